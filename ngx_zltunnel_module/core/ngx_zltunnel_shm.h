@@ -1,0 +1,257 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The registry in shared memory: tunnels, services, ports, counters.
+ *
+ * Everything here is read and written under the slab pool's own mutex, which
+ * nginx unlocks when a worker dies inside it; the exceptions are a counter's
+ * byte counts, which only its worker writes, and a tunnel's "heard".  A
+ * change is bracketed by "dirty": who finds it set after taking the lock
+ * knows that a worker died within a change, and empties the registry, upon
+ * which agents register again.
+ *
+ * Nothing slow and no logging happens under the lock.
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_SHM_H_INCLUDED_
+#define _NGX_ZLTUNNEL_SHM_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+
+
+#define NGX_ZLTUNNEL_MAX_WORKERS   128    /* live ones of all generations */
+#define NGX_ZLTUNNEL_TOKEN_NAME    64     /* bytes of a token's name */
+#define NGX_ZLTUNNEL_AGENT_NAME    64     /* of an agent's name, version */
+
+#define NGX_ZLTUNNEL_NO_SLOT       ((ngx_uint_t) -1)
+
+#define NGX_ZLTUNNEL_PORT_REST     600000 /* ms before a freed port goes to
+                                             another token by itself */
+#define NGX_ZLTUNNEL_STALE_TIME    10000  /* ms to register again in */
+
+
+/* the ways in which a dial got its channel */
+
+#define NGX_ZLTUNNEL_LOCAL         0
+#define NGX_ZLTUNNEL_MOVED         1
+#define NGX_ZLTUNNEL_BRIDGED       2
+#define NGX_ZLTUNNEL_FRESH         3
+#define NGX_ZLTUNNEL_WAYS          4
+
+
+typedef struct {
+    ngx_pid_t                    pid;         /* 0: the slot is free */
+    ngx_uint_t                   generation;
+    ngx_uint_t                   worker;
+    ngx_uint_t                   exiting;
+    ngx_uint_t                   nidle;       /* idle channels there */
+    uint64_t                     acquired[NGX_ZLTUNNEL_WAYS];
+    uint64_t                     repeated;    /* Connects sent again */
+    uint64_t                     spliced;     /* bytes */
+} ngx_zltunnel_sh_worker_t;
+
+
+struct ngx_zltunnel_sh_s {
+    ngx_uint_t                   generation;  /* raised by init_module */
+    ngx_uint_t                   dirty;
+    ngx_msec_t                   started;     /* ngx_current_msec */
+    ngx_msec_t                   swept;
+
+    ngx_zltunnel_sh_worker_t     workers[NGX_ZLTUNNEL_MAX_WORKERS];
+    ngx_zltunnel_sh_worker_t     gone;        /* totals of dead workers */
+
+    ngx_rbtree_t                 tunnels;     /* by id */
+    ngx_rbtree_t                 names;       /* services, by name */
+    ngx_rbtree_t                 ports;
+    ngx_rbtree_t                 pendings;    /* by connection id */
+    ngx_rbtree_node_t            sentinel;
+
+    ngx_queue_t                  list;        /* of all tunnels */
+    ngx_queue_t                  orphans;     /* counters without service */
+    ngx_uint_t                   ntunnels;
+};
+
+
+typedef enum {
+    NGX_ZLTUNNEL_LIVE = 0,
+    NGX_ZLTUNNEL_GRACE                        /* its control channel is gone */
+} ngx_zltunnel_state_e;
+
+
+struct ngx_zltunnel_sh_tunnel_s {
+    ngx_rbtree_node_t            node;
+    ngx_queue_t                  queue;
+    u_char                       id[ZLT_ID_SIZE];
+    u_char                       data_key[ZLT_KEY_SIZE];
+    u_char                       resume_key[ZLT_KEY_SIZE];
+    u_char                       token[32];   /* SHA-256 of it */
+    u_char                       name[NGX_ZLTUNNEL_TOKEN_NAME];
+    u_char                       agent[NGX_ZLTUNNEL_AGENT_NAME];
+    u_char                       address[NGX_SOCKADDR_STRLEN];
+    uint8_t                      name_len;
+    uint8_t                      agent_len;
+    uint8_t                      address_len;
+    uint8_t                      extended;    /* 0: an agent of version 1 */
+    uint32_t                     features;
+
+    ngx_zltunnel_state_e         state;
+    ngx_uint_t                   slot;        /* of the control's owner */
+    uint64_t                     epoch;       /* raised at every takeover */
+    ngx_msec_t                   heard;       /* last time, of the agent */
+    ngx_msec_t                   expires;     /* GRACE: end of it */
+    ngx_msec_t                   stale;       /* end of the time to register
+                                                 again, 0: none are stale */
+
+    ngx_queue_t                  services;
+    ngx_uint_t                   nservices;
+    ngx_uint_t                   npending;    /* dials without a channel */
+    ngx_uint_t                   nidle;
+    uint16_t                     idle[NGX_ZLTUNNEL_MAX_WORKERS];
+};
+
+
+struct ngx_zltunnel_sh_service_s {
+    ngx_rbtree_node_t            node;        /* in sh->names */
+    ngx_queue_t                  queue;       /* in tunnel->services */
+    ngx_zltunnel_sh_tunnel_t    *tunnel;
+    u_char                       id[ZLT_ID_SIZE];
+    in_port_t                    port;        /* host order; 0: none */
+    in_port_t                    local_port;
+    in_port_t                    remote_port; /* asked for */
+    uint8_t                      udp;
+    uint8_t                      flags;       /* ZLT_R_* */
+    uint8_t                      stale;       /* not registered again yet */
+    uint64_t                     used;        /* for round robin */
+
+    ngx_queue_t                  counters;    /* ngx_zltunnel_sh_counter_t */
+    uint64_t                     total;       /* folded in from dead workers */
+    uint64_t                     bytes[2];    /* 0 from clients, 1 to them */
+
+    uint8_t                      name_len;
+    u_char                       name[1];     /* allocated to fit */
+};
+
+
+/* of one worker and one service, written by that worker alone */
+
+struct ngx_zltunnel_sh_counter_s {
+    ngx_queue_t                  queue;       /* service's, or orphans */
+    ngx_zltunnel_sh_service_t   *service;     /* NULL: it is gone */
+    ngx_uint_t                   slot;
+    ngx_pid_t                    pid;
+    ngx_uint_t                   active;
+    uint64_t                     total;
+    uint64_t                     bytes[2];
+};
+
+
+/* a port that is or was used; others have no entry */
+
+typedef struct {
+    ngx_rbtree_node_t            node;        /* port | udp << 16 */
+    ngx_zltunnel_sh_service_t   *service;     /* NULL: free */
+    in_port_t                    port;
+    uint8_t                      udp;
+    uint64_t                     tenant;      /* hash of the token's name */
+    uint64_t                     user;        /* .. and of the service */
+    ngx_msec_t                   freed;
+} ngx_zltunnel_sh_port_t;
+
+
+/* a Connect sent on a control channel: a fresh channel will answer it */
+
+typedef struct {
+    ngx_rbtree_node_t            node;        /* by connection id */
+    u_char                       id[ZLT_ID_SIZE];
+    u_char                       tunnel_id[ZLT_ID_SIZE];
+    ngx_uint_t                   slot;        /* who waits */
+    ngx_pid_t                    pid;
+    ngx_msec_t                   expires;
+} ngx_zltunnel_sh_pending_t;
+
+
+ngx_int_t ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data);
+
+/*
+ * Every function below is called between these two.  lock() empties a
+ * registry that it finds broken, and unlock() logs it.
+ */
+void ngx_zltunnel_lock(ngx_zltunnel_registry_t *registry);
+void ngx_zltunnel_unlock(ngx_zltunnel_registry_t *registry);
+
+
+/* ngx_zltunnel_registry.c */
+
+/* takes a slot for this process in the registry: NGX_ERROR if none is free */
+ngx_int_t ngx_zltunnel_worker_attach(ngx_zltunnel_registry_t *registry);
+ngx_uint_t ngx_zltunnel_worker_alive(ngx_zltunnel_sh_worker_t *worker);
+
+ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh,
+    u_char *id);
+/* with new id and keys, state LIVE and owned by this worker; NULL: zone full */
+ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_create(
+    ngx_zltunnel_registry_t *registry, u_char *random);
+/* with its services and their ports */
+void ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
+/* the control channel is gone */
+void ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
+/* an idle channel of it came to this worker, or left: n is 1 or -1 */
+void ngx_zltunnel_tunnel_idle(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_int_t n);
+
+ngx_zltunnel_sh_pending_t *ngx_zltunnel_pending_find(ngx_zltunnel_sh_t *sh,
+    u_char *id);
+ngx_zltunnel_sh_pending_t *ngx_zltunnel_pending_add(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
+    u_char *id, ngx_msec_t timeout);
+void ngx_zltunnel_pending_remove(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_pending_t *pending);
+
+/* what has expired, and what the dead have left; at most once a second */
+void ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry);
+
+
+/* ngx_zltunnel_service.c */
+
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_id(
+    ngx_zltunnel_sh_tunnel_t *tunnel, u_char *id);
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_port(ngx_zltunnel_sh_t *sh,
+    in_port_t port, ngx_uint_t udp);
+/* of the live tunnels with it, the one whose turn it is; of those in their
+   grace only if none is live.  token: only of tokens of that name, or NULL */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token);
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_of(
+    ngx_zltunnel_sh_tunnel_t *tunnel, u_char *name, size_t len);
+
+/* Adds a service with its port, chosen as design.md says and opened.  NULL:
+   *code is ZLT_E_*, *reason a static text. */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_add(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
+    zlt_msg_t *m, ngx_zltunnel_token_t *token, u_char *id,
+    ngx_uint_t *code, const char **reason);
+void ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service);
+
+/* this worker's counter of the service, with one more active connection;
+   NULL: zone full */
+ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_get(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
+void ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_counter_t *counter);
+ngx_uint_t ngx_zltunnel_service_active(ngx_zltunnel_sh_service_t *service);
+/* folds a dead worker's counter into its service and frees it */
+void ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_counter_t *counter);
+/* frees the entries of ports that have rested */
+void ngx_zltunnel_ports_sweep(ngx_zltunnel_registry_t *registry);
+
+
+#endif /* _NGX_ZLTUNNEL_SHM_H_INCLUDED_ */
