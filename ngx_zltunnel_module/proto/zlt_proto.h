@@ -1,0 +1,226 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Messages of protocol version 1 and of its extension block.
+ *
+ * Plain C11: no I/O, no allocation, no globals.  The nginx module, the agent
+ * and the tests compile the same file.  The wire format is docs/protocol.md.
+ *
+ * A decoded message points into the buffer it was decoded from; it is valid
+ * as long as that buffer is.  An encoder writes into a buffer of the caller.
+ */
+
+
+#ifndef ZLT_PROTO_H_INCLUDED
+#define ZLT_PROTO_H_INCLUDED
+
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+
+#define ZLT_HEADER_SIZE        5
+#define ZLT_MAX_MESSAGE_SIZE   65536
+#define ZLT_MAX_PAYLOAD        (ZLT_MAX_MESSAGE_SIZE - ZLT_HEADER_SIZE)
+#define ZLT_MAX_CHANNEL_FRAME  4096     /* payload on a data channel */
+
+#define ZLT_ID_SIZE            16       /* tunnel, service, connection id */
+#define ZLT_KEY_SIZE           32       /* data key, resume key */
+#define ZLT_MAX_NAME           255      /* service name, bytes */
+
+
+typedef enum {
+    ZLT_AUTH            = 0x01,
+    ZLT_AUTH_OK         = 0x02,
+    ZLT_AUTH_FAIL       = 0x03,
+    ZLT_REGISTER        = 0x10,
+    ZLT_REGISTER_OK     = 0x11,
+    ZLT_REGISTER_FAIL   = 0x12,
+    ZLT_CONNECT         = 0x20,
+    ZLT_CONNECT_ACK     = 0x21,
+    ZLT_CONNECT_FAIL    = 0x22,
+    ZLT_HEARTBEAT       = 0x30,
+    ZLT_HEARTBEAT_ACK   = 0x31,
+    ZLT_UNREGISTER      = 0x40,
+    ZLT_DISCONNECT      = 0x41,
+
+    /* extensions */
+    ZLT_DATAGRAM_OPEN   = 0x50,
+    ZLT_DATAGRAM        = 0x51,
+    ZLT_DATAGRAM_CLOSE  = 0x52,
+    ZLT_RETIRE          = 0x53,
+    ZLT_DATA            = 0x55,
+    ZLT_EOF             = 0x56,
+    ZLT_RESET           = 0x57,
+    ZLT_WITHDRAW        = 0x58
+} zlt_type_t;
+
+
+#define ZLT_PROTO_TCP          0
+#define ZLT_PROTO_UDP          1
+
+/* features, Auth and AuthOk */
+#define ZLT_F_CHANNELS         0x01     /* data channels */
+#define ZLT_F_HEARTBEATS       0x02     /* heartbeats by the client */
+#define ZLT_F_DATAGRAMS        0x04     /* datagram channels */
+#define ZLT_F_ACCESS           0x08     /* private services and access */
+
+/* flags of Register */
+#define ZLT_R_PRIVATE          0x01     /* no port */
+#define ZLT_R_INTERNAL         0x02     /* clients elsewhere are reset */
+
+/* codes of AuthFail, RegisterFail and ConnectFail; 0 where there is none */
+#define ZLT_E_BAD_TOKEN        1
+#define ZLT_E_EXPIRED          2
+#define ZLT_E_IN_USE           3
+#define ZLT_E_LIMIT            4
+#define ZLT_E_PORT_TAKEN       5
+#define ZLT_E_FORBIDDEN        6
+#define ZLT_E_REFUSED          7
+#define ZLT_E_UNREACHABLE      8
+#define ZLT_E_DUPLICATE        9
+#define ZLT_E_BUSY             10
+
+/* actions of Disconnect */
+#define ZLT_D_STOP             0
+#define ZLT_D_RECONNECT        1        /* now, keeping the old channels */
+#define ZLT_D_LATER            2
+
+
+typedef struct {
+    const uint8_t  *data;
+    size_t          len;
+} zlt_str_t;
+
+
+/*
+ * Fields that came in the extension block have a bit in "ext"; an encoder
+ * writes those whose bit is set, in the order of their tags.
+ */
+
+#define ZLT_X_FEATURES         0x0001   /* Auth, AuthOk */
+#define ZLT_X_AGENT            0x0002   /* Auth */
+#define ZLT_X_RESUME_KEY       0x0004   /* Auth, AuthOk */
+#define ZLT_X_DATA_KEY         0x0008   /* AuthOk */
+#define ZLT_X_HEARTBEAT        0x0010   /* AuthOk */
+#define ZLT_X_IDLE             0x0020   /* AuthOk */
+#define ZLT_X_CODE             0x0040   /* AuthFail, Register-, ConnectFail */
+#define ZLT_X_RETRY            0x0080   /* AuthFail, Disconnect */
+#define ZLT_X_FLAGS            0x0100   /* Register */
+#define ZLT_X_PREFERRED        0x0200   /* Register */
+#define ZLT_X_PORT             0x0400   /* RegisterOk */
+#define ZLT_X_PUBLIC           0x0800   /* RegisterOk */
+#define ZLT_X_ACTION           0x1000   /* Disconnect */
+
+
+/*
+ * One struct for every message: only the fields of its type are set, the
+ * others are zero.  Ids and keys are pointers to 16 and 32 bytes.
+ */
+
+typedef struct {
+    uint8_t         type;          /* zlt_type_t */
+    uint8_t         protocol;      /* Register */
+    uint16_t        local_port;    /* Register */
+    uint16_t        remote_port;   /* Register */
+    uint8_t         cause;         /* DatagramClose */
+    uint32_t        session;       /* Datagram* */
+    uint64_t        timestamp;     /* Heartbeat, HeartbeatAck: Unix ms */
+
+    zlt_str_t       token;         /* Auth */
+    zlt_str_t       name;          /* Register */
+    zlt_str_t       reason;        /* *Fail, Disconnect, Withdraw */
+    zlt_str_t       client_addr;   /* Connect, DatagramOpen */
+    zlt_str_t       data;          /* Datagram, Data */
+
+    const uint8_t  *client_id;     /* Auth */
+    const uint8_t  *tunnel_id;     /* AuthOk */
+    const uint8_t  *service_id;    /* RegisterOk, Connect, Unregister,
+                                      DatagramOpen, Withdraw */
+    const uint8_t  *connection_id; /* Connect, ConnectAck, ConnectFail */
+
+    /* the extension block */
+    uint32_t        ext;           /* ZLT_X_* */
+    uint32_t        features;
+    zlt_str_t       agent;
+    const uint8_t  *resume_key;
+    const uint8_t  *data_key;
+    uint32_t        heartbeat_interval;     /* milliseconds */
+    uint32_t        heartbeat_timeout;      /* milliseconds */
+    uint16_t        idle_least;
+    uint16_t        idle_most;
+    uint8_t         code;          /* ZLT_E_* */
+    uint32_t        retry_after;   /* milliseconds */
+    uint8_t         flags;         /* ZLT_R_* */
+    uint16_t        preferred_port;
+    uint16_t        port;
+    zlt_str_t       public_addr;   /* "host:port" */
+    uint8_t         action;        /* ZLT_D_* */
+} zlt_msg_t;
+
+
+#define ZLT_OK               0
+#define ZLT_AGAIN           -1     /* the message is not complete yet */
+#define ZLT_ERR_TYPE        -2     /* unknown type */
+#define ZLT_ERR_SIZE        -3     /* length over the limit */
+#define ZLT_ERR_SHORT       -4     /* payload shorter than its fields */
+#define ZLT_ERR_UTF8        -5     /* a string is not UTF-8 */
+#define ZLT_ERR_VALUE       -6     /* a protocol byte above 1 */
+
+
+/*
+ * Decodes the message at the start of buf.  max_payload is the limit of the
+ * channel: ZLT_MAX_PAYLOAD or ZLT_MAX_CHANNEL_FRAME; it is checked before
+ * the length is used, and the type before the length.
+ *
+ * ZLT_OK: *m is filled, *used is the size of the message, header included.
+ * ZLT_AGAIN: buf holds less than the message; *used is the number of bytes
+ * that are needed in all to get further (5, then 5 + length).
+ * Otherwise a protocol error, ZLT_ERR_*.
+ */
+int zlt_msg_decode(zlt_msg_t *m, const uint8_t *buf, size_t len,
+    size_t max_payload, size_t *used);
+
+/*
+ * Encodes *m.  Returns the size of the message in bytes, or 0 if it does not
+ * fit into size bytes, if a string is too long for its length field, or if
+ * the payload would exceed ZLT_MAX_PAYLOAD; nor is a message encoded that no
+ * decoder takes for its type, its protocol, or an id or key that is NULL.
+ * Strings are not looked into: that they are UTF-8 is up to the caller.
+ */
+size_t zlt_msg_encode(const zlt_msg_t *m, uint8_t *buf, size_t size);
+
+/* "Register", "ConnectAck", ...; "unknown" for others.  Static. */
+const char *zlt_msg_name(unsigned type);
+
+/* A text for ZLT_ERR_*: "payload too short", ...  Static. */
+const char *zlt_strerror(int rc);
+
+
+/* 1 if the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong
+   forms, nothing above U+10FFFF). */
+int zlt_utf8_valid(const uint8_t *p, size_t len);
+
+/* The longest prefix of at most max bytes that does not end within a
+   character, of a string that is UTF-8. */
+size_t zlt_utf8_cut(const uint8_t *p, size_t len, size_t max);
+
+/* 1 if the bytes are a service name: 1 to 255 bytes of UTF-8, each character
+   an ASCII letter or digit, '-', '_', '.', or a non-ASCII letter or digit
+   (characters above U+007F other than controls, spaces and punctuation of
+   the General Punctuation, Latin-1 symbols and private use blocks). */
+int zlt_name_valid(const uint8_t *p, size_t len);
+
+/* Writes 2 * len lower-case digits, no terminator. */
+void zlt_hex_encode(char *dst, const uint8_t *src, size_t len);
+
+/* Reads exactly 2 * len digits of either case.  0, or -1 on any other
+   character; takes the same time wherever the digits differ from others. */
+int zlt_hex_decode(uint8_t *dst, const char *src, size_t len);
+
+
+#endif /* ZLT_PROTO_H_INCLUDED */

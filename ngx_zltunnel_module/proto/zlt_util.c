@@ -1,0 +1,258 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * UTF-8, service names, hexadecimal digits.
+ */
+
+
+#include <string.h>
+
+#include "zlt_proto.h"
+
+
+typedef struct {
+    uint32_t        first;
+    uint32_t        last;
+} zlt_range_t;
+
+
+static size_t zlt_utf8_next(const uint8_t *p, size_t len, uint32_t *cp);
+static int zlt_name_char(uint32_t c);
+
+
+/*
+ * What above U+007F is surely neither a letter nor a digit.  Short of the
+ * whole table of Unicode there is no exact answer; these are the characters
+ * that would be invisible, reorder text or forge a separator in a log or on
+ * a page, and the symbols of Latin-1.
+ */
+
+static const zlt_range_t  zlt_name_excluded[] = {
+    {   0x0080,   0x00a9 },    /* C1 controls, Latin-1 symbols but for ... */
+    {   0x00ab,   0x00b1 },    /* ... U+00AA, a letter, ...                */
+    {   0x00b4,   0x00b4 },    /* ... U+00B2, U+00B3, digits, ...          */
+    {   0x00b6,   0x00b8 },    /* ... U+00B5, a letter, ...                */
+    {   0x00bb,   0x00bb },    /* ... U+00B9, U+00BA, ...                  */
+    {   0x00bf,   0x00bf },    /* ... and the fractions                    */
+    {   0x00d7,   0x00d7 },    /* multiplication sign */
+    {   0x00f7,   0x00f7 },    /* division sign */
+    {   0x061c,   0x061c },    /* Arabic letter mark */
+    {   0x1680,   0x1680 },    /* Ogham space */
+    {   0x180e,   0x180e },    /* Mongolian vowel separator */
+    {   0x2000,   0x206f },    /* General Punctuation */
+    {   0x3000,   0x3004 },    /* ideographic space and punctuation */
+    {   0xe000,   0xf8ff },    /* private use */
+    {   0xfdd0,   0xfdef },    /* noncharacters */
+    {   0xfe00,   0xfe0f },    /* variation selectors */
+    {   0xfeff,   0xfeff },    /* byte order mark */
+    {   0xfff0,   0xffff },    /* specials */
+    {  0xe0000,  0xe0fff },    /* tags, variation selectors */
+    {  0xf0000, 0x10ffff }     /* private use */
+};
+
+
+int
+zlt_utf8_valid(const uint8_t *p, size_t len)
+{
+    size_t    n;
+    uint32_t  cp;
+
+    while (len) {
+        n = zlt_utf8_next(p, len, &cp);
+
+        if (n == 0) {
+            return 0;
+        }
+
+        p += n;
+        len -= n;
+    }
+
+    return 1;
+}
+
+
+size_t
+zlt_utf8_cut(const uint8_t *p, size_t len, size_t max)
+{
+    if (len <= max) {
+        return len;
+    }
+
+    /* p[max] is there; a character begins at any byte but 10xxxxxx */
+
+    while (max && (p[max] & 0xc0) == 0x80) {
+        max--;
+    }
+
+    return max;
+}
+
+
+/*
+ * One character: returns the number of its bytes, or 0 if what stands at p
+ * is not well-formed.
+ */
+
+static size_t
+zlt_utf8_next(const uint8_t *p, size_t len, uint32_t *cp)
+{
+    size_t    i, n;
+    uint32_t  c, least;
+
+    c = *p;
+
+    if (c < 0x80) {
+        *cp = c;
+        return 1;
+    }
+
+    if ((c & 0xe0) == 0xc0) {
+        n = 2;
+        c &= 0x1f;
+        least = 0x80;
+
+    } else if ((c & 0xf0) == 0xe0) {
+        n = 3;
+        c &= 0x0f;
+        least = 0x800;
+
+    } else if ((c & 0xf8) == 0xf0) {
+        n = 4;
+        c &= 0x07;
+        least = 0x10000;
+
+    } else {
+        return 0;
+    }
+
+    if (len < n) {
+        return 0;
+    }
+
+    for (i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+
+        c = c << 6 | (p[i] & 0x3f);
+    }
+
+    if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) {
+        return 0;
+    }
+
+    *cp = c;
+
+    return n;
+}
+
+
+int
+zlt_name_valid(const uint8_t *p, size_t len)
+{
+    size_t    n;
+    uint32_t  cp;
+
+    if (len == 0 || len > ZLT_MAX_NAME) {
+        return 0;
+    }
+
+    while (len) {
+        n = zlt_utf8_next(p, len, &cp);
+
+        if (n == 0 || !zlt_name_char(cp)) {
+            return 0;
+        }
+
+        p += n;
+        len -= n;
+    }
+
+    return 1;
+}
+
+
+static int
+zlt_name_char(uint32_t c)
+{
+    size_t  i;
+
+    if (c < 0x80) {
+        return (c >= 'a' && c <= 'z')
+               || (c >= 'A' && c <= 'Z')
+               || (c >= '0' && c <= '9')
+               || c == '-' || c == '_' || c == '.';
+    }
+
+    for (i = 0; i < sizeof(zlt_name_excluded) / sizeof(zlt_range_t); i++) {
+        if (c >= zlt_name_excluded[i].first
+            && c <= zlt_name_excluded[i].last)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/*
+ * Digits of keys pass here.  Neither direction branches on them or looks
+ * them up in a table, so that time and cache tell nothing about a key.
+ */
+
+void
+zlt_hex_encode(char *dst, const uint8_t *src, size_t len)
+{
+    size_t    i;
+    unsigned  hi, lo;
+
+    for (i = 0; i < len; i++) {
+        hi = src[i] >> 4;
+        lo = src[i] & 0x0f;
+
+        /* 9 - n wraps around for a to f, and its upper bits become ones */
+
+        *dst++ = (char) ('0' + hi + (((9 - hi) >> 8) & ('a' - '0' - 10)));
+        *dst++ = (char) ('0' + lo + (((9 - lo) >> 8) & ('a' - '0' - 10)));
+    }
+}
+
+
+int
+zlt_hex_decode(uint8_t *dst, const char *src, size_t len)
+{
+    size_t    i;
+    unsigned  c, digit, letter, is_digit, is_letter, value, bad;
+
+    bad = 0;
+    value = 0;
+
+    for (i = 0; i < 2 * len; i++) {
+        c = (uint8_t) src[i];
+
+        digit = c - '0';
+        letter = (c | 0x20) - 'a';
+
+        /* ones in the upper bits if the difference has wrapped around: in
+           the first term for all below the bound, and in the second for all
+           that had not already wrapped when the base was taken off */
+
+        is_digit = ((digit - 10) >> 8) & (~digit >> 8);
+        is_letter = ((letter - 6) >> 8) & (~letter >> 8);
+
+        bad |= ~(is_digit | is_letter);
+
+        value = value << 4 | (is_digit & digit) | (is_letter & (letter + 10));
+
+        if (i & 1) {
+            dst[i / 2] = (uint8_t) value;
+        }
+    }
+
+    return (bad & 1) ? -1 : 0;
+}
