@@ -1,0 +1,707 @@
+package ZLTunnel;
+
+# The tests' harness: a real nginx in a directory of its own, real agents,
+# local services, and what every test must leave behind: clean logs, no
+# process and no descriptor.
+#
+#     my $t = ZLTunnel->new(workers => 4);
+#     my $token = $t->token('alice', 'ports=30000-30010');
+#     $t->start;
+#     my $echo = $t->service('echo');
+#     my $agent = $t->agent(token => $token, services => ["e:$echo->{port}"]);
+#     my $port = $agent->port('e');
+#     ...
+#     $t->finish;
+#
+# Environment: TEST_NGINX_BINARY, TEST_ZLT_MODULE, TEST_ZLT_AGENT and
+# TEST_STREAM_MODULE ("none" where a module is static) name what is tested;
+# ZLT_LONG=1 asks for the full sizes, ZLT_SLOW=N multiplies all time limits,
+# ZLT_KEEP=1 keeps the directory.
+
+use strict;
+use warnings;
+
+use Cwd ();
+use Digest::SHA qw(sha256_hex);
+use Exporter 'import';
+use Fcntl ':flock';
+use File::Path ();
+use File::Temp ();
+use IO::Socket::INET;
+use JSON::PP ();
+use Socket qw(SOL_SOCKET SO_REUSEADDR SOCK_STREAM pack_sockaddr_in inet_aton);
+use Test::More;
+
+use ZLTunnel::Agent;
+use ZLTunnel::Proc qw(wait_for slurp run run_ok fds children_of);
+
+our @EXPORT = qw(wait_for slurp run run_ok fds children_of long_run sizes
+                 need_nofile write_file http_get http_request connect_to
+                 sha256_hex);
+
+our $ROOT = Cwd::abs_path(__FILE__ =~ s{/[^/]*$}{/../..}r);
+our $OBJS = "$ROOT/objs/t";
+our $AGENT = $ENV{TEST_ZLT_AGENT} || "$ROOT/objs/zltunnel-agent";
+our $NGINX = $ENV{TEST_NGINX_BINARY} || 'nginx';
+
+# what must never be in a log, whatever the test does
+my $BAD_LOG = qr/\[alert\]|\[emerg\]|open\ socket\ .*left|Sanitizer
+                 |runtime\ error|Assertion|core\ dumped/x;
+
+
+sub long_run { $ENV{ZLT_LONG} ? 1 : 0 }
+
+# sizes(long, short): the one that this run is to use, and a note of it
+sub sizes {
+    my ($what, $long, $short) = @_;
+
+    note sprintf '%s: %s (%s run; long %s, short %s)', $what,
+        long_run() ? ($long, 'long') : ($short, 'short'), $long, $short;
+
+    return long_run() ? $long : $short;
+}
+
+
+# Skips the whole test where the limit of descriptors is too low for it.
+
+sub need_nofile {
+    my ($n) = @_;
+
+    my ($limit) = slurp('/proc/self/limits') =~ /^Max open files\s+(\S+)/m;
+
+    plan(skip_all => "RLIMIT_NOFILE is $limit, this test needs $n")
+        if $limit ne 'unlimited' && $limit < $n;
+}
+
+
+sub write_file {
+    my ($file, $content, $mode) = @_;
+
+    open my $fh, '>:raw', $file or die "$file: $!";
+    print $fh $content;
+    close $fh or die "$file: $!";
+    chmod $mode, $file if defined $mode;
+}
+
+
+sub connect_to {
+    my ($port, %o) = @_;
+
+    return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
+                                 Timeout => 10, %o);
+}
+
+
+# One HTTP request on a connection of its own, as raw bytes: the answer as
+# { status, head, body }, or undef where none came.
+
+sub http_request {
+    my ($port, $request, $timeout) = @_;
+
+    my $s = connect_to($port) or return undef;
+    my $answer = '';
+
+    syswrite $s, $request;
+
+    while (1) {
+        vec(my $rin = '', fileno $s, 1) = 1;
+        select($rin, undef, undef, $timeout // 10) or last;
+        sysread($s, $answer, 65536, length $answer) or last;
+
+        my ($head, $body) = split /\r\n\r\n/, $answer, 2;
+        last if defined $body && $head =~ /^HTTP\/1.1 101 /;
+        last if defined $body && $head =~ /^Content-Length: (\d+)/mi
+                && length $body >= $1;
+    }
+
+    my ($head, $body) = split /\r\n\r\n/, $answer, 2;
+    return undef unless ($head // '') =~ /^HTTP\/1\.\d (\d+)/;
+
+    return { status => $1, head => $head, body => $body };
+}
+
+
+sub http_get {
+    my ($port, $path) = @_;
+
+    return http_request($port, "GET $path HTTP/1.1\r\nHost: localhost\r\n"
+                               . "Connection: close\r\n\r\n");
+}
+
+
+# Options: workers, master ("off"), range (number of assigned ports),
+# connections (worker_connections), and more configuration, as text: main,
+# events, zltunnel, http, location (in the server of the tunnel), ports (in
+# the server of the assigned ports), stream; allow => [qr/.../] for what may
+# be in the log though it looks bad.
+
+sub new {
+    my ($class, %o) = @_;
+
+    -x $AGENT or BAIL_OUT("$AGENT is missing: run make first");
+
+    my $dir = File::Temp::tempdir('zltunnel-t-XXXXXX', TMPDIR => 1);
+    chmod 0755, $dir;                     # workers are another user
+
+    my $self = bless {
+        workers => 1, master => 'on', range => 8, connections => 4096,
+        allow => [], dir => $dir, agents => [], services => [], procs => [],
+        tokens => [], secrets => [], owner => $$, %o
+    }, $class;
+
+    mkdir "$dir/$_" for qw(logs temp);
+
+    if ($> == 0) {
+        my ($uid, $gid) = (getpwnam 'www-data')[2, 3];
+        chown $uid, $gid, "$dir/temp";
+    }
+
+    $self->{block} = reserve_ports();
+    $self->{next_port} = $self->{block}{base};
+    $self->{http_port} = $self->free_port;
+    $self->{tls_port} = $self->free_port;
+    $self->{base} = $self->free_port($self->{range});
+
+    $self->write_tokens;
+    $self->write_conf;
+
+    return $self;
+}
+
+
+# A hundred ports below the ephemeral range, which no other test has now.
+
+sub reserve_ports {
+    my $dir = File::Spec->tmpdir . "/zltunnel-ports.$<";
+    mkdir $dir, 0700;
+
+    for my $try (0 .. 199) {
+        my $n = ($$ + $try * 7) % 200;
+        my $base = 11000 + 100 * $n;
+
+        open my $lock, '>', "$dir/$n" or die "$dir/$n: $!";
+        next unless flock $lock, LOCK_EX | LOCK_NB;
+        next if grep { !port_free($_) } $base .. $base + 99;
+
+        return { base => $base, lock => $lock };
+    }
+
+    die "no free ports";
+}
+
+
+sub port_free {
+    my ($port) = @_;
+
+    socket(my $s, Socket::PF_INET, SOCK_STREAM, 0) or return 0;
+    setsockopt($s, SOL_SOCKET, SO_REUSEADDR, 1);
+
+    return bind($s, pack_sockaddr_in($port, inet_aton('127.0.0.1')))
+           && listen($s, 1);
+}
+
+
+sub free_port {
+    my ($self, $n) = @_;
+
+    my $port = $self->{next_port};
+    $self->{next_port} += $n // 1;
+
+    die "no ports left" if $self->{next_port} > $self->{block}{base} + 100;
+    return $port;
+}
+
+
+sub load_modules {
+    my $stream = $ENV{TEST_STREAM_MODULE};
+
+    if (!defined $stream) {
+        my (undef, $v) = run($NGINX, '-V');
+        $stream = $v =~ /--modules-path=(\S+)/ && -e "$1/ngx_stream_module.so"
+                  ? "$1/ngx_stream_module.so" : 'none';
+    }
+
+    my $module = $ENV{TEST_ZLT_MODULE} || "$ROOT/objs/ngx_zltunnel_module.so";
+
+    return join '', map { "load_module $_;\n" } grep { $_ ne 'none' }
+                    $stream, $module;
+}
+
+
+# The configuration; $self->{conf} replaces it as a whole.
+
+sub write_conf {
+    my ($self, %o) = @_;
+
+    $self->{$_} = $o{$_} for keys %o;
+    my %v = (%$self, modules => load_modules(), certs => $self->certs);
+
+    $v{user} = $> == 0 ? 'user www-data;' : '';
+    $v{last} = $v{base} + $v{range} - 1;
+    $v{$_} //= '' for qw(main events zltunnel http location ports stream);
+    $v{listen} = $v{range} > 1 ? "127.0.0.1:$v{base}-$v{last}"
+                               : "127.0.0.1:$v{base}";
+
+    my $text = $o{conf} // <<'EOT';
+%%modules%%
+%%user%%
+worker_processes %%workers%%;
+master_process %%master%%;
+daemon off;
+pid %%dir%%/nginx.pid;
+error_log %%dir%%/logs/error.log info;
+%%main%%
+events {
+    worker_connections %%connections%%;
+    %%events%%
+}
+
+zltunnel {
+    zone 2m;
+    token_file %%dir%%/tokens;
+    %%zltunnel%%
+}
+
+http {
+    access_log %%dir%%/logs/access.log;
+    client_body_temp_path %%dir%%/temp/body;
+    proxy_temp_path %%dir%%/temp/proxy;
+    fastcgi_temp_path %%dir%%/temp/fastcgi;
+    uwsgi_temp_path %%dir%%/temp/uwsgi;
+    scgi_temp_path %%dir%%/temp/scgi;
+
+    server {
+        listen 127.0.0.1:%%http_port%%;
+        listen 127.0.0.1:%%tls_port%% ssl;
+        server_name localhost;
+        ssl_certificate %%certs%%/server.pem;
+        ssl_certificate_key %%certs%%/server.key;
+
+        location = /tunnel/v1 { zltunnel; }
+        location = /tunnel/status { zltunnel_status; }
+        %%location%%
+    }
+    %%http%%
+}
+
+stream {
+    server {
+        listen %%listen%%;
+        zltunnel_ports;
+        %%ports%%
+    }
+    %%stream%%
+}
+EOT
+
+    $text =~ s/%%(\w+)%%/$v{$1} \/\/ die "no $1"/ge;
+    write_file("$self->{dir}/nginx.conf", $text);
+}
+
+
+# nginx -t on the configuration: (status, output)
+
+sub test_conf {
+    my ($self, %o) = @_;
+
+    $self->write_conf(%o) if %o;
+    return run($NGINX, '-t', '-p', $self->{dir}, '-c',
+               "$self->{dir}/nginx.conf", '-e', "$self->{dir}/logs/test.log");
+}
+
+
+# Adds a token with its rights, "ports=... expires=..."; returns it.
+
+sub token {
+    my ($self, $name, $rights, $token) = @_;
+
+    $token //= random_token();
+    push @{ $self->{tokens} }, { name => $name, rights => $rights // '',
+                                 token => $token };
+    push @{ $self->{secrets} }, $token;
+    $self->write_tokens;
+
+    return $token;
+}
+
+
+sub random_token {
+    open my $fh, '<:raw', '/dev/urandom' or die;
+    read $fh, my $bytes, 24;
+    return unpack 'H*', $bytes;
+}
+
+
+sub write_tokens {
+    my ($self) = @_;
+
+    my $text = "# tokens of the test\n";
+
+    for my $t (@{ $self->{tokens} }) {
+        $text .= join(' ', grep { length } sha256_hex($t->{token}), $t->{name},
+                      $t->{rights}) . "\n";
+    }
+
+    # whole or not at all, as one should
+    write_file("$self->{dir}/tokens.new", $text, 0644);
+    rename "$self->{dir}/tokens.new", "$self->{dir}/tokens";
+}
+
+
+# Takes a name's tokens out of the file.
+
+sub revoke {
+    my ($self, $name) = @_;
+
+    $self->{tokens} = [ grep { $_->{name} ne $name } @{ $self->{tokens} } ];
+    $self->write_tokens;
+}
+
+
+sub start {
+    my ($self) = @_;
+
+    $self->{nginx} = ZLTunnel::Proc->start(
+        name => 'nginx', err => "$self->{dir}/logs/stderr",
+        cmd => [ $NGINX, '-p', "$self->{dir}", '-c', "$self->{dir}/nginx.conf",
+                 '-e', "$self->{dir}/logs/error.log" ]);
+
+    my $ready = wait_for(sub {
+        return 'exited' unless $self->{nginx}->running;
+        my $r = http_get($self->{http_port}, '/none');
+        return $r && $self->workers == $self->{workers} && 'ready';
+    }, 30);
+
+    if (($ready // '') ne 'ready') {
+        diag($self->tails);
+        die "nginx did not start\n";
+    }
+
+    $self->{baseline} = $self->worker_sockets;
+
+    return $self;
+}
+
+
+# The pids of the workers; without a master, its own.
+
+sub workers {
+    my ($self) = @_;
+
+    return $self->{nginx}->pid if $self->{master} eq 'off';
+
+    return grep {
+        slurp("/proc/$_/cmdline") =~ /^nginx: worker process(?! is)/
+    } children_of($self->{nginx}->pid);
+}
+
+
+# The highest number of sockets that one worker has.
+
+sub worker_sockets {
+    my ($self) = @_;
+
+    return (sort { $b <=> $a } map { fds($_)->{socket} } $self->workers)[0];
+}
+
+
+# The decoded zltunnel_status, or undef.
+
+sub status {
+    my ($self, $path) = @_;
+
+    my $r = http_get($self->{http_port}, $path // '/tunnel/status');
+    return undef unless $r && $r->{status} == 200;
+
+    return JSON::PP::decode_json($r->{body});
+}
+
+
+# What the status says of one service, tunnels of all names searched.
+
+sub service_status {
+    my ($self, $name) = @_;
+
+    my $st = $self->status or return undef;
+
+    for my $tunnel (@{ $st->{tunnels} }) {
+        for my $s (@{ $tunnel->{services} }) {
+            return $s if $s->{name} eq $name;
+        }
+    }
+
+    return undef;
+}
+
+
+sub url {
+    my ($self, $scheme, $host) = @_;
+
+    $host //= '127.0.0.1';
+    my $port = $scheme eq 'wss' ? $self->{tls_port} : $self->{http_port};
+
+    return "$scheme://$host:$port/tunnel/v1";
+}
+
+
+# Starts an agent; see ZLTunnel::Agent.  It is waited for, unless wait => 0.
+
+sub agent {
+    my ($self, %o) = @_;
+
+    my $agent = ZLTunnel::Agent->start($self, %o);
+    push @{ $self->{agents} }, $agent;
+
+    if ($o{wait} // 1) {
+        if (!$agent->registered(scalar @{ $o{services} || [] } || 1)) {
+            diag($self->tails);
+            die "the agent did not register\n";
+        }
+    }
+
+    return $agent;
+}
+
+
+# The nettool, compiled when a source of it is newer.
+
+sub nettool {
+    my $tool = "$OBJS/nettool";
+    my @src = glob "$ROOT/t/lib/*.c";
+
+    File::Path::make_path($OBJS);
+    open my $lock, '>', "$OBJS/lock" or die "$OBJS/lock: $!";
+    flock $lock, LOCK_EX;
+
+    if (!-e $tool || grep { -M $_ < -M $tool } @src, glob "$ROOT/t/lib/*.h") {
+        run_ok({ timeout => 120 }, $ENV{CC} || 'cc', '-O2', '-Wall', '-Wextra',
+               '-o', "$tool.new", @src, '-lcrypto');
+        rename "$tool.new", $tool;
+    }
+
+    return $tool;
+}
+
+
+# Starts a local service, a kind of nt_serve.c: { port, proc }.
+
+sub service {
+    my ($self, $kind, @args) = @_;
+
+    my $port = $self->free_port;
+    my $log = "$self->{dir}/logs/service-$kind-$port";
+
+    my $proc = ZLTunnel::Proc->start(
+        name => "$kind service", out => $log, err => "$log.err",
+        cmd => [ nettool(), 'serve', $kind, $port, @args ]);
+
+    wait_for(sub { slurp($log) =~ /^ready/ }, 10) or die "no $kind service";
+
+    my $s = { kind => $kind, port => $port, proc => $proc, log => $log };
+    push @{ $self->{services} }, $s;
+
+    return $s;
+}
+
+
+# How many lines of a kind ("accept", "eof", "reset", "close") it printed.
+
+sub events {
+    my ($self, $service, $event) = @_;
+
+    my @lines = slurp($service->{log}) =~ /^\Q$event\E /mg;
+    return scalar @lines;
+}
+
+
+# Starts another process that the end of the test must see gone.
+
+sub spawn {
+    my ($self, $name, @cmd) = @_;
+
+    my $proc = ZLTunnel::Proc->start(
+        name => $name, stdin => 1, cmd => \@cmd,
+        out => "$self->{dir}/logs/$name", err => "$self->{dir}/logs/$name.err");
+
+    push @{ $self->{procs} }, $proc;
+    return $proc;
+}
+
+
+# One transfer by nettool: { sent, received (bytes), sent_sha, received_sha,
+# end, tail }
+
+sub transfer {
+    my ($self, $port, @args) = @_;
+
+    my ($rc, $out) = run({ timeout => 300 }, nettool(), 'transfer', $port,
+                         @args);
+    return parse_transfer($out);
+}
+
+
+sub parse_transfer {
+    my ($out) = @_;
+
+    my %r = (output => $out, end => 'none');
+
+    @r{qw(sent sent_sha)} = ($1, $2) if $out =~ /^sent (\d+) (\w+)/m;
+    @r{qw(received received_sha)} = ($1, $2)
+        if $out =~ /^received (\d+) (\w+)/m;
+    $r{end} = $1 if $out =~ /^end (\w+)/m;
+    $r{tail} = $1 if $out =~ /^tail (.*?) *$/m;
+
+    return \%r;
+}
+
+
+# Certificates, made once and kept for a day: a CA, and server.pem for
+# localhost and 127.0.0.1, other.pem for another name; unknown.pem is a
+# second CA that signed nothing.
+
+sub certs {
+    my $dir = "$OBJS/certs";
+
+    File::Path::make_path($dir);
+    open my $lock, '>', "$dir/lock" or die "$dir/lock: $!";
+    flock $lock, LOCK_EX;
+
+    return $dir if -e "$dir/done" && -M "$dir/done" < 1;
+
+    for my $ca (qw(ca unknown)) {
+        run_ok('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes',
+               '-keyout', "$dir/$ca.key", '-out', "$dir/$ca.pem", '-days', 30,
+               '-subj', "/CN=zltunnel test $ca");
+    }
+
+    my %names = (server => 'DNS:localhost,IP:127.0.0.1,IP:::1',
+                 other => 'DNS:other.example');
+
+    for my $cert (sort keys %names) {
+        write_file("$dir/$cert.ext", "subjectAltName=$names{$cert}\n");
+        run_ok('openssl', 'req', '-newkey', 'rsa:2048', '-nodes', '-keyout',
+               "$dir/$cert.key", '-out', "$dir/$cert.csr", '-subj',
+               "/CN=zltunnel test $cert");
+        run_ok('openssl', 'x509', '-req', '-in', "$dir/$cert.csr", '-CA',
+               "$dir/ca.pem", '-CAkey', "$dir/ca.key", '-CAcreateserial',
+               '-days', 30, '-extfile', "$dir/$cert.ext", '-out',
+               "$dir/$cert.pem");
+    }
+
+    write_file("$dir/done", '');
+    return $dir;
+}
+
+
+sub log { slurp("$_[0]{dir}/logs/error.log") }
+
+
+# The last lines of every log, for a test that failed.
+
+sub tails {
+    my ($self, $n) = @_;
+
+    my $text = '';
+    $n //= 40;
+
+    for my $file (sort glob "$self->{dir}/logs/*") {
+        next if $file =~ /access/ || !-s $file;
+        my @lines = split /\n/, slurp($file);
+        splice @lines, 0, @lines - $n if @lines > $n;
+        $text .= join "\n", "--- $file", @lines, '';
+    }
+
+    return $text;
+}
+
+
+# Ends everything and judges what is left.
+
+sub finish {
+    my ($self) = @_;
+
+    for my $agent (@{ $self->{agents} }) {
+        next unless $agent->{proc}->running;
+        is($agent->stop, 0, "agent $agent->{n} ends at SIGTERM with 0");
+    }
+
+    $_->stop for @{ $self->{procs} };
+
+    if ($self->{nginx} && $self->{nginx}->running) {
+        $self->check_descriptors;
+        $_->{proc}->stop for @{ $self->{services} };
+
+        is($self->{nginx}->stop($self->{master} eq 'off' ? 'TERM' : 'QUIT', 20),
+           0, 'nginx quits with 0');
+    }
+
+    $_->{proc}->stop for @{ $self->{services} };
+
+    is_deeply([ ZLTunnel::Proc::left() ], [], 'no process is left');
+    $self->check_logs;
+
+    $self->{done} = 1;
+    done_testing();
+}
+
+
+# With the agents gone, each worker must have the sockets that it started
+# with, and no more pipes than the relay keeps for later.
+
+sub check_descriptors {
+    my ($self) = @_;
+
+    my $ok = wait_for(sub { $self->worker_sockets <= $self->{baseline} }, 30);
+
+    ok($ok, 'no socket is left open in a worker')
+        or diag("at the start $self->{baseline}, now ", $self->worker_sockets);
+
+    for my $pid ($self->workers) {
+        my $pipes = fds($pid)->{pipe};
+        cmp_ok($pipes, '<=', 128, "worker $pid keeps few pipes ($pipes)");
+    }
+}
+
+
+sub check_logs {
+    my ($self) = @_;
+
+    my (@bad, @secrets);
+
+    for my $file (glob "$self->{dir}/logs/*") {
+        for my $line (split /\n/, slurp($file)) {
+
+            push @bad, "$file: $line"
+                if $line =~ $BAD_LOG
+                   && !grep { $line =~ $_ } @{ $self->{allow} };
+
+            push @secrets, "$file: $line"
+                if grep { index($line, $_) >= 0 }
+                   map { $_, sha256_hex($_) } @{ $self->{secrets} };
+        }
+    }
+
+    splice @bad, 20 if @bad > 20;
+    splice @secrets, 20 if @secrets > 20;
+
+    is_deeply(\@bad, [], 'no alert, no sanitizer report in any log');
+    is_deeply(\@secrets, [], 'no token or hash of one in any log');
+}
+
+
+sub DESTROY {
+    my ($self) = @_;
+
+    return if $$ != $self->{owner};
+    local ($?, $@, $!);
+
+    if (!$self->{done} || !Test::More->builder->is_passing) {
+        diag($self->tails);
+    }
+
+    ZLTunnel::Proc::kill_all() if !$self->{done};
+    File::Path::remove_tree($self->{dir}) if !$ENV{ZLT_KEEP};
+}
+
+
+1;

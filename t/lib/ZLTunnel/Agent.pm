@@ -1,0 +1,135 @@
+package ZLTunnel::Agent;
+
+# A real agent, and what it has printed.
+
+use strict;
+use warnings;
+
+use ZLTunnel::Proc qw(wait_for slurp);
+
+my $count = 0;
+
+
+# Options: token; services => ["name:port", ...]; tls => 1 for wss; server
+# (a URL); args => [...] more arguments; conf => text of a configuration file,
+# in place of --service; env => {}.
+
+sub start {
+    my ($class, $t, %o) = @_;
+
+    my $n = ++$count;
+    my $dir = $t->{dir};
+    my $self = bless { t => $t, n => $n, out => "$dir/logs/agent-$n.out",
+                       err => "$dir/logs/agent-$n.err" }, $class;
+
+    my @cmd = ($o{program} // $ZLTunnel::AGENT);
+
+    if (defined $o{token}) {
+        $self->{token_file} = "$dir/agent-$n.token";
+        ZLTunnel::write_file($self->{token_file}, "$o{token}\n", 0600);
+    }
+
+    if (defined $o{conf}) {
+        $self->{conf} = "$dir/agent-$n.conf";
+        $self->write_conf($o{conf});
+        push @cmd, 'run', '-c', $self->{conf};
+
+    } else {
+        push @cmd, 'connect', '--server',
+            $o{server} // $t->url($o{tls} ? 'wss' : 'ws');
+        push @cmd, '--token-file', $self->{token_file} if $self->{token_file};
+        push @cmd, map { ('--service', $_) } @{ $o{services} || [] };
+    }
+
+    push @cmd, '--ca-file', ZLTunnel->certs . '/ca.pem' if $o{tls};
+    push @cmd, @{ $o{args} || [] };
+
+    $self->{cmd} = \@cmd;
+    $self->{env} = $o{env};
+    $self->launch;
+
+    return $self;
+}
+
+
+# %%token_file%% in a configuration stands for the agent's token file.
+
+sub write_conf {
+    my ($self, $text) = @_;
+
+    $text =~ s/%%token_file%%/$self->{token_file}/g;
+    ZLTunnel::write_file($self->{conf}, $text, 0600);
+}
+
+
+# Starts the process, again too; what it prints is added to the same files.
+
+sub launch {
+    my ($self) = @_;
+
+    $self->{skip} = -s $self->{out} // 0;
+    $self->{proc} = ZLTunnel::Proc->start(
+        name => "agent $self->{n}", cmd => $self->{cmd}, out => $self->{out},
+        err => $self->{err}, env => $self->{env});
+}
+
+
+sub pid { $_[0]{proc}->pid }
+
+sub stop { my ($self, @args) = @_; $self->{proc}->stop(@args) }
+
+sub log { slurp($_[0]{err}) }
+
+
+# The services it has printed since it was started, by name: { proto, local,
+# public, port, lines }; the last line of a name counts.
+
+sub services {
+    my ($self) = @_;
+
+    my %services;
+    my $out = substr slurp($self->{out}), $self->{skip};
+
+    while ($out =~ /^(\S+)\s+(tcp|udp)\s+(\S+)\s+->\s+(.+)$/mg) {
+        my ($name, $proto, $local, $public) = ($1, $2, $3, $4);
+
+        $services{$name} = {
+            proto => $proto, local => $local, public => $public,
+            port => $public =~ /:(\d+)$/ ? $1 : undef,
+            lines => ($services{$name}{lines} // 0) + 1,
+        };
+    }
+
+    return \%services;
+}
+
+
+# Waits for so many services; their hash, or undef.
+
+sub registered {
+    my ($self, $n, $timeout) = @_;
+
+    return wait_for(sub {
+        my $services = $self->services;
+        return keys %$services >= $n && $services;
+    }, $timeout // 20);
+}
+
+
+sub port {
+    my ($self, $name) = @_;
+
+    return $self->services->{$name}{port};
+}
+
+
+# Waits for a line of its log.
+
+sub logged {
+    my ($self, $re, $timeout) = @_;
+
+    return wait_for(sub { $self->log =~ $re }, $timeout // 20);
+}
+
+
+1;

@@ -1,0 +1,456 @@
+package ZLTunnel::Wire;
+
+# The wire protocol by hand, for the tests that must say what no real agent
+# would say: messages, extension blocks, WebSocket frames, and a client of
+# each kind of channel.  Written from docs/protocol.md, not from the C code.
+#
+#     my $c = ZLTunnel::Wire->control($t);         # upgraded
+#     $c->auth($token, features => 1);
+#     my $m = $c->expect('AuthOk');
+#     my $d = ZLTunnel::Wire->channel($t, $m->{tunnel_id}, $m->{data_key});
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use IO::Socket::INET;
+use MIME::Base64 qw(encode_base64);
+use Time::HiRes qw(time);
+
+our @EXPORT_OK = qw(msg str16 ext ws_frame %TYPE parse new_id register);
+
+our %TYPE = (
+    Auth => 0x01, AuthOk => 0x02, AuthFail => 0x03, Register => 0x10,
+    RegisterOk => 0x11, RegisterFail => 0x12, Connect => 0x20,
+    ConnectAck => 0x21, ConnectFail => 0x22, Heartbeat => 0x30,
+    HeartbeatAck => 0x31, Unregister => 0x40, Disconnect => 0x41,
+    DatagramOpen => 0x50, Datagram => 0x51, DatagramClose => 0x52,
+    Retire => 0x53, Data => 0x55, Eof => 0x56, Reset => 0x57,
+    Withdraw => 0x58,
+);
+
+my %NAME = reverse %TYPE;
+
+
+# Messages
+
+sub msg { my ($type, $payload) = @_;
+          return pack 'C N/a', $TYPE{$type} // $type, $payload // '' }
+
+sub str16 { pack 'n/a', $_[0] }
+
+# ext(tag => value, ...): values are bytes already
+sub ext {
+    my $block = '';
+
+    while (my ($tag, $value) = splice @_, 0, 2) {
+        $block .= pack 'C n/a', $tag, $value;
+    }
+
+    return $block;
+}
+
+sub new_id { join '', map { chr int rand 256 } 1 .. 16 }
+
+
+sub register {
+    my ($name, %o) = @_;
+
+    return msg('Register', pack('C/a C n n', $name, $o{udp} ? 1 : 0,
+                                $o{local} // 8080, $o{remote} // 0)
+                           . ($o{ext} // ''));
+}
+
+
+# One message into a hash; extension values by tag in {ext}.
+
+sub parse {
+    my ($bytes) = @_;
+
+    my ($type, $len) = unpack 'C N', $bytes;
+    my $p = substr $bytes, 5, $len;
+    my $m = { type => $NAME{$type} // $type, payload => $p };
+
+    my %fields = (
+        AuthOk       => [ tunnel_id => 'a16' ],
+        AuthFail     => [ reason => 'n/a' ],
+        RegisterOk   => [ service_id => 'a16' ],
+        RegisterFail => [ reason => 'n/a' ],
+        Connect      => [ service_id => 'a16', connection_id => 'a16',
+                          client_addr => 'n/a' ],
+        ConnectAck   => [ connection_id => 'a16' ],
+        ConnectFail  => [ connection_id => 'a16', reason => 'n/a' ],
+        Heartbeat    => [ timestamp => 'Q>' ],
+        HeartbeatAck => [ timestamp => 'Q>' ],
+        Disconnect   => [ reason => 'n/a' ],
+        Withdraw     => [ service_id => 'a16', reason => 'n/a' ],
+        Auth         => [ token => 'n/a', client_id => 'a16' ],
+        Register     => [ name => 'C/a', protocol => 'C', local_port => 'n',
+                          remote_port => 'n' ],
+        Unregister   => [ service_id => 'a16' ],
+    );
+
+    my @f = @{ $fields{ $m->{type} } || [] };
+    my $rest = $p;
+
+    while (my ($field, $format) = splice @f, 0, 2) {
+        ($m->{$field}, $rest) = unpack "$format a*", $rest;
+    }
+
+    while (length $rest >= 3) {
+        my ($tag, $value) = unpack 'C n/a', $rest;
+        $m->{ext}{$tag} //= $value;
+        $rest = substr $rest, 3 + length $value;
+    }
+
+    my $e = $m->{ext} || {};
+    $m->{code} = unpack 'C', $e->{1}
+        if $m->{type} =~ /Fail$/ && defined $e->{1};
+
+    if ($m->{type} eq 'AuthOk') {
+        $m->{features} = unpack 'N', $e->{1} if defined $e->{1};
+        @$m{qw(data_key resume_key)} = @$e{2, 3};
+        $m->{heartbeat} = [ unpack 'N N', $e->{4} ] if defined $e->{4};
+        $m->{idle} = [ unpack 'n n', $e->{5} ] if defined $e->{5};
+    }
+
+    if ($m->{type} eq 'RegisterOk') {
+        $m->{port} = unpack 'n', $e->{1} if defined $e->{1};
+        $m->{public} = $e->{2};
+    }
+
+    return $m;
+}
+
+
+# WebSocket
+
+# ws_frame(payload, op => 2, fin => 1, mask => 1)
+sub ws_frame {
+    my ($payload, %o) = @_;
+
+    my $len = length $payload;
+    my $masked = $o{mask} // 1;
+
+    my $head = pack 'C', ($o{fin} // 1) << 7 | ($o{op} // 2);
+    my $bit = $masked ? 0x80 : 0;
+
+    $head .= $len < 126 ? pack 'C', $bit | $len
+           : $len < 65536 ? pack 'C n', $bit | 126, $len
+           : pack 'C Q>', $bit | 127, $len;
+
+    return $head . $payload unless $masked;
+
+    my $mask = pack 'N', int rand 2 ** 32;
+    my $pad = $mask x ($len / 4 + 1);
+
+    return $head . $mask . ($payload ^ substr $pad, 0, $len);
+}
+
+
+# A connection with a buffer and time limits.
+
+package ZLTunnel::Wire::Socket;
+
+use Time::HiRes qw(time);
+
+sub new {
+    my ($class, $port) = @_;
+
+    my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
+                                  Timeout => 10) or return undef;
+    setsockopt $s, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1;
+
+    return bless { s => $s, in => '' }, $class;
+}
+
+
+# All of it, or 0; the peer's reading is waited for up to 20 s.
+
+sub send {
+    my ($self, $bytes) = @_;
+
+    my $end = time + 20;
+    $self->{s}->blocking(0);
+
+    while (length $bytes) {
+        vec(my $win = '', fileno $self->{s}, 1) = 1;
+        select(undef, $win, undef, $end - time) > 0 or return 0;
+
+        my $n = syswrite $self->{s}, $bytes;
+        next if !defined $n && $!{EAGAIN};
+        return 0 unless $n;
+        substr $bytes, 0, $n, '';
+    }
+
+    return 1;
+}
+
+
+# Reads some more into {in}: 1; 0 at the end of time.  An EOF or an error is
+# kept in {end}, "eof" or "reset", and gives 0.
+
+sub fill {
+    my ($self, $timeout) = @_;
+
+    return 0 if $self->{end};
+
+    vec(my $rin = '', fileno $self->{s}, 1) = 1;
+    $timeout = 0 if $timeout < 0;
+    select($rin, undef, undef, $timeout) > 0 or return 0;
+
+    my $n = sysread $self->{s}, $self->{in}, 65536, length $self->{in};
+    return 1 if $n;
+    return 1 if !defined $n && $!{EAGAIN};
+
+    $self->{end} = defined $n ? 'eof' : 'reset';
+    return 0;
+}
+
+
+# Exactly n bytes, or undef.
+
+sub take {
+    my ($self, $n, $timeout) = @_;
+
+    my $end = time + ($timeout // 10);
+
+    while (length $self->{in} < $n) {
+        return undef if !$self->fill($end - time);
+    }
+
+    return substr $self->{in}, 0, $n, '';
+}
+
+
+# How it ends: "eof" or "reset"; "open" if it does not within the time.
+
+sub ending {
+    my ($self, $timeout) = @_;
+
+    my $end = time + ($timeout // 10);
+
+    while (!$self->{end} && time < $end) {
+        $self->fill($end - time);
+    }
+
+    return $self->{end} // 'open';
+}
+
+
+sub shut { shutdown $_[0]{s}, 1 }
+
+sub close { CORE::close($_[0]{s}); $_[0]{end} = 'eof' }
+
+sub reset {
+    my ($self) = @_;
+
+    setsockopt $self->{s}, Socket::SOL_SOCKET(), Socket::SO_LINGER(),
+               pack 'i i', 1, 0;
+    $self->close;
+}
+
+
+# Sends a request, reads the head of the answer: { status, head }.
+
+sub upgrade {
+    my ($self, $request) = @_;
+
+    $self->send($request) or return undef;
+
+    while ($self->{in} !~ /\r\n\r\n/) {
+        $self->fill(10) or return undef;
+    }
+
+    $self->{in} =~ s/^(.*?)\r\n\r\n//s;
+    my $head = $1;
+    my ($status) = $head =~ /^HTTP\/1\.1 (\d+)/ or return undef;
+
+    return $self->{answer} = { status => $status, head => $head };
+}
+
+
+# A control channel.
+
+package ZLTunnel::Wire::Control;
+
+use Time::HiRes qw(time);
+
+our @ISA = 'ZLTunnel::Wire::Socket';
+
+sub send_msg {
+    my ($self, $bytes) = @_;
+    return $self->send(ZLTunnel::Wire::ws_frame($bytes));
+}
+
+
+sub auth {
+    my ($self, $token, %o) = @_;
+
+    my $ext = '';
+    $ext .= ZLTunnel::Wire::ext(1, pack 'N', $o{features}) if $o{features};
+    $ext .= ZLTunnel::Wire::ext(3, $o{resume_key}) if $o{resume_key};
+
+    return $self->send_msg(ZLTunnel::Wire::msg('Auth',
+        ZLTunnel::Wire::str16($token)
+        . ($o{client_id} // ZLTunnel::Wire::new_id()) . $ext));
+}
+
+
+# One WebSocket frame: { op, payload }, or undef.
+
+sub frame {
+    my ($self, $timeout) = @_;
+
+    my $head = $self->take(2, $timeout) // return undef;
+    my ($op, $len) = unpack 'C C', $head;
+
+    die "the server sent a masked frame\n" if $len & 0x80;
+
+    $len = unpack 'n', $self->take(2) // return undef if $len == 126;
+    $len = unpack 'Q>', $self->take(8) // return undef if $len == 127;
+
+    my $payload = $len ? $self->take($len) // return undef : '';
+
+    return { op => $op & 0xf, payload => $payload };
+}
+
+
+# The next message; heartbeats are acknowledged and left out, unless asked
+# for.  At a Close { type => "Close", code, reason }; undef when time is over
+# or the connection ended without it.
+
+sub next {
+    my ($self, $timeout, %o) = @_;
+
+    my $end = time + ($timeout // 10);
+
+    while (time < $end) {
+        my $f = $self->frame($end - time) // return undef;
+
+        if ($f->{op} == 8) {
+            my ($code, $reason) = unpack 'n a*', $f->{payload};
+            return { type => 'Close', code => $code, reason => $reason };
+        }
+
+        return { type => 'Pong', payload => $f->{payload} } if $f->{op} == 10;
+        next if $f->{op} != 2;
+
+        my $m = ZLTunnel::Wire::parse($f->{payload});
+
+        if ($m->{type} eq 'Heartbeat' && !$o{heartbeats}) {
+            $self->send_msg(ZLTunnel::Wire::msg('HeartbeatAck',
+                                                $m->{payload}))
+                unless $self->{deaf};
+            next;
+        }
+
+        return $m;
+    }
+
+    return undef;
+}
+
+
+# The next message, which must be of that type; otherwise a hash with type
+# "none" or the other's type, so that tests can look into it.
+
+sub expect {
+    my ($self, $type, $timeout) = @_;
+
+    my $m = $self->next($timeout) // { type => $self->{end} // 'none' };
+
+    Test::More::diag("expected $type, got $m->{type} ",
+                     $m->{reason} // '') if $m->{type} ne $type;
+    return $m;
+}
+
+
+# A data channel in the raw form.
+
+package ZLTunnel::Wire::Channel;
+
+our @ISA = 'ZLTunnel::Wire::Socket';
+
+sub send_msg { my ($self, $bytes) = @_; return $self->send($bytes) }
+
+
+sub next {
+    my ($self, $timeout, %o) = @_;
+
+    while (1) {
+        my $head = $self->take(5, $timeout) // return undef;
+        my ($type, $len) = unpack 'C N', $head;
+        my $payload = $len ? $self->take($len) // return undef : '';
+        my $m = ZLTunnel::Wire::parse($head . $payload);
+
+        if ($m->{type} eq 'Heartbeat' && !$o{heartbeats}) {
+            $self->send(ZLTunnel::Wire::msg('HeartbeatAck', $payload));
+            next;
+        }
+
+        return $m;
+    }
+}
+
+sub ack {
+    my ($self, $m) = @_;
+    return $self->send(ZLTunnel::Wire::msg('ConnectAck', $m->{connection_id}));
+}
+
+
+package ZLTunnel::Wire;
+
+# control(t, headers => "...", port => N): the answer to the upgrade is in
+# {answer}; undef where there was none.
+
+sub control {
+    my ($class, $t, %o) = @_;
+
+    my $self = ZLTunnel::Wire::Control->new($o{port} // $t->{http_port})
+        // return undef;
+    my $key = encode_base64(new_id(), '');
+
+    $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
+        . "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        . "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: $key\r\n"
+        . ($o{headers} // '') . "\r\n") // return undef;
+
+    return $self;
+}
+
+
+# A control channel that is authenticated: the AuthOk in {ok}.
+
+sub agent {
+    my ($class, $t, $token, %o) = @_;
+
+    my $self = $class->control($t) // return undef;
+    $self->auth($token, features => $o{features} // 7, %o);
+    $self->{ok} = $self->expect('AuthOk');
+
+    return $self;
+}
+
+
+# channel(t, tunnel id, key, connection id or undef)
+
+sub channel {
+    my ($class, $t, $tunnel, $key, $connection, %o) = @_;
+
+    my $self = ZLTunnel::Wire::Channel->new($o{port} // $t->{http_port})
+        // return undef;
+
+    $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
+        . "Connection: Upgrade\r\nUpgrade: zltunnel\r\n"
+        . 'Zltunnel-Tunnel: ' . unpack('H*', $tunnel) . "\r\n"
+        . 'Zltunnel-Key: ' . unpack('H*', $key) . "\r\n"
+        . (defined $connection
+           ? 'Zltunnel-Connection: ' . unpack('H*', $connection) . "\r\n" : '')
+        . ($o{headers} // '') . "\r\n") // return undef;
+
+    return $self;
+}
+
+
+1;
