@@ -1,0 +1,89 @@
+#!/bin/sh
+
+# Installs the Debian packages that are missing, and nothing if none is.
+#
+#     t/install-deps.sh [build] [demo] [check]
+#
+# build: to compile the module and the agent; demo: to run the demo; check:
+# for the tests.  All of them without arguments.  Services that come with the
+# packages (nginx, sshd, redis) are not started: their programs are wanted.
+
+set -eu
+
+build='gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-stream
+       libssl-dev libuv1-dev libinih-dev zlib1g-dev'
+demo='curl openssl procps'
+check='perl curl openssl procps iproute2 openssh-server openssh-client
+       redis-server redis-tools iperf3'
+
+[ $# -gt 0 ] || set -- build demo check
+
+missing=
+
+for set; do
+    case $set in
+    build) packages=$build ;;
+    demo)  packages=$demo ;;
+    check) packages=$check ;;
+    *)     echo "unknown set of packages: $set" >&2; exit 2 ;;
+    esac
+
+    command -v dpkg > /dev/null || continue
+
+    for package in $packages; do
+        case " $missing " in *" $package "*) continue ;; esac
+
+        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)
+        in
+        installed) ;;
+        *) missing="$missing $package" ;;
+        esac
+    done
+done
+
+if ! command -v dpkg > /dev/null; then
+    echo "This is not Debian: no packages are installed, what is there is" \
+         "used." >&2
+    exit 0
+fi
+
+[ -n "$missing" ] || exit 0
+
+echo "Installing:$missing"
+
+if [ "$(id -u)" = 0 ]; then
+    as_root=
+
+elif command -v sudo > /dev/null; then
+    as_root=sudo
+
+else
+    echo "Neither root nor sudo.  As root, run:" >&2
+    echo "    apt-get update && apt-get install -y$missing" >&2
+    exit 1
+fi
+
+
+# policy-rc.d is how Debian keeps packages from starting their services;
+# one that is there already is the administrator's.
+
+policy=/usr/sbin/policy-rc.d
+
+if [ ! -e $policy ]; then
+    trap '$as_root rm -f $policy' EXIT
+    trap 'exit 1' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy > /dev/null
+    $as_root chmod 755 $policy
+fi
+
+install() {
+    $as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold \
+        install -y --no-install-recommends $missing < /dev/null
+}
+
+# the lists may be missing, or too old for what the mirror still has
+
+install 2> /dev/null \
+    || { $as_root apt-get -qq update && install; } \
+    || { echo "Could not install:$missing" >&2; exit 1; }
