@@ -43,7 +43,8 @@ HARDEN =       $(SANITIZERS)
 else
 AGENT =        $(OBJS)/zltunnel-agent
 AGENT_OBJS =   $(OBJS)/agent
-HARDEN =       -fstack-protector-strong -fPIE -pie
+HARDEN =       -fstack-protector-strong -fPIE
+HARDEN_LD =    -pie -Wl,-z,relro -Wl,-z,now
 ifneq ($(filter -O%,$(filter-out -O0,$(CFLAGS))),)
 HARDEN +=      -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
@@ -85,14 +86,15 @@ $(TREE)/objs/Makefile: config auto/nginx $(OBJS)/nginx.id
 	auto/nginx $(TREE)
 
 $(MODULE): $(TREE)/objs/Makefile FORCE
-	@+$(MAKE) --no-print-directory -C $(TREE) -f objs/Makefile modules
+	@+cd $(TREE) && { $(MAKE) -q -f objs/Makefile modules \
+	    || $(MAKE) --no-print-directory -f objs/Makefile modules; }
 	@cmp -s $(TREE)/$@ $@ || cp $(TREE)/objs/$(@F) $@
 
 
 # The agent.
 
 $(AGENT): $(AGENT_LIST)
-	$(CC) $(CFLAGS) $(HARDEN) $(LDFLAGS) -o $@ $(AGENT_LIST) \
+	$(CC) $(CFLAGS) $(HARDEN) $(HARDEN_LD) $(LDFLAGS) -o $@ $(AGENT_LIST) \
 		`$(PKG_CONFIG) --libs $(AGENT_LIBS)` $(LIBS)
 
 $(AGENT_OBJS)/%.o: %.c $(OBJS)/agent.id | need-agent
