@@ -1,0 +1,768 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The zltunnel{} block.
+ *
+ * A directive anywhere may name a registry before its block has been read, so
+ * registries are made at the first mention, and what can be judged only with
+ * everything read is judged in ngx_zltunnel_init_conf().
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_shm.h"
+
+
+/* no directive of a core module has this context: those of the block only */
+#define NGX_ZLTUNNEL_CONF             0x02000000
+
+#define NGX_ZLTUNNEL_NAME_MAX         64
+#define NGX_ZLTUNNEL_ZONE_PAGES       8
+#define NGX_ZLTUNNEL_ZONE_DEFAULT     (8 * 1024 * 1024)
+
+/*
+ * What the limits need of the zone, in bytes: all tunnels with one service
+ * each, one of them with all the services that it may have, and every port.
+ * More than that is for the administrator to judge.  A slab is a power of
+ * two; a service has its counters with it.
+ */
+
+#define NGX_ZLTUNNEL_ZONE_FIXED       (64 * 1024)
+#define NGX_ZLTUNNEL_ZONE_TUNNEL      1024
+#define NGX_ZLTUNNEL_ZONE_SERVICE     512
+#define NGX_ZLTUNNEL_ZONE_PORT        128
+
+
+typedef struct {
+    ngx_int_t                  (*parse)(ngx_str_t *value);
+    ngx_uint_t                   min;
+    ngx_uint_t                   max;
+    ngx_uint_t                   value;       /* the default */
+    const char                  *allowed;
+} ngx_zltunnel_range_t;
+
+
+static char *ngx_zltunnel_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_zltunnel_block_defaults(ngx_conf_t *cf,
+    ngx_zltunnel_registry_t *registry);
+static char *ngx_zltunnel_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_zltunnel_token_file(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_zltunnel_range(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+static ngx_int_t ngx_zltunnel_parse_number(ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_parse_msec(ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_parse_percent(ngx_str_t *value);
+
+static ngx_int_t ngx_zltunnel_name_check(ngx_conf_t *cf, ngx_str_t *name);
+static ngx_int_t ngx_zltunnel_registry_check(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry);
+static void ngx_zltunnel_zone_check(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry);
+static void ngx_zltunnel_reference_check(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_reference_t *ref);
+
+
+static ngx_zltunnel_range_t  ngx_zltunnel_heartbeat_interval = {
+    ngx_zltunnel_parse_msec, 100, 3600000, 30000, "a time from 100ms to 1h"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_heartbeat_timeout = {
+    ngx_zltunnel_parse_msec, 101, 86400000, 40000,
+    "a time above \"heartbeat_interval\", up to 1d"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_max_tunnels = {
+    ngx_zltunnel_parse_number, 1, 1000000, 1000, "a number from 1 to 1000000"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_max_services = {
+    ngx_zltunnel_parse_number, 1, 65535, 50, "a number from 1 to 65535"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_connect_timeout = {
+    ngx_zltunnel_parse_msec, 1, 3600000, 10000, "a time from 1ms to 1h"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_reconnect_grace = {
+    ngx_zltunnel_parse_msec, 0, 86400000, 30000, "a time from 0 to 1d"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_max_unauthenticated = {
+    ngx_zltunnel_parse_number, 1, 1000000, 256, "a number from 1 to 1000000"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_max_idle_channels = {
+    ngx_zltunnel_parse_number, 1, 65535, 64, "a number from 1 to 65535"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_max_pending = {
+    ngx_zltunnel_parse_number, 1, 65535, 128, "a number from 1 to 65535"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_max_connections = {
+    ngx_zltunnel_parse_number, 1, 10000000, 10000,
+    "a number from 1 to 10000000"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_max_udp_sessions = {
+    ngx_zltunnel_parse_number, 1, 1000000, 1024, "a number from 1 to 1000000"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_max_channel_share = {
+    ngx_zltunnel_parse_percent, 1, 100, 50, "a share from 1% to 100%"
+};
+
+#if (NGX_DEBUG)
+static ngx_zltunnel_range_t  ngx_zltunnel_debug_delay = {
+    ngx_zltunnel_parse_msec, 0, 60000, 0, "a time from 0 to 1m"
+};
+#endif
+
+
+#define ngx_zltunnel_range_command(name)                                      \
+    { ngx_string(#name),                                                      \
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,                       \
+      ngx_zltunnel_range,                                                     \
+      0,                                                                      \
+      offsetof(ngx_zltunnel_registry_t, name),                                \
+      &ngx_zltunnel_##name }
+
+
+ngx_command_t  ngx_zltunnel_commands[] = {
+
+    { ngx_string("zltunnel"),
+      NGX_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_zltunnel_block,
+      0,
+      0,
+      NULL },
+
+    /* within the block */
+
+    { ngx_string("zone"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_zltunnel_zone,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("token_file"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_zltunnel_token_file,
+      0,
+      0,
+      NULL },
+
+    ngx_zltunnel_range_command(heartbeat_interval),
+    ngx_zltunnel_range_command(heartbeat_timeout),
+    ngx_zltunnel_range_command(max_tunnels),
+    ngx_zltunnel_range_command(max_services),
+    ngx_zltunnel_range_command(connect_timeout),
+    ngx_zltunnel_range_command(reconnect_grace),
+    ngx_zltunnel_range_command(max_unauthenticated),
+    ngx_zltunnel_range_command(max_idle_channels),
+    ngx_zltunnel_range_command(max_pending),
+    ngx_zltunnel_range_command(max_connections),
+    ngx_zltunnel_range_command(max_udp_sessions),
+    ngx_zltunnel_range_command(max_channel_share),
+#if (NGX_DEBUG)
+    ngx_zltunnel_range_command(debug_delay),
+#endif
+
+      ngx_null_command
+};
+
+
+static ngx_str_t  ngx_zltunnel_default_name = ngx_string("default");
+
+
+void *
+ngx_zltunnel_create_conf(ngx_cycle_t *cycle)
+{
+    ngx_zltunnel_conf_t  *conf;
+
+    conf = ngx_pcalloc(cycle->pool, sizeof(ngx_zltunnel_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&conf->registries, cycle->pool, 1,
+                       sizeof(ngx_zltunnel_registry_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return conf;
+}
+
+
+char *
+ngx_zltunnel_init_conf(ngx_cycle_t *cycle, void *data)
+{
+    ngx_zltunnel_conf_t *conf = data;
+
+    ngx_uint_t                 i, n;
+    ngx_zltunnel_registry_t  **registry;
+    ngx_zltunnel_reference_t  *ref;
+
+    registry = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+
+        if (ngx_zltunnel_registry_check(cycle, registry[i]) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (conf->listen && conf->listen(cycle) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+
+        ngx_zltunnel_zone_check(cycle, registry[i]);
+
+        ref = registry[i]->references.elts;
+
+        for (n = 0; n < registry[i]->references.nelts; n++) {
+            ngx_zltunnel_reference_check(cycle, registry[i], &ref[n]);
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_registry_check(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry)
+{
+    ngx_conf_t  cf;
+
+    if (!registry->defined) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "there is no \"zltunnel %V { }\" block for registry "
+                      "\"%V\", add one beside \"http\" and \"stream\", or "
+                      "name one that exists, in %s:%ui",
+                      &registry->name, &registry->name, registry->file,
+                      registry->line);
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&cf, sizeof(ngx_conf_t));
+
+    cf.cycle = cycle;
+    cf.pool = cycle->pool;
+    cf.log = cycle->log;
+
+    return ngx_zltunnel_tokens_read(registry, &cf, cycle->log);
+}
+
+
+static void
+ngx_zltunnel_zone_check(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
+{
+    uint64_t  need;
+
+    need = (uint64_t) registry->max_tunnels
+           * (NGX_ZLTUNNEL_ZONE_TUNNEL + NGX_ZLTUNNEL_ZONE_SERVICE)
+           + registry->max_services * NGX_ZLTUNNEL_ZONE_SERVICE
+           + registry->listeners.nelts * NGX_ZLTUNNEL_ZONE_PORT
+           + NGX_ZLTUNNEL_ZONE_FIXED;
+
+    if (registry->zone_size >= need) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                  "\"zone\" of zltunnel \"%V\" is too small for "
+                  "\"max_tunnels %ui\" and \"max_services %ui\": it has "
+                  "%uzk, %uLk are needed, in %s:%ui",
+                  &registry->name, registry->max_tunnels,
+                  registry->max_services, registry->zone_size / 1024,
+                  (need + 1023) / 1024, registry->file, registry->line);
+}
+
+
+static void
+ngx_zltunnel_reference_check(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_reference_t *ref)
+{
+    ngx_str_t             *first;
+    ngx_uint_t             i, n;
+    ngx_zltunnel_token_t  *token;
+
+    token = registry->tokens->tokens.elts;
+
+    first = NULL;
+    n = 0;
+
+    for (i = 0; i < registry->tokens->tokens.nelts; i++) {
+
+        if (ref->token.len) {
+
+            if (token[i].name.len == ref->token.len
+                && ngx_memcmp(token[i].name.data, ref->token.data,
+                              ref->token.len)
+                   == 0)
+            {
+                return;
+            }
+
+            continue;
+        }
+
+        if (!ngx_zltunnel_token_service(&token[i], ref->service.data,
+                                        ref->service.len))
+        {
+            continue;
+        }
+
+        /* lines of one name are one identity */
+
+        if (first
+            && first->len == token[i].name.len
+            && ngx_memcmp(first->data, token[i].name.data, first->len) == 0)
+        {
+            continue;
+        }
+
+        first = &token[i].name;
+        n++;
+    }
+
+    if (ref->token.len) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "no token has the name \"%V\" that \"%s %V\" wants, "
+                      "in %s:%ui",
+                      &ref->token, ref->directive, &ref->service, ref->file,
+                      ref->line);
+        return;
+    }
+
+    if (n > 1) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "more than one token may register the service of "
+                      "\"%s %V\", bind it to one by \"token=NAME\", "
+                      "in %s:%ui",
+                      ref->directive, &ref->service, ref->file, ref->line);
+    }
+}
+
+
+ngx_zltunnel_registry_t *
+ngx_zltunnel_registry_get(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_uint_t                 i;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_registry_t   *registry, **p;
+
+    if (name->len == 0) {
+        name = &ngx_zltunnel_default_name;
+    }
+
+    if (ngx_zltunnel_name_check(cf, name) != NGX_OK) {
+        return NULL;
+    }
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+
+    p = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+
+        if (p[i]->name.len == name->len
+            && ngx_memcmp(p[i]->name.data, name->data, name->len) == 0)
+        {
+            return p[i];
+        }
+    }
+
+    registry = ngx_pcalloc(cf->pool, sizeof(ngx_zltunnel_registry_t));
+    if (registry == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&registry->listeners, cf->pool, 4,
+                       sizeof(ngx_zltunnel_listener_t))
+        != NGX_OK
+        || ngx_array_init(&registry->references, cf->pool, 4,
+                          sizeof(ngx_zltunnel_reference_t))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    registry->name = *name;
+    registry->hash = ngx_crc32_long(name->data, name->len);
+    registry->file = cf->conf_file->file.name.data;
+    registry->line = cf->conf_file->line;
+
+    registry->zone_size = NGX_CONF_UNSET_SIZE;
+    registry->heartbeat_interval = NGX_CONF_UNSET_MSEC;
+    registry->heartbeat_timeout = NGX_CONF_UNSET_MSEC;
+    registry->connect_timeout = NGX_CONF_UNSET_MSEC;
+    registry->reconnect_grace = NGX_CONF_UNSET_MSEC;
+    registry->max_tunnels = NGX_CONF_UNSET_UINT;
+    registry->max_services = NGX_CONF_UNSET_UINT;
+    registry->max_unauthenticated = NGX_CONF_UNSET_UINT;
+    registry->max_idle_channels = NGX_CONF_UNSET_UINT;
+    registry->max_pending = NGX_CONF_UNSET_UINT;
+    registry->max_connections = NGX_CONF_UNSET_UINT;
+    registry->max_udp_sessions = NGX_CONF_UNSET_UINT;
+    registry->max_channel_share = NGX_CONF_UNSET_UINT;
+#if (NGX_DEBUG)
+    registry->debug_delay = NGX_CONF_UNSET_MSEC;
+#endif
+
+    p = ngx_array_push(&conf->registries);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    *p = registry;
+
+    return registry;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_name_check(ngx_conf_t *cf, ngx_str_t *name)
+{
+    u_char      ch;
+    ngx_uint_t  i;
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+            || (ch >= '0' && ch <= '9') || ch == '-' || ch == '_')
+        {
+            continue;
+        }
+
+        break;
+    }
+
+    if (i == name->len && i <= NGX_ZLTUNNEL_NAME_MAX) {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid registry name \"%V\": it must be 1 to %d "
+                       "letters, digits, \"-\" or \"_\"",
+                       name, NGX_ZLTUNNEL_NAME_MAX);
+
+    return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_zltunnel_registry_arg(ngx_conf_t *cf, ngx_str_t *arg,
+    ngx_zltunnel_registry_t **registry)
+{
+    ngx_str_t  name;
+
+    if (ngx_strncmp(arg->data, "registry=", 9) != 0) {
+        return NGX_DECLINED;
+    }
+
+    name.data = arg->data + 9;
+    name.len = arg->len - 9;
+
+    if (name.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no name in parameter \"%V\"", arg);
+        return NGX_ERROR;
+    }
+
+    *registry = ngx_zltunnel_registry_get(cf, &name);
+
+    return *registry ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_zltunnel_reference_t *
+ngx_zltunnel_reference_add(ngx_conf_t *cf, ngx_zltunnel_registry_t *registry,
+    ngx_str_t *service, ngx_str_t *token, const char *directive)
+{
+    ngx_zltunnel_reference_t  *ref;
+
+    ref = ngx_array_push(&registry->references);
+    if (ref == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(ref, sizeof(ngx_zltunnel_reference_t));
+
+    ref->service = *service;
+
+    if (token) {
+        ref->token = *token;
+    }
+
+    ref->directive = directive;
+    ref->file = cf->conf_file->file.name.data;
+    ref->line = cf->conf_file->line;
+
+    return ref;
+}
+
+
+static char *
+ngx_zltunnel_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char                     *rv;
+    void                    **ctx;
+    ngx_str_t                *value, name;
+    ngx_conf_t                save;
+    ngx_zltunnel_registry_t  *registry;
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2) {
+        name = value[1];
+
+        if (name.len == 0) {
+            return "has an empty name";
+        }
+
+    } else {
+        ngx_str_null(&name);
+    }
+
+    registry = ngx_zltunnel_registry_get(cf, &name);
+    if (registry == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (registry->defined) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate \"zltunnel\" block \"%V\", the first "
+                           "one is in %s:%ui",
+                           &registry->name, registry->file, registry->line);
+        return NGX_CONF_ERROR;
+    }
+
+    registry->defined = 1;
+    registry->file = cf->conf_file->file.name.data;
+    registry->line = cf->conf_file->line;
+
+    /* the block's directives find the registry as their configuration */
+
+    ctx = ngx_pcalloc(cf->pool, ngx_max_module * sizeof(void *));
+    if (ctx == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ctx[ngx_zltunnel_module.index] = registry;
+
+    save = *cf;
+    cf->ctx = ctx;
+    cf->module_type = NGX_CORE_MODULE;
+    cf->cmd_type = NGX_ZLTUNNEL_CONF;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    return ngx_zltunnel_block_defaults(cf, registry);
+}
+
+
+static char *
+ngx_zltunnel_block_defaults(ngx_conf_t *cf, ngx_zltunnel_registry_t *registry)
+{
+    u_char                *p;
+    ngx_str_t              name;
+    ngx_uint_t            *value;
+    ngx_command_t         *cmd;
+    ngx_zltunnel_range_t  *range;
+
+    for (cmd = ngx_zltunnel_commands; cmd->name.len; cmd++) {
+
+        if (cmd->set != ngx_zltunnel_range) {
+            continue;
+        }
+
+        range = cmd->post;
+        value = (ngx_uint_t *) ((char *) registry + cmd->offset);
+
+        ngx_conf_init_uint_value(*value, range->value);
+    }
+
+    ngx_conf_init_size_value(registry->zone_size, NGX_ZLTUNNEL_ZONE_DEFAULT);
+
+    if (registry->token_file.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no \"token_file\" in zltunnel \"%V\", it is "
+                           "required", &registry->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (registry->heartbeat_timeout <= registry->heartbeat_interval) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"heartbeat_timeout\" (%Mms) must exceed "
+                           "\"heartbeat_interval\" (%Mms) in zltunnel \"%V\"",
+                           registry->heartbeat_timeout,
+                           registry->heartbeat_interval, &registry->name);
+        return NGX_CONF_ERROR;
+    }
+
+    name.len = sizeof("zltunnel:") - 1 + registry->name.len;
+    name.data = ngx_pnalloc(cf->pool, name.len + 1);
+    if (name.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    p = ngx_cpymem(name.data, "zltunnel:", sizeof("zltunnel:") - 1);
+    p = ngx_cpymem(p, registry->name.data, registry->name.len);
+    *p = '\0';
+
+    registry->shm_zone = ngx_shared_memory_add(cf, &name, registry->zone_size,
+                                               &ngx_zltunnel_module);
+    if (registry->shm_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    registry->shm_zone->init = ngx_zltunnel_zone_init;
+    registry->shm_zone->data = registry;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_zltunnel_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_zltunnel_registry_t *registry = conf;
+
+    ssize_t     size;
+    ngx_str_t  *value;
+
+    if (registry->zone_size != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    size = ngx_parse_size(&value[1]);
+
+    if (size == NGX_ERROR
+        || (size_t) size < NGX_ZLTUNNEL_ZONE_PAGES * ngx_pagesize)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" of \"zone\": it must be a "
+                           "size of at least %d pages, %uzk, such as 8m",
+                           &value[1], NGX_ZLTUNNEL_ZONE_PAGES,
+                           NGX_ZLTUNNEL_ZONE_PAGES * ngx_pagesize / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    registry->zone_size = size;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_zltunnel_token_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_zltunnel_registry_t *registry = conf;
+
+    ngx_str_t  *value;
+
+    if (registry->token_file.len) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"\" of \"token_file\": it must be "
+                           "the path of a file");
+        return NGX_CONF_ERROR;
+    }
+
+    registry->token_file = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &registry->token_file, 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_zltunnel_range(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_int_t              n;
+    ngx_str_t             *value;
+    ngx_uint_t            *np;
+    ngx_zltunnel_range_t  *range;
+
+    /* ngx_uint_t and ngx_msec_t are the same type */
+
+    np = (ngx_uint_t *) ((char *) conf + cmd->offset);
+
+    if (*np != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    range = cmd->post;
+    value = cf->args->elts;
+
+    n = range->parse(&value[1]);
+
+    if (n == NGX_ERROR
+        || (ngx_uint_t) n < range->min || (ngx_uint_t) n > range->max)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" of \"%V\": it must be %s",
+                           &value[1], &cmd->name, range->allowed);
+        return NGX_CONF_ERROR;
+    }
+
+    *np = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_parse_number(ngx_str_t *value)
+{
+    return ngx_atoi(value->data, value->len);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_parse_msec(ngx_str_t *value)
+{
+    return ngx_parse_time(value, 0);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_parse_percent(ngx_str_t *value)
+{
+    if (value->len < 2 || value->data[value->len - 1] != '%') {
+        return NGX_ERROR;
+    }
+
+    return ngx_atoi(value->data, value->len - 1);
+}

@@ -1,0 +1,702 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Tokens: the lines of a token file, and what each of them allows.
+ *
+ *     <SHA-256 in hex> <name> [key=value ...]     # comment
+ *
+ * An error names the line and what is allowed there, but repeats no value:
+ * a token may stand where something else was expected.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_token.h"
+
+#include <openssl/crypto.h>
+#include <time.h>
+
+
+typedef struct {
+    ngx_zltunnel_tokens_t       *set;
+    ngx_zltunnel_token_error_t  *error;
+    ngx_rbtree_t                 seen;        /* hashes, to find doubles */
+    ngx_rbtree_node_t            sentinel;
+} ngx_zltunnel_token_reader_t;
+
+
+typedef struct {
+    ngx_rbtree_node_t            node;
+    u_char                       hash[32];
+} ngx_zltunnel_token_seen_t;
+
+
+typedef struct ngx_zltunnel_token_key_s  ngx_zltunnel_token_key_t;
+
+
+struct ngx_zltunnel_token_key_s {
+    ngx_str_t                    name;
+    ngx_int_t                  (*set)(ngx_pool_t *pool,
+                                      ngx_zltunnel_token_t *token,
+                                      ngx_zltunnel_token_key_t *key,
+                                      ngx_str_t *value);
+    size_t                       offset;
+    const char                  *allowed;
+};
+
+
+static ngx_int_t ngx_zltunnel_token_line(ngx_zltunnel_token_reader_t *r,
+    ngx_str_t *line);
+static ngx_int_t ngx_zltunnel_token_seen(ngx_zltunnel_token_reader_t *r,
+    u_char *hash);
+static ngx_int_t ngx_zltunnel_token_parameter(ngx_zltunnel_token_reader_t *r,
+    ngx_zltunnel_token_t *token, ngx_uint_t *seen, ngx_str_t *word);
+static ngx_uint_t ngx_zltunnel_token_word(ngx_str_t *line, ngx_str_t *word);
+static ngx_uint_t ngx_zltunnel_token_item(ngx_str_t *list, ngx_str_t *item);
+static ngx_int_t ngx_zltunnel_token_fail(ngx_zltunnel_token_reader_t *r,
+    const char *fmt, ...);
+
+static ngx_int_t ngx_zltunnel_token_globs(ngx_pool_t *pool,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
+    ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_token_ports(ngx_pool_t *pool,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
+    ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_token_protocols(ngx_pool_t *pool,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
+    ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_token_number(ngx_pool_t *pool,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
+    ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_token_date(ngx_pool_t *pool,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
+    ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_token_time(ngx_pool_t *pool,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
+    ngx_str_t *value);
+
+
+static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
+
+    { ngx_string("services"), ngx_zltunnel_token_globs,
+      offsetof(ngx_zltunnel_token_t, services),
+      "service names separated by commas, each of which may end in \"*\"" },
+
+    { ngx_string("ports"), ngx_zltunnel_token_ports,
+      offsetof(ngx_zltunnel_token_t, ports),
+      "ports from 1 to 65535 and ranges of them, as in 2222,30000-30100" },
+
+    { ngx_string("protocols"), ngx_zltunnel_token_protocols,
+      0,
+      "\"tcp\", \"udp\" or \"tcp,udp\"" },
+
+    { ngx_string("max_services"), ngx_zltunnel_token_number,
+      offsetof(ngx_zltunnel_token_t, max_services),
+      "a number from 1 to 65535" },
+
+    { ngx_string("sessions"), ngx_zltunnel_token_number,
+      offsetof(ngx_zltunnel_token_t, sessions),
+      "a number from 1 to 65535" },
+
+    { ngx_string("expires"), ngx_zltunnel_token_date,
+      offsetof(ngx_zltunnel_token_t, expires),
+      "a time in UTC, as in 2027-01-31T00:00:00Z" },
+
+    { ngx_string("access"), ngx_zltunnel_token_globs,
+      offsetof(ngx_zltunnel_token_t, access),
+      "service names separated by commas, each of which may end in \"*\"" },
+
+    { ngx_string("access_ttl"), ngx_zltunnel_token_time,
+      offsetof(ngx_zltunnel_token_t, access_ttl),
+      "a time of at least 1s, as in 8h" },
+
+    { ngx_null_string, NULL, 0, NULL }
+};
+
+
+ngx_int_t
+ngx_zltunnel_tokens_parse(ngx_zltunnel_tokens_t *set, u_char *data, size_t len,
+    ngx_zltunnel_token_error_t *e)
+{
+    u_char                       *p, *last, *end;
+    ngx_str_t                     line;
+    ngx_zltunnel_token_reader_t   r;
+
+    r.set = set;
+    r.error = e;
+    ngx_rbtree_init(&r.seen, &r.sentinel, ngx_rbtree_insert_value);
+
+    p = data;
+    last = data + len;
+
+    while (p < last && (*p == ' ' || *p == '\t' || *p == CR || *p == LF)) {
+        p++;
+    }
+
+    e->line = 0;
+
+    if (p == last) {
+        return ngx_zltunnel_token_fail(&r, "the file is empty");
+    }
+
+    for (p = data; p < last; p = end + 1) {
+
+        e->line++;
+
+        end = ngx_strlchr(p, last, LF);
+
+        if (end == NULL) {
+
+            /* a line that was cut short may allow more than the whole one */
+
+            return ngx_zltunnel_token_fail(&r, "the last line does not end, "
+                                           "the file may be incomplete");
+        }
+
+        line.data = p;
+        line.len = end - p;
+
+        if (ngx_zltunnel_token_line(&r, &line) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_line(ngx_zltunnel_token_reader_t *r, ngx_str_t *line)
+{
+    u_char                *comment, hash[32];
+    ngx_str_t              word;
+    ngx_uint_t             seen;
+    ngx_zltunnel_token_t  *token;
+
+    comment = ngx_strlchr(line->data, line->data + line->len, '#');
+
+    if (comment) {
+        line->len = comment - line->data;
+    }
+
+    if (!ngx_zltunnel_token_word(line, &word)) {
+        return NGX_OK;
+    }
+
+    if (word.len != 2 * sizeof(hash)
+        || zlt_hex_decode(hash, (char *) word.data, sizeof(hash)) != 0)
+    {
+        return ngx_zltunnel_token_fail(r, "the first word must be the SHA-256 "
+                         "of a token, 64 hexadecimal digits");
+    }
+
+    switch (ngx_zltunnel_token_seen(r, hash)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        return ngx_zltunnel_token_fail(r, "the same token has a line "
+                                       "already");
+
+    default:
+        return ngx_zltunnel_token_fail(r, "not enough memory");
+    }
+
+    token = ngx_array_push(&r->set->tokens);
+    if (token == NULL) {
+        return ngx_zltunnel_token_fail(r, "not enough memory");
+    }
+
+    ngx_memzero(token, sizeof(ngx_zltunnel_token_t));
+
+    ngx_memcpy(token->hash, hash, sizeof(hash));
+    token->tcp = 1;
+    token->udp = 1;
+    token->sessions = 1;
+
+    if (!ngx_zltunnel_token_word(line, &word)
+        || word.len > NGX_ZLTUNNEL_TOKEN_NAME
+        || !zlt_name_valid(word.data, word.len))
+    {
+        return ngx_zltunnel_token_fail(r, "the second word must be a name for "
+                         "the token, at most %d bytes of letters, digits, "
+                         "\"-\", \"_\" and \".\"", NGX_ZLTUNNEL_TOKEN_NAME);
+    }
+
+    token->name.len = word.len;
+    token->name.data = ngx_pstrdup(r->set->pool, &word);
+    if (token->name.data == NULL) {
+        return ngx_zltunnel_token_fail(r, "not enough memory");
+    }
+
+    seen = 0;
+
+    while (ngx_zltunnel_token_word(line, &word)) {
+
+        if (ngx_zltunnel_token_parameter(r, token, &seen, &word) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_seen(ngx_zltunnel_token_reader_t *r, u_char *hash)
+{
+    ngx_rbtree_key_t            key;
+    ngx_rbtree_node_t          *node;
+    ngx_zltunnel_token_seen_t  *seen;
+
+    ngx_memcpy(&key, hash, sizeof(key));
+
+    node = r->seen.root;
+
+    while (node != &r->sentinel) {
+
+        seen = (ngx_zltunnel_token_seen_t *) node;
+
+        if (key == node->key && ngx_memcmp(seen->hash, hash, 32) == 0) {
+            return NGX_DECLINED;
+        }
+
+        node = (key < node->key) ? node->left : node->right;
+    }
+
+    seen = ngx_palloc(r->set->pool, sizeof(ngx_zltunnel_token_seen_t));
+    if (seen == NULL) {
+        return NGX_ERROR;
+    }
+
+    seen->node.key = key;
+    ngx_memcpy(seen->hash, hash, 32);
+
+    ngx_rbtree_insert(&r->seen, &seen->node);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_parameter(ngx_zltunnel_token_reader_t *r,
+    ngx_zltunnel_token_t *token, ngx_uint_t *seen, ngx_str_t *word)
+{
+    u_char                    *p;
+    size_t                     len;
+    ngx_str_t                  value;
+    ngx_uint_t                 i;
+    ngx_zltunnel_token_key_t  *key;
+
+    p = ngx_strlchr(word->data, word->data + word->len, '=');
+    len = p ? (size_t) (p - word->data) : 0;
+
+    for (i = 0; ngx_zltunnel_token_keys[i].name.len; i++) {
+
+        key = &ngx_zltunnel_token_keys[i];
+
+        if (key->name.len != len
+            || ngx_strncmp(key->name.data, word->data, len) != 0)
+        {
+            continue;
+        }
+
+        if (*seen & (1U << i)) {
+            return ngx_zltunnel_token_fail(r, "\"%V=\" is duplicate",
+                                           &key->name);
+        }
+
+        *seen |= 1U << i;
+
+        value.data = p + 1;
+        value.len = word->len - len - 1;
+
+        if (value.len == 0
+            || key->set(r->set->pool, token, key, &value) != NGX_OK)
+        {
+            return ngx_zltunnel_token_fail(r, "invalid value of \"%V=\": it "
+                             "must be %s", &key->name, key->allowed);
+        }
+
+        return NGX_OK;
+    }
+
+    return ngx_zltunnel_token_fail(r, "unknown parameter behind the name: "
+                     "allowed are services=, ports=, protocols=, "
+                     "max_services=, sessions=, expires=, access=, "
+                     "access_ttl=");
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_token_word(ngx_str_t *line, ngx_str_t *word)
+{
+    u_char  *p, *last;
+
+    p = line->data;
+    last = line->data + line->len;
+
+    while (p < last && (*p == ' ' || *p == '\t' || *p == CR)) {
+        p++;
+    }
+
+    word->data = p;
+
+    while (p < last && *p != ' ' && *p != '\t' && *p != CR) {
+        p++;
+    }
+
+    word->len = p - word->data;
+
+    line->data = p;
+    line->len = last - p;
+
+    return word->len != 0;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_token_item(ngx_str_t *list, ngx_str_t *item)
+{
+    u_char  *p, *last;
+
+    /* the end of a list is at data of NULL, so that "a," has an empty item */
+
+    if (list->data == NULL) {
+        return 0;
+    }
+
+    last = list->data + list->len;
+    p = ngx_strlchr(list->data, last, ',');
+
+    item->data = list->data;
+
+    if (p == NULL) {
+        item->len = list->len;
+        list->data = NULL;
+        return 1;
+    }
+
+    item->len = p - list->data;
+    list->data = p + 1;
+    list->len = last - p - 1;
+
+    return 1;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_fail(ngx_zltunnel_token_reader_t *r, const char *fmt, ...)
+{
+    u_char   *p, *text;
+    va_list   args;
+
+    text = r->error->text;
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(text, text + NGX_ZLTUNNEL_TOKEN_ERROR - 1, fmt, args);
+    va_end(args);
+
+    *p = '\0';
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_globs(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
+{
+    size_t         len;
+    ngx_str_t     *glob, item;
+    ngx_array_t  **globs;
+
+    globs = (ngx_array_t **) ((char *) token + key->offset);
+
+    *globs = ngx_array_create(pool, 4, sizeof(ngx_str_t));
+    if (*globs == NULL) {
+        return NGX_ERROR;
+    }
+
+    while (ngx_zltunnel_token_item(value, &item)) {
+
+        len = item.len;
+
+        if (len && item.data[len - 1] == '*') {
+            len--;
+        }
+
+        if (item.len == 0 || (len && !zlt_name_valid(item.data, len))) {
+            return NGX_ERROR;
+        }
+
+        glob = ngx_array_push(*globs);
+        if (glob == NULL) {
+            return NGX_ERROR;
+        }
+
+        glob->len = item.len;
+        glob->data = ngx_pstrdup(pool, &item);
+        if (glob->data == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_ports(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
+{
+    u_char     *dash, *last;
+    ngx_int_t   from, to;
+    ngx_str_t   item;
+    in_port_t  *range;
+
+    token->ports = ngx_array_create(pool, 4, 2 * sizeof(in_port_t));
+    if (token->ports == NULL) {
+        return NGX_ERROR;
+    }
+
+    while (ngx_zltunnel_token_item(value, &item)) {
+
+        last = item.data + item.len;
+        dash = ngx_strlchr(item.data, last, '-');
+
+        if (dash) {
+            from = ngx_atoi(item.data, dash - item.data);
+            to = ngx_atoi(dash + 1, last - dash - 1);
+
+        } else {
+            from = ngx_atoi(item.data, item.len);
+            to = from;
+        }
+
+        if (from < 1 || to < from || to > 65535) {
+            return NGX_ERROR;
+        }
+
+        range = ngx_array_push(token->ports);
+        if (range == NULL) {
+            return NGX_ERROR;
+        }
+
+        range[0] = (in_port_t) from;
+        range[1] = (in_port_t) to;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_protocols(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
+{
+    ngx_str_t  item;
+
+    token->tcp = 0;
+    token->udp = 0;
+
+    while (ngx_zltunnel_token_item(value, &item)) {
+
+        if (item.len == 3 && ngx_strncmp(item.data, "tcp", 3) == 0) {
+            token->tcp = 1;
+
+        } else if (item.len == 3 && ngx_strncmp(item.data, "udp", 3) == 0) {
+            token->udp = 1;
+
+        } else {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_number(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n < 1 || n > 65535) {
+        return NGX_ERROR;
+    }
+
+    *(ngx_uint_t *) ((char *) token + key->offset) = n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_date(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
+{
+    time_t     t;
+    u_char     ch;
+    size_t     i;
+    struct tm  tm, check;
+
+    static const char  form[] = "0000-00-00T00:00:00Z";
+
+    if (value->len != sizeof(form) - 1) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < value->len; i++) {
+        ch = value->data[i];
+
+        if (form[i] == '0' ? (ch < '0' || ch > '9') : ch != form[i]) {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_memzero(&tm, sizeof(struct tm));
+
+    tm.tm_year = (int) ngx_atoi(value->data, 4) - 1900;
+    tm.tm_mon = (int) ngx_atoi(value->data + 5, 2) - 1;
+    tm.tm_mday = (int) ngx_atoi(value->data + 8, 2);
+    tm.tm_hour = (int) ngx_atoi(value->data + 11, 2);
+    tm.tm_min = (int) ngx_atoi(value->data + 14, 2);
+    tm.tm_sec = (int) ngx_atoi(value->data + 17, 2);
+
+    check = tm;
+    t = timegm(&check);
+
+    /* timegm() makes March of the 30th of February */
+
+    if (t <= 0
+        || check.tm_mon != tm.tm_mon || check.tm_mday != tm.tm_mday
+        || check.tm_hour != tm.tm_hour || check.tm_min != tm.tm_min
+        || check.tm_sec != tm.tm_sec)
+    {
+        return NGX_ERROR;
+    }
+
+    token->expires = t;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_time(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_parse_time(value, 1);
+
+    if (n < 1) {
+        return NGX_ERROR;
+    }
+
+    *(time_t *) ((char *) token + key->offset) = n;
+
+    return NGX_OK;
+}
+
+
+ngx_zltunnel_token_t *
+ngx_zltunnel_token_find(ngx_zltunnel_registry_t *registry, u_char hash[32])
+{
+    ngx_uint_t             i;
+    ngx_zltunnel_token_t  *token, *found;
+
+    if (registry->tokens == NULL) {
+        return NULL;
+    }
+
+    found = NULL;
+    token = registry->tokens->tokens.elts;
+
+    for (i = 0; i < registry->tokens->tokens.nelts; i++) {
+
+        /* no early exit: the time taken tells nothing */
+
+        if (CRYPTO_memcmp(token[i].hash, hash, 32) == 0) {
+            found = &token[i];
+        }
+    }
+
+    return found;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_token_expired(ngx_zltunnel_token_t *token)
+{
+    return token->expires && token->expires <= ngx_time();
+}
+
+
+ngx_uint_t
+ngx_zltunnel_token_service(ngx_zltunnel_token_t *token, u_char *name,
+    size_t len)
+{
+    size_t       n;
+    ngx_str_t   *glob;
+    ngx_uint_t   i;
+
+    if (token->services == NULL) {
+        return 1;
+    }
+
+    glob = token->services->elts;
+
+    for (i = 0; i < token->services->nelts; i++) {
+
+        n = glob[i].len;
+
+        if (glob[i].data[n - 1] == '*') {
+            n--;
+
+            if (len >= n && ngx_memcmp(glob[i].data, name, n) == 0) {
+                return 1;
+            }
+
+            continue;
+        }
+
+        if (len == n && ngx_memcmp(glob[i].data, name, n) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_token_port(ngx_zltunnel_token_t *token, in_port_t port)
+{
+    in_port_t   *range;
+    ngx_uint_t   i;
+
+    if (token->ports == NULL) {
+        return 1;
+    }
+
+    range = token->ports->elts;
+
+    for (i = 0; i < token->ports->nelts; i++) {
+
+        if (port >= range[2 * i] && port <= range[2 * i + 1]) {
+            return 1;
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,486 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The token file: read with the configuration, then followed by each worker.
+ *
+ * A set of tokens is replaced whole or not at all.  An editor may write a
+ * file in pieces, so a change counts only when it has stayed for a second;
+ * and a file that says nothing sensible leaves the tokens as they were.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_token.h"
+
+#include <grp.h>
+#include <sys/xattr.h>
+
+
+#define NGX_ZLTUNNEL_TOKEN_FILE_MAX  (4 * 1024 * 1024)
+
+#define NGX_ZLTUNNEL_SETTLE_TIME     1000     /* ms without a change */
+#define NGX_ZLTUNNEL_COMPLAIN_TIME   60       /* s */
+
+#define NGX_ZLTUNNEL_GROUPS_MAX      256
+
+
+typedef struct {
+    ngx_uid_t                    uid;
+    gid_t                        groups[NGX_ZLTUNNEL_GROUPS_MAX];
+    int                          ngroups;
+} ngx_zltunnel_user_t;
+
+
+static ngx_zltunnel_tokens_t *ngx_zltunnel_tokens_load(ngx_str_t *name,
+    ngx_zltunnel_token_error_t *e, ngx_log_t *log);
+static u_char *ngx_zltunnel_tokens_contents(ngx_str_t *name,
+    ngx_zltunnel_tokens_t *set, size_t *len, ngx_zltunnel_token_error_t *e,
+    ngx_log_t *log);
+static void ngx_zltunnel_tokens_stamp(ngx_zltunnel_tokens_t *set,
+    ngx_file_info_t *fi);
+static ngx_uint_t ngx_zltunnel_tokens_changed(ngx_zltunnel_tokens_t *set,
+    ngx_file_info_t *fi);
+static void ngx_zltunnel_tokens_complain(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t level, ngx_zltunnel_token_error_t *e, ngx_log_t *log);
+static void ngx_zltunnel_tokens_cleanup(void *data);
+
+static ngx_int_t ngx_zltunnel_tokens_access(ngx_conf_t *cf, ngx_str_t *name);
+static ngx_int_t ngx_zltunnel_tokens_access_path(ngx_conf_t *cf, char *path,
+    ngx_zltunnel_user_t *user);
+static ngx_uint_t ngx_zltunnel_user_may(ngx_zltunnel_user_t *user,
+    const char *path, ngx_uint_t bit);
+
+
+static void
+ngx_zltunnel_token_error(ngx_zltunnel_token_error_t *e, ngx_err_t err,
+    const char *text)
+{
+    e->err = err;
+    e->line = 0;
+    ngx_cpystrn(e->text, (u_char *) text, NGX_ZLTUNNEL_TOKEN_ERROR);
+}
+
+
+ngx_int_t
+ngx_zltunnel_tokens_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
+    ngx_log_t *log)
+{
+    ngx_pool_cleanup_t          *cln;
+    ngx_zltunnel_tokens_t       *set;
+    ngx_zltunnel_token_error_t   e;
+
+    if (cf && ngx_zltunnel_tokens_access(cf, &registry->token_file) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    set = ngx_zltunnel_tokens_load(&registry->token_file, &e, log);
+
+    if (set == NULL) {
+        ngx_zltunnel_tokens_complain(registry,
+                                     cf ? NGX_LOG_EMERG : NGX_LOG_ERR, &e, log);
+        return NGX_ERROR;
+    }
+
+    if (cf) {
+        cln = ngx_pool_cleanup_add(cf->pool, 0);
+        if (cln == NULL) {
+            ngx_destroy_pool(set->pool);
+            return NGX_ERROR;
+        }
+
+        cln->handler = ngx_zltunnel_tokens_cleanup;
+        cln->data = registry;
+
+        /* the log of the configuration's reading does not last */
+
+        set->pool->log = &cf->cycle->new_log;
+
+        if (set->tokens.nelts == 0) {
+            ngx_log_error(NGX_LOG_WARN, log, 0,
+                          "no token in %V, no agent can connect to zltunnel "
+                          "\"%V\"", &registry->token_file, &registry->name);
+        }
+    }
+
+    if (registry->tokens) {
+        ngx_destroy_pool(registry->tokens->pool);
+    }
+
+    registry->tokens = set;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_tokens_cleanup(void *data)
+{
+    ngx_zltunnel_registry_t *registry = data;
+
+    if (registry->tokens) {
+        ngx_destroy_pool(registry->tokens->pool);
+        registry->tokens = NULL;
+    }
+}
+
+
+ngx_uint_t
+ngx_zltunnel_tokens_follow(ngx_zltunnel_registry_t *registry, ngx_log_t *log)
+{
+    ngx_file_info_t              fi;
+    ngx_zltunnel_tokens_t       *set, *former;
+    ngx_zltunnel_token_error_t   e;
+
+    set = registry->tokens;
+
+    if (set == NULL) {
+        return ngx_zltunnel_tokens_read(registry, NULL, log) == NGX_OK;
+    }
+
+    if (ngx_file_info(registry->token_file.data, &fi) == NGX_FILE_ERROR) {
+        ngx_zltunnel_token_error(&e, ngx_errno, ngx_file_info_n " failed");
+
+        /* whatever comes in its place is another file */
+
+        set->size = -1;
+        set->changed = 0;
+
+        goto failed;
+    }
+
+    if (ngx_zltunnel_tokens_changed(set, &fi)) {
+        ngx_zltunnel_tokens_stamp(set, &fi);
+        set->changed = ngx_current_msec | 1;
+        return 0;
+    }
+
+    if (set->changed == 0
+        || (ngx_msec_int_t) (ngx_current_msec - set->changed)
+           < NGX_ZLTUNNEL_SETTLE_TIME)
+    {
+        return 0;
+    }
+
+    former = set;
+    set = ngx_zltunnel_tokens_load(&registry->token_file, &e, log);
+
+    if (set == NULL) {
+
+        /* still to be read: permissions may change without a trace here */
+
+        set = former;
+        goto failed;
+    }
+
+    registry->tokens = set;
+    ngx_destroy_pool(former->pool);
+
+    ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                  "zltunnel \"%V\": %ui tokens taken over from %V",
+                  &registry->name, set->tokens.nelts, &registry->token_file);
+
+    return 1;
+
+failed:
+
+    if (ngx_time() - set->complained >= NGX_ZLTUNNEL_COMPLAIN_TIME
+        || ngx_time() < set->complained)
+    {
+        set->complained = ngx_time();
+        ngx_zltunnel_tokens_complain(registry, NGX_LOG_ERR, &e, log);
+    }
+
+    return 0;
+}
+
+
+static void
+ngx_zltunnel_tokens_complain(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t level, ngx_zltunnel_token_error_t *e, ngx_log_t *log)
+{
+    const char  *kept;
+
+    kept = registry->tokens ? ", the former tokens stay in force" : "";
+
+    if (e->line) {
+        ngx_log_error(level, log, e->err,
+                      "zltunnel \"%V\": token file: %s%s in %V:%ui",
+                      &registry->name, e->text, kept, &registry->token_file,
+                      e->line);
+        return;
+    }
+
+    ngx_log_error(level, log, e->err,
+                  "zltunnel \"%V\": token file \"%V\": %s%s",
+                  &registry->name, &registry->token_file, e->text, kept);
+}
+
+
+static ngx_zltunnel_tokens_t *
+ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_zltunnel_token_error_t *e,
+    ngx_log_t *log)
+{
+    u_char                 *data;
+    size_t                  len;
+    ngx_int_t               rc;
+    ngx_pool_t             *pool;
+    ngx_zltunnel_tokens_t  *set;
+
+    ngx_zltunnel_token_error(e, 0, "not enough memory");
+
+    pool = ngx_create_pool(4096, log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    set = ngx_pcalloc(pool, sizeof(ngx_zltunnel_tokens_t));
+
+    if (set == NULL
+        || ngx_array_init(&set->tokens, pool, 16, sizeof(ngx_zltunnel_token_t))
+           != NGX_OK)
+    {
+        goto failed;
+    }
+
+    set->pool = pool;
+
+    data = ngx_zltunnel_tokens_contents(name, set, &len, e, log);
+    if (data == NULL) {
+        goto failed;
+    }
+
+    rc = ngx_zltunnel_tokens_parse(set, data, len, e);
+
+    ngx_explicit_memzero(data, len);
+    ngx_free(data);
+
+    if (rc == NGX_OK) {
+        return set;
+    }
+
+failed:
+
+    ngx_destroy_pool(pool);
+
+    return NULL;
+}
+
+
+static u_char *
+ngx_zltunnel_tokens_contents(ngx_str_t *name, ngx_zltunnel_tokens_t *set,
+    size_t *len, ngx_zltunnel_token_error_t *e, ngx_log_t *log)
+{
+    u_char           *data;
+    ssize_t           n;
+    ngx_fd_t          fd;
+    ngx_file_info_t   fi;
+
+    data = NULL;
+
+    /* nonblocking: it may be a FIFO */
+
+    fd = ngx_open_file(name->data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_zltunnel_token_error(e, ngx_errno, ngx_open_file_n " failed");
+        return NULL;
+    }
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
+        ngx_zltunnel_token_error(e, ngx_errno, ngx_fd_info_n " failed");
+        goto failed;
+    }
+
+    if (!ngx_is_file(&fi)) {
+        ngx_zltunnel_token_error(e, 0, "it is not a regular file");
+        goto failed;
+    }
+
+    if (ngx_file_size(&fi) > NGX_ZLTUNNEL_TOKEN_FILE_MAX) {
+        ngx_zltunnel_token_error(e, 0, "it is larger than 4m");
+        goto failed;
+    }
+
+    ngx_zltunnel_tokens_stamp(set, &fi);
+
+    *len = (size_t) ngx_file_size(&fi);
+
+    data = ngx_alloc(*len + 1, log);
+    if (data == NULL) {
+        goto failed;
+    }
+
+    n = read(fd, data, *len + 1);
+
+    if (n == -1) {
+        ngx_zltunnel_token_error(e, ngx_errno, "read() failed");
+
+    } else if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR
+               || (size_t) n != *len
+               || ngx_zltunnel_tokens_changed(set, &fi))
+    {
+        ngx_zltunnel_token_error(e, 0, "it changed while it was read");
+
+    } else {
+        (void) ngx_close_file(fd);
+        return data;
+    }
+
+failed:
+
+    if (data) {
+        ngx_free(data);
+    }
+
+    (void) ngx_close_file(fd);
+
+    return NULL;
+}
+
+
+static void
+ngx_zltunnel_tokens_stamp(ngx_zltunnel_tokens_t *set, ngx_file_info_t *fi)
+{
+    set->mtime = ngx_file_mtime(fi);
+    set->mtime_nsec = fi->st_mtim.tv_nsec;
+    set->size = ngx_file_size(fi);
+    set->uniq = ngx_file_uniq(fi);
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_tokens_changed(ngx_zltunnel_tokens_t *set, ngx_file_info_t *fi)
+{
+    return set->mtime != ngx_file_mtime(fi)
+           || set->mtime_nsec != fi->st_mtim.tv_nsec
+           || set->size != ngx_file_size(fi)
+           || set->uniq != ngx_file_uniq(fi);
+}
+
+
+/*
+ * The master reads whatever it likes, but workers follow the file as another
+ * user: what they cannot read must not be found out when it changes.
+ */
+
+static ngx_int_t
+ngx_zltunnel_tokens_access(ngx_conf_t *cf, ngx_str_t *name)
+{
+    char                 *path;
+    ngx_int_t             rc;
+    ngx_core_conf_t      *ccf;
+    ngx_zltunnel_user_t   user;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                           ngx_core_module);
+
+    if (geteuid() != 0 || !ccf->master
+        || ccf->user == (ngx_uid_t) NGX_CONF_UNSET_UINT || ccf->user == 0)
+    {
+        return NGX_OK;
+    }
+
+    user.uid = ccf->user;
+    user.ngroups = NGX_ZLTUNNEL_GROUPS_MAX;
+
+    if (getgrouplist(ccf->username, ccf->group, user.groups, &user.ngroups)
+        == -1)
+    {
+        user.ngroups = NGX_ZLTUNNEL_GROUPS_MAX;
+    }
+
+    path = realpath((char *) name->data, NULL);
+    if (path == NULL) {
+
+        /* reading it tells why */
+
+        return NGX_OK;
+    }
+
+    rc = ngx_zltunnel_tokens_access_path(cf, path, &user);
+
+    free(path);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_tokens_access_path(ngx_conf_t *cf, char *path,
+    ngx_zltunnel_user_t *user)
+{
+    char             *p;
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                           ngx_core_module);
+
+    for (p = path + 1; *p; p++) {
+
+        if (*p != '/') {
+            continue;
+        }
+
+        *p = '\0';
+
+        if (!ngx_zltunnel_user_may(user, path, 1)) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "the workers' user \"%s\" cannot read the token "
+                          "file within directory \"%s\": it needs permission "
+                          "to search there", ccf->username, path);
+            return NGX_ERROR;
+        }
+
+        *p = '/';
+    }
+
+    if (!ngx_zltunnel_user_may(user, path, 4)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "the workers' user \"%s\" cannot read the token file "
+                      "\"%s\": it needs permission, as with owner root, its "
+                      "own group, and mode 0640", ccf->username, path);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_user_may(ngx_zltunnel_user_t *user, const char *path,
+    ngx_uint_t bit)
+{
+    int          i;
+    ngx_uint_t   mode;
+    struct stat  st;
+
+    if (stat(path, &st) == -1) {
+        return 1;
+    }
+
+    mode = st.st_mode;
+
+    if (st.st_uid == user->uid) {
+        mode >>= 6;
+
+    } else {
+        for (i = 0; i < user->ngroups; i++) {
+            if (st.st_gid == user->groups[i]) {
+                mode >>= 3;
+                break;
+            }
+        }
+    }
+
+    if (mode & bit) {
+        return 1;
+    }
+
+    /* an access control list may say more than the mode does */
+
+    return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
+}
