@@ -118,7 +118,8 @@ $c->say("unregister $s1->{id}");
 ok(wait_for(sub { !connect_to($s1->{port}) }), 'Unregister closes the port');
 $c->say('register after');
 line($c, 'registerok', 49);
-is(() = $c->output =~ /^register/mg, $before + 1, 'and is not answered');
+my $after = () = $c->output =~ /^register/mg;
+is($after, $before + 1, 'and is not answered');
 
 
 # Messages in the wrong direction are ignored

@@ -528,6 +528,37 @@ sub spawn {
 }
 
 
+# Starts a relay.pl before nginx's plain or TLS port: { port, proc }.
+
+sub relay {
+    my ($self, $tls) = @_;
+
+    my $port = $self->free_port;
+    my $proc = $self->spawn("relay-$port", $^X, "$ROOT/t/lib/relay.pl", $port,
+                            $self->{$tls ? 'tls_port' : 'http_port'});
+
+    wait_for(sub { $proc->output =~ /^ready/ }, 10) or die 'no relay';
+
+    my $url = ($tls ? 'wss' : 'ws') . "://127.0.0.1:$port/tunnel/v1";
+    return { port => $port, proc => $proc, url => $url };
+}
+
+
+# Tells a relay something and waits until it has done it.
+
+sub tell {
+    my ($self, $relay, $command) = @_;
+
+    my $before = () = $relay->{proc}->output =~ /^done /mg;
+    $relay->{proc}->say($command);
+
+    wait_for(sub {
+        my $now = () = $relay->{proc}->output =~ /^done /mg;
+        return $now > $before;
+    }) or die "the relay did not $command";
+}
+
+
 # One transfer by nettool: { sent, received (bytes), sent_sha, received_sha,
 # end, tail }
 
