@@ -162,7 +162,7 @@ bench:
 
 $(OBJS)/bench/load: $(wildcard bench/*.c bench/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(C11) $(CPPFLAGS) -O2 -g $(WARNINGS) $(LDFLAGS) -o $@ \
+	$(CC) $(C11) $(CPPFLAGS) -O2 -g $(WARNINGS) -pthread $(LDFLAGS) -o $@ \
 		$(filter %.c,$^)
 
 

@@ -1,0 +1,459 @@
+#!/usr/bin/perl
+
+# The benchmark: the tunnel beside what a user has without it, in one run on
+# one machine.  bench/README.md says what the rows are and how to read them.
+#
+#     bench/bench.pl [--quick] [--rows=up1,rr,...] [--workers=1,4] [--runs=5]
+#                    [--setups=direct,chain,ws,...] [--verbose]
+#
+# Exit 1 if a target is missed, 2 if a run failed.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Getopt::Long;
+use List::Util qw(max min sum0);
+use POSIX ();
+use Setups qw(setups service workdir stop slurp family leaders far_side
+              add_agent tunnel);
+use Time::HiRes qw(sleep);
+
+chdir "$FindBin::Bin/.." or die;
+$| = 1;
+
+my %opt = (rows => '', workers => '1,4', runs => 5, setups => '',
+           seconds => 1.5, connections => 2000, tunnels => 20);
+
+GetOptions(\%opt, 'quick', 'verbose', 'rows=s', 'workers=s', 'runs=i',
+           'setups=s', 'seconds=f', 'connections=i', 'tunnels=i')
+    or exit 2;
+
+if ($opt{quick}) {
+    @opt{qw(runs seconds connections tunnels)} = (3, 0.4, 500, 5);
+}
+
+$SIG{INT} = $SIG{TERM} = sub { exit 2 };
+
+my $load = 'objs/bench/load';
+my $tick = POSIX::sysconf(POSIX::_SC_CLK_TCK());
+my %base = (plain => 'chain', tls => 'chain-tls');
+my %ours = (ws => 1, wss => 1);
+
+# Rows: what is measured together, and the figures that come of it.  A target
+# is a ratio to the chain, a number for both or one each; "more" is better
+# where it is a least.
+
+my %rows = (
+    up1  => { run => sub { bulk('up', 1, @_) } },
+    down1 => { run => sub { bulk('down', 1, @_) } },
+    up8  => { run => sub { bulk('up', 8, @_) } },
+    down8 => { run => sub { bulk('down', 8, @_) } },
+    rr   => { run => \&latency },
+    conn => { run => \&connections },
+    mem  => { run => \&memory, fresh => 1 },
+    tunnels => { run => \&idle_tunnels, fresh => 1 },
+);
+
+my %cpu = (unit => 'CPU-s/GB', most => { plain => 0.65, tls => 1.1 });
+my %speed = (unit => 'GB/s', least => { plain => 1.2, tls => 1.2 });
+
+my @figures = (
+    { key => 'up1.speed',   title => '1 stream to the service', %speed },
+    { key => 'up1.cpu',     title => '', %cpu },
+    { key => 'down1.speed', title => '1 stream from the service', %speed },
+    { key => 'down1.cpu',   title => '', %cpu },
+    { key => 'up8.speed',   title => '8 streams to the service', %speed },
+    { key => 'up8.cpu',     title => '', %cpu },
+    { key => 'down8.speed', title => '8 streams from the service', %speed },
+    { key => 'down8.cpu',   title => '', %cpu },
+    { key => 'rr.p50',      title => 'request of 64 bytes, p50', unit => 'us',
+      most => { plain => 1.1, tls => 1.1 } },
+    { key => 'rr.p99',      title => '  p99', unit => 'us' },
+    { key => 'conn.rate',   title => 'new connections, 16 at once',
+      unit => '1/s', least => { plain => 0.9, tls => 0.9 } },
+    { key => 'mem.conn',    title => 'memory, open idle connection',
+      unit => 'kB', most => { plain => 1.0, tls => 1.0 } },
+    { key => 'mem.kernel',  title => '  kernel, all its sockets',
+      unit => 'kB' },
+    { key => 'mem.far',     title => 'memory at rest, service side',
+      unit => 'kB' },
+    { key => 'tunnels.near', title => 'memory, idle tunnel in nginx',
+      unit => 'kB' },
+    { key => 'tunnels.far', title => '  and its agent', unit => 'kB' },
+);
+
+my @rows = split /,/, $opt{rows};
+my @wanted = split /,/, $opt{setups};
+
+for my $row (@rows) {
+    $rows{$row} or die "no row $row; there are: "
+                       . join(' ', sort keys %rows) . "\n";
+}
+
+if (!@rows) {
+    @rows = qw(up1 down1 up8 down8 rr conn mem tunnels);
+}
+
+my @setups = setups();
+
+if (@wanted) {
+    my %want = map { $_ => 1 } @wanted;
+    @setups = grep { delete $want{$_->{name}} } @setups;
+    die 'not here: ' . join(' ', keys %want) . "\n" if %want;
+}
+
+
+# One load; its figures by name.
+
+sub load {
+    my @args = @_;
+
+    my $out = `$load @args 2>&1`;
+    die "load @args: $out" if $?;
+
+    my %figures = $out =~ /(\w+) ([\d.]+)/g;
+    return \%figures;
+}
+
+
+# CPU seconds that the relaying processes have used so far.
+
+sub cpu {
+    my ($running) = @_;
+    my $sum = 0;
+
+    for my $pid (family(leaders($running))) {
+        my ($rest) = slurp("/proc/$pid/stat") =~ /^.*\) (.*)/s or next;
+        my @field = split / /, $rest;
+        $sum += $field[11] + $field[12];
+    }
+
+    return $sum / $tick;
+}
+
+
+# Resident memory, shared pages counted in part, in kB.
+
+sub pss {
+    my $sum = 0;
+
+    for my $pid (family(@_)) {
+        $sum += $1 if slurp("/proc/$pid/smaps_rollup") =~ /^Pss:\s+(\d+)/m;
+    }
+
+    return $sum;
+}
+
+
+sub kernel_memory {
+    my ($slab) = slurp('/proc/meminfo') =~ /^Slab:\s+(\d+)/m;
+    my ($pages) = slurp('/proc/net/sockstat') =~ /^TCP:.* mem (\d+)/m;
+
+    return $slab + 4 * $pages;
+}
+
+
+# So many bytes that it takes about the time asked for, whatever the way.
+
+sub bulk {
+    my ($mode, $streams, $running) = @_;
+
+    my $bytes = $running->{"bytes$mode$streams"};
+
+    if (!$bytes) {
+        my $n = 64e6 / $streams;
+        load($mode, $running->{port}, $streams, $n);
+        my $f = load($mode, $running->{port}, $streams, 4 * $n);
+        $bytes = $f->{bytes} / $f->{seconds} * $opt{seconds} / $streams;
+        $bytes = max(1e6, int($bytes / 1e6) * 1e6);
+        $running->{"bytes$mode$streams"} = $bytes;
+    }
+
+    my $cpu = cpu($running);
+    my $f = load($mode, $running->{port}, $streams, $bytes);
+
+    die "$f->{bytes} bytes of " . $bytes * $streams . "\n"
+        if $f->{bytes} != $bytes * $streams;
+
+    sleep 0.05;
+    $cpu = cpu($running) - $cpu;
+    my $gb = $f->{bytes} / 1e9;
+
+    return { speed => $gb / $f->{seconds},
+             cpu => leaders($running) ? $cpu / $gb : undef };
+}
+
+
+sub latency {
+    my ($running) = @_;
+
+    my $f = load('rr', $running->{port}, $opt{seconds} / 2);
+    return { p50 => $f->{p50}, p99 => $f->{p99} };
+}
+
+
+sub connections {
+    my ($running) = @_;
+
+    my $f = load('connect', $running->{port}, 16, $opt{seconds} / 2);
+    return { rate => $f->{connections} / $f->{seconds} };
+}
+
+
+# In processes just started, since nobody gives freed memory back: the growth
+# with so many connections open, each of which has carried bytes.
+
+sub memory {
+    my ($running) = @_;
+
+    my @relays = leaders($running);
+    my $n = $opt{connections};
+    my $none = { conn => undef, kernel => undef, far => undef };
+
+    hold($running, 20, sub { });
+    sleep 0.5;
+
+    my ($far, $before) = (pss(far_side($running)), pss(@relays));
+    my $kernel = kernel_memory();
+    my $after;
+
+    hold($running, $n, sub {
+        sleep 1;
+        $after = pss(@relays);
+        $kernel = kernel_memory() - $kernel;
+    });
+
+    return { %$none, kernel => $kernel / $n } if !@relays;
+    return { conn => ($after - $before) / $n, kernel => $kernel / $n,
+             far => $far };
+}
+
+
+sub hold {
+    my ($running, $n, $code) = @_;
+
+    pipe my $stdin, my $release or die "pipe: $!\n";
+    pipe my $out, my $stdout or die "pipe: $!\n";
+
+    my $pid = fork() // die "fork: $!\n";
+
+    if (!$pid) {
+        open STDIN, '<&', $stdin;
+        open STDOUT, '>&', $stdout;
+        close $release;
+        exec $load, 'hold', $running->{port}, $n or POSIX::_exit(127);
+    }
+
+    close $stdin;
+    close $stdout;
+
+    my $line = <$out> // '';
+    $line eq "held $n\n" or die "hold: $n connections could not be opened\n";
+    $code->();
+
+    print $release "\n";
+    close $release;
+    $line = <$out> // '';
+    waitpid $pid, 0;
+    $line eq "closed $n\n" or die "hold: some of $n connections are gone\n";
+}
+
+
+sub idle_tunnels {
+    my ($running) = @_;
+
+    return {} if !$running->{agents};
+
+    my $n = $opt{tunnels};
+    stop(leaders($running));
+
+    $running = tunnel($running->{tls}, $running->{workers},
+                      $running->{service}, ports => $n + 1);
+    sleep 1;
+
+    my $before = pss($running->{near});
+    add_agent($running) for 1 .. $n;
+    sleep 1;
+
+    my $f = { near => (pss($running->{near}) - $before) / $n,
+              far => pss(@{ $running->{agents} }) / ($n + 1) };
+
+    stop(leaders($running));
+    return $f;
+}
+
+
+sub median {
+    my @sorted = sort { $a <=> $b } grep { defined } @_;
+
+    return undef if !@sorted;
+    return ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
+}
+
+
+# All the runs with one number of workers: { setup => { figure => [values] }}.
+# The setups take turns within each run, so that whatever else the machine
+# does hits all of them.
+
+sub measure {
+    my ($workers, $service) = @_;
+
+    my (%values, %running);
+
+    for my $row (@rows) {
+        my $fresh = $rows{$row}{fresh};
+
+        for my $run (1 .. $opt{runs}) {
+            progress("$workers workers, $row, run $run of $opt{runs}");
+
+            for my $setup (@setups) {
+                my $name = $setup->{name};
+                my $running = $fresh ? undef : $running{$name};
+
+                if (!$running) {
+                    $running = $setup->{start}->($workers, $service);
+                    $running->{workers} = $workers;
+                    $running{$name} = $running if !$fresh;
+                    sleep 0.5;
+                }
+
+                my $f = eval { $rows{$row}{run}->($running) };
+                die "$name, $row: $@" if !$f;
+
+                push @{ $values{$name}{"$row.$_"} }, $f->{$_} for keys %$f;
+                stop(leaders($running)) if $fresh;
+            }
+        }
+    }
+
+    stop(map { leaders($_) } values %running);
+    progress('');
+
+    return \%values;
+}
+
+
+sub progress {
+    print STDERR "\r\e[K$_[0]" if -t STDERR;
+}
+
+
+sub figure {
+    my ($value) = @_;
+
+    return '-' if !defined $value;
+    return sprintf $value >= 1000 ? '%.0f' : $value >= 100 ? '%.1f' : '%.2f',
+                   $value;
+}
+
+
+# One table; returns the targets that were missed.
+
+sub table {
+    my ($workers, $values) = @_;
+
+    my @missed;
+    my @head = ('', '');
+
+    for my $setup (@setups) {
+        push @head, $setup->{name};
+        push @head, 'ratio', 'target' if $ours{$setup->{name}};
+    }
+
+    my @lines = (\@head);
+
+    for my $figure (@figures) {
+        my @line = ($figure->{title}, $figure->{unit});
+        next if !grep { defined } map { @{ $_->{$figure->{key}} || [] } }
+                                  values %$values;
+
+        for my $setup (@setups) {
+            my ($name, $group) = @$setup{qw(name group)};
+            my $value = median(@{ $values->{$name}{$figure->{key}} || [] });
+
+            push @line, figure($value);
+
+            if ($opt{verbose} && defined $value) {
+                my @all = grep { defined } @{ $values->{$name}
+                                                       {$figure->{key}} };
+                $line[-1] .= sprintf ' (%s-%s)', figure(min @all),
+                                                 figure(max @all);
+            }
+
+            next if !$ours{$name};
+
+            my $chain = median(@{ $values->{$base{$group}}{$figure->{key}}
+                                  || [] });
+            my $ratio = defined $value && $chain ? $value / $chain : undef;
+            my $least = ($figure->{least} || {})->{$group};
+            my $most = ($figure->{most} || {})->{$group};
+            my $target = $least ? sprintf('>= %.2f', $least)
+                         : $most ? sprintf('<= %.2f', $most) : '';
+
+            if (defined $ratio && ($least && $ratio < $least
+                                   || $most && $ratio > $most))
+            {
+                $target .= ' MISSED';
+                push @missed, sprintf '%s, %s, %d worker%s: %.2f, not %s',
+                    $name, $figure->{key}, $workers, $workers > 1 ? 's' : '',
+                    $ratio, $least ? ">= $least" : "<= $most";
+            }
+
+            push @line, defined $ratio ? sprintf('%.2f', $ratio) : '-',
+                        defined $ratio ? $target : '';
+        }
+
+        push @lines, \@line;
+    }
+
+    my @width;
+
+    for my $line (@lines) {
+        $width[$_] = max($width[$_] // 0, length $line->[$_]) for 0 .. $#head;
+    }
+
+    printf "\n%d worker%s\n\n", $workers, $workers > 1 ? 's' : '';
+
+    for my $line (@lines) {
+        my $text = join '  ', map {
+            my $left = $_ < 2 || $head[$_] eq 'target' ? '-' : '';
+            sprintf "%$left$width[$_]s", $line->[$_]
+        } 0 .. $#head;
+
+        print $text =~ s/\s+$//r, "\n";
+    }
+
+    return @missed;
+}
+
+
+sub machine {
+    my ($cpu) = slurp('/proc/cpuinfo') =~ /^model name\s*:\s*(.*)/m;
+    my $cores = () = slurp('/proc/cpuinfo') =~ /^processor\s/mg;
+    my ($nginx) = `$Setups::NGINX -v 2>&1` =~ m{(nginx/\S+)};
+
+    printf "%s, %d cores, Linux %s, %s, medians of %d\n", $cpu // 'CPU',
+           $cores, (POSIX::uname())[2], $nginx // 'no nginx', $opt{runs};
+}
+
+
+machine();
+
+my $cores = () = slurp('/proc/cpuinfo') =~ /^processor\s/mg;
+my $service = service(max(2, min(4, $cores)));
+my @missed;
+
+for my $workers (split /,/, $opt{workers}) {
+    push @missed, table($workers, measure($workers, $service));
+}
+
+if (@missed) {
+    print "\nTargets missed:\n", map { "    $_\n" } @missed;
+    exit 1;
+}
+
+print "\nAll targets met.\n" if grep { $ours{$_->{name}} } @setups;
+exit 0;

@@ -1,0 +1,538 @@
+package Setups;
+
+# The ways from the client to the service that are compared, each with its
+# processes, in a directory of its own:
+#
+#     direct      client - service
+#     chain       client - nginx - nginx - service, stream proxies both
+#     ws          client - nginx with the module - agent - service
+#     chain-tls   the chain with TLS between the two nginxes
+#     wss         the tunnel over TLS
+#     frp, frp-tls, rathole   where they are on the PATH
+#
+# Every nginx has the same workers, worker_connections and no access log.
+
+use strict;
+use warnings;
+
+use Cwd ();
+use Exporter 'import';
+use File::Path ();
+use File::Temp ();
+use IO::Socket::INET;
+use POSIX ();
+use Time::HiRes qw(time sleep);
+
+our @EXPORT_OK = qw(setups service workdir stop slurp family leaders
+                    far_side add_agent tunnel);
+
+my $owner = $$;
+my %running;                       # pid => 1, leaders of process groups
+my $next_port = 20000 + $$ % 5000;
+my $workdir;
+
+our $NGINX = $ENV{NGINX} || 'nginx';
+our $OBJS = 'objs';
+
+
+sub slurp {
+    my ($file) = @_;
+
+    open my $fh, '<', $file or return '';
+    local $/;
+    return scalar(<$fh>) // '';
+}
+
+
+sub spew {
+    my ($file, $text) = @_;
+
+    open my $fh, '>', $file or die "$file: $!\n";
+    print $fh $text;
+    close $fh or die "$file: $!\n";
+
+    return $file;
+}
+
+
+sub workdir {
+    return $workdir if $workdir;
+
+    $workdir = File::Temp::tempdir('zltunnel-bench-XXXXXX', TMPDIR => 1);
+    chmod 0755, $workdir;                   # the workers are another user
+
+    return $workdir;
+}
+
+
+# Ports below the range from which the system takes ports for connections.
+
+sub free_port {
+    while (1) {
+        my $port = $next_port++;
+        $next_port = 20000 if $next_port > 32000;
+
+        my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
+                                      LocalPort => $port, ReuseAddr => 1);
+        return $port if $s;
+    }
+}
+
+
+# That many in a row; the first of them.
+
+sub free_range {
+    my ($n) = @_;
+
+    my ($base, $last);
+
+    do {
+        $base = $last = free_port();
+
+        for (2 .. $n) {
+            my $next = free_port();
+            last if $next != $last + 1;
+            $last = $next;
+        }
+    } while ($last != $base + $n - 1);
+
+    return $base;
+}
+
+
+sub wait_port {
+    my ($port, $what) = @_;
+
+    for (1 .. 200) {
+        return if IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                        PeerPort => $port);
+        sleep 0.05;
+    }
+
+    die "$what does not accept connections on port $port\n";
+}
+
+
+sub spawn {
+    my ($log, @cmd) = @_;
+
+    my $pid = fork() // die "fork: $!\n";
+
+    if (!$pid) {
+        setpgrp(0, 0);
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>>', "$log.out";
+        open STDERR, '>>', "$log.err";
+        exec @cmd or POSIX::_exit(127);
+    }
+
+    $running{$pid} = 1;
+    return $pid;
+}
+
+
+sub stop {
+    for my $pid (@_) {
+        kill 'TERM', $pid;
+    }
+
+    for my $pid (@_) {
+        my $end = time + 5;
+
+        while (waitpid($pid, POSIX::WNOHANG()) == 0) {
+            kill 'KILL', -$pid if time > $end;
+            sleep 0.01;
+        }
+
+        kill 'KILL', -$pid;                 # what it may have left
+        delete $running{$pid};
+    }
+}
+
+
+END {
+    if ($$ == $owner) {
+        my $status = $?;
+        stop(keys %running);
+
+        if ($workdir && !$ENV{BENCH_KEEP}) {
+            File::Path::remove_tree($workdir);
+        }
+
+        $? = $status;
+    }
+}
+
+
+# The process and its children.
+
+sub family {
+    my @pids = @_;
+    my %of;
+
+    for my $stat (glob '/proc/[0-9]*/stat') {
+        my ($pid, $ppid) = slurp($stat) =~ /^(\d+) \(.*\) \S (\d+)/s or next;
+        push @{ $of{$ppid} }, $pid;
+    }
+
+    return map { ($_, @{ $of{$_} || [] }) } @pids;
+}
+
+
+# nginx
+
+my $modules;
+
+sub load_modules {
+    my ($ours) = @_;
+
+    if (!defined $modules) {
+        my $v = `$NGINX -V 2>&1`;
+        $modules = '';
+
+        if ($v =~ /--modules-path=(\S+)/ && -e "$1/ngx_stream_module.so") {
+            $modules = "load_module $1/ngx_stream_module.so;\n";
+        }
+    }
+
+    my $so = Cwd::abs_path("$OBJS/ngx_zltunnel_module.so");
+
+    return $modules . ($ours ? "load_module $so;\n" : '');
+}
+
+
+sub nginx {
+    my ($name, $workers, $text, %o) = @_;
+
+    my $dir = workdir() . "/$name." . free_port();
+    mkdir $dir or die "$dir: $!\n";
+    mkdir "$dir/temp";
+
+    my $load = load_modules($o{module});
+    my $user = $> == 0 && getpwnam('www-data') ? "user www-data;\n" : '';
+    chown((getpwnam 'www-data')[2, 3], "$dir/temp") if $user;
+
+    spew("$dir/nginx.conf", <<EOT);
+$load$user
+daemon off;
+worker_processes $workers;
+worker_rlimit_nofile 40000;
+pid $dir/nginx.pid;
+error_log $dir/error.log warn;
+events { worker_connections 16384; }
+$text
+EOT
+
+    spew("$dir/tokens", $o{tokens}) if $o{tokens};
+
+    my $pid = spawn("$dir/nginx", $NGINX, '-p', $dir, '-c',
+                    "$dir/nginx.conf", '-e', "$dir/error.log");
+
+    eval { wait_port($o{port}, $name); 1 }
+        or die $@ . slurp("$dir/error.log") . slurp("$dir/nginx.err");
+
+    return ($pid, $dir);
+}
+
+
+my $certificate;
+
+sub certificate {
+    return $certificate if $certificate;
+
+    my $dir = workdir();
+
+    system("openssl req -x509 -newkey ec -pkeyopt "
+           . "ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+           . "/CN=localhost -addext "
+           . "subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "
+           . "$dir/key.pem -out $dir/cert.pem 2> /dev/null") == 0
+        or die "openssl could not make a certificate\n";
+
+    return $certificate = "ssl_certificate $dir/cert.pem; "
+                          . "ssl_certificate_key $dir/key.pem; "
+                          . "ssl_protocols TLSv1.2 TLSv1.3;";
+}
+
+
+sub chain {
+    my ($tls, $workers, $service) = @_;
+
+    my ($a, $b) = (free_port(), free_port());
+    my ($ssl, $listen, $cert) = ('', '', '');
+
+    if ($tls) {
+        $cert = certificate();
+        $listen = 'ssl';
+        $ssl = 'proxy_ssl on; proxy_ssl_protocols TLSv1.2 TLSv1.3; '
+               . 'proxy_ssl_verify on; proxy_ssl_name localhost; '
+               . 'proxy_ssl_trusted_certificate ' . workdir() . '/cert.pem;';
+    }
+
+    my ($far) = nginx('chain-far', $workers, <<EOT, port => $b);
+stream {
+    server {
+        listen 127.0.0.1:$b $listen;
+        $cert
+        proxy_pass 127.0.0.1:$service;
+    }
+}
+EOT
+
+    my ($near) = nginx('chain-near', $workers, <<EOT, port => $a);
+stream {
+    server {
+        listen 127.0.0.1:$a;
+        $ssl
+        proxy_pass 127.0.0.1:$b;
+    }
+}
+EOT
+
+    return { port => $a, near => $near, far => $far };
+}
+
+
+# One nginx with the module and an agent; ports: for how many agents.
+
+sub tunnel {
+    my ($tls, $workers, $service, %o) = @_;
+
+    my $ports = $o{ports} // 1;
+    my ($http, $base) = (free_port(), free_range($ports));
+    my $token = `$OBJS/zltunnel-agent token --name bench`;
+    my ($secret, $line) = parse_token($token);
+
+    my $range = $ports > 1 ? "$base-" . ($base + $ports - 1) : $base;
+    my $cert = $tls ? certificate() : '';
+    my $listen = $tls ? 'ssl' : '';
+
+    my ($near, $dir) = nginx($tls ? 'wss' : 'ws', $workers, <<EOT,
+zltunnel {
+    token_file tokens;
+}
+
+http {
+    access_log off;
+    client_body_temp_path temp/body;
+    proxy_temp_path temp/proxy;
+    fastcgi_temp_path temp/fastcgi;
+    uwsgi_temp_path temp/uwsgi;
+    scgi_temp_path temp/scgi;
+
+    server {
+        listen 127.0.0.1:$http $listen;
+        $cert
+        location = /tunnel/v1 { zltunnel; }
+        location = /tunnel/status { zltunnel_status; }
+    }
+}
+
+stream {
+    server {
+        listen 127.0.0.1:$range;
+        zltunnel_ports;
+    }
+}
+EOT
+        port => $http, module => 1, tokens => "$line sessions=1000\n");
+
+    my $self = { near => $near, agents => [], http => $http, dir => $dir,
+                 service => $service, tls => $tls };
+
+    spew("$dir/token", "$secret\n");
+    chmod 0600, "$dir/token";
+
+    add_agent($self);
+
+    return $self;
+}
+
+
+# "zltunnel-agent token" prints the token, and its line for the token file.
+
+sub parse_token {
+    my ($text) = @_;
+
+    my ($line) = $text =~ /^\s*([0-9a-f]{64}\s+\S+.*)$/m
+        or die "no token in the output of zltunnel-agent token:\n$text";
+    my ($token) = grep { !/[0-9a-f]{64}\s+\S/ && length >= 16 }
+                  map { /(\S+)\s*$/ } split /\n/, $text;
+
+    return ($token // die("no token:\n$text"), $line);
+}
+
+
+sub add_agent {
+    my ($self) = @_;
+
+    my $n = @{ $self->{agents} };
+    my $log = "$self->{dir}/agent$n";
+    my $scheme = $self->{tls} ? 'wss' : 'ws';
+
+    my $pid = spawn($log, "$OBJS/zltunnel-agent", 'connect', '--server',
+                    "$scheme://127.0.0.1:$self->{http}/tunnel/v1",
+                    '--token-file', "$self->{dir}/token",
+                    $self->{tls} ? ('--ca-file', workdir() . '/cert.pem') : (),
+                    '--service', "bench$n:127.0.0.1:$self->{service}");
+
+    push @{ $self->{agents} }, $pid;
+
+    for (1 .. 200) {
+        if (slurp("$log.out") =~ /^bench$n\s+tcp\s.*->\s.*:(\d+)\s*$/m) {
+            $self->{port} //= $1;
+            return;
+        }
+
+        sleep 0.05;
+    }
+
+    die "the agent does not register:\n" . slurp("$log.err")
+        . slurp("$self->{dir}/error.log");
+}
+
+
+# Others.  frp is given what it recommends for speed; TLS is its default.
+
+sub frp {
+    my ($tls, $workers, $service) = @_;
+
+    my ($server, $port) = (free_port(), free_port());
+    my $dir = workdir() . "/frp.$server";
+    my $enable = $tls ? 'true' : 'false';
+
+    mkdir $dir;
+    spew("$dir/frps.toml", <<EOT);
+bindAddr = "127.0.0.1"
+bindPort = $server
+proxyBindAddr = "127.0.0.1"
+auth.token = "bench"
+log.level = "warn"
+transport.maxPoolCount = 16
+EOT
+    spew("$dir/frpc.toml", <<EOT);
+serverAddr = "127.0.0.1"
+serverPort = $server
+auth.token = "bench"
+log.level = "warn"
+transport.tls.enable = $enable
+transport.tcpMux = false
+transport.poolCount = 16
+
+[[proxies]]
+name = "bench"
+type = "tcp"
+localIP = "127.0.0.1"
+localPort = $service
+remotePort = $port
+EOT
+
+    my $near = spawn("$dir/frps", 'frps', '-c', "$dir/frps.toml");
+    wait_port($server, 'frps');
+    my $far = spawn("$dir/frpc", 'frpc', '-c', "$dir/frpc.toml");
+    wait_port($port, 'frp');
+
+    return { port => $port, near => $near, far => $far };
+}
+
+
+sub rathole {
+    my ($tls, $workers, $service) = @_;
+
+    my ($server, $port) = (free_port(), free_port());
+    my $dir = workdir() . "/rathole.$server";
+
+    mkdir $dir;
+    spew("$dir/server.toml", <<EOT);
+[server]
+bind_addr = "127.0.0.1:$server"
+default_token = "bench"
+
+[server.services.bench]
+bind_addr = "127.0.0.1:$port"
+EOT
+    spew("$dir/client.toml", <<EOT);
+[client]
+remote_addr = "127.0.0.1:$server"
+default_token = "bench"
+
+[client.services.bench]
+local_addr = "127.0.0.1:$service"
+EOT
+
+    my $near = spawn("$dir/server", 'rathole', '--server',
+                     "$dir/server.toml");
+    wait_port($server, 'rathole');
+    my $far = spawn("$dir/client", 'rathole', '--client', "$dir/client.toml");
+    wait_port($port, 'rathole');
+
+    return { port => $port, near => $near, far => $far };
+}
+
+
+sub on_path {
+    my ($program) = @_;
+
+    return grep { -x "$_/$program" } split /:/, $ENV{PATH};
+}
+
+
+# All that can run here: { name, group, start => sub (workers, port) }.
+
+sub setups {
+    my @all = (
+        { name => 'direct', group => 'plain',
+          start => sub { return { port => $_[1] } } },
+        { name => 'chain', group => 'plain', start => sub { chain(0, @_) } },
+        { name => 'ws', group => 'plain', start => sub { tunnel(0, @_) } },
+        { name => 'chain-tls', group => 'tls',
+          start => sub { chain(1, @_) } },
+        { name => 'wss', group => 'tls', start => sub { tunnel(1, @_) } },
+    );
+
+    if (on_path('frps') && on_path('frpc')) {
+        push @all, { name => 'frp', group => 'plain',
+                     start => sub { frp(0, @_) } },
+                   { name => 'frp-tls', group => 'tls',
+                     start => sub { frp(1, @_) } };
+    }
+
+    if (on_path('rathole')) {
+        push @all, { name => 'rathole', group => 'plain',
+                     start => sub { rathole(0, @_) } };
+    }
+
+    return @all;
+}
+
+
+# What it consists of, for figures and to stop it.
+
+sub leaders {
+    my ($running) = @_;
+
+    return grep { defined } $running->{near}, $running->{far},
+                            @{ $running->{agents} || [] };
+}
+
+
+sub far_side {
+    my ($running) = @_;
+
+    return grep { defined } $running->{far}, @{ $running->{agents} || [] };
+}
+
+
+sub service {
+    my ($processes) = @_;
+
+    my $port = free_port();
+    spawn(workdir() . '/service', "$OBJS/bench/load", 'service', $port,
+          $processes);
+    wait_port($port, 'the service');
+
+    return $port;
+}
+
+
+1;
