@@ -1,0 +1,68 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_HTTP_ZLTUNNEL_H_INCLUDED_
+#define _NGX_HTTP_ZLTUNNEL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_zltunnel.h"
+
+
+typedef struct {
+    ngx_zltunnel_registry_t     *registry;
+    ngx_http_handler_pt          handler;     /* what is done with it */
+} ngx_http_zltunnel_loc_conf_t;
+
+
+/* what a request has been found to ask for */
+
+typedef struct {
+    ngx_zltunnel_registry_t     *registry;
+    u_char                       tunnel_id[ZLT_ID_SIZE];
+    u_char                       key[ZLT_KEY_SIZE];
+    u_char                       connection_id[ZLT_ID_SIZE];
+    ngx_str_t                    accept;      /* control: of the WebSocket */
+    unsigned                     channel:1;   /* a data channel */
+    unsigned                     fresh:1;     /* .. with a connection id */
+} ngx_http_zltunnel_upgrade_t;
+
+
+extern ngx_module_t  ngx_http_zltunnel_module;
+
+
+/* ngx_http_zltunnel_upgrade.c */
+
+/* the content handler of zltunnel: control and data channels */
+ngx_int_t ngx_http_zltunnel_handler(ngx_http_request_t *r);
+/* a response of our own, in plain text; Cache-Control: no-store */
+ngx_int_t ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
+    const char *line, const char *text);
+ngx_int_t ngx_http_zltunnel_header_add(ngx_http_request_t *r,
+    const char *name, const char *value);
+
+
+/* ngx_http_zltunnel_detach.c */
+
+/*
+ * Answers 101, whose own headers have been added, and, once that is sent,
+ * takes the connection from http and gives it to the core.  What the request
+ * asks for is checked and reserved here.  Returns what a content handler does.
+ */
+ngx_int_t ngx_http_zltunnel_accept(ngx_http_request_t *r,
+    ngx_http_zltunnel_upgrade_t *upgrade);
+
+
+/* ngx_http_zltunnel_status.c */
+
+/* the content handler of zltunnel_status */
+ngx_int_t ngx_http_zltunnel_status_handler(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_ZLTUNNEL_H_INCLUDED_ */

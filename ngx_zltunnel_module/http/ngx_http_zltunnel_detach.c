@@ -1,0 +1,569 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * How a connection leaves http.
+ *
+ * The content handler sends 101 and keeps the request by a reference of its
+ * own.  The rest happens in an event of ours, since core still touches the
+ * request after any handler that it called: there, once every byte of the
+ * response has left, the request is freed (and logged), and what remains is
+ * a connection with its pool, its log and its TLS session, and the bytes that
+ * came behind the request.
+ *
+ * If the request ends before that, a cleanup gives back what was reserved.
+ */
+
+
+#include "ngx_http_zltunnel.h"
+
+
+#define NGX_HTTP_ZLTUNNEL_GONE  410
+
+
+typedef struct {
+    ngx_http_request_t          *request;
+    ngx_connection_t            *connection;
+    ngx_zltunnel_registry_t     *registry;
+    ngx_event_t                  event;       /* the next step */
+    u_char                       tunnel_id[ZLT_ID_SIZE];
+    u_char                       connection_id[ZLT_ID_SIZE];
+
+    ngx_str_t                    host;        /* copies in the connection's */
+    ngx_str_t                    addr_text;   /* pool */
+    ngx_str_t                    data;
+
+    unsigned                     channel:1;
+    unsigned                     fresh:1;
+    unsigned                     reserved:1;
+} ngx_http_zltunnel_detach_t;
+
+
+static ngx_int_t ngx_http_zltunnel_reserve(ngx_http_request_t *r,
+    ngx_http_zltunnel_detach_t *d, u_char *key);
+static void ngx_http_zltunnel_cleanup(void *data);
+static ngx_int_t ngx_http_zltunnel_switch(ngx_http_request_t *r,
+    ngx_http_zltunnel_detach_t *d, ngx_http_zltunnel_upgrade_t *upgrade);
+static ngx_int_t ngx_http_zltunnel_worker_add(ngx_http_request_t *r);
+static void ngx_http_zltunnel_write_handler(ngx_http_request_t *r);
+static void ngx_http_zltunnel_event_handler(ngx_event_t *ev);
+static ngx_int_t ngx_http_zltunnel_flush(ngx_http_zltunnel_detach_t *d);
+static ngx_int_t ngx_http_zltunnel_keep(ngx_http_zltunnel_detach_t *d);
+static ngx_int_t ngx_http_zltunnel_copy(ngx_pool_t *pool, ngx_str_t *dst,
+    u_char *data, size_t len);
+static void ngx_http_zltunnel_detach(ngx_http_zltunnel_detach_t *d);
+static void ngx_http_zltunnel_trim(ngx_connection_t *c,
+    ngx_http_connection_t *hc);
+
+#if (NGX_STAT_STUB)
+static void ngx_http_zltunnel_uncount(void *data);
+#endif
+
+
+ngx_int_t
+ngx_http_zltunnel_accept(ngx_http_request_t *r,
+    ngx_http_zltunnel_upgrade_t *upgrade)
+{
+    ngx_int_t                    rc;
+    ngx_http_cleanup_t          *cln;
+    ngx_http_zltunnel_detach_t  *d;
+
+    /* of the connection's pool: it outlives the request */
+
+    d = ngx_pcalloc(r->connection->pool, sizeof(ngx_http_zltunnel_detach_t));
+    if (d == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    d->request = r;
+    d->connection = r->connection;
+    d->registry = upgrade->registry;
+    d->channel = upgrade->channel;
+    d->fresh = upgrade->fresh;
+    ngx_memcpy(d->tunnel_id, upgrade->tunnel_id, ZLT_ID_SIZE);
+    ngx_memcpy(d->connection_id, upgrade->connection_id, ZLT_ID_SIZE);
+
+    d->event.handler = ngx_http_zltunnel_event_handler;
+    d->event.data = d;
+    d->event.log = r->connection->log;
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_http_zltunnel_cleanup;
+    cln->data = d;
+
+    rc = ngx_http_zltunnel_reserve(r, d, upgrade->key);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    rc = ngx_http_zltunnel_switch(r, d, upgrade);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return rc;
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_zltunnel_write_handler;
+    ngx_http_set_ctx(r, d, ngx_http_zltunnel_module);
+
+    r->main->count++;
+
+    ngx_post_event(&d->event, &ngx_posted_events);
+
+    return NGX_DONE;
+}
+
+
+/* NGX_DECLINED: the place is ours; otherwise it has been answered */
+
+static ngx_int_t
+ngx_http_zltunnel_reserve(ngx_http_request_t *r,
+    ngx_http_zltunnel_detach_t *d, u_char *key)
+{
+    ngx_int_t  rc;
+
+    if (!d->channel) {
+
+        if (!ngx_zltunnel_control_allowed(d->registry)) {
+            return ngx_http_zltunnel_answer(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                           NULL, "too many agents that have not sent Auth");
+        }
+
+        /* until the core counts it: many may be let in at one turn */
+
+        d->registry->unauthenticated++;
+        d->reserved = 1;
+
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_zltunnel_channel_check(d->registry, d->tunnel_id, key,
+                                    d->fresh ? d->connection_id : NULL,
+                                    r->connection->log);
+
+    switch (rc) {
+
+    case NGX_OK:
+        d->reserved = 1;
+        return NGX_DECLINED;
+
+    case NGX_HTTP_FORBIDDEN:
+        return ngx_http_zltunnel_answer(r, rc, NULL, "no such tunnel or key");
+
+    case NGX_HTTP_ZLTUNNEL_GONE:
+        return ngx_http_zltunnel_answer(r, rc, NULL,
+                                 "nobody waits for this connection (any more)");
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        return ngx_http_zltunnel_answer(r, rc, NULL, "a limit is reached");
+
+    default:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+}
+
+
+/* the request ends, be it here or before its connection could be detached */
+
+static void
+ngx_http_zltunnel_cleanup(void *data)
+{
+    ngx_http_zltunnel_detach_t *d = data;
+
+    if (d->event.posted) {
+        ngx_delete_posted_event(&d->event);
+    }
+
+    if (!d->reserved) {
+        return;
+    }
+
+    d->reserved = 0;
+
+    if (!d->channel) {
+        d->registry->unauthenticated--;
+        return;
+    }
+
+    ngx_zltunnel_channel_cancel(d->registry, d->tunnel_id,
+                                d->fresh ? d->connection_id : NULL);
+}
+
+
+static ngx_int_t
+ngx_http_zltunnel_switch(ngx_http_request_t *r, ngx_http_zltunnel_detach_t *d,
+    ngx_http_zltunnel_upgrade_t *upgrade)
+{
+    ngx_int_t  rc;
+
+    if (ngx_http_zltunnel_header_add(r, "Cache-Control", "no-store")
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (d->channel) {
+        rc = ngx_http_zltunnel_header_add(r, "Upgrade", "zltunnel");
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_zltunnel_worker_add(r);
+        }
+
+    } else {
+        rc = ngx_http_zltunnel_header_add(r, "Upgrade", "websocket");
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_zltunnel_header_add(r, "Sec-WebSocket-Accept",
+                                              (char *) upgrade->accept.data);
+        }
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* the header filter adds "Connection: upgrade" by itself */
+
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
+
+    r->keepalive = 0;
+    r->limit_rate = 0;
+    r->limit_rate_set = 1;
+
+    if (ngx_tcp_nodelay(r->connection) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR ? NGX_ERROR
+                                                                 : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_zltunnel_worker_add(ngx_http_request_t *r)
+{
+    u_char           *p;
+    size_t            len;
+    ngx_uint_t        n, worker;
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                           ngx_core_module);
+
+    if (ngx_process == NGX_PROCESS_WORKER) {
+        worker = ngx_worker;
+        n = ccf->worker_processes;
+
+    } else {
+        worker = 0;
+        n = 1;
+    }
+
+    len = 2 * NGX_INT_T_LEN + sizeof("/");
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    *ngx_snprintf(p, len - 1, "%ui/%ui", worker, n) = '\0';
+
+    return ngx_http_zltunnel_header_add(r, "Zltunnel-Worker", (char *) p);
+}
+
+
+/* the connection can be written to, or has failed, or timed out */
+
+static void
+ngx_http_zltunnel_write_handler(ngx_http_request_t *r)
+{
+    ngx_http_zltunnel_detach_t  *d;
+
+    d = ngx_http_get_module_ctx(r, ngx_http_zltunnel_module);
+
+    ngx_post_event(&d->event, &ngx_posted_events);
+}
+
+
+static void
+ngx_http_zltunnel_event_handler(ngx_event_t *ev)
+{
+    ngx_int_t                    rc;
+    ngx_connection_t            *c;
+    ngx_http_request_t          *r;
+    ngx_http_zltunnel_detach_t  *d;
+
+    d = ev->data;
+    r = d->request;
+    c = d->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    rc = ngx_http_zltunnel_flush(d);
+
+    if (rc == NGX_AGAIN) {
+        return;
+    }
+
+    /*
+     * A worker that is shutting down has told its idle connections already:
+     * this one would stay for ever.
+     */
+
+    if (rc == NGX_OK && !ngx_exiting && !ngx_terminate
+        && ngx_http_zltunnel_keep(d) == NGX_OK)
+    {
+        ngx_http_zltunnel_detach(d);
+        return;
+    }
+
+    c->error = 1;
+
+    ngx_http_finalize_request(r, NGX_ERROR);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_http_zltunnel_flush(ngx_http_zltunnel_detach_t *d)
+{
+    ngx_event_t               *wev;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = d->request;
+    c = d->connection;
+    wev = c->write;
+
+    if (wev->timedout && !wev->delayed) {
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                      "client timed out");
+        c->timedout = 1;
+        return NGX_ERROR;
+    }
+
+    if (c->error || c->close) {
+        return NGX_ERROR;
+    }
+
+    if (!wev->delayed && (r->out || r->buffered || c->buffered)
+        && ngx_http_output_filter(r, NULL) == NGX_ERROR)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!r->out && !r->buffered && !c->buffered) {
+        return NGX_OK;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (!wev->delayed) {
+        ngx_add_timer(wev, clcf->send_timeout);
+    }
+
+    if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* what the request takes with it when it is freed */
+
+static ngx_int_t
+ngx_http_zltunnel_keep(ngx_http_zltunnel_detach_t *d)
+{
+    ngx_buf_t           *b;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+#if (NGX_STAT_STUB)
+    ngx_pool_cleanup_t  *cln;
+#endif
+
+    r = d->request;
+    c = d->connection;
+    b = r->header_in;
+
+    if (ngx_http_zltunnel_copy(c->pool, &d->data, b->pos, b->last - b->pos)
+        != NGX_OK
+        || ngx_http_zltunnel_copy(c->pool, &d->host,
+                                  r->headers_in.server.data,
+                                  r->headers_in.server.len)
+           != NGX_OK
+        || ngx_http_zltunnel_copy(c->pool, &d->addr_text, c->addr_text.data,
+                                  c->addr_text.len)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+#if (NGX_STAT_STUB)
+
+    /* the last that can fail: nothing of http uncounts it from here on */
+
+    cln = ngx_pool_cleanup_add(c->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_zltunnel_uncount;
+
+#endif
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_zltunnel_copy(ngx_pool_t *pool, ngx_str_t *dst, u_char *data,
+    size_t len)
+{
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    dst->data = ngx_pnalloc(pool, len);
+    if (dst->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(dst->data, data, len);
+    dst->len = len;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_zltunnel_detach(ngx_http_zltunnel_detach_t *d)
+{
+    ngx_connection_t       *c;
+    ngx_http_connection_t  *hc;
+
+    c = d->connection;
+    hc = d->request->http_connection;
+
+    /* the reservation goes on to the core: it is not given back here */
+
+    if (!d->channel) {
+        d->registry->unauthenticated--;
+    }
+
+    d->reserved = 0;
+
+    ngx_http_free_request(d->request, 0);
+    d->request = NULL;
+
+    ngx_http_zltunnel_trim(c, hc);
+
+    /* the realip module has put back the address of the last proxy */
+
+    c->addr_text = d->addr_text;
+
+    c->log->handler = NULL;
+    c->log->data = NULL;
+    c->log->action = "taking over connection";
+
+    c->data = NULL;
+    c->sent = 0;
+    c->destroyed = 0;
+    c->idle = 1;
+    ngx_reusable_connection(c, 0);
+
+    c->read->handler = ngx_http_empty_handler;
+    c->write->handler = ngx_http_empty_handler;
+
+    if (d->channel) {
+        ngx_zltunnel_channel_start(d->registry, c, d->tunnel_id,
+                                   d->fresh ? d->connection_id : NULL,
+                                   d->data.data, d->data.len);
+        return;
+    }
+
+    ngx_zltunnel_control_start(d->registry, c, &d->host, d->data.data,
+                               d->data.len);
+}
+
+
+/*
+ * Takes away what http left on the connection: timers, events that were
+ * posted, and buffers, since a channel may be idle for long.
+ */
+
+static void
+ngx_http_zltunnel_trim(ngx_connection_t *c, ngx_http_connection_t *hc)
+{
+    ngx_chain_t  *cl;
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    c->read->timedout = 0;
+    c->read->delayed = 0;
+    c->write->timedout = 0;
+    c->write->delayed = 0;
+
+    if (c->read->posted) {
+        ngx_delete_posted_event(c->read);
+    }
+
+    if (c->write->posted) {
+        ngx_delete_posted_event(c->write);
+    }
+
+    for (cl = hc->busy; cl; cl = cl->next) {
+        ngx_pfree(c->pool, cl->buf->start);
+    }
+
+    for (cl = hc->free; cl; cl = cl->next) {
+        ngx_pfree(c->pool, cl->buf->start);
+    }
+
+    hc->busy = NULL;
+    hc->free = NULL;
+    hc->nbusy = 0;
+
+    if (c->buffer) {
+        ngx_pfree(c->pool, c->buffer->start);
+        c->buffer = NULL;
+    }
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        ngx_ssl_free_buffer(c);
+    }
+#endif
+}
+
+
+#if (NGX_STAT_STUB)
+
+static void
+ngx_http_zltunnel_uncount(void *data)
+{
+    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
+}
+
+#endif

@@ -1,0 +1,199 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The http part: zltunnel, where agents connect, and zltunnel_status.
+ */
+
+
+#include "ngx_http_zltunnel.h"
+
+
+static void *ngx_http_zltunnel_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_zltunnel_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_http_zltunnel(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_zltunnel_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_zltunnel_handle(ngx_conf_t *cf,
+    ngx_http_zltunnel_loc_conf_t *zlcf, ngx_zltunnel_registry_t *registry,
+    ngx_http_handler_pt handler);
+
+
+static ngx_command_t  ngx_http_zltunnel_commands[] = {
+
+    { ngx_string("zltunnel"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_zltunnel,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("zltunnel_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_zltunnel_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_zltunnel_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    NULL,                                  /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_zltunnel_create_loc_conf,     /* create location configuration */
+    ngx_http_zltunnel_merge_loc_conf       /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_zltunnel_module = {
+    NGX_MODULE_V1,
+    &ngx_http_zltunnel_module_ctx,         /* module context */
+    ngx_http_zltunnel_commands,            /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static void *
+ngx_http_zltunnel_create_loc_conf(ngx_conf_t *cf)
+{
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->registry = NULL;
+     *     conf->handler = NULL;
+     */
+
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_zltunnel_loc_conf_t));
+}
+
+
+static char *
+ngx_http_zltunnel_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_zltunnel_loc_conf_t *prev = parent;
+    ngx_http_zltunnel_loc_conf_t *conf = child;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* "if" and "limit_except" within the location */
+
+    if (clcf->noname && clcf->handler == NULL && prev->handler) {
+        conf->registry = prev->registry;
+        conf->handler = prev->handler;
+        clcf->handler = prev->handler;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_zltunnel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_zltunnel_loc_conf_t *zlcf = conf;
+
+    ngx_str_t                *value, name;
+    ngx_zltunnel_registry_t  *registry;
+
+    ngx_str_null(&name);
+
+    if (cf->args->nelts == 2) {
+        value = cf->args->elts;
+        name = value[1];
+
+        if (name.len == 0) {
+            return "has an empty name";
+        }
+    }
+
+    registry = ngx_zltunnel_registry_get(cf, &name);
+
+    return ngx_http_zltunnel_handle(cf, zlcf, registry,
+                                    ngx_http_zltunnel_handler);
+}
+
+
+static char *
+ngx_http_zltunnel_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_zltunnel_loc_conf_t *zlcf = conf;
+
+    ngx_str_t                *value, name;
+    ngx_zltunnel_registry_t  *registry;
+
+    if (cf->args->nelts == 1) {
+        ngx_str_null(&name);
+        registry = ngx_zltunnel_registry_get(cf, &name);
+
+    } else {
+        value = cf->args->elts;
+
+        switch (ngx_zltunnel_registry_arg(cf, &value[1], &registry)) {
+
+        case NGX_OK:
+            break;
+
+        case NGX_DECLINED:
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" of "
+                               "\"zltunnel_status\": it must be "
+                               "\"registry=NAME\"", &value[1]);
+            return NGX_CONF_ERROR;
+
+        default:
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return ngx_http_zltunnel_handle(cf, zlcf, registry,
+                                    ngx_http_zltunnel_status_handler);
+}
+
+
+static char *
+ngx_http_zltunnel_handle(ngx_conf_t *cf, ngx_http_zltunnel_loc_conf_t *zlcf,
+    ngx_zltunnel_registry_t *registry, ngx_http_handler_pt handler)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (registry == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (zlcf->handler) {
+        return (zlcf->handler == handler)
+               ? "is duplicate"
+               : "cannot be where \"zltunnel\" or \"zltunnel_status\" is";
+    }
+
+    zlcf->registry = registry;
+    zlcf->handler = handler;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = handler;
+
+    return NGX_CONF_OK;
+}
