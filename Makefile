@@ -59,7 +59,7 @@ AGENT_LIBS =   libuv openssl inih
 UNIT_SRCS =    $(wildcard t/unit/*_test.c)
 UNITS =        $(patsubst t/unit/%.c,$(OBJS)/unit/%,$(UNIT_SRCS))
 
-C11 =          -std=c11 -D_GNU_SOURCE -I$(PROTO)
+C11 =          -std=c11 -D_GNU_SOURCE= -I$(PROTO)
 
 
 .PHONY: all module agent units install demo check check-long bench sanitize \
