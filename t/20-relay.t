@@ -199,7 +199,7 @@ sub truncation {
     $agent = $t->agent(token => $token, services => ["huge:$huge->{port}"],
                        server => $relay->{url},
                        args => ['--ca-file', $t->certs . '/ca.pem']);
-    is(cut($agent->port('huge'), sub { $t->tell($relay, 'fin 1') }),
+    is(cut($agent->port('huge'), sub { $t->tell($relay, 'fin 1-') }),
        'reset', 'FIN from the path: the client is reset');
     $agent->stop;
 

@@ -228,6 +228,7 @@ sub followed {
         my $m = $c->next(3);
         is($m, undef, "$name: the tunnel goes on") or diag(explain($m));
 
+        $c->beat;
         my $m2 = auth_fail($t, $alice);
         is($m2->{code}, 3, "$name: the old set counts");
     }

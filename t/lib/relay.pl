@@ -5,11 +5,15 @@
 #
 #     relay.pl PORT TO_PORT
 #
-# Commands on stdin, for all connections there are from the Nth on (the first
-# is the agent's control channel); those that come later are not affected:
+# Commands on stdin, for connection N, or N and all later ones there are by
+# now ("N-"); the first is the agent's control channel.  Connections that come
+# afterwards are not affected.
 #
 #     stall N     nothing is passed on any more, and nobody is told
+#     deafen N    the same, in the direction from agent to server alone
+#     resume N    passes on again, what was held back first
 #     fin N       FIN to both sides, and nothing passed on any more
+#     reset N     a reset to both sides
 #     refuse      new connections are reset at once, until "pass"
 #     quit
 #
@@ -43,10 +47,10 @@ while (1) {
 
     for my $fd (keys %side) {
         my $s = $side{$fd};
-        next if $s->{conn}{stalled};
 
-        vec($rin, $fd, 1) = 1 if !$s->{eof} && length $s->{peer}{out} < 65536;
-        vec($win, $fd, 1) = 1 if length $s->{out};
+        vec($rin, $fd, 1) = 1
+            if !$s->{stalled} && !$s->{eof} && length $s->{peer}{out} < 65536;
+        vec($win, $fd, 1) = 1 if !$s->{peer}{stalled} && length $s->{out};
     }
 
     select $rin, $win, undef, undef;
@@ -66,7 +70,7 @@ while (1) {
 
 
 sub welcome {
-    my $a = $listen->accept or return;
+    my $a = $listen->accept or return;       # the agent's side is sides[0]
 
     if ($refuse) {
         setsockopt $a, SOL_SOCKET, SO_LINGER, pack 'i i', 1, 0;
@@ -140,19 +144,27 @@ sub finish {
 
 
 sub command {
-    my ($what, $n) = split ' ', $_[0];
+    my ($what, $which) = split ' ', $_[0];
 
     exit if $what eq 'quit';
-    $refuse = 1 if $what eq 'refuse';
-    $refuse = 0 if $what eq 'pass';
+    $refuse = $what eq 'refuse' if $what =~ /^(refuse|pass)$/;
 
-    for my $c (values %conn) {
-        next if $what !~ /^(stall|fin)$/ || $c->{n} < $n;
+    my ($n, $more) = ($which // '') =~ /^(\d+)(-?)$/;
 
-        $c->{stalled} = 1;
-        next if $what eq 'stall';
+    for my $c (defined $n ? values %conn : ()) {
+        next unless $more ? $c->{n} >= $n : $c->{n} == $n;
 
-        shutdown $_->{s}, 1 for @{ $c->{sides} };
+        if ($what eq 'reset') {
+            finish($c, 1);
+            next;
+        }
+
+        $c->{sides}[0]{stalled} = $what ne 'resume';
+        $c->{sides}[1]{stalled} = $what =~ /^(stall|fin)$/;
+
+        if ($what eq 'fin') {
+            shutdown $_->{s}, 1 for @{ $c->{sides} };
+        }
     }
 
     print "done $_[0]\n";

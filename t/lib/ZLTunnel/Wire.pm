@@ -345,10 +345,20 @@ sub next {
             next;
         }
 
+        next if $m->{type} eq 'HeartbeatAck' && !$o{heartbeats};
+
         return $m;
     }
 
     return undef;
+}
+
+
+# Shows that it is alive.
+
+sub beat {
+    my ($self) = @_;
+    return $self->send_msg(ZLTunnel::Wire::msg('Heartbeat', pack 'Q>', 1));
 }
 
 

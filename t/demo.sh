@@ -1,0 +1,184 @@
+#!/bin/bash
+
+# A tunnel on loopback, to see it work: nginx with the module, an agent, and
+# a small web service behind it, which is then fetched through the port that
+# nginx has assigned to it.  Ends at Ctrl-C; leaves nothing behind.
+
+set -eu
+
+cd "$(dirname "$0")/.."
+
+nginx=$(command -v "${NGINX:-nginx}" || echo /usr/sbin/nginx)
+objs=$PWD/objs
+dir=$(mktemp -d "${TMPDIR:-/tmp}/zltunnel-demo-XXXXXX")
+chmod 755 "$dir"                    # the workers are another user
+pids=()
+
+
+cleanup() {
+    trap - EXIT INT TERM HUP
+
+    for pid in "${pids[@]}"; do kill "$pid" 2> /dev/null || true; done
+    for pid in "${pids[@]}"; do wait "$pid" 2> /dev/null || true; done
+
+    rm -rf "$dir"
+}
+
+trap cleanup EXIT
+trap 'echo; cleanup; exit 0' INT TERM HUP
+
+
+die() {
+    echo "demo: $*" >&2
+    [ ! -s "$dir/error.log" ] || tail -5 "$dir/error.log" >&2
+    [ ! -s "$dir/agent.log" ] || tail -5 "$dir/agent.log" >&2
+    exit 1
+}
+
+
+# the first port from $1 on that nobody listens on
+
+free_port() {
+    local port=$1
+
+    while (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do
+        port=$((port + 1))
+    done
+
+    echo "$port"
+}
+
+
+wait_for() {
+    for _ in $(seq 100); do
+        if "$@" > /dev/null 2>&1; then return; fi
+        sleep 0.1
+    done
+
+    return 1
+}
+
+
+[ -f "$objs/ngx_zltunnel_module.so" ] && [ -x "$objs/zltunnel-agent" ] \
+    || die "nothing is built yet: run make"
+
+tunnel=$(free_port 8000)
+web=$(free_port 8080)
+first=$(free_port 30000)
+last=$((first + 9))
+
+
+# A token: its owner keeps the token, nginx has only its hash.
+
+"$objs/zltunnel-agent" token --name demo > "$dir/new"
+grep -Eo '\<[0-9a-f]{64}[[:space:]]+demo.*' "$dir/new" > "$dir/tokens" \
+    || die "no token: $(cat "$dir/new")"
+(umask 077; grep -Ev '\<[0-9a-f]{64}[[:space:]]+demo' "$dir/new" \
+    | grep -Eo '[^[:space:]]{16,}$' | head -1 > "$dir/token")
+rm "$dir/new"
+
+
+stream=$("$nginx" -V 2>&1 | tr ' ' '\n' | sed -n 's/^--modules-path=//p')
+stream=$stream/ngx_stream_module.so
+
+{
+    [ ! -e "$stream" ] || echo "load_module $stream;"
+    [ "$(id -u)" != 0 ] || ! id www-data > /dev/null 2>&1 \
+        || echo "user www-data;"
+
+    cat << EOT
+load_module $objs/ngx_zltunnel_module.so;
+
+worker_processes 2;
+daemon           off;
+pid              $dir/nginx.pid;
+error_log        $dir/error.log notice;
+
+events { worker_connections 1024; }
+
+zltunnel {
+    token_file $dir/tokens;
+}
+
+http {
+    access_log            off;
+    client_body_temp_path $dir/temp;
+    proxy_temp_path       $dir/temp;
+    fastcgi_temp_path     $dir/temp;
+    uwsgi_temp_path       $dir/temp;
+    scgi_temp_path        $dir/temp;
+
+    server {
+        listen 127.0.0.1:$tunnel;
+
+        location = /tunnel/v1     { zltunnel; }
+        location = /tunnel/status { zltunnel_status; }
+    }
+
+    # the service, on the agent's side in real life
+
+    server {
+        listen 127.0.0.1:$web;
+        return 200 "Hello from behind the tunnel.\n";
+    }
+}
+
+stream {
+    server {
+        listen 127.0.0.1:$first-$last;
+        zltunnel_ports;
+    }
+}
+EOT
+} > "$dir/nginx.conf"
+
+"$nginx" -p "$dir" -c "$dir/nginx.conf" -e "$dir/error.log" \
+    < /dev/null > "$dir/nginx.out" 2>&1 &
+pids+=($!)
+
+wait_for curl -sf "http://127.0.0.1:$web/" || die "nginx does not start"
+
+"$objs/zltunnel-agent" connect \
+    --server "ws://127.0.0.1:$tunnel/tunnel/v1" \
+    --token-file "$dir/token" --service "web:127.0.0.1:$web" \
+    < /dev/null > "$dir/agent.out" 2> "$dir/agent.log" &
+pids+=($!)
+
+wait_for grep -q -- '->' "$dir/agent.out" || die "the agent does not register"
+
+line=$(grep -- '->' "$dir/agent.out")
+port=${line##*:}
+
+cat << EOT
+
+nginx   with the module: agents connect to ws://127.0.0.1:$tunnel/tunnel/v1,
+        ports $first-$last are there to be assigned (a port that is not
+        assigned refuses connections)
+agent   zltunnel-agent connect --server ws://127.0.0.1:$tunnel/tunnel/v1 \\
+            --token-file token --service web:127.0.0.1:$web
+        and registered, it says:
+
+        $line
+
+$ curl http://127.0.0.1:$port/
+EOT
+
+curl -sS --max-time 10 "http://127.0.0.1:$port/" > "$dir/answer" \
+    || die "no answer through the tunnel"
+cat "$dir/answer"
+
+grep -q 'Hello from behind the tunnel' "$dir/answer" || die "a wrong answer"
+
+cat << EOT
+
+What nginx knows about it: curl http://127.0.0.1:$tunnel/tunnel/status
+Its configuration: $dir/nginx.conf
+
+Ctrl-C ends the demo.
+EOT
+
+# wait is interrupted by a signal at once; it ends by itself if one of the
+# processes does
+
+wait -n "${pids[@]}" || true
+die "nginx or the agent has ended"
