@@ -1,0 +1,53 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * JSON into a chain of buffers.  Commas are set by themselves; an error of
+ * memory is kept until the end, so that callers need not look in between.
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_JSON_H_INCLUDED_
+#define _NGX_ZLTUNNEL_JSON_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+typedef struct {
+    ngx_pool_t                  *pool;
+    ngx_chain_t                 *out;
+    ngx_chain_t                **last;
+    ngx_buf_t                   *buf;
+    unsigned                     comma:1;     /* before the next value */
+    unsigned                     error:1;
+} ngx_zltunnel_json_t;
+
+
+void ngx_zltunnel_json_init(ngx_zltunnel_json_t *j, ngx_pool_t *pool);
+
+/* '{' or '['; name is NULL within an array and at the top */
+void ngx_zltunnel_json_open(ngx_zltunnel_json_t *j, const char *name,
+    u_char bracket);
+/* '}' or ']' */
+void ngx_zltunnel_json_close(ngx_zltunnel_json_t *j, u_char bracket);
+
+void ngx_zltunnel_json_number(ngx_zltunnel_json_t *j, const char *name,
+    uint64_t n);
+void ngx_zltunnel_json_bool(ngx_zltunnel_json_t *j, const char *name,
+    ngx_uint_t yes);
+/* escaped; whatever is not UTF-8 becomes U+FFFD */
+void ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
+    u_char *data, size_t len);
+void ngx_zltunnel_json_hex(ngx_zltunnel_json_t *j, const char *name,
+    u_char *data, size_t len);
+
+/* the whole of it, ended by a line feed */
+ngx_int_t ngx_zltunnel_json_end(ngx_zltunnel_json_t *j, ngx_chain_t **out,
+    off_t *size);
+
+
+#endif /* _NGX_ZLTUNNEL_JSON_H_INCLUDED_ */

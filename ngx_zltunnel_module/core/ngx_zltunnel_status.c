@@ -1,0 +1,507 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * What a registry holds, as JSON.
+ *
+ * Nothing is written while the lock is held, and nobody waits for all of it:
+ * first the ids of the tunnels are copied, then one tunnel at a time with its
+ * services, and what was copied is written after the lock was given back.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_json.h"
+#include "ngx_zltunnel_status.h"
+
+
+typedef struct {
+    u_char                       id[ZLT_ID_SIZE];
+} ngx_zltunnel_status_id_t;
+
+
+typedef struct {
+    u_char                       id[ZLT_ID_SIZE];
+    in_port_t                    port;
+    in_port_t                    local_port;
+    uint8_t                      udp;
+    uint8_t                      name_len;
+    u_char                       name[ZLT_MAX_NAME];
+    ngx_uint_t                   active;
+    uint64_t                     total;
+    uint64_t                     bytes[2];
+} ngx_zltunnel_status_service_t;
+
+
+typedef struct {
+    ngx_zltunnel_registry_t     *registry;
+    ngx_zltunnel_json_t          json;
+
+    ngx_uint_t                   generation;
+    ngx_zltunnel_sh_worker_t    *workers;     /* the last one: those gone */
+    size_t                       free;        /* bytes of the zone */
+    ngx_uint_t                   open;        /* ports */
+
+    ngx_zltunnel_status_id_t    *ids;
+    ngx_uint_t                   nids;
+
+    ngx_zltunnel_sh_tunnel_t     tunnel;      /* one at a time */
+    ngx_zltunnel_status_service_t  *services;
+    ngx_uint_t                   nservices;
+    ngx_uint_t                   room;        /* in services */
+} ngx_zltunnel_status_t;
+
+
+static ngx_int_t ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st);
+static ngx_int_t ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st,
+    u_char *id);
+static void ngx_zltunnel_status_copy_service(
+    ngx_zltunnel_status_service_t *copy, ngx_zltunnel_sh_service_t *service);
+static ngx_uint_t ngx_zltunnel_status_ports(ngx_zltunnel_sh_t *sh);
+
+static void ngx_zltunnel_status_head(ngx_zltunnel_status_t *st);
+static void ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st);
+static void ngx_zltunnel_status_workers(ngx_zltunnel_status_t *st);
+static void ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st);
+static void ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st);
+static void ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
+    ngx_zltunnel_status_service_t *service);
+
+
+ngx_int_t
+ngx_zltunnel_status(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
+    ngx_chain_t **out, off_t *size)
+{
+    ngx_int_t               rc;
+    ngx_uint_t              i;
+    ngx_zltunnel_json_t    *j;
+    ngx_zltunnel_status_t  *st;
+
+    st = ngx_pcalloc(pool, sizeof(ngx_zltunnel_status_t));
+    if (st == NULL) {
+        return NGX_ERROR;
+    }
+
+    st->registry = registry;
+    j = &st->json;
+
+    ngx_zltunnel_json_init(j, pool);
+
+    if (ngx_zltunnel_status_copy(st) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_json_open(j, NULL, '{');
+
+    ngx_zltunnel_status_head(st);
+    ngx_zltunnel_status_workers(st);
+    ngx_zltunnel_status_limits(st);
+    ngx_zltunnel_status_totals(st);
+
+    ngx_zltunnel_json_open(j, "tunnels", '[');
+
+    for (i = 0; i < st->nids; i++) {
+
+        rc = ngx_zltunnel_status_copy_tunnel(st, st->ids[i].id);
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (rc == NGX_OK) {
+            ngx_zltunnel_status_tunnel(st);
+        }
+    }
+
+    ngx_zltunnel_json_close(j, ']');
+    ngx_zltunnel_json_close(j, '}');
+
+    return ngx_zltunnel_json_end(j, out, size);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
+{
+    ngx_uint_t                 n;
+    ngx_pool_t                *pool;
+    ngx_queue_t               *q;
+    ngx_zltunnel_sh_t         *sh;
+    ngx_zltunnel_registry_t   *registry;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    registry = st->registry;
+    pool = st->json.pool;
+    sh = registry->sh;
+
+    st->workers = ngx_palloc(pool, (NGX_ZLTUNNEL_MAX_WORKERS + 1)
+                                   * sizeof(ngx_zltunnel_sh_worker_t));
+
+    /* some more than there are: they come while we allocate */
+
+    n = sh->ntunnels + 16;
+    st->ids = ngx_palloc(pool, n * sizeof(ngx_zltunnel_status_id_t));
+
+    if (st->workers == NULL || st->ids == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_lock(registry);
+
+    st->generation = sh->generation;
+    st->free = registry->shpool->pfree * ngx_pagesize;
+    st->open = ngx_zltunnel_status_ports(sh);
+
+    ngx_memcpy(st->workers, sh->workers, sizeof(sh->workers));
+    st->workers[NGX_ZLTUNNEL_MAX_WORKERS] = sh->gone;
+
+    for (q = ngx_queue_head(&sh->list);
+         q != ngx_queue_sentinel(&sh->list) && st->nids < n;
+         q = ngx_queue_next(q))
+    {
+        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+        ngx_memcpy(st->ids[st->nids++].id, tunnel->id, ZLT_ID_SIZE);
+    }
+
+    ngx_zltunnel_unlock(registry);
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_status_ports(ngx_zltunnel_sh_t *sh)
+{
+    ngx_uint_t          n;
+    ngx_rbtree_node_t  *node;
+
+    n = 0;
+
+    if (sh->ports.root == &sh->sentinel) {
+        return 0;
+    }
+
+    for (node = ngx_rbtree_min(sh->ports.root, &sh->sentinel);
+         node;
+         node = ngx_rbtree_next(&sh->ports, node))
+    {
+        if (((ngx_zltunnel_sh_port_t *) node)->service) {
+            n++;
+        }
+    }
+
+    return n;
+}
+
+
+/* NGX_DECLINED: it is gone */
+
+static ngx_int_t
+ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st, u_char *id)
+{
+    ngx_uint_t                  n;
+    ngx_queue_t                *q;
+    ngx_zltunnel_registry_t    *registry;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    registry = st->registry;
+
+    for ( ;; ) {
+
+        st->nservices = 0;
+        n = 0;
+
+        ngx_zltunnel_lock(registry);
+
+        tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
+
+        if (tunnel) {
+            n = tunnel->nservices;
+        }
+
+        if (tunnel && n <= st->room) {
+            st->tunnel = *tunnel;
+
+            for (q = ngx_queue_head(&tunnel->services);
+                 q != ngx_queue_sentinel(&tunnel->services)
+                 && st->nservices < st->room;
+                 q = ngx_queue_next(q))
+            {
+                service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+
+                ngx_zltunnel_status_copy_service(
+                                    &st->services[st->nservices++], service);
+            }
+        }
+
+        ngx_zltunnel_unlock(registry);
+
+        if (tunnel == NULL) {
+            return NGX_DECLINED;
+        }
+
+        if (n <= st->room) {
+            return NGX_OK;
+        }
+
+        st->room = n + 16;
+        st->services = ngx_palloc(st->json.pool, st->room
+                                  * sizeof(ngx_zltunnel_status_service_t));
+        if (st->services == NULL) {
+            return NGX_ERROR;
+        }
+    }
+}
+
+
+static void
+ngx_zltunnel_status_copy_service(ngx_zltunnel_status_service_t *copy,
+    ngx_zltunnel_sh_service_t *service)
+{
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    ngx_memcpy(copy->id, service->id, ZLT_ID_SIZE);
+    copy->port = service->port;
+    copy->local_port = service->local_port;
+    copy->udp = service->udp;
+    copy->name_len = service->name_len;
+    ngx_memcpy(copy->name, service->name, service->name_len);
+
+    copy->active = 0;
+    copy->total = service->total;
+    copy->bytes[0] = service->bytes[0];
+    copy->bytes[1] = service->bytes[1];
+
+    for (q = ngx_queue_head(&service->counters);
+         q != ngx_queue_sentinel(&service->counters);
+         q = ngx_queue_next(q))
+    {
+        counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
+
+        copy->active += counter->active;
+        copy->total += counter->total;
+        copy->bytes[0] += counter->bytes[0];
+        copy->bytes[1] += counter->bytes[1];
+    }
+}
+
+
+static void
+ngx_zltunnel_status_head(ngx_zltunnel_status_t *st)
+{
+    ngx_zltunnel_json_t  *j;
+
+    j = &st->json;
+
+    ngx_zltunnel_json_string(j, "version", (u_char *) NGX_ZLTUNNEL_VERSION,
+                             sizeof(NGX_ZLTUNNEL_VERSION) - 1);
+    ngx_zltunnel_json_string(j, "registry", st->registry->name.data,
+                             st->registry->name.len);
+    ngx_zltunnel_json_number(j, "generation", st->generation);
+}
+
+
+static void
+ngx_zltunnel_status_workers(ngx_zltunnel_status_t *st)
+{
+    ngx_uint_t                 i;
+    ngx_zltunnel_json_t       *j;
+    ngx_zltunnel_sh_worker_t  *worker;
+
+    j = &st->json;
+
+    ngx_zltunnel_json_open(j, "workers", '[');
+
+    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+
+        worker = &st->workers[i];
+
+        if (worker->pid == 0) {
+            continue;
+        }
+
+        ngx_zltunnel_json_open(j, NULL, '{');
+        ngx_zltunnel_json_number(j, "slot", i);
+        ngx_zltunnel_json_number(j, "worker", worker->worker);
+        ngx_zltunnel_json_number(j, "generation", worker->generation);
+        ngx_zltunnel_json_number(j, "pid", worker->pid);
+        ngx_zltunnel_json_bool(j, "exiting", worker->exiting);
+        ngx_zltunnel_json_number(j, "idle_channels", worker->nidle);
+        ngx_zltunnel_json_close(j, '}');
+    }
+
+    ngx_zltunnel_json_close(j, ']');
+}
+
+
+static void
+ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st)
+{
+    size_t                    size;
+    ngx_uint_t                i, ports;
+    ngx_zltunnel_json_t      *j;
+    ngx_zltunnel_listener_t  *l;
+    ngx_zltunnel_registry_t  *registry;
+
+    j = &st->json;
+    registry = st->registry;
+    size = registry->shm_zone->shm.size;
+
+    ngx_zltunnel_json_open(j, "zone", '{');
+    ngx_zltunnel_json_number(j, "size", size);
+    ngx_zltunnel_json_number(j, "used", size - st->free);
+    ngx_zltunnel_json_number(j, "free", st->free);
+    ngx_zltunnel_json_close(j, '}');
+
+    ngx_zltunnel_json_open(j, "limits", '{');
+    ngx_zltunnel_json_number(j, "max_tunnels", registry->max_tunnels);
+    ngx_zltunnel_json_number(j, "max_services", registry->max_services);
+    ngx_zltunnel_json_number(j, "max_unauthenticated",
+                             registry->max_unauthenticated);
+    ngx_zltunnel_json_number(j, "max_idle_channels",
+                             registry->max_idle_channels);
+    ngx_zltunnel_json_number(j, "max_pending", registry->max_pending);
+    ngx_zltunnel_json_number(j, "max_connections", registry->max_connections);
+    ngx_zltunnel_json_number(j, "max_udp_sessions",
+                             registry->max_udp_sessions);
+    ngx_zltunnel_json_number(j, "max_channel_share",
+                             registry->max_channel_share);
+    ngx_zltunnel_json_close(j, '}');
+
+    /* a port may have sockets of several addresses, side by side */
+
+    ports = 0;
+    l = registry->listeners.elts;
+
+    for (i = 0; i < registry->listeners.nelts; i++) {
+
+        if (i == 0 || l[i].port != l[i - 1].port || l[i].udp != l[i - 1].udp) {
+            ports++;
+        }
+    }
+
+    ngx_zltunnel_json_open(j, "ports", '{');
+    ngx_zltunnel_json_number(j, "configured", ports);
+    ngx_zltunnel_json_number(j, "open", st->open);
+    ngx_zltunnel_json_close(j, '}');
+}
+
+
+static void
+ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
+{
+    uint64_t                   acquired[NGX_ZLTUNNEL_WAYS], repeated, spliced;
+    ngx_uint_t                 i, way;
+    ngx_zltunnel_json_t       *j;
+    ngx_zltunnel_sh_worker_t  *worker;
+
+    static const char  *ways[NGX_ZLTUNNEL_WAYS] = {
+        "local", "moved", "bridged", "fresh"
+    };
+
+    j = &st->json;
+
+    ngx_memzero(acquired, sizeof(acquired));
+    repeated = 0;
+    spliced = 0;
+
+    /* the last one is the sum of those that are gone */
+
+    for (i = 0; i <= NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+
+        worker = &st->workers[i];
+
+        if (worker->pid == 0 && i < NGX_ZLTUNNEL_MAX_WORKERS) {
+            continue;
+        }
+
+        for (way = 0; way < NGX_ZLTUNNEL_WAYS; way++) {
+            acquired[way] += worker->acquired[way];
+        }
+
+        repeated += worker->repeated;
+        spliced += worker->spliced;
+    }
+
+    ngx_zltunnel_json_open(j, "acquired", '{');
+
+    for (way = 0; way < NGX_ZLTUNNEL_WAYS; way++) {
+        ngx_zltunnel_json_number(j, ways[way], acquired[way]);
+    }
+
+    ngx_zltunnel_json_close(j, '}');
+
+    ngx_zltunnel_json_number(j, "repeated", repeated);
+    ngx_zltunnel_json_number(j, "spliced", spliced);
+}
+
+
+static void
+ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st)
+{
+    ngx_uint_t                 i;
+    ngx_str_t                  state;
+    ngx_zltunnel_json_t       *j;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    j = &st->json;
+    tunnel = &st->tunnel;
+
+    if (tunnel->state == NGX_ZLTUNNEL_LIVE) {
+        ngx_str_set(&state, "connected");
+
+    } else {
+        ngx_str_set(&state, "disconnected");
+    }
+
+    ngx_zltunnel_json_open(j, NULL, '{');
+
+    ngx_zltunnel_json_hex(j, "id", tunnel->id, ZLT_ID_SIZE);
+    ngx_zltunnel_json_string(j, "name", tunnel->name, tunnel->name_len);
+    ngx_zltunnel_json_string(j, "state", state.data, state.len);
+    ngx_zltunnel_json_string(j, "agent", tunnel->agent, tunnel->agent_len);
+    ngx_zltunnel_json_string(j, "address", tunnel->address,
+                             tunnel->address_len);
+    ngx_zltunnel_json_number(j, "features", tunnel->features);
+    ngx_zltunnel_json_number(j, "idle_channels", tunnel->nidle);
+    ngx_zltunnel_json_number(j, "pending", tunnel->npending);
+
+    ngx_zltunnel_json_open(j, "services", '[');
+
+    for (i = 0; i < st->nservices; i++) {
+        ngx_zltunnel_status_service(j, &st->services[i]);
+    }
+
+    ngx_zltunnel_json_close(j, ']');
+    ngx_zltunnel_json_close(j, '}');
+
+    /* keys are not to lie about in the memory of requests */
+
+    ngx_explicit_memzero(tunnel, sizeof(ngx_zltunnel_sh_tunnel_t));
+}
+
+
+static void
+ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
+    ngx_zltunnel_status_service_t *service)
+{
+    ngx_zltunnel_json_open(j, NULL, '{');
+
+    ngx_zltunnel_json_hex(j, "id", service->id, ZLT_ID_SIZE);
+    ngx_zltunnel_json_string(j, "name", service->name, service->name_len);
+    ngx_zltunnel_json_string(j, "protocol",
+                             (u_char *) (service->udp ? "udp" : "tcp"), 3);
+    ngx_zltunnel_json_number(j, "port", service->port);
+    ngx_zltunnel_json_number(j, "local_port", service->local_port);
+    ngx_zltunnel_json_number(j, "active", service->active);
+    ngx_zltunnel_json_number(j, "total", service->total);
+    ngx_zltunnel_json_number(j, "bytes_in", service->bytes[0]);
+    ngx_zltunnel_json_number(j, "bytes_out", service->bytes[1]);
+
+    ngx_zltunnel_json_close(j, '}');
+}
