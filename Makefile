@@ -75,7 +75,8 @@ agent: $(AGENT)
 
 
 # The module.  configure runs again only if something it depends on has
-# changed; what is compiled again, nginx's own makefile knows.
+# changed; what is compiled again, nginx's own makefile knows, but for headers
+# that "config" does not list.
 
 $(OBJS)/nginx.id: FORCE
 	@mkdir -p $(OBJS)
@@ -85,7 +86,12 @@ $(OBJS)/nginx.id: FORCE
 $(TREE)/objs/Makefile: config auto/nginx $(OBJS)/nginx.id
 	auto/nginx $(TREE)
 
-$(MODULE): $(TREE)/objs/Makefile FORCE
+$(OBJS)/headers.stamp: $(wildcard ngx_zltunnel_module/*/*.h)
+	@mkdir -p $(OBJS)
+	@rm -rf $(TREE)/objs/addon/*/*.o
+	@touch $@
+
+$(MODULE): $(TREE)/objs/Makefile $(OBJS)/headers.stamp FORCE
 	@+cd $(TREE) && { $(MAKE) -q -f objs/Makefile modules \
 	    || $(MAKE) --no-print-directory -f objs/Makefile modules; }
 	@cmp -s $(TREE)/$@ $@ || cp $(TREE)/objs/$(@F) $@
