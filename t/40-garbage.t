@@ -48,7 +48,7 @@ sub beside {
         do {
             my ($rc, $out) = run({ timeout => 120 }, $tool, 'transfer', $port,
                                  8_000_000, 4_000_000);
-            my $r = ZLTunnel::parse_transfer($out);
+            my $r = ZLTunnel::Local::parse_transfer($out);
             my $ok = $r->{end} eq 'eof'
                      && ($r->{received_sha} // '') eq $r->{sent_sha}
                      && $r->{received} == 8_000_000;

@@ -264,7 +264,7 @@ sub terminate {
     ok($agent->{proc}->running, 'the agent still runs');
 
     is($load->wait(60), 0, 'the download comes to its end');
-    is(ZLTunnel::parse_transfer($load->output)->{received}, 20_000_000,
+    is(ZLTunnel::Local::parse_transfer($load->output)->{received}, 20_000_000,
        'with all of its bytes');
     is($agent->{proc}->wait(10), 0, 'then the agent ends with 0');
 
