@@ -37,7 +37,11 @@ sub basic {
         http => "log_format none ''; server {
                      listen 127.0.0.1:$web;
                      return 200 \"hello through the tunnel\\n\"; }",
-        stream => "server { listen 127.0.0.1:$fixed; zltunnel_pass greet; }
+        stream => "log_format tunnel '\$server_port \$zltunnel_service '
+                       '\$zltunnel_tunnel \$zltunnel_connection_id '
+                       '\$zltunnel_connect_time \$status';
+                   access_log $t->{dir}/logs/stream.log tunnel;
+                   server { listen 127.0.0.1:$fixed; zltunnel_pass greet; }
                    server { listen 127.0.0.1:$reserved;
                             zltunnel_ports reserved; }");
 
@@ -136,6 +140,18 @@ sub basic {
     is($ss->{local_port}, $sum->{port}, 'status: local port');
     is($ss->{bytes_in}, 300_000, 'status: bytes in');
     is($ss->{bytes_out}, length("$r->{tail}\n"), 'status: bytes out');
+
+
+    # what the log says
+
+    my ($id, $time) = (qr/[0-9a-f]{32}/, qr/\d+\.\d{3}/);
+    my $log = "$t->{dir}/logs/stream.log";
+
+    ok(wait_for(sub { slurp($log) =~ /^\d+ asked /m }), 'a line is logged');
+    like(slurp($log), qr/^@{[ $base + 3 ]} asked alice $id $time 200$/m,
+         'stream variables at an assigned port');
+    like(slurp($log), qr/^$fixed greet alice $id $time 200$/m,
+         'stream variables at zltunnel_pass');
 
 
     # Unregister, and an agent that is gone for good
