@@ -92,7 +92,7 @@ $(OBJS)/headers.stamp: $(wildcard ngx_zltunnel_module/*/*.h)
 	@touch $@
 
 $(MODULE): $(TREE)/objs/Makefile $(OBJS)/headers.stamp FORCE
-	@+cd $(TREE) && { $(MAKE) -q -f objs/Makefile modules \
+	@+cd $(TREE) && { $(MAKE) -q -f objs/Makefile modules 2> /dev/null \
 	    || $(MAKE) --no-print-directory -f objs/Makefile modules; }
 	@cmp -s $(TREE)/$@ $@ || cp $(TREE)/objs/$(@F) $@
 
