@@ -43,6 +43,8 @@ static void ngx_zltunnel_tokens_stamp(ngx_zltunnel_tokens_t *set,
     ngx_file_info_t *fi);
 static ngx_uint_t ngx_zltunnel_tokens_changed(ngx_zltunnel_tokens_t *set,
     ngx_file_info_t *fi);
+static void ngx_zltunnel_token_error(ngx_zltunnel_token_error_t *e,
+    ngx_err_t err, const char *text);
 static void ngx_zltunnel_tokens_complain(ngx_zltunnel_registry_t *registry,
     ngx_uint_t level, ngx_zltunnel_token_error_t *e, ngx_log_t *log);
 static void ngx_zltunnel_tokens_cleanup(void *data);
@@ -54,16 +56,6 @@ static ngx_uint_t ngx_zltunnel_user_may(ngx_zltunnel_user_t *user,
     const char *path, ngx_uint_t bit);
 
 
-static void
-ngx_zltunnel_token_error(ngx_zltunnel_token_error_t *e, ngx_err_t err,
-    const char *text)
-{
-    e->err = err;
-    e->line = 0;
-    ngx_cpystrn(e->text, (u_char *) text, NGX_ZLTUNNEL_TOKEN_ERROR);
-}
-
-
 ngx_int_t
 ngx_zltunnel_tokens_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
     ngx_log_t *log)
@@ -72,15 +64,17 @@ ngx_zltunnel_tokens_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
     ngx_zltunnel_tokens_t       *set;
     ngx_zltunnel_token_error_t   e;
 
-    if (cf && ngx_zltunnel_tokens_access(cf, &registry->token_file) != NGX_OK) {
+    if (cf
+        && ngx_zltunnel_tokens_access(cf, &registry->token_file) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     set = ngx_zltunnel_tokens_load(&registry->token_file, &e, log);
 
     if (set == NULL) {
-        ngx_zltunnel_tokens_complain(registry,
-                                     cf ? NGX_LOG_EMERG : NGX_LOG_ERR, &e, log);
+        ngx_zltunnel_tokens_complain(registry, cf ? NGX_LOG_EMERG
+                                                  : NGX_LOG_ERR, &e, log);
         return NGX_ERROR;
     }
 
@@ -179,8 +173,9 @@ ngx_zltunnel_tokens_follow(ngx_zltunnel_registry_t *registry, ngx_log_t *log)
     ngx_destroy_pool(former->pool);
 
     ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                  "zltunnel \"%V\": %ui tokens taken over from %V",
-                  &registry->name, set->tokens.nelts, &registry->token_file);
+                  "zltunnel \"%V\": %V has changed, it holds %ui token%s now",
+                  &registry->name, &registry->token_file, set->tokens.nelts,
+                  set->tokens.nelts == 1 ? "" : "s");
 
     return 1;
 
@@ -198,18 +193,28 @@ failed:
 
 
 static void
+ngx_zltunnel_token_error(ngx_zltunnel_token_error_t *e, ngx_err_t err,
+    const char *text)
+{
+    e->err = err;
+    e->line = 0;
+    ngx_cpystrn(e->text, (u_char *) text, NGX_ZLTUNNEL_TOKEN_ERROR);
+}
+
+
+static void
 ngx_zltunnel_tokens_complain(ngx_zltunnel_registry_t *registry,
     ngx_uint_t level, ngx_zltunnel_token_error_t *e, ngx_log_t *log)
 {
     const char  *kept;
 
-    kept = registry->tokens ? ", the former tokens stay in force" : "";
+    kept = registry->tokens ? "; the former tokens stay in force" : "";
 
     if (e->line) {
         ngx_log_error(level, log, e->err,
-                      "zltunnel \"%V\": token file: %s%s in %V:%ui",
-                      &registry->name, e->text, kept, &registry->token_file,
-                      e->line);
+                      "zltunnel \"%V\": %s in %V:%ui%s",
+                      &registry->name, e->text, &registry->token_file,
+                      e->line, kept);
         return;
     }
 
