@@ -257,6 +257,14 @@ ngx_zltunnel_registry_check(ngx_cycle_t *cycle,
         return NGX_ERROR;
     }
 
+    if (registry->token_file.len == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "no \"token_file\" in zltunnel \"%V\", it is "
+                      "required, in %s:%ui",
+                      &registry->name, registry->file, registry->line);
+        return NGX_ERROR;
+    }
+
     ngx_memzero(&cf, sizeof(ngx_conf_t));
 
     cf.cycle = cycle;
@@ -605,13 +613,6 @@ ngx_zltunnel_block_defaults(ngx_conf_t *cf, ngx_zltunnel_registry_t *registry)
     }
 
     ngx_conf_init_size_value(registry->zone_size, NGX_ZLTUNNEL_ZONE_DEFAULT);
-
-    if (registry->token_file.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "no \"token_file\" in zltunnel \"%V\", it is "
-                           "required", &registry->name);
-        return NGX_CONF_ERROR;
-    }
 
     if (registry->heartbeat_timeout <= registry->heartbeat_interval) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
