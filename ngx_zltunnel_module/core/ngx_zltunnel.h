@@ -137,6 +137,37 @@ typedef struct {
 extern ngx_module_t  ngx_zltunnel_module;
 
 
+/* the key in an rbtree: the last bytes, random in every kind of id */
+
+static ngx_inline ngx_rbtree_key_t
+ngx_zltunnel_id_key(u_char *id)
+{
+    ngx_rbtree_key_t  key;
+
+    ngx_memcpy(&key, id + 8, sizeof(ngx_rbtree_key_t));
+
+    return key;
+}
+
+
+/* ngx_zltunnel_util.c */
+
+/* A warning with one string, logged at most once a minute for each fmt,
+   which must be a literal. */
+void ngx_zltunnel_complain(ngx_log_t *log, const char *fmt, const char *arg);
+/* what a peer has sent, cut to size bytes, other than printable ASCII and
+   UTF-8 escaped as \xXX; returns the length */
+size_t ngx_zltunnel_printable(u_char *dst, size_t size, const u_char *src,
+    size_t len);
+/* aborts the process if there is no randomness to be had */
+void ngx_zltunnel_random(u_char *dst, size_t len);
+
+/* the node (first member of its struct) whose id, at offset, is equal */
+
+ngx_rbtree_node_t *ngx_zltunnel_id_lookup(ngx_rbtree_t *tree, u_char *id,
+    size_t offset);
+
+
 /* ngx_zltunnel_conf.c */
 
 /*
@@ -170,6 +201,9 @@ struct ngx_zltunnel_token_s {
     ngx_uint_t                   max_services;   /* 0: the block's */
     ngx_uint_t                   sessions;       /* default 1 */
     time_t                       expires;        /* 0: never */
+    ngx_array_t                 *access;         /* ngx_str_t, globs; NULL:
+                                                    none */
+    time_t                       access_ttl;     /* seconds; 0: none given */
 };
 
 
@@ -177,6 +211,7 @@ struct ngx_zltunnel_tokens_s {
     ngx_pool_t                  *pool;
     ngx_array_t                  tokens;      /* ngx_zltunnel_token_t */
     time_t                       mtime;
+    long                         mtime_nsec;
     off_t                        size;
     ngx_file_uniq_t              uniq;
     ngx_msec_t                   changed;     /* first seen different */
@@ -230,6 +265,8 @@ typedef struct {
     ngx_pid_t                    bridge_pid;
     unsigned                     bridged:1;   /* node is in the tree */
     unsigned                     ended:1;     /* that message has come */
+    unsigned                     waits:1;     /* EOF came, it has not yet */
+    ngx_msec_t                   waits_since;
 
     unsigned                     eof:1;       /* read */
     unsigned                     shut:1;      /* EOF has been passed on */
@@ -240,11 +277,22 @@ typedef struct {
    close_notify becomes an error and writes may be retried from elsewhere. */
 void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
-/* keepalive 60/10/5 s and TCP_USER_TIMEOUT 60 s, for channels */
+/* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
 void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
+/* Read and write as c->recv() and c->send() do; for TLS they fill the buffer
+   and log no louder than the connection is to. */
+ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
 /* What an EOF that was just read means: NGX_OK it is one, NGX_ERROR it is a
-   reset. */
+   reset, NGX_AGAIN not known yet: the read handler is called again. */
 ngx_int_t ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end);
+/* NGX_ERROR if the connection was reset, found without reading from it. */
+ngx_int_t ngx_zltunnel_end_test(ngx_zltunnel_end_t *end);
+/* NGX_OK: nothing is unacknowledged; NGX_AGAIN: something is, the peer lives;
+   NGX_ERROR: it has not answered for 60 s and three attempts. */
+ngx_int_t ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end);
 /* Passes EOF on, after every byte: FIN, close_notify, or end message and FIN.
    NGX_OK, NGX_AGAIN (call again when writable), NGX_ERROR. */
 ngx_int_t ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end);
@@ -253,9 +301,15 @@ void ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end);
 /* Closes a channel's or bridge's connection and its pool, without blocking
    and without sending more than is sent; forgets the bridge. */
 void ngx_zltunnel_end_close(ngx_zltunnel_end_t *end);
+/* Makes the end known by its bridge's id; slot and pid are of the worker
+   opposite. */
+void ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
+    ngx_zltunnel_registry_t *registry, u_char id[ZLT_ID_SIZE],
+    ngx_uint_t slot, ngx_pid_t pid);
+ngx_zltunnel_end_t *ngx_zltunnel_end_bridge_find(u_char id[ZLT_ID_SIZE]);
 
-/* A connection of our own on a descriptor: pool, log, recv and send, in
-   epoll.  On error NULL and the descriptor is closed. */
+/* A connection of our own on a descriptor: pool, log, recv and send, its read
+   event in epoll.  On error NULL and the descriptor is closed. */
 ngx_connection_t *ngx_zltunnel_connection_create(ngx_socket_t fd,
     ngx_log_t *log);
 void ngx_zltunnel_connection_close(ngx_connection_t *c);
@@ -283,6 +337,7 @@ typedef struct {
     u_char                      *pos;
     u_char                      *last;
     int                          pipe[2];     /* -1: none */
+    size_t                       pipe_size;
     size_t                       piped;
     ngx_uint_t                   full_reads;
     off_t                        bytes;       /* moved in all */
@@ -308,7 +363,10 @@ struct ngx_zltunnel_relay_s {
     ngx_event_t                  event;       /* timer, or next turn */
     ngx_msec_t                   active;      /* last time bytes moved */
     ngx_log_t                   *log;
+    ngx_zltunnel_relay_end_e     how;         /* of what has failed */
     unsigned                     finished:1;
+    unsigned                     unacked:2;   /* watch of side[1] */
+    ngx_msec_t                   unacked_since;
 };
 
 
@@ -330,6 +388,19 @@ ngx_int_t ngx_zltunnel_relay_put(ngx_zltunnel_relay_t *relay,
 void ngx_zltunnel_relay_abort(ngx_zltunnel_relay_t *relay);
 /* frees pooled buffers and pipes, at exit of the process */
 void ngx_zltunnel_relay_cleanup(void);
+
+
+/* ngx_zltunnel_pipe.c: buffers and pipes that relays borrow */
+
+#define NGX_ZLTUNNEL_BUFFER_SIZE  65536
+
+u_char *ngx_zltunnel_buffer_get(ngx_log_t *log);
+void ngx_zltunnel_buffer_put(u_char *buffer);
+/* NGX_DECLINED: there is none, copy. */
+ngx_int_t ngx_zltunnel_pipe_get(int fd[2], size_t *size, ngx_log_t *log);
+/* Takes the pipe back; one with residue is closed. */
+void ngx_zltunnel_pipe_put(int fd[2], size_t size, size_t residue);
+void ngx_zltunnel_pipe_cleanup(void);
 
 
 /* ngx_zltunnel_ipc.c: messages between workers */
@@ -401,6 +472,10 @@ ngx_int_t ngx_zltunnel_port_open(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);
 void ngx_zltunnel_port_close(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);
+/* shuts the ports that listen without a service: under the lock */
+void ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry);
+/* tells the other workers of what was opened and closed under the lock */
+void ngx_zltunnel_ports_notify(ngx_zltunnel_registry_t *registry);
 ngx_zltunnel_listener_t *ngx_zltunnel_port_find(
     ngx_zltunnel_registry_t *registry, in_port_t port, ngx_uint_t udp);
 
@@ -419,6 +494,7 @@ struct ngx_zltunnel_peer_s {
     u_char                       id[ZLT_ID_SIZE];
     u_char                       token[32];   /* SHA-256 */
     ngx_str_t                    name;        /* the token's */
+    time_t                       expires;     /* the token; 0: never */
     ngx_zltunnel_registry_t     *registry;
     ngx_zltunnel_control_t      *control;     /* NULL: elsewhere */
     ngx_queue_t                  idle;        /* ngx_zltunnel_channel_t */

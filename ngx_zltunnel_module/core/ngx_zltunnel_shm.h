@@ -74,7 +74,13 @@ struct ngx_zltunnel_sh_s {
     ngx_queue_t                  list;        /* of all tunnels */
     ngx_queue_t                  orphans;     /* counters without service */
     ngx_uint_t                   ntunnels;
+    uint64_t                     turn;        /* of services by name */
+    ngx_uint_t                   unsettled;   /* a port may listen that has
+                                                 no service */
 };
+
+
+#define ngx_zltunnel_turn(sh)      (++(sh)->turn)
 
 
 typedef enum {
@@ -172,6 +178,7 @@ typedef struct {
     ngx_uint_t                   slot;        /* who waits */
     ngx_pid_t                    pid;
     ngx_msec_t                   expires;
+    ngx_uint_t                   answered;    /* a channel is being opened */
 } ngx_zltunnel_sh_pending_t;
 
 

@@ -1,0 +1,268 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Channels for the dials of other workers.
+ *
+ * A plain channel moves: its descriptor is passed on, and nothing of it stays
+ * here.  The state of a TLS session cannot move, so such a channel stays, and
+ * what is passed on is one end of a socketpair; this worker relays between
+ * the other end and the channel, frames and raw bytes alike, and the dial
+ * finds no difference.
+ */
+
+
+#include "ngx_zltunnel_dial.h"
+
+
+typedef struct {
+    ngx_zltunnel_end_t           end;        /* towards the other worker */
+    ngx_zltunnel_channel_t      *channel;
+    ngx_zltunnel_relay_t         relay;
+    ngx_zltunnel_link_t          link;
+} ngx_zltunnel_bridge_t;
+
+
+static void ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel,
+    ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
+static ngx_socket_t ngx_zltunnel_connection_detach(ngx_connection_t *c);
+static void ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel,
+    ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
+static void ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link);
+static void ngx_zltunnel_bridge_done(ngx_zltunnel_relay_t *relay,
+    ngx_zltunnel_relay_end_e how);
+
+
+void
+ngx_zltunnel_channel_give(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg)
+{
+    ngx_uint_t               slot;
+    ngx_zltunnel_peer_t     *peer;
+    ngx_zltunnel_channel_t  *channel;
+
+    slot = msg->slot;
+
+    peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
+
+    channel = peer ? ngx_zltunnel_channel_pop(peer) : NULL;
+
+    if (channel == NULL) {
+        msg->type = NGX_ZLTUNNEL_IPC_NONE;
+        (void) ngx_zltunnel_ipc_send(registry, slot, msg, NULL, -1);
+        return;
+    }
+
+    ngx_zltunnel_channel_send(channel, slot, msg->connection_id,
+                              msg->tunnel_id);
+}
+
+
+void
+ngx_zltunnel_channel_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
+    u_char *connection_id, u_char *tunnel_id)
+{
+    ngx_zltunnel_ipc_t  msg;
+
+    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
+
+    msg.code = channel->fresh;
+    msg.epoch = channel->epoch;
+    ngx_memcpy(msg.connection_id, connection_id, ZLT_ID_SIZE);
+    ngx_memcpy(msg.tunnel_id, tunnel_id, ZLT_ID_SIZE);
+
+    if (channel->have) {
+        msg.data_len = channel->have;
+    }
+
+    if (channel->end.kind == NGX_ZLTUNNEL_PLAIN) {
+        ngx_zltunnel_channel_move(channel, slot, &msg);
+
+    } else {
+        ngx_zltunnel_bridge_start(channel, slot, &msg);
+    }
+}
+
+
+static void
+ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
+    ngx_zltunnel_ipc_t *msg)
+{
+    ngx_socket_t              fd;
+    ngx_zltunnel_registry_t  *registry;
+
+    registry = channel->registry;
+
+    msg->type = NGX_ZLTUNNEL_IPC_CHANNEL;
+
+    fd = ngx_zltunnel_connection_detach(channel->end.connection);
+    channel->end.connection = NULL;
+
+    (void) ngx_zltunnel_ipc_send(registry, slot, msg, channel->frame, fd);
+
+    ngx_zltunnel_channel_close(channel);
+}
+
+
+/* takes the descriptor out of the connection, which is gone then */
+
+static ngx_socket_t
+ngx_zltunnel_connection_detach(ngx_connection_t *c)
+{
+    ngx_pool_t    *pool;
+    ngx_socket_t   fd;
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    /* epoll forgets only the last copy of a descriptor by itself */
+
+    (void) ngx_del_conn(c, 0);
+
+    if (c->read->posted) {
+        ngx_delete_posted_event(c->read);
+    }
+
+    if (c->write->posted) {
+        ngx_delete_posted_event(c->write);
+    }
+
+    c->read->closed = 1;
+    c->write->closed = 1;
+
+    ngx_reusable_connection(c, 0);
+
+    fd = c->fd;
+    pool = c->pool;
+
+    ngx_free_connection(c);
+    c->fd = (ngx_socket_t) -1;
+    c->destroyed = 1;
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
+#endif
+
+    ngx_destroy_pool(pool);
+
+    return fd;
+}
+
+
+static void
+ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
+    ngx_zltunnel_ipc_t *msg)
+{
+    ngx_socket_t              s[2];
+    ngx_connection_t         *c;
+    ngx_zltunnel_peer_t      *peer;
+    ngx_zltunnel_bridge_t    *bridge;
+    ngx_zltunnel_registry_t  *registry;
+
+    registry = channel->registry;
+
+    bridge = ngx_calloc(sizeof(ngx_zltunnel_bridge_t), ngx_cycle->log);
+    if (bridge == NULL) {
+        goto failed;
+    }
+
+    if (socketpair(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0, s)
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
+                      "socketpair() for a data channel failed");
+        goto failed;
+    }
+
+    c = ngx_zltunnel_connection_create(s[0], ngx_cycle->log);
+    if (c == NULL) {
+        (void) ngx_close_socket(s[1]);
+        goto failed;
+    }
+
+    ngx_zltunnel_end_init(&bridge->end, c, NGX_ZLTUNNEL_BRIDGE);
+
+    ngx_zltunnel_random(bridge->end.bridge_id, ZLT_ID_SIZE);
+    ngx_zltunnel_end_bridge(&bridge->end, registry, bridge->end.bridge_id,
+                            slot, registry->sh->workers[slot].pid);
+
+    ngx_memcpy(msg->bridge_id, bridge->end.bridge_id, ZLT_ID_SIZE);
+    msg->type = NGX_ZLTUNNEL_IPC_BRIDGE;
+
+    if (ngx_zltunnel_ipc_send(registry, slot, msg, channel->frame, s[1])
+        != NGX_OK)
+    {
+        ngx_zltunnel_end_close(&bridge->end);
+        goto failed;
+    }
+
+    bridge->channel = channel;
+    bridge->link.cut = ngx_zltunnel_bridge_cut;
+
+    peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
+
+    if (peer) {
+        ngx_zltunnel_link_add(peer, &bridge->link);
+    }
+
+    bridge->relay.side[0] = &bridge->end;
+    bridge->relay.side[1] = &channel->end;
+    bridge->relay.handler = ngx_zltunnel_bridge_done;
+    bridge->relay.data = bridge;
+
+    if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
+        bridge->relay.spliced =
+                              &registry->sh->workers[registry->slot].spliced;
+    }
+
+    channel->end.connection->log->action = "bridging data channel";
+
+    ngx_zltunnel_relay_start(&bridge->relay);
+
+    return;
+
+failed:
+
+    /* the dial finds out by its timer */
+
+    if (bridge) {
+        ngx_free(bridge);
+    }
+
+    ngx_zltunnel_channel_close(channel);
+}
+
+
+static void
+ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link)
+{
+    ngx_zltunnel_bridge_t  *bridge;
+
+    bridge = (ngx_zltunnel_bridge_t *)
+                 ((u_char *) link - offsetof(ngx_zltunnel_bridge_t, link));
+
+    ngx_zltunnel_relay_abort(&bridge->relay);
+}
+
+
+static void
+ngx_zltunnel_bridge_done(ngx_zltunnel_relay_t *relay,
+    ngx_zltunnel_relay_end_e how)
+{
+    ngx_zltunnel_bridge_t  *bridge;
+
+    bridge = relay->data;
+
+    ngx_zltunnel_link_remove(&bridge->link);
+    ngx_zltunnel_end_close(&bridge->end);
+    ngx_zltunnel_channel_close(bridge->channel);
+
+    ngx_free(bridge);
+}

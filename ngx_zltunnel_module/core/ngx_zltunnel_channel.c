@@ -1,0 +1,740 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Data channels while they are framed.
+ *
+ * An idle channel waits in its peer's list, kept alive by heartbeats.  To
+ * carry a connection it leaves the list for good: it belongs to a dial until
+ * ConnectAck, and to a relay from then on.  It never becomes idle again.
+ *
+ * A frame is read with never a byte more: what follows ConnectAck is the
+ * service's, and goes wherever the descriptor goes.
+ */
+
+
+#include "ngx_zltunnel_dial.h"
+
+#include <openssl/crypto.h>
+
+
+#define NGX_ZLTUNNEL_CHANNEL_ANSWER     10000   /* ms */
+
+/* 25 s +-20 %, so that channels opened together do not stay together */
+
+#define ngx_zltunnel_heartbeat_time()                                         \
+    ((ngx_msec_t) (20000 + ngx_random() % 10001))
+
+
+static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
+static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
+static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
+static void ngx_zltunnel_channel_timer_handler(ngx_event_t *ev);
+static ngx_int_t ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel,
+    zlt_msg_t *m);
+static ngx_int_t ngx_zltunnel_channel_write(ngx_zltunnel_channel_t *channel,
+    zlt_msg_t *m);
+static void ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel);
+
+
+static ngx_queue_t  ngx_zltunnel_channels;
+static ngx_uint_t   ngx_zltunnel_channels_ready;
+
+
+ngx_int_t
+ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  share;
+    const char                 *limit;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_pending_t  *pending;
+
+    limit = NULL;
+    share = ngx_cycle->connection_n * registry->max_channel_share / 100;
+
+    ngx_zltunnel_lock(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
+
+    if (tunnel == NULL
+        || CRYPTO_memcmp(tunnel->data_key, key, ZLT_KEY_SIZE) != 0)
+    {
+        rc = 403;
+
+    } else if (registry->nchannels >= share) {
+        rc = 503;
+        limit = "max_channel_share";
+
+    } else if (connection_id) {
+        pending = ngx_zltunnel_pending_find(registry->sh, connection_id);
+
+        if (pending == NULL || pending->answered
+            || ngx_memcmp(pending->tunnel_id, tunnel_id, ZLT_ID_SIZE) != 0)
+        {
+            rc = 410;
+
+        } else {
+            pending->answered = 1;
+            rc = NGX_OK;
+        }
+
+    } else if (tunnel->nidle >= registry->max_idle_channels) {
+        rc = 503;
+        limit = "max_idle_channels";
+
+    } else {
+        ngx_zltunnel_tunnel_idle(registry, tunnel, 1);
+        rc = NGX_OK;
+    }
+
+    if (rc == NGX_OK) {
+        registry->nchannels++;
+    }
+
+    ngx_zltunnel_unlock(registry);
+
+    if (limit) {
+        ngx_zltunnel_complain(log, "data channel refused: limit of %s", limit);
+    }
+
+    return rc;
+}
+
+
+void
+ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id, u_char *connection_id)
+{
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_pending_t  *pending;
+
+    registry->nchannels--;
+
+    ngx_zltunnel_lock(registry);
+
+    if (connection_id) {
+        pending = ngx_zltunnel_pending_find(registry->sh, connection_id);
+
+        if (pending) {
+            pending->answered = 0;
+        }
+
+    } else {
+        tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
+
+        if (tunnel) {
+            ngx_zltunnel_tunnel_idle(registry, tunnel, -1);
+        }
+    }
+
+    ngx_zltunnel_unlock(registry);
+}
+
+
+void
+ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
+    ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,
+    u_char *data, size_t len)
+{
+    u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
+    uint64_t                    epoch;
+    ngx_str_t                   name;
+    ngx_uint_t                  slot;
+    ngx_zltunnel_peer_t        *peer;
+    ngx_zltunnel_channel_t     *channel;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_pending_t  *pending;
+
+    epoch = 0;
+    slot = NGX_ZLTUNNEL_NO_SLOT;
+    name.len = 0;
+    name.data = text;
+
+    ngx_zltunnel_lock(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
+
+    if (tunnel) {
+        epoch = tunnel->epoch;
+        ngx_memcpy(token, tunnel->token, 32);
+        name.len = tunnel->name_len;
+        ngx_memcpy(text, tunnel->name, name.len);
+    }
+
+    if (connection_id) {
+        pending = ngx_zltunnel_pending_find(registry->sh, connection_id);
+
+        if (pending) {
+            slot = pending->slot;
+        }
+    }
+
+    ngx_zltunnel_unlock(registry);
+
+    /* nchannels was raised by the check, and is lowered by the close */
+
+    channel = ngx_zltunnel_channel_create(registry, c,
+                                          c->ssl ? NGX_ZLTUNNEL_TLS
+                                                 : NGX_ZLTUNNEL_PLAIN);
+    if (channel == NULL) {
+        ngx_zltunnel_channel_cancel(registry, tunnel_id, connection_id);
+        ngx_zltunnel_connection_close(c);
+        return;
+    }
+
+    registry->nchannels--;
+
+    ngx_zltunnel_end_keepalive(c);
+
+    channel->epoch = epoch;
+    channel->idle = (connection_id == NULL);
+
+    if (tunnel == NULL || (connection_id && slot == NGX_ZLTUNNEL_NO_SLOT)
+        || ngx_zltunnel_channel_unread(channel, data, len) != NGX_OK)
+    {
+        if (channel->idle && tunnel) {
+            ngx_zltunnel_idle_out(registry, tunnel_id);
+        }
+
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    if (connection_id) {
+        channel->fresh = 1;
+
+        if (slot != registry->slot) {
+            ngx_zltunnel_channel_send(channel, slot, connection_id,
+                                      tunnel_id);
+
+        } else if (ngx_zltunnel_dial_fresh(channel, connection_id)
+                   != NGX_OK)
+        {
+            ngx_zltunnel_channel_close(channel);
+        }
+
+        return;
+    }
+
+    peer = ngx_zltunnel_peer_get(registry, tunnel_id, token, &name);
+
+    if (peer == NULL) {
+        ngx_zltunnel_idle_out(registry, tunnel_id);
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    channel->peer = peer;
+    ngx_queue_insert_head(&peer->idle, &channel->queue);
+    peer->nidle++;
+
+    c->log->action = "waiting on idle data channel";
+    c->read->handler = ngx_zltunnel_channel_idle_handler;
+    c->write->handler = ngx_zltunnel_channel_write_handler;
+
+    ngx_add_timer(&channel->timer, ngx_zltunnel_heartbeat_time());
+
+    ngx_zltunnel_channel_idle_handler(c->read);
+}
+
+
+void
+ngx_zltunnel_idle_out(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)
+{
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    ngx_zltunnel_lock(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
+
+    if (tunnel) {
+        ngx_zltunnel_tunnel_idle(registry, tunnel, -1);
+    }
+
+    ngx_zltunnel_unlock(registry);
+}
+
+
+ngx_zltunnel_channel_t *
+ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
+    ngx_connection_t *c, ngx_zltunnel_kind_e kind)
+{
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = ngx_calloc(sizeof(ngx_zltunnel_channel_t), c->log);
+    if (channel == NULL) {
+        return NULL;
+    }
+
+    if (!ngx_zltunnel_channels_ready) {
+        ngx_queue_init(&ngx_zltunnel_channels);
+        ngx_zltunnel_channels_ready = 1;
+    }
+
+    ngx_zltunnel_end_init(&channel->end, c, kind);
+
+    channel->registry = registry;
+    channel->frame = channel->small;
+    channel->size = sizeof(channel->small);
+
+    channel->timer.handler = ngx_zltunnel_channel_timer_handler;
+    channel->timer.data = channel;
+    channel->timer.log = c->log;
+    channel->timer.cancelable = 1;
+
+    ngx_queue_insert_tail(&ngx_zltunnel_channels, &channel->all);
+    registry->nchannels++;
+
+    c->data = channel;
+    c->log->data = NULL;
+    c->log->handler = NULL;
+
+    return channel;
+}
+
+
+ngx_int_t
+ngx_zltunnel_channel_unread(ngx_zltunnel_channel_t *channel, u_char *data,
+    size_t len)
+{
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    if (len > ZLT_HEADER_SIZE + ZLT_MAX_CHANNEL_FRAME) {
+        return NGX_ERROR;
+    }
+
+    if (len > channel->size) {
+        channel->frame = ngx_alloc(len, ngx_cycle->log);
+        if (channel->frame == NULL) {
+            return NGX_ERROR;
+        }
+
+        channel->allocated = 1;
+        channel->size = len;
+    }
+
+    ngx_memcpy(channel->frame, data, len);
+    channel->have = len;
+
+    return NGX_OK;
+}
+
+
+ngx_zltunnel_channel_t *
+ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer)
+{
+    ngx_queue_t             *q;
+    ngx_zltunnel_channel_t  *channel;
+
+    /* the newest is the least likely to have been dropped on the way */
+
+    for (q = ngx_queue_head(&peer->idle);
+         q != ngx_queue_sentinel(&peer->idle);
+         q = ngx_queue_next(q))
+    {
+        channel = ngx_queue_data(q, ngx_zltunnel_channel_t, queue);
+
+        if (channel->have == 0) {
+            ngx_zltunnel_channel_unlist(channel);
+            return channel;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel)
+{
+    ngx_zltunnel_peer_t  *peer;
+
+    peer = channel->peer;
+
+    if (peer == NULL) {
+        return;
+    }
+
+    channel->peer = NULL;
+    channel->idle = 0;
+    ngx_queue_remove(&channel->queue);
+    peer->nidle--;
+
+    if (channel->timer.timer_set) {
+        ngx_del_timer(&channel->timer);
+    }
+
+    ngx_zltunnel_idle_out(channel->registry, peer->id);
+
+    ngx_zltunnel_peer_release(peer);
+}
+
+
+void
+ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
+    ngx_zltunnel_dial_t *dial)
+{
+    ngx_connection_t  *c;
+
+    c = channel->end.connection;
+
+    channel->dial = dial;
+
+    c->log->action = "waiting for ConnectAck";
+    c->read->handler = ngx_zltunnel_channel_asked_handler;
+    c->write->handler = ngx_zltunnel_channel_write_handler;
+
+    /* what came with it, or while it was between two handlers */
+
+    if (channel->have || c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+}
+
+
+void
+ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
+{
+    ngx_zltunnel_channel_unlist(channel);
+
+    ngx_queue_remove(&channel->all);
+    channel->registry->nchannels--;
+
+    if (channel->timer.timer_set) {
+        ngx_del_timer(&channel->timer);
+    }
+
+    if (channel->end.connection) {
+        ngx_zltunnel_end_close(&channel->end);
+    }
+
+    if (channel->allocated) {
+        ngx_free(channel->frame);
+    }
+
+    ngx_free(channel);
+}
+
+
+void
+ngx_zltunnel_channel_close_idle(ngx_zltunnel_channel_t *channel)
+{
+    ngx_zltunnel_channel_close(channel);
+}
+
+
+void
+ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id, uint64_t epoch)
+{
+    ngx_queue_t             *q, *next;
+    ngx_zltunnel_peer_t     *peer;
+    ngx_zltunnel_link_t      guard;
+    ngx_zltunnel_channel_t  *channel;
+
+    peer = ngx_zltunnel_peer_find(registry, tunnel_id);
+    if (peer == NULL) {
+        return;
+    }
+
+    ngx_zltunnel_link_add(peer, &guard);
+
+    for (q = ngx_queue_head(&peer->idle);
+         q != ngx_queue_sentinel(&peer->idle);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        channel = ngx_queue_data(q, ngx_zltunnel_channel_t, queue);
+
+        if (channel->epoch < epoch) {
+            ngx_zltunnel_channel_close(channel);
+        }
+    }
+
+    ngx_zltunnel_link_remove(&guard);
+}
+
+
+void
+ngx_zltunnel_channels_exit(void)
+{
+    ngx_queue_t             *q;
+    ngx_zltunnel_channel_t  *channel;
+
+    if (!ngx_zltunnel_channels_ready) {
+        return;
+    }
+
+    while (!ngx_queue_empty(&ngx_zltunnel_channels)) {
+        q = ngx_queue_head(&ngx_zltunnel_channels);
+        channel = ngx_queue_data(q, ngx_zltunnel_channel_t, all);
+        ngx_zltunnel_channel_close(channel);
+    }
+}
+
+
+static void
+ngx_zltunnel_channel_idle_handler(ngx_event_t *ev)
+{
+    ngx_int_t                rc;
+    zlt_msg_t                m;
+    ngx_connection_t        *c;
+    ngx_zltunnel_channel_t  *channel;
+
+    c = ev->data;
+    channel = c->data;
+
+    if (c->close) {
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    for ( ;; ) {
+        rc = ngx_zltunnel_channel_read(channel, &m);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+
+        if (rc != NGX_OK) {
+            ngx_zltunnel_channel_close(channel);
+            return;
+        }
+
+        switch (m.type) {
+
+        case ZLT_HEARTBEAT_ACK:
+            if (channel->waiting) {
+                channel->waiting = 0;
+                ngx_add_timer(&channel->timer, ngx_zltunnel_heartbeat_time());
+            }
+
+            break;
+
+        case ZLT_HEARTBEAT:
+            m.type = ZLT_HEARTBEAT_ACK;
+
+            if (ngx_zltunnel_channel_write(channel, &m) != NGX_OK) {
+                ngx_zltunnel_channel_close(channel);
+                return;
+            }
+
+            break;
+
+        case ZLT_RETIRE:
+            ngx_zltunnel_channel_close(channel);
+            return;
+
+        default:
+            ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                          "unexpected %s on an idle data channel",
+                          zlt_msg_name(m.type));
+            ngx_zltunnel_channel_close(channel);
+            return;
+        }
+    }
+}
+
+
+static void
+ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
+{
+    ngx_int_t                rc;
+    zlt_msg_t                m;
+    ngx_connection_t        *c;
+    ngx_zltunnel_channel_t  *channel;
+
+    c = ev->data;
+    channel = c->data;
+
+    if (c->close) {
+        ngx_zltunnel_dial_dead(channel->dial, channel);
+        return;
+    }
+
+    for ( ;; ) {
+        rc = ngx_zltunnel_channel_read(channel, &m);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+
+        if (rc != NGX_OK) {
+            ngx_zltunnel_dial_dead(channel->dial, channel);
+            return;
+        }
+
+        switch (m.type) {
+
+        case ZLT_HEARTBEAT:
+        case ZLT_HEARTBEAT_ACK:
+            /* sent before the agent had read Connect */
+            break;
+
+        case ZLT_CONNECT_ACK:
+        case ZLT_CONNECT_FAIL:
+            ngx_zltunnel_dial_answer(channel->dial, channel, &m);
+            return;
+
+        case ZLT_RETIRE:
+            ngx_zltunnel_dial_dead(channel->dial, channel);
+            return;
+
+        default:
+            ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                          "unexpected %s instead of ConnectAck",
+                          zlt_msg_name(m.type));
+            ngx_zltunnel_dial_dead(channel->dial, channel);
+            return;
+        }
+    }
+}
+
+
+static void
+ngx_zltunnel_channel_write_handler(ngx_event_t *ev)
+{
+    ngx_connection_t        *c;
+    ngx_zltunnel_channel_t  *channel;
+
+    c = ev->data;
+    channel = c->data;
+
+    if (channel->dial) {
+        ngx_zltunnel_dial_writable(channel->dial, channel);
+    }
+}
+
+
+static void
+ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
+{
+    zlt_msg_t                m;
+    ngx_time_t              *tp;
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = ev->data;
+
+    if (channel->waiting) {
+        ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
+                      "idle data channel did not answer a heartbeat");
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    tp = ngx_timeofday();
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+    m.type = ZLT_HEARTBEAT;
+    m.timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    channel->waiting = 1;
+
+    if (ngx_zltunnel_channel_write(channel, &m) != NGX_OK) {
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    ngx_add_timer(ev, NGX_ZLTUNNEL_CHANNEL_ANSWER);
+}
+
+
+/*
+ * One frame: NGX_OK, and *m points into channel->frame until the next call;
+ * NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed.
+ */
+
+static ngx_int_t
+ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
+{
+    int                rc;
+    size_t             need;
+    u_char            *p;
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = channel->end.connection;
+
+    for ( ;; ) {
+        rc = zlt_msg_decode(m, channel->frame, channel->have,
+                            ZLT_MAX_CHANNEL_FRAME, &need);
+
+        if (rc == ZLT_OK) {
+
+            if (channel->have > need) {
+
+                /* bytes that came with the request, or from another worker */
+
+                ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                              "data channel pipelined frames");
+                return NGX_ERROR;
+            }
+
+            channel->have = 0;
+            return NGX_OK;
+        }
+
+        if (rc != ZLT_AGAIN) {
+            ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                          "bad frame on a data channel: %s", zlt_strerror(rc));
+            return NGX_ERROR;
+        }
+
+        if (need > channel->size) {
+            p = ngx_alloc(need, c->log);
+            if (p == NULL) {
+                return NGX_ERROR;
+            }
+
+            ngx_memcpy(p, channel->frame, channel->have);
+
+            if (channel->allocated) {
+                ngx_free(channel->frame);
+            }
+
+            channel->frame = p;
+            channel->size = need;
+            channel->allocated = 1;
+        }
+
+        n = c->recv(c, channel->frame + channel->have, need - channel->have);
+
+        if (n == NGX_AGAIN) {
+
+            if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            return NGX_AGAIN;
+        }
+
+        if (n <= 0) {
+            return NGX_ERROR;
+        }
+
+        channel->have += n;
+    }
+}
+
+
+static ngx_int_t
+ngx_zltunnel_channel_write(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
+{
+    u_char             buf[64];
+    size_t             len;
+    ngx_connection_t  *c;
+
+    c = channel->end.connection;
+
+    len = zlt_msg_encode(m, buf, sizeof(buf));
+
+    /* nothing else is under way on an idle channel, so it fits, or is dead */
+
+    return (c->send(c, buf, len) == (ssize_t) len) ? NGX_OK : NGX_ERROR;
+}

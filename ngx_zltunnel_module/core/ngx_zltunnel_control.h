@@ -1,0 +1,86 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_CONTROL_H_INCLUDED_
+#define _NGX_ZLTUNNEL_CONTROL_H_INCLUDED_
+
+
+#include "ngx_zltunnel_dial.h"
+
+
+typedef enum {
+    NGX_ZLTUNNEL_CONTROL_AUTH = 0,     /* waits for Auth */
+    NGX_ZLTUNNEL_CONTROL_PROBING,      /* is the tunnel's holder alive? */
+    NGX_ZLTUNNEL_CONTROL_OPEN,
+    NGX_ZLTUNNEL_CONTROL_REPLACED,     /* taken over; the worker exits */
+    NGX_ZLTUNNEL_CONTROL_CLOSING       /* what was sent is being read */
+} ngx_zltunnel_control_state_e;
+
+
+struct ngx_zltunnel_control_s {
+    ngx_queue_t                    queue;     /* of this worker */
+    ngx_zltunnel_end_t             end;
+    ngx_zltunnel_registry_t       *registry;
+    ngx_zltunnel_peer_t           *peer;      /* from AuthOk on */
+    ngx_zltunnel_control_state_e   state;
+    ngx_str_t                      host;      /* what the agent called us */
+
+    u_char                         tunnel_id[ZLT_ID_SIZE];
+    uint64_t                       epoch;
+    uint32_t                       features;
+
+    zlt_ws_parser_t                parser;
+    u_char                        *in;        /* of a message, so far */
+    size_t                         in_len;
+    size_t                         in_size;
+
+    u_char                        *out;       /* not written yet */
+    size_t                         out_len;
+    size_t                         out_pos;
+    size_t                         out_size;
+
+    ngx_event_t                    timer;
+    ngx_msec_t                     acked;     /* last HeartbeatAck */
+    ngx_msec_t                     beaten;    /* last Heartbeat sent */
+
+    /* an Auth that waits for the probe, and what came behind it */
+    u_char                         token[32];
+    ngx_str_t                      auth;      /* the message, allocated */
+    ngx_str_t                      held;
+    ngx_msec_t                     heard;     /* of the holder, before */
+
+    unsigned                       extended:1;
+    unsigned                       counted:1; /* as unauthenticated */
+    unsigned                       failed:1;  /* nothing more can be sent */
+    ngx_uint_t                     busy;      /* handlers that run */
+    unsigned                       dead:1;    /* freed when that is done */
+};
+
+
+/* ngx_zltunnel_control.c */
+
+/* queues a message, to be written when the handler returns */
+void ngx_zltunnel_control_write(ngx_zltunnel_control_t *control, zlt_msg_t *m);
+/* sends Close, then closes once the agent has, or in a few seconds */
+void ngx_zltunnel_control_end(ngx_zltunnel_control_t *control, uint16_t code,
+    const char *reason);
+/* goes on reading after a probe */
+void ngx_zltunnel_control_resume(ngx_zltunnel_control_t *control);
+
+
+/* ngx_zltunnel_session.c */
+
+void ngx_zltunnel_session_auth(ngx_zltunnel_control_t *control, zlt_msg_t *m,
+    u_char *data, size_t len);
+void ngx_zltunnel_session_probed(ngx_zltunnel_control_t *control);
+void ngx_zltunnel_session_message(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m);
+void ngx_zltunnel_session_heard(ngx_zltunnel_control_t *control);
+/* the control channel is gone: its tunnel's grace begins */
+void ngx_zltunnel_session_down(ngx_zltunnel_control_t *control);
+
+
+#endif /* _NGX_ZLTUNNEL_CONTROL_H_INCLUDED_ */

@@ -1,0 +1,203 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Channels and dials: how a client of this worker gets a data channel to a
+ * service, and what the parts that bring it about say to each other.
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_DIAL_H_INCLUDED_
+#define _NGX_ZLTUNNEL_DIAL_H_INCLUDED_
+
+
+#include "ngx_zltunnel_shm.h"
+
+
+/*
+ * A data channel while it is framed: idle, or sent Connect and not answered
+ * yet.  It belongs to peer->idle, to a dial, or to a bridge.
+ */
+
+struct ngx_zltunnel_channel_s {
+    ngx_queue_t                  queue;      /* peer->idle */
+    ngx_queue_t                  all;        /* of this worker */
+    ngx_zltunnel_end_t           end;
+    ngx_zltunnel_registry_t     *registry;
+    ngx_zltunnel_peer_t         *peer;       /* while idle */
+    ngx_zltunnel_dial_t         *dial;       /* while asked */
+    uint64_t                     epoch;      /* the tunnel's when it came */
+    ngx_event_t                  timer;      /* heartbeats */
+
+    u_char                      *frame;      /* small, or allocated */
+    size_t                       have;
+    size_t                       size;
+    u_char                       small[48];
+
+    unsigned                     idle:1;     /* counted in the registry */
+    unsigned                     waiting:1;  /* for a HeartbeatAck */
+    unsigned                     fresh:1;    /* answers a Connect */
+    unsigned                     allocated:1;/* frame */
+};
+
+
+typedef void (*ngx_zltunnel_dial_pt)(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_dial_e rc);
+
+
+struct ngx_zltunnel_dial_s {
+    ngx_rbtree_node_t            node;
+    u_char                       id[ZLT_ID_SIZE];     /* connection_id */
+    u_char                       tunnel_id[ZLT_ID_SIZE];
+    u_char                       service_id[ZLT_ID_SIZE];
+
+    /* set by the caller */
+    ngx_zltunnel_registry_t     *registry;
+    ngx_pool_t                  *pool;
+    ngx_log_t                   *log;
+    ngx_str_t                    client_addr;
+    unsigned                     local:1;    /* the client is on this host */
+    unsigned                     early:1;    /* client bytes go before Ack */
+    ngx_zltunnel_dial_pt         handler;
+    void                        *data;
+
+    /* results */
+    ngx_zltunnel_channel_t      *channel;    /* the one that answered */
+    ngx_str_t                    service;
+    ngx_str_t                    tunnel;     /* the token's name */
+    ngx_zltunnel_sh_counter_t   *counter;
+    ngx_msec_t                   connect_time;
+    ngx_uint_t                   code;       /* ZLT_E_* of ConnectFail */
+
+    /* client bytes that may have to be sent again: buf, to last */
+    u_char                      *buf;
+    size_t                       last;
+
+    /* state */
+    ngx_zltunnel_link_t          link;
+    ngx_zltunnel_relay_t        *relay;      /* cut with the tunnel */
+    ngx_zltunnel_channel_t      *asked[2];   /* the first, and the repeat */
+    size_t                       sent[2];    /* of buf, on each */
+    ngx_event_t                  timer;
+    ngx_msec_t                   started;
+    ngx_uint_t                   repeats;
+    ngx_uint_t                   taken;      /* tries at other workers */
+
+    unsigned                     running:1;
+    unsigned                     searching:1;/* no channel is on its way to
+                                                the agent yet */
+    unsigned                     pending:1;  /* has an entry in the registry */
+    unsigned                     silent:1;   /* the first did not answer */
+    unsigned                     taking:1;   /* another worker was asked */
+    unsigned                     connected:1;/* Connect went on a channel */
+};
+
+
+#define ngx_zltunnel_dial_of(l)                                               \
+    ((ngx_zltunnel_dial_t *) ((u_char *) (l)                                  \
+                              - offsetof(ngx_zltunnel_dial_t, link)))
+
+
+/*
+ * Dials a service: by the port that the client came to, or by name (token:
+ * the name of the token that must have it, or NULL).  handler is called once,
+ * perhaps before this returns; on NGX_ZLTUNNEL_DIAL_OK dial->channel is the
+ * caller's.  Whatever came of it, ngx_zltunnel_dial_done() must follow.
+ */
+void ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port);
+void ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
+    ngx_str_t *token);
+/* room for the client's early bytes: where to, and how many; 0: full */
+size_t ngx_zltunnel_dial_room(ngx_zltunnel_dial_t *dial, u_char **to);
+/* n bytes have been put there */
+void ngx_zltunnel_dial_put(ngx_zltunnel_dial_t *dial, size_t n);
+/* cancels it if it runs, frees what it has, counts the connection out */
+void ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial);
+const char *ngx_zltunnel_dial_error(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_dial_e rc);
+
+/* what comes from other workers and from the control channel */
+void ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, ngx_socket_t fd, u_char *data);
+void ngx_zltunnel_dial_none(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg);
+void ngx_zltunnel_dial_failed(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg);
+void ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id);
+
+void ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial,
+    const u_char *reason, size_t len);
+
+/* what comes from a channel that was asked */
+void ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_channel_t *channel, zlt_msg_t *m);
+void ngx_zltunnel_dial_dead(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_channel_t *channel);
+void ngx_zltunnel_dial_writable(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_channel_t *channel);
+/* a fresh channel for a dial of this worker; NGX_DECLINED: nobody waits */
+ngx_int_t ngx_zltunnel_dial_fresh(ngx_zltunnel_channel_t *channel,
+    u_char *connection_id);
+
+
+/* ngx_zltunnel_channel.c */
+
+/* one idle channel less of that tunnel in this worker */
+void ngx_zltunnel_idle_out(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id);
+ngx_zltunnel_channel_t *ngx_zltunnel_channel_create(
+    ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
+    ngx_zltunnel_kind_e kind);
+/* the most recent idle channel of the peer, no longer idle; or NULL */
+ngx_zltunnel_channel_t *ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer);
+/* reads the answer for that dial from now on */
+void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
+    ngx_zltunnel_dial_t *dial);
+/* puts unparsed bytes in front of what will be read */
+ngx_int_t ngx_zltunnel_channel_unread(ngx_zltunnel_channel_t *channel,
+    u_char *data, size_t len);
+void ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel);
+void ngx_zltunnel_channel_close_idle(ngx_zltunnel_channel_t *channel);
+void ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id, uint64_t epoch);
+void ngx_zltunnel_channels_exit(void);
+
+
+/* ngx_zltunnel_bridge.c: channels for the dials of other workers */
+
+/* answers a TAKE */
+void ngx_zltunnel_channel_give(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg);
+/* gives a channel that is in nobody's list to the dial of another worker:
+   moved if it is plain, over a bridge if not */
+void ngx_zltunnel_channel_send(ngx_zltunnel_channel_t *channel,
+    ngx_uint_t slot, u_char *connection_id, u_char *tunnel_id);
+
+
+/* ngx_zltunnel_control.c */
+
+ngx_int_t ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg);
+void ngx_zltunnel_control_probe(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg);
+void ngx_zltunnel_control_replaced(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg);
+/* the worker exits: agents are to connect anew */
+void ngx_zltunnel_controls_quit(void);
+void ngx_zltunnel_controls_exit(void);
+/* the token set has changed: rights are checked anew */
+void ngx_zltunnel_control_rights(ngx_zltunnel_control_t *control);
+/* ends the tunnel with Disconnect; action is ZLT_D_* */
+void ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control,
+    ngx_uint_t action, const char *reason);
+
+
+/* ngx_zltunnel_module.c */
+
+void ngx_zltunnel_exiting(void);
+
+
+#endif /* _NGX_ZLTUNNEL_DIAL_H_INCLUDED_ */

@@ -1,0 +1,770 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Messages between workers, with descriptors.
+ *
+ * The master makes a SEQPACKET socketpair for each worker number before it
+ * forks, so a respawned worker finds the pair of the one that died.  Every
+ * worker has the sending ends of all pairs of its generation and of older
+ * ones that still live: a channel can find its way to a worker that is
+ * draining.  Each message bears the process for which it is meant; what is
+ * for another one is passed on, a few times, as when WINCH and HUP have made
+ * two workers of one number read the same pair.
+ *
+ * Messages are queued as they are read and acted on from a posted event,
+ * because ngx_zltunnel_ipc_poll() may be called from deep within a handler.
+ * Only an END, which just sets a flag, counts at once.
+ */
+
+
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_dial.h"
+
+
+#define NGX_ZLTUNNEL_IPC_DATA    (ZLT_MAX_CHANNEL_FRAME + ZLT_HEADER_SIZE)
+#define NGX_ZLTUNNEL_IPC_HOPS    8
+#define NGX_ZLTUNNEL_IPC_RETRY   5     /* ms */
+#define NGX_ZLTUNNEL_IPC_QUEUE   65536 /* messages */
+
+
+typedef struct {
+    ngx_uint_t                   generation;
+    ngx_uint_t                   n;
+    ngx_socket_t               (*pairs)[2];    /* 0 receives, 1 sends */
+} ngx_zltunnel_ipc_set_t;
+
+
+typedef struct {
+    ngx_queue_t                  queue;
+    ngx_socket_t                 to;           /* sending end */
+    ngx_socket_t                 fd;           /* passed with it, or -1 */
+    ngx_zltunnel_ipc_t           msg;
+    u_char                       data[1];
+} ngx_zltunnel_ipc_item_t;
+
+
+static void ngx_zltunnel_ipc_prune(ngx_cycle_t *cycle);
+static ngx_uint_t ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle,
+    ngx_uint_t generation);
+static ngx_socket_t ngx_zltunnel_ipc_sender(ngx_uint_t generation,
+    ngx_uint_t worker);
+static ngx_int_t ngx_zltunnel_ipc_write(ngx_socket_t to,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t fd);
+static ngx_int_t ngx_zltunnel_ipc_enqueue(ngx_queue_t *queue, ngx_socket_t to,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t fd);
+static void ngx_zltunnel_ipc_retry(ngx_event_t *ev);
+static void ngx_zltunnel_ipc_read_handler(ngx_event_t *ev);
+static ngx_int_t ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data,
+    ngx_socket_t *fd);
+static void ngx_zltunnel_ipc_process(ngx_event_t *ev);
+static void ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_item_t *item);
+
+
+ngx_uint_t  ngx_zltunnel_generation;
+
+
+static ngx_zltunnel_ipc_set_t  *ngx_zltunnel_ipc_sets;
+static ngx_uint_t               ngx_zltunnel_ipc_nsets;
+
+static ngx_connection_t        *ngx_zltunnel_ipc_connection;
+static ngx_socket_t             ngx_zltunnel_ipc_fd = (ngx_socket_t) -1;
+
+static ngx_queue_t              ngx_zltunnel_ipc_in;
+static ngx_queue_t              ngx_zltunnel_ipc_out;
+static ngx_uint_t               ngx_zltunnel_ipc_nout;
+static ngx_event_t              ngx_zltunnel_ipc_in_event;
+static ngx_event_t              ngx_zltunnel_ipc_out_event;
+static ngx_connection_t         ngx_zltunnel_ipc_dummy;
+
+
+ngx_int_t
+ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle)
+{
+    ngx_uint_t               i, n;
+    ngx_core_conf_t         *ccf;
+    ngx_zltunnel_ipc_set_t  *set;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    ngx_zltunnel_ipc_prune(cycle);
+
+    ngx_zltunnel_generation++;
+
+    n = ccf->master ? ccf->worker_processes : 1;
+
+    set = realloc(ngx_zltunnel_ipc_sets,
+                  (ngx_zltunnel_ipc_nsets + 1)
+                  * sizeof(ngx_zltunnel_ipc_set_t));
+    if (set == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_ipc_sets = set;
+
+    set += ngx_zltunnel_ipc_nsets;
+
+    set->generation = ngx_zltunnel_generation;
+    set->n = n;
+
+    set->pairs = ngx_alloc(n * sizeof(ngx_socket_t[2]), cycle->log);
+    if (set->pairs == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET|SOCK_NONBLOCK|SOCK_CLOEXEC, 0,
+                       set->pairs[i])
+            == -1)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno,
+                          "socketpair() for zltunnel workers failed");
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_zltunnel_ipc_nsets++;
+
+    return NGX_OK;
+}
+
+
+/* closes the pairs of generations of which no worker is left */
+
+static void
+ngx_zltunnel_ipc_prune(ngx_cycle_t *cycle)
+{
+    ngx_uint_t               i, j, k;
+    ngx_zltunnel_ipc_set_t  *set;
+
+    for (i = 0, j = 0; i < ngx_zltunnel_ipc_nsets; i++) {
+        set = &ngx_zltunnel_ipc_sets[i];
+
+        if (ngx_zltunnel_ipc_in_use(cycle, set->generation)) {
+            ngx_zltunnel_ipc_sets[j++] = *set;
+            continue;
+        }
+
+        for (k = 0; k < set->n; k++) {
+            (void) ngx_close_socket(set->pairs[k][0]);
+            (void) ngx_close_socket(set->pairs[k][1]);
+        }
+
+        ngx_free(set->pairs);
+    }
+
+    ngx_zltunnel_ipc_nsets = j;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle, ngx_uint_t generation)
+{
+    ngx_uint_t                  i, j;
+    ngx_zltunnel_conf_t        *conf;
+    ngx_zltunnel_sh_worker_t   *w;
+    ngx_zltunnel_registry_t   **registry;
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+    registry = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+
+        for (j = 0; j < NGX_ZLTUNNEL_MAX_WORKERS; j++) {
+            w = &registry[i]->sh->workers[j];
+
+            if (w->generation == generation && ngx_zltunnel_worker_alive(w)) {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_int_t
+ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t               i, k;
+    ngx_connection_t        *c;
+    ngx_zltunnel_ipc_set_t  *set;
+
+    ngx_queue_init(&ngx_zltunnel_ipc_in);
+    ngx_queue_init(&ngx_zltunnel_ipc_out);
+
+    ngx_zltunnel_ipc_dummy.fd = (ngx_socket_t) -1;
+
+    ngx_zltunnel_ipc_in_event.handler = ngx_zltunnel_ipc_process;
+    ngx_zltunnel_ipc_in_event.data = &ngx_zltunnel_ipc_dummy;
+    ngx_zltunnel_ipc_in_event.log = cycle->log;
+
+    ngx_zltunnel_ipc_out_event.handler = ngx_zltunnel_ipc_retry;
+    ngx_zltunnel_ipc_out_event.data = &ngx_zltunnel_ipc_dummy;
+    ngx_zltunnel_ipc_out_event.log = cycle->log;
+
+    ngx_zltunnel_ipc_fd = (ngx_socket_t) -1;
+
+    for (i = 0; i < ngx_zltunnel_ipc_nsets; i++) {
+        set = &ngx_zltunnel_ipc_sets[i];
+
+        for (k = 0; k < set->n; k++) {
+
+            if (set->generation == ngx_zltunnel_generation
+                && k == ngx_worker)
+            {
+                ngx_zltunnel_ipc_fd = set->pairs[k][0];
+                continue;
+            }
+
+            if (ngx_process == NGX_PROCESS_WORKER) {
+                (void) ngx_close_socket(set->pairs[k][0]);
+            }
+        }
+    }
+
+    if (ngx_zltunnel_ipc_fd == (ngx_socket_t) -1) {
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
+                      "no zltunnel socket for worker %ui", ngx_worker);
+        return NGX_ERROR;
+    }
+
+    c = ngx_get_connection(ngx_zltunnel_ipc_fd, cycle->log);
+    if (c == NULL) {
+        return NGX_ERROR;
+    }
+
+    c->pool = cycle->pool;
+    c->log = cycle->log;
+    c->read->log = cycle->log;
+    c->write->log = cycle->log;
+    c->read->channel = 1;
+    c->write->channel = 1;
+    c->read->handler = ngx_zltunnel_ipc_read_handler;
+
+    /* a graceful exit calls the handlers of idle connections */
+    c->idle = 1;
+
+    if (ngx_add_event(c->read, NGX_READ_EVENT, 0) != NGX_OK) {
+        ngx_free_connection(c);
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_ipc_connection = c;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_zltunnel_ipc_exit(void)
+{
+    ngx_queue_t              *q;
+    ngx_zltunnel_ipc_item_t  *item;
+
+    while (!ngx_queue_empty(&ngx_zltunnel_ipc_out)) {
+        q = ngx_queue_head(&ngx_zltunnel_ipc_out);
+        ngx_queue_remove(q);
+
+        item = ngx_queue_data(q, ngx_zltunnel_ipc_item_t, queue);
+        (void) ngx_zltunnel_ipc_write(item->to, &item->msg, item->data,
+                                      item->fd);
+    }
+}
+
+
+static ngx_socket_t
+ngx_zltunnel_ipc_sender(ngx_uint_t generation, ngx_uint_t worker)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_zltunnel_ipc_nsets; i++) {
+
+        if (ngx_zltunnel_ipc_sets[i].generation == generation
+            && worker < ngx_zltunnel_ipc_sets[i].n)
+        {
+            return ngx_zltunnel_ipc_sets[i].pairs[worker][1];
+        }
+    }
+
+    return (ngx_socket_t) -1;
+}
+
+
+ngx_int_t
+ngx_zltunnel_ipc_send(ngx_zltunnel_registry_t *registry, ngx_uint_t slot,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t fd)
+{
+    ngx_int_t                  rc;
+    ngx_socket_t               to;
+    ngx_zltunnel_sh_worker_t   w;
+
+    to = (ngx_socket_t) -1;
+
+    if (slot < NGX_ZLTUNNEL_MAX_WORKERS) {
+
+        /* read without the lock: a stale copy is found out by the receiver */
+
+        w = registry->sh->workers[slot];
+
+        if (w.pid) {
+            to = ngx_zltunnel_ipc_sender(w.generation, w.worker);
+        }
+    }
+
+    if (to == (ngx_socket_t) -1) {
+
+        if (fd != (ngx_socket_t) -1) {
+            (void) ngx_close_socket(fd);
+        }
+
+        return NGX_ERROR;
+    }
+
+    msg->registry = registry->hash;
+    msg->slot = registry->slot;
+    msg->generation = ngx_zltunnel_generation;
+    msg->from = ngx_pid;
+    msg->to = w.pid;
+    msg->hops = 0;
+
+    if (w.pid == ngx_pid) {
+        rc = ngx_zltunnel_ipc_enqueue(&ngx_zltunnel_ipc_in, to, msg, data, fd);
+        ngx_post_event(&ngx_zltunnel_ipc_in_event, &ngx_posted_events);
+        return rc;
+    }
+
+    if (ngx_queue_empty(&ngx_zltunnel_ipc_out)) {
+
+        rc = ngx_zltunnel_ipc_write(to, msg, data, fd);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    if (ngx_zltunnel_ipc_nout >= NGX_ZLTUNNEL_IPC_QUEUE) {
+
+        if (fd != (ngx_socket_t) -1) {
+            (void) ngx_close_socket(fd);
+        }
+
+        return NGX_ERROR;
+    }
+
+    rc = ngx_zltunnel_ipc_enqueue(&ngx_zltunnel_ipc_out, to, msg, data, fd);
+
+    if (rc == NGX_OK) {
+        ngx_zltunnel_ipc_nout++;
+
+        if (!ngx_zltunnel_ipc_out_event.timer_set) {
+            ngx_add_timer(&ngx_zltunnel_ipc_out_event,
+                          NGX_ZLTUNNEL_IPC_RETRY);
+        }
+    }
+
+    return rc;
+}
+
+
+void
+ngx_zltunnel_ipc_broadcast(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+
+        if (i != registry->slot && registry->sh->workers[i].pid) {
+            (void) ngx_zltunnel_ipc_send(registry, i, msg, NULL, -1);
+        }
+    }
+}
+
+
+/* NGX_OK and NGX_ERROR: fd is closed here */
+
+static ngx_int_t
+ngx_zltunnel_ipc_write(ngx_socket_t to, ngx_zltunnel_ipc_t *msg, u_char *data,
+    ngx_socket_t fd)
+{
+    ssize_t         n;
+    ngx_err_t       err;
+    struct iovec    iov[2];
+    struct msghdr   hdr;
+
+    union {
+        struct cmsghdr  cm;
+        char            space[CMSG_SPACE(sizeof(int))];
+    } cmsg;
+
+    ngx_memzero(&hdr, sizeof(struct msghdr));
+
+    iov[0].iov_base = (char *) msg;
+    iov[0].iov_len = sizeof(ngx_zltunnel_ipc_t);
+    iov[1].iov_base = (char *) data;
+    iov[1].iov_len = msg->data_len;
+
+    hdr.msg_iov = iov;
+    hdr.msg_iovlen = msg->data_len ? 2 : 1;
+
+    if (fd != (ngx_socket_t) -1) {
+        ngx_memzero(&cmsg, sizeof(cmsg));
+
+        hdr.msg_control = &cmsg;
+        hdr.msg_controllen = sizeof(cmsg);
+
+        cmsg.cm.cmsg_len = CMSG_LEN(sizeof(int));
+        cmsg.cm.cmsg_level = SOL_SOCKET;
+        cmsg.cm.cmsg_type = SCM_RIGHTS;
+
+        ngx_memcpy(CMSG_DATA(&cmsg.cm), &fd, sizeof(int));
+    }
+
+    do {
+        n = sendmsg(to, &hdr, MSG_NOSIGNAL|MSG_DONTWAIT);
+        err = ngx_errno;
+    } while (n == -1 && err == NGX_EINTR);
+
+    /* too many descriptors in flight pass, too */
+
+    if (n == -1 && (err == NGX_EAGAIN || err == ETOOMANYREFS
+                    || err == ENOBUFS))
+    {
+        return NGX_AGAIN;
+    }
+
+    if (n == -1) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, err,
+                      "sendmsg() to a zltunnel worker failed");
+    }
+
+    if (fd != (ngx_socket_t) -1) {
+        (void) ngx_close_socket(fd);
+    }
+
+    return (n == -1) ? NGX_ERROR : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_ipc_enqueue(ngx_queue_t *queue, ngx_socket_t to,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t fd)
+{
+    ngx_zltunnel_ipc_item_t  *item;
+
+    item = ngx_alloc(offsetof(ngx_zltunnel_ipc_item_t, data) + msg->data_len,
+                     ngx_cycle->log);
+    if (item == NULL) {
+
+        if (fd != (ngx_socket_t) -1) {
+            (void) ngx_close_socket(fd);
+        }
+
+        return NGX_ERROR;
+    }
+
+    item->to = to;
+    item->fd = fd;
+    item->msg = *msg;
+
+    if (msg->data_len) {
+        ngx_memcpy(item->data, data, msg->data_len);
+    }
+
+    ngx_queue_insert_tail(queue, &item->queue);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_ipc_retry(ngx_event_t *ev)
+{
+    ngx_queue_t              *q;
+    ngx_zltunnel_ipc_item_t  *item;
+
+    while (!ngx_queue_empty(&ngx_zltunnel_ipc_out)) {
+        q = ngx_queue_head(&ngx_zltunnel_ipc_out);
+        item = ngx_queue_data(q, ngx_zltunnel_ipc_item_t, queue);
+
+        if (ngx_zltunnel_ipc_write(item->to, &item->msg, item->data, item->fd)
+            == NGX_AGAIN)
+        {
+            ngx_add_timer(ev, NGX_ZLTUNNEL_IPC_RETRY);
+            return;
+        }
+
+        ngx_queue_remove(q);
+        ngx_free(item);
+        ngx_zltunnel_ipc_nout--;
+    }
+}
+
+
+static void
+ngx_zltunnel_ipc_read_handler(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    if (c->close) {
+
+        /* not an end of this connection: the worker has begun to exit */
+
+        c->close = 0;
+        c->idle = 0;
+
+        ngx_zltunnel_exiting();
+        return;
+    }
+
+    ngx_zltunnel_ipc_poll();
+}
+
+
+void
+ngx_zltunnel_ipc_poll(void)
+{
+    ngx_socket_t         fd, to;
+    ngx_zltunnel_ipc_t   msg;
+    ngx_zltunnel_end_t  *end;
+
+    static u_char  data[NGX_ZLTUNNEL_IPC_DATA];
+
+    if (ngx_zltunnel_ipc_connection == NULL) {
+        return;
+    }
+
+    while (ngx_zltunnel_ipc_read(&msg, data, &fd) == NGX_OK) {
+
+        if (msg.to != ngx_pid) {
+
+            if (msg.hops++ < NGX_ZLTUNNEL_IPC_HOPS
+                && kill(msg.to, 0) == 0)
+            {
+                to = ngx_zltunnel_ipc_sender(ngx_zltunnel_generation,
+                                             ngx_worker);
+
+                if (ngx_zltunnel_ipc_write(to, &msg, data, fd) != NGX_AGAIN) {
+                    continue;
+                }
+            }
+
+            if (fd != (ngx_socket_t) -1) {
+                (void) ngx_close_socket(fd);
+            }
+
+            continue;
+        }
+
+        if (msg.type == NGX_ZLTUNNEL_IPC_END) {
+            end = ngx_zltunnel_end_bridge_find(msg.bridge_id);
+
+            if (end) {
+                end->ended = 1;
+            }
+
+            continue;
+        }
+
+        if (ngx_zltunnel_ipc_enqueue(&ngx_zltunnel_ipc_in, -1, &msg, data, fd)
+            == NGX_OK)
+        {
+            ngx_post_event(&ngx_zltunnel_ipc_in_event, &ngx_posted_events);
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ssize_t         n;
+    ngx_err_t       err;
+    struct iovec    iov[2];
+    struct msghdr   hdr;
+
+    union {
+        struct cmsghdr  cm;
+        char            space[CMSG_SPACE(sizeof(int))];
+    } cmsg;
+
+    for ( ;; ) {
+        ngx_memzero(&hdr, sizeof(struct msghdr));
+        ngx_memzero(&cmsg, sizeof(cmsg));
+
+        iov[0].iov_base = (char *) msg;
+        iov[0].iov_len = sizeof(ngx_zltunnel_ipc_t);
+        iov[1].iov_base = (char *) data;
+        iov[1].iov_len = NGX_ZLTUNNEL_IPC_DATA;
+
+        hdr.msg_iov = iov;
+        hdr.msg_iovlen = 2;
+        hdr.msg_control = &cmsg;
+        hdr.msg_controllen = sizeof(cmsg);
+
+        n = recvmsg(ngx_zltunnel_ipc_fd, &hdr, MSG_DONTWAIT|MSG_CMSG_CLOEXEC);
+
+        if (n == -1) {
+            err = ngx_errno;
+
+            if (err == NGX_EINTR) {
+                continue;
+            }
+
+            if (err != NGX_EAGAIN) {
+                ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, err,
+                              "recvmsg() of a zltunnel worker failed");
+            }
+
+            return NGX_AGAIN;
+        }
+
+        if (n == 0) {
+            return NGX_AGAIN;
+        }
+
+        *fd = (ngx_socket_t) -1;
+
+        if (hdr.msg_controllen >= sizeof(struct cmsghdr)
+            && cmsg.cm.cmsg_level == SOL_SOCKET
+            && cmsg.cm.cmsg_type == SCM_RIGHTS)
+        {
+            ngx_memcpy(fd, CMSG_DATA(&cmsg.cm), sizeof(int));
+        }
+
+        if ((size_t) n != sizeof(ngx_zltunnel_ipc_t) + msg->data_len) {
+            ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                          "zltunnel worker message of %z bytes", n);
+
+            if (*fd != (ngx_socket_t) -1) {
+                (void) ngx_close_socket(*fd);
+            }
+
+            continue;
+        }
+
+        if (hdr.msg_flags & MSG_CTRUNC) {
+
+            /* no descriptor was free here: the dial goes another way */
+
+            ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                          "no descriptor for a zltunnel channel from "
+                          "another worker");
+
+            msg->type = NGX_ZLTUNNEL_IPC_NONE;
+        }
+
+        return NGX_OK;
+    }
+}
+
+
+static void
+ngx_zltunnel_ipc_process(ngx_event_t *ev)
+{
+    ngx_uint_t                 i;
+    ngx_queue_t               *q;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_ipc_item_t   *item;
+    ngx_zltunnel_registry_t  **registry;
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+
+    while (!ngx_queue_empty(&ngx_zltunnel_ipc_in)) {
+        q = ngx_queue_head(&ngx_zltunnel_ipc_in);
+        ngx_queue_remove(q);
+
+        item = ngx_queue_data(q, ngx_zltunnel_ipc_item_t, queue);
+
+        registry = conf->registries.elts;
+
+        for (i = 0; i < conf->registries.nelts; i++) {
+
+            if (registry[i]->hash == item->msg.registry) {
+                ngx_zltunnel_ipc_dispatch(registry[i], item);
+                break;
+            }
+        }
+
+        if (item->fd != (ngx_socket_t) -1) {
+            (void) ngx_close_socket(item->fd);
+        }
+
+        ngx_free(item);
+    }
+}
+
+
+/* a descriptor that is taken over is set to -1 in the item */
+
+static void
+ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_item_t *item)
+{
+    ngx_socket_t         fd;
+    ngx_zltunnel_ipc_t  *msg;
+
+    msg = &item->msg;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_EVENT, ngx_cycle->log, 0,
+                   "zltunnel message %uD from %P, fd:%d",
+                   msg->type, msg->from, item->fd);
+
+    switch (msg->type) {
+
+    case NGX_ZLTUNNEL_IPC_PORT:
+        ngx_zltunnel_port_update(registry, msg->port, msg->code);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_TAKE:
+        ngx_zltunnel_channel_give(registry, msg);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_CHANNEL:
+    case NGX_ZLTUNNEL_IPC_BRIDGE:
+        fd = item->fd;
+        item->fd = (ngx_socket_t) -1;
+        ngx_zltunnel_dial_given(registry, msg, fd, item->data);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_NONE:
+        ngx_zltunnel_dial_none(registry, msg);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_CONNECT:
+        ngx_zltunnel_control_connect(registry, msg);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_FAIL:
+        ngx_zltunnel_dial_failed(registry, msg);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_UP:
+        ngx_zltunnel_dial_up(registry, msg->tunnel_id);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_PROBE:
+        ngx_zltunnel_control_probe(registry, msg);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_CLOSE:
+        ngx_zltunnel_control_replaced(registry, msg);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_DROP:
+        ngx_zltunnel_channels_drop(registry, msg->tunnel_id, msg->epoch);
+        break;
+
+    default:
+        break;
+    }
+}

@@ -1,0 +1,373 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The module as nginx sees it, and what happens every second: the sweep of
+ * the registry, the token file, and what revoked tokens leave behind.
+ */
+
+
+#include "ngx_zltunnel_dial.h"
+
+
+#define NGX_ZLTUNNEL_TICK  1000    /* ms */
+
+
+static ngx_int_t ngx_zltunnel_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_zltunnel_init_process(ngx_cycle_t *cycle);
+static void ngx_zltunnel_exit_process(ngx_cycle_t *cycle);
+static void ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
+    ngx_cycle_t *cycle);
+static void ngx_zltunnel_tick(ngx_event_t *ev);
+static void ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t changed);
+static void ngx_zltunnel_tick_away(ngx_zltunnel_registry_t *registry);
+static void ngx_zltunnel_revoke(ngx_zltunnel_peer_t *peer);
+static ngx_zltunnel_conf_t *ngx_zltunnel_conf(ngx_cycle_t *cycle);
+
+
+static ngx_core_module_t  ngx_zltunnel_module_ctx = {
+    ngx_string("zltunnel"),
+    ngx_zltunnel_create_conf,
+    ngx_zltunnel_init_conf
+};
+
+
+ngx_module_t  ngx_zltunnel_module = {
+    NGX_MODULE_V1,
+    &ngx_zltunnel_module_ctx,              /* module context */
+    ngx_zltunnel_commands,                 /* module directives */
+    NGX_CORE_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ngx_zltunnel_init_module,              /* init module */
+    ngx_zltunnel_init_process,             /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_zltunnel_exit_process,             /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_zltunnel_conf_t *
+ngx_zltunnel_conf(ngx_cycle_t *cycle)
+{
+    return (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_init_module(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                 i;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_registry_t  **registry;
+
+    conf = ngx_zltunnel_conf(cycle);
+
+    if (ngx_test_config || conf->registries.nelts == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_zltunnel_ipc_init_module(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    registry = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+        registry[i]->sh->generation = ngx_zltunnel_generation;
+    }
+
+    ngx_zltunnel_ports_init_module(cycle);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                 i;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_registry_t  **registry;
+
+    conf = ngx_zltunnel_conf(cycle);
+
+    /* the cache manager and loader come here, too */
+
+    if (conf->registries.nelts == 0
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_zltunnel_ipc_init_process(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    registry = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+        ngx_zltunnel_registry_start(registry[i], cycle);
+    }
+
+    /* after the slots were taken: what changes now comes as a message */
+
+    ngx_zltunnel_ports_init_process(cycle);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
+    ngx_cycle_t *cycle)
+{
+    ngx_int_t  rc;
+
+    ngx_rbtree_init(&registry->peers, &registry->peers_sentinel,
+                    ngx_rbtree_insert_value);
+
+    ngx_zltunnel_lock(registry);
+    rc = ngx_zltunnel_worker_attach(registry);
+    ngx_zltunnel_unlock(registry);
+
+    if (rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
+                      "zltunnel registry \"%V\" has no place for one more "
+                      "worker, %d are alive", &registry->name,
+                      NGX_ZLTUNNEL_MAX_WORKERS);
+    }
+
+    registry->tick.handler = ngx_zltunnel_tick;
+    registry->tick.data = registry;
+    registry->tick.log = cycle->log;
+    registry->tick.cancelable = 1;
+
+    ngx_add_timer(&registry->tick, NGX_ZLTUNNEL_TICK);
+}
+
+
+static void
+ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                 i;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_registry_t  **registry;
+
+    conf = ngx_zltunnel_conf(cycle);
+
+    if (conf->registries.nelts == 0
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return;
+    }
+
+    ngx_zltunnel_controls_exit();
+    ngx_zltunnel_channels_exit();
+    ngx_zltunnel_ipc_exit();
+    ngx_zltunnel_relay_cleanup();
+
+    /* the slot is left to the sweep, which knows what else to clean up */
+
+    registry = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+
+        if (registry[i]->tick.timer_set) {
+            ngx_del_timer(&registry[i]->tick);
+        }
+    }
+}
+
+
+/* the worker has begun to exit gracefully: its listening sockets are closed */
+
+void
+ngx_zltunnel_exiting(void)
+{
+    ngx_uint_t                 i;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_registry_t  **registry;
+
+    conf = ngx_zltunnel_conf((ngx_cycle_t *) ngx_cycle);
+    registry = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+
+        if (registry[i]->slot != NGX_ZLTUNNEL_NO_SLOT) {
+            registry[i]->sh->workers[registry[i]->slot].exiting = 1;
+        }
+    }
+
+    ngx_zltunnel_controls_quit();
+}
+
+
+static void
+ngx_zltunnel_tick(ngx_event_t *ev)
+{
+    ngx_uint_t                changed;
+    ngx_zltunnel_registry_t  *registry;
+
+    registry = ev->data;
+
+    changed = ngx_zltunnel_tokens_follow(registry, ev->log);
+
+    if (!ngx_exiting) {
+        ngx_zltunnel_lock(registry);
+        ngx_zltunnel_sweep(registry);
+        ngx_zltunnel_unlock(registry);
+
+        if (changed) {
+            ngx_zltunnel_tick_away(registry);
+        }
+    }
+
+    ngx_zltunnel_tick_peers(registry, changed);
+
+    ngx_add_timer(ev, NGX_ZLTUNNEL_TICK);
+}
+
+
+/* tunnels whose agent is away have no worker to look after them */
+
+static void
+ngx_zltunnel_tick_away(ngx_zltunnel_registry_t *registry)
+{
+    ngx_queue_t               *q, *next;
+    ngx_zltunnel_token_t      *token;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    ngx_zltunnel_lock(registry);
+
+    for (q = ngx_queue_head(&registry->sh->list);
+         q != ngx_queue_sentinel(&registry->sh->list);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+
+        if (tunnel->state != NGX_ZLTUNNEL_GRACE) {
+            continue;
+        }
+
+        token = ngx_zltunnel_token_find(registry, tunnel->token);
+
+        if (token == NULL || ngx_zltunnel_token_expired(token)) {
+            ngx_zltunnel_tunnel_remove(registry, tunnel);
+        }
+    }
+
+    ngx_zltunnel_unlock(registry);
+}
+
+
+static void
+ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
+{
+    ngx_uint_t                 gone;
+    ngx_rbtree_node_t         *node, *next;
+    ngx_zltunnel_peer_t       *peer;
+    ngx_zltunnel_token_t      *token;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    if (registry->peers.root == &registry->peers_sentinel) {
+        return;
+    }
+
+    for (node = ngx_rbtree_min(registry->peers.root,
+                               &registry->peers_sentinel);
+         node;
+         node = next)
+    {
+        next = ngx_rbtree_next(&registry->peers, node);
+        peer = (ngx_zltunnel_peer_t *) node;
+
+        if (changed) {
+            token = ngx_zltunnel_token_find(registry, peer->token);
+            gone = (token == NULL);
+            peer->expires = token ? token->expires : 0;
+
+        } else {
+            gone = 0;
+        }
+
+        if (gone || (peer->expires && ngx_time() >= peer->expires)) {
+            ngx_zltunnel_revoke(peer);
+            continue;
+        }
+
+        if (changed && peer->control) {
+            ngx_zltunnel_control_rights(peer->control);
+            continue;
+        }
+
+        if (peer->nidle == 0 && peer->control == NULL) {
+            continue;
+        }
+
+        ngx_zltunnel_lock(registry);
+        tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
+        ngx_zltunnel_unlock(registry);
+
+        if (tunnel) {
+            continue;
+        }
+
+        /* its grace is over, or the registry had to be emptied */
+
+        if (peer->control) {
+            ngx_zltunnel_control_stop(peer->control, ZLT_D_LATER,
+                                      "the tunnel was lost");
+
+        } else {
+            ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
+        }
+    }
+}
+
+
+static void
+ngx_zltunnel_revoke(ngx_zltunnel_peer_t *peer)
+{
+    u_char                     id[ZLT_ID_SIZE];
+    ngx_zltunnel_registry_t   *registry;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    registry = peer->registry;
+    ngx_memcpy(id, peer->id, ZLT_ID_SIZE);
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "token of agent \"%V\" was removed or has expired, "
+                  "its tunnel ends", &peer->name);
+
+    ngx_zltunnel_lock(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
+
+    if (tunnel && ngx_memcmp(tunnel->token, peer->token, 32) == 0) {
+        ngx_zltunnel_tunnel_remove(registry, tunnel);
+    }
+
+    ngx_zltunnel_unlock(registry);
+
+    if (peer->control) {
+        ngx_zltunnel_control_stop(peer->control, ZLT_D_STOP,
+                                  "The token was revoked or has expired");
+    }
+
+    /* with its control channel the peer may have gone */
+
+    peer = ngx_zltunnel_peer_find(registry, id);
+
+    if (peer) {
+        ngx_zltunnel_peer_cut(peer);
+    }
+}

@@ -1,0 +1,148 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * What this worker holds of a tunnel: its control channel perhaps, idle data
+ * channels, and links, which is whatever must be cut here when the tunnel's
+ * token is revoked.
+ */
+
+
+#include "ngx_zltunnel_dial.h"
+
+
+ngx_zltunnel_peer_t *
+ngx_zltunnel_peer_find(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)
+{
+    return (ngx_zltunnel_peer_t *)
+               ngx_zltunnel_id_lookup(&registry->peers, tunnel_id,
+                                      offsetof(ngx_zltunnel_peer_t, id));
+}
+
+
+ngx_zltunnel_peer_t *
+ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry, u_char *tunnel_id,
+    u_char *token, ngx_str_t *name)
+{
+    ngx_zltunnel_peer_t   *peer;
+    ngx_zltunnel_token_t  *t;
+
+    peer = ngx_zltunnel_peer_find(registry, tunnel_id);
+
+    if (peer) {
+
+        /* a takeover may have come with a newer token of the same name */
+
+        ngx_memcpy(peer->token, token, 32);
+        return peer;
+    }
+
+    peer = ngx_calloc(sizeof(ngx_zltunnel_peer_t) + name->len,
+                      ngx_cycle->log);
+    if (peer == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(peer->id, tunnel_id, ZLT_ID_SIZE);
+    ngx_memcpy(peer->token, token, 32);
+
+    peer->name.data = (u_char *) peer + sizeof(ngx_zltunnel_peer_t);
+    peer->name.len = name->len;
+    ngx_memcpy(peer->name.data, name->data, name->len);
+
+    t = ngx_zltunnel_token_find(registry, token);
+    peer->expires = t ? t->expires : 0;
+
+    peer->registry = registry;
+    ngx_queue_init(&peer->idle);
+    ngx_queue_init(&peer->links);
+
+    peer->node.key = ngx_zltunnel_id_key(peer->id);
+    ngx_rbtree_insert(&registry->peers, &peer->node);
+
+    return peer;
+}
+
+
+void
+ngx_zltunnel_peer_release(ngx_zltunnel_peer_t *peer)
+{
+    if (peer->control
+        || !ngx_queue_empty(&peer->idle)
+        || !ngx_queue_empty(&peer->links))
+    {
+        return;
+    }
+
+    ngx_rbtree_delete(&peer->registry->peers, &peer->node);
+    ngx_free(peer);
+}
+
+
+void
+ngx_zltunnel_link_add(ngx_zltunnel_peer_t *peer, ngx_zltunnel_link_t *link)
+{
+    link->peer = peer;
+    ngx_queue_insert_tail(&peer->links, &link->queue);
+}
+
+
+void
+ngx_zltunnel_link_remove(ngx_zltunnel_link_t *link)
+{
+    ngx_zltunnel_peer_t  *peer;
+
+    peer = link->peer;
+
+    if (peer == NULL) {
+        return;
+    }
+
+    link->peer = NULL;
+    ngx_queue_remove(&link->queue);
+
+    ngx_zltunnel_peer_release(peer);
+}
+
+
+void
+ngx_zltunnel_peer_cut(ngx_zltunnel_peer_t *peer)
+{
+    ngx_queue_t          *q;
+    ngx_zltunnel_link_t  *link, guard;
+
+    /* cutting one removes it; the guard keeps the peer meanwhile */
+
+    guard.peer = NULL;
+    ngx_zltunnel_link_add(peer, &guard);
+
+    while (!ngx_queue_empty(&peer->idle)) {
+        q = ngx_queue_head(&peer->idle);
+        ngx_zltunnel_channel_close_idle(
+                           ngx_queue_data(q, ngx_zltunnel_channel_t, queue));
+    }
+
+    for ( ;; ) {
+        q = ngx_queue_head(&peer->links);
+        link = ngx_queue_data(q, ngx_zltunnel_link_t, queue);
+
+        if (link == &guard) {
+
+            /* added last, so all before it are gone; any after it go, too */
+
+            if (q == ngx_queue_last(&peer->links)) {
+                break;
+            }
+
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&peer->links, q);
+            continue;
+        }
+
+        link->cut(link);
+    }
+
+    ngx_zltunnel_link_remove(&guard);
+}

@@ -1,0 +1,874 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Stream servers whose clients go through a tunnel: zltunnel_ports, where
+ * the port says which service, and zltunnel_pass, which names it.
+ *
+ * A session dials the service; the client's first bytes are read meanwhile
+ * and sent behind Connect.  Once the agent has answered, a relay joins the
+ * client's connection and the channel.
+ */
+
+
+#include "ngx_stream_zltunnel.h"
+
+
+typedef struct {
+    ngx_zltunnel_registry_t     *registry;
+    ngx_flag_t                   ports;
+    ngx_flag_t                   reserved;
+    ngx_stream_complex_value_t  *pass;
+    ngx_str_t                    token;
+    ngx_msec_t                   timeout;
+    ngx_msec_t                   half_timeout;
+} ngx_stream_zltunnel_srv_conf_t;
+
+
+typedef struct {
+    ngx_stream_session_t        *session;
+    ngx_zltunnel_dial_t          dial;
+    ngx_zltunnel_end_t           end;
+    ngx_zltunnel_relay_t         relay;
+    size_t                       early;      /* bytes put into the relay */
+    unsigned                     eof:1;
+    unsigned                     relaying:1;
+    u_char                       addr[NGX_SOCKADDR_STRLEN];
+} ngx_stream_zltunnel_ctx_t;
+
+
+static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
+static ngx_uint_t ngx_stream_zltunnel_local(ngx_connection_t *c);
+static in_port_t ngx_stream_zltunnel_port(ngx_connection_t *c);
+static void ngx_stream_zltunnel_read_handler(ngx_event_t *ev);
+static void ngx_stream_zltunnel_empty_handler(ngx_event_t *ev);
+static void ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_dial_e rc);
+static void ngx_stream_zltunnel_relay(ngx_stream_zltunnel_ctx_t *ctx);
+static void ngx_stream_zltunnel_relayed(ngx_zltunnel_relay_t *relay,
+    ngx_zltunnel_relay_end_e how);
+static void ngx_stream_zltunnel_reset(ngx_stream_session_t *s,
+    ngx_uint_t status);
+static void ngx_stream_zltunnel_cleanup(void *data);
+static ngx_int_t ngx_stream_zltunnel_add_variables(ngx_conf_t *cf);
+static ngx_int_t ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_zltunnel_preconfiguration(ngx_conf_t *cf);
+static void *ngx_stream_zltunnel_create_srv_conf(ngx_conf_t *cf);
+static char *ngx_stream_zltunnel_merge_srv_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_stream_zltunnel_ports(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_stream_zltunnel_pass(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_stream_zltunnel_set_time(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_command_t  ngx_stream_zltunnel_commands[] = {
+
+    { ngx_string("zltunnel_ports"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE12,
+      ngx_stream_zltunnel_ports,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("zltunnel_pass"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_TAKE123,
+      ngx_stream_zltunnel_pass,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("zltunnel_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_stream_zltunnel_set_time,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_zltunnel_srv_conf_t, timeout),
+      NULL },
+
+    { ngx_string("zltunnel_half_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_stream_zltunnel_set_time,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_zltunnel_srv_conf_t, half_timeout),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_stream_module_t  ngx_stream_zltunnel_module_ctx = {
+    ngx_stream_zltunnel_preconfiguration,  /* preconfiguration */
+    NULL,                                  /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    ngx_stream_zltunnel_create_srv_conf,   /* create server configuration */
+    ngx_stream_zltunnel_merge_srv_conf     /* merge server configuration */
+};
+
+
+ngx_module_t  ngx_stream_zltunnel_module = {
+    NGX_MODULE_V1,
+    &ngx_stream_zltunnel_module_ctx,       /* module context */
+    ngx_stream_zltunnel_commands,          /* module directives */
+    NGX_STREAM_MODULE,                     /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+#define NGX_STREAM_ZLTUNNEL_SERVICE        0
+#define NGX_STREAM_ZLTUNNEL_TUNNEL         1
+#define NGX_STREAM_ZLTUNNEL_CONNECTION_ID  2
+#define NGX_STREAM_ZLTUNNEL_CONNECT_TIME   3
+
+
+static ngx_stream_variable_t  ngx_stream_zltunnel_variables[] = {
+
+    { ngx_string("zltunnel_service"), NULL, ngx_stream_zltunnel_variable,
+      NGX_STREAM_ZLTUNNEL_SERVICE, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("zltunnel_tunnel"), NULL, ngx_stream_zltunnel_variable,
+      NGX_STREAM_ZLTUNNEL_TUNNEL, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("zltunnel_connection_id"), NULL,
+      ngx_stream_zltunnel_variable,
+      NGX_STREAM_ZLTUNNEL_CONNECTION_ID, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("zltunnel_connect_time"), NULL,
+      ngx_stream_zltunnel_variable,
+      NGX_STREAM_ZLTUNNEL_CONNECT_TIME, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+      ngx_stream_null_variable
+};
+
+
+static void
+ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
+{
+    size_t                           len;
+    u_char                          *p;
+    ngx_str_t                        name;
+    ngx_connection_t                *c;
+    ngx_pool_cleanup_t              *cln;
+    ngx_zltunnel_dial_t             *dial;
+    ngx_stream_zltunnel_ctx_t       *ctx;
+    ngx_stream_zltunnel_srv_conf_t  *zcf;
+
+    c = s->connection;
+    c->log->action = "connecting to a tunnelled service";
+
+    zcf = ngx_stream_get_module_srv_conf(s, ngx_stream_zltunnel_module);
+
+    ctx = ngx_pcalloc(c->pool, sizeof(ngx_stream_zltunnel_ctx_t));
+    if (ctx == NULL) {
+        ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    cln = ngx_pool_cleanup_add(c->pool, 0);
+    if (cln == NULL) {
+        ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ngx_stream_set_ctx(s, ctx, ngx_stream_zltunnel_module);
+
+    ctx->session = s;
+    dial = &ctx->dial;
+
+    cln->handler = ngx_stream_zltunnel_cleanup;
+    cln->data = ctx;
+
+    dial->registry = zcf->registry;
+    dial->pool = c->pool;
+    dial->log = c->log;
+    dial->local = ngx_stream_zltunnel_local(c);
+    dial->handler = ngx_stream_zltunnel_dialled;
+    dial->data = ctx;
+
+    dial->client_addr.data = ctx->addr;
+    dial->client_addr.len = ngx_sock_ntop(c->sockaddr, c->socklen, ctx->addr,
+                                          NGX_SOCKADDR_STRLEN, 1);
+
+    if (c->buffer && c->buffer->pos < c->buffer->last) {
+
+        /* what ssl_preread and the like have read */
+
+        len = c->buffer->last - c->buffer->pos;
+
+        if (len > ngx_zltunnel_dial_room(dial, &p)) {
+            ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+            return;
+        }
+
+        ngx_memcpy(p, c->buffer->pos, len);
+        c->buffer->pos = c->buffer->last;
+        ngx_zltunnel_dial_put(dial, len);
+    }
+
+    c->read->handler = ngx_stream_zltunnel_read_handler;
+    c->write->handler = ngx_stream_zltunnel_empty_handler;
+
+    if (zcf->ports) {
+        ngx_zltunnel_dial_port(dial, ngx_stream_zltunnel_port(c));
+
+    } else {
+
+        if (ngx_stream_complex_value(s, zcf->pass, &name) != NGX_OK) {
+            ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+            return;
+        }
+
+        ngx_zltunnel_dial_name(dial, &name, &zcf->token);
+    }
+
+    /* nothing here from now on: the session may be gone */
+}
+
+
+/* 1 if the client is on this host: for services that are internal */
+
+static ngx_uint_t
+ngx_stream_zltunnel_local(ngx_connection_t *c)
+{
+    struct sockaddr_in  *sin;
+
+    if (c->sockaddr->sa_family == AF_UNIX) {
+        return 1;
+    }
+
+    if (c->sockaddr->sa_family == AF_INET) {
+        sin = (struct sockaddr_in *) c->sockaddr;
+
+        if (ntohl(sin->sin_addr.s_addr) >> 24 == 127) {
+            return 1;
+        }
+    }
+
+#if (NGX_HAVE_INET6)
+    if (c->sockaddr->sa_family == AF_INET6) {
+        struct sockaddr_in6  *sin6 = (struct sockaddr_in6 *) c->sockaddr;
+
+        if (IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr)) {
+            return 1;
+        }
+    }
+#endif
+
+    if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK) {
+        return 0;
+    }
+
+    return ngx_cmp_sockaddr(c->sockaddr, c->socklen, c->local_sockaddr,
+                            c->local_socklen, 0)
+           == NGX_OK;
+}
+
+
+static in_port_t
+ngx_stream_zltunnel_port(ngx_connection_t *c)
+{
+    /* of the listening socket: the client's may be another, by redirection */
+
+    return ngx_inet_get_port(c->listening->sockaddr);
+}
+
+
+static void
+ngx_stream_zltunnel_read_handler(ngx_event_t *ev)
+{
+    size_t                      size;
+    u_char                     *p;
+    ssize_t                     n;
+    ngx_connection_t           *c;
+    ngx_stream_session_t       *s;
+    ngx_stream_zltunnel_ctx_t  *ctx;
+
+    c = ev->data;
+    s = c->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_module);
+
+    if (c->close) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0, "shutdown timeout");
+        ngx_stream_zltunnel_reset(s, NGX_STREAM_OK);
+        return;
+    }
+
+    while (!ctx->eof) {
+
+        size = ngx_zltunnel_dial_room(&ctx->dial, &p);
+
+        if (size == 0) {
+            /* enough for now: the relay reads on */
+            break;
+        }
+
+        n = c->recv(c, p, size);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == NGX_ERROR) {
+            ngx_stream_zltunnel_reset(s, NGX_STREAM_OK);
+            return;
+        }
+
+        if (n == 0) {
+
+            /* the relay reads it again, and passes it on */
+
+            ctx->eof = 1;
+            ev->ready = 1;
+            return;
+        }
+
+        s->received += n;
+        ngx_zltunnel_dial_put(&ctx->dial, n);
+    }
+
+    if (ngx_handle_read_event(ev, 0) != NGX_OK) {
+        ngx_stream_zltunnel_reset(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+    }
+}
+
+
+static void
+ngx_stream_zltunnel_empty_handler(ngx_event_t *ev)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_STREAM, ev->log, 0,
+                   "zltunnel empty handler");
+}
+
+
+static void
+ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
+{
+    ngx_uint_t                  status;
+    ngx_stream_session_t       *s;
+    ngx_stream_zltunnel_ctx_t  *ctx;
+
+    ctx = dial->data;
+    s = ctx->session;
+
+    if (rc == NGX_ZLTUNNEL_DIAL_OK) {
+        ngx_stream_zltunnel_relay(ctx);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                  "client is reset: %s", ngx_zltunnel_dial_error(dial, rc));
+
+    switch (rc) {
+
+    case NGX_ZLTUNNEL_DIAL_LIMIT:
+        status = NGX_STREAM_SERVICE_UNAVAILABLE;
+        break;
+
+    case NGX_ZLTUNNEL_DIAL_ERROR:
+        status = NGX_STREAM_INTERNAL_SERVER_ERROR;
+        break;
+
+    default:
+        status = NGX_STREAM_BAD_GATEWAY;
+        break;
+    }
+
+    ngx_stream_zltunnel_reset(s, status);
+}
+
+
+static void
+ngx_stream_zltunnel_relay(ngx_stream_zltunnel_ctx_t *ctx)
+{
+    ngx_connection_t                *c;
+    ngx_zltunnel_dial_t             *dial;
+    ngx_stream_session_t            *s;
+    ngx_zltunnel_relay_t            *relay;
+    ngx_stream_zltunnel_srv_conf_t  *zcf;
+
+    s = ctx->session;
+    c = s->connection;
+    dial = &ctx->dial;
+    relay = &ctx->relay;
+
+    zcf = ngx_stream_get_module_srv_conf(s, ngx_stream_zltunnel_module);
+
+    c->log->action = "relaying tunnelled connection";
+    dial->channel->end.connection->log->action = "relaying data channel";
+
+    ngx_zltunnel_end_init(&ctx->end, c, c->ssl ? NGX_ZLTUNNEL_TLS
+                                               : NGX_ZLTUNNEL_PLAIN);
+
+    relay->side[0] = &ctx->end;
+    relay->side[1] = &dial->channel->end;
+    relay->timeout = zcf->timeout;
+    relay->half_timeout = zcf->half_timeout;
+    relay->handler = ngx_stream_zltunnel_relayed;
+    relay->data = ctx;
+    relay->count[0] = &dial->counter->bytes[0];
+    relay->count[1] = &dial->counter->bytes[1];
+
+    if (dial->registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
+        relay->spliced =
+               &dial->registry->sh->workers[dial->registry->slot].spliced;
+    }
+
+    dial->counter->bytes[0] += dial->sent[0];
+    ctx->early = dial->last - dial->sent[0];
+
+    if (ctx->early
+        && ngx_zltunnel_relay_put(relay, 0, dial->buf + dial->sent[0],
+                                  ctx->early)
+           != NGX_OK)
+    {
+        ngx_zltunnel_end_abort(&dial->channel->end);
+        ngx_zltunnel_channel_close(dial->channel);
+        ngx_stream_zltunnel_reset(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    if (dial->buf) {
+        ngx_free(dial->buf);
+        dial->buf = NULL;
+    }
+
+    dial->relay = relay;
+    ctx->relaying = 1;
+
+    ngx_zltunnel_relay_start(relay);
+}
+
+
+static void
+ngx_stream_zltunnel_relayed(ngx_zltunnel_relay_t *relay,
+    ngx_zltunnel_relay_end_e how)
+{
+    ngx_uint_t                  status;
+    ngx_stream_session_t       *s;
+    ngx_stream_zltunnel_ctx_t  *ctx;
+
+    ctx = relay->data;
+    s = ctx->session;
+
+    ctx->relaying = 0;
+    ctx->dial.relay = NULL;
+
+    if (relay->flow[0].bytes > (off_t) ctx->early) {
+        s->received += relay->flow[0].bytes - ctx->early;
+    }
+
+    ngx_zltunnel_channel_close(ctx->dial.channel);
+    ctx->dial.channel = NULL;
+
+    switch (how) {
+
+    case NGX_ZLTUNNEL_RELAY_CHANNEL:
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "service \"%V\" reset the connection",
+                      &ctx->dial.service);
+        status = NGX_STREAM_BAD_GATEWAY;
+        break;
+
+    case NGX_ZLTUNNEL_RELAY_TIMEOUT:
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, NGX_ETIMEDOUT,
+                      "tunnelled connection was idle too long");
+        status = NGX_STREAM_OK;
+        break;
+
+    case NGX_ZLTUNNEL_RELAY_ABORTED:
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "tunnelled connection was cut");
+        status = NGX_STREAM_SERVICE_UNAVAILABLE;
+        break;
+
+    default:
+        status = NGX_STREAM_OK;
+        break;
+    }
+
+    ngx_stream_finalize_session(s, status);
+}
+
+
+/* a client that has no answer gets a reset, not an end that looks like one */
+
+static void
+ngx_stream_zltunnel_reset(ngx_stream_session_t *s, ngx_uint_t status)
+{
+    ngx_stream_zltunnel_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_module);
+
+    if (ctx->end.connection == NULL) {
+        ctx->end.connection = s->connection;
+        ctx->end.kind = s->connection->ssl ? NGX_ZLTUNNEL_TLS
+                                           : NGX_ZLTUNNEL_PLAIN;
+    }
+
+    ngx_zltunnel_end_abort(&ctx->end);
+
+    ngx_stream_finalize_session(s, status);
+}
+
+
+static void
+ngx_stream_zltunnel_cleanup(void *data)
+{
+    ngx_stream_zltunnel_ctx_t *ctx = data;
+
+    ngx_zltunnel_dial_done(&ctx->dial);
+}
+
+
+static ngx_int_t
+ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    u_char                     *p;
+    ngx_str_t                   value;
+    ngx_stream_zltunnel_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_module);
+
+    if (ctx == NULL || ctx->dial.service.len == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    switch (data) {
+
+    case NGX_STREAM_ZLTUNNEL_SERVICE:
+        value = ctx->dial.service;
+        break;
+
+    case NGX_STREAM_ZLTUNNEL_TUNNEL:
+        value = ctx->dial.tunnel;
+        break;
+
+    default:
+        p = ngx_pnalloc(s->connection->pool,
+                        ngx_max(2 * ZLT_ID_SIZE, NGX_TIME_T_LEN + 4));
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        value.data = p;
+
+        if (data == NGX_STREAM_ZLTUNNEL_CONNECTION_ID) {
+            p = ngx_hex_dump(p, ctx->dial.id, ZLT_ID_SIZE);
+
+        } else {
+            p = ngx_sprintf(p, "%T.%03M",
+                            (time_t) ctx->dial.connect_time / 1000,
+                            ctx->dial.connect_time % 1000);
+        }
+
+        value.len = p - value.data;
+        break;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->len = value.len;
+    v->data = value.data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_zltunnel_add_variables(ngx_conf_t *cf)
+{
+    ngx_stream_variable_t  *var, *v;
+
+    for (v = ngx_stream_zltunnel_variables; v->name.len; v++) {
+        var = ngx_stream_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_zltunnel_preconfiguration(ngx_conf_t *cf)
+{
+    ngx_zltunnel_conf_t  *conf;
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+
+    conf->listen = ngx_stream_zltunnel_listen;
+
+    return ngx_stream_zltunnel_add_variables(cf);
+}
+
+
+static void *
+ngx_stream_zltunnel_create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_stream_zltunnel_srv_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_stream_zltunnel_srv_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->registry = NULL;
+     *     conf->ports = 0;
+     *     conf->reserved = 0;
+     *     conf->pass = NULL;
+     *     conf->token = { 0, NULL };
+     */
+
+    conf->timeout = NGX_CONF_UNSET_MSEC;
+    conf->half_timeout = NGX_CONF_UNSET_MSEC;
+
+    return conf;
+}
+
+
+static char *
+ngx_stream_zltunnel_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_stream_zltunnel_srv_conf_t *prev = parent;
+    ngx_stream_zltunnel_srv_conf_t *conf = child;
+
+    ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 0);
+    ngx_conf_merge_msec_value(conf->half_timeout, prev->half_timeout,
+                              3600000);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_stream_zltunnel_ports(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_zltunnel_srv_conf_t *zcf = conf;
+
+    ngx_int_t                    rc;
+    ngx_str_t                   *value, name;
+    ngx_uint_t                   i;
+    ngx_stream_core_srv_conf_t  *cscf;
+
+    if (zcf->ports) {
+        return "is duplicate";
+    }
+
+    if (zcf->pass) {
+        return "is incompatible with \"zltunnel_pass\"";
+    }
+
+    zcf->ports = 1;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strcmp(value[i].data, "reserved") == 0) {
+            zcf->reserved = 1;
+            continue;
+        }
+
+        rc = ngx_zltunnel_registry_arg(cf, &value[i], &zcf->registry);
+
+        if (rc == NGX_ERROR) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (rc == NGX_DECLINED) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" of "
+                               "\"zltunnel_ports\", it may be \"reserved\" "
+                               "or \"registry=NAME\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (zcf->registry == NULL) {
+        ngx_str_null(&name);
+        zcf->registry = ngx_zltunnel_registry_get(cf, &name);
+
+        if (zcf->registry == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+    cscf->handler = ngx_stream_zltunnel_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_stream_zltunnel_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_zltunnel_srv_conf_t *zcf = conf;
+
+    ngx_int_t                            rc;
+    ngx_str_t                           *value, name;
+    ngx_uint_t                           i;
+    ngx_stream_core_srv_conf_t          *cscf;
+    ngx_stream_compile_complex_value_t   ccv;
+
+    if (zcf->pass) {
+        return "is duplicate";
+    }
+
+    if (zcf->ports) {
+        return "is incompatible with \"zltunnel_ports\"";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (value[i].len > 6 && ngx_strncmp(value[i].data, "token=", 6) == 0) {
+            zcf->token.data = value[i].data + 6;
+            zcf->token.len = value[i].len - 6;
+            continue;
+        }
+
+        rc = ngx_zltunnel_registry_arg(cf, &value[i], &zcf->registry);
+
+        if (rc == NGX_ERROR) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (rc == NGX_DECLINED) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" of "
+                               "\"zltunnel_pass\", it may be \"token=NAME\" "
+                               "or \"registry=NAME\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (zcf->registry == NULL) {
+        ngx_str_null(&name);
+        zcf->registry = ngx_zltunnel_registry_get(cf, &name);
+
+        if (zcf->registry == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (value[1].len == 0) {
+        return "needs the name of a service";
+    }
+
+    zcf->pass = ngx_palloc(cf->pool, sizeof(ngx_stream_complex_value_t));
+    if (zcf->pass == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_stream_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &value[1];
+    ccv.complex_value = zcf->pass;
+
+    if (ngx_stream_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (zcf->pass->lengths == NULL) {
+
+        if (!zlt_name_valid(value[1].data, value[1].len)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid service \"%V\" of \"zltunnel_pass\", "
+                               "a name has 1 to 255 bytes: letters, digits, "
+                               "\"-\", \"_\" and \".\"", &value[1]);
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_zltunnel_reference_add(cf, zcf->registry, &value[1],
+                                       &zcf->token, "zltunnel_pass")
+            == NULL)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+    cscf->handler = ngx_stream_zltunnel_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_stream_zltunnel_set_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t   *value;
+    ngx_msec_t  *time;
+
+    time = (ngx_msec_t *) ((char *) conf + cmd->offset);
+
+    if (*time != NGX_CONF_UNSET_MSEC) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "none") == 0) {
+        *time = 0;
+        return NGX_CONF_OK;
+    }
+
+    *time = ngx_parse_time(&value[1], 0);
+
+    if (*time == (ngx_msec_t) NGX_ERROR || *time == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" of \"%V\", it is a time "
+                           "above zero or \"none\"", &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* for ngx_stream_zltunnel_listen.c */
+
+ngx_zltunnel_registry_t *
+ngx_stream_zltunnel_of(void **srv_conf, ngx_uint_t *reserved)
+{
+    ngx_stream_zltunnel_srv_conf_t  *zcf;
+
+    zcf = srv_conf[ngx_stream_zltunnel_module.ctx_index];
+
+    if (!zcf->ports) {
+        return NULL;
+    }
+
+    *reserved = zcf->reserved;
+
+    return zcf->registry;
+}
