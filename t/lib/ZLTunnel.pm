@@ -308,7 +308,7 @@ sub test_conf {
 
     $self->write_conf(%o) if %o;
     return run($NGINX, '-t', '-p', $self->{dir}, '-c',
-               "$self->{dir}/nginx.conf", '-e', "$self->{dir}/logs/test.log");
+               "$self->{dir}/nginx.conf", '-e', "$self->{dir}/test.log");
 }
 
 
