@@ -1,0 +1,773 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * One end of a relay: a plain socket, a socket under TLS, or a bridge to
+ * another worker.  What differs between them is here: how an end of the bytes
+ * is told from a reset, and how each is passed on.
+ *
+ *            an end                           a reset
+ *   plain    FIN                              RST, any error
+ *   TLS      close_notify                     RST, or FIN without it
+ *   bridge   FIN, and END from the worker     FIN alone: that worker is dead
+ *
+ * TLS is read and written with OpenSSL's own calls, not by c->recv() and
+ * c->send(): nginx logs a FIN without close_notify at crit, asks the kernel
+ * how much is left after each read, and marks the connection so that it would
+ * never send close_notify after it has received one.
+ */
+
+
+#include <poll.h>
+
+#include "ngx_zltunnel.h"
+
+
+#define NGX_ZLTUNNEL_BRIDGE_WAIT   1000    /* ms from EOF to the END of it */
+#define NGX_ZLTUNNEL_BRIDGE_CHECK  10
+
+#define NGX_ZLTUNNEL_UNACKED_TIME  60000   /* ms without an ACK */
+#define NGX_ZLTUNNEL_UNACKED_TRIES 3
+
+
+static void ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name,
+    int value, const char *text);
+static ngx_int_t ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end);
+static void ngx_zltunnel_end_bridge_insert(ngx_rbtree_node_t *temp,
+    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
+static void ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end);
+
+#if (NGX_SSL)
+static ssize_t ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ssize_t ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ngx_int_t ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c);
+static ngx_int_t ngx_zltunnel_end_ssl_error(ngx_connection_t *c, int sslerr,
+    ngx_err_t err, char *text);
+#endif
+
+
+static ngx_rbtree_t       ngx_zltunnel_bridges;
+static ngx_rbtree_node_t  ngx_zltunnel_bridges_sentinel;
+
+
+void
+ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
+    ngx_zltunnel_kind_e kind)
+{
+    end->connection = c;
+    end->kind = kind;
+
+    if (kind != NGX_ZLTUNNEL_BRIDGE) {
+
+        if (c->sockaddr == NULL || c->sockaddr->sa_family != AF_UNIX) {
+            (void) ngx_tcp_nodelay(c);
+        }
+    }
+
+#if (NGX_SSL)
+
+    if (kind == NGX_ZLTUNNEL_TLS) {
+
+#ifdef SSL_OP_IGNORE_UNEXPECTED_EOF
+        SSL_clear_options(c->ssl->connection, SSL_OP_IGNORE_UNEXPECTED_EOF);
+#endif
+
+        SSL_set_mode(c->ssl->connection, SSL_MODE_ENABLE_PARTIAL_WRITE
+                                         |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+
+#endif
+}
+
+
+/*
+ * Not TCP_USER_TIMEOUT: the kernel counts with it not only the time without
+ * an answer but also the time that the peer's window stays closed, although
+ * the peer acknowledges each probe of it.  A client that pauses for a minute
+ * would lose its connection.  ngx_zltunnel_end_alive() tells them apart.
+ */
+
+void
+ngx_zltunnel_end_keepalive(ngx_connection_t *c)
+{
+    ngx_zltunnel_end_option(c, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
+    ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPIDLE, 60, "TCP_KEEPIDLE");
+    ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPINTVL, 10,
+                            "TCP_KEEPINTVL");
+    ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPCNT, 5, "TCP_KEEPCNT");
+}
+
+
+static void
+ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name, int value,
+    const char *text)
+{
+    if (setsockopt(c->fd, level, name, (const void *) &value, sizeof(int))
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
+                      "setsockopt(%s) failed", text);
+    }
+}
+
+
+ssize_t
+ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    ngx_connection_t  *c;
+
+    c = end->connection;
+
+#if (NGX_SSL)
+    if (end->kind == NGX_ZLTUNNEL_TLS) {
+        return ngx_zltunnel_end_ssl_recv(c, buf, size);
+    }
+#endif
+
+    return c->recv(c, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    ngx_connection_t  *c;
+
+    c = end->connection;
+
+#if (NGX_SSL)
+    if (end->kind == NGX_ZLTUNNEL_TLS) {
+        return ngx_zltunnel_end_ssl_send(c, buf, size);
+    }
+#endif
+
+    return c->send(c, buf, size);
+}
+
+
+ngx_int_t
+ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end)
+{
+    ngx_event_t  *rev;
+
+    /* under TLS recv() has already told one from the other */
+
+    if (end->kind != NGX_ZLTUNNEL_BRIDGE || end->ended) {
+        return NGX_OK;
+    }
+
+    ngx_zltunnel_ipc_poll();
+
+    if (end->ended) {
+        return NGX_OK;
+    }
+
+    /*
+     * END was sent before FIN, but may have had to queue: a socket between
+     * workers takes few messages.  EOF stays readable meanwhile.
+     */
+
+    if (!end->waits) {
+        end->waits = 1;
+        end->waits_since = ngx_current_msec;
+    }
+
+    rev = end->connection->read;
+
+    if (ngx_current_msec - end->waits_since >= NGX_ZLTUNNEL_BRIDGE_WAIT
+        || (kill(end->bridge_pid, 0) == -1 && ngx_errno == NGX_ESRCH))
+    {
+        ngx_log_error(NGX_LOG_ERR, end->connection->log, 0,
+                      "worker process %P has dropped a connection",
+                      end->bridge_pid);
+        return NGX_ERROR;
+    }
+
+    rev->ready = 0;
+
+    if (!rev->timer_set) {
+        ngx_add_timer(rev, NGX_ZLTUNNEL_BRIDGE_CHECK);
+    }
+
+    return NGX_AGAIN;
+}
+
+
+ngx_int_t
+ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
+{
+    ngx_connection_t  *c;
+
+    c = end->connection;
+
+#if (NGX_SSL)
+    if (end->kind == NGX_ZLTUNNEL_TLS) {
+        return ngx_zltunnel_end_ssl_shutdown(c);
+    }
+#endif
+
+    if (end->kind == NGX_ZLTUNNEL_BRIDGE
+        && ngx_zltunnel_end_send_end(end) != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ERR, c->log, 0,
+                      "no way to worker process %P", end->bridge_pid);
+        return NGX_ERROR;
+    }
+
+    if (ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == -1) {
+        return ngx_connection_error(c, ngx_socket_errno,
+                                    ngx_shutdown_socket_n " failed");
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end)
+{
+    ngx_zltunnel_ipc_t  msg;
+
+    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
+
+    msg.type = NGX_ZLTUNNEL_IPC_END;
+    ngx_memcpy(msg.bridge_id, end->bridge_id, ZLT_ID_SIZE);
+
+    return ngx_zltunnel_ipc_send(end->registry, end->bridge_slot, &msg, NULL,
+                                 (ngx_socket_t) -1);
+}
+
+
+/*
+ * A reset raises an event even while nothing is read, or after EOF; only
+ * poll() then tells it from what else raises one.  A hang-up is both
+ * directions being shut: a reset too, unless it was us who shut the other.
+ */
+
+ngx_int_t
+ngx_zltunnel_end_test(ngx_zltunnel_end_t *end)
+{
+    int                err;
+    socklen_t          len;
+    struct pollfd      p;
+    ngx_connection_t  *c;
+
+    c = end->connection;
+
+    p.fd = c->fd;
+    p.events = 0;
+    p.revents = 0;
+
+    if (poll(&p, 1, 0) != 1) {
+        return NGX_OK;
+    }
+
+    if (!(p.revents & POLLERR) && (!(p.revents & POLLHUP) || end->shut)) {
+        return NGX_OK;
+    }
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1) {
+        err = ngx_socket_errno;
+    }
+
+    return ngx_connection_error(c, err ? err : NGX_ECONNRESET,
+                                "connection was reset");
+}
+
+
+ngx_int_t
+ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end)
+{
+    int               n;
+    socklen_t         len;
+    struct tcp_info   ti;
+
+    if (end->kind == NGX_ZLTUNNEL_BRIDGE) {
+        return NGX_OK;
+    }
+
+    if (ioctl(end->connection->fd, TIOCOUTQ, &n) == -1 || n == 0) {
+        return NGX_OK;
+    }
+
+    ngx_memzero(&ti, sizeof(struct tcp_info));
+    len = sizeof(struct tcp_info);
+
+    if (getsockopt(end->connection->fd, IPPROTO_TCP, TCP_INFO, &ti, &len)
+        == -1)
+    {
+        return NGX_OK;
+    }
+
+    if (ti.tcpi_last_ack_recv >= NGX_ZLTUNNEL_UNACKED_TIME
+        && ti.tcpi_retransmits + ti.tcpi_probes >= NGX_ZLTUNNEL_UNACKED_TRIES)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+void
+ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
+{
+    struct linger      linger;
+    ngx_connection_t  *c;
+
+    c = end->connection;
+
+#if (NGX_SSL)
+
+    /* ngx_ssl_shutdown() is silent then, whoever calls it */
+
+    if (end->kind == NGX_ZLTUNNEL_TLS && c->ssl) {
+        c->ssl->no_wait_shutdown = 1;
+        c->ssl->no_send_shutdown = 1;
+    }
+
+#endif
+
+    linger.l_onoff = 1;
+    linger.l_linger = 0;
+
+    if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER, (const void *) &linger,
+                   sizeof(struct linger))
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
+                      "setsockopt(SO_LINGER) failed");
+    }
+}
+
+
+void
+ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
+{
+    ngx_zltunnel_end_bridge_remove(end);
+
+    if (end->connection) {
+        ngx_zltunnel_connection_close(end->connection);
+        end->connection = NULL;
+    }
+}
+
+
+/* bridges */
+
+void
+ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
+    ngx_zltunnel_registry_t *registry, u_char id[ZLT_ID_SIZE],
+    ngx_uint_t slot, ngx_pid_t pid)
+{
+    if (ngx_zltunnel_bridges.root == NULL) {
+        ngx_rbtree_init(&ngx_zltunnel_bridges, &ngx_zltunnel_bridges_sentinel,
+                        ngx_zltunnel_end_bridge_insert);
+    }
+
+    ngx_zltunnel_end_bridge_remove(end);
+
+    end->registry = registry;
+    end->bridge_slot = slot;
+    end->bridge_pid = pid;
+
+    ngx_memcpy(end->bridge_id, id, ZLT_ID_SIZE);
+    ngx_memcpy(&end->node.key, id, sizeof(ngx_rbtree_key_t));
+
+    ngx_rbtree_insert(&ngx_zltunnel_bridges, &end->node);
+    end->bridged = 1;
+}
+
+
+ngx_zltunnel_end_t *
+ngx_zltunnel_end_bridge_find(u_char id[ZLT_ID_SIZE])
+{
+    ngx_int_t            rc;
+    ngx_rbtree_key_t     key;
+    ngx_rbtree_node_t   *node;
+    ngx_zltunnel_end_t  *end;
+
+    node = ngx_zltunnel_bridges.root;
+
+    if (node == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(&key, id, sizeof(ngx_rbtree_key_t));
+
+    while (node != &ngx_zltunnel_bridges_sentinel) {
+
+        if (key != node->key) {
+            node = (key < node->key) ? node->left : node->right;
+            continue;
+        }
+
+        end = ngx_rbtree_data(node, ngx_zltunnel_end_t, node);
+
+        rc = ngx_memcmp(id, end->bridge_id, ZLT_ID_SIZE);
+
+        if (rc == 0) {
+            return end;
+        }
+
+        node = (rc < 0) ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_zltunnel_end_bridge_insert(ngx_rbtree_node_t *temp,
+    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel)
+{
+    ngx_uint_t            less;
+    ngx_rbtree_node_t   **p;
+    ngx_zltunnel_end_t   *end, *other;
+
+    end = ngx_rbtree_data(node, ngx_zltunnel_end_t, node);
+
+    for ( ;; ) {
+
+        if (node->key != temp->key) {
+            less = (node->key < temp->key);
+
+        } else {
+            other = ngx_rbtree_data(temp, ngx_zltunnel_end_t, node);
+            less = (ngx_memcmp(end->bridge_id, other->bridge_id, ZLT_ID_SIZE)
+                    < 0);
+        }
+
+        p = less ? &temp->left : &temp->right;
+
+        if (*p == sentinel) {
+            break;
+        }
+
+        temp = *p;
+    }
+
+    *p = node;
+    node->parent = temp;
+    node->left = sentinel;
+    node->right = sentinel;
+    ngx_rbt_red(node);
+}
+
+
+static void
+ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end)
+{
+    if (end->bridged) {
+        ngx_rbtree_delete(&ngx_zltunnel_bridges, &end->node);
+        end->bridged = 0;
+    }
+}
+
+
+#if (NGX_SSL)
+
+static ssize_t
+ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    int           n, sslerr;
+    size_t        bytes;
+    ngx_err_t     err;
+    ngx_event_t  *rev;
+
+    rev = c->read;
+
+#ifdef SSL_READ_EARLY_DATA_SUCCESS
+    if (c->ssl->in_early) {
+        return c->recv(c, buf, size);
+    }
+#endif
+
+    if (c->ssl->last == NGX_ERROR) {
+        rev->error = 1;
+        return NGX_ERROR;
+    }
+
+    bytes = 0;
+
+    ERR_clear_error();
+
+    for ( ;; ) {
+        n = SSL_read(c->ssl->connection, buf + bytes, size - bytes);
+
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0, "SSL_read: %d", n);
+
+        if (n > 0) {
+            bytes += n;
+
+            if (bytes == size) {
+                return bytes;
+            }
+
+            continue;
+        }
+
+        err = ngx_socket_errno;
+        sslerr = SSL_get_error(c->ssl->connection, n);
+
+        if (sslerr == SSL_ERROR_WANT_READ) {
+            rev->ready = 0;
+            return bytes ? (ssize_t) bytes : NGX_AGAIN;
+        }
+
+        if (sslerr == SSL_ERROR_WANT_WRITE) {
+
+            /* an answer to a key update: read again when it has gone */
+
+            c->write->ready = 0;
+
+            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            return bytes ? (ssize_t) bytes : NGX_AGAIN;
+        }
+
+        if (sslerr == SSL_ERROR_ZERO_RETURN) {
+
+            /* told again at the next call, if bytes go first */
+
+            if (bytes == 0) {
+                rev->ready = 0;
+                rev->eof = 1;
+            }
+
+            return bytes;
+        }
+
+        c->ssl->last = NGX_ERROR;
+        rev->error = 1;
+
+        (void) ngx_zltunnel_end_ssl_error(c, sslerr, err, "SSL_read() failed");
+
+        return bytes ? (ssize_t) bytes : NGX_ERROR;
+    }
+}
+
+
+static ssize_t
+ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    int        n, sslerr;
+    ngx_err_t  err;
+
+#ifdef SSL_READ_EARLY_DATA_SUCCESS
+    if (c->ssl->in_early) {
+        return c->send(c, buf, size);
+    }
+#endif
+
+    ERR_clear_error();
+
+    n = SSL_write(c->ssl->connection, buf, size);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, c->log, 0,
+                   "SSL_write: %d of %uz", n, size);
+
+    if (n > 0) {
+        c->sent += n;
+        return n;
+    }
+
+    err = ngx_socket_errno;
+    sslerr = SSL_get_error(c->ssl->connection, n);
+
+    if (sslerr == SSL_ERROR_WANT_WRITE) {
+        c->write->ready = 0;
+        return NGX_AGAIN;
+    }
+
+    if (sslerr == SSL_ERROR_WANT_READ) {
+        return NGX_AGAIN;
+    }
+
+    c->write->error = 1;
+
+    return ngx_zltunnel_end_ssl_error(c, sslerr, err, "SSL_write() failed");
+}
+
+
+static ngx_int_t
+ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c)
+{
+    int        n, sslerr;
+    ngx_err_t  err;
+
+    /* a close_notify received through c->recv() has set it */
+
+    c->ssl->no_send_shutdown = 0;
+
+    ERR_clear_error();
+
+    n = SSL_shutdown(c->ssl->connection);
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0, "SSL_shutdown: %d", n);
+
+    if (n >= 0) {
+        return NGX_OK;
+    }
+
+    err = ngx_socket_errno;
+    sslerr = SSL_get_error(c->ssl->connection, n);
+
+    if (sslerr == SSL_ERROR_WANT_WRITE) {
+        c->write->ready = 0;
+        return NGX_AGAIN;
+    }
+
+    return ngx_zltunnel_end_ssl_error(c, sslerr, err,
+                                      "SSL_shutdown() failed");
+}
+
+
+/* as ngx_ssl_connection_error(), but a peer's fault is never crit */
+
+static ngx_int_t
+ngx_zltunnel_end_ssl_error(ngx_connection_t *c, int sslerr, ngx_err_t err,
+    char *text)
+{
+    ngx_uint_t  level;
+
+    c->ssl->no_wait_shutdown = 1;
+    c->ssl->no_send_shutdown = 1;
+
+    if (sslerr == SSL_ERROR_SYSCALL) {
+        ERR_clear_error();
+        return ngx_connection_error(c, err, text);
+    }
+
+    level = (c->log_error == NGX_ERROR_INFO) ? NGX_LOG_INFO : NGX_LOG_ERR;
+
+    ngx_ssl_error(level, c->log, 0, text);
+
+    return NGX_ERROR;
+}
+
+#endif
+
+
+/* connections of our own */
+
+ngx_connection_t *
+ngx_zltunnel_connection_create(ngx_socket_t fd, ngx_log_t *log)
+{
+    ngx_log_t         *clog;
+    ngx_connection_t  *c;
+
+    if (ngx_nonblocking(fd) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
+                      ngx_nonblocking_n " failed");
+        goto failed;
+    }
+
+    c = ngx_get_connection(fd, log);
+    if (c == NULL) {
+        goto failed;
+    }
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
+#endif
+
+    c->pool = ngx_create_pool(512, log);
+    if (c->pool == NULL) {
+        goto close;
+    }
+
+    clog = ngx_palloc(c->pool, sizeof(ngx_log_t));
+    if (clog == NULL) {
+        goto close;
+    }
+
+    /* what the handler of the given log would print may go before us */
+
+    *clog = *log;
+    clog->handler = NULL;
+    clog->data = NULL;
+    clog->action = NULL;
+
+    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+    clog->connection = c->number;
+
+    c->log = clog;
+    c->pool->log = clog;
+    c->read->log = clog;
+    c->write->log = clog;
+
+    c->type = SOCK_STREAM;
+    c->log_error = NGX_ERROR_INFO;
+    c->start_time = ngx_current_msec;
+
+    c->recv = ngx_recv;
+    c->send = ngx_send;
+    c->recv_chain = ngx_recv_chain;
+    c->send_chain = ngx_send_chain;
+
+    c->write->ready = 1;
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        goto close;
+    }
+
+    return c;
+
+close:
+
+    ngx_zltunnel_connection_close(c);
+    return NULL;
+
+failed:
+
+    if (ngx_close_socket(fd) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
+                      ngx_close_socket_n " failed");
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_zltunnel_connection_close(ngx_connection_t *c)
+{
+    ngx_pool_t  *pool;
+
+#if (NGX_SSL)
+
+    /* sends nothing, waits for nothing, frees */
+
+    if (c->ssl) {
+        c->ssl->no_wait_shutdown = 1;
+        c->ssl->no_send_shutdown = 1;
+
+        (void) ngx_ssl_shutdown(c);
+    }
+
+#endif
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
+#endif
+
+    c->destroyed = 1;
+
+    pool = c->pool;
+
+    ngx_close_connection(c);
+
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
+}

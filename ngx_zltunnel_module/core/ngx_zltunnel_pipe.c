@@ -1,0 +1,200 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * What relays borrow: buffers for bytes that could not be written at once,
+ * and pipes for splice().  Both are of one worker, and a few are kept for the
+ * next relay; an idle connection holds neither.
+ *
+ * The kernel counts the pages of a user's pipes: 256 pipes of 256 KiB for
+ * all the workers together, unless fs.pipe-user-pages-soft says otherwise.
+ * Beyond that new pipes hold 8 KiB, with which copying is faster.
+ */
+
+
+#include "ngx_zltunnel.h"
+
+
+#define NGX_ZLTUNNEL_BUFFERS_KEPT   32
+
+#define NGX_ZLTUNNEL_PIPE_SIZE      (256 * 1024)
+#define NGX_ZLTUNNEL_PIPE_MIN       (64 * 1024)
+#define NGX_ZLTUNNEL_PIPES          128     /* of one worker, in use or kept */
+#define NGX_ZLTUNNEL_PIPES_KEPT     16
+#define NGX_ZLTUNNEL_PIPE_RETRY     1000    /* ms, after there was none */
+
+
+typedef struct ngx_zltunnel_buffer_s  ngx_zltunnel_buffer_t;
+
+struct ngx_zltunnel_buffer_s {
+    ngx_zltunnel_buffer_t       *next;
+};
+
+
+typedef struct {
+    int                          fd[2];
+    size_t                       size;
+} ngx_zltunnel_pipe_t;
+
+
+static ngx_zltunnel_buffer_t  *ngx_zltunnel_buffers;
+static ngx_uint_t              ngx_zltunnel_nbuffers;
+
+static ngx_zltunnel_pipe_t     ngx_zltunnel_pipes[NGX_ZLTUNNEL_PIPES_KEPT];
+static ngx_uint_t              ngx_zltunnel_npipes;      /* kept */
+static ngx_uint_t              ngx_zltunnel_pipes_open;  /* in all */
+static ngx_uint_t              ngx_zltunnel_pipes_none;
+static ngx_msec_t              ngx_zltunnel_pipes_none_since;
+
+
+u_char *
+ngx_zltunnel_buffer_get(ngx_log_t *log)
+{
+    ngx_zltunnel_buffer_t  *b;
+
+    b = ngx_zltunnel_buffers;
+
+    if (b == NULL) {
+        return ngx_alloc(NGX_ZLTUNNEL_BUFFER_SIZE, log);
+    }
+
+    ngx_zltunnel_buffers = b->next;
+    ngx_zltunnel_nbuffers--;
+
+    return (u_char *) b;
+}
+
+
+void
+ngx_zltunnel_buffer_put(u_char *buffer)
+{
+    ngx_zltunnel_buffer_t  *b;
+
+    if (ngx_zltunnel_nbuffers == NGX_ZLTUNNEL_BUFFERS_KEPT) {
+        ngx_free(buffer);
+        return;
+    }
+
+    b = (ngx_zltunnel_buffer_t *) buffer;
+
+    b->next = ngx_zltunnel_buffers;
+    ngx_zltunnel_buffers = b;
+    ngx_zltunnel_nbuffers++;
+}
+
+
+ngx_int_t
+ngx_zltunnel_pipe_get(int fd[2], size_t *size, ngx_log_t *log)
+{
+    int                   n;
+    ngx_zltunnel_pipe_t  *p;
+
+    if (ngx_zltunnel_npipes) {
+        p = &ngx_zltunnel_pipes[--ngx_zltunnel_npipes];
+
+        fd[0] = p->fd[0];
+        fd[1] = p->fd[1];
+        *size = p->size;
+
+        return NGX_OK;
+    }
+
+    if (ngx_zltunnel_pipes_open == NGX_ZLTUNNEL_PIPES) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_zltunnel_pipes_none
+        && ngx_current_msec - ngx_zltunnel_pipes_none_since
+           < NGX_ZLTUNNEL_PIPE_RETRY)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_zltunnel_pipes_none = 0;
+
+    if (pipe2(fd, O_NONBLOCK|O_CLOEXEC) == -1) {
+        ngx_log_error(NGX_LOG_INFO, log, ngx_errno,
+                      "pipe2() failed, copying instead");
+        goto none;
+    }
+
+    n = fcntl(fd[1], F_SETPIPE_SZ, NGX_ZLTUNNEL_PIPE_SIZE);
+
+    if (n == -1) {
+        n = fcntl(fd[1], F_GETPIPE_SZ);
+    }
+
+    if (n < NGX_ZLTUNNEL_PIPE_MIN) {
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "a pipe of %d bytes is too small, copying instead", n);
+
+        (void) close(fd[0]);
+        (void) close(fd[1]);
+
+        goto none;
+    }
+
+    *size = n;
+    ngx_zltunnel_pipes_open++;
+
+    return NGX_OK;
+
+none:
+
+    fd[0] = -1;
+    fd[1] = -1;
+
+    ngx_zltunnel_pipes_none = 1;
+    ngx_zltunnel_pipes_none_since = ngx_current_msec;
+
+    return NGX_DECLINED;
+}
+
+
+void
+ngx_zltunnel_pipe_put(int fd[2], size_t size, size_t residue)
+{
+    ngx_zltunnel_pipe_t  *p;
+
+    if (residue || ngx_zltunnel_npipes == NGX_ZLTUNNEL_PIPES_KEPT) {
+        (void) close(fd[0]);
+        (void) close(fd[1]);
+        ngx_zltunnel_pipes_open--;
+
+    } else {
+        p = &ngx_zltunnel_pipes[ngx_zltunnel_npipes++];
+
+        p->fd[0] = fd[0];
+        p->fd[1] = fd[1];
+        p->size = size;
+    }
+
+    fd[0] = -1;
+    fd[1] = -1;
+}
+
+
+void
+ngx_zltunnel_pipe_cleanup(void)
+{
+    ngx_zltunnel_pipe_t    *p;
+    ngx_zltunnel_buffer_t  *b;
+
+    while (ngx_zltunnel_npipes) {
+        p = &ngx_zltunnel_pipes[--ngx_zltunnel_npipes];
+
+        (void) close(p->fd[0]);
+        (void) close(p->fd[1]);
+        ngx_zltunnel_pipes_open--;
+    }
+
+    while (ngx_zltunnel_buffers) {
+        b = ngx_zltunnel_buffers;
+        ngx_zltunnel_buffers = b->next;
+        ngx_zltunnel_nbuffers--;
+
+        ngx_free(b);
+    }
+}
