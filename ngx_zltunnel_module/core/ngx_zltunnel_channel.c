@@ -386,6 +386,13 @@ ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
 
     channel->dial = dial;
 
+#if (NGX_DEBUG)
+    if (channel->registry->debug_delay && !channel->fresh) {
+        channel->delayed = 1;
+        ngx_add_timer(c->read, channel->registry->debug_delay);
+    }
+#endif
+
     c->log->action = "waiting for ConnectAck";
     c->read->handler = ngx_zltunnel_channel_asked_handler;
     c->write->handler = ngx_zltunnel_channel_write_handler;
@@ -557,6 +564,22 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
         ngx_zltunnel_dial_dead(channel->dial, channel);
         return;
     }
+
+#if (NGX_DEBUG)
+
+    /* so that a test can have the repeat answered before the first */
+
+    if (channel->delayed) {
+
+        if (!ev->timedout) {
+            return;
+        }
+
+        ev->timedout = 0;
+        channel->delayed = 0;
+    }
+
+#endif
 
     for ( ;; ) {
         rc = ngx_zltunnel_channel_read(channel, &m);

@@ -39,6 +39,9 @@ struct ngx_zltunnel_channel_s {
     unsigned                     idle:1;     /* counted in the registry */
     unsigned                     waiting:1;  /* for a HeartbeatAck */
     unsigned                     fresh:1;    /* answers a Connect */
+#if (NGX_DEBUG)
+    unsigned                     delayed:1;  /* by debug_delay */
+#endif
     unsigned                     allocated:1;/* frame */
 };
 

@@ -658,6 +658,21 @@ ngx_stream_zltunnel_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_stream_zltunnel_srv_conf_t *prev = parent;
     ngx_stream_zltunnel_srv_conf_t *conf = child;
 
+    ngx_stream_core_srv_conf_t  *cscf;
+
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+
+    if ((conf->ports || conf->pass)
+        && cscf->handler != ngx_stream_zltunnel_handler)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%s\" is incompatible with \"proxy_pass\" and the "
+                      "like in the same server, in %s:%ui",
+                      conf->ports ? "zltunnel_ports" : "zltunnel_pass",
+                      cscf->file_name, cscf->line);
+        return NGX_CONF_ERROR;
+    }
+
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 0);
     ngx_conf_merge_msec_value(conf->half_timeout, prev->half_timeout,
                               3600000);
