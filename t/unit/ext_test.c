@@ -404,7 +404,7 @@ test_unknown_tags(void)
     const ext_vector_t  *v;
     static const char *const  unknown[] = {
         "00 0000", "06 0001 00", "fe 0003 010203", "ff 0007 'unknown'",
-        "7f 0020" KEY1
+        ("7f 0020" KEY1)
     };
 
     for (i = 0; i < NVECTORS; i++) {
@@ -740,7 +740,7 @@ test_types_without_a_block(void)
     };
 
     static const char *const  blocks[] = {
-        "01 0004 00000007", "01 0001 03 02 0004 00000001", "02 0020" KEY1,
+        "01 0004 00000007", "01 0001 03 02 0004 00000001", ("02 0020" KEY1),
         "04 0008 0000000000000000", "01 0004 0000", "ff"
     };
 
