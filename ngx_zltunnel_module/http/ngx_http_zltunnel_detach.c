@@ -371,6 +371,9 @@ ngx_http_zltunnel_flush(ngx_http_zltunnel_detach_t *d)
         return NGX_OK;
     }
 
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "http zltunnel: response is not sent yet");
+
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
     if (!wev->delayed) {
