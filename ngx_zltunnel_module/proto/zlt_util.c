@@ -39,15 +39,20 @@ static const zlt_range_t  zlt_name_excluded[] = {
     {   0x00bf,   0x00bf },    /* ... and the fractions                    */
     {   0x00d7,   0x00d7 },    /* multiplication sign */
     {   0x00f7,   0x00f7 },    /* division sign */
+    {   0x034f,   0x034f },    /* combining grapheme joiner */
     {   0x061c,   0x061c },    /* Arabic letter mark */
+    {   0x115f,   0x1160 },    /* Hangul fillers, which are blank */
     {   0x1680,   0x1680 },    /* Ogham space */
-    {   0x180e,   0x180e },    /* Mongolian vowel separator */
+    {   0x180b,   0x180f },    /* Mongolian separators */
     {   0x2000,   0x206f },    /* General Punctuation */
+    {   0x2800,   0x2800 },    /* braille blank */
     {   0x3000,   0x3004 },    /* ideographic space and punctuation */
+    {   0x3164,   0x3164 },    /* Hangul filler */
     {   0xe000,   0xf8ff },    /* private use */
     {   0xfdd0,   0xfdef },    /* noncharacters */
     {   0xfe00,   0xfe0f },    /* variation selectors */
     {   0xfeff,   0xfeff },    /* byte order mark */
+    {   0xffa0,   0xffa0 },    /* Hangul filler */
     {   0xfff0,   0xffff },    /* specials */
     {  0xe0000,  0xe0fff },    /* tags, variation selectors */
     {  0xf0000, 0x10ffff }     /* private use */
@@ -186,6 +191,12 @@ zlt_name_char(uint32_t c)
                || (c >= 'A' && c <= 'Z')
                || (c >= '0' && c <= '9')
                || c == '-' || c == '_' || c == '.';
+    }
+
+    /* the last two of each plane are noncharacters */
+
+    if ((c & 0xfffe) == 0xfffe) {
+        return 0;
     }
 
     for (i = 0; i < sizeof(zlt_name_excluded) / sizeof(zlt_range_t); i++) {

@@ -400,8 +400,8 @@ test_payload_cut(void)
 static void
 test_unknown_tags(void)
 {
-    size_t               i, j, k, at, len;
-    const ext_vector_t  *v;
+    size_t                    i, j, k, at, len;
+    const ext_vector_t       *v;
     static const char *const  unknown[] = {
         "00 0000", "06 0001 00", "fe 0003 010203", "ff 0007 'unknown'",
         ("7f 0020" KEY1)
@@ -713,7 +713,7 @@ test_utf8(void)
 static void
 test_types_without_a_block(void)
 {
-    size_t       i, j, len;
+    size_t                     i, j, len;
     static const ext_vector_t  plain[] = {
         { .head = "20 00000000" ID1 ID1 "0000",
           .msg = { .type = ZLT_CONNECT, .service_id = id1,

@@ -103,7 +103,7 @@ tap_copy(const void *data, size_t len)
 {
     void  *p;
 
-    p = malloc(len ? len : 1);
+    p = calloc(1, len ? len : 1);
 
     if (p == NULL) {
         fprintf(stderr, "# no memory\n");
