@@ -49,7 +49,7 @@ sub basic {
     $t->start;
 
     my $base = $t->{base};
-    ok(!connect_to($_), "port $_ refuses without a service")
+    ok(refuses($_), "port $_ refuses without a service")
         for $base, $base + 5, $reserved;
 
     my $greet = $t->service('greet');
@@ -96,8 +96,8 @@ sub basic {
 
     # ports without a service
 
-    ok(!connect_to($base + 2), 'a port between refuses');
-    ok(!connect_to($base + 5), 'the last port refuses');
+    ok(refuses($base + 2), 'a port between refuses');
+    ok(refuses($base + 5), 'the last port refuses');
 
 
     # assignment, spoken by hand
@@ -159,7 +159,7 @@ sub basic {
     $c->reset;
     is($agent->stop, 0, 'the agent ends');
 
-    ok(wait_for(sub { !connect_to($base) && !connect_to($reserved) }, 20),
+    ok(wait_for(sub { refuses($base) && refuses($reserved) }, 20),
        'an agent that stopped gives its ports back');
 
     $t->finish;

@@ -153,8 +153,8 @@ sub resume {
     is($again->{service_id}, $ra->{service_id}, 'the same service id');
     is($again->{port}, $ra->{port}, 'the same port');
 
-    ok(connect_to($rb->{port}), 'the service not registered again is kept');
-    ok(wait_for(sub { !connect_to($rb->{port}) }, 20), 'for 10 s');
+    ok(!refuses($rb->{port}), 'the service not registered again is kept');
+    ok(wait_for(sub { refuses($rb->{port}) }, 20), 'for 10 s');
 
     $d->shut;
     is($client->ending, 'eof', 'the client has its end');
@@ -310,7 +310,7 @@ sub grace {
 
     my $start = time;
     $c->reset;
-    ok(wait_for(sub { !connect_to($port) }, 20), 'the port closes');
+    ok(wait_for(sub { refuses($port) }, 20), 'the port closes');
     cmp_ok(time - $start, '>', 1.5, 'not before reconnect_grace');
     ok(wait_for(sub { !@{ $t->status->{tunnels} } }), 'the tunnel is gone');
 

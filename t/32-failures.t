@@ -15,10 +15,11 @@ use Socket;
 use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
-use ZLTunnel::Wire;
+use ZLTunnel::Wire qw(register);
 
 subtest 'local services' => \&services;
 subtest 'the server not found or not trusted' => \&servers;
+subtest 'a client that gives up' => \&gives_up;
 subtest '16 connections' => \&few_connections;
 subtest 'a thief' => \&thief;
 subtest 'nginx -t' => \&test_runs;
@@ -160,6 +161,44 @@ EOT
 }
 
 
+# A client that leaves while its connection waits for a channel must not keep
+# its place: max_pending of them would lock everyone out.
+
+sub gives_up {
+    my $t = ZLTunnel->new(zltunnel => 'max_pending 3;');
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $agent = ZLTunnel::Wire->agent($t, $token, features => 1);
+    $agent->send_msg(register('e'));
+    my $port = $agent->expect('RegisterOk')->{port};
+    my $pending = sub { $t->status->{tunnels}[0]{pending} };
+
+    my @c = map { ZLTunnel::Wire::Socket->new($port) } 1 .. 3;
+    $agent->expect('Connect') for @c;
+    is($pending->(), 3, 'three wait');
+
+    my $more = ZLTunnel::Wire::Socket->new($port);
+    is($more->ending(5), 'reset', 'a fourth is reset');
+
+    $_->reset for @c;
+    ok(wait_for(sub { $pending->() == 0 }, 5), 'none waits when they left');
+
+    # what is left of them must not answer for the next
+    my $c = ZLTunnel::Wire::Socket->new($port);
+    my $m = $agent->expect('Connect');
+    $c->send('hello');
+    my $d = ZLTunnel::Wire->channel($t, @{ $agent->{ok} }{qw(tunnel_id
+                                    data_key)}, $m->{connection_id});
+    $d->ack($m);
+    is($d->take(5), 'hello', 'and the next one is served');
+
+    $_->close for $c, $d;
+    $agent->reset;
+    $t->finish;
+}
+
+
 # So few that the range, the channels and the clients do not fit.
 
 sub few_connections {
@@ -223,7 +262,7 @@ sub thief {
     ok(!$steal->($base, '127.0.0.1'), 'nor can one in use be stolen');
     $agent->stop;
 
-    ok(wait_for(sub { !connect_to($base) }), 'the port is idle again');
+    ok(wait_for(sub { refuses($base) }), 'the port is idle again');
     ok(!$steal->($base, $_), "and cannot be stolen at $_")
         for '127.0.0.1', '0.0.0.0';
 
@@ -256,7 +295,7 @@ sub test_runs {
         $failed++ if $rc;
         diag($out) if $rc;
 
-        $open += grep { connect_to($t->{base} + $_) } 1 .. 9;
+        $open += grep { !refuses($t->{base} + $_) } 1 .. 9;
         is($load->wait(60), 0, "run $_: no connection failed")
             or diag($load->output);
     }

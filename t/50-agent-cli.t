@@ -260,7 +260,7 @@ sub terminate {
     ok(wait_for(sub { $t->events($source, 'accept') }), 'a download runs');
 
     $agent->{proc}->kill('TERM');
-    ok(wait_for(sub { !connect_to($port) }), 'SIGTERM: the port refuses');
+    ok(wait_for(sub { refuses($port) }), 'SIGTERM: the port refuses');
     ok($agent->{proc}->running, 'the agent still runs');
 
     is($load->wait(60), 0, 'the download comes to its end');
@@ -322,7 +322,7 @@ sub reread {
     $agent->{proc}->kill('HUP');
 
     ok(wait_for(sub { $agent->port('new') }), 'SIGHUP: the new service');
-    ok(wait_for(sub { !connect_to($port{gone}) }), 'the one gone refuses');
+    ok(wait_for(sub { refuses($port{gone}) }), 'the one gone refuses');
 
     is($agent->port('kept'), $port{kept}, 'the one kept has its port');
     $c{kept}->send('still');
@@ -346,7 +346,7 @@ sub reread {
     ok($agent->logged(qr/\Q$agent->{conf}\E:5\b/), 'a broken file: told');
     $c{kept}->send('again');
     is($c{kept}->take(5), 'again', 'a broken file: nothing changes');
-    ok(connect_to($agent->port('new')), 'a broken file: ports stay');
+    ok(!refuses($agent->port('new')), 'a broken file: ports stay');
 
     $_->close for values %c;
     $t->finish;

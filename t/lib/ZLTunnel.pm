@@ -29,7 +29,9 @@ use File::Path ();
 use File::Temp ();
 use IO::Socket::INET;
 use JSON::PP ();
-use Socket qw(SOL_SOCKET SO_REUSEADDR SOCK_STREAM pack_sockaddr_in inet_aton);
+use Scalar::Util qw(weaken);
+use Socket qw(SOL_SOCKET SO_LINGER SO_REUSEADDR
+              SOCK_STREAM pack_sockaddr_in inet_aton);
 use Test::More;
 
 use ZLTunnel::Agent;
@@ -38,13 +40,15 @@ use ZLTunnel::Proc qw(wait_for slurp run run_ok fds children_of);
 
 our @EXPORT = qw(wait_for slurp run run_ok fds children_of long_run sizes
                  need_nofile write_file http_get http_request connect_to
-                 sha256_hex);
+                 refuses sha256_hex);
 
 our @ISA = 'ZLTunnel::Local';
 
 our $ROOT = Cwd::abs_path(__FILE__ =~ s{/[^/]*$}{/../..}r);
 our $AGENT = $ENV{TEST_ZLT_AGENT} || "$ROOT/objs/zltunnel-agent";
 our $NGINX = $ENV{TEST_NGINX_BINARY} || 'nginx';
+
+my @all;                       # instances, weakly
 
 # what must never be in a log, whatever the test does
 my $BAD_LOG = qr/\[alert\]|\[emerg\]|open\ socket\ .*left|Sanitizer
@@ -91,6 +95,19 @@ sub connect_to {
 
     return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
                                  Timeout => 10, %o);
+}
+
+
+# Whether a port refuses connections; one that it does not refuse is reset, so
+# that nobody goes on with it.
+
+sub refuses {
+    my ($port) = @_;
+
+    my $s = connect_to($port) or return 1;
+    setsockopt $s, SOL_SOCKET, SO_LINGER, pack 'i i', 1, 0;
+
+    return 0;
 }
 
 
@@ -150,6 +167,9 @@ sub new {
         allow => [], dir => $dir, agents => [], services => [], procs => [],
         tokens => [], secrets => [], owner => $$, %o
     }, $class;
+
+    push @all, $self;
+    weaken($all[-1]);
 
     mkdir "$dir/$_" for qw(logs temp);
 
@@ -561,10 +581,12 @@ sub check_logs {
 }
 
 
-sub DESTROY {
+# At the end of its scope, or of the test if it has none.
+
+sub tidy {
     my ($self) = @_;
 
-    return if $$ != $self->{owner};
+    return if $$ != $self->{owner} || $self->{tidy}++;
     local ($?, $@, $!);
 
     if (!$self->{done} || !Test::More->builder->is_passing) {
@@ -574,6 +596,10 @@ sub DESTROY {
     ZLTunnel::Proc::kill_all() if !$self->{done};
     File::Path::remove_tree($self->{dir}) if !$ENV{ZLT_KEEP};
 }
+
+sub DESTROY { $_[0]->tidy if ${^GLOBAL_PHASE} ne 'DESTRUCT' }
+
+END { $_->tidy for grep { defined } @all }
 
 
 1;
