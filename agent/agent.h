@@ -1,0 +1,217 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The agent as a whole.
+ *
+ *   agent      what to be connected to, and when; signals
+ *   session    one control channel, from dialling to its end
+ *   pool       the idle data channels of one tunnel
+ *   channel    one data channel: idle, then a relay to a service
+ *
+ * A session that the server has told to reconnect lives on beside the new
+ * one until the server closes it, and its pool with it.
+ */
+
+
+#ifndef ZLT_AGENT_H_INCLUDED
+#define ZLT_AGENT_H_INCLUDED
+
+
+#include "conf.h"
+#include "dial.h"
+#include "relay.h"
+#include "service.h"
+#include "tls.h"
+#include "token.h"
+
+
+typedef struct zlt_agent_s    zlt_agent_t;
+typedef struct zlt_session_s  zlt_session_t;
+typedef struct zlt_pool_s     zlt_pool_t;
+typedef struct zlt_channel_s  zlt_channel_t;
+
+
+/* how a session has ended, which decides when the next one begins */
+
+typedef enum {
+    ZLT_DOWN_LOST = 0,         /* network, server: with jitter */
+    ZLT_DOWN_REFUSED,          /* bad token and the like: slowly */
+    ZLT_DOWN_IN_USE,           /* every 5 s */
+    ZLT_DOWN_RECONNECT,        /* at once, keeping the session */
+    ZLT_DOWN_CLOSED            /* by us */
+} zlt_down_e;
+
+
+struct zlt_agent_s {
+    uv_loop_t        loop;
+    uv_timer_t       tick;
+    uv_timer_t       reconnect;
+    uv_signal_t      signals[3];
+
+    zlt_conf_t      *conf;
+    const char      *conf_file;        /* NULL: from the command line */
+    zlt_token_t      token;
+    zlt_tls_t       *tls;              /* NULL: ws:// */
+    zlt_list_t       services;
+
+    zlt_session_t   *session;          /* NULL: waiting for the next */
+    zlt_list_t       kept;             /* sessions, until they are closed */
+    zlt_pool_t      *pool;             /* NULL: none yet */
+    zlt_list_t       channels;         /* all of them */
+    unsigned         nchannels;
+
+    uint8_t          resume_key[ZLT_KEY_SIZE];
+    unsigned         resumable:1;
+
+    /* reconnecting */
+    unsigned         attempts;
+    unsigned         retried:1;        /* the quick retry was used */
+    unsigned         warned_v1:1;
+    unsigned         none_up:1;        /* "no service is registered" */
+
+    unsigned         stopping:1;
+    unsigned         stopped:1;
+    uint64_t         stop_at;          /* ms */
+
+    int64_t          suspended;        /* ms, BOOTTIME less MONOTONIC */
+};
+
+
+/* agent.c */
+
+/* Runs until it is told to end; the exit code.  The agent takes conf over. */
+int zlt_agent_run(zlt_conf_t *conf, const char *conf_file);
+
+void zlt_agent_up(zlt_agent_t *a, zlt_session_t *s);
+
+/* retry_after in ms, 0: not told; healthy: ms that it was up */
+void zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
+    uint32_t retry_after, uint64_t healthy);
+void zlt_agent_announce(zlt_agent_t *a, zlt_service_t *s,
+    const char *public_addr);
+void zlt_agent_channel_gone(zlt_agent_t *a);
+
+/* Another server, or other trust: ends the session and begins anew. */
+void zlt_agent_restart(zlt_agent_t *a);
+
+/* Does not wait any longer, if it waits for the next attempt. */
+void zlt_agent_retry(zlt_agent_t *a);
+
+/* random number below n, n > 0 */
+uint32_t zlt_agent_random(uint32_t n);
+
+
+/* control.c */
+
+/* NULL: no memory */
+zlt_session_t *zlt_session_start(zlt_agent_t *a);
+
+/* Says goodbye and waits a little for the server to close. */
+void zlt_session_close(zlt_session_t *s, const char *reason);
+
+/* Ends at once, without a callback. */
+void zlt_session_abort(zlt_session_t *s);
+void zlt_session_tick(zlt_session_t *s);
+void zlt_session_probe(zlt_session_t *s, unsigned timeout);
+int zlt_session_is_up(const zlt_session_t *s);
+uint32_t zlt_session_serial(const zlt_session_t *s);
+
+/* It lives on, in that list, until the server closes it. */
+void zlt_session_keep_aside(zlt_session_t *s, zlt_list_t *kept);
+zlt_session_t *zlt_session_of_link(zlt_list_t *link);
+
+void zlt_session_register(zlt_session_t *s, zlt_service_t *service);
+void zlt_session_unregister(zlt_session_t *s, zlt_service_t *service);
+void zlt_session_connect_fail(zlt_session_t *s, const uint8_t *id,
+    unsigned code, const char *reason);
+
+/* what its data channels are opened with; NULL if it has none */
+const struct zlt_pool_param_s *zlt_session_param(const zlt_session_t *s);
+
+/* the session of that serial number, if it is still there */
+zlt_session_t *zlt_session_find(zlt_agent_t *a, uint32_t serial);
+
+
+/* pool.c */
+
+typedef struct zlt_pool_param_s {
+    uint8_t          tunnel_id[ZLT_ID_SIZE];
+    uint8_t          key[ZLT_KEY_SIZE];
+    zlt_addr_t       addr;
+    uint16_t         least;
+    uint16_t         most;
+} zlt_pool_param_t;
+
+
+zlt_pool_t *zlt_pool_create(zlt_agent_t *a, const zlt_pool_param_t *param);
+
+/* A new session of the same tunnel, or of another: what is idle is of use in
+   the first case only. */
+int zlt_pool_is(const zlt_pool_t *p, const uint8_t *tunnel_id);
+void zlt_pool_update(zlt_pool_t *p, const zlt_pool_param_t *param);
+const zlt_pool_param_t *zlt_pool_get_param(const zlt_pool_t *p);
+
+/* Opens no more while there is no session. */
+void zlt_pool_suspend(zlt_pool_t *p);
+
+/* Opens no more, ever; gone with its last channel.  "retire": those that are
+   idle end now, otherwise when the server closes them. */
+void zlt_pool_abandon(zlt_pool_t *p, int retire);
+void zlt_pool_tick(zlt_pool_t *p);
+
+/* told by its channels */
+void zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch);
+void zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch);
+void zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch);
+void zlt_pool_failed(zlt_pool_t *p, const char *why);
+void zlt_pool_demand(zlt_pool_t *p);
+
+
+/* channel.c */
+
+#define ZLT_CHANNEL_WORKERS  256
+
+
+struct zlt_channel_s {
+    zlt_relay_t      relay;            /* first: side[0] is the channel */
+
+    zlt_list_t       all;              /* agent->channels */
+    zlt_list_t       link;             /* pool: idle, the newest last */
+    zlt_agent_t     *agent;
+    zlt_pool_t      *pool;             /* until a Connect */
+    zlt_service_t   *service;          /* while it is dialled */
+    zlt_waiter_t     waiter;
+
+    uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
+    uint32_t         serial;           /* of the session that asked */
+    uint16_t         worker;
+    uint16_t         workers;
+    uint8_t          state;
+    uint8_t          address;          /* of the service, the next to try */
+    unsigned         fresh:1;
+    unsigned         upgraded:1;       /* 101 has come */
+    unsigned         connected:1;      /* to the service */
+    unsigned         draining:1;       /* our direction is shut */
+};
+
+
+/* An idle channel for the pool, on its way: 0 or -1. */
+int zlt_channel_open(zlt_pool_t *p, zlt_agent_t *a);
+
+/* A fresh channel to answer a Connect of the control channel. */
+void zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
+    const zlt_pool_param_t *param, const zlt_msg_t *m);
+
+/* Ends an idle channel in the way that loses no connection. */
+void zlt_channel_retire(zlt_channel_t *ch);
+
+/* Resets it, whatever it is doing. */
+void zlt_channel_abort(zlt_channel_t *ch);
+int zlt_channel_is_relay(const zlt_channel_t *ch);
+int zlt_channel_is_idle(const zlt_channel_t *ch);
+
+
+#endif /* ZLT_AGENT_H_INCLUDED */

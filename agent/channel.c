@@ -1,0 +1,1131 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A data channel, step by step: the handler of its connection is the step.
+ *
+ *   connecting, handshaking, answer     on its way to the server
+ *   idle                                framed: heartbeats, then Connect
+ *   (service: dialling)                 taken: early bytes wait
+ *   relay                               raw, relay.c
+ *   ending                              ConnectFail or Retire was sent
+ *
+ * A fresh channel, which answers a Connect that came on the control channel,
+ * dials server and service at the same time and joins both.
+ *
+ * The protocol has a framed reader take a header and its payload and no byte
+ * more, so that a descriptor can change hands.  Here it never does, so we
+ * read what there is at once: bytes behind Connect are the service's and
+ * wait in the relay's flow, and an idle channel that is taken costs one
+ * recv() and not three.
+ */
+
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+#include "dup.h"
+#include "http.h"
+
+
+#define ZLT_CHANNEL_SILENCE  60        /* s; the server heartbeats every 25 */
+#define ZLT_CHANNEL_DISCARD  5         /* s, after ConnectFail and Retire */
+
+#define ZLT_CHANNEL_SMALL    64        /* any message that we send but Fail */
+#define ZLT_CHANNEL_FAIL     512
+
+enum {
+    ZLT_CHANNEL_OPENING = 0,
+    ZLT_CHANNEL_IDLE,
+    ZLT_CHANNEL_TAKEN,
+    ZLT_CHANNEL_RELAY,
+    ZLT_CHANNEL_ENDING
+};
+
+
+static zlt_channel_t *zlt_channel_create(zlt_agent_t *a);
+static void zlt_channel_free(zlt_channel_t *ch);
+static void zlt_channel_freed(zlt_task_t *task);
+static int zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr);
+static void zlt_channel_connecting(zlt_io_t *io);
+static void zlt_channel_handshaking(zlt_io_t *io);
+static void zlt_channel_request(zlt_channel_t *ch);
+static void zlt_channel_answer(zlt_io_t *io);
+static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
+static void zlt_channel_idle(zlt_io_t *io);
+static void zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p,
+    size_t len);
+static void zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
+    const uint8_t *early, size_t len);
+static void zlt_channel_wait(zlt_io_t *io);
+static void zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id);
+static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
+static void zlt_channel_dial_next(zlt_channel_t *ch);
+static void zlt_channel_dialling(zlt_io_t *io);
+static void zlt_channel_dial_failed(zlt_channel_t *ch, int err);
+static void zlt_channel_join(zlt_channel_t *ch);
+static void zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how);
+static void zlt_channel_fail(zlt_channel_t *ch, unsigned code,
+    const char *reason);
+static void zlt_channel_end(zlt_channel_t *ch);
+static void zlt_channel_ending_turn(zlt_task_t *task);
+static void zlt_channel_ending(zlt_io_t *io);
+static void zlt_channel_lost(zlt_channel_t *ch, const char *why);
+static void zlt_channel_expired(zlt_timer_t *timer);
+static ssize_t zlt_channel_fill(zlt_channel_t *ch, size_t *len);
+static int zlt_channel_send(zlt_channel_t *ch, const zlt_msg_t *m,
+    size_t size);
+static int zlt_channel_write(zlt_channel_t *ch, const uint8_t *data,
+    size_t len);
+static int zlt_channel_flush(zlt_channel_t *ch);
+static unsigned zlt_channel_timeout(zlt_channel_t *ch);
+static void zlt_channel_log(zlt_channel_t *ch, const char *what);
+
+
+static zlt_channel_t *
+zlt_channel_create(zlt_agent_t *a)
+{
+    zlt_channel_t  *ch;
+
+    ch = calloc(1, sizeof(zlt_channel_t));
+    if (ch == NULL) {
+        return NULL;
+    }
+
+    zlt_relay_init(&ch->relay);
+
+    zlt_list_init(&ch->link);
+    zlt_list_init(&ch->waiter.link);
+    zlt_list_append(&a->channels, &ch->all);
+
+    ch->agent = a;
+    a->nchannels++;
+
+    return ch;
+}
+
+
+/* Both sides must be closed.  The memory stays for this turn, since events
+   for it may have been fetched. */
+
+static void
+zlt_channel_free(zlt_channel_t *ch)
+{
+    zlt_relay_cleanup(&ch->relay);
+
+    zlt_list_remove(&ch->link);
+    zlt_list_remove(&ch->all);
+    zlt_list_remove(&ch->waiter.link);
+
+    if (ch->service) {
+        zlt_service_release(ch->service);
+        ch->service = NULL;
+    }
+
+    ch->agent->nchannels--;
+    zlt_agent_channel_gone(ch->agent);
+
+    ch->relay.task.handler = zlt_channel_freed;
+    zlt_io_later(&ch->relay.task);
+}
+
+
+static void
+zlt_channel_freed(zlt_task_t *task)
+{
+    zlt_relay_t  *r;
+
+    r = zlt_list_data(task, zlt_relay_t, task);
+
+    free(zlt_list_data(r, zlt_channel_t, relay));
+}
+
+
+int
+zlt_channel_open(zlt_pool_t *p, zlt_agent_t *a)
+{
+    zlt_channel_t  *ch;
+
+    /* one for it and one for the service that it may have to dial */
+
+    if (!zlt_io_room(2)) {
+        errno = EMFILE;
+        return -1;
+    }
+
+    ch = zlt_channel_create(a);
+    if (ch == NULL) {
+        return -1;
+    }
+
+    if (zlt_channel_connect(ch, &zlt_pool_get_param(p)->addr) == -1) {
+        zlt_channel_free(ch);
+        return -1;
+    }
+
+    ch->pool = p;
+
+    return 0;
+}
+
+
+void
+zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
+    const zlt_pool_param_t *param, const zlt_msg_t *m)
+{
+    zlt_channel_t  *ch;
+
+    if (zlt_dup_seen(m->connection_id)) {
+        zlt_session_connect_fail(s, m->connection_id, ZLT_E_DUPLICATE,
+                                 "duplicate");
+        return;
+    }
+
+    ch = zlt_io_room(2) ? zlt_channel_create(a) : NULL;
+
+    if (ch == NULL) {
+        zlt_session_connect_fail(s, m->connection_id, ZLT_E_BUSY,
+                                 "out of descriptors or memory");
+        return;
+    }
+
+    ch->fresh = 1;
+    ch->serial = zlt_session_serial(s);
+    memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
+
+    if (zlt_channel_connect(ch, &param->addr) == -1) {
+        zlt_channel_fail(ch, ZLT_E_BUSY, strerror(errno));
+        return;
+    }
+
+    zlt_channel_dial(ch, m->service_id);
+}
+
+
+static int
+zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
+{
+    zlt_conn_t  *c;
+
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    if (zlt_conn_connect(c, &addr->addr.sa, addr->len, zlt_channel_connecting)
+        == -1)
+    {
+        return -1;
+    }
+
+    c->io.data = ch;
+
+    zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
+                    zlt_channel_expired);
+
+    return 0;
+}
+
+
+static void
+zlt_channel_connecting(zlt_io_t *io)
+{
+    int             rc;
+    zlt_conn_t     *c;
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    rc = zlt_conn_connected(c);
+
+    if (rc == ZLT_CONN_AGAIN) {
+        return;
+    }
+
+    if (rc == ZLT_CONN_ERROR) {
+        zlt_channel_open_failed(ch, strerror(errno));
+        return;
+    }
+
+    if (ch->agent->tls == NULL) {
+        zlt_channel_request(ch);
+        return;
+    }
+
+    if (zlt_tls_start(ch->agent->tls, c) == -1) {
+        zlt_channel_open_failed(ch, "out of memory");
+        return;
+    }
+
+    io->handler = zlt_channel_handshaking;
+    zlt_channel_handshaking(io);
+}
+
+
+static void
+zlt_channel_handshaking(zlt_io_t *io)
+{
+    int             rc;
+    char            error[ZLT_TLS_ERROR_SIZE];
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+
+    rc = zlt_tls_handshake(&ch->relay.side[ZLT_RELAY_CHANNEL], error);
+
+    if (rc == 0) {
+        zlt_channel_request(ch);
+
+    } else if (rc == ZLT_CONN_ERROR) {
+        zlt_channel_open_failed(ch, error);
+    }
+}
+
+
+static void
+zlt_channel_request(zlt_channel_t *ch)
+{
+    char                     buf[ZLT_HTTP_REQUEST_SIZE];
+    size_t                   n;
+    zlt_io_t                *io;
+    zlt_session_t           *s;
+    const zlt_pool_param_t  *param;
+
+    if (ch->fresh) {
+        s = zlt_session_find(ch->agent, ch->serial);
+        param = s ? zlt_session_param(s) : NULL;
+
+    } else {
+        param = zlt_pool_get_param(ch->pool);
+    }
+
+    if (param == NULL) {
+        zlt_channel_open_failed(ch, "the control channel is gone");
+        return;
+    }
+
+    n = zlt_http_channel(buf, &ch->agent->conf->url, param->tunnel_id,
+                         param->key, ch->fresh ? ch->id : NULL);
+
+    if (n == 0 || zlt_channel_write(ch, (uint8_t *) buf, n) == -1) {
+        zlt_channel_open_failed(ch, "the request could not be sent");
+        return;
+    }
+
+    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
+    io->handler = zlt_channel_answer;
+
+    if (io->ready & ZLT_IO_READ) {
+        zlt_channel_answer(io);
+    }
+}
+
+
+static void
+zlt_channel_answer(zlt_io_t *io)
+{
+    char                why[128];
+    size_t              len;
+    ssize_t             n;
+    zlt_channel_t      *ch;
+    zlt_http_answer_t   answer;
+
+    ch = io->data;
+
+    if (zlt_channel_flush(ch) == -1) {
+        zlt_channel_open_failed(ch, strerror(errno));
+        return;
+    }
+
+    n = zlt_channel_fill(ch, &len);
+
+    if (n == ZLT_CONN_AGAIN) {
+        return;
+    }
+
+    if (n <= 0) {
+        zlt_channel_open_failed(ch, n == 0 ? "the connection was closed"
+                                           : strerror(errno));
+        return;
+    }
+
+    n = zlt_http_parse(&answer, (char *) zlt_scratch, len);
+
+    if (n == 0) {
+        if (zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, zlt_scratch, len)
+            == -1)
+        {
+            zlt_channel_open_failed(ch, "out of memory");
+        }
+
+        return;
+    }
+
+    if (n < 0 || answer.status != 101 || !answer.zltunnel || !answer.upgrade)
+    {
+        if (n < 0) {
+            zlt_channel_open_failed(ch, "the answer is not HTTP");
+
+        } else {
+            (void) snprintf(why, sizeof(why), "the server answered %u %s",
+                            answer.status, answer.reason);
+            zlt_channel_open_failed(ch, why);
+        }
+
+        return;
+    }
+
+    ch->upgraded = 1;
+    ch->worker = (uint16_t) (answer.worker % ZLT_CHANNEL_WORKERS);
+    ch->workers = (uint16_t) (answer.workers > ZLT_CHANNEL_WORKERS
+                              ? ZLT_CHANNEL_WORKERS : answer.workers);
+
+    len -= (size_t) n;
+
+    if (ch->fresh) {
+        /* raw from here on */
+
+        io->handler = zlt_channel_wait;
+
+        if (len && zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL,
+                                 zlt_scratch + n, len)
+                   == -1)
+        {
+            zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
+            return;
+        }
+
+        zlt_channel_join(ch);
+        return;
+    }
+
+    ch->state = ZLT_CHANNEL_IDLE;
+    io->handler = zlt_channel_idle;
+
+    zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
+                    zlt_channel_expired);
+
+    zlt_pool_idle(ch->pool, ch);
+
+    if (len && ch->state == ZLT_CHANNEL_IDLE) {
+        zlt_channel_frames(ch, zlt_scratch + n, len);
+    }
+}
+
+
+static void
+zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
+{
+    zlt_pool_t  *p;
+
+    p = ch->pool;
+
+    if (ch->fresh) {
+        zlt_log_warn("a data channel could not be opened: %s", why);
+
+        /* the service may have been dialled, but has not seen a byte */
+
+        zlt_dup_forget(ch->id);
+
+    } else {
+        zlt_pool_failed(p, why);
+    }
+
+    zlt_relay_abort(&ch->relay);
+
+    if (p) {
+        ch->pool = NULL;
+        zlt_pool_closed(p, ch);
+    }
+
+    zlt_channel_free(ch);
+}
+
+
+static void
+zlt_channel_idle(zlt_io_t *io)
+{
+    size_t          len;
+    ssize_t         n;
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+
+    if (zlt_channel_flush(ch) == -1) {
+        zlt_channel_lost(ch, strerror(errno));
+        return;
+    }
+
+    while (ch->state == ZLT_CHANNEL_IDLE) {
+
+        n = zlt_channel_fill(ch, &len);
+
+        if (n == ZLT_CONN_AGAIN) {
+            return;
+        }
+
+        if (n <= 0) {
+            zlt_channel_lost(ch, n == 0 ? "closed by the server"
+                                        : strerror(errno));
+            return;
+        }
+
+        zlt_channel_frames(ch, zlt_scratch, len);
+    }
+}
+
+
+static void
+zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
+{
+    int        rc;
+    size_t     used;
+    zlt_msg_t  m, ack;
+
+    while (len) {
+        rc = zlt_msg_decode(&m, p, len, ZLT_MAX_CHANNEL_FRAME, &used);
+
+        if (rc == ZLT_AGAIN) {
+            if (zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
+                zlt_channel_lost(ch, "out of memory");
+            }
+
+            return;
+        }
+
+        if (rc != ZLT_OK) {
+            zlt_channel_lost(ch, zlt_strerror(rc));
+            return;
+        }
+
+        p += used;
+        len -= used;
+
+        switch (m.type) {
+
+        case ZLT_HEARTBEAT:
+            memset(&ack, 0, sizeof(zlt_msg_t));
+            ack.type = ZLT_HEARTBEAT_ACK;
+            ack.timestamp = m.timestamp;
+
+            if (zlt_channel_send(ch, &ack, ZLT_CHANNEL_SMALL) == -1) {
+                zlt_channel_lost(ch, strerror(errno));
+                return;
+            }
+
+            zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
+                            zlt_channel_expired);
+            break;
+
+        case ZLT_HEARTBEAT_ACK:
+            break;
+
+        case ZLT_CONNECT:
+            zlt_channel_taken(ch, &m, p, len);
+            return;
+
+        default:
+            zlt_channel_lost(ch, "a message that is not for a data channel");
+            return;
+        }
+    }
+}
+
+
+static void
+zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
+    const uint8_t *early, size_t len)
+{
+    zlt_pool_t  *p;
+
+    /* m and early are in the shared buffer: first keep what is needed */
+
+    memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
+
+    ch->state = ZLT_CHANNEL_TAKEN;
+    ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_wait;
+
+    p = ch->pool;
+    ch->pool = NULL;
+
+    if (zlt_dup_seen(ch->id)) {
+        zlt_channel_fail(ch, ZLT_E_DUPLICATE, "duplicate");
+
+    } else if (len && zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, early, len)
+                      == -1)
+    {
+        zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
+
+    } else {
+        zlt_channel_dial(ch, m->service_id);
+    }
+
+    /* opens the next one; later is early enough, the service comes first */
+
+    zlt_pool_used(p, ch);
+}
+
+
+/* What comes meanwhile stays in the socket, and the bits say that it came. */
+
+static void
+zlt_channel_wait(zlt_io_t *io)
+{
+    (void) io;
+}
+
+
+static void
+zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
+{
+    zlt_service_t  *s;
+
+    s = zlt_service_by_id(&ch->agent->services, service_id);
+
+    if (s == NULL) {
+        zlt_channel_fail(ch, ZLT_E_REFUSED, "no such service");
+        return;
+    }
+
+    if (s->conf.protocol != ZLT_PROTO_TCP) {
+        zlt_channel_fail(ch, ZLT_E_REFUSED, "not a TCP service");
+        return;
+    }
+
+    if (!zlt_io_room(1)) {
+        zlt_channel_fail(ch, ZLT_E_BUSY, "out of descriptors");
+        return;
+    }
+
+    zlt_service_hold(s);
+    ch->service = s;
+    ch->waiter.handler = zlt_channel_resolved;
+
+    zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
+                    zlt_channel_expired);
+
+    if (zlt_service_resolve(s, &ch->agent->loop, &ch->waiter) == 0) {
+        zlt_channel_dial_next(ch);
+    }
+}
+
+
+static void
+zlt_channel_resolved(zlt_waiter_t *waiter, const char *error)
+{
+    zlt_channel_t  *ch;
+
+    ch = zlt_list_data(waiter, zlt_channel_t, waiter);
+
+    if (error) {
+        zlt_channel_fail(ch, ZLT_E_UNREACHABLE, error);
+        return;
+    }
+
+    zlt_channel_dial_next(ch);
+}
+
+
+static void
+zlt_channel_dial_next(zlt_channel_t *ch)
+{
+    int          err;
+    zlt_addr_t  *addr;
+    zlt_conn_t  *c;
+
+    c = &ch->relay.side[ZLT_RELAY_SERVICE];
+    err = EHOSTUNREACH;
+
+    while (ch->address < ch->service->addrs.n) {
+
+        addr = &ch->service->addrs.addrs[ch->address++];
+
+        if (zlt_conn_connect(c, &addr->addr.sa, addr->len,
+                             zlt_channel_dialling)
+            == 0)
+        {
+            c->io.data = ch;
+            return;
+        }
+
+        err = errno;
+    }
+
+    zlt_channel_dial_failed(ch, err);
+}
+
+
+static void
+zlt_channel_dialling(zlt_io_t *io)
+{
+    int             rc, err;
+    zlt_conn_t     *c;
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+    c = &ch->relay.side[ZLT_RELAY_SERVICE];
+
+    rc = zlt_conn_connected(c);
+
+    if (rc == ZLT_CONN_AGAIN) {
+        return;
+    }
+
+    if (rc == 0) {
+        ch->connected = 1;
+        io->handler = zlt_channel_wait;
+        zlt_channel_join(ch);
+        return;
+    }
+
+    err = errno;
+
+    zlt_conn_close(c);
+
+    if (ch->address < ch->service->addrs.n) {
+        zlt_channel_dial_next(ch);
+        return;
+    }
+
+    zlt_channel_dial_failed(ch, err);
+}
+
+
+static void
+zlt_channel_dial_failed(zlt_channel_t *ch, int err)
+{
+    unsigned  code;
+
+    switch (err) {
+
+    case ECONNREFUSED:
+        code = ZLT_E_REFUSED;
+        break;
+
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case EAGAIN:               /* a UNIX socket whose backlog is full */
+    case EADDRNOTAVAIL:        /* no local port is left */
+        code = ZLT_E_BUSY;
+        break;
+
+    default:
+        code = ZLT_E_UNREACHABLE;
+    }
+
+    zlt_channel_fail(ch, code, strerror(err));
+}
+
+
+/* Server and service are both there: answer, and relay. */
+
+static void
+zlt_channel_join(zlt_channel_t *ch)
+{
+    zlt_msg_t  ack;
+
+    if (!ch->connected || !ch->upgraded) {
+        return;
+    }
+
+    ch->state = ZLT_CHANNEL_RELAY;
+
+    zlt_service_release(ch->service);
+    ch->service = NULL;
+
+    memset(&ack, 0, sizeof(zlt_msg_t));
+    ack.type = ZLT_CONNECT_ACK;
+    ack.connection_id = ch->id;
+
+    if (zlt_channel_send(ch, &ack, ZLT_CHANNEL_SMALL) == -1) {
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+        return;
+    }
+
+    zlt_relay_start(&ch->relay, zlt_channel_done);
+}
+
+
+static void
+zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how)
+{
+    zlt_channel_t  *ch;
+
+    static const char *const  texts[] = {
+        "ended",
+        "was reset by the client or the server",
+        "was reset by the service",
+        "timed out",
+        "was given up, out of memory"
+    };
+
+    ch = zlt_list_data(r, zlt_channel_t, relay);
+
+    zlt_channel_log(ch, texts[how]);
+    zlt_channel_free(ch);
+}
+
+
+static void
+zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
+{
+    zlt_msg_t       m;
+    zlt_session_t  *s;
+
+    if (code != ZLT_E_DUPLICATE) {
+        zlt_log_warn("a connection to \"%s\" failed: %s",
+                     ch->service ? ch->service->conf.name : "?", reason);
+    }
+
+    if (ch->fresh && !ch->upgraded) {
+
+        /* the server will not wait for the channel any longer */
+
+        s = zlt_session_find(ch->agent, ch->serial);
+
+        if (s) {
+            zlt_session_connect_fail(s, ch->id, code, reason);
+        }
+
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+        return;
+    }
+
+    memset(&m, 0, sizeof(zlt_msg_t));
+    m.type = ZLT_CONNECT_FAIL;
+    m.connection_id = ch->id;
+    m.reason.data = (const uint8_t *) reason;
+    m.reason.len = strlen(reason);
+    m.ext = ZLT_X_CODE;
+    m.code = (uint8_t) code;
+
+    if (zlt_channel_send(ch, &m, ZLT_CHANNEL_FAIL) == -1) {
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+        return;
+    }
+
+    zlt_channel_end(ch);
+}
+
+
+/* What was sent must arrive, so input is read, and thrown away, until the
+   server has closed: unread bytes would make a reset of the close. */
+
+static void
+zlt_channel_end(zlt_channel_t *ch)
+{
+    zlt_flow_t  *f;
+
+    ch->state = ZLT_CHANNEL_ENDING;
+
+    zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
+    zlt_list_remove(&ch->waiter.link);
+
+    if (ch->service) {
+        zlt_service_release(ch->service);
+        ch->service = NULL;
+    }
+
+    f = &ch->relay.flow[ZLT_RELAY_CHANNEL];
+    free(f->buf);
+    f->buf = NULL;
+
+    zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_DISCARD,
+                    zlt_channel_expired);
+
+    ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_ending;
+    ch->relay.task.handler = zlt_channel_ending_turn;
+    zlt_io_post(&ch->relay.task);
+}
+
+
+static void
+zlt_channel_ending_turn(zlt_task_t *task)
+{
+    zlt_relay_t  *r;
+
+    r = zlt_list_data(task, zlt_relay_t, task);
+
+    zlt_channel_ending(&r->side[ZLT_RELAY_CHANNEL].io);
+}
+
+
+static void
+zlt_channel_ending(zlt_io_t *io)
+{
+    int             rc;
+    ssize_t         n;
+    zlt_conn_t     *c;
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    rc = zlt_channel_flush(ch);
+
+    if (rc == 0 && ch->relay.flow[ZLT_RELAY_SERVICE].buf == NULL
+        && !ch->draining)
+    {
+        rc = zlt_conn_shutdown(c);
+
+        if (rc == 0) {
+            ch->draining = 1;
+        }
+    }
+
+    if (rc == 0 || rc == ZLT_CONN_AGAIN) {
+        do {
+            n = zlt_conn_read(c, zlt_scratch, ZLT_RELAY_SCRATCH);
+        } while (n > 0);
+
+        if (n == ZLT_CONN_AGAIN) {
+            return;
+        }
+    }
+
+    zlt_conn_close(c);
+    zlt_channel_free(ch);
+}
+
+
+void
+zlt_channel_retire(zlt_channel_t *ch)
+{
+    zlt_msg_t    m;
+    zlt_pool_t  *p;
+
+    p = ch->pool;
+    ch->pool = NULL;
+
+    zlt_pool_closed(p, ch);
+
+    memset(&m, 0, sizeof(zlt_msg_t));
+    m.type = ZLT_RETIRE;
+
+    if (zlt_channel_send(ch, &m, ZLT_CHANNEL_SMALL) == -1) {
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+        return;
+    }
+
+    zlt_channel_end(ch);
+}
+
+
+/* An idle channel is of no use any more. */
+
+static void
+zlt_channel_lost(zlt_channel_t *ch, const char *why)
+{
+    zlt_pool_t  *p;
+
+    zlt_log_debug("an idle data channel is lost: %s", why);
+
+    p = ch->pool;
+    ch->pool = NULL;
+
+    zlt_relay_abort(&ch->relay);
+
+    if (p) {
+        zlt_pool_closed(p, ch);
+    }
+
+    ch->state = ZLT_CHANNEL_ENDING;
+    zlt_channel_free(ch);
+}
+
+
+void
+zlt_channel_abort(zlt_channel_t *ch)
+{
+    zlt_pool_t  *p;
+
+    p = ch->pool;
+    ch->pool = NULL;
+
+    zlt_relay_abort(&ch->relay);
+
+    if (p) {
+        zlt_pool_closed(p, ch);
+    }
+
+    zlt_channel_free(ch);
+}
+
+
+int
+zlt_channel_is_relay(const zlt_channel_t *ch)
+{
+    return ch->state == ZLT_CHANNEL_RELAY || ch->state == ZLT_CHANNEL_TAKEN
+           || ch->fresh;
+}
+
+
+int
+zlt_channel_is_idle(const zlt_channel_t *ch)
+{
+    return ch->state == ZLT_CHANNEL_IDLE;
+}
+
+
+static void
+zlt_channel_expired(zlt_timer_t *timer)
+{
+    zlt_relay_t    *r;
+    zlt_channel_t  *ch;
+
+    r = zlt_list_data(timer, zlt_relay_t, timer);
+    ch = zlt_list_data(r, zlt_channel_t, relay);
+
+    if (ch->state == ZLT_CHANNEL_IDLE) {
+        zlt_channel_lost(ch, "no heartbeat came");
+
+    } else if (ch->state == ZLT_CHANNEL_ENDING) {
+        zlt_conn_reset(&r->side[ZLT_RELAY_CHANNEL]);
+        zlt_channel_free(ch);
+
+    } else if (ch->service && !ch->connected) {
+        zlt_channel_fail(ch, ZLT_E_UNREACHABLE,
+                         "the service did not answer in time");
+
+    } else {
+        zlt_channel_open_failed(ch, "the server did not answer in time");
+    }
+}
+
+
+/*
+ * Reads behind what an earlier, incomplete read has left.  The bytes are at
+ * the start of zlt_scratch, *len of them.  As zlt_conn_read().
+ */
+
+static ssize_t
+zlt_channel_fill(zlt_channel_t *ch, size_t *len)
+{
+    size_t       kept;
+    ssize_t      n;
+    zlt_flow_t  *f;
+
+    f = &ch->relay.flow[ZLT_RELAY_CHANNEL];
+    kept = f->buf ? f->buf->last : 0;
+
+    n = zlt_conn_read(&ch->relay.side[ZLT_RELAY_CHANNEL], zlt_scratch + kept,
+                      ZLT_RELAY_SCRATCH - kept);
+
+    if (n > 0) {
+        if (kept) {
+            memcpy(zlt_scratch, f->buf->data, kept);
+            free(f->buf);
+            f->buf = NULL;
+        }
+
+        *len = kept + (size_t) n;
+    }
+
+    return n;
+}
+
+
+static int
+zlt_channel_send(zlt_channel_t *ch, const zlt_msg_t *m, size_t size)
+{
+    size_t   n;
+    uint8_t  buf[ZLT_CHANNEL_FAIL];
+
+    n = zlt_msg_encode(m, buf, size);
+
+    if (n == 0) {
+        errno = EMSGSIZE;
+        return -1;
+    }
+
+    return zlt_channel_write(ch, buf, n);
+}
+
+
+/* Sends, now or when there is room. */
+
+static int
+zlt_channel_write(zlt_channel_t *ch, const uint8_t *data, size_t len)
+{
+    ssize_t  n;
+
+    n = 0;
+
+    if (ch->relay.flow[ZLT_RELAY_SERVICE].buf == NULL) {
+        n = zlt_conn_write(&ch->relay.side[ZLT_RELAY_CHANNEL], data, len);
+
+        if (n == ZLT_CONN_ERROR) {
+            return -1;
+        }
+
+        if (n == ZLT_CONN_AGAIN) {
+            n = 0;
+        }
+    }
+
+    if ((size_t) n == len) {
+        return 0;
+    }
+
+    return zlt_relay_put(&ch->relay, ZLT_RELAY_SERVICE, data + n,
+                         len - (size_t) n);
+}
+
+
+static int
+zlt_channel_flush(zlt_channel_t *ch)
+{
+    ssize_t      n;
+    zlt_flow_t  *f;
+
+    f = &ch->relay.flow[ZLT_RELAY_SERVICE];
+
+    while (f->buf) {
+        n = zlt_conn_write(&ch->relay.side[ZLT_RELAY_CHANNEL],
+                           f->buf->data + f->buf->pos,
+                           f->buf->last - f->buf->pos);
+
+        if (n < 0) {
+            return n == ZLT_CONN_AGAIN ? 0 : -1;
+        }
+
+        f->buf->pos += (uint32_t) n;
+
+        if (f->buf->pos == f->buf->last) {
+            free(f->buf);
+            f->buf = NULL;
+        }
+    }
+
+    return 0;
+}
+
+
+static unsigned
+zlt_channel_timeout(zlt_channel_t *ch)
+{
+    return (ch->agent->conf->connect_timeout + 999) / 1000;
+}
+
+
+static void
+zlt_channel_log(zlt_channel_t *ch, const char *what)
+{
+    char  id[2 * ZLT_ID_SIZE];
+
+    if (!zlt_log_enabled(ZLT_LOG_DEBUG)) {
+        return;
+    }
+
+    zlt_hex_encode(id, ch->id, ZLT_ID_SIZE);
+    zlt_log_debug("connection %.*s %s", (int) sizeof(id), id, what);
+}

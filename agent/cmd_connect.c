@@ -1,0 +1,166 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* zltunnel-agent connect: all on the command line, but for the token. */
+
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent.h"
+#include "command.h"
+
+
+static int zlt_connect_option(zlt_conf_t *conf, int c, const char *value);
+
+
+static const char  zlt_connect_help[] =
+    "Usage: zltunnel-agent connect --server URL --service SPEC... "
+    "[OPTION]...\n"
+    "\n"
+    "  --server URL              wss://host[:port][/path], or ws://; the path "
+    "is\n"
+    "                            " ZLT_URL_DEFAULT_PATH " if there is none\n"
+    "  --service SPEC            NAME:[HOST:]PORT[:REMOTE_PORT][/udp]; may be "
+    "given\n"
+    "                            several times.  Also NAME:unix:/PATH, and\n"
+    "                            /private (no port) or /internal at the end\n"
+    "  --token-file FILE         holds the token; else the variable\n"
+    "                            " ZLT_TOKEN_ENV " does\n"
+    "  --ca-file FILE            trust these certificates, not the system's\n"
+    "  --insecure                do not verify the server's certificate\n"
+    "  --log-level LEVEL         error, warn, info (default) or debug\n"
+    "  --reconnect-interval T    5s\n"
+    "  --max-reconnect-interval T\n"
+    "                            60s\n"
+    "  --connect-timeout T       10s, for the server and for services\n"
+    "  --shutdown-timeout T      30s, for connections that are open at the "
+    "end\n"
+    "  --min-idle N, --max-idle N\n"
+    "                            idle data channels, within the server's "
+    "bounds\n"
+    "  --help, --version\n";
+
+
+static const struct option  zlt_connect_options[] = {
+    { "server",                 required_argument, NULL, 1 },
+    { "token-file",             required_argument, NULL, 2 },
+    { "ca-file",                required_argument, NULL, 3 },
+    { "log-level",              required_argument, NULL, 4 },
+    { "reconnect-interval",     required_argument, NULL, 5 },
+    { "max-reconnect-interval", required_argument, NULL, 6 },
+    { "connect-timeout",        required_argument, NULL, 7 },
+    { "shutdown-timeout",       required_argument, NULL, 8 },
+    { "min-idle",               required_argument, NULL, 9 },
+    { "max-idle",               required_argument, NULL, 10 },
+    { "service",                required_argument, NULL, 's' },
+    { "insecure",               no_argument,       NULL, 'k' },
+    { "help",                   no_argument,       NULL, 'h' },
+    { "version",                no_argument,       NULL, 'V' },
+    { NULL, 0, NULL, 0 }
+};
+
+
+/* the keys that options 1 to 10 stand for */
+
+static const char *const  zlt_connect_keys[] = {
+    NULL, "server", "token_file", "ca_file", "log_level",
+    "reconnect_interval", "max_reconnect_interval", "connect_timeout",
+    "shutdown_timeout", "min_idle", "max_idle"
+};
+
+
+int
+zlt_command_connect(int argc, char **argv)
+{
+    int         c;
+    char        error[ZLT_CONF_ERROR_SIZE];
+    zlt_conf_t  conf;
+
+    zlt_conf_init(&conf);
+
+    while ((c = getopt_long(argc, argv, "hVs:k", zlt_connect_options, NULL))
+           != -1)
+    {
+        switch (c) {
+
+        case 'h':
+            (void) fputs(zlt_connect_help, stdout);
+            zlt_conf_free(&conf);
+            return ZLT_EXIT_OK;
+
+        case 'V':
+            zlt_command_version();
+            zlt_conf_free(&conf);
+            return ZLT_EXIT_OK;
+
+        default:
+            if (zlt_connect_option(&conf, c, optarg) == -1) {
+                goto usage;
+            }
+        }
+    }
+
+    if (optind < argc) {
+        zlt_complain("\"%s\" is not an option", argv[optind]);
+        goto usage;
+    }
+
+    if (zlt_conf_check(&conf, error) == -1) {
+        zlt_complain("%s", error);
+        goto usage;
+    }
+
+    return zlt_agent_run(&conf, NULL);
+
+usage:
+
+    (void) fputs("\"zltunnel-agent connect --help\" tells the options\n",
+                 stderr);
+    zlt_conf_free(&conf);
+
+    return ZLT_EXIT_USAGE;
+}
+
+
+static int
+zlt_connect_option(zlt_conf_t *conf, int c, const char *value)
+{
+    char                 error[ZLT_CONF_ERROR_SIZE];
+    const char          *why;
+    zlt_service_conf_t   service;
+
+    switch (c) {
+
+    case 's':
+        if (zlt_option_service(value, &service, &why) == -1) {
+            zlt_complain("--service \"%s\": %s", value, why);
+            return -1;
+        }
+
+        if (zlt_conf_add_service(conf, &service, error) == -1) {
+            zlt_complain("--service \"%s\": %s", value, error);
+            return -1;
+        }
+
+        return 0;
+
+    case 'k':
+        conf->insecure = 1;
+        return 0;
+
+    case '?':
+        /* getopt has said what is wrong */
+        return -1;
+    }
+
+    if (zlt_conf_set(conf, zlt_connect_keys[c], value, error) == -1) {
+        zlt_complain("%s", error);
+        return -1;
+    }
+
+    return 0;
+}

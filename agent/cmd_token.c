@@ -1,0 +1,133 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* zltunnel-agent token: a new token, and its line for the server. */
+
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include "command.h"
+#include "log.h"
+
+
+#define ZLT_TOKEN_BYTES   32
+#define ZLT_TOKEN_PREFIX  "zlt_"
+
+
+static int zlt_token_name_valid(const char *name);
+
+
+static const char  zlt_token_help[] =
+    "Usage: zltunnel-agent token [--name NAME]\n"
+    "\n"
+    "  --name NAME               the token's name in the server's file; the\n"
+    "                            default is \"agent\"\n"
+    "  --help, --version\n"
+    "\n"
+    "Prints a new token, to be kept secret by the agent, and the line for\n"
+    "the server's token file, which is no secret.\n";
+
+
+static const struct option  zlt_token_options[] = {
+    { "name",    required_argument, NULL, 'n' },
+    { "help",    no_argument,       NULL, 'h' },
+    { "version", no_argument,       NULL, 'V' },
+    { NULL, 0, NULL, 0 }
+};
+
+
+int
+zlt_command_token(int argc, char **argv)
+{
+    int           c;
+    char          token[sizeof(ZLT_TOKEN_PREFIX) + 2 * ZLT_TOKEN_BYTES],
+                  hex[2 * 32];
+    uint8_t       random[ZLT_TOKEN_BYTES], digest[EVP_MAX_MD_SIZE];
+    unsigned      len;
+    const char   *name;
+    struct stat   st;
+
+    name = "agent";
+
+    while ((c = getopt_long(argc, argv, "n:hV", zlt_token_options, NULL))
+           != -1)
+    {
+        switch (c) {
+
+        case 'n':
+            name = optarg;
+            break;
+
+        case 'h':
+            (void) fputs(zlt_token_help, stdout);
+            return ZLT_EXIT_OK;
+
+        case 'V':
+            zlt_command_version();
+            return ZLT_EXIT_OK;
+
+        default:
+            return ZLT_EXIT_USAGE;
+        }
+    }
+
+    if (optind < argc) {
+        zlt_complain("\"%s\" is not an option", argv[optind]);
+        return ZLT_EXIT_USAGE;
+    }
+
+    if (!zlt_token_name_valid(name)) {
+        zlt_complain("a token's name is 1 to 255 letters, digits, \"-\", "
+                     "\"_\", \".\"");
+        return ZLT_EXIT_USAGE;
+    }
+
+    if (RAND_bytes(random, sizeof(random)) != 1) {
+        zlt_complain("there are no random numbers");
+        return ZLT_EXIT_FAILED;
+    }
+
+    (void) strcpy(token, ZLT_TOKEN_PREFIX);
+    zlt_hex_encode(token + sizeof(ZLT_TOKEN_PREFIX) - 1, random,
+                   ZLT_TOKEN_BYTES);
+    token[sizeof(ZLT_TOKEN_PREFIX) - 1 + 2 * ZLT_TOKEN_BYTES] = '\0';
+
+    if (EVP_Digest(token, strlen(token), digest, &len, EVP_sha256(), NULL)
+        != 1)
+    {
+        zlt_complain("SHA-256 is not available");
+        return ZLT_EXIT_FAILED;
+    }
+
+    zlt_hex_encode(hex, digest, 32);
+
+    if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode)
+        && (st.st_mode & 077))
+    {
+        zlt_complain("warning: what the token is written to can be read by "
+                     "others");
+    }
+
+    (void) printf("%s\n%.*s %s\n", token, (int) sizeof(hex), hex, name);
+
+    OPENSSL_cleanse(token, sizeof(token));
+    OPENSSL_cleanse(random, sizeof(random));
+
+    return fflush(stdout) == 0 ? ZLT_EXIT_OK : ZLT_EXIT_FAILED;
+}
+
+
+static int
+zlt_token_name_valid(const char *name)
+{
+    return zlt_name_valid((const uint8_t *) name, strlen(name));
+}

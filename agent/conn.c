@@ -1,0 +1,357 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Connections.
+ *
+ * A system call whose answer is known is not made: a bit in io.ready that is
+ * down means EAGAIN, and on a stream socket a short read or write takes the
+ * bit down, since the next event is sure to come (epoll(7), edge-triggered).
+ * Only after the peer's FIN no further event comes, so that then we read on
+ * to the end.
+ *
+ * TCP_USER_TIMEOUT is not used to find dead peers: Linux applies it to a
+ * peer that answers every window probe with "no room yet" too, and would
+ * cut a download that someone has paused for a minute.  zlt_conn_dead()
+ * looks at what the kernel knows instead.
+ */
+
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "tls.h"
+
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL  0        /* SIGPIPE is ignored anyway */
+#endif
+
+
+static int zlt_conn_socket(int family);
+
+
+void
+zlt_conn_init(zlt_conn_t *c)
+{
+    c->io.fd = -1;
+    c->io.ready = 0;
+    c->io.handler = NULL;
+    c->ssl = NULL;
+    c->read_wants = ZLT_IO_READ;
+    c->write_wants = ZLT_IO_WRITE;
+    c->more = 0;
+    c->shut = 0;
+}
+
+
+int
+zlt_conn_connect(zlt_conn_t *c, const struct sockaddr *sa, socklen_t socklen,
+    zlt_io_pt handler)
+{
+    int  fd, err, one;
+
+    fd = zlt_conn_socket(sa->sa_family);
+
+    if (fd == -1) {
+        return -1;
+    }
+
+    if (sa->sa_family != AF_UNIX) {
+        one = 1;
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(int));
+    }
+
+    if (connect(fd, sa, socklen) == -1 && errno != EINPROGRESS) {
+        goto failed;
+    }
+
+    zlt_conn_init(c);
+
+    if (zlt_io_add(&c->io, fd, handler) == -1) {
+        goto failed;
+    }
+
+    return 0;
+
+failed:
+
+    err = errno;
+    (void) close(fd);
+    errno = err;
+
+    return -1;
+}
+
+
+static int
+zlt_conn_socket(int family)
+{
+#if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
+
+    return socket(family, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
+
+#else
+
+    int  fd;
+
+    fd = socket(family, SOCK_STREAM, 0);
+
+    if (fd != -1) {
+        (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
+        (void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    }
+
+    return fd;
+
+#endif
+}
+
+
+int
+zlt_conn_connected(zlt_conn_t *c)
+{
+    int        err;
+    socklen_t  len;
+
+    if (!(c->io.ready & ZLT_IO_WRITE)) {
+        return ZLT_CONN_AGAIN;
+    }
+
+#if defined(__linux__) && !defined(ZLT_IO_UV)
+
+    /* an error is always reported as one */
+
+    if (!(c->io.ready & ZLT_IO_HUP)) {
+        return 0;
+    }
+
+#endif
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &err, &len) == -1) {
+        return ZLT_CONN_ERROR;
+    }
+
+    if (err) {
+        errno = err;
+        return ZLT_CONN_ERROR;
+    }
+
+    return 0;
+}
+
+
+ssize_t
+zlt_conn_read(zlt_conn_t *c, void *buf, size_t size)
+{
+    if (!zlt_conn_readable(c)) {
+        return ZLT_CONN_AGAIN;
+    }
+
+    return c->ssl ? zlt_tls_read(c, buf, size) : zlt_conn_recv(c, buf, size);
+}
+
+
+ssize_t
+zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size)
+{
+    if (!zlt_conn_writable(c)) {
+        return ZLT_CONN_AGAIN;
+    }
+
+    return c->ssl ? zlt_tls_write(c, buf, size) : zlt_conn_send(c, buf, size);
+}
+
+
+ssize_t
+zlt_conn_recv(zlt_conn_t *c, void *buf, size_t size)
+{
+    ssize_t  n;
+
+    if (!(c->io.ready & ZLT_IO_READ)) {
+        return ZLT_CONN_AGAIN;
+    }
+
+    do {
+        n = recv(c->io.fd, buf, size, 0);
+    } while (n == -1 && errno == EINTR);
+
+    if (n > 0) {
+        if ((size_t) n < size && !(c->io.ready & ZLT_IO_HUP)) {
+            zlt_io_clear(&c->io, ZLT_IO_READ);
+        }
+
+        return n;
+    }
+
+    if (n == 0) {
+        return 0;
+    }
+
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        zlt_io_clear(&c->io, ZLT_IO_READ);
+        return ZLT_CONN_AGAIN;
+    }
+
+    return ZLT_CONN_ERROR;
+}
+
+
+ssize_t
+zlt_conn_send(zlt_conn_t *c, const void *buf, size_t size)
+{
+    ssize_t  n;
+
+    if (!(c->io.ready & ZLT_IO_WRITE)) {
+        return ZLT_CONN_AGAIN;
+    }
+
+    do {
+        n = send(c->io.fd, buf, size, MSG_NOSIGNAL);
+    } while (n == -1 && errno == EINTR);
+
+    if (n >= 0) {
+        if ((size_t) n < size) {
+            zlt_io_clear(&c->io, ZLT_IO_WRITE);
+        }
+
+        return n;
+    }
+
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        zlt_io_clear(&c->io, ZLT_IO_WRITE);
+        return ZLT_CONN_AGAIN;
+    }
+
+    return ZLT_CONN_ERROR;
+}
+
+
+int
+zlt_conn_shutdown(zlt_conn_t *c)
+{
+    int  rc;
+
+    if (c->shut) {
+        return 0;
+    }
+
+    if (c->ssl) {
+        rc = zlt_tls_shutdown(c);
+
+        if (rc != 0) {
+            return rc;
+        }
+
+    } else if (shutdown(c->io.fd, SHUT_WR) == -1) {
+        return ZLT_CONN_ERROR;
+    }
+
+    c->shut = 1;
+
+    return 0;
+}
+
+
+void
+zlt_conn_close(zlt_conn_t *c)
+{
+    if (c->ssl) {
+        zlt_tls_free(c);
+    }
+
+    zlt_io_close(&c->io);
+}
+
+
+void
+zlt_conn_reset(zlt_conn_t *c)
+{
+    struct linger  linger;
+
+    if (c->io.fd != -1) {
+        linger.l_onoff = 1;
+        linger.l_linger = 0;
+
+        (void) setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &linger,
+                          sizeof(struct linger));
+    }
+
+    zlt_conn_close(c);
+}
+
+
+void
+zlt_conn_keepalive(zlt_conn_t *c)
+{
+    int  on, idle, interval, count;
+
+    on = 1;
+    idle = 60;
+    interval = 10;
+    count = 5;
+
+    (void) setsockopt(c->io.fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(int));
+
+#ifdef TCP_KEEPIDLE
+    (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(int));
+#elif defined(TCP_KEEPALIVE)
+    (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_KEEPALIVE, &idle,
+                      sizeof(int));
+#endif
+
+#ifdef TCP_KEEPINTVL
+    (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval,
+                      sizeof(int));
+#endif
+
+#ifdef TCP_KEEPCNT
+    (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(int));
+#endif
+
+    (void) idle;
+    (void) interval;
+    (void) count;
+}
+
+
+int
+zlt_conn_dead(zlt_conn_t *c, unsigned ms)
+{
+#ifdef __linux__
+
+    socklen_t        len;
+    struct tcp_info  ti;
+
+    len = sizeof(struct tcp_info);
+
+    if (c->io.fd == -1
+        || getsockopt(c->io.fd, IPPROTO_TCP, TCP_INFO, &ti, &len) == -1)
+    {
+        return 0;
+    }
+
+    /* probes of a closed window are up to two minutes apart, so one of them
+       may well be under way after a long silence */
+
+    return ti.tcpi_last_ack_recv >= ms
+           && (ti.tcpi_retransmits >= 2 || ti.tcpi_probes >= 2);
+
+#else
+
+    (void) c;
+    (void) ms;
+
+    return 0;
+
+#endif
+}

@@ -1,0 +1,103 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A stream connection, plain or under TLS: the same five verbs for both.
+ */
+
+
+#ifndef ZLT_CONN_H_INCLUDED
+#define ZLT_CONN_H_INCLUDED
+
+
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <openssl/ssl.h>
+
+#include "io.h"
+
+
+#define ZLT_CONN_AGAIN  -1
+#define ZLT_CONN_ERROR  -2
+
+
+typedef struct {
+    zlt_io_t         io;           /* first: handlers get its address */
+    SSL             *ssl;          /* NULL: plain */
+
+    /* TLS may have to write in order to read, and the reverse */
+    uint8_t          read_wants;   /* ZLT_IO_READ or ZLT_IO_WRITE */
+    uint8_t          write_wants;
+
+    uint8_t          more;         /* TLS may hold bytes that were received */
+
+    uint8_t          shut;         /* our direction has been ended */
+} zlt_conn_t;
+
+
+typedef union {
+    struct sockaddr          sa;
+    struct sockaddr_in       in;
+    struct sockaddr_in6      in6;
+    struct sockaddr_storage  storage;
+} zlt_sockaddr_t;
+
+
+void zlt_conn_init(zlt_conn_t *c);
+
+/*
+ * A nonblocking socket on its way to the address, registered with the loop;
+ * it is connected once it is ready for writing and zlt_conn_connected() says
+ * so.  0, or -1 with errno set, and nothing left open.
+ */
+int zlt_conn_connect(zlt_conn_t *c, const struct sockaddr *sa,
+    socklen_t socklen, zlt_io_pt handler);
+
+/* ZLT_CONN_AGAIN, 0, or ZLT_CONN_ERROR with errno set. */
+int zlt_conn_connected(zlt_conn_t *c);
+
+/*
+ * Bytes read, 0 for a clean end, ZLT_CONN_AGAIN, or ZLT_CONN_ERROR: reset,
+ * or truncated under TLS.  Reads no more than there is without waiting; a
+ * plain connection is read once, TLS until size is full or nothing is left.
+ */
+ssize_t zlt_conn_read(zlt_conn_t *c, void *buf, size_t size);
+
+/*
+ * Bytes written, at least one, ZLT_CONN_AGAIN or ZLT_CONN_ERROR.  After
+ * AGAIN the same bytes must come first in the next call.
+ */
+ssize_t zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size);
+
+/* The same on the socket itself, beneath TLS. */
+ssize_t zlt_conn_recv(zlt_conn_t *c, void *buf, size_t size);
+ssize_t zlt_conn_send(zlt_conn_t *c, const void *buf, size_t size);
+
+/* 1 if a read, or a write, has a chance to do something */
+#define zlt_conn_readable(c)                                                  \
+    ((c)->more || ((c)->io.ready & (c)->read_wants))
+#define zlt_conn_writable(c)  ((c)->io.ready & (c)->write_wants)
+
+/* Ends our direction, after all that was written: FIN or close_notify.
+   0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR. */
+int zlt_conn_shutdown(zlt_conn_t *c);
+
+/* Closes; both may be called on what is closed already.  "reset" makes the
+   peer see a reset, whatever has been sent or not. */
+void zlt_conn_close(zlt_conn_t *c);
+void zlt_conn_reset(zlt_conn_t *c);
+
+/* keepalive, for channels: 60 s idle, every 10 s, 5 times */
+void zlt_conn_keepalive(zlt_conn_t *c);
+
+/*
+ * 1 if what was sent has not been acknowledged for so many milliseconds,
+ * though it was sent more than once.  A peer that answers and merely has no
+ * room is alive.
+ */
+int zlt_conn_dead(zlt_conn_t *c, unsigned ms);
+
+
+#endif /* ZLT_CONN_H_INCLUDED */

@@ -1,0 +1,34 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* A TCP connection to the server: resolves, then tries its addresses. */
+
+
+#ifndef ZLT_DIAL_H_INCLUDED
+#define ZLT_DIAL_H_INCLUDED
+
+
+#include "resolve.h"
+
+
+#define ZLT_DIAL_ERROR_SIZE  256
+
+typedef struct zlt_dial_s  zlt_dial_t;
+
+/*
+ * c is connected, or NULL with a text in error; c is to be taken over with
+ * zlt_io_move() before the return.  addr is where it leads to.
+ */
+typedef void (*zlt_dial_pt)(void *data, zlt_conn_t *c,
+    const zlt_addr_t *addr, const char *error);
+
+
+/* timeout, in milliseconds, is for all of it.  NULL: no memory. */
+zlt_dial_t *zlt_dial_start(uv_loop_t *loop, const char *host, uint16_t port,
+    unsigned timeout, zlt_dial_pt handler, void *data);
+void zlt_dial_cancel(zlt_dial_t *d);
+
+
+#endif /* ZLT_DIAL_H_INCLUDED */

@@ -1,0 +1,269 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* As much of HTTP/1.1 as an upgrade takes. */
+
+
+#ifdef __linux__
+#define _GNU_SOURCE           /* memmem() */
+#endif
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include "http.h"
+#include "version.h"
+
+
+#define ZLT_HTTP_GUID  "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+static int zlt_http_status(zlt_http_answer_t *a, const char *line,
+    size_t len);
+static void zlt_http_header(zlt_http_answer_t *a, const char *line,
+    size_t len);
+static int zlt_http_token(const char *value, size_t len, const char *token);
+
+
+size_t
+zlt_http_control(char *buf, const zlt_url_t *url,
+    char accept[ZLT_HTTP_ACCEPT_SIZE])
+{
+    int       n;
+    char      key[25], text[25 + sizeof(ZLT_HTTP_GUID)];
+    uint8_t   nonce[16], digest[EVP_MAX_MD_SIZE];
+    unsigned  len;
+
+    if (RAND_bytes(nonce, sizeof(nonce)) != 1) {
+        return 0;
+    }
+
+    (void) EVP_EncodeBlock((uint8_t *) key, nonce, sizeof(nonce));
+    (void) snprintf(text, sizeof(text), "%s%s", key, ZLT_HTTP_GUID);
+
+    if (EVP_Digest(text, strlen(text), digest, &len, EVP_sha1(), NULL) != 1) {
+        return 0;
+    }
+
+    (void) EVP_EncodeBlock((uint8_t *) accept, digest, 20);
+
+    n = snprintf(buf, ZLT_HTTP_REQUEST_SIZE,
+                 "GET %s HTTP/1.1\r\n"
+                 "Host: %s\r\n"
+                 "User-Agent: zltunnel-agent/" ZLT_AGENT_VERSION "\r\n"
+                 "Connection: Upgrade\r\n"
+                 "Upgrade: websocket\r\n"
+                 "Sec-WebSocket-Version: 13\r\n"
+                 "Sec-WebSocket-Key: %s\r\n"
+                 "\r\n",
+                 url->path, url->authority, key);
+
+    return (n < 0 || n >= ZLT_HTTP_REQUEST_SIZE) ? 0 : (size_t) n;
+}
+
+
+size_t
+zlt_http_channel(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
+    const uint8_t *key, const uint8_t *connection_id)
+{
+    int   n;
+    char  tunnel[2 * ZLT_ID_SIZE], secret[2 * ZLT_KEY_SIZE],
+          connection[2 * ZLT_ID_SIZE];
+
+    zlt_hex_encode(tunnel, tunnel_id, ZLT_ID_SIZE);
+    zlt_hex_encode(secret, key, ZLT_KEY_SIZE);
+
+    if (connection_id) {
+        zlt_hex_encode(connection, connection_id, ZLT_ID_SIZE);
+    }
+
+    n = snprintf(buf, ZLT_HTTP_REQUEST_SIZE,
+                 "GET %s HTTP/1.1\r\n"
+                 "Host: %s\r\n"
+                 "User-Agent: zltunnel-agent/" ZLT_AGENT_VERSION "\r\n"
+                 "Connection: Upgrade\r\n"
+                 "Upgrade: zltunnel\r\n"
+                 "Zltunnel-Tunnel: %.*s\r\n"
+                 "Zltunnel-Key: %.*s\r\n"
+                 "%s%.*s%s"
+                 "\r\n",
+                 url->path, url->authority,
+                 (int) sizeof(tunnel), tunnel, (int) sizeof(secret), secret,
+                 connection_id ? "Zltunnel-Connection: " : "",
+                 connection_id ? (int) sizeof(connection) : 0, connection,
+                 connection_id ? "\r\n" : "");
+
+    return (n < 0 || n >= ZLT_HTTP_REQUEST_SIZE) ? 0 : (size_t) n;
+}
+
+
+ssize_t
+zlt_http_parse(zlt_http_answer_t *a, const char *data, size_t len)
+{
+    size_t       n;
+    const char  *p, *end, *line;
+
+    memset(a, 0, sizeof(zlt_http_answer_t));
+
+    /* what is not HTTP at all should not have to be 8 KiB long */
+
+    n = len < 5 ? len : 5;
+
+    if (memcmp(data, "HTTP/", n) != 0) {
+        return -1;
+    }
+
+    end = memmem(data, len, "\r\n\r\n", 4);
+
+    if (end == NULL || (size_t) (end - data) > ZLT_HTTP_HEADER_MAX) {
+        return (len > ZLT_HTTP_HEADER_MAX) ? -1 : 0;
+    }
+
+    for (line = data; line <= end; line = p + 2) {
+
+        p = memmem(line, (size_t) (end + 2 - line), "\r\n", 2);
+
+        if (p == NULL) {
+            break;
+        }
+
+        if (line == data) {
+            if (zlt_http_status(a, line, (size_t) (p - line)) == -1) {
+                return -1;
+            }
+
+        } else {
+            zlt_http_header(a, line, (size_t) (p - line));
+        }
+    }
+
+    return end + 4 - data;
+}
+
+
+static int
+zlt_http_status(zlt_http_answer_t *a, const char *line, size_t len)
+{
+    size_t  i, n;
+
+    if (len < 12 || memcmp(line, "HTTP/1.", 7) != 0 || line[8] != ' ') {
+        return -1;
+    }
+
+    for (i = 9; i < 12; i++) {
+        if (line[i] < '0' || line[i] > '9') {
+            return -1;
+        }
+
+        a->status = a->status * 10 + (unsigned) (line[i] - '0');
+    }
+
+    n = 0;
+
+    for (i = 13; i < len && n < sizeof(a->reason) - 1; i++) {
+        a->reason[n++] = (line[i] < 0x20 || line[i] > 0x7e) ? '?' : line[i];
+    }
+
+    a->reason[n] = '\0';
+
+    return 0;
+}
+
+
+static void
+zlt_http_header(zlt_http_answer_t *a, const char *line, size_t len)
+{
+    char         value[64];
+    size_t       name, n;
+    unsigned     worker, workers, seconds;
+    const char  *colon;
+
+    colon = memchr(line, ':', len);
+
+    if (colon == NULL) {
+        return;
+    }
+
+    name = (size_t) (colon - line);
+    colon++;
+    n = len - name - 1;
+
+    while (n && (*colon == ' ' || *colon == '\t')) {
+        colon++;
+        n--;
+    }
+
+    while (n && (colon[n - 1] == ' ' || colon[n - 1] == '\t')) {
+        n--;
+    }
+
+    if (n >= sizeof(value)) {
+        /* none of those that are looked at */
+        return;
+    }
+
+    memcpy(value, colon, n);
+    value[n] = '\0';
+
+    if (name == 7 && strncasecmp(line, "Upgrade", name) == 0) {
+        a->websocket = (strcasecmp(value, "websocket") == 0);
+        a->zltunnel = (strcasecmp(value, "zltunnel") == 0);
+
+    } else if (name == 10 && strncasecmp(line, "Connection", name) == 0) {
+        a->upgrade = zlt_http_token(value, n, "upgrade") ? 1 : 0;
+
+    } else if (name == 20
+               && strncasecmp(line, "Sec-WebSocket-Accept", name) == 0)
+    {
+        (void) snprintf(a->accept, sizeof(a->accept), "%.28s", value);
+
+    } else if (name == 15 && strncasecmp(line, "Zltunnel-Worker", name) == 0) {
+
+        if (sscanf(value, "%5u/%5u", &worker, &workers) == 2
+            && worker < workers)
+        {
+            a->worker = worker;
+            a->workers = workers;
+        }
+
+    } else if (name == 11 && strncasecmp(line, "Retry-After", name) == 0) {
+
+        /* seconds only; a date would need a clock that is right */
+
+        if (sscanf(value, "%6u", &seconds) == 1 && seconds <= 86400) {
+            a->retry_after = seconds * 1000;
+        }
+    }
+}
+
+
+/* 1 if token is one of a comma-separated list. */
+
+static int
+zlt_http_token(const char *value, size_t len, const char *token)
+{
+    size_t       n;
+    const char  *end, *p;
+
+    end = value + len;
+
+    while (value < end) {
+        value += strspn(value, " \t,");
+        p = value;
+        n = strcspn(p, " \t,");
+
+        if (n == strlen(token) && strncasecmp(p, token, n) == 0) {
+            return 1;
+        }
+
+        value = p + n;
+    }
+
+    return 0;
+}

@@ -1,0 +1,54 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* The two upgrade requests and their answer; no I/O. */
+
+
+#ifndef ZLT_HTTP_H_INCLUDED
+#define ZLT_HTTP_H_INCLUDED
+
+
+#include "url.h"
+#include "zlt_proto.h"
+
+
+#define ZLT_HTTP_REQUEST_SIZE  2048
+#define ZLT_HTTP_HEADER_MAX    8192      /* of the answer */
+#define ZLT_HTTP_ACCEPT_SIZE   29        /* 28 characters and a terminator */
+
+
+typedef struct {
+    unsigned         status;
+    char             reason[64];         /* printable */
+    unsigned         worker;
+    unsigned         workers;            /* 0: not told */
+    uint32_t         retry_after;        /* ms, 0: not told */
+    unsigned         websocket:1;        /* Upgrade: websocket */
+    unsigned         zltunnel:1;         /* Upgrade: zltunnel */
+    unsigned         upgrade:1;          /* Connection: upgrade */
+    char             accept[ZLT_HTTP_ACCEPT_SIZE];
+} zlt_http_answer_t;
+
+
+/* Both write into buf of ZLT_HTTP_REQUEST_SIZE bytes and return the size, or
+   0 if it does not fit. */
+
+/* accept: what Sec-WebSocket-Accept has to be in the answer */
+size_t zlt_http_control(char *buf, const zlt_url_t *url,
+    char accept[ZLT_HTTP_ACCEPT_SIZE]);
+
+/* connection_id: NULL for an idle channel */
+size_t zlt_http_channel(char *buf, const zlt_url_t *url,
+    const uint8_t *tunnel_id, const uint8_t *key,
+    const uint8_t *connection_id);
+
+/*
+ * Parses the answer's header at the start of data.  Its size, with the empty
+ * line; 0 if it is not complete; -1 if it is not HTTP or is too long.
+ */
+ssize_t zlt_http_parse(zlt_http_answer_t *a, const char *data, size_t len);
+
+
+#endif /* ZLT_HTTP_H_INCLUDED */

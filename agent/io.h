@@ -1,0 +1,109 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Readiness of descriptors, edge triggered.
+ *
+ * Each descriptor is registered once, for reading and writing.  An event
+ * raises bits in "ready" and calls the handler; whoever meets EAGAIN clears
+ * the bit with zlt_io_clear().  On Linux (io_epoll.c) that costs no system
+ * call, and a wake-up costs one epoll_wait(): our epoll descriptor is the
+ * outer one, and libuv's, for timers, signals and names, is inside it.
+ * Elsewhere (io_uv.c) the same is made of uv_poll.
+ */
+
+
+#ifndef ZLT_IO_H_INCLUDED
+#define ZLT_IO_H_INCLUDED
+
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "zlt_list.h"
+
+
+#define ZLT_IO_READ   0x01
+#define ZLT_IO_WRITE  0x02
+#define ZLT_IO_HUP    0x04     /* the peer has ended or failed: read on until
+                                  0 or an error, a short read is not the last;
+                                  stays set */
+
+typedef struct zlt_io_s    zlt_io_t;
+typedef struct zlt_task_s  zlt_task_t;
+
+typedef void (*zlt_io_pt)(zlt_io_t *io);
+typedef void (*zlt_task_pt)(zlt_task_t *task);
+
+
+struct zlt_io_s {
+    int          fd;           /* -1: closed */
+    unsigned     ready;        /* ZLT_IO_* */
+    zlt_io_pt    handler;
+    void        *data;         /* the handler's */
+#if !defined(__linux__) || defined(ZLT_IO_UV)
+    void        *poll;
+#endif
+};
+
+
+/* something to do in the next turn of the loop, or after this one */
+
+struct zlt_task_s {
+    zlt_list_t   link;
+    zlt_task_pt  handler;
+};
+
+
+/* 0, or -1 with errno set */
+int zlt_io_init(uv_loop_t *loop);
+
+/* Turns the loop until zlt_io_stop(). */
+void zlt_io_run(void);
+void zlt_io_stop(void);
+
+/* Frees what init has made; descriptors must have been closed. */
+void zlt_io_done(void);
+
+/* Milliseconds, monotonic; of the last wake-up. */
+uint64_t zlt_io_now(void);
+
+/*
+ * Registers fd; io owns it from then on.  On error, -1 with errno set, the
+ * descriptor is still the caller's.
+ */
+int zlt_io_add(zlt_io_t *io, int fd, zlt_io_pt handler);
+
+/* Hands the descriptor of "from" over to "to", which takes its handler. */
+int zlt_io_move(zlt_io_t *to, zlt_io_t *from, zlt_io_pt handler);
+
+/*
+ * Closes the descriptor.  The memory of io must stay until the end of this
+ * turn, since an event for it may have been fetched already: zlt_io_later().
+ */
+void zlt_io_close(zlt_io_t *io);
+
+/* ZLT_IO_READ or ZLT_IO_WRITE was answered with EAGAIN. */
+#if !defined(__linux__) || defined(ZLT_IO_UV)
+void zlt_io_clear(zlt_io_t *io, unsigned bits);
+#else
+#define zlt_io_clear(io, bits)  ((io)->ready &= ~(unsigned) (bits))
+#endif
+
+/* Calls the task's handler in the next turn, before the loop waits. */
+void zlt_io_post(zlt_task_t *task);
+
+/* Calls it at the end of this turn, when no event is left: to free memory. */
+void zlt_io_later(zlt_task_t *task);
+
+
+/*
+ * 1 if so many more descriptors may be opened for connections.  A few are
+ * kept back for the control channel, names and files.
+ */
+int zlt_io_room(unsigned n);
+
+
+#endif /* ZLT_IO_H_INCLUDED */

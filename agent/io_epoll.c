@@ -1,0 +1,284 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Readiness on Linux.
+ *
+ * libuv's own uv_poll is level triggered and changes its interest with a
+ * system call each time, two a message in a relay.  So the loop is turned
+ * inside out: an epoll descriptor of ours, edge triggered, carries all the
+ * connections, and libuv's backend descriptor is one of those in it.  libuv
+ * runs, without waiting, when that one fires or a timer of its is due.
+ */
+
+
+#if defined(__linux__) && !defined(ZLT_IO_UV)
+
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "io_limit.h"
+
+
+#define ZLT_IO_EVENTS  256
+
+
+static int          zlt_io_ep = -1;
+static int          zlt_io_stopped;
+static uv_loop_t   *zlt_io_loop;
+static zlt_list_t   zlt_io_posted;
+static zlt_list_t   zlt_io_trash;
+static unsigned     zlt_io_count;
+
+
+static int zlt_io_wait(void);
+static void zlt_io_tasks(zlt_list_t *list);
+
+
+int
+zlt_io_init(uv_loop_t *loop)
+{
+    struct epoll_event  ee;
+
+    zlt_list_init(&zlt_io_posted);
+    zlt_list_init(&zlt_io_trash);
+
+    zlt_io_loop = loop;
+    zlt_io_stopped = 0;
+    zlt_io_ep = epoll_create1(EPOLL_CLOEXEC);
+
+    if (zlt_io_ep == -1) {
+        return -1;
+    }
+
+    ee.events = EPOLLIN;
+    ee.data.ptr = NULL;
+
+    return epoll_ctl(zlt_io_ep, EPOLL_CTL_ADD, uv_backend_fd(loop), &ee);
+}
+
+
+void
+zlt_io_run(void)
+{
+    int  run_uv;
+
+    while (!zlt_io_stopped) {
+        run_uv = zlt_io_wait();
+
+        zlt_io_tasks(&zlt_io_posted);
+
+        /* 0: a timer is due, or handles were opened that libuv has not
+           registered yet */
+
+        if (run_uv || uv_backend_timeout(zlt_io_loop) == 0) {
+            uv_run(zlt_io_loop, UV_RUN_NOWAIT);
+        }
+
+        zlt_io_tasks(&zlt_io_trash);
+    }
+}
+
+
+/* Returns 1 if libuv has something to do. */
+
+static int
+zlt_io_wait(void)
+{
+    int                  i, n, timeout, run_uv;
+    unsigned             ready;
+    zlt_io_t            *io;
+    struct epoll_event   events[ZLT_IO_EVENTS];
+
+    timeout = zlt_list_empty(&zlt_io_posted) ? uv_backend_timeout(zlt_io_loop)
+                                             : 0;
+
+    n = epoll_wait(zlt_io_ep, events, ZLT_IO_EVENTS, timeout);
+
+    uv_update_time(zlt_io_loop);
+
+    run_uv = 0;
+
+    for (i = 0; i < n; i++) {
+        io = events[i].data.ptr;
+
+        if (io == NULL) {
+            run_uv = 1;
+            continue;
+        }
+
+        if (io->fd == -1) {
+            /* closed by the handler of an earlier event */
+            continue;
+        }
+
+        ready = 0;
+
+        if (events[i].events & (EPOLLIN|EPOLLRDHUP|EPOLLHUP|EPOLLERR)) {
+            ready |= ZLT_IO_READ;
+        }
+
+        if (events[i].events & (EPOLLOUT|EPOLLHUP|EPOLLERR)) {
+            ready |= ZLT_IO_WRITE;
+        }
+
+        if (events[i].events & (EPOLLRDHUP|EPOLLHUP|EPOLLERR)) {
+            ready |= ZLT_IO_HUP;
+        }
+
+        io->ready |= ready;
+        io->handler(io);
+    }
+
+    return run_uv;
+}
+
+
+/* Those that are added meanwhile wait for the next time. */
+
+static void
+zlt_io_tasks(zlt_list_t *list)
+{
+    zlt_list_t   now, *link;
+    zlt_task_t  *task;
+
+    if (zlt_list_empty(list)) {
+        return;
+    }
+
+    now = *list;
+    now.next->prev = &now;
+    now.prev->next = &now;
+    zlt_list_init(list);
+
+    while (!zlt_list_empty(&now)) {
+        link = now.next;
+        zlt_list_remove(link);
+
+        task = zlt_list_data(link, zlt_task_t, link);
+        task->handler(task);
+    }
+}
+
+
+void
+zlt_io_stop(void)
+{
+    zlt_io_stopped = 1;
+}
+
+
+void
+zlt_io_done(void)
+{
+    zlt_io_tasks(&zlt_io_trash);
+
+    if (zlt_io_ep != -1) {
+        (void) close(zlt_io_ep);
+        zlt_io_ep = -1;
+    }
+}
+
+
+uint64_t
+zlt_io_now(void)
+{
+    return uv_now(zlt_io_loop);
+}
+
+
+int
+zlt_io_add(zlt_io_t *io, int fd, zlt_io_pt handler)
+{
+    struct epoll_event  ee;
+
+    ee.events = EPOLLIN|EPOLLOUT|EPOLLRDHUP|EPOLLET;
+    ee.data.ptr = io;
+
+    if (epoll_ctl(zlt_io_ep, EPOLL_CTL_ADD, fd, &ee) == -1) {
+        return -1;
+    }
+
+    io->fd = fd;
+    io->ready = 0;
+    io->handler = handler;
+
+    zlt_io_count++;
+
+    return 0;
+}
+
+
+int
+zlt_io_move(zlt_io_t *to, zlt_io_t *from, zlt_io_pt handler)
+{
+    struct epoll_event  ee;
+
+    ee.events = EPOLLIN|EPOLLOUT|EPOLLRDHUP|EPOLLET;
+    ee.data.ptr = to;
+
+    if (epoll_ctl(zlt_io_ep, EPOLL_CTL_MOD, from->fd, &ee) == -1) {
+        return -1;
+    }
+
+    to->fd = from->fd;
+    to->ready = from->ready;
+    to->handler = handler;
+
+    from->fd = -1;
+
+    return 0;
+}
+
+
+void
+zlt_io_close(zlt_io_t *io)
+{
+    if (io->fd == -1) {
+        return;
+    }
+
+    /* nobody holds a duplicate, so epoll forgets it by itself */
+
+    (void) close(io->fd);
+
+    io->fd = -1;
+    io->ready = 0;
+
+    zlt_io_count--;
+}
+
+
+void
+zlt_io_post(zlt_task_t *task)
+{
+    zlt_list_remove(&task->link);
+    zlt_list_append(&zlt_io_posted, &task->link);
+}
+
+
+void
+zlt_io_later(zlt_task_t *task)
+{
+    zlt_list_remove(&task->link);
+    zlt_list_append(&zlt_io_trash, &task->link);
+}
+
+
+int
+zlt_io_room(unsigned n)
+{
+    return zlt_io_limit_room(zlt_io_count, n);
+}
+
+
+#else
+
+typedef int  zlt_io_epoll_unused_t;
+
+#endif

@@ -1,0 +1,56 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * One line an event, to stderr.  Texts that came from a peer go through
+ * zlt_log_text() first; no secret ever goes anywhere near.
+ */
+
+
+#ifndef ZLT_LOG_H_INCLUDED
+#define ZLT_LOG_H_INCLUDED
+
+
+#include "zlt_proto.h"
+
+
+typedef enum {
+    ZLT_LOG_ERROR = 0,
+    ZLT_LOG_WARN,
+    ZLT_LOG_INFO,
+    ZLT_LOG_DEBUG
+} zlt_log_level_e;
+
+
+#define ZLT_LOG_TEXT_MAX   256     /* bytes of a peer's text that are kept */
+#define ZLT_LOG_TEXT_SIZE  (ZLT_LOG_TEXT_MAX * 4 + 4)
+
+#define zlt_printf_like(fmt, args)  __attribute__((format(printf, fmt, args)))
+
+
+void zlt_log_init(void);
+void zlt_log_set_level(zlt_log_level_e level);
+int zlt_log_enabled(zlt_log_level_e level);
+
+/* 0, or -1 if there is no level of that name */
+int zlt_log_level_parse(const char *name, zlt_log_level_e *level);
+
+/* errno is the same afterwards */
+void zlt_log_error(const char *fmt, ...) zlt_printf_like(1, 2);
+void zlt_log_warn(const char *fmt, ...) zlt_printf_like(1, 2);
+void zlt_log_info(const char *fmt, ...) zlt_printf_like(1, 2);
+void zlt_log_debug(const char *fmt, ...) zlt_printf_like(1, 2);
+
+/* for the terminal: "zltunnel-agent: message", before there is a log */
+void zlt_complain(const char *fmt, ...) zlt_printf_like(1, 2);
+
+/*
+ * A peer's text made fit to be printed: cut at ZLT_LOG_TEXT_MAX bytes,
+ * control characters escaped.  buf has ZLT_LOG_TEXT_SIZE bytes; returns it.
+ */
+const char *zlt_log_text(char *buf, zlt_str_t text);
+
+
+#endif /* ZLT_LOG_H_INCLUDED */

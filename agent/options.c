@@ -1,0 +1,400 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* Values that users write. */
+
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/un.h>
+
+#include "options.h"
+
+
+static int zlt_option_digits(const char *text);
+static int zlt_option_suffixes(char *text, zlt_service_conf_t *s,
+    const char **error);
+static char *zlt_option_colon(char *text);
+
+
+static int
+zlt_option_digits(const char *text)
+{
+    return *text != '\0' && text[strspn(text, "0123456789")] == '\0';
+}
+
+
+int
+zlt_option_number(const char *text, uint32_t max, uint32_t *value)
+{
+    unsigned long long  n;
+
+    if (!zlt_option_digits(text) || strlen(text) > 10) {
+        return -1;
+    }
+
+    n = strtoull(text, NULL, 10);
+
+    if (n > max) {
+        return -1;
+    }
+
+    *value = (uint32_t) n;
+
+    return 0;
+}
+
+
+int
+zlt_option_port(const char *text, uint16_t *port)
+{
+    uint32_t  n;
+
+    if (zlt_option_number(text, 65535, &n) == -1 || n == 0) {
+        return -1;
+    }
+
+    *port = (uint16_t) n;
+
+    return 0;
+}
+
+
+int
+zlt_option_time(const char *text, uint32_t *ms)
+{
+    size_t    i, digits;
+    char      number[12];
+    uint64_t  n;
+
+    static const struct {
+        const char  *unit;
+        uint32_t     ms;
+    } units[] = {
+        { "",   1000 },
+        { "ms", 1 },
+        { "s",  1000 },
+        { "m",  60 * 1000 },
+        { "h",  60 * 60 * 1000 },
+        { "d",  24 * 60 * 60 * 1000 }
+    };
+
+    digits = strspn(text, "0123456789");
+
+    if (digits == 0 || digits > 10) {
+        return -1;
+    }
+
+    memcpy(number, text, digits);
+    number[digits] = '\0';
+    n = strtoull(number, NULL, 10);
+
+    for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+
+        if (strcmp(text + digits, units[i].unit) != 0) {
+            continue;
+        }
+
+        n *= units[i].ms;
+
+        if (n > 0x7fffffff) {
+            return -1;
+        }
+
+        *ms = (uint32_t) n;
+
+        return 0;
+    }
+
+    return -1;
+}
+
+
+int
+zlt_option_bool(const char *text, int *value)
+{
+    if (strcasecmp(text, "yes") == 0 || strcasecmp(text, "on") == 0
+        || strcasecmp(text, "true") == 0 || strcmp(text, "1") == 0)
+    {
+        *value = 1;
+        return 0;
+    }
+
+    if (strcasecmp(text, "no") == 0 || strcasecmp(text, "off") == 0
+        || strcasecmp(text, "false") == 0 || strcmp(text, "0") == 0)
+    {
+        *value = 0;
+        return 0;
+    }
+
+    return -1;
+}
+
+
+int
+zlt_option_name(const char *text, zlt_service_conf_t *s, const char **error)
+{
+    if (!zlt_name_valid((const uint8_t *) text, strlen(text))) {
+        *error = "a service name is 1 to 255 letters, digits, \"-\", \"_\", "
+                 "\".\"";
+        return -1;
+    }
+
+    (void) strcpy(s->name, text);
+
+    return 0;
+}
+
+
+/* The first colon that is not within brackets. */
+
+static char *
+zlt_option_colon(char *text)
+{
+    char  *end;
+
+    if (*text == '[') {
+        end = strchr(text, ']');
+
+        if (end) {
+            text = end;
+        }
+    }
+
+    return strchr(text, ':');
+}
+
+
+int
+zlt_option_service(const char *text, zlt_service_conf_t *s,
+    const char **error)
+{
+    int    rc;
+    char  *copy, *local, *colon, *last;
+
+    memset(s, 0, sizeof(zlt_service_conf_t));
+
+    copy = strdup(text);
+    if (copy == NULL) {
+        *error = "out of memory";
+        return -1;
+    }
+
+    rc = -1;
+
+    local = strchr(copy, ':');
+
+    if (local == NULL) {
+        *error = "expected NAME:[HOST:]PORT[:REMOTE_PORT][/udp]";
+        goto done;
+    }
+
+    *local++ = '\0';
+
+    if (zlt_option_name(copy, s, error) == -1
+        || zlt_option_suffixes(local, s, error) == -1)
+    {
+        goto done;
+    }
+
+    /*
+     * What is left is LOCAL or LOCAL:REMOTE_PORT.  LOCAL is "PORT" if all of
+     * it up to the first colon are digits; a host name is not.
+     */
+
+    last = NULL;
+
+    if (strncmp(local, "unix:", 5) == 0) {
+        last = strrchr(local + 5, ':');
+
+        if (last && !zlt_option_digits(last + 1)) {
+            last = NULL;
+        }
+
+    } else {
+        colon = zlt_option_colon(local);
+
+        if (colon) {
+            *colon = '\0';
+
+            if (zlt_option_digits(local)) {
+                last = colon;
+
+            } else {
+                last = strchr(colon + 1, ':');
+            }
+
+            *colon = ':';
+        }
+    }
+
+    if (last) {
+        *last = '\0';
+
+        if (strcmp(last + 1, "0") != 0
+            && zlt_option_port(last + 1, &s->remote_port) == -1)
+        {
+            *error = "the remote port is not a number from 1 to 65535";
+            goto done;
+        }
+    }
+
+    if (zlt_option_local(local, s, error) == -1
+        || zlt_option_service_check(s, error) == -1)
+    {
+        goto done;
+    }
+
+    rc = 0;
+
+done:
+
+    free(copy);
+
+    return rc;
+}
+
+
+/* Takes "/udp" and its like off the end of text. */
+
+static int
+zlt_option_suffixes(char *text, zlt_service_conf_t *s, const char **error)
+{
+    char  *slash;
+
+    while ((slash = strrchr(text, '/')) != NULL) {
+
+        if (strcmp(slash, "/udp") == 0) {
+            s->protocol = ZLT_PROTO_UDP;
+
+        } else if (strcmp(slash, "/tcp") == 0) {
+            s->protocol = ZLT_PROTO_TCP;
+
+        } else if (strcmp(slash, "/private") == 0) {
+            s->flags |= ZLT_R_PRIVATE;
+
+        } else if (strcmp(slash, "/internal") == 0) {
+            s->flags |= ZLT_R_INTERNAL;
+
+        } else {
+            break;
+        }
+
+        *slash = '\0';
+    }
+
+    if (slash && strncmp(text, "unix:", 5) != 0) {
+        *error = "after \"/\" only udp, tcp, private and internal are known";
+        return -1;
+    }
+
+    return 0;
+}
+
+
+int
+zlt_option_local(const char *text, zlt_service_conf_t *s, const char **error)
+{
+    char         host[ZLT_OPTION_HOST_MAX + 3];
+    char        *end;
+    size_t       len;
+    const char  *colon, *port;
+
+    s->has_local = 1;
+    s->is_unix = 0;
+
+    if (strncmp(text, "unix:", 5) == 0) {
+
+        if (text[5] != '/') {
+            *error = "the path after \"unix:\" must be absolute";
+            return -1;
+        }
+
+        if (strlen(text + 5) >= sizeof(((struct sockaddr_un *) 0)->sun_path)) {
+            *error = "the path after \"unix:\" is too long";
+            return -1;
+        }
+
+        (void) strcpy(s->host, text + 5);
+        (void) strcpy(s->local, text);
+        s->port = 0;
+        s->is_unix = 1;
+
+        return 0;
+    }
+
+    colon = strrchr(text, ':');
+
+    if (colon == NULL || (*text == '[' && text[strlen(text) - 1] == ']')) {
+        port = text;
+        (void) strcpy(host, "127.0.0.1");
+
+    } else {
+        port = colon + 1;
+        len = (size_t) (colon - text);
+
+        if (len == 0 || len > ZLT_OPTION_HOST_MAX) {
+            *error = "the local host is missing or too long";
+            return -1;
+        }
+
+        memcpy(host, text, len);
+        host[len] = '\0';
+    }
+
+    if (zlt_option_port(port, &s->port) == -1) {
+        *error = "the local port is not a number from 1 to 65535";
+        return -1;
+    }
+
+    if (host[0] == '[') {
+        end = strchr(host, ']');
+
+        if (end == NULL || end[1] != '\0') {
+            *error = "the local host has unbalanced brackets";
+            return -1;
+        }
+
+        *end = '\0';
+        (void) strcpy(s->host, host + 1);
+
+    } else if (strchr(host, ':')) {
+        *error = "an IPv6 address needs brackets: [::1]:80";
+        return -1;
+
+    } else {
+        (void) strcpy(s->host, host);
+    }
+
+    if (s->host[0] == '\0' || strpbrk(s->host, " \t/\\\"'")) {
+        *error = "the local host is not a name or an address";
+        return -1;
+    }
+
+    (void) snprintf(s->local, sizeof(s->local),
+                    strchr(s->host, ':') ? "[%s]:%u" : "%s:%u", s->host,
+                    (unsigned) s->port);
+
+    return 0;
+}
+
+
+int
+zlt_option_service_check(const zlt_service_conf_t *s, const char **error)
+{
+    if (s->is_unix && s->protocol == ZLT_PROTO_UDP) {
+        *error = "a UDP service cannot be a UNIX socket";
+        return -1;
+    }
+
+    if ((s->flags & ZLT_R_PRIVATE) && (s->remote_port || s->preferred_port)) {
+        *error = "a private service has no remote port";
+        return -1;
+    }
+
+    return 0;
+}

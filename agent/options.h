@@ -1,0 +1,64 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* Values that users write, on the command line and in the file alike. */
+
+
+#ifndef ZLT_OPTIONS_H_INCLUDED
+#define ZLT_OPTIONS_H_INCLUDED
+
+
+#include <stdint.h>
+
+#include "zlt_proto.h"
+
+
+#define ZLT_OPTION_HOST_MAX   255
+#define ZLT_OPTION_LOCAL_MAX  (ZLT_OPTION_HOST_MAX + 16)
+
+
+/* a service, as it is configured */
+
+typedef struct {
+    char         name[ZLT_MAX_NAME + 1];
+    char         host[ZLT_OPTION_HOST_MAX + 1];   /* or a socket's path */
+    char         local[ZLT_OPTION_LOCAL_MAX];     /* as it is shown */
+    uint16_t     port;
+    uint16_t     remote_port;                     /* 0: any */
+    uint16_t     preferred_port;                  /* 0: none */
+    uint8_t      protocol;                        /* ZLT_PROTO_* */
+    uint8_t      flags;                           /* ZLT_R_* */
+    unsigned     is_unix:1;
+    unsigned     has_local:1;
+} zlt_service_conf_t;
+
+
+/* All return 0, or -1; those with "error" put a static text there. */
+
+int zlt_option_port(const char *text, uint16_t *port);
+
+/* 500ms, 5s, 2m, 1h, 1d, 5: milliseconds, seconds where there is no unit */
+int zlt_option_time(const char *text, uint32_t *ms);
+
+int zlt_option_bool(const char *text, int *value);
+int zlt_option_number(const char *text, uint32_t max, uint32_t *value);
+
+/* NAME:[HOST:]PORT[:REMOTE_PORT][/udp][/private][/internal]
+   and NAME:unix:/PATH[:REMOTE_PORT] */
+int zlt_option_service(const char *text, zlt_service_conf_t *s,
+    const char **error);
+
+/* HOST:PORT, PORT, unix:/PATH */
+int zlt_option_local(const char *text, zlt_service_conf_t *s,
+    const char **error);
+
+int zlt_option_name(const char *text, zlt_service_conf_t *s,
+    const char **error);
+
+/* combinations that make no sense, once all is set */
+int zlt_option_service_check(const zlt_service_conf_t *s, const char **error);
+
+
+#endif /* ZLT_OPTIONS_H_INCLUDED */

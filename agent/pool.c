@@ -1,0 +1,420 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The idle data channels of a tunnel.
+ *
+ * One that is used is replaced at once.  The target is what one second of
+ * the last minute's traffic has used, at most, within the server's bounds:
+ * it follows demand up within that second, and down after 30 to 60 quiet
+ * ones.  While there is traffic each worker of the server should have an
+ * idle channel; the kernel decides which worker a connection meets, so more
+ * are opened, to three times the number of workers, until all have one.
+ */
+
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+
+
+#define ZLT_POOL_PERIOD    30          /* s */
+#define ZLT_POOL_OPENING   32          /* at once */
+#define ZLT_POOL_MAX_HOLD  30000       /* ms, after failures */
+
+
+struct zlt_pool_s {
+    zlt_agent_t       *agent;
+    zlt_list_t         idle;
+    unsigned           nidle;
+    unsigned           opening;
+    zlt_pool_param_t   param;
+
+    unsigned           used;           /* in this second */
+    unsigned           peak;           /* of a second, in this period */
+    unsigned           last_peak;      /* in the period before */
+    unsigned           age;            /* of this period, seconds */
+
+    unsigned           workers;
+    uint16_t           idle_at[ZLT_CHANNEL_WORKERS];
+
+    uint64_t           hold;           /* ms: open none before */
+    unsigned           failures;       /* in a row */
+    zlt_task_t         task;
+    unsigned           suspended:1;
+    unsigned           abandoned:1;
+};
+
+
+static unsigned zlt_pool_target(zlt_pool_t *p);
+static int zlt_pool_uneven(zlt_pool_t *p);
+static void zlt_pool_fill(zlt_pool_t *p);
+static void zlt_pool_shrink(zlt_pool_t *p);
+static void zlt_pool_remove(zlt_pool_t *p, zlt_channel_t *ch);
+static void zlt_pool_check(zlt_pool_t *p);
+static void zlt_pool_freed(zlt_task_t *task);
+static void zlt_pool_bounds(zlt_pool_t *p);
+
+
+zlt_pool_t *
+zlt_pool_create(zlt_agent_t *a, const zlt_pool_param_t *param)
+{
+    zlt_pool_t  *p;
+
+    p = calloc(1, sizeof(zlt_pool_t));
+    if (p == NULL) {
+        return NULL;
+    }
+
+    p->agent = a;
+    p->param = *param;
+
+    zlt_list_init(&p->idle);
+    zlt_list_init(&p->task.link);
+
+    zlt_pool_bounds(p);
+    zlt_pool_fill(p);
+
+    return p;
+}
+
+
+/* The configuration may narrow what the server allows. */
+
+static void
+zlt_pool_bounds(zlt_pool_t *p)
+{
+    uint32_t  least, most;
+
+    least = p->agent->conf->min_idle;
+    most = p->agent->conf->max_idle;
+
+    if (most != ZLT_CONF_UNSET && most < p->param.most) {
+        p->param.most = (uint16_t) most;
+    }
+
+    if (least != ZLT_CONF_UNSET) {
+        p->param.least = (uint16_t) least;
+    }
+
+    if (p->param.least > p->param.most) {
+        p->param.least = p->param.most;
+    }
+}
+
+
+int
+zlt_pool_is(const zlt_pool_t *p, const uint8_t *tunnel_id)
+{
+    return memcmp(p->param.tunnel_id, tunnel_id, ZLT_ID_SIZE) == 0;
+}
+
+
+void
+zlt_pool_update(zlt_pool_t *p, const zlt_pool_param_t *param)
+{
+    p->param = *param;
+    p->suspended = 0;
+    p->hold = 0;
+    p->failures = 0;
+
+    zlt_pool_bounds(p);
+    zlt_pool_fill(p);
+}
+
+
+const zlt_pool_param_t *
+zlt_pool_get_param(const zlt_pool_t *p)
+{
+    return &p->param;
+}
+
+
+void
+zlt_pool_suspend(zlt_pool_t *p)
+{
+    p->suspended = 1;
+}
+
+
+void
+zlt_pool_abandon(zlt_pool_t *p, int retire)
+{
+    zlt_list_t     *link, *next;
+    zlt_channel_t  *ch;
+
+    p->abandoned = 1;
+
+    if (retire) {
+        zlt_list_each_safe(link, next, &p->idle) {
+            ch = zlt_list_data(link, zlt_channel_t, link);
+            zlt_channel_retire(ch);
+        }
+    }
+
+    zlt_pool_check(p);
+}
+
+
+static void
+zlt_pool_check(zlt_pool_t *p)
+{
+    if (p->abandoned && p->nidle == 0 && p->opening == 0
+        && zlt_list_empty(&p->task.link))
+    {
+        p->task.handler = zlt_pool_freed;
+        zlt_io_later(&p->task);
+    }
+}
+
+
+static void
+zlt_pool_freed(zlt_task_t *task)
+{
+    free(zlt_list_data(task, zlt_pool_t, task));
+}
+
+
+static unsigned
+zlt_pool_target(zlt_pool_t *p)
+{
+    unsigned  n;
+
+    n = p->used;
+
+    if (p->peak > n) {
+        n = p->peak;
+    }
+
+    if (p->last_peak > n) {
+        n = p->last_peak;
+    }
+
+    if (n < p->param.least) {
+        n = p->param.least;
+    }
+
+    return n > p->param.most ? p->param.most : n;
+}
+
+
+/* 1 if there is traffic and a worker has no idle channel */
+
+static int
+zlt_pool_uneven(zlt_pool_t *p)
+{
+    unsigned  i;
+
+    if (p->workers < 2 || (p->used == 0 && p->peak == 0 && p->last_peak == 0))
+    {
+        return 0;
+    }
+
+    for (i = 0; i < p->workers; i++) {
+        if (p->idle_at[i] == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+zlt_pool_fill(zlt_pool_t *p)
+{
+    unsigned  target, spread;
+
+    if (p->suspended || p->abandoned || zlt_io_now() < p->hold) {
+        return;
+    }
+
+    target = zlt_pool_target(p);
+
+    if (zlt_pool_uneven(p)) {
+        spread = 3 * p->workers;
+
+        if (spread > p->param.most) {
+            spread = p->param.most;
+        }
+
+        if (spread > target) {
+            target = spread;
+        }
+    }
+
+    while (p->nidle + p->opening < target && p->opening < ZLT_POOL_OPENING) {
+
+        if (zlt_channel_open(p, p->agent) == -1) {
+            /* descriptors: those that are open now will end some time */
+            p->hold = zlt_io_now() + 1000;
+            return;
+        }
+
+        p->opening++;
+    }
+}
+
+
+void
+zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch)
+{
+    p->opening--;
+    p->failures = 0;
+
+    p->nidle++;
+    p->idle_at[ch->worker]++;
+
+    if (ch->workers) {
+        p->workers = ch->workers;
+    }
+
+    zlt_list_append(&p->idle, &ch->link);
+
+    if (p->abandoned) {
+        zlt_channel_retire(ch);
+        return;
+    }
+
+    zlt_pool_fill(p);
+}
+
+
+static void
+zlt_pool_remove(zlt_pool_t *p, zlt_channel_t *ch)
+{
+    zlt_list_remove(&ch->link);
+
+    p->nidle--;
+    p->idle_at[ch->worker]--;
+}
+
+
+void
+zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch)
+{
+    zlt_pool_remove(p, ch);
+    zlt_pool_demand(p);
+    zlt_pool_check(p);
+}
+
+
+void
+zlt_pool_demand(zlt_pool_t *p)
+{
+    p->used++;
+
+    zlt_pool_fill(p);
+}
+
+
+void
+zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch)
+{
+    if (zlt_channel_is_idle(ch)) {
+        zlt_pool_remove(p, ch);
+
+    } else {
+        p->opening--;
+    }
+
+    zlt_pool_check(p);
+}
+
+
+void
+zlt_pool_failed(zlt_pool_t *p, const char *why)
+{
+    uint32_t  most;
+
+    /* once a run, or each minute or so of it */
+
+    if (p->failures == 0 && !p->abandoned) {
+        zlt_log_warn("a data channel could not be opened: %s", why);
+    }
+
+    if (p->failures < 6) {
+        p->failures++;
+    }
+
+    most = 500u << p->failures;
+
+    if (most > ZLT_POOL_MAX_HOLD) {
+        most = ZLT_POOL_MAX_HOLD;
+    }
+
+    p->hold = zlt_io_now() + 100 + zlt_agent_random(most);
+}
+
+
+void
+zlt_pool_tick(zlt_pool_t *p)
+{
+    if (p->used > p->peak) {
+        p->peak = p->used;
+    }
+
+    p->used = 0;
+
+    if (++p->age == ZLT_POOL_PERIOD) {
+        p->age = 0;
+        p->last_peak = p->peak;
+        p->peak = 0;
+    }
+
+    zlt_pool_fill(p);
+    zlt_pool_shrink(p);
+}
+
+
+/*
+ * Retires what is too much, a part of it each second, the oldest first, and
+ * not the last one of a worker while there is traffic.
+ */
+
+static void
+zlt_pool_shrink(zlt_pool_t *p)
+{
+    unsigned        target, quota, traffic;
+    zlt_list_t     *link, *next;
+    zlt_channel_t  *ch;
+
+    if (p->suspended || p->abandoned) {
+        return;
+    }
+
+    target = zlt_pool_target(p);
+    traffic = p->peak || p->last_peak;
+
+    if (traffic && target < p->param.most && p->workers > 1
+        && target < 3 * p->workers && zlt_pool_uneven(p))
+    {
+        /* they are there on purpose */
+        return;
+    }
+
+    if (p->nidle <= target) {
+        return;
+    }
+
+    quota = (p->nidle - target + 3) / 4;
+
+    zlt_list_each_safe(link, next, &p->idle) {
+
+        if (quota == 0) {
+            break;
+        }
+
+        ch = zlt_list_data(link, zlt_channel_t, link);
+
+        if (traffic && p->idle_at[ch->worker] == 1) {
+            continue;
+        }
+
+        zlt_channel_retire(ch);
+        quota--;
+    }
+}

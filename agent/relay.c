@@ -1,0 +1,665 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Theory of operation
+ *
+ * A relay is two sides and two flows, flow[i] from side[i] to side[!i], and
+ * one function that moves one flow on as far as it goes.  An event on either
+ * side runs both flows: the readiness bits of the connections tell without a
+ * system call what has a chance.
+ *
+ * Small messages are copied through one shared buffer.  Only what could not
+ * be written stays, in memory of exactly its size, and nothing more is read
+ * until it is gone: a connection that waits holds no buffer at all, one with
+ * a slow reader at most 64 KiB.
+ *
+ * A flow that has filled three reads in a row is bulky and, where neither
+ * side is under TLS, goes through a pipe by splice(2).  The pipe belongs to
+ * the flow only while there are bytes in it.  What has to be kept in mind:
+ *
+ *   - A pipe fills by slots, so EAGAIN from the splice into it means "input
+ *     drained" only if the pipe is empty; else it means "wait for output".
+ *   - All of the pipe has to go out, not just what the last call put in.
+ *   - It is the other side's write event that matters then.
+ *
+ * An end passes in its own direction only, after every byte before it.  A
+ * reset, of either side, resets both.  If a side takes no more bytes (its
+ * peer was reset), what it had sent before is still passed on; its end then
+ * counts as a reset, because the kernel reports the error only once and
+ * shows a plain end of file afterwards.
+ */
+
+
+#ifdef __linux__
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "relay.h"
+
+
+#define ZLT_RELAY_BUDGET     (1024 * 1024)     /* bytes a turn, a flow */
+#define ZLT_RELAY_FULL       16384             /* a full read */
+#define ZLT_RELAY_FULL_RUN   3
+#define ZLT_RELAY_SMALL      4096              /* not worth a splice */
+#define ZLT_RELAY_SMALL_RUN  3
+#define ZLT_RELAY_SPLICE     (1024 * 1024)     /* asked for in one call */
+
+#define ZLT_RELAY_HALF       3600              /* s, half-closed and silent */
+#define ZLT_RELAY_AGAIN      60                /* s, until it is looked again */
+#define ZLT_RELAY_DEAD       60                /* s, unacknowledged */
+#define ZLT_RELAY_SWEEP      15                /* s, between looks at that */
+
+/* results of one step */
+#define ZLT_RELAY_MORE       1     /* bytes went, go on */
+#define ZLT_RELAY_WAIT       0     /* an event will come */
+#define ZLT_RELAY_IN         -1    /* the source failed */
+#define ZLT_RELAY_OUT        -2    /* the destination failed */
+#define ZLT_RELAY_MEM        -3
+
+
+static void zlt_relay_event(zlt_io_t *io);
+static void zlt_relay_turn(zlt_task_t *task);
+static void zlt_relay_run(zlt_relay_t *r);
+static int zlt_relay_flow(zlt_relay_t *r, unsigned i);
+static int zlt_relay_flush(zlt_relay_t *r, unsigned i);
+static int zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved);
+static int zlt_relay_write(zlt_relay_t *r, unsigned i, const uint8_t *data,
+    size_t len);
+static int zlt_relay_splice_in(zlt_relay_t *r, unsigned i, size_t *moved);
+static int zlt_relay_splice_out(zlt_relay_t *r, unsigned i);
+static int zlt_relay_end(zlt_relay_t *r, unsigned i);
+static int zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc);
+static void zlt_relay_finish(zlt_relay_t *r, zlt_relay_end_e how);
+static void zlt_relay_expired(zlt_timer_t *timer);
+
+
+uint8_t  zlt_scratch[ZLT_RELAY_SCRATCH];
+
+static zlt_list_t  zlt_relay_open = { &zlt_relay_open, &zlt_relay_open };
+static uint32_t    zlt_relay_now;
+
+
+void
+zlt_relay_init(zlt_relay_t *r)
+{
+    zlt_conn_init(&r->side[0]);
+    zlt_conn_init(&r->side[1]);
+
+    memset(r->flow, 0, sizeof(r->flow));
+
+    zlt_list_init(&r->task.link);
+    zlt_list_init(&r->link);
+    zlt_timer_init(&r->timer);
+
+    r->handler = NULL;
+}
+
+
+int
+zlt_relay_put(zlt_relay_t *r, unsigned from, const void *data, size_t len)
+{
+    size_t       kept;
+    zlt_buf_t   *buf;
+    zlt_flow_t  *f;
+
+    f = &r->flow[from];
+    kept = f->buf ? f->buf->last - f->buf->pos : 0;
+
+    buf = malloc(sizeof(zlt_buf_t) + kept + len);
+    if (buf == NULL) {
+        return -1;
+    }
+
+    if (f->buf) {
+        memcpy(buf->data, f->buf->data + f->buf->pos, kept);
+        free(f->buf);
+    }
+
+    memcpy(buf->data + kept, data, len);
+
+    buf->pos = 0;
+    buf->last = (uint32_t) (kept + len);
+
+    f->buf = buf;
+
+    return 0;
+}
+
+
+void
+zlt_relay_start(zlt_relay_t *r, zlt_relay_pt handler)
+{
+    r->handler = handler;
+    r->active = zlt_relay_now;
+
+    r->side[0].io.handler = zlt_relay_event;
+    r->side[0].io.data = r;
+    r->side[1].io.handler = zlt_relay_event;
+    r->side[1].io.data = r;
+    r->task.handler = zlt_relay_turn;
+
+    zlt_timer_stop(&r->timer);
+
+    zlt_list_remove(&r->link);
+    zlt_list_append(&zlt_relay_open, &r->link);
+
+    zlt_relay_run(r);
+}
+
+
+/* Which of the two sides it was does not matter, but which relay does. */
+
+static void
+zlt_relay_event(zlt_io_t *io)
+{
+    zlt_relay_run(io->data);
+}
+
+
+static void
+zlt_relay_turn(zlt_task_t *task)
+{
+    zlt_relay_run(zlt_list_data(task, zlt_relay_t, task));
+}
+
+
+static void
+zlt_relay_run(zlt_relay_t *r)
+{
+    int       rc;
+    unsigned  i;
+
+    for (i = 0; i < 2; i++) {
+        rc = zlt_relay_flow(r, i);
+
+        if (rc < 0 && zlt_relay_failed(r, i, rc)) {
+            return;
+        }
+    }
+
+    if (r->flow[0].shut && r->flow[1].shut) {
+        zlt_relay_finish(r, ZLT_RELAY_DONE);
+    }
+}
+
+
+/* One direction, as far as it goes; ZLT_RELAY_WAIT or an error. */
+
+static int
+zlt_relay_flow(zlt_relay_t *r, unsigned i)
+{
+    int          rc;
+    size_t       moved, total;
+    zlt_flow_t  *f;
+
+    f = &r->flow[i];
+
+    if (f->shut || f->dead) {
+        return ZLT_RELAY_WAIT;
+    }
+
+    for (total = 0; /* void */ ; total += moved) {
+
+        if (f->buf || f->pipe) {
+            rc = zlt_relay_flush(r, i);
+
+            if (rc != ZLT_RELAY_MORE) {
+                return rc;
+            }
+        }
+
+        if (f->eof) {
+            return zlt_relay_end(r, i);
+        }
+
+        if (!zlt_conn_readable(&r->side[i])
+            || !zlt_conn_writable(&r->side[!i]))
+        {
+            break;
+        }
+
+        if (total >= ZLT_RELAY_BUDGET) {
+            /* others want their turn */
+            zlt_io_post(&r->task);
+            break;
+        }
+
+        moved = 0;
+
+        if (f->bulk) {
+            rc = zlt_relay_splice_in(r, i, &moved);
+
+        } else {
+            rc = zlt_relay_copy(r, i, &moved);
+        }
+
+        if (rc < 0) {
+            return rc;
+        }
+
+        if (rc == ZLT_RELAY_WAIT) {
+            break;
+        }
+    }
+
+    if (total) {
+        r->active = zlt_relay_now;
+    }
+
+    return ZLT_RELAY_WAIT;
+}
+
+
+/* Writes what is kept: ZLT_RELAY_MORE if nothing is any more. */
+
+static int
+zlt_relay_flush(zlt_relay_t *r, unsigned i)
+{
+    ssize_t      n;
+    zlt_buf_t   *buf;
+    zlt_flow_t  *f;
+
+    f = &r->flow[i];
+
+    while (f->buf) {
+        buf = f->buf;
+
+        n = zlt_conn_write(&r->side[!i], buf->data + buf->pos,
+                           buf->last - buf->pos);
+
+        if (n == ZLT_CONN_AGAIN) {
+            return ZLT_RELAY_WAIT;
+        }
+
+        if (n < 0) {
+            return ZLT_RELAY_OUT;
+        }
+
+        r->active = zlt_relay_now;
+        buf->pos += (uint32_t) n;
+
+        if (buf->pos == buf->last) {
+            free(buf);
+            f->buf = NULL;
+        }
+    }
+
+    if (f->pipe) {
+        return zlt_relay_splice_out(r, i);
+    }
+
+    return ZLT_RELAY_MORE;
+}
+
+
+static int
+zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved)
+{
+    ssize_t      n;
+    zlt_flow_t  *f;
+
+    f = &r->flow[i];
+
+    n = zlt_conn_read(&r->side[i], zlt_scratch, ZLT_RELAY_SCRATCH);
+
+    if (n == ZLT_CONN_AGAIN) {
+        return ZLT_RELAY_WAIT;
+    }
+
+    if (n < 0) {
+        return ZLT_RELAY_IN;
+    }
+
+    if (n == 0) {
+        f->eof = 1;
+        return ZLT_RELAY_MORE;
+    }
+
+    *moved = (size_t) n;
+
+    if (n < ZLT_RELAY_FULL) {
+        f->full = 0;
+
+    } else if (++f->full >= ZLT_RELAY_FULL_RUN) {
+        f->full = 0;
+        f->small = 0;
+        f->bulk = (r->side[0].ssl == NULL && r->side[1].ssl == NULL);
+    }
+
+    return zlt_relay_write(r, i, zlt_scratch, (size_t) n);
+}
+
+
+static int
+zlt_relay_write(zlt_relay_t *r, unsigned i, const uint8_t *data, size_t len)
+{
+    ssize_t  n;
+
+    while (len) {
+        n = zlt_conn_write(&r->side[!i], data, len);
+
+        if (n == ZLT_CONN_AGAIN) {
+            if (zlt_relay_put(r, i, data, len) == -1) {
+                return ZLT_RELAY_MEM;
+            }
+
+            return ZLT_RELAY_MORE;
+        }
+
+        if (n < 0) {
+            return ZLT_RELAY_OUT;
+        }
+
+        data += n;
+        len -= (size_t) n;
+    }
+
+    return ZLT_RELAY_MORE;
+}
+
+
+#if defined(__linux__)
+
+static int
+zlt_relay_splice_in(zlt_relay_t *r, unsigned i, size_t *moved)
+{
+    ssize_t      n;
+    zlt_conn_t  *src;
+    zlt_flow_t  *f;
+
+    f = &r->flow[i];
+    src = &r->side[i];
+
+    f->pipe = zlt_pipe_get();
+
+    if (f->pipe == NULL) {
+        f->bulk = 0;
+        return ZLT_RELAY_MORE;
+    }
+
+    do {
+        n = splice(src->io.fd, NULL, f->pipe->fd[1], NULL, ZLT_RELAY_SPLICE,
+                   SPLICE_F_MOVE|SPLICE_F_NONBLOCK);
+    } while (n == -1 && errno == EINTR);
+
+    if (n > 0) {
+        f->pipe->len = (size_t) n;
+        *moved = (size_t) n;
+
+        if (n >= ZLT_RELAY_SMALL) {
+            f->small = 0;
+
+        } else if (++f->small == ZLT_RELAY_SMALL_RUN) {
+            f->bulk = 0;
+        }
+
+        return ZLT_RELAY_MORE;
+    }
+
+    /* the pipe is empty, so EAGAIN is about the input */
+
+    zlt_pipe_put(f->pipe);
+    f->pipe = NULL;
+
+    if (n == 0) {
+        f->eof = 1;
+        return ZLT_RELAY_MORE;
+    }
+
+    if (errno == EAGAIN) {
+        zlt_io_clear(&src->io, ZLT_IO_READ);
+        return ZLT_RELAY_WAIT;
+    }
+
+    if (errno == EINVAL || errno == ENOSYS) {
+        /* not with this kind of socket: copy */
+        f->bulk = 0;
+        return ZLT_RELAY_MORE;
+    }
+
+    return ZLT_RELAY_IN;
+}
+
+
+/* ZLT_RELAY_MORE once the pipe is empty, and given back. */
+
+static int
+zlt_relay_splice_out(zlt_relay_t *r, unsigned i)
+{
+    ssize_t      n;
+    zlt_conn_t  *dst;
+    zlt_pipe_t  *p;
+
+    p = r->flow[i].pipe;
+    dst = &r->side[!i];
+
+    while (p->len) {
+
+        if (!zlt_conn_writable(dst)) {
+            return ZLT_RELAY_WAIT;
+        }
+
+        do {
+            n = splice(p->fd[0], NULL, dst->io.fd, NULL, p->len,
+                       SPLICE_F_MOVE|SPLICE_F_NONBLOCK);
+        } while (n == -1 && errno == EINTR);
+
+        if (n > 0) {
+            r->active = zlt_relay_now;
+            p->len -= (size_t) n;
+            continue;
+        }
+
+        if (n == -1 && errno == EAGAIN) {
+            zlt_io_clear(&dst->io, ZLT_IO_WRITE);
+            return ZLT_RELAY_WAIT;
+        }
+
+        return ZLT_RELAY_OUT;
+    }
+
+    zlt_pipe_put(p);
+    r->flow[i].pipe = NULL;
+
+    return ZLT_RELAY_MORE;
+}
+
+#else
+
+/* zlt_pipe_get() never gives one */
+
+static int
+zlt_relay_splice_in(zlt_relay_t *r, unsigned i, size_t *moved)
+{
+    (void) moved;
+
+    r->flow[i].bulk = 0;
+
+    return ZLT_RELAY_MORE;
+}
+
+
+static int
+zlt_relay_splice_out(zlt_relay_t *r, unsigned i)
+{
+    (void) r;
+    (void) i;
+
+    return ZLT_RELAY_MORE;
+}
+
+#endif
+
+
+/* The source has ended and all is written: pass the end on. */
+
+static int
+zlt_relay_end(zlt_relay_t *r, unsigned i)
+{
+    int          rc;
+    zlt_flow_t  *f;
+
+    f = &r->flow[i];
+
+    if (r->flow[!i].dead) {
+        return ZLT_RELAY_IN;
+    }
+
+    rc = zlt_conn_shutdown(&r->side[!i]);
+
+    if (rc == ZLT_CONN_AGAIN) {
+        return ZLT_RELAY_WAIT;
+    }
+
+    if (rc != 0) {
+        return ZLT_RELAY_OUT;
+    }
+
+    f->shut = 1;
+
+    if (!r->flow[!i].shut) {
+        zlt_timer_start(&r->timer, ZLT_RELAY_HALF, zlt_relay_expired);
+    }
+
+    return ZLT_RELAY_WAIT;
+}
+
+
+/* Returns 1 if the relay is over. */
+
+static int
+zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc)
+{
+    unsigned     side;
+    zlt_flow_t  *f;
+
+    if (rc == ZLT_RELAY_MEM) {
+        zlt_relay_finish(r, ZLT_RELAY_NO_MEMORY);
+        return 1;
+    }
+
+    side = (rc == ZLT_RELAY_IN) ? i : !i;
+    f = &r->flow[i];
+
+    if (rc == ZLT_RELAY_OUT && !r->flow[!i].eof) {
+
+        /* the side that takes no more may have sent something before */
+
+        f->dead = 1;
+
+        free(f->buf);
+        f->buf = NULL;
+
+        if (f->pipe) {
+            zlt_pipe_put(f->pipe);
+            f->pipe = NULL;
+        }
+
+        r->side[side].io.ready |= ZLT_IO_HUP|ZLT_IO_READ;
+        zlt_io_post(&r->task);
+
+        return 0;
+    }
+
+    zlt_relay_finish(r, side == ZLT_RELAY_CHANNEL ? ZLT_RELAY_RESET_CHANNEL
+                                                  : ZLT_RELAY_RESET_SERVICE);
+    return 1;
+}
+
+
+static void
+zlt_relay_finish(zlt_relay_t *r, zlt_relay_end_e how)
+{
+    if (how == ZLT_RELAY_DONE) {
+        zlt_conn_close(&r->side[0]);
+        zlt_conn_close(&r->side[1]);
+        zlt_relay_cleanup(r);
+
+    } else {
+        zlt_relay_abort(r);
+    }
+
+    r->handler(r, how);
+}
+
+
+void
+zlt_relay_abort(zlt_relay_t *r)
+{
+    zlt_conn_reset(&r->side[0]);
+    zlt_conn_reset(&r->side[1]);
+
+    zlt_relay_cleanup(r);
+}
+
+
+void
+zlt_relay_cleanup(zlt_relay_t *r)
+{
+    unsigned  i;
+
+    for (i = 0; i < 2; i++) {
+        free(r->flow[i].buf);
+        r->flow[i].buf = NULL;
+
+        if (r->flow[i].pipe) {
+            zlt_pipe_put(r->flow[i].pipe);
+            r->flow[i].pipe = NULL;
+        }
+    }
+
+    zlt_timer_stop(&r->timer);
+    zlt_list_remove(&r->task.link);
+    zlt_list_remove(&r->link);
+}
+
+
+static void
+zlt_relay_expired(zlt_timer_t *timer)
+{
+    uint32_t      idle;
+    zlt_relay_t  *r;
+
+    r = zlt_list_data(timer, zlt_relay_t, timer);
+    idle = zlt_relay_now - r->active;
+
+    if (idle < ZLT_RELAY_HALF) {
+        zlt_timer_start(timer, ZLT_RELAY_AGAIN, zlt_relay_expired);
+        return;
+    }
+
+    zlt_relay_finish(r, ZLT_RELAY_TIMEOUT);
+}
+
+
+void
+zlt_relay_tick(void)
+{
+    zlt_list_t   *link, *next;
+    zlt_relay_t  *r;
+
+    if (++zlt_relay_now % ZLT_RELAY_SWEEP) {
+        return;
+    }
+
+    zlt_pipe_trim();
+
+    zlt_list_each_safe(link, next, &zlt_relay_open) {
+        r = zlt_list_data(link, zlt_relay_t, link);
+
+        if (zlt_relay_now - r->active >= ZLT_RELAY_DEAD
+            && zlt_conn_dead(&r->side[ZLT_RELAY_CHANNEL],
+                             ZLT_RELAY_DEAD * 1000))
+        {
+            zlt_relay_finish(r, ZLT_RELAY_TIMEOUT);
+        }
+    }
+}

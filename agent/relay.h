@@ -1,0 +1,99 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* Moves bytes between two connections, both ways, until both have ended. */
+
+
+#ifndef ZLT_RELAY_H_INCLUDED
+#define ZLT_RELAY_H_INCLUDED
+
+
+#include "conn.h"
+#include "pipe.h"
+#include "timer.h"
+
+
+#define ZLT_RELAY_SCRATCH    65536
+
+#define ZLT_RELAY_CHANNEL    0     /* side[0] */
+#define ZLT_RELAY_SERVICE    1     /* side[1] */
+
+
+typedef struct zlt_relay_s  zlt_relay_t;
+
+typedef enum {
+    ZLT_RELAY_DONE = 0,        /* both directions have ended */
+    ZLT_RELAY_RESET_CHANNEL,   /* that side was reset or failed */
+    ZLT_RELAY_RESET_SERVICE,
+    ZLT_RELAY_TIMEOUT,         /* half-closed and silent, or dead */
+    ZLT_RELAY_NO_MEMORY
+} zlt_relay_end_e;
+
+typedef void (*zlt_relay_pt)(zlt_relay_t *r, zlt_relay_end_e how);
+
+
+/* bytes that were read and could not be written yet; freed when written */
+
+typedef struct {
+    uint32_t         pos;
+    uint32_t         last;
+    uint8_t          data[];
+} zlt_buf_t;
+
+
+/* one direction: flow[i] goes from side[i] to side[!i] */
+
+typedef struct {
+    zlt_buf_t       *buf;
+    zlt_pipe_t      *pipe;     /* only while there are bytes in it */
+
+    uint8_t          full;     /* full reads in a row */
+    uint8_t          small;    /* small splices in a row */
+    unsigned         bulk:1;   /* worth a pipe */
+    unsigned         eof:1;    /* has been read */
+    unsigned         shut:1;   /* has been passed on */
+    unsigned         dead:1;   /* the far side takes no more */
+} zlt_flow_t;
+
+
+struct zlt_relay_s {
+    zlt_conn_t       side[2];
+    zlt_flow_t       flow[2];
+
+    zlt_task_t       task;     /* the next turn */
+    zlt_timer_t      timer;
+    zlt_list_t       link;     /* of all that are open */
+    uint32_t         active;   /* seconds, when bytes moved last */
+
+    zlt_relay_pt     handler;  /* called once; both sides are closed by then */
+};
+
+
+/* A shared buffer of ZLT_RELAY_SCRATCH bytes, for whoever reads; what is in
+   it does not outlive the return to the loop. */
+extern uint8_t  zlt_scratch[ZLT_RELAY_SCRATCH];
+
+
+void zlt_relay_init(zlt_relay_t *r);
+
+/* Appends bytes that go first into flow[from]; copied.  0, or -1 if there is
+   no memory. */
+int zlt_relay_put(zlt_relay_t *r, unsigned from, const void *data,
+    size_t len);
+
+/* Starts; may end before it returns. */
+void zlt_relay_start(zlt_relay_t *r, zlt_relay_pt handler);
+
+/* Resets both sides, without calling the handler. */
+void zlt_relay_abort(zlt_relay_t *r);
+
+/* Frees what the flows hold. */
+void zlt_relay_cleanup(zlt_relay_t *r);
+
+/* To be called each second. */
+void zlt_relay_tick(void);
+
+
+#endif /* ZLT_RELAY_H_INCLUDED */

@@ -1,0 +1,243 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* Services, and the addresses they lead to. */
+
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "service.h"
+
+
+#define ZLT_SERVICE_TTL  5000          /* ms that resolved addresses hold */
+
+
+static void zlt_service_address(zlt_service_t *s);
+static void zlt_service_resolved(void *data, int status,
+    const zlt_addrs_t *addrs);
+
+
+zlt_service_t *
+zlt_service_create(zlt_list_t *services, const zlt_service_conf_t *conf)
+{
+    zlt_service_t  *s;
+
+    s = calloc(1, sizeof(zlt_service_t));
+    if (s == NULL) {
+        return NULL;
+    }
+
+    s->refs = 1;
+    s->conf = *conf;
+
+    zlt_list_init(&s->waiters);
+    zlt_list_append(services, &s->link);
+
+    zlt_service_address(s);
+
+    return s;
+}
+
+
+static void
+zlt_service_address(zlt_service_t *s)
+{
+    struct sockaddr_un  *un;
+
+    s->fixed = 1;
+    s->expires = 0;
+
+    if (s->conf.is_unix) {
+        memset(&s->addrs, 0, sizeof(zlt_addrs_t));
+
+        un = (struct sockaddr_un *) (void *) &s->addrs.addrs[0].addr;
+        un->sun_family = AF_UNIX;
+        memcpy(un->sun_path, s->conf.host, sizeof(un->sun_path) - 1);
+
+        s->addrs.addrs[0].len = sizeof(struct sockaddr_un);
+        s->addrs.n = 1;
+
+        return;
+    }
+
+    if (zlt_addrs_numeric(&s->addrs, s->conf.host, s->conf.port) == -1) {
+        s->fixed = 0;
+        s->addrs.n = 0;
+    }
+}
+
+
+void
+zlt_service_move(zlt_service_t *s, const zlt_service_conf_t *conf)
+{
+    /* an answer for the old name may be on its way to those who wait */
+
+    if (s->resolve) {
+        zlt_resolve_cancel(s->resolve);
+        s->resolve = NULL;
+        s->conf = *conf;
+        zlt_service_address(s);
+        zlt_service_resolved(s, s->fixed ? 0 : UV_EAGAIN, &s->addrs);
+        return;
+    }
+
+    s->conf = *conf;
+    zlt_service_address(s);
+}
+
+
+void
+zlt_service_remove(zlt_service_t *s)
+{
+    zlt_list_remove(&s->link);
+    zlt_service_release(s);
+}
+
+
+void
+zlt_service_hold(zlt_service_t *s)
+{
+    s->refs++;
+}
+
+
+void
+zlt_service_release(zlt_service_t *s)
+{
+    if (--s->refs == 0) {
+        zlt_resolve_cancel(s->resolve);
+        free(s);
+    }
+}
+
+
+zlt_service_t *
+zlt_service_find(zlt_list_t *services, const char *name)
+{
+    zlt_list_t     *link;
+    zlt_service_t  *s;
+
+    zlt_list_each(link, services) {
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        if (strcmp(s->conf.name, name) == 0) {
+            return s;
+        }
+    }
+
+    return NULL;
+}
+
+
+int
+zlt_service_is(const zlt_service_t *s, const uint8_t *id)
+{
+    unsigned  i;
+
+    for (i = 0; i < s->nids; i++) {
+        if (memcmp(s->ids[i], id, ZLT_ID_SIZE) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+zlt_service_t *
+zlt_service_by_id(zlt_list_t *services, const uint8_t *id)
+{
+    zlt_list_t     *link;
+    zlt_service_t  *s;
+
+    zlt_list_each(link, services) {
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        if (zlt_service_is(s, id)) {
+            return s;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* The newest is the first. */
+
+void
+zlt_service_add_id(zlt_service_t *s, const uint8_t *id)
+{
+    if (s->nids && memcmp(s->ids[0], id, ZLT_ID_SIZE) == 0) {
+        return;
+    }
+
+    if (s->nids < ZLT_SERVICE_IDS) {
+        s->nids++;
+    }
+
+    memmove(s->ids[1], s->ids[0], (s->nids - 1) * ZLT_ID_SIZE);
+    memcpy(s->ids[0], id, ZLT_ID_SIZE);
+}
+
+
+int
+zlt_service_resolve(zlt_service_t *s, uv_loop_t *loop, zlt_waiter_t *waiter)
+{
+    if (s->fixed || (s->addrs.n && zlt_io_now() < s->expires)) {
+        return 0;
+    }
+
+    if (s->resolve == NULL) {
+        s->resolve = zlt_resolve_start(loop, s->conf.host, s->conf.port,
+                                       zlt_service_resolved, s);
+        if (s->resolve == NULL) {
+            s->addrs.n = 0;
+            return 0;
+        }
+    }
+
+    zlt_list_append(&s->waiters, &waiter->link);
+
+    return -1;
+}
+
+
+static void
+zlt_service_resolved(void *data, int status, const zlt_addrs_t *addrs)
+{
+    char            error[128];
+    zlt_list_t     *link;
+    zlt_waiter_t   *waiter;
+    zlt_service_t  *s;
+
+    s = data;
+    s->resolve = NULL;
+
+    if (status == 0) {
+        s->addrs = *addrs;
+        s->expires = zlt_io_now() + ZLT_SERVICE_TTL;
+
+    } else {
+        s->addrs.n = 0;
+        (void) snprintf(error, sizeof(error),
+                        "the local host's name cannot be resolved: %s",
+                        uv_strerror(status));
+    }
+
+    zlt_service_hold(s);
+
+    while (!zlt_list_empty(&s->waiters)) {
+        link = s->waiters.next;
+        zlt_list_remove(link);
+
+        waiter = zlt_list_data(link, zlt_waiter_t, link);
+        waiter->handler(waiter, status == 0 ? NULL : error);
+    }
+
+    zlt_service_release(s);
+}

@@ -1,0 +1,91 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* The services of this agent: what is published and where it is. */
+
+
+#ifndef ZLT_SERVICE_H_INCLUDED
+#define ZLT_SERVICE_H_INCLUDED
+
+
+#include "options.h"
+#include "resolve.h"
+
+
+#define ZLT_SERVICE_IDS     4
+#define ZLT_SERVICE_PUBLIC  280
+
+
+typedef struct zlt_service_s  zlt_service_t;
+typedef struct zlt_waiter_s   zlt_waiter_t;
+
+typedef void (*zlt_waiter_pt)(zlt_waiter_t *waiter, const char *error);
+
+
+/* who waits for the addresses of a service */
+
+struct zlt_waiter_s {
+    zlt_list_t           link;
+    zlt_waiter_pt        handler;
+};
+
+
+typedef enum {
+    ZLT_SERVICE_DOWN = 0,      /* not registered */
+    ZLT_SERVICE_PENDING,       /* Register was sent */
+    ZLT_SERVICE_UP,
+    ZLT_SERVICE_REFUSED
+} zlt_service_state_e;
+
+
+struct zlt_service_s {
+    zlt_list_t           link;
+    unsigned             refs;
+    zlt_service_conf_t   conf;
+
+    zlt_service_state_e  state;
+    unsigned             again:1;      /* worth another try */
+    uint64_t             again_at;     /* ms */
+    uint16_t             port;         /* assigned last, 0: none */
+    char                 shown[ZLT_SERVICE_PUBLIC];  /* printed last */
+    char                 refused[ZLT_SERVICE_PUBLIC];/* reason logged last */
+
+    /* of this registration and of earlier ones: a channel that was opened
+       before a reconnect may still bring a Connect with an older id */
+    uint8_t              ids[ZLT_SERVICE_IDS][ZLT_ID_SIZE];
+    unsigned             nids;
+
+    zlt_addrs_t          addrs;
+    uint64_t             expires;      /* ms; of the addresses */
+    unsigned             fixed:1;      /* they need no resolving */
+    zlt_resolve_t       *resolve;
+    zlt_list_t           waiters;
+};
+
+
+/* All of them; NULL without memory.  The list holds one reference. */
+zlt_service_t *zlt_service_create(zlt_list_t *services,
+    const zlt_service_conf_t *conf);
+
+/* Changes where it leads to, for connections to come. */
+void zlt_service_move(zlt_service_t *s, const zlt_service_conf_t *conf);
+
+/* Takes it off the list. */
+void zlt_service_remove(zlt_service_t *s);
+void zlt_service_hold(zlt_service_t *s);
+void zlt_service_release(zlt_service_t *s);
+
+zlt_service_t *zlt_service_find(zlt_list_t *services, const char *name);
+zlt_service_t *zlt_service_by_id(zlt_list_t *services, const uint8_t *id);
+int zlt_service_is(const zlt_service_t *s, const uint8_t *id);
+void zlt_service_add_id(zlt_service_t *s, const uint8_t *id);
+
+/* 0 if s->addrs may be used now; else the waiter is called when it may, or
+   with an error; it may be removed from its list before that. */
+int zlt_service_resolve(zlt_service_t *s, uv_loop_t *loop,
+    zlt_waiter_t *waiter);
+
+
+#endif /* ZLT_SERVICE_H_INCLUDED */

@@ -1,0 +1,642 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * TLS by OpenSSL.
+ *
+ * OpenSSL does its I/O through a BIO of ours, which honours the readiness
+ * bits of the connection: it makes no system call that would say EAGAIN, and
+ * it reads ahead, so that a record costs one recv() and not two.
+ *
+ * Data channels resume the sessions of earlier connections.  A ticket of TLS
+ * 1.3 is used once; they are kept in a small stack, the newest on top.  No
+ * early data is ever sent: Connect and Register could be replayed.
+ */
+
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "log.h"
+#include "tls.h"
+
+
+#define ZLT_TLS_SESSIONS     32
+#define ZLT_TLS_READ_BUFFER  (64 * 1024)
+
+
+struct zlt_tls_s {
+    SSL_CTX          *ctx;
+    char             *host;
+    SSL_SESSION      *sessions[ZLT_TLS_SESSIONS];
+    unsigned          nsessions;
+    unsigned          insecure:1;
+    unsigned          address:1;       /* host is an IP address */
+};
+
+
+static int zlt_tls_trust(zlt_tls_t *tls, const char *ca_file, char *error);
+static int zlt_tls_new_session(SSL *ssl, SSL_SESSION *session);
+static SSL_SESSION *zlt_tls_pop_session(zlt_tls_t *tls);
+static int zlt_tls_result(zlt_conn_t *c, int rc, uint8_t *wants);
+static void zlt_tls_explain(zlt_conn_t *c, char *error);
+static BIO *zlt_tls_bio(zlt_conn_t *c);
+static int zlt_tls_bio_read(BIO *bio, char *buf, int size);
+static int zlt_tls_bio_write(BIO *bio, const char *buf, int size);
+static long zlt_tls_bio_ctrl(BIO *bio, int cmd, long num, void *ptr);
+
+
+static BIO_METHOD  *zlt_tls_method;
+
+
+/* bundles of the common systems, for where OpenSSL's own default is empty */
+
+static const char *const  zlt_tls_bundles[] = {
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/usr/local/share/certs/ca-root-nss.crt",
+    NULL
+};
+
+
+zlt_tls_t *
+zlt_tls_create(const char *host, const char *ca_file, int insecure,
+    char *error)
+{
+    zlt_tls_t          *tls;
+    ASN1_OCTET_STRING  *ip;
+
+    tls = calloc(1, sizeof(zlt_tls_t));
+    if (tls == NULL) {
+        (void) strcpy(error, "out of memory");
+        return NULL;
+    }
+
+    tls->insecure = insecure ? 1 : 0;
+    tls->host = strdup(host);
+    tls->ctx = SSL_CTX_new(TLS_client_method());
+
+    if (tls->host == NULL || tls->ctx == NULL) {
+        (void) strcpy(error, "out of memory");
+        goto failed;
+    }
+
+    ip = a2i_IPADDRESS(host);
+    tls->address = (ip != NULL);
+    ASN1_OCTET_STRING_free(ip);
+    ERR_clear_error();
+
+    SSL_CTX_set_app_data(tls->ctx, tls);
+    SSL_CTX_set_min_proto_version(tls->ctx, TLS1_2_VERSION);
+    SSL_CTX_set_options(tls->ctx, SSL_OP_NO_RENEGOTIATION
+                                  |SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE
+                               |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                               |SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(tls->ctx, 1);
+    SSL_CTX_set_default_read_buffer_len(tls->ctx, ZLT_TLS_READ_BUFFER);
+
+    SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_CLIENT
+                                             |SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(tls->ctx, zlt_tls_new_session);
+
+    if (insecure) {
+        SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_NONE, NULL);
+        return tls;
+    }
+
+    SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, NULL);
+
+    if (zlt_tls_trust(tls, ca_file, error) == -1) {
+        goto failed;
+    }
+
+    return tls;
+
+failed:
+
+    zlt_tls_destroy(tls);
+
+    return NULL;
+}
+
+
+/*
+ * SSL_CTX_set_default_verify_paths() succeeds even if nothing is there, and
+ * then every certificate is from an "unknown authority"; so look for a
+ * bundle where its file has nothing, and for the directory.
+ */
+
+static int
+zlt_tls_trust(zlt_tls_t *tls, const char *ca_file, char *error)
+{
+    unsigned      i;
+    unsigned long code;
+    X509_STORE   *store;
+
+    if (ca_file) {
+        if (SSL_CTX_load_verify_locations(tls->ctx, ca_file, NULL) == 1) {
+            return 0;
+        }
+
+        code = ERR_peek_last_error();
+        (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
+                        "no certificates can be read from \"%.200s\": %s",
+                        ca_file, errno && ERR_GET_LIB(ERR_peek_error())
+                                          == ERR_LIB_SYS
+                                 ? strerror(errno)
+                                 : ERR_reason_error_string(code));
+        ERR_clear_error();
+        return -1;
+    }
+
+    (void) SSL_CTX_set_default_verify_paths(tls->ctx);
+
+    store = SSL_CTX_get_cert_store(tls->ctx);
+
+    if (sk_X509_OBJECT_num(X509_STORE_get0_objects(store)) == 0
+        && getenv(X509_get_default_cert_file_env()) == NULL)
+    {
+        for (i = 0; zlt_tls_bundles[i]; i++) {
+            if (SSL_CTX_load_verify_locations(tls->ctx, zlt_tls_bundles[i],
+                                              NULL)
+                == 1)
+            {
+                break;
+            }
+        }
+    }
+
+    ERR_clear_error();
+
+    if (sk_X509_OBJECT_num(X509_STORE_get0_objects(store)) == 0
+        && getenv(X509_get_default_cert_dir_env()) == NULL)
+    {
+        (void) strcpy(error, "the system has no trusted certificates: "
+                             "install its CA bundle or give a CA file");
+        return -1;
+    }
+
+    return 0;
+}
+
+
+void
+zlt_tls_destroy(zlt_tls_t *tls)
+{
+    SSL_SESSION  *session;
+
+    if (tls == NULL) {
+        return;
+    }
+
+    while ((session = zlt_tls_pop_session(tls)) != NULL) {
+        SSL_SESSION_free(session);
+    }
+
+    /* connections that are open hold a reference to the context, but must
+       not hand sessions to what is gone */
+
+    if (tls->ctx) {
+        SSL_CTX_set_app_data(tls->ctx, NULL);
+        SSL_CTX_free(tls->ctx);
+    }
+
+    free(tls->host);
+    free(tls);
+}
+
+
+static int
+zlt_tls_new_session(SSL *ssl, SSL_SESSION *session)
+{
+    zlt_tls_t  *tls;
+
+    tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+
+    if (tls == NULL || !SSL_SESSION_is_resumable(session)) {
+        return 0;
+    }
+
+    if (tls->nsessions == ZLT_TLS_SESSIONS) {
+        SSL_SESSION_free(tls->sessions[0]);
+        memmove(&tls->sessions[0], &tls->sessions[1],
+                (ZLT_TLS_SESSIONS - 1) * sizeof(SSL_SESSION *));
+        tls->nsessions--;
+    }
+
+    tls->sessions[tls->nsessions++] = session;
+
+    /* the reference is ours */
+
+    return 1;
+}
+
+
+static SSL_SESSION *
+zlt_tls_pop_session(zlt_tls_t *tls)
+{
+    if (tls->nsessions == 0) {
+        return NULL;
+    }
+
+    return tls->sessions[--tls->nsessions];
+}
+
+
+int
+zlt_tls_start(zlt_tls_t *tls, zlt_conn_t *c)
+{
+    BIO          *bio;
+    SSL          *ssl;
+    SSL_SESSION  *session;
+
+    ERR_clear_error();
+
+    ssl = SSL_new(tls->ctx);
+    if (ssl == NULL) {
+        return -1;
+    }
+
+    if (tls->address) {
+        if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), tls->host)
+            != 1)
+        {
+            goto failed;
+        }
+
+    } else {
+        if (SSL_set_tlsext_host_name(ssl, tls->host) != 1) {
+            goto failed;
+        }
+
+        SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+
+        if (SSL_set1_host(ssl, tls->host) != 1) {
+            goto failed;
+        }
+    }
+
+    if (SSL_set_alpn_protos(ssl, (const uint8_t *) "\x08http/1.1", 9) != 0) {
+        goto failed;
+    }
+
+    session = zlt_tls_pop_session(tls);
+
+    if (session) {
+        (void) SSL_set_session(ssl, session);
+
+        if (SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION
+            && tls->nsessions < ZLT_TLS_SESSIONS)
+        {
+            /* TLS 1.2 sends no new ticket when an old one is used */
+            tls->sessions[tls->nsessions++] = session;
+
+        } else {
+            SSL_SESSION_free(session);
+        }
+    }
+
+    bio = zlt_tls_bio(c);
+    if (bio == NULL) {
+        goto failed;
+    }
+
+    SSL_set_bio(ssl, bio, bio);
+    SSL_set_connect_state(ssl);
+
+    c->ssl = ssl;
+    c->more = 1;
+
+    return 0;
+
+failed:
+
+    SSL_free(ssl);
+    ERR_clear_error();
+
+    return -1;
+}
+
+
+int
+zlt_tls_handshake(zlt_conn_t *c, char *error)
+{
+    int  rc;
+
+    ERR_clear_error();
+
+    rc = SSL_do_handshake(c->ssl);
+
+    if (rc == 1) {
+        return 0;
+    }
+
+    switch (SSL_get_error(c->ssl, rc)) {
+
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return ZLT_CONN_AGAIN;
+    }
+
+    zlt_tls_explain(c, error);
+    ERR_clear_error();
+
+    return ZLT_CONN_ERROR;
+}
+
+
+static void
+zlt_tls_explain(zlt_conn_t *c, char *error)
+{
+    int             err;
+    long            verify;
+    zlt_tls_t      *tls;
+    const char     *host, *reason;
+    unsigned long   code;
+
+    err = errno;
+    code = ERR_peek_last_error();
+    verify = SSL_get_verify_result(c->ssl);
+    tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(c->ssl));
+    host = tls ? tls->host : "the server";
+
+    if (verify != X509_V_OK
+        && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+    {
+        switch (verify) {
+
+        case X509_V_ERR_HOSTNAME_MISMATCH:
+        case X509_V_ERR_IP_ADDRESS_MISMATCH:
+            (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
+                            "the certificate is for another name than "
+                            "\"%.200s\"", host);
+            return;
+
+        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+        case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+            (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
+                            "the certificate is from an unknown authority "
+                            "(%s); ca_file names one to trust",
+                            X509_verify_cert_error_string(verify));
+            return;
+
+        case X509_V_ERR_CERT_NOT_YET_VALID:
+            (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
+                            "the certificate is not yet valid: is this "
+                            "machine's clock right?");
+            return;
+
+        case X509_V_ERR_CERT_HAS_EXPIRED:
+            (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
+                            "the certificate has expired (or this machine's "
+                            "clock is wrong)");
+            return;
+        }
+
+        (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
+                        "the certificate was refused: %s",
+                        X509_verify_cert_error_string(verify));
+        return;
+    }
+
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL
+        && (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER
+            || ERR_GET_REASON(code) == SSL_R_HTTP_REQUEST))
+    {
+        (void) strcpy(error, "the server does not speak TLS on this port");
+        return;
+    }
+
+    if (code == 0) {
+        (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "%s",
+                        err ? strerror(err) : "the connection was closed");
+        return;
+    }
+
+    reason = ERR_reason_error_string(code);
+
+    if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+        reason = "the connection was closed";
+    }
+
+    (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "%s",
+                    reason ? reason : "unknown error");
+}
+
+
+/* Called for a result that is not a success. */
+
+static int
+zlt_tls_result(zlt_conn_t *c, int rc, uint8_t *wants)
+{
+    int  err;
+
+    err = SSL_get_error(c->ssl, rc);
+
+    switch (err) {
+
+    case SSL_ERROR_WANT_READ:
+        *wants = ZLT_IO_READ;
+        return ZLT_CONN_AGAIN;
+
+    case SSL_ERROR_WANT_WRITE:
+        *wants = ZLT_IO_WRITE;
+        return ZLT_CONN_AGAIN;
+
+    case SSL_ERROR_ZERO_RETURN:
+        return 0;
+    }
+
+    /* among others, a FIN without close_notify: truncation */
+
+    if (err != SSL_ERROR_SYSCALL || errno == 0) {
+        errno = ECONNRESET;
+    }
+
+    ERR_clear_error();
+
+    return ZLT_CONN_ERROR;
+}
+
+
+ssize_t
+zlt_tls_read(zlt_conn_t *c, void *buf, size_t size)
+{
+    int     n;
+    size_t  got;
+
+    for (got = 0; got < size; got += (size_t) n) {
+
+        ERR_clear_error();
+        errno = 0;
+
+        n = SSL_read(c->ssl, (char *) buf + got, (int) (size - got));
+
+        if (n <= 0) {
+            n = zlt_tls_result(c, n, &c->read_wants);
+
+            /* an end or an error, if there were bytes before it, is told
+               in the next call */
+
+            c->more = (n != ZLT_CONN_AGAIN);
+
+            return got ? (ssize_t) got : n;
+        }
+    }
+
+    /* OpenSSL may hold more, and no event would tell */
+
+    c->more = 1;
+
+    return (ssize_t) got;
+}
+
+
+ssize_t
+zlt_tls_write(zlt_conn_t *c, const void *buf, size_t size)
+{
+    int  n;
+
+    ERR_clear_error();
+    errno = 0;
+
+    n = SSL_write(c->ssl, buf, (int) size);
+
+    if (n > 0) {
+        c->write_wants = ZLT_IO_WRITE;
+        return n;
+    }
+
+    n = zlt_tls_result(c, n, &c->write_wants);
+
+    return n == 0 ? ZLT_CONN_ERROR : n;
+}
+
+
+int
+zlt_tls_shutdown(zlt_conn_t *c)
+{
+    int  rc;
+
+    ERR_clear_error();
+    errno = 0;
+
+    /* 0: sent, the peer's has not come yet, nor need it */
+
+    rc = SSL_shutdown(c->ssl);
+
+    if (rc >= 0) {
+        return 0;
+    }
+
+    rc = zlt_tls_result(c, rc, &c->write_wants);
+
+    return rc == 0 ? ZLT_CONN_ERROR : rc;
+}
+
+
+void
+zlt_tls_free(zlt_conn_t *c)
+{
+    /* a connection that ends without close_notify need not spoil its
+       session, which others may resume */
+
+    SSL_set_quiet_shutdown(c->ssl, 1);
+    (void) SSL_shutdown(c->ssl);
+    SSL_free(c->ssl);
+    ERR_clear_error();
+
+    c->ssl = NULL;
+    c->read_wants = ZLT_IO_READ;
+    c->write_wants = ZLT_IO_WRITE;
+}
+
+
+static BIO *
+zlt_tls_bio(zlt_conn_t *c)
+{
+    BIO  *bio;
+
+    if (zlt_tls_method == NULL) {
+        zlt_tls_method = BIO_meth_new(BIO_get_new_index()
+                                      |BIO_TYPE_SOURCE_SINK, "zltunnel");
+        if (zlt_tls_method == NULL) {
+            return NULL;
+        }
+
+        BIO_meth_set_read(zlt_tls_method, zlt_tls_bio_read);
+        BIO_meth_set_write(zlt_tls_method, zlt_tls_bio_write);
+        BIO_meth_set_ctrl(zlt_tls_method, zlt_tls_bio_ctrl);
+    }
+
+    bio = BIO_new(zlt_tls_method);
+
+    if (bio) {
+        BIO_set_data(bio, c);
+        BIO_set_init(bio, 1);
+    }
+
+    return bio;
+}
+
+
+static int
+zlt_tls_bio_read(BIO *bio, char *buf, int size)
+{
+    ssize_t      n;
+    zlt_conn_t  *c;
+
+    c = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+
+    n = zlt_conn_recv(c, buf, (size_t) size);
+
+    if (n == ZLT_CONN_AGAIN) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+
+    return n < 0 ? -1 : (int) n;
+}
+
+
+static int
+zlt_tls_bio_write(BIO *bio, const char *buf, int size)
+{
+    ssize_t      n;
+    zlt_conn_t  *c;
+
+    c = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+
+    n = zlt_conn_send(c, buf, (size_t) size);
+
+    if (n == ZLT_CONN_AGAIN) {
+        BIO_set_retry_write(bio);
+        return -1;
+    }
+
+    return n < 0 ? -1 : (int) n;
+}
+
+
+static long
+zlt_tls_bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+    (void) bio;
+    (void) num;
+    (void) ptr;
+
+    return cmd == BIO_CTRL_FLUSH;
+}

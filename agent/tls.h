@@ -1,0 +1,45 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* TLS, client side.  The only file that knows OpenSSL is tls.c. */
+
+
+#ifndef ZLT_TLS_H_INCLUDED
+#define ZLT_TLS_H_INCLUDED
+
+
+#include "conn.h"
+
+
+#define ZLT_TLS_ERROR_SIZE  512
+
+typedef struct zlt_tls_s  zlt_tls_t;
+
+
+/*
+ * A client that verifies servers as "host", a name or an address, against
+ * ca_file, or where that is NULL the system's trust store; or not at all.
+ * NULL with a text in error (ZLT_TLS_ERROR_SIZE bytes).
+ */
+zlt_tls_t *zlt_tls_create(const char *host, const char *ca_file,
+    int insecure, char *error);
+void zlt_tls_destroy(zlt_tls_t *tls);
+
+/* Puts TLS onto a connected connection.  A resumed session, where there is
+   one, makes the handshake cheap.  0 or -1. */
+int zlt_tls_start(zlt_tls_t *tls, zlt_conn_t *c);
+
+/* 0 once done, ZLT_CONN_AGAIN, or ZLT_CONN_ERROR with a text in error, that
+   says which check has failed. */
+int zlt_tls_handshake(zlt_conn_t *c, char *error);
+
+/* for conn.c */
+ssize_t zlt_tls_read(zlt_conn_t *c, void *buf, size_t size);
+ssize_t zlt_tls_write(zlt_conn_t *c, const void *buf, size_t size);
+int zlt_tls_shutdown(zlt_conn_t *c);
+void zlt_tls_free(zlt_conn_t *c);
+
+
+#endif /* ZLT_TLS_H_INCLUDED */
