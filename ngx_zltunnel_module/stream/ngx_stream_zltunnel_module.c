@@ -222,6 +222,17 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     c->read->handler = ngx_stream_zltunnel_read_handler;
     c->write->handler = ngx_stream_zltunnel_empty_handler;
 
+    /* a client that gives up while the dial waits is noticed at once */
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
     if (zcf->ports) {
         ngx_zltunnel_dial_port(dial, ngx_stream_zltunnel_port(c));
 
