@@ -76,7 +76,8 @@ agent: $(AGENT)
 
 # The module.  configure runs again only if something it depends on has
 # changed; what is compiled again, nginx's own makefile knows, but for headers
-# that "config" does not list.
+# that "config" does not list.  The copy is renamed into place, since an nginx may
+# have the old one mapped.
 
 $(OBJS)/nginx.id: FORCE
 	@mkdir -p $(OBJS)
@@ -94,7 +95,8 @@ $(OBJS)/headers.stamp: $(wildcard ngx_zltunnel_module/*/*.h)
 $(MODULE): $(TREE)/objs/Makefile $(OBJS)/headers.stamp FORCE
 	@+cd $(TREE) && { $(MAKE) -q -f objs/Makefile modules 2> /dev/null \
 	    || $(MAKE) --no-print-directory -f objs/Makefile modules; }
-	@cmp -s $(TREE)/$@ $@ || cp $(TREE)/objs/$(@F) $@
+	@cmp -s $(TREE)/$@ $@ \
+	    || { cp $(TREE)/objs/$(@F) $@.new && mv $@.new $@; }
 
 
 # The agent.
