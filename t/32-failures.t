@@ -235,7 +235,8 @@ sub few_connections {
 # Another process with SO_REUSEADDR must not get a port that is idle.
 
 sub thief {
-    my $t = ZLTunnel->new(range => 3, workers => 2);
+    my $t = ZLTunnel->new(range => 3, workers => 2,
+                          zltunnel => 'reconnect_grace 1s;');
     my $token = $t->token('alice');
     $t->start;
 

@@ -390,8 +390,8 @@ sub start {
 
     my $ready = wait_for(sub {
         return 'exited' unless $self->{nginx}->running;
-        my $r = http_get($self->{http_port}, '/none');
-        return $r && $self->workers == $self->{workers} && 'ready';
+        return connect_to($self->{http_port})
+               && $self->workers == $self->{workers} && 'ready';
     }, 30);
 
     if (($ready // '') ne 'ready') {
@@ -410,11 +410,14 @@ sub start {
 sub workers {
     my ($self) = @_;
 
-    return $self->{nginx}->pid if $self->{master} eq 'off';
+    my @pids = $self->{nginx}->pid;
+    return @pids if $self->{master} eq 'off';
 
-    return grep {
+    @pids = grep {
         slurp("/proc/$_/cmdline") =~ /^nginx: worker process(?! is)/
-    } children_of($self->{nginx}->pid);
+    } children_of(@pids);
+
+    return @pids;
 }
 
 
