@@ -257,6 +257,8 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
 
     param = zlt_session_param(s);
 
+    a->refused = 0;
+
     zlt_log_info("connected to the server");
     zlt_notify("STATUS=Connected");
 
@@ -355,7 +357,13 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
         break;
 
     case ZLT_DOWN_REFUSED:
-        delay = a->conf->max_reconnect_interval;
+
+        /* slowly, but for the first time: the server follows its token
+           file with a delay, and this token may just have been added */
+
+        delay = a->refused ? a->conf->max_reconnect_interval
+                           : a->conf->reconnect_interval;
+        a->refused = 1;
 
         if (retry_after > delay) {
             delay = retry_after;

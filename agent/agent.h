@@ -69,6 +69,7 @@ struct zlt_agent_s {
     /* reconnecting */
     unsigned         attempts;
     unsigned         retried:1;        /* the quick retry was used */
+    unsigned         refused:1;        /* the token, the last time */
     unsigned         warned_v1:1;
     unsigned         none_up:1;        /* "no service is registered" */
 

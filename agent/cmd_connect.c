@@ -58,6 +58,7 @@ static const struct option  zlt_connect_options[] = {
     { "max-idle",               required_argument, NULL, 10 },
     { "service",                required_argument, NULL, 's' },
     { "insecure",               no_argument,       NULL, 'k' },
+    { "token",                  optional_argument, NULL, 't' },
     { "help",                   no_argument,       NULL, 'h' },
     { "version",                no_argument,       NULL, 'V' },
     { NULL, 0, NULL, 0 }
@@ -82,7 +83,9 @@ zlt_command_connect(int argc, char **argv)
 
     zlt_conf_init(&conf);
 
-    while ((c = getopt_long(argc, argv, "hVs:k", zlt_connect_options, NULL))
+    opterr = 0;
+
+    while ((c = getopt_long(argc, argv, ":hVs:k", zlt_connect_options, NULL))
            != -1)
     {
         switch (c) {
@@ -96,6 +99,11 @@ zlt_command_connect(int argc, char **argv)
             zlt_command_version();
             zlt_conf_free(&conf);
             return ZLT_EXIT_OK;
+
+        case '?':
+        case ':':
+            zlt_command_option(c, argv);
+            goto usage;
 
         default:
             if (zlt_connect_option(&conf, c, optarg) == -1) {
@@ -152,8 +160,9 @@ zlt_connect_option(zlt_conf_t *conf, int c, const char *value)
         conf->insecure = 1;
         return 0;
 
-    case '?':
-        /* getopt has said what is wrong */
+    case 't':
+        zlt_complain("there is no --token, since every user of this machine "
+                     "could see it: use --token-file, or " ZLT_TOKEN_ENV);
         return -1;
     }
 

@@ -57,7 +57,9 @@ zlt_run_file(int argc, char **argv, const char *help, const char **file,
     *file = NULL;
     *code = ZLT_EXIT_OK;
 
-    while ((c = getopt_long(argc, argv, "c:hV", zlt_run_options, NULL)) != -1)
+    opterr = 0;
+
+    while ((c = getopt_long(argc, argv, ":c:hV", zlt_run_options, NULL)) != -1)
     {
         switch (c) {
 
@@ -74,6 +76,7 @@ zlt_run_file(int argc, char **argv, const char *help, const char **file,
             return ZLT_RUN_OVER;
 
         default:
+            zlt_command_option(c, argv);
             *code = ZLT_EXIT_USAGE;
             return ZLT_RUN_OVER;
         }
@@ -138,7 +141,9 @@ zlt_command_check(int argc, char **argv)
     zlt_conf_init(&conf);
 
     if (zlt_conf_read(&conf, file, error) == -1) {
-        goto failed;
+        zlt_complain("%s", error);
+        zlt_conf_free(&conf);
+        return ZLT_EXIT_USAGE;
     }
 
     /* the variable is that of whoever runs the agent, not ours */
@@ -146,7 +151,9 @@ zlt_command_check(int argc, char **argv)
     if (conf.token_file
         && zlt_token_read(&token, conf.token_file, error) == -1)
     {
-        goto failed;
+        zlt_complain("%s: %s", file, error);
+        zlt_conf_free(&conf);
+        return ZLT_EXIT_USAGE;
     }
 
     zlt_token_wipe(&token);
@@ -155,7 +162,9 @@ zlt_command_check(int argc, char **argv)
         tls = zlt_tls_create(conf.url.host, conf.ca_file, (int) conf.insecure,
                              error);
         if (tls == NULL) {
-            goto failed;
+            zlt_complain("%s: %s", file, error);
+            zlt_conf_free(&conf);
+            return ZLT_EXIT_USAGE;
         }
 
         zlt_tls_destroy(tls);
@@ -167,11 +176,4 @@ zlt_command_check(int argc, char **argv)
     zlt_conf_free(&conf);
 
     return ZLT_EXIT_OK;
-
-failed:
-
-    zlt_complain("%s", error);
-    zlt_conf_free(&conf);
-
-    return ZLT_EXIT_USAGE;
 }

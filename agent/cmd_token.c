@@ -57,8 +57,9 @@ zlt_command_token(int argc, char **argv)
     struct stat   st;
 
     name = "agent";
+    opterr = 0;
 
-    while ((c = getopt_long(argc, argv, "n:hV", zlt_token_options, NULL))
+    while ((c = getopt_long(argc, argv, ":n:hV", zlt_token_options, NULL))
            != -1)
     {
         switch (c) {
@@ -76,6 +77,7 @@ zlt_command_token(int argc, char **argv)
             return ZLT_EXIT_OK;
 
         default:
+            zlt_command_option(c, argv);
             return ZLT_EXIT_USAGE;
         }
     }

@@ -30,5 +30,9 @@ int zlt_command_token(int argc, char **argv);
 
 void zlt_command_version(void);
 
+/* Says what is wrong with an option, for which getopt_long() has returned c,
+   '?' or ':'; never its value, which may be a misplaced secret. */
+void zlt_command_option(int c, char **argv);
+
 
 #endif /* ZLT_COMMAND_H_INCLUDED */

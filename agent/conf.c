@@ -110,6 +110,7 @@ zlt_conf_set(zlt_conf_t *conf, const char *key, const char *value,
 {
     char                  *copy, **string;
     uint32_t               n;
+    const char            *why;
     const zlt_conf_key_t  *k;
 
     for (k = zlt_conf_keys; k->key; k++) {
@@ -126,6 +127,13 @@ zlt_conf_set(zlt_conf_t *conf, const char *key, const char *value,
 
     if (*value == '\0') {
         (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is empty", key);
+        return -1;
+    }
+
+    if (k->offset == offsetof(zlt_conf_t, server)
+        && zlt_url_parse(&conf->url, value, &why) == -1)
+    {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"server\" %s", why);
         return -1;
     }
 
@@ -236,15 +244,8 @@ zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
 int
 zlt_conf_check(zlt_conf_t *conf, char *error)
 {
-    const char  *why;
-
     if (conf->server == NULL) {
         (void) strcpy(error, "\"server\" is missing");
-        return -1;
-    }
-
-    if (zlt_url_parse(&conf->url, conf->server, &why) == -1) {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"server\" %s", why);
         return -1;
     }
 

@@ -37,7 +37,7 @@ typedef struct {
     zlt_service_conf_t  *services;
     unsigned             nservices;
 
-    zlt_url_t            url;              /* of server, once checked */
+    zlt_url_t            url;              /* of server */
 } zlt_conf_t;
 
 

@@ -6,6 +6,7 @@
 /* zltunnel-agent: the commands, and what holds for all of them. */
 
 
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,4 +120,23 @@ void
 zlt_command_version(void)
 {
     (void) printf("zltunnel-agent " ZLT_AGENT_VERSION "\n");
+}
+
+
+void
+zlt_command_option(int c, char **argv)
+{
+    int          len;
+    const char  *option;
+
+    option = argv[optind - 1];
+    len = (int) strcspn(option, "=");
+
+    if (option[0] != '-') {
+        zlt_complain("\"-%c\" is not an option", optopt);
+        return;
+    }
+
+    zlt_complain(c == ':' ? "\"%.*s\" needs a value"
+                          : "\"%.*s\" is not an option", len, option);
 }
