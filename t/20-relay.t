@@ -143,6 +143,7 @@ sub relay {
     }
 
     $_->stop for @slow;
+    $s{hold}{proc}->stop;      # else it is waited for, until it reads
 
 
     # Truncation.  Without TLS a killed process looks like a clean end: the

@@ -45,17 +45,22 @@ sub load {
     my $t = ZLTunnel->new(
         workers => 4, connections => 8192, range => 2,
         main => 'worker_rlimit_nofile 10000;',
-        zltunnel => 'max_pending 4000; max_idle_channels '
-                    . ($idle eq 'warm' ? 64 : 0)
-                    . '; max_channel_share 90%; connect_timeout 60s;');
+        zltunnel => 'max_pending 4000; max_channel_share 90%;
+                     connect_timeout 60s;');
     my $token = $t->token('alice');
     $t->start;
 
     my $echo = $t->service('echo');
     my $source = $t->service('source', 20_000_000);
-    my $agent = $t->agent(token => $token, tls => $scheme eq 'wss',
-                          services => [ "echo:$echo->{port}",
-                                        "bulk:$source->{port}" ]);
+    my $agent = $t->agent(
+        token => $token, services => [1, 2], tls => $scheme eq 'wss',
+        conf => "[agent]\nserver = " . $t->url($scheme) . "\n"
+                . "token_file = %%token_file%%\n"
+                . ($scheme eq 'wss' ? 'ca_file = ' . $t->certs . "/ca.pem\n"
+                                    : '')
+                . ($idle eq 'none' ? "max_idle = 0\n" : '')
+                . "[service echo]\nlocal = $echo->{port}\n"
+                . "[service bulk]\nlocal = $source->{port}\n");
     my $port = $agent->port('echo');
 
     if ($idle eq 'warm') {

@@ -41,7 +41,8 @@ sub start {
         push @cmd, map { ('--service', $_) } @{ $o{services} || [] };
     }
 
-    push @cmd, '--ca-file', ZLTunnel->certs . '/ca.pem' if $o{tls};
+    push @cmd, '--ca-file', ZLTunnel->certs . '/ca.pem'
+        if $o{tls} && !$o{conf};
     push @cmd, @{ $o{args} || [] };
 
     $self->{cmd} = \@cmd;
