@@ -265,6 +265,7 @@ typedef struct {
     ngx_pid_t                    bridge_pid;
     unsigned                     bridged:1;   /* node is in the tree */
     unsigned                     ended:1;     /* that message has come */
+    unsigned                     broken:1;    /* or one of a reset */
     unsigned                     waits:1;     /* EOF came, it has not yet */
     ngx_msec_t                   waits_since;
 
@@ -411,7 +412,7 @@ typedef enum {
     NGX_ZLTUNNEL_IPC_CHANNEL,       /* here it is: moved, with its fd */
     NGX_ZLTUNNEL_IPC_BRIDGE,        /* here it is: a socketpair to it */
     NGX_ZLTUNNEL_IPC_NONE,          /* there is none */
-    NGX_ZLTUNNEL_IPC_END,           /* clean EOF over bridge connection_id */
+    NGX_ZLTUNNEL_IPC_END,           /* EOF over a bridge; code 1: a reset */
     NGX_ZLTUNNEL_IPC_CONNECT,       /* send Connect on your control channel */
     NGX_ZLTUNNEL_IPC_FAIL,          /* ConnectFail came on it */
     NGX_ZLTUNNEL_IPC_ACK,           /* ConnectAck came on it */

@@ -82,7 +82,9 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
             rc = NGX_OK;
         }
 
-    } else if (tunnel->nidle >= registry->max_idle_channels) {
+    } else if (ngx_zltunnel_tunnel_nidle(registry->sh, tunnel)
+               >= registry->max_idle_channels)
+    {
         rc = 503;
         limit = "max_idle_channels";
 
@@ -288,6 +290,9 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
 
     ngx_queue_insert_tail(&ngx_zltunnel_channels, &channel->all);
     registry->nchannels++;
+
+    /* not to be closed when the worker begins to exit */
+    c->idle = 0;
 
     c->data = channel;
     c->log->data = NULL;

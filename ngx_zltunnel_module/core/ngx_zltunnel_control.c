@@ -24,6 +24,7 @@
 #define NGX_ZLTUNNEL_CONTROL_READ    16384
 #define NGX_ZLTUNNEL_CONTROL_OUT     262144    /* bytes */
 #define NGX_ZLTUNNEL_CONTROL_LINGER  3000      /* ms */
+#define NGX_ZLTUNNEL_CONTROL_QUIT    200       /* ms, twice at the most */
 
 
 static void ngx_zltunnel_control_read_handler(ngx_event_t *ev);
@@ -47,6 +48,7 @@ static void ngx_zltunnel_control_leave(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_close(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_free(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_heartbeat(ngx_zltunnel_control_t *control);
+static void ngx_zltunnel_control_quit(ngx_zltunnel_control_t *control);
 
 
 static ngx_queue_t  ngx_zltunnel_controls;
@@ -101,6 +103,9 @@ ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
     registry->unauthenticated++;
 
     ngx_queue_insert_tail(&ngx_zltunnel_controls, &control->queue);
+
+    /* ngx_zltunnel_controls_quit() says goodbye when the worker exits */
+    c->idle = 0;
 
     c->data = control;
     c->log->data = NULL;
@@ -711,11 +716,7 @@ ngx_zltunnel_control_heartbeat(ngx_zltunnel_control_t *control)
     now = ngx_current_msec;
 
     if (ngx_exiting) {
-
-        /* the agent had its time to connect anew */
-
-        ngx_zltunnel_control_end(control, ZLT_WS_GOING_AWAY,
-                                 "server is shutting down");
+        ngx_zltunnel_control_quit(control);
         return;
     }
 
@@ -742,6 +743,26 @@ ngx_zltunnel_control_heartbeat(ngx_zltunnel_control_t *control)
     dead = registry->heartbeat_timeout - (now - control->acked);
 
     ngx_add_timer(&control->timer, ngx_min(next, dead));
+}
+
+
+static void
+ngx_zltunnel_control_quit(ngx_zltunnel_control_t *control)
+{
+    if (control->leaving) {
+
+        /* the agent had its time to connect anew */
+
+        ngx_zltunnel_control_end(control, ZLT_WS_GOING_AWAY,
+                                 "server is shutting down");
+        return;
+    }
+
+    control->leaving = 1;
+
+    ngx_add_timer(&control->timer, NGX_ZLTUNNEL_CONTROL_LINGER);
+    ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT,
+                              "server is reloading");
 }
 
 
@@ -883,13 +904,19 @@ ngx_zltunnel_controls_quit(void)
             continue;
         }
 
-        /* the worker waits so long for the agent to move on */
+        /*
+         * The worker waits for its agents to move on.  They are not told at
+         * once, or they would come to another worker that is about to exit.
+         */
+
+        if (control->timer.timer_set) {
+            ngx_del_timer(&control->timer);
+        }
 
         control->timer.cancelable = 0;
-        ngx_add_timer(&control->timer, NGX_ZLTUNNEL_CONTROL_LINGER);
-
-        ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT,
-                                  "server is reloading");
+        ngx_add_timer(&control->timer, NGX_ZLTUNNEL_CONTROL_QUIT
+                                       + ngx_random()
+                                         % NGX_ZLTUNNEL_CONTROL_QUIT);
     }
 }
 

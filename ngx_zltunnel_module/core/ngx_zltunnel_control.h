@@ -54,6 +54,7 @@ struct ngx_zltunnel_control_s {
 
     unsigned                       extended:1;
     unsigned                       counted:1; /* as unauthenticated */
+    unsigned                       leaving:1; /* Disconnect was sent */
     unsigned                       failed:1;  /* nothing more can be sent */
     ngx_uint_t                     busy;      /* handlers that run */
     unsigned                       dead:1;    /* freed when that is done */

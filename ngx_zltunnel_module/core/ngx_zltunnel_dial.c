@@ -335,31 +335,50 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
 }
 
 
-/* under the lock: a worker with idle channels of the tunnel, at random */
+/*
+ * Under the lock: a worker with idle channels of the tunnel, at random.  One
+ * of this generation: an older one could be asked, but has no way to answer.
+ */
 
 static ngx_uint_t
 ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
-    ngx_uint_t                i, n;
-    ngx_zltunnel_registry_t  *registry;
+    ngx_uint_t                 i, n;
+    ngx_zltunnel_registry_t   *registry;
+    ngx_zltunnel_sh_worker_t  *w;
 
     registry = dial->registry;
+    w = registry->sh->workers;
 
     if (dial->taken == NGX_ZLTUNNEL_DIAL_TAKES || tunnel->nidle == 0) {
         return NGX_ZLTUNNEL_NO_SLOT;
     }
 
-    n = ngx_random() % tunnel->nidle;
+    n = 0;
 
     for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
 
+        if (i != registry->slot && w[i].generation == ngx_zltunnel_generation) {
+            n += tunnel->idle[i];
+        }
+    }
+
+    if (n == 0) {
+        return NGX_ZLTUNNEL_NO_SLOT;
+    }
+
+    n = ngx_random() % n;
+
+    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+
+        if (i == registry->slot
+            || w[i].generation != ngx_zltunnel_generation)
+        {
+            continue;
+        }
+
         if (n < tunnel->idle[i]) {
-
-            if (i == registry->slot) {
-                break;
-            }
-
             dial->taken++;
             return i;
         }

@@ -34,7 +34,8 @@
 
 static void ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name,
     int value, const char *text);
-static ngx_int_t ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end);
+static ngx_int_t ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end,
+    ngx_uint_t reset);
 static void ngx_zltunnel_end_bridge_insert(ngx_rbtree_node_t *temp,
     ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
 static void ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end);
@@ -166,6 +167,19 @@ ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end)
         return NGX_OK;
     }
 
+    if (end->broken) {
+        ngx_log_error(NGX_LOG_INFO, end->connection->log, 0,
+                      "connection was reset beyond worker process %P",
+                      end->bridge_pid);
+        return NGX_ERROR;
+    }
+
+    /* closed altogether, although we have not yet said that we are done */
+
+    if (ngx_zltunnel_end_test(end) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     /*
      * END was sent before FIN, but may have had to queue: a socket between
      * workers takes few messages.  EOF stays readable meanwhile.
@@ -211,7 +225,7 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 #endif
 
     if (end->kind == NGX_ZLTUNNEL_BRIDGE
-        && ngx_zltunnel_end_send_end(end) != NGX_OK)
+        && ngx_zltunnel_end_send_end(end, 0) != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ERR, c->log, 0,
                       "no way to worker process %P", end->bridge_pid);
@@ -228,13 +242,14 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 
 
 static ngx_int_t
-ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end)
+ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end, ngx_uint_t reset)
 {
     ngx_zltunnel_ipc_t  msg;
 
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
     msg.type = NGX_ZLTUNNEL_IPC_END;
+    msg.code = reset;
     ngx_memcpy(msg.bridge_id, end->bridge_id, ZLT_ID_SIZE);
 
     return ngx_zltunnel_ipc_send(end->registry, end->bridge_slot, &msg, NULL,
@@ -334,6 +349,17 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
     }
 
 #endif
+
+    if (end->kind == NGX_ZLTUNNEL_BRIDGE) {
+
+        /* the other worker need not wait for an END */
+
+        if (end->bridged) {
+            (void) ngx_zltunnel_end_send_end(end, 1);
+        }
+
+        return;
+    }
 
     linger.l_onoff = 1;
     linger.l_linger = 0;

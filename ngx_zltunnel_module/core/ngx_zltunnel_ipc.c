@@ -567,7 +567,10 @@ ngx_zltunnel_ipc_poll(void)
         if (msg.type == NGX_ZLTUNNEL_IPC_END) {
             end = ngx_zltunnel_end_bridge_find(msg.bridge_id);
 
-            if (end) {
+            if (end && msg.code) {
+                end->broken = 1;
+
+            } else if (end) {
                 end->ended = 1;
             }
 

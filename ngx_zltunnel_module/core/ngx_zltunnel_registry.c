@@ -393,6 +393,25 @@ ngx_zltunnel_tunnel_idle(ngx_zltunnel_registry_t *registry,
 }
 
 
+ngx_uint_t
+ngx_zltunnel_tunnel_nidle(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    ngx_uint_t  i, n;
+
+    n = tunnel->nidle;
+
+    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+
+        if (sh->workers[i].exiting) {
+            n -= tunnel->idle[i];
+        }
+    }
+
+    return n;
+}
+
+
 ngx_zltunnel_sh_pending_t *
 ngx_zltunnel_pending_find(ngx_zltunnel_sh_t *sh, u_char *id)
 {

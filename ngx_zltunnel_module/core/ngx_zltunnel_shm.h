@@ -213,6 +213,10 @@ void ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
 void ngx_zltunnel_tunnel_idle(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_int_t n);
 
+/* how many it has, without those of workers that exit */
+ngx_uint_t ngx_zltunnel_tunnel_nidle(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
+
 ngx_zltunnel_sh_pending_t *ngx_zltunnel_pending_find(ngx_zltunnel_sh_t *sh,
     u_char *id);
 ngx_zltunnel_sh_pending_t *ngx_zltunnel_pending_add(
