@@ -123,6 +123,10 @@ sub spawn {
         open STDIN, '<', '/dev/null';
         open STDOUT, '>>', "$log.out";
         open STDERR, '>>', "$log.err";
+        # as many descriptors as they may have
+
+        @cmd = ('/bin/sh', '-c', 'ulimit -n "$(ulimit -H -n)"; exec "$@"',
+                'sh', @cmd);
         exec @cmd or POSIX::_exit(127);
     }
 
@@ -209,6 +213,7 @@ sub nginx {
     mkdir "$dir/temp";
 
     my $load = load_modules($o{module});
+    my $level = $ENV{BENCH_LOG} || 'warn';
     my $user = $> == 0 && getpwnam('www-data') ? "user www-data;\n" : '';
     chown((getpwnam 'www-data')[2, 3], "$dir/temp") if $user;
 
@@ -216,9 +221,8 @@ sub nginx {
 $load$user
 daemon off;
 worker_processes $workers;
-worker_rlimit_nofile 40000;
 pid $dir/nginx.pid;
-error_log $dir/error.log warn;
+error_log $dir/error.log $level;
 events { worker_connections 16384; }
 $text
 EOT
@@ -394,14 +398,14 @@ bindAddr = "127.0.0.1"
 bindPort = $server
 proxyBindAddr = "127.0.0.1"
 auth.token = "bench"
-log.level = "warn"
+log.level = 'warn'
 transport.maxPoolCount = 16
 EOT
     spew("$dir/frpc.toml", <<EOT);
 serverAddr = "127.0.0.1"
 serverPort = $server
 auth.token = "bench"
-log.level = "warn"
+log.level = 'warn'
 transport.tls.enable = $enable
 transport.tcpMux = false
 transport.poolCount = 16
