@@ -397,6 +397,8 @@ ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
 {
     ngx_zltunnel_ipc_t  msg;
 
+    dial->announced = 1;
+
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
     msg.type = NGX_ZLTUNNEL_IPC_CONNECT;
@@ -824,7 +826,11 @@ ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)
         dial = ngx_zltunnel_dial_of(link);
 
         if (dial->running && dial->searching && dial->pending) {
-            ngx_zltunnel_dial_next(dial, 0);
+
+            /* an agent that remembers it says "duplicate", and a fresh
+               channel is on its way */
+
+            ngx_zltunnel_dial_next(dial, dial->announced);
         }
     }
 

@@ -95,6 +95,7 @@ struct ngx_zltunnel_dial_s {
     unsigned                     silent:1;   /* the first did not answer */
     unsigned                     taking:1;   /* another worker was asked */
     unsigned                     connected:1;/* Connect went on a channel */
+    unsigned                     announced:1;/* .. on a control channel */
 };
 
 

@@ -57,10 +57,6 @@ static void ngx_http_zltunnel_detach(ngx_http_zltunnel_detach_t *d);
 static void ngx_http_zltunnel_trim(ngx_connection_t *c,
     ngx_http_connection_t *hc);
 
-#if (NGX_STAT_STUB)
-static void ngx_http_zltunnel_uncount(void *data);
-#endif
-
 
 ngx_int_t
 ngx_http_zltunnel_accept(ngx_http_request_t *r,
@@ -396,9 +392,6 @@ ngx_http_zltunnel_keep(ngx_http_zltunnel_detach_t *d)
     ngx_buf_t           *b;
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
-#if (NGX_STAT_STUB)
-    ngx_pool_cleanup_t  *cln;
-#endif
 
     r = d->request;
     c = d->connection;
@@ -416,19 +409,6 @@ ngx_http_zltunnel_keep(ngx_http_zltunnel_detach_t *d)
     {
         return NGX_ERROR;
     }
-
-#if (NGX_STAT_STUB)
-
-    /* the last that can fail: nothing of http uncounts it from here on */
-
-    cln = ngx_pool_cleanup_add(c->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_http_zltunnel_uncount;
-
-#endif
 
     return NGX_OK;
 }
@@ -559,14 +539,3 @@ ngx_http_zltunnel_trim(ngx_connection_t *c, ngx_http_connection_t *hc)
     }
 #endif
 }
-
-
-#if (NGX_STAT_STUB)
-
-static void
-ngx_http_zltunnel_uncount(void *data)
-{
-    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
-}
-
-#endif
