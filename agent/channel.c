@@ -298,6 +298,12 @@ zlt_channel_request(zlt_channel_t *ch)
         s = zlt_session_find(ch->agent, ch->serial);
         param = s ? zlt_session_param(s) : NULL;
 
+        /* the tunnel has moved on to another control channel, keys and all */
+
+        if (param == NULL && ch->agent->pool) {
+            param = zlt_pool_get_param(ch->agent->pool);
+        }
+
     } else {
         param = zlt_pool_get_param(ch->pool);
     }
