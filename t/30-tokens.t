@@ -337,7 +337,7 @@ sub limits {
 
 sub zone_full {
     my $t = ZLTunnel->new(range => 60);
-    my $token = $t->token('alice', 'sessions=100000');
+    my $token = $t->token('alice', 'sessions=65535');
 
     $t->write_conf(zltunnel => 'max_tunnels 10000; max_services 100;
                                 max_unauthenticated 10000;');

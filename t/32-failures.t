@@ -87,6 +87,8 @@ sub services {
     ok(wait_for(sub { $t->events($hold, 'eof') == 20 }),
        'the service sees clients leave');
 
+    $hold->{proc}->stop;       # else the agent waits for it in the end
+
     # the failures one after another take nothing from the others
     for (1 .. 50) {
         my $c = ZLTunnel::Wire::Socket->new($port{down});
@@ -122,12 +124,12 @@ EOT
         [ 'nobody there', qr/refused/i,
           'ws://127.0.0.1:' . $t->free_port . '/tunnel/v1' ],
         [ 'a certificate for another name',
-          qr/(host ?name|name|IP address).*mismatch|not.*(for|match)/i,
+          qr/certificate is for another name/,
           "wss://127.0.0.1:$port/tunnel/v1", @ca ],
-        [ 'an unknown CA', qr/certificate/i, $t->url('wss') ],
-        [ 'another CA', qr/certificate/i, $t->url('wss'), '--ca-file',
+        [ 'an unknown CA', qr/certificate.*unknown authority/i, $t->url('wss') ],
+        [ 'another CA', qr/certificate.*unknown authority/i, $t->url('wss'), '--ca-file',
           $t->certs . '/unknown.pem' ],
-        [ 'no TLS where it is asked for', qr/TLS|SSL/i,
+        [ 'no TLS where it is asked for', qr/does not speak TLS/,
           "wss://127.0.0.1:$t->{http_port}/tunnel/v1", @ca ],
         [ 'a path that is no tunnel', qr/404/,
           "ws://127.0.0.1:$t->{http_port}/elsewhere" ],

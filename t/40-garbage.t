@@ -23,7 +23,7 @@ my $t = ZLTunnel->new(
     zltunnel => 'max_tunnels 100000; connect_timeout 5s;
                  reconnect_grace 1s;');
 my $token = $t->token('alice');
-my $hand = $t->token('mallory', 'sessions=100000');
+my $hand = $t->token('mallory', 'sessions=65535');
 $t->start;
 
 my $echo = $t->service('echo');

@@ -157,8 +157,7 @@ use Time::HiRes qw(time);
 sub new {
     my ($class, $port) = @_;
 
-    my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
-                                  Timeout => 10) or return undef;
+    my $s = ZLTunnel::connect_to($port) // return undef;
     setsockopt $s, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1;
 
     return bless { s => $s, in => '' }, $class;
