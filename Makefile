@@ -30,7 +30,15 @@ SANITIZERS =   -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 # where nginx is not on the path of a common user
 
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
-export NGINX NGINX_SRC NGINX_FLAGS CC MODULE_CFLAGS MODULE_LDFLAGS
+export NGINX_SRC NGINX_FLAGS CC MODULE_CFLAGS MODULE_LDFLAGS
+
+# In its environment nginx takes NGINX for a list of inherited sockets.
+
+unexport NGINX
+
+ifneq ($(NGINX),nginx)
+export TEST_NGINX_BINARY := $(NGINX)
+endif
 
 OBJS =         objs
 MODULE =       $(OBJS)/ngx_zltunnel_module.so
@@ -81,11 +89,11 @@ agent: $(AGENT)
 
 $(OBJS)/nginx.id: FORCE
 	@mkdir -p $(OBJS)
-	@auto/nginx -i > $@.new
+	@auto/nginx -i $(NGINX) > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(TREE)/objs/Makefile: config auto/nginx $(OBJS)/nginx.id
-	auto/nginx $(TREE)
+	auto/nginx $(TREE) $(NGINX)
 
 $(OBJS)/headers.stamp: $(wildcard ngx_zltunnel_module/*/*.h)
 	@mkdir -p $(OBJS)

@@ -25,7 +25,7 @@ my $out = `make all 2>&1`;
 is($?, 0, 'make') or BAIL_OUT($out);
 
 $out = `make all 2>&1`;
-is($out, "make: Nothing to be done for 'all'.\n", 'a second make is idle')
+is($out, '', 'a second make is idle')
     or diag $out;
 
 $out = `make install DESTDIR=$dir PREFIX=/opt/zlt MODULES_DIR=/m 2>&1`;
@@ -50,9 +50,11 @@ like(`$dir/opt/zlt/bin/zltunnel-agent --version 2>&1`, qr/0\.1\.0/,
      'the installed agent runs');
 
 my $unit = "$dir/opt/zlt/lib/systemd/system/zltunnel-agent.service";
-open my $fh, '<', $unit or BAIL_OUT("$unit: $!");
-my $text = join '', <$fh>;
-close $fh;
+my $text = '';
+
+if (open my $fh, '<', $unit) {
+    $text = join '', <$fh>;
+}
 
 like($text, qr{^ExecStart=/opt/zlt/bin/zltunnel-agent }m,
      'the unit starts the agent that was installed');
@@ -64,7 +66,7 @@ SKIP: {
 
     # it looks for the program on this machine
     $text =~ s{^(Exec\w+=)/opt/zlt/bin}{$1$dir/opt/zlt/bin}mg;
-    open $fh, '>', "$dir/zltunnel-agent.service" or die;
+    open my $fh, '>', "$dir/zltunnel-agent.service" or die;
     print $fh $text;
     close $fh;
 

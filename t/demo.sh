@@ -8,7 +8,7 @@ set -eu
 
 cd "$(dirname "$0")/.."
 
-nginx=$(command -v "${NGINX:-nginx}" || echo /usr/sbin/nginx)
+nginx=$(command -v "${TEST_NGINX_BINARY:-nginx}" || echo /usr/sbin/nginx)
 objs=$PWD/objs
 dir=$(mktemp -d "${TMPDIR:-/tmp}/zltunnel-demo-XXXXXX")
 chmod 755 "$dir"                    # the workers are another user

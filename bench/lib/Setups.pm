@@ -31,7 +31,7 @@ my %running;                       # pid => 1, leaders of process groups
 my $next_port = 20000 + $$ % 5000;
 my $workdir;
 
-our $NGINX = $ENV{NGINX} || 'nginx';
+our $NGINX = $ENV{TEST_NGINX_BINARY} || 'nginx';
 our $OBJS = 'objs';
 
 
