@@ -513,6 +513,12 @@ zlt_relay_end(zlt_relay_t *r, unsigned i)
         return ZLT_RELAY_IN;
     }
 
+    if (r->flow[!i].shut && r->side[!i].ssl == NULL) {
+        /* the close that follows sends the FIN */
+        f->shut = 1;
+        return ZLT_RELAY_WAIT;
+    }
+
     rc = zlt_conn_shutdown(&r->side[!i]);
 
     if (rc == ZLT_CONN_AGAIN) {
