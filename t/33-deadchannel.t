@@ -68,6 +68,7 @@ sub stalled {
     is($t->events($echo, 'accept'), 3, 'the service was dialled once for each');
     cmp_ok($t->status->{repeated}, '>=', 1, 'the repeats are counted');
 
+    $relay->{proc}->stop;      # else the agent waits for its dead channels
     $t->finish;
 }
 
@@ -155,6 +156,26 @@ sub by_hand {
         return ($c, @d, $m);
     };
 
+    # Where a connection is announced again: on the other channel, or on the
+    # control channel; there the answer is a fresh channel.
+
+    my $again = sub {
+        my ($e) = @_;
+
+        my $control = 0;
+        wait_for(sub {
+            return 1 if $e->fill(0.05);
+            return $control = $agent->fill(0.05);
+        }, 5);
+
+        my $m = ($control ? $agent : $e)->next(1);
+        return ($m, $e) unless $m && $control;
+
+        $e->close;
+        my $f = ZLTunnel::Wire->channel($t, @ok, $m->{connection_id});
+        return ($m, $f);
+    };
+
     my $fail = sub {
         my ($d, $m, $code, $reason) = @_;
         $d->send(msg('ConnectFail', $m->{connection_id} . str16($reason)
@@ -171,12 +192,12 @@ sub by_hand {
     my $start = time;
     is($d->take(11), 'early bytes', 'bytes follow Connect without waiting');
 
-    my $again = $e->next(5);
-    is($again->{type}, 'Connect', 'silence: announced again');
-    is($again->{connection_id}, $m->{connection_id}, 'with the same id');
+    (my $n, $e) = $again->($e);
+    is($n->{type}, 'Connect', 'silence: announced again');
+    is($n->{connection_id}, $m->{connection_id}, 'with the same id');
     cmp_ok(time - $start, '>', 0.7, 'after a second');
 
-    $e->ack($again);
+    $e->ack($n);
     is($e->take(11), 'early bytes', 'with the same bytes');
     $e->send('answer');
     is($c->take(6), 'answer', 'the second channel serves');
@@ -187,9 +208,9 @@ sub by_hand {
     # 2. the second says duplicate, the first answers late
 
     ($c, $d, $e, $m) = $setup->('early bytes');
-    $again = $e->next(5);
-    is($again->{type}, 'Connect', 'duplicate: announced again');
-    $fail->($e, $again, 9, 'duplicate');
+    ($n, $e) = $again->($e);
+    is($n->{type}, 'Connect', 'duplicate: announced again');
+    $fail->($e, $n, 9, 'duplicate');
     is($c->ending(0.3), 'open', 'duplicate: the client is held');
 
     $d->ack($m);
@@ -211,11 +232,11 @@ sub by_hand {
         $d->reset if $how eq 'reset';
         $d->send(msg('Retire')) if $how eq 'retire';
 
-        $again = $e->next(5);
-        is($again->{type}, 'Connect', "$how: announced again");
+        ($n, $e) = $again->($e);
+        is($n->{type}, 'Connect', "$how: announced again");
         cmp_ok(time - $start, '<', 0.8 * ($ENV{ZLT_SLOW} || 1),
                "$how: at once");
-        $e->ack($again);
+        $e->ack($n);
         is($e->take(5), 'early', "$how: with the bytes");
         $end->($c, $d, $e);
     }
@@ -225,8 +246,8 @@ sub by_hand {
 
     my $bytes = join '', map { chr(int rand 256) } 1 .. 200_000;
     ($c, $d, $e, $m) = $setup->($bytes);
-    $again = $e->next(5);
-    $e->ack($again);
+    ($n, $e) = $again->($e);
+    $e->ack($n);
     ok(($e->take(200_000, 20) // '') eq $bytes,
        '200,000 bytes come whole on the second channel');
     $end->($c, $d, $e);
@@ -236,8 +257,8 @@ sub by_hand {
 
     ($c, $d, $e, $m) = $setup->('question');
     $c->shut;
-    $again = $e->next(5);
-    $e->ack($again);
+    ($n, $e) = $again->($e);
+    $e->ack($n);
     is($e->take(8), 'question', 'half-closed early: the bytes');
     is($e->ending(5), 'eof', 'half-closed early: and EOF after them');
     $e->send('answer');
@@ -247,7 +268,24 @@ sub by_hand {
     $end->($c, $d, $e);
 
 
-    # 6. both fail
+    # 6. duplicate on the control channel, as an agent says that dials already
+
+    ($c, $d, $e, $m) = $setup->('early');
+    $e->close;
+    $n = $agent->expect('Connect', 5);
+    is($n->{connection_id}, $m->{connection_id}, 'announced on the control '
+       . 'channel');
+    $agent->send_msg(msg('ConnectFail', $n->{connection_id}
+                         . str16('duplicate') . ext(1, pack 'C', 9)));
+    is($c->ending(1.5), 'open', 'duplicate there: the client is held');
+    $d->ack($m);
+    is($d->take(5), 'early', 'duplicate there: the bytes');
+    $d->send('answer');
+    is($c->take(6), 'answer', 'duplicate there: the first channel serves');
+    $end->($c, $d, $e);
+
+
+    # 7. refused
 
     ($c, $d, $e, $m) = $setup->('x');
     $fail->($d, $m, 7, 'connection refused');
