@@ -407,7 +407,8 @@ void ngx_zltunnel_pipe_cleanup(void);
 /* ngx_zltunnel_ipc.c: messages between workers */
 
 typedef enum {
-    NGX_ZLTUNNEL_IPC_PORT = 1,      /* a port was opened or closed */
+    NGX_ZLTUNNEL_IPC_HELLO = 1,     /* the way to a younger generation */
+    NGX_ZLTUNNEL_IPC_PORT,          /* a port was opened or closed */
     NGX_ZLTUNNEL_IPC_TAKE,          /* give me an idle channel of .. */
     NGX_ZLTUNNEL_IPC_CHANNEL,       /* here it is: moved, with its fd */
     NGX_ZLTUNNEL_IPC_BRIDGE,        /* here it is: a socketpair to it */
@@ -428,6 +429,7 @@ typedef struct {
     uint32_t                     registry;    /* hash of its name */
     uint32_t                     slot;        /* sender's */
     uint32_t                     generation;  /* sender's */
+    uint32_t                     worker;      /* sender's */
     pid_t                        from;
     pid_t                        to;
     uint32_t                     hops;
@@ -446,6 +448,8 @@ typedef struct {
 
 ngx_int_t ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle);
 ngx_int_t ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle);
+/* tells the workers of older generations how to reach this one */
+void ngx_zltunnel_ipc_hello(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_ipc_exit(void);
 /* Sends to the worker in that slot; fd (or -1) is passed on, and is closed
    here in any case.  Queued when the socket is full.  NGX_ERROR: there is no

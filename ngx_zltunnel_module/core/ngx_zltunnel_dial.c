@@ -43,6 +43,7 @@ static ngx_uint_t ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 static void ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial,
     ngx_uint_t slot);
+static void ngx_zltunnel_dial_insist(ngx_zltunnel_dial_t *dial);
 static void ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, ngx_uint_t way);
 static ngx_int_t ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial,
@@ -196,6 +197,8 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
     ngx_memcpy(dial->service_id, service->id, ZLT_ID_SIZE);
     ngx_memcpy(token, tunnel->token, 32);
 
+    dial->channels = (tunnel->features & ZLT_F_CHANNELS) ? 1 : 0;
+
     dial->counter = ngx_zltunnel_counter_get(dial->registry, service);
 
     if (dial->counter == NULL) {
@@ -288,6 +291,7 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
 
     if (fresh) {
         ngx_zltunnel_dial_announce(dial, slot);
+        ngx_zltunnel_dial_insist(dial);
         return;
     }
 
@@ -336,15 +340,15 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
 
 
 /*
- * Under the lock: a worker with idle channels of the tunnel, at random.  One
- * of this generation: an older one could be asked, but has no way to answer.
+ * Under the lock: another worker with idle channels of the tunnel, at random.
+ * Not one that drains, but for those that drain with us.
  */
 
 static ngx_uint_t
 ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
-    ngx_uint_t                 i, n;
+    ngx_uint_t                 i, n, total;
     ngx_zltunnel_registry_t   *registry;
     ngx_zltunnel_sh_worker_t  *w;
 
@@ -355,26 +359,24 @@ ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
         return NGX_ZLTUNNEL_NO_SLOT;
     }
 
-    n = 0;
+    total = 0;
 
     for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
 
-        if (i != registry->slot && w[i].generation == ngx_zltunnel_generation) {
-            n += tunnel->idle[i];
+        if (i != registry->slot && (!w[i].exiting || ngx_exiting)) {
+            total += tunnel->idle[i];
         }
     }
 
-    if (n == 0) {
+    if (total == 0) {
         return NGX_ZLTUNNEL_NO_SLOT;
     }
 
-    n = ngx_random() % n;
+    n = ngx_random() % total;
 
     for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
 
-        if (i == registry->slot
-            || w[i].generation != ngx_zltunnel_generation)
-        {
+        if (i == registry->slot || (w[i].exiting && !ngx_exiting)) {
             continue;
         }
 
@@ -419,6 +421,18 @@ ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
     }
 
     (void) ngx_zltunnel_ipc_send(dial->registry, slot, &msg, NULL, -1);
+}
+
+
+/* Connect, or what it brought about, may get lost with a worker */
+
+static void
+ngx_zltunnel_dial_insist(ngx_zltunnel_dial_t *dial)
+{
+    if (dial->channels) {
+        ngx_add_timer(&dial->timer, ngx_min(NGX_ZLTUNNEL_REPEAT_AFTER,
+                                            ngx_zltunnel_dial_left(dial)));
+    }
 }
 
 
@@ -858,7 +872,9 @@ ngx_zltunnel_dial_timer(ngx_event_t *ev)
 
     ngx_add_timer(&dial->timer, left);
 
-    if (dial->taking) {
+    if (dial->taking || (dial->searching && dial->announced
+                         && dial->channels))
+    {
         ngx_zltunnel_dial_next(dial, 1);
         return;
     }

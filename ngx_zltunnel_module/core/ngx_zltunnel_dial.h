@@ -96,6 +96,7 @@ struct ngx_zltunnel_dial_s {
     unsigned                     taking:1;   /* another worker was asked */
     unsigned                     connected:1;/* Connect went on a channel */
     unsigned                     announced:1;/* .. on a control channel */
+    unsigned                     channels:1; /* not an agent of version 1 */
 };
 
 

@@ -404,7 +404,9 @@ ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
     end->bridge_slot = slot;
     end->bridge_pid = pid;
 
-    ngx_memcpy(end->bridge_id, id, ZLT_ID_SIZE);
+    /* the caller may have made the id in its place */
+
+    ngx_memmove(end->bridge_id, id, ZLT_ID_SIZE);
     ngx_memcpy(&end->node.key, id, sizeof(ngx_rbtree_key_t));
 
     ngx_rbtree_insert(&ngx_zltunnel_bridges, &end->node);

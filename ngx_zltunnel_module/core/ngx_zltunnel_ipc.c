@@ -9,14 +9,15 @@
  * The master makes a SEQPACKET socketpair for each worker number before it
  * forks, so a respawned worker finds the pair of the one that died.  Every
  * worker has the sending ends of all pairs of its generation and of older
- * ones that still live: a channel can find its way to a worker that is
- * draining.  Each message bears the process for which it is meant; what is
+ * ones that still live, and the first that it sends to the older ones is its
+ * own: a client of either finds a channel, wherever it lands, as long as both
+ * serve.  Each message bears the process for which it is meant; what is
  * for another one is passed on, a few times, as when WINCH and HUP have made
  * two workers of one number read the same pair.
  *
  * Messages are queued as they are read and acted on from a posted event,
  * because ngx_zltunnel_ipc_poll() may be called from deep within a handler.
- * Only an END, which just sets a flag, counts at once.
+ * Only HELLO and END, which touch nothing else, count at once.
  */
 
 
@@ -51,6 +52,7 @@ static ngx_uint_t ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle,
     ngx_uint_t generation);
 static ngx_socket_t ngx_zltunnel_ipc_sender(ngx_uint_t generation,
     ngx_uint_t worker);
+static void ngx_zltunnel_ipc_met(ngx_zltunnel_ipc_t *msg, ngx_socket_t fd);
 static ngx_int_t ngx_zltunnel_ipc_write(ngx_socket_t to,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t fd);
 static ngx_int_t ngx_zltunnel_ipc_enqueue(ngx_queue_t *queue, ngx_socket_t to,
@@ -67,8 +69,21 @@ static void ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
 ngx_uint_t  ngx_zltunnel_generation;
 
 
+/* the sending ends of younger generations, as their workers said HELLO */
+
+typedef struct {
+    ngx_uint_t                   generation;
+    ngx_uint_t                   worker;
+    ngx_socket_t                 fd;
+} ngx_zltunnel_ipc_young_t;
+
+
 static ngx_zltunnel_ipc_set_t  *ngx_zltunnel_ipc_sets;
 static ngx_uint_t               ngx_zltunnel_ipc_nsets;
+
+static ngx_zltunnel_ipc_young_t
+                            ngx_zltunnel_ipc_young[NGX_ZLTUNNEL_MAX_WORKERS];
+static ngx_uint_t               ngx_zltunnel_ipc_nyoung;
 
 static ngx_connection_t        *ngx_zltunnel_ipc_connection;
 static ngx_socket_t             ngx_zltunnel_ipc_fd = (ngx_socket_t) -1;
@@ -292,7 +307,95 @@ ngx_zltunnel_ipc_sender(ngx_uint_t generation, ngx_uint_t worker)
         }
     }
 
+    for (i = 0; i < ngx_zltunnel_ipc_nyoung; i++) {
+
+        if (ngx_zltunnel_ipc_young[i].generation == generation
+            && ngx_zltunnel_ipc_young[i].worker == worker)
+        {
+            return ngx_zltunnel_ipc_young[i].fd;
+        }
+    }
+
     return (ngx_socket_t) -1;
+}
+
+
+void
+ngx_zltunnel_ipc_hello(ngx_zltunnel_registry_t *registry)
+{
+    ngx_uint_t                 i;
+    ngx_socket_t               fd;
+    ngx_zltunnel_ipc_t         msg;
+    ngx_zltunnel_sh_worker_t  *w;
+
+    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
+    msg.type = NGX_ZLTUNNEL_IPC_HELLO;
+
+    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+        w = &registry->sh->workers[i];
+
+        if (w->pid == 0 || w->generation == ngx_zltunnel_generation) {
+            continue;
+        }
+
+        fd = dup(ngx_zltunnel_ipc_sender(ngx_zltunnel_generation,
+                                         ngx_worker));
+        if (fd == -1) {
+            ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
+                          "dup() of a zltunnel worker's socket failed");
+            return;
+        }
+
+        (void) ngx_zltunnel_ipc_send(registry, i, &msg, NULL, fd);
+    }
+}
+
+
+static void
+ngx_zltunnel_ipc_met(ngx_zltunnel_ipc_t *msg, ngx_socket_t fd)
+{
+    ngx_uint_t                 i, j;
+    ngx_zltunnel_ipc_young_t  *young;
+
+    young = ngx_zltunnel_ipc_young;
+
+    /* a worker of the same number and generation has the same socket */
+
+    if (fd == (ngx_socket_t) -1) {
+        return;
+    }
+
+    if (ngx_zltunnel_ipc_sender(msg->generation, msg->worker)
+        != (ngx_socket_t) -1)
+    {
+        (void) ngx_close_socket(fd);
+        return;
+    }
+
+    for (i = 0, j = 0; i < ngx_zltunnel_ipc_nyoung; i++) {
+
+        if (ngx_zltunnel_ipc_in_use((ngx_cycle_t *) ngx_cycle,
+                                    young[i].generation))
+        {
+            young[j++] = young[i];
+
+        } else {
+            (void) ngx_close_socket(young[i].fd);
+        }
+    }
+
+    ngx_zltunnel_ipc_nyoung = j;
+
+    if (j == NGX_ZLTUNNEL_MAX_WORKERS) {
+        (void) ngx_close_socket(fd);
+        return;
+    }
+
+    young[j].generation = msg->generation;
+    young[j].worker = msg->worker;
+    young[j].fd = fd;
+
+    ngx_zltunnel_ipc_nyoung++;
 }
 
 
@@ -314,6 +417,14 @@ ngx_zltunnel_ipc_send(ngx_zltunnel_registry_t *registry, ngx_uint_t slot,
 
         if (w.pid) {
             to = ngx_zltunnel_ipc_sender(w.generation, w.worker);
+
+            if (to == (ngx_socket_t) -1) {
+
+                /* its HELLO may be waiting to be read */
+
+                ngx_zltunnel_ipc_poll();
+                to = ngx_zltunnel_ipc_sender(w.generation, w.worker);
+            }
         }
     }
 
@@ -329,6 +440,7 @@ ngx_zltunnel_ipc_send(ngx_zltunnel_registry_t *registry, ngx_uint_t slot,
     msg->registry = registry->hash;
     msg->slot = registry->slot;
     msg->generation = ngx_zltunnel_generation;
+    msg->worker = ngx_worker;
     msg->from = ngx_pid;
     msg->to = w.pid;
     msg->hops = 0;
@@ -561,6 +673,11 @@ ngx_zltunnel_ipc_poll(void)
                 (void) ngx_close_socket(fd);
             }
 
+            continue;
+        }
+
+        if (msg.type == NGX_ZLTUNNEL_IPC_HELLO) {
+            ngx_zltunnel_ipc_met(&msg, fd);
             continue;
         }
 

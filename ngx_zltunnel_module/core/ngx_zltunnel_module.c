@@ -137,6 +137,8 @@ ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
     rc = ngx_zltunnel_worker_attach(registry);
     ngx_zltunnel_unlock(registry);
 
+    ngx_zltunnel_ipc_hello(registry);
+
     if (rc != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
                       "zltunnel registry \"%V\" has no place for one more "

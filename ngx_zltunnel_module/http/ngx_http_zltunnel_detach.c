@@ -320,7 +320,7 @@ ngx_http_zltunnel_event_handler(ngx_event_t *ev)
      * this one would stay for ever.
      */
 
-    if (rc == NGX_OK && !ngx_exiting && !ngx_terminate
+    if (rc == NGX_OK && (!ngx_exiting || d->fresh) && !ngx_terminate
         && ngx_http_zltunnel_keep(d) == NGX_OK)
     {
         ngx_http_zltunnel_detach(d);

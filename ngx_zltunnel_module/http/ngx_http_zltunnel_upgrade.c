@@ -72,7 +72,12 @@ ngx_http_zltunnel_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    if (ngx_exiting || ngx_terminate) {
+    /*
+     * A channel that somebody waits for is taken nevertheless: it does not
+     * stay here if the one who waits is elsewhere.
+     */
+
+    if ((ngx_exiting && !upgrade.fresh) || ngx_terminate) {
         return ngx_http_zltunnel_answer(r, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
                                         "this worker is shutting down");
     }
