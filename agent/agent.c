@@ -32,6 +32,7 @@
 #define ZLT_AGENT_SOUND        10000   /* ms up that earn it */
 #define ZLT_AGENT_HEALTHY      60000   /* ms up that end the backoff */
 #define ZLT_AGENT_IN_USE       5000    /* ms */
+#define ZLT_AGENT_WATCHDOG     5       /* s, between signs of life */
 #define ZLT_AGENT_JUMP         2000    /* ms of sleep that are noticed */
 #define ZLT_AGENT_JUMP_PROBE   5000
 
@@ -510,7 +511,10 @@ zlt_agent_tick(uv_timer_t *timer)
     a->suspended = suspended;
 
     zlt_agent_register(a, now);
-    zlt_notify("WATCHDOG=1");
+
+    if (++a->ticks % ZLT_AGENT_WATCHDOG == 0) {
+        zlt_notify("WATCHDOG=1");
+    }
 
     if (a->stopping && !a->stopped && now >= a->stop_at) {
         zlt_log_warn("%u connections are cut short", a->nchannels);

@@ -77,6 +77,7 @@ struct zlt_agent_s {
     unsigned         stopped:1;
     uint64_t         stop_at;          /* ms */
 
+    unsigned         ticks;
     int64_t          suspended;        /* ms, BOOTTIME less MONOTONIC */
 };
 

@@ -1095,6 +1095,12 @@ zlt_channel_flush(zlt_channel_t *ch)
 
     f = &ch->relay.flow[ZLT_RELAY_SERVICE];
 
+    n = zlt_conn_flush(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+
+    if (n != 0) {
+        return n == ZLT_CONN_AGAIN ? 0 : -1;
+    }
+
     while (f->buf) {
         n = zlt_conn_write(&ch->relay.side[ZLT_RELAY_CHANNEL],
                            f->buf->data + f->buf->pos,

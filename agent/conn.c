@@ -44,6 +44,7 @@ zlt_conn_init(zlt_conn_t *c)
     c->io.ready = 0;
     c->io.handler = NULL;
     c->ssl = NULL;
+    c->out = NULL;
     c->read_wants = ZLT_IO_READ;
     c->write_wants = ZLT_IO_WRITE;
     c->more = 0;

@@ -23,9 +23,19 @@
 #define ZLT_CONN_ERROR  -2
 
 
+/* bytes that could not be written yet; freed when they are */
+
+typedef struct {
+    uint32_t         pos;
+    uint32_t         last;
+    uint8_t          data[];
+} zlt_buf_t;
+
+
 typedef struct {
     zlt_io_t         io;           /* first: handlers get its address */
     SSL             *ssl;          /* NULL: plain */
+    zlt_buf_t       *out;          /* TLS: records not sent yet, or NULL */
 
     /* TLS may have to write in order to read, and the reverse */
     uint8_t          read_wants;   /* ZLT_IO_READ or ZLT_IO_WRITE */
@@ -70,6 +80,14 @@ ssize_t zlt_conn_read(zlt_conn_t *c, void *buf, size_t size);
  * AGAIN the same bytes must come first in the next call.
  */
 ssize_t zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size);
+
+/*
+ * Under TLS what was written may be kept here, as records, until there is
+ * room: to be called when the connection is writable, before anything else
+ * is written.  0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR.
+ */
+#define zlt_conn_flush(c)  ((c)->out ? zlt_tls_flush(c) : 0)
+int zlt_tls_flush(zlt_conn_t *c);
 
 /* The same on the socket itself, beneath TLS. */
 ssize_t zlt_conn_recv(zlt_conn_t *c, void *buf, size_t size);

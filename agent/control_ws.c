@@ -219,22 +219,27 @@ zlt_session_flush(zlt_session_t *s)
 {
     ssize_t  n;
 
-    while (s->out_len) {
+    n = zlt_conn_flush(&s->conn);
+
+    while (n >= 0 && s->out_len) {
         n = zlt_conn_write(&s->conn, s->out, s->out_len);
 
-        if (n == ZLT_CONN_AGAIN) {
-            return 0;
-        }
-
         if (n < 0) {
-            zlt_session_fail(s, ZLT_DOWN_LOST, 0,
-                             "the control channel broke: %s",
-                             strerror(errno));
-            return -1;
+            break;
         }
 
         s->out_len -= (size_t) n;
         memmove(s->out, s->out + n, s->out_len);
+    }
+
+    if (n == ZLT_CONN_ERROR) {
+        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "the control channel broke: %s",
+                         strerror(errno));
+        return -1;
+    }
+
+    if (n == ZLT_CONN_AGAIN) {
+        return 0;
     }
 
     /* there may have been a token in it, and mostly it is not needed */

@@ -208,7 +208,7 @@ zlt_relay_flow(zlt_relay_t *r, unsigned i)
 
     for (total = 0; /* void */ ; total += moved) {
 
-        if (f->buf || f->pipe) {
+        if (f->buf || f->pipe || r->side[!i].out) {
             rc = zlt_relay_flush(r, i);
 
             if (rc != ZLT_RELAY_MORE) {
@@ -268,6 +268,12 @@ zlt_relay_flush(zlt_relay_t *r, unsigned i)
     zlt_flow_t  *f;
 
     f = &r->flow[i];
+
+    n = zlt_conn_flush(&r->side[!i]);
+
+    if (n != 0) {
+        return n == ZLT_CONN_AGAIN ? ZLT_RELAY_WAIT : ZLT_RELAY_OUT;
+    }
 
     while (f->buf) {
         buf = f->buf;

@@ -34,15 +34,6 @@ typedef enum {
 typedef void (*zlt_relay_pt)(zlt_relay_t *r, zlt_relay_end_e how);
 
 
-/* bytes that were read and could not be written yet; freed when written */
-
-typedef struct {
-    uint32_t         pos;
-    uint32_t         last;
-    uint8_t          data[];
-} zlt_buf_t;
-
-
 /* one direction: flow[i] goes from side[i] to side[!i] */
 
 typedef struct {

@@ -10,6 +10,10 @@
  * bits of the connection: it makes no system call that would say EAGAIN, and
  * it reads ahead, so that a record costs one recv() and not two.
  *
+ * Writing, several records are made one after the other in a buffer that all
+ * share, and sent by one system call; what is left of them, if there is no
+ * room, waits in c->out.  OpenSSL itself never has to wait for room then.
+ *
  * Data channels resume the sessions of earlier connections.  A ticket of TLS
  * 1.3 is used once; they are kept in a small stack, the newest on top.  No
  * early data is ever sent: Connect and Register could be replayed.
@@ -29,6 +33,10 @@
 #define ZLT_TLS_SESSIONS     32
 #define ZLT_TLS_READ_BUFFER  (64 * 1024)
 
+#define ZLT_TLS_RECORD       16384
+#define ZLT_TLS_RECORD_MAX   (ZLT_TLS_RECORD + 256)    /* with its frame */
+#define ZLT_TLS_STAGE        (4 * ZLT_TLS_RECORD_MAX)
+
 
 struct zlt_tls_s {
     SSL_CTX          *ctx;
@@ -43,6 +51,7 @@ struct zlt_tls_s {
 static int zlt_tls_trust(zlt_tls_t *tls, const char *ca_file, char *error);
 static int zlt_tls_new_session(SSL *ssl, SSL_SESSION *session);
 static SSL_SESSION *zlt_tls_pop_session(zlt_tls_t *tls);
+static int zlt_tls_send(zlt_conn_t *c);
 static int zlt_tls_result(zlt_conn_t *c, int rc, uint8_t *wants);
 static void zlt_tls_explain(zlt_conn_t *c, char *error);
 static BIO *zlt_tls_bio(zlt_conn_t *c);
@@ -52,6 +61,10 @@ static long zlt_tls_bio_ctrl(BIO *bio, int cmd, long num, void *ptr);
 
 
 static BIO_METHOD  *zlt_tls_method;
+
+static uint8_t      zlt_tls_stage[ZLT_TLS_STAGE];
+static size_t       zlt_tls_staged;
+static zlt_conn_t  *zlt_tls_staging;       /* whose records go there */
 
 
 /* bundles of the common systems, for where OpenSSL's own default is empty */
@@ -506,21 +519,114 @@ zlt_tls_read(zlt_conn_t *c, void *buf, size_t size)
 ssize_t
 zlt_tls_write(zlt_conn_t *c, const void *buf, size_t size)
 {
-    int  n;
+    int     n;
+    size_t  done, len;
 
-    ERR_clear_error();
-    errno = 0;
+    n = zlt_conn_flush(c);
 
-    n = SSL_write(c->ssl, buf, (int) size);
-
-    if (n > 0) {
-        c->write_wants = ZLT_IO_WRITE;
+    if (n != 0) {
         return n;
     }
 
-    n = zlt_tls_result(c, n, &c->write_wants);
+    zlt_tls_staging = c;
+    zlt_tls_staged = 0;
 
-    return n == 0 ? ZLT_CONN_ERROR : n;
+    for (done = 0; done < size; done += (size_t) n) {
+
+        if (zlt_tls_staged + ZLT_TLS_RECORD_MAX > ZLT_TLS_STAGE) {
+            break;
+        }
+
+        len = size - done;
+
+        if (len > ZLT_TLS_RECORD) {
+            len = ZLT_TLS_RECORD;
+        }
+
+        ERR_clear_error();
+        errno = 0;
+
+        n = SSL_write(c->ssl, (const char *) buf + done, (int) len);
+
+        if (n <= 0) {
+            break;
+        }
+    }
+
+    zlt_tls_staging = NULL;
+
+    if (done == 0) {
+        n = zlt_tls_result(c, n, &c->write_wants);
+        return n == 0 ? ZLT_CONN_ERROR : n;
+    }
+
+    c->write_wants = ZLT_IO_WRITE;
+
+    return zlt_tls_send(c) == 0 ? (ssize_t) done : ZLT_CONN_ERROR;
+}
+
+
+/* Sends what is staged, and keeps what there is no room for. */
+
+static int
+zlt_tls_send(zlt_conn_t *c)
+{
+    size_t   left;
+    ssize_t  n;
+
+    n = zlt_conn_send(c, zlt_tls_stage, zlt_tls_staged);
+
+    if (n == ZLT_CONN_ERROR) {
+        return -1;
+    }
+
+    if (n == ZLT_CONN_AGAIN) {
+        n = 0;
+    }
+
+    left = zlt_tls_staged - (size_t) n;
+
+    if (left == 0) {
+        return 0;
+    }
+
+    c->out = malloc(sizeof(zlt_buf_t) + left);
+
+    if (c->out == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+
+    memcpy(c->out->data, zlt_tls_stage + n, left);
+    c->out->pos = 0;
+    c->out->last = (uint32_t) left;
+
+    return 0;
+}
+
+
+int
+zlt_tls_flush(zlt_conn_t *c)
+{
+    ssize_t  n;
+
+    while (c->out) {
+        n = zlt_conn_send(c, c->out->data + c->out->pos,
+                          c->out->last - c->out->pos);
+
+        if (n < 0) {
+            return (int) n;
+        }
+
+        c->out->pos += (uint32_t) n;
+
+        if (c->out->pos == c->out->last) {
+            free(c->out);
+            c->out = NULL;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -528,6 +634,12 @@ int
 zlt_tls_shutdown(zlt_conn_t *c)
 {
     int  rc;
+
+    rc = zlt_conn_flush(c);
+
+    if (rc != 0) {
+        return rc;
+    }
 
     ERR_clear_error();
     errno = 0;
@@ -556,6 +668,9 @@ zlt_tls_free(zlt_conn_t *c)
     (void) SSL_shutdown(c->ssl);
     SSL_free(c->ssl);
     ERR_clear_error();
+
+    free(c->out);
+    c->out = NULL;
 
     c->ssl = NULL;
     c->read_wants = ZLT_IO_READ;
@@ -619,6 +734,26 @@ zlt_tls_bio_write(BIO *bio, const char *buf, int size)
 
     c = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
+
+    if (c == zlt_tls_staging) {
+
+        if ((size_t) size > ZLT_TLS_STAGE - zlt_tls_staged) {
+            BIO_set_retry_write(bio);
+            return -1;
+        }
+
+        memcpy(zlt_tls_stage + zlt_tls_staged, buf, (size_t) size);
+        zlt_tls_staged += (size_t) size;
+
+        return size;
+    }
+
+    /* an answer that TLS gives by itself must not overtake what waits */
+
+    if (zlt_conn_flush(c) != 0) {
+        BIO_set_retry_write(bio);
+        return -1;
+    }
 
     n = zlt_conn_send(c, buf, (size_t) size);
 
