@@ -23,6 +23,7 @@
 
 #define NGX_ZLTUNNEL_CONTROL_READ    16384
 #define NGX_ZLTUNNEL_CONTROL_OUT     262144    /* bytes */
+#define NGX_ZLTUNNEL_CONTROL_DISCARD 16        /* reads at a turn */
 #define NGX_ZLTUNNEL_CONTROL_LINGER  3000      /* ms */
 #define NGX_ZLTUNNEL_CONTROL_QUIT    200       /* ms, twice at the most */
 
@@ -572,24 +573,27 @@ ngx_zltunnel_control_discard(ngx_zltunnel_control_t *control)
 
     c = control->end.connection;
 
-    for (i = 0; i < 16; i++) {
+    for (i = 0; i < NGX_ZLTUNNEL_CONTROL_DISCARD; i++) {
         n = c->recv(c, buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
 
-            if (ngx_handle_read_event(c->read, 0) == NGX_OK) {
-                return;
+            if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+                ngx_zltunnel_control_close(control);
             }
 
-            break;
+            return;
         }
 
         if (n <= 0) {
-            break;
+            ngx_zltunnel_control_close(control);
+            return;
         }
     }
 
-    ngx_zltunnel_control_close(control);
+    /* others have their turn; the timer ends it */
+
+    ngx_post_event(c->read, &ngx_posted_next_events);
 }
 
 
