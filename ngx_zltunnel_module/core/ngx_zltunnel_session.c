@@ -71,6 +71,8 @@ static ngx_zltunnel_sh_service_t *ngx_zltunnel_session_add(
     ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_zltunnel_token_t *token, u_char *id, ngx_uint_t *code,
     const char **reason, ngx_uint_t *again);
+static ngx_uint_t ngx_zltunnel_session_evict(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_uint_t ngx_zltunnel_session_services(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name);
 static void ngx_zltunnel_session_registered(ngx_zltunnel_control_t *control,
@@ -850,7 +852,9 @@ ngx_zltunnel_session_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         ngx_zltunnel_service_remove(registry, service);
     }
 
-    if (tunnel->nservices >= registry->max_services) {
+    if (tunnel->nservices >= registry->max_services
+        && !ngx_zltunnel_session_evict(registry, tunnel))
+    {
         *code = ZLT_E_LIMIT;
         *reason = "The tunnel has reached its limit of services";
         return NULL;
@@ -858,7 +862,8 @@ ngx_zltunnel_session_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
     if (token->max_services
         && ngx_zltunnel_session_services(registry->sh, &token->name)
-           >= token->max_services)
+           >= token->max_services
+        && !ngx_zltunnel_session_evict(registry, tunnel))
     {
         *code = ZLT_E_LIMIT;
         *reason = "The token has reached its limit of services";
@@ -867,6 +872,31 @@ ngx_zltunnel_session_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
     return ngx_zltunnel_service_add(registry, tunnel, m, token, id, code,
                                     reason);
+}
+
+
+/* what an earlier agent had registered does not keep the new one's out */
+
+static ngx_uint_t
+ngx_zltunnel_session_evict(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_service_t  *service;
+
+    for (q = ngx_queue_head(&tunnel->services);
+         q != ngx_queue_sentinel(&tunnel->services);
+         q = ngx_queue_next(q))
+    {
+        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+
+        if (service->stale) {
+            ngx_zltunnel_service_remove(registry, service);
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
