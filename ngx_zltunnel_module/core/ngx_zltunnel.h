@@ -159,7 +159,7 @@ void ngx_zltunnel_complain(ngx_log_t *log, const char *fmt, const char *arg);
    UTF-8 escaped as \xXX; returns the length */
 size_t ngx_zltunnel_printable(u_char *dst, size_t size, const u_char *src,
     size_t len);
-/* aborts the process if there is no randomness to be had */
+/* at most 1024 bytes; aborts the process if there is no randomness */
 void ngx_zltunnel_random(u_char *dst, size_t len);
 
 /* the node (first member of its struct) whose id, at offset, is equal */
@@ -363,8 +363,10 @@ struct ngx_zltunnel_relay_s {
     void                        *saved[2];    /* connection->data */
     ngx_event_t                  event;       /* timer, or next turn */
     ngx_msec_t                   active;      /* last time bytes moved */
+    ngx_msec_t                   started;
     ngx_log_t                   *log;
     ngx_zltunnel_relay_end_e     how;         /* of what has failed */
+    unsigned                     kept:1;      /* keepalive is on */
     unsigned                     finished:1;
     unsigned                     unacked:2;   /* watch of side[1] */
     ngx_msec_t                   unacked_since;

@@ -73,9 +73,9 @@ ngx_zltunnel_channel_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     ngx_memcpy(msg.connection_id, connection_id, ZLT_ID_SIZE);
     ngx_memcpy(msg.tunnel_id, tunnel_id, ZLT_ID_SIZE);
 
-    if (channel->have) {
-        msg.data_len = channel->have;
-    }
+    /* a frame that was given out is done with, as on any idle channel */
+
+    msg.data_len = channel->have - channel->used;
 
     if (channel->end.kind == NGX_ZLTUNNEL_PLAIN) {
         ngx_zltunnel_channel_move(channel, slot, &msg);
@@ -100,7 +100,8 @@ ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     fd = ngx_zltunnel_connection_detach(channel->end.connection);
     channel->end.connection = NULL;
 
-    (void) ngx_zltunnel_ipc_send(registry, slot, msg, channel->frame, fd);
+    (void) ngx_zltunnel_ipc_send(registry, slot, msg,
+                                 channel->frame + channel->used, fd);
 
     ngx_zltunnel_channel_close(channel);
 }
@@ -196,7 +197,8 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     ngx_memcpy(msg->bridge_id, bridge->end.bridge_id, ZLT_ID_SIZE);
     msg->type = NGX_ZLTUNNEL_IPC_BRIDGE;
 
-    if (ngx_zltunnel_ipc_send(registry, slot, msg, channel->frame, s[1])
+    if (ngx_zltunnel_ipc_send(registry, slot, msg,
+                              channel->frame + channel->used, s[1])
         != NGX_OK)
     {
         ngx_zltunnel_end_close(&bridge->end);

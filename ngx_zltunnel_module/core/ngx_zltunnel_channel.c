@@ -21,6 +21,7 @@
 
 
 #define NGX_ZLTUNNEL_CHANNEL_ANSWER     10000   /* ms */
+#define NGX_ZLTUNNEL_ACK_SIZE           (ZLT_HEADER_SIZE + ZLT_ID_SIZE)
 
 /* 25 s +-20 %, so that channels opened together do not stay together */
 
@@ -34,6 +35,8 @@ static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_timer_handler(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel,
     zlt_msg_t *m);
+static ngx_int_t ngx_zltunnel_channel_grow(ngx_zltunnel_channel_t *channel,
+    size_t size);
 static ngx_int_t ngx_zltunnel_channel_write(ngx_zltunnel_channel_t *channel,
     zlt_msg_t *m);
 static void ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel);
@@ -190,8 +193,6 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
 
     registry->nchannels--;
 
-    ngx_zltunnel_end_keepalive(c);
-
     channel->epoch = epoch;
     channel->idle = (connection_id == NULL);
 
@@ -314,14 +315,10 @@ ngx_zltunnel_channel_unread(ngx_zltunnel_channel_t *channel, u_char *data,
         return NGX_ERROR;
     }
 
-    if (len > channel->size) {
-        channel->frame = ngx_alloc(len, ngx_cycle->log);
-        if (channel->frame == NULL) {
-            return NGX_ERROR;
-        }
-
-        channel->allocated = 1;
-        channel->size = len;
+    if (len > channel->size
+        && ngx_zltunnel_channel_grow(channel, len) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     ngx_memcpy(channel->frame, data, len);
@@ -345,7 +342,7 @@ ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer)
     {
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, queue);
 
-        if (channel->have == 0) {
+        if (channel->have == channel->used) {
             ngx_zltunnel_channel_unlist(channel);
             return channel;
         }
@@ -404,7 +401,7 @@ ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
 
     /* what came with it, or while it was between two handlers */
 
-    if (channel->have || c->read->ready) {
+    if (channel->have > channel->used || c->read->ready) {
         ngx_post_event(c->read, &ngx_posted_events);
     }
 }
@@ -676,6 +673,10 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
 /*
  * One frame: NGX_OK, and *m points into channel->frame until the next call;
  * NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed.
+ *
+ * No byte behind ConnectAck is read.  The answer to Connect has at least the
+ * size of ConnectAck, so as much can be read at once; a heartbeat that is in
+ * the way is shorter, and what was read behind it is the next frame's.
  */
 
 static ngx_int_t
@@ -683,28 +684,24 @@ ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 {
     int                rc;
     size_t             need;
-    u_char            *p;
     ssize_t            n;
     ngx_connection_t  *c;
 
     c = channel->end.connection;
+
+    if (channel->used) {
+        channel->have -= channel->used;
+        ngx_memmove(channel->frame, channel->frame + channel->used,
+                    channel->have);
+        channel->used = 0;
+    }
 
     for ( ;; ) {
         rc = zlt_msg_decode(m, channel->frame, channel->have,
                             ZLT_MAX_CHANNEL_FRAME, &need);
 
         if (rc == ZLT_OK) {
-
-            if (channel->have > need) {
-
-                /* bytes that came with the request, or from another worker */
-
-                ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                              "data channel pipelined frames");
-                return NGX_ERROR;
-            }
-
-            channel->have = 0;
+            channel->used = need;
             return NGX_OK;
         }
 
@@ -714,21 +711,14 @@ ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
             return NGX_ERROR;
         }
 
-        if (need > channel->size) {
-            p = ngx_alloc(need, c->log);
-            if (p == NULL) {
-                return NGX_ERROR;
-            }
+        if (channel->dial && channel->have < ZLT_HEADER_SIZE) {
+            need = NGX_ZLTUNNEL_ACK_SIZE;
+        }
 
-            ngx_memcpy(p, channel->frame, channel->have);
-
-            if (channel->allocated) {
-                ngx_free(channel->frame);
-            }
-
-            channel->frame = p;
-            channel->size = need;
-            channel->allocated = 1;
+        if (need > channel->size
+            && ngx_zltunnel_channel_grow(channel, need) != NGX_OK)
+        {
+            return NGX_ERROR;
         }
 
         n = c->recv(c, channel->frame + channel->have, need - channel->have);
@@ -748,6 +738,30 @@ ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 
         channel->have += n;
     }
+}
+
+
+static ngx_int_t
+ngx_zltunnel_channel_grow(ngx_zltunnel_channel_t *channel, size_t size)
+{
+    u_char  *p;
+
+    p = ngx_alloc(size, ngx_cycle->log);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, channel->frame, channel->have);
+
+    if (channel->allocated) {
+        ngx_free(channel->frame);
+    }
+
+    channel->frame = p;
+    channel->size = size;
+    channel->allocated = 1;
+
+    return NGX_OK;
 }
 
 

@@ -33,6 +33,7 @@ struct ngx_zltunnel_channel_s {
 
     u_char                      *frame;      /* small, or allocated */
     size_t                       have;
+    size_t                       used;       /* by the frame given out */
     size_t                       size;
     u_char                       small[48];
 

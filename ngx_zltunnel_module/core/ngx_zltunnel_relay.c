@@ -126,6 +126,7 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
 
     relay->log = c->log;
     relay->active = ngx_current_msec;
+    relay->started = ngx_current_msec;
 
     relay->event.handler = ngx_zltunnel_relay_event_handler;
     relay->event.data = c;
@@ -672,6 +673,14 @@ ngx_zltunnel_relay_shutdown(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     to = relay->side[1 - i];
 
+    if (relay->side[i]->shut && to->kind == NGX_ZLTUNNEL_PLAIN) {
+
+        /* the last to end: the close that follows at once sends the FIN */
+
+        to->shut = 1;
+        return NGX_OK;
+    }
+
     rc = ngx_zltunnel_end_shutdown(to);
 
     if (rc == NGX_AGAIN) {
@@ -773,6 +782,14 @@ ngx_zltunnel_relay_arm(ngx_zltunnel_relay_t *relay)
         }
     }
 
+    if (!relay->kept) {
+        limit = relay->started + NGX_ZLTUNNEL_RELAY_WATCH;
+
+        if ((ngx_msec_int_t) (limit - due) < 0) {
+            due = limit;
+        }
+    }
+
     for (i = 0; i < 2; i++) {
         f = &relay->flow[i];
 
@@ -826,6 +843,18 @@ ngx_zltunnel_relay_expire(ngx_zltunnel_relay_t *relay)
                       "relay timed out");
         relay->how = NGX_ZLTUNNEL_RELAY_TIMEOUT;
         return NGX_ERROR;
+    }
+
+    if (!relay->kept
+        && ngx_current_msec - relay->started >= NGX_ZLTUNNEL_RELAY_WATCH)
+    {
+        /* only now: most connections are gone before keepalive would act */
+
+        relay->kept = 1;
+
+        if (relay->side[1]->kind != NGX_ZLTUNNEL_BRIDGE) {
+            ngx_zltunnel_end_keepalive(relay->side[1]->connection);
+        }
     }
 
     if (idle >= NGX_ZLTUNNEL_RELAY_IDLE) {

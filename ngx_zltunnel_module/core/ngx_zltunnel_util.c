@@ -132,9 +132,34 @@ ngx_zltunnel_printable(u_char *dst, size_t size, const u_char *src, size_t len)
 void
 ngx_zltunnel_random(u_char *dst, size_t len)
 {
-    if (RAND_bytes(dst, len) != 1) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "RAND_bytes() failed");
-        ngx_abort();
+    static u_char      pool[1024];
+    static size_t      left;
+    static ngx_pid_t   pid;
+
+    /* each call of OpenSSL costs a system call, and a dial needs few bytes */
+
+    if (pid != ngx_pid) {
+        pid = ngx_pid;
+        left = 0;
     }
+
+    if (len > sizeof(pool)) {
+        len = sizeof(pool);
+    }
+
+    if (len > left) {
+
+        if (RAND_bytes(pool, sizeof(pool)) != 1) {
+            ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                          "RAND_bytes() failed");
+            ngx_abort();
+        }
+
+        left = sizeof(pool);
+    }
+
+    left -= len;
+
+    ngx_memcpy(dst, pool + left, len);
+    ngx_explicit_memzero(pool + left, len);
 }
