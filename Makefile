@@ -198,11 +198,11 @@ install: all
 	install -m 644 $(MODULE) $(DESTDIR)$(MODULES_DIR)/
 	install -m 755 $(AGENT) $(DESTDIR)$(PREFIX)/bin/
 	for unit in $(wildcard agent/*.service); do \
-	    sed 's|/usr/bin/zltunnel-agent|$(PREFIX)/bin/zltunnel-agent|' \
+	    sed 's|/usr/local/bin/zltunnel-agent|$(PREFIX)/bin/zltunnel-agent|' \
 	        $$unit > $(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; \
 	    chmod 644 $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
 	install -m 644 README.md CHANGES LICENSE $(wildcard docs/*.md) \
-		$(wildcard agent/*.conf) $(DESTDIR)$(DOCDIR)/
+		$(wildcard agent/*.example) $(DESTDIR)$(DOCDIR)/
 
 clean:
 	rm -rf $(OBJS)
