@@ -427,10 +427,12 @@ beside 'data channels' => sub {
     my $m = $c->expect('Connect');
     my $d = ZLTunnel::Wire->channel($t, @ok, $m->{connection_id});
     $d->ack($m);
-    $c->send_msg(msg('ConnectFail', $m->{connection_id} . str16('late')));
     $d->send('fine');
-    is($client->take(4), 'fine', 'ConnectFail after the answer is ignored');
-    is($client->ending(0.3), 'open', 'the connection goes on');
+    is($client->take(4), 'fine', 'answered');
+    $c->send_msg(msg('ConnectFail', $m->{connection_id} . str16('late')));
+    is($client->ending(0.3), 'open', 'ConnectFail after that is ignored');
+    $d->send('still');
+    is($client->take(5), 'still', 'the connection goes on');
 
     is(ZLTunnel::Wire->channel($t, @ok, $m->{connection_id})
        ->{answer}{status}, 410, 'a used connection: 410');
