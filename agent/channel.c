@@ -218,7 +218,8 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
-    if (zlt_conn_connect(c, &addr->addr.sa, addr->len, zlt_channel_connecting)
+    if (zlt_conn_connect(c, &addr->addr.sa, addr->len, 1,
+                         zlt_channel_connecting)
         == -1)
     {
         return -1;
@@ -642,7 +643,7 @@ zlt_channel_resolved(zlt_waiter_t *waiter, const char *error)
 static void
 zlt_channel_dial_next(zlt_channel_t *ch)
 {
-    int          err;
+    int          err, early;
     zlt_addr_t  *addr;
     zlt_conn_t  *c;
 
@@ -653,13 +654,15 @@ zlt_channel_dial_next(zlt_channel_t *ch)
 
         addr = &ch->service->addrs.addrs[ch->address++];
 
-        if (zlt_conn_connect(c, &addr->addr.sa, addr->len,
+        early = (ch->relay.flow[ZLT_RELAY_CHANNEL].buf != NULL);
+
+        if (zlt_conn_connect(c, &addr->addr.sa, addr->len, early,
                              zlt_channel_dialling)
             == 0)
         {
             c->io.data = ch;
 
-            if (ch->relay.flow[ZLT_RELAY_CHANNEL].buf == NULL) {
+            if (!early) {
                 return;
             }
 
