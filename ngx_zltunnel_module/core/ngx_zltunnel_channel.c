@@ -671,7 +671,7 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
     channel = c->data;
 
     if (c->close) {
-        ngx_zltunnel_dial_dead(channel->dial, channel);
+        ngx_zltunnel_dial_dead(channel->dial, channel, 1);
         return;
     }
 
@@ -699,7 +699,7 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
         }
 
         if (rc != NGX_OK) {
-            ngx_zltunnel_dial_dead(channel->dial, channel);
+            ngx_zltunnel_dial_dead(channel->dial, channel, 1);
             return;
         }
 
@@ -716,14 +716,14 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
             return;
 
         case ZLT_RETIRE:
-            ngx_zltunnel_dial_dead(channel->dial, channel);
+            ngx_zltunnel_dial_dead(channel->dial, channel, 0);
             return;
 
         default:
             ngx_log_error(NGX_LOG_INFO, c->log, 0,
                           "unexpected %s instead of ConnectAck",
                           zlt_msg_name(m.type));
-            ngx_zltunnel_dial_dead(channel->dial, channel);
+            ngx_zltunnel_dial_dead(channel->dial, channel, 1);
             return;
         }
     }

@@ -252,6 +252,8 @@ ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end, ngx_uint_t reset)
     msg.code = reset;
     ngx_memcpy(msg.bridge_id, end->bridge_id, ZLT_ID_SIZE);
 
+    end->told = 1;
+
     return ngx_zltunnel_ipc_send(end->registry, end->bridge_slot, &msg, NULL,
                                  (ngx_socket_t) -1);
 }
@@ -377,6 +379,13 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
 void
 ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
 {
+    if (end->bridged && !end->told && !end->broken) {
+
+        /* not for lack of this process: the other worker need not find out */
+
+        (void) ngx_zltunnel_end_send_end(end, 1);
+    }
+
     ngx_zltunnel_end_bridge_remove(end);
 
     if (end->connection) {

@@ -750,6 +750,7 @@ ngx_zltunnel_session_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
         msg.type = NGX_ZLTUNNEL_IPC_UP;
         ngx_memcpy(msg.tunnel_id, control->tunnel_id, ZLT_ID_SIZE);
+        ngx_memcpy(msg.service_id, id, ZLT_ID_SIZE);
 
         ngx_zltunnel_ipc_broadcast(control->registry, &msg);
         (void) ngx_zltunnel_ipc_send(control->registry,
