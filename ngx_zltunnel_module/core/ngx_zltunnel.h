@@ -267,6 +267,7 @@ typedef struct {
     unsigned                     bridged:1;   /* node is in the tree */
     unsigned                     ended:1;     /* that message has come */
     unsigned                     broken:1;    /* or one of a reset */
+    unsigned                     told:1;      /* either was sent */
     unsigned                     waits:1;     /* EOF came, it has not yet */
     ngx_msec_t                   waits_since;
 
@@ -453,6 +454,8 @@ ngx_int_t ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle);
 ngx_int_t ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle);
 /* tells the workers of older generations how to reach this one */
 void ngx_zltunnel_ipc_hello(ngx_zltunnel_registry_t *registry);
+/* closes the ways to generations of which no worker is left */
+void ngx_zltunnel_ipc_tidy(void);
 void ngx_zltunnel_ipc_exit(void);
 /* Sends to the worker in that slot; fd (or -1) is passed on, and is closed
    here in any case.  Queued when the socket is full.  NGX_ERROR: there is no

@@ -48,6 +48,7 @@ typedef struct {
 
 
 static void ngx_zltunnel_ipc_prune(ngx_cycle_t *cycle);
+static void ngx_zltunnel_ipc_close(ngx_socket_t *fd);
 static ngx_uint_t ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle,
     ngx_uint_t generation);
 static ngx_socket_t ngx_zltunnel_ipc_sender(ngx_uint_t generation,
@@ -159,20 +160,73 @@ ngx_zltunnel_ipc_prune(ngx_cycle_t *cycle)
     for (i = 0, j = 0; i < ngx_zltunnel_ipc_nsets; i++) {
         set = &ngx_zltunnel_ipc_sets[i];
 
-        if (ngx_zltunnel_ipc_in_use(cycle, set->generation)) {
+        /* the latest one's workers may be about to start */
+
+        if (set->generation == ngx_zltunnel_generation
+            || ngx_zltunnel_ipc_in_use(cycle, set->generation))
+        {
             ngx_zltunnel_ipc_sets[j++] = *set;
             continue;
         }
 
         for (k = 0; k < set->n; k++) {
-            (void) ngx_close_socket(set->pairs[k][0]);
-            (void) ngx_close_socket(set->pairs[k][1]);
+            ngx_zltunnel_ipc_close(&set->pairs[k][0]);
+            ngx_zltunnel_ipc_close(&set->pairs[k][1]);
         }
 
         ngx_free(set->pairs);
     }
 
     ngx_zltunnel_ipc_nsets = j;
+}
+
+
+static void
+ngx_zltunnel_ipc_close(ngx_socket_t *fd)
+{
+    if (*fd != (ngx_socket_t) -1) {
+        (void) ngx_close_socket(*fd);
+        *fd = (ngx_socket_t) -1;
+    }
+}
+
+
+/* in a worker, now and then: forgets generations that are gone */
+
+void
+ngx_zltunnel_ipc_tidy(void)
+{
+    ngx_uint_t                 i, j;
+    ngx_zltunnel_ipc_young_t  *young;
+
+    if (ngx_zltunnel_ipc_nsets == 1 && ngx_zltunnel_ipc_nyoung == 0) {
+        return;
+    }
+
+    if (!ngx_queue_empty(&ngx_zltunnel_ipc_out)) {
+
+        /* what is queued may be for one of them */
+
+        return;
+    }
+
+    ngx_zltunnel_ipc_prune((ngx_cycle_t *) ngx_cycle);
+
+    young = ngx_zltunnel_ipc_young;
+
+    for (i = 0, j = 0; i < ngx_zltunnel_ipc_nyoung; i++) {
+
+        if (ngx_zltunnel_ipc_in_use((ngx_cycle_t *) ngx_cycle,
+                                    young[i].generation))
+        {
+            young[j++] = young[i];
+
+        } else {
+            (void) ngx_close_socket(young[i].fd);
+        }
+    }
+
+    ngx_zltunnel_ipc_nyoung = j;
 }
 
 
@@ -238,7 +292,7 @@ ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle)
             }
 
             if (ngx_process == NGX_PROCESS_WORKER) {
-                (void) ngx_close_socket(set->pairs[k][0]);
+                ngx_zltunnel_ipc_close(&set->pairs[k][0]);
             }
         }
     }
@@ -354,10 +408,7 @@ ngx_zltunnel_ipc_hello(ngx_zltunnel_registry_t *registry)
 static void
 ngx_zltunnel_ipc_met(ngx_zltunnel_ipc_t *msg, ngx_socket_t fd)
 {
-    ngx_uint_t                 i, j;
     ngx_zltunnel_ipc_young_t  *young;
-
-    young = ngx_zltunnel_ipc_young;
 
     /* a worker of the same number and generation has the same socket */
 
@@ -372,30 +423,16 @@ ngx_zltunnel_ipc_met(ngx_zltunnel_ipc_t *msg, ngx_socket_t fd)
         return;
     }
 
-    for (i = 0, j = 0; i < ngx_zltunnel_ipc_nyoung; i++) {
-
-        if (ngx_zltunnel_ipc_in_use((ngx_cycle_t *) ngx_cycle,
-                                    young[i].generation))
-        {
-            young[j++] = young[i];
-
-        } else {
-            (void) ngx_close_socket(young[i].fd);
-        }
-    }
-
-    ngx_zltunnel_ipc_nyoung = j;
-
-    if (j == NGX_ZLTUNNEL_MAX_WORKERS) {
+    if (ngx_zltunnel_ipc_nyoung == NGX_ZLTUNNEL_MAX_WORKERS) {
         (void) ngx_close_socket(fd);
         return;
     }
 
-    young[j].generation = msg->generation;
-    young[j].worker = msg->worker;
-    young[j].fd = fd;
+    young = &ngx_zltunnel_ipc_young[ngx_zltunnel_ipc_nyoung++];
 
-    ngx_zltunnel_ipc_nyoung++;
+    young->generation = msg->generation;
+    young->worker = msg->worker;
+    young->fd = fd;
 }
 
 
@@ -869,7 +906,7 @@ ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
         break;
 
     case NGX_ZLTUNNEL_IPC_UP:
-        ngx_zltunnel_dial_up(registry, msg->tunnel_id);
+        ngx_zltunnel_dial_up(registry, msg);
         break;
 
     case NGX_ZLTUNNEL_IPC_PROBE:

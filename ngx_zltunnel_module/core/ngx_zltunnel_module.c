@@ -233,6 +233,7 @@ ngx_zltunnel_tick(ngx_event_t *ev)
     }
 
     ngx_zltunnel_tick_peers(registry, changed);
+    ngx_zltunnel_ipc_tidy();
 
     ngx_add_timer(ev, NGX_ZLTUNNEL_TICK);
 }
