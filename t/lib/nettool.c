@@ -11,6 +11,7 @@
  *     nettool held PORT CONNECTIONS ROUNDS      see nt_load.c
  *     nettool short PORT CONNECTIONS AT_ONCE
  *     nettool transfer PORT SEND [RATE]         see nt_transfer.c
+ *     nettool records PORT,.. LONG INTERVAL SHORT PAUSE    see nt_records.c
  */
 
 
@@ -160,6 +161,7 @@ main(int argc, char **argv)
         { "held", nt_held },
         { "short", nt_short },
         { "transfer", nt_transfer },
+        { "records", nt_records_run },
     };
 
     signal(SIGPIPE, SIG_IGN);
@@ -171,7 +173,7 @@ main(int argc, char **argv)
         }
     }
 
-    fprintf(stderr, "usage: nettool serve|held|short|transfer ...\n");
+    fprintf(stderr, "usage: nettool serve|held|short|transfer|records ...\n");
 
     return 2;
 }
