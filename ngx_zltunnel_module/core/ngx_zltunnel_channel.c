@@ -366,7 +366,7 @@ ngx_zltunnel_channel_held_handler(ngx_event_t *ev)
 
         if (channel->dial) {
             ngx_zltunnel_channel_answered(channel);
-            ngx_zltunnel_dial_dead(channel->dial, channel);
+            ngx_zltunnel_dial_dead(channel->dial, channel, channel->fresh);
 
         } else {
             ngx_zltunnel_channel_close(channel);
