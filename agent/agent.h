@@ -183,6 +183,7 @@ void zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_failed(zlt_pool_t *p, const char *why);
+void zlt_pool_astray(zlt_pool_t *p);
 void zlt_pool_demand(zlt_pool_t *p);
 
 
@@ -208,6 +209,7 @@ struct zlt_channel_s {
     uint8_t          state;
     uint8_t          address;          /* of the service, the next to try */
     uint8_t          tries;            /* to reach the server, failed */
+    uint8_t          astray;           /* .. the binary with the tunnel */
     unsigned         fresh:1;
     unsigned         upgraded:1;       /* 101 has come */
     unsigned         connected:1;      /* to the service */

@@ -34,6 +34,7 @@
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
+#define ZLT_CHANNEL_ASTRAY   100       /* .. and the binary with its tunnel */
 #define ZLT_CHANNEL_SILENCE  60        /* s; the server heartbeats every 25 */
 #define ZLT_CHANNEL_DISCARD  5         /* s, after ConnectFail and Retire */
 
@@ -60,6 +61,7 @@ static void zlt_channel_answer(zlt_io_t *io);
 static void zlt_channel_refused(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
 static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
+static void zlt_channel_anew(zlt_channel_t *ch, const char *why);
 static void zlt_channel_given_up(zlt_channel_t *ch, const char *why);
 static const zlt_pool_param_t *zlt_channel_param(zlt_channel_t *ch);
 static void zlt_channel_again(zlt_task_t *task);
@@ -452,6 +454,22 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
     (void) snprintf(why, sizeof(why), "the server answered %u %s",
                     answer->status, answer->reason);
 
+    if (answer->status == 421 && ch->fresh) {
+
+        /* another binary is about to take the server over, or was; chance
+           decides which of them a connection meets */
+
+        if (++ch->astray < ZLT_CHANNEL_ASTRAY) {
+            zlt_channel_anew(ch, why);
+            return;
+        }
+
+    } else if (answer->status == 421) {
+        zlt_pool_astray(ch->pool);
+        zlt_channel_given_up(ch, NULL);
+        return;
+    }
+
     if (ch->fresh && (answer->status == 410 || answer->status == 403)) {
 
         /* 410: another one was faster, or the client has gone; 403: the
@@ -484,6 +502,13 @@ zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
         return;
     }
 
+    zlt_channel_anew(ch, why);
+}
+
+
+static void
+zlt_channel_anew(zlt_channel_t *ch, const char *why)
+{
     zlt_log_debug("a data channel is tried again: %s", why);
 
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_CHANNEL]);
@@ -520,6 +545,8 @@ zlt_channel_again(zlt_task_t *task)
 }
 
 
+/* why: NULL if the pool has been told */
+
 static void
 zlt_channel_given_up(zlt_channel_t *ch, const char *why)
 {
@@ -534,7 +561,7 @@ zlt_channel_given_up(zlt_channel_t *ch, const char *why)
 
         zlt_dup_forget(ch->id);
 
-    } else {
+    } else if (why) {
         zlt_pool_failed(p, why);
     }
 

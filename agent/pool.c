@@ -44,6 +44,7 @@ struct zlt_pool_s {
 
     uint64_t           hold;           /* ms: open none before */
     unsigned           failures;       /* in a row, at distinct times */
+    unsigned           astray;         /* the same, for 421 */
     zlt_task_t         task;
     unsigned           suspended:1;
     unsigned           abandoned:1;
@@ -121,6 +122,7 @@ zlt_pool_update(zlt_pool_t *p, const zlt_pool_param_t *param)
     p->suspended = 0;
     p->hold = 0;
     p->failures = 0;
+    p->astray = 0;
 
     zlt_pool_bounds(p);
     zlt_pool_fill(p);
@@ -266,6 +268,7 @@ zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch)
 {
     p->opening--;
     p->failures = 0;
+    p->astray = 0;
 
     p->nidle++;
     p->idle_at[ch->worker]++;
@@ -366,6 +369,32 @@ zlt_pool_failed(zlt_pool_t *p, const char *why)
         most = p->failures < 8 ? 250u << p->failures : ZLT_POOL_MAX_HOLD;
         delay = 100 + zlt_agent_random(most);
     }
+
+    p->hold = now + delay;
+
+    zlt_agent_refill(p->agent, delay);
+}
+
+
+/* Met the one of two binaries that has not got the tunnel: chance, no fault. */
+
+void
+zlt_pool_astray(zlt_pool_t *p)
+{
+    uint32_t  delay;
+    uint64_t  now;
+
+    now = zlt_io_now();
+
+    if (p->abandoned || now < p->hold) {
+        return;
+    }
+
+    if (p->astray < 5) {
+        p->astray++;
+    }
+
+    delay = 10 + zlt_agent_random(20u << p->astray);
 
     p->hold = now + delay;
 

@@ -59,14 +59,18 @@ typedef struct ngx_zltunnel_sh_service_s  ngx_zltunnel_sh_service_t;
 typedef struct ngx_zltunnel_sh_counter_s  ngx_zltunnel_sh_counter_t;
 
 
-/* a listening socket of a server with zltunnel_ports */
+/* a listening socket of a server with zltunnel_ports or zltunnel_pass */
 
 typedef struct {
     ngx_zltunnel_registry_t     *registry;
     ngx_uint_t                   index;       /* in cycle->listening */
     in_port_t                    port;        /* host byte order */
+    ngx_str_t                    service;     /* pass: empty: a variable */
+    ngx_str_t                    token;
     unsigned                     udp:1;
     unsigned                     reserved:1;  /* only when asked for */
+    unsigned                     pass:1;
+    unsigned                     served:1;    /* an agent has the service */
 } ngx_zltunnel_listener_t;
 
 
@@ -111,6 +115,7 @@ struct ngx_zltunnel_registry_s {
 
     ngx_array_t                  listeners;   /* ngx_zltunnel_listener_t,
                                                  sorted by udp, port */
+    ngx_array_t                  passes;      /* the same of zltunnel_pass */
     ngx_array_t                  references;  /* ngx_zltunnel_reference_t */
 
     /* of this worker */
@@ -122,6 +127,7 @@ struct ngx_zltunnel_registry_s {
     ngx_rbtree_node_t            peers_sentinel;
     ngx_uint_t                   nchannels;   /* idle and busy, here */
     ngx_uint_t                   unauthenticated;
+    ngx_uint_t                   gated;       /* see ngx_zltunnel_gate.c */
     ngx_event_t                  tick;        /* 1 s, cancelable */
 };
 
@@ -483,12 +489,29 @@ ngx_int_t ngx_zltunnel_port_open(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);
 void ngx_zltunnel_port_close(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);
-/* shuts the ports that listen without a service: under the lock */
-void ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry);
+/* shuts the ports that listen without a service, or only those of them that
+   had one: under the lock */
+void ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t freed);
 /* tells the other workers of what was opened and closed under the lock */
 void ngx_zltunnel_ports_notify(ngx_zltunnel_registry_t *registry);
 ngx_zltunnel_listener_t *ngx_zltunnel_port_find(
     ngx_zltunnel_registry_t *registry, in_port_t port, ngx_uint_t udp);
+
+
+/* puts the accept event into epoll, or takes it out, as it should be */
+void ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener);
+
+
+/* ngx_zltunnel_gate.c: who accepts clients while a registry begins anew */
+
+void ngx_zltunnel_gate_init(ngx_cycle_t *cycle);
+/* every second, and when a service was registered */
+void ngx_zltunnel_gate_update(ngx_zltunnel_registry_t *registry);
+/* whether the masters of two binaries live, beside one another */
+ngx_uint_t ngx_zltunnel_overlap(void);
+/* what it said last */
+extern ngx_uint_t  ngx_zltunnel_overlapping;
 
 
 /* ngx_zltunnel_peer.c: what this worker holds of a tunnel */
@@ -547,7 +570,8 @@ ngx_uint_t ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry);
 /*
  * What the http side asks before it answers 101: checks key and limits,
  * reserves the place.  connection_id may be NULL: an idle channel.
- * NGX_OK; or an http status: 403, 410, 503.
+ * NGX_OK; or an http status: 403, 410, 421 (ask again: another binary has the
+ * tunnel, perhaps), 503.
  */
 ngx_int_t ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log);

@@ -121,6 +121,10 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_complain(log, "data channel refused: limit of %s", limit);
     }
 
+    if (rc == 403 && ngx_zltunnel_overlap()) {
+        rc = 421;
+    }
+
     return rc;
 }
 

@@ -403,6 +403,9 @@ ngx_zltunnel_registry_get(ngx_conf_t *cf, ngx_str_t *name)
     if (ngx_array_init(&registry->listeners, cf->pool, 4,
                        sizeof(ngx_zltunnel_listener_t))
         != NGX_OK
+        || ngx_array_init(&registry->passes, cf->pool, 4,
+                          sizeof(ngx_zltunnel_listener_t))
+           != NGX_OK
         || ngx_array_init(&registry->references, cf->pool, 4,
                           sizeof(ngx_zltunnel_reference_t))
            != NGX_OK)

@@ -907,6 +907,7 @@ ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
 
     case NGX_ZLTUNNEL_IPC_UP:
         ngx_zltunnel_dial_up(registry, msg);
+        ngx_zltunnel_gate_update(registry);
         break;
 
     case NGX_ZLTUNNEL_IPC_PROBE:

@@ -16,6 +16,7 @@
 
 
 static ngx_int_t ngx_zltunnel_init_module(ngx_cycle_t *cycle);
+static ngx_uint_t ngx_zltunnel_succeeds(ngx_cycle_t *cycle);
 static ngx_int_t ngx_zltunnel_init_process(ngx_cycle_t *cycle);
 static void ngx_zltunnel_exit_process(ngx_cycle_t *cycle);
 static void ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
@@ -79,12 +80,42 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
     registry = conf->registries.elts;
 
     for (i = 0; i < conf->registries.nelts; i++) {
+
+        if (registry[i]->sh->generation == 0) {
+            registry[i]->sh->expecting = ngx_zltunnel_succeeds(cycle);
+        }
+
         registry[i]->sh->generation = ngx_zltunnel_generation;
     }
 
     ngx_zltunnel_ports_init_module(cycle);
 
     return NGX_OK;
+}
+
+
+/* a reload, or a binary upgrade: there have been other workers before */
+
+static ngx_uint_t
+ngx_zltunnel_succeeds(ngx_cycle_t *cycle)
+{
+    ngx_uint_t        i;
+    ngx_listening_t  *ls;
+
+    if (!ngx_is_init_cycle(cycle->old_cycle)) {
+        return 1;
+    }
+
+    ls = cycle->listening.elts;
+
+    for (i = 0; i < cycle->listening.nelts; i++) {
+
+        if (ls[i].inherited) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -119,6 +150,7 @@ ngx_zltunnel_init_process(ngx_cycle_t *cycle)
     /* after the slots were taken: what changes now comes as a message */
 
     ngx_zltunnel_ports_init_process(cycle);
+    ngx_zltunnel_gate_init(cycle);
 
     return NGX_OK;
 }
@@ -221,6 +253,9 @@ ngx_zltunnel_tick(ngx_event_t *ev)
     registry = ev->data;
 
     changed = ngx_zltunnel_tokens_follow(registry, ev->log);
+
+    (void) ngx_zltunnel_overlap();
+    ngx_zltunnel_gate_update(registry);
 
     if (!ngx_exiting) {
         ngx_zltunnel_lock(registry);

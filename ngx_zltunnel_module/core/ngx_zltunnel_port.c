@@ -35,8 +35,8 @@ static void ngx_zltunnel_listener_init(ngx_cycle_t *cycle,
 static void ngx_zltunnel_listener_close(ngx_listening_t *ls);
 static ngx_int_t ngx_zltunnel_listener_open(ngx_listening_t *ls);
 static ngx_uint_t ngx_zltunnel_listener_listens(ngx_listening_t *ls);
-static void ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener);
-static void ngx_zltunnel_listener_arm(ngx_listening_t *ls);
+static void ngx_zltunnel_listener_arm(ngx_listening_t *ls,
+    ngx_event_handler_pt handler);
 static void ngx_zltunnel_listener_disarm(ngx_listening_t *ls);
 static void ngx_zltunnel_port_accept(ngx_event_t *ev);
 static void ngx_zltunnel_port_missed(ngx_event_t *ev);
@@ -309,11 +309,14 @@ ngx_zltunnel_port_close(ngx_zltunnel_registry_t *registry, in_port_t port,
 {
     ngx_zltunnel_listener_t  *l;
 
-    if (ngx_exiting) {
+    if (ngx_exiting || ngx_zltunnel_overlapping) {
 
-        /* it has closed its sockets: the next sweep of another does it */
+        /*
+         * It has closed its sockets, and the next sweep of another does it;
+         * or another binary may serve the port, which shares the socket.
+         */
 
-        registry->sh->unsettled = 1;
+        registry->sh->unclosed = 1;
         return;
     }
 
@@ -469,7 +472,7 @@ ngx_zltunnel_port_missed(ngx_event_t *ev)
 }
 
 
-static void
+void
 ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
 {
     ngx_listening_t  *ls;
@@ -485,10 +488,13 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
 
     ls = ngx_zltunnel_listening(listener);
 
-    if (ngx_zltunnel_listener_listens(ls)) {
-
+    if ((listener->pass || ngx_zltunnel_listener_listens(ls))
+        && (!listener->registry->gated || listener->served))
+    {
         if (ls->connection == NULL) {
-            ngx_zltunnel_listener_arm(ls);
+            ngx_zltunnel_listener_arm(ls, listener->pass
+                                          ? ngx_event_accept
+                                          : ngx_zltunnel_port_accept);
         }
 
     } else {
@@ -498,7 +504,7 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
 
 
 static void
-ngx_zltunnel_listener_arm(ngx_listening_t *ls)
+ngx_zltunnel_listener_arm(ngx_listening_t *ls, ngx_event_handler_pt handler)
 {
     ngx_uint_t         flags;
     ngx_event_t       *rev;
@@ -522,7 +528,7 @@ ngx_zltunnel_listener_arm(ngx_listening_t *ls)
 #if (NGX_HAVE_DEFERRED_ACCEPT)
     rev->deferred_accept = ls->deferred_accept;
 #endif
-    rev->handler = ngx_zltunnel_port_accept;
+    rev->handler = handler;
 
     ls->connection = c;
 
@@ -664,20 +670,26 @@ ngx_zltunnel_listener_of(ngx_listening_t *ls)
 
 
 void
-ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t freed)
 {
     ngx_uint_t                i;
     ngx_listening_t          *ls;
     ngx_zltunnel_listener_t  *l;
 
-    registry->sh->unsettled = 0;
+    registry->sh->unclosed = 0;
+
+    if (!freed) {
+        registry->sh->unsettled = 0;
+    }
 
     l = registry->listeners.elts;
 
     for (i = 0; i < registry->listeners.nelts; i++) {
 
         if (l[i].udp
-            || ngx_zltunnel_service_by_port(registry->sh, l[i].port, 0))
+            || ngx_zltunnel_service_by_port(registry->sh, l[i].port, 0)
+            || (freed && !ngx_zltunnel_port_freed(registry->sh, l[i].port, 0)))
         {
             continue;
         }

@@ -526,8 +526,18 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
 
     ngx_zltunnel_ports_sweep(registry);
 
+    if (ngx_zltunnel_overlapping) {
+
+        /* the other binary may serve them */
+
+        return;
+    }
+
     if (sh->unsettled && now - sh->started >= registry->reconnect_grace) {
-        ngx_zltunnel_ports_reconcile(registry);
+        ngx_zltunnel_ports_reconcile(registry, 0);
+
+    } else if (sh->unclosed) {
+        ngx_zltunnel_ports_reconcile(registry, 1);
     }
 }
 

@@ -91,6 +91,17 @@ ngx_zltunnel_service_by_port(ngx_zltunnel_sh_t *sh, in_port_t port,
 }
 
 
+ngx_uint_t
+ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port, ngx_uint_t udp)
+{
+    ngx_zltunnel_sh_port_t  *p;
+
+    p = ngx_zltunnel_port_lookup(sh, port, udp);
+
+    return p && p->service == NULL;
+}
+
+
 static ngx_zltunnel_sh_service_t *
 ngx_zltunnel_service_first(ngx_zltunnel_sh_t *sh, ngx_rbtree_key_t key)
 {

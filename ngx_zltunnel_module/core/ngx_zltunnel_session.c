@@ -742,7 +742,7 @@ ngx_zltunnel_session_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     ngx_zltunnel_session_registered(control, id, port);
 
-    if (again) {
+    if (again || control->registry->gated) {
 
         /* those that have waited for it */
 

@@ -60,6 +60,8 @@ struct ngx_zltunnel_sh_s {
     ngx_uint_t                   generation;  /* raised by init_module */
     ngx_uint_t                   dirty;
     ngx_msec_t                   started;     /* ngx_current_msec */
+    ngx_uint_t                   expecting;   /* there was another one before,
+                                                 whose agents will come */
     ngx_msec_t                   swept;
 
     ngx_zltunnel_sh_worker_t     workers[NGX_ZLTUNNEL_MAX_WORKERS];
@@ -77,6 +79,7 @@ struct ngx_zltunnel_sh_s {
     uint64_t                     turn;        /* of services by name */
     ngx_uint_t                   unsettled;   /* a port may listen that has
                                                  no service */
+    ngx_uint_t                   unclosed;    /* one does that was freed */
 };
 
 
@@ -235,6 +238,9 @@ ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_id(
     ngx_zltunnel_sh_tunnel_t *tunnel, u_char *id);
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_port(ngx_zltunnel_sh_t *sh,
     in_port_t port, ngx_uint_t udp);
+/* it had one, and has none now */
+ngx_uint_t ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port,
+    ngx_uint_t udp);
 /* of the live tunnels with it, the one whose turn it is; of those in their
    grace only if none is live.  token: only of tokens of that name, or NULL */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,

@@ -5,7 +5,7 @@
 
 /*
  * Which listening sockets are assigned ports: those of servers with
- * zltunnel_ports.
+ * zltunnel_ports; and which lead to a service by zltunnel_pass.
  */
 
 
@@ -13,6 +13,7 @@
 
 
 static char *ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n);
+static char *ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n);
 static ngx_stream_addr_conf_t *ngx_stream_zltunnel_addr(ngx_listening_t *ls,
     ngx_uint_t i);
 static int ngx_libc_cdecl ngx_stream_zltunnel_cmp(const void *one,
@@ -87,7 +88,7 @@ ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n)
     }
 
     if (registry == NULL) {
-        return NGX_CONF_OK;
+        return ngx_stream_zltunnel_passing(cycle, n);
     }
 
     if (port->naddrs > 1) {
@@ -126,6 +127,56 @@ ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n)
     listener->port = ngx_inet_get_port(ls->sockaddr);
     listener->udp = (ls->type == SOCK_DGRAM);
     listener->reserved = reserved;
+
+    return NGX_CONF_OK;
+}
+
+
+/* a socket of its own for one service, shared by the workers */
+
+static char *
+ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
+{
+    ngx_str_t                 service, token;
+    ngx_listening_t          *ls;
+    ngx_stream_port_t        *port;
+    ngx_stream_addr_conf_t   *addr;
+    ngx_zltunnel_registry_t  *registry;
+    ngx_zltunnel_listener_t  *pass;
+
+    ls = (ngx_listening_t *) cycle->listening.elts + n;
+    port = ls->servers;
+
+    if (port->naddrs > 1 || ls->type != SOCK_STREAM) {
+        return NGX_CONF_OK;
+    }
+
+#if (NGX_HAVE_REUSEPORT)
+    if (ls->reuseport) {
+        return NGX_CONF_OK;
+    }
+#endif
+
+    addr = ngx_stream_zltunnel_addr(ls, 0);
+
+    registry = ngx_stream_zltunnel_pass_of(ngx_zltunnel_addr_srv_conf(addr),
+                                           &service, &token);
+    if (registry == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    pass = ngx_array_push(&registry->passes);
+    if (pass == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(pass, sizeof(ngx_zltunnel_listener_t));
+
+    pass->registry = registry;
+    pass->index = n;
+    pass->service = service;
+    pass->token = token;
+    pass->pass = 1;
 
     return NGX_CONF_OK;
 }

@@ -937,3 +937,26 @@ ngx_stream_zltunnel_of(void **srv_conf, ngx_uint_t *reserved)
 
     return zcf->registry;
 }
+
+
+ngx_zltunnel_registry_t *
+ngx_stream_zltunnel_pass_of(void **srv_conf, ngx_str_t *service,
+    ngx_str_t *token)
+{
+    ngx_stream_zltunnel_srv_conf_t  *zcf;
+
+    zcf = srv_conf[ngx_stream_zltunnel_module.ctx_index];
+
+    if (zcf->pass == NULL) {
+        return NULL;
+    }
+
+    ngx_str_null(service);
+    *token = zcf->token;
+
+    if (zcf->pass->lengths == NULL) {
+        *service = zcf->pass->value;
+    }
+
+    return zcf->registry;
+}

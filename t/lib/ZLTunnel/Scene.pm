@@ -23,7 +23,7 @@ use ZLTunnel;
 
 
 # Options: long (connections), interval (ms between records), short (at a
-# time), pause (ms); schemes => { alice => 'ws', bob => 'wss' }; agents (a hash
+# time), pause (ms); first => { configuration to start with }; schemes => { alice => 'ws', bob => 'wss' }; agents (a hash
 # of name => { more options }); tokens => { name => rights }; load => 0; any
 # other goes to ZLTunnel->new.
 
@@ -39,6 +39,7 @@ sub new {
     }, $class;
 
     my $load = delete $o{load} // 1;
+    my $first = delete $o{first} // {};
     my $stream = delete $o{stream} // '';
 
     my $t = $self->{t} = ZLTunnel->new(
@@ -53,7 +54,7 @@ sub new {
                    . "zltunnel_pass $name-pass token=$name; }\n";
     }
 
-    $t->write_conf(stream => $stream);
+    $t->write_conf(stream => $stream, %$first);
     $t->start;
 
     $self->{echo} = $t->service('echo');
