@@ -110,6 +110,7 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
     zlt_list_init(&a->services);
     zlt_list_init(&a->kept);
     zlt_list_init(&a->channels);
+    zlt_list_init(&a->early);
 
     zlt_log_set_level((zlt_log_level_e) conf->log_level);
 

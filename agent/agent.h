@@ -74,6 +74,8 @@ struct zlt_agent_s {
     zlt_list_t       kept;             /* sessions, until they are closed */
     zlt_pool_t      *pool;             /* NULL: none yet */
     zlt_list_t       channels;         /* all of them */
+    zlt_list_t       early;            /* whose Connect came before RegisterOk,
+                                          by their waiter */
     unsigned         nchannels;
 
     uint8_t          resume_key[ZLT_KEY_SIZE];
@@ -141,6 +143,9 @@ void zlt_session_abort(zlt_session_t *s);
 void zlt_session_tick(zlt_session_t *s);
 void zlt_session_probe(zlt_session_t *s, unsigned timeout);
 int zlt_session_is_up(const zlt_session_t *s);
+
+/* 1 if an answer to a Register is waited for */
+int zlt_session_registers(const zlt_session_t *s);
 uint32_t zlt_session_serial(const zlt_session_t *s);
 
 /* It lives on, in that list, until the server closes it. */
@@ -203,6 +208,7 @@ struct zlt_channel_s {
     zlt_waiter_t     waiter;
 
     uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
+    uint8_t          service_id[ZLT_ID_SIZE];      /* if it is early */
     uint32_t         serial;           /* of the session that asked */
     uint16_t         worker;
     uint16_t         workers;
@@ -227,6 +233,9 @@ void zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
 
 /* Ends an idle channel in the way that loses no connection. */
 void zlt_channel_retire(zlt_channel_t *ch);
+
+/* An answer to a Register has come. */
+void zlt_channel_registered(zlt_agent_t *a);
 
 /* Resets it, whatever it is doing. */
 void zlt_channel_abort(zlt_channel_t *ch);

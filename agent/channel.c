@@ -714,7 +714,22 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 {
     zlt_service_t  *s;
 
-    s = zlt_service_by_id(&ch->agent->services, service_id);
+    zlt_agent_t    *a;
+
+    a = ch->agent;
+    s = zlt_service_by_id(&a->services, service_id);
+
+    if (s == NULL && a->session && zlt_session_registers(a->session)) {
+
+        /* a client was faster than RegisterOk, which comes another way */
+
+        memmove(ch->service_id, service_id, ZLT_ID_SIZE);
+        zlt_list_append(&a->early, &ch->waiter.link);
+
+        zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
+                        zlt_channel_expired);
+        return;
+    }
 
     if (s == NULL) {
         zlt_channel_fail(ch, ZLT_E_REFUSED, "no such service");
@@ -740,6 +755,32 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 
     if (zlt_service_resolve(s, &ch->agent->loop, &ch->waiter) == 0) {
         zlt_channel_dial_next(ch);
+    }
+}
+
+
+void
+zlt_channel_registered(zlt_agent_t *a)
+{
+    unsigned        n;
+    zlt_list_t     *link;
+    zlt_waiter_t   *waiter;
+    zlt_channel_t  *ch;
+
+    /* those that are still too early go to the end */
+
+    n = 0;
+
+    zlt_list_each(link, &a->early) {
+        n++;
+    }
+
+    while (n-- && !zlt_list_empty(&a->early)) {
+        waiter = zlt_list_data(a->early.next, zlt_waiter_t, link);
+        ch = zlt_list_data(waiter, zlt_channel_t, waiter);
+
+        zlt_list_remove(&waiter->link);
+        zlt_channel_dial(ch, ch->service_id);
     }
 }
 
@@ -1199,7 +1240,9 @@ zlt_channel_expired(zlt_timer_t *timer)
         zlt_conn_reset(&r->side[ZLT_RELAY_CHANNEL]);
         zlt_channel_free(ch);
 
-    } else if (ch->service && !ch->connected) {
+    } else if (!ch->connected
+               && (ch->service || ch->state == ZLT_CHANNEL_TAKEN))
+    {
         zlt_channel_fail(ch, ZLT_E_UNREACHABLE,
                          "the service did not answer in time");
 

@@ -11,9 +11,9 @@
  * worker has the sending ends of all pairs of its generation and of older
  * ones that still live, and the first that it sends to the older ones is its
  * own: a client of either finds a channel, wherever it lands, as long as both
- * serve.  Each message bears the process for which it is meant; what is
- * for another one is passed on, a few times, as when WINCH and HUP have made
- * two workers of one number read the same pair.
+ * serve.  Each message bears the process for which it is meant: when WINCH and
+ * HUP have made two workers of one number read the same pair, one that reads
+ * what is for the other puts it back, and leaves the pair alone for a moment.
  *
  * Messages are queued as they are read and acted on from a posted event,
  * because ngx_zltunnel_ipc_poll() may be called from deep within a handler.
@@ -26,7 +26,8 @@
 
 
 #define NGX_ZLTUNNEL_IPC_DATA    (ZLT_MAX_CHANNEL_FRAME + ZLT_HEADER_SIZE)
-#define NGX_ZLTUNNEL_IPC_HOPS    8
+#define NGX_ZLTUNNEL_IPC_HOPS    500
+#define NGX_ZLTUNNEL_IPC_PAUSE   2     /* ms */
 #define NGX_ZLTUNNEL_IPC_RETRY   5     /* ms */
 #define NGX_ZLTUNNEL_IPC_QUEUE   65536 /* messages */
 
@@ -59,6 +60,9 @@ static ngx_int_t ngx_zltunnel_ipc_write(ngx_socket_t to,
 static ngx_int_t ngx_zltunnel_ipc_enqueue(ngx_queue_t *queue, ngx_socket_t to,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t fd);
 static void ngx_zltunnel_ipc_retry(ngx_event_t *ev);
+static void ngx_zltunnel_ipc_put_back(ngx_zltunnel_ipc_t *msg, u_char *data,
+    ngx_socket_t fd);
+static void ngx_zltunnel_ipc_go_on(ngx_event_t *ev);
 static void ngx_zltunnel_ipc_read_handler(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data,
     ngx_socket_t *fd);
@@ -94,6 +98,7 @@ static ngx_queue_t              ngx_zltunnel_ipc_out;
 static ngx_uint_t               ngx_zltunnel_ipc_nout;
 static ngx_event_t              ngx_zltunnel_ipc_in_event;
 static ngx_event_t              ngx_zltunnel_ipc_out_event;
+static ngx_event_t              ngx_zltunnel_ipc_pause_event;
 static ngx_connection_t         ngx_zltunnel_ipc_dummy;
 
 
@@ -276,6 +281,10 @@ ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle)
     ngx_zltunnel_ipc_out_event.handler = ngx_zltunnel_ipc_retry;
     ngx_zltunnel_ipc_out_event.data = &ngx_zltunnel_ipc_dummy;
     ngx_zltunnel_ipc_out_event.log = cycle->log;
+
+    ngx_zltunnel_ipc_pause_event.handler = ngx_zltunnel_ipc_go_on;
+    ngx_zltunnel_ipc_pause_event.data = &ngx_zltunnel_ipc_dummy;
+    ngx_zltunnel_ipc_pause_event.log = cycle->log;
 
     ngx_zltunnel_ipc_fd = (ngx_socket_t) -1;
 
@@ -681,13 +690,15 @@ ngx_zltunnel_ipc_read_handler(ngx_event_t *ev)
 void
 ngx_zltunnel_ipc_poll(void)
 {
-    ngx_socket_t         fd, to;
+    ngx_socket_t         fd;
     ngx_zltunnel_ipc_t   msg;
     ngx_zltunnel_end_t  *end;
 
     static u_char  data[NGX_ZLTUNNEL_IPC_DATA];
 
-    if (ngx_zltunnel_ipc_connection == NULL) {
+    if (ngx_zltunnel_ipc_connection == NULL
+        || ngx_zltunnel_ipc_pause_event.timer_set)
+    {
         return;
     }
 
@@ -698,12 +709,8 @@ ngx_zltunnel_ipc_poll(void)
             if (msg.hops++ < NGX_ZLTUNNEL_IPC_HOPS
                 && kill(msg.to, 0) == 0)
             {
-                to = ngx_zltunnel_ipc_sender(ngx_zltunnel_generation,
-                                             ngx_worker);
-
-                if (ngx_zltunnel_ipc_write(to, &msg, data, fd) != NGX_AGAIN) {
-                    continue;
-                }
+                ngx_zltunnel_ipc_put_back(&msg, data, fd);
+                return;
             }
 
             if (fd != (ngx_socket_t) -1) {
@@ -736,6 +743,45 @@ ngx_zltunnel_ipc_poll(void)
         {
             ngx_post_event(&ngx_zltunnel_ipc_in_event, &ngx_posted_events);
         }
+    }
+}
+
+
+static void
+ngx_zltunnel_ipc_put_back(ngx_zltunnel_ipc_t *msg, u_char *data,
+    ngx_socket_t fd)
+{
+    ngx_socket_t  to;
+
+    to = ngx_zltunnel_ipc_sender(ngx_zltunnel_generation, ngx_worker);
+
+    if (ngx_zltunnel_ipc_write(to, msg, data, fd) == NGX_AGAIN
+        && ngx_zltunnel_ipc_enqueue(&ngx_zltunnel_ipc_out, to, msg, data, fd)
+           == NGX_OK)
+    {
+        ngx_zltunnel_ipc_nout++;
+
+        if (!ngx_zltunnel_ipc_out_event.timer_set) {
+            ngx_add_timer(&ngx_zltunnel_ipc_out_event,
+                          NGX_ZLTUNNEL_IPC_RETRY);
+        }
+    }
+
+    /* or it would be read here again at once */
+
+    (void) ngx_del_event(ngx_zltunnel_ipc_connection->read, NGX_READ_EVENT, 0);
+
+    ngx_add_timer(&ngx_zltunnel_ipc_pause_event, NGX_ZLTUNNEL_IPC_PAUSE);
+}
+
+
+static void
+ngx_zltunnel_ipc_go_on(ngx_event_t *ev)
+{
+    if (ngx_add_event(ngx_zltunnel_ipc_connection->read, NGX_READ_EVENT, 0)
+        != NGX_OK)
+    {
+        ngx_add_timer(ev, NGX_ZLTUNNEL_IPC_PAUSE);
     }
 }
 

@@ -46,13 +46,28 @@ our @ISA = 'ZLTunnel::Local';
 
 our $ROOT = Cwd::abs_path(__FILE__ =~ s{/[^/]*$}{/../..}r);
 our $AGENT = $ENV{TEST_ZLT_AGENT} || "$ROOT/objs/zltunnel-agent";
-our $NGINX = $ENV{TEST_NGINX_BINARY} || 'nginx';
+our $NGINX = path_of($ENV{TEST_NGINX_BINARY} || 'nginx');
 
 my @all;                       # instances, weakly
 
 # what must never be in a log, whatever the test does
 my $BAD_LOG = qr/\[alert\]|\[emerg\]|open\ socket\ .*left|Sanitizer
                  |runtime\ error|Assertion|core\ dumped/x;
+
+
+# A binary upgrade executes nginx by the name by which it was called, which
+# must be a path.
+
+sub path_of {
+    my ($name) = @_;
+
+    return $name if $name =~ m{/};
+
+    my ($path) = grep { -x $_ && !-d $_ }
+                 map { "$_/$name" } split /:/, "$ENV{PATH}:/usr/sbin:/sbin";
+
+    return $path // $name;
+}
 
 
 sub long_run { $ENV{ZLT_LONG} ? 1 : 0 }
@@ -150,7 +165,7 @@ sub http_get {
 }
 
 
-# Options: workers, master ("off"), range (number of assigned ports),
+# Options: workers, master ("off"), daemon ("on"), range (number of assigned ports),
 # connections (worker_connections), and more configuration, as text: main,
 # events, zltunnel, http, location (in the server of the tunnel), ports (in
 # the server of the assigned ports), stream; allow => [qr/.../] for what may
@@ -165,7 +180,7 @@ sub new {
     chmod 0755, $dir;                     # workers are another user
 
     my $self = bless {
-        workers => 1, master => 'on', range => 8, connections => 4096,
+        workers => 1, master => 'on', daemon => 'off', range => 8, connections => 4096,
         allow => [], dir => $dir, agents => [], services => [], procs => [],
         tokens => [], secrets => [], owner => $$, %o
     }, $class;
@@ -271,7 +286,7 @@ sub write_conf {
 %%user%%
 worker_processes %%workers%%;
 master_process %%master%%;
-daemon off;
+daemon %%daemon%%;
 pid %%dir%%/nginx.pid;
 error_log %%dir%%/logs/error.log info;
 %%main%%
@@ -390,6 +405,13 @@ sub start {
         cmd => [ $NGINX, '-p', "$self->{dir}", '-c', "$self->{dir}/nginx.conf",
                  '-e', "$self->{dir}/logs/error.log" ]);
 
+    if ($self->{daemon} eq 'on') {
+        $self->{nginx}->wait(30);
+
+        my ($pid) = slurp("$self->{dir}/nginx.pid") =~ /^(\d+)/;
+        $self->follow($pid) if $pid;
+    }
+
     my $ready = wait_for(sub {
         return 'exited' unless $self->{nginx}->running;
         return connect_to($self->{http_port})
@@ -404,6 +426,15 @@ sub start {
     $self->{baseline} = $self->worker_sockets;
 
     return $self;
+}
+
+
+# The nginx of the test is that process from now on.
+
+sub follow {
+    my ($self, $pid) = @_;
+
+    $self->{nginx} = ZLTunnel::Proc->adopt(name => 'nginx', pid => $pid);
 }
 
 

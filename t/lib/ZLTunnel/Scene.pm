@@ -104,8 +104,9 @@ sub start_load {
 
     wait_for(sub { $load->output =~ /^running/m || !$load->running }, 60);
 
-    like($load->output, qr/^running $self->{long}$/m,
-         "$self->{long} long connections exchange records");
+    ok($load->output =~ /^running $self->{long}$/m,
+       "$self->{long} long connections exchange records")
+        or diag((split /^/, $load->output)[0 .. 9]);
 }
 
 
@@ -146,7 +147,9 @@ sub nothing_lost {
     is($lost - $self->{expected}, 0,
        "${what}nothing lost of $r->{long} long and $r->{short} short "
        . 'connections')
-        or diag(join "\n", ($self->{load}->output =~ /^(lost .*)/mg)[0 .. 9]);
+        or diag(join "\n", grep { defined }
+                ($self->{load}->output =~ /^(lost .*)/mg)
+                [$self->{expected} .. $self->{expected} + 9]);
 
     note sprintf '%sslowest record %d ms, slowest short connection %d ms',
                  $what, @$r{qw(slowest slowest_short)};
@@ -211,7 +214,7 @@ sub end_load {
     ok(defined $rc, 'the load ends');
     is(($lost // -1) - $self->{expected}, 0, 'and all of it cleanly')
         or diag(join "\n", grep { defined }
-                ($load->output =~ /^(lost .*)/mg)[0 .. 19]);
+                ($load->output =~ /^(lost .*)/mg)[0 .. 9]);
     $self->{expected} = 0;
 }
 
@@ -268,7 +271,9 @@ sub settled {
 sub gone {
     my ($self, $timeout, @pids) = @_;
 
-    return wait_for(sub { !grep { kill 0, $_ } @pids }, $timeout);
+    return wait_for(sub {
+        !grep { ZLTunnel::Proc::exists_pid($_) } @pids
+    }, $timeout);
 }
 
 
