@@ -20,9 +20,9 @@
  */
 
 
-#include <poll.h>
-
 #include "ngx_zltunnel.h"
+
+#include <poll.h>
 
 
 #define NGX_ZLTUNNEL_BRIDGE_WAIT   1000    /* ms from EOF to the END of it */
