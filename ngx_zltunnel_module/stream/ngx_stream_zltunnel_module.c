@@ -46,6 +46,7 @@ typedef struct {
 
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
 static void ngx_stream_zltunnel_start_handler(ngx_event_t *ev);
+static void ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx);
 static ngx_uint_t ngx_stream_zltunnel_local(ngx_connection_t *c);
 static in_port_t ngx_stream_zltunnel_port(ngx_connection_t *c);
 static void ngx_stream_zltunnel_read_handler(ngx_event_t *ev);
@@ -240,10 +241,14 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     }
 
     ctx->start.handler = ngx_stream_zltunnel_start_handler;
-    ctx->start.data = ctx;
+    ctx->start.data = c;
     ctx->start.log = c->log;
 
     ngx_post_event(&ctx->start, &ngx_posted_next_events);
+
+    /* a worker that exits gracefully waits for timers only */
+
+    ngx_add_timer(&ctx->start, 1);
 }
 
 
@@ -251,18 +256,21 @@ static void
 ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
 {
     ngx_str_t                        name;
+    ngx_connection_t                *c;
     ngx_stream_session_t            *s;
     ngx_stream_zltunnel_ctx_t       *ctx;
     ngx_stream_zltunnel_srv_conf_t  *zcf;
 
-    ctx = ev->data;
-    s = ctx->session;
+    c = ev->data;
+    s = c->data;
 
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_module);
     zcf = ngx_stream_get_module_srv_conf(s, ngx_stream_zltunnel_module);
 
+    ngx_stream_zltunnel_started(ctx);
+
     if (zcf->ports) {
-        ngx_zltunnel_dial_port(&ctx->dial,
-                               ngx_stream_zltunnel_port(s->connection));
+        ngx_zltunnel_dial_port(&ctx->dial, ngx_stream_zltunnel_port(c));
 
     } else {
 
@@ -275,6 +283,19 @@ ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
     }
 
     /* nothing here from now on: the session may be gone */
+}
+
+
+static void
+ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx)
+{
+    if (ctx->start.posted) {
+        ngx_delete_posted_event(&ctx->start);
+    }
+
+    if (ctx->start.timer_set) {
+        ngx_del_timer(&ctx->start);
+    }
 }
 
 
@@ -577,9 +598,7 @@ ngx_stream_zltunnel_cleanup(void *data)
 {
     ngx_stream_zltunnel_ctx_t *ctx = data;
 
-    if (ctx->start.posted) {
-        ngx_delete_posted_event(&ctx->start);
-    }
+    ngx_stream_zltunnel_started(ctx);
 
     ngx_zltunnel_dial_done(&ctx->dial);
 }
