@@ -123,7 +123,7 @@ sub measure {
 
 sub range {
     my $s = ZLTunnel::Scene->new(long => 40, range => 10,
-                                 first => { range => 6 });
+                                 first => sub { (range => 6) });
     my $t = $s->{t};
     my $echo = $s->{echo}{port};
     my $more = $t->token('more');

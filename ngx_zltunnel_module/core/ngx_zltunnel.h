@@ -111,6 +111,7 @@ struct ngx_zltunnel_registry_s {
     ngx_uint_t                   max_channel_share;  /* percent */
 #if (NGX_DEBUG)
     ngx_msec_t                   debug_delay;  /* before an answer is read */
+    ngx_str_t                    debug_stop;   /* a file, see unlock() */
 #endif
 
     ngx_array_t                  listeners;   /* ngx_zltunnel_listener_t,
@@ -305,6 +306,9 @@ ngx_int_t ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end);
 /* Passes EOF on, after every byte: FIN, close_notify, or end message and FIN.
    NGX_OK, NGX_AGAIN (call again when writable), NGX_ERROR. */
 ngx_int_t ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end);
+/* Whether the end of this process is a reset: SO_LINGER 0, which is to be on
+   as long as bytes may follow, and off before a clean close. */
+void ngx_zltunnel_end_linger(ngx_connection_t *c, ngx_uint_t reset);
 /* Makes the close that follows a reset: SO_LINGER 0, no close_notify. */
 void ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end);
 /* Closes a channel's or bridge's connection and its pool, without blocking
@@ -430,7 +434,8 @@ typedef enum {
     NGX_ZLTUNNEL_IPC_UP,            /* a tunnel is back: dial again */
     NGX_ZLTUNNEL_IPC_PROBE,         /* heartbeat the control channel now */
     NGX_ZLTUNNEL_IPC_CLOSE,         /* your control channel was taken over */
-    NGX_ZLTUNNEL_IPC_DROP           /* drop idle channels of older epochs */
+    NGX_ZLTUNNEL_IPC_DROP,          /* drop idle channels of older epochs */
+    NGX_ZLTUNNEL_IPC_LOST           /* the registry had to be emptied */
 } ngx_zltunnel_ipc_e;
 
 
@@ -508,6 +513,8 @@ void ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener);
 void ngx_zltunnel_gate_init(ngx_cycle_t *cycle);
 /* every second, and when a service was registered */
 void ngx_zltunnel_gate_update(ngx_zltunnel_registry_t *registry);
+/* the registry begins anew under this worker */
+void ngx_zltunnel_gate_lower(ngx_zltunnel_registry_t *registry);
 /* whether the masters of two binaries live, beside one another */
 ngx_uint_t ngx_zltunnel_overlap(void);
 /* what it said last */

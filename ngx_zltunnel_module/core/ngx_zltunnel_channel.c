@@ -178,7 +178,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     name.len = 0;
     name.data = text;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_lock_read(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
 

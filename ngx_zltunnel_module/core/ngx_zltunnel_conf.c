@@ -174,6 +174,13 @@ ngx_command_t  ngx_zltunnel_commands[] = {
     ngx_zltunnel_range_command(max_channel_share),
 #if (NGX_DEBUG)
     ngx_zltunnel_range_command(debug_delay),
+
+    { ngx_string("debug_stop"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_zltunnel_registry_t, debug_stop),
+      NULL },
 #endif
 
       ngx_null_command

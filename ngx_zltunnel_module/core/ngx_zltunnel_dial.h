@@ -219,6 +219,8 @@ void ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control,
 /* ngx_zltunnel_module.c */
 
 void ngx_zltunnel_exiting(void);
+/* the registry had to be emptied: agents are to come again, at once */
+void ngx_zltunnel_lost(ngx_zltunnel_registry_t *registry);
 
 
 #endif /* _NGX_ZLTUNNEL_DIAL_H_INCLUDED_ */

@@ -336,7 +336,6 @@ ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end)
 void
 ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
 {
-    struct linger      linger;
     ngx_connection_t  *c;
 
     c = end->connection;
@@ -363,7 +362,16 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
         return;
     }
 
-    linger.l_onoff = 1;
+    ngx_zltunnel_end_linger(c, 1);
+}
+
+
+void
+ngx_zltunnel_end_linger(ngx_connection_t *c, ngx_uint_t reset)
+{
+    struct linger  linger;
+
+    linger.l_onoff = reset ? 1 : 0;
     linger.l_linger = 0;
 
     if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER, (const void *) &linger,

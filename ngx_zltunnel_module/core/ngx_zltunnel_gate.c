@@ -16,7 +16,8 @@
  * refused either.
  *
  * The same is done by workers that the former binary starts again, on the way
- * back from an upgrade.  A worker's gates are open for good when there is but
+ * back from an upgrade, and by all when a worker has died within a change, upon
+ * which the registry was emptied.  A worker's gates are open for good when there is but
  * one binary, and the agents have had as long as the grace.
  */
 
@@ -104,6 +105,15 @@ ngx_zltunnel_gate_init(ngx_cycle_t *cycle)
 }
 
 
+void
+ngx_zltunnel_gate_lower(ngx_zltunnel_registry_t *registry)
+{
+    registry->gated = 1;
+
+    ngx_zltunnel_gate_update(registry);
+}
+
+
 static ngx_uint_t
 ngx_zltunnel_gate_expecting(ngx_zltunnel_registry_t *registry)
 {
@@ -131,7 +141,7 @@ ngx_zltunnel_gate_update(ngx_zltunnel_registry_t *registry)
         registry->gated = 0;
 
     } else {
-        ngx_zltunnel_lock(registry);
+        ngx_zltunnel_lock_read(registry);
 
         ngx_zltunnel_gate_look(registry, &registry->listeners);
         ngx_zltunnel_gate_look(registry, &registry->passes);

@@ -968,6 +968,10 @@ ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_channels_drop(registry, msg->tunnel_id, msg->epoch);
         break;
 
+    case NGX_ZLTUNNEL_IPC_LOST:
+        ngx_zltunnel_lost(registry);
+        break;
+
     default:
         break;
     }

@@ -258,7 +258,7 @@ ngx_zltunnel_tick(ngx_event_t *ev)
     ngx_zltunnel_gate_update(registry);
 
     if (!ngx_exiting) {
-        ngx_zltunnel_lock(registry);
+        ngx_zltunnel_lock_read(registry);
         ngx_zltunnel_sweep(registry);
         ngx_zltunnel_unlock(registry);
 
@@ -271,6 +271,17 @@ ngx_zltunnel_tick(ngx_event_t *ev)
     ngx_zltunnel_ipc_tidy();
 
     ngx_add_timer(ev, NGX_ZLTUNNEL_TICK);
+}
+
+
+void
+ngx_zltunnel_lost(ngx_zltunnel_registry_t *registry)
+{
+    if (!ngx_exiting) {
+        ngx_zltunnel_gate_lower(registry);
+    }
+
+    ngx_zltunnel_tick_peers(registry, 0);
 }
 
 
@@ -351,7 +362,7 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
             continue;
         }
 
-        ngx_zltunnel_lock(registry);
+        ngx_zltunnel_lock_read(registry);
         tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
         ngx_zltunnel_unlock(registry);
 

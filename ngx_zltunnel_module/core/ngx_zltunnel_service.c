@@ -533,6 +533,7 @@ ngx_zltunnel_ports_sweep(ngx_zltunnel_registry_t *registry)
         node = ngx_rbtree_next(&sh->ports, node);
 
         if (p->service == NULL && ngx_zltunnel_port_rested(p)) {
+            ngx_zltunnel_change(registry);
             ngx_rbtree_delete(&sh->ports, &p->node);
             ngx_slab_free_locked(registry->shpool, p);
         }

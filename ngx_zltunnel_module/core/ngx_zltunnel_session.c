@@ -399,7 +399,7 @@ ngx_zltunnel_session_probe(ngx_zltunnel_control_t *control, u_char *data,
 
     slot = NGX_ZLTUNNEL_NO_SLOT;
 
-    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_lock_read(control->registry);
 
     tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
                                       control->tunnel_id);
@@ -644,7 +644,7 @@ ngx_zltunnel_session_heard(ngx_zltunnel_control_t *control)
 {
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
-    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_lock_read(control->registry);
 
     tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
                                       control->tunnel_id);
@@ -1002,7 +1002,7 @@ ngx_zltunnel_session_connect_fail(ngx_zltunnel_control_t *control,
 
     slot = NGX_ZLTUNNEL_NO_SLOT;
 
-    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_lock_read(control->registry);
 
     pending = ngx_zltunnel_pending_find(control->registry->sh,
                                         (u_char *) m->connection_id);

@@ -11,7 +11,8 @@
  * byte counts, which only its worker writes, and a tunnel's "heard".  A
  * change is bracketed by "dirty": who finds it set after taking the lock
  * knows that a worker died within a change, and empties the registry, upon
- * which agents register again.
+ * which agents register again.  One that died while it only read leaves
+ * nothing behind; what is stored at once, as a number, is no change.
  *
  * Nothing slow and no logging happens under the lock.
  */
@@ -192,6 +193,10 @@ ngx_int_t ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data);
  * registry that it finds broken, and unlock() logs it.
  */
 void ngx_zltunnel_lock(ngx_zltunnel_registry_t *registry);
+/* the same for those that only read, or call ngx_zltunnel_change() before they
+   do more */
+void ngx_zltunnel_lock_read(ngx_zltunnel_registry_t *registry);
+void ngx_zltunnel_change(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_unlock(ngx_zltunnel_registry_t *registry);
 
 

@@ -229,6 +229,10 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     c->read->handler = ngx_stream_zltunnel_read_handler;
     c->write->handler = ngx_stream_zltunnel_empty_handler;
 
+    /* until the relay has ended well, any end is a reset */
+
+    ngx_zltunnel_end_linger(c, 1);
+
     /* a client that gives up while the dial waits is noticed at once */
 
     if (c->read->ready) {

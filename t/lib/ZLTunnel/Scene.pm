@@ -23,7 +23,8 @@ use ZLTunnel;
 
 
 # Options: long (connections), interval (ms between records), short (at a
-# time), pause (ms); first => { configuration to start with }; schemes => { alice => 'ws', bob => 'wss' }; agents (a hash
+# time), pause (ms); first (a
+# sub that gives the configuration to start with); schemes => { alice => 'ws', bob => 'wss' }; agents (a hash
 # of name => { more options }); tokens => { name => rights }; load => 0; any
 # other goes to ZLTunnel->new.
 
@@ -39,7 +40,7 @@ sub new {
     }, $class;
 
     my $load = delete $o{load} // 1;
-    my $first = delete $o{first} // {};
+    my $first = delete $o{first} // sub { () };
     my $stream = delete $o{stream} // '';
 
     my $t = $self->{t} = ZLTunnel->new(
@@ -54,7 +55,7 @@ sub new {
                    . "zltunnel_pass $name-pass token=$name; }\n";
     }
 
-    $t->write_conf(stream => $stream, %$first);
+    $t->write_conf(stream => $stream, $first->($t));
     $t->start;
 
     $self->{echo} = $t->service('echo');
@@ -175,9 +176,10 @@ sub allow_lost {
 sub lost {
     my ($self) = @_;
 
+    my $out = $self->{load}->output;
     my @lost;
 
-    while ($self->{load}->output =~
+    while ($out =~
            /^lost (\S+) (\d+) (\S+) (.*) \(port (\d+), .*\)$/mg)
     {
         push @lost, { class => $1, id => $2, seconds => $3, how => $4,
