@@ -195,7 +195,7 @@ sub new {
         chown $uid, $gid, "$dir/temp";
     }
 
-    $self->{block} = reserve_ports();
+    $self->{block} = reserve_ports(1 + int(($self->{range} + 30) / 100));
     $self->{next_port} = $self->{block}{base};
     $self->{http_port} = $self->free_port;
     $self->{tls_port} = $self->free_port;
@@ -208,21 +208,30 @@ sub new {
 }
 
 
-# A hundred ports below the ephemeral range, which no other test has now.
+# Some hundred ports below the ephemeral range, which no other test has now.
 
 sub reserve_ports {
+    my ($hundreds) = @_;
     my $dir = File::Spec->tmpdir . "/zltunnel-ports.$<";
     mkdir $dir, 0700;
 
     for my $try (0 .. 199) {
-        my $n = ($$ + $try * 7) % 200;
+        my $n = ($$ + $try * 7) % (201 - $hundreds);
         my $base = 11000 + 100 * $n;
+        my @locks;
 
-        open my $lock, '>', "$dir/$n" or die "$dir/$n: $!";
-        next unless flock $lock, LOCK_EX | LOCK_NB;
-        next if grep { !port_free($_) } $base .. $base + 99;
+        for my $i ($n .. $n + $hundreds - 1) {
+            open my $lock, '>', "$dir/$i" or die "$dir/$i: $!";
+            last unless flock $lock, LOCK_EX | LOCK_NB;
+            push @locks, $lock;
+        }
 
-        return { base => $base, lock => $lock };
+        next if @locks < $hundreds;
+
+        my $end = $base + 100 * $hundreds;
+        next if grep { !port_free($_) } $base .. $end - 1;
+
+        return { base => $base, end => $end, locks => \@locks };
     }
 
     die "no free ports";
@@ -246,7 +255,7 @@ sub free_port {
     my $port = $self->{next_port};
     $self->{next_port} += $n // 1;
 
-    die "no ports left" if $self->{next_port} > $self->{block}{base} + 100;
+    die "no ports left" if $self->{next_port} > $self->{block}{end};
     return $port;
 }
 
@@ -308,6 +317,7 @@ http {
     fastcgi_temp_path %%dir%%/temp/fastcgi;
     uwsgi_temp_path %%dir%%/temp/uwsgi;
     scgi_temp_path %%dir%%/temp/scgi;
+    %%http%%
 
     server {
         listen 127.0.0.1:%%http_port%%;
@@ -320,7 +330,6 @@ http {
         location = /tunnel/status { zltunnel_status; }
         %%location%%
     }
-    %%http%%
 }
 
 stream {

@@ -23,10 +23,10 @@ use ZLTunnel;
 
 
 # Options: long (connections), interval (ms between records), short (at a
-# time), pause (ms); first (a
-# sub that gives the configuration to start with); schemes => { alice => 'ws', bob => 'wss' }; agents (a hash
-# of name => { more options }); tokens => { name => rights }; load => 0; any
-# other goes to ZLTunnel->new.
+# time), pause (ms); schemes => { alice => 'ws', bob => 'wss' }; agents (name
+# => { more options }, or a sub that gives them); tokens => { name => rights };
+# first (a sub that gives the configuration to start with); load => 0; any other
+# goes to ZLTunnel->new.
 
 sub new {
     my ($class, %o) = @_;
@@ -71,12 +71,13 @@ sub start_agent {
 
     my $port = $self->{echo}{port};
     my $tls = $self->{schemes}{$name} eq 'wss';
+    my $more = $self->{more}{$name} || {};
 
     my $agent = $self->{agent}{$name} = $self->{t}->agent(
         token => $self->{token}{$name},
         $tls ? (tls => 1) : (), services => ["$name:$port",
                                              "$name-pass:$port"],
-        %{ $self->{more}{$name} || {} });
+        ref $more eq 'CODE' ? $more->($self) : %$more);
 
     $self->{port}{$name} //= $agent->port($name);
 
