@@ -555,10 +555,19 @@ zlt_agent_tick(uv_timer_t *timer)
 
     suspended = zlt_agent_suspended();
 
-    if (suspended - a->suspended > ZLT_AGENT_JUMP && a->session) {
+    if (suspended - a->suspended > ZLT_AGENT_JUMP && !a->stopping) {
         zlt_log_info("the machine has slept for %lld s",
                      (long long) (suspended - a->suspended) / 1000);
-        zlt_session_probe(a->session, ZLT_AGENT_JUMP_PROBE);
+
+        if (a->session) {
+            zlt_session_probe(a->session, ZLT_AGENT_JUMP_PROBE);
+
+        } else {
+            /* what it waits for belongs to the time before */
+
+            a->attempts = 0;
+            zlt_agent_schedule(a, zlt_agent_random(ZLT_AGENT_QUICK));
+        }
     }
 
     a->suspended = suspended;
