@@ -163,6 +163,10 @@ for my $case (@tokens) {
          "tokens: $name: file and line told");
 }
 
+write_file("$t->{dir}/tokens", '# nobody else' . "\n" . ('0' x 64) . ' alice');
+($rc, $out) = $t->test_conf;
+is($rc, 0, 'a last line without its end is allowed here') or diag($out);
+
 unlink "$t->{dir}/tokens";
 ($rc, $out) = $t->test_conf;
 isnt($rc, 0, 'no token file: refused');
