@@ -210,7 +210,7 @@ unlike($out, qr/\[warn\]/, 'without a warning');
     stream => "server { $listen zltunnel_ports registry=two reserved; }",
     location => 'location = /two { zltunnel two; }
                  location = /two/status { zltunnel_status registry=two; }',
-    http => "} zltunnel two { zone 1m; token_file $t->{dir}/tokens; \n");
+    after => "zltunnel two { zone 1m; token_file $t->{dir}/tokens; }");
 is($rc, 0, 'a second registry, defined after http{}') or diag($out);
 
 

@@ -167,7 +167,7 @@ sub http_get {
 
 # Options: workers, master ("off"), daemon ("on"), range (number of assigned ports),
 # connections (worker_connections), and more configuration, as text: main,
-# events, zltunnel, http, location (in the server of the tunnel), ports (in
+# events, zltunnel, http, location (in the server of the tunnel), after, ports (in
 # the server of the assigned ports), stream; allow => [qr/.../] for what may
 # be in the log though it looks bad.
 
@@ -286,7 +286,8 @@ sub write_conf {
 
     $v{user} = $> == 0 ? 'user www-data;' : '';
     $v{last} = $v{base} + $v{range} - 1;
-    $v{$_} //= '' for qw(main events zltunnel http location ports stream);
+    $v{$_} //= '' for qw(main events zltunnel http location after ports
+                        stream);
     $v{listen} = $v{range} > 1 ? "127.0.0.1:$v{base}-$v{last}"
                                : "127.0.0.1:$v{base}";
 
@@ -331,6 +332,8 @@ http {
         %%location%%
     }
 }
+
+%%after%%
 
 stream {
     server {
