@@ -165,11 +165,11 @@ sub http_get {
 }
 
 
-# Options: workers, master ("off"), daemon ("on"), range (number of assigned ports),
-# connections (worker_connections), and more configuration, as text: main,
-# events, zltunnel, http, location (in the server of the tunnel), after, ports (in
-# the server of the assigned ports), stream; allow => [qr/.../] for what may
-# be in the log though it looks bad.
+# Options: workers, master ("off"), daemon ("on"), zone (its size), range
+# (number of assigned ports), connections (worker_connections), and more
+# configuration, as text: main, events, zltunnel, http, location (in the server
+# of the tunnel), after (http), ports (in the server of the assigned ports), stream;
+# allow => [qr/.../] for what may be in the log though it looks bad.
 
 sub new {
     my ($class, %o) = @_;
@@ -180,7 +180,8 @@ sub new {
     chmod 0755, $dir;                     # workers are another user
 
     my $self = bless {
-        workers => 1, master => 'on', daemon => 'off', range => 8, connections => 4096,
+        workers => 1, master => 'on', daemon => 'off', zone => '2m',
+        range => 8, connections => 4096,
         allow => [], dir => $dir, agents => [], services => [], procs => [],
         tokens => [], secrets => [], owner => $$, %o
     }, $class;
@@ -306,7 +307,7 @@ events {
 }
 
 zltunnel {
-    zone 2m;
+    zone %%zone%%;
     token_file %%dir%%/tokens;
     %%zltunnel%%
 }
