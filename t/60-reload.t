@@ -62,7 +62,7 @@ sub again {
 
     cmp_ok($now->{$_}, '<=', $then->{$_} * 1.1 + 1024,
            "$_: $then->{$_} after $early reloads, now $now->{$_}")
-        for grep { /kB|zone/ } sort keys %$now;
+        for grep { /zone/ || /kB/ && !$ENV{ZLT_SLOW} } sort keys %$now;
 
     $s->end_load;
     ok($s->gone(30, @first), 'the first workers exit when their connections '
