@@ -201,6 +201,7 @@ zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
     ch = zlt_io_room(2) ? zlt_channel_create(a) : NULL;
 
     if (ch == NULL) {
+        zlt_log_warn("a connection is refused: out of descriptors or memory");
         zlt_session_connect_fail(s, m->connection_id, ZLT_E_BUSY,
                                  "out of descriptors or memory");
         return;
