@@ -417,6 +417,12 @@ zlt_channel_answer(zlt_io_t *io)
     if (len && ch->state == ZLT_CHANNEL_IDLE) {
         zlt_channel_frames(ch, zlt_scratch + n, len);
     }
+
+    /* under TLS what came behind it raises no event again, nor does an end */
+
+    if (ch->state == ZLT_CHANNEL_IDLE) {
+        zlt_channel_idle(io);
+    }
 }
 
 
