@@ -160,7 +160,8 @@ sub jitter {
 
     note join ' ', map { sprintf '%.2f', $_ } @delays;
 
-    ok(!(grep { $_ > 4 + 1 * ($ENV{ZLT_SLOW} || 1) } @delays), 'no delay exceeds the maximum');
+    ok(!(grep { $_ > 4 + 1 * ($ENV{ZLT_SLOW} || 1) } @delays),
+       'no delay exceeds the maximum');
 
     my ($least, $most) = (sort { $a <=> $b } @delays)[0, -1];
     cmp_ok($most - $least, '>', 0.1, 'they are not all the same');

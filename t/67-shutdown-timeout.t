@@ -33,7 +33,8 @@ my $c = ZLTunnel::Wire->agent($t, $carol, features => 1);
 $c->send_msg(ZLTunnel::Wire::register('held'));
 my $held = $c->expect('RegisterOk')->{port};
 my $asked = ZLTunnel::Wire::Socket->new($held);
-is($c->expect('Connect')->{type}, 'Connect', 'a client whose service does not answer');
+is($c->expect('Connect')->{type}, 'Connect',
+   'a client whose service does not answer');
 
 $c->reset;
 ok(wait_for(sub {

@@ -17,8 +17,8 @@
  *
  * The same is done by workers that the former binary starts again, on the way
  * back from an upgrade, and by all when a worker has died within a change, upon
- * which the registry was emptied.  A worker's gates are open for good when there is but
- * one binary, and the agents have had as long as the grace.
+ * which the registry was emptied.  A worker's gates are open for good when
+ * there is but one binary, and the agents have had as long as the grace.
  */
 
 
