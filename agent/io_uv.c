@@ -29,6 +29,8 @@ typedef struct {
 } zlt_io_poll_t;
 
 
+static int zlt_io_register(zlt_io_t *io, int fd, zlt_io_pt handler,
+    unsigned ready);
 static void zlt_io_event(uv_poll_t *handle, int status, int events);
 static void zlt_io_watch(zlt_io_poll_t *poll);
 static void zlt_io_closed(uv_handle_t *handle);
@@ -143,6 +145,29 @@ zlt_io_tasks(zlt_list_t *list)
 int
 zlt_io_add(zlt_io_t *io, int fd, zlt_io_pt handler)
 {
+    return zlt_io_register(io, fd, handler, 0);
+}
+
+
+int
+zlt_io_add_datagram(zlt_io_t *io, int fd, zlt_io_pt handler)
+{
+    return zlt_io_register(io, fd, handler, ZLT_IO_WRITE);
+}
+
+
+void
+zlt_io_await_write(zlt_io_t *io, int on)
+{
+    if (on) {
+        zlt_io_clear(io, ZLT_IO_WRITE);
+    }
+}
+
+
+static int
+zlt_io_register(zlt_io_t *io, int fd, zlt_io_pt handler, unsigned ready)
+{
     int             rc;
     zlt_io_poll_t  *poll;
 
@@ -163,7 +188,7 @@ zlt_io_add(zlt_io_t *io, int fd, zlt_io_pt handler)
     poll->io = io;
 
     io->fd = fd;
-    io->ready = 0;
+    io->ready = ready;
     io->handler = handler;
     io->poll = poll;
 
@@ -280,6 +305,8 @@ zlt_io_event(uv_poll_t *handle, int status, int events)
     }
 
     if (status < 0) {
+        /* libuv has stopped watching by itself */
+        poll->watched = 0;
         io->ready |= ZLT_IO_READ|ZLT_IO_WRITE|ZLT_IO_HUP;
     }
 
@@ -321,6 +348,13 @@ int
 zlt_io_room(unsigned n)
 {
     return zlt_io_limit_room(zlt_io_count, n);
+}
+
+
+int
+zlt_io_ample(void)
+{
+    return zlt_io_limit_ample(zlt_io_count);
 }
 
 
