@@ -37,15 +37,8 @@
 /* a frame up to this length is stepped over, a longer one is an error */
 #define ZLT_DGRAM_MAX_SKIP   (1024 * 1024)
 
-/* causes of DatagramClose; a receiver takes any value */
-#define ZLT_DC_NONE          0      /* the client's session has ended */
-#define ZLT_DC_IDLE          1      /* nothing came for too long */
-#define ZLT_DC_UNREACHABLE   2      /* the local service's port is closed */
-#define ZLT_DC_LIMIT         3      /* too many sessions, no descriptors */
-#define ZLT_DC_UNKNOWN       4      /* no such service, or session */
-#define ZLT_DC_MALFORMED     5      /* a frame of this session was malformed */
-#define ZLT_DC_ERROR         6      /* a socket failed otherwise */
-#define ZLT_DC_WITHDRAWN     7      /* the service has gone, or its right */
+/* cause of a DatagramClose: this, or ZLT_E_*; a receiver takes any value */
+#define ZLT_DGRAM_ENDED      0
 
 /* beside ZLT_OK, ZLT_AGAIN and ZLT_ERR_* */
 #define ZLT_DGRAM_BAD        1
@@ -53,7 +46,7 @@
 
 typedef struct {
     uint8_t         type;          /* see zlt_dgram_read() */
-    uint8_t         cause;         /* DatagramClose: ZLT_DC_* */
+    uint8_t         cause;         /* DatagramClose */
     unsigned        has_session:1; /* session is set, also if malformed */
     uint32_t        session;       /* Datagram* */
     uint64_t        timestamp;     /* Heartbeat, HeartbeatAck: Unix ms */

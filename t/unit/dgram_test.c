@@ -169,7 +169,7 @@ frames(void)
 
         check(seen[5].rc == ZLT_OK && seen[5].f.type == ZLT_DATAGRAM_CLOSE);
         check(seen[5].f.session == 1);
-        check(seen[5].f.cause == ZLT_DC_UNREACHABLE);
+        check(seen[5].f.cause == 2);
 
         check(seen[6].rc == ZLT_OK && seen[6].f.type == ZLT_RETIRE);
 
@@ -201,7 +201,7 @@ sizes(void)
             p[j] = (uint8_t) (j * 31 + n);
         }
 
-        p = zlt_dgram_close(p + n, 43, ZLT_DC_IDLE);
+        p = zlt_dgram_close(p + n, 43, ZLT_DGRAM_ENDED);
         len = (size_t) (p - input);
 
         check(len == ZLT_DGRAM_HEADER + n + ZLT_DGRAM_CLOSE_SIZE);
@@ -216,7 +216,7 @@ sizes(void)
 
         check(j == n);
         check(seen[1].rc == ZLT_OK && seen[1].f.session == 43);
-        check(seen[1].f.cause == ZLT_DC_IDLE);
+        check(seen[1].f.cause == ZLT_DGRAM_ENDED);
     }
 }
 
@@ -248,8 +248,8 @@ written(void)
     p = zlt_dgram_header(buf, 0x80000001, 2);
     check(p == buf + len && memcmp(buf, want, len) == 0);
 
-    len = vector_read(want, 0, "52 00000005 80000001 05");
-    p = zlt_dgram_close(buf, 0x80000001, ZLT_DC_MALFORMED);
+    len = vector_read(want, 0, "52 00000005 80000001 06");
+    p = zlt_dgram_close(buf, 0x80000001, ZLT_E_FORBIDDEN);
     check(p == buf + len && memcmp(buf, want, len) == 0);
 }
 
