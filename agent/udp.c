@@ -79,7 +79,7 @@ static void zlt_udp_finish(zlt_udp_t *u);
 static void zlt_udp_tick_one(zlt_udp_t *u);
 
 
-uint32_t  zlt_udp_now;
+uint32_t  zlt_udp_now = 1;     /* 0 is "never" */
 
 static zlt_list_t        zlt_udp_all = { &zlt_udp_all, &zlt_udp_all };
 
@@ -426,7 +426,7 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
         zlt_udp_deliver(u);
 
         if (!s->closed) {
-            zlt_udp_session_close(s, ZLT_DC_MALFORMED, 1);
+            zlt_udp_session_close(s, ZLT_E_FORBIDDEN, 1);
         }
 
         return;
@@ -435,7 +435,7 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
     u->agent->udp_unknown++;
 
     if (f->type == ZLT_DATAGRAM_OPEN) {
-        (void) zlt_dgram_close(buf, f->session, ZLT_DC_MALFORMED);
+        (void) zlt_dgram_close(buf, f->session, ZLT_E_FORBIDDEN);
         zlt_udp_control(u, buf, sizeof(buf));
     }
 }

@@ -121,7 +121,7 @@ zlt_udp_session_t *zlt_udp_session_find(zlt_udp_t *u, uint32_t number);
 
 void zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f);
 
-/* "cause" (ZLT_DC_*) goes to the server, unless the server has asked. */
+/* "cause" (ZLT_E_*) goes to the server, unless the server has asked. */
 void zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause, int tell);
 
 /*

@@ -131,12 +131,12 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
 
         if (s) {
             zlt_udp_complain(s->service, "a session was opened twice");
-            zlt_udp_session_close(s, ZLT_DC_MALFORMED, 1);
+            zlt_udp_session_close(s, ZLT_E_FORBIDDEN, 1);
             return;
         }
 
-        cause = ZLT_DC_MALFORMED;
-        goto refused;
+        u->agent->udp_unknown++;
+        return;
     }
 
     u->opened = 1;
@@ -145,12 +145,12 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
     service = zlt_service_by_id(&u->agent->services, f->service_id);
 
     if (service == NULL || service->conf.protocol != ZLT_PROTO_UDP) {
-        cause = ZLT_DC_UNKNOWN;
+        cause = ZLT_E_UNREACHABLE;
         goto refused;
     }
 
     if (u->agent->stopping) {
-        cause = ZLT_DC_WITHDRAWN;
+        cause = ZLT_DGRAM_ENDED;
         goto refused;
     }
 
@@ -158,7 +158,7 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
         zlt_udp_complain(service, "%u sessions are open, which is the limit",
                          service->nsessions);
         service->udp.refused++;
-        cause = ZLT_DC_LIMIT;
+        cause = ZLT_E_LIMIT;
         goto refused;
     }
 
@@ -169,7 +169,7 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
         zlt_udp_complain(service, "a session could not be opened: out of "
                          "descriptors or memory");
         service->udp.refused++;
-        cause = ZLT_DC_LIMIT;
+        cause = ZLT_E_BUSY;
         goto refused;
     }
 
@@ -354,7 +354,7 @@ zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error)
     if (error || s->service->addrs.n == 0) {
         zlt_udp_complain(s->service, "a session could not be opened: %s",
                          error ? error : "no address");
-        zlt_udp_session_close(s, ZLT_DC_ERROR, 1);
+        zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
         return;
     }
 
@@ -398,7 +398,7 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
 
     zlt_udp_complain(s->service, "a session could not be opened: %s",
                      strerror(err));
-    zlt_udp_session_close(s, ZLT_DC_ERROR, 1);
+    zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
 
     return -1;
 }
@@ -709,7 +709,7 @@ zlt_udp_session_failed(zlt_udp_session_t *s, int err)
     }
 
     zlt_udp_complain(s->service, "a session has failed: %s", strerror(err));
-    zlt_udp_session_close(s, ZLT_DC_ERROR, 1);
+    zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
 
     return ZLT_UDP_DEAD;
 }
@@ -739,8 +739,8 @@ zlt_udp_session_refused(zlt_udp_session_t *s, int err)
 
     zlt_udp_complain(service, "a session has ended: %s", strerror(err));
 
-    zlt_udp_session_close(s, err == ECONNREFUSED ? ZLT_DC_UNREACHABLE
-                                                 : ZLT_DC_ERROR, 1);
+    zlt_udp_session_close(s, err == ECONNREFUSED ? ZLT_E_REFUSED
+                                                 : ZLT_E_UNREACHABLE, 1);
     return ZLT_UDP_DEAD;
 }
 
@@ -770,7 +770,7 @@ zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
         return;
     }
 
-    service->udp_said = zlt_udp_now ? zlt_udp_now : 1;
+    service->udp_said = zlt_udp_now;
 
     va_start(args, fmt);
     (void) vsnprintf(text, sizeof(text), fmt, args);
@@ -801,7 +801,7 @@ zlt_udp_session_tick(zlt_agent_t *a)
                 break;
             }
 
-            zlt_udp_session_close(s, ZLT_DC_IDLE, 1);
+            zlt_udp_session_close(s, ZLT_DGRAM_ENDED, 1);
         }
 
         if (zlt_udp_now % ZLT_UDP_REPORT == 0) {
@@ -873,6 +873,6 @@ zlt_udp_service_end(zlt_service_t *service)
 
     while (!zlt_list_empty(&service->sessions)) {
         s = zlt_list_data(service->sessions.next, zlt_udp_session_t, used);
-        zlt_udp_session_close(s, ZLT_DC_WITHDRAWN, 1);
+        zlt_udp_session_close(s, ZLT_DGRAM_ENDED, 1);
     }
 }
