@@ -34,6 +34,7 @@ static int zlt_io_register(zlt_io_t *io, int fd, zlt_io_pt handler,
 static void zlt_io_event(uv_poll_t *handle, int status, int events);
 static void zlt_io_watch(zlt_io_poll_t *poll);
 static void zlt_io_closed(uv_handle_t *handle);
+static void zlt_io_wake(void);
 static void zlt_io_prepare(uv_prepare_t *handle);
 static void zlt_io_idle(uv_idle_t *handle);
 static void zlt_io_tasks(zlt_list_t *list);
@@ -82,8 +83,12 @@ zlt_io_stop(void)
 void
 zlt_io_done(void)
 {
-    uv_close((uv_handle_t *) &zlt_io_idler, NULL);
-    uv_close((uv_handle_t *) &zlt_io_preparer, NULL);
+    /* the second time, after the loop's last turns, is for what they left */
+
+    if (!uv_is_closing((uv_handle_t *) &zlt_io_idler)) {
+        uv_close((uv_handle_t *) &zlt_io_idler, NULL);
+        uv_close((uv_handle_t *) &zlt_io_preparer, NULL);
+    }
 
     zlt_io_tasks(&zlt_io_trash);
 }
@@ -330,7 +335,7 @@ zlt_io_post(zlt_task_t *task)
     zlt_list_remove(&task->link);
     zlt_list_append(&zlt_io_posted, &task->link);
 
-    (void) uv_idle_start(&zlt_io_idler, zlt_io_idle);
+    zlt_io_wake();
 }
 
 
@@ -340,7 +345,16 @@ zlt_io_later(zlt_task_t *task)
     zlt_list_remove(&task->link);
     zlt_list_append(&zlt_io_trash, &task->link);
 
-    (void) uv_idle_start(&zlt_io_idler, zlt_io_idle);
+    zlt_io_wake();
+}
+
+
+static void
+zlt_io_wake(void)
+{
+    if (!uv_is_closing((uv_handle_t *) &zlt_io_idler)) {
+        (void) uv_idle_start(&zlt_io_idler, zlt_io_idle);
+    }
 }
 
 
