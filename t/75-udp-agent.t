@@ -77,9 +77,10 @@ sub setup {
 
 
 sub teardown {
+    my (%o) = @_;
     my $end = $agent->{proc};
 
-    $agent->{proc}->kill('TERM');
+    $agent->{proc}->kill('TERM') if !$o{told};
     $server->wait(sub { !$end->running }, 30);
     is($agent->stop, 0, 'the agent ends with 0');
     $server->close_all;
@@ -847,6 +848,6 @@ sub terminate {
     ok($server->wait(sub { $ch->{gone} }), 'the channel is closed');
     is($ch->{gone}, 'eof', 'in order');
 
-    teardown();
+    teardown(told => 1);
     cmp_ok(time - $begin, '<', 15, 'soon');
 }
