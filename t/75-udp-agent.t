@@ -221,6 +221,16 @@ sub carries {
     $server->wait(sub { data_of($ch, 1) >= 100 });
     is_deeply([ data_of($ch, 1) ], [ @list[0 .. 99] ], 'from the service too');
 
+    # cut by the kernel (UDP_SEGMENT), which hands it on as one (UDP_GRO)
+    if (setsockopt $svc->{s}, 17, 103, pack 'i', 100) {
+        @{ $ch->{frames} } = ();
+        my @cut = map { bytes($_ < 20 ? 100 : 30, $_) } 0 .. 20;
+        send $svc->{s}, join('', @cut), 0, $svc->{got}[0][0];
+        $server->wait(sub { data_of($ch, 1) >= @cut });
+        is_deeply([ data_of($ch, 1) ], \@cut, 'what the kernel cut');
+        setsockopt $svc->{s}, 17, 103, pack 'i', 0;
+    }
+
     $ch->say(close_session(1));
     $ch->say(datagram(1, 'late'));
     $ch->say(msg('Heartbeat', pack 'Q>', 2));
