@@ -122,6 +122,8 @@ sub channel {
     die "data channel: $c->{answer}{status}\n" if $c->{answer}{status} != 101;
 
     push @{ $self->{channels} }, $c;
+    $self->frames($c);                 # what came right behind the answer
+
     return $c;
 }
 
