@@ -11,6 +11,8 @@
  *     nettool held PORT CONNECTIONS ROUNDS      see nt_load.c
  *     nettool short PORT CONNECTIONS AT_ONCE
  *     nettool transfer PORT SEND [RATE]         see nt_transfer.c
+ *     nettool udp-echo PORT                     see nt_udp.c
+ *     nettool udp PORT [OPTION=VALUE]...
  */
 
 
@@ -160,6 +162,8 @@ main(int argc, char **argv)
         { "held", nt_held },
         { "short", nt_short },
         { "transfer", nt_transfer },
+        { "udp-echo", nt_udp_echo },
+        { "udp", nt_udp },
     };
 
     signal(SIGPIPE, SIG_IGN);
@@ -171,7 +175,8 @@ main(int argc, char **argv)
         }
     }
 
-    fprintf(stderr, "usage: nettool serve|held|short|transfer ...\n");
+    fprintf(stderr, "usage: nettool serve|held|short|transfer|udp-echo|udp "
+                    "...\n");
 
     return 2;
 }
