@@ -506,21 +506,29 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
 }
 
 
-/* Connect, if it was not sent otherwise, and the early bytes behind it */
+/*
+ * The 101, if it still waits; Connect, if it was not sent otherwise; and the
+ * early bytes behind it.
+ */
 
 static ngx_int_t
 ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
     ngx_uint_t connect)
 {
-    size_t             len, size;
-    ssize_t            n;
-    zlt_msg_t          m;
-    ngx_connection_t  *c;
+    size_t                   len, size;
+    ssize_t                  n;
+    zlt_msg_t                m;
+    ngx_connection_t        *c;
+    ngx_zltunnel_channel_t  *channel;
 
-    static u_char  out[NGX_ZLTUNNEL_EARLY_SIZE + 512];
+    static u_char  out[NGX_ZLTUNNEL_ANSWER_SIZE + NGX_ZLTUNNEL_EARLY_SIZE
+                       + 512];
 
-    c = dial->asked[i]->end.connection;
-    len = 0;
+    channel = dial->asked[i];
+    c = channel->end.connection;
+
+    len = channel->answer.len;
+    ngx_memcpy(out, channel->answer.data, len);
 
     if (connect) {
         ngx_memzero(&m, sizeof(zlt_msg_t));
@@ -531,7 +539,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         m.client_addr.data = dial->client_addr.data;
         m.client_addr.len = dial->client_addr.len;
 
-        len = zlt_msg_encode(&m, out, sizeof(out));
+        len += zlt_msg_encode(&m, out + len, 512);
 
         dial->connected = 1;
     }
@@ -548,12 +556,12 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
 
     if (!c->write->ready) {
         /* ngx_zltunnel_dial_writable() */
-        return connect ? NGX_ERROR : NGX_OK;
+        return len ? NGX_ERROR : NGX_OK;
     }
 
     n = c->send(c, out, len + size);
 
-    if (n == NGX_ERROR || (n == NGX_AGAIN && connect)) {
+    if (n == NGX_ERROR) {
         return NGX_ERROR;
     }
 
@@ -569,6 +577,8 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
     }
 
     dial->sent[i] += n - len;
+
+    ngx_zltunnel_channel_answered(channel);
 
     return ngx_handle_write_event(c->write, 0);
 }

@@ -33,6 +33,7 @@ typedef struct {
     ngx_zltunnel_dial_t          dial;
     ngx_zltunnel_end_t           end;
     ngx_zltunnel_relay_t         relay;
+    ngx_event_t                  start;
     size_t                       early;      /* bytes put into the relay */
     unsigned                     eof:1;
     unsigned                     relaying:1;

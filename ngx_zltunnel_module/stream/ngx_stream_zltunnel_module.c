@@ -10,6 +10,10 @@
  * A session dials the service; the client's first bytes are read meanwhile
  * and sent behind Connect.  Once the agent has answered, a relay joins the
  * client's connection and the channel.
+ *
+ * The dial starts in the next turn of the event loop, which does not sleep
+ * before it: on a busy server the client has sent something by then, and that
+ * goes in one packet with Connect.
  */
 
 
@@ -17,6 +21,7 @@
 
 
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
+static void ngx_stream_zltunnel_start_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_read_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_empty_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial,
@@ -148,7 +153,6 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
 {
     size_t                           len;
     u_char                          *p;
-    ngx_str_t                        name;
     ngx_connection_t                *c;
     ngx_pool_cleanup_t              *cln;
     ngx_zltunnel_dial_t             *dial;
@@ -190,6 +194,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     dial->pool = c->pool;
     dial->log = c->log;
     dial->local = ngx_stream_zltunnel_local(c);
+    dial->greedy = 1;
     dial->handler = ngx_stream_zltunnel_dialled;
     dial->data = ctx;
 
@@ -227,8 +232,30 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
         return;
     }
 
+    ctx->start.handler = ngx_stream_zltunnel_start_handler;
+    ctx->start.data = ctx;
+    ctx->start.log = c->log;
+
+    ngx_post_event(&ctx->start, &ngx_posted_next_events);
+}
+
+
+static void
+ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
+{
+    ngx_str_t                        name;
+    ngx_stream_session_t            *s;
+    ngx_stream_zltunnel_ctx_t       *ctx;
+    ngx_stream_zltunnel_srv_conf_t  *zcf;
+
+    ctx = ev->data;
+    s = ctx->session;
+
+    zcf = ngx_stream_get_module_srv_conf(s, ngx_stream_zltunnel_module);
+
     if (zcf->ports) {
-        ngx_zltunnel_dial_port(dial, ngx_stream_zltunnel_port(c));
+        ngx_zltunnel_dial_port(&ctx->dial,
+                               ngx_stream_zltunnel_port(s->connection));
 
     } else {
 
@@ -237,7 +264,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
             return;
         }
 
-        ngx_zltunnel_dial_name(dial, &name, &zcf->token);
+        ngx_zltunnel_dial_name(&ctx->dial, &name, &zcf->token);
     }
 
     /* nothing here from now on: the session may be gone */
@@ -448,6 +475,13 @@ ngx_stream_zltunnel_relay(ngx_stream_zltunnel_ctx_t *ctx)
         dial->buf = NULL;
     }
 
+    if (ngx_zltunnel_channel_rest(dial->channel, relay) != NGX_OK) {
+        ngx_zltunnel_end_abort(&dial->channel->end);
+        ngx_zltunnel_channel_close(dial->channel);
+        ngx_stream_zltunnel_reset(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
     dial->relay = relay;
     ctx->relaying = 1;
 
@@ -531,6 +565,10 @@ static void
 ngx_stream_zltunnel_cleanup(void *data)
 {
     ngx_stream_zltunnel_ctx_t *ctx = data;
+
+    if (ctx->start.posted) {
+        ngx_delete_posted_event(&ctx->start);
+    }
 
     ngx_zltunnel_dial_done(&ctx->dial);
 }
