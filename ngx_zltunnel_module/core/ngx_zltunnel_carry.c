@@ -93,6 +93,14 @@ ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
 
     ngx_zltunnel_end_keepalive(c);
 
+    /* the answer to its request may not have been sent yet */
+
+    if (ngx_zltunnel_channel_flush(channel) != NGX_OK) {
+        ngx_zltunnel_channel_answered(channel);
+        ngx_zltunnel_carry_failed(carrier);
+        return;
+    }
+
     /* what the kernel has taken can no longer be dropped */
 
     value = NGX_ZLTUNNEL_CARRY_LOWAT;

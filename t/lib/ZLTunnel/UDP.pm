@@ -117,7 +117,7 @@ sub channel {
     my $ok = $self->{control}{ok};
     my $c = ZLTunnel::Wire->channel($self->{t}, $ok->{tunnel_id},
                                     $ok->{data_key}, $connection)
-        or die 'no data channel';
+        or die "no data channel: $!\n";
 
     die "data channel: $c->{answer}{status}\n" if $c->{answer}{status} != 101;
 
