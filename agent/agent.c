@@ -45,6 +45,7 @@ static void zlt_agent_reconnect(uv_timer_t *timer);
 static void zlt_agent_schedule(zlt_agent_t *a, uint32_t delay);
 static uint32_t zlt_agent_backoff(zlt_agent_t *a, uint64_t healthy);
 static void zlt_agent_tick(uv_timer_t *timer);
+static void zlt_agent_release(uv_timer_t *timer);
 static void zlt_agent_register(zlt_agent_t *a, uint64_t now);
 static int64_t zlt_agent_suspended(void);
 static void zlt_agent_signal(uv_signal_t *handle, int signum);
@@ -137,6 +138,7 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
 
     (void) uv_timer_init(&a->loop, &a->tick);
     (void) uv_timer_init(&a->loop, &a->reconnect);
+    (void) uv_timer_init(&a->loop, &a->held);
     a->tick.data = a;
     a->reconnect.data = a;
 
@@ -468,6 +470,24 @@ zlt_agent_channel_gone(zlt_agent_t *a)
     {
         zlt_agent_quit(a);
     }
+}
+
+
+void
+zlt_agent_hold(zlt_agent_t *a)
+{
+    if (!uv_is_active((uv_handle_t *) &a->held)) {
+        (void) uv_timer_start(&a->held, zlt_agent_release, 1, 0);
+    }
+}
+
+
+static void
+zlt_agent_release(uv_timer_t *timer)
+{
+    (void) timer;
+
+    zlt_relay_release();
 }
 
 

@@ -51,6 +51,7 @@ struct zlt_agent_s {
     uv_loop_t        loop;
     uv_timer_t       tick;
     uv_timer_t       reconnect;
+    uv_timer_t       held;             /* zlt_agent_hold() */
     uv_signal_t      signals[3];
 
     zlt_conf_t      *conf;
@@ -98,6 +99,9 @@ void zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
 void zlt_agent_announce(zlt_agent_t *a, zlt_service_t *s,
     const char *public_addr);
 void zlt_agent_channel_gone(zlt_agent_t *a);
+
+/* Relays that are held go on within a millisecond. */
+void zlt_agent_hold(zlt_agent_t *a);
 
 /* Another server, or other trust: ends the session and begins anew. */
 void zlt_agent_restart(zlt_agent_t *a);
@@ -201,6 +205,7 @@ struct zlt_channel_s {
     unsigned         upgraded:1;       /* 101 has come */
     unsigned         connected:1;      /* to the service */
     unsigned         datagrams:1;      /* fresh: for a UDP service */
+    unsigned         early:1;          /* bytes went to the service at once */
     unsigned         draining:1;       /* our direction is shut */
 };
 

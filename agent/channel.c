@@ -70,6 +70,7 @@ static void zlt_channel_wait(zlt_io_t *io);
 static void zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id);
 static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
 static void zlt_channel_dial_next(zlt_channel_t *ch);
+static int zlt_channel_dial_early(zlt_channel_t *ch);
 static void zlt_channel_dialling(zlt_io_t *io);
 static void zlt_channel_dial_failed(zlt_channel_t *ch, int err);
 static void zlt_channel_join(zlt_channel_t *ch);
@@ -177,6 +178,9 @@ zlt_channel_open(zlt_pool_t *p, zlt_agent_t *a)
     }
 
     ch->pool = p;
+
+    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
 
     return 0;
 }
@@ -706,13 +710,67 @@ zlt_channel_dial_next(zlt_channel_t *ch)
             == 0)
         {
             c->io.data = ch;
-            return;
+
+            if (ch->relay.flow[ZLT_RELAY_CHANNEL].buf == NULL) {
+                return;
+            }
+
+            err = zlt_channel_dial_early(ch);
+
+            if (err == 0) {
+                return;
+            }
+
+            zlt_conn_close(c);
+            continue;
         }
 
         err = errno;
     }
 
     zlt_channel_dial_failed(ch, err);
+}
+
+
+/* Early bytes that can be written show that the service is there already:
+   0, or what connect(2) would have told. */
+
+static int
+zlt_channel_dial_early(zlt_channel_t *ch)
+{
+    ssize_t      n;
+    zlt_buf_t   *buf;
+    zlt_conn_t  *c;
+
+    c = &ch->relay.side[ZLT_RELAY_SERVICE];
+    buf = ch->relay.flow[ZLT_RELAY_CHANNEL].buf;
+
+    zlt_conn_presume(c);
+
+    n = zlt_conn_write(c, buf->data + buf->pos, buf->last - buf->pos);
+
+    if (n == ZLT_CONN_AGAIN) {
+        return 0;
+    }
+
+    if (n == ZLT_CONN_ERROR) {
+        return errno;
+    }
+
+    buf->pos += (uint32_t) n;
+
+    if (buf->pos == buf->last) {
+        free(buf);
+        ch->relay.flow[ZLT_RELAY_CHANNEL].buf = NULL;
+    }
+
+    ch->early = 1;
+    ch->connected = 1;
+    c->io.handler = zlt_channel_wait;
+
+    zlt_channel_join(ch);
+
+    return 0;
 }
 
 
@@ -780,11 +838,18 @@ zlt_channel_dial_failed(zlt_channel_t *ch, int err)
 }
 
 
-/* Server and service are both there: answer, and relay. */
+/*
+ * Server and service are both there: answer, and relay.  If the client has
+ * spoken already, the service is likely to answer at once, and ConnectAck
+ * waits up to a millisecond to go in one packet with that; nobody waits for
+ * it, since the client's bytes do not.
+ */
 
 static void
 zlt_channel_join(zlt_channel_t *ch)
 {
+    size_t     n;
+    uint8_t    buf[ZLT_CHANNEL_SMALL];
     zlt_msg_t  ack;
 
     if (!ch->connected || !ch->upgraded) {
@@ -800,10 +865,17 @@ zlt_channel_join(zlt_channel_t *ch)
     ack.type = ZLT_CONNECT_ACK;
     ack.connection_id = ch->id;
 
-    if (zlt_channel_send(ch, &ack, ZLT_CHANNEL_SMALL) == -1) {
+    n = zlt_msg_encode(&ack, buf, sizeof(buf));
+
+    if (zlt_relay_put(&ch->relay, ZLT_RELAY_SERVICE, buf, n) == -1) {
         zlt_relay_abort(&ch->relay);
         zlt_channel_free(ch);
         return;
+    }
+
+    if (ch->early || ch->relay.flow[ZLT_RELAY_CHANNEL].buf) {
+        zlt_agent_hold(ch->agent);
+        zlt_relay_hold(&ch->relay, ZLT_RELAY_SERVICE);
     }
 
     zlt_relay_start(&ch->relay, zlt_channel_done);

@@ -228,7 +228,7 @@ zlt_pool_fill(zlt_pool_t *p)
 {
     unsigned  target, spread;
 
-    if (p->suspended || p->abandoned || zlt_io_now() < p->hold) {
+    if (p->suspended || p->abandoned) {
         return;
     }
 
@@ -246,15 +246,16 @@ zlt_pool_fill(zlt_pool_t *p)
         }
     }
 
-    while (p->nidle + p->opening < target && p->opening < ZLT_POOL_OPENING) {
+    while (p->nidle + p->opening < target && p->opening < ZLT_POOL_OPENING
+           && zlt_io_now() >= p->hold)
+    {
+        p->opening++;
 
         if (zlt_channel_open(p, p->agent) == -1) {
             /* descriptors: those that are open now will end some time */
+            p->opening--;
             p->hold = zlt_io_now() + 1000;
-            return;
         }
-
-        p->opening++;
     }
 }
 

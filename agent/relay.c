@@ -69,6 +69,7 @@ static void zlt_relay_event(zlt_io_t *io);
 static void zlt_relay_turn(zlt_task_t *task);
 static void zlt_relay_run(zlt_relay_t *r);
 static int zlt_relay_flow(zlt_relay_t *r, unsigned i);
+static int zlt_relay_behind(zlt_relay_t *r, unsigned i);
 static int zlt_relay_flush(zlt_relay_t *r, unsigned i);
 static int zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved);
 static int zlt_relay_write(zlt_relay_t *r, unsigned i, const uint8_t *data,
@@ -84,6 +85,7 @@ static void zlt_relay_expired(zlt_timer_t *timer);
 uint8_t  zlt_scratch[ZLT_RELAY_SCRATCH];
 
 static zlt_list_t  zlt_relay_open = { &zlt_relay_open, &zlt_relay_open };
+static zlt_list_t  zlt_relay_held = { &zlt_relay_held, &zlt_relay_held };
 static uint32_t    zlt_relay_now;
 
 
@@ -135,6 +137,28 @@ zlt_relay_put(zlt_relay_t *r, unsigned from, const void *data, size_t len)
 
 
 void
+zlt_relay_hold(zlt_relay_t *r, unsigned from)
+{
+    r->flow[from].held = 1;
+
+    zlt_list_remove(&r->task.link);
+    zlt_list_append(&zlt_relay_held, &r->task.link);
+}
+
+
+void
+zlt_relay_release(void)
+{
+    zlt_task_t  *task;
+
+    while (!zlt_list_empty(&zlt_relay_held)) {
+        task = zlt_list_data(zlt_relay_held.next, zlt_task_t, link);
+        zlt_io_post(task);
+    }
+}
+
+
+void
 zlt_relay_start(zlt_relay_t *r, zlt_relay_pt handler)
 {
     r->handler = handler;
@@ -167,7 +191,14 @@ zlt_relay_event(zlt_io_t *io)
 static void
 zlt_relay_turn(zlt_task_t *task)
 {
-    zlt_relay_run(zlt_list_data(task, zlt_relay_t, task));
+    zlt_relay_t  *r;
+
+    r = zlt_list_data(task, zlt_relay_t, task);
+
+    r->flow[0].held = 0;
+    r->flow[1].held = 0;
+
+    zlt_relay_run(r);
 }
 
 
@@ -204,6 +235,14 @@ zlt_relay_flow(zlt_relay_t *r, unsigned i)
 
     if (f->shut || f->dead) {
         return ZLT_RELAY_WAIT;
+    }
+
+    if (f->held) {
+        rc = zlt_relay_behind(r, i);
+
+        if (rc != ZLT_RELAY_MORE) {
+            return rc;
+        }
     }
 
     for (total = 0; /* void */ ; total += moved) {
@@ -255,6 +294,46 @@ zlt_relay_flow(zlt_relay_t *r, unsigned i)
     }
 
     return ZLT_RELAY_WAIT;
+}
+
+
+/* What is held goes in one write with what has come behind it. */
+
+static int
+zlt_relay_behind(zlt_relay_t *r, unsigned i)
+{
+    size_t       kept;
+    ssize_t      n;
+    zlt_flow_t  *f;
+
+    f = &r->flow[i];
+    kept = f->buf->last - f->buf->pos;
+
+    n = zlt_conn_read(&r->side[i], zlt_scratch + kept,
+                      ZLT_RELAY_SCRATCH - kept);
+
+    if (n == ZLT_CONN_AGAIN) {
+        return ZLT_RELAY_WAIT;
+    }
+
+    f->held = 0;
+
+    if (n == 0) {
+        /* is read again once the rest has gone */
+        return ZLT_RELAY_MORE;
+    }
+
+    if (n < 0) {
+        (void) zlt_relay_flush(r, i);
+        return ZLT_RELAY_IN;
+    }
+
+    memcpy(zlt_scratch, f->buf->data + f->buf->pos, kept);
+
+    free(f->buf);
+    f->buf = NULL;
+
+    return zlt_relay_write(r, i, zlt_scratch, kept + (size_t) n);
 }
 
 

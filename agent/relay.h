@@ -46,6 +46,7 @@ typedef struct {
     unsigned         eof:1;    /* has been read */
     unsigned         shut:1;   /* has been passed on */
     unsigned         dead:1;   /* the far side takes no more */
+    unsigned         held:1;   /* buf waits for what comes behind it */
 } zlt_flow_t;
 
 
@@ -73,6 +74,11 @@ void zlt_relay_init(zlt_relay_t *r);
    no memory. */
 int zlt_relay_put(zlt_relay_t *r, unsigned from, const void *data,
     size_t len);
+
+/* Keeps what was put from that side until there is more to go with it, but
+   not beyond the next zlt_relay_release().  To be called before the start. */
+void zlt_relay_hold(zlt_relay_t *r, unsigned from);
+void zlt_relay_release(void);
 
 /* Starts; may end before it returns. */
 void zlt_relay_start(zlt_relay_t *r, zlt_relay_pt handler);

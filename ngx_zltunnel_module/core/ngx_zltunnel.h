@@ -35,6 +35,7 @@
 
 #define NGX_ZLTUNNEL_AUTH_TIMEOUT     10000    /* ms */
 #define NGX_ZLTUNNEL_REPEAT_AFTER     1000     /* ms without ConnectAck */
+#define NGX_ZLTUNNEL_ANSWER_SIZE      2048     /* of a 101 that waits */
 #define NGX_ZLTUNNEL_EARLY_SIZE       16384    /* bytes kept until it */
 #define NGX_ZLTUNNEL_V1_GRACE         70000    /* ms, agents of version 1 */
 #define NGX_ZLTUNNEL_TEXT_MAX         256      /* of a peer's strings */
@@ -127,6 +128,9 @@ struct ngx_zltunnel_registry_s {
 
 typedef struct {
     ngx_array_t                  registries;  /* ngx_zltunnel_registry_t * */
+    ngx_array_t                  datagrams;   /* ngx_uint_t: UDP sockets of
+                                                 zltunnel_pass, in
+                                                 cycle->listening */
 
     /* set by the stream part: fills registry->listeners and validates them
        once all of the configuration has been read */
@@ -469,7 +473,9 @@ extern ngx_uint_t  ngx_zltunnel_generation;
 /* ngx_zltunnel_port.c */
 
 void ngx_zltunnel_ports_init_module(ngx_cycle_t *cycle);
-void ngx_zltunnel_ports_init_process(ngx_cycle_t *cycle);
+ngx_int_t ngx_zltunnel_ports_init_process(ngx_cycle_t *cycle);
+/* every second: opens again what another binary has closed */
+void ngx_zltunnel_ports_tick(ngx_zltunnel_registry_t *registry);
 /* arms or disarms a port as the registry says; port 0: all */
 void ngx_zltunnel_port_update(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);
@@ -547,10 +553,14 @@ ngx_uint_t ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry);
  */
 ngx_int_t ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log);
-/* after the 101 was sent: takes c over as ngx_zltunnel_control_start() does */
+/*
+ * Takes c over as ngx_zltunnel_control_start() does.  answer is the 101, not
+ * sent yet, from ngx_alloc() and no longer the caller's; or its data is NULL,
+ * if it has been sent.
+ */
 void ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,
-    u_char *data, size_t len);
+    u_char *data, size_t len, ngx_str_t *answer);
 /* the connection ended before ngx_zltunnel_channel_start(): gives back what
    the check reserved */
 void ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,

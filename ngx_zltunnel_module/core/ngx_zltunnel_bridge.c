@@ -66,6 +66,12 @@ ngx_zltunnel_channel_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 {
     ngx_zltunnel_ipc_t  msg;
 
+    if (ngx_zltunnel_channel_flush(channel) != NGX_OK) {
+        /* the dial finds out by its timer */
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
     msg.code = channel->fresh;

@@ -10,8 +10,13 @@
  * carry a connection it leaves the list for good: it belongs to a dial until
  * ConnectAck, and to a relay from then on.  It never becomes idle again.
  *
+ * The answer to its request, the 101, waits for a millisecond: where many
+ * connections come, the newest idle channel is taken within that time, and
+ * its 101 goes in one packet with Connect.
+ *
  * A frame is read with never a byte more: what follows ConnectAck is the
- * service's, and goes wherever the descriptor goes.
+ * service's, and goes wherever the descriptor goes.  Only a dial that relays
+ * is greedy: its descriptor stays, so what there is can be read at once.
  */
 
 
@@ -21,6 +26,7 @@
 
 
 #define NGX_ZLTUNNEL_CHANNEL_ANSWER     10000   /* ms */
+#define NGX_ZLTUNNEL_CHANNEL_HOLD       1       /* ms, for the 101 */
 #define NGX_ZLTUNNEL_ACK_SIZE           (ZLT_HEADER_SIZE + ZLT_ID_SIZE)
 
 /* 25 s +-20 %, so that channels opened together do not stay together */
@@ -29,12 +35,17 @@
     ((ngx_msec_t) (20000 + ngx_random() % 10001))
 
 
+static void ngx_zltunnel_channel_hold(ngx_zltunnel_channel_t *channel,
+    ngx_str_t *answer);
+static void ngx_zltunnel_channel_held_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_timer_handler(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel,
     zlt_msg_t *m);
+static ssize_t ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel,
+    size_t need);
 static ngx_int_t ngx_zltunnel_channel_grow(ngx_zltunnel_channel_t *channel,
     size_t size);
 static ngx_int_t ngx_zltunnel_channel_write(ngx_zltunnel_channel_t *channel,
@@ -42,8 +53,12 @@ static ngx_int_t ngx_zltunnel_channel_write(ngx_zltunnel_channel_t *channel,
 static void ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel);
 
 
-static ngx_queue_t  ngx_zltunnel_channels;
-static ngx_uint_t   ngx_zltunnel_channels_ready;
+static ngx_queue_t       ngx_zltunnel_channels;
+static ngx_queue_t       ngx_zltunnel_channels_held;
+static ngx_uint_t        ngx_zltunnel_channels_ready;
+
+static ngx_event_t       ngx_zltunnel_channel_held_event;
+static ngx_connection_t  ngx_zltunnel_channel_held_dummy;
 
 
 ngx_int_t
@@ -143,7 +158,7 @@ ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
 void
 ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,
-    u_char *data, size_t len)
+    u_char *data, size_t len, ngx_str_t *answer)
 {
     u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
     uint64_t                    epoch;
@@ -186,9 +201,17 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
                                           c->ssl ? NGX_ZLTUNNEL_TLS
                                                  : NGX_ZLTUNNEL_PLAIN);
     if (channel == NULL) {
+        if (answer->data) {
+            ngx_free(answer->data);
+        }
+
         ngx_zltunnel_channel_cancel(registry, tunnel_id, connection_id);
         ngx_zltunnel_connection_close(c);
         return;
+    }
+
+    if (answer->data) {
+        ngx_zltunnel_channel_hold(channel, answer);
     }
 
     registry->nchannels--;
@@ -275,6 +298,7 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
 
     if (!ngx_zltunnel_channels_ready) {
         ngx_queue_init(&ngx_zltunnel_channels);
+        ngx_queue_init(&ngx_zltunnel_channels_held);
         ngx_zltunnel_channels_ready = 1;
     }
 
@@ -300,6 +324,89 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
     c->log->handler = NULL;
 
     return channel;
+}
+
+
+static void
+ngx_zltunnel_channel_hold(ngx_zltunnel_channel_t *channel, ngx_str_t *answer)
+{
+    ngx_event_t  *ev;
+
+    channel->answer = *answer;
+    ngx_queue_insert_tail(&ngx_zltunnel_channels_held, &channel->held);
+
+    ev = &ngx_zltunnel_channel_held_event;
+
+    if (!ev->timer_set) {
+        ngx_zltunnel_channel_held_dummy.fd = (ngx_socket_t) -1;
+
+        ev->handler = ngx_zltunnel_channel_held_handler;
+        ev->data = &ngx_zltunnel_channel_held_dummy;
+        ev->log = ngx_cycle->log;
+        ev->cancelable = 1;
+
+        ngx_add_timer(ev, NGX_ZLTUNNEL_CHANNEL_HOLD);
+    }
+}
+
+
+static void
+ngx_zltunnel_channel_held_handler(ngx_event_t *ev)
+{
+    ngx_queue_t             *q;
+    ngx_zltunnel_channel_t  *channel;
+
+    while (!ngx_queue_empty(&ngx_zltunnel_channels_held)) {
+        q = ngx_queue_head(&ngx_zltunnel_channels_held);
+        channel = ngx_queue_data(q, ngx_zltunnel_channel_t, held);
+
+        if (ngx_zltunnel_channel_flush(channel) == NGX_OK) {
+            continue;
+        }
+
+        if (channel->dial) {
+            ngx_zltunnel_channel_answered(channel);
+            ngx_zltunnel_dial_dead(channel->dial, channel);
+
+        } else {
+            ngx_zltunnel_channel_close(channel);
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_zltunnel_channel_flush(ngx_zltunnel_channel_t *channel)
+{
+    ssize_t  n;
+
+    if (channel->answer.data == NULL) {
+        return NGX_OK;
+    }
+
+    n = ngx_zltunnel_end_send(&channel->end, channel->answer.data,
+                              channel->answer.len);
+
+    /* the first bytes on the connection, so they fit, or it is dead */
+
+    if (n != (ssize_t) channel->answer.len) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_channel_answered(channel);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_zltunnel_channel_answered(ngx_zltunnel_channel_t *channel)
+{
+    if (channel->answer.data) {
+        ngx_queue_remove(&channel->held);
+        ngx_free(channel->answer.data);
+        ngx_str_null(&channel->answer);
+    }
 }
 
 
@@ -411,6 +518,7 @@ void
 ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
 {
     ngx_zltunnel_channel_unlist(channel);
+    ngx_zltunnel_channel_answered(channel);
 
     ngx_queue_remove(&channel->all);
     channel->registry->nchannels--;
@@ -674,9 +782,10 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
  * One frame: NGX_OK, and *m points into channel->frame until the next call;
  * NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed.
  *
- * No byte behind ConnectAck is read.  The answer to Connect has at least the
- * size of ConnectAck, so as much can be read at once; a heartbeat that is in
- * the way is shorter, and what was read behind it is the next frame's.
+ * Unless the dial is greedy, no byte behind ConnectAck is read.  The answer to
+ * Connect has at least the size of ConnectAck, so as much can be read at once;
+ * a heartbeat that is in the way is shorter, and what was read behind it is
+ * the next frame's.
  */
 
 static ngx_int_t
@@ -711,17 +820,7 @@ ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
             return NGX_ERROR;
         }
 
-        if (channel->dial && channel->have < ZLT_HEADER_SIZE) {
-            need = NGX_ZLTUNNEL_ACK_SIZE;
-        }
-
-        if (need > channel->size
-            && ngx_zltunnel_channel_grow(channel, need) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        n = c->recv(c, channel->frame + channel->have, need - channel->have);
+        n = ngx_zltunnel_channel_recv(channel, need);
 
         if (n == NGX_AGAIN) {
 
@@ -738,6 +837,60 @@ ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 
         channel->have += n;
     }
+}
+
+
+/* reads behind what there is, until there are so many bytes, or all */
+
+static ssize_t
+ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel, size_t need)
+{
+    size_t   have;
+    ssize_t  n;
+
+    static u_char  buf[NGX_ZLTUNNEL_EARLY_SIZE];
+
+    have = channel->have;
+
+    if (channel->dial && channel->dial->greedy) {
+        n = ngx_zltunnel_end_recv(&channel->end, buf, sizeof(buf));
+
+        if (n <= 0) {
+            return n;
+        }
+
+        if (have + n > channel->size
+            && ngx_zltunnel_channel_grow(channel, have + n) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(channel->frame + have, buf, n);
+
+        return n;
+    }
+
+    if (channel->dial && have < ZLT_HEADER_SIZE) {
+        need = NGX_ZLTUNNEL_ACK_SIZE;
+    }
+
+    if (need > channel->size
+        && ngx_zltunnel_channel_grow(channel, need) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_zltunnel_end_recv(&channel->end, channel->frame + have,
+                                 need - have);
+}
+
+
+ngx_int_t
+ngx_zltunnel_channel_rest(ngx_zltunnel_channel_t *channel,
+    ngx_zltunnel_relay_t *relay)
+{
+    return ngx_zltunnel_relay_put(relay, 1, channel->frame + channel->used,
+                                  channel->have - channel->used);
 }
 
 

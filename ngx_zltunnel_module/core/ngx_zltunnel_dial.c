@@ -88,6 +88,22 @@ ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
 }
 
 
+void
+ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
+    u_char *service_id)
+{
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    ngx_zltunnel_lock(dial->registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh, tunnel_id);
+    service = tunnel ? ngx_zltunnel_service_by_id(tunnel, service_id) : NULL;
+
+    ngx_zltunnel_dial_start(dial, service);
+}
+
+
 /* called with the lock held */
 
 static void
@@ -168,13 +184,16 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
 
     tunnel = service->tunnel;
 
-    if ((service->flags & ZLT_R_INTERNAL) && !dial->local) {
+    if ((service->flags & ZLT_R_INTERNAL) && !dial->local
+        && !dial->datagrams)
+    {
         *limit = "internal services to clients of this host";
         return NGX_ZLTUNNEL_DIAL_LIMIT;
     }
 
-    if (ngx_zltunnel_service_active(service)
-        >= dial->registry->max_connections)
+    if (!dial->datagrams
+        && ngx_zltunnel_service_active(service)
+           >= dial->registry->max_connections)
     {
         *limit = "max_connections";
         return NGX_ZLTUNNEL_DIAL_LIMIT;
@@ -198,6 +217,11 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
     ngx_memcpy(token, tunnel->token, 32);
 
     dial->channels = (tunnel->features & ZLT_F_CHANNELS) ? 1 : 0;
+
+    if (dial->datagrams) {
+        /* its sessions are counted */
+        return NGX_ZLTUNNEL_DIAL_OK;
+    }
 
     dial->counter = ngx_zltunnel_counter_get(dial->registry, service);
 
@@ -451,6 +475,12 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
         ngx_zltunnel_dial_worker(dial)->acquired[way]++;
     }
 
+    if (dial->datagrams) {
+        dial->channel = channel;
+        ngx_zltunnel_dial_finish(dial, NGX_ZLTUNNEL_DIAL_OK);
+        return;
+    }
+
     i = dial->asked[0] ? 1 : 0;
 
     if (dial->asked[i]) {
@@ -476,21 +506,29 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
 }
 
 
-/* Connect, if it was not sent otherwise, and the early bytes behind it */
+/*
+ * The 101, if it still waits; Connect, if it was not sent otherwise; and the
+ * early bytes behind it.
+ */
 
 static ngx_int_t
 ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
     ngx_uint_t connect)
 {
-    size_t             len, size;
-    ssize_t            n;
-    zlt_msg_t          m;
-    ngx_connection_t  *c;
+    size_t                   len, size;
+    ssize_t                  n;
+    zlt_msg_t                m;
+    ngx_connection_t        *c;
+    ngx_zltunnel_channel_t  *channel;
 
-    static u_char  out[NGX_ZLTUNNEL_EARLY_SIZE + 512];
+    static u_char  out[NGX_ZLTUNNEL_ANSWER_SIZE + NGX_ZLTUNNEL_EARLY_SIZE
+                       + 512];
 
-    c = dial->asked[i]->end.connection;
-    len = 0;
+    channel = dial->asked[i];
+    c = channel->end.connection;
+
+    len = channel->answer.len;
+    ngx_memcpy(out, channel->answer.data, len);
 
     if (connect) {
         ngx_memzero(&m, sizeof(zlt_msg_t));
@@ -501,7 +539,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         m.client_addr.data = dial->client_addr.data;
         m.client_addr.len = dial->client_addr.len;
 
-        len = zlt_msg_encode(&m, out, sizeof(out));
+        len += zlt_msg_encode(&m, out + len, 512);
 
         dial->connected = 1;
     }
@@ -518,12 +556,12 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
 
     if (!c->write->ready) {
         /* ngx_zltunnel_dial_writable() */
-        return connect ? NGX_ERROR : NGX_OK;
+        return len ? NGX_ERROR : NGX_OK;
     }
 
     n = c->send(c, out, len + size);
 
-    if (n == NGX_ERROR || (n == NGX_AGAIN && connect)) {
+    if (n == NGX_ERROR) {
         return NGX_ERROR;
     }
 
@@ -539,6 +577,8 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
     }
 
     dial->sent[i] += n - len;
+
+    ngx_zltunnel_channel_answered(channel);
 
     return ngx_handle_write_event(c->write, 0);
 }

@@ -37,6 +37,9 @@ struct ngx_zltunnel_channel_s {
     size_t                       size;
     u_char                       small[48];
 
+    ngx_str_t                    answer;     /* the 101, until it is sent */
+    ngx_queue_t                  held;       /* while there is one */
+
     unsigned                     idle:1;     /* counted in the registry */
     unsigned                     waiting:1;  /* for a HeartbeatAck */
     unsigned                     fresh:1;    /* answers a Connect */
@@ -63,7 +66,9 @@ struct ngx_zltunnel_dial_s {
     ngx_log_t                   *log;
     ngx_str_t                    client_addr;
     unsigned                     local:1;    /* the client is on this host */
-    unsigned                     early:1;    /* client bytes go before Ack */
+    unsigned                     datagrams:1;/* only the channel is wanted */
+    unsigned                     greedy:1;   /* bytes behind ConnectAck may
+                                                be read: channel_rest() */
     ngx_zltunnel_dial_pt         handler;
     void                        *data;
 
@@ -115,6 +120,10 @@ struct ngx_zltunnel_dial_s {
 void ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port);
 void ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
     ngx_str_t *token);
+/* a datagram channel for a service, by its ids: not counted as a connection,
+   and without Connect on the channel */
+void ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
+    u_char *service_id);
 /* room for the client's early bytes: where to, and how many; 0: full */
 size_t ngx_zltunnel_dial_room(ngx_zltunnel_dial_t *dial, u_char **to);
 /* n bytes have been put there */
@@ -165,6 +174,13 @@ void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
 /* puts unparsed bytes in front of what will be read */
 ngx_int_t ngx_zltunnel_channel_unread(ngx_zltunnel_channel_t *channel,
     u_char *data, size_t len);
+/* sends the 101 if it has waited: NGX_OK, NGX_ERROR */
+ngx_int_t ngx_zltunnel_channel_flush(ngx_zltunnel_channel_t *channel);
+/* it has been sent, or will never be */
+void ngx_zltunnel_channel_answered(ngx_zltunnel_channel_t *channel);
+/* hands the relay what a greedy dial has read behind ConnectAck */
+ngx_int_t ngx_zltunnel_channel_rest(ngx_zltunnel_channel_t *channel,
+    ngx_zltunnel_relay_t *relay);
 void ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel);
 void ngx_zltunnel_channel_close_idle(ngx_zltunnel_channel_t *channel);
 void ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,

@@ -582,6 +582,7 @@ void
 ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter)
 {
+    ngx_uint_t                  i;
     ngx_zltunnel_sh_service_t  *service;
 
     service = counter->service;
@@ -590,6 +591,12 @@ ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
         service->total += counter->total;
         service->bytes[0] += counter->bytes[0];
         service->bytes[1] += counter->bytes[1];
+        service->datagrams[0] += counter->datagrams[0];
+        service->datagrams[1] += counter->datagrams[1];
+
+        for (i = 0; i < NGX_ZLTUNNEL_DROPS; i++) {
+            service->dropped[i] += counter->dropped[i];
+        }
     }
 
     ngx_queue_remove(&counter->queue);

@@ -13,6 +13,10 @@
  * a connection with its pool, its log and its TLS session, and the bytes that
  * came behind the request.
  *
+ * The 101 of a data channel is not sent here: it stays in the output chain,
+ * which is shorter than "postpone_output", and is taken from there, for the
+ * core to send together with what may follow.
+ *
  * If the request ends before that, a cleanup gives back what was reserved.
  */
 
@@ -34,6 +38,7 @@ typedef struct {
     ngx_str_t                    host;        /* copies in the connection's */
     ngx_str_t                    addr_text;   /* pool */
     ngx_str_t                    data;
+    ngx_str_t                    answer;      /* from ngx_alloc() */
 
     unsigned                     channel:1;
     unsigned                     fresh:1;
@@ -49,6 +54,7 @@ static ngx_int_t ngx_http_zltunnel_switch(ngx_http_request_t *r,
 static ngx_int_t ngx_http_zltunnel_worker_add(ngx_http_request_t *r);
 static void ngx_http_zltunnel_write_handler(ngx_http_request_t *r);
 static void ngx_http_zltunnel_event_handler(ngx_event_t *ev);
+static ngx_int_t ngx_http_zltunnel_take(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_flush(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_keep(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_copy(ngx_pool_t *pool, ngx_str_t *dst,
@@ -177,6 +183,10 @@ ngx_http_zltunnel_cleanup(void *data)
         ngx_delete_posted_event(&d->event);
     }
 
+    if (d->reserved && d->answer.data) {
+        ngx_free(d->answer.data);
+    }
+
     if (!d->reserved) {
         return;
     }
@@ -240,7 +250,7 @@ ngx_http_zltunnel_switch(ngx_http_request_t *r, ngx_http_zltunnel_detach_t *d,
 
     rc = ngx_http_send_header(r);
 
-    if (rc == NGX_ERROR || rc > NGX_OK) {
+    if (rc == NGX_ERROR || rc > NGX_OK || d->channel) {
         return rc;
     }
 
@@ -309,20 +319,26 @@ ngx_http_zltunnel_event_handler(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, r);
 
-    rc = ngx_http_zltunnel_flush(d);
-
-    if (rc == NGX_AGAIN) {
-        return;
-    }
-
     /*
      * A worker that is shutting down has told its idle connections already:
      * this one would stay for ever.
      */
 
-    if (rc == NGX_OK && (!ngx_exiting || d->fresh) && !ngx_terminate
-        && ngx_http_zltunnel_keep(d) == NGX_OK)
-    {
+    if ((ngx_exiting && !d->fresh) || ngx_terminate) {
+        rc = NGX_ERROR;
+
+    } else if (ngx_http_zltunnel_take(d) == NGX_OK) {
+        rc = NGX_OK;
+
+    } else {
+        rc = ngx_http_zltunnel_flush(d);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+    }
+
+    if (rc == NGX_OK && ngx_http_zltunnel_keep(d) == NGX_OK) {
         ngx_http_zltunnel_detach(d);
         return;
     }
@@ -331,6 +347,62 @@ ngx_http_zltunnel_event_handler(ngx_event_t *ev)
 
     ngx_http_finalize_request(r, NGX_ERROR);
     ngx_http_run_posted_requests(c);
+}
+
+
+/* the 101, if none of it has been sent, out of the request's output chain */
+
+static ngx_int_t
+ngx_http_zltunnel_take(ngx_http_zltunnel_detach_t *d)
+{
+    u_char              *p;
+    size_t               len;
+    ngx_chain_t         *cl;
+    ngx_http_request_t  *r;
+
+    r = d->request;
+
+    if (!d->channel || r->out == NULL || r->connection->buffered
+        || r->connection->sent || r->connection->error
+        || r->connection->close)
+    {
+        return NGX_DECLINED;
+    }
+
+    len = 0;
+
+    for (cl = r->out; cl; cl = cl->next) {
+
+        if (!ngx_buf_in_memory_only(cl->buf)) {
+            return NGX_DECLINED;
+        }
+
+        len += ngx_buf_size(cl->buf);
+    }
+
+    if (len > NGX_ZLTUNNEL_ANSWER_SIZE) {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_alloc(len, r->connection->log);
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    d->answer.data = p;
+    d->answer.len = len;
+
+    for (cl = r->out; cl; cl = cl->next) {
+        p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+    }
+
+    r->out = NULL;
+
+    /* as the log would have it */
+
+    r->connection->sent = len;
+
+    return NGX_OK;
 }
 
 
@@ -476,7 +548,7 @@ ngx_http_zltunnel_detach(ngx_http_zltunnel_detach_t *d)
     if (d->channel) {
         ngx_zltunnel_channel_start(d->registry, c, d->tunnel_id,
                                    d->fresh ? d->connection_id : NULL,
-                                   d->data.data, d->data.len);
+                                   d->data.data, d->data.len, &d->answer);
         return;
     }
 

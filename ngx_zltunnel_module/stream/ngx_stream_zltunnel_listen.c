@@ -13,6 +13,7 @@
 
 
 static char *ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n);
+static char *ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n);
 static ngx_stream_addr_conf_t *ngx_stream_zltunnel_addr(ngx_listening_t *ls,
     ngx_uint_t i);
 static int ngx_libc_cdecl ngx_stream_zltunnel_cmp(const void *one,
@@ -87,7 +88,7 @@ ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n)
     }
 
     if (registry == NULL) {
-        return NGX_CONF_OK;
+        return ngx_stream_zltunnel_datagrams(cycle, n);
     }
 
     if (port->naddrs > 1) {
@@ -126,6 +127,46 @@ ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n)
     listener->port = ngx_inet_get_port(ls->sockaddr);
     listener->udp = (ls->type == SOCK_DGRAM);
     listener->reserved = reserved;
+
+    return NGX_CONF_OK;
+}
+
+
+/* a UDP socket all of whose servers have zltunnel_pass is read by us */
+
+static char *
+ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n)
+{
+    ngx_uint_t               i, *index;
+    ngx_listening_t         *ls;
+    ngx_stream_port_t       *port;
+    ngx_zltunnel_conf_t     *conf;
+    ngx_stream_addr_conf_t  *addr;
+
+    ls = (ngx_listening_t *) cycle->listening.elts + n;
+    port = ls->servers;
+
+    if (ls->type != SOCK_DGRAM || ls->sockaddr->sa_family == AF_UNIX) {
+        return NGX_CONF_OK;
+    }
+
+    for (i = 0; i < port->naddrs; i++) {
+        addr = ngx_stream_zltunnel_addr(ls, i);
+
+        if (!ngx_stream_zltunnel_passes(ngx_zltunnel_addr_srv_conf(addr))) {
+            return NGX_CONF_OK;
+        }
+    }
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+
+    index = ngx_array_push(&conf->datagrams);
+    if (index == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *index = n;
 
     return NGX_CONF_OK;
 }

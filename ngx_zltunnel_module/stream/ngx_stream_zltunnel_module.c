@@ -10,38 +10,18 @@
  * A session dials the service; the client's first bytes are read meanwhile
  * and sent behind Connect.  Once the agent has answered, a relay joins the
  * client's connection and the channel.
+ *
+ * The dial starts in the next turn of the event loop, which does not sleep
+ * before it: on a busy server the client has sent something by then, and that
+ * goes in one packet with Connect.
  */
 
 
 #include "ngx_stream_zltunnel.h"
 
 
-typedef struct {
-    ngx_zltunnel_registry_t     *registry;
-    ngx_flag_t                   ports;
-    ngx_flag_t                   reserved;
-    ngx_stream_complex_value_t  *pass;
-    ngx_str_t                    token;
-    ngx_msec_t                   timeout;
-    ngx_msec_t                   half_timeout;
-} ngx_stream_zltunnel_srv_conf_t;
-
-
-typedef struct {
-    ngx_stream_session_t        *session;
-    ngx_zltunnel_dial_t          dial;
-    ngx_zltunnel_end_t           end;
-    ngx_zltunnel_relay_t         relay;
-    size_t                       early;      /* bytes put into the relay */
-    unsigned                     eof:1;
-    unsigned                     relaying:1;
-    u_char                       addr[NGX_SOCKADDR_STRLEN];
-} ngx_stream_zltunnel_ctx_t;
-
-
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
-static ngx_uint_t ngx_stream_zltunnel_local(ngx_connection_t *c);
-static in_port_t ngx_stream_zltunnel_port(ngx_connection_t *c);
+static void ngx_stream_zltunnel_start_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_read_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_empty_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial,
@@ -97,6 +77,13 @@ static ngx_command_t  ngx_stream_zltunnel_commands[] = {
       offsetof(ngx_stream_zltunnel_srv_conf_t, half_timeout),
       NULL },
 
+    { ngx_string("zltunnel_responses"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_zltunnel_srv_conf_t, responses),
+      NULL },
+
       ngx_null_command
 };
 
@@ -129,12 +116,6 @@ ngx_module_t  ngx_stream_zltunnel_module = {
 };
 
 
-#define NGX_STREAM_ZLTUNNEL_SERVICE        0
-#define NGX_STREAM_ZLTUNNEL_TUNNEL         1
-#define NGX_STREAM_ZLTUNNEL_CONNECTION_ID  2
-#define NGX_STREAM_ZLTUNNEL_CONNECT_TIME   3
-
-
 static ngx_stream_variable_t  ngx_stream_zltunnel_variables[] = {
 
     { ngx_string("zltunnel_service"), NULL, ngx_stream_zltunnel_variable,
@@ -151,6 +132,18 @@ static ngx_stream_variable_t  ngx_stream_zltunnel_variables[] = {
       ngx_stream_zltunnel_variable,
       NGX_STREAM_ZLTUNNEL_CONNECT_TIME, NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("zltunnel_datagrams_in"), NULL,
+      ngx_stream_zltunnel_variable,
+      NGX_STREAM_ZLTUNNEL_DATAGRAMS_IN, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("zltunnel_datagrams_out"), NULL,
+      ngx_stream_zltunnel_variable,
+      NGX_STREAM_ZLTUNNEL_DATAGRAMS_OUT, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("zltunnel_datagrams_dropped"), NULL,
+      ngx_stream_zltunnel_variable,
+      NGX_STREAM_ZLTUNNEL_DATAGRAMS_DROPPED, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
       ngx_stream_null_variable
 };
 
@@ -160,7 +153,6 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
 {
     size_t                           len;
     u_char                          *p;
-    ngx_str_t                        name;
     ngx_connection_t                *c;
     ngx_pool_cleanup_t              *cln;
     ngx_zltunnel_dial_t             *dial;
@@ -168,6 +160,12 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     ngx_stream_zltunnel_srv_conf_t  *zcf;
 
     c = s->connection;
+
+    if (c->type == SOCK_DGRAM) {
+        ngx_stream_zltunnel_udp_handler(s);
+        return;
+    }
+
     c->log->action = "connecting to a tunnelled service";
 
     zcf = ngx_stream_get_module_srv_conf(s, ngx_stream_zltunnel_module);
@@ -196,6 +194,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     dial->pool = c->pool;
     dial->log = c->log;
     dial->local = ngx_stream_zltunnel_local(c);
+    dial->greedy = 1;
     dial->handler = ngx_stream_zltunnel_dialled;
     dial->data = ctx;
 
@@ -233,8 +232,30 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
         return;
     }
 
+    ctx->start.handler = ngx_stream_zltunnel_start_handler;
+    ctx->start.data = ctx;
+    ctx->start.log = c->log;
+
+    ngx_post_event(&ctx->start, &ngx_posted_next_events);
+}
+
+
+static void
+ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
+{
+    ngx_str_t                        name;
+    ngx_stream_session_t            *s;
+    ngx_stream_zltunnel_ctx_t       *ctx;
+    ngx_stream_zltunnel_srv_conf_t  *zcf;
+
+    ctx = ev->data;
+    s = ctx->session;
+
+    zcf = ngx_stream_get_module_srv_conf(s, ngx_stream_zltunnel_module);
+
     if (zcf->ports) {
-        ngx_zltunnel_dial_port(dial, ngx_stream_zltunnel_port(c));
+        ngx_zltunnel_dial_port(&ctx->dial,
+                               ngx_stream_zltunnel_port(s->connection));
 
     } else {
 
@@ -243,16 +264,14 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
             return;
         }
 
-        ngx_zltunnel_dial_name(dial, &name, &zcf->token);
+        ngx_zltunnel_dial_name(&ctx->dial, &name, &zcf->token);
     }
 
     /* nothing here from now on: the session may be gone */
 }
 
 
-/* 1 if the client is on this host: for services that are internal */
-
-static ngx_uint_t
+ngx_uint_t
 ngx_stream_zltunnel_local(ngx_connection_t *c)
 {
     struct sockaddr_in  *sin;
@@ -289,11 +308,9 @@ ngx_stream_zltunnel_local(ngx_connection_t *c)
 }
 
 
-static in_port_t
+in_port_t
 ngx_stream_zltunnel_port(ngx_connection_t *c)
 {
-    /* of the listening socket: the client's may be another, by redirection */
-
     return ngx_inet_get_port(c->listening->sockaddr);
 }
 
@@ -458,6 +475,13 @@ ngx_stream_zltunnel_relay(ngx_stream_zltunnel_ctx_t *ctx)
         dial->buf = NULL;
     }
 
+    if (ngx_zltunnel_channel_rest(dial->channel, relay) != NGX_OK) {
+        ngx_zltunnel_end_abort(&dial->channel->end);
+        ngx_zltunnel_channel_close(dial->channel);
+        ngx_stream_zltunnel_reset(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
     dial->relay = relay;
     ctx->relaying = 1;
 
@@ -542,6 +566,10 @@ ngx_stream_zltunnel_cleanup(void *data)
 {
     ngx_stream_zltunnel_ctx_t *ctx = data;
 
+    if (ctx->start.posted) {
+        ngx_delete_posted_event(&ctx->start);
+    }
+
     ngx_zltunnel_dial_done(&ctx->dial);
 }
 
@@ -554,9 +582,15 @@ ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
     ngx_str_t                   value;
     ngx_stream_zltunnel_ctx_t  *ctx;
 
+    if (s->connection->type == SOCK_DGRAM) {
+        return ngx_stream_zltunnel_udp_variable(s, v, data);
+    }
+
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_module);
 
-    if (ctx == NULL || ctx->dial.service.len == 0) {
+    if (ctx == NULL || ctx->dial.service.len == 0
+        || data >= NGX_STREAM_ZLTUNNEL_DATAGRAMS_IN)
+    {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -658,6 +692,7 @@ ngx_stream_zltunnel_create_srv_conf(ngx_conf_t *cf)
 
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->half_timeout = NGX_CONF_UNSET_MSEC;
+    conf->responses = NGX_CONF_UNSET;
 
     return conf;
 }
@@ -684,7 +719,15 @@ ngx_stream_zltunnel_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
+    if (conf->timeout == NGX_CONF_UNSET_MSEC) {
+        conf->timeout = prev->timeout;
+    }
+
+    conf->udp_timeout = (conf->timeout == NGX_CONF_UNSET_MSEC) ? 60000
+                                                               : conf->timeout;
+
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 0);
+    ngx_conf_merge_value(conf->responses, prev->responses, -1);
     ngx_conf_merge_msec_value(conf->half_timeout, prev->half_timeout,
                               3600000);
 
@@ -882,6 +925,17 @@ ngx_stream_zltunnel_set_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 /* for ngx_stream_zltunnel_listen.c */
+
+ngx_uint_t
+ngx_stream_zltunnel_passes(void **srv_conf)
+{
+    ngx_stream_zltunnel_srv_conf_t  *zcf;
+
+    zcf = srv_conf[ngx_stream_zltunnel_module.ctx_index];
+
+    return zcf->pass != NULL;
+}
+
 
 ngx_zltunnel_registry_t *
 ngx_stream_zltunnel_of(void **srv_conf, ngx_uint_t *reserved)

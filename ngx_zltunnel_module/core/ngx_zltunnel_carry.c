@@ -1,0 +1,806 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The bytes of a datagram channel.
+ *
+ * To the agent: frames are put one behind the other into a buffer that all
+ * channels of the worker share, and written by one call when the batch that
+ * brought them has been read.  What the socket does not take of it goes into
+ * a buffer of the carrier, and until that is gone datagrams wait in the queues
+ * of their sessions, where the old ones can still be dropped.  Nothing that
+ * has once been offered to the socket is: under TLS it may be half encrypted.
+ *
+ * From the agent: what has come is read into another shared buffer, and the
+ * datagrams in it go out to the clients, many by one call, before it is used
+ * again.  Only the beginning of a frame is kept.
+ */
+
+
+#include "ngx_zltunnel_udp.h"
+
+
+#define NGX_ZLTUNNEL_CARRY_BATCH    65536
+#define NGX_ZLTUNNEL_CARRY_FILL     32768   /* of what waits, by one write */
+#define NGX_ZLTUNNEL_CARRY_STAGE    (NGX_ZLTUNNEL_CARRY_BATCH                 \
+                                     + 2 * ZLT_MAX_MESSAGE_SIZE)
+#define NGX_ZLTUNNEL_CARRY_OUT      (512 * 1024)
+#define NGX_ZLTUNNEL_CARRY_READ     (256 * 1024)
+#define NGX_ZLTUNNEL_CARRY_TURNS    4       /* reads of one wake-up */
+#define NGX_ZLTUNNEL_CARRY_RECORD   16384   /* of TLS */
+#define NGX_ZLTUNNEL_CARRY_LOWAT    65536
+
+#define NGX_ZLTUNNEL_CARRY_FIRST    3000    /* ms for the first sign of life */
+#define NGX_ZLTUNNEL_CARRY_ANSWER   10000   /* ms */
+
+
+static void ngx_zltunnel_carry_read_handler(ngx_event_t *ev);
+static void ngx_zltunnel_carry_write_handler(ngx_event_t *ev);
+static ngx_int_t ngx_zltunnel_carry_parse(ngx_zltunnel_carrier_t *carrier,
+    const u_char *data, size_t len);
+static ngx_int_t ngx_zltunnel_carry_frame(ngx_zltunnel_carrier_t *carrier,
+    zlt_dgram_t *f);
+static void ngx_zltunnel_carry_malformed(ngx_zltunnel_carrier_t *carrier,
+    zlt_dgram_t *f);
+static ngx_int_t ngx_zltunnel_carry_keep(ngx_zltunnel_carrier_t *carrier,
+    const u_char *data, size_t len);
+static u_char *ngx_zltunnel_carry_room(ngx_zltunnel_carrier_t *carrier,
+    size_t size);
+static void ngx_zltunnel_carry_commit(ngx_zltunnel_carrier_t *carrier,
+    u_char *end);
+static u_char *ngx_zltunnel_carry_out(ngx_zltunnel_carrier_t *carrier,
+    size_t size);
+static ssize_t ngx_zltunnel_carry_send(ngx_zltunnel_carrier_t *carrier,
+    u_char *data, size_t len);
+static void ngx_zltunnel_carry_flush_handler(ngx_event_t *ev);
+static void ngx_zltunnel_carry_failed(ngx_zltunnel_carrier_t *carrier);
+
+
+/* frames of one carrier that have not been offered to its socket */
+
+static struct {
+    ngx_zltunnel_carrier_t  *carrier;
+    size_t                   len;
+    u_char                   data[NGX_ZLTUNNEL_CARRY_STAGE];
+} ngx_zltunnel_stage;
+
+static ngx_event_t           ngx_zltunnel_flush_event;
+static ngx_connection_t      ngx_zltunnel_flush_dummy;
+
+
+void
+ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
+    ngx_zltunnel_channel_t *channel)
+{
+    int                value;
+    size_t             len;
+    ngx_connection_t  *c;
+
+    c = channel->end.connection;
+
+    carrier->channel = channel;
+    carrier->in_len = 0;
+    carrier->out_len = 0;
+    carrier->out_pos = 0;
+    ngx_memzero(&carrier->reader, sizeof(zlt_dgram_reader_t));
+
+    c->data = carrier;
+    c->log->action = "carrying datagrams";
+    c->read->handler = ngx_zltunnel_carry_read_handler;
+    c->write->handler = ngx_zltunnel_carry_write_handler;
+
+    ngx_zltunnel_end_keepalive(c);
+
+    /* the answer to its request may not have been sent yet */
+
+    if (ngx_zltunnel_channel_flush(channel) != NGX_OK) {
+        ngx_zltunnel_channel_answered(channel);
+        ngx_zltunnel_carry_failed(carrier);
+        return;
+    }
+
+    /* what the kernel has taken can no longer be dropped */
+
+    value = NGX_ZLTUNNEL_CARRY_LOWAT;
+
+    if (channel->end.kind != NGX_ZLTUNNEL_BRIDGE
+        && setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+                      (const void *) &value, sizeof(int))
+           == -1)
+    {
+        ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
+                      "setsockopt(TCP_NOTSENT_LOWAT) failed");
+    }
+
+    /* the bytes that came behind the last frame of an idle channel */
+
+    len = channel->have - channel->used;
+
+    if (len && ngx_zltunnel_carry_keep(carrier, channel->frame + channel->used,
+                                       len)
+               != NGX_OK)
+    {
+        ngx_zltunnel_carry_failed(carrier);
+        return;
+    }
+
+    channel->have = 0;
+    channel->used = 0;
+
+    /* it may have been dropped on the way long ago: an answer tells */
+
+    ngx_zltunnel_carry_heartbeat(carrier);
+    carrier->limit = ngx_current_msec + NGX_ZLTUNNEL_CARRY_FIRST;
+
+    if (carrier->in_len || c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        ngx_zltunnel_carry_failed(carrier);
+        return;
+    }
+
+    ngx_zltunnel_carry_write(carrier);
+}
+
+
+void
+ngx_zltunnel_carry_stop(ngx_zltunnel_carrier_t *carrier)
+{
+    ngx_zltunnel_channel_t  *channel;
+
+    if (ngx_zltunnel_stage.carrier == carrier) {
+        ngx_zltunnel_stage.carrier = NULL;
+        ngx_zltunnel_stage.len = 0;
+    }
+
+    channel = carrier->channel;
+    carrier->channel = NULL;
+
+    if (channel) {
+        channel->end.connection->data = channel;
+        ngx_zltunnel_channel_close(channel);
+    }
+
+    if (carrier->out) {
+        ngx_free(carrier->out);
+        carrier->out = NULL;
+        carrier->out_size = 0;
+    }
+
+    carrier->out_len = 0;
+    carrier->out_pos = 0;
+
+    if (carrier->in) {
+        ngx_free(carrier->in);
+        carrier->in = NULL;
+        carrier->in_size = 0;
+    }
+
+    carrier->in_len = 0;
+}
+
+
+/* Not at once: the caller, or his, goes on with the carrier's sessions. */
+
+static void
+ngx_zltunnel_carry_failed(ngx_zltunnel_carrier_t *carrier)
+{
+    ngx_connection_t  *c;
+
+    c = carrier->channel->end.connection;
+
+    c->error = 1;
+    ngx_post_event(c->read, &ngx_posted_events);
+}
+
+
+ngx_uint_t
+ngx_zltunnel_carry_ready(ngx_zltunnel_carrier_t *carrier)
+{
+    return carrier->out_len == 0 && !carrier->channel->end.connection->error;
+}
+
+
+void
+ngx_zltunnel_carry_datagram(ngx_zltunnel_carrier_t *carrier,
+    ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
+{
+    u_char  *p, *end;
+    size_t   size;
+
+    size = ZLT_DGRAM_HEADER + len;
+
+    if (udp->number == 0) {
+        size += ZLT_HEADER_SIZE + 4 + ZLT_ID_SIZE + 2 + udp->client_addr.len;
+    }
+
+    p = ngx_zltunnel_carry_room(carrier, size);
+    if (p == NULL) {
+        ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_CHANNEL);
+        return;
+    }
+
+    if (udp->number == 0) {
+        end = p + size;
+
+        ngx_zltunnel_carrier_number(carrier, udp);
+
+        p = udp->number ? zlt_dgram_open(p, end, udp->number, carrier->id,
+                                         (char *) udp->client_addr.data,
+                                         udp->client_addr.len)
+                        : NULL;
+        if (p == NULL) {
+            ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_CHANNEL);
+            return;
+        }
+    }
+
+    p = zlt_dgram_header(p, udp->number, len);
+
+    ngx_zltunnel_carry_commit(carrier, ngx_cpymem(p, data, len));
+}
+
+
+void
+ngx_zltunnel_carry_close(ngx_zltunnel_carrier_t *carrier, uint32_t number,
+    ngx_uint_t cause)
+{
+    u_char  *p;
+
+    if (carrier->channel == NULL) {
+        return;
+    }
+
+    p = ngx_zltunnel_carry_room(carrier, ZLT_DGRAM_CLOSE_SIZE);
+
+    if (p) {
+        ngx_zltunnel_carry_commit(carrier, zlt_dgram_close(p, number, cause));
+    }
+}
+
+
+void
+ngx_zltunnel_carry_heartbeat(ngx_zltunnel_carrier_t *carrier)
+{
+    u_char      *p;
+    size_t       len;
+    zlt_msg_t    m;
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+
+    m.type = ZLT_HEARTBEAT;
+    m.timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    carrier->asked = 1;
+    carrier->limit = ngx_current_msec + NGX_ZLTUNNEL_CARRY_ANSWER;
+    carrier->beat = ngx_current_msec + 20000 + ngx_random() % 10001;
+
+    p = ngx_zltunnel_carry_room(carrier, ZLT_HEADER_SIZE + 8);
+
+    if (p) {
+        len = zlt_msg_encode(&m, p, ZLT_HEADER_SIZE + 8);
+        ngx_zltunnel_carry_commit(carrier, p + len);
+    }
+}
+
+
+/*
+ * Where size bytes of frames may be put, to be followed by a commit.  NULL if
+ * there is no memory, or if the agent has long stopped to read.
+ */
+
+static u_char *
+ngx_zltunnel_carry_room(ngx_zltunnel_carrier_t *carrier, size_t size)
+{
+    if (ngx_zltunnel_stage.carrier != carrier
+        || ngx_zltunnel_stage.len + size > NGX_ZLTUNNEL_CARRY_STAGE)
+    {
+        ngx_zltunnel_carry_flush();
+    }
+
+    if (carrier->out_len) {
+        return ngx_zltunnel_carry_out(carrier, size);
+    }
+
+    ngx_zltunnel_stage.carrier = carrier;
+
+    return ngx_zltunnel_stage.data + ngx_zltunnel_stage.len;
+}
+
+
+static void
+ngx_zltunnel_carry_commit(ngx_zltunnel_carrier_t *carrier, u_char *end)
+{
+    if (carrier->out_len) {
+        carrier->out_len = end - carrier->out;
+        return;
+    }
+
+    ngx_zltunnel_stage.len = end - ngx_zltunnel_stage.data;
+
+    if (ngx_zltunnel_stage.len >= NGX_ZLTUNNEL_CARRY_BATCH) {
+        ngx_zltunnel_carry_flush();
+        return;
+    }
+
+    if (ngx_zltunnel_flush_event.handler == NULL) {
+        ngx_zltunnel_flush_dummy.fd = (ngx_socket_t) -1;
+        ngx_zltunnel_flush_event.data = &ngx_zltunnel_flush_dummy;
+        ngx_zltunnel_flush_event.log = ngx_cycle->log;
+        ngx_zltunnel_flush_event.handler = ngx_zltunnel_carry_flush_handler;
+    }
+
+    ngx_post_event(&ngx_zltunnel_flush_event, &ngx_posted_events);
+}
+
+
+/* room behind what the socket has not taken */
+
+static u_char *
+ngx_zltunnel_carry_out(ngx_zltunnel_carrier_t *carrier, size_t size)
+{
+    u_char  *p;
+    size_t   need, n;
+
+    need = carrier->out_len + size;
+
+    if (need <= carrier->out_size) {
+        return carrier->out + carrier->out_len;
+    }
+
+    if (need > NGX_ZLTUNNEL_CARRY_OUT) {
+        return NULL;
+    }
+
+    n = carrier->out_len - carrier->out_pos;
+
+    p = ngx_alloc(n + size + 4096, ngx_cycle->log);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    if (carrier->out) {
+        ngx_memcpy(p, carrier->out + carrier->out_pos, n);
+        ngx_free(carrier->out);
+    }
+
+    carrier->out = p;
+    carrier->out_pos = 0;
+    carrier->out_len = n;
+    carrier->out_size = n + size + 4096;
+
+    return p + n;
+}
+
+
+void
+ngx_zltunnel_carry_flush(void)
+{
+    u_char                  *p;
+    size_t                   len;
+    ssize_t                  n;
+    ngx_zltunnel_carrier_t  *carrier;
+
+    carrier = ngx_zltunnel_stage.carrier;
+    len = ngx_zltunnel_stage.len;
+
+    ngx_zltunnel_stage.carrier = NULL;
+    ngx_zltunnel_stage.len = 0;
+
+    if (carrier == NULL || len == 0) {
+        return;
+    }
+
+    n = ngx_zltunnel_carry_send(carrier, ngx_zltunnel_stage.data, len);
+
+    if (n == NGX_ERROR) {
+        ngx_zltunnel_carry_failed(carrier);
+        return;
+    }
+
+    if ((size_t) n == len) {
+        return;
+    }
+
+    len -= n;
+
+    p = ngx_zltunnel_carry_out(carrier, len);
+    if (p == NULL) {
+        ngx_zltunnel_carry_failed(carrier);
+        return;
+    }
+
+    ngx_memcpy(p, ngx_zltunnel_stage.data + n, len);
+    carrier->out_len += len;
+
+    /* it may be dead: the answer tells, or that there is none */
+
+    if (!carrier->asked) {
+        ngx_zltunnel_carry_heartbeat(carrier);
+    }
+}
+
+
+static void
+ngx_zltunnel_carry_flush_handler(ngx_event_t *ev)
+{
+    ngx_zltunnel_carry_flush();
+}
+
+
+/* the number of bytes that were taken, or NGX_ERROR */
+
+static ssize_t
+ngx_zltunnel_carry_send(ngx_zltunnel_carrier_t *carrier, u_char *data,
+    size_t len)
+{
+    size_t               sent, size;
+    ssize_t              n;
+    ngx_connection_t    *c;
+    ngx_zltunnel_end_t  *end;
+
+    end = &carrier->channel->end;
+    c = end->connection;
+    sent = 0;
+
+    if (c->error) {
+        return NGX_ERROR;
+    }
+
+    while (sent < len && c->write->ready) {
+        size = len - sent;
+
+        /* a retry must offer OpenSSL the same bytes: a record of them */
+
+        if (end->kind == NGX_ZLTUNNEL_TLS) {
+            size = ngx_min(size, NGX_ZLTUNNEL_CARRY_RECORD);
+        }
+
+        n = ngx_zltunnel_end_send(end, data + sent, size);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n <= 0) {
+            return NGX_ERROR;
+        }
+
+        sent += n;
+    }
+
+    if (sent < len && ngx_handle_write_event(c->write, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return sent;
+}
+
+
+void
+ngx_zltunnel_carry_write(ngx_zltunnel_carrier_t *carrier)
+{
+    size_t                    size;
+    ssize_t                   n;
+    ngx_zltunnel_udp_t       *udp;
+    ngx_zltunnel_datagram_t  *d;
+
+    for ( ;; ) {
+
+        if (carrier->out_len) {
+            n = ngx_zltunnel_carry_send(carrier,
+                                        carrier->out + carrier->out_pos,
+                                        carrier->out_len - carrier->out_pos);
+            if (n == NGX_ERROR) {
+                ngx_zltunnel_carry_failed(carrier);
+                return;
+            }
+
+            carrier->out_pos += n;
+
+            if (carrier->out_pos < carrier->out_len) {
+                return;
+            }
+
+            carrier->out_pos = 0;
+            carrier->out_len = 0;
+        }
+
+        for (size = 0; size < NGX_ZLTUNNEL_CARRY_FILL; size += n) {
+
+            d = ngx_zltunnel_carrier_next(carrier, &udp);
+
+            if (d == NULL) {
+                break;
+            }
+
+            n = d->len + ZLT_DGRAM_HEADER;
+            ngx_zltunnel_carry_datagram(carrier, udp, d->data, d->len);
+            ngx_free(d);
+
+            if (carrier->out_len) {
+                break;
+            }
+        }
+
+        ngx_zltunnel_carry_flush();
+
+        if (carrier->nturns == 0 || carrier->out_len
+            || carrier->channel->end.connection->error)
+        {
+            break;
+        }
+    }
+
+    if (carrier->out && carrier->out_len == 0) {
+        ngx_free(carrier->out);
+        carrier->out = NULL;
+        carrier->out_size = 0;
+    }
+}
+
+
+static void
+ngx_zltunnel_carry_write_handler(ngx_event_t *ev)
+{
+    ngx_connection_t        *c;
+    ngx_zltunnel_carrier_t  *carrier;
+
+    c = ev->data;
+    carrier = c->data;
+
+    if (carrier->out_len || carrier->nturns) {
+        ngx_zltunnel_carry_write(carrier);
+    }
+}
+
+
+static void
+ngx_zltunnel_carry_read_handler(ngx_event_t *ev)
+{
+    size_t                   have;
+    ssize_t                  n;
+    ngx_int_t                rc;
+    ngx_uint_t               turn;
+    ngx_connection_t        *c;
+    ngx_zltunnel_carrier_t  *carrier;
+
+    static u_char  buffer[ZLT_MAX_MESSAGE_SIZE + NGX_ZLTUNNEL_CARRY_READ];
+
+    c = ev->data;
+    carrier = c->data;
+
+    if (c->close || c->error) {
+        ngx_zltunnel_carrier_lost(carrier);
+        return;
+    }
+
+    for (turn = 0; turn < NGX_ZLTUNNEL_CARRY_TURNS; turn++) {
+
+        have = carrier->in_len;
+
+        if (have) {
+            ngx_memcpy(buffer, carrier->in, have);
+            carrier->in_len = 0;
+        }
+
+        n = ngx_zltunnel_end_recv(&carrier->channel->end, buffer + have,
+                                  sizeof(buffer) - have);
+
+        if (n == NGX_AGAIN && have == 0) {
+            break;
+        }
+
+        if (n == NGX_ERROR || n == 0) {
+            ngx_zltunnel_carrier_lost(carrier);
+            return;
+        }
+
+        if (n != NGX_AGAIN) {
+            carrier->heard = ngx_current_msec;
+            carrier->asked = 0;
+            have += n;
+        }
+
+        rc = ngx_zltunnel_carry_parse(carrier, buffer, have);
+
+        ngx_zltunnel_udp_flush();
+
+        if (rc != NGX_OK) {
+            ngx_zltunnel_carrier_lost(carrier);
+            return;
+        }
+
+        if (n == NGX_AGAIN || !ev->ready) {
+            break;
+        }
+    }
+
+    if (ev->ready && turn == NGX_ZLTUNNEL_CARRY_TURNS) {
+        ngx_post_event(ev, &ngx_posted_next_events);
+        return;
+    }
+
+    if (ngx_handle_read_event(ev, 0) != NGX_OK) {
+        ngx_zltunnel_carrier_lost(carrier);
+    }
+}
+
+
+static ngx_int_t
+ngx_zltunnel_carry_parse(ngx_zltunnel_carrier_t *carrier, const u_char *data,
+    size_t len)
+{
+    int            rc;
+    zlt_dgram_t    f;
+    const u_char  *end;
+
+    end = data + len;
+
+    for ( ;; ) {
+        rc = zlt_dgram_read(&carrier->reader, &f, &data, end);
+
+        if (rc == ZLT_OK) {
+
+            if (f.type == ZLT_DATAGRAM) {
+                ngx_zltunnel_udp_t  *udp;
+
+                udp = ngx_zltunnel_carrier_session(carrier, f.session);
+
+                if (udp && !udp->ending) {
+                    ngx_zltunnel_udp_reply(udp, f.data.data, f.data.len);
+
+                } else {
+                    ngx_zltunnel_carrier_drop(carrier, NULL,
+                                              NGX_ZLTUNNEL_DROP_SESSION);
+                }
+
+                continue;
+            }
+
+            if (ngx_zltunnel_carry_frame(carrier, &f) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        if (rc == ZLT_DGRAM_BAD) {
+            ngx_zltunnel_carry_malformed(carrier, &f);
+            continue;
+        }
+
+        if (rc == ZLT_AGAIN) {
+            return ngx_zltunnel_carry_keep(carrier, data, end - data);
+        }
+
+        ngx_log_error(NGX_LOG_INFO, carrier->channel->end.connection->log, 0,
+                      "bad frame on a datagram channel: %s", zlt_strerror(rc));
+        return NGX_ERROR;
+    }
+}
+
+
+/* a frame other than a datagram */
+
+static ngx_int_t
+ngx_zltunnel_carry_frame(ngx_zltunnel_carrier_t *carrier, zlt_dgram_t *f)
+{
+    u_char              *p;
+    zlt_msg_t            m;
+    ngx_zltunnel_udp_t  *udp;
+
+    switch (f->type) {
+
+    case ZLT_DATAGRAM_CLOSE:
+
+        udp = ngx_zltunnel_carrier_session(carrier, f->session);
+
+        if (udp) {
+            udp->cause = f->cause;
+            ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_AGENT);
+        }
+
+        return NGX_OK;
+
+    case ZLT_HEARTBEAT:
+
+        ngx_memzero(&m, sizeof(zlt_msg_t));
+        m.type = ZLT_HEARTBEAT_ACK;
+        m.timestamp = f->timestamp;
+
+        p = ngx_zltunnel_carry_room(carrier, ZLT_HEADER_SIZE + 8);
+
+        if (p) {
+            ngx_zltunnel_carry_commit(carrier,
+                         p + zlt_msg_encode(&m, p, ZLT_HEADER_SIZE + 8));
+        }
+
+        return NGX_OK;
+
+    case ZLT_HEARTBEAT_ACK:
+        return NGX_OK;
+
+    case ZLT_RETIRE:
+
+        /* sent before it had read what we sent: nothing was acted on */
+
+        return NGX_ERROR;
+
+    default:  /* ZLT_DATAGRAM_OPEN */
+
+        ngx_log_error(NGX_LOG_INFO, carrier->channel->end.connection->log, 0,
+                      "unexpected %s on a datagram channel",
+                      zlt_msg_name(f->type));
+
+        f->has_session = 1;
+        ngx_zltunnel_carry_malformed(carrier, f);
+
+        return NGX_OK;
+    }
+}
+
+
+static void
+ngx_zltunnel_carry_malformed(ngx_zltunnel_carrier_t *carrier, zlt_dgram_t *f)
+{
+    ngx_zltunnel_udp_t  *udp;
+
+    udp = f->has_session ? ngx_zltunnel_carrier_session(carrier, f->session)
+                         : NULL;
+
+    ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_MALFORMED);
+
+    ngx_zltunnel_complain(carrier->channel->end.connection->log,
+                          "malformed %s on a datagram channel",
+                          zlt_msg_name(f->type));
+
+    if (udp && !udp->ending) {
+
+        /* the agent is told here, and not once more at the close */
+
+        ngx_zltunnel_carry_close(carrier, udp->number, ZLT_E_FORBIDDEN);
+
+        udp->cause = ZLT_E_FORBIDDEN;
+        ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_AGENT);
+    }
+}
+
+
+/* the beginning of a frame, for the next time */
+
+static ngx_int_t
+ngx_zltunnel_carry_keep(ngx_zltunnel_carrier_t *carrier, const u_char *data,
+    size_t len)
+{
+    u_char  *p;
+
+    if (len > carrier->in_size) {
+        p = ngx_alloc(len, ngx_cycle->log);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (carrier->in) {
+            ngx_free(carrier->in);
+        }
+
+        carrier->in = p;
+        carrier->in_size = len;
+    }
+
+    if (len) {
+        ngx_memcpy(carrier->in, data, len);
+    }
+
+    carrier->in_len = len;
+
+    return NGX_OK;
+}
