@@ -686,7 +686,9 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
                 * sock->listener->registry->max_channel_share / 100;
     }
 
-    if (ngx_zltunnel_nclients < share) {
+    if (ngx_zltunnel_nclients < share
+        && ngx_cycle->free_connection_n >= ngx_cycle->connection_n / 8)
+    {
         return 0;
     }
 
