@@ -933,7 +933,7 @@ ngx_zltunnel_carriers_check(ngx_zltunnel_registry_t *registry)
             continue;
         }
 
-        ngx_zltunnel_lock(registry);
+        ngx_zltunnel_lock_read(registry);
 
         tunnel = ngx_zltunnel_tunnel_find(registry->sh, carrier->tunnel_id);
         service = tunnel ? ngx_zltunnel_service_by_id(tunnel, carrier->id)

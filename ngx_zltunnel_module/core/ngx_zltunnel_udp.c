@@ -312,7 +312,7 @@ ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock)
 
     ngx_memzero(id, ZLT_ID_SIZE);
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_lock_read(registry);
 
     sock->changes = registry->sh->changes;
 
