@@ -12,12 +12,14 @@
  *     sends back what comes, until it is killed.
  *
  *     nettool udp PORT [clients=N] [count=N] [size=A[-B]] [window=N] [rate=N]
- *                      [quiet=MS]
+ *                      [quiet=MS] [seconds=N] [verify=0]
  *
  *     "count" datagrams of each client.  A client has at most "window" of them
  *     under way; what has not come back in "quiet" milliseconds (500) is
  *     lost.  With "rate", all clients together send that many a second,
- *     whatever comes back.
+ *     whatever comes back.  With "seconds" that is the end of it, too, if
+ *     "count" has not come first.  With "verify=0" only the head of a datagram
+ *     is its own, and looked at: for measurements.
  *
  * Prints "sent N received N lost N again N foreign N corrupt N refused N
  * seconds S p50 US p99 US".  "again" are those that are not newer than the
@@ -71,10 +73,12 @@ typedef struct {
     uint32_t     window;
     double       rate;
     double       quiet;
+    double       seconds;
+    int          verify;
 } nt_udp_conf_t;
 
 
-static nt_udp_conf_t     nt_conf = { 1, 1000, 64, 64, 16, 0, 0.5 };
+static nt_udp_conf_t     nt_conf = { 1, 1000, 64, 64, 16, 0, 0.5, 0, 1 };
 
 static uint8_t           nt_data[NT_BATCH][NT_LARGEST];
 static struct iovec      nt_iov[NT_BATCH];
@@ -222,6 +226,12 @@ nt_udp_options(int argc, char **argv)
         } else if (strcmp(argv[i], "quiet") == 0) {
             nt_conf.quiet = a / 1000.0;
 
+        } else if (strcmp(argv[i], "seconds") == 0) {
+            nt_conf.seconds = strtod(strchr(argv[i], 0) + 1, NULL);
+
+        } else if (strcmp(argv[i], "verify") == 0) {
+            nt_conf.verify = a;
+
         } else {
             return -1;
         }
@@ -240,6 +250,10 @@ nt_udp_make(uint8_t *p, uint32_t client, uint32_t seq)
 {
     size_t       len;
     nt_stream_t  s;
+
+    if (!nt_conf.verify) {
+        return nt_conf.least;
+    }
 
     nt_stream_init(&s, ((uint64_t) (client ^ nt_run) << 32 | seq) + 1);
 
@@ -313,7 +327,8 @@ nt_udp_came(nt_udp_client_t *c, const uint8_t *p, size_t len)
     }
 
     if (head.seq >= c->next || nt_udp_make(right, c->id, head.seq) != len
-        || memcmp(p + sizeof(head), right + sizeof(head), len - sizeof(head)))
+        || (nt_conf.verify && memcmp(p + sizeof(head), right + sizeof(head),
+                                     len - sizeof(head))))
     {
         nt_corrupt++;
         return;
@@ -400,7 +415,7 @@ nt_udp_over(nt_udp_client_t *c, double now)
         }
     }
 
-    return c->next == nt_conf.count && c->settled == c->next;
+    return c->next >= nt_conf.count && c->settled == c->next;
 }
 
 
@@ -473,7 +488,8 @@ nt_udp(int argc, char **argv)
 
     if (argc < 2 || nt_udp_options(argc, argv) == -1) {
         fprintf(stderr, "usage: nettool udp PORT [clients=N] [count=N] "
-                        "[size=A-B] [window=N] [rate=N] [quiet=MS]\n");
+                        "[size=A-B] [window=N] [rate=N] [quiet=MS] "
+                        "[seconds=N] [verify=0]\n");
         return 2;
     }
 
@@ -505,6 +521,15 @@ nt_udp(int argc, char **argv)
     now = began;
 
     while (over < nt_conf.clients) {
+
+        if (nt_conf.seconds && now - began > nt_conf.seconds) {
+
+            /* this is the end: what is under way is waited for */
+
+            nt_conf.seconds = 0;
+            nt_conf.rate = 0;
+            nt_conf.count = 0;
+        }
 
         if (nt_conf.rate > 0) {
             nt_udp_pace(clients, began, now);
