@@ -278,6 +278,40 @@ zlt_agent_restart(zlt_agent_t *a)
 }
 
 
+/* The former session serves until the server closes it, and if the new token
+   turns out to be wrong. */
+
+void
+zlt_agent_move(zlt_agent_t *a)
+{
+    zlt_list_t     *link;
+    zlt_session_t  *s;
+    zlt_service_t  *service;
+
+    s = a->session;
+
+    if (s == NULL) {
+        zlt_agent_retry(a);
+        return;
+    }
+
+    if (!zlt_session_is_up(s)) {
+        zlt_session_close(s, "the token has changed");
+        return;
+    }
+
+    a->session = NULL;
+
+    zlt_list_each(link, &a->services) {
+        service = zlt_list_data(link, zlt_service_t, link);
+        service->state = ZLT_SERVICE_DOWN;
+    }
+
+    zlt_session_keep_aside(s, &a->kept);
+    zlt_agent_schedule(a, 0);
+}
+
+
 void
 zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
 {

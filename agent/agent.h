@@ -123,6 +123,9 @@ void zlt_agent_hold(zlt_agent_t *a);
 /* Another server, or other trust: ends the session and begins anew. */
 void zlt_agent_restart(zlt_agent_t *a);
 
+/* Another token: a new control channel takes the tunnel over. */
+void zlt_agent_move(zlt_agent_t *a);
+
 /* Fills the pool again after so many ms. */
 void zlt_agent_refill(zlt_agent_t *a, uint32_t delay);
 

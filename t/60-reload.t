@@ -62,7 +62,7 @@ sub again {
 
     cmp_ok($now->{$_}, '<=', $then->{$_} * 1.1 + 1024,
            "$_: $then->{$_} after $early reloads, now $now->{$_}")
-        for grep { /kB|zone/ } sort keys %$now;
+        for grep { /zone/ || /kB/ && !$ENV{ZLT_SLOW} } sort keys %$now;
 
     $s->end_load;
     ok($s->gone(30, @first), 'the first workers exit when their connections '
@@ -83,6 +83,9 @@ sub measure {
        'old workers without connections exit')
         or diag(scalar($s->all_workers), ' workers');
     ok($s->settled, 'the agents are there');
+
+    # the ways to workers that are gone are closed by the next tick
+    $s->pass_time(2);
 
     # what short connections need comes and goes
     $s->{load}->say('short 0');

@@ -4,7 +4,7 @@
 # its ports; clients that come meanwhile wait and are served, not refused; what
 # runs at SIGTERM is finished, within a limit; and the port of one that stays
 # away refuses after the grace, and goes to nobody else.  Other agents and
-# their connections do not notice.
+# their connections do not notice.  A token is rotated without losing anything.
 
 use strict;
 use warnings;
@@ -27,6 +27,7 @@ subtest 'told to end, and back' => sub { back('TERM') };
 subtest 'what runs is finished' => \&finishes;
 subtest 'the limit of that' => \&limit;
 subtest 'one that stays away' => \&away;
+subtest 'another token' => \&rotation;
 
 done_testing();
 
@@ -169,4 +170,58 @@ sub away {
     is($alice->port('a'), $port, 'and the former one its own, later too');
 
     $t->finish;
+}
+
+
+# Two lines of one name, the agent changes over, the former line goes.
+
+sub rotation {
+    my $new;
+    my $s = ZLTunnel::Scene->new(
+        long => $long, first => sub { $new = $_[0]->token('alice'); () },
+        agents => { alice => sub {
+            my $t = $_[0]{t};
+            return (conf => "[agent]\nserver = " . $t->url('ws') . "\n"
+                . "token_file = %%token_file%%\n"
+                . join '', map { "[service $_]\nlocal = $_[0]{echo}{port}\n" }
+                           qw(alice alice-pass));
+        } });
+    my $t = $s->{t};
+    my $agent = $s->{agent}{alice};
+    my %id = map { $_->{name} => $_->{id} } @{ $t->status->{tunnels} };
+
+    write_file($agent->{token_file}, "$new\n", 0600);
+    $agent->{proc}->kill('HUP');
+    ok($agent->logged(qr/configuration was read again/), 'SIGHUP');
+    ok(wait_for(sub { $t->log =~ /agent "alice" is back/ }),
+       'the agent has taken its tunnel over');
+    ok($s->settled, 'with its ports');
+
+    my ($now) = grep { $_->{name} eq 'alice' } @{ $t->status->{tunnels} };
+    is($now->{id}, $id{alice}, 'the same tunnel');
+
+    # without the former token
+
+    $t->{tokens} = [ grep { $_->{name} ne 'alice' || $_->{token} eq $new }
+                     @{ $t->{tokens} } ];
+    $t->write_tokens;
+    $s->pass_time(6);
+
+    $s->goes_on;
+    ok($s->settled, 'it needs the new token only');
+    unlike($t->log, qr/was removed or has expired/, 'and nothing is revoked');
+    $s->nothing_lost('the change');
+
+    # and without that one
+
+    $t->revoke('alice');
+    ok(wait_for(sub { $s->report->{lost} >= $long / 2 }, 10),
+       'without any its connections are reset');
+    $s->allow_lost;
+    $s->{load}->say('short 0');
+    ok($s->settled('bob'), 'and those of others are not');
+
+    $agent->stop;
+    $s->allow_lost;
+    $s->finish;
 }

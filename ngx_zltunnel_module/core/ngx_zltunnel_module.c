@@ -25,6 +25,7 @@ static void ngx_zltunnel_tick(ngx_event_t *ev);
 static void ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry,
     ngx_uint_t changed);
 static void ngx_zltunnel_tick_away(ngx_zltunnel_registry_t *registry);
+static ngx_int_t ngx_zltunnel_rotated(ngx_zltunnel_peer_t *peer);
 static void ngx_zltunnel_revoke(ngx_zltunnel_peer_t *peer);
 static ngx_zltunnel_conf_t *ngx_zltunnel_conf(ngx_cycle_t *cycle);
 
@@ -363,7 +364,11 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
         }
 
         if (gone || (peer->expires && ngx_time() >= peer->expires)) {
-            ngx_zltunnel_revoke(peer);
+
+            if (ngx_zltunnel_rotated(peer) != NGX_OK) {
+                ngx_zltunnel_revoke(peer);
+            }
+
             continue;
         }
 
@@ -394,6 +399,54 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
             ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
         }
     }
+}
+
+
+/*
+ * NGX_OK: its tunnel has been taken over with another token of its name, which
+ * is the peer's from now on; what began with the former one goes on.
+ */
+
+static ngx_int_t
+ngx_zltunnel_rotated(ngx_zltunnel_peer_t *peer)
+{
+    u_char                     hash[32];
+    ngx_uint_t                 found;
+    ngx_zltunnel_token_t      *token;
+    ngx_zltunnel_registry_t   *registry;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    registry = peer->registry;
+    found = 0;
+
+    ngx_zltunnel_lock_read(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
+
+    if (tunnel && ngx_memcmp(tunnel->token, peer->token, 32) != 0) {
+        ngx_memcpy(hash, tunnel->token, 32);
+        found = 1;
+    }
+
+    ngx_zltunnel_unlock(registry);
+
+    if (!found) {
+        return NGX_DECLINED;
+    }
+
+    token = ngx_zltunnel_token_find(registry, hash);
+
+    if (token == NULL || ngx_zltunnel_token_expired(token)
+        || token->name.len != peer->name.len
+        || ngx_memcmp(token->name.data, peer->name.data, token->name.len) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(peer->token, hash, 32);
+    peer->expires = token->expires;
+
+    return NGX_OK;
 }
 
 
