@@ -24,6 +24,7 @@ subtest 'IPv6' => \&ipv6;
 subtest 'rules' => \&rules;
 subtest 'without a master' => \&single;
 subtest 'few connections' => \&few;
+subtest 'channels of other workers' => \&elsewhere;
 subtest 'an upgrade' => \&upgrade;
 
 done_testing();
@@ -201,6 +202,48 @@ sub few {
     is($s->{active} + $s->{dropped}{limit}, 200, 'all are counted');
 
     $a->close;
+    $t->finish;
+}
+
+
+# The worker that has the port need not be the one that has the channel: a plain
+# one moves, one under TLS is reached by a bridge.
+
+sub elsewhere {
+    my $t = ZLTunnel->new(workers => 4, udp => 1);
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $p = $t->free_port;
+    my $echo = $t->spawn('udp-echo', $t->nettool, 'udp-echo', $p);
+    wait_for(sub { $echo->output =~ /ready/ }) or die 'no echo';
+
+    for my $scheme ('ws', 'wss') {
+        my $url = $t->url($scheme);
+        my $ca = ZLTunnel->certs . '/ca.pem';
+        my $conf = "[agent]\nserver = $url\ntoken_file = %%token_file%%\n"
+                   . "max_idle = 0\n"
+                   . ($scheme eq 'wss' ? "ca_file = $ca\n" : '')
+                   . join '', map { "[service $scheme$_]\nprotocol = udp\n"
+                                    . "local = 127.0.0.1:$p\n" } 1 .. 4;
+
+        my $agent = $t->agent(token => $token, conf => $conf, wait => 0);
+        ok($agent->registered(4), "$scheme: registered");
+
+        for my $n (1 .. 4) {
+            my ($rc, $out) = run({ timeout => 60 }, $t->nettool, 'udp',
+                                 $agent->port("$scheme$n"), 'clients=5',
+                                 'count=100', 'size=16-9000', 'window=2');
+            my %r = ($out =~ /(\w+) (\d+(?:\.\d+)?)/g);
+            is($rc, 0, "$scheme, service $n: a load");
+            is($r{$_}, 0, "none $_") for qw(again foreign corrupt refused);
+            cmp_ok($r{received}, '>', 450, "$r{received} of 500");
+        }
+
+        is($agent->stop, 0, 'the agent ends');
+    }
+
+    note explain $t->status->{acquired};
     $t->finish;
 }
 
