@@ -22,6 +22,8 @@
 #define NGX_ZLTUNNEL_CARRIER_FULL    100     /* ms until the next look */
 #define NGX_ZLTUNNEL_CARRIER_TICK    1000    /* ms */
 
+#define NGX_ZLTUNNEL_CARRIER_NUMBERS 0xffffffff  /* of one channel */
+
 
 static void ngx_zltunnel_carrier_dialled(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
@@ -251,6 +253,14 @@ ngx_zltunnel_carrier_number(ngx_zltunnel_carrier_t *carrier,
         if (carrier->nnumbers == 0) {
             return;
         }
+    }
+
+    if (carrier->number == NGX_ZLTUNNEL_CARRIER_NUMBERS) {
+
+        /* none is used twice: they begin anew on another channel */
+
+        ngx_zltunnel_carry_failed(carrier);
+        return;
     }
 
     udp->number = ++carrier->number;

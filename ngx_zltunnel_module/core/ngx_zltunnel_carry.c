@@ -41,7 +41,6 @@ static u_char *ngx_zltunnel_carry_out(ngx_zltunnel_carrier_t *carrier,
 static ssize_t ngx_zltunnel_carry_send(ngx_zltunnel_carrier_t *carrier,
     u_char *data, size_t len);
 static void ngx_zltunnel_carry_flush_handler(ngx_event_t *ev);
-static void ngx_zltunnel_carry_failed(ngx_zltunnel_carrier_t *carrier);
 
 
 /* frames of one carrier that have not been offered to its socket */
@@ -181,7 +180,7 @@ ngx_zltunnel_carry_stop(ngx_zltunnel_carrier_t *carrier)
 
 /* Not at once: the caller, or his, goes on with the carrier's sessions. */
 
-static void
+void
 ngx_zltunnel_carry_failed(ngx_zltunnel_carrier_t *carrier)
 {
     ngx_connection_t  *c;

@@ -198,7 +198,7 @@ void ngx_zltunnel_carrier_drop(ngx_zltunnel_carrier_t *carrier,
 /* looks for a channel, unless that is under way or has just failed */
 void ngx_zltunnel_carrier_dial(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp);
-/* gives the session its number on the channel; 0: no memory */
+/* gives the session its number on the channel; 0: there is none for it */
 void ngx_zltunnel_carrier_number(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp);
 void ngx_zltunnel_carrier_unnumber(ngx_zltunnel_carrier_t *carrier,
@@ -220,6 +220,8 @@ void ngx_zltunnel_carriers_exit(void);
 /* the channel, which is the carrier's from here on; what waits is written */
 void ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_channel_t *channel);
+/* gives it up, soon: ngx_zltunnel_carrier_lost() is called */
+void ngx_zltunnel_carry_failed(ngx_zltunnel_carrier_t *carrier);
 /* closes it */
 void ngx_zltunnel_carry_stop(ngx_zltunnel_carrier_t *carrier);
 /* 1 if frames go out as they come */

@@ -148,7 +148,9 @@ ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
     ls = (ngx_listening_t *) cycle->listening.elts + n;
     port = ls->servers;
 
-    if (port->naddrs > 1 || ls->sockaddr->sa_family == AF_UNIX) {
+    if (port->naddrs > 1
+        || (ls->type == SOCK_DGRAM && ls->sockaddr->sa_family == AF_UNIX))
+    {
         return ngx_stream_zltunnel_datagrams(cycle, n);
     }
 
