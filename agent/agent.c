@@ -7,8 +7,9 @@
  * The agent: sessions one after the other, the second's tick, signals.
  *
  * Reconnecting: random(0, min(cap, base * 2^n)), so that many agents of one
- * server do not return in step; n begins anew after a healthy minute.  One
- * that had been healthy for 10 s first tries once within 200 ms.
+ * server do not return in step; n begins anew after a healthy minute.  When
+ * one is lost that had been healthy for 10 s, the first attempt comes within
+ * 200 ms; it counts as one what the server asked to move on, at a reload.
  */
 
 
@@ -43,6 +44,7 @@ static void zlt_agent_warn(const zlt_conf_t *conf);
 static void zlt_agent_connect(zlt_agent_t *a);
 static void zlt_agent_reconnect(uv_timer_t *timer);
 static void zlt_agent_schedule(zlt_agent_t *a, uint32_t delay);
+static void zlt_agent_refilled(uv_timer_t *timer);
 static uint32_t zlt_agent_backoff(zlt_agent_t *a, uint64_t healthy);
 static void zlt_agent_tick(uv_timer_t *timer);
 static void zlt_agent_release(uv_timer_t *timer);
@@ -85,6 +87,7 @@ zlt_agent_run(zlt_conf_t *conf, const char *conf_file)
 
     zlt_token_wipe(&a->token);
     OPENSSL_cleanse(a->resume_key, ZLT_KEY_SIZE);
+    OPENSSL_cleanse(&a->param, sizeof(zlt_pool_param_t));
     free(a);
 
     return rc;
@@ -107,6 +110,7 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
     zlt_list_init(&a->services);
     zlt_list_init(&a->kept);
     zlt_list_init(&a->channels);
+    zlt_list_init(&a->early);
 
     zlt_log_set_level((zlt_log_level_e) conf->log_level);
 
@@ -139,8 +143,10 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
     (void) uv_timer_init(&a->loop, &a->tick);
     (void) uv_timer_init(&a->loop, &a->reconnect);
     (void) uv_timer_init(&a->loop, &a->held);
+    (void) uv_timer_init(&a->loop, &a->refill);
     a->tick.data = a;
     a->reconnect.data = a;
+    a->refill.data = a;
 
     (void) uv_timer_start(&a->tick, zlt_agent_tick, 1000, 1000);
 
@@ -217,6 +223,26 @@ zlt_agent_schedule(zlt_agent_t *a, uint32_t delay)
 
 
 void
+zlt_agent_refill(zlt_agent_t *a, uint32_t delay)
+{
+    (void) uv_timer_start(&a->refill, zlt_agent_refilled, delay, 0);
+}
+
+
+static void
+zlt_agent_refilled(uv_timer_t *timer)
+{
+    zlt_agent_t  *a;
+
+    a = timer->data;
+
+    if (a->pool) {
+        zlt_pool_refill(a->pool);
+    }
+}
+
+
+void
 zlt_agent_retry(zlt_agent_t *a)
 {
     if (a->session == NULL && !a->stopping) {
@@ -231,8 +257,10 @@ zlt_agent_restart(zlt_agent_t *a)
     zlt_agent_warn(a->conf);
 
     a->attempts = 0;
+    a->carried = 0;
     a->warned_v1 = 0;
     a->resumable = 0;
+    a->has_param = 0;
 
     if (a->pool) {
         zlt_pool_abandon(a->pool, 1);
@@ -247,6 +275,40 @@ zlt_agent_restart(zlt_agent_t *a)
     } else {
         zlt_agent_retry(a);
     }
+}
+
+
+/* The former session serves until the server closes it, and if the new token
+   turns out to be wrong. */
+
+void
+zlt_agent_move(zlt_agent_t *a)
+{
+    zlt_list_t     *link;
+    zlt_session_t  *s;
+    zlt_service_t  *service;
+
+    s = a->session;
+
+    if (s == NULL) {
+        zlt_agent_retry(a);
+        return;
+    }
+
+    if (!zlt_session_is_up(s)) {
+        zlt_session_close(s, "the token has changed");
+        return;
+    }
+
+    a->session = NULL;
+
+    zlt_list_each(link, &a->services) {
+        service = zlt_list_data(link, zlt_service_t, link);
+        service->state = ZLT_SERVICE_DOWN;
+    }
+
+    zlt_session_keep_aside(s, &a->kept);
+    zlt_agent_schedule(a, 0);
 }
 
 
@@ -282,6 +344,9 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
         zlt_hex_encode(id, param->tunnel_id, ZLT_ID_SIZE);
         zlt_log_debug("tunnel %.*s at %s", (int) sizeof(id), id,
                       zlt_addr_text(text, &param->addr));
+
+        a->param = *param;
+        a->has_param = 1;
 
         if (a->pool && !zlt_pool_is(a->pool, param->tunnel_id)) {
             zlt_pool_abandon(a->pool, 1);
@@ -353,9 +418,13 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
 
     zlt_notify("STATUS=Not connected");
 
+    healthy += a->carried;
+    a->carried = 0;
+
     switch (how) {
 
     case ZLT_DOWN_RECONNECT:
+        a->carried = healthy;
         delay = retry_after;
         break;
 
@@ -408,11 +477,9 @@ zlt_agent_backoff(zlt_agent_t *a, uint64_t healthy)
 
     if (healthy >= ZLT_AGENT_HEALTHY) {
         a->attempts = 0;
-        a->retried = 0;
     }
 
-    if (healthy >= ZLT_AGENT_SOUND && !a->retried) {
-        a->retried = 1;
+    if (healthy >= ZLT_AGENT_SOUND) {
         return zlt_agent_random(ZLT_AGENT_QUICK);
     }
 
@@ -523,10 +590,19 @@ zlt_agent_tick(uv_timer_t *timer)
 
     suspended = zlt_agent_suspended();
 
-    if (suspended - a->suspended > ZLT_AGENT_JUMP && a->session) {
+    if (suspended - a->suspended > ZLT_AGENT_JUMP && !a->stopping) {
         zlt_log_info("the machine has slept for %lld s",
                      (long long) (suspended - a->suspended) / 1000);
-        zlt_session_probe(a->session, ZLT_AGENT_JUMP_PROBE);
+
+        if (a->session) {
+            zlt_session_probe(a->session, ZLT_AGENT_JUMP_PROBE);
+
+        } else {
+            /* what it waits for belongs to the time before */
+
+            a->attempts = 0;
+            zlt_agent_schedule(a, zlt_agent_random(ZLT_AGENT_QUICK));
+        }
     }
 
     a->suspended = suspended;
@@ -636,6 +712,7 @@ zlt_agent_stop(zlt_agent_t *a)
     a->stop_at = zlt_io_now() + a->conf->shutdown_timeout;
 
     (void) uv_timer_stop(&a->reconnect);
+    (void) uv_timer_stop(&a->refill);
 
     if (a->pool) {
         zlt_pool_abandon(a->pool, 1);

@@ -36,6 +36,17 @@ typedef struct zlt_channel_s  zlt_channel_t;
 typedef struct zlt_udp_s      zlt_udp_t;
 
 
+/* what data channels are opened with */
+
+typedef struct {
+    uint8_t          tunnel_id[ZLT_ID_SIZE];
+    uint8_t          key[ZLT_KEY_SIZE];
+    zlt_addr_t       addr;
+    uint16_t         least;
+    uint16_t         most;
+} zlt_pool_param_t;
+
+
 /* how a session has ended, which decides when the next one begins */
 
 typedef enum {
@@ -52,6 +63,7 @@ struct zlt_agent_s {
     uv_timer_t       tick;
     uv_timer_t       reconnect;
     uv_timer_t       held;             /* zlt_agent_hold() */
+    uv_timer_t       refill;           /* of the pool, after a failure */
     uv_signal_t      signals[3];
 
     zlt_conf_t      *conf;
@@ -64,14 +76,19 @@ struct zlt_agent_s {
     zlt_list_t       kept;             /* sessions, until they are closed */
     zlt_pool_t      *pool;             /* NULL: none yet */
     zlt_list_t       channels;         /* all of them */
+    zlt_list_t       early;            /* whose Connect came before RegisterOk,
+                                          by their waiter */
     unsigned         nchannels;
 
     uint8_t          resume_key[ZLT_KEY_SIZE];
     unsigned         resumable:1;
+    unsigned         has_param:1;
+    zlt_pool_param_t param;            /* of the latest session with one */
 
     /* reconnecting */
     unsigned         attempts;
-    unsigned         retried:1;        /* the quick retry was used */
+    uint64_t         carried;          /* ms that sessions were up which the
+                                          server has asked to move on */
     unsigned         refused:1;        /* the token, the last time */
     unsigned         warned_v1:1;
     unsigned         none_up:1;        /* "no service is registered" */
@@ -106,6 +123,12 @@ void zlt_agent_hold(zlt_agent_t *a);
 /* Another server, or other trust: ends the session and begins anew. */
 void zlt_agent_restart(zlt_agent_t *a);
 
+/* Another token: a new control channel takes the tunnel over. */
+void zlt_agent_move(zlt_agent_t *a);
+
+/* Fills the pool again after so many ms. */
+void zlt_agent_refill(zlt_agent_t *a, uint32_t delay);
+
 /* Does not wait any longer, if it waits for the next attempt. */
 void zlt_agent_retry(zlt_agent_t *a);
 
@@ -126,6 +149,9 @@ void zlt_session_abort(zlt_session_t *s);
 void zlt_session_tick(zlt_session_t *s);
 void zlt_session_probe(zlt_session_t *s, unsigned timeout);
 int zlt_session_is_up(const zlt_session_t *s);
+
+/* 1 if an answer to a Register is waited for */
+int zlt_session_registers(const zlt_session_t *s);
 uint32_t zlt_session_serial(const zlt_session_t *s);
 
 /* It lives on, in that list, until the server closes it. */
@@ -138,22 +164,13 @@ void zlt_session_connect_fail(zlt_session_t *s, const uint8_t *id,
     unsigned code, const char *reason);
 
 /* what its data channels are opened with; NULL if it has none */
-const struct zlt_pool_param_s *zlt_session_param(const zlt_session_t *s);
+const zlt_pool_param_t *zlt_session_param(const zlt_session_t *s);
 
 /* the session of that serial number, if it is still there */
 zlt_session_t *zlt_session_find(zlt_agent_t *a, uint32_t serial);
 
 
 /* pool.c */
-
-typedef struct zlt_pool_param_s {
-    uint8_t          tunnel_id[ZLT_ID_SIZE];
-    uint8_t          key[ZLT_KEY_SIZE];
-    zlt_addr_t       addr;
-    uint16_t         least;
-    uint16_t         most;
-} zlt_pool_param_t;
-
 
 zlt_pool_t *zlt_pool_create(zlt_agent_t *a, const zlt_pool_param_t *param);
 
@@ -170,12 +187,14 @@ void zlt_pool_suspend(zlt_pool_t *p);
    idle end now, otherwise when the server closes them. */
 void zlt_pool_abandon(zlt_pool_t *p, int retire);
 void zlt_pool_tick(zlt_pool_t *p);
+void zlt_pool_refill(zlt_pool_t *p);
 
 /* told by its channels */
 void zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_failed(zlt_pool_t *p, const char *why);
+void zlt_pool_astray(zlt_pool_t *p);
 void zlt_pool_demand(zlt_pool_t *p);
 
 
@@ -196,11 +215,14 @@ struct zlt_channel_s {
     zlt_udp_t       *udp;              /* a datagram channel */
 
     uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
+    uint8_t          service_id[ZLT_ID_SIZE];      /* if it is early */
     uint32_t         serial;           /* of the session that asked */
     uint16_t         worker;
     uint16_t         workers;
     uint8_t          state;
     uint8_t          address;          /* of the service, the next to try */
+    uint8_t          tries;            /* to reach the server, failed */
+    uint8_t          astray;           /* .. the binary with the tunnel */
     unsigned         fresh:1;
     unsigned         upgraded:1;       /* 101 has come */
     unsigned         connected:1;      /* to the service */
@@ -219,6 +241,9 @@ void zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
 
 /* Ends an idle channel in the way that loses no connection. */
 void zlt_channel_retire(zlt_channel_t *ch);
+
+/* An answer to a Register has come. */
+void zlt_channel_registered(zlt_agent_t *a);
 
 /* Resets it, whatever it is doing. */
 void zlt_channel_abort(zlt_channel_t *ch);

@@ -34,6 +34,8 @@
 #include "http.h"
 
 
+#define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
+#define ZLT_CHANNEL_ASTRAY   100       /* .. and the binary with its tunnel */
 #define ZLT_CHANNEL_SILENCE  60        /* s; the server heartbeats every 25 */
 #define ZLT_CHANNEL_DISCARD  5         /* s, after ConnectFail and Retire */
 
@@ -58,7 +60,13 @@ static void zlt_channel_connecting(zlt_io_t *io);
 static void zlt_channel_handshaking(zlt_io_t *io);
 static void zlt_channel_request(zlt_channel_t *ch);
 static void zlt_channel_answer(zlt_io_t *io);
+static void zlt_channel_refused(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer);
 static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
+static void zlt_channel_anew(zlt_channel_t *ch, const char *why);
+static void zlt_channel_given_up(zlt_channel_t *ch, const char *why);
+static const zlt_pool_param_t *zlt_channel_param(zlt_channel_t *ch);
+static void zlt_channel_again(zlt_task_t *task);
 static void zlt_channel_idle(zlt_io_t *io);
 static void zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
@@ -226,7 +234,8 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
-    if (zlt_conn_connect(c, &addr->addr.sa, addr->len, zlt_channel_connecting)
+    if (zlt_conn_connect(c, &addr->addr.sa, addr->len, 1,
+                         zlt_channel_connecting)
         == -1)
     {
         return -1;
@@ -303,25 +312,12 @@ zlt_channel_request(zlt_channel_t *ch)
     char                     buf[ZLT_HTTP_REQUEST_SIZE];
     size_t                   n;
     zlt_io_t                *io;
-    zlt_session_t           *s;
     const zlt_pool_param_t  *param;
 
-    if (ch->fresh) {
-        s = zlt_session_find(ch->agent, ch->serial);
-        param = s ? zlt_session_param(s) : NULL;
-
-        /* the tunnel has moved on to another control channel, keys and all */
-
-        if (param == NULL && ch->agent->pool) {
-            param = zlt_pool_get_param(ch->agent->pool);
-        }
-
-    } else {
-        param = zlt_pool_get_param(ch->pool);
-    }
+    param = zlt_channel_param(ch);
 
     if (param == NULL) {
-        zlt_channel_open_failed(ch, "the control channel is gone");
+        zlt_channel_given_up(ch, "the tunnel is gone");
         return;
     }
 
@@ -345,7 +341,6 @@ zlt_channel_request(zlt_channel_t *ch)
 static void
 zlt_channel_answer(zlt_io_t *io)
 {
-    char                why[128];
     size_t              len;
     ssize_t             n;
     zlt_channel_t      *ch;
@@ -388,9 +383,7 @@ zlt_channel_answer(zlt_io_t *io)
             zlt_channel_open_failed(ch, "the answer is not HTTP");
 
         } else {
-            (void) snprintf(why, sizeof(why), "the server answered %u %s",
-                            answer.status, answer.reason);
-            zlt_channel_open_failed(ch, why);
+            zlt_channel_refused(ch, &answer);
         }
 
         return;
@@ -439,21 +432,149 @@ zlt_channel_answer(zlt_io_t *io)
 }
 
 
+/* What its requests say who it belongs to; NULL: there is no tunnel. */
+
+static const zlt_pool_param_t *
+zlt_channel_param(zlt_channel_t *ch)
+{
+    zlt_agent_t             *a;
+    zlt_session_t           *s;
+    const zlt_pool_param_t  *param;
+
+    if (!ch->fresh) {
+        return zlt_pool_get_param(ch->pool);
+    }
+
+    a = ch->agent;
+    s = zlt_session_find(a, ch->serial);
+    param = s ? zlt_session_param(s) : NULL;
+
+    /* the tunnel has moved on to another control channel, keys and all */
+
+    if (param == NULL && a->has_param) {
+        param = &a->param;
+    }
+
+    return param;
+}
+
+
+static void
+zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
+{
+    char  why[128];
+
+    (void) snprintf(why, sizeof(why), "the server answered %u %s",
+                    answer->status, answer->reason);
+
+    if (answer->status == 421 && ch->fresh) {
+
+        /* another binary is about to take the server over, or was; chance
+           decides which of them a connection meets */
+
+        if (++ch->astray < ZLT_CHANNEL_ASTRAY) {
+            zlt_channel_anew(ch, why);
+            return;
+        }
+
+    } else if (answer->status == 421) {
+        zlt_pool_astray(ch->pool);
+        zlt_channel_given_up(ch, NULL);
+        return;
+    }
+
+    if (ch->fresh && (answer->status == 410 || answer->status == 403)) {
+
+        /* 410: another one was faster, or the client has gone; 403: the
+           tunnel has */
+
+        zlt_channel_given_up(ch, why);
+        return;
+    }
+
+    zlt_channel_open_failed(ch, why);
+}
+
+
+/*
+ * A client waits for a fresh one, so it is tried again at once: at a reload,
+ * the worker that it met may have exited.
+ */
+
 static void
 zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
+{
+    if (!ch->fresh) {
+        zlt_channel_given_up(ch, why);
+        return;
+    }
+
+    if (++ch->tries == ZLT_CHANNEL_TRIES) {
+        zlt_log_warn("a data channel could not be opened: %s", why);
+        zlt_channel_given_up(ch, why);
+        return;
+    }
+
+    zlt_channel_anew(ch, why);
+}
+
+
+static void
+zlt_channel_anew(zlt_channel_t *ch, const char *why)
+{
+    zlt_log_debug("a data channel is tried again: %s", why);
+
+    zlt_conn_close(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+
+    free(ch->relay.flow[ZLT_RELAY_CHANNEL].buf);
+    free(ch->relay.flow[ZLT_RELAY_SERVICE].buf);
+
+    ch->relay.flow[ZLT_RELAY_CHANNEL].buf = NULL;
+    ch->relay.flow[ZLT_RELAY_SERVICE].buf = NULL;
+
+    ch->relay.task.handler = zlt_channel_again;
+    zlt_io_post(&ch->relay.task);
+}
+
+
+static void
+zlt_channel_again(zlt_task_t *task)
+{
+    zlt_relay_t             *r;
+    zlt_channel_t           *ch;
+    const zlt_pool_param_t  *param;
+
+    r = zlt_list_data(task, zlt_relay_t, task);
+    ch = zlt_list_data(r, zlt_channel_t, relay);
+
+    param = zlt_channel_param(ch);
+
+    if (param == NULL) {
+        zlt_channel_given_up(ch, "the tunnel is gone");
+
+    } else if (zlt_channel_connect(ch, &param->addr) == -1) {
+        zlt_channel_open_failed(ch, strerror(errno));
+    }
+}
+
+
+/* why: NULL if the pool has been told */
+
+static void
+zlt_channel_given_up(zlt_channel_t *ch, const char *why)
 {
     zlt_pool_t  *p;
 
     p = ch->pool;
 
     if (ch->fresh) {
-        zlt_log_warn("a data channel could not be opened: %s", why);
+        zlt_log_debug("a data channel is given up: %s", why);
 
         /* the service may have been dialled, but has not seen a byte */
 
         zlt_dup_forget(ch->id);
 
-    } else {
+    } else if (why) {
         zlt_pool_failed(p, why);
     }
 
@@ -639,7 +760,22 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 {
     zlt_service_t  *s;
 
-    s = zlt_service_by_id(&ch->agent->services, service_id);
+    zlt_agent_t    *a;
+
+    a = ch->agent;
+    s = zlt_service_by_id(&a->services, service_id);
+
+    if (s == NULL && a->session && zlt_session_registers(a->session)) {
+
+        /* a client was faster than RegisterOk, which comes another way */
+
+        memmove(ch->service_id, service_id, ZLT_ID_SIZE);
+        zlt_list_append(&a->early, &ch->waiter.link);
+
+        zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
+                        zlt_channel_expired);
+        return;
+    }
 
     if (s == NULL) {
         zlt_channel_fail(ch, ZLT_E_REFUSED, "no such service");
@@ -675,6 +811,32 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 }
 
 
+void
+zlt_channel_registered(zlt_agent_t *a)
+{
+    unsigned        n;
+    zlt_list_t     *link;
+    zlt_waiter_t   *waiter;
+    zlt_channel_t  *ch;
+
+    /* those that are still too early go to the end */
+
+    n = 0;
+
+    zlt_list_each(link, &a->early) {
+        n++;
+    }
+
+    while (n-- && !zlt_list_empty(&a->early)) {
+        waiter = zlt_list_data(a->early.next, zlt_waiter_t, link);
+        ch = zlt_list_data(waiter, zlt_channel_t, waiter);
+
+        zlt_list_remove(&waiter->link);
+        zlt_channel_dial(ch, ch->service_id);
+    }
+}
+
+
 static void
 zlt_channel_resolved(zlt_waiter_t *waiter, const char *error)
 {
@@ -694,7 +856,7 @@ zlt_channel_resolved(zlt_waiter_t *waiter, const char *error)
 static void
 zlt_channel_dial_next(zlt_channel_t *ch)
 {
-    int          err;
+    int          err, early;
     zlt_addr_t  *addr;
     zlt_conn_t  *c;
 
@@ -705,13 +867,15 @@ zlt_channel_dial_next(zlt_channel_t *ch)
 
         addr = &ch->service->addrs.addrs[ch->address++];
 
-        if (zlt_conn_connect(c, &addr->addr.sa, addr->len,
+        early = (ch->relay.flow[ZLT_RELAY_CHANNEL].buf != NULL);
+
+        if (zlt_conn_connect(c, &addr->addr.sa, addr->len, early,
                              zlt_channel_dialling)
             == 0)
         {
             c->io.data = ch;
 
-            if (ch->relay.flow[ZLT_RELAY_CHANNEL].buf == NULL) {
+            if (!early) {
                 return;
             }
 
@@ -919,6 +1083,12 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 
         s = zlt_session_find(ch->agent, ch->serial);
 
+        if (s == NULL && ch->agent->session
+            && zlt_session_is_up(ch->agent->session))
+        {
+            s = ch->agent->session;
+        }
+
         if (s) {
             zlt_session_connect_fail(s, ch->id, code, reason);
         }
@@ -1122,12 +1292,21 @@ zlt_channel_expired(zlt_timer_t *timer)
         zlt_conn_reset(&r->side[ZLT_RELAY_CHANNEL]);
         zlt_channel_free(ch);
 
-    } else if (ch->service && !ch->connected) {
+    } else if (!ch->connected
+               && (ch->service || ch->state == ZLT_CHANNEL_TAKEN))
+    {
         zlt_channel_fail(ch, ZLT_E_UNREACHABLE,
                          "the service did not answer in time");
 
     } else {
-        zlt_channel_open_failed(ch, "the server did not answer in time");
+        /* no time is left to try again */
+
+        if (ch->fresh) {
+            zlt_log_warn("a data channel could not be opened: the server did "
+                         "not answer in time");
+        }
+
+        zlt_channel_given_up(ch, "the server did not answer in time");
     }
 }
 

@@ -54,9 +54,9 @@ zlt_conn_init(zlt_conn_t *c)
 
 int
 zlt_conn_connect(zlt_conn_t *c, const struct sockaddr *sa, socklen_t socklen,
-    zlt_io_pt handler)
+    int speaks, zlt_io_pt handler)
 {
-    int  fd, err, one;
+    int  fd, err, on;
 
     fd = zlt_conn_socket(sa->sa_family);
 
@@ -65,8 +65,20 @@ zlt_conn_connect(zlt_conn_t *c, const struct sockaddr *sa, socklen_t socklen,
     }
 
     if (sa->sa_family != AF_UNIX) {
-        one = 1;
-        (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(int));
+        on = 1;
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(int));
+
+#ifdef TCP_QUICKACK
+
+        /* tcp(7); in tcp_rcv_synsent_state_process() "save one ACK" */
+
+        if (speaks) {
+            on = 0;
+            (void) setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on,
+                              sizeof(int));
+        }
+
+#endif
     }
 
     if (connect(fd, sa, socklen) == -1 && errno != EINPROGRESS) {

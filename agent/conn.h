@@ -60,10 +60,11 @@ void zlt_conn_init(zlt_conn_t *c);
 /*
  * A nonblocking socket on its way to the address, registered with the loop;
  * it is connected once it is ready for writing and zlt_conn_connected() says
- * so.  0, or -1 with errno set, and nothing left open.
+ * so.  "speaks": it will be written to at once, so the last packet of the
+ * handshake can wait for that.  0, or -1 with errno set, and nothing left open.
  */
 int zlt_conn_connect(zlt_conn_t *c, const struct sockaddr *sa,
-    socklen_t socklen, zlt_io_pt handler);
+    socklen_t socklen, int speaks, zlt_io_pt handler);
 
 /*
  * On loopback and the like the connection is there when connect(2) returns,

@@ -475,6 +475,8 @@ zlt_session_forget(zlt_session_t *s)
     s->pending = NULL;
     s->npending = 0;
     s->pending_size = 0;
+
+    zlt_channel_registered(s->agent);
 }
 
 
@@ -598,6 +600,13 @@ int
 zlt_session_is_up(const zlt_session_t *s)
 {
     return s->up && !s->closing && !s->freed;
+}
+
+
+int
+zlt_session_registers(const zlt_session_t *s)
+{
+    return s->npending != 0;
 }
 
 

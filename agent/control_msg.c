@@ -396,6 +396,8 @@ zlt_session_registered(zlt_session_t *s)
 
     a = s->agent;
 
+    zlt_channel_registered(a);
+
     if (s->npending) {
         return;
     }

@@ -147,7 +147,7 @@ zlt_dial_next(zlt_dial_t *d)
         try = &d->tries[d->next];
         addr = &d->addrs.addrs[d->next++];
 
-        if (zlt_conn_connect(&try->conn, &addr->addr.sa, addr->len,
+        if (zlt_conn_connect(&try->conn, &addr->addr.sa, addr->len, 0,
                              zlt_dial_event)
             == 0)
         {

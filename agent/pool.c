@@ -24,6 +24,7 @@
 #define ZLT_POOL_PERIOD    30          /* s */
 #define ZLT_POOL_OPENING   32          /* at once */
 #define ZLT_POOL_MAX_HOLD  30000       /* ms, after failures */
+#define ZLT_POOL_COMPLAIN  3           /* failures in a row that are told */
 
 
 struct zlt_pool_s {
@@ -42,7 +43,8 @@ struct zlt_pool_s {
     uint16_t           idle_at[ZLT_CHANNEL_WORKERS];
 
     uint64_t           hold;           /* ms: open none before */
-    unsigned           failures;       /* in a row */
+    unsigned           failures;       /* in a row, at distinct times */
+    unsigned           astray;         /* the same, for 421 */
     zlt_task_t         task;
     unsigned           suspended:1;
     unsigned           abandoned:1;
@@ -120,6 +122,7 @@ zlt_pool_update(zlt_pool_t *p, const zlt_pool_param_t *param)
     p->suspended = 0;
     p->hold = 0;
     p->failures = 0;
+    p->astray = 0;
 
     zlt_pool_bounds(p);
     zlt_pool_fill(p);
@@ -265,6 +268,7 @@ zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch)
 {
     p->opening--;
     p->failures = 0;
+    p->astray = 0;
 
     p->nidle++;
     p->idle_at[ch->worker]++;
@@ -326,28 +330,82 @@ zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch)
 }
 
 
+/*
+ * The first failure means little: a worker that exits at a reload closes what
+ * it has not answered yet, and a channel that we have retired may still count
+ * against the server's limit.  Tried again soon, and told if it goes on.
+ */
+
 void
 zlt_pool_failed(zlt_pool_t *p, const char *why)
 {
-    uint32_t  most;
+    uint32_t  most, delay;
+    uint64_t  now;
 
-    /* once a run, or each minute or so of it */
+    now = zlt_io_now();
 
-    if (p->failures == 0 && !p->abandoned) {
-        zlt_log_warn("a data channel could not be opened: %s", why);
+    if (p->abandoned) {
+        return;
     }
 
-    if (p->failures < 6) {
-        p->failures++;
+    if (now < p->hold) {
+        /* opened together with the one that has failed before */
+        return;
     }
 
-    most = 500u << p->failures;
+    p->failures++;
 
-    if (most > ZLT_POOL_MAX_HOLD) {
-        most = ZLT_POOL_MAX_HOLD;
+    if (p->failures == ZLT_POOL_COMPLAIN) {
+        zlt_log_warn("no data channel can be opened: %s", why);
+
+    } else {
+        zlt_log_debug("a data channel could not be opened: %s", why);
     }
 
-    p->hold = zlt_io_now() + 100 + zlt_agent_random(most);
+    if (p->failures == 1) {
+        delay = 20 + zlt_agent_random(80);
+
+    } else {
+        most = p->failures < 8 ? 250u << p->failures : ZLT_POOL_MAX_HOLD;
+        delay = 100 + zlt_agent_random(most);
+    }
+
+    p->hold = now + delay;
+
+    zlt_agent_refill(p->agent, delay);
+}
+
+
+/* Met the one of two binaries that has not got the tunnel: chance, no fault. */
+
+void
+zlt_pool_astray(zlt_pool_t *p)
+{
+    uint32_t  delay;
+    uint64_t  now;
+
+    now = zlt_io_now();
+
+    if (p->abandoned || now < p->hold) {
+        return;
+    }
+
+    if (p->astray < 5) {
+        p->astray++;
+    }
+
+    delay = 10 + zlt_agent_random(20u << p->astray);
+
+    p->hold = now + delay;
+
+    zlt_agent_refill(p->agent, delay);
+}
+
+
+void
+zlt_pool_refill(zlt_pool_t *p)
+{
+    zlt_pool_fill(p);
 }
 
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <openssl/crypto.h>
 
 #include "reload.h"
 
@@ -29,7 +30,7 @@ static int zlt_reload_differ(const char *a, const char *b);
 void
 zlt_agent_reload(zlt_agent_t *a)
 {
-    int           server;
+    int           server, moved;
     char          error[ZLT_CONF_ERROR_SIZE];
     zlt_tls_t    *tls;
     zlt_conf_t   *conf;
@@ -76,6 +77,9 @@ zlt_agent_reload(zlt_agent_t *a)
     zlt_tls_destroy(a->tls);
     a->tls = tls;
 
+    moved = token->len != a->token.len
+            || CRYPTO_memcmp(token->text, a->token.text, token->len) != 0;
+
     a->token = *token;
     zlt_token_wipe(token);
     free(token);
@@ -90,6 +94,9 @@ zlt_agent_reload(zlt_agent_t *a)
 
     if (server) {
         zlt_agent_restart(a);
+
+    } else if (moved) {
+        zlt_agent_move(a);
 
     } else if (a->session == NULL) {
         /* it may be what the failure was about */

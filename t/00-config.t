@@ -163,6 +163,10 @@ for my $case (@tokens) {
          "tokens: $name: file and line told");
 }
 
+write_file("$t->{dir}/tokens", '# nobody else' . "\n" . ('0' x 64) . ' alice');
+($rc, $out) = $t->test_conf;
+is($rc, 0, 'a last line without its end is allowed here') or diag($out);
+
 unlink "$t->{dir}/tokens";
 ($rc, $out) = $t->test_conf;
 isnt($rc, 0, 'no token file: refused');
@@ -206,7 +210,7 @@ unlike($out, qr/\[warn\]/, 'without a warning');
     stream => "server { $listen zltunnel_ports registry=two reserved; }",
     location => 'location = /two { zltunnel two; }
                  location = /two/status { zltunnel_status registry=two; }',
-    http => "} zltunnel two { zone 1m; token_file $t->{dir}/tokens; \n");
+    after => "zltunnel two { zone 1m; token_file $t->{dir}/tokens; }");
 is($rc, 0, 'a second registry, defined after http{}') or diag($out);
 
 

@@ -285,7 +285,34 @@ sub by_hand {
     $end->($c, $d, $e);
 
 
-    # 7. refused
+    # 7. announced twice on the control channel: the answer to one of them
+    # says duplicate, the other's is a fresh channel
+
+    ($c, $d, $e, $m) = $setup->('early');
+    $e->close;
+    wait_for(sub { idle($t) == 0 });
+    $d->send(msg('Retire'));
+
+    # those before it may have been announced again, too
+    for (1 .. 2) {
+        do { $n = $agent->next(5) }
+            while $n && $n->{connection_id} ne $m->{connection_id};
+    }
+
+    is($n && $n->{type}, 'Connect', 'announced twice');
+    $agent->send_msg(msg('ConnectFail', $n->{connection_id}
+                         . str16('duplicate') . ext(1, pack 'C', 9)));
+    is($c->ending(0.5), 'open', 'twice: the client is held');
+    my $f = ZLTunnel::Wire->channel($t, @ok, $n->{connection_id});
+    is($f->{answer}{status}, 101, 'twice: a fresh channel');
+    $f->ack($n);
+    is($f->take(5), 'early', 'twice: the bytes');
+    $f->send('answer');
+    is($c->take(6), 'answer', 'twice: the fresh channel serves');
+    $end->($c, $d, $f);
+
+
+    # 8. refused
 
     ($c, $d, $e, $m) = $setup->('x');
     $fail->($d, $m, 7, 'connection refused');

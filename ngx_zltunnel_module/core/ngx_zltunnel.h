@@ -59,14 +59,18 @@ typedef struct ngx_zltunnel_sh_service_s  ngx_zltunnel_sh_service_t;
 typedef struct ngx_zltunnel_sh_counter_s  ngx_zltunnel_sh_counter_t;
 
 
-/* a listening socket of a server with zltunnel_ports */
+/* a listening socket of a server with zltunnel_ports or zltunnel_pass */
 
 typedef struct {
     ngx_zltunnel_registry_t     *registry;
     ngx_uint_t                   index;       /* in cycle->listening */
     in_port_t                    port;        /* host byte order */
+    ngx_str_t                    service;     /* pass: empty: a variable */
+    ngx_str_t                    token;
     unsigned                     udp:1;
     unsigned                     reserved:1;  /* only when asked for */
+    unsigned                     pass:1;
+    unsigned                     served:1;    /* an agent has the service */
 } ngx_zltunnel_listener_t;
 
 
@@ -107,10 +111,12 @@ struct ngx_zltunnel_registry_s {
     ngx_uint_t                   max_channel_share;  /* percent */
 #if (NGX_DEBUG)
     ngx_msec_t                   debug_delay;  /* before an answer is read */
+    ngx_str_t                    debug_stop;   /* a file, see unlock() */
 #endif
 
     ngx_array_t                  listeners;   /* ngx_zltunnel_listener_t,
                                                  sorted by udp, port */
+    ngx_array_t                  passes;      /* the same of zltunnel_pass */
     ngx_array_t                  references;  /* ngx_zltunnel_reference_t */
 
     /* of this worker */
@@ -122,6 +128,7 @@ struct ngx_zltunnel_registry_s {
     ngx_rbtree_node_t            peers_sentinel;
     ngx_uint_t                   nchannels;   /* idle and busy, here */
     ngx_uint_t                   unauthenticated;
+    ngx_uint_t                   gated;       /* see ngx_zltunnel_gate.c */
     ngx_event_t                  tick;        /* 1 s, cancelable */
 };
 
@@ -270,6 +277,7 @@ typedef struct {
     unsigned                     bridged:1;   /* node is in the tree */
     unsigned                     ended:1;     /* that message has come */
     unsigned                     broken:1;    /* or one of a reset */
+    unsigned                     told:1;      /* either was sent */
     unsigned                     waits:1;     /* EOF came, it has not yet */
     ngx_msec_t                   waits_since;
 
@@ -301,6 +309,9 @@ ngx_int_t ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end);
 /* Passes EOF on, after every byte: FIN, close_notify, or end message and FIN.
    NGX_OK, NGX_AGAIN (call again when writable), NGX_ERROR. */
 ngx_int_t ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end);
+/* Whether the end of this process is a reset: SO_LINGER 0, which is to be on
+   as long as bytes may follow, and off before a clean close. */
+void ngx_zltunnel_end_linger(ngx_connection_t *c, ngx_uint_t reset);
 /* Makes the close that follows a reset: SO_LINGER 0, no close_notify. */
 void ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end);
 /* Closes a channel's or bridge's connection and its pool, without blocking
@@ -426,7 +437,8 @@ typedef enum {
     NGX_ZLTUNNEL_IPC_UP,            /* a tunnel is back: dial again */
     NGX_ZLTUNNEL_IPC_PROBE,         /* heartbeat the control channel now */
     NGX_ZLTUNNEL_IPC_CLOSE,         /* your control channel was taken over */
-    NGX_ZLTUNNEL_IPC_DROP           /* drop idle channels of older epochs */
+    NGX_ZLTUNNEL_IPC_DROP,          /* drop idle channels of older epochs */
+    NGX_ZLTUNNEL_IPC_LOST           /* the registry had to be emptied */
 } ngx_zltunnel_ipc_e;
 
 
@@ -456,6 +468,8 @@ ngx_int_t ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle);
 ngx_int_t ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle);
 /* tells the workers of older generations how to reach this one */
 void ngx_zltunnel_ipc_hello(ngx_zltunnel_registry_t *registry);
+/* closes the ways to generations of which no worker is left */
+void ngx_zltunnel_ipc_tidy(void);
 void ngx_zltunnel_ipc_exit(void);
 /* Sends to the worker in that slot; fd (or -1) is passed on, and is closed
    here in any case.  Queued when the socket is full.  NGX_ERROR: there is no
@@ -485,12 +499,34 @@ ngx_int_t ngx_zltunnel_port_open(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);
 void ngx_zltunnel_port_close(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);
-/* shuts the ports that listen without a service: under the lock */
-void ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry);
+/* shuts the ports that listen without a service, or only those of them that
+   had one: under the lock */
+void ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t freed);
+/* forgets the datagrams that wait in the sockets of a UDP port */
+void ngx_zltunnel_port_drain(ngx_zltunnel_registry_t *registry,
+    in_port_t port);
 /* tells the other workers of what was opened and closed under the lock */
 void ngx_zltunnel_ports_notify(ngx_zltunnel_registry_t *registry);
 ngx_zltunnel_listener_t *ngx_zltunnel_port_find(
     ngx_zltunnel_registry_t *registry, in_port_t port, ngx_uint_t udp);
+
+
+/* puts the accept event into epoll, or takes it out, as it should be */
+void ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener);
+
+
+/* ngx_zltunnel_gate.c: who accepts clients while a registry begins anew */
+
+void ngx_zltunnel_gate_init(ngx_cycle_t *cycle);
+/* every second, and when a service was registered */
+void ngx_zltunnel_gate_update(ngx_zltunnel_registry_t *registry);
+/* the registry begins anew under this worker */
+void ngx_zltunnel_gate_lower(ngx_zltunnel_registry_t *registry);
+/* whether the masters of two binaries live, beside one another */
+ngx_uint_t ngx_zltunnel_overlap(void);
+/* what it said last */
+extern ngx_uint_t  ngx_zltunnel_overlapping;
 
 
 /* ngx_zltunnel_peer.c: what this worker holds of a tunnel */
@@ -549,7 +585,8 @@ ngx_uint_t ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry);
 /*
  * What the http side asks before it answers 101: checks key and limits,
  * reserves the place.  connection_id may be NULL: an idle channel.
- * NGX_OK; or an http status: 403, 410, 503.
+ * NGX_OK; or an http status: 403, 410, 421 (ask again: another binary has the
+ * tunnel, perhaps), 503.
  */
 ngx_int_t ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log);

@@ -4,18 +4,14 @@
  */
 
 /*
- * The bytes of a datagram channel.
+ * A datagram channel, and what goes to the agent on it.
  *
- * To the agent: frames are put one behind the other into a buffer that all
- * channels of the worker share, and written by one call when the batch that
- * brought them has been read.  What the socket does not take of it goes into
- * a buffer of the carrier, and until that is gone datagrams wait in the queues
- * of their sessions, where the old ones can still be dropped.  Nothing that
- * has once been offered to the socket is: under TLS it may be half encrypted.
- *
- * From the agent: what has come is read into another shared buffer, and the
- * datagrams in it go out to the clients, many by one call, before it is used
- * again.  Only the beginning of a frame is kept.
+ * Frames are put one behind the other into a buffer that all channels of the
+ * worker share, and written by one call when the batch that brought them has
+ * been read.  What the socket does not take of it goes into a buffer of the
+ * carrier, and until that is gone datagrams wait in the queues of their
+ * sessions, where the old ones can still be dropped.  Nothing that has once
+ * been offered to the socket is: under TLS it may be half encrypted.
  */
 
 
@@ -27,8 +23,6 @@
 #define NGX_ZLTUNNEL_CARRY_STAGE    (NGX_ZLTUNNEL_CARRY_BATCH                 \
                                      + 2 * ZLT_MAX_MESSAGE_SIZE)
 #define NGX_ZLTUNNEL_CARRY_OUT      (512 * 1024)
-#define NGX_ZLTUNNEL_CARRY_READ     (256 * 1024)
-#define NGX_ZLTUNNEL_CARRY_TURNS    4       /* reads of one wake-up */
 #define NGX_ZLTUNNEL_CARRY_RECORD   16384   /* of TLS */
 #define NGX_ZLTUNNEL_CARRY_LOWAT    65536
 
@@ -36,16 +30,8 @@
 #define NGX_ZLTUNNEL_CARRY_ANSWER   10000   /* ms */
 
 
-static void ngx_zltunnel_carry_read_handler(ngx_event_t *ev);
+static void ngx_zltunnel_carry_options(ngx_connection_t *c);
 static void ngx_zltunnel_carry_write_handler(ngx_event_t *ev);
-static ngx_int_t ngx_zltunnel_carry_parse(ngx_zltunnel_carrier_t *carrier,
-    const u_char *data, size_t len);
-static ngx_int_t ngx_zltunnel_carry_frame(ngx_zltunnel_carrier_t *carrier,
-    zlt_dgram_t *f);
-static void ngx_zltunnel_carry_malformed(ngx_zltunnel_carrier_t *carrier,
-    zlt_dgram_t *f);
-static ngx_int_t ngx_zltunnel_carry_keep(ngx_zltunnel_carrier_t *carrier,
-    const u_char *data, size_t len);
 static u_char *ngx_zltunnel_carry_room(ngx_zltunnel_carrier_t *carrier,
     size_t size);
 static void ngx_zltunnel_carry_commit(ngx_zltunnel_carrier_t *carrier,
@@ -55,7 +41,6 @@ static u_char *ngx_zltunnel_carry_out(ngx_zltunnel_carrier_t *carrier,
 static ssize_t ngx_zltunnel_carry_send(ngx_zltunnel_carrier_t *carrier,
     u_char *data, size_t len);
 static void ngx_zltunnel_carry_flush_handler(ngx_event_t *ev);
-static void ngx_zltunnel_carry_failed(ngx_zltunnel_carrier_t *carrier);
 
 
 /* frames of one carrier that have not been offered to its socket */
@@ -74,7 +59,6 @@ void
 ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_channel_t *channel)
 {
-    int                value;
     size_t             len;
     ngx_connection_t  *c;
 
@@ -91,7 +75,9 @@ ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
     c->read->handler = ngx_zltunnel_carry_read_handler;
     c->write->handler = ngx_zltunnel_carry_write_handler;
 
-    ngx_zltunnel_end_keepalive(c);
+    if (channel->end.kind != NGX_ZLTUNNEL_BRIDGE) {
+        ngx_zltunnel_carry_options(c);
+    }
 
     /* the answer to its request may not have been sent yet */
 
@@ -99,19 +85,6 @@ ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
         ngx_zltunnel_channel_answered(channel);
         ngx_zltunnel_carry_failed(carrier);
         return;
-    }
-
-    /* what the kernel has taken can no longer be dropped */
-
-    value = NGX_ZLTUNNEL_CARRY_LOWAT;
-
-    if (channel->end.kind != NGX_ZLTUNNEL_BRIDGE
-        && setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
-                      (const void *) &value, sizeof(int))
-           == -1)
-    {
-        ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
-                      "setsockopt(TCP_NOTSENT_LOWAT) failed");
     }
 
     /* the bytes that came behind the last frame of an idle channel */
@@ -144,6 +117,27 @@ ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
     }
 
     ngx_zltunnel_carry_write(carrier);
+}
+
+
+static void
+ngx_zltunnel_carry_options(ngx_connection_t *c)
+{
+    int  value;
+
+    ngx_zltunnel_end_keepalive(c);
+
+    /* what the kernel has taken can no longer be dropped */
+
+    value = NGX_ZLTUNNEL_CARRY_LOWAT;
+
+    if (setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+                   (const void *) &value, sizeof(int))
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
+                      "setsockopt(TCP_NOTSENT_LOWAT) failed");
+    }
 }
 
 
@@ -186,7 +180,7 @@ ngx_zltunnel_carry_stop(ngx_zltunnel_carrier_t *carrier)
 
 /* Not at once: the caller, or his, goes on with the carrier's sessions. */
 
-static void
+void
 ngx_zltunnel_carry_failed(ngx_zltunnel_carrier_t *carrier)
 {
     ngx_connection_t  *c;
@@ -266,28 +260,41 @@ ngx_zltunnel_carry_close(ngx_zltunnel_carrier_t *carrier, uint32_t number,
 void
 ngx_zltunnel_carry_heartbeat(ngx_zltunnel_carrier_t *carrier)
 {
-    u_char      *p;
-    size_t       len;
-    zlt_msg_t    m;
     ngx_time_t  *tp;
 
     tp = ngx_timeofday();
-
-    ngx_memzero(&m, sizeof(zlt_msg_t));
-
-    m.type = ZLT_HEARTBEAT;
-    m.timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
 
     carrier->asked = 1;
     carrier->limit = ngx_current_msec + NGX_ZLTUNNEL_CARRY_ANSWER;
     carrier->beat = ngx_current_msec + 20000 + ngx_random() % 10001;
 
+    ngx_zltunnel_carry_beat(carrier, ZLT_HEARTBEAT,
+                            (uint64_t) tp->sec * 1000 + tp->msec);
+}
+
+
+void
+ngx_zltunnel_carry_beat(ngx_zltunnel_carrier_t *carrier, ngx_uint_t type,
+    uint64_t timestamp)
+{
+    u_char     *p;
+    size_t      len;
+    zlt_msg_t   m;
+
     p = ngx_zltunnel_carry_room(carrier, ZLT_HEADER_SIZE + 8);
 
-    if (p) {
-        len = zlt_msg_encode(&m, p, ZLT_HEADER_SIZE + 8);
-        ngx_zltunnel_carry_commit(carrier, p + len);
+    if (p == NULL) {
+        return;
     }
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+
+    m.type = (uint8_t) type;
+    m.timestamp = timestamp;
+
+    len = zlt_msg_encode(&m, p, ZLT_HEADER_SIZE + 8);
+
+    ngx_zltunnel_carry_commit(carrier, p + len);
 }
 
 
@@ -559,248 +566,4 @@ ngx_zltunnel_carry_write_handler(ngx_event_t *ev)
     if (carrier->out_len || carrier->nturns) {
         ngx_zltunnel_carry_write(carrier);
     }
-}
-
-
-static void
-ngx_zltunnel_carry_read_handler(ngx_event_t *ev)
-{
-    size_t                   have;
-    ssize_t                  n;
-    ngx_int_t                rc;
-    ngx_uint_t               turn;
-    ngx_connection_t        *c;
-    ngx_zltunnel_carrier_t  *carrier;
-
-    static u_char  buffer[ZLT_MAX_MESSAGE_SIZE + NGX_ZLTUNNEL_CARRY_READ];
-
-    c = ev->data;
-    carrier = c->data;
-
-    if (c->close || c->error) {
-        ngx_zltunnel_carrier_lost(carrier);
-        return;
-    }
-
-    for (turn = 0; turn < NGX_ZLTUNNEL_CARRY_TURNS; turn++) {
-
-        have = carrier->in_len;
-
-        if (have) {
-            ngx_memcpy(buffer, carrier->in, have);
-            carrier->in_len = 0;
-        }
-
-        n = ngx_zltunnel_end_recv(&carrier->channel->end, buffer + have,
-                                  sizeof(buffer) - have);
-
-        if (n == NGX_AGAIN && have == 0) {
-            break;
-        }
-
-        if (n == NGX_ERROR || n == 0) {
-            ngx_zltunnel_carrier_lost(carrier);
-            return;
-        }
-
-        if (n != NGX_AGAIN) {
-            carrier->heard = ngx_current_msec;
-            carrier->asked = 0;
-            have += n;
-        }
-
-        rc = ngx_zltunnel_carry_parse(carrier, buffer, have);
-
-        ngx_zltunnel_udp_flush();
-
-        if (rc != NGX_OK) {
-            ngx_zltunnel_carrier_lost(carrier);
-            return;
-        }
-
-        if (n == NGX_AGAIN || !ev->ready) {
-            break;
-        }
-    }
-
-    if (ev->ready && turn == NGX_ZLTUNNEL_CARRY_TURNS) {
-        ngx_post_event(ev, &ngx_posted_next_events);
-        return;
-    }
-
-    if (ngx_handle_read_event(ev, 0) != NGX_OK) {
-        ngx_zltunnel_carrier_lost(carrier);
-    }
-}
-
-
-static ngx_int_t
-ngx_zltunnel_carry_parse(ngx_zltunnel_carrier_t *carrier, const u_char *data,
-    size_t len)
-{
-    int            rc;
-    zlt_dgram_t    f;
-    const u_char  *end;
-
-    end = data + len;
-
-    for ( ;; ) {
-        rc = zlt_dgram_read(&carrier->reader, &f, &data, end);
-
-        if (rc == ZLT_OK) {
-
-            if (f.type == ZLT_DATAGRAM) {
-                ngx_zltunnel_udp_t  *udp;
-
-                udp = ngx_zltunnel_carrier_session(carrier, f.session);
-
-                if (udp && !udp->ending) {
-                    ngx_zltunnel_udp_reply(udp, f.data.data, f.data.len);
-
-                } else {
-                    ngx_zltunnel_carrier_drop(carrier, NULL,
-                                              NGX_ZLTUNNEL_DROP_SESSION);
-                }
-
-                continue;
-            }
-
-            if (ngx_zltunnel_carry_frame(carrier, &f) != NGX_OK) {
-                return NGX_ERROR;
-            }
-
-            continue;
-        }
-
-        if (rc == ZLT_DGRAM_BAD) {
-            ngx_zltunnel_carry_malformed(carrier, &f);
-            continue;
-        }
-
-        if (rc == ZLT_AGAIN) {
-            return ngx_zltunnel_carry_keep(carrier, data, end - data);
-        }
-
-        ngx_log_error(NGX_LOG_INFO, carrier->channel->end.connection->log, 0,
-                      "bad frame on a datagram channel: %s", zlt_strerror(rc));
-        return NGX_ERROR;
-    }
-}
-
-
-/* a frame other than a datagram */
-
-static ngx_int_t
-ngx_zltunnel_carry_frame(ngx_zltunnel_carrier_t *carrier, zlt_dgram_t *f)
-{
-    u_char              *p;
-    zlt_msg_t            m;
-    ngx_zltunnel_udp_t  *udp;
-
-    switch (f->type) {
-
-    case ZLT_DATAGRAM_CLOSE:
-
-        udp = ngx_zltunnel_carrier_session(carrier, f->session);
-
-        if (udp) {
-            udp->cause = f->cause;
-            ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_AGENT);
-        }
-
-        return NGX_OK;
-
-    case ZLT_HEARTBEAT:
-
-        ngx_memzero(&m, sizeof(zlt_msg_t));
-        m.type = ZLT_HEARTBEAT_ACK;
-        m.timestamp = f->timestamp;
-
-        p = ngx_zltunnel_carry_room(carrier, ZLT_HEADER_SIZE + 8);
-
-        if (p) {
-            ngx_zltunnel_carry_commit(carrier,
-                         p + zlt_msg_encode(&m, p, ZLT_HEADER_SIZE + 8));
-        }
-
-        return NGX_OK;
-
-    case ZLT_HEARTBEAT_ACK:
-        return NGX_OK;
-
-    case ZLT_RETIRE:
-
-        /* sent before it had read what we sent: nothing was acted on */
-
-        return NGX_ERROR;
-
-    default:  /* ZLT_DATAGRAM_OPEN */
-
-        ngx_log_error(NGX_LOG_INFO, carrier->channel->end.connection->log, 0,
-                      "unexpected %s on a datagram channel",
-                      zlt_msg_name(f->type));
-
-        f->has_session = 1;
-        ngx_zltunnel_carry_malformed(carrier, f);
-
-        return NGX_OK;
-    }
-}
-
-
-static void
-ngx_zltunnel_carry_malformed(ngx_zltunnel_carrier_t *carrier, zlt_dgram_t *f)
-{
-    ngx_zltunnel_udp_t  *udp;
-
-    udp = f->has_session ? ngx_zltunnel_carrier_session(carrier, f->session)
-                         : NULL;
-
-    ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_MALFORMED);
-
-    ngx_zltunnel_complain(carrier->channel->end.connection->log,
-                          "malformed %s on a datagram channel",
-                          zlt_msg_name(f->type));
-
-    if (udp && !udp->ending) {
-
-        /* the agent is told here, and not once more at the close */
-
-        ngx_zltunnel_carry_close(carrier, udp->number, ZLT_E_FORBIDDEN);
-
-        udp->cause = ZLT_E_FORBIDDEN;
-        ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_AGENT);
-    }
-}
-
-
-/* the beginning of a frame, for the next time */
-
-static ngx_int_t
-ngx_zltunnel_carry_keep(ngx_zltunnel_carrier_t *carrier, const u_char *data,
-    size_t len)
-{
-    u_char  *p;
-
-    if (len > carrier->in_size) {
-        p = ngx_alloc(len, ngx_cycle->log);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (carrier->in) {
-            ngx_free(carrier->in);
-        }
-
-        carrier->in = p;
-        carrier->in_size = len;
-    }
-
-    if (len) {
-        ngx_memcpy(carrier->in, data, len);
-    }
-
-    carrier->in_len = len;
-
-    return NGX_OK;
 }

@@ -121,6 +121,10 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_complain(log, "data channel refused: limit of %s", limit);
     }
 
+    if (rc == 403 && ngx_zltunnel_overlap()) {
+        rc = 421;
+    }
+
     return rc;
 }
 
@@ -174,7 +178,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     name.len = 0;
     name.data = text;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_lock_read(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
 
@@ -366,7 +370,7 @@ ngx_zltunnel_channel_held_handler(ngx_event_t *ev)
 
         if (channel->dial) {
             ngx_zltunnel_channel_answered(channel);
-            ngx_zltunnel_dial_dead(channel->dial, channel);
+            ngx_zltunnel_dial_dead(channel->dial, channel, channel->fresh);
 
         } else {
             ngx_zltunnel_channel_close(channel);
@@ -671,7 +675,7 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
     channel = c->data;
 
     if (c->close) {
-        ngx_zltunnel_dial_dead(channel->dial, channel);
+        ngx_zltunnel_dial_dead(channel->dial, channel, 1);
         return;
     }
 
@@ -699,7 +703,7 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
         }
 
         if (rc != NGX_OK) {
-            ngx_zltunnel_dial_dead(channel->dial, channel);
+            ngx_zltunnel_dial_dead(channel->dial, channel, 1);
             return;
         }
 
@@ -716,14 +720,14 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
             return;
 
         case ZLT_RETIRE:
-            ngx_zltunnel_dial_dead(channel->dial, channel);
+            ngx_zltunnel_dial_dead(channel->dial, channel, 0);
             return;
 
         default:
             ngx_log_error(NGX_LOG_INFO, c->log, 0,
                           "unexpected %s instead of ConnectAck",
                           zlt_msg_name(m.type));
-            ngx_zltunnel_dial_dead(channel->dial, channel);
+            ngx_zltunnel_dial_dead(channel->dial, channel, 1);
             return;
         }
     }

@@ -174,6 +174,13 @@ ngx_command_t  ngx_zltunnel_commands[] = {
     ngx_zltunnel_range_command(max_channel_share),
 #if (NGX_DEBUG)
     ngx_zltunnel_range_command(debug_delay),
+
+    { ngx_string("debug_stop"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_zltunnel_registry_t, debug_stop),
+      NULL },
 #endif
 
       ngx_null_command
@@ -406,6 +413,9 @@ ngx_zltunnel_registry_get(ngx_conf_t *cf, ngx_str_t *name)
     if (ngx_array_init(&registry->listeners, cf->pool, 4,
                        sizeof(ngx_zltunnel_listener_t))
         != NGX_OK
+        || ngx_array_init(&registry->passes, cf->pool, 4,
+                          sizeof(ngx_zltunnel_listener_t))
+           != NGX_OK
         || ngx_array_init(&registry->references, cf->pool, 4,
                           sizeof(ngx_zltunnel_reference_t))
            != NGX_OK)

@@ -26,6 +26,7 @@
 #define NGX_ZLTUNNEL_CONTROL_DISCARD 16        /* reads at a turn */
 #define NGX_ZLTUNNEL_CONTROL_LINGER  3000      /* ms */
 #define NGX_ZLTUNNEL_CONTROL_QUIT    200       /* ms, twice at the most */
+#define NGX_ZLTUNNEL_CONTROL_SOON    200       /* the same */
 
 
 static void ngx_zltunnel_control_read_handler(ngx_event_t *ev);
@@ -873,6 +874,15 @@ ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control, ngx_uint_t action,
     if (control->extended) {
         m.ext = ZLT_X_ACTION;
         m.action = action;
+    }
+
+    if (control->extended && action == ZLT_D_LATER) {
+
+        /* soon, but not all of them at the same moment */
+
+        m.ext |= ZLT_X_RETRY;
+        m.retry_after = NGX_ZLTUNNEL_CONTROL_SOON
+                        + ngx_random() % NGX_ZLTUNNEL_CONTROL_SOON;
     }
 
     ngx_zltunnel_control_write(control, &m);

@@ -16,7 +16,11 @@
  * by a middlebox.  Until ConnectAck the bytes are kept, so Connect can be
  * repeated on another channel with the same id.  The agent, which remembers
  * ids, answers "duplicate" if it has acted on the first after all, and the
- * first is then waited for: a service is never dialled twice.
+ * first is then waited for: a service is never dialled twice.  The first may
+ * also have been a Connect on the control channel, so a place is kept for the
+ * fresh channel that answers it until the dial is over; only when a channel
+ * has ended without an answer, and every such Connect has had one, does
+ * "duplicate" mean that the connection is lost.
  *
  * While the tunnel's agent is away, or has not registered the service again
  * yet, the dial waits; ngx_zltunnel_dial_up() sends it on its way.
@@ -48,6 +52,8 @@ static void ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, ngx_uint_t way);
 static ngx_int_t ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial,
     ngx_uint_t i, ngx_uint_t connect);
+static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_dial_timer(ngx_event_t *ev);
 static void ngx_zltunnel_dial_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial);
@@ -342,8 +348,18 @@ static ngx_int_t
 ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
+    ngx_zltunnel_sh_pending_t  *pending;
+
     if (dial->pending) {
-        return NGX_OK;
+        pending = ngx_zltunnel_pending_find(dial->registry->sh, dial->id);
+
+        if (pending) {
+
+            /* a channel that has answered is lost: another one may */
+
+            pending->answered = 0;
+            return NGX_OK;
+        }
     }
 
     if (tunnel->npending >= dial->registry->max_pending) {
@@ -424,6 +440,7 @@ ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
     ngx_zltunnel_ipc_t  msg;
 
     dial->announced = 1;
+    dial->unanswered++;
 
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
@@ -466,7 +483,15 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
 {
     ngx_uint_t  i;
 
-    ngx_zltunnel_dial_unpend(dial);
+    /* a fresh channel may be on its way, and be the one that counts */
+
+    if (!dial->announced) {
+        ngx_zltunnel_dial_unpend(dial);
+    }
+
+    if (channel->fresh && dial->unanswered) {
+        dial->unanswered--;
+    }
 
     dial->searching = 0;
     dial->taking = 0;
@@ -495,7 +520,7 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_ask(channel, dial);
 
     if (ngx_zltunnel_dial_send(dial, i, !channel->fresh) != NGX_OK) {
-        ngx_zltunnel_dial_dead(dial, channel);
+        ngx_zltunnel_dial_dead(dial, channel, channel->fresh);
         return;
     }
 
@@ -540,8 +565,6 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         m.client_addr.len = dial->client_addr.len;
 
         len += zlt_msg_encode(&m, out + len, 512);
-
-        dial->connected = 1;
     }
 
     size = dial->last - dial->sent[i];
@@ -648,7 +671,7 @@ ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
     if (ngx_memcmp(m->connection_id, dial->id, ZLT_ID_SIZE) != 0) {
         ngx_log_error(NGX_LOG_INFO, dial->log, 0,
                       "%s with another connection id", zlt_msg_name(m->type));
-        ngx_zltunnel_dial_dead(dial, channel);
+        ngx_zltunnel_dial_dead(dial, channel, 1);
         return;
     }
 
@@ -664,13 +687,20 @@ ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
 
     dial->code = (m->ext & ZLT_X_CODE) ? m->code : 0;
 
-    if (dial->code == ZLT_E_DUPLICATE && dial->asked[!i]) {
-
-        /* the agent has acted on the other one */
+    if (dial->code == ZLT_E_DUPLICATE
+        && (dial->asked[!i] || dial->unanswered || !dial->lost))
+    {
+        /* the agent has acted on the other one, or on the control channel */
 
         dial->asked[i] = NULL;
         channel->dial = NULL;
         ngx_zltunnel_channel_close(channel);
+
+        if (dial->asked[!i] == NULL) {
+            dial->searching = 1;
+            ngx_zltunnel_dial_insist(dial);
+        }
+
         return;
     }
 
@@ -698,9 +728,13 @@ ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial, const u_char *reason,
 
 void
 ngx_zltunnel_dial_dead(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_channel_t *channel)
+    ngx_zltunnel_channel_t *channel, ngx_uint_t acted)
 {
     ngx_uint_t  i;
+
+    if (acted) {
+        dial->lost = 1;
+    }
 
     i = (dial->asked[0] == channel) ? 0 : 1;
 
@@ -759,12 +793,14 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
 
     if (dial == NULL) {
         /* its client has gone */
+        ngx_zltunnel_dial_declined(registry, msg);
         (void) ngx_close_socket(fd);
         return;
     }
 
     c = ngx_zltunnel_connection_create(fd, ngx_cycle->log);
     if (c == NULL) {
+        ngx_zltunnel_dial_declined(registry, msg);
         ngx_zltunnel_dial_none(registry, msg);
         return;
     }
@@ -780,6 +816,7 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
 
     channel = ngx_zltunnel_channel_create(registry, c, kind);
     if (channel == NULL) {
+        ngx_zltunnel_dial_declined(registry, msg);
         ngx_zltunnel_connection_close(c);
         ngx_zltunnel_dial_none(registry, msg);
         return;
@@ -804,6 +841,28 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
     }
 
     ngx_zltunnel_dial_use(dial, channel, way);
+}
+
+
+/* a bridge that is not taken up is not one that this worker has dropped */
+
+static void
+ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg)
+{
+    ngx_zltunnel_ipc_t  end;
+
+    if (msg->type != NGX_ZLTUNNEL_IPC_BRIDGE) {
+        return;
+    }
+
+    ngx_memzero(&end, sizeof(ngx_zltunnel_ipc_t));
+
+    end.type = NGX_ZLTUNNEL_IPC_END;
+    end.code = 1;
+    ngx_memcpy(end.bridge_id, msg->bridge_id, ZLT_ID_SIZE);
+
+    (void) ngx_zltunnel_ipc_send(registry, msg->slot, &end, NULL, -1);
 }
 
 
@@ -835,8 +894,13 @@ ngx_zltunnel_dial_failed(ngx_zltunnel_registry_t *registry,
 
     dial->code = msg->code;
 
+    if (dial->unanswered) {
+        dial->unanswered--;
+    }
+
     if (dial->code == ZLT_E_DUPLICATE
-        && (dial->asked[0] || dial->asked[1] || !dial->connected))
+        && (dial->asked[0] || dial->asked[1] || dial->unanswered
+            || !dial->lost))
     {
         /* the agent has acted on another Connect: its answer will come */
         return;
@@ -847,14 +911,15 @@ ngx_zltunnel_dial_failed(ngx_zltunnel_registry_t *registry,
 
 
 void
-ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)
+ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg)
 {
     ngx_queue_t          *q, *next;
     ngx_zltunnel_dial_t  *dial;
     ngx_zltunnel_peer_t  *peer;
     ngx_zltunnel_link_t  *link, guard;
 
-    peer = ngx_zltunnel_peer_find(registry, tunnel_id);
+    peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
 
     if (peer == NULL) {
         return;
@@ -879,7 +944,9 @@ ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)
 
         dial = ngx_zltunnel_dial_of(link);
 
-        if (dial->running && dial->searching && dial->pending) {
+        if (dial->running && dial->searching && dial->pending
+            && ngx_memcmp(dial->service_id, msg->service_id, ZLT_ID_SIZE) == 0)
+        {
 
             /* an agent that remembers it says "duplicate", and a fresh
                channel is on its way */

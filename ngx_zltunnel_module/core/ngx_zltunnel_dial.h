@@ -93,6 +93,7 @@ struct ngx_zltunnel_dial_s {
     ngx_msec_t                   started;
     ngx_uint_t                   repeats;
     ngx_uint_t                   taken;      /* tries at other workers */
+    ngx_uint_t                   unanswered; /* Connects on control channels */
 
     unsigned                     running:1;
     unsigned                     searching:1;/* no channel is on its way to
@@ -100,8 +101,10 @@ struct ngx_zltunnel_dial_s {
     unsigned                     pending:1;  /* has an entry in the registry */
     unsigned                     silent:1;   /* the first did not answer */
     unsigned                     taking:1;   /* another worker was asked */
-    unsigned                     connected:1;/* Connect went on a channel */
-    unsigned                     announced:1;/* .. on a control channel */
+    unsigned                     announced:1;/* Connect went on a control
+                                                channel */
+    unsigned                     lost:1;     /* a channel ended on which the
+                                                agent may have acted */
     unsigned                     channels:1; /* not an agent of version 1 */
 };
 
@@ -141,7 +144,7 @@ void ngx_zltunnel_dial_none(ngx_zltunnel_registry_t *registry,
 void ngx_zltunnel_dial_failed(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg);
 void ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry,
-    u_char *tunnel_id);
+    ngx_zltunnel_ipc_t *msg);
 
 void ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial,
     const u_char *reason, size_t len);
@@ -149,8 +152,9 @@ void ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial,
 /* what comes from a channel that was asked */
 void ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, zlt_msg_t *m);
+/* acted: the agent may have read Connect on it, and acted on it */
 void ngx_zltunnel_dial_dead(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_channel_t *channel);
+    ngx_zltunnel_channel_t *channel, ngx_uint_t acted);
 void ngx_zltunnel_dial_writable(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel);
 /* a fresh channel for a dial of this worker; NGX_DECLINED: nobody waits */
@@ -220,6 +224,8 @@ void ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control,
 /* ngx_zltunnel_module.c */
 
 void ngx_zltunnel_exiting(void);
+/* the registry had to be emptied: agents are to come again, at once */
+void ngx_zltunnel_lost(ngx_zltunnel_registry_t *registry);
 
 
 #endif /* _NGX_ZLTUNNEL_DIAL_H_INCLUDED_ */

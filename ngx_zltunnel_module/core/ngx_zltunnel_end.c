@@ -20,9 +20,9 @@
  */
 
 
-#include <poll.h>
-
 #include "ngx_zltunnel.h"
+
+#include <poll.h>
 
 
 #define NGX_ZLTUNNEL_BRIDGE_WAIT   1000    /* ms from EOF to the END of it */
@@ -252,6 +252,8 @@ ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end, ngx_uint_t reset)
     msg.code = reset;
     ngx_memcpy(msg.bridge_id, end->bridge_id, ZLT_ID_SIZE);
 
+    end->told = 1;
+
     return ngx_zltunnel_ipc_send(end->registry, end->bridge_slot, &msg, NULL,
                                  (ngx_socket_t) -1);
 }
@@ -334,7 +336,6 @@ ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end)
 void
 ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
 {
-    struct linger      linger;
     ngx_connection_t  *c;
 
     c = end->connection;
@@ -361,7 +362,16 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
         return;
     }
 
-    linger.l_onoff = 1;
+    ngx_zltunnel_end_linger(c, 1);
+}
+
+
+void
+ngx_zltunnel_end_linger(ngx_connection_t *c, ngx_uint_t reset)
+{
+    struct linger  linger;
+
+    linger.l_onoff = reset ? 1 : 0;
     linger.l_linger = 0;
 
     if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER, (const void *) &linger,
@@ -377,6 +387,13 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
 void
 ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
 {
+    if (end->bridged && !end->told && !end->broken) {
+
+        /* not for lack of this process: the other worker need not find out */
+
+        (void) ngx_zltunnel_end_send_end(end, 1);
+    }
+
     ngx_zltunnel_end_bridge_remove(end);
 
     if (end->connection) {

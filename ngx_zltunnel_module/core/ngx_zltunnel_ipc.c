@@ -11,9 +11,9 @@
  * worker has the sending ends of all pairs of its generation and of older
  * ones that still live, and the first that it sends to the older ones is its
  * own: a client of either finds a channel, wherever it lands, as long as both
- * serve.  Each message bears the process for which it is meant; what is
- * for another one is passed on, a few times, as when WINCH and HUP have made
- * two workers of one number read the same pair.
+ * serve.  Each message bears the process for which it is meant: when WINCH and
+ * HUP have made two workers of one number read the same pair, one that reads
+ * what is for the other puts it back, and leaves the pair alone for a moment.
  *
  * Messages are queued as they are read and acted on from a posted event,
  * because ngx_zltunnel_ipc_poll() may be called from deep within a handler.
@@ -26,7 +26,8 @@
 
 
 #define NGX_ZLTUNNEL_IPC_DATA    (ZLT_MAX_CHANNEL_FRAME + ZLT_HEADER_SIZE)
-#define NGX_ZLTUNNEL_IPC_HOPS    8
+#define NGX_ZLTUNNEL_IPC_HOPS    500
+#define NGX_ZLTUNNEL_IPC_PAUSE   2     /* ms */
 #define NGX_ZLTUNNEL_IPC_RETRY   5     /* ms */
 #define NGX_ZLTUNNEL_IPC_QUEUE   65536 /* messages */
 
@@ -48,6 +49,7 @@ typedef struct {
 
 
 static void ngx_zltunnel_ipc_prune(ngx_cycle_t *cycle);
+static void ngx_zltunnel_ipc_close(ngx_socket_t *fd);
 static ngx_uint_t ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle,
     ngx_uint_t generation);
 static ngx_socket_t ngx_zltunnel_ipc_sender(ngx_uint_t generation,
@@ -58,6 +60,9 @@ static ngx_int_t ngx_zltunnel_ipc_write(ngx_socket_t to,
 static ngx_int_t ngx_zltunnel_ipc_enqueue(ngx_queue_t *queue, ngx_socket_t to,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t fd);
 static void ngx_zltunnel_ipc_retry(ngx_event_t *ev);
+static void ngx_zltunnel_ipc_put_back(ngx_zltunnel_ipc_t *msg, u_char *data,
+    ngx_socket_t fd);
+static void ngx_zltunnel_ipc_go_on(ngx_event_t *ev);
 static void ngx_zltunnel_ipc_read_handler(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data,
     ngx_socket_t *fd);
@@ -93,6 +98,7 @@ static ngx_queue_t              ngx_zltunnel_ipc_out;
 static ngx_uint_t               ngx_zltunnel_ipc_nout;
 static ngx_event_t              ngx_zltunnel_ipc_in_event;
 static ngx_event_t              ngx_zltunnel_ipc_out_event;
+static ngx_event_t              ngx_zltunnel_ipc_pause_event;
 static ngx_connection_t         ngx_zltunnel_ipc_dummy;
 
 
@@ -159,20 +165,73 @@ ngx_zltunnel_ipc_prune(ngx_cycle_t *cycle)
     for (i = 0, j = 0; i < ngx_zltunnel_ipc_nsets; i++) {
         set = &ngx_zltunnel_ipc_sets[i];
 
-        if (ngx_zltunnel_ipc_in_use(cycle, set->generation)) {
+        /* the latest one's workers may be about to start */
+
+        if (set->generation == ngx_zltunnel_generation
+            || ngx_zltunnel_ipc_in_use(cycle, set->generation))
+        {
             ngx_zltunnel_ipc_sets[j++] = *set;
             continue;
         }
 
         for (k = 0; k < set->n; k++) {
-            (void) ngx_close_socket(set->pairs[k][0]);
-            (void) ngx_close_socket(set->pairs[k][1]);
+            ngx_zltunnel_ipc_close(&set->pairs[k][0]);
+            ngx_zltunnel_ipc_close(&set->pairs[k][1]);
         }
 
         ngx_free(set->pairs);
     }
 
     ngx_zltunnel_ipc_nsets = j;
+}
+
+
+static void
+ngx_zltunnel_ipc_close(ngx_socket_t *fd)
+{
+    if (*fd != (ngx_socket_t) -1) {
+        (void) ngx_close_socket(*fd);
+        *fd = (ngx_socket_t) -1;
+    }
+}
+
+
+/* in a worker, now and then: forgets generations that are gone */
+
+void
+ngx_zltunnel_ipc_tidy(void)
+{
+    ngx_uint_t                 i, j;
+    ngx_zltunnel_ipc_young_t  *young;
+
+    if (ngx_zltunnel_ipc_nsets == 1 && ngx_zltunnel_ipc_nyoung == 0) {
+        return;
+    }
+
+    if (!ngx_queue_empty(&ngx_zltunnel_ipc_out)) {
+
+        /* what is queued may be for one of them */
+
+        return;
+    }
+
+    ngx_zltunnel_ipc_prune((ngx_cycle_t *) ngx_cycle);
+
+    young = ngx_zltunnel_ipc_young;
+
+    for (i = 0, j = 0; i < ngx_zltunnel_ipc_nyoung; i++) {
+
+        if (ngx_zltunnel_ipc_in_use((ngx_cycle_t *) ngx_cycle,
+                                    young[i].generation))
+        {
+            young[j++] = young[i];
+
+        } else {
+            (void) ngx_close_socket(young[i].fd);
+        }
+    }
+
+    ngx_zltunnel_ipc_nyoung = j;
 }
 
 
@@ -223,6 +282,10 @@ ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle)
     ngx_zltunnel_ipc_out_event.data = &ngx_zltunnel_ipc_dummy;
     ngx_zltunnel_ipc_out_event.log = cycle->log;
 
+    ngx_zltunnel_ipc_pause_event.handler = ngx_zltunnel_ipc_go_on;
+    ngx_zltunnel_ipc_pause_event.data = &ngx_zltunnel_ipc_dummy;
+    ngx_zltunnel_ipc_pause_event.log = cycle->log;
+
     ngx_zltunnel_ipc_fd = (ngx_socket_t) -1;
 
     for (i = 0; i < ngx_zltunnel_ipc_nsets; i++) {
@@ -238,7 +301,7 @@ ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle)
             }
 
             if (ngx_process == NGX_PROCESS_WORKER) {
-                (void) ngx_close_socket(set->pairs[k][0]);
+                ngx_zltunnel_ipc_close(&set->pairs[k][0]);
             }
         }
     }
@@ -354,10 +417,7 @@ ngx_zltunnel_ipc_hello(ngx_zltunnel_registry_t *registry)
 static void
 ngx_zltunnel_ipc_met(ngx_zltunnel_ipc_t *msg, ngx_socket_t fd)
 {
-    ngx_uint_t                 i, j;
     ngx_zltunnel_ipc_young_t  *young;
-
-    young = ngx_zltunnel_ipc_young;
 
     /* a worker of the same number and generation has the same socket */
 
@@ -372,30 +432,16 @@ ngx_zltunnel_ipc_met(ngx_zltunnel_ipc_t *msg, ngx_socket_t fd)
         return;
     }
 
-    for (i = 0, j = 0; i < ngx_zltunnel_ipc_nyoung; i++) {
-
-        if (ngx_zltunnel_ipc_in_use((ngx_cycle_t *) ngx_cycle,
-                                    young[i].generation))
-        {
-            young[j++] = young[i];
-
-        } else {
-            (void) ngx_close_socket(young[i].fd);
-        }
-    }
-
-    ngx_zltunnel_ipc_nyoung = j;
-
-    if (j == NGX_ZLTUNNEL_MAX_WORKERS) {
+    if (ngx_zltunnel_ipc_nyoung == NGX_ZLTUNNEL_MAX_WORKERS) {
         (void) ngx_close_socket(fd);
         return;
     }
 
-    young[j].generation = msg->generation;
-    young[j].worker = msg->worker;
-    young[j].fd = fd;
+    young = &ngx_zltunnel_ipc_young[ngx_zltunnel_ipc_nyoung++];
 
-    ngx_zltunnel_ipc_nyoung++;
+    young->generation = msg->generation;
+    young->worker = msg->worker;
+    young->fd = fd;
 }
 
 
@@ -644,13 +690,15 @@ ngx_zltunnel_ipc_read_handler(ngx_event_t *ev)
 void
 ngx_zltunnel_ipc_poll(void)
 {
-    ngx_socket_t         fd, to;
+    ngx_socket_t         fd;
     ngx_zltunnel_ipc_t   msg;
     ngx_zltunnel_end_t  *end;
 
     static u_char  data[NGX_ZLTUNNEL_IPC_DATA];
 
-    if (ngx_zltunnel_ipc_connection == NULL) {
+    if (ngx_zltunnel_ipc_connection == NULL
+        || ngx_zltunnel_ipc_pause_event.timer_set)
+    {
         return;
     }
 
@@ -661,12 +709,8 @@ ngx_zltunnel_ipc_poll(void)
             if (msg.hops++ < NGX_ZLTUNNEL_IPC_HOPS
                 && kill(msg.to, 0) == 0)
             {
-                to = ngx_zltunnel_ipc_sender(ngx_zltunnel_generation,
-                                             ngx_worker);
-
-                if (ngx_zltunnel_ipc_write(to, &msg, data, fd) != NGX_AGAIN) {
-                    continue;
-                }
+                ngx_zltunnel_ipc_put_back(&msg, data, fd);
+                return;
             }
 
             if (fd != (ngx_socket_t) -1) {
@@ -699,6 +743,45 @@ ngx_zltunnel_ipc_poll(void)
         {
             ngx_post_event(&ngx_zltunnel_ipc_in_event, &ngx_posted_events);
         }
+    }
+}
+
+
+static void
+ngx_zltunnel_ipc_put_back(ngx_zltunnel_ipc_t *msg, u_char *data,
+    ngx_socket_t fd)
+{
+    ngx_socket_t  to;
+
+    to = ngx_zltunnel_ipc_sender(ngx_zltunnel_generation, ngx_worker);
+
+    if (ngx_zltunnel_ipc_write(to, msg, data, fd) == NGX_AGAIN
+        && ngx_zltunnel_ipc_enqueue(&ngx_zltunnel_ipc_out, to, msg, data, fd)
+           == NGX_OK)
+    {
+        ngx_zltunnel_ipc_nout++;
+
+        if (!ngx_zltunnel_ipc_out_event.timer_set) {
+            ngx_add_timer(&ngx_zltunnel_ipc_out_event,
+                          NGX_ZLTUNNEL_IPC_RETRY);
+        }
+    }
+
+    /* or it would be read here again at once */
+
+    (void) ngx_del_event(ngx_zltunnel_ipc_connection->read, NGX_READ_EVENT, 0);
+
+    ngx_add_timer(&ngx_zltunnel_ipc_pause_event, NGX_ZLTUNNEL_IPC_PAUSE);
+}
+
+
+static void
+ngx_zltunnel_ipc_go_on(ngx_event_t *ev)
+{
+    if (ngx_add_event(ngx_zltunnel_ipc_connection->read, NGX_READ_EVENT, 0)
+        != NGX_OK)
+    {
+        ngx_add_timer(ev, NGX_ZLTUNNEL_IPC_PAUSE);
     }
 }
 
@@ -869,7 +952,8 @@ ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
         break;
 
     case NGX_ZLTUNNEL_IPC_UP:
-        ngx_zltunnel_dial_up(registry, msg->tunnel_id);
+        ngx_zltunnel_dial_up(registry, msg);
+        ngx_zltunnel_gate_update(registry);
         break;
 
     case NGX_ZLTUNNEL_IPC_PROBE:
@@ -882,6 +966,10 @@ ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
 
     case NGX_ZLTUNNEL_IPC_DROP:
         ngx_zltunnel_channels_drop(registry, msg->tunnel_id, msg->epoch);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_LOST:
+        ngx_zltunnel_lost(registry);
         break;
 
     default:

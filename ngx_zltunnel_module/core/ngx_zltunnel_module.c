@@ -16,6 +16,7 @@
 
 
 static ngx_int_t ngx_zltunnel_init_module(ngx_cycle_t *cycle);
+static ngx_uint_t ngx_zltunnel_succeeds(ngx_cycle_t *cycle);
 static ngx_int_t ngx_zltunnel_init_process(ngx_cycle_t *cycle);
 static void ngx_zltunnel_exit_process(ngx_cycle_t *cycle);
 static void ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
@@ -24,6 +25,7 @@ static void ngx_zltunnel_tick(ngx_event_t *ev);
 static void ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry,
     ngx_uint_t changed);
 static void ngx_zltunnel_tick_away(ngx_zltunnel_registry_t *registry);
+static ngx_int_t ngx_zltunnel_rotated(ngx_zltunnel_peer_t *peer);
 static void ngx_zltunnel_revoke(ngx_zltunnel_peer_t *peer);
 static ngx_zltunnel_conf_t *ngx_zltunnel_conf(ngx_cycle_t *cycle);
 
@@ -79,12 +81,42 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
     registry = conf->registries.elts;
 
     for (i = 0; i < conf->registries.nelts; i++) {
+
+        if (registry[i]->sh->generation == 0) {
+            registry[i]->sh->expecting = ngx_zltunnel_succeeds(cycle);
+        }
+
         registry[i]->sh->generation = ngx_zltunnel_generation;
     }
 
     ngx_zltunnel_ports_init_module(cycle);
 
     return NGX_OK;
+}
+
+
+/* a reload, or a binary upgrade: there have been other workers before */
+
+static ngx_uint_t
+ngx_zltunnel_succeeds(ngx_cycle_t *cycle)
+{
+    ngx_uint_t        i;
+    ngx_listening_t  *ls;
+
+    if (!ngx_is_init_cycle(cycle->old_cycle)) {
+        return 1;
+    }
+
+    ls = cycle->listening.elts;
+
+    for (i = 0; i < cycle->listening.nelts; i++) {
+
+        if (ls[i].inherited) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -118,7 +150,13 @@ ngx_zltunnel_init_process(ngx_cycle_t *cycle)
 
     /* after the slots were taken: what changes now comes as a message */
 
-    return ngx_zltunnel_ports_init_process(cycle);
+    if (ngx_zltunnel_ports_init_process(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_gate_init(cycle);
+
+    return NGX_OK;
 }
 
 
@@ -226,8 +264,11 @@ ngx_zltunnel_tick(ngx_event_t *ev)
 
     changed = ngx_zltunnel_tokens_follow(registry, ev->log);
 
+    (void) ngx_zltunnel_overlap();
+    ngx_zltunnel_gate_update(registry);
+
     if (!ngx_exiting) {
-        ngx_zltunnel_lock(registry);
+        ngx_zltunnel_lock_read(registry);
         ngx_zltunnel_sweep(registry);
         ngx_zltunnel_unlock(registry);
 
@@ -241,8 +282,21 @@ ngx_zltunnel_tick(ngx_event_t *ev)
     ngx_zltunnel_carriers_check(registry);
 
     ngx_zltunnel_tick_peers(registry, changed);
+    ngx_zltunnel_ipc_tidy();
 
     ngx_add_timer(ev, NGX_ZLTUNNEL_TICK);
+}
+
+
+void
+ngx_zltunnel_lost(ngx_zltunnel_registry_t *registry)
+{
+    if (!ngx_exiting) {
+        ngx_zltunnel_gate_lower(registry);
+    }
+
+    ngx_zltunnel_carriers_check(registry);
+    ngx_zltunnel_tick_peers(registry, 0);
 }
 
 
@@ -310,7 +364,11 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
         }
 
         if (gone || (peer->expires && ngx_time() >= peer->expires)) {
-            ngx_zltunnel_revoke(peer);
+
+            if (ngx_zltunnel_rotated(peer) != NGX_OK) {
+                ngx_zltunnel_revoke(peer);
+            }
+
             continue;
         }
 
@@ -323,7 +381,7 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
             continue;
         }
 
-        ngx_zltunnel_lock(registry);
+        ngx_zltunnel_lock_read(registry);
         tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
         ngx_zltunnel_unlock(registry);
 
@@ -341,6 +399,54 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
             ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
         }
     }
+}
+
+
+/*
+ * NGX_OK: its tunnel has been taken over with another token of its name, which
+ * is the peer's from now on; what began with the former one goes on.
+ */
+
+static ngx_int_t
+ngx_zltunnel_rotated(ngx_zltunnel_peer_t *peer)
+{
+    u_char                     hash[32];
+    ngx_uint_t                 found;
+    ngx_zltunnel_token_t      *token;
+    ngx_zltunnel_registry_t   *registry;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    registry = peer->registry;
+    found = 0;
+
+    ngx_zltunnel_lock_read(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
+
+    if (tunnel && ngx_memcmp(tunnel->token, peer->token, 32) != 0) {
+        ngx_memcpy(hash, tunnel->token, 32);
+        found = 1;
+    }
+
+    ngx_zltunnel_unlock(registry);
+
+    if (!found) {
+        return NGX_DECLINED;
+    }
+
+    token = ngx_zltunnel_token_find(registry, hash);
+
+    if (token == NULL || ngx_zltunnel_token_expired(token)
+        || token->name.len != peer->name.len
+        || ngx_memcmp(token->name.data, peer->name.data, token->name.len) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(peer->token, hash, 32);
+    peer->expires = token->expires;
+
+    return NGX_OK;
 }
 
 

@@ -43,8 +43,8 @@ static void ngx_zltunnel_listener_init(ngx_cycle_t *cycle,
 static void ngx_zltunnel_listener_close(ngx_listening_t *ls);
 static ngx_int_t ngx_zltunnel_listener_open(ngx_listening_t *ls);
 static ngx_uint_t ngx_zltunnel_listener_listens(ngx_listening_t *ls);
-static void ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener);
-static void ngx_zltunnel_listener_arm(ngx_listening_t *ls);
+static void ngx_zltunnel_listener_arm(ngx_listening_t *ls,
+    ngx_event_handler_pt handler);
 static void ngx_zltunnel_listener_disarm(ngx_listening_t *ls);
 static void ngx_zltunnel_port_accept(ngx_event_t *ev);
 static void ngx_zltunnel_port_receive(ngx_event_t *ev);
@@ -55,7 +55,7 @@ static ngx_int_t ngx_zltunnel_listener_disconnect(ngx_listening_t *ls);
 static void ngx_zltunnel_listener_connect(ngx_listening_t *ls);
 static void ngx_zltunnel_listener_drain(ngx_listening_t *ls);
 static ngx_uint_t ngx_zltunnel_listener_mine(ngx_uint_t n);
-static ngx_uint_t ngx_zltunnel_listener_served(
+static ngx_uint_t ngx_zltunnel_listener_read(
     ngx_zltunnel_listener_t *listener);
 
 
@@ -166,6 +166,12 @@ ngx_zltunnel_ports_init_process(ngx_cycle_t *cycle)
         for (k = 0; k < registry[i]->listeners.nelts; k++) {
             udp += l[k].udp;
         }
+
+        l = registry[i]->passes.elts;
+
+        for (k = 0; k < registry[i]->passes.nelts; k++) {
+            udp += l[k].udp;
+        }
     }
 
     if (udp && ngx_zltunnel_udp_init_process(cycle) != NGX_OK) {
@@ -189,9 +195,21 @@ ngx_zltunnel_ports_init_process(ngx_cycle_t *cycle)
                 ls->connection->read->handler = ngx_zltunnel_port_accept;
             }
         }
+
+        l = registry[i]->passes.elts;
+
+        for (k = 0; k < registry[i]->passes.nelts; k++) {
+
+            if (l[k].udp) {
+                ls = (ngx_listening_t *) cycle->listening.elts + l[k].index;
+
+                ngx_zltunnel_listener_disarm(ls);
+                ngx_zltunnel_listener_update(&l[k]);
+            }
+        }
     }
 
-    /* UDP sockets with zltunnel_pass: always open, and read as ports are */
+    /* UDP sockets with zltunnel_pass that several servers or workers have */
 
     index = conf->datagrams.elts;
 
@@ -391,11 +409,20 @@ ngx_zltunnel_port_close(ngx_zltunnel_registry_t *registry, in_port_t port,
 {
     ngx_zltunnel_listener_t  *l;
 
-    if (ngx_exiting) {
+    /* who reads a UDP port looks whose it is */
 
-        /* it has closed its sockets: the next sweep of another does it */
+    if (udp) {
+        registry->sh->changes++;
+    }
 
-        registry->sh->unsettled = 1;
+    if (ngx_exiting || ngx_zltunnel_overlapping) {
+
+        /*
+         * It has closed its sockets, and the next sweep of another does it;
+         * or another binary may serve the port, which shares the socket.
+         */
+
+        registry->sh->unclosed = 1;
         return;
     }
 
@@ -406,11 +433,21 @@ ngx_zltunnel_port_close(ngx_zltunnel_registry_t *registry, in_port_t port,
         ngx_zltunnel_listener_close(ngx_zltunnel_listening(l));
     }
 
-    if (udp) {
-        registry->sh->changes++;
-    }
-
     ngx_zltunnel_port_changed(port, udp);
+}
+
+
+void
+ngx_zltunnel_port_drain(ngx_zltunnel_registry_t *registry, in_port_t port)
+{
+    ngx_zltunnel_listener_t  *l;
+
+    for (l = ngx_zltunnel_port_find(registry, port, 1);
+         l;
+         l = ngx_zltunnel_listener_next(l))
+    {
+        ngx_zltunnel_listener_drain(ngx_zltunnel_listening(l));
+    }
 }
 
 
@@ -603,7 +640,7 @@ ngx_zltunnel_port_missed(ngx_event_t *ev)
 }
 
 
-static void
+void
 ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
 {
     ngx_listening_t  *ls;
@@ -615,16 +652,21 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
 
     ls = ngx_zltunnel_listening(listener);
 
-    if (ngx_zltunnel_listener_listens(ls)
-        && (!listener->udp || ngx_zltunnel_listener_served(listener)))
+    if ((listener->pass || ngx_zltunnel_listener_listens(ls))
+        && (!listener->registry->gated || listener->served)
+        && (!listener->udp || ngx_zltunnel_listener_read(listener)))
     {
         if (ls->connection == NULL) {
 
-            if (listener->udp) {
+            if (listener->udp && !listener->pass) {
                 ngx_zltunnel_udp_arm(listener);
             }
 
-            ngx_zltunnel_listener_arm(ls);
+            ngx_zltunnel_listener_arm(ls, listener->udp
+                                          ? ngx_zltunnel_port_receive
+                                          : listener->pass
+                                            ? ngx_event_accept
+                                            : ngx_zltunnel_port_accept);
         }
 
     } else {
@@ -634,14 +676,18 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
 
 
 /*
- * 1 if this worker is to read the UDP port.  A socket may be open without a
+ * 1 if this worker is to read the UDP socket.  A port may be open without a
  * service during an upgrade: it is the older binary's yet.
  */
 
 static ngx_uint_t
-ngx_zltunnel_listener_served(ngx_zltunnel_listener_t *listener)
+ngx_zltunnel_listener_read(ngx_zltunnel_listener_t *listener)
 {
     ngx_uint_t  served;
+
+    if (listener->pass) {
+        return ngx_zltunnel_listener_mine(listener->index);
+    }
 
     if (!ngx_zltunnel_listener_mine(listener->port)) {
         return 0;
@@ -692,7 +738,7 @@ ngx_zltunnel_ports_tick(ngx_zltunnel_registry_t *registry)
 
 
 static void
-ngx_zltunnel_listener_arm(ngx_listening_t *ls)
+ngx_zltunnel_listener_arm(ngx_listening_t *ls, ngx_event_handler_pt handler)
 {
     ngx_uint_t         flags;
     ngx_event_t       *rev;
@@ -716,8 +762,7 @@ ngx_zltunnel_listener_arm(ngx_listening_t *ls)
 #if (NGX_HAVE_DEFERRED_ACCEPT)
     rev->deferred_accept = ls->deferred_accept;
 #endif
-    rev->handler = (ls->type == SOCK_DGRAM) ? ngx_zltunnel_port_receive
-                                            : ngx_zltunnel_port_accept;
+    rev->handler = handler;
 
     ls->connection = c;
 
@@ -868,19 +913,27 @@ ngx_zltunnel_listener_of(ngx_listening_t *ls)
 
 
 void
-ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t freed)
 {
     ngx_uint_t                i;
     ngx_listening_t          *ls;
     ngx_zltunnel_listener_t  *l;
 
-    registry->sh->unsettled = 0;
+    registry->sh->unclosed = 0;
+
+    if (!freed) {
+        registry->sh->unsettled = 0;
+    }
 
     l = registry->listeners.elts;
 
     for (i = 0; i < registry->listeners.nelts; i++) {
 
-        if (ngx_zltunnel_service_by_port(registry->sh, l[i].port, l[i].udp)) {
+        if (ngx_zltunnel_service_by_port(registry->sh, l[i].port, l[i].udp)
+            || (freed && !ngx_zltunnel_port_freed(registry->sh, l[i].port,
+                                                  l[i].udp)))
+        {
             continue;
         }
 
@@ -889,6 +942,7 @@ ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry)
         if (ngx_zltunnel_listener_listens(ls)) {
             ngx_zltunnel_listener_close(ls);
             ngx_zltunnel_port_changed(l[i].port, l[i].udp);
+            registry->sh->changes++;
         }
     }
 }

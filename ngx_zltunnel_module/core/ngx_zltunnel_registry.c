@@ -85,6 +85,7 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     ngx_rbtree_init(&sh->pendings, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_queue_init(&sh->list);
     ngx_queue_init(&sh->orphans);
+    sh->changes++;
     sh->ntunnels = 0;
 
     return NGX_OK;
@@ -93,6 +94,14 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
 
 void
 ngx_zltunnel_lock(ngx_zltunnel_registry_t *registry)
+{
+    ngx_zltunnel_lock_read(registry);
+    ngx_zltunnel_change(registry);
+}
+
+
+void
+ngx_zltunnel_lock_read(ngx_zltunnel_registry_t *registry)
 {
     ngx_uint_t          i;
     ngx_zltunnel_sh_t  *sh;
@@ -106,7 +115,8 @@ ngx_zltunnel_lock(ngx_zltunnel_registry_t *registry)
         /*
          * A worker died within a change: no tree can be trusted, so the
          * entries are left where they are and all is begun anew.  Their
-         * memory is lost until the zone is made again.
+         * memory is lost until the zone is made again.  Who dies here leaves
+         * it dirty.
          */
 
         (void) ngx_zltunnel_sh_reset(registry);
@@ -115,16 +125,66 @@ ngx_zltunnel_lock(ngx_zltunnel_registry_t *registry)
             sh->workers[i].nidle = 0;
         }
 
+        /* the agents are to come again, as after a reload that began anew */
+
+        sh->started = ngx_current_msec;
+        sh->expecting = 1;
+        sh->unsettled = 1;
+
+        ngx_memory_barrier();
+        sh->dirty = 0;
+
         ngx_zltunnel_broken = 1;
     }
-
-    sh->dirty = 1;
 }
+
+
+void
+ngx_zltunnel_change(ngx_zltunnel_registry_t *registry)
+{
+    registry->sh->dirty = 1;
+    ngx_memory_barrier();
+}
+
+
+#if (NGX_DEBUG)
+
+/*
+ * So that a test can kill a worker that holds the lock: stops at the first
+ * opportunity after there was a file of that name, with ".read" or ".change"
+ * behind it.
+ */
+
+static void
+ngx_zltunnel_debug_stop(ngx_zltunnel_registry_t *registry)
+{
+    u_char  name[NGX_MAX_PATH];
+
+    if (registry->debug_stop.len == 0) {
+        return;
+    }
+
+    (void) ngx_snprintf(name, sizeof(name), "%V.%s%Z", &registry->debug_stop,
+                        registry->sh->dirty ? "change" : "read");
+
+    if (ngx_delete_file(name) != NGX_FILE_ERROR) {
+        (void) raise(SIGSTOP);
+    }
+}
+
+#endif
 
 
 void
 ngx_zltunnel_unlock(ngx_zltunnel_registry_t *registry)
 {
+    ngx_zltunnel_ipc_t  msg;
+
+#if (NGX_DEBUG)
+    ngx_zltunnel_debug_stop(registry);
+#endif
+
+    ngx_memory_barrier();
     registry->sh->dirty = 0;
 
     ngx_shmtx_unlock(&registry->shpool->mutex);
@@ -137,7 +197,12 @@ ngx_zltunnel_unlock(ngx_zltunnel_registry_t *registry)
                       "that died, agents have to register again",
                       &registry->name);
 
-        ngx_zltunnel_port_update(registry, 0, 0);
+        ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
+        msg.type = NGX_ZLTUNNEL_IPC_LOST;
+
+        ngx_zltunnel_ipc_broadcast(registry, &msg);
+        (void) ngx_zltunnel_ipc_send(registry, registry->slot, &msg, NULL,
+                                     -1);
     }
 
     ngx_zltunnel_ports_notify(registry);
@@ -203,6 +268,8 @@ ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
     ngx_zltunnel_sh_service_t  *service;
     ngx_zltunnel_sh_counter_t  *counter;
     ngx_zltunnel_sh_pending_t  *pending;
+
+    ngx_zltunnel_change(registry);
 
     sh = registry->sh;
     w = &sh->workers[slot];
@@ -519,6 +586,7 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
             node = ngx_rbtree_next(&sh->pendings, node);
 
             if (ngx_zltunnel_due(pending->expires, now)) {
+                ngx_zltunnel_change(registry);
                 ngx_zltunnel_pending_remove(registry, pending);
             }
         }
@@ -526,8 +594,18 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
 
     ngx_zltunnel_ports_sweep(registry);
 
+    if (ngx_zltunnel_overlapping) {
+
+        /* the other binary may serve them */
+
+        return;
+    }
+
     if (sh->unsettled && now - sh->started >= registry->reconnect_grace) {
-        ngx_zltunnel_ports_reconcile(registry);
+        ngx_zltunnel_ports_reconcile(registry, 0);
+
+    } else if (sh->unclosed) {
+        ngx_zltunnel_ports_reconcile(registry, 1);
     }
 }
 
@@ -542,6 +620,7 @@ ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
     if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
 
         if (ngx_zltunnel_due(tunnel->expires, now)) {
+            ngx_zltunnel_change(registry);
             ngx_zltunnel_tunnel_remove(registry, tunnel);
         }
 
@@ -551,6 +630,8 @@ ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
     if (tunnel->stale == 0 || !ngx_zltunnel_due(tunnel->stale, now)) {
         return;
     }
+
+    ngx_zltunnel_change(registry);
 
     tunnel->stale = 0;
 

@@ -156,6 +156,15 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
 
         c->read->timedout = 0;
 
+        /*
+         * Should this process be killed, its sockets do not seem to end.  A
+         * client's are set up for that before; the others can tell.
+         */
+
+        if (i == 1 && relay->side[i]->kind == NGX_ZLTUNNEL_PLAIN) {
+            ngx_zltunnel_end_linger(c, 1);
+        }
+
         /* what has been seen of an end already raises no event again */
 
         if (c->read->eof || c->read->pending_eof || c->read->error) {
@@ -962,9 +971,16 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
         }
     }
 
-    if (how != NGX_ZLTUNNEL_RELAY_DONE) {
-        ngx_zltunnel_end_abort(relay->side[0]);
-        ngx_zltunnel_end_abort(relay->side[1]);
+    for (i = 0; i < 2; i++) {
+
+        if (how != NGX_ZLTUNNEL_RELAY_DONE) {
+            ngx_zltunnel_end_abort(relay->side[i]);
+
+        } else if (i == 0 ? relay->side[i]->kind != NGX_ZLTUNNEL_BRIDGE
+                          : relay->side[i]->kind == NGX_ZLTUNNEL_PLAIN)
+        {
+            ngx_zltunnel_end_linger(relay->side[i]->connection, 0);
+        }
     }
 
     relay->handler(relay, how);

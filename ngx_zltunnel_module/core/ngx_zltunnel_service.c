@@ -91,6 +91,17 @@ ngx_zltunnel_service_by_port(ngx_zltunnel_sh_t *sh, in_port_t port,
 }
 
 
+ngx_uint_t
+ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port, ngx_uint_t udp)
+{
+    ngx_zltunnel_sh_port_t  *p;
+
+    p = ngx_zltunnel_port_lookup(sh, port, udp);
+
+    return p && p->service == NULL;
+}
+
+
 static ngx_zltunnel_sh_service_t *
 ngx_zltunnel_service_first(ngx_zltunnel_sh_t *sh, ngx_rbtree_key_t key)
 {
@@ -455,6 +466,14 @@ ngx_zltunnel_port_take(ngx_zltunnel_registry_t *registry,
         ngx_rbtree_insert(&registry->sh->ports, &p->node);
     }
 
+    if (service->udp && p->tenant
+        && p->tenant != ngx_zltunnel_hash(tunnel->name, tunnel->name_len))
+    {
+        /* during an upgrade it may have stayed open in between */
+
+        ngx_zltunnel_port_drain(registry, port);
+    }
+
     if (ngx_zltunnel_port_open(registry, port, service->udp) != NGX_OK) {
         *code = ZLT_E_BUSY;
         *reason = "the server cannot listen on that port now";
@@ -522,6 +541,7 @@ ngx_zltunnel_ports_sweep(ngx_zltunnel_registry_t *registry)
         node = ngx_rbtree_next(&sh->ports, node);
 
         if (p->service == NULL && ngx_zltunnel_port_rested(p)) {
+            ngx_zltunnel_change(registry);
             ngx_rbtree_delete(&sh->ports, &p->node);
             ngx_slab_free_locked(registry->shpool, p);
         }

@@ -400,7 +400,7 @@ ngx_zltunnel_session_probe(ngx_zltunnel_control_t *control, u_char *data,
 
     slot = NGX_ZLTUNNEL_NO_SLOT;
 
-    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_lock_read(control->registry);
 
     tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
                                       control->tunnel_id);
@@ -645,7 +645,7 @@ ngx_zltunnel_session_heard(ngx_zltunnel_control_t *control)
 {
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
-    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_lock_read(control->registry);
 
     tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
                                       control->tunnel_id);
@@ -743,7 +743,7 @@ ngx_zltunnel_session_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     ngx_zltunnel_session_registered(control, id, port);
 
-    if (again) {
+    if (again || control->registry->gated) {
 
         /* those that have waited for it */
 
@@ -751,6 +751,7 @@ ngx_zltunnel_session_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
         msg.type = NGX_ZLTUNNEL_IPC_UP;
         ngx_memcpy(msg.tunnel_id, control->tunnel_id, ZLT_ID_SIZE);
+        ngx_memcpy(msg.service_id, id, ZLT_ID_SIZE);
 
         ngx_zltunnel_ipc_broadcast(control->registry, &msg);
         (void) ngx_zltunnel_ipc_send(control->registry,
@@ -1006,7 +1007,7 @@ ngx_zltunnel_session_connect_fail(ngx_zltunnel_control_t *control,
 
     slot = NGX_ZLTUNNEL_NO_SLOT;
 
-    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_lock_read(control->registry);
 
     pending = ngx_zltunnel_pending_find(control->registry->sh,
                                         (u_char *) m->connection_id);

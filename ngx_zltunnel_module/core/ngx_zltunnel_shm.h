@@ -11,7 +11,8 @@
  * byte counts, which only its worker writes, and a tunnel's "heard".  A
  * change is bracketed by "dirty": who finds it set after taking the lock
  * knows that a worker died within a change, and empties the registry, upon
- * which agents register again.
+ * which agents register again.  One that died while it only read leaves
+ * nothing behind; what is stored at once, as a number, is no change.
  *
  * Nothing slow and no logging happens under the lock.
  */
@@ -72,6 +73,8 @@ struct ngx_zltunnel_sh_s {
     ngx_uint_t                   generation;  /* raised by init_module */
     ngx_uint_t                   dirty;
     ngx_msec_t                   started;     /* ngx_current_msec */
+    ngx_uint_t                   expecting;   /* there was another one before,
+                                                 whose agents will come */
     ngx_msec_t                   swept;
 
     ngx_zltunnel_sh_worker_t     workers[NGX_ZLTUNNEL_MAX_WORKERS];
@@ -90,6 +93,7 @@ struct ngx_zltunnel_sh_s {
     ngx_uint_t                   unsettled;   /* a port may listen that has
                                                  no service */
     uint64_t                     changes;     /* of whose a UDP port is */
+    ngx_uint_t                   unclosed;    /* one does that was freed */
 };
 
 
@@ -206,6 +210,10 @@ ngx_int_t ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data);
  * registry that it finds broken, and unlock() logs it.
  */
 void ngx_zltunnel_lock(ngx_zltunnel_registry_t *registry);
+/* the same for those that only read, or call ngx_zltunnel_change() before they
+   do more */
+void ngx_zltunnel_lock_read(ngx_zltunnel_registry_t *registry);
+void ngx_zltunnel_change(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_unlock(ngx_zltunnel_registry_t *registry);
 
 
@@ -252,6 +260,9 @@ ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_id(
     ngx_zltunnel_sh_tunnel_t *tunnel, u_char *id);
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_port(ngx_zltunnel_sh_t *sh,
     in_port_t port, ngx_uint_t udp);
+/* it had one, and has none now */
+ngx_uint_t ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port,
+    ngx_uint_t udp);
 /* of the live tunnels with it, the one whose turn it is; of those in their
    grace only if none is live.  token: only of tokens of that name, or NULL */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,

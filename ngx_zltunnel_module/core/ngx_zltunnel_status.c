@@ -151,7 +151,7 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
         return NGX_ERROR;
     }
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_lock_read(registry);
 
     st->generation = sh->generation;
     st->free = registry->shpool->pfree * ngx_pagesize;
@@ -217,7 +217,7 @@ ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st, u_char *id)
         st->nservices = 0;
         n = 0;
 
-        ngx_zltunnel_lock(registry);
+        ngx_zltunnel_lock_read(registry);
 
         tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
 

@@ -120,7 +120,7 @@ static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
 
 ngx_int_t
 ngx_zltunnel_tokens_parse(ngx_zltunnel_tokens_t *set, u_char *data, size_t len,
-    ngx_zltunnel_token_error_t *e)
+    ngx_uint_t open, ngx_zltunnel_token_error_t *e)
 {
     u_char                       *p, *last, *end;
     ngx_str_t                     line;
@@ -148,6 +148,10 @@ ngx_zltunnel_tokens_parse(ngx_zltunnel_tokens_t *set, u_char *data, size_t len,
         e->line++;
 
         end = ngx_strlchr(p, last, LF);
+
+        if (end == NULL && open) {
+            end = last;
+        }
 
         if (end == NULL) {
 

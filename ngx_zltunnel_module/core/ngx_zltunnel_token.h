@@ -31,10 +31,11 @@ typedef struct {
 /*
  * Adds the tokens in data, the contents of a token file, to the set, whose
  * pool keeps what it needs of them; data is changed.  NGX_ERROR: *e is
- * filled, the set is not to be used.
+ * filled, the set is not to be used.  open: the last line need not have an
+ * end, since nobody is writing.
  */
 ngx_int_t ngx_zltunnel_tokens_parse(ngx_zltunnel_tokens_t *set, u_char *data,
-    size_t len, ngx_zltunnel_token_error_t *e);
+    size_t len, ngx_uint_t open, ngx_zltunnel_token_error_t *e);
 
 
 #endif /* _NGX_ZLTUNNEL_TOKEN_H_INCLUDED_ */

@@ -35,7 +35,7 @@ typedef struct {
 
 
 static ngx_zltunnel_tokens_t *ngx_zltunnel_tokens_load(ngx_str_t *name,
-    ngx_zltunnel_token_error_t *e, ngx_log_t *log);
+    ngx_uint_t open, ngx_zltunnel_token_error_t *e, ngx_log_t *log);
 static u_char *ngx_zltunnel_tokens_contents(ngx_str_t *name,
     ngx_zltunnel_tokens_t *set, size_t *len, ngx_zltunnel_token_error_t *e,
     ngx_log_t *log);
@@ -70,7 +70,7 @@ ngx_zltunnel_tokens_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    set = ngx_zltunnel_tokens_load(&registry->token_file, &e, log);
+    set = ngx_zltunnel_tokens_load(&registry->token_file, cf != NULL, &e, log);
 
     if (set == NULL) {
         ngx_zltunnel_tokens_complain(registry, cf ? NGX_LOG_EMERG
@@ -159,7 +159,7 @@ ngx_zltunnel_tokens_follow(ngx_zltunnel_registry_t *registry, ngx_log_t *log)
     }
 
     former = set;
-    set = ngx_zltunnel_tokens_load(&registry->token_file, &e, log);
+    set = ngx_zltunnel_tokens_load(&registry->token_file, 0, &e, log);
 
     if (set == NULL) {
 
@@ -225,8 +225,8 @@ ngx_zltunnel_tokens_complain(ngx_zltunnel_registry_t *registry,
 
 
 static ngx_zltunnel_tokens_t *
-ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_zltunnel_token_error_t *e,
-    ngx_log_t *log)
+ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t open,
+    ngx_zltunnel_token_error_t *e, ngx_log_t *log)
 {
     u_char                 *data;
     size_t                  len;
@@ -257,7 +257,7 @@ ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_zltunnel_token_error_t *e,
         goto failed;
     }
 
-    rc = ngx_zltunnel_tokens_parse(set, data, len, e);
+    rc = ngx_zltunnel_tokens_parse(set, data, len, open, e);
 
     ngx_explicit_memzero(data, len);
     ngx_free(data);

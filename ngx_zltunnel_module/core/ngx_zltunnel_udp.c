@@ -9,9 +9,7 @@
  * nginx reads a datagram by a call of recvmsg() and passes it through its
  * event handlers.  Here many are read by one recvmmsg(), and those of known
  * clients go right to their sessions; only a new client takes nginx's way,
- * and gets a connection as ngx_event_recvmsg() would make it.  Answers are
- * sent by sendmmsg(), those of one size to one client as one message that the
- * kernel cuts (UDP_SEGMENT).
+ * and gets a connection as ngx_event_recvmsg() would make it.
  *
  * The socket of an assigned port passes from service to service, and this
  * worker hears of it by a message, which may be late.  So the registry counts
@@ -22,37 +20,12 @@
 
 #include "ngx_zltunnel_udp.h"
 
-#include <netinet/udp.h>
 
-
-#define NGX_ZLTUNNEL_UDP_BATCH      64
 #define NGX_ZLTUNNEL_UDP_TURNS      4       /* batches of one wake-up */
 
 /* no two at the same place of a page, which would share lines of the cache */
 
 #define NGX_ZLTUNNEL_UDP_SLOT       (65536 + 320)
-
-#define NGX_ZLTUNNEL_UDP_IOVS       256
-#define NGX_ZLTUNNEL_UDP_SEGMENTS   64      /* UDP_MAX_SEGMENTS */
-#define NGX_ZLTUNNEL_UDP_SEND       65507   /* of one message */
-
-
-/* where a datagram came from, and to which of our addresses */
-
-typedef struct {
-    uint64_t                     word[5];
-} ngx_zltunnel_udp_key_t;
-
-
-typedef struct ngx_zltunnel_udp_client_s  ngx_zltunnel_udp_client_t;
-
-struct ngx_zltunnel_udp_client_s {
-    ngx_zltunnel_udp_client_t   *next;
-    uint64_t                     hash;
-    ngx_zltunnel_udp_key_t       key;
-    ngx_connection_t            *connection;
-    ngx_zltunnel_udp_t          *udp;        /* NULL: in nginx's hands yet */
-};
 
 
 /* a listening socket of an assigned port */
@@ -65,33 +38,15 @@ typedef struct {
 } ngx_zltunnel_udp_socket_t;
 
 
-/* an address of ours, and the size of segments */
-
-typedef union {
-    struct cmsghdr               cmsg;
-    u_char                       space[CMSG_SPACE(sizeof(struct in6_pktinfo))
-                                       + CMSG_SPACE(sizeof(uint16_t))];
-} ngx_zltunnel_udp_control_t;
-
-
 static ngx_uint_t ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock);
 static void ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
     ngx_zltunnel_udp_socket_t *sock, ngx_uint_t i);
 static void ngx_zltunnel_udp_local(ngx_listening_t *ls, struct msghdr *msg,
     ngx_sockaddr_t *local);
-static void ngx_zltunnel_udp_key(ngx_zltunnel_udp_key_t *key,
-    ngx_listening_t *ls, struct sockaddr *sa, struct sockaddr *local);
-static uint64_t ngx_zltunnel_udp_hash(ngx_zltunnel_udp_key_t *key);
-static ngx_zltunnel_udp_client_t *ngx_zltunnel_udp_client(
-    ngx_zltunnel_udp_key_t *key, uint64_t hash);
-static ngx_int_t ngx_zltunnel_udp_insert(ngx_connection_t *c,
-    ngx_zltunnel_udp_key_t *key, uint64_t hash);
-static ngx_int_t ngx_zltunnel_udp_grow(void);
-static void ngx_zltunnel_udp_remove(void *data);
 static ngx_uint_t ngx_zltunnel_udp_refuse(ngx_listening_t *ls,
     ngx_zltunnel_udp_socket_t *sock);
 static void ngx_zltunnel_udp_accept(ngx_listening_t *ls,
-    ngx_zltunnel_udp_key_t *key, uint64_t hash, struct sockaddr *sa,
+    ngx_zltunnel_client_key_t *key, uint64_t hash, struct sockaddr *sa,
     socklen_t socklen, ngx_sockaddr_t *local, u_char *data, size_t len);
 static ngx_int_t ngx_zltunnel_udp_connection(ngx_connection_t *c,
     ngx_listening_t *ls, struct sockaddr *sa, socklen_t socklen,
@@ -99,8 +54,6 @@ static ngx_int_t ngx_zltunnel_udp_connection(ngx_connection_t *c,
 static void ngx_zltunnel_udp_discard(ngx_connection_t *c);
 static ssize_t ngx_zltunnel_udp_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
-static void ngx_zltunnel_udp_control(ngx_uint_t i, size_t segment);
-static void ngx_zltunnel_udp_single(ngx_uint_t i);
 
 
 /* what is being read */
@@ -118,31 +71,7 @@ static ngx_connection_t *ngx_zltunnel_in_connection;
 static u_char           *ngx_zltunnel_in_pos;
 static size_t            ngx_zltunnel_in_len;
 
-/* what is to be sent */
-
-static struct {
-    ngx_uint_t           nmsgs;
-    ngx_uint_t           niovs;
-    struct mmsghdr       msgs[NGX_ZLTUNNEL_UDP_BATCH];
-    ngx_zltunnel_udp_t  *udp[NGX_ZLTUNNEL_UDP_BATCH];
-    size_t               segment[NGX_ZLTUNNEL_UDP_BATCH];
-    size_t               total[NGX_ZLTUNNEL_UDP_BATCH];
-    unsigned             closed[NGX_ZLTUNNEL_UDP_BATCH];
-    struct iovec         iovs[NGX_ZLTUNNEL_UDP_IOVS];
-    ngx_zltunnel_udp_control_t  control[NGX_ZLTUNNEL_UDP_BATCH];
-} ngx_zltunnel_replies;
-
-static ngx_uint_t        ngx_zltunnel_no_segments;
-
-/* clients of this worker, on all of its sockets */
-
-static ngx_zltunnel_udp_client_t  **ngx_zltunnel_clients;
-static ngx_uint_t                   ngx_zltunnel_clients_size;
-static ngx_uint_t                   ngx_zltunnel_nclients;
-static uint64_t                     ngx_zltunnel_udp_secret[2];
-
-static ngx_zltunnel_udp_socket_t   *ngx_zltunnel_udp_sockets;
-static ngx_uint_t                   ngx_zltunnel_udp_nsockets;
+static ngx_zltunnel_udp_socket_t  *ngx_zltunnel_udp_sockets;
 
 
 ngx_int_t
@@ -151,9 +80,8 @@ ngx_zltunnel_udp_init_process(ngx_cycle_t *cycle)
     ngx_uint_t      i;
     struct msghdr  *msg;
 
-    ngx_zltunnel_udp_nsockets = cycle->listening.nelts;
     ngx_zltunnel_udp_sockets = ngx_pcalloc(cycle->pool,
-              ngx_zltunnel_udp_nsockets * sizeof(ngx_zltunnel_udp_socket_t));
+              cycle->listening.nelts * sizeof(ngx_zltunnel_udp_socket_t));
 
     ngx_zltunnel_in_data = ngx_alloc(NGX_ZLTUNNEL_UDP_BATCH
                                      * NGX_ZLTUNNEL_UDP_SLOT, cycle->log);
@@ -174,11 +102,7 @@ ngx_zltunnel_udp_init_process(ngx_cycle_t *cycle)
         msg->msg_iovlen = 1;
     }
 
-    ngx_zltunnel_random((u_char *) ngx_zltunnel_udp_secret,
-                        sizeof(ngx_zltunnel_udp_secret));
-
-    ngx_zltunnel_udp_secret[0] |= 1;
-    ngx_zltunnel_udp_secret[1] |= 1;
+    ngx_zltunnel_clients_init();
 
     return NGX_OK;
 }
@@ -204,11 +128,7 @@ ngx_zltunnel_udp_cleanup(void)
         ngx_zltunnel_in_data = NULL;
     }
 
-    if (ngx_zltunnel_clients) {
-        ngx_free(ngx_zltunnel_clients);
-        ngx_zltunnel_clients = NULL;
-        ngx_zltunnel_clients_size = 0;
-    }
+    ngx_zltunnel_clients_cleanup();
 }
 
 
@@ -312,7 +232,7 @@ ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock)
 
     ngx_memzero(id, ZLT_ID_SIZE);
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_lock_read(registry);
 
     sock->changes = registry->sh->changes;
 
@@ -349,8 +269,8 @@ ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
     ngx_sockaddr_t              local;
     struct msghdr              *msg;
     struct sockaddr            *sa;
-    ngx_zltunnel_udp_key_t      key;
-    ngx_zltunnel_udp_client_t  *client;
+    ngx_zltunnel_client_key_t      key;
+    ngx_zltunnel_client_t  *client;
 
     msg = &ngx_zltunnel_in_msgs[i].msg_hdr;
     len = ngx_zltunnel_in_msgs[i].msg_len;
@@ -364,10 +284,10 @@ ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
     }
 
     ngx_zltunnel_udp_local(ls, msg, &local);
-    ngx_zltunnel_udp_key(&key, ls, sa, &local.sockaddr);
+    ngx_zltunnel_client_key(&key, ls, sa, &local.sockaddr);
 
-    hash = ngx_zltunnel_udp_hash(&key);
-    client = ngx_zltunnel_udp_client(&key, hash);
+    hash = ngx_zltunnel_client_hash(&key);
+    client = ngx_zltunnel_client_find(&key, hash);
 
     if (client == NULL) {
 
@@ -451,213 +371,6 @@ ngx_zltunnel_udp_local(ngx_listening_t *ls, struct msghdr *msg,
 }
 
 
-static void
-ngx_zltunnel_udp_key(ngx_zltunnel_udp_key_t *key, ngx_listening_t *ls,
-    struct sockaddr *sa, struct sockaddr *local)
-{
-    uint64_t              port;
-    struct sockaddr_in   *sin;
-#if (NGX_HAVE_INET6)
-    struct sockaddr_in6  *sin6;
-#endif
-
-    ngx_memzero(key, sizeof(ngx_zltunnel_udp_key_t));
-
-#if (NGX_HAVE_INET6)
-
-    if (sa->sa_family == AF_INET6) {
-        sin6 = (struct sockaddr_in6 *) sa;
-
-        ngx_memcpy(&key->word[1], &sin6->sin6_addr, 16);
-        port = sin6->sin6_port | (uint64_t) sin6->sin6_scope_id << 16;
-
-        if (ls->wildcard) {
-            sin6 = (struct sockaddr_in6 *) local;
-            ngx_memcpy(&key->word[3], &sin6->sin6_addr, 16);
-        }
-
-        key->word[0] = port ^ (uint64_t) (uintptr_t) ls << 16;
-        return;
-    }
-
-#endif
-
-    sin = (struct sockaddr_in *) sa;
-
-    key->word[1] = sin->sin_addr.s_addr;
-    port = sin->sin_port;
-
-    if (ls->wildcard) {
-        sin = (struct sockaddr_in *) local;
-        key->word[3] = sin->sin_addr.s_addr;
-    }
-
-    key->word[0] = port ^ (uint64_t) (uintptr_t) ls << 16;
-}
-
-
-/* with a secret, so that nobody can choose addresses that collide */
-
-static uint64_t
-ngx_zltunnel_udp_hash(ngx_zltunnel_udp_key_t *key)
-{
-    uint64_t    h;
-    ngx_uint_t  i;
-
-    h = ngx_zltunnel_udp_secret[1];
-
-    for (i = 0; i < 5; i++) {
-        h = (h ^ key->word[i]) * ngx_zltunnel_udp_secret[0];
-        h ^= h >> 29;
-    }
-
-    return h;
-}
-
-
-static ngx_zltunnel_udp_client_t *
-ngx_zltunnel_udp_client(ngx_zltunnel_udp_key_t *key, uint64_t hash)
-{
-    ngx_zltunnel_udp_client_t  *client;
-
-    if (ngx_zltunnel_clients == NULL) {
-        return NULL;
-    }
-
-    for (client = ngx_zltunnel_clients[hash & (ngx_zltunnel_clients_size - 1)];
-         client;
-         client = client->next)
-    {
-        if (client->hash == hash
-            && ngx_memcmp(&client->key, key, sizeof(ngx_zltunnel_udp_key_t))
-               == 0)
-        {
-            return client;
-        }
-    }
-
-    return NULL;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_udp_insert(ngx_connection_t *c, ngx_zltunnel_udp_key_t *key,
-    uint64_t hash)
-{
-    ngx_pool_cleanup_t          *cln;
-    ngx_zltunnel_udp_client_t   *client, **p;
-
-    if (ngx_zltunnel_nclients >= ngx_zltunnel_clients_size
-        && ngx_zltunnel_udp_grow() != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_zltunnel_udp_client_t));
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    client = cln->data;
-    cln->handler = ngx_zltunnel_udp_remove;
-
-    client->hash = hash;
-    client->key = *key;
-    client->connection = c;
-    client->udp = NULL;
-
-    p = &ngx_zltunnel_clients[hash & (ngx_zltunnel_clients_size - 1)];
-
-    client->next = *p;
-    *p = client;
-
-    ngx_zltunnel_nclients++;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_udp_grow(void)
-{
-    ngx_uint_t                   i, n;
-    ngx_zltunnel_udp_client_t   *client, *next, **clients, **p;
-
-    n = ngx_zltunnel_clients_size ? 2 * ngx_zltunnel_clients_size : 64;
-
-    clients = ngx_calloc(n * sizeof(ngx_zltunnel_udp_client_t *),
-                         ngx_cycle->log);
-    if (clients == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < ngx_zltunnel_clients_size; i++) {
-
-        for (client = ngx_zltunnel_clients[i]; client; client = next) {
-            next = client->next;
-            p = &clients[client->hash & (n - 1)];
-
-            client->next = *p;
-            *p = client;
-        }
-    }
-
-    if (ngx_zltunnel_clients) {
-        ngx_free(ngx_zltunnel_clients);
-    }
-
-    ngx_zltunnel_clients = clients;
-    ngx_zltunnel_clients_size = n;
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_zltunnel_udp_remove(void *data)
-{
-    ngx_zltunnel_udp_client_t *client = data;
-
-    ngx_zltunnel_udp_client_t  **p;
-
-    if (ngx_zltunnel_in_connection == client->connection) {
-        ngx_zltunnel_in_connection = NULL;
-    }
-
-    if (ngx_zltunnel_clients == NULL) {
-        return;
-    }
-
-    p = &ngx_zltunnel_clients[client->hash & (ngx_zltunnel_clients_size - 1)];
-
-    while (*p != client) {
-        p = &(*p)->next;
-    }
-
-    *p = client->next;
-
-    ngx_zltunnel_nclients--;
-}
-
-
-void
-ngx_zltunnel_udp_attach(ngx_connection_t *c, ngx_zltunnel_udp_t *udp)
-{
-    ngx_zltunnel_udp_key_t      key;
-    ngx_zltunnel_udp_client_t  *client;
-
-    /* not there if nginx itself reads the socket */
-
-    ngx_zltunnel_udp_key(&key, c->listening, c->sockaddr, c->local_sockaddr);
-
-    client = ngx_zltunnel_udp_client(&key, ngx_zltunnel_udp_hash(&key));
-
-    if (client && client->connection == c) {
-        client->udp = udp;
-    }
-}
-
-
 /* limits that are to be kept before anything is allocated */
 
 static ngx_uint_t
@@ -686,7 +399,9 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
                 * sock->listener->registry->max_channel_share / 100;
     }
 
-    if (ngx_zltunnel_nclients < share) {
+    if (ngx_zltunnel_nclients < share
+        && ngx_cycle->free_connection_n >= ngx_cycle->connection_n / 8)
+    {
         return 0;
     }
 
@@ -704,7 +419,7 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
 /* what ngx_event_recvmsg() does with the first datagram of a client */
 
 static void
-ngx_zltunnel_udp_accept(ngx_listening_t *ls, ngx_zltunnel_udp_key_t *key,
+ngx_zltunnel_udp_accept(ngx_listening_t *ls, ngx_zltunnel_client_key_t *key,
     uint64_t hash, struct sockaddr *sa, socklen_t socklen,
     ngx_sockaddr_t *local, u_char *data, size_t len)
 {
@@ -731,7 +446,7 @@ ngx_zltunnel_udp_accept(ngx_listening_t *ls, ngx_zltunnel_udp_key_t *key,
 
     if (ngx_zltunnel_udp_connection(c, ls, sa, socklen, local, data, len)
         != NGX_OK
-        || ngx_zltunnel_udp_insert(c, key, hash) != NGX_OK)
+        || ngx_zltunnel_client_insert(c, key, hash) != NGX_OK)
     {
         ngx_zltunnel_udp_discard(c);
         return;
@@ -868,265 +583,9 @@ ngx_zltunnel_udp_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
 
 void
-ngx_zltunnel_udp_reply(ngx_zltunnel_udp_t *udp, const u_char *data, size_t len)
+ngx_zltunnel_udp_forget(ngx_connection_t *c)
 {
-    ngx_uint_t         i;
-    struct iovec      *iov;
-    struct msghdr     *msg;
-    ngx_connection_t  *c;
-
-    c = udp->connection;
-
-    if (len > NGX_ZLTUNNEL_UDP_SEND && c->sockaddr->sa_family == AF_INET) {
-        ngx_zltunnel_carrier_drop(udp->carrier, udp, NGX_ZLTUNNEL_DROP_SEND);
-        return;
+    if (ngx_zltunnel_in_connection == c) {
+        ngx_zltunnel_in_connection = NULL;
     }
-
-    udp->active = ngx_current_msec;
-
-    if (ngx_zltunnel_replies.nmsgs == NGX_ZLTUNNEL_UDP_BATCH
-        || ngx_zltunnel_replies.niovs == NGX_ZLTUNNEL_UDP_IOVS
-        || (ngx_zltunnel_replies.nmsgs
-            && ngx_zltunnel_replies.udp[0]->connection->fd != c->fd))
-    {
-        ngx_zltunnel_udp_flush();
-    }
-
-    iov = &ngx_zltunnel_replies.iovs[ngx_zltunnel_replies.niovs++];
-    iov->iov_base = (void *) data;
-    iov->iov_len = len;
-
-    /* one more segment of the last message, if it is like the others */
-
-    i = ngx_zltunnel_replies.nmsgs;
-
-    if (i && ngx_zltunnel_replies.udp[i - 1] == udp
-        && !ngx_zltunnel_replies.closed[i - 1]
-        && len && len <= ngx_zltunnel_replies.segment[i - 1]
-        && ngx_zltunnel_replies.total[i - 1] + len <= NGX_ZLTUNNEL_UDP_SEND
-        && !ngx_zltunnel_no_segments)
-    {
-        i--;
-        msg = &ngx_zltunnel_replies.msgs[i].msg_hdr;
-
-        msg->msg_iovlen++;
-        ngx_zltunnel_replies.total[i] += len;
-
-        if (len < ngx_zltunnel_replies.segment[i]
-            || msg->msg_iovlen == NGX_ZLTUNNEL_UDP_SEGMENTS)
-        {
-            ngx_zltunnel_replies.closed[i] = 1;
-        }
-
-    } else {
-        msg = &ngx_zltunnel_replies.msgs[i].msg_hdr;
-
-        msg->msg_name = c->sockaddr;
-        msg->msg_namelen = c->socklen;
-        msg->msg_iov = iov;
-        msg->msg_iovlen = 1;
-        msg->msg_flags = 0;
-
-        ngx_zltunnel_replies.udp[i] = udp;
-        ngx_zltunnel_replies.segment[i] = len;
-        ngx_zltunnel_replies.total[i] = len;
-        ngx_zltunnel_replies.closed[i] = 0;
-        ngx_zltunnel_replies.nmsgs++;
-    }
-
-    udp->datagrams[1]++;
-
-    if (udp->responses > 0
-        && udp->datagrams[1] >= udp->datagrams[0] * udp->responses)
-    {
-        ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_DONE);
-    }
-}
-
-
-void
-ngx_zltunnel_udp_flush(void)
-{
-    int                         n;
-    ngx_err_t                   err;
-    ngx_fd_t                    fd;
-    ngx_uint_t                  i, sent;
-    struct msghdr              *msg;
-    ngx_zltunnel_udp_t         *udp;
-    ngx_zltunnel_sh_counter_t  *counter;
-
-    if (ngx_zltunnel_replies.nmsgs == 0) {
-        return;
-    }
-
-    fd = ngx_zltunnel_replies.udp[0]->connection->fd;
-
-    for (i = 0; i < ngx_zltunnel_replies.nmsgs; i++) {
-        msg = &ngx_zltunnel_replies.msgs[i].msg_hdr;
-
-        ngx_zltunnel_udp_control(i, msg->msg_iovlen > 1
-                                    ? ngx_zltunnel_replies.segment[i] : 0);
-    }
-
-    for (i = 0; i < ngx_zltunnel_replies.nmsgs; i += sent) {
-
-        n = sendmmsg(fd, ngx_zltunnel_replies.msgs + i,
-                     ngx_zltunnel_replies.nmsgs - i, MSG_DONTWAIT);
-
-        sent = (n > 0) ? n : 1;
-
-        if (n <= 0) {
-            err = ngx_socket_errno;
-
-            if (err == NGX_EINTR) {
-                sent = 0;
-                continue;
-            }
-
-            if (err == EIO && ngx_zltunnel_replies.msgs[i].msg_hdr.msg_iovlen
-                              > 1)
-            {
-                /* the device cannot cut messages */
-                ngx_zltunnel_no_segments = 1;
-            }
-
-            ngx_zltunnel_udp_single(i);
-            continue;
-        }
-
-        for (n = i; n < (int) (i + sent); n++) {
-            udp = ngx_zltunnel_replies.udp[n];
-            counter = udp->carrier->counter;
-
-            counter->datagrams[1] +=
-                              ngx_zltunnel_replies.msgs[n].msg_hdr.msg_iovlen;
-            counter->bytes[1] += ngx_zltunnel_replies.total[n];
-            udp->connection->sent += ngx_zltunnel_replies.total[n];
-        }
-    }
-
-    ngx_zltunnel_replies.nmsgs = 0;
-    ngx_zltunnel_replies.niovs = 0;
-}
-
-
-/* a message that was refused: each of its datagrams by itself, or none */
-
-static void
-ngx_zltunnel_udp_single(ngx_uint_t i)
-{
-    ngx_err_t                   err;
-    ngx_uint_t                  k, niovs;
-    struct iovec               *iov;
-    struct msghdr              *msg;
-    ngx_zltunnel_udp_t         *udp;
-    ngx_zltunnel_sh_counter_t  *counter;
-
-    err = ngx_socket_errno;
-    udp = ngx_zltunnel_replies.udp[i];
-    counter = udp->carrier->counter;
-    msg = &ngx_zltunnel_replies.msgs[i].msg_hdr;
-    iov = msg->msg_iov;
-    niovs = msg->msg_iovlen;
-
-    ngx_zltunnel_udp_control(i, 0);
-
-    for (k = 0; k < niovs; k++) {
-        msg->msg_iov = &iov[k];
-        msg->msg_iovlen = 1;
-
-        if (niovs > 1) {
-
-            if (sendmsg(udp->connection->fd, msg, MSG_DONTWAIT) != -1) {
-                counter->datagrams[1]++;
-                counter->bytes[1] += iov[k].iov_len;
-                udp->connection->sent += iov[k].iov_len;
-                continue;
-            }
-
-            err = ngx_socket_errno;
-        }
-
-        ngx_zltunnel_carrier_drop(udp->carrier, udp, NGX_ZLTUNNEL_DROP_SEND);
-
-        if (err != NGX_EAGAIN) {
-            ngx_log_error(NGX_LOG_INFO, udp->connection->log, err,
-                          "sendmsg() of a datagram of %uz bytes failed",
-                          iov[k].iov_len);
-        }
-    }
-}
-
-
-/* our address, where the socket has many, and UDP_SEGMENT */
-
-static void
-ngx_zltunnel_udp_control(ngx_uint_t i, size_t segment)
-{
-    u_char               *control;
-    size_t                len;
-    uint16_t              size;
-    struct msghdr        *msg;
-    ngx_connection_t     *c;
-    struct cmsghdr       *cmsg;
-    struct in_pktinfo     pkt;
-    struct sockaddr_in   *sin;
-#if (NGX_HAVE_INET6)
-    struct in6_pktinfo    pkt6;
-    struct sockaddr_in6  *sin6;
-#endif
-
-    c = ngx_zltunnel_replies.udp[i]->connection;
-    msg = &ngx_zltunnel_replies.msgs[i].msg_hdr;
-
-    control = ngx_zltunnel_replies.control[i].space;
-    cmsg = &ngx_zltunnel_replies.control[i].cmsg;
-    len = 0;
-
-    if (c->listening->wildcard && c->local_sockaddr->sa_family == AF_INET) {
-        sin = (struct sockaddr_in *) c->local_sockaddr;
-
-        ngx_memzero(&pkt, sizeof(struct in_pktinfo));
-        pkt.ipi_spec_dst = sin->sin_addr;
-
-        cmsg->cmsg_level = IPPROTO_IP;
-        cmsg->cmsg_type = IP_PKTINFO;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo));
-        ngx_memcpy(CMSG_DATA(cmsg), &pkt, sizeof(struct in_pktinfo));
-
-        len = CMSG_SPACE(sizeof(struct in_pktinfo));
-    }
-
-#if (NGX_HAVE_INET6)
-
-    if (c->listening->wildcard && c->local_sockaddr->sa_family == AF_INET6) {
-        sin6 = (struct sockaddr_in6 *) c->local_sockaddr;
-
-        ngx_memzero(&pkt6, sizeof(struct in6_pktinfo));
-        pkt6.ipi6_addr = sin6->sin6_addr;
-
-        cmsg->cmsg_level = IPPROTO_IPV6;
-        cmsg->cmsg_type = IPV6_PKTINFO;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(struct in6_pktinfo));
-        ngx_memcpy(CMSG_DATA(cmsg), &pkt6, sizeof(struct in6_pktinfo));
-
-        len = CMSG_SPACE(sizeof(struct in6_pktinfo));
-    }
-
-#endif
-
-    if (segment) {
-        size = (uint16_t) segment;
-        cmsg = (struct cmsghdr *) (control + len);
-
-        cmsg->cmsg_level = IPPROTO_UDP;
-        cmsg->cmsg_type = UDP_SEGMENT;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-        ngx_memcpy(CMSG_DATA(cmsg), &size, sizeof(uint16_t));
-
-        len += CMSG_SPACE(sizeof(uint16_t));
-    }
-
-    msg->msg_control = len ? control : NULL;
-    msg->msg_controllen = len;
 }

@@ -134,7 +134,34 @@ struct ngx_zltunnel_carrier_s {
 };
 
 
-/* ngx_zltunnel_carrier.c: the sessions of a service and their channel */
+/* a message's space for an address of ours and for the size of segments */
+
+typedef union {
+    struct cmsghdr               cmsg;
+    u_char                       space[CMSG_SPACE(sizeof(struct in6_pktinfo))
+                                       + CMSG_SPACE(sizeof(uint16_t))];
+} ngx_zltunnel_udp_control_t;
+
+
+/* where a datagram came from, and to which of our addresses */
+
+typedef struct {
+    uint64_t                     word[5];
+} ngx_zltunnel_client_key_t;
+
+
+typedef struct ngx_zltunnel_client_s  ngx_zltunnel_client_t;
+
+struct ngx_zltunnel_client_s {
+    ngx_zltunnel_client_t       *next;
+    uint64_t                     hash;
+    ngx_zltunnel_client_key_t    key;
+    ngx_connection_t            *connection;
+    ngx_zltunnel_udp_t          *udp;        /* NULL: in nginx's hands yet */
+};
+
+
+/* ngx_zltunnel_udp_session.c */
 
 /*
  * Opens a session of the service that has the port, or the name.  On
@@ -146,18 +173,40 @@ ngx_zltunnel_dial_e ngx_zltunnel_udp_open_port(ngx_zltunnel_udp_t *udp,
 ngx_zltunnel_dial_e ngx_zltunnel_udp_open_name(ngx_zltunnel_udp_t *udp,
     ngx_str_t *name, ngx_str_t *token);
 /* Takes a datagram of the client: written when the event loop comes round, or
-   by ngx_zltunnel_carriers_flush(); dropped where it cannot be. */
+   by ngx_zltunnel_carry_flush(); dropped where it cannot be. */
 void ngx_zltunnel_udp_send(ngx_zltunnel_udp_t *udp, u_char *data, size_t len);
 void ngx_zltunnel_udp_close(ngx_zltunnel_udp_t *udp);
 /* the session ends soon: not from within the caller */
 void ngx_zltunnel_udp_end(ngx_zltunnel_udp_t *udp,
     ngx_zltunnel_udp_end_e how);
+/* the next datagram that waits, taken out of its queue; the caller frees it */
+ngx_zltunnel_datagram_t *ngx_zltunnel_carrier_next(
+    ngx_zltunnel_carrier_t *carrier, ngx_zltunnel_udp_t **udp);
+
+
+/* ngx_zltunnel_carrier.c */
 
 ngx_zltunnel_carrier_t *ngx_zltunnel_carrier_find(u_char *service_id);
+/* under the lock; NULL: no memory */
+ngx_zltunnel_carrier_t *ngx_zltunnel_carrier_create(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
 /* 1 if a new session would be one too many */
 ngx_uint_t ngx_zltunnel_carrier_full(ngx_zltunnel_carrier_t *carrier);
+/* counts a datagram; udp may be NULL; cause is NGX_ZLTUNNEL_DROP_* */
 void ngx_zltunnel_carrier_drop(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp, ngx_uint_t cause);
+/* looks for a channel, unless that is under way or has just failed */
+void ngx_zltunnel_carrier_dial(ngx_zltunnel_carrier_t *carrier,
+    ngx_zltunnel_udp_t *udp);
+/* gives the session its number on the channel; 0: there is none for it */
+void ngx_zltunnel_carrier_number(ngx_zltunnel_carrier_t *carrier,
+    ngx_zltunnel_udp_t *udp);
+void ngx_zltunnel_carrier_unnumber(ngx_zltunnel_carrier_t *carrier,
+    ngx_zltunnel_udp_t *udp);
+ngx_zltunnel_udp_t *ngx_zltunnel_carrier_session(
+    ngx_zltunnel_carrier_t *carrier, uint32_t number);
+/* the channel has ended, or must */
+void ngx_zltunnel_carrier_lost(ngx_zltunnel_carrier_t *carrier);
 /* ends what belongs to services that are gone */
 void ngx_zltunnel_carriers_check(ngx_zltunnel_registry_t *registry);
 /* the same, soon: for who may have been called by a session */
@@ -166,49 +215,80 @@ void ngx_zltunnel_carriers_recheck(void);
 void ngx_zltunnel_carriers_exit(void);
 
 
-/* ngx_zltunnel_carry.c: the bytes of a datagram channel */
+/* ngx_zltunnel_carry.c: a datagram channel, and what goes to the agent */
 
+/* the channel, which is the carrier's from here on; what waits is written */
 void ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_channel_t *channel);
+/* gives it up, soon: ngx_zltunnel_carrier_lost() is called */
+void ngx_zltunnel_carry_failed(ngx_zltunnel_carrier_t *carrier);
+/* closes it */
 void ngx_zltunnel_carry_stop(ngx_zltunnel_carrier_t *carrier);
-/* writes what is queued, as far as the channel takes it */
-void ngx_zltunnel_carry_write(ngx_zltunnel_carrier_t *carrier);
+/* 1 if frames go out as they come */
+ngx_uint_t ngx_zltunnel_carry_ready(ngx_zltunnel_carrier_t *carrier);
+/* frames, to be written by the flush; lost if the channel has failed */
 void ngx_zltunnel_carry_datagram(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp, u_char *data, size_t len);
 void ngx_zltunnel_carry_close(ngx_zltunnel_carrier_t *carrier,
     uint32_t number, ngx_uint_t cause);
 void ngx_zltunnel_carry_heartbeat(ngx_zltunnel_carrier_t *carrier);
-/* 1 if frames go out as they come */
-ngx_uint_t ngx_zltunnel_carry_ready(ngx_zltunnel_carrier_t *carrier);
+void ngx_zltunnel_carry_beat(ngx_zltunnel_carrier_t *carrier, ngx_uint_t type,
+    uint64_t timestamp);
 /* writes what was taken since the last time */
 void ngx_zltunnel_carry_flush(void);
-/* the channel has ended, or must */
-void ngx_zltunnel_carrier_lost(ngx_zltunnel_carrier_t *carrier);
-/* the next datagram that waits, taken out of its queue; the caller frees it */
-ngx_zltunnel_datagram_t *ngx_zltunnel_carrier_next(
-    ngx_zltunnel_carrier_t *carrier, ngx_zltunnel_udp_t **udp);
-void ngx_zltunnel_carrier_number(ngx_zltunnel_carrier_t *carrier,
-    ngx_zltunnel_udp_t *udp);
-ngx_zltunnel_udp_t *ngx_zltunnel_carrier_session(
-    ngx_zltunnel_carrier_t *carrier, uint32_t number);
+/* writes what waits, as far as the channel takes it */
+void ngx_zltunnel_carry_write(ngx_zltunnel_carrier_t *carrier);
+
+
+/* ngx_zltunnel_carry_read.c */
+
+void ngx_zltunnel_carry_read_handler(ngx_event_t *ev);
+/* the beginning of a frame, for the next time: copied */
+ngx_int_t ngx_zltunnel_carry_keep(ngx_zltunnel_carrier_t *carrier,
+    const u_char *data, size_t len);
 
 
 /* ngx_zltunnel_udp.c: sockets of clients */
+
+#define NGX_ZLTUNNEL_UDP_BATCH  64     /* datagrams of one system call */
 
 ngx_int_t ngx_zltunnel_udp_init_process(ngx_cycle_t *cycle);
 /* the socket of an assigned port is about to be read */
 void ngx_zltunnel_udp_arm(ngx_zltunnel_listener_t *listener);
 /* reads datagrams of all clients of a listening socket */
 void ngx_zltunnel_udp_receive(ngx_event_t *ev);
+/* the connection for which nginx's handlers are called is gone */
+void ngx_zltunnel_udp_forget(ngx_connection_t *c);
+/* frees what the process has of it */
+void ngx_zltunnel_udp_cleanup(void);
+
+
+/* ngx_zltunnel_client.c: who is known */
+
+void ngx_zltunnel_clients_init(void);
+void ngx_zltunnel_clients_cleanup(void);
+/* of a datagram from sa, to the address local */
+void ngx_zltunnel_client_key(ngx_zltunnel_client_key_t *key,
+    ngx_listening_t *ls, struct sockaddr *sa, struct sockaddr *local);
+uint64_t ngx_zltunnel_client_hash(ngx_zltunnel_client_key_t *key);
+ngx_zltunnel_client_t *ngx_zltunnel_client_find(
+    ngx_zltunnel_client_key_t *key, uint64_t hash);
+/* until c's pool is destroyed */
+ngx_int_t ngx_zltunnel_client_insert(ngx_connection_t *c,
+    ngx_zltunnel_client_key_t *key, uint64_t hash);
 /* what comes from that client goes right to the session, or no longer */
 void ngx_zltunnel_udp_attach(ngx_connection_t *c, ngx_zltunnel_udp_t *udp);
+
+extern ngx_uint_t  ngx_zltunnel_nclients;
+
+
+/* ngx_zltunnel_reply.c: datagrams to clients */
+
 /* Sends a datagram to the client, with others at ngx_zltunnel_udp_flush():
    data must stay until then. */
 void ngx_zltunnel_udp_reply(ngx_zltunnel_udp_t *udp, const u_char *data,
     size_t len);
 void ngx_zltunnel_udp_flush(void);
-/* frees what the process has of it */
-void ngx_zltunnel_udp_cleanup(void);
 
 
 #endif /* _NGX_ZLTUNNEL_UDP_H_INCLUDED_ */

@@ -24,7 +24,8 @@
 #include "ngx_http_zltunnel.h"
 
 
-#define NGX_HTTP_ZLTUNNEL_GONE  410
+#define NGX_HTTP_ZLTUNNEL_GONE         410
+#define NGX_HTTP_ZLTUNNEL_MISDIRECTED  421
 
 
 typedef struct {
@@ -158,6 +159,13 @@ ngx_http_zltunnel_reserve(ngx_http_request_t *r,
 
     case NGX_HTTP_FORBIDDEN:
         return ngx_http_zltunnel_answer(r, rc, NULL, "no such tunnel or key");
+
+    case NGX_HTTP_ZLTUNNEL_MISDIRECTED:
+
+        /* core has no text for it */
+
+        return ngx_http_zltunnel_answer(r, rc, "421 Misdirected Request",
+                                 "no such tunnel or key here, ask again");
 
     case NGX_HTTP_ZLTUNNEL_GONE:
         return ngx_http_zltunnel_answer(r, rc, NULL,

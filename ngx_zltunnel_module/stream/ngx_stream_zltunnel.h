@@ -82,8 +82,10 @@ ngx_int_t ngx_stream_zltunnel_udp_variable(ngx_stream_session_t *s,
 /* the registry of a server with zltunnel_ports, or NULL */
 ngx_zltunnel_registry_t *ngx_stream_zltunnel_of(void **srv_conf,
     ngx_uint_t *reserved);
-/* 1 if the server passes to a service */
-ngx_uint_t ngx_stream_zltunnel_passes(void **srv_conf);
+/* of a server with zltunnel_pass, or NULL; service is empty if it has
+   variables */
+ngx_zltunnel_registry_t *ngx_stream_zltunnel_pass_of(void **srv_conf,
+    ngx_str_t *service, ngx_str_t *token);
 /* finds the listening sockets of such servers, and refuses those that cannot
    be assigned ports; called when all of the configuration has been read */
 char *ngx_stream_zltunnel_listen(ngx_cycle_t *cycle);

@@ -5,7 +5,7 @@
 
 /*
  * Which listening sockets are assigned ports: those of servers with
- * zltunnel_ports.
+ * zltunnel_ports; and which lead to a service by zltunnel_pass.
  */
 
 
@@ -14,6 +14,7 @@
 
 static char *ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n);
 static char *ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n);
+static char *ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n);
 static ngx_stream_addr_conf_t *ngx_stream_zltunnel_addr(ngx_listening_t *ls,
     ngx_uint_t i);
 static int ngx_libc_cdecl ngx_stream_zltunnel_cmp(const void *one,
@@ -88,7 +89,7 @@ ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n)
     }
 
     if (registry == NULL) {
-        return ngx_stream_zltunnel_datagrams(cycle, n);
+        return ngx_stream_zltunnel_passing(cycle, n);
     }
 
     if (port->naddrs > 1) {
@@ -132,11 +133,67 @@ ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n)
 }
 
 
+/* a socket with zltunnel_pass */
+
+static char *
+ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
+{
+    ngx_str_t                 service, token;
+    ngx_listening_t          *ls;
+    ngx_stream_port_t        *port;
+    ngx_stream_addr_conf_t   *addr;
+    ngx_zltunnel_registry_t  *registry;
+    ngx_zltunnel_listener_t  *pass;
+
+    ls = (ngx_listening_t *) cycle->listening.elts + n;
+    port = ls->servers;
+
+    if (port->naddrs > 1
+        || (ls->type == SOCK_DGRAM && ls->sockaddr->sa_family == AF_UNIX))
+    {
+        return ngx_stream_zltunnel_datagrams(cycle, n);
+    }
+
+#if (NGX_HAVE_REUSEPORT)
+    if (ls->reuseport) {
+        return ngx_stream_zltunnel_datagrams(cycle, n);
+    }
+#endif
+
+    /* of its own for one service, shared by the workers */
+
+    addr = ngx_stream_zltunnel_addr(ls, 0);
+
+    registry = ngx_stream_zltunnel_pass_of(ngx_zltunnel_addr_srv_conf(addr),
+                                           &service, &token);
+    if (registry == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    pass = ngx_array_push(&registry->passes);
+    if (pass == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(pass, sizeof(ngx_zltunnel_listener_t));
+
+    pass->registry = registry;
+    pass->index = n;
+    pass->service = service;
+    pass->token = token;
+    pass->udp = (ls->type == SOCK_DGRAM);
+    pass->pass = 1;
+
+    return NGX_CONF_OK;
+}
+
+
 /* a UDP socket all of whose servers have zltunnel_pass is read by us */
 
 static char *
 ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n)
 {
+    ngx_str_t                service, token;
     ngx_uint_t               i, *index;
     ngx_listening_t         *ls;
     ngx_stream_port_t       *port;
@@ -153,7 +210,10 @@ ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n)
     for (i = 0; i < port->naddrs; i++) {
         addr = ngx_stream_zltunnel_addr(ls, i);
 
-        if (!ngx_stream_zltunnel_passes(ngx_zltunnel_addr_srv_conf(addr))) {
+        if (ngx_stream_zltunnel_pass_of(ngx_zltunnel_addr_srv_conf(addr),
+                                        &service, &token)
+            == NULL)
+        {
             return NGX_CONF_OK;
         }
     }

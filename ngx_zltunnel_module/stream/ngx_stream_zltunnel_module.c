@@ -22,6 +22,7 @@
 
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
 static void ngx_stream_zltunnel_start_handler(ngx_event_t *ev);
+static void ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx);
 static void ngx_stream_zltunnel_read_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_empty_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial,
@@ -221,6 +222,10 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     c->read->handler = ngx_stream_zltunnel_read_handler;
     c->write->handler = ngx_stream_zltunnel_empty_handler;
 
+    /* until the relay has ended well, any end is a reset */
+
+    ngx_zltunnel_end_linger(c, 1);
+
     /* a client that gives up while the dial waits is noticed at once */
 
     if (c->read->ready) {
@@ -233,10 +238,14 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     }
 
     ctx->start.handler = ngx_stream_zltunnel_start_handler;
-    ctx->start.data = ctx;
+    ctx->start.data = c;
     ctx->start.log = c->log;
 
     ngx_post_event(&ctx->start, &ngx_posted_next_events);
+
+    /* a worker that exits gracefully waits for timers only */
+
+    ngx_add_timer(&ctx->start, 1);
 }
 
 
@@ -244,18 +253,21 @@ static void
 ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
 {
     ngx_str_t                        name;
+    ngx_connection_t                *c;
     ngx_stream_session_t            *s;
     ngx_stream_zltunnel_ctx_t       *ctx;
     ngx_stream_zltunnel_srv_conf_t  *zcf;
 
-    ctx = ev->data;
-    s = ctx->session;
+    c = ev->data;
+    s = c->data;
 
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_module);
     zcf = ngx_stream_get_module_srv_conf(s, ngx_stream_zltunnel_module);
 
+    ngx_stream_zltunnel_started(ctx);
+
     if (zcf->ports) {
-        ngx_zltunnel_dial_port(&ctx->dial,
-                               ngx_stream_zltunnel_port(s->connection));
+        ngx_zltunnel_dial_port(&ctx->dial, ngx_stream_zltunnel_port(c));
 
     } else {
 
@@ -268,6 +280,19 @@ ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
     }
 
     /* nothing here from now on: the session may be gone */
+}
+
+
+static void
+ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx)
+{
+    if (ctx->start.posted) {
+        ngx_delete_posted_event(&ctx->start);
+    }
+
+    if (ctx->start.timer_set) {
+        ngx_del_timer(&ctx->start);
+    }
 }
 
 
@@ -566,9 +591,7 @@ ngx_stream_zltunnel_cleanup(void *data)
 {
     ngx_stream_zltunnel_ctx_t *ctx = data;
 
-    if (ctx->start.posted) {
-        ngx_delete_posted_event(&ctx->start);
-    }
+    ngx_stream_zltunnel_started(ctx);
 
     ngx_zltunnel_dial_done(&ctx->dial);
 }
@@ -926,17 +949,6 @@ ngx_stream_zltunnel_set_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 /* for ngx_stream_zltunnel_listen.c */
 
-ngx_uint_t
-ngx_stream_zltunnel_passes(void **srv_conf)
-{
-    ngx_stream_zltunnel_srv_conf_t  *zcf;
-
-    zcf = srv_conf[ngx_stream_zltunnel_module.ctx_index];
-
-    return zcf->pass != NULL;
-}
-
-
 ngx_zltunnel_registry_t *
 ngx_stream_zltunnel_of(void **srv_conf, ngx_uint_t *reserved)
 {
@@ -949,6 +961,29 @@ ngx_stream_zltunnel_of(void **srv_conf, ngx_uint_t *reserved)
     }
 
     *reserved = zcf->reserved;
+
+    return zcf->registry;
+}
+
+
+ngx_zltunnel_registry_t *
+ngx_stream_zltunnel_pass_of(void **srv_conf, ngx_str_t *service,
+    ngx_str_t *token)
+{
+    ngx_stream_zltunnel_srv_conf_t  *zcf;
+
+    zcf = srv_conf[ngx_stream_zltunnel_module.ctx_index];
+
+    if (zcf->pass == NULL) {
+        return NULL;
+    }
+
+    ngx_str_null(service);
+    *token = zcf->token;
+
+    if (zcf->pass->lengths == NULL) {
+        *service = zcf->pass->value;
+    }
 
     return zcf->registry;
 }

@@ -46,13 +46,28 @@ our @ISA = 'ZLTunnel::Local';
 
 our $ROOT = Cwd::abs_path(__FILE__ =~ s{/[^/]*$}{/../..}r);
 our $AGENT = $ENV{TEST_ZLT_AGENT} || "$ROOT/objs/zltunnel-agent";
-our $NGINX = $ENV{TEST_NGINX_BINARY} || 'nginx';
+our $NGINX = path_of($ENV{TEST_NGINX_BINARY} || 'nginx');
 
 my @all;                       # instances, weakly
 
 # what must never be in a log, whatever the test does
 my $BAD_LOG = qr/\[alert\]|\[emerg\]|open\ socket\ .*left|Sanitizer
                  |runtime\ error|Assertion|core\ dumped/x;
+
+
+# A binary upgrade executes nginx by the name by which it was called, which
+# must be a path.
+
+sub path_of {
+    my ($name) = @_;
+
+    return $name if $name =~ m{/};
+
+    my ($path) = grep { -x $_ && !-d $_ }
+                 map { "$_/$name" } split /:/, "$ENV{PATH}:/usr/sbin:/sbin";
+
+    return $path // $name;
+}
 
 
 sub long_run { $ENV{ZLT_LONG} ? 1 : 0 }
@@ -150,12 +165,12 @@ sub http_get {
 }
 
 
-# Options: workers, master ("off"), range (number of assigned ports), udp (1:
-# the same ports for UDP, too),
-# connections (worker_connections), and more configuration, as text: main,
-# events, zltunnel, http, location (in the server of the tunnel), ports (in
-# the server of the assigned ports), stream; allow => [qr/.../] for what may
-# be in the log though it looks bad.
+# Options: workers, master ("off"), daemon ("on"), zone (its size), range
+# (number of assigned ports), udp (1: the same ports for UDP, too), connections
+# (worker_connections), and more configuration, as text: main, events, zltunnel,
+# http, location (in the server of the tunnel), after (http), ports (in the
+# server of the assigned ports), stream; allow => [qr/.../] for what may be in
+# the log though it looks bad.
 
 sub new {
     my ($class, %o) = @_;
@@ -166,7 +181,8 @@ sub new {
     chmod 0755, $dir;                     # workers are another user
 
     my $self = bless {
-        workers => 1, master => 'on', range => 8, connections => 4096,
+        workers => 1, master => 'on', daemon => 'off', zone => '2m',
+        range => 8, connections => 4096,
         allow => [], dir => $dir, agents => [], services => [], procs => [],
         tokens => [], secrets => [], owner => $$, %o
     }, $class;
@@ -181,7 +197,7 @@ sub new {
         chown $uid, $gid, "$dir/temp";
     }
 
-    $self->{block} = reserve_ports();
+    $self->{block} = reserve_ports(1 + int(($self->{range} + 30) / 100));
     $self->{next_port} = $self->{block}{base};
     $self->{http_port} = $self->free_port;
     $self->{tls_port} = $self->free_port;
@@ -194,21 +210,30 @@ sub new {
 }
 
 
-# A hundred ports below the ephemeral range, which no other test has now.
+# Some hundred ports below the ephemeral range, which no other test has now.
 
 sub reserve_ports {
+    my ($hundreds) = @_;
     my $dir = File::Spec->tmpdir . "/zltunnel-ports.$<";
     mkdir $dir, 0700;
 
     for my $try (0 .. 199) {
-        my $n = ($$ + $try * 7) % 200;
+        my $n = ($$ + $try * 7) % (201 - $hundreds);
         my $base = 11000 + 100 * $n;
+        my @locks;
 
-        open my $lock, '>', "$dir/$n" or die "$dir/$n: $!";
-        next unless flock $lock, LOCK_EX | LOCK_NB;
-        next if grep { !port_free($_) } $base .. $base + 99;
+        for my $i ($n .. $n + $hundreds - 1) {
+            open my $lock, '>', "$dir/$i" or die "$dir/$i: $!";
+            last unless flock $lock, LOCK_EX | LOCK_NB;
+            push @locks, $lock;
+        }
 
-        return { base => $base, lock => $lock };
+        next if @locks < $hundreds;
+
+        my $end = $base + 100 * $hundreds;
+        next if grep { !port_free($_) } $base .. $end - 1;
+
+        return { base => $base, end => $end, locks => \@locks };
     }
 
     die "no free ports";
@@ -235,7 +260,7 @@ sub free_port {
     my $port = $self->{next_port};
     $self->{next_port} += $n // 1;
 
-    die "no ports left" if $self->{next_port} > $self->{block}{base} + 100;
+    die "no ports left" if $self->{next_port} > $self->{block}{end};
     return $port;
 }
 
@@ -266,7 +291,8 @@ sub write_conf {
 
     $v{user} = $> == 0 ? 'user www-data;' : '';
     $v{last} = $v{base} + $v{range} - 1;
-    $v{$_} //= '' for qw(main events zltunnel http location ports stream);
+    $v{$_} //= '' for qw(main events zltunnel http location after ports
+                        stream);
     $v{listen} = $v{range} > 1 ? "127.0.0.1:$v{base}-$v{last}"
                                : "127.0.0.1:$v{base}";
     $v{ports} = "listen $v{listen} udp rcvbuf=4m;\n$v{ports}" if $v{udp};
@@ -276,7 +302,7 @@ sub write_conf {
 %%user%%
 worker_processes %%workers%%;
 master_process %%master%%;
-daemon off;
+daemon %%daemon%%;
 pid %%dir%%/nginx.pid;
 error_log %%dir%%/logs/error.log info;
 %%main%%
@@ -286,7 +312,7 @@ events {
 }
 
 zltunnel {
-    zone 2m;
+    zone %%zone%%;
     token_file %%dir%%/tokens;
     %%zltunnel%%
 }
@@ -298,6 +324,7 @@ http {
     fastcgi_temp_path %%dir%%/temp/fastcgi;
     uwsgi_temp_path %%dir%%/temp/uwsgi;
     scgi_temp_path %%dir%%/temp/scgi;
+    %%http%%
 
     server {
         listen 127.0.0.1:%%http_port%%;
@@ -310,8 +337,9 @@ http {
         location = /tunnel/status { zltunnel_status; }
         %%location%%
     }
-    %%http%%
 }
+
+%%after%%
 
 stream {
     server {
@@ -395,6 +423,13 @@ sub start {
         cmd => [ $NGINX, '-p', "$self->{dir}", '-c', "$self->{dir}/nginx.conf",
                  '-e', "$self->{dir}/logs/error.log" ]);
 
+    if ($self->{daemon} eq 'on') {
+        $self->{nginx}->wait(30);
+
+        my ($pid) = slurp("$self->{dir}/nginx.pid") =~ /^(\d+)/;
+        $self->follow($pid) if $pid;
+    }
+
     my $ready = wait_for(sub {
         return 'exited' unless $self->{nginx}->running;
         return connect_to($self->{http_port})
@@ -409,6 +444,15 @@ sub start {
     $self->{baseline} = $self->worker_sockets;
 
     return $self;
+}
+
+
+# The nginx of the test is that process from now on.
+
+sub follow {
+    my ($self, $pid) = @_;
+
+    $self->{nginx} = ZLTunnel::Proc->adopt(name => 'nginx', pid => $pid);
 }
 
 

@@ -13,6 +13,7 @@
  *     nettool transfer PORT SEND [RATE]         see nt_transfer.c
  *     nettool udp-echo PORT                     see nt_udp.c
  *     nettool udp PORT [OPTION=VALUE]...
+ *     nettool records PORT,.. LONG INTERVAL SHORT PAUSE    see nt_records.c
  */
 
 
@@ -164,6 +165,7 @@ main(int argc, char **argv)
         { "transfer", nt_transfer },
         { "udp-echo", nt_udp_echo },
         { "udp", nt_udp },
+        { "records", nt_records_run },
     };
 
     signal(SIGPIPE, SIG_IGN);
@@ -175,8 +177,8 @@ main(int argc, char **argv)
         }
     }
 
-    fprintf(stderr, "usage: nettool serve|held|short|transfer|udp-echo|udp "
-                    "...\n");
+    fprintf(stderr, "usage: nettool serve|held|short|transfer|udp-echo|udp|"
+                    "records ...\n");
 
     return 2;
 }

@@ -5,7 +5,7 @@
 
 /*
  * What the two halves of the tests' network tool share: nt_serve.c has the
- * local services, nt_load.c the clients.
+ * local services, nt_load.c and nt_records.c the clients.
  */
 
 
@@ -44,6 +44,7 @@ int nt_short(int argc, char **argv);
 int nt_transfer(int argc, char **argv);
 int nt_udp_echo(int argc, char **argv);
 int nt_udp(int argc, char **argv);
+int nt_records_run(int argc, char **argv);
 
 
 #endif /* NETTOOL_H_INCLUDED */

@@ -98,6 +98,25 @@ sub start {
 }
 
 
+# A process that is no child of ours, or no longer; its status is not known.
+
+sub adopt {
+    my ($class, %o) = @_;
+
+    $alive{ $o{pid} } = $o{name};
+    return bless { %o, foreign => 1 }, $class;
+}
+
+
+# Whether there is such a process, other than a zombie.
+
+sub exists_pid {
+    my ($pid) = @_;
+
+    return CORE::kill(0, $pid) && slurp("/proc/$pid/stat") !~ /\) Z/;
+}
+
+
 sub pid { $_[0]{pid} }
 
 sub kill { my ($self, $sig) = @_; CORE::kill($sig, $self->{pid}) if $self->running }
@@ -111,6 +130,14 @@ sub running {
     my ($self) = @_;
 
     return 0 if defined $self->{status};
+
+    if ($self->{foreign}) {
+        return 1 if exists_pid($self->{pid});
+
+        $self->{status} = 0;
+        delete $alive{ $self->{pid} };
+        return 0;
+    }
 
     if (waitpid($self->{pid}, POSIX::WNOHANG()) == $self->{pid}) {
         $self->{status} = $?;

@@ -13,7 +13,7 @@ package ZLTunnel::UDP;
 use strict;
 use warnings;
 
-use IO::Socket::INET;
+use IO::Socket::IP;
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -27,15 +27,17 @@ use constant { SO_RCVBUFFORCE => 33 };
 sub client {
     my ($class, $port, %o) = @_;
 
-    my $s = IO::Socket::INET->new(Proto => 'udp', PeerAddr => '127.0.0.1',
-                                  PeerPort => $port, %o)
+    my $s = IO::Socket::IP->new(Proto => 'udp', PeerHost => '127.0.0.1',
+                                PeerPort => $port, %o)
         or die "no UDP socket: $@";
 
     setsockopt $s, Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 4_000_000;
     setsockopt $s, Socket::SOL_SOCKET(), SO_RCVBUFFORCE, 4_000_000;
 
-    return bless { s => $s, port => $port, addr => '127.0.0.1:'
-                   . $s->sockport }, 'ZLTunnel::UDP::Client';
+    my $host = $s->sockhost =~ /:/ ? '[' . $s->sockhost . ']' : $s->sockhost;
+
+    return bless { s => $s, port => $port, addr => "$host:" . $s->sockport },
+                 'ZLTunnel::UDP::Client';
 }
 
 
@@ -64,9 +66,9 @@ sub agent {
 # Whether a UDP port answers port unreachable.
 
 sub refuses {
-    my ($port) = @_;
+    my ($port, %o) = @_;
 
-    my $c = ZLTunnel::UDP->client($port);
+    my $c = ZLTunnel::UDP->client($port, %o);
     my $r = ZLTunnel::wait_for(sub {
         $c->send('?');
         defined $c->recv(0.2) ? 'answered' : $c->{refused} ? 'refused' : 0;
