@@ -571,6 +571,7 @@ zlt_agent_tick(uv_timer_t *timer)
 
     zlt_timer_tick();
     zlt_relay_tick();
+    zlt_udp_tick(a);
     zlt_dup_tick();
 
     if (a->pool) {
@@ -778,6 +779,7 @@ zlt_agent_done(zlt_agent_t *a)
 
     zlt_list_each_safe(link, next, &a->services) {
         service = zlt_list_data(link, zlt_service_t, link);
+        zlt_udp_service_log(service);
         zlt_service_remove(service);
     }
 

@@ -10,6 +10,7 @@
  *   session    one control channel, from dialling to its end
  *   pool       the idle data channels of one tunnel
  *   channel    one data channel: idle, then a relay to a service
+ *   udp        what becomes of a channel that carries datagrams
  *
  * A session that the server has told to reconnect lives on beside the new
  * one until the server closes it, and its pool with it.
@@ -32,6 +33,7 @@ typedef struct zlt_agent_s    zlt_agent_t;
 typedef struct zlt_session_s  zlt_session_t;
 typedef struct zlt_pool_s     zlt_pool_t;
 typedef struct zlt_channel_s  zlt_channel_t;
+typedef struct zlt_udp_s      zlt_udp_t;
 
 
 /* what data channels are opened with */
@@ -95,6 +97,7 @@ struct zlt_agent_s {
     unsigned         stopped:1;
     uint64_t         stop_at;          /* ms */
 
+    uint64_t         udp_unknown;      /* datagrams of no session */
     unsigned         ticks;
     int64_t          suspended;        /* ms, BOOTTIME less MONOTONIC */
 };
@@ -209,6 +212,7 @@ struct zlt_channel_s {
     zlt_pool_t      *pool;             /* until a Connect */
     zlt_service_t   *service;          /* while it is dialled */
     zlt_waiter_t     waiter;
+    zlt_udp_t       *udp;              /* a datagram channel */
 
     uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
     uint8_t          service_id[ZLT_ID_SIZE];      /* if it is early */
@@ -222,6 +226,7 @@ struct zlt_channel_s {
     unsigned         fresh:1;
     unsigned         upgraded:1;       /* 101 has come */
     unsigned         connected:1;      /* to the service */
+    unsigned         datagrams:1;      /* fresh: for a UDP service */
     unsigned         early:1;          /* bytes went to the service at once */
     unsigned         draining:1;       /* our direction is shut */
 };
@@ -244,6 +249,29 @@ void zlt_channel_registered(zlt_agent_t *a);
 void zlt_channel_abort(zlt_channel_t *ch);
 int zlt_channel_is_relay(const zlt_channel_t *ch);
 int zlt_channel_is_idle(const zlt_channel_t *ch);
+
+/* Sends what waits in the relay's flow, ends our direction, and waits for the
+   server's end. */
+void zlt_channel_end(zlt_channel_t *ch);
+
+
+/* udp.c, udp_session.c */
+
+/*
+ * Makes a datagram channel of it; data is what has come already.  0, or -1
+ * without memory.  The channel owns it from then on.
+ */
+int zlt_udp_start(zlt_channel_t *ch, const uint8_t *data, size_t len);
+void zlt_udp_free(zlt_udp_t *u);
+
+/* To be called each second. */
+void zlt_udp_tick(zlt_agent_t *a);
+
+/* Ends the sessions of a service that is removed, or leads elsewhere now. */
+void zlt_udp_service_end(zlt_service_t *service);
+
+/* Its counters, to the log. */
+void zlt_udp_service_log(const zlt_service_t *service);
 
 
 #endif /* ZLT_AGENT_H_INCLUDED */

@@ -10,6 +10,7 @@
  *   idle                                framed: heartbeats, then Connect
  *   (service: dialling)                 taken: early bytes wait
  *   relay                               raw, relay.c
+ *   datagrams                           framed, udp.c
  *   ending                              ConnectFail or Retire was sent
  *
  * A fresh channel, which answers a Connect that came on the control channel,
@@ -46,6 +47,7 @@ enum {
     ZLT_CHANNEL_IDLE,
     ZLT_CHANNEL_TAKEN,
     ZLT_CHANNEL_RELAY,
+    ZLT_CHANNEL_DATAGRAMS,
     ZLT_CHANNEL_ENDING
 };
 
@@ -70,6 +72,8 @@ static void zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
 static void zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     const uint8_t *early, size_t len);
+static void zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p,
+    size_t len);
 static void zlt_channel_wait(zlt_io_t *io);
 static void zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id);
 static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
@@ -81,7 +85,6 @@ static void zlt_channel_join(zlt_channel_t *ch);
 static void zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how);
 static void zlt_channel_fail(zlt_channel_t *ch, unsigned code,
     const char *reason);
-static void zlt_channel_end(zlt_channel_t *ch);
 static void zlt_channel_ending_turn(zlt_task_t *task);
 static void zlt_channel_ending(zlt_io_t *io);
 static void zlt_channel_lost(zlt_channel_t *ch, const char *why);
@@ -126,6 +129,11 @@ static void
 zlt_channel_free(zlt_channel_t *ch)
 {
     zlt_relay_cleanup(&ch->relay);
+
+    if (ch->udp) {
+        zlt_udp_free(ch->udp);
+        ch->udp = NULL;
+    }
 
     zlt_list_remove(&ch->link);
     zlt_list_remove(&ch->all);
@@ -389,6 +397,11 @@ zlt_channel_answer(zlt_io_t *io)
 
     len -= (size_t) n;
 
+    if (ch->datagrams) {
+        zlt_channel_datagrams(ch, zlt_scratch + n, len);
+        return;
+    }
+
     if (ch->fresh) {
         /* raw from here on */
 
@@ -624,6 +637,12 @@ zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
     zlt_msg_t  m, ack;
 
     while (len) {
+
+        if (*p == ZLT_DATAGRAM_OPEN) {
+            zlt_channel_datagrams(ch, p, len);
+            return;
+        }
+
         rc = zlt_msg_decode(&m, p, len, ZLT_MAX_CHANNEL_FRAME, &used);
 
         if (rc == ZLT_AGAIN) {
@@ -707,6 +726,33 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
 }
 
 
+/* The first frame says that the channel is for datagrams, or the Connect that
+   asked for it did. */
+
+static void
+zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len)
+{
+    zlt_pool_t  *pool;
+
+    ch->state = ZLT_CHANNEL_DATAGRAMS;
+
+    pool = ch->pool;
+    ch->pool = NULL;
+
+    zlt_timer_stop(&ch->relay.timer);
+
+    if (zlt_udp_start(ch, p, len) == -1) {
+        zlt_log_warn("a datagram channel could not be made: out of memory");
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+    }
+
+    if (pool) {
+        zlt_pool_used(pool, ch);
+    }
+}
+
+
 /* What comes meanwhile stays in the socket, and the bits say that it came. */
 
 static void
@@ -740,6 +786,12 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 
     if (s == NULL) {
         zlt_channel_fail(ch, ZLT_E_REFUSED, "no such service");
+        return;
+    }
+
+    if (ch->fresh && s->conf.protocol == ZLT_PROTO_UDP) {
+        /* its sessions come with the first frames */
+        ch->datagrams = 1;
         return;
     }
 
@@ -1074,7 +1126,7 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 /* What was sent must arrive, so input is read, and thrown away, until the
    server has closed: unread bytes would make a reset of the close. */
 
-static void
+void
 zlt_channel_end(zlt_channel_t *ch)
 {
     zlt_flow_t  *f;
@@ -1220,7 +1272,7 @@ int
 zlt_channel_is_relay(const zlt_channel_t *ch)
 {
     return ch->state == ZLT_CHANNEL_RELAY || ch->state == ZLT_CHANNEL_TAKEN
-           || ch->fresh;
+           || ch->state == ZLT_CHANNEL_DATAGRAMS || ch->fresh;
 }
 
 

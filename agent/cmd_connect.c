@@ -39,6 +39,8 @@ static const char  zlt_connect_help[] =
     "  --connect-timeout T       10s, for the server and for services\n"
     "  --shutdown-timeout T      30s, for connections that are open at the "
     "end\n"
+    "  --udp-timeout T           60s, after which a quiet UDP session ends\n"
+    "  --max-udp-sessions N      4096, of a service\n"
     "  --min-idle N, --max-idle N\n"
     "                            idle data channels, within the server's "
     "bounds\n"
@@ -56,6 +58,8 @@ static const struct option  zlt_connect_options[] = {
     { "shutdown-timeout",       required_argument, NULL, 8 },
     { "min-idle",               required_argument, NULL, 9 },
     { "max-idle",               required_argument, NULL, 10 },
+    { "udp-timeout",            required_argument, NULL, 11 },
+    { "max-udp-sessions",       required_argument, NULL, 12 },
     { "service",                required_argument, NULL, 's' },
     { "insecure",               no_argument,       NULL, 'k' },
     { "token",                  optional_argument, NULL, 't' },
@@ -65,12 +69,13 @@ static const struct option  zlt_connect_options[] = {
 };
 
 
-/* the keys that options 1 to 10 stand for */
+/* the keys that options 1 to 12 stand for */
 
 static const char *const  zlt_connect_keys[] = {
     NULL, "server", "token_file", "ca_file", "log_level",
     "reconnect_interval", "max_reconnect_interval", "connect_timeout",
-    "shutdown_timeout", "min_idle", "max_idle"
+    "shutdown_timeout", "min_idle", "max_idle", "udp_timeout",
+    "max_udp_sessions"
 };
 
 

@@ -63,6 +63,13 @@ static const zlt_conf_key_t  zlt_conf_keys[] = {
       offsetof(zlt_conf_t, shutdown_timeout), 0, 86400000,
       "a time up to 1d" },
 
+    { "udp_timeout", ZLT_CONF_TIME, offsetof(zlt_conf_t, udp_timeout),
+      1000, 86400000, "a time from 1s to 1d" },
+
+    { "max_udp_sessions", ZLT_CONF_NUMBER,
+      offsetof(zlt_conf_t, max_udp_sessions), 1, 1000000,
+      "a number from 1 to 1000000" },
+
     { "min_idle", ZLT_CONF_NUMBER, offsetof(zlt_conf_t, min_idle), 0, 65535,
       "a number from 0 to 65535" },
 
@@ -86,6 +93,8 @@ zlt_conf_init(zlt_conf_t *conf)
     conf->max_reconnect_interval = 60000;
     conf->connect_timeout = 10000;
     conf->shutdown_timeout = 30000;
+    conf->udp_timeout = 60000;
+    conf->max_udp_sessions = 4096;
     conf->min_idle = ZLT_CONF_UNSET;
     conf->max_idle = ZLT_CONF_UNSET;
     conf->log_level = ZLT_LOG_INFO;

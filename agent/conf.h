@@ -29,6 +29,9 @@ typedef struct {
     uint32_t             connect_timeout;
     uint32_t             shutdown_timeout;
 
+    uint32_t             udp_timeout;
+    uint32_t             max_udp_sessions; /* a service */
+
     uint32_t             min_idle;         /* ZLT_CONF_UNSET: the server's */
     uint32_t             max_idle;
     uint32_t             insecure;

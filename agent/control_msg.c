@@ -121,7 +121,8 @@ zlt_session_auth_ok(zlt_session_t *s, const zlt_msg_t *m)
     memcpy(s->param.tunnel_id, m->tunnel_id, ZLT_ID_SIZE);
 
     if (m->ext & ZLT_X_FEATURES) {
-        s->features = m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS);
+        s->features = m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
+                                     |ZLT_F_DATAGRAMS);
     }
 
     if (m->ext & ZLT_X_DATA_KEY) {

@@ -76,6 +76,15 @@ uint64_t zlt_io_now(void);
  */
 int zlt_io_add(zlt_io_t *io, int fd, zlt_io_pt handler);
 
+/*
+ * The same for a datagram socket.  Every datagram that leaves one makes an
+ * event for whoever waits for writing.  So nobody does: ZLT_IO_WRITE is up
+ * from the start, and zlt_io_await_write() asks for the event when a send was
+ * answered with EAGAIN, and no more for it (0) when all is sent.
+ */
+int zlt_io_add_datagram(zlt_io_t *io, int fd, zlt_io_pt handler);
+void zlt_io_await_write(zlt_io_t *io, int on);
+
 /* Hands the descriptor of "from" over to "to", which takes its handler. */
 int zlt_io_move(zlt_io_t *to, zlt_io_t *from, zlt_io_pt handler);
 
@@ -104,6 +113,10 @@ void zlt_io_later(zlt_task_t *task);
  * kept back for the control channel, names and files.
  */
 int zlt_io_room(unsigned n);
+
+/* 1 if more than a quarter of all descriptors is free: for what strangers can
+   make many of. */
+int zlt_io_ample(void);
 
 
 #endif /* ZLT_IO_H_INCLUDED */

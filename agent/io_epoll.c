@@ -36,6 +36,8 @@ static zlt_list_t   zlt_io_trash;
 static unsigned     zlt_io_count;
 
 
+static int zlt_io_register(zlt_io_t *io, int fd, zlt_io_pt handler,
+    uint32_t events);
 static int zlt_io_wait(void);
 static void zlt_io_tasks(zlt_list_t *list);
 
@@ -195,9 +197,46 @@ zlt_io_now(void)
 int
 zlt_io_add(zlt_io_t *io, int fd, zlt_io_pt handler)
 {
+    return zlt_io_register(io, fd, handler,
+                           EPOLLIN|EPOLLOUT|EPOLLRDHUP|EPOLLET);
+}
+
+
+int
+zlt_io_add_datagram(zlt_io_t *io, int fd, zlt_io_pt handler)
+{
+    if (zlt_io_register(io, fd, handler, EPOLLIN|EPOLLET) == -1) {
+        return -1;
+    }
+
+    io->ready = ZLT_IO_WRITE;
+
+    return 0;
+}
+
+
+void
+zlt_io_await_write(zlt_io_t *io, int on)
+{
     struct epoll_event  ee;
 
-    ee.events = EPOLLIN|EPOLLOUT|EPOLLRDHUP|EPOLLET;
+    if (on) {
+        zlt_io_clear(io, ZLT_IO_WRITE);
+    }
+
+    ee.events = on ? EPOLLIN|EPOLLOUT|EPOLLET : EPOLLIN|EPOLLET;
+    ee.data.ptr = io;
+
+    (void) epoll_ctl(zlt_io_ep, EPOLL_CTL_MOD, io->fd, &ee);
+}
+
+
+static int
+zlt_io_register(zlt_io_t *io, int fd, zlt_io_pt handler, uint32_t events)
+{
+    struct epoll_event  ee;
+
+    ee.events = events;
     ee.data.ptr = io;
 
     if (epoll_ctl(zlt_io_ep, EPOLL_CTL_ADD, fd, &ee) == -1) {
@@ -274,6 +313,13 @@ int
 zlt_io_room(unsigned n)
 {
     return zlt_io_limit_room(zlt_io_count, n);
+}
+
+
+int
+zlt_io_ample(void)
+{
+    return zlt_io_limit_ample(zlt_io_count);
 }
 
 

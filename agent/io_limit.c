@@ -19,23 +19,18 @@
 #define ZLT_IO_RESERVE  48
 
 
+static void zlt_io_limit_get(void);
+
+
 static unsigned  zlt_io_limit;
 
 
 int
 zlt_io_limit_room(unsigned used, unsigned n)
 {
-    unsigned       reserve;
-    struct rlimit  rl;
+    unsigned  reserve;
 
-    if (zlt_io_limit == 0) {
-        if (getrlimit(RLIMIT_NOFILE, &rl) == -1 || rl.rlim_cur > 1 << 30) {
-            zlt_io_limit = 1 << 30;
-
-        } else {
-            zlt_io_limit = (unsigned) rl.rlim_cur;
-        }
-    }
+    zlt_io_limit_get();
 
     reserve = ZLT_IO_RESERVE;
 
@@ -44,4 +39,31 @@ zlt_io_limit_room(unsigned used, unsigned n)
     }
 
     return used + n + reserve <= zlt_io_limit;
+}
+
+
+int
+zlt_io_limit_ample(unsigned used)
+{
+    zlt_io_limit_get();
+
+    return zlt_io_limit_room(used, 1 + zlt_io_limit / 4);
+}
+
+
+static void
+zlt_io_limit_get(void)
+{
+    struct rlimit  rl;
+
+    if (zlt_io_limit) {
+        return;
+    }
+
+    if (getrlimit(RLIMIT_NOFILE, &rl) == -1 || rl.rlim_cur > 1 << 30) {
+        zlt_io_limit = 1 << 30;
+
+    } else {
+        zlt_io_limit = (unsigned) rl.rlim_cur;
+    }
 }

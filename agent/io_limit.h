@@ -12,6 +12,7 @@
 
 /* 1 if n descriptors are left beside those in use and the reserve */
 int zlt_io_limit_room(unsigned used, unsigned n);
+int zlt_io_limit_ample(unsigned used);
 
 
 #endif /* ZLT_IO_LIMIT_H_INCLUDED */

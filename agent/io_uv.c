@@ -29,9 +29,12 @@ typedef struct {
 } zlt_io_poll_t;
 
 
+static int zlt_io_register(zlt_io_t *io, int fd, zlt_io_pt handler,
+    unsigned ready);
 static void zlt_io_event(uv_poll_t *handle, int status, int events);
 static void zlt_io_watch(zlt_io_poll_t *poll);
 static void zlt_io_closed(uv_handle_t *handle);
+static void zlt_io_wake(void);
 static void zlt_io_prepare(uv_prepare_t *handle);
 static void zlt_io_idle(uv_idle_t *handle);
 static void zlt_io_tasks(zlt_list_t *list);
@@ -80,8 +83,12 @@ zlt_io_stop(void)
 void
 zlt_io_done(void)
 {
-    uv_close((uv_handle_t *) &zlt_io_idler, NULL);
-    uv_close((uv_handle_t *) &zlt_io_preparer, NULL);
+    /* the second time, after the loop's last turns, is for what they left */
+
+    if (!uv_is_closing((uv_handle_t *) &zlt_io_idler)) {
+        uv_close((uv_handle_t *) &zlt_io_idler, NULL);
+        uv_close((uv_handle_t *) &zlt_io_preparer, NULL);
+    }
 
     zlt_io_tasks(&zlt_io_trash);
 }
@@ -143,6 +150,29 @@ zlt_io_tasks(zlt_list_t *list)
 int
 zlt_io_add(zlt_io_t *io, int fd, zlt_io_pt handler)
 {
+    return zlt_io_register(io, fd, handler, 0);
+}
+
+
+int
+zlt_io_add_datagram(zlt_io_t *io, int fd, zlt_io_pt handler)
+{
+    return zlt_io_register(io, fd, handler, ZLT_IO_WRITE);
+}
+
+
+void
+zlt_io_await_write(zlt_io_t *io, int on)
+{
+    if (on) {
+        zlt_io_clear(io, ZLT_IO_WRITE);
+    }
+}
+
+
+static int
+zlt_io_register(zlt_io_t *io, int fd, zlt_io_pt handler, unsigned ready)
+{
     int             rc;
     zlt_io_poll_t  *poll;
 
@@ -163,7 +193,7 @@ zlt_io_add(zlt_io_t *io, int fd, zlt_io_pt handler)
     poll->io = io;
 
     io->fd = fd;
-    io->ready = 0;
+    io->ready = ready;
     io->handler = handler;
     io->poll = poll;
 
@@ -280,6 +310,8 @@ zlt_io_event(uv_poll_t *handle, int status, int events)
     }
 
     if (status < 0) {
+        /* libuv has stopped watching by itself */
+        poll->watched = 0;
         io->ready |= ZLT_IO_READ|ZLT_IO_WRITE|ZLT_IO_HUP;
     }
 
@@ -303,7 +335,7 @@ zlt_io_post(zlt_task_t *task)
     zlt_list_remove(&task->link);
     zlt_list_append(&zlt_io_posted, &task->link);
 
-    (void) uv_idle_start(&zlt_io_idler, zlt_io_idle);
+    zlt_io_wake();
 }
 
 
@@ -313,7 +345,16 @@ zlt_io_later(zlt_task_t *task)
     zlt_list_remove(&task->link);
     zlt_list_append(&zlt_io_trash, &task->link);
 
-    (void) uv_idle_start(&zlt_io_idler, zlt_io_idle);
+    zlt_io_wake();
+}
+
+
+static void
+zlt_io_wake(void)
+{
+    if (!uv_is_closing((uv_handle_t *) &zlt_io_idler)) {
+        (void) uv_idle_start(&zlt_io_idler, zlt_io_idle);
+    }
 }
 
 
@@ -321,6 +362,13 @@ int
 zlt_io_room(unsigned n)
 {
     return zlt_io_limit_room(zlt_io_count, n);
+}
+
+
+int
+zlt_io_ample(void)
+{
+    return zlt_io_limit_ample(zlt_io_count);
 }
 
 

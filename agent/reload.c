@@ -153,6 +153,7 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             zlt_log_info("the service \"%s\" leads to %s now", c->name,
                          c->local);
             zlt_service_move(s, c);
+            zlt_udp_service_end(s);
         }
     }
 
@@ -199,6 +200,8 @@ zlt_reload_remove(zlt_agent_t *a, zlt_service_t *s)
         zlt_session_unregister(a->session, s);
     }
 
+    zlt_udp_service_end(s);
+    zlt_udp_service_log(s);
     zlt_service_remove(s);
 }
 

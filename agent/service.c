@@ -36,6 +36,7 @@ zlt_service_create(zlt_list_t *services, const zlt_service_conf_t *conf)
     s->conf = *conf;
 
     zlt_list_init(&s->waiters);
+    zlt_list_init(&s->sessions);
     zlt_list_append(services, &s->link);
 
     zlt_service_address(s);
@@ -51,6 +52,7 @@ zlt_service_address(zlt_service_t *s)
 
     s->fixed = 1;
     s->expires = 0;
+    s->udp_address = 0;
 
     if (s->conf.is_unix) {
         memset(&s->addrs, 0, sizeof(zlt_addrs_t));

@@ -32,6 +32,24 @@ struct zlt_waiter_s {
 };
 
 
+/* of a UDP service; "in" is to the service, "out" to the server */
+
+typedef struct {
+    uint64_t             sessions;
+    uint64_t             refused;      /* sessions */
+    uint64_t             in;           /* datagrams, those dropped too */
+    uint64_t             bytes_in;
+    uint64_t             out;
+    uint64_t             bytes_out;
+    uint64_t             full_in;      /* dropped: the queue was full */
+    uint64_t             full_out;
+    uint64_t             late_in;      /* dropped: too old */
+    uint64_t             late_out;
+    uint64_t             failed;       /* dropped: the socket, memory */
+    uint64_t             reported;     /* drops, in the log */
+} zlt_udp_count_t;
+
+
 typedef enum {
     ZLT_SERVICE_DOWN = 0,      /* not registered */
     ZLT_SERVICE_PENDING,       /* Register was sent */
@@ -62,6 +80,13 @@ struct zlt_service_s {
     unsigned             fixed:1;      /* they need no resolving */
     zlt_resolve_t       *resolve;
     zlt_list_t           waiters;
+
+    /* UDP */
+    zlt_list_t           sessions;     /* the longest idle first */
+    unsigned             nsessions;
+    zlt_udp_count_t      udp;
+    uint32_t             udp_said;     /* s, the last complaint; 0: none */
+    uint8_t              udp_address;  /* where sessions begin */
 };
 
 

@@ -55,6 +55,9 @@ my %rows = (
     conn => { run => \&connections },
     mem  => { run => \&memory, fresh => 1 },
     tunnels => { run => \&idle_tunnels, fresh => 1 },
+    udp64   => { run => sub { datagrams(64, @_) } },
+    udp1200 => { run => sub { datagrams(1200, @_) } },
+    udprr   => { run => \&udp_latency },
 );
 
 my %cpu = (unit => 'CPU-s/GB', most => { plain => 0.65, tls => 1.1 });
@@ -83,6 +86,19 @@ my @figures = (
     { key => 'tunnels.near', title => 'memory, idle tunnel in nginx',
       unit => 'kB' },
     { key => 'tunnels.far', title => '  and its agent', unit => 'kB' },
+    { key => 'udp64.rate',   title => 'datagrams of 64 bytes and back',
+      unit => '1/s' },
+    { key => 'udp64.cpu',    title => '', unit => 'CPU-s/M',
+      most => { plain => 0.6 } },
+    { key => 'udp64.loss',   title => '  lost', unit => '%' },
+    { key => 'udp1200.rate', title => 'datagrams of 1200 bytes and back',
+      unit => '1/s', least => { plain => 1.5 } },
+    { key => 'udp1200.cpu',  title => '', unit => 'CPU-s/M',
+      most => { plain => 0.6 } },
+    { key => 'udp1200.loss', title => '  lost', unit => '%' },
+    { key => 'udprr.p50',    title => 'one of 200 bytes at a time, p50',
+      unit => 'us', most => { plain => 1.2 } },
+    { key => 'udprr.p99',    title => '  p99', unit => 'us' },
 );
 
 my @rows = split /,/, $opt{rows};
@@ -95,7 +111,7 @@ for my $row (@rows) {
 }
 
 if (!@rows) {
-    @rows = qw(up1 down1 up8 down8 rr conn mem tunnels);
+    @rows = qw(up1 down1 up8 down8 rr conn mem tunnels udp64 udp1200 udprr);
 }
 
 my @setups = setups();
@@ -204,6 +220,43 @@ sub latency {
     my ($running) = @_;
 
     my $f = load('rr', $running->{port}, $opt{seconds} / 2);
+    return { p50 => $f->{p50}, p99 => $f->{p99} };
+}
+
+
+# There and back, by 16 clients with 16 under way each.  A datagram counts once
+# for each way.
+
+sub datagrams {
+    my ($size, $running) = @_;
+
+    return {} if !$running->{udp};
+
+    # what is under way, and is lost, when sessions are opened
+
+    load('udp', $running->{udp}, 16, 0.1, 4, $size);
+
+    my $cpu = cpu($running);
+    my $f = load('udp', $running->{udp}, 16, $opt{seconds}, 16, $size);
+
+    $cpu = cpu($running) - $cpu;
+    my $loss = 100 * $f->{lost} / $f->{sent};
+
+    die sprintf "%.2f %% of the datagrams were lost\n", $loss
+        if $running->{agents} && $loss > 0.1;
+
+    return { rate => 2 * $f->{datagrams} / $f->{seconds}, loss => $loss,
+             cpu => leaders($running) ? 1e6 * $cpu / (2 * $f->{datagrams})
+                                      : undef };
+}
+
+
+sub udp_latency {
+    my ($running) = @_;
+
+    return {} if !$running->{udp};
+
+    my $f = load('udp-rr', $running->{udp}, $opt{seconds} / 2, 200);
     return { p50 => $f->{p50}, p99 => $f->{p99} };
 }
 

@@ -13,6 +13,10 @@
  *     load connect PORT AT_ONCE SECONDS connections of one byte each way
  *     load hold PORT CONNECTIONS        opens them, prints "held", waits for
  *                                       a line on stdin
+ *     load udp-service PORT 1           the UDP service
+ *     load udp PORT CLIENTS SECONDS WINDOW SIZE
+ *                                       datagrams there and back
+ *     load udp-rr PORT SECONDS SIZE     one at a time
  *
  * Each prints one line of figures; anything that did not arrive as it should
  * is an error: a message on stderr, exit 1.
@@ -479,6 +483,16 @@ main(int argc, char **argv)
 
     } else if (strcmp(mode, "connect") == 0) {
         bench_connections(atoi(argv[3]), arg);
+
+    } else if (strcmp(mode, "udp-service") == 0) {
+        bench_udp_service(bench_port);
+
+    } else if (strcmp(mode, "udp") == 0 && argc > 6) {
+        bench_udp(bench_port, atoi(argv[3]), atoi(argv[5]), atoi(argv[6]),
+                  arg);
+
+    } else if (strcmp(mode, "udp-rr") == 0) {
+        bench_udp_rr(bench_port, arg, atof(argv[3]));
 
     } else if (strcmp(mode, "hold") == 0) {
         bench_hold(atoi(argv[3]));

@@ -31,6 +31,14 @@
 /* the service; does not return */
 void bench_service(int port, int processes);
 
+/* the UDP service; does not return */
+void bench_udp_service(int port);
+/* clients with so many datagrams under way each; prints the figures */
+void bench_udp(int port, int clients, int window, size_t size,
+    double seconds);
+/* one datagram at a time */
+void bench_udp_rr(int port, size_t size, double seconds);
+
 /* prints what and errno to stderr, exit 1 */
 void bench_fail(const char *what);
 

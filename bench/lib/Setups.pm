@@ -280,6 +280,10 @@ stream {
         $cert
         proxy_pass 127.0.0.1:$service;
     }
+    server {
+        listen 127.0.0.1:$b udp rcvbuf=4m reuseport;
+        proxy_pass 127.0.0.1:$service;
+    }
 }
 EOT
 
@@ -290,10 +294,14 @@ stream {
         $ssl
         proxy_pass 127.0.0.1:$b;
     }
+    server {
+        listen 127.0.0.1:$a udp rcvbuf=4m reuseport;
+        proxy_pass 127.0.0.1:$b;
+    }
 }
 EOT
 
-    return { port => $a, near => $near, far => $far };
+    return { port => $a, near => $near, far => $far, udp => $tls ? 0 : $a };
 }
 
 
@@ -336,6 +344,7 @@ http {
 stream {
     server {
         listen 127.0.0.1:$range;
+        listen 127.0.0.1:$range udp rcvbuf=4m;
         zltunnel_ports;
     }
 }
@@ -365,13 +374,22 @@ sub add_agent {
                     "$scheme://127.0.0.1:$self->{http}/tunnel/v1",
                     '--token-file', "$self->{dir}/token",
                     $self->{tls} ? ('--ca-file', workdir() . '/cert.pem') : (),
-                    '--service', "bench$n:127.0.0.1:$self->{service}");
+                    '--service', "bench$n:127.0.0.1:$self->{service}",
+                    $n == 0 ? ('--service',
+                               "udp:127.0.0.1:$self->{service}/udp") : ());
 
     push @{ $self->{agents} }, $pid;
 
     for (1 .. 200) {
-        if (slurp("$log.out") =~ /^bench$n\s+tcp\s.*->\s.*:(\d+)\s*$/m) {
+        my $out = slurp("$log.out");
+
+        if ($out =~ /^bench$n\s+tcp\s.*->\s.*:(\d+)\s*$/m) {
             $self->{port} //= $1;
+            return if $n;
+        }
+
+        if ($self->{port} && $out =~ /^udp\s+udp\s.*->\s.*:(\d+)\s*$/m) {
+            $self->{udp} = $1;
             return;
         }
 
@@ -473,7 +491,7 @@ sub on_path {
 sub setups {
     my @all = (
         { name => 'direct', group => 'plain',
-          start => sub { return { port => $_[1] } } },
+          start => sub { return { port => $_[1], udp => $_[1] } } },
         { name => 'chain', group => 'plain', start => sub { chain(0, @_) } },
         { name => 'ws', group => 'plain', start => sub { tunnel(0, @_) } },
         { name => 'chain-tls', group => 'tls',
@@ -520,6 +538,8 @@ sub service {
     my $port = free_port();
     spawn(workdir() . '/service', "$OBJS/bench/load", 'service', $port,
           $processes);
+    spawn(workdir() . '/udp-service', "$OBJS/bench/load", 'udp-service',
+          $port, 1);
     wait_port($port, 'the service');
 
     return $port;

@@ -135,6 +135,9 @@ struct ngx_zltunnel_registry_s {
 
 typedef struct {
     ngx_array_t                  registries;  /* ngx_zltunnel_registry_t * */
+    ngx_array_t                  datagrams;   /* ngx_uint_t: UDP sockets of
+                                                 zltunnel_pass, in
+                                                 cycle->listening */
 
     /* set by the stream part: fills registry->listeners and validates them
        once all of the configuration has been read */
@@ -484,7 +487,9 @@ extern ngx_uint_t  ngx_zltunnel_generation;
 /* ngx_zltunnel_port.c */
 
 void ngx_zltunnel_ports_init_module(ngx_cycle_t *cycle);
-void ngx_zltunnel_ports_init_process(ngx_cycle_t *cycle);
+ngx_int_t ngx_zltunnel_ports_init_process(ngx_cycle_t *cycle);
+/* every second: opens again what another binary has closed */
+void ngx_zltunnel_ports_tick(ngx_zltunnel_registry_t *registry);
 /* arms or disarms a port as the registry says; port 0: all */
 void ngx_zltunnel_port_update(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);
@@ -498,6 +503,9 @@ void ngx_zltunnel_port_close(ngx_zltunnel_registry_t *registry,
    had one: under the lock */
 void ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry,
     ngx_uint_t freed);
+/* forgets the datagrams that wait in the sockets of a UDP port */
+void ngx_zltunnel_port_drain(ngx_zltunnel_registry_t *registry,
+    in_port_t port);
 /* tells the other workers of what was opened and closed under the lock */
 void ngx_zltunnel_ports_notify(ngx_zltunnel_registry_t *registry);
 ngx_zltunnel_listener_t *ngx_zltunnel_port_find(

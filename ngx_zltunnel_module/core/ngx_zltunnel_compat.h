@@ -32,4 +32,13 @@
 #endif
 
 
+/* Since 1.23.0 a connection says whether its writes want to be flushed. */
+
+#if (nginx_version >= 1023000)
+#define ngx_zltunnel_need_flush_buf(c)  (c)->need_flush_buf = 1
+#else
+#define ngx_zltunnel_need_flush_buf(c)
+#endif
+
+
 #endif /* _NGX_ZLTUNNEL_COMPAT_H_INCLUDED_ */

@@ -202,7 +202,10 @@ ngx_zltunnel_create_conf(ngx_cycle_t *cycle)
 
     if (ngx_array_init(&conf->registries, cycle->pool, 1,
                        sizeof(ngx_zltunnel_registry_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&conf->datagrams, cycle->pool, 1,
+                          sizeof(ngx_uint_t))
+           != NGX_OK)
     {
         return NULL;
     }

@@ -94,6 +94,22 @@ ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
 }
 
 
+void
+ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
+    u_char *service_id)
+{
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    ngx_zltunnel_lock(dial->registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh, tunnel_id);
+    service = tunnel ? ngx_zltunnel_service_by_id(tunnel, service_id) : NULL;
+
+    ngx_zltunnel_dial_start(dial, service);
+}
+
+
 /* called with the lock held */
 
 static void
@@ -174,13 +190,16 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
 
     tunnel = service->tunnel;
 
-    if ((service->flags & ZLT_R_INTERNAL) && !dial->local) {
+    if ((service->flags & ZLT_R_INTERNAL) && !dial->local
+        && !dial->datagrams)
+    {
         *limit = "internal services to clients of this host";
         return NGX_ZLTUNNEL_DIAL_LIMIT;
     }
 
-    if (ngx_zltunnel_service_active(service)
-        >= dial->registry->max_connections)
+    if (!dial->datagrams
+        && ngx_zltunnel_service_active(service)
+           >= dial->registry->max_connections)
     {
         *limit = "max_connections";
         return NGX_ZLTUNNEL_DIAL_LIMIT;
@@ -204,6 +223,11 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
     ngx_memcpy(token, tunnel->token, 32);
 
     dial->channels = (tunnel->features & ZLT_F_CHANNELS) ? 1 : 0;
+
+    if (dial->datagrams) {
+        /* its sessions are counted */
+        return NGX_ZLTUNNEL_DIAL_OK;
+    }
 
     dial->counter = ngx_zltunnel_counter_get(dial->registry, service);
 
@@ -474,6 +498,12 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
 
     if (dial->registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
         ngx_zltunnel_dial_worker(dial)->acquired[way]++;
+    }
+
+    if (dial->datagrams) {
+        dial->channel = channel;
+        ngx_zltunnel_dial_finish(dial, NGX_ZLTUNNEL_DIAL_OK);
+        return;
     }
 
     i = dial->asked[0] ? 1 : 0;

@@ -66,6 +66,7 @@ struct ngx_zltunnel_dial_s {
     ngx_log_t                   *log;
     ngx_str_t                    client_addr;
     unsigned                     local:1;    /* the client is on this host */
+    unsigned                     datagrams:1;/* only the channel is wanted */
     unsigned                     greedy:1;   /* bytes behind ConnectAck may
                                                 be read: channel_rest() */
     ngx_zltunnel_dial_pt         handler;
@@ -122,6 +123,10 @@ struct ngx_zltunnel_dial_s {
 void ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port);
 void ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
     ngx_str_t *token);
+/* a datagram channel for a service, by its ids: not counted as a connection,
+   and without Connect on the channel */
+void ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
+    u_char *service_id);
 /* room for the client's early bytes: where to, and how many; 0: full */
 size_t ngx_zltunnel_dial_room(ngx_zltunnel_dial_t *dial, u_char **to);
 /* n bytes have been put there */

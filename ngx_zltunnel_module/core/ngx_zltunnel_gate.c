@@ -204,7 +204,8 @@ ngx_zltunnel_gate_served(ngx_zltunnel_sh_t *sh,
     }
 
     if (listener->pass) {
-        service = ngx_zltunnel_service_by_name(sh, &listener->service, 0,
+        service = ngx_zltunnel_service_by_name(sh, &listener->service,
+                                               listener->udp,
                                                listener->token.len
                                                ? &listener->token : NULL);
 

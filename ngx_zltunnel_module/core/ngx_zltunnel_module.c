@@ -9,7 +9,7 @@
  */
 
 
-#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_udp.h"
 
 
 #define NGX_ZLTUNNEL_TICK  1000    /* ms */
@@ -152,7 +152,10 @@ ngx_zltunnel_init_process(ngx_cycle_t *cycle)
 
     /* after the slots were taken: what changes now comes as a message */
 
-    ngx_zltunnel_ports_init_process(cycle);
+    if (ngx_zltunnel_ports_init_process(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_zltunnel_gate_init(cycle);
 
     return NGX_OK;
@@ -206,10 +209,12 @@ ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_zltunnel_carriers_exit();
     ngx_zltunnel_controls_exit();
     ngx_zltunnel_channels_exit();
     ngx_zltunnel_ipc_exit();
     ngx_zltunnel_relay_cleanup();
+    ngx_zltunnel_udp_cleanup();
 
     /* the slot is left to the sweep, which knows what else to clean up */
 
@@ -243,6 +248,10 @@ ngx_zltunnel_exiting(void)
         }
     }
 
+    /* before these, since the clients' sockets are closed */
+
+    ngx_zltunnel_carriers_exit();
+
     ngx_zltunnel_controls_quit();
 }
 
@@ -268,7 +277,11 @@ ngx_zltunnel_tick(ngx_event_t *ev)
         if (changed) {
             ngx_zltunnel_tick_away(registry);
         }
+
+        ngx_zltunnel_ports_tick(registry);
     }
+
+    ngx_zltunnel_carriers_check(registry);
 
     ngx_zltunnel_tick_peers(registry, changed);
     ngx_zltunnel_ipc_tidy();
@@ -284,6 +297,7 @@ ngx_zltunnel_lost(ngx_zltunnel_registry_t *registry)
         ngx_zltunnel_gate_lower(registry);
     }
 
+    ngx_zltunnel_carriers_check(registry);
     ngx_zltunnel_tick_peers(registry, 0);
 }
 

@@ -15,6 +15,13 @@
  * take the accept event out of epoll or put it in.  Since a message can be
  * late, the accept handler first asks the socket whether it listens.
  *
+ * A UDP socket is closed with connect() to itself: nobody else's datagrams are
+ * for it then, and the kernel answers them with port unreachable.  Without an
+ * address it is open again; it is emptied before, since what was queued was
+ * sent to another service.  All workers share its queue, and would tear the
+ * datagrams of one client apart, so one worker alone reads it, the one that
+ * the port's number says.
+ *
  * While closed a TCP socket must not have SO_REUSEADDR: another process could
  * bind and listen beside it.  It is set just before listen(), which would
  * otherwise fail for connections that are still there.
@@ -24,10 +31,11 @@
  */
 
 
-#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_udp.h"
 
 
 #define NGX_ZLTUNNEL_CHANGED  64
+#define NGX_ZLTUNNEL_DRAIN    100000   /* datagrams of one socket, at most */
 
 
 static void ngx_zltunnel_listener_init(ngx_cycle_t *cycle,
@@ -39,9 +47,16 @@ static void ngx_zltunnel_listener_arm(ngx_listening_t *ls,
     ngx_event_handler_pt handler);
 static void ngx_zltunnel_listener_disarm(ngx_listening_t *ls);
 static void ngx_zltunnel_port_accept(ngx_event_t *ev);
+static void ngx_zltunnel_port_receive(ngx_event_t *ev);
 static void ngx_zltunnel_port_missed(ngx_event_t *ev);
 static ngx_zltunnel_listener_t *ngx_zltunnel_listener_of(ngx_listening_t *ls);
 static ngx_int_t ngx_zltunnel_reuseaddr(ngx_listening_t *ls, int value);
+static ngx_int_t ngx_zltunnel_listener_disconnect(ngx_listening_t *ls);
+static void ngx_zltunnel_listener_connect(ngx_listening_t *ls);
+static void ngx_zltunnel_listener_drain(ngx_listening_t *ls);
+static ngx_uint_t ngx_zltunnel_listener_mine(ngx_uint_t n);
+static ngx_uint_t ngx_zltunnel_listener_read(
+    ngx_zltunnel_listener_t *listener);
 
 
 #define ngx_zltunnel_listening(listener)                                      \
@@ -112,7 +127,9 @@ ngx_zltunnel_listener_init(ngx_cycle_t *cycle,
      * from a binary that still serves, is in the state that it should be.
      */
 
-    if (listener->udp || ls->listen || !ngx_zltunnel_listener_listens(ls)) {
+    if ((listener->udp ? !ls->inherited : ls->listen)
+        || !ngx_zltunnel_listener_listens(ls))
+    {
         ngx_zltunnel_listener_close(ls);
         return;
     }
@@ -123,10 +140,10 @@ ngx_zltunnel_listener_init(ngx_cycle_t *cycle,
 }
 
 
-void
+ngx_int_t
 ngx_zltunnel_ports_init_process(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                 i, k;
+    ngx_uint_t                 i, k, udp, *index;
     ngx_listening_t           *ls;
     ngx_zltunnel_conf_t       *conf;
     ngx_zltunnel_listener_t   *l;
@@ -141,23 +158,102 @@ ngx_zltunnel_ports_init_process(ngx_cycle_t *cycle)
                                                 ngx_zltunnel_module);
     registry = conf->registries.elts;
 
+    udp = conf->datagrams.nelts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+        l = registry[i]->listeners.elts;
+
+        for (k = 0; k < registry[i]->listeners.nelts; k++) {
+            udp += l[k].udp;
+        }
+
+        l = registry[i]->passes.elts;
+
+        for (k = 0; k < registry[i]->passes.nelts; k++) {
+            udp += l[k].udp;
+        }
+    }
+
+    if (udp && ngx_zltunnel_udp_init_process(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     for (i = 0; i < conf->registries.nelts; i++) {
         l = registry[i]->listeners.elts;
 
         for (k = 0; k < registry[i]->listeners.nelts; k++) {
             ls = (ngx_listening_t *) cycle->listening.elts + l[k].index;
 
-            if (!l[k].udp && ngx_zltunnel_listener_listens(ls)) {
-
-                if (ls->connection) {
-                    ls->connection->read->handler = ngx_zltunnel_port_accept;
-                }
-
-            } else {
+            if (l[k].udp) {
                 ngx_zltunnel_listener_disarm(ls);
+                ngx_zltunnel_listener_update(&l[k]);
+
+            } else if (!ngx_zltunnel_listener_listens(ls)) {
+                ngx_zltunnel_listener_disarm(ls);
+
+            } else if (ls->connection) {
+                ls->connection->read->handler = ngx_zltunnel_port_accept;
+            }
+        }
+
+        l = registry[i]->passes.elts;
+
+        for (k = 0; k < registry[i]->passes.nelts; k++) {
+
+            if (l[k].udp) {
+                ls = (ngx_listening_t *) cycle->listening.elts + l[k].index;
+
+                ngx_zltunnel_listener_disarm(ls);
+                ngx_zltunnel_listener_update(&l[k]);
             }
         }
     }
+
+    /* UDP sockets with zltunnel_pass that several servers or workers have */
+
+    index = conf->datagrams.elts;
+
+    for (i = 0; i < conf->datagrams.nelts; i++) {
+        ls = (ngx_listening_t *) cycle->listening.elts + index[i];
+
+        if (ls->connection == NULL) {
+            continue;
+        }
+
+#if (NGX_HAVE_REUSEPORT)
+        if (ls->reuseport) {
+            ls->connection->read->handler = ngx_zltunnel_udp_receive;
+            continue;
+        }
+#endif
+
+        if (ngx_zltunnel_listener_mine(index[i])) {
+            ls->connection->read->handler = ngx_zltunnel_udp_receive;
+
+        } else {
+            ngx_zltunnel_listener_disarm(ls);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* 1 if it is this worker that reads the n-th of several UDP sockets */
+
+static ngx_uint_t
+ngx_zltunnel_listener_mine(ngx_uint_t n)
+{
+    ngx_core_conf_t  *ccf;
+
+    if (ngx_process == NGX_PROCESS_SINGLE) {
+        return 1;
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                           ngx_core_module);
+
+    return n % ccf->worker_processes == ngx_worker;
 }
 
 
@@ -273,7 +369,7 @@ ngx_zltunnel_port_open(ngx_zltunnel_registry_t *registry, in_port_t port,
     ngx_err_t                 err;
     ngx_zltunnel_listener_t  *l, *first;
 
-    if (ngx_exiting || udp) {
+    if (ngx_exiting) {
 
         /* an exiting worker has closed its listening sockets */
 
@@ -297,6 +393,10 @@ ngx_zltunnel_port_open(ngx_zltunnel_registry_t *registry, in_port_t port,
         }
     }
 
+    if (udp) {
+        registry->sh->changes++;
+    }
+
     ngx_zltunnel_port_changed(port, udp);
 
     return NGX_OK;
@@ -308,6 +408,12 @@ ngx_zltunnel_port_close(ngx_zltunnel_registry_t *registry, in_port_t port,
     ngx_uint_t udp)
 {
     ngx_zltunnel_listener_t  *l;
+
+    /* who reads a UDP port looks whose it is */
+
+    if (udp) {
+        registry->sh->changes++;
+    }
 
     if (ngx_exiting || ngx_zltunnel_overlapping) {
 
@@ -331,11 +437,29 @@ ngx_zltunnel_port_close(ngx_zltunnel_registry_t *registry, in_port_t port,
 }
 
 
+void
+ngx_zltunnel_port_drain(ngx_zltunnel_registry_t *registry, in_port_t port)
+{
+    ngx_zltunnel_listener_t  *l;
+
+    for (l = ngx_zltunnel_port_find(registry, port, 1);
+         l;
+         l = ngx_zltunnel_listener_next(l))
+    {
+        ngx_zltunnel_listener_drain(ngx_zltunnel_listening(l));
+    }
+}
+
+
 static ngx_int_t
 ngx_zltunnel_listener_open(ngx_listening_t *ls)
 {
     if (ngx_zltunnel_listener_listens(ls)) {
         return NGX_OK;
+    }
+
+    if (ls->type == SOCK_DGRAM) {
+        return ngx_zltunnel_listener_disconnect(ls);
     }
 
     if (ngx_zltunnel_reuseaddr(ls, 1) == -1) {
@@ -354,42 +478,75 @@ ngx_zltunnel_listener_open(ngx_listening_t *ls)
 static void
 ngx_zltunnel_listener_close(ngx_listening_t *ls)
 {
-    struct sockaddr_in   sin;
-#if (NGX_HAVE_INET6)
-    struct sockaddr_in6  sin6;
-#endif
-
-    if (ls->type == SOCK_STREAM) {
-        (void) shutdown(ls->fd, SHUT_RD);
-        (void) ngx_zltunnel_reuseaddr(ls, 0);
+    if (ls->type == SOCK_DGRAM) {
+        ngx_zltunnel_listener_connect(ls);
+        ngx_zltunnel_listener_drain(ls);
         return;
     }
 
-    /*
-     * A UDP socket that is connected to where nobody is takes nothing from
-     * anybody else: the kernel answers port unreachable.
-     */
+    (void) shutdown(ls->fd, SHUT_RD);
+    (void) ngx_zltunnel_reuseaddr(ls, 0);
+}
+
+
+/* to itself, since somebody may come to any other address */
+
+static void
+ngx_zltunnel_listener_connect(ngx_listening_t *ls)
+{
+    ngx_sockaddr_t  sa;
+
+    ngx_memcpy(&sa, ls->sockaddr, ls->socklen);
 
 #if (NGX_HAVE_INET6)
-    if (ls->sockaddr->sa_family == AF_INET6) {
-        ngx_memzero(&sin6, sizeof(struct sockaddr_in6));
-        sin6.sin6_family = AF_INET6;
-        sin6.sin6_addr = in6addr_loopback;
-        sin6.sin6_port = htons(9);
-
-        (void) connect(ls->fd, (struct sockaddr *) &sin6,
-                       sizeof(struct sockaddr_in6));
-        return;
+    if (sa.sockaddr.sa_family == AF_INET6
+        && IN6_IS_ADDR_UNSPECIFIED(&sa.sockaddr_in6.sin6_addr))
+    {
+        sa.sockaddr_in6.sin6_addr = in6addr_loopback;
     }
 #endif
 
-    ngx_memzero(&sin, sizeof(struct sockaddr_in));
-    sin.sin_family = AF_INET;
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    sin.sin_port = htons(9);
+    if (sa.sockaddr.sa_family == AF_INET
+        && sa.sockaddr_in.sin_addr.s_addr == INADDR_ANY)
+    {
+        sa.sockaddr_in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    }
 
-    (void) connect(ls->fd, (struct sockaddr *) &sin,
-                   sizeof(struct sockaddr_in));
+    (void) connect(ls->fd, &sa.sockaddr, ls->socklen);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_listener_disconnect(ngx_listening_t *ls)
+{
+    struct sockaddr  sa;
+
+    /* a datagram may have been on its way into the queue at the close */
+
+    ngx_zltunnel_listener_drain(ls);
+
+    ngx_memzero(&sa, sizeof(struct sockaddr));
+    sa.sa_family = AF_UNSPEC;
+
+    return connect(ls->fd, &sa, sizeof(struct sockaddr)) == -1 ? NGX_ERROR
+                                                               : NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_listener_drain(ngx_listening_t *ls)
+{
+    u_char      byte;
+    ngx_uint_t  n;
+
+    for (n = 0; n < NGX_ZLTUNNEL_DRAIN; n++) {
+
+        if (recv(ls->fd, &byte, 1, MSG_DONTWAIT|MSG_TRUNC) == -1
+            && ngx_socket_errno == NGX_EAGAIN)
+        {
+            break;
+        }
+    }
 }
 
 
@@ -404,8 +561,15 @@ ngx_zltunnel_reuseaddr(ngx_listening_t *ls, int value)
 static ngx_uint_t
 ngx_zltunnel_listener_listens(ngx_listening_t *ls)
 {
-    int        value;
-    socklen_t  len;
+    int             value;
+    socklen_t       len;
+    ngx_sockaddr_t  sa;
+
+    if (ls->type == SOCK_DGRAM) {
+        len = sizeof(ngx_sockaddr_t);
+
+        return getpeername(ls->fd, &sa.sockaddr, &len) == -1;
+    }
 
     value = 0;
     len = sizeof(int);
@@ -434,6 +598,10 @@ ngx_zltunnel_port_update(ngx_zltunnel_registry_t *registry, in_port_t port,
     if (ngx_zltunnel_accepting) {
         ngx_post_event(&ngx_zltunnel_missed_event, &ngx_posted_events);
         return;
+    }
+
+    if (udp || port == 0) {
+        ngx_zltunnel_carriers_recheck();
     }
 
     if (port) {
@@ -477,10 +645,6 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
 {
     ngx_listening_t  *ls;
 
-    if (listener->udp) {
-        return;
-    }
-
     /*
      * The socket itself is asked and not the registry: a change is made to
      * both under the lock, and if another one follows so does its message.
@@ -489,16 +653,86 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
     ls = ngx_zltunnel_listening(listener);
 
     if ((listener->pass || ngx_zltunnel_listener_listens(ls))
-        && (!listener->registry->gated || listener->served))
+        && (!listener->registry->gated || listener->served)
+        && (!listener->udp || ngx_zltunnel_listener_read(listener)))
     {
         if (ls->connection == NULL) {
-            ngx_zltunnel_listener_arm(ls, listener->pass
-                                          ? ngx_event_accept
-                                          : ngx_zltunnel_port_accept);
+
+            if (listener->udp && !listener->pass) {
+                ngx_zltunnel_udp_arm(listener);
+            }
+
+            ngx_zltunnel_listener_arm(ls, listener->udp
+                                          ? ngx_zltunnel_port_receive
+                                          : listener->pass
+                                            ? ngx_event_accept
+                                            : ngx_zltunnel_port_accept);
         }
 
     } else {
         ngx_zltunnel_listener_disarm(ls);
+    }
+}
+
+
+/*
+ * 1 if this worker is to read the UDP socket.  A port may be open without a
+ * service during an upgrade: it is the older binary's yet.
+ */
+
+static ngx_uint_t
+ngx_zltunnel_listener_read(ngx_zltunnel_listener_t *listener)
+{
+    ngx_uint_t  served;
+
+    if (listener->pass) {
+        return ngx_zltunnel_listener_mine(listener->index);
+    }
+
+    if (!ngx_zltunnel_listener_mine(listener->port)) {
+        return 0;
+    }
+
+    ngx_shmtx_lock(&listener->registry->shpool->mutex);
+
+    served = ngx_zltunnel_service_by_port(listener->registry->sh,
+                                          listener->port, 1)
+             != NULL;
+
+    ngx_shmtx_unlock(&listener->registry->shpool->mutex);
+
+    return served;
+}
+
+
+void
+ngx_zltunnel_ports_tick(ngx_zltunnel_registry_t *registry)
+{
+    ngx_uint_t                i;
+    ngx_listening_t          *ls;
+    ngx_zltunnel_listener_t  *l;
+
+    /*
+     * A TCP socket that another binary has shut wakes us; a UDP socket that it
+     * has connected does not.
+     */
+
+    l = registry->listeners.elts;
+
+    for (i = registry->listeners.nelts; i-- && l[i].udp; /* void */ ) {
+        ls = ngx_zltunnel_listening(&l[i]);
+
+        if (ls->connection == NULL || ngx_zltunnel_listener_listens(ls)) {
+            continue;
+        }
+
+        ngx_shmtx_lock(&registry->shpool->mutex);
+
+        if (ngx_zltunnel_service_by_port(registry->sh, l[i].port, 1)) {
+            (void) ngx_zltunnel_listener_open(ls);
+        }
+
+        ngx_shmtx_unlock(&registry->shpool->mutex);
     }
 }
 
@@ -587,6 +821,15 @@ ngx_zltunnel_listener_disarm(ngx_listening_t *ls)
 
     c->fd = (ngx_socket_t) -1;
     ls->connection = NULL;
+}
+
+
+static void
+ngx_zltunnel_port_receive(ngx_event_t *ev)
+{
+    ngx_zltunnel_accepting++;
+    ngx_zltunnel_udp_receive(ev);
+    ngx_zltunnel_accepting--;
 }
 
 
@@ -687,9 +930,9 @@ ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry,
 
     for (i = 0; i < registry->listeners.nelts; i++) {
 
-        if (l[i].udp
-            || ngx_zltunnel_service_by_port(registry->sh, l[i].port, 0)
-            || (freed && !ngx_zltunnel_port_freed(registry->sh, l[i].port, 0)))
+        if (ngx_zltunnel_service_by_port(registry->sh, l[i].port, l[i].udp)
+            || (freed && !ngx_zltunnel_port_freed(registry->sh, l[i].port,
+                                                  l[i].udp)))
         {
             continue;
         }
@@ -698,7 +941,8 @@ ngx_zltunnel_ports_reconcile(ngx_zltunnel_registry_t *registry,
 
         if (ngx_zltunnel_listener_listens(ls)) {
             ngx_zltunnel_listener_close(ls);
-            ngx_zltunnel_port_changed(l[i].port, 0);
+            ngx_zltunnel_port_changed(l[i].port, l[i].udp);
+            registry->sh->changes++;
         }
     }
 }

@@ -85,6 +85,7 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     ngx_rbtree_init(&sh->pendings, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_queue_init(&sh->list);
     ngx_queue_init(&sh->orphans);
+    sh->changes++;
     sh->ntunnels = 0;
 
     return NGX_OK;

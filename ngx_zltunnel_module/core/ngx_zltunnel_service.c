@@ -466,6 +466,14 @@ ngx_zltunnel_port_take(ngx_zltunnel_registry_t *registry,
         ngx_rbtree_insert(&registry->sh->ports, &p->node);
     }
 
+    if (service->udp && p->tenant
+        && p->tenant != ngx_zltunnel_hash(tunnel->name, tunnel->name_len))
+    {
+        /* during an upgrade it may have stayed open in between */
+
+        ngx_zltunnel_port_drain(registry, port);
+    }
+
     if (ngx_zltunnel_port_open(registry, port, service->udp) != NGX_OK) {
         *code = ZLT_E_BUSY;
         *reason = "the server cannot listen on that port now";
@@ -594,6 +602,7 @@ void
 ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter)
 {
+    ngx_uint_t                  i;
     ngx_zltunnel_sh_service_t  *service;
 
     service = counter->service;
@@ -602,6 +611,12 @@ ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
         service->total += counter->total;
         service->bytes[0] += counter->bytes[0];
         service->bytes[1] += counter->bytes[1];
+        service->datagrams[0] += counter->datagrams[0];
+        service->datagrams[1] += counter->datagrams[1];
+
+        for (i = 0; i < NGX_ZLTUNNEL_DROPS; i++) {
+            service->dropped[i] += counter->dropped[i];
+        }
     }
 
     ngx_queue_remove(&counter->queue);

@@ -354,7 +354,8 @@ ngx_zltunnel_session_own(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
     control->extended = (m->ext & ZLT_X_FEATURES) ? 1 : 0;
     control->features = control->extended
-                        ? m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS) : 0;
+                        ? m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
+                                         |ZLT_F_DATAGRAMS) : 0;
     control->epoch = tunnel->epoch;
     ngx_memcpy(control->tunnel_id, tunnel->id, ZLT_ID_SIZE);
 
@@ -793,8 +794,12 @@ ngx_zltunnel_session_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         return ZLT_E_FORBIDDEN;
     }
 
-    if (m->protocol == ZLT_PROTO_UDP) {
-        *reason = "This server does not carry UDP";
+    /* an agent of version 1 carries nothing, whatever it registers */
+
+    if (m->protocol == ZLT_PROTO_UDP && control->extended
+        && !(control->features & ZLT_F_DATAGRAMS))
+    {
+        *reason = "The agent does not carry UDP";
         return ZLT_E_FORBIDDEN;
     }
 

@@ -45,6 +45,18 @@
 #define NGX_ZLTUNNEL_WAYS          4
 
 
+/* why a datagram was dropped */
+
+#define NGX_ZLTUNNEL_DROP_QUEUE    0      /* too much waits for the channel */
+#define NGX_ZLTUNNEL_DROP_AGE      1      /* has waited for too long */
+#define NGX_ZLTUNNEL_DROP_LIMIT    2      /* too many sessions */
+#define NGX_ZLTUNNEL_DROP_CHANNEL  3      /* there is no channel */
+#define NGX_ZLTUNNEL_DROP_SESSION  4      /* its session has ended */
+#define NGX_ZLTUNNEL_DROP_SEND     5      /* not taken by the client's side */
+#define NGX_ZLTUNNEL_DROP_MALFORMED  6    /* a frame of the agent */
+#define NGX_ZLTUNNEL_DROPS         7
+
+
 typedef struct {
     ngx_pid_t                    pid;         /* 0: the slot is free */
     ngx_uint_t                   generation;
@@ -80,6 +92,7 @@ struct ngx_zltunnel_sh_s {
     uint64_t                     turn;        /* of services by name */
     ngx_uint_t                   unsettled;   /* a port may listen that has
                                                  no service */
+    uint64_t                     changes;     /* of whose a UDP port is */
     ngx_uint_t                   unclosed;    /* one does that was freed */
 };
 
@@ -141,6 +154,8 @@ struct ngx_zltunnel_sh_service_s {
     ngx_queue_t                  counters;    /* ngx_zltunnel_sh_counter_t */
     uint64_t                     total;       /* folded in from dead workers */
     uint64_t                     bytes[2];    /* 0 from clients, 1 to them */
+    uint64_t                     datagrams[2];
+    uint64_t                     dropped[NGX_ZLTUNNEL_DROPS];
 
     uint8_t                      name_len;
     u_char                       name[1];     /* allocated to fit */
@@ -157,6 +172,8 @@ struct ngx_zltunnel_sh_counter_s {
     ngx_uint_t                   active;
     uint64_t                     total;
     uint64_t                     bytes[2];
+    uint64_t                     datagrams[2];
+    uint64_t                     dropped[NGX_ZLTUNNEL_DROPS];
 };
 
 

@@ -33,6 +33,8 @@ typedef struct {
     ngx_uint_t                   active;
     uint64_t                     total;
     uint64_t                     bytes[2];
+    uint64_t                     datagrams[2];
+    uint64_t                     dropped[NGX_ZLTUNNEL_DROPS];
 } ngx_zltunnel_status_service_t;
 
 
@@ -262,6 +264,7 @@ static void
 ngx_zltunnel_status_copy_service(ngx_zltunnel_status_service_t *copy,
     ngx_zltunnel_sh_service_t *service)
 {
+    ngx_uint_t                  i;
     ngx_queue_t                *q;
     ngx_zltunnel_sh_counter_t  *counter;
 
@@ -276,6 +279,9 @@ ngx_zltunnel_status_copy_service(ngx_zltunnel_status_service_t *copy,
     copy->total = service->total;
     copy->bytes[0] = service->bytes[0];
     copy->bytes[1] = service->bytes[1];
+    copy->datagrams[0] = service->datagrams[0];
+    copy->datagrams[1] = service->datagrams[1];
+    ngx_memcpy(copy->dropped, service->dropped, sizeof(copy->dropped));
 
     for (q = ngx_queue_head(&service->counters);
          q != ngx_queue_sentinel(&service->counters);
@@ -287,6 +293,12 @@ ngx_zltunnel_status_copy_service(ngx_zltunnel_status_service_t *copy,
         copy->total += counter->total;
         copy->bytes[0] += counter->bytes[0];
         copy->bytes[1] += counter->bytes[1];
+        copy->datagrams[0] += counter->datagrams[0];
+        copy->datagrams[1] += counter->datagrams[1];
+
+        for (i = 0; i < NGX_ZLTUNNEL_DROPS; i++) {
+            copy->dropped[i] += counter->dropped[i];
+        }
     }
 }
 
@@ -490,6 +502,12 @@ static void
 ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
     ngx_zltunnel_status_service_t *service)
 {
+    ngx_uint_t  i;
+
+    static const char  *drops[NGX_ZLTUNNEL_DROPS] = {
+        "queue", "age", "limit", "channel", "session", "send", "malformed"
+    };
+
     ngx_zltunnel_json_open(j, NULL, '{');
 
     ngx_zltunnel_json_hex(j, "id", service->id, ZLT_ID_SIZE);
@@ -502,6 +520,19 @@ ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
     ngx_zltunnel_json_number(j, "total", service->total);
     ngx_zltunnel_json_number(j, "bytes_in", service->bytes[0]);
     ngx_zltunnel_json_number(j, "bytes_out", service->bytes[1]);
+
+    if (service->udp) {
+        ngx_zltunnel_json_number(j, "datagrams_in", service->datagrams[0]);
+        ngx_zltunnel_json_number(j, "datagrams_out", service->datagrams[1]);
+
+        ngx_zltunnel_json_open(j, "dropped", '{');
+
+        for (i = 0; i < NGX_ZLTUNNEL_DROPS; i++) {
+            ngx_zltunnel_json_number(j, drops[i], service->dropped[i]);
+        }
+
+        ngx_zltunnel_json_close(j, '}');
+    }
 
     ngx_zltunnel_json_close(j, '}');
 }

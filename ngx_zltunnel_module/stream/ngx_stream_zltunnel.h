@@ -12,10 +12,71 @@
 #include <ngx_core.h>
 #include <ngx_stream.h>
 
-#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_udp.h"
+
+
+typedef struct {
+    ngx_zltunnel_registry_t     *registry;
+    ngx_flag_t                   ports;
+    ngx_flag_t                   reserved;
+    ngx_stream_complex_value_t  *pass;
+    ngx_str_t                    token;
+    ngx_msec_t                   timeout;
+    ngx_msec_t                   udp_timeout;
+    ngx_msec_t                   half_timeout;
+    ngx_int_t                    responses;  /* to a datagram; -1: any */
+} ngx_stream_zltunnel_srv_conf_t;
+
+
+typedef struct {
+    ngx_stream_session_t        *session;
+    ngx_zltunnel_dial_t          dial;
+    ngx_zltunnel_end_t           end;
+    ngx_zltunnel_relay_t         relay;
+    ngx_event_t                  start;
+    size_t                       early;      /* bytes put into the relay */
+    unsigned                     eof:1;
+    unsigned                     relaying:1;
+    u_char                       addr[NGX_SOCKADDR_STRLEN];
+} ngx_stream_zltunnel_ctx_t;
+
+
+typedef struct {
+    ngx_stream_session_t        *session;
+    ngx_zltunnel_udp_t           udp;
+    u_char                       addr[NGX_SOCKADDR_STRLEN];
+} ngx_stream_zltunnel_udp_ctx_t;
+
+
+#define NGX_STREAM_ZLTUNNEL_SERVICE            0
+#define NGX_STREAM_ZLTUNNEL_TUNNEL             1
+#define NGX_STREAM_ZLTUNNEL_CONNECTION_ID      2
+#define NGX_STREAM_ZLTUNNEL_CONNECT_TIME       3
+#define NGX_STREAM_ZLTUNNEL_DATAGRAMS_IN       4    /* and on: UDP alone */
+#define NGX_STREAM_ZLTUNNEL_DATAGRAMS_OUT      5
+#define NGX_STREAM_ZLTUNNEL_DATAGRAMS_DROPPED  6
 
 
 extern ngx_module_t  ngx_stream_zltunnel_module;
+
+
+/* ngx_stream_zltunnel_module.c */
+
+/* 1 if the client is on this host: for services that are internal */
+ngx_uint_t ngx_stream_zltunnel_local(ngx_connection_t *c);
+/* of the listening socket: the client's may be another, by redirection */
+in_port_t ngx_stream_zltunnel_port(ngx_connection_t *c);
+
+
+/* ngx_stream_zltunnel_udp.c */
+
+/* a session of a UDP client, with its first datagram in c->buffer */
+void ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s);
+ngx_int_t ngx_stream_zltunnel_udp_variable(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+
+
+/* ngx_stream_zltunnel_listen.c */
 
 
 /* the registry of a server with zltunnel_ports, or NULL */

@@ -13,6 +13,7 @@
 
 
 static char *ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n);
+static char *ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n);
 static char *ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n);
 static ngx_stream_addr_conf_t *ngx_stream_zltunnel_addr(ngx_listening_t *ls,
     ngx_uint_t i);
@@ -132,7 +133,7 @@ ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n)
 }
 
 
-/* a socket of its own for one service, shared by the workers */
+/* a socket with zltunnel_pass */
 
 static char *
 ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
@@ -147,15 +148,19 @@ ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
     ls = (ngx_listening_t *) cycle->listening.elts + n;
     port = ls->servers;
 
-    if (port->naddrs > 1 || ls->type != SOCK_STREAM) {
-        return NGX_CONF_OK;
+    if (port->naddrs > 1
+        || (ls->type == SOCK_DGRAM && ls->sockaddr->sa_family == AF_UNIX))
+    {
+        return ngx_stream_zltunnel_datagrams(cycle, n);
     }
 
 #if (NGX_HAVE_REUSEPORT)
     if (ls->reuseport) {
-        return NGX_CONF_OK;
+        return ngx_stream_zltunnel_datagrams(cycle, n);
     }
 #endif
+
+    /* of its own for one service, shared by the workers */
 
     addr = ngx_stream_zltunnel_addr(ls, 0);
 
@@ -176,7 +181,52 @@ ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
     pass->index = n;
     pass->service = service;
     pass->token = token;
+    pass->udp = (ls->type == SOCK_DGRAM);
     pass->pass = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+/* a UDP socket all of whose servers have zltunnel_pass is read by us */
+
+static char *
+ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n)
+{
+    ngx_str_t                service, token;
+    ngx_uint_t               i, *index;
+    ngx_listening_t         *ls;
+    ngx_stream_port_t       *port;
+    ngx_zltunnel_conf_t     *conf;
+    ngx_stream_addr_conf_t  *addr;
+
+    ls = (ngx_listening_t *) cycle->listening.elts + n;
+    port = ls->servers;
+
+    if (ls->type != SOCK_DGRAM || ls->sockaddr->sa_family == AF_UNIX) {
+        return NGX_CONF_OK;
+    }
+
+    for (i = 0; i < port->naddrs; i++) {
+        addr = ngx_stream_zltunnel_addr(ls, i);
+
+        if (ngx_stream_zltunnel_pass_of(ngx_zltunnel_addr_srv_conf(addr),
+                                        &service, &token)
+            == NULL)
+        {
+            return NGX_CONF_OK;
+        }
+    }
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+
+    index = ngx_array_push(&conf->datagrams);
+    if (index == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *index = n;
 
     return NGX_CONF_OK;
 }

@@ -20,35 +20,9 @@
 #include "ngx_stream_zltunnel.h"
 
 
-typedef struct {
-    ngx_zltunnel_registry_t     *registry;
-    ngx_flag_t                   ports;
-    ngx_flag_t                   reserved;
-    ngx_stream_complex_value_t  *pass;
-    ngx_str_t                    token;
-    ngx_msec_t                   timeout;
-    ngx_msec_t                   half_timeout;
-} ngx_stream_zltunnel_srv_conf_t;
-
-
-typedef struct {
-    ngx_stream_session_t        *session;
-    ngx_zltunnel_dial_t          dial;
-    ngx_zltunnel_end_t           end;
-    ngx_zltunnel_relay_t         relay;
-    ngx_event_t                  start;
-    size_t                       early;      /* bytes put into the relay */
-    unsigned                     eof:1;
-    unsigned                     relaying:1;
-    u_char                       addr[NGX_SOCKADDR_STRLEN];
-} ngx_stream_zltunnel_ctx_t;
-
-
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
 static void ngx_stream_zltunnel_start_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx);
-static ngx_uint_t ngx_stream_zltunnel_local(ngx_connection_t *c);
-static in_port_t ngx_stream_zltunnel_port(ngx_connection_t *c);
 static void ngx_stream_zltunnel_read_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_empty_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial,
@@ -104,6 +78,13 @@ static ngx_command_t  ngx_stream_zltunnel_commands[] = {
       offsetof(ngx_stream_zltunnel_srv_conf_t, half_timeout),
       NULL },
 
+    { ngx_string("zltunnel_responses"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_zltunnel_srv_conf_t, responses),
+      NULL },
+
       ngx_null_command
 };
 
@@ -136,12 +117,6 @@ ngx_module_t  ngx_stream_zltunnel_module = {
 };
 
 
-#define NGX_STREAM_ZLTUNNEL_SERVICE        0
-#define NGX_STREAM_ZLTUNNEL_TUNNEL         1
-#define NGX_STREAM_ZLTUNNEL_CONNECTION_ID  2
-#define NGX_STREAM_ZLTUNNEL_CONNECT_TIME   3
-
-
 static ngx_stream_variable_t  ngx_stream_zltunnel_variables[] = {
 
     { ngx_string("zltunnel_service"), NULL, ngx_stream_zltunnel_variable,
@@ -157,6 +132,18 @@ static ngx_stream_variable_t  ngx_stream_zltunnel_variables[] = {
     { ngx_string("zltunnel_connect_time"), NULL,
       ngx_stream_zltunnel_variable,
       NGX_STREAM_ZLTUNNEL_CONNECT_TIME, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("zltunnel_datagrams_in"), NULL,
+      ngx_stream_zltunnel_variable,
+      NGX_STREAM_ZLTUNNEL_DATAGRAMS_IN, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("zltunnel_datagrams_out"), NULL,
+      ngx_stream_zltunnel_variable,
+      NGX_STREAM_ZLTUNNEL_DATAGRAMS_OUT, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("zltunnel_datagrams_dropped"), NULL,
+      ngx_stream_zltunnel_variable,
+      NGX_STREAM_ZLTUNNEL_DATAGRAMS_DROPPED, NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
       ngx_stream_null_variable
 };
@@ -174,6 +161,12 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     ngx_stream_zltunnel_srv_conf_t  *zcf;
 
     c = s->connection;
+
+    if (c->type == SOCK_DGRAM) {
+        ngx_stream_zltunnel_udp_handler(s);
+        return;
+    }
+
     c->log->action = "connecting to a tunnelled service";
 
     zcf = ngx_stream_get_module_srv_conf(s, ngx_stream_zltunnel_module);
@@ -303,9 +296,7 @@ ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx)
 }
 
 
-/* 1 if the client is on this host: for services that are internal */
-
-static ngx_uint_t
+ngx_uint_t
 ngx_stream_zltunnel_local(ngx_connection_t *c)
 {
     struct sockaddr_in  *sin;
@@ -342,11 +333,9 @@ ngx_stream_zltunnel_local(ngx_connection_t *c)
 }
 
 
-static in_port_t
+in_port_t
 ngx_stream_zltunnel_port(ngx_connection_t *c)
 {
-    /* of the listening socket: the client's may be another, by redirection */
-
     return ngx_inet_get_port(c->listening->sockaddr);
 }
 
@@ -616,9 +605,15 @@ ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
     ngx_str_t                   value;
     ngx_stream_zltunnel_ctx_t  *ctx;
 
+    if (s->connection->type == SOCK_DGRAM) {
+        return ngx_stream_zltunnel_udp_variable(s, v, data);
+    }
+
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_module);
 
-    if (ctx == NULL || ctx->dial.service.len == 0) {
+    if (ctx == NULL || ctx->dial.service.len == 0
+        || data >= NGX_STREAM_ZLTUNNEL_DATAGRAMS_IN)
+    {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -720,6 +715,7 @@ ngx_stream_zltunnel_create_srv_conf(ngx_conf_t *cf)
 
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->half_timeout = NGX_CONF_UNSET_MSEC;
+    conf->responses = NGX_CONF_UNSET;
 
     return conf;
 }
@@ -746,7 +742,15 @@ ngx_stream_zltunnel_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
+    if (conf->timeout == NGX_CONF_UNSET_MSEC) {
+        conf->timeout = prev->timeout;
+    }
+
+    conf->udp_timeout = (conf->timeout == NGX_CONF_UNSET_MSEC) ? 60000
+                                                               : conf->timeout;
+
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 0);
+    ngx_conf_merge_value(conf->responses, prev->responses, -1);
     ngx_conf_merge_msec_value(conf->half_timeout, prev->half_timeout,
                               3600000);
 

@@ -166,10 +166,11 @@ sub http_get {
 
 
 # Options: workers, master ("off"), daemon ("on"), zone (its size), range
-# (number of assigned ports), connections (worker_connections), and more
-# configuration, as text: main, events, zltunnel, http, location (in the server
-# of the tunnel), after (http), ports (in the server of the assigned ports), stream;
-# allow => [qr/.../] for what may be in the log though it looks bad.
+# (number of assigned ports), udp (1: the same ports for UDP, too), connections
+# (worker_connections), and more configuration, as text: main, events, zltunnel,
+# http, location (in the server of the tunnel), after (http), ports (in the
+# server of the assigned ports), stream; allow => [qr/.../] for what may be in
+# the log though it looks bad.
 
 sub new {
     my ($class, %o) = @_;
@@ -245,8 +246,11 @@ sub port_free {
     socket(my $s, Socket::PF_INET, SOCK_STREAM, 0) or return 0;
     setsockopt($s, SOL_SOCKET, SO_REUSEADDR, 1);
 
-    return bind($s, pack_sockaddr_in($port, inet_aton('127.0.0.1')))
-           && listen($s, 1);
+    socket(my $u, Socket::PF_INET, Socket::SOCK_DGRAM, 0) or return 0;
+
+    my $addr = pack_sockaddr_in($port, inet_aton('127.0.0.1'));
+
+    return bind($s, $addr) && listen($s, 1) && bind($u, $addr);
 }
 
 
@@ -291,6 +295,7 @@ sub write_conf {
                         stream);
     $v{listen} = $v{range} > 1 ? "127.0.0.1:$v{base}-$v{last}"
                                : "127.0.0.1:$v{base}";
+    $v{ports} = "listen $v{listen} udp rcvbuf=4m;\n$v{ports}" if $v{udp};
 
     my $text = $o{conf} // <<'EOT';
 %%modules%%

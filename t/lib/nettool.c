@@ -11,6 +11,8 @@
  *     nettool held PORT CONNECTIONS ROUNDS      see nt_load.c
  *     nettool short PORT CONNECTIONS AT_ONCE
  *     nettool transfer PORT SEND [RATE]         see nt_transfer.c
+ *     nettool udp-echo PORT                     see nt_udp.c
+ *     nettool udp PORT [OPTION=VALUE]...
  *     nettool records PORT,.. LONG INTERVAL SHORT PAUSE    see nt_records.c
  */
 
@@ -161,6 +163,8 @@ main(int argc, char **argv)
         { "held", nt_held },
         { "short", nt_short },
         { "transfer", nt_transfer },
+        { "udp-echo", nt_udp_echo },
+        { "udp", nt_udp },
         { "records", nt_records_run },
     };
 
@@ -173,7 +177,8 @@ main(int argc, char **argv)
         }
     }
 
-    fprintf(stderr, "usage: nettool serve|held|short|transfer|records ...\n");
+    fprintf(stderr, "usage: nettool serve|held|short|transfer|udp-echo|udp|"
+                    "records ...\n");
 
     return 2;
 }

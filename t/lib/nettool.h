@@ -42,6 +42,8 @@ int nt_serve(int argc, char **argv);
 int nt_held(int argc, char **argv);
 int nt_short(int argc, char **argv);
 int nt_transfer(int argc, char **argv);
+int nt_udp_echo(int argc, char **argv);
+int nt_udp(int argc, char **argv);
 int nt_records_run(int argc, char **argv);
 
 

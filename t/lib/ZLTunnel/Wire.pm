@@ -17,7 +17,8 @@ use IO::Socket::INET;
 use MIME::Base64 qw(encode_base64);
 use Time::HiRes qw(time);
 
-our @EXPORT_OK = qw(msg str16 ext ws_frame %TYPE parse new_id register);
+our @EXPORT_OK = qw(msg str16 ext ws_frame %TYPE parse new_id register
+                    datagram datagram_close);
 
 our %TYPE = (
     Auth => 0x01, AuthOk => 0x02, AuthFail => 0x03, Register => 0x10,
@@ -62,6 +63,11 @@ sub register {
 }
 
 
+sub datagram { msg('Datagram', pack('N', $_[0]) . $_[1]) }
+
+sub datagram_close { msg('DatagramClose', pack 'N C', $_[0], $_[1] // 0) }
+
+
 # One message into a hash; extension values by tag in {ext}.
 
 sub parse {
@@ -88,6 +94,10 @@ sub parse {
         Register     => [ name => 'C/a', protocol => 'C', local_port => 'n',
                           remote_port => 'n' ],
         Unregister   => [ service_id => 'a16' ],
+        DatagramOpen => [ session => 'N', service_id => 'a16',
+                          client_addr => 'n/a' ],
+        Datagram     => [ session => 'N', data => 'a*' ],
+        DatagramClose => [ session => 'N', cause => 'C' ],
     );
 
     my @f = @{ $fields{ $m->{type} } || [] };

@@ -1,0 +1,845 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Theory of operation: a datagram channel
+ *
+ * A channel carries the datagrams of many sessions, in frames.  What counts
+ * is how many of them one system call moves.
+ *
+ * To the service: the channel is read into a large buffer that all channels
+ * share.  The frames in it are noted by session, and sent from where they
+ * lie: a session's datagrams by one call, those of one size as one message.
+ * Nothing of a read outlives it but the beginning of a frame.
+ *
+ * To the server: the sockets that have something in this turn of the loop are
+ * read, and their datagrams framed one behind the other into "out", which is
+ * written once, at the end of the turn, or when it is full.
+ *
+ * Reading never waits for writing, neither way: one session, or a slow server,
+ * must not delay the others.  Where a socket or the channel is full, datagrams
+ * are queued by session, and there they get too many or too old.  A write that
+ * went in part leaves the rest of one frame in "out"; the frames behind it go
+ * back to the queue, so that they can still be dropped.  DatagramClose and
+ * HeartbeatAck are not dropped: they wait in "out".
+ *
+ * A session's socket lives on a stack of calls that may find the channel
+ * broken.  So a channel that fails is only marked, and ends when the loop
+ * comes back to it, with no frame of anyone's above.
+ */
+
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "udp.h"
+
+
+#define ZLT_UDP_IN       (256 * 1024)  /* one read */
+#define ZLT_UDP_BUDGET   (1024 * 1024) /* bytes read a turn, a channel */
+#define ZLT_UDP_OUT      (160 * 1024)  /* one write, two largest frames */
+#define ZLT_UDP_REFILL   512           /* queued datagrams of one write */
+
+#define ZLT_UDP_LOWAT    65536         /* unsent, in the kernel */
+
+#define ZLT_UDP_SILENCE  60            /* s, no session and nothing heard */
+#define ZLT_UDP_DEAD     60            /* s, unacknowledged */
+#define ZLT_UDP_QUIET    1             /* s, that end it when the agent ends */
+#define ZLT_UDP_GRACE    3             /* s, if it never is quiet */
+
+
+typedef struct {
+    zlt_udp_item_t  *item;
+    zlt_udp_flow_t  *flow;
+} zlt_udp_refill_t;
+
+
+static void zlt_udp_event(zlt_io_t *io);
+static void zlt_udp_turn(zlt_task_t *task);
+static void zlt_udp_input(zlt_udp_t *u);
+static int zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len);
+static void zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f);
+static void zlt_udp_heartbeat(zlt_udp_t *u, const zlt_dgram_t *f);
+static void zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f);
+static void zlt_udp_enqueue(zlt_udp_session_t *s, const uint8_t *data,
+    size_t len);
+static void zlt_udp_write(zlt_udp_t *u);
+static int zlt_udp_write_out(zlt_udp_t *u);
+static unsigned zlt_udp_refill(zlt_udp_t *u);
+static void zlt_udp_refill_back(zlt_udp_t *u, unsigned n);
+static void zlt_udp_out_back(zlt_udp_t *u);
+static void zlt_udp_free_later(zlt_task_t *task);
+static void zlt_udp_end(zlt_udp_t *u);
+static void zlt_udp_finish(zlt_udp_t *u);
+static void zlt_udp_tick_one(zlt_udp_t *u);
+
+
+uint32_t  zlt_udp_now = 1;     /* 0 is "never" */
+
+static zlt_list_t        zlt_udp_all = { &zlt_udp_all, &zlt_udp_all };
+
+/* what remained of the last read comes first */
+static uint8_t           zlt_udp_in[ZLT_MAX_MESSAGE_SIZE + ZLT_UDP_IN];
+
+static zlt_udp_refill_t  zlt_udp_refills[ZLT_UDP_REFILL];
+
+
+int
+zlt_udp_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
+{
+    zlt_conn_t  *c;
+    zlt_flow_t  *f;
+    zlt_udp_t   *u;
+
+    u = calloc(1, sizeof(zlt_udp_t));
+    if (u == NULL) {
+        return -1;
+    }
+
+    u->out = malloc(ZLT_UDP_OUT);
+
+    if (u->out == NULL || zlt_udp_sessions_init(u) == -1) {
+        free(u->out);
+        free(u);
+        return -1;
+    }
+
+    u->channel = ch;
+    u->agent = ch->agent;
+    u->heard = zlt_udp_now;
+    u->active = zlt_udp_now;
+    u->whole = 1;
+
+    zlt_udp_queue_init(&u->to_service);
+    zlt_udp_queue_init(&u->to_server);
+    zlt_list_init(&u->task.link);
+    zlt_list_append(&zlt_udp_all, &u->link);
+
+    u->task.handler = zlt_udp_turn;
+
+    ch->udp = u;
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+    c->io.handler = zlt_udp_event;
+
+    zlt_conn_keepalive(c);
+
+#ifdef TCP_NOTSENT_LOWAT
+    {
+    int  lowat = ZLT_UDP_LOWAT;
+
+    (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat,
+                      sizeof(int));
+    }
+#endif
+
+    /* an answer to a heartbeat may not have been sent yet */
+
+    f = &ch->relay.flow[ZLT_RELAY_SERVICE];
+
+    if (f->buf) {
+        zlt_udp_control(u, f->buf->data + f->buf->pos,
+                        f->buf->last - f->buf->pos);
+        u->whole = 0;
+        free(f->buf);
+        f->buf = NULL;
+    }
+
+    /* there may be more, also where no event will tell */
+
+    u->again = 1;
+    zlt_io_post(&u->task);
+
+    if (len) {
+        (void) zlt_udp_frames(u, data, len);
+    }
+
+    return 0;
+}
+
+
+void
+zlt_udp_free(zlt_udp_t *u)
+{
+    if (u->ended) {
+        return;
+    }
+
+    u->ended = 1;
+
+    zlt_udp_sessions_free(u);
+    zlt_list_remove(&u->link);
+
+    u->task.handler = zlt_udp_free_later;
+    zlt_io_later(&u->task);
+}
+
+
+static void
+zlt_udp_free_later(zlt_task_t *task)
+{
+    zlt_udp_t  *u;
+
+    u = zlt_list_data(task, zlt_udp_t, task);
+
+    free(u->buckets);
+    free(u->rest);
+    free(u->out);
+    free(u);
+}
+
+
+static void
+zlt_udp_event(zlt_io_t *io)
+{
+    zlt_udp_t      *u;
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+    u = ch->udp;
+
+    if (u->blocked || ch->relay.side[ZLT_RELAY_CHANNEL].out) {
+        zlt_udp_write(u);
+    }
+
+    zlt_udp_input(u);
+}
+
+
+/* The end of a turn in which something was framed, or read not to its end. */
+
+static void
+zlt_udp_turn(zlt_task_t *task)
+{
+    zlt_udp_t  *u;
+
+    u = zlt_list_data(task, zlt_udp_t, task);
+
+    if (u->again) {
+        u->again = 0;
+        zlt_udp_input(u);
+
+        if (u->ended) {
+            return;
+        }
+    }
+
+    zlt_udp_write(u);
+
+    if (u->broken) {
+        zlt_udp_end(u);
+    }
+}
+
+
+static void
+zlt_udp_input(zlt_udp_t *u)
+{
+    size_t       total;
+    ssize_t      n;
+    zlt_conn_t  *c;
+
+    c = &u->channel->relay.side[ZLT_RELAY_CHANNEL];
+    total = 0;
+
+    while (u->broken == NULL) {
+
+        if (total >= ZLT_UDP_BUDGET) {
+            u->again = 1;
+            zlt_io_post(&u->task);
+            return;
+        }
+
+        n = zlt_conn_read(c, zlt_udp_in + u->rest_len, ZLT_UDP_IN);
+
+        if (n == ZLT_CONN_AGAIN) {
+            return;
+        }
+
+        if (n <= 0) {
+            u->broken = (n == 0) ? "closed by the server" : strerror(errno);
+            break;
+        }
+
+        total += (size_t) n;
+        n += (ssize_t) u->rest_len;
+
+        if (u->rest_len) {
+            memcpy(zlt_udp_in, u->rest, u->rest_len);
+            free(u->rest);
+            u->rest = NULL;
+            u->rest_len = 0;
+        }
+
+        if (zlt_udp_frames(u, zlt_udp_in, (size_t) n) == -1) {
+            break;
+        }
+    }
+
+    zlt_udp_end(u);
+}
+
+
+/* 0, or -1 if the channel is of no use any more. */
+
+static int
+zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
+{
+    int             rc;
+    zlt_dgram_t     f;
+    const uint8_t  *end;
+
+    end = p + len;
+    u->heard = zlt_udp_now;
+
+    while ((rc = zlt_dgram_read(&u->reader, &f, &p, end)) >= ZLT_OK) {
+
+        if (rc == ZLT_OK) {
+            zlt_udp_frame(u, &f);
+
+        } else {
+            zlt_udp_malformed(u, &f);
+        }
+
+        if (u->broken) {
+            return -1;
+        }
+    }
+
+    zlt_udp_deliver(u);
+
+    if (rc != ZLT_AGAIN) {
+        zlt_log_warn("a datagram channel is closed: %s", zlt_strerror(rc));
+        u->broken = "";
+        zlt_io_post(&u->task);
+        return -1;
+    }
+
+    u->rest_len = (size_t) (end - p);
+
+    if (u->rest_len) {
+        u->rest = malloc(u->rest_len);
+
+        if (u->rest == NULL) {
+            u->broken = "out of memory";
+            zlt_io_post(&u->task);
+            return -1;
+        }
+
+        memcpy(u->rest, p, u->rest_len);
+    }
+
+    return 0;
+}
+
+
+static void
+zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
+{
+    zlt_udp_session_t  *s;
+
+    switch (f->type) {
+
+    case ZLT_DATAGRAM:
+        s = zlt_udp_session_find(u, f->session);
+
+        if (s) {
+            zlt_udp_stage(s, f->data.data, f->data.len);
+
+        } else {
+            u->agent->udp_unknown++;
+        }
+
+        return;
+
+    case ZLT_DATAGRAM_OPEN:
+        zlt_udp_session_open(u, f);
+        return;
+
+    case ZLT_DATAGRAM_CLOSE:
+        s = zlt_udp_session_find(u, f->session);
+
+        if (s) {
+            zlt_udp_deliver(u);
+
+            /* it may have met with an error */
+
+            if (!s->closed) {
+                zlt_udp_session_close(s, f->cause, 0);
+            }
+        }
+
+        return;
+
+    case ZLT_HEARTBEAT:
+        zlt_udp_heartbeat(u, f);
+        return;
+
+    case ZLT_HEARTBEAT_ACK:
+        return;
+    }
+
+    zlt_log_warn("a datagram channel is closed: a message that a server does "
+                 "not send");
+    u->broken = "";
+    zlt_io_post(&u->task);
+}
+
+
+static void
+zlt_udp_heartbeat(zlt_udp_t *u, const zlt_dgram_t *f)
+{
+    size_t     n;
+    uint8_t    buf[ZLT_HEADER_SIZE + 8];
+    zlt_msg_t  ack;
+
+    memset(&ack, 0, sizeof(zlt_msg_t));
+    ack.type = ZLT_HEARTBEAT_ACK;
+    ack.timestamp = f->timestamp;
+
+    n = zlt_msg_encode(&ack, buf, sizeof(buf));
+    zlt_udp_control(u, buf, n);
+}
+
+
+/* It costs its session, and nobody else. */
+
+static void
+zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
+{
+    uint8_t             buf[ZLT_DGRAM_CLOSE_SIZE];
+    zlt_udp_session_t  *s;
+
+    if (!f->has_session) {
+        u->agent->udp_unknown++;
+        return;
+    }
+
+    s = zlt_udp_session_find(u, f->session);
+
+    if (s) {
+        zlt_udp_complain(s->service, "a malformed frame ends its session");
+        zlt_udp_deliver(u);
+
+        if (!s->closed) {
+            zlt_udp_session_close(s, ZLT_E_FORBIDDEN, 1);
+        }
+
+        return;
+    }
+
+    u->agent->udp_unknown++;
+
+    if (f->type == ZLT_DATAGRAM_OPEN) {
+        (void) zlt_dgram_close(buf, f->session, ZLT_E_FORBIDDEN);
+        zlt_udp_control(u, buf, sizeof(buf));
+    }
+}
+
+
+void
+zlt_udp_forward(zlt_udp_session_t *s, const uint8_t *data, size_t len)
+{
+    uint8_t    *p;
+    zlt_udp_t  *u;
+
+    u = s->udp;
+
+    if (u->broken) {
+        return;
+    }
+
+    if (!u->blocked && u->out_len + ZLT_DGRAM_HEADER + len > ZLT_UDP_OUT) {
+        zlt_udp_write(u);
+    }
+
+    if (u->blocked || u->out_len + ZLT_DGRAM_HEADER + len > ZLT_UDP_OUT) {
+        zlt_udp_enqueue(s, data, len);
+        return;
+    }
+
+    if (zlt_list_empty(&u->task.link)) {
+        zlt_io_post(&u->task);
+    }
+
+    p = zlt_dgram_header(u->out + u->out_len, s->number, len);
+    memcpy(p, data, len);
+
+    u->out_len += ZLT_DGRAM_HEADER + len;
+}
+
+
+static void
+zlt_udp_enqueue(zlt_udp_session_t *s, const uint8_t *data, size_t len)
+{
+    uint8_t         *p;
+    zlt_udp_item_t  *item;
+
+    item = zlt_udp_item_alloc(ZLT_DGRAM_HEADER + len);
+
+    if (item == NULL) {
+        s->service->udp.failed++;
+        return;
+    }
+
+    p = zlt_dgram_header(item->data, s->number, len);
+    memcpy(p, data, len);
+
+    zlt_udp_queue_put(&s->udp->to_server, &s->to_server, item, zlt_io_now());
+}
+
+
+void
+zlt_udp_control(zlt_udp_t *u, const uint8_t *frame, size_t len)
+{
+    if (u->broken) {
+        return;
+    }
+
+    if (u->out_len + len > ZLT_UDP_OUT) {
+        zlt_udp_write(u);
+    }
+
+    if (u->out_len + len > ZLT_UDP_OUT && u->out_pos) {
+        memmove(u->out, u->out + u->out_pos, u->out_len - u->out_pos);
+        u->out_len -= u->out_pos;
+        u->out_pos = 0;
+    }
+
+    if (u->out_len + len > ZLT_UDP_OUT) {
+
+        /* ten thousand of them, and it reads none */
+
+        u->broken = "the server does not read";
+
+    } else {
+        memcpy(u->out + u->out_len, frame, len);
+        u->out_len += len;
+    }
+
+    zlt_io_post(&u->task);
+}
+
+
+/* Writes what there is, the queue too, as far as it goes. */
+
+static void
+zlt_udp_write(zlt_udp_t *u)
+{
+    unsigned  i, n;
+
+    if (u->broken) {
+        return;
+    }
+
+    n = 0;
+
+    for ( ;; ) {
+
+        if (zlt_udp_write_out(u) == -1) {
+            u->broken = strerror(errno);
+            zlt_io_post(&u->task);
+        }
+
+        if (u->broken == NULL && u->out_pos < u->out_len) {
+            break;
+        }
+
+        for (i = 0; i < n; i++) {
+            free(zlt_udp_refills[i].item);
+        }
+
+        u->out_pos = 0;
+        u->out_len = 0;
+        u->whole = 1;
+
+        n = u->broken ? 0 : zlt_udp_refill(u);
+
+        if (n == 0) {
+            u->blocked = 0;
+            return;
+        }
+    }
+
+    if (n) {
+        zlt_udp_refill_back(u, n);
+
+    } else if (u->whole) {
+        zlt_udp_out_back(u);
+    }
+
+    u->whole = 0;
+    u->blocked = 1;
+}
+
+
+/* 0: as much as there is room for */
+
+static int
+zlt_udp_write_out(zlt_udp_t *u)
+{
+    ssize_t      n;
+    zlt_conn_t  *c;
+
+    c = &u->channel->relay.side[ZLT_RELAY_CHANNEL];
+
+    n = zlt_conn_flush(c);
+
+    if (n != 0) {
+        return n == ZLT_CONN_AGAIN ? 0 : -1;
+    }
+
+    while (u->out_pos < u->out_len) {
+
+        n = zlt_conn_write(c, u->out + u->out_pos, u->out_len - u->out_pos);
+
+        if (n < 0) {
+            return n == ZLT_CONN_AGAIN ? 0 : -1;
+        }
+
+        u->out_pos += (size_t) n;
+    }
+
+    return 0;
+}
+
+
+/* From the queue into "out", which is empty; sessions take turns. */
+
+static unsigned
+zlt_udp_refill(zlt_udp_t *u)
+{
+    unsigned         n;
+    uint64_t         now;
+    zlt_udp_flow_t  *f;
+    zlt_udp_item_t  *item;
+
+    now = zlt_io_now();
+    n = 0;
+
+    while (n < ZLT_UDP_REFILL) {
+
+        f = zlt_udp_queue_turn(&u->to_server);
+
+        if (f == NULL) {
+            break;
+        }
+
+        item = zlt_udp_queue_get(&u->to_server, f, now);
+
+        if (item == NULL) {
+            continue;
+        }
+
+        if (u->out_len + item->len > ZLT_UDP_OUT) {
+            zlt_udp_queue_unget(&u->to_server, f, item);
+            break;
+        }
+
+        memcpy(u->out + u->out_len, item->data, item->len);
+        u->out_len += item->len;
+
+        zlt_udp_refills[n].item = item;
+        zlt_udp_refills[n++].flow = f;
+    }
+
+    return n;
+}
+
+
+/* The write stopped within what came from the queue. */
+
+static void
+zlt_udp_refill_back(zlt_udp_t *u, unsigned n)
+{
+    zlt_udp_refill_t  *r;
+
+    for (r = &zlt_udp_refills[n - 1];
+         n && u->out_len - r->item->len >= u->out_pos;
+         r--, n--)
+    {
+        u->out_len -= r->item->len;
+        zlt_udp_queue_unget(&u->to_server, r->flow, r->item);
+    }
+
+    /* those before went, the last of them perhaps in part */
+
+    while (n) {
+        free(zlt_udp_refills[--n].item);
+    }
+
+    if (u->out_pos == u->out_len) {
+        u->out_pos = 0;
+        u->out_len = 0;
+    }
+}
+
+
+/* The write stopped within the frames of this turn. */
+
+static void
+zlt_udp_out_back(zlt_udp_t *u)
+{
+    int                  rc;
+    size_t               kept;
+    zlt_dgram_t          f;
+    const uint8_t       *p, *start, *end;
+    zlt_udp_session_t   *s;
+    zlt_dgram_reader_t   reader;
+
+    memset(&reader, 0, sizeof(zlt_dgram_reader_t));
+
+    p = u->out;
+    end = u->out + u->out_len;
+    kept = 0;
+
+    for ( ;; ) {
+        start = p;
+        rc = zlt_dgram_read(&reader, &f, &p, end);
+
+        if (rc != ZLT_OK) {
+            break;
+        }
+
+        if (p <= u->out + u->out_pos) {
+            continue;
+        }
+
+        if (start < u->out + u->out_pos) {
+
+            /* this one went in part */
+
+            kept = (size_t) (p - u->out);
+            continue;
+        }
+
+        if (kept == 0) {
+            kept = u->out_pos;
+        }
+
+        if (f.type == ZLT_DATAGRAM) {
+            s = zlt_udp_session_find(u, f.session);
+
+            if (s) {
+                zlt_udp_enqueue(s, f.data.data, f.data.len);
+            }
+
+            continue;
+        }
+
+        memmove(u->out + kept, start, (size_t) (p - start));
+        kept += (size_t) (p - start);
+    }
+
+    u->out_len = kept;
+
+    if (u->out_pos == u->out_len) {
+        u->out_pos = 0;
+        u->out_len = 0;
+    }
+}
+
+
+/* With nothing above on the stack that holds a session. */
+
+static void
+zlt_udp_end(zlt_udp_t *u)
+{
+    zlt_channel_t  *ch;
+
+    if (u->ended) {
+        return;
+    }
+
+    ch = u->channel;
+
+    if (u->broken && *u->broken) {
+        zlt_log_debug("a datagram channel with %u sessions has ended: %s",
+                      u->nsessions, u->broken);
+    }
+
+    zlt_channel_abort(ch);
+}
+
+
+/* The agent ends: what is on its way to the server still gets there. */
+
+static void
+zlt_udp_finish(zlt_udp_t *u)
+{
+    zlt_channel_t  *ch;
+
+    ch = u->channel;
+
+    zlt_udp_write(u);
+
+    if (u->broken) {
+        zlt_udp_end(u);
+        return;
+    }
+
+    ch->udp = NULL;
+
+    if (u->out_pos < u->out_len
+        && zlt_relay_put(&ch->relay, ZLT_RELAY_SERVICE, u->out + u->out_pos,
+                         u->out_len - u->out_pos)
+           == -1)
+    {
+        zlt_udp_free(u);
+        zlt_channel_abort(ch);
+        return;
+    }
+
+    zlt_udp_free(u);
+    zlt_channel_end(ch);
+}
+
+
+void
+zlt_udp_tick(zlt_agent_t *a)
+{
+    zlt_list_t  *link, *next;
+
+    zlt_udp_now++;
+
+    zlt_udp_session_tick(a);
+
+    zlt_list_each_safe(link, next, &zlt_udp_all) {
+        zlt_udp_tick_one(zlt_list_data(link, zlt_udp_t, link));
+    }
+}
+
+
+static void
+zlt_udp_tick_one(zlt_udp_t *u)
+{
+    if (u->agent->stopping) {
+
+        if (u->nsessions == 0
+            || zlt_udp_now - u->active > ZLT_UDP_QUIET
+            || ++u->stopping > ZLT_UDP_GRACE)
+        {
+            zlt_udp_finish(u);
+        }
+
+        return;
+    }
+
+    if (zlt_udp_now - u->heard <= ZLT_UDP_SILENCE) {
+        return;
+    }
+
+    /* a server that has ended without a word; or all goes one way */
+
+    if (u->nsessions == 0
+        || zlt_conn_dead(&u->channel->relay.side[ZLT_RELAY_CHANNEL],
+                         ZLT_UDP_DEAD * 1000))
+    {
+        u->broken = "nothing comes from the server";
+        zlt_udp_end(u);
+    }
+}

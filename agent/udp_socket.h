@@ -1,0 +1,64 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A connected UDP socket, many datagrams a system call: recvmmsg() and
+ * sendmmsg(), and where the kernel has UDP_GRO and UDP_SEGMENT, runs of
+ * datagrams of one size as one message each.
+ */
+
+
+#ifndef ZLT_UDP_SOCKET_H_INCLUDED
+#define ZLT_UDP_SOCKET_H_INCLUDED
+
+
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "io.h"
+
+
+#define ZLT_UDP_SLOTS     16           /* messages of one receive */
+#define ZLT_UDP_SEND_MAX  1024         /* datagrams of one send */
+
+
+typedef struct {
+    zlt_io_t         io;               /* first: handlers get its address */
+    uint16_t         segment;          /* a datagram up to this size may be
+                                          sent as a part of a larger message */
+} zlt_udp_socket_t;
+
+
+/* what came as one message: datagrams of one size, the last may be shorter */
+
+typedef struct {
+    const uint8_t   *data;
+    size_t           len;
+    size_t           segment;          /* 0: it is one, as long as len */
+} zlt_udp_message_t;
+
+
+/*
+ * A nonblocking socket, connected and registered with the loop.  0, or -1
+ * with errno set, and nothing left open.
+ */
+int zlt_udp_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
+    socklen_t socklen, zlt_io_pt handler);
+
+/*
+ * Receives up to ZLT_UDP_SLOTS messages into memory that all sockets share.
+ * Their number, or -1 with errno set; 0 if there is nothing.
+ */
+int zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages);
+
+/*
+ * Sends n datagrams in their order, n <= ZLT_UDP_SEND_MAX.  The number that
+ * was sent; if it is less than n, errno says what the next one met with.
+ */
+unsigned zlt_udp_send(zlt_udp_socket_t *u, struct iovec *iov, unsigned n);
+
+
+#endif /* ZLT_UDP_SOCKET_H_INCLUDED */

@@ -1,0 +1,591 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The sockets of UDP clients: listening sockets, which all sessions share.
+ *
+ * nginx reads a datagram by a call of recvmsg() and passes it through its
+ * event handlers.  Here many are read by one recvmmsg(), and those of known
+ * clients go right to their sessions; only a new client takes nginx's way,
+ * and gets a connection as ngx_event_recvmsg() would make it.
+ *
+ * The socket of an assigned port passes from service to service, and this
+ * worker hears of it by a message, which may be late.  So the registry counts
+ * such changes, and whatever was read while the count changed is dropped: a
+ * datagram never reaches the wrong tenant.
+ */
+
+
+#include "ngx_zltunnel_udp.h"
+
+
+#define NGX_ZLTUNNEL_UDP_TURNS      4       /* batches of one wake-up */
+
+/* no two at the same place of a page, which would share lines of the cache */
+
+#define NGX_ZLTUNNEL_UDP_SLOT       (65536 + 320)
+
+
+/* a listening socket of an assigned port */
+
+typedef struct {
+    ngx_zltunnel_listener_t     *listener;   /* NULL: of zltunnel_pass */
+    uint64_t                     changes;    /* the registry's, when asked */
+    u_char                       id[ZLT_ID_SIZE];     /* of its service */
+    unsigned                     known:1;
+} ngx_zltunnel_udp_socket_t;
+
+
+static ngx_uint_t ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock);
+static void ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
+    ngx_zltunnel_udp_socket_t *sock, ngx_uint_t i);
+static void ngx_zltunnel_udp_local(ngx_listening_t *ls, struct msghdr *msg,
+    ngx_sockaddr_t *local);
+static ngx_uint_t ngx_zltunnel_udp_refuse(ngx_listening_t *ls,
+    ngx_zltunnel_udp_socket_t *sock);
+static void ngx_zltunnel_udp_accept(ngx_listening_t *ls,
+    ngx_zltunnel_client_key_t *key, uint64_t hash, struct sockaddr *sa,
+    socklen_t socklen, ngx_sockaddr_t *local, u_char *data, size_t len);
+static ngx_int_t ngx_zltunnel_udp_connection(ngx_connection_t *c,
+    ngx_listening_t *ls, struct sockaddr *sa, socklen_t socklen,
+    ngx_sockaddr_t *local, u_char *data, size_t len);
+static void ngx_zltunnel_udp_discard(ngx_connection_t *c);
+static ssize_t ngx_zltunnel_udp_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
+
+
+/* what is being read */
+
+static struct mmsghdr    ngx_zltunnel_in_msgs[NGX_ZLTUNNEL_UDP_BATCH];
+static struct iovec      ngx_zltunnel_in_iovs[NGX_ZLTUNNEL_UDP_BATCH];
+static ngx_sockaddr_t    ngx_zltunnel_in_addrs[NGX_ZLTUNNEL_UDP_BATCH];
+static ngx_zltunnel_udp_control_t
+                         ngx_zltunnel_in_control[NGX_ZLTUNNEL_UDP_BATCH];
+static u_char           *ngx_zltunnel_in_data;
+
+/* the datagram that nginx's handlers are about to read, and of whom */
+
+static ngx_connection_t *ngx_zltunnel_in_connection;
+static u_char           *ngx_zltunnel_in_pos;
+static size_t            ngx_zltunnel_in_len;
+
+static ngx_zltunnel_udp_socket_t  *ngx_zltunnel_udp_sockets;
+
+
+ngx_int_t
+ngx_zltunnel_udp_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t      i;
+    struct msghdr  *msg;
+
+    ngx_zltunnel_udp_sockets = ngx_pcalloc(cycle->pool,
+              cycle->listening.nelts * sizeof(ngx_zltunnel_udp_socket_t));
+
+    ngx_zltunnel_in_data = ngx_alloc(NGX_ZLTUNNEL_UDP_BATCH
+                                     * NGX_ZLTUNNEL_UDP_SLOT, cycle->log);
+
+    if (ngx_zltunnel_udp_sockets == NULL || ngx_zltunnel_in_data == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < NGX_ZLTUNNEL_UDP_BATCH; i++) {
+        ngx_zltunnel_in_iovs[i].iov_base = ngx_zltunnel_in_data
+                                           + i * NGX_ZLTUNNEL_UDP_SLOT;
+        ngx_zltunnel_in_iovs[i].iov_len = 65536;
+
+        msg = &ngx_zltunnel_in_msgs[i].msg_hdr;
+
+        msg->msg_name = &ngx_zltunnel_in_addrs[i];
+        msg->msg_iov = &ngx_zltunnel_in_iovs[i];
+        msg->msg_iovlen = 1;
+    }
+
+    ngx_zltunnel_clients_init();
+
+    return NGX_OK;
+}
+
+
+void
+ngx_zltunnel_udp_arm(ngx_zltunnel_listener_t *listener)
+{
+    ngx_zltunnel_udp_socket_t  *sock;
+
+    sock = &ngx_zltunnel_udp_sockets[listener->index];
+
+    sock->listener = listener;
+    sock->known = 0;
+}
+
+
+void
+ngx_zltunnel_udp_cleanup(void)
+{
+    if (ngx_zltunnel_in_data) {
+        ngx_free(ngx_zltunnel_in_data);
+        ngx_zltunnel_in_data = NULL;
+    }
+
+    ngx_zltunnel_clients_cleanup();
+}
+
+
+void
+ngx_zltunnel_udp_receive(ngx_event_t *ev)
+{
+    int                         n;
+    ngx_err_t                   err;
+    ngx_int_t                   i;
+    ngx_uint_t                  turn;
+    struct msghdr              *msg;
+    ngx_listening_t            *ls;
+    ngx_connection_t           *lc;
+    ngx_zltunnel_udp_socket_t  *sock;
+
+    if (ev->timedout) {
+
+        if (ngx_enable_accept_events((ngx_cycle_t *) ngx_cycle) != NGX_OK) {
+            return;
+        }
+
+        ev->timedout = 0;
+    }
+
+    lc = ev->data;
+    ls = lc->listening;
+    ev->ready = 0;
+
+    sock = &ngx_zltunnel_udp_sockets[
+                     ls - (ngx_listening_t *) ngx_cycle->listening.elts];
+
+    for (turn = 0; turn < NGX_ZLTUNNEL_UDP_TURNS; turn++) {
+
+        for (i = 0; i < NGX_ZLTUNNEL_UDP_BATCH; i++) {
+            msg = &ngx_zltunnel_in_msgs[i].msg_hdr;
+            msg->msg_namelen = sizeof(ngx_sockaddr_t);
+
+            if (ls->wildcard) {
+                msg->msg_control = &ngx_zltunnel_in_control[i];
+                msg->msg_controllen = sizeof(ngx_zltunnel_udp_control_t);
+
+            } else {
+                msg->msg_control = NULL;
+                msg->msg_controllen = 0;
+            }
+        }
+
+        n = recvmmsg(lc->fd, ngx_zltunnel_in_msgs, NGX_ZLTUNNEL_UDP_BATCH,
+                     MSG_DONTWAIT, NULL);
+
+        if (n == -1) {
+            err = ngx_socket_errno;
+
+            if (err != NGX_EAGAIN && err != NGX_EINTR) {
+                ngx_log_error(NGX_LOG_ERR, ev->log, err,
+                              "recvmmsg() failed");
+            }
+
+            break;
+        }
+
+        if (sock->listener && ngx_zltunnel_udp_service(sock)) {
+            continue;
+        }
+
+        for (i = 0; i < n; i++) {
+            ngx_zltunnel_udp_datagram(ls, sock, i);
+        }
+
+        ngx_zltunnel_carry_flush();
+
+        if (n < NGX_ZLTUNNEL_UDP_BATCH) {
+            break;
+        }
+    }
+}
+
+
+/*
+ * Whose the port is.  1 if that has changed since it was asked last: what was
+ * read meanwhile may be meant for either.
+ */
+
+static ngx_uint_t
+ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock)
+{
+    u_char                      id[ZLT_ID_SIZE];
+    ngx_uint_t                  changed;
+    ngx_zltunnel_listener_t    *listener;
+    ngx_zltunnel_registry_t    *registry;
+    ngx_zltunnel_sh_service_t  *service;
+
+    listener = sock->listener;
+    registry = listener->registry;
+
+    if (sock->known
+        && *(volatile uint64_t *) &registry->sh->changes == sock->changes)
+    {
+        return 0;
+    }
+
+    ngx_memzero(id, ZLT_ID_SIZE);
+
+    ngx_zltunnel_lock_read(registry);
+
+    sock->changes = registry->sh->changes;
+
+    service = ngx_zltunnel_service_by_port(registry->sh, listener->port, 1);
+
+    if (service) {
+        ngx_memcpy(id, service->id, ZLT_ID_SIZE);
+    }
+
+    ngx_zltunnel_unlock(registry);
+
+    changed = sock->known && ngx_memcmp(id, sock->id, ZLT_ID_SIZE) != 0;
+
+    ngx_memcpy(sock->id, id, ZLT_ID_SIZE);
+    sock->known = 1;
+
+    if (changed) {
+        ngx_zltunnel_carriers_check(registry);
+    }
+
+    return changed || service == NULL;
+}
+
+
+static void
+ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
+    ngx_zltunnel_udp_socket_t *sock, ngx_uint_t i)
+{
+    size_t                      len;
+    u_char                     *data;
+    uint64_t                    hash;
+    socklen_t                   socklen;
+    ngx_event_t                *rev;
+    ngx_sockaddr_t              local;
+    struct msghdr              *msg;
+    struct sockaddr            *sa;
+    ngx_zltunnel_client_key_t      key;
+    ngx_zltunnel_client_t  *client;
+
+    msg = &ngx_zltunnel_in_msgs[i].msg_hdr;
+    len = ngx_zltunnel_in_msgs[i].msg_len;
+    data = ngx_zltunnel_in_iovs[i].iov_base;
+
+    sa = msg->msg_name;
+    socklen = ngx_min(msg->msg_namelen, sizeof(ngx_sockaddr_t));
+
+    if (socklen == 0 || (msg->msg_flags & (MSG_TRUNC|MSG_CTRUNC))) {
+        return;
+    }
+
+    ngx_zltunnel_udp_local(ls, msg, &local);
+    ngx_zltunnel_client_key(&key, ls, sa, &local.sockaddr);
+
+    hash = ngx_zltunnel_client_hash(&key);
+    client = ngx_zltunnel_client_find(&key, hash);
+
+    if (client == NULL) {
+
+        if (!ngx_zltunnel_udp_refuse(ls, sock)) {
+            ngx_zltunnel_udp_accept(ls, &key, hash, sa, socklen, &local, data,
+                                    len);
+        }
+
+        return;
+    }
+
+    if (client->udp) {
+        *client->udp->received += len;
+        ngx_zltunnel_udp_send(client->udp, data, len);
+        return;
+    }
+
+    /* a module of an earlier phase has it yet */
+
+    rev = client->connection->read;
+
+    ngx_zltunnel_in_connection = client->connection;
+    ngx_zltunnel_in_pos = data;
+    ngx_zltunnel_in_len = len;
+
+    rev->ready = 1;
+    rev->active = 0;
+
+    rev->handler(rev);
+
+    /* the event stays valid, whatever came of the connection */
+
+    if (ngx_zltunnel_in_connection) {
+        ngx_zltunnel_in_connection = NULL;
+        rev->ready = 0;
+        rev->active = 1;
+    }
+}
+
+
+/* the address that a datagram was sent to */
+
+static void
+ngx_zltunnel_udp_local(ngx_listening_t *ls, struct msghdr *msg,
+    ngx_sockaddr_t *local)
+{
+    struct cmsghdr      *cmsg;
+    struct in_pktinfo    pkt;
+#if (NGX_HAVE_INET6)
+    struct in6_pktinfo   pkt6;
+#endif
+
+    ngx_memcpy(local, ls->sockaddr, ls->socklen);
+
+    if (!ls->wildcard) {
+        return;
+    }
+
+    for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+
+        if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO
+            && local->sockaddr.sa_family == AF_INET)
+        {
+            ngx_memcpy(&pkt, CMSG_DATA(cmsg), sizeof(struct in_pktinfo));
+            local->sockaddr_in.sin_addr = pkt.ipi_addr;
+            return;
+        }
+
+#if (NGX_HAVE_INET6)
+
+        if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO
+            && local->sockaddr.sa_family == AF_INET6)
+        {
+            ngx_memcpy(&pkt6, CMSG_DATA(cmsg), sizeof(struct in6_pktinfo));
+            local->sockaddr_in6.sin6_addr = pkt6.ipi6_addr;
+            return;
+        }
+
+#endif
+    }
+}
+
+
+/* limits that are to be kept before anything is allocated */
+
+static ngx_uint_t
+ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
+{
+    ngx_uint_t               share;
+    ngx_zltunnel_carrier_t  *carrier;
+
+    carrier = NULL;
+
+    if (sock->listener) {
+        carrier = ngx_zltunnel_carrier_find(sock->id);
+
+        if (carrier && ngx_zltunnel_carrier_full(carrier)) {
+            ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
+            return 1;
+        }
+    }
+
+    /* a flood of all ports together leaves the others their connections */
+
+    share = ngx_cycle->connection_n / 2;
+
+    if (sock->listener) {
+        share = ngx_cycle->connection_n
+                * sock->listener->registry->max_channel_share / 100;
+    }
+
+    if (ngx_zltunnel_nclients < share
+        && ngx_cycle->free_connection_n >= ngx_cycle->connection_n / 8)
+    {
+        return 0;
+    }
+
+    if (carrier) {
+        ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
+    }
+
+    ngx_zltunnel_complain(&ls->log, "UDP client refused: limit of %s",
+                          "max_channel_share");
+
+    return 1;
+}
+
+
+/* what ngx_event_recvmsg() does with the first datagram of a client */
+
+static void
+ngx_zltunnel_udp_accept(ngx_listening_t *ls, ngx_zltunnel_client_key_t *key,
+    uint64_t hash, struct sockaddr *sa, socklen_t socklen,
+    ngx_sockaddr_t *local, u_char *data, size_t len)
+{
+    ngx_connection_t  *c;
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_accepted, 1);
+#endif
+
+    ngx_accept_disabled = ngx_cycle->connection_n / 8
+                          - ngx_cycle->free_connection_n;
+
+    c = ngx_get_connection(ls->fd, &ls->log);
+    if (c == NULL) {
+        return;
+    }
+
+    c->shared = 1;
+    c->type = SOCK_DGRAM;
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
+#endif
+
+    if (ngx_zltunnel_udp_connection(c, ls, sa, socklen, local, data, len)
+        != NGX_OK
+        || ngx_zltunnel_client_insert(c, key, hash) != NGX_OK)
+    {
+        ngx_zltunnel_udp_discard(c);
+        return;
+    }
+
+    c->log->data = NULL;
+    c->log->handler = NULL;
+
+    ls->handler(c);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_udp_connection(ngx_connection_t *c, ngx_listening_t *ls,
+    struct sockaddr *sa, socklen_t socklen, ngx_sockaddr_t *local,
+    u_char *data, size_t len)
+{
+    ngx_log_t  *log;
+
+    c->pool = ngx_create_pool(ls->pool_size, &ls->log);
+    if (c->pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    log = ngx_palloc(c->pool, sizeof(ngx_log_t));
+    c->sockaddr = ngx_palloc(c->pool, socklen);
+
+    if (log == NULL || c->sockaddr == NULL) {
+        return NGX_ERROR;
+    }
+
+    *log = ls->log;
+
+    c->log = log;
+    c->pool->log = log;
+
+    ngx_memcpy(c->sockaddr, sa, socklen);
+    c->socklen = socklen;
+    c->listening = ls;
+
+    c->local_sockaddr = ls->sockaddr;
+    c->local_socklen = ls->socklen;
+
+    if (ls->wildcard) {
+        c->local_sockaddr = ngx_palloc(c->pool, ls->socklen);
+
+        if (c->local_sockaddr == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(c->local_sockaddr, local, ls->socklen);
+    }
+
+    c->recv = ngx_zltunnel_udp_recv;
+    c->send = ngx_udp_send;
+    c->send_chain = ngx_udp_send_chain;
+    ngx_zltunnel_need_flush_buf(c);
+
+    c->buffer = ngx_create_temp_buf(c->pool, len);
+    if (c->buffer == NULL) {
+        return NGX_ERROR;
+    }
+
+    c->buffer->last = ngx_cpymem(c->buffer->last, data, len);
+
+    if (ls->addr_ntop) {
+        c->addr_text.data = ngx_pnalloc(c->pool, ls->addr_text_max_len);
+        if (c->addr_text.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        c->addr_text.len = ngx_sock_ntop(c->sockaddr, c->socklen,
+                                         c->addr_text.data,
+                                         ls->addr_text_max_len, 0);
+        if (c->addr_text.len == 0) {
+            return NGX_ERROR;
+        }
+    }
+
+    c->read->active = 1;
+    c->write->ready = 1;
+
+    c->read->log = log;
+    c->write->log = log;
+
+    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+    c->start_time = ngx_current_msec;
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_handled, 1);
+#endif
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_udp_discard(ngx_connection_t *c)
+{
+    ngx_free_connection(c);
+
+    c->fd = (ngx_socket_t) -1;
+
+    if (c->pool) {
+        ngx_destroy_pool(c->pool);
+    }
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
+#endif
+}
+
+
+static ssize_t
+ngx_zltunnel_udp_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    size_t  n;
+
+    if (ngx_zltunnel_in_connection != c) {
+        return NGX_AGAIN;
+    }
+
+    n = ngx_min(ngx_zltunnel_in_len, size);
+
+    ngx_memcpy(buf, ngx_zltunnel_in_pos, n);
+
+    ngx_zltunnel_in_connection = NULL;
+
+    c->read->ready = 0;
+    c->read->active = 1;
+
+    return n;
+}
+
+
+void
+ngx_zltunnel_udp_forget(ngx_connection_t *c)
+{
+    if (ngx_zltunnel_in_connection == c) {
+        ngx_zltunnel_in_connection = NULL;
+    }
+}

@@ -1,0 +1,440 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * UDP sessions, and the datagrams of them that wait for the channel.
+ *
+ * What the channel does not take at once waits, in a queue for each session.
+ * They are served in turn.  What is too much is taken from a session that has
+ * at least its share of the waiting bytes, from the one that adds to them if
+ * it is one: whoever floods loses his own datagrams.  Late datagrams are
+ * dropped as they come to their turn.
+ */
+
+
+#include "ngx_zltunnel_udp.h"
+
+
+#define NGX_ZLTUNNEL_UDP_QUEUE   (256 * 1024) /* bytes that wait */
+#define NGX_ZLTUNNEL_UDP_AGE     100     /* ms */
+#define NGX_ZLTUNNEL_UDP_FIRST   1000    /* ms, while a channel is dialled */
+
+
+static ngx_zltunnel_dial_e ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
+    ngx_zltunnel_sh_service_t *service);
+static ngx_zltunnel_dial_e ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
+    ngx_zltunnel_sh_service_t *service, const char **limit);
+static void ngx_zltunnel_udp_wait(ngx_zltunnel_udp_t *udp, u_char *data,
+    size_t len);
+static void ngx_zltunnel_udp_shed(ngx_zltunnel_udp_t *udp);
+static ngx_zltunnel_datagram_t *ngx_zltunnel_udp_pop(ngx_zltunnel_udp_t *udp);
+static void ngx_zltunnel_udp_timer(ngx_event_t *ev);
+
+
+ngx_zltunnel_dial_e
+ngx_zltunnel_udp_open_port(ngx_zltunnel_udp_t *udp, in_port_t port)
+{
+    ngx_zltunnel_lock(udp->registry);
+
+    return ngx_zltunnel_udp_open(udp,
+                   ngx_zltunnel_service_by_port(udp->registry->sh, port, 1));
+}
+
+
+ngx_zltunnel_dial_e
+ngx_zltunnel_udp_open_name(ngx_zltunnel_udp_t *udp, ngx_str_t *name,
+    ngx_str_t *token)
+{
+    ngx_zltunnel_lock(udp->registry);
+
+    return ngx_zltunnel_udp_open(udp,
+                   ngx_zltunnel_service_by_name(udp->registry->sh, name, 1,
+                                                token));
+}
+
+
+/* called with the lock held */
+
+static ngx_zltunnel_dial_e
+ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
+    ngx_zltunnel_sh_service_t *service)
+{
+    const char           *limit;
+    ngx_zltunnel_dial_e   rc;
+
+    limit = NULL;
+
+    rc = service ? ngx_zltunnel_udp_admit(udp, service, &limit)
+                 : NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+
+    ngx_zltunnel_unlock(udp->registry);
+
+    if (limit) {
+        ngx_zltunnel_complain(udp->connection->log,
+                              "client refused: limit of %s", limit);
+    }
+
+    if (rc != NGX_ZLTUNNEL_DIAL_OK) {
+        return rc;
+    }
+
+    udp->active = ngx_current_msec;
+    udp->timer.handler = ngx_zltunnel_udp_timer;
+    udp->timer.data = udp;
+    udp->timer.log = udp->connection->log;
+
+    if (udp->timeout) {
+        ngx_add_timer(&udp->timer, udp->timeout);
+    }
+
+    ngx_zltunnel_udp_attach(udp->connection, udp);
+
+    return NGX_ZLTUNNEL_DIAL_OK;
+}
+
+
+static ngx_zltunnel_dial_e
+ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
+    ngx_zltunnel_sh_service_t *service, const char **limit)
+{
+    ngx_uint_t                  i;
+    ngx_zltunnel_carrier_t     *carrier;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    if ((service->flags & ZLT_R_INTERNAL) && !udp->local) {
+        *limit = "internal services to clients of this host";
+        return NGX_ZLTUNNEL_DIAL_LIMIT;
+    }
+
+    carrier = ngx_zltunnel_carrier_find(service->id);
+
+    if (carrier == NULL) {
+        carrier = ngx_zltunnel_carrier_create(udp->registry, service);
+
+        if (carrier == NULL) {
+            return NGX_ZLTUNNEL_DIAL_ERROR;
+        }
+    }
+
+    if (ngx_zltunnel_service_active(service)
+        >= udp->registry->max_udp_sessions)
+    {
+        carrier->isfull = 1;
+        carrier->full = ngx_current_msec;
+        ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
+
+        *limit = "max_udp_sessions";
+        return NGX_ZLTUNNEL_DIAL_LIMIT;
+    }
+
+    counter = ngx_zltunnel_counter_get(udp->registry, service);
+
+    if (counter == NULL) {
+        *limit = "zone, which is full";
+        return NGX_ZLTUNNEL_DIAL_ERROR;
+    }
+
+    counter->total++;
+
+    if (carrier->counter == NULL) {
+
+        for (i = 0; i < NGX_ZLTUNNEL_DROPS; i++) {
+            counter->dropped[i] += carrier->dropped[i];
+            carrier->dropped[i] = 0;
+        }
+    }
+
+    carrier->counter = counter;
+    carrier->capable = (service->tunnel->features & ZLT_F_DATAGRAMS) ? 1 : 0;
+    carrier->nsessions++;
+
+    ngx_queue_insert_tail(&carrier->sessions, &udp->queue);
+
+    udp->carrier = carrier;
+
+    return NGX_ZLTUNNEL_DIAL_OK;
+}
+
+
+void
+ngx_zltunnel_udp_send(ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
+{
+    ngx_zltunnel_carrier_t  *carrier;
+
+    carrier = udp->carrier;
+
+    if (udp->ending) {
+        ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_SESSION);
+        return;
+    }
+
+    udp->active = ngx_current_msec;
+    udp->datagrams[0]++;
+
+    carrier->counter->datagrams[0]++;
+    carrier->counter->bytes[0] += len;
+
+    if (carrier->channel && carrier->nturns == 0
+        && ngx_zltunnel_carry_ready(carrier))
+    {
+        ngx_zltunnel_carry_datagram(carrier, udp, data, len);
+
+    } else {
+        ngx_zltunnel_udp_wait(udp, data, len);
+    }
+
+    if (udp->responses == 0 && udp->first == NULL) {
+        ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_DONE);
+    }
+}
+
+
+static void
+ngx_zltunnel_udp_wait(ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
+{
+    ngx_zltunnel_carrier_t   *carrier;
+    ngx_zltunnel_datagram_t  *d;
+
+    carrier = udp->carrier;
+
+    if (carrier->channel == NULL) {
+        ngx_zltunnel_carrier_dial(carrier, udp);
+
+        if (carrier->channel == NULL && !carrier->dialling) {
+            ngx_zltunnel_carrier_drop(carrier, udp,
+                                      NGX_ZLTUNNEL_DROP_CHANNEL);
+            return;
+        }
+    }
+
+    while (carrier->waiting
+           && carrier->waiting + carrier->out_len - carrier->out_pos + len
+              > NGX_ZLTUNNEL_UDP_QUEUE)
+    {
+        ngx_zltunnel_udp_shed(udp);
+    }
+
+    d = ngx_alloc(offsetof(ngx_zltunnel_datagram_t, data) + len,
+                  ngx_cycle->log);
+    if (d == NULL) {
+        ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_QUEUE);
+        return;
+    }
+
+    d->next = NULL;
+    d->since = ngx_current_msec;
+    d->len = len;
+    ngx_memcpy(d->data, data, len);
+
+    if (udp->first == NULL) {
+        udp->first = d;
+        ngx_queue_insert_tail(&carrier->turns, &udp->turn);
+        carrier->nturns++;
+
+    } else {
+        udp->last->next = d;
+    }
+
+    udp->last = d;
+
+    /* an empty datagram counts, too: what it takes is its frame */
+
+    udp->waiting += len + ZLT_DGRAM_HEADER;
+    carrier->waiting += len + ZLT_DGRAM_HEADER;
+
+    if (carrier->channel && ngx_zltunnel_carry_ready(carrier)) {
+        ngx_zltunnel_carry_write(carrier);
+    }
+}
+
+
+/* drops the oldest datagram of a session that has its share, or more */
+
+static void
+ngx_zltunnel_udp_shed(ngx_zltunnel_udp_t *udp)
+{
+    size_t                   share;
+    ngx_queue_t             *q;
+    ngx_zltunnel_carrier_t  *carrier;
+
+    carrier = udp->carrier;
+    share = carrier->waiting / carrier->nturns;
+
+    while (udp->first == NULL || udp->waiting < share) {
+
+        /* one of them has it */
+
+        q = ngx_queue_head(&carrier->turns);
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&carrier->turns, q);
+
+        udp = ngx_queue_data(q, ngx_zltunnel_udp_t, turn);
+    }
+
+    ngx_free(ngx_zltunnel_udp_pop(udp));
+
+    ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_QUEUE);
+}
+
+
+static ngx_zltunnel_datagram_t *
+ngx_zltunnel_udp_pop(ngx_zltunnel_udp_t *udp)
+{
+    ngx_zltunnel_carrier_t   *carrier;
+    ngx_zltunnel_datagram_t  *d;
+
+    carrier = udp->carrier;
+    d = udp->first;
+
+    udp->first = d->next;
+    udp->waiting -= d->len + ZLT_DGRAM_HEADER;
+    carrier->waiting -= d->len + ZLT_DGRAM_HEADER;
+
+    if (udp->first == NULL) {
+        udp->last = NULL;
+        ngx_queue_remove(&udp->turn);
+        carrier->nturns--;
+    }
+
+    return d;
+}
+
+
+ngx_zltunnel_datagram_t *
+ngx_zltunnel_carrier_next(ngx_zltunnel_carrier_t *carrier,
+    ngx_zltunnel_udp_t **udp)
+{
+    ngx_msec_t                age, limit;
+    ngx_queue_t              *q;
+    ngx_zltunnel_udp_t       *u;
+    ngx_zltunnel_datagram_t  *d;
+
+    while (carrier->nturns) {
+        q = ngx_queue_head(&carrier->turns);
+        u = ngx_queue_data(q, ngx_zltunnel_udp_t, turn);
+
+        d = ngx_zltunnel_udp_pop(u);
+
+        if (u->first) {
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&carrier->turns, q);
+        }
+
+        if (u->responses == 0 && u->first == NULL) {
+            ngx_zltunnel_udp_end(u, NGX_ZLTUNNEL_UDP_DONE);
+        }
+
+        /* those that came before the channel did have had to wait for it */
+
+        limit = ((ngx_msec_int_t) (d->since - carrier->opened) <= 0)
+                ? NGX_ZLTUNNEL_UDP_FIRST : NGX_ZLTUNNEL_UDP_AGE;
+
+        age = ngx_current_msec - d->since;
+
+        if (age <= limit) {
+            *udp = u;
+            return d;
+        }
+
+        ngx_free(d);
+        ngx_zltunnel_carrier_drop(carrier, u, NGX_ZLTUNNEL_DROP_AGE);
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_zltunnel_udp_end(ngx_zltunnel_udp_t *udp, ngx_zltunnel_udp_end_e how)
+{
+    if (udp->ending) {
+        return;
+    }
+
+    udp->ending = 1;
+    udp->how = how;
+
+    ngx_post_event(&udp->timer, &ngx_posted_events);
+}
+
+
+static void
+ngx_zltunnel_udp_timer(ngx_event_t *ev)
+{
+    ngx_msec_t           idle;
+    ngx_zltunnel_udp_t  *udp;
+
+    udp = ev->data;
+
+    if (udp->ending) {
+        udp->handler(udp, udp->how);
+        return;
+    }
+
+    idle = ngx_current_msec - udp->active;
+
+    if (idle < udp->timeout) {
+        ngx_add_timer(ev, udp->timeout - idle);
+        return;
+    }
+
+    udp->ending = 1;
+    udp->handler(udp, NGX_ZLTUNNEL_UDP_IDLE);
+}
+
+
+void
+ngx_zltunnel_udp_close(ngx_zltunnel_udp_t *udp)
+{
+    ngx_zltunnel_carrier_t  *carrier;
+
+    carrier = udp->carrier;
+
+    if (carrier == NULL) {
+        return;
+    }
+
+    /* the reply that is to go out points to its client's address */
+
+    ngx_zltunnel_udp_flush();
+    ngx_zltunnel_udp_attach(udp->connection, NULL);
+
+    if (udp->timer.posted) {
+        ngx_delete_posted_event(&udp->timer);
+    }
+
+    if (udp->timer.timer_set) {
+        ngx_del_timer(&udp->timer);
+    }
+
+    while (udp->first) {
+        ngx_free(ngx_zltunnel_udp_pop(udp));
+        ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_SESSION);
+    }
+
+    if (udp->number) {
+
+        if (udp->how != NGX_ZLTUNNEL_UDP_AGENT) {
+            ngx_zltunnel_carry_close(carrier, udp->number, ZLT_DGRAM_ENDED);
+        }
+
+        ngx_zltunnel_carrier_unnumber(carrier, udp);
+    }
+
+    ngx_queue_remove(&udp->queue);
+    udp->carrier = NULL;
+
+    carrier->nsessions--;
+    carrier->isfull = 0;
+
+    ngx_zltunnel_lock(carrier->registry);
+    ngx_zltunnel_counter_put(carrier->registry, carrier->counter);
+    ngx_zltunnel_unlock(carrier->registry);
+
+    if (carrier->nsessions == 0) {
+        carrier->counter = NULL;
+        carrier->unused = ngx_current_msec;
+    }
+}
