@@ -94,6 +94,22 @@ ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
 }
 
 
+void
+ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
+    u_char *service_id)
+{
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    ngx_zltunnel_lock(dial->registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh, tunnel_id);
+    service = tunnel ? ngx_zltunnel_service_by_id(tunnel, service_id) : NULL;
+
+    ngx_zltunnel_dial_start(dial, service);
+}
+
+
 /* called with the lock held */
 
 static void

@@ -47,7 +47,6 @@ typedef struct {
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
 static void ngx_stream_zltunnel_start_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx);
-static ngx_uint_t ngx_stream_zltunnel_local(ngx_connection_t *c);
 static in_port_t ngx_stream_zltunnel_port(ngx_connection_t *c);
 static void ngx_stream_zltunnel_read_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_empty_handler(ngx_event_t *ev);
@@ -201,7 +200,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     dial->registry = zcf->registry;
     dial->pool = c->pool;
     dial->log = c->log;
-    dial->local = ngx_stream_zltunnel_local(c);
+    dial->local = ngx_zltunnel_client_local(c);
     dial->greedy = 1;
     dial->handler = ngx_stream_zltunnel_dialled;
     dial->data = ctx;
@@ -300,45 +299,6 @@ ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx)
     if (ctx->start.timer_set) {
         ngx_del_timer(&ctx->start);
     }
-}
-
-
-/* 1 if the client is on this host: for services that are internal */
-
-static ngx_uint_t
-ngx_stream_zltunnel_local(ngx_connection_t *c)
-{
-    struct sockaddr_in  *sin;
-
-    if (c->sockaddr->sa_family == AF_UNIX) {
-        return 1;
-    }
-
-    if (c->sockaddr->sa_family == AF_INET) {
-        sin = (struct sockaddr_in *) c->sockaddr;
-
-        if (ntohl(sin->sin_addr.s_addr) >> 24 == 127) {
-            return 1;
-        }
-    }
-
-#if (NGX_HAVE_INET6)
-    if (c->sockaddr->sa_family == AF_INET6) {
-        struct sockaddr_in6  *sin6 = (struct sockaddr_in6 *) c->sockaddr;
-
-        if (IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr)) {
-            return 1;
-        }
-    }
-#endif
-
-    if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK) {
-        return 0;
-    }
-
-    return ngx_cmp_sockaddr(c->sockaddr, c->socklen, c->local_sockaddr,
-                            c->local_socklen, 0)
-           == NGX_OK;
 }
 
 
