@@ -388,7 +388,11 @@ ngx_zltunnel_balance_failed(ngx_zltunnel_upstream_t *up)
     ngx_uint_t                  fails;
     ngx_zltunnel_sh_service_t  *service;
 
-    if (up->conf->max_fails == 0) {
+    if (up->conf->max_fails == 0
+        || (up->candidates < 2 && !up->conf->backup))
+    {
+        /* the only one is tried again, as nginx does */
+
         return;
     }
 

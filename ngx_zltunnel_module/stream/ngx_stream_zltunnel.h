@@ -30,4 +30,11 @@ ngx_zltunnel_registry_t *ngx_stream_zltunnel_pass_of(void **srv_conf,
 char *ngx_stream_zltunnel_listen(ngx_cycle_t *cycle);
 
 
+/* ngx_stream_zltunnel_upstream.c */
+
+/* of a session that went to a tunnelled service by an upstream, or NULL */
+ngx_zltunnel_dial_t *ngx_stream_zltunnel_upstream_dial(
+    ngx_stream_session_t *s);
+
+
 #endif /* _NGX_STREAM_ZLTUNNEL_H_INCLUDED_ */

@@ -574,11 +574,14 @@ ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
 {
     u_char                     *p;
     ngx_str_t                   value;
+    ngx_zltunnel_dial_t        *dial;
     ngx_stream_zltunnel_ctx_t  *ctx;
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_module);
 
-    if (ctx == NULL || ctx->dial.service.len == 0) {
+    dial = ctx ? &ctx->dial : ngx_stream_zltunnel_upstream_dial(s);
+
+    if (dial == NULL || dial->service.len == 0) {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -586,11 +589,11 @@ ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
     switch (data) {
 
     case NGX_STREAM_ZLTUNNEL_SERVICE:
-        value = ctx->dial.service;
+        value = dial->service;
         break;
 
     case NGX_STREAM_ZLTUNNEL_TUNNEL:
-        value = ctx->dial.tunnel;
+        value = dial->tunnel;
         break;
 
     default:
@@ -603,12 +606,12 @@ ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
         value.data = p;
 
         if (data == NGX_STREAM_ZLTUNNEL_CONNECTION_ID) {
-            p = ngx_hex_dump(p, ctx->dial.id, ZLT_ID_SIZE);
+            p = ngx_hex_dump(p, dial->id, ZLT_ID_SIZE);
 
         } else {
             p = ngx_sprintf(p, "%T.%03M",
-                            (time_t) ctx->dial.connect_time / 1000,
-                            ctx->dial.connect_time % 1000);
+                            (time_t) dial->connect_time / 1000,
+                            dial->connect_time % 1000);
         }
 
         value.len = p - value.data;
