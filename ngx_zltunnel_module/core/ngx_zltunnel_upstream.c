@@ -616,7 +616,8 @@ ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
 
 /*
  * Connections that wait in a keepalive cache, to a service that has been
- * withdrawn, are of no use, and keep its agent from ending.
+ * withdrawn or whose agent is away, are of no use, and keep an agent that is
+ * about to end from it.
  */
 
 void
@@ -653,7 +654,7 @@ ngx_zltunnel_conns_check(void)
         tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh,
                                           dial->tunnel_id);
 
-        there = (tunnel
+        there = (tunnel && tunnel->state == NGX_ZLTUNNEL_LIVE
                  && ngx_zltunnel_service_by_id(tunnel, dial->service_id));
 
         ngx_zltunnel_unlock(dial->registry);

@@ -172,9 +172,20 @@ static ngx_http_variable_t  ngx_http_zltunnel_variables[] = {
 };
 
 
-/* marks the entry without addresses that stands for the service */
+/* what stands for the service among the servers, with an address that nobody
+   ever connects to */
 
 static u_char  ngx_http_zltunnel_mark[] = "zltunnel_service";
+
+static struct sockaddr_un  ngx_http_zltunnel_sockaddr = {
+    AF_UNIX, { 0 }
+};
+
+static ngx_addr_t  ngx_http_zltunnel_addr = {
+    (struct sockaddr *) &ngx_http_zltunnel_sockaddr,
+    sizeof(sa_family_t),
+    { sizeof(ngx_http_zltunnel_mark) - 1, ngx_http_zltunnel_mark }
+};
 
 
 /* the outer layer */
@@ -804,6 +815,10 @@ ngx_http_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     /* "no servers are inside upstream" otherwise */
 
     ngx_memzero(server, sizeof(ngx_http_upstream_server_t));
+
+    server->addrs = &ngx_http_zltunnel_addr;
+    server->naddrs = 1;
+    server->weight = 1;
 
     server->name.data = ngx_http_zltunnel_mark;
     server->name.len = sizeof(ngx_http_zltunnel_mark) - 1;

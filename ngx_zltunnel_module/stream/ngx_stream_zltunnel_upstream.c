@@ -110,9 +110,20 @@ ngx_module_t  ngx_stream_zltunnel_upstream_module = {
 };
 
 
-/* marks the entry without addresses that stands for the service */
+/* what stands for the service among the servers, with an address that nobody
+   ever connects to */
 
 static u_char  ngx_stream_zltunnel_mark[] = "zltunnel_service";
+
+static struct sockaddr_un  ngx_stream_zltunnel_sockaddr = {
+    AF_UNIX, { 0 }
+};
+
+static ngx_addr_t  ngx_stream_zltunnel_addr = {
+    (struct sockaddr *) &ngx_stream_zltunnel_sockaddr,
+    sizeof(sa_family_t),
+    { sizeof(ngx_stream_zltunnel_mark) - 1, ngx_stream_zltunnel_mark }
+};
 
 
 static ngx_int_t
@@ -539,6 +550,10 @@ ngx_stream_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     /* "no servers are inside upstream" otherwise */
 
     ngx_memzero(server, sizeof(ngx_stream_upstream_server_t));
+
+    server->addrs = &ngx_stream_zltunnel_addr;
+    server->naddrs = 1;
+    server->weight = 1;
 
     server->name.data = ngx_stream_zltunnel_mark;
     server->name.len = sizeof(ngx_stream_zltunnel_mark) - 1;

@@ -74,7 +74,8 @@ sub connection {
         $in =~ s/^(.*?)\r\n\r\n//s;
 
         my ($line, @fields) = split /\r\n/, $1;
-        my ($method, $path, $arg) = $line =~ m{^(\w+) (/[^ ?]*)\??(\S*) HTTP/};
+        my ($method, $path, $arg)
+            = $line =~ m{^(\w+) (/[^ ?]*)\??([^ &]*)\S* HTTP/};
         my %h = map { /^([^:]+):\s*(.*)$/ ? (lc $1, $2) : () } @fields;
 
         $requests++;
