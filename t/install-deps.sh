@@ -14,7 +14,8 @@ build='gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-stream
        libssl-dev libuv1-dev libinih-dev zlib1g-dev'
 demo='curl openssl procps'
 check='perl curl openssl ca-certificates procps iproute2 openssh-server
-       openssh-client redis-server redis-tools iperf3'
+       openssh-client redis-server redis-tools iperf3 wrk python3-grpcio
+       postgresql'
 
 [ $# -gt 0 ] || set -- build demo check
 
