@@ -23,7 +23,7 @@
 
 #include "ngx_zltunnel.h"
 
-#include <poll.h>
+#include <poll.h>                /* after ngx_config.h: it needs _GNU_SOURCE */
 
 
 #define NGX_ZLTUNNEL_BRIDGE_WAIT   1000    /* ms from EOF to the END of it */
