@@ -8,8 +8,8 @@
 # is left as it is.  nginx, the module and the agent are built in
 # objs/nginx-VERSION; all tests run, or those given.
 #
-#     SANITIZE=1       nginx and module with AddressSanitizer and UBSan, each
-#                      allocation of a pool by itself
+#     SANITIZE=1       nginx, module and agent with AddressSanitizer and UBSan,
+#                      each allocation of a pool by itself
 #     CONFIGURE=...    more arguments of nginx's configure
 #     BUILD=DIR        somewhere else than objs/nginx-VERSION
 
@@ -69,7 +69,7 @@ make --no-print-directory NGINX="$build/sbin/nginx" NGINX_SRC="$src" \
 
 export TEST_NGINX_BINARY="$build/sbin/nginx"
 export TEST_ZLT_MODULE="$build/zltunnel/ngx_zltunnel_module.so"
-export TEST_ZLT_AGENT="$build/zltunnel/zltunnel-agent"
+export TEST_ZLT_AGENT="$build/zltunnel${SANITIZE:+/sanitize}/zltunnel-agent"
 export TEST_STREAM_MODULE=none
 
 [ $# -gt 0 ] || set -- t/*.t
