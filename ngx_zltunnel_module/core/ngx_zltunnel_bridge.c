@@ -102,7 +102,7 @@ ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     msg->type = NGX_ZLTUNNEL_IPC_CHANNEL;
 
-    fd = ngx_zltunnel_connection_detach(channel->end.connection);
+    fd = ngx_zltunnel_connection_detach(channel->end.connection, 0);
     channel->end.connection = NULL;
 
     (void) ngx_zltunnel_ipc_send(registry, slot, msg,

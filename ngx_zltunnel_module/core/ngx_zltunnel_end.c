@@ -830,7 +830,7 @@ ngx_zltunnel_connection_close(ngx_connection_t *c)
 
 
 ngx_socket_t
-ngx_zltunnel_connection_detach(ngx_connection_t *c)
+ngx_zltunnel_connection_detach(ngx_connection_t *c, ngx_uint_t polled)
 {
     ngx_pool_t    *pool;
     ngx_socket_t   fd;
@@ -845,7 +845,9 @@ ngx_zltunnel_connection_detach(ngx_connection_t *c)
 
     /* epoll forgets only the last copy of a descriptor by itself */
 
-    (void) ngx_del_conn(c, 0);
+    if (!polled) {
+        (void) ngx_del_conn(c, 0);
+    }
 
     if (c->read->posted) {
         ngx_delete_posted_event(c->read);

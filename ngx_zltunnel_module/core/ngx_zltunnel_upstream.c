@@ -8,9 +8,9 @@
  *
  * That code wants a connection from peer.get at once, and has no way to wait
  * for one that is yet to be found.  But it knows how to wait for connect().
- * So it gets a placeholder: a socket of our own that is not in epoll, and on
- * which nothing happens, while a dial is under way.  The upstream code starts
- * its connect timeout and waits for the socket to become writable.
+ * So it gets a placeholder: a descriptor that is not in epoll, and on which
+ * nothing happens, while a dial is under way.  The upstream code starts its
+ * connect timeout and waits for it to become writable.
  *
  * When the agent has answered, the data channel's descriptor takes the place
  * of the placeholder's in the connection, and an event says that it is
@@ -32,6 +32,12 @@
 /* ms for the agent's end, when the upstream code has closed its own */
 #define NGX_ZLTUNNEL_PAIR_LINGER   60000
 
+/* ms, before keepalive is turned on: most connections are gone by then */
+#define NGX_ZLTUNNEL_CONN_YOUNG    10000
+
+/* descriptors of placeholders that are kept for later ones */
+#define NGX_ZLTUNNEL_SPARE         32
+
 
 /* the relay behind a connection whose channel cannot be given away */
 
@@ -46,6 +52,7 @@ typedef struct {
 
 static ngx_connection_t *ngx_zltunnel_conn_placeholder(
     ngx_peer_connection_t *pc);
+static ngx_socket_t ngx_zltunnel_conn_descriptor(ngx_log_t *log);
 static void ngx_zltunnel_conn_cleanup(void *data);
 static void ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
@@ -53,8 +60,10 @@ static void ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn,
     ngx_zltunnel_dial_e rc);
 static ngx_socket_t ngx_zltunnel_conn_dead_socket(ngx_log_t *log);
 static ngx_int_t ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn);
-static ngx_socket_t ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn);
-static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd);
+static ngx_socket_t ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn,
+    ngx_uint_t *polled);
+static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
+    ngx_uint_t polled);
 static void ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_conn_break(ngx_connection_t *c);
 static ssize_t ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf,
@@ -68,8 +77,11 @@ static void ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_relay_end_e how);
 
 
-static ngx_queue_t  ngx_zltunnel_conns;
-static ngx_uint_t   ngx_zltunnel_conns_ready;
+static ngx_queue_t   ngx_zltunnel_conns;
+static ngx_uint_t    ngx_zltunnel_conns_ready;
+
+static ngx_socket_t  ngx_zltunnel_spare[NGX_ZLTUNNEL_SPARE];
+static ngx_uint_t    ngx_zltunnel_nspare;
 
 
 ngx_int_t
@@ -166,11 +178,9 @@ ngx_zltunnel_conn_placeholder(ngx_peer_connection_t *pc)
     ngx_socket_t       s;
     ngx_connection_t  *c;
 
-    s = socket(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
+    s = ngx_zltunnel_conn_descriptor(pc->log);
 
     if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
-                      ngx_socket_n " failed");
         return NULL;
     }
 
@@ -207,6 +217,28 @@ ngx_zltunnel_conn_placeholder(ngx_peer_connection_t *pc)
     c->start_time = ngx_current_msec;
 
     return c;
+}
+
+
+/* anything that can be closed will do: nobody reads or writes it */
+
+static ngx_socket_t
+ngx_zltunnel_conn_descriptor(ngx_log_t *log)
+{
+    ngx_socket_t  s;
+
+    if (ngx_zltunnel_nspare) {
+        return ngx_zltunnel_spare[--ngx_zltunnel_nspare];
+    }
+
+    s = open("/dev/null", O_RDONLY|O_CLOEXEC);
+
+    if (s == (ngx_socket_t) -1) {
+        ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
+                      "open(\"/dev/null\") failed");
+    }
+
+    return s;
 }
 
 
@@ -314,7 +346,7 @@ ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
         fd = ngx_zltunnel_conn_dead_socket(c->log);
 
         if (fd != (ngx_socket_t) -1) {
-            ngx_zltunnel_conn_swap(c, fd);
+            ngx_zltunnel_conn_swap(c, fd, 0);
             return;
         }
     }
@@ -355,10 +387,14 @@ ngx_zltunnel_conn_dead_socket(ngx_log_t *log)
 static ngx_int_t
 ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 {
+    ngx_uint_t    polled;
     ngx_socket_t  fd;
 
-    if (conn->dial.channel->end.kind == NGX_ZLTUNNEL_PLAIN) {
-        fd = ngx_zltunnel_conn_take(conn);
+    polled = 0;
+    conn->plain = (conn->dial.channel->end.kind == NGX_ZLTUNNEL_PLAIN);
+
+    if (conn->plain) {
+        fd = ngx_zltunnel_conn_take(conn, &polled);
 
     } else {
         fd = ngx_zltunnel_pair_start(conn);
@@ -384,7 +420,9 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
     conn->dial.log = ngx_cycle->log;
     conn->dial.timer.log = ngx_cycle->log;
 
-    ngx_zltunnel_conn_swap(conn->connection, fd);
+    conn->since = ngx_current_msec;
+
+    ngx_zltunnel_conn_swap(conn->connection, fd, polled);
 
     return NGX_OK;
 }
@@ -393,17 +431,19 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 /* takes the descriptor out of the channel, of which nothing stays */
 
 static ngx_socket_t
-ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn)
+ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
 {
     ngx_socket_t             fd;
+    ngx_connection_t        *c;
     ngx_zltunnel_channel_t  *channel;
 
     channel = conn->dial.channel;
     conn->dial.channel = NULL;
 
-    ngx_zltunnel_end_keepalive(channel->end.connection);
+    c = channel->end.connection;
+    *polled = (c->read->active || c->write->active);
 
-    fd = ngx_zltunnel_connection_detach(channel->end.connection);
+    fd = ngx_zltunnel_connection_detach(c, *polled);
     channel->end.connection = NULL;
 
     ngx_zltunnel_channel_close(channel);
@@ -419,17 +459,34 @@ ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn)
  */
 
 static void
-ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd)
+ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
+    ngx_uint_t polled)
 {
-    if (ngx_close_socket(c->fd) == -1) {
+    if (ngx_zltunnel_nspare < NGX_ZLTUNNEL_SPARE) {
+        ngx_zltunnel_spare[ngx_zltunnel_nspare++] = c->fd;
+
+    } else if (ngx_close_socket(c->fd) == -1) {
         ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
                       ngx_close_socket_n " failed");
     }
 
     c->fd = fd;
 
-    if (ngx_add_conn(c) == NGX_ERROR) {
-        c->write->error = 1;
+    if (polled) {
+
+        /* it is in epoll: changed, not added */
+
+        c->write->active = 1;
+
+        if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT)
+            != NGX_OK)
+        {
+            c->write->active = 0;
+            c->write->timedout = 1;
+        }
+
+    } else if (ngx_add_conn(c) == NGX_ERROR) {
+        c->write->timedout = 1;
     }
 
     c->write->ready = 1;
@@ -615,6 +672,8 @@ ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
 
 
 /*
+ * Keepalive is for connections that last: a dead agent is found by it.
+ *
  * Connections that wait in a keepalive cache, to a service that has been
  * withdrawn or whose agent is away, are of no use, and keep an agent that is
  * about to end from it.
@@ -642,6 +701,13 @@ ngx_zltunnel_conns_check(void)
 
         conn = ngx_queue_data(q, ngx_zltunnel_conn_t, queue);
         c = conn->connection;
+
+        if (conn->plain
+            && ngx_current_msec - conn->since >= NGX_ZLTUNNEL_CONN_YOUNG)
+        {
+            ngx_zltunnel_end_keepalive(c);
+            conn->plain = 0;
+        }
 
         if (!c->idle) {
             continue;

@@ -85,6 +85,8 @@ struct ngx_zltunnel_conn_s {
     unsigned                     dialling:1;  /* the dial is being started */
     unsigned                     failed:1;    /* .. and failed at once */
     unsigned                     bound:1;
+    unsigned                     plain:1;     /* TCP, without keepalive yet */
+    ngx_msec_t                   since;       /* bound */
     u_char                       addr[NGX_SOCKADDR_STRLEN];
 };
 
