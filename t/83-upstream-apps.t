@@ -76,7 +76,7 @@ server {
     location / { proxy_pass http://web; proxy_buffering off;
                  proxy_request_buffering off; }
     location /cached { proxy_pass http://web; proxy_cache c;
-                       proxy_cache_valid 1s;
+                       proxy_cache_valid 3s;
                        proxy_connect_timeout 1s;
                        add_header X-Cache \$upstream_cache_status;
                        proxy_cache_use_stale error timeout http_502 http_504; }

@@ -298,6 +298,11 @@ ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 ssize_t ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
+#if (NGX_SSL)
+/* the one of TLS alone, as a connection's recv() */
+ssize_t ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
+#endif
 /* What an EOF that was just read means: NGX_OK it is one, NGX_ERROR it is a
    reset, NGX_AGAIN not known yet: the read handler is called again. */
 ngx_int_t ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end);

@@ -42,8 +42,6 @@ static void ngx_zltunnel_end_bridge_insert(ngx_rbtree_node_t *temp,
 static void ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end);
 
 #if (NGX_SSL)
-static ssize_t ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf,
-    size_t size);
 static ssize_t ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ngx_int_t ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c);
@@ -530,7 +528,7 @@ ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end)
 
 #if (NGX_SSL)
 
-static ssize_t
+ssize_t
 ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
     int           n, sslerr;
@@ -873,7 +871,9 @@ ngx_zltunnel_connection_detach(ngx_connection_t *c, ngx_uint_t polled)
     (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
 #endif
 
-    ngx_destroy_pool(pool);
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
 
     return fd;
 }

@@ -19,10 +19,12 @@
  * of a socket with an error pending, as after a connect() that failed; if it
  * times out, so does the connection.
  *
- * That is for channels that are plain TCP in this worker.  The others, under
- * TLS or bridged from another worker, stay what they are: the connection gets
- * one end of a socketpair, a relay of this worker joins the other end and the
- * channel.
+ * So it is with channels that are TCP in this worker.  One under TLS gives its
+ * TLS session, too, and its pool, where that is; but not if the upstream code
+ * is to speak TLS to the service itself, and not in stream, where that cannot
+ * be known.  These, and channels that are bridged from another worker, stay
+ * what they are: the connection gets one end of a socketpair, and a relay of
+ * this worker joins the other end and the channel.
  */
 
 
@@ -62,6 +64,13 @@ static ngx_socket_t ngx_zltunnel_conn_dead_socket(ngx_log_t *log);
 static ngx_int_t ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn);
 static ngx_socket_t ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn,
     ngx_uint_t *polled);
+#if (NGX_SSL)
+static ngx_socket_t ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn,
+    ngx_uint_t *polled);
+static void ngx_zltunnel_conn_pool_cleanup(void *data);
+static ssize_t ngx_zltunnel_conn_ssl_recv_chain(ngx_connection_t *c,
+    ngx_chain_t *cl, off_t limit);
+#endif
 static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
     ngx_uint_t polled);
 static void ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link);
@@ -202,9 +211,13 @@ ngx_zltunnel_conn_placeholder(ngx_peer_connection_t *pc)
     c->recv_chain = ngx_recv_chain;
     c->send_chain = ngx_send_chain;
 
-    /* the channel has its TCP_NODELAY already, a socketpair needs none */
+    /*
+     * The channel has its TCP_NODELAY already, a socketpair needs none.  The
+     * channel may be under TLS, which has no sendfile(), and core wants to
+     * know that now.
+     */
 
-    c->sendfile = 1;
+    c->sendfile = 0;
     c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
     c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
 
@@ -387,17 +400,25 @@ ngx_zltunnel_conn_dead_socket(ngx_log_t *log)
 static ngx_int_t
 ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 {
-    ngx_uint_t    polled;
-    ngx_socket_t  fd;
+    ngx_uint_t           polled;
+    ngx_socket_t         fd;
+    ngx_zltunnel_kind_e  kind;
 
     polled = 0;
-    conn->plain = (conn->dial.channel->end.kind == NGX_ZLTUNNEL_PLAIN);
+    kind = conn->dial.channel->end.kind;
+    conn->tcp = 1;
 
-    if (conn->plain) {
+    if (kind == NGX_ZLTUNNEL_PLAIN) {
         fd = ngx_zltunnel_conn_take(conn, &polled);
+
+#if (NGX_SSL)
+    } else if (kind == NGX_ZLTUNNEL_TLS && conn->up->direct) {
+        fd = ngx_zltunnel_conn_adopt(conn, &polled);
+#endif
 
     } else {
         fd = ngx_zltunnel_pair_start(conn);
+        conn->tcp = 0;
     }
 
     if (fd == (ngx_socket_t) -1) {
@@ -452,6 +473,140 @@ ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
 }
 
 
+#if (NGX_SSL)
+
+/*
+ * As above, with the TLS session.  Its memory is in the channel's pool, which
+ * goes with that of the connection; core ends the session before.
+ */
+
+static ngx_socket_t
+ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
+{
+    ngx_pool_t              *pool;
+    ngx_connection_t        *c;
+    ngx_pool_cleanup_t      *cln;
+    ngx_ssl_connection_t    *ssl;
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = conn->dial.channel;
+    c = channel->end.connection;
+
+    cln = ngx_pool_cleanup_add(conn->connection->pool, 0);
+
+    if (cln == NULL
+        || SSL_set_ex_data(c->ssl->connection, ngx_ssl_connection_index,
+                           conn->connection)
+           == 0)
+    {
+        conn->dial.channel = NULL;
+        ngx_zltunnel_end_abort(&channel->end);
+        ngx_zltunnel_channel_close(channel);
+        return (ngx_socket_t) -1;
+    }
+
+    pool = c->pool;
+    ssl = c->ssl;
+
+    c->pool = NULL;
+    c->ssl = NULL;
+
+    cln->handler = ngx_zltunnel_conn_pool_cleanup;
+    cln->data = pool;
+
+    ssl->handler = NULL;
+    ssl->saved_read_handler = NULL;
+    ssl->saved_write_handler = NULL;
+
+    c = conn->connection;
+
+    /* nginx's own takes a reset for an end */
+
+    c->ssl = ssl;
+    c->recv = ngx_zltunnel_end_ssl_recv;
+    c->send = ngx_ssl_write;
+    c->recv_chain = ngx_zltunnel_conn_ssl_recv_chain;
+    c->send_chain = ngx_ssl_send_chain;
+
+    if (SSL_pending(ssl->connection)) {
+        c->read->ready = 1;
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    return ngx_zltunnel_conn_take(conn, polled);
+}
+
+
+static void
+ngx_zltunnel_conn_pool_cleanup(void *data)
+{
+    ngx_destroy_pool(data);
+}
+
+
+/* as ngx_ssl_recv_chain() */
+
+static ssize_t
+ngx_zltunnel_conn_ssl_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
+    off_t limit)
+{
+    u_char   *last;
+    ssize_t   n, bytes, size;
+
+    bytes = 0;
+    last = cl->buf->last;
+
+    for ( ;; ) {
+        size = cl->buf->end - last;
+
+        if (limit) {
+
+            if (bytes >= limit) {
+                return bytes;
+            }
+
+            if (bytes + size > limit) {
+                size = (ssize_t) (limit - bytes);
+            }
+        }
+
+        n = ngx_zltunnel_end_ssl_recv(c, last, size);
+
+        if (n <= 0) {
+
+            if (bytes == 0) {
+                return n;
+            }
+
+            if (n == 0 || n == NGX_ERROR) {
+                c->read->ready = 1;
+            }
+
+            return bytes;
+        }
+
+        bytes += n;
+        last += n;
+
+        if (!c->read->ready) {
+            return bytes;
+        }
+
+        if (last == cl->buf->end) {
+            cl = cl->next;
+
+            if (cl == NULL) {
+                return bytes;
+            }
+
+            last = cl->buf->last;
+        }
+    }
+}
+
+#endif
+
+
 /*
  * Puts fd in place of the connection's, and has it reported as writable.
  * Not dup2(), which would cost a call more: nothing but the connection itself
@@ -491,6 +646,47 @@ ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
 
     c->write->ready = 1;
     ngx_post_event(c->write, &ngx_posted_events);
+}
+
+
+/*
+ * Before a connection goes into a keepalive cache, which looks at the socket
+ * alone: close_notify may have been taken from there already, with the last
+ * bytes, and no event tells of it again.
+ */
+
+void
+ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn)
+{
+#if (NGX_SSL)
+
+    int                n;
+    u_char             buf[1];
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    if (c == NULL || c->ssl == NULL || c->recv != ngx_zltunnel_end_ssl_recv
+        || !c->read->ready || c->read->error)
+    {
+        return;
+    }
+
+    ERR_clear_error();
+
+    n = SSL_peek(c->ssl->connection, buf, 1);
+
+    if (n > 0
+        || SSL_get_error(c->ssl->connection, n) != SSL_ERROR_WANT_READ)
+    {
+        c->read->eof = 1;
+        ERR_clear_error();
+        return;
+    }
+
+    c->read->ready = 0;
+
+#endif
 }
 
 
@@ -702,11 +898,11 @@ ngx_zltunnel_conns_check(void)
         conn = ngx_queue_data(q, ngx_zltunnel_conn_t, queue);
         c = conn->connection;
 
-        if (conn->plain
+        if (conn->tcp
             && ngx_current_msec - conn->since >= NGX_ZLTUNNEL_CONN_YOUNG)
         {
             ngx_zltunnel_end_keepalive(c);
-            conn->plain = 0;
+            conn->tcp = 0;
         }
 
         if (!c->idle) {

@@ -52,6 +52,8 @@ typedef struct {
     ngx_log_t                   *log;
     uint32_t                     hash;        /* of the key */
     unsigned                     local:1;     /* the client is on this host */
+    unsigned                     direct:1;    /* nginx will not speak TLS on
+                                                 the connection itself */
 
     /* results of ngx_zltunnel_balance() */
     ngx_uint_t                   candidates;  /* how many there were */
@@ -85,7 +87,7 @@ struct ngx_zltunnel_conn_s {
     unsigned                     dialling:1;  /* the dial is being started */
     unsigned                     failed:1;    /* .. and failed at once */
     unsigned                     bound:1;
-    unsigned                     plain:1;     /* TCP, without keepalive yet */
+    unsigned                     tcp:1;       /* without keepalive yet */
     ngx_msec_t                   since;       /* bound */
     u_char                       addr[NGX_SOCKADDR_STRLEN];
 };
@@ -131,6 +133,8 @@ ngx_int_t ngx_zltunnel_upstream_connect(ngx_zltunnel_upstream_t *up,
 ngx_zltunnel_conn_t *ngx_zltunnel_conn_of(ngx_connection_t *c);
 /* may be called again; the connection is closed by its owner, soon */
 void ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn);
+/* marks a connection that has ended as such, before it may be kept alive */
+void ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn);
 /* adds to what the status shows of the service */
 void ngx_zltunnel_conn_count(ngx_zltunnel_conn_t *conn, off_t sent,
     off_t received);

@@ -268,6 +268,10 @@ ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_zltunnel_peer_t *zp = data;
 
+    if (zp->conn && zp->conn->bound && pc->connection) {
+        ngx_zltunnel_conn_settle(zp->conn);
+    }
+
     /* keepalive may close a connection instead of keeping it */
 
     ngx_http_zltunnel_keep(zp);
@@ -443,6 +447,12 @@ ngx_http_zltunnel_init_inner(ngx_http_request_t *r,
     up->pool = r->pool;
     up->log = r->connection->log;
     up->local = ngx_zltunnel_client_local(r->connection);
+
+#if (NGX_HTTP_SSL)
+    up->direct = !r->upstream->ssl;
+#else
+    up->direct = 1;
+#endif
 
     if (zp->conf->key) {
 
