@@ -17,6 +17,7 @@ use ZLTunnel::App;
 subtest 'balance' => \&balance;
 subtest 'failures' => \&failures;
 subtest 'backup' => \&backup;
+subtest "a revoked token, $_", \&revoked, $_ eq 'wss' for qw(ws wss);
 subtest 'configuration' => \&configuration;
 
 done_testing();
@@ -273,6 +274,61 @@ EOT
     is_deeply(spread($front, '/', 10), { spare => 10 },
               'its service is gone: the backup server');
 
+    $t->finish;
+}
+
+
+sub revoked {
+    my ($tls) = @_;
+
+    my $t = ZLTunnel->new(workers => 2);
+    my ($front, $stream) = map { $t->free_port } 1 .. 2;
+
+    $t->write_conf(http => <<"EOT", stream => <<"EOT2");
+upstream web { zltunnel_service web; keepalive 4; }
+server {
+    listen 127.0.0.1:$front;
+    proxy_http_version 1.1;
+    proxy_set_header Connection '';
+    location / { proxy_pass http://web; }
+}
+EOT
+upstream web { zltunnel_service web; }
+server { listen 127.0.0.1:$stream; proxy_pass web; }
+EOT2
+
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $app = app($t, 'app');
+    my $agent = $t->agent(token => $token, tls => $tls,
+                          services => ["web:$app->{port}/private"]);
+
+    is(get($front, '/')->{status}, 200, 'a connection is kept alive');
+
+    my @held = map {
+        my $s = connect_to($_);
+        syswrite $s, "GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        $s
+    } $front, $stream;
+
+    ok(wait_for(sub { $t->events($app, 'hold') == 2 }), 'requests run');
+
+    $t->revoke('alice');
+
+    my ($http, $raw) = ('', '');
+    read_some($held[0], \$http, 15);
+    read_some($held[1], \$raw, 15);
+    like($http, qr/^HTTP\/1\.1 502 /, 'over http they fail');
+    is($raw, '', 'in stream they end');
+    ok(wait_for(sub { $t->events($app, 'gone') == 2 }),
+       'and the service sees it');
+    ok(wait_for(sub { get($front, '/')->{status} == 502 }),
+       'what was kept alive is not used');
+
+    close $_ for @held;
+    kill KILL => $agent->pid;
+    $agent->{proc}->wait(5);
     $t->finish;
 }
 
