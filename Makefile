@@ -172,7 +172,7 @@ export ZLT_LONG
 endif
 
 bench:
-	t/install-deps.sh build
+	t/install-deps.sh build bench
 	$(MAKE) all $(OBJS)/bench/load
 	@bench/bench.pl $(BENCH)
 

@@ -32,6 +32,7 @@
 #include "agent.h"
 #include "dup.h"
 #include "http.h"
+#include "proxy.h"
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
@@ -74,6 +75,7 @@ static void zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     const uint8_t *early, size_t len);
 static void zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
+static int zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m);
 static void zlt_channel_wait(zlt_io_t *io);
 static void zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id);
 static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
@@ -221,6 +223,11 @@ zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
 
     if (zlt_channel_connect(ch, &param->addr) == -1) {
         zlt_channel_fail(ch, ZLT_E_BUSY, strerror(errno));
+        return;
+    }
+
+    if (zlt_channel_proxy(ch, m) == -1) {
+        zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
         return;
     }
 
@@ -711,6 +718,9 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     if (zlt_dup_seen(ch->id)) {
         zlt_channel_fail(ch, ZLT_E_DUPLICATE, "duplicate");
 
+    } else if (zlt_channel_proxy(ch, m) == -1) {
+        zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
+
     } else if (len && zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, early, len)
                       == -1)
     {
@@ -750,6 +760,29 @@ zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len)
     if (pool) {
         zlt_pool_used(pool, ch);
     }
+}
+
+
+/* The header of the PROXY protocol, if the service wants it, goes before all
+   bytes of the client: 0, or -1 without memory. */
+
+static int
+zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
+{
+    size_t          n;
+    uint8_t         buf[ZLT_PROXY_HEADER];
+    zlt_service_t  *s;
+
+    s = zlt_service_by_id(&ch->agent->services, m->service_id);
+
+    if (s == NULL || s->conf.proxy_protocol == 0) {
+        return 0;
+    }
+
+    n = zlt_proxy_header(buf, s->conf.proxy_protocol, m->client_addr.data,
+                         m->client_addr.len, s->conf.host, s->conf.port);
+
+    return zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, buf, n);
 }
 
 

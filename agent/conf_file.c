@@ -381,6 +381,17 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
         return 0;
     }
 
+    if (strcmp(key, "proxy_protocol") == 0) {
+
+        if (zlt_option_proxy(value, &s->proxy_protocol) == -1) {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"proxy_protocol\" "
+                            "is \"%.100s\", but must be v1, v2 or no", value);
+            return -1;
+        }
+
+        return 0;
+    }
+
     (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
                     "unknown key \"%.100s\" in a service", key);
 

@@ -280,6 +280,11 @@ zlt_option_suffixes(char *text, zlt_service_conf_t *s, const char **error)
         } else if (strcmp(slash, "/internal") == 0) {
             s->flags |= ZLT_R_INTERNAL;
 
+        } else if (strncmp(slash, "/proxy-", 7) == 0
+                   && zlt_option_proxy(slash + 7, &s->proxy_protocol) == 0)
+        {
+            /* void */
+
         } else {
             break;
         }
@@ -288,7 +293,8 @@ zlt_option_suffixes(char *text, zlt_service_conf_t *s, const char **error)
     }
 
     if (slash && strncmp(text, "unix:", 5) != 0) {
-        *error = "after \"/\" only udp, tcp, private and internal are known";
+        *error = "after \"/\" only udp, tcp, private, internal, proxy-v1 and "
+                 "proxy-v2 are known";
         return -1;
     }
 
@@ -391,10 +397,37 @@ zlt_option_service_check(const zlt_service_conf_t *s, const char **error)
         return -1;
     }
 
+    if (s->proxy_protocol && s->protocol == ZLT_PROTO_UDP) {
+        *error = "the PROXY protocol is for TCP services only";
+        return -1;
+    }
+
     if ((s->flags & ZLT_R_PRIVATE) && (s->remote_port || s->preferred_port)) {
         *error = "a private service has no remote port";
         return -1;
     }
 
     return 0;
+}
+
+
+int
+zlt_option_proxy(const char *text, uint8_t *version)
+{
+    if (strcmp(text, "v1") == 0) {
+        *version = 1;
+        return 0;
+    }
+
+    if (strcmp(text, "v2") == 0) {
+        *version = 2;
+        return 0;
+    }
+
+    if (strcmp(text, "no") == 0) {
+        *version = 0;
+        return 0;
+    }
+
+    return -1;
 }

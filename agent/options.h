@@ -30,6 +30,7 @@ typedef struct {
     uint16_t     preferred_port;                  /* 0: none */
     uint8_t      protocol;                        /* ZLT_PROTO_* */
     uint8_t      flags;                           /* ZLT_R_* */
+    uint8_t      proxy_protocol;                  /* 0: none, 1, 2 */
     unsigned     is_unix:1;
     unsigned     has_local:1;
 } zlt_service_conf_t;
@@ -45,7 +46,7 @@ int zlt_option_time(const char *text, uint32_t *ms);
 int zlt_option_bool(const char *text, int *value);
 int zlt_option_number(const char *text, uint32_t max, uint32_t *value);
 
-/* NAME:[HOST:]PORT[:REMOTE_PORT][/udp][/private][/internal]
+/* NAME:[HOST:]PORT[:REMOTE_PORT][/udp][/private][/internal][/proxy-v1]
    and NAME:unix:/PATH[:REMOTE_PORT] */
 int zlt_option_service(const char *text, zlt_service_conf_t *s,
     const char **error);
@@ -53,6 +54,9 @@ int zlt_option_service(const char *text, zlt_service_conf_t *s,
 /* HOST:PORT, PORT, unix:/PATH */
 int zlt_option_local(const char *text, zlt_service_conf_t *s,
     const char **error);
+
+/* v1, v2, no */
+int zlt_option_proxy(const char *text, uint8_t *version);
 
 int zlt_option_name(const char *text, zlt_service_conf_t *s,
     const char **error);

@@ -17,8 +17,8 @@ use lib "$FindBin::Bin/lib";
 use Getopt::Long;
 use List::Util qw(max min sum0);
 use POSIX ();
-use Setups qw(setups service workdir stop slurp family leaders far_side
-              add_agent tunnel);
+use Setups qw(setups service http_service workdir stop slurp family leaders
+              far_side add_agent tunnel);
 use Time::HiRes qw(sleep);
 
 chdir "$FindBin::Bin/.." or die;
@@ -53,6 +53,8 @@ my %rows = (
     down8 => { run => sub { bulk('down', 8, @_) } },
     rr   => { run => \&latency },
     conn => { run => \&connections },
+    http => { run => sub { http('/', @_) } },
+    once => { run => sub { http('/once/', @_) } },
     mem  => { run => \&memory, fresh => 1 },
     tunnels => { run => \&idle_tunnels, fresh => 1 },
     udp64   => { run => sub { datagrams(64, @_) } },
@@ -62,6 +64,12 @@ my %rows = (
 
 my %cpu = (unit => 'CPU-s/GB', most => { plain => 0.65, tls => 1.1 });
 my %speed = (unit => 'GB/s', least => { plain => 1.2, tls => 1.2 });
+
+# of an http front with the service as its upstream
+
+my %http_rate = (least => { plain => 1.15, tls => 1.15 });
+my %http_p99 = (most => { plain => 0.9, tls => 0.9 });
+my %http_cpu = (unit => 'CPU-s/100k', most => { plain => 0.85, tls => 0.85 });
 
 my @figures = (
     { key => 'up1.speed',   title => '1 stream to the service', %speed },
@@ -77,6 +85,16 @@ my @figures = (
     { key => 'rr.p99',      title => '  p99', unit => 'us' },
     { key => 'conn.rate',   title => 'new connections, 16 at once',
       unit => '1/s', least => { plain => 0.9, tls => 0.9 } },
+    { key => 'http.rate',   title => 'http, kept alive', unit => '1/s',
+      %http_rate },
+    { key => 'http.p50',    title => '  p50', unit => 'us' },
+    { key => 'http.p99',    title => '  p99', unit => 'us', %http_p99 },
+    { key => 'http.cpu',    title => '', %http_cpu },
+    { key => 'once.rate',   title => 'http, a connection each', unit => '1/s',
+      %http_rate },
+    { key => 'once.p50',    title => '  p50', unit => 'us' },
+    { key => 'once.p99',    title => '  p99', unit => 'us', %http_p99 },
+    { key => 'once.cpu',    title => '', %http_cpu },
     { key => 'mem.conn',    title => 'memory, open idle connection',
       unit => 'kB', most => { plain => 1.0, tls => 1.0 } },
     { key => 'mem.kernel',  title => '  kernel, all its sockets',
@@ -111,7 +129,8 @@ for my $row (@rows) {
 }
 
 if (!@rows) {
-    @rows = qw(up1 down1 up8 down8 rr conn mem tunnels udp64 udp1200 udprr);
+    @rows = qw(up1 down1 up8 down8 rr conn http once mem tunnels udp64 udp1200
+               udprr);
 }
 
 my @setups = setups();
@@ -266,6 +285,38 @@ sub connections {
 
     my $f = load('connect', $running->{port}, 16, $opt{seconds} / 2);
     return { rate => $f->{connections} / $f->{seconds} };
+}
+
+
+# wrk at an http front, with 32 clients that keep their connections.
+
+sub http {
+    my ($path, $running) = @_;
+
+    return {} if !$running->{front};
+
+    my $seconds = max(1, int($opt{seconds} + 0.5));
+    my $cpu = cpu($running);
+
+    my $out = `wrk --latency -t 1 -c 32 -d ${seconds}s http://127.0.0.1:$running->{front}$path 2>&1`;
+    die "wrk: $out" if $? || $out =~ /Non-2xx|Socket errors/;
+
+    sleep 0.05;
+    $cpu = cpu($running) - $cpu;
+
+    my ($n) = $out =~ /^\s*(\d+) requests in/m or die "wrk: $out";
+    my ($rate) = $out =~ /^Requests\/sec:\s*([\d.]+)/m;
+
+    return { rate => $rate, p50 => microseconds($out =~ /^\s*50%\s+(\S+)/m),
+             p99 => microseconds($out =~ /^\s*99%\s+(\S+)/m),
+             cpu => leaders($running) ? $cpu / $n * 1e5 : undef };
+}
+
+
+sub microseconds {
+    my ($n, $unit) = $_[0] =~ /^([\d.]+)(us|ms|s)$/ or die "wrk: $_[0]\n";
+
+    return $n * { us => 1, ms => 1e3, s => 1e6 }->{$unit};
 }
 
 
@@ -520,6 +571,7 @@ my @missed;
 
 eval {
     my $service = service(max(2, min(4, $cores)));
+    http_service(max(2, min(4, $cores)));
 
     for my $workers (split /,/, $opt{workers}) {
         my $values = measure($workers, $service);

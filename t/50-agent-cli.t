@@ -139,6 +139,8 @@ max_reconnect_interval = 60s
 
 [service web]
 local = 127.0.0.1:8080
+private = yes
+proxy_protocol = v2
 
 [service dns]
 protocol = udp
@@ -157,6 +159,8 @@ EOT
         [ 'a remote port that is none', "$head${service}remote_port = x\n",
           6 ],
         [ 'a protocol unknown', "$head${service}protocol = icmp\n", 6 ],
+        [ 'a PROXY protocol unknown', "$head${service}proxy_protocol = v3\n",
+          6 ],
         [ 'a time that is none', "${head}reconnect_interval = soon\n$service",
           4 ],
         [ 'a URL that is none', "[agent]\nserver = nowhere\n$service", 2 ],

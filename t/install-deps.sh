@@ -13,9 +13,10 @@ set -eu
 build='gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-stream
        libssl-dev libuv1-dev libinih-dev zlib1g-dev'
 demo='curl openssl procps'
+bench=wrk
 check='perl curl openssl ca-certificates procps iproute2 openssh-server
        openssh-client redis-server redis-tools iperf3 dnsmasq-base
-       bind9-dnsutils'
+       bind9-dnsutils wrk python3-grpcio postgresql'
 
 [ $# -gt 0 ] || set -- build demo check
 
@@ -25,6 +26,7 @@ for set; do
     case $set in
     build) packages=$build ;;
     demo)  packages=$demo ;;
+    bench) packages=$bench ;;
     check) packages=$check ;;
     *)     echo "unknown set of packages: $set" >&2; exit 2 ;;
     esac

@@ -23,13 +23,14 @@ use IO::Socket::INET;
 use POSIX ();
 use Time::HiRes qw(time sleep);
 
-our @EXPORT_OK = qw(setups service workdir stop slurp family leaders
-                    far_side add_agent tunnel);
+our @EXPORT_OK = qw(setups service http_service workdir stop slurp family
+                    leaders far_side add_agent tunnel);
 
 my $owner = $$;
 my %running;                       # pid => 1, leaders of process groups
 my $next_port = 20000 + $$ % 5000;
 my $workdir;
+my $http_service;                  # port of the service of http rows
 
 our $NGINX = $ENV{TEST_NGINX_BINARY} || 'nginx';
 our $OBJS = 'objs';
@@ -259,10 +260,47 @@ sub certificate {
 }
 
 
+# What both have for http: a front with keepalive to its upstream, and without.
+
+sub http_front {
+    my ($port, $server, $scheme, $ssl) = @_;
+
+    return <<EOT;
+    access_log off;
+    client_body_temp_path temp/body;
+    proxy_temp_path temp/proxy;
+    fastcgi_temp_path temp/fastcgi;
+    uwsgi_temp_path temp/uwsgi;
+    scgi_temp_path temp/scgi;
+
+    upstream web {
+        $server;
+        keepalive 64;
+        keepalive_requests 1000000;
+    }
+
+    upstream once {
+        $server;
+    }
+
+    server {
+        listen 127.0.0.1:$port;
+        keepalive_requests 1000000;
+        proxy_http_version 1.1;
+        proxy_set_header Connection '';
+        $ssl
+        location / { proxy_pass $scheme://web; }
+        location /once/ { proxy_pass $scheme://once;
+                          proxy_set_header Connection close; }
+    }
+EOT
+}
+
+
 sub chain {
     my ($tls, $workers, $service) = @_;
 
-    my ($a, $b) = (free_port(), free_port());
+    my ($a, $b, $front, $web) = map { free_port() } 1 .. 4;
     my ($ssl, $listen, $cert) = ('', '', '');
 
     if ($tls) {
@@ -284,8 +322,18 @@ stream {
         listen 127.0.0.1:$b udp rcvbuf=4m reuseport;
         proxy_pass 127.0.0.1:$service;
     }
+
+    server {
+        listen 127.0.0.1:$web $listen;
+        $cert
+        proxy_pass 127.0.0.1:$http_service;
+    }
 }
 EOT
+
+    my $http = http_front($front, "server 127.0.0.1:$web",
+                          $tls ? 'https' : 'http',
+                          $ssl =~ s/proxy_ssl on;//r);
 
     my ($near) = nginx('chain-near', $workers, <<EOT, port => $a);
 stream {
@@ -299,9 +347,14 @@ stream {
         proxy_pass 127.0.0.1:$b;
     }
 }
+
+http {
+$http
+}
 EOT
 
-    return { port => $a, near => $near, far => $far, udp => $tls ? 0 : $a };
+    return { port => $a, near => $near, far => $far, front => $front,
+             udp => $tls ? 0 : $a };
 }
 
 
@@ -311,7 +364,8 @@ sub tunnel {
     my ($tls, $workers, $service, %o) = @_;
 
     my $ports = $o{ports} // 1;
-    my ($http, $base) = (free_port(), free_range($ports));
+    my ($http, $front, $base) = (free_port(), free_port(),
+                                 free_range($ports));
     my ($secret, $line) =
         split /\n/, `$OBJS/zltunnel-agent token --name bench 2> /dev/null`;
     die "zltunnel-agent token has failed\n" if !$line;
@@ -319,6 +373,7 @@ sub tunnel {
     my $range = $ports > 1 ? "$base-" . ($base + $ports - 1) : $base;
     my $cert = $tls ? certificate() : '';
     my $listen = $tls ? 'ssl' : '';
+    my $web = http_front($front, 'zltunnel_service web', 'http', '');
 
     my ($near, $dir) = nginx($tls ? 'wss' : 'ws', $workers, <<EOT,
 zltunnel {
@@ -326,13 +381,7 @@ zltunnel {
 }
 
 http {
-    access_log off;
-    client_body_temp_path temp/body;
-    proxy_temp_path temp/proxy;
-    fastcgi_temp_path temp/fastcgi;
-    uwsgi_temp_path temp/uwsgi;
-    scgi_temp_path temp/scgi;
-
+$web
     server {
         listen 127.0.0.1:$http $listen;
         $cert
@@ -352,7 +401,7 @@ EOT
         port => $http, module => 1, tokens => "$line sessions=1000\n");
 
     my $self = { near => $near, agents => [], http => $http, dir => $dir,
-                 service => $service, tls => $tls };
+                 service => $service, tls => $tls, front => $front };
 
     spew("$dir/token", "$secret\n");
     chmod 0600, "$dir/token";
@@ -376,7 +425,10 @@ sub add_agent {
                     $self->{tls} ? ('--ca-file', workdir() . '/cert.pem') : (),
                     '--service', "bench$n:127.0.0.1:$self->{service}",
                     $n == 0 ? ('--service',
-                               "udp:127.0.0.1:$self->{service}/udp") : ());
+                               "udp:127.0.0.1:$self->{service}/udp",
+                               '--service',
+                               "web:127.0.0.1:$http_service/private")
+                            : ());
 
     push @{ $self->{agents} }, $pid;
 
@@ -491,7 +543,8 @@ sub on_path {
 sub setups {
     my @all = (
         { name => 'direct', group => 'plain',
-          start => sub { return { port => $_[1], udp => $_[1] } } },
+          start => sub { return { port => $_[1], udp => $_[1],
+                                  front => $http_service } } },
         { name => 'chain', group => 'plain', start => sub { chain(0, @_) } },
         { name => 'ws', group => 'plain', start => sub { tunnel(0, @_) } },
         { name => 'chain-tls', group => 'tls',
@@ -529,6 +582,32 @@ sub far_side {
     my ($running) = @_;
 
     return grep { defined } $running->{far}, @{ $running->{agents} || [] };
+}
+
+
+# An nginx that answers at once, for http.
+
+sub http_service {
+    my ($processes) = @_;
+
+    $http_service = free_port();
+
+    nginx('web', $processes, <<EOT, port => $http_service);
+http {
+    access_log off;
+    client_body_temp_path temp/body;
+    proxy_temp_path temp/proxy;
+    fastcgi_temp_path temp/fastcgi;
+    uwsgi_temp_path temp/uwsgi;
+    scgi_temp_path temp/scgi;
+
+    server {
+        listen 127.0.0.1:$http_service;
+        keepalive_requests 1000000;
+        location / { return 200 "an answer of some sixty-four bytes, as it may be in an API ...\\n"; }
+    }
+}
+EOT
 }
 
 

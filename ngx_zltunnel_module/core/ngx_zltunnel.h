@@ -170,6 +170,8 @@ void ngx_zltunnel_complain(ngx_log_t *log, const char *fmt, const char *arg);
    UTF-8 escaped as \xXX; returns the length */
 size_t ngx_zltunnel_printable(u_char *dst, size_t size, const u_char *src,
     size_t len);
+/* 1 if the client is on this host: for services that are internal */
+ngx_uint_t ngx_zltunnel_client_local(ngx_connection_t *c);
 /* at most 1024 bytes; aborts the process if there is no randomness */
 void ngx_zltunnel_random(u_char *dst, size_t len);
 
@@ -257,7 +259,8 @@ ngx_uint_t ngx_zltunnel_token_port(ngx_zltunnel_token_t *token,
 typedef enum {
     NGX_ZLTUNNEL_PLAIN = 0,
     NGX_ZLTUNNEL_TLS,
-    NGX_ZLTUNNEL_BRIDGE      /* a socketpair to the worker with the channel */
+    NGX_ZLTUNNEL_BRIDGE,     /* a socketpair to the worker with the channel */
+    NGX_ZLTUNNEL_PAIR        /* a socketpair to an upstream connection here */
 } ngx_zltunnel_kind_e;
 
 
@@ -298,6 +301,11 @@ ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 ssize_t ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
+#if (NGX_SSL)
+/* the one of TLS alone, as a connection's recv() */
+ssize_t ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
+#endif
 /* What an EOF that was just read means: NGX_OK it is one, NGX_ERROR it is a
    reset, NGX_AGAIN not known yet: the read handler is called again. */
 ngx_int_t ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end);
@@ -328,6 +336,10 @@ ngx_zltunnel_end_t *ngx_zltunnel_end_bridge_find(u_char id[ZLT_ID_SIZE]);
    event in epoll.  On error NULL and the descriptor is closed. */
 ngx_connection_t *ngx_zltunnel_connection_create(ngx_socket_t fd,
     ngx_log_t *log);
+/* Takes the descriptor out of the connection, which is gone then; polled: it
+   stays in epoll, for another connection to change that at once. */
+ngx_socket_t ngx_zltunnel_connection_detach(ngx_connection_t *c,
+    ngx_uint_t polled);
 void ngx_zltunnel_connection_close(ngx_connection_t *c);
 
 

@@ -27,7 +27,6 @@ typedef struct {
 
 static void ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
-static ngx_socket_t ngx_zltunnel_connection_detach(ngx_connection_t *c);
 static void ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link);
@@ -103,63 +102,13 @@ ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     msg->type = NGX_ZLTUNNEL_IPC_CHANNEL;
 
-    fd = ngx_zltunnel_connection_detach(channel->end.connection);
+    fd = ngx_zltunnel_connection_detach(channel->end.connection, 0);
     channel->end.connection = NULL;
 
     (void) ngx_zltunnel_ipc_send(registry, slot, msg,
                                  channel->frame + channel->used, fd);
 
     ngx_zltunnel_channel_close(channel);
-}
-
-
-/* takes the descriptor out of the connection, which is gone then */
-
-static ngx_socket_t
-ngx_zltunnel_connection_detach(ngx_connection_t *c)
-{
-    ngx_pool_t    *pool;
-    ngx_socket_t   fd;
-
-    if (c->read->timer_set) {
-        ngx_del_timer(c->read);
-    }
-
-    if (c->write->timer_set) {
-        ngx_del_timer(c->write);
-    }
-
-    /* epoll forgets only the last copy of a descriptor by itself */
-
-    (void) ngx_del_conn(c, 0);
-
-    if (c->read->posted) {
-        ngx_delete_posted_event(c->read);
-    }
-
-    if (c->write->posted) {
-        ngx_delete_posted_event(c->write);
-    }
-
-    c->read->closed = 1;
-    c->write->closed = 1;
-
-    ngx_reusable_connection(c, 0);
-
-    fd = c->fd;
-    pool = c->pool;
-
-    ngx_free_connection(c);
-    c->fd = (ngx_socket_t) -1;
-    c->destroyed = 1;
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
-#endif
-
-    ngx_destroy_pool(pool);
-
-    return fd;
 }
 
 

@@ -115,16 +115,16 @@ struct ngx_zltunnel_dial_s {
 
 
 /*
- * Dials a service: by the port that the client came to, or by name (token:
- * the name of the token that must have it, or NULL).  handler is called once,
+ * Dials a service: by the port that the client came to, by name (token: the
+ * name of the token that must have it, or NULL), or by its id.  handler is called once,
  * perhaps before this returns; on NGX_ZLTUNNEL_DIAL_OK dial->channel is the
  * caller's.  Whatever came of it, ngx_zltunnel_dial_done() must follow.
  */
 void ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port);
 void ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
     ngx_str_t *token);
-/* a datagram channel for a service, by its ids: not counted as a connection,
-   and without Connect on the channel */
+/* by its ids; with dial->datagrams it is not counted as a connection, and there
+   is no Connect on the channel */
 void ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
     u_char *service_id);
 /* room for the client's early bytes: where to, and how many; 0: full */

@@ -12,6 +12,7 @@
  *   plain    FIN                              RST, any error
  *   TLS      close_notify                     RST, or FIN without it
  *   bridge   FIN, and END from the worker     FIN alone: that worker is dead
+ *   pair     FIN, or closed                   closed with bytes unread
  *
  * TLS is read and written with OpenSSL's own calls, not by c->recv() and
  * c->send(): nginx logs a FIN without close_notify at crit, asks the kernel
@@ -22,7 +23,7 @@
 
 #include "ngx_zltunnel.h"
 
-#include <poll.h>
+#include <poll.h>                /* after ngx_config.h: it needs _GNU_SOURCE */
 
 
 #define NGX_ZLTUNNEL_BRIDGE_WAIT   1000    /* ms from EOF to the END of it */
@@ -41,8 +42,6 @@ static void ngx_zltunnel_end_bridge_insert(ngx_rbtree_node_t *temp,
 static void ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end);
 
 #if (NGX_SSL)
-static ssize_t ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf,
-    size_t size);
 static ssize_t ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ngx_int_t ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c);
@@ -62,7 +61,7 @@ ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
     end->connection = c;
     end->kind = kind;
 
-    if (kind != NGX_ZLTUNNEL_BRIDGE) {
+    if (kind == NGX_ZLTUNNEL_PLAIN || kind == NGX_ZLTUNNEL_TLS) {
 
         if (c->sockaddr == NULL || c->sockaddr->sa_family != AF_UNIX) {
             (void) ngx_tcp_nodelay(c);
@@ -283,7 +282,10 @@ ngx_zltunnel_end_test(ngx_zltunnel_end_t *end)
         return NGX_OK;
     }
 
-    if (!(p.revents & POLLERR) && (!(p.revents & POLLHUP) || end->shut)) {
+    if (!(p.revents & POLLERR)
+        && (!(p.revents & POLLHUP) || end->shut
+            || end->kind == NGX_ZLTUNNEL_PAIR))
+    {
         return NGX_OK;
     }
 
@@ -306,7 +308,7 @@ ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end)
     socklen_t         len;
     struct tcp_info   ti;
 
-    if (end->kind == NGX_ZLTUNNEL_BRIDGE) {
+    if (end->kind == NGX_ZLTUNNEL_BRIDGE || end->kind == NGX_ZLTUNNEL_PAIR) {
         return NGX_OK;
     }
 
@@ -358,6 +360,13 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
         if (end->bridged) {
             (void) ngx_zltunnel_end_send_end(end, 1);
         }
+
+        return;
+    }
+
+    if (end->kind == NGX_ZLTUNNEL_PAIR) {
+
+        /* whoever made the pair tells the other end in its own way */
 
         return;
     }
@@ -519,7 +528,7 @@ ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end)
 
 #if (NGX_SSL)
 
-static ssize_t
+ssize_t
 ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
     int           n, sslerr;
@@ -815,4 +824,56 @@ ngx_zltunnel_connection_close(ngx_connection_t *c)
     if (pool) {
         ngx_destroy_pool(pool);
     }
+}
+
+
+ngx_socket_t
+ngx_zltunnel_connection_detach(ngx_connection_t *c, ngx_uint_t polled)
+{
+    ngx_pool_t    *pool;
+    ngx_socket_t   fd;
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    /* epoll forgets only the last copy of a descriptor by itself */
+
+    if (!polled) {
+        (void) ngx_del_conn(c, 0);
+    }
+
+    if (c->read->posted) {
+        ngx_delete_posted_event(c->read);
+    }
+
+    if (c->write->posted) {
+        ngx_delete_posted_event(c->write);
+    }
+
+    c->read->closed = 1;
+    c->write->closed = 1;
+
+    ngx_reusable_connection(c, 0);
+
+    fd = c->fd;
+    pool = c->pool;
+
+    ngx_free_connection(c);
+    c->fd = (ngx_socket_t) -1;
+    c->destroyed = 1;
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
+#endif
+
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
+
+    return fd;
 }

@@ -9,7 +9,9 @@
  */
 
 
+#include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel_upstream.h"
 
 
 #define NGX_ZLTUNNEL_TICK  1000    /* ms */
@@ -285,6 +287,7 @@ ngx_zltunnel_tick(ngx_event_t *ev)
 
     ngx_zltunnel_tick_peers(registry, changed);
     ngx_zltunnel_ipc_tidy();
+    ngx_zltunnel_conns_check();
 
     ngx_add_timer(ev, NGX_ZLTUNNEL_TICK);
 }

@@ -131,18 +131,24 @@ ngx_zltunnel_service_first(ngx_zltunnel_sh_t *sh, ngx_rbtree_key_t key)
 
 
 ngx_zltunnel_sh_service_t *
-ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
-    ngx_uint_t udp, ngx_str_t *token)
+ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    ngx_uint_t udp, ngx_str_t *token, ngx_zltunnel_sh_service_t *prev)
 {
-    ngx_uint_t                  better;
     ngx_rbtree_key_t            key;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
-    ngx_zltunnel_sh_service_t  *service, *best;
+    ngx_zltunnel_sh_service_t  *service;
 
-    best = NULL;
-    key = (ngx_rbtree_key_t) ngx_zltunnel_hash(name->data, name->len);
+    if (prev) {
+        key = prev->node.key;
+        service = (ngx_zltunnel_sh_service_t *)
+                      ngx_rbtree_next(&sh->names, &prev->node);
 
-    for (service = ngx_zltunnel_service_first(sh, key);
+    } else {
+        key = (ngx_rbtree_key_t) ngx_zltunnel_hash(name->data, name->len);
+        service = ngx_zltunnel_service_first(sh, key);
+    }
+
+    for ( /* void */ ;
          service && service->node.key == key;
          service = (ngx_zltunnel_sh_service_t *)
                        ngx_rbtree_next(&sh->names, &service->node))
@@ -163,11 +169,31 @@ ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
             continue;
         }
 
+        return service;
+    }
+
+    return NULL;
+}
+
+
+ngx_zltunnel_sh_service_t *
+ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    ngx_uint_t udp, ngx_str_t *token)
+{
+    ngx_uint_t                  better;
+    ngx_zltunnel_sh_service_t  *service, *best;
+
+    best = NULL;
+
+    for (service = ngx_zltunnel_service_named(sh, name, udp, token, NULL);
+         service;
+         service = ngx_zltunnel_service_named(sh, name, udp, token, service))
+    {
         if (best == NULL) {
             better = 1;
 
-        } else if (tunnel->state != best->tunnel->state) {
-            better = (tunnel->state == NGX_ZLTUNNEL_LIVE);
+        } else if (service->tunnel->state != best->tunnel->state) {
+            better = (service->tunnel->state == NGX_ZLTUNNEL_LIVE);
 
         } else {
             better = (service->used < best->used);
@@ -274,7 +300,7 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
 
         ngx_queue_remove(q);
 
-        if (counter->active == 0) {
+        if (counter->active == 0 && counter->busy == 0) {
             ngx_slab_free_locked(registry->shpool, counter);
             continue;
         }
@@ -553,6 +579,22 @@ ngx_zltunnel_sh_counter_t *
 ngx_zltunnel_counter_get(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service)
 {
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    counter = ngx_zltunnel_counter_find(registry, service);
+
+    if (counter) {
+        counter->active++;
+    }
+
+    return counter;
+}
+
+
+ngx_zltunnel_sh_counter_t *
+ngx_zltunnel_counter_find(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service)
+{
     ngx_queue_t                *q;
     ngx_zltunnel_sh_counter_t  *counter;
 
@@ -563,7 +605,6 @@ ngx_zltunnel_counter_get(ngx_zltunnel_registry_t *registry,
         counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
 
         if (counter->slot == registry->slot && counter->pid == ngx_pid) {
-            counter->active++;
             return counter;
         }
     }
@@ -577,7 +618,6 @@ ngx_zltunnel_counter_get(ngx_zltunnel_registry_t *registry,
     counter->service = service;
     counter->slot = registry->slot;
     counter->pid = ngx_pid;
-    counter->active = 1;
 
     ngx_queue_insert_tail(&service->counters, &counter->queue);
 
@@ -591,7 +631,17 @@ ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,
 {
     counter->active--;
 
-    if (counter->active == 0 && counter->service == NULL) {
+    ngx_zltunnel_counter_check(registry, counter);
+}
+
+
+void
+ngx_zltunnel_counter_check(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_counter_t *counter)
+{
+    if (counter->active == 0 && counter->busy == 0
+        && counter->service == NULL)
+    {
         ngx_queue_remove(&counter->queue);
         ngx_slab_free_locked(registry->shpool, counter);
     }
@@ -642,4 +692,25 @@ ngx_zltunnel_service_active(ngx_zltunnel_sh_service_t *service)
     }
 
     return active;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_service_busy(ngx_zltunnel_sh_service_t *service)
+{
+    ngx_uint_t                  busy;
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    busy = 0;
+
+    for (q = ngx_queue_head(&service->counters);
+         q != ngx_queue_sentinel(&service->counters);
+         q = ngx_queue_next(q))
+    {
+        counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
+        busy += counter->busy;
+    }
+
+    return busy;
 }

@@ -849,6 +849,7 @@ ngx_zltunnel_session_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
                 || ngx_zltunnel_token_port(token, service->port)))
         {
             service->stale = 0;
+            service->fails = 0;
             service->local_port = m->local_port;
             service->flags = (m->ext & ZLT_X_FLAGS) ? m->flags : 0;
             *again = 1;

@@ -150,6 +150,8 @@ struct ngx_zltunnel_sh_service_s {
     uint8_t                      flags;       /* ZLT_R_* */
     uint8_t                      stale;       /* not registered again yet */
     uint64_t                     used;        /* for round robin */
+    ngx_uint_t                   fails;       /* as an upstream, of late */
+    ngx_msec_t                   failed;      /* .. the last time */
 
     ngx_queue_t                  counters;    /* ngx_zltunnel_sh_counter_t */
     uint64_t                     total;       /* folded in from dead workers */
@@ -169,7 +171,8 @@ struct ngx_zltunnel_sh_counter_s {
     ngx_zltunnel_sh_service_t   *service;     /* NULL: it is gone */
     ngx_uint_t                   slot;
     ngx_pid_t                    pid;
-    ngx_uint_t                   active;
+    ngx_uint_t                   active;      /* connections */
+    ngx_uint_t                   busy;        /* requests to balance */
     uint64_t                     total;
     uint64_t                     bytes[2];
     uint64_t                     datagrams[2];
@@ -267,6 +270,11 @@ ngx_uint_t ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port,
    grace only if none is live.  token: only of tokens of that name, or NULL */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token);
+/* of the services with that name and of that token the first, or the one
+   after prev; NULL: there is none */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token,
+    ngx_zltunnel_sh_service_t *prev);
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_of(
     ngx_zltunnel_sh_tunnel_t *tunnel, u_char *name, size_t len);
 
@@ -285,7 +293,14 @@ ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_get(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
 void ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter);
+/* the same, without a connection to count */
+ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_find(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
+/* frees a counter that nothing counts in any more, if its service is gone */
+void ngx_zltunnel_counter_check(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_counter_t *counter);
 ngx_uint_t ngx_zltunnel_service_active(ngx_zltunnel_sh_service_t *service);
+ngx_uint_t ngx_zltunnel_service_busy(ngx_zltunnel_sh_service_t *service);
 /* folds a dead worker's counter into its service and frees it */
 void ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter);

@@ -163,3 +163,40 @@ ngx_zltunnel_random(u_char *dst, size_t len)
     ngx_memcpy(dst, pool + left, len);
     ngx_explicit_memzero(pool + left, len);
 }
+
+
+ngx_uint_t
+ngx_zltunnel_client_local(ngx_connection_t *c)
+{
+    struct sockaddr_in  *sin;
+
+    if (c->sockaddr->sa_family == AF_UNIX) {
+        return 1;
+    }
+
+    if (c->sockaddr->sa_family == AF_INET) {
+        sin = (struct sockaddr_in *) c->sockaddr;
+
+        if (ntohl(sin->sin_addr.s_addr) >> 24 == 127) {
+            return 1;
+        }
+    }
+
+#if (NGX_HAVE_INET6)
+    if (c->sockaddr->sa_family == AF_INET6) {
+        struct sockaddr_in6  *sin6 = (struct sockaddr_in6 *) c->sockaddr;
+
+        if (IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr)) {
+            return 1;
+        }
+    }
+#endif
+
+    if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK) {
+        return 0;
+    }
+
+    return ngx_cmp_sockaddr(c->sockaddr, c->socklen, c->local_sockaddr,
+                            c->local_socklen, 0)
+           == NGX_OK;
+}

@@ -62,8 +62,6 @@ extern ngx_module_t  ngx_stream_zltunnel_module;
 
 /* ngx_stream_zltunnel_module.c */
 
-/* 1 if the client is on this host: for services that are internal */
-ngx_uint_t ngx_stream_zltunnel_local(ngx_connection_t *c);
 /* of the listening socket: the client's may be another, by redirection */
 in_port_t ngx_stream_zltunnel_port(ngx_connection_t *c);
 
@@ -89,6 +87,13 @@ ngx_zltunnel_registry_t *ngx_stream_zltunnel_pass_of(void **srv_conf,
 /* finds the listening sockets of such servers, and refuses those that cannot
    be assigned ports; called when all of the configuration has been read */
 char *ngx_stream_zltunnel_listen(ngx_cycle_t *cycle);
+
+
+/* ngx_stream_zltunnel_upstream.c */
+
+/* of a session that went to a tunnelled service by an upstream, or NULL */
+ngx_zltunnel_dial_t *ngx_stream_zltunnel_upstream_dial(
+    ngx_stream_session_t *s);
 
 
 #endif /* _NGX_STREAM_ZLTUNNEL_H_INCLUDED_ */

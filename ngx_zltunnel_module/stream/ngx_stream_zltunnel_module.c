@@ -194,7 +194,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     dial->registry = zcf->registry;
     dial->pool = c->pool;
     dial->log = c->log;
-    dial->local = ngx_stream_zltunnel_local(c);
+    dial->local = ngx_zltunnel_client_local(c);
     dial->greedy = 1;
     dial->handler = ngx_stream_zltunnel_dialled;
     dial->data = ctx;
@@ -293,43 +293,6 @@ ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx)
     if (ctx->start.timer_set) {
         ngx_del_timer(&ctx->start);
     }
-}
-
-
-ngx_uint_t
-ngx_stream_zltunnel_local(ngx_connection_t *c)
-{
-    struct sockaddr_in  *sin;
-
-    if (c->sockaddr->sa_family == AF_UNIX) {
-        return 1;
-    }
-
-    if (c->sockaddr->sa_family == AF_INET) {
-        sin = (struct sockaddr_in *) c->sockaddr;
-
-        if (ntohl(sin->sin_addr.s_addr) >> 24 == 127) {
-            return 1;
-        }
-    }
-
-#if (NGX_HAVE_INET6)
-    if (c->sockaddr->sa_family == AF_INET6) {
-        struct sockaddr_in6  *sin6 = (struct sockaddr_in6 *) c->sockaddr;
-
-        if (IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr)) {
-            return 1;
-        }
-    }
-#endif
-
-    if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK) {
-        return 0;
-    }
-
-    return ngx_cmp_sockaddr(c->sockaddr, c->socklen, c->local_sockaddr,
-                            c->local_socklen, 0)
-           == NGX_OK;
 }
 
 
@@ -603,6 +566,7 @@ ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
 {
     u_char                     *p;
     ngx_str_t                   value;
+    ngx_zltunnel_dial_t        *dial;
     ngx_stream_zltunnel_ctx_t  *ctx;
 
     if (s->connection->type == SOCK_DGRAM) {
@@ -611,7 +575,9 @@ ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_module);
 
-    if (ctx == NULL || ctx->dial.service.len == 0
+    dial = ctx ? &ctx->dial : ngx_stream_zltunnel_upstream_dial(s);
+
+    if (dial == NULL || dial->service.len == 0
         || data >= NGX_STREAM_ZLTUNNEL_DATAGRAMS_IN)
     {
         v->not_found = 1;
@@ -621,11 +587,11 @@ ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
     switch (data) {
 
     case NGX_STREAM_ZLTUNNEL_SERVICE:
-        value = ctx->dial.service;
+        value = dial->service;
         break;
 
     case NGX_STREAM_ZLTUNNEL_TUNNEL:
-        value = ctx->dial.tunnel;
+        value = dial->tunnel;
         break;
 
     default:
@@ -638,12 +604,12 @@ ngx_stream_zltunnel_variable(ngx_stream_session_t *s,
         value.data = p;
 
         if (data == NGX_STREAM_ZLTUNNEL_CONNECTION_ID) {
-            p = ngx_hex_dump(p, ctx->dial.id, ZLT_ID_SIZE);
+            p = ngx_hex_dump(p, dial->id, ZLT_ID_SIZE);
 
         } else {
             p = ngx_sprintf(p, "%T.%03M",
-                            (time_t) ctx->dial.connect_time / 1000,
-                            ctx->dial.connect_time % 1000);
+                            (time_t) dial->connect_time / 1000,
+                            dial->connect_time % 1000);
         }
 
         value.len = p - value.data;

@@ -60,7 +60,7 @@ ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s)
     udp->received = &s->received;
     udp->timeout = zcf->udp_timeout;
     udp->responses = zcf->responses;
-    udp->local = ngx_stream_zltunnel_local(c);
+    udp->local = ngx_zltunnel_client_local(c);
     udp->handler = ngx_stream_zltunnel_udp_ended;
     udp->data = ctx;
 
