@@ -71,7 +71,8 @@ sub setup {
                        wait => 0, services => $services, %o);
     my $n = $o{n} // @{ $services || [] };
 
-    $server->wait(sub { keys %{ $server->{services} } >= $n })
+    # an Open must not overtake the RegisterOk of its service
+    $server->wait(sub { keys %{ $agent->services } >= $n })
         or die 'the agent did not register';
 }
 
@@ -702,7 +703,7 @@ sub reread {
     $server = ZLTunnel::Server->new($t);
     $agent = $t->agent(token => $token, wait => 0,
                        conf => $conf->(map { $_->{port} } @svc[0, 1]));
-    $server->wait(sub { keys %{ $server->{services} } == 2 }) or die;
+    $server->wait(sub { keys %{ $agent->services } == 2 }) or die;
     $_->{watch}->() for @svc;
 
     $ch = $server->idle;
@@ -811,7 +812,7 @@ EOT
     $agent = $t->agent(token => $token, wait => 0, tls => 1,
                        server => "wss://127.0.0.1:$port/tunnel/v1",
                        services => [ "e:$svc->{port}/udp" ]);
-    $server->wait(sub { $server->{services}{e} }) or die 'not registered';
+    $server->wait(sub { $agent->services->{e} }) or die 'not registered';
     $svc->{watch}->();
     $ch = $server->idle;
     $ch->say(open_session(1, 'e'));
