@@ -209,6 +209,7 @@ zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
     ch = zlt_io_room(2) ? zlt_channel_create(a) : NULL;
 
     if (ch == NULL) {
+        zlt_log_warn("a connection is refused: out of descriptors or memory");
         zlt_session_connect_fail(s, m->connection_id, ZLT_E_BUSY,
                                  "out of descriptors or memory");
         return;
@@ -428,6 +429,12 @@ zlt_channel_answer(zlt_io_t *io)
 
     if (len && ch->state == ZLT_CHANNEL_IDLE) {
         zlt_channel_frames(ch, zlt_scratch + n, len);
+    }
+
+    /* under TLS what came behind it raises no event again, nor does an end */
+
+    if (ch->state == ZLT_CHANNEL_IDLE) {
+        zlt_channel_idle(io);
     }
 }
 

@@ -35,6 +35,7 @@
 
 
 static int zlt_conn_socket(int family);
+static void zlt_conn_quickack(int fd, int on);
 
 
 void
@@ -49,6 +50,7 @@ zlt_conn_init(zlt_conn_t *c)
     c->write_wants = ZLT_IO_WRITE;
     c->more = 0;
     c->shut = 0;
+    c->speaks = 0;
 }
 
 
@@ -68,17 +70,9 @@ zlt_conn_connect(zlt_conn_t *c, const struct sockaddr *sa, socklen_t socklen,
         on = 1;
         (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(int));
 
-#ifdef TCP_QUICKACK
-
-        /* tcp(7); in tcp_rcv_synsent_state_process() "save one ACK" */
-
         if (speaks) {
-            on = 0;
-            (void) setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on,
-                              sizeof(int));
+            zlt_conn_quickack(fd, 0);
         }
-
-#endif
     }
 
     if (connect(fd, sa, socklen) == -1 && errno != EINPROGRESS) {
@@ -86,6 +80,8 @@ zlt_conn_connect(zlt_conn_t *c, const struct sockaddr *sa, socklen_t socklen,
     }
 
     zlt_conn_init(c);
+
+    c->speaks = (speaks && sa->sa_family != AF_UNIX);
 
     if (zlt_io_add(&c->io, fd, handler) == -1) {
         goto failed;
@@ -123,6 +119,24 @@ zlt_conn_socket(int family)
 
     return fd;
 
+#endif
+}
+
+
+/*
+ * tcp(7).  Off, the kernel leaves the ACK of the handshake to the first bytes
+ * ("save one ACK" in its tcp_rcv_synsent_state_process()).  It must not stay
+ * so: a peer with Nagle's algorithm would wait for each delayed ACK.
+ */
+
+static void
+zlt_conn_quickack(int fd, int on)
+{
+#ifdef TCP_QUICKACK
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(int));
+#else
+    (void) fd;
+    (void) on;
 #endif
 }
 
@@ -235,6 +249,11 @@ zlt_conn_send(zlt_conn_t *c, const void *buf, size_t size)
     if (n >= 0) {
         if ((size_t) n < size) {
             zlt_io_clear(&c->io, ZLT_IO_WRITE);
+        }
+
+        if (c->speaks) {
+            c->speaks = 0;
+            zlt_conn_quickack(c->io.fd, 1);
         }
 
         return n;

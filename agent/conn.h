@@ -44,6 +44,7 @@ typedef struct {
     uint8_t          more;         /* TLS may hold bytes that were received */
 
     uint8_t          shut;         /* our direction has been ended */
+    uint8_t          speaks;       /* ACKs wait for the first bytes */
 } zlt_conn_t;
 
 

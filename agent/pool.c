@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "io.h"
 
 
 #define ZLT_POOL_PERIOD    30          /* s */
@@ -254,8 +255,12 @@ zlt_pool_fill(zlt_pool_t *p)
     {
         p->opening++;
 
-        if (zlt_channel_open(p, p->agent) == -1) {
-            /* descriptors: those that are open now will end some time */
+        /* each idle one will need another descriptor, for its service */
+
+        if (!zlt_io_room(2 + p->nidle + p->opening)
+            || zlt_channel_open(p, p->agent) == -1)
+        {
+            /* those that are open now will end some time */
             p->opening--;
             p->hold = zlt_io_now() + 1000;
         }

@@ -13,7 +13,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use List::Util qw(max sum);
+use List::Util qw(max min sum);
 use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
@@ -106,12 +106,16 @@ sub measure {
 
     for my $name (sort keys %{ $s->{agent} }) {
         my $pid = $s->{agent}{$name}->pid;
-        my ($tunnel) = grep { $_->{name} eq $name }
-                       @{ $t->status->{tunnels} };
 
-        # its idle pool follows the traffic
-        $use{"$name, descriptors but for idle channels"} =
+        # its idle pool follows the traffic: what opens and closes is not seen
+        # in both places at the same moment
+
+        $use{"$name, descriptors but for idle channels"} = min(map {
+            $s->pass_time(0.25);
+            my ($tunnel) = grep { $_->{name} eq $name }
+                           @{ $t->status->{tunnels} };
             $all->($pid) - $tunnel->{idle_channels};
+        } 1 .. 8);
         $use{"$name, kB"} = $s->memory($pid);
     }
 

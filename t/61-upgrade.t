@@ -41,7 +41,8 @@ sub upgrade {
         return 0 unless -e "$dir/nginx.pid.oldbin";
         ($new) = slurp("$dir/nginx.pid") =~ /^(\d+)/;
         return $new && $new != $old && workers_of($new) == 4;
-    }, 30), 'USR2: a new master with four workers');
+    }, 30), 'USR2: a new master with four workers')
+        or die "no new binary\n";
 
     return $new;
 }
@@ -80,7 +81,8 @@ sub served {
 
 
 sub there {
-    my $s = ZLTunnel::Scene->new(long => $long, daemon => 'on');
+    my $s = ZLTunnel::Scene->new(long => $long, daemon => 'on',
+                                 main => 'env ASAN_OPTIONS;');
     my $t = $s->{t};
     my $old = $t->{nginx}->pid;
     my $new = upgrade($s);
@@ -118,7 +120,8 @@ sub there {
 
 
 sub back {
-    my $s = ZLTunnel::Scene->new(long => $long, daemon => 'on');
+    my $s = ZLTunnel::Scene->new(long => $long, daemon => 'on',
+                                 main => 'env ASAN_OPTIONS;');
     my $t = $s->{t};
     my $old = $t->{nginx}->pid;
     my $new = upgrade($s);

@@ -136,6 +136,17 @@ sub in_turn {
         my $what = "worker $n";
 
         healthy($s);
+
+        # in the place of those that were lost
+
+        if ($n > 1) {
+            my $want = $long + $s->report->{lost};
+            $s->{load}->say("fill $want");
+            ok(wait_for(sub { $s->report->{long} == $long }, 30),
+               "$what: $long connections");
+            $s->goes_on;
+        }
+
         my @owned = grep { owner($s, $_) == $pid } @{ $s->{names} };
         note "$what: $pid, control channels: @owned";
 
@@ -149,7 +160,9 @@ sub in_turn {
         ok(wait_for(sub { $t->workers == 4 }), "$what: there are four again");
 
         my $after = $s->allow_lost;
-        is($after->{eof}, 0, "$what: no connection seemed to end");
+        is($after->{eof}, 0, "$what: no connection seemed to end")
+            or diag(grep { /^lost long.*an end/ } split /^/,
+                    $s->{load}->output);
 
         my @lost = $s->lost;
         splice @lost, 0, $before->{lost} + $before->{short_lost};
@@ -223,7 +236,9 @@ sub with_lock {
         }
 
         my $after = $s->allow_lost;
-        is($after->{eof}, 0, "$how: no connection seemed to end");
+        is($after->{eof}, 0, "$how: no connection seemed to end")
+            or diag(grep { /^lost long.*an end/ } split /^/,
+                    $s->{load}->output);
         cmp_ok($after->{long}, '>', 0, "$how: others live");
         $s->goes_on("$how: the others");
 

@@ -78,8 +78,7 @@ sub server {
 
     my $s = ZLTunnel::Scene->new(
         workers => 1, long => $long, short => 0, $key => $value,
-        zltunnel => 'max_channel_share 100%; max_pending 1000;
-                     connect_timeout 3s;',
+        zltunnel => 'max_pending 1000; connect_timeout 3s;',
         schemes => { alice => 'ws' }, %o);
     my $t = $s->{t};
 
@@ -110,7 +109,7 @@ sub agent {
     for my $round (1 .. $rounds) {
         my $agent = $s->{agent}{alice};
         my $before = () = $agent->log =~ /out of descriptors/g;
-        crowd($s, "round $round", 100, sub {
+        crowd($s, "round $round", 150, sub {
             return $before < (() = $agent->log =~ /out of descriptors/g);
         });
         ok($agent->{proc}->running, "round $round: the agent runs");

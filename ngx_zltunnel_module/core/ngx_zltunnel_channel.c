@@ -38,6 +38,7 @@
 static void ngx_zltunnel_channel_hold(ngx_zltunnel_channel_t *channel,
     ngx_str_t *answer);
 static void ngx_zltunnel_channel_held_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_zltunnel_channel_room(void);
 static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
@@ -72,7 +73,7 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_pending_t  *pending;
 
     limit = NULL;
-    share = ngx_cycle->connection_n * registry->max_channel_share / 100;
+    share = ngx_zltunnel_channel_room() * registry->max_channel_share / 100;
 
     ngx_zltunnel_lock(registry);
 
@@ -126,6 +127,32 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     }
 
     return rc;
+}
+
+
+/* the connections that this worker can have: idle channels must not take all
+   of its descriptors either, or it could accept nothing for as long */
+
+static ngx_uint_t
+ngx_zltunnel_channel_room(void)
+{
+    struct rlimit  rlmt;
+
+    static ngx_uint_t  nofile;
+
+    if (nofile == 0) {
+
+        if (getrlimit(RLIMIT_NOFILE, &rlmt) == -1
+            || rlmt.rlim_cur > NGX_MAX_INT32_VALUE)
+        {
+            nofile = NGX_MAX_INT32_VALUE;
+
+        } else {
+            nofile = (ngx_uint_t) rlmt.rlim_cur;
+        }
+    }
+
+    return ngx_min(ngx_cycle->connection_n, nofile);
 }
 
 

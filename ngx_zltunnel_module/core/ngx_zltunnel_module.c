@@ -25,6 +25,8 @@ static void ngx_zltunnel_tick(ngx_event_t *ev);
 static void ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry,
     ngx_uint_t changed);
 static void ngx_zltunnel_tick_away(ngx_zltunnel_registry_t *registry);
+static ngx_uint_t ngx_zltunnel_moved(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_int_t ngx_zltunnel_rotated(ngx_zltunnel_peer_t *peer);
 static void ngx_zltunnel_revoke(ngx_zltunnel_peer_t *peer);
 static ngx_zltunnel_conf_t *ngx_zltunnel_conf(ngx_cycle_t *cycle);
@@ -336,7 +338,7 @@ ngx_zltunnel_tick_away(ngx_zltunnel_registry_t *registry)
 static void
 ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
 {
-    ngx_uint_t                 gone;
+    ngx_uint_t                 gone, moved;
     ngx_rbtree_node_t         *node, *next;
     ngx_zltunnel_peer_t       *peer;
     ngx_zltunnel_token_t      *token;
@@ -383,7 +385,16 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
 
         ngx_zltunnel_lock_read(registry);
         tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
+        moved = tunnel && ngx_exiting && ngx_zltunnel_moved(registry, tunnel);
         ngx_zltunnel_unlock(registry);
+
+        if (moved) {
+
+            /* what still needs a channel here gets a fresh one */
+
+            ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
+            continue;
+        }
 
         if (tunnel) {
             continue;
@@ -399,6 +410,19 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
             ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
         }
     }
+}
+
+
+/* under the lock: its control channel is in a worker that stays */
+
+static ngx_uint_t
+ngx_zltunnel_moved(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    return tunnel->state == NGX_ZLTUNNEL_LIVE
+           && tunnel->slot != NGX_ZLTUNNEL_NO_SLOT
+           && tunnel->slot != registry->slot
+           && !registry->sh->workers[tunnel->slot].exiting;
 }
 
 

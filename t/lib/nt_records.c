@@ -234,7 +234,7 @@ nt_open(nt_rconn_t *c, int is_long)
 
 
 static void
-nt_send_record(nt_rconn_t *c)
+nt_send_record(nt_rconn_t *c)      /* c may be over then */
 {
     size_t   from;
     ssize_t  n;
@@ -262,8 +262,16 @@ nt_send_record(nt_rconn_t *c)
     n = send(c->fd, buf + from, c->unsent, MSG_NOSIGNAL);
 
     if (n == -1) {
-        if (errno != EAGAIN) {
-            /* reading tells how it ended, and what came before */
+        if (errno == EAGAIN) {
+            return;
+        }
+
+        /* told once: reading would show an end.  EPIPE is a reset after one */
+
+        if (errno == ECONNRESET) {
+            nt_failed_read(c, errno);
+
+        } else {
             c->unsent = 0;
         }
 
@@ -448,7 +456,8 @@ nt_long_turn(double now)
             nt_fin_record(c);
         }
 
-        if ((c->received < c->sent || c->state != NT_OPEN)
+        if (c->state != NT_OVER
+            && (c->received < c->sent || c->state != NT_OPEN)
             && now - c->waits > NT_SILENCE)
         {
             nt_over(c, "no answer");
@@ -481,7 +490,7 @@ nt_short_turn(double now)
             nt_send_record(c);
         }
 
-        if (now - c->opened > NT_SILENCE) {
+        if (c->state != NT_OVER && now - c->opened > NT_SILENCE) {
             nt_over(c, "no answer");
         }
     }
