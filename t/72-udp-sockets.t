@@ -268,7 +268,7 @@ sub upgrade {
     # gone.
 
     my $conf = slurp("$t->{dir}/nginx.conf");
-    $conf =~ s/^daemon off;//m;
+    $conf =~ s/^daemon off;/env ASAN_OPTIONS;/m;      # of the new binary, too
     $t->write_conf(conf => $conf);
 
     my $pid = "$t->{dir}/nginx.pid";
