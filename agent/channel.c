@@ -798,9 +798,8 @@ zlt_channel_wait(zlt_io_t *io)
 static void
 zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 {
-    zlt_service_t  *s;
-
     zlt_agent_t    *a;
+    zlt_service_t  *s;
 
     a = ch->agent;
     s = zlt_service_by_id(&a->services, service_id);

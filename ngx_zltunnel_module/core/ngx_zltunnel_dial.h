@@ -116,9 +116,10 @@ struct ngx_zltunnel_dial_s {
 
 /*
  * Dials a service: by the port that the client came to, by name (token: the
- * name of the token that must have it, or NULL), or by its id.  handler is called once,
- * perhaps before this returns; on NGX_ZLTUNNEL_DIAL_OK dial->channel is the
- * caller's.  Whatever came of it, ngx_zltunnel_dial_done() must follow.
+ * name of the token that must have it, or NULL), or by its id.  handler is
+ * called once, perhaps before this returns; on NGX_ZLTUNNEL_DIAL_OK
+ * dial->channel is the caller's.  Whatever came of it,
+ * ngx_zltunnel_dial_done() must follow.
  */
 void ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port);
 void ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
