@@ -553,7 +553,10 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
     c = channel->end.connection;
 
     len = channel->answer.len;
-    ngx_memcpy(out, channel->answer.data, len);
+
+    if (len) {
+        ngx_memcpy(out, channel->answer.data, len);
+    }
 
     if (connect) {
         ngx_memzero(&m, sizeof(zlt_msg_t));

@@ -693,13 +693,13 @@ ngx_zltunnel_listener_read(ngx_zltunnel_listener_t *listener)
         return 0;
     }
 
-    ngx_shmtx_lock(&listener->registry->shpool->mutex);
+    ngx_zltunnel_lock_read(listener->registry);
 
     served = ngx_zltunnel_service_by_port(listener->registry->sh,
                                           listener->port, 1)
              != NULL;
 
-    ngx_shmtx_unlock(&listener->registry->shpool->mutex);
+    ngx_zltunnel_unlock(listener->registry);
 
     return served;
 }
@@ -726,13 +726,13 @@ ngx_zltunnel_ports_tick(ngx_zltunnel_registry_t *registry)
             continue;
         }
 
-        ngx_shmtx_lock(&registry->shpool->mutex);
+        ngx_zltunnel_lock_read(registry);
 
         if (ngx_zltunnel_service_by_port(registry->sh, l[i].port, 1)) {
             (void) ngx_zltunnel_listener_open(ls);
         }
 
-        ngx_shmtx_unlock(&registry->shpool->mutex);
+        ngx_zltunnel_unlock(registry);
     }
 }
 
@@ -865,7 +865,7 @@ ngx_zltunnel_port_accept(ngx_event_t *ev)
     open = 0;
 
     if (listener) {
-        ngx_shmtx_lock(&listener->registry->shpool->mutex);
+        ngx_zltunnel_lock_read(listener->registry);
 
         if (ngx_zltunnel_service_by_port(listener->registry->sh,
                                          listener->port, 0)
@@ -874,7 +874,7 @@ ngx_zltunnel_port_accept(ngx_event_t *ev)
             open = 1;
         }
 
-        ngx_shmtx_unlock(&listener->registry->shpool->mutex);
+        ngx_zltunnel_unlock(listener->registry);
     }
 
     if (!open) {

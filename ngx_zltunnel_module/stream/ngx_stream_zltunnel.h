@@ -62,6 +62,8 @@ extern ngx_module_t  ngx_stream_zltunnel_module;
 
 /* ngx_stream_zltunnel_module.c */
 
+/* what a dial that failed is to the log */
+ngx_uint_t ngx_stream_zltunnel_status(ngx_zltunnel_dial_e rc);
 /* of the listening socket: the client's may be another, by redirection */
 in_port_t ngx_stream_zltunnel_port(ngx_connection_t *c);
 

@@ -374,7 +374,6 @@ ngx_stream_zltunnel_empty_handler(ngx_event_t *ev)
 static void
 ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
 {
-    ngx_uint_t                  status;
     ngx_stream_session_t       *s;
     ngx_stream_zltunnel_ctx_t  *ctx;
 
@@ -389,22 +388,24 @@ ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "client is reset: %s", ngx_zltunnel_dial_error(dial, rc));
 
+    ngx_stream_zltunnel_reset(s, ngx_stream_zltunnel_status(rc));
+}
+
+
+ngx_uint_t
+ngx_stream_zltunnel_status(ngx_zltunnel_dial_e rc)
+{
     switch (rc) {
 
     case NGX_ZLTUNNEL_DIAL_LIMIT:
-        status = NGX_STREAM_SERVICE_UNAVAILABLE;
-        break;
+        return NGX_STREAM_SERVICE_UNAVAILABLE;
 
     case NGX_ZLTUNNEL_DIAL_ERROR:
-        status = NGX_STREAM_INTERNAL_SERVER_ERROR;
-        break;
+        return NGX_STREAM_INTERNAL_SERVER_ERROR;
 
     default:
-        status = NGX_STREAM_BAD_GATEWAY;
-        break;
+        return NGX_STREAM_BAD_GATEWAY;
     }
-
-    ngx_stream_zltunnel_reset(s, status);
 }
 
 

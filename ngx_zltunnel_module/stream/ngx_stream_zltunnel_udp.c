@@ -143,27 +143,10 @@ ngx_stream_zltunnel_udp_empty_handler(ngx_event_t *ev)
 static void
 ngx_stream_zltunnel_udp_refuse(ngx_stream_session_t *s, ngx_zltunnel_dial_e rc)
 {
-    ngx_uint_t  status;
-
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "datagram is dropped: %s", ngx_zltunnel_dial_error(NULL, rc));
 
-    switch (rc) {
-
-    case NGX_ZLTUNNEL_DIAL_LIMIT:
-        status = NGX_STREAM_SERVICE_UNAVAILABLE;
-        break;
-
-    case NGX_ZLTUNNEL_DIAL_ERROR:
-        status = NGX_STREAM_INTERNAL_SERVER_ERROR;
-        break;
-
-    default:
-        status = NGX_STREAM_BAD_GATEWAY;
-        break;
-    }
-
-    ngx_stream_finalize_session(s, status);
+    ngx_stream_finalize_session(s, ngx_stream_zltunnel_status(rc));
 }
 
 
