@@ -108,6 +108,8 @@ zlt_conf_free(zlt_conf_t *conf)
     free(conf->token_file);
     free(conf->ca_file);
     free(conf->services);
+    free(conf->accesses);
+    zlt_allow_free(&conf->allow);
 
     memset(conf, 0, sizeof(zlt_conf_t));
 }
@@ -258,7 +260,7 @@ zlt_conf_check(zlt_conf_t *conf, char *error)
         return -1;
     }
 
-    if (conf->nservices == 0) {
+    if (conf->nservices == 0 && conf->naccesses == 0) {
         (void) strcpy(error, "no service is given");
         return -1;
     }

@@ -10,6 +10,7 @@
 #define ZLT_CONF_H_INCLUDED
 
 
+#include "allow.h"
 #include "log.h"
 #include "options.h"
 #include "url.h"
@@ -17,6 +18,7 @@
 
 #define ZLT_CONF_ERROR_SIZE    512
 #define ZLT_CONF_MAX_SERVICES  1024
+#define ZLT_CONF_MAX_ACCESS    1024
 
 
 typedef struct {
@@ -40,6 +42,10 @@ typedef struct {
     zlt_service_conf_t  *services;
     unsigned             nservices;
 
+    zlt_access_conf_t   *accesses;
+    unsigned             naccesses;
+    zlt_allow_t          allow;            /* of the open service */
+
     zlt_url_t            url;              /* of server */
 } zlt_conf_t;
 
@@ -61,6 +67,10 @@ int zlt_conf_set(zlt_conf_t *conf, const char *key, const char *value,
 int zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
     char *error);
 
+/* The same for an access session. */
+int zlt_conf_add_access(zlt_conf_t *conf, const zlt_access_conf_t *a,
+    char *error);
+
 /* What must be there and what does not go together. */
 int zlt_conf_check(zlt_conf_t *conf, char *error);
 
@@ -69,6 +79,14 @@ int zlt_conf_check(zlt_conf_t *conf, char *error);
  * "file:line: what" in error; *conf may then be half filled.
  */
 int zlt_conf_read(zlt_conf_t *conf, const char *file, char *error);
+
+
+/* conf_access.c: a key of [access NAME], and of [access], which describes the
+   open service; 0, or -1 with a text in error. */
+int zlt_conf_access_key(zlt_access_conf_t *a, const char *key,
+    const char *value, char *error);
+int zlt_conf_open_key(zlt_conf_t *conf, zlt_service_conf_t *s,
+    const char *key, const char *value, char *error);
 
 
 #endif /* ZLT_CONF_H_INCLUDED */

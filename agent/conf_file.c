@@ -41,14 +41,20 @@ typedef struct {
     char                 keys[ZLT_CONF_KEYS_MAX][24];
     unsigned             nkeys;
     unsigned             in_service:1;
+    unsigned             in_access:1;      /* [access NAME] */
+    unsigned             in_open:1;        /* [access] */
     unsigned             agent_seen:1;
-    zlt_service_conf_t   service;
+    unsigned             open_seen:1;
+    zlt_service_conf_t   service;          /* the open one too */
+    zlt_access_conf_t    access;
 } zlt_conf_file_t;
 
 
 static char *zlt_conf_reader(char *buf, int size, void *stream);
 static int zlt_conf_section(zlt_conf_file_t *f, const char *line);
+static int zlt_conf_section_access(zlt_conf_file_t *f);
 static int zlt_conf_section_end(zlt_conf_file_t *f);
+static int zlt_conf_open_end(zlt_conf_file_t *f);
 static int zlt_conf_handler(void *user, const char *section, const char *key,
     const char *value);
 static int zlt_conf_service_key(zlt_conf_file_t *f, const char *key,
@@ -229,18 +235,78 @@ zlt_conf_section(zlt_conf_file_t *f, const char *line)
         return 0;
     }
 
-    return zlt_conf_fail(f, f->line, "unknown section: there are [agent] and "
-                         "[service NAME]");
+    if (strncmp(f->section, "access", 6) == 0
+        && (f->section[6] == '\0' || f->section[6] == ' '
+            || f->section[6] == '\t'))
+    {
+        return zlt_conf_section_access(f);
+    }
+
+    return zlt_conf_fail(f, f->line, "unknown section: there are [agent], "
+                         "[service NAME], [access NAME] and [access]");
 }
 
 
-/* A service is complete with the next section, or at the end. */
+static int
+zlt_conf_section_access(zlt_conf_file_t *f)
+{
+    const char  *name, *why;
+
+    name = f->section + 6;
+    name += strspn(name, " \t");
+
+    if (*name == '\0') {
+
+        if (f->open_seen) {
+            return zlt_conf_fail(f, f->line, "[access] is there twice");
+        }
+
+        memset(&f->service, 0, sizeof(zlt_service_conf_t));
+        (void) strcpy(f->service.name, "access");
+
+        f->open_seen = 1;
+        f->in_open = 1;
+
+        return 0;
+    }
+
+    zlt_option_access_init(&f->access);
+    f->in_access = 1;
+
+    if (zlt_option_access_name(name, &f->access, &why) == -1) {
+        return zlt_conf_fail(f, f->line, why);
+    }
+
+    return 0;
+}
+
+
+/* A section is complete with the next one, or at the end. */
 
 static int
 zlt_conf_section_end(zlt_conf_file_t *f)
 {
     char         why[ZLT_CONF_ERROR_SIZE];
     const char  *text;
+
+    if (f->in_open) {
+        f->in_open = 0;
+        return zlt_conf_open_end(f);
+    }
+
+    if (f->in_access) {
+        f->in_access = 0;
+
+        if (zlt_option_access_check(&f->access, &text) == -1) {
+            return zlt_conf_fail(f, f->section_line, text);
+        }
+
+        if (zlt_conf_add_access(f->conf, &f->access, why) == -1) {
+            return zlt_conf_fail(f, f->section_line, why);
+        }
+
+        return 0;
+    }
 
     if (!f->in_service) {
         return 0;
@@ -256,6 +322,30 @@ zlt_conf_section_end(zlt_conf_file_t *f)
     if (zlt_option_service_check(&f->service, &text) == -1) {
         return zlt_conf_fail(f, f->section_line, text);
     }
+
+    if (zlt_conf_add_service(f->conf, &f->service, why) == -1) {
+        return zlt_conf_fail(f, f->section_line, why);
+    }
+
+    return 0;
+}
+
+
+/* It leads where "allow" says, and nowhere without it. */
+
+static int
+zlt_conf_open_end(zlt_conf_file_t *f)
+{
+    char  why[ZLT_CONF_ERROR_SIZE];
+
+    if (f->conf->allow.nrules == 0) {
+        return zlt_conf_fail(f, f->section_line, "[access] has no \"allow\"");
+    }
+
+    (void) snprintf(f->service.local, sizeof(f->service.local),
+                    "what is allowed");
+
+    f->service.flags |= ZLT_R_PRIVATE|ZLT_R_OPEN;
 
     if (zlt_conf_add_service(f->conf, &f->service, why) == -1) {
         return zlt_conf_fail(f, f->section_line, why);
@@ -288,7 +378,9 @@ zlt_conf_handler(void *user, const char *section, const char *key,
     /* also where a continuation line, which no key has, comes in */
 
     for (i = 0; i < f->nkeys; i++) {
-        if (strcmp(f->keys[i], key) == 0) {
+        if (strcmp(f->keys[i], key) == 0
+            && !(f->in_open && strcmp(key, "allow") == 0))
+        {
             (void) snprintf(why, sizeof(why), "\"%.100s\" is there twice, or "
                             "goes on in another line", key);
             (void) zlt_conf_fail(f, f->line, why);
@@ -303,6 +395,12 @@ zlt_conf_handler(void *user, const char *section, const char *key,
 
     if (f->in_service) {
         rc = zlt_conf_service_key(f, key, value, why);
+
+    } else if (f->in_access) {
+        rc = zlt_conf_access_key(&f->access, key, value, why);
+
+    } else if (f->in_open) {
+        rc = zlt_conf_open_key(f->conf, &f->service, key, value, why);
 
     } else {
         rc = zlt_conf_set(f->conf, key, value, why);
@@ -386,6 +484,17 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
         if (zlt_option_proxy(value, &s->proxy_protocol) == -1) {
             (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"proxy_protocol\" "
                             "is \"%.100s\", but must be v1, v2 or no", value);
+            return -1;
+        }
+
+        return 0;
+    }
+
+    if (strcmp(key, "allow_access") == 0) {
+
+        if (zlt_option_allow_access(value, s, &why) == -1) {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"allow_access\" is "
+                            "\"%.150s\": %s", value, why);
             return -1;
         }
 
