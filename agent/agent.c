@@ -83,6 +83,8 @@ zlt_agent_run(zlt_conf_t *conf, const char *conf_file)
 
         zlt_agent_done(a);
         zlt_log_info("ended");
+
+        rc = a->failed ? 1 : 0;
     }
 
     zlt_token_wipe(&a->token);
@@ -108,6 +110,7 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
     a->conf_file = conf_file;
 
     zlt_list_init(&a->services);
+    zlt_list_init(&a->accesses);
     zlt_list_init(&a->kept);
     zlt_list_init(&a->channels);
     zlt_list_init(&a->early);
@@ -157,6 +160,13 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
     }
 
     a->suspended = zlt_agent_suspended();
+
+    for (i = 0; i < conf->naccesses; i++) {
+        if (zlt_access_create(a, &conf->accesses[i], error) == NULL) {
+            zlt_complain("%s", error);
+            return 1;
+        }
+    }
 
     return 0;
 }
@@ -372,6 +382,8 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
             return;
         }
     }
+
+    zlt_access_up(a, s);
 }
 
 
@@ -395,6 +407,8 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
         service = zlt_list_data(link, zlt_service_t, link);
         service->state = ZLT_SERVICE_DOWN;
     }
+
+    zlt_access_down(a);
 
     if (how == ZLT_DOWN_RECONNECT) {
 
@@ -429,6 +443,13 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
         break;
 
     case ZLT_DOWN_REFUSED:
+
+        if (a->conf->visitor) {
+            /* somebody waits for it */
+            a->failed = 1;
+            zlt_agent_stop(a);
+            return;
+        }
 
         /* slowly, but for the first time: the server follows its token
            file with a delay, and this token may just have been added */
@@ -527,6 +548,23 @@ zlt_agent_announce(zlt_agent_t *a, zlt_service_t *s, const char *public_addr)
 }
 
 
+/* An access session has ended: was it the last, and all there was to do? */
+
+void
+zlt_agent_access_ended(zlt_agent_t *a)
+{
+    int  failed;
+
+    if (!a->conf->visitor || a->stopping || !zlt_access_over(a, &failed)) {
+        return;
+    }
+
+    a->failed = (failed != 0);
+
+    zlt_agent_stop(a);
+}
+
+
 /* A channel or a session has ended: was it the last thing we waited for? */
 
 void
@@ -577,6 +615,8 @@ zlt_agent_tick(uv_timer_t *timer)
     if (a->pool) {
         zlt_pool_tick(a->pool);
     }
+
+    zlt_access_tick(a);
 
     if (a->session) {
         zlt_session_tick(a->session);
@@ -714,6 +754,8 @@ zlt_agent_stop(zlt_agent_t *a)
     (void) uv_timer_stop(&a->reconnect);
     (void) uv_timer_stop(&a->refill);
 
+    zlt_access_stop_all(a);
+
     if (a->pool) {
         zlt_pool_abandon(a->pool, 1);
         a->pool = NULL;
@@ -758,6 +800,8 @@ zlt_agent_done(zlt_agent_t *a)
 
     a->stopping = 1;
     a->stopped = 1;
+
+    zlt_access_done(a);
 
     zlt_list_each_safe(link, next, &a->channels) {
         zlt_channel_abort(zlt_list_data(link, zlt_channel_t, all));

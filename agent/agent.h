@@ -11,6 +11,7 @@
  *   pool       the idle data channels of one tunnel
  *   channel    one data channel: idle, then a relay to a service
  *   udp        what becomes of a channel that carries datagrams
+ *   access     services of other agents, at a local address
  *
  * A session that the server has told to reconnect lives on beside the new
  * one until the server closes it, and its pool with it.
@@ -34,6 +35,9 @@ typedef struct zlt_session_s  zlt_session_t;
 typedef struct zlt_pool_s     zlt_pool_t;
 typedef struct zlt_channel_s  zlt_channel_t;
 typedef struct zlt_udp_s      zlt_udp_t;
+typedef struct zlt_access_s   zlt_access_t;
+typedef struct zlt_visit_s    zlt_visit_t;
+typedef struct zlt_visits_s   zlt_visits_t;
 
 
 /* what data channels are opened with */
@@ -71,6 +75,7 @@ struct zlt_agent_s {
     zlt_token_t      token;
     zlt_tls_t       *tls;              /* NULL: ws:// */
     zlt_list_t       services;
+    zlt_list_t       accesses;
 
     zlt_session_t   *session;          /* NULL: waiting for the next */
     zlt_list_t       kept;             /* sessions, until they are closed */
@@ -95,6 +100,7 @@ struct zlt_agent_s {
 
     unsigned         stopping:1;
     unsigned         stopped:1;
+    unsigned         failed:1;         /* the exit code is 1 */
     uint64_t         stop_at;          /* ms */
 
     uint64_t         udp_unknown;      /* datagrams of no session */
@@ -116,6 +122,7 @@ void zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
 void zlt_agent_announce(zlt_agent_t *a, zlt_service_t *s,
     const char *public_addr);
 void zlt_agent_channel_gone(zlt_agent_t *a);
+void zlt_agent_access_ended(zlt_agent_t *a);
 
 /* Relays that are held go on within a millisecond. */
 void zlt_agent_hold(zlt_agent_t *a);
@@ -160,6 +167,8 @@ zlt_session_t *zlt_session_of_link(zlt_list_t *link);
 
 void zlt_session_register(zlt_session_t *s, zlt_service_t *service);
 void zlt_session_unregister(zlt_session_t *s, zlt_service_t *service);
+int zlt_session_has_access(const zlt_session_t *s);
+
 void zlt_session_connect_fail(zlt_session_t *s, const uint8_t *id,
     unsigned code, const char *reason);
 
@@ -213,6 +222,7 @@ struct zlt_channel_s {
     zlt_service_t   *service;          /* while it is dialled */
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
+    zlt_visit_t     *visit;            /* a visitor's */
 
     uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
     uint8_t          service_id[ZLT_ID_SIZE];      /* if it is early */
@@ -253,6 +263,31 @@ int zlt_channel_is_idle(const zlt_channel_t *ch);
 /* Sends what waits in the relay's flow, ends our direction, and waits for the
    server's end. */
 void zlt_channel_end(zlt_channel_t *ch);
+
+
+/* access.c */
+
+/* NULL, with a text in error (ZLT_CONF_ERROR_SIZE). */
+zlt_access_t *zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf,
+    char *error);
+void zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf);
+void zlt_access_done(zlt_agent_t *a);
+
+/* The control channel has come, or gone. */
+void zlt_access_up(zlt_agent_t *a, zlt_session_t *s);
+void zlt_access_down(zlt_agent_t *a);
+
+/* To be called each second. */
+void zlt_access_tick(zlt_agent_t *a);
+
+/* The agent ends; one that only visits cuts what runs. */
+void zlt_access_stop_all(zlt_agent_t *a);
+
+/* Stops one: 0, or -1 if it has ended already. */
+int zlt_access_stop(zlt_access_t *x, const char *why);
+
+/* 1 if all have ended; failed: one of them otherwise than by its time */
+int zlt_access_over(const zlt_agent_t *a, int *failed);
 
 
 /* udp.c, udp_session.c */

@@ -13,6 +13,9 @@
  *   datagrams                           framed, udp.c
  *   ending                              ConnectFail or Retire was sent
  *
+ * A visitor's channel goes the same way until the 101; what follows is in
+ * visit.c.
+ *
  * A fresh channel, which answers a Connect that came on the control channel,
  * dials server and service at the same time and joins both.
  *
@@ -33,6 +36,7 @@
 #include "dup.h"
 #include "http.h"
 #include "proxy.h"
+#include "visit.h"
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
@@ -54,7 +58,6 @@ enum {
 
 
 static zlt_channel_t *zlt_channel_create(zlt_agent_t *a);
-static void zlt_channel_free(zlt_channel_t *ch);
 static void zlt_channel_freed(zlt_task_t *task);
 static int zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr);
 static void zlt_channel_connecting(zlt_io_t *io);
@@ -64,7 +67,7 @@ static void zlt_channel_answer(zlt_io_t *io);
 static void zlt_channel_refused(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
 static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
-static void zlt_channel_anew(zlt_channel_t *ch, const char *why);
+static void zlt_channel_close(zlt_channel_t *ch);
 static void zlt_channel_given_up(zlt_channel_t *ch, const char *why);
 static const zlt_pool_param_t *zlt_channel_param(zlt_channel_t *ch);
 static void zlt_channel_again(zlt_task_t *task);
@@ -90,13 +93,8 @@ static void zlt_channel_fail(zlt_channel_t *ch, unsigned code,
 static void zlt_channel_ending_turn(zlt_task_t *task);
 static void zlt_channel_ending(zlt_io_t *io);
 static void zlt_channel_lost(zlt_channel_t *ch, const char *why);
-static void zlt_channel_expired(zlt_timer_t *timer);
-static ssize_t zlt_channel_fill(zlt_channel_t *ch, size_t *len);
 static int zlt_channel_send(zlt_channel_t *ch, const zlt_msg_t *m,
     size_t size);
-static int zlt_channel_write(zlt_channel_t *ch, const uint8_t *data,
-    size_t len);
-static int zlt_channel_flush(zlt_channel_t *ch);
 static unsigned zlt_channel_timeout(zlt_channel_t *ch);
 static void zlt_channel_log(zlt_channel_t *ch, const char *what);
 
@@ -127,10 +125,14 @@ zlt_channel_create(zlt_agent_t *a)
 /* Both sides must be closed.  The memory stays for this turn, since events
    for it may have been fetched. */
 
-static void
+void
 zlt_channel_free(zlt_channel_t *ch)
 {
     zlt_relay_cleanup(&ch->relay);
+
+    if (ch->visit) {
+        zlt_visit_freed(ch);
+    }
 
     if (ch->udp) {
         zlt_udp_free(ch->udp);
@@ -235,6 +237,56 @@ zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
 }
 
 
+zlt_channel_t *
+zlt_channel_visit(zlt_agent_t *a, zlt_visit_t *v)
+{
+    zlt_channel_t  *ch;
+
+    ch = zlt_channel_create(a);
+
+    if (ch) {
+        ch->visit = v;
+    }
+
+    return ch;
+}
+
+
+int
+zlt_channel_visit_open(zlt_channel_t *ch)
+{
+    const zlt_pool_param_t  *param;
+
+    param = zlt_channel_param(ch);
+
+    if (param == NULL) {
+        errno = ENOTCONN;
+        return -1;
+    }
+
+    if (zlt_channel_connect(ch, &param->addr) == -1) {
+        return -1;
+    }
+
+    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+
+    return 0;
+}
+
+
+void
+zlt_channel_visit_shut(zlt_channel_t *ch)
+{
+    zlt_channel_close(ch);
+
+    ch->state = ZLT_CHANNEL_OPENING;
+    ch->upgraded = 0;
+
+    zlt_list_remove(&ch->relay.task.link);
+}
+
+
 static int
 zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 {
@@ -251,8 +303,12 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     c->io.data = ch;
 
-    zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
-                    zlt_channel_expired);
+    /* a visitor's client has a time of its own, for all attempts */
+
+    if (ch->visit == NULL) {
+        zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
+                        zlt_channel_expired);
+    }
 
     return 0;
 }
@@ -325,12 +381,19 @@ zlt_channel_request(zlt_channel_t *ch)
     param = zlt_channel_param(ch);
 
     if (param == NULL) {
-        zlt_channel_given_up(ch, "the tunnel is gone");
+        zlt_channel_open_failed(ch, "the tunnel is gone");
         return;
     }
 
-    n = zlt_http_channel(buf, &ch->agent->conf->url, param->tunnel_id,
-                         param->key, ch->fresh ? ch->id : NULL);
+    if (ch->visit) {
+        n = zlt_http_access(buf, &ch->agent->conf->url, param->tunnel_id,
+                            param->key, ch->visit->access->id,
+                            ch->visit->client);
+
+    } else {
+        n = zlt_http_channel(buf, &ch->agent->conf->url, param->tunnel_id,
+                             param->key, ch->fresh ? ch->id : NULL);
+    }
 
     if (n == 0 || zlt_channel_write(ch, (uint8_t *) buf, n) == -1) {
         zlt_channel_open_failed(ch, "the request could not be sent");
@@ -404,6 +467,12 @@ zlt_channel_answer(zlt_io_t *io)
 
     len -= (size_t) n;
 
+    if (ch->visit) {
+        ch->state = ZLT_CHANNEL_RELAY;
+        zlt_visit_opened(ch, zlt_scratch + n, len);
+        return;
+    }
+
     if (ch->datagrams) {
         zlt_channel_datagrams(ch, zlt_scratch + n, len);
         return;
@@ -455,11 +524,16 @@ zlt_channel_param(zlt_channel_t *ch)
     zlt_session_t           *s;
     const zlt_pool_param_t  *param;
 
+    a = ch->agent;
+
+    if (ch->visit) {
+        return a->has_param ? &a->param : NULL;
+    }
+
     if (!ch->fresh) {
         return zlt_pool_get_param(ch->pool);
     }
 
-    a = ch->agent;
     s = zlt_session_find(a, ch->serial);
     param = s ? zlt_session_param(s) : NULL;
 
@@ -480,6 +554,11 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 
     (void) snprintf(why, sizeof(why), "the server answered %u %s",
                     answer->status, answer->reason);
+
+    if (ch->visit) {
+        zlt_visit_failed(ch, answer, why);
+        return;
+    }
 
     if (answer->status == 421 && ch->fresh) {
 
@@ -518,6 +597,11 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 static void
 zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
 {
+    if (ch->visit) {
+        zlt_visit_failed(ch, NULL, why);
+        return;
+    }
+
     if (!ch->fresh) {
         zlt_channel_given_up(ch, why);
         return;
@@ -533,21 +617,31 @@ zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
 }
 
 
-static void
+void
 zlt_channel_anew(zlt_channel_t *ch, const char *why)
 {
     zlt_log_debug("a data channel is tried again: %s", why);
 
-    zlt_conn_close(&ch->relay.side[ZLT_RELAY_CHANNEL]);
-
-    free(ch->relay.flow[ZLT_RELAY_CHANNEL].buf);
-    free(ch->relay.flow[ZLT_RELAY_SERVICE].buf);
-
-    ch->relay.flow[ZLT_RELAY_CHANNEL].buf = NULL;
-    ch->relay.flow[ZLT_RELAY_SERVICE].buf = NULL;
+    zlt_channel_close(ch);
 
     ch->relay.task.handler = zlt_channel_again;
     zlt_io_post(&ch->relay.task);
+}
+
+
+/* The way to the server, and what was under way on it. */
+
+static void
+zlt_channel_close(zlt_channel_t *ch)
+{
+    unsigned  i;
+
+    zlt_conn_close(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+
+    for (i = 0; i < 2; i++) {
+        free(ch->relay.flow[i].buf);
+        ch->relay.flow[i].buf = NULL;
+    }
 }
 
 
@@ -563,7 +657,10 @@ zlt_channel_again(zlt_task_t *task)
 
     param = zlt_channel_param(ch);
 
-    if (param == NULL) {
+    if (param == NULL && ch->visit) {
+        zlt_visit_failed(ch, NULL, "the tunnel is gone");
+
+    } else if (param == NULL) {
         zlt_channel_given_up(ch, "the tunnel is gone");
 
     } else if (zlt_channel_connect(ch, &param->addr) == -1) {
@@ -1315,7 +1412,7 @@ zlt_channel_is_idle(const zlt_channel_t *ch)
 }
 
 
-static void
+void
 zlt_channel_expired(zlt_timer_t *timer)
 {
     zlt_relay_t    *r;
@@ -1324,7 +1421,10 @@ zlt_channel_expired(zlt_timer_t *timer)
     r = zlt_list_data(timer, zlt_relay_t, timer);
     ch = zlt_list_data(r, zlt_channel_t, relay);
 
-    if (ch->state == ZLT_CHANNEL_IDLE) {
+    if (ch->visit) {
+        zlt_visit_expired(ch);
+
+    } else if (ch->state == ZLT_CHANNEL_IDLE) {
         zlt_channel_lost(ch, "no heartbeat came");
 
     } else if (ch->state == ZLT_CHANNEL_ENDING) {
@@ -1355,7 +1455,7 @@ zlt_channel_expired(zlt_timer_t *timer)
  * the start of zlt_scratch, *len of them.  As zlt_conn_read().
  */
 
-static ssize_t
+ssize_t
 zlt_channel_fill(zlt_channel_t *ch, size_t *len)
 {
     size_t       kept;
@@ -1401,7 +1501,7 @@ zlt_channel_send(zlt_channel_t *ch, const zlt_msg_t *m, size_t size)
 
 /* Sends, now or when there is room. */
 
-static int
+int
 zlt_channel_write(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {
     ssize_t  n;
@@ -1429,7 +1529,7 @@ zlt_channel_write(zlt_channel_t *ch, const uint8_t *data, size_t len)
 }
 
 
-static int
+int
 zlt_channel_flush(zlt_channel_t *ch)
 {
     ssize_t      n;

@@ -45,6 +45,7 @@ typedef struct {
     zlt_access_conf_t   *accesses;
     unsigned             naccesses;
     zlt_allow_t          allow;            /* of the open service */
+    unsigned             visitor:1;        /* ends with its access sessions */
 
     zlt_url_t            url;              /* of server */
 } zlt_conf_t;

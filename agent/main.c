@@ -29,6 +29,7 @@ static void zlt_main_help(FILE *out);
 static const zlt_command_t  zlt_commands[] = {
     { "connect", "connect to a server, options on the command line",
       zlt_command_connect },
+    { "access",  "reach services that others publish", zlt_command_access },
     { "run",     "the same with a configuration file", zlt_command_run },
     { "check",   "check a configuration file", zlt_command_check },
     { "token",   "make a new token", zlt_command_token },

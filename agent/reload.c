@@ -85,6 +85,7 @@ zlt_agent_reload(zlt_agent_t *a)
     free(token);
 
     zlt_reload_services(a, conf);
+    zlt_access_reload(a, conf);
 
     zlt_conf_free(a->conf);
     *a->conf = *conf;
