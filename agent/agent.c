@@ -101,8 +101,9 @@ zlt_agent_run(zlt_conf_t *conf, const char *conf_file)
 static int
 zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
 {
-    char      error[ZLT_TLS_ERROR_SIZE];
-    unsigned  i;
+    char            error[ZLT_TLS_ERROR_SIZE];
+    unsigned        i;
+    zlt_service_t  *s;
 
     static const int  signals[] = { SIGTERM, SIGINT, SIGHUP };
 
@@ -132,9 +133,15 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
     }
 
     for (i = 0; i < conf->nservices; i++) {
-        if (zlt_service_create(&a->services, &conf->services[i]) == NULL) {
+        s = zlt_service_create(&a->services, &conf->services[i]);
+
+        if (s == NULL) {
             zlt_complain("out of memory");
             return 1;
+        }
+
+        if (s->conf.flags & ZLT_R_OPEN) {
+            zlt_allow_move(&s->allow, &conf->allow);
         }
     }
 

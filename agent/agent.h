@@ -220,6 +220,7 @@ struct zlt_channel_s {
     zlt_agent_t     *agent;
     zlt_pool_t      *pool;             /* until a Connect */
     zlt_service_t   *service;          /* while it is dialled */
+    char            *target;           /* of an open service, or NULL */
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
     zlt_visit_t     *visit;            /* a visitor's */

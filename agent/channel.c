@@ -79,6 +79,7 @@ static void zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
 static void zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
 static int zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m);
+static int zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m);
 static void zlt_channel_wait(zlt_io_t *io);
 static void zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id);
 static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
@@ -147,6 +148,9 @@ zlt_channel_free(zlt_channel_t *ch)
         zlt_service_release(ch->service);
         ch->service = NULL;
     }
+
+    free(ch->target);
+    ch->target = NULL;
 
     ch->agent->nchannels--;
     zlt_agent_channel_gone(ch->agent);
@@ -228,7 +232,7 @@ zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
         return;
     }
 
-    if (zlt_channel_proxy(ch, m) == -1) {
+    if (zlt_channel_proxy(ch, m) == -1 || zlt_channel_target(ch, m) == -1) {
         zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
         return;
     }
@@ -815,7 +819,9 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     if (zlt_dup_seen(ch->id)) {
         zlt_channel_fail(ch, ZLT_E_DUPLICATE, "duplicate");
 
-    } else if (zlt_channel_proxy(ch, m) == -1) {
+    } else if (zlt_channel_proxy(ch, m) == -1
+               || zlt_channel_target(ch, m) == -1)
+    {
         zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
 
     } else if (len && zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, early, len)
@@ -883,6 +889,29 @@ zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
 }
 
 
+/* Where a connection to the open service is to lead: 0, or -1 without
+   memory. */
+
+static int
+zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m)
+{
+    if (!(m->ext & ZLT_X_TARGET)) {
+        return 0;
+    }
+
+    ch->target = malloc(m->target.len + 1);
+
+    if (ch->target == NULL) {
+        return -1;
+    }
+
+    memcpy(ch->target, m->target.data, m->target.len);
+    ch->target[m->target.len] = '\0';
+
+    return 0;
+}
+
+
 /* What comes meanwhile stays in the socket, and the bits say that it came. */
 
 static void
@@ -895,6 +924,7 @@ zlt_channel_wait(zlt_io_t *io)
 static void
 zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 {
+    zlt_str_t       target;
     zlt_agent_t    *a;
     zlt_service_t  *s;
 
@@ -934,7 +964,28 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
         return;
     }
 
-    zlt_service_hold(s);
+    if (!(s->conf.flags & ZLT_R_OPEN) != !ch->target) {
+        zlt_channel_fail(ch, ZLT_E_FORBIDDEN,
+                         ch->target ? "the service takes no target"
+                                    : "the service needs a target");
+        return;
+    }
+
+    if (ch->target) {
+        target.data = (const uint8_t *) ch->target;
+        target.len = strlen(ch->target);
+
+        s = zlt_service_target(s, target);
+
+        if (s == NULL) {
+            zlt_channel_fail(ch, ZLT_E_FORBIDDEN, "not a target");
+            return;
+        }
+
+    } else {
+        zlt_service_hold(s);
+    }
+
     ch->service = s;
     ch->waiter.handler = zlt_channel_resolved;
 
@@ -993,15 +1044,20 @@ static void
 zlt_channel_dial_next(zlt_channel_t *ch)
 {
     int          err, early;
+    char         reason[300];
     zlt_addr_t  *addr;
     zlt_conn_t  *c;
 
     c = &ch->relay.side[ZLT_RELAY_SERVICE];
-    err = EHOSTUNREACH;
+    err = 0;
 
     while (ch->address < ch->service->addrs.n) {
 
         addr = &ch->service->addrs.addrs[ch->address++];
+
+        if (!zlt_service_permits(ch->service, addr)) {
+            continue;
+        }
 
         early = (ch->relay.flow[ZLT_RELAY_CHANNEL].buf != NULL);
 
@@ -1028,7 +1084,14 @@ zlt_channel_dial_next(zlt_channel_t *ch)
         err = errno;
     }
 
-    zlt_channel_dial_failed(ch, err);
+    if (err == 0 && ch->service->open && ch->service->addrs.n) {
+        (void) snprintf(reason, sizeof(reason), "\"%.270s\" is not allowed",
+                        ch->service->conf.local);
+        zlt_channel_fail(ch, ZLT_E_FORBIDDEN, reason);
+        return;
+    }
+
+    zlt_channel_dial_failed(ch, err ? err : EHOSTUNREACH);
 }
 
 

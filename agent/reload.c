@@ -147,6 +147,11 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             continue;
         }
 
+        if (c->flags & ZLT_R_OPEN) {
+            zlt_allow_move(&s->allow, &conf->allow);
+            continue;
+        }
+
         if (strcmp(c->local, s->conf.local) != 0) {
 
             /* the port need not be closed for that */
@@ -172,6 +177,10 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             return;
         }
 
+        if (c->flags & ZLT_R_OPEN) {
+            zlt_allow_move(&s->allow, &conf->allow);
+        }
+
         zlt_log_info("the service \"%s\" is new", c->name);
 
         if (a->session && zlt_session_is_up(a->session)) {
@@ -188,7 +197,8 @@ zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
 {
     return a->protocol == b->protocol && a->flags == b->flags
            && a->remote_port == b->remote_port
-           && a->preferred_port == b->preferred_port;
+           && a->preferred_port == b->preferred_port
+           && strcmp(a->allow_access, b->allow_access) == 0;
 }
 
 
