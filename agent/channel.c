@@ -146,6 +146,9 @@ zlt_channel_free(zlt_channel_t *ch)
         ch->service = NULL;
     }
 
+    ch->agent->bytes[0] += ch->relay.bytes[0];
+    ch->agent->bytes[1] += ch->relay.bytes[1];
+
     ch->agent->nchannels--;
     zlt_agent_channel_gone(ch->agent);
 
@@ -421,6 +424,8 @@ zlt_channel_answer(zlt_io_t *io)
             zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
             return;
         }
+
+        ch->relay.bytes[ZLT_RELAY_CHANNEL] += len;
 
         zlt_channel_join(ch);
         return;
@@ -727,6 +732,7 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
         zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
 
     } else {
+        ch->relay.bytes[ZLT_RELAY_CHANNEL] += len;
         zlt_channel_dial(ch, m->service_id);
     }
 
@@ -844,7 +850,7 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
                     zlt_channel_expired);
 
-    if (zlt_service_resolve(s, &ch->agent->loop, &ch->waiter) == 0) {
+    if (zlt_service_resolve(s, ch->agent->loop, &ch->waiter) == 0) {
         zlt_channel_dial_next(ch);
     }
 }
@@ -1060,6 +1066,7 @@ zlt_channel_join(zlt_channel_t *ch)
     }
 
     ch->state = ZLT_CHANNEL_RELAY;
+    ch->agent->connections++;
 
     zlt_service_release(ch->service);
     ch->service = NULL;
@@ -1312,6 +1319,13 @@ int
 zlt_channel_is_idle(const zlt_channel_t *ch)
 {
     return ch->state == ZLT_CHANNEL_IDLE;
+}
+
+
+int
+zlt_channel_is_joined(const zlt_channel_t *ch)
+{
+    return ch->state == ZLT_CHANNEL_RELAY;
 }
 
 

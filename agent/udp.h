@@ -135,8 +135,5 @@ void zlt_udp_deliver(zlt_udp_t *u);
 void zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
     zlt_printf_like(2, 3);
 
-/* Sessions that have been idle for too long. */
-void zlt_udp_session_tick(zlt_agent_t *a);
-
 
 #endif /* ZLT_UDP_H_INCLUDED */
