@@ -29,24 +29,45 @@
 
 #include "access.h"
 #include "clock.h"
+#include "process.h"
 
 
 #define ZLT_ACCESS_AGAIN  30000        /* ms, refused for a while; no address */
 #define ZLT_ACCESS_NEVER  UINT64_MAX   /* .. or until the next channel */
 
 
+static zlt_access_t *zlt_access_create(zlt_agent_t *a,
+    const zlt_access_conf_t *conf, char *error);
 static void zlt_access_free(zlt_access_t *x);
 static void zlt_access_freed(zlt_task_t *task);
+static void zlt_access_up(zlt_watcher_t *w, zlt_agent_t *a, zlt_session_t *s);
+static void zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a);
 static void zlt_access_try(zlt_access_t *x, uint64_t now);
 static void zlt_access_open(zlt_access_t *x);
 static void zlt_access_announce(zlt_access_t *x);
 static void zlt_access_expire(zlt_access_t *x);
 static void zlt_access_end(zlt_access_t *x, const char *why);
+static int zlt_access_over(const zlt_agent_t *a, int *failed);
 static int zlt_access_same(const zlt_access_conf_t *a,
     const zlt_access_conf_t *b);
 
 
-zlt_access_t *
+int
+zlt_access_create_all(zlt_agent_t *a, char *error)
+{
+    unsigned  i;
+
+    for (i = 0; i < a->conf->naccesses; i++) {
+        if (zlt_access_create(a, &a->conf->accesses[i], error) == NULL) {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+static zlt_access_t *
 zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf, char *error)
 {
     zlt_access_t  *x;
@@ -64,6 +85,10 @@ zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf, char *error)
 
     zlt_list_init(&x->visits);
     zlt_list_append(&a->accesses, &x->link);
+
+    x->watcher.up = zlt_access_up;
+    x->watcher.down = zlt_access_down;
+    zlt_list_append(&a->watchers, &x->watcher.link);
 
     if (zlt_access_bind(x, error) == -1) {
 
@@ -101,6 +126,7 @@ zlt_access_free(zlt_access_t *x)
     }
 
     zlt_list_remove(&x->link);
+    zlt_list_remove(&x->watcher.link);
 
     /* an event of the listener may have been fetched */
 
@@ -169,44 +195,39 @@ zlt_access_left(const zlt_access_t *x)
 }
 
 
-void
-zlt_access_up(zlt_agent_t *a, zlt_session_t *s)
+static void
+zlt_access_up(zlt_watcher_t *w, zlt_agent_t *a, zlt_session_t *s)
 {
-    zlt_list_t    *link;
     zlt_access_t  *x;
 
-    zlt_list_each(link, &a->accesses) {
-        x = zlt_list_data(link, zlt_access_t, link);
+    (void) a;
+    (void) s;
 
-        if (x->state != ZLT_ACCESS_WAITS) {
-            continue;
-        }
+    x = zlt_list_data(w, zlt_access_t, watcher);
 
-        if (x->bound) {
-            x->again_at = 0;
-        }
-
-        zlt_access_try(x, zlt_io_now());
-
-        if (!zlt_session_is_up(s)) {
-            return;
-        }
+    if (x->state != ZLT_ACCESS_WAITS) {
+        return;
     }
+
+    if (x->bound) {
+        x->again_at = 0;
+    }
+
+    zlt_access_try(x, zlt_io_now());
 }
 
 
-void
-zlt_access_down(zlt_agent_t *a)
+static void
+zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a)
 {
-    zlt_list_t    *link;
     zlt_access_t  *x;
 
-    zlt_list_each(link, &a->accesses) {
-        x = zlt_list_data(link, zlt_access_t, link);
+    (void) a;
 
-        if (x->state == ZLT_ACCESS_ASKED || x->state == ZLT_ACCESS_RUNS) {
-            x->state = ZLT_ACCESS_WAITS;
-        }
+    x = zlt_list_data(w, zlt_access_t, watcher);
+
+    if (x->state == ZLT_ACCESS_ASKED || x->state == ZLT_ACCESS_RUNS) {
+        x->state = ZLT_ACCESS_WAITS;
     }
 }
 
@@ -413,6 +434,7 @@ zlt_access_expire(zlt_access_t *x)
 static void
 zlt_access_end(zlt_access_t *x, const char *why)
 {
+    int           failed;
     unsigned      cut;
     zlt_agent_t  *a;
 
@@ -452,7 +474,10 @@ zlt_access_end(zlt_access_t *x, const char *why)
         zlt_access_forget(a->session, x);
     }
 
-    zlt_agent_access_ended(a);
+    if (a->conf->visitor && !a->stopping && zlt_access_over(a, &failed)) {
+        /* there was nothing else to do */
+        zlt_process_finish(a->process, failed);
+    }
 }
 
 
@@ -497,7 +522,9 @@ zlt_access_stop_all(zlt_agent_t *a)
 }
 
 
-int
+/* 1 if all have ended; failed: one of them otherwise than by its time */
+
+static int
 zlt_access_over(const zlt_agent_t *a, int *failed)
 {
     zlt_list_t    *link;

@@ -42,6 +42,7 @@ typedef enum {
 
 struct zlt_access_s {
     zlt_list_t           link;         /* agent->accesses */
+    zlt_watcher_t        watcher;      /* of the control channel */
     zlt_agent_t         *agent;
     zlt_access_conf_t    conf;
     zlt_access_state_e   state;

@@ -297,6 +297,35 @@ zlt_allow_free(zlt_allow_t *a)
 }
 
 
+int
+zlt_allow_copy(zlt_allow_t *to, const zlt_allow_t *from)
+{
+    unsigned           i;
+    zlt_allow_rule_t  *r;
+
+    to->rules = calloc(from->nrules + 1, sizeof(zlt_allow_rule_t));
+
+    if (to->rules == NULL) {
+        return -1;
+    }
+
+    for (i = 0; i < from->nrules; i++) {
+        r = &to->rules[to->nrules++];
+        *r = from->rules[i];
+
+        if (r->name) {
+            r->name = strdup(r->name);
+
+            if (r->name == NULL) {
+                return -1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
 void
 zlt_allow_move(zlt_allow_t *to, zlt_allow_t *from)
 {

@@ -51,6 +51,10 @@ int zlt_allow_parse(zlt_allow_t *a, const char *text, const char **error,
     size_t *rule);
 void zlt_allow_free(zlt_allow_t *a);
 
+/* Copies the rules of "from" into "to", which is empty: 0, or -1 without
+   memory, and "to" is to be freed. */
+int zlt_allow_copy(zlt_allow_t *to, const zlt_allow_t *from);
+
 /* Takes the rules of "from", which is empty afterwards. */
 void zlt_allow_move(zlt_allow_t *to, zlt_allow_t *from);
 

@@ -133,6 +133,10 @@ zlt_channel_free(zlt_channel_t *ch)
 
     if (ch->visit) {
         zlt_visit_freed(ch);
+
+    } else {
+        ch->agent->bytes[0] += ch->relay.bytes[0];
+        ch->agent->bytes[1] += ch->relay.bytes[1];
     }
 
     if (ch->udp) {
@@ -495,6 +499,8 @@ zlt_channel_answer(zlt_io_t *io)
             return;
         }
 
+        ch->relay.bytes[ZLT_RELAY_CHANNEL] += len;
+
         zlt_channel_join(ch);
         return;
     }
@@ -830,6 +836,7 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
         zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
 
     } else {
+        ch->relay.bytes[ZLT_RELAY_CHANNEL] += len;
         zlt_channel_dial(ch, m->service_id);
     }
 
@@ -992,7 +999,7 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
                     zlt_channel_expired);
 
-    if (zlt_service_resolve(s, &ch->agent->loop, &ch->waiter) == 0) {
+    if (zlt_service_resolve(s, ch->agent->loop, &ch->waiter) == 0) {
         zlt_channel_dial_next(ch);
     }
 }
@@ -1220,6 +1227,7 @@ zlt_channel_join(zlt_channel_t *ch)
     }
 
     ch->state = ZLT_CHANNEL_RELAY;
+    ch->agent->connections++;
 
     zlt_service_release(ch->service);
     ch->service = NULL;
@@ -1472,6 +1480,13 @@ int
 zlt_channel_is_idle(const zlt_channel_t *ch)
 {
     return ch->state == ZLT_CHANNEL_IDLE;
+}
+
+
+int
+zlt_channel_is_joined(const zlt_channel_t *ch)
+{
+    return ch->state == ZLT_CHANNEL_RELAY && ch->visit == NULL;
 }
 
 

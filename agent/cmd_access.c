@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent.h"
 #include "command.h"
+#include "process.h"
 
 
 /* what holds for all names on the command line */
@@ -19,6 +19,7 @@
 typedef struct {
     zlt_access_conf_t    common;
     const char          *local;        /* NULL: not given */
+    const char          *control;
 } zlt_access_options_t;
 
 
@@ -54,6 +55,8 @@ static const char  zlt_access_help[] =
     "connection\n"
     "  --udp-timeout T           60s, after which a quiet UDP client is "
     "forgotten\n"
+    "  --control PATH            the socket for \"sessions\", \"renew\" and "
+    "\"stop\"\n"
     "  --help, --version\n"
     "\n"
     "It ends with the last of its sessions, or at SIGINT and SIGTERM.\n";
@@ -70,6 +73,7 @@ static const struct option  zlt_access_long[] = {
     { "local",           required_argument, NULL, 'l' },
     { "ttl",             required_argument, NULL, 'T' },
     { "grace",           required_argument, NULL, 'g' },
+    { "control",         required_argument, NULL, 'c' },
     { "to",              required_argument, NULL, 'o' },
     { "udp",             no_argument,       NULL, 'u' },
     { "insecure",        no_argument,       NULL, 'k' },
@@ -93,11 +97,11 @@ zlt_command_access(int argc, char **argv)
 {
     int                    c;
     char                   error[ZLT_CONF_ERROR_SIZE];
-    zlt_conf_t             conf;
+    zlt_config_t           config;
     zlt_access_options_t   o;
 
-    zlt_conf_init(&conf);
-    conf.visitor = 1;
+    zlt_config_init(&config);
+    config.agent.visitor = 1;
 
     memset(&o, 0, sizeof(zlt_access_options_t));
     zlt_option_access_init(&o.common);
@@ -110,12 +114,12 @@ zlt_command_access(int argc, char **argv)
 
         case 'h':
             (void) fputs(zlt_access_help, stdout);
-            zlt_conf_free(&conf);
+            zlt_config_free(&config);
             return ZLT_EXIT_OK;
 
         case 'V':
             zlt_command_version();
-            zlt_conf_free(&conf);
+            zlt_config_free(&config);
             return ZLT_EXIT_OK;
 
         case '?':
@@ -124,28 +128,34 @@ zlt_command_access(int argc, char **argv)
             goto usage;
 
         default:
-            if (zlt_access_option(&conf, &o, c, optarg) == -1) {
+            if (zlt_access_option(&config.agent, &o, c, optarg) == -1) {
                 goto usage;
             }
         }
     }
 
-    if (zlt_access_names(&conf, &o, argc - optind, argv + optind) == -1) {
+    if (zlt_access_names(&config.agent, &o, argc - optind, argv + optind) == -1) {
         goto usage;
     }
 
-    if (zlt_conf_check(&conf, error) == -1) {
+    if (zlt_conf_check(&config.agent, error) == -1) {
         zlt_complain("%s", error);
         goto usage;
     }
 
-    return zlt_agent_run(&conf, NULL);
+    if (zlt_config_links(&config) == -1) {
+        zlt_complain("out of memory");
+        zlt_config_free(&config);
+        return ZLT_EXIT_FAILED;
+    }
+
+    return zlt_process_run(&config, NULL, o.control);
 
 usage:
 
     (void) fputs("\"zltunnel-agent access --help\" tells the options\n",
                  stderr);
-    zlt_conf_free(&conf);
+    zlt_config_free(&config);
 
     return ZLT_EXIT_USAGE;
 }
@@ -191,13 +201,16 @@ zlt_access_option(zlt_conf_t *conf, zlt_access_options_t *o, int c,
 
         return 0;
 
+    case 'c':
+        o->control = value;
+        return 0;
+
     case 'u':
         o->common.protocol = ZLT_PROTO_UDP;
         return 0;
 
     case 'k':
-        conf->insecure = 1;
-        return 0;
+        return zlt_conf_set(conf, "insecure", "yes", error);
 
     case 't':
         zlt_complain("there is no --token, since every user of this machine "

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent.h"
 #include "command.h"
+#include "process.h"
 
 
 static int zlt_connect_option(zlt_conf_t *conf, int c, const char *value);
@@ -23,7 +23,10 @@ static const char  zlt_connect_help[] =
     "\n"
     "  --server URL              wss://host[:port][/path], or ws://; the path "
     "is\n"
-    "                            " ZLT_URL_DEFAULT_PATH " if there is none\n"
+    "                            " ZLT_URL_DEFAULT_PATH " if there is none.  "
+    "More\n"
+    "                            than once: stand-bys\n"
+    "  --mode MODE               standby (default), or all: at each server\n"
     "  --service SPEC            NAME:[HOST:]PORT[:REMOTE_PORT][/udp]; may be "
     "given\n"
     "                            several times.  Also NAME:unix:/PATH, and\n"
@@ -45,6 +48,7 @@ static const char  zlt_connect_help[] =
     "  --min-idle N, --max-idle N\n"
     "                            idle data channels, within the server's "
     "bounds\n"
+    "  --control PATH            the control socket, or \"none\"\n"
     "  --help, --version\n";
 
 
@@ -61,6 +65,8 @@ static const struct option  zlt_connect_options[] = {
     { "max-idle",               required_argument, NULL, 10 },
     { "udp-timeout",            required_argument, NULL, 11 },
     { "max-udp-sessions",       required_argument, NULL, 12 },
+    { "mode",                   required_argument, NULL, 13 },
+    { "control",                required_argument, NULL, 14 },
     { "service",                required_argument, NULL, 's' },
     { "insecure",               no_argument,       NULL, 'k' },
     { "token",                  optional_argument, NULL, 't' },
@@ -70,24 +76,24 @@ static const struct option  zlt_connect_options[] = {
 };
 
 
-/* the keys that options 1 to 12 stand for */
+/* the keys that options 1 to 14 stand for */
 
 static const char *const  zlt_connect_keys[] = {
     NULL, "server", "token_file", "ca_file", "log_level",
     "reconnect_interval", "max_reconnect_interval", "connect_timeout",
     "shutdown_timeout", "min_idle", "max_idle", "udp_timeout",
-    "max_udp_sessions"
+    "max_udp_sessions", "mode", "control"
 };
 
 
 int
 zlt_command_connect(int argc, char **argv)
 {
-    int         c;
-    char        error[ZLT_CONF_ERROR_SIZE];
-    zlt_conf_t  conf;
+    int            c;
+    char           error[ZLT_CONF_ERROR_SIZE];
+    zlt_config_t   config;
 
-    zlt_conf_init(&conf);
+    zlt_config_init(&config);
 
     opterr = 0;
 
@@ -98,12 +104,12 @@ zlt_command_connect(int argc, char **argv)
 
         case 'h':
             (void) fputs(zlt_connect_help, stdout);
-            zlt_conf_free(&conf);
+            zlt_config_free(&config);
             return ZLT_EXIT_OK;
 
         case 'V':
             zlt_command_version();
-            zlt_conf_free(&conf);
+            zlt_config_free(&config);
             return ZLT_EXIT_OK;
 
         case '?':
@@ -112,7 +118,7 @@ zlt_command_connect(int argc, char **argv)
             goto usage;
 
         default:
-            if (zlt_connect_option(&conf, c, optarg) == -1) {
+            if (zlt_connect_option(&config.agent, c, optarg) == -1) {
                 goto usage;
             }
         }
@@ -123,18 +129,24 @@ zlt_command_connect(int argc, char **argv)
         goto usage;
     }
 
-    if (zlt_conf_check(&conf, error) == -1) {
+    if (zlt_conf_check(&config.agent, error) == -1) {
         zlt_complain("%s", error);
         goto usage;
     }
 
-    return zlt_agent_run(&conf, NULL);
+    if (zlt_config_links(&config) == -1) {
+        zlt_complain("out of memory");
+        zlt_config_free(&config);
+        return ZLT_EXIT_FAILED;
+    }
+
+    return zlt_process_run(&config, NULL, NULL);
 
 usage:
 
     (void) fputs("\"zltunnel-agent connect --help\" tells the options\n",
                  stderr);
-    zlt_conf_free(&conf);
+    zlt_config_free(&config);
 
     return ZLT_EXIT_USAGE;
 }
@@ -163,8 +175,7 @@ zlt_connect_option(zlt_conf_t *conf, int c, const char *value)
         return 0;
 
     case 'k':
-        conf->insecure = 1;
-        return 0;
+        return zlt_conf_set(conf, "insecure", "yes", error);
 
     case 't':
         zlt_complain("there is no --token, since every user of this machine "

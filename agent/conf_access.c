@@ -10,11 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf.h"
+#include "conf_file.h"
 
 
-static int zlt_conf_protocol(uint8_t *protocol, const char *value,
-    char *error);
 static int zlt_conf_bad(char *error, const char *key, const char *value,
     const char *why);
 
@@ -55,16 +53,33 @@ zlt_conf_add_access(zlt_conf_t *conf, const zlt_access_conf_t *a, char *error)
 
 
 int
-zlt_conf_access_key(zlt_access_conf_t *a, const char *key, const char *value,
-    char *error)
+zlt_conf_access_begin(zlt_conf_file_t *f, const char *name)
 {
-    int          rc;
     const char  *why;
 
+    zlt_option_access_init(&f->access);
+
+    if (zlt_option_access_name(name, &f->access, &why) == -1) {
+        return zlt_conf_fail(f, f->line, "%s", why);
+    }
+
+    return 0;
+}
+
+
+int
+zlt_conf_access_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error)
+{
+    int                 rc;
+    const char         *why;
+    zlt_access_conf_t  *a;
+
+    a = &f->access;
     why = "expected a time like 90s, 30m, 8h or 1d, or 0";
 
     if (strcmp(key, "protocol") == 0) {
-        return zlt_conf_protocol(&a->protocol, value, error);
+        return zlt_conf_protocol(value, &a->protocol, error);
     }
 
     if (strcmp(key, "local") == 0) {
@@ -100,12 +115,49 @@ zlt_conf_access_key(zlt_access_conf_t *a, const char *key, const char *value,
 
 
 int
-zlt_conf_open_key(zlt_conf_t *conf, zlt_service_conf_t *s, const char *key,
-    const char *value, char *error)
+zlt_conf_access_end(zlt_conf_file_t *f)
 {
-    char         text[ZLT_CONF_ERROR_SIZE / 2];
-    size_t       rule;
+    char         error[ZLT_CONF_ERROR_SIZE];
     const char  *why;
+
+    if (zlt_option_access_check(&f->access, &why) == -1) {
+        return zlt_conf_fail(f, f->section_line, "%s", why);
+    }
+
+    if (zlt_conf_add_access(&f->config->agent, &f->access, error) == -1) {
+        return zlt_conf_fail(f, f->section_line, "%s", error);
+    }
+
+    return 0;
+}
+
+
+int
+zlt_conf_open_begin(zlt_conf_file_t *f, const char *name)
+{
+    (void) name;
+
+    memset(&f->service, 0, sizeof(zlt_service_conf_t));
+
+    (void) strcpy(f->service.name, "access");
+    (void) strcpy(f->service.local, "what is allowed");
+
+    f->service.flags = ZLT_R_PRIVATE|ZLT_R_OPEN;
+
+    return 0;
+}
+
+
+int
+zlt_conf_open_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error)
+{
+    char                 text[ZLT_CONF_ERROR_SIZE / 2];
+    size_t               rule;
+    const char          *why;
+    zlt_service_conf_t  *s;
+
+    s = &f->service;
 
     if (strcmp(key, "name") == 0) {
         return zlt_option_name(value, s, &why) == 0
@@ -113,7 +165,7 @@ zlt_conf_open_key(zlt_conf_t *conf, zlt_service_conf_t *s, const char *key,
     }
 
     if (strcmp(key, "protocol") == 0) {
-        return zlt_conf_protocol(&s->protocol, value, error);
+        return zlt_conf_protocol(value, &s->protocol, error);
     }
 
     if (strcmp(key, "allow_access") == 0) {
@@ -123,7 +175,7 @@ zlt_conf_open_key(zlt_conf_t *conf, zlt_service_conf_t *s, const char *key,
 
     if (strcmp(key, "allow") == 0) {
 
-        if (zlt_allow_parse(&conf->allow, value, &why, &rule) == 0) {
+        if (zlt_allow_parse(&f->config->agent.allow, value, &why, &rule) == 0) {
             return 0;
         }
 
@@ -140,20 +192,22 @@ zlt_conf_open_key(zlt_conf_t *conf, zlt_service_conf_t *s, const char *key,
 }
 
 
-static int
-zlt_conf_protocol(uint8_t *protocol, const char *value, char *error)
+/* It leads where "allow" says, and nowhere without it. */
+
+int
+zlt_conf_open_end(zlt_conf_file_t *f)
 {
-    if (strcmp(value, "tcp") == 0) {
-        *protocol = ZLT_PROTO_TCP;
-        return 0;
+    char  error[ZLT_CONF_ERROR_SIZE];
+
+    if (f->config->agent.allow.nrules == 0) {
+        return zlt_conf_fail(f, f->section_line, "[access] has no \"allow\"");
     }
 
-    if (strcmp(value, "udp") == 0) {
-        *protocol = ZLT_PROTO_UDP;
-        return 0;
+    if (zlt_conf_add_service(&f->config->agent, &f->service, error) == -1) {
+        return zlt_conf_fail(f, f->section_line, "%s", error);
     }
 
-    return zlt_conf_bad(error, "protocol", value, "it must be tcp or udp");
+    return 0;
 }
 
 

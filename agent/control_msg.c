@@ -16,6 +16,7 @@
 #define ZLT_SESSION_AGAIN  30000       /* ms, a refused service */
 
 
+static void zlt_session_beaten(zlt_session_t *s, const zlt_msg_t *m);
 static void zlt_session_auth_ok(zlt_session_t *s, const zlt_msg_t *m);
 static void zlt_session_auth_fail(zlt_session_t *s, const zlt_msg_t *m);
 static void zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m);
@@ -72,6 +73,7 @@ zlt_session_message(zlt_session_t *s, const uint8_t *data, size_t len)
         return;
 
     case ZLT_HEARTBEAT_ACK:
+        zlt_session_beaten(s, &m);
         return;
     }
 
@@ -116,6 +118,23 @@ zlt_session_message(zlt_session_t *s, const uint8_t *data, size_t len)
 
     zlt_log_warn("a message of type %s from the server is ignored",
                  zlt_msg_name(m.type));
+}
+
+
+/* The answer to the latest Heartbeat tells how far away the server is. */
+
+static void
+zlt_session_beaten(zlt_session_t *s, const zlt_msg_t *m)
+{
+    if (s->beat_at == 0 || m->timestamp != s->beat) {
+        return;
+    }
+
+    if (s == s->agent->session) {
+        zlt_agent_latency(s->agent, (uv_hrtime() - s->beat_at) / 1000);
+    }
+
+    s->beat_at = 0;
 }
 
 
@@ -403,35 +422,23 @@ zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m)
 }
 
 
-/* An answer has come: were it the last, is there anything to serve? */
+/* An answer has come: were it the last, the link is what it is. */
 
 static void
 zlt_session_registered(zlt_session_t *s)
 {
-    zlt_list_t     *link;
-    zlt_agent_t    *a;
-    zlt_service_t  *service;
-
-    a = s->agent;
-
-    zlt_channel_registered(a);
+    zlt_channel_registered(s->agent);
 
     if (s->npending) {
         return;
     }
 
-    zlt_list_each(link, &a->services) {
-        service = zlt_list_data(link, zlt_service_t, link);
+    zlt_agent_registered(s->agent);
 
-        if (service->state != ZLT_SERVICE_REFUSED) {
-            a->none_up = 0;
-            return;
-        }
-    }
+    /* the first time for the latency alone */
 
-    if (!a->none_up) {
-        a->none_up = 1;
-        zlt_log_warn("none of the services is registered; staying connected");
+    if (s->beat == 0 && (s->features & ZLT_F_HEARTBEATS)) {
+        zlt_session_probe(s, s->timeout ? s->timeout : ZLT_SESSION_TIMEOUT);
     }
 }
 

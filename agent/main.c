@@ -33,6 +33,10 @@ static const zlt_command_t  zlt_commands[] = {
     { "run",     "the same with a configuration file", zlt_command_run },
     { "check",   "check a configuration file", zlt_command_check },
     { "token",   "make a new token", zlt_command_token },
+    { "status",  "tell the state of a running agent", zlt_command_status },
+    { "start",   "start one of its tunnels", zlt_command_start },
+    { "stop",    "stop one of its tunnels", zlt_command_stop },
+    { "reload",  "let it read its configuration again", zlt_command_reload },
     { NULL, NULL, NULL }
 };
 

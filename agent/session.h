@@ -15,6 +15,9 @@
 #include "zlt_ws.h"
 
 
+#define ZLT_SESSION_TIMEOUT  40000     /* ms, where the server tells none */
+
+
 struct zlt_session_s {
     zlt_conn_t         conn;
     zlt_agent_t       *agent;
@@ -49,6 +52,8 @@ struct zlt_session_s {
     uint64_t           up_since;       /* ms, as all below */
     uint64_t           deadline;       /* 0: none */
     uint64_t           next_beat;
+    uint64_t           beat;           /* the last Heartbeat's timestamp */
+    uint64_t           beat_at;        /* ns, when it was sent; 0: answered */
     uint64_t           asked;          /* an answer is due; 0: none is */
 
     unsigned           up:1;

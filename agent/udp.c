@@ -815,13 +815,11 @@ zlt_udp_finish(zlt_udp_t *u)
 
 
 void
-zlt_udp_tick(zlt_agent_t *a)
+zlt_udp_tick(void)
 {
     zlt_list_t  *link, *next;
 
     zlt_udp_now++;
-
-    zlt_udp_session_tick(a);
 
     zlt_list_each_safe(link, next, &zlt_udp_all) {
         zlt_udp_tick_one(zlt_list_data(link, zlt_udp_t, link));

@@ -159,8 +159,5 @@ void zlt_udp_hold(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
 
 extern const zlt_udp_role_t  zlt_udp_serving;
 
-/* Sessions that have been idle for too long. */
-void zlt_udp_session_tick(zlt_agent_t *a);
-
 
 #endif /* ZLT_UDP_H_INCLUDED */

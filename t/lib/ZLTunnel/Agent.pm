@@ -5,14 +5,16 @@ package ZLTunnel::Agent;
 use strict;
 use warnings;
 
-use ZLTunnel::Proc qw(wait_for slurp);
+use JSON::PP ();
+use ZLTunnel::Proc qw(wait_for slurp run);
 
 my $count = 0;
 
 
 # Options: token; services => ["name:port", ...]; tls => 1 for wss; server
 # (a URL); args => [...] more arguments; conf => text of a configuration file,
-# in place of --service; env => {}.
+# in place of --service; env => {}; control => the control socket's path, one
+# of its own by default.
 
 sub start {
     my ($class, $t, %o) = @_;
@@ -40,6 +42,9 @@ sub start {
         push @cmd, '--token-file', $self->{token_file} if $self->{token_file};
         push @cmd, map { ('--service', $_) } @{ $o{services} || [] };
     }
+
+    $self->{control} = $o{control} // "$dir/agent-$n.sock";
+    push @cmd, '--control', $self->{control};
 
     push @cmd, '--ca-file', ZLTunnel->certs . '/ca.pem'
         if $o{tls} && !$o{conf};
@@ -121,6 +126,52 @@ sub port {
     my ($self, $name) = @_;
 
     return $self->services->{$name}{port};
+}
+
+
+# Asks it by its control socket: (exit code, output).
+
+sub ask {
+    my ($self, @words) = @_;
+
+    return run({ timeout => 20 }, $ZLTunnel::AGENT, @words, '--control',
+               $self->{control});
+}
+
+
+# What its status says, decoded; undef where it does not answer.
+
+sub status {
+    my ($self, @name) = @_;
+
+    my ($rc, $out) = $self->ask('status', '--json', @name);
+
+    return $rc == 0 ? JSON::PP::decode_json($out) : undef;
+}
+
+
+# The link of that name, the first one without a name, or undef.
+
+sub link {
+    my ($self, $name) = @_;
+
+    my $status = $self->status or return undef;
+    my ($link) = grep { !defined $name || $_->{name} eq $name }
+                      @{ $status->{tunnels} };
+
+    return $link;
+}
+
+
+# Waits until a link is in a state.
+
+sub in_state {
+    my ($self, $name, $state, $timeout) = @_;
+
+    return wait_for(sub {
+        my $link = $self->link($name) or return 0;
+        return $link->{state} eq $state && $link;
+    }, $timeout // 20);
 }
 
 
