@@ -56,6 +56,7 @@ typedef struct ngx_zltunnel_relay_s     ngx_zltunnel_relay_t;
 typedef struct ngx_zltunnel_sh_s          ngx_zltunnel_sh_t;
 typedef struct ngx_zltunnel_sh_tunnel_s   ngx_zltunnel_sh_tunnel_t;
 typedef struct ngx_zltunnel_sh_service_s  ngx_zltunnel_sh_service_t;
+typedef struct ngx_zltunnel_sh_access_s   ngx_zltunnel_sh_access_t;
 typedef struct ngx_zltunnel_sh_counter_s  ngx_zltunnel_sh_counter_t;
 
 
@@ -214,10 +215,19 @@ struct ngx_zltunnel_token_s {
     ngx_uint_t                   max_services;   /* 0: the block's */
     ngx_uint_t                   sessions;       /* default 1 */
     time_t                       expires;        /* 0: never */
-    ngx_array_t                 *access;         /* ngx_str_t, globs; NULL:
-                                                    none */
-    time_t                       access_ttl;     /* seconds; 0: none given */
+    ngx_array_t                 *access;         /* ngx_zltunnel_token_
+                                                    access_t; NULL: none */
+    time_t                       access_ttl;     /* seconds; 0: no limit */
+    ngx_uint_t                   max_access;     /* sessions */
 };
+
+
+/* an entry of access=: "NAME", "PREFIX*" or "*", and "@TOKENNAME" perhaps */
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_str_t                    token;          /* empty: of any token */
+} ngx_zltunnel_token_access_t;
 
 
 struct ngx_zltunnel_tokens_s {
@@ -252,6 +262,10 @@ ngx_uint_t ngx_zltunnel_token_service(ngx_zltunnel_token_t *token,
     u_char *name, size_t len);
 ngx_uint_t ngx_zltunnel_token_port(ngx_zltunnel_token_t *token,
     in_port_t port);
+/* whether its holder may reach the service of that name, as registered by
+   the token called by; NULL: by some token at least */
+ngx_uint_t ngx_zltunnel_token_reaches(ngx_zltunnel_token_t *token,
+    ngx_str_t *name, ngx_str_t *by);
 
 
 /* ngx_zltunnel_end.c: one end of a relay, and its peculiarities */
@@ -384,6 +398,7 @@ struct ngx_zltunnel_relay_s {
 
     /* optional counters, written as bytes move: [i] from side[i] */
     uint64_t                    *count[2];
+    uint64_t                    *also[2];
     uint64_t                    *spliced;
 
     /* of the relay */
@@ -450,7 +465,8 @@ typedef enum {
     NGX_ZLTUNNEL_IPC_PROBE,         /* heartbeat the control channel now */
     NGX_ZLTUNNEL_IPC_CLOSE,         /* your control channel was taken over */
     NGX_ZLTUNNEL_IPC_DROP,          /* drop idle channels of older epochs */
-    NGX_ZLTUNNEL_IPC_LOST           /* the registry had to be emptied */
+    NGX_ZLTUNNEL_IPC_LOST,          /* the registry had to be emptied */
+    NGX_ZLTUNNEL_IPC_ACCESS         /* access sessions have ended */
 } ngx_zltunnel_ipc_e;
 
 

@@ -733,6 +733,10 @@ ngx_zltunnel_relay_moved(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t n)
         *relay->count[i] += n;
     }
 
+    if (relay->also[i]) {
+        *relay->also[i] += n;
+    }
+
     if (i == 0 && relay->unacked == 0) {
         relay->unacked = 1;
         relay->unacked_since = ngx_current_msec;
