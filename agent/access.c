@@ -27,9 +27,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "access.h"
 #include "clock.h"
 #include "process.h"
+#include "visit.h"
 
 
 #define ZLT_ACCESS_AGAIN  30000        /* ms, refused for a while; no address */
@@ -180,6 +180,13 @@ zlt_access_runs(const zlt_access_t *x)
 }
 
 
+unsigned
+zlt_access_open_now(const zlt_access_t *x)
+{
+    return x->nvisits + (x->udp ? zlt_visits_count(x->udp) : 0);
+}
+
+
 uint32_t
 zlt_access_left(const zlt_access_t *x)
 {
@@ -319,24 +326,57 @@ zlt_access_open(zlt_access_t *x)
 }
 
 
+void
+zlt_access_told(zlt_text_t *t, const zlt_access_t *x)
+{
+    char      until[ZLT_CLOCK_TEXT], span[ZLT_TEXT_UNIT];
+    uint32_t  left;
+
+    zlt_text_printf(t, "Access %s at %s", x->conf.name, x->local);
+
+    if (x->deadline) {
+        left = zlt_access_left(x);
+        zlt_text_printf(t, " until %s (%s)", zlt_clock_until(until, left),
+                        zlt_text_time(span, left));
+    }
+
+    zlt_text_printf(t, "\n");
+}
+
+
 static void
 zlt_access_announce(zlt_access_t *x)
 {
-    char      until[ZLT_CLOCK_TEXT], span[ZLT_CLOCK_TEXT];
-    uint32_t  left;
+    zlt_text_t  text;
 
-    left = zlt_access_left(x);
+    memset(&text, 0, sizeof(zlt_text_t));
 
-    if (x->deadline == 0) {
-        (void) printf("Access %s at %s\n", x->conf.name, x->local);
+    zlt_access_told(&text, x);
 
-    } else {
-        (void) printf("Access %s at %s until %s (%s)\n", x->conf.name,
-                      x->local, zlt_clock_until(until, left),
-                      zlt_clock_span(span, left));
+    if (!text.failed) {
+        (void) fputs(text.data, stdout);
+        (void) fflush(stdout);
     }
 
-    (void) fflush(stdout);
+    zlt_text_free(&text);
+}
+
+
+void
+zlt_access_bytes(const zlt_access_t *x, uint64_t bytes[2])
+{
+    zlt_list_t          *link;
+    const zlt_visit_t   *v;
+
+    bytes[0] = x->bytes[0];
+    bytes[1] = x->bytes[1];
+
+    zlt_list_each(link, &x->visits) {
+        v = zlt_list_data(link, zlt_visit_t, link);
+
+        bytes[0] += v->channel->relay.bytes[ZLT_RELAY_SERVICE];
+        bytes[1] += v->channel->relay.bytes[ZLT_RELAY_CHANNEL];
+    }
 }
 
 
@@ -411,16 +451,19 @@ zlt_access_closed(zlt_access_t *x, unsigned code, const char *reason)
 static void
 zlt_access_expire(zlt_access_t *x)
 {
-    char  span[ZLT_CLOCK_TEXT];
+    char      span[ZLT_TEXT_UNIT];
+    unsigned  n;
 
     x->state = ZLT_ACCESS_EXPIRES;
 
     zlt_access_unlisten(x);
 
-    if (x->nvisits && x->conf.grace) {
+    n = zlt_access_open_now(x);
+
+    if (n && x->conf.grace) {
         zlt_log_info("the time of access to \"%s\" is over; %u connections "
-                     "may go on for %s", x->conf.name, x->nvisits,
-                     zlt_clock_span(span, x->conf.grace));
+                     "may go on for %s", x->conf.name, n,
+                     zlt_text_time(span, x->conf.grace));
     }
 
     if (x->conf.grace == 0) {
@@ -573,7 +616,7 @@ zlt_access_tick(zlt_agent_t *a)
 
         if (x->state == ZLT_ACCESS_EXPIRES
             && (boot >= x->deadline + (uint64_t) x->conf.grace * 1000
-                || x->nvisits == 0))
+                || zlt_access_open_now(x) == 0))
         {
             zlt_access_end(x, "its time is over");
         }

@@ -20,6 +20,7 @@
 
 
 #include "agent.h"
+#include "text.h"
 
 
 #define ZLT_ACCESS_LOCAL   128
@@ -105,6 +106,15 @@ int zlt_access_runs(const zlt_access_t *x);
 
 zlt_access_t *zlt_access_by_id(zlt_agent_t *a, const uint8_t *id);
 
+/* connections, or clients of UDP */
+unsigned zlt_access_open_now(const zlt_access_t *x);
+
+/* From the clients, and to them; those that run too. */
+void zlt_access_bytes(const zlt_access_t *x, uint64_t bytes[2]);
+
+/* "Access NAME at ADDRESS until ..." */
+void zlt_access_told(zlt_text_t *t, const zlt_access_t *x);
+
 /* Seconds that are left, rounded up; 0: none, or no end. */
 uint32_t zlt_access_left(const zlt_access_t *x);
 
@@ -155,7 +165,7 @@ unsigned zlt_visit_cut(zlt_access_t *x);
 /* Serves a socket, which it takes over; NULL without memory. */
 zlt_visits_t *zlt_visits_create(zlt_access_t *x, int fd);
 
-/* Takes no more from clients; what comes for them is still delivered. */
+/* Takes no more clients. */
 void zlt_visits_deaf(zlt_visits_t *v);
 unsigned zlt_visits_count(const zlt_visits_t *v);
 void zlt_visits_destroy(zlt_visits_t *v);

@@ -30,38 +30,6 @@ zlt_clock_boot(void)
 
 
 const char *
-zlt_clock_span(char *buf, uint64_t seconds)
-{
-    unsigned  i;
-
-    static const struct {
-        const char  *format;
-        unsigned     whole;
-        unsigned     part;
-    } units[] = {
-        { "%llud %lluh", 86400, 3600 },
-        { "%lluh %llum", 3600,  60 },
-        { "%llum %llus", 60,    1 }
-    };
-
-    for (i = 0; i < 3; i++) {
-
-        if (seconds >= units[i].whole) {
-            (void) snprintf(buf, ZLT_CLOCK_TEXT, units[i].format,
-                            (unsigned long long) (seconds / units[i].whole),
-                            (unsigned long long) (seconds % units[i].whole
-                                                  / units[i].part));
-            return buf;
-        }
-    }
-
-    (void) snprintf(buf, ZLT_CLOCK_TEXT, "%us", (unsigned) seconds);
-
-    return buf;
-}
-
-
-const char *
 zlt_clock_until(char *buf, uint64_t seconds)
 {
     time_t     now, then;

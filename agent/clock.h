@@ -19,9 +19,6 @@
 /* Milliseconds that go on while the machine sleeps, and that nobody sets. */
 uint64_t zlt_clock_boot(void);
 
-/* "45s", "1h 0m", "2d 3h"; buf has ZLT_CLOCK_TEXT bytes; returns it. */
-const char *zlt_clock_span(char *buf, uint64_t seconds);
-
 /*
  * The wall time so many seconds from now: "15:04:05", and with the date where
  * that is not today: "2027-01-31 15:04:05".  buf has ZLT_CLOCK_TEXT bytes;

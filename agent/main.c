@@ -35,7 +35,10 @@ static const zlt_command_t  zlt_commands[] = {
     { "token",   "make a new token", zlt_command_token },
     { "status",  "tell the state of a running agent", zlt_command_status },
     { "start",   "start one of its tunnels", zlt_command_start },
-    { "stop",    "stop one of its tunnels", zlt_command_stop },
+    { "stop",    "stop one of its tunnels, or of its access sessions",
+      zlt_command_stop },
+    { "sessions", "tell its access sessions", zlt_command_sessions },
+    { "renew",   "renew one of them", zlt_command_renew },
     { "reload",  "let it read its configuration again", zlt_command_reload },
     { NULL, NULL, NULL }
 };

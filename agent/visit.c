@@ -45,7 +45,6 @@ static void zlt_visit_refused(zlt_visit_t *v, const zlt_msg_t *m);
 static void zlt_visit_broken(zlt_visit_t *v, const char *why);
 static void zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how);
 static void zlt_visit_drop(zlt_visit_t *v);
-static void zlt_visit_complain(zlt_access_t *x, const char *why);
 
 
 void
@@ -57,7 +56,7 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
     zlt_channel_t  *ch;
 
     a = x->agent;
-    v = zlt_visit_create(x, client);
+    v = zlt_visit_create(x, client, NULL);
 
     if (v == NULL) {
         zlt_log_error("out of memory");
@@ -93,7 +92,7 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
 
 
 zlt_visit_t *
-zlt_visit_create(zlt_access_t *x, const char *client)
+zlt_visit_create(zlt_access_t *x, const char *client, zlt_visits_t *udp)
 {
     zlt_visit_t  *v;
 
@@ -112,8 +111,12 @@ zlt_visit_create(zlt_access_t *x, const char *client)
 
     (void) snprintf(v->client, sizeof(v->client), "%s", client);
 
-    zlt_list_append(&x->visits, &v->link);
-    x->nvisits++;
+    v->udp = udp;
+
+    if (udp == NULL) {
+        zlt_list_append(&x->visits, &v->link);
+        x->nvisits++;
+    }
 
     return v;
 }
@@ -206,11 +209,6 @@ zlt_visit_failed(zlt_channel_t *ch, const zlt_http_answer_t *answer,
 
     v = ch->visit;
 
-    if (v->udp) {
-        zlt_visits_lost(v->udp, why);
-        return;
-    }
-
     if (answer && answer->status == 421) {
 
         /* another binary serves beside the one that has the tunnel */
@@ -224,6 +222,11 @@ zlt_visit_failed(zlt_channel_t *ch, const zlt_http_answer_t *answer,
                && zlt_access_runs(v->access))
     {
         zlt_channel_anew(ch, why);
+        return;
+    }
+
+    if (v->udp) {
+        zlt_visits_lost(v->udp, why);
         return;
     }
 
@@ -519,6 +522,13 @@ zlt_visit_freed(zlt_channel_t *ch)
 
     v = ch->visit;
     x = v->access;
+    ch->visit = NULL;
+
+    if (v->udp) {
+        zlt_visits_gone(v->udp);
+        free(v);
+        return;
+    }
 
     x->bytes[0] += ch->relay.bytes[ZLT_RELAY_SERVICE];
     x->bytes[1] += ch->relay.bytes[ZLT_RELAY_CHANNEL];
@@ -526,12 +536,11 @@ zlt_visit_freed(zlt_channel_t *ch)
     zlt_list_remove(&v->link);
     x->nvisits--;
 
-    ch->visit = NULL;
     free(v);
 }
 
 
-static void
+void
 zlt_visit_complain(zlt_access_t *x, const char *why)
 {
     uint64_t  now;

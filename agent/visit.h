@@ -50,8 +50,13 @@ void zlt_channel_free(zlt_channel_t *ch);
 
 /* visit.c */
 
-/* With a channel that is not on its way yet; NULL without memory. */
-zlt_visit_t *zlt_visit_create(zlt_access_t *x, const char *client);
+/* With a channel that is not on its way yet; NULL without memory.  udp: that
+   it is for, or NULL. */
+zlt_visit_t *zlt_visit_create(zlt_access_t *x, const char *client,
+    zlt_visits_t *udp);
+
+/* Once a minute. */
+void zlt_visit_complain(zlt_access_t *x, const char *why);
 
 /* told by the channel */
 
@@ -68,6 +73,7 @@ void zlt_visit_freed(zlt_channel_t *ch);
 
 void zlt_visits_opened(zlt_channel_t *ch, const uint8_t *data, size_t len);
 void zlt_visits_lost(zlt_visits_t *v, const char *why);
+void zlt_visits_gone(zlt_visits_t *v);
 
 
 #endif /* ZLT_VISIT_H_INCLUDED */

@@ -11,30 +11,6 @@
 
 
 static void
-spans(void)
-{
-    unsigned  i;
-    char      buf[ZLT_CLOCK_TEXT];
-
-    static const struct {
-        uint64_t     seconds;
-        const char  *text;
-    } list[] = {
-        { 0, "0s" }, { 59, "59s" }, { 60, "1m 0s" }, { 3599, "59m 59s" },
-        { 3600, "1h 0m" }, { 3659, "1h 0m" }, { 5400, "1h 30m" },
-        { 86399, "23h 59m" }, { 86400, "1d 0h" }, { 90000, "1d 1h" },
-        { 4294967295u, "49710d 6h" }
-    };
-
-    for (i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
-        tap_note("%llu", (unsigned long long) list[i].seconds);
-        check(strcmp(zlt_clock_span(buf, list[i].seconds), list[i].text)
-              == 0);
-    }
-}
-
-
-static void
 until(void)
 {
     char        buf[ZLT_CLOCK_TEXT], want[ZLT_CLOCK_TEXT];
@@ -71,7 +47,6 @@ boot(void)
 int
 main(void)
 {
-    tap_run(spans, "spans");
     tap_run(until, "times of day");
     tap_run(boot, "milliseconds go on");
 
