@@ -583,6 +583,10 @@ struct ngx_zltunnel_peer_s {
 
 ngx_zltunnel_peer_t *ngx_zltunnel_peer_find(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id);
+/* the first one, or the one behind that key: whatever is done with a peer may
+   release others */
+ngx_zltunnel_peer_t *ngx_zltunnel_peer_next(ngx_zltunnel_registry_t *registry,
+    ngx_rbtree_key_t *after);
 ngx_zltunnel_peer_t *ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *token, ngx_str_t *name);
 /* frees it if nothing is left in it */

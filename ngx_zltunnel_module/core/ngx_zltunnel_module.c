@@ -347,22 +347,16 @@ static void
 ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
 {
     ngx_uint_t                 gone, moved;
-    ngx_rbtree_node_t         *node, *next;
+    ngx_rbtree_key_t           key;
     ngx_zltunnel_peer_t       *peer;
     ngx_zltunnel_token_t      *token;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
-    if (registry->peers.root == &registry->peers_sentinel) {
-        return;
-    }
-
-    for (node = ngx_rbtree_min(registry->peers.root,
-                               &registry->peers_sentinel);
-         node;
-         node = next)
+    for (peer = ngx_zltunnel_peer_next(registry, NULL);
+         peer;
+         peer = ngx_zltunnel_peer_next(registry, &key))
     {
-        next = ngx_rbtree_next(&registry->peers, node);
-        peer = (ngx_zltunnel_peer_t *) node;
+        key = peer->node.key;
 
         if (changed) {
             token = ngx_zltunnel_token_find(registry, peer->token);
@@ -426,20 +420,14 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
 static void
 ngx_zltunnel_tick_accesses(ngx_zltunnel_registry_t *registry)
 {
-    ngx_rbtree_node_t    *node, *next;
+    ngx_rbtree_key_t      key;
     ngx_zltunnel_peer_t  *peer;
 
-    if (registry->peers.root == &registry->peers_sentinel) {
-        return;
-    }
-
-    for (node = ngx_rbtree_min(registry->peers.root,
-                               &registry->peers_sentinel);
-         node;
-         node = next)
+    for (peer = ngx_zltunnel_peer_next(registry, NULL);
+         peer;
+         peer = ngx_zltunnel_peer_next(registry, &key))
     {
-        next = ngx_rbtree_next(&registry->peers, node);
-        peer = (ngx_zltunnel_peer_t *) node;
+        key = peer->node.key;
 
         if (peer->control) {
             ngx_zltunnel_access_check(peer->control);
