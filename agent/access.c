@@ -44,6 +44,7 @@ static void zlt_access_up(zlt_watcher_t *w, zlt_agent_t *a, zlt_session_t *s);
 static void zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a);
 static void zlt_access_try(zlt_access_t *x, uint64_t now);
 static void zlt_access_open(zlt_access_t *x);
+static void zlt_access_open_all(zlt_agent_t *a);
 static void zlt_access_announce(zlt_access_t *x);
 static void zlt_access_expire(zlt_access_t *x);
 static void zlt_access_end(zlt_access_t *x, const char *why);
@@ -301,7 +302,38 @@ zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
     x->state = ZLT_ACCESS_RUNS;
     x->again_at = 0;
 
-    zlt_access_open(x);
+    if (x->agent->conf->visitor) {
+        zlt_access_open_all(x->agent);
+
+    } else {
+        zlt_access_open(x);
+    }
+}
+
+
+/* A command has all that it asks for, or nothing. */
+
+static void
+zlt_access_open_all(zlt_agent_t *a)
+{
+    zlt_list_t    *link, *next;
+    zlt_access_t  *x;
+
+    zlt_list_each(link, &a->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+
+        if (x->created == 0 && x->state != ZLT_ACCESS_ENDED) {
+            return;
+        }
+    }
+
+    zlt_list_each_safe(link, next, &a->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+
+        if (zlt_access_runs(x)) {
+            zlt_access_open(x);
+        }
+    }
 }
 
 
@@ -419,6 +451,10 @@ zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
 
     x->failed = 1;
     zlt_access_end(x, why);
+
+    if (x->created == 0) {
+        zlt_process_finish(x->agent->process, 1);
+    }
 }
 
 
@@ -517,7 +553,7 @@ zlt_access_end(zlt_access_t *x, const char *why)
         zlt_access_forget(a->session, x);
     }
 
-    if (a->conf->visitor && !a->stopping && zlt_access_over(a, &failed)) {
+    if (a->conf->visitor && zlt_access_over(a, &failed)) {
         /* there was nothing else to do */
         zlt_process_finish(a->process, failed);
     }
