@@ -37,6 +37,7 @@ sub scene {
 
     my $serve = $t->token('site');
     my $token = $t->token('alice', "access=echo sessions=3 $rights");
+    $t->token('bob', 'access=echo');
     $t->start;
     $t->agent(token => $serve, services => [ "echo:$echo->{port}/private" ]);
 
@@ -108,8 +109,9 @@ sub deadline {
 
     my @lines = $v->log =~ /^.*has ended.*$/mg;
     is(scalar @lines, 1, 'one line says so');
-    like($lines[0], qr/"echo" has ended: its time is over; 2 connections in all,
-                       \ 2\ of\ them\ cut/x, 'and how many were cut');
+    like($lines[0] // '', qr/"echo" has ended: its time is over; /, 'why');
+    like($lines[0] // '', qr/; 2 connections in all, 2 of them cut$/,
+         'and how many were cut');
 
     ok(wait_for(sub { $t->events($echo, 'reset') == 2 }),
        'the service has seen resets');
@@ -131,8 +133,8 @@ sub grace {
 
     my ($short, $long) = map { connected($port) } 1 .. 2;
 
-    ok($v->logged(qr/time of access to "echo" is over; 2 connections may go on
-                     \ for\ 4s/x), 'at the deadline');
+    ok($v->logged(qr/is over; 2 connections may go on for 4s$/m),
+       'at the deadline');
     ok(refuses($port), 'no new connection');
 
     for my $c ($short, $long) {
@@ -278,9 +280,8 @@ sub stop {
 
 sub revocation {
     my ($t, $token, $echo) = scene('access_ttl=1h');
-    my $bob = $t->token('bob', 'access=echo');
-    sleep 2.5 * $SLOW;
-
+    my ($bob) = map { $_->{token} } grep { $_->{name} eq 'bob' }
+                @{ $t->{tokens} };
     my ($v, $port) = access($t, $token);
     my $c = connected($port);
 
