@@ -95,7 +95,9 @@ zlt_allow_parse(zlt_allow_t *a, const char *text, const char **error,
             return -1;
         }
 
-        if (p[len] == '\0') {
+        if (p[len] == '\0' || p[len + 1 + strspn(p + len + 1, " \t")] == '\0')
+        {
+            /* a comma may be the last: the list goes on in another line */
             return 0;
         }
     }

@@ -140,7 +140,7 @@ zlt_conf_open_begin(zlt_conf_file_t *f, const char *name)
     memset(&f->service, 0, sizeof(zlt_service_conf_t));
 
     (void) strcpy(f->service.name, "access");
-    (void) strcpy(f->service.local, "what is allowed");
+    (void) strcpy(f->service.local, "[access]");
 
     f->service.flags = ZLT_R_PRIVATE|ZLT_R_OPEN;
 
