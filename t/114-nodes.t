@@ -52,7 +52,7 @@ sub ring {
 
     if ($separate) {
         $n[2]{ip2} = '10.77.0.22';
-        $nodes[1]->all([ 'ip', 'addr', 'add', "$n[2]{ip2}/24", 'dev', 'eth0' ])
+        $nodes[1]->all([ 'ip', 'addr', 'add', "$n[2]{ip2}/25", 'dev', 'eth0' ])
             or die $ZLTunnel::Nodes::why;
     }
 
@@ -330,8 +330,9 @@ sub death {
 
     } else {
         my $procs = $n[2]{procs};
-        kill 'KILL', children_of($procs->{nginx}->pid);
+        my @workers = children_of($procs->{nginx}->pid);
         $_->kill('KILL') for values %$procs;
+        kill 'KILL', @workers;
     }
 
     $_->wait(10) for values %{ $n[2]{procs} };
@@ -376,9 +377,10 @@ sub other_address {
     my @servers = map { "ws://$_:$p{http}/tunnel/v1" } @{ $n[2] }{qw(ip ip2)};
     my $l = tunnel($n[1], 'tcp-1');
     my ($first) = grep { $servers[$_] eq $l->{server} } 0, 1;
-    my ($gone, $other) = @{ $n[2] }{ $first ? qw(ip2 ip) : qw(ip ip2) };
+    my $gone = $first ? "$n[2]{ip2}/25" : "$n[2]{ip}/24";
 
-    $n[2]{node}->all([ 'ip', 'addr', 'del', "$gone/24", 'dev', 'eth0' ]);
+    $n[2]{node}->all([ 'ip', 'addr', 'del', $gone, 'dev', 'eth0' ])
+        or die $ZLTunnel::Nodes::why;
     my $start = time;
 
     ok(wait_for(sub {

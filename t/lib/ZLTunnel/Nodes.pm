@@ -12,7 +12,7 @@ package ZLTunnel::Nodes;
 use strict;
 use warnings;
 
-use ZLTunnel::Proc qw(wait_for slurp run);
+use ZLTunnel::Proc qw(wait_for slurp);
 
 our $why = '';                 # create() gave none
 
