@@ -483,6 +483,9 @@ zlt_agent_next_server(zlt_agent_t *a, zlt_down_e how, uint64_t healthy)
 }
 
 
+/* It may be the same one by another address, so the resume key and the pool
+   are kept until AuthOk tells. */
+
 static void
 zlt_agent_switch(zlt_agent_t *a, unsigned server)
 {
@@ -507,7 +510,10 @@ zlt_agent_switch(zlt_agent_t *a, unsigned server)
     a->tls = tls;
 
     zlt_conf_use(a->conf, server);
-    zlt_agent_forget(a);
+
+    a->warned_v1 = 0;
+    a->rtt = 0;
+    a->srtt = 0;
 
     zlt_log_info("%sthe next server is %s", a->label, a->conf->server);
 }

@@ -158,7 +158,9 @@ zlt_command_check(int argc, char **argv)
 
     for (i = 0; i < config.nlinks; i++) {
         if (zlt_check_link(config.links[i], error) == -1) {
-            zlt_complain("%s: %s", file, error);
+            zlt_complain(strcmp(config.links[i]->name, ZLT_CONF_AGENT) == 0
+                         ? "%s: %.0s%s" : "%s: the tunnel \"%s\": %s", file,
+                         config.links[i]->name, error);
             zlt_config_free(&config);
             return ZLT_EXIT_USAGE;
         }

@@ -141,6 +141,7 @@ zlt_conf_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
 static char *
 zlt_conf_reader(char *buf, int size, void *stream)
 {
+    char             *hash;
     size_t            len;
     const char       *p;
     zlt_conf_file_t  *f;
@@ -166,6 +167,15 @@ zlt_conf_reader(char *buf, int size, void *stream)
     }
 
     p += strspn(p, " \t");
+
+    /* ";" after a blank begins a comment to libinih, and "#" to us as well */
+
+    for (hash = strchr(buf, '#'); hash; hash = strchr(hash + 1, '#')) {
+        if (hash > buf && (hash[-1] == ' ' || hash[-1] == '\t')) {
+            (void) strcpy(hash, "\n");
+            break;
+        }
+    }
 
     if (*p == '[' && zlt_conf_begin(f, p) == -1) {
         return NULL;

@@ -411,8 +411,8 @@ zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m)
         (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
                         text);
 
-        zlt_log_error("the server refuses the service \"%s\": %s%s",
-                      service->conf.name, text,
+        zlt_log_error("%sthe server refuses the service \"%s\": %s%s",
+                      s->agent->label, service->conf.name, text,
                       service->again ? "; it is tried again every 30 s" : "");
     }
 
@@ -525,8 +525,12 @@ zlt_session_withdraw(zlt_session_t *s, const zlt_msg_t *m)
     service->state = ZLT_SERVICE_REFUSED;
     service->again = 0;
 
-    zlt_log_error("the server has withdrawn the service \"%s\": %s",
-                  service->conf.name, zlt_log_text(text, m->reason));
+    (void) zlt_log_text(text, m->reason);
+    (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
+                    text);
+
+    zlt_log_error("%sthe server has withdrawn the service \"%s\": %s",
+                  s->agent->label, service->conf.name, text);
 
     zlt_session_registered(s);
 }
@@ -557,7 +561,7 @@ zlt_session_disconnect(zlt_session_t *s, const zlt_msg_t *m)
             return;
         }
 
-        zlt_log_info("the server asks to connect anew: %s", text);
+        zlt_log_info("%sthe server asks to connect anew: %s", a->label, text);
         zlt_agent_down(a, s, ZLT_DOWN_RECONNECT, retry,
                        zlt_io_now() - s->up_since);
         return;

@@ -290,6 +290,13 @@ zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf, zlt_reload_link_t *l)
     zlt_conf_destroy(a->conf);
     a->conf = conf;
 
+    if (a->session && zlt_session_is_up(a->session)
+        && !zlt_session_registers(a->session))
+    {
+        /* services may be gone that made it what it is */
+        zlt_agent_registered(a);
+    }
+
     if (!l->stays) {
         zlt_agent_warn(a);
         zlt_agent_restart(a);
