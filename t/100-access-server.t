@@ -12,64 +12,22 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Test::More;
-use Time::HiRes qw(time);
 use ZLTunnel;
+use ZLTunnel::Access;
 use ZLTunnel::Wire qw(msg ext access_open access_renew access_close register
                       new_id);
 
-my $SLOW = $ENV{ZLT_SLOW} || 1;
-
-for my $workers (1, 4) {
-    subtest "rights" => \&rights if $workers == 1;
-    subtest "connections, $workers worker(s)" => \&connections, $workers;
-}
-
+subtest 'rights' => \&rights;
+subtest "connections, $_ worker(s)" => \&connections, $_ for 1, 4;
 subtest 'serving agents' => \&serving;
 subtest 'garbage' => \&garbage;
 
 done_testing();
 
 
-# A visitor's control channel.
-
-sub visitor {
-    my ($t, $token, %o) = @_;
-    return ZLTunnel::Wire->agent($t, $token, features => 15, %o);
-}
-
-
-# The answer to an AccessOpen: the message.
-
-sub ask {
-    my ($c, $name, @o) = @_;
-
-    $c->send_msg(access_open($name, @o));
-    return $c->next // { type => $c->{end} // 'none' };
-}
-
-
-sub opened {
-    my ($c, $name, @o) = @_;
-
-    my $m = ask($c, $name, @o);
-    is($m->{type}, 'AccessOk', "access to $name") or diag explain $m;
-
-    return $m->{access_id};
-}
-
-
-# "code N: reason"
-
-sub refused {
-    my $m = ask(@_);
-    return $m->{type} eq 'AccessFail' ? "code $m->{code}: $m->{reason}"
-                                      : $m->{type};
-}
-
-
 # A visit that has its ConnectAck.
 
-sub connected {
+sub joined {
     my ($c, $id, %o) = @_;
 
     my $v = ZLTunnel::Wire->visit($c, $id, %o) // return undef;
@@ -79,15 +37,6 @@ sub connected {
     is($m->{type}, 'ConnectAck', 'ConnectAck') if $m->{type} ne 'ConnectAck';
 
     return $v;
-}
-
-
-sub access_status {
-    my ($t, $id) = @_;
-
-    my $st = $t->status or return undef;
-    my ($a) = grep { $_->{id} eq unpack 'H*', $id } @{ $st->{access} };
-    return $a;
 }
 
 
@@ -208,7 +157,7 @@ sub connections {
         $data = substr $data x 60, 0, $size if $size > 5000;
 
         my $early = substr $data, 0, 3000, '';
-        my $v = connected($c, $id, early => $early);
+        my $v = joined($c, $id, early => $early);
         $v->send($data) if length $data;
         $v->shut;
 
@@ -222,7 +171,7 @@ sub connections {
     }
 
     # many at once
-    my @v = map { connected($c, $id) } 1 .. 20;
+    my @v = map { joined($c, $id) } 1 .. 20;
     my $n = 0;
     $_->send("hello $n" . $n++) for @v;
     $n = 0;
@@ -233,7 +182,7 @@ sub connections {
     $out = $in; $total += 20;
 
     ok(wait_for(sub {
-        my $a = access_status($t, $id) or return 0;
+        my $a = session($t, $id) or return 0;
         return $a->{connections}{active} == 20 && $a->{bytes}{in} == $in
                && $a->{bytes}{out} == $out;
     }), 'counters move while they are open');
@@ -255,11 +204,11 @@ sub connections {
     is($v->ending, 'eof', 'and the end, not a reset');
 
     ok(wait_for(sub {
-        my $a = access_status($t, $id) or return 0;
+        my $a = session($t, $id) or return 0;
         return $a->{connections}{active} == 0;
     }), 'all have ended');
 
-    my $a = access_status($t, $id);
+    my $a = session($t, $id);
     is($a->{bytes}{in}, $in, 'bytes in are those sent');
     is($a->{bytes}{out}, $out, 'bytes out are those received');
     is($a->{connections}{total}, $total, 'and so are the connections');

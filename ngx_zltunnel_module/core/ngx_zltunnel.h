@@ -392,13 +392,14 @@ struct ngx_zltunnel_relay_s {
 
     ngx_msec_t                   timeout;       /* 0: none */
     ngx_msec_t                   half_timeout;  /* half-closed; 0: none */
+    unsigned                     channels:1;    /* side[0] is one, too */
 
     ngx_zltunnel_relay_pt        handler;     /* called once, at the end */
     void                        *data;
 
     /* optional counters, written as bytes move: [i] from side[i] */
     uint64_t                    *count[2];
-    uint64_t                    *also[2];
+    uint64_t                    *also[2];       /* the same once more */
     uint64_t                    *spliced;
 
     /* of the relay */
@@ -410,8 +411,8 @@ struct ngx_zltunnel_relay_s {
     ngx_zltunnel_relay_end_e     how;         /* of what has failed */
     unsigned                     kept:1;      /* keepalive is on */
     unsigned                     finished:1;
-    unsigned                     unacked:2;   /* watch of side[1] */
-    ngx_msec_t                   unacked_since;
+    ngx_uint_t                   unacked[2];  /* watch of side[i] */
+    ngx_msec_t                   unacked_since[2];
 };
 
 
