@@ -91,6 +91,7 @@ struct ngx_zltunnel_sh_s {
     ngx_queue_t                  orphans;     /* counters without service */
     ngx_uint_t                   ntunnels;
     uint64_t                     turn;        /* of services by name */
+    ngx_uint_t                   resets;      /* times it was emptied */
     ngx_uint_t                   unsettled;   /* a port may listen that has
                                                  no service */
     uint64_t                     changes;     /* of whose a UDP port is */
