@@ -166,9 +166,25 @@ sub connections {
         is($v->ending, 'eof', 'and then the end');
         is(length $v->{in}, 0, 'with nothing behind');
 
-        $in += $size; $out += $size; $total++;
+        $_ += $size for $in, $out;
+        $total++;
         $v->close;
     }
+
+    # all of it before there is an answer, and the end
+    my $large = join '', map { chr int rand 256 } 1 .. 1000;
+    $large x= 1500;
+    my $v = ZLTunnel::Wire->visit($c, $id);
+    $v->send(substr $large, 0, 200_000);
+    is($v->next->{type}, 'ConnectAck', 'ConnectAck behind much');
+    $v->send(substr $large, 200_000);
+    $v->shut;
+    ok(($v->take(length $large, 30) // '') eq $large, 'all of it comes back');
+    is($v->ending, 'eof', 'and the end');
+    $v->close;
+    $_ += length $large for $in, $out;
+    $total++;
+    cmp_ok($t->status->{spliced}, '>', 0, 'without being copied, in part');
 
     # many at once
     my @v = map { joined($c, $id) } 1 .. 20;
@@ -179,7 +195,8 @@ sub connections {
                      ($_->take(length $want) // '') eq $want } @v), 20,
        'twenty connections at once');
     $in += length "hello $_$_" for 0 .. 19;
-    $out = $in; $total += 20;
+    $out = $in;
+    $total += 20;
 
     ok(wait_for(sub {
         my $a = session($t, $id) or return 0;
@@ -196,7 +213,7 @@ sub connections {
 
     # a service that refuses
     my $shut = opened($c, 'closed');
-    my $v = ZLTunnel::Wire->visit($c, $shut);
+    $v = ZLTunnel::Wire->visit($c, $shut);
     is($v->{answer}{status}, 101, 'a service that is down: 101');
     my $m = $v->next // { type => 'none' };
     is($m->{type}, 'ConnectFail', 'ConnectFail');

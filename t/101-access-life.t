@@ -14,13 +14,14 @@ use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
 use ZLTunnel::Access;
-use ZLTunnel::Wire qw(access_renew access_close);
+use ZLTunnel::Wire qw(ext access_renew access_close register);
 
 my $SLOW = $ENV{ZLT_SLOW} || 1;
 
 subtest 'deadline, 1 worker' => \&deadline, 1;
 subtest 'deadline, 4 workers' => \&deadline, 4;
 subtest 'rights that go' => \&revoked;
+subtest 'while it is being connected' => \&waiting;
 
 done_testing();
 
@@ -163,5 +164,49 @@ sub revoked {
        'a service of a revoked token: code 8');
 
     $_->reset for @{ $v{dave} }, values %c;
+    $t->finish;
+}
+
+
+# A serving agent that takes its time: whatever ends meanwhile, ends at once.
+
+sub waiting {
+    my $t = ZLTunnel->new(workers => 2);
+    my $site = $t->token('site');
+    my $alice = $t->token('alice', 'access=*');
+    $t->start;
+
+    my $s = ZLTunnel::Wire->agent($t, $site, features => 15);
+    $s->send_msg(register('slow', ext => ext(1, "\1")));
+    $s->expect('RegisterOk');
+
+    my $c = visitor($t, $alice);
+    my $id = opened($c, 'slow');
+    my $ask = sub {
+        my $v = ZLTunnel::Wire->visit($c, $id, early => 'x');
+        $s->expect('Connect');
+        return $v;
+    };
+
+    my $v = $ask->();
+    $v->reset;
+    ok(wait_for(sub { session($t, $id)->{connections}{active} == 0 }),
+       'a visitor that goes is forgotten');
+
+    $v = $ask->();
+    $c->send_msg(access_close($id));
+    is($v->ending, 'reset', 'a session that is stopped');
+    ok(wait_for(sub {
+        !grep { $_->{pending} } @{ $t->status->{tunnels} }
+    }), 'nobody waits any more');
+
+    $id = opened($c, 'slow');
+    $v = $ask->();
+    $t->revoke('site');
+    my $m = $v->next(15) // { type => $v->{end} // 'none' };
+    is($m->{type}, 'ConnectFail', 'a serving agent that is revoked');
+    is($m->{code}, 10, 'code 10');
+
+    $_->reset for $c, $s;
     $t->finish;
 }

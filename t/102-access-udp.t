@@ -20,10 +20,9 @@ use ZLTunnel::Wire qw(msg ext access_open access_close register datagram
 
 my $SLOW = $ENV{ZLT_SLOW} || 1;
 
-for my $workers (1, 4) {
-    subtest "a real agent, $workers worker(s)" => \&real, $workers;
-}
-
+subtest 'a real agent, 1 worker' => \&real, 1;
+subtest 'a real agent, 4 workers' => \&real, 4;
+subtest 'a real agent, 4 workers, TLS' => \&real, 4, 1;
 subtest 'frames' => \&frames;
 subtest 'ends' => \&ends;
 subtest 'a side that does not read' => \&slow;
@@ -32,24 +31,30 @@ done_testing();
 
 
 sub real {
-    my ($workers) = @_;
+    my ($workers, $tls) = @_;
 
     my $t = ZLTunnel->new(workers => $workers);
+    my $proxy = $t->free_port;
+    $t->write_conf(stream => "server { listen 127.0.0.1:$proxy;
+        proxy_pass 127.0.0.1:$t->{tls_port}; proxy_ssl on; }");
     my $site = $t->token('site');
     my $alice = $t->token('alice', 'access=*');
     $t->start;
 
     my $p = $t->free_port;
     my $echo = $t->spawn('udp-echo', $t->nettool, 'udp-echo', $p);
-    my $agent = $t->agent(token => $site, services => ["dns:$p/udp"]);
+    my $agent = $t->agent(token => $site, tls => $tls,
+                          services => ["dns:$p/udp"]);
     my $c = visitor($t, $alice);
     my $id = opened($c, 'dns', udp => 1);
 
     my ($bytes, $count) = (0, 0);
 
     for my $round (1 .. 2) {
+        my $early = datagram_open(1) . datagram(1, 'early');
         my $v = ZLTunnel::Wire->visit($c, $id,
-            early => $round == 1 ? datagram_open(1) . datagram(1, 'early') : '');
+            port => $tls ? $proxy : $t->{http_port},
+            early => $round == 1 ? $early : '');
         is($v->{answer}{status}, 101, 'a channel');
 
         if ($round == 1) {

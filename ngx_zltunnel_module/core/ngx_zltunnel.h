@@ -309,6 +309,8 @@ void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
 /* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
 void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
+/* the same for channels of datagrams, of which the kernel is to hold few */
+void ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end);
 /* Read and write as c->recv() and c->send() do; for TLS they fill the buffer
    and log no louder than the connection is to. */
 ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,

@@ -279,6 +279,9 @@ ngx_uint_t ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port,
    grace only if none is live.  token: only of tokens of that name, or NULL */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token);
+/* whether it is its turn before that of the best one so far, or NULL */
+ngx_uint_t ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_sh_service_t *best);
 /* of the services with that name and of that token the first, or the one
    after prev; NULL: there is none */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh,
