@@ -12,64 +12,22 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Test::More;
-use Time::HiRes qw(time);
 use ZLTunnel;
+use ZLTunnel::Access;
 use ZLTunnel::Wire qw(msg ext access_open access_renew access_close register
                       new_id);
 
-my $SLOW = $ENV{ZLT_SLOW} || 1;
-
-for my $workers (1, 4) {
-    subtest "rights" => \&rights if $workers == 1;
-    subtest "connections, $workers worker(s)" => \&connections, $workers;
-}
-
+subtest 'rights' => \&rights;
+subtest "connections, $_ worker(s)" => \&connections, $_ for 1, 4;
 subtest 'serving agents' => \&serving;
 subtest 'garbage' => \&garbage;
 
 done_testing();
 
 
-# A visitor's control channel.
-
-sub visitor {
-    my ($t, $token, %o) = @_;
-    return ZLTunnel::Wire->agent($t, $token, features => 15, %o);
-}
-
-
-# The answer to an AccessOpen: the message.
-
-sub ask {
-    my ($c, $name, @o) = @_;
-
-    $c->send_msg(access_open($name, @o));
-    return $c->next // { type => $c->{end} // 'none' };
-}
-
-
-sub opened {
-    my ($c, $name, @o) = @_;
-
-    my $m = ask($c, $name, @o);
-    is($m->{type}, 'AccessOk', "access to $name") or diag explain $m;
-
-    return $m->{access_id};
-}
-
-
-# "code N: reason"
-
-sub refused {
-    my $m = ask(@_);
-    return $m->{type} eq 'AccessFail' ? "code $m->{code}: $m->{reason}"
-                                      : $m->{type};
-}
-
-
 # A visit that has its ConnectAck.
 
-sub connected {
+sub joined {
     my ($c, $id, %o) = @_;
 
     my $v = ZLTunnel::Wire->visit($c, $id, %o) // return undef;
@@ -79,15 +37,6 @@ sub connected {
     is($m->{type}, 'ConnectAck', 'ConnectAck') if $m->{type} ne 'ConnectAck';
 
     return $v;
-}
-
-
-sub access_status {
-    my ($t, $id) = @_;
-
-    my $st = $t->status or return undef;
-    my ($a) = grep { $_->{id} eq unpack 'H*', $id } @{ $st->{access} };
-    return $a;
 }
 
 
@@ -208,7 +157,7 @@ sub connections {
         $data = substr $data x 60, 0, $size if $size > 5000;
 
         my $early = substr $data, 0, 3000, '';
-        my $v = connected($c, $id, early => $early);
+        my $v = joined($c, $id, early => $early);
         $v->send($data) if length $data;
         $v->shut;
 
@@ -217,12 +166,28 @@ sub connections {
         is($v->ending, 'eof', 'and then the end');
         is(length $v->{in}, 0, 'with nothing behind');
 
-        $in += $size; $out += $size; $total++;
+        $_ += $size for $in, $out;
+        $total++;
         $v->close;
     }
 
+    # all of it before there is an answer, and the end
+    my $large = join '', map { chr int rand 256 } 1 .. 1000;
+    $large x= 1500;
+    my $v = ZLTunnel::Wire->visit($c, $id);
+    $v->send(substr $large, 0, 200_000);
+    is($v->next->{type}, 'ConnectAck', 'ConnectAck behind much');
+    $v->send(substr $large, 200_000);
+    $v->shut;
+    ok(($v->take(length $large, 30) // '') eq $large, 'all of it comes back');
+    is($v->ending, 'eof', 'and the end');
+    $v->close;
+    $_ += length $large for $in, $out;
+    $total++;
+    cmp_ok($t->status->{spliced}, '>', 0, 'without being copied, in part');
+
     # many at once
-    my @v = map { connected($c, $id) } 1 .. 20;
+    my @v = map { joined($c, $id) } 1 .. 20;
     my $n = 0;
     $_->send("hello $n" . $n++) for @v;
     $n = 0;
@@ -230,10 +195,11 @@ sub connections {
                      ($_->take(length $want) // '') eq $want } @v), 20,
        'twenty connections at once');
     $in += length "hello $_$_" for 0 .. 19;
-    $out = $in; $total += 20;
+    $out = $in;
+    $total += 20;
 
     ok(wait_for(sub {
-        my $a = access_status($t, $id) or return 0;
+        my $a = session($t, $id) or return 0;
         return $a->{connections}{active} == 20 && $a->{bytes}{in} == $in
                && $a->{bytes}{out} == $out;
     }), 'counters move while they are open');
@@ -247,7 +213,7 @@ sub connections {
 
     # a service that refuses
     my $shut = opened($c, 'closed');
-    my $v = ZLTunnel::Wire->visit($c, $shut);
+    $v = ZLTunnel::Wire->visit($c, $shut);
     is($v->{answer}{status}, 101, 'a service that is down: 101');
     my $m = $v->next // { type => 'none' };
     is($m->{type}, 'ConnectFail', 'ConnectFail');
@@ -255,11 +221,11 @@ sub connections {
     is($v->ending, 'eof', 'and the end, not a reset');
 
     ok(wait_for(sub {
-        my $a = access_status($t, $id) or return 0;
+        my $a = session($t, $id) or return 0;
         return $a->{connections}{active} == 0;
     }), 'all have ended');
 
-    my $a = access_status($t, $id);
+    my $a = session($t, $id);
     is($a->{bytes}{in}, $in, 'bytes in are those sent');
     is($a->{bytes}{out}, $out, 'bytes out are those received');
     is($a->{connections}{total}, $total, 'and so are the connections');

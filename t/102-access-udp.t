@@ -14,15 +14,15 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
+use ZLTunnel::Access;
 use ZLTunnel::Wire qw(msg ext access_open access_close register datagram
                       datagram_open datagram_close);
 
 my $SLOW = $ENV{ZLT_SLOW} || 1;
 
-for my $workers (1, 4) {
-    subtest "a real agent, $workers worker(s)" => \&real, $workers;
-}
-
+subtest 'a real agent, 1 worker' => \&real, 1;
+subtest 'a real agent, 4 workers' => \&real, 4;
+subtest 'a real agent, 4 workers, TLS' => \&real, 4, 1;
 subtest 'frames' => \&frames;
 subtest 'ends' => \&ends;
 subtest 'a side that does not read' => \&slow;
@@ -30,44 +30,31 @@ subtest 'a side that does not read' => \&slow;
 done_testing();
 
 
-sub opened {
-    my ($c, $name, @o) = @_;
-
-    $c->send_msg(access_open($name, udp => 1, @o));
-    my $m = $c->expect('AccessOk');
-    is($m->{type}, 'AccessOk', "access to $name");
-
-    return $m->{access_id};
-}
-
-
-sub access_status {
-    my ($t, $id) = @_;
-
-    my $st = $t->status or return undef;
-    return (grep { $_->{id} eq unpack 'H*', $id } @{ $st->{access} })[0];
-}
-
-
 sub real {
-    my ($workers) = @_;
+    my ($workers, $tls) = @_;
 
     my $t = ZLTunnel->new(workers => $workers);
+    my $proxy = $t->free_port;
+    $t->write_conf(stream => "server { listen 127.0.0.1:$proxy;
+        proxy_pass 127.0.0.1:$t->{tls_port}; proxy_ssl on; }");
     my $site = $t->token('site');
     my $alice = $t->token('alice', 'access=*');
     $t->start;
 
     my $p = $t->free_port;
     my $echo = $t->spawn('udp-echo', $t->nettool, 'udp-echo', $p);
-    my $agent = $t->agent(token => $site, services => ["dns:$p/udp"]);
-    my $c = ZLTunnel::Wire->agent($t, $alice, features => 15);
-    my $id = opened($c, 'dns');
+    my $agent = $t->agent(token => $site, tls => $tls,
+                          services => ["dns:$p/udp"]);
+    my $c = visitor($t, $alice);
+    my $id = opened($c, 'dns', udp => 1);
 
     my ($bytes, $count) = (0, 0);
 
     for my $round (1 .. 2) {
+        my $early = datagram_open(1) . datagram(1, 'early');
         my $v = ZLTunnel::Wire->visit($c, $id,
-            early => $round == 1 ? datagram_open(1) . datagram(1, 'early') : '');
+            port => $tls ? $proxy : $t->{http_port},
+            early => $round == 1 ? $early : '');
         is($v->{answer}{status}, 101, 'a channel');
 
         if ($round == 1) {
@@ -101,11 +88,11 @@ sub real {
     }
 
     ok(wait_for(sub {
-        my $a = access_status($t, $id) or return 0;
+        my $a = session($t, $id) or return 0;
         return $a->{connections}{active} == 0;
     }), 'the channels have ended');
 
-    my $a = access_status($t, $id);
+    my $a = session($t, $id);
     my $s = $t->service_status('dns');
     is($a->{protocol}, 'udp', 'the protocol');
     is($a->{connections}{total}, 2, 'two channels');
@@ -134,7 +121,7 @@ sub pair {
     $s->send_msg(register('open', ext => ext(1, "\4")));
     my $open = $s->expect('RegisterOk')->{service_id};
 
-    my $c = ZLTunnel::Wire->agent($t, $t->{tok}{alice}, features => 15);
+    my $c = visitor($t, $t->{tok}{alice});
 
     return ($s, $c, $service, $open);
 }
@@ -169,7 +156,7 @@ sub frames {
     my ($t, $s, $c, $service, $open) = setup(workers => 2,
         zltunnel => 'max_udp_sessions 3;');
 
-    my $id = opened($c, 'dns');
+    my $id = opened($c, 'dns', udp => 1);
     my ($v, $ch, $m) = joined($t, $s, $c, $id);
     is($m->{service_id}, $service, 'asked for by its id');
 
@@ -239,7 +226,7 @@ sub frames {
     ok($ch->ending =~ /eof|reset/, 'and the other side');
 
     # targets, on an open service of either protocol
-    my $oid = opened($c, 'open', target => '[2001:db8::5]:53');
+    my $oid = opened($c, 'open', udp => 1, target => '[2001:db8::5]:53');
     ($v, $ch, $m) = joined($t, $s, $c, $oid);
     is($m->{service_id}, $open, 'an open service');
     is($m->{ext}, undef, 'Connect without a target asks for datagrams');
@@ -248,7 +235,7 @@ sub frames {
     is($m->{ext}{1}, '[2001:db8::5]:53', 'DatagramOpen has it');
     $_->close for $v, $ch;
 
-    my $a = access_status($t, $id);
+    my $a = session($t, $id);
     is($a->{datagrams}{in}, 5, 'counted: those that were passed');
     is($a->{datagrams}{out}, 3, 'and those that came back');
 
@@ -260,7 +247,7 @@ sub frames {
 sub ends {
     my ($t, $s, $c) = setup(workers => 2);
 
-    my $id = opened($c, 'dns', ttl => 600);
+    my $id = opened($c, 'dns', udp => 1, ttl => 600);
 
     # the serving agent's channel
     my ($v, $ch) = joined($t, $s, $c, $id);
@@ -293,7 +280,7 @@ sub ends {
     ok($v->ending =~ /eof|reset/, 'stopped');
     ok($ch->ending =~ /eof|reset/, 'on both sides');
 
-    $id = opened($c, 'dns', ttl => 2);
+    $id = opened($c, 'dns', udp => 1, ttl => 2);
     ($v, $ch) = joined($t, $s, $c, $id);
     $ch->next(0.2);
     is($c->expect('AccessClose')->{code}, 2, 'expired');
@@ -301,14 +288,14 @@ sub ends {
     ok($ch->ending =~ /eof|reset/, 'on both sides');
 
     # too many channels of one session
-    $id = opened($c, 'dns');
+    $id = opened($c, 'dns', udp => 1);
     my @v = map { ZLTunnel::Wire->visit($c, $id) } 1 .. 5;
     is_deeply([ map { $_->{answer}{status} } @v ], [ (101) x 4, 503 ],
               'a few channels of one session, not more');
     $_->close for @v;
 
     # garbage
-    my $oid = opened($c, 'nobody');
+    my $oid = opened($c, 'nobody', udp => 1);
     $v = ZLTunnel::Wire->visit($c, $oid, early => datagram_open(1));
     ok($v->ending =~ /eof|reset/, 'nobody serves it: closed');
     for (1 .. 20) {
@@ -334,7 +321,7 @@ sub ends {
 sub slow {
     my ($t, $s, $c) = setup();
 
-    my $id = opened($c, 'dns');
+    my $id = opened($c, 'dns', udp => 1);
     my ($v, $ch) = joined($t, $s, $c, $id);
     $v->send(datagram_open(1));
     is($ch->next->{session}, 1, 'open');

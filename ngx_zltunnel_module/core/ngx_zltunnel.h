@@ -309,6 +309,8 @@ void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
 /* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
 void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
+/* the same for channels of datagrams, of which the kernel is to hold few */
+void ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end);
 /* Read and write as c->recv() and c->send() do; for TLS they fill the buffer
    and log no louder than the connection is to. */
 ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,
@@ -392,13 +394,14 @@ struct ngx_zltunnel_relay_s {
 
     ngx_msec_t                   timeout;       /* 0: none */
     ngx_msec_t                   half_timeout;  /* half-closed; 0: none */
+    unsigned                     channels:1;    /* side[0] is one, too */
 
     ngx_zltunnel_relay_pt        handler;     /* called once, at the end */
     void                        *data;
 
     /* optional counters, written as bytes move: [i] from side[i] */
     uint64_t                    *count[2];
-    uint64_t                    *also[2];
+    uint64_t                    *also[2];       /* the same once more */
     uint64_t                    *spliced;
 
     /* of the relay */
@@ -410,8 +413,8 @@ struct ngx_zltunnel_relay_s {
     ngx_zltunnel_relay_end_e     how;         /* of what has failed */
     unsigned                     kept:1;      /* keepalive is on */
     unsigned                     finished:1;
-    unsigned                     unacked:2;   /* watch of side[1] */
-    ngx_msec_t                   unacked_since;
+    ngx_uint_t                   unacked[2];  /* watch of side[i] */
+    ngx_msec_t                   unacked_since[2];
 };
 
 

@@ -251,7 +251,6 @@ ngx_zltunnel_sh_service_t *
 ngx_zltunnel_access_service(ngx_zltunnel_sh_t *sh,
     ngx_zltunnel_access_ask_t *ask)
 {
-    ngx_uint_t                  better;
     ngx_zltunnel_sh_service_t  *service, *best;
 
     best = NULL;
@@ -263,21 +262,9 @@ ngx_zltunnel_access_service(ngx_zltunnel_sh_t *sh,
          service;
          service = ngx_zltunnel_service_next(sh, &ask->name, service))
     {
-        if (!ngx_zltunnel_access_suits(service, ask)) {
-            continue;
-        }
-
-        if (best == NULL) {
-            better = 1;
-
-        } else if (service->tunnel->state != best->tunnel->state) {
-            better = (service->tunnel->state == NGX_ZLTUNNEL_LIVE);
-
-        } else {
-            better = (service->used < best->used);
-        }
-
-        if (better) {
+        if (ngx_zltunnel_access_suits(service, ask)
+            && ngx_zltunnel_service_before(service, best))
+        {
             best = service;
         }
     }

@@ -111,6 +111,7 @@ struct ngx_zltunnel_visit_s {
     u_char                       tunnel_id[ZLT_ID_SIZE];
     uint64_t                     end_time;    /* deadline and grace, as last
                                                  seen; 0: none */
+    ngx_uint_t                   resets;      /* of the registry, so far */
     ngx_zltunnel_access_ask_t    ask;         /* but for the token */
     ngx_str_t                    client_addr; /* the visitor's */
     ngx_zltunnel_dial_t          dial;

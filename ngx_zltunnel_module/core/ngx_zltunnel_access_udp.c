@@ -27,13 +27,10 @@
 
 #include "ngx_zltunnel_access.h"
 
-#include <netinet/tcp.h>
-
 
 #define NGX_ZLTUNNEL_VISIT_READ     65536
 #define NGX_ZLTUNNEL_VISIT_TURNS    4          /* reads of one wake-up */
 #define NGX_ZLTUNNEL_VISIT_OUT      (256 * 1024)
-#define NGX_ZLTUNNEL_VISIT_LOWAT    65536
 
 #define NGX_ZLTUNNEL_VISIT_TICK     1000       /* ms */
 #define NGX_ZLTUNNEL_VISIT_FIRST    3000       /* ms for a sign of life */
@@ -52,7 +49,6 @@ static void ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,
 static void ngx_zltunnel_visit_served_cut(ngx_zltunnel_link_t *link);
 static ngx_int_t ngx_zltunnel_visit_side_start(ngx_zltunnel_visit_t *visit,
     ngx_uint_t i, ngx_zltunnel_end_t *end);
-static void ngx_zltunnel_visit_side_options(ngx_connection_t *c);
 static ngx_zltunnel_visit_t *ngx_zltunnel_visit_of(ngx_event_t *ev,
     ngx_uint_t *i);
 static void ngx_zltunnel_visit_frames_handler(ngx_event_t *ev);
@@ -213,36 +209,13 @@ ngx_zltunnel_visit_side_start(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
     c->read->handler = ngx_zltunnel_visit_frames_handler;
     c->write->handler = ngx_zltunnel_visit_write_handler;
 
-    if (end->kind != NGX_ZLTUNNEL_BRIDGE) {
-        ngx_zltunnel_visit_side_options(c);
-    }
+    ngx_zltunnel_end_datagrams(end);
 
     /* what was there before is not told again */
 
     ngx_post_event(c->read, &ngx_posted_events);
 
     return ngx_handle_read_event(c->read, 0);
-}
-
-
-static void
-ngx_zltunnel_visit_side_options(ngx_connection_t *c)
-{
-    int  value;
-
-    ngx_zltunnel_end_keepalive(c);
-
-    /* what the kernel has taken can no longer be dropped */
-
-    value = NGX_ZLTUNNEL_VISIT_LOWAT;
-
-    if (setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
-                   (const void *) &value, sizeof(int))
-        == -1)
-    {
-        ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
-                      "setsockopt(TCP_NOTSENT_LOWAT) failed");
-    }
 }
 
 

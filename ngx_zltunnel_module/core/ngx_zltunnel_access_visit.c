@@ -19,9 +19,10 @@
  * A visit is linked to the visitor's tunnel, and its dial to the serving one:
  * whichever is revoked, it is cut.  Every second the visits of a worker are
  * held against their sessions; one whose session is gone, or whose grace is
- * over, is cut by a reset of both sides.  A worker that is left over from
- * before an upgrade of the binary has a registry that agents no longer come
- * to; it goes by what it has last seen.
+ * over, is cut by a reset of both sides.  A registry that had to be emptied has
+ * no sessions any more, nor has the one of a worker that is left over from
+ * before an upgrade of the binary: there a visit goes by what was last seen of
+ * its session, and ends when that would have ended.
  */
 
 
@@ -296,6 +297,8 @@ ngx_zltunnel_visit_join(ngx_zltunnel_visit_t *visit)
 
     access = ngx_zltunnel_access_find(registry->sh, visit->access_id);
 
+    visit->resets = registry->sh->resets;
+
     if (access) {
         visit->ask.udp = access->udp;
         visit->end_time = access->deadline
@@ -569,6 +572,7 @@ ngx_zltunnel_visit_relay(ngx_zltunnel_visit_t *visit)
 
     relay->side[0] = &visit->end;
     relay->side[1] = &dial->channel->end;
+    relay->channels = 1;
     relay->half_timeout = NGX_ZLTUNNEL_VISIT_HALF;
     relay->handler = ngx_zltunnel_visit_relayed;
     relay->data = visit;
@@ -899,9 +903,14 @@ ngx_zltunnel_visit_over(ngx_zltunnel_visit_t *visit)
         visit->end_time = access->deadline
                           ? access->deadline + access->grace : 0;
 
-    } else if (!ngx_exiting
-               || ngx_zltunnel_tunnel_find(registry->sh, visit->tunnel_id))
-    {
+    } else if (ngx_exiting || visit->resets != registry->sh->resets) {
+
+        /* of a tunnel that is not here either it goes by what it has seen */
+
+        gone = (ngx_zltunnel_tunnel_find(registry->sh, visit->tunnel_id)
+                != NULL);
+
+    } else {
         gone = 1;
     }
 

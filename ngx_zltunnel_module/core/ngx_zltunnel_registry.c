@@ -89,6 +89,7 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     ngx_queue_init(&sh->list);
     ngx_queue_init(&sh->orphans);
     sh->changes++;
+    sh->resets++;
     sh->ntunnels = 0;
 
     return NGX_OK;

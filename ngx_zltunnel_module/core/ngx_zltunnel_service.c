@@ -198,7 +198,6 @@ ngx_zltunnel_sh_service_t *
 ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
     ngx_uint_t udp, ngx_str_t *token)
 {
-    ngx_uint_t                  better;
     ngx_zltunnel_sh_service_t  *service, *best;
 
     best = NULL;
@@ -207,17 +206,7 @@ ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
          service;
          service = ngx_zltunnel_service_named(sh, name, udp, token, service))
     {
-        if (best == NULL) {
-            better = 1;
-
-        } else if (service->tunnel->state != best->tunnel->state) {
-            better = (service->tunnel->state == NGX_ZLTUNNEL_LIVE);
-
-        } else {
-            better = (service->used < best->used);
-        }
-
-        if (better) {
+        if (ngx_zltunnel_service_before(service, best)) {
             best = service;
         }
     }
@@ -227,6 +216,22 @@ ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
     }
 
     return best;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_sh_service_t *best)
+{
+    if (best == NULL) {
+        return 1;
+    }
+
+    if (service->tunnel->state != best->tunnel->state) {
+        return service->tunnel->state == NGX_ZLTUNNEL_LIVE;
+    }
+
+    return service->used < best->used;
 }
 
 

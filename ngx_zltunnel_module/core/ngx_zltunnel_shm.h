@@ -91,6 +91,7 @@ struct ngx_zltunnel_sh_s {
     ngx_queue_t                  orphans;     /* counters without service */
     ngx_uint_t                   ntunnels;
     uint64_t                     turn;        /* of services by name */
+    ngx_uint_t                   resets;      /* times it was emptied */
     ngx_uint_t                   unsettled;   /* a port may listen that has
                                                  no service */
     uint64_t                     changes;     /* of whose a UDP port is */
@@ -278,6 +279,9 @@ ngx_uint_t ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port,
    grace only if none is live.  token: only of tokens of that name, or NULL */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token);
+/* whether it is its turn before that of the best one so far, or NULL */
+ngx_uint_t ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_sh_service_t *best);
 /* of the services with that name and of that token the first, or the one
    after prev; NULL: there is none */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh,
