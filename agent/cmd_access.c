@@ -53,6 +53,8 @@ static const char  zlt_access_help[] =
     "  --log-level LEVEL         error, warn, info (default) or debug\n"
     "  --connect-timeout T       10s, for the server, and for each "
     "connection\n"
+    "  --reconnect-interval T, --max-reconnect-interval T\n"
+    "                            5s, 60s\n"
     "  --udp-timeout T           60s, after which a quiet UDP client is "
     "forgotten\n"
     "  --control PATH            the socket for \"sessions\", \"renew\" and "
@@ -69,6 +71,8 @@ static const struct option  zlt_access_long[] = {
     { "log-level",       required_argument, NULL, 4 },
     { "connect-timeout", required_argument, NULL, 5 },
     { "udp-timeout",     required_argument, NULL, 6 },
+    { "reconnect-interval", required_argument, NULL, 7 },
+    { "max-reconnect-interval", required_argument, NULL, 8 },
     { "local-port",      required_argument, NULL, 'p' },
     { "local",           required_argument, NULL, 'l' },
     { "ttl",             required_argument, NULL, 'T' },
@@ -84,11 +88,11 @@ static const struct option  zlt_access_long[] = {
 };
 
 
-/* the keys that options 1 to 6 stand for */
+/* the keys that options 1 to 8 stand for */
 
 static const char *const  zlt_access_keys[] = {
     NULL, "server", "token_file", "ca_file", "log_level", "connect_timeout",
-    "udp_timeout"
+    "udp_timeout", "reconnect_interval", "max_reconnect_interval"
 };
 
 

@@ -117,7 +117,12 @@ sub restart {
     syswrite $waiting, "patient\n";
     sleep 1;
 
+    # the serving agent is to be the first that is back
+    $s->{visitor}{proc}->kill('STOP');
     $t->start;
+    ok(wait_for(sub { $t->service_status('echo') }, 30), 'the service is back');
+    $s->{visitor}{proc}->kill('CONT');
+
     is(read_line($waiting), "patient\n", 'who waits is served when it is back')
         or diag($s->{visitor}->log);
 
@@ -302,11 +307,11 @@ sub walk_through {
     write_file("$dir/nginx/tunnel.key", slurp("$certs/server.key"));
 
     my $conf = $place->($block{nginx}[0]);
-    $conf =~ s{^http \{\n}{http {
+    $conf =~ s/^http \{\n/$& . <<"EOT"/me;
     access_log off;
     server { listen 127.0.0.1:$web; root $dir/www; }
     server { listen 127.0.0.1:$t->{http_port}; return 204; }
-}m;
+EOT
 
     # tokens, as they are printed
     my %hash;
