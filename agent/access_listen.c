@@ -362,6 +362,7 @@ zlt_access_unlisten(zlt_access_t *x)
     }
 
     x->bound = 0;
+    x->listening = 0;
     x->paused = 0;
 }
 

@@ -141,6 +141,10 @@ zlt_agent_start(zlt_agent_t *a)
     a->carried = 0;
     a->refused = 0;
 
+    /* those that have ended with the last stop */
+
+    zlt_access_reload(a, a->conf);
+
     zlt_agent_reason(a, "");
     zlt_agent_state(a, ZLT_STATE_PENDING);
 
