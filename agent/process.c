@@ -227,15 +227,17 @@ zlt_process_hello(zlt_process_t *p)
 
 
 zlt_agent_t *
-zlt_process_find(zlt_process_t *p, const char *name)
+zlt_process_find(zlt_process_t *p, const char *name, const zlt_agent_t *after)
 {
-    zlt_list_t   *link;
-    zlt_agent_t  *a;
+    zlt_agent_t       *a;
+    const zlt_list_t  *link;
 
-    zlt_list_each(link, &p->links) {
+    link = after ? &after->link : &p->links;
+
+    while ((link = link->next) != &p->links) {
         a = zlt_list_data(link, zlt_agent_t, link);
 
-        if (strcmp(a->conf->name, name) == 0) {
+        if (name == NULL || strcmp(a->conf->name, name) == 0) {
             return a;
         }
     }
