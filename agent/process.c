@@ -22,9 +22,11 @@
 #define ZLT_PROCESS_WATCHDOG   5       /* s, between signs of life */
 #define ZLT_PROCESS_JUMP       2000    /* ms of sleep that are noticed */
 #define ZLT_PROCESS_PROBE      5000    /* ms, to answer after that */
+#define ZLT_PROCESS_THREADS    32      /* at most */
 #define ZLT_PROCESS_QUICK      200     /* ms, to connect after that */
 
 
+static void zlt_process_threads(const zlt_process_t *p);
 static int zlt_process_init(zlt_process_t *p);
 static int zlt_process_links(zlt_process_t *p);
 static void zlt_process_hello(zlt_process_t *p);
@@ -92,12 +94,37 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
 }
 
 
+/* libuv's threads only resolve names.  One whose name server is silent for long
+   must not keep the others waiting. */
+
+static void
+zlt_process_threads(const zlt_process_t *p)
+{
+    char      text[16];
+    unsigned  n;
+
+    n = 1 + p->config->nlinks;
+
+    if (n < 2) {
+        n = 2;
+
+    } else if (n > ZLT_PROCESS_THREADS) {
+        n = ZLT_PROCESS_THREADS;
+    }
+
+    (void) snprintf(text, sizeof(text), "%u", n);
+    (void) setenv("UV_THREADPOOL_SIZE", text, 0);
+}
+
+
 static int
 zlt_process_init(zlt_process_t *p)
 {
     unsigned  i;
 
     static const int  signals[] = { SIGTERM, SIGINT, SIGHUP };
+
+    zlt_process_threads(p);
 
     if (uv_loop_init(&p->loop) != 0 || zlt_io_init(&p->loop) == -1) {
         return -1;
