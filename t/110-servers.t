@@ -3,7 +3,8 @@
 # Protects: one agent at many servers.  A server that dies takes its own tunnel
 # and no other; a stand-by takes over, and keeps what it has when the first is
 # back; with "mode = all" the services are at each server; a reload that adds
-# or takes away a server touches no connection that need not be.
+# or takes away a server touches no connection that need not be.  And no tunnel
+# waits for another one's name server.
 
 use strict;
 use warnings;
