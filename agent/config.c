@@ -143,6 +143,26 @@ zlt_config_expects(const zlt_config_t *config, const zlt_tunnel_conf_t *t)
 }
 
 
+const zlt_tunnel_conf_t *
+zlt_config_expected(const zlt_config_t *config, const char *name,
+    const zlt_tunnel_conf_t *after)
+{
+    const zlt_tunnel_conf_t  *t;
+
+    for (t = after ? after + 1 : config->tunnels;
+         t && t < config->tunnels + config->ntunnels; t++)
+    {
+        if (zlt_config_expects(config, t)
+            && (name == NULL || strcmp(t->conf.name, name) == 0))
+        {
+            return t;
+        }
+    }
+
+    return NULL;
+}
+
+
 int
 zlt_config_same(const zlt_conf_t *a, const zlt_conf_t *b)
 {

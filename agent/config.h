@@ -77,6 +77,11 @@ int zlt_config_begins(const zlt_config_t *config, const zlt_tunnel_conf_t *t);
 int zlt_config_expects(const zlt_config_t *config,
     const zlt_tunnel_conf_t *t);
 
+/* The next tunnel of that name (NULL: any) that is expected here, behind
+   "after" (NULL: the first one); NULL if there is none. */
+const zlt_tunnel_conf_t *zlt_config_expected(const zlt_config_t *config,
+    const char *name, const zlt_tunnel_conf_t *after);
+
 /* 1 if both are one link: the name, and where a name has several links, the
    server */
 int zlt_config_same(const zlt_conf_t *a, const zlt_conf_t *b);

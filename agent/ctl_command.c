@@ -65,17 +65,16 @@ zlt_ctl_dispatch(zlt_ctl_request_t *r)
 static void
 zlt_ctl_start_link(zlt_ctl_request_t *r)
 {
-    zlt_list_t   *link;
     zlt_agent_t  *a;
 
     if (zlt_ctl_unknown(r, r->words[1])) {
         return;
     }
 
-    zlt_list_each(link, &r->process->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
+    a = NULL;
 
-        if (strcmp(a->conf->name, r->words[1]) == 0 && a->stopping) {
+    while ((a = zlt_process_find(r->process, r->words[1], a)) != NULL) {
+        if (a->stopping) {
             zlt_log_info("%stold to start", a->label);
             zlt_agent_start(a);
         }
@@ -88,17 +87,16 @@ zlt_ctl_start_link(zlt_ctl_request_t *r)
 static void
 zlt_ctl_stop_link(zlt_ctl_request_t *r)
 {
-    zlt_list_t   *link;
     zlt_agent_t  *a;
 
     if (zlt_ctl_stop_access(r) || zlt_ctl_unknown(r, r->words[1])) {
         return;
     }
 
-    zlt_list_each(link, &r->process->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
+    a = NULL;
 
-        if (strcmp(a->conf->name, r->words[1]) == 0 && !a->stopping) {
+    while ((a = zlt_process_find(r->process, r->words[1], a)) != NULL) {
+        if (!a->stopping) {
             zlt_log_info("%stold to stop", a->label);
             zlt_agent_stop(a, 1, "stopped");
         }
@@ -117,7 +115,7 @@ zlt_ctl_unknown(zlt_ctl_request_t *r, const char *name)
     zlt_config_t             *config;
     const zlt_tunnel_conf_t  *t;
 
-    if (zlt_process_find(r->process, name)) {
+    if (zlt_process_find(r->process, name, NULL)) {
         return 0;
     }
 

@@ -17,12 +17,12 @@
 
 static int zlt_status_known(zlt_ctl_request_t *r, const char *name);
 static void zlt_status_table(zlt_ctl_request_t *r, const char *name);
+static void zlt_status_widen(int *width, const char *text);
 static void zlt_status_row(zlt_text_t *t, const zlt_agent_t *a,
     const int *width);
 static void zlt_status_detail(zlt_text_t *t, const zlt_agent_t *a);
-static void zlt_status_expected(zlt_ctl_request_t *r, const char *name,
-    const int *width);
 static void zlt_status_json(zlt_ctl_request_t *r, const char *name);
+static void zlt_status_json_string(zlt_text_t *t, const char *string);
 static void zlt_status_json_link(zlt_text_t *t, const zlt_agent_t *a);
 static void zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a);
 static void zlt_status_json_expected(zlt_ctl_request_t *r, const char *name);
@@ -59,64 +59,37 @@ zlt_ctl_status(zlt_ctl_request_t *r)
 static int
 zlt_status_known(zlt_ctl_request_t *r, const char *name)
 {
-    unsigned       i;
-    zlt_config_t  *config;
-
-    if (zlt_process_find(r->process, name)) {
-        return 1;
-    }
-
-    config = r->process->config;
-
-    for (i = 0; i < config->ntunnels; i++) {
-        if (strcmp(config->tunnels[i].conf.name, name) == 0
-            && zlt_config_expects(config, &config->tunnels[i]))
-        {
-            return 1;
-        }
-    }
-
-    return 0;
+    return zlt_process_find(r->process, name, NULL)
+           || zlt_config_expected(r->process->config, name, NULL);
 }
 
 
 static void
 zlt_status_table(zlt_ctl_request_t *r, const char *name)
 {
-    int           len, width[2];
-    unsigned      i;
-    zlt_list_t   *link;
-    zlt_agent_t  *a;
+    int                       width[2];
+    zlt_agent_t              *a;
+    const zlt_tunnel_conf_t  *t;
 
     width[0] = 4;
     width[1] = 6;
 
-    zlt_list_each(link, &r->process->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
-
-        len = (int) strlen(a->conf->name);
-        width[0] = len > width[0] ? len : width[0];
-
-        len = (int) strlen(a->conf->server);
-        width[1] = len > width[1] ? len : width[1];
+    for (a = NULL; (a = zlt_process_find(r->process, name, a)) != NULL; ) {
+        zlt_status_widen(&width[0], a->conf->name);
+        zlt_status_widen(&width[1], a->conf->server);
     }
 
-    for (i = 0; i < r->process->config->ntunnels; i++) {
-        len = (int) strlen(r->process->config->tunnels[i].conf.name);
-        width[0] = len > width[0] ? len : width[0];
+    for (t = NULL;
+         (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
+    {
+        zlt_status_widen(&width[0], t->conf.name);
     }
 
     zlt_text_printf(&r->text, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s"
                     "  %s\n", width[0], "NAME", "STATE", width[1], "SERVER",
                     "SINCE", "ACTIVE", "OPEN/ALL", "IN", "OUT", "LATENCY");
 
-    zlt_list_each(link, &r->process->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
-
-        if (name && strcmp(a->conf->name, name) != 0) {
-            continue;
-        }
-
+    for (a = NULL; (a = zlt_process_find(r->process, name, a)) != NULL; ) {
         zlt_status_row(&r->text, a, width);
 
         if (name) {
@@ -124,7 +97,22 @@ zlt_status_table(zlt_ctl_request_t *r, const char *name)
         }
     }
 
-    zlt_status_expected(r, name, width);
+    for (t = NULL;
+         (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
+    {
+        zlt_text_printf(&r->text, "%-*s  %-12s  from %s\n", width[0],
+                        t->conf.name, "expected", t->from);
+    }
+}
+
+
+static void
+zlt_status_widen(int *width, const char *text)
+{
+    int  len;
+
+    len = (int) strlen(text);
+    *width = len > *width ? len : *width;
 }
 
 
@@ -202,30 +190,6 @@ zlt_status_detail(zlt_text_t *t, const zlt_agent_t *a)
 }
 
 
-static void
-zlt_status_expected(zlt_ctl_request_t *r, const char *name, const int *width)
-{
-    unsigned                  i;
-    zlt_config_t             *config;
-    const zlt_tunnel_conf_t  *t;
-
-    config = r->process->config;
-
-    for (i = 0; i < config->ntunnels; i++) {
-        t = &config->tunnels[i];
-
-        if (!zlt_config_expects(config, t)
-            || (name && strcmp(name, t->conf.name) != 0))
-        {
-            continue;
-        }
-
-        zlt_text_printf(&r->text, "%-*s  %-12s  from %s\n", width[0],
-                        t->conf.name, "expected", t->from);
-    }
-}
-
-
 static const char *
 zlt_status_service(const zlt_service_t *s)
 {
@@ -255,7 +219,6 @@ zlt_status_json(zlt_ctl_request_t *r, const char *name)
     char          when[ZLT_STATUS_TIME];
     zlt_text_t   *t;
     const char   *comma;
-    zlt_list_t   *link;
     zlt_agent_t  *a;
 
     t = &r->text;
@@ -263,24 +226,12 @@ zlt_status_json(zlt_ctl_request_t *r, const char *name)
     zlt_text_printf(t, "{\"version\":\"" ZLT_AGENT_VERSION "\",\"pid\":%ld,"
                     "\"started\":\"%s\",\"node\":", (long) getpid(),
                     zlt_status_time(when, r->process->started));
-
-    if (r->process->config->node[0]) {
-        zlt_text_json(t, r->process->config->node);
-
-    } else {
-        zlt_text_printf(t, "null");
-    }
+    zlt_status_json_string(t, r->process->config->node);
 
     zlt_text_printf(t, ",\n\"tunnels\":[");
     comma = "\n";
 
-    zlt_list_each(link, &r->process->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
-
-        if (name && strcmp(a->conf->name, name) != 0) {
-            continue;
-        }
-
+    for (a = NULL; (a = zlt_process_find(r->process, name, a)) != NULL; ) {
         zlt_text_printf(t, "%s", comma);
         zlt_status_json_link(t, a);
         comma = ",\n";
@@ -289,6 +240,20 @@ zlt_status_json(zlt_ctl_request_t *r, const char *name)
     zlt_text_printf(t, "],\n\"expected\":[");
     zlt_status_json_expected(r, name);
     zlt_text_printf(t, "]}\n");
+}
+
+
+/* An empty one is null. */
+
+static void
+zlt_status_json_string(zlt_text_t *t, const char *string)
+{
+    if (*string) {
+        zlt_text_json(t, string);
+
+    } else {
+        zlt_text_printf(t, "null");
+    }
 }
 
 
@@ -307,23 +272,10 @@ zlt_status_json_link(zlt_text_t *t, const zlt_agent_t *a)
     zlt_text_printf(t, "{\"name\":");
     zlt_text_json(t, a->conf->name);
     zlt_text_printf(t, ",\"to\":");
-
-    if (a->conf->to[0]) {
-        zlt_text_json(t, a->conf->to);
-
-    } else {
-        zlt_text_printf(t, "null");
-    }
-
+    zlt_status_json_string(t, a->conf->to);
     zlt_text_printf(t, ",\"state\":\"%s\",\"reason\":",
                     zlt_state_name(a->state));
-
-    if (a->reason[0]) {
-        zlt_text_json(t, a->reason);
-
-    } else {
-        zlt_text_printf(t, "null");
-    }
+    zlt_status_json_string(t, a->reason);
 
     zlt_text_printf(t, ",\"since\":\"%s\",\"seconds\":%llu",
                     zlt_status_time(when, a->since),
@@ -396,21 +348,10 @@ zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a)
         zlt_text_printf(t, ",\"state\":\"%s\",\"public\":",
                         zlt_status_service(s));
 
-        if (s->state == ZLT_SERVICE_UP) {
-            zlt_text_json(t, s->shown);
-
-        } else {
-            zlt_text_printf(t, "null");
-        }
-
+        zlt_status_json_string(t, s->state == ZLT_SERVICE_UP ? s->shown : "");
         zlt_text_printf(t, ",\"reason\":");
-
-        if (s->state == ZLT_SERVICE_REFUSED) {
-            zlt_text_json(t, s->refused);
-
-        } else {
-            zlt_text_printf(t, "null");
-        }
+        zlt_status_json_string(t, s->state == ZLT_SERVICE_REFUSED ? s->refused
+                                                                 : "");
 
         zlt_text_printf(t, "}");
         comma = ",";
@@ -421,23 +362,14 @@ zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a)
 static void
 zlt_status_json_expected(zlt_ctl_request_t *r, const char *name)
 {
-    unsigned                  i;
     const char               *comma;
-    zlt_config_t             *config;
     const zlt_tunnel_conf_t  *t;
 
     comma = "\n";
-    config = r->process->config;
 
-    for (i = 0; i < config->ntunnels; i++) {
-        t = &config->tunnels[i];
-
-        if (!zlt_config_expects(config, t)
-            || (name && strcmp(name, t->conf.name) != 0))
-        {
-            continue;
-        }
-
+    for (t = NULL;
+         (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
+    {
         zlt_text_printf(&r->text, "%s{\"name\":", comma);
         zlt_text_json(&r->text, t->conf.name);
         zlt_text_printf(&r->text, ",\"from\":");

@@ -99,10 +99,6 @@ zlt_main_process(void)
         rl.rlim_cur = rl.rlim_max;
         (void) setrlimit(RLIMIT_NOFILE, &rl);
     }
-
-    /* libuv's threads only resolve names */
-
-    (void) setenv("UV_THREADPOOL_SIZE", "2", 0);
 }
 
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl.h"
 #include "dup.h"
@@ -22,9 +23,12 @@
 #define ZLT_PROCESS_WATCHDOG   5       /* s, between signs of life */
 #define ZLT_PROCESS_JUMP       2000    /* ms of sleep that are noticed */
 #define ZLT_PROCESS_PROBE      5000    /* ms, to answer after that */
+#define ZLT_PROCESS_THREADS    64      /* at most */
+#define ZLT_PROCESS_TURNS      8       /* of the loop, to close its handles */
 #define ZLT_PROCESS_QUICK      200     /* ms, to connect after that */
 
 
+static void zlt_process_threads(const zlt_process_t *p);
 static int zlt_process_init(zlt_process_t *p);
 static int zlt_process_links(zlt_process_t *p);
 static void zlt_process_hello(zlt_process_t *p);
@@ -35,7 +39,7 @@ static void zlt_process_release(uv_timer_t *timer);
 static void zlt_process_signal(uv_signal_t *handle, int signum);
 static void zlt_process_stop(zlt_process_t *p);
 static void zlt_process_quit(zlt_process_t *p);
-static void zlt_process_done(zlt_process_t *p);
+static int zlt_process_done(zlt_process_t *p);
 static void zlt_process_handle_closed(uv_handle_t *handle, void *arg);
 
 
@@ -43,7 +47,7 @@ int
 zlt_process_run(zlt_config_t *config, const char *conf_file,
     const char *control)
 {
-    int             rc;
+    int             rc, alive;
     zlt_process_t  *p;
 
     p = calloc(1, sizeof(zlt_process_t));
@@ -80,16 +84,45 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
         zlt_io_run();
     }
 
-    zlt_process_done(p);
+    alive = zlt_process_done(p);
 
     if (rc == 0) {
         zlt_log_info("ended");
         rc = p->failed ? 1 : 0;
     }
 
+    if (alive) {
+        /* a name server is silent, and exit() would wait for the thread that
+           waits for it */
+        (void) fflush(NULL);
+        _exit(rc);
+    }
+
     free(p);
 
     return rc;
+}
+
+
+/* libuv's threads only resolve names.  One whose name server is silent for long
+   must not keep the others waiting. */
+
+static void
+zlt_process_threads(const zlt_process_t *p)
+{
+    char      text[16];
+    unsigned  n;
+
+    /* it gives half of them to names, rounded up */
+
+    n = 2 * (p->config->nlinks + 1);
+
+    if (n > ZLT_PROCESS_THREADS) {
+        n = ZLT_PROCESS_THREADS;
+    }
+
+    (void) snprintf(text, sizeof(text), "%u", n);
+    (void) setenv("UV_THREADPOOL_SIZE", text, 0);
 }
 
 
@@ -99,6 +132,8 @@ zlt_process_init(zlt_process_t *p)
     unsigned  i;
 
     static const int  signals[] = { SIGTERM, SIGINT, SIGHUP };
+
+    zlt_process_threads(p);
 
     if (uv_loop_init(&p->loop) != 0 || zlt_io_init(&p->loop) == -1) {
         return -1;
@@ -233,15 +268,17 @@ zlt_process_hello(zlt_process_t *p)
 
 
 zlt_agent_t *
-zlt_process_find(zlt_process_t *p, const char *name)
+zlt_process_find(zlt_process_t *p, const char *name, const zlt_agent_t *after)
 {
-    zlt_list_t   *link;
-    zlt_agent_t  *a;
+    zlt_agent_t       *a;
+    const zlt_list_t  *link;
 
-    zlt_list_each(link, &p->links) {
+    link = after ? &after->link : &p->links;
+
+    while ((link = link->next) != &p->links) {
         a = zlt_list_data(link, zlt_agent_t, link);
 
-        if (strcmp(a->conf->name, name) == 0) {
+        if (name == NULL || strcmp(a->conf->name, name) == 0) {
             return a;
         }
     }
@@ -493,9 +530,13 @@ zlt_process_quit(zlt_process_t *p)
 }
 
 
-static void
+/* 1 if a thread is still at work. */
+
+static int
 zlt_process_done(zlt_process_t *p)
 {
+    int           alive;
+    unsigned      turns;
     zlt_list_t   *link, *next;
     zlt_agent_t  *a;
 
@@ -520,11 +561,20 @@ zlt_process_done(zlt_process_t *p)
     uv_walk(&p->loop, zlt_process_handle_closed, NULL);
     zlt_io_done();
 
-    (void) uv_run(&p->loop, UV_RUN_DEFAULT);
+    for (turns = 0; turns < ZLT_PROCESS_TURNS; turns++) {
+        alive = uv_run(&p->loop, UV_RUN_NOWAIT);
+
+        if (!alive) {
+            break;
+        }
+    }
+
     zlt_io_done();
     (void) uv_loop_close(&p->loop);
 
     zlt_config_free(p->config);
+
+    return alive;
 }
 
 

@@ -53,8 +53,10 @@ struct zlt_process_s {
 int zlt_process_run(zlt_config_t *config, const char *conf_file,
     const char *control);
 
-/* The first link of that name; the next ones are behind it.  NULL: none. */
-zlt_agent_t *zlt_process_find(zlt_process_t *p, const char *name);
+/* The next link of that name (NULL: any) behind "after" (NULL: the first one);
+   NULL if there is none. */
+zlt_agent_t *zlt_process_find(zlt_process_t *p, const char *name,
+    const zlt_agent_t *after);
 
 /* What a link needs that may fail; both are left alone if it does: 0, or -1
    with a text in error (ZLT_CONF_ERROR_SIZE bytes). */

@@ -3,7 +3,8 @@
 # Protects: one agent at many servers.  A server that dies takes its own tunnel
 # and no other; a stand-by takes over, and keeps what it has when the first is
 # back; with "mode = all" the services are at each server; a reload that adds
-# or takes away a server touches no connection that need not be.
+# or takes away a server touches no connection that need not be.  And no tunnel
+# waits for another one's name server.
 
 use strict;
 use warnings;
@@ -27,6 +28,7 @@ subtest 'stand-by, TLS' => sub { standby('wss') };
 subtest 'a token refused at the first' => \&refused;
 subtest 'at all of them' => \&all;
 subtest 'reload' => \&reload;
+subtest 'silent name servers' => \&names;
 
 done_testing();
 
@@ -307,6 +309,54 @@ sub reload {
         return $l->{state} eq 'connected' && $l->{server} eq $url[1];
     }, 10), 'the tunnel goes to the one that is left');
     ok(carries(client(public_port($agent->link)), 'there'), 'and serves');
+
+    over();
+}
+
+
+# Names are resolved by threads, and a thread waits for a name server that does
+# not answer.  Others' names must not wait with it.
+
+sub names {
+    my @private = qw(unshare --mount --propagation private);
+
+    plan(skip_all => 'only root can have a name server of its own')
+        if $> != 0 || (run(@private, 'true'))[0] != 0;
+
+    my $dns = IO::Socket::INET->new(LocalAddr => '127.0.0.53', Proto => 'udp',
+                                    LocalPort => 53)
+           || IO::Socket::INET->new(LocalAddr => '127.0.0.54', Proto => 'udp',
+                                    LocalPort => 53)
+        or plan(skip_all => "no port for a name server: $!");
+
+    servers();
+
+    my $dir = $t[0]{dir};
+    my $program = "$dir/with-resolver";
+    write_file("$dir/resolv.conf",
+               'nameserver ' . $dns->sockhost . "\noptions timeout:20\n", 0644);
+    write_file($program, "#!/bin/sh\nexec @private sh -c 'mount --bind "
+               . "$dir/resolv.conf /etc/resolv.conf && exec \"\$\@\"' sh "
+               . "$ZLTunnel::AGENT \"\$\@\"\n", 0755);
+
+    my $conf = "[agent]\ntoken_file = %%token_file%%\n" . join '', map {
+        "[tunnel silent$_]\nserver = ws://name$_.example.com/\n"
+        . "local_port = 1\n" } 1 .. 5;
+    $conf .= "[tunnel works]\nserver = " . $t[0]->url('ws', 'localhost')
+             . "\nlocal_port = $echo->{port}\n";
+
+    my $agent = $t[0]->agent(wait => 0, token => $token, conf => $conf,
+                             program => $program);
+
+    ok($agent->in_state('works', 'connected', 5),
+       'a tunnel does not wait for the names of others')
+        or diag($agent->log);
+    is(scalar(grep { $_->{state} eq 'connecting' }
+              @{ $agent->status->{tunnels} }), 5, 'which still wait');
+
+    my $start = time;
+    is($agent->stop, 0, 'nor does the end');
+    cmp_ok(time - $start, '<', 3 * ($ENV{ZLT_SLOW} || 1), 'of the agent');
 
     over();
 }
