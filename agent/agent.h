@@ -192,6 +192,10 @@ void zlt_pool_refill(zlt_pool_t *p);
 /* told by its channels */
 void zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch);
+/* idle again, or for the first time if it was a fresh one */
+void zlt_pool_return(zlt_pool_t *p, zlt_channel_t *ch);
+/* 1 if it takes back a channel of that tunnel */
+int zlt_pool_wants(const zlt_pool_t *p, const uint8_t *tunnel_id);
 void zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_failed(zlt_pool_t *p, const char *why);
 void zlt_pool_astray(zlt_pool_t *p);
@@ -214,6 +218,9 @@ struct zlt_channel_s {
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
 
+    zlt_framed_t     framed;           /* .. one that will be idle again */
+
+    uint8_t          tunnel_id[ZLT_ID_SIZE];
     uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
     uint8_t          service_id[ZLT_ID_SIZE];      /* if it is early */
     uint32_t         serial;           /* of the session that asked */
@@ -229,6 +236,8 @@ struct zlt_channel_s {
     unsigned         datagrams:1;      /* fresh: for a UDP service */
     unsigned         early:1;          /* bytes went to the service at once */
     unsigned         draining:1;       /* our direction is shut */
+    unsigned         reusable:1;       /* this Connect says so */
+    uint32_t         discarded;        /* bytes, after our end */
 };
 
 

@@ -46,6 +46,7 @@ zlt_conn_init(zlt_conn_t *c)
     c->io.handler = NULL;
     c->ssl = NULL;
     c->out = NULL;
+    c->framed = NULL;
     c->read_wants = ZLT_IO_READ;
     c->write_wants = ZLT_IO_WRITE;
     c->more = 0;
@@ -184,6 +185,14 @@ zlt_conn_read(zlt_conn_t *c, void *buf, size_t size)
         return ZLT_CONN_AGAIN;
     }
 
+    return zlt_conn_raw_in(c) ? zlt_conn_pull(c, buf, size)
+                              : zlt_framed_read(c, buf, size);
+}
+
+
+ssize_t
+zlt_conn_pull(zlt_conn_t *c, void *buf, size_t size)
+{
     return c->ssl ? zlt_tls_read(c, buf, size) : zlt_conn_recv(c, buf, size);
 }
 
@@ -195,7 +204,32 @@ zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size)
         return ZLT_CONN_AGAIN;
     }
 
+    return zlt_conn_raw_out(c) ? zlt_conn_push(c, buf, size)
+                               : zlt_framed_write(c, buf, size);
+}
+
+
+ssize_t
+zlt_conn_push(zlt_conn_t *c, const void *buf, size_t size)
+{
     return c->ssl ? zlt_tls_write(c, buf, size) : zlt_conn_send(c, buf, size);
+}
+
+
+int
+zlt_conn_flush_unsent(zlt_conn_t *c)
+{
+    int  rc;
+
+    if (c->out) {
+        rc = zlt_tls_flush(c);
+
+        if (rc != 0) {
+            return rc;
+        }
+    }
+
+    return c->framed ? zlt_framed_flush(c) : 0;
 }
 
 
@@ -277,6 +311,10 @@ zlt_conn_shutdown(zlt_conn_t *c)
         return 0;
     }
 
+    if (!zlt_conn_raw_out(c)) {
+        return zlt_framed_end(c, ZLT_FRAMES_EOF);
+    }
+
     if (c->ssl) {
         rc = zlt_tls_shutdown(c);
 
@@ -297,6 +335,10 @@ zlt_conn_shutdown(zlt_conn_t *c)
 void
 zlt_conn_close(zlt_conn_t *c)
 {
+    if (c->framed) {
+        zlt_framed_stop(c);
+    }
+
     if (c->ssl) {
         zlt_tls_free(c);
     }

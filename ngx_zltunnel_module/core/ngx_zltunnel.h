@@ -25,6 +25,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "zlt_frames.h"
 #include "zlt_proto.h"
 #include "zlt_ws.h"
 
@@ -39,6 +40,7 @@
 #define NGX_ZLTUNNEL_EARLY_SIZE       16384    /* bytes kept until it */
 #define NGX_ZLTUNNEL_V1_GRACE         70000    /* ms, agents of version 1 */
 #define NGX_ZLTUNNEL_TEXT_MAX         256      /* of a peer's strings */
+#define NGX_ZLTUNNEL_REST_SIZE        64       /* behind an end marker */
 
 #define NGX_ZLTUNNEL_ADDR_LEN         NGX_SOCKADDR_STRLEN
 
@@ -286,7 +288,31 @@ typedef struct {
 
     unsigned                     eof:1;       /* read */
     unsigned                     shut:1;      /* EOF has been passed on */
+
+    zlt_frames_t                *frames;      /* of a framed channel, or NULL */
+    size_t                       nrest;       /* read behind its end */
+    u_char                       rest[NGX_ZLTUNNEL_REST_SIZE];
 } ngx_zltunnel_end_t;
+
+
+/* whether a direction is bytes, not or no longer messages */
+
+#define ngx_zltunnel_end_raw_in(e)                                          \
+    ((e)->frames == NULL || (e)->frames->in.end == ZLT_FRAMES_RAW)
+#define ngx_zltunnel_end_raw_out(e)                                         \
+    ((e)->frames == NULL || (e)->frames->out.end == ZLT_FRAMES_RAW)
+
+/* whether recv() has something to tell: an end marker raises no event */
+
+#define ngx_zltunnel_end_readable(e)                                        \
+    ((e)->connection->read->ready                                           \
+     || ((e)->frames && (e)->frames->in.end != ZLT_FRAMES_OPEN            \
+         && (e)->frames->in.end != ZLT_FRAMES_RAW))
+
+/* messages that are to go before anything else */
+
+#define ngx_zltunnel_end_unsent(e)                                          \
+    ((e)->frames && zlt_frames_pending(&(e)->frames->out))
 
 
 /* Sets an end's socket up for relaying: TCP_NODELAY; for TLS, a FIN without
@@ -296,10 +322,16 @@ void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
 /* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
 void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
 /* Read and write as c->recv() and c->send() do; for TLS they fill the buffer
-   and log no louder than the connection is to. */
+   and log no louder than the connection is to.  On a framed end the header of
+   a message is put into the ZLT_FRAMES_ROOM bytes before what is sent. */
 ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 ssize_t ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+/* the same beneath the messages of a framed end */
+ssize_t ngx_zltunnel_end_pull(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_end_push(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 #if (NGX_SSL)
 /* the one of TLS alone, as a connection's recv() */
@@ -341,6 +373,26 @@ ngx_connection_t *ngx_zltunnel_connection_create(ngx_socket_t fd,
 ngx_socket_t ngx_zltunnel_connection_detach(ngx_connection_t *c,
     ngx_uint_t polled);
 void ngx_zltunnel_connection_close(ngx_connection_t *c);
+
+
+/* ngx_zltunnel_framed.c: an end whose bytes are messages */
+
+/* from here on; frames lasts as long as the end has it */
+void ngx_zltunnel_framed_start(ngx_zltunnel_end_t *end, zlt_frames_t *frames);
+/* Takes bytes that were read from it already: the payload among them is at the
+   start of buf then.  Its length, or NGX_ERROR. */
+ssize_t ngx_zltunnel_framed_take(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t len);
+/* for ngx_zltunnel_end.c */
+ssize_t ngx_zltunnel_framed_recv(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_framed_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+/* sends what is unsent: NGX_OK, NGX_AGAIN, NGX_ERROR */
+ngx_int_t ngx_zltunnel_framed_flush(ngx_zltunnel_end_t *end);
+/* Eof, Reset or Raw, if there was none yet; then as flush */
+ngx_int_t ngx_zltunnel_framed_end(ngx_zltunnel_end_t *end,
+    zlt_frames_end_e how);
 
 
 /* ngx_zltunnel_relay.c */
@@ -408,7 +460,8 @@ struct ngx_zltunnel_relay_s {
  * While it runs, the connections' handlers and data are the relay's; before
  * handler is called they are put back (data) and both sockets are prepared
  * for what must follow (ngx_zltunnel_end_abort() unless DONE).  handler owns
- * both connections again and closes them.  May end before start returns.
+ * both connections again and closes them, or, of a channel, has it released
+ * by ngx_zltunnel_channel_release().  May end before start returns.
  */
 void ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay);
 /* bytes of side[from], to be written first; copied.  At most 65536. */
@@ -422,7 +475,7 @@ void ngx_zltunnel_relay_cleanup(void);
 
 /* ngx_zltunnel_pipe.c: buffers and pipes that relays borrow */
 
-#define NGX_ZLTUNNEL_BUFFER_SIZE  65536
+#define NGX_ZLTUNNEL_BUFFER_SIZE  (ZLT_FRAMES_ROOM + 65536)
 
 u_char *ngx_zltunnel_buffer_get(ngx_log_t *log);
 void ngx_zltunnel_buffer_put(u_char *buffer);

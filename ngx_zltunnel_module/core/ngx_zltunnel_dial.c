@@ -52,6 +52,8 @@ static void ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, ngx_uint_t way);
 static ngx_int_t ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial,
     ngx_uint_t i, ngx_uint_t connect);
+static void ngx_zltunnel_dial_failed_on(ngx_zltunnel_dial_t *dial,
+    ngx_uint_t i);
 static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_dial_timer(ngx_event_t *ev);
@@ -223,6 +225,10 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
     ngx_memcpy(token, tunnel->token, 32);
 
     dial->channels = (tunnel->features & ZLT_F_CHANNELS) ? 1 : 0;
+
+    if (dial->datagrams || !(tunnel->features & ZLT_F_REUSE)) {
+        dial->framed = 0;
+    }
 
     if (dial->datagrams) {
         /* its sessions are counted */
@@ -445,6 +451,7 @@ ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
     msg.type = NGX_ZLTUNNEL_IPC_CONNECT;
+    msg.code = dial->framed ? ZLT_C_FRAMED : 0;
     ngx_memcpy(msg.tunnel_id, dial->tunnel_id, ZLT_ID_SIZE);
     ngx_memcpy(msg.service_id, dial->service_id, ZLT_ID_SIZE);
     ngx_memcpy(msg.connection_id, dial->id, ZLT_ID_SIZE);
@@ -540,7 +547,7 @@ static ngx_int_t
 ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
     ngx_uint_t connect)
 {
-    size_t                   len, size;
+    size_t                   len, head, size;
     ssize_t                  n;
     zlt_msg_t                m;
     ngx_connection_t        *c;
@@ -567,6 +574,11 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         m.client_addr.data = dial->client_addr.data;
         m.client_addr.len = dial->client_addr.len;
 
+        if (dial->framed) {
+            m.ext = ZLT_X_FLAGS;
+            m.flags = ZLT_C_FRAMED;
+        }
+
         len += zlt_msg_encode(&m, out + len, 512);
     }
 
@@ -576,8 +588,17 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         return NGX_OK;
     }
 
+    head = 0;
+
+    if (size && dial->framed) {
+        size = zlt_frames_data(&channel->frames.out, size);
+        head = zlt_frames_pending(&channel->frames.out);
+
+        (void) zlt_frames_prefix(&channel->frames.out, out + len + head);
+    }
+
     if (size) {
-        ngx_memcpy(out + len, dial->buf + dial->sent[i], size);
+        ngx_memcpy(out + len + head, dial->buf + dial->sent[i], size);
     }
 
     if (!c->write->ready) {
@@ -585,7 +606,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         return len ? NGX_ERROR : NGX_OK;
     }
 
-    n = c->send(c, out, len + size);
+    n = c->send(c, out, len + head + size);
 
     if (n == NGX_ERROR) {
         return NGX_ERROR;
@@ -602,7 +623,13 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         return NGX_ERROR;
     }
 
-    dial->sent[i] += n - len;
+    n -= len;
+
+    if (dial->framed) {
+        n = zlt_frames_sent(&channel->frames.out, n);
+    }
+
+    dial->sent[i] += n;
 
     ngx_zltunnel_channel_answered(channel);
 
@@ -667,6 +694,8 @@ void
 ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 {
+    size_t      len;
+    u_char      reason[NGX_ZLTUNNEL_TEXT_MAX];
     ngx_uint_t  i;
 
     i = (dial->asked[0] == channel) ? 0 : 1;
@@ -695,9 +724,7 @@ ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
     {
         /* the agent has acted on the other one, or on the control channel */
 
-        dial->asked[i] = NULL;
-        channel->dial = NULL;
-        ngx_zltunnel_channel_close(channel);
+        ngx_zltunnel_dial_failed_on(dial, i);
 
         if (dial->asked[!i] == NULL) {
             dial->searching = 1;
@@ -707,7 +734,35 @@ ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
         return;
     }
 
-    ngx_zltunnel_dial_refused(dial, m->reason.data, m->reason.len);
+    /* the message is in the channel's buffer */
+
+    len = ngx_min(m->reason.len, NGX_ZLTUNNEL_TEXT_MAX);
+    ngx_memcpy(reason, m->reason.data, len);
+
+    ngx_zltunnel_dial_failed_on(dial, i);
+
+    ngx_zltunnel_dial_refused(dial, reason, len);
+}
+
+
+/* ConnectFail has come, the agent's end of the connection; of the channel only
+   if it is not framed */
+
+static void
+ngx_zltunnel_dial_failed_on(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
+{
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = dial->asked[i];
+
+    dial->asked[i] = NULL;
+    channel->dial = NULL;
+
+    if (dial->framed) {
+        channel->frames.in.end = ZLT_FRAMES_RESET;
+    }
+
+    ngx_zltunnel_channel_release(channel, 1);
 }
 
 
@@ -831,6 +886,7 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
     }
 
     channel->epoch = msg->epoch;
+    ngx_memcpy(channel->tunnel_id, msg->tunnel_id, ZLT_ID_SIZE);
 
     if (msg->code) {
         channel->fresh = 1;

@@ -13,6 +13,7 @@
  *   TLS      close_notify                     RST, or FIN without it
  *   bridge   FIN, and END from the worker     FIN alone: that worker is dead
  *   pair     FIN, or closed                   closed with bytes unread
+ *   framed   Eof                              Reset, or any end without one
  *
  * TLS is read and written with OpenSSL's own calls, not by c->recv() and
  * c->send(): nginx logs a FIN without close_notify at crit, asks the kernel
@@ -118,6 +119,24 @@ ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name, int value,
 ssize_t
 ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
+    return ngx_zltunnel_end_raw_in(end)
+           ? ngx_zltunnel_end_pull(end, buf, size)
+           : ngx_zltunnel_framed_recv(end, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    return ngx_zltunnel_end_raw_out(end)
+           ? ngx_zltunnel_end_push(end, buf, size)
+           : ngx_zltunnel_framed_send(end, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_pull(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
     ngx_connection_t  *c;
 
     c = end->connection;
@@ -133,7 +152,7 @@ ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
 
 ssize_t
-ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+ngx_zltunnel_end_push(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
     ngx_connection_t  *c;
 
@@ -154,9 +173,11 @@ ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end)
 {
     ngx_event_t  *rev;
 
-    /* under TLS recv() has already told one from the other */
+    /* under TLS, and of messages, recv() has told one from the other */
 
-    if (end->kind != NGX_ZLTUNNEL_BRIDGE || end->ended) {
+    if (end->kind != NGX_ZLTUNNEL_BRIDGE || end->ended
+        || !ngx_zltunnel_end_raw_in(end))
+    {
         return NGX_OK;
     }
 
@@ -214,6 +235,10 @@ ngx_int_t
 ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 {
     ngx_connection_t  *c;
+
+    if (!ngx_zltunnel_end_raw_out(end)) {
+        return ngx_zltunnel_framed_end(end, ZLT_FRAMES_EOF);
+    }
 
     c = end->connection;
 

@@ -52,6 +52,12 @@ typedef struct {
 } zlt_frames_out_t;
 
 
+typedef struct {
+    zlt_frames_in_t  in;
+    zlt_frames_out_t out;
+} zlt_frames_t;
+
+
 /*
  * Takes len bytes as they came, and leaves the payload among them at the
  * start of buf.  Returns its length, which may be 0; in->end tells of an end
@@ -77,6 +83,12 @@ void zlt_frames_end(zlt_frames_out_t *out, zlt_frames_end_e end);
 
 /* 1 if an end marker could go now: no Data is half sent */
 #define zlt_frames_whole(out)    ((out)->left == 0)
+
+/* 1 if both directions have ended with a message, and all of it was sent */
+#define zlt_frames_over(f)                                                    \
+    ((f)->in.end != ZLT_FRAMES_OPEN && (f)->in.end != ZLT_FRAMES_RAW          \
+     && (f)->out.end != ZLT_FRAMES_OPEN && (f)->out.end != ZLT_FRAMES_RAW     \
+     && zlt_frames_pending(&(f)->out) == 0)
 
 /* Copies head to where it ends at buf: ZLT_FRAMES_ROOM bytes are enough.
    Returns where it begins. */

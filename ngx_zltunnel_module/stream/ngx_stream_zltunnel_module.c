@@ -496,7 +496,8 @@ ngx_stream_zltunnel_relayed(ngx_zltunnel_relay_t *relay,
         s->received += relay->flow[0].bytes - ctx->early;
     }
 
-    ngx_zltunnel_channel_close(ctx->dial.channel);
+    ngx_zltunnel_channel_release(ctx->dial.channel,
+                                 how != NGX_ZLTUNNEL_RELAY_DONE);
     ctx->dial.channel = NULL;
 
     switch (how) {
