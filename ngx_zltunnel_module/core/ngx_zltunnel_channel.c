@@ -1185,7 +1185,7 @@ ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel, size_t need)
     have = channel->have;
 
     if (channel->dial && channel->dial->greedy) {
-        n = ngx_zltunnel_end_recv(&channel->end, buf, sizeof(buf));
+        n = ngx_zltunnel_end_pull(&channel->end, buf, sizeof(buf));
 
         if (n <= 0) {
             return n;
@@ -1212,7 +1212,7 @@ ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel, size_t need)
         return NGX_ERROR;
     }
 
-    return ngx_zltunnel_end_recv(&channel->end, channel->frame + have,
+    return ngx_zltunnel_end_pull(&channel->end, channel->frame + have,
                                  need - have);
 }
 

@@ -196,6 +196,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     dial->log = c->log;
     dial->local = ngx_zltunnel_client_local(c);
     dial->greedy = 1;
+    dial->framed = 1;
     dial->handler = ngx_stream_zltunnel_dialled;
     dial->data = ctx;
 
