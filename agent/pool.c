@@ -303,8 +303,7 @@ zlt_pool_return(zlt_pool_t *p, zlt_channel_t *ch)
 int
 zlt_pool_wants(const zlt_pool_t *p, const uint8_t *tunnel_id)
 {
-    return !p->abandoned && !p->suspended && p->nidle < p->param.most
-           && zlt_pool_is(p, tunnel_id);
+    return !p->abandoned && !p->suspended && zlt_pool_is(p, tunnel_id);
 }
 
 

@@ -574,7 +574,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         m.client_addr.data = dial->client_addr.data;
         m.client_addr.len = dial->client_addr.len;
 
-        if (dial->framed) {
+        if (channel->end.frames) {
             m.ext = ZLT_X_FLAGS;
             m.flags = ZLT_C_FRAMED;
         }
@@ -590,7 +590,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
 
     head = 0;
 
-    if (size && dial->framed) {
+    if (size && channel->end.frames) {
         size = zlt_frames_data(&channel->frames.out, size);
         head = zlt_frames_pending(&channel->frames.out);
 
@@ -625,7 +625,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
 
     n -= len;
 
-    if (dial->framed) {
+    if (channel->end.frames) {
         n = zlt_frames_sent(&channel->frames.out, n);
     }
 
@@ -758,7 +758,7 @@ ngx_zltunnel_dial_failed_on(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
     dial->asked[i] = NULL;
     channel->dial = NULL;
 
-    if (dial->framed) {
+    if (channel->end.frames) {
         channel->frames.in.end = ZLT_FRAMES_RESET;
     }
 
