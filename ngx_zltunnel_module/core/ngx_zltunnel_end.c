@@ -14,6 +14,9 @@
  *   bridge   FIN, and END from the worker     FIN alone: that worker is dead
  *   pair     FIN, or closed                   closed with bytes unread
  *
+ * Plain or under TLS, there may be a WebSocket within (ngx_zltunnel_ws.c), and
+ * then it is the one that says so.
+ *
  * TLS is read and written with OpenSSL's own calls, not by c->recv() and
  * c->send(): nginx logs a FIN without close_notify at crit, asks the kernel
  * how much is left after each read, and marks the connection so that it would
@@ -44,7 +47,6 @@ static void ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end);
 #if (NGX_SSL)
 static ssize_t ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf,
     size_t size);
-static ngx_int_t ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c);
 static ngx_int_t ngx_zltunnel_end_ssl_error(ngx_connection_t *c, int sslerr,
     ngx_err_t err, char *text);
 #endif
@@ -118,6 +120,22 @@ ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name, int value,
 ssize_t
 ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
+    return end->ws ? ngx_zltunnel_ws_recv(end, buf, size)
+                   : ngx_zltunnel_end_read(end, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    return end->ws ? ngx_zltunnel_ws_send(end, buf, size)
+                   : ngx_zltunnel_end_write(end, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
     ngx_connection_t  *c;
 
     c = end->connection;
@@ -133,7 +151,7 @@ ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
 
 ssize_t
-ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
     ngx_connection_t  *c;
 
@@ -216,6 +234,10 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
     ngx_connection_t  *c;
 
     c = end->connection;
+
+    if (end->ws) {
+        return ngx_zltunnel_ws_shutdown(end);
+    }
 
 #if (NGX_SSL)
     if (end->kind == NGX_ZLTUNNEL_TLS) {
@@ -342,6 +364,10 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
 
     c = end->connection;
 
+    if (end->ws) {
+        ngx_zltunnel_ws_reset(end);
+    }
+
 #if (NGX_SSL)
 
     /* ngx_ssl_shutdown() is silent then, whoever calls it */
@@ -404,6 +430,7 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
     }
 
     ngx_zltunnel_end_bridge_remove(end);
+    ngx_zltunnel_ws_free(end);
 
     if (end->connection) {
         ngx_zltunnel_connection_close(end->connection);
@@ -653,7 +680,7 @@ ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf, size_t size)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c)
 {
     int        n, sslerr;
