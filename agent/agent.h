@@ -23,6 +23,7 @@
 
 #include "conf.h"
 #include "dial.h"
+#include "http.h"
 #include "relay.h"
 #include "service.h"
 #include "tls.h"
@@ -70,6 +71,7 @@ struct zlt_agent_s {
     const char      *conf_file;        /* NULL: from the command line */
     zlt_token_t      token;
     zlt_tls_t       *tls;              /* NULL: ws:// */
+    zlt_transport_t  transport;        /* of data channels */
     zlt_list_t       services;
 
     zlt_session_t   *session;          /* NULL: waiting for the next */
@@ -229,6 +231,8 @@ struct zlt_channel_s {
     unsigned         datagrams:1;      /* fresh: for a UDP service */
     unsigned         early:1;          /* bytes went to the service at once */
     unsigned         draining:1;       /* our direction is shut */
+    unsigned         websocket:1;      /* opened within one */
+    char             accept[ZLT_HTTP_ACCEPT_SIZE]; /* its answer to that */
 };
 
 

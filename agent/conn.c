@@ -27,6 +27,7 @@
 
 #include "conn.h"
 #include "tls.h"
+#include "ws.h"
 
 
 #ifndef MSG_NOSIGNAL
@@ -46,6 +47,7 @@ zlt_conn_init(zlt_conn_t *c)
     c->io.handler = NULL;
     c->ssl = NULL;
     c->out = NULL;
+    c->ws = NULL;
     c->read_wants = ZLT_IO_READ;
     c->write_wants = ZLT_IO_WRITE;
     c->more = 0;
@@ -184,7 +186,8 @@ zlt_conn_read(zlt_conn_t *c, void *buf, size_t size)
         return ZLT_CONN_AGAIN;
     }
 
-    return c->ssl ? zlt_tls_read(c, buf, size) : zlt_conn_recv(c, buf, size);
+    return c->ws ? zlt_wsc_read(c, buf, size)
+                 : zlt_conn_read_under(c, buf, size);
 }
 
 
@@ -195,7 +198,29 @@ zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size)
         return ZLT_CONN_AGAIN;
     }
 
+    return c->ws ? zlt_wsc_write(c, buf, size)
+                 : zlt_conn_write_under(c, buf, size);
+}
+
+
+ssize_t
+zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size)
+{
+    return c->ssl ? zlt_tls_read(c, buf, size) : zlt_conn_recv(c, buf, size);
+}
+
+
+ssize_t
+zlt_conn_write_under(zlt_conn_t *c, const void *buf, size_t size)
+{
     return c->ssl ? zlt_tls_write(c, buf, size) : zlt_conn_send(c, buf, size);
+}
+
+
+int
+zlt_conn_pending(const zlt_conn_t *c)
+{
+    return c->out || (c->ws && c->ws->out);
 }
 
 
@@ -277,8 +302,8 @@ zlt_conn_shutdown(zlt_conn_t *c)
         return 0;
     }
 
-    if (c->ssl) {
-        rc = zlt_tls_shutdown(c);
+    if (c->ws || c->ssl) {
+        rc = c->ws ? zlt_wsc_shutdown(c) : zlt_tls_shutdown(c);
 
         if (rc != 0) {
             return rc;
@@ -297,6 +322,10 @@ zlt_conn_shutdown(zlt_conn_t *c)
 void
 zlt_conn_close(zlt_conn_t *c)
 {
+    if (c->ws) {
+        zlt_wsc_free(c);
+    }
+
     if (c->ssl) {
         zlt_tls_free(c);
     }
@@ -309,6 +338,10 @@ void
 zlt_conn_reset(zlt_conn_t *c)
 {
     struct linger  linger;
+
+    if (c->ws) {
+        zlt_wsc_reset(c);
+    }
 
     if (c->io.fd != -1) {
         linger.l_onoff = 1;

@@ -4,7 +4,8 @@
  */
 
 /*
- * A stream connection, plain or under TLS: the same five verbs for both.
+ * A stream connection, plain or under TLS, within a WebSocket or not: the same
+ * five verbs for all.
  */
 
 
@@ -32,16 +33,20 @@ typedef struct {
 } zlt_buf_t;
 
 
+typedef struct zlt_wsc_s  zlt_wsc_t;
+
 typedef struct {
     zlt_io_t         io;           /* first: handlers get its address */
     SSL             *ssl;          /* NULL: plain */
     zlt_buf_t       *out;          /* TLS: records not sent yet, or NULL */
+    zlt_wsc_t       *ws;           /* within a WebSocket; or NULL */
 
     /* TLS may have to write in order to read, and the reverse */
     uint8_t          read_wants;   /* ZLT_IO_READ or ZLT_IO_WRITE */
     uint8_t          write_wants;
 
-    uint8_t          more;         /* TLS may hold bytes that were received */
+    uint8_t          more;         /* there may be bytes that were received,
+                                      or an end, of which no event tells */
 
     uint8_t          shut;         /* our direction has been ended */
     uint8_t          speaks;       /* ACKs wait for the first bytes */
@@ -91,12 +96,25 @@ ssize_t zlt_conn_read(zlt_conn_t *c, void *buf, size_t size);
 ssize_t zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size);
 
 /*
- * Under TLS what was written may be kept here, as records, until there is
- * room: to be called when the connection is writable, before anything else
- * is written.  0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR.
+ * Under TLS, or within a WebSocket, what was written may be kept here, as
+ * records or frames, until there is room: to be called when the connection is
+ * writable, before anything else is written.  0, ZLT_CONN_AGAIN or
+ * ZLT_CONN_ERROR.
  */
-#define zlt_conn_flush(c)  ((c)->out ? zlt_tls_flush(c) : 0)
+#define zlt_conn_flush(c)                                                     \
+    ((c)->ws ? zlt_wsc_flush(c) : (c)->out ? zlt_tls_flush(c) : 0)
 int zlt_tls_flush(zlt_conn_t *c);
+int zlt_wsc_flush(zlt_conn_t *c);
+
+/* 1 if something is kept */
+int zlt_conn_pending(const zlt_conn_t *c);
+
+/* 1 if the bytes on the socket are those that are read and written */
+#define zlt_conn_raw(c)  ((c)->ssl == NULL && (c)->ws == NULL)
+
+/* zlt_conn_read() and write beneath a WebSocket. */
+ssize_t zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size);
+ssize_t zlt_conn_write_under(zlt_conn_t *c, const void *buf, size_t size);
 
 /* The same on the socket itself, beneath TLS. */
 ssize_t zlt_conn_recv(zlt_conn_t *c, void *buf, size_t size);
@@ -107,7 +125,7 @@ ssize_t zlt_conn_send(zlt_conn_t *c, const void *buf, size_t size);
     ((c)->more || ((c)->io.ready & (c)->read_wants))
 #define zlt_conn_writable(c)  ((c)->io.ready & (c)->write_wants)
 
-/* Ends our direction, after all that was written: FIN or close_notify.
+/* Ends our direction, after all that was written: FIN, close_notify or Eof.
    0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR. */
 int zlt_conn_shutdown(zlt_conn_t *c);
 
