@@ -113,6 +113,7 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
     zlt_list_init(&a->early);
 
     zlt_log_set_level((zlt_log_level_e) conf->log_level);
+    zlt_transport_init(&a->transport, (zlt_transport_e) conf->transport);
 
     if (zlt_token_read(&a->token, conf->token_file, error) == -1) {
         zlt_complain("%s", error);
@@ -255,6 +256,7 @@ void
 zlt_agent_restart(zlt_agent_t *a)
 {
     zlt_agent_warn(a->conf);
+    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
 
     a->attempts = 0;
     a->carried = 0;
@@ -323,6 +325,8 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
     param = zlt_session_param(s);
 
     a->refused = 0;
+
+    zlt_transport_anew(&a->transport);
 
     zlt_log_info("connected to the server");
     zlt_notify("STATUS=Connected");

@@ -23,6 +23,7 @@
 
 #include "conf.h"
 #include "dial.h"
+#include "http.h"
 #include "relay.h"
 #include "service.h"
 #include "tls.h"
@@ -70,6 +71,7 @@ struct zlt_agent_s {
     const char      *conf_file;        /* NULL: from the command line */
     zlt_token_t      token;
     zlt_tls_t       *tls;              /* NULL: ws:// */
+    zlt_transport_t  transport;        /* of data channels */
     zlt_list_t       services;
 
     zlt_session_t   *session;          /* NULL: waiting for the next */
@@ -238,6 +240,8 @@ struct zlt_channel_s {
     unsigned         draining:1;       /* our direction is shut */
     unsigned         reusable:1;       /* this Connect says so */
     uint32_t         discarded;        /* bytes, after our end */
+    unsigned         websocket:1;      /* opened within one */
+    char             accept[ZLT_HTTP_ACCEPT_SIZE]; /* its answer to that */
 };
 
 

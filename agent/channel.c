@@ -36,6 +36,7 @@
 #include "dup.h"
 #include "http.h"
 #include "proxy.h"
+#include "ws.h"
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
@@ -70,8 +71,13 @@ static void zlt_channel_connecting(zlt_io_t *io);
 static void zlt_channel_handshaking(zlt_io_t *io);
 static void zlt_channel_request(zlt_channel_t *ch);
 static void zlt_channel_answer(zlt_io_t *io);
+static int zlt_channel_upgraded(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer);
 static void zlt_channel_refused(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
+static unsigned zlt_channel_doubtful(const zlt_http_answer_t *answer);
+static void zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt,
+    const char *why);
 static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
 static void zlt_channel_anew(zlt_channel_t *ch, const char *why);
 static void zlt_channel_given_up(zlt_channel_t *ch, const char *why);
@@ -261,6 +267,10 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
+    ch->websocket = zlt_transport_pick(&ch->agent->transport, !ch->fresh,
+                                       zlt_io_now())
+                    ? 1 : 0;
+
     if (zlt_conn_connect(c, &addr->addr.sa, addr->len, 1,
                          zlt_channel_connecting)
         == -1)
@@ -349,7 +359,8 @@ zlt_channel_request(zlt_channel_t *ch)
     }
 
     n = zlt_http_channel(buf, &ch->agent->conf->url, param->tunnel_id,
-                         param->key, ch->fresh ? ch->id : NULL);
+                         param->key, ch->fresh ? ch->id : NULL,
+                         ch->websocket ? ch->accept : NULL);
 
     if (n == 0 || zlt_channel_write(ch, (uint8_t *) buf, n) == -1) {
         zlt_channel_open_failed(ch, "the request could not be sent");
@@ -387,8 +398,9 @@ zlt_channel_answer(zlt_io_t *io)
     }
 
     if (n <= 0) {
-        zlt_channel_open_failed(ch, n == 0 ? "the connection was closed"
-                                           : strerror(errno));
+        zlt_channel_doubt(ch, ZLT_TRANSPORT_HINT,
+                          n == 0 ? "the connection was closed"
+                                 : strerror(errno));
         return;
     }
 
@@ -404,17 +416,17 @@ zlt_channel_answer(zlt_io_t *io)
         return;
     }
 
-    if (n < 0 || answer.status != 101 || !answer.zltunnel || !answer.upgrade)
-    {
-        if (n < 0) {
-            zlt_channel_open_failed(ch, "the answer is not HTTP");
-
-        } else {
-            zlt_channel_refused(ch, &answer);
-        }
-
+    if (n < 0) {
+        zlt_channel_doubt(ch, ZLT_TRANSPORT_PROOF, "the answer is not HTTP");
         return;
     }
+
+    if (!zlt_channel_upgraded(ch, &answer)) {
+        zlt_channel_refused(ch, &answer);
+        return;
+    }
+
+    zlt_transport_opened(&ch->agent->transport, ch->websocket, zlt_io_now());
 
     ch->upgraded = 1;
     ch->worker = (uint16_t) (answer.worker % ZLT_CHANNEL_WORKERS);
@@ -422,6 +434,16 @@ zlt_channel_answer(zlt_io_t *io)
                               ? ZLT_CHANNEL_WORKERS : answer.workers);
 
     len -= (size_t) n;
+
+    if (ch->websocket
+        && zlt_wsc_start(&ch->relay.side[ZLT_RELAY_CHANNEL],
+                         ch->fresh ? ZLT_WSD_EITHER : ZLT_WSD_FRAMED,
+                         zlt_scratch + n, &len)
+           == -1)
+    {
+        zlt_channel_open_failed(ch, "out of memory");
+        return;
+    }
 
     if (ch->datagrams) {
         zlt_channel_datagrams(ch, zlt_scratch + n, len);
@@ -432,6 +454,7 @@ zlt_channel_answer(zlt_io_t *io)
         /* its Connect came before: the client's bytes from here on */
 
         io->handler = zlt_channel_wait;
+        ch->reusable = ch->reusable && !ch->websocket;
 
         if (ch->reusable) {
             zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
@@ -493,6 +516,19 @@ zlt_channel_param(zlt_channel_t *ch)
 }
 
 
+static int
+zlt_channel_upgraded(zlt_channel_t *ch, const zlt_http_answer_t *answer)
+{
+    if (answer->status != 101 || !answer->upgrade) {
+        return 0;
+    }
+
+    return ch->websocket ? answer->websocket && answer->data
+                           && strcmp(answer->accept, ch->accept) == 0
+                         : answer->zltunnel;
+}
+
+
 static void
 zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 {
@@ -524,6 +560,51 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 
         zlt_channel_given_up(ch, why);
         return;
+    }
+
+    zlt_channel_doubt(ch, zlt_channel_doubtful(answer), why);
+}
+
+
+/*
+ * Whose answer it is.  Our server's says which worker gave it, but for servers
+ * of before that, and if it does not see the request for what it is, something
+ * on the way has changed it.
+ */
+
+static unsigned
+zlt_channel_doubtful(const zlt_http_answer_t *answer)
+{
+    switch (answer->status) {
+
+    case 400:
+    case 426:
+        return ZLT_TRANSPORT_PROOF;
+
+    case 403:
+    case 410:
+    case 421:
+    case 429:
+    case 500:
+    case 502:
+    case 503:
+    case 504:
+        return answer->workers ? 0 : ZLT_TRANSPORT_HINT;
+
+    default:
+        return answer->workers ? 0 : ZLT_TRANSPORT_PROOF;
+    }
+}
+
+
+/* It has failed, and that may be for what its request was. */
+
+static void
+zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
+{
+    if (doubt) {
+        zlt_transport_failed(&ch->agent->transport, ch->websocket, doubt, why,
+                             zlt_io_now());
     }
 
     zlt_channel_open_failed(ch, why);
@@ -730,7 +811,7 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
 
     ch->state = ZLT_CHANNEL_TAKEN;
-    ch->reusable = zlt_channel_framed(m);
+    ch->reusable = zlt_channel_framed(m) && !ch->websocket;
     ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_wait;
 
     if (ch->reusable) {
@@ -1576,6 +1657,12 @@ zlt_channel_expired(zlt_timer_t *timer)
 
     } else {
         /* no time is left to try again */
+
+        if (r->side[ZLT_RELAY_CHANNEL].io.handler == zlt_channel_answer) {
+            zlt_transport_failed(&ch->agent->transport, ch->websocket,
+                                 ZLT_TRANSPORT_SIGN, "no answer came",
+                                 zlt_io_now());
+        }
 
         if (ch->fresh) {
             zlt_log_warn("a data channel could not be opened: the server did "

@@ -33,6 +33,8 @@ static const char  zlt_connect_help[] =
     "                            " ZLT_TOKEN_ENV " does\n"
     "  --ca-file FILE            trust these certificates, not the system's\n"
     "  --insecure                do not verify the server's certificate\n"
+    "  --transport WAY           of data channels: auto (default), raw or "
+    "websocket\n"
     "  --log-level LEVEL         error, warn, info (default) or debug\n"
     "  --reconnect-interval T    5s\n"
     "  --max-reconnect-interval T\n"
@@ -61,6 +63,7 @@ static const struct option  zlt_connect_options[] = {
     { "max-idle",               required_argument, NULL, 10 },
     { "udp-timeout",            required_argument, NULL, 11 },
     { "max-udp-sessions",       required_argument, NULL, 12 },
+    { "transport",              required_argument, NULL, 13 },
     { "service",                required_argument, NULL, 's' },
     { "insecure",               no_argument,       NULL, 'k' },
     { "token",                  optional_argument, NULL, 't' },
@@ -70,13 +73,13 @@ static const struct option  zlt_connect_options[] = {
 };
 
 
-/* the keys that options 1 to 12 stand for */
+/* the keys that options 1 to 13 stand for */
 
 static const char *const  zlt_connect_keys[] = {
     NULL, "server", "token_file", "ca_file", "log_level",
     "reconnect_interval", "max_reconnect_interval", "connect_timeout",
     "shutdown_timeout", "min_idle", "max_idle", "udp_timeout",
-    "max_udp_sessions"
+    "max_udp_sessions", "transport"
 };
 
 

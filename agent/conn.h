@@ -4,7 +4,8 @@
  */
 
 /*
- * A stream connection, plain or under TLS: the same five verbs for both.
+ * A stream connection, plain or under TLS, within a WebSocket or not: the same
+ * five verbs for all.
  */
 
 
@@ -41,19 +42,21 @@ typedef struct {
     zlt_buf_t       *rest;         /* came behind the end, or NULL */
 } zlt_framed_t;
 
+typedef struct zlt_wsc_s  zlt_wsc_t;
 
 typedef struct {
     zlt_io_t         io;           /* first: handlers get its address */
     SSL             *ssl;          /* NULL: plain */
     zlt_buf_t       *out;          /* TLS: records not sent yet, or NULL */
     zlt_framed_t    *framed;       /* NULL: raw */
+    zlt_wsc_t       *ws;           /* within a WebSocket; or NULL */
 
     /* TLS may have to write in order to read, and the reverse */
     uint8_t          read_wants;   /* ZLT_IO_READ or ZLT_IO_WRITE */
     uint8_t          write_wants;
 
-    uint8_t          more;         /* TLS may hold bytes that were received,
-                                      or the end has been read already */
+    uint8_t          more;         /* there may be bytes that were received,
+                                      or an end, of which no event tells */
 
     uint8_t          shut;         /* our direction has been ended */
     uint8_t          speaks;       /* ACKs wait for the first bytes */
@@ -104,18 +107,27 @@ ssize_t zlt_conn_read(zlt_conn_t *c, void *buf, size_t size);
 ssize_t zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size);
 
 /*
- * Under TLS what was written may be kept here, as records, until there is
- * room, and messages on a framed one: to be called when the connection is
+ * Under TLS, or within a WebSocket, what was written may be kept here, as
+ * records or frames, until there is room, and so are messages on a framed
+ * one: to be called when the connection is
  * writable, before anything else is written.  0, ZLT_CONN_AGAIN or
  * ZLT_CONN_ERROR.
  */
 #define zlt_conn_flush(c)                                                     \
-    (zlt_conn_unsent(c) ? zlt_conn_flush_unsent(c) : 0)
-#define zlt_conn_unsent(c)                                                    \
-    ((c)->out                                                                 \
-     || ((c)->framed && zlt_frames_pending(&(c)->framed->frames.out)))
-int zlt_conn_flush_unsent(zlt_conn_t *c);
+    (zlt_conn_pending(c) ? zlt_conn_flush_pending(c) : 0)
+int zlt_conn_flush_pending(zlt_conn_t *c);
 int zlt_tls_flush(zlt_conn_t *c);
+int zlt_wsc_flush(zlt_conn_t *c);
+
+/* 1 if something is kept */
+int zlt_conn_pending(const zlt_conn_t *c);
+
+/* 1 if the bytes on the socket are those that are read and written */
+#define zlt_conn_raw(c)  ((c)->ssl == NULL && (c)->ws == NULL)
+
+/* zlt_conn_read() and write beneath a WebSocket. */
+ssize_t zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size);
+ssize_t zlt_conn_write_under(zlt_conn_t *c, const void *buf, size_t size);
 
 /* Reading and writing beneath the messages. */
 ssize_t zlt_conn_pull(zlt_conn_t *c, void *buf, size_t size);

@@ -17,7 +17,7 @@
  * a slow reader at most 64 KiB.
  *
  * A flow that has filled three reads in a row is bulky and, where neither
- * side is under TLS, goes through a pipe by splice(2).  The pipe belongs to
+ * side is under TLS or within a WebSocket, goes through a pipe by splice(2).  The pipe belongs to
  * the flow only while there are bytes in it.  What has to be kept in mind:
  *
  *   - A pipe fills by slots, so EAGAIN from the splice into it means "input
@@ -80,6 +80,7 @@ static int zlt_relay_write(zlt_relay_t *r, unsigned i, const uint8_t *data,
 static int zlt_relay_splice_in(zlt_relay_t *r, unsigned i, size_t *moved);
 static int zlt_relay_splice_out(zlt_relay_t *r, unsigned i);
 static int zlt_relay_end(zlt_relay_t *r, unsigned i);
+static int zlt_relay_ended(zlt_relay_t *r, unsigned i);
 static int zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc);
 static void zlt_relay_finish(zlt_relay_t *r, zlt_relay_end_e how);
 static int zlt_relay_keep(zlt_relay_t *r, zlt_relay_end_e how);
@@ -218,6 +219,10 @@ zlt_relay_run(zlt_relay_t *r)
         if (rc < 0 && zlt_relay_failed(r, i, rc)) {
             return;
         }
+
+        if (r->side[i].ws && r->flow[i].eof && zlt_relay_ended(r, i)) {
+            return;
+        }
     }
 
     if (r->flow[0].shut && r->flow[1].shut) {
@@ -251,7 +256,7 @@ zlt_relay_flow(zlt_relay_t *r, unsigned i)
 
     for (total = 0; /* void */ ; total += moved) {
 
-        if (f->buf || f->pipe || zlt_conn_unsent(&r->side[!i])) {
+        if (f->buf || f->pipe || zlt_conn_pending(&r->side[!i])) {
             rc = zlt_relay_flush(r, i);
 
             if (rc != ZLT_RELAY_MORE) {
@@ -444,7 +449,7 @@ zlt_relay_bulky(zlt_relay_t *r, unsigned i)
     f = &r->flow[i];
     to = &r->side[!i];
 
-    plain = (r->side[0].ssl == NULL && r->side[1].ssl == NULL);
+    plain = zlt_conn_raw(&r->side[0]) && zlt_conn_raw(&r->side[1]);
 
     if ((!plain && f->full < ZLT_RELAY_FULL_TLS) || f->buf
         || !zlt_conn_raw_in(&r->side[i]))
@@ -641,7 +646,7 @@ zlt_relay_end(zlt_relay_t *r, unsigned i)
         return ZLT_RELAY_IN;
     }
 
-    if (r->flow[!i].shut && r->side[!i].ssl == NULL
+    if (r->flow[!i].shut && zlt_conn_raw(&r->side[!i])
         && zlt_conn_raw_out(&r->side[!i]))
     {
         /* the close that follows sends the FIN */
@@ -666,6 +671,27 @@ zlt_relay_end(zlt_relay_t *r, unsigned i)
     }
 
     return ZLT_RELAY_WAIT;
+}
+
+
+/*
+ * Within a WebSocket something may come behind the end of the bytes: what
+ * wants an answer, or a reset.  1 if the relay is over.
+ */
+
+static int
+zlt_relay_ended(zlt_relay_t *r, unsigned i)
+{
+    if (r->flow[!i].shut
+        || zlt_conn_read(&r->side[i], zlt_scratch, ZLT_RELAY_SCRATCH)
+           == ZLT_CONN_AGAIN)
+    {
+        return 0;
+    }
+
+    zlt_relay_finish(r, i == ZLT_RELAY_CHANNEL ? ZLT_RELAY_RESET_CHANNEL
+                                               : ZLT_RELAY_RESET_SERVICE);
+    return 1;
 }
 
 

@@ -84,6 +84,10 @@ zlt_agent_reload(zlt_agent_t *a)
     zlt_token_wipe(token);
     free(token);
 
+    if (conf->transport != a->conf->transport) {
+        zlt_transport_init(&a->transport, (zlt_transport_e) conf->transport);
+    }
+
     zlt_reload_services(a, conf);
 
     zlt_conf_free(a->conf);

@@ -202,17 +202,20 @@ ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
 void
 ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,
-    u_char *data, size_t len, ngx_str_t *answer)
+    ngx_uint_t ws, u_char *data, size_t len, ngx_str_t *answer)
 {
     u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
     uint64_t                    epoch;
     ngx_str_t                   name;
+    ngx_int_t                   rc;
     ngx_uint_t                  slot;
+    zlt_wsd_phase_t             tx;
     ngx_zltunnel_channel_t     *channel;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_pending_t  *pending;
 
     epoch = 0;
+    tx = ZLT_WSD_FRAMED;
     slot = NGX_ZLTUNNEL_NO_SLOT;
     name.len = 0;
     name.data = text;
@@ -233,6 +236,10 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
 
         if (pending) {
             slot = pending->slot;
+
+            /* the agent has had Connect */
+
+            tx = pending->datagrams ? ZLT_WSD_FRAMED : ZLT_WSD_BYTES;
         }
     }
 
@@ -263,7 +270,14 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     channel->idle = (connection_id == NULL);
     ngx_memcpy(channel->tunnel_id, tunnel_id, ZLT_ID_SIZE);
 
-    if (tunnel == NULL || (connection_id && slot == NGX_ZLTUNNEL_NO_SLOT)
+    rc = ws ? ngx_zltunnel_ws_init(&channel->end, tx) : NGX_OK;
+
+    if (rc == NGX_OK && ws) {
+        len = zlt_wsd_decode(&channel->end.ws->data, data, len);
+    }
+
+    if (rc != NGX_OK
+        || tunnel == NULL || (connection_id && slot == NGX_ZLTUNNEL_NO_SLOT)
         || ngx_zltunnel_channel_unread(channel, data, len) != NGX_OK)
     {
         if (channel->idle && tunnel) {
@@ -448,8 +462,8 @@ ngx_zltunnel_channel_flush(ngx_zltunnel_channel_t *channel)
         return NGX_OK;
     }
 
-    n = ngx_zltunnel_end_send(&channel->end, channel->answer.data,
-                              channel->answer.len);
+    n = ngx_zltunnel_end_write(&channel->end, channel->answer.data,
+                               channel->answer.len);
 
     /* the first bytes on the connection, so they fit, or it is dead */
 
@@ -513,7 +527,11 @@ ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer)
     {
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, queue);
 
-        if (channel->have == channel->used) {
+        if (channel->have == channel->used
+            && (channel->end.ws == NULL
+                || (!channel->end.ws->out
+                    && zlt_wsd_between(&channel->end.ws->data))))
+        {
             ngx_zltunnel_channel_unlist(channel);
             return channel;
         }
@@ -566,7 +584,7 @@ ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     }
 #endif
 
-    if (dial->framed) {
+    if (dial->framed && channel->end.ws == NULL) {
         ngx_zltunnel_framed_start(&channel->end, &channel->frames);
     }
 
@@ -576,7 +594,9 @@ ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
 
     /* what came with it, or while it was between two handlers */
 
-    if (channel->have > channel->used || c->read->ready) {
+    if (channel->have > channel->used || c->read->ready
+        || ngx_zltunnel_end_told(&channel->end))
+    {
         ngx_post_event(c->read, &ngx_posted_events);
     }
 }
@@ -597,6 +617,9 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
 
     if (channel->end.connection) {
         ngx_zltunnel_end_close(&channel->end);
+
+    } else {
+        ngx_zltunnel_ws_free(&channel->end);
     }
 
     if (channel->allocated) {
@@ -1063,6 +1086,11 @@ ngx_zltunnel_channel_write_handler(ngx_event_t *ev)
     c = ev->data;
     channel = c->data;
 
+    if (ngx_zltunnel_end_flush(&channel->end) != NGX_OK) {
+        /* an error is found by reading */
+        return;
+    }
+
     if (channel->dial) {
         ngx_zltunnel_dial_writable(channel->dial, channel);
     }
@@ -1269,15 +1297,15 @@ ngx_zltunnel_channel_grow(ngx_zltunnel_channel_t *channel, size_t size)
 static ngx_int_t
 ngx_zltunnel_channel_write(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 {
-    u_char             buf[64];
-    size_t             len;
-    ngx_connection_t  *c;
-
-    c = channel->end.connection;
+    u_char   buf[64];
+    size_t   len;
+    ssize_t  n;
 
     len = zlt_msg_encode(m, buf, sizeof(buf));
 
     /* nothing else is under way on an idle channel, so it fits, or is dead */
 
-    return (c->send(c, buf, len) == (ssize_t) len) ? NGX_OK : NGX_ERROR;
+    n = ngx_zltunnel_end_send(&channel->end, buf, len);
+
+    return (n == (ssize_t) len) ? NGX_OK : NGX_ERROR;
 }

@@ -373,6 +373,7 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
     }
 
     if (ngx_zltunnel_pending_add(dial->registry, tunnel, dial->id,
+                                 dial->datagrams,
                                  dial->registry->connect_timeout + 1000)
         == NULL)
     {
@@ -561,6 +562,20 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
 
     len = channel->answer.len;
 
+    if (len && channel->end.ws) {
+
+        /* it goes by the same call, but is not within the WebSocket */
+
+        if (ngx_zltunnel_ws_put(&channel->end, channel->answer.data, len)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        ngx_zltunnel_channel_answered(channel);
+        len = 0;
+    }
+
     if (len) {
         ngx_memcpy(out, channel->answer.data, len);
     }
@@ -585,7 +600,8 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
     size = dial->last - dial->sent[i];
 
     if (len + size == 0) {
-        return NGX_OK;
+        return ngx_zltunnel_end_flush(&channel->end) == NGX_ERROR ? NGX_ERROR
+                                                                  : NGX_OK;
     }
 
     head = 0;
@@ -606,7 +622,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         return len ? NGX_ERROR : NGX_OK;
     }
 
-    n = c->send(c, out, len + head + size);
+    n = ngx_zltunnel_end_push(&channel->end, out, len + head + size);
 
     if (n == NGX_ERROR) {
         return NGX_ERROR;
@@ -841,6 +857,7 @@ void
 ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, ngx_socket_t fd, u_char *data)
 {
+    size_t                   len;
     ngx_uint_t               way;
     ngx_connection_t        *c;
     ngx_zltunnel_kind_e      kind;
@@ -893,7 +910,18 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
         way = NGX_ZLTUNNEL_FRESH;
     }
 
-    if (ngx_zltunnel_channel_unread(channel, data, msg->data_len) != NGX_OK) {
+    len = msg->data_len;
+
+    if (msg->ws && ngx_zltunnel_ws_init(&channel->end, ZLT_WSD_FRAMED) == NGX_OK)
+    {
+        ngx_memcpy(&channel->end.ws->data, data, sizeof(zlt_wsd_t));
+        data += sizeof(zlt_wsd_t);
+        len -= sizeof(zlt_wsd_t);
+    }
+
+    if ((msg->ws && channel->end.ws == NULL)
+        || ngx_zltunnel_channel_unread(channel, data, len) != NGX_OK)
+    {
         ngx_zltunnel_channel_close(channel);
         ngx_zltunnel_dial_none(registry, msg);
         return;

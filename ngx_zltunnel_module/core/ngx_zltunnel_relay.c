@@ -15,8 +15,9 @@
  * a connection never holds more than one buffer a direction, an idle one none.
  *
  * A flow that has filled the shared buffer three times in a row is bulky, and
- * where neither side is under TLS it goes over to splice().  A framed channel
- * turns raw for that; the agent decides so of its own direction.  The pipe is
+ * where neither side is under TLS, or within a WebSocket, it goes over to
+ * splice().  A framed channel turns raw for that; the agent decides so of its
+ * own direction.  The pipe is
  * filled only when it is empty.  A pipe has slots for segments of whatever
  * length, so EAGAIN of a filled one may mean either "no input" or "no slot";
  * of an empty one it means no input, and this must not be mistaken with
@@ -175,7 +176,9 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
 
         /* what has been seen of an end already raises no event again */
 
-        if (c->read->eof || c->read->pending_eof || c->read->error) {
+        if (c->read->eof || c->read->pending_eof || c->read->error
+            || ngx_zltunnel_end_told(relay->side[i]))
+        {
             c->read->ready = 1;
             c->read->available = -1;
         }
@@ -249,9 +252,19 @@ ngx_zltunnel_relay_handler(ngx_event_t *ev)
 
     ev->timedout = 0;
 
-    if (!ev->write && ev->pending_eof
-        && (end->eof || ngx_zltunnel_flow_residue(&relay->flow[i])
-            || !relay->side[1 - i]->connection->write->ready))
+    if (!ev->write && end->ws && end->eof) {
+
+        /* nothing more is read for the flow, but there may be something */
+
+        if (ngx_zltunnel_ws_drain(end) != NGX_OK) {
+            (void) ngx_zltunnel_relay_failed(relay, i);
+            ngx_zltunnel_relay_finish(relay, relay->how);
+            return;
+        }
+
+    } else if (!ev->write && ev->pending_eof
+               && (end->eof || ngx_zltunnel_flow_residue(&relay->flow[i])
+                   || !relay->side[1 - i]->connection->write->ready))
     {
         /* nothing is read, which would tell */
 
@@ -359,7 +372,19 @@ ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     for ( ;; ) {
 
-        if (ngx_zltunnel_flow_residue(f) || ngx_zltunnel_end_unsent(to)) {
+        if (ngx_zltunnel_end_pending(to)) {
+            rc = ngx_zltunnel_end_flush(to);
+
+            if (rc == NGX_AGAIN) {
+                return ngx_zltunnel_relay_blocked(relay, i);
+            }
+
+            if (rc == NGX_ERROR) {
+                return ngx_zltunnel_relay_failed(relay, 1 - i);
+            }
+        }
+
+        if (ngx_zltunnel_flow_residue(f)) {
             rc = ngx_zltunnel_relay_flush(relay, i);
 
             if (rc != NGX_OK) {
@@ -479,8 +504,8 @@ ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     f = &relay->flow[i];
     to = relay->side[1 - i];
 
-    plain = (relay->side[0]->kind != NGX_ZLTUNNEL_TLS
-             && relay->side[1]->kind != NGX_ZLTUNNEL_TLS);
+    plain = (ngx_zltunnel_end_raw(relay->side[0])
+             && ngx_zltunnel_end_raw(relay->side[1]));
 
     if ((!plain && f->full_reads < NGX_ZLTUNNEL_RELAY_TLS)
         || f->pos != f->last || !ngx_zltunnel_end_raw_in(relay->side[i]))
@@ -572,27 +597,9 @@ static ngx_int_t
 ngx_zltunnel_relay_flush(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 {
     ngx_int_t             rc;
-    ngx_zltunnel_end_t   *to;
     ngx_zltunnel_flow_t  *f;
 
     f = &relay->flow[i];
-    to = relay->side[1 - i];
-
-    if (ngx_zltunnel_end_unsent(to) && zlt_frames_whole(&to->frames->out)) {
-
-        /* else it is the header of what follows */
-
-        rc = ngx_zltunnel_framed_flush(to);
-
-        if (rc == NGX_AGAIN) {
-            return ngx_zltunnel_relay_blocked(relay, i) == NGX_OK ? NGX_AGAIN
-                                                                  : NGX_ERROR;
-        }
-
-        if (rc == NGX_ERROR) {
-            return ngx_zltunnel_relay_failed(relay, 1 - i);
-        }
-    }
 
     if (f->pos != f->last) {
         rc = ngx_zltunnel_relay_write(relay, i, &f->pos, f->last);
@@ -730,6 +737,10 @@ ngx_zltunnel_relay_eof(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     if (rc == NGX_OK) {
         end->eof = 1;
         end->waits = 0;
+
+        if (end->ws && ngx_zltunnel_ws_drain(end) != NGX_OK) {
+            return ngx_zltunnel_relay_failed(relay, i);
+        }
     }
 
     return rc;
@@ -747,7 +758,7 @@ ngx_zltunnel_relay_shutdown(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     to = relay->side[1 - i];
 
     if (relay->side[i]->shut && to->kind == NGX_ZLTUNNEL_PLAIN
-        && ngx_zltunnel_end_raw_out(to))
+        && to->ws == NULL && ngx_zltunnel_end_raw_out(to))
     {
 
         /* the last to end: the close that follows at once sends the FIN */

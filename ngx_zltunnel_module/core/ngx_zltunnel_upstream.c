@@ -22,8 +22,8 @@
  * So it is with channels that are TCP in this worker.  One under TLS gives its
  * TLS session, too, and its pool, where that is; but not if the upstream code
  * is to speak TLS to the service itself, and not in stream, where that cannot
- * be known.  These, and channels that are bridged from another worker, stay
- * what they are: the connection gets one end of a socketpair, and a relay of
+ * be known.  These, channels within a WebSocket, and those that are bridged
+ * from another worker, stay what they are: the connection gets one end of a socketpair, and a relay of
  * this worker joins the other end and the channel.
  */
 
@@ -408,7 +408,11 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
     kind = conn->dial.channel->end.kind;
     conn->tcp = 1;
 
-    if (kind == NGX_ZLTUNNEL_PLAIN) {
+    if (conn->dial.channel->end.ws) {
+        fd = ngx_zltunnel_pair_start(conn);
+        conn->tcp = 0;
+
+    } else if (kind == NGX_ZLTUNNEL_PLAIN) {
         fd = ngx_zltunnel_conn_take(conn, &polled);
 
 #if (NGX_SSL)
