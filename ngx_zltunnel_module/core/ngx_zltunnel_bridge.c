@@ -172,6 +172,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     ngx_memcpy(msg->bridge_id, bridge->end.bridge_id, ZLT_ID_SIZE);
     msg->type = NGX_ZLTUNNEL_IPC_BRIDGE;
+    msg->ws = (channel->end.ws != NULL);
 
     if (ngx_zltunnel_ipc_send(registry, slot, msg,
                               channel->frame + channel->used, s[1])

@@ -268,6 +268,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
 
     channel->epoch = epoch;
     channel->idle = (connection_id == NULL);
+    channel->websocket = ws;
     ngx_memcpy(channel->tunnel_id, tunnel_id, ZLT_ID_SIZE);
 
     rc = ws ? ngx_zltunnel_ws_init(&channel->end, tx) : NGX_OK;
@@ -584,7 +585,7 @@ ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     }
 #endif
 
-    if (dial->framed && channel->end.ws == NULL) {
+    if (dial->framed && !channel->websocket) {
         ngx_zltunnel_framed_start(&channel->end, &channel->frames);
     }
 

@@ -858,7 +858,7 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, ngx_socket_t fd, u_char *data)
 {
     size_t                   len;
-    ngx_uint_t               way;
+    ngx_uint_t               way, ws;
     ngx_connection_t        *c;
     ngx_zltunnel_kind_e      kind;
     ngx_zltunnel_dial_t     *dial;
@@ -912,14 +912,18 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
 
     len = msg->data_len;
 
-    if (msg->ws && ngx_zltunnel_ws_init(&channel->end, ZLT_WSD_FRAMED) == NGX_OK)
-    {
+    /* a bridge leads to the inside of its WebSocket */
+
+    ws = (msg->ws && kind == NGX_ZLTUNNEL_PLAIN);
+    channel->websocket = msg->ws ? 1 : 0;
+
+    if (ws && ngx_zltunnel_ws_init(&channel->end, ZLT_WSD_FRAMED) == NGX_OK) {
         ngx_memcpy(&channel->end.ws->data, data, sizeof(zlt_wsd_t));
         data += sizeof(zlt_wsd_t);
         len -= sizeof(zlt_wsd_t);
     }
 
-    if ((msg->ws && channel->end.ws == NULL)
+    if ((ws && channel->end.ws == NULL)
         || ngx_zltunnel_channel_unread(channel, data, len) != NGX_OK)
     {
         ngx_zltunnel_channel_close(channel);

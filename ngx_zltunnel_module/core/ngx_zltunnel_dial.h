@@ -47,6 +47,7 @@ struct ngx_zltunnel_channel_s {
     unsigned                     waiting:1;  /* for a HeartbeatAck */
     unsigned                     fresh:1;    /* answers a Connect */
     unsigned                     draining:1; /* until the agent's end */
+    unsigned                     websocket:1;/* within one: not framed */
 #if (NGX_DEBUG)
     unsigned                     delayed:1;  /* by debug_delay */
 #endif
