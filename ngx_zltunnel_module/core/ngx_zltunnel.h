@@ -293,6 +293,7 @@ typedef struct {
     unsigned                     shut:1;      /* EOF has been passed on */
 
     zlt_frames_t                *frames;      /* of a framed channel, or NULL */
+    unsigned                     lent:1;      /* connection is not its own */
     size_t                       nrest;       /* read behind its end */
     u_char                       rest[NGX_ZLTUNNEL_REST_SIZE];
 } ngx_zltunnel_end_t;

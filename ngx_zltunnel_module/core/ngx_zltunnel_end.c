@@ -180,7 +180,7 @@ ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     }
 #endif
 
-    return c->recv(c, buf, size);
+    return end->lent ? ngx_recv(c, buf, size) : c->recv(c, buf, size);
 }
 
 
@@ -197,7 +197,7 @@ ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     }
 #endif
 
-    return c->send(c, buf, size);
+    return end->lent ? ngx_send(c, buf, size) : c->send(c, buf, size);
 }
 
 
