@@ -126,6 +126,8 @@ zlt_agent_retry(zlt_agent_t *a)
 void
 zlt_agent_restart(zlt_agent_t *a)
 {
+    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
+
     a->attempts = 0;
     a->carried = 0;
     a->tried = 0;
@@ -228,6 +230,8 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
     param = zlt_session_param(s);
 
     a->refused = 0;
+
+    zlt_transport_anew(&a->transport);
 
     zlt_log_info("%sconnected to the server%s%s", a->label,
                  a->conf->nservers > 1 ? " " : "",
@@ -510,6 +514,7 @@ zlt_agent_switch(zlt_agent_t *a, unsigned server)
     a->tls = tls;
 
     zlt_conf_use(a->conf, server);
+    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
 
     a->warned_v1 = 0;
     a->rtt = 0;

@@ -36,6 +36,8 @@ static const char  zlt_connect_help[] =
     "                            " ZLT_TOKEN_ENV " does\n"
     "  --ca-file FILE            trust these certificates, not the system's\n"
     "  --insecure                do not verify the server's certificate\n"
+    "  --transport WAY           of data channels: auto (default), raw or "
+    "websocket\n"
     "  --log-level LEVEL         error, warn, info (default) or debug\n"
     "  --reconnect-interval T    5s\n"
     "  --max-reconnect-interval T\n"
@@ -67,6 +69,7 @@ static const struct option  zlt_connect_options[] = {
     { "max-udp-sessions",       required_argument, NULL, 12 },
     { "mode",                   required_argument, NULL, 13 },
     { "control",                required_argument, NULL, 14 },
+    { "transport",              required_argument, NULL, 15 },
     { "service",                required_argument, NULL, 's' },
     { "insecure",               no_argument,       NULL, 'k' },
     { "token",                  optional_argument, NULL, 't' },
@@ -76,13 +79,13 @@ static const struct option  zlt_connect_options[] = {
 };
 
 
-/* the keys that options 1 to 14 stand for */
+/* the keys that options 1 to 15 stand for */
 
 static const char *const  zlt_connect_keys[] = {
     NULL, "server", "token_file", "ca_file", "log_level",
     "reconnect_interval", "max_reconnect_interval", "connect_timeout",
     "shutdown_timeout", "min_idle", "max_idle", "udp_timeout",
-    "max_udp_sessions", "mode", "control"
+    "max_udp_sessions", "mode", "control", "transport"
 };
 
 
