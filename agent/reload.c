@@ -286,8 +286,11 @@ zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf, zlt_reload_link_t *l)
 
     zlt_reload_services(a, conf);
 
-    zlt_conf_destroy(a->conf);
-    a->conf = conf;
+    /* in its place, since what is being dialled points into it */
+
+    zlt_conf_free(a->conf);
+    *a->conf = *conf;
+    free(conf);
 
     if (a->session && zlt_session_is_up(a->session)
         && !zlt_session_registers(a->session))
