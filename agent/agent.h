@@ -22,7 +22,7 @@
 
 
 #include "conf.h"
-#include "dial.h"
+#include "reach.h"
 #include "relay.h"
 #include "service.h"
 #include "tls.h"
@@ -41,7 +41,7 @@ typedef struct zlt_udp_s      zlt_udp_t;
 typedef struct {
     uint8_t          tunnel_id[ZLT_ID_SIZE];
     uint8_t          key[ZLT_KEY_SIZE];
-    zlt_addr_t       addr;
+    zlt_way_t        way;
     uint16_t         least;
     uint16_t         most;
 } zlt_pool_param_t;
@@ -213,6 +213,7 @@ struct zlt_channel_s {
     zlt_service_t   *service;          /* while it is dialled */
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
+    zlt_talk_t      *talk;             /* with the proxy, at the start */
 
     uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
     uint8_t          service_id[ZLT_ID_SIZE];      /* if it is early */

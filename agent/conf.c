@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <openssl/crypto.h>
 
 #include "conf.h"
 
@@ -40,6 +41,11 @@ static const zlt_conf_key_t  zlt_conf_keys[] = {
       0, 0, NULL },
 
     { "ca_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, ca_file), 0, 0, NULL },
+
+    { "proxy", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy), 0, 0, NULL },
+
+    { "proxy_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy_file),
+      0, 0, NULL },
 
     { "insecure", ZLT_CONF_BOOL, offsetof(zlt_conf_t, insecure), 0, 1,
       "yes or no" },
@@ -107,7 +113,16 @@ zlt_conf_free(zlt_conf_t *conf)
     free(conf->server);
     free(conf->token_file);
     free(conf->ca_file);
+    free(conf->proxy_file);
     free(conf->services);
+
+    if (conf->proxy) {
+        /* a password may be in it */
+        OPENSSL_cleanse(conf->proxy, strlen(conf->proxy));
+        free(conf->proxy);
+    }
+
+    zlt_via_wipe(&conf->via);
 
     memset(conf, 0, sizeof(zlt_conf_t));
 }
@@ -273,6 +288,18 @@ zlt_conf_check(zlt_conf_t *conf, char *error)
         && conf->min_idle > conf->max_idle)
     {
         (void) strcpy(error, "\"min_idle\" is more than \"max_idle\"");
+        return -1;
+    }
+
+    if (conf->proxy && conf->proxy_file) {
+        (void) strcpy(error, "\"proxy\" has no effect beside "
+                             "\"proxy_file\"");
+        return -1;
+    }
+
+    if (conf->url.is_unix && (conf->proxy || conf->proxy_file)) {
+        (void) strcpy(error, "no proxy leads to a socket of this machine "
+                             "(ws+unix:)");
         return -1;
     }
 
