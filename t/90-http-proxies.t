@@ -25,7 +25,7 @@ my %size = (size => sizes('bytes of a big file', 64 << 20, 4 << 20),
 
 my $t = ZLTunnel->new(workers => 2, udp => 1, range => 10,
                       connections => 8192);
-$t->token('path');
+$t->{path_token} = $t->token('path');
 $t->start;
 
 my %user = (user => 'agent', password => 'open-sesame');
