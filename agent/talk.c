@@ -258,6 +258,7 @@ zlt_talk_http_answer(zlt_talk_t *t, char *error)
 
     switch (a.status) {
 
+    case 401:      /* tinyproxy's */
     case 407:
         what = t->via->has_user ? "does not accept the user and the password"
                                 : "wants a user and a password";
@@ -268,6 +269,7 @@ zlt_talk_http_answer(zlt_talk_t *t, char *error)
         what = "does not allow it";
         break;
 
+    case 500:
     case 502:
     case 503:
     case 504:
