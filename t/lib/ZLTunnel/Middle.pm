@@ -16,7 +16,7 @@ use Exporter 'import';
 use ZLTunnel::Proc qw(wait_for slurp run_ok);
 
 our @EXPORT = qw(tinyproxy squid microsocks dante haproxy front installed
-                 proxy_by_hand);
+                 proxy_by_hand end_by_hand);
 
 
 sub installed {
@@ -320,6 +320,16 @@ sub proxy_by_hand {
 
     $p->{url} = "http://127.0.0.1:$port";
     return $p;
+}
+
+
+# Ends it with what it does at the moment.
+
+sub end_by_hand {
+    my ($p) = @_;
+
+    kill KILL => -$p->{proc}->pid;
+    $p->{proc}->wait(10);
 }
 
 
