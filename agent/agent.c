@@ -131,8 +131,7 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
     }
 
     if (conf->url.tls) {
-        a->tls = zlt_tls_create(conf->url.host, conf->ca_file,
-                                (int) conf->insecure, error);
+        a->tls = zlt_tls_create(conf, error);
         if (a->tls == NULL) {
             zlt_complain("%s", error);
             return 2;

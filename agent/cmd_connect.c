@@ -32,6 +32,9 @@ static const char  zlt_connect_help[] =
     "  --token-file FILE         holds the token; else the variable\n"
     "                            " ZLT_TOKEN_ENV " does\n"
     "  --ca-file FILE            trust these certificates, not the system's\n"
+    "  --cert FILE, --key FILE   our certificate, where the server wants one, "
+    "and\n"
+    "                            its key, which may be in the same file\n"
     "  --proxy URL               http://host:port, socks5:// or socks5h://, or\n"
     "                            none; else https_proxy (ws://: http_proxy) "
     "or\n"
@@ -70,6 +73,8 @@ static const struct option  zlt_connect_options[] = {
     { "max-udp-sessions",       required_argument, NULL, 12 },
     { "proxy",                  required_argument, NULL, 13 },
     { "proxy-file",             required_argument, NULL, 14 },
+    { "cert",                   required_argument, NULL, 15 },
+    { "key",                    required_argument, NULL, 16 },
     { "service",                required_argument, NULL, 's' },
     { "insecure",               no_argument,       NULL, 'k' },
     { "token",                  optional_argument, NULL, 't' },
@@ -79,13 +84,13 @@ static const struct option  zlt_connect_options[] = {
 };
 
 
-/* the keys that options 1 to 14 stand for */
+/* the keys that options 1 to 16 stand for */
 
 static const char *const  zlt_connect_keys[] = {
     NULL, "server", "token_file", "ca_file", "log_level",
     "reconnect_interval", "max_reconnect_interval", "connect_timeout",
     "shutdown_timeout", "min_idle", "max_idle", "udp_timeout",
-    "max_udp_sessions", "proxy", "proxy_file"
+    "max_udp_sessions", "proxy", "proxy_file", "cert", "key"
 };
 
 

@@ -168,8 +168,8 @@ zlt_command_check(int argc, char **argv)
     }
 
     if (conf.url.tls) {
-        tls = zlt_tls_create(conf.url.host, conf.ca_file, (int) conf.insecure,
-                             error);
+        tls = zlt_tls_create(&conf, error);
+
         if (tls == NULL) {
             zlt_complain("%s: %s", file, error);
             zlt_conf_free(&conf);

@@ -42,6 +42,10 @@ static const zlt_conf_key_t  zlt_conf_keys[] = {
 
     { "ca_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, ca_file), 0, 0, NULL },
 
+    { "cert", ZLT_CONF_STRING, offsetof(zlt_conf_t, cert), 0, 0, NULL },
+
+    { "key", ZLT_CONF_STRING, offsetof(zlt_conf_t, key), 0, 0, NULL },
+
     { "proxy", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy), 0, 0, NULL },
 
     { "proxy_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy_file),
@@ -113,6 +117,8 @@ zlt_conf_free(zlt_conf_t *conf)
     free(conf->server);
     free(conf->token_file);
     free(conf->ca_file);
+    free(conf->cert);
+    free(conf->key);
     free(conf->proxy_file);
     free(conf->services);
 
@@ -303,9 +309,14 @@ zlt_conf_check(zlt_conf_t *conf, char *error)
         return -1;
     }
 
-    if (!conf->url.tls && (conf->insecure || conf->ca_file)) {
-        (void) strcpy(error, "\"ca_file\" and \"insecure\" are for wss:// "
-                             "only");
+    if (!conf->url.tls && (conf->insecure || conf->ca_file || conf->cert)) {
+        (void) strcpy(error, "\"ca_file\", \"cert\" and \"insecure\" are for "
+                             "wss:// only");
+        return -1;
+    }
+
+    if (conf->key && conf->cert == NULL) {
+        (void) strcpy(error, "\"key\" has no effect without \"cert\"");
         return -1;
     }
 

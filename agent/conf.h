@@ -24,6 +24,8 @@ typedef struct {
     char                *token_file;       /* NULL: ZLTUNNEL_TOKEN */
     char                *ca_file;          /* NULL: the system's */
 
+    char                *cert;             /* NULL: none */
+    char                *key;              /* NULL: in cert */
     char                *proxy;            /* NULL: the environment's */
     char                *proxy_file;
 

@@ -197,7 +197,8 @@ zlt_session_answer(zlt_io_t *io)
 
     if (n <= 0) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0, "the server closed the "
-                         "connection without an answer");
+                         "connection without an answer%s",
+                         zlt_tls_hint(s->agent->tls));
         return;
     }
 
@@ -287,8 +288,16 @@ zlt_session_upgraded(zlt_session_t *s, zlt_http_answer_t *a)
         break;
 
     case 426:
-    case 400:
         hint = ": does a proxy on the way pass on the upgrade?";
+        break;
+
+    case 400:
+        hint = zlt_tls_hint(s->agent->tls);
+
+        if (*hint == '\0') {
+            hint = ": does a proxy on the way pass on the upgrade?";
+        }
+
         break;
     }
 

@@ -64,10 +64,10 @@ zlt_agent_reload(zlt_agent_t *a)
     server = zlt_reload_server(a->conf, conf);
 
     if (conf->url.tls) {
-        /* always, since the CA file may have changed within */
+        /* always, since the files may have changed within */
 
-        tls = zlt_tls_create(conf->url.host, conf->ca_file,
-                             (int) conf->insecure, error);
+        tls = zlt_tls_create(conf, error);
+
         if (tls == NULL) {
             goto failed;
         }
@@ -215,7 +215,9 @@ zlt_reload_server(const zlt_conf_t *a, const zlt_conf_t *b)
     return strcmp(a->server, b->server) != 0
            || !zlt_via_same(&a->via, &b->via)
            || a->insecure != b->insecure
-           || zlt_reload_differ(a->ca_file, b->ca_file);
+           || zlt_reload_differ(a->ca_file, b->ca_file)
+           || zlt_reload_differ(a->cert, b->cert)
+           || zlt_reload_differ(a->key, b->key);
 }
 
 

@@ -125,6 +125,10 @@ ngx_zltunnel_carry_options(ngx_connection_t *c)
 {
     int  value;
 
+    if (!ngx_zltunnel_end_tcp(c)) {
+        return;
+    }
+
     ngx_zltunnel_end_keepalive(c);
 
     /* what the kernel has taken can no longer be dropped */
