@@ -25,7 +25,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include "log.h"
@@ -223,6 +222,7 @@ zlt_tls_trust(zlt_tls_t *tls, const char *ca_file, char *error)
 static int
 zlt_tls_certificate(zlt_tls_t *tls, const zlt_conf_t *conf, char *error)
 {
+    int          locked;
     const char  *key;
 
     if (conf->cert == NULL) {
@@ -236,7 +236,9 @@ zlt_tls_certificate(zlt_tls_t *tls, const zlt_conf_t *conf, char *error)
         return -1;
     }
 
+    locked = 0;
     SSL_CTX_set_default_passwd_cb(tls->ctx, zlt_tls_no_passphrase);
+    SSL_CTX_set_default_passwd_cb_userdata(tls->ctx, &locked);
 
     ERR_clear_error();
     errno = 0;
@@ -259,7 +261,9 @@ zlt_tls_certificate(zlt_tls_t *tls, const zlt_conf_t *conf, char *error)
         } else {
             (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "no private key can "
                             "be read from \"%.150s\": %s", key,
-                            zlt_tls_reason());
+                            locked ? "it has a passphrase, for which nobody "
+                                     "can be asked"
+                                   : zlt_tls_reason());
         }
 
         ERR_clear_error();
@@ -333,17 +337,8 @@ zlt_tls_reason(void)
 
     code = ERR_peek_last_error();
 
-    if (ERR_GET_LIB(code) == ERR_LIB_PEM
-        && ERR_GET_REASON(code) == PEM_R_NO_START_LINE)
-    {
+    if (ERR_GET_REASON(code) == ERR_R_PEM_LIB) {
         return "there is none in PEM";
-    }
-
-    if (ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_PEM
-        && (ERR_GET_REASON(ERR_peek_error()) == PEM_R_BAD_PASSWORD_READ
-            || ERR_GET_REASON(ERR_peek_error()) == PEM_R_PROBLEMS_GETTING_PASSWORD))
-    {
-        return "it has a passphrase, for which nobody can be asked";
     }
 
     reason = ERR_reason_error_string(code);
@@ -378,7 +373,8 @@ zlt_tls_no_passphrase(char *buf, int size, int rwflag, void *data)
     (void) buf;
     (void) size;
     (void) rwflag;
-    (void) data;
+
+    *(int *) data = 1;
 
     return -1;
 }

@@ -192,7 +192,7 @@ sub haproxy {
     if ($o{tls}) {
         ZLTunnel::write_file("$dir/server.pem",
             slurp("$certs/server.pem") . slurp("$certs/server.key"), 0600);
-        $bind = "ssl crt $dir/server.pem";
+        $bind = "ssl crt $dir/server.pem " . ($o{bind} // q());
     }
 
     $server = "127.0.0.1:$t->{tls_port} ssl verify required ca-file "
