@@ -50,6 +50,7 @@ struct zlt_tls_s {
     unsigned          certified:1;     /* we have a certificate */
     unsigned          asked:1;         /* for one */
     unsigned          refused:1;       /* by an alert */
+    unsigned          locked:1;        /* its key has a passphrase */
 };
 
 
@@ -222,7 +223,6 @@ zlt_tls_trust(zlt_tls_t *tls, const char *ca_file, char *error)
 static int
 zlt_tls_certificate(zlt_tls_t *tls, const zlt_conf_t *conf, char *error)
 {
-    int          locked;
     const char  *key;
 
     if (conf->cert == NULL) {
@@ -236,9 +236,8 @@ zlt_tls_certificate(zlt_tls_t *tls, const zlt_conf_t *conf, char *error)
         return -1;
     }
 
-    locked = 0;
     SSL_CTX_set_default_passwd_cb(tls->ctx, zlt_tls_no_passphrase);
-    SSL_CTX_set_default_passwd_cb_userdata(tls->ctx, &locked);
+    SSL_CTX_set_default_passwd_cb_userdata(tls->ctx, tls);
 
     ERR_clear_error();
     errno = 0;
@@ -261,9 +260,9 @@ zlt_tls_certificate(zlt_tls_t *tls, const zlt_conf_t *conf, char *error)
         } else {
             (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "no private key can "
                             "be read from \"%.150s\": %s", key,
-                            locked ? "it has a passphrase, for which nobody "
-                                     "can be asked"
-                                   : zlt_tls_reason());
+                            tls->locked
+                            ? "it has a passphrase, for which nobody can be "
+                              "asked" : zlt_tls_reason());
         }
 
         ERR_clear_error();
@@ -374,7 +373,7 @@ zlt_tls_no_passphrase(char *buf, int size, int rwflag, void *data)
     (void) size;
     (void) rwflag;
 
-    *(int *) data = 1;
+    ((zlt_tls_t *) data)->locked = 1;
 
     return -1;
 }

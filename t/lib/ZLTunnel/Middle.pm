@@ -175,8 +175,9 @@ EOT
 }
 
 
-# HAProxy in http mode before nginx: over TLS to the agent with tls => 1, and
-# on to nginx's TLS port with to_tls => 1; more is text for "defaults".
+# HAProxy before nginx, in http mode or another: over TLS to the agent with tls => 1, and
+# on to nginx's TLS port with to_tls => 1, or to the address in "to"; bind and
+# server are more words for these lines, more is text for "defaults".
 
 sub haproxy {
     my ($t, %o) = @_;
@@ -186,8 +187,12 @@ sub haproxy {
     my $dir = place($t, "haproxy-$port");
     my $certs = $t->certs;
     my $more = $o{more} // '';
+    my $mode = $o{mode} // 'http';
 
-    my ($bind, $server) = ('', "127.0.0.1:$t->{http_port}");
+    $more .= "\n    option forwardfor" if $mode eq 'http';
+
+    my $bind = '';
+    my $server = $o{to} // "127.0.0.1:$t->{http_port}";
 
     if ($o{tls}) {
         ZLTunnel::write_file("$dir/server.pem",
@@ -205,14 +210,13 @@ global
     log stdout format raw local0 notice
 
 defaults
-    mode http
+    mode $mode
     timeout connect 10s
     timeout client 60s
     timeout server 60s
     timeout tunnel 1h
     timeout client-fin 1h
     timeout server-fin 1h
-    option forwardfor
     $more
 
 frontend in
