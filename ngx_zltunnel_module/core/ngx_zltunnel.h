@@ -170,6 +170,9 @@ void ngx_zltunnel_complain(ngx_log_t *log, const char *fmt, const char *arg);
    UTF-8 escaped as \xXX; returns the length */
 size_t ngx_zltunnel_printable(u_char *dst, size_t size, const u_char *src,
     size_t len);
+/* ms until the next heartbeat on a data channel, around 25 s, or less where
+   control channels have more */
+ngx_msec_t ngx_zltunnel_channel_beat(ngx_zltunnel_registry_t *registry);
 /* 1 if the client is on this host: for services that are internal */
 ngx_uint_t ngx_zltunnel_client_local(ngx_connection_t *c);
 /* at most 1024 bytes; aborts the process if there is no randomness */

@@ -432,7 +432,9 @@ sub idle {
             $sessions = $t->service_status('datagrams')->{total};
         }
 
+        my $opened = settled($t);
         sleep $seconds;
+        is(channels($t), $opened, 'no channel was opened meanwhile');
 
         my $tunnel = tunnel($t);
 
@@ -452,6 +454,30 @@ sub idle {
                'and is the same one');
         }
     });
+}
+
+
+# How many channels were opened so far, and that once no more are.
+
+sub channels {
+    my ($t) = @_;
+
+    my @lines = slurp("$t->{dir}/logs/access.log") =~ / 101 /g;
+    return scalar @lines;
+}
+
+sub settled {
+    my ($t) = @_;
+
+    my ($n, $since) = (0, time);
+
+    wait_for(sub {
+        my $now = channels($t);
+        ($n, $since) = ($now, time) if $now != $n;
+        return time - $since > 1;
+    });
+
+    return $n;
 }
 
 
