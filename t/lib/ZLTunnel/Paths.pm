@@ -41,6 +41,8 @@ use ZLTunnel::Wire;
 
 use constant HUGE => 1_000_000_000;
 
+my $block = join '', map { chr int rand 256 } 1 .. 65521;
+
 
 sub new {
     my ($class, $t, %o) = @_;
@@ -156,7 +158,6 @@ sub exchange {
     my ($out, $in) = map { Digest::SHA->new(256) } 1 .. 2;
     my ($made, $got, $buf) = (0, 0, '');
     my $end = time + 120 * ($ENV{ZLT_SLOW} || 1);
-    my $block = join '', map { chr int rand 256 } 1 .. 65521;
 
     $c->blocking(0);
 
