@@ -22,8 +22,8 @@
 
 
 #include "conf.h"
-#include "dial.h"
 #include "http.h"
+#include "reach.h"
 #include "relay.h"
 #include "service.h"
 #include "tls.h"
@@ -42,7 +42,7 @@ typedef struct zlt_udp_s      zlt_udp_t;
 typedef struct {
     uint8_t          tunnel_id[ZLT_ID_SIZE];
     uint8_t          key[ZLT_KEY_SIZE];
-    zlt_addr_t       addr;
+    zlt_way_t        way;
     uint16_t         least;
     uint16_t         most;
 } zlt_pool_param_t;
@@ -219,6 +219,7 @@ struct zlt_channel_s {
     zlt_service_t   *service;          /* while it is dialled */
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
+    zlt_talk_t      *talk;             /* with the proxy, at the start */
 
     zlt_framed_t     framed;           /* .. one that will be idle again */
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <openssl/crypto.h>
 
 #include "conf.h"
 
@@ -41,6 +42,15 @@ static const zlt_conf_key_t  zlt_conf_keys[] = {
       0, 0, NULL },
 
     { "ca_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, ca_file), 0, 0, NULL },
+
+    { "cert", ZLT_CONF_STRING, offsetof(zlt_conf_t, cert), 0, 0, NULL },
+
+    { "key", ZLT_CONF_STRING, offsetof(zlt_conf_t, key), 0, 0, NULL },
+
+    { "proxy", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy), 0, 0, NULL },
+
+    { "proxy_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy_file),
+      0, 0, NULL },
 
     { "insecure", ZLT_CONF_BOOL, offsetof(zlt_conf_t, insecure), 0, 1,
       "yes or no" },
@@ -111,7 +121,18 @@ zlt_conf_free(zlt_conf_t *conf)
     free(conf->server);
     free(conf->token_file);
     free(conf->ca_file);
+    free(conf->cert);
+    free(conf->key);
+    free(conf->proxy_file);
     free(conf->services);
+
+    if (conf->proxy) {
+        /* a password may be in it */
+        OPENSSL_cleanse(conf->proxy, strlen(conf->proxy));
+        free(conf->proxy);
+    }
+
+    zlt_via_wipe(&conf->via);
 
     memset(conf, 0, sizeof(zlt_conf_t));
 }
@@ -287,9 +308,26 @@ zlt_conf_check(zlt_conf_t *conf, char *error)
         return -1;
     }
 
-    if (!conf->url.tls && (conf->insecure || conf->ca_file)) {
-        (void) strcpy(error, "\"ca_file\" and \"insecure\" are for wss:// "
-                             "only");
+    if (conf->proxy && conf->proxy_file) {
+        (void) strcpy(error, "\"proxy\" has no effect beside "
+                             "\"proxy_file\"");
+        return -1;
+    }
+
+    if (conf->url.is_unix && (conf->proxy || conf->proxy_file)) {
+        (void) strcpy(error, "no proxy leads to a socket of this machine "
+                             "(ws+unix:)");
+        return -1;
+    }
+
+    if (!conf->url.tls && (conf->insecure || conf->ca_file || conf->cert)) {
+        (void) strcpy(error, "\"ca_file\", \"cert\" and \"insecure\" are for "
+                             "wss:// only");
+        return -1;
+    }
+
+    if (conf->key && conf->cert == NULL) {
+        (void) strcpy(error, "\"key\" has no effect without \"cert\"");
         return -1;
     }
 

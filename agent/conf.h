@@ -13,7 +13,7 @@
 #include "log.h"
 #include "options.h"
 #include "transport.h"
-#include "url.h"
+#include "via.h"
 
 
 #define ZLT_CONF_ERROR_SIZE    512
@@ -24,6 +24,11 @@ typedef struct {
     char                *server;
     char                *token_file;       /* NULL: ZLTUNNEL_TOKEN */
     char                *ca_file;          /* NULL: the system's */
+
+    char                *cert;             /* NULL: none */
+    char                *key;              /* NULL: in cert */
+    char                *proxy;            /* NULL: the environment's */
+    char                *proxy_file;
 
     uint32_t             reconnect_interval;       /* ms */
     uint32_t             max_reconnect_interval;
@@ -43,6 +48,7 @@ typedef struct {
     unsigned             nservices;
 
     zlt_url_t            url;              /* of server */
+    zlt_via_t            via;              /* zlt_via_choose() */
 } zlt_conf_t;
 
 

@@ -41,6 +41,8 @@ use ZLTunnel::Wire;
 
 use constant HUGE => 1_000_000_000;
 
+my $block = join '', map { chr int rand 256 } 1 .. 65521;
+
 
 sub new {
     my ($class, $t, %o) = @_;
@@ -156,7 +158,6 @@ sub exchange {
     my ($out, $in) = map { Digest::SHA->new(256) } 1 .. 2;
     my ($made, $got, $buf) = (0, 0, '');
     my $end = time + 120 * ($ENV{ZLT_SLOW} || 1);
-    my $block = join '', map { chr int rand 256 } 1 .. 65521;
 
     $c->blocking(0);
 
@@ -432,7 +433,9 @@ sub idle {
             $sessions = $t->service_status('datagrams')->{total};
         }
 
+        my $opened = settled($t);
         sleep $seconds;
+        is(channels($t), $opened, 'no channel was opened meanwhile');
 
         my $tunnel = tunnel($t);
 
@@ -452,6 +455,30 @@ sub idle {
                'and is the same one');
         }
     });
+}
+
+
+# How many channels were opened so far, and that once no more are.
+
+sub channels {
+    my ($t) = @_;
+
+    my @lines = slurp("$t->{dir}/logs/access.log") =~ / 101 /g;
+    return scalar @lines;
+}
+
+sub settled {
+    my ($t) = @_;
+
+    my ($n, $since) = (0, time);
+
+    wait_for(sub {
+        my $now = channels($t);
+        ($n, $since) = ($now, time) if $now != $n;
+        return time - $since > 1;
+    });
+
+    return $n;
 }
 
 
