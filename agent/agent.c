@@ -349,8 +349,6 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
 
     a->refused = 0;
 
-    zlt_transport_anew(&a->transport);
-
     if (a->conf->via.kind) {
         zlt_log_info("connected to the server through the proxy %s (from %s)",
                      a->conf->via.name, a->conf->via.source);
@@ -486,6 +484,11 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
         break;
 
     default:
+
+        /* not so at a reload: then it is the same network */
+
+        zlt_transport_anew(&a->transport);
+
         delay = zlt_agent_backoff(a, healthy);
 
         if (retry_after) {
