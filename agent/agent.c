@@ -250,7 +250,6 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
 
     a->refused = 0;
 
-    zlt_transport_anew(&a->transport);
     zlt_agent_hello(a);
 
     if (param == NULL) {
@@ -459,6 +458,11 @@ zlt_agent_delay(zlt_agent_t *a, zlt_down_e how, uint32_t retry_after,
         return 0;
 
     default:
+
+        /* not so at a reload: then it is the same network */
+
+        zlt_transport_anew(&a->transport);
+
         delay = zlt_agent_backoff(a, healthy);
 
         if (retry_after) {

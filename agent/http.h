@@ -23,7 +23,7 @@ typedef struct {
     unsigned         status;
     char             reason[64];         /* printable */
     unsigned         worker;
-    unsigned         workers;            /* 0: not told, which our server does */
+    unsigned         workers;            /* 0: not told: not our server */
     uint32_t         retry_after;        /* ms, 0: not told */
     unsigned         websocket:1;        /* Upgrade: websocket */
     unsigned         zltunnel:1;         /* Upgrade: zltunnel */

@@ -17,8 +17,9 @@
  * a slow reader at most 64 KiB.
  *
  * A flow that has filled three reads in a row is bulky and, where neither
- * side is under TLS or within a WebSocket, goes through a pipe by splice(2).  The pipe belongs to
- * the flow only while there are bytes in it.  What has to be kept in mind:
+ * side is under TLS or within a WebSocket, goes through a pipe by splice(2).
+ * The pipe belongs to the flow only while there are bytes in it.  What has to
+ * be kept in mind:
  *
  *   - A pipe fills by slots, so EAGAIN from the splice into it means "input
  *     drained" only if the pipe is empty; else it means "wait for output".
@@ -245,6 +246,11 @@ zlt_relay_flow(zlt_relay_t *r, unsigned i)
     f = &r->flow[i];
 
     if (f->shut || f->dead) {
+
+        /* an answer to a Ping may not have gone; an error is found by reading */
+
+        (void) zlt_conn_flush(&r->side[!i]);
+
         return ZLT_RELAY_WAIT;
     }
 

@@ -41,6 +41,7 @@ sub paths {
             agent => { tls => $scheme eq 'wss',
                        args => [ '--transport', 'websocket' ] });
 
+        $p->idle(45) if long_run();
         $p->all;
         $p->end;
     }

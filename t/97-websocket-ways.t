@@ -130,7 +130,9 @@ defaults
     option http-server-close
 frontend front
     bind 127.0.0.1:$port
-    http-request deny deny_status 400 if { req.hdr(upgrade) -m found } !{ req.hdr(upgrade) -i websocket }
+    acl upgrade req.hdr(upgrade) -m found
+    acl websocket req.hdr(upgrade) -i websocket
+    http-request deny deny_status 400 if upgrade !websocket
     default_backend back
 backend back
     server nginx 127.0.0.1:$t->{http_port}
@@ -234,9 +236,9 @@ sub chosen {
         conf => "[agent]\nserver = $f->{url}\ntoken_file = %%token_file%%\n"
                 . "transport = raw\n[service e]\nlocal = $echo->{port}\n");
 
-    ok(wait_for(sub { $agent->log
-                      =~ /no data channel can be opened: the server answered 426/
-       }), 'raw: none can be opened there');
+    my $none = qr/no data channel can be opened: the server answered 426/;
+
+    ok(wait_for(sub { $agent->log =~ $none }), 'raw: none can be opened there');
     unlike($agent->log, $FELL_BACK, 'and no other way is taken');
 
     $agent->write_conf("[agent]\nserver = $f->{url}\n"

@@ -1,9 +1,9 @@
 #!/usr/bin/perl
 
 # Protects: what is true of raw data channels over their whole life is true
-# within a WebSocket: a dead idle channel costs a client nothing but a second,
-# a reload and the agent's return nothing at all; upstreams of http and stream
-# go through them; a revoked token and a timeout reset; counters count.
+# within a WebSocket: a reload costs nothing; upstreams of http and stream go
+# through them; a revoked token and a timeout reset; counters count.  (That of
+# dead idle channels is in 33-deadchannel.t.)
 
 use strict;
 use warnings;
@@ -14,17 +14,18 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
+use ZLTunnel::Paths;
 use ZLTunnel::Scene;
 use ZLTunnel::Wire;
 
 my @FRAMED = ('--transport', 'websocket');
 
 for my $scheme (qw(ws wss)) {
-    subtest "$scheme: dead channels" => sub { dead($scheme) };
+    subtest "$scheme: upstreams" => sub { upstreams($scheme) };
 }
 
 for my $scheme (qw(ws wss)) {
-    subtest "$scheme: upstreams" => sub { upstreams($scheme) };
+    subtest "$scheme: no idle channels" => sub { fresh($scheme) };
 }
 
 subtest 'ends' => \&ends;
@@ -33,44 +34,30 @@ subtest 'reload' => \&reload;
 done_testing();
 
 
-sub idle { ($_[0]->status->{tunnels}[0] || {})->{idle_channels} // 0 }
+# An agent that keeps none: each connection, and each channel of datagrams, is
+# announced on the control channel.
 
-
-# All idle channels are stalled in the path.
-
-sub dead {
+sub fresh {
     my ($scheme) = @_;
 
-    my $t = ZLTunnel->new(workers => 4);
-    my $token = $t->token('alice');
+    my $t = ZLTunnel->new(workers => 4, range => 14, udp => 1);
     $t->start;
 
-    my $tls = $scheme eq 'wss';
-    my $relay = $t->relay($tls);
-    my $echo = $t->service('echo');
-    my $agent = $t->agent(
-        token => $token, server => $relay->{url},
-        services => ["e:$echo->{port}"],
-        args => [ @FRAMED, $tls ? ('--ca-file', $t->certs . '/ca.pem') : () ]);
-    my $port = $agent->port('e');
+    my $p = ZLTunnel::Paths->new($t,
+        name => "$scheme, fresh", size => 4 << 20, connections => 50,
+        agent => { tls => $scheme eq 'wss',
+                   args => [ @FRAMED, '--max-idle', 0 ] });
 
-    ok(wait_for(sub { idle($t) }), 'there are idle channels');
-    $t->tell($relay, 'stall 2-');
+    $p->bytes;
+    $p->half_close;
+    $p->resets;
+    $p->many;
+    $p->datagrams;
 
-    my @early = map { chr(97 + $_) x (4000 * $_ + 5) } 0 .. 2;
-    my @c = map { ZLTunnel::Wire::Socket->new($port) } @early;
+    my $acquired = $t->status->{acquired};
+    is("@$acquired{qw(local moved bridged)}", '0 0 0', 'all were fresh');
 
-    $c[$_]->send($early[$_]) for 0 .. $#c;
-    ok(($c[$_]->take(length $early[$_], 15) // '') eq $early[$_],
-       "client $_ is served all the same, with all of its bytes") for 0 .. $#c;
-
-    $_->shut for @c;
-    is($_->ending, 'eof', 'to its end') for @c;
-
-    is($t->events($echo, 'accept'), 3, 'the service was dialled once for each');
-    cmp_ok($t->status->{repeated}, '>=', 1, 'the repeats are counted');
-
-    $relay->{proc}->stop;      # else the agent waits for its dead channels
+    $p->end;
     $t->finish;
 }
 

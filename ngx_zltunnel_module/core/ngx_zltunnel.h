@@ -449,6 +449,8 @@ struct ngx_zltunnel_ws_s {
 /* Puts the end into a WebSocket, from here on; tx: how what is sent begins.
    NGX_ERROR without memory. */
 ngx_int_t ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t tx);
+/* the same with the state, a zlt_wsd_t, that it had in another worker */
+ngx_int_t ngx_zltunnel_ws_restore(ngx_zltunnel_end_t *end, u_char *state);
 void ngx_zltunnel_ws_free(ngx_zltunnel_end_t *end);
 ssize_t ngx_zltunnel_ws_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
@@ -745,9 +747,9 @@ ngx_int_t ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log);
 /*
  * Takes c over as ngx_zltunnel_control_start() does.  ws: a WebSocket has been
- * accepted on it, and data, which is changed, is within it.  answer is the 101, not
- * sent yet, from ngx_alloc() and no longer the caller's; or its data is NULL,
- * if it has been sent.
+ * accepted on it, and data, which is changed, is within it.  answer is the
+ * 101, not sent yet, from ngx_alloc() and no longer the caller's; or its data
+ * is NULL, if it has been sent.
  */
 void ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,

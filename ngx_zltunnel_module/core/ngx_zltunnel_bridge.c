@@ -7,10 +7,10 @@
  * Channels for the dials of other workers.
  *
  * A plain channel moves: its descriptor is passed on, with the state of its
- * WebSocket if it is within one, and nothing of it stays here.  The state of a TLS session cannot move, so such a channel stays, and
- * what is passed on is one end of a socketpair; this worker relays between
- * the other end and the channel, frames and raw bytes alike, and the dial
- * finds no difference.
+ * WebSocket if it is within one, and nothing of it stays here.  The state of a
+ * TLS session cannot move, so such a channel stays, and what is passed on is
+ * one end of a socketpair; this worker relays between the other end and the
+ * channel, frames and raw bytes alike, and the dial finds no difference.
  */
 
 

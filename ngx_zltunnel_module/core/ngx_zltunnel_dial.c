@@ -865,7 +865,8 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, ngx_socket_t fd, u_char *data)
 {
     size_t                   len;
-    ngx_uint_t               way, ws;
+    ngx_int_t                rc;
+    ngx_uint_t               way;
     ngx_connection_t        *c;
     ngx_zltunnel_kind_e      kind;
     ngx_zltunnel_dial_t     *dial;
@@ -917,20 +918,20 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
         way = NGX_ZLTUNNEL_FRESH;
     }
 
+    rc = NGX_OK;
     len = msg->data_len;
+
+    channel->websocket = msg->ws ? 1 : 0;
 
     /* a bridge leads to the inside of its WebSocket */
 
-    ws = (msg->ws && kind == NGX_ZLTUNNEL_PLAIN);
-    channel->websocket = msg->ws ? 1 : 0;
-
-    if (ws && ngx_zltunnel_ws_init(&channel->end, ZLT_WSD_FRAMED) == NGX_OK) {
-        ngx_memcpy(&channel->end.ws->data, data, sizeof(zlt_wsd_t));
+    if (msg->ws && kind == NGX_ZLTUNNEL_PLAIN) {
+        rc = ngx_zltunnel_ws_restore(&channel->end, data);
         data += sizeof(zlt_wsd_t);
         len -= sizeof(zlt_wsd_t);
     }
 
-    if ((ws && channel->end.ws == NULL)
+    if (rc != NGX_OK
         || ngx_zltunnel_channel_unread(channel, data, len) != NGX_OK)
     {
         ngx_zltunnel_channel_close(channel);

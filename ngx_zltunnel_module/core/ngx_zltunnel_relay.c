@@ -57,6 +57,8 @@ static void ngx_zltunnel_relay_empty_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay);
 static ngx_int_t ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
+static ngx_int_t ngx_zltunnel_relay_pending(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t i);
 static ssize_t ngx_zltunnel_relay_copy(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static ngx_int_t ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay,
@@ -364,7 +366,12 @@ ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     to = relay->side[1 - i];
 
     if (to->shut) {
-        return NGX_OK;
+
+        /* an answer to a Ping may not have gone */
+
+        rc = ngx_zltunnel_relay_pending(relay, i);
+
+        return (rc == NGX_ERROR) ? NGX_ERROR : NGX_OK;
     }
 
     wev = to->connection->write;
@@ -373,16 +380,10 @@ ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     for ( ;; ) {
 
-        if (ngx_zltunnel_end_pending(to)) {
-            rc = ngx_zltunnel_end_flush(to);
+        rc = ngx_zltunnel_relay_pending(relay, i);
 
-            if (rc == NGX_AGAIN) {
-                return ngx_zltunnel_relay_blocked(relay, i);
-            }
-
-            if (rc == NGX_ERROR) {
-                return ngx_zltunnel_relay_failed(relay, 1 - i);
-            }
+        if (rc != NGX_OK) {
+            return (rc == NGX_AGAIN) ? NGX_OK : NGX_ERROR;
         }
 
         if (ngx_zltunnel_flow_residue(f)) {
@@ -434,6 +435,29 @@ ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
             return NGX_ERROR;
         }
     }
+}
+
+
+/* what the far end has taken and not sent: NGX_OK, there is none any more */
+
+static ngx_int_t
+ngx_zltunnel_relay_pending(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
+{
+    ngx_int_t            rc;
+    ngx_zltunnel_end_t  *to;
+
+    to = relay->side[1 - i];
+    rc = ngx_zltunnel_end_flush(to);
+
+    if (rc == NGX_ERROR) {
+        return ngx_zltunnel_relay_failed(relay, 1 - i);
+    }
+
+    if (rc == NGX_AGAIN && ngx_zltunnel_relay_blocked(relay, i) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return rc;
 }
 
 

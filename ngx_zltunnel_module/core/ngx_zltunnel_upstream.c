@@ -23,8 +23,8 @@
  * TLS session, too, and its pool, where that is; but not if the upstream code
  * is to speak TLS to the service itself, and not in stream, where that cannot
  * be known.  These, channels within a WebSocket, and those that are bridged
- * from another worker, stay what they are: the connection gets one end of a socketpair, and a relay of
- * this worker joins the other end and the channel.
+ * from another worker, stay what they are: the connection gets one end of a
+ * socketpair, and a relay of this worker joins the other end and the channel.
  */
 
 

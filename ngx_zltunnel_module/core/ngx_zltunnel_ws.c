@@ -20,7 +20,7 @@
 
 
 #define NGX_ZLTUNNEL_WS_STAGE     (64 * 1024 + 4096)
-#define NGX_ZLTUNNEL_WS_MERGE     4096     /* of "out", sent with what follows */
+#define NGX_ZLTUNNEL_WS_MERGE     4096     /* of "out", sent with the next */
 #define NGX_ZLTUNNEL_WS_RECORD    16384    /* of TLS */
 #define NGX_ZLTUNNEL_WS_READS     16       /* without bytes for the caller */
 
@@ -44,6 +44,19 @@ ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t tx)
     }
 
     zlt_wsd_init(&end->ws->data, NULL, ZLT_WSD_FRAMED, tx);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_zltunnel_ws_restore(ngx_zltunnel_end_t *end, u_char *state)
+{
+    if (ngx_zltunnel_ws_init(end, ZLT_WSD_FRAMED) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(&end->ws->data, state, sizeof(zlt_wsd_t));
 
     return NGX_OK;
 }
