@@ -167,7 +167,7 @@ void ngx_zltunnel_accesses_remove(ngx_zltunnel_registry_t *registry,
 /* those that were not resumed in time; 1 if there was one */
 ngx_uint_t ngx_zltunnel_accesses_stale(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
-/* those whose time and grace are over, and of which all have been told */
+/* the visitor is away: those whose time and grace are over */
 void ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 /* the deadline has passed */
