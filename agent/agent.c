@@ -40,7 +40,7 @@
 
 static int zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf,
     const char *conf_file);
-static void zlt_agent_warn(const zlt_conf_t *conf);
+static void zlt_agent_warn(const zlt_agent_t *a);
 static void zlt_agent_connect(zlt_agent_t *a);
 static void zlt_agent_reconnect(uv_timer_t *timer);
 static void zlt_agent_schedule(zlt_agent_t *a, uint32_t delay);
@@ -61,6 +61,7 @@ int
 zlt_agent_run(zlt_conf_t *conf, const char *conf_file)
 {
     int           rc;
+    char          text[ZLT_URL_TEXT];
     zlt_agent_t  *a;
 
     a = calloc(1, sizeof(zlt_agent_t));
@@ -72,9 +73,11 @@ zlt_agent_run(zlt_conf_t *conf, const char *conf_file)
     rc = zlt_agent_init(a, conf, conf_file);
 
     if (rc == 0) {
-        zlt_log_info("zltunnel-agent " ZLT_AGENT_VERSION " for %s://%s",
-                     a->conf->url.tls ? "wss" : "ws", a->conf->url.authority);
-        zlt_agent_warn(a->conf);
+        zlt_log_info("zltunnel-agent " ZLT_AGENT_VERSION " for %s%s%s",
+                     zlt_url_text(text, &a->conf->url),
+                     a->conf->via.kind ? " through " : "",
+                     a->conf->via.kind ? a->conf->via.name : "");
+        zlt_agent_warn(a);
 
         zlt_agent_connect(a);
         zlt_notify("READY=1");
@@ -113,15 +116,23 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
     zlt_list_init(&a->early);
 
     zlt_log_set_level((zlt_log_level_e) conf->log_level);
+    zlt_transport_init(&a->transport, (zlt_transport_e) conf->transport);
 
     if (zlt_token_read(&a->token, conf->token_file, error) == -1) {
         zlt_complain("%s", error);
         return 2;
     }
 
+    if (zlt_via_choose(&conf->via, &conf->url, conf->proxy, conf->proxy_file,
+                       error)
+        == -1)
+    {
+        zlt_complain("%s", error);
+        return 2;
+    }
+
     if (conf->url.tls) {
-        a->tls = zlt_tls_create(conf->url.host, conf->ca_file,
-                                (int) conf->insecure, error);
+        a->tls = zlt_tls_create(conf, error);
         if (a->tls == NULL) {
             zlt_complain("%s", error);
             return 2;
@@ -165,16 +176,29 @@ zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
 /* What has to be said at each start. */
 
 static void
-zlt_agent_warn(const zlt_conf_t *conf)
+zlt_agent_warn(const zlt_agent_t *a)
 {
+    const zlt_conf_t  *conf;
+
+    conf = a->conf;
+
     if (conf->url.tls && conf->insecure) {
         zlt_log_warn("the server's certificate is not verified: anyone on "
                      "the way can read the token and all traffic");
     }
 
-    if (!conf->url.tls && !zlt_url_loopback(conf->url.host)) {
+    if (!conf->url.tls && !conf->url.is_unix
+        && (!zlt_url_loopback(conf->url.host)
+            || (conf->via.kind && !zlt_url_loopback(conf->via.host))))
+    {
         zlt_log_warn("ws:// is not encrypted: anyone on the way can read the "
                      "token and all traffic; use wss://");
+    }
+
+    if (a->conf_file == NULL && conf->proxy && conf->via.password[0]) {
+        zlt_log_warn("the proxy's password is on the command line, where "
+                     "every user of this machine can see it: use "
+                     "--proxy-file");
     }
 }
 
@@ -254,7 +278,8 @@ zlt_agent_retry(zlt_agent_t *a)
 void
 zlt_agent_restart(zlt_agent_t *a)
 {
-    zlt_agent_warn(a->conf);
+    zlt_agent_warn(a);
+    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
 
     a->attempts = 0;
     a->carried = 0;
@@ -324,8 +349,15 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
 
     a->refused = 0;
 
-    zlt_log_info("connected to the server");
-    zlt_notify("STATUS=Connected");
+    if (a->conf->via.kind) {
+        zlt_log_info("connected to the server through the proxy %s (from %s)",
+                     a->conf->via.name, a->conf->via.source);
+        zlt_notify("STATUS=Connected through a proxy");
+
+    } else {
+        zlt_log_info("connected to the server");
+        zlt_notify("STATUS=Connected");
+    }
 
     if (param == NULL) {
         if (!a->warned_v1) {
@@ -343,7 +375,7 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
     } else {
         zlt_hex_encode(id, param->tunnel_id, ZLT_ID_SIZE);
         zlt_log_debug("tunnel %.*s at %s", (int) sizeof(id), id,
-                      zlt_addr_text(text, &param->addr));
+                      zlt_addr_text(text, &param->way.addr));
 
         a->param = *param;
         a->has_param = 1;
@@ -452,6 +484,11 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
         break;
 
     default:
+
+        /* not so at a reload: then it is the same network */
+
+        zlt_transport_anew(&a->transport);
+
         delay = zlt_agent_backoff(a, healthy);
 
         if (retry_after) {

@@ -22,7 +22,8 @@
 
 
 #include "conf.h"
-#include "dial.h"
+#include "http.h"
+#include "reach.h"
 #include "relay.h"
 #include "service.h"
 #include "tls.h"
@@ -41,7 +42,7 @@ typedef struct zlt_udp_s      zlt_udp_t;
 typedef struct {
     uint8_t          tunnel_id[ZLT_ID_SIZE];
     uint8_t          key[ZLT_KEY_SIZE];
-    zlt_addr_t       addr;
+    zlt_way_t        way;
     uint16_t         least;
     uint16_t         most;
 } zlt_pool_param_t;
@@ -70,6 +71,7 @@ struct zlt_agent_s {
     const char      *conf_file;        /* NULL: from the command line */
     zlt_token_t      token;
     zlt_tls_t       *tls;              /* NULL: ws:// */
+    zlt_transport_t  transport;        /* of data channels */
     zlt_list_t       services;
 
     zlt_session_t   *session;          /* NULL: waiting for the next */
@@ -192,6 +194,10 @@ void zlt_pool_refill(zlt_pool_t *p);
 /* told by its channels */
 void zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch);
+/* idle again, or for the first time if it was a fresh one */
+void zlt_pool_return(zlt_pool_t *p, zlt_channel_t *ch);
+/* 1 if it takes back a channel of that tunnel */
+int zlt_pool_wants(const zlt_pool_t *p, const uint8_t *tunnel_id);
 void zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_failed(zlt_pool_t *p, const char *why);
 void zlt_pool_astray(zlt_pool_t *p);
@@ -213,7 +219,11 @@ struct zlt_channel_s {
     zlt_service_t   *service;          /* while it is dialled */
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
+    zlt_talk_t      *talk;             /* with the proxy, at the start */
 
+    zlt_framed_t     framed;           /* .. one that will be idle again */
+
+    uint8_t          tunnel_id[ZLT_ID_SIZE];
     uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
     uint8_t          service_id[ZLT_ID_SIZE];      /* if it is early */
     uint32_t         serial;           /* of the session that asked */
@@ -229,6 +239,10 @@ struct zlt_channel_s {
     unsigned         datagrams:1;      /* fresh: for a UDP service */
     unsigned         early:1;          /* bytes went to the service at once */
     unsigned         draining:1;       /* our direction is shut */
+    unsigned         reusable:1;       /* this Connect says so */
+    uint32_t         discarded;        /* bytes, after our end */
+    unsigned         websocket:1;      /* opened within one */
+    char             accept[ZLT_HTTP_ACCEPT_SIZE]; /* its answer to that */
 };
 
 

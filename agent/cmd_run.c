@@ -158,9 +158,18 @@ zlt_command_check(int argc, char **argv)
 
     zlt_token_wipe(&token);
 
+    if (zlt_via_choose(&conf.via, &conf.url, conf.proxy, conf.proxy_file,
+                       error)
+        == -1)
+    {
+        zlt_complain("%s: %s", file, error);
+        zlt_conf_free(&conf);
+        return ZLT_EXIT_USAGE;
+    }
+
     if (conf.url.tls) {
-        tls = zlt_tls_create(conf.url.host, conf.ca_file, (int) conf.insecure,
-                             error);
+        tls = zlt_tls_create(&conf, error);
+
         if (tls == NULL) {
             zlt_complain("%s: %s", file, error);
             zlt_conf_free(&conf);
@@ -170,8 +179,9 @@ zlt_command_check(int argc, char **argv)
         zlt_tls_destroy(tls);
     }
 
-    (void) printf("%s: OK, %u services for %s\n", file, conf.nservices,
-                  conf.server);
+    (void) printf("%s: OK, %u services for %s%s%s\n", file, conf.nservices,
+                  conf.server, conf.via.kind ? " through " : "",
+                  conf.via.kind ? conf.via.name : "");
 
     zlt_conf_free(&conf);
 

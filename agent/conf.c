@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <openssl/crypto.h>
 
 #include "conf.h"
 
@@ -18,7 +19,8 @@ typedef enum {
     ZLT_CONF_TIME,
     ZLT_CONF_NUMBER,
     ZLT_CONF_BOOL,
-    ZLT_CONF_LEVEL
+    ZLT_CONF_LEVEL,
+    ZLT_CONF_TRANSPORT
 } zlt_conf_kind_e;
 
 
@@ -41,11 +43,23 @@ static const zlt_conf_key_t  zlt_conf_keys[] = {
 
     { "ca_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, ca_file), 0, 0, NULL },
 
+    { "cert", ZLT_CONF_STRING, offsetof(zlt_conf_t, cert), 0, 0, NULL },
+
+    { "key", ZLT_CONF_STRING, offsetof(zlt_conf_t, key), 0, 0, NULL },
+
+    { "proxy", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy), 0, 0, NULL },
+
+    { "proxy_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy_file),
+      0, 0, NULL },
+
     { "insecure", ZLT_CONF_BOOL, offsetof(zlt_conf_t, insecure), 0, 1,
       "yes or no" },
 
     { "log_level", ZLT_CONF_LEVEL, offsetof(zlt_conf_t, log_level), 0, 0,
       "error, warn, info or debug" },
+
+    { "transport", ZLT_CONF_TRANSPORT, offsetof(zlt_conf_t, transport), 0, 0,
+      "auto, raw or websocket" },
 
     { "reconnect_interval", ZLT_CONF_TIME,
       offsetof(zlt_conf_t, reconnect_interval), 100, 3600000,
@@ -107,7 +121,18 @@ zlt_conf_free(zlt_conf_t *conf)
     free(conf->server);
     free(conf->token_file);
     free(conf->ca_file);
+    free(conf->cert);
+    free(conf->key);
+    free(conf->proxy_file);
     free(conf->services);
+
+    if (conf->proxy) {
+        /* a password may be in it */
+        OPENSSL_cleanse(conf->proxy, strlen(conf->proxy));
+        free(conf->proxy);
+    }
+
+    zlt_via_wipe(&conf->via);
 
     memset(conf, 0, sizeof(zlt_conf_t));
 }
@@ -179,6 +204,7 @@ zlt_conf_value(const zlt_conf_key_t *k, const char *value, uint32_t *n)
 {
     int              rc, on;
     zlt_log_level_e  level;
+    zlt_transport_e  transport;
 
     switch (k->kind) {
 
@@ -200,6 +226,12 @@ zlt_conf_value(const zlt_conf_key_t *k, const char *value, uint32_t *n)
         level = ZLT_LOG_INFO;
         rc = zlt_log_level_parse(value, &level);
         *n = (uint32_t) level;
+        return rc;
+
+    case ZLT_CONF_TRANSPORT:
+        transport = ZLT_TRANSPORT_AUTO;
+        rc = zlt_transport_parse(value, &transport);
+        *n = (uint32_t) transport;
         return rc;
 
     default:
@@ -276,9 +308,26 @@ zlt_conf_check(zlt_conf_t *conf, char *error)
         return -1;
     }
 
-    if (!conf->url.tls && (conf->insecure || conf->ca_file)) {
-        (void) strcpy(error, "\"ca_file\" and \"insecure\" are for wss:// "
-                             "only");
+    if (conf->proxy && conf->proxy_file) {
+        (void) strcpy(error, "\"proxy\" has no effect beside "
+                             "\"proxy_file\"");
+        return -1;
+    }
+
+    if (conf->url.is_unix && (conf->proxy || conf->proxy_file)) {
+        (void) strcpy(error, "no proxy leads to a socket of this machine "
+                             "(ws+unix:)");
+        return -1;
+    }
+
+    if (!conf->url.tls && (conf->insecure || conf->ca_file || conf->cert)) {
+        (void) strcpy(error, "\"ca_file\", \"cert\" and \"insecure\" are for "
+                             "wss:// only");
+        return -1;
+    }
+
+    if (conf->key && conf->cert == NULL) {
+        (void) strcpy(error, "\"key\" has no effect without \"cert\"");
         return -1;
     }
 

@@ -12,7 +12,8 @@
 
 #include "log.h"
 #include "options.h"
-#include "url.h"
+#include "transport.h"
+#include "via.h"
 
 
 #define ZLT_CONF_ERROR_SIZE    512
@@ -23,6 +24,11 @@ typedef struct {
     char                *server;
     char                *token_file;       /* NULL: ZLTUNNEL_TOKEN */
     char                *ca_file;          /* NULL: the system's */
+
+    char                *cert;             /* NULL: none */
+    char                *key;              /* NULL: in cert */
+    char                *proxy;            /* NULL: the environment's */
+    char                *proxy_file;
 
     uint32_t             reconnect_interval;       /* ms */
     uint32_t             max_reconnect_interval;
@@ -36,11 +42,13 @@ typedef struct {
     uint32_t             max_idle;
     uint32_t             insecure;
     uint32_t             log_level;        /* zlt_log_level_e */
+    uint32_t             transport;        /* zlt_transport_e */
 
     zlt_service_conf_t  *services;
     unsigned             nservices;
 
     zlt_url_t            url;              /* of server */
+    zlt_via_t            via;              /* zlt_via_choose() */
 } zlt_conf_t;
 
 

@@ -404,7 +404,7 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
 static int
 zlt_conf_paths(zlt_conf_t *conf, const char *file)
 {
-    char        *path, **paths[2];
+    char        *path, **paths[5];
     size_t       dir;
     unsigned     i;
     const char  *slash;
@@ -419,8 +419,11 @@ zlt_conf_paths(zlt_conf_t *conf, const char *file)
 
     paths[0] = &conf->token_file;
     paths[1] = &conf->ca_file;
+    paths[2] = &conf->proxy_file;
+    paths[3] = &conf->cert;
+    paths[4] = &conf->key;
 
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 5; i++) {
 
         if (*paths[i] == NULL || **paths[i] == '/') {
             continue;

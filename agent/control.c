@@ -6,7 +6,7 @@
 /*
  * A session: the control channel, from dialling to its end.
  *
- * Dial, TLS, the upgrade, Auth, and from AuthOk on it is up.  The handler of
+ * Reach, TLS, the upgrade, Auth, and from AuthOk on it is up.  The handler of
  * its connection is the step.  Answers to Register carry nothing that tells
  * which they answer, so a queue remembers the order of the requests.
  *
@@ -37,8 +37,8 @@
 #define ZLT_SESSION_TIMEOUT        40000
 
 
-static void zlt_session_dialled(void *data, zlt_conn_t *c,
-    const zlt_addr_t *addr, const char *error);
+static void zlt_session_reached(void *data, zlt_conn_t *c,
+    const zlt_way_t *way, const char *error);
 static void zlt_session_handshaking(zlt_io_t *io);
 static void zlt_session_request(zlt_session_t *s);
 static void zlt_session_answer(zlt_io_t *io);
@@ -73,10 +73,11 @@ zlt_session_start(zlt_agent_t *a)
     zlt_list_init(&s->task.link);
     zlt_ws_init(&s->ws, ZLT_WS_CLIENT, ZLT_MAX_MESSAGE_SIZE);
 
-    s->dial = zlt_dial_start(&a->loop, a->conf->url.host, a->conf->url.port,
-                             a->conf->connect_timeout, zlt_session_dialled, s);
+    s->reach = zlt_reach_start(&a->loop, &a->conf->url, &a->conf->via,
+                               a->conf->connect_timeout, zlt_session_reached,
+                               s);
 
-    if (s->dial == NULL) {
+    if (s->reach == NULL) {
         free(s);
         return NULL;
     }
@@ -86,13 +87,13 @@ zlt_session_start(zlt_agent_t *a)
 
 
 static void
-zlt_session_dialled(void *data, zlt_conn_t *c, const zlt_addr_t *addr,
+zlt_session_reached(void *data, zlt_conn_t *c, const zlt_way_t *way,
     const char *error)
 {
     zlt_session_t  *s;
 
     s = data;
-    s->dial = NULL;
+    s->reach = NULL;
 
     if (c == NULL) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0,
@@ -100,7 +101,7 @@ zlt_session_dialled(void *data, zlt_conn_t *c, const zlt_addr_t *addr,
         return;
     }
 
-    s->param.addr = *addr;
+    s->param.way = *way;
 
     if (zlt_io_move(&s->conn.io, &c->io, zlt_session_handshaking) == -1) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0, "%s", strerror(errno));
@@ -196,7 +197,8 @@ zlt_session_answer(zlt_io_t *io)
 
     if (n <= 0) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0, "the server closed the "
-                         "connection without an answer");
+                         "connection without an answer%s",
+                         zlt_tls_hint(s->agent->tls));
         return;
     }
 
@@ -286,8 +288,16 @@ zlt_session_upgraded(zlt_session_t *s, zlt_http_answer_t *a)
         break;
 
     case 426:
-    case 400:
         hint = ": does a proxy on the way pass on the upgrade?";
+        break;
+
+    case 400:
+        hint = zlt_tls_hint(s->agent->tls);
+
+        if (*hint == '\0') {
+            hint = ": does a proxy on the way pass on the upgrade?";
+        }
+
         break;
     }
 
@@ -327,6 +337,12 @@ zlt_session_auth(zlt_session_t *s)
 
     m.ext = ZLT_X_FEATURES|ZLT_X_AGENT;
     m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS;
+
+    if (a->conf->max_idle != 0) {
+        /* a channel that is used again is idle in between */
+        m.features |= ZLT_F_REUSE;
+    }
+
     m.agent.data = (const uint8_t *) agent;
     m.agent.len = sizeof(agent) - 1;
 
@@ -433,8 +449,8 @@ zlt_session_abort(zlt_session_t *s)
 
     s->freed = 1;
 
-    zlt_dial_cancel(s->dial);
-    s->dial = NULL;
+    zlt_reach_cancel(s->reach);
+    s->reach = NULL;
 
     zlt_conn_close(&s->conn);
     zlt_list_remove(&s->link);

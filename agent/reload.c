@@ -6,8 +6,8 @@
 /*
  * SIGHUP.  All of the new configuration is read and checked before anything
  * is done; then services that are gone are unregistered, new ones
- * registered, and the rest is not touched.  Only another server, or other
- * trust, needs a new session.
+ * registered, and the rest is not touched.  Only another server or proxy, or
+ * other trust, needs a new session.
  */
 
 
@@ -53,7 +53,10 @@ zlt_agent_reload(zlt_agent_t *a)
     zlt_conf_init(conf);
 
     if (zlt_conf_read(conf, a->conf_file, error) == -1
-        || zlt_token_read(token, conf->token_file, error) == -1)
+        || zlt_token_read(token, conf->token_file, error) == -1
+        || zlt_via_choose(&conf->via, &conf->url, conf->proxy,
+                          conf->proxy_file, error)
+           == -1)
     {
         goto failed;
     }
@@ -61,10 +64,10 @@ zlt_agent_reload(zlt_agent_t *a)
     server = zlt_reload_server(a->conf, conf);
 
     if (conf->url.tls) {
-        /* always, since the CA file may have changed within */
+        /* always, since the files may have changed within */
 
-        tls = zlt_tls_create(conf->url.host, conf->ca_file,
-                             (int) conf->insecure, error);
+        tls = zlt_tls_create(conf, error);
+
         if (tls == NULL) {
             goto failed;
         }
@@ -83,6 +86,10 @@ zlt_agent_reload(zlt_agent_t *a)
     a->token = *token;
     zlt_token_wipe(token);
     free(token);
+
+    if (conf->transport != a->conf->transport) {
+        zlt_transport_init(&a->transport, (zlt_transport_e) conf->transport);
+    }
 
     zlt_reload_services(a, conf);
 
@@ -210,8 +217,11 @@ static int
 zlt_reload_server(const zlt_conf_t *a, const zlt_conf_t *b)
 {
     return strcmp(a->server, b->server) != 0
+           || !zlt_via_same(&a->via, &b->via)
            || a->insecure != b->insecure
-           || zlt_reload_differ(a->ca_file, b->ca_file);
+           || zlt_reload_differ(a->ca_file, b->ca_file)
+           || zlt_reload_differ(a->cert, b->cert)
+           || zlt_reload_differ(a->key, b->key);
 }
 
 

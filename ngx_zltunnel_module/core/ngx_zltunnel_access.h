@@ -145,6 +145,7 @@ typedef struct {
     ngx_str_t                    client_addr; /* "ip:port" of the visitor */
     ngx_str_t                    client;      /* that of its client, or empty */
     ngx_uint_t                   local;       /* it is on this host */
+    ngx_uint_t                   ws;          /* within a WebSocket */
 } ngx_zltunnel_access_request_t;
 
 
@@ -217,7 +218,7 @@ void ngx_zltunnel_access_notify(ngx_zltunnel_registry_t *registry);
 /* ngx_zltunnel_access_visit.c: connections of visitors in this worker */
 
 /* As ngx_zltunnel_channel_check(), _cancel() and _start(): NGX_OK, 403, 410,
-   421, 503.  Strings of the request are copied. */
+   421, 503.  Strings of the request are copied; data may be changed. */
 ngx_int_t ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_access_request_t *req, u_char *key, ngx_log_t *log);
 void ngx_zltunnel_visit_cancel(ngx_zltunnel_registry_t *registry,

@@ -25,11 +25,6 @@
 #define NGX_ZLTUNNEL_VISIT_FIRST    3000       /* ms for a sign of life */
 #define NGX_ZLTUNNEL_VISIT_ANSWER   10000      /* ms */
 
-/* 25 s +-20 % */
-
-#define ngx_zltunnel_visit_beat_time()                                        \
-    ((ngx_msec_t) (20000 + ngx_random() % 10001))
-
 #define ngx_zltunnel_visit_waiting(side)  ((side)->out_len - (side)->out_pos)
 
 
@@ -84,7 +79,7 @@ ngx_zltunnel_visit_side_start(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
     side = &visit->side[i];
 
     side->end = end;
-    side->due = ngx_current_msec + ngx_zltunnel_visit_beat_time();
+    side->due = ngx_current_msec + ngx_zltunnel_channel_beat(visit->registry);
 
     c->data = visit;
     c->log->action = "passing datagrams";
@@ -180,7 +175,8 @@ ngx_zltunnel_visit_frames(ngx_zltunnel_visit_t *visit, ngx_uint_t i)
 
             if (side->asked) {
                 side->asked = 0;
-                side->due = ngx_current_msec + ngx_zltunnel_visit_beat_time();
+                side->due = ngx_current_msec
+                            + ngx_zltunnel_channel_beat(visit->registry);
             }
         }
 
@@ -314,6 +310,12 @@ ngx_zltunnel_visit_write(ngx_zltunnel_visit_t *visit, ngx_uint_t i)
     side = &visit->side[i];
     c = side->end->connection;
 
+    /* within a WebSocket, what was taken may wait there */
+
+    if (ngx_zltunnel_end_flush(side->end) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
     while (side->out_pos < side->out_len) {
 
         n = ngx_zltunnel_end_send(side->end, side->out + side->out_pos,
@@ -328,6 +330,12 @@ ngx_zltunnel_visit_write(ngx_zltunnel_visit_t *visit, ngx_uint_t i)
         }
 
         side->out_pos += n;
+    }
+
+    if (ngx_zltunnel_end_pending(side->end)
+        && ngx_handle_write_event(c->write, 0) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     if (side->out) {

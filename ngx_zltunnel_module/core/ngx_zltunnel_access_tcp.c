@@ -54,6 +54,7 @@ ngx_zltunnel_visit_connect(ngx_zltunnel_visit_t *visit, u_char *data,
     dial->target = visit->ask.target;
     dial->local = visit->ask.local;
     dial->greedy = 1;
+    dial->framed = 1;
     dial->handler = ngx_zltunnel_visit_dialled;
     dial->data = visit;
 
@@ -287,7 +288,8 @@ ngx_zltunnel_visit_relayed(ngx_zltunnel_relay_t *relay,
     visit->relaying = 0;
     visit->dial.relay = NULL;
 
-    ngx_zltunnel_channel_close(visit->dial.channel);
+    ngx_zltunnel_channel_release(visit->dial.channel,
+                                 how != NGX_ZLTUNNEL_RELAY_DONE);
     visit->dial.channel = NULL;
 
     switch (how) {

@@ -37,6 +37,8 @@ static ngx_int_t ngx_zltunnel_visit_string(ngx_pool_t *pool, ngx_str_t *dst,
 static ngx_int_t ngx_zltunnel_visit_join(ngx_zltunnel_visit_t *visit);
 static ngx_int_t ngx_zltunnel_visit_answer(ngx_zltunnel_visit_t *visit,
     ngx_str_t *answer);
+static ngx_int_t ngx_zltunnel_visit_ws(ngx_zltunnel_visit_t *visit,
+    u_char *data, size_t *len);
 static void ngx_zltunnel_visit_empty_handler(ngx_event_t *ev);
 static void ngx_zltunnel_visit_link_cut(ngx_zltunnel_link_t *link);
 static ngx_uint_t ngx_zltunnel_visit_over(ngx_zltunnel_visit_t *visit);
@@ -152,7 +154,8 @@ ngx_zltunnel_visit_start(ngx_zltunnel_registry_t *registry,
     rc = ngx_zltunnel_visit_join(visit);
 
     if (ngx_zltunnel_visit_answer(visit, answer) != NGX_OK
-        || rc == NGX_ERROR)
+        || rc == NGX_ERROR
+        || (req->ws && ngx_zltunnel_visit_ws(visit, data, &len) != NGX_OK))
     {
         ngx_zltunnel_visit_cut(visit);
         return;
@@ -335,7 +338,7 @@ ngx_zltunnel_visit_answer(ngx_zltunnel_visit_t *visit, ngx_str_t *answer)
 
     /* the first bytes on the connection, so they fit, or it is dead */
 
-    n = ngx_zltunnel_end_send(&visit->end, answer->data, answer->len);
+    n = ngx_zltunnel_end_write(&visit->end, answer->data, answer->len);
 
     ngx_free(answer->data);
 
@@ -381,6 +384,27 @@ ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
     visit->dialling = 1;
 
     ngx_zltunnel_dial_found(&visit->dial, service);
+}
+
+
+/* what came behind the request is within the WebSocket already */
+
+static ngx_int_t
+ngx_zltunnel_visit_ws(ngx_zltunnel_visit_t *visit, u_char *data, size_t *len)
+{
+    if (ngx_zltunnel_ws_init(&visit->end, visit->ask.udp ? ZLT_WSD_FRAMED
+                                                         : ZLT_WSD_BYTES,
+                             ZLT_WSD_FRAMED)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    zlt_wsd_visit(&visit->end.ws->data);
+
+    *len = zlt_wsd_decode(&visit->end.ws->data, data, *len);
+
+    return NGX_OK;
 }
 
 
@@ -445,6 +469,7 @@ ngx_zltunnel_visit_close(ngx_zltunnel_visit_t *visit)
     registry->nchannels--;
 
     ngx_queue_remove(&visit->queue);
+    ngx_zltunnel_ws_free(&visit->end);
 
     /* with the pool, in which it is */
 

@@ -13,6 +13,10 @@
  *   TLS      close_notify                     RST, or FIN without it
  *   bridge   FIN, and END from the worker     FIN alone: that worker is dead
  *   pair     FIN, or closed                   closed with bytes unread
+ *   framed   Eof                              Reset, or any end without one
+ *
+ * Plain or under TLS, there may be a WebSocket within (ngx_zltunnel_ws.c), and
+ * then it is the one that says so.
  *
  * TLS is read and written with OpenSSL's own calls, not by c->recv() and
  * c->send(): nginx logs a FIN without close_notify at crit, asks the kernel
@@ -46,7 +50,6 @@ static void ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end);
 #if (NGX_SSL)
 static ssize_t ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf,
     size_t size);
-static ngx_int_t ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c);
 static ngx_int_t ngx_zltunnel_end_ssl_error(ngx_connection_t *c, int sslerr,
     ngx_err_t err, char *text);
 #endif
@@ -65,7 +68,7 @@ ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
 
     if (kind == NGX_ZLTUNNEL_PLAIN || kind == NGX_ZLTUNNEL_TLS) {
 
-        if (c->sockaddr == NULL || c->sockaddr->sa_family != AF_UNIX) {
+        if (ngx_zltunnel_end_tcp(c)) {
             (void) ngx_tcp_nodelay(c);
         }
     }
@@ -86,6 +89,26 @@ ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
 }
 
 
+ngx_uint_t
+ngx_zltunnel_end_tcp(ngx_connection_t *c)
+{
+    int        domain;
+    socklen_t  len;
+
+    if (c->sockaddr) {
+        return c->sockaddr->sa_family != AF_UNIX;
+    }
+
+    /* from another worker, which did not tell */
+
+    len = sizeof(int);
+
+    return getsockopt(c->fd, SOL_SOCKET, SO_DOMAIN, (void *) &domain, &len)
+           == -1
+           || domain != AF_UNIX;
+}
+
+
 /*
  * Not TCP_USER_TIMEOUT: the kernel counts with it not only the time without
  * an answer but also the time that the peer's window stays closed, although
@@ -96,6 +119,12 @@ ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
 void
 ngx_zltunnel_end_keepalive(ngx_connection_t *c)
 {
+    /* a UNIX socket knows at once */
+
+    if (!ngx_zltunnel_end_tcp(c)) {
+        return;
+    }
+
     ngx_zltunnel_end_option(c, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
     ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPIDLE, 60, "TCP_KEEPIDLE");
     ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPINTVL, 10,
@@ -107,7 +136,9 @@ ngx_zltunnel_end_keepalive(ngx_connection_t *c)
 void
 ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end)
 {
-    if (end->kind == NGX_ZLTUNNEL_BRIDGE) {
+    if (end->kind == NGX_ZLTUNNEL_BRIDGE
+        || !ngx_zltunnel_end_tcp(end->connection))
+    {
         return;
     }
 
@@ -136,6 +167,55 @@ ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name, int value,
 ssize_t
 ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
+    if (!ngx_zltunnel_end_raw_in(end)) {
+        return ngx_zltunnel_framed_recv(end, buf, size);
+    }
+
+    return ngx_zltunnel_end_pull(end, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    if (!ngx_zltunnel_end_raw_out(end)) {
+        return ngx_zltunnel_framed_send(end, buf, size);
+    }
+
+    return ngx_zltunnel_end_push(end, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_pull(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    return end->ws ? ngx_zltunnel_ws_recv(end, buf, size)
+                   : ngx_zltunnel_end_read(end, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_push(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    return end->ws ? ngx_zltunnel_ws_send(end, buf, size)
+                   : ngx_zltunnel_end_write(end, buf, size);
+}
+
+
+ngx_int_t
+ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end)
+{
+    if (end->ws && end->ws->out) {
+        return ngx_zltunnel_ws_flush(end);
+    }
+
+    return end->frames ? ngx_zltunnel_framed_flush(end) : NGX_OK;
+}
+
+
+ssize_t
+ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
     ngx_connection_t  *c;
 
     c = end->connection;
@@ -146,12 +226,12 @@ ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     }
 #endif
 
-    return c->recv(c, buf, size);
+    return end->lent ? ngx_recv(c, buf, size) : c->recv(c, buf, size);
 }
 
 
 ssize_t
-ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
     ngx_connection_t  *c;
 
@@ -163,7 +243,7 @@ ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     }
 #endif
 
-    return c->send(c, buf, size);
+    return end->lent ? ngx_send(c, buf, size) : c->send(c, buf, size);
 }
 
 
@@ -172,9 +252,11 @@ ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end)
 {
     ngx_event_t  *rev;
 
-    /* under TLS recv() has already told one from the other */
+    /* under TLS, and of messages, recv() has told one from the other */
 
-    if (end->kind != NGX_ZLTUNNEL_BRIDGE || end->ended) {
+    if (end->kind != NGX_ZLTUNNEL_BRIDGE || end->ended
+        || !ngx_zltunnel_end_raw_in(end))
+    {
         return NGX_OK;
     }
 
@@ -233,7 +315,15 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 {
     ngx_connection_t  *c;
 
+    if (!ngx_zltunnel_end_raw_out(end)) {
+        return ngx_zltunnel_framed_end(end, ZLT_FRAMES_EOF);
+    }
+
     c = end->connection;
+
+    if (end->ws) {
+        return ngx_zltunnel_ws_shutdown(end);
+    }
 
 #if (NGX_SSL)
     if (end->kind == NGX_ZLTUNNEL_TLS) {
@@ -360,6 +450,10 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
 
     c = end->connection;
 
+    if (end->ws) {
+        ngx_zltunnel_ws_reset(end);
+    }
+
 #if (NGX_SSL)
 
     /* ngx_ssl_shutdown() is silent then, whoever calls it */
@@ -422,6 +516,7 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
     }
 
     ngx_zltunnel_end_bridge_remove(end);
+    ngx_zltunnel_ws_free(end);
 
     if (end->connection) {
         ngx_zltunnel_connection_close(end->connection);
@@ -671,7 +766,7 @@ ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf, size_t size)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c)
 {
     int        n, sslerr;

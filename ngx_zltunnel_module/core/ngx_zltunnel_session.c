@@ -110,6 +110,7 @@ static void
 ngx_zltunnel_session_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 {
     ngx_int_t                rc;
+    const char              *reason;
     ngx_zltunnel_session_t   session;
 
     ngx_memzero(&session, sizeof(ngx_zltunnel_session_t));
@@ -118,6 +119,19 @@ ngx_zltunnel_session_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
                                             control->token);
 
     if (session.token == NULL) {
+        ngx_zltunnel_session_refuse(control, ZLT_E_BAD_TOKEN,
+                                    "Invalid token");
+        return;
+    }
+
+    if (!ngx_zltunnel_cert_allows(session.token, control->end.connection,
+                                  &reason))
+    {
+        /* who has a token without its certificate learns nothing of it */
+
+        ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
+                      "token of agent \"%V\" is bound to a certificate: %s",
+                      &session.token->name, reason);
         ngx_zltunnel_session_refuse(control, ZLT_E_BAD_TOKEN,
                                     "Invalid token");
         return;
@@ -366,7 +380,8 @@ ngx_zltunnel_session_own(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     control->extended = (m->ext & ZLT_X_FEATURES) ? 1 : 0;
     control->features = control->extended
                         ? m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
-                                         |ZLT_F_DATAGRAMS|ZLT_F_ACCESS) : 0;
+                                         |ZLT_F_DATAGRAMS|ZLT_F_ACCESS
+                                         |ZLT_F_REUSE) : 0;
     control->epoch = tunnel->epoch;
     ngx_memcpy(control->tunnel_id, tunnel->id, ZLT_ID_SIZE);
 

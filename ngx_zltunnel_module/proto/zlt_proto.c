@@ -99,6 +99,9 @@ static const zlt_layout_t  zlt_layouts[] = {
     { ZLT_RETIRE, "Retire",
       { zlt_field_none } },
 
+    { ZLT_RAW, "Raw",
+      { zlt_field_none } },
+
     { ZLT_DATA, "Data",
       { zlt_field(BYTES, data) } },
 

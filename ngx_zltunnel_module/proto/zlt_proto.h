@@ -54,6 +54,7 @@ typedef enum {
     ZLT_DATAGRAM        = 0x51,
     ZLT_DATAGRAM_CLOSE  = 0x52,
     ZLT_RETIRE          = 0x53,
+    ZLT_RAW             = 0x54,
     ZLT_DATA            = 0x55,
     ZLT_EOF             = 0x56,
     ZLT_RESET           = 0x57,
@@ -74,6 +75,11 @@ typedef enum {
 #define ZLT_F_HEARTBEATS       0x02     /* heartbeats by the client */
 #define ZLT_F_DATAGRAMS        0x04     /* datagram channels */
 #define ZLT_F_ACCESS           0x08     /* private services and access */
+#define ZLT_F_REUSE            0x10     /* channels carry one connection after
+                                           another */
+
+/* flags of Connect */
+#define ZLT_C_FRAMED           0x01     /* its bytes come as Data messages */
 
 /* flags of Register */
 #define ZLT_R_PRIVATE          0x01     /* no port */
@@ -119,7 +125,7 @@ typedef struct {
 #define ZLT_X_IDLE             0x0020   /* AuthOk */
 #define ZLT_X_CODE             0x0040   /* *Fail, AccessClose */
 #define ZLT_X_RETRY            0x0080   /* AuthFail, Disconnect */
-#define ZLT_X_FLAGS            0x0100   /* Register */
+#define ZLT_X_FLAGS            0x0100   /* Register, Connect */
 #define ZLT_X_PREFERRED        0x0200   /* Register */
 #define ZLT_X_PORT             0x0400   /* RegisterOk */
 #define ZLT_X_PUBLIC           0x0800   /* RegisterOk */
@@ -173,7 +179,7 @@ typedef struct {
     uint16_t        idle_most;
     uint8_t         code;          /* ZLT_E_* */
     uint32_t        retry_after;   /* milliseconds */
-    uint8_t         flags;         /* ZLT_R_* */
+    uint8_t         flags;         /* ZLT_R_*, ZLT_C_* */
     uint16_t        preferred_port;
     uint16_t        port;
     zlt_str_t       public_addr;   /* "host:port" */

@@ -148,11 +148,12 @@ static const ext_vector_t  vectors[] = {
                .flags = ZLT_R_OPEN, .preferred_port = 1,
                .allow = S("ab,c-d") } },
 
-    { .head = "20 00000034" ID1 ID1 "0003 'a:1'",
-      .tags = { { "01 000c 'db.lan:54321'", ZLT_X_TARGET, 1 } },
+    { .head = "20 00000038" ID1 ID1 "0003 'a:1'",
+      .tags = { { "01 000c 'db.lan:54321'", ZLT_X_TARGET, 1 },
+                { "02 0001 01", ZLT_X_FLAGS, 0 } },
       .msg = { .type = ZLT_CONNECT, .service_id = id1, .connection_id = id1,
-               .client_addr = S("a:1"), .ext = ZLT_X_TARGET,
-               .target = S("db.lan:54321") } },
+               .client_addr = S("a:1"), .ext = ZLT_X_TARGET|ZLT_X_FLAGS,
+               .target = S("db.lan:54321"), .flags = ZLT_C_FRAMED } },
 
     { .head = "50 00000028 00000007" ID1 "0001 'a'",
       .tags = { { "01 000e '[2001:db8::]:5'", ZLT_X_TARGET, 1 } },
@@ -514,7 +515,6 @@ test_all_unknown_tags(void)
         case ZLT_REGISTER:
         case ZLT_AUTH:           least = 4; break;
         case ZLT_REGISTER_FAIL:
-        case ZLT_CONNECT:
         case ZLT_DATAGRAM_OPEN:
         case ZLT_ACCESS_OK:
         case ZLT_ACCESS_CLOSE:
@@ -792,6 +792,7 @@ test_types_without_a_block(void)
         { .head = "52 00000000 00000001 02",
           .msg = { .type = ZLT_DATAGRAM_CLOSE, .session = 1, .cause = 2 } },
         { .head = "53 00000000", .msg = { .type = ZLT_RETIRE } },
+        { .head = "54 00000000", .msg = { .type = ZLT_RAW } },
         { .head = "56 00000000", .msg = { .type = ZLT_EOF } },
         { .head = "57 00000000", .msg = { .type = ZLT_RESET } },
         { .head = "58 00000000" ID1 "0001 'r'",

@@ -131,6 +131,9 @@ static const proto_vector_t  vectors[] = {
     { .bytes = "53 00000000",
       .msg = { .type = ZLT_RETIRE } },
 
+    { .bytes = "54 00000000",
+      .msg = { .type = ZLT_RAW } },
+
     { .bytes = "55 00000004 00 'ab' ff",
       .msg = { .type = ZLT_DATA, .data = S("\x00" "ab" "\xff") },
       .open = 0, .is_open = 1 },
@@ -732,9 +735,10 @@ test_texts(void)
         { 0x30, "Heartbeat" }, { 0x31, "HeartbeatAck" },
         { 0x40, "Unregister" }, { 0x41, "Disconnect" },
         { 0x50, "DatagramOpen" }, { 0x51, "Datagram" },
-        { 0x52, "DatagramClose" }, { 0x53, "Retire" }, { 0x55, "Data" },
-        { 0x56, "Eof" }, { 0x57, "Reset" }, { 0x58, "Withdraw" },
-        { 0x00, "unknown" }, { 0x54, "unknown" }, { 0x101, "unknown" }
+        { 0x52, "DatagramClose" }, { 0x53, "Retire" }, { 0x54, "Raw" },
+        { 0x55, "Data" }, { 0x56, "Eof" }, { 0x57, "Reset" },
+        { 0x58, "Withdraw" },
+        { 0x00, "unknown" }, { 0x5e, "unknown" }, { 0x101, "unknown" }
     };
 
     for (type = 0; type < sizeof(names) / sizeof(names[0]); type++) {
