@@ -579,7 +579,7 @@ sub framed {
         . 'Zltunnel-Key: ' . unpack('H*', $key) . "\r\n"
         . (defined $connection
            ? 'Zltunnel-Connection: ' . unpack('H*', $connection) . "\r\n" : '')
-        . ($o{headers} // '') . "\r\n") // return undef;
+        . ($o{headers} // '') . "\r\n" . ($o{early} // '')) // return undef;
 
     return $self;
 }
