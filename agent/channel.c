@@ -77,6 +77,7 @@ static void zlt_channel_reached(zlt_channel_t *ch);
 static void zlt_channel_handshaking(zlt_io_t *io);
 static void zlt_channel_request(zlt_channel_t *ch);
 static void zlt_channel_answer(zlt_io_t *io);
+static zlt_wsc_use_e zlt_channel_use(const zlt_channel_t *ch);
 static int zlt_channel_upgraded(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
 static void zlt_channel_refused(zlt_channel_t *ch,
@@ -333,11 +334,11 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
-    /* a visitor's is never within a WebSocket */
+    /* where a client waits nothing is tried out */
 
-    ch->websocket = ch->visit == NULL
-                    && zlt_transport_pick(&ch->agent->transport, !ch->fresh,
-                                          zlt_io_now())
+    ch->websocket = zlt_transport_pick(&ch->agent->transport,
+                                       !ch->fresh && ch->visit == NULL,
+                                       zlt_io_now())
                     ? 1 : 0;
 
     if (zlt_conn_connect(c, &addr->addr.sa, addr->len, 1,
@@ -507,7 +508,8 @@ zlt_channel_request(zlt_channel_t *ch)
     if (ch->visit) {
         n = zlt_http_access(buf, &ch->agent->conf->url, param->tunnel_id,
                             param->key, ch->visit->access->id,
-                            ch->visit->client);
+                            ch->visit->client,
+                            ch->websocket ? ch->accept : NULL);
 
     } else {
         n = zlt_http_channel(buf, &ch->agent->conf->url, param->tunnel_id,
@@ -588,19 +590,18 @@ zlt_channel_answer(zlt_io_t *io)
 
     len -= (size_t) n;
 
-    if (ch->visit) {
-        ch->state = ZLT_CHANNEL_RELAY;
-        zlt_visit_opened(ch, zlt_scratch + n, len);
-        return;
-    }
-
     if (ch->websocket
         && zlt_wsc_start(&ch->relay.side[ZLT_RELAY_CHANNEL],
-                         ch->fresh ? ZLT_WSD_EITHER : ZLT_WSD_FRAMED,
-                         zlt_scratch + n, &len)
+                         zlt_channel_use(ch), zlt_scratch + n, &len)
            == -1)
     {
         zlt_channel_open_failed(ch, "out of memory");
+        return;
+    }
+
+    if (ch->visit) {
+        ch->state = ZLT_CHANNEL_RELAY;
+        zlt_visit_opened(ch, zlt_scratch + n, len);
         return;
     }
 
@@ -679,6 +680,17 @@ zlt_channel_param(zlt_channel_t *ch)
     }
 
     return param;
+}
+
+
+static zlt_wsc_use_e
+zlt_channel_use(const zlt_channel_t *ch)
+{
+    if (ch->visit) {
+        return ch->visit->udp ? ZLT_WSC_FRAMES : ZLT_WSC_VISIT;
+    }
+
+    return ch->fresh ? ZLT_WSC_FRESH : ZLT_WSC_FRAMES;
 }
 
 

@@ -50,6 +50,9 @@ static const char  zlt_access_help[] =
     "                            " ZLT_TOKEN_ENV " does\n"
     "  --ca-file FILE            trust these certificates, not the system's\n"
     "  --insecure                do not verify the server's certificate\n"
+    "  --cert FILE, --key FILE, --proxy URL, --proxy-file FILE, --transport "
+    "WAY\n"
+    "                            as for \"connect\"\n"
     "  --log-level LEVEL         error, warn, info (default) or debug\n"
     "  --connect-timeout T       10s, for the server, and for each "
     "connection\n"
@@ -73,6 +76,11 @@ static const struct option  zlt_access_long[] = {
     { "udp-timeout",     required_argument, NULL, 6 },
     { "reconnect-interval", required_argument, NULL, 7 },
     { "max-reconnect-interval", required_argument, NULL, 8 },
+    { "transport",       required_argument, NULL, 9 },
+    { "proxy",           required_argument, NULL, 10 },
+    { "proxy-file",      required_argument, NULL, 11 },
+    { "cert",            required_argument, NULL, 12 },
+    { "key",             required_argument, NULL, 13 },
     { "local-port",      required_argument, NULL, 'p' },
     { "local",           required_argument, NULL, 'l' },
     { "ttl",             required_argument, NULL, 'T' },
@@ -88,11 +96,12 @@ static const struct option  zlt_access_long[] = {
 };
 
 
-/* the keys that options 1 to 8 stand for */
+/* the keys that options 1 to 13 stand for */
 
 static const char *const  zlt_access_keys[] = {
     NULL, "server", "token_file", "ca_file", "log_level", "connect_timeout",
-    "udp_timeout", "reconnect_interval", "max_reconnect_interval"
+    "udp_timeout", "reconnect_interval", "max_reconnect_interval",
+    "transport", "proxy", "proxy_file", "cert", "key"
 };
 
 

@@ -105,10 +105,11 @@ zlt_http_channel(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
 
 size_t
 zlt_http_access(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
-    const uint8_t *key, const uint8_t *access_id, const char *client)
+    const uint8_t *key, const uint8_t *access_id, const char *client,
+    char *accept)
 {
     return zlt_http_data(buf, url, tunnel_id, key, "Access", access_id,
-                         client, NULL);
+                         client, accept);
 }
 
 

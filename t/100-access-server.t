@@ -15,11 +15,12 @@ use Test::More;
 use ZLTunnel;
 use ZLTunnel::Access;
 use ZLTunnel::Wire qw(msg ext access_open access_renew access_close register
-                      new_id);
+                      new_id ws_frame);
 
 subtest 'rights' => \&rights;
 subtest "connections, $_ worker(s)" => \&connections, $_ for 1, 4;
 subtest 'serving agents' => \&serving;
+subtest 'within a WebSocket' => \&websocket;
 subtest 'garbage' => \&garbage;
 
 done_testing();
@@ -366,6 +367,87 @@ sub serving {
     $_->close for $v, $ch;
 
     $_->reset for $c, $b, $s, $other;
+    $t->finish;
+}
+
+
+# The same where only WebSocket gets through: plain, and under TLS, to agents
+# that are either.
+
+sub websocket {
+    my $t = ZLTunnel->new(workers => 2, range => 10);
+    my $proxy = $t->free_port;
+    $t->write_conf(stream => "server { listen 127.0.0.1:$proxy;
+        proxy_pass 127.0.0.1:$t->{tls_port}; proxy_ssl on; }");
+    my @tokens = map { $t->token($_) } qw(plain tls);
+    my $alice = $t->token('alice', 'access=*');
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my $closed = $t->free_port;
+    $t->agent(token => $tokens[$_], tls => $_,
+              services => [ "web$_:$echo->{port}", "closed$_:$closed" ])
+        for 0, 1;
+
+    my $c = visitor($t, $alice);
+
+    for my $port ($t->{http_port}, $proxy) {
+        for my $n (0, 1) {
+            my $what = ($port == $proxy ? 'TLS' : 'plain')
+                       . ' to ' . ($n ? 'TLS' : 'plain');
+            my $id = opened($c, "web$n");
+            my $visit = sub {
+                return ZLTunnel::Wire->visit($c, $id, ws => 1, port => $port,
+                                             @_);
+            };
+
+            my $v = $visit->(early => ws_frame(msg('Data', 'early')));
+            is($v->{answer}{status}, 101, "$what: 101");
+            is($v->next->{type}, 'ConnectAck', 'ConnectAck');
+            is($v->bytes(5), 'early', 'Data behind the request');
+
+            my $data = join '', map { chr int rand 256 } 1 .. 1000;
+            $data x= 300;
+            $v->data($_) for $data =~ /(.{1,60000})/gs;
+            ok($v->bytes(length $data) eq $data, 'bytes as they went');
+
+            $v->eof;
+            is($v->next->{type}, 'Eof', 'Eof is answered by Eof');
+            is($v->next->{type}, 'Close', 'and Close');
+            is($v->ending, 'eof', 'and the end');
+
+            for my $how (qw(rst close)) {
+                my $before = $t->events($echo, 'reset');
+                $v = $visit->();
+                is($v->next->{type}, 'ConnectAck', 'another');
+                $v->data('x');
+                $v->bytes(1);
+                $v->$how;
+                ok(wait_for(sub { $t->events($echo, 'reset') > $before }),
+                   "$how without Eof: the service sees a reset");
+                $v->close;
+            }
+
+            my $a = session($t, $id);
+            is($a->{bytes}{in}, 7 + length $data, 'what it was is counted');
+
+            $v = $visit->();
+            $v->next;
+            $c->send_msg(access_close($id));
+            my $m = $v->next // { type => $v->{end} };
+            like($m->{type}, qr/^(?:Reset|reset)$/, 'stopped: a reset');
+
+            $id = opened($c, "closed$n");
+            $v = $visit->();
+            $m = $v->next;
+            is($m->{type}, 'ConnectFail', 'refused: ConnectFail');
+            is($m->{code}, 7, 'code 7');
+            is($v->next->{type}, 'Close', 'and Close');
+            $v->close;
+        }
+    }
+
+    $c->reset;
     $t->finish;
 }
 

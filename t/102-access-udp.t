@@ -16,13 +16,14 @@ use Time::HiRes qw(time);
 use ZLTunnel;
 use ZLTunnel::Access;
 use ZLTunnel::Wire qw(msg ext access_open access_close register datagram
-                      datagram_open datagram_close);
+                      datagram_open datagram_close ws_frame);
 
 my $SLOW = $ENV{ZLT_SLOW} || 1;
 
 subtest 'a real agent, 1 worker' => \&real, 1;
 subtest 'a real agent, 4 workers' => \&real, 4;
 subtest 'a real agent, 4 workers, TLS' => \&real, 4, 1;
+subtest 'a real agent, within a WebSocket' => \&real, 2, 0, 1;
 subtest 'frames' => \&frames;
 subtest 'ends' => \&ends;
 subtest 'a side that does not read' => \&slow;
@@ -31,7 +32,7 @@ done_testing();
 
 
 sub real {
-    my ($workers, $tls) = @_;
+    my ($workers, $tls, $ws) = @_;
 
     my $t = ZLTunnel->new(workers => $workers);
     my $proxy = $t->free_port;
@@ -51,9 +52,10 @@ sub real {
     my ($bytes, $count) = (0, 0);
 
     for my $round (1 .. 2) {
-        my $early = datagram_open(1) . datagram(1, 'early');
+        my $early = join '', map { $ws ? ws_frame($_) : $_ }
+                    datagram_open(1), datagram(1, 'early');
         my $v = ZLTunnel::Wire->visit($c, $id,
-            port => $tls ? $proxy : $t->{http_port},
+            port => $tls ? $proxy : $t->{http_port}, ws => $ws,
             early => $round == 1 ? $early : '');
         is($v->{answer}{status}, 101, 'a channel');
 
@@ -64,10 +66,10 @@ sub real {
         }
 
         my $from = $round == 1 ? 2 : 1;
-        $v->send(datagram_open($_, addr => "10.0.0.$_:5")) for $from .. 5;
+        $v->send_msg(datagram_open($_, addr => "10.0.0.$_:5")) for $from .. 5;
 
         for my $size (0, 1, 512, 1472, 9000, 60000) {
-            $v->send(datagram($_, "$_" x $size)) for $from .. 5;
+            $v->send_msg(datagram($_, "$_" x $size)) for $from .. 5;
 
             my %got;
             for ($from .. 5) {
@@ -81,8 +83,8 @@ sub real {
             $count += 6 - $from;
         }
 
-        $v->send(datagram_close($_)) for 1 .. 5;
-        $v->send(datagram(1, 'late'));
+        $v->send_msg(datagram_close($_)) for 1 .. 5;
+        $v->send_msg(datagram(1, 'late'));
         is($v->next(0.3), undef, 'a closed session is silent');
         $v->close;
     }

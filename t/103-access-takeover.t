@@ -112,7 +112,7 @@ sub reload {
 
     my $c = visitor($t, $alice);
     my $start = time;
-    my $id = opened($c, 'web', ttl => 8);
+    my $id = opened($c, 'web', ttl => 6);
     my $long = opened($c, 'web', ttl => 3600);
     my @v = map { connected($c, $id) } 1 .. 4;
     my @l = map { connected($c, $long) } 1 .. 4;
@@ -143,8 +143,8 @@ sub reload {
     is($_->ending(20), 'reset', 'the deadline holds in old workers')
         for @v;
     my $took = time - $start;
-    cmp_ok($took, '>=', 7.5, 'not before');
-    cmp_ok($took, '<', 11 * $SLOW, 'nor long after');
+    cmp_ok($took, '>=', 5.5, 'not before');
+    cmp_ok($took, '<', 9 * $SLOW, 'nor long after');
     is(scalar(grep { echoes($_) } @l, $new), 5, 'the other session goes on');
 
     # revocation reaches them, too

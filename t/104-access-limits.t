@@ -2,7 +2,8 @@
 
 # Protects: the bounds of on-demand access: sessions by the hundred, a worker
 # that dies with some of them, limits and a full zone, which cost one visitor
-# an answer and nobody else anything; and all of it under TLS.
+# an answer and nobody else anything; all of it under TLS; and an hour that is
+# an hour though the machine sleeps.
 
 use strict;
 use warnings;
@@ -18,6 +19,7 @@ use ZLTunnel::Wire qw(ext access_open access_close register);
 subtest 'many, and a worker that dies' => \&many;
 subtest 'limits' => \&limits;
 subtest 'TLS' => \&tls;
+subtest 'a server that sleeps' => \&asleep;
 
 done_testing();
 
@@ -198,6 +200,51 @@ sub tls {
             !grep { ($_->ending(0.1)) eq 'open' } @v
         }, 10), "$name: stopped");
     }
+
+    $c->reset;
+    $t->finish;
+}
+
+
+# The sleep is one of nginx's clock alone (t/lib/preload/clock.c).
+
+sub asleep {
+    my $t = ZLTunnel->new(workers => 2, main => 'env CLOCK_SLEPT;');
+    my $site = $t->token('site');
+    my $alice = $t->token('alice', 'access=*');
+    my $lib = "$t->{dir}/clock.so";
+    my $slept = "$t->{dir}/slept";
+
+    run_ok($ENV{CC} || 'cc', '-shared', '-fPIC', '-O2', '-Wall', '-Wextra',
+           '-o', $lib, "$ZLTunnel::ROOT/t/lib/preload/clock.c");
+    write_file($slept, '0', 0644);
+
+    {
+        local $ENV{LD_PRELOAD} = $lib;
+        local $ENV{CLOCK_SLEPT} = $slept;
+        local $ENV{ASAN_OPTIONS} = join ':', 'verify_asan_link_order=0',
+                                             $ENV{ASAN_OPTIONS} // ();
+        $t->start;
+    }
+
+    my $echo = $t->service('echo');
+    my $agent = $t->agent(token => $site, services => ["web:$echo->{port}"]);
+    my $c = visitor($t, $alice);
+    my $id = opened($c, 'web', ttl => 3600);
+    my $end = opened($c, 'web', ttl => 7200);
+    my @v = map { connected($c, $id) } 1 .. 4;
+
+    write_file($slept, '3000', 0644);
+    ok(wait_for(sub { session($t, $id)->{remaining} <= 600 }),
+       'fifty minutes are fifty minutes');
+    is(scalar(grep { echoes($_) } @v), 4, 'connections go on');
+
+    write_file($slept, '3700', 0644);
+    my $m = $c->expect('AccessClose');
+    is($m->{access_id}, $id, 'over an hour: it is over');
+    is($m->{code}, 2, 'code 2');
+    is($_->ending(10), 'reset', 'and so are its connections') for @v;
+    ok(connected($c, $end), 'one of two hours is not');
 
     $c->reset;
     $t->finish;

@@ -446,9 +446,10 @@ struct ngx_zltunnel_ws_s {
 };
 
 
-/* Puts the end into a WebSocket, from here on; tx: how what is sent begins.
-   NGX_ERROR without memory. */
-ngx_int_t ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t tx);
+/* Puts the end into a WebSocket, from here on; rx, tx: how what is received
+   and sent begins.  NGX_ERROR without memory. */
+ngx_int_t ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t rx,
+    zlt_wsd_phase_t tx);
 /* the same with the state, a zlt_wsd_t, that it had in another worker */
 ngx_int_t ngx_zltunnel_ws_restore(ngx_zltunnel_end_t *end, u_char *state);
 void ngx_zltunnel_ws_free(ngx_zltunnel_end_t *end);

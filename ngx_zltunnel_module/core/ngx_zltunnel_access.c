@@ -16,8 +16,8 @@
  * second at the sessions of its control channels, to tell the visitor, and at
  * the visits it has, to cut them; a session that is no longer here means a cut
  * at once.  So whoever removes one need tell nobody, and one that a worker
- * that exits holds ends like any other.  The sweep removes a session when its
- * grace is over, some seconds after the workers have acted on it.
+ * that exits holds ends like any other.  While the visitor is away, nobody can
+ * be told, and the sweep removes what is over.
  *
  * Deadlines are of CLOCK_BOOTTIME: an hour is an hour, whether the clock is
  * set or the machine sleeps.
@@ -29,9 +29,6 @@
 #include "ngx_zltunnel_access.h"
 
 #include <time.h>
-
-
-#define NGX_ZLTUNNEL_ACCESS_REST  5000   /* ms beyond the grace */
 
 
 static ngx_uint_t ngx_zltunnel_access_suits(ngx_zltunnel_sh_service_t *service,
@@ -178,7 +175,11 @@ ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
     ngx_queue_t               *q, *next;
     ngx_zltunnel_sh_access_t  *access;
 
-    now = 0;
+    if (tunnel->naccesses == 0) {
+        return;
+    }
+
+    now = ngx_zltunnel_boottime();
 
     for (q = ngx_queue_head(&tunnel->accesses);
          q != ngx_queue_sentinel(&tunnel->accesses);
@@ -187,14 +188,7 @@ ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
         next = ngx_queue_next(q);
         access = ngx_queue_data(q, ngx_zltunnel_sh_access_t, queue);
 
-        if (now == 0) {
-            now = ngx_zltunnel_boottime();
-        }
-
-        if (access->deadline
-            && now >= access->deadline + access->grace
-                      + NGX_ZLTUNNEL_ACCESS_REST)
-        {
+        if (access->deadline && now >= access->deadline + access->grace) {
             ngx_zltunnel_change(registry);
             ngx_zltunnel_access_remove(registry, access);
         }

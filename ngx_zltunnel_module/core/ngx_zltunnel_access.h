@@ -9,10 +9,11 @@
  * A visitor opens an access session for a service on its control channel, and
  * a data channel for each connection of its own clients; a dial gets the
  * channel of the agent that has the service, and a relay joins the two.  What
- * is said of a session on control channels is in _access_control.c, what all
- * workers know of it in _access.c.  A visit is one such connection, in the
- * worker where it landed: _access_visit.c; or, of a session of UDP, the one
- * channel with its datagrams: _access_udp.c.
+ * is said of a session on control channels is in _access_control.c and
+ * _access_end.c, what all workers know of it in _access.c.  A visit is one such
+ * connection, in the worker where it landed: _access_visit.c and _access_tcp.c;
+ * or, of a session of UDP, the one channel with its datagrams: _access_udp.c
+ * and _access_side.c.
  */
 
 
@@ -144,6 +145,7 @@ typedef struct {
     ngx_str_t                    client_addr; /* "ip:port" of the visitor */
     ngx_str_t                    client;      /* that of its client, or empty */
     ngx_uint_t                   local;       /* it is on this host */
+    ngx_uint_t                   ws;          /* within a WebSocket */
 } ngx_zltunnel_access_request_t;
 
 
@@ -166,7 +168,7 @@ void ngx_zltunnel_accesses_remove(ngx_zltunnel_registry_t *registry,
 /* those that were not resumed in time; 1 if there was one */
 ngx_uint_t ngx_zltunnel_accesses_stale(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
-/* those whose time and grace are over, and of which all have been told */
+/* the visitor is away: those whose time and grace are over */
 void ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 /* the deadline has passed */
@@ -201,16 +203,22 @@ void ngx_zltunnel_access_sum(ngx_zltunnel_sh_access_t *access,
 /* AccessOpen, AccessRenew, AccessClose */
 void ngx_zltunnel_access_message(ngx_zltunnel_control_t *control,
     zlt_msg_t *m);
-/* every second, and when rights may have changed: ends what is over */
+
+
+/* ngx_zltunnel_access_end.c */
+
+/* every second: ends what is over, or no longer allowed */
 void ngx_zltunnel_access_check(ngx_zltunnel_control_t *control);
 /* sessions of agents that are away: the token set has changed */
 void ngx_zltunnel_access_away(ngx_zltunnel_registry_t *registry);
+/* those who hold connections of sessions that are gone need not wait */
+void ngx_zltunnel_access_notify(ngx_zltunnel_registry_t *registry);
 
 
 /* ngx_zltunnel_access_visit.c: connections of visitors in this worker */
 
 /* As ngx_zltunnel_channel_check(), _cancel() and _start(): NGX_OK, 403, 410,
-   421, 503.  Strings of the request are copied. */
+   421, 503.  Strings of the request are copied; data may be changed. */
 ngx_int_t ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_access_request_t *req, u_char *key, ngx_log_t *log);
 void ngx_zltunnel_visit_cancel(ngx_zltunnel_registry_t *registry,
@@ -222,15 +230,22 @@ void ngx_zltunnel_visit_start(ngx_zltunnel_registry_t *registry,
 void ngx_zltunnel_visit_cut(ngx_zltunnel_visit_t *visit);
 /* frees the visit; its channel was prepared for what the close is to be */
 void ngx_zltunnel_visit_close(ngx_zltunnel_visit_t *visit);
-/* answers ConnectFail, and waits for the visitor to close */
-void ngx_zltunnel_visit_refuse(ngx_zltunnel_visit_t *visit, ngx_uint_t code,
-    const char *reason);
 /* dials the service; what comes of it is dial->handler's */
 void ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit);
 /* ends those whose session is over or gone: every second, or when told */
 void ngx_zltunnel_visits_check(ngx_zltunnel_registry_t *registry);
 /* the worker begins to exit: datagrams go elsewhere; or it does: all */
 void ngx_zltunnel_visits_exit(ngx_uint_t all);
+
+
+/* ngx_zltunnel_access_tcp.c */
+
+/* data: bytes of its client that came behind the request */
+void ngx_zltunnel_visit_connect(ngx_zltunnel_visit_t *visit, u_char *data,
+    size_t len);
+/* answers ConnectFail, and waits for the visitor to close */
+void ngx_zltunnel_visit_refuse(ngx_zltunnel_visit_t *visit, ngx_uint_t code,
+    const char *reason);
 
 
 /* ngx_zltunnel_access_udp.c */
@@ -240,6 +255,25 @@ void ngx_zltunnel_visit_carry(ngx_zltunnel_visit_t *visit, u_char *data,
     size_t len);
 /* frees what it has */
 void ngx_zltunnel_visit_carry_done(ngx_zltunnel_visit_t *visit);
+/* passes on the frames that side[i] has sent: NGX_ERROR: it must end */
+ngx_int_t ngx_zltunnel_visit_parse(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
+    const u_char *data, size_t len);
+
+
+/* ngx_zltunnel_access_side.c */
+
+/* both channels are there; NGX_ERROR: one has failed */
+ngx_int_t ngx_zltunnel_visit_sides_start(ngx_zltunnel_visit_t *visit,
+    ngx_zltunnel_end_t *service);
+/* the beginning of a frame, for the next time: copied */
+ngx_int_t ngx_zltunnel_visit_keep(ngx_zltunnel_visit_side_t *side,
+    const u_char *data, size_t len);
+/* Where a frame of that size to that side may be put; the caller raises
+   side->out_len.  NULL: no memory, or far too much waits. */
+u_char *ngx_zltunnel_visit_room(ngx_zltunnel_visit_side_t *side, size_t size);
+/* puts a heartbeat there, with the time of now, or the answer to one */
+ngx_int_t ngx_zltunnel_visit_beat(ngx_zltunnel_visit_side_t *side,
+    ngx_uint_t type, uint64_t timestamp);
 
 
 /* ngx_zltunnel_access_status.c */

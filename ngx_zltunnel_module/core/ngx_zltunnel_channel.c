@@ -273,7 +273,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     channel->websocket = ws;
     ngx_memcpy(channel->tunnel_id, tunnel_id, ZLT_ID_SIZE);
 
-    rc = ws ? ngx_zltunnel_ws_init(&channel->end, tx) : NGX_OK;
+    rc = ws ? ngx_zltunnel_ws_init(&channel->end, ZLT_WSD_FRAMED, tx) : NGX_OK;
 
     if (rc == NGX_OK && ws) {
         len = zlt_wsd_decode(&channel->end.ws->data, data, len);

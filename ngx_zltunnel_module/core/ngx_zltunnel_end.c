@@ -136,7 +136,9 @@ ngx_zltunnel_end_keepalive(ngx_connection_t *c)
 void
 ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end)
 {
-    if (end->kind == NGX_ZLTUNNEL_BRIDGE) {
+    if (end->kind == NGX_ZLTUNNEL_BRIDGE
+        || !ngx_zltunnel_end_tcp(end->connection))
+    {
         return;
     }
 

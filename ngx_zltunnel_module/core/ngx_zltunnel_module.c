@@ -10,8 +10,6 @@
 
 
 #include "ngx_zltunnel_access.h"
-#include "ngx_zltunnel_control.h"
-#include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_udp.h"
 #include "ngx_zltunnel_upstream.h"
 

@@ -644,9 +644,8 @@ ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    ngx_zltunnel_accesses_sweep(registry, tunnel);
-
     if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
+        ngx_zltunnel_accesses_sweep(registry, tunnel);
         return;
     }
 

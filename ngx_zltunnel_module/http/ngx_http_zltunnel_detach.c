@@ -97,6 +97,7 @@ ngx_http_zltunnel_accept(ngx_http_request_t *r,
     ngx_memcpy(d->access.tunnel_id, upgrade->tunnel_id, ZLT_ID_SIZE);
     ngx_memcpy(d->access.access_id, upgrade->access_id, ZLT_ID_SIZE);
     d->access.client = upgrade->client;
+    d->access.ws = upgrade->ws;
 
     d->event.handler = ngx_http_zltunnel_event_handler;
     d->event.data = d;

@@ -546,12 +546,15 @@ sub channel {
 
 
 # The channel of a visitor: visit(control channel, access id); what it
-# answers is in {answer}.  Options: early => bytes behind the request; tls.
+# answers is in {answer}.  Options: early => bytes behind the request; ws => 1:
+# within a WebSocket.
 
 sub visit {
     my ($class, $c, $id, %o) = @_;
 
-    return $class->channel($c->{t}, $c->{ok}{tunnel_id}, $c->{ok}{data_key},
+    my $make = $o{ws} ? 'framed' : 'channel';
+
+    return $class->$make($c->{t}, $c->{ok}{tunnel_id}, $c->{ok}{data_key},
         undef, %o, headers => 'Zltunnel-Access: ' . unpack('H*', $id) . "\r\n"
                               . ($o{headers} // ''));
 }
@@ -576,7 +579,7 @@ sub framed {
         . 'Zltunnel-Key: ' . unpack('H*', $key) . "\r\n"
         . (defined $connection
            ? 'Zltunnel-Connection: ' . unpack('H*', $connection) . "\r\n" : '')
-        . ($o{headers} // '') . "\r\n") // return undef;
+        . ($o{headers} // '') . "\r\n" . ($o{early} // '')) // return undef;
 
     return $self;
 }
