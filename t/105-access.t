@@ -238,15 +238,18 @@ sub ends {
     my $visit = $t->token('alice', 'access=*');
     $t->start;
 
-    for my $tls (0, 1) {
+    for my $path (qw(ws wss websocket)) {
+        my $tls = $path eq 'wss';
+        my @within = $path eq 'websocket' ? ('--transport', 'websocket') : ();
         my $serving = $t->agent(token => $serve, tls => $tls, services =>
             [ "sum:$sum->{port}/private", "greet:$greet->{port}/private",
               "reset:$reset->{port}/private", 'gone:1/private' ]);
         my $visitor = $t->agent(token => $visit, tls => $tls, wait => 0,
-                                access => [ qw(sum greet reset gone) ]);
+                                access => [ qw(sum greet reset gone),
+                                            @within ]);
         my %port = map { $_ => $visitor->granted($_) }
                    qw(sum greet reset gone);
-        my $what = $tls ? 'wss' : 'ws';
+        my $what = $path;
 
         my $r = $t->transfer($port{sum}, 3_000_000);
         is($r->{tail}, "$r->{sent_sha} 3000000",

@@ -18,7 +18,7 @@ use ZLTunnel;
 
 need_nofile(4096);
 
-subtest "clients over $_" => \&clients, $_ for qw(ws wss);
+subtest "clients over $_" => \&clients, $_ for qw(ws wss websocket);
 subtest 'failures' => \&failures;
 subtest 'the end' => \&the_end;
 
@@ -97,7 +97,8 @@ sub exchange {
 sub clients {
     my ($scheme) = @_;
 
-    my $s = scene($scheme eq 'wss', '');
+    my $s = scene($scheme eq 'wss', '', $scheme eq 'websocket'
+                                        ? ('--transport', 'websocket') : ());
     my $t = $s->{t};
 
     echo($s);
