@@ -70,6 +70,7 @@ struct ngx_zltunnel_dial_s {
     ngx_pool_t                  *pool;
     ngx_log_t                   *log;
     ngx_str_t                    client_addr;
+    ngx_msec_t                   timeout;    /* 0: connect_timeout */
     unsigned                     local:1;    /* the client is on this host */
     unsigned                     datagrams:1;/* only the channel is wanted */
     unsigned                     greedy:1;   /* bytes behind ConnectAck may
