@@ -19,7 +19,8 @@
  *
  * A frame is read with never a byte more: what follows ConnectAck is the
  * service's, and goes wherever the descriptor goes.  Only a dial that relays
- * is greedy: its descriptor stays, so what there is can be read at once.
+ * is greedy: its descriptor stays, so what there is can be read at once.  So
+ * it is on a framed channel.
  */
 
 
@@ -1164,7 +1165,8 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
  * One frame: NGX_OK, and *m points into channel->frame until the next call;
  * NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed.
  *
- * Unless the dial is greedy, no byte behind ConnectAck is read.  The answer to
+ * Unless the dial is greedy, or the channel framed, no byte behind ConnectAck
+ * is read.  The answer to
  * Connect has at least the size of ConnectAck, so as much can be read at once;
  * a heartbeat that is in the way is shorter, and what was read behind it is
  * the next frame's.
@@ -1234,7 +1236,7 @@ ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel, size_t need)
 
     have = channel->have;
 
-    if (channel->dial && channel->dial->greedy) {
+    if (channel->dial && (channel->dial->greedy || channel->end.frames)) {
         n = ngx_zltunnel_end_pull(&channel->end, buf, sizeof(buf));
 
         if (n <= 0) {

@@ -174,7 +174,13 @@ ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
     dial->link.cut = ngx_zltunnel_dial_cut;
     ngx_zltunnel_link_add(peer, &dial->link);
 
-    ngx_add_timer(&dial->timer, dial->registry->connect_timeout);
+    if (dial->timeout == 0
+        || dial->timeout > dial->registry->connect_timeout)
+    {
+        dial->timeout = dial->registry->connect_timeout;
+    }
+
+    ngx_add_timer(&dial->timer, dial->timeout);
 
     ngx_zltunnel_dial_next(dial, 0);
 }
@@ -371,7 +377,7 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
 
     if (ngx_zltunnel_pending_add(dial->registry, tunnel, dial->id,
                                  dial->datagrams,
-                                 dial->registry->connect_timeout + 1000)
+                                 dial->timeout + 1000)
         == NULL)
     {
         return NGX_DECLINED;
@@ -1112,11 +1118,11 @@ ngx_zltunnel_dial_left(ngx_zltunnel_dial_t *dial)
 
     elapsed = ngx_current_msec - dial->started;
 
-    if (elapsed >= dial->registry->connect_timeout) {
+    if (elapsed >= dial->timeout) {
         return 0;
     }
 
-    return dial->registry->connect_timeout - elapsed;
+    return dial->timeout - elapsed;
 }
 
 

@@ -71,6 +71,7 @@ struct ngx_zltunnel_dial_s {
     ngx_log_t                   *log;
     ngx_str_t                    client_addr;
     ngx_str_t                    target;     /* of an open service, or empty */
+    ngx_msec_t                   timeout;    /* 0: connect_timeout */
     unsigned                     local:1;    /* the client is on this host */
     unsigned                     datagrams:1;/* only the channel is wanted */
     unsigned                     greedy:1;   /* bytes behind ConnectAck may
