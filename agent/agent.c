@@ -4,203 +4,46 @@
  */
 
 /*
- * The agent: sessions one after the other, the second's tick, signals.
+ * A link's sessions, one after the other.
  *
  * Reconnecting: random(0, min(cap, base * 2^n)), so that many agents of one
  * server do not return in step; n begins anew after a healthy minute.  When
  * one is lost that had been healthy for 10 s, the first attempt comes within
  * 200 ms; it counts as one what the server asked to move on, at a reload.
+ *
+ * Where there are several servers the one in use is kept as long as it can be
+ * reached.  Otherwise each of the others is tried, in their order, within
+ * 200 ms after the failure of the one before, and the wait comes after the
+ * round.  A server that is back waits for the next failure: to move a tunnel
+ * costs its clients more than the place where it is.
  */
 
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include "agent.h"
-#include "dup.h"
-#include "notify.h"
-#include "reload.h"
-#include "version.h"
+#include "process.h"
 
 
 #define ZLT_AGENT_QUICK        200     /* ms, the first retry */
 #define ZLT_AGENT_SOUND        10000   /* ms up that earn it */
 #define ZLT_AGENT_HEALTHY      60000   /* ms up that end the backoff */
 #define ZLT_AGENT_IN_USE       5000    /* ms */
-#define ZLT_AGENT_WATCHDOG     5       /* s, between signs of life */
-#define ZLT_AGENT_JUMP         2000    /* ms of sleep that are noticed */
-#define ZLT_AGENT_JUMP_PROBE   5000
 
 
-static int zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf,
-    const char *conf_file);
-static void zlt_agent_warn(const zlt_agent_t *a);
 static void zlt_agent_connect(zlt_agent_t *a);
 static void zlt_agent_reconnect(uv_timer_t *timer);
-static void zlt_agent_schedule(zlt_agent_t *a, uint32_t delay);
 static void zlt_agent_refilled(uv_timer_t *timer);
+static void zlt_agent_services_down(zlt_agent_t *a);
+static void zlt_agent_hello(const zlt_agent_t *a);
+static uint32_t zlt_agent_delay(zlt_agent_t *a, zlt_down_e how,
+    uint32_t retry_after, uint64_t healthy);
+static int zlt_agent_next_server(zlt_agent_t *a, zlt_down_e how,
+    uint64_t healthy);
+static void zlt_agent_switch(zlt_agent_t *a, unsigned server);
+static void zlt_agent_forget(zlt_agent_t *a);
 static uint32_t zlt_agent_backoff(zlt_agent_t *a, uint64_t healthy);
-static void zlt_agent_tick(uv_timer_t *timer);
-static void zlt_agent_release(uv_timer_t *timer);
-static void zlt_agent_register(zlt_agent_t *a, uint64_t now);
-static int64_t zlt_agent_suspended(void);
-static void zlt_agent_signal(uv_signal_t *handle, int signum);
-static void zlt_agent_stop(zlt_agent_t *a);
-static void zlt_agent_quit(zlt_agent_t *a);
-static void zlt_agent_done(zlt_agent_t *a);
-static void zlt_agent_handle_closed(uv_handle_t *handle, void *arg);
-
-
-int
-zlt_agent_run(zlt_conf_t *conf, const char *conf_file)
-{
-    int           rc;
-    char          text[ZLT_URL_TEXT];
-    zlt_agent_t  *a;
-
-    a = calloc(1, sizeof(zlt_agent_t));
-    if (a == NULL) {
-        zlt_complain("out of memory");
-        return 1;
-    }
-
-    rc = zlt_agent_init(a, conf, conf_file);
-
-    if (rc == 0) {
-        zlt_log_info("zltunnel-agent " ZLT_AGENT_VERSION " for %s%s%s",
-                     zlt_url_text(text, &a->conf->url),
-                     a->conf->via.kind ? " through " : "",
-                     a->conf->via.kind ? a->conf->via.name : "");
-        zlt_agent_warn(a);
-
-        zlt_agent_connect(a);
-        zlt_notify("READY=1");
-
-        zlt_io_run();
-
-        zlt_agent_done(a);
-        zlt_log_info("ended");
-    }
-
-    zlt_token_wipe(&a->token);
-    OPENSSL_cleanse(a->resume_key, ZLT_KEY_SIZE);
-    OPENSSL_cleanse(&a->param, sizeof(zlt_pool_param_t));
-    free(a);
-
-    return rc;
-}
-
-
-/* 0, or the exit code. */
-
-static int
-zlt_agent_init(zlt_agent_t *a, zlt_conf_t *conf, const char *conf_file)
-{
-    char      error[ZLT_TLS_ERROR_SIZE];
-    unsigned  i;
-
-    static const int  signals[] = { SIGTERM, SIGINT, SIGHUP };
-
-    a->conf = conf;
-    a->conf_file = conf_file;
-
-    zlt_list_init(&a->services);
-    zlt_list_init(&a->kept);
-    zlt_list_init(&a->channels);
-    zlt_list_init(&a->early);
-
-    zlt_log_set_level((zlt_log_level_e) conf->log_level);
-    zlt_transport_init(&a->transport, (zlt_transport_e) conf->transport);
-
-    if (zlt_token_read(&a->token, conf->token_file, error) == -1) {
-        zlt_complain("%s", error);
-        return 2;
-    }
-
-    if (zlt_via_choose(&conf->via, &conf->url, conf->proxy, conf->proxy_file,
-                       error)
-        == -1)
-    {
-        zlt_complain("%s", error);
-        return 2;
-    }
-
-    if (conf->url.tls) {
-        a->tls = zlt_tls_create(conf, error);
-        if (a->tls == NULL) {
-            zlt_complain("%s", error);
-            return 2;
-        }
-    }
-
-    for (i = 0; i < conf->nservices; i++) {
-        if (zlt_service_create(&a->services, &conf->services[i]) == NULL) {
-            zlt_complain("out of memory");
-            return 1;
-        }
-    }
-
-    if (uv_loop_init(&a->loop) != 0 || zlt_io_init(&a->loop) == -1) {
-        zlt_complain("the event loop cannot be made: %s", strerror(errno));
-        return 1;
-    }
-
-    (void) uv_timer_init(&a->loop, &a->tick);
-    (void) uv_timer_init(&a->loop, &a->reconnect);
-    (void) uv_timer_init(&a->loop, &a->held);
-    (void) uv_timer_init(&a->loop, &a->refill);
-    a->tick.data = a;
-    a->reconnect.data = a;
-    a->refill.data = a;
-
-    (void) uv_timer_start(&a->tick, zlt_agent_tick, 1000, 1000);
-
-    for (i = 0; i < 3; i++) {
-        (void) uv_signal_init(&a->loop, &a->signals[i]);
-        a->signals[i].data = a;
-        (void) uv_signal_start(&a->signals[i], zlt_agent_signal, signals[i]);
-    }
-
-    a->suspended = zlt_agent_suspended();
-
-    return 0;
-}
-
-
-/* What has to be said at each start. */
-
-static void
-zlt_agent_warn(const zlt_agent_t *a)
-{
-    const zlt_conf_t  *conf;
-
-    conf = a->conf;
-
-    if (conf->url.tls && conf->insecure) {
-        zlt_log_warn("the server's certificate is not verified: anyone on "
-                     "the way can read the token and all traffic");
-    }
-
-    if (!conf->url.tls && !conf->url.is_unix
-        && (!zlt_url_loopback(conf->url.host)
-            || (conf->via.kind && !zlt_url_loopback(conf->via.host))))
-    {
-        zlt_log_warn("ws:// is not encrypted: anyone on the way can read the "
-                     "token and all traffic; use wss://");
-    }
-
-    if (a->conf_file == NULL && conf->proxy && conf->via.password[0]) {
-        zlt_log_warn("the proxy's password is on the command line, where "
-                     "every user of this machine can see it: use "
-                     "--proxy-file");
-    }
-}
 
 
 uint32_t
@@ -223,12 +66,16 @@ zlt_agent_connect(zlt_agent_t *a)
         return;
     }
 
+    a->next_at = 0;
     a->session = zlt_session_start(a);
 
     if (a->session == NULL) {
         zlt_log_error("out of memory");
         zlt_agent_schedule(a, a->conf->reconnect_interval);
+        return;
     }
+
+    zlt_agent_state(a, ZLT_STATE_CONNECTING);
 }
 
 
@@ -239,9 +86,11 @@ zlt_agent_reconnect(uv_timer_t *timer)
 }
 
 
-static void
+void
 zlt_agent_schedule(zlt_agent_t *a, uint32_t delay)
 {
+    a->next_at = zlt_io_now() + delay;
+
     (void) uv_timer_start(&a->reconnect, zlt_agent_reconnect, delay, 0);
 }
 
@@ -278,19 +127,13 @@ zlt_agent_retry(zlt_agent_t *a)
 void
 zlt_agent_restart(zlt_agent_t *a)
 {
-    zlt_agent_warn(a);
     zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
 
     a->attempts = 0;
     a->carried = 0;
-    a->warned_v1 = 0;
-    a->resumable = 0;
-    a->has_param = 0;
+    a->tried = 0;
 
-    if (a->pool) {
-        zlt_pool_abandon(a->pool, 1);
-        a->pool = NULL;
-    }
+    zlt_agent_forget(a);
 
     /* its end begins the next one */
 
@@ -303,15 +146,38 @@ zlt_agent_restart(zlt_agent_t *a)
 }
 
 
+/* What belongs to one server is of no use at another. */
+
+static void
+zlt_agent_forget(zlt_agent_t *a)
+{
+    zlt_list_t  *link, *next;
+
+    a->warned_v1 = 0;
+    a->resumable = 0;
+    a->has_param = 0;
+    a->rtt = 0;
+    a->srtt = 0;
+
+    if (a->pool) {
+        zlt_pool_abandon(a->pool, 1);
+        a->pool = NULL;
+    }
+
+    zlt_list_each_safe(link, next, &a->kept) {
+        zlt_session_close(zlt_session_of_link(link),
+                          "the agent goes to another server");
+    }
+}
+
+
 /* The former session serves until the server closes it, and if the new token
    turns out to be wrong. */
 
 void
 zlt_agent_move(zlt_agent_t *a)
 {
-    zlt_list_t     *link;
     zlt_session_t  *s;
-    zlt_service_t  *service;
 
     s = a->session;
 
@@ -327,13 +193,47 @@ zlt_agent_move(zlt_agent_t *a)
 
     a->session = NULL;
 
+    zlt_agent_services_down(a);
+
+    zlt_session_keep_aside(s, &a->kept);
+    zlt_agent_schedule(a, 0);
+}
+
+
+static void
+zlt_agent_services_down(zlt_agent_t *a)
+{
+    zlt_list_t     *link, *next;
+    zlt_watcher_t  *w;
+    zlt_service_t  *service;
+
     zlt_list_each(link, &a->services) {
         service = zlt_list_data(link, zlt_service_t, link);
         service->state = ZLT_SERVICE_DOWN;
     }
 
-    zlt_session_keep_aside(s, &a->kept);
-    zlt_agent_schedule(a, 0);
+    zlt_list_each_safe(link, next, &a->watchers) {
+        w = zlt_list_data(link, zlt_watcher_t, link);
+        w->down(w, a);
+    }
+}
+
+
+static void
+zlt_agent_hello(const zlt_agent_t *a)
+{
+    const zlt_conf_t  *conf;
+
+    conf = a->conf;
+
+    zlt_log_info("%sconnected to the server%s%s%s%s%s%s%s", a->label,
+                 conf->nservers > 1 ? " " : "",
+                 conf->nservers > 1 ? conf->server : "",
+                 conf->via.kind ? " through the proxy " : "",
+                 conf->via.kind ? conf->via.name : "",
+                 conf->via.kind ? " (from " : "",
+                 conf->via.kind ? conf->via.source : "",
+                 conf->via.kind ? ")" : "");
 }
 
 
@@ -341,30 +241,24 @@ void
 zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
 {
     char                     id[2 * ZLT_ID_SIZE], text[ZLT_ADDR_TEXT];
-    zlt_list_t              *link;
+    zlt_list_t              *link, *next;
     zlt_service_t           *service;
+    zlt_watcher_t           *w;
     const zlt_pool_param_t  *param;
 
     param = zlt_session_param(s);
 
     a->refused = 0;
 
-    if (a->conf->via.kind) {
-        zlt_log_info("connected to the server through the proxy %s (from %s)",
-                     a->conf->via.name, a->conf->via.source);
-        zlt_notify("STATUS=Connected through a proxy");
-
-    } else {
-        zlt_log_info("connected to the server");
-        zlt_notify("STATUS=Connected");
-    }
+    zlt_agent_hello(a);
 
     if (param == NULL) {
         if (!a->warned_v1) {
             a->warned_v1 = 1;
-            zlt_log_warn("the server is one of protocol version 1: it "
+            zlt_log_warn("%sthe server is one of protocol version 1: it "
                          "registers services but cannot carry connections "
-                         "to them, and does not tell their addresses");
+                         "to them, and does not tell their addresses",
+                         a->label);
         }
 
         if (a->pool) {
@@ -404,6 +298,59 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
             return;
         }
     }
+
+    zlt_list_each_safe(link, next, &a->watchers) {
+        w = zlt_list_data(link, zlt_watcher_t, link);
+        w->up(w, a, s);
+
+        if (!zlt_session_is_up(s)) {
+            return;
+        }
+    }
+
+    if (zlt_list_empty(&a->services)) {
+        zlt_agent_registered(a);
+    }
+}
+
+
+/* Were all refused, there is nothing to serve. */
+
+void
+zlt_agent_registered(zlt_agent_t *a)
+{
+    zlt_list_t     *link;
+    zlt_service_t  *s, *refused;
+
+    refused = NULL;
+
+    zlt_list_each(link, &a->services) {
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        if (s->state != ZLT_SERVICE_REFUSED) {
+            refused = NULL;
+            a->none_up = 0;
+            break;
+        }
+
+        refused = s;
+    }
+
+    if (refused == NULL) {
+        zlt_agent_state(a, ZLT_STATE_CONNECTED);
+        return;
+    }
+
+    (void) snprintf(a->reason, sizeof(a->reason), "the server refuses the "
+                    "service \"%.80s\": %.180s", refused->conf.name,
+                    refused->refused);
+    zlt_agent_state(a, ZLT_STATE_FAILED);
+
+    if (!a->none_up) {
+        a->none_up = 1;
+        zlt_log_warn("%snone of the services is registered; staying "
+                     "connected", a->label);
+    }
 }
 
 
@@ -411,9 +358,8 @@ void
 zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
     uint32_t retry_after, uint64_t healthy)
 {
-    uint32_t        delay;
-    zlt_list_t     *link;
-    zlt_service_t  *service;
+    uint32_t     delay;
+    zlt_state_e  state;
 
     if (s != a->session) {
         /* one that was kept; nothing depends on it */
@@ -423,10 +369,7 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
 
     a->session = NULL;
 
-    zlt_list_each(link, &a->services) {
-        service = zlt_list_data(link, zlt_service_t, link);
-        service->state = ZLT_SERVICE_DOWN;
-    }
+    zlt_agent_services_down(a);
 
     if (how == ZLT_DOWN_RECONNECT) {
 
@@ -448,17 +391,54 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
         return;
     }
 
-    zlt_notify("STATUS=Not connected");
+    if (how == ZLT_DOWN_REFUSED && a->conf->visitor) {
+        /* somebody waits for it */
+        zlt_process_finish(a->process, 1);
+        return;
+    }
+
+    if (how == ZLT_DOWN_RECONNECT || how == ZLT_DOWN_CLOSED) {
+        state = ZLT_STATE_CONNECTING;
+
+    } else if (how == ZLT_DOWN_LOST && healthy) {
+        state = ZLT_STATE_DISCONNECTED;
+
+    } else {
+        state = ZLT_STATE_FAILED;
+    }
+
+    delay = zlt_agent_delay(a, how, retry_after, healthy);
+
+    if (delay >= 1000) {
+        zlt_log_info("%sconnecting again in %u.%u s", a->label,
+                     (unsigned) delay / 1000, (unsigned) delay % 1000 / 100);
+    }
+
+    zlt_agent_schedule(a, delay);
+    zlt_agent_state(a, state);
+}
+
+
+/* How long to wait for the next attempt, in ms. */
+
+static uint32_t
+zlt_agent_delay(zlt_agent_t *a, zlt_down_e how, uint32_t retry_after,
+    uint64_t healthy)
+{
+    uint32_t  delay;
 
     healthy += a->carried;
     a->carried = 0;
+
+    if (zlt_agent_next_server(a, how, healthy)) {
+        return zlt_agent_random(ZLT_AGENT_QUICK);
+    }
 
     switch (how) {
 
     case ZLT_DOWN_RECONNECT:
         a->carried = healthy;
-        delay = retry_after;
-        break;
+        return retry_after;
 
     case ZLT_DOWN_REFUSED:
 
@@ -469,19 +449,13 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
                            : a->conf->reconnect_interval;
         a->refused = 1;
 
-        if (retry_after > delay) {
-            delay = retry_after;
-        }
-
-        break;
+        return retry_after > delay ? retry_after : delay;
 
     case ZLT_DOWN_IN_USE:
-        delay = retry_after ? retry_after : ZLT_AGENT_IN_USE;
-        break;
+        return retry_after ? retry_after : ZLT_AGENT_IN_USE;
 
     case ZLT_DOWN_CLOSED:
-        delay = 0;
-        break;
+        return 0;
 
     default:
 
@@ -495,14 +469,81 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
             /* not all of them at the same moment */
             delay = retry_after + zlt_agent_random(retry_after / 4 + 1);
         }
+
+        return delay;
+    }
+}
+
+
+/* 1 if there is a server that was not tried yet in this round. */
+
+static int
+zlt_agent_next_server(zlt_agent_t *a, zlt_down_e how, uint64_t healthy)
+{
+    if (a->conf->nservers < 2
+        || (how != ZLT_DOWN_LOST && how != ZLT_DOWN_REFUSED))
+    {
+        return 0;
     }
 
-    if (delay >= 1000) {
-        zlt_log_info("connecting again in %u.%u s", (unsigned) delay / 1000,
-                     (unsigned) delay % 1000 / 100);
+    if (healthy >= ZLT_AGENT_SOUND) {
+        a->tried = 0;
+
+        if (how == ZLT_DOWN_LOST) {
+            /* what broke may be the connection only */
+            return 0;
+        }
     }
 
-    zlt_agent_schedule(a, delay);
+    zlt_agent_switch(a, (a->conf->current + 1) % a->conf->nservers);
+
+    if (++a->tried < a->conf->nservers) {
+        return 1;
+    }
+
+    a->tried = 0;
+
+    return 0;
+}
+
+
+/* It may be the same one by another address, so the resume key and the pool
+   are kept until AuthOk tells. */
+
+static void
+zlt_agent_switch(zlt_agent_t *a, unsigned server)
+{
+    char        error[ZLT_CONF_ERROR_SIZE];
+    unsigned    former;
+    zlt_tls_t  *tls;
+    zlt_via_t   via;
+
+    via = a->conf->via;
+    former = a->conf->current;
+
+    zlt_conf_use(a->conf, server);
+
+    if (zlt_agent_way(a->conf, &tls, error) == -1) {
+        zlt_log_error("%sthe server %s cannot be tried: %s", a->label,
+                      a->conf->server, error);
+        zlt_conf_use(a->conf, former);
+        a->conf->via = via;
+        zlt_via_wipe(&via);
+        return;
+    }
+
+    zlt_via_wipe(&via);
+
+    zlt_tls_destroy(a->tls);
+    a->tls = tls;
+
+    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
+
+    a->warned_v1 = 0;
+    a->rtt = 0;
+    a->srtt = 0;
+
+    zlt_log_info("%sthe next server is %s", a->label, a->conf->server);
 }
 
 
@@ -561,287 +602,4 @@ zlt_agent_announce(zlt_agent_t *a, zlt_service_t *s, const char *public_addr)
     (void) printf("%s  %s  %s  ->  %s\n", s->conf.name, protocol,
                   s->conf.local, public_addr);
     (void) fflush(stdout);
-}
-
-
-/* A channel or a session has ended: was it the last thing we waited for? */
-
-void
-zlt_agent_channel_gone(zlt_agent_t *a)
-{
-    if (a->stopping && !a->stopped && a->nchannels == 0
-        && a->session == NULL && zlt_list_empty(&a->kept))
-    {
-        zlt_agent_quit(a);
-    }
-}
-
-
-void
-zlt_agent_hold(zlt_agent_t *a)
-{
-    if (!uv_is_active((uv_handle_t *) &a->held)) {
-        (void) uv_timer_start(&a->held, zlt_agent_release, 1, 0);
-    }
-}
-
-
-static void
-zlt_agent_release(uv_timer_t *timer)
-{
-    (void) timer;
-
-    zlt_relay_release();
-}
-
-
-static void
-zlt_agent_tick(uv_timer_t *timer)
-{
-    int64_t         suspended;
-    uint64_t        now;
-    zlt_list_t     *link, *next;
-    zlt_agent_t    *a;
-
-    a = timer->data;
-    now = zlt_io_now();
-
-    zlt_timer_tick();
-    zlt_relay_tick();
-    zlt_udp_tick(a);
-    zlt_dup_tick();
-
-    if (a->pool) {
-        zlt_pool_tick(a->pool);
-    }
-
-    if (a->session) {
-        zlt_session_tick(a->session);
-    }
-
-    zlt_list_each_safe(link, next, &a->kept) {
-        zlt_session_tick(zlt_session_of_link(link));
-    }
-
-    /* a machine that has slept does not know whether its NAT still does */
-
-    suspended = zlt_agent_suspended();
-
-    if (suspended - a->suspended > ZLT_AGENT_JUMP && !a->stopping) {
-        zlt_log_info("the machine has slept for %lld s",
-                     (long long) (suspended - a->suspended) / 1000);
-
-        if (a->session) {
-            zlt_session_probe(a->session, ZLT_AGENT_JUMP_PROBE);
-
-        } else {
-            /* what it waits for belongs to the time before */
-
-            a->attempts = 0;
-            zlt_agent_schedule(a, zlt_agent_random(ZLT_AGENT_QUICK));
-        }
-    }
-
-    a->suspended = suspended;
-
-    zlt_agent_register(a, now);
-
-    if (++a->ticks % ZLT_AGENT_WATCHDOG == 0) {
-        zlt_notify("WATCHDOG=1");
-    }
-
-    if (a->stopping && !a->stopped && now >= a->stop_at) {
-        zlt_log_warn("%u connections are cut short", a->nchannels);
-        zlt_agent_quit(a);
-    }
-}
-
-
-/* Services whose refusal may have been for a while. */
-
-static void
-zlt_agent_register(zlt_agent_t *a, uint64_t now)
-{
-    zlt_list_t     *link;
-    zlt_service_t  *service;
-
-    zlt_list_each(link, &a->services) {
-
-        if (a->session == NULL || !zlt_session_is_up(a->session)) {
-            return;
-        }
-
-        service = zlt_list_data(link, zlt_service_t, link);
-
-        if (service->state == ZLT_SERVICE_REFUSED && service->again
-            && now >= service->again_at)
-        {
-            zlt_session_register(a->session, service);
-        }
-    }
-}
-
-
-static int64_t
-zlt_agent_suspended(void)
-{
-#ifdef CLOCK_BOOTTIME
-
-    struct timespec  boot, mono;
-
-    if (clock_gettime(CLOCK_BOOTTIME, &boot) == -1
-        || clock_gettime(CLOCK_MONOTONIC, &mono) == -1)
-    {
-        return 0;
-    }
-
-    return (int64_t) (boot.tv_sec - mono.tv_sec) * 1000
-           + (boot.tv_nsec - mono.tv_nsec) / 1000000;
-
-#else
-
-    return 0;
-
-#endif
-}
-
-
-static void
-zlt_agent_signal(uv_signal_t *handle, int signum)
-{
-    zlt_agent_t  *a;
-
-    a = handle->data;
-
-    if (signum == SIGHUP) {
-        if (!a->stopping) {
-            zlt_agent_reload(a);
-        }
-
-        return;
-    }
-
-    if (a->stopping) {
-        zlt_log_info("told again to end");
-        zlt_agent_quit(a);
-        return;
-    }
-
-    zlt_agent_stop(a);
-}
-
-
-/*
- * No Unregister: the server keeps the ports for a while, which is what an
- * agent that is restarted needs.
- */
-
-static void
-zlt_agent_stop(zlt_agent_t *a)
-{
-    zlt_list_t     *link, *next;
-    zlt_channel_t  *ch;
-
-    zlt_log_info("told to end");
-    zlt_notify("STOPPING=1");
-
-    a->stopping = 1;
-    a->stop_at = zlt_io_now() + a->conf->shutdown_timeout;
-
-    (void) uv_timer_stop(&a->reconnect);
-    (void) uv_timer_stop(&a->refill);
-
-    if (a->pool) {
-        zlt_pool_abandon(a->pool, 1);
-        a->pool = NULL;
-    }
-
-    /* those that are left idle belong to sessions that are kept */
-
-    zlt_list_each_safe(link, next, &a->channels) {
-        ch = zlt_list_data(link, zlt_channel_t, all);
-
-        if (zlt_channel_is_idle(ch)) {
-            zlt_channel_retire(ch);
-        }
-    }
-
-    if (a->session) {
-        zlt_session_close(a->session, "the agent ends");
-    }
-
-    zlt_list_each_safe(link, next, &a->kept) {
-        zlt_session_close(zlt_session_of_link(link), "the agent ends");
-    }
-
-    zlt_agent_channel_gone(a);
-}
-
-
-static void
-zlt_agent_quit(zlt_agent_t *a)
-{
-    a->stopped = 1;
-
-    zlt_io_stop();
-}
-
-
-static void
-zlt_agent_done(zlt_agent_t *a)
-{
-    zlt_list_t     *link, *next;
-    zlt_service_t  *service;
-
-    a->stopping = 1;
-    a->stopped = 1;
-
-    zlt_list_each_safe(link, next, &a->channels) {
-        zlt_channel_abort(zlt_list_data(link, zlt_channel_t, all));
-    }
-
-    if (a->pool) {
-        zlt_pool_abandon(a->pool, 0);
-        a->pool = NULL;
-    }
-
-    if (a->session) {
-        zlt_session_abort(a->session);
-        a->session = NULL;
-    }
-
-    zlt_list_each_safe(link, next, &a->kept) {
-        zlt_session_abort(zlt_session_of_link(link));
-    }
-
-    zlt_list_each_safe(link, next, &a->services) {
-        service = zlt_list_data(link, zlt_service_t, link);
-        zlt_udp_service_log(service);
-        zlt_service_remove(service);
-    }
-
-    /* handles that are closed call back in the loop's last turns */
-
-    uv_walk(&a->loop, zlt_agent_handle_closed, NULL);
-    zlt_io_done();
-
-    (void) uv_run(&a->loop, UV_RUN_DEFAULT);
-    zlt_io_done();
-    (void) uv_loop_close(&a->loop);
-
-    zlt_tls_destroy(a->tls);
-    zlt_conf_free(a->conf);
-}
-
-
-static void
-zlt_agent_handle_closed(uv_handle_t *handle, void *arg)
-{
-    (void) arg;
-
-    if (!uv_is_closing(handle)
-        && (handle->type == UV_TIMER || handle->type == UV_SIGNAL))
-    {
-        uv_close(handle, NULL);
-    }
 }

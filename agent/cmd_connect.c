@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent.h"
 #include "command.h"
+#include "process.h"
 
 
 static int zlt_connect_option(zlt_conf_t *conf, int c, const char *value);
@@ -23,7 +23,10 @@ static const char  zlt_connect_help[] =
     "\n"
     "  --server URL              wss://host[:port][/path], or ws://, or\n"
     "                            ws+unix:/socket[:/path]; the path is\n"
-    "                            " ZLT_URL_DEFAULT_PATH " if there is none\n"
+    "                            " ZLT_URL_DEFAULT_PATH " if there is none.  "
+    "More\n"
+    "                            than once: stand-bys\n"
+    "  --mode MODE               standby (default), or all: at each server\n"
     "  --service SPEC            NAME:[HOST:]PORT[:REMOTE_PORT][/udp]; may be "
     "given\n"
     "                            several times.  Also NAME:unix:/PATH, and\n"
@@ -57,6 +60,7 @@ static const char  zlt_connect_help[] =
     "  --min-idle N, --max-idle N\n"
     "                            idle data channels, within the server's "
     "bounds\n"
+    "  --control PATH            the control socket, or \"none\"\n"
     "  --help, --version\n";
 
 
@@ -73,11 +77,13 @@ static const struct option  zlt_connect_options[] = {
     { "max-idle",               required_argument, NULL, 10 },
     { "udp-timeout",            required_argument, NULL, 11 },
     { "max-udp-sessions",       required_argument, NULL, 12 },
-    { "transport",              required_argument, NULL, 13 },
-    { "proxy",                  required_argument, NULL, 14 },
-    { "proxy-file",             required_argument, NULL, 15 },
-    { "cert",                   required_argument, NULL, 16 },
-    { "key",                    required_argument, NULL, 17 },
+    { "proxy",                  required_argument, NULL, 13 },
+    { "proxy-file",             required_argument, NULL, 14 },
+    { "cert",                   required_argument, NULL, 15 },
+    { "key",                    required_argument, NULL, 16 },
+    { "mode",                   required_argument, NULL, 17 },
+    { "control",                required_argument, NULL, 18 },
+    { "transport",              required_argument, NULL, 19 },
     { "service",                required_argument, NULL, 's' },
     { "insecure",               no_argument,       NULL, 'k' },
     { "token",                  optional_argument, NULL, 't' },
@@ -87,24 +93,25 @@ static const struct option  zlt_connect_options[] = {
 };
 
 
-/* the keys that options 1 to 17 stand for */
+/* the keys that options 1 to 19 stand for */
 
 static const char *const  zlt_connect_keys[] = {
     NULL, "server", "token_file", "ca_file", "log_level",
     "reconnect_interval", "max_reconnect_interval", "connect_timeout",
     "shutdown_timeout", "min_idle", "max_idle", "udp_timeout",
-    "max_udp_sessions", "transport", "proxy", "proxy_file", "cert", "key"
+    "max_udp_sessions", "proxy", "proxy_file", "cert", "key", "mode",
+    "control", "transport"
 };
 
 
 int
 zlt_command_connect(int argc, char **argv)
 {
-    int         c;
-    char        error[ZLT_CONF_ERROR_SIZE];
-    zlt_conf_t  conf;
+    int            c;
+    char           error[ZLT_CONF_ERROR_SIZE];
+    zlt_config_t   config;
 
-    zlt_conf_init(&conf);
+    zlt_config_init(&config);
 
     opterr = 0;
 
@@ -115,12 +122,12 @@ zlt_command_connect(int argc, char **argv)
 
         case 'h':
             (void) fputs(zlt_connect_help, stdout);
-            zlt_conf_free(&conf);
+            zlt_config_free(&config);
             return ZLT_EXIT_OK;
 
         case 'V':
             zlt_command_version();
-            zlt_conf_free(&conf);
+            zlt_config_free(&config);
             return ZLT_EXIT_OK;
 
         case '?':
@@ -129,7 +136,7 @@ zlt_command_connect(int argc, char **argv)
             goto usage;
 
         default:
-            if (zlt_connect_option(&conf, c, optarg) == -1) {
+            if (zlt_connect_option(&config.agent, c, optarg) == -1) {
                 goto usage;
             }
         }
@@ -140,18 +147,24 @@ zlt_command_connect(int argc, char **argv)
         goto usage;
     }
 
-    if (zlt_conf_check(&conf, error) == -1) {
+    if (zlt_conf_check(&config.agent, error) == -1) {
         zlt_complain("%s", error);
         goto usage;
     }
 
-    return zlt_agent_run(&conf, NULL);
+    if (zlt_config_links(&config) == -1) {
+        zlt_complain("out of memory");
+        zlt_config_free(&config);
+        return ZLT_EXIT_FAILED;
+    }
+
+    return zlt_process_run(&config, NULL, NULL);
 
 usage:
 
     (void) fputs("\"zltunnel-agent connect --help\" tells the options\n",
                  stderr);
-    zlt_conf_free(&conf);
+    zlt_config_free(&config);
 
     return ZLT_EXIT_USAGE;
 }
@@ -180,8 +193,7 @@ zlt_connect_option(zlt_conf_t *conf, int c, const char *value)
         return 0;
 
     case 'k':
-        conf->insecure = 1;
-        return 0;
+        return zlt_conf_set(conf, "insecure", "yes", error);
 
     case 't':
         zlt_complain("there is no --token, since every user of this machine "

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent.h"
 #include "command.h"
+#include "process.h"
 
 
 /* what zlt_run_file() returns if the command is over */
@@ -20,13 +20,16 @@
 
 
 static int zlt_run_file(int argc, char **argv, const char *help,
-    const char **file, int *code);
+    const char **file, const char **control, int *code);
+static int zlt_check_link(zlt_conf_t *conf, char *error);
+static void zlt_check_tell(const zlt_config_t *config, const char *file);
 
 
 static const char  zlt_run_help[] =
     "Usage: zltunnel-agent run -c FILE\n"
     "\n"
     "  -c, --config FILE         the configuration file\n"
+    "  --control PATH            the control socket, or \"none\"\n"
     "  --help, --version\n"
     "\n"
     "SIGHUP reads the file again, SIGTERM ends after the open connections.\n";
@@ -42,6 +45,7 @@ static const char  zlt_check_help[] =
 
 static const struct option  zlt_run_options[] = {
     { "config",  required_argument, NULL, 'c' },
+    { "control", required_argument, NULL, 's' },
     { "help",    no_argument,       NULL, 'h' },
     { "version", no_argument,       NULL, 'V' },
     { NULL, 0, NULL, 0 }
@@ -50,11 +54,12 @@ static const struct option  zlt_run_options[] = {
 
 static int
 zlt_run_file(int argc, char **argv, const char *help, const char **file,
-    int *code)
+    const char **control, int *code)
 {
     int  c;
 
     *file = NULL;
+    *control = NULL;
     *code = ZLT_EXIT_OK;
 
     opterr = 0;
@@ -65,6 +70,10 @@ zlt_run_file(int argc, char **argv, const char *help, const char **file,
 
         case 'c':
             *file = optarg;
+            break;
+
+        case 's':
+            *control = optarg;
             break;
 
         case 'h':
@@ -101,89 +110,137 @@ zlt_run_file(int argc, char **argv, const char *help, const char **file,
 int
 zlt_command_run(int argc, char **argv)
 {
-    int          code;
-    char         error[ZLT_CONF_ERROR_SIZE];
-    const char  *file;
-    zlt_conf_t   conf;
+    int            code;
+    char           error[ZLT_CONF_ERROR_SIZE];
+    const char    *file, *control;
+    zlt_config_t   config;
 
-    if (zlt_run_file(argc, argv, zlt_run_help, &file, &code) == ZLT_RUN_OVER) {
+    if (zlt_run_file(argc, argv, zlt_run_help, &file, &control, &code)
+        == ZLT_RUN_OVER)
+    {
         return code;
     }
 
-    zlt_conf_init(&conf);
+    zlt_config_init(&config);
 
-    if (zlt_conf_read(&conf, file, error) == -1) {
+    if (zlt_config_read(&config, file, error) == -1) {
         zlt_complain("%s", error);
-        zlt_conf_free(&conf);
+        zlt_config_free(&config);
         return ZLT_EXIT_USAGE;
     }
 
-    return zlt_agent_run(&conf, file);
+    return zlt_process_run(&config, file, control);
 }
 
 
 int
 zlt_command_check(int argc, char **argv)
 {
-    int           code;
-    char          error[ZLT_CONF_ERROR_SIZE];
-    const char   *file;
-    zlt_tls_t    *tls;
-    zlt_conf_t    conf;
-    zlt_token_t   token;
+    int            code;
+    char           error[ZLT_CONF_ERROR_SIZE];
+    unsigned       i;
+    const char    *file, *control;
+    zlt_config_t   config;
 
-    if (zlt_run_file(argc, argv, zlt_check_help, &file, &code)
+    if (zlt_run_file(argc, argv, zlt_check_help, &file, &control, &code)
         == ZLT_RUN_OVER)
     {
         return code;
     }
 
-    zlt_conf_init(&conf);
+    zlt_config_init(&config);
 
-    if (zlt_conf_read(&conf, file, error) == -1) {
+    if (zlt_config_read(&config, file, error) == -1) {
         zlt_complain("%s", error);
-        zlt_conf_free(&conf);
+        zlt_config_free(&config);
         return ZLT_EXIT_USAGE;
     }
+
+    for (i = 0; i < config.nlinks; i++) {
+        if (zlt_check_link(config.links[i], error) == -1) {
+            zlt_complain(strcmp(config.links[i]->name, ZLT_CONF_AGENT) == 0
+                         ? "%s: %.0s%s" : "%s: the tunnel \"%s\": %s", file,
+                         config.links[i]->name, error);
+            zlt_config_free(&config);
+            return ZLT_EXIT_USAGE;
+        }
+    }
+
+    zlt_check_tell(&config, file);
+    zlt_config_free(&config);
+
+    return ZLT_EXIT_OK;
+}
+
+
+/* What its files say: 0 or -1. */
+
+static int
+zlt_check_link(zlt_conf_t *conf, char *error)
+{
+    unsigned      i;
+    zlt_tls_t    *tls;
+    zlt_token_t   token;
 
     /* the variable is that of whoever runs the agent, not ours */
 
-    if (conf.token_file
-        && zlt_token_read(&token, conf.token_file, error) == -1)
-    {
-        zlt_complain("%s: %s", file, error);
-        zlt_conf_free(&conf);
-        return ZLT_EXIT_USAGE;
+    if (conf->token_file) {
+        if (zlt_token_read(&token, conf->token_file, error) == -1) {
+            return -1;
+        }
+
+        zlt_token_wipe(&token);
     }
 
-    zlt_token_wipe(&token);
+    /* the first server last, as the one that is shown */
 
-    if (zlt_via_choose(&conf.via, &conf.url, conf.proxy, conf.proxy_file,
-                       error)
-        == -1)
-    {
-        zlt_complain("%s: %s", file, error);
-        zlt_conf_free(&conf);
-        return ZLT_EXIT_USAGE;
-    }
+    for (i = conf->nservers; i--; /* void */ ) {
+        zlt_conf_use(conf, i);
 
-    if (conf.url.tls) {
-        tls = zlt_tls_create(&conf, error);
-
-        if (tls == NULL) {
-            zlt_complain("%s: %s", file, error);
-            zlt_conf_free(&conf);
-            return ZLT_EXIT_USAGE;
+        if (zlt_agent_way(conf, &tls, error) == -1) {
+            return -1;
         }
 
         zlt_tls_destroy(tls);
     }
 
-    (void) printf("%s: OK, %u services for %s%s%s\n", file, conf.nservices,
-                  conf.server, conf.via.kind ? " through " : "",
-                  conf.via.kind ? conf.via.name : "");
+    return 0;
+}
 
-    zlt_conf_free(&conf);
 
-    return ZLT_EXIT_OK;
+static void
+zlt_check_tell(const zlt_config_t *config, const char *file)
+{
+    unsigned                  i;
+    const zlt_via_t          *via;
+    const zlt_tunnel_conf_t  *t;
+
+    if (config->agent.nservers) {
+        via = &config->links[0]->via;
+
+        (void) printf("%s: OK, %u services for %s%s%s%s\n", file,
+                      config->agent.nservices, config->agent.server,
+                      via->kind ? " through " : "",
+                      via->kind ? via->name : "",
+                      config->agent.nservers == 1 ? ""
+                      : config->agent.mode == ZLT_CONF_ALL
+                      ? " and others" : ", others in reserve");
+
+    } else {
+        (void) printf("%s: OK, %u tunnels\n", file, config->ntunnels);
+    }
+
+    for (i = 0; i < config->ntunnels; i++) {
+        t = &config->tunnels[i];
+
+        if (zlt_config_begins(config, t)) {
+            (void) printf("the tunnel \"%s\" begins here, to %s%s%s\n",
+                          t->conf.name, t->to, t->to[0] ? " at " : "",
+                          t->conf.server);
+
+        } else if (zlt_config_expects(config, t)) {
+            (void) printf("the tunnel \"%s\" is expected from %s\n",
+                          t->conf.name, t->from);
+        }
+    }
 }

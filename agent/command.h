@@ -24,9 +24,16 @@ typedef struct {
 
 
 int zlt_command_connect(int argc, char **argv);
+int zlt_command_sessions(int argc, char **argv);
+int zlt_command_renew(int argc, char **argv);
+int zlt_command_access(int argc, char **argv);
 int zlt_command_run(int argc, char **argv);
 int zlt_command_check(int argc, char **argv);
 int zlt_command_token(int argc, char **argv);
+int zlt_command_status(int argc, char **argv);
+int zlt_command_start(int argc, char **argv);
+int zlt_command_stop(int argc, char **argv);
+int zlt_command_reload(int argc, char **argv);
 
 void zlt_command_version(void);
 

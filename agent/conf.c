@@ -3,7 +3,10 @@
  * Copyright (C) zltunnel authors
  */
 
-/* The keys of [agent]: one table for the file and the command line. */
+/*
+ * The keys of [agent] and [tunnel NAME]: one table for the file and the
+ * command line.
+ */
 
 
 #include <stdio.h>
@@ -16,6 +19,8 @@
 
 typedef enum {
     ZLT_CONF_STRING = 0,
+    ZLT_CONF_SERVER,
+    ZLT_CONF_MODE,
     ZLT_CONF_TIME,
     ZLT_CONF_NUMBER,
     ZLT_CONF_BOOL,
@@ -36,7 +41,12 @@ typedef struct {
 
 static const zlt_conf_key_t  zlt_conf_keys[] = {
 
-    { "server", ZLT_CONF_STRING, offsetof(zlt_conf_t, server), 0, 0, NULL },
+    { "server", ZLT_CONF_SERVER, 0, 0, 0, NULL },
+
+    { "mode", ZLT_CONF_MODE, offsetof(zlt_conf_t, mode), 0, ZLT_CONF_ALL,
+      "standby or all" },
+
+    { "control", ZLT_CONF_STRING, offsetof(zlt_conf_t, control), 0, 0, NULL },
 
     { "token_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, token_file),
       0, 0, NULL },
@@ -94,6 +104,18 @@ static const zlt_conf_key_t  zlt_conf_keys[] = {
 };
 
 
+static const char *const  zlt_conf_pairs[][2] = {
+    { "ca_file", "insecure" },
+    { "cert", "key" },
+    { "proxy", "proxy_file" }
+};
+
+
+static int zlt_conf_add_server(zlt_conf_t *conf, const char *value,
+    char *error);
+static uint32_t zlt_conf_bit(const char *key);
+static int zlt_conf_string(zlt_conf_t *conf, const zlt_conf_key_t *k,
+    const char *value);
 static int zlt_conf_value(const zlt_conf_key_t *k, const char *value,
     uint32_t *n);
 
@@ -118,19 +140,32 @@ zlt_conf_init(zlt_conf_t *conf)
 void
 zlt_conf_free(zlt_conf_t *conf)
 {
-    free(conf->server);
-    free(conf->token_file);
-    free(conf->ca_file);
-    free(conf->cert);
-    free(conf->key);
-    free(conf->proxy_file);
-    free(conf->services);
+    char                  **string;
+    unsigned                i;
+    const zlt_conf_key_t   *k;
 
-    if (conf->proxy) {
-        /* a password may be in it */
-        OPENSSL_cleanse(conf->proxy, strlen(conf->proxy));
-        free(conf->proxy);
+    for (k = zlt_conf_keys; k->key; k++) {
+        if (k->kind != ZLT_CONF_STRING) {
+            continue;
+        }
+
+        string = (char **) (void *) ((char *) conf + k->offset);
+
+        if (*string) {
+            /* a proxy's password may be in it */
+            OPENSSL_cleanse(*string, strlen(*string));
+            free(*string);
+        }
     }
+
+    for (i = 0; i < conf->nservers; i++) {
+        free(conf->servers[i].text);
+    }
+
+    free(conf->servers);
+    free(conf->services);
+    free(conf->accesses);
+    zlt_allow_free(&conf->allow);
 
     zlt_via_wipe(&conf->via);
 
@@ -142,9 +177,8 @@ int
 zlt_conf_set(zlt_conf_t *conf, const char *key, const char *value,
     char *error)
 {
-    char                  *copy, **string;
+    int                    rc;
     uint32_t               n;
-    const char            *why;
     const zlt_conf_key_t  *k;
 
     for (k = zlt_conf_keys; k->key; k++) {
@@ -164,26 +198,20 @@ zlt_conf_set(zlt_conf_t *conf, const char *key, const char *value,
         return -1;
     }
 
-    if (k->offset == offsetof(zlt_conf_t, server)
-        && zlt_url_parse(&conf->url, value, &why) == -1)
-    {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"server\" %s", why);
-        return -1;
+    conf->set |= (uint32_t) 1 << (k - zlt_conf_keys);
+
+    if (k->kind == ZLT_CONF_SERVER) {
+        return zlt_conf_add_server(conf, value, error);
     }
 
     if (k->kind == ZLT_CONF_STRING) {
-        copy = strdup(value);
+        rc = zlt_conf_string(conf, k, value);
 
-        if (copy == NULL) {
+        if (rc == -1) {
             (void) strcpy(error, "out of memory");
-            return -1;
         }
 
-        string = (char **) (void *) ((char *) conf + k->offset);
-        free(*string);
-        *string = copy;
-
-        return 0;
+        return rc;
     }
 
     if (zlt_conf_value(k, value, &n) == -1) {
@@ -196,6 +224,240 @@ zlt_conf_set(zlt_conf_t *conf, const char *key, const char *value,
     memcpy((char *) conf + k->offset, &n, sizeof(uint32_t));
 
     return 0;
+}
+
+
+/* The first is the current one. */
+
+static int
+zlt_conf_add_server(zlt_conf_t *conf, const char *value, char *error)
+{
+    unsigned            i;
+    const char         *why;
+    zlt_server_conf_t  *s;
+
+    for (i = 0; i < conf->nservers; i++) {
+        if (strcmp(conf->servers[i].text, value) == 0) {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
+                            "the server \"%.200s\" is there twice", value);
+            return -1;
+        }
+    }
+
+    if (conf->nservers == ZLT_CONF_MAX_SERVERS) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "more than %d servers",
+                        ZLT_CONF_MAX_SERVERS);
+        return -1;
+    }
+
+    s = realloc(conf->servers,
+                (conf->nservers + 1) * sizeof(zlt_server_conf_t));
+
+    if (s == NULL) {
+        (void) strcpy(error, "out of memory");
+        return -1;
+    }
+
+    conf->servers = s;
+    s += conf->nservers;
+
+    if (zlt_url_parse(&s->url, value, &why) == -1) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"server\" %s", why);
+        return -1;
+    }
+
+    s->text = strdup(value);
+
+    if (s->text == NULL) {
+        (void) strcpy(error, "out of memory");
+        return -1;
+    }
+
+    conf->nservers++;
+
+    zlt_conf_use(conf, 0);
+
+    return 0;
+}
+
+
+static uint32_t
+zlt_conf_bit(const char *key)
+{
+    const zlt_conf_key_t  *k;
+
+    for (k = zlt_conf_keys; k->key && strcmp(k->key, key) != 0; k++) {
+        /* void */
+    }
+
+    return (uint32_t) 1 << (k - zlt_conf_keys);
+}
+
+
+void
+zlt_conf_use(zlt_conf_t *conf, unsigned server)
+{
+    conf->current = server;
+    conf->server = conf->servers[server].text;
+    conf->url = conf->servers[server].url;
+}
+
+
+void
+zlt_conf_only(zlt_conf_t *conf, unsigned server)
+{
+    unsigned           i;
+    zlt_server_conf_t  only;
+
+    only = conf->servers[server];
+
+    for (i = 0; i < conf->nservers; i++) {
+        if (i != server) {
+            free(conf->servers[i].text);
+        }
+    }
+
+    conf->servers[0] = only;
+    conf->nservers = 1;
+
+    zlt_conf_use(conf, 0);
+}
+
+
+static int
+zlt_conf_string(zlt_conf_t *conf, const zlt_conf_key_t *k, const char *value)
+{
+    char  *copy, **string;
+
+    copy = strdup(value);
+
+    if (copy == NULL) {
+        return -1;
+    }
+
+    string = (char **) (void *) ((char *) conf + k->offset);
+    free(*string);
+    *string = copy;
+
+    return 0;
+}
+
+
+int
+zlt_conf_inherit(zlt_conf_t *conf, const zlt_conf_t *from)
+{
+    char                  *value, why[ZLT_CONF_ERROR_SIZE];
+    unsigned               i;
+    uint32_t               set, pair;
+    const zlt_conf_key_t  *k;
+
+    /* two keys that answer one question are taken as a whole */
+
+    set = conf->set;
+
+    for (i = 0; i < sizeof(zlt_conf_pairs) / sizeof(zlt_conf_pairs[0]); i++) {
+        pair = zlt_conf_bit(zlt_conf_pairs[i][0])
+               | zlt_conf_bit(zlt_conf_pairs[i][1]);
+
+        if (conf->set & pair) {
+            set |= pair;
+        }
+    }
+
+    for (k = zlt_conf_keys; k->key; k++) {
+
+        if (set & ((uint32_t) 1 << (k - zlt_conf_keys))) {
+            continue;
+        }
+
+        switch (k->kind) {
+
+        case ZLT_CONF_SERVER:
+            for (i = 0; i < from->nservers; i++) {
+                if (zlt_conf_add_server(conf, from->servers[i].text, why)
+                    == -1)
+                {
+                    return -1;
+                }
+            }
+
+            break;
+
+        case ZLT_CONF_STRING:
+            value = *(char **) (void *) ((char *) from + k->offset);
+
+            if (value && zlt_conf_string(conf, k, value) == -1) {
+                return -1;
+            }
+
+            break;
+
+        default:
+            memcpy((char *) conf + k->offset, (char *) from + k->offset,
+                   sizeof(uint32_t));
+        }
+    }
+
+    return 0;
+}
+
+
+zlt_conf_t *
+zlt_conf_copy(const zlt_conf_t *conf)
+{
+    char         why[ZLT_CONF_ERROR_SIZE];
+    unsigned     i;
+    zlt_conf_t  *copy;
+
+    copy = calloc(1, sizeof(zlt_conf_t));
+    if (copy == NULL) {
+        return NULL;
+    }
+
+    (void) strcpy(copy->name, conf->name);
+    (void) strcpy(copy->to, conf->to);
+
+    if (zlt_conf_inherit(copy, conf) == -1) {
+        goto failed;
+    }
+
+    copy->set = conf->set;
+
+    for (i = 0; i < conf->nservices; i++) {
+        if (zlt_conf_add_service(copy, &conf->services[i], why) == -1) {
+            goto failed;
+        }
+    }
+
+    for (i = 0; i < conf->naccesses; i++) {
+        if (zlt_conf_add_access(copy, &conf->accesses[i], why) == -1) {
+            goto failed;
+        }
+    }
+
+    if (zlt_allow_copy(&copy->allow, &conf->allow) == -1) {
+        goto failed;
+    }
+
+    copy->visitor = conf->visitor;
+
+    return copy;
+
+failed:
+
+    zlt_conf_destroy(copy);
+
+    return NULL;
+}
+
+
+void
+zlt_conf_destroy(zlt_conf_t *conf)
+{
+    if (conf) {
+        zlt_conf_free(conf);
+        free(conf);
+    }
 }
 
 
@@ -221,6 +483,10 @@ zlt_conf_value(const zlt_conf_key_t *k, const char *value, uint32_t *n)
         rc = zlt_option_bool(value, &on);
         *n = (uint32_t) on;
         break;
+
+    case ZLT_CONF_MODE:
+        *n = (*value == 'a') ? ZLT_CONF_ALL : ZLT_CONF_STANDBY;
+        return strcmp(value, *n == ZLT_CONF_ALL ? "all" : "standby") ? -1 : 0;
 
     case ZLT_CONF_LEVEL:
         level = ZLT_LOG_INFO;
@@ -283,14 +549,17 @@ zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
 
 
 int
-zlt_conf_check(zlt_conf_t *conf, char *error)
+zlt_conf_check(const zlt_conf_t *conf, char *error)
 {
+    uint32_t  trust;
+    unsigned  i, tls, is_unix;
+
     if (conf->server == NULL) {
         (void) strcpy(error, "\"server\" is missing");
         return -1;
     }
 
-    if (conf->nservices == 0) {
+    if (conf->nservices == 0 && conf->naccesses == 0) {
         (void) strcpy(error, "no service is given");
         return -1;
     }
@@ -314,13 +583,28 @@ zlt_conf_check(zlt_conf_t *conf, char *error)
         return -1;
     }
 
-    if (conf->url.is_unix && (conf->proxy || conf->proxy_file)) {
+    tls = 0;
+    is_unix = 1;
+
+    for (i = 0; i < conf->nservers; i++) {
+        tls |= conf->servers[i].url.tls;
+        is_unix &= conf->servers[i].url.is_unix;
+    }
+
+    /* what comes from [agent] may be for other links */
+
+    if (is_unix && (conf->set & (zlt_conf_bit("proxy")
+                                 | zlt_conf_bit("proxy_file"))))
+    {
         (void) strcpy(error, "no proxy leads to a socket of this machine "
                              "(ws+unix:)");
         return -1;
     }
 
-    if (!conf->url.tls && (conf->insecure || conf->ca_file || conf->cert)) {
+    trust = zlt_conf_bit("ca_file") | zlt_conf_bit("cert")
+            | (conf->insecure ? zlt_conf_bit("insecure") : 0);
+
+    if (!tls && (conf->set & trust)) {
         (void) strcpy(error, "\"ca_file\", \"cert\" and \"insecure\" are for "
                              "wss:// only");
         return -1;

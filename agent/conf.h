@@ -10,6 +10,7 @@
 #define ZLT_CONF_H_INCLUDED
 
 
+#include "allow.h"
 #include "log.h"
 #include "options.h"
 #include "transport.h"
@@ -18,10 +19,37 @@
 
 #define ZLT_CONF_ERROR_SIZE    512
 #define ZLT_CONF_MAX_SERVICES  1024
+#define ZLT_CONF_MAX_ACCESS    1024
+#define ZLT_CONF_MAX_SERVERS   8
+#define ZLT_CONF_NODE_MAX      63
+
+#define ZLT_CONF_AGENT         "agent"     /* the link that [agent] makes */
+
+
+typedef enum {
+    ZLT_CONF_STANDBY = 0,                  /* one server, others in reserve */
+    ZLT_CONF_ALL                           /* at each of them */
+} zlt_conf_mode_e;
 
 
 typedef struct {
-    char                *server;
+    char                *text;
+    zlt_url_t            url;
+} zlt_server_conf_t;
+
+
+/* a link: [agent] with its services, or a tunnel between nodes */
+
+typedef struct {
+    char                 name[ZLT_MAX_NAME + 1];
+    char                 to[ZLT_CONF_NODE_MAX + 1];        /* "": no node */
+
+    zlt_server_conf_t   *servers;          /* in the order of preference */
+    unsigned             nservers;
+    unsigned             current;          /* whose url it is below */
+    uint32_t             mode;             /* zlt_conf_mode_e */
+
+    char                *control;          /* of the process; NULL: default */
     char                *token_file;       /* NULL: ZLTUNNEL_TOKEN */
     char                *ca_file;          /* NULL: the system's */
 
@@ -47,8 +75,15 @@ typedef struct {
     zlt_service_conf_t  *services;
     unsigned             nservices;
 
-    zlt_url_t            url;              /* of server */
-    zlt_via_t            via;              /* zlt_via_choose() */
+    zlt_access_conf_t   *accesses;
+    unsigned             naccesses;
+    zlt_allow_t          allow;            /* of the open service */
+    uint32_t             visitor;          /* ends with its access sessions */
+
+    const char          *server;           /* the current one; NULL: none */
+    zlt_url_t            url;
+    zlt_via_t            via;              /* zlt_agent_way() */
+    uint32_t             set;              /* keys that were set, a bit each */
 } zlt_conf_t;
 
 
@@ -65,18 +100,31 @@ void zlt_conf_free(zlt_conf_t *conf);
 int zlt_conf_set(zlt_conf_t *conf, const char *key, const char *value,
     char *error);
 
+/* Makes the server of that number the current one. */
+void zlt_conf_use(zlt_conf_t *conf, unsigned server);
+
+/* What was not set in *conf is as in *from: 0, or -1 without memory. */
+int zlt_conf_inherit(zlt_conf_t *conf, const zlt_conf_t *from);
+
+/* A copy with memory of its own; NULL without memory. */
+zlt_conf_t *zlt_conf_copy(const zlt_conf_t *conf);
+
+/* Frees what zlt_conf_copy() has returned. */
+void zlt_conf_destroy(zlt_conf_t *conf);
+
+/* Leaves that server only. */
+void zlt_conf_only(zlt_conf_t *conf, unsigned server);
+
 /* A copy of *s; -1 if the name and protocol are there already. */
 int zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
     char *error);
 
-/* What must be there and what does not go together. */
-int zlt_conf_check(zlt_conf_t *conf, char *error);
+/* The same for an access session. */
+int zlt_conf_add_access(zlt_conf_t *conf, const zlt_access_conf_t *a,
+    char *error);
 
-/*
- * Reads and checks a file into *conf, which was initialized.  0, or -1 with
- * "file:line: what" in error; *conf may then be half filled.
- */
-int zlt_conf_read(zlt_conf_t *conf, const char *file, char *error);
+/* What must be there and what does not go together. */
+int zlt_conf_check(const zlt_conf_t *conf, char *error);
 
 
 #endif /* ZLT_CONF_H_INCLUDED */

@@ -14,54 +14,52 @@
 
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ini.h>
 
-#include "conf.h"
+#include "conf_file.h"
 
 
-#define ZLT_CONF_LINE_MAX     (INI_MAX_LINE - 2)
-#define ZLT_CONF_SECTION_MAX  49         /* libinih's */
-#define ZLT_CONF_KEYS_MAX     32
-
-
-typedef struct {
-    FILE                *file;
-    const char          *name;
-    zlt_conf_t          *conf;
-    char                *error;
-    unsigned             line;
-    unsigned             failed:1;
-
-    /* of the section */
-    char                 section[ZLT_CONF_SECTION_MAX + 1];
-    unsigned             section_line;
-    char                 keys[ZLT_CONF_KEYS_MAX][24];
-    unsigned             nkeys;
-    unsigned             in_service:1;
-    unsigned             agent_seen:1;
-    zlt_service_conf_t   service;
-} zlt_conf_file_t;
+#define ZLT_CONF_LINE_MAX  (INI_MAX_LINE - 2)
 
 
 static char *zlt_conf_reader(char *buf, int size, void *stream);
-static int zlt_conf_section(zlt_conf_file_t *f, const char *line);
-static int zlt_conf_section_end(zlt_conf_file_t *f);
+static int zlt_conf_begin(zlt_conf_file_t *f, const char *line);
+static int zlt_conf_end(zlt_conf_file_t *f);
 static int zlt_conf_handler(void *user, const char *section, const char *key,
     const char *value);
+static int zlt_conf_repeated(zlt_conf_file_t *f, const char *key);
+static int zlt_conf_agent_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_service_begin(zlt_conf_file_t *f, const char *name);
 static int zlt_conf_service_key(zlt_conf_file_t *f, const char *key,
     const char *value, char *error);
-static int zlt_conf_fail(zlt_conf_file_t *f, unsigned line, const char *text);
-static int zlt_conf_paths(zlt_conf_t *conf, const char *file);
+static int zlt_conf_service_end(zlt_conf_file_t *f);
+static int zlt_conf_complete(zlt_conf_file_t *f);
+
+
+static const zlt_conf_section_t  zlt_conf_sections[] = {
+    { "agent",   0, NULL, zlt_conf_agent_key, NULL },
+    { "service", 1, zlt_conf_service_begin, zlt_conf_service_key,
+      zlt_conf_service_end },
+    { "node",    0, NULL, zlt_conf_node_key, NULL },
+    { "nodes",   0, NULL, zlt_conf_nodes_key, NULL },
+    { "tunnel",  1, zlt_conf_tunnel_begin, zlt_conf_tunnel_key,
+      zlt_conf_tunnel_end },
+    { "access",  1, zlt_conf_access_begin, zlt_conf_access_key,
+      zlt_conf_access_end },
+    { "access",  0, zlt_conf_open_begin, zlt_conf_open_key,
+      zlt_conf_open_end },
+    { NULL, 0, NULL, NULL, NULL }
+};
 
 
 int
-zlt_conf_read(zlt_conf_t *conf, const char *file, char *error)
+zlt_config_read(zlt_config_t *config, const char *file, char *error)
 {
     int               rc;
-    char              why[ZLT_CONF_ERROR_SIZE];
     zlt_conf_file_t  *f;
 
     f = calloc(1, sizeof(zlt_conf_file_t));
@@ -71,7 +69,7 @@ zlt_conf_read(zlt_conf_t *conf, const char *file, char *error)
     }
 
     f->name = file;
-    f->conf = conf;
+    f->config = config;
     f->error = error;
     f->file = fopen(file, "re");
 
@@ -84,32 +82,25 @@ zlt_conf_read(zlt_conf_t *conf, const char *file, char *error)
 
     rc = ini_parse_stream(zlt_conf_reader, f, zlt_conf_handler, f);
 
-    if (rc == 0 && !f->failed && ferror(f->file)) {
+    if (rc == 0 && ferror(f->file)) {
         (void) zlt_conf_fail(f, f->line, "the file cannot be read");
     }
 
-    if (rc > 0 && !f->failed) {
+    if (rc > 0) {
         (void) zlt_conf_fail(f, (unsigned) rc,
                              "expected \"key = value\" or \"[section]\"");
     }
 
-    if (rc < 0 && !f->failed) {
+    if (rc < 0) {
         (void) zlt_conf_fail(f, f->line, "the file cannot be parsed");
     }
 
     if (!f->failed) {
-        (void) zlt_conf_section_end(f);
+        (void) zlt_conf_end(f);
     }
 
-    if (!f->failed && zlt_conf_check(conf, why) == -1) {
-        f->failed = 1;
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "%.150s: %.300s", file,
-                        why);
-    }
-
-    if (!f->failed && zlt_conf_paths(conf, file) == -1) {
-        f->failed = 1;
-        (void) strcpy(error, "out of memory");
+    if (!f->failed) {
+        (void) zlt_conf_complete(f);
     }
 
     rc = f->failed ? -1 : 0;
@@ -121,16 +112,25 @@ zlt_conf_read(zlt_conf_t *conf, const char *file, char *error)
 }
 
 
-/* The first complaint counts. */
-
-static int
-zlt_conf_fail(zlt_conf_file_t *f, unsigned line, const char *text)
+int
+zlt_conf_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
 {
-    if (!f->failed) {
-        f->failed = 1;
-        (void) snprintf(f->error, ZLT_CONF_ERROR_SIZE, "%.150s:%u: %.300s",
-                        f->name, line, text);
+    int      n;
+    va_list  ap;
+
+    if (f->failed) {
+        return -1;
     }
+
+    f->failed = 1;
+
+    n = line ? snprintf(f->error, ZLT_CONF_ERROR_SIZE, "%.150s:%u: ", f->name,
+                        line)
+             : snprintf(f->error, ZLT_CONF_ERROR_SIZE, "%.150s: ", f->name);
+
+    va_start(ap, fmt);
+    (void) vsnprintf(f->error + n, ZLT_CONF_ERROR_SIZE - (size_t) n, fmt, ap);
+    va_end(ap);
 
     return -1;
 }
@@ -141,6 +141,7 @@ zlt_conf_fail(zlt_conf_file_t *f, unsigned line, const char *text)
 static char *
 zlt_conf_reader(char *buf, int size, void *stream)
 {
+    char             *hash;
     size_t            len;
     const char       *p;
     zlt_conf_file_t  *f;
@@ -167,7 +168,16 @@ zlt_conf_reader(char *buf, int size, void *stream)
 
     p += strspn(p, " \t");
 
-    if (*p == '[' && zlt_conf_section(f, p) == -1) {
+    /* ";" after a blank begins a comment to libinih, and "#" to us as well */
+
+    for (hash = strchr(buf, '#'); hash; hash = strchr(hash + 1, '#')) {
+        if (hash > buf && (hash[-1] == ' ' || hash[-1] == '\t')) {
+            (void) strcpy(hash, "\n");
+            break;
+        }
+    }
+
+    if (*p == '[' && zlt_conf_begin(f, p) == -1) {
         return NULL;
     }
 
@@ -176,14 +186,18 @@ zlt_conf_reader(char *buf, int size, void *stream)
 
 
 static int
-zlt_conf_section(zlt_conf_file_t *f, const char *line)
+zlt_conf_begin(zlt_conf_file_t *f, const char *line)
 {
-    size_t       len;
-    const char  *end, *why, *name;
+    size_t                     len;
+    const char                *end, *name;
+    unsigned                   bit;
+    const zlt_conf_section_t  *s;
 
-    if (zlt_conf_section_end(f) == -1) {
+    if (zlt_conf_end(f) == -1) {
         return -1;
     }
+
+    f->kind = NULL;
 
     end = strchr(line, ']');
 
@@ -203,65 +217,42 @@ zlt_conf_section(zlt_conf_file_t *f, const char *line)
     f->section_line = f->line;
     f->nkeys = 0;
 
-    if (strcmp(f->section, "agent") == 0) {
+    len = strcspn(f->section, " \t");
+    name = f->section + len + strspn(f->section + len, " \t");
 
-        if (f->agent_seen) {
-            return zlt_conf_fail(f, f->line, "[agent] is there twice");
+    for (s = zlt_conf_sections; s->name; s++) {
+        if (strncmp(s->name, f->section, len) == 0 && s->name[len] == '\0'
+            && s->named == (*name != '\0'))
+        {
+            break;
         }
-
-        f->agent_seen = 1;
-        return 0;
     }
 
-    if (strncmp(f->section, "service", 7) == 0
-        && (f->section[7] == ' ' || f->section[7] == '\t'))
-    {
-        memset(&f->service, 0, sizeof(zlt_service_conf_t));
-        f->in_service = 1;
-
-        name = f->section + 7;
-        name += strspn(name, " \t");
-
-        if (zlt_option_name(name, &f->service, &why) == -1) {
-            return zlt_conf_fail(f, f->line, why);
-        }
-
-        return 0;
+    if (s->name == NULL) {
+        return zlt_conf_fail(f, f->line, "unknown section: there are [agent], "
+                             "[service NAME], [node], [nodes], "
+                             "[tunnel NAME], [access NAME] and [access]");
     }
 
-    return zlt_conf_fail(f, f->line, "unknown section: there are [agent] and "
-                         "[service NAME]");
+    bit = 1u << (s - zlt_conf_sections);
+
+    if (!s->named && (f->seen & bit)) {
+        return zlt_conf_fail(f, f->line, "[%s] is there twice", s->name);
+    }
+
+    f->seen |= bit;
+    f->kind = s;
+
+    return s->begin ? s->begin(f, name) : 0;
 }
 
 
-/* A service is complete with the next section, or at the end. */
+/* A section is complete with the next one, or at the end. */
 
 static int
-zlt_conf_section_end(zlt_conf_file_t *f)
+zlt_conf_end(zlt_conf_file_t *f)
 {
-    char         why[ZLT_CONF_ERROR_SIZE];
-    const char  *text;
-
-    if (!f->in_service) {
-        return 0;
-    }
-
-    f->in_service = 0;
-
-    if (!f->service.has_local) {
-        return zlt_conf_fail(f, f->section_line, "the service has no "
-                             "\"local\"");
-    }
-
-    if (zlt_option_service_check(&f->service, &text) == -1) {
-        return zlt_conf_fail(f, f->section_line, text);
-    }
-
-    if (zlt_conf_add_service(f->conf, &f->service, why) == -1) {
-        return zlt_conf_fail(f, f->section_line, why);
-    }
-
-    return 0;
+    return f->kind && f->kind->end ? f->kind->end(f) : 0;
 }
 
 
@@ -269,10 +260,10 @@ static int
 zlt_conf_handler(void *user, const char *section, const char *key,
     const char *value)
 {
-    int               rc;
     char              why[ZLT_CONF_ERROR_SIZE];
-    unsigned          i;
     zlt_conf_file_t  *f;
+
+    (void) section;
 
     f = user;
 
@@ -280,19 +271,42 @@ zlt_conf_handler(void *user, const char *section, const char *key,
         return 0;
     }
 
-    if (*section == '\0') {
+    if (f->kind == NULL) {
         (void) zlt_conf_fail(f, f->line, "a key before the first section");
         return 0;
     }
 
-    /* also where a continuation line, which no key has, comes in */
+    if (zlt_conf_repeated(f, key)) {
+        (void) zlt_conf_fail(f, f->line, "\"%.100s\" is there twice, or goes "
+                             "on in another line", key);
+        return 0;
+    }
+
+    if (f->kind->key(f, key, value, why) == -1) {
+        (void) zlt_conf_fail(f, f->line, "%s", why);
+        return 0;
+    }
+
+    return 1;
+}
+
+
+/* Also where a continuation line, which few keys have, comes in. */
+
+static int
+zlt_conf_repeated(zlt_conf_file_t *f, const char *key)
+{
+    unsigned  i;
+
+    if (strcmp(key, "server") == 0 || strcmp(key, "names") == 0
+        || strcmp(key, "allow") == 0)
+    {
+        return 0;
+    }
 
     for (i = 0; i < f->nkeys; i++) {
         if (strcmp(f->keys[i], key) == 0) {
-            (void) snprintf(why, sizeof(why), "\"%.100s\" is there twice, or "
-                            "goes on in another line", key);
-            (void) zlt_conf_fail(f, f->line, why);
-            return 0;
+            return 1;
         }
     }
 
@@ -301,19 +315,95 @@ zlt_conf_handler(void *user, const char *section, const char *key,
                         key);
     }
 
-    if (f->in_service) {
-        rc = zlt_conf_service_key(f, key, value, why);
+    return 0;
+}
 
-    } else {
-        rc = zlt_conf_set(f->conf, key, value, why);
+
+static int
+zlt_conf_agent_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error)
+{
+    return zlt_conf_set(&f->config->agent, key, value, error);
+}
+
+
+static int
+zlt_conf_service_begin(zlt_conf_file_t *f, const char *name)
+{
+    const char  *why;
+
+    memset(&f->service, 0, sizeof(zlt_service_conf_t));
+
+    if (zlt_option_name(name, &f->service, &why) == -1) {
+        return zlt_conf_fail(f, f->line, "%s", why);
     }
 
-    if (rc == -1) {
-        (void) zlt_conf_fail(f, f->line, why);
-        return 0;
+    return 0;
+}
+
+
+static int
+zlt_conf_service_end(zlt_conf_file_t *f)
+{
+    char         why[ZLT_CONF_ERROR_SIZE];
+    const char  *text;
+
+    if (!f->service.has_local) {
+        return zlt_conf_fail(f, f->section_line, "the service has no "
+                             "\"local\"");
     }
 
-    return 1;
+    if (zlt_option_service_check(&f->service, &text) == -1) {
+        return zlt_conf_fail(f, f->section_line, "%s", text);
+    }
+
+    if (zlt_conf_add_service(&f->config->agent, &f->service, why) == -1) {
+        return zlt_conf_fail(f, f->section_line, "%s", why);
+    }
+
+    return 0;
+}
+
+
+int
+zlt_conf_protocol(const char *value, uint8_t *protocol, char *error)
+{
+    if (strcmp(value, "tcp") != 0 && strcmp(value, "udp") != 0) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"protocol\" is "
+                        "\"%.100s\", but must be tcp or udp", value);
+        return -1;
+    }
+
+    *protocol = (*value == 'u') ? ZLT_PROTO_UDP : ZLT_PROTO_TCP;
+
+    return 0;
+}
+
+
+int
+zlt_conf_port(const char *key, const char *value, uint16_t *port,
+    char *error)
+{
+    if (zlt_option_port(value, port) == -1) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is \"%.100s\", "
+                        "but must be a number from 1 to 65535", key, value);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+int
+zlt_conf_proxy(const char *value, uint8_t *version, char *error)
+{
+    if (zlt_option_proxy(value, version) == -1) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"proxy_protocol\" is "
+                        "\"%.100s\", but must be v1, v2 or no", value);
+        return -1;
+    }
+
+    return 0;
 }
 
 
@@ -329,16 +419,7 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
     s = &f->service;
 
     if (strcmp(key, "protocol") == 0) {
-
-        if (strcmp(value, "tcp") != 0 && strcmp(value, "udp") != 0) {
-            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"protocol\" is "
-                            "\"%.100s\", but must be tcp or udp", value);
-            return -1;
-        }
-
-        s->protocol = (*value == 'u') ? ZLT_PROTO_UDP : ZLT_PROTO_TCP;
-
-        return 0;
+        return zlt_conf_protocol(value, &s->protocol, error);
     }
 
     if (strcmp(key, "local") == 0) {
@@ -356,14 +437,7 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
     {
         port = (*key == 'r') ? &s->remote_port : &s->preferred_port;
 
-        if (zlt_option_port(value, port) == -1) {
-            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is "
-                            "\"%.100s\", but must be a number from 1 to "
-                            "65535", key, value);
-            return -1;
-        }
-
-        return 0;
+        return zlt_conf_port(key, value, port, error);
     }
 
     if (strcmp(key, "private") == 0 || strcmp(key, "internal") == 0) {
@@ -382,10 +456,14 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
     }
 
     if (strcmp(key, "proxy_protocol") == 0) {
+        return zlt_conf_proxy(value, &s->proxy_protocol, error);
+    }
 
-        if (zlt_option_proxy(value, &s->proxy_protocol) == -1) {
-            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"proxy_protocol\" "
-                            "is \"%.100s\", but must be v1, v2 or no", value);
+    if (strcmp(key, "allow_access") == 0) {
+
+        if (zlt_option_allow_access(value, s, &why) == -1) {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"allow_access\" is "
+                            "\"%.150s\": %s", value, why);
             return -1;
         }
 
@@ -399,46 +477,36 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
 }
 
 
-/* Paths in a file are relative to where it is. */
+/* What must be there, and what does not go together. */
 
 static int
-zlt_conf_paths(zlt_conf_t *conf, const char *file)
+zlt_conf_complete(zlt_conf_file_t *f)
 {
-    char        *path, **paths[5];
-    size_t       dir;
-    unsigned     i;
-    const char  *slash;
+    char           why[ZLT_CONF_ERROR_SIZE];
+    zlt_config_t  *config;
 
-    slash = strrchr(file, '/');
+    config = f->config;
 
-    if (slash == NULL) {
-        return 0;
+    /* [agent] may be there for the tunnels' sake alone */
+
+    if (config->agent.nservers || config->agent.nservices
+        || config->ntunnels == 0)
+    {
+        if (zlt_conf_check(&config->agent, why) == -1) {
+            return zlt_conf_fail(f, 0, "%s", why);
+        }
     }
 
-    dir = (size_t) (slash - file) + 1;
+    if (zlt_conf_paths(&config->agent, f->name) == -1) {
+        return zlt_conf_fail(f, 0, "out of memory");
+    }
 
-    paths[0] = &conf->token_file;
-    paths[1] = &conf->ca_file;
-    paths[2] = &conf->proxy_file;
-    paths[3] = &conf->cert;
-    paths[4] = &conf->key;
+    if (zlt_conf_tunnels(f) == -1) {
+        return -1;
+    }
 
-    for (i = 0; i < 5; i++) {
-
-        if (*paths[i] == NULL || **paths[i] == '/') {
-            continue;
-        }
-
-        path = malloc(dir + strlen(*paths[i]) + 1);
-        if (path == NULL) {
-            return -1;
-        }
-
-        memcpy(path, file, dir);
-        (void) strcpy(path + dir, *paths[i]);
-
-        free(*paths[i]);
-        *paths[i] = path;
+    if (zlt_config_links(config) == -1) {
+        return zlt_conf_fail(f, 0, "out of memory");
     }
 
     return 0;

@@ -34,7 +34,6 @@
 #define ZLT_SESSION_AUTH_TIMEOUT   15000       /* ms, upgrade and Auth each */
 #define ZLT_SESSION_CLOSE_TIMEOUT  2000
 #define ZLT_SESSION_PING           25000       /* without features */
-#define ZLT_SESSION_TIMEOUT        40000
 
 
 static void zlt_session_reached(void *data, zlt_conn_t *c,
@@ -70,10 +69,11 @@ zlt_session_start(zlt_agent_t *a)
 
     zlt_conn_init(&s->conn);
     zlt_list_init(&s->link);
+    zlt_list_init(&s->asks);
     zlt_list_init(&s->task.link);
     zlt_ws_init(&s->ws, ZLT_WS_CLIENT, ZLT_MAX_MESSAGE_SIZE);
 
-    s->reach = zlt_reach_start(&a->loop, &a->conf->url, &a->conf->via,
+    s->reach = zlt_reach_start(a->loop, &a->conf->url, &a->conf->via,
                                a->conf->connect_timeout, zlt_session_reached,
                                s);
 
@@ -336,7 +336,8 @@ zlt_session_auth(zlt_session_t *s)
     m.client_id = client_id;
 
     m.ext = ZLT_X_FEATURES|ZLT_X_AGENT;
-    m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS;
+    m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS
+                 |ZLT_F_ACCESS;
 
     if (a->conf->max_idle != 0) {
         /* a channel that is used again is idle in between */
@@ -412,13 +413,18 @@ zlt_session_fail(zlt_session_t *s, zlt_down_e how, uint32_t retry_after,
         zlt_log_debug("%s", text);
 
     } else if (s->kept) {
-        zlt_log_info("the earlier control channel has ended: %s", text);
+        zlt_log_info("%sthe earlier control channel has ended: %s",
+                     s->agent->label, text);
 
     } else if (how == ZLT_DOWN_REFUSED) {
-        zlt_log_error("%s", text);
+        zlt_log_error("%s%s", s->agent->label, text);
 
     } else {
-        zlt_log_warn("%s", text);
+        zlt_log_warn("%s%s", s->agent->label, text);
+    }
+
+    if (s == s->agent->session && !s->closing && !s->agent->stopping) {
+        zlt_agent_reason(s->agent, text);
     }
 
     zlt_session_end(s, how, retry_after);
@@ -492,6 +498,7 @@ zlt_session_forget(zlt_session_t *s)
     s->npending = 0;
     s->pending_size = 0;
 
+    zlt_session_access_lost(s);
     zlt_channel_registered(s->agent);
 }
 
@@ -607,6 +614,9 @@ zlt_session_probe(zlt_session_t *s, unsigned timeout)
     m.type = ZLT_HEARTBEAT;
     m.timestamp = (uint64_t) ts.tv_sec * 1000
                   + (uint64_t) ts.tv_nsec / 1000000;
+
+    s->beat = m.timestamp;
+    s->beat_at = uv_hrtime();
 
     zlt_session_send(s, &m);
 }

@@ -16,6 +16,7 @@
 #define ZLT_SESSION_AGAIN  30000       /* ms, a refused service */
 
 
+static void zlt_session_beaten(zlt_session_t *s, const zlt_msg_t *m);
 static void zlt_session_auth_ok(zlt_session_t *s, const zlt_msg_t *m);
 static void zlt_session_auth_fail(zlt_session_t *s, const zlt_msg_t *m);
 static void zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m);
@@ -72,6 +73,7 @@ zlt_session_message(zlt_session_t *s, const uint8_t *data, size_t len)
         return;
 
     case ZLT_HEARTBEAT_ACK:
+        zlt_session_beaten(s, &m);
         return;
     }
 
@@ -99,11 +101,40 @@ zlt_session_message(zlt_session_t *s, const uint8_t *data, size_t len)
         case ZLT_WITHDRAW:
             zlt_session_withdraw(s, &m);
             return;
+
+        case ZLT_ACCESS_OK:
+            zlt_session_access_ok(s, &m);
+            return;
+
+        case ZLT_ACCESS_FAIL:
+            zlt_session_access_fail(s, &m);
+            return;
+
+        case ZLT_ACCESS_CLOSE:
+            zlt_session_access_close(s, &m);
+            return;
         }
     }
 
     zlt_log_warn("a message of type %s from the server is ignored",
                  zlt_msg_name(m.type));
+}
+
+
+/* The answer to the latest Heartbeat tells how far away the server is. */
+
+static void
+zlt_session_beaten(zlt_session_t *s, const zlt_msg_t *m)
+{
+    if (s->beat_at == 0 || m->timestamp != s->beat) {
+        return;
+    }
+
+    if (s == s->agent->session) {
+        zlt_agent_latency(s->agent, (uv_hrtime() - s->beat_at) / 1000);
+    }
+
+    s->beat_at = 0;
 }
 
 
@@ -122,7 +153,8 @@ zlt_session_auth_ok(zlt_session_t *s, const zlt_msg_t *m)
 
     if (m->ext & ZLT_X_FEATURES) {
         s->features = m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
-                                     |ZLT_F_DATAGRAMS|ZLT_F_REUSE);
+                                     |ZLT_F_DATAGRAMS|ZLT_F_ACCESS
+                                     |ZLT_F_REUSE);
     }
 
     if (m->ext & ZLT_X_DATA_KEY) {
@@ -247,6 +279,12 @@ zlt_session_register(zlt_session_t *s, zlt_service_t *service)
         if (conf->flags) {
             m.ext |= ZLT_X_FLAGS;
             m.flags = conf->flags;
+        }
+
+        if (conf->allow_access[0]) {
+            m.ext |= ZLT_X_ALLOW;
+            m.allow.data = (const uint8_t *) conf->allow_access;
+            m.allow.len = strlen(conf->allow_access);
         }
 
         /* the port that it had last, so that it keeps it if it can */
@@ -378,8 +416,8 @@ zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m)
         (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
                         text);
 
-        zlt_log_error("the server refuses the service \"%s\": %s%s",
-                      service->conf.name, text,
+        zlt_log_error("%sthe server refuses the service \"%s\": %s%s",
+                      s->agent->label, service->conf.name, text,
                       service->again ? "; it is tried again every 30 s" : "");
     }
 
@@ -389,35 +427,23 @@ zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m)
 }
 
 
-/* An answer has come: were it the last, is there anything to serve? */
+/* An answer has come: were it the last, the link is what it is. */
 
 static void
 zlt_session_registered(zlt_session_t *s)
 {
-    zlt_list_t     *link;
-    zlt_agent_t    *a;
-    zlt_service_t  *service;
-
-    a = s->agent;
-
-    zlt_channel_registered(a);
+    zlt_channel_registered(s->agent);
 
     if (s->npending) {
         return;
     }
 
-    zlt_list_each(link, &a->services) {
-        service = zlt_list_data(link, zlt_service_t, link);
+    zlt_agent_registered(s->agent);
 
-        if (service->state != ZLT_SERVICE_REFUSED) {
-            a->none_up = 0;
-            return;
-        }
-    }
+    /* the first time for the latency alone */
 
-    if (!a->none_up) {
-        a->none_up = 1;
-        zlt_log_warn("none of the services is registered; staying connected");
+    if (s->beat == 0 && (s->features & ZLT_F_HEARTBEATS)) {
+        zlt_session_probe(s, s->timeout ? s->timeout : ZLT_SESSION_TIMEOUT);
     }
 }
 
@@ -504,8 +530,12 @@ zlt_session_withdraw(zlt_session_t *s, const zlt_msg_t *m)
     service->state = ZLT_SERVICE_REFUSED;
     service->again = 0;
 
-    zlt_log_error("the server has withdrawn the service \"%s\": %s",
-                  service->conf.name, zlt_log_text(text, m->reason));
+    (void) zlt_log_text(text, m->reason);
+    (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
+                    text);
+
+    zlt_log_error("%sthe server has withdrawn the service \"%s\": %s",
+                  s->agent->label, service->conf.name, text);
 
     zlt_session_registered(s);
 }
@@ -536,7 +566,7 @@ zlt_session_disconnect(zlt_session_t *s, const zlt_msg_t *m)
             return;
         }
 
-        zlt_log_info("the server asks to connect anew: %s", text);
+        zlt_log_info("%sthe server asks to connect anew: %s", a->label, text);
         zlt_agent_down(a, s, ZLT_DOWN_RECONNECT, retry,
                        zlt_io_now() - s->up_since);
         return;

@@ -109,6 +109,8 @@ zlt_relay_init(zlt_relay_t *r)
     zlt_list_init(&r->link);
     zlt_timer_init(&r->timer);
 
+    r->bytes[0] = 0;
+    r->bytes[1] = 0;
     r->handler = NULL;
 }
 
@@ -297,6 +299,8 @@ zlt_relay_flow(zlt_relay_t *r, unsigned i)
             rc = zlt_relay_copy(r, i, &moved);
         }
 
+        r->bytes[i] += moved;
+
         if (rc < 0) {
             return rc;
         }
@@ -343,6 +347,8 @@ zlt_relay_behind(zlt_relay_t *r, unsigned i)
         (void) zlt_relay_flush(r, i);
         return ZLT_RELAY_IN;
     }
+
+    r->bytes[i] += (uint64_t) n;
 
     if (kept) {
         memcpy(zlt_scratch, f->buf->data + f->buf->pos, kept);

@@ -58,6 +58,7 @@ struct zlt_relay_s {
     zlt_timer_t      timer;
     zlt_list_t       link;     /* of all that are open */
     uint32_t         active;   /* seconds, when bytes moved last */
+    uint64_t         bytes[2]; /* that side[i] has sent */
 
     zlt_relay_pt     handler;  /* called once; both sides are closed by then,
                                   but for a framed channel that goes on */

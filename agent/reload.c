@@ -4,10 +4,11 @@
  */
 
 /*
- * SIGHUP.  All of the new configuration is read and checked before anything
- * is done; then services that are gone are unregistered, new ones
- * registered, and the rest is not touched.  Only another server or proxy, or
- * other trust, needs a new session.
+ * SIGHUP, and "reload".  All of the new configuration is read and checked
+ * before anything is done; then links that are gone end, new ones start, and
+ * of the others only what has changed is touched: services that are gone are
+ * unregistered, new ones registered.  Only another server or proxy, or other
+ * trust, needs a new session.
  */
 
 
@@ -16,90 +17,299 @@
 #include <string.h>
 #include <openssl/crypto.h>
 
-#include "reload.h"
+#include "process.h"
 
 
+/* a link of the new configuration, ready to be put into place */
+
+typedef struct {
+    zlt_agent_t      *agent;           /* that is there already, or NULL */
+    zlt_token_t       token;
+    zlt_tls_t        *tls;
+    int               stays;           /* at its server */
+} zlt_reload_link_t;
+
+
+static int zlt_reload_prepare(zlt_process_t *p, zlt_config_t *config,
+    zlt_reload_link_t *links, char *error);
+static zlt_agent_t *zlt_reload_find(zlt_process_t *p,
+    const zlt_conf_t *conf);
+static void zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
+    zlt_reload_link_t *links);
+static void zlt_reload_gone(zlt_process_t *p, zlt_config_t *config);
+static void zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf,
+    zlt_reload_link_t *l);
 static void zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf);
 static int zlt_reload_same(const zlt_service_conf_t *a,
     const zlt_service_conf_t *b);
 static void zlt_reload_remove(zlt_agent_t *a, zlt_service_t *s);
-static int zlt_reload_server(const zlt_conf_t *a, const zlt_conf_t *b);
+static int zlt_reload_stays(const zlt_conf_t *a, zlt_conf_t *b);
 static int zlt_reload_differ(const char *a, const char *b);
 
 
-void
-zlt_agent_reload(zlt_agent_t *a)
+int
+zlt_process_reload(zlt_process_t *p, char *error)
 {
-    int           server, moved;
-    char          error[ZLT_CONF_ERROR_SIZE];
-    zlt_tls_t    *tls;
-    zlt_conf_t   *conf;
-    zlt_token_t  *token;
+    unsigned            i;
+    zlt_config_t       *config;
+    zlt_reload_link_t  *links;
 
-    if (a->conf_file == NULL) {
-        zlt_log_info("SIGHUP: there is no configuration file to read again");
-        return;
+    if (p->conf_file == NULL) {
+        (void) strcpy(error, "there is no configuration file to read again");
+        zlt_log_info("%s", error);
+        return -1;
     }
 
-    conf = calloc(1, sizeof(zlt_conf_t));
-    token = calloc(1, sizeof(zlt_token_t));
-    tls = NULL;
+    links = NULL;
+    config = calloc(1, sizeof(zlt_config_t));
 
-    if (conf == NULL || token == NULL) {
+    if (config == NULL) {
         (void) strcpy(error, "out of memory");
         goto failed;
     }
 
-    zlt_conf_init(conf);
+    zlt_config_init(config);
 
-    if (zlt_conf_read(conf, a->conf_file, error) == -1
-        || zlt_token_read(token, conf->token_file, error) == -1
-        || zlt_via_choose(&conf->via, &conf->url, conf->proxy,
-                          conf->proxy_file, error)
-           == -1)
-    {
+    if (zlt_config_read(config, p->conf_file, error) == -1) {
         goto failed;
     }
 
-    server = zlt_reload_server(a->conf, conf);
+    links = calloc(config->nlinks + 1, sizeof(zlt_reload_link_t));
 
-    if (conf->url.tls) {
-        /* always, since the files may have changed within */
+    if (links == NULL) {
+        (void) strcpy(error, "out of memory");
+        goto failed;
+    }
 
-        tls = zlt_tls_create(conf, error);
+    if (zlt_reload_prepare(p, config, links, error) == -1) {
+        goto failed;
+    }
 
-        if (tls == NULL) {
+    zlt_reload_apply(p, config, links);
+
+    for (i = 0; i < config->nlinks; i++) {
+        zlt_token_wipe(&links[i].token);
+    }
+
+    free(links);
+
+    zlt_config_free(p->config);
+    *p->config = *config;
+    free(config);
+
+    zlt_log_info("the configuration was read again");
+    zlt_process_notify(p);
+
+    return 0;
+
+failed:
+
+    if (config) {
+        zlt_config_free(config);
+        free(config);
+    }
+
+    free(links);
+
+    zlt_log_error("the configuration is not changed: %s", error);
+
+    return -1;
+}
+
+
+/* All that may fail: files, memory.  0, or -1 with nothing left behind. */
+
+static int
+zlt_reload_prepare(zlt_process_t *p, zlt_config_t *config,
+    zlt_reload_link_t *links, char *error)
+{
+    unsigned            i;
+    zlt_conf_t         *conf;
+    zlt_reload_link_t  *l;
+
+    for (i = 0; i < config->nlinks; i++) {
+        l = &links[i];
+        conf = config->links[i];
+
+        l->agent = zlt_reload_find(p, conf);
+
+        if (l->agent) {
+            l->stays = zlt_reload_stays(l->agent->conf, conf);
+        }
+
+        /* TLS always, since the files may have changed within */
+
+        if (zlt_process_prepare(conf, &l->token, &l->tls, error) == -1) {
             goto failed;
+        }
+
+        if (l->agent) {
+            if (!zlt_via_same(&l->agent->conf->via, &conf->via)) {
+                l->stays = 0;
+            }
+
+            continue;
+        }
+
+        l->agent = zlt_agent_create(p, conf, &l->token, l->tls);
+
+        if (l->agent == NULL) {
+            (void) strcpy(error, "out of memory");
+            i++;
+            goto failed;
+        }
+
+        config->links[i] = NULL;
+    }
+
+    return 0;
+
+failed:
+
+    while (i--) {
+        l = &links[i];
+
+        if (config->links[i] == NULL) {
+            zlt_agent_destroy(l->agent);
+
+        } else {
+            zlt_tls_destroy(l->tls);
+        }
+
+        zlt_token_wipe(&l->token);
+    }
+
+    return -1;
+}
+
+
+static zlt_agent_t *
+zlt_reload_find(zlt_process_t *p, const zlt_conf_t *conf)
+{
+    zlt_list_t   *link;
+    zlt_agent_t  *a;
+
+    zlt_list_each(link, &p->links) {
+        a = zlt_list_data(link, zlt_agent_t, link);
+
+        if (zlt_config_same(a->conf, conf)) {
+            return a;
         }
     }
 
-    /* from here on nothing fails */
+    return NULL;
+}
 
-    zlt_log_set_level((zlt_log_level_e) conf->log_level);
+
+/* From here on nothing fails. */
+
+static void
+zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
+    zlt_reload_link_t *links)
+{
+    unsigned      i;
+    zlt_agent_t  *a;
+
+    zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
+
+    zlt_reload_gone(p, config);
+
+    for (i = 0; i < config->nlinks; i++) {
+        a = links[i].agent;
+
+        /* the order is that of the file */
+
+        zlt_list_remove(&a->link);
+        zlt_list_append(&p->links, &a->link);
+
+        if (config->links[i]) {
+            zlt_reload_link(a, config->links[i], &links[i]);
+            config->links[i] = NULL;
+            continue;
+        }
+
+        zlt_log_info("the tunnel \"%s\" is new", a->conf->name);
+        zlt_agent_warn(a);
+        zlt_agent_start(a);
+    }
+}
+
+
+static void
+zlt_reload_gone(zlt_process_t *p, zlt_config_t *config)
+{
+    unsigned      i;
+    zlt_list_t   *link, *next;
+    zlt_agent_t  *a;
+
+    zlt_list_each_safe(link, next, &p->links) {
+        a = zlt_list_data(link, zlt_agent_t, link);
+
+        for (i = 0; i < config->nlinks; i++) {
+            if (config->links[i] && zlt_config_same(a->conf, config->links[i]))
+            {
+                break;
+            }
+        }
+
+        if (i < config->nlinks) {
+            continue;
+        }
+
+        zlt_log_info("the tunnel \"%s\" is removed", a->conf->name);
+
+        zlt_list_remove(&a->link);
+        zlt_list_append(&p->ending, &a->link);
+
+        a->removed = 1;
+
+        if (a->stopped) {
+            zlt_process_link_gone(p, a);
+
+        } else {
+            zlt_agent_stop(a, 1, "the tunnel is removed");
+        }
+    }
+}
+
+
+/* Takes conf over, and what *l has. */
+
+static void
+zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf, zlt_reload_link_t *l)
+{
+    int  moved;
 
     zlt_tls_destroy(a->tls);
-    a->tls = tls;
+    a->tls = l->tls;
 
-    moved = token->len != a->token.len
-            || CRYPTO_memcmp(token->text, a->token.text, token->len) != 0;
+    moved = l->token.len != a->token.len
+            || CRYPTO_memcmp(l->token.text, a->token.text, l->token.len) != 0;
 
-    a->token = *token;
-    zlt_token_wipe(token);
-    free(token);
+    a->token = l->token;
 
     if (conf->transport != a->conf->transport) {
         zlt_transport_init(&a->transport, (zlt_transport_e) conf->transport);
     }
 
     zlt_reload_services(a, conf);
+    zlt_access_reload(a, conf);
+
+    /* in its place, since what is being dialled points into it */
 
     zlt_conf_free(a->conf);
     *a->conf = *conf;
     free(conf);
 
-    zlt_log_info("the configuration was read again");
+    if (a->session && zlt_session_is_up(a->session)
+        && !zlt_session_registers(a->session))
+    {
+        /* services may be gone that made it what it is */
+        zlt_agent_registered(a);
+    }
 
-    if (server) {
+    if (!l->stays) {
+        zlt_agent_warn(a);
         zlt_agent_restart(a);
 
     } else if (moved) {
@@ -109,22 +319,6 @@ zlt_agent_reload(zlt_agent_t *a)
         /* it may be what the failure was about */
         zlt_agent_retry(a);
     }
-
-    return;
-
-failed:
-
-    if (conf) {
-        zlt_conf_free(conf);
-        free(conf);
-    }
-
-    if (token) {
-        zlt_token_wipe(token);
-        free(token);
-    }
-
-    zlt_log_error("the configuration is not changed: %s", error);
 }
 
 
@@ -153,6 +347,11 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             continue;
         }
 
+        if (c->flags & ZLT_R_OPEN) {
+            zlt_allow_move(&s->allow, &conf->allow);
+            continue;
+        }
+
         if (strcmp(c->local, s->conf.local) != 0) {
 
             /* the port need not be closed for that */
@@ -178,6 +377,10 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             return;
         }
 
+        if (c->flags & ZLT_R_OPEN) {
+            zlt_allow_move(&s->allow, &conf->allow);
+        }
+
         zlt_log_info("the service \"%s\" is new", c->name);
 
         if (a->session && zlt_session_is_up(a->session)) {
@@ -194,7 +397,8 @@ zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
 {
     return a->protocol == b->protocol && a->flags == b->flags
            && a->remote_port == b->remote_port
-           && a->preferred_port == b->preferred_port;
+           && a->preferred_port == b->preferred_port
+           && strcmp(a->allow_access, b->allow_access) == 0;
 }
 
 
@@ -209,19 +413,34 @@ zlt_reload_remove(zlt_agent_t *a, zlt_service_t *s)
 
     zlt_udp_service_end(s);
     zlt_udp_service_log(s);
+    zlt_agent_fold(a, s);
     zlt_service_remove(s);
 }
 
 
+/* 1 if it may stay where it is; *b is made to say so */
+
 static int
-zlt_reload_server(const zlt_conf_t *a, const zlt_conf_t *b)
+zlt_reload_stays(const zlt_conf_t *a, zlt_conf_t *b)
 {
-    return strcmp(a->server, b->server) != 0
-           || !zlt_via_same(&a->via, &b->via)
-           || a->insecure != b->insecure
-           || zlt_reload_differ(a->ca_file, b->ca_file)
-           || zlt_reload_differ(a->cert, b->cert)
-           || zlt_reload_differ(a->key, b->key);
+    unsigned  i;
+
+    if (a->insecure != b->insecure
+        || zlt_reload_differ(a->ca_file, b->ca_file)
+        || zlt_reload_differ(a->cert, b->cert)
+        || zlt_reload_differ(a->key, b->key))
+    {
+        return 0;
+    }
+
+    for (i = 0; i < b->nservers; i++) {
+        if (strcmp(a->server, b->servers[i].text) == 0) {
+            zlt_conf_use(b, i);
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

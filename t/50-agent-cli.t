@@ -244,6 +244,7 @@ sub secrets {
     $agent->launch;
     ok($agent->logged(qr/readable|permission|0644|others|mode/i),
        'a token file that others may read: told');
+    is($agent->{proc}->wait(20), 2, 'and not used');
 
     $t->finish;             # looks for the token in all logs
 }

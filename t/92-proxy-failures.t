@@ -134,7 +134,7 @@ sub by_hand {
                    : qr/^\x05\x02\x00\x02/, "$name: it was asked");
 
         $agent->stop;
-        end_by_hand($p);
+        end_at_once($p);
     }
 
     # what was told to the proxies is in their log, in hex

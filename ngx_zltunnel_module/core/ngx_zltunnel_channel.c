@@ -80,13 +80,11 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log)
 {
     ngx_int_t                   rc;
-    ngx_uint_t                  share;
     const char                 *limit;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_pending_t  *pending;
 
     limit = NULL;
-    share = ngx_zltunnel_channel_room() * registry->max_channel_share / 100;
 
     ngx_zltunnel_lock(registry);
 
@@ -97,7 +95,7 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     {
         rc = 403;
 
-    } else if (registry->nchannels >= share) {
+    } else if (!ngx_zltunnel_channel_allowed(registry)) {
         rc = 503;
         limit = "max_channel_share";
 
@@ -140,6 +138,14 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     }
 
     return rc;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_channel_allowed(ngx_zltunnel_registry_t *registry)
+{
+    return registry->nchannels < ngx_zltunnel_channel_room()
+                                 * registry->max_channel_share / 100;
 }
 
 

@@ -33,10 +33,9 @@
 #define NGX_ZLTUNNEL_DIAL_REPEATS  3
 #define NGX_ZLTUNNEL_DIAL_TAKES    2
 #define NGX_ZLTUNNEL_DIAL_TAKING   250    /* ms for another worker */
+#define NGX_ZLTUNNEL_DIAL_CONNECT  1024   /* bytes of Connect at most */
 
 
-static void ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_sh_service_t *service);
 static ngx_zltunnel_dial_e ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service, u_char *token, const char **limit);
 static void ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial,
@@ -79,7 +78,7 @@ ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port)
 {
     ngx_zltunnel_lock(dial->registry);
 
-    ngx_zltunnel_dial_start(dial,
+    ngx_zltunnel_dial_found(dial,
                             ngx_zltunnel_service_by_port(dial->registry->sh,
                                                          port, 0));
 }
@@ -91,7 +90,7 @@ ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
 {
     ngx_zltunnel_lock(dial->registry);
 
-    ngx_zltunnel_dial_start(dial,
+    ngx_zltunnel_dial_found(dial,
                             ngx_zltunnel_service_by_name(dial->registry->sh,
                                                          name, 0, token));
 }
@@ -109,14 +108,12 @@ ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
     tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh, tunnel_id);
     service = tunnel ? ngx_zltunnel_service_by_id(tunnel, service_id) : NULL;
 
-    ngx_zltunnel_dial_start(dial, service);
+    ngx_zltunnel_dial_found(dial, service);
 }
 
 
-/* called with the lock held */
-
-static void
-ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
+void
+ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service)
 {
     u_char                token[32];
@@ -466,17 +463,21 @@ ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
 
     msg.text_len = ngx_min(dial->client_addr.len, NGX_ZLTUNNEL_TEXT_MAX);
     ngx_memcpy(msg.text, dial->client_addr.data, msg.text_len);
+    msg.data_len = dial->target.len;
 
     /* here perhaps, even if the tunnel was taken over: an exiting worker
        keeps its control channels */
 
     if (dial->link.peer->control
-        && ngx_zltunnel_control_connect(dial->registry, &msg) == NGX_OK)
+        && ngx_zltunnel_control_connect(dial->registry, &msg,
+                                        dial->target.data)
+           == NGX_OK)
     {
         return;
     }
 
-    (void) ngx_zltunnel_ipc_send(dial->registry, slot, &msg, NULL, -1);
+    (void) ngx_zltunnel_ipc_send(dial->registry, slot, &msg,
+                                 dial->target.data, -1);
 }
 
 
@@ -595,7 +596,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
     ngx_zltunnel_channel_t  *channel;
 
     static u_char  out[NGX_ZLTUNNEL_ANSWER_SIZE + NGX_ZLTUNNEL_EARLY_SIZE
-                       + 512];
+                       + NGX_ZLTUNNEL_DIAL_CONNECT];
 
     channel = dial->asked[i];
     c = channel->end.connection;
@@ -631,12 +632,18 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
         m.client_addr.data = dial->client_addr.data;
         m.client_addr.len = dial->client_addr.len;
 
+        if (dial->target.len) {
+            m.ext |= ZLT_X_TARGET;
+            m.target.data = dial->target.data;
+            m.target.len = dial->target.len;
+        }
+
         if (channel->end.frames) {
-            m.ext = ZLT_X_FLAGS;
+            m.ext |= ZLT_X_FLAGS;
             m.flags = ZLT_C_FRAMED;
         }
 
-        len += zlt_msg_encode(&m, out + len, 512);
+        len += zlt_msg_encode(&m, out + len, NGX_ZLTUNNEL_DIAL_CONNECT);
     }
 
     size = dial->last - dial->sent[i];

@@ -561,9 +561,25 @@ sub tails {
 }
 
 
-# Ends everything and judges what is left.
+# Ends everything, that of other instances too, and judges what is left.
 
 sub finish {
+    my ($self, @others) = @_;
+
+    $_->end for $self, @others;
+
+    is_deeply([ ZLTunnel::Proc::left() ], [], 'no process is left');
+
+    for my $t ($self, @others) {
+        $t->check_logs;
+        $t->{done} = 1;
+    }
+
+    done_testing();
+}
+
+
+sub end {
     my ($self) = @_;
 
     for my $agent (@{ $self->{agents} }) {
@@ -582,12 +598,6 @@ sub finish {
     }
 
     $_->{proc}->stop for @{ $self->{services} };
-
-    is_deeply([ ZLTunnel::Proc::left() ], [], 'no process is left');
-    $self->check_logs;
-
-    $self->{done} = 1;
-    done_testing();
 }
 
 

@@ -16,7 +16,7 @@ use Exporter 'import';
 use ZLTunnel::Proc qw(wait_for slurp run_ok);
 
 our @EXPORT = qw(tinyproxy squid microsocks dante haproxy front installed
-                 proxy_by_hand end_by_hand);
+                 proxy_by_hand end_at_once);
 
 
 sub installed {
@@ -177,7 +177,8 @@ EOT
 
 # HAProxy before nginx, in http mode or another: over TLS to the agent with tls => 1, and
 # on to nginx's TLS port with to_tls => 1, or to the address in "to"; bind and
-# server are more words for these lines, more is text for "defaults".
+# server are more words for these lines; more is text for "defaults", and front
+# for its frontend.
 
 sub haproxy {
     my ($t, %o) = @_;
@@ -222,6 +223,7 @@ defaults
 frontend in
     bind 127.0.0.1:$port $bind
     default_backend out
+    @{[ $o{front} // '' ]}
 
 backend out
     server nginx $server
@@ -327,9 +329,9 @@ sub proxy_by_hand {
 }
 
 
-# Ends it with what it does at the moment.
+# Ends it and its workers, with whatever they do at the moment.
 
-sub end_by_hand {
+sub end_at_once {
     my ($p) = @_;
 
     kill KILL => -$p->{proc}->pid;

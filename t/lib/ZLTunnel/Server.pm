@@ -26,7 +26,9 @@ use ZLTunnel::Wire qw(msg str16 ext %TYPE parse);
 my %NAME = reverse %TYPE;
 
 
-# Options: rcvbuf, of the connections it accepts.
+# Options: rcvbuf, of the connections it accepts.  interval (ms), of the
+# agent's heartbeats; $server->{hold}{Auth} = 1 keeps messages of a type
+# unanswered, until $server->release('Auth').
 
 sub new {
     my ($class, $t, %o) = @_;
@@ -42,7 +44,8 @@ sub new {
     $listen->blocking(0);
 
     return bless { listen => $listen, port => $port, conns => {},
-                   watched => {}, services => {}, auths => 0,
+                   watched => {}, services => {}, auths => 0, hold => {},
+                   interval => $o{interval} // 30000, refuse => {},
                    tunnel => 'T' x 16, key => 'K' x 32 }, $class;
 }
 
@@ -139,6 +142,25 @@ sub conns {
 }
 
 sub control { ($_[0]->conns('control'))[0] }
+
+
+# Answers so many of the messages that were held, or all of them.
+
+sub release {
+    my ($self, $type, $n) = @_;
+
+    my @held = grep { $_->[1]{type} eq $type } @{ $self->{held} };
+    splice @held, $n if defined $n;
+
+    delete $self->{hold}{$type} if !defined $n;
+
+    for my $held (@held) {
+        $self->{held} = [ grep { $_ != $held } @{ $self->{held} } ];
+        $held->[0]->answer($held->[1]) if !$held->[0]{gone};
+    }
+
+    return scalar @held;
+}
 
 
 # An idle channel that is used from now on; waits for one.
@@ -290,6 +312,18 @@ sub tell {
 sub message {
     my ($self, $m) = @_;
 
+    if ($self->{server}{hold}{ $m->{type} }) {
+        push @{ $self->{server}{held} }, [ $self, $m ];
+
+    } else {
+        $self->answer($m);
+    }
+}
+
+
+sub answer {
+    my ($self, $m) = @_;
+
     my $server = $self->{server};
 
     if ($m->{type} eq 'Auth') {
@@ -298,7 +332,11 @@ sub message {
 
         $self->tell(msg('AuthOk', $server->{tunnel} . ext(
             1 => pack('N', 7), 2 => $server->{key}, 3 => 'R' x 32,
-            4 => pack('N N', 30000, 40000), 5 => pack('n n', 2, 16))));
+            4 => pack('N N', $server->{interval}, 40000), 5 => pack('n n', 2, 16))));
+
+    } elsif ($m->{type} eq 'Register' && $server->{refuse}{ $m->{name} }) {
+        $self->tell(msg('RegisterFail',
+                        str16($server->{refuse}{ $m->{name} })));
 
     } elsif ($m->{type} eq 'Register') {
         my $id = md5($m->{name});

@@ -1,0 +1,106 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* Private to conf_*.c: a configuration file that is being read. */
+
+
+#ifndef ZLT_CONF_FILE_H_INCLUDED
+#define ZLT_CONF_FILE_H_INCLUDED
+
+
+#include <stdio.h>
+
+#include "config.h"
+
+
+#define ZLT_CONF_SECTION_MAX  49         /* libinih's */
+#define ZLT_CONF_KEYS_MAX     40
+
+
+typedef struct zlt_conf_file_s     zlt_conf_file_t;
+typedef struct zlt_conf_section_s  zlt_conf_section_t;
+
+
+/*
+ * A kind of section.  begin and end return 0, or -1 after zlt_conf_fail();
+ * key returns 0, or -1 with a text in error.
+ */
+
+struct zlt_conf_section_s {
+    const char   *name;
+    unsigned      named:1;     /* [service NAME] */
+    int         (*begin)(zlt_conf_file_t *f, const char *name);
+    int         (*key)(zlt_conf_file_t *f, const char *key,
+                       const char *value, char *error);
+    int         (*end)(zlt_conf_file_t *f);
+};
+
+
+struct zlt_conf_file_s {
+    FILE                       *file;
+    const char                 *name;
+    zlt_config_t               *config;
+    char                       *error;
+    unsigned                    line;
+    unsigned                    failed:1;
+
+    /* of the section */
+    const zlt_conf_section_t   *kind;      /* NULL: before the first */
+    char                        section[ZLT_CONF_SECTION_MAX + 1];
+    unsigned                    section_line;
+    char                        keys[ZLT_CONF_KEYS_MAX][24];
+    unsigned                    nkeys;
+    unsigned                    seen;      /* kinds, a bit each */
+
+    zlt_service_conf_t          service;
+    zlt_access_conf_t           access;
+};
+
+
+/* conf_file.c */
+
+/* "file:line: text"; the first complaint counts.  Returns -1. */
+int zlt_conf_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
+    zlt_printf_like(3, 4);
+
+/* The values that [service] and [tunnel] have in common. */
+int zlt_conf_protocol(const char *value, uint8_t *protocol, char *error);
+int zlt_conf_port(const char *key, const char *value, uint16_t *port,
+    char *error);
+int zlt_conf_proxy(const char *value, uint8_t *version, char *error);
+
+
+/* conf_access.c: [access NAME], and [access], which describes the open
+   service */
+
+int zlt_conf_access_begin(zlt_conf_file_t *f, const char *name);
+int zlt_conf_access_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+int zlt_conf_access_end(zlt_conf_file_t *f);
+int zlt_conf_open_begin(zlt_conf_file_t *f, const char *name);
+int zlt_conf_open_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error);
+int zlt_conf_open_end(zlt_conf_file_t *f);
+
+
+/* conf_node.c */
+
+int zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error);
+int zlt_conf_nodes_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+int zlt_conf_tunnel_begin(zlt_conf_file_t *f, const char *name);
+int zlt_conf_tunnel_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+int zlt_conf_tunnel_end(zlt_conf_file_t *f);
+
+/* Once all is read: whose tunnels they are; defaults.  0 or -1. */
+int zlt_conf_tunnels(zlt_conf_file_t *f);
+
+/* Paths in a file are relative to where it is: 0, or -1 without memory. */
+int zlt_conf_paths(zlt_conf_t *conf, const char *file);
+
+
+#endif /* ZLT_CONF_FILE_H_INCLUDED */

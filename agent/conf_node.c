@@ -1,0 +1,474 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * [node], [nodes] and [tunnel NAME]: tunnels between nodes.
+ *
+ * A tunnel says at which node it begins and at which it ends, so that all
+ * nodes can have the same file.  Its keys are those of a link, with [agent]'s
+ * for defaults, and those of its one service.
+ */
+
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf_file.h"
+
+
+#define ZLT_CONF_NAMES  ", \t"
+
+
+static int zlt_conf_node_name(const char *key, const char *value, char *name,
+    char *error);
+static int zlt_conf_tunnel_expose(zlt_tunnel_conf_t *t, const char *value,
+    char *error);
+static int zlt_conf_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t);
+static int zlt_conf_tunnel_known(zlt_conf_file_t *f, unsigned line,
+    const char *node);
+static int zlt_conf_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t);
+static int zlt_conf_path(char **path, const char *file);
+
+
+static int
+zlt_conf_node_name(const char *key, const char *value, char *name,
+    char *error)
+{
+    size_t  len;
+
+    len = strlen(value);
+
+    if (len > ZLT_CONF_NODE_MAX
+        || !zlt_name_valid((const uint8_t *) value, len))
+    {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is \"%.100s\", "
+                        "but a node's name is 1 to %d letters, digits, "
+                        "\"-\", \"_\", \".\"", key, value, ZLT_CONF_NODE_MAX);
+        return -1;
+    }
+
+    (void) strcpy(name, value);
+
+    return 0;
+}
+
+
+int
+zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error)
+{
+    if (strcmp(key, "name") != 0) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
+                        "unknown key \"%.100s\" in [node]", key);
+        return -1;
+    }
+
+    f->config->node_line = f->line;
+
+    return zlt_conf_node_name(key, value, f->config->node, error);
+}
+
+
+int
+zlt_conf_nodes_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error)
+{
+    char          *copy, *name, *rest;
+    zlt_config_t  *c;
+
+    c = f->config;
+
+    if (strcmp(key, "names") != 0) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
+                        "unknown key \"%.100s\" in [nodes]", key);
+        return -1;
+    }
+
+    if (c->nodes == NULL) {
+        c->nodes = calloc(ZLT_CONFIG_MAX_NODES, sizeof(c->nodes[0]));
+    }
+
+    copy = strdup(value);
+
+    if (copy == NULL || c->nodes == NULL) {
+        (void) strcpy(error, "out of memory");
+        free(copy);
+        return -1;
+    }
+
+    for (name = strtok_r(copy, ZLT_CONF_NAMES, &rest); name;
+         name = strtok_r(NULL, ZLT_CONF_NAMES, &rest))
+    {
+        if (c->nnodes == ZLT_CONFIG_MAX_NODES) {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "more than %d nodes",
+                            ZLT_CONFIG_MAX_NODES);
+            free(copy);
+            return -1;
+        }
+
+        if (zlt_conf_node_name(key, name, c->nodes[c->nnodes], error) == -1) {
+            free(copy);
+            return -1;
+        }
+
+        c->nnodes++;
+    }
+
+    free(copy);
+
+    return 0;
+}
+
+
+int
+zlt_conf_tunnel_begin(zlt_conf_file_t *f, const char *name)
+{
+    unsigned            i;
+    const char         *why;
+    zlt_config_t       *c;
+    zlt_tunnel_conf_t  *t;
+
+    c = f->config;
+
+    memset(&f->service, 0, sizeof(zlt_service_conf_t));
+    f->service.flags = ZLT_R_INTERNAL;
+
+    if (zlt_option_name(name, &f->service, &why) == -1) {
+        return zlt_conf_fail(f, f->line, "a tunnel's name is 1 to 255 "
+                             "letters, digits, \"-\", \"_\", \".\"");
+    }
+
+    if (strcmp(name, ZLT_CONF_AGENT) == 0) {
+        return zlt_conf_fail(f, f->line, "a tunnel cannot be called \"%s\", "
+                             "as that of [agent] is", name);
+    }
+
+    for (i = 0; i < c->ntunnels; i++) {
+        if (strcmp(c->tunnels[i].conf.name, name) == 0) {
+            return zlt_conf_fail(f, f->line, "the tunnel \"%s\" is there "
+                                 "twice, before in line %u", name,
+                                 c->tunnels[i].line);
+        }
+    }
+
+    if (c->ntunnels == ZLT_CONFIG_MAX_TUNNELS) {
+        return zlt_conf_fail(f, f->line, "more than %d tunnels",
+                             ZLT_CONFIG_MAX_TUNNELS);
+    }
+
+    t = realloc(c->tunnels, (c->ntunnels + 1) * sizeof(zlt_tunnel_conf_t));
+
+    if (t == NULL) {
+        return zlt_conf_fail(f, f->line, "out of memory");
+    }
+
+    c->tunnels = t;
+    t += c->ntunnels++;
+
+    memset(t, 0, sizeof(zlt_tunnel_conf_t));
+    zlt_conf_init(&t->conf);
+
+    (void) strcpy(t->conf.name, name);
+    (void) strcpy(t->host, "127.0.0.1");
+    t->line = f->line;
+
+    return 0;
+}
+
+
+int
+zlt_conf_tunnel_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error)
+{
+    const char         *why;
+    zlt_tunnel_conf_t  *t;
+
+    t = &f->config->tunnels[f->config->ntunnels - 1];
+
+    if (strcmp(key, "from") == 0) {
+        t->from_line = f->line;
+        return zlt_conf_node_name(key, value, t->from, error);
+    }
+
+    if (strcmp(key, "to") == 0) {
+        t->to_line = f->line;
+        return zlt_conf_node_name(key, value, t->to, error);
+    }
+
+    if (strcmp(key, "service") == 0) {
+
+        if (zlt_option_name(value, &f->service, &why) == -1) {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"service\" is "
+                            "\"%.100s\": %s", value, why);
+            return -1;
+        }
+
+        return 0;
+    }
+
+    if (strcmp(key, "protocol") == 0) {
+        return zlt_conf_protocol(value, &f->service.protocol, error);
+    }
+
+    if (strcmp(key, "local_host") == 0) {
+
+        if (*value == '\0' || strlen(value) > ZLT_OPTION_HOST_MAX - 2) {
+            (void) strcpy(error, "\"local_host\" is empty or too long");
+            return -1;
+        }
+
+        (void) strcpy(t->host, value);
+        return 0;
+    }
+
+    if (strcmp(key, "local_port") == 0) {
+        t->has_port = 1;
+        return zlt_conf_port(key, value, &t->port, error);
+    }
+
+    if (strcmp(key, "remote_port") == 0) {
+        return zlt_conf_port(key, value, &f->service.remote_port, error);
+    }
+
+    if (strcmp(key, "expose") == 0) {
+        return zlt_conf_tunnel_expose(t, value, error);
+    }
+
+    if (strcmp(key, "proxy_protocol") == 0) {
+        return zlt_conf_proxy(value, &f->service.proxy_protocol, error);
+    }
+
+    if (strcmp(key, "control") == 0 || strcmp(key, "log_level") == 0
+        || strcmp(key, "shutdown_timeout") == 0)
+    {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is for all "
+                        "tunnels: it belongs into [agent]", key);
+        return -1;
+    }
+
+    return zlt_conf_set(&t->conf, key, value, error);
+}
+
+
+static int
+zlt_conf_tunnel_expose(zlt_tunnel_conf_t *t, const char *value, char *error)
+{
+    if (strcmp(value, "internal") != 0 && strcmp(value, "public") != 0) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"expose\" is "
+                        "\"%.100s\", but must be internal or public", value);
+        return -1;
+    }
+
+    t->is_public = (*value == 'p');
+
+    return 0;
+}
+
+
+int
+zlt_conf_tunnel_end(zlt_conf_file_t *f)
+{
+    char                local[ZLT_OPTION_LOCAL_MAX], why[ZLT_CONF_ERROR_SIZE];
+    const char         *text;
+    zlt_tunnel_conf_t  *t;
+    zlt_service_conf_t *s;
+
+    s = &f->service;
+    t = &f->config->tunnels[f->config->ntunnels - 1];
+
+    if (!t->has_port) {
+        return zlt_conf_fail(f, t->line, "the tunnel has no \"local_port\"");
+    }
+
+    (void) snprintf(local, sizeof(local),
+                    strchr(t->host, ':') && t->host[0] != '['
+                    ? "[%s]:%u" : "%s:%u", t->host, (unsigned) t->port);
+
+    s->flags = t->is_public ? 0 : ZLT_R_INTERNAL;
+
+    if (zlt_option_local(local, s, &text) == -1
+        || zlt_option_service_check(s, &text) == -1)
+    {
+        return zlt_conf_fail(f, t->line, "%s", text);
+    }
+
+    if (t->conf.nservers == 0) {
+        return zlt_conf_fail(f, t->line, "the tunnel has no \"server\"");
+    }
+
+    if (zlt_conf_add_service(&t->conf, s, why) == -1) {
+        return zlt_conf_fail(f, t->line, "%s", why);
+    }
+
+    (void) strcpy(t->conf.to, t->to);
+
+    return 0;
+}
+
+
+int
+zlt_conf_tunnels(zlt_conf_file_t *f)
+{
+    unsigned            i, here;
+    zlt_config_t       *c;
+    zlt_tunnel_conf_t  *t;
+
+    c = f->config;
+    here = c->agent.nservers;
+
+    if (c->node[0] && c->nodes
+        && zlt_conf_tunnel_known(f, c->node_line, c->node) == -1)
+    {
+        return -1;
+    }
+
+    for (i = 0; i < c->ntunnels; i++) {
+        t = &c->tunnels[i];
+
+        if (zlt_conf_tunnel_ends(f, t) == -1
+            || zlt_conf_tunnel_link(f, t) == -1)
+        {
+            return -1;
+        }
+
+        here |= zlt_config_begins(c, t) || zlt_config_expects(c, t);
+    }
+
+    if (!here) {
+        return zlt_conf_fail(f, c->node_line, "no tunnel begins or ends at "
+                             "the node \"%s\": is that its name?", c->node);
+    }
+
+    return 0;
+}
+
+
+/* From where, to where. */
+
+static int
+zlt_conf_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
+{
+    const char  *missing;
+
+    missing = (t->from[0] == '\0') ? "from" : (t->to[0] == '\0') ? "to" : NULL;
+
+    if (f->config->node[0] == '\0') {
+
+        if (t->from[0] || t->to[0]) {
+            return zlt_conf_fail(f, t->line, "the tunnel is one between nodes,"
+                                 " but which one is this?  [node] with "
+                                 "\"name\" is missing");
+        }
+
+        return 0;
+    }
+
+    if (missing) {
+        return zlt_conf_fail(f, t->line, "the tunnel has no \"%s\"", missing);
+    }
+
+    if (strcmp(t->from, t->to) == 0) {
+        return zlt_conf_fail(f, t->to_line, "the tunnel ends where it begins, "
+                             "at \"%s\"", t->to);
+    }
+
+    if (f->config->nodes == NULL) {
+        return 0;
+    }
+
+    if (zlt_conf_tunnel_known(f, t->from_line, t->from) == -1) {
+        return -1;
+    }
+
+    return zlt_conf_tunnel_known(f, t->to_line, t->to);
+}
+
+
+static int
+zlt_conf_tunnel_known(zlt_conf_file_t *f, unsigned line, const char *node)
+{
+    unsigned  i;
+
+    for (i = 0; i < f->config->nnodes; i++) {
+        if (strcmp(f->config->nodes[i], node) == 0) {
+            return 0;
+        }
+    }
+
+    return zlt_conf_fail(f, line, "there is no node \"%s\" in [nodes]", node);
+}
+
+
+/* What it leaves to [agent]. */
+
+static int
+zlt_conf_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
+{
+    char  why[ZLT_CONF_ERROR_SIZE];
+
+    if (zlt_conf_paths(&t->conf, f->name) == -1
+        || zlt_conf_inherit(&t->conf, &f->config->agent) == -1)
+    {
+        return zlt_conf_fail(f, t->line, "out of memory");
+    }
+
+    if (zlt_conf_check(&t->conf, why) == -1) {
+        return zlt_conf_fail(f, t->line, "%s", why);
+    }
+
+    return 0;
+}
+
+
+int
+zlt_conf_paths(zlt_conf_t *conf, const char *file)
+{
+    if (strchr(file, '/') == NULL) {
+        return 0;
+    }
+
+    if (conf->control && strcmp(conf->control, "none") != 0
+        && zlt_conf_path(&conf->control, file) == -1)
+    {
+        return -1;
+    }
+
+    if (zlt_conf_path(&conf->token_file, file) == -1
+        || zlt_conf_path(&conf->proxy_file, file) == -1
+        || zlt_conf_path(&conf->cert, file) == -1
+        || zlt_conf_path(&conf->key, file) == -1)
+    {
+        return -1;
+    }
+
+    return zlt_conf_path(&conf->ca_file, file);
+}
+
+
+static int
+zlt_conf_path(char **path, const char *file)
+{
+    char    *full;
+    size_t   dir;
+
+    if (*path == NULL || **path == '/') {
+        return 0;
+    }
+
+    dir = (size_t) (strrchr(file, '/') - file) + 1;
+
+    full = malloc(dir + strlen(*path) + 1);
+    if (full == NULL) {
+        return -1;
+    }
+
+    memcpy(full, file, dir);
+    (void) strcpy(full + dir, *path);
+
+    free(*path);
+    *path = full;
+
+    return 0;
+}

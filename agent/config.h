@@ -1,0 +1,90 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The configuration of a process: its links, each a zlt_conf_t.
+ *
+ * In a file there are [agent], whose services make one link, and tunnels
+ * between nodes, each a link of its own at the node where it begins.  The
+ * same file can be on every node, which [node] tells apart.
+ */
+
+
+#ifndef ZLT_CONFIG_H_INCLUDED
+#define ZLT_CONFIG_H_INCLUDED
+
+
+#include "conf.h"
+
+
+#define ZLT_CONFIG_MAX_TUNNELS  256
+#define ZLT_CONFIG_MAX_NODES    256
+
+
+/* [tunnel NAME] */
+
+typedef struct {
+    char             from[ZLT_CONF_NODE_MAX + 1];      /* "": no node */
+    char             to[ZLT_CONF_NODE_MAX + 1];
+    unsigned         line;
+    unsigned         from_line;
+    unsigned         to_line;
+    unsigned         has_port:1;
+    unsigned         is_public:1;
+    char             host[ZLT_OPTION_HOST_MAX + 1];    /* local_host */
+    uint16_t         port;                             /* local_port */
+    zlt_conf_t       conf;     /* with one service, once it is complete */
+} zlt_tunnel_conf_t;
+
+
+typedef struct {
+    zlt_conf_t           agent;            /* [agent], [service NAME] */
+
+    char                 node[ZLT_CONF_NODE_MAX + 1];  /* "": no [node] */
+    unsigned             node_line;
+    char               (*nodes)[ZLT_CONF_NODE_MAX + 1];    /* [nodes] */
+    unsigned             nnodes;
+
+    zlt_tunnel_conf_t   *tunnels;          /* of all nodes */
+    unsigned             ntunnels;
+
+    /* what begins here; a link takes its own and leaves NULL */
+    zlt_conf_t         **links;
+    unsigned             nlinks;
+} zlt_config_t;
+
+
+void zlt_config_init(zlt_config_t *config);
+void zlt_config_free(zlt_config_t *config);
+
+/*
+ * Reads and checks a file into *config, which was initialized.  0, or -1 with
+ * "file:line: what" in error (ZLT_CONF_ERROR_SIZE bytes); *config may then be
+ * half filled.
+ */
+int zlt_config_read(zlt_config_t *config, const char *file, char *error);
+
+/*
+ * Makes the links of [agent] and of the tunnels that begin here.  All must
+ * have been checked.  0, or -1 without memory.
+ */
+int zlt_config_links(zlt_config_t *config);
+
+/* 1 if this tunnel begins here, or ends here */
+int zlt_config_begins(const zlt_config_t *config, const zlt_tunnel_conf_t *t);
+int zlt_config_expects(const zlt_config_t *config,
+    const zlt_tunnel_conf_t *t);
+
+/* The next tunnel of that name (NULL: any) that is expected here, behind
+   "after" (NULL: the first one); NULL if there is none. */
+const zlt_tunnel_conf_t *zlt_config_expected(const zlt_config_t *config,
+    const char *name, const zlt_tunnel_conf_t *after);
+
+/* 1 if both are one link: the name, and where a name has several links, the
+   server */
+int zlt_config_same(const zlt_conf_t *a, const zlt_conf_t *b);
+
+
+#endif /* ZLT_CONFIG_H_INCLUDED */

@@ -1,0 +1,151 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* What can be asked of a running process. */
+
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl.h"
+
+
+static void zlt_ctl_start_link(zlt_ctl_request_t *r);
+static void zlt_ctl_stop_link(zlt_ctl_request_t *r);
+static int zlt_ctl_unknown(zlt_ctl_request_t *r, const char *name);
+static void zlt_ctl_reload(zlt_ctl_request_t *r);
+
+
+static const zlt_ctl_command_t  zlt_ctl_commands[] = {
+    { "status", 1, 2, zlt_ctl_status },        /* text|json [NAME] */
+    { "start",  1, 1, zlt_ctl_start_link },    /* NAME */
+    { "stop",   1, 1, zlt_ctl_stop_link },     /* NAME, or an access ID */
+    { "reload", 0, 0, zlt_ctl_reload },
+    { "sessions", 1, 1, zlt_ctl_sessions },    /* text|json */
+    { "renew",  1, 2, zlt_ctl_renew },         /* ID [TTL] */
+    { NULL, 0, 0, NULL }
+};
+
+
+void
+zlt_ctl_dispatch(zlt_ctl_request_t *r)
+{
+    const zlt_ctl_command_t  *c;
+
+    if (r->nwords == 0) {
+        zlt_ctl_fail(r, "the request is empty");
+        return;
+    }
+
+    for (c = zlt_ctl_commands; c->name; c++) {
+        if (strcmp(c->name, r->words[0]) == 0) {
+            break;
+        }
+    }
+
+    if (c->name == NULL) {
+        zlt_ctl_fail(r, "there is no request \"%.100s\"", r->words[0]);
+        return;
+    }
+
+    if (r->nwords - 1 < c->least || r->nwords - 1 > c->most) {
+        zlt_ctl_fail(r, "\"%s\" has too %s words", c->name,
+                     r->nwords - 1 < c->least ? "few" : "many");
+        return;
+    }
+
+    c->run(r);
+}
+
+
+/* All links of that name: there are several with "mode = all". */
+
+static void
+zlt_ctl_start_link(zlt_ctl_request_t *r)
+{
+    zlt_agent_t  *a;
+
+    if (zlt_ctl_unknown(r, r->words[1])) {
+        return;
+    }
+
+    a = NULL;
+
+    while ((a = zlt_process_find(r->process, r->words[1], a)) != NULL) {
+        if (a->stopping) {
+            zlt_log_info("%stold to start", a->label);
+            zlt_agent_start(a);
+        }
+    }
+
+    zlt_ctl_done(r);
+}
+
+
+static void
+zlt_ctl_stop_link(zlt_ctl_request_t *r)
+{
+    zlt_agent_t  *a;
+
+    if (zlt_ctl_stop_access(r) || zlt_ctl_unknown(r, r->words[1])) {
+        return;
+    }
+
+    a = NULL;
+
+    while ((a = zlt_process_find(r->process, r->words[1], a)) != NULL) {
+        if (!a->stopping) {
+            zlt_log_info("%stold to stop", a->label);
+            zlt_agent_stop(a, 1, "stopped");
+        }
+    }
+
+    zlt_ctl_done(r);
+}
+
+
+/* 1, with an answer, if no tunnel of that name begins here */
+
+static int
+zlt_ctl_unknown(zlt_ctl_request_t *r, const char *name)
+{
+    unsigned                  i;
+    zlt_config_t             *config;
+    const zlt_tunnel_conf_t  *t;
+
+    if (zlt_process_find(r->process, name, NULL)) {
+        return 0;
+    }
+
+    config = r->process->config;
+
+    for (i = 0; i < config->ntunnels; i++) {
+        t = &config->tunnels[i];
+
+        if (strcmp(t->conf.name, name) == 0) {
+            zlt_ctl_fail(r, "the tunnel \"%s\" begins at the node \"%s\"",
+                         name, t->from);
+            return 1;
+        }
+    }
+
+    zlt_ctl_fail(r, "there is no tunnel \"%.100s\"", name);
+
+    return 1;
+}
+
+
+static void
+zlt_ctl_reload(zlt_ctl_request_t *r)
+{
+    char  error[ZLT_CONF_ERROR_SIZE];
+
+    if (zlt_process_reload(r->process, error) == -1) {
+        zlt_ctl_fail(r, "%s", error);
+        return;
+    }
+
+    zlt_ctl_done(r);
+}

@@ -1,0 +1,385 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* "status": the links as they are, for people and for machines. */
+
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "version.h"
+
+
+static int zlt_status_known(zlt_ctl_request_t *r, const char *name);
+static void zlt_status_table(zlt_ctl_request_t *r, const char *name);
+static void zlt_status_widen(int *width, const char *text);
+static void zlt_status_row(zlt_text_t *t, const zlt_agent_t *a,
+    const int *width);
+static void zlt_status_detail(zlt_text_t *t, const zlt_agent_t *a);
+static void zlt_status_json(zlt_ctl_request_t *r, const char *name);
+static void zlt_status_json_string(zlt_text_t *t, const char *string);
+static void zlt_status_json_link(zlt_text_t *t, const zlt_agent_t *a);
+static void zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a);
+static void zlt_status_json_expected(zlt_ctl_request_t *r, const char *name);
+static const char *zlt_status_service(const zlt_service_t *s);
+
+
+void
+zlt_ctl_status(zlt_ctl_request_t *r)
+{
+    const char  *name;
+
+    name = r->nwords > 2 ? r->words[2] : NULL;
+
+    if (name && !zlt_status_known(r, name)) {
+        zlt_ctl_fail(r, "there is no tunnel \"%.100s\"", name);
+        return;
+    }
+
+    if (strcmp(r->words[1], "json") == 0) {
+        zlt_status_json(r, name);
+
+    } else if (strcmp(r->words[1], "text") == 0) {
+        zlt_status_table(r, name);
+
+    } else {
+        zlt_ctl_fail(r, "a status is \"text\" or \"json\"");
+        return;
+    }
+
+    zlt_ctl_done(r);
+}
+
+
+static int
+zlt_status_known(zlt_ctl_request_t *r, const char *name)
+{
+    return zlt_process_find(r->process, name, NULL)
+           || zlt_config_expected(r->process->config, name, NULL);
+}
+
+
+static void
+zlt_status_table(zlt_ctl_request_t *r, const char *name)
+{
+    int                       width[2];
+    zlt_agent_t              *a;
+    const zlt_tunnel_conf_t  *t;
+
+    width[0] = 4;
+    width[1] = 6;
+
+    for (a = NULL; (a = zlt_process_find(r->process, name, a)) != NULL; ) {
+        zlt_status_widen(&width[0], a->conf->name);
+        zlt_status_widen(&width[1], a->conf->server);
+    }
+
+    for (t = NULL;
+         (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
+    {
+        zlt_status_widen(&width[0], t->conf.name);
+    }
+
+    zlt_text_printf(&r->text, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s"
+                    "  %s\n", width[0], "NAME", "STATE", width[1], "SERVER",
+                    "SINCE", "ACTIVE", "OPEN/ALL", "IN", "OUT", "LATENCY");
+
+    for (a = NULL; (a = zlt_process_find(r->process, name, a)) != NULL; ) {
+        zlt_status_row(&r->text, a, width);
+
+        if (name) {
+            zlt_status_detail(&r->text, a);
+        }
+    }
+
+    for (t = NULL;
+         (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
+    {
+        zlt_text_printf(&r->text, "%-*s  %-12s  from %s\n", width[0],
+                        t->conf.name, "expected", t->from);
+    }
+}
+
+
+static void
+zlt_status_widen(int *width, const char *text)
+{
+    int  len;
+
+    len = (int) strlen(text);
+    *width = len > *width ? len : *width;
+}
+
+
+static void
+zlt_status_row(zlt_text_t *t, const zlt_agent_t *a, const int *width)
+{
+    char          since[ZLT_TEXT_UNIT], active[ZLT_TEXT_UNIT],
+                  in[ZLT_TEXT_UNIT], out[ZLT_TEXT_UNIT], count[48],
+                  latency[ZLT_TEXT_UNIT];
+    uint64_t      now;
+    zlt_totals_t  totals;
+
+    now = zlt_io_now();
+
+    zlt_agent_totals(a, &totals);
+
+    (void) snprintf(count, sizeof(count), "%u/%llu", totals.open,
+                    (unsigned long long) totals.total);
+    (void) strcpy(latency, "-");
+
+    if (a->srtt && a->state == ZLT_STATE_CONNECTED) {
+        (void) snprintf(latency, sizeof(latency), "%u.%u ms", a->srtt / 1000,
+                        a->srtt % 1000 / 100);
+    }
+
+    zlt_text_printf(t, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s  %s\n",
+                    width[0], a->conf->name, zlt_state_name(a->state),
+                    width[1], a->conf->server,
+                    zlt_text_time(since, (now - a->since_ms) / 1000),
+                    a->active
+                    ? zlt_text_time(active, (now - a->active) / 1000) : "-",
+                    count, zlt_text_bytes(in, totals.bytes_in),
+                    zlt_text_bytes(out, totals.bytes_out), latency);
+
+    if (a->reason[0]) {
+        zlt_text_printf(t, "    %s", a->reason);
+
+        if (a->next_at > now) {
+            zlt_text_printf(t, "; again in %llu.%llu s",
+                            (unsigned long long) (a->next_at - now) / 1000,
+                            (unsigned long long) (a->next_at - now) % 1000
+                            / 100);
+        }
+
+        zlt_text_printf(t, "\n");
+    }
+}
+
+
+/* Of one that was asked for by name. */
+
+static void
+zlt_status_detail(zlt_text_t *t, const zlt_agent_t *a)
+{
+    unsigned              i;
+    zlt_list_t           *link;
+    const zlt_service_t  *s;
+
+    for (i = 0; i < a->conf->nservers; i++) {
+        if (i != a->conf->current) {
+            zlt_text_printf(t, "    in reserve: %s\n",
+                            a->conf->servers[i].text);
+        }
+    }
+
+    zlt_list_each(link, &a->services) {
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        zlt_text_printf(t, "    %s  %s  %s  ->  %s  %s\n", s->conf.name,
+                        s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp",
+                        s->conf.local, s->shown[0] ? s->shown : "-",
+                        s->state == ZLT_SERVICE_REFUSED
+                        ? s->refused : zlt_status_service(s));
+    }
+}
+
+
+static const char *
+zlt_status_service(const zlt_service_t *s)
+{
+    static const char *const  names[] = {
+        "down", "pending", "up", "refused"
+    };
+
+    return names[s->state];
+}
+
+
+const char *
+zlt_status_time(char *buf, time_t t)
+{
+    struct tm  tm;
+
+    (void) gmtime_r(&t, &tm);
+    (void) strftime(buf, ZLT_STATUS_TIME, "%Y-%m-%dT%H:%M:%SZ", &tm);
+
+    return buf;
+}
+
+
+static void
+zlt_status_json(zlt_ctl_request_t *r, const char *name)
+{
+    char          when[ZLT_STATUS_TIME];
+    zlt_text_t   *t;
+    const char   *comma;
+    zlt_agent_t  *a;
+
+    t = &r->text;
+
+    zlt_text_printf(t, "{\"version\":\"" ZLT_AGENT_VERSION "\",\"pid\":%ld,"
+                    "\"started\":\"%s\",\"node\":", (long) getpid(),
+                    zlt_status_time(when, r->process->started));
+    zlt_status_json_string(t, r->process->config->node);
+
+    zlt_text_printf(t, ",\n\"tunnels\":[");
+    comma = "\n";
+
+    for (a = NULL; (a = zlt_process_find(r->process, name, a)) != NULL; ) {
+        zlt_text_printf(t, "%s", comma);
+        zlt_status_json_link(t, a);
+        comma = ",\n";
+    }
+
+    zlt_text_printf(t, "],\n\"expected\":[");
+    zlt_status_json_expected(r, name);
+    zlt_text_printf(t, "]}\n");
+}
+
+
+/* An empty one is null. */
+
+static void
+zlt_status_json_string(zlt_text_t *t, const char *string)
+{
+    if (*string) {
+        zlt_text_json(t, string);
+
+    } else {
+        zlt_text_printf(t, "null");
+    }
+}
+
+
+/* Times are in seconds, latencies in milliseconds. */
+
+static void
+zlt_status_json_link(zlt_text_t *t, const zlt_agent_t *a)
+{
+    char          when[ZLT_STATUS_TIME];
+    unsigned      i;
+    uint64_t      now;
+    zlt_totals_t  totals;
+
+    now = zlt_io_now();
+
+    zlt_text_printf(t, "{\"name\":");
+    zlt_text_json(t, a->conf->name);
+    zlt_text_printf(t, ",\"to\":");
+    zlt_status_json_string(t, a->conf->to);
+    zlt_text_printf(t, ",\"state\":\"%s\",\"reason\":",
+                    zlt_state_name(a->state));
+    zlt_status_json_string(t, a->reason);
+
+    zlt_text_printf(t, ",\"since\":\"%s\",\"seconds\":%llu",
+                    zlt_status_time(when, a->since),
+                    (unsigned long long) (now - a->since_ms) / 1000);
+
+    if (a->next_at > now) {
+        zlt_text_printf(t, ",\"retry_in\":%.3f",
+                        (double) (a->next_at - now) / 1000);
+
+    } else {
+        zlt_text_printf(t, ",\"retry_in\":null");
+    }
+
+    if (a->active) {
+        zlt_text_printf(t, ",\"idle\":%llu",
+                        (unsigned long long) (now - a->active) / 1000);
+
+    } else {
+        zlt_text_printf(t, ",\"idle\":null");
+    }
+
+    zlt_text_printf(t, ",\n \"server\":");
+    zlt_text_json(t, a->conf->server);
+    zlt_text_printf(t, ",\"servers\":[");
+
+    for (i = 0; i < a->conf->nservers; i++) {
+        zlt_text_printf(t, "%s", i ? "," : "");
+        zlt_text_json(t, a->conf->servers[i].text);
+    }
+
+    zlt_agent_totals(a, &totals);
+
+    zlt_text_printf(t, "],\n \"connections\":{\"open\":%u,\"total\":%llu},"
+                    "\"bytes\":{\"in\":%llu,\"out\":%llu},\"latency\":",
+                    totals.open, (unsigned long long) totals.total,
+                    (unsigned long long) totals.bytes_in,
+                    (unsigned long long) totals.bytes_out);
+
+    if (a->srtt && a->state == ZLT_STATE_CONNECTED) {
+        zlt_text_printf(t, "{\"last\":%.3f,\"smoothed\":%.3f}",
+                        (double) a->rtt / 1000, (double) a->srtt / 1000);
+
+    } else {
+        zlt_text_printf(t, "null");
+    }
+
+    zlt_text_printf(t, ",\n \"services\":[");
+    zlt_status_json_services(t, a);
+    zlt_text_printf(t, "]}");
+}
+
+
+static void
+zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a)
+{
+    const char           *comma;
+    zlt_list_t           *link;
+    const zlt_service_t  *s;
+
+    comma = "";
+
+    zlt_list_each(link, &a->services) {
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        zlt_text_printf(t, "%s{\"name\":", comma);
+        zlt_text_json(t, s->conf.name);
+        zlt_text_printf(t, ",\"protocol\":\"%s\",\"local\":",
+                        s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp");
+        zlt_text_json(t, s->conf.local);
+        zlt_text_printf(t, ",\"state\":\"%s\",\"public\":",
+                        zlt_status_service(s));
+
+        zlt_status_json_string(t, s->state == ZLT_SERVICE_UP ? s->shown : "");
+        zlt_text_printf(t, ",\"reason\":");
+        zlt_status_json_string(t, s->state == ZLT_SERVICE_REFUSED ? s->refused
+                                                                 : "");
+
+        zlt_text_printf(t, "}");
+        comma = ",";
+    }
+}
+
+
+static void
+zlt_status_json_expected(zlt_ctl_request_t *r, const char *name)
+{
+    const char               *comma;
+    const zlt_tunnel_conf_t  *t;
+
+    comma = "\n";
+
+    for (t = NULL;
+         (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
+    {
+        zlt_text_printf(&r->text, "%s{\"name\":", comma);
+        zlt_text_json(&r->text, t->conf.name);
+        zlt_text_printf(&r->text, ",\"from\":");
+        zlt_text_json(&r->text, t->from);
+        zlt_text_printf(&r->text, ",\"protocol\":\"%s\",\"remote_port\":%u,"
+                        "\"expose\":\"%s\"}",
+                        t->conf.services[0].protocol == ZLT_PROTO_UDP
+                        ? "udp" : "tcp",
+                        (unsigned) t->conf.services[0].remote_port,
+                        t->is_public ? "public" : "internal");
+        comma = ",\n";
+    }
+}

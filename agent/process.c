@@ -1,0 +1,587 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* The process: the loop, the second's tick, signals, the links. */
+
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "dup.h"
+#include "notify.h"
+#include "process.h"
+#include "version.h"
+
+
+#define ZLT_PROCESS_WATCHDOG   5       /* s, between signs of life */
+#define ZLT_PROCESS_JUMP       2000    /* ms of sleep that are noticed */
+#define ZLT_PROCESS_PROBE      5000    /* ms, to answer after that */
+#define ZLT_PROCESS_THREADS    64      /* at most */
+#define ZLT_PROCESS_TURNS      8       /* of the loop, to close its handles */
+#define ZLT_PROCESS_QUICK      200     /* ms, to connect after that */
+
+
+static void zlt_process_threads(const zlt_process_t *p);
+static int zlt_process_init(zlt_process_t *p);
+static int zlt_process_links(zlt_process_t *p);
+static void zlt_process_hello(zlt_process_t *p);
+static void zlt_process_tick(uv_timer_t *timer);
+static void zlt_process_woken(zlt_process_t *p);
+static int64_t zlt_process_suspended(void);
+static void zlt_process_release(uv_timer_t *timer);
+static void zlt_process_signal(uv_signal_t *handle, int signum);
+static void zlt_process_stop(zlt_process_t *p);
+static void zlt_process_quit(zlt_process_t *p);
+static int zlt_process_done(zlt_process_t *p);
+static void zlt_process_handle_closed(uv_handle_t *handle, void *arg);
+
+
+int
+zlt_process_run(zlt_config_t *config, const char *conf_file,
+    const char *control)
+{
+    int             rc, alive;
+    zlt_process_t  *p;
+
+    p = calloc(1, sizeof(zlt_process_t));
+    if (p == NULL) {
+        zlt_complain("out of memory");
+        zlt_config_free(config);
+        return 1;
+    }
+
+    p->config = config;
+    p->conf_file = conf_file;
+    p->control = control;
+
+    zlt_list_init(&p->links);
+    zlt_list_init(&p->ending);
+
+    zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
+
+    if (zlt_process_init(p) == -1) {
+        zlt_complain("the event loop cannot be made: %s", strerror(errno));
+        zlt_config_free(config);
+        free(p);
+        return 1;
+    }
+
+    rc = zlt_process_links(p);
+
+    if (rc == 0) {
+        rc = zlt_ctl_start(p);
+    }
+
+    if (rc == 0) {
+        zlt_process_hello(p);
+        zlt_io_run();
+    }
+
+    alive = zlt_process_done(p);
+
+    if (rc == 0) {
+        zlt_log_info("ended");
+        rc = p->failed ? 1 : 0;
+    }
+
+    if (alive) {
+        /* a name server is silent, and exit() would wait for the thread that
+           waits for it */
+        (void) fflush(NULL);
+        _exit(rc);
+    }
+
+    free(p);
+
+    return rc;
+}
+
+
+/* libuv's threads only resolve names.  One whose name server is silent for long
+   must not keep the others waiting. */
+
+static void
+zlt_process_threads(const zlt_process_t *p)
+{
+    char      text[16];
+    unsigned  n;
+
+    /* it gives half of them to names, rounded up */
+
+    n = 2 * (p->config->nlinks + 1);
+
+    if (n > ZLT_PROCESS_THREADS) {
+        n = ZLT_PROCESS_THREADS;
+    }
+
+    (void) snprintf(text, sizeof(text), "%u", n);
+    (void) setenv("UV_THREADPOOL_SIZE", text, 0);
+}
+
+
+static int
+zlt_process_init(zlt_process_t *p)
+{
+    unsigned  i;
+
+    static const int  signals[] = { SIGTERM, SIGINT, SIGHUP };
+
+    zlt_process_threads(p);
+
+    if (uv_loop_init(&p->loop) != 0 || zlt_io_init(&p->loop) == -1) {
+        return -1;
+    }
+
+    (void) uv_timer_init(&p->loop, &p->tick);
+    (void) uv_timer_init(&p->loop, &p->held);
+    p->tick.data = p;
+
+    (void) uv_timer_start(&p->tick, zlt_process_tick, 1000, 1000);
+
+    for (i = 0; i < 3; i++) {
+        (void) uv_signal_init(&p->loop, &p->signals[i]);
+        p->signals[i].data = p;
+        (void) uv_signal_start(&p->signals[i], zlt_process_signal,
+                               signals[i]);
+    }
+
+    p->suspended = zlt_process_suspended();
+    p->started = time(NULL);
+
+    return 0;
+}
+
+
+/* All that is configured; what is wrong with one ends the start.  0, or the
+   exit code. */
+
+static int
+zlt_process_links(zlt_process_t *p)
+{
+    char            error[ZLT_CONF_ERROR_SIZE];
+    unsigned        i;
+    zlt_tls_t      *tls;
+    zlt_conf_t     *conf;
+    zlt_agent_t    *a;
+    zlt_token_t     token;
+
+    for (i = 0; i < p->config->nlinks; i++) {
+        conf = p->config->links[i];
+
+        if (zlt_process_prepare(conf, &token, &tls, error) == -1) {
+            zlt_complain("%s", error);
+            return 2;
+        }
+
+        a = zlt_agent_create(p, conf, &token, tls);
+        zlt_token_wipe(&token);
+
+        if (a == NULL) {
+            zlt_complain("out of memory");
+            zlt_tls_destroy(tls);
+            return 1;
+        }
+
+        p->config->links[i] = NULL;
+
+        zlt_list_append(&p->links, &a->link);
+
+        if (zlt_access_create_all(a, error) == -1) {
+            zlt_complain("%s", error);
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+int
+zlt_process_prepare(zlt_conf_t *conf, zlt_token_t *token, zlt_tls_t **tls,
+    char *error)
+{
+    char  why[ZLT_CONF_ERROR_SIZE];
+
+    if (zlt_token_read(token, conf->token_file, why) == -1) {
+        goto failed;
+    }
+
+    if (zlt_agent_way(conf, tls, why) == -1) {
+        zlt_token_wipe(token);
+        goto failed;
+    }
+
+    return 0;
+
+failed:
+
+    if (strcmp(conf->name, ZLT_CONF_AGENT) == 0) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "%.500s", why);
+
+    } else {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "the tunnel \"%.49s\": "
+                        "%.400s", conf->name, why);
+    }
+
+    return -1;
+}
+
+
+static void
+zlt_process_hello(zlt_process_t *p)
+{
+    char          text[ZLT_URL_TEXT];
+    zlt_list_t   *link;
+    zlt_agent_t  *a;
+
+    if (zlt_list_empty(&p->links)) {
+        zlt_log_info("zltunnel-agent " ZLT_AGENT_VERSION ": no tunnel begins "
+                     "here");
+    }
+
+    zlt_list_each(link, &p->links) {
+        a = zlt_list_data(link, zlt_agent_t, link);
+
+        zlt_log_info("%szltunnel-agent " ZLT_AGENT_VERSION " for %s%s%s%s",
+                     a->label, zlt_url_text(text, &a->conf->url),
+                     a->conf->via.kind ? " through " : "",
+                     a->conf->via.kind ? a->conf->via.name : "",
+                     a->conf->nservers > 1 ? ", others in reserve" : "");
+
+        zlt_agent_warn(a);
+        zlt_agent_start(a);
+    }
+
+    zlt_notify("READY=1");
+}
+
+
+zlt_agent_t *
+zlt_process_find(zlt_process_t *p, const char *name, const zlt_agent_t *after)
+{
+    zlt_agent_t       *a;
+    const zlt_list_t  *link;
+
+    link = after ? &after->link : &p->links;
+
+    while ((link = link->next) != &p->links) {
+        a = zlt_list_data(link, zlt_agent_t, link);
+
+        if (name == NULL || strcmp(a->conf->name, name) == 0) {
+            return a;
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+zlt_process_notify(zlt_process_t *p)
+{
+    char         text[64];
+    unsigned     n, up;
+    zlt_list_t  *link;
+
+    if (p->stopping) {
+        return;
+    }
+
+    n = 0;
+    up = 0;
+
+    zlt_list_each(link, &p->links) {
+        n++;
+        up += (zlt_list_data(link, zlt_agent_t, link)->state
+               == ZLT_STATE_CONNECTED);
+    }
+
+    if (n == 1) {
+        zlt_notify(up ? "STATUS=Connected" : "STATUS=Not connected");
+        return;
+    }
+
+    (void) snprintf(text, sizeof(text), "STATUS=%u of %u tunnels connected",
+                    up, n);
+    zlt_notify(text);
+}
+
+
+void
+zlt_agent_hold(zlt_agent_t *a)
+{
+    uv_timer_t  *held;
+
+    held = &a->process->held;
+
+    if (!uv_is_active((uv_handle_t *) held)) {
+        (void) uv_timer_start(held, zlt_process_release, 1, 0);
+    }
+}
+
+
+static void
+zlt_process_release(uv_timer_t *timer)
+{
+    (void) timer;
+
+    zlt_relay_release();
+}
+
+
+static void
+zlt_process_tick(uv_timer_t *timer)
+{
+    int64_t         suspended;
+    uint64_t        now;
+    zlt_list_t     *link, *next;
+    zlt_process_t  *p;
+
+    p = timer->data;
+    now = zlt_io_now();
+
+    zlt_timer_tick();
+    zlt_relay_tick();
+    zlt_udp_tick();
+    zlt_dup_tick();
+    zlt_ctl_tick(p);
+
+    zlt_list_each_safe(link, next, &p->links) {
+        zlt_agent_tick(zlt_list_data(link, zlt_agent_t, link), now);
+    }
+
+    zlt_list_each_safe(link, next, &p->ending) {
+        zlt_agent_tick(zlt_list_data(link, zlt_agent_t, link), now);
+    }
+
+    /* a machine that has slept does not know whether its NAT still does */
+
+    suspended = zlt_process_suspended();
+
+    if (suspended - p->suspended > ZLT_PROCESS_JUMP && !p->stopping) {
+        zlt_log_info("the machine has slept for %lld s",
+                     (long long) (suspended - p->suspended) / 1000);
+        zlt_process_woken(p);
+    }
+
+    p->suspended = suspended;
+
+    if (++p->ticks % ZLT_PROCESS_WATCHDOG == 0) {
+        zlt_notify("WATCHDOG=1");
+    }
+}
+
+
+static void
+zlt_process_woken(zlt_process_t *p)
+{
+    zlt_list_t   *link;
+    zlt_agent_t  *a;
+
+    zlt_list_each(link, &p->links) {
+        a = zlt_list_data(link, zlt_agent_t, link);
+
+        if (a->stopping) {
+            continue;
+        }
+
+        if (a->session) {
+            zlt_session_probe(a->session, ZLT_PROCESS_PROBE);
+            continue;
+        }
+
+        /* what it waits for belongs to the time before */
+
+        a->attempts = 0;
+        zlt_agent_schedule(a, zlt_agent_random(ZLT_PROCESS_QUICK));
+    }
+}
+
+
+static int64_t
+zlt_process_suspended(void)
+{
+#ifdef CLOCK_BOOTTIME
+
+    struct timespec  boot, mono;
+
+    if (clock_gettime(CLOCK_BOOTTIME, &boot) == -1
+        || clock_gettime(CLOCK_MONOTONIC, &mono) == -1)
+    {
+        return 0;
+    }
+
+    return (int64_t) (boot.tv_sec - mono.tv_sec) * 1000
+           + (boot.tv_nsec - mono.tv_nsec) / 1000000;
+
+#else
+
+    return 0;
+
+#endif
+}
+
+
+static void
+zlt_process_signal(uv_signal_t *handle, int signum)
+{
+    char            error[ZLT_CONF_ERROR_SIZE];
+    zlt_process_t  *p;
+
+    p = handle->data;
+
+    if (signum == SIGHUP) {
+        if (!p->stopping) {
+            (void) zlt_process_reload(p, error);
+        }
+
+        return;
+    }
+
+    if (p->stopping) {
+        zlt_log_info("told again to end");
+        zlt_process_quit(p);
+        return;
+    }
+
+    zlt_log_info("told to end");
+    zlt_process_stop(p);
+}
+
+
+void
+zlt_process_finish(zlt_process_t *p, int failed)
+{
+    if (p->stopping) {
+        return;
+    }
+
+    p->failed = (failed != 0);
+
+    zlt_process_stop(p);
+}
+
+
+/*
+ * No Unregister: the server keeps the ports for a while, which is what an
+ * agent that is restarted needs.  For its sake the control socket goes first.
+ */
+
+static void
+zlt_process_stop(zlt_process_t *p)
+{
+    zlt_list_t  *link, *next;
+
+    zlt_notify("STOPPING=1");
+
+    p->stopping = 1;
+
+    zlt_ctl_stop(p);
+
+    zlt_list_each_safe(link, next, &p->links) {
+        zlt_agent_stop(zlt_list_data(link, zlt_agent_t, link), 0,
+                       "the agent ends");
+    }
+
+    zlt_process_link_gone(p, NULL);
+}
+
+
+void
+zlt_process_link_gone(zlt_process_t *p, zlt_agent_t *a)
+{
+    zlt_list_t  *link;
+
+    if (a && a->removed) {
+        zlt_agent_destroy(a);
+    }
+
+    if (!p->stopping || !zlt_list_empty(&p->ending)) {
+        return;
+    }
+
+    zlt_list_each(link, &p->links) {
+        if (!zlt_list_data(link, zlt_agent_t, link)->stopped) {
+            return;
+        }
+    }
+
+    zlt_process_quit(p);
+}
+
+
+static void
+zlt_process_quit(zlt_process_t *p)
+{
+    p->stopped = 1;
+
+    zlt_io_stop();
+}
+
+
+/* 1 if a thread is still at work. */
+
+static int
+zlt_process_done(zlt_process_t *p)
+{
+    int           alive;
+    unsigned      turns;
+    zlt_list_t   *link, *next;
+    zlt_agent_t  *a;
+
+    p->stopping = 1;
+
+    zlt_ctl_stop(p);
+
+    zlt_list_each_safe(link, next, &p->ending) {
+        zlt_list_append(&p->links, link);
+    }
+
+    zlt_list_each_safe(link, next, &p->links) {
+        a = zlt_list_data(link, zlt_agent_t, link);
+        a->removed = 0;
+
+        zlt_agent_abort(a);
+        zlt_agent_destroy(a);
+    }
+
+    /* handles that are closed call back in the loop's last turns */
+
+    uv_walk(&p->loop, zlt_process_handle_closed, NULL);
+    zlt_io_done();
+
+    for (turns = 0; turns < ZLT_PROCESS_TURNS; turns++) {
+        alive = uv_run(&p->loop, UV_RUN_NOWAIT);
+
+        if (!alive) {
+            break;
+        }
+    }
+
+    zlt_io_done();
+    (void) uv_loop_close(&p->loop);
+
+    zlt_config_free(p->config);
+
+    return alive;
+}
+
+
+static void
+zlt_process_handle_closed(uv_handle_t *handle, void *arg)
+{
+    (void) arg;
+
+    if (!uv_is_closing(handle)
+        && (handle->type == UV_TIMER || handle->type == UV_SIGNAL))
+    {
+        uv_close(handle, NULL);
+    }
+}
