@@ -70,14 +70,16 @@ struct ngx_zltunnel_dial_s {
     ngx_pool_t                  *pool;
     ngx_log_t                   *log;
     ngx_str_t                    client_addr;
-    ngx_str_t                    target;     /* of an open service, or empty */
     ngx_msec_t                   timeout;    /* 0: connect_timeout */
+    ngx_str_t                    target;     /* of an open service, or empty */
     unsigned                     local:1;    /* the client is on this host */
     unsigned                     datagrams:1;/* only the channel is wanted */
     unsigned                     greedy:1;   /* bytes behind ConnectAck may
                                                 be read: channel_rest() */
     unsigned                     framed:1;   /* the channel can be used again:
                                                 channel_release() */
+    unsigned                     corked:1;   /* Connect waits for bytes to go
+                                                with, in this turn only */
     ngx_zltunnel_dial_pt         handler;
     void                        *data;
 
@@ -99,11 +101,13 @@ struct ngx_zltunnel_dial_s {
     ngx_zltunnel_channel_t      *asked[2];   /* the first, and the repeat */
     size_t                       sent[2];    /* of buf, on each */
     ngx_event_t                  timer;
+    ngx_event_t                  uncork;     /* posted while Connect waits */
     ngx_msec_t                   started;
     ngx_uint_t                   repeats;
     ngx_uint_t                   taken;      /* tries at other workers */
     ngx_uint_t                   unanswered; /* Connects on control channels */
 
+    unsigned                     due:2;      /* Connect, on each */
     unsigned                     running:1;
     unsigned                     searching:1;/* no channel is on its way to
                                                 the agent yet */
