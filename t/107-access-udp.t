@@ -109,15 +109,15 @@ sub clients {
        "a datagram of $_ bytes") for 1, 1200, 65507, 0;
 
     # each client its own, in order, once
-    my $n = sizes('clients', 3000, 500);
+    my $n = sizes('clients', 500, 100);
     my ($rc, $out) = run({ timeout => 120 }, $t->nettool, 'udp', $s->{local},
-                         "clients=$n", 'count=10', 'window=1',
+                         "clients=$n", 'count=50', 'window=1',
                          'size=40-1200');
     my %r = ($out =~ /(\w+) (\d+(?:\.\d+)?)/g);
 
     is($rc, 0, 'a load ends') or diag($out);
     is($r{$_}, 0, "none $_") for qw(again foreign corrupt refused);
-    cmp_ok($r{received}, '>=', 0.99 * $r{sent}, 'and few are lost')
+    cmp_ok($r{received}, '>=', 0.98 * $r{sent}, 'and few are lost')
         or diag($out);
 
     my $x = $s->{visitor}->session('echo');
