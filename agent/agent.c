@@ -36,6 +36,7 @@ static void zlt_agent_connect(zlt_agent_t *a);
 static void zlt_agent_reconnect(uv_timer_t *timer);
 static void zlt_agent_refilled(uv_timer_t *timer);
 static void zlt_agent_services_down(zlt_agent_t *a);
+static void zlt_agent_hello(const zlt_agent_t *a);
 static uint32_t zlt_agent_delay(zlt_agent_t *a, zlt_down_e how,
     uint32_t retry_after, uint64_t healthy);
 static int zlt_agent_next_server(zlt_agent_t *a, zlt_down_e how,
@@ -216,6 +217,24 @@ zlt_agent_services_down(zlt_agent_t *a)
 }
 
 
+static void
+zlt_agent_hello(const zlt_agent_t *a)
+{
+    const zlt_conf_t  *conf;
+
+    conf = a->conf;
+
+    zlt_log_info("%sconnected to the server%s%s%s%s%s%s%s", a->label,
+                 conf->nservers > 1 ? " " : "",
+                 conf->nservers > 1 ? conf->server : "",
+                 conf->via.kind ? " through the proxy " : "",
+                 conf->via.kind ? conf->via.name : "",
+                 conf->via.kind ? " (from " : "",
+                 conf->via.kind ? conf->via.source : "",
+                 conf->via.kind ? ")" : "");
+}
+
+
 void
 zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
 {
@@ -229,9 +248,7 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
 
     a->refused = 0;
 
-    zlt_log_info("%sconnected to the server%s%s", a->label,
-                 a->conf->nservers > 1 ? " " : "",
-                 a->conf->nservers > 1 ? a->conf->server : "");
+    zlt_agent_hello(a);
 
     if (param == NULL) {
         if (!a->warned_v1) {
@@ -250,7 +267,7 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
     } else {
         zlt_hex_encode(id, param->tunnel_id, ZLT_ID_SIZE);
         zlt_log_debug("tunnel %.*s at %s", (int) sizeof(id), id,
-                      zlt_addr_text(text, &param->addr));
+                      zlt_addr_text(text, &param->way.addr));
 
         a->param = *param;
         a->has_param = 1;
@@ -483,27 +500,29 @@ zlt_agent_next_server(zlt_agent_t *a, zlt_down_e how, uint64_t healthy)
 static void
 zlt_agent_switch(zlt_agent_t *a, unsigned server)
 {
-    char        error[ZLT_TLS_ERROR_SIZE];
+    char        error[ZLT_CONF_ERROR_SIZE];
+    unsigned    former;
     zlt_tls_t  *tls;
-    zlt_url_t  *url;
+    zlt_via_t   via;
 
-    tls = NULL;
-    url = &a->conf->servers[server].url;
+    via = a->conf->via;
+    former = a->conf->current;
 
-    if (url->tls) {
-        tls = zlt_tls_create(url->host, a->conf->ca_file,
-                             (int) a->conf->insecure, error);
-        if (tls == NULL) {
-            zlt_log_error("%sthe server %s cannot be tried: %s", a->label,
-                          url->host, error);
-            return;
-        }
+    zlt_conf_use(a->conf, server);
+
+    if (zlt_agent_way(a->conf, &tls, error) == -1) {
+        zlt_log_error("%sthe server %s cannot be tried: %s", a->label,
+                      a->conf->server, error);
+        zlt_conf_use(a->conf, former);
+        a->conf->via = via;
+        zlt_via_wipe(&via);
+        return;
     }
+
+    zlt_via_wipe(&via);
 
     zlt_tls_destroy(a->tls);
     a->tls = tls;
-
-    zlt_conf_use(a->conf, server);
 
     a->warned_v1 = 0;
     a->rtt = 0;

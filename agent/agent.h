@@ -25,7 +25,7 @@
 #include <time.h>
 
 #include "conf.h"
-#include "dial.h"
+#include "reach.h"
 #include "relay.h"
 #include "service.h"
 #include "tls.h"
@@ -49,7 +49,7 @@ typedef struct zlt_watcher_s  zlt_watcher_t;
 typedef struct {
     uint8_t          tunnel_id[ZLT_ID_SIZE];
     uint8_t          key[ZLT_KEY_SIZE];
-    zlt_addr_t       addr;
+    zlt_way_t        way;
     uint16_t         least;
     uint16_t         most;
 } zlt_pool_param_t;
@@ -193,6 +193,10 @@ uint32_t zlt_agent_random(uint32_t n);
 zlt_agent_t *zlt_agent_create(zlt_process_t *process, zlt_conf_t *conf,
     const zlt_token_t *token, zlt_tls_t *tls);
 
+/* How the current server is reached, and trusted: 0, or -1 with a text in
+   error (ZLT_CONF_ERROR_SIZE bytes). */
+int zlt_agent_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error);
+
 /* Says what has to be said at each start. */
 void zlt_agent_warn(const zlt_agent_t *a);
 
@@ -322,6 +326,7 @@ struct zlt_channel_s {
     zlt_service_t   *service;          /* while it is dialled */
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
+    zlt_talk_t      *talk;             /* with the proxy, at the start */
 
     uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
     uint8_t          service_id[ZLT_ID_SIZE];      /* if it is early */

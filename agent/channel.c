@@ -6,7 +6,8 @@
 /*
  * A data channel, step by step: the handler of its connection is the step.
  *
- *   connecting, handshaking, answer     on its way to the server
+ *   connecting, talking, handshaking,   on its way to the server; talking is
+ *   answer                              with a proxy
  *   idle                                framed: heartbeats, then Connect
  *   (service: dialling)                 taken: early bytes wait
  *   relay                               raw, relay.c
@@ -58,6 +59,9 @@ static void zlt_channel_free(zlt_channel_t *ch);
 static void zlt_channel_freed(zlt_task_t *task);
 static int zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr);
 static void zlt_channel_connecting(zlt_io_t *io);
+static void zlt_channel_talk(zlt_channel_t *ch);
+static void zlt_channel_talking(zlt_io_t *io);
+static void zlt_channel_reached(zlt_channel_t *ch);
 static void zlt_channel_handshaking(zlt_io_t *io);
 static void zlt_channel_request(zlt_channel_t *ch);
 static void zlt_channel_answer(zlt_io_t *io);
@@ -137,6 +141,9 @@ zlt_channel_free(zlt_channel_t *ch)
         ch->udp = NULL;
     }
 
+    zlt_talk_free(ch->talk);
+    ch->talk = NULL;
+
     zlt_list_remove(&ch->link);
     zlt_list_remove(&ch->all);
     zlt_list_remove(&ch->waiter.link);
@@ -185,7 +192,7 @@ zlt_channel_open(zlt_pool_t *p, zlt_agent_t *a)
         return -1;
     }
 
-    if (zlt_channel_connect(ch, &zlt_pool_get_param(p)->addr) == -1) {
+    if (zlt_channel_connect(ch, &zlt_pool_get_param(p)->way.addr) == -1) {
         zlt_channel_free(ch);
         return -1;
     }
@@ -224,7 +231,7 @@ zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
     ch->serial = zlt_session_serial(s);
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
 
-    if (zlt_channel_connect(ch, &param->addr) == -1) {
+    if (zlt_channel_connect(ch, &param->way.addr) == -1) {
         zlt_channel_fail(ch, ZLT_E_BUSY, strerror(errno));
         return;
     }
@@ -282,18 +289,91 @@ zlt_channel_connecting(zlt_io_t *io)
         return;
     }
 
+    if (ch->agent->conf->via.kind) {
+        zlt_channel_talk(ch);
+
+    } else {
+        zlt_channel_reached(ch);
+    }
+}
+
+
+/* The proxy is there, and has to be told where to. */
+
+static void
+zlt_channel_talk(zlt_channel_t *ch)
+{
+    zlt_io_t                *io;
+    zlt_conf_t              *conf;
+    const zlt_pool_param_t  *param;
+
+    param = zlt_channel_param(ch);
+
+    if (param == NULL) {
+        zlt_channel_given_up(ch, "the tunnel is gone");
+        return;
+    }
+
+    conf = ch->agent->conf;
+    ch->talk = zlt_reach_talk(&conf->url, &conf->via, &param->way.target);
+
+    if (ch->talk == NULL) {
+        zlt_channel_open_failed(ch, "out of memory");
+        return;
+    }
+
+    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
+    io->handler = zlt_channel_talking;
+    zlt_channel_talking(io);
+}
+
+
+static void
+zlt_channel_talking(zlt_io_t *io)
+{
+    int             rc;
+    char            error[ZLT_VIA_ERROR_SIZE];
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+
+    rc = zlt_talk_step(ch->talk, &ch->relay.side[ZLT_RELAY_CHANNEL], error);
+
+    if (rc == ZLT_CONN_AGAIN) {
+        return;
+    }
+
+    zlt_talk_free(ch->talk);
+    ch->talk = NULL;
+
+    if (rc == 0) {
+        zlt_channel_reached(ch);
+
+    } else {
+        zlt_channel_open_failed(ch, error);
+    }
+}
+
+
+static void
+zlt_channel_reached(zlt_channel_t *ch)
+{
+    zlt_conn_t  *c;
+
     if (ch->agent->tls == NULL) {
         zlt_channel_request(ch);
         return;
     }
+
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
     if (zlt_tls_start(ch->agent->tls, c) == -1) {
         zlt_channel_open_failed(ch, "out of memory");
         return;
     }
 
-    io->handler = zlt_channel_handshaking;
-    zlt_channel_handshaking(io);
+    c->io.handler = zlt_channel_handshaking;
+    zlt_channel_handshaking(&c->io);
 }
 
 
@@ -545,6 +625,9 @@ zlt_channel_anew(zlt_channel_t *ch, const char *why)
 
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_CHANNEL]);
 
+    zlt_talk_free(ch->talk);
+    ch->talk = NULL;
+
     free(ch->relay.flow[ZLT_RELAY_CHANNEL].buf);
     free(ch->relay.flow[ZLT_RELAY_SERVICE].buf);
 
@@ -571,7 +654,7 @@ zlt_channel_again(zlt_task_t *task)
     if (param == NULL) {
         zlt_channel_given_up(ch, "the tunnel is gone");
 
-    } else if (zlt_channel_connect(ch, &param->addr) == -1) {
+    } else if (zlt_channel_connect(ch, &param->way.addr) == -1) {
         zlt_channel_open_failed(ch, strerror(errno));
     }
 }
@@ -1332,6 +1415,7 @@ zlt_channel_is_joined(const zlt_channel_t *ch)
 static void
 zlt_channel_expired(zlt_timer_t *timer)
 {
+    const char     *why;
     zlt_relay_t    *r;
     zlt_channel_t  *ch;
 
@@ -1354,12 +1438,14 @@ zlt_channel_expired(zlt_timer_t *timer)
     } else {
         /* no time is left to try again */
 
+        why = ch->talk ? "the proxy did not answer in time"
+                       : "the server did not answer in time";
+
         if (ch->fresh) {
-            zlt_log_warn("a data channel could not be opened: the server did "
-                         "not answer in time");
+            zlt_log_warn("a data channel could not be opened: %s", why);
         }
 
-        zlt_channel_given_up(ch, "the server did not answer in time");
+        zlt_channel_given_up(ch, why);
     }
 }
 

@@ -21,8 +21,8 @@ static const char  zlt_connect_help[] =
     "Usage: zltunnel-agent connect --server URL --service SPEC... "
     "[OPTION]...\n"
     "\n"
-    "  --server URL              wss://host[:port][/path], or ws://; the path "
-    "is\n"
+    "  --server URL              wss://host[:port][/path], or ws://, or\n"
+    "                            ws+unix:/socket[:/path]; the path is\n"
     "                            " ZLT_URL_DEFAULT_PATH " if there is none.  "
     "More\n"
     "                            than once: stand-bys\n"
@@ -35,6 +35,16 @@ static const char  zlt_connect_help[] =
     "  --token-file FILE         holds the token; else the variable\n"
     "                            " ZLT_TOKEN_ENV " does\n"
     "  --ca-file FILE            trust these certificates, not the system's\n"
+    "  --cert FILE, --key FILE   our certificate, where the server wants one, "
+    "and\n"
+    "                            its key, which may be in the same file\n"
+    "  --proxy URL               http://host:port, socks5:// or socks5h://, or\n"
+    "                            none; else https_proxy (ws://: http_proxy) "
+    "or\n"
+    "                            all_proxy says which, and no_proxy for whom "
+    "not\n"
+    "  --proxy-file FILE         the same from a file: for a URL with a "
+    "password\n"
     "  --insecure                do not verify the server's certificate\n"
     "  --log-level LEVEL         error, warn, info (default) or debug\n"
     "  --reconnect-interval T    5s\n"
@@ -65,8 +75,12 @@ static const struct option  zlt_connect_options[] = {
     { "max-idle",               required_argument, NULL, 10 },
     { "udp-timeout",            required_argument, NULL, 11 },
     { "max-udp-sessions",       required_argument, NULL, 12 },
-    { "mode",                   required_argument, NULL, 13 },
-    { "control",                required_argument, NULL, 14 },
+    { "proxy",                  required_argument, NULL, 13 },
+    { "proxy-file",             required_argument, NULL, 14 },
+    { "cert",                   required_argument, NULL, 15 },
+    { "key",                    required_argument, NULL, 16 },
+    { "mode",                   required_argument, NULL, 17 },
+    { "control",                required_argument, NULL, 18 },
     { "service",                required_argument, NULL, 's' },
     { "insecure",               no_argument,       NULL, 'k' },
     { "token",                  optional_argument, NULL, 't' },
@@ -76,13 +90,14 @@ static const struct option  zlt_connect_options[] = {
 };
 
 
-/* the keys that options 1 to 14 stand for */
+/* the keys that options 1 to 18 stand for */
 
 static const char *const  zlt_connect_keys[] = {
     NULL, "server", "token_file", "ca_file", "log_level",
     "reconnect_interval", "max_reconnect_interval", "connect_timeout",
     "shutdown_timeout", "min_idle", "max_idle", "udp_timeout",
-    "max_udp_sessions", "mode", "control"
+    "max_udp_sessions", "proxy", "proxy_file", "cert", "key", "mode",
+    "control"
 };
 
 

@@ -21,7 +21,7 @@
 
 static int zlt_run_file(int argc, char **argv, const char *help,
     const char **file, const char **control, int *code);
-static int zlt_check_link(const zlt_conf_t *conf, char *error);
+static int zlt_check_link(zlt_conf_t *conf, char *error);
 static void zlt_check_tell(const zlt_config_t *config, const char *file);
 
 
@@ -176,7 +176,7 @@ zlt_command_check(int argc, char **argv)
 /* What its files say: 0 or -1. */
 
 static int
-zlt_check_link(const zlt_conf_t *conf, char *error)
+zlt_check_link(zlt_conf_t *conf, char *error)
 {
     unsigned      i;
     zlt_tls_t    *tls;
@@ -192,15 +192,12 @@ zlt_check_link(const zlt_conf_t *conf, char *error)
         zlt_token_wipe(&token);
     }
 
-    for (i = 0; i < conf->nservers; i++) {
+    /* the first server last, as the one that is shown */
 
-        if (!conf->servers[i].url.tls) {
-            continue;
-        }
+    for (i = conf->nservers; i--; /* void */ ) {
+        zlt_conf_use(conf, i);
 
-        tls = zlt_tls_create(conf->servers[i].url.host, conf->ca_file,
-                             (int) conf->insecure, error);
-        if (tls == NULL) {
+        if (zlt_agent_way(conf, &tls, error) == -1) {
             return -1;
         }
 
@@ -215,11 +212,16 @@ static void
 zlt_check_tell(const zlt_config_t *config, const char *file)
 {
     unsigned                  i;
+    const zlt_via_t          *via;
     const zlt_tunnel_conf_t  *t;
 
     if (config->agent.nservers) {
-        (void) printf("%s: OK, %u services for %s%s\n", file,
+        via = &config->links[0]->via;
+
+        (void) printf("%s: OK, %u services for %s%s%s%s\n", file,
                       config->agent.nservices, config->agent.server,
+                      via->kind ? " through " : "",
+                      via->kind ? via->name : "",
                       config->agent.nservers == 1 ? ""
                       : config->agent.mode == ZLT_CONF_ALL
                       ? " and others" : ", others in reserve");

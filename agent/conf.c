@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <openssl/crypto.h>
 
 #include "conf.h"
 
@@ -50,6 +51,15 @@ static const zlt_conf_key_t  zlt_conf_keys[] = {
       0, 0, NULL },
 
     { "ca_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, ca_file), 0, 0, NULL },
+
+    { "cert", ZLT_CONF_STRING, offsetof(zlt_conf_t, cert), 0, 0, NULL },
+
+    { "key", ZLT_CONF_STRING, offsetof(zlt_conf_t, key), 0, 0, NULL },
+
+    { "proxy", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy), 0, 0, NULL },
+
+    { "proxy_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy_file),
+      0, 0, NULL },
 
     { "insecure", ZLT_CONF_BOOL, offsetof(zlt_conf_t, insecure), 0, 1,
       "yes or no" },
@@ -90,6 +100,13 @@ static const zlt_conf_key_t  zlt_conf_keys[] = {
 };
 
 
+static const char *const  zlt_conf_pairs[][2] = {
+    { "ca_file", "insecure" },
+    { "cert", "key" },
+    { "proxy", "proxy_file" }
+};
+
+
 static int zlt_conf_add_server(zlt_conf_t *conf, const char *value,
     char *error);
 static uint32_t zlt_conf_bit(const char *key);
@@ -124,8 +141,15 @@ zlt_conf_free(zlt_conf_t *conf)
     const zlt_conf_key_t   *k;
 
     for (k = zlt_conf_keys; k->key; k++) {
-        if (k->kind == ZLT_CONF_STRING) {
-            string = (char **) (void *) ((char *) conf + k->offset);
+        if (k->kind != ZLT_CONF_STRING) {
+            continue;
+        }
+
+        string = (char **) (void *) ((char *) conf + k->offset);
+
+        if (*string) {
+            /* a proxy's password may be in it */
+            OPENSSL_cleanse(*string, strlen(*string));
             free(*string);
         }
     }
@@ -136,6 +160,8 @@ zlt_conf_free(zlt_conf_t *conf)
 
     free(conf->servers);
     free(conf->services);
+
+    zlt_via_wipe(&conf->via);
 
     memset(conf, 0, sizeof(zlt_conf_t));
 }
@@ -316,13 +342,21 @@ zlt_conf_inherit(zlt_conf_t *conf, const zlt_conf_t *from)
 {
     char                  *value, why[ZLT_CONF_ERROR_SIZE];
     unsigned               i;
-    uint32_t               set, trust;
+    uint32_t               set, pair;
     const zlt_conf_key_t  *k;
 
-    /* whom to trust is one question: an answer is taken as a whole */
+    /* two keys that answer one question are taken as a whole */
 
-    trust = zlt_conf_bit("ca_file") | zlt_conf_bit("insecure");
-    set = conf->set | ((conf->set & trust) ? trust : 0);
+    set = conf->set;
+
+    for (i = 0; i < sizeof(zlt_conf_pairs) / sizeof(zlt_conf_pairs[0]); i++) {
+        pair = zlt_conf_bit(zlt_conf_pairs[i][0])
+               | zlt_conf_bit(zlt_conf_pairs[i][1]);
+
+        if (conf->set & pair) {
+            set |= pair;
+        }
+    }
 
     for (k = zlt_conf_keys; k->key; k++) {
 
@@ -493,7 +527,7 @@ int
 zlt_conf_check(const zlt_conf_t *conf, char *error)
 {
     uint32_t  trust;
-    unsigned  i, tls;
+    unsigned  i, tls, is_unix;
 
     if (conf->server == NULL) {
         (void) strcpy(error, "\"server\" is missing");
@@ -518,20 +552,41 @@ zlt_conf_check(const zlt_conf_t *conf, char *error)
         return -1;
     }
 
+    if (conf->proxy && conf->proxy_file) {
+        (void) strcpy(error, "\"proxy\" has no effect beside "
+                             "\"proxy_file\"");
+        return -1;
+    }
+
     tls = 0;
+    is_unix = 1;
 
     for (i = 0; i < conf->nservers; i++) {
         tls |= conf->servers[i].url.tls;
+        is_unix &= conf->servers[i].url.is_unix;
     }
 
     /* what comes from [agent] may be for other links */
 
-    trust = zlt_conf_bit("ca_file")
+    if (is_unix && (conf->set & (zlt_conf_bit("proxy")
+                                 | zlt_conf_bit("proxy_file"))))
+    {
+        (void) strcpy(error, "no proxy leads to a socket of this machine "
+                             "(ws+unix:)");
+        return -1;
+    }
+
+    trust = zlt_conf_bit("ca_file") | zlt_conf_bit("cert")
             | (conf->insecure ? zlt_conf_bit("insecure") : 0);
 
     if (!tls && (conf->set & trust)) {
-        (void) strcpy(error, "\"ca_file\" and \"insecure\" are for wss:// "
-                             "only");
+        (void) strcpy(error, "\"ca_file\", \"cert\" and \"insecure\" are for "
+                             "wss:// only");
+        return -1;
+    }
+
+    if (conf->key && conf->cert == NULL) {
+        (void) strcpy(error, "\"key\" has no effect without \"cert\"");
         return -1;
     }
 

@@ -12,7 +12,7 @@
 
 #include "log.h"
 #include "options.h"
-#include "url.h"
+#include "via.h"
 
 
 #define ZLT_CONF_ERROR_SIZE    512
@@ -50,6 +50,11 @@ typedef struct {
     char                *token_file;       /* NULL: ZLTUNNEL_TOKEN */
     char                *ca_file;          /* NULL: the system's */
 
+    char                *cert;             /* NULL: none */
+    char                *key;              /* NULL: in cert */
+    char                *proxy;            /* NULL: the environment's */
+    char                *proxy_file;
+
     uint32_t             reconnect_interval;       /* ms */
     uint32_t             max_reconnect_interval;
     uint32_t             connect_timeout;
@@ -68,6 +73,7 @@ typedef struct {
 
     const char          *server;           /* the current one; NULL: none */
     zlt_url_t            url;
+    zlt_via_t            via;              /* zlt_agent_way() */
     uint32_t             set;              /* keys that were set, a bit each */
 } zlt_conf_t;
 

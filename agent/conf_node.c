@@ -435,7 +435,11 @@ zlt_conf_paths(zlt_conf_t *conf, const char *file)
         return -1;
     }
 
-    if (zlt_conf_path(&conf->token_file, file) == -1) {
+    if (zlt_conf_path(&conf->token_file, file) == -1
+        || zlt_conf_path(&conf->proxy_file, file) == -1
+        || zlt_conf_path(&conf->cert, file) == -1
+        || zlt_conf_path(&conf->key, file) == -1)
+    {
         return -1;
     }
 

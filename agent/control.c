@@ -6,7 +6,7 @@
 /*
  * A session: the control channel, from dialling to its end.
  *
- * Dial, TLS, the upgrade, Auth, and from AuthOk on it is up.  The handler of
+ * Reach, TLS, the upgrade, Auth, and from AuthOk on it is up.  The handler of
  * its connection is the step.  Answers to Register carry nothing that tells
  * which they answer, so a queue remembers the order of the requests.
  *
@@ -36,8 +36,8 @@
 #define ZLT_SESSION_PING           25000       /* without features */
 
 
-static void zlt_session_dialled(void *data, zlt_conn_t *c,
-    const zlt_addr_t *addr, const char *error);
+static void zlt_session_reached(void *data, zlt_conn_t *c,
+    const zlt_way_t *way, const char *error);
 static void zlt_session_handshaking(zlt_io_t *io);
 static void zlt_session_request(zlt_session_t *s);
 static void zlt_session_answer(zlt_io_t *io);
@@ -72,10 +72,11 @@ zlt_session_start(zlt_agent_t *a)
     zlt_list_init(&s->task.link);
     zlt_ws_init(&s->ws, ZLT_WS_CLIENT, ZLT_MAX_MESSAGE_SIZE);
 
-    s->dial = zlt_dial_start(a->loop, a->conf->url.host, a->conf->url.port,
-                             a->conf->connect_timeout, zlt_session_dialled, s);
+    s->reach = zlt_reach_start(a->loop, &a->conf->url, &a->conf->via,
+                               a->conf->connect_timeout, zlt_session_reached,
+                               s);
 
-    if (s->dial == NULL) {
+    if (s->reach == NULL) {
         free(s);
         return NULL;
     }
@@ -85,13 +86,13 @@ zlt_session_start(zlt_agent_t *a)
 
 
 static void
-zlt_session_dialled(void *data, zlt_conn_t *c, const zlt_addr_t *addr,
+zlt_session_reached(void *data, zlt_conn_t *c, const zlt_way_t *way,
     const char *error)
 {
     zlt_session_t  *s;
 
     s = data;
-    s->dial = NULL;
+    s->reach = NULL;
 
     if (c == NULL) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0,
@@ -99,7 +100,7 @@ zlt_session_dialled(void *data, zlt_conn_t *c, const zlt_addr_t *addr,
         return;
     }
 
-    s->param.addr = *addr;
+    s->param.way = *way;
 
     if (zlt_io_move(&s->conn.io, &c->io, zlt_session_handshaking) == -1) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0, "%s", strerror(errno));
@@ -195,7 +196,8 @@ zlt_session_answer(zlt_io_t *io)
 
     if (n <= 0) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0, "the server closed the "
-                         "connection without an answer");
+                         "connection without an answer%s",
+                         zlt_tls_hint(s->agent->tls));
         return;
     }
 
@@ -285,8 +287,16 @@ zlt_session_upgraded(zlt_session_t *s, zlt_http_answer_t *a)
         break;
 
     case 426:
-    case 400:
         hint = ": does a proxy on the way pass on the upgrade?";
+        break;
+
+    case 400:
+        hint = zlt_tls_hint(s->agent->tls);
+
+        if (*hint == '\0') {
+            hint = ": does a proxy on the way pass on the upgrade?";
+        }
+
         break;
     }
 
@@ -437,8 +447,8 @@ zlt_session_abort(zlt_session_t *s)
 
     s->freed = 1;
 
-    zlt_dial_cancel(s->dial);
-    s->dial = NULL;
+    zlt_reach_cancel(s->reach);
+    s->reach = NULL;
 
     zlt_conn_close(&s->conn);
     zlt_list_remove(&s->link);

@@ -317,7 +317,9 @@ zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m)
     char            public_addr[ZLT_SERVICE_PUBLIC],
                     text[ZLT_LOG_TEXT_SIZE];
     zlt_msg_t       un;
+    const char     *host;
     zlt_service_t  *service;
+    zlt_url_t      *url;
 
     service = zlt_session_answered(s, &gone);
 
@@ -348,10 +350,12 @@ zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m)
                         zlt_log_text(text, m->public_addr));
 
     } else if (service->port) {
+        url = &s->agent->conf->url;
+        host = url->is_unix ? url->authority : url->host;
+
         (void) snprintf(public_addr, sizeof(public_addr),
-                        strchr(s->agent->conf->url.host, ':')
-                        ? "[%s]:%u" : "%s:%u",
-                        s->agent->conf->url.host, (unsigned) service->port);
+                        strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+                        (unsigned) service->port);
 
     } else {
         (void) strcpy(public_addr, "(no port)");

@@ -4,7 +4,7 @@
  */
 
 /*
- * Dialling the server, after RFC 8305: the addresses are tried one after the
+ * Dialling, after RFC 8305: the addresses are tried one after the
  * other, a new one as soon as the last has failed, or after 250 ms while it
  * is still on its way, and the first that is connected wins.
  */
@@ -89,7 +89,11 @@ zlt_dial_start(uv_loop_t *loop, const char *host, uint16_t port,
 
     (void) uv_timer_start(&d->timeout, zlt_dial_expired, timeout, 0);
 
-    if (zlt_addrs_numeric(&d->addrs, host, port) == 0) {
+    if (*host == '/') {
+        zlt_addrs_unix(&d->addrs, host);
+    }
+
+    if (d->addrs.n || zlt_addrs_numeric(&d->addrs, host, port) == 0) {
         /* from a handler of the loop, as all the rest */
         (void) uv_timer_start(&d->stagger, zlt_dial_staggered, 0, 0);
         return d;

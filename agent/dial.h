@@ -3,7 +3,8 @@
  * Copyright (C) zltunnel authors
  */
 
-/* A TCP connection to the server: resolves, then tries its addresses. */
+/* A connection to a host, or to a UNIX socket: resolves, then tries its
+   addresses. */
 
 
 #ifndef ZLT_DIAL_H_INCLUDED
@@ -25,7 +26,8 @@ typedef void (*zlt_dial_pt)(void *data, zlt_conn_t *c,
     const zlt_addr_t *addr, const char *error);
 
 
-/* timeout, in milliseconds, is for all of it.  NULL: no memory. */
+/* host may be the path of a UNIX socket; timeout, in milliseconds, is for all
+   of it.  NULL: no memory. */
 zlt_dial_t *zlt_dial_start(uv_loop_t *loop, const char *host, uint16_t port,
     unsigned timeout, zlt_dial_pt handler, void *data);
 void zlt_dial_cancel(zlt_dial_t *d);

@@ -97,26 +97,60 @@ zlt_agent_label(zlt_agent_t *a, const zlt_conf_t *conf)
 }
 
 
+int
+zlt_agent_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
+{
+    *tls = NULL;
+
+    if (zlt_via_choose(&conf->via, &conf->url, conf->proxy, conf->proxy_file,
+                       error)
+        == -1)
+    {
+        return -1;
+    }
+
+    if (conf->url.tls) {
+        *tls = zlt_tls_create(conf, error);
+    }
+
+    return conf->url.tls && *tls == NULL ? -1 : 0;
+}
+
+
 void
 zlt_agent_warn(const zlt_agent_t *a)
 {
-    unsigned                  i;
-    const zlt_server_conf_t  *s;
+    unsigned           i;
+    const zlt_url_t   *url;
+    const zlt_conf_t  *conf;
 
-    for (i = 0; i < a->conf->nservers; i++) {
-        s = &a->conf->servers[i];
+    conf = a->conf;
 
-        if (s->url.tls && a->conf->insecure) {
+    for (i = 0; i < conf->nservers; i++) {
+        url = &conf->servers[i].url;
+
+        if (url->tls && conf->insecure) {
             zlt_log_warn("the server's certificate is not verified: anyone on "
                          "the way to %s can read the token and all traffic",
-                         s->url.host);
+                         url->host);
         }
 
-        if (!s->url.tls && !zlt_url_loopback(s->url.host)) {
+        if (!url->tls && !url->is_unix
+            && (!zlt_url_loopback(url->host)
+                || (conf->via.kind && !zlt_url_loopback(conf->via.host))))
+        {
             zlt_log_warn("ws:// is not encrypted: anyone on the way to %s can "
                          "read the token and all traffic; use wss://",
-                         s->url.host);
+                         url->host);
         }
+    }
+
+    if (a->process->conf_file == NULL && conf->proxy
+        && conf->via.password[0])
+    {
+        zlt_log_warn("the proxy's password is on the command line, where "
+                     "every user of this machine can see it: use "
+                     "--proxy-file");
     }
 }
 

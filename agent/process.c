@@ -198,24 +198,18 @@ zlt_process_links(zlt_process_t *p)
 
 
 int
-zlt_process_prepare(const zlt_conf_t *conf, zlt_token_t *token,
-    zlt_tls_t **tls, char *error)
+zlt_process_prepare(zlt_conf_t *conf, zlt_token_t *token, zlt_tls_t **tls,
+    char *error)
 {
-    char  why[ZLT_TLS_ERROR_SIZE];
-
-    *tls = NULL;
+    char  why[ZLT_CONF_ERROR_SIZE];
 
     if (zlt_token_read(token, conf->token_file, why) == -1) {
         goto failed;
     }
 
-    if (conf->url.tls) {
-        *tls = zlt_tls_create(conf->url.host, conf->ca_file,
-                              (int) conf->insecure, why);
-        if (*tls == NULL) {
-            zlt_token_wipe(token);
-            goto failed;
-        }
+    if (zlt_agent_way(conf, tls, why) == -1) {
+        zlt_token_wipe(token);
+        goto failed;
     }
 
     return 0;
@@ -237,6 +231,7 @@ failed:
 static void
 zlt_process_hello(zlt_process_t *p)
 {
+    char          text[ZLT_URL_TEXT];
     zlt_list_t   *link;
     zlt_agent_t  *a;
 
@@ -248,9 +243,10 @@ zlt_process_hello(zlt_process_t *p)
     zlt_list_each(link, &p->links) {
         a = zlt_list_data(link, zlt_agent_t, link);
 
-        zlt_log_info("%szltunnel-agent " ZLT_AGENT_VERSION " for %s://%s%s",
-                     a->label, a->conf->url.tls ? "wss" : "ws",
-                     a->conf->url.authority,
+        zlt_log_info("%szltunnel-agent " ZLT_AGENT_VERSION " for %s%s%s%s",
+                     a->label, zlt_url_text(text, &a->conf->url),
+                     a->conf->via.kind ? " through " : "",
+                     a->conf->via.kind ? a->conf->via.name : "",
                      a->conf->nservers > 1 ? ", others in reserve" : "");
 
         zlt_agent_warn(a);

@@ -57,9 +57,9 @@ int zlt_process_run(zlt_config_t *config, const char *conf_file,
 zlt_agent_t *zlt_process_find(zlt_process_t *p, const char *name,
     const zlt_agent_t *after);
 
-/* What a link needs that may fail; both are left alone if it does: 0, or -1
-   with a text in error (ZLT_CONF_ERROR_SIZE bytes). */
-int zlt_process_prepare(const zlt_conf_t *conf, zlt_token_t *token,
+/* What a link needs that may fail, the proxy in *conf as well: 0, or -1 with
+   a text in error (ZLT_CONF_ERROR_SIZE bytes). */
+int zlt_process_prepare(zlt_conf_t *conf, zlt_token_t *token,
     zlt_tls_t **tls, char *error);
 
 /* A link has become connected, or is so no more. */

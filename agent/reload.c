@@ -7,8 +7,8 @@
  * SIGHUP, and "reload".  All of the new configuration is read and checked
  * before anything is done; then links that are gone end, new ones start, and
  * of the others only what has changed is touched: services that are gone are
- * unregistered, new ones registered.  Only another server, or other trust,
- * needs a new session.
+ * unregistered, new ones registered.  Only another server or proxy, or other
+ * trust, needs a new session.
  */
 
 
@@ -137,13 +137,17 @@ zlt_reload_prepare(zlt_process_t *p, zlt_config_t *config,
             l->stays = zlt_reload_stays(l->agent->conf, conf);
         }
 
-        /* TLS always, since the CA file may have changed within */
+        /* TLS always, since the files may have changed within */
 
         if (zlt_process_prepare(conf, &l->token, &l->tls, error) == -1) {
             goto failed;
         }
 
         if (l->agent) {
+            if (!zlt_via_same(&l->agent->conf->via, &conf->via)) {
+                l->stays = 0;
+            }
+
             continue;
         }
 
@@ -406,7 +410,10 @@ zlt_reload_stays(const zlt_conf_t *a, zlt_conf_t *b)
 {
     unsigned  i;
 
-    if (a->insecure != b->insecure || zlt_reload_differ(a->ca_file, b->ca_file))
+    if (a->insecure != b->insecure
+        || zlt_reload_differ(a->ca_file, b->ca_file)
+        || zlt_reload_differ(a->cert, b->cert)
+        || zlt_reload_differ(a->key, b->key))
     {
         return 0;
     }

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "service.h"
 
@@ -48,22 +47,12 @@ zlt_service_create(zlt_list_t *services, const zlt_service_conf_t *conf)
 static void
 zlt_service_address(zlt_service_t *s)
 {
-    struct sockaddr_un  *un;
-
     s->fixed = 1;
     s->expires = 0;
     s->udp_address = 0;
 
     if (s->conf.is_unix) {
-        memset(&s->addrs, 0, sizeof(zlt_addrs_t));
-
-        un = (struct sockaddr_un *) (void *) &s->addrs.addrs[0].addr;
-        un->sun_family = AF_UNIX;
-        memcpy(un->sun_path, s->conf.host, sizeof(un->sun_path) - 1);
-
-        s->addrs.addrs[0].len = sizeof(struct sockaddr_un);
-        s->addrs.n = 1;
-
+        zlt_addrs_unix(&s->addrs, s->conf.host);
         return;
     }
 

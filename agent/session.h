@@ -23,7 +23,7 @@ struct zlt_session_s {
     zlt_agent_t       *agent;
     zlt_list_t         link;           /* agent->kept */
     zlt_task_t         task;
-    zlt_dial_t        *dial;
+    zlt_reach_t       *reach;
     uint32_t           serial;
 
     char               accept[ZLT_HTTP_ACCEPT_SIZE];

@@ -10,6 +10,7 @@
 #define ZLT_TLS_H_INCLUDED
 
 
+#include "conf.h"
 #include "conn.h"
 
 
@@ -19,12 +20,12 @@ typedef struct zlt_tls_s  zlt_tls_t;
 
 
 /*
- * A client that verifies servers as "host", a name or an address, against
- * ca_file, or where that is NULL the system's trust store; or not at all.
+ * A client that verifies the server of the configuration as its host, a name
+ * or an address, against ca_file, or where that is NULL the system's trust
+ * store; or not at all; and that shows the certificate, if there is one.
  * NULL with a text in error (ZLT_TLS_ERROR_SIZE bytes).
  */
-zlt_tls_t *zlt_tls_create(const char *host, const char *ca_file,
-    int insecure, char *error);
+zlt_tls_t *zlt_tls_create(const zlt_conf_t *conf, char *error);
 void zlt_tls_destroy(zlt_tls_t *tls);
 
 /* Puts TLS onto a connected connection.  A resumed session, where there is
@@ -34,6 +35,10 @@ int zlt_tls_start(zlt_tls_t *tls, zlt_conn_t *c);
 /* 0 once done, ZLT_CONN_AGAIN, or ZLT_CONN_ERROR with a text in error, that
    says which check has failed. */
 int zlt_tls_handshake(zlt_conn_t *c, char *error);
+
+/* What a failure after the handshake may have been about: a text that begins
+   with a colon and speaks of our certificate, or "". */
+const char *zlt_tls_hint(const zlt_tls_t *tls);
 
 /* for conn.c */
 ssize_t zlt_tls_read(zlt_conn_t *c, void *buf, size_t size);

@@ -20,7 +20,6 @@
 
 
 static int zlt_token_file(zlt_token_t *token, const char *file, char *error);
-static int zlt_token_credential(const char *file);
 static int zlt_token_check(zlt_token_t *token, const char *from, char *error);
 
 
@@ -84,8 +83,6 @@ zlt_token_file(zlt_token_t *token, const char *file, char *error)
         goto failed;
     }
 
-    /* systemd's credentials are guarded by their directory */
-
     if (S_ISREG(st.st_mode) && (st.st_mode & 077)
         && !zlt_token_credential(file))
     {
@@ -139,7 +136,7 @@ failed:
 }
 
 
-static int
+int
 zlt_token_credential(const char *file)
 {
     size_t       len;

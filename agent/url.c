@@ -11,11 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 
 #include "options.h"
 #include "url.h"
 
 
+static int zlt_url_unix(zlt_url_t *url, const char *text,
+    const char **error);
+static int zlt_url_path(zlt_url_t *url, const char *path, const char **error);
 static int zlt_url_chars(const char *text);
 
 
@@ -23,11 +27,14 @@ int
 zlt_url_parse(zlt_url_t *url, const char *text, const char **error)
 {
     int          bracketed;
-    char         port[8];
-    size_t       len;
-    const char  *p, *end, *colon, *host;
+    const char  *p, *end;
 
     memset(url, 0, sizeof(zlt_url_t));
+
+    if (!zlt_url_chars(text)) {
+        *error = "contains a space, a control character or a \"#\"";
+        return -1;
+    }
 
     if (strncasecmp(text, "wss://", 6) == 0) {
         url->tls = 1;
@@ -38,13 +45,11 @@ zlt_url_parse(zlt_url_t *url, const char *text, const char **error)
         url->port = 80;
         p = text + 5;
 
-    } else {
-        *error = "must begin with wss:// or ws://";
-        return -1;
-    }
+    } else if (strncasecmp(text, "ws+unix:", 8) == 0) {
+        return zlt_url_unix(url, text + 8, error);
 
-    if (!zlt_url_chars(p)) {
-        *error = "contains a space, a control character or a \"#\"";
+    } else {
+        *error = "must begin with wss://, ws:// or ws+unix:";
         return -1;
     }
 
@@ -55,71 +60,10 @@ zlt_url_parse(zlt_url_t *url, const char *text, const char **error)
         return -1;
     }
 
-    host = p;
-    bracketed = (*p == '[');
+    bracketed = zlt_url_host(p, end, url->host, &url->port, error);
 
-    if (bracketed) {
-        host = p + 1;
-        p = memchr(host, ']', (size_t) (end - host));
-
-        if (p == NULL) {
-            *error = "has a \"[\" without \"]\"";
-            return -1;
-        }
-
-        len = (size_t) (p - host);
-        colon = p + 1;
-
-        if (colon != end && *colon != ':') {
-            *error = "has something other than a port after \"]\"";
-            return -1;
-        }
-
-    } else {
-        colon = memchr(p, ':', (size_t) (end - p));
-
-        if (colon == NULL) {
-            colon = end;
-        }
-
-        len = (size_t) (colon - host);
-    }
-
-    if (len == 0 || len > ZLT_URL_HOST_MAX) {
-        *error = "has no host, or too long a one";
+    if (bracketed == -1 || zlt_url_path(url, end, error) == -1) {
         return -1;
-    }
-
-    memcpy(url->host, host, len);
-
-    if (colon != end) {
-        colon++;
-
-        if ((size_t) (end - colon) >= sizeof(port)) {
-            *error = "has an invalid port";
-            return -1;
-        }
-
-        memcpy(port, colon, (size_t) (end - colon));
-        port[end - colon] = '\0';
-
-        if (zlt_option_port(port, &url->port) == -1) {
-            *error = "has an invalid port";
-            return -1;
-        }
-    }
-
-    if (strlen(end) > ZLT_URL_PATH_MAX - 1) {
-        *error = "has too long a path";
-        return -1;
-    }
-
-    if (*end == '\0') {
-        (void) strcpy(url->path, ZLT_URL_DEFAULT_PATH);
-
-    } else {
-        (void) snprintf(url->path, sizeof(url->path), "%s%s",
-                        *end == '?' ? "/" : "", end);
     }
 
     if (url->port == (url->tls ? 443 : 80)) {
@@ -133,6 +77,149 @@ zlt_url_parse(zlt_url_t *url, const char *text, const char **error)
     }
 
     return 0;
+}
+
+
+/*
+ * As nginx's "proxy_pass http://unix:": the path of the socket, which has no
+ * colon in it, and after a colon that of the request.
+ */
+
+static int
+zlt_url_unix(zlt_url_t *url, const char *text, const char **error)
+{
+    size_t               len;
+    const char          *colon;
+    struct sockaddr_un  *un;
+
+    colon = text + strcspn(text, ":");
+    len = (size_t) (colon - text);
+
+    if (*text != '/' || text[1] == '/' || len == 1) {
+        *error = "needs the path of a socket: ws+unix:/run/nginx.sock";
+        return -1;
+    }
+
+    if (len >= sizeof(un->sun_path)) {
+        *error = "has too long a path of the socket";
+        return -1;
+    }
+
+    if (*colon == ':' && *++colon != '/') {
+        *error = "needs a path that begins with \"/\" after the second "
+                 "\":\"";
+        return -1;
+    }
+
+    memcpy(url->host, text, len);
+    url->is_unix = 1;
+
+    (void) strcpy(url->authority, "localhost");
+
+    return zlt_url_path(url, colon, error);
+}
+
+
+static int
+zlt_url_path(zlt_url_t *url, const char *path, const char **error)
+{
+    if (strlen(path) > ZLT_URL_PATH_MAX - 1) {
+        *error = "has too long a path";
+        return -1;
+    }
+
+    if (*path == '\0') {
+        (void) strcpy(url->path, ZLT_URL_DEFAULT_PATH);
+
+    } else {
+        (void) snprintf(url->path, sizeof(url->path), "%s%s",
+                        *path == '?' ? "/" : "", path);
+    }
+
+    return 0;
+}
+
+
+int
+zlt_url_host(const char *text, const char *end, char *host, uint16_t *port,
+    const char **error)
+{
+    int          bracketed;
+    char         number[8];
+    size_t       len;
+    const char  *p, *colon;
+
+    bracketed = (*text == '[');
+
+    if (bracketed) {
+        text++;
+        p = memchr(text, ']', (size_t) (end - text));
+
+        if (p == NULL) {
+            *error = "has a \"[\" without \"]\"";
+            return -1;
+        }
+
+        len = (size_t) (p - text);
+        colon = p + 1;
+
+        if (colon != end && *colon != ':') {
+            *error = "has something other than a port after \"]\"";
+            return -1;
+        }
+
+    } else {
+        colon = memchr(text, ':', (size_t) (end - text));
+
+        if (colon == NULL) {
+            colon = end;
+        }
+
+        len = (size_t) (colon - text);
+    }
+
+    if (len == 0 || len > ZLT_URL_HOST_MAX) {
+        *error = "has no host, or too long a one";
+        return -1;
+    }
+
+    memcpy(host, text, len);
+    host[len] = '\0';
+
+    if (colon != end) {
+        colon++;
+        len = (size_t) (end - colon);
+
+        if (len >= sizeof(number)) {
+            *error = "has an invalid port";
+            return -1;
+        }
+
+        memcpy(number, colon, len);
+        number[len] = '\0';
+
+        if (zlt_option_port(number, port) == -1) {
+            *error = "has an invalid port";
+            return -1;
+        }
+    }
+
+    return bracketed;
+}
+
+
+const char *
+zlt_url_text(char *buf, const zlt_url_t *url)
+{
+    if (url->is_unix) {
+        (void) snprintf(buf, ZLT_URL_TEXT, "ws+unix:%s", url->host);
+
+    } else {
+        (void) snprintf(buf, ZLT_URL_TEXT, "%s://%s",
+                        url->tls ? "wss" : "ws", url->authority);
+    }
+
+    return buf;
 }
 
 

@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* ws://host[:port][/path] and wss:// */
+/* ws://host[:port][/path], wss:// and ws+unix:/socket[:/path] */
 
 
 #ifndef ZLT_URL_H_INCLUDED
@@ -15,20 +15,35 @@
 
 #define ZLT_URL_HOST_MAX     255
 #define ZLT_URL_PATH_MAX     1024
+#define ZLT_URL_TEXT         (ZLT_URL_HOST_MAX + 32)
 #define ZLT_URL_DEFAULT_PATH "/tunnel/v1"
 
 
 typedef struct {
-    char         host[ZLT_URL_HOST_MAX + 1];      /* no brackets */
+    char         host[ZLT_URL_HOST_MAX + 1];      /* no brackets; the path of
+                                                     a UNIX socket */
     char         path[ZLT_URL_PATH_MAX + 1];      /* with the query */
     char         authority[ZLT_URL_HOST_MAX + 16];/* for the Host header */
     uint16_t     port;
     unsigned     tls:1;
+    unsigned     is_unix:1;
 } zlt_url_t;
 
 
 /* 0, or -1 with a static text in *error. */
 int zlt_url_parse(zlt_url_t *url, const char *text, const char **error);
+
+/*
+ * host, host:port or [address]:port, up to end; host has ZLT_URL_HOST_MAX + 1
+ * bytes and is without brackets then, *port is left alone if there is none.
+ * 1 if there were brackets, 0, or -1 with a static text in *error.
+ */
+int zlt_url_host(const char *text, const char *end, char *host,
+    uint16_t *port, const char **error);
+
+/* Where it leads to, without the path, for logs; buf has ZLT_URL_TEXT bytes;
+   returns it. */
+const char *zlt_url_text(char *buf, const zlt_url_t *url);
 
 /* 1 for "localhost", 127/8 and ::1 */
 int zlt_url_loopback(const char *host);

@@ -16,7 +16,8 @@ demo='curl openssl procps'
 bench=wrk
 check='perl curl openssl ca-certificates procps iproute2 openssh-server
        openssh-client redis-server redis-tools iperf3 dnsmasq-base
-       bind9-dnsutils wrk python3-grpcio postgresql'
+       bind9-dnsutils wrk python3-grpcio postgresql tinyproxy-bin squid
+       microsocks dante-server haproxy'
 
 [ $# -gt 0 ] || set -- build demo check
 

@@ -170,6 +170,9 @@ void ngx_zltunnel_complain(ngx_log_t *log, const char *fmt, const char *arg);
    UTF-8 escaped as \xXX; returns the length */
 size_t ngx_zltunnel_printable(u_char *dst, size_t size, const u_char *src,
     size_t len);
+/* ms until the next heartbeat on a data channel, around 25 s, or less where
+   control channels have more */
+ngx_msec_t ngx_zltunnel_channel_beat(ngx_zltunnel_registry_t *registry);
 /* 1 if the client is on this host: for services that are internal */
 ngx_uint_t ngx_zltunnel_client_local(ngx_connection_t *c);
 /* at most 1024 bytes; aborts the process if there is no randomness */
@@ -217,6 +220,9 @@ struct ngx_zltunnel_token_s {
     ngx_array_t                 *access;         /* ngx_str_t, globs; NULL:
                                                     none */
     time_t                       access_ttl;     /* seconds; 0: none given */
+    ngx_array_t                 *certs;       /* ngx_zltunnel_cert_t, one of
+                                                 which it must be; NULL: any
+                                                 or none */
 };
 
 
@@ -248,6 +254,10 @@ ngx_uint_t ngx_zltunnel_tokens_follow(ngx_zltunnel_registry_t *registry,
 ngx_zltunnel_token_t *ngx_zltunnel_token_find(
     ngx_zltunnel_registry_t *registry, u_char hash[32]);
 ngx_uint_t ngx_zltunnel_token_expired(ngx_zltunnel_token_t *token);
+/* whether the token may be used on that connection, with its certificate; if
+   not, *reason says why, for the log */
+ngx_uint_t ngx_zltunnel_cert_allows(ngx_zltunnel_token_t *token,
+    ngx_connection_t *c, const char **reason);
 ngx_uint_t ngx_zltunnel_token_service(ngx_zltunnel_token_t *token,
     u_char *name, size_t len);
 ngx_uint_t ngx_zltunnel_token_port(ngx_zltunnel_token_t *token,
@@ -293,6 +303,8 @@ typedef struct {
    close_notify becomes an error and writes may be retried from elsewhere. */
 void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
+/* 0: a UNIX socket, without the options of TCP */
+ngx_uint_t ngx_zltunnel_end_tcp(ngx_connection_t *c);
 /* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
 void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
 /* Read and write as c->recv() and c->send() do; for TLS they fill the buffer

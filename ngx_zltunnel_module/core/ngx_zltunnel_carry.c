@@ -125,6 +125,10 @@ ngx_zltunnel_carry_options(ngx_connection_t *c)
 {
     int  value;
 
+    if (!ngx_zltunnel_end_tcp(c)) {
+        return;
+    }
+
     ngx_zltunnel_end_keepalive(c);
 
     /* what the kernel has taken can no longer be dropped */
@@ -266,7 +270,8 @@ ngx_zltunnel_carry_heartbeat(ngx_zltunnel_carrier_t *carrier)
 
     carrier->asked = 1;
     carrier->limit = ngx_current_msec + NGX_ZLTUNNEL_CARRY_ANSWER;
-    carrier->beat = ngx_current_msec + 20000 + ngx_random() % 10001;
+    carrier->beat = ngx_current_msec
+                    + ngx_zltunnel_channel_beat(carrier->registry);
 
     ngx_zltunnel_carry_beat(carrier, ZLT_HEARTBEAT,
                             (uint64_t) tp->sec * 1000 + tp->msec);

@@ -25,14 +25,10 @@
 #include <openssl/crypto.h>
 
 
+#define NGX_ZLTUNNEL_CHANNEL_BEAT       25000   /* ms, at most */
 #define NGX_ZLTUNNEL_CHANNEL_ANSWER     10000   /* ms */
 #define NGX_ZLTUNNEL_CHANNEL_HOLD       1       /* ms, for the 101 */
 #define NGX_ZLTUNNEL_ACK_SIZE           (ZLT_HEADER_SIZE + ZLT_ID_SIZE)
-
-/* 25 s +-20 %, so that channels opened together do not stay together */
-
-#define ngx_zltunnel_heartbeat_time()                                         \
-    ((ngx_msec_t) (20000 + ngx_random() % 10001))
 
 
 static void ngx_zltunnel_channel_hold(ngx_zltunnel_channel_t *channel,
@@ -293,7 +289,8 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     c->read->handler = ngx_zltunnel_channel_idle_handler;
     c->write->handler = ngx_zltunnel_channel_write_handler;
 
-    ngx_add_timer(&channel->timer, ngx_zltunnel_heartbeat_time());
+    ngx_add_timer(&channel->timer,
+                  ngx_zltunnel_channel_beat(channel->registry));
 
     ngx_zltunnel_channel_idle_handler(c->read);
 }
@@ -660,7 +657,8 @@ ngx_zltunnel_channel_idle_handler(ngx_event_t *ev)
         case ZLT_HEARTBEAT_ACK:
             if (channel->waiting) {
                 channel->waiting = 0;
-                ngx_add_timer(&channel->timer, ngx_zltunnel_heartbeat_time());
+                ngx_add_timer(&channel->timer,
+                              ngx_zltunnel_channel_beat(channel->registry));
             }
 
             break;
@@ -773,6 +771,23 @@ ngx_zltunnel_channel_write_handler(ngx_event_t *ev)
     if (channel->dial) {
         ngx_zltunnel_dial_writable(channel->dial, channel);
     }
+}
+
+
+ngx_msec_t
+ngx_zltunnel_channel_beat(ngx_zltunnel_registry_t *registry)
+{
+    ngx_msec_t  mean;
+
+    /* what lies in the path, and is the reason for a shorter interval, does
+       not tell one kind of channel from the other */
+
+    mean = ngx_min(NGX_ZLTUNNEL_CHANNEL_BEAT,
+                   registry->heartbeat_interval * 5 / 6);
+
+    /* +-20 %, so that channels opened together do not stay together */
+
+    return mean - mean / 5 + ngx_random() % (mean * 2 / 5 + 1);
 }
 
 

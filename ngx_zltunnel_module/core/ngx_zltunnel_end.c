@@ -63,7 +63,7 @@ ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
 
     if (kind == NGX_ZLTUNNEL_PLAIN || kind == NGX_ZLTUNNEL_TLS) {
 
-        if (c->sockaddr == NULL || c->sockaddr->sa_family != AF_UNIX) {
+        if (ngx_zltunnel_end_tcp(c)) {
             (void) ngx_tcp_nodelay(c);
         }
     }
@@ -84,6 +84,26 @@ ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
 }
 
 
+ngx_uint_t
+ngx_zltunnel_end_tcp(ngx_connection_t *c)
+{
+    int        domain;
+    socklen_t  len;
+
+    if (c->sockaddr) {
+        return c->sockaddr->sa_family != AF_UNIX;
+    }
+
+    /* from another worker, which did not tell */
+
+    len = sizeof(int);
+
+    return getsockopt(c->fd, SOL_SOCKET, SO_DOMAIN, (void *) &domain, &len)
+           == -1
+           || domain != AF_UNIX;
+}
+
+
 /*
  * Not TCP_USER_TIMEOUT: the kernel counts with it not only the time without
  * an answer but also the time that the peer's window stays closed, although
@@ -94,6 +114,12 @@ ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
 void
 ngx_zltunnel_end_keepalive(ngx_connection_t *c)
 {
+    /* a UNIX socket knows at once */
+
+    if (!ngx_zltunnel_end_tcp(c)) {
+        return;
+    }
+
     ngx_zltunnel_end_option(c, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
     ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPIDLE, 60, "TCP_KEEPIDLE");
     ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPINTVL, 10,

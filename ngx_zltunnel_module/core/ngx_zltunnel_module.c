@@ -9,6 +9,7 @@
  */
 
 
+#include "ngx_zltunnel_control.h"
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_udp.h"
 #include "ngx_zltunnel_upstream.h"
@@ -30,6 +31,8 @@ static void ngx_zltunnel_tick_away(ngx_zltunnel_registry_t *registry);
 static ngx_uint_t ngx_zltunnel_moved(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_int_t ngx_zltunnel_rotated(ngx_zltunnel_peer_t *peer);
+static ngx_uint_t ngx_zltunnel_bound(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_token_t *token);
 static void ngx_zltunnel_revoke(ngx_zltunnel_peer_t *peer);
 static ngx_zltunnel_conf_t *ngx_zltunnel_conf(ngx_cycle_t *cycle);
 
@@ -361,7 +364,7 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
 
         if (changed) {
             token = ngx_zltunnel_token_find(registry, peer->token);
-            gone = (token == NULL);
+            gone = (token == NULL || !ngx_zltunnel_bound(peer, token));
             peer->expires = token ? token->expires : 0;
 
         } else {
@@ -413,6 +416,19 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
             ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
         }
     }
+}
+
+
+/* the agent's certificate is still one that its token is bound to */
+
+static ngx_uint_t
+ngx_zltunnel_bound(ngx_zltunnel_peer_t *peer, ngx_zltunnel_token_t *token)
+{
+    const char  *reason;
+
+    return peer->control == NULL
+           || ngx_zltunnel_cert_allows(token, peer->control->end.connection,
+                                       &reason);
 }
 
 

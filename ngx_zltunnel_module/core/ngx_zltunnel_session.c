@@ -108,6 +108,7 @@ static void
 ngx_zltunnel_session_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 {
     ngx_int_t                rc;
+    const char              *reason;
     ngx_zltunnel_session_t   session;
 
     ngx_memzero(&session, sizeof(ngx_zltunnel_session_t));
@@ -116,6 +117,19 @@ ngx_zltunnel_session_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
                                             control->token);
 
     if (session.token == NULL) {
+        ngx_zltunnel_session_refuse(control, ZLT_E_BAD_TOKEN,
+                                    "Invalid token");
+        return;
+    }
+
+    if (!ngx_zltunnel_cert_allows(session.token, control->end.connection,
+                                  &reason))
+    {
+        /* who has a token without its certificate learns nothing of it */
+
+        ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
+                      "token of agent \"%V\" is bound to a certificate: %s",
+                      &session.token->name, reason);
         ngx_zltunnel_session_refuse(control, ZLT_E_BAD_TOKEN,
                                     "Invalid token");
         return;

@@ -78,6 +78,9 @@ static ngx_int_t ngx_zltunnel_token_date(ngx_pool_t *pool,
 static ngx_int_t ngx_zltunnel_token_time(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_token_cert(ngx_pool_t *pool,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
+    ngx_str_t *value);
 
 
 static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
@@ -113,6 +116,11 @@ static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
     { ngx_string("access_ttl"), ngx_zltunnel_token_time,
       offsetof(ngx_zltunnel_token_t, access_ttl),
       "a time of at least 1s, as in 8h" },
+
+    { ngx_string("cert"), ngx_zltunnel_token_cert,
+      0,
+      "sha256:<64 hexadecimal digits>, cn:<name> or dn:<subject>, or several "
+      "separated by \"|\", with %20 for a space" },
 
     { ngx_null_string, NULL, 0, NULL }
 };
@@ -333,7 +341,7 @@ ngx_zltunnel_token_parameter(ngx_zltunnel_token_reader_t *r,
     return ngx_zltunnel_token_fail(r, "unknown parameter behind the name: "
                      "allowed are services=, ports=, protocols=, "
                      "max_services=, sessions=, expires=, access=, "
-                     "access_ttl=");
+                     "access_ttl=, cert=");
 }
 
 
@@ -610,6 +618,16 @@ ngx_zltunnel_token_time(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
     *(time_t *) ((char *) token + key->offset) = n;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_cert(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
+{
+    token->certs = ngx_zltunnel_certs_parse(pool, value);
+
+    return token->certs ? NGX_OK : NGX_ERROR;
 }
 
 

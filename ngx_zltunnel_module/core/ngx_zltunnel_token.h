@@ -28,6 +28,9 @@ typedef struct {
 } ngx_zltunnel_token_error_t;
 
 
+/* The certificates of cert=; NULL: malformed, or not enough memory. */
+ngx_array_t *ngx_zltunnel_certs_parse(ngx_pool_t *pool, ngx_str_t *value);
+
 /*
  * Adds the tokens in data, the contents of a token file, to the set, whose
  * pool keeps what it needs of them; data is changed.  NGX_ERROR: *e is
