@@ -132,6 +132,7 @@ zlt_agent_restart(zlt_agent_t *a)
     a->tried = 0;
 
     zlt_agent_forget(a);
+    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
 
     /* its end begins the next one */
 
@@ -450,6 +451,11 @@ zlt_agent_delay(zlt_agent_t *a, zlt_down_e how, uint32_t retry_after,
         return 0;
 
     default:
+
+        /* not so at a reload: then it is the same network */
+
+        zlt_transport_anew(&a->transport);
+
         delay = zlt_agent_backoff(a, healthy);
 
         if (retry_after) {
@@ -523,6 +529,8 @@ zlt_agent_switch(zlt_agent_t *a, unsigned server)
 
     zlt_tls_destroy(a->tls);
     a->tls = tls;
+
+    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
 
     a->warned_v1 = 0;
     a->rtt = 0;

@@ -25,6 +25,7 @@
 #include <time.h>
 
 #include "conf.h"
+#include "http.h"
 #include "reach.h"
 #include "relay.h"
 #include "service.h"
@@ -104,6 +105,7 @@ struct zlt_agent_s {
     zlt_conf_t      *conf;
     zlt_token_t      token;
     zlt_tls_t       *tls;              /* of the current server; NULL: ws:// */
+    zlt_transport_t  transport;        /* of data channels */
     zlt_list_t       services;
 
     zlt_session_t   *session;          /* NULL: waiting for the next */
@@ -305,6 +307,10 @@ void zlt_pool_refill(zlt_pool_t *p);
 /* told by its channels */
 void zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch);
+/* idle again, or for the first time if it was a fresh one */
+void zlt_pool_return(zlt_pool_t *p, zlt_channel_t *ch);
+/* 1 if it takes back a channel of that tunnel */
+int zlt_pool_wants(const zlt_pool_t *p, const uint8_t *tunnel_id);
 void zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_failed(zlt_pool_t *p, const char *why);
 void zlt_pool_astray(zlt_pool_t *p);
@@ -328,6 +334,9 @@ struct zlt_channel_s {
     zlt_udp_t       *udp;              /* a datagram channel */
     zlt_talk_t      *talk;             /* with the proxy, at the start */
 
+    zlt_framed_t     framed;           /* .. one that will be idle again */
+
+    uint8_t          tunnel_id[ZLT_ID_SIZE];
     uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
     uint8_t          service_id[ZLT_ID_SIZE];      /* if it is early */
     uint32_t         serial;           /* of the session that asked */
@@ -343,6 +352,10 @@ struct zlt_channel_s {
     unsigned         datagrams:1;      /* fresh: for a UDP service */
     unsigned         early:1;          /* bytes went to the service at once */
     unsigned         draining:1;       /* our direction is shut */
+    unsigned         reusable:1;       /* this Connect says so */
+    uint32_t         discarded;        /* bytes, after our end */
+    unsigned         websocket:1;      /* opened within one */
+    char             accept[ZLT_HTTP_ACCEPT_SIZE]; /* its answer to that */
 };
 
 

@@ -10,9 +10,12 @@
  *   answer                              with a proxy
  *   idle                                framed: heartbeats, then Connect
  *   (service: dialling)                 taken: early bytes wait
- *   relay                               raw, relay.c
+ *   relay                               raw or framed, relay.c
+ *   closing                             framed: until the server's end comes
  *   datagrams                           framed, udp.c
  *   ending                              ConnectFail or Retire was sent
+ *
+ * One that stays framed throughout a connection is idle again after it.
  *
  * A fresh channel, which answers a Connect that came on the control channel,
  * dials server and service at the same time and joins both.
@@ -34,12 +37,14 @@
 #include "dup.h"
 #include "http.h"
 #include "proxy.h"
+#include "ws.h"
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
 #define ZLT_CHANNEL_ASTRAY   100       /* .. and the binary with its tunnel */
 #define ZLT_CHANNEL_SILENCE  60        /* s; the server heartbeats every 25 */
 #define ZLT_CHANNEL_DISCARD  5         /* s, after ConnectFail and Retire */
+#define ZLT_CHANNEL_WASTE    (1024 * 1024)     /* bytes, before it is idle */
 
 #define ZLT_CHANNEL_SMALL    64        /* any message that we send but Fail */
 #define ZLT_CHANNEL_FAIL     512
@@ -49,9 +54,14 @@ enum {
     ZLT_CHANNEL_IDLE,
     ZLT_CHANNEL_TAKEN,
     ZLT_CHANNEL_RELAY,
+    ZLT_CHANNEL_CLOSING,
     ZLT_CHANNEL_DATAGRAMS,
     ZLT_CHANNEL_ENDING
 };
+
+/* whether the connection of a Connect is framed */
+#define zlt_channel_framed(m)                                                 \
+    (((m)->ext & ZLT_X_FLAGS) && ((m)->flags & ZLT_C_FRAMED))
 
 
 static zlt_channel_t *zlt_channel_create(zlt_agent_t *a);
@@ -65,8 +75,13 @@ static void zlt_channel_reached(zlt_channel_t *ch);
 static void zlt_channel_handshaking(zlt_io_t *io);
 static void zlt_channel_request(zlt_channel_t *ch);
 static void zlt_channel_answer(zlt_io_t *io);
+static int zlt_channel_upgraded(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer);
 static void zlt_channel_refused(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
+static unsigned zlt_channel_doubtful(const zlt_http_answer_t *answer);
+static void zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt,
+    const char *why);
 static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
 static void zlt_channel_anew(zlt_channel_t *ch, const char *why);
 static void zlt_channel_given_up(zlt_channel_t *ch, const char *why);
@@ -88,9 +103,16 @@ static int zlt_channel_dial_early(zlt_channel_t *ch);
 static void zlt_channel_dialling(zlt_io_t *io);
 static void zlt_channel_dial_failed(zlt_channel_t *ch, int err);
 static void zlt_channel_join(zlt_channel_t *ch);
+static int zlt_channel_early(zlt_channel_t *ch, const uint8_t *data,
+    size_t len);
+static void zlt_channel_close(zlt_channel_t *ch);
+static void zlt_channel_closing_turn(zlt_task_t *task);
+static void zlt_channel_closing(zlt_io_t *io);
+static void zlt_channel_reuse(zlt_channel_t *ch);
 static void zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how);
 static void zlt_channel_fail(zlt_channel_t *ch, unsigned code,
     const char *reason);
+static void zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m);
 static void zlt_channel_ending_turn(zlt_task_t *task);
 static void zlt_channel_ending(zlt_io_t *io);
 static void zlt_channel_lost(zlt_channel_t *ch, const char *why);
@@ -198,6 +220,7 @@ zlt_channel_open(zlt_pool_t *p, zlt_agent_t *a)
     }
 
     ch->pool = p;
+    memcpy(ch->tunnel_id, zlt_pool_get_param(p)->tunnel_id, ZLT_ID_SIZE);
 
     zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
     zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
@@ -229,7 +252,9 @@ zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
 
     ch->fresh = 1;
     ch->serial = zlt_session_serial(s);
+    ch->reusable = zlt_channel_framed(m);
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
+    memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);
 
     if (zlt_channel_connect(ch, &param->way.addr) == -1) {
         zlt_channel_fail(ch, ZLT_E_BUSY, strerror(errno));
@@ -251,6 +276,10 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
     zlt_conn_t  *c;
 
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    ch->websocket = zlt_transport_pick(&ch->agent->transport, !ch->fresh,
+                                       zlt_io_now())
+                    ? 1 : 0;
 
     if (zlt_conn_connect(c, &addr->addr.sa, addr->len, 1,
                          zlt_channel_connecting)
@@ -413,7 +442,8 @@ zlt_channel_request(zlt_channel_t *ch)
     }
 
     n = zlt_http_channel(buf, &ch->agent->conf->url, param->tunnel_id,
-                         param->key, ch->fresh ? ch->id : NULL);
+                         param->key, ch->fresh ? ch->id : NULL,
+                         ch->websocket ? ch->accept : NULL);
 
     if (n == 0 || zlt_channel_write(ch, (uint8_t *) buf, n) == -1) {
         zlt_channel_open_failed(ch, "the request could not be sent");
@@ -451,8 +481,9 @@ zlt_channel_answer(zlt_io_t *io)
     }
 
     if (n <= 0) {
-        zlt_channel_open_failed(ch, n == 0 ? "the connection was closed"
-                                           : strerror(errno));
+        zlt_channel_doubt(ch, ZLT_TRANSPORT_HINT,
+                          n == 0 ? "the connection was closed"
+                                 : strerror(errno));
         return;
     }
 
@@ -468,17 +499,17 @@ zlt_channel_answer(zlt_io_t *io)
         return;
     }
 
-    if (n < 0 || answer.status != 101 || !answer.zltunnel || !answer.upgrade)
-    {
-        if (n < 0) {
-            zlt_channel_open_failed(ch, "the answer is not HTTP");
-
-        } else {
-            zlt_channel_refused(ch, &answer);
-        }
-
+    if (n < 0) {
+        zlt_channel_doubt(ch, ZLT_TRANSPORT_PROOF, "the answer is not HTTP");
         return;
     }
+
+    if (!zlt_channel_upgraded(ch, &answer)) {
+        zlt_channel_refused(ch, &answer);
+        return;
+    }
+
+    zlt_transport_opened(&ch->agent->transport, ch->websocket, zlt_io_now());
 
     ch->upgraded = 1;
     ch->worker = (uint16_t) (answer.worker % ZLT_CHANNEL_WORKERS);
@@ -487,20 +518,32 @@ zlt_channel_answer(zlt_io_t *io)
 
     len -= (size_t) n;
 
+    if (ch->websocket
+        && zlt_wsc_start(&ch->relay.side[ZLT_RELAY_CHANNEL],
+                         ch->fresh ? ZLT_WSD_EITHER : ZLT_WSD_FRAMED,
+                         zlt_scratch + n, &len)
+           == -1)
+    {
+        zlt_channel_open_failed(ch, "out of memory");
+        return;
+    }
+
     if (ch->datagrams) {
         zlt_channel_datagrams(ch, zlt_scratch + n, len);
         return;
     }
 
     if (ch->fresh) {
-        /* raw from here on */
+        /* its Connect came before: the client's bytes from here on */
 
         io->handler = zlt_channel_wait;
+        ch->reusable = ch->reusable && !ch->websocket;
 
-        if (len && zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL,
-                                 zlt_scratch + n, len)
-                   == -1)
-        {
+        if (ch->reusable) {
+            zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
+        }
+
+        if (zlt_channel_early(ch, zlt_scratch + n, len) == -1) {
             zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
             return;
         }
@@ -558,6 +601,19 @@ zlt_channel_param(zlt_channel_t *ch)
 }
 
 
+static int
+zlt_channel_upgraded(zlt_channel_t *ch, const zlt_http_answer_t *answer)
+{
+    if (answer->status != 101 || !answer->upgrade) {
+        return 0;
+    }
+
+    return ch->websocket ? answer->websocket && answer->data
+                           && strcmp(answer->accept, ch->accept) == 0
+                         : answer->zltunnel;
+}
+
+
 static void
 zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 {
@@ -589,6 +645,51 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 
         zlt_channel_given_up(ch, why);
         return;
+    }
+
+    zlt_channel_doubt(ch, zlt_channel_doubtful(answer), why);
+}
+
+
+/*
+ * Whose answer it is.  Our server's says which worker gave it, but for servers
+ * of before that, and if it does not see the request for what it is, something
+ * on the way has changed it.
+ */
+
+static unsigned
+zlt_channel_doubtful(const zlt_http_answer_t *answer)
+{
+    switch (answer->status) {
+
+    case 400:
+    case 426:
+        return ZLT_TRANSPORT_PROOF;
+
+    case 403:
+    case 410:
+    case 421:
+    case 429:
+    case 500:
+    case 502:
+    case 503:
+    case 504:
+        return answer->workers ? 0 : ZLT_TRANSPORT_HINT;
+
+    default:
+        return answer->workers ? 0 : ZLT_TRANSPORT_PROOF;
+    }
+}
+
+
+/* It has failed, and that may be for what its request was. */
+
+static void
+zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
+{
+    if (doubt) {
+        zlt_transport_failed(&ch->agent->transport, ch->websocket, doubt, why,
+                             zlt_io_now());
     }
 
     zlt_channel_open_failed(ch, why);
@@ -798,7 +899,12 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
 
     ch->state = ZLT_CHANNEL_TAKEN;
+    ch->reusable = zlt_channel_framed(m) && !ch->websocket;
     ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_wait;
+
+    if (ch->reusable) {
+        zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
+    }
 
     p = ch->pool;
     ch->pool = NULL;
@@ -809,9 +915,7 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     } else if (zlt_channel_proxy(ch, m) == -1) {
         zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
 
-    } else if (len && zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, early, len)
-                      == -1)
-    {
+    } else if (zlt_channel_early(ch, early, len) == -1) {
         zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
 
     } else {
@@ -822,6 +926,30 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     /* opens the next one; later is early enough, the service comes first */
 
     zlt_pool_used(p, ch);
+}
+
+
+/* Bytes of the client that came behind Connect, in the shared buffer: 0 or
+   -1. */
+
+static int
+zlt_channel_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
+{
+    ssize_t      n;
+    zlt_conn_t  *c;
+
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+    n = (ssize_t) len;
+
+    if (len && c->framed) {
+        n = zlt_framed_take(c, (uint8_t *) data, len);
+    }
+
+    if (n <= 0) {
+        return n == 0 ? 0 : -1;
+    }
+
+    return zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, data, (size_t) n);
 }
 
 
@@ -1160,7 +1288,10 @@ zlt_channel_join(zlt_channel_t *ch)
 
     n = zlt_msg_encode(&ack, buf, sizeof(buf));
 
-    if (zlt_relay_put(&ch->relay, ZLT_RELAY_SERVICE, buf, n) == -1) {
+    if (ch->reusable) {
+        zlt_frames_put(&ch->framed.frames.out, buf, n);
+
+    } else if (zlt_relay_put(&ch->relay, ZLT_RELAY_SERVICE, buf, n) == -1) {
         zlt_relay_abort(&ch->relay);
         zlt_channel_free(ch);
         return;
@@ -1191,7 +1322,156 @@ zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how)
     ch = zlt_list_data(r, zlt_channel_t, relay);
 
     zlt_channel_log(ch, texts[how]);
+
+    if (ch->relay.side[ZLT_RELAY_CHANNEL].framed) {
+        zlt_channel_close(ch);
+        return;
+    }
+
     zlt_channel_free(ch);
+}
+
+
+/*
+ * Our end of a framed connection has been sent, or is about to be.  What the
+ * server has sent before it knew is discarded, up to its own end; then the
+ * channel is idle again.
+ */
+
+static void
+zlt_channel_close(zlt_channel_t *ch)
+{
+    zlt_io_t  *io;
+
+    ch->state = ZLT_CHANNEL_CLOSING;
+    ch->discarded = 0;
+
+    zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
+    zlt_list_remove(&ch->waiter.link);
+
+    if (ch->service) {
+        zlt_service_release(ch->service);
+        ch->service = NULL;
+    }
+
+    zlt_relay_reuse(&ch->relay);
+
+    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
+    io->handler = zlt_channel_closing;
+    io->data = ch;
+
+    if (zlt_frames_over(&ch->framed.frames)) {
+        zlt_channel_reuse(ch);
+        return;
+    }
+
+    zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_DISCARD,
+                    zlt_channel_expired);
+
+    /* what has come already raises no event */
+
+    ch->relay.task.handler = zlt_channel_closing_turn;
+    zlt_io_post(&ch->relay.task);
+}
+
+
+static void
+zlt_channel_closing_turn(zlt_task_t *task)
+{
+    zlt_relay_t  *r;
+
+    r = zlt_list_data(task, zlt_relay_t, task);
+
+    zlt_channel_closing(&r->side[ZLT_RELAY_CHANNEL].io);
+}
+
+
+static void
+zlt_channel_closing(zlt_io_t *io)
+{
+    ssize_t         n;
+    zlt_conn_t     *c;
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    n = zlt_conn_flush(c);
+
+    while (n != ZLT_CONN_ERROR
+           && ch->framed.frames.in.end == ZLT_FRAMES_OPEN)
+    {
+        n = zlt_conn_read(c, zlt_scratch, ZLT_RELAY_SCRATCH);
+
+        if (n <= 0) {
+            break;
+        }
+
+        ch->discarded += (uint32_t) n;
+
+        if (ch->discarded > ZLT_CHANNEL_WASTE) {
+            n = ZLT_CONN_ERROR;
+        }
+    }
+
+    if (zlt_frames_over(&ch->framed.frames)) {
+        zlt_channel_reuse(ch);
+
+    } else if (n == ZLT_CONN_ERROR || zlt_conn_raw_in(c)) {
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+    }
+}
+
+
+static void
+zlt_channel_reuse(zlt_channel_t *ch)
+{
+    zlt_buf_t    *rest;
+    zlt_conn_t   *c;
+    zlt_agent_t  *a;
+
+    a = ch->agent;
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    rest = ch->framed.rest;
+    ch->framed.rest = NULL;
+
+    zlt_framed_stop(c);
+    zlt_relay_reuse(&ch->relay);
+
+    ch->address = 0;
+    ch->fresh = 0;
+    ch->connected = 0;
+    ch->early = 0;
+    ch->reusable = 0;
+
+    c->io.data = ch;
+    c->io.handler = zlt_channel_idle;
+    ch->state = ZLT_CHANNEL_IDLE;
+
+    zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
+                    zlt_channel_expired);
+
+    if (a->pool == NULL || a->stopping
+        || !zlt_pool_wants(a->pool, ch->tunnel_id))
+    {
+        free(rest);
+        zlt_channel_retire(ch);
+        return;
+    }
+
+    zlt_pool_return(a->pool, ch);
+
+    if (rest) {
+        memcpy(zlt_scratch, rest->data, rest->last);
+        zlt_channel_frames(ch, zlt_scratch, rest->last);
+        free(rest);
+    }
+
+    if (ch->state == ZLT_CHANNEL_IDLE) {
+        zlt_channel_idle(&c->io);
+    }
 }
 
 
@@ -1235,6 +1515,11 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
     m.ext = ZLT_X_CODE;
     m.code = (uint8_t) code;
 
+    if (ch->reusable) {
+        zlt_channel_fail_framed(ch, &m);
+        return;
+    }
+
     if (zlt_channel_send(ch, &m, ZLT_CHANNEL_FAIL) == -1) {
         zlt_relay_abort(&ch->relay);
         zlt_channel_free(ch);
@@ -1242,6 +1527,35 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
     }
 
     zlt_channel_end(ch);
+}
+
+
+/* It is our end of the connection. */
+
+static void
+zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m)
+{
+    size_t       n;
+    ssize_t      sent;
+    uint8_t      buf[ZLT_CHANNEL_FAIL];
+    zlt_conn_t  *c;
+
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    n = zlt_msg_encode(m, buf, sizeof(buf));
+    sent = n ? zlt_conn_push(c, buf, n) : ZLT_CONN_ERROR;
+
+    /* nothing was under way, so it is taken, or the channel is dead */
+
+    if (sent != (ssize_t) n) {
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+        return;
+    }
+
+    ch->framed.frames.out.end = ZLT_FRAMES_RESET;
+
+    zlt_channel_close(ch);
 }
 
 
@@ -1334,7 +1648,9 @@ zlt_channel_retire(zlt_channel_t *ch)
     p = ch->pool;
     ch->pool = NULL;
 
-    zlt_pool_closed(p, ch);
+    if (p) {
+        zlt_pool_closed(p, ch);
+    }
 
     memset(&m, 0, sizeof(zlt_msg_t));
     m.type = ZLT_RETIRE;
@@ -1425,7 +1741,9 @@ zlt_channel_expired(zlt_timer_t *timer)
     if (ch->state == ZLT_CHANNEL_IDLE) {
         zlt_channel_lost(ch, "no heartbeat came");
 
-    } else if (ch->state == ZLT_CHANNEL_ENDING) {
+    } else if (ch->state == ZLT_CHANNEL_ENDING
+               || ch->state == ZLT_CHANNEL_CLOSING)
+    {
         zlt_conn_reset(&r->side[ZLT_RELAY_CHANNEL]);
         zlt_channel_free(ch);
 
@@ -1438,6 +1756,11 @@ zlt_channel_expired(zlt_timer_t *timer)
     } else {
         /* no time is left to try again */
 
+        if (r->side[ZLT_RELAY_CHANNEL].io.handler == zlt_channel_answer) {
+            zlt_transport_failed(&ch->agent->transport, ch->websocket,
+                                 ZLT_TRANSPORT_SIGN, "no answer came",
+                                 zlt_io_now());
+        }
         why = ch->talk ? "the proxy did not answer in time"
                        : "the server did not answer in time";
 

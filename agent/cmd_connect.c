@@ -46,6 +46,8 @@ static const char  zlt_connect_help[] =
     "  --proxy-file FILE         the same from a file: for a URL with a "
     "password\n"
     "  --insecure                do not verify the server's certificate\n"
+    "  --transport WAY           of data channels: auto (default), raw or "
+    "websocket\n"
     "  --log-level LEVEL         error, warn, info (default) or debug\n"
     "  --reconnect-interval T    5s\n"
     "  --max-reconnect-interval T\n"
@@ -81,6 +83,7 @@ static const struct option  zlt_connect_options[] = {
     { "key",                    required_argument, NULL, 16 },
     { "mode",                   required_argument, NULL, 17 },
     { "control",                required_argument, NULL, 18 },
+    { "transport",              required_argument, NULL, 19 },
     { "service",                required_argument, NULL, 's' },
     { "insecure",               no_argument,       NULL, 'k' },
     { "token",                  optional_argument, NULL, 't' },
@@ -90,14 +93,14 @@ static const struct option  zlt_connect_options[] = {
 };
 
 
-/* the keys that options 1 to 18 stand for */
+/* the keys that options 1 to 19 stand for */
 
 static const char *const  zlt_connect_keys[] = {
     NULL, "server", "token_file", "ca_file", "log_level",
     "reconnect_interval", "max_reconnect_interval", "connect_timeout",
     "shutdown_timeout", "min_idle", "max_idle", "udp_timeout",
     "max_udp_sessions", "proxy", "proxy_file", "cert", "key", "mode",
-    "control"
+    "control", "transport"
 };
 
 

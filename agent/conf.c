@@ -24,7 +24,8 @@ typedef enum {
     ZLT_CONF_TIME,
     ZLT_CONF_NUMBER,
     ZLT_CONF_BOOL,
-    ZLT_CONF_LEVEL
+    ZLT_CONF_LEVEL,
+    ZLT_CONF_TRANSPORT
 } zlt_conf_kind_e;
 
 
@@ -66,6 +67,9 @@ static const zlt_conf_key_t  zlt_conf_keys[] = {
 
     { "log_level", ZLT_CONF_LEVEL, offsetof(zlt_conf_t, log_level), 0, 0,
       "error, warn, info or debug" },
+
+    { "transport", ZLT_CONF_TRANSPORT, offsetof(zlt_conf_t, transport), 0, 0,
+      "auto, raw or websocket" },
 
     { "reconnect_interval", ZLT_CONF_TIME,
       offsetof(zlt_conf_t, reconnect_interval), 100, 3600000,
@@ -448,6 +452,7 @@ zlt_conf_value(const zlt_conf_key_t *k, const char *value, uint32_t *n)
 {
     int              rc, on;
     zlt_log_level_e  level;
+    zlt_transport_e  transport;
 
     switch (k->kind) {
 
@@ -473,6 +478,12 @@ zlt_conf_value(const zlt_conf_key_t *k, const char *value, uint32_t *n)
         level = ZLT_LOG_INFO;
         rc = zlt_log_level_parse(value, &level);
         *n = (uint32_t) level;
+        return rc;
+
+    case ZLT_CONF_TRANSPORT:
+        transport = ZLT_TRANSPORT_AUTO;
+        rc = zlt_transport_parse(value, &transport);
+        *n = (uint32_t) transport;
         return rc;
 
     default:

@@ -12,6 +12,7 @@
 
 #include "log.h"
 #include "options.h"
+#include "transport.h"
 #include "via.h"
 
 
@@ -67,6 +68,7 @@ typedef struct {
     uint32_t             max_idle;
     uint32_t             insecure;
     uint32_t             log_level;        /* zlt_log_level_e */
+    uint32_t             transport;        /* zlt_transport_e */
 
     zlt_service_conf_t  *services;
     unsigned             nservices;

@@ -27,6 +27,7 @@
 
 #include "conn.h"
 #include "tls.h"
+#include "ws.h"
 
 
 #ifndef MSG_NOSIGNAL
@@ -46,6 +47,8 @@ zlt_conn_init(zlt_conn_t *c)
     c->io.handler = NULL;
     c->ssl = NULL;
     c->out = NULL;
+    c->framed = NULL;
+    c->ws = NULL;
     c->read_wants = ZLT_IO_READ;
     c->write_wants = ZLT_IO_WRITE;
     c->more = 0;
@@ -184,7 +187,16 @@ zlt_conn_read(zlt_conn_t *c, void *buf, size_t size)
         return ZLT_CONN_AGAIN;
     }
 
-    return c->ssl ? zlt_tls_read(c, buf, size) : zlt_conn_recv(c, buf, size);
+    return zlt_conn_raw_in(c) ? zlt_conn_pull(c, buf, size)
+                              : zlt_framed_read(c, buf, size);
+}
+
+
+ssize_t
+zlt_conn_pull(zlt_conn_t *c, void *buf, size_t size)
+{
+    return c->ws ? zlt_wsc_read(c, buf, size)
+                 : zlt_conn_read_under(c, buf, size);
 }
 
 
@@ -195,7 +207,53 @@ zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size)
         return ZLT_CONN_AGAIN;
     }
 
+    return zlt_conn_raw_out(c) ? zlt_conn_push(c, buf, size)
+                               : zlt_framed_write(c, buf, size);
+}
+
+
+ssize_t
+zlt_conn_push(zlt_conn_t *c, const void *buf, size_t size)
+{
+    return c->ws ? zlt_wsc_write(c, buf, size)
+                 : zlt_conn_write_under(c, buf, size);
+}
+
+
+ssize_t
+zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size)
+{
+    return c->ssl ? zlt_tls_read(c, buf, size) : zlt_conn_recv(c, buf, size);
+}
+
+
+ssize_t
+zlt_conn_write_under(zlt_conn_t *c, const void *buf, size_t size)
+{
     return c->ssl ? zlt_tls_write(c, buf, size) : zlt_conn_send(c, buf, size);
+}
+
+
+int
+zlt_conn_flush_pending(zlt_conn_t *c)
+{
+    int  rc;
+
+    if (c->ws) {
+        return zlt_wsc_flush(c);
+    }
+
+    rc = zlt_tls_flush(c);
+
+    return (rc == 0 && c->framed) ? zlt_framed_flush(c) : rc;
+}
+
+
+int
+zlt_conn_pending(const zlt_conn_t *c)
+{
+    return c->out || (c->ws && c->ws->out)
+           || (c->framed && zlt_frames_pending(&c->framed->frames.out));
 }
 
 
@@ -277,8 +335,12 @@ zlt_conn_shutdown(zlt_conn_t *c)
         return 0;
     }
 
-    if (c->ssl) {
-        rc = zlt_tls_shutdown(c);
+    if (!zlt_conn_raw_out(c)) {
+        return zlt_framed_end(c, ZLT_FRAMES_EOF);
+    }
+
+    if (c->ws || c->ssl) {
+        rc = c->ws ? zlt_wsc_shutdown(c) : zlt_tls_shutdown(c);
 
         if (rc != 0) {
             return rc;
@@ -297,6 +359,14 @@ zlt_conn_shutdown(zlt_conn_t *c)
 void
 zlt_conn_close(zlt_conn_t *c)
 {
+    if (c->framed) {
+        zlt_framed_stop(c);
+    }
+
+    if (c->ws) {
+        zlt_wsc_free(c);
+    }
+
     if (c->ssl) {
         zlt_tls_free(c);
     }
@@ -309,6 +379,10 @@ void
 zlt_conn_reset(zlt_conn_t *c)
 {
     struct linger  linger;
+
+    if (c->ws) {
+        zlt_wsc_reset(c);
+    }
 
     if (c->io.fd != -1) {
         linger.l_onoff = 1;

@@ -4,7 +4,8 @@
  */
 
 /*
- * A stream connection, plain or under TLS: the same five verbs for both.
+ * A stream connection, plain or under TLS, within a WebSocket or not: the same
+ * five verbs for all.
  */
 
 
@@ -17,6 +18,7 @@
 #include <openssl/ssl.h>
 
 #include "io.h"
+#include "zlt_frames.h"
 
 
 #define ZLT_CONN_AGAIN  -1
@@ -28,20 +30,33 @@
 typedef struct {
     uint32_t         pos;
     uint32_t         last;
+    uint8_t          room[ZLT_FRAMES_ROOM];
     uint8_t          data[];
 } zlt_buf_t;
 
+
+/* a connection whose bytes come and go as messages, on a channel that stays */
+
+typedef struct {
+    zlt_frames_t     frames;
+    zlt_buf_t       *rest;         /* came behind the end, or NULL */
+} zlt_framed_t;
+
+typedef struct zlt_wsc_s  zlt_wsc_t;
 
 typedef struct {
     zlt_io_t         io;           /* first: handlers get its address */
     SSL             *ssl;          /* NULL: plain */
     zlt_buf_t       *out;          /* TLS: records not sent yet, or NULL */
+    zlt_framed_t    *framed;       /* NULL: raw */
+    zlt_wsc_t       *ws;           /* within a WebSocket; or NULL */
 
     /* TLS may have to write in order to read, and the reverse */
     uint8_t          read_wants;   /* ZLT_IO_READ or ZLT_IO_WRITE */
     uint8_t          write_wants;
 
-    uint8_t          more;         /* TLS may hold bytes that were received */
+    uint8_t          more;         /* there may be bytes that were received,
+                                      or an end, of which no event tells */
 
     uint8_t          shut;         /* our direction has been ended */
     uint8_t          speaks;       /* ACKs wait for the first bytes */
@@ -86,17 +101,37 @@ ssize_t zlt_conn_read(zlt_conn_t *c, void *buf, size_t size);
 
 /*
  * Bytes written, at least one, ZLT_CONN_AGAIN or ZLT_CONN_ERROR.  After
- * AGAIN the same bytes must come first in the next call.
+ * AGAIN the same bytes must come first in the next call.  On a framed one the
+ * header of a message is put into the ZLT_FRAMES_ROOM bytes before buf.
  */
 ssize_t zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size);
 
 /*
- * Under TLS what was written may be kept here, as records, until there is
- * room: to be called when the connection is writable, before anything else
- * is written.  0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR.
+ * Under TLS, or within a WebSocket, what was written may be kept here, as
+ * records or frames, until there is room, and so are messages on a framed
+ * one: to be called when the connection is
+ * writable, before anything else is written.  0, ZLT_CONN_AGAIN or
+ * ZLT_CONN_ERROR.
  */
-#define zlt_conn_flush(c)  ((c)->out ? zlt_tls_flush(c) : 0)
+#define zlt_conn_flush(c)                                                     \
+    (zlt_conn_pending(c) ? zlt_conn_flush_pending(c) : 0)
+int zlt_conn_flush_pending(zlt_conn_t *c);
 int zlt_tls_flush(zlt_conn_t *c);
+int zlt_wsc_flush(zlt_conn_t *c);
+
+/* 1 if something is kept */
+int zlt_conn_pending(const zlt_conn_t *c);
+
+/* 1 if the bytes on the socket are those that are read and written */
+#define zlt_conn_raw(c)  ((c)->ssl == NULL && (c)->ws == NULL)
+
+/* zlt_conn_read() and write beneath a WebSocket. */
+ssize_t zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size);
+ssize_t zlt_conn_write_under(zlt_conn_t *c, const void *buf, size_t size);
+
+/* Reading and writing beneath the messages. */
+ssize_t zlt_conn_pull(zlt_conn_t *c, void *buf, size_t size);
+ssize_t zlt_conn_push(zlt_conn_t *c, const void *buf, size_t size);
 
 /* The same on the socket itself, beneath TLS. */
 ssize_t zlt_conn_recv(zlt_conn_t *c, void *buf, size_t size);
@@ -107,7 +142,7 @@ ssize_t zlt_conn_send(zlt_conn_t *c, const void *buf, size_t size);
     ((c)->more || ((c)->io.ready & (c)->read_wants))
 #define zlt_conn_writable(c)  ((c)->io.ready & (c)->write_wants)
 
-/* Ends our direction, after all that was written: FIN or close_notify.
+/* Ends our direction, after all that was written: FIN, close_notify or Eof.
    0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR. */
 int zlt_conn_shutdown(zlt_conn_t *c);
 
@@ -125,6 +160,33 @@ void zlt_conn_keepalive(zlt_conn_t *c);
  * room is alive.
  */
 int zlt_conn_dead(zlt_conn_t *c, unsigned ms);
+
+
+/* framed.c */
+
+/* Bytes are messages from here on, until zlt_framed_stop() or Raw. */
+void zlt_framed_start(zlt_conn_t *c, zlt_framed_t *f);
+void zlt_framed_stop(zlt_conn_t *c);
+
+/*
+ * Takes bytes that were read by zlt_conn_pull(): the payload among them is at
+ * the start of buf then.  Its length, or ZLT_CONN_ERROR.
+ */
+ssize_t zlt_framed_take(zlt_conn_t *c, uint8_t *buf, size_t len);
+
+/* for conn.c */
+ssize_t zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size);
+ssize_t zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size);
+int zlt_framed_flush(zlt_conn_t *c);
+
+/* Eof, Reset or Raw: 0, ZLT_CONN_AGAIN (zlt_conn_flush() sends it), or
+   ZLT_CONN_ERROR. */
+int zlt_framed_end(zlt_conn_t *c, zlt_frames_end_e end);
+
+#define zlt_conn_raw_in(c)                                                    \
+    ((c)->framed == NULL || (c)->framed->frames.in.end == ZLT_FRAMES_RAW)
+#define zlt_conn_raw_out(c)                                                   \
+    ((c)->framed == NULL || (c)->framed->frames.out.end == ZLT_FRAMES_RAW)
 
 
 #endif /* ZLT_CONN_H_INCLUDED */

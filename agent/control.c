@@ -336,6 +336,12 @@ zlt_session_auth(zlt_session_t *s)
 
     m.ext = ZLT_X_FEATURES|ZLT_X_AGENT;
     m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS;
+
+    if (a->conf->max_idle != 0) {
+        /* a channel that is used again is idle in between */
+        m.features |= ZLT_F_REUSE;
+    }
+
     m.agent.data = (const uint8_t *) agent;
     m.agent.len = sizeof(agent) - 1;
 

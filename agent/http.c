@@ -21,9 +21,19 @@
 #include "version.h"
 
 
-#define ZLT_HTTP_GUID  "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+#define ZLT_HTTP_GUID      "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+#define ZLT_HTTP_KEY_SIZE  25
+
+/* what an upgrade to WebSocket takes */
+#define ZLT_HTTP_WEBSOCKET                                                    \
+    "Connection: Upgrade\r\n"                                                 \
+    "Upgrade: websocket\r\n"                                                  \
+    "Sec-WebSocket-Version: 13\r\n"                                           \
+    "Sec-WebSocket-Key: %s\r\n"
 
 
+static int zlt_http_websocket(char key[ZLT_HTTP_KEY_SIZE],
+    char accept[ZLT_HTTP_ACCEPT_SIZE]);
 static int zlt_http_status(zlt_http_answer_t *a, const char *line,
     size_t len);
 static void zlt_http_header(zlt_http_answer_t *a, const char *line,
@@ -35,32 +45,18 @@ size_t
 zlt_http_control(char *buf, const zlt_url_t *url,
     char accept[ZLT_HTTP_ACCEPT_SIZE])
 {
-    int       n;
-    char      key[25], text[25 + sizeof(ZLT_HTTP_GUID)];
-    uint8_t   nonce[16], digest[EVP_MAX_MD_SIZE];
-    unsigned  len;
+    int   n;
+    char  key[ZLT_HTTP_KEY_SIZE];
 
-    if (RAND_bytes(nonce, sizeof(nonce)) != 1) {
+    if (zlt_http_websocket(key, accept) == -1) {
         return 0;
     }
-
-    (void) EVP_EncodeBlock((uint8_t *) key, nonce, sizeof(nonce));
-    (void) snprintf(text, sizeof(text), "%s%s", key, ZLT_HTTP_GUID);
-
-    if (EVP_Digest(text, strlen(text), digest, &len, EVP_sha1(), NULL) != 1) {
-        return 0;
-    }
-
-    (void) EVP_EncodeBlock((uint8_t *) accept, digest, 20);
 
     n = snprintf(buf, ZLT_HTTP_REQUEST_SIZE,
                  "GET %s HTTP/1.1\r\n"
                  "Host: %s\r\n"
                  "User-Agent: zltunnel-agent/" ZLT_AGENT_VERSION "\r\n"
-                 "Connection: Upgrade\r\n"
-                 "Upgrade: websocket\r\n"
-                 "Sec-WebSocket-Version: 13\r\n"
-                 "Sec-WebSocket-Key: %s\r\n"
+                 ZLT_HTTP_WEBSOCKET
                  "\r\n",
                  url->path, url->authority, key);
 
@@ -68,13 +64,53 @@ zlt_http_control(char *buf, const zlt_url_t *url,
 }
 
 
+/* A new key, and the answer that it wants: 0 or -1. */
+
+static int
+zlt_http_websocket(char key[ZLT_HTTP_KEY_SIZE],
+    char accept[ZLT_HTTP_ACCEPT_SIZE])
+{
+    char      text[ZLT_HTTP_KEY_SIZE + sizeof(ZLT_HTTP_GUID)];
+    uint8_t   nonce[16], digest[EVP_MAX_MD_SIZE];
+    unsigned  len;
+
+    if (RAND_bytes(nonce, sizeof(nonce)) != 1) {
+        return -1;
+    }
+
+    (void) EVP_EncodeBlock((uint8_t *) key, nonce, sizeof(nonce));
+    (void) snprintf(text, sizeof(text), "%s%s", key, ZLT_HTTP_GUID);
+
+    if (EVP_Digest(text, strlen(text), digest, &len, EVP_sha1(), NULL) != 1) {
+        return -1;
+    }
+
+    (void) EVP_EncodeBlock((uint8_t *) accept, digest, 20);
+
+    return 0;
+}
+
+
 size_t
 zlt_http_channel(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
-    const uint8_t *key, const uint8_t *connection_id)
+    const uint8_t *key, const uint8_t *connection_id, char *accept)
 {
     int   n;
     char  tunnel[2 * ZLT_ID_SIZE], secret[2 * ZLT_KEY_SIZE],
-          connection[2 * ZLT_ID_SIZE];
+          connection[2 * ZLT_ID_SIZE], upgrade[256],
+          ws_key[ZLT_HTTP_KEY_SIZE];
+
+    if (accept == NULL) {
+        (void) strcpy(upgrade, "Connection: Upgrade\r\n"
+                               "Upgrade: zltunnel\r\n");
+
+    } else if (zlt_http_websocket(ws_key, accept) == 0) {
+        (void) snprintf(upgrade, sizeof(upgrade), ZLT_HTTP_WEBSOCKET
+                        "Sec-WebSocket-Protocol: zltunnel-data\r\n", ws_key);
+
+    } else {
+        return 0;
+    }
 
     zlt_hex_encode(tunnel, tunnel_id, ZLT_ID_SIZE);
     zlt_hex_encode(secret, key, ZLT_KEY_SIZE);
@@ -87,13 +123,12 @@ zlt_http_channel(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
                  "GET %s HTTP/1.1\r\n"
                  "Host: %s\r\n"
                  "User-Agent: zltunnel-agent/" ZLT_AGENT_VERSION "\r\n"
-                 "Connection: Upgrade\r\n"
-                 "Upgrade: zltunnel\r\n"
+                 "%s"
                  "Zltunnel-Tunnel: %.*s\r\n"
                  "Zltunnel-Key: %.*s\r\n"
                  "%s%.*s%s"
                  "\r\n",
-                 url->path, url->authority,
+                 url->path, url->authority, upgrade,
                  (int) sizeof(tunnel), tunnel, (int) sizeof(secret), secret,
                  connection_id ? "Zltunnel-Connection: " : "",
                  connection_id ? (int) sizeof(connection) : 0, connection,
@@ -222,6 +257,11 @@ zlt_http_header(zlt_http_answer_t *a, const char *line, size_t len)
                && strncasecmp(line, "Sec-WebSocket-Accept", name) == 0)
     {
         (void) snprintf(a->accept, sizeof(a->accept), "%.28s", value);
+
+    } else if (name == 22
+               && strncasecmp(line, "Sec-WebSocket-Protocol", name) == 0)
+    {
+        a->data = (strcmp(value, "zltunnel-data") == 0);
 
     } else if (name == 15 && strncasecmp(line, "Zltunnel-Worker", name) == 0) {
 

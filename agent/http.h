@@ -23,11 +23,12 @@ typedef struct {
     unsigned         status;
     char             reason[64];         /* printable */
     unsigned         worker;
-    unsigned         workers;            /* 0: not told */
+    unsigned         workers;            /* 0: not told: not our server */
     uint32_t         retry_after;        /* ms, 0: not told */
     unsigned         websocket:1;        /* Upgrade: websocket */
     unsigned         zltunnel:1;         /* Upgrade: zltunnel */
     unsigned         upgrade:1;          /* Connection: upgrade */
+    unsigned         data:1;             /* Sec-WebSocket-Protocol: .. */
     char             accept[ZLT_HTTP_ACCEPT_SIZE];
 } zlt_http_answer_t;
 
@@ -39,10 +40,11 @@ typedef struct {
 size_t zlt_http_control(char *buf, const zlt_url_t *url,
     char accept[ZLT_HTTP_ACCEPT_SIZE]);
 
-/* connection_id: NULL for an idle channel */
+/* connection_id: NULL for an idle channel; accept: as above, for a channel
+   within a WebSocket, or NULL */
 size_t zlt_http_channel(char *buf, const zlt_url_t *url,
     const uint8_t *tunnel_id, const uint8_t *key,
-    const uint8_t *connection_id);
+    const uint8_t *connection_id, char *accept);
 
 /*
  * Parses the answer's header at the start of data.  Its size, with the empty

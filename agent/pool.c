@@ -7,11 +7,11 @@
  * The idle data channels of a tunnel.
  *
  * One that is used is replaced at once.  The target is what one second of
- * the last minute's traffic has used, at most, within the server's bounds:
- * it follows demand up within that second, and down after 30 to 60 quiet
- * ones.  While there is traffic each worker of the server should have an
- * idle channel; the kernel decides which worker a connection meets, so more
- * are opened, to three times the number of workers, until all have one.
+ * the last minute's traffic has used and not given back, at most, within the
+ * server's bounds: it follows demand up within that second, and down after 30
+ * to 60 quiet ones.  While there is traffic each worker of the server should
+ * have an idle channel; the kernel decides which worker a connection meets, so
+ * more are opened, to three times the number of workers, until all have one.
  */
 
 
@@ -56,6 +56,7 @@ static unsigned zlt_pool_target(zlt_pool_t *p);
 static int zlt_pool_uneven(zlt_pool_t *p);
 static void zlt_pool_fill(zlt_pool_t *p);
 static void zlt_pool_shrink(zlt_pool_t *p);
+static void zlt_pool_add(zlt_pool_t *p, zlt_channel_t *ch);
 static void zlt_pool_remove(zlt_pool_t *p, zlt_channel_t *ch);
 static void zlt_pool_check(zlt_pool_t *p);
 static void zlt_pool_freed(zlt_task_t *task);
@@ -275,6 +276,42 @@ zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch)
     p->failures = 0;
     p->astray = 0;
 
+    zlt_pool_add(p, ch);
+
+    if (p->abandoned) {
+        zlt_channel_retire(ch);
+        return;
+    }
+
+    zlt_pool_fill(p);
+}
+
+
+void
+zlt_pool_return(zlt_pool_t *p, zlt_channel_t *ch)
+{
+    zlt_pool_add(p, ch);
+
+    /* what counts is how many are away at the same time */
+
+    if (p->used) {
+        p->used--;
+    }
+}
+
+
+int
+zlt_pool_wants(const zlt_pool_t *p, const uint8_t *tunnel_id)
+{
+    return !p->abandoned && !p->suspended && zlt_pool_is(p, tunnel_id);
+}
+
+
+static void
+zlt_pool_add(zlt_pool_t *p, zlt_channel_t *ch)
+{
+    ch->pool = p;
+
     p->nidle++;
     p->idle_at[ch->worker]++;
 
@@ -283,13 +320,6 @@ zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch)
     }
 
     zlt_list_append(&p->idle, &ch->link);
-
-    if (p->abandoned) {
-        zlt_channel_retire(ch);
-        return;
-    }
-
-    zlt_pool_fill(p);
 }
 
 
@@ -315,7 +345,9 @@ zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch)
 void
 zlt_pool_demand(zlt_pool_t *p)
 {
-    p->used++;
+    if (++p->used > p->peak) {
+        p->peak = p->used;
+    }
 
     zlt_pool_fill(p);
 }
@@ -417,10 +449,6 @@ zlt_pool_refill(zlt_pool_t *p)
 void
 zlt_pool_tick(zlt_pool_t *p)
 {
-    if (p->used > p->peak) {
-        p->peak = p->used;
-    }
-
     p->used = 0;
 
     if (++p->age == ZLT_POOL_PERIOD) {

@@ -17,8 +17,9 @@
  * a slow reader at most 64 KiB.
  *
  * A flow that has filled three reads in a row is bulky and, where neither
- * side is under TLS, goes through a pipe by splice(2).  The pipe belongs to
- * the flow only while there are bytes in it.  What has to be kept in mind:
+ * side is under TLS or within a WebSocket, goes through a pipe by splice(2).
+ * The pipe belongs to the flow only while there are bytes in it.  What has to
+ * be kept in mind:
  *
  *   - A pipe fills by slots, so EAGAIN from the splice into it means "input
  *     drained" only if the pipe is empty; else it means "wait for output".
@@ -47,7 +48,9 @@
 
 #define ZLT_RELAY_BUDGET     (1024 * 1024)     /* bytes a turn, a flow */
 #define ZLT_RELAY_FULL       16384             /* a full read */
-#define ZLT_RELAY_FULL_RUN   3
+#define ZLT_RELAY_FULL_RUN   3                 /* .. in a row: bulk */
+#define ZLT_RELAY_FULL_TLS   32                /* .. under TLS */
+#define ZLT_RELAY_READ       ZLT_MAX_PAYLOAD   /* fits one message */
 #define ZLT_RELAY_SMALL      4096              /* not worth a splice */
 #define ZLT_RELAY_SMALL_RUN  3
 #define ZLT_RELAY_SPLICE     (1024 * 1024)     /* asked for in one call */
@@ -72,17 +75,20 @@ static int zlt_relay_flow(zlt_relay_t *r, unsigned i);
 static int zlt_relay_behind(zlt_relay_t *r, unsigned i);
 static int zlt_relay_flush(zlt_relay_t *r, unsigned i);
 static int zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved);
+static int zlt_relay_bulky(zlt_relay_t *r, unsigned i);
 static int zlt_relay_write(zlt_relay_t *r, unsigned i, const uint8_t *data,
     size_t len);
 static int zlt_relay_splice_in(zlt_relay_t *r, unsigned i, size_t *moved);
 static int zlt_relay_splice_out(zlt_relay_t *r, unsigned i);
 static int zlt_relay_end(zlt_relay_t *r, unsigned i);
+static int zlt_relay_ended(zlt_relay_t *r, unsigned i);
 static int zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc);
 static void zlt_relay_finish(zlt_relay_t *r, zlt_relay_end_e how);
+static int zlt_relay_keep(zlt_relay_t *r, zlt_relay_end_e how);
 static void zlt_relay_expired(zlt_timer_t *timer);
 
 
-uint8_t  zlt_scratch[ZLT_RELAY_SCRATCH];
+uint8_t  zlt_scratch_room[ZLT_FRAMES_ROOM + ZLT_RELAY_SCRATCH];
 
 static zlt_list_t  zlt_relay_open = { &zlt_relay_open, &zlt_relay_open };
 static zlt_list_t  zlt_relay_held = { &zlt_relay_held, &zlt_relay_held };
@@ -216,6 +222,10 @@ zlt_relay_run(zlt_relay_t *r)
         if (rc < 0 && zlt_relay_failed(r, i, rc)) {
             return;
         }
+
+        if (r->side[i].ws && r->flow[i].eof && zlt_relay_ended(r, i)) {
+            return;
+        }
     }
 
     if (r->flow[0].shut && r->flow[1].shut) {
@@ -236,6 +246,11 @@ zlt_relay_flow(zlt_relay_t *r, unsigned i)
     f = &r->flow[i];
 
     if (f->shut || f->dead) {
+
+        /* an answer to a Ping may not have gone; an error is found by reading */
+
+        (void) zlt_conn_flush(&r->side[!i]);
+
         return ZLT_RELAY_WAIT;
     }
 
@@ -249,7 +264,7 @@ zlt_relay_flow(zlt_relay_t *r, unsigned i)
 
     for (total = 0; /* void */ ; total += moved) {
 
-        if (f->buf || f->pipe || r->side[!i].out) {
+        if (f->buf || f->pipe || zlt_conn_pending(&r->side[!i])) {
             rc = zlt_relay_flush(r, i);
 
             if (rc != ZLT_RELAY_MORE) {
@@ -311,10 +326,9 @@ zlt_relay_behind(zlt_relay_t *r, unsigned i)
     zlt_flow_t  *f;
 
     f = &r->flow[i];
-    kept = f->buf->last - f->buf->pos;
+    kept = f->buf ? f->buf->last - f->buf->pos : 0;
 
-    n = zlt_conn_read(&r->side[i], zlt_scratch + kept,
-                      ZLT_RELAY_SCRATCH - kept);
+    n = zlt_conn_read(&r->side[i], zlt_scratch + kept, ZLT_RELAY_READ - kept);
 
     if (n == ZLT_CONN_AGAIN) {
         return ZLT_RELAY_WAIT;
@@ -334,10 +348,12 @@ zlt_relay_behind(zlt_relay_t *r, unsigned i)
 
     r->bytes[i] += (uint64_t) n;
 
-    memcpy(zlt_scratch, f->buf->data + f->buf->pos, kept);
+    if (kept) {
+        memcpy(zlt_scratch, f->buf->data + f->buf->pos, kept);
 
-    free(f->buf);
-    f->buf = NULL;
+        free(f->buf);
+        f->buf = NULL;
+    }
 
     return zlt_relay_write(r, i, zlt_scratch, kept + (size_t) n);
 }
@@ -394,12 +410,13 @@ zlt_relay_flush(zlt_relay_t *r, unsigned i)
 static int
 zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved)
 {
+    int          rc;
     ssize_t      n;
     zlt_flow_t  *f;
 
     f = &r->flow[i];
 
-    n = zlt_conn_read(&r->side[i], zlt_scratch, ZLT_RELAY_SCRATCH);
+    n = zlt_conn_read(&r->side[i], zlt_scratch, ZLT_RELAY_READ);
 
     if (n == ZLT_CONN_AGAIN) {
         return ZLT_RELAY_WAIT;
@@ -416,16 +433,53 @@ zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved)
 
     *moved = (size_t) n;
 
+    rc = zlt_relay_write(r, i, zlt_scratch, (size_t) n);
+
     if (n < ZLT_RELAY_FULL) {
         f->full = 0;
 
-    } else if (++f->full >= ZLT_RELAY_FULL_RUN) {
-        f->full = 0;
-        f->small = 0;
-        f->bulk = (r->side[0].ssl == NULL && r->side[1].ssl == NULL);
+    } else if (++f->full >= ZLT_RELAY_FULL_RUN && rc == ZLT_RELAY_MORE) {
+        return zlt_relay_bulky(r, i);
     }
 
-    return zlt_relay_write(r, i, zlt_scratch, (size_t) n);
+    return rc;
+}
+
+
+/*
+ * A flow that has filled some reads in a row.  On a framed channel it goes on
+ * raw, if no message is half sent; the far end decides of the other direction.
+ */
+
+static int
+zlt_relay_bulky(zlt_relay_t *r, unsigned i)
+{
+    int          plain;
+    zlt_flow_t  *f;
+    zlt_conn_t  *to;
+
+    f = &r->flow[i];
+    to = &r->side[!i];
+
+    plain = zlt_conn_raw(&r->side[0]) && zlt_conn_raw(&r->side[1]);
+
+    if ((!plain && f->full < ZLT_RELAY_FULL_TLS) || f->buf
+        || !zlt_conn_raw_in(&r->side[i]))
+    {
+        return ZLT_RELAY_MORE;
+    }
+
+    if (!zlt_conn_raw_out(to)
+        && zlt_framed_end(to, ZLT_FRAMES_RAW) == ZLT_CONN_ERROR)
+    {
+        return ZLT_RELAY_OUT;
+    }
+
+    f->full = 0;
+    f->small = 0;
+    f->bulk = plain;
+
+    return ZLT_RELAY_MORE;
 }
 
 
@@ -604,7 +658,9 @@ zlt_relay_end(zlt_relay_t *r, unsigned i)
         return ZLT_RELAY_IN;
     }
 
-    if (r->flow[!i].shut && r->side[!i].ssl == NULL) {
+    if (r->flow[!i].shut && zlt_conn_raw(&r->side[!i])
+        && zlt_conn_raw_out(&r->side[!i]))
+    {
         /* the close that follows sends the FIN */
         f->shut = 1;
         return ZLT_RELAY_WAIT;
@@ -627,6 +683,27 @@ zlt_relay_end(zlt_relay_t *r, unsigned i)
     }
 
     return ZLT_RELAY_WAIT;
+}
+
+
+/*
+ * Within a WebSocket something may come behind the end of the bytes: what
+ * wants an answer, or a reset.  1 if the relay is over.
+ */
+
+static int
+zlt_relay_ended(zlt_relay_t *r, unsigned i)
+{
+    if (r->flow[!i].shut
+        || zlt_conn_read(&r->side[i], zlt_scratch, ZLT_RELAY_SCRATCH)
+           == ZLT_CONN_AGAIN)
+    {
+        return 0;
+    }
+
+    zlt_relay_finish(r, i == ZLT_RELAY_CHANNEL ? ZLT_RELAY_RESET_CHANNEL
+                                               : ZLT_RELAY_RESET_SERVICE);
+    return 1;
 }
 
 
@@ -675,16 +752,81 @@ zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc)
 static void
 zlt_relay_finish(zlt_relay_t *r, zlt_relay_end_e how)
 {
+    int  kept;
+
+    kept = zlt_relay_keep(r, how);
+
     if (how == ZLT_RELAY_DONE) {
-        zlt_conn_close(&r->side[0]);
+
+        if (!kept) {
+            zlt_conn_close(&r->side[0]);
+        }
+
         zlt_conn_close(&r->side[1]);
-        zlt_relay_cleanup(r);
 
     } else {
-        zlt_relay_abort(r);
+
+        if (!kept) {
+            zlt_conn_reset(&r->side[0]);
+        }
+
+        zlt_conn_reset(&r->side[1]);
     }
 
+    zlt_relay_cleanup(r);
+
     r->handler(r, how);
+}
+
+
+/*
+ * 1 if the channel stays: it is framed, and an end marker has gone, or can go
+ * now.  Whatever else the server has sent for this connection is for the
+ * handler to read.
+ */
+
+static int
+zlt_relay_keep(zlt_relay_t *r, zlt_relay_end_e how)
+{
+    zlt_conn_t    *c;
+    zlt_frames_t  *frames;
+
+    c = &r->side[0];
+
+    if (c->framed == NULL || zlt_conn_raw_in(c) || zlt_conn_raw_out(c)) {
+        return 0;
+    }
+
+    frames = &c->framed->frames;
+
+    switch (how) {
+
+    case ZLT_RELAY_DONE:
+        return 1;
+
+    case ZLT_RELAY_RESET_SERVICE:
+
+        /* there is no message for a reset after an end */
+
+        if (frames->out.end != ZLT_FRAMES_OPEN) {
+            return 0;
+        }
+
+        break;
+
+    case ZLT_RELAY_RESET_CHANNEL:
+        if (frames->in.end != ZLT_FRAMES_RESET) {
+            return 0;
+        }
+
+        break;
+
+    default:
+        return 0;
+    }
+
+    return zlt_frames_whole(&frames->out)
+           && zlt_framed_end(c, ZLT_FRAMES_RESET) != ZLT_CONN_ERROR;
 }
 
 
@@ -716,6 +858,18 @@ zlt_relay_cleanup(zlt_relay_t *r)
     zlt_timer_stop(&r->timer);
     zlt_list_remove(&r->task.link);
     zlt_list_remove(&r->link);
+}
+
+
+void
+zlt_relay_reuse(zlt_relay_t *r)
+{
+    zlt_relay_cleanup(r);
+    zlt_conn_init(&r->side[1]);
+
+    memset(r->flow, 0, sizeof(r->flow));
+
+    r->handler = NULL;
 }
 
 

@@ -60,13 +60,15 @@ struct zlt_relay_s {
     uint32_t         active;   /* seconds, when bytes moved last */
     uint64_t         bytes[2]; /* that side[i] has sent */
 
-    zlt_relay_pt     handler;  /* called once; both sides are closed by then */
+    zlt_relay_pt     handler;  /* called once; both sides are closed by then,
+                                  but for a framed channel that goes on */
 };
 
 
-/* A shared buffer of ZLT_RELAY_SCRATCH bytes, for whoever reads; what is in
-   it does not outlive the return to the loop. */
-extern uint8_t  zlt_scratch[ZLT_RELAY_SCRATCH];
+/* A shared buffer of ZLT_RELAY_SCRATCH bytes, with room before it, for whoever
+   reads; what is in it does not outlive the return to the loop. */
+extern uint8_t  zlt_scratch_room[ZLT_FRAMES_ROOM + ZLT_RELAY_SCRATCH];
+#define zlt_scratch  (&zlt_scratch_room[ZLT_FRAMES_ROOM])
 
 
 void zlt_relay_init(zlt_relay_t *r);
@@ -76,8 +78,9 @@ void zlt_relay_init(zlt_relay_t *r);
 int zlt_relay_put(zlt_relay_t *r, unsigned from, const void *data,
     size_t len);
 
-/* Keeps what was put from that side until there is more to go with it, but
-   not beyond the next zlt_relay_release().  To be called before the start. */
+/* Keeps what was put from that side, or what a framed far side has to send
+   first, until there is more to go with it, but not beyond the next
+   zlt_relay_release().  To be called before the start. */
 void zlt_relay_hold(zlt_relay_t *r, unsigned from);
 void zlt_relay_release(void);
 
@@ -89,6 +92,9 @@ void zlt_relay_abort(zlt_relay_t *r);
 
 /* Frees what the flows hold. */
 void zlt_relay_cleanup(zlt_relay_t *r);
+
+/* Makes a relay that has ended ready for the next connection. */
+void zlt_relay_reuse(zlt_relay_t *r);
 
 /* To be called each second. */
 void zlt_relay_tick(void);

@@ -754,7 +754,7 @@ zlt_tls_write(zlt_conn_t *c, const void *buf, size_t size)
     int     n;
     size_t  done, len;
 
-    n = zlt_conn_flush(c);
+    n = zlt_tls_flush(c);
 
     if (n != 0) {
         return n;
@@ -867,7 +867,7 @@ zlt_tls_shutdown(zlt_conn_t *c)
 {
     int  rc;
 
-    rc = zlt_conn_flush(c);
+    rc = zlt_tls_flush(c);
 
     if (rc != 0) {
         return rc;
@@ -982,7 +982,7 @@ zlt_tls_bio_write(BIO *bio, const char *buf, int size)
 
     /* an answer that TLS gives by itself must not overtake what waits */
 
-    if (zlt_conn_flush(c) != 0) {
+    if (zlt_tls_flush(c) != 0) {
         BIO_set_retry_write(bio);
         return -1;
     }

@@ -202,7 +202,7 @@ zlt_udp_event(zlt_io_t *io)
     ch = io->data;
     u = ch->udp;
 
-    if (u->blocked || ch->relay.side[ZLT_RELAY_CHANNEL].out) {
+    if (u->blocked || zlt_conn_pending(&ch->relay.side[ZLT_RELAY_CHANNEL])) {
         zlt_udp_write(u);
     }
 

@@ -387,7 +387,8 @@ sub idle_tunnels {
     stop(leaders($running));
 
     $running = tunnel($running->{tls}, $running->{workers},
-                      $running->{service}, ports => $n + 1);
+                      $running->{service}, ports => $n + 1,
+                      framed => $running->{transport} eq 'websocket');
     sleep 1;
 
     my $before = own_memory($running->{near});

@@ -8,6 +8,7 @@ package Setups;
 #     ws          client - nginx with the module - agent - service
 #     chain-tls   the chain with TLS between the two nginxes
 #     wss         the tunnel over TLS
+#     ws-framed, wss-framed   the tunnel, its data channels within a WebSocket
 #     frp, frp-tls, rathole   where they are on the PATH
 #
 # Every nginx has the same workers, worker_connections and no access log.
@@ -401,7 +402,8 @@ EOT
         port => $http, module => 1, tokens => "$line sessions=1000\n");
 
     my $self = { near => $near, agents => [], http => $http, dir => $dir,
-                 service => $service, tls => $tls, front => $front };
+                 service => $service, tls => $tls, front => $front,
+                 transport => $o{framed} ? 'websocket' : 'raw' };
 
     spew("$dir/token", "$secret\n");
     chmod 0600, "$dir/token";
@@ -422,6 +424,7 @@ sub add_agent {
     my $pid = spawn($log, "$OBJS/zltunnel-agent", 'connect', '--server',
                     "$scheme://127.0.0.1:$self->{http}/tunnel/v1",
                     '--token-file', "$self->{dir}/token",
+                    '--transport', $self->{transport},
                     $self->{tls} ? ('--ca-file', workdir() . '/cert.pem') : (),
                     '--service', "bench$n:127.0.0.1:$self->{service}",
                     $n == 0 ? ('--service',
@@ -547,9 +550,13 @@ sub setups {
                                   front => $http_service } } },
         { name => 'chain', group => 'plain', start => sub { chain(0, @_) } },
         { name => 'ws', group => 'plain', start => sub { tunnel(0, @_) } },
+        { name => 'ws-framed', group => 'plain',
+          start => sub { tunnel(0, @_, framed => 1) } },
         { name => 'chain-tls', group => 'tls',
           start => sub { chain(1, @_) } },
         { name => 'wss', group => 'tls', start => sub { tunnel(1, @_) } },
+        { name => 'wss-framed', group => 'tls',
+          start => sub { tunnel(1, @_, framed => 1) } },
     );
 
     if (on_path('frps') && on_path('frpc')) {

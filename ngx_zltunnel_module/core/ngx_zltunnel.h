@@ -25,8 +25,10 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "zlt_frames.h"
 #include "zlt_proto.h"
 #include "zlt_ws.h"
+#include "zlt_ws_data.h"
 
 #include "ngx_zltunnel_compat.h"
 
@@ -39,6 +41,7 @@
 #define NGX_ZLTUNNEL_EARLY_SIZE       16384    /* bytes kept until it */
 #define NGX_ZLTUNNEL_V1_GRACE         70000    /* ms, agents of version 1 */
 #define NGX_ZLTUNNEL_TEXT_MAX         256      /* of a peer's strings */
+#define NGX_ZLTUNNEL_REST_SIZE        64       /* behind an end marker */
 
 #define NGX_ZLTUNNEL_ADDR_LEN         NGX_SOCKADDR_STRLEN
 
@@ -52,6 +55,7 @@ typedef struct ngx_zltunnel_control_s   ngx_zltunnel_control_t;
 typedef struct ngx_zltunnel_channel_s   ngx_zltunnel_channel_t;
 typedef struct ngx_zltunnel_dial_s      ngx_zltunnel_dial_t;
 typedef struct ngx_zltunnel_relay_s     ngx_zltunnel_relay_t;
+typedef struct ngx_zltunnel_ws_s        ngx_zltunnel_ws_t;
 
 typedef struct ngx_zltunnel_sh_s          ngx_zltunnel_sh_t;
 typedef struct ngx_zltunnel_sh_tunnel_s   ngx_zltunnel_sh_tunnel_t;
@@ -277,6 +281,7 @@ typedef enum {
 typedef struct {
     ngx_connection_t            *connection;
     ngx_zltunnel_kind_e          kind;
+    ngx_zltunnel_ws_t           *ws;          /* within a WebSocket; or NULL */
 
     /*
      * A dead worker looks like a clean EOF over a socketpair, so EOF there
@@ -296,7 +301,27 @@ typedef struct {
 
     unsigned                     eof:1;       /* read */
     unsigned                     shut:1;      /* EOF has been passed on */
+
+    zlt_frames_t                *frames;      /* of a framed channel, or NULL */
+    unsigned                     lent:1;      /* connection is not its own */
+    size_t                       nrest;       /* read behind its end */
+    u_char                       rest[NGX_ZLTUNNEL_REST_SIZE];
 } ngx_zltunnel_end_t;
+
+
+/* whether a direction is bytes, not or no longer messages */
+
+#define ngx_zltunnel_end_raw_in(e)                                            \
+    ((e)->frames == NULL || (e)->frames->in.end == ZLT_FRAMES_RAW)
+#define ngx_zltunnel_end_raw_out(e)                                           \
+    ((e)->frames == NULL || (e)->frames->out.end == ZLT_FRAMES_RAW)
+
+/* whether recv() has something to tell: an end marker raises no event */
+
+#define ngx_zltunnel_end_readable(e)                                          \
+    ((e)->connection->read->ready                                             \
+     || ((e)->frames && (e)->frames->in.end != ZLT_FRAMES_OPEN                \
+         && (e)->frames->in.end != ZLT_FRAMES_RAW))
 
 
 /* Sets an end's socket up for relaying: TCP_NODELAY; for TLS, a FIN without
@@ -307,12 +332,31 @@ void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
 ngx_uint_t ngx_zltunnel_end_tcp(ngx_connection_t *c);
 /* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
 void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
-/* Read and write as c->recv() and c->send() do; for TLS they fill the buffer
-   and log no louder than the connection is to. */
+/*
+ * Read and write as c->recv() and c->send() do; for TLS they fill the buffer
+ * and log no louder than the connection is to.  Within a WebSocket what was
+ * written may be kept here: ngx_zltunnel_end_flush().  What was offered and not
+ * taken must be offered again.  On a framed end the header of a message is put
+ * into the ZLT_FRAMES_ROOM bytes before what is sent.
+ */
 ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 ssize_t ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
+/* the same beneath the messages of a framed end */
+ssize_t ngx_zltunnel_end_pull(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_end_push(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+/* .. and beneath the WebSocket */
+ssize_t ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+/* the bytes on the descriptor are those of the relay: splice() may be used,
+   and others may read and write it */
+#define ngx_zltunnel_end_raw(end)                                             \
+    ((end)->kind != NGX_ZLTUNNEL_TLS && (end)->ws == NULL)
 #if (NGX_SSL)
 /* the one of TLS alone, as a connection's recv() */
 ssize_t ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf,
@@ -343,6 +387,9 @@ void ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
     ngx_zltunnel_registry_t *registry, u_char id[ZLT_ID_SIZE],
     ngx_uint_t slot, ngx_pid_t pid);
 ngx_zltunnel_end_t *ngx_zltunnel_end_bridge_find(u_char id[ZLT_ID_SIZE]);
+#if (NGX_SSL)
+ngx_int_t ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c);
+#endif
 
 /* A connection of our own on a descriptor: pool, log, recv and send, its read
    event in epoll.  On error NULL and the descriptor is closed. */
@@ -353,6 +400,65 @@ ngx_connection_t *ngx_zltunnel_connection_create(ngx_socket_t fd,
 ngx_socket_t ngx_zltunnel_connection_detach(ngx_connection_t *c,
     ngx_uint_t polled);
 void ngx_zltunnel_connection_close(ngx_connection_t *c);
+
+
+/* ngx_zltunnel_framed.c: an end whose bytes are messages */
+
+/* from here on; frames lasts as long as the end has it */
+void ngx_zltunnel_framed_start(ngx_zltunnel_end_t *end, zlt_frames_t *frames);
+/* Takes bytes that were read from it already: the payload among them is at the
+   start of buf then.  Its length, or NGX_ERROR. */
+ssize_t ngx_zltunnel_framed_take(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t len);
+/* for ngx_zltunnel_end.c */
+ssize_t ngx_zltunnel_framed_recv(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_framed_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+/* sends what is unsent: NGX_OK, NGX_AGAIN, NGX_ERROR */
+ngx_int_t ngx_zltunnel_framed_flush(ngx_zltunnel_end_t *end);
+/* Eof, Reset or Raw, if there was none yet; then as flush */
+ngx_int_t ngx_zltunnel_framed_end(ngx_zltunnel_end_t *end,
+    zlt_frames_end_e how);
+/* ngx_zltunnel_ws.c: an end within a WebSocket */
+
+struct ngx_zltunnel_ws_s {
+    zlt_wsd_t                    data;
+    u_char                      *out;         /* not sent yet, or NULL */
+    size_t                       out_pos;
+    size_t                       out_len;
+};
+
+
+/* Puts the end into a WebSocket, from here on; tx: how what is sent begins.
+   NGX_ERROR without memory. */
+ngx_int_t ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t tx);
+/* the same with the state, a zlt_wsd_t, that it had in another worker */
+ngx_int_t ngx_zltunnel_ws_restore(ngx_zltunnel_end_t *end, u_char *state);
+void ngx_zltunnel_ws_free(ngx_zltunnel_end_t *end);
+ssize_t ngx_zltunnel_ws_recv(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_ws_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+/* bytes that go before all others, as they are: copied */
+ngx_int_t ngx_zltunnel_ws_put(ngx_zltunnel_end_t *end, u_char *data,
+    size_t len);
+ngx_int_t ngx_zltunnel_ws_shutdown(ngx_zltunnel_end_t *end);
+/* says Reset, if that can be said */
+void ngx_zltunnel_ws_reset(ngx_zltunnel_end_t *end);
+/* NGX_OK, NGX_AGAIN: call again when writable; NGX_ERROR */
+ngx_int_t ngx_zltunnel_ws_flush(ngx_zltunnel_end_t *end);
+/* after Eof was read: answers what asks for it; NGX_ERROR: it is a reset */
+ngx_int_t ngx_zltunnel_ws_drain(ngx_zltunnel_end_t *end);
+
+/* there is something that waits to be sent, though it was taken */
+#define ngx_zltunnel_end_pending(end)                                         \
+    (((end)->ws && (end)->ws->out)                                            \
+     || ((end)->frames && zlt_frames_pending(&(end)->frames->out)))
+ngx_int_t ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end);
+/* read() may have to be called though no event tells */
+#define ngx_zltunnel_end_told(end)                                            \
+    ((end)->ws && (end)->ws->data.how != ZLT_WSD_OPEN)
 
 
 /* ngx_zltunnel_relay.c */
@@ -420,7 +526,8 @@ struct ngx_zltunnel_relay_s {
  * While it runs, the connections' handlers and data are the relay's; before
  * handler is called they are put back (data) and both sockets are prepared
  * for what must follow (ngx_zltunnel_end_abort() unless DONE).  handler owns
- * both connections again and closes them.  May end before start returns.
+ * both connections again and closes them, or, of a channel, has it released
+ * by ngx_zltunnel_channel_release().  May end before start returns.
  */
 void ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay);
 /* bytes of side[from], to be written first; copied.  At most 65536. */
@@ -434,7 +541,7 @@ void ngx_zltunnel_relay_cleanup(void);
 
 /* ngx_zltunnel_pipe.c: buffers and pipes that relays borrow */
 
-#define NGX_ZLTUNNEL_BUFFER_SIZE  65536
+#define NGX_ZLTUNNEL_BUFFER_SIZE  (ZLT_FRAMES_ROOM + 65536)
 
 u_char *ngx_zltunnel_buffer_get(ngx_log_t *log);
 void ngx_zltunnel_buffer_put(u_char *buffer);
@@ -484,6 +591,7 @@ typedef struct {
     uint16_t                     port;
     uint16_t                     text_len;
     uint16_t                     data_len;    /* unparsed bytes behind it */
+    uint16_t                     ws;          /* .. behind a zlt_wsd_t */
     u_char                       text[NGX_ZLTUNNEL_TEXT_MAX];
 } ngx_zltunnel_ipc_t;
 
@@ -615,13 +723,14 @@ ngx_uint_t ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry);
 ngx_int_t ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log);
 /*
- * Takes c over as ngx_zltunnel_control_start() does.  answer is the 101, not
- * sent yet, from ngx_alloc() and no longer the caller's; or its data is NULL,
- * if it has been sent.
+ * Takes c over as ngx_zltunnel_control_start() does.  ws: a WebSocket has been
+ * accepted on it, and data, which is changed, is within it.  answer is the
+ * 101, not sent yet, from ngx_alloc() and no longer the caller's; or its data
+ * is NULL, if it has been sent.
  */
 void ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,
-    u_char *data, size_t len, ngx_str_t *answer);
+    ngx_uint_t ws, u_char *data, size_t len, ngx_str_t *answer);
 /* the connection ended before ngx_zltunnel_channel_start(): gives back what
    the check reserved */
 void ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,

@@ -6,11 +6,11 @@
 /*
  * Channels for the dials of other workers.
  *
- * A plain channel moves: its descriptor is passed on, and nothing of it stays
- * here.  The state of a TLS session cannot move, so such a channel stays, and
- * what is passed on is one end of a socketpair; this worker relays between
- * the other end and the channel, frames and raw bytes alike, and the dial
- * finds no difference.
+ * A plain channel moves: its descriptor is passed on, with the state of its
+ * WebSocket if it is within one, and nothing of it stays here.  The state of a
+ * TLS session cannot move, so such a channel stays, and what is passed on is
+ * one end of a socketpair; this worker relays between the other end and the
+ * channel, frames and raw bytes alike, and the dial finds no difference.
  */
 
 
@@ -95,18 +95,39 @@ static void
 ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     ngx_zltunnel_ipc_t *msg)
 {
+    u_char                   *data;
     ngx_socket_t              fd;
     ngx_zltunnel_registry_t  *registry;
 
+    static u_char  buf[sizeof(zlt_wsd_t) + ZLT_HEADER_SIZE
+                       + ZLT_MAX_CHANNEL_FRAME];
+
     registry = channel->registry;
+    data = channel->frame + channel->used;
 
     msg->type = NGX_ZLTUNNEL_IPC_CHANNEL;
+
+    if (channel->end.ws) {
+
+        /* nothing of a message is lost between the workers */
+
+        if (ngx_zltunnel_end_flush(&channel->end) != NGX_OK) {
+            ngx_zltunnel_channel_close(channel);
+            return;
+        }
+
+        ngx_memcpy(buf, &channel->end.ws->data, sizeof(zlt_wsd_t));
+        ngx_memcpy(buf + sizeof(zlt_wsd_t), data, msg->data_len);
+
+        data = buf;
+        msg->data_len += sizeof(zlt_wsd_t);
+        msg->ws = 1;
+    }
 
     fd = ngx_zltunnel_connection_detach(channel->end.connection, 0);
     channel->end.connection = NULL;
 
-    (void) ngx_zltunnel_ipc_send(registry, slot, msg,
-                                 channel->frame + channel->used, fd);
+    (void) ngx_zltunnel_ipc_send(registry, slot, msg, data, fd);
 
     ngx_zltunnel_channel_close(channel);
 }
@@ -151,6 +172,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     ngx_memcpy(msg->bridge_id, bridge->end.bridge_id, ZLT_ID_SIZE);
     msg->type = NGX_ZLTUNNEL_IPC_BRIDGE;
+    msg->ws = (channel->end.ws != NULL);
 
     if (ngx_zltunnel_ipc_send(registry, slot, msg,
                               channel->frame + channel->used, s[1])

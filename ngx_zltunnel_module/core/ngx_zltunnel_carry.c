@@ -107,7 +107,9 @@ ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_carry_heartbeat(carrier);
     carrier->limit = ngx_current_msec + NGX_ZLTUNNEL_CARRY_FIRST;
 
-    if (carrier->in_len || c->read->ready) {
+    if (carrier->in_len || c->read->ready
+        || ngx_zltunnel_end_told(&channel->end))
+    {
         ngx_post_event(c->read, &ngx_posted_events);
     }
 
@@ -488,7 +490,9 @@ ngx_zltunnel_carry_send(ngx_zltunnel_carrier_t *carrier, u_char *data,
         sent += n;
     }
 
-    if (sent < len && ngx_handle_write_event(c->write, 0) != NGX_OK) {
+    if ((sent < len || ngx_zltunnel_end_pending(end))
+        && ngx_handle_write_event(c->write, 0) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -567,6 +571,11 @@ ngx_zltunnel_carry_write_handler(ngx_event_t *ev)
 
     c = ev->data;
     carrier = c->data;
+
+    if (ngx_zltunnel_end_flush(&carrier->channel->end) == NGX_ERROR) {
+        ngx_zltunnel_carry_failed(carrier);
+        return;
+    }
 
     if (carrier->out_len || carrier->nturns) {
         ngx_zltunnel_carry_write(carrier);

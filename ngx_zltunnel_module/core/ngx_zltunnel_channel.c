@@ -7,8 +7,11 @@
  * Data channels while they are framed.
  *
  * An idle channel waits in its peer's list, kept alive by heartbeats.  To
- * carry a connection it leaves the list for good: it belongs to a dial until
- * ConnectAck, and to a relay from then on.  It never becomes idle again.
+ * carry a connection it leaves the list: it belongs to a dial until
+ * ConnectAck, and to a relay from then on.  If the bytes of the connection
+ * came as messages to the end, in both directions, it is idle again after
+ * that, in the worker that has used it.  Where our end came first, what the
+ * agent had sent before it knew is read and discarded.
  *
  * The answer to its request, the 101, waits for a millisecond: where many
  * connections come, the newest idle channel is taken within that time, and
@@ -30,11 +33,21 @@
 #define NGX_ZLTUNNEL_CHANNEL_HOLD       1       /* ms, for the 101 */
 #define NGX_ZLTUNNEL_ACK_SIZE           (ZLT_HEADER_SIZE + ZLT_ID_SIZE)
 
+#define NGX_ZLTUNNEL_CHANNEL_DRAIN      5000    /* ms, until it is idle again */
+#define NGX_ZLTUNNEL_CHANNEL_WASTE      (1024 * 1024)   /* bytes */
+
 
 static void ngx_zltunnel_channel_hold(ngx_zltunnel_channel_t *channel,
     ngx_str_t *answer);
 static void ngx_zltunnel_channel_held_handler(ngx_event_t *ev);
 static ngx_uint_t ngx_zltunnel_channel_room(void);
+static ngx_int_t ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel,
+    u_char *token, ngx_str_t *name);
+static ngx_int_t ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel,
+    ngx_uint_t reset);
+static void ngx_zltunnel_channel_drain_handler(ngx_event_t *ev);
+static void ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel);
+static void ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel);
 static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
@@ -185,18 +198,20 @@ ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
 void
 ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,
-    u_char *data, size_t len, ngx_str_t *answer)
+    ngx_uint_t ws, u_char *data, size_t len, ngx_str_t *answer)
 {
     u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
     uint64_t                    epoch;
     ngx_str_t                   name;
+    ngx_int_t                   rc;
     ngx_uint_t                  slot;
-    ngx_zltunnel_peer_t        *peer;
+    zlt_wsd_phase_t             tx;
     ngx_zltunnel_channel_t     *channel;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_pending_t  *pending;
 
     epoch = 0;
+    tx = ZLT_WSD_FRAMED;
     slot = NGX_ZLTUNNEL_NO_SLOT;
     name.len = 0;
     name.data = text;
@@ -217,6 +232,10 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
 
         if (pending) {
             slot = pending->slot;
+
+            /* the agent has had Connect */
+
+            tx = pending->datagrams ? ZLT_WSD_FRAMED : ZLT_WSD_BYTES;
         }
     }
 
@@ -245,8 +264,17 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
 
     channel->epoch = epoch;
     channel->idle = (connection_id == NULL);
+    channel->websocket = ws;
+    ngx_memcpy(channel->tunnel_id, tunnel_id, ZLT_ID_SIZE);
 
-    if (tunnel == NULL || (connection_id && slot == NGX_ZLTUNNEL_NO_SLOT)
+    rc = ws ? ngx_zltunnel_ws_init(&channel->end, tx) : NGX_OK;
+
+    if (rc == NGX_OK && ws) {
+        len = zlt_wsd_decode(&channel->end.ws->data, data, len);
+    }
+
+    if (rc != NGX_OK
+        || tunnel == NULL || (connection_id && slot == NGX_ZLTUNNEL_NO_SLOT)
         || ngx_zltunnel_channel_unread(channel, data, len) != NGX_OK)
     {
         if (channel->idle && tunnel) {
@@ -273,17 +301,37 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    peer = ngx_zltunnel_peer_get(registry, tunnel_id, token, &name);
+    if (ngx_zltunnel_channel_list(channel, token, &name) == NGX_OK) {
+        ngx_zltunnel_channel_idle_handler(c->read);
+    }
+}
+
+
+/* an idle channel that the registry has counted already; NGX_ERROR: it had to
+   be closed */
+
+static ngx_int_t
+ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
+    ngx_str_t *name)
+{
+    ngx_connection_t     *c;
+    ngx_zltunnel_peer_t  *peer;
+
+    peer = ngx_zltunnel_peer_get(channel->registry, channel->tunnel_id, token,
+                                 name);
 
     if (peer == NULL) {
-        ngx_zltunnel_idle_out(registry, tunnel_id);
+        ngx_zltunnel_idle_out(channel->registry, channel->tunnel_id);
         ngx_zltunnel_channel_close(channel);
-        return;
+        return NGX_ERROR;
     }
 
+    channel->idle = 1;
     channel->peer = peer;
     ngx_queue_insert_head(&peer->idle, &channel->queue);
     peer->nidle++;
+
+    c = channel->end.connection;
 
     c->log->action = "waiting on idle data channel";
     c->read->handler = ngx_zltunnel_channel_idle_handler;
@@ -292,7 +340,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     ngx_add_timer(&channel->timer,
                   ngx_zltunnel_channel_beat(channel->registry));
 
-    ngx_zltunnel_channel_idle_handler(c->read);
+    return NGX_OK;
 }
 
 
@@ -412,8 +460,8 @@ ngx_zltunnel_channel_flush(ngx_zltunnel_channel_t *channel)
         return NGX_OK;
     }
 
-    n = ngx_zltunnel_end_send(&channel->end, channel->answer.data,
-                              channel->answer.len);
+    n = ngx_zltunnel_end_write(&channel->end, channel->answer.data,
+                               channel->answer.len);
 
     /* the first bytes on the connection, so they fit, or it is dead */
 
@@ -477,7 +525,11 @@ ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer)
     {
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, queue);
 
-        if (channel->have == channel->used) {
+        if (channel->have == channel->used
+            && (channel->end.ws == NULL
+                || (!channel->end.ws->out
+                    && zlt_wsd_between(&channel->end.ws->data))))
+        {
             ngx_zltunnel_channel_unlist(channel);
             return channel;
         }
@@ -530,13 +582,19 @@ ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     }
 #endif
 
+    if (dial->framed && !channel->websocket) {
+        ngx_zltunnel_framed_start(&channel->end, &channel->frames);
+    }
+
     c->log->action = "waiting for ConnectAck";
     c->read->handler = ngx_zltunnel_channel_asked_handler;
     c->write->handler = ngx_zltunnel_channel_write_handler;
 
     /* what came with it, or while it was between two handlers */
 
-    if (channel->have > channel->used || c->read->ready) {
+    if (channel->have > channel->used || c->read->ready
+        || ngx_zltunnel_end_told(&channel->end))
+    {
         ngx_post_event(c->read, &ngx_posted_events);
     }
 }
@@ -557,6 +615,9 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
 
     if (channel->end.connection) {
         ngx_zltunnel_end_close(&channel->end);
+
+    } else {
+        ngx_zltunnel_ws_free(&channel->end);
     }
 
     if (channel->allocated) {
@@ -564,6 +625,262 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
     }
 
     ngx_free(channel);
+}
+
+
+void
+ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
+{
+    if (channel->end.frames == NULL) {
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    if (ngx_zltunnel_channel_finish(channel, reset) != NGX_OK) {
+
+        if (reset) {
+            ngx_zltunnel_end_abort(&channel->end);
+        }
+
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    if (zlt_frames_over(channel->end.frames)) {
+        ngx_zltunnel_channel_again(channel);
+        return;
+    }
+
+    channel->draining = 1;
+    channel->drained = 0;
+
+    channel->end.connection->data = channel;
+    channel->end.connection->log->action = "draining data channel";
+    channel->end.connection->read->handler = ngx_zltunnel_channel_drain_handler;
+    channel->end.connection->write->handler =
+                                            ngx_zltunnel_channel_drain_handler;
+
+    ngx_add_timer(&channel->timer, NGX_ZLTUNNEL_CHANNEL_DRAIN);
+
+    ngx_zltunnel_channel_drain(channel);
+}
+
+
+/*
+ * Sees to it that our direction ends with a message, at least as soon as it
+ * can be sent.  NGX_DECLINED: the connection was to the channel's end.
+ */
+
+static ngx_int_t
+ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
+{
+    ngx_connection_t    *c;
+    zlt_frames_t        *frames;
+    ngx_zltunnel_end_t  *end;
+
+    end = &channel->end;
+    frames = end->frames;
+    c = end->connection;
+
+    if (ngx_zltunnel_end_raw_in(end) || ngx_zltunnel_end_raw_out(end)) {
+
+        if (!reset && end->kind == NGX_ZLTUNNEL_PLAIN) {
+            ngx_zltunnel_end_linger(c, 0);
+        }
+
+        return NGX_DECLINED;
+    }
+
+    if (c->close || c->read->error || c->write->error || ngx_exiting
+        || end->kind == NGX_ZLTUNNEL_BRIDGE)
+    {
+        return NGX_DECLINED;
+    }
+
+    if (frames->out.end == ZLT_FRAMES_OPEN) {
+
+        if (!zlt_frames_whole(&frames->out)) {
+            return NGX_DECLINED;
+        }
+
+        if (ngx_zltunnel_framed_end(end, reset ? ZLT_FRAMES_RESET
+                                               : ZLT_FRAMES_EOF)
+            == NGX_ERROR)
+        {
+            return NGX_DECLINED;
+        }
+
+        return NGX_OK;
+    }
+
+    /* there is no message for a reset after an end */
+
+    if (reset && frames->out.end == ZLT_FRAMES_EOF
+        && frames->in.end != ZLT_FRAMES_RESET)
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_channel_drain_handler(ngx_event_t *ev)
+{
+    ngx_connection_t        *c;
+    ngx_zltunnel_channel_t  *channel;
+
+    c = ev->data;
+    channel = c->data;
+
+    if (c->close) {
+        ngx_zltunnel_end_abort(&channel->end);
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    ngx_zltunnel_channel_drain(channel);
+}
+
+
+static void
+ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel)
+{
+    ssize_t              n;
+    ngx_connection_t    *c;
+    zlt_frames_t        *frames;
+    ngx_zltunnel_end_t  *end;
+
+    static u_char  buf[NGX_ZLTUNNEL_EARLY_SIZE];
+
+    end = &channel->end;
+    c = end->connection;
+    frames = end->frames;
+
+    if (ngx_zltunnel_framed_flush(end) == NGX_ERROR) {
+        goto failed;
+    }
+
+    while (frames->in.end == ZLT_FRAMES_OPEN) {
+
+        n = ngx_zltunnel_end_recv(end, buf, sizeof(buf));
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == NGX_ERROR && frames->in.end == ZLT_FRAMES_OPEN) {
+            goto failed;
+        }
+
+        if (n > 0) {
+            channel->drained += n;
+        }
+
+        if (channel->drained > NGX_ZLTUNNEL_CHANNEL_WASTE) {
+            goto failed;
+        }
+    }
+
+    if (ngx_zltunnel_end_raw_in(end)) {
+        goto failed;
+    }
+
+    if (zlt_frames_over(frames)) {
+        ngx_zltunnel_channel_again(channel);
+        return;
+    }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK
+        || ngx_handle_write_event(c->write, 0) != NGX_OK)
+    {
+        goto failed;
+    }
+
+    return;
+
+failed:
+
+    ngx_zltunnel_end_abort(end);
+    ngx_zltunnel_channel_close(channel);
+}
+
+
+/* The connection has ended on both sides: idle again. */
+
+static void
+ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
+{
+    u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
+    ngx_str_t                   name;
+    ngx_uint_t                  wanted;
+    ngx_connection_t           *c;
+    ngx_zltunnel_end_t         *end;
+    ngx_zltunnel_registry_t    *registry;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+
+    registry = channel->registry;
+    end = &channel->end;
+    c = end->connection;
+
+    if (channel->timer.timer_set) {
+        ngx_del_timer(&channel->timer);
+    }
+
+    channel->draining = 0;
+    channel->waiting = 0;
+    channel->fresh = 0;
+    channel->have = 0;
+    channel->used = 0;
+
+    end->frames = NULL;
+    end->eof = 0;
+    end->shut = 0;
+
+    wanted = 0;
+    name.len = 0;
+    name.data = text;
+
+    ngx_zltunnel_lock(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, channel->tunnel_id);
+
+    if (tunnel && tunnel->epoch == channel->epoch && !ngx_exiting
+        && registry->slot != NGX_ZLTUNNEL_NO_SLOT
+        && ngx_zltunnel_tunnel_nidle(registry->sh, tunnel)
+           < registry->max_idle_channels)
+    {
+        wanted = 1;
+
+        ngx_zltunnel_tunnel_idle(registry, tunnel, 1);
+
+        ngx_memcpy(token, tunnel->token, 32);
+        name.len = tunnel->name_len;
+        ngx_memcpy(text, tunnel->name, name.len);
+    }
+
+    ngx_zltunnel_unlock(registry);
+
+    if (!wanted) {
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    /* nothing can fail here: the frame's own buffer is larger */
+
+    (void) ngx_zltunnel_channel_unread(channel, end->rest, end->nrest);
+    end->nrest = 0;
+
+    c->data = channel;
+
+    if (ngx_zltunnel_channel_list(channel, token, &name) == NGX_OK
+        && (c->read->ready || channel->have))
+    {
+        /* in a turn of its own: the caller may be within a handler of it */
+
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
 }
 
 
@@ -768,6 +1085,11 @@ ngx_zltunnel_channel_write_handler(ngx_event_t *ev)
     c = ev->data;
     channel = c->data;
 
+    if (ngx_zltunnel_end_flush(&channel->end) != NGX_OK) {
+        /* an error is found by reading */
+        return;
+    }
+
     if (channel->dial) {
         ngx_zltunnel_dial_writable(channel->dial, channel);
     }
@@ -799,6 +1121,14 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
     ngx_zltunnel_channel_t  *channel;
 
     channel = ev->data;
+
+    if (channel->draining) {
+        ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
+                      "agent did not end a connection");
+        ngx_zltunnel_end_abort(&channel->end);
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
 
     if (channel->waiting) {
         ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
@@ -899,7 +1229,7 @@ ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel, size_t need)
     have = channel->have;
 
     if (channel->dial && channel->dial->greedy) {
-        n = ngx_zltunnel_end_recv(&channel->end, buf, sizeof(buf));
+        n = ngx_zltunnel_end_pull(&channel->end, buf, sizeof(buf));
 
         if (n <= 0) {
             return n;
@@ -926,7 +1256,7 @@ ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel, size_t need)
         return NGX_ERROR;
     }
 
-    return ngx_zltunnel_end_recv(&channel->end, channel->frame + have,
+    return ngx_zltunnel_end_pull(&channel->end, channel->frame + have,
                                  need - have);
 }
 
@@ -935,8 +1265,24 @@ ngx_int_t
 ngx_zltunnel_channel_rest(ngx_zltunnel_channel_t *channel,
     ngx_zltunnel_relay_t *relay)
 {
-    return ngx_zltunnel_relay_put(relay, 1, channel->frame + channel->used,
-                                  channel->have - channel->used);
+    u_char   *p;
+    ssize_t   n;
+
+    p = channel->frame + channel->used;
+    n = channel->have - channel->used;
+
+    if (channel->end.frames) {
+        n = ngx_zltunnel_framed_take(&channel->end, p, n);
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+    }
+
+    channel->have = 0;
+    channel->used = 0;
+
+    return ngx_zltunnel_relay_put(relay, 1, p, n);
 }
 
 
@@ -967,15 +1313,15 @@ ngx_zltunnel_channel_grow(ngx_zltunnel_channel_t *channel, size_t size)
 static ngx_int_t
 ngx_zltunnel_channel_write(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 {
-    u_char             buf[64];
-    size_t             len;
-    ngx_connection_t  *c;
-
-    c = channel->end.connection;
+    u_char   buf[64];
+    size_t   len;
+    ssize_t  n;
 
     len = zlt_msg_encode(m, buf, sizeof(buf));
 
     /* nothing else is under way on an idle channel, so it fits, or is dead */
 
-    return (c->send(c, buf, len) == (ssize_t) len) ? NGX_OK : NGX_ERROR;
+    n = ngx_zltunnel_end_send(&channel->end, buf, len);
+
+    return (n == (ssize_t) len) ? NGX_OK : NGX_ERROR;
 }

@@ -794,6 +794,11 @@ ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
     m.client_addr.data = msg->text;
     m.client_addr.len = msg->text_len;
 
+    if (msg->code) {
+        m.ext = ZLT_X_FLAGS;
+        m.flags = msg->code;
+    }
+
     ngx_zltunnel_control_enter(control);
     ngx_zltunnel_control_write(control, &m);
     ngx_zltunnel_control_leave(control);

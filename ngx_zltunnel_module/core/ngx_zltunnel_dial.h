@@ -28,8 +28,11 @@ struct ngx_zltunnel_channel_s {
     ngx_zltunnel_registry_t     *registry;
     ngx_zltunnel_peer_t         *peer;       /* while idle */
     ngx_zltunnel_dial_t         *dial;       /* while asked */
+    u_char                       tunnel_id[ZLT_ID_SIZE];
     uint64_t                     epoch;      /* the tunnel's when it came */
-    ngx_event_t                  timer;      /* heartbeats */
+    ngx_event_t                  timer;      /* heartbeats; draining */
+    zlt_frames_t                 frames;     /* of the end, while framed */
+    size_t                       drained;    /* bytes */
 
     u_char                      *frame;      /* small, or allocated */
     size_t                       have;
@@ -43,6 +46,8 @@ struct ngx_zltunnel_channel_s {
     unsigned                     idle:1;     /* counted in the registry */
     unsigned                     waiting:1;  /* for a HeartbeatAck */
     unsigned                     fresh:1;    /* answers a Connect */
+    unsigned                     draining:1; /* until the agent's end */
+    unsigned                     websocket:1;/* within one: not framed */
 #if (NGX_DEBUG)
     unsigned                     delayed:1;  /* by debug_delay */
 #endif
@@ -69,6 +74,8 @@ struct ngx_zltunnel_dial_s {
     unsigned                     datagrams:1;/* only the channel is wanted */
     unsigned                     greedy:1;   /* bytes behind ConnectAck may
                                                 be read: channel_rest() */
+    unsigned                     framed:1;   /* the channel can be used again:
+                                                channel_release() */
     ngx_zltunnel_dial_pt         handler;
     void                        *data;
 
@@ -187,6 +194,10 @@ void ngx_zltunnel_channel_answered(ngx_zltunnel_channel_t *channel);
 ngx_int_t ngx_zltunnel_channel_rest(ngx_zltunnel_channel_t *channel,
     ngx_zltunnel_relay_t *relay);
 void ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel);
+/* The connection that it carried is over, by a reset or not: the channel is
+   idle again, now or soon, or it is closed. */
+void ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel,
+    ngx_uint_t reset);
 void ngx_zltunnel_channel_close_idle(ngx_zltunnel_channel_t *channel);
 void ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, uint64_t epoch);

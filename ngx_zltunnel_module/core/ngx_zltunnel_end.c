@@ -13,6 +13,10 @@
  *   TLS      close_notify                     RST, or FIN without it
  *   bridge   FIN, and END from the worker     FIN alone: that worker is dead
  *   pair     FIN, or closed                   closed with bytes unread
+ *   framed   Eof                              Reset, or any end without one
+ *
+ * Plain or under TLS, there may be a WebSocket within (ngx_zltunnel_ws.c), and
+ * then it is the one that says so.
  *
  * TLS is read and written with OpenSSL's own calls, not by c->recv() and
  * c->send(): nginx logs a FIN without close_notify at crit, asks the kernel
@@ -44,7 +48,6 @@ static void ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end);
 #if (NGX_SSL)
 static ssize_t ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf,
     size_t size);
-static ngx_int_t ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c);
 static ngx_int_t ngx_zltunnel_end_ssl_error(ngx_connection_t *c, int sslerr,
     ngx_err_t err, char *text);
 #endif
@@ -144,6 +147,55 @@ ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name, int value,
 ssize_t
 ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
+    if (!ngx_zltunnel_end_raw_in(end)) {
+        return ngx_zltunnel_framed_recv(end, buf, size);
+    }
+
+    return ngx_zltunnel_end_pull(end, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    if (!ngx_zltunnel_end_raw_out(end)) {
+        return ngx_zltunnel_framed_send(end, buf, size);
+    }
+
+    return ngx_zltunnel_end_push(end, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_pull(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    return end->ws ? ngx_zltunnel_ws_recv(end, buf, size)
+                   : ngx_zltunnel_end_read(end, buf, size);
+}
+
+
+ssize_t
+ngx_zltunnel_end_push(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    return end->ws ? ngx_zltunnel_ws_send(end, buf, size)
+                   : ngx_zltunnel_end_write(end, buf, size);
+}
+
+
+ngx_int_t
+ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end)
+{
+    if (end->ws && end->ws->out) {
+        return ngx_zltunnel_ws_flush(end);
+    }
+
+    return end->frames ? ngx_zltunnel_framed_flush(end) : NGX_OK;
+}
+
+
+ssize_t
+ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
     ngx_connection_t  *c;
 
     c = end->connection;
@@ -154,12 +206,12 @@ ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     }
 #endif
 
-    return c->recv(c, buf, size);
+    return end->lent ? ngx_recv(c, buf, size) : c->recv(c, buf, size);
 }
 
 
 ssize_t
-ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
     ngx_connection_t  *c;
 
@@ -171,7 +223,7 @@ ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     }
 #endif
 
-    return c->send(c, buf, size);
+    return end->lent ? ngx_send(c, buf, size) : c->send(c, buf, size);
 }
 
 
@@ -180,9 +232,11 @@ ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end)
 {
     ngx_event_t  *rev;
 
-    /* under TLS recv() has already told one from the other */
+    /* under TLS, and of messages, recv() has told one from the other */
 
-    if (end->kind != NGX_ZLTUNNEL_BRIDGE || end->ended) {
+    if (end->kind != NGX_ZLTUNNEL_BRIDGE || end->ended
+        || !ngx_zltunnel_end_raw_in(end))
+    {
         return NGX_OK;
     }
 
@@ -241,7 +295,15 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 {
     ngx_connection_t  *c;
 
+    if (!ngx_zltunnel_end_raw_out(end)) {
+        return ngx_zltunnel_framed_end(end, ZLT_FRAMES_EOF);
+    }
+
     c = end->connection;
+
+    if (end->ws) {
+        return ngx_zltunnel_ws_shutdown(end);
+    }
 
 #if (NGX_SSL)
     if (end->kind == NGX_ZLTUNNEL_TLS) {
@@ -368,6 +430,10 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
 
     c = end->connection;
 
+    if (end->ws) {
+        ngx_zltunnel_ws_reset(end);
+    }
+
 #if (NGX_SSL)
 
     /* ngx_ssl_shutdown() is silent then, whoever calls it */
@@ -430,6 +496,7 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
     }
 
     ngx_zltunnel_end_bridge_remove(end);
+    ngx_zltunnel_ws_free(end);
 
     if (end->connection) {
         ngx_zltunnel_connection_close(end->connection);
@@ -679,7 +746,7 @@ ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf, size_t size)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c)
 {
     int        n, sslerr;

@@ -25,7 +25,8 @@
 #include "ngx_zltunnel_dial.h"
 
 
-#define NGX_ZLTUNNEL_IPC_DATA    (ZLT_MAX_CHANNEL_FRAME + ZLT_HEADER_SIZE)
+#define NGX_ZLTUNNEL_IPC_DATA    (ZLT_MAX_CHANNEL_FRAME + ZLT_HEADER_SIZE     \
+                                  + sizeof(zlt_wsd_t))
 #define NGX_ZLTUNNEL_IPC_HOPS    500
 #define NGX_ZLTUNNEL_IPC_PAUSE   2     /* ms */
 #define NGX_ZLTUNNEL_IPC_RETRY   5     /* ms */

@@ -490,7 +490,8 @@ ngx_zltunnel_pending_find(ngx_zltunnel_sh_t *sh, u_char *id)
 
 ngx_zltunnel_sh_pending_t *
 ngx_zltunnel_pending_add(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel, u_char *id, ngx_msec_t timeout)
+    ngx_zltunnel_sh_tunnel_t *tunnel, u_char *id, ngx_uint_t datagrams,
+    ngx_msec_t timeout)
 {
     ngx_zltunnel_sh_pending_t  *pending;
 
@@ -509,6 +510,7 @@ ngx_zltunnel_pending_add(ngx_zltunnel_registry_t *registry,
     ngx_memcpy(pending->id, id, ZLT_ID_SIZE);
     ngx_memcpy(pending->tunnel_id, tunnel->id, ZLT_ID_SIZE);
     pending->slot = registry->slot;
+    pending->datagrams = datagrams;
     pending->pid = ngx_pid;
     pending->expires = ngx_current_msec + timeout;
 

@@ -15,7 +15,9 @@
  * a connection never holds more than one buffer a direction, an idle one none.
  *
  * A flow that has filled the shared buffer three times in a row is bulky, and
- * where neither side is under TLS it goes over to splice().  The pipe is
+ * where neither side is under TLS, or within a WebSocket, it goes over to
+ * splice().  A framed channel turns raw for that; the agent decides so of its
+ * own direction.  The pipe is
  * filled only when it is empty.  A pipe has slots for segments of whatever
  * length, so EAGAIN of a filled one may mean either "no input" or "no slot";
  * of an empty one it means no input, and this must not be mistaken with
@@ -37,7 +39,10 @@
 
 
 #define NGX_ZLTUNNEL_RELAY_TURN    (512 * 1024)   /* bytes, of a flow */
-#define NGX_ZLTUNNEL_RELAY_FULL    3              /* reads before splice() */
+#define NGX_ZLTUNNEL_RELAY_READ    ZLT_MAX_PAYLOAD  /* fits one message */
+#define NGX_ZLTUNNEL_RELAY_LARGE   (48 * 1024)    /* a full read */
+#define NGX_ZLTUNNEL_RELAY_FULL    3              /* of them, then splice() */
+#define NGX_ZLTUNNEL_RELAY_TLS     32             /* .. or no more messages */
 #define NGX_ZLTUNNEL_RELAY_IDLE    1000           /* ms, then no pipe */
 #define NGX_ZLTUNNEL_RELAY_WATCH   30000          /* ms, see unacked */
 #define NGX_ZLTUNNEL_RELAY_LONG    3600000        /* ms, without a timeout */
@@ -52,7 +57,11 @@ static void ngx_zltunnel_relay_empty_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay);
 static ngx_int_t ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
+static ngx_int_t ngx_zltunnel_relay_pending(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t i);
 static ssize_t ngx_zltunnel_relay_copy(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t i);
+static ngx_int_t ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static ssize_t ngx_zltunnel_relay_splice(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
@@ -102,8 +111,8 @@ ngx_zltunnel_relay_put(ngx_zltunnel_relay_t *relay, ngx_uint_t from,
             return NGX_ERROR;
         }
 
-        f->pos = f->buffer;
-        f->last = f->buffer;
+        f->pos = f->buffer + ZLT_FRAMES_ROOM;
+        f->last = f->pos;
     }
 
     if (len > (size_t) (f->buffer + NGX_ZLTUNNEL_BUFFER_SIZE - f->last)) {
@@ -161,13 +170,17 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
          * client's are set up for that before; the others can tell.
          */
 
-        if (i == 1 && relay->side[i]->kind == NGX_ZLTUNNEL_PLAIN) {
+        if (i == 1 && relay->side[i]->kind == NGX_ZLTUNNEL_PLAIN
+            && ngx_zltunnel_end_raw_out(relay->side[i]))
+        {
             ngx_zltunnel_end_linger(c, 1);
         }
 
         /* what has been seen of an end already raises no event again */
 
-        if (c->read->eof || c->read->pending_eof || c->read->error) {
+        if (c->read->eof || c->read->pending_eof || c->read->error
+            || ngx_zltunnel_end_told(relay->side[i]))
+        {
             c->read->ready = 1;
             c->read->available = -1;
         }
@@ -241,9 +254,19 @@ ngx_zltunnel_relay_handler(ngx_event_t *ev)
 
     ev->timedout = 0;
 
-    if (!ev->write && ev->pending_eof
-        && (end->eof || ngx_zltunnel_flow_residue(&relay->flow[i])
-            || !relay->side[1 - i]->connection->write->ready))
+    if (!ev->write && end->ws && end->eof) {
+
+        /* nothing more is read for the flow, but there may be something */
+
+        if (ngx_zltunnel_ws_drain(end) != NGX_OK) {
+            (void) ngx_zltunnel_relay_failed(relay, i);
+            ngx_zltunnel_relay_finish(relay, relay->how);
+            return;
+        }
+
+    } else if (!ev->write && ev->pending_eof
+               && (end->eof || ngx_zltunnel_flow_residue(&relay->flow[i])
+                   || !relay->side[1 - i]->connection->write->ready))
     {
         /* nothing is read, which would tell */
 
@@ -333,7 +356,7 @@ ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     ssize_t               n;
     size_t                moved;
     ngx_int_t             rc;
-    ngx_event_t          *rev, *wev;
+    ngx_event_t          *wev;
     ngx_zltunnel_end_t   *from, *to;
     ngx_zltunnel_flow_t  *f;
 
@@ -342,15 +365,25 @@ ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     to = relay->side[1 - i];
 
     if (to->shut) {
-        return NGX_OK;
+
+        /* an answer to a Ping may not have gone */
+
+        rc = ngx_zltunnel_relay_pending(relay, i);
+
+        return (rc == NGX_ERROR) ? NGX_ERROR : NGX_OK;
     }
 
-    rev = from->connection->read;
     wev = to->connection->write;
 
     moved = 0;
 
     for ( ;; ) {
+
+        rc = ngx_zltunnel_relay_pending(relay, i);
+
+        if (rc != NGX_OK) {
+            return (rc == NGX_AGAIN) ? NGX_OK : NGX_ERROR;
+        }
 
         if (ngx_zltunnel_flow_residue(f)) {
             rc = ngx_zltunnel_relay_flush(relay, i);
@@ -368,7 +401,7 @@ ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
             n = 0;
 
         } else {
-            if (!rev->ready) {
+            if (!ngx_zltunnel_end_readable(from)) {
                 return NGX_OK;
             }
 
@@ -404,6 +437,29 @@ ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 }
 
 
+/* what the far end has taken and not sent: NGX_OK, there is none any more */
+
+static ngx_int_t
+ngx_zltunnel_relay_pending(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
+{
+    ngx_int_t            rc;
+    ngx_zltunnel_end_t  *to;
+
+    to = relay->side[1 - i];
+    rc = ngx_zltunnel_end_flush(to);
+
+    if (rc == NGX_ERROR) {
+        return ngx_zltunnel_relay_failed(relay, 1 - i);
+    }
+
+    if (rc == NGX_AGAIN && ngx_zltunnel_relay_blocked(relay, i) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
 /*
  * Both read once and write as much as goes.  They return the bytes read, 0 at
  * EOF, NGX_AGAIN when there are none, NGX_DECLINED to be called again,
@@ -418,9 +474,9 @@ ngx_zltunnel_relay_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     ngx_zltunnel_flow_t  *f;
 
     f = &relay->flow[i];
+    pos = ngx_zltunnel_relay_buffer + ZLT_FRAMES_ROOM;
 
-    n = ngx_zltunnel_end_recv(relay->side[i], ngx_zltunnel_relay_buffer,
-                              NGX_ZLTUNNEL_BUFFER_SIZE);
+    n = ngx_zltunnel_end_recv(relay->side[i], pos, NGX_ZLTUNNEL_RELAY_READ);
 
     if (n == NGX_ERROR) {
         return ngx_zltunnel_relay_failed(relay, i);
@@ -430,7 +486,6 @@ ngx_zltunnel_relay_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         return n;
     }
 
-    pos = ngx_zltunnel_relay_buffer;
     last = pos + n;
 
     if (ngx_zltunnel_relay_write(relay, i, &pos, last) == NGX_ERROR) {
@@ -444,22 +499,62 @@ ngx_zltunnel_relay_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
             return NGX_ERROR;
         }
 
-        f->pos = f->buffer;
+        f->pos = f->buffer + ZLT_FRAMES_ROOM;
         f->last = ngx_cpymem(f->pos, pos, last - pos);
     }
 
-    f->full_reads = (n == NGX_ZLTUNNEL_BUFFER_SIZE) ? f->full_reads + 1 : 0;
-
-    if (f->full_reads >= NGX_ZLTUNNEL_RELAY_FULL
-        && relay->side[0]->kind != NGX_ZLTUNNEL_TLS
-        && relay->side[1]->kind != NGX_ZLTUNNEL_TLS)
-    {
+    if (n < NGX_ZLTUNNEL_RELAY_LARGE) {
         f->full_reads = 0;
 
-        (void) ngx_zltunnel_pipe_get(f->pipe, &f->pipe_size, relay->log);
+    } else if (++f->full_reads >= NGX_ZLTUNNEL_RELAY_FULL
+               && ngx_zltunnel_relay_bulky(relay, i) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     return n;
+}
+
+
+/* A direction of a framed channel turns raw when no message is half sent. */
+
+static ngx_int_t
+ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
+{
+    ngx_uint_t            plain;
+    ngx_zltunnel_end_t   *to;
+    ngx_zltunnel_flow_t  *f;
+
+    f = &relay->flow[i];
+    to = relay->side[1 - i];
+
+    plain = (ngx_zltunnel_end_raw(relay->side[0])
+             && ngx_zltunnel_end_raw(relay->side[1]));
+
+    if ((!plain && f->full_reads < NGX_ZLTUNNEL_RELAY_TLS)
+        || f->pos != f->last || !ngx_zltunnel_end_raw_in(relay->side[i]))
+    {
+        return NGX_OK;
+    }
+
+    f->full_reads = 0;
+
+    if (!ngx_zltunnel_end_raw_out(to)) {
+
+        if (ngx_zltunnel_framed_end(to, ZLT_FRAMES_RAW) == NGX_ERROR) {
+            return ngx_zltunnel_relay_failed(relay, 1 - i);
+        }
+
+        if (to->kind == NGX_ZLTUNNEL_PLAIN) {
+            ngx_zltunnel_end_linger(to->connection, 1);
+        }
+    }
+
+    if (plain) {
+        (void) ngx_zltunnel_pipe_get(f->pipe, &f->pipe_size, relay->log);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -666,6 +761,10 @@ ngx_zltunnel_relay_eof(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     if (rc == NGX_OK) {
         end->eof = 1;
         end->waits = 0;
+
+        if (end->ws && ngx_zltunnel_ws_drain(end) != NGX_OK) {
+            return ngx_zltunnel_relay_failed(relay, i);
+        }
     }
 
     return rc;
@@ -682,7 +781,9 @@ ngx_zltunnel_relay_shutdown(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     to = relay->side[1 - i];
 
-    if (relay->side[i]->shut && to->kind == NGX_ZLTUNNEL_PLAIN) {
+    if (relay->side[i]->shut && to->kind == NGX_ZLTUNNEL_PLAIN
+        && to->ws == NULL && ngx_zltunnel_end_raw_out(to))
+    {
 
         /* the last to end: the close that follows at once sends the FIN */
 
@@ -972,6 +1073,13 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
     }
 
     for (i = 0; i < 2; i++) {
+
+        if (relay->side[i]->frames) {
+
+            /* ngx_zltunnel_channel_release() */
+
+            continue;
+        }
 
         if (how != NGX_ZLTUNNEL_RELAY_DONE) {
             ngx_zltunnel_end_abort(relay->side[i]);

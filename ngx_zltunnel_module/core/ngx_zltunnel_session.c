@@ -369,7 +369,7 @@ ngx_zltunnel_session_own(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     control->extended = (m->ext & ZLT_X_FEATURES) ? 1 : 0;
     control->features = control->extended
                         ? m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
-                                         |ZLT_F_DATAGRAMS) : 0;
+                                         |ZLT_F_DATAGRAMS|ZLT_F_REUSE) : 0;
     control->epoch = tunnel->epoch;
     ngx_memcpy(control->tunnel_id, tunnel->id, ZLT_ID_SIZE);
 

@@ -203,6 +203,7 @@ typedef struct {
     ngx_pid_t                    pid;
     ngx_msec_t                   expires;
     ngx_uint_t                   answered;    /* a channel is being opened */
+    ngx_uint_t                   datagrams;   /* for UDP sessions */
 } ngx_zltunnel_sh_pending_t;
 
 
@@ -249,7 +250,7 @@ ngx_zltunnel_sh_pending_t *ngx_zltunnel_pending_find(ngx_zltunnel_sh_t *sh,
     u_char *id);
 ngx_zltunnel_sh_pending_t *ngx_zltunnel_pending_add(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
-    u_char *id, ngx_msec_t timeout);
+    u_char *id, ngx_uint_t datagrams, ngx_msec_t timeout);
 void ngx_zltunnel_pending_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_pending_t *pending);
 

@@ -22,9 +22,9 @@
  * So it is with channels that are TCP in this worker.  One under TLS gives its
  * TLS session, too, and its pool, where that is; but not if the upstream code
  * is to speak TLS to the service itself, and not in stream, where that cannot
- * be known.  These, and channels that are bridged from another worker, stay
- * what they are: the connection gets one end of a socketpair, and a relay of
- * this worker joins the other end and the channel.
+ * be known.  These, channels within a WebSocket, and those that are bridged
+ * from another worker, stay what they are: the connection gets one end of a
+ * socketpair, and a relay of this worker joins the other end and the channel.
  */
 
 
@@ -68,13 +68,12 @@ static ngx_socket_t ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn,
 static ngx_socket_t ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn,
     ngx_uint_t *polled);
 static void ngx_zltunnel_conn_pool_cleanup(void *data);
-static ssize_t ngx_zltunnel_conn_ssl_recv_chain(ngx_connection_t *c,
-    ngx_chain_t *cl, off_t limit);
 #endif
 static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
     ngx_uint_t polled);
+static void ngx_zltunnel_conn_settle_tls(ngx_zltunnel_conn_t *conn);
 static void ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link);
-static void ngx_zltunnel_conn_break(ngx_connection_t *c);
+static void ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn);
 static ssize_t ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ssize_t ngx_zltunnel_conn_recv_chain_reset(ngx_connection_t *c,
@@ -139,6 +138,7 @@ ngx_zltunnel_upstream_connect(ngx_zltunnel_upstream_t *up,
     dial->pool = pool;
     dial->log = pc->log;
     dial->local = up->local;
+    dial->framed = up->framed;
     dial->handler = ngx_zltunnel_conn_dialled;
     dial->data = conn;
 
@@ -290,6 +290,10 @@ ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn)
     conn->connection = NULL;
     conn->up = NULL;
 
+    if (conn->lent) {
+        ngx_zltunnel_lent_close(conn);
+    }
+
     if (conn->bound) {
         ngx_queue_remove(&conn->queue);
         conn->bound = 0;
@@ -400,15 +404,26 @@ ngx_zltunnel_conn_dead_socket(ngx_log_t *log)
 static ngx_int_t
 ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 {
-    ngx_uint_t           polled;
-    ngx_socket_t         fd;
-    ngx_zltunnel_kind_e  kind;
+    ngx_uint_t               polled, lend;
+    ngx_socket_t             fd;
+    ngx_zltunnel_kind_e      kind;
+    ngx_zltunnel_channel_t  *channel;
 
     polled = 0;
-    kind = conn->dial.channel->end.kind;
+    fd = (ngx_socket_t) -1;
+    channel = conn->dial.channel;
+    kind = channel->end.kind;
+    lend = (channel->end.frames && kind != NGX_ZLTUNNEL_BRIDGE);
     conn->tcp = 1;
 
-    if (kind == NGX_ZLTUNNEL_PLAIN) {
+    if (lend) {
+        /* below */
+
+    } else if (channel->end.ws) {
+        fd = ngx_zltunnel_pair_start(conn);
+        conn->tcp = 0;
+
+    } else if (kind == NGX_ZLTUNNEL_PLAIN) {
         fd = ngx_zltunnel_conn_take(conn, &polled);
 
 #if (NGX_SSL)
@@ -421,7 +436,7 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
         conn->tcp = 0;
     }
 
-    if (fd == (ngx_socket_t) -1) {
+    if (!lend && fd == (ngx_socket_t) -1) {
         return NGX_ERROR;
     }
 
@@ -443,7 +458,12 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 
     conn->since = ngx_current_msec;
 
-    ngx_zltunnel_conn_swap(conn->connection, fd, polled);
+    if (lend) {
+        ngx_zltunnel_lend(conn);
+
+    } else {
+        ngx_zltunnel_conn_swap(conn->connection, fd, polled);
+    }
 
     return NGX_OK;
 }
@@ -525,7 +545,7 @@ ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
     c->ssl = ssl;
     c->recv = ngx_zltunnel_end_ssl_recv;
     c->send = ngx_ssl_write;
-    c->recv_chain = ngx_zltunnel_conn_ssl_recv_chain;
+    c->recv_chain = ngx_zltunnel_recv_chain;
     c->send_chain = ngx_ssl_send_chain;
 
     if (SSL_pending(ssl->connection)) {
@@ -544,10 +564,13 @@ ngx_zltunnel_conn_pool_cleanup(void *data)
 }
 
 
+#endif
+
+
 /* as ngx_ssl_recv_chain() */
 
-static ssize_t
-ngx_zltunnel_conn_ssl_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
+ssize_t
+ngx_zltunnel_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
     off_t limit)
 {
     u_char   *last;
@@ -570,7 +593,7 @@ ngx_zltunnel_conn_ssl_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
             }
         }
 
-        n = ngx_zltunnel_end_ssl_recv(c, last, size);
+        n = c->recv(c, last, size);
 
         if (n <= 0) {
 
@@ -604,8 +627,6 @@ ngx_zltunnel_conn_ssl_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
     }
 }
 
-#endif
-
 
 /*
  * Puts fd in place of the connection's, and has it reported as writable.
@@ -617,6 +638,17 @@ static void
 ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
     ngx_uint_t polled)
 {
+    ngx_zltunnel_conn_spare(c);
+
+    c->fd = fd;
+
+    ngx_zltunnel_conn_ready(c, polled);
+}
+
+
+void
+ngx_zltunnel_conn_spare(ngx_connection_t *c)
+{
     if (ngx_zltunnel_nspare < NGX_ZLTUNNEL_SPARE) {
         ngx_zltunnel_spare[ngx_zltunnel_nspare++] = c->fd;
 
@@ -624,9 +656,12 @@ ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
         ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
                       ngx_close_socket_n " failed");
     }
+}
 
-    c->fd = fd;
 
+void
+ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled)
+{
     if (polled) {
 
         /* it is in epoll: changed, not added */
@@ -657,6 +692,22 @@ ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
 
 void
 ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn)
+{
+    if (conn->lent) {
+
+        if (ngx_zltunnel_lent_ended(conn)) {
+            conn->connection->read->eof = 1;
+        }
+
+        return;
+    }
+
+    ngx_zltunnel_conn_settle_tls(conn);
+}
+
+
+static void
+ngx_zltunnel_conn_settle_tls(ngx_zltunnel_conn_t *conn)
 {
 #if (NGX_SSL)
 
@@ -702,15 +753,18 @@ ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link)
     ngx_zltunnel_link_remove(link);
 
     if (conn->connection && conn->pair == NULL) {
-        ngx_zltunnel_conn_break(conn->connection);
+        ngx_zltunnel_conn_break(conn);
     }
 }
 
 
 static void
-ngx_zltunnel_conn_break(ngx_connection_t *c)
+ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn)
 {
-    struct linger  linger;
+    struct linger      linger;
+    ngx_connection_t  *c;
+
+    c = conn->connection;
 
     linger.l_onoff = 1;
     linger.l_linger = 0;
@@ -725,7 +779,7 @@ ngx_zltunnel_conn_break(ngx_connection_t *c)
 
     /* under TLS of its own it tells an end from a reset by itself */
 
-    if (c->recv == ngx_recv) {
+    if (c->recv == ngx_recv || conn->lent) {
         c->recv = ngx_zltunnel_conn_recv_reset;
         c->recv_chain = ngx_zltunnel_conn_recv_chain_reset;
     }
@@ -855,13 +909,14 @@ ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
         conn->pair = NULL;
 
         if (how != NGX_ZLTUNNEL_RELAY_DONE && conn->bound) {
-            ngx_zltunnel_conn_break(conn->connection);
+            ngx_zltunnel_conn_break(conn);
         }
     }
 
+    ngx_zltunnel_channel_release(pair->channel,
+                                 how != NGX_ZLTUNNEL_RELAY_DONE);
     ngx_zltunnel_link_remove(&pair->link);
     ngx_zltunnel_end_close(&pair->end);
-    ngx_zltunnel_channel_close(pair->channel);
 
     ngx_free(pair);
 }

@@ -54,6 +54,8 @@ typedef struct {
     unsigned                     local:1;     /* the client is on this host */
     unsigned                     direct:1;    /* nginx will not speak TLS on
                                                  the connection itself */
+    unsigned                     framed:1;    /* .. nor use its descriptor:
+                                                 set with direct only */
 
     /* results of ngx_zltunnel_balance() */
     ngx_uint_t                   candidates;  /* how many there were */
@@ -83,6 +85,8 @@ struct ngx_zltunnel_conn_s {
     ngx_connection_t            *connection;  /* NULL: closed */
     ngx_zltunnel_upstream_t     *up;          /* until it is bound */
     void                        *pair;        /* the relay behind it */
+    ngx_zltunnel_channel_t      *lent;        /* the channel, to come back */
+    ngx_connection_t            *own;         /* .. its own connection */
     ngx_queue_t                  queue;       /* bound, of this worker */
     unsigned                     dialling:1;  /* the dial is being started */
     unsigned                     failed:1;    /* .. and failed at once */
@@ -138,8 +142,33 @@ void ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn);
 /* adds to what the status shows of the service */
 void ngx_zltunnel_conn_count(ngx_zltunnel_conn_t *conn, off_t sent,
     off_t received);
+/*
+ * The upstream code is done with the connection: if it is a channel that was
+ * lent, that can carry another connection, this one is freed, and its pool,
+ * and NGX_OK returned.  reset: it was not used to its end.
+ */
+ngx_int_t ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn,
+    ngx_uint_t reset);
 /* every second: closes kept connections to services that are gone */
 void ngx_zltunnel_conns_check(void);
+
+
+/* ngx_zltunnel_lend.c, for ngx_zltunnel_upstream.c */
+
+/* gives the dial's channel to the connection, which is writable then */
+void ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn);
+/* the connection is closed by its owner, and the channel with it */
+void ngx_zltunnel_lent_close(ngx_zltunnel_conn_t *conn);
+/* its end was read already */
+ngx_uint_t ngx_zltunnel_lent_ended(ngx_zltunnel_conn_t *conn);
+
+/* keeps the descriptor of a placeholder for the next one */
+void ngx_zltunnel_conn_spare(ngx_connection_t *c);
+/* reports c as writable; polled: its descriptor is in epoll */
+void ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled);
+/* c->recv_chain() by c->recv() */
+ssize_t ngx_zltunnel_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
+    off_t limit);
 
 
 #endif /* _NGX_ZLTUNNEL_UPSTREAM_H_INCLUDED_ */

@@ -28,8 +28,9 @@ typedef struct {
     u_char                       tunnel_id[ZLT_ID_SIZE];
     u_char                       key[ZLT_KEY_SIZE];
     u_char                       connection_id[ZLT_ID_SIZE];
-    ngx_str_t                    accept;      /* control: of the WebSocket */
+    ngx_str_t                    accept;      /* of the WebSocket */
     unsigned                     channel:1;   /* a data channel */
+    unsigned                     ws:1;        /* .. within a WebSocket */
     unsigned                     fresh:1;     /* .. with a connection id */
 } ngx_http_zltunnel_upgrade_t;
 
@@ -41,9 +42,11 @@ extern ngx_module_t  ngx_http_zltunnel_module;
 
 /* the content handler of zltunnel: control and data channels */
 ngx_int_t ngx_http_zltunnel_handler(ngx_http_request_t *r);
-/* a response of our own, in plain text; Cache-Control: no-store */
+/* a response of our own, in plain text; Cache-Control: no-store, and
+   Zltunnel-Worker, by which agents know that it is one */
 ngx_int_t ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
     const char *line, const char *text);
+ngx_int_t ngx_http_zltunnel_worker_add(ngx_http_request_t *r);
 ngx_int_t ngx_http_zltunnel_header_add(ngx_http_request_t *r,
     const char *name, const char *value);
 

@@ -42,6 +42,7 @@ typedef struct {
     ngx_str_t                    answer;      /* from ngx_alloc() */
 
     unsigned                     channel:1;
+    unsigned                     ws:1;
     unsigned                     fresh:1;
     unsigned                     reserved:1;
 } ngx_http_zltunnel_detach_t;
@@ -52,7 +53,6 @@ static ngx_int_t ngx_http_zltunnel_reserve(ngx_http_request_t *r,
 static void ngx_http_zltunnel_cleanup(void *data);
 static ngx_int_t ngx_http_zltunnel_switch(ngx_http_request_t *r,
     ngx_http_zltunnel_detach_t *d, ngx_http_zltunnel_upgrade_t *upgrade);
-static ngx_int_t ngx_http_zltunnel_worker_add(ngx_http_request_t *r);
 static void ngx_http_zltunnel_write_handler(ngx_http_request_t *r);
 static void ngx_http_zltunnel_event_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_zltunnel_take(ngx_http_zltunnel_detach_t *d);
@@ -84,6 +84,7 @@ ngx_http_zltunnel_accept(ngx_http_request_t *r,
     d->connection = r->connection;
     d->registry = upgrade->registry;
     d->channel = upgrade->channel;
+    d->ws = upgrade->ws;
     d->fresh = upgrade->fresh;
     ngx_memcpy(d->tunnel_id, upgrade->tunnel_id, ZLT_ID_SIZE);
     ngx_memcpy(d->connection_id, upgrade->connection_id, ZLT_ID_SIZE);
@@ -223,12 +224,8 @@ ngx_http_zltunnel_switch(ngx_http_request_t *r, ngx_http_zltunnel_detach_t *d,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (d->channel) {
+    if (d->channel && !d->ws) {
         rc = ngx_http_zltunnel_header_add(r, "Upgrade", "zltunnel");
-
-        if (rc == NGX_OK) {
-            rc = ngx_http_zltunnel_worker_add(r);
-        }
 
     } else {
         rc = ngx_http_zltunnel_header_add(r, "Upgrade", "websocket");
@@ -237,6 +234,15 @@ ngx_http_zltunnel_switch(ngx_http_request_t *r, ngx_http_zltunnel_detach_t *d,
             rc = ngx_http_zltunnel_header_add(r, "Sec-WebSocket-Accept",
                                               (char *) upgrade->accept.data);
         }
+    }
+
+    if (rc == NGX_OK && d->ws) {
+        rc = ngx_http_zltunnel_header_add(r, "Sec-WebSocket-Protocol",
+                                          "zltunnel-data");
+    }
+
+    if (rc == NGX_OK && d->channel) {
+        rc = ngx_http_zltunnel_worker_add(r);
     }
 
     if (rc != NGX_OK) {
@@ -264,39 +270,6 @@ ngx_http_zltunnel_switch(ngx_http_request_t *r, ngx_http_zltunnel_detach_t *d,
 
     return ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR ? NGX_ERROR
                                                                  : NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_zltunnel_worker_add(ngx_http_request_t *r)
-{
-    u_char           *p;
-    size_t            len;
-    ngx_uint_t        n, worker;
-    ngx_core_conf_t  *ccf;
-
-    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
-                                           ngx_core_module);
-
-    if (ngx_process == NGX_PROCESS_WORKER) {
-        worker = ngx_worker;
-        n = ccf->worker_processes;
-
-    } else {
-        worker = 0;
-        n = 1;
-    }
-
-    len = 2 * NGX_INT_T_LEN + sizeof("/");
-
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    *ngx_snprintf(p, len - 1, "%ui/%ui", worker, n) = '\0';
-
-    return ngx_http_zltunnel_header_add(r, "Zltunnel-Worker", (char *) p);
 }
 
 
@@ -555,7 +528,7 @@ ngx_http_zltunnel_detach(ngx_http_zltunnel_detach_t *d)
 
     if (d->channel) {
         ngx_zltunnel_channel_start(d->registry, c, d->tunnel_id,
-                                   d->fresh ? d->connection_id : NULL,
+                                   d->fresh ? d->connection_id : NULL, d->ws,
                                    d->data.data, d->data.len, &d->answer);
         return;
     }

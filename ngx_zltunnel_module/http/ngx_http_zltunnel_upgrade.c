@@ -66,6 +66,15 @@ ngx_http_zltunnel_handler(ngx_http_request_t *r)
 
     } else {
         rc = ngx_http_zltunnel_websocket(r, &upgrade);
+
+        if (rc == NGX_DECLINED
+            && ngx_http_zltunnel_header_has(r, "sec-websocket-protocol",
+                                            "zltunnel-data"))
+        {
+            upgrade.channel = 1;
+            upgrade.ws = 1;
+            rc = ngx_http_zltunnel_channel(r, &upgrade);
+        }
     }
 
     if (rc != NGX_DECLINED) {
@@ -183,13 +192,6 @@ ngx_http_zltunnel_websocket(ngx_http_request_t *r,
 
     default:
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (ngx_http_zltunnel_header_has(r, "sec-websocket-protocol",
-                                     "zltunnel-data"))
-    {
-        return ngx_http_zltunnel_answer(r, NGX_HTTP_BAD_REQUEST, NULL,
-                          "data channels within WebSocket are not supported");
     }
 
     return NGX_DECLINED;
@@ -314,7 +316,8 @@ ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
 
     if (b == NULL
         || ngx_http_zltunnel_header_add(r, "Cache-Control", "no-store")
-           != NGX_OK)
+           != NGX_OK
+        || ngx_http_zltunnel_worker_add(r) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -347,6 +350,39 @@ ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
     }
 
     return ngx_http_output_filter(r, &out);
+}
+
+
+ngx_int_t
+ngx_http_zltunnel_worker_add(ngx_http_request_t *r)
+{
+    u_char           *p;
+    size_t            len;
+    ngx_uint_t        n, worker;
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                           ngx_core_module);
+
+    if (ngx_process == NGX_PROCESS_WORKER) {
+        worker = ngx_worker;
+        n = ccf->worker_processes;
+
+    } else {
+        worker = 0;
+        n = 1;
+    }
+
+    len = 2 * NGX_INT_T_LEN + sizeof("/");
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    *ngx_snprintf(p, len - 1, "%ui/%ui", worker, n) = '\0';
+
+    return ngx_http_zltunnel_header_add(r, "Zltunnel-Worker", (char *) p);
 }
 
 

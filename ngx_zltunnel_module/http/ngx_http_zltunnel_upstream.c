@@ -68,6 +68,7 @@ static ngx_int_t ngx_http_zltunnel_get_peer(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
+static ngx_uint_t ngx_http_zltunnel_broken(ngx_http_zltunnel_peer_t *zp);
 static void ngx_http_zltunnel_keep(ngx_http_zltunnel_peer_t *zp);
 
 static ngx_int_t ngx_http_zltunnel_init_upstream(ngx_conf_t *cf,
@@ -268,8 +269,12 @@ ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_zltunnel_peer_t *zp = data;
 
-    if (zp->conn && zp->conn->bound && pc->connection) {
-        ngx_zltunnel_conn_settle(zp->conn);
+    ngx_zltunnel_conn_t  *conn;
+
+    conn = (zp->conn && zp->conn->bound && pc->connection) ? zp->conn : NULL;
+
+    if (conn) {
+        ngx_zltunnel_conn_settle(conn);
     }
 
     /* keepalive may close a connection instead of keeping it */
@@ -277,6 +282,29 @@ ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_http_zltunnel_keep(zp);
 
     zp->free(pc, zp->data, state);
+
+    /* one that is not kept is of use as a channel */
+
+    if (conn && pc->connection && !(state & NGX_PEER_FAILED)
+        && ngx_zltunnel_lent_return(conn, ngx_http_zltunnel_broken(zp))
+           == NGX_OK)
+    {
+        pc->connection = NULL;
+    }
+}
+
+
+/* the response was not read to its end, as far as that can be known */
+
+static ngx_uint_t
+ngx_http_zltunnel_broken(ngx_http_zltunnel_peer_t *zp)
+{
+    ngx_http_upstream_t  *u;
+
+    u = zp->request->upstream;
+
+    return zp->request->connection->error
+           || (u->buffering && u->pipe ? u->pipe->length : u->length) > 0;
 }
 
 
@@ -453,6 +481,8 @@ ngx_http_zltunnel_init_inner(ngx_http_request_t *r,
 #else
     up->direct = 1;
 #endif
+
+    up->framed = up->direct;
 
     if (zp->conf->key) {
 

@@ -69,6 +69,8 @@ zlt_dgram_read(zlt_dgram_reader_t *r, zlt_dgram_t *f, const uint8_t **pos,
         f->service_id = NULL;
         f->client_addr.data = NULL;
         f->client_addr.len = 0;
+        f->target.data = NULL;
+        f->target.len = 0;
         f->data.data = NULL;
         f->data.len = 0;
     }
@@ -212,7 +214,8 @@ zlt_dgram_fields(zlt_dgram_t *f, const uint8_t *p, const uint8_t *end)
 static int
 zlt_dgram_open_fields(zlt_dgram_t *f, const uint8_t *p, const uint8_t *end)
 {
-    size_t  n;
+    size_t     n;
+    zlt_msg_t  m;
 
     if (end - p < ZLT_ID_SIZE + 2) {
         return ZLT_DGRAM_BAD;
@@ -230,6 +233,16 @@ zlt_dgram_open_fields(zlt_dgram_t *f, const uint8_t *p, const uint8_t *end)
     f->service_id = p;
     f->client_addr.data = p + ZLT_ID_SIZE + 2;
     f->client_addr.len = n;
+
+    p += ZLT_ID_SIZE + 2 + n;
+
+    if (p < end) {
+        memset(&m, 0, sizeof(zlt_msg_t));
+        m.type = ZLT_DATAGRAM_OPEN;
+
+        zlt_ext_read(&m, p, end);
+        f->target = m.target;
+    }
 
     return ZLT_OK;
 }
@@ -285,4 +298,39 @@ zlt_dgram_open(uint8_t *p, const uint8_t *end, uint32_t session,
     }
 
     return p + addr_len;
+}
+
+
+uint8_t *
+zlt_dgram_open_target(uint8_t *p, const uint8_t *end, uint32_t session,
+    const uint8_t *service_id, const char *addr, size_t addr_len,
+    const zlt_str_t *target)
+{
+    uint8_t    *frame;
+    zlt_msg_t   m;
+
+    frame = p;
+
+    p = zlt_dgram_open(p, end, session, service_id, addr, addr_len);
+
+    if (p == NULL || target->len == 0) {
+        return p;
+    }
+
+    if (target->len > ZLT_MAX_TARGET) {
+        return NULL;
+    }
+
+    memset(&m, 0, sizeof(zlt_msg_t));
+    m.type = ZLT_DATAGRAM_OPEN;
+    m.ext = ZLT_X_TARGET;
+    m.target = *target;
+
+    p = zlt_ext_write(&m, p, p + (end - p));
+
+    if (p) {
+        zlt_put32(frame + 1, (uint32_t) (p - frame - ZLT_HEADER_SIZE));
+    }
+
+    return p;
 }

@@ -52,6 +52,7 @@ typedef struct {
     uint64_t        timestamp;     /* Heartbeat, HeartbeatAck: Unix ms */
     const uint8_t  *service_id;    /* DatagramOpen */
     zlt_str_t       client_addr;   /* DatagramOpen: "ip:port" */
+    zlt_str_t       target;        /* DatagramOpen: "host:port", or empty */
     zlt_str_t       data;          /* Datagram: 0 to ZLT_DGRAM_MAX bytes */
 } zlt_dgram_t;
 
@@ -100,6 +101,14 @@ uint8_t *zlt_dgram_close(uint8_t *p, uint32_t session, unsigned cause);
  */
 uint8_t *zlt_dgram_open(uint8_t *p, const uint8_t *end, uint32_t session,
     const uint8_t *service_id, const char *addr, size_t addr_len);
+
+/*
+ * The same with a target, for a service that is open; an empty one is left
+ * out.  NULL also if it is longer than ZLT_MAX_TARGET.
+ */
+uint8_t *zlt_dgram_open_target(uint8_t *p, const uint8_t *end,
+    uint32_t session, const uint8_t *service_id, const char *addr,
+    size_t addr_len, const zlt_str_t *target);
 
 
 #endif /* ZLT_DGRAM_H_INCLUDED */

@@ -24,7 +24,7 @@
 typedef struct {
     uint8_t         type;
     uint8_t         tag;
-    uint16_t        bit;           /* ZLT_X_* */
+    uint32_t        bit;           /* ZLT_X_* */
     zlt_field_t     fields[3];
 } zlt_ext_t;
 
@@ -75,6 +75,9 @@ static const zlt_ext_t  zlt_exts[] = {
     { ZLT_REGISTER, 0x02, ZLT_X_PREFERRED,
       { zlt_field(U16, preferred_port) } },
 
+    { ZLT_REGISTER, 0x03, ZLT_X_ALLOW,
+      { zlt_field(TEXT, allow) } },
+
     { ZLT_REGISTER_OK, 0x01, ZLT_X_PORT,
       { zlt_field(U16, port) } },
 
@@ -84,6 +87,12 @@ static const zlt_ext_t  zlt_exts[] = {
     { ZLT_REGISTER_FAIL, 0x01, ZLT_X_CODE,
       { zlt_field(U8, code) } },
 
+    { ZLT_CONNECT, 0x01, ZLT_X_TARGET,
+      { zlt_field(TEXT, target) } },
+
+    { ZLT_CONNECT, 0x02, ZLT_X_FLAGS,
+      { zlt_field(U8, flags) } },
+
     { ZLT_CONNECT_FAIL, 0x01, ZLT_X_CODE,
       { zlt_field(U8, code) } },
 
@@ -91,7 +100,28 @@ static const zlt_ext_t  zlt_exts[] = {
       { zlt_field(U8, action) } },
 
     { ZLT_DISCONNECT, 0x02, ZLT_X_RETRY,
-      { zlt_field(U32, retry_after) } }
+      { zlt_field(U32, retry_after) } },
+
+    { ZLT_DATAGRAM_OPEN, 0x01, ZLT_X_TARGET,
+      { zlt_field(TEXT, target) } },
+
+    { ZLT_ACCESS_OPEN, 0x01, ZLT_X_ACCESS_ID,
+      { zlt_field(ID, access_id) } },
+
+    { ZLT_ACCESS_OPEN, 0x02, ZLT_X_TARGET,
+      { zlt_field(TEXT, target) } },
+
+    { ZLT_ACCESS_OK, 0x01, ZLT_X_SERVED_BY,
+      { zlt_field(TEXT, served_by) } },
+
+    { ZLT_ACCESS_FAIL, 0x01, ZLT_X_CODE,
+      { zlt_field(U8, code) } },
+
+    { ZLT_ACCESS_FAIL, 0x02, ZLT_X_ACCESS_ID,
+      { zlt_field(ID, access_id) } },
+
+    { ZLT_ACCESS_CLOSE, 0x01, ZLT_X_CODE,
+      { zlt_field(U8, code) } }
 };
 
 #define ZLT_NEXTS  (sizeof(zlt_exts) / sizeof(zlt_exts[0]))

@@ -99,6 +99,9 @@ static const zlt_layout_t  zlt_layouts[] = {
     { ZLT_RETIRE, "Retire",
       { zlt_field_none } },
 
+    { ZLT_RAW, "Raw",
+      { zlt_field_none } },
+
     { ZLT_DATA, "Data",
       { zlt_field(BYTES, data) } },
 
@@ -110,6 +113,27 @@ static const zlt_layout_t  zlt_layouts[] = {
 
     { ZLT_WITHDRAW, "Withdraw",
       { zlt_field(ID, service_id),
+        zlt_field(STR16, reason) } },
+
+    { ZLT_ACCESS_OPEN, "AccessOpen",
+      { zlt_field(STR8, name),
+        zlt_field(PROTOCOL, protocol),
+        zlt_field(U32, ttl),
+        zlt_field(U32, grace) } },
+
+    { ZLT_ACCESS_OK, "AccessOk",
+      { zlt_field(ID, access_id),
+        zlt_field(U32, ttl) } },
+
+    { ZLT_ACCESS_FAIL, "AccessFail",
+      { zlt_field(STR16, reason) } },
+
+    { ZLT_ACCESS_RENEW, "AccessRenew",
+      { zlt_field(ID, access_id),
+        zlt_field(U32, ttl) } },
+
+    { ZLT_ACCESS_CLOSE, "AccessClose",
+      { zlt_field(ID, access_id),
         zlt_field(STR16, reason) } }
 };
 

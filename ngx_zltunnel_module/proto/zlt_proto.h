@@ -31,6 +31,7 @@
 #define ZLT_ID_SIZE            16       /* tunnel, service, connection id */
 #define ZLT_KEY_SIZE           32       /* data key, resume key */
 #define ZLT_MAX_NAME           255      /* service name, bytes */
+#define ZLT_MAX_TARGET         259      /* "host:port", bytes */
 
 
 typedef enum {
@@ -53,10 +54,16 @@ typedef enum {
     ZLT_DATAGRAM        = 0x51,
     ZLT_DATAGRAM_CLOSE  = 0x52,
     ZLT_RETIRE          = 0x53,
+    ZLT_RAW             = 0x54,
     ZLT_DATA            = 0x55,
     ZLT_EOF             = 0x56,
     ZLT_RESET           = 0x57,
-    ZLT_WITHDRAW        = 0x58
+    ZLT_WITHDRAW        = 0x58,
+    ZLT_ACCESS_OPEN     = 0x59,
+    ZLT_ACCESS_OK       = 0x5a,
+    ZLT_ACCESS_FAIL     = 0x5b,
+    ZLT_ACCESS_RENEW    = 0x5c,
+    ZLT_ACCESS_CLOSE    = 0x5d
 } zlt_type_t;
 
 
@@ -68,12 +75,20 @@ typedef enum {
 #define ZLT_F_HEARTBEATS       0x02     /* heartbeats by the client */
 #define ZLT_F_DATAGRAMS        0x04     /* datagram channels */
 #define ZLT_F_ACCESS           0x08     /* private services and access */
+#define ZLT_F_REUSE            0x10     /* channels carry one connection after
+                                           another */
+
+/* flags of Connect */
+#define ZLT_C_FRAMED           0x01     /* its bytes come as Data messages */
 
 /* flags of Register */
 #define ZLT_R_PRIVATE          0x01     /* no port */
 #define ZLT_R_INTERNAL         0x02     /* clients elsewhere are reset */
+#define ZLT_R_OPEN             0x04     /* each connection has a target;
+                                           implies private */
 
-/* codes of AuthFail, RegisterFail and ConnectFail; 0 where there is none */
+/* codes of AuthFail, RegisterFail, ConnectFail, AccessFail and AccessClose;
+   0 where there is none */
 #define ZLT_E_BAD_TOKEN        1
 #define ZLT_E_EXPIRED          2
 #define ZLT_E_IN_USE           3
@@ -108,13 +123,17 @@ typedef struct {
 #define ZLT_X_DATA_KEY         0x0008   /* AuthOk */
 #define ZLT_X_HEARTBEAT        0x0010   /* AuthOk */
 #define ZLT_X_IDLE             0x0020   /* AuthOk */
-#define ZLT_X_CODE             0x0040   /* AuthFail, Register-, ConnectFail */
+#define ZLT_X_CODE             0x0040   /* *Fail, AccessClose */
 #define ZLT_X_RETRY            0x0080   /* AuthFail, Disconnect */
-#define ZLT_X_FLAGS            0x0100   /* Register */
+#define ZLT_X_FLAGS            0x0100   /* Register, Connect */
 #define ZLT_X_PREFERRED        0x0200   /* Register */
 #define ZLT_X_PORT             0x0400   /* RegisterOk */
 #define ZLT_X_PUBLIC           0x0800   /* RegisterOk */
 #define ZLT_X_ACTION           0x1000   /* Disconnect */
+#define ZLT_X_ALLOW            0x2000   /* Register */
+#define ZLT_X_TARGET           0x4000   /* AccessOpen, Connect, DatagramOpen */
+#define ZLT_X_ACCESS_ID        0x8000   /* AccessOpen, AccessFail */
+#define ZLT_X_SERVED_BY        0x10000  /* AccessOk */
 
 
 /*
@@ -124,16 +143,19 @@ typedef struct {
 
 typedef struct {
     uint8_t         type;          /* zlt_type_t */
-    uint8_t         protocol;      /* Register */
+    uint8_t         protocol;      /* Register, AccessOpen */
     uint16_t        local_port;    /* Register */
     uint16_t        remote_port;   /* Register */
     uint8_t         cause;         /* DatagramClose */
     uint32_t        session;       /* Datagram* */
+    uint32_t        ttl;           /* AccessOpen, -Ok, -Renew: seconds */
+    uint32_t        grace;         /* AccessOpen: seconds */
     uint64_t        timestamp;     /* Heartbeat, HeartbeatAck: Unix ms */
 
     zlt_str_t       token;         /* Auth */
-    zlt_str_t       name;          /* Register */
-    zlt_str_t       reason;        /* *Fail, Disconnect, Withdraw */
+    zlt_str_t       name;          /* Register, AccessOpen */
+    zlt_str_t       reason;        /* *Fail, Disconnect, Withdraw,
+                                      AccessClose */
     zlt_str_t       client_addr;   /* Connect, DatagramOpen */
     zlt_str_t       data;          /* Datagram, Data */
 
@@ -142,6 +164,8 @@ typedef struct {
     const uint8_t  *service_id;    /* RegisterOk, Connect, Unregister,
                                       DatagramOpen, Withdraw */
     const uint8_t  *connection_id; /* Connect, ConnectAck, ConnectFail */
+    const uint8_t  *access_id;     /* AccessOk, -Renew, -Close; with its
+                                      bit AccessOpen, AccessFail */
 
     /* the extension block */
     uint32_t        ext;           /* ZLT_X_* */
@@ -155,11 +179,14 @@ typedef struct {
     uint16_t        idle_most;
     uint8_t         code;          /* ZLT_E_* */
     uint32_t        retry_after;   /* milliseconds */
-    uint8_t         flags;         /* ZLT_R_* */
+    uint8_t         flags;         /* ZLT_R_*, ZLT_C_* */
     uint16_t        preferred_port;
     uint16_t        port;
     zlt_str_t       public_addr;   /* "host:port" */
     uint8_t         action;        /* ZLT_D_* */
+    zlt_str_t       allow;         /* token names, comma-separated */
+    zlt_str_t       target;        /* "host:port" */
+    zlt_str_t       served_by;     /* a token's name */
 } zlt_msg_t;
 
 
@@ -214,6 +241,15 @@ size_t zlt_utf8_cut(const uint8_t *p, size_t len, size_t max);
    (characters above U+007F other than controls, spaces and punctuation of
    the General Punctuation, Latin-1 symbols and private use blocks). */
 int zlt_name_valid(const uint8_t *p, size_t len);
+
+/*
+ * Takes a target apart: "host:port", or "[address]:port" for IPv6, of at most
+ * ZLT_MAX_TARGET bytes.  The host is ASCII letters, digits, '-', '_' and '.'
+ * (within brackets hexadecimal digits, ':' and '.'), the port 1 to 65535.
+ * 0 with *host (without brackets) and *port set, or -1.
+ */
+int zlt_target_parse(const uint8_t *p, size_t len, zlt_str_t *host,
+    uint16_t *port);
 
 /* Writes 2 * len lower-case digits, no terminator. */
 void zlt_hex_encode(char *dst, const uint8_t *src, size_t len);

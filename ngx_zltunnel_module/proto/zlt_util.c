@@ -4,7 +4,7 @@
  */
 
 /*
- * UTF-8, service names, hexadecimal digits.
+ * UTF-8, service names, targets, hexadecimal digits.
  */
 
 
@@ -21,6 +21,7 @@ typedef struct {
 
 static size_t zlt_utf8_next(const uint8_t *p, size_t len, uint32_t *cp);
 static int zlt_name_char(uint32_t c);
+static int zlt_host_valid(const uint8_t *p, size_t len, int bracketed);
 
 
 /*
@@ -208,6 +209,86 @@ zlt_name_char(uint32_t c)
     }
 
     return 1;
+}
+
+
+int
+zlt_target_parse(const uint8_t *p, size_t len, zlt_str_t *host, uint16_t *port)
+{
+    int       bracketed;
+    size_t    colon;
+    uint32_t  n;
+
+    if (len > ZLT_MAX_TARGET) {
+        return -1;
+    }
+
+    n = 0;
+
+    for (colon = len; colon && p[colon - 1] != ':'; colon--) {
+        if (p[colon - 1] < '0' || p[colon - 1] > '9' || len - colon >= 5) {
+            return -1;
+        }
+    }
+
+    if (colon == 0 || colon == len) {
+        return -1;
+    }
+
+    for (host->len = colon; host->len < len; host->len++) {
+        n = n * 10 + (p[host->len] - '0');
+    }
+
+    if (n == 0 || n > UINT16_MAX) {
+        return -1;
+    }
+
+    host->data = p;
+    host->len = colon - 1;
+
+    bracketed = host->len > 2 && p[0] == '[' && p[host->len - 1] == ']';
+
+    if (bracketed) {
+        host->data++;
+        host->len -= 2;
+    }
+
+    if (!zlt_host_valid(host->data, host->len, bracketed)) {
+        return -1;
+    }
+
+    *port = (uint16_t) n;
+
+    return 0;
+}
+
+
+static int
+zlt_host_valid(const uint8_t *p, size_t len, int bracketed)
+{
+    size_t   i;
+    uint8_t  c, lower;
+
+    for (i = 0; i < len; i++) {
+        c = p[i];
+        lower = (uint8_t) (c | 0x20);
+
+        if (c == '.' || (c >= '0' && c <= '9')) {
+            continue;
+        }
+
+        if (lower >= 'a' && lower <= (bracketed ? 'f' : 'z')) {
+            continue;
+        }
+
+        if (bracketed ? c == ':' : (c == '-' || c == '_')) {
+            continue;
+        }
+
+        return 0;
+    }
+
+    return len > 0;
 }
 
 

@@ -152,6 +152,10 @@ zlt_ws_opcode(zlt_ws_parser_t *p, unsigned ch)
         p->text = (p->op == ZLT_WS_OP_TEXT);
         p->message_len = 0;
 
+        if (p->text && p->binary) {
+            return zlt_ws_error(p, ZLT_WS_UNSUPPORTED, "text");
+        }
+
         break;
 
     case ZLT_WS_OP_CLOSE:
@@ -318,9 +322,14 @@ zlt_ws_payload(zlt_ws_parser_t *p, uint8_t **pos, uint8_t *end)
         return ZLT_WS_AGAIN;
     }
 
+    p->chunk_mask = p->mask_pos;
+
     if (p->masked) {
-        zlt_ws_mask(data, n, p->mask, p->mask_pos);
         p->mask_pos = (p->mask_pos + n) & 3;
+
+        if (!p->leave) {
+            zlt_ws_mask(data, n, p->mask, p->chunk_mask);
+        }
     }
 
     p->message_end = (p->left == 0 && p->fin);
@@ -389,9 +398,23 @@ zlt_ws_header(uint8_t *dst, unsigned opcode, size_t payload_len,
 void
 zlt_ws_mask(uint8_t *data, size_t len, const uint8_t mask[4], size_t offset)
 {
+    zlt_ws_mask_move(data, data, len, mask, offset);
+}
+
+
+/*
+ * A copy of a known size is some loads or stores, and may be unaligned.  All
+ * of a block is loaded before any of it is stored, so dst may lie a few bytes
+ * before src.
+ */
+
+void
+zlt_ws_mask_move(uint8_t *dst, const uint8_t *src, size_t len,
+    const uint8_t mask[4], size_t offset)
+{
     size_t    i;
     uint8_t   key[8];
-    uint64_t  k, w;
+    uint64_t  k, w[4];
 
     for (i = 0; i < 8; i++) {
         key[i] = mask[(offset + i) & 3];
@@ -399,19 +422,33 @@ zlt_ws_mask(uint8_t *data, size_t len, const uint8_t mask[4], size_t offset)
 
     memcpy(&k, key, 8);
 
-    /* a copy of a known size is one load or store, and may be unaligned */
+    while (len >= sizeof(w)) {
+        memcpy(w, src, sizeof(w));
+
+        w[0] ^= k;
+        w[1] ^= k;
+        w[2] ^= k;
+        w[3] ^= k;
+
+        memcpy(dst, w, sizeof(w));
+
+        dst += sizeof(w);
+        src += sizeof(w);
+        len -= sizeof(w);
+    }
 
     while (len >= 8) {
-        memcpy(&w, data, 8);
-        w ^= k;
-        memcpy(data, &w, 8);
+        memcpy(w, src, 8);
+        w[0] ^= k;
+        memcpy(dst, w, 8);
 
-        data += 8;
+        dst += 8;
+        src += 8;
         len -= 8;
     }
 
     for (i = 0; i < len; i++) {
-        data[i] ^= key[i];
+        dst[i] = src[i] ^ key[i];
     }
 }
 

@@ -55,6 +55,7 @@ typedef struct {
     /* results */
     uint8_t         *chunk;        /* ZLT_WS_DATA: in the input, unmasked */
     size_t           chunk_len;    /* may be 0 at the end of a message */
+    uint8_t          chunk_mask;   /* its place within the mask */
     unsigned         message_end:1;/* ZLT_WS_DATA: the message is complete */
 
     uint8_t          opcode;       /* ZLT_WS_CONTROL */
@@ -63,6 +64,12 @@ typedef struct {
 
     uint16_t         close_code;   /* ZLT_WS_ERROR */
     const char      *error;        /* static text */
+
+    /* may be set after the initialization */
+    unsigned         binary:1;     /* text is an error */
+    unsigned         leave:1;      /* chunks are left as they are: the caller
+                                      has something to do with them anyway,
+                                      zlt_ws_mask_move() */
 
     /* state */
     unsigned         role:1;
@@ -112,6 +119,10 @@ size_t zlt_ws_header(uint8_t *dst, unsigned opcode, size_t payload_len,
    position of the first byte within the payload. */
 void zlt_ws_mask(uint8_t *data, size_t len, const uint8_t mask[4],
     size_t offset);
+
+/* The same, to dst, which does not overlap src or begins before it. */
+void zlt_ws_mask_move(uint8_t *dst, const uint8_t *src, size_t len,
+    const uint8_t mask[4], size_t offset);
 
 /* Payload of a Close frame: code and reason, which may be NULL, cut at 123
    bytes on a character boundary.  Returns its size, at most

@@ -196,6 +196,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     dial->log = c->log;
     dial->local = ngx_zltunnel_client_local(c);
     dial->greedy = 1;
+    dial->framed = 1;
     dial->handler = ngx_stream_zltunnel_dialled;
     dial->data = ctx;
 
@@ -496,7 +497,8 @@ ngx_stream_zltunnel_relayed(ngx_zltunnel_relay_t *relay,
         s->received += relay->flow[0].bytes - ctx->early;
     }
 
-    ngx_zltunnel_channel_close(ctx->dial.channel);
+    ngx_zltunnel_channel_release(ctx->dial.channel,
+                                 how != NGX_ZLTUNNEL_RELAY_DONE);
     ctx->dial.channel = NULL;
 
     switch (how) {

@@ -59,7 +59,8 @@ dgram_again(const zlt_dgram_t *f)
     const uint8_t       *pos;
     zlt_dgram_reader_t   r;
 
-    size = ZLT_DGRAM_HEADER + ZLT_DGRAM_MAX_ADDR + 64 + f->data.len;
+    size = ZLT_DGRAM_HEADER + ZLT_DGRAM_MAX_ADDR + ZLT_MAX_TARGET + 64
+           + f->data.len;
     buf = fuzz_copy(NULL, size);
     p = NULL;
 
@@ -76,10 +77,10 @@ dgram_again(const zlt_dgram_t *f)
         break;
 
     case ZLT_DATAGRAM_OPEN:
-        p = zlt_dgram_open(buf, buf + size, f->session, f->service_id,
-                           (const char *) f->client_addr.data,
-                           f->client_addr.len);
-        must(p != NULL);
+        p = zlt_dgram_open_target(buf, buf + size, f->session, f->service_id,
+                                  (const char *) f->client_addr.data,
+                                  f->client_addr.len, &f->target);
+        must(p != NULL || f->target.len > ZLT_MAX_TARGET);
         break;
     }
 
@@ -103,6 +104,9 @@ dgram_again(const zlt_dgram_t *f)
         if (f->type == ZLT_DATAGRAM_OPEN) {
             must(memcmp(g.service_id, f->service_id, ZLT_ID_SIZE) == 0);
             must(g.client_addr.len == f->client_addr.len);
+            must(g.target.len == f->target.len);
+            must(f->target.len == 0
+                 || memcmp(g.target.data, f->target.data, g.target.len) == 0);
         }
     }
 
@@ -138,6 +142,7 @@ dgram_frame(dgram_trace_t *t, int rc, const zlt_dgram_t *f)
         must(f->client_addr.len <= ZLT_DGRAM_MAX_ADDR);
         dgram_put_bytes(t, f->service_id, ZLT_ID_SIZE);
         dgram_put_bytes(t, f->client_addr.data, f->client_addr.len);
+        dgram_put_bytes(t, f->target.data, f->target.len);
         break;
 
     case ZLT_DATAGRAM_CLOSE:

@@ -56,11 +56,15 @@ msg_all_inside(const zlt_msg_t *m, const uint8_t *p, size_t size)
     msg_inside(m->data.data, m->data.len, p, size);
     msg_inside(m->agent.data, m->agent.len, p, size);
     msg_inside(m->public_addr.data, m->public_addr.len, p, size);
+    msg_inside(m->allow.data, m->allow.len, p, size);
+    msg_inside(m->target.data, m->target.len, p, size);
+    msg_inside(m->served_by.data, m->served_by.len, p, size);
 
     msg_inside(m->client_id, m->client_id ? ZLT_ID_SIZE : 0, p, size);
     msg_inside(m->tunnel_id, m->tunnel_id ? ZLT_ID_SIZE : 0, p, size);
     msg_inside(m->service_id, m->service_id ? ZLT_ID_SIZE : 0, p, size);
     msg_inside(m->connection_id, m->connection_id ? ZLT_ID_SIZE : 0, p, size);
+    msg_inside(m->access_id, m->access_id ? ZLT_ID_SIZE : 0, p, size);
     msg_inside(m->resume_key, m->resume_key ? ZLT_KEY_SIZE : 0, p, size);
     msg_inside(m->data_key, m->data_key ? ZLT_KEY_SIZE : 0, p, size);
 }
@@ -200,7 +204,9 @@ msg_from_fields(const uint8_t *data, size_t size)
     zlt_msg_t     m, d;
     msg_source_t  s;
 
-    static const uint8_t  ids[4][ZLT_ID_SIZE] = { "a", "b", "c", "d" };
+    static const uint8_t  ids[5][ZLT_ID_SIZE] = {
+        "a", "b", "c", "d", "g"
+    };
     static const uint8_t  keys[2][ZLT_KEY_SIZE] = { "e", "f" };
 
     s.pos = data;
@@ -209,7 +215,7 @@ msg_from_fields(const uint8_t *data, size_t size)
     memset(&m, 0, sizeof(zlt_msg_t));
 
     m.type = (uint8_t) msg_take(&s, 1);
-    m.ext = (uint32_t) msg_take(&s, 2);
+    m.ext = (uint32_t) msg_take(&s, 3);
     m.protocol = (uint8_t) msg_take(&s, 1);
     m.local_port = (uint16_t) msg_take(&s, 2);
     m.remote_port = (uint16_t) msg_take(&s, 2);
@@ -227,6 +233,8 @@ msg_from_fields(const uint8_t *data, size_t size)
     m.preferred_port = (uint16_t) msg_take(&s, 2);
     m.port = (uint16_t) msg_take(&s, 2);
     m.action = (uint8_t) msg_take(&s, 1);
+    m.ttl = (uint32_t) msg_take(&s, 4);
+    m.grace = (uint32_t) msg_take(&s, 4);
 
     msg_take_str(&s, &m.name, ZLT_MAX_NAME);
     msg_take_str(&s, &m.token, 65535);
@@ -235,11 +243,15 @@ msg_from_fields(const uint8_t *data, size_t size)
     msg_take_str(&s, &m.data, 65535);
     msg_take_str(&s, &m.agent, 65535);
     msg_take_str(&s, &m.public_addr, 65535);
+    msg_take_str(&s, &m.allow, 65535);
+    msg_take_str(&s, &m.target, 65535);
+    msg_take_str(&s, &m.served_by, 65535);
 
     m.client_id = ids[0];
     m.tunnel_id = ids[1];
     m.service_id = ids[2];
     m.connection_id = ids[3];
+    m.access_id = ids[4];
     m.resume_key = keys[0];
     m.data_key = keys[1];
 
@@ -247,7 +259,7 @@ msg_from_fields(const uint8_t *data, size_t size)
 
     if (n == 0) {
         must(strcmp(zlt_msg_name(m.type), "unknown") == 0
-             || (m.type == ZLT_REGISTER && m.protocol > 1)
+             || m.protocol > 1
              || size > 32768);
         return;
     }

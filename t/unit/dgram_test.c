@@ -224,9 +224,13 @@ sizes(void)
 static void
 written(void)
 {
-    size_t    len;
-    uint8_t   buf[512] = { 0 }, want[512], *p;
-    char      addr[ZLT_DGRAM_MAX_ADDR + 1];
+    size_t     n, len;
+    uint8_t    buf[512] = { 0 }, want[512], *p;
+    zlt_str_t  none = { NULL, 0 }, target = vector_str("dns:53");
+    char       addr[ZLT_DGRAM_MAX_ADDR + 1], long_target[ZLT_MAX_TARGET + 2];
+
+    memset(long_target, 'h', sizeof(long_target));
+    long_target[ZLT_MAX_TARGET + 1] = '\0';
 
     len = vector_read(want, 0,
             "50 00000025 00000003" ID "000f '198.51.100.9:53'");
@@ -243,6 +247,40 @@ written(void)
     p = zlt_dgram_open(buf, buf + sizeof(buf), 3, id, addr,
                        ZLT_DGRAM_MAX_ADDR);
     check(p == buf + ZLT_HEADER_SIZE + 22 + ZLT_DGRAM_MAX_ADDR);
+
+    /* without a target it is the same frame */
+
+    p = zlt_dgram_open(buf, buf + len, 3, id, "198.51.100.9:53", 15);
+    check(p == buf + len && memcmp(buf, want, len) == 0);
+
+    p = zlt_dgram_open_target(buf, buf + sizeof(buf), 3, id,
+                              "198.51.100.9:53", 15, &none);
+    check(p == buf + len && memcmp(buf, want, len) == 0);
+
+    len = vector_read(want, 0,
+            "50 0000002e 00000003" ID "000f '198.51.100.9:53'"
+            "01 0006 'dns:53'");
+
+    p = zlt_dgram_open_target(buf, buf + len, 3, id, "198.51.100.9:53", 15,
+                              &target);
+    check(p == buf + len && memcmp(buf, want, len) == 0);
+
+    for (n = 0; n < len; n++) {
+        tap_note("DatagramOpen into %zu bytes", n);
+        check(zlt_dgram_open_target(buf, buf + n, 3, id, "198.51.100.9:53",
+                                    15, &target)
+              == NULL);
+    }
+
+    target = vector_str(long_target);
+    check(target.len == ZLT_MAX_TARGET + 1);
+    check(zlt_dgram_open_target(buf, buf + sizeof(buf), 3, id, "a", 1,
+                                &target)
+          == NULL);
+
+    target.len--;
+    p = zlt_dgram_open_target(buf, buf + sizeof(buf), 3, id, "a", 1, &target);
+    check(p == buf + ZLT_HEADER_SIZE + 23 + 3 + ZLT_MAX_TARGET);
 
     len = vector_read(want, 0, "51 00000006 80000001");
     p = zlt_dgram_header(buf, 0x80000001, 2);
@@ -422,6 +460,11 @@ agrees(void)
 {
     static const char *const  list[] = {
         "50 00000025 00000001" ID "000f '198.51.100.9:53'",
+        "50 00000020 00000001" ID "0001 'a'" "01 0006 'dns:53'",
+        "50 00000024 00000001" ID "0001 'a'" "09 0001 00 01 0006 'dns:53'",
+        "50 00000020 00000001" ID "0001 'a'" "01 0007 'dns:53'",
+        "50 00000020 00000001" ID "0001 'a'" "01 0006 'dns:5' ff",
+        "50 00000018 00000001" ID "0001 'a'" "01",
         "51 00000007 01020304 00ff80",
         "52 00000005 00000001 03",
         "30 00000008 0102030405060708",
@@ -455,6 +498,7 @@ agrees(void)
         check(f.timestamp == m.timestamp);
         check(f.service_id == m.service_id);
         check(str_equal(&f.client_addr, &m.client_addr));
+        check(str_equal(&f.target, &m.target));
         check(str_equal(&f.data, &m.data));
     }
 }

@@ -137,7 +137,54 @@ static const ext_vector_t  vectors[] = {
                 { "02 0004 000003e8", ZLT_X_RETRY, 0 } },
       .msg = { .type = ZLT_DISCONNECT, .reason = S("reload"),
                .ext = ZLT_X_ACTION|ZLT_X_RETRY, .action = ZLT_D_RECONNECT,
-               .retry_after = 1000 } }
+               .retry_after = 1000 } },
+
+    { .head = "10 0000001b 03 'web' 00 1f90 0000",
+      .tags = { { "01 0001 04", ZLT_X_FLAGS, 0 },
+                { "02 0002 0001", ZLT_X_PREFERRED, 0 },
+                { "03 0006 'ab,c-d'", ZLT_X_ALLOW, 1 } },
+      .msg = { .type = ZLT_REGISTER, .name = S("web"), .local_port = 8080,
+               .ext = ZLT_X_FLAGS|ZLT_X_PREFERRED|ZLT_X_ALLOW,
+               .flags = ZLT_R_OPEN, .preferred_port = 1,
+               .allow = S("ab,c-d") } },
+
+    { .head = "20 00000038" ID1 ID1 "0003 'a:1'",
+      .tags = { { "01 000c 'db.lan:54321'", ZLT_X_TARGET, 1 },
+                { "02 0001 01", ZLT_X_FLAGS, 0 } },
+      .msg = { .type = ZLT_CONNECT, .service_id = id1, .connection_id = id1,
+               .client_addr = S("a:1"), .ext = ZLT_X_TARGET|ZLT_X_FLAGS,
+               .target = S("db.lan:54321"), .flags = ZLT_C_FRAMED } },
+
+    { .head = "50 00000028 00000007" ID1 "0001 'a'",
+      .tags = { { "01 000e '[2001:db8::]:5'", ZLT_X_TARGET, 1 } },
+      .msg = { .type = ZLT_DATAGRAM_OPEN, .session = 7, .service_id = id1,
+               .client_addr = S("a"), .ext = ZLT_X_TARGET,
+               .target = S("[2001:db8::]:5") } },
+
+    { .head = "59 0000002b 06 'office' 00 0000003c 00000005",
+      .tags = { { "01 0010" ID1, ZLT_X_ACCESS_ID, 0 },
+                { "02 0005 'h:443'", ZLT_X_TARGET, 1 } },
+      .msg = { .type = ZLT_ACCESS_OPEN, .name = S("office"), .ttl = 60,
+               .grace = 5, .ext = ZLT_X_ACCESS_ID|ZLT_X_TARGET,
+               .access_id = id1, .target = S("h:443") } },
+
+    { .head = "5a 0000001c" ID1 "00000001",
+      .tags = { { "01 0005 'alice'", ZLT_X_SERVED_BY, 1 } },
+      .msg = { .type = ZLT_ACCESS_OK, .access_id = id1, .ttl = 1,
+               .ext = ZLT_X_SERVED_BY, .served_by = S("alice") } },
+
+    { .head = "5b 0000001d 0004 'gone'",
+      .tags = { { "01 0001 02", ZLT_X_CODE, 0 },
+                { "02 0010" ID1, ZLT_X_ACCESS_ID, 0 } },
+      .msg = { .type = ZLT_ACCESS_FAIL, .reason = S("gone"),
+               .ext = ZLT_X_CODE|ZLT_X_ACCESS_ID, .code = ZLT_E_EXPIRED,
+               .access_id = id1 } },
+
+    { .head = "5d 0000001a" ID1 "0004 'over'",
+      .tags = { { "01 0001 06", ZLT_X_CODE, 0 } },
+      .msg = { .type = ZLT_ACCESS_CLOSE, .access_id = id1,
+               .reason = S("over"), .ext = ZLT_X_CODE,
+               .code = ZLT_E_FORBIDDEN } }
 };
 
 #define NVECTORS  (sizeof(vectors) / sizeof(vectors[0]))
@@ -233,6 +280,21 @@ with(const ext_vector_t *v, uint32_t bits)
 
     if (!(bits & ZLT_X_PUBLIC)) {
         memset(&m.public_addr, 0, sizeof(zlt_str_t));
+    }
+
+    if (!(bits & ZLT_X_ALLOW)) { memset(&m.allow, 0, sizeof(zlt_str_t)); }
+    if (!(bits & ZLT_X_TARGET)) { memset(&m.target, 0, sizeof(zlt_str_t)); }
+
+    if (!(bits & ZLT_X_SERVED_BY)) {
+        memset(&m.served_by, 0, sizeof(zlt_str_t));
+    }
+
+    /* of the others it is a fixed field */
+
+    if (!(bits & ZLT_X_ACCESS_ID)
+        && (m.type == ZLT_ACCESS_OPEN || m.type == ZLT_ACCESS_FAIL))
+    {
+        m.access_id = NULL;
     }
 
     if (!(bits & ZLT_X_HEARTBEAT)) {
@@ -450,8 +512,12 @@ test_all_unknown_tags(void)
 
         switch (v->msg.type) {
         case ZLT_AUTH_OK:        least = 6; break;
+        case ZLT_REGISTER:
         case ZLT_AUTH:           least = 4; break;
         case ZLT_REGISTER_FAIL:
+        case ZLT_DATAGRAM_OPEN:
+        case ZLT_ACCESS_OK:
+        case ZLT_ACCESS_CLOSE:
         case ZLT_CONNECT_FAIL:   least = 2; break;
         default:                 least = 3; break;
         }
@@ -715,9 +781,6 @@ test_types_without_a_block(void)
 {
     size_t                     i, j, len;
     static const ext_vector_t  plain[] = {
-        { .head = "20 00000000" ID1 ID1 "0000",
-          .msg = { .type = ZLT_CONNECT, .service_id = id1,
-                   .connection_id = id1 } },
         { .head = "21 00000000" ID1,
           .msg = { .type = ZLT_CONNECT_ACK, .connection_id = id1 } },
         { .head = "30 00000000 0000000000000001",
@@ -726,17 +789,17 @@ test_types_without_a_block(void)
           .msg = { .type = ZLT_HEARTBEAT_ACK, .timestamp = 1 } },
         { .head = "40 00000000" ID1,
           .msg = { .type = ZLT_UNREGISTER, .service_id = id1 } },
-        { .head = "50 00000000 00000001" ID1 "0001 'a'",
-          .msg = { .type = ZLT_DATAGRAM_OPEN, .session = 1,
-                   .service_id = id1, .client_addr = S("a") } },
         { .head = "52 00000000 00000001 02",
           .msg = { .type = ZLT_DATAGRAM_CLOSE, .session = 1, .cause = 2 } },
         { .head = "53 00000000", .msg = { .type = ZLT_RETIRE } },
+        { .head = "54 00000000", .msg = { .type = ZLT_RAW } },
         { .head = "56 00000000", .msg = { .type = ZLT_EOF } },
         { .head = "57 00000000", .msg = { .type = ZLT_RESET } },
         { .head = "58 00000000" ID1 "0001 'r'",
           .msg = { .type = ZLT_WITHDRAW, .service_id = id1,
-                   .reason = S("r") } }
+                   .reason = S("r") } },
+        { .head = "5c 00000000" ID1 "00000001",
+          .msg = { .type = ZLT_ACCESS_RENEW, .access_id = id1, .ttl = 1 } }
     };
 
     static const char *const  blocks[] = {
@@ -769,7 +832,7 @@ test_encode_only_what_belongs(void)
         len = whole(&vectors[i]);
 
         m = vectors[i].msg;
-        m.ext |= 0xffff0000;
+        m.ext |= 0xfffe0000;
 
         if (m.type == ZLT_AUTH_FAIL || m.type == ZLT_DISCONNECT) {
             m.ext |= ZLT_X_PORT|ZLT_X_PUBLIC|ZLT_X_FEATURES|ZLT_X_DATA_KEY;

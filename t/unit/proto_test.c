@@ -131,6 +131,9 @@ static const proto_vector_t  vectors[] = {
     { .bytes = "53 00000000",
       .msg = { .type = ZLT_RETIRE } },
 
+    { .bytes = "54 00000000",
+      .msg = { .type = ZLT_RAW } },
+
     { .bytes = "55 00000004 00 'ab' ff",
       .msg = { .type = ZLT_DATA, .data = S("\x00" "ab" "\xff") },
       .open = 0, .is_open = 1 },
@@ -147,7 +150,31 @@ static const proto_vector_t  vectors[] = {
 
     { .bytes = "58 0000001b" ID2 "0009 'withdrawn'",
       .msg = { .type = ZLT_WITHDRAW, .service_id = id2,
-               .reason = S("withdrawn") } }
+               .reason = S("withdrawn") } },
+
+    { .bytes = "59 0000000d 03 'web' 00 00000e10 0000003c",
+      .msg = { .type = ZLT_ACCESS_OPEN, .name = S("web"), .ttl = 3600,
+               .grace = 60 } },
+
+    { .bytes = "59 0000000d 03 'dns' 01 00000000 fffffffe",
+      .msg = { .type = ZLT_ACCESS_OPEN, .name = S("dns"),
+               .protocol = ZLT_PROTO_UDP, .grace = 4294967294 } },
+
+    { .bytes = "5a 00000014" ID1 "00015180",
+      .msg = { .type = ZLT_ACCESS_OK, .access_id = id1, .ttl = 86400 } },
+
+    { .bytes = "5b 0000000b 0009 'forbidden'",
+      .msg = { .type = ZLT_ACCESS_FAIL, .reason = S("forbidden") } },
+
+    { .bytes = "5c 00000014" ID2 "0000001e",
+      .msg = { .type = ZLT_ACCESS_RENEW, .access_id = id2, .ttl = 30 } },
+
+    { .bytes = "5d 00000019" ID1 "0007 'expired'",
+      .msg = { .type = ZLT_ACCESS_CLOSE, .access_id = id1,
+               .reason = S("expired") } },
+
+    { .bytes = "5d 00000012" ID2 "0000",
+      .msg = { .type = ZLT_ACCESS_CLOSE, .access_id = id2 } }
 };
 
 #define NVECTORS  (sizeof(vectors) / sizeof(vectors[0]))
@@ -708,9 +735,10 @@ test_texts(void)
         { 0x30, "Heartbeat" }, { 0x31, "HeartbeatAck" },
         { 0x40, "Unregister" }, { 0x41, "Disconnect" },
         { 0x50, "DatagramOpen" }, { 0x51, "Datagram" },
-        { 0x52, "DatagramClose" }, { 0x53, "Retire" }, { 0x55, "Data" },
-        { 0x56, "Eof" }, { 0x57, "Reset" }, { 0x58, "Withdraw" },
-        { 0x00, "unknown" }, { 0x54, "unknown" }, { 0x101, "unknown" }
+        { 0x52, "DatagramClose" }, { 0x53, "Retire" }, { 0x54, "Raw" },
+        { 0x55, "Data" }, { 0x56, "Eof" }, { 0x57, "Reset" },
+        { 0x58, "Withdraw" },
+        { 0x00, "unknown" }, { 0x5e, "unknown" }, { 0x101, "unknown" }
     };
 
     for (type = 0; type < sizeof(names) / sizeof(names[0]); type++) {

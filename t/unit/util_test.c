@@ -439,6 +439,90 @@ test_hex_decode(void)
 }
 
 
+/* What a target may be: its answer tells who is dialled, so no guessing. */
+
+static void
+test_targets(void)
+{
+    static const struct {
+        const char  *text;
+        const char  *host;      /* NULL: it is none */
+        unsigned     port;
+    } list[] = {
+        { "db.lan:5432", "db.lan", 5432 },
+        { "a:1", "a", 1 },
+        { "10.0.0.5:8080", "10.0.0.5", 8080 },
+        { "my_host-2.x:65535", "my_host-2.x", 65535 },
+        { "[2001:db8::1]:443", "2001:db8::1", 443 },
+        { "[::ffff:1.2.3.4]:080", "::ffff:1.2.3.4", 80 },
+        { "h:00080", "h", 80 },
+        { "", NULL, 0 },
+        { ":", NULL, 0 },
+        { ":80", NULL, 0 },
+        { "h", NULL, 0 },
+        { "h:", NULL, 0 },
+        { "80", NULL, 0 },
+        { "h:0", NULL, 0 },
+        { "h:65536", NULL, 0 },
+        { "h:000080", NULL, 0 },
+        { "h:99999", NULL, 0 },
+        { "h:-1", NULL, 0 },
+        { "h:+1", NULL, 0 },
+        { "h: 1", NULL, 0 },
+        { "h:1 ", NULL, 0 },
+        { "h h:1", NULL, 0 },
+        { "h\n:1", NULL, 0 },
+        { "h/x:1", NULL, 0 },
+        { "h%eth0:1", NULL, 0 },
+        { "u@h:1", NULL, 0 },
+        { "2001:db8::1:443", NULL, 0 },
+        { "[]:1", NULL, 0 },
+        { "[h]:1", NULL, 0 },
+        { "[::1:1", NULL, 0 },
+        { "::1]:1", NULL, 0 },
+        { "[fe80::1%2]:1", NULL, 0 },
+        { "\xc3\xa9:1", NULL, 0 }
+    };
+
+    char       text[ZLT_MAX_TARGET + 2];
+    size_t     i;
+    uint8_t   *copy;
+    uint16_t   port;
+    zlt_str_t  host, s;
+
+    for (i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+        tap_note("\"%s\"", list[i].text);
+
+        s = vector_str(list[i].text);
+        copy = tap_copy(s.data, s.len);
+        port = 0;
+
+        if (list[i].host == NULL) {
+            check(zlt_target_parse(copy, s.len, &host, &port) == -1);
+
+        } else {
+            check(zlt_target_parse(copy, s.len, &host, &port) == 0);
+            check(port == list[i].port);
+            s = vector_str(list[i].host);
+            check(str_equal(&host, &s));
+        }
+
+        tap_free(copy, strlen(list[i].text));
+    }
+
+    memset(text, 'h', sizeof(text));
+    memcpy(text + ZLT_MAX_TARGET - 2, ":1", 2);
+
+    check(zlt_target_parse((uint8_t *) text, ZLT_MAX_TARGET, &host, &port)
+          == 0);
+    check(host.len == ZLT_MAX_TARGET - 2);
+
+    text[ZLT_MAX_TARGET] = '1';
+    check(zlt_target_parse((uint8_t *) text, ZLT_MAX_TARGET + 1, &host, &port)
+          == -1);
+}
+
+
 int
 main(void)
 {
@@ -448,6 +532,7 @@ main(void)
     tap_run(test_names, "names, good and bad");
     tap_run(test_name_characters, "names, every ASCII character");
     tap_run(test_name_lengths, "names of every length");
+    tap_run(test_targets, "targets, good and bad");
     tap_run(test_hex_encode, "hexadecimal, written");
     tap_run(test_hex_decode, "hexadecimal, read");
 

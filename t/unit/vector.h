@@ -123,6 +123,8 @@ msg_differs(const zlt_msg_t *a, const zlt_msg_t *b)
     differs_num(remote_port);
     differs_num(cause);
     differs_num(session);
+    differs_num(ttl);
+    differs_num(grace);
     differs_num(timestamp);
 
     differs_str(token);
@@ -135,6 +137,7 @@ msg_differs(const zlt_msg_t *a, const zlt_msg_t *b)
     differs_mem(tunnel_id, ZLT_ID_SIZE);
     differs_mem(service_id, ZLT_ID_SIZE);
     differs_mem(connection_id, ZLT_ID_SIZE);
+    differs_mem(access_id, ZLT_ID_SIZE);
 
     differs_num(ext);
     differs_num(features);
@@ -152,6 +155,9 @@ msg_differs(const zlt_msg_t *a, const zlt_msg_t *b)
     differs_num(port);
     differs_str(public_addr);
     differs_num(action);
+    differs_str(allow);
+    differs_str(target);
+    differs_str(served_by);
 
 #undef differs_num
 #undef differs_str

@@ -418,6 +418,45 @@ sub ack {
 }
 
 
+# One within a WebSocket: next() is that of a control channel.
+
+package ZLTunnel::Wire::Framed;
+
+our @ISA = 'ZLTunnel::Wire::Control';
+
+*ack = sub {
+    my ($self, $m) = @_;
+    return $self->send_msg(ZLTunnel::Wire::msg('ConnectAck',
+                                               $m->{connection_id}));
+};
+
+
+# data("bytes") in one message; eof(), rst().
+
+sub data { $_[0]->send_msg(ZLTunnel::Wire::msg('Data', $_[1])) }
+
+sub eof { $_[0]->send_msg(ZLTunnel::Wire::msg('Eof')) }
+
+sub rst { $_[0]->send_msg(ZLTunnel::Wire::msg('Reset')) }
+
+
+# The bytes of so many bytes of Data, or what came instead.
+
+sub bytes {
+    my ($self, $n) = @_;
+
+    my $bytes = '';
+
+    while (length $bytes < $n) {
+        my $m = $self->next // return $bytes . ' ' . ($self->{end} // 'none');
+        return "$bytes $m->{type}" if $m->{type} ne 'Data';
+        $bytes .= $m->{payload};
+    }
+
+    return $bytes;
+}
+
+
 package ZLTunnel::Wire;
 
 # control(t, headers => "...", port => N): the answer to the upgrade is in
@@ -463,6 +502,31 @@ sub channel {
     $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
         . "Connection: Upgrade\r\nUpgrade: zltunnel\r\n"
         . 'Zltunnel-Tunnel: ' . unpack('H*', $tunnel) . "\r\n"
+        . 'Zltunnel-Key: ' . unpack('H*', $key) . "\r\n"
+        . (defined $connection
+           ? 'Zltunnel-Connection: ' . unpack('H*', $connection) . "\r\n" : '')
+        . ($o{headers} // '') . "\r\n") // return undef;
+
+    return $self;
+}
+
+
+# The same within a WebSocket; ws_headers replaces what asks for one.
+
+sub framed {
+    my ($class, $t, $tunnel, $key, $connection, %o) = @_;
+
+    my $self = ZLTunnel::Wire::Framed->new($o{port} // $t->{http_port})
+        // return undef;
+
+    $self->{key} = encode_base64(new_id(), '');
+
+    $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
+        . ($o{ws_headers} // "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+           . "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: $self->{key}\r\n"
+           . "Sec-WebSocket-Protocol: zltunnel-data\r\n")
+        . (defined $tunnel
+           ? 'Zltunnel-Tunnel: ' . unpack('H*', $tunnel) . "\r\n" : '')
         . 'Zltunnel-Key: ' . unpack('H*', $key) . "\r\n"
         . (defined $connection
            ? 'Zltunnel-Connection: ' . unpack('H*', $connection) . "\r\n" : '')

@@ -1,0 +1,197 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A connection whose bytes are messages, on a channel that carries another
+ * one after it.  An end is a message, and without one the end of the channel
+ * is a reset, whatever is beneath.
+ */
+
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conn.h"
+
+
+static int zlt_framed_keep(zlt_framed_t *f, const uint8_t *data, size_t len);
+
+
+void
+zlt_framed_start(zlt_conn_t *c, zlt_framed_t *f)
+{
+    memset(f, 0, sizeof(zlt_framed_t));
+
+    c->framed = f;
+}
+
+
+void
+zlt_framed_stop(zlt_conn_t *c)
+{
+    free(c->framed->rest);
+
+    c->framed->rest = NULL;
+    c->framed = NULL;
+
+    /* TLS alone knows what it holds */
+
+    c->more = (c->ssl != NULL);
+}
+
+
+ssize_t
+zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size)
+{
+    ssize_t           n;
+    zlt_frames_in_t  *in;
+
+    in = &c->framed->frames.in;
+
+    for ( ;; ) {
+
+        if (in->end == ZLT_FRAMES_EOF) {
+            return 0;
+        }
+
+        if (in->end == ZLT_FRAMES_RESET) {
+            errno = ECONNRESET;
+            return ZLT_CONN_ERROR;
+        }
+
+        n = zlt_conn_pull(c, buf, size);
+
+        if (n == 0) {
+            errno = ECONNRESET;
+            return ZLT_CONN_ERROR;
+        }
+
+        if (n < 0) {
+            return n;
+        }
+
+        n = zlt_framed_take(c, buf, (size_t) n);
+
+        if (n != 0) {
+            return n;
+        }
+    }
+}
+
+
+ssize_t
+zlt_framed_take(zlt_conn_t *c, uint8_t *buf, size_t len)
+{
+    size_t            rest;
+    ssize_t           n;
+    zlt_frames_in_t  *in;
+
+    in = &c->framed->frames.in;
+
+    n = zlt_frames_decode(in, buf, len, &rest);
+
+    if (n < 0) {
+        errno = EPROTO;
+        return ZLT_CONN_ERROR;
+    }
+
+    if (rest && zlt_framed_keep(c->framed, buf + len - rest, rest) == -1) {
+        errno = ENOMEM;
+        return ZLT_CONN_ERROR;
+    }
+
+    if (in->end == ZLT_FRAMES_EOF || in->end == ZLT_FRAMES_RESET) {
+        /* no event tells of it again */
+        c->more = 1;
+    }
+
+    return n;
+}
+
+
+static int
+zlt_framed_keep(zlt_framed_t *f, const uint8_t *data, size_t len)
+{
+    f->rest = malloc(sizeof(zlt_buf_t) + len);
+
+    if (f->rest == NULL) {
+        return -1;
+    }
+
+    memcpy(f->rest->data, data, len);
+
+    f->rest->pos = 0;
+    f->rest->last = (uint32_t) len;
+
+    return 0;
+}
+
+
+ssize_t
+zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size)
+{
+    size_t             len;
+    uint8_t           *p;
+    ssize_t            n;
+    zlt_frames_out_t  *out;
+
+    out = &c->framed->frames.out;
+
+    len = zlt_frames_data(out, size);
+    p = zlt_frames_prefix(out, (uint8_t *) buf);
+
+    n = zlt_conn_push(c, p, (size_t) (buf - p) + len);
+
+    if (n < 0) {
+        return n;
+    }
+
+    len = zlt_frames_sent(out, (size_t) n);
+
+    return len ? (ssize_t) len : ZLT_CONN_AGAIN;
+}
+
+
+int
+zlt_framed_flush(zlt_conn_t *c)
+{
+    ssize_t            n;
+    zlt_frames_out_t  *out;
+
+    out = &c->framed->frames.out;
+
+    while (zlt_frames_pending(out)) {
+
+        if (!zlt_conn_writable(c)) {
+            return ZLT_CONN_AGAIN;
+        }
+
+        n = zlt_conn_push(c, out->head + out->pos, zlt_frames_pending(out));
+
+        if (n < 0) {
+            return (int) n;
+        }
+
+        (void) zlt_frames_sent(out, (size_t) n);
+    }
+
+    return 0;
+}
+
+
+int
+zlt_framed_end(zlt_conn_t *c, zlt_frames_end_e end)
+{
+    zlt_frames_out_t  *out;
+
+    out = &c->framed->frames.out;
+
+    if (out->end == ZLT_FRAMES_OPEN) {
+        zlt_frames_end(out, end);
+    }
+
+    return zlt_conn_flush(c);
+}

@@ -1,0 +1,43 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A connection within a WebSocket: for conn.c, which asks here first where
+ * there is one, and is then what is beneath.
+ */
+
+
+#ifndef ZLT_WSC_H_INCLUDED
+#define ZLT_WSC_H_INCLUDED
+
+
+#include "conn.h"
+#include "zlt_ws_data.h"
+
+
+struct zlt_wsc_s {
+    zlt_wsd_t        data;
+    zlt_buf_t       *out;          /* not sent yet, or NULL */
+    unsigned         told:1;       /* of Eof */
+};
+
+
+/*
+ * The server has accepted a WebSocket; *len bytes of it that came already are
+ * at data, and *len bytes of the channel are there afterwards.  0, or -1
+ * without memory.
+ */
+int zlt_wsc_start(zlt_conn_t *c, zlt_wsd_phase_t rx, uint8_t *data,
+    size_t *len);
+
+/* for conn.c */
+ssize_t zlt_wsc_read(zlt_conn_t *c, void *buf, size_t size);
+ssize_t zlt_wsc_write(zlt_conn_t *c, const void *buf, size_t size);
+int zlt_wsc_shutdown(zlt_conn_t *c);
+void zlt_wsc_reset(zlt_conn_t *c);
+void zlt_wsc_free(zlt_conn_t *c);
+
+
+#endif /* ZLT_WSC_H_INCLUDED */

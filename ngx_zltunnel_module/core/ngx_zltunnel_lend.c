@@ -1,0 +1,455 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Channels lent to nginx's upstream code.
+ *
+ * A framed channel in this worker, plain or under TLS, can serve a connection
+ * of the upstream code with no hop between: that connection gets the
+ * channel's descriptor and its TLS session, and functions of ours to read and
+ * write messages with.  The channel's own connection waits without a
+ * descriptor meanwhile.  When the upstream code is done, it comes back, and
+ * the channel is idle again; if the upstream code closes the connection
+ * instead, the channel has ended with it.
+ *
+ * What is sent gets the header of its message as a buffer of its own in front
+ * of the chain, or is copied behind it for TLS.  Only bytes in memory come
+ * here: the connection has no sendfile.
+ */
+
+
+#include "ngx_zltunnel_upstream.h"
+
+
+#define NGX_ZLTUNNEL_LENT_RECORD   (16384 - ZLT_HEADER_SIZE)   /* of TLS */
+
+
+static ngx_uint_t ngx_zltunnel_lent_pass(ngx_connection_t *from,
+    ngx_connection_t *to);
+static ssize_t ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ssize_t ngx_zltunnel_lent_send(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ngx_chain_t *ngx_zltunnel_lent_send_chain(ngx_connection_t *c,
+    ngx_chain_t *in, off_t limit);
+#if (NGX_SSL)
+static ngx_chain_t *ngx_zltunnel_lent_ssl_send_chain(ngx_connection_t *c,
+    ngx_chain_t *in, off_t limit);
+#endif
+static off_t ngx_zltunnel_lent_size(ngx_chain_t *in);
+
+
+/* the connection is writable once this is done */
+
+void
+ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
+{
+    ngx_uint_t               polled;
+    ngx_connection_t        *c, *own;
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = conn->dial.channel;
+    conn->dial.channel = NULL;
+
+    c = conn->connection;
+    own = channel->end.connection;
+
+    conn->lent = channel;
+    conn->own = own;
+
+    ngx_zltunnel_conn_spare(c);
+
+    polled = ngx_zltunnel_lent_pass(own, c);
+
+    c->recv = ngx_zltunnel_lent_recv;
+    c->send = ngx_zltunnel_lent_send;
+    c->recv_chain = ngx_zltunnel_recv_chain;
+    c->send_chain = ngx_zltunnel_lent_send_chain;
+
+#if (NGX_SSL)
+    if (c->ssl) {
+        c->send_chain = ngx_zltunnel_lent_ssl_send_chain;
+    }
+#endif
+
+    channel->end.connection = c;
+    channel->end.lent = 1;
+
+    ngx_zltunnel_conn_ready(c, polled);
+
+    if (ngx_zltunnel_end_readable(&channel->end)) {
+        c->read->ready = 1;
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+}
+
+
+/*
+ * Descriptor, TLS session, and what is known of both; "from" has none of it
+ * then.  Returns whether the descriptor is in epoll.
+ */
+
+static ngx_uint_t
+ngx_zltunnel_lent_pass(ngx_connection_t *from, ngx_connection_t *to)
+{
+    ngx_uint_t  polled;
+
+    polled = (from->read->active || from->write->active);
+
+    if (from->read->timer_set) {
+        ngx_del_timer(from->read);
+    }
+
+    if (from->write->timer_set) {
+        ngx_del_timer(from->write);
+    }
+
+    if (from->read->posted) {
+        ngx_delete_posted_event(from->read);
+    }
+
+    if (from->write->posted) {
+        ngx_delete_posted_event(from->write);
+    }
+
+    from->read->active = 0;
+    from->write->active = 0;
+
+    to->fd = from->fd;
+    from->fd = (ngx_socket_t) -1;
+
+    to->read->ready = from->read->ready;
+    to->read->available = from->read->available;
+    to->read->pending_eof = from->read->pending_eof;
+
+#if (NGX_SSL)
+
+    if (from->ssl) {
+        to->ssl = from->ssl;
+        from->ssl = NULL;
+
+        to->ssl->handler = NULL;
+        to->ssl->saved_read_handler = NULL;
+        to->ssl->saved_write_handler = NULL;
+
+        (void) SSL_set_ex_data(to->ssl->connection, ngx_ssl_connection_index,
+                               to);
+    }
+
+#endif
+
+    return polled;
+}
+
+
+ngx_int_t
+ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
+{
+    ngx_pool_t              *pool;
+    ngx_uint_t               polled;
+    ngx_connection_t        *c, *own;
+    ngx_zltunnel_channel_t  *channel;
+
+    c = conn->connection;
+    own = conn->own;
+    channel = conn->lent;
+
+    if (channel == NULL || c->recv != ngx_zltunnel_lent_recv
+        || c->buffered || c->close || c->read->error || c->write->error)
+    {
+        return NGX_DECLINED;
+    }
+
+    polled = ngx_zltunnel_lent_pass(c, own);
+
+    own->write->ready = c->write->ready;
+    own->data = channel;
+
+    channel->end.connection = own;
+    channel->end.lent = 0;
+
+    conn->lent = NULL;
+
+    if (polled) {
+        own->write->active = 1;
+
+        if (ngx_add_event(own->read, NGX_READ_EVENT, NGX_CLEAR_EVENT)
+            != NGX_OK)
+        {
+            own->read->error = 1;
+        }
+
+    } else if (ngx_add_conn(own) == NGX_ERROR) {
+        own->read->error = 1;
+    }
+
+    /* while the dial still holds the tunnel's peer */
+
+    ngx_zltunnel_channel_release(channel, reset);
+
+    pool = c->pool;
+
+    ngx_reusable_connection(c, 0);
+    ngx_free_connection(c);
+
+    /* with what there is in it of ours */
+
+    ngx_destroy_pool(pool);
+
+    return NGX_OK;
+}
+
+
+/* the connection is closed, by its owner: the channel goes */
+
+void
+ngx_zltunnel_lent_close(ngx_zltunnel_conn_t *conn)
+{
+    ngx_connection_t        *own;
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = conn->lent;
+    own = conn->own;
+
+    conn->lent = NULL;
+
+    channel->end.connection = NULL;
+    ngx_zltunnel_channel_close(channel);
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
+#endif
+
+    own->destroyed = 1;
+
+    ngx_free_connection(own);
+    ngx_destroy_pool(own->pool);
+}
+
+
+/* the agent has ended it, or sent more than there was to say: it cannot be
+   kept alive */
+
+ngx_uint_t
+ngx_zltunnel_lent_ended(ngx_zltunnel_conn_t *conn)
+{
+    ngx_zltunnel_end_t  *end;
+
+    end = &conn->lent->end;
+
+    return end->frames->in.end == ZLT_FRAMES_EOF
+           || end->frames->in.end == ZLT_FRAMES_RESET;
+}
+
+
+static ssize_t
+ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ssize_t               n;
+    ngx_event_t          *rev;
+    ngx_zltunnel_end_t   *end;
+
+    end = &ngx_zltunnel_conn_of(c)->lent->end;
+    rev = c->read;
+
+    n = ngx_zltunnel_end_recv(end, buf, size);
+
+    if (n == 0) {
+        rev->ready = 0;
+        rev->eof = 1;
+
+    } else if (n == NGX_ERROR) {
+        rev->ready = 0;
+        rev->error = 1;
+
+    } else if (n > 0 && ngx_zltunnel_end_readable(end)) {
+
+        /* an end marker raises no event */
+
+        rev->ready = 1;
+    }
+
+    return n;
+}
+
+
+static ssize_t
+ngx_zltunnel_lent_send(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ngx_buf_t    b;
+    ngx_chain_t  cl;
+
+    ngx_memzero(&b, sizeof(ngx_buf_t));
+
+    b.pos = buf;
+    b.last = buf + size;
+    b.memory = 1;
+    b.flush = 1;
+
+    cl.buf = &b;
+    cl.next = NULL;
+
+    if (c->send_chain(c, &cl, 0) == NGX_CHAIN_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return b.pos == buf ? NGX_AGAIN : b.pos - buf;
+}
+
+
+static ngx_chain_t *
+ngx_zltunnel_lent_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
+{
+    off_t                    before, size, sent;
+    size_t                   head, n;
+    ngx_buf_t                b;
+    ngx_chain_t              cl, *rest;
+    zlt_frames_out_t        *out;
+
+    out = &ngx_zltunnel_conn_of(c)->lent->frames.out;
+
+    for ( ;; ) {
+        before = ngx_zltunnel_lent_size(in);
+
+        if (before == 0) {
+            /* nothing but flags */
+            return NULL;
+        }
+
+        size = (limit && before > limit) ? limit : before;
+
+        n = zlt_frames_data(out, size);
+        head = zlt_frames_pending(out);
+
+        ngx_memzero(&b, sizeof(ngx_buf_t));
+
+        b.pos = out->head + out->pos;
+        b.last = b.pos + head;
+        b.memory = 1;
+
+        cl.buf = &b;
+        cl.next = in;
+
+        sent = c->sent;
+
+        rest = ngx_send_chain(c, head ? &cl : in, head + n);
+
+        if (rest == NGX_CHAIN_ERROR) {
+            return rest;
+        }
+
+        n = zlt_frames_sent(out, c->sent - sent);
+        c->sent = sent + n;
+
+        in = (rest == &cl) ? in : rest;
+
+        if (in == NULL || !c->write->ready) {
+            return in;
+        }
+
+        if (limit) {
+            limit -= n;
+
+            if (limit == 0) {
+                return in;
+            }
+        }
+    }
+}
+
+
+#if (NGX_SSL)
+
+/* Not ngx_ssl_send_chain(): its buffer would be in the connection's pool, which
+   goes before the TLS session does. */
+
+static ngx_chain_t *
+ngx_zltunnel_lent_ssl_send_chain(ngx_connection_t *c, ngx_chain_t *in,
+    off_t limit)
+{
+    off_t                sent;
+    size_t               size, len;
+    u_char              *p;
+    ssize_t              n;
+    ngx_chain_t         *cl;
+    ngx_zltunnel_end_t  *end;
+
+    static u_char  buf[ZLT_FRAMES_ROOM + NGX_ZLTUNNEL_LENT_RECORD];
+
+    end = &ngx_zltunnel_conn_of(c)->lent->end;
+
+    for ( ;; ) {
+        p = buf + ZLT_FRAMES_ROOM;
+        len = NGX_ZLTUNNEL_LENT_RECORD;
+
+        if (limit && (off_t) len > limit) {
+            len = limit;
+        }
+
+        for (cl = in; cl && len; cl = cl->next) {
+
+            if (ngx_buf_special(cl->buf)) {
+                continue;
+            }
+
+            size = ngx_min((size_t) (cl->buf->last - cl->buf->pos), len);
+
+            p = ngx_cpymem(p, cl->buf->pos, size);
+            len -= size;
+        }
+
+        len = p - (buf + ZLT_FRAMES_ROOM);
+
+        if (len == 0) {
+            return ngx_chain_update_sent(in, 0);
+        }
+
+        sent = c->sent;
+
+        n = ngx_zltunnel_end_send(end, buf + ZLT_FRAMES_ROOM, len);
+
+        if (n == NGX_ERROR) {
+            return NGX_CHAIN_ERROR;
+        }
+
+        if (n == NGX_AGAIN) {
+            return in;
+        }
+
+        c->sent = sent + n;
+
+        in = ngx_chain_update_sent(in, n);
+
+        if (in == NULL || !c->write->ready) {
+            return in;
+        }
+
+        if (limit) {
+            limit -= n;
+
+            if (limit == 0) {
+                return in;
+            }
+        }
+    }
+}
+
+#endif
+
+
+static off_t
+ngx_zltunnel_lent_size(ngx_chain_t *in)
+{
+    off_t  size;
+
+    for (size = 0; in; in = in->next) {
+
+        if (!ngx_buf_special(in->buf)) {
+            size += in->buf->last - in->buf->pos;
+        }
+    }
+
+    return size;
+}
