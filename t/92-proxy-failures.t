@@ -402,8 +402,11 @@ sub options {
         unlike($out, qr/hidden/, "$name: no password");
     }
 
-    my ($rc, $out) = run({ timeout => 10 }, @start, '--server',
-                         'ws+unix:/tmp/x', '--proxy', 'http://p.test:1');
+    # a second --server would be a stand-by
+
+    $start[3] = 'ws+unix:/tmp/x';
+    my ($rc, $out) = run({ timeout => 10 }, @start, '--proxy',
+                         'http://p.test:1');
     is($rc, 2, 'a proxy for a socket: exit 2');
     like($out, qr/ws\+unix/, 'a proxy for a socket: told');
 
