@@ -127,13 +127,12 @@ zlt_agent_retry(zlt_agent_t *a)
 void
 zlt_agent_restart(zlt_agent_t *a)
 {
-    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
-
     a->attempts = 0;
     a->carried = 0;
     a->tried = 0;
 
     zlt_agent_forget(a);
+    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
 
     /* its end begins the next one */
 

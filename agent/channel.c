@@ -625,8 +625,6 @@ zlt_channel_answer(zlt_io_t *io)
             return;
         }
 
-        ch->relay.bytes[ZLT_RELAY_CHANNEL] += len;
-
         zlt_channel_join(ch);
         return;
     }
@@ -1037,7 +1035,6 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
         zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
 
     } else {
-        ch->relay.bytes[ZLT_RELAY_CHANNEL] += len;
         zlt_channel_dial(ch, m->service_id);
     }
 
@@ -1066,6 +1063,8 @@ zlt_channel_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
     if (n <= 0) {
         return n == 0 ? 0 : -1;
     }
+
+    ch->relay.bytes[ZLT_RELAY_CHANNEL] += (uint64_t) n;
 
     return zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, data, (size_t) n);
 }
