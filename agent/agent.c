@@ -390,6 +390,12 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
         return;
     }
 
+    if (how == ZLT_DOWN_REFUSED && a->conf->visitor) {
+        /* somebody waits for it */
+        zlt_process_finish(a->process, 1);
+        return;
+    }
+
     if (how == ZLT_DOWN_RECONNECT || how == ZLT_DOWN_CLOSED) {
         state = ZLT_STATE_CONNECTING;
 

@@ -12,6 +12,7 @@
  *   pool       the idle data channels of one tunnel
  *   channel    one data channel: idle, then a relay to a service
  *   udp        what becomes of a channel that carries datagrams
+ *   access     services of other agents, at a local address
  *
  * A session that the server has told to reconnect lives on beside the new
  * one until the server closes it, and its pool with it.
@@ -42,6 +43,9 @@ typedef struct zlt_session_s  zlt_session_t;
 typedef struct zlt_pool_s     zlt_pool_t;
 typedef struct zlt_channel_s  zlt_channel_t;
 typedef struct zlt_udp_s      zlt_udp_t;
+typedef struct zlt_access_s   zlt_access_t;
+typedef struct zlt_visit_s    zlt_visit_t;
+typedef struct zlt_visits_s   zlt_visits_t;
 typedef struct zlt_watcher_s  zlt_watcher_t;
 
 
@@ -107,6 +111,7 @@ struct zlt_agent_s {
     zlt_tls_t       *tls;              /* of the current server; NULL: ws:// */
     zlt_transport_t  transport;        /* of data channels */
     zlt_list_t       services;
+    zlt_list_t       accesses;
 
     zlt_session_t   *session;          /* NULL: waiting for the next */
     zlt_list_t       kept;             /* sessions, until they are closed */
@@ -275,6 +280,8 @@ zlt_session_t *zlt_session_of_link(zlt_list_t *link);
 
 void zlt_session_register(zlt_session_t *s, zlt_service_t *service);
 void zlt_session_unregister(zlt_session_t *s, zlt_service_t *service);
+int zlt_session_has_access(const zlt_session_t *s);
+
 void zlt_session_connect_fail(zlt_session_t *s, const uint8_t *id,
     unsigned code, const char *reason);
 
@@ -330,9 +337,11 @@ struct zlt_channel_s {
     zlt_agent_t     *agent;
     zlt_pool_t      *pool;             /* until a Connect */
     zlt_service_t   *service;          /* while it is dialled */
+    char            *target;           /* of an open service, or NULL */
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
     zlt_talk_t      *talk;             /* with the proxy, at the start */
+    zlt_visit_t     *visit;            /* a visitor's */
 
     zlt_framed_t     framed;           /* .. one that will be idle again */
 
@@ -383,6 +392,24 @@ int zlt_channel_is_joined(const zlt_channel_t *ch);
 /* Sends what waits in the relay's flow, ends our direction, and waits for the
    server's end. */
 void zlt_channel_end(zlt_channel_t *ch);
+
+
+/* access.c */
+
+/* Those of its configuration: 0, or -1 with a text in error
+   (ZLT_CONF_ERROR_SIZE). */
+int zlt_access_create_all(zlt_agent_t *a, char *error);
+void zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf);
+void zlt_access_done(zlt_agent_t *a);
+
+/* To be called each second. */
+void zlt_access_tick(zlt_agent_t *a);
+
+/* The agent ends; one that only visits cuts what runs. */
+void zlt_access_stop_all(zlt_agent_t *a);
+
+/* Stops one: 0, or -1 if it has ended already. */
+int zlt_access_stop(zlt_access_t *x, const char *why);
 
 
 /* udp.c, udp_session.c */

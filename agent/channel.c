@@ -15,7 +15,9 @@
  *   datagrams                           framed, udp.c
  *   ending                              ConnectFail or Retire was sent
  *
- * One that stays framed throughout a connection is idle again after it.
+ * One that stays framed throughout a connection is idle again after it.  A
+ * visitor's channel goes the same way until the 101; what follows is in
+ * visit.c.
  *
  * A fresh channel, which answers a Connect that came on the control channel,
  * dials server and service at the same time and joins both.
@@ -37,6 +39,7 @@
 #include "dup.h"
 #include "http.h"
 #include "proxy.h"
+#include "visit.h"
 #include "ws.h"
 
 
@@ -65,7 +68,6 @@ enum {
 
 
 static zlt_channel_t *zlt_channel_create(zlt_agent_t *a);
-static void zlt_channel_free(zlt_channel_t *ch);
 static void zlt_channel_freed(zlt_task_t *task);
 static int zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr);
 static void zlt_channel_connecting(zlt_io_t *io);
@@ -75,6 +77,7 @@ static void zlt_channel_reached(zlt_channel_t *ch);
 static void zlt_channel_handshaking(zlt_io_t *io);
 static void zlt_channel_request(zlt_channel_t *ch);
 static void zlt_channel_answer(zlt_io_t *io);
+static zlt_wsc_use_e zlt_channel_use(const zlt_channel_t *ch);
 static int zlt_channel_upgraded(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
 static void zlt_channel_refused(zlt_channel_t *ch,
@@ -83,7 +86,7 @@ static unsigned zlt_channel_doubtful(const zlt_http_answer_t *answer);
 static void zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt,
     const char *why);
 static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
-static void zlt_channel_anew(zlt_channel_t *ch, const char *why);
+static void zlt_channel_shut(zlt_channel_t *ch);
 static void zlt_channel_given_up(zlt_channel_t *ch, const char *why);
 static const zlt_pool_param_t *zlt_channel_param(zlt_channel_t *ch);
 static void zlt_channel_again(zlt_task_t *task);
@@ -95,6 +98,7 @@ static void zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
 static void zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
 static int zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m);
+static int zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m);
 static void zlt_channel_wait(zlt_io_t *io);
 static void zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id);
 static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
@@ -116,13 +120,8 @@ static void zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m);
 static void zlt_channel_ending_turn(zlt_task_t *task);
 static void zlt_channel_ending(zlt_io_t *io);
 static void zlt_channel_lost(zlt_channel_t *ch, const char *why);
-static void zlt_channel_expired(zlt_timer_t *timer);
-static ssize_t zlt_channel_fill(zlt_channel_t *ch, size_t *len);
 static int zlt_channel_send(zlt_channel_t *ch, const zlt_msg_t *m,
     size_t size);
-static int zlt_channel_write(zlt_channel_t *ch, const uint8_t *data,
-    size_t len);
-static int zlt_channel_flush(zlt_channel_t *ch);
 static unsigned zlt_channel_timeout(zlt_channel_t *ch);
 static void zlt_channel_log(zlt_channel_t *ch, const char *what);
 
@@ -153,10 +152,18 @@ zlt_channel_create(zlt_agent_t *a)
 /* Both sides must be closed.  The memory stays for this turn, since events
    for it may have been fetched. */
 
-static void
+void
 zlt_channel_free(zlt_channel_t *ch)
 {
     zlt_relay_cleanup(&ch->relay);
+
+    if (ch->visit) {
+        zlt_visit_freed(ch);
+
+    } else {
+        ch->agent->bytes[0] += ch->relay.bytes[0];
+        ch->agent->bytes[1] += ch->relay.bytes[1];
+    }
 
     if (ch->udp) {
         zlt_udp_free(ch->udp);
@@ -175,8 +182,8 @@ zlt_channel_free(zlt_channel_t *ch)
         ch->service = NULL;
     }
 
-    ch->agent->bytes[0] += ch->relay.bytes[0];
-    ch->agent->bytes[1] += ch->relay.bytes[1];
+    free(ch->target);
+    ch->target = NULL;
 
     ch->agent->nchannels--;
     zlt_agent_channel_gone(ch->agent);
@@ -261,12 +268,62 @@ zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
         return;
     }
 
-    if (zlt_channel_proxy(ch, m) == -1) {
+    if (zlt_channel_proxy(ch, m) == -1 || zlt_channel_target(ch, m) == -1) {
         zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
         return;
     }
 
     zlt_channel_dial(ch, m->service_id);
+}
+
+
+zlt_channel_t *
+zlt_channel_visit(zlt_agent_t *a, zlt_visit_t *v)
+{
+    zlt_channel_t  *ch;
+
+    ch = zlt_channel_create(a);
+
+    if (ch) {
+        ch->visit = v;
+    }
+
+    return ch;
+}
+
+
+int
+zlt_channel_visit_open(zlt_channel_t *ch)
+{
+    const zlt_pool_param_t  *param;
+
+    param = zlt_channel_param(ch);
+
+    if (param == NULL) {
+        errno = ENOTCONN;
+        return -1;
+    }
+
+    if (zlt_channel_connect(ch, &param->way.addr) == -1) {
+        return -1;
+    }
+
+    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+
+    return 0;
+}
+
+
+void
+zlt_channel_visit_shut(zlt_channel_t *ch)
+{
+    zlt_channel_shut(ch);
+
+    ch->state = ZLT_CHANNEL_OPENING;
+    ch->upgraded = 0;
+
+    zlt_list_remove(&ch->relay.task.link);
 }
 
 
@@ -277,7 +334,10 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
-    ch->websocket = zlt_transport_pick(&ch->agent->transport, !ch->fresh,
+    /* where a client waits nothing is tried out */
+
+    ch->websocket = zlt_transport_pick(&ch->agent->transport,
+                                       !ch->fresh && ch->visit == NULL,
                                        zlt_io_now())
                     ? 1 : 0;
 
@@ -290,8 +350,12 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     c->io.data = ch;
 
-    zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
-                    zlt_channel_expired);
+    /* a visitor's client has a time of its own, for all attempts */
+
+    if (ch->visit == NULL) {
+        zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
+                        zlt_channel_expired);
+    }
 
     return 0;
 }
@@ -339,7 +403,7 @@ zlt_channel_talk(zlt_channel_t *ch)
     param = zlt_channel_param(ch);
 
     if (param == NULL) {
-        zlt_channel_given_up(ch, "the tunnel is gone");
+        zlt_channel_open_failed(ch, "the tunnel is gone");
         return;
     }
 
@@ -437,13 +501,21 @@ zlt_channel_request(zlt_channel_t *ch)
     param = zlt_channel_param(ch);
 
     if (param == NULL) {
-        zlt_channel_given_up(ch, "the tunnel is gone");
+        zlt_channel_open_failed(ch, "the tunnel is gone");
         return;
     }
 
-    n = zlt_http_channel(buf, &ch->agent->conf->url, param->tunnel_id,
-                         param->key, ch->fresh ? ch->id : NULL,
-                         ch->websocket ? ch->accept : NULL);
+    if (ch->visit) {
+        n = zlt_http_access(buf, &ch->agent->conf->url, param->tunnel_id,
+                            param->key, ch->visit->access->id,
+                            ch->visit->client,
+                            ch->websocket ? ch->accept : NULL);
+
+    } else {
+        n = zlt_http_channel(buf, &ch->agent->conf->url, param->tunnel_id,
+                             param->key, ch->fresh ? ch->id : NULL,
+                             ch->websocket ? ch->accept : NULL);
+    }
 
     if (n == 0 || zlt_channel_write(ch, (uint8_t *) buf, n) == -1) {
         zlt_channel_open_failed(ch, "the request could not be sent");
@@ -520,11 +592,16 @@ zlt_channel_answer(zlt_io_t *io)
 
     if (ch->websocket
         && zlt_wsc_start(&ch->relay.side[ZLT_RELAY_CHANNEL],
-                         ch->fresh ? ZLT_WSD_EITHER : ZLT_WSD_FRAMED,
-                         zlt_scratch + n, &len)
+                         zlt_channel_use(ch), zlt_scratch + n, &len)
            == -1)
     {
         zlt_channel_open_failed(ch, "out of memory");
+        return;
+    }
+
+    if (ch->visit) {
+        ch->state = ZLT_CHANNEL_RELAY;
+        zlt_visit_opened(ch, zlt_scratch + n, len);
         return;
     }
 
@@ -581,11 +658,16 @@ zlt_channel_param(zlt_channel_t *ch)
     zlt_session_t           *s;
     const zlt_pool_param_t  *param;
 
+    a = ch->agent;
+
+    if (ch->visit) {
+        return a->has_param ? &a->param : NULL;
+    }
+
     if (!ch->fresh) {
         return zlt_pool_get_param(ch->pool);
     }
 
-    a = ch->agent;
     s = zlt_session_find(a, ch->serial);
     param = s ? zlt_session_param(s) : NULL;
 
@@ -596,6 +678,17 @@ zlt_channel_param(zlt_channel_t *ch)
     }
 
     return param;
+}
+
+
+static zlt_wsc_use_e
+zlt_channel_use(const zlt_channel_t *ch)
+{
+    if (ch->visit) {
+        return ch->visit->udp ? ZLT_WSC_FRAMES : ZLT_WSC_VISIT;
+    }
+
+    return ch->fresh ? ZLT_WSC_FRESH : ZLT_WSC_FRAMES;
 }
 
 
@@ -619,6 +712,11 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 
     (void) snprintf(why, sizeof(why), "the server answered %u %s",
                     answer->status, answer->reason);
+
+    if (ch->visit) {
+        zlt_visit_failed(ch, answer, why);
+        return;
+    }
 
     if (answer->status == 421 && ch->fresh) {
 
@@ -702,6 +800,11 @@ zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
 static void
 zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
 {
+    if (ch->visit) {
+        zlt_visit_failed(ch, NULL, why);
+        return;
+    }
+
     if (!ch->fresh) {
         zlt_channel_given_up(ch, why);
         return;
@@ -717,24 +820,34 @@ zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
 }
 
 
-static void
+void
 zlt_channel_anew(zlt_channel_t *ch, const char *why)
 {
     zlt_log_debug("a data channel is tried again: %s", why);
+
+    zlt_channel_shut(ch);
+
+    ch->relay.task.handler = zlt_channel_again;
+    zlt_io_post(&ch->relay.task);
+}
+
+
+/* The way to the server, and what was under way on it. */
+
+static void
+zlt_channel_shut(zlt_channel_t *ch)
+{
+    unsigned  i;
 
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_CHANNEL]);
 
     zlt_talk_free(ch->talk);
     ch->talk = NULL;
 
-    free(ch->relay.flow[ZLT_RELAY_CHANNEL].buf);
-    free(ch->relay.flow[ZLT_RELAY_SERVICE].buf);
-
-    ch->relay.flow[ZLT_RELAY_CHANNEL].buf = NULL;
-    ch->relay.flow[ZLT_RELAY_SERVICE].buf = NULL;
-
-    ch->relay.task.handler = zlt_channel_again;
-    zlt_io_post(&ch->relay.task);
+    for (i = 0; i < 2; i++) {
+        free(ch->relay.flow[i].buf);
+        ch->relay.flow[i].buf = NULL;
+    }
 }
 
 
@@ -750,7 +863,10 @@ zlt_channel_again(zlt_task_t *task)
 
     param = zlt_channel_param(ch);
 
-    if (param == NULL) {
+    if (param == NULL && ch->visit) {
+        zlt_visit_failed(ch, NULL, "the tunnel is gone");
+
+    } else if (param == NULL) {
         zlt_channel_given_up(ch, "the tunnel is gone");
 
     } else if (zlt_channel_connect(ch, &param->way.addr) == -1) {
@@ -910,7 +1026,9 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     if (zlt_dup_seen(ch->id)) {
         zlt_channel_fail(ch, ZLT_E_DUPLICATE, "duplicate");
 
-    } else if (zlt_channel_proxy(ch, m) == -1) {
+    } else if (zlt_channel_proxy(ch, m) == -1
+               || zlt_channel_target(ch, m) == -1)
+    {
         zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
 
     } else if (zlt_channel_early(ch, early, len) == -1) {
@@ -1002,6 +1120,29 @@ zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
 }
 
 
+/* Where a connection to the open service is to lead: 0, or -1 without
+   memory. */
+
+static int
+zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m)
+{
+    if (!(m->ext & ZLT_X_TARGET)) {
+        return 0;
+    }
+
+    ch->target = malloc(m->target.len + 1);
+
+    if (ch->target == NULL) {
+        return -1;
+    }
+
+    memcpy(ch->target, m->target.data, m->target.len);
+    ch->target[m->target.len] = '\0';
+
+    return 0;
+}
+
+
 /* What comes meanwhile stays in the socket, and the bits say that it came. */
 
 static void
@@ -1014,6 +1155,7 @@ zlt_channel_wait(zlt_io_t *io)
 static void
 zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 {
+    zlt_str_t       target;
     zlt_agent_t    *a;
     zlt_service_t  *s;
 
@@ -1053,7 +1195,28 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
         return;
     }
 
-    zlt_service_hold(s);
+    if (!(s->conf.flags & ZLT_R_OPEN) != !ch->target) {
+        zlt_channel_fail(ch, ZLT_E_FORBIDDEN,
+                         ch->target ? "the service takes no target"
+                                    : "the service needs a target");
+        return;
+    }
+
+    if (ch->target) {
+        target.data = (const uint8_t *) ch->target;
+        target.len = strlen(ch->target);
+
+        s = zlt_service_target(s, target);
+
+        if (s == NULL) {
+            zlt_channel_fail(ch, ZLT_E_FORBIDDEN, "not a target");
+            return;
+        }
+
+    } else {
+        zlt_service_hold(s);
+    }
+
     ch->service = s;
     ch->waiter.handler = zlt_channel_resolved;
 
@@ -1112,15 +1275,20 @@ static void
 zlt_channel_dial_next(zlt_channel_t *ch)
 {
     int          err, early;
+    char         reason[300];
     zlt_addr_t  *addr;
     zlt_conn_t  *c;
 
     c = &ch->relay.side[ZLT_RELAY_SERVICE];
-    err = EHOSTUNREACH;
+    err = 0;
 
     while (ch->address < ch->service->addrs.n) {
 
         addr = &ch->service->addrs.addrs[ch->address++];
+
+        if (!zlt_service_permits(ch->service, addr)) {
+            continue;
+        }
 
         early = (ch->relay.flow[ZLT_RELAY_CHANNEL].buf != NULL);
 
@@ -1147,7 +1315,14 @@ zlt_channel_dial_next(zlt_channel_t *ch)
         err = errno;
     }
 
-    zlt_channel_dial_failed(ch, err);
+    if (err == 0 && ch->service->open && ch->service->addrs.n) {
+        (void) snprintf(reason, sizeof(reason), "\"%.270s\" is not allowed",
+                        ch->service->conf.local);
+        zlt_channel_fail(ch, ZLT_E_FORBIDDEN, reason);
+        return;
+    }
+
+    zlt_channel_dial_failed(ch, err ? err : EHOSTUNREACH);
 }
 
 
@@ -1439,6 +1614,9 @@ zlt_channel_reuse(zlt_channel_t *ch)
     zlt_framed_stop(c);
     zlt_relay_reuse(&ch->relay);
 
+    free(ch->target);
+    ch->target = NULL;
+
     ch->address = 0;
     ch->fresh = 0;
     ch->connected = 0;
@@ -1723,11 +1901,11 @@ zlt_channel_is_idle(const zlt_channel_t *ch)
 int
 zlt_channel_is_joined(const zlt_channel_t *ch)
 {
-    return ch->state == ZLT_CHANNEL_RELAY;
+    return ch->state == ZLT_CHANNEL_RELAY && ch->visit == NULL;
 }
 
 
-static void
+void
 zlt_channel_expired(zlt_timer_t *timer)
 {
     const char     *why;
@@ -1737,7 +1915,10 @@ zlt_channel_expired(zlt_timer_t *timer)
     r = zlt_list_data(timer, zlt_relay_t, timer);
     ch = zlt_list_data(r, zlt_channel_t, relay);
 
-    if (ch->state == ZLT_CHANNEL_IDLE) {
+    if (ch->visit) {
+        zlt_visit_expired(ch);
+
+    } else if (ch->state == ZLT_CHANNEL_IDLE) {
         zlt_channel_lost(ch, "no heartbeat came");
 
     } else if (ch->state == ZLT_CHANNEL_ENDING
@@ -1760,6 +1941,7 @@ zlt_channel_expired(zlt_timer_t *timer)
                                  ZLT_TRANSPORT_SIGN, "no answer came",
                                  zlt_io_now());
         }
+
         why = ch->talk ? "the proxy did not answer in time"
                        : "the server did not answer in time";
 
@@ -1777,7 +1959,7 @@ zlt_channel_expired(zlt_timer_t *timer)
  * the start of zlt_scratch, *len of them.  As zlt_conn_read().
  */
 
-static ssize_t
+ssize_t
 zlt_channel_fill(zlt_channel_t *ch, size_t *len)
 {
     size_t       kept;
@@ -1823,7 +2005,7 @@ zlt_channel_send(zlt_channel_t *ch, const zlt_msg_t *m, size_t size)
 
 /* Sends, now or when there is room. */
 
-static int
+int
 zlt_channel_write(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {
     ssize_t  n;
@@ -1851,7 +2033,7 @@ zlt_channel_write(zlt_channel_t *ch, const uint8_t *data, size_t len)
 }
 
 
-static int
+int
 zlt_channel_flush(zlt_channel_t *ch)
 {
     ssize_t      n;

@@ -38,7 +38,8 @@ static const zlt_ctl_usage_t  zlt_ctl_usage_start = {
 };
 
 static const zlt_ctl_usage_t  zlt_ctl_usage_stop = {
-    "stop", "stop NAME",
+    "stop", "stop NAME|ID",
+    "Stops an access session, of which \"sessions\" tells the ID, at once.\n"
     "Stops a tunnel: its ports close, connections that run are finished, for\n"
     "shutdown_timeout.  It stays stopped until it is started, or the agent "
     "is.", 1, 1, 0
@@ -51,8 +52,22 @@ static const zlt_ctl_usage_t  zlt_ctl_usage_reload = {
 };
 
 
+static const zlt_ctl_usage_t  zlt_ctl_usage_sessions = {
+    "sessions", "sessions [--json]",
+    "The access sessions of the running agent.", 0, 0, 1
+};
+
+static const zlt_ctl_usage_t  zlt_ctl_usage_renew = {
+    "renew", "renew ID [--ttl T]",
+    "Renews an access session: it ends so long from now, or after the time "
+    "that it\nwas opened for.  The first 8 digits of its ID are enough.",
+    1, 1, 0
+};
+
+
 static const struct option  zlt_ctl_options[] = {
     { "json",    no_argument,       NULL, 'j' },
+    { "ttl",     required_argument, NULL, 'T' },
     { "control", required_argument, NULL, 's' },
     { "help",    no_argument,       NULL, 'h' },
     { "version", no_argument,       NULL, 'V' },
@@ -82,6 +97,20 @@ zlt_command_stop(int argc, char **argv)
 
 
 int
+zlt_command_sessions(int argc, char **argv)
+{
+    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_sessions);
+}
+
+
+int
+zlt_command_renew(int argc, char **argv)
+{
+    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_renew);
+}
+
+
+int
 zlt_command_reload(int argc, char **argv)
 {
     return zlt_ctl_run(argc, argv, &zlt_ctl_usage_reload);
@@ -94,9 +123,10 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
     int          c, rc, json;
     unsigned     n;
     zlt_text_t   text;
-    const char  *path, *words[ZLT_CTL_WORDS];
+    const char  *path, *ttl, *words[ZLT_CTL_WORDS];
 
     path = NULL;
+    ttl = NULL;
     json = 0;
     opterr = 0;
 
@@ -120,6 +150,17 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
 
         if (c == 's') {
             path = optarg;
+
+        } else if (c == 'T' && u == &zlt_ctl_usage_renew
+                   && optarg[0] && !strpbrk(optarg, " \t\r\n"))
+        {
+            ttl = optarg;
+
+        } else if (c == 'T') {
+            zlt_complain(u == &zlt_ctl_usage_renew
+                         ? "--ttl \"%s\" is not a time"
+                         : "--ttl \"%s\": only \"renew\" has it", optarg);
+            return ZLT_EXIT_USAGE;
 
         } else if (c == 'j' && u->json) {
             json = 1;
@@ -154,6 +195,10 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
         }
 
         words[n++] = argv[optind++];
+    }
+
+    if (ttl) {
+        words[n++] = ttl;
     }
 
     memset(&text, 0, sizeof(zlt_text_t));

@@ -24,6 +24,9 @@ typedef struct {
 
 
 int zlt_command_connect(int argc, char **argv);
+int zlt_command_sessions(int argc, char **argv);
+int zlt_command_renew(int argc, char **argv);
+int zlt_command_access(int argc, char **argv);
 int zlt_command_run(int argc, char **argv);
 int zlt_command_check(int argc, char **argv);
 int zlt_command_token(int argc, char **argv);

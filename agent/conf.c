@@ -164,6 +164,8 @@ zlt_conf_free(zlt_conf_t *conf)
 
     free(conf->servers);
     free(conf->services);
+    free(conf->accesses);
+    zlt_allow_free(&conf->allow);
 
     zlt_via_wipe(&conf->via);
 
@@ -427,6 +429,18 @@ zlt_conf_copy(const zlt_conf_t *conf)
         }
     }
 
+    for (i = 0; i < conf->naccesses; i++) {
+        if (zlt_conf_add_access(copy, &conf->accesses[i], why) == -1) {
+            goto failed;
+        }
+    }
+
+    if (zlt_allow_copy(&copy->allow, &conf->allow) == -1) {
+        goto failed;
+    }
+
+    copy->visitor = conf->visitor;
+
     return copy;
 
 failed:
@@ -545,7 +559,7 @@ zlt_conf_check(const zlt_conf_t *conf, char *error)
         return -1;
     }
 
-    if (conf->nservices == 0) {
+    if (conf->nservices == 0 && conf->naccesses == 0) {
         (void) strcpy(error, "no service is given");
         return -1;
     }

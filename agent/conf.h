@@ -10,6 +10,7 @@
 #define ZLT_CONF_H_INCLUDED
 
 
+#include "allow.h"
 #include "log.h"
 #include "options.h"
 #include "transport.h"
@@ -18,6 +19,7 @@
 
 #define ZLT_CONF_ERROR_SIZE    512
 #define ZLT_CONF_MAX_SERVICES  1024
+#define ZLT_CONF_MAX_ACCESS    1024
 #define ZLT_CONF_MAX_SERVERS   8
 #define ZLT_CONF_NODE_MAX      63
 
@@ -73,6 +75,11 @@ typedef struct {
     zlt_service_conf_t  *services;
     unsigned             nservices;
 
+    zlt_access_conf_t   *accesses;
+    unsigned             naccesses;
+    zlt_allow_t          allow;            /* of the open service */
+    uint32_t             visitor;          /* ends with its access sessions */
+
     const char          *server;           /* the current one; NULL: none */
     zlt_url_t            url;
     zlt_via_t            via;              /* zlt_agent_way() */
@@ -110,6 +117,10 @@ void zlt_conf_only(zlt_conf_t *conf, unsigned server);
 
 /* A copy of *s; -1 if the name and protocol are there already. */
 int zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
+    char *error);
+
+/* The same for an access session. */
+int zlt_conf_add_access(zlt_conf_t *conf, const zlt_access_conf_t *a,
     char *error);
 
 /* What must be there and what does not go together. */

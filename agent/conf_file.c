@@ -48,6 +48,10 @@ static const zlt_conf_section_t  zlt_conf_sections[] = {
     { "nodes",   0, NULL, zlt_conf_nodes_key, NULL },
     { "tunnel",  1, zlt_conf_tunnel_begin, zlt_conf_tunnel_key,
       zlt_conf_tunnel_end },
+    { "access",  1, zlt_conf_access_begin, zlt_conf_access_key,
+      zlt_conf_access_end },
+    { "access",  0, zlt_conf_open_begin, zlt_conf_open_key,
+      zlt_conf_open_end },
     { NULL, 0, NULL, NULL, NULL }
 };
 
@@ -226,8 +230,8 @@ zlt_conf_begin(zlt_conf_file_t *f, const char *line)
 
     if (s->name == NULL) {
         return zlt_conf_fail(f, f->line, "unknown section: there are [agent], "
-                             "[service NAME], [node], [nodes] and "
-                             "[tunnel NAME]");
+                             "[service NAME], [node], [nodes], "
+                             "[tunnel NAME], [access NAME] and [access]");
     }
 
     bit = 1u << (s - zlt_conf_sections);
@@ -294,7 +298,9 @@ zlt_conf_repeated(zlt_conf_file_t *f, const char *key)
 {
     unsigned  i;
 
-    if (strcmp(key, "server") == 0 || strcmp(key, "names") == 0) {
+    if (strcmp(key, "server") == 0 || strcmp(key, "names") == 0
+        || strcmp(key, "allow") == 0)
+    {
         return 0;
     }
 
@@ -451,6 +457,17 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
 
     if (strcmp(key, "proxy_protocol") == 0) {
         return zlt_conf_proxy(value, &s->proxy_protocol, error);
+    }
+
+    if (strcmp(key, "allow_access") == 0) {
+
+        if (zlt_option_allow_access(value, s, &why) == -1) {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"allow_access\" is "
+                            "\"%.150s\": %s", value, why);
+            return -1;
+        }
+
+        return 0;
     }
 
     (void) snprintf(error, ZLT_CONF_ERROR_SIZE,

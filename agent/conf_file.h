@@ -55,6 +55,7 @@ struct zlt_conf_file_s {
     unsigned                    seen;      /* kinds, a bit each */
 
     zlt_service_conf_t          service;
+    zlt_access_conf_t           access;
 };
 
 
@@ -69,6 +70,19 @@ int zlt_conf_protocol(const char *value, uint8_t *protocol, char *error);
 int zlt_conf_port(const char *key, const char *value, uint16_t *port,
     char *error);
 int zlt_conf_proxy(const char *value, uint8_t *version, char *error);
+
+
+/* conf_access.c: [access NAME], and [access], which describes the open
+   service */
+
+int zlt_conf_access_begin(zlt_conf_file_t *f, const char *name);
+int zlt_conf_access_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+int zlt_conf_access_end(zlt_conf_file_t *f);
+int zlt_conf_open_begin(zlt_conf_file_t *f, const char *name);
+int zlt_conf_open_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error);
+int zlt_conf_open_end(zlt_conf_file_t *f);
 
 
 /* conf_node.c */

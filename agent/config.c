@@ -92,6 +92,12 @@ zlt_config_add(zlt_config_t *config, const zlt_conf_t *conf)
 
         if (conf->mode == ZLT_CONF_ALL) {
             zlt_conf_only(copy, i);
+
+            /* a local address is there once */
+
+            if (i) {
+                copy->naccesses = 0;
+            }
         }
 
         if (zlt_config_append(config, copy) == -1) {

@@ -69,6 +69,7 @@ zlt_session_start(zlt_agent_t *a)
 
     zlt_conn_init(&s->conn);
     zlt_list_init(&s->link);
+    zlt_list_init(&s->asks);
     zlt_list_init(&s->task.link);
     zlt_ws_init(&s->ws, ZLT_WS_CLIENT, ZLT_MAX_MESSAGE_SIZE);
 
@@ -335,7 +336,8 @@ zlt_session_auth(zlt_session_t *s)
     m.client_id = client_id;
 
     m.ext = ZLT_X_FEATURES|ZLT_X_AGENT;
-    m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS;
+    m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS
+                 |ZLT_F_ACCESS;
 
     if (a->conf->max_idle != 0) {
         /* a channel that is used again is idle in between */
@@ -496,6 +498,7 @@ zlt_session_forget(zlt_session_t *s)
     s->npending = 0;
     s->pending_size = 0;
 
+    zlt_session_access_lost(s);
     zlt_channel_registered(s->agent);
 }
 

@@ -101,6 +101,18 @@ zlt_session_message(zlt_session_t *s, const uint8_t *data, size_t len)
         case ZLT_WITHDRAW:
             zlt_session_withdraw(s, &m);
             return;
+
+        case ZLT_ACCESS_OK:
+            zlt_session_access_ok(s, &m);
+            return;
+
+        case ZLT_ACCESS_FAIL:
+            zlt_session_access_fail(s, &m);
+            return;
+
+        case ZLT_ACCESS_CLOSE:
+            zlt_session_access_close(s, &m);
+            return;
         }
     }
 
@@ -141,7 +153,8 @@ zlt_session_auth_ok(zlt_session_t *s, const zlt_msg_t *m)
 
     if (m->ext & ZLT_X_FEATURES) {
         s->features = m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
-                                     |ZLT_F_DATAGRAMS|ZLT_F_REUSE);
+                                     |ZLT_F_DATAGRAMS|ZLT_F_ACCESS
+                                     |ZLT_F_REUSE);
     }
 
     if (m->ext & ZLT_X_DATA_KEY) {
@@ -266,6 +279,12 @@ zlt_session_register(zlt_session_t *s, zlt_service_t *service)
         if (conf->flags) {
             m.ext |= ZLT_X_FLAGS;
             m.flags = conf->flags;
+        }
+
+        if (conf->allow_access[0]) {
+            m.ext |= ZLT_X_ALLOW;
+            m.allow.data = (const uint8_t *) conf->allow_access;
+            m.allow.len = strlen(conf->allow_access);
         }
 
         /* the port that it had last, so that it keeps it if it can */

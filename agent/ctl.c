@@ -140,8 +140,9 @@ zlt_ctl_open(zlt_process_t *p, const char *path, char *error)
 void
 zlt_ctl_stop(zlt_process_t *p)
 {
-    zlt_ctl_t   *c;
-    zlt_list_t  *link, *next;
+    zlt_ctl_t          *c;
+    zlt_list_t         *link, *next;
+    zlt_ctl_request_t  *r;
 
     c = p->ctl;
 
@@ -157,8 +158,16 @@ zlt_ctl_stop(zlt_process_t *p)
     zlt_io_close(&c->io);
     (void) close(c->lock);
 
+    /* one of them may have asked for what ends us */
+
     zlt_list_each_safe(link, next, &c->requests) {
-        zlt_ctl_close(zlt_list_data(link, zlt_ctl_request_t, link));
+        r = zlt_list_data(link, zlt_ctl_request_t, link);
+
+        if (r->state == ZLT_CTL_WRITING) {
+            zlt_ctl_write(r);
+        }
+
+        zlt_ctl_close(r);
     }
 
     c->task.handler = zlt_ctl_stopped;

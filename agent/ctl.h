@@ -108,6 +108,21 @@ void zlt_ctl_dispatch(zlt_ctl_request_t *r);
 void zlt_ctl_status(zlt_ctl_request_t *r);
 
 
+#define ZLT_STATUS_TIME  24
+
+/* "2027-01-31T15:04:05Z"; buf has ZLT_STATUS_TIME bytes; returns it */
+const char *zlt_status_time(char *buf, time_t t);
+
+
+/* ctl_access.c */
+
+void zlt_ctl_sessions(zlt_ctl_request_t *r);
+void zlt_ctl_renew(zlt_ctl_request_t *r);
+
+/* 1, with an answer, if there is an access session of that id */
+int zlt_ctl_stop_access(zlt_ctl_request_t *r);
+
+
 /* ctl_client.c */
 
 /*

@@ -21,8 +21,10 @@ static void zlt_ctl_reload(zlt_ctl_request_t *r);
 static const zlt_ctl_command_t  zlt_ctl_commands[] = {
     { "status", 1, 2, zlt_ctl_status },        /* text|json [NAME] */
     { "start",  1, 1, zlt_ctl_start_link },    /* NAME */
-    { "stop",   1, 1, zlt_ctl_stop_link },     /* NAME */
+    { "stop",   1, 1, zlt_ctl_stop_link },     /* NAME, or an access ID */
     { "reload", 0, 0, zlt_ctl_reload },
+    { "sessions", 1, 1, zlt_ctl_sessions },    /* text|json */
+    { "renew",  1, 2, zlt_ctl_renew },         /* ID [TTL] */
     { NULL, 0, 0, NULL }
 };
 
@@ -87,7 +89,7 @@ zlt_ctl_stop_link(zlt_ctl_request_t *r)
 {
     zlt_agent_t  *a;
 
-    if (zlt_ctl_unknown(r, r->words[1])) {
+    if (zlt_ctl_stop_access(r) || zlt_ctl_unknown(r, r->words[1])) {
         return;
     }
 

@@ -15,9 +15,6 @@
 #include "version.h"
 
 
-#define ZLT_STATUS_TIME  24
-
-
 static int zlt_status_known(zlt_ctl_request_t *r, const char *name);
 static void zlt_status_table(zlt_ctl_request_t *r, const char *name);
 static void zlt_status_widen(int *width, const char *text);
@@ -30,7 +27,6 @@ static void zlt_status_json_link(zlt_text_t *t, const zlt_agent_t *a);
 static void zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a);
 static void zlt_status_json_expected(zlt_ctl_request_t *r, const char *name);
 static const char *zlt_status_service(const zlt_service_t *s);
-static const char *zlt_status_time(char *buf, time_t t);
 
 
 void
@@ -205,7 +201,7 @@ zlt_status_service(const zlt_service_t *s)
 }
 
 
-static const char *
+const char *
 zlt_status_time(char *buf, time_t t)
 {
     struct tm  tm;

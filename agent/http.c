@@ -34,6 +34,9 @@
 
 static int zlt_http_websocket(char key[ZLT_HTTP_KEY_SIZE],
     char accept[ZLT_HTTP_ACCEPT_SIZE]);
+static size_t zlt_http_data(char *buf, const zlt_url_t *url,
+    const uint8_t *tunnel_id, const uint8_t *key, const char *what,
+    const uint8_t *id, const char *client, char *accept);
 static int zlt_http_status(zlt_http_answer_t *a, const char *line,
     size_t len);
 static void zlt_http_header(zlt_http_answer_t *a, const char *line,
@@ -95,10 +98,31 @@ size_t
 zlt_http_channel(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
     const uint8_t *key, const uint8_t *connection_id, char *accept)
 {
+    return zlt_http_data(buf, url, tunnel_id, key, "Connection",
+                         connection_id, NULL, accept);
+}
+
+
+size_t
+zlt_http_access(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
+    const uint8_t *key, const uint8_t *access_id, const char *client,
+    char *accept)
+{
+    return zlt_http_data(buf, url, tunnel_id, key, "Access", access_id,
+                         client, accept);
+}
+
+
+/* id: what the channel is for, or NULL; client, accept: or NULL */
+
+static size_t
+zlt_http_data(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
+    const uint8_t *key, const char *what, const uint8_t *id,
+    const char *client, char *accept)
+{
     int   n;
     char  tunnel[2 * ZLT_ID_SIZE], secret[2 * ZLT_KEY_SIZE],
-          connection[2 * ZLT_ID_SIZE], upgrade[256],
-          ws_key[ZLT_HTTP_KEY_SIZE];
+          purpose[2 * ZLT_ID_SIZE], upgrade[256], ws_key[ZLT_HTTP_KEY_SIZE];
 
     if (accept == NULL) {
         (void) strcpy(upgrade, "Connection: Upgrade\r\n"
@@ -115,8 +139,8 @@ zlt_http_channel(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
     zlt_hex_encode(tunnel, tunnel_id, ZLT_ID_SIZE);
     zlt_hex_encode(secret, key, ZLT_KEY_SIZE);
 
-    if (connection_id) {
-        zlt_hex_encode(connection, connection_id, ZLT_ID_SIZE);
+    if (id) {
+        zlt_hex_encode(purpose, id, ZLT_ID_SIZE);
     }
 
     n = snprintf(buf, ZLT_HTTP_REQUEST_SIZE,
@@ -126,13 +150,15 @@ zlt_http_channel(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
                  "%s"
                  "Zltunnel-Tunnel: %.*s\r\n"
                  "Zltunnel-Key: %.*s\r\n"
-                 "%s%.*s%s"
+                 "%s%s%s%.*s%s"
+                 "%s%s%s"
                  "\r\n",
                  url->path, url->authority, upgrade,
                  (int) sizeof(tunnel), tunnel, (int) sizeof(secret), secret,
-                 connection_id ? "Zltunnel-Connection: " : "",
-                 connection_id ? (int) sizeof(connection) : 0, connection,
-                 connection_id ? "\r\n" : "");
+                 id ? "Zltunnel-" : "", id ? what : "", id ? ": " : "",
+                 id ? (int) sizeof(purpose) : 0, purpose, id ? "\r\n" : "",
+                 client ? "Zltunnel-Client: " : "", client ? client : "",
+                 client ? "\r\n" : "");
 
     return (n < 0 || n >= ZLT_HTTP_REQUEST_SIZE) ? 0 : (size_t) n;
 }

@@ -46,6 +46,11 @@ size_t zlt_http_channel(char *buf, const zlt_url_t *url,
     const uint8_t *tunnel_id, const uint8_t *key,
     const uint8_t *connection_id, char *accept);
 
+/* For a client of an access session; client is only told, in the log. */
+size_t zlt_http_access(char *buf, const zlt_url_t *url,
+    const uint8_t *tunnel_id, const uint8_t *key, const uint8_t *access_id,
+    const char *client, char *accept);
+
 /*
  * Parses the answer's header at the start of data.  Its size, with the empty
  * line; 0 if it is not complete; -1 if it is not HTTP or is too long.

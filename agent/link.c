@@ -32,9 +32,10 @@ zlt_agent_t *
 zlt_agent_create(zlt_process_t *process, zlt_conf_t *conf,
     const zlt_token_t *token, zlt_tls_t *tls)
 {
-    unsigned      i;
-    zlt_list_t   *link, *next;
-    zlt_agent_t  *a;
+    unsigned        i;
+    zlt_list_t     *link, *next;
+    zlt_agent_t    *a;
+    zlt_service_t  *s;
 
     a = calloc(1, sizeof(zlt_agent_t));
     if (a == NULL) {
@@ -46,13 +47,16 @@ zlt_agent_create(zlt_process_t *process, zlt_conf_t *conf,
 
     zlt_list_init(&a->link);
     zlt_list_init(&a->services);
+    zlt_list_init(&a->accesses);
     zlt_list_init(&a->kept);
     zlt_list_init(&a->channels);
     zlt_list_init(&a->early);
     zlt_list_init(&a->watchers);
 
     for (i = 0; i < conf->nservices; i++) {
-        if (zlt_service_create(&a->services, &conf->services[i]) == NULL) {
+        s = zlt_service_create(&a->services, &conf->services[i]);
+
+        if (s == NULL) {
 
             zlt_list_each_safe(link, next, &a->services) {
                 zlt_service_remove(zlt_list_data(link, zlt_service_t, link));
@@ -61,10 +65,13 @@ zlt_agent_create(zlt_process_t *process, zlt_conf_t *conf,
             free(a);
             return NULL;
         }
+
+        if (s->conf.flags & ZLT_R_OPEN) {
+            zlt_allow_move(&s->allow, &conf->allow);
+        }
     }
 
     zlt_agent_label(a, conf);
-
     zlt_transport_init(&a->transport, (zlt_transport_e) conf->transport);
 
     a->conf = conf;
@@ -169,6 +176,10 @@ zlt_agent_start(zlt_agent_t *a)
     a->carried = 0;
     a->refused = 0;
 
+    /* those that have ended with the last stop */
+
+    zlt_access_reload(a, a->conf);
+
     zlt_agent_reason(a, "");
     zlt_agent_state(a, ZLT_STATE_PENDING);
 
@@ -192,6 +203,8 @@ zlt_agent_stop(zlt_agent_t *a, int unregister, const char *reason)
 
     (void) uv_timer_stop(&a->reconnect);
     (void) uv_timer_stop(&a->refill);
+
+    zlt_access_stop_all(a);
 
     if (a->pool) {
         zlt_pool_abandon(a->pool, 1);
@@ -264,6 +277,8 @@ zlt_agent_abort(zlt_agent_t *a)
 
     a->stopping = 1;
 
+    zlt_access_done(a);
+
     zlt_list_each_safe(link, next, &a->channels) {
         zlt_channel_abort(zlt_list_data(link, zlt_channel_t, all));
     }
@@ -293,6 +308,8 @@ zlt_agent_destroy(zlt_agent_t *a)
     zlt_service_t  *service;
 
     zlt_list_remove(&a->link);
+
+    zlt_access_done(a);
 
     zlt_list_each_safe(link, next, &a->services) {
         service = zlt_list_data(link, zlt_service_t, link);
@@ -333,6 +350,7 @@ zlt_agent_tick(zlt_agent_t *a, uint64_t now)
     zlt_list_t  *link, *next;
 
     zlt_udp_session_tick(a);
+    zlt_access_tick(a);
 
     if (a->pool) {
         zlt_pool_tick(a->pool);

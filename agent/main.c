@@ -29,12 +29,16 @@ static void zlt_main_help(FILE *out);
 static const zlt_command_t  zlt_commands[] = {
     { "connect", "connect to a server, options on the command line",
       zlt_command_connect },
+    { "access",  "reach services that others publish", zlt_command_access },
     { "run",     "the same with a configuration file", zlt_command_run },
     { "check",   "check a configuration file", zlt_command_check },
     { "token",   "make a new token", zlt_command_token },
     { "status",  "tell the state of a running agent", zlt_command_status },
     { "start",   "start one of its tunnels", zlt_command_start },
-    { "stop",    "stop one of its tunnels", zlt_command_stop },
+    { "stop",    "stop one of its tunnels, or of its access sessions",
+      zlt_command_stop },
+    { "sessions", "tell its access sessions", zlt_command_sessions },
+    { "renew",   "renew one of them", zlt_command_renew },
     { "reload",  "let it read its configuration again", zlt_command_reload },
     { NULL, NULL, NULL }
 };

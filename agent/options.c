@@ -16,6 +16,7 @@
 
 
 static int zlt_option_digits(const char *text);
+static int zlt_option_span(const char *text, uint64_t *ms);
 static int zlt_option_suffixes(char *text, zlt_service_conf_t *s,
     const char **error);
 static char *zlt_option_colon(char *text);
@@ -64,12 +65,13 @@ zlt_option_port(const char *text, uint16_t *port)
 }
 
 
-int
-zlt_option_time(const char *text, uint32_t *ms)
+/* In milliseconds; fits, whatever the digits are. */
+
+static int
+zlt_option_span(const char *text, uint64_t *ms)
 {
-    size_t    i, digits;
-    char      number[12];
-    uint64_t  n;
+    size_t  i, digits;
+    char    number[12];
 
     static const struct {
         const char  *unit;
@@ -91,26 +93,47 @@ zlt_option_time(const char *text, uint32_t *ms)
 
     memcpy(number, text, digits);
     number[digits] = '\0';
-    n = strtoull(number, NULL, 10);
 
     for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-
-        if (strcmp(text + digits, units[i].unit) != 0) {
-            continue;
+        if (strcmp(text + digits, units[i].unit) == 0) {
+            *ms = strtoull(number, NULL, 10) * units[i].ms;
+            return 0;
         }
-
-        n *= units[i].ms;
-
-        if (n > 0x7fffffff) {
-            return -1;
-        }
-
-        *ms = (uint32_t) n;
-
-        return 0;
     }
 
     return -1;
+}
+
+
+int
+zlt_option_time(const char *text, uint32_t *ms)
+{
+    uint64_t  n;
+
+    if (zlt_option_span(text, &n) == -1 || n > 0x7fffffff) {
+        return -1;
+    }
+
+    *ms = (uint32_t) n;
+
+    return 0;
+}
+
+
+int
+zlt_option_seconds(const char *text, uint32_t *seconds)
+{
+    uint64_t  n;
+
+    if (zlt_option_span(text, &n) == -1 || n % 1000
+        || n / 1000 > 0xffffffff)
+    {
+        return -1;
+    }
+
+    *seconds = (uint32_t) (n / 1000);
+
+    return 0;
 }
 
 
@@ -430,4 +453,45 @@ zlt_option_proxy(const char *text, uint8_t *version)
     }
 
     return -1;
+}
+
+
+int
+zlt_option_allow_access(const char *text, zlt_service_conf_t *s,
+    const char **error)
+{
+    size_t   n;
+    char    *p;
+
+    p = s->allow_access;
+
+    for ( ;; ) {
+        text += strspn(text, " \t");
+        n = strcspn(text, ", \t");
+
+        if (n == 0 || (size_t) (p - s->allow_access) + n + 1
+                      > ZLT_OPTION_ALLOW_MAX)
+        {
+            *error = "expected names of tokens with commas between them, "
+                     "of 199 bytes at most";
+            return -1;
+        }
+
+        memcpy(p, text, n);
+        p += n;
+        text += n;
+        text += strspn(text, " \t");
+
+        if (*text == '\0') {
+            *p = '\0';
+            return 0;
+        }
+
+        if (*text++ != ',') {
+            *error = "a comma is missing";
+            return -1;
+        }
+
+        *p++ = ',';
+    }
 }

@@ -17,6 +17,7 @@
 
 #define ZLT_OPTION_HOST_MAX   255
 #define ZLT_OPTION_LOCAL_MAX  (ZLT_OPTION_HOST_MAX + 16)
+#define ZLT_OPTION_ALLOW_MAX  199
 
 
 /* a service, as it is configured */
@@ -33,7 +34,26 @@ typedef struct {
     uint8_t      proxy_protocol;                  /* 0: none, 1, 2 */
     unsigned     is_unix:1;
     unsigned     has_local:1;
+    char         allow_access[ZLT_OPTION_ALLOW_MAX + 1];  /* token names */
 } zlt_service_conf_t;
+
+
+/* an access session: a service of others, and where it is to be here */
+
+typedef struct {
+    char         name[ZLT_MAX_NAME + 1];
+    char         service[ZLT_MAX_NAME + 1];
+    char         host[ZLT_OPTION_HOST_MAX + 1];   /* an address, or a path */
+    char         target[ZLT_MAX_TARGET + 1];      /* empty: none */
+    uint16_t     port;                            /* 0: any */
+    uint8_t      protocol;                        /* ZLT_PROTO_* */
+    uint32_t     ttl;                             /* s, 0: no end */
+    uint32_t     grace;                           /* s */
+    unsigned     is_unix:1;
+    unsigned     has_local:1;
+} zlt_access_conf_t;
+
+#define ZLT_ACCESS_TTL  3600
 
 
 /* All return 0, or -1; those with "error" put a static text there. */
@@ -42,6 +62,9 @@ int zlt_option_port(const char *text, uint16_t *port);
 
 /* 500ms, 5s, 2m, 1h, 1d, 5: milliseconds, seconds where there is no unit */
 int zlt_option_time(const char *text, uint32_t *ms);
+
+/* The same in whole seconds, up to 49710 days. */
+int zlt_option_seconds(const char *text, uint32_t *seconds);
 
 int zlt_option_bool(const char *text, int *value);
 int zlt_option_number(const char *text, uint32_t max, uint32_t *value);
@@ -63,6 +86,31 @@ int zlt_option_name(const char *text, zlt_service_conf_t *s,
 
 /* combinations that make no sense, once all is set */
 int zlt_option_service_check(const zlt_service_conf_t *s, const char **error);
+
+/* token names, comma-separated */
+int zlt_option_allow_access(const char *text, zlt_service_conf_t *s,
+    const char **error);
+
+
+/* option_access.c */
+
+void zlt_option_access_init(zlt_access_conf_t *a);
+
+/* NAME[/udp][:LOCAL_PORT] */
+int zlt_option_access(const char *text, zlt_access_conf_t *a,
+    const char **error);
+int zlt_option_access_name(const char *text, zlt_access_conf_t *a,
+    const char **error);
+
+/* [ADDRESS:]PORT, unix:/PATH */
+int zlt_option_access_local(const char *text, zlt_access_conf_t *a,
+    const char **error);
+
+/* HOST:PORT */
+int zlt_option_access_target(const char *text, zlt_access_conf_t *a,
+    const char **error);
+
+int zlt_option_access_check(const zlt_access_conf_t *a, const char **error);
 
 
 #endif /* ZLT_OPTIONS_H_INCLUDED */

@@ -88,6 +88,7 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
 
     if (rc == 0) {
         zlt_log_info("ended");
+        rc = p->failed ? 1 : 0;
     }
 
     if (alive) {
@@ -191,6 +192,11 @@ zlt_process_links(zlt_process_t *p)
         p->config->links[i] = NULL;
 
         zlt_list_append(&p->links, &a->link);
+
+        if (zlt_access_create_all(a, error) == -1) {
+            zlt_complain("%s", error);
+            return 1;
+        }
     }
 
     return 0;
@@ -445,6 +451,20 @@ zlt_process_signal(uv_signal_t *handle, int signum)
         return;
     }
 
+    zlt_log_info("told to end");
+    zlt_process_stop(p);
+}
+
+
+void
+zlt_process_finish(zlt_process_t *p, int failed)
+{
+    if (p->stopping) {
+        return;
+    }
+
+    p->failed = (failed != 0);
+
     zlt_process_stop(p);
 }
 
@@ -459,7 +479,6 @@ zlt_process_stop(zlt_process_t *p)
 {
     zlt_list_t  *link, *next;
 
-    zlt_log_info("told to end");
     zlt_notify("STOPPING=1");
 
     p->stopping = 1;

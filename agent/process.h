@@ -38,6 +38,7 @@ struct zlt_process_s {
 
     unsigned         stopping:1;
     unsigned         stopped:1;
+    unsigned         failed:1;         /* the exit code is 1 */
     unsigned         ticks;
     time_t           started;
     int64_t          suspended;        /* ms, BOOTTIME less MONOTONIC */
@@ -64,6 +65,9 @@ int zlt_process_prepare(zlt_conf_t *conf, zlt_token_t *token,
 
 /* A link has become connected, or is so no more. */
 void zlt_process_notify(zlt_process_t *p);
+
+/* There is nothing more to do. */
+void zlt_process_finish(zlt_process_t *p, int failed);
 
 /* A link has finished what ran. */
 void zlt_process_link_gone(zlt_process_t *p, zlt_agent_t *a);

@@ -293,6 +293,7 @@ zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf, zlt_reload_link_t *l)
     }
 
     zlt_reload_services(a, conf);
+    zlt_access_reload(a, conf);
 
     /* in its place, since what is being dialled points into it */
 
@@ -346,6 +347,11 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             continue;
         }
 
+        if (c->flags & ZLT_R_OPEN) {
+            zlt_allow_move(&s->allow, &conf->allow);
+            continue;
+        }
+
         if (strcmp(c->local, s->conf.local) != 0) {
 
             /* the port need not be closed for that */
@@ -371,6 +377,10 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             return;
         }
 
+        if (c->flags & ZLT_R_OPEN) {
+            zlt_allow_move(&s->allow, &conf->allow);
+        }
+
         zlt_log_info("the service \"%s\" is new", c->name);
 
         if (a->session && zlt_session_is_up(a->session)) {
@@ -387,7 +397,8 @@ zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
 {
     return a->protocol == b->protocol && a->flags == b->flags
            && a->remote_port == b->remote_port
-           && a->preferred_port == b->preferred_port;
+           && a->preferred_port == b->preferred_port
+           && strcmp(a->allow_access, b->allow_access) == 0;
 }
 
 

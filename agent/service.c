@@ -17,6 +17,8 @@
 
 
 static void zlt_service_address(zlt_service_t *s);
+static void zlt_service_fold(zlt_service_t *open,
+    const zlt_service_t *target);
 static void zlt_service_resolved(void *data, int status,
     const zlt_addrs_t *addrs);
 
@@ -36,6 +38,7 @@ zlt_service_create(zlt_list_t *services, const zlt_service_conf_t *conf)
 
     zlt_list_init(&s->waiters);
     zlt_list_init(&s->sessions);
+    zlt_list_init(&s->targets);
     zlt_list_append(services, &s->link);
 
     zlt_service_address(s);
@@ -50,6 +53,12 @@ zlt_service_address(zlt_service_t *s)
     s->fixed = 1;
     s->expires = 0;
     s->udp_address = 0;
+
+    if (s->conf.flags & ZLT_R_OPEN) {
+        /* it is not dialled itself */
+        s->addrs.n = 0;
+        return;
+    }
 
     if (s->conf.is_unix) {
         zlt_addrs_unix(&s->addrs, s->conf.host);
@@ -100,10 +109,95 @@ zlt_service_hold(zlt_service_t *s)
 void
 zlt_service_release(zlt_service_t *s)
 {
-    if (--s->refs == 0) {
-        zlt_resolve_cancel(s->resolve);
-        free(s);
+    if (--s->refs) {
+        return;
     }
+
+    zlt_resolve_cancel(s->resolve);
+    zlt_allow_free(&s->allow);
+
+    if (s->open) {
+        zlt_list_remove(&s->link);
+        zlt_service_fold(s->open, s);
+        zlt_service_release(s->open);
+    }
+
+    free(s);
+}
+
+
+/* What was counted for a target belongs to its service. */
+
+static void
+zlt_service_fold(zlt_service_t *open, const zlt_service_t *target)
+{
+    size_t           i;
+    uint64_t        *to;
+    const uint64_t  *from;
+
+    to = (uint64_t *) (void *) &open->udp;
+    from = (const uint64_t *) (const void *) &target->udp;
+
+    for (i = 0; i < sizeof(zlt_udp_count_t) / sizeof(uint64_t); i++) {
+        to[i] += from[i];
+    }
+}
+
+
+zlt_service_t *
+zlt_service_target(zlt_service_t *open, zlt_str_t target)
+{
+    uint16_t             port;
+    zlt_str_t            host;
+    zlt_list_t          *link;
+    zlt_service_t       *s;
+    zlt_service_conf_t  *conf;
+
+    zlt_list_each(link, &open->targets) {
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        if (strlen(s->conf.local) == target.len
+            && memcmp(s->conf.local, target.data, target.len) == 0)
+        {
+            zlt_service_hold(s);
+            return s;
+        }
+    }
+
+    if (zlt_target_parse(target.data, target.len, &host, &port) == -1
+        || host.len > ZLT_OPTION_HOST_MAX)
+    {
+        return NULL;
+    }
+
+    conf = calloc(1, sizeof(zlt_service_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    (void) strcpy(conf->name, open->conf.name);
+    memcpy(conf->host, host.data, host.len);
+    memcpy(conf->local, target.data, target.len);
+    conf->port = port;
+    conf->protocol = open->conf.protocol;
+
+    s = zlt_service_create(&open->targets, conf);
+    free(conf);
+
+    if (s) {
+        s->open = open;
+        zlt_service_hold(open);
+    }
+
+    return s;
+}
+
+
+int
+zlt_service_permits(const zlt_service_t *s, const zlt_addr_t *addr)
+{
+    return s->open == NULL
+           || zlt_allow_permits(&s->open->allow, s->conf.host, addr);
 }
 
 

@@ -10,6 +10,7 @@
 #define ZLT_SERVICE_H_INCLUDED
 
 
+#include "allow.h"
 #include "options.h"
 #include "resolve.h"
 
@@ -81,6 +82,12 @@ struct zlt_service_s {
     zlt_resolve_t       *resolve;
     zlt_list_t           waiters;
 
+    /* an open one leads to many places, each a service that lives as long as
+       something goes there */
+    zlt_allow_t          allow;
+    zlt_list_t           targets;
+    zlt_service_t       *open;         /* that this is a target of, or NULL */
+
     /* UDP */
     zlt_list_t           sessions;     /* the longest idle first */
     unsigned             nsessions;
@@ -101,6 +108,13 @@ void zlt_service_move(zlt_service_t *s, const zlt_service_conf_t *conf);
 void zlt_service_remove(zlt_service_t *s);
 void zlt_service_hold(zlt_service_t *s);
 void zlt_service_release(zlt_service_t *s);
+
+/* A target of an open service, "host:port", to be released.  NULL: it is not
+   one, or there is no memory. */
+zlt_service_t *zlt_service_target(zlt_service_t *open, zlt_str_t target);
+
+/* 1 if it may be dialled at that address */
+int zlt_service_permits(const zlt_service_t *s, const zlt_addr_t *addr);
 
 zlt_service_t *zlt_service_find(zlt_list_t *services, const char *name);
 zlt_service_t *zlt_service_by_id(zlt_list_t *services, const uint8_t *id);

@@ -42,6 +42,8 @@ struct zlt_session_s {
     unsigned           npending;
     unsigned           pending_size;
 
+    zlt_list_t         asks;           /* about access, without an answer */
+
     uint32_t           features;
     zlt_pool_param_t   param;
     uint32_t           interval;       /* ms, 0: not told */
@@ -87,6 +89,15 @@ int zlt_session_keep(zlt_session_t *s, const uint8_t *data, size_t len);
 
 /* One whole message. */
 void zlt_session_message(zlt_session_t *s, const uint8_t *data, size_t len);
+
+/* access_msg.c */
+
+void zlt_session_access_ok(zlt_session_t *s, const zlt_msg_t *m);
+void zlt_session_access_fail(zlt_session_t *s, const zlt_msg_t *m);
+void zlt_session_access_close(zlt_session_t *s, const zlt_msg_t *m);
+
+/* No answers come any more. */
+void zlt_session_access_lost(zlt_session_t *s);
 
 
 #endif /* ZLT_SESSION_H_INCLUDED */

@@ -9,7 +9,7 @@
  * A channel carries the datagrams of many sessions, in frames.  What counts
  * is how many of them one system call moves.
  *
- * To the service: the channel is read into a large buffer that all channels
+ * From the server: the channel is read into a large buffer that all channels
  * share.  The frames in it are noted by session, and sent from where they
  * lie: a session's datagrams by one call, those of one size as one message.
  * Nothing of a read outlives it but the beginning of a frame.
@@ -66,7 +66,7 @@ static int zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len);
 static void zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f);
 static void zlt_udp_heartbeat(zlt_udp_t *u, const zlt_dgram_t *f);
 static void zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f);
-static void zlt_udp_enqueue(zlt_udp_session_t *s, const uint8_t *data,
+static void zlt_udp_enqueue(zlt_udp_peer_t *peer, const uint8_t *data,
     size_t len);
 static void zlt_udp_write(zlt_udp_t *u);
 static int zlt_udp_write_out(zlt_udp_t *u);
@@ -92,30 +92,39 @@ static zlt_udp_refill_t  zlt_udp_refills[ZLT_UDP_REFILL];
 int
 zlt_udp_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {
+    return zlt_udp_begin(ch, &zlt_udp_serving, data, len) ? 0 : -1;
+}
+
+
+zlt_udp_t *
+zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
+    const uint8_t *data, size_t len)
+{
     zlt_conn_t  *c;
     zlt_flow_t  *f;
     zlt_udp_t   *u;
 
     u = calloc(1, sizeof(zlt_udp_t));
     if (u == NULL) {
-        return -1;
+        return NULL;
     }
 
     u->out = malloc(ZLT_UDP_OUT);
 
-    if (u->out == NULL || zlt_udp_sessions_init(u) == -1) {
+    if (u->out == NULL || zlt_udp_peers_init(u) == -1) {
         free(u->out);
         free(u);
-        return -1;
+        return NULL;
     }
 
+    u->role = role;
     u->channel = ch;
     u->agent = ch->agent;
     u->heard = zlt_udp_now;
     u->active = zlt_udp_now;
     u->whole = 1;
 
-    zlt_udp_queue_init(&u->to_service);
+    zlt_udp_queue_init(&u->to_local);
     zlt_udp_queue_init(&u->to_server);
     zlt_list_init(&u->task.link);
     zlt_list_append(&zlt_udp_all, &u->link);
@@ -158,7 +167,7 @@ zlt_udp_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
         (void) zlt_udp_frames(u, data, len);
     }
 
-    return 0;
+    return u;
 }
 
 
@@ -171,7 +180,7 @@ zlt_udp_free(zlt_udp_t *u)
 
     u->ended = 1;
 
-    zlt_udp_sessions_free(u);
+    zlt_udp_peers_free(u);
     zlt_list_remove(&u->link);
 
     u->task.handler = zlt_udp_free_later;
@@ -340,15 +349,15 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
 static void
 zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
 {
-    zlt_udp_session_t  *s;
+    zlt_udp_peer_t  *p;
 
     switch (f->type) {
 
     case ZLT_DATAGRAM:
-        s = zlt_udp_session_find(u, f->session);
+        p = zlt_udp_peer_find(u, f->session);
 
-        if (s) {
-            zlt_udp_stage(s, f->data.data, f->data.len);
+        if (p) {
+            zlt_udp_stage(p, f->data.data, f->data.len);
 
         } else {
             u->agent->udp_unknown++;
@@ -357,19 +366,24 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
         return;
 
     case ZLT_DATAGRAM_OPEN:
-        zlt_udp_session_open(u, f);
-        return;
+
+        if (u->role->open) {
+            u->role->open(u, f);
+            return;
+        }
+
+        break;
 
     case ZLT_DATAGRAM_CLOSE:
-        s = zlt_udp_session_find(u, f->session);
+        p = zlt_udp_peer_find(u, f->session);
 
-        if (s) {
+        if (p) {
             zlt_udp_deliver(u);
 
             /* it may have met with an error */
 
-            if (!s->closed) {
-                zlt_udp_session_close(s, f->cause, 0);
+            if (!p->closed) {
+                u->role->close(p, f->cause, 0);
             }
         }
 
@@ -411,22 +425,22 @@ zlt_udp_heartbeat(zlt_udp_t *u, const zlt_dgram_t *f)
 static void
 zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
 {
-    uint8_t             buf[ZLT_DGRAM_CLOSE_SIZE];
-    zlt_udp_session_t  *s;
+    uint8_t          buf[ZLT_DGRAM_CLOSE_SIZE];
+    zlt_udp_peer_t  *p;
 
     if (!f->has_session) {
         u->agent->udp_unknown++;
         return;
     }
 
-    s = zlt_udp_session_find(u, f->session);
+    p = zlt_udp_peer_find(u, f->session);
 
-    if (s) {
-        zlt_udp_complain(s->service, "a malformed frame ends its session");
+    if (p) {
+        u->role->complain(p, "a malformed frame ends its session");
         zlt_udp_deliver(u);
 
-        if (!s->closed) {
-            zlt_udp_session_close(s, ZLT_E_FORBIDDEN, 1);
+        if (!p->closed) {
+            u->role->close(p, ZLT_E_FORBIDDEN, 1);
         }
 
         return;
@@ -434,7 +448,7 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
 
     u->agent->udp_unknown++;
 
-    if (f->type == ZLT_DATAGRAM_OPEN) {
+    if (f->type == ZLT_DATAGRAM_OPEN && u->role->open) {
         (void) zlt_dgram_close(buf, f->session, ZLT_E_FORBIDDEN);
         zlt_udp_control(u, buf, sizeof(buf));
     }
@@ -442,12 +456,12 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
 
 
 void
-zlt_udp_forward(zlt_udp_session_t *s, const uint8_t *data, size_t len)
+zlt_udp_forward(zlt_udp_peer_t *peer, const uint8_t *data, size_t len)
 {
     uint8_t    *p;
     zlt_udp_t  *u;
 
-    u = s->udp;
+    u = peer->udp;
 
     if (u->broken) {
         return;
@@ -458,7 +472,7 @@ zlt_udp_forward(zlt_udp_session_t *s, const uint8_t *data, size_t len)
     }
 
     if (u->blocked || u->out_len + ZLT_DGRAM_HEADER + len > ZLT_UDP_OUT) {
-        zlt_udp_enqueue(s, data, len);
+        zlt_udp_enqueue(peer, data, len);
         return;
     }
 
@@ -466,7 +480,7 @@ zlt_udp_forward(zlt_udp_session_t *s, const uint8_t *data, size_t len)
         zlt_io_post(&u->task);
     }
 
-    p = zlt_dgram_header(u->out + u->out_len, s->number, len);
+    p = zlt_dgram_header(u->out + u->out_len, peer->number, len);
     memcpy(p, data, len);
 
     u->out_len += ZLT_DGRAM_HEADER + len;
@@ -474,7 +488,7 @@ zlt_udp_forward(zlt_udp_session_t *s, const uint8_t *data, size_t len)
 
 
 static void
-zlt_udp_enqueue(zlt_udp_session_t *s, const uint8_t *data, size_t len)
+zlt_udp_enqueue(zlt_udp_peer_t *peer, const uint8_t *data, size_t len)
 {
     uint8_t         *p;
     zlt_udp_item_t  *item;
@@ -482,14 +496,15 @@ zlt_udp_enqueue(zlt_udp_session_t *s, const uint8_t *data, size_t len)
     item = zlt_udp_item_alloc(ZLT_DGRAM_HEADER + len);
 
     if (item == NULL) {
-        s->service->udp.failed++;
+        (*peer->failed)++;
         return;
     }
 
-    p = zlt_dgram_header(item->data, s->number, len);
+    p = zlt_dgram_header(item->data, peer->number, len);
     memcpy(p, data, len);
 
-    zlt_udp_queue_put(&s->udp->to_server, &s->to_server, item, zlt_io_now());
+    zlt_udp_queue_put(&peer->udp->to_server, &peer->to_server, item,
+                      zlt_io_now());
 }
 
 
@@ -688,7 +703,7 @@ zlt_udp_out_back(zlt_udp_t *u)
     size_t               kept;
     zlt_dgram_t          f;
     const uint8_t       *p, *start, *end;
-    zlt_udp_session_t   *s;
+    zlt_udp_peer_t      *peer;
     zlt_dgram_reader_t   reader;
 
     memset(&reader, 0, sizeof(zlt_dgram_reader_t));
@@ -722,10 +737,10 @@ zlt_udp_out_back(zlt_udp_t *u)
         }
 
         if (f.type == ZLT_DATAGRAM) {
-            s = zlt_udp_session_find(u, f.session);
+            peer = zlt_udp_peer_find(u, f.session);
 
-            if (s) {
-                zlt_udp_enqueue(s, f.data.data, f.data.len);
+            if (peer) {
+                zlt_udp_enqueue(peer, f.data.data, f.data.len);
             }
 
             continue;
@@ -759,7 +774,7 @@ zlt_udp_end(zlt_udp_t *u)
 
     if (u->broken && *u->broken) {
         zlt_log_debug("a datagram channel with %u sessions has ended: %s",
-                      u->nsessions, u->broken);
+                      u->npeers, u->broken);
     }
 
     zlt_channel_abort(ch);
@@ -817,7 +832,7 @@ zlt_udp_tick_one(zlt_udp_t *u)
 {
     if (u->agent->stopping) {
 
-        if (u->nsessions == 0
+        if (u->npeers == 0
             || zlt_udp_now - u->active > ZLT_UDP_QUIET
             || ++u->stopping > ZLT_UDP_GRACE)
         {
@@ -833,7 +848,7 @@ zlt_udp_tick_one(zlt_udp_t *u)
 
     /* a server that has ended without a word; or all goes one way */
 
-    if (u->nsessions == 0
+    if (u->npeers == 0
         || zlt_conn_dead(&u->channel->relay.side[ZLT_RELAY_CHANNEL],
                          ZLT_UDP_DEAD * 1000))
     {

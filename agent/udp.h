@@ -4,10 +4,12 @@
  */
 
 /*
- * Private to udp*.c: a datagram channel and its sessions.
+ * Private to udp*.c and visit_udp.c: a datagram channel and its sessions.
  *
  *   udp.c            the channel: frames in, frames out
- *   udp_session.c    the sessions of a channel, each with a socket
+ *   udp_peer.c       its sessions by number, and what comes for them
+ *   udp_session.c    those of a service, each with a socket
+ *   visit_udp.c      those of a visitor, which share a socket
  *   udp_socket.c     a socket, many datagrams a system call
  *   udp_queue.c      what waits, by session
  */
@@ -23,12 +25,55 @@
 #include "zlt_dgram.h"
 
 
-typedef struct zlt_udp_session_s  zlt_udp_session_t;
+typedef struct zlt_udp_peer_s  zlt_udp_peer_t;
+
+
+/* Who is at the end of the channel: the agent that serves, or the visitor. */
+
+typedef struct {
+
+    /* DatagramOpen; NULL: the server does not send it here */
+    void  (*open)(zlt_udp_t *u, const zlt_dgram_t *f);
+
+    /* Datagrams that must be sent, or queued, before the return. */
+    void  (*send)(zlt_udp_peer_t *p, struct iovec *iov, unsigned n);
+
+    /* "cause" (ZLT_E_*) goes to the server, unless the server has asked. */
+    void  (*close)(zlt_udp_peer_t *p, unsigned cause, int tell);
+
+    /* The channel ends: without a word to the server. */
+    void  (*drop)(zlt_udp_peer_t *p);
+
+    void  (*complain)(zlt_udp_peer_t *p, const char *text);
+} zlt_udp_role_t;
+
+
+/* a session, as the channel sees it */
+
+struct zlt_udp_peer_s {
+    zlt_udp_t           *udp;
+    zlt_udp_peer_t      *next;         /* of its bucket */
+    zlt_list_t           link;         /* udp->peers */
+    zlt_list_t           stage;        /* udp->staged */
+
+    zlt_udp_flow_t       to_local;     /* to the service, or the client */
+    zlt_udp_flow_t       to_server;
+
+    uint64_t            *in;           /* counters: datagrams that came, */
+    uint64_t            *bytes_in;     /* .. their bytes, */
+    uint64_t            *failed;       /* .. and what is lost otherwise */
+    uint32_t             number;
+    uint16_t             first;        /* staged datagrams, by index */
+    uint16_t             last;
+    unsigned             ready:1;      /* there is where to send to */
+    unsigned             closed:1;
+};
 
 
 struct zlt_udp_s {
     zlt_channel_t       *channel;
     zlt_agent_t         *agent;
+    const zlt_udp_role_t  *role;
     zlt_list_t           link;         /* all of them */
     zlt_task_t           task;         /* the end of the turn; frees it */
 
@@ -37,17 +82,17 @@ struct zlt_udp_s {
     size_t               rest_len;
 
     /* sessions by their numbers, which rise */
-    zlt_udp_session_t  **buckets;
+    zlt_udp_peer_t     **buckets;
     uint32_t             mask;
-    unsigned             nsessions;
-    zlt_list_t           sessions;
+    unsigned             npeers;
+    zlt_list_t           peers;
     uint32_t             last;         /* the highest that was opened */
-    zlt_udp_session_t   *recent;       /* found last, or NULL */
+    zlt_udp_peer_t      *recent;       /* found last, or NULL */
 
     zlt_list_t           staged;       /* sessions with datagrams to deliver */
     unsigned             nstaged;      /* datagrams */
 
-    zlt_udp_queue_t      to_service;
+    zlt_udp_queue_t      to_local;
     zlt_udp_queue_t      to_server;
 
     /* frames on their way to the server: those of this turn, or what is left
@@ -69,38 +114,14 @@ struct zlt_udp_s {
 };
 
 
-struct zlt_udp_session_s {
-    zlt_udp_socket_t     socket;       /* first: its events are ours */
-    zlt_udp_t           *udp;
-    zlt_service_t       *service;
-    zlt_waiter_t         waiter;
-    zlt_task_t           task;         /* the next turn; frees it */
-
-    zlt_udp_session_t   *next;         /* of its bucket */
-    zlt_list_t           link;         /* udp->sessions */
-    zlt_list_t           used;         /* service->sessions */
-    zlt_list_t           stage;        /* udp->staged */
-
-    zlt_udp_flow_t       to_service;
-    zlt_udp_flow_t       to_server;
-
-    uint32_t             number;
-    uint32_t             active;       /* s */
-    uint16_t             first;        /* staged datagrams, by index */
-    uint16_t             last;
-    uint8_t              address;      /* of the service, in use */
-    uint8_t              tried;        /* addresses */
-    unsigned             ready:1;      /* the socket is there */
-    unsigned             answered:1;
-    unsigned             waiting:1;    /* for room in the socket */
-    unsigned             closed:1;
-};
-
-
 /* udp.c */
 
+/* As zlt_udp_start(), for a role. */
+zlt_udp_t *zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
+    const uint8_t *data, size_t len);
+
 /* A datagram on its way to the server: copied. */
-void zlt_udp_forward(zlt_udp_session_t *s, const uint8_t *data, size_t len);
+void zlt_udp_forward(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
 
 /* A frame that must not be lost. */
 void zlt_udp_control(zlt_udp_t *u, const uint8_t *frame, size_t len);
@@ -109,31 +130,34 @@ void zlt_udp_control(zlt_udp_t *u, const uint8_t *frame, size_t len);
 extern uint32_t  zlt_udp_now;
 
 
-/* udp_session.c */
+/* udp_peer.c */
 
-int zlt_udp_sessions_init(zlt_udp_t *u);
+int zlt_udp_peers_init(zlt_udp_t *u);
 
-/* Without a word to the server. */
-void zlt_udp_sessions_free(zlt_udp_t *u);
+/* Drops all of them. */
+void zlt_udp_peers_free(zlt_udp_t *u);
 
 /* NULL: there is none of that number. */
-zlt_udp_session_t *zlt_udp_session_find(zlt_udp_t *u, uint32_t number);
+zlt_udp_peer_t *zlt_udp_peer_find(zlt_udp_t *u, uint32_t number);
+void zlt_udp_peer_add(zlt_udp_t *u, zlt_udp_peer_t *p, uint32_t number);
 
-void zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f);
-
-/* "cause" (ZLT_E_*) goes to the server, unless the server has asked. */
-void zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause, int tell);
+/* With what waits for it. */
+void zlt_udp_peer_remove(zlt_udp_peer_t *p);
 
 /*
- * A datagram for the service.  Only noted: the data must stay until
+ * A datagram from the server.  Only noted: the data must stay until
  * zlt_udp_deliver(), which sends all that was noted, by session.
  */
-void zlt_udp_stage(zlt_udp_session_t *s, const uint8_t *data, size_t len);
+void zlt_udp_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
 void zlt_udp_deliver(zlt_udp_t *u);
 
-/* A complaint about a service, once a minute. */
-void zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
-    zlt_printf_like(2, 3);
+/* One that cannot be sent now. */
+void zlt_udp_hold(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
+
+
+/* udp_session.c */
+
+extern const zlt_udp_role_t  zlt_udp_serving;
 
 
 #endif /* ZLT_UDP_H_INCLUDED */

@@ -4,7 +4,7 @@
  */
 
 /*
- * The sessions of datagram channels: a connected socket each, so that the
+ * The sessions of the agent that serves: a connected socket each, so that the
  * kernel tells their answers apart, and their errors.
  *
  * A service's sessions are in the order in which they were used last, to the
@@ -21,7 +21,6 @@
 #include "udp.h"
 
 
-#define ZLT_UDP_BUCKETS  64            /* at first, a power of two */
 #define ZLT_UDP_READS    4             /* receives a turn, a session */
 #define ZLT_UDP_SAY      60            /* s, between complaints */
 #define ZLT_UDP_REPORT   60            /* s, between reports of drops */
@@ -33,19 +32,32 @@
 #define ZLT_UDP_WAIT     2             /* until there is room */
 
 
-/* a datagram of the buffer that is being worked on */
-
 typedef struct {
-    const uint8_t  *data;
-    uint32_t        len;
-    uint16_t        next;
-} zlt_udp_staged_t;
+    zlt_udp_peer_t       peer;
+    zlt_udp_socket_t     socket;
+    zlt_service_t       *service;
+    zlt_waiter_t         waiter;
+    zlt_task_t           task;         /* the next turn; frees it */
+    zlt_list_t           used;         /* service->sessions */
+
+    uint32_t             active;       /* s */
+    uint8_t              address;      /* of the service, in use */
+    uint8_t              tried;        /* addresses */
+    unsigned             answered:1;
+    unsigned             waiting:1;    /* for room in the socket */
+} zlt_udp_session_t;
 
 
+#define zlt_udp_session_of(p)  zlt_list_data(p, zlt_udp_session_t, peer)
+
+
+static void zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f);
+static zlt_service_t *zlt_udp_session_service(zlt_udp_t *u,
+    const zlt_dgram_t *f, unsigned *cause);
 static zlt_udp_session_t *zlt_udp_session_create(zlt_udp_t *u,
     uint32_t number, zlt_service_t *service);
-static void zlt_udp_session_insert(zlt_udp_t *u, zlt_udp_session_t *s);
-static void zlt_udp_session_remove(zlt_udp_t *u, zlt_udp_session_t *s);
+static void zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause,
+    int tell);
 static void zlt_udp_session_drop(zlt_udp_session_t *s);
 static void zlt_udp_session_freed(zlt_task_t *task);
 static void zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error);
@@ -56,82 +68,45 @@ static void zlt_udp_session_read(zlt_udp_session_t *s);
 static void zlt_udp_session_message(zlt_udp_session_t *s,
     const zlt_udp_message_t *message);
 static void zlt_udp_session_resume(zlt_udp_session_t *s);
-static void zlt_udp_session_deliver(zlt_udp_session_t *s);
-static void zlt_udp_session_queue(zlt_udp_session_t *s, const uint8_t *data,
-    size_t len);
 static int zlt_udp_session_failed(zlt_udp_session_t *s, int err);
 static int zlt_udp_session_refused(zlt_udp_session_t *s, int err);
 static void zlt_udp_session_used(zlt_udp_session_t *s);
+static void zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
+    zlt_printf_like(2, 3);
+static void zlt_udp_service_tick(zlt_service_t *service, uint32_t timeout);
 static void zlt_udp_service_report(zlt_service_t *service);
+static void zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov,
+    unsigned n);
+static void zlt_udp_role_close(zlt_udp_peer_t *p, unsigned cause, int tell);
+static void zlt_udp_role_drop(zlt_udp_peer_t *p);
+static void zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text);
 
 
-static zlt_udp_staged_t  zlt_udp_staged[ZLT_UDP_SEND_MAX];
+const zlt_udp_role_t  zlt_udp_serving = {
+    zlt_udp_session_open,
+    zlt_udp_role_send,
+    zlt_udp_role_close,
+    zlt_udp_role_drop,
+    zlt_udp_role_complain
+};
 
 
-int
-zlt_udp_sessions_init(zlt_udp_t *u)
-{
-    u->buckets = calloc(ZLT_UDP_BUCKETS, sizeof(zlt_udp_session_t *));
-
-    if (u->buckets == NULL) {
-        return -1;
-    }
-
-    u->mask = ZLT_UDP_BUCKETS - 1;
-
-    zlt_list_init(&u->sessions);
-    zlt_list_init(&u->staged);
-
-    return 0;
-}
-
-
-void
-zlt_udp_sessions_free(zlt_udp_t *u)
-{
-    zlt_list_t  *link, *next;
-
-    zlt_list_each_safe(link, next, &u->sessions) {
-        zlt_udp_session_drop(zlt_list_data(link, zlt_udp_session_t, link));
-    }
-}
-
-
-zlt_udp_session_t *
-zlt_udp_session_find(zlt_udp_t *u, uint32_t number)
-{
-    zlt_udp_session_t  *s;
-
-    if (u->recent && u->recent->number == number) {
-        return u->recent;
-    }
-
-    for (s = u->buckets[number & u->mask]; s; s = s->next) {
-        if (s->number == number) {
-            u->recent = s;
-            return s;
-        }
-    }
-
-    return NULL;
-}
-
-
-void
+static void
 zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
 {
     unsigned            cause;
     uint8_t             buf[ZLT_DGRAM_CLOSE_SIZE];
-    zlt_service_t      *service;
+    zlt_service_t      *service, *counted;
+    zlt_udp_peer_t     *p;
     zlt_udp_session_t  *s;
 
     if (u->opened && f->session <= u->last) {
 
-        s = zlt_udp_session_find(u, f->session);
+        p = zlt_udp_peer_find(u, f->session);
 
-        if (s) {
-            zlt_udp_complain(s->service, "a session was opened twice");
-            zlt_udp_session_close(s, ZLT_E_FORBIDDEN, 1);
+        if (p) {
+            zlt_udp_role_complain(p, "a session was opened twice");
+            zlt_udp_role_close(p, ZLT_E_FORBIDDEN, 1);
             return;
         }
 
@@ -142,24 +117,25 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
     u->opened = 1;
     u->last = f->session;
 
-    service = zlt_service_by_id(&u->agent->services, f->service_id);
-
-    if (service == NULL || service->conf.protocol != ZLT_PROTO_UDP) {
-        cause = ZLT_E_UNREACHABLE;
-        goto refused;
-    }
-
     if (u->agent->stopping) {
         cause = ZLT_DGRAM_ENDED;
         goto refused;
     }
 
-    if (service->nsessions >= u->agent->conf->max_udp_sessions) {
+    service = zlt_udp_session_service(u, f, &cause);
+
+    if (service == NULL) {
+        goto refused;
+    }
+
+    counted = service->open ? service->open : service;
+
+    if (counted->nsessions >= u->agent->conf->max_udp_sessions) {
         zlt_udp_complain(service, "%u sessions are open, which is the limit",
-                         service->nsessions);
+                         counted->nsessions);
         service->udp.refused++;
         cause = ZLT_E_LIMIT;
-        goto refused;
+        goto release;
     }
 
     s = zlt_io_ample() ? zlt_udp_session_create(u, f->session, service)
@@ -170,19 +146,58 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
                          "descriptors or memory");
         service->udp.refused++;
         cause = ZLT_E_BUSY;
-        goto refused;
+        goto release;
     }
 
     if (zlt_service_resolve(service, u->agent->loop, &s->waiter) == 0) {
         zlt_udp_session_resolved(&s->waiter, NULL);
     }
 
+    zlt_service_release(service);
+
     return;
+
+release:
+
+    zlt_service_release(service);
 
 refused:
 
     (void) zlt_dgram_close(buf, f->session, cause);
     zlt_udp_control(u, buf, sizeof(buf));
+}
+
+
+/* To be released; NULL, with a cause. */
+
+static zlt_service_t *
+zlt_udp_session_service(zlt_udp_t *u, const zlt_dgram_t *f, unsigned *cause)
+{
+    zlt_service_t  *service;
+
+    service = zlt_service_by_id(&u->agent->services, f->service_id);
+
+    if (service == NULL || service->conf.protocol != ZLT_PROTO_UDP) {
+        *cause = ZLT_E_UNREACHABLE;
+        return NULL;
+    }
+
+    *cause = ZLT_E_FORBIDDEN;
+
+    if (!(service->conf.flags & ZLT_R_OPEN) != !f->target.len) {
+        zlt_udp_complain(service, "a session %s", f->target.len
+                         ? "has a target, which the service does not take"
+                         : "has no target");
+        return NULL;
+    }
+
+    if (f->target.len) {
+        return zlt_service_target(service, f->target);
+    }
+
+    zlt_service_hold(service);
+
+    return service;
 }
 
 
@@ -196,8 +211,6 @@ zlt_udp_session_create(zlt_udp_t *u, uint32_t number, zlt_service_t *service)
         return NULL;
     }
 
-    s->udp = u;
-    s->number = number;
     s->socket.io.fd = -1;
     s->active = zlt_udp_now;
     u->active = zlt_udp_now;
@@ -207,92 +220,45 @@ zlt_udp_session_create(zlt_udp_t *u, uint32_t number, zlt_service_t *service)
     service->nsessions++;
     service->udp.sessions++;
 
+    if (service->open) {
+        service->open->nsessions++;
+    }
+
     s->waiter.handler = zlt_udp_session_resolved;
     s->task.handler = zlt_udp_session_turn;
 
     zlt_list_init(&s->waiter.link);
     zlt_list_init(&s->task.link);
-    zlt_list_init(&s->stage);
-    zlt_list_append(&u->sessions, &s->link);
     zlt_list_append(&service->sessions, &s->used);
 
-    zlt_udp_flow_init(&s->to_service, &service->udp.full_in,
+    zlt_udp_flow_init(&s->peer.to_local, &service->udp.full_in,
                       &service->udp.late_in);
-    zlt_udp_flow_init(&s->to_server, &service->udp.full_out,
+    zlt_udp_flow_init(&s->peer.to_server, &service->udp.full_out,
                       &service->udp.late_out);
+    s->peer.in = &service->udp.in;
+    s->peer.bytes_in = &service->udp.bytes_in;
+    s->peer.failed = &service->udp.failed;
 
-    zlt_udp_session_insert(u, s);
+    zlt_udp_peer_add(u, &s->peer, number);
 
     return s;
 }
 
 
 static void
-zlt_udp_session_insert(zlt_udp_t *u, zlt_udp_session_t *s)
-{
-    uint32_t             i, size;
-    zlt_list_t          *link;
-    zlt_udp_session_t  **buckets, *t;
-
-    size = (u->mask + 1) * 2;
-
-    if (u->nsessions > u->mask
-        && (buckets = calloc(size, sizeof(zlt_udp_session_t *))) != NULL)
-    {
-        free(u->buckets);
-        u->buckets = buckets;
-        u->mask = size - 1;
-
-        zlt_list_each(link, &u->sessions) {
-            t = zlt_list_data(link, zlt_udp_session_t, link);
-
-            if (t != s) {
-                i = t->number & u->mask;
-                t->next = buckets[i];
-                buckets[i] = t;
-            }
-        }
-    }
-
-    i = s->number & u->mask;
-    s->next = u->buckets[i];
-    u->buckets[i] = s;
-    u->nsessions++;
-}
-
-
-static void
-zlt_udp_session_remove(zlt_udp_t *u, zlt_udp_session_t *s)
-{
-    zlt_udp_session_t  **p;
-
-    for (p = &u->buckets[s->number & u->mask]; *p != s; p = &(*p)->next) {
-        /* it is there */
-    }
-
-    *p = s->next;
-    u->nsessions--;
-
-    if (u->recent == s) {
-        u->recent = NULL;
-    }
-}
-
-
-void
 zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause, int tell)
 {
     uint8_t     buf[ZLT_DGRAM_CLOSE_SIZE];
     zlt_udp_t  *u;
 
-    u = s->udp;
+    u = s->peer.udp;
 
     zlt_log_debug("session %u of \"%s\" is closed by the %s, cause %u",
-                  (unsigned) s->number, s->service->conf.name,
+                  (unsigned) s->peer.number, s->service->conf.name,
                   tell ? "agent" : "server", cause);
 
     if (tell) {
-        (void) zlt_dgram_close(buf, s->number, cause);
+        (void) zlt_dgram_close(buf, s->peer.number, cause);
     }
 
     zlt_udp_session_drop(s);
@@ -308,27 +274,24 @@ zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause, int tell)
 static void
 zlt_udp_session_drop(zlt_udp_session_t *s)
 {
-    zlt_udp_t  *u;
-
-    if (s->closed) {
+    if (s->peer.closed) {
         return;
     }
 
-    u = s->udp;
-    s->closed = 1;
+    s->peer.closed = 1;
 
-    zlt_udp_session_remove(u, s);
-    zlt_udp_queue_purge(&u->to_service, &s->to_service);
-    zlt_udp_queue_purge(&u->to_server, &s->to_server);
-
+    zlt_udp_peer_remove(&s->peer);
     zlt_io_close(&s->socket.io);
 
-    zlt_list_remove(&s->link);
     zlt_list_remove(&s->used);
-    zlt_list_remove(&s->stage);
     zlt_list_remove(&s->waiter.link);
 
     s->service->nsessions--;
+
+    if (s->service->open) {
+        s->service->open->nsessions--;
+    }
+
     zlt_service_release(s->service);
     s->service = NULL;
 
@@ -372,10 +335,12 @@ static int
 zlt_udp_session_connect(zlt_udp_session_t *s)
 {
     int          err;
+    unsigned     cause;
     zlt_addr_t  *addr;
 
     err = EHOSTUNREACH;
-    s->ready = 0;
+    cause = ZLT_E_UNREACHABLE;
+    s->peer.ready = 0;
     s->waiting = 0;
 
     while (s->tried < s->service->addrs.n) {
@@ -383,22 +348,30 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
         addr = &s->service->addrs.addrs[s->address];
         s->tried++;
 
-        if (zlt_udp_connect(&s->socket, &addr->addr.sa, addr->len,
+        if (!zlt_service_permits(s->service, addr)) {
+            err = EACCES;
+            cause = ZLT_E_FORBIDDEN;
+
+        } else if (zlt_udp_connect(&s->socket, &addr->addr.sa, addr->len,
                             zlt_udp_session_event)
             == 0)
         {
             s->socket.io.data = s;
-            s->ready = 1;
+            s->peer.ready = 1;
             return 0;
+
+        } else {
+            err = errno;
+            cause = ZLT_E_UNREACHABLE;
         }
 
-        err = errno;
         s->address = (uint8_t) ((s->address + 1) % s->service->addrs.n);
     }
 
     zlt_udp_complain(s->service, "a session could not be opened: %s",
-                     strerror(err));
-    zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
+                     cause == ZLT_E_FORBIDDEN ? "the target is not allowed"
+                                              : strerror(err));
+    zlt_udp_session_close(s, cause, 1);
 
     return -1;
 }
@@ -411,11 +384,11 @@ zlt_udp_session_event(zlt_io_t *io)
 
     s = io->data;
 
-    if (!zlt_udp_flow_empty(&s->to_service) && (io->ready & ZLT_IO_WRITE)) {
+    if (!zlt_udp_flow_empty(&s->peer.to_local) && (io->ready & ZLT_IO_WRITE)) {
         zlt_udp_session_resume(s);
     }
 
-    if (!s->closed) {
+    if (!s->peer.closed) {
         zlt_udp_session_read(s);
     }
 }
@@ -477,7 +450,7 @@ zlt_udp_session_message(zlt_udp_session_t *s, const zlt_udp_message_t *message)
 
     if (message->segment == 0 || message->len <= message->segment) {
         count->out++;
-        zlt_udp_forward(s, message->data, message->len);
+        zlt_udp_forward(&s->peer, message->data, message->len);
         return;
     }
 
@@ -489,102 +462,25 @@ zlt_udp_session_message(zlt_udp_session_t *s, const zlt_udp_message_t *message)
         }
 
         count->out++;
-        zlt_udp_forward(s, message->data + pos, n);
+        zlt_udp_forward(&s->peer, message->data + pos, n);
     }
-}
-
-
-void
-zlt_udp_stage(zlt_udp_session_t *s, const uint8_t *data, size_t len)
-{
-    uint16_t           i;
-    zlt_udp_t         *u;
-    zlt_udp_staged_t  *staged;
-
-    u = s->udp;
-
-    s->service->udp.in++;
-    s->service->udp.bytes_in += len;
-
-    if (!s->ready || !zlt_udp_flow_empty(&s->to_service)) {
-        zlt_udp_session_queue(s, data, len);
-        return;
-    }
-
-    if (u->nstaged == ZLT_UDP_SEND_MAX) {
-        zlt_udp_deliver(u);
-
-        if (s->closed) {
-            return;
-        }
-
-        if (!zlt_udp_flow_empty(&s->to_service)) {
-            zlt_udp_session_queue(s, data, len);
-            return;
-        }
-    }
-
-    i = (uint16_t) u->nstaged++;
-
-    staged = &zlt_udp_staged[i];
-    staged->data = data;
-    staged->len = (uint32_t) len;
-
-    if (zlt_list_empty(&s->stage)) {
-        zlt_list_append(&u->staged, &s->stage);
-        s->first = i;
-
-    } else {
-        zlt_udp_staged[s->last].next = i;
-    }
-
-    s->last = i;
-}
-
-
-void
-zlt_udp_deliver(zlt_udp_t *u)
-{
-    zlt_list_t  *link;
-
-    while (!zlt_list_empty(&u->staged)) {
-        link = u->staged.next;
-        zlt_list_remove(link);
-
-        zlt_udp_session_deliver(zlt_list_data(link, zlt_udp_session_t,
-                                              stage));
-    }
-
-    u->nstaged = 0;
 }
 
 
 static void
-zlt_udp_session_deliver(zlt_udp_session_t *s)
+zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
 {
-    int            rc;
-    unsigned       i, n, done;
-    struct iovec  *iov;
+    int                 rc;
+    unsigned            done;
+    zlt_udp_session_t  *s;
 
-    static struct iovec  iovs[ZLT_UDP_SEND_MAX];
-
-    n = 0;
-
-    for (i = s->first; /* void */ ; i = zlt_udp_staged[i].next) {
-        iov = &iovs[n++];
-        iov->iov_base = (void *) (uintptr_t) zlt_udp_staged[i].data;
-        iov->iov_len = zlt_udp_staged[i].len;
-
-        if (i == s->last) {
-            break;
-        }
-    }
+    s = zlt_udp_session_of(p);
 
     zlt_udp_session_used(s);
 
     for (done = 0; done < n; /* void */ ) {
 
-        done += zlt_udp_send(&s->socket, &iovs[done], n - done);
+        done += zlt_udp_send(&s->socket, &iov[done], n - done);
 
         if (done == n) {
             return;
@@ -606,27 +502,29 @@ zlt_udp_session_deliver(zlt_udp_session_t *s)
     }
 
     for ( /* void */ ; done < n; done++) {
-        zlt_udp_session_queue(s, iovs[done].iov_base, iovs[done].iov_len);
+        zlt_udp_hold(p, iov[done].iov_base, iov[done].iov_len);
     }
 }
 
 
 static void
-zlt_udp_session_queue(zlt_udp_session_t *s, const uint8_t *data, size_t len)
+zlt_udp_role_close(zlt_udp_peer_t *p, unsigned cause, int tell)
 {
-    zlt_udp_item_t  *item;
+    zlt_udp_session_close(zlt_udp_session_of(p), cause, tell);
+}
 
-    item = zlt_udp_item_alloc(len);
 
-    if (item == NULL) {
-        s->service->udp.failed++;
-        return;
-    }
+static void
+zlt_udp_role_drop(zlt_udp_peer_t *p)
+{
+    zlt_udp_session_drop(zlt_udp_session_of(p));
+}
 
-    memcpy(item->data, data, len);
 
-    zlt_udp_queue_put(&s->udp->to_service, &s->to_service, item,
-                      zlt_io_now());
+static void
+zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text)
+{
+    zlt_udp_complain(zlt_udp_session_of(p)->service, "%s", text);
 }
 
 
@@ -641,10 +539,10 @@ zlt_udp_session_resume(zlt_udp_session_t *s)
     zlt_udp_item_t  *item;
     zlt_udp_queue_t *q;
 
-    q = &s->udp->to_service;
+    q = &s->peer.udp->to_local;
     now = zlt_io_now();
 
-    while ((item = zlt_udp_queue_get(q, &s->to_service, now)) != NULL) {
+    while ((item = zlt_udp_queue_get(q, &s->peer.to_local, now)) != NULL) {
 
         iov.iov_base = item->data;
         iov.iov_len = item->len;
@@ -661,7 +559,7 @@ zlt_udp_session_resume(zlt_udp_session_t *s)
         }
 
         if (rc == ZLT_UDP_WAIT) {
-            zlt_udp_queue_unget(q, &s->to_service, item);
+            zlt_udp_queue_unget(q, &s->peer.to_local, item);
             return;
         }
 
@@ -753,14 +651,14 @@ zlt_udp_session_used(zlt_udp_session_t *s)
     }
 
     s->active = zlt_udp_now;
-    s->udp->active = zlt_udp_now;
+    s->peer.udp->active = zlt_udp_now;
 
     zlt_list_remove(&s->used);
     zlt_list_append(&s->service->sessions, &s->used);
 }
 
 
-void
+static void
 zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
 {
     char     text[256];
@@ -783,31 +681,49 @@ zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
 void
 zlt_udp_session_tick(zlt_agent_t *a)
 {
-    uint32_t            timeout;
-    zlt_list_t         *link;
-    zlt_service_t      *service;
-    zlt_udp_session_t  *s;
+    uint32_t        timeout;
+    zlt_list_t     *link, *next, *inner;
+    zlt_service_t  *service;
 
     timeout = (a->conf->udp_timeout + 999) / 1000;
 
     zlt_list_each(link, &a->services) {
         service = zlt_list_data(link, zlt_service_t, link);
 
-        while (!zlt_list_empty(&service->sessions)) {
-            s = zlt_list_data(service->sessions.next, zlt_udp_session_t,
-                              used);
+        zlt_udp_service_tick(service, timeout);
 
-            if (zlt_udp_now - s->active <= timeout) {
-                break;
-            }
+        /* a target goes with its last session */
 
-            zlt_udp_session_close(s, ZLT_DGRAM_ENDED, 1);
-        }
-
-        if (zlt_udp_now % ZLT_UDP_REPORT == 0) {
-            zlt_udp_service_report(service);
+        zlt_list_each_safe(inner, next, &service->targets) {
+            zlt_udp_service_tick(zlt_list_data(inner, zlt_service_t, link),
+                                 timeout);
         }
     }
+}
+
+
+static void
+zlt_udp_service_tick(zlt_service_t *service, uint32_t timeout)
+{
+    zlt_udp_session_t  *s;
+
+    zlt_service_hold(service);
+
+    while (!zlt_list_empty(&service->sessions)) {
+        s = zlt_list_data(service->sessions.next, zlt_udp_session_t, used);
+
+        if (zlt_udp_now - s->active <= timeout) {
+            break;
+        }
+
+        zlt_udp_session_close(s, ZLT_DGRAM_ENDED, 1);
+    }
+
+    if (zlt_udp_now % ZLT_UDP_REPORT == 0) {
+        zlt_udp_service_report(service);
+    }
+
+    zlt_service_release(service);
 }
 
 
@@ -869,10 +785,19 @@ zlt_udp_service_log(const zlt_service_t *service)
 void
 zlt_udp_service_end(zlt_service_t *service)
 {
+    zlt_list_t         *link, *next;
     zlt_udp_session_t  *s;
+
+    zlt_list_each_safe(link, next, &service->targets) {
+        zlt_udp_service_end(zlt_list_data(link, zlt_service_t, link));
+    }
+
+    zlt_service_hold(service);
 
     while (!zlt_list_empty(&service->sessions)) {
         s = zlt_list_data(service->sessions.next, zlt_udp_session_t, used);
         zlt_udp_session_close(s, ZLT_DGRAM_ENDED, 1);
     }
+
+    zlt_service_release(service);
 }

@@ -4,7 +4,7 @@
  */
 
 /*
- * Connected UDP sockets.
+ * UDP sockets.
  *
  * UDP_SEGMENT has the kernel cut one message into datagrams after it has gone
  * down the stack once.  It does so only up to the MTU of the route, and not
@@ -68,6 +68,7 @@ typedef struct {
     struct iovec       iov[ZLT_UDP_SLOTS];
     struct mmsghdr     received[ZLT_UDP_SLOTS];
     zlt_udp_control_t  control[ZLT_UDP_SLOTS];
+    zlt_sockaddr_t     from[ZLT_UDP_SLOTS];
 } zlt_udp_receiver_t;
 
 
@@ -81,6 +82,9 @@ static void zlt_udp_received(zlt_udp_message_t *message,
 #endif
 
 
+static int zlt_udp_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler);
+
+
 static uint8_t  zlt_udp_slots[ZLT_UDP_SLOTS][ZLT_UDP_SLOT_STRIDE];
 
 
@@ -88,7 +92,7 @@ int
 zlt_udp_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
     socklen_t socklen, zlt_io_pt handler)
 {
-    int  fd, err, size;
+    int  fd, err;
 
     fd = socket(sa->sa_family, SOCK_DGRAM, 0);
     if (fd == -1) {
@@ -97,6 +101,35 @@ zlt_udp_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
 
     (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
     (void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+
+    if (connect(fd, sa, socklen) == -1
+        || zlt_udp_add(u, fd, handler) == -1)
+    {
+        err = errno;
+        (void) close(fd);
+        errno = err;
+        return -1;
+    }
+
+    return 0;
+}
+
+
+int
+zlt_udp_bound(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
+{
+    return zlt_udp_add(u, fd, handler);
+}
+
+
+static int
+zlt_udp_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
+{
+    int  size;
+
+    if (zlt_io_add_datagram(&u->io, fd, handler) == -1) {
+        return -1;
+    }
 
     /* what the kernel allows of it; bursts come from the other end of a TCP
        connection, and a socket's default is a hundred datagrams */
@@ -109,15 +142,6 @@ zlt_udp_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
     size = 1;
     (void) setsockopt(fd, SOL_UDP, UDP_GRO, &size, sizeof(int));
 #endif
-
-    if (connect(fd, sa, socklen) == -1
-        || zlt_io_add_datagram(&u->io, fd, handler) == -1)
-    {
-        err = errno;
-        (void) close(fd);
-        errno = err;
-        return -1;
-    }
 
     u->segment = ZLT_UDP_MESSAGE / 2;
 
@@ -164,6 +188,7 @@ zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
         zlt_udp_received(&messages[i], &received[i]);
 
         received[i].msg_hdr.msg_controllen = sizeof(zlt_udp_control_t);
+        received[i].msg_hdr.msg_namelen = sizeof(zlt_sockaddr_t);
     }
 
     return n == -1 ? 0 : n;
@@ -185,6 +210,8 @@ zlt_udp_receiver_init(zlt_udp_receiver_t *r)
         m->msg_iovlen = 1;
         m->msg_control = &r->control[i];
         m->msg_controllen = sizeof(zlt_udp_control_t);
+        m->msg_name = &r->from[i];
+        m->msg_namelen = sizeof(zlt_sockaddr_t);
     }
 }
 
@@ -197,6 +224,8 @@ zlt_udp_received(zlt_udp_message_t *message, struct mmsghdr *received)
 
     message->len = received->msg_len;
     message->segment = 0;
+    message->from = received->msg_hdr.msg_name;
+    message->fromlen = received->msg_hdr.msg_namelen;
 
     c = CMSG_FIRSTHDR(&received->msg_hdr);
 
@@ -211,7 +240,8 @@ zlt_udp_received(zlt_udp_message_t *message, struct mmsghdr *received)
 
 
 unsigned
-zlt_udp_send(zlt_udp_socket_t *u, struct iovec *iov, unsigned n)
+zlt_udp_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
+    socklen_t tolen, struct iovec *iov, unsigned n)
 {
     int                i, sent;
     ssize_t            rc;
@@ -228,7 +258,7 @@ zlt_udp_send(zlt_udp_socket_t *u, struct iovec *iov, unsigned n)
         /* the most frequent case, without the ceremony */
 
         do {
-            rc = send(u->io.fd, iov->iov_base, iov->iov_len, 0);
+            rc = sendto(u->io.fd, iov->iov_base, iov->iov_len, 0, to, tolen);
         } while (rc == -1 && errno == EINTR);
 
         return rc == -1 ? 0 : 1;
@@ -243,6 +273,9 @@ zlt_udp_send(zlt_udp_socket_t *u, struct iovec *iov, unsigned n)
         for (count = 0; count < ZLT_UDP_MESSAGES && built < n; count++) {
             built += zlt_udp_message(u, &out[count].msg_hdr, &control[count],
                                      &iov[built], n - built);
+
+            out[count].msg_hdr.msg_name = (void *) (uintptr_t) to;
+            out[count].msg_hdr.msg_namelen = tolen;
         }
 
         sent = sendmmsg(u->io.fd, out, count, 0);
@@ -367,12 +400,18 @@ zlt_udp_no_segments(zlt_udp_socket_t *u, const struct msghdr *m)
 int
 zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
 {
-    int      i;
-    ssize_t  n;
+    int        i;
+    ssize_t    n;
+    socklen_t  len;
+
+    static zlt_sockaddr_t  from[ZLT_UDP_SLOTS];
 
     for (i = 0; i < ZLT_UDP_SLOTS && (u->io.ready & ZLT_IO_READ); i++) {
 
-        n = recv(u->io.fd, zlt_udp_slots[i], ZLT_UDP_SLOT, 0);
+        len = sizeof(zlt_sockaddr_t);
+
+        n = recvfrom(u->io.fd, zlt_udp_slots[i], ZLT_UDP_SLOT, 0,
+                     &from[i].sa, &len);
 
         if (n == -1) {
             if (errno == EINTR) {
@@ -393,6 +432,8 @@ zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
         messages[i].data = zlt_udp_slots[i];
         messages[i].len = (size_t) n;
         messages[i].segment = 0;
+        messages[i].from = &from[i].sa;
+        messages[i].fromlen = len;
     }
 
     return i;
@@ -400,7 +441,8 @@ zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
 
 
 unsigned
-zlt_udp_send(zlt_udp_socket_t *u, struct iovec *iov, unsigned n)
+zlt_udp_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
+    socklen_t tolen, struct iovec *iov, unsigned n)
 {
     ssize_t   rc;
     unsigned  done;
@@ -413,7 +455,8 @@ zlt_udp_send(zlt_udp_socket_t *u, struct iovec *iov, unsigned n)
     for (done = 0; done < n; done++) {
 
         do {
-            rc = send(u->io.fd, iov[done].iov_base, iov[done].iov_len, 0);
+            rc = sendto(u->io.fd, iov[done].iov_base, iov[done].iov_len, 0,
+                        to, tolen);
         } while (rc == -1 && errno == EINTR);
 
         if (rc == -1) {

@@ -4,7 +4,7 @@
  */
 
 /*
- * A connected UDP socket, many datagrams a system call: recvmmsg() and
+ * UDP sockets, connected or not, many datagrams a system call: recvmmsg() and
  * sendmmsg(), and where the kernel has UDP_GRO and UDP_SEGMENT, runs of
  * datagrams of one size as one message each.
  */
@@ -18,7 +18,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#include "io.h"
+#include "conn.h"
 
 
 #define ZLT_UDP_SLOTS     16           /* messages of one receive */
@@ -38,6 +38,8 @@ typedef struct {
     const uint8_t   *data;
     size_t           len;
     size_t           segment;          /* 0: it is one, as long as len */
+    const struct sockaddr  *from;
+    socklen_t        fromlen;
 } zlt_udp_message_t;
 
 
@@ -47,6 +49,9 @@ typedef struct {
  */
 int zlt_udp_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
     socklen_t socklen, zlt_io_pt handler);
+
+/* The same for a socket that is bound, to which anyone may send. */
+int zlt_udp_bound(zlt_udp_socket_t *u, int fd, zlt_io_pt handler);
 
 /*
  * Receives up to ZLT_UDP_SLOTS messages into memory that all sockets share.
@@ -58,7 +63,11 @@ int zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages);
  * Sends n datagrams in their order, n <= ZLT_UDP_SEND_MAX.  The number that
  * was sent; if it is less than n, errno says what the next one met with.
  */
-unsigned zlt_udp_send(zlt_udp_socket_t *u, struct iovec *iov, unsigned n);
+unsigned zlt_udp_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
+    socklen_t tolen, struct iovec *iov, unsigned n);
+
+/* .. to where it is connected */
+#define zlt_udp_send(u, iov, n)  zlt_udp_send_to(u, NULL, 0, iov, n)
 
 
 #endif /* ZLT_UDP_SOCKET_H_INCLUDED */

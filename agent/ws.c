@@ -38,7 +38,7 @@ static uint8_t  zlt_wsc_stage[ZLT_WSC_STAGE];
 
 
 int
-zlt_wsc_start(zlt_conn_t *c, zlt_wsd_phase_t rx, uint8_t *data, size_t *len)
+zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, uint8_t *data, size_t *len)
 {
     zlt_wsd_t  *w;
 
@@ -49,7 +49,13 @@ zlt_wsc_start(zlt_conn_t *c, zlt_wsd_phase_t rx, uint8_t *data, size_t *len)
 
     w = &c->ws->data;
 
-    zlt_wsd_init(w, zlt_wsc_random, rx, ZLT_WSD_FRAMED);
+    zlt_wsd_init(w, zlt_wsc_random,
+                 use == ZLT_WSC_FRESH ? ZLT_WSD_EITHER : ZLT_WSD_FRAMED,
+                 use == ZLT_WSC_VISIT ? ZLT_WSD_BYTES : ZLT_WSD_FRAMED);
+
+    if (use == ZLT_WSC_VISIT) {
+        zlt_wsd_visit(w);
+    }
 
     *len = zlt_wsd_decode(w, data, *len);
 

@@ -24,12 +24,21 @@ struct zlt_wsc_s {
 };
 
 
+/* what the channel is for, which says when frames turn to bytes */
+
+typedef enum {
+    ZLT_WSC_FRAMES = 0,        /* idle: by Connect; or it carries datagrams */
+    ZLT_WSC_FRESH,             /* the server's direction: bytes, or a frame */
+    ZLT_WSC_VISIT              /* ours: bytes; the server's: by ConnectAck */
+} zlt_wsc_use_e;
+
+
 /*
  * The server has accepted a WebSocket; *len bytes of it that came already are
  * at data, and *len bytes of the channel are there afterwards.  0, or -1
  * without memory.
  */
-int zlt_wsc_start(zlt_conn_t *c, zlt_wsd_phase_t rx, uint8_t *data,
+int zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, uint8_t *data,
     size_t *len);
 
 /* for conn.c */

@@ -60,6 +60,7 @@ typedef struct ngx_zltunnel_ws_s        ngx_zltunnel_ws_t;
 typedef struct ngx_zltunnel_sh_s          ngx_zltunnel_sh_t;
 typedef struct ngx_zltunnel_sh_tunnel_s   ngx_zltunnel_sh_tunnel_t;
 typedef struct ngx_zltunnel_sh_service_s  ngx_zltunnel_sh_service_t;
+typedef struct ngx_zltunnel_sh_access_s   ngx_zltunnel_sh_access_t;
 typedef struct ngx_zltunnel_sh_counter_s  ngx_zltunnel_sh_counter_t;
 
 
@@ -221,13 +222,22 @@ struct ngx_zltunnel_token_s {
     ngx_uint_t                   max_services;   /* 0: the block's */
     ngx_uint_t                   sessions;       /* default 1 */
     time_t                       expires;        /* 0: never */
-    ngx_array_t                 *access;         /* ngx_str_t, globs; NULL:
-                                                    none */
-    time_t                       access_ttl;     /* seconds; 0: none given */
+    ngx_array_t                 *access;         /* ngx_zltunnel_token_
+                                                    access_t; NULL: none */
+    time_t                       access_ttl;     /* seconds; 0: no limit */
+    ngx_uint_t                   max_access;     /* sessions */
     ngx_array_t                 *certs;       /* ngx_zltunnel_cert_t, one of
                                                  which it must be; NULL: any
                                                  or none */
 };
+
+
+/* an entry of access=: "NAME", "PREFIX*" or "*", and "@TOKENNAME" perhaps */
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_str_t                    token;          /* empty: of any token */
+} ngx_zltunnel_token_access_t;
 
 
 struct ngx_zltunnel_tokens_s {
@@ -266,6 +276,10 @@ ngx_uint_t ngx_zltunnel_token_service(ngx_zltunnel_token_t *token,
     u_char *name, size_t len);
 ngx_uint_t ngx_zltunnel_token_port(ngx_zltunnel_token_t *token,
     in_port_t port);
+/* whether its holder may reach the service of that name, as registered by
+   the token called by; NULL: by some token at least */
+ngx_uint_t ngx_zltunnel_token_reaches(ngx_zltunnel_token_t *token,
+    ngx_str_t *name, ngx_str_t *by);
 
 
 /* ngx_zltunnel_end.c: one end of a relay, and its peculiarities */
@@ -332,6 +346,8 @@ void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
 ngx_uint_t ngx_zltunnel_end_tcp(ngx_connection_t *c);
 /* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
 void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
+/* the same for channels of datagrams, of which the kernel is to hold few */
+void ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end);
 /*
  * Read and write as c->recv() and c->send() do; for TLS they fill the buffer
  * and log no louder than the connection is to.  Within a WebSocket what was
@@ -430,9 +446,10 @@ struct ngx_zltunnel_ws_s {
 };
 
 
-/* Puts the end into a WebSocket, from here on; tx: how what is sent begins.
-   NGX_ERROR without memory. */
-ngx_int_t ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t tx);
+/* Puts the end into a WebSocket, from here on; rx, tx: how what is received
+   and sent begins.  NGX_ERROR without memory. */
+ngx_int_t ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t rx,
+    zlt_wsd_phase_t tx);
 /* the same with the state, a zlt_wsd_t, that it had in another worker */
 ngx_int_t ngx_zltunnel_ws_restore(ngx_zltunnel_end_t *end, u_char *state);
 void ngx_zltunnel_ws_free(ngx_zltunnel_end_t *end);
@@ -496,12 +513,14 @@ struct ngx_zltunnel_relay_s {
 
     ngx_msec_t                   timeout;       /* 0: none */
     ngx_msec_t                   half_timeout;  /* half-closed; 0: none */
+    unsigned                     channels:1;    /* side[0] is one, too */
 
     ngx_zltunnel_relay_pt        handler;     /* called once, at the end */
     void                        *data;
 
     /* optional counters, written as bytes move: [i] from side[i] */
     uint64_t                    *count[2];
+    uint64_t                    *also[2];       /* the same once more */
     uint64_t                    *spliced;
 
     /* of the relay */
@@ -513,8 +532,8 @@ struct ngx_zltunnel_relay_s {
     ngx_zltunnel_relay_end_e     how;         /* of what has failed */
     unsigned                     kept:1;      /* keepalive is on */
     unsigned                     finished:1;
-    unsigned                     unacked:2;   /* watch of side[1] */
-    ngx_msec_t                   unacked_since;
+    ngx_uint_t                   unacked[2];  /* watch of side[i] */
+    ngx_msec_t                   unacked_since[2];
 };
 
 
@@ -569,7 +588,8 @@ typedef enum {
     NGX_ZLTUNNEL_IPC_PROBE,         /* heartbeat the control channel now */
     NGX_ZLTUNNEL_IPC_CLOSE,         /* your control channel was taken over */
     NGX_ZLTUNNEL_IPC_DROP,          /* drop idle channels of older epochs */
-    NGX_ZLTUNNEL_IPC_LOST           /* the registry had to be emptied */
+    NGX_ZLTUNNEL_IPC_LOST,          /* the registry had to be emptied */
+    NGX_ZLTUNNEL_IPC_ACCESS         /* access sessions have ended */
 } ngx_zltunnel_ipc_e;
 
 
@@ -687,6 +707,10 @@ struct ngx_zltunnel_peer_s {
 
 ngx_zltunnel_peer_t *ngx_zltunnel_peer_find(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id);
+/* the first one, or the one behind that key: whatever is done with a peer may
+   release others */
+ngx_zltunnel_peer_t *ngx_zltunnel_peer_next(ngx_zltunnel_registry_t *registry,
+    ngx_rbtree_key_t *after);
 ngx_zltunnel_peer_t *ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *token, ngx_str_t *name);
 /* frees it if nothing is left in it */

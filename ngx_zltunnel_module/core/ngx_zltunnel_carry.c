@@ -24,13 +24,11 @@
                                      + 2 * ZLT_MAX_MESSAGE_SIZE)
 #define NGX_ZLTUNNEL_CARRY_OUT      (512 * 1024)
 #define NGX_ZLTUNNEL_CARRY_RECORD   16384   /* of TLS */
-#define NGX_ZLTUNNEL_CARRY_LOWAT    65536
 
 #define NGX_ZLTUNNEL_CARRY_FIRST    3000    /* ms for the first sign of life */
 #define NGX_ZLTUNNEL_CARRY_ANSWER   10000   /* ms */
 
 
-static void ngx_zltunnel_carry_options(ngx_connection_t *c);
 static void ngx_zltunnel_carry_write_handler(ngx_event_t *ev);
 static u_char *ngx_zltunnel_carry_room(ngx_zltunnel_carrier_t *carrier,
     size_t size);
@@ -75,9 +73,7 @@ ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
     c->read->handler = ngx_zltunnel_carry_read_handler;
     c->write->handler = ngx_zltunnel_carry_write_handler;
 
-    if (channel->end.kind != NGX_ZLTUNNEL_BRIDGE) {
-        ngx_zltunnel_carry_options(c);
-    }
+    ngx_zltunnel_end_datagrams(&channel->end);
 
     /* the answer to its request may not have been sent yet */
 
@@ -119,31 +115,6 @@ ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
     }
 
     ngx_zltunnel_carry_write(carrier);
-}
-
-
-static void
-ngx_zltunnel_carry_options(ngx_connection_t *c)
-{
-    int  value;
-
-    if (!ngx_zltunnel_end_tcp(c)) {
-        return;
-    }
-
-    ngx_zltunnel_end_keepalive(c);
-
-    /* what the kernel has taken can no longer be dropped */
-
-    value = NGX_ZLTUNNEL_CARRY_LOWAT;
-
-    if (setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
-                   (const void *) &value, sizeof(int))
-        == -1)
-    {
-        ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
-                      "setsockopt(TCP_NOTSENT_LOWAT) failed");
-    }
 }
 
 

@@ -19,7 +19,8 @@
  *
  * A frame is read with never a byte more: what follows ConnectAck is the
  * service's, and goes wherever the descriptor goes.  Only a dial that relays
- * is greedy: its descriptor stays, so what there is can be read at once.
+ * is greedy: its descriptor stays, so what there is can be read at once.  So
+ * it is on a framed channel.
  */
 
 
@@ -76,13 +77,11 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log)
 {
     ngx_int_t                   rc;
-    ngx_uint_t                  share;
     const char                 *limit;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_pending_t  *pending;
 
     limit = NULL;
-    share = ngx_zltunnel_channel_room() * registry->max_channel_share / 100;
 
     ngx_zltunnel_lock(registry);
 
@@ -93,7 +92,7 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     {
         rc = 403;
 
-    } else if (registry->nchannels >= share) {
+    } else if (!ngx_zltunnel_channel_allowed(registry)) {
         rc = 503;
         limit = "max_channel_share";
 
@@ -136,6 +135,14 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
     }
 
     return rc;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_channel_allowed(ngx_zltunnel_registry_t *registry)
+{
+    return registry->nchannels < ngx_zltunnel_channel_room()
+                                 * registry->max_channel_share / 100;
 }
 
 
@@ -267,7 +274,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     channel->websocket = ws;
     ngx_memcpy(channel->tunnel_id, tunnel_id, ZLT_ID_SIZE);
 
-    rc = ws ? ngx_zltunnel_ws_init(&channel->end, tx) : NGX_OK;
+    rc = ws ? ngx_zltunnel_ws_init(&channel->end, ZLT_WSD_FRAMED, tx) : NGX_OK;
 
     if (rc == NGX_OK && ws) {
         len = zlt_wsd_decode(&channel->end.ws->data, data, len);
@@ -1158,7 +1165,8 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
  * One frame: NGX_OK, and *m points into channel->frame until the next call;
  * NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed.
  *
- * Unless the dial is greedy, no byte behind ConnectAck is read.  The answer to
+ * Unless the dial is greedy, or the channel framed, no byte behind ConnectAck
+ * is read.  The answer to
  * Connect has at least the size of ConnectAck, so as much can be read at once;
  * a heartbeat that is in the way is shorter, and what was read behind it is
  * the next frame's.
@@ -1228,7 +1236,7 @@ ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel, size_t need)
 
     have = channel->have;
 
-    if (channel->dial && channel->dial->greedy) {
+    if (channel->dial && (channel->dial->greedy || channel->end.frames)) {
         n = ngx_zltunnel_end_pull(&channel->end, buf, sizeof(buf));
 
         if (n <= 0) {

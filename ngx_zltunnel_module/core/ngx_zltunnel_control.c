@@ -773,7 +773,7 @@ ngx_zltunnel_control_quit(ngx_zltunnel_control_t *control)
 
 ngx_int_t
 ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_ipc_t *msg)
+    ngx_zltunnel_ipc_t *msg, u_char *data)
 {
     zlt_msg_t                m;
     ngx_zltunnel_peer_t     *peer;
@@ -795,8 +795,14 @@ ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
     m.client_addr.len = msg->text_len;
 
     if (msg->code) {
-        m.ext = ZLT_X_FLAGS;
+        m.ext |= ZLT_X_FLAGS;
         m.flags = msg->code;
+    }
+
+    if (msg->data_len) {
+        m.ext |= ZLT_X_TARGET;
+        m.target.data = data;
+        m.target.len = msg->data_len;
     }
 
     ngx_zltunnel_control_enter(control);

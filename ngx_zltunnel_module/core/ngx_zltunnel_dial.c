@@ -33,10 +33,9 @@
 #define NGX_ZLTUNNEL_DIAL_REPEATS  3
 #define NGX_ZLTUNNEL_DIAL_TAKES    2
 #define NGX_ZLTUNNEL_DIAL_TAKING   250    /* ms for another worker */
+#define NGX_ZLTUNNEL_DIAL_CONNECT  1024   /* bytes of Connect at most */
 
 
-static void ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_sh_service_t *service);
 static ngx_zltunnel_dial_e ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service, u_char *token, const char **limit);
 static void ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial,
@@ -78,7 +77,7 @@ ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port)
 {
     ngx_zltunnel_lock(dial->registry);
 
-    ngx_zltunnel_dial_start(dial,
+    ngx_zltunnel_dial_found(dial,
                             ngx_zltunnel_service_by_port(dial->registry->sh,
                                                          port, 0));
 }
@@ -90,7 +89,7 @@ ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
 {
     ngx_zltunnel_lock(dial->registry);
 
-    ngx_zltunnel_dial_start(dial,
+    ngx_zltunnel_dial_found(dial,
                             ngx_zltunnel_service_by_name(dial->registry->sh,
                                                          name, 0, token));
 }
@@ -108,14 +107,12 @@ ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
     tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh, tunnel_id);
     service = tunnel ? ngx_zltunnel_service_by_id(tunnel, service_id) : NULL;
 
-    ngx_zltunnel_dial_start(dial, service);
+    ngx_zltunnel_dial_found(dial, service);
 }
 
 
-/* called with the lock held */
-
-static void
-ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
+void
+ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service)
 {
     u_char                token[32];
@@ -177,7 +174,13 @@ ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
     dial->link.cut = ngx_zltunnel_dial_cut;
     ngx_zltunnel_link_add(peer, &dial->link);
 
-    ngx_add_timer(&dial->timer, dial->registry->connect_timeout);
+    if (dial->timeout == 0
+        || dial->timeout > dial->registry->connect_timeout)
+    {
+        dial->timeout = dial->registry->connect_timeout;
+    }
+
+    ngx_add_timer(&dial->timer, dial->timeout);
 
     ngx_zltunnel_dial_next(dial, 0);
 }
@@ -374,7 +377,7 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
 
     if (ngx_zltunnel_pending_add(dial->registry, tunnel, dial->id,
                                  dial->datagrams,
-                                 dial->registry->connect_timeout + 1000)
+                                 dial->timeout + 1000)
         == NULL)
     {
         return NGX_DECLINED;
@@ -459,17 +462,21 @@ ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
 
     msg.text_len = ngx_min(dial->client_addr.len, NGX_ZLTUNNEL_TEXT_MAX);
     ngx_memcpy(msg.text, dial->client_addr.data, msg.text_len);
+    msg.data_len = dial->target.len;
 
     /* here perhaps, even if the tunnel was taken over: an exiting worker
        keeps its control channels */
 
     if (dial->link.peer->control
-        && ngx_zltunnel_control_connect(dial->registry, &msg) == NGX_OK)
+        && ngx_zltunnel_control_connect(dial->registry, &msg,
+                                        dial->target.data)
+           == NGX_OK)
     {
         return;
     }
 
-    (void) ngx_zltunnel_ipc_send(dial->registry, slot, &msg, NULL, -1);
+    (void) ngx_zltunnel_ipc_send(dial->registry, slot, &msg,
+                                 dial->target.data, -1);
 }
 
 
@@ -555,7 +562,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
     ngx_zltunnel_channel_t  *channel;
 
     static u_char  out[NGX_ZLTUNNEL_ANSWER_SIZE + NGX_ZLTUNNEL_EARLY_SIZE
-                       + 512];
+                       + NGX_ZLTUNNEL_DIAL_CONNECT];
 
     channel = dial->asked[i];
     c = channel->end.connection;
@@ -589,12 +596,18 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         m.client_addr.data = dial->client_addr.data;
         m.client_addr.len = dial->client_addr.len;
 
+        if (dial->target.len) {
+            m.ext |= ZLT_X_TARGET;
+            m.target.data = dial->target.data;
+            m.target.len = dial->target.len;
+        }
+
         if (channel->end.frames) {
-            m.ext = ZLT_X_FLAGS;
+            m.ext |= ZLT_X_FLAGS;
             m.flags = ZLT_C_FRAMED;
         }
 
-        len += zlt_msg_encode(&m, out + len, 512);
+        len += zlt_msg_encode(&m, out + len, NGX_ZLTUNNEL_DIAL_CONNECT);
     }
 
     size = dial->last - dial->sent[i];
@@ -1105,11 +1118,11 @@ ngx_zltunnel_dial_left(ngx_zltunnel_dial_t *dial)
 
     elapsed = ngx_current_msec - dial->started;
 
-    if (elapsed >= dial->registry->connect_timeout) {
+    if (elapsed >= dial->timeout) {
         return 0;
     }
 
-    return dial->registry->connect_timeout - elapsed;
+    return dial->timeout - elapsed;
 }
 
 

@@ -70,6 +70,8 @@ struct ngx_zltunnel_dial_s {
     ngx_pool_t                  *pool;
     ngx_log_t                   *log;
     ngx_str_t                    client_addr;
+    ngx_str_t                    target;     /* of an open service, or empty */
+    ngx_msec_t                   timeout;    /* 0: connect_timeout */
     unsigned                     local:1;    /* the client is on this host */
     unsigned                     datagrams:1;/* only the channel is wanted */
     unsigned                     greedy:1;   /* bytes behind ConnectAck may
@@ -135,6 +137,10 @@ void ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
    is no Connect on the channel */
 void ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
     u_char *service_id);
+/* Dials a service that the caller has found under the lock, which is let go
+   here.  NULL: there is none. */
+void ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_sh_service_t *service);
 /* room for the client's early bytes: where to, and how many; 0: full */
 size_t ngx_zltunnel_dial_room(ngx_zltunnel_dial_t *dial, u_char **to);
 /* n bytes have been put there */
@@ -172,6 +178,8 @@ ngx_int_t ngx_zltunnel_dial_fresh(ngx_zltunnel_channel_t *channel,
 
 /* ngx_zltunnel_channel.c */
 
+/* 1 if this worker may have one more: max_channel_share */
+ngx_uint_t ngx_zltunnel_channel_allowed(ngx_zltunnel_registry_t *registry);
 /* one idle channel less of that tunnel in this worker */
 void ngx_zltunnel_idle_out(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id);
@@ -217,8 +225,9 @@ void ngx_zltunnel_channel_send(ngx_zltunnel_channel_t *channel,
 
 /* ngx_zltunnel_control.c */
 
+/* data: the target, if the message says that there is one */
 ngx_int_t ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_ipc_t *msg);
+    ngx_zltunnel_ipc_t *msg, u_char *data);
 void ngx_zltunnel_control_probe(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg);
 void ngx_zltunnel_control_replaced(ngx_zltunnel_registry_t *registry,

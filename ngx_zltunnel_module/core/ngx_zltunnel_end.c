@@ -33,6 +33,8 @@
 #define NGX_ZLTUNNEL_BRIDGE_WAIT   1000    /* ms from EOF to the END of it */
 #define NGX_ZLTUNNEL_BRIDGE_CHECK  10
 
+#define NGX_ZLTUNNEL_NOTSENT       65536   /* bytes */
+
 #define NGX_ZLTUNNEL_UNACKED_TIME  60000   /* ms without an ACK */
 #define NGX_ZLTUNNEL_UNACKED_TRIES 3
 
@@ -128,6 +130,24 @@ ngx_zltunnel_end_keepalive(ngx_connection_t *c)
     ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPINTVL, 10,
                             "TCP_KEEPINTVL");
     ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPCNT, 5, "TCP_KEEPCNT");
+}
+
+
+void
+ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end)
+{
+    if (end->kind == NGX_ZLTUNNEL_BRIDGE
+        || !ngx_zltunnel_end_tcp(end->connection))
+    {
+        return;
+    }
+
+    ngx_zltunnel_end_keepalive(end->connection);
+
+    /* what the kernel has taken can no longer be dropped */
+
+    ngx_zltunnel_end_option(end->connection, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+                            NGX_ZLTUNNEL_NOTSENT, "TCP_NOTSENT_LOWAT");
 }
 
 

@@ -21,8 +21,7 @@
  */
 
 
-#include "ngx_zltunnel_shm.h"
-#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_access.h"
 
 
 #define NGX_ZLTUNNEL_IPC_DATA    (ZLT_MAX_CHANNEL_FRAME + ZLT_HEADER_SIZE     \
@@ -945,7 +944,7 @@ ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
         break;
 
     case NGX_ZLTUNNEL_IPC_CONNECT:
-        ngx_zltunnel_control_connect(registry, msg);
+        (void) ngx_zltunnel_control_connect(registry, msg, item->data);
         break;
 
     case NGX_ZLTUNNEL_IPC_FAIL:
@@ -971,6 +970,10 @@ ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
 
     case NGX_ZLTUNNEL_IPC_LOST:
         ngx_zltunnel_lost(registry);
+        break;
+
+    case NGX_ZLTUNNEL_IPC_ACCESS:
+        ngx_zltunnel_visits_check(registry);
         break;
 
     default:

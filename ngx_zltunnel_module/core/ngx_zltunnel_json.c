@@ -152,6 +152,21 @@ ngx_zltunnel_json_bool(ngx_zltunnel_json_t *j, const char *name,
 
 
 void
+ngx_zltunnel_json_null(ngx_zltunnel_json_t *j, const char *name)
+{
+    u_char  *p;
+
+    ngx_zltunnel_json_name(j, name);
+
+    p = ngx_zltunnel_json_need(j, sizeof("null"));
+
+    if (p) {
+        j->buf->last = ngx_cpymem(p, "null", 4);
+    }
+}
+
+
+void
 ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
     u_char *data, size_t len)
 {

@@ -39,6 +39,7 @@ void ngx_zltunnel_json_number(ngx_zltunnel_json_t *j, const char *name,
     uint64_t n);
 void ngx_zltunnel_json_bool(ngx_zltunnel_json_t *j, const char *name,
     ngx_uint_t yes);
+void ngx_zltunnel_json_null(ngx_zltunnel_json_t *j, const char *name);
 /* escaped; whatever is not UTF-8 becomes U+FFFD */
 void ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
     u_char *data, size_t len);

@@ -30,6 +30,8 @@ static ngx_uint_t ngx_zltunnel_lent_pass(ngx_connection_t *from,
     ngx_connection_t *to);
 static ssize_t ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
+static ssize_t ngx_zltunnel_lent_rest(ngx_zltunnel_channel_t *channel,
+    u_char *buf, size_t size);
 static ssize_t ngx_zltunnel_lent_send(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ngx_chain_t *ngx_zltunnel_lent_send_chain(ngx_connection_t *c,
@@ -79,7 +81,11 @@ ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
 
     ngx_zltunnel_conn_ready(c, polled);
 
-    if (ngx_zltunnel_end_readable(&channel->end)) {
+    /* what came with ConnectAck, or already */
+
+    if (channel->have > channel->used
+        || ngx_zltunnel_end_readable(&channel->end))
+    {
         c->read->ready = 1;
         ngx_post_event(c->read, &ngx_posted_events);
     }
@@ -158,6 +164,13 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
 
     if (channel == NULL || c->recv != ngx_zltunnel_lent_recv
         || c->buffered || c->close || c->read->error || c->write->error)
+    {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_zltunnel_framed_take(&channel->end, channel->frame + channel->used,
+                                 channel->have - channel->used)
+        == NGX_ERROR)
     {
         return NGX_DECLINED;
     }
@@ -247,14 +260,18 @@ ngx_zltunnel_lent_ended(ngx_zltunnel_conn_t *conn)
 static ssize_t
 ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
-    ssize_t               n;
-    ngx_event_t          *rev;
-    ngx_zltunnel_end_t   *end;
+    ssize_t                  n;
+    ngx_event_t             *rev;
+    ngx_zltunnel_channel_t  *channel;
 
-    end = &ngx_zltunnel_conn_of(c)->lent->end;
+    channel = ngx_zltunnel_conn_of(c)->lent;
     rev = c->read;
 
-    n = ngx_zltunnel_end_recv(end, buf, size);
+    n = ngx_zltunnel_lent_rest(channel, buf, size);
+
+    if (n == 0) {
+        n = ngx_zltunnel_end_recv(&channel->end, buf, size);
+    }
 
     if (n == 0) {
         rev->ready = 0;
@@ -264,14 +281,36 @@ ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf, size_t size)
         rev->ready = 0;
         rev->error = 1;
 
-    } else if (n > 0 && ngx_zltunnel_end_readable(end)) {
-
-        /* an end marker raises no event */
+    } else if (n > 0 && (channel->have > channel->used
+                         || ngx_zltunnel_end_readable(&channel->end)))
+    {
+        /* no event tells of these, nor of an end marker */
 
         rev->ready = 1;
     }
 
     return n;
+}
+
+
+/* bytes that were read together with ConnectAck */
+
+static ssize_t
+ngx_zltunnel_lent_rest(ngx_zltunnel_channel_t *channel, u_char *buf,
+    size_t size)
+{
+    size_t  n;
+
+    n = ngx_min(size, channel->have - channel->used);
+
+    if (n == 0) {
+        return 0;
+    }
+
+    ngx_memcpy(buf, channel->frame + channel->used, n);
+    channel->used += n;
+
+    return ngx_zltunnel_framed_take(&channel->end, buf, n);
 }
 
 

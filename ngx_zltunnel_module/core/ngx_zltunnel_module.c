@@ -9,8 +9,7 @@
  */
 
 
-#include "ngx_zltunnel_control.h"
-#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_udp.h"
 #include "ngx_zltunnel_upstream.h"
 
@@ -25,6 +24,7 @@ static void ngx_zltunnel_exit_process(ngx_cycle_t *cycle);
 static void ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
     ngx_cycle_t *cycle);
 static void ngx_zltunnel_tick(ngx_event_t *ev);
+static void ngx_zltunnel_tick_accesses(ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry,
     ngx_uint_t changed);
 static void ngx_zltunnel_tick_away(ngx_zltunnel_registry_t *registry);
@@ -215,6 +215,7 @@ ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_zltunnel_carriers_exit();
+    ngx_zltunnel_visits_exit(1);
     ngx_zltunnel_controls_exit();
     ngx_zltunnel_channels_exit();
     ngx_zltunnel_ipc_exit();
@@ -256,6 +257,7 @@ ngx_zltunnel_exiting(void)
     /* before these, since the clients' sockets are closed */
 
     ngx_zltunnel_carriers_exit();
+    ngx_zltunnel_visits_exit(0);
 
     ngx_zltunnel_controls_quit();
 }
@@ -281,6 +283,7 @@ ngx_zltunnel_tick(ngx_event_t *ev)
 
         if (changed) {
             ngx_zltunnel_tick_away(registry);
+            ngx_zltunnel_access_away(registry);
         }
 
         ngx_zltunnel_ports_tick(registry);
@@ -289,6 +292,7 @@ ngx_zltunnel_tick(ngx_event_t *ev)
     ngx_zltunnel_carriers_check(registry);
 
     ngx_zltunnel_tick_peers(registry, changed);
+    ngx_zltunnel_tick_accesses(registry);
     ngx_zltunnel_ipc_tidy();
     ngx_zltunnel_conns_check();
 
@@ -345,22 +349,16 @@ static void
 ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
 {
     ngx_uint_t                 gone, moved;
-    ngx_rbtree_node_t         *node, *next;
+    ngx_rbtree_key_t           key;
     ngx_zltunnel_peer_t       *peer;
     ngx_zltunnel_token_t      *token;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
-    if (registry->peers.root == &registry->peers_sentinel) {
-        return;
-    }
-
-    for (node = ngx_rbtree_min(registry->peers.root,
-                               &registry->peers_sentinel);
-         node;
-         node = next)
+    for (peer = ngx_zltunnel_peer_next(registry, NULL);
+         peer;
+         peer = ngx_zltunnel_peer_next(registry, &key))
     {
-        next = ngx_rbtree_next(&registry->peers, node);
-        peer = (ngx_zltunnel_peer_t *) node;
+        key = peer->node.key;
 
         if (changed) {
             token = ngx_zltunnel_token_find(registry, peer->token);
@@ -416,6 +414,29 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
             ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
         }
     }
+}
+
+
+/* access sessions end where the control channel is, visits where they are */
+
+static void
+ngx_zltunnel_tick_accesses(ngx_zltunnel_registry_t *registry)
+{
+    ngx_rbtree_key_t      key;
+    ngx_zltunnel_peer_t  *peer;
+
+    for (peer = ngx_zltunnel_peer_next(registry, NULL);
+         peer;
+         peer = ngx_zltunnel_peer_next(registry, &key))
+    {
+        key = peer->node.key;
+
+        if (peer->control) {
+            ngx_zltunnel_access_check(peer->control);
+        }
+    }
+
+    ngx_zltunnel_visits_check(registry);
 }
 
 

@@ -23,6 +23,30 @@ ngx_zltunnel_peer_find(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)
 
 
 ngx_zltunnel_peer_t *
+ngx_zltunnel_peer_next(ngx_zltunnel_registry_t *registry,
+    ngx_rbtree_key_t *after)
+{
+    ngx_rbtree_node_t  *node, *found;
+
+    found = NULL;
+    node = registry->peers.root;
+
+    while (node != &registry->peers_sentinel) {
+
+        if (after && node->key <= *after) {
+            node = node->right;
+            continue;
+        }
+
+        found = node;
+        node = node->left;
+    }
+
+    return (ngx_zltunnel_peer_t *) found;
+}
+
+
+ngx_zltunnel_peer_t *
 ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry, u_char *tunnel_id,
     u_char *token, ngx_str_t *name)
 {

@@ -15,12 +15,14 @@
  */
 
 
-#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_access.h"
 
 
 static ngx_int_t ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry,
     ngx_uint_t slot);
+static void ngx_zltunnel_counters_purge(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters, ngx_uint_t slot);
 static void ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_msec_t now);
 
@@ -83,9 +85,11 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     ngx_rbtree_init(&sh->names, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_rbtree_init(&sh->ports, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_rbtree_init(&sh->pendings, &sh->sentinel, ngx_rbtree_insert_value);
+    ngx_rbtree_init(&sh->accesses, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_queue_init(&sh->list);
     ngx_queue_init(&sh->orphans);
     sh->changes++;
+    sh->resets++;
     sh->ntunnels = 0;
 
     return NGX_OK;
@@ -260,13 +264,13 @@ static void
 ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
 {
     ngx_uint_t                  i;
-    ngx_queue_t                *q, *sq, *cq, *next;
+    ngx_queue_t                *q, *sq;
     ngx_rbtree_node_t          *node;
     ngx_zltunnel_sh_t          *sh;
+    ngx_zltunnel_sh_access_t   *access;
     ngx_zltunnel_sh_worker_t   *w;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
-    ngx_zltunnel_sh_counter_t  *counter;
     ngx_zltunnel_sh_pending_t  *pending;
 
     ngx_zltunnel_change(registry);
@@ -293,31 +297,20 @@ ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
         {
             service = ngx_queue_data(sq, ngx_zltunnel_sh_service_t, queue);
 
-            for (cq = ngx_queue_head(&service->counters);
-                 cq != ngx_queue_sentinel(&service->counters);
-                 cq = next)
-            {
-                next = ngx_queue_next(cq);
-                counter = ngx_queue_data(cq, ngx_zltunnel_sh_counter_t, queue);
+            ngx_zltunnel_counters_purge(registry, &service->counters, slot);
+        }
 
-                if (counter->slot == slot) {
-                    ngx_zltunnel_counter_fold(registry, counter);
-                }
-            }
+        for (sq = ngx_queue_head(&tunnel->accesses);
+             sq != ngx_queue_sentinel(&tunnel->accesses);
+             sq = ngx_queue_next(sq))
+        {
+            access = ngx_queue_data(sq, ngx_zltunnel_sh_access_t, queue);
+
+            ngx_zltunnel_counters_purge(registry, &access->counters, slot);
         }
     }
 
-    for (q = ngx_queue_head(&sh->orphans);
-         q != ngx_queue_sentinel(&sh->orphans);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-        counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
-
-        if (counter->slot == slot) {
-            ngx_zltunnel_counter_fold(registry, counter);
-        }
-    }
+    ngx_zltunnel_counters_purge(registry, &sh->orphans, slot);
 
     if (sh->pendings.root != &sh->sentinel) {
 
@@ -342,6 +335,27 @@ ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
     sh->gone.spliced += w->spliced;
 
     ngx_memzero(w, sizeof(ngx_zltunnel_sh_worker_t));
+}
+
+
+static void
+ngx_zltunnel_counters_purge(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters, ngx_uint_t slot)
+{
+    ngx_queue_t                *q, *next;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    for (q = ngx_queue_head(counters);
+         q != ngx_queue_sentinel(counters);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
+
+        if (counter->slot == slot) {
+            ngx_zltunnel_counter_fold(registry, counter);
+        }
+    }
 }
 
 
@@ -381,6 +395,7 @@ ngx_zltunnel_tunnel_create(ngx_zltunnel_registry_t *registry, u_char *random)
     tunnel->heard = ngx_current_msec;
     tunnel->epoch = 1;
     ngx_queue_init(&tunnel->services);
+    ngx_queue_init(&tunnel->accesses);
 
     tunnel->node.key = ngx_zltunnel_id_key(tunnel->id);
     ngx_rbtree_insert(&sh->tunnels, &tunnel->node);
@@ -407,6 +422,8 @@ ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
         service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
         ngx_zltunnel_service_remove(registry, service);
     }
+
+    ngx_zltunnel_accesses_remove(registry, tunnel);
 
     /* its idle channels are dropped by the workers that hold them */
 
@@ -619,13 +636,16 @@ ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
     ngx_queue_t                *q, *next;
     ngx_zltunnel_sh_service_t  *service;
 
+    if (tunnel->state == NGX_ZLTUNNEL_GRACE
+        && ngx_zltunnel_due(tunnel->expires, now))
+    {
+        ngx_zltunnel_change(registry);
+        ngx_zltunnel_tunnel_remove(registry, tunnel);
+        return;
+    }
+
     if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
-
-        if (ngx_zltunnel_due(tunnel->expires, now)) {
-            ngx_zltunnel_change(registry);
-            ngx_zltunnel_tunnel_remove(registry, tunnel);
-        }
-
+        ngx_zltunnel_accesses_sweep(registry, tunnel);
         return;
     }
 
@@ -636,6 +656,8 @@ ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_change(registry);
 
     tunnel->stale = 0;
+
+    ngx_zltunnel_accesses_stale(registry, tunnel);
 
     for (q = ngx_queue_head(&tunnel->services);
          q != ngx_queue_sentinel(&tunnel->services);

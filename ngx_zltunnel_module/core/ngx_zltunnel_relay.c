@@ -85,7 +85,8 @@ static void ngx_zltunnel_relay_release(ngx_zltunnel_flow_t *f);
 static void ngx_zltunnel_relay_arm(ngx_zltunnel_relay_t *relay);
 static ngx_msec_t ngx_zltunnel_relay_limit(ngx_zltunnel_relay_t *relay);
 static ngx_int_t ngx_zltunnel_relay_expire(ngx_zltunnel_relay_t *relay);
-static ngx_int_t ngx_zltunnel_relay_watch(ngx_zltunnel_relay_t *relay);
+static ngx_int_t ngx_zltunnel_relay_watch(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t i);
 static void ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_relay_end_e how);
 
@@ -827,6 +828,8 @@ ngx_zltunnel_relay_blocked(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 static void
 ngx_zltunnel_relay_moved(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t n)
 {
+    ngx_uint_t  to;
+
     relay->flow[i].bytes += n;
     relay->active = ngx_current_msec;
 
@@ -834,9 +837,17 @@ ngx_zltunnel_relay_moved(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t n)
         *relay->count[i] += n;
     }
 
-    if (i == 0 && relay->unacked == 0) {
-        relay->unacked = 1;
-        relay->unacked_since = ngx_current_msec;
+    if (relay->also[i]) {
+        *relay->also[i] += n;
+    }
+
+    /* bytes for a channel, which is watched */
+
+    to = 1 - i;
+
+    if ((to == 1 || relay->channels) && relay->unacked[to] == 0) {
+        relay->unacked[to] = 1;
+        relay->unacked_since[to] = ngx_current_msec;
     }
 }
 
@@ -884,11 +895,14 @@ ngx_zltunnel_relay_arm(ngx_zltunnel_relay_t *relay)
     due = limit ? relay->active + limit
                 : ngx_current_msec + NGX_ZLTUNNEL_RELAY_LONG;
 
-    if (relay->unacked) {
-        limit = relay->unacked_since + NGX_ZLTUNNEL_RELAY_WATCH;
+    for (i = 0; i < 2; i++) {
 
-        if ((ngx_msec_int_t) (limit - due) < 0) {
-            due = limit;
+        if (relay->unacked[i]) {
+            limit = relay->unacked_since[i] + NGX_ZLTUNNEL_RELAY_WATCH;
+
+            if ((ngx_msec_int_t) (limit - due) < 0) {
+                due = limit;
+            }
         }
     }
 
@@ -965,6 +979,10 @@ ngx_zltunnel_relay_expire(ngx_zltunnel_relay_t *relay)
         if (relay->side[1]->kind != NGX_ZLTUNNEL_BRIDGE) {
             ngx_zltunnel_end_keepalive(relay->side[1]->connection);
         }
+
+        if (relay->channels) {
+            ngx_zltunnel_end_keepalive(relay->side[0]->connection);
+        }
     }
 
     if (idle >= NGX_ZLTUNNEL_RELAY_IDLE) {
@@ -978,7 +996,14 @@ ngx_zltunnel_relay_expire(ngx_zltunnel_relay_t *relay)
         }
     }
 
-    return ngx_zltunnel_relay_watch(relay);
+    for (i = 0; i < 2; i++) {
+
+        if (ngx_zltunnel_relay_watch(relay, i) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -989,31 +1014,32 @@ ngx_zltunnel_relay_expire(ngx_zltunnel_relay_t *relay)
  */
 
 static ngx_int_t
-ngx_zltunnel_relay_watch(ngx_zltunnel_relay_t *relay)
+ngx_zltunnel_relay_watch(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 {
     ngx_int_t  rc;
 
-    if (relay->unacked == 0
-        || ngx_current_msec - relay->unacked_since < NGX_ZLTUNNEL_RELAY_WATCH)
+    if (relay->unacked[i] == 0
+        || ngx_current_msec - relay->unacked_since[i]
+           < NGX_ZLTUNNEL_RELAY_WATCH)
     {
         return NGX_OK;
     }
 
-    rc = ngx_zltunnel_end_alive(relay->side[1]);
+    rc = ngx_zltunnel_end_alive(relay->side[i]);
 
     if (rc == NGX_OK) {
-        relay->unacked = 0;
+        relay->unacked[i] = 0;
         return NGX_OK;
     }
 
-    if (rc == NGX_ERROR && relay->unacked == 2) {
-        (void) ngx_connection_error(relay->side[1]->connection, NGX_ETIMEDOUT,
+    if (rc == NGX_ERROR && relay->unacked[i] == 2) {
+        (void) ngx_connection_error(relay->side[i]->connection, NGX_ETIMEDOUT,
                                     "peer does not acknowledge");
-        return ngx_zltunnel_relay_failed(relay, 1);
+        return ngx_zltunnel_relay_failed(relay, i);
     }
 
-    relay->unacked = 2;
-    relay->unacked_since = ngx_current_msec;
+    relay->unacked[i] = 2;
+    relay->unacked_since[i] = ngx_current_msec;
 
     return NGX_OK;
 }

@@ -9,7 +9,7 @@
  */
 
 
-#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_access.h"
 
 
 static ngx_zltunnel_sh_service_t *ngx_zltunnel_service_first(
@@ -131,11 +131,10 @@ ngx_zltunnel_service_first(ngx_zltunnel_sh_t *sh, ngx_rbtree_key_t key)
 
 
 ngx_zltunnel_sh_service_t *
-ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
-    ngx_uint_t udp, ngx_str_t *token, ngx_zltunnel_sh_service_t *prev)
+ngx_zltunnel_service_next(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    ngx_zltunnel_sh_service_t *prev)
 {
     ngx_rbtree_key_t            key;
-    ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
 
     if (prev) {
@@ -153,12 +152,31 @@ ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
          service = (ngx_zltunnel_sh_service_t *)
                        ngx_rbtree_next(&sh->names, &service->node))
     {
+        if (service->name_len == name->len
+            && ngx_memcmp(service->name, name->data, name->len) == 0)
+        {
+            return service;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_zltunnel_sh_service_t *
+ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    ngx_uint_t udp, ngx_str_t *token, ngx_zltunnel_sh_service_t *prev)
+{
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    for (service = ngx_zltunnel_service_next(sh, name, prev);
+         service;
+         service = ngx_zltunnel_service_next(sh, name, service))
+    {
         tunnel = service->tunnel;
 
-        if (service->udp != udp
-            || service->name_len != name->len
-            || ngx_memcmp(service->name, name->data, name->len) != 0)
-        {
+        if (service->udp != udp || (service->flags & ZLT_R_OPEN)) {
             continue;
         }
 
@@ -180,7 +198,6 @@ ngx_zltunnel_sh_service_t *
 ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
     ngx_uint_t udp, ngx_str_t *token)
 {
-    ngx_uint_t                  better;
     ngx_zltunnel_sh_service_t  *service, *best;
 
     best = NULL;
@@ -189,17 +206,7 @@ ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
          service;
          service = ngx_zltunnel_service_named(sh, name, udp, token, service))
     {
-        if (best == NULL) {
-            better = 1;
-
-        } else if (service->tunnel->state != best->tunnel->state) {
-            better = (service->tunnel->state == NGX_ZLTUNNEL_LIVE);
-
-        } else {
-            better = (service->used < best->used);
-        }
-
-        if (better) {
+        if (ngx_zltunnel_service_before(service, best)) {
             best = service;
         }
     }
@@ -209,6 +216,22 @@ ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
     }
 
     return best;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_sh_service_t *best)
+{
+    if (best == NULL) {
+        return 1;
+    }
+
+    if (service->tunnel->state != best->tunnel->state) {
+        return service->tunnel->state == NGX_ZLTUNNEL_LIVE;
+    }
+
+    return service->used < best->used;
 }
 
 
@@ -240,7 +263,12 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
     service->tunnel = tunnel;
     ngx_queue_init(&service->counters);
 
-    if (service->flags & ZLT_R_PRIVATE) {
+    if (ngx_zltunnel_service_allow(registry, service, m) != NGX_OK) {
+        *code = ZLT_E_BUSY;
+        *reason = "the server's zone is full";
+        rc = NGX_ERROR;
+
+    } else if (service->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN)) {
         rc = NGX_OK;
 
     } else if (m->remote_port) {
@@ -255,6 +283,10 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
     }
 
     if (rc != NGX_OK) {
+        if (service->allow) {
+            ngx_slab_free_locked(registry->shpool, service->allow);
+        }
+
         ngx_slab_free_locked(registry->shpool, service);
         return NULL;
     }
@@ -270,14 +302,40 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
 }
 
 
+ngx_int_t
+ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, zlt_msg_t *m)
+{
+    u_char  *p;
+
+    p = NULL;
+
+    if (m->ext & ZLT_X_ALLOW) {
+        p = ngx_slab_alloc_locked(registry->shpool, m->allow.len + 1);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(p, m->allow.data, m->allow.len);
+    }
+
+    if (service->allow) {
+        ngx_slab_free_locked(registry->shpool, service->allow);
+    }
+
+    service->allow = p;
+    service->allow_len = (uint16_t) m->allow.len;
+
+    return NGX_OK;
+}
+
+
 void
 ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service)
 {
-    ngx_queue_t                *q, *next;
-    ngx_zltunnel_sh_t          *sh;
-    ngx_zltunnel_sh_port_t     *port;
-    ngx_zltunnel_sh_counter_t  *counter;
+    ngx_zltunnel_sh_t       *sh;
+    ngx_zltunnel_sh_port_t  *port;
 
     sh = registry->sh;
 
@@ -291,11 +349,29 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
         }
     }
 
-    for (q = ngx_queue_head(&service->counters);
-         q != ngx_queue_sentinel(&service->counters);
-         q = next)
-    {
-        next = ngx_queue_next(q);
+    ngx_zltunnel_counters_orphan(registry, &service->counters);
+
+    ngx_rbtree_delete(&sh->names, &service->node);
+    ngx_queue_remove(&service->queue);
+    service->tunnel->nservices--;
+
+    if (service->allow) {
+        ngx_slab_free_locked(registry->shpool, service->allow);
+    }
+
+    ngx_slab_free_locked(registry->shpool, service);
+}
+
+
+void
+ngx_zltunnel_counters_orphan(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters)
+{
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    while (!ngx_queue_empty(counters)) {
+        q = ngx_queue_head(counters);
         counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
 
         ngx_queue_remove(q);
@@ -308,14 +384,9 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
         /* relays of its worker still count in it */
 
         counter->service = NULL;
-        ngx_queue_insert_tail(&sh->orphans, &counter->queue);
+        counter->access = NULL;
+        ngx_queue_insert_tail(&registry->sh->orphans, &counter->queue);
     }
-
-    ngx_rbtree_delete(&sh->names, &service->node);
-    ngx_queue_remove(&service->queue);
-    service->tunnel->nservices--;
-
-    ngx_slab_free_locked(registry->shpool, service);
 }
 
 
@@ -595,11 +666,27 @@ ngx_zltunnel_sh_counter_t *
 ngx_zltunnel_counter_find(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service)
 {
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    counter = ngx_zltunnel_counter_of(registry, &service->counters);
+
+    if (counter) {
+        counter->service = service;
+    }
+
+    return counter;
+}
+
+
+ngx_zltunnel_sh_counter_t *
+ngx_zltunnel_counter_of(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters)
+{
     ngx_queue_t                *q;
     ngx_zltunnel_sh_counter_t  *counter;
 
-    for (q = ngx_queue_head(&service->counters);
-         q != ngx_queue_sentinel(&service->counters);
+    for (q = ngx_queue_head(counters);
+         q != ngx_queue_sentinel(counters);
          q = ngx_queue_next(q))
     {
         counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
@@ -615,11 +702,10 @@ ngx_zltunnel_counter_find(ngx_zltunnel_registry_t *registry,
         return NULL;
     }
 
-    counter->service = service;
     counter->slot = registry->slot;
     counter->pid = ngx_pid;
 
-    ngx_queue_insert_tail(&service->counters, &counter->queue);
+    ngx_queue_insert_tail(counters, &counter->queue);
 
     return counter;
 }
@@ -640,7 +726,7 @@ ngx_zltunnel_counter_check(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter)
 {
     if (counter->active == 0 && counter->busy == 0
-        && counter->service == NULL)
+        && counter->service == NULL && counter->access == NULL)
     {
         ngx_queue_remove(&counter->queue);
         ngx_slab_free_locked(registry->shpool, counter);
@@ -656,6 +742,10 @@ ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t  *service;
 
     service = counter->service;
+
+    if (counter->access) {
+        ngx_zltunnel_access_fold(counter->access, counter);
+    }
 
     if (service) {
         service->total += counter->total;

@@ -15,7 +15,7 @@
  */
 
 
-#include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_access.h"
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
@@ -23,6 +23,8 @@
 
 #define NGX_ZLTUNNEL_HEARD_LATELY  5000    /* ms */
 #define NGX_ZLTUNNEL_PROBE_TIME    3000    /* ms */
+
+#define NGX_ZLTUNNEL_ALLOW_MAX     4096    /* bytes of token names */
 
 
 typedef struct {
@@ -326,6 +328,7 @@ ngx_zltunnel_session_take(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_zltunnel_session_t *session, ngx_zltunnel_sh_tunnel_t *tunnel)
 {
     ngx_queue_t                *q;
+    ngx_zltunnel_sh_access_t   *access;
     ngx_zltunnel_sh_service_t  *service;
 
     session->taken = 1;
@@ -345,7 +348,7 @@ ngx_zltunnel_session_take(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         ngx_zltunnel_random(tunnel->resume_key, ZLT_KEY_SIZE);
     }
 
-    tunnel->stale = tunnel->nservices
+    tunnel->stale = (tunnel->nservices || tunnel->naccesses)
                     ? ngx_current_msec + NGX_ZLTUNNEL_STALE_TIME : 0;
 
     for (q = ngx_queue_head(&tunnel->services);
@@ -354,6 +357,14 @@ ngx_zltunnel_session_take(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     {
         service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
         service->stale = 1;
+    }
+
+    for (q = ngx_queue_head(&tunnel->accesses);
+         q != ngx_queue_sentinel(&tunnel->accesses);
+         q = ngx_queue_next(q))
+    {
+        access = ngx_queue_data(q, ngx_zltunnel_sh_access_t, queue);
+        access->stale = 1;
     }
 
     ngx_zltunnel_session_own(control, m, session, tunnel);
@@ -369,7 +380,8 @@ ngx_zltunnel_session_own(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     control->extended = (m->ext & ZLT_X_FEATURES) ? 1 : 0;
     control->features = control->extended
                         ? m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
-                                         |ZLT_F_DATAGRAMS|ZLT_F_REUSE) : 0;
+                                         |ZLT_F_DATAGRAMS|ZLT_F_ACCESS
+                                         |ZLT_F_REUSE) : 0;
     control->epoch = tunnel->epoch;
     ngx_memcpy(control->tunnel_id, tunnel->id, ZLT_ID_SIZE);
 
@@ -645,6 +657,16 @@ ngx_zltunnel_session_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         /* of an agent of version 1, which cannot carry the connection */
         break;
 
+    case ZLT_ACCESS_OPEN:
+    case ZLT_ACCESS_RENEW:
+    case ZLT_ACCESS_CLOSE:
+        if (control->features & ZLT_F_ACCESS) {
+            ngx_zltunnel_access_message(control, m);
+            break;
+        }
+
+        /* fall through */
+
     default:
         ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
                       "agent \"%V\" sent %s, ignored",
@@ -808,6 +830,11 @@ ngx_zltunnel_session_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         return ZLT_E_FORBIDDEN;
     }
 
+    if ((m->ext & ZLT_X_ALLOW) && m->allow.len > NGX_ZLTUNNEL_ALLOW_MAX) {
+        *reason = "The list of tokens that may reach the service is too long";
+        return ZLT_E_FORBIDDEN;
+    }
+
     /* an agent of version 1 carries nothing, whatever it registers */
 
     if (m->protocol == ZLT_PROTO_UDP && control->extended
@@ -854,14 +881,21 @@ ngx_zltunnel_session_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     }
 
     if (service) {
-        private = (m->ext & ZLT_X_FLAGS) && (m->flags & ZLT_R_PRIVATE);
+        private = (m->ext & ZLT_X_FLAGS)
+                  && (m->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN));
 
         if (service->udp == (m->protocol == ZLT_PROTO_UDP)
             && (m->remote_port == 0 || m->remote_port == service->port)
-            && private == ((service->flags & ZLT_R_PRIVATE) != 0)
+            && private == ((service->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN)) != 0)
             && (service->port == 0
                 || ngx_zltunnel_token_port(token, service->port)))
         {
+            if (ngx_zltunnel_service_allow(registry, service, m) != NGX_OK) {
+                *code = ZLT_E_BUSY;
+                *reason = "The server's zone is full";
+                return NULL;
+            }
+
             service->stale = 0;
             service->fails = 0;
             service->local_port = m->local_port;

@@ -84,12 +84,14 @@ struct ngx_zltunnel_sh_s {
     ngx_rbtree_t                 names;       /* services, by name */
     ngx_rbtree_t                 ports;
     ngx_rbtree_t                 pendings;    /* by connection id */
+    ngx_rbtree_t                 accesses;    /* access sessions, by id */
     ngx_rbtree_node_t            sentinel;
 
     ngx_queue_t                  list;        /* of all tunnels */
     ngx_queue_t                  orphans;     /* counters without service */
     ngx_uint_t                   ntunnels;
     uint64_t                     turn;        /* of services by name */
+    ngx_uint_t                   resets;      /* times it was emptied */
     ngx_uint_t                   unsettled;   /* a port may listen that has
                                                  no service */
     uint64_t                     changes;     /* of whose a UDP port is */
@@ -132,6 +134,9 @@ struct ngx_zltunnel_sh_tunnel_s {
 
     ngx_queue_t                  services;
     ngx_uint_t                   nservices;
+    ngx_queue_t                  accesses;    /* sessions of a visitor */
+    ngx_uint_t                   naccesses;
+    ngx_uint_t                   visits;      /* connections of those */
     ngx_uint_t                   npending;    /* dials without a channel */
     ngx_uint_t                   nidle;
     uint16_t                     idle[NGX_ZLTUNNEL_MAX_WORKERS];
@@ -149,6 +154,8 @@ struct ngx_zltunnel_sh_service_s {
     uint8_t                      udp;
     uint8_t                      flags;       /* ZLT_R_* */
     uint8_t                      stale;       /* not registered again yet */
+    uint16_t                     allow_len;   /* names of tokens, separated */
+    u_char                      *allow;       /* by commas; NULL: any */
     uint64_t                     used;        /* for round robin */
     ngx_uint_t                   fails;       /* as an upstream, of late */
     ngx_msec_t                   failed;      /* .. the last time */
@@ -164,11 +171,13 @@ struct ngx_zltunnel_sh_service_s {
 };
 
 
-/* of one worker and one service, written by that worker alone */
+/* of one worker and one service or access session, written by that worker
+   alone; what it counts for is gone if both are NULL */
 
 struct ngx_zltunnel_sh_counter_s {
     ngx_queue_t                  queue;       /* service's, or orphans */
-    ngx_zltunnel_sh_service_t   *service;     /* NULL: it is gone */
+    ngx_zltunnel_sh_service_t   *service;
+    ngx_zltunnel_sh_access_t    *access;
     ngx_uint_t                   slot;
     ngx_pid_t                    pid;
     ngx_uint_t                   active;      /* connections */
@@ -271,11 +280,21 @@ ngx_uint_t ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port,
    grace only if none is live.  token: only of tokens of that name, or NULL */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token);
+/* whether it is its turn before that of the best one so far, or NULL */
+ngx_uint_t ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_sh_service_t *best);
 /* of the services with that name and of that token the first, or the one
    after prev; NULL: there is none */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token,
     ngx_zltunnel_sh_service_t *prev);
+/* the same without regard to protocol and token, and with those that are
+   open, which the others leave out: they are reached with a target only */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_next(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name, ngx_zltunnel_sh_service_t *prev);
+/* sets the tokens whose visitors may reach it: NGX_ERROR: zone full */
+ngx_int_t ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, zlt_msg_t *m);
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_of(
     ngx_zltunnel_sh_tunnel_t *tunnel, u_char *name, size_t len);
 
@@ -297,6 +316,12 @@ void ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,
 /* the same, without a connection to count */
 ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_find(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
+/* in a list of its counters, made if there is none; NULL: zone full */
+ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_of(
+    ngx_zltunnel_registry_t *registry, ngx_queue_t *counters);
+/* what they count for is going: frees them, but for those still in use */
+void ngx_zltunnel_counters_orphan(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters);
 /* frees a counter that nothing counts in any more, if its service is gone */
 void ngx_zltunnel_counter_check(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter);

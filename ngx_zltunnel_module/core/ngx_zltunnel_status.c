@@ -12,9 +12,7 @@
  */
 
 
-#include "ngx_zltunnel.h"
-#include "ngx_zltunnel_shm.h"
-#include "ngx_zltunnel_json.h"
+#include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_status.h"
 
 
@@ -115,6 +113,17 @@ ngx_zltunnel_status(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
 
         if (rc == NGX_OK) {
             ngx_zltunnel_status_tunnel(st);
+        }
+    }
+
+    ngx_zltunnel_json_close(j, ']');
+
+    ngx_zltunnel_json_open(j, "access", '[');
+
+    for (i = 0; i < st->nids; i++) {
+
+        if (ngx_zltunnel_access_status(registry, j, st->ids[i].id) != NGX_OK) {
+            return NGX_ERROR;
         }
     }
 

@@ -21,6 +21,11 @@
 #include <time.h>
 
 
+#define NGX_ZLTUNNEL_TOKEN_ACCESS_TTL  86400        /* s */
+#define NGX_ZLTUNNEL_TOKEN_TIME_MAX    315360000    /* s, ten years */
+#define NGX_ZLTUNNEL_TOKEN_MAX_ACCESS  100
+
+
 typedef struct {
     ngx_zltunnel_tokens_t       *set;
     ngx_zltunnel_token_error_t  *error;
@@ -63,6 +68,11 @@ static ngx_int_t ngx_zltunnel_token_fail(ngx_zltunnel_token_reader_t *r,
 static ngx_int_t ngx_zltunnel_token_globs(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_token_glob(ngx_pool_t *pool, ngx_str_t *glob,
+    ngx_str_t *item);
+static ngx_int_t ngx_zltunnel_token_accesses(ngx_pool_t *pool,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
+    ngx_str_t *value);
 static ngx_int_t ngx_zltunnel_token_ports(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
@@ -78,6 +88,8 @@ static ngx_int_t ngx_zltunnel_token_date(ngx_pool_t *pool,
 static ngx_int_t ngx_zltunnel_token_time(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
+static ngx_uint_t ngx_zltunnel_token_matches(ngx_str_t *glob, u_char *name,
+    size_t len);
 static ngx_int_t ngx_zltunnel_token_cert(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
@@ -109,13 +121,18 @@ static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
       offsetof(ngx_zltunnel_token_t, expires),
       "a time in UTC, as in 2027-01-31T00:00:00Z" },
 
-    { ngx_string("access"), ngx_zltunnel_token_globs,
-      offsetof(ngx_zltunnel_token_t, access),
-      "service names separated by commas, each of which may end in \"*\"" },
+    { ngx_string("access"), ngx_zltunnel_token_accesses,
+      0,
+      "service names separated by commas, each of which may end in \"*\" and "
+      "be followed by \"@\" and the name of the token that registers it" },
 
     { ngx_string("access_ttl"), ngx_zltunnel_token_time,
       offsetof(ngx_zltunnel_token_t, access_ttl),
-      "a time of at least 1s, as in 8h" },
+      "a time, as in 8h, or 0 for no limit" },
+
+    { ngx_string("max_access"), ngx_zltunnel_token_number,
+      offsetof(ngx_zltunnel_token_t, max_access),
+      "a number from 1 to 65535" },
 
     { ngx_string("cert"), ngx_zltunnel_token_cert,
       0,
@@ -230,6 +247,8 @@ ngx_zltunnel_token_line(ngx_zltunnel_token_reader_t *r, ngx_str_t *line)
     token->tcp = 1;
     token->udp = 1;
     token->sessions = 1;
+    token->access_ttl = NGX_ZLTUNNEL_TOKEN_ACCESS_TTL;
+    token->max_access = NGX_ZLTUNNEL_TOKEN_MAX_ACCESS;
 
     if (!ngx_zltunnel_token_word(line, &word)
         || word.len > NGX_ZLTUNNEL_TOKEN_NAME
@@ -341,7 +360,7 @@ ngx_zltunnel_token_parameter(ngx_zltunnel_token_reader_t *r,
     return ngx_zltunnel_token_fail(r, "unknown parameter behind the name: "
                      "allowed are services=, ports=, protocols=, "
                      "max_services=, sessions=, expires=, access=, "
-                     "access_ttl=, cert=");
+                     "access_ttl=, max_access=, cert=");
 }
 
 
@@ -424,7 +443,6 @@ static ngx_int_t
 ngx_zltunnel_token_globs(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
     ngx_zltunnel_token_key_t *key, ngx_str_t *value)
 {
-    size_t         len;
     ngx_str_t     *glob, item;
     ngx_array_t  **globs;
 
@@ -437,24 +455,87 @@ ngx_zltunnel_token_globs(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
 
     while (ngx_zltunnel_token_item(value, &item)) {
 
-        len = item.len;
-
-        if (len && item.data[len - 1] == '*') {
-            len--;
-        }
-
-        if (item.len == 0 || (len && !zlt_name_valid(item.data, len))) {
-            return NGX_ERROR;
-        }
-
         glob = ngx_array_push(*globs);
-        if (glob == NULL) {
+
+        if (glob == NULL
+            || ngx_zltunnel_token_glob(pool, glob, &item) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_glob(ngx_pool_t *pool, ngx_str_t *glob, ngx_str_t *item)
+{
+    size_t  len;
+
+    len = item->len;
+
+    if (len && item->data[len - 1] == '*') {
+        len--;
+    }
+
+    if (item->len == 0 || (len && !zlt_name_valid(item->data, len))) {
+        return NGX_ERROR;
+    }
+
+    glob->len = item->len;
+    glob->data = ngx_pstrdup(pool, item);
+
+    return glob->data ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_accesses(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
+{
+    u_char                       *at;
+    ngx_str_t                     item, name;
+    ngx_zltunnel_token_access_t  *access;
+
+    token->access = ngx_array_create(pool, 4,
+                                     sizeof(ngx_zltunnel_token_access_t));
+    if (token->access == NULL) {
+        return NGX_ERROR;
+    }
+
+    while (ngx_zltunnel_token_item(value, &item)) {
+
+        access = ngx_array_push(token->access);
+        if (access == NULL) {
             return NGX_ERROR;
         }
 
-        glob->len = item.len;
-        glob->data = ngx_pstrdup(pool, &item);
-        if (glob->data == NULL) {
+        ngx_str_null(&access->token);
+
+        name = item;
+        at = ngx_strlchr(item.data, item.data + item.len, '@');
+
+        if (at) {
+            name.len = at - item.data;
+
+            item.len -= name.len + 1;
+            item.data = at + 1;
+
+            if (item.len > NGX_ZLTUNNEL_TOKEN_NAME
+                || !zlt_name_valid(item.data, item.len))
+            {
+                return NGX_ERROR;
+            }
+
+            access->token.len = item.len;
+            access->token.data = ngx_pstrdup(pool, &item);
+            if (access->token.data == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        if (ngx_zltunnel_token_glob(pool, &access->name, &name) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -611,7 +692,7 @@ ngx_zltunnel_token_time(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
 
     n = ngx_parse_time(value, 1);
 
-    if (n < 1) {
+    if (n == NGX_ERROR || n > NGX_ZLTUNNEL_TOKEN_TIME_MAX) {
         return NGX_ERROR;
     }
 
@@ -668,31 +749,70 @@ ngx_uint_t
 ngx_zltunnel_token_service(ngx_zltunnel_token_t *token, u_char *name,
     size_t len)
 {
-    size_t       n;
     ngx_str_t   *glob;
     ngx_uint_t   i;
 
     if (token->services == NULL) {
-        return 1;
+
+        /* a visitor's line, which says what it may reach, registers nothing */
+
+        return token->access == NULL;
     }
 
     glob = token->services->elts;
 
     for (i = 0; i < token->services->nelts; i++) {
 
-        n = glob[i].len;
+        if (ngx_zltunnel_token_matches(&glob[i], name, len)) {
+            return 1;
+        }
+    }
 
-        if (glob[i].data[n - 1] == '*') {
-            n--;
+    return 0;
+}
 
-            if (len >= n && ngx_memcmp(glob[i].data, name, n) == 0) {
-                return 1;
-            }
 
+static ngx_uint_t
+ngx_zltunnel_token_matches(ngx_str_t *glob, u_char *name, size_t len)
+{
+    size_t  n;
+
+    n = glob->len;
+
+    if (glob->data[n - 1] == '*') {
+        n--;
+        return len >= n && ngx_memcmp(glob->data, name, n) == 0;
+    }
+
+    return len == n && ngx_memcmp(glob->data, name, n) == 0;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_token_reaches(ngx_zltunnel_token_t *token, ngx_str_t *name,
+    ngx_str_t *by)
+{
+    ngx_uint_t                    i;
+    ngx_zltunnel_token_access_t  *access;
+
+    if (token->access == NULL) {
+        return 0;
+    }
+
+    access = token->access->elts;
+
+    for (i = 0; i < token->access->nelts; i++) {
+
+        if (by && access[i].token.len
+            && (access[i].token.len != by->len
+                || ngx_memcmp(access[i].token.data, by->data, by->len) != 0))
+        {
             continue;
         }
 
-        if (len == n && ngx_memcmp(glob[i].data, name, n) == 0) {
+        if (ngx_zltunnel_token_matches(&access[i].name, name->data,
+                                       name->len))
+        {
             return 1;
         }
     }

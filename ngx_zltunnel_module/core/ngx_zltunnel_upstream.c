@@ -139,6 +139,7 @@ ngx_zltunnel_upstream_connect(ngx_zltunnel_upstream_t *up,
     dial->log = pc->log;
     dial->local = up->local;
     dial->framed = up->framed;
+    dial->timeout = up->early ? up->timeout : 0;
     dial->handler = ngx_zltunnel_conn_dialled;
     dial->data = conn;
 
@@ -153,6 +154,11 @@ ngx_zltunnel_upstream_connect(ngx_zltunnel_upstream_t *up,
     if (!conn->failed) {
         pc->connection = c;
         *result = conn;
+
+        if (up->early && !conn->bound) {
+            ngx_zltunnel_early_start(conn);
+            return NGX_DONE;
+        }
 
         return NGX_AGAIN;
     }
@@ -233,7 +239,7 @@ ngx_zltunnel_conn_placeholder(ngx_peer_connection_t *pc)
 }
 
 
-/* anything that can be closed will do: nobody reads or writes it */
+/* nobody reads or writes it, but core asks it for SO_ERROR */
 
 static ngx_socket_t
 ngx_zltunnel_conn_descriptor(ngx_log_t *log)
@@ -244,11 +250,11 @@ ngx_zltunnel_conn_descriptor(ngx_log_t *log)
         return ngx_zltunnel_spare[--ngx_zltunnel_nspare];
     }
 
-    s = open("/dev/null", O_RDONLY|O_CLOEXEC);
+    s = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0);
 
     if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_CRIT, log, ngx_errno,
-                      "open(\"/dev/null\") failed");
+        ngx_log_error(NGX_LOG_CRIT, log, ngx_socket_errno,
+                      ngx_socket_n " failed");
     }
 
     return s;
@@ -359,6 +365,11 @@ ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
 
     c = conn->connection;
 
+    if (conn->early) {
+        ngx_zltunnel_early_fail(conn, rc);
+        return;
+    }
+
     if (rc != NGX_ZLTUNNEL_DIAL_TIMEOUT) {
         fd = ngx_zltunnel_conn_dead_socket(c->log);
 
@@ -404,6 +415,7 @@ ngx_zltunnel_conn_dead_socket(ngx_log_t *log)
 static ngx_int_t
 ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 {
+    size_t                   unsent;
     ngx_uint_t               polled, lend;
     ngx_socket_t             fd;
     ngx_zltunnel_kind_e      kind;
@@ -413,13 +425,18 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
     fd = (ngx_socket_t) -1;
     channel = conn->dial.channel;
     kind = channel->end.kind;
-    lend = (channel->end.frames && kind != NGX_ZLTUNNEL_BRIDGE);
+    unsent = conn->dial.last - conn->dial.sent[0];
+    lend = (channel->end.frames && kind != NGX_ZLTUNNEL_BRIDGE && !unsent);
     conn->tcp = 1;
+
+    if (conn->early) {
+        ngx_zltunnel_early_done(conn);
+    }
 
     if (lend) {
         /* below */
 
-    } else if (channel->end.ws) {
+    } else if (channel->end.ws || channel->end.frames || unsent) {
         fd = ngx_zltunnel_pair_start(conn);
         conn->tcp = 0;
 
@@ -463,6 +480,11 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 
     } else {
         ngx_zltunnel_conn_swap(conn->connection, fd, polled);
+    }
+
+    if (conn->dial.buf) {
+        ngx_free(conn->dial.buf);
+        conn->dial.buf = NULL;
     }
 
     return NGX_OK;
@@ -814,6 +836,7 @@ ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
 {
     ngx_socket_t              s[2];
     ngx_connection_t         *c;
+    ngx_zltunnel_dial_t      *dial;
     ngx_zltunnel_pair_t      *pair;
     ngx_zltunnel_channel_t   *channel;
     ngx_zltunnel_registry_t  *registry;
@@ -862,6 +885,21 @@ ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
 
     if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
         pair->relay.spliced = &registry->sh->workers[registry->slot].spliced;
+    }
+
+    /* early bytes that could not be sent yet, and an answer to them */
+
+    dial = &conn->dial;
+
+    if (ngx_zltunnel_relay_put(&pair->relay, 0, dial->buf + dial->sent[0],
+                               dial->last - dial->sent[0])
+        != NGX_OK
+        || ngx_zltunnel_channel_rest(channel, &pair->relay) != NGX_OK)
+    {
+        ngx_zltunnel_link_remove(&pair->link);
+        ngx_zltunnel_end_close(&pair->end);
+        (void) ngx_close_socket(s[1]);
+        goto failed;
     }
 
     conn->pair = pair;

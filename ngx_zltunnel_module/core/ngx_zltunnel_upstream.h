@@ -56,6 +56,9 @@ typedef struct {
                                                  the connection itself */
     unsigned                     framed:1;    /* .. nor use its descriptor:
                                                  set with direct only */
+    unsigned                     early:1;     /* a request that failed may be
+                                                 sent again: likewise */
+    ngx_msec_t                   timeout;     /* for the connection, if early */
 
     /* results of ngx_zltunnel_balance() */
     ngx_uint_t                   candidates;  /* how many there were */
@@ -91,6 +94,7 @@ struct ngx_zltunnel_conn_s {
     unsigned                     dialling:1;  /* the dial is being started */
     unsigned                     failed:1;    /* .. and failed at once */
     unsigned                     bound:1;
+    unsigned                     early:1;     /* written to, not bound yet */
     unsigned                     tcp:1;       /* without keepalive yet */
     ngx_msec_t                   since;       /* bound */
     u_char                       addr[NGX_SOCKADDR_STRLEN];
@@ -125,7 +129,8 @@ char *ngx_zltunnel_upstream_parse(ngx_conf_t *cf,
 /*
  * What peer.get returns for the chosen service.  NGX_AGAIN: pc->connection
  * is a placeholder that will be connected, fail, or time out as if connect()
- * were under way; NGX_DECLINED: it has failed at once; NGX_ERROR.
+ * were under way; NGX_DONE: it can be written to already; NGX_DECLINED: it has
+ * failed at once; NGX_ERROR.
  *
  * pool: NULL, and the connection gets a pool of its own, with which its state
  * is freed; or that of a session, and ngx_zltunnel_conn_release() must follow.
@@ -151,6 +156,16 @@ ngx_int_t ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn,
     ngx_uint_t reset);
 /* every second: closes kept connections to services that are gone */
 void ngx_zltunnel_conns_check(void);
+
+
+/* ngx_zltunnel_early.c, for ngx_zltunnel_upstream.c */
+
+/* the connection can be written to; peer.get is to return NGX_DONE */
+void ngx_zltunnel_early_start(ngx_zltunnel_conn_t *conn);
+/* its descriptor is about to be replaced */
+void ngx_zltunnel_early_done(ngx_zltunnel_conn_t *conn);
+void ngx_zltunnel_early_fail(ngx_zltunnel_conn_t *conn,
+    ngx_zltunnel_dial_e rc);
 
 
 /* ngx_zltunnel_lend.c, for ngx_zltunnel_upstream.c */

@@ -36,14 +36,15 @@ static ngx_int_t ngx_zltunnel_ws_write(ngx_zltunnel_end_t *end, u_char *data,
 
 
 ngx_int_t
-ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t tx)
+ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t rx,
+    zlt_wsd_phase_t tx)
 {
     end->ws = ngx_calloc(sizeof(ngx_zltunnel_ws_t), end->connection->log);
     if (end->ws == NULL) {
         return NGX_ERROR;
     }
 
-    zlt_wsd_init(&end->ws->data, NULL, ZLT_WSD_FRAMED, tx);
+    zlt_wsd_init(&end->ws->data, NULL, rx, tx);
 
     return NGX_OK;
 }
@@ -52,7 +53,7 @@ ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t tx)
 ngx_int_t
 ngx_zltunnel_ws_restore(ngx_zltunnel_end_t *end, u_char *state)
 {
-    if (ngx_zltunnel_ws_init(end, ZLT_WSD_FRAMED) != NGX_OK) {
+    if (ngx_zltunnel_ws_init(end, ZLT_WSD_FRAMED, ZLT_WSD_FRAMED) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -12,7 +12,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_access.h"
 
 
 typedef struct {
@@ -28,10 +28,13 @@ typedef struct {
     u_char                       tunnel_id[ZLT_ID_SIZE];
     u_char                       key[ZLT_KEY_SIZE];
     u_char                       connection_id[ZLT_ID_SIZE];
+    u_char                       access_id[ZLT_ID_SIZE];
+    ngx_str_t                    client;      /* of a visitor, as it says */
     ngx_str_t                    accept;      /* of the WebSocket */
     unsigned                     channel:1;   /* a data channel */
     unsigned                     ws:1;        /* .. within a WebSocket */
     unsigned                     fresh:1;     /* .. with a connection id */
+    unsigned                     access:1;    /* .. of a visitor */
 } ngx_http_zltunnel_upgrade_t;
 
 

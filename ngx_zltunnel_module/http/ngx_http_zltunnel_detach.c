@@ -41,9 +41,12 @@ typedef struct {
     ngx_str_t                    data;
     ngx_str_t                    answer;      /* from ngx_alloc() */
 
+    ngx_zltunnel_access_request_t  access;    /* of a visitor's channel */
+
     unsigned                     channel:1;
     unsigned                     ws:1;
     unsigned                     fresh:1;
+    unsigned                     visit:1;
     unsigned                     reserved:1;
 } ngx_http_zltunnel_detach_t;
 
@@ -58,6 +61,7 @@ static void ngx_http_zltunnel_event_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_zltunnel_take(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_flush(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_keep(ngx_http_zltunnel_detach_t *d);
+static ngx_int_t ngx_http_zltunnel_keep_visit(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_copy(ngx_pool_t *pool, ngx_str_t *dst,
     u_char *data, size_t len);
 static void ngx_http_zltunnel_detach(ngx_http_zltunnel_detach_t *d);
@@ -88,6 +92,12 @@ ngx_http_zltunnel_accept(ngx_http_request_t *r,
     d->fresh = upgrade->fresh;
     ngx_memcpy(d->tunnel_id, upgrade->tunnel_id, ZLT_ID_SIZE);
     ngx_memcpy(d->connection_id, upgrade->connection_id, ZLT_ID_SIZE);
+
+    d->visit = upgrade->access;
+    ngx_memcpy(d->access.tunnel_id, upgrade->tunnel_id, ZLT_ID_SIZE);
+    ngx_memcpy(d->access.access_id, upgrade->access_id, ZLT_ID_SIZE);
+    d->access.client = upgrade->client;
+    d->access.ws = upgrade->ws;
 
     d->event.handler = ngx_http_zltunnel_event_handler;
     d->event.data = d;
@@ -148,9 +158,15 @@ ngx_http_zltunnel_reserve(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    rc = ngx_zltunnel_channel_check(d->registry, d->tunnel_id, key,
-                                    d->fresh ? d->connection_id : NULL,
-                                    r->connection->log);
+    if (d->visit) {
+        rc = ngx_zltunnel_visit_check(d->registry, &d->access, key,
+                                      r->connection->log);
+
+    } else {
+        rc = ngx_zltunnel_channel_check(d->registry, d->tunnel_id, key,
+                                        d->fresh ? d->connection_id : NULL,
+                                        r->connection->log);
+    }
 
     switch (rc) {
 
@@ -170,7 +186,9 @@ ngx_http_zltunnel_reserve(ngx_http_request_t *r,
 
     case NGX_HTTP_ZLTUNNEL_GONE:
         return ngx_http_zltunnel_answer(r, rc, NULL,
-                                 "nobody waits for this connection (any more)");
+                          d->visit
+                          ? "no such access session (any more)"
+                          : "nobody waits for this connection (any more)");
 
     case NGX_HTTP_SERVICE_UNAVAILABLE:
         return ngx_http_zltunnel_answer(r, rc, NULL, "a limit is reached");
@@ -204,6 +222,11 @@ ngx_http_zltunnel_cleanup(void *data)
 
     if (!d->channel) {
         d->registry->unauthenticated--;
+        return;
+    }
+
+    if (d->visit) {
+        ngx_zltunnel_visit_cancel(d->registry, &d->access);
         return;
     }
 
@@ -463,7 +486,40 @@ ngx_http_zltunnel_keep(ngx_http_zltunnel_detach_t *d)
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return d->visit ? ngx_http_zltunnel_keep_visit(d) : NGX_OK;
+}
+
+
+/* the addresses of a visitor, as nginx sees it and as it says, for the log */
+
+static ngx_int_t
+ngx_http_zltunnel_keep_visit(ngx_http_zltunnel_detach_t *d)
+{
+    u_char             text[NGX_SOCKADDR_STRLEN], client[NGX_SOCKADDR_STRLEN];
+    size_t             len;
+    ngx_str_t          said;
+    ngx_connection_t  *c;
+
+    c = d->connection;
+
+    len = ngx_sock_ntop(c->sockaddr, c->socklen, text, sizeof(text), 1);
+
+    if (ngx_http_zltunnel_copy(c->pool, &d->access.client_addr, text, len)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* before the realip module puts back the address of the last proxy */
+
+    d->access.local = ngx_zltunnel_client_local(c);
+
+    said = d->access.client;
+    ngx_str_null(&d->access.client);
+
+    len = ngx_zltunnel_printable(client, sizeof(client), said.data, said.len);
+
+    return ngx_http_zltunnel_copy(c->pool, &d->access.client, client, len);
 }
 
 
@@ -525,6 +581,12 @@ ngx_http_zltunnel_detach(ngx_http_zltunnel_detach_t *d)
 
     c->read->handler = ngx_http_empty_handler;
     c->write->handler = ngx_http_empty_handler;
+
+    if (d->visit) {
+        ngx_zltunnel_visit_start(d->registry, c, &d->access, d->data.data,
+                                 d->data.len, &d->answer);
+        return;
+    }
 
     if (d->channel) {
         ngx_zltunnel_channel_start(d->registry, c, d->tunnel_id,

@@ -271,6 +271,23 @@ ngx_http_zltunnel_channel(ngx_http_request_t *r,
 
     upgrade->fresh = (rc == NGX_OK);
 
+    rc = ngx_http_zltunnel_header_hex(r, "zltunnel-access",
+                                      upgrade->access_id, ZLT_ID_SIZE);
+
+    if (rc == NGX_ERROR) {
+        return ngx_http_zltunnel_answer(r, NGX_HTTP_BAD_REQUEST, NULL,
+                          "Zltunnel-Access must be 32 hexadecimal digits");
+    }
+
+    upgrade->access = (rc == NGX_OK);
+
+    if (upgrade->access && upgrade->fresh) {
+        return ngx_http_zltunnel_answer(r, NGX_HTTP_BAD_REQUEST, NULL,
+                          "either Zltunnel-Access or Zltunnel-Connection");
+    }
+
+    (void) ngx_http_zltunnel_header(r, "zltunnel-client", &upgrade->client);
+
     return NGX_DECLINED;
 }
 

@@ -484,6 +484,13 @@ ngx_http_zltunnel_init_inner(ngx_http_request_t *r,
 
     up->framed = up->direct;
 
+    /* see ngx_http_upstream_next(): what it would send again */
+
+    up->early = (up->direct && !r->request_body_no_buffering
+                 && !(r->method & (NGX_HTTP_POST|NGX_HTTP_LOCK
+                                   |NGX_HTTP_PATCH)));
+    up->timeout = r->upstream->conf->connect_timeout;
+
     if (zp->conf->key) {
 
         if (ngx_http_complex_value(r, zp->conf->key, &key) != NGX_OK) {

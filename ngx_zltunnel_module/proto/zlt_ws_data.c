@@ -56,6 +56,19 @@ zlt_wsd_init(zlt_wsd_t *w, zlt_wsd_random_pt random, zlt_wsd_phase_t rx,
     w->random = random;
     w->rx = (uint8_t) rx;
     w->tx = (uint8_t) tx;
+    w->rx_turn = random ? ZLT_CONNECT : ZLT_CONNECT_ACK;
+    w->tx_turn = random ? ZLT_CONNECT_ACK : ZLT_CONNECT;
+}
+
+
+void
+zlt_wsd_visit(zlt_wsd_t *w)
+{
+    uint8_t  turn;
+
+    turn = w->rx_turn;
+    w->rx_turn = w->tx_turn;
+    w->tx_turn = turn;
 }
 
 
@@ -214,15 +227,8 @@ zlt_wsd_message(zlt_wsd_t *w)
         w->how = ZLT_WSD_RESET;
         break;
 
-    case ZLT_CONNECT:
-        if (w->random) {
-            w->rx = ZLT_WSD_BYTES;
-        }
-
-        break;
-
-    case ZLT_CONNECT_ACK:
-        if (w->random == NULL) {
+    default:
+        if (w->type == w->rx_turn) {
             w->rx = ZLT_WSD_BYTES;
         }
 
@@ -406,7 +412,7 @@ zlt_wsd_start(zlt_wsd_t *w, uint8_t *p, unsigned type, size_t len)
 static void
 zlt_wsd_turn(zlt_wsd_t *w)
 {
-    if (w->tx_type == (w->random ? ZLT_CONNECT_ACK : ZLT_CONNECT)) {
+    if (w->tx_type == w->tx_turn) {
         w->tx = ZLT_WSD_BYTES;
     }
 }

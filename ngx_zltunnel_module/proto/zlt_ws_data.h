@@ -70,12 +70,14 @@ typedef struct {
     zlt_wsd_how_t      how;
     const char        *error;
     uint8_t            rx;             /* zlt_wsd_phase_t */
+    uint8_t            rx_turn;        /* type of the frame that turns it */
     uint8_t            type;           /* of the message that is open */
     uint8_t            head;           /* bytes of its header that came */
     uint32_t           left;           /* of its payload still to come */
 
     /* sending */
     uint8_t            tx;             /* zlt_wsd_phase_t */
+    uint8_t            tx_turn;
     uint8_t            tx_type;
     uint8_t            tx_head;        /* bytes in tx_header */
     uint8_t            tx_header[ZLT_HEADER_SIZE];
@@ -98,6 +100,10 @@ typedef struct {
  */
 void zlt_wsd_init(zlt_wsd_t *w, zlt_wsd_random_pt random, zlt_wsd_phase_t rx,
     zlt_wsd_phase_t tx);
+
+/* The channel of a visitor, right after the init: it is the server who turns
+   its frames by ConnectAck. */
+void zlt_wsd_visit(zlt_wsd_t *w);
 
 /*
  * Decodes len bytes in place and returns how many bytes of the channel they

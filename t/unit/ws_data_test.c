@@ -197,6 +197,57 @@ test_round_trip(void)
 }
 
 
+/*
+ * A visitor's channel: the visitor's bytes are Data from the beginning, and the
+ * server's direction turns by ConnectAck.  Without zlt_wsd_visit() it does not.
+ */
+
+static void
+test_visit(void)
+{
+    size_t     n, len, made, got;
+    uint8_t    end[ZLT_WSD_END];
+    unsigned   i;
+    zlt_wsd_t  server, visitor;
+
+    for (i = 0; i < 60; i++) {
+        tap_note("round %u", i);
+
+        zlt_wsd_init(&server, NULL, ZLT_WSD_BYTES, ZLT_WSD_FRAMED);
+        zlt_wsd_init(&visitor, rnd_mask, ZLT_WSD_FRAMED, ZLT_WSD_BYTES);
+        zlt_wsd_visit(&server);
+        zlt_wsd_visit(&visitor);
+
+        /* from the visitor */
+
+        len = 1 + rnd(100000);
+        memset(stream, (int) i, len);
+        made = encode(&visitor, len, 5000);
+        got = decode(&server, made, 3000);
+        check(got == len && memcmp(back, stream, len) == 0);
+        check(server.how == ZLT_WSD_OPEN);
+
+        /* from the server */
+
+        len = make_stream(ZLT_CONNECT_ACK, 1 + rnd(100000));
+        made = encode(&server, len, 5000);
+        check(server.tx == ZLT_WSD_BYTES);
+
+        n = zlt_wsd_eof(&server, end);
+        memcpy(wire + made, end, n);
+        made += n;
+
+        got = decode(&visitor, made, 3000);
+        check(got == len && memcmp(back, stream, len) == 0);
+        check(visitor.rx == ZLT_WSD_BYTES && visitor.how == ZLT_WSD_EOF);
+    }
+
+    zlt_wsd_init(&server, NULL, ZLT_WSD_BYTES, ZLT_WSD_FRAMED);
+    (void) encode(&server, make_stream(ZLT_CONNECT_ACK, 0), 5000);
+    check(server.tx == ZLT_WSD_FRAMED);
+}
+
+
 /* Frames for ever: a channel of datagrams. */
 
 static void
@@ -528,6 +579,7 @@ int
 main(void)
 {
     tap_run(test_round_trip, "what is encoded is decoded, wherever it is cut");
+    tap_run(test_visit, "a visitor's channel turns the other way round");
     tap_run(test_datagrams, "frames alone, to the largest datagram");
     tap_run(test_in_place, "bytes that are sent from where they are");
     tap_run(test_fragments, "messages in fragments");

@@ -13,7 +13,8 @@ my $count = 0;
 
 # Options: token; services => ["name:port", ...]; tls => 1 for wss; server
 # (a URL); args => [...] more arguments; conf => text of a configuration file,
-# in place of --service; env => {}; control => the control socket's path, one
+# in place of --service; access => ["name:port", ...] with options of the
+# command "access", in place of it; env => {}; control => the control socket's path, one
 # of its own by default.
 
 sub start {
@@ -37,10 +38,11 @@ sub start {
         push @cmd, 'run', '-c', $self->{conf};
 
     } else {
-        push @cmd, 'connect', '--server',
+        push @cmd, $o{access} ? 'access' : 'connect', '--server',
             $o{server} // $t->url($o{tls} ? 'wss' : 'ws');
         push @cmd, '--token-file', $self->{token_file} if $self->{token_file};
         push @cmd, map { ('--service', $_) } @{ $o{services} || [] };
+        push @cmd, @{ $o{access} || [] };
     }
 
     $self->{control} = $o{control} // "$dir/agent-$n.sock";
@@ -119,6 +121,57 @@ sub registered {
         my $services = $self->services;
         return keys %$services >= $n && $services;
     }, $timeout // 20);
+}
+
+
+# The access sessions it has printed since it was started, by name: { local,
+# port, until, span }; the last line of a name counts.
+
+sub accesses {
+    my ($self) = @_;
+
+    my %accesses;
+    my $out = substr slurp($self->{out}), $self->{skip};
+
+    while ($out =~ /^Access (\S+) at (\S+)(?: until (.+) \((.+)\))?$/mg) {
+        my ($name, $local, $until, $span) = ($1, $2, $3, $4);
+
+        $accesses{$name} = { local => $local, until => $until, span => $span,
+                             port => $local =~ /:(\d+)$/ ? $1 : undef };
+    }
+
+    return \%accesses;
+}
+
+
+# Waits for an access session: its local port, or its path.
+
+sub granted {
+    my ($self, $name, $timeout) = @_;
+
+    my $x = wait_for(sub {
+        return $self->accesses->{$name} || !$self->{proc}->running;
+    }, $timeout // 20);
+
+    return ref $x ? $x->{port} // $x->{local} =~ s/^unix://r : undef;
+}
+
+
+# Its sessions, as "sessions --json" tells them.
+
+sub sessions {
+    my ($self) = @_;
+
+    my ($status, $out) = $self->ask('sessions', '--json');
+    return $status == 0 ? JSON::PP::decode_json($out)->{sessions} : undef;
+}
+
+
+# One of them.
+
+sub session {
+    my ($self, $name) = @_;
+    return (grep { $_->{name} eq $name } @{ $self->sessions || [] })[0];
 }
 
 

@@ -18,7 +18,8 @@ use MIME::Base64 qw(encode_base64);
 use Time::HiRes qw(time);
 
 our @EXPORT_OK = qw(msg str16 ext ws_frame %TYPE parse new_id register
-                    datagram datagram_close);
+                    datagram datagram_open datagram_close access_open
+                    access_renew access_close);
 
 our %TYPE = (
     Auth => 0x01, AuthOk => 0x02, AuthFail => 0x03, Register => 0x10,
@@ -27,7 +28,8 @@ our %TYPE = (
     HeartbeatAck => 0x31, Unregister => 0x40, Disconnect => 0x41,
     DatagramOpen => 0x50, Datagram => 0x51, DatagramClose => 0x52,
     Retire => 0x53, Data => 0x55, Eof => 0x56, Reset => 0x57,
-    Withdraw => 0x58,
+    Withdraw => 0x58, AccessOpen => 0x59, AccessOk => 0x5a,
+    AccessFail => 0x5b, AccessRenew => 0x5c, AccessClose => 0x5d,
 );
 
 my %NAME = reverse %TYPE;
@@ -65,7 +67,32 @@ sub register {
 
 sub datagram { msg('Datagram', pack('N', $_[0]) . $_[1]) }
 
+sub datagram_open {
+    my ($session, %o) = @_;
+
+    return msg('DatagramOpen', pack('N a16', $session, $o{service} // "\0" x 16)
+                               . str16($o{addr} // '') . ($o{ext} // ''));
+}
+
 sub datagram_close { msg('DatagramClose', pack 'N C', $_[0], $_[1] // 0) }
+
+
+# access_open(name, udp => 1, ttl => 60, grace => 0, resume => id,
+# target => "host:port")
+
+sub access_open {
+    my ($name, %o) = @_;
+
+    return msg('AccessOpen',
+               pack('C/a C N N', $name, $o{udp} ? 1 : 0, $o{ttl} // 3600,
+                    $o{grace} // 0)
+               . (defined $o{resume} ? ext(1, $o{resume}) : '')
+               . (defined $o{target} ? ext(2, $o{target}) : ''));
+}
+
+sub access_renew { msg('AccessRenew', pack 'a16 N', @_) }
+
+sub access_close { msg('AccessClose', $_[0] . str16($_[1] // '')) }
 
 
 # One message into a hash; extension values by tag in {ext}.
@@ -98,6 +125,12 @@ sub parse {
                           client_addr => 'n/a' ],
         Datagram     => [ session => 'N', data => 'a*' ],
         DatagramClose => [ session => 'N', cause => 'C' ],
+        AccessOpen   => [ name => 'C/a', protocol => 'C', ttl => 'N',
+                          grace => 'N' ],
+        AccessOk     => [ access_id => 'a16', ttl => 'N' ],
+        AccessFail   => [ reason => 'n/a' ],
+        AccessRenew  => [ access_id => 'a16', ttl => 'N' ],
+        AccessClose  => [ access_id => 'a16', reason => 'n/a' ],
     );
 
     my @f = @{ $fields{ $m->{type} } || [] };
@@ -115,7 +148,7 @@ sub parse {
 
     my $e = $m->{ext} || {};
     $m->{code} = unpack 'C', $e->{1}
-        if $m->{type} =~ /Fail$/ && defined $e->{1};
+        if $m->{type} =~ /Fail$|^AccessClose$/ && defined $e->{1};
 
     if ($m->{type} eq 'AuthOk') {
         $m->{features} = unpack 'N', $e->{1} if defined $e->{1};
@@ -483,9 +516,10 @@ sub control {
 sub agent {
     my ($class, $t, $token, %o) = @_;
 
-    my $self = $class->control($t) // return undef;
+    my $self = $class->control($t, %o) // return undef;
     $self->auth($token, features => $o{features} // 7, %o);
     $self->{ok} = $self->expect('AuthOk');
+    $self->{t} = $t;
 
     return $self;
 }
@@ -505,9 +539,24 @@ sub channel {
         . 'Zltunnel-Key: ' . unpack('H*', $key) . "\r\n"
         . (defined $connection
            ? 'Zltunnel-Connection: ' . unpack('H*', $connection) . "\r\n" : '')
-        . ($o{headers} // '') . "\r\n") // return undef;
+        . ($o{headers} // '') . "\r\n" . ($o{early} // '')) // return undef;
 
     return $self;
+}
+
+
+# The channel of a visitor: visit(control channel, access id); what it
+# answers is in {answer}.  Options: early => bytes behind the request; ws => 1:
+# within a WebSocket.
+
+sub visit {
+    my ($class, $c, $id, %o) = @_;
+
+    my $make = $o{ws} ? 'framed' : 'channel';
+
+    return $class->$make($c->{t}, $c->{ok}{tunnel_id}, $c->{ok}{data_key},
+        undef, %o, headers => 'Zltunnel-Access: ' . unpack('H*', $id) . "\r\n"
+                              . ($o{headers} // ''));
 }
 
 
@@ -530,7 +579,7 @@ sub framed {
         . 'Zltunnel-Key: ' . unpack('H*', $key) . "\r\n"
         . (defined $connection
            ? 'Zltunnel-Connection: ' . unpack('H*', $connection) . "\r\n" : '')
-        . ($o{headers} // '') . "\r\n") // return undef;
+        . ($o{headers} // '') . "\r\n" . ($o{early} // '')) // return undef;
 
     return $self;
 }

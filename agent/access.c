@@ -1,0 +1,745 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Theory of operation
+ *
+ * A session is asked for on the control channel, and when it is granted, a
+ * listener opens here until its deadline.  The server enforces that too, and
+ * does not depend on us; we keep the same time, on a clock that goes on while
+ * the machine sleeps, so that clients find nobody rather than a reset.
+ *
+ * When the control channel is lost, the session waits: the listener stays,
+ * running connections go on, new ones wait for it as long as a connection may
+ * take.  On the next control channel it is asked for by its id, for the time
+ * that is left.
+ *
+ * At the deadline the listener closes, after the grace what still runs is
+ * reset.  Stopped, revoked or refused, all of that happens at once.
+ */
+
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "process.h"
+#include "visit.h"
+
+
+#define ZLT_ACCESS_AGAIN  30000        /* ms, refused for a while; no address */
+#define ZLT_ACCESS_NEVER  UINT64_MAX   /* .. or until the next channel */
+
+
+static zlt_access_t *zlt_access_create(zlt_agent_t *a,
+    const zlt_access_conf_t *conf, char *error);
+static void zlt_access_free(zlt_access_t *x);
+static void zlt_access_freed(zlt_task_t *task);
+static void zlt_access_up(zlt_watcher_t *w, zlt_agent_t *a, zlt_session_t *s);
+static void zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a);
+static void zlt_access_try(zlt_access_t *x, uint64_t now);
+static void zlt_access_open(zlt_access_t *x);
+static void zlt_access_open_all(zlt_agent_t *a);
+static void zlt_access_announce(zlt_access_t *x);
+static void zlt_access_expire(zlt_access_t *x);
+static void zlt_access_end(zlt_access_t *x, const char *why);
+static int zlt_access_over(const zlt_agent_t *a, int *failed);
+static int zlt_access_same(const zlt_access_conf_t *a,
+    const zlt_access_conf_t *b);
+
+
+int
+zlt_access_create_all(zlt_agent_t *a, char *error)
+{
+    unsigned  i;
+
+    for (i = 0; i < a->conf->naccesses; i++) {
+        if (zlt_access_create(a, &a->conf->accesses[i], error) == NULL) {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+static zlt_access_t *
+zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf, char *error)
+{
+    zlt_access_t  *x;
+
+    x = calloc(1, sizeof(zlt_access_t));
+    if (x == NULL) {
+        (void) strcpy(error, "out of memory");
+        return NULL;
+    }
+
+    x->agent = a;
+    x->conf = *conf;
+    x->fd = -1;
+    x->listener.fd = -1;
+
+    zlt_list_init(&x->visits);
+    zlt_list_append(&a->accesses, &x->link);
+
+    x->watcher.up = zlt_access_up;
+    x->watcher.down = zlt_access_down;
+    zlt_list_append(&a->watchers, &x->watcher.link);
+
+    if (zlt_access_bind(x, error) == -1) {
+
+        if (a->conf->visitor) {
+            zlt_access_free(x);
+            return NULL;
+        }
+
+        /* whoever has it may go */
+
+        zlt_log_error("%s", error);
+        x->again_at = zlt_io_now() + ZLT_ACCESS_AGAIN;
+    }
+
+    return x;
+}
+
+
+static void
+zlt_access_free(zlt_access_t *x)
+{
+    zlt_session_t  *s;
+
+    s = x->agent->session;
+
+    if (s) {
+        zlt_access_forget(s, x);
+    }
+
+    zlt_access_unlisten(x);
+    (void) zlt_visit_cut(x);
+
+    if (x->udp) {
+        zlt_visits_destroy(x->udp);
+    }
+
+    zlt_list_remove(&x->link);
+    zlt_list_remove(&x->watcher.link);
+
+    /* an event of the listener may have been fetched */
+
+    x->task.handler = zlt_access_freed;
+    zlt_io_later(&x->task);
+}
+
+
+static void
+zlt_access_freed(zlt_task_t *task)
+{
+    free(zlt_list_data(task, zlt_access_t, task));
+}
+
+
+void
+zlt_access_done(zlt_agent_t *a)
+{
+    zlt_list_t  *link, *next;
+
+    zlt_list_each_safe(link, next, &a->accesses) {
+        zlt_access_free(zlt_list_data(link, zlt_access_t, link));
+    }
+}
+
+
+zlt_access_t *
+zlt_access_by_id(zlt_agent_t *a, const uint8_t *id)
+{
+    zlt_list_t    *link;
+    zlt_access_t  *x;
+
+    zlt_list_each(link, &a->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+
+        if (x->has_id && x->state != ZLT_ACCESS_ENDED
+            && memcmp(x->id, id, ZLT_ID_SIZE) == 0)
+        {
+            return x;
+        }
+    }
+
+    return NULL;
+}
+
+
+int
+zlt_access_runs(const zlt_access_t *x)
+{
+    return x->state == ZLT_ACCESS_RUNS;
+}
+
+
+unsigned
+zlt_access_open_now(const zlt_access_t *x)
+{
+    return x->nvisits + (x->udp ? zlt_visits_count(x->udp) : 0);
+}
+
+
+uint32_t
+zlt_access_left(const zlt_access_t *x)
+{
+    uint64_t  now;
+
+    now = zlt_clock_boot();
+
+    if (x->deadline <= now) {
+        return 0;
+    }
+
+    return (uint32_t) ((x->deadline - now + 999) / 1000);
+}
+
+
+static void
+zlt_access_up(zlt_watcher_t *w, zlt_agent_t *a, zlt_session_t *s)
+{
+    zlt_access_t  *x;
+
+    (void) a;
+    (void) s;
+
+    x = zlt_list_data(w, zlt_access_t, watcher);
+
+    if (x->state != ZLT_ACCESS_WAITS) {
+        return;
+    }
+
+    if (x->bound) {
+        x->again_at = 0;
+    }
+
+    zlt_access_try(x, zlt_io_now());
+}
+
+
+static void
+zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a)
+{
+    zlt_access_t  *x;
+
+    (void) a;
+
+    x = zlt_list_data(w, zlt_access_t, watcher);
+
+    if (x->state == ZLT_ACCESS_ASKED || x->state == ZLT_ACCESS_RUNS) {
+        x->state = ZLT_ACCESS_WAITS;
+    }
+}
+
+
+/* Asks, if it is time to, and there is whom to ask. */
+
+static void
+zlt_access_try(zlt_access_t *x, uint64_t now)
+{
+    char            error[ZLT_CONF_ERROR_SIZE];
+    zlt_session_t  *s;
+
+    if (now < x->again_at || x->agent->stopping) {
+        return;
+    }
+
+    if (!x->bound && zlt_access_bind(x, error) == -1) {
+        zlt_log_error("%s", error);
+        x->again_at = now + ZLT_ACCESS_AGAIN;
+        return;
+    }
+
+    s = x->agent->session;
+
+    if (s == NULL || !zlt_session_is_up(s)) {
+        return;
+    }
+
+    if (!zlt_session_has_access(s)) {
+        zlt_access_refused(x, ZLT_E_FORBIDDEN,
+                           "it does not offer access sessions");
+        return;
+    }
+
+    x->state = ZLT_ACCESS_ASKED;
+
+    zlt_access_ask(s, x);
+}
+
+
+void
+zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
+{
+    uint64_t  deadline;
+
+    if (x->has_id && memcmp(x->id, id, ZLT_ID_SIZE) != 0) {
+        zlt_log_info("the server did not know the session for \"%s\" any "
+                     "more, and has begun another", x->conf.name);
+    }
+
+    memcpy(x->id, id, ZLT_ID_SIZE);
+    x->has_id = 1;
+
+    deadline = ttl ? zlt_clock_boot() + (uint64_t) ttl * 1000 : 0;
+
+    if (x->created == 0) {
+        x->created = (uint64_t) time(NULL);
+        x->deadline = deadline;
+
+    } else if (x->deadline == 0 || (deadline && deadline < x->deadline)) {
+        x->deadline = deadline;
+    }
+
+    x->state = ZLT_ACCESS_RUNS;
+    x->again_at = 0;
+
+    if (x->agent->conf->visitor) {
+        zlt_access_open_all(x->agent);
+
+    } else {
+        zlt_access_open(x);
+    }
+}
+
+
+/* A command has all that it asks for, or nothing. */
+
+static void
+zlt_access_open_all(zlt_agent_t *a)
+{
+    zlt_list_t    *link, *next;
+    zlt_access_t  *x;
+
+    zlt_list_each(link, &a->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+
+        if (x->created == 0 && x->state != ZLT_ACCESS_ENDED) {
+            return;
+        }
+    }
+
+    zlt_list_each_safe(link, next, &a->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+
+        if (zlt_access_runs(x)) {
+            zlt_access_open(x);
+        }
+    }
+}
+
+
+static void
+zlt_access_open(zlt_access_t *x)
+{
+    char  error[ZLT_CONF_ERROR_SIZE];
+
+    if (zlt_access_listen(x, error) == -1) {
+        zlt_access_tell_close(x->agent->session, x, "no local address");
+        x->failed = 1;
+        zlt_access_end(x, error);
+        return;
+    }
+
+    if (!x->announced) {
+        x->announced = 1;
+        zlt_access_announce(x);
+    }
+
+    zlt_visit_go(x);
+}
+
+
+void
+zlt_access_told(zlt_text_t *t, const zlt_access_t *x)
+{
+    char      until[ZLT_CLOCK_TEXT], span[ZLT_TEXT_UNIT];
+    uint32_t  left;
+
+    zlt_text_printf(t, "Access %s at %s", x->conf.name, x->local);
+
+    if (x->deadline) {
+        left = zlt_access_left(x);
+        zlt_text_printf(t, " until %s (%s)", zlt_clock_until(until, left),
+                        zlt_text_time(span, left));
+    }
+
+    zlt_text_printf(t, "\n");
+}
+
+
+static void
+zlt_access_announce(zlt_access_t *x)
+{
+    zlt_text_t  text;
+
+    memset(&text, 0, sizeof(zlt_text_t));
+
+    zlt_access_told(&text, x);
+
+    if (!text.failed) {
+        (void) fputs(text.data, stdout);
+        (void) fflush(stdout);
+    }
+
+    zlt_text_free(&text);
+}
+
+
+void
+zlt_access_bytes(const zlt_access_t *x, uint64_t bytes[2])
+{
+    zlt_list_t          *link;
+    const zlt_visit_t   *v;
+
+    bytes[0] = x->bytes[0];
+    bytes[1] = x->bytes[1];
+
+    zlt_list_each(link, &x->visits) {
+        v = zlt_list_data(link, zlt_visit_t, link);
+
+        bytes[0] += v->channel->relay.bytes[ZLT_RELAY_SERVICE];
+        bytes[1] += v->channel->relay.bytes[ZLT_RELAY_CHANNEL];
+    }
+}
+
+
+void
+zlt_access_renewed(zlt_access_t *x, uint32_t ttl)
+{
+    if (x->state == ZLT_ACCESS_ENDED || x->state == ZLT_ACCESS_EXPIRES) {
+        return;
+    }
+
+    x->deadline = ttl ? zlt_clock_boot() + (uint64_t) ttl * 1000 : 0;
+
+    zlt_access_announce(x);
+}
+
+
+void
+zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
+{
+    int   once;
+    char  why[ZLT_CONF_ERROR_SIZE];
+
+    once = (code == ZLT_E_LIMIT || code == ZLT_E_BUSY);
+
+    if (x->created == 0 && !x->agent->conf->visitor) {
+
+        /* one of a configuration; another token, or time, may help */
+
+        zlt_log_error("the server refuses access to \"%s\": %s%s",
+                      x->conf.service, reason,
+                      once ? "; it is tried again every 30 s" : "");
+
+        x->state = ZLT_ACCESS_WAITS;
+        x->again_at = once ? zlt_io_now() + ZLT_ACCESS_AGAIN
+                           : ZLT_ACCESS_NEVER;
+        return;
+    }
+
+    (void) snprintf(why, sizeof(why), "the server refuses it: %s", reason);
+
+    x->failed = 1;
+    zlt_access_end(x, why);
+
+    if (x->created == 0) {
+        zlt_process_finish(x->agent->process, 1);
+    }
+}
+
+
+void
+zlt_access_closed(zlt_access_t *x, unsigned code, const char *reason)
+{
+    char  why[ZLT_CONF_ERROR_SIZE];
+
+    if (code == ZLT_E_EXPIRED) {
+
+        /* its clock is the one that counts */
+
+        if (x->state != ZLT_ACCESS_EXPIRES) {
+            x->deadline = zlt_clock_boot();
+            zlt_access_expire(x);
+        }
+
+        return;
+    }
+
+    (void) snprintf(why, sizeof(why), "the server has ended it: %s", reason);
+
+    x->has_id = 0;
+    zlt_access_end(x, why);
+}
+
+
+/* No new connections; those that run have the grace. */
+
+static void
+zlt_access_expire(zlt_access_t *x)
+{
+    char      span[ZLT_TEXT_UNIT];
+    unsigned  n;
+
+    x->state = ZLT_ACCESS_EXPIRES;
+
+    zlt_access_unlisten(x);
+
+    n = zlt_access_open_now(x);
+
+    if (n && x->conf.grace) {
+        zlt_log_info("the time of access to \"%s\" is over; %u connections "
+                     "may go on for %s", x->conf.name, n,
+                     zlt_text_time(span, x->conf.grace));
+    }
+
+    if (x->conf.grace == 0) {
+        zlt_access_end(x, "its time is over");
+    }
+}
+
+
+/* One line, whatever has ended it, and however many connections. */
+
+static void
+zlt_access_end(zlt_access_t *x, const char *why)
+{
+    int           failed;
+    unsigned      cut;
+    zlt_agent_t  *a;
+
+    if (x->state == ZLT_ACCESS_ENDED) {
+        return;
+    }
+
+    a = x->agent;
+    x->state = ZLT_ACCESS_ENDED;
+
+    zlt_access_unlisten(x);
+
+    cut = zlt_visit_cut(x);
+
+    /* the server may have been faster */
+
+    if (zlt_io_now() - x->reset_at <= ZLT_ACCESS_LATELY) {
+        cut += x->nreset;
+    }
+
+    if (x->udp) {
+        cut += zlt_visits_count(x->udp);
+        zlt_visits_destroy(x->udp);
+        x->udp = NULL;
+    }
+
+    if (x->failed) {
+        zlt_log_error("access to \"%s\": %s", x->conf.name, why);
+
+    } else {
+        zlt_log_info("access to \"%s\" has ended: %s; %llu connections in "
+                     "all, %u of them cut", x->conf.name, why,
+                     (unsigned long long) x->total, cut);
+    }
+
+    if (a->session) {
+        zlt_access_forget(a->session, x);
+    }
+
+    if (a->conf->visitor && zlt_access_over(a, &failed)) {
+        /* there was nothing else to do */
+        zlt_process_finish(a->process, failed);
+    }
+}
+
+
+int
+zlt_access_stop(zlt_access_t *x, const char *why)
+{
+    zlt_session_t  *s;
+
+    if (x->state == ZLT_ACCESS_ENDED) {
+        return -1;
+    }
+
+    s = x->agent->session;
+
+    if (s && zlt_session_is_up(s) && x->has_id) {
+        zlt_access_tell_close(s, x, why);
+    }
+
+    zlt_access_end(x, why);
+
+    return 0;
+}
+
+
+void
+zlt_access_stop_all(zlt_agent_t *a)
+{
+    zlt_list_t    *link, *next;
+    zlt_access_t  *x;
+
+    zlt_list_each_safe(link, next, &a->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+
+        if (a->conf->visitor || x->nvisits == 0) {
+            (void) zlt_access_stop(x, "the agent ends");
+
+        } else {
+            /* it goes with the tunnel, after its connections */
+            zlt_access_unlisten(x);
+        }
+    }
+}
+
+
+/* 1 if all have ended; failed: one of them otherwise than by its time */
+
+static int
+zlt_access_over(const zlt_agent_t *a, int *failed)
+{
+    zlt_list_t    *link;
+    zlt_access_t  *x;
+
+    *failed = 0;
+
+    zlt_list_each(link, &a->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+
+        if (x->failed) {
+            *failed = 1;
+        }
+
+        if (x->state != ZLT_ACCESS_ENDED) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+void
+zlt_access_tick(zlt_agent_t *a)
+{
+    uint64_t       now, boot;
+    zlt_list_t    *link, *next;
+    zlt_access_t  *x;
+
+    now = zlt_io_now();
+    boot = zlt_clock_boot();
+
+    zlt_list_each_safe(link, next, &a->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+
+        if (x->state == ZLT_ACCESS_ENDED) {
+            continue;
+        }
+
+        if (x->deadline && boot >= x->deadline
+            && x->state != ZLT_ACCESS_EXPIRES)
+        {
+            zlt_access_expire(x);
+        }
+
+        if (x->state == ZLT_ACCESS_EXPIRES
+            && (boot >= x->deadline + (uint64_t) x->conf.grace * 1000
+                || zlt_access_open_now(x) == 0))
+        {
+            zlt_access_end(x, "its time is over");
+        }
+
+        if (x->state == ZLT_ACCESS_WAITS) {
+            zlt_access_try(x, now);
+        }
+
+        if (x->state != ZLT_ACCESS_ENDED) {
+            zlt_access_resume(x);
+
+            if (zlt_access_runs(x)) {
+                zlt_visit_go(x);
+            }
+
+            if (x->udp) {
+                zlt_visits_tick(x->udp);
+            }
+        }
+    }
+}
+
+
+/* Those that have changed, or ended, begin anew; the others are not touched. */
+
+void
+zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
+{
+    char                      error[ZLT_CONF_ERROR_SIZE];
+    unsigned                  i;
+    zlt_list_t               *link, *next;
+    zlt_access_t             *x;
+    const zlt_access_conf_t  *c;
+
+    zlt_list_each_safe(link, next, &a->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+        c = NULL;
+
+        for (i = 0; i < conf->naccesses; i++) {
+            if (zlt_access_same(&conf->accesses[i], &x->conf)) {
+                c = &conf->accesses[i];
+            }
+        }
+
+        if (c == NULL || x->state == ZLT_ACCESS_ENDED) {
+            (void) zlt_access_stop(x, "it is no longer configured so");
+            zlt_access_free(x);
+
+        } else if (x->again_at == ZLT_ACCESS_NEVER) {
+            x->again_at = 0;
+        }
+    }
+
+    for (i = 0; i < conf->naccesses; i++) {
+        c = &conf->accesses[i];
+        x = NULL;
+
+        zlt_list_each(link, &a->accesses) {
+            x = zlt_list_data(link, zlt_access_t, link);
+
+            if (strcmp(x->conf.name, c->name) == 0) {
+                break;
+            }
+        }
+
+        if (link == &a->accesses) {
+            x = zlt_access_create(a, c, error);
+
+            if (x) {
+                zlt_access_try(x, zlt_io_now());
+
+            } else {
+                zlt_log_error("%s", error);
+            }
+        }
+    }
+}
+
+
+static int
+zlt_access_same(const zlt_access_conf_t *a, const zlt_access_conf_t *b)
+{
+    return strcmp(a->name, b->name) == 0
+           && strcmp(a->service, b->service) == 0
+           && strcmp(a->host, b->host) == 0
+           && strcmp(a->target, b->target) == 0
+           && a->port == b->port && a->protocol == b->protocol
+           && a->ttl == b->ttl && a->grace == b->grace
+           && a->is_unix == b->is_unix;
+}

@@ -1,0 +1,484 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Where local clients of access sessions connect.
+ *
+ * The address is taken at the start, so that the error comes before anything
+ * is asked of the server, but nobody can connect until the session is
+ * granted: a socket that does not listen refuses.  That also gives the time
+ * to set the mode of a UNIX socket before it can be used.
+ */
+
+
+#ifdef __linux__
+#define _GNU_SOURCE           /* accept4() */
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "access.h"
+
+
+#define ZLT_ACCESS_BACKLOG  511
+#define ZLT_ACCESS_ACCEPTS  64         /* a turn */
+#define ZLT_ACCESS_SAY      60000      /* ms, between complaints */
+
+
+static const char *zlt_access_wanted(const zlt_access_t *x, char *buf);
+static int zlt_access_address(zlt_access_t *x, zlt_addr_t *addr);
+static int zlt_access_socket(const zlt_addr_t *addr, int type);
+static int zlt_access_stale(const zlt_addr_t *addr);
+static int zlt_access_local(zlt_access_t *x, int fd);
+static void zlt_access_warn(zlt_access_t *x, const zlt_addr_t *addr);
+static void zlt_access_event(zlt_io_t *io);
+static void zlt_access_turn(zlt_task_t *task);
+static void zlt_access_accept(zlt_access_t *x);
+static int zlt_access_accept_one(int fd, zlt_addr_t *addr);
+static void zlt_access_pause(zlt_access_t *x, const char *why);
+
+
+int
+zlt_access_bind(zlt_access_t *x, char *error)
+{
+    int          fd, err;
+    char         text[ZLT_ACCESS_LOCAL];
+    const char  *hint;
+    zlt_addr_t   addr;
+
+    zlt_list_init(&x->task.link);
+    x->task.handler = zlt_access_turn;
+
+    fd = -1;
+
+    if (zlt_access_address(x, &addr) == -1) {
+        goto failed;
+    }
+
+    fd = zlt_access_socket(&addr, x->conf.protocol == ZLT_PROTO_UDP
+                                  ? SOCK_DGRAM : SOCK_STREAM);
+
+    if (fd == -1) {
+        goto failed;
+    }
+
+    if (x->conf.is_unix && zlt_access_stale(&addr) == -1) {
+        goto failed;
+    }
+
+    if (bind(fd, &addr.addr.sa, addr.len) == -1) {
+        goto failed;
+    }
+
+    if (x->conf.is_unix && chmod(x->conf.host, 0600) == -1) {
+        (void) unlink(x->conf.host);
+        goto failed;
+    }
+
+    if (zlt_access_local(x, fd) == -1) {
+        goto failed;
+    }
+
+    x->fd = fd;
+    x->bound = 1;
+
+    zlt_access_warn(x, &addr);
+
+    return 0;
+
+failed:
+
+    switch (errno) {
+
+    case EADDRINUSE:
+        hint = x->conf.is_unix ? "; end the program that has it, or choose "
+                                 "another path"
+                               : "; end the program that has it, or choose "
+                                 "another local port (0: any that is free)";
+        break;
+
+    case EACCES:
+        hint = x->conf.is_unix ? "" : "; ports below 1024 may need privilege";
+        break;
+
+    case EEXIST:
+        hint = ", and is not a socket; remove it, or choose another path";
+        break;
+
+    default:
+        hint = "";
+    }
+
+    err = errno;
+
+    (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
+                    "access to \"%.255s\" cannot be at %s: %s%s",
+                    x->conf.name, zlt_access_wanted(x, text), strerror(err),
+                    hint);
+
+    if (fd != -1) {
+        (void) close(fd);
+    }
+
+    return -1;
+}
+
+
+static const char *
+zlt_access_wanted(const zlt_access_t *x, char *buf)
+{
+    const char  *format;
+
+    if (x->conf.is_unix) {
+        (void) snprintf(buf, ZLT_ACCESS_LOCAL, "unix:%.107s", x->conf.host);
+
+    } else {
+        format = strchr(x->conf.host, ':') ? "[%.100s]:%u" : "%.100s:%u";
+        (void) snprintf(buf, ZLT_ACCESS_LOCAL, format, x->conf.host,
+                        (unsigned) x->conf.port);
+    }
+
+    return buf;
+}
+
+
+static int
+zlt_access_address(zlt_access_t *x, zlt_addr_t *addr)
+{
+    zlt_addrs_t          addrs;
+    struct sockaddr_un  *un;
+
+    memset(addr, 0, sizeof(zlt_addr_t));
+
+    if (!x->conf.is_unix) {
+        if (zlt_addrs_numeric(&addrs, x->conf.host, x->conf.port) == -1) {
+            errno = EINVAL;
+            return -1;
+        }
+
+        *addr = addrs.addrs[0];
+
+        return 0;
+    }
+
+    un = (struct sockaddr_un *) (void *) &addr->addr;
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, x->conf.host, sizeof(un->sun_path) - 1);
+    addr->len = sizeof(struct sockaddr_un);
+
+    return 0;
+}
+
+
+static int
+zlt_access_socket(const zlt_addr_t *addr, int type)
+{
+    int  fd, on;
+
+    fd = socket(addr->addr.sa.sa_family, type, 0);
+
+    if (fd == -1) {
+        return -1;
+    }
+
+    (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
+    (void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+
+    on = 1;
+
+    if (type == SOCK_STREAM && addr->addr.sa.sa_family != AF_UNIX) {
+
+        /* what was here before may have left connections in TIME_WAIT */
+
+        (void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(int));
+    }
+
+    if (addr->addr.sa.sa_family == AF_INET6) {
+        (void) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(int));
+    }
+
+    return fd;
+}
+
+
+/* Removes a socket that nobody listens at: 0, or -1 with errno set. */
+
+static int
+zlt_access_stale(const zlt_addr_t *addr)
+{
+    int                        fd, rc;
+    struct stat                st;
+    const struct sockaddr_un  *un;
+
+    un = (const struct sockaddr_un *) (const void *) &addr->addr;
+
+    if (lstat(un->sun_path, &st) == -1) {
+        return errno == ENOENT ? 0 : -1;
+    }
+
+    if (!S_ISSOCK(st.st_mode)) {
+        errno = EEXIST;
+        return -1;
+    }
+
+    fd = zlt_access_socket(addr, SOCK_STREAM);
+
+    if (fd == -1) {
+        return -1;
+    }
+
+    rc = connect(fd, &addr->addr.sa, addr->len);
+
+    if (rc == -1 && errno == ECONNREFUSED) {
+        rc = unlink(un->sun_path);
+
+    } else {
+        rc = -1;
+        errno = EADDRINUSE;
+    }
+
+    (void) close(fd);
+
+    return rc;
+}
+
+
+/* The text that tells where it is, with the port that was assigned. */
+
+static int
+zlt_access_local(zlt_access_t *x, int fd)
+{
+    zlt_addr_t  addr;
+
+    if (x->conf.is_unix) {
+        (void) zlt_access_wanted(x, x->local);
+        return 0;
+    }
+
+    addr.len = sizeof(addr.addr);
+
+    if (getsockname(fd, &addr.addr.sa, &addr.len) == -1) {
+        return -1;
+    }
+
+    (void) zlt_addr_text(x->local, &addr);
+
+    return 0;
+}
+
+
+static void
+zlt_access_warn(zlt_access_t *x, const zlt_addr_t *addr)
+{
+    int  loopback;
+
+    switch (addr->addr.sa.sa_family) {
+
+    case AF_INET:
+        loopback = (*(const uint8_t *) &addr->addr.in.sin_addr == 127);
+        break;
+
+    case AF_INET6:
+        loopback = IN6_IS_ADDR_LOOPBACK(&addr->addr.in6.sin6_addr);
+        break;
+
+    default:
+        loopback = 1;
+    }
+
+    if (!loopback) {
+        zlt_log_warn("access to \"%s\" is at %s, which is not loopback: "
+                     "whoever reaches this machine there can use it",
+                     x->conf.name, x->local);
+    }
+}
+
+
+int
+zlt_access_listen(zlt_access_t *x, char *error)
+{
+    int  fd;
+
+    if (x->listening) {
+        return 0;
+    }
+
+    fd = x->fd;
+    x->fd = -1;
+    x->listening = 1;
+
+    if (x->conf.protocol == ZLT_PROTO_UDP) {
+        x->udp = zlt_visits_create(x, fd);
+
+        if (x->udp) {
+            return 0;
+        }
+
+    } else if (listen(fd, ZLT_ACCESS_BACKLOG) == 0
+               && zlt_io_add(&x->listener, fd, zlt_access_event) == 0)
+    {
+        x->listener.data = x;
+        return 0;
+    }
+
+    (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "%.100s: %s", x->local,
+                    strerror(errno));
+    (void) close(fd);
+
+    return -1;
+}
+
+
+void
+zlt_access_unlisten(zlt_access_t *x)
+{
+    if (!x->bound) {
+        return;
+    }
+
+    if (x->fd != -1) {
+        (void) close(x->fd);
+        x->fd = -1;
+    }
+
+    zlt_io_close(&x->listener);
+    zlt_list_remove(&x->task.link);
+
+    if (x->udp) {
+        zlt_visits_deaf(x->udp);
+    }
+
+    if (x->conf.is_unix) {
+        (void) unlink(x->conf.host);
+    }
+
+    x->bound = 0;
+    x->listening = 0;
+    x->paused = 0;
+}
+
+
+static void
+zlt_access_event(zlt_io_t *io)
+{
+    zlt_access_accept(io->data);
+}
+
+
+static void
+zlt_access_turn(zlt_task_t *task)
+{
+    zlt_access_accept(zlt_list_data(task, zlt_access_t, task));
+}
+
+
+static void
+zlt_access_accept(zlt_access_t *x)
+{
+    int          fd, n;
+    char         text[ZLT_ADDR_TEXT];
+    zlt_addr_t   addr;
+
+    for (n = 0; !x->paused && x->listener.fd != -1; n++) {
+
+        if (n == ZLT_ACCESS_ACCEPTS) {
+            zlt_io_post(&x->task);
+            return;
+        }
+
+        /* one for the client, one for its channel */
+
+        if (!zlt_io_room(2)) {
+            zlt_access_pause(x, "all descriptors are in use");
+            return;
+        }
+
+        fd = zlt_access_accept_one(x->listener.fd, &addr);
+
+        if (fd != -1) {
+            zlt_visit_start(x, fd, x->conf.is_unix
+                                   ? "unix:" : zlt_addr_text(text, &addr));
+            continue;
+        }
+
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            zlt_io_clear(&x->listener, ZLT_IO_READ);
+            return;
+        }
+
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS
+            || errno == ENOMEM)
+        {
+            zlt_access_pause(x, strerror(errno));
+            return;
+        }
+
+        /* that client has gone */
+    }
+}
+
+
+static int
+zlt_access_accept_one(int fd, zlt_addr_t *addr)
+{
+    int  s, on;
+
+    addr->len = sizeof(addr->addr);
+
+#if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
+
+    s = accept4(fd, &addr->addr.sa, &addr->len, SOCK_NONBLOCK|SOCK_CLOEXEC);
+
+#else
+
+    s = accept(fd, &addr->addr.sa, &addr->len);
+
+    if (s != -1) {
+        (void) fcntl(s, F_SETFD, FD_CLOEXEC);
+        (void) fcntl(s, F_SETFL, fcntl(s, F_GETFL) | O_NONBLOCK);
+    }
+
+#endif
+
+    if (s != -1 && addr->addr.sa.sa_family != AF_UNIX) {
+        on = 1;
+        (void) setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(int));
+    }
+
+    return s;
+}
+
+
+static void
+zlt_access_pause(zlt_access_t *x, const char *why)
+{
+    uint64_t  now;
+
+    now = zlt_io_now();
+    x->paused = 1;
+
+    if (x->said == 0 || now - x->said >= ZLT_ACCESS_SAY) {
+        x->said = now;
+        zlt_log_warn("access to \"%s\" accepts no connections for now: %s",
+                     x->conf.name, why);
+    }
+}
+
+
+void
+zlt_access_resume(zlt_access_t *x)
+{
+    if (x->paused && zlt_io_room(2)) {
+        x->paused = 0;
+        zlt_io_post(&x->task);
+    }
+}

@@ -1,0 +1,221 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* The sections of on-demand access: [access NAME] and [access]. */
+
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf_file.h"
+
+
+static int zlt_conf_bad(char *error, const char *key, const char *value,
+    const char *why);
+
+
+int
+zlt_conf_add_access(zlt_conf_t *conf, const zlt_access_conf_t *a, char *error)
+{
+    unsigned            i;
+    zlt_access_conf_t  *accesses;
+
+    for (i = 0; i < conf->naccesses; i++) {
+        if (strcmp(conf->accesses[i].name, a->name) == 0) {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
+                            "access to \"%.200s\" is there twice", a->name);
+            return -1;
+        }
+    }
+
+    if (conf->naccesses == ZLT_CONF_MAX_ACCESS) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
+                        "more than %d access sessions", ZLT_CONF_MAX_ACCESS);
+        return -1;
+    }
+
+    accesses = realloc(conf->accesses,
+                       (conf->naccesses + 1) * sizeof(zlt_access_conf_t));
+
+    if (accesses == NULL) {
+        (void) strcpy(error, "out of memory");
+        return -1;
+    }
+
+    accesses[conf->naccesses++] = *a;
+    conf->accesses = accesses;
+
+    return 0;
+}
+
+
+int
+zlt_conf_access_begin(zlt_conf_file_t *f, const char *name)
+{
+    const char  *why;
+
+    zlt_option_access_init(&f->access);
+
+    if (zlt_option_access_name(name, &f->access, &why) == -1) {
+        return zlt_conf_fail(f, f->line, "%s", why);
+    }
+
+    return 0;
+}
+
+
+int
+zlt_conf_access_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error)
+{
+    int                 rc;
+    const char         *why;
+    zlt_access_conf_t  *a;
+
+    a = &f->access;
+    why = "expected a time like 90s, 30m, 8h or 1d, or 0";
+
+    if (strcmp(key, "protocol") == 0) {
+        return zlt_conf_protocol(value, &a->protocol, error);
+    }
+
+    if (strcmp(key, "local") == 0) {
+        rc = zlt_option_access_local(value, a, &why);
+
+    } else if (strcmp(key, "ttl") == 0) {
+        rc = zlt_option_seconds(value, &a->ttl);
+
+    } else if (strcmp(key, "grace") == 0) {
+        rc = zlt_option_seconds(value, &a->grace);
+
+    } else if (strcmp(key, "to") == 0) {
+        rc = zlt_option_access_target(value, a, &why);
+
+    } else if (strcmp(key, "service") == 0) {
+        rc = zlt_name_valid((const uint8_t *) value, strlen(value)) ? 0 : -1;
+
+        if (rc == 0) {
+            (void) strcpy(a->service, value);
+
+        } else {
+            why = "it is not the name of a service";
+        }
+
+    } else {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
+                        "unknown key \"%.100s\" in [access NAME]", key);
+        return -1;
+    }
+
+    return rc == 0 ? 0 : zlt_conf_bad(error, key, value, why);
+}
+
+
+int
+zlt_conf_access_end(zlt_conf_file_t *f)
+{
+    char         error[ZLT_CONF_ERROR_SIZE];
+    const char  *why;
+
+    if (zlt_option_access_check(&f->access, &why) == -1) {
+        return zlt_conf_fail(f, f->section_line, "%s", why);
+    }
+
+    if (zlt_conf_add_access(&f->config->agent, &f->access, error) == -1) {
+        return zlt_conf_fail(f, f->section_line, "%s", error);
+    }
+
+    return 0;
+}
+
+
+int
+zlt_conf_open_begin(zlt_conf_file_t *f, const char *name)
+{
+    (void) name;
+
+    memset(&f->service, 0, sizeof(zlt_service_conf_t));
+
+    (void) strcpy(f->service.name, "access");
+    (void) strcpy(f->service.local, "[access]");
+
+    f->service.flags = ZLT_R_PRIVATE|ZLT_R_OPEN;
+
+    return 0;
+}
+
+
+int
+zlt_conf_open_key(zlt_conf_file_t *f, const char *key, const char *value,
+    char *error)
+{
+    char                 text[ZLT_CONF_ERROR_SIZE / 2];
+    size_t               rule;
+    const char          *why;
+    zlt_service_conf_t  *s;
+
+    s = &f->service;
+
+    if (strcmp(key, "name") == 0) {
+        return zlt_option_name(value, s, &why) == 0
+               ? 0 : zlt_conf_bad(error, key, value, why);
+    }
+
+    if (strcmp(key, "protocol") == 0) {
+        return zlt_conf_protocol(value, &s->protocol, error);
+    }
+
+    if (strcmp(key, "allow_access") == 0) {
+        return zlt_option_allow_access(value, s, &why) == 0
+               ? 0 : zlt_conf_bad(error, key, value, why);
+    }
+
+    if (strcmp(key, "allow") == 0) {
+
+        if (zlt_allow_parse(&f->config->agent.allow, value, &why, &rule) == 0) {
+            return 0;
+        }
+
+        (void) snprintf(text, sizeof(text), "%.100s", value + rule);
+        text[strcspn(text, ",")] = '\0';
+
+        return zlt_conf_bad(error, key, text, why);
+    }
+
+    (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
+                    "unknown key \"%.100s\" in [access]", key);
+
+    return -1;
+}
+
+
+/* It leads where "allow" says, and nowhere without it. */
+
+int
+zlt_conf_open_end(zlt_conf_file_t *f)
+{
+    char  error[ZLT_CONF_ERROR_SIZE];
+
+    if (f->config->agent.allow.nrules == 0) {
+        return zlt_conf_fail(f, f->section_line, "[access] has no \"allow\"");
+    }
+
+    if (zlt_conf_add_service(&f->config->agent, &f->service, error) == -1) {
+        return zlt_conf_fail(f, f->section_line, "%s", error);
+    }
+
+    return 0;
+}
+
+
+static int
+zlt_conf_bad(char *error, const char *key, const char *value, const char *why)
+{
+    (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is \"%.150s\": %s",
+                    key, value, why);
+
+    return -1;
+}

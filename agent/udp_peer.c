@@ -1,0 +1,268 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The sessions of a datagram channel by their numbers, and the datagrams that
+ * have come for them.
+ */
+
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "udp.h"
+
+
+#define ZLT_UDP_BUCKETS  64            /* at first, a power of two */
+
+
+/* a datagram of the buffer that is being worked on */
+
+typedef struct {
+    const uint8_t  *data;
+    uint32_t        len;
+    uint16_t        next;
+} zlt_udp_staged_t;
+
+
+static void zlt_udp_peers_grow(zlt_udp_t *u);
+static void zlt_udp_peer_deliver(zlt_udp_peer_t *p);
+
+
+static zlt_udp_staged_t  zlt_udp_staged[ZLT_UDP_SEND_MAX];
+
+
+int
+zlt_udp_peers_init(zlt_udp_t *u)
+{
+    u->buckets = calloc(ZLT_UDP_BUCKETS, sizeof(zlt_udp_peer_t *));
+
+    if (u->buckets == NULL) {
+        return -1;
+    }
+
+    u->mask = ZLT_UDP_BUCKETS - 1;
+
+    zlt_list_init(&u->peers);
+    zlt_list_init(&u->staged);
+
+    return 0;
+}
+
+
+void
+zlt_udp_peers_free(zlt_udp_t *u)
+{
+    zlt_list_t  *link, *next;
+
+    zlt_list_each_safe(link, next, &u->peers) {
+        u->role->drop(zlt_list_data(link, zlt_udp_peer_t, link));
+    }
+}
+
+
+zlt_udp_peer_t *
+zlt_udp_peer_find(zlt_udp_t *u, uint32_t number)
+{
+    zlt_udp_peer_t  *p;
+
+    if (u->recent && u->recent->number == number) {
+        return u->recent;
+    }
+
+    for (p = u->buckets[number & u->mask]; p; p = p->next) {
+        if (p->number == number) {
+            u->recent = p;
+            return p;
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+zlt_udp_peer_add(zlt_udp_t *u, zlt_udp_peer_t *p, uint32_t number)
+{
+    uint32_t  i;
+
+    p->udp = u;
+    p->number = number;
+
+    if (u->npeers > u->mask) {
+        zlt_udp_peers_grow(u);
+    }
+
+    i = number & u->mask;
+    p->next = u->buckets[i];
+    u->buckets[i] = p;
+    u->npeers++;
+
+    zlt_list_init(&p->stage);
+    zlt_list_append(&u->peers, &p->link);
+}
+
+
+/* Without memory they stay as they are. */
+
+static void
+zlt_udp_peers_grow(zlt_udp_t *u)
+{
+    uint32_t          i, size;
+    zlt_list_t       *link;
+    zlt_udp_peer_t  **buckets, *p;
+
+    size = (u->mask + 1) * 2;
+    buckets = calloc(size, sizeof(zlt_udp_peer_t *));
+
+    if (buckets == NULL) {
+        return;
+    }
+
+    free(u->buckets);
+    u->buckets = buckets;
+    u->mask = size - 1;
+
+    zlt_list_each(link, &u->peers) {
+        p = zlt_list_data(link, zlt_udp_peer_t, link);
+
+        i = p->number & u->mask;
+        p->next = buckets[i];
+        buckets[i] = p;
+    }
+}
+
+
+void
+zlt_udp_peer_remove(zlt_udp_peer_t *p)
+{
+    zlt_udp_t        *u;
+    zlt_udp_peer_t  **pp;
+
+    u = p->udp;
+
+    for (pp = &u->buckets[p->number & u->mask]; *pp != p; pp = &(*pp)->next) {
+        /* it is there */
+    }
+
+    *pp = p->next;
+    u->npeers--;
+
+    if (u->recent == p) {
+        u->recent = NULL;
+    }
+
+    zlt_udp_queue_purge(&u->to_local, &p->to_local);
+    zlt_udp_queue_purge(&u->to_server, &p->to_server);
+
+    zlt_list_remove(&p->link);
+    zlt_list_remove(&p->stage);
+}
+
+
+void
+zlt_udp_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
+{
+    uint16_t           i;
+    zlt_udp_t         *u;
+    zlt_udp_staged_t  *staged;
+
+    u = p->udp;
+
+    (*p->in)++;
+    *p->bytes_in += len;
+
+    if (!p->ready || !zlt_udp_flow_empty(&p->to_local)) {
+        zlt_udp_hold(p, data, len);
+        return;
+    }
+
+    if (u->nstaged == ZLT_UDP_SEND_MAX) {
+        zlt_udp_deliver(u);
+
+        if (p->closed) {
+            return;
+        }
+
+        if (!zlt_udp_flow_empty(&p->to_local)) {
+            zlt_udp_hold(p, data, len);
+            return;
+        }
+    }
+
+    i = (uint16_t) u->nstaged++;
+
+    staged = &zlt_udp_staged[i];
+    staged->data = data;
+    staged->len = (uint32_t) len;
+
+    if (zlt_list_empty(&p->stage)) {
+        zlt_list_append(&u->staged, &p->stage);
+        p->first = i;
+
+    } else {
+        zlt_udp_staged[p->last].next = i;
+    }
+
+    p->last = i;
+}
+
+
+void
+zlt_udp_deliver(zlt_udp_t *u)
+{
+    zlt_list_t  *link;
+
+    while (!zlt_list_empty(&u->staged)) {
+        link = u->staged.next;
+        zlt_list_remove(link);
+
+        zlt_udp_peer_deliver(zlt_list_data(link, zlt_udp_peer_t, stage));
+    }
+
+    u->nstaged = 0;
+}
+
+
+static void
+zlt_udp_peer_deliver(zlt_udp_peer_t *p)
+{
+    unsigned       i, n;
+    struct iovec  *iov;
+
+    static struct iovec  iovs[ZLT_UDP_SEND_MAX];
+
+    n = 0;
+
+    for (i = p->first; /* void */ ; i = zlt_udp_staged[i].next) {
+        iov = &iovs[n++];
+        iov->iov_base = (void *) (uintptr_t) zlt_udp_staged[i].data;
+        iov->iov_len = zlt_udp_staged[i].len;
+
+        if (i == p->last) {
+            break;
+        }
+    }
+
+    p->udp->role->send(p, iovs, n);
+}
+
+
+void
+zlt_udp_hold(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
+{
+    zlt_udp_item_t  *item;
+
+    item = zlt_udp_item_alloc(len);
+
+    if (item == NULL) {
+        (*p->failed)++;
+        return;
+    }
+
+    memcpy(item->data, data, len);
+
+    zlt_udp_queue_put(&p->udp->to_local, &p->to_local, item, zlt_io_now());
+}

@@ -1,0 +1,593 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Access sessions on control channels: how a visitor opens, renews and stops
+ * them, and how it learns that one has ended.
+ *
+ * AccessOpen and AccessRenew are answered in their order, each at once.  What
+ * a token does not allow is refused with a reason that names the limit, never
+ * cut to what it does.
+ */
+
+
+#include "ngx_zltunnel_access.h"
+
+
+#define NGX_ZLTUNNEL_ACCESS_TEXT   128
+
+
+/* an answer, made under the lock and sent behind it */
+
+typedef struct {
+    ngx_zltunnel_access_ask_t    ask;
+    ngx_zltunnel_token_t        *token;
+    u_char                       id[ZLT_ID_SIZE];
+    uint32_t                     ttl;          /* seconds left; 0: no end */
+    ngx_uint_t                   resumed;
+    ngx_uint_t                   code;         /* 0: AccessOk */
+    const char                  *reason;
+    u_char                       by[NGX_ZLTUNNEL_TOKEN_NAME];
+    size_t                       by_len;       /* 0: nobody serves it now */
+    u_char                       text[NGX_ZLTUNNEL_ACCESS_TEXT];
+} ngx_zltunnel_access_answer_t;
+
+
+static void ngx_zltunnel_access_open(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m);
+static void ngx_zltunnel_access_open_check(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m, ngx_zltunnel_access_answer_t *answer);
+static void ngx_zltunnel_access_enough(ngx_zltunnel_access_answer_t *answer,
+    uint64_t ttl, uint64_t grace);
+static void ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m, ngx_zltunnel_access_answer_t *answer);
+static ngx_zltunnel_sh_access_t *ngx_zltunnel_access_resumed(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
+    zlt_msg_t *m);
+static ngx_uint_t ngx_zltunnel_access_count(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name);
+static void ngx_zltunnel_access_renew(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m);
+static void ngx_zltunnel_access_renew_locked(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m, ngx_zltunnel_access_answer_t *answer);
+static void ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m);
+static ngx_zltunnel_sh_access_t *ngx_zltunnel_access_own(
+    ngx_zltunnel_control_t *control, const uint8_t *id);
+static void ngx_zltunnel_access_served(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_access_answer_t *answer);
+static void ngx_zltunnel_access_reply(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_access_answer_t *answer, ngx_uint_t renewal);
+static void ngx_zltunnel_access_log(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_access_answer_t *answer, const char *what);
+
+
+void
+ngx_zltunnel_access_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
+{
+    switch (m->type) {
+
+    case ZLT_ACCESS_OPEN:
+        ngx_zltunnel_access_open(control, m);
+        break;
+
+    case ZLT_ACCESS_RENEW:
+        ngx_zltunnel_access_renew(control, m);
+        break;
+
+    default: /* ZLT_ACCESS_CLOSE */
+        ngx_zltunnel_access_stop(control, m);
+        break;
+    }
+}
+
+
+static void
+ngx_zltunnel_access_open(ngx_zltunnel_control_t *control, zlt_msg_t *m)
+{
+    u_char                         name[NGX_ZLTUNNEL_TEXT_MAX];
+    ngx_zltunnel_access_answer_t   answer;
+
+    ngx_memzero(&answer, sizeof(ngx_zltunnel_access_answer_t));
+
+    ngx_zltunnel_access_open_check(control, m, &answer);
+
+    if (answer.code == 0) {
+        ngx_zltunnel_random(answer.id, ZLT_ID_SIZE);
+        answer.id[6] = (answer.id[6] & 0x0f) | 0x40;
+        answer.id[8] = (answer.id[8] & 0x3f) | 0x80;
+
+        ngx_zltunnel_lock(control->registry);
+        ngx_zltunnel_access_open_locked(control, m, &answer);
+        ngx_zltunnel_unlock(control->registry);
+    }
+
+    /* for the log */
+
+    answer.ask.name.data = name;
+    answer.ask.name.len = ngx_zltunnel_printable(name, sizeof(name),
+                                                 m->name.data, m->name.len);
+
+    if (answer.code) {
+        ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
+                      "agent \"%V\" was refused access to service \"%V\": %s",
+                      &control->peer->name, &answer.ask.name, answer.reason);
+
+    } else {
+        ngx_zltunnel_access_log(control, &answer,
+                                answer.resumed ? "resumed" : "opened");
+    }
+
+    ngx_zltunnel_access_reply(control, &answer, 0);
+}
+
+
+/* what can be said without the registry */
+
+static void
+ngx_zltunnel_access_open_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
+    ngx_zltunnel_access_answer_t *answer)
+{
+    uint16_t                    port;
+    zlt_str_t                   host;
+    ngx_zltunnel_access_ask_t  *ask;
+
+    ask = &answer->ask;
+
+    ask->name.data = (u_char *) m->name.data;
+    ask->name.len = m->name.len;
+    ask->target.data = (u_char *) m->target.data;
+    ask->target.len = m->target.len;
+    ask->visitor = control->peer->name;
+    ask->udp = (m->protocol == ZLT_PROTO_UDP);
+    ask->local = ngx_zltunnel_client_local(control->end.connection);
+    ask->token = ngx_zltunnel_token_find(control->registry, control->token);
+
+    if (ask->token == NULL) {
+        answer->code = ZLT_E_BAD_TOKEN;
+        answer->reason = "The token is no longer valid";
+
+    } else if (ngx_exiting || control->state != NGX_ZLTUNNEL_CONTROL_OPEN) {
+        answer->code = ZLT_E_BUSY;
+        answer->reason = "The server is reloading, connect again";
+
+    } else if (!zlt_name_valid(m->name.data, m->name.len)) {
+        answer->code = ZLT_E_FORBIDDEN;
+        answer->reason = "A service name has 1 to 255 bytes: letters, digits, "
+                         "\"-\", \"_\" and \".\"";
+
+    } else if ((m->ext & ZLT_X_TARGET)
+               && zlt_target_parse(m->target.data, m->target.len, &host,
+                                   &port) != 0)
+    {
+        answer->code = ZLT_E_FORBIDDEN;
+        answer->reason = "A target is a host, \":\" and a port";
+
+    } else if (ask->token->access == NULL) {
+        answer->code = ZLT_E_FORBIDDEN;
+        answer->reason = "The token does not allow access to services";
+
+    } else if (!ngx_zltunnel_token_reaches(ask->token, &ask->name, NULL)) {
+        answer->code = ZLT_E_FORBIDDEN;
+        answer->reason = "The token does not allow access to that service";
+
+    } else {
+        ngx_zltunnel_access_enough(answer, m->ttl, m->grace);
+    }
+}
+
+
+/* whether the token allows a session of that length, in seconds */
+
+static void
+ngx_zltunnel_access_enough(ngx_zltunnel_access_answer_t *answer, uint64_t ttl,
+    uint64_t grace)
+{
+    time_t  limit;
+
+    limit = answer->ask.token->access_ttl;
+
+    if (limit == 0 || (ttl && ttl + grace <= (uint64_t) limit)) {
+        return;
+    }
+
+    *ngx_snprintf(answer->text, NGX_ZLTUNNEL_ACCESS_TEXT - 1,
+                  ttl ? "The token allows access for %T s at most, grace "
+                        "included"
+                      : "The token allows access for %T s at most, not "
+                        "without an end", limit) = '\0';
+
+    answer->code = ZLT_E_FORBIDDEN;
+    answer->reason = (char *) answer->text;
+}
+
+
+/* under the lock */
+
+static void
+ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
+    ngx_zltunnel_access_answer_t *answer)
+{
+    uint64_t                    now, deadline;
+    ngx_zltunnel_registry_t    *registry;
+    ngx_zltunnel_sh_access_t   *access;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+
+    registry = control->registry;
+    now = ngx_zltunnel_boottime();
+    deadline = m->ttl ? now + (uint64_t) m->ttl * 1000 : 0;
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, control->tunnel_id);
+
+    if (tunnel == NULL || tunnel->epoch != control->epoch) {
+        answer->code = ZLT_E_BUSY;
+        answer->reason = "The tunnel was lost, connect again";
+        control->failed = 1;
+        return;
+    }
+
+    access = ngx_zltunnel_access_resumed(registry, tunnel, m);
+
+    if (access && ngx_zltunnel_access_over(access, now)) {
+        answer->code = ZLT_E_EXPIRED;
+        answer->reason = "The access session has expired";
+        return;
+    }
+
+    ngx_zltunnel_access_served(registry, answer);
+
+    if (answer->code) {
+        return;
+    }
+
+    if (access) {
+        answer->resumed = 1;
+        access->stale = 0;
+
+        if (access->deadline && (deadline == 0 || access->deadline < deadline))
+        {
+            deadline = access->deadline;
+        }
+
+    } else {
+
+        if (ngx_zltunnel_access_count(registry->sh, &control->peer->name)
+            >= answer->ask.token->max_access
+            && !ngx_zltunnel_accesses_stale(registry, tunnel))
+        {
+            answer->code = ZLT_E_LIMIT;
+            answer->reason = "The token has reached its limit of access "
+                             "sessions";
+            return;
+        }
+
+        access = ngx_zltunnel_access_create(registry, tunnel, m, answer->id);
+
+        if (access == NULL) {
+            answer->code = ZLT_E_BUSY;
+            answer->reason = "The server's zone is full";
+            return;
+        }
+    }
+
+    access->deadline = deadline;
+    access->grace = (uint64_t) m->grace * 1000;
+
+    ngx_memcpy(answer->id, access->id, ZLT_ID_SIZE);
+    answer->ttl = ngx_zltunnel_access_left(access, now);
+}
+
+
+/* the session that is asked for again, if it is one of this kind */
+
+static ngx_zltunnel_sh_access_t *
+ngx_zltunnel_access_resumed(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, zlt_msg_t *m)
+{
+    ngx_zltunnel_sh_access_t  *access;
+
+    if (!(m->ext & ZLT_X_ACCESS_ID)) {
+        return NULL;
+    }
+
+    access = ngx_zltunnel_access_find(registry->sh, (u_char *) m->access_id);
+
+    if (access == NULL
+        || access->tunnel != tunnel
+        || access->udp != (m->protocol == ZLT_PROTO_UDP)
+        || access->name_len != m->name.len
+        || access->target_len != m->target.len
+        || ngx_memcmp(access->name, m->name.data, m->name.len) != 0
+        || (m->target.len
+            && ngx_memcmp(ngx_zltunnel_access_target(access), m->target.data,
+                          m->target.len) != 0))
+    {
+        return NULL;
+    }
+
+    return access;
+}
+
+
+/* of all tunnels of a token's name */
+
+static ngx_uint_t
+ngx_zltunnel_access_count(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
+{
+    ngx_uint_t                 n;
+    ngx_queue_t               *q;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&sh->list);
+         q != ngx_queue_sentinel(&sh->list);
+         q = ngx_queue_next(q))
+    {
+        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+
+        if (tunnel->naccesses
+            && tunnel->name_len == name->len
+            && ngx_memcmp(tunnel->name, name->data, name->len) == 0)
+        {
+            n += tunnel->naccesses;
+        }
+    }
+
+    return n;
+}
+
+
+/*
+ * Under the lock: who serves it now.  Nobody is no error, the service may come
+ * later; one that is there, and refuses this visitor or its target, is.
+ */
+
+static void
+ngx_zltunnel_access_served(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_access_answer_t *answer)
+{
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    service = ngx_zltunnel_access_service(registry->sh, &answer->ask);
+
+    if (service == NULL) {
+
+        if (answer->ask.code == ZLT_E_FORBIDDEN) {
+            answer->code = ZLT_E_FORBIDDEN;
+            answer->reason = answer->ask.reason;
+        }
+
+        return;
+    }
+
+    tunnel = service->tunnel;
+
+    answer->by_len = tunnel->name_len;
+    ngx_memcpy(answer->by, tunnel->name, tunnel->name_len);
+}
+
+
+static void
+ngx_zltunnel_access_renew(ngx_zltunnel_control_t *control, zlt_msg_t *m)
+{
+    u_char                         name[ZLT_MAX_NAME], target[ZLT_MAX_TARGET];
+    ngx_zltunnel_access_ask_t     *ask;
+    ngx_zltunnel_access_answer_t   answer;
+
+    ngx_memzero(&answer, sizeof(ngx_zltunnel_access_answer_t));
+    ngx_memcpy(answer.id, m->access_id, ZLT_ID_SIZE);
+
+    ask = &answer.ask;
+    ask->name.data = name;
+    ask->target.data = target;
+    ask->visitor = control->peer->name;
+    ask->local = ngx_zltunnel_client_local(control->end.connection);
+    ask->token = ngx_zltunnel_token_find(control->registry, control->token);
+
+    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_access_renew_locked(control, m, &answer);
+    ngx_zltunnel_unlock(control->registry);
+
+    if (answer.code) {
+        ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
+                      "agent \"%V\" was refused to renew access session "
+                      "%s: %s", &control->peer->name,
+                      ngx_zltunnel_access_hex(answer.id), answer.reason);
+
+    } else {
+        ngx_zltunnel_access_log(control, &answer, "renewed");
+    }
+
+    ngx_zltunnel_access_reply(control, &answer, 1);
+}
+
+
+/* answer->ask has room for the name and the target */
+
+static void
+ngx_zltunnel_access_renew_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
+    ngx_zltunnel_access_answer_t *answer)
+{
+    uint64_t                    now;
+    ngx_zltunnel_access_ask_t  *ask;
+    ngx_zltunnel_sh_access_t   *access;
+
+    ask = &answer->ask;
+    now = ngx_zltunnel_boottime();
+    access = ngx_zltunnel_access_own(control, m->access_id);
+
+    if (access == NULL) {
+        answer->code = ZLT_E_UNREACHABLE;
+        answer->reason = "There is no such access session";
+        return;
+    }
+
+    if (ngx_zltunnel_access_over(access, now)) {
+        answer->code = ZLT_E_EXPIRED;
+        answer->reason = "The access session has expired";
+        return;
+    }
+
+    ask->udp = access->udp;
+    ask->name.len = access->name_len;
+    ngx_memcpy(ask->name.data, access->name, access->name_len);
+    ask->target.len = access->target_len;
+    ngx_memcpy(ask->target.data, ngx_zltunnel_access_target(access),
+               access->target_len);
+
+    if (ask->token == NULL) {
+        answer->code = ZLT_E_BAD_TOKEN;
+        answer->reason = "The token is no longer valid";
+
+    } else if (!ngx_zltunnel_token_reaches(ask->token, &ask->name, NULL)) {
+        answer->code = ZLT_E_FORBIDDEN;
+        answer->reason = "The token does not allow access to that service";
+
+    } else {
+        ngx_zltunnel_access_enough(answer, m->ttl, access->grace / 1000);
+    }
+
+    if (answer->code == 0) {
+        ngx_zltunnel_access_served(control->registry, answer);
+    }
+
+    if (answer->code == 0) {
+        access->deadline = m->ttl ? now + (uint64_t) m->ttl * 1000 : 0;
+        answer->ttl = m->ttl;
+    }
+}
+
+
+static void
+ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
+{
+    u_char                      id[ZLT_ID_SIZE];
+    ngx_zltunnel_sh_access_t   *access;
+    ngx_zltunnel_access_sum_t   sum;
+
+    ngx_memcpy(id, m->access_id, ZLT_ID_SIZE);
+
+    ngx_zltunnel_lock(control->registry);
+
+    access = ngx_zltunnel_access_own(control, id);
+
+    if (access) {
+        ngx_zltunnel_access_sum(access, &sum);
+        ngx_zltunnel_access_remove(control->registry, access);
+    }
+
+    ngx_zltunnel_unlock(control->registry);
+
+    if (access == NULL) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
+                  "agent \"%V\" stopped access session %s: "
+                  "%uL connections, %uL bytes in, %uL out, %ui to be cut",
+                  &control->peer->name, ngx_zltunnel_access_hex(id),
+                  sum.total, sum.bytes[0], sum.bytes[1], sum.active);
+
+    ngx_zltunnel_access_notify(control->registry);
+}
+
+
+/* under the lock: a session of this control channel's tunnel */
+
+static ngx_zltunnel_sh_access_t *
+ngx_zltunnel_access_own(ngx_zltunnel_control_t *control, const uint8_t *id)
+{
+    ngx_zltunnel_sh_access_t  *access;
+
+    access = ngx_zltunnel_access_find(control->registry->sh, (u_char *) id);
+
+    if (access == NULL
+        || access->tunnel->epoch != control->epoch
+        || ngx_memcmp(access->tunnel->id, control->tunnel_id, ZLT_ID_SIZE)
+           != 0)
+    {
+        return NULL;
+    }
+
+    return access;
+}
+
+
+static void
+ngx_zltunnel_access_reply(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_access_answer_t *answer, ngx_uint_t renewal)
+{
+    zlt_msg_t  m;
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+
+    m.access_id = answer->id;
+
+    if (answer->code) {
+        m.type = ZLT_ACCESS_FAIL;
+        m.reason.data = (u_char *) answer->reason;
+        m.reason.len = ngx_strlen(answer->reason);
+        m.ext = ZLT_X_CODE | (renewal ? ZLT_X_ACCESS_ID : 0);
+        m.code = answer->code;
+
+    } else {
+        m.type = ZLT_ACCESS_OK;
+        m.ttl = answer->ttl;
+
+        if (answer->by_len) {
+            m.ext = ZLT_X_SERVED_BY;
+            m.served_by.data = answer->by;
+            m.served_by.len = answer->by_len;
+        }
+    }
+
+    ngx_zltunnel_control_write(control, &m);
+}
+
+
+static void
+ngx_zltunnel_access_log(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_access_answer_t *answer, const char *what)
+{
+    u_char      *p;
+    ngx_tm_t     tm;
+    ngx_str_t    by;
+    u_char       until[sizeof("without an end")
+                       + sizeof("until 0000-00-00T00:00:00Z")];
+
+    if (answer->ttl) {
+        ngx_gmtime(ngx_time() + answer->ttl, &tm);
+
+        p = ngx_sprintf(until, "until %4d-%02d-%02dT%02d:%02d:%02dZ",
+                        tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
+                        tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec);
+
+    } else {
+        p = ngx_cpymem(until, "without an end", sizeof("without an end") - 1);
+    }
+
+    *p = '\0';
+
+    if (answer->by_len) {
+        by.data = answer->by;
+        by.len = answer->by_len;
+
+    } else {
+        ngx_str_set(&by, "");
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
+                  "agent \"%V\" %s access to %s service \"%V\"%s%V%s %s, "
+                  "session %s%s%V%s",
+                  &control->peer->name, what,
+                  answer->ask.udp ? "udp" : "tcp", &answer->ask.name,
+                  answer->ask.target.len ? " at \"" : "",
+                  &answer->ask.target, answer->ask.target.len ? "\"" : "",
+                  until, ngx_zltunnel_access_hex(answer->id),
+                  by.len ? ", served by agent \"" : ", not served yet", &by,
+                  by.len ? "\"" : "");
+}
