@@ -179,6 +179,10 @@ ssize_t zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size);
 ssize_t zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size);
 int zlt_framed_flush(zlt_conn_t *c);
 
+/* The last bytes and Eof in one, if they can go so; there must be room for
+   that behind them, too.  As zlt_conn_write(). */
+ssize_t zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size);
+
 /* Eof, Reset or Raw: 0, ZLT_CONN_AGAIN (zlt_conn_flush() sends it), or
    ZLT_CONN_ERROR. */
 int zlt_framed_end(zlt_conn_t *c, zlt_frames_end_e end);

@@ -155,6 +155,58 @@ zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size)
 }
 
 
+ssize_t
+zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size)
+{
+    size_t             len, all;
+    uint8_t           *p;
+    ssize_t            n;
+    zlt_frames_out_t  *out;
+
+    static const uint8_t  eof[ZLT_HEADER_SIZE] = { ZLT_EOF, 0, 0, 0, 0 };
+
+    if (!zlt_conn_writable(c)) {
+        return ZLT_CONN_AGAIN;
+    }
+
+    out = &c->framed->frames.out;
+
+    len = zlt_frames_data(out, size);
+
+    if (len < size || out->left > len) {
+        return zlt_framed_write(c, buf, size);
+    }
+
+    p = zlt_frames_prefix(out, buf);
+    memcpy(buf + size, eof, ZLT_HEADER_SIZE);
+
+    all = (size_t) (buf - p) + size;
+
+    n = zlt_conn_push(c, p, all + ZLT_HEADER_SIZE);
+
+    if (n < 0) {
+        return n;
+    }
+
+    if ((size_t) n < all) {
+        len = zlt_frames_sent(out, (size_t) n);
+
+        return len ? (ssize_t) len : ZLT_CONN_AGAIN;
+    }
+
+    (void) zlt_frames_sent(out, all);
+
+    /* what there is left of it */
+
+    n -= (ssize_t) all;
+
+    zlt_frames_put(out, eof + n, ZLT_HEADER_SIZE - (size_t) n);
+    out->end = ZLT_FRAMES_EOF;
+
+    return (ssize_t) size;
+}
+
+
 int
 zlt_framed_flush(zlt_conn_t *c)
 {

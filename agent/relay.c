@@ -75,6 +75,7 @@ static int zlt_relay_flow(zlt_relay_t *r, unsigned i);
 static int zlt_relay_behind(zlt_relay_t *r, unsigned i);
 static int zlt_relay_flush(zlt_relay_t *r, unsigned i);
 static int zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved);
+static int zlt_relay_pass(zlt_relay_t *r, unsigned i, size_t len);
 static int zlt_relay_bulky(zlt_relay_t *r, unsigned i);
 static int zlt_relay_write(zlt_relay_t *r, unsigned i, const uint8_t *data,
     size_t len);
@@ -88,7 +89,8 @@ static int zlt_relay_keep(zlt_relay_t *r, zlt_relay_end_e how);
 static void zlt_relay_expired(zlt_timer_t *timer);
 
 
-uint8_t  zlt_scratch_room[ZLT_FRAMES_ROOM + ZLT_RELAY_SCRATCH];
+uint8_t  zlt_scratch_room[ZLT_FRAMES_ROOM + ZLT_RELAY_SCRATCH
+                          + ZLT_FRAMES_ROOM];
 
 static zlt_list_t  zlt_relay_open = { &zlt_relay_open, &zlt_relay_open };
 static zlt_list_t  zlt_relay_held = { &zlt_relay_held, &zlt_relay_held };
@@ -355,7 +357,7 @@ zlt_relay_behind(zlt_relay_t *r, unsigned i)
         f->buf = NULL;
     }
 
-    return zlt_relay_write(r, i, zlt_scratch, kept + (size_t) n);
+    return zlt_relay_pass(r, i, kept + (size_t) n);
 }
 
 
@@ -433,7 +435,7 @@ zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved)
 
     *moved = (size_t) n;
 
-    rc = zlt_relay_write(r, i, zlt_scratch, (size_t) n);
+    rc = zlt_relay_pass(r, i, (size_t) n);
 
     if (n < ZLT_RELAY_FULL) {
         f->full = 0;
@@ -443,6 +445,57 @@ zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved)
     }
 
     return rc;
+}
+
+
+/*
+ * Writes what has been read into the shared buffer.  Where a small message is
+ * the last, as many a short connection has but one, its end goes along.
+ */
+
+static int
+zlt_relay_pass(zlt_relay_t *r, unsigned i, size_t len)
+{
+    ssize_t      n;
+    zlt_conn_t  *to;
+
+    to = &r->side[!i];
+
+    if (len < ZLT_RELAY_FULL && (r->side[i].io.ready & ZLT_IO_HUP)
+        && !zlt_conn_raw_out(to) && r->side[i].ssl == NULL)
+    {
+        n = zlt_conn_read(&r->side[i], zlt_scratch + len,
+                          ZLT_RELAY_READ - len);
+
+        if (n == ZLT_CONN_ERROR) {
+            (void) zlt_relay_write(r, i, zlt_scratch, len);
+            return ZLT_RELAY_IN;
+        }
+
+        if (n == 0) {
+            r->flow[i].eof = 1;
+
+            n = zlt_framed_write_last(to, zlt_scratch, len);
+
+            if (n == (ssize_t) len) {
+                return ZLT_RELAY_MORE;
+            }
+
+            if (n == ZLT_CONN_ERROR) {
+                return ZLT_RELAY_OUT;
+            }
+
+            n = n > 0 ? n : 0;
+
+            return zlt_relay_write(r, i, zlt_scratch + n, len - (size_t) n);
+        }
+
+        if (n > 0) {
+            len += (size_t) n;
+        }
+    }
+
+    return zlt_relay_write(r, i, zlt_scratch, len);
 }
 
 

@@ -65,9 +65,10 @@ struct zlt_relay_s {
 };
 
 
-/* A shared buffer of ZLT_RELAY_SCRATCH bytes, with room before it, for whoever
+/* A shared buffer of ZLT_RELAY_SCRATCH bytes, with room around it, for whoever
    reads; what is in it does not outlive the return to the loop. */
-extern uint8_t  zlt_scratch_room[ZLT_FRAMES_ROOM + ZLT_RELAY_SCRATCH];
+extern uint8_t  zlt_scratch_room[ZLT_FRAMES_ROOM + ZLT_RELAY_SCRATCH
+                                 + ZLT_FRAMES_ROOM];
 #define zlt_scratch  (&zlt_scratch_room[ZLT_FRAMES_ROOM])
 
 

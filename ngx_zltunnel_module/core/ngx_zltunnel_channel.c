@@ -15,7 +15,8 @@
  *
  * The answer to its request, the 101, waits for a millisecond: where many
  * connections come, the newest idle channel is taken within that time, and
- * its 101 goes in one packet with Connect.
+ * its 101 goes in one packet with Connect.  So does the end marker of the last
+ * connection, if the agent's has come before ours.
  *
  * A frame is read with never a byte more: what follows ConnectAck is the
  * service's, and goes wherever the descriptor goes.  Only a dial that relays
@@ -46,6 +47,8 @@ static ngx_int_t ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel,
     u_char *token, ngx_str_t *name);
 static ngx_int_t ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel,
     ngx_uint_t reset);
+static ngx_int_t ngx_zltunnel_channel_hold_end(
+    ngx_zltunnel_channel_t *channel, ngx_uint_t reset);
 static void ngx_zltunnel_channel_drain_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel);
 static void ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel);
@@ -410,6 +413,12 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
 }
 
 
+/*
+ * What is to go on an idle channel with the next Connect: the 101 of a new
+ * one, or our end marker if the agent's has come before, since nobody waits
+ * for it.
+ */
+
 static void
 ngx_zltunnel_channel_hold(ngx_zltunnel_channel_t *channel, ngx_str_t *answer)
 {
@@ -698,9 +707,21 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
         return NGX_DECLINED;
     }
 
-    if (c->close || c->read->error || c->write->error || ngx_exiting
-        || end->kind == NGX_ZLTUNNEL_BRIDGE)
-    {
+    if (c->close || c->read->error || c->write->error) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_exiting || end->kind == NGX_ZLTUNNEL_BRIDGE) {
+
+        if (!reset && zlt_frames_whole(&frames->out)) {
+            (void) ngx_zltunnel_framed_end(end, ZLT_FRAMES_EOF);
+
+            /* so that the other worker lets it pass */
+
+            end->frames = NULL;
+            (void) ngx_zltunnel_end_shutdown(end);
+        }
+
         return NGX_DECLINED;
     }
 
@@ -708,6 +729,10 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
 
         if (!zlt_frames_whole(&frames->out)) {
             return NGX_DECLINED;
+        }
+
+        if (frames->in.end != ZLT_FRAMES_OPEN) {
+            return ngx_zltunnel_channel_hold_end(channel, reset);
         }
 
         if (ngx_zltunnel_framed_end(end, reset ? ZLT_FRAMES_RESET
@@ -727,6 +752,36 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
     {
         return NGX_DECLINED;
     }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_channel_hold_end(ngx_zltunnel_channel_t *channel,
+    ngx_uint_t reset)
+{
+    size_t             len;
+    ngx_str_t          answer;
+    zlt_frames_out_t  *out;
+
+    out = &channel->frames.out;
+
+    zlt_frames_end(out, reset ? ZLT_FRAMES_RESET : ZLT_FRAMES_EOF);
+
+    len = zlt_frames_pending(out);
+
+    answer.data = ngx_alloc(len, channel->end.connection->log);
+    if (answer.data == NULL) {
+        return NGX_DECLINED;
+    }
+
+    answer.len = len;
+    ngx_memcpy(answer.data, out->head + out->pos, len);
+
+    (void) zlt_frames_sent(out, len);
+
+    ngx_zltunnel_channel_hold(channel, &answer);
 
     return NGX_OK;
 }

@@ -49,8 +49,9 @@ static void ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial,
 static void ngx_zltunnel_dial_insist(ngx_zltunnel_dial_t *dial);
 static void ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, ngx_uint_t way);
+static void ngx_zltunnel_dial_uncork(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial,
-    ngx_uint_t i, ngx_uint_t connect);
+    ngx_uint_t i);
 static void ngx_zltunnel_dial_failed_on(ngx_zltunnel_dial_t *dial,
     ngx_uint_t i);
 static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
@@ -534,7 +535,18 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
 
     ngx_zltunnel_channel_ask(channel, dial);
 
-    if (ngx_zltunnel_dial_send(dial, i, !channel->fresh) != NGX_OK) {
+    if (!channel->fresh) {
+        dial->due |= 1 << i;
+    }
+
+    if (dial->corked && dial->last == 0) {
+        dial->uncork.handler = ngx_zltunnel_dial_uncork;
+        dial->uncork.data = dial;
+        dial->uncork.log = dial->log;
+
+        ngx_post_event(&dial->uncork, &ngx_posted_events);
+
+    } else if (ngx_zltunnel_dial_send(dial, i) != NGX_OK) {
         ngx_zltunnel_dial_dead(dial, channel, channel->fresh);
         return;
     }
@@ -546,14 +558,36 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
 }
 
 
+/* no bytes have come in this turn, or they have uncorked it already */
+
+static void
+ngx_zltunnel_dial_uncork(ngx_event_t *ev)
+{
+    ngx_uint_t            i;
+    ngx_zltunnel_dial_t  *dial;
+
+    dial = ev->data;
+    dial->corked = 0;
+
+    for (i = 0; i < 2; i++) {
+
+        if (dial->running && (dial->due & (1 << i))
+            && ngx_zltunnel_dial_send(dial, i) != NGX_OK)
+        {
+            ngx_zltunnel_dial_dead(dial, dial->asked[i], 0);
+            return;
+        }
+    }
+}
+
+
 /*
- * The 101, if it still waits; Connect, if it was not sent otherwise; and the
- * early bytes behind it.
+ * What waits on the channel, the 101 or an end marker; Connect, if it was not
+ * sent otherwise; and the early bytes behind it.
  */
 
 static ngx_int_t
-ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
-    ngx_uint_t connect)
+ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
 {
     size_t                   len, head, size;
     ssize_t                  n;
@@ -587,7 +621,9 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i,
         ngx_memcpy(out, channel->answer.data, len);
     }
 
-    if (connect) {
+    if (dial->due & (1 << i)) {
+        dial->due &= ~(1 << i);
+
         ngx_memzero(&m, sizeof(zlt_msg_t));
 
         m.type = ZLT_CONNECT;
@@ -686,20 +722,27 @@ ngx_zltunnel_dial_room(ngx_zltunnel_dial_t *dial, u_char **to)
 void
 ngx_zltunnel_dial_put(ngx_zltunnel_dial_t *dial, size_t n)
 {
-    ngx_uint_t  i;
+    ngx_uint_t  i, due;
 
     dial->last += n;
 
     for (i = 0; i < 2; i++) {
 
         if (dial->running && dial->asked[i]) {
+            due = dial->due & (1 << i);
 
             /*
              * An error is found by reading: the answer may have been sent
              * before whatever made the write fail.
              */
 
-            (void) ngx_zltunnel_dial_send(dial, i, 0);
+            if (ngx_zltunnel_dial_send(dial, i) != NGX_OK && due) {
+
+                /* but for Connect, which has not been sent */
+
+                ngx_zltunnel_dial_dead(dial, dial->asked[i], 0);
+                return;
+            }
         }
     }
 }
@@ -714,7 +757,7 @@ ngx_zltunnel_dial_writable(ngx_zltunnel_dial_t *dial,
     i = (dial->asked[0] == channel) ? 0 : 1;
 
     if (dial->sent[i] < dial->last) {
-        (void) ngx_zltunnel_dial_send(dial, i, 0);
+        (void) ngx_zltunnel_dial_send(dial, i);
     }
 }
 
@@ -1184,6 +1227,10 @@ ngx_zltunnel_dial_stop(ngx_zltunnel_dial_t *dial)
 
     if (dial->timer.timer_set) {
         ngx_del_timer(&dial->timer);
+    }
+
+    if (dial->uncork.posted) {
+        ngx_delete_posted_event(&dial->uncork);
     }
 
     ngx_zltunnel_dial_unpend(dial);

@@ -78,6 +78,8 @@ struct ngx_zltunnel_dial_s {
                                                 be read: channel_rest() */
     unsigned                     framed:1;   /* the channel can be used again:
                                                 channel_release() */
+    unsigned                     corked:1;   /* Connect waits for bytes to go
+                                                with, in this turn only */
     ngx_zltunnel_dial_pt         handler;
     void                        *data;
 
@@ -99,11 +101,13 @@ struct ngx_zltunnel_dial_s {
     ngx_zltunnel_channel_t      *asked[2];   /* the first, and the repeat */
     size_t                       sent[2];    /* of buf, on each */
     ngx_event_t                  timer;
+    ngx_event_t                  uncork;     /* posted while Connect waits */
     ngx_msec_t                   started;
     ngx_uint_t                   repeats;
     ngx_uint_t                   taken;      /* tries at other workers */
     ngx_uint_t                   unanswered; /* Connects on control channels */
 
+    unsigned                     due:2;      /* Connect, on each */
     unsigned                     running:1;
     unsigned                     searching:1;/* no channel is on its way to
                                                 the agent yet */

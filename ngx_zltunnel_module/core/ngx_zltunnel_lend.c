@@ -26,8 +26,9 @@
 #define NGX_ZLTUNNEL_LENT_RECORD   (16384 - ZLT_HEADER_SIZE)   /* of TLS */
 
 
-static ngx_uint_t ngx_zltunnel_lent_pass(ngx_connection_t *from,
+static void ngx_zltunnel_lent_pass(ngx_connection_t *from,
     ngx_connection_t *to);
+static void ngx_zltunnel_lent_handler(ngx_event_t *ev);
 static ssize_t ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ssize_t ngx_zltunnel_lent_rest(ngx_zltunnel_channel_t *channel,
@@ -48,7 +49,6 @@ static off_t ngx_zltunnel_lent_size(ngx_chain_t *in);
 void
 ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
 {
-    ngx_uint_t               polled;
     ngx_connection_t        *c, *own;
     ngx_zltunnel_channel_t  *channel;
 
@@ -62,8 +62,7 @@ ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
     conn->own = own;
 
     ngx_zltunnel_conn_spare(c);
-
-    polled = ngx_zltunnel_lent_pass(own, c);
+    ngx_zltunnel_lent_pass(own, c);
 
     c->recv = ngx_zltunnel_lent_recv;
     c->send = ngx_zltunnel_lent_send;
@@ -76,14 +75,25 @@ ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
     }
 #endif
 
+    c->fd = own->fd;
+    c->read->active = own->read->active;
+    c->write->active = own->write->active;
+    c->read->available = own->read->available;
+    c->read->pending_eof = own->read->pending_eof;
+
+    own->data = conn;
+    own->read->handler = ngx_zltunnel_lent_handler;
+    own->write->handler = ngx_zltunnel_lent_handler;
+
     channel->end.connection = c;
     channel->end.lent = 1;
 
-    ngx_zltunnel_conn_ready(c, polled);
+    c->write->ready = 1;
+    ngx_post_event(c->write, &ngx_posted_events);
 
     /* what came with ConnectAck, or already */
 
-    if (channel->have > channel->used
+    if (own->read->ready || channel->have > channel->used
         || ngx_zltunnel_end_readable(&channel->end))
     {
         c->read->ready = 1;
@@ -92,18 +102,11 @@ ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
 }
 
 
-/*
- * Descriptor, TLS session, and what is known of both; "from" has none of it
- * then.  Returns whether the descriptor is in epoll.
- */
+/* the TLS session, and an end of what waits for "from" */
 
-static ngx_uint_t
+static void
 ngx_zltunnel_lent_pass(ngx_connection_t *from, ngx_connection_t *to)
 {
-    ngx_uint_t  polled;
-
-    polled = (from->read->active || from->write->active);
-
     if (from->read->timer_set) {
         ngx_del_timer(from->read);
     }
@@ -120,16 +123,6 @@ ngx_zltunnel_lent_pass(ngx_connection_t *from, ngx_connection_t *to)
         ngx_delete_posted_event(from->write);
     }
 
-    from->read->active = 0;
-    from->write->active = 0;
-
-    to->fd = from->fd;
-    from->fd = (ngx_socket_t) -1;
-
-    to->read->ready = from->read->ready;
-    to->read->available = from->read->available;
-    to->read->pending_eof = from->read->pending_eof;
-
 #if (NGX_SSL)
 
     if (from->ssl) {
@@ -145,8 +138,34 @@ ngx_zltunnel_lent_pass(ngx_connection_t *from, ngx_connection_t *to)
     }
 
 #endif
+}
 
-    return polled;
+
+/* an event of the descriptor, which epoll knows as the channel's own */
+
+static void
+ngx_zltunnel_lent_handler(ngx_event_t *ev)
+{
+    ngx_event_t          *to;
+    ngx_connection_t     *c, *own;
+    ngx_zltunnel_conn_t  *conn;
+
+    own = ev->data;
+    conn = own->data;
+
+    if (own->close) {
+        /* and so the other is, which has a handler that knows what to do */
+        return;
+    }
+
+    c = conn->connection;
+    to = ev->write ? c->write : c->read;
+
+    to->ready = 1;
+    to->available = ev->available;
+    to->pending_eof = ev->pending_eof;
+
+    to->handler(to);
 }
 
 
@@ -154,7 +173,6 @@ ngx_int_t
 ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
 {
     ngx_pool_t              *pool;
-    ngx_uint_t               polled;
     ngx_connection_t        *c, *own;
     ngx_zltunnel_channel_t  *channel;
 
@@ -175,8 +193,10 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
         return NGX_DECLINED;
     }
 
-    polled = ngx_zltunnel_lent_pass(c, own);
+    ngx_zltunnel_lent_pass(c, own);
 
+    own->read->ready = c->read->ready;
+    own->read->available = c->read->available;
     own->write->ready = c->write->ready;
     own->data = channel;
 
@@ -185,7 +205,11 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
 
     conn->lent = NULL;
 
-    if (polled) {
+    if (c->read->active != own->read->active
+        || c->write->active != own->write->active)
+    {
+        /* core has had to wait for an event, and epoll knows its one now */
+
         own->write->active = 1;
 
         if (ngx_add_event(own->read, NGX_READ_EVENT, NGX_CLEAR_EVENT)
@@ -193,9 +217,6 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
         {
             own->read->error = 1;
         }
-
-    } else if (ngx_add_conn(own) == NGX_ERROR) {
-        own->read->error = 1;
     }
 
     /* while the dial still holds the tunnel's peer */
@@ -204,8 +225,12 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
 
     pool = c->pool;
 
+    c->read->closed = 1;
+    c->write->closed = 1;
+
     ngx_reusable_connection(c, 0);
     ngx_free_connection(c);
+    c->fd = (ngx_socket_t) -1;
 
     /* with what there is in it of ours */
 
@@ -220,6 +245,7 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
 void
 ngx_zltunnel_lent_close(ngx_zltunnel_conn_t *conn)
 {
+    ngx_pool_t              *pool;
     ngx_connection_t        *own;
     ngx_zltunnel_channel_t  *channel;
 
@@ -235,10 +261,24 @@ ngx_zltunnel_lent_close(ngx_zltunnel_conn_t *conn)
     (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
 #endif
 
+    if (own->read->posted) {
+        ngx_delete_posted_event(own->read);
+    }
+
+    if (own->write->posted) {
+        ngx_delete_posted_event(own->write);
+    }
+
     own->destroyed = 1;
+    own->read->closed = 1;
+    own->write->closed = 1;
+
+    pool = own->pool;
 
     ngx_free_connection(own);
-    ngx_destroy_pool(own->pool);
+    own->fd = (ngx_socket_t) -1;
+
+    ngx_destroy_pool(pool);
 }
 
 

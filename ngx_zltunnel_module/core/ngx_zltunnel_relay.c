@@ -782,11 +782,12 @@ ngx_zltunnel_relay_shutdown(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     to = relay->side[1 - i];
 
-    if (relay->side[i]->shut && to->kind == NGX_ZLTUNNEL_PLAIN
-        && to->ws == NULL && ngx_zltunnel_end_raw_out(to))
+    if (relay->side[i]->shut
+        && (!ngx_zltunnel_end_raw_out(to)
+            || (to->kind == NGX_ZLTUNNEL_PLAIN && to->ws == NULL)))
     {
-
-        /* the last to end: the close that follows at once sends the FIN */
+        /* the last to end: the close, or release, that follows at once says
+           so */
 
         to->shut = 1;
         return NGX_OK;

@@ -139,6 +139,7 @@ ngx_zltunnel_upstream_connect(ngx_zltunnel_upstream_t *up,
     dial->log = pc->log;
     dial->local = up->local;
     dial->framed = up->framed;
+    dial->corked = up->early;
     dial->timeout = up->early ? up->timeout : 0;
     dial->handler = ngx_zltunnel_conn_dialled;
     dial->data = conn;
