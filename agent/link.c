@@ -74,7 +74,6 @@ zlt_agent_create(zlt_process_t *process, zlt_conf_t *conf,
     zlt_agent_label(a, conf);
     zlt_transport_init(&a->transport, (zlt_transport_e) conf->transport);
 
-
     a->conf = conf;
     a->token = *token;
     a->tls = tls;
