@@ -121,7 +121,8 @@ zlt_command_access(int argc, char **argv)
 
     opterr = 0;
 
-    while ((c = getopt_long(argc, argv, ":hVk", zlt_access_long, NULL)) != -1)
+    while ((c = getopt_long(argc, argv, ":hVk", zlt_access_long, NULL))
+           != -1)
     {
         switch (c) {
 
