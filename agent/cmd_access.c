@@ -148,7 +148,9 @@ zlt_command_access(int argc, char **argv)
         }
     }
 
-    if (zlt_access_names(&config.agent, &o, argc - optind, argv + optind) == -1) {
+    if (zlt_access_names(&config.agent, &o, argc - optind, argv + optind)
+        == -1)
+    {
         goto usage;
     }
 
