@@ -293,8 +293,9 @@ sub data_channels {
     my $agent = $t->agent(token => $token, services => ["e:$echo->{port}"],
                           args => [ '--proxy', $p->{url} ]);
 
-    ok($agent->logged(qr/WARN no data channel can be opened: the proxy \S+ was .*503/,
-                      15), 'an idle channel: told') or diag($agent->log);
+    ok($agent->logged(
+           qr/WARN no data channel can be opened: the proxy \S+ was .*503/, 15),
+       'an idle channel: told') or diag($agent->log);
 
     my $c = ZLTunnel::Wire::Socket->new($agent->port('e'));
     is($c->ending(10), 'reset', 'a connection is reset');
@@ -515,8 +516,8 @@ sub options {
 
     my $t = ZLTunnel->new;
     push @{ $t->{secrets} }, 'not-for-logs';
-    my $agent = $t->agent(token => 'x', services => ['a:1'], wait => 0, args => [
-        '--proxy', "http://me:not-for-logs\@127.0.0.1:1" ]);
+    my $agent = $t->agent(token => 'x', services => ['a:1'], wait => 0,
+        args => [ '--proxy', "http://me:not-for-logs\@127.0.0.1:1" ]);
     ok($agent->logged(qr/WARN .*password is on the command line.*--proxy-file/),
        'a password on the command line: a warning');
     is($agent->stop, 0, 'ends');

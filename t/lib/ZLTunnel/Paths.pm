@@ -79,8 +79,9 @@ sub start_agent {
 
     $self->{real} = $self->{t}->agent(
         %{ $self->{agent} }, token => $self->{token},
-        services => [ map { "$_:$s->{$_}{port}" . ($s->{$_}{udp} ? '/udp' : '') }
-                      sort keys %$s ]);
+        services => [ map {
+            "$_:$s->{$_}{port}" . ($s->{$_}{udp} ? '/udp' : '')
+        } sort keys %$s ]);
 
     $self->{port} = { map { $_ => $self->{real}->port($_) } keys %$s };
     return $self->{real};
