@@ -27,7 +27,9 @@ my $idle = sizes('seconds of silence', 20, 3);
 
 my $t = ZLTunnel->new(
     workers => 2, udp => 1, range => 10,
-    zltunnel => 'heartbeat_interval 1s; heartbeat_timeout 4s;');
+    connections => 8192,
+    zltunnel => 'heartbeat_interval 1s; heartbeat_timeout 4s;'
+                . ZLTunnel::Paths::LIMITS);
 $t->{path_token} = $t->token('path');
 $t->start;
 

@@ -99,7 +99,9 @@ EOT
 # Everything over a UNIX socket; there is no proxy for it.
 
 sub unix {
-    my $t = ZLTunnel->new(workers => 2, udp => 1, range => 10);
+    my $t = ZLTunnel->new(workers => 2, udp => 1, range => 10,
+                          connections => 8192,
+                          zltunnel => ZLTunnel::Paths::LIMITS);
     my $socket = "$t->{dir}/temp/nginx.sock";
 
     $t->{path_token} = $t->token('path');

@@ -41,6 +41,11 @@ use ZLTunnel::Wire;
 
 use constant HUGE => 1_000_000_000;
 
+# for hundreds of connections at once, in the zltunnel block
+
+use constant LIMITS => 'max_pending 4000; max_channel_share 90%; '
+                       . 'connect_timeout 60s;';
+
 my $block = join '', map { chr int rand 256 } 1 .. 65521;
 
 
