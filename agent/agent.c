@@ -132,7 +132,7 @@ zlt_agent_restart(zlt_agent_t *a)
     a->tried = 0;
 
     zlt_agent_forget(a);
-    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
+    zlt_transport_init(&a->transport, zlt_conf_transport(a->conf));
 
     /* its end begins the next one */
 
@@ -536,7 +536,7 @@ zlt_agent_switch(zlt_agent_t *a, unsigned server)
     zlt_tls_destroy(a->tls);
     a->tls = tls;
 
-    zlt_transport_init(&a->transport, (zlt_transport_e) a->conf->transport);
+    zlt_transport_init(&a->transport, zlt_conf_transport(a->conf));
 
     a->warned_v1 = 0;
     a->rtt = 0;

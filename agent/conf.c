@@ -623,3 +623,17 @@ zlt_conf_check(const zlt_conf_t *conf, char *error)
 
     return 0;
 }
+
+
+zlt_transport_e
+zlt_conf_transport(const zlt_conf_t *conf)
+{
+    if (conf->url.is_unix && conf->transport == ZLT_TRANSPORT_AUTO) {
+
+        /* UNIX sockets know no resets, which are messages there */
+
+        return ZLT_TRANSPORT_WEBSOCKET;
+    }
+
+    return (zlt_transport_e) conf->transport;
+}

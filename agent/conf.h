@@ -126,5 +126,8 @@ int zlt_conf_add_access(zlt_conf_t *conf, const zlt_access_conf_t *a,
 /* What must be there and what does not go together. */
 int zlt_conf_check(const zlt_conf_t *conf, char *error);
 
+/* How data channels go to the server that url is of. */
+zlt_transport_e zlt_conf_transport(const zlt_conf_t *conf);
+
 
 #endif /* ZLT_CONF_H_INCLUDED */

@@ -72,7 +72,7 @@ zlt_agent_create(zlt_process_t *process, zlt_conf_t *conf,
     }
 
     zlt_agent_label(a, conf);
-    zlt_transport_init(&a->transport, (zlt_transport_e) conf->transport);
+    zlt_transport_init(&a->transport, zlt_conf_transport(conf));
 
     a->conf = conf;
     a->token = *token;

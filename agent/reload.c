@@ -289,7 +289,7 @@ zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf, zlt_reload_link_t *l)
     a->token = l->token;
 
     if (conf->transport != a->conf->transport) {
-        zlt_transport_init(&a->transport, (zlt_transport_e) conf->transport);
+        zlt_transport_init(&a->transport, zlt_conf_transport(conf));
     }
 
     zlt_reload_services(a, conf);

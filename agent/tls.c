@@ -23,13 +23,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "cert.h"
 #include "log.h"
 #include "tls.h"
-#include "token.h"
 
 
 #define ZLT_TLS_SESSIONS     32
@@ -50,18 +49,11 @@ struct zlt_tls_s {
     unsigned          certified:1;     /* we have a certificate */
     unsigned          asked:1;         /* for one */
     unsigned          refused:1;       /* by an alert */
-    unsigned          locked:1;        /* its key has a passphrase */
 };
 
 
 static int zlt_tls_trust(zlt_tls_t *tls, const char *ca_file, char *error);
-static int zlt_tls_certificate(zlt_tls_t *tls, const zlt_conf_t *conf,
-    char *error);
-static int zlt_tls_key_file(const char *file, char *error);
-static void zlt_tls_validity(zlt_tls_t *tls, const char *file);
-static const char *zlt_tls_reason(void);
 static int zlt_tls_asked(SSL *ssl, X509 **x509, EVP_PKEY **pkey);
-static int zlt_tls_no_passphrase(char *buf, int size, int rwflag, void *data);
 static int zlt_tls_new_session(SSL *ssl, SSL_SESSION *session);
 static SSL_SESSION *zlt_tls_pop_session(zlt_tls_t *tls);
 static int zlt_tls_send(zlt_conn_t *c);
@@ -133,8 +125,15 @@ zlt_tls_create(const zlt_conf_t *conf, char *error)
                                              |SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(tls->ctx, zlt_tls_new_session);
 
-    if (zlt_tls_certificate(tls, conf, error) == -1) {
-        goto failed;
+    if (conf->cert) {
+        if (zlt_cert_load(tls->ctx, conf->cert, conf->key, error) == -1) {
+            goto failed;
+        }
+
+        tls->certified = 1;
+
+    } else {
+        SSL_CTX_set_client_cert_cb(tls->ctx, zlt_tls_asked);
     }
 
     if (tls->insecure) {
@@ -218,134 +217,6 @@ zlt_tls_trust(zlt_tls_t *tls, const char *ca_file, char *error)
 }
 
 
-/* The key may be in the same file. */
-
-static int
-zlt_tls_certificate(zlt_tls_t *tls, const zlt_conf_t *conf, char *error)
-{
-    const char  *key;
-
-    if (conf->cert == NULL) {
-        SSL_CTX_set_client_cert_cb(tls->ctx, zlt_tls_asked);
-        return 0;
-    }
-
-    key = conf->key ? conf->key : conf->cert;
-
-    if (zlt_tls_key_file(key, error) == -1) {
-        return -1;
-    }
-
-    SSL_CTX_set_default_passwd_cb(tls->ctx, zlt_tls_no_passphrase);
-    SSL_CTX_set_default_passwd_cb_userdata(tls->ctx, tls);
-
-    ERR_clear_error();
-    errno = 0;
-
-    if (SSL_CTX_use_certificate_chain_file(tls->ctx, conf->cert) != 1) {
-        (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "no certificate can be "
-                        "read from \"%.150s\": %s", conf->cert,
-                        zlt_tls_reason());
-        return -1;
-    }
-
-    if (SSL_CTX_use_PrivateKey_file(tls->ctx, key, SSL_FILETYPE_PEM) != 1) {
-
-        if (ERR_GET_REASON(ERR_peek_last_error())
-            == X509_R_KEY_VALUES_MISMATCH)
-        {
-            (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "the key in "
-                            "\"%.150s\" is not that of the certificate in "
-                            "\"%.150s\"", key, conf->cert);
-        } else {
-            (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "no private key can "
-                            "be read from \"%.150s\": %s", key,
-                            tls->locked
-                            ? "it has a passphrase, for which nobody can be "
-                              "asked" : zlt_tls_reason());
-        }
-
-        ERR_clear_error();
-        return -1;
-    }
-
-    zlt_tls_validity(tls, conf->cert);
-
-    tls->certified = 1;
-
-    return 0;
-}
-
-
-/* A group may have it, as Debian's ssl-cert does. */
-
-static int
-zlt_tls_key_file(const char *file, char *error)
-{
-    struct stat  st;
-
-    if (stat(file, &st) == -1) {
-        (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "the key \"%.200s\" cannot "
-                        "be read: %s", file, strerror(errno));
-        return -1;
-    }
-
-    if (S_ISREG(st.st_mode) && (st.st_mode & 007)
-        && !zlt_token_credential(file))
-    {
-        (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "the key \"%.200s\" can be "
-                        "read by others: chmod 600 it", file);
-        return -1;
-    }
-
-    return 0;
-}
-
-
-static void
-zlt_tls_validity(zlt_tls_t *tls, const char *file)
-{
-    X509  *x509;
-
-    x509 = SSL_CTX_get0_certificate(tls->ctx);
-
-    if (X509_cmp_current_time(X509_get0_notAfter(x509)) < 0) {
-        zlt_log_warn("the certificate in \"%.200s\" has expired (or this "
-                     "machine's clock is wrong)", file);
-
-    } else if (X509_cmp_current_time(X509_get0_notBefore(x509)) > 0) {
-        zlt_log_warn("the certificate in \"%.200s\" is not yet valid: is this "
-                     "machine's clock right?", file);
-    }
-}
-
-
-/* Of the error that OpenSSL has left. */
-
-static const char *
-zlt_tls_reason(void)
-{
-    const char     *reason;
-    unsigned long   code;
-
-    code = ERR_peek_error();
-
-    if (errno && ERR_GET_LIB(code) == ERR_LIB_SYS) {
-        return strerror(errno);
-    }
-
-    code = ERR_peek_last_error();
-
-    if (ERR_GET_REASON(code) == ERR_R_PEM_LIB) {
-        return "there is none in PEM";
-    }
-
-    reason = ERR_reason_error_string(code);
-
-    return reason ? reason : "unknown error";
-}
-
-
 /* The server wants a certificate, and we have none. */
 
 static int
@@ -363,19 +234,6 @@ zlt_tls_asked(SSL *ssl, X509 **x509, EVP_PKEY **pkey)
     }
 
     return 0;
-}
-
-
-static int
-zlt_tls_no_passphrase(char *buf, int size, int rwflag, void *data)
-{
-    (void) buf;
-    (void) size;
-    (void) rwflag;
-
-    ((zlt_tls_t *) data)->locked = 1;
-
-    return -1;
 }
 
 

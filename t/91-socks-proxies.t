@@ -24,7 +24,8 @@ my %size = (size => sizes('bytes of a big file', 64 << 20, 4 << 20),
             connections => sizes('connections', 500, 50), watch => 2);
 
 my $t = ZLTunnel->new(workers => 2, udp => 1, range => 10,
-                      connections => 8192);
+                      connections => 8192,
+                      zltunnel => ZLTunnel::Paths::LIMITS);
 $t->{path_token} = $t->token('path');
 $t->start;
 

@@ -17,6 +17,7 @@ use Time::HiRes qw(time);
 use ZLTunnel;
 use ZLTunnel::Middle;
 use ZLTunnel::Paths;
+use ZLTunnel::Wire;
 
 my $agent_bin = $ZLTunnel::AGENT;
 
@@ -26,6 +27,8 @@ delete @ENV{grep { /^(https?|all|no)_proxy$/i } keys %ENV};
 subtest 'by hand' => \&by_hand;
 subtest 'real ones' => \&real;
 subtest 'it comes back' => \&returns;
+subtest 'data channels' => \&data_channels;
+subtest 'another proxy' => \&another;
 subtest 'two addresses' => \&two_addresses;
 subtest 'which proxy' => \&which;
 subtest 'options' => \&options;
@@ -255,6 +258,105 @@ sub returns {
 }
 
 
+# A proxy that lets the control channel pass and refuses all others.
+
+sub data_channels {
+    my $t = ZLTunnel->new(zltunnel => 'connect_timeout 2s;');
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my $p = proxy_by_hand($t, sub {
+        my ($s) = @_;
+
+        if (!mkdir "$t->{dir}/the-first") {
+            syswrite $s, "HTTP/1.1 503 No more\r\nContent-Length: 0\r\n\r\n";
+            return;
+        }
+
+        my $to = connect_to($t->{http_port});
+        syswrite $s, "HTTP/1.1 200 OK\r\n\r\n";
+
+        while (1) {
+            my $rin = '';
+            vec($rin, fileno $_, 1) = 1 for $s, $to;
+            select $rin, undef, undef, undef;
+
+            for my $pair ([ $s, $to ], [ $to, $s ]) {
+                next unless vec $rin, fileno $pair->[0], 1;
+                sysread $pair->[0], my $data, 65536 or return;
+                syswrite $pair->[1], $data;
+            }
+        }
+    });
+
+    my $agent = $t->agent(token => $token, services => ["e:$echo->{port}"],
+                          args => [ '--proxy', $p->{url} ]);
+
+    ok($agent->logged(
+           qr/WARN no data channel can be opened: the proxy \S+ was .*503/, 15),
+       'an idle channel: told') or diag($agent->log);
+
+    my $c = ZLTunnel::Wire::Socket->new($agent->port('e'));
+    is($c->ending(10), 'reset', 'a connection is reset');
+    ok($agent->logged(qr/WARN a data channel could not be opened: the proxy /),
+       'a fresh channel: told');
+    is(ZLTunnel::Paths::tunnel($t)->{state}, 'connected',
+       'the control channel stays');
+
+    $agent->stop;
+    end_at_once($p);
+    unlink glob "$t->{dir}/logs/by-hand-*";
+    $t->finish;
+}
+
+
+# SIGHUP, with another proxy, another password in its file, and none.
+
+sub another {
+    installed('tinyproxy') or plan(skip_all => 'no tinyproxy');
+
+    my $t = ZLTunnel->new;
+    my $token = $t->token('alice');
+    my %user = (user => 'agent', password => 'open-sesame');
+    push @{ $t->{secrets} }, $user{password};
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my ($p, $q) = (tinyproxy($t), tinyproxy($t, %user));
+    my $conf = sub { "[agent]\nserver = " . $t->url('ws') . "\n"
+                     . "token_file = %%token_file%%\nreconnect_interval = 1s\n"
+                     . "$_[0]\n[service e]\nlocal = $echo->{port}\n" };
+
+    my $agent = $t->agent(token => $token, conf => $conf->("proxy = $p->{url}"),
+                          services => [1]);
+
+    write_file("$t->{dir}/proxy", $q->{url} =~ s/sesame/wrong/r, 0600);
+    $agent->write_conf($conf->("proxy_file = $t->{dir}/proxy"));
+    $agent->{proc}->kill('HUP');
+    ok($agent->logged(qr/does not accept the user/, 10), 'another proxy');
+
+    write_file("$t->{dir}/proxy", $q->{url}, 0600);
+    $agent->{proc}->kill('HUP');
+    ok($agent->logged(qr/through the proxy \S+:$q->{port} \(from/, 10),
+       'its password is right now');
+
+    $agent->write_conf($conf->('proxy = https://nonsense'));
+    $agent->{proc}->kill('HUP');
+    ok($agent->logged(qr/not changed: "proxy" must begin/, 10),
+       'one that is wrong changes nothing');
+
+    $agent->write_conf($conf->('proxy = none'));
+    $agent->{proc}->kill('HUP');
+    ok($agent->logged(qr/connected to the server$/m, 10), 'and without one');
+
+    my $r = $t->transfer($agent->port('e'), 10_000);
+    is($r->{received_sha}, $r->{sent_sha}, 'bytes pass');
+
+    $t->finish;
+}
+
+
 # A proxy by a name of two addresses, of which one leads nowhere.
 
 sub two_addresses {
@@ -414,8 +516,8 @@ sub options {
 
     my $t = ZLTunnel->new;
     push @{ $t->{secrets} }, 'not-for-logs';
-    my $agent = $t->agent(token => 'x', services => ['a:1'], wait => 0, args => [
-        '--proxy', "http://me:not-for-logs\@127.0.0.1:1" ]);
+    my $agent = $t->agent(token => 'x', services => ['a:1'], wait => 0,
+        args => [ '--proxy', "http://me:not-for-logs\@127.0.0.1:1" ]);
     ok($agent->logged(qr/WARN .*password is on the command line.*--proxy-file/),
        'a password on the command line: a warning');
     is($agent->stop, 0, 'ends');

@@ -320,7 +320,8 @@ sub reread {
     };
 
     $pair->('alice');
-    my $agent = $t->agent(token => $token, tls => 1, wait => 0, conf => <<"EOT");
+    my $agent = $t->agent(token => $token, tls => 1, wait => 0,
+                          conf => <<"EOT");
 [agent]
 server = $url
 token_file = %%token_file%%

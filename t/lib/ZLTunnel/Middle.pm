@@ -175,9 +175,9 @@ EOT
 }
 
 
-# HAProxy before nginx, in http mode or another: over TLS to the agent with tls => 1, and
-# on to nginx's TLS port with to_tls => 1, or to the address in "to"; bind and
-# server are more words for these lines; more is text for "defaults", and front
+# HAProxy before nginx, in http mode or another: over TLS to the agent with
+# tls => 1, and on to nginx's TLS port with to_tls => 1, or to the address in
+# "to"; bind and server are more words for these lines; more is text for "defaults", and front
 # for its frontend.
 
 sub haproxy {

@@ -41,6 +41,11 @@ use ZLTunnel::Wire;
 
 use constant HUGE => 1_000_000_000;
 
+# for hundreds of connections at once, in the zltunnel block
+
+use constant LIMITS => 'max_pending 4000; max_channel_share 90%; '
+                       . 'connect_timeout 60s;';
+
 my $block = join '', map { chr int rand 256 } 1 .. 65521;
 
 
@@ -79,8 +84,9 @@ sub start_agent {
 
     $self->{real} = $self->{t}->agent(
         %{ $self->{agent} }, token => $self->{token},
-        services => [ map { "$_:$s->{$_}{port}" . ($s->{$_}{udp} ? '/udp' : '') }
-                      sort keys %$s ]);
+        services => [ map {
+            "$_:$s->{$_}{port}" . ($s->{$_}{udp} ? '/udp' : '')
+        } sort keys %$s ]);
 
     $self->{port} = { map { $_ => $self->{real}->port($_) } keys %$s };
     return $self->{real};
