@@ -90,6 +90,7 @@ static ngx_uint_t    ngx_zltunnel_conns_ready;
 
 static ngx_socket_t  ngx_zltunnel_spare[NGX_ZLTUNNEL_SPARE];
 static ngx_uint_t    ngx_zltunnel_nspare;
+static ngx_uint_t    ngx_zltunnel_spared;     /* some were, of late */
 
 
 ngx_int_t
@@ -672,6 +673,8 @@ ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
 void
 ngx_zltunnel_conn_spare(ngx_connection_t *c)
 {
+    ngx_zltunnel_spared = 1;
+
     if (ngx_zltunnel_nspare < NGX_ZLTUNNEL_SPARE) {
         ngx_zltunnel_spare[ngx_zltunnel_nspare++] = c->fd;
 
@@ -978,6 +981,14 @@ ngx_zltunnel_conns_check(void)
     ngx_zltunnel_conn_t       *conn;
     ngx_zltunnel_dial_t       *dial;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    /* nor is a descriptor kept that nobody has needed for a second */
+
+    while (ngx_zltunnel_nspare && !ngx_zltunnel_spared) {
+        (void) ngx_close_socket(ngx_zltunnel_spare[--ngx_zltunnel_nspare]);
+    }
+
+    ngx_zltunnel_spared = 0;
 
     if (!ngx_zltunnel_conns_ready) {
         return;
