@@ -64,6 +64,11 @@ zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size)
 
         n = zlt_conn_pull(c, buf, size);
 
+        if (in->end == ZLT_FRAMES_RAW) {
+            /* turned so with the last message, behind which was nothing */
+            return n;
+        }
+
         if (n == 0) {
             errno = ECONNRESET;
             return ZLT_CONN_ERROR;

@@ -56,6 +56,11 @@ ngx_zltunnel_framed_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
         n = ngx_zltunnel_end_pull(end, buf, size);
 
+        if (in->end == ZLT_FRAMES_RAW) {
+            /* turned so with the last message, behind which was nothing */
+            return n;
+        }
+
         if (n == 0) {
             rev->error = 1;
             return ngx_connection_error(c, NGX_ECONNRESET,
