@@ -47,6 +47,8 @@ static ngx_int_t ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel,
     u_char *token, ngx_str_t *name);
 static ngx_int_t ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel,
     ngx_uint_t reset);
+static void ngx_zltunnel_channel_finish_last(
+    ngx_zltunnel_channel_t *channel);
 static ngx_int_t ngx_zltunnel_channel_hold_end(
     ngx_zltunnel_channel_t *channel, ngx_uint_t reset);
 static void ngx_zltunnel_channel_drain_handler(ngx_event_t *ev);
@@ -698,28 +700,15 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
     frames = end->frames;
     c = end->connection;
 
-    if (ngx_zltunnel_end_raw_in(end) || ngx_zltunnel_end_raw_out(end)) {
-
-        if (!reset && end->kind == NGX_ZLTUNNEL_PLAIN) {
-            ngx_zltunnel_end_linger(c, 0);
-        }
-
-        return NGX_DECLINED;
-    }
-
     if (c->close || c->read->error || c->write->error) {
         return NGX_DECLINED;
     }
 
-    if (ngx_exiting || end->kind == NGX_ZLTUNNEL_BRIDGE) {
-
-        if (!reset && zlt_frames_whole(&frames->out)) {
-            (void) ngx_zltunnel_framed_end(end, ZLT_FRAMES_EOF);
-
-            /* so that the other worker lets it pass */
-
-            end->frames = NULL;
-            (void) ngx_zltunnel_end_shutdown(end);
+    if (ngx_zltunnel_end_raw_in(end) || ngx_zltunnel_end_raw_out(end)
+        || end->kind == NGX_ZLTUNNEL_BRIDGE || ngx_exiting)
+    {
+        if (!reset) {
+            ngx_zltunnel_channel_finish_last(channel);
         }
 
         return NGX_DECLINED;
@@ -754,6 +743,32 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
     }
 
     return NGX_OK;
+}
+
+
+/* The channel will be closed: the relay has left the last end to us. */
+
+static void
+ngx_zltunnel_channel_finish_last(ngx_zltunnel_channel_t *channel)
+{
+    ngx_zltunnel_end_t  *end;
+
+    end = &channel->end;
+
+    if (!ngx_zltunnel_end_raw_out(end)) {
+        (void) ngx_zltunnel_framed_end(end, ZLT_FRAMES_EOF);
+    }
+
+    if (end->kind == NGX_ZLTUNNEL_PLAIN) {
+        ngx_zltunnel_end_linger(end->connection, 0);
+
+    } else if (end->kind == NGX_ZLTUNNEL_BRIDGE) {
+
+        /* so that the other worker lets it pass */
+
+        end->frames = NULL;
+        (void) ngx_zltunnel_end_shutdown(end);
+    }
 }
 
 

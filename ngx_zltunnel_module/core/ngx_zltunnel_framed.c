@@ -99,12 +99,14 @@ ngx_zltunnel_framed_take(ngx_zltunnel_end_t *end, u_char *buf, size_t len)
         ngx_log_error(NGX_LOG_INFO, end->connection->log, 0,
                       "bad message on a data channel: %s",
                       zlt_strerror((int) n));
+        end->connection->read->error = 1;
         return NGX_ERROR;
     }
 
     if (rest
         && ngx_zltunnel_framed_rest(end, buf + len - rest, rest) != NGX_OK)
     {
+        end->connection->read->error = 1;
         return NGX_ERROR;
     }
 

@@ -82,6 +82,7 @@ zlt_frames_decode(zlt_frames_in_t *in, uint8_t *buf, size_t len, size_t *rest)
 static int
 zlt_frames_header(zlt_frames_in_t *in)
 {
+    uint8_t   end;
     uint32_t  n;
 
     n = zlt_get32(in->header + 1);
@@ -97,22 +98,28 @@ zlt_frames_header(zlt_frames_in_t *in)
         return ZLT_OK;
 
     case ZLT_EOF:
-        in->end = ZLT_FRAMES_EOF;
+        end = ZLT_FRAMES_EOF;
         break;
 
     case ZLT_RESET:
-        in->end = ZLT_FRAMES_RESET;
+        end = ZLT_FRAMES_RESET;
         break;
 
     case ZLT_RAW:
-        in->end = ZLT_FRAMES_RAW;
+        end = ZLT_FRAMES_RAW;
         break;
 
     default:
         return ZLT_ERR_TYPE;
     }
 
-    return n == 0 ? ZLT_OK : ZLT_ERR_SIZE;
+    if (n) {
+        return ZLT_ERR_SIZE;
+    }
+
+    in->end = end;
+
+    return ZLT_OK;
 }
 
 

@@ -27,7 +27,7 @@ our %TYPE = (
     ConnectAck => 0x21, ConnectFail => 0x22, Heartbeat => 0x30,
     HeartbeatAck => 0x31, Unregister => 0x40, Disconnect => 0x41,
     DatagramOpen => 0x50, Datagram => 0x51, DatagramClose => 0x52,
-    Retire => 0x53, Data => 0x55, Eof => 0x56, Reset => 0x57,
+    Retire => 0x53, Raw => 0x54, Data => 0x55, Eof => 0x56, Reset => 0x57,
     Withdraw => 0x58, AccessOpen => 0x59, AccessOk => 0x5a,
     AccessFail => 0x5b, AccessRenew => 0x5c, AccessClose => 0x5d,
 );
