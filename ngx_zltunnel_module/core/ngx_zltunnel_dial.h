@@ -205,15 +205,27 @@ void ngx_zltunnel_channel_answered(ngx_zltunnel_channel_t *channel);
 /* hands the relay what a greedy dial has read behind ConnectAck */
 ngx_int_t ngx_zltunnel_channel_rest(ngx_zltunnel_channel_t *channel,
     ngx_zltunnel_relay_t *relay);
+/* what is to go with the next Connect, within a millisecond; answer is from
+   ngx_alloc() and no longer the caller's */
+void ngx_zltunnel_channel_hold(ngx_zltunnel_channel_t *channel,
+    ngx_str_t *answer);
+/* an idle channel that the registry has counted already; NGX_ERROR: it had to
+   be closed */
+ngx_int_t ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel,
+    u_char *token, ngx_str_t *name);
 void ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel);
-/* The connection that it carried is over, by a reset or not: the channel is
-   idle again, now or soon, or it is closed. */
-void ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel,
-    ngx_uint_t reset);
 void ngx_zltunnel_channel_close_idle(ngx_zltunnel_channel_t *channel);
 void ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, uint64_t epoch);
 void ngx_zltunnel_channels_exit(void);
+
+
+/* ngx_zltunnel_release.c */
+
+/* The connection that it carried is over, by a reset or not: the channel is
+   idle again, now or soon, or it is closed. */
+void ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel,
+    ngx_uint_t reset);
 
 
 /* ngx_zltunnel_bridge.c: channels for the dials of other workers */

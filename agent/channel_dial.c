@@ -1,0 +1,436 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A data channel's way to the service: name, connection, ConnectAck, and the
+ * relay between both.
+ */
+
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel.h"
+#include "proxy.h"
+#include "visit.h"
+
+
+static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
+static void zlt_channel_dial_next(zlt_channel_t *ch);
+static int zlt_channel_dial_early(zlt_channel_t *ch);
+static void zlt_channel_dialling(zlt_io_t *io);
+static void zlt_channel_dial_failed(zlt_channel_t *ch, int err);
+static void zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how);
+
+
+/* The header of the PROXY protocol, if the service wants it, goes before all
+   bytes of the client: 0, or -1 without memory. */
+
+int
+zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
+{
+    size_t          n;
+    uint8_t         buf[ZLT_PROXY_HEADER];
+    zlt_service_t  *s;
+
+    s = zlt_service_by_id(&ch->agent->services, m->service_id);
+
+    if (s == NULL || s->conf.proxy_protocol == 0) {
+        return 0;
+    }
+
+    n = zlt_proxy_header(buf, s->conf.proxy_protocol, m->client_addr.data,
+                         m->client_addr.len, s->conf.host, s->conf.port);
+
+    return zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, buf, n);
+}
+
+
+/* Where a connection to the open service is to lead: 0, or -1 without
+   memory. */
+
+int
+zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m)
+{
+    if (!(m->ext & ZLT_X_TARGET)) {
+        return 0;
+    }
+
+    ch->target = malloc(m->target.len + 1);
+
+    if (ch->target == NULL) {
+        return -1;
+    }
+
+    memcpy(ch->target, m->target.data, m->target.len);
+    ch->target[m->target.len] = '\0';
+
+    return 0;
+}
+
+
+/* What comes meanwhile stays in the socket, and the bits say that it came. */
+
+void
+zlt_channel_wait(zlt_io_t *io)
+{
+    (void) io;
+}
+
+
+void
+zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
+{
+    zlt_str_t       target;
+    zlt_agent_t    *a;
+    zlt_service_t  *s;
+
+    a = ch->agent;
+    s = zlt_service_by_id(&a->services, service_id);
+
+    if (s == NULL && a->session && zlt_session_registers(a->session)) {
+
+        /* a client was faster than RegisterOk, which comes another way */
+
+        memmove(ch->service_id, service_id, ZLT_ID_SIZE);
+        zlt_list_append(&a->early, &ch->waiter.link);
+
+        zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
+                        zlt_channel_expired);
+        return;
+    }
+
+    if (s == NULL) {
+        zlt_channel_fail(ch, ZLT_E_REFUSED, "no such service");
+        return;
+    }
+
+    if (ch->fresh && s->conf.protocol == ZLT_PROTO_UDP) {
+        /* its sessions come with the first frames */
+        ch->datagrams = 1;
+        return;
+    }
+
+    if (s->conf.protocol != ZLT_PROTO_TCP) {
+        zlt_channel_fail(ch, ZLT_E_REFUSED, "not a TCP service");
+        return;
+    }
+
+    if (!zlt_io_room(1)) {
+        zlt_channel_fail(ch, ZLT_E_BUSY, "out of descriptors");
+        return;
+    }
+
+    if (!(s->conf.flags & ZLT_R_OPEN) != !ch->target) {
+        zlt_channel_fail(ch, ZLT_E_FORBIDDEN,
+                         ch->target ? "the service takes no target"
+                                    : "the service needs a target");
+        return;
+    }
+
+    if (ch->target) {
+        target.data = (const uint8_t *) ch->target;
+        target.len = strlen(ch->target);
+
+        s = zlt_service_target(s, target);
+
+        if (s == NULL) {
+            zlt_channel_fail(ch, ZLT_E_FORBIDDEN, "not a target");
+            return;
+        }
+
+    } else {
+        zlt_service_hold(s);
+    }
+
+    ch->service = s;
+    ch->waiter.handler = zlt_channel_resolved;
+
+    zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
+                    zlt_channel_expired);
+
+    if (zlt_service_resolve(s, ch->agent->loop, &ch->waiter) == 0) {
+        zlt_channel_dial_next(ch);
+    }
+}
+
+
+void
+zlt_channel_registered(zlt_agent_t *a)
+{
+    unsigned        n;
+    zlt_list_t     *link;
+    zlt_waiter_t   *waiter;
+    zlt_channel_t  *ch;
+
+    /* those that are still too early go to the end */
+
+    n = 0;
+
+    zlt_list_each(link, &a->early) {
+        n++;
+    }
+
+    while (n-- && !zlt_list_empty(&a->early)) {
+        waiter = zlt_list_data(a->early.next, zlt_waiter_t, link);
+        ch = zlt_list_data(waiter, zlt_channel_t, waiter);
+
+        zlt_list_remove(&waiter->link);
+        zlt_channel_dial(ch, ch->service_id);
+    }
+}
+
+
+static void
+zlt_channel_resolved(zlt_waiter_t *waiter, const char *error)
+{
+    zlt_channel_t  *ch;
+
+    ch = zlt_list_data(waiter, zlt_channel_t, waiter);
+
+    if (error) {
+        zlt_channel_fail(ch, ZLT_E_UNREACHABLE, error);
+        return;
+    }
+
+    zlt_channel_dial_next(ch);
+}
+
+
+static void
+zlt_channel_dial_next(zlt_channel_t *ch)
+{
+    int          err, early;
+    char         reason[300];
+    zlt_addr_t  *addr;
+    zlt_conn_t  *c;
+
+    c = &ch->relay.side[ZLT_RELAY_SERVICE];
+    err = 0;
+
+    while (ch->address < ch->service->addrs.n) {
+
+        addr = &ch->service->addrs.addrs[ch->address++];
+
+        if (!zlt_service_permits(ch->service, addr)) {
+            continue;
+        }
+
+        early = (ch->relay.flow[ZLT_RELAY_CHANNEL].buf != NULL);
+
+        if (zlt_conn_connect(c, &addr->addr.sa, addr->len, early,
+                             zlt_channel_dialling)
+            == 0)
+        {
+            c->io.data = ch;
+
+            if (!early) {
+                return;
+            }
+
+            err = zlt_channel_dial_early(ch);
+
+            if (err == 0) {
+                return;
+            }
+
+            zlt_conn_close(c);
+            continue;
+        }
+
+        err = errno;
+    }
+
+    if (err == 0 && ch->service->open && ch->service->addrs.n) {
+        (void) snprintf(reason, sizeof(reason), "\"%.270s\" is not allowed",
+                        ch->service->conf.local);
+        zlt_channel_fail(ch, ZLT_E_FORBIDDEN, reason);
+        return;
+    }
+
+    zlt_channel_dial_failed(ch, err ? err : EHOSTUNREACH);
+}
+
+
+/* Early bytes that can be written show that the service is there already:
+   0, or what connect(2) would have told. */
+
+static int
+zlt_channel_dial_early(zlt_channel_t *ch)
+{
+    ssize_t      n;
+    zlt_buf_t   *buf;
+    zlt_conn_t  *c;
+
+    c = &ch->relay.side[ZLT_RELAY_SERVICE];
+    buf = ch->relay.flow[ZLT_RELAY_CHANNEL].buf;
+
+    zlt_conn_presume(c);
+
+    n = zlt_conn_write(c, buf->data + buf->pos, buf->last - buf->pos);
+
+    if (n == ZLT_CONN_AGAIN) {
+        return 0;
+    }
+
+    if (n == ZLT_CONN_ERROR) {
+        return errno;
+    }
+
+    buf->pos += (uint32_t) n;
+
+    if (buf->pos == buf->last) {
+        free(buf);
+        ch->relay.flow[ZLT_RELAY_CHANNEL].buf = NULL;
+    }
+
+    ch->early = 1;
+    ch->connected = 1;
+    c->io.handler = zlt_channel_wait;
+
+    zlt_channel_join(ch);
+
+    return 0;
+}
+
+
+static void
+zlt_channel_dialling(zlt_io_t *io)
+{
+    int             rc, err;
+    zlt_conn_t     *c;
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+    c = &ch->relay.side[ZLT_RELAY_SERVICE];
+
+    rc = zlt_conn_connected(c);
+
+    if (rc == ZLT_CONN_AGAIN) {
+        return;
+    }
+
+    if (rc == 0) {
+        ch->connected = 1;
+        io->handler = zlt_channel_wait;
+        zlt_channel_join(ch);
+        return;
+    }
+
+    err = errno;
+
+    zlt_conn_close(c);
+
+    if (ch->address < ch->service->addrs.n) {
+        zlt_channel_dial_next(ch);
+        return;
+    }
+
+    zlt_channel_dial_failed(ch, err);
+}
+
+
+static void
+zlt_channel_dial_failed(zlt_channel_t *ch, int err)
+{
+    unsigned  code;
+
+    switch (err) {
+
+    case ECONNREFUSED:
+        code = ZLT_E_REFUSED;
+        break;
+
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case EAGAIN:               /* a UNIX socket whose backlog is full */
+    case EADDRNOTAVAIL:        /* no local port is left */
+        code = ZLT_E_BUSY;
+        break;
+
+    default:
+        code = ZLT_E_UNREACHABLE;
+    }
+
+    zlt_channel_fail(ch, code, strerror(err));
+}
+
+
+/*
+ * Server and service are both there: answer, and relay.  If the client has
+ * spoken already, the service is likely to answer at once, and ConnectAck
+ * waits up to a millisecond to go in one packet with that; nobody waits for
+ * it, since the client's bytes do not.
+ */
+
+void
+zlt_channel_join(zlt_channel_t *ch)
+{
+    size_t     n;
+    uint8_t    buf[ZLT_CHANNEL_SMALL];
+    zlt_msg_t  ack;
+
+    if (!ch->connected || !ch->upgraded) {
+        return;
+    }
+
+    ch->state = ZLT_CHANNEL_RELAY;
+    ch->agent->connections++;
+
+    zlt_service_release(ch->service);
+    ch->service = NULL;
+
+    memset(&ack, 0, sizeof(zlt_msg_t));
+    ack.type = ZLT_CONNECT_ACK;
+    ack.connection_id = ch->id;
+
+    n = zlt_msg_encode(&ack, buf, sizeof(buf));
+
+    if (ch->reusable) {
+        zlt_frames_put(&ch->framed.frames.out, buf, n);
+
+    } else if (zlt_relay_put(&ch->relay, ZLT_RELAY_SERVICE, buf, n) == -1) {
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+        return;
+    }
+
+    if (ch->early || ch->relay.flow[ZLT_RELAY_CHANNEL].buf) {
+        zlt_agent_hold(ch->agent);
+        zlt_relay_hold(&ch->relay, ZLT_RELAY_SERVICE);
+    }
+
+    zlt_relay_start(&ch->relay, zlt_channel_done);
+}
+
+
+static void
+zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how)
+{
+    zlt_channel_t  *ch;
+
+    static const char *const  texts[] = {
+        "ended",
+        "was reset by the client or the server",
+        "was reset by the service",
+        "timed out",
+        "was given up, out of memory"
+    };
+
+    ch = zlt_list_data(r, zlt_channel_t, relay);
+
+    zlt_channel_log(ch, texts[how]);
+
+    if (ch->relay.side[ZLT_RELAY_CHANNEL].framed) {
+        zlt_channel_close(ch);
+        return;
+    }
+
+    zlt_channel_free(ch);
+}

@@ -1,0 +1,369 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * How a connection ends on a data channel, and a channel itself.
+ *
+ * A framed connection ends by messages, and the channel is idle again.  Else
+ * what was sent last must arrive: a channel is shut down, and read to its end.
+ */
+
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel.h"
+#include "visit.h"
+#include "ws.h"
+
+
+#define ZLT_CHANNEL_DISCARD  5         /* s, after ConnectFail and Retire */
+#define ZLT_CHANNEL_WASTE    (1024 * 1024)     /* bytes, before it is idle */
+
+
+static void zlt_channel_closing_turn(zlt_task_t *task);
+static void zlt_channel_closing(zlt_io_t *io);
+static void zlt_channel_reuse(zlt_channel_t *ch);
+static void zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m);
+static void zlt_channel_ending_turn(zlt_task_t *task);
+static void zlt_channel_ending(zlt_io_t *io);
+
+
+/*
+ * Our end of a framed connection has been sent, or is about to be.  What the
+ * server has sent before it knew is discarded, up to its own end; then the
+ * channel is idle again.
+ */
+
+void
+zlt_channel_close(zlt_channel_t *ch)
+{
+    zlt_io_t  *io;
+
+    ch->state = ZLT_CHANNEL_CLOSING;
+    ch->discarded = 0;
+
+    zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
+    zlt_list_remove(&ch->waiter.link);
+
+    if (ch->service) {
+        zlt_service_release(ch->service);
+        ch->service = NULL;
+    }
+
+    zlt_relay_reuse(&ch->relay);
+
+    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
+    io->handler = zlt_channel_closing;
+    io->data = ch;
+
+    if (zlt_frames_over(&ch->framed.frames)) {
+        zlt_channel_reuse(ch);
+        return;
+    }
+
+    zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_DISCARD,
+                    zlt_channel_expired);
+
+    /* what has come already raises no event */
+
+    ch->relay.task.handler = zlt_channel_closing_turn;
+    zlt_io_post(&ch->relay.task);
+}
+
+
+static void
+zlt_channel_closing_turn(zlt_task_t *task)
+{
+    zlt_relay_t  *r;
+
+    r = zlt_list_data(task, zlt_relay_t, task);
+
+    zlt_channel_closing(&r->side[ZLT_RELAY_CHANNEL].io);
+}
+
+
+static void
+zlt_channel_closing(zlt_io_t *io)
+{
+    ssize_t         n;
+    zlt_conn_t     *c;
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    n = zlt_conn_flush(c);
+
+    while (n != ZLT_CONN_ERROR
+           && ch->framed.frames.in.end == ZLT_FRAMES_OPEN)
+    {
+        n = zlt_conn_read(c, zlt_scratch, ZLT_RELAY_SCRATCH);
+
+        if (n <= 0) {
+            break;
+        }
+
+        ch->discarded += (uint32_t) n;
+
+        if (ch->discarded > ZLT_CHANNEL_WASTE) {
+            n = ZLT_CONN_ERROR;
+        }
+    }
+
+    if (zlt_frames_over(&ch->framed.frames)) {
+        zlt_channel_reuse(ch);
+
+    } else if (n == ZLT_CONN_ERROR || zlt_conn_raw_in(c)) {
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+    }
+}
+
+
+static void
+zlt_channel_reuse(zlt_channel_t *ch)
+{
+    zlt_buf_t    *rest;
+    zlt_conn_t   *c;
+    zlt_agent_t  *a;
+
+    a = ch->agent;
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    rest = ch->framed.rest;
+    ch->framed.rest = NULL;
+
+    zlt_framed_stop(c);
+    zlt_relay_reuse(&ch->relay);
+
+    free(ch->target);
+    ch->target = NULL;
+
+    ch->address = 0;
+    ch->fresh = 0;
+    ch->connected = 0;
+    ch->early = 0;
+    ch->reusable = 0;
+
+    c->io.data = ch;
+    c->io.handler = zlt_channel_idle;
+    ch->state = ZLT_CHANNEL_IDLE;
+
+    zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
+                    zlt_channel_expired);
+
+    if (a->pool == NULL || a->stopping
+        || !zlt_pool_wants(a->pool, ch->tunnel_id))
+    {
+        free(rest);
+        zlt_channel_retire(ch);
+        return;
+    }
+
+    zlt_pool_return(a->pool, ch);
+
+    if (rest) {
+        memcpy(zlt_scratch, rest->data, rest->last);
+        zlt_channel_frames(ch, zlt_scratch, rest->last);
+        free(rest);
+    }
+
+    if (ch->state == ZLT_CHANNEL_IDLE) {
+        zlt_channel_idle(&c->io);
+    }
+}
+
+
+void
+zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
+{
+    zlt_msg_t       m;
+    zlt_session_t  *s;
+
+    if (code != ZLT_E_DUPLICATE) {
+        zlt_log_warn("a connection to \"%s\" failed: %s",
+                     ch->service ? ch->service->conf.name : "?", reason);
+    }
+
+    if (ch->fresh && !ch->upgraded) {
+
+        /* the server will not wait for the channel any longer */
+
+        s = zlt_session_find(ch->agent, ch->serial);
+
+        if (s == NULL && ch->agent->session
+            && zlt_session_is_up(ch->agent->session))
+        {
+            s = ch->agent->session;
+        }
+
+        if (s) {
+            zlt_session_connect_fail(s, ch->id, code, reason);
+        }
+
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+        return;
+    }
+
+    memset(&m, 0, sizeof(zlt_msg_t));
+    m.type = ZLT_CONNECT_FAIL;
+    m.connection_id = ch->id;
+    m.reason.data = (const uint8_t *) reason;
+    m.reason.len = strlen(reason);
+    m.ext = ZLT_X_CODE;
+    m.code = (uint8_t) code;
+
+    if (ch->reusable) {
+        zlt_channel_fail_framed(ch, &m);
+        return;
+    }
+
+    if (zlt_channel_send(ch, &m, ZLT_CHANNEL_FAIL) == -1) {
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+        return;
+    }
+
+    zlt_channel_end(ch);
+}
+
+
+/* It is our end of the connection. */
+
+static void
+zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m)
+{
+    size_t       n;
+    ssize_t      sent;
+    uint8_t      buf[ZLT_CHANNEL_FAIL];
+    zlt_conn_t  *c;
+
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    n = zlt_msg_encode(m, buf, sizeof(buf));
+    sent = n ? zlt_conn_push(c, buf, n) : ZLT_CONN_ERROR;
+
+    /* nothing was under way, so it is taken, or the channel is dead */
+
+    if (sent != (ssize_t) n) {
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+        return;
+    }
+
+    ch->framed.frames.out.end = ZLT_FRAMES_RESET;
+
+    zlt_channel_close(ch);
+}
+
+
+/* What was sent must arrive, so input is read, and thrown away, until the
+   server has closed: unread bytes would make a reset of the close. */
+
+void
+zlt_channel_end(zlt_channel_t *ch)
+{
+    zlt_flow_t  *f;
+
+    ch->state = ZLT_CHANNEL_ENDING;
+
+    zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
+    zlt_list_remove(&ch->waiter.link);
+
+    if (ch->service) {
+        zlt_service_release(ch->service);
+        ch->service = NULL;
+    }
+
+    f = &ch->relay.flow[ZLT_RELAY_CHANNEL];
+    free(f->buf);
+    f->buf = NULL;
+
+    zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_DISCARD,
+                    zlt_channel_expired);
+
+    ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_ending;
+    ch->relay.task.handler = zlt_channel_ending_turn;
+    zlt_io_post(&ch->relay.task);
+}
+
+
+static void
+zlt_channel_ending_turn(zlt_task_t *task)
+{
+    zlt_relay_t  *r;
+
+    r = zlt_list_data(task, zlt_relay_t, task);
+
+    zlt_channel_ending(&r->side[ZLT_RELAY_CHANNEL].io);
+}
+
+
+static void
+zlt_channel_ending(zlt_io_t *io)
+{
+    int             rc;
+    ssize_t         n;
+    zlt_conn_t     *c;
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    rc = zlt_channel_flush(ch);
+
+    if (rc == 0 && ch->relay.flow[ZLT_RELAY_SERVICE].buf == NULL
+        && !ch->draining)
+    {
+        rc = zlt_conn_shutdown(c);
+
+        if (rc == 0) {
+            ch->draining = 1;
+        }
+    }
+
+    if (rc == 0 || rc == ZLT_CONN_AGAIN) {
+        do {
+            n = zlt_conn_read(c, zlt_scratch, ZLT_RELAY_SCRATCH);
+        } while (n > 0);
+
+        if (n == ZLT_CONN_AGAIN) {
+            return;
+        }
+    }
+
+    zlt_conn_close(c);
+    zlt_channel_free(ch);
+}
+
+
+void
+zlt_channel_retire(zlt_channel_t *ch)
+{
+    zlt_msg_t    m;
+    zlt_pool_t  *p;
+
+    p = ch->pool;
+    ch->pool = NULL;
+
+    if (p) {
+        zlt_pool_closed(p, ch);
+    }
+
+    memset(&m, 0, sizeof(zlt_msg_t));
+    m.type = ZLT_RETIRE;
+
+    if (zlt_channel_send(ch, &m, ZLT_CHANNEL_SMALL) == -1) {
+        zlt_relay_abort(&ch->relay);
+        zlt_channel_free(ch);
+        return;
+    }
+
+    zlt_channel_end(ch);
+}
