@@ -25,11 +25,11 @@
 #define ZLT_CHANNEL_WASTE    (1024 * 1024)     /* bytes, before it is idle */
 
 
-static void zlt_channel_closing_turn(zlt_task_t *task);
+static void zlt_channel_leave(zlt_channel_t *ch, zlt_io_pt handler);
+static void zlt_channel_turn(zlt_task_t *task);
 static void zlt_channel_closing(zlt_io_t *io);
 static void zlt_channel_reuse(zlt_channel_t *ch);
 static void zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m);
-static void zlt_channel_ending_turn(zlt_task_t *task);
 static void zlt_channel_ending(zlt_io_t *io);
 
 
@@ -42,10 +42,27 @@ static void zlt_channel_ending(zlt_io_t *io);
 void
 zlt_channel_close(zlt_channel_t *ch)
 {
-    zlt_io_t  *io;
+    zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
+    zlt_relay_reuse(&ch->relay);
 
     ch->state = ZLT_CHANNEL_CLOSING;
     ch->discarded = 0;
+
+    zlt_channel_leave(ch, zlt_channel_closing);
+
+    if (zlt_frames_over(&ch->framed.frames)) {
+        zlt_channel_reuse(ch);
+    }
+}
+
+
+/* Done with the service; the handler says how it goes on with the server, and
+   has some time for it. */
+
+static void
+zlt_channel_leave(zlt_channel_t *ch, zlt_io_pt handler)
+{
+    zlt_io_t  *io;
 
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
     zlt_list_remove(&ch->waiter.link);
@@ -55,35 +72,30 @@ zlt_channel_close(zlt_channel_t *ch)
         ch->service = NULL;
     }
 
-    zlt_relay_reuse(&ch->relay);
-
-    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
-    io->handler = zlt_channel_closing;
-    io->data = ch;
-
-    if (zlt_frames_over(&ch->framed.frames)) {
-        zlt_channel_reuse(ch);
-        return;
-    }
-
     zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_DISCARD,
                     zlt_channel_expired);
 
+    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
+    io->handler = handler;
+    io->data = ch;
+
     /* what has come already raises no event */
 
-    ch->relay.task.handler = zlt_channel_closing_turn;
+    ch->relay.task.handler = zlt_channel_turn;
     zlt_io_post(&ch->relay.task);
 }
 
 
 static void
-zlt_channel_closing_turn(zlt_task_t *task)
+zlt_channel_turn(zlt_task_t *task)
 {
+    zlt_io_t     *io;
     zlt_relay_t  *r;
 
     r = zlt_list_data(task, zlt_relay_t, task);
+    io = &r->side[ZLT_RELAY_CHANNEL].io;
 
-    zlt_channel_closing(&r->side[ZLT_RELAY_CHANNEL].io);
+    io->handler(io);
 }
 
 
@@ -273,35 +285,11 @@ zlt_channel_end(zlt_channel_t *ch)
 
     ch->state = ZLT_CHANNEL_ENDING;
 
-    zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
-    zlt_list_remove(&ch->waiter.link);
-
-    if (ch->service) {
-        zlt_service_release(ch->service);
-        ch->service = NULL;
-    }
-
     f = &ch->relay.flow[ZLT_RELAY_CHANNEL];
     free(f->buf);
     f->buf = NULL;
 
-    zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_DISCARD,
-                    zlt_channel_expired);
-
-    ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_ending;
-    ch->relay.task.handler = zlt_channel_ending_turn;
-    zlt_io_post(&ch->relay.task);
-}
-
-
-static void
-zlt_channel_ending_turn(zlt_task_t *task)
-{
-    zlt_relay_t  *r;
-
-    r = zlt_list_data(task, zlt_relay_t, task);
-
-    zlt_channel_ending(&r->side[ZLT_RELAY_CHANNEL].io);
+    zlt_channel_leave(ch, zlt_channel_ending);
 }
 
 
