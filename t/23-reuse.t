@@ -89,6 +89,8 @@ sub real {
     # under TLS those that are taken by another worker do not come back
 
     my $more = opened($t) - $before;
+    cmp_ok($t->status->{reused}, '>', $workers > 1 ? 50 : 250,
+           'the status has it, too');
     cmp_ok($more, '<', $scheme eq 'wss' && $workers > 1 ? 150 : 20,
            "a channel carries many: $more were opened for them");
 

@@ -317,6 +317,7 @@ ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
         wanted = 1;
 
         ngx_zltunnel_tunnel_idle(registry, tunnel, 1);
+        registry->sh->workers[registry->slot].reused++;
 
         ngx_memcpy(token, tunnel->token, 32);
         name.len = tunnel->name_len;

@@ -65,6 +65,7 @@ typedef struct {
     ngx_uint_t                   nidle;       /* idle channels there */
     uint64_t                     acquired[NGX_ZLTUNNEL_WAYS];
     uint64_t                     repeated;    /* Connects sent again */
+    uint64_t                     reused;      /* channels idle again */
     uint64_t                     spliced;     /* bytes */
 } ngx_zltunnel_sh_worker_t;
 

@@ -416,7 +416,8 @@ ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st)
 static void
 ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
 {
-    uint64_t                   acquired[NGX_ZLTUNNEL_WAYS], repeated, spliced;
+    uint64_t                   acquired[NGX_ZLTUNNEL_WAYS];
+    uint64_t                   repeated, reused, spliced;
     ngx_uint_t                 i, way;
     ngx_zltunnel_json_t       *j;
     ngx_zltunnel_sh_worker_t  *worker;
@@ -429,6 +430,7 @@ ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
 
     ngx_memzero(acquired, sizeof(acquired));
     repeated = 0;
+    reused = 0;
     spliced = 0;
 
     /* the last one is the sum of those that are gone */
@@ -446,6 +448,7 @@ ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
         }
 
         repeated += worker->repeated;
+        reused += worker->reused;
         spliced += worker->spliced;
     }
 
@@ -458,6 +461,7 @@ ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
     ngx_zltunnel_json_close(j, '}');
 
     ngx_zltunnel_json_number(j, "repeated", repeated);
+    ngx_zltunnel_json_number(j, "reused", reused);
     ngx_zltunnel_json_number(j, "spliced", spliced);
 }
 
