@@ -220,7 +220,9 @@ zlt_framed_flush(zlt_conn_t *c)
 
     out = &c->framed->frames.out;
 
-    while (zlt_frames_pending(out)) {
+    /* the header of Data goes with its bytes */
+
+    while (zlt_frames_pending(out) && zlt_frames_whole(out)) {
 
         if (!zlt_conn_writable(c)) {
             return ZLT_CONN_AGAIN;

@@ -168,7 +168,12 @@ ngx_zltunnel_framed_flush(ngx_zltunnel_end_t *end)
 
     out = &end->frames->out;
 
-    while (zlt_frames_pending(out)) {
+    /*
+     * The header of Data goes with its bytes: under TLS both may be in a record
+     * that is on its way already, of which OpenSSL wants no less again.
+     */
+
+    while (zlt_frames_pending(out) && zlt_frames_whole(out)) {
 
         if (!end->connection->write->ready) {
             return NGX_AGAIN;
