@@ -122,8 +122,39 @@ sub real {
     is($c->ending, 'eof', 'to its end');
     $c->close;
 
+    # messages of which the agent takes a part only, for now
+
+    my @s = map { ZLTunnel::Wire::Socket->new($agent->port("echo")) } 1 .. 6;
+    for my $s (@s) {
+        $s->send('first');
+        $s->take(5);
+        $s->{s}->blocking(0);
+    }
+
+    # in pieces that are not bulk, more than its socket takes
+
+    $agent->{proc}->kill('STOP');
+    my $bytes = join '', map { "$_ " } 1 .. 1_300_000;
+    for (1 .. 200) {
+        for my $s (@s) {
+            my $n = syswrite $s->{s}, $bytes, 45_000, $s->{sent} // 0;
+            $s->{sent} += $n // 0;
+        }
+        select undef, undef, undef, 0.005;
+    }
+    $agent->{proc}->kill('CONT');
+
+    my $whole = grep {
+        $_->send(substr $bytes, $_->{sent})
+        && ($_->take(length $bytes) // '') eq $bytes;
+    } @s;
+    is($whole, 6, 'all come back, exact, once the agent reads on');
+    $_->shut for @s;
+    is((grep { $_->ending eq 'eof' } @s), 6, 'to their ends');
+
     ok(echo($agent->port('echo'), 7), 'and again');
-    is($t->events($e, 'accept'), 300 + 20 + 1, 'each was dialled once');
+    is($t->events($e, 'accept'), 300 + 20 + 7,
+       'each was dialled once');
 
     $t->finish;
 }
