@@ -21,6 +21,7 @@ static void zlt_status_widen(int *width, const char *text);
 static void zlt_status_row(zlt_text_t *t, const zlt_agent_t *a,
     const int *width);
 static void zlt_status_detail(zlt_text_t *t, const zlt_agent_t *a);
+static const char *zlt_status_transport(const zlt_agent_t *a);
 static void zlt_status_json(zlt_ctl_request_t *r, const char *name);
 static void zlt_status_json_string(zlt_text_t *t, const char *string);
 static void zlt_status_json_link(zlt_text_t *t, const zlt_agent_t *a);
@@ -162,6 +163,15 @@ zlt_status_row(zlt_text_t *t, const zlt_agent_t *a, const int *width)
 }
 
 
+/* how its next data channel will be opened */
+
+static const char *
+zlt_status_transport(const zlt_agent_t *a)
+{
+    return a->transport.websocket ? "websocket" : "raw";
+}
+
+
 /* Of one that was asked for by name. */
 
 static void
@@ -170,6 +180,12 @@ zlt_status_detail(zlt_text_t *t, const zlt_agent_t *a)
     unsigned              i;
     zlt_list_t           *link;
     const zlt_service_t  *s;
+
+    zlt_text_printf(t, "    data channels: %s\n", zlt_status_transport(a));
+
+    if (a->conf->via.kind) {
+        zlt_text_printf(t, "    through the proxy %s\n", a->conf->via.name);
+    }
 
     for (i = 0; i < a->conf->nservers; i++) {
         if (i != a->conf->current) {
@@ -308,7 +324,11 @@ zlt_status_json_link(zlt_text_t *t, const zlt_agent_t *a)
 
     zlt_agent_totals(a, &totals);
 
-    zlt_text_printf(t, "],\n \"connections\":{\"open\":%u,\"total\":%llu},"
+    zlt_text_printf(t, "],\"transport\":\"%s\",\"proxy\":",
+                    zlt_status_transport(a));
+    zlt_status_json_string(t, a->conf->via.kind ? a->conf->via.name : "");
+
+    zlt_text_printf(t, ",\n \"connections\":{\"open\":%u,\"total\":%llu},"
                     "\"bytes\":{\"in\":%llu,\"out\":%llu},\"latency\":",
                     totals.open, (unsigned long long) totals.total,
                     (unsigned long long) totals.bytes_in,

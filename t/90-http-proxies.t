@@ -65,6 +65,8 @@ SKIP: {
         agent => { tls => 1, env => { https_proxy => $p->{url} } });
     like($path->{real}->log, qr/\(from https_proxy\)/,
          'the proxy of the environment');
+    like($path->{real}->link->{proxy}, qr/127\.0\.0\.1/, 'in the status, too');
+    is($path->{real}->link->{transport}, 'raw', 'and raw channels');
 
     $path->all;
     $path->end;

@@ -107,6 +107,7 @@ sub nginx {
 
         $p->all;
         like($p->{real}->log, $FELL_BACK, 'the agent says what it does');
+        is($p->{real}->link->{transport}, 'websocket', 'and its status');
 
         $p->end;
     }
