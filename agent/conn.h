@@ -109,9 +109,8 @@ ssize_t zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size);
 /*
  * Under TLS, or within a WebSocket, what was written may be kept here, as
  * records or frames, until there is room, and so are messages on a framed
- * one: to be called when the connection is
- * writable, before anything else is written.  0, ZLT_CONN_AGAIN or
- * ZLT_CONN_ERROR.
+ * one: to be called when the connection is writable, before anything else is
+ * written.  0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR.
  */
 #define zlt_conn_flush(c)                                                     \
     (zlt_conn_pending(c) ? zlt_conn_flush_pending(c) : 0)

@@ -26,8 +26,6 @@
 
 static ssize_t ngx_zltunnel_early_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
-static ssize_t ngx_zltunnel_early_recv_chain(ngx_connection_t *c,
-    ngx_chain_t *in, off_t limit);
 static ssize_t ngx_zltunnel_early_send(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ngx_chain_t *ngx_zltunnel_early_send_chain(ngx_connection_t *c,
@@ -48,7 +46,7 @@ ngx_zltunnel_early_start(ngx_zltunnel_conn_t *conn)
     conn->early = 1;
 
     c->recv = ngx_zltunnel_early_recv;
-    c->recv_chain = ngx_zltunnel_early_recv_chain;
+    c->recv_chain = ngx_zltunnel_recv_chain;
     c->send = ngx_zltunnel_early_send;
     c->send_chain = ngx_zltunnel_early_send_chain;
 
@@ -104,14 +102,6 @@ ngx_zltunnel_early_recv(ngx_connection_t *c, u_char *buf, size_t size)
     c->read->ready = 0;
 
     return NGX_AGAIN;
-}
-
-
-static ssize_t
-ngx_zltunnel_early_recv_chain(ngx_connection_t *c, ngx_chain_t *in,
-    off_t limit)
-{
-    return c->recv(c, NULL, 0);
 }
 
 

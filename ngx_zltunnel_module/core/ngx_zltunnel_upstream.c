@@ -76,8 +76,6 @@ static void ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn);
 static ssize_t ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf,
     size_t size);
-static ssize_t ngx_zltunnel_conn_recv_chain_reset(ngx_connection_t *c,
-    ngx_chain_t *in, off_t limit);
 
 static ngx_socket_t ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn);
 static void ngx_zltunnel_pair_cut(ngx_zltunnel_link_t *link);
@@ -807,7 +805,7 @@ ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn)
 
     if (c->recv == ngx_recv || conn->lent) {
         c->recv = ngx_zltunnel_conn_recv_reset;
-        c->recv_chain = ngx_zltunnel_conn_recv_chain_reset;
+        c->recv_chain = ngx_zltunnel_recv_chain;
     }
 
     (void) ngx_shutdown_socket(c->fd, SHUT_RDWR);
@@ -824,14 +822,6 @@ ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf, size_t size)
     c->read->error = 1;
 
     return NGX_ERROR;
-}
-
-
-static ssize_t
-ngx_zltunnel_conn_recv_chain_reset(ngx_connection_t *c, ngx_chain_t *in,
-    off_t limit)
-{
-    return ngx_zltunnel_conn_recv_reset(c, NULL, 0);
 }
 
 
