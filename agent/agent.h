@@ -43,6 +43,7 @@ typedef struct zlt_session_s  zlt_session_t;
 typedef struct zlt_pool_s     zlt_pool_t;
 typedef struct zlt_channel_s  zlt_channel_t;
 typedef struct zlt_udp_s      zlt_udp_t;
+typedef struct zlt_shared_s   zlt_shared_t;
 typedef struct zlt_access_s   zlt_access_t;
 typedef struct zlt_visit_s    zlt_visit_t;
 typedef struct zlt_visits_s   zlt_visits_t;
@@ -340,6 +341,7 @@ struct zlt_channel_s {
     char            *target;           /* of an open service, or NULL */
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
+    zlt_shared_t    *shared;           /* one with lanes */
     zlt_talk_t      *talk;             /* with the proxy, at the start */
     zlt_visit_t     *visit;            /* a visitor's */
 
@@ -375,7 +377,8 @@ int zlt_channel_open(zlt_pool_t *p, zlt_agent_t *a);
 void zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
     const zlt_pool_param_t *param, const zlt_msg_t *m);
 
-/* Ends an idle channel in the way that loses no connection. */
+/* Ends an idle channel, or one with lanes, in the way that loses no
+   connection. */
 void zlt_channel_retire(zlt_channel_t *ch);
 
 /* An answer to a Register has come. */
@@ -385,6 +388,7 @@ void zlt_channel_registered(zlt_agent_t *a);
 void zlt_channel_abort(zlt_channel_t *ch);
 int zlt_channel_is_relay(const zlt_channel_t *ch);
 int zlt_channel_is_idle(const zlt_channel_t *ch);
+int zlt_channel_is_shared(const zlt_channel_t *ch);
 
 /* 1 if it is at the service, and carries bytes */
 int zlt_channel_is_joined(const zlt_channel_t *ch);

@@ -48,6 +48,7 @@ static zlt_channel_t *zlt_channel_create(zlt_agent_t *a);
 static void zlt_channel_freed(zlt_task_t *task);
 static void zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     const uint8_t *early, size_t len);
+static void zlt_channel_share(zlt_channel_t *ch, const uint8_t *p, size_t len);
 static void zlt_channel_lost(zlt_channel_t *ch, const char *why);
 
 
@@ -93,6 +94,11 @@ zlt_channel_free(zlt_channel_t *ch)
     if (ch->udp) {
         zlt_udp_free(ch->udp);
         ch->udp = NULL;
+    }
+
+    if (ch->shared) {
+        zlt_shared_free(ch->shared);
+        ch->shared = NULL;
     }
 
     zlt_talk_free(ch->talk);
@@ -299,6 +305,11 @@ zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
             return;
         }
 
+        if (*p == ZLT_LANE && ch->relay.side[ZLT_RELAY_CHANNEL].lane == NULL) {
+            zlt_channel_share(ch, p, len);
+            return;
+        }
+
         rc = zlt_msg_decode(&m, p, len, ZLT_MAX_CHANNEL_FRAME, &used);
 
         if (rc == ZLT_AGAIN) {
@@ -386,7 +397,9 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
 
     /* opens the next one; later is early enough, the service comes first */
 
-    zlt_pool_used(p, ch);
+    if (p) {
+        zlt_pool_used(p, ch);
+    }
 }
 
 
@@ -443,6 +456,53 @@ zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len)
 }
 
 
+/* Many connections are to share it. */
+
+static void
+zlt_channel_share(zlt_channel_t *ch, const uint8_t *p, size_t len)
+{
+    zlt_pool_t  *pool;
+
+    ch->state = ZLT_CHANNEL_SHARED;
+
+    pool = ch->pool;
+    ch->pool = NULL;
+
+    if (pool) {
+        zlt_pool_used(pool, ch);
+    }
+
+    if (zlt_shared_start(ch, p, len) == -1) {
+        zlt_log_warn("a data channel could not be shared: out of memory");
+        zlt_channel_abort(ch);
+    }
+}
+
+
+zlt_channel_t *
+zlt_channel_lane(zlt_channel_t *of)
+{
+    zlt_channel_t  *ch;
+
+    ch = zlt_io_room(1) ? zlt_channel_create(of->agent) : NULL;
+
+    if (ch) {
+        memcpy(ch->tunnel_id, of->tunnel_id, ZLT_ID_SIZE);
+
+        ch->state = ZLT_CHANNEL_IDLE;
+        ch->upgraded = 1;
+
+        ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_idle;
+        ch->relay.side[ZLT_RELAY_CHANNEL].io.data = ch;
+
+        zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
+                        zlt_channel_expired);
+    }
+
+    return ch;
+}
+
+
 /* An idle channel is of no use any more. */
 
 static void
@@ -495,7 +555,15 @@ zlt_channel_is_relay(const zlt_channel_t *ch)
 int
 zlt_channel_is_idle(const zlt_channel_t *ch)
 {
-    return ch->state == ZLT_CHANNEL_IDLE;
+    return ch->state == ZLT_CHANNEL_IDLE
+           && ch->relay.side[ZLT_RELAY_CHANNEL].lane == NULL;
+}
+
+
+int
+zlt_channel_is_shared(const zlt_channel_t *ch)
+{
+    return ch->state == ZLT_CHANNEL_SHARED;
 }
 
 
@@ -521,6 +589,10 @@ zlt_channel_expired(zlt_timer_t *timer)
 
     } else if (ch->state == ZLT_CHANNEL_IDLE) {
         zlt_channel_lost(ch, "no heartbeat came");
+
+    } else if (ch->state == ZLT_CHANNEL_SHARED) {
+        zlt_log_debug("a shared data channel is lost: no heartbeat came");
+        zlt_channel_abort(ch);
 
     } else if (ch->state == ZLT_CHANNEL_ENDING
                || ch->state == ZLT_CHANNEL_CLOSING)

@@ -25,6 +25,7 @@ enum {
     ZLT_CHANNEL_RELAY,
     ZLT_CHANNEL_CLOSING,
     ZLT_CHANNEL_DATAGRAMS,
+    ZLT_CHANNEL_SHARED,
     ZLT_CHANNEL_ENDING
 };
 
@@ -39,9 +40,27 @@ void zlt_channel_idle(zlt_io_t *io);
 void zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len);
 int zlt_channel_early(zlt_channel_t *ch, const uint8_t *data, size_t len);
 void zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len);
+
+/* A lane of that channel, idle; its connection has nothing beneath it yet.
+   NULL without descriptors or memory. */
+zlt_channel_t *zlt_channel_lane(zlt_channel_t *of);
 int zlt_channel_send(zlt_channel_t *ch, const zlt_msg_t *m, size_t size);
 unsigned zlt_channel_timeout(zlt_channel_t *ch);
 void zlt_channel_log(zlt_channel_t *ch, const char *what);
+
+
+/* shared.c */
+
+/* Makes a channel with lanes of it; data is what has come already.  0, or -1
+   without memory.  The channel owns it from then on. */
+int zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len);
+void zlt_shared_free(zlt_shared_t *sh);
+
+/* Takes no more lanes; the server closes it with the last one. */
+void zlt_shared_retire(zlt_channel_t *ch);
+
+/* It fails when the loop comes to it. */
+void zlt_shared_broken(zlt_shared_t *sh);
 
 
 /* channel_open.c: the way to the server, up to the 101 */

@@ -147,6 +147,13 @@ zlt_channel_reuse(zlt_channel_t *ch)
     a = ch->agent;
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
+    if (c->lane) {
+        zlt_lane_over(c);
+        zlt_conn_close(c);
+        zlt_channel_free(ch);
+        return;
+    }
+
     rest = ch->framed.rest;
     ch->framed.rest = NULL;
 
@@ -336,6 +343,11 @@ zlt_channel_retire(zlt_channel_t *ch)
 {
     zlt_msg_t    m;
     zlt_pool_t  *p;
+
+    if (ch->shared) {
+        zlt_shared_retire(ch);
+        return;
+    }
 
     p = ch->pool;
     ch->pool = NULL;

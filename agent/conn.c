@@ -49,6 +49,7 @@ zlt_conn_init(zlt_conn_t *c)
     c->out = NULL;
     c->framed = NULL;
     c->ws = NULL;
+    c->lane = NULL;
     c->read_wants = ZLT_IO_READ;
     c->write_wants = ZLT_IO_WRITE;
     c->more = 0;
@@ -223,6 +224,10 @@ zlt_conn_push(zlt_conn_t *c, const void *buf, size_t size)
 ssize_t
 zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size)
 {
+    if (c->lane) {
+        return zlt_lane_read(c, buf, size);
+    }
+
     return c->ssl ? zlt_tls_read(c, buf, size) : zlt_conn_recv(c, buf, size);
 }
 
@@ -230,6 +235,10 @@ zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size)
 ssize_t
 zlt_conn_write_under(zlt_conn_t *c, const void *buf, size_t size)
 {
+    if (c->lane) {
+        return zlt_lane_write(c, buf, size);
+    }
+
     return c->ssl ? zlt_tls_write(c, buf, size) : zlt_conn_send(c, buf, size);
 }
 
@@ -361,6 +370,10 @@ zlt_conn_close(zlt_conn_t *c)
 {
     if (c->framed) {
         zlt_framed_stop(c);
+    }
+
+    if (c->lane) {
+        zlt_lane_close(c);
     }
 
     if (c->ws) {

@@ -43,6 +43,7 @@ typedef struct {
 } zlt_framed_t;
 
 typedef struct zlt_wsc_s  zlt_wsc_t;
+typedef struct zlt_lane_s  zlt_lane_t;
 
 typedef struct {
     zlt_io_t         io;           /* first: handlers get its address */
@@ -50,6 +51,8 @@ typedef struct {
     zlt_buf_t       *out;          /* TLS: records not sent yet, or NULL */
     zlt_framed_t    *framed;       /* NULL: raw */
     zlt_wsc_t       *ws;           /* within a WebSocket; or NULL */
+    zlt_lane_t      *lane;         /* of a shared channel, and no descriptor;
+                                      or NULL */
 
     /* TLS may have to write in order to read, and the reverse */
     uint8_t          read_wants;   /* ZLT_IO_READ or ZLT_IO_WRITE */
@@ -122,7 +125,8 @@ int zlt_wsc_flush(zlt_conn_t *c);
 int zlt_conn_pending(const zlt_conn_t *c);
 
 /* 1 if the bytes on the socket are those that are read and written */
-#define zlt_conn_raw(c)  ((c)->ssl == NULL && (c)->ws == NULL)
+#define zlt_conn_raw(c)                                                       \
+    ((c)->ssl == NULL && (c)->ws == NULL && (c)->lane == NULL)
 
 /* zlt_conn_read() and write beneath a WebSocket. */
 ssize_t zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size);
@@ -159,6 +163,16 @@ void zlt_conn_keepalive(zlt_conn_t *c);
  * room is alive.
  */
 int zlt_conn_dead(zlt_conn_t *c, unsigned ms);
+
+
+/* lane.c */
+
+ssize_t zlt_lane_read(zlt_conn_t *c, void *buf, size_t size);
+ssize_t zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size);
+
+/* The server is told, unless it knows that the lane is over. */
+void zlt_lane_close(zlt_conn_t *c);
+void zlt_lane_over(zlt_conn_t *c);
 
 
 /* framed.c */

@@ -341,7 +341,7 @@ zlt_session_auth(zlt_session_t *s)
 
     if (a->conf->max_idle != 0) {
         /* a channel that is used again is idle in between */
-        m.features |= ZLT_F_REUSE;
+        m.features |= ZLT_F_REUSE|ZLT_F_LANES;
     }
 
     m.agent.data = (const uint8_t *) agent;

@@ -154,7 +154,7 @@ zlt_session_auth_ok(zlt_session_t *s, const zlt_msg_t *m)
     if (m->ext & ZLT_X_FEATURES) {
         s->features = m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
                                      |ZLT_F_DATAGRAMS|ZLT_F_ACCESS
-                                     |ZLT_F_REUSE);
+                                     |ZLT_F_REUSE|ZLT_F_LANES);
     }
 
     if (m->ext & ZLT_X_DATA_KEY) {

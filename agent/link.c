@@ -211,12 +211,13 @@ zlt_agent_stop(zlt_agent_t *a, int unregister, const char *reason)
         a->pool = NULL;
     }
 
-    /* those that are left idle belong to sessions that are kept */
+    /* those that are left idle belong to sessions that are kept; those with
+       lanes end with the last of them */
 
     zlt_list_each_safe(link, next, &a->channels) {
         ch = zlt_list_data(link, zlt_channel_t, all);
 
-        if (zlt_channel_is_idle(ch)) {
+        if (zlt_channel_is_idle(ch) || zlt_channel_is_shared(ch)) {
             zlt_channel_retire(ch);
         }
     }

@@ -516,7 +516,7 @@ zlt_relay_bulky(zlt_relay_t *r, unsigned i)
 
     plain = zlt_conn_raw(&r->side[0]) && zlt_conn_raw(&r->side[1]);
 
-    if ((!plain && f->full < ZLT_RELAY_FULL_TLS) || f->buf
+    if ((!plain && f->full < ZLT_RELAY_FULL_TLS) || f->buf || to->lane
         || !zlt_conn_raw_in(&r->side[i]))
     {
         return ZLT_RELAY_MORE;

@@ -56,6 +56,7 @@ typedef struct ngx_zltunnel_channel_s   ngx_zltunnel_channel_t;
 typedef struct ngx_zltunnel_dial_s      ngx_zltunnel_dial_t;
 typedef struct ngx_zltunnel_relay_s     ngx_zltunnel_relay_t;
 typedef struct ngx_zltunnel_ws_s        ngx_zltunnel_ws_t;
+typedef struct ngx_zltunnel_lane_s      ngx_zltunnel_lane_t;
 
 typedef struct ngx_zltunnel_sh_s          ngx_zltunnel_sh_t;
 typedef struct ngx_zltunnel_sh_tunnel_s   ngx_zltunnel_sh_tunnel_t;
@@ -288,7 +289,8 @@ typedef enum {
     NGX_ZLTUNNEL_PLAIN = 0,
     NGX_ZLTUNNEL_TLS,
     NGX_ZLTUNNEL_BRIDGE,     /* a socketpair to the worker with the channel */
-    NGX_ZLTUNNEL_PAIR        /* a socketpair to an upstream connection here */
+    NGX_ZLTUNNEL_PAIR,       /* a socketpair to an upstream connection here */
+    NGX_ZLTUNNEL_LANE        /* of a shared channel */
 } ngx_zltunnel_kind_e;
 
 
@@ -296,6 +298,7 @@ typedef struct {
     ngx_connection_t            *connection;
     ngx_zltunnel_kind_e          kind;
     ngx_zltunnel_ws_t           *ws;          /* within a WebSocket; or NULL */
+    ngx_zltunnel_lane_t         *lane;        /* or NULL */
 
     /*
      * A dead worker looks like a clean EOF over a socketpair, so EOF there
@@ -372,7 +375,8 @@ ssize_t ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf,
 /* the bytes on the descriptor are those of the relay: splice() may be used,
    and others may read and write it */
 #define ngx_zltunnel_end_raw(end)                                             \
-    ((end)->kind != NGX_ZLTUNNEL_TLS && (end)->ws == NULL)
+    ((end)->kind != NGX_ZLTUNNEL_TLS && (end)->kind != NGX_ZLTUNNEL_LANE        \
+     && (end)->ws == NULL)
 #if (NGX_SSL)
 /* the one of TLS alone, as a connection's recv() */
 ssize_t ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf,
@@ -416,6 +420,16 @@ ngx_connection_t *ngx_zltunnel_connection_create(ngx_socket_t fd,
 ngx_socket_t ngx_zltunnel_connection_detach(ngx_connection_t *c,
     ngx_uint_t polled);
 void ngx_zltunnel_connection_close(ngx_connection_t *c);
+
+
+/* ngx_zltunnel_lane.c: an end that is a lane, for ngx_zltunnel_end.c */
+
+ssize_t ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+/* the agent is told, if it does not know */
+void ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end);
 
 
 /* ngx_zltunnel_framed.c: an end whose bytes are messages */
@@ -700,6 +714,8 @@ struct ngx_zltunnel_peer_s {
     ngx_zltunnel_control_t      *control;     /* NULL: elsewhere */
     ngx_queue_t                  idle;        /* ngx_zltunnel_channel_t */
     ngx_uint_t                   nidle;
+    void                        *shared;      /* the channel with lanes, or
+                                                 NULL */
     ngx_queue_t                  links;       /* relays, bridges, dials: cut
                                                  when the token goes */
 };

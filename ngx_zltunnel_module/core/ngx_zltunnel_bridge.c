@@ -46,7 +46,7 @@ ngx_zltunnel_channel_give(ngx_zltunnel_registry_t *registry,
 
     peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
 
-    channel = peer ? ngx_zltunnel_channel_pop(peer) : NULL;
+    channel = peer ? ngx_zltunnel_channel_pop(peer, 0) : NULL;
 
     if (channel == NULL) {
         msg->type = NGX_ZLTUNNEL_IPC_NONE;

@@ -514,7 +514,7 @@ ngx_zltunnel_channel_unread(ngx_zltunnel_channel_t *channel, u_char *data,
 
 
 ngx_zltunnel_channel_t *
-ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer)
+ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer, ngx_uint_t lanes)
 {
     ngx_queue_t             *q;
     ngx_zltunnel_channel_t  *channel;
@@ -528,6 +528,7 @@ ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer)
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, queue);
 
         if (channel->have == channel->used
+            && !(lanes && channel->websocket)
             && (channel->end.ws == NULL
                 || (!channel->end.ws->out
                     && zlt_wsd_between(&channel->end.ws->data))))
@@ -652,6 +653,8 @@ ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,
     }
 
     ngx_zltunnel_link_add(peer, &guard);
+
+    ngx_zltunnel_shared_drop(peer, epoch);
 
     for (q = ngx_queue_head(&peer->idle);
          q != ngx_queue_sentinel(&peer->idle);

@@ -234,6 +234,10 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
         dial->framed = 0;
     }
 
+    if (!(tunnel->features & ZLT_F_LANES)) {
+        dial->lanes = 0;
+    }
+
     if (dial->datagrams) {
         /* its sessions are counted */
         return NGX_ZLTUNNEL_DIAL_OK;
@@ -268,7 +272,11 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     dial->taking = 0;
 
     if (!fresh) {
-        channel = ngx_zltunnel_channel_pop(dial->link.peer);
+        channel = dial->lanes ? ngx_zltunnel_lane_open(dial->link.peer) : NULL;
+
+        if (channel == NULL) {
+            channel = ngx_zltunnel_channel_pop(dial->link.peer, 0);
+        }
 
         if (channel) {
             ngx_zltunnel_dial_use(dial, channel, NGX_ZLTUNNEL_LOCAL);
@@ -1145,6 +1153,7 @@ ngx_zltunnel_dial_timer(ngx_event_t *ev)
      */
 
     dial->silent = 1;
+    ngx_zltunnel_lane_silent(dial->asked[0]);
 
     if (dial->registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
         ngx_zltunnel_dial_worker(dial)->repeated++;

@@ -78,6 +78,7 @@ struct ngx_zltunnel_dial_s {
                                                 be read: channel_rest() */
     unsigned                     framed:1;   /* the channel can be used again:
                                                 channel_release() */
+    unsigned                     lanes:1;    /* .. or be a lane of one */
     unsigned                     corked:1;   /* Connect waits for bytes to go
                                                 with, in this turn only */
     ngx_zltunnel_dial_pt         handler;
@@ -190,8 +191,10 @@ void ngx_zltunnel_idle_out(ngx_zltunnel_registry_t *registry,
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_create(
     ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
-/* the most recent idle channel of the peer, no longer idle; or NULL */
-ngx_zltunnel_channel_t *ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer);
+/* the most recent idle channel of the peer, no longer idle; or NULL.  lanes:
+   only one that can have lanes. */
+ngx_zltunnel_channel_t *ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,
+    ngx_uint_t lanes);
 /* reads the answer for that dial from now on */
 void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     ngx_zltunnel_dial_t *dial);
@@ -226,6 +229,20 @@ void ngx_zltunnel_channels_exit(void);
    idle again, now or soon, or it is closed. */
 void ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel,
     ngx_uint_t reset);
+
+
+/* ngx_zltunnel_shared.c, ngx_zltunnel_lane.c: channels that are shared */
+
+/* A channel that is a lane of the peer's shared one; or NULL. */
+ngx_zltunnel_channel_t *ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer);
+/* the connection has ended in both directions, and so the lane */
+void ngx_zltunnel_lane_over(ngx_zltunnel_channel_t *channel);
+/* no answer came on it: if it is a lane, no others are opened beside it until
+   something comes */
+void ngx_zltunnel_lane_silent(ngx_zltunnel_channel_t *channel);
+/* no more lanes on one of an older epoch: closed with its last one */
+void ngx_zltunnel_shared_drop(ngx_zltunnel_peer_t *peer, uint64_t epoch);
+void ngx_zltunnel_shareds_exit(void);
 
 
 /* ngx_zltunnel_bridge.c: channels for the dials of other workers */

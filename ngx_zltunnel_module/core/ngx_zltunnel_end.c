@@ -14,6 +14,7 @@
  *   bridge   FIN, and END from the worker     FIN alone: that worker is dead
  *   pair     FIN, or closed                   closed with bytes unread
  *   framed   Eof                              Reset, or any end without one
+ *   lane     (framed)                         LaneEnd, or one of the channel
  *
  * Plain or under TLS, there may be a WebSocket within (ngx_zltunnel_ws.c), and
  * then it is the one that says so.
@@ -220,6 +221,10 @@ ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
     c = end->connection;
 
+    if (end->kind == NGX_ZLTUNNEL_LANE) {
+        return ngx_zltunnel_lane_recv(end, buf, size);
+    }
+
 #if (NGX_SSL)
     if (end->kind == NGX_ZLTUNNEL_TLS) {
         return ngx_zltunnel_end_ssl_recv(c, buf, size);
@@ -236,6 +241,10 @@ ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     ngx_connection_t  *c;
 
     c = end->connection;
+
+    if (end->kind == NGX_ZLTUNNEL_LANE) {
+        return ngx_zltunnel_lane_send(end, buf, size);
+    }
 
 #if (NGX_SSL)
     if (end->kind == NGX_ZLTUNNEL_TLS) {
@@ -382,6 +391,11 @@ ngx_zltunnel_end_test(ngx_zltunnel_end_t *end)
 
     c = end->connection;
 
+    if (end->kind == NGX_ZLTUNNEL_LANE) {
+        /* it tells by an event */
+        return NGX_OK;
+    }
+
     p.fd = c->fd;
     p.events = 0;
     p.revents = 0;
@@ -416,7 +430,9 @@ ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end)
     socklen_t         len;
     struct tcp_info   ti;
 
-    if (end->kind == NGX_ZLTUNNEL_BRIDGE || end->kind == NGX_ZLTUNNEL_PAIR) {
+    if (end->kind == NGX_ZLTUNNEL_BRIDGE || end->kind == NGX_ZLTUNNEL_PAIR
+        || end->kind == NGX_ZLTUNNEL_LANE)
+    {
         return NGX_OK;
     }
 
@@ -483,6 +499,11 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
         return;
     }
 
+    if (end->kind == NGX_ZLTUNNEL_LANE) {
+        /* so does the close */
+        return;
+    }
+
     ngx_zltunnel_end_linger(c, 1);
 }
 
@@ -508,6 +529,11 @@ ngx_zltunnel_end_linger(ngx_connection_t *c, ngx_uint_t reset)
 void
 ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
 {
+    if (end->kind == NGX_ZLTUNNEL_LANE) {
+        ngx_zltunnel_lane_close(end);
+        return;
+    }
+
     if (end->bridged && !end->told && !end->broken) {
 
         /* not for lack of this process: the other worker need not find out */

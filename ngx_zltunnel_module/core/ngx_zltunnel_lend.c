@@ -37,10 +37,8 @@ static ssize_t ngx_zltunnel_lent_send(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ngx_chain_t *ngx_zltunnel_lent_send_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
-#if (NGX_SSL)
-static ngx_chain_t *ngx_zltunnel_lent_ssl_send_chain(ngx_connection_t *c,
+static ngx_chain_t *ngx_zltunnel_lent_copy_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
-#endif
 static off_t ngx_zltunnel_lent_size(ngx_chain_t *in);
 
 
@@ -61,7 +59,11 @@ ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
     conn->lent = channel;
     conn->own = own;
 
-    ngx_zltunnel_conn_spare(c);
+    if (channel->end.kind != NGX_ZLTUNNEL_LANE) {
+        ngx_zltunnel_conn_spare(c);
+        c->fd = own->fd;
+    }
+
     ngx_zltunnel_lent_pass(own, c);
 
     c->recv = ngx_zltunnel_lent_recv;
@@ -69,13 +71,10 @@ ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
     c->recv_chain = ngx_zltunnel_recv_chain;
     c->send_chain = ngx_zltunnel_lent_send_chain;
 
-#if (NGX_SSL)
-    if (c->ssl) {
-        c->send_chain = ngx_zltunnel_lent_ssl_send_chain;
+    if (c->ssl || channel->end.kind == NGX_ZLTUNNEL_LANE) {
+        c->send_chain = ngx_zltunnel_lent_copy_chain;
     }
-#endif
 
-    c->fd = own->fd;
     c->read->active = own->read->active;
     c->write->active = own->write->active;
     c->read->available = own->read->available;
@@ -219,11 +218,16 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
         }
     }
 
+    if (channel->end.kind == NGX_ZLTUNNEL_LANE) {
+        ngx_zltunnel_conn_spare(c);
+    }
+
     /* while the dial still holds the tunnel's peer */
 
     ngx_zltunnel_channel_release(channel, reset);
 
     pool = c->pool;
+
 
     c->read->closed = 1;
     c->write->closed = 1;
@@ -253,6 +257,11 @@ ngx_zltunnel_lent_close(ngx_zltunnel_conn_t *conn)
     own = conn->own;
 
     conn->lent = NULL;
+
+    if (channel->end.kind == NGX_ZLTUNNEL_LANE) {
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
 
     channel->end.connection = NULL;
     ngx_zltunnel_channel_close(channel);
@@ -439,13 +448,11 @@ ngx_zltunnel_lent_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 }
 
 
-#if (NGX_SSL)
-
-/* Not ngx_ssl_send_chain(): its buffer would be in the connection's pool, which
+/* For TLS and lanes.  Not ngx_ssl_send_chain(): its buffer would be in the connection's pool, which
    goes before the TLS session does. */
 
 static ngx_chain_t *
-ngx_zltunnel_lent_ssl_send_chain(ngx_connection_t *c, ngx_chain_t *in,
+ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
     off_t limit)
 {
     off_t                sent;
@@ -514,8 +521,6 @@ ngx_zltunnel_lent_ssl_send_chain(ngx_connection_t *c, ngx_chain_t *in,
         }
     }
 }
-
-#endif
 
 
 static off_t

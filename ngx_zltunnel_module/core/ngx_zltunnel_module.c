@@ -217,6 +217,7 @@ ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
     ngx_zltunnel_carriers_exit();
     ngx_zltunnel_visits_exit(1);
     ngx_zltunnel_controls_exit();
+    ngx_zltunnel_shareds_exit();
     ngx_zltunnel_channels_exit();
     ngx_zltunnel_ipc_exit();
     ngx_zltunnel_relay_cleanup();
@@ -383,7 +384,7 @@ ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
             continue;
         }
 
-        if (peer->nidle == 0 && peer->control == NULL) {
+        if (peer->nidle == 0 && peer->shared == NULL && peer->control == NULL) {
             continue;
         }
 

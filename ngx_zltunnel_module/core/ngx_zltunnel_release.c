@@ -91,7 +91,8 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
     }
 
     if (ngx_zltunnel_end_raw_in(end) || ngx_zltunnel_end_raw_out(end)
-        || end->kind == NGX_ZLTUNNEL_BRIDGE || ngx_exiting)
+        || end->kind == NGX_ZLTUNNEL_BRIDGE
+        || (ngx_exiting && end->kind != NGX_ZLTUNNEL_LANE))
     {
         if (!reset) {
             ngx_zltunnel_channel_finish_last(channel);
@@ -106,7 +107,9 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
             return NGX_DECLINED;
         }
 
-        if (frames->in.end != ZLT_FRAMES_OPEN) {
+        if (frames->in.end != ZLT_FRAMES_OPEN
+            && end->kind != NGX_ZLTUNNEL_LANE)
+        {
             return ngx_zltunnel_channel_hold_end(channel, reset);
         }
 
@@ -289,6 +292,11 @@ ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
 
     if (channel->timer.timer_set) {
         ngx_del_timer(&channel->timer);
+    }
+
+    if (end->kind == NGX_ZLTUNNEL_LANE) {
+        ngx_zltunnel_lane_over(channel);
+        return;
     }
 
     channel->draining = 0;

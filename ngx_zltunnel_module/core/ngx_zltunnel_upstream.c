@@ -138,6 +138,7 @@ ngx_zltunnel_upstream_connect(ngx_zltunnel_upstream_t *up,
     dial->log = pc->log;
     dial->local = up->local;
     dial->framed = up->framed;
+    dial->lanes = up->framed;
     dial->corked = up->early;
     dial->timeout = up->early ? up->timeout : 0;
     dial->handler = ngx_zltunnel_conn_dialled;
@@ -427,7 +428,7 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
     kind = channel->end.kind;
     unsent = conn->dial.last - conn->dial.sent[0];
     lend = (channel->end.frames && kind != NGX_ZLTUNNEL_BRIDGE && !unsent);
-    conn->tcp = 1;
+    conn->tcp = (kind != NGX_ZLTUNNEL_LANE);
 
     if (conn->early) {
         ngx_zltunnel_early_done(conn);

@@ -63,7 +63,10 @@ typedef enum {
     ZLT_ACCESS_OK       = 0x5a,
     ZLT_ACCESS_FAIL     = 0x5b,
     ZLT_ACCESS_RENEW    = 0x5c,
-    ZLT_ACCESS_CLOSE    = 0x5d
+    ZLT_ACCESS_CLOSE    = 0x5d,
+    ZLT_LANE            = 0x60,
+    ZLT_LANE_CREDIT     = 0x61,
+    ZLT_LANE_END        = 0x62
 } zlt_type_t;
 
 
@@ -77,6 +80,7 @@ typedef enum {
 #define ZLT_F_ACCESS           0x08     /* private services and access */
 #define ZLT_F_REUSE            0x10     /* channels carry one connection after
                                            another */
+#define ZLT_F_LANES            0x20     /* .. and many at the same time */
 
 /* flags of Connect */
 #define ZLT_C_FRAMED           0x01     /* its bytes come as Data messages */

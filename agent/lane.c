@@ -1,0 +1,304 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A lane: a connection whose bytes come and go on a channel that many share.
+ *
+ * What comes for it is kept until it is read, a window's bytes at the most, so
+ * that nobody waits for anybody.  Its handler is called by a task, when all
+ * that was read from the channel has been given out.
+ */
+
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lane.h"
+
+
+#define ZLT_LANE_SMALL   4096          /* bytes of its buffer, at least */
+
+
+static void zlt_lane_turn(zlt_task_t *task);
+static int zlt_lane_grow(zlt_lane_t *lane, uint32_t len);
+static void zlt_lane_give_credit(zlt_lane_t *lane);
+
+
+zlt_lane_t *
+zlt_lane_create(zlt_shared_t *shared, uint32_t number, zlt_conn_t *conn)
+{
+    zlt_lane_t  *lane;
+
+    lane = calloc(1, sizeof(zlt_lane_t));
+    if (lane == NULL) {
+        return NULL;
+    }
+
+    lane->number = number;
+    lane->shared = shared;
+    lane->conn = conn;
+    lane->window = ZLT_LANE_WINDOW;
+    lane->task.handler = zlt_lane_turn;
+
+    zlt_list_init(&lane->task.link);
+    zlt_list_init(&lane->turn);
+
+    conn->lane = lane;
+    conn->io.ready = ZLT_IO_WRITE;
+
+    zlt_shared_add(shared, lane);
+
+    return lane;
+}
+
+
+static void
+zlt_lane_turn(zlt_task_t *task)
+{
+    zlt_lane_t  *lane;
+
+    lane = zlt_list_data(task, zlt_lane_t, task);
+
+    lane->conn->io.handler(&lane->conn->io);
+}
+
+
+ssize_t
+zlt_lane_read(zlt_conn_t *c, void *buf, size_t size)
+{
+    zlt_lane_t  *lane;
+
+    lane = c->lane;
+
+    if (size > lane->last - lane->pos) {
+        size = lane->last - lane->pos;
+    }
+
+    if (size == 0) {
+
+        if (lane->ended) {
+            errno = ECONNRESET;
+            return ZLT_CONN_ERROR;
+        }
+
+        c->io.ready &= ~(unsigned) ZLT_IO_READ;
+        return ZLT_CONN_AGAIN;
+    }
+
+    memcpy(buf, lane->in + lane->pos, size);
+
+    lane->pos += (uint32_t) size;
+    lane->taken += (uint32_t) size;
+
+    if (lane->pos == lane->last) {
+        lane->pos = 0;
+        lane->last = 0;
+
+        if (lane->size > ZLT_LANE_SMALL) {
+            free(lane->in);
+            lane->in = NULL;
+            lane->size = 0;
+        }
+
+        if (!lane->ended) {
+            c->io.ready &= ~(unsigned) ZLT_IO_READ;
+        }
+    }
+
+    zlt_lane_give_credit(lane);
+
+    return (ssize_t) size;
+}
+
+
+static void
+zlt_lane_give_credit(zlt_lane_t *lane)
+{
+    uint8_t  *p;
+
+    if (lane->taken < ZLT_LANE_WINDOW / 2 || lane->ended) {
+        return;
+    }
+
+    p = zlt_shared_room(lane->shared, ZLT_LANE_CREDIT_SIZE);
+
+    if (p == NULL) {
+        zlt_shared_wait(lane->shared, lane);
+        return;
+    }
+
+    zlt_lane_credit(p, lane->number, lane->taken);
+    lane->taken = 0;
+}
+
+
+ssize_t
+zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
+{
+    size_t       room;
+    uint8_t     *p;
+    zlt_lane_t  *lane;
+
+    lane = c->lane;
+
+    if (lane->ended) {
+        errno = EPIPE;
+        return ZLT_CONN_ERROR;
+    }
+
+    if (size > ZLT_LANE_MAX) {
+        size = ZLT_LANE_MAX;
+    }
+
+    if (size > lane->window) {
+        size = lane->window;
+    }
+
+    if (size) {
+        room = zlt_shared_left(lane->shared);
+        room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
+
+        if (size > room) {
+            size = room;
+        }
+
+        if (size == 0) {
+            zlt_shared_wait(lane->shared, lane);
+        }
+    }
+
+    p = size ? zlt_shared_room(lane->shared, ZLT_LANE_HEADER + size) : NULL;
+
+    if (p == NULL) {
+        c->io.ready &= ~(unsigned) ZLT_IO_WRITE;
+        return ZLT_CONN_AGAIN;
+    }
+
+    zlt_lane_header(p, lane->number, size);
+    memcpy(p + ZLT_LANE_HEADER, buf, size);
+
+    lane->window -= (uint32_t) size;
+
+    return (ssize_t) size;
+}
+
+
+int
+zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len)
+{
+    if (lane->ended) {
+        return 0;
+    }
+
+    if (lane->last - lane->pos + lane->taken + len > ZLT_LANE_WINDOW) {
+        return -1;
+    }
+
+    if (lane->last + len > lane->size
+        && zlt_lane_grow(lane, (uint32_t) len) == -1)
+    {
+        zlt_lane_ended(lane);
+        return 0;
+    }
+
+    memcpy(lane->in + lane->last, data, len);
+    lane->last += (uint32_t) len;
+
+    lane->conn->io.ready |= ZLT_IO_READ;
+    zlt_io_post(&lane->task);
+
+    return 0;
+}
+
+
+static int
+zlt_lane_grow(zlt_lane_t *lane, uint32_t len)
+{
+    uint8_t   *p;
+    uint32_t   have, size;
+
+    have = lane->last - lane->pos;
+
+    if (have + len > lane->size) {
+
+        for (size = ZLT_LANE_SMALL; size < have + len; size *= 2) {
+            /* void */
+        }
+
+        p = realloc(lane->in, size);
+        if (p == NULL) {
+            return -1;
+        }
+
+        lane->in = p;
+        lane->size = size;
+    }
+
+    memmove(lane->in, lane->in + lane->pos, have);
+
+    lane->pos = 0;
+    lane->last = have;
+
+    return 0;
+}
+
+
+void
+zlt_lane_writable(zlt_lane_t *lane)
+{
+    zlt_lane_give_credit(lane);
+
+    lane->conn->io.ready |= ZLT_IO_WRITE;
+    zlt_io_post(&lane->task);
+}
+
+
+void
+zlt_lane_ended(zlt_lane_t *lane)
+{
+    lane->ended = 1;
+    lane->conn->io.ready |= ZLT_IO_READ|ZLT_IO_WRITE;
+    zlt_io_post(&lane->task);
+}
+
+
+void
+zlt_lane_over(zlt_conn_t *c)
+{
+    c->lane->over = 1;
+}
+
+
+void
+zlt_lane_close(zlt_conn_t *c)
+{
+    uint8_t     *p;
+    zlt_lane_t  *lane;
+
+    lane = c->lane;
+    c->lane = NULL;
+    c->io.ready = 0;
+
+    if (!lane->ended && !lane->over) {
+        p = zlt_shared_room(lane->shared, ZLT_LANE_HEADER);
+
+        if (p) {
+            zlt_lane_end(p, lane->number);
+
+        } else {
+            /* the server must not go on as if nothing were */
+            zlt_shared_broken(lane->shared);
+        }
+    }
+
+    zlt_list_remove(&lane->task.link);
+    zlt_list_remove(&lane->turn);
+
+    zlt_shared_remove(lane->shared, lane);
+
+    free(lane->in);
+    free(lane);
+}

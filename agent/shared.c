@@ -1,0 +1,610 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Theory of operation: a data channel with lanes
+ *
+ * The server opens lanes, each by the first bytes on it, Connect among them.
+ * To everything but the connection at its bottom (lane.c) a lane is a framed
+ * channel.  What counts is how many messages a system call moves: the channel
+ * is read into the shared buffer and the bytes are given out to the lanes,
+ * whose handlers are called when that is done; what the lanes write in one
+ * turn of the loop is sent at its end.
+ *
+ * Reading never waits: a lane keeps a window's bytes.  Writing does: what
+ * cannot be sent stays in one buffer, and lanes that find no room in it have
+ * their turn when it is empty.
+ *
+ * A channel that fails is only marked by those who may be called from within
+ * a lane, and ends when the loop comes back to it.
+ */
+
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lane.h"
+#include "visit.h"
+
+
+#define ZLT_SHARED_OUT      65536
+#define ZLT_SHARED_RESERVE  4096       /* of it, for what is not Lane */
+#define ZLT_SHARED_BUDGET   (1024 * 1024)  /* bytes read a turn */
+#define ZLT_SHARED_SILENCE  60         /* s; the server heartbeats every 25 */
+#define ZLT_SHARED_BUCKETS  16
+
+
+struct zlt_shared_s {
+    zlt_channel_t   *channel;          /* NULL: it has ended */
+    zlt_task_t       task;
+
+    zlt_lane_t     **lanes;            /* by number, in buckets */
+    uint32_t         nbuckets;
+    uint32_t         nlanes;
+    uint32_t         number;           /* the highest one that came */
+
+    zlt_lanes_in_t   in;
+
+    uint8_t         *out;              /* NULL: nothing is to be sent */
+    size_t           pos;
+    size_t           last;
+    zlt_list_t       waiting;          /* lanes, for room in it */
+
+    unsigned         again:1;          /* there may be more to read */
+    unsigned         retired:1;        /* takes no lanes */
+    unsigned         broken:1;
+};
+
+
+static void zlt_shared_event(zlt_io_t *io);
+static void zlt_shared_turn(zlt_task_t *task);
+static void zlt_shared_read(zlt_shared_t *sh);
+static int zlt_shared_take(zlt_shared_t *sh, const uint8_t *data, size_t len);
+static int zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m);
+static int zlt_shared_heartbeat(zlt_shared_t *sh, uint64_t timestamp);
+static zlt_lane_t *zlt_shared_find(const zlt_shared_t *sh, uint32_t number);
+static zlt_lane_t *zlt_shared_open(zlt_shared_t *sh, uint32_t number);
+static void zlt_shared_flush(zlt_shared_t *sh);
+static void zlt_shared_freed(zlt_task_t *task);
+
+
+int
+zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
+{
+    uint8_t       *p;
+    zlt_flow_t    *f;
+    zlt_shared_t  *sh;
+
+    sh = calloc(1, sizeof(zlt_shared_t));
+    if (sh == NULL) {
+        return -1;
+    }
+
+    sh->lanes = calloc(ZLT_SHARED_BUCKETS, sizeof(zlt_lane_t *));
+    if (sh->lanes == NULL) {
+        free(sh);
+        return -1;
+    }
+
+    sh->nbuckets = ZLT_SHARED_BUCKETS;
+    sh->channel = ch;
+    sh->task.handler = zlt_shared_turn;
+
+    zlt_list_init(&sh->task.link);
+    zlt_list_init(&sh->waiting);
+
+    ch->shared = sh;
+    ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_shared_event;
+
+    zlt_conn_keepalive(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+
+    zlt_timer_start(&ch->relay.timer, ZLT_SHARED_SILENCE,
+                    zlt_channel_expired);
+
+    /* an answer to a heartbeat may not have been sent yet */
+
+    f = &ch->relay.flow[ZLT_RELAY_SERVICE];
+
+    if (f->buf) {
+        p = zlt_shared_room(sh, f->buf->last - f->buf->pos);
+
+        if (p == NULL) {
+            return -1;
+        }
+
+        memcpy(p, f->buf->data + f->buf->pos, f->buf->last - f->buf->pos);
+        free(f->buf);
+        f->buf = NULL;
+    }
+
+    if (zlt_shared_take(sh, data, len) == -1) {
+        sh->broken = 1;
+    }
+
+    /* there may be more, also where no event will tell */
+
+    sh->again = 1;
+    zlt_io_post(&sh->task);
+
+    return 0;
+}
+
+
+void
+zlt_shared_retire(zlt_channel_t *ch)
+{
+    size_t         n;
+    uint8_t        buf[ZLT_CHANNEL_SMALL], *p;
+    zlt_msg_t      m;
+    zlt_shared_t  *sh;
+
+    sh = ch->shared;
+
+    if (sh->retired) {
+        return;
+    }
+
+    sh->retired = 1;
+
+    memset(&m, 0, sizeof(zlt_msg_t));
+    m.type = ZLT_RETIRE;
+
+    n = zlt_msg_encode(&m, buf, sizeof(buf));
+    p = zlt_shared_room(sh, n);
+
+    if (p) {
+        memcpy(p, buf, n);
+
+    } else {
+        zlt_shared_broken(sh);
+    }
+}
+
+
+/* The channel is being freed: whatever lanes there are have been reset. */
+
+void
+zlt_shared_free(zlt_shared_t *sh)
+{
+    uint32_t     i;
+    zlt_lane_t  *lane;
+
+    sh->channel = NULL;
+
+    for (i = 0; i < sh->nbuckets; i++) {
+        for (lane = sh->lanes[i]; lane; lane = lane->next) {
+            zlt_lane_ended(lane);
+        }
+    }
+
+    free(sh->out);
+    sh->out = NULL;
+
+    zlt_list_remove(&sh->task.link);
+
+    if (sh->nlanes == 0) {
+        sh->task.handler = zlt_shared_freed;
+        zlt_io_later(&sh->task);
+    }
+}
+
+
+static void
+zlt_shared_freed(zlt_task_t *task)
+{
+    zlt_shared_t  *sh;
+
+    sh = zlt_list_data(task, zlt_shared_t, task);
+
+    free(sh->lanes);
+    free(sh);
+}
+
+
+void
+zlt_shared_broken(zlt_shared_t *sh)
+{
+    if (sh->channel) {
+        sh->broken = 1;
+        zlt_io_post(&sh->task);
+    }
+}
+
+
+static void
+zlt_shared_event(zlt_io_t *io)
+{
+    zlt_shared_t  *sh;
+
+    sh = ((zlt_channel_t *) io->data)->shared;
+
+    zlt_shared_read(sh);
+
+    if (sh->channel && !sh->broken && sh->out
+        && (io->ready & ZLT_IO_WRITE))
+    {
+        zlt_io_post(&sh->task);
+    }
+}
+
+
+static void
+zlt_shared_turn(zlt_task_t *task)
+{
+    zlt_shared_t  *sh;
+
+    sh = zlt_list_data(task, zlt_shared_t, task);
+
+    if (sh->again) {
+        sh->again = 0;
+        zlt_shared_read(sh);
+    }
+
+    if (!sh->broken) {
+        zlt_shared_flush(sh);
+    }
+
+    if (sh->broken) {
+        zlt_channel_abort(sh->channel);
+    }
+}
+
+
+static void
+zlt_shared_read(zlt_shared_t *sh)
+{
+    size_t       total;
+    ssize_t      n;
+    zlt_conn_t  *c;
+
+    c = &sh->channel->relay.side[ZLT_RELAY_CHANNEL];
+
+    for (total = 0; total < ZLT_SHARED_BUDGET; total += (size_t) n) {
+
+        n = zlt_conn_read(c, zlt_scratch, ZLT_RELAY_SCRATCH);
+
+        if (n == ZLT_CONN_AGAIN) {
+            return;
+        }
+
+        if (n <= 0 || zlt_shared_take(sh, zlt_scratch, (size_t) n) == -1) {
+            zlt_shared_broken(sh);
+            return;
+        }
+    }
+
+    sh->again = 1;
+    zlt_io_post(&sh->task);
+}
+
+
+static int
+zlt_shared_take(zlt_shared_t *sh, const uint8_t *data, size_t len)
+{
+    int              rc;
+    size_t           used;
+    zlt_lanes_msg_t  m;
+
+    for ( ;; ) {
+        rc = zlt_lanes_decode(&sh->in, &m, data, len, &used);
+
+        if (rc == ZLT_AGAIN) {
+            return 0;
+        }
+
+        if (rc != ZLT_OK) {
+            zlt_log_debug("bad message on a shared data channel: %s",
+                          zlt_strerror(rc));
+            return -1;
+        }
+
+        if (zlt_shared_message(sh, &m) == -1) {
+            return -1;
+        }
+
+        data += used;
+        len -= used;
+    }
+}
+
+
+static int
+zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m)
+{
+    zlt_lane_t  *lane;
+
+    switch (m->type) {
+
+    case ZLT_HEARTBEAT:
+        zlt_timer_start(&sh->channel->relay.timer, ZLT_SHARED_SILENCE,
+                        zlt_channel_expired);
+
+        return zlt_shared_heartbeat(sh, m->timestamp);
+
+    case ZLT_HEARTBEAT_ACK:
+        return 0;
+
+    case ZLT_RETIRE:
+        /* ours alone */
+        return -1;
+    }
+
+    if (m->lane > sh->number) {
+        sh->number = m->lane;
+
+        lane = (m->type == ZLT_LANE) ? zlt_shared_open(sh, m->lane) : NULL;
+
+    } else {
+        lane = zlt_shared_find(sh, m->lane);
+    }
+
+    if (lane == NULL) {
+        /* gone, and the server does not know yet */
+        return 0;
+    }
+
+    switch (m->type) {
+
+    case ZLT_LANE:
+        return zlt_lane_deliver(lane, m->data, m->len);
+
+    case ZLT_LANE_CREDIT:
+        if (m->credit > ZLT_LANE_WINDOW - lane->window) {
+            return -1;
+        }
+
+        lane->window += m->credit;
+        zlt_lane_writable(lane);
+        return 0;
+
+    default: /* ZLT_LANE_END */
+        zlt_lane_ended(lane);
+        return 0;
+    }
+}
+
+
+static int
+zlt_shared_heartbeat(zlt_shared_t *sh, uint64_t timestamp)
+{
+    size_t      n;
+    uint8_t     buf[ZLT_CHANNEL_SMALL], *p;
+    zlt_msg_t   m;
+
+    memset(&m, 0, sizeof(zlt_msg_t));
+    m.type = ZLT_HEARTBEAT_ACK;
+    m.timestamp = timestamp;
+
+    n = zlt_msg_encode(&m, buf, sizeof(buf));
+    p = zlt_shared_room(sh, n);
+
+    if (p == NULL) {
+        return -1;
+    }
+
+    memcpy(p, buf, n);
+
+    return 0;
+}
+
+
+static zlt_lane_t *
+zlt_shared_find(const zlt_shared_t *sh, uint32_t number)
+{
+    zlt_lane_t  *lane;
+
+    for (lane = sh->lanes[number & (sh->nbuckets - 1)];
+         lane;
+         lane = lane->next)
+    {
+        if (lane->number == number) {
+            return lane;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* A lane that cannot be had is ended at once: the server takes another way. */
+
+static zlt_lane_t *
+zlt_shared_open(zlt_shared_t *sh, uint32_t number)
+{
+    uint8_t        *p;
+    zlt_lane_t     *lane;
+    zlt_channel_t  *ch;
+
+    ch = sh->retired ? NULL : zlt_channel_lane(sh->channel);
+
+    if (ch) {
+        lane = zlt_lane_create(sh, number,
+                               &ch->relay.side[ZLT_RELAY_CHANNEL]);
+        if (lane) {
+            return lane;
+        }
+
+        zlt_channel_free(ch);
+    }
+
+    p = zlt_shared_room(sh, ZLT_LANE_HEADER);
+
+    if (p) {
+        zlt_lane_end(p, number);
+
+    } else {
+        zlt_shared_broken(sh);
+    }
+
+    return NULL;
+}
+
+
+void
+zlt_shared_add(zlt_shared_t *sh, zlt_lane_t *lane)
+{
+    uint32_t      i, n;
+    zlt_lane_t  **lanes, **bucket, *l, *next;
+
+    if (++sh->nlanes > sh->nbuckets) {
+
+        n = sh->nbuckets * 2;
+        lanes = calloc(n, sizeof(zlt_lane_t *));
+
+        /* else with longer rows */
+
+        if (lanes) {
+            for (i = 0; i < sh->nbuckets; i++) {
+                for (l = sh->lanes[i]; l; l = next) {
+                    next = l->next;
+
+                    bucket = &lanes[l->number & (n - 1)];
+                    l->next = *bucket;
+                    *bucket = l;
+                }
+            }
+
+            free(sh->lanes);
+            sh->lanes = lanes;
+            sh->nbuckets = n;
+        }
+    }
+
+    bucket = &sh->lanes[lane->number & (sh->nbuckets - 1)];
+    lane->next = *bucket;
+    *bucket = lane;
+}
+
+
+void
+zlt_shared_remove(zlt_shared_t *sh, zlt_lane_t *lane)
+{
+    zlt_lane_t  **p;
+
+    p = &sh->lanes[lane->number & (sh->nbuckets - 1)];
+
+    while (*p != lane) {
+        p = &(*p)->next;
+    }
+
+    *p = lane->next;
+    sh->nlanes--;
+
+    if (sh->nlanes == 0 && sh->channel == NULL) {
+        sh->task.handler = zlt_shared_freed;
+        zlt_io_later(&sh->task);
+    }
+}
+
+
+size_t
+zlt_shared_left(const zlt_shared_t *sh)
+{
+    size_t  used;
+
+    used = sh->last - sh->pos + ZLT_SHARED_RESERVE;
+
+    return used < ZLT_SHARED_OUT ? ZLT_SHARED_OUT - used : 0;
+}
+
+
+uint8_t *
+zlt_shared_room(zlt_shared_t *sh, size_t size)
+{
+    uint8_t  *p;
+
+    if (sh->channel == NULL) {
+        return NULL;
+    }
+
+    if (sh->out == NULL) {
+        sh->out = malloc(ZLT_SHARED_OUT);
+
+        if (sh->out == NULL) {
+            return NULL;
+        }
+
+        sh->pos = 0;
+        sh->last = 0;
+    }
+
+    if (size > ZLT_SHARED_OUT - sh->last) {
+
+        sh->last -= sh->pos;
+
+        memmove(sh->out, sh->out + sh->pos, sh->last);
+
+        sh->pos = 0;
+
+        if (size > ZLT_SHARED_OUT - sh->last) {
+            return NULL;
+        }
+    }
+
+    p = sh->out + sh->last;
+    sh->last += size;
+
+    if (zlt_list_empty(&sh->task.link)) {
+        zlt_io_post(&sh->task);
+    }
+
+    return p;
+}
+
+
+void
+zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane)
+{
+    if (zlt_list_empty(&lane->turn)) {
+        zlt_list_append(&sh->waiting, &lane->turn);
+    }
+}
+
+
+static void
+zlt_shared_flush(zlt_shared_t *sh)
+{
+    int          rc;
+    ssize_t      n;
+    zlt_conn_t  *c;
+    zlt_list_t  *link;
+
+    c = &sh->channel->relay.side[ZLT_RELAY_CHANNEL];
+
+    rc = zlt_conn_flush(c);
+
+    while (rc == 0 && sh->pos < sh->last) {
+
+        n = zlt_conn_write(c, sh->out + sh->pos, sh->last - sh->pos);
+
+        if (n < 0) {
+            rc = (int) n;
+
+        } else {
+            sh->pos += (size_t) n;
+        }
+    }
+
+    if (rc == ZLT_CONN_ERROR) {
+        sh->broken = 1;
+        return;
+    }
+
+    if (sh->pos < sh->last) {
+        return;
+    }
+
+    free(sh->out);
+    sh->out = NULL;
+    sh->pos = 0;
+    sh->last = 0;
+
+    while (!zlt_list_empty(&sh->waiting)) {
+        link = sh->waiting.next;
+        zlt_list_remove(link);
+        zlt_lane_writable(zlt_list_data(link, zlt_lane_t, turn));
+    }
+}

@@ -1,0 +1,393 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A lane, from within: what is read and written through it.
+ *
+ * What comes for it is kept until it is read, and no more may come than it has
+ * given credit for: a connection that nobody reads holds a window's bytes at
+ * most, and does not keep the others waiting.  Handlers are called by events
+ * in a turn of their own, when all that was read from the channel has been
+ * given out.
+ */
+
+
+#include "ngx_zltunnel_lane.h"
+
+
+#define NGX_ZLTUNNEL_LANE_SMALL   4096        /* bytes of its buffer, at least */
+
+
+static ngx_int_t ngx_zltunnel_lane_grow(ngx_zltunnel_lane_t *lane, size_t len);
+static void ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane);
+static void ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane);
+static void ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane);
+
+
+ngx_zltunnel_channel_t *
+ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer)
+{
+    ngx_connection_t        *c;
+    ngx_zltunnel_lane_t     *lane;
+    ngx_zltunnel_shared_t   *shared;
+    ngx_zltunnel_channel_t  *channel;
+
+    shared = ngx_zltunnel_shared_get(peer);
+    if (shared == NULL) {
+        return NULL;
+    }
+
+    lane = ngx_calloc(sizeof(ngx_zltunnel_lane_t), ngx_cycle->log);
+    if (lane == NULL) {
+        return NULL;
+    }
+
+    c = &lane->connection;
+
+    lane->log = *ngx_cycle->log;
+
+    c->fd = (ngx_socket_t) -1;
+    c->log = &lane->log;
+    c->log_error = NGX_ERROR_INFO;
+    c->read = &lane->read;
+    c->write = &lane->write;
+    c->start_time = ngx_current_msec;
+
+    /* said to be in epoll, so that nobody puts it there */
+
+    lane->read.data = c;
+    lane->read.log = c->log;
+    lane->read.active = 1;
+
+    lane->write.data = c;
+    lane->write.log = c->log;
+    lane->write.write = 1;
+    lane->write.active = 1;
+    lane->write.ready = 1;
+
+    channel = ngx_zltunnel_channel_create(peer->registry, c,
+                                          NGX_ZLTUNNEL_LANE);
+    if (channel == NULL) {
+        ngx_free(lane);
+        return NULL;
+    }
+
+    channel->epoch = shared->channel->epoch;
+    ngx_memcpy(channel->tunnel_id, peer->id, ZLT_ID_SIZE);
+    channel->end.lane = lane;
+
+    lane->window = ZLT_LANE_WINDOW;
+    lane->channel = channel;
+    lane->shared = shared;
+    shared->nlanes++;
+
+    return channel;
+}
+
+
+ssize_t
+ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    ngx_event_t          *rev;
+    ngx_zltunnel_lane_t  *lane;
+
+    lane = end->lane;
+    rev = end->connection->read;
+
+    size = ngx_min(size, lane->last - lane->pos);
+
+    if (size == 0) {
+
+        if (!lane->ended) {
+            rev->ready = 0;
+            return NGX_AGAIN;
+        }
+
+        rev->error = 1;
+
+        return ngx_connection_error(end->connection, NGX_ECONNRESET,
+                                    "connection was reset beyond the lane");
+    }
+
+    ngx_memcpy(buf, lane->in + lane->pos, size);
+
+    lane->pos += size;
+    lane->taken += size;
+
+    if (lane->pos == lane->last) {
+        lane->pos = 0;
+        lane->last = 0;
+
+        if (lane->size > NGX_ZLTUNNEL_LANE_SMALL) {
+            ngx_free(lane->in);
+            lane->in = NULL;
+            lane->size = 0;
+        }
+
+        rev->ready = lane->ended;
+    }
+
+    ngx_zltunnel_lane_give_credit(lane);
+
+    return size;
+}
+
+
+static void
+ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane)
+{
+    u_char  *p;
+
+    if (lane->taken < ZLT_LANE_WINDOW / 2 || lane->ended) {
+        return;
+    }
+
+    p = ngx_zltunnel_shared_room(lane->shared, ZLT_LANE_CREDIT_SIZE);
+
+    if (p == NULL) {
+        ngx_zltunnel_lane_wait(lane);
+        return;
+    }
+
+    zlt_lane_credit(p, lane->node.key, lane->taken);
+    lane->taken = 0;
+}
+
+
+/* for room in the channel's buffer: ngx_zltunnel_lane_writable() is called */
+
+static void
+ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane)
+{
+    if (!lane->waits) {
+        ngx_queue_insert_tail(&lane->shared->waiting, &lane->turn);
+        lane->waits = 1;
+    }
+}
+
+
+ssize_t
+ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    size_t                  room;
+    u_char                 *p;
+    ngx_zltunnel_lane_t    *lane;
+    ngx_zltunnel_shared_t  *shared;
+
+    lane = end->lane;
+    shared = lane->shared;
+
+    if (lane->ended || shared->channel == NULL) {
+        end->connection->write->error = 1;
+        return NGX_ERROR;
+    }
+
+    size = ngx_min(size, ZLT_LANE_MAX);
+    size = ngx_min(size, lane->window);
+
+    if (size) {
+        room = ngx_zltunnel_shared_left(shared);
+        room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
+
+        size = ngx_min(size, room);
+
+        if (size == 0) {
+            ngx_zltunnel_lane_wait(lane);
+        }
+    }
+
+    if (size == 0) {
+        end->connection->write->ready = 0;
+        return NGX_AGAIN;
+    }
+
+    if (lane->node.key == 0) {
+        ngx_zltunnel_lane_number(lane);
+    }
+
+    p = ngx_zltunnel_shared_room(shared, ZLT_LANE_HEADER + size);
+
+    zlt_lane_header(p, lane->node.key, size);
+    ngx_memcpy(p + ZLT_LANE_HEADER, buf, size);
+
+    lane->window -= size;
+    end->connection->sent += size;
+
+    return size;
+}
+
+
+/* Numbers rise in the order in which the agent sees them first. */
+
+static void
+ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane)
+{
+    lane->node.key = ++lane->shared->number;
+    ngx_rbtree_insert(&lane->shared->lanes, &lane->node);
+}
+
+
+ngx_int_t
+ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane, const u_char *data,
+    size_t len)
+{
+    if (lane->ended) {
+        return NGX_OK;
+    }
+
+    if (lane->last - lane->pos + lane->taken + len > ZLT_LANE_WINDOW) {
+        return NGX_ERROR;
+    }
+
+    if (lane->last + len > lane->size
+        && ngx_zltunnel_lane_grow(lane, len) != NGX_OK)
+    {
+        ngx_zltunnel_lane_ended(lane);
+        return NGX_OK;
+    }
+
+    ngx_memcpy(lane->in + lane->last, data, len);
+    lane->last += len;
+
+    lane->read.ready = 1;
+    ngx_post_event(&lane->read, &ngx_posted_events);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_lane_grow(ngx_zltunnel_lane_t *lane, size_t len)
+{
+    size_t   have, size;
+    u_char  *p;
+
+    have = lane->last - lane->pos;
+
+    for (size = NGX_ZLTUNNEL_LANE_SMALL; size < have + len; size *= 2) {
+        /* void */
+    }
+
+    p = lane->in;
+
+    if (size > lane->size) {
+        p = ngx_alloc(size, ngx_cycle->log);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (have) {
+        ngx_memmove(p, lane->in + lane->pos, have);
+    }
+
+    if (p != lane->in) {
+
+        if (lane->in) {
+            ngx_free(lane->in);
+        }
+
+        lane->in = p;
+        lane->size = size;
+    }
+
+    lane->pos = 0;
+    lane->last = have;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_zltunnel_lane_writable(ngx_zltunnel_lane_t *lane)
+{
+    ngx_zltunnel_lane_give_credit(lane);
+
+    lane->write.ready = 1;
+    ngx_post_event(&lane->write, &ngx_posted_events);
+}
+
+
+void
+ngx_zltunnel_lane_over(ngx_zltunnel_channel_t *channel)
+{
+    channel->end.lane->over = 1;
+
+    ngx_zltunnel_channel_close(channel);
+}
+
+
+void
+ngx_zltunnel_lane_silent(ngx_zltunnel_channel_t *channel)
+{
+    if (channel && channel->end.lane) {
+        channel->end.lane->shared->silent = 1;
+    }
+}
+
+
+void
+ngx_zltunnel_lane_ended(ngx_zltunnel_lane_t *lane)
+{
+    lane->ended = 1;
+    lane->read.ready = 1;
+
+    ngx_post_event(&lane->read, &ngx_posted_events);
+}
+
+
+void
+ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
+{
+    u_char                 *p;
+    ngx_zltunnel_lane_t    *lane;
+    ngx_zltunnel_shared_t  *shared;
+
+    lane = end->lane;
+    shared = lane->shared;
+
+    end->lane = NULL;
+    end->connection = NULL;
+
+    if (lane->node.key) {
+        ngx_rbtree_delete(&shared->lanes, &lane->node);
+    }
+
+    if (lane->waits) {
+        ngx_queue_remove(&lane->turn);
+    }
+
+    if (lane->node.key && !lane->ended && !lane->over) {
+        p = ngx_zltunnel_shared_room(shared, ZLT_LANE_HEADER);
+
+        if (p) {
+            zlt_lane_end(p, lane->node.key);
+
+        } else {
+            /* the agent must not go on as if nothing were */
+            ngx_zltunnel_shared_failed(shared);
+        }
+    }
+
+    if (lane->read.timer_set) {
+        ngx_del_timer(&lane->read);
+    }
+
+    if (lane->read.posted) {
+        ngx_delete_posted_event(&lane->read);
+    }
+
+    if (lane->write.posted) {
+        ngx_delete_posted_event(&lane->write);
+    }
+
+    if (lane->in) {
+        ngx_free(lane->in);
+    }
+
+    ngx_free(lane);
+
+    ngx_zltunnel_shared_release(shared);
+}

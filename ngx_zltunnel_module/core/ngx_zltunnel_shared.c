@@ -1,0 +1,656 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A data channel with lanes.
+ *
+ * What counts is how many messages a system call moves.  All that is written
+ * to lanes in one turn of the event loop is sent at its end, in one piece; all
+ * that has come is read at once and given out, and handlers are called when
+ * that is done.
+ *
+ * Reading never waits: each lane has a window, and keeps what is not read.
+ * Writing does: what cannot be sent stays in one buffer, and lanes that find
+ * no room in it are called in their turn.
+ *
+ * The first connection that may have a lane makes a shared channel of an idle
+ * one; it stays so.  It takes no more lanes when the agent retires it, or when
+ * the tunnel has another epoch, and is closed with the last one.
+ */
+
+
+#include "ngx_zltunnel_lane.h"
+
+
+#define NGX_ZLTUNNEL_SHARED_READ     65536     /* bytes of one read */
+#define NGX_ZLTUNNEL_SHARED_READS    16        /* in a turn */
+#define NGX_ZLTUNNEL_SHARED_RESERVE  4096      /* of the buffer, for what is
+                                                  not Lane */
+#define NGX_ZLTUNNEL_SHARED_LEAST    20480     /* room, for a new lane's first
+                                                  bytes */
+#define NGX_ZLTUNNEL_SHARED_ANSWER   10000     /* ms, to a heartbeat */
+#define NGX_ZLTUNNEL_SHARED_NUMBERS  0xfffff000
+
+
+static ngx_zltunnel_shared_t *ngx_zltunnel_shared_create(
+    ngx_zltunnel_peer_t *peer);
+static ngx_zltunnel_lane_t *ngx_zltunnel_shared_find(
+    ngx_zltunnel_shared_t *shared, uint32_t number);
+static void ngx_zltunnel_shared_read_handler(ngx_event_t *ev);
+static ngx_int_t ngx_zltunnel_shared_take(ngx_zltunnel_shared_t *shared,
+    const u_char *data, size_t len);
+static ngx_int_t ngx_zltunnel_shared_message(ngx_zltunnel_shared_t *shared,
+    zlt_lanes_msg_t *m);
+static void ngx_zltunnel_shared_write_handler(ngx_event_t *ev);
+static void ngx_zltunnel_shared_flush_handler(ngx_event_t *ev);
+static void ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared);
+static void ngx_zltunnel_shared_timer_handler(ngx_event_t *ev);
+static ngx_int_t ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared,
+    uint8_t type, uint64_t timestamp);
+static void ngx_zltunnel_shared_cut(ngx_zltunnel_link_t *link);
+static void ngx_zltunnel_shared_end(ngx_zltunnel_shared_t *shared);
+
+
+static ngx_queue_t  ngx_zltunnel_shareds;
+static ngx_uint_t   ngx_zltunnel_shareds_ready;
+
+
+ngx_zltunnel_shared_t *
+ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer)
+{
+    ngx_zltunnel_shared_t  *shared;
+
+    shared = peer->shared;
+
+    if (shared == NULL) {
+        return ngx_exiting ? NULL : ngx_zltunnel_shared_create(peer);
+    }
+
+    if (shared->silent
+        || ngx_zltunnel_shared_left(shared) < NGX_ZLTUNNEL_SHARED_LEAST)
+    {
+        return NULL;
+    }
+
+    if (shared->number >= NGX_ZLTUNNEL_SHARED_NUMBERS) {
+        ngx_zltunnel_shared_drop(peer, (uint64_t) -1);
+        return NULL;
+    }
+
+    return shared;
+}
+
+
+static ngx_zltunnel_shared_t *
+ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer)
+{
+    size_t                   len;
+    u_char                  *p;
+    ngx_connection_t        *c;
+    ngx_zltunnel_shared_t   *shared;
+    ngx_zltunnel_channel_t  *channel;
+
+    if (!ngx_zltunnel_shareds_ready) {
+        ngx_queue_init(&ngx_zltunnel_shareds);
+        ngx_zltunnel_shareds_ready = 1;
+    }
+
+    shared = ngx_calloc(sizeof(ngx_zltunnel_shared_t), ngx_cycle->log);
+    if (shared == NULL) {
+        return NULL;
+    }
+
+    /* so that the peer stays */
+
+    ngx_zltunnel_link_add(peer, &shared->link);
+
+    channel = ngx_zltunnel_channel_pop(peer, 1);
+
+    if (channel == NULL) {
+        ngx_zltunnel_link_remove(&shared->link);
+        ngx_free(shared);
+        return NULL;
+    }
+
+    c = channel->end.connection;
+
+    shared->channel = channel;
+    shared->link.cut = ngx_zltunnel_shared_cut;
+
+    ngx_rbtree_init(&shared->lanes, &shared->sentinel,
+                    ngx_rbtree_insert_value);
+    ngx_queue_init(&shared->waiting);
+    ngx_queue_insert_tail(&ngx_zltunnel_shareds, &shared->queue);
+
+    shared->flush.handler = ngx_zltunnel_shared_flush_handler;
+    shared->flush.data = shared;
+    shared->flush.log = c->log;
+
+    shared->timer.handler = ngx_zltunnel_shared_timer_handler;
+    shared->timer.data = shared;
+    shared->timer.log = c->log;
+    shared->timer.cancelable = 1;
+
+    ngx_add_timer(&shared->timer,
+                  ngx_zltunnel_channel_beat(channel->registry));
+
+    c->data = shared;
+    c->log->action = "carrying lanes";
+    c->read->handler = ngx_zltunnel_shared_read_handler;
+    c->write->handler = ngx_zltunnel_shared_write_handler;
+
+    peer->shared = shared;
+
+    /* the 101, or the end marker of the last connection */
+
+    len = channel->answer.len;
+
+    if (len) {
+        p = ngx_zltunnel_shared_room(shared, len);
+
+        if (p == NULL) {
+            ngx_zltunnel_shared_failed(shared);
+            return NULL;
+        }
+
+        ngx_memcpy(p, channel->answer.data, len);
+        ngx_zltunnel_channel_answered(channel);
+    }
+
+    ngx_zltunnel_end_keepalive(c);
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    return shared;
+}
+
+
+void
+ngx_zltunnel_shared_drop(ngx_zltunnel_peer_t *peer, uint64_t epoch)
+{
+    ngx_zltunnel_shared_t  *shared;
+
+    shared = peer->shared;
+
+    if (shared == NULL || shared->channel->epoch >= epoch) {
+        return;
+    }
+
+    peer->shared = NULL;
+    shared->retired = 1;
+
+    if (shared->nlanes == 0) {
+        ngx_zltunnel_shared_end(shared);
+    }
+}
+
+
+void
+ngx_zltunnel_shared_release(ngx_zltunnel_shared_t *shared)
+{
+    if (--shared->nlanes) {
+        return;
+    }
+
+    if (shared->channel == NULL) {
+        ngx_free(shared);
+
+    } else if (shared->retired) {
+        ngx_zltunnel_shared_end(shared);
+    }
+}
+
+
+static void
+ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
+{
+    ssize_t                 n;
+    ngx_uint_t              i;
+    ngx_connection_t       *c;
+    ngx_zltunnel_shared_t  *shared;
+
+    static u_char  buf[NGX_ZLTUNNEL_SHARED_READ];
+
+    c = ev->data;
+    shared = c->data;
+
+    for (i = 0; i < NGX_ZLTUNNEL_SHARED_READS; i++) {
+
+        n = ngx_zltunnel_end_read(&shared->channel->end, buf, sizeof(buf));
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n <= 0) {
+            ngx_zltunnel_shared_failed(shared);
+            return;
+        }
+
+        shared->silent = 0;
+
+        if (ngx_zltunnel_shared_take(shared, buf, n) != NGX_OK) {
+            ngx_zltunnel_shared_failed(shared);
+            return;
+        }
+
+        if (!ev->ready) {
+            break;
+        }
+    }
+
+    if (i == NGX_ZLTUNNEL_SHARED_READS) {
+        ngx_post_event(ev, &ngx_posted_events);
+    }
+
+    if (ngx_handle_read_event(ev, 0) != NGX_OK) {
+        ngx_zltunnel_shared_failed(shared);
+        return;
+    }
+
+    if (shared->retired && shared->nlanes == 0) {
+        ngx_zltunnel_shared_end(shared);
+    }
+}
+
+
+static ngx_int_t
+ngx_zltunnel_shared_take(ngx_zltunnel_shared_t *shared, const u_char *data,
+    size_t len)
+{
+    int              rc;
+    size_t           used;
+    zlt_lanes_msg_t  m;
+
+    for ( ;; ) {
+        rc = zlt_lanes_decode(&shared->in, &m, data, len, &used);
+
+        if (rc == ZLT_AGAIN) {
+            return NGX_OK;
+        }
+
+        if (rc != ZLT_OK) {
+            ngx_log_error(NGX_LOG_INFO, shared->channel->end.connection->log,
+                          0, "bad message on a shared data channel: %s",
+                          zlt_strerror(rc));
+            return NGX_ERROR;
+        }
+
+        if (ngx_zltunnel_shared_message(shared, &m) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        data += used;
+        len -= used;
+    }
+}
+
+
+/* Calls no handler, but posts events. */
+
+static ngx_int_t
+ngx_zltunnel_shared_message(ngx_zltunnel_shared_t *shared, zlt_lanes_msg_t *m)
+{
+    ngx_zltunnel_lane_t  *lane;
+
+    switch (m->type) {
+
+    case ZLT_HEARTBEAT:
+        return ngx_zltunnel_shared_heartbeat(shared, ZLT_HEARTBEAT_ACK,
+                                             m->timestamp);
+
+    case ZLT_HEARTBEAT_ACK:
+        if (shared->asked) {
+            shared->asked = 0;
+            ngx_add_timer(&shared->timer,
+                       ngx_zltunnel_channel_beat(shared->channel->registry));
+        }
+
+        return NGX_OK;
+
+    case ZLT_RETIRE:
+        if (!shared->retired) {
+            shared->retired = 1;
+            shared->link.peer->shared = NULL;
+        }
+
+        return NGX_OK;
+    }
+
+    if (m->lane > shared->number) {
+        ngx_log_error(NGX_LOG_INFO, shared->channel->end.connection->log, 0,
+                      "message for a lane that was never opened");
+        return NGX_ERROR;
+    }
+
+    lane = ngx_zltunnel_shared_find(shared, m->lane);
+
+    if (lane == NULL) {
+        /* it has gone here, and the agent does not know yet */
+        return NGX_OK;
+    }
+
+    switch (m->type) {
+
+    case ZLT_LANE:
+        if (ngx_zltunnel_lane_deliver(lane, m->data, m->len) == NGX_OK) {
+            return NGX_OK;
+        }
+
+        break;
+
+    case ZLT_LANE_CREDIT:
+        if (m->credit <= ZLT_LANE_WINDOW - lane->window) {
+            lane->window += m->credit;
+            ngx_zltunnel_lane_writable(lane);
+            return NGX_OK;
+        }
+
+        break;
+
+    default: /* ZLT_LANE_END */
+        ngx_zltunnel_lane_ended(lane);
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, shared->channel->end.connection->log, 0,
+                  "the window of a lane was exceeded");
+
+    return NGX_ERROR;
+}
+
+
+static ngx_zltunnel_lane_t *
+ngx_zltunnel_shared_find(ngx_zltunnel_shared_t *shared, uint32_t number)
+{
+    ngx_rbtree_node_t  *node;
+
+    node = shared->lanes.root;
+
+    while (node != &shared->sentinel) {
+
+        if (number == node->key) {
+            return (ngx_zltunnel_lane_t *) node;
+        }
+
+        node = (number < node->key) ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+size_t
+ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared)
+{
+    size_t  used;
+
+    used = shared->last - shared->pos + NGX_ZLTUNNEL_SHARED_RESERVE;
+
+    return used < NGX_ZLTUNNEL_BUFFER_SIZE ? NGX_ZLTUNNEL_BUFFER_SIZE - used
+                                           : 0;
+}
+
+
+u_char *
+ngx_zltunnel_shared_room(ngx_zltunnel_shared_t *shared, size_t size)
+{
+    u_char  *p;
+
+    if (shared->channel == NULL) {
+        return NULL;
+    }
+
+    if (shared->out == NULL) {
+        shared->out = ngx_zltunnel_buffer_get(ngx_cycle->log);
+
+        if (shared->out == NULL) {
+            return NULL;
+        }
+
+        shared->pos = 0;
+        shared->last = 0;
+    }
+
+    if (size > NGX_ZLTUNNEL_BUFFER_SIZE - shared->last) {
+
+        shared->last -= shared->pos;
+
+        ngx_memmove(shared->out, shared->out + shared->pos, shared->last);
+
+        shared->pos = 0;
+
+        if (size > NGX_ZLTUNNEL_BUFFER_SIZE - shared->last) {
+            return NULL;
+        }
+    }
+
+    p = shared->out + shared->last;
+    shared->last += size;
+
+    ngx_post_event(&shared->flush, &ngx_posted_events);
+
+    return p;
+}
+
+
+static void
+ngx_zltunnel_shared_write_handler(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    ngx_zltunnel_shared_flush(c->data);
+}
+
+
+static void
+ngx_zltunnel_shared_flush_handler(ngx_event_t *ev)
+{
+    ngx_zltunnel_shared_flush(ev->data);
+}
+
+
+static void
+ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
+{
+    ssize_t               n;
+    ngx_queue_t          *q;
+    ngx_connection_t     *c;
+    ngx_zltunnel_lane_t  *lane;
+
+    c = shared->channel->end.connection;
+
+    while (shared->pos < shared->last && c->write->ready) {
+
+        n = ngx_zltunnel_end_write(&shared->channel->end,
+                                   shared->out + shared->pos,
+                                   shared->last - shared->pos);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == NGX_ERROR) {
+            ngx_zltunnel_shared_failed(shared);
+            return;
+        }
+
+        shared->pos += n;
+    }
+
+    if (shared->out && shared->pos == shared->last) {
+        ngx_zltunnel_buffer_put(shared->out);
+        shared->out = NULL;
+        shared->pos = 0;
+        shared->last = 0;
+    }
+
+    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+        ngx_zltunnel_shared_failed(shared);
+        return;
+    }
+
+    if (shared->out) {
+        return;
+    }
+
+    while (!ngx_queue_empty(&shared->waiting)) {
+        q = ngx_queue_head(&shared->waiting);
+        lane = ngx_queue_data(q, ngx_zltunnel_lane_t, turn);
+
+        ngx_queue_remove(q);
+        lane->waits = 0;
+
+        ngx_zltunnel_lane_writable(lane);
+    }
+}
+
+
+static void
+ngx_zltunnel_shared_timer_handler(ngx_event_t *ev)
+{
+    ngx_time_t             *tp;
+    ngx_zltunnel_shared_t  *shared;
+
+    shared = ev->data;
+
+    if (shared->asked) {
+        ngx_log_error(NGX_LOG_INFO, ev->log, 0,
+                      "shared data channel did not answer a heartbeat");
+        ngx_zltunnel_shared_failed(shared);
+        return;
+    }
+
+    tp = ngx_timeofday();
+
+    if (ngx_zltunnel_shared_heartbeat(shared, ZLT_HEARTBEAT,
+                                      (uint64_t) tp->sec * 1000 + tp->msec)
+        != NGX_OK)
+    {
+        ngx_zltunnel_shared_failed(shared);
+        return;
+    }
+
+    shared->asked = 1;
+    ngx_add_timer(ev, NGX_ZLTUNNEL_SHARED_ANSWER);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared, uint8_t type,
+    uint64_t timestamp)
+{
+    size_t     len;
+    u_char     buf[64], *p;
+    zlt_msg_t  m;
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+    m.type = type;
+    m.timestamp = timestamp;
+
+    len = zlt_msg_encode(&m, buf, sizeof(buf));
+    p = ngx_zltunnel_shared_room(shared, len);
+
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, buf, len);
+
+    return NGX_OK;
+}
+
+
+/* the token is gone */
+
+static void
+ngx_zltunnel_shared_cut(ngx_zltunnel_link_t *link)
+{
+    ngx_zltunnel_shared_t  *shared;
+
+    shared = (ngx_zltunnel_shared_t *)
+                 ((u_char *) link - offsetof(ngx_zltunnel_shared_t, link));
+
+    ngx_zltunnel_shared_failed(shared);
+}
+
+
+/* its lanes are reset */
+
+void
+ngx_zltunnel_shared_failed(ngx_zltunnel_shared_t *shared)
+{
+    ngx_rbtree_node_t  *node;
+
+    if (shared->lanes.root != &shared->sentinel) {
+
+        for (node = ngx_rbtree_min(shared->lanes.root, &shared->sentinel);
+             node;
+             node = ngx_rbtree_next(&shared->lanes, node))
+        {
+            ngx_zltunnel_lane_ended((ngx_zltunnel_lane_t *) node);
+        }
+    }
+
+    ngx_zltunnel_end_abort(&shared->channel->end);
+    ngx_zltunnel_shared_end(shared);
+}
+
+
+/* Closes the channel; without lanes nothing is left. */
+
+static void
+ngx_zltunnel_shared_end(ngx_zltunnel_shared_t *shared)
+{
+    if (!shared->retired) {
+        shared->retired = 1;
+        shared->link.peer->shared = NULL;
+    }
+
+    ngx_zltunnel_link_remove(&shared->link);
+    ngx_queue_remove(&shared->queue);
+
+    if (shared->timer.timer_set) {
+        ngx_del_timer(&shared->timer);
+    }
+
+    if (shared->flush.posted) {
+        ngx_delete_posted_event(&shared->flush);
+    }
+
+    if (shared->out) {
+        ngx_zltunnel_buffer_put(shared->out);
+        shared->out = NULL;
+    }
+
+    ngx_zltunnel_channel_close(shared->channel);
+    shared->channel = NULL;
+
+    if (shared->nlanes == 0) {
+        ngx_free(shared);
+    }
+}
+
+
+void
+ngx_zltunnel_shareds_exit(void)
+{
+    ngx_queue_t  *q;
+
+    if (!ngx_zltunnel_shareds_ready) {
+        return;
+    }
+
+    while (!ngx_queue_empty(&ngx_zltunnel_shareds)) {
+        q = ngx_queue_head(&ngx_zltunnel_shareds);
+
+        ngx_zltunnel_shared_failed(
+                              ngx_queue_data(q, ngx_zltunnel_shared_t, queue));
+    }
+}
