@@ -342,6 +342,8 @@ struct zlt_channel_s {
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
     zlt_shared_t    *shared;           /* one with lanes */
+    zlt_channel_t   *moving;           /* it will go on there, or, of that one,
+                                          what is to come */
     zlt_talk_t      *talk;             /* with the proxy, at the start */
     zlt_visit_t     *visit;            /* a visitor's */
 

@@ -49,7 +49,6 @@ static void zlt_channel_freed(zlt_task_t *task);
 static void zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     const uint8_t *early, size_t len);
 static void zlt_channel_share(zlt_channel_t *ch, const uint8_t *p, size_t len);
-static void zlt_channel_lost(zlt_channel_t *ch, const char *why);
 
 
 static zlt_channel_t *
@@ -99,6 +98,12 @@ zlt_channel_free(zlt_channel_t *ch)
     if (ch->shared) {
         zlt_shared_free(ch->shared);
         ch->shared = NULL;
+    }
+
+    if (ch->moving) {
+        ch->moving->moving = NULL;
+        zlt_channel_abort(ch->moving);
+        ch->moving = NULL;
     }
 
     zlt_talk_free(ch->talk);
@@ -351,6 +356,10 @@ zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
             zlt_channel_taken(ch, &m, p, len);
             return;
 
+        case ZLT_MOVE:
+            zlt_channel_move(ch, &m, len);
+            return;
+
         default:
             zlt_channel_lost(ch, "a message that is not for a data channel");
             return;
@@ -505,7 +514,7 @@ zlt_channel_lane(zlt_channel_t *of)
 
 /* An idle channel is of no use any more. */
 
-static void
+void
 zlt_channel_lost(zlt_channel_t *ch, const char *why)
 {
     zlt_pool_t  *p;

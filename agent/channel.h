@@ -26,6 +26,7 @@ enum {
     ZLT_CHANNEL_CLOSING,
     ZLT_CHANNEL_DATAGRAMS,
     ZLT_CHANNEL_SHARED,
+    ZLT_CHANNEL_MOVING,
     ZLT_CHANNEL_ENDING
 };
 
@@ -80,6 +81,16 @@ int zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m);
 void zlt_channel_wait(zlt_io_t *io);
 void zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id);
 void zlt_channel_join(zlt_channel_t *ch);
+
+
+/* move.c: a connection leaves its lane */
+
+/* Move has come on ch; no bytes may be behind it. */
+void zlt_channel_move(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind);
+
+/* Moved has come on the lane of ch, and there may be room for ours. */
+void zlt_channel_leave_lane(zlt_channel_t *ch);
+void zlt_channel_lost(zlt_channel_t *ch, const char *why);
 
 
 /* channel_end.c */

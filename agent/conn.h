@@ -174,6 +174,9 @@ ssize_t zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size);
 void zlt_lane_close(zlt_conn_t *c);
 void zlt_lane_over(zlt_conn_t *c);
 
+/* The server has left the lane, and we may, between two messages. */
+void zlt_lane_moved(zlt_conn_t *c);
+
 
 /* framed.c */
 

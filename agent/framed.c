@@ -62,6 +62,20 @@ zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size)
             return ZLT_CONN_ERROR;
         }
 
+        if (in->end == ZLT_FRAMES_MOVED) {
+
+            if (c->lane == NULL) {
+                errno = EPROTO;
+                return ZLT_CONN_ERROR;
+            }
+
+            /* zlt_channel_leave_lane() will be called */
+
+            c->more = 0;
+            c->io.ready &= ~(unsigned) ZLT_IO_READ;
+            return ZLT_CONN_AGAIN;
+        }
+
         n = zlt_conn_pull(c, buf, size);
 
         if (in->end == ZLT_FRAMES_RAW) {
@@ -111,6 +125,9 @@ zlt_framed_take(zlt_conn_t *c, uint8_t *buf, size_t len)
     if (in->end == ZLT_FRAMES_EOF || in->end == ZLT_FRAMES_RESET) {
         /* no event tells of it again */
         c->more = 1;
+
+    } else if (in->end == ZLT_FRAMES_MOVED && c->lane) {
+        zlt_lane_moved(c);
     }
 
     return n;
@@ -145,6 +162,12 @@ zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size)
 
     out = &c->framed->frames.out;
 
+    if (out->end == ZLT_FRAMES_MOVED) {
+        /* the next goes on another channel */
+        zlt_lane_moved(c);
+        return ZLT_CONN_AGAIN;
+    }
+
     len = zlt_frames_data(out, size);
     p = zlt_frames_prefix(out, (uint8_t *) buf);
 
@@ -155,6 +178,10 @@ zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size)
     }
 
     len = zlt_frames_sent(out, (size_t) n);
+
+    if (c->lane && c->framed->frames.in.end == ZLT_FRAMES_MOVED) {
+        zlt_lane_moved(c);
+    }
 
     return len ? (ssize_t) len : ZLT_CONN_AGAIN;
 }
@@ -175,6 +202,10 @@ zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size)
     }
 
     out = &c->framed->frames.out;
+
+    if (out->end == ZLT_FRAMES_MOVED) {
+        return ZLT_CONN_AGAIN;
+    }
 
     len = zlt_frames_data(out, size);
 
@@ -247,6 +278,10 @@ zlt_framed_end(zlt_conn_t *c, zlt_frames_end_e end)
     zlt_frames_out_t  *out;
 
     out = &c->framed->frames.out;
+
+    if (out->end == ZLT_FRAMES_MOVED) {
+        return ZLT_CONN_AGAIN;
+    }
 
     if (out->end == ZLT_FRAMES_OPEN) {
         zlt_frames_end(out, end);

@@ -58,9 +58,17 @@ zlt_lane_create(zlt_shared_t *shared, uint32_t number, zlt_conn_t *conn)
 static void
 zlt_lane_turn(zlt_task_t *task)
 {
-    zlt_lane_t  *lane;
+    zlt_lane_t   *lane;
+    zlt_relay_t  *r;
 
     lane = zlt_list_data(task, zlt_lane_t, task);
+
+    if (lane->moved) {
+        r = zlt_list_data(lane->conn, zlt_relay_t, side[ZLT_RELAY_CHANNEL]);
+
+        zlt_channel_leave_lane(zlt_list_data(r, zlt_channel_t, relay));
+        return;
+    }
 
     lane->conn->io.handler(&lane->conn->io);
 }
@@ -262,6 +270,14 @@ zlt_lane_ended(zlt_lane_t *lane)
     lane->ended = 1;
     lane->conn->io.ready |= ZLT_IO_READ|ZLT_IO_WRITE;
     zlt_io_post(&lane->task);
+}
+
+
+void
+zlt_lane_moved(zlt_conn_t *c)
+{
+    c->lane->moved = 1;
+    zlt_io_post(&c->lane->task);
 }
 
 

@@ -34,6 +34,7 @@ struct zlt_lane_s {
     uint32_t         taken;        /* no credit given for yet */
     uint32_t         window;       /* may be sent */
 
+    unsigned         moved:1;      /* left by the server */
     unsigned         ended:1;      /* by the server, or with the channel */
     unsigned         over:1;       /* in both directions: nothing is to be
                                       said */

@@ -796,6 +796,14 @@ zlt_tls_bio(zlt_conn_t *c)
 }
 
 
+void
+zlt_tls_moved(zlt_conn_t *c)
+{
+    BIO_set_data(SSL_get_rbio(c->ssl), c);
+    BIO_set_data(SSL_get_wbio(c->ssl), c);
+}
+
+
 static int
 zlt_tls_bio_read(BIO *bio, char *buf, int size)
 {

@@ -46,5 +46,8 @@ ssize_t zlt_tls_write(zlt_conn_t *c, const void *buf, size_t size);
 int zlt_tls_shutdown(zlt_conn_t *c);
 void zlt_tls_free(zlt_conn_t *c);
 
+/* c has got the session of another connection, and its descriptor. */
+void zlt_tls_moved(zlt_conn_t *c);
+
 
 #endif /* ZLT_TLS_H_INCLUDED */

@@ -42,8 +42,6 @@ static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_timer_handler(ngx_event_t *ev);
-static ngx_int_t ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel,
-    zlt_msg_t *m);
 static ssize_t ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel,
     size_t need);
 static ngx_int_t ngx_zltunnel_channel_grow(ngx_zltunnel_channel_t *channel,
@@ -685,6 +683,16 @@ ngx_zltunnel_channels_exit(void)
     while (!ngx_queue_empty(&ngx_zltunnel_channels)) {
         q = ngx_queue_head(&ngx_zltunnel_channels);
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, all);
+
+        if (channel->end.lent) {
+
+            /* its connection is the upstream code's */
+
+            ngx_queue_remove(q);
+            ngx_queue_init(q);
+            continue;
+        }
+
         ngx_zltunnel_channel_close(channel);
     }
 }
@@ -904,9 +912,6 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
 
 
 /*
- * One frame: NGX_OK, and *m points into channel->frame until the next call;
- * NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed.
- *
  * Unless the dial is greedy, or the channel framed, no byte behind ConnectAck
  * is read.  The answer to
  * Connect has at least the size of ConnectAck, so as much can be read at once;
@@ -914,7 +919,7 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
  * the next frame's.
  */
 
-static ngx_int_t
+ngx_int_t
 ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 {
     int                rc;

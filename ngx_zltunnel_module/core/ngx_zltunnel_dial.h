@@ -198,6 +198,10 @@ ngx_zltunnel_channel_t *ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,
 /* reads the answer for that dial from now on */
 void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     ngx_zltunnel_dial_t *dial);
+/* One frame: NGX_OK, and *m points into the channel until the next call;
+   NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed. */
+ngx_int_t ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel,
+    zlt_msg_t *m);
 /* puts unparsed bytes in front of what will be read */
 ngx_int_t ngx_zltunnel_channel_unread(ngx_zltunnel_channel_t *channel,
     u_char *data, size_t len);

@@ -54,6 +54,20 @@ ngx_zltunnel_framed_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
             return NGX_ERROR;
         }
 
+        if (in->end == ZLT_FRAMES_MOVED) {
+
+            if (end->lane == NULL) {
+                rev->error = 1;
+                return ngx_connection_error(c, NGX_ECONNRESET,
+                                            "unexpected Moved");
+            }
+
+            /* whoever has asked for it knows what to do */
+
+            rev->ready = 0;
+            return NGX_AGAIN;
+        }
+
         n = ngx_zltunnel_end_pull(end, buf, size);
 
         if (in->end == ZLT_FRAMES_RAW) {

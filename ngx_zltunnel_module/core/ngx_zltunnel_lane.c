@@ -18,11 +18,15 @@
 
 
 #define NGX_ZLTUNNEL_LANE_SMALL   4096        /* bytes of its buffer, at least */
+#define NGX_ZLTUNNEL_LANE_LOT     65536       /* bytes, to be looked at */
+#define NGX_ZLTUNNEL_LANE_LARGE   16384       /* .. in one direction */
 
 
 static ngx_int_t ngx_zltunnel_lane_grow(ngx_zltunnel_lane_t *lane, size_t len);
 static void ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane);
+static void ngx_zltunnel_lane_count(ngx_zltunnel_lane_t *lane, size_t size,
+    ngx_uint_t sends);
 static void ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane);
 
 
@@ -115,6 +119,8 @@ ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
     lane->pos += size;
     lane->taken += size;
+
+    ngx_zltunnel_lane_count(lane, size, 0);
 
     if (lane->pos == lane->last) {
         lane->pos = 0;
@@ -213,9 +219,43 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     ngx_memcpy(p + ZLT_LANE_HEADER, buf, size);
 
     lane->window -= size;
+
+    ngx_zltunnel_lane_count(lane, size, 1);
+
     end->connection->sent += size;
 
     return size;
+}
+
+
+static void
+ngx_zltunnel_lane_count(ngx_zltunnel_lane_t *lane, size_t size,
+    ngx_uint_t sends)
+{
+    lane->bytes += size;
+
+    if (lane->sends != sends) {
+        lane->sends = sends;
+        lane->turns++;
+    }
+}
+
+
+ngx_uint_t
+ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane)
+{
+    ngx_uint_t  bulky;
+
+    if (lane->bytes < NGX_ZLTUNNEL_LANE_LOT) {
+        return 0;
+    }
+
+    bulky = lane->bytes / (lane->turns + 1) >= NGX_ZLTUNNEL_LANE_LARGE;
+
+    lane->bytes = 0;
+    lane->turns = 0;
+
+    return bulky;
 }
 
 

@@ -68,6 +68,10 @@ struct ngx_zltunnel_lane_s {
     size_t                       taken;       /* no credit given for yet */
     size_t                       window;      /* may be sent */
 
+    size_t                       bytes;       /* since it was looked at last */
+    ngx_uint_t                   turns;       /* changes of direction, .. */
+    unsigned                     sends:1;     /* the last one */
+
     ngx_queue_t                  turn;        /* shared->waiting */
     unsigned                     waits:1;
     unsigned                     ended:1;     /* by the agent, or with the
@@ -93,6 +97,9 @@ void ngx_zltunnel_shared_release(ngx_zltunnel_shared_t *shared);
 
 /* ngx_zltunnel_lane.c */
 
+/* whether it carries large messages, now that a lot has passed: asked again
+   when as much has */
+ngx_uint_t ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane);
 /* what has come for it; NGX_ERROR: more than was allowed */
 ngx_int_t ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane,
     const u_char *data, size_t len);

@@ -20,6 +20,7 @@
  */
 
 
+#include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_upstream.h"
 
 
@@ -39,6 +40,7 @@ static ngx_chain_t *ngx_zltunnel_lent_send_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
 static ngx_chain_t *ngx_zltunnel_lent_copy_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
+static void ngx_zltunnel_lent_on_lane(ngx_zltunnel_conn_t *conn);
 static off_t ngx_zltunnel_lent_size(ngx_chain_t *in);
 
 
@@ -47,11 +49,20 @@ static off_t ngx_zltunnel_lent_size(ngx_chain_t *in);
 void
 ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
 {
-    ngx_connection_t        *c, *own;
     ngx_zltunnel_channel_t  *channel;
 
     channel = conn->dial.channel;
     conn->dial.channel = NULL;
+
+    ngx_zltunnel_lent_attach(conn, channel);
+}
+
+
+void
+ngx_zltunnel_lent_attach(ngx_zltunnel_conn_t *conn,
+    ngx_zltunnel_channel_t *channel)
+{
+    ngx_connection_t  *c, *own;
 
     c = conn->connection;
     own = channel->end.connection;
@@ -160,6 +171,14 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
     c = conn->connection;
     to = ev->write ? c->write : c->read;
 
+    if (ev->write && conn->moved) {
+
+        /* nothing is to be written but the last message on the lane */
+
+        ngx_zltunnel_move_leave(conn);
+        return;
+    }
+
     to->ready = 1;
     to->available = ev->available;
     to->pending_eof = ev->pending_eof;
@@ -178,6 +197,8 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
     c = conn->connection;
     own = conn->own;
     channel = conn->lent;
+
+    ngx_zltunnel_move_cancel(conn);
 
     if (channel == NULL || c->recv != ngx_zltunnel_lent_recv
         || c->buffered || c->close || c->read->error || c->write->error)
@@ -258,6 +279,8 @@ ngx_zltunnel_lent_close(ngx_zltunnel_conn_t *conn)
 
     conn->lent = NULL;
 
+    ngx_zltunnel_move_cancel(conn);
+
     if (channel->end.kind == NGX_ZLTUNNEL_LANE) {
         ngx_zltunnel_channel_close(channel);
         return;
@@ -311,15 +334,32 @@ ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
     ssize_t                  n;
     ngx_event_t             *rev;
+    ngx_zltunnel_conn_t     *conn;
     ngx_zltunnel_channel_t  *channel;
 
-    channel = ngx_zltunnel_conn_of(c)->lent;
+    conn = ngx_zltunnel_conn_of(c);
+    channel = conn->lent;
     rev = c->read;
 
     n = ngx_zltunnel_lent_rest(channel, buf, size);
 
     if (n == 0) {
         n = ngx_zltunnel_end_recv(&channel->end, buf, size);
+    }
+
+    if (n == NGX_AGAIN && channel->frames.in.end == ZLT_FRAMES_MOVED) {
+
+        if (ngx_zltunnel_move_finish(conn) == NGX_OK) {
+            return ngx_zltunnel_lent_recv(c, buf, size);
+        }
+
+        n = NGX_ERROR;
+    }
+
+    if (n > 0 && channel->end.lane
+        && ngx_zltunnel_lane_bulky(channel->end.lane))
+    {
+        ngx_zltunnel_move_start(conn);
     }
 
     if (n == 0) {
@@ -461,10 +501,12 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
     ssize_t              n;
     ngx_chain_t         *cl;
     ngx_zltunnel_end_t  *end;
+    ngx_zltunnel_conn_t *conn;
 
     static u_char  buf[ZLT_FRAMES_ROOM + NGX_ZLTUNNEL_LENT_RECORD];
 
-    end = &ngx_zltunnel_conn_of(c)->lent->end;
+    conn = ngx_zltunnel_conn_of(c);
+    end = &conn->lent->end;
 
     for ( ;; ) {
         p = buf + ZLT_FRAMES_ROOM;
@@ -492,6 +534,12 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
             return ngx_chain_update_sent(in, 0);
         }
 
+        if (conn->moved) {
+            /* until the agent has left the lane, too */
+            c->write->ready = 0;
+            return in;
+        }
+
         sent = c->sent;
 
         n = ngx_zltunnel_end_send(end, buf + ZLT_FRAMES_ROOM, len);
@@ -508,6 +556,10 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
 
         in = ngx_chain_update_sent(in, n);
 
+        if (end->lane) {
+            ngx_zltunnel_lent_on_lane(conn);
+        }
+
         if (in == NULL || !c->write->ready) {
             return in;
         }
@@ -519,6 +571,20 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
                 return in;
             }
         }
+    }
+}
+
+
+/* something was sent on the lane of the connection */
+
+static void
+ngx_zltunnel_lent_on_lane(ngx_zltunnel_conn_t *conn)
+{
+    if (conn->asked) {
+        ngx_zltunnel_move_leave(conn);
+
+    } else if (ngx_zltunnel_lane_bulky(conn->lent->end.lane)) {
+        ngx_zltunnel_move_start(conn);
     }
 }
 

@@ -777,6 +777,8 @@ ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link)
 
     ngx_zltunnel_link_remove(link);
 
+    ngx_zltunnel_move_cancel(conn);
+
     if (conn->connection && conn->pair == NULL) {
         ngx_zltunnel_conn_break(conn);
     }

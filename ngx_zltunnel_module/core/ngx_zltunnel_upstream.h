@@ -90,12 +90,16 @@ struct ngx_zltunnel_conn_s {
     void                        *pair;        /* the relay behind it */
     ngx_zltunnel_channel_t      *lent;        /* the channel, to come back */
     ngx_connection_t            *own;         /* .. its own connection */
+    ngx_zltunnel_channel_t      *moving;      /* the one to take its place */
     ngx_queue_t                  queue;       /* bound, of this worker */
     unsigned                     dialling:1;  /* the dial is being started */
     unsigned                     failed:1;    /* .. and failed at once */
     unsigned                     bound:1;
     unsigned                     early:1;     /* written to, not bound yet */
     unsigned                     tcp:1;       /* without keepalive yet */
+    unsigned                     asked:1;     /* the agent knows of moving */
+    unsigned                     moved:1;     /* .. and that we have left the
+                                                 lane */
     ngx_msec_t                   since;       /* bound */
     u_char                       addr[NGX_SOCKADDR_STRLEN];
 };
@@ -172,10 +176,26 @@ void ngx_zltunnel_early_fail(ngx_zltunnel_conn_t *conn,
 
 /* gives the dial's channel to the connection, which is writable then */
 void ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn);
+void ngx_zltunnel_lent_attach(ngx_zltunnel_conn_t *conn,
+    ngx_zltunnel_channel_t *channel);
 /* the connection is closed by its owner, and the channel with it */
 void ngx_zltunnel_lent_close(ngx_zltunnel_conn_t *conn);
 /* its end was read already */
 ngx_uint_t ngx_zltunnel_lent_ended(ngx_zltunnel_conn_t *conn);
+
+
+/* ngx_zltunnel_move.c, for ngx_zltunnel_lend.c */
+
+/* it carries bulk, and shall leave its lane */
+void ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn);
+/* goes on with that, if asked: between two messages, and to flush the last */
+void ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn);
+/* Moved has come: conn->lent is another channel; or NGX_ERROR */
+ngx_int_t ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn);
+void ngx_zltunnel_move_cancel(ngx_zltunnel_conn_t *conn);
+
+
+/* ngx_zltunnel_upstream.c, for the others */
 
 /* keeps the descriptor of a placeholder for the next one */
 void ngx_zltunnel_conn_spare(ngx_connection_t *c);

@@ -109,6 +109,10 @@ zlt_frames_header(zlt_frames_in_t *in)
         end = ZLT_FRAMES_RAW;
         break;
 
+    case ZLT_MOVED:
+        end = ZLT_FRAMES_MOVED;
+        break;
+
     default:
         return ZLT_ERR_TYPE;
     }
@@ -159,7 +163,8 @@ zlt_frames_end(zlt_frames_out_t *out, zlt_frames_end_e end)
 {
     uint8_t  header[ZLT_HEADER_SIZE];
 
-    static const uint8_t  types[] = { ZLT_DATA, ZLT_EOF, ZLT_RESET, ZLT_RAW };
+    static const uint8_t  types[] = { ZLT_DATA, ZLT_EOF, ZLT_RESET, ZLT_RAW,
+                                      ZLT_MOVED };
 
     out->end = (uint8_t) end;
 

@@ -8,7 +8,7 @@
  * it: docs/protocol.md, "Channels that are used again".
  *
  * Each direction is a row of Data messages with an end marker behind them,
- * Eof or Reset; or Raw, after which there are no more messages and the
+ * Eof or Reset, or Moved if it is a lane; or Raw, after which there are no more messages and the
  * channel ends with the connection.  Plain C11: no I/O, no allocation.
  */
 
@@ -27,7 +27,8 @@ typedef enum {
     ZLT_FRAMES_OPEN = 0,
     ZLT_FRAMES_EOF,
     ZLT_FRAMES_RESET,
-    ZLT_FRAMES_RAW
+    ZLT_FRAMES_RAW,
+    ZLT_FRAMES_MOVED         /* of a lane, to another channel */
 } zlt_frames_end_e;
 
 

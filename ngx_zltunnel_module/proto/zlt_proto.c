@@ -111,6 +111,9 @@ static const zlt_layout_t  zlt_layouts[] = {
     { ZLT_RESET, "Reset",
       { zlt_field_none } },
 
+    { ZLT_MOVE, "Move",
+      { zlt_field(ID, connection_id) } },
+
     { ZLT_WITHDRAW, "Withdraw",
       { zlt_field(ID, service_id),
         zlt_field(STR16, reason) } },

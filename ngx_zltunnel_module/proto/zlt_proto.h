@@ -66,7 +66,9 @@ typedef enum {
     ZLT_ACCESS_CLOSE    = 0x5d,
     ZLT_LANE            = 0x60,
     ZLT_LANE_CREDIT     = 0x61,
-    ZLT_LANE_END        = 0x62
+    ZLT_LANE_END        = 0x62,
+    ZLT_MOVE            = 0x63,
+    ZLT_MOVED           = 0x64
 } zlt_type_t;
 
 

@@ -1,0 +1,239 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Connections that leave their lane: docs/protocol.md, "Lanes".
+ *
+ * A lane is for small messages.  Where one carries bulk its window would bound
+ * the throughput, and others would wait behind it.  So the connection goes on
+ * on an idle channel of this worker, as one that was lent there from the
+ * start.  The agent is asked first, on that channel; should there be no
+ * answer, the connection stays where it is, and nothing is lost.  Between our
+ * Moved on the lane and the agent's, nothing is written.
+ */
+
+
+#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_upstream.h"
+
+
+#define NGX_ZLTUNNEL_MOVE_TIME  1000           /* ms for the answer */
+
+
+static ngx_int_t ngx_zltunnel_move_ask(ngx_zltunnel_conn_t *conn);
+static void ngx_zltunnel_move_handler(ngx_event_t *ev);
+static void ngx_zltunnel_move_write_handler(ngx_event_t *ev);
+
+
+void
+ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
+{
+    ngx_connection_t        *c;
+    zlt_frames_t            *frames;
+    ngx_zltunnel_channel_t  *channel;
+
+    frames = conn->lent->end.frames;
+
+    if (conn->moving || conn->dial.link.peer == NULL || ngx_exiting
+        || frames->in.end != ZLT_FRAMES_OPEN
+        || frames->out.end != ZLT_FRAMES_OPEN)
+    {
+        return;
+    }
+
+    channel = ngx_zltunnel_channel_pop(conn->dial.link.peer, 1);
+
+    if (channel == NULL) {
+        /* there may be one when as much has passed again */
+        return;
+    }
+
+    conn->moving = channel;
+
+    c = channel->end.connection;
+    c->data = conn;
+    c->log->action = "waiting for a connection to move";
+    c->read->handler = ngx_zltunnel_move_handler;
+    c->write->handler = ngx_zltunnel_move_write_handler;
+
+    if (ngx_zltunnel_move_ask(conn) != NGX_OK) {
+        ngx_zltunnel_move_cancel(conn);
+        return;
+    }
+
+    ngx_add_timer(c->read, NGX_ZLTUNNEL_MOVE_TIME);
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+}
+
+
+static ngx_int_t
+ngx_zltunnel_move_ask(ngx_zltunnel_conn_t *conn)
+{
+    size_t                   len;
+    u_char                   buf[ZLT_HEADER_SIZE + ZLT_ID_SIZE];
+    zlt_msg_t                m;
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = conn->moving;
+
+    if (ngx_zltunnel_channel_flush(channel) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+    m.type = ZLT_MOVE;
+    m.connection_id = conn->dial.id;
+
+    len = zlt_msg_encode(&m, buf, sizeof(buf));
+
+    return ngx_zltunnel_end_write(&channel->end, buf, len) == (ssize_t) len
+           ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_zltunnel_move_handler(ngx_event_t *ev)
+{
+    ngx_int_t                rc;
+    zlt_msg_t                m;
+    ngx_connection_t        *c;
+    ngx_zltunnel_conn_t     *conn;
+    ngx_zltunnel_channel_t  *channel;
+
+    c = ev->data;
+    conn = c->data;
+    channel = conn->moving;
+
+    if (c->close || ev->timedout) {
+        ngx_zltunnel_move_cancel(conn);
+        return;
+    }
+
+    for ( ;; ) {
+        rc = ngx_zltunnel_channel_read(channel, &m);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+
+        if (rc == NGX_OK && !conn->asked) {
+
+            if (m.type == ZLT_HEARTBEAT || m.type == ZLT_HEARTBEAT_ACK) {
+                /* sent before the agent had read Move */
+                continue;
+            }
+
+            if (m.type == ZLT_CONNECT_ACK
+                && ngx_memcmp(m.connection_id, conn->dial.id, ZLT_ID_SIZE)
+                   == 0)
+            {
+                break;
+            }
+        }
+
+        ngx_zltunnel_move_cancel(conn);
+        return;
+    }
+
+    ngx_del_timer(ev);
+
+    conn->asked = 1;
+    ngx_zltunnel_move_leave(conn);
+}
+
+
+/* what was sent is small, so it fits, or the channel is dead */
+
+static void
+ngx_zltunnel_move_write_handler(ngx_event_t *ev)
+{
+}
+
+
+void
+ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
+{
+    ngx_zltunnel_end_t  *end;
+
+    end = &conn->lent->end;
+
+    if (!conn->moved) {
+
+        if (end->frames->in.end != ZLT_FRAMES_OPEN
+            || end->frames->out.end != ZLT_FRAMES_OPEN)
+        {
+            ngx_zltunnel_move_cancel(conn);
+            return;
+        }
+
+        if (!zlt_frames_whole(&end->frames->out)) {
+            return;
+        }
+
+        conn->moved = 1;
+    }
+
+    if (ngx_zltunnel_framed_end(end, ZLT_FRAMES_MOVED) == NGX_ERROR) {
+        ngx_zltunnel_move_cancel(conn);
+    }
+}
+
+
+ngx_int_t
+ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
+{
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = conn->moving;
+
+    if (channel == NULL || !conn->moved
+        || zlt_frames_pending(&conn->lent->frames.out))
+    {
+        ngx_log_error(NGX_LOG_INFO, conn->connection->log, 0,
+                      "unexpected Moved on a lane");
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_lane_over(conn->lent);
+
+    conn->moving = NULL;
+    conn->asked = 0;
+    conn->moved = 0;
+    conn->tcp = 1;
+
+    ngx_zltunnel_framed_start(&channel->end, &channel->frames);
+
+    ngx_zltunnel_lent_attach(conn, channel);
+
+    return NGX_OK;
+}
+
+
+/* If the agent was told to leave the lane, the connection is lost with it. */
+
+void
+ngx_zltunnel_move_cancel(ngx_zltunnel_conn_t *conn)
+{
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = conn->moving;
+
+    if (channel == NULL) {
+        return;
+    }
+
+    conn->moving = NULL;
+    conn->asked = 0;
+
+    ngx_zltunnel_end_abort(&channel->end);
+    ngx_zltunnel_channel_close(channel);
+
+    if (conn->moved && conn->lent) {
+        ngx_zltunnel_lane_ended(conn->lent->end.lane);
+    }
+}
