@@ -35,6 +35,7 @@
 #define ZLT_SHARED_BUDGET   (1024 * 1024)  /* bytes read a turn */
 #define ZLT_SHARED_SILENCE  60         /* s; the server heartbeats every 25 */
 #define ZLT_SHARED_BUCKETS  16
+#define ZLT_SHARED_LANES    16384      /* at the same time */
 
 
 struct zlt_shared_s {
@@ -418,7 +419,11 @@ zlt_shared_open(zlt_shared_t *sh, uint32_t number)
     zlt_lane_t     *lane;
     zlt_channel_t  *ch;
 
-    ch = sh->retired ? NULL : zlt_channel_lane(sh->channel);
+    ch = NULL;
+
+    if (!sh->retired && sh->nlanes < ZLT_SHARED_LANES) {
+        ch = zlt_channel_lane(sh->channel);
+    }
 
     if (ch) {
         lane = zlt_lane_create(sh, number,

@@ -384,7 +384,12 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
     channel->timer.cancelable = 1;
 
     ngx_queue_insert_tail(&ngx_zltunnel_channels, &channel->all);
-    registry->nchannels++;
+
+    /* of the worker's connections a lane has none */
+
+    if (kind != NGX_ZLTUNNEL_LANE) {
+        registry->nchannels++;
+    }
 
     /* not to be closed when the worker begins to exit */
     c->idle = 0;
@@ -608,7 +613,10 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
     ngx_zltunnel_channel_answered(channel);
 
     ngx_queue_remove(&channel->all);
-    channel->registry->nchannels--;
+
+    if (channel->end.kind != NGX_ZLTUNNEL_LANE) {
+        channel->registry->nchannels--;
+    }
 
     if (channel->timer.timer_set) {
         ngx_del_timer(&channel->timer);

@@ -272,7 +272,8 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     dial->taking = 0;
 
     if (!fresh) {
-        channel = dial->lanes ? ngx_zltunnel_lane_open(dial->link.peer) : NULL;
+        channel = dial->lanes ? ngx_zltunnel_lane_open(dial->link.peer, NULL)
+                              : NULL;
 
         if (channel == NULL) {
             channel = ngx_zltunnel_channel_pop(dial->link.peer, 0);
@@ -519,6 +520,10 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
 
     dial->searching = 0;
     dial->taking = 0;
+
+    if (channel->end.lane) {
+        way = NGX_ZLTUNNEL_LANED;
+    }
 
     if (dial->registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
         ngx_zltunnel_dial_worker(dial)->acquired[way]++;
@@ -927,7 +932,7 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
     ngx_connection_t        *c;
     ngx_zltunnel_kind_e      kind;
     ngx_zltunnel_dial_t     *dial;
-    ngx_zltunnel_channel_t  *channel;
+    ngx_zltunnel_channel_t  *channel, *lane;
 
     dial = ngx_zltunnel_dial_find(msg->connection_id);
 
@@ -994,6 +999,18 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_channel_close(channel);
         ngx_zltunnel_dial_none(registry, msg);
         return;
+    }
+
+    if (dial->lanes && way == NGX_ZLTUNNEL_MOVED && len == 0
+        && !channel->websocket)
+    {
+        /* .. as if it had been here from the start */
+
+        lane = ngx_zltunnel_lane_open(dial->link.peer, channel);
+
+        if (lane) {
+            channel = lane;
+        }
     }
 
     ngx_zltunnel_dial_use(dial, channel, way);

@@ -237,8 +237,10 @@ void ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel,
 
 /* ngx_zltunnel_shared.c, ngx_zltunnel_lane.c: channels that are shared */
 
-/* A channel that is a lane of the peer's shared one; or NULL. */
-ngx_zltunnel_channel_t *ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer);
+/* A channel that is a lane of the peer's shared one, or of "of", which is made
+   so and shall be idle; or NULL. */
+ngx_zltunnel_channel_t *ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_channel_t *of);
 /* the connection has ended in both directions, and so the lane */
 void ngx_zltunnel_lane_over(ngx_zltunnel_channel_t *channel);
 /* no answer came on it: if it is a lane, no others are opened beside it until

@@ -31,14 +31,15 @@ static void ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane);
 
 
 ngx_zltunnel_channel_t *
-ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer)
+ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_channel_t *of)
 {
     ngx_connection_t        *c;
     ngx_zltunnel_lane_t     *lane;
     ngx_zltunnel_shared_t   *shared;
     ngx_zltunnel_channel_t  *channel;
 
-    shared = ngx_zltunnel_shared_get(peer);
+    shared = ngx_zltunnel_shared_get(peer, of);
     if (shared == NULL) {
         return NULL;
     }
@@ -363,7 +364,7 @@ void
 ngx_zltunnel_lane_silent(ngx_zltunnel_channel_t *channel)
 {
     if (channel && channel->end.lane) {
-        channel->end.lane->shared->silent = 1;
+        ngx_zltunnel_shared_silent(channel->end.lane->shared);
     }
 }
 

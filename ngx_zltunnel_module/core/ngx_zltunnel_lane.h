@@ -83,13 +83,17 @@ struct ngx_zltunnel_lane_s {
 
 /* ngx_zltunnel_shared.c */
 
-/* The one of this peer, made of an idle channel if there was none; or NULL. */
-ngx_zltunnel_shared_t *ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer);
+/* The one of this peer, or made of that channel, or an idle one; or NULL, and
+   the channel is still the caller's. */
+ngx_zltunnel_shared_t *ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_channel_t *channel);
 /* Room for a message behind what is to be sent, so many bytes: where it goes,
    or NULL if there is none now.  It is sent at the end of this turn. */
 u_char *ngx_zltunnel_shared_room(ngx_zltunnel_shared_t *shared, size_t size);
 /* how many there is room for */
 size_t ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared);
+/* something has not been answered: takes no lanes until something comes */
+void ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared);
 void ngx_zltunnel_shared_failed(ngx_zltunnel_shared_t *shared);
 /* a lane is gone */
 void ngx_zltunnel_shared_release(ngx_zltunnel_shared_t *shared);

@@ -187,7 +187,8 @@ ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
 ngx_int_t
 ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
 {
-    ngx_zltunnel_channel_t  *channel;
+    ngx_zltunnel_channel_t   *channel;
+    ngx_zltunnel_registry_t  *registry;
 
     channel = conn->moving;
 
@@ -205,6 +206,12 @@ ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
     conn->asked = 0;
     conn->moved = 0;
     conn->tcp = 1;
+
+    registry = channel->registry;
+
+    if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
+        registry->sh->workers[registry->slot].left++;
+    }
 
     ngx_zltunnel_framed_start(&channel->end, &channel->frames);
 

@@ -333,6 +333,7 @@ ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
 
     sh->gone.repeated += w->repeated;
     sh->gone.reused += w->reused;
+    sh->gone.left += w->left;
     sh->gone.spliced += w->spliced;
 
     ngx_memzero(w, sizeof(ngx_zltunnel_sh_worker_t));

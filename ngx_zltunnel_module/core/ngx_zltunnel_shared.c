@@ -35,7 +35,7 @@
 
 
 static ngx_zltunnel_shared_t *ngx_zltunnel_shared_create(
-    ngx_zltunnel_peer_t *peer);
+    ngx_zltunnel_peer_t *peer, ngx_zltunnel_channel_t *channel);
 static ngx_zltunnel_lane_t *ngx_zltunnel_shared_find(
     ngx_zltunnel_shared_t *shared, uint32_t number);
 static void ngx_zltunnel_shared_read_handler(ngx_event_t *ev);
@@ -58,17 +58,18 @@ static ngx_uint_t   ngx_zltunnel_shareds_ready;
 
 
 ngx_zltunnel_shared_t *
-ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer)
+ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_channel_t *channel)
 {
     ngx_zltunnel_shared_t  *shared;
 
     shared = peer->shared;
 
     if (shared == NULL) {
-        return ngx_exiting ? NULL : ngx_zltunnel_shared_create(peer);
+        return ngx_exiting ? NULL : ngx_zltunnel_shared_create(peer, channel);
     }
 
-    if (shared->silent
+    if (channel || shared->silent
         || ngx_zltunnel_shared_left(shared) < NGX_ZLTUNNEL_SHARED_LEAST)
     {
         return NULL;
@@ -84,13 +85,13 @@ ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer)
 
 
 static ngx_zltunnel_shared_t *
-ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer)
+ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_channel_t *channel)
 {
-    size_t                   len;
-    u_char                  *p;
-    ngx_connection_t        *c;
-    ngx_zltunnel_shared_t   *shared;
-    ngx_zltunnel_channel_t  *channel;
+    size_t                  len;
+    u_char                 *p;
+    ngx_connection_t       *c;
+    ngx_zltunnel_shared_t  *shared;
 
     if (!ngx_zltunnel_shareds_ready) {
         ngx_queue_init(&ngx_zltunnel_shareds);
@@ -106,7 +107,9 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer)
 
     ngx_zltunnel_link_add(peer, &shared->link);
 
-    channel = ngx_zltunnel_channel_pop(peer, 1);
+    if (channel == NULL) {
+        channel = ngx_zltunnel_channel_pop(peer, 1);
+    }
 
     if (channel == NULL) {
         ngx_zltunnel_link_remove(&shared->link);
@@ -508,6 +511,21 @@ ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
         lane->waits = 0;
 
         ngx_zltunnel_lane_writable(lane);
+    }
+}
+
+
+void
+ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared)
+{
+    if (shared->channel == NULL) {
+        return;
+    }
+
+    shared->silent = 1;
+
+    if (!shared->asked) {
+        ngx_add_timer(&shared->timer, 1);
     }
 }
 

@@ -42,7 +42,8 @@
 #define NGX_ZLTUNNEL_MOVED         1
 #define NGX_ZLTUNNEL_BRIDGED       2
 #define NGX_ZLTUNNEL_FRESH         3
-#define NGX_ZLTUNNEL_WAYS          4
+#define NGX_ZLTUNNEL_LANED         4
+#define NGX_ZLTUNNEL_WAYS          5
 
 
 /* why a datagram was dropped */
@@ -66,6 +67,7 @@ typedef struct {
     uint64_t                     acquired[NGX_ZLTUNNEL_WAYS];
     uint64_t                     repeated;    /* Connects sent again */
     uint64_t                     reused;      /* channels idle again */
+    uint64_t                     left;        /* connections, their lane */
     uint64_t                     spliced;     /* bytes */
 } ngx_zltunnel_sh_worker_t;
 

@@ -417,13 +417,13 @@ static void
 ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
 {
     uint64_t                   acquired[NGX_ZLTUNNEL_WAYS];
-    uint64_t                   repeated, reused, spliced;
+    uint64_t                   repeated, reused, left, spliced;
     ngx_uint_t                 i, way;
     ngx_zltunnel_json_t       *j;
     ngx_zltunnel_sh_worker_t  *worker;
 
     static const char  *ways[NGX_ZLTUNNEL_WAYS] = {
-        "local", "moved", "bridged", "fresh"
+        "local", "moved", "bridged", "fresh", "lane"
     };
 
     j = &st->json;
@@ -431,6 +431,7 @@ ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
     ngx_memzero(acquired, sizeof(acquired));
     repeated = 0;
     reused = 0;
+    left = 0;
     spliced = 0;
 
     /* the last one is the sum of those that are gone */
@@ -449,6 +450,7 @@ ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
 
         repeated += worker->repeated;
         reused += worker->reused;
+        left += worker->left;
         spliced += worker->spliced;
     }
 
@@ -462,6 +464,7 @@ ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
 
     ngx_zltunnel_json_number(j, "repeated", repeated);
     ngx_zltunnel_json_number(j, "reused", reused);
+    ngx_zltunnel_json_number(j, "left_lane", left);
     ngx_zltunnel_json_number(j, "spliced", spliced);
 }
 

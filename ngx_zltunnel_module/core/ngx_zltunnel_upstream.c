@@ -138,7 +138,7 @@ ngx_zltunnel_upstream_connect(ngx_zltunnel_upstream_t *up,
     dial->log = pc->log;
     dial->local = up->local;
     dial->framed = up->framed;
-    dial->lanes = up->framed;
+    dial->lanes = up->framed && up->conf->lanes;
     dial->corked = up->early;
     dial->timeout = up->early ? up->timeout : 0;
     dial->handler = ngx_zltunnel_conn_dialled;
@@ -724,6 +724,15 @@ ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn)
             conn->connection->read->eof = 1;
         }
 
+        return;
+    }
+
+    if (conn->dial.lanes && conn->dial.link.peer
+        && (conn->dial.link.peer->shared || conn->dial.link.peer->nidle))
+    {
+        /* from another worker, and the next one need not be */
+
+        conn->connection->read->eof = 1;
         return;
     }
 

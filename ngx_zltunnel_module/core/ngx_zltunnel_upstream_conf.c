@@ -41,6 +41,7 @@ ngx_zltunnel_upstream_parse(ngx_conf_t *cf, ngx_zltunnel_upstream_conf_t *conf)
     conf->service = value[1];
     conf->max_fails = 1;
     conf->fail_timeout = 10000;
+    conf->lanes = 1;
 
     for (i = 2; i < cf->args->nelts; i++) {
         rv = ngx_zltunnel_upstream_param(cf, conf, &value[i]);
@@ -94,6 +95,16 @@ ngx_zltunnel_upstream_param(ngx_conf_t *cf, ngx_zltunnel_upstream_conf_t *conf,
         goto invalid;
     }
 
+    if (ngx_strcmp(value->data, "lanes=on") == 0) {
+        conf->lanes = 1;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value->data, "lanes=off") == 0) {
+        conf->lanes = 0;
+        return NGX_CONF_OK;
+    }
+
     if (ngx_strncmp(value->data, "max_fails=", 10) == 0) {
         n = ngx_atoi(value->data + 10, value->len - 10);
 
@@ -133,8 +144,8 @@ invalid:
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\" of \"zltunnel_service\", it "
                        "may be \"registry=NAME\", \"token=NAME\", "
-                       "\"balance=METHOD\", \"max_fails=N\" or "
-                       "\"fail_timeout=TIME\"; a method is \"round_robin\", "
+                       "\"balance=METHOD\", \"max_fails=N\", "
+                       "\"fail_timeout=TIME\" or \"lanes=off\"; a method is \"round_robin\", "
                        "\"least_conn\", \"random\" or \"hash:KEY\"", value);
 
     return NGX_CONF_ERROR;
