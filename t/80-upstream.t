@@ -84,7 +84,10 @@ EOT
 
     my $bad = grep { get($front, '/')->{status} != 200 } 1 .. 40;
     is($bad, 0, '40 more are');
-    cmp_ok($accepts->(), '<=', $workers,
+
+    # one that came by way of another worker is not kept where there is a lane
+
+    cmp_ok($accepts->(), '<=', $tls && $workers > 1 ? 2 * $workers : $workers,
            'by connections that are kept alive');
 
     my $before = $accepts->();

@@ -28,6 +28,7 @@
  */
 
 
+#include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_upstream.h"
 
 
@@ -728,9 +729,9 @@ ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn)
     }
 
     if (conn->dial.lanes && conn->dial.link.peer
-        && (conn->dial.link.peer->shared || conn->dial.link.peer->nidle))
+        && ngx_zltunnel_shared_get(conn->dial.link.peer, NULL))
     {
-        /* from another worker, and the next one need not be */
+        /* by way of another worker, and the next one need not be */
 
         conn->connection->read->eof = 1;
         return;
