@@ -383,16 +383,18 @@ void
 ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
 {
     u_char                 *p;
+    uint32_t                number;
     ngx_zltunnel_lane_t    *lane;
     ngx_zltunnel_shared_t  *shared;
 
     lane = end->lane;
     shared = lane->shared;
+    number = lane->node.key;
 
     end->lane = NULL;
     end->connection = NULL;
 
-    if (lane->node.key) {
+    if (number) {
         ngx_rbtree_delete(&shared->lanes, &lane->node);
     }
 
@@ -400,11 +402,11 @@ ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
         ngx_queue_remove(&lane->turn);
     }
 
-    if (lane->node.key && !lane->ended && !lane->over) {
+    if (number && !lane->ended && !lane->over) {
         p = ngx_zltunnel_shared_room(shared, ZLT_LANE_HEADER);
 
         if (p) {
-            zlt_lane_end(p, lane->node.key);
+            zlt_lane_end(p, number);
 
         } else {
             /* the agent must not go on as if nothing were */
