@@ -87,7 +87,7 @@ zlt_lane_read(zlt_conn_t *c, void *buf, size_t size)
 
     if (size == 0) {
 
-        if (lane->ended) {
+        if (lane->ended || lane->broken) {
             errno = ECONNRESET;
             return ZLT_CONN_ERROR;
         }
@@ -111,7 +111,7 @@ zlt_lane_read(zlt_conn_t *c, void *buf, size_t size)
             lane->size = 0;
         }
 
-        if (!lane->ended) {
+        if (!lane->ended && !lane->broken) {
             c->io.ready &= ~(unsigned) ZLT_IO_READ;
         }
     }
@@ -152,7 +152,7 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
 
     lane = c->lane;
 
-    if (lane->ended) {
+    if (lane->ended || lane->broken) {
         errno = EPIPE;
         return ZLT_CONN_ERROR;
     }
@@ -197,7 +197,7 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
 int
 zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len)
 {
-    if (lane->ended) {
+    if (lane->ended || lane->broken) {
         return 0;
     }
 
@@ -208,7 +208,10 @@ zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len)
     if (lane->last + len > lane->size
         && zlt_lane_grow(lane, (uint32_t) len) == -1)
     {
-        zlt_lane_ended(lane);
+        lane->broken = 1;
+        lane->pos = lane->last;
+        lane->conn->io.ready |= ZLT_IO_READ|ZLT_IO_WRITE;
+        zlt_io_post(&lane->task);
         return 0;
     }
 

@@ -36,6 +36,8 @@ struct zlt_lane_s {
 
     unsigned         moved:1;      /* left by the server */
     unsigned         ended:1;      /* by the server, or with the channel */
+    unsigned         broken:1;     /* by us: the server is told when it is
+                                      closed */
     unsigned         over:1;       /* in both directions: nothing is to be
                                       said */
 };

@@ -105,7 +105,7 @@ ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
     if (size == 0) {
 
-        if (!lane->ended) {
+        if (!lane->ended && !lane->broken) {
             rev->ready = 0;
             return NGX_AGAIN;
         }
@@ -133,7 +133,7 @@ ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
             lane->size = 0;
         }
 
-        rev->ready = lane->ended;
+        rev->ready = lane->ended || lane->broken;
     }
 
     ngx_zltunnel_lane_give_credit(lane);
@@ -186,7 +186,7 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     lane = end->lane;
     shared = lane->shared;
 
-    if (lane->ended || shared->channel == NULL) {
+    if (lane->ended || lane->broken || shared->channel == NULL) {
         end->connection->write->error = 1;
         return NGX_ERROR;
     }
@@ -274,7 +274,7 @@ ngx_int_t
 ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane, const u_char *data,
     size_t len)
 {
-    if (lane->ended) {
+    if (lane->ended || lane->broken) {
         return NGX_OK;
     }
 
@@ -285,7 +285,7 @@ ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane, const u_char *data,
     if (lane->last + len > lane->size
         && ngx_zltunnel_lane_grow(lane, len) != NGX_OK)
     {
-        ngx_zltunnel_lane_ended(lane);
+        ngx_zltunnel_lane_break(lane);
         return NGX_OK;
     }
 
@@ -373,6 +373,17 @@ void
 ngx_zltunnel_lane_ended(ngx_zltunnel_lane_t *lane)
 {
     lane->ended = 1;
+    lane->read.ready = 1;
+
+    ngx_post_event(&lane->read, &ngx_posted_events);
+}
+
+
+void
+ngx_zltunnel_lane_break(ngx_zltunnel_lane_t *lane)
+{
+    lane->broken = 1;
+    lane->pos = lane->last;
     lane->read.ready = 1;
 
     ngx_post_event(&lane->read, &ngx_posted_events);

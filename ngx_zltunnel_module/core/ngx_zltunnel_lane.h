@@ -76,6 +76,8 @@ struct ngx_zltunnel_lane_s {
     unsigned                     waits:1;
     unsigned                     ended:1;     /* by the agent, or with the
                                                  channel */
+    unsigned                     broken:1;    /* by us: the agent is told when
+                                                 it is closed */
     unsigned                     over:1;      /* both directions have ended:
                                                  nothing is to be said */
 };
@@ -110,6 +112,7 @@ ngx_int_t ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane,
 /* it may have room to write again */
 void ngx_zltunnel_lane_writable(ngx_zltunnel_lane_t *lane);
 void ngx_zltunnel_lane_ended(ngx_zltunnel_lane_t *lane);
+void ngx_zltunnel_lane_break(ngx_zltunnel_lane_t *lane);
 
 
 #endif /* _NGX_ZLTUNNEL_LANE_H_INCLUDED_ */

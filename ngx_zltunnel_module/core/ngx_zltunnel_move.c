@@ -241,6 +241,6 @@ ngx_zltunnel_move_cancel(ngx_zltunnel_conn_t *conn)
     ngx_zltunnel_channel_close(channel);
 
     if (conn->moved && conn->lent) {
-        ngx_zltunnel_lane_ended(conn->lent->end.lane);
+        ngx_zltunnel_lane_break(conn->lent->end.lane);
     }
 }
