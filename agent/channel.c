@@ -299,18 +299,27 @@ zlt_channel_idle(zlt_io_t *io)
 void
 zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
 {
-    int        rc;
-    size_t     used;
-    zlt_msg_t  m, ack;
+    int          rc;
+    size_t       used;
+    zlt_msg_t    m, ack;
+    zlt_lane_t  *lane;
+
+    lane = ch->relay.side[ZLT_RELAY_CHANNEL].lane;
 
     while (len) {
+
+        if (lane && *p != ZLT_CONNECT) {
+            /* there is nothing else that a lane is for */
+            zlt_channel_lost(ch, "a lane without Connect");
+            return;
+        }
 
         if (*p == ZLT_DATAGRAM_OPEN) {
             zlt_channel_datagrams(ch, p, len);
             return;
         }
 
-        if (*p == ZLT_LANE && ch->relay.side[ZLT_RELAY_CHANNEL].lane == NULL) {
+        if (*p == ZLT_LANE) {
             zlt_channel_share(ch, p, len);
             return;
         }
@@ -353,6 +362,11 @@ zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
             break;
 
         case ZLT_CONNECT:
+            if (lane && !zlt_channel_framed(&m)) {
+                zlt_channel_lost(ch, "a lane that is not framed");
+                return;
+            }
+
             zlt_channel_taken(ch, &m, p, len);
             return;
 
