@@ -26,8 +26,8 @@ use ZLTunnel::Wire qw(msg str16 ext %TYPE parse);
 my %NAME = reverse %TYPE;
 
 
-# Options: rcvbuf, of the connections it accepts.  interval (ms), of the
-# agent's heartbeats; $server->{hold}{Auth} = 1 keeps messages of a type
+# Options: rcvbuf, of the connections it accepts.  features that it grants.
+# interval (ms), of the agent's heartbeats; $server->{hold}{Auth} = 1 keeps messages of a type
 # unanswered, until $server->release('Auth').
 
 sub new {
@@ -46,6 +46,7 @@ sub new {
     return bless { listen => $listen, port => $port, conns => {},
                    watched => {}, services => {}, auths => 0, hold => {},
                    interval => $o{interval} // 30000, refuse => {},
+                   granted => $o{features} // 7,
                    tunnel => 'T' x 16, key => 'K' x 32 }, $class;
 }
 
@@ -331,7 +332,7 @@ sub answer {
         $server->{features} = unpack 'N', $m->{ext}{1};
 
         $self->tell(msg('AuthOk', $server->{tunnel} . ext(
-            1 => pack('N', 7), 2 => $server->{key}, 3 => 'R' x 32,
+            1 => pack('N', $server->{granted}), 2 => $server->{key}, 3 => 'R' x 32,
             4 => pack('N N', $server->{interval}, 40000), 5 => pack('n n', 2, 16))));
 
     } elsif ($m->{type} eq 'Register' && $server->{refuse}{ $m->{name} }) {

@@ -19,7 +19,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT_OK = qw(msg str16 ext ws_frame %TYPE parse new_id register
                     datagram datagram_open datagram_close access_open
-                    access_renew access_close);
+                    access_renew access_close lane lane_credit lane_end);
 
 our %TYPE = (
     Auth => 0x01, AuthOk => 0x02, AuthFail => 0x03, Register => 0x10,
@@ -30,6 +30,8 @@ our %TYPE = (
     Retire => 0x53, Raw => 0x54, Data => 0x55, Eof => 0x56, Reset => 0x57,
     Withdraw => 0x58, AccessOpen => 0x59, AccessOk => 0x5a,
     AccessFail => 0x5b, AccessRenew => 0x5c, AccessClose => 0x5d,
+    Lane => 0x60, LaneCredit => 0x61, LaneEnd => 0x62, Move => 0x63,
+    Moved => 0x64,
 );
 
 my %NAME = reverse %TYPE;
@@ -95,6 +97,20 @@ sub access_renew { msg('AccessRenew', pack 'a16 N', @_) }
 sub access_close { msg('AccessClose', $_[0] . str16($_[1] // '')) }
 
 
+# Bytes of a lane, in as many messages as they need, or as "size" asks for.
+
+sub lane {
+    my ($number, $bytes, $size) = @_;
+
+    return join '', map { msg('Lane', pack('N', $number) . $_) }
+                    unpack '(a' . ($size // 32768) . ')*', $bytes;
+}
+
+sub lane_credit { msg('LaneCredit', pack 'N N', @_) }
+
+sub lane_end { msg('LaneEnd', pack 'N', $_[0]) }
+
+
 # One message into a hash; extension values by tag in {ext}.
 
 sub parse {
@@ -131,6 +147,10 @@ sub parse {
         AccessFail   => [ reason => 'n/a' ],
         AccessRenew  => [ access_id => 'a16', ttl => 'N' ],
         AccessClose  => [ access_id => 'a16', reason => 'n/a' ],
+        Lane         => [ lane => 'N', data => 'a*' ],
+        LaneCredit   => [ lane => 'N', credit => 'N' ],
+        LaneEnd      => [ lane => 'N' ],
+        Move         => [ connection_id => 'a16' ],
     );
 
     my @f = @{ $fields{ $m->{type} } || [] };
@@ -422,6 +442,8 @@ sub expect {
 
 package ZLTunnel::Wire::Channel;
 
+use Time::HiRes qw(time);
+
 our @ISA = 'ZLTunnel::Wire::Socket';
 
 sub send_msg { my ($self, $bytes) = @_; return $self->send($bytes) }
@@ -448,6 +470,44 @@ sub next {
 sub ack {
     my ($self, $m) = @_;
     return $self->send(ZLTunnel::Wire::msg('ConnectAck', $m->{connection_id}));
+}
+
+
+# What comes next on its lanes: a message of a lane, with {lane} beside it;
+# LaneEnd; or another message.  Credit is added up in {credit}{lane}, what has
+# come for a lane in {came}{lane}.
+
+sub next_of_lanes {
+    my ($self, $timeout) = @_;
+
+    my $end = time + ($timeout // 10);
+
+    while (1) {
+        for my $lane (sort keys %{ $self->{lanes} || {} }) {
+            my $in = \$self->{lanes}{$lane};
+
+            next if length $$in < 5;
+            my $len = 5 + unpack 'x N', $$in;
+            next if length $$in < $len;
+
+            my $m = ZLTunnel::Wire::parse(substr $$in, 0, $len, '');
+            return { %$m, lane => $lane };
+        }
+
+        my $left = $end - time;
+        my $m = $left > 0 && $self->next($left) or return undef;
+
+        if ($m->{type} eq 'Lane') {
+            $self->{lanes}{ $m->{lane} } .= $m->{data};
+            $self->{came}{ $m->{lane} } += length $m->{data};
+
+        } elsif ($m->{type} eq 'LaneCredit') {
+            $self->{credit}{ $m->{lane} } += $m->{credit};
+
+        } else {
+            return $m;
+        }
+    }
 }
 
 

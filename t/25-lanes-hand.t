@@ -1,0 +1,1037 @@
+#!/usr/bin/perl
+
+# Protects: lanes byte by byte, with an agent by hand and a server by hand:
+# who opens a lane and how it ends, the window of each direction, and that a
+# peer that breaks the rules loses its channel, and nobody else anything.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Time::HiRes qw(time sleep);
+use ZLTunnel;
+use ZLTunnel::App;
+use ZLTunnel::Many;
+use ZLTunnel::Server;
+use ZLTunnel::Wire qw(msg register ext str16 lane lane_credit lane_end);
+
+use constant { WINDOW => 65536, FEATURES => 0x31 };
+
+my ($t, $front, $agent, @ok);
+
+subtest 'an agent by hand' => \&by_hand;
+subtest 'its windows' => \&windows;
+subtest 'its end' => \&ends;
+subtest 'its garbage' => \&garbage;
+subtest 'without the feature' => \&without;
+subtest 'a server by hand' => \&server;
+subtest 'its garbage, too' => \&server_garbage;
+subtest 'one without the feature' => \&server_without;
+
+done_testing();
+
+
+# nginx, and an agent by hand that has the service "e".
+
+sub setup {
+    my ($features) = @_;
+
+    $t = ZLTunnel->new(workers => 1, zltunnel => 'reconnect_grace 2s;');
+    $front = $t->free_port;
+
+    my $backend = backend($t, <<'EOT');
+server {
+    listen 127.0.0.1:%PORT%;
+    root %DIR%;
+    location / { limit_rate 2m; limit_rate_after 100k; }
+}
+EOT
+    ZLTunnel::write_file("$backend->{dir}/other", pattern(4_000_000), 0644);
+
+    $t->write_conf(http => <<"EOT");
+upstream e { zltunnel_service e max_fails=0; }
+upstream kept { zltunnel_service e max_fails=0; keepalive 4; }
+upstream other { zltunnel_service other; }
+server {
+    listen 127.0.0.1:$front sndbuf=64k rcvbuf=64k;
+    client_max_body_size 0;
+    proxy_http_version 1.1;
+    proxy_set_header Connection '';
+    proxy_max_temp_file_size 0;
+    location / { proxy_pass http://e; }
+    location /kept { proxy_pass http://kept; }
+    location /raw { proxy_pass http://e; proxy_buffering off; }
+    location /up { proxy_pass http://e; proxy_request_buffering off; }
+    location /other { proxy_pass http://other; }
+}
+EOT
+
+    my $token = $t->token('alice');
+    my $bob = $t->token('bob');
+    $t->start;
+
+    # one that goes on, whatever becomes of the other
+
+    $t->{other} = $t->agent(token => $bob,
+                            services => ["other:$backend->{port}/private"]);
+
+    $agent = ZLTunnel::Wire->agent($t, $token, features => $features);
+    $agent->send_msg(register('e', ext => ext(1, pack 'C', 1)));
+    $agent->expect('RegisterOk');
+    @ok = @{ $agent->{ok} }{qw(tunnel_id data_key)};
+}
+
+sub done {
+    $agent->close;
+    $t->finish;
+}
+
+sub mine { (grep { $_->{name} eq 'alice' } @{ $t->status->{tunnels} })[0] }
+
+sub channel {
+    my $d = ZLTunnel::Wire->channel($t, @ok);
+
+    wait_for(sub { (mine() || {})->{idle_channels} == 1 })
+        or die 'no idle channel';
+    return $d;
+}
+
+
+# A client that asks for something.
+
+sub ask {
+    my ($line, $rest) = @_;
+
+    my $c = ZLTunnel::Wire::Socket->new($front);
+    $c->send("$line HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+             . ($rest // "\r\n"));
+    return $c;
+}
+
+# The Connect and the request that come on a new lane.
+
+sub is_asked {
+    my ($d, $lane, $line, $later) = @_;
+
+    my $m = $d->next_of_lanes || { type => $d->{end} // 'nothing' };
+    is($m->{type}, 'Connect', "$line: Connect");
+    is($m->{lane}, $lane, "on lane $lane");
+    is(unpack('C', $m->{ext}{2} // "\0"), 1, 'framed');
+    return $m if $later;             # the request goes behind the answer
+
+    my $data = $d->next_of_lanes || { type => $d->{end} // 'nothing' };
+    is($data->{type}, 'Data', 'and Data');
+    like($data->{payload} // '', qr/^\Q$line\E /, 'with the request');
+
+    return $m;
+}
+
+sub is_next {
+    my ($d, $lane, $type, $name) = @_;
+
+    my $m = $d->next_of_lanes || { type => $d->{end} // 'nothing' };
+    is("$m->{type} " . ($m->{lane} // ''), "$type $lane", $name // $type);
+    return $m;
+}
+
+sub ack { msg('ConnectAck', $_[0]{connection_id}) }
+
+sub data { join '', map { msg('Data', $_) } unpack '(a16000)*', $_[0] }
+
+sub answer {
+    my ($body) = @_;
+    return data("HTTP/1.1 200 OK\r\nContent-Length: " . length($body)
+                . "\r\n\r\n$body");
+}
+
+# What a client has got, to the end of its connection: (whole, body).
+
+sub got {
+    my ($c) = @_;
+
+    $c->ending;
+    my ($head, $body) = split /\r\n\r\n/, $c->{in}, 2;
+
+    return (complete($c->{in}) && $c->{end} eq 'eof' ? 1 : 0, $body // '',
+            $head =~ /^HTTP\/1.1 (\d+)/ ? $1 : 0);
+}
+
+sub complete { ZLTunnel::App::complete($_[0]) }
+
+sub is_got {
+    my ($c, $body, $name) = @_;
+
+    my ($whole, $got) = got($c);
+    ok($whole && $got eq $body, $name);
+}
+
+
+sub by_hand {
+    setup(FEATURES);
+
+    my $d = channel();
+    my $c = ask('GET /one');
+    my $m = is_asked($d, 1, 'GET /one');
+
+    $d->send(lane(1, ack($m) . answer('hello') . msg('Eof')));
+    is_got($c, 'hello', 'the answer');
+    is_next($d, 1, 'Eof', 'and the end of our direction');
+
+    # byte by byte, each in a message of its own; the second in between
+
+    my $c2 = ask('GET /two');
+    my $m2 = is_asked($d, 2, 'GET /two');
+    my $c3 = ask('GET /three');
+    my $m3 = is_asked($d, 3, 'GET /three');
+
+    my @two = unpack '(a1)*', ack($m2) . answer('number two') . msg('Eof');
+    my @three = unpack '(a3)*', ack($m3) . answer('number three')
+                                . msg('Eof');
+
+    while (@two || @three) {
+        $d->send((@two ? lane(2, shift @two) : '')
+                 . (@three ? lane(3, shift @three) : ''));
+    }
+
+    is_got($c2, 'number two', 'an answer byte by byte');
+    is_got($c3, 'number three', 'another in between');
+
+    # the ends, in any order
+    my %ends = map { $_->{lane} => $_->{type} }
+               map { $d->next_of_lanes || {} } 1, 2;
+    is_deeply(\%ends, { 2 => 'Eof', 3 => 'Eof' }, 'both lanes are over');
+
+    # a lane that is over
+
+    $d->send(lane(1, 'again') . lane_credit(2, 100) . lane_end(3)
+             . lane(1, 'x' x 32768) x 4);
+    $c = ask('GET /four');
+    $m = is_asked($d, 4, 'GET /four');
+    $d->send(lane_end(1) . lane(4, ack($m) . answer('four') . msg('Eof')));
+    is_got($c, 'four', 'messages of lanes that are over are ignored');
+    is_next($d, 4, 'Eof');
+
+    # heartbeats
+
+    $d->send(msg('Heartbeat', '12345678'));
+    $m = $d->next_of_lanes || {};
+    is("$m->{type} $m->{payload}", 'HeartbeatAck 12345678',
+       'a heartbeat is answered');
+
+    # kept alive: one lane for several requests
+
+    for my $n (1 .. 3) {
+        $c = ask("GET /kept/$n");
+        $m = is_asked($d, 5, "GET /kept/$n") if $n == 1;
+        is_next($d, 5, 'Data') if $n > 1;
+        $d->send(lane(5, ($n == 1 ? ack($m) : '') . answer("kept $n")));
+        is_got($c, "kept $n", "request $n on it");
+    }
+
+    # which the service ends
+
+    $d->send(lane(5, msg('Eof')));
+    my $end = $d->next_of_lanes || {};
+    like($end->{type}, qr/^(Eof|LaneEnd)$/, 'its end is answered');
+
+    $c = ask('GET /kept/4');
+    $m = is_asked($d, 6, 'GET /kept/4');
+    $d->send(lane(6, ack($m) . answer('kept 4')));
+    is_got($c, 'kept 4', 'the next has a lane of its own');
+    is(mine()->{idle_channels}, 0, 'the channel stays a shared one');
+
+    # refused
+
+    $c = ask('GET /refused');
+    $m = is_asked($d, 7, 'GET /refused');
+    $d->send(lane(7, msg('ConnectFail', $m->{connection_id} . str16('no')
+                                        . ext(1, pack 'C', 7))));
+    is((got($c))[2], 502, 'ConnectFail is 502');
+    is_next($d, 7, 'Reset', 'and is answered');
+
+    $d->close;
+    done();
+}
+
+
+# Each direction has 65536 bytes that may be under way.
+
+sub windows {
+    setup(FEATURES);
+
+    my $d = channel();
+
+    # what nginx sends
+
+    my $body = pattern(400_000);
+    my $c = ask('POST /up', 'Content-Length: ' . length($body) . "\r\n\r\n");
+    my $m = is_asked($d, 1, 'POST /up', 1);
+    $d->send(lane(1, ack($m)));
+    $c->send($body);
+
+    my $got = '';                    # the request and its body
+    my $take = sub {
+        my ($until) = @_;
+
+        my $end = time + 5;
+
+        while (($d->{came}{1} // 0) < $until && time < $end) {
+            my $n = $d->next_of_lanes(0.05) or next;
+            $got .= $n->{payload} if $n->{type} eq 'Data';
+        }
+
+        # no more than that
+        while (my $n = $d->next_of_lanes(0.1)) {
+            $got .= $n->{payload} if $n->{type} eq 'Data';
+        }
+
+        return $d->{came}{1};
+    };
+
+    is($take->(WINDOW), WINDOW, 'nginx sends so much');
+
+    for my $credit (1, 32768, 10, WINDOW) {
+        my $until = $d->{came}{1} + $credit;
+        $d->send(lane_credit(1, $credit));
+        is($take->($until), $until, "$credit more for that");
+    }
+
+    my $credited = $d->{came}{1} - WINDOW;
+
+    while (index($got, "\r\n\r\n") + 4 + length $body > length $got) {
+        $d->send(lane_credit(1, $d->{came}{1} - $credited))
+            if $d->{came}{1} > $credited;
+        $credited = $d->{came}{1};
+
+        my $n = $d->next_of_lanes(5) or last;
+        $got .= $n->{payload};
+    }
+
+    ok($got =~ s/^POST .*?\r\n\r\n//s && $got eq $body,
+       'all of it comes, exact');
+    $d->send(lane(1, answer('thanks') . msg('Eof')));
+    is_got($c, 'thanks', 'and is answered');
+    is_next($d, 1, 'Eof');
+
+    # what it takes: from a client that reads, everything, credit in time
+
+    $body = pattern(3_000_000);
+    $c = ask('GET /down');
+    $m = is_asked($d, 2, 'GET /down');
+    my $out = ack($m) . answer($body) . msg('Eof');
+    my $sent = 0;
+
+    $c->{s}->blocking(0);
+
+    while ($sent < length $out) {
+        my $may = WINDOW - $sent + ($d->{credit}{2} // 0);
+        my $part = substr $out, $sent, $may > 32768 ? 32768 : $may;
+
+        $d->send(lane(2, $part)) if length $part;
+        $sent += length $part;
+        $d->next_of_lanes(0.01) if $may < 32768;
+        $c->fill(0);
+    }
+
+    is_got($c, $body, 'a body within the window, exact');
+    cmp_ok($d->{credit}{2}, '<=', $sent, 'with no more credit than bytes');
+    is_next($d, 2, 'Eof');
+
+    # of a client that does not, so much and no more; others go on
+
+    $c = ask('GET /raw');
+    $m = is_asked($d, 3, 'GET /raw');
+    $body = pattern(3_900_000) x 8;
+    $out = ack($m) . answer($body) . msg('Eof');
+    $sent = 0;
+    my $last = time;
+
+    while (time < $last + 1) {
+        my $part = substr $out, $sent,
+                          WINDOW - $sent + ($d->{credit}{3} // 0);
+        $last = time if length $part;
+        $d->send(lane(3, $part)) if length $part;
+        $sent += length $part;
+        $d->next_of_lanes(0.05);
+    }
+
+    cmp_ok($sent, '<', length $out, "a client that does not read: $sent");
+    is($sent - $d->{credit}{3}, WINDOW, 'the window is used up');
+
+    my $other = ask('GET /four');
+    my $n = is_asked($d, 4, 'GET /four');
+    $d->send(lane(4, ack($n) . answer('four') . msg('Eof')));
+    is_got($other, 'four', 'another one is served');
+    is_next($d, 4, 'Eof');
+
+    $c->{s}->blocking(0);
+
+    while ($sent < length $out && !$d->{end}) {
+        my $may = WINDOW - $sent + ($d->{credit}{3} // 0);
+        my $part = substr $out, $sent, $may;
+        $d->send(lane(3, $part)) if length $part;
+        $sent += length $part;
+        $c->fill(0.01);
+        $d->next_of_lanes(0.001) if !length $part;
+    }
+
+    is_got($c, $body, 'when it reads on it gets everything');
+
+    $d->close;
+    done();
+}
+
+
+# How lanes end, and channels with lanes.
+
+sub ends {
+    setup(FEATURES);
+
+    my $d = channel();
+
+    # LaneEnd is a reset, at any time
+
+    my $c = ask('GET /one');
+    my $m = is_asked($d, 1, 'GET /one');
+    $d->send(lane(1, ack($m) . data("HTTP/1.1 200 OK\r\n\r\nsome"))
+             . lane_end(1));
+    my ($whole, undef, $status) = got($c);
+    ok(!$whole, 'LaneEnd in an answer: it is not whole');
+
+    $c = ask('GET /two');
+    $m = is_asked($d, 2, 'GET /two');
+    $d->send(lane(2, ack($m)) . lane_end(2));
+    isnt((got($c))[2], 200, 'LaneEnd before an answer');
+
+    # which nginx may have asked again, on a lane of its own; done with it
+
+    while (my $n = $d->next_of_lanes(0.5)) {
+        $d->send(lane($n->{lane}, ack($n)) . lane_end($n->{lane}))
+            if $n->{type} eq 'Connect';
+    }
+
+    # a client that goes
+
+    $c = ask('GET /five');
+    $m = $d->next_of_lanes;
+    my $lane = $m->{lane};
+    $c->reset;
+    my $end;
+    do { $end = $d->next_of_lanes(5) || { type => 'nothing' } }
+        while $end->{type} eq 'Data';
+    is("$end->{type} $end->{lane}", "LaneEnd $lane",
+       'a client that goes before the answer: LaneEnd');
+    $d->send(lane($lane, ack($m) . answer('too late') . msg('Eof')));
+
+    $c = ask('GET /raw/six');
+    $m = is_asked($d, ++$lane, 'GET /raw/six');
+    $d->send(lane($lane, ack($m) . data("HTTP/1.1 200 OK\r\n\r\npart")));
+    $c->take(10);
+    $c->reset;
+    $end = $d->next_of_lanes || { type => 'nothing' };
+    like($end->{type}, qr/^(Reset|LaneEnd)$/, 'one that goes within it');
+    is($end->{lane}, $lane, '.. ends the lane');
+    $d->send(lane($lane, data('more') . msg('Reset')));
+
+    # one that cannot be had is tried elsewhere
+
+    $c = ask('GET /seven');
+    $m = is_asked($d, ++$lane, 'GET /seven');
+    $d->send(lane_end($lane));
+
+    my $again;
+    my $on = wait_for(sub {
+        return 'lane' if ($again = $d->next_of_lanes(0.05));
+        return 'control' if ($again = $agent->next(0.05));
+    }, 5);
+    is($again->{type}, 'Connect', 'a lane that the agent cannot have');
+    is($again->{connection_id}, $m->{connection_id}, '.. is asked for again');
+
+    my $e;
+    if ($on eq 'control') {
+        $e = ZLTunnel::Wire->channel($t, @ok, $again->{connection_id});
+        $e->send(ack($again) . answer('seven') . msg('Eof'));
+
+    } else {
+        $lane = $again->{lane};
+        $d->send(lane($lane, ack($again) . answer('seven') . msg('Eof')));
+    }
+    is_got($c, 'seven', '.. and served');
+    $e->close if $e;
+    1 while $d->next_of_lanes(0.3);
+
+    # retired: what there is goes on, nothing new comes
+
+    $c = ask('GET /eight');
+    $m = is_asked($d, ++$lane, 'GET /eight');
+    $d->send(lane($lane, ack($m)) . msg('Retire'));
+    sleep 0.1;
+
+    my $c9 = ask('GET /nine');
+    my $n = $agent->next(5) || {};
+    is($n->{type}, 'Connect', 'after Retire another channel is used');
+    $e = ZLTunnel::Wire->channel($t, @ok, $n->{connection_id});
+    $e->send(ack($n) . answer('nine') . msg('Eof'));
+    is_got($c9, 'nine', 'and serves');
+    $e->close;
+
+    $d->send(lane($lane, answer('eight') . msg('Eof')));
+    is_got($c, 'eight', 'the one before it is served to its end');
+    $d->next_of_lanes(0.3);
+    is($d->ending(5), 'eof', 'then the channel is closed');
+    $d->close;
+
+    # without lanes at once
+
+    $d = channel();
+    $c = ask('GET /one');
+    $m = is_asked($d, 1, 'GET /one');
+    $d->send(lane(1, ack($m) . answer('one') . msg('Eof')));
+    is_got($c, 'one', 'a new one');
+    is_next($d, 1, 'Eof');
+    $d->send(msg('Retire'));
+    is($d->ending(5), 'eof', 'retired, it is closed at once');
+    $d->close;
+
+    # the end of the channel is that of all lanes
+
+    for my $how (qw(shut reset)) {
+        $d = channel();
+        my @c = map { ask("GET /raw/$_") } 1 .. 3;
+        my @m;
+        while (@m < 3) {
+            my $n = $d->next_of_lanes or last;
+            push @m, $n if $n->{type} eq 'Connect';
+        }
+        $d->send(join '', map {
+            lane($_->{lane}, ack($_) . data("HTTP/1.1 200 OK\r\n\r\npart"))
+        } @m);
+        $_->take(15) for @c;
+        $d->$how;
+        is((grep { !(got($_))[0] } @c), 3, "$how: no answer is whole");
+        $d->close;
+    }
+
+    done();
+}
+
+
+# What breaks the rules costs the channel, and nobody else anything.
+
+sub garbage {
+    setup(FEATURES);
+
+    my @garbage = (
+        'lane 0' => lane(0, 'x'),
+        'LaneEnd of lane 0' => lane_end(0),
+        'a lane that was not opened' => lane(2, 'x'),
+        'LaneEnd of one' => lane_end(7),
+        'LaneCredit for one' => lane_credit(7, 1),
+        'the highest number' => lane(0xffffffff, 'x'),
+        'an unknown type' => pack('C N', 0x7f, 0),
+        'Connect beside lanes' => msg('Connect', 'x' x 40),
+        'ConnectAck beside lanes' => msg('ConnectAck', 'x' x 16),
+        'Move' => msg('Move', 'x' x 16),
+        'Data beside lanes' => msg('Data', 'x'),
+        'an empty Lane' => msg('Lane', pack 'N', 1),
+        'a Lane too long' => pack('C N N', 0x60, 4 + 32769, 1),
+        'a Lane of 4294967295' => pack('C N', 0x60, 0xffffffff),
+        'LaneCredit too short' => msg('LaneCredit', pack 'N n', 1, 1),
+        'LaneEnd too long' => msg('LaneEnd', 'x' x 5),
+        'Retire with a payload' => msg('Retire', 'x'),
+        'credit that was not due' => lane_credit(1, 65536),
+        'credit of 4294967295' => lane_credit(1, 0xffffffff),
+    );
+
+    my $running = start_request($front, { line => 'GET /other' });
+    feed($running) for 1 .. 3;
+
+    while (my ($name, $bytes) = splice @garbage, 0, 2) {
+        my $d = channel();
+        my $c = ask('GET /raw/one');
+        my $m = $d->next_of_lanes;
+        $d->next_of_lanes;
+
+        $d->send(lane(1, ack($m) . data("HTTP/1.1 200 OK\r\n\r\nso far")));
+        $c->take(25);
+        $d->send($bytes);
+
+        isnt($d->ending(5), 'open', "$name: the channel is closed");
+        ok(!(got($c))[0], '.. and the answer cut off');
+        $d->close;
+        feed($running);
+    }
+
+    # within a lane it costs that lane alone
+
+    my $d = channel();
+
+    my @inside = (
+        'an unknown type' => pack('C N', 0x7f, 0),
+        'Lane in a lane' => lane(1, 'x'),
+        'Data too long' => pack('C N', 0x55, 0xffffffff),
+        'Raw' => msg('Raw') . 'x' x 100,
+        'Moved' => msg('Moved'),
+        'Connect' => msg('Connect', 'x' x 40),
+    );
+    my $lane = 0;
+
+    my $held = ask('GET /held');
+    my $first = is_asked($d, ++$lane, 'GET /held');
+    $d->send(lane(1, ack($first)));
+
+    while (my ($name, $bytes) = splice @inside, 0, 2) {
+        my $c = ask('GET /raw/in');
+        my $m;
+        do { $m = $d->next_of_lanes || die "no Connect" }
+            until $m->{type} eq 'Connect';
+        $lane = $m->{lane};
+        $d->next_of_lanes;
+        $d->send(lane($lane, ack($m) . data("HTTP/1.1 200 OK\r\n\r\nso far")));
+        $c->take(25);
+        $d->send(lane($lane, $bytes));
+
+        if ($name eq 'Raw') {
+            # it is not used, and has no end of its own
+            my $n = $d->next_of_lanes(1);
+            $c->reset;
+            next;
+        }
+
+        ok(!(got($c))[0], "$name in a lane: the answer is cut off");
+        my $end = $d->next_of_lanes || { type => $d->{end} // 'nothing' };
+        is("$end->{type} $end->{lane}", "LaneEnd $lane", '.. by LaneEnd');
+    }
+
+    $d->send(lane(1, answer('held') . msg('Eof')));
+    is_got($held, 'held', 'the channel goes on');
+
+    # more than the window, whoever reads or not: at the latest
+
+    my $c = ask('GET /raw');
+    my $m;
+    do { $m = $d->next_of_lanes || die 'no Connect' }
+        until $m->{type} eq 'Connect';
+    $d->send(lane($m->{lane}, ack($m) . data("HTTP/1.1 200 OK\r\n\r\n")));
+
+    for (1 .. 2000) {
+        $d->send(lane($m->{lane}, data('x' x 32000))) or last;
+        $d->fill(0) while 0;
+        last if $d->{end};
+        $d->fill(0.0001);
+    }
+
+    isnt($d->ending(5), 'open', 'more than the window: the channel is closed');
+    $d->close;
+    $c->close;
+
+    my $end = time + 20;
+    while (time < $end && !feed($running)) { sleep 0.001 }
+    ok(($running->{answer} // '') eq pattern(4_000_000),
+       'a transfer of another agent went on, exact');
+
+    done();
+}
+
+
+sub without {
+    setup(0x11);
+
+    my $d = channel();
+    my $c = ask('GET /one');
+
+    my $m = $d->next || {};
+    is($m->{type}, 'Connect', 'no lane without the feature');
+    $d->next;
+    $d->send(ack($m) . answer('one') . msg('Eof'));
+    is_got($c, 'one', 'but a channel as before');
+    is(($d->next || {})->{type}, 'Eof', 'to its end');
+    ok(wait_for(sub { mine()->{idle_channels} == 1 }), 'and idle again');
+    $d->close;
+
+    done();
+}
+
+
+# A server by hand, and the real agent.
+
+my ($server, %service);
+
+sub start_server {
+    my ($features) = @_;
+
+    $t = ZLTunnel->new;
+    $server = ZLTunnel::Server->new($t, features => $features);
+    %service = map { $_ => $t->service($_) } qw(echo sum hold reset);
+
+    $agent = $t->agent(
+        token => $t->token('alice'), server => $server->url, wait => 0,
+        args => [ '--log-level', 'debug' ],
+        services => [ (map { "$_:$service{$_}{port}" } sort keys %service),
+                      'down:1' ]);
+
+    $server->wait(sub { keys %{ $server->{services} } == 5 })
+        or die 'not registered';
+}
+
+sub done_server {
+    $agent->{proc}->kill('TERM');
+    $server->wait(sub { !$agent->{proc}->running }, 10);
+    is($agent->{proc}->wait, 0, 'the agent ends');
+    unlike($agent->log, qr/Bad file descriptor|Invalid argument|not a socket
+                           |Assertion/xi, 'and its log has no surprise');
+
+    $server->close_all;
+    $t->finish;
+}
+
+my $ids = 0;
+
+sub new_id { pack 'a4 N N N', 'test', $$, 0, ++$ids }
+
+sub connect_msg {
+    my ($service, $id, $flags) = @_;
+
+    return msg('Connect', $server->{services}{$service}{id} . $id
+               . str16('192.0.2.1:1234')
+               . ext(2, pack 'C', $flags // 1));
+}
+
+# What has come on the lanes of a channel since the last time.
+
+sub came {
+    my ($ch) = @_;
+
+    my $l = $ch->{l} //= { credit => {}, in => {}, end => {}, other => [] };
+
+    while (my $f = shift @{ $ch->{frames} }) {
+        my ($type, $payload) = @$f;
+        my $lane = length $payload >= 4 ? unpack 'N', $payload : 0;
+
+        if ($type eq 'Lane') {
+            $l->{in}{$lane} .= substr $payload, 4;
+
+        } elsif ($type eq 'LaneCredit') {
+            $l->{credit}{$lane} += unpack 'x4 N', $payload;
+
+        } elsif ($type eq 'LaneEnd') {
+            $l->{end}{$lane}++;
+
+        } else {
+            push @{ $l->{other} }, $type;
+        }
+    }
+
+    return $l;
+}
+
+# Waits for bytes on a lane.
+
+sub gets {
+    my ($ch, $lane, $bytes, $name) = @_;
+
+    my $ok = $server->wait(sub {
+        return length(came($ch)->{in}{$lane} // '') >= length $bytes;
+    }, 5);
+
+    my $in = delete came($ch)->{in}{$lane};
+    is(unpack('H*', $in // ''), unpack('H*', $bytes), $name);
+}
+
+sub ended {
+    my ($ch, $lane, $name) = @_;
+
+    ok($server->wait(sub { came($ch)->{end}{$lane} || $ch->{gone} }, 5)
+       && !$ch->{gone} && came($ch)->{end}{$lane} == 1, $name);
+}
+
+sub gone {
+    my ($ch, $name) = @_;
+    ok($server->wait(sub { $ch->{gone} }, 5), $name);
+}
+
+
+sub server {
+    start_server(0x37);
+
+    my $ch = $server->idle;
+    my @id = map { new_id() } 0 .. 40;
+
+    $ch->say(lane(1, connect_msg('echo', $id[1]) . data('hello')));
+    gets($ch, 1, msg('ConnectAck', $id[1]) . data('hello'), 'there and back');
+    $ch->say(lane(1, msg('Eof')));
+    gets($ch, 1, msg('Eof'), 'to its end');
+
+    # byte by byte, two at once
+
+    my @bytes = map { [ unpack '(a1)*', connect_msg('echo', $id[$_])
+                                        . data("hello $_") . msg('Eof') ] }
+                2, 3;
+    while (@{ $bytes[0] }) {
+        $ch->say(lane(2, shift @{ $bytes[0] }) . lane(3, shift @{ $bytes[1] }));
+    }
+    gets($ch, $_, msg('ConnectAck', $id[$_]) . data("hello $_")
+                  . msg('Eof'), "byte by byte, lane $_") for 2, 3;
+
+    # heartbeats in between
+
+    $ch->say(msg('Heartbeat', 'abcdefgh'));
+    ok($server->wait(sub { grep { $_ eq 'HeartbeatAck' }
+                           @{ came($ch)->{other} } }, 5),
+       'a heartbeat is answered');
+
+    # not opened again
+
+    my $accepts = $t->events($service{echo}, 'accept');
+    $ch->say(lane(2, connect_msg('echo', new_id())) . lane(1, 'x')
+             . lane_credit(3, 100_000) . lane_end(2));
+    $ch->say(lane(9, connect_msg('down', $id[9])));
+    $server->wait(sub { length(came($ch)->{in}{9} // '') }, 5);
+    my $m = ZLTunnel::Wire::parse(came($ch)->{in}{9} // '');
+    is($m->{type}, 'ConnectFail', 'a service that is down');
+    is($m->{code}, 7, 'with its code');
+    $ch->say(lane(9, msg('Reset')));
+    is($t->events($service{echo}, 'accept'), $accepts,
+       'a number that was used opens nothing');
+    ok(!came($ch)->{end}{2}, 'nor is it answered');
+
+    # LaneEnd, and what comes behind it
+
+    $ch->say(lane(10, connect_msg('echo', $id[10]) . data('x')));
+    gets($ch, 10, msg('ConnectAck', $id[10]) . data('x'), 'another');
+    my $resets = $t->events($service{echo}, 'reset');
+    $ch->say(lane_end(10) . lane(10, data('behind')) . lane_credit(10, 1));
+    ok($server->wait(sub { $t->events($service{echo}, 'reset') > $resets }, 5),
+       'LaneEnd resets the connection to the service');
+    ok(!came($ch)->{end}{10}, 'and is not answered');
+
+    # the service resets
+
+    $ch->say(lane(11, connect_msg('reset', $id[11]) . data('x')));
+    $server->wait(sub { came($ch)->{end}{11}
+                        || (came($ch)->{in}{11} // '') =~ /\x57\0\0\0\0$/ }, 5);
+    ok(came($ch)->{end}{11}
+       || (came($ch)->{in}{11} // '') =~ /\x57\0\0\0\0$/,
+       'a reset of the service is passed on');
+    $ch->say(lane(11, msg('Reset')));
+
+    # windows, both
+
+    $ch->say(lane(12, connect_msg('echo', $id[12])));
+    gets($ch, 12, msg('ConnectAck', $id[12]), 'a long one');
+    my $l = came($ch);
+    my $body = pattern(500_000);
+    my $out = join '', map { msg('Data', $_) } unpack '(a20000)*', $body;
+    $out .= msg('Eof');
+    my ($sent, $read) = (0, '');
+    my $head = length connect_msg('echo', $id[12]);
+    my $most = 0;
+
+    # reads nothing, for the first: the agent must stop
+
+    $server->wait(sub {
+        my $may = 65536 - $head - $sent + ($l->{credit}{12} // 0);
+        my $part = substr $out, $sent, $may > 0 ? $may : 0;
+        $ch->say(lane(12, $part)) if length $part;
+        $sent += length $part;
+        came($ch);
+        return length($l->{in}{12} // '') >= 65536 - 21;
+    }, 10);
+    $server->pass(0.3);
+    came($ch);
+    is(length $l->{in}{12}, 65536 - 21, 'the agent sends so much');
+
+    my $given = 0;
+    my $taken = 21;
+    $server->wait(sub {
+        my $may = 65536 - $head - $sent + ($l->{credit}{12} // 0);
+        my $part = substr $out, $sent, $may > 0 ? $may : 0;
+        $ch->say(lane(12, $part)) if length $part;
+        $sent += length $part;
+
+        came($ch);
+        my $in = delete $l->{in}{12} // '';
+        $taken += length $in;
+        $read .= $in;
+        if ($taken - $given >= 32768) {
+            $ch->say(lane_credit(12, $taken - $given));
+            $given = $taken;
+        }
+
+        my $text = '';
+        my $pos = 0;
+        return 0 if length $read < length $body;
+        while ($pos + 5 <= length $read) {
+            my ($type, $len) = unpack "x$pos C N", $read;
+            $text .= substr $read, $pos + 5, $len;
+            $pos += 5 + $len;
+        }
+        $most = $text;
+        return length $text >= length $body && $read =~ /\x56\0{4}$/;
+    }, 20);
+    ok($most eq $body, 'half a megabyte there and back, exact');
+
+    # one whose service does not read: no more credit, others go on
+
+    $ch->say(lane(13, connect_msg('hold', $id[13])));
+    gets($ch, 13, msg('ConnectAck', $id[13]), 'a service that does not read');
+    $head = length connect_msg('hold', $id[13]);
+    $sent = 0;
+    my $last = time;
+    $server->wait(sub {
+        my $may = 65536 - $head - $sent + (came($ch)->{credit}{13} // 0);
+        my $part = msg('Data', 'x' x ($may - 5)) if $may > 5;
+        $last = time if $part;
+        $ch->say(lane(13, $part)) if $part;
+        $sent += length $part if $part;
+        return time > $last + 1;
+    }, 20);
+    ok($sent > 65536 && $sent < 50_000_000, "takes $sent bytes");
+
+    $ch->say(lane(14, connect_msg('echo', $id[14]) . data('x')));
+    gets($ch, 14, msg('ConnectAck', $id[14]) . data('x'),
+         'another one goes on');
+
+    # a Connect that is not framed, and what is no Connect
+
+    my %inside = (
+        'Connect, not framed' => connect_msg('echo', new_id(), 0) . 'raw',
+        'an unknown type' => pack('C N', 0x7f, 0),
+        'ConnectAck' => msg('ConnectAck', $id[20]),
+        'Lane in a lane' => lane(1, 'x'),
+        'DatagramOpen' => msg('DatagramOpen', 'x' x 30),
+        'Move' => msg('Move', $id[14]),
+        'too long' => pack('C N', 0x20, 0xffffffff),
+        'Retire' => msg('Retire'),
+    );
+    my $n = 20;
+    for my $name (sort keys %inside) {
+        $ch->say(lane(++$n, $inside{$name}));
+        ended($ch, $n, "$name in a lane ends it");
+    }
+
+    # a second Connect of the same id
+
+    $ch->say(lane(++$n, connect_msg('echo', $id[1])));
+    $server->wait(sub { length(came($ch)->{in}{$n} // '') }, 5);
+    is(ZLTunnel::Wire::parse(came($ch)->{in}{$n} // '')->{code}, 9,
+       'an id that was seen: duplicate');
+    $ch->say(lane($n, msg('Reset')));
+
+    # told to end: nothing new, and what there is goes on
+
+    $ch->say(lane(++$n, connect_msg('echo', $id[30]) . data('x')));
+    gets($ch, $n, msg('ConnectAck', $id[30]) . data('x'), 'before the end');
+    $ch->say(lane_end(13) . lane_end(14));
+    $agent->{proc}->kill('TERM');
+    ok($server->wait(sub { grep { $_ eq 'Retire' } @{ came($ch)->{other} } },
+                     5), 'Retire');
+    $accepts = $t->events($service{echo}, 'accept');
+    $ch->say(lane($n + 1, connect_msg('echo', $id[31]) . data('x')));
+    ended($ch, $n + 1, 'a lane that is opened behind it is ended');
+    is($t->events($service{echo}, 'accept'), $accepts, 'and does nothing');
+    $ch->say(lane($n, data('y')));
+    gets($ch, $n, data('y'), 'the one before goes on');
+    $ch->say(lane($n, msg('Eof')));
+    gets($ch, $n, msg('Eof'), 'to its end');
+    $ch->drop;
+
+    done_server();
+}
+
+
+sub server_garbage {
+    start_server(0x37);
+
+    my @garbage = (
+        'lane 0' => lane(0, 'x'),
+        'LaneEnd of lane 0' => lane_end(0),
+        'an unknown type' => pack('C N', 0x7f, 0),
+        'Connect beside lanes' => msg('Connect', 'x' x 40),
+        'Move beside lanes' => msg('Move', 'x' x 16),
+        'an empty Lane' => msg('Lane', pack 'N', 1),
+        'a Lane too long' => pack('C N N', 0x60, 4 + 32769, 1),
+        'LaneCredit too short' => msg('LaneCredit', pack 'N n', 1, 1),
+        'Retire' => msg('Retire'),
+        'credit that was not due' => lane_credit(1, 65536),
+        'more than the window' => lane(2, pack('C N', 0x55, 100_000))
+                                  . lane(1, data('x')) . lane(3, 'x'),
+    );
+
+    # another channel, which goes on
+
+    my $other = $server->idle;
+    my $id = new_id();
+    $other->say(lane(1, connect_msg('echo', $id) . data('x')));
+    gets($other, 1, msg('ConnectAck', $id) . data('x'), 'one that goes on');
+
+    while (my ($name, $bytes) = splice @garbage, 0, 2) {
+        my $ch = $server->idle;
+        $id = new_id();
+        my $resets = $t->events($service{echo}, 'reset');
+
+        $ch->say(lane(1, connect_msg('echo', $id) . data('hello')));
+        gets($ch, 1, msg('ConnectAck', $id) . data('hello'), 'so far');
+
+        if ($name =~ /window/) {
+            my $hold = new_id();
+            $ch->say(lane(2, connect_msg('hold', $hold)));
+            gets($ch, 2, msg('ConnectAck', $hold), 'not read');
+            for (1 .. 3000) {
+                last if $ch->{gone};
+                $ch->say(lane(2, msg('Data', 'x' x 32000)));
+                $server->turn(0) if length $ch->{out};
+                $server->wait(sub { length $ch->{out} < 100_000
+                                    || $ch->{gone} }, 5);
+            }
+
+        } else {
+            $ch->say($bytes);
+        }
+
+        gone($ch, "$name: the channel is closed");
+        ok($server->wait(sub {
+            $t->events($service{echo}, 'reset') == $resets + 1
+        }, 5), '.. and the connection reset');
+    }
+
+    $other->say(lane(1, data('on') . msg('Eof')));
+    gets($other, 1, data('on') . msg('Eof'), 'the other goes on');
+    $other->drop;
+
+    # the end of a channel is that of its lanes
+
+    my $resets = $t->events($service{echo}, 'reset');
+    my $ch = $server->idle;
+    $ch->say(join '', map { lane($_, connect_msg('echo', new_id())
+                                     . data('x')) } 1 .. 5);
+    ok($server->wait(sub { keys %{ came($ch)->{in} } == 5 }, 5), 'five');
+    $ch->drop;
+    ok($server->wait(sub {
+        $t->events($service{echo}, 'reset') == $resets + 5
+    }, 5), 'end with their channel');
+
+    done_server();
+}
+
+
+sub server_without {
+    start_server(0x17);
+
+    is($server->{features} & 0x20, 0x20, 'the agent offers lanes');
+
+    my $ch = $server->idle;
+    my $id = new_id();
+    $ch->say(connect_msg('echo', $id) . data('hello'));
+    ok($server->wait(sub { @{ $ch->{frames} } >= 2 }, 5), 'as before');
+    is_deeply([ map { $_->[0] } @{ $ch->{frames} } ], [qw(ConnectAck Data)],
+              'without lanes');
+    $ch->say(msg('Eof'));
+    ok($server->wait(sub { @{ $ch->{frames} } >= 3 }, 5), 'to its end');
+    $ch->drop;
+
+    done_server();
+}
