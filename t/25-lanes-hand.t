@@ -344,7 +344,7 @@ sub windows {
 
     $c = ask('GET /raw');
     $m = is_asked($d, 3, 'GET /raw');
-    $body = pattern(3_900_000) x 8;
+    $body = pattern(3_900_000) x 3;
     $out = ack($m) . answer($body) . msg('Eof');
     $sent = 0;
     my $last = time;
@@ -728,6 +728,22 @@ sub came {
     return $l;
 }
 
+# The bytes of Data.
+
+sub bytes_of {
+    my ($in) = @_;
+
+    my ($text, $pos) = ('', 0);
+
+    while ($pos + 5 <= length $in) {
+        my ($type, $len) = unpack "x$pos C N", $in;
+        $text .= substr $in, $pos + 5, $len if $type == 0x55;
+        $pos += 5 + $len;
+    }
+
+    return $text;
+}
+
 # Waits for bytes on a lane.
 
 sub gets {
@@ -773,8 +789,19 @@ sub server {
     while (@{ $bytes[0] }) {
         $ch->say(lane(2, shift @{ $bytes[0] }) . lane(3, shift @{ $bytes[1] }));
     }
-    gets($ch, $_, msg('ConnectAck', $id[$_]) . data("hello $_")
-                  . msg('Eof'), "byte by byte, lane $_") for 2, 3;
+    for (2, 3) {
+        my $lane = $_;
+
+        # the service may see it in any pieces
+
+        $server->wait(sub {
+            (came($ch)->{in}{$lane} // '') =~ /\x56\0{4}$/
+        }, 5);
+        my $in = delete came($ch)->{in}{$lane} // '';
+        is(substr($in, 0, 21, ''), msg('ConnectAck', $id[$lane]),
+           "byte by byte, lane $lane");
+        is(bytes_of($in), "hello $lane", '.. its bytes');
+    }
 
     # heartbeats in between
 
@@ -861,14 +888,8 @@ sub server {
             $given = $taken;
         }
 
-        my $text = '';
-        my $pos = 0;
         return 0 if length $read < length $body;
-        while ($pos + 5 <= length $read) {
-            my ($type, $len) = unpack "x$pos C N", $read;
-            $text .= substr $read, $pos + 5, $len;
-            $pos += 5 + $len;
-        }
+        my $text = bytes_of($read);
         $most = $text;
         return length $text >= length $body && $read =~ /\x56\0{4}$/;
     }, 20);
