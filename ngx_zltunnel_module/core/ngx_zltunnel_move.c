@@ -114,6 +114,20 @@ ngx_zltunnel_move_handler(ngx_event_t *ev)
         return;
     }
 
+    if (conn->asked) {
+
+        /*
+         * The agent may have read our Moved already, and gone on here: what it
+         * sends may be seen before its own Moved, and is read behind that.
+         */
+
+        if (ev->pending_eof && !conn->moved) {
+            ngx_zltunnel_move_cancel(conn);
+        }
+
+        return;
+    }
+
     for ( ;; ) {
         rc = ngx_zltunnel_channel_read(channel, &m);
 
@@ -121,7 +135,7 @@ ngx_zltunnel_move_handler(ngx_event_t *ev)
             return;
         }
 
-        if (rc == NGX_OK && !conn->asked) {
+        if (rc == NGX_OK) {
 
             if (m.type == ZLT_HEARTBEAT || m.type == ZLT_HEARTBEAT_ACK) {
                 /* sent before the agent had read Move */
