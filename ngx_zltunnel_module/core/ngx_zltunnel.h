@@ -375,7 +375,7 @@ ssize_t ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf,
 /* the bytes on the descriptor are those of the relay: splice() may be used,
    and others may read and write it */
 #define ngx_zltunnel_end_raw(end)                                             \
-    ((end)->kind != NGX_ZLTUNNEL_TLS && (end)->kind != NGX_ZLTUNNEL_LANE        \
+    ((end)->kind != NGX_ZLTUNNEL_TLS && (end)->kind != NGX_ZLTUNNEL_LANE      \
      && (end)->ws == NULL)
 #if (NGX_SSL)
 /* the one of TLS alone, as a connection's recv() */

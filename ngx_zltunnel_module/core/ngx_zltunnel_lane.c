@@ -17,9 +17,9 @@
 #include "ngx_zltunnel_lane.h"
 
 
-#define NGX_ZLTUNNEL_LANE_SMALL   4096        /* bytes of its buffer, at least */
-#define NGX_ZLTUNNEL_LANE_LOT     65536       /* bytes, to be looked at */
-#define NGX_ZLTUNNEL_LANE_LARGE   16384       /* .. in one direction */
+#define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of its buffer, at least */
+#define NGX_ZLTUNNEL_LANE_LOT     65536    /* bytes, to be looked at */
+#define NGX_ZLTUNNEL_LANE_LARGE   16384    /* .. in one direction */
 
 
 static ngx_int_t ngx_zltunnel_lane_grow(ngx_zltunnel_lane_t *lane, size_t len);

@@ -488,8 +488,8 @@ ngx_zltunnel_lent_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 }
 
 
-/* For TLS and lanes.  Not ngx_ssl_send_chain(): its buffer would be in the connection's pool, which
-   goes before the TLS session does. */
+/* For TLS and lanes.  Not ngx_ssl_send_chain(): its buffer would be in the
+   connection's pool, which goes before the TLS session does. */
 
 static ngx_chain_t *
 ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,

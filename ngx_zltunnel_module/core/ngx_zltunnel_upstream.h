@@ -38,8 +38,8 @@ typedef struct {
     ngx_uint_t                   max_fails;
     ngx_msec_t                   fail_timeout;
     unsigned                     backup:1;    /* there are other servers */
-    unsigned                     lanes:1;     /* connections may share a channel:
-                                                 http */
+    unsigned                     lanes:1;     /* connections may share a
+                                                 channel: http */
 } ngx_zltunnel_upstream_conf_t;
 
 

@@ -145,8 +145,9 @@ invalid:
                        "invalid parameter \"%V\" of \"zltunnel_service\", it "
                        "may be \"registry=NAME\", \"token=NAME\", "
                        "\"balance=METHOD\", \"max_fails=N\", "
-                       "\"fail_timeout=TIME\" or \"lanes=off\"; a method is \"round_robin\", "
-                       "\"least_conn\", \"random\" or \"hash:KEY\"", value);
+                       "\"fail_timeout=TIME\" or \"lanes=off\"; "
+                       "a method is \"round_robin\", \"least_conn\", "
+                       "\"random\" or \"hash:KEY\"", value);
 
     return NGX_CONF_ERROR;
 }

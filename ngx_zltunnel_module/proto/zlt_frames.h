@@ -8,8 +8,9 @@
  * it: docs/protocol.md, "Channels that are used again".
  *
  * Each direction is a row of Data messages with an end marker behind them,
- * Eof or Reset, or Moved if it is a lane; or Raw, after which there are no more messages and the
- * channel ends with the connection.  Plain C11: no I/O, no allocation.
+ * Eof or Reset, or Moved if it is a lane; or Raw, after which there are no
+ * more messages and the channel ends with the connection.  Plain C11: no I/O,
+ * no allocation.
  */
 
 
