@@ -32,11 +32,11 @@
 
 
 #define ZLT_TLS_SESSIONS     32
-#define ZLT_TLS_READ_BUFFER  (64 * 1024)
 
 #define ZLT_TLS_RECORD       16384
 #define ZLT_TLS_RECORD_MAX   (ZLT_TLS_RECORD + 256)    /* with its frame */
 #define ZLT_TLS_STAGE        (4 * ZLT_TLS_RECORD_MAX)
+#define ZLT_TLS_READ_BUFFER  ZLT_TLS_STAGE             /* the server's, too */
 
 
 struct zlt_tls_s {
@@ -579,10 +579,10 @@ zlt_tls_read(zlt_conn_t *c, void *buf, size_t size)
     int     n;
     size_t  got;
 
-    for (got = 0; got < size; got += (size_t) n) {
+    ERR_clear_error();
+    errno = 0;
 
-        ERR_clear_error();
-        errno = 0;
+    for (got = 0; got < size; got += (size_t) n) {
 
         n = SSL_read(c->ssl, (char *) buf + got, (int) (size - got));
 
@@ -621,6 +621,9 @@ zlt_tls_write(zlt_conn_t *c, const void *buf, size_t size)
     zlt_tls_staging = c;
     zlt_tls_staged = 0;
 
+    ERR_clear_error();
+    errno = 0;
+
     for (done = 0; done < size; done += (size_t) n) {
 
         if (zlt_tls_staged + ZLT_TLS_RECORD_MAX > ZLT_TLS_STAGE) {
@@ -632,9 +635,6 @@ zlt_tls_write(zlt_conn_t *c, const void *buf, size_t size)
         if (len > ZLT_TLS_RECORD) {
             len = ZLT_TLS_RECORD;
         }
-
-        ERR_clear_error();
-        errno = 0;
 
         n = SSL_write(c->ssl, (const char *) buf + done, (int) len);
 

@@ -319,6 +319,10 @@ typedef struct {
     unsigned                     eof:1;       /* read */
     unsigned                     shut:1;      /* EOF has been passed on */
 
+    u_char                      *records;     /* of TLS, to be sent; or NULL */
+    size_t                       records_pos;
+    size_t                       records_len;
+
     zlt_frames_t                *frames;      /* of a framed channel, or NULL */
     unsigned                     lent:1;      /* connection is not its own */
     size_t                       nrest;       /* read behind its end */
@@ -353,10 +357,10 @@ void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
 void ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end);
 /*
  * Read and write as c->recv() and c->send() do; for TLS they fill the buffer
- * and log no louder than the connection is to.  Within a WebSocket what was
- * written may be kept here: ngx_zltunnel_end_flush().  What was offered and not
- * taken must be offered again.  On a framed end the header of a message is put
- * into the ZLT_FRAMES_ROOM bytes before what is sent.
+ * and log no louder than the connection is to.  Within a WebSocket, or of many
+ * bytes under TLS, what was written may be kept here: ngx_zltunnel_end_flush().
+ * What was offered and not taken must be offered again.  On a framed end the
+ * header of a message is put into the ZLT_FRAMES_ROOM bytes before what is sent.
  */
 ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
@@ -377,11 +381,6 @@ ssize_t ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf,
 #define ngx_zltunnel_end_raw(end)                                             \
     ((end)->kind != NGX_ZLTUNNEL_TLS && (end)->kind != NGX_ZLTUNNEL_LANE      \
      && (end)->ws == NULL)
-#if (NGX_SSL)
-/* the one of TLS alone, as a connection's recv() */
-ssize_t ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf,
-    size_t size);
-#endif
 /* What an EOF that was just read means: NGX_OK it is one, NGX_ERROR it is a
    reset, NGX_AGAIN not known yet: the read handler is called again. */
 ngx_int_t ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end);
@@ -407,9 +406,6 @@ void ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
     ngx_zltunnel_registry_t *registry, u_char id[ZLT_ID_SIZE],
     ngx_uint_t slot, ngx_pid_t pid);
 ngx_zltunnel_end_t *ngx_zltunnel_end_bridge_find(u_char id[ZLT_ID_SIZE]);
-#if (NGX_SSL)
-ngx_int_t ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c);
-#endif
 
 /* A connection of our own on a descriptor: pool, log, recv and send, its read
    event in epoll.  On error NULL and the descriptor is closed. */
@@ -430,6 +426,24 @@ ssize_t ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 /* the agent is told, if it does not know */
 void ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end);
+
+
+#if (NGX_SSL)
+
+/* ngx_zltunnel_tls.c: an end under TLS */
+
+/* as a connection's recv() */
+ssize_t ngx_zltunnel_tls_recv(ngx_connection_t *c, u_char *buf, size_t size);
+/* for ngx_zltunnel_end.c; flush: NGX_OK, NGX_AGAIN: call again when writable,
+   NGX_ERROR */
+ssize_t ngx_zltunnel_tls_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ngx_int_t ngx_zltunnel_tls_flush(ngx_zltunnel_end_t *end);
+ngx_int_t ngx_zltunnel_tls_shutdown(ngx_zltunnel_end_t *end);
+/* forgets what could not be sent: nothing may be sent any more then */
+void ngx_zltunnel_tls_drop(ngx_zltunnel_end_t *end);
+
+#endif
 
 
 /* ngx_zltunnel_framed.c: an end whose bytes are messages */
@@ -484,7 +498,8 @@ ngx_int_t ngx_zltunnel_ws_drain(ngx_zltunnel_end_t *end);
 
 /* there is something that waits to be sent, though it was taken */
 #define ngx_zltunnel_end_pending(end)                                         \
-    (((end)->ws && (end)->ws->out)                                            \
+    ((end)->records                                                           \
+     || ((end)->ws && (end)->ws->out)                                         \
      || ((end)->frames && zlt_frames_pending(&(end)->frames->out)))
 ngx_int_t ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end);
 /* read() may have to be called though no event tells */

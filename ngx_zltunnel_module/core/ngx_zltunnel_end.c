@@ -16,13 +16,8 @@
  *   framed   Eof                              Reset, or any end without one
  *   lane     (framed)                         LaneEnd, or one of the channel
  *
- * Plain or under TLS, there may be a WebSocket within (ngx_zltunnel_ws.c), and
- * then it is the one that says so.
- *
- * TLS is read and written with OpenSSL's own calls, not by c->recv() and
- * c->send(): nginx logs a FIN without close_notify at crit, asks the kernel
- * how much is left after each read, and marks the connection so that it would
- * never send close_notify after it has received one.
+ * Plain or under TLS (ngx_zltunnel_tls.c), there may be a WebSocket within
+ * (ngx_zltunnel_ws.c), and then it is the one that says so.
  */
 
 
@@ -47,13 +42,6 @@ static ngx_int_t ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end,
 static void ngx_zltunnel_end_bridge_insert(ngx_rbtree_node_t *temp,
     ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
 static void ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end);
-
-#if (NGX_SSL)
-static ssize_t ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf,
-    size_t size);
-static ngx_int_t ngx_zltunnel_end_ssl_error(ngx_connection_t *c, int sslerr,
-    ngx_err_t err, char *text);
-#endif
 
 
 static ngx_rbtree_t       ngx_zltunnel_bridges;
@@ -206,6 +194,18 @@ ngx_zltunnel_end_push(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 ngx_int_t
 ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end)
 {
+#if (NGX_SSL)
+
+    ngx_int_t  rc;
+
+    rc = ngx_zltunnel_tls_flush(end);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+#endif
+
     if (end->ws && end->ws->out) {
         return ngx_zltunnel_ws_flush(end);
     }
@@ -227,7 +227,16 @@ ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
 #if (NGX_SSL)
     if (end->kind == NGX_ZLTUNNEL_TLS) {
-        return ngx_zltunnel_end_ssl_recv(c, buf, size);
+
+        if (end->records && c->write->ready) {
+
+            /* an answer that TLS gives while it reads would find no room, for
+               which no event comes; an error is found by whoever writes */
+
+            (void) ngx_zltunnel_tls_flush(end);
+        }
+
+        return ngx_zltunnel_tls_recv(c, buf, size);
     }
 #endif
 
@@ -248,7 +257,7 @@ ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
 #if (NGX_SSL)
     if (end->kind == NGX_ZLTUNNEL_TLS) {
-        return ngx_zltunnel_end_ssl_send(c, buf, size);
+        return ngx_zltunnel_tls_send(end, buf, size);
     }
 #endif
 
@@ -336,7 +345,7 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 
 #if (NGX_SSL)
     if (end->kind == NGX_ZLTUNNEL_TLS) {
-        return ngx_zltunnel_end_ssl_shutdown(c);
+        return ngx_zltunnel_tls_shutdown(end);
     }
 #endif
 
@@ -544,6 +553,10 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
     ngx_zltunnel_end_bridge_remove(end);
     ngx_zltunnel_ws_free(end);
 
+#if (NGX_SSL)
+    ngx_zltunnel_tls_drop(end);
+#endif
+
     if (end->connection) {
         ngx_zltunnel_connection_close(end->connection);
         end->connection = NULL;
@@ -663,192 +676,6 @@ ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end)
         end->bridged = 0;
     }
 }
-
-
-#if (NGX_SSL)
-
-ssize_t
-ngx_zltunnel_end_ssl_recv(ngx_connection_t *c, u_char *buf, size_t size)
-{
-    int           n, sslerr;
-    size_t        bytes;
-    ngx_err_t     err;
-    ngx_event_t  *rev;
-
-    rev = c->read;
-
-#ifdef SSL_READ_EARLY_DATA_SUCCESS
-    if (c->ssl->in_early) {
-        return c->recv(c, buf, size);
-    }
-#endif
-
-    if (c->ssl->last == NGX_ERROR) {
-        rev->error = 1;
-        return NGX_ERROR;
-    }
-
-    bytes = 0;
-
-    ERR_clear_error();
-
-    for ( ;; ) {
-        n = SSL_read(c->ssl->connection, buf + bytes, size - bytes);
-
-        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0, "SSL_read: %d", n);
-
-        if (n > 0) {
-            bytes += n;
-
-            if (bytes == size) {
-                return bytes;
-            }
-
-            continue;
-        }
-
-        err = ngx_socket_errno;
-        sslerr = SSL_get_error(c->ssl->connection, n);
-
-        if (sslerr == SSL_ERROR_WANT_READ) {
-            rev->ready = 0;
-            return bytes ? (ssize_t) bytes : NGX_AGAIN;
-        }
-
-        if (sslerr == SSL_ERROR_WANT_WRITE) {
-
-            /* an answer to a key update: read again when it has gone */
-
-            c->write->ready = 0;
-
-            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-                return NGX_ERROR;
-            }
-
-            return bytes ? (ssize_t) bytes : NGX_AGAIN;
-        }
-
-        if (sslerr == SSL_ERROR_ZERO_RETURN) {
-
-            /* told again at the next call, if bytes go first */
-
-            if (bytes == 0) {
-                rev->ready = 0;
-                rev->eof = 1;
-            }
-
-            return bytes;
-        }
-
-        c->ssl->last = NGX_ERROR;
-        rev->error = 1;
-
-        (void) ngx_zltunnel_end_ssl_error(c, sslerr, err, "SSL_read() failed");
-
-        return bytes ? (ssize_t) bytes : NGX_ERROR;
-    }
-}
-
-
-static ssize_t
-ngx_zltunnel_end_ssl_send(ngx_connection_t *c, u_char *buf, size_t size)
-{
-    int        n, sslerr;
-    ngx_err_t  err;
-
-#ifdef SSL_READ_EARLY_DATA_SUCCESS
-    if (c->ssl->in_early) {
-        return c->send(c, buf, size);
-    }
-#endif
-
-    ERR_clear_error();
-
-    n = SSL_write(c->ssl->connection, buf, size);
-
-    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, c->log, 0,
-                   "SSL_write: %d of %uz", n, size);
-
-    if (n > 0) {
-        c->sent += n;
-        return n;
-    }
-
-    err = ngx_socket_errno;
-    sslerr = SSL_get_error(c->ssl->connection, n);
-
-    if (sslerr == SSL_ERROR_WANT_WRITE) {
-        c->write->ready = 0;
-        return NGX_AGAIN;
-    }
-
-    if (sslerr == SSL_ERROR_WANT_READ) {
-        return NGX_AGAIN;
-    }
-
-    c->write->error = 1;
-
-    return ngx_zltunnel_end_ssl_error(c, sslerr, err, "SSL_write() failed");
-}
-
-
-ngx_int_t
-ngx_zltunnel_end_ssl_shutdown(ngx_connection_t *c)
-{
-    int        n, sslerr;
-    ngx_err_t  err;
-
-    /* a close_notify received through c->recv() has set it */
-
-    c->ssl->no_send_shutdown = 0;
-
-    ERR_clear_error();
-
-    n = SSL_shutdown(c->ssl->connection);
-
-    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0, "SSL_shutdown: %d", n);
-
-    if (n >= 0) {
-        return NGX_OK;
-    }
-
-    err = ngx_socket_errno;
-    sslerr = SSL_get_error(c->ssl->connection, n);
-
-    if (sslerr == SSL_ERROR_WANT_WRITE) {
-        c->write->ready = 0;
-        return NGX_AGAIN;
-    }
-
-    return ngx_zltunnel_end_ssl_error(c, sslerr, err,
-                                      "SSL_shutdown() failed");
-}
-
-
-/* as ngx_ssl_connection_error(), but a peer's fault is never crit */
-
-static ngx_int_t
-ngx_zltunnel_end_ssl_error(ngx_connection_t *c, int sslerr, ngx_err_t err,
-    char *text)
-{
-    ngx_uint_t  level;
-
-    c->ssl->no_wait_shutdown = 1;
-    c->ssl->no_send_shutdown = 1;
-
-    if (sslerr == SSL_ERROR_SYSCALL) {
-        ERR_clear_error();
-        return ngx_connection_error(c, err, text);
-    }
-
-    level = (c->log_error == NGX_ERROR_INFO) ? NGX_LOG_INFO : NGX_LOG_ERR;
-
-    ngx_ssl_error(level, c->log, 0, text);
-
-    return NGX_ERROR;
-}
-
-#endif
 
 
 /* connections of our own */

@@ -12,7 +12,8 @@
  * from it at once.  What could not be written is kept in a buffer borrowed
  * for that, and as long as there is such a residue, or the far side is known
  * to take nothing, the near side is not read: TCP slows its sender down, and
- * a connection never holds more than one buffer a direction, an idle one none.
+ * a connection never holds more than one buffer a direction, an idle one none;
+ * under TLS it may be the records that were made of it (ngx_zltunnel_tls.c).
  *
  * A flow that has filled the shared buffer three times in a row is bulky, and
  * where neither side is under TLS, or within a WebSocket, it goes over to
@@ -1107,6 +1108,10 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
 
             continue;
         }
+
+#if (NGX_SSL)
+        ngx_zltunnel_tls_drop(relay->side[i]);
+#endif
 
         if (how != NGX_ZLTUNNEL_RELAY_DONE) {
             ngx_zltunnel_end_abort(relay->side[i]);

@@ -107,7 +107,10 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
             return NGX_DECLINED;
         }
 
-        if (frames->in.end != ZLT_FRAMES_OPEN
+        /* nothing is held on a channel that has something to send already, nor
+           where the next connection is not to go */
+
+        if (frames->in.end != ZLT_FRAMES_OPEN && end->records == NULL
             && end->kind != NGX_ZLTUNNEL_LANE)
         {
             return ngx_zltunnel_channel_hold_end(channel, reset);

@@ -469,6 +469,11 @@ ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
 
     c = shared->channel->end.connection;
 
+    if (ngx_zltunnel_end_flush(&shared->channel->end) == NGX_ERROR) {
+        ngx_zltunnel_shared_failed(shared);
+        return;
+    }
+
     while (shared->pos < shared->last && c->write->ready) {
 
         n = ngx_zltunnel_end_write(&shared->channel->end,

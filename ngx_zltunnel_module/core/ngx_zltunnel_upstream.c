@@ -567,7 +567,7 @@ ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
     /* nginx's own takes a reset for an end */
 
     c->ssl = ssl;
-    c->recv = ngx_zltunnel_end_ssl_recv;
+    c->recv = ngx_zltunnel_tls_recv;
     c->send = ngx_ssl_write;
     c->recv_chain = ngx_zltunnel_recv_chain;
     c->send_chain = ngx_ssl_send_chain;
@@ -752,7 +752,7 @@ ngx_zltunnel_conn_settle_tls(ngx_zltunnel_conn_t *conn)
 
     c = conn->connection;
 
-    if (c == NULL || c->ssl == NULL || c->recv != ngx_zltunnel_end_ssl_recv
+    if (c == NULL || c->ssl == NULL || c->recv != ngx_zltunnel_tls_recv
         || !c->read->ready || c->read->error)
     {
         return;

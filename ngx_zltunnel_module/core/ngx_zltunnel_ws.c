@@ -522,7 +522,7 @@ ngx_zltunnel_ws_shutdown(ngx_zltunnel_end_t *end)
     /* a word of goodbye, if it goes */
 
     if (rc == NGX_OK && w->ended && end->kind == NGX_ZLTUNNEL_TLS) {
-        (void) ngx_zltunnel_end_ssl_shutdown(end->connection);
+        (void) ngx_zltunnel_tls_shutdown(end);
     }
 
 #endif

@@ -1,0 +1,517 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * An end of a relay under TLS.
+ *
+ * It is read and written with OpenSSL's own calls, not by c->recv() and
+ * c->send(): nginx logs a FIN without close_notify at crit, asks the kernel
+ * how much is left after each read, and marks the connection so that it would
+ * never send close_notify after it has received one.
+ *
+ * OpenSSL makes a system call for each record of 16 KiB.  Of what is longer,
+ * some records are made one after the other in a buffer that the worker has
+ * for all, and sent by one call.  For that the SSL object is given another BIO
+ * to write to, and gets its own back before anything else happens, unless the
+ * socket has no room: then what is left of the records is kept in end->records,
+ * and until it has gone the BIO stays, which takes nothing, so that whatever
+ * else OpenSSL wants to say waits behind it.
+ */
+
+
+#include "ngx_zltunnel.h"
+
+
+#if (NGX_SSL)
+
+
+#define NGX_ZLTUNNEL_TLS_RECORD  16384
+#define NGX_ZLTUNNEL_TLS_SEALED  (NGX_ZLTUNNEL_TLS_RECORD + 256)  /* at most */
+#define NGX_ZLTUNNEL_TLS_STAGE   (4 * NGX_ZLTUNNEL_TLS_SEALED)
+
+
+static ssize_t ngx_zltunnel_tls_send_error(ngx_connection_t *c, int n);
+static ngx_uint_t ngx_zltunnel_tls_bulk(ngx_connection_t *c, size_t size);
+static ssize_t ngx_zltunnel_tls_send_many(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+static ngx_int_t ngx_zltunnel_tls_send_stage(ngx_zltunnel_end_t *end);
+static ssize_t ngx_zltunnel_tls_send_socket(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static BIO *ngx_zltunnel_tls_bio(void);
+static void ngx_zltunnel_tls_write_to(ngx_connection_t *c, BIO *bio);
+static int ngx_zltunnel_tls_bio_write(BIO *bio, const char *buf, int size);
+static long ngx_zltunnel_tls_bio_ctrl(BIO *bio, int cmd, long num, void *ptr);
+static ngx_int_t ngx_zltunnel_tls_error(ngx_connection_t *c, int sslerr,
+    ngx_err_t err, char *text);
+
+
+static BIO         *ngx_zltunnel_tls_stage_bio;
+static ngx_uint_t   ngx_zltunnel_tls_staging;    /* it takes what is written */
+static size_t       ngx_zltunnel_tls_staged;
+static u_char       ngx_zltunnel_tls_stage[NGX_ZLTUNNEL_TLS_STAGE];
+
+
+ssize_t
+ngx_zltunnel_tls_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    int           n, sslerr;
+    size_t        bytes;
+    ngx_err_t     err;
+    ngx_event_t  *rev;
+
+    rev = c->read;
+
+#ifdef SSL_READ_EARLY_DATA_SUCCESS
+    if (c->ssl->in_early) {
+        return c->recv(c, buf, size);
+    }
+#endif
+
+    if (c->ssl->last == NGX_ERROR) {
+        rev->error = 1;
+        return NGX_ERROR;
+    }
+
+    bytes = 0;
+
+    ERR_clear_error();
+
+    for ( ;; ) {
+        n = SSL_read(c->ssl->connection, buf + bytes, size - bytes);
+
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0, "SSL_read: %d", n);
+
+        if (n > 0) {
+            bytes += n;
+
+            if (bytes == size) {
+                return bytes;
+            }
+
+            continue;
+        }
+
+        err = ngx_socket_errno;
+        sslerr = SSL_get_error(c->ssl->connection, n);
+
+        if (sslerr == SSL_ERROR_WANT_READ) {
+            rev->ready = 0;
+            return bytes ? (ssize_t) bytes : NGX_AGAIN;
+        }
+
+        if (sslerr == SSL_ERROR_WANT_WRITE) {
+
+            /* an answer to a key update: read again when it has gone */
+
+            c->write->ready = 0;
+
+            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            return bytes ? (ssize_t) bytes : NGX_AGAIN;
+        }
+
+        if (sslerr == SSL_ERROR_ZERO_RETURN) {
+
+            /* told again at the next call, if bytes go first */
+
+            if (bytes == 0) {
+                rev->ready = 0;
+                rev->eof = 1;
+            }
+
+            return bytes;
+        }
+
+        c->ssl->last = NGX_ERROR;
+        rev->error = 1;
+
+        (void) ngx_zltunnel_tls_error(c, sslerr, err, "SSL_read() failed");
+
+        return bytes ? (ssize_t) bytes : NGX_ERROR;
+    }
+}
+
+
+ssize_t
+ngx_zltunnel_tls_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    int                n;
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = end->connection;
+
+#ifdef SSL_READ_EARLY_DATA_SUCCESS
+    if (c->ssl->in_early) {
+        return c->send(c, buf, size);
+    }
+#endif
+
+    rc = ngx_zltunnel_tls_flush(end);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_zltunnel_tls_bulk(c, size)) {
+        return ngx_zltunnel_tls_send_many(end, buf, size);
+    }
+
+    ERR_clear_error();
+
+    n = SSL_write(c->ssl->connection, buf, size);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, c->log, 0,
+                   "SSL_write: %d of %uz", n, size);
+
+    if (n > 0) {
+        c->sent += n;
+        return n;
+    }
+
+    return ngx_zltunnel_tls_send_error(c, n);
+}
+
+
+static ssize_t
+ngx_zltunnel_tls_send_error(ngx_connection_t *c, int n)
+{
+    int        sslerr;
+    ngx_err_t  err;
+
+    err = ngx_socket_errno;
+    sslerr = SSL_get_error(c->ssl->connection, n);
+
+    if (sslerr == SSL_ERROR_WANT_WRITE) {
+
+        /* else it is not the socket that has no room */
+
+        if (!ngx_zltunnel_tls_staging) {
+            c->write->ready = 0;
+        }
+
+        return NGX_AGAIN;
+    }
+
+    if (sslerr == SSL_ERROR_WANT_READ) {
+        return NGX_AGAIN;
+    }
+
+    c->write->error = 1;
+
+    return ngx_zltunnel_tls_error(c, sslerr, err, "SSL_write() failed");
+}
+
+
+/* Not where the kernel makes the records, or OpenSSL has a BIO of its own. */
+
+static ngx_uint_t
+ngx_zltunnel_tls_bulk(ngx_connection_t *c, size_t size)
+{
+    BIO  *bio;
+    SSL  *ssl;
+
+    if (size <= NGX_ZLTUNNEL_TLS_RECORD) {
+        return 0;
+    }
+
+    ssl = c->ssl->connection;
+    bio = SSL_get_wbio(ssl);
+
+#ifdef BIO_get_ktls_send
+    if (BIO_get_ktls_send(bio)) {
+        return 0;
+    }
+#endif
+
+    return bio == SSL_get_rbio(ssl) && ngx_zltunnel_tls_bio() != NULL;
+}
+
+
+static ssize_t
+ngx_zltunnel_tls_send_many(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    int                n;
+    size_t             done;
+    ssize_t            rc;
+    ngx_connection_t  *c;
+
+    c = end->connection;
+    done = 0;
+    rc = NGX_OK;
+
+    ngx_zltunnel_tls_write_to(c, ngx_zltunnel_tls_stage_bio);
+
+    ngx_zltunnel_tls_staging = 1;
+    ngx_zltunnel_tls_staged = 0;
+
+    ERR_clear_error();
+
+    do {
+        n = SSL_write(c->ssl->connection, buf + done,
+                      ngx_min(size - done, NGX_ZLTUNNEL_TLS_RECORD));
+
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, c->log, 0,
+                       "SSL_write: %d of %uz", n, size - done);
+
+        if (n <= 0) {
+            rc = ngx_zltunnel_tls_send_error(c, n);
+            break;
+        }
+
+        done += n;
+
+    } while (done < size
+             && ngx_zltunnel_tls_staged + NGX_ZLTUNNEL_TLS_SEALED
+                <= NGX_ZLTUNNEL_TLS_STAGE);
+
+    ngx_zltunnel_tls_staging = 0;
+
+    if (rc == NGX_ERROR || ngx_zltunnel_tls_send_stage(end) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    c->sent += done;
+
+    return done ? (ssize_t) done : rc;
+}
+
+
+/* Sends what is staged, and keeps what there is no room for. */
+
+static ngx_int_t
+ngx_zltunnel_tls_send_stage(ngx_zltunnel_end_t *end)
+{
+    size_t             left;
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = end->connection;
+
+    n = ngx_zltunnel_tls_send_socket(c, ngx_zltunnel_tls_stage,
+                                     ngx_zltunnel_tls_staged);
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    left = ngx_zltunnel_tls_staged - n;
+
+    if (left == 0) {
+        ngx_zltunnel_tls_write_to(c, SSL_get_rbio(c->ssl->connection));
+        return NGX_OK;
+    }
+
+    end->records = ngx_alloc(left, c->log);
+    if (end->records == NULL) {
+        c->write->error = 1;
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(end->records, ngx_zltunnel_tls_stage + n, left);
+
+    end->records_pos = 0;
+    end->records_len = left;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_zltunnel_tls_flush(ngx_zltunnel_end_t *end)
+{
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    if (end->records == NULL) {
+        return NGX_OK;
+    }
+
+    c = end->connection;
+
+    n = ngx_zltunnel_tls_send_socket(c, end->records + end->records_pos,
+                                     end->records_len - end->records_pos);
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    end->records_pos += n;
+
+    if (end->records_pos < end->records_len) {
+        return NGX_AGAIN;
+    }
+
+    ngx_zltunnel_tls_drop(end);
+    ngx_zltunnel_tls_write_to(c, SSL_get_rbio(c->ssl->connection));
+
+    return NGX_OK;
+}
+
+
+void
+ngx_zltunnel_tls_drop(ngx_zltunnel_end_t *end)
+{
+    if (end->records) {
+        ngx_free(end->records);
+        end->records = NULL;
+    }
+}
+
+
+/* What has gone, or NGX_ERROR; if it is not all, the socket has no room. */
+
+static ssize_t
+ngx_zltunnel_tls_send_socket(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    off_t    sent;
+    ssize_t  n;
+
+    if (size == 0 || !c->write->ready) {
+        return 0;
+    }
+
+    sent = c->sent;
+    n = ngx_send(c, buf, size);
+    c->sent = sent;                      /* what is within is counted there */
+
+    return (n == NGX_AGAIN) ? 0 : n;
+}
+
+
+static BIO *
+ngx_zltunnel_tls_bio(void)
+{
+    BIO_METHOD  *method;
+
+    if (ngx_zltunnel_tls_stage_bio) {
+        return ngx_zltunnel_tls_stage_bio;
+    }
+
+    method = BIO_meth_new(BIO_get_new_index()|BIO_TYPE_SOURCE_SINK,
+                          "zltunnel");
+    if (method == NULL) {
+        return NULL;
+    }
+
+    BIO_meth_set_write(method, ngx_zltunnel_tls_bio_write);
+    BIO_meth_set_ctrl(method, ngx_zltunnel_tls_bio_ctrl);
+
+    ngx_zltunnel_tls_stage_bio = BIO_new(method);
+
+    if (ngx_zltunnel_tls_stage_bio == NULL) {
+        BIO_meth_free(method);
+        return NULL;
+    }
+
+    BIO_set_init(ngx_zltunnel_tls_stage_bio, 1);
+
+    return ngx_zltunnel_tls_stage_bio;
+}
+
+
+static void
+ngx_zltunnel_tls_write_to(ngx_connection_t *c, BIO *bio)
+{
+    (void) BIO_up_ref(bio);
+
+    SSL_set0_wbio(c->ssl->connection, bio);
+}
+
+
+static int
+ngx_zltunnel_tls_bio_write(BIO *bio, const char *buf, int size)
+{
+    BIO_clear_retry_flags(bio);
+
+    if (!ngx_zltunnel_tls_staging
+        || (size_t) size > NGX_ZLTUNNEL_TLS_STAGE - ngx_zltunnel_tls_staged)
+    {
+        BIO_set_retry_write(bio);
+        return -1;
+    }
+
+    ngx_memcpy(ngx_zltunnel_tls_stage + ngx_zltunnel_tls_staged, buf, size);
+    ngx_zltunnel_tls_staged += size;
+
+    return size;
+}
+
+
+static long
+ngx_zltunnel_tls_bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+    return cmd == BIO_CTRL_FLUSH;
+}
+
+
+ngx_int_t
+ngx_zltunnel_tls_shutdown(ngx_zltunnel_end_t *end)
+{
+    int                n, sslerr;
+    ngx_err_t          err;
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    rc = ngx_zltunnel_tls_flush(end);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    c = end->connection;
+
+    /* a close_notify received through c->recv() has set it */
+
+    c->ssl->no_send_shutdown = 0;
+
+    ERR_clear_error();
+
+    n = SSL_shutdown(c->ssl->connection);
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0, "SSL_shutdown: %d", n);
+
+    if (n >= 0) {
+        return NGX_OK;
+    }
+
+    err = ngx_socket_errno;
+    sslerr = SSL_get_error(c->ssl->connection, n);
+
+    if (sslerr == SSL_ERROR_WANT_WRITE) {
+        c->write->ready = 0;
+        return NGX_AGAIN;
+    }
+
+    return ngx_zltunnel_tls_error(c, sslerr, err,
+                                      "SSL_shutdown() failed");
+}
+
+
+/* as ngx_ssl_connection_error(), but a peer's fault is never crit */
+
+static ngx_int_t
+ngx_zltunnel_tls_error(ngx_connection_t *c, int sslerr, ngx_err_t err,
+    char *text)
+{
+    ngx_uint_t  level;
+
+    c->ssl->no_wait_shutdown = 1;
+    c->ssl->no_send_shutdown = 1;
+
+    if (sslerr == SSL_ERROR_SYSCALL) {
+        ERR_clear_error();
+        return ngx_connection_error(c, err, text);
+    }
+
+    level = (c->log_error == NGX_ERROR_INFO) ? NGX_LOG_INFO : NGX_LOG_ERR;
+
+    ngx_ssl_error(level, c->log, 0, text);
+
+    return NGX_ERROR;
+}
+
+
+#endif
