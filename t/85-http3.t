@@ -53,12 +53,20 @@ sub http3 {
     my $log = "$t->{dir}/logs/front.log";
 
     my $app = app($t, 'app');
-    my $files = backend($t, <<'EOT');
+    my $h2c = since(1, 29, 4);           # proxy_pass has HTTP/2
+    my $http2 = $h2c ? 'http2 on;' : '';
+    my $files = backend($t, <<"EOT");
 server {
     listen 127.0.0.1:%PORT%;
+    $http2
     root %DIR%;
     location /slow/ { alias %DIR%/; limit_rate 20k; }
 }
+EOT
+
+    my $h2c_location = $h2c ? <<'EOT' : '';
+location /h2c/ { proxy_pass http://h2c/; proxy_http_version 2;
+                 proxy_set_header Host localhost; }
 EOT
 
     my $size = sizes('bytes', 50_000_000, 5_000_000);
@@ -72,6 +80,7 @@ upstream files { zltunnel_service files; keepalive 8; }
 upstream uploads { zltunnel_service uploads; keepalive 8; }
 upstream held { zltunnel_service held; keepalive 8; }
 upstream cut { zltunnel_service cut; keepalive 8; }
+upstream h2c { zltunnel_service files; keepalive 8; }
 upstream nobody { zltunnel_service nobody; }
 server {
     listen 127.0.0.1:$front quic reuseport;
@@ -86,6 +95,7 @@ server {
     location /upload { proxy_pass http://uploads; proxy_request_buffering off; }
     location /hold { proxy_pass http://held; }
     location /cut/ { proxy_pass http://cut/; proxy_buffering off; }
+    $h2c_location
     location /nobody { proxy_pass http://nobody; }
 }
 EOT
@@ -119,6 +129,14 @@ EOT
     is_deeply($answers, [ map {
         answer($paths[$_], 206, substr $big, $_ * $part, $part)
     } 0 .. 49 ], '50 streams at once, each with its own part');
+
+  SKIP: {
+        skip 'proxy_pass of this nginx has no HTTP/2', 1 unless $h2c;
+
+        is_deeply($client->('get /h2c/big /h2c/big'),
+                  [ (answer('/h2c/big', 200, $big)) x 2 ],
+                  'and by HTTP/2 to the service');
+    }
 
     is($client->('get /nobody')->[0] =~ /^\S+ (\d+)/ && $1, 502,
        'a name that nobody has registered');
