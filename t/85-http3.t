@@ -4,7 +4,7 @@
 # are whole, an upload goes on while it comes, many streams of one QUIC
 # connection don't mix, half of an answer does not look whole; streams that
 # are cancelled, uploads that are reset, and clients that vanish leave no
-# channel, descriptor, or counter behind.
+# channel, descriptor, or counter behind.  Agents themselves speak HTTP/1.1.
 
 use strict;
 use warnings;
@@ -97,6 +97,7 @@ server {
     location /cut/ { proxy_pass http://cut/; proxy_buffering off; }
     $h2c_location
     location /nobody { proxy_pass http://nobody; }
+    location = /tunnel/v1 { zltunnel; }
 }
 EOT
 
@@ -138,8 +139,10 @@ EOT
                   'and by HTTP/2 to the service');
     }
 
-    is($client->('get /nobody')->[0] =~ /^\S+ (\d+)/ && $1, 502,
-       'a name that nobody has registered');
+    like($client->('get /nobody')->[0], qr/^\S+ 502 .* whole$/,
+         'a name that nobody has registered');
+    like($client->('get /tunnel/v1')->[0], qr/^\S+ 426 .* whole$/,
+         'no way in for agents');
     like($client->('get /reset')->[0], qr{^/reset 200 \d{1,4} \w+ reset$},
          'half of an answer does not look like a whole one');
 
