@@ -470,7 +470,7 @@ sub garbage {
         $c->send_msg($bad);
         my $m = $c->next // { type => 'none' };
         is($m->{type}, 'Close', 'a message that does not decode: Close');
-        is($m->{code}, 1002, '1002');
+        is($m->{code}, 1002, 'with code 1002');
         $c->reset;
     }
 

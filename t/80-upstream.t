@@ -175,7 +175,7 @@ EOT
     # the agent ends: what is kept alive does not hold it up
 
     is($agent->stop, 0, 'the agent ends');
-    ok(wait_for(sub { get($front, '/')->{status} == 502 }),
+    ok(wait_for(sub { get($front, '/quick/')->{status} == 502 }),
        'and its service is gone');
 
     $t->finish;

@@ -2,8 +2,9 @@
 
 # Protects: what real applications do, through an http upstream to a service
 # behind an agent: WebSocket, server-sent events, large uploads that are not
-# buffered, gRPC, HTTP/2 at the front, a cache that serves while the agent is
-# away, TLS to the service itself, and the PROXY protocol towards it.
+# buffered, gRPC, HTTP/2 at the front and, where nginx can, to the service, a
+# cache that serves while the agent is away, TLS to the service itself, and
+# the PROXY protocol towards it.
 
 use strict;
 use warnings;
@@ -57,13 +58,34 @@ EOT
             or die 'no gRPC service';
     }
 
-    my ($http2, $http2_on) = http2();
+    # a parameter of "listen" at first
+    my ($http2, $http2_on) = since(1, 25, 1) ? ('', 'http2 on;')
+                                             : (' http2', '');
+
+    my $h2c = since(1, 29, 4) && backend($t, <<"EOT");
+server {
+    listen 127.0.0.1:%PORT%;
+    http2 on;
+    root %DIR%;
+    client_max_body_size 0;
+    location = / { return 200 "\$server_protocol \$connection_requests\n"; }
+    location /upload { proxy_pass http://127.0.0.1:$app->{port};
+                       proxy_request_buffering off; }
+}
+EOT
+
+    my $h2c_location = $h2c ? <<'EOT' : '';
+location /h2c/ { proxy_pass http://h2c/; proxy_http_version 2;
+                 proxy_request_buffering off;
+                 proxy_set_header Host localhost; }
+EOT
 
     $t->write_conf(http => <<"EOT");
 proxy_cache_path $t->{dir}/temp/cache keys_zone=c:1m;
 map \$http_upgrade \$connection_upgrade { default upgrade; '' ''; }
 upstream web { zltunnel_service web; keepalive 8; }
 upstream grpc { zltunnel_service grpc; keepalive 8; }
+upstream h2c { zltunnel_service h2c; keepalive 8; }
 upstream v1 { zltunnel_service v1; }
 upstream v2 { zltunnel_service v2; }
 upstream secure { zltunnel_service secure; keepalive 8; }
@@ -75,6 +97,7 @@ server {
     listen 127.0.0.1:$front;
     location / { proxy_pass http://web; proxy_buffering off;
                  proxy_request_buffering off; }
+    $h2c_location
     location /cached { proxy_pass http://web; proxy_cache c;
                        proxy_cache_valid 3s;
                        proxy_connect_timeout 1s;
@@ -91,6 +114,7 @@ server {
     ssl_certificate $certs/server.pem;
     ssl_certificate_key $certs/server.key;
     location / { proxy_pass http://web; proxy_set_header Connection ''; }
+    $h2c_location
 }
 server {
     listen 127.0.0.1:$plain$http2;
@@ -105,7 +129,7 @@ EOT
         "web:$app->{port}/private", "secure:$secure->{port}/private",
         "v1:127.0.0.1:$v1->{port}/private/proxy-v1",
         "v2:127.0.0.1:$v2->{port}/proxy-v2/private",
-        "grpc:$grpc/private" ]);
+        "grpc:$grpc/private", $h2c ? "h2c:$h2c->{port}/private" : () ]);
 
 
     # WebSocket
@@ -192,11 +216,34 @@ EOT
   SKIP: {
         skip 'this curl has no HTTP/2', 1 unless `curl -V` =~ /HTTP2/;
 
-        my $out = run_ok('curl', '-sS', '--http2', '--cacert', "$certs/ca.pem",
-                         '-w', '%{http_version}\n', '--parallel', map {
-                             "https://localhost:$front2/?$_" } 1 .. 20);
+        my $out = twenty($certs, "https://localhost:$front2/");
         is(scalar(() = $out =~ /^2$/mg), 20, '20 requests over HTTP/2');
         is(scalar(() = $out =~ /app \d+ \d+$/mg), 20, 'are answered');
+    }
+
+
+    # HTTP/2 to the service
+
+  SKIP: {
+        skip 'proxy_pass of this nginx has no HTTP/2', 6 unless $h2c;
+
+        my $big = $block x 50;
+        write_file("$h2c->{dir}/big", $big, 0644);
+
+        is(get($front, '/h2c/')->{body}, "HTTP/2.0 1\n", 'HTTP/2 to a service');
+        my $again = grep { get($front, '/h2c/')->{body} !~ / 1$/ } 1 .. 20;
+        cmp_ok($again, '>', 10, 'is kept alive');
+
+        is(sha256_hex(get($front, '/h2c/big')->{body}), sha256_hex($big),
+           length($big) . ' bytes come whole');
+        is(request($front, 'POST /h2c/upload', body => $big)->{body},
+           length($big) . ' ' . sha256_hex($big) . "\n", 'and go');
+
+        skip 'this curl has no HTTP/2', 2 unless `curl -V` =~ /HTTP2/;
+
+        my $out = twenty($certs, "https://localhost:$front2/h2c/");
+        is(scalar(() = $out =~ /^2$/mg), 20, '20 requests over HTTP/2');
+        is(scalar(() = $out =~ /^HTTP\/2\.0 \d+$/mg), 20, 'on both sides');
     }
 
 
@@ -263,12 +310,12 @@ EOT
 }
 
 
-# how to say http2: as a parameter of "listen" before 1.25.1
+# 20 requests at once over HTTP/2: the answers, and lines with the version.
 
-sub http2 {
-    my (undef, $v) = run($ZLTunnel::NGINX, '-v');
-    my ($major, $minor, $patch) = $v =~ m{nginx/(\d+)\.(\d+)\.(\d+)};
+sub twenty {
+    my ($certs, $url) = @_;
 
-    return ($minor > 25 || ($minor == 25 && $patch >= 1))
-           ? ('', 'http2 on;') : (' http2', '');
+    return run_ok('curl', '-sS', '--no-progress-meter', '--http2', '--cacert',
+                  "$certs/ca.pem", '-w', '%{http_version}\n', '--parallel',
+                  map { "$url?$_" } 1 .. 20);
 }

@@ -6,7 +6,11 @@
 #
 # DIR is nginx's source tree, a release or a checkout of its repository, and
 # is left as it is.  nginx, the module and the agent are built in
-# objs/nginx-VERSION; all tests run, or those given.
+# objs/nginx-VERSION; all tests run, or those given.  HTTP/3 is built in where
+# nginx has it; its test wants aioquic, for Python 3, and skips without:
+#
+#     python3 -m venv DIR && DIR/bin/pip install aioquic
+#     TEST_PYTHON=DIR/bin/python t/with-nginx.sh ...
 #
 #     SANITIZE=1       nginx, module and agent with AddressSanitizer and UBSan,
 #                      each allocation of a pool by itself
@@ -49,8 +53,13 @@ if [ ! -x "$build/sbin/nginx" ]; then
     configure=./configure
     [ -f configure ] || configure=auto/configure
 
+    # since 1.25.0
+    http_v3=
+    ! grep -q -e --with-http_v3_module auto/options \
+        || http_v3=--with-http_v3_module
+
     $configure --prefix="$build" --with-compat --with-debug --with-threads \
-        --with-http_ssl_module --with-http_v2_module \
+        --with-http_ssl_module --with-http_v2_module $http_v3 \
         --with-http_realip_module --with-http_auth_request_module \
         --with-http_stub_status_module --with-stream \
         --with-stream_ssl_module --with-stream_ssl_preread_module \

@@ -426,7 +426,10 @@ sub start {
     if ($self->{daemon} eq 'on') {
         $self->{nginx}->wait(30);
 
-        my ($pid) = slurp("$self->{dir}/nginx.pid") =~ /^(\d+)/;
+        # written by the child, which need not have come as far
+        my $pid = wait_for(sub {
+            slurp("$self->{dir}/nginx.pid") =~ /^(\d+)\n/ && $1;
+        });
         $self->follow($pid) if $pid;
     }
 

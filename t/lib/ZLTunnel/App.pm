@@ -12,9 +12,9 @@ use IO::Socket::INET;
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
 
-use ZLTunnel::Proc qw(wait_for slurp);
+use ZLTunnel::Proc qw(wait_for slurp run);
 
-our @EXPORT = qw(app backend get request read_some abort);
+our @EXPORT = qw(app backend get request read_some abort since);
 
 
 # Starts app.pl: { port, name, proc }.
@@ -183,6 +183,18 @@ sub abort {
 
     setsockopt $s, SOL_SOCKET, SO_LINGER, pack 'i i', 1, 0;
     close $s;
+}
+
+
+# Whether nginx is of that version or a later one.
+
+sub since {
+    my (@want) = @_;
+
+    my (undef, $v) = run($ZLTunnel::NGINX, '-v');
+    my @is = $v =~ m{nginx/(\d+)\.(\d+)\.(\d+)};
+
+    return sprintf('%03d' x 3, @is) ge sprintf('%03d' x 3, @want);
 }
 
 
