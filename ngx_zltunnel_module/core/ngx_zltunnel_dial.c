@@ -1008,6 +1008,17 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
 
         lane = ngx_zltunnel_lane_open(dial->link.peer, channel);
 
+        if (lane == NULL && dial->link.peer->shared) {
+
+            /* another dial, as early as this, was first */
+
+            lane = ngx_zltunnel_lane_open(dial->link.peer, NULL);
+
+            if (lane) {
+                ngx_zltunnel_channel_again(channel);
+            }
+        }
+
         if (lane) {
             channel = lane;
         }

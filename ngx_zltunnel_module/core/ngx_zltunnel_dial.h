@@ -233,6 +233,9 @@ void ngx_zltunnel_channels_exit(void);
    idle again, now or soon, or it is closed. */
 void ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel,
     ngx_uint_t reset);
+/* It has ended on both sides, or there was none: idle in this worker, or closed
+   if it is not wanted. */
+void ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel);
 
 
 /* ngx_zltunnel_shared.c, ngx_zltunnel_lane.c: channels that are shared */

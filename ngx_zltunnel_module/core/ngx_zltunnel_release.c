@@ -29,7 +29,6 @@ static ngx_int_t ngx_zltunnel_channel_hold_end(
     ngx_zltunnel_channel_t *channel, ngx_uint_t reset);
 static void ngx_zltunnel_channel_drain_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel);
-static void ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel);
 
 
 void
@@ -276,14 +275,12 @@ failed:
 }
 
 
-/* The connection has ended on both sides: idle again. */
-
-static void
+void
 ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
 {
     u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
     ngx_str_t                   name;
-    ngx_uint_t                  wanted;
+    ngx_uint_t                  wanted, used;
     ngx_connection_t           *c;
     ngx_zltunnel_end_t         *end;
     ngx_zltunnel_registry_t    *registry;
@@ -301,6 +298,8 @@ ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
         ngx_zltunnel_lane_over(channel);
         return;
     }
+
+    used = (end->frames != NULL);
 
     channel->draining = 0;
     channel->waiting = 0;
@@ -328,7 +327,7 @@ ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
         wanted = 1;
 
         ngx_zltunnel_tunnel_idle(registry, tunnel, 1);
-        registry->sh->workers[registry->slot].reused++;
+        registry->sh->workers[registry->slot].reused += used;
 
         ngx_memcpy(token, tunnel->token, 32);
         name.len = tunnel->name_len;
