@@ -310,6 +310,12 @@ sub grace {
 
     my $start = time;
     $c->reset;
+
+    # who waits for it need not wait longer, though connect_timeout is 10 s
+
+    my $waits = ZLTunnel::Wire::Socket->new($port);
+    is($waits->ending(8), 'reset', 'a client that waits is given up');
+
     ok(wait_for(sub { refuses($port) }, 20), 'the port closes');
     cmp_ok(time - $start, '>', 1.5, 'not before reconnect_grace');
     ok(wait_for(sub { !@{ $t->status->{tunnels} } }), 'the tunnel is gone');

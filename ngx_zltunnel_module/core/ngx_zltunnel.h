@@ -702,6 +702,8 @@ void ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener);
 void ngx_zltunnel_gate_init(ngx_cycle_t *cycle);
 /* every second, and when a service was registered */
 void ngx_zltunnel_gate_update(ngx_zltunnel_registry_t *registry);
+/* the registry has begun anew, and agents will come back to it */
+ngx_uint_t ngx_zltunnel_gate_expecting(ngx_zltunnel_registry_t *registry);
 /* the registry begins anew under this worker */
 void ngx_zltunnel_gate_lower(ngx_zltunnel_registry_t *registry);
 /* whether the masters of two binaries live, beside one another */

@@ -56,6 +56,8 @@ static void ngx_zltunnel_dial_failed_on(ngx_zltunnel_dial_t *dial,
     ngx_uint_t i);
 static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg);
+static void ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer,
+    u_char *service_id);
 static void ngx_zltunnel_dial_timer(ngx_event_t *ev);
 static void ngx_zltunnel_dial_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial);
@@ -1098,16 +1100,48 @@ void
 ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg)
 {
-    ngx_queue_t          *q, *next;
-    ngx_zltunnel_dial_t  *dial;
     ngx_zltunnel_peer_t  *peer;
-    ngx_zltunnel_link_t  *link, guard;
 
     peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
 
-    if (peer == NULL) {
+    if (peer) {
+        ngx_zltunnel_dial_retry(peer, msg->service_id);
+    }
+}
+
+
+/* What they wait for may be gone, and nobody tells of that. */
+
+void
+ngx_zltunnel_dials_check(ngx_zltunnel_registry_t *registry)
+{
+    ngx_rbtree_key_t      key;
+    ngx_zltunnel_peer_t  *peer;
+
+    if (ngx_zltunnel_gate_expecting(registry)) {
         return;
     }
+
+    for (peer = ngx_zltunnel_peer_next(registry, NULL);
+         peer;
+         peer = ngx_zltunnel_peer_next(registry, &key))
+    {
+        key = peer->node.key;
+
+        ngx_zltunnel_dial_retry(peer, NULL);
+    }
+}
+
+
+/* Dials that wait for the agent: those of the service that it has registered,
+   or all that it has not been told of. */
+
+static void
+ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer, u_char *service_id)
+{
+    ngx_queue_t          *q, *next;
+    ngx_zltunnel_dial_t  *dial;
+    ngx_zltunnel_link_t  *link, guard;
 
     ngx_zltunnel_link_add(peer, &guard);
 
@@ -1128,8 +1162,13 @@ ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry,
 
         dial = ngx_zltunnel_dial_of(link);
 
-        if (dial->running && dial->searching && dial->pending
-            && ngx_memcmp(dial->service_id, msg->service_id, ZLT_ID_SIZE) == 0)
+        if (!dial->running || !dial->searching || !dial->pending) {
+            continue;
+        }
+
+        if (service_id
+            ? ngx_memcmp(dial->service_id, service_id, ZLT_ID_SIZE) == 0
+            : !dial->announced && !dial->taking)
         {
 
             /* an agent that remembers it says "duplicate", and a fresh

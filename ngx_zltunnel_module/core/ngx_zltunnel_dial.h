@@ -165,6 +165,9 @@ void ngx_zltunnel_dial_failed(ngx_zltunnel_registry_t *registry,
 void ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg);
 
+/* every second: ends those whose tunnel or service is gone */
+void ngx_zltunnel_dials_check(ngx_zltunnel_registry_t *registry);
+
 void ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial,
     const u_char *reason, size_t len);
 

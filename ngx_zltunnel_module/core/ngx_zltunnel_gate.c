@@ -25,8 +25,6 @@
 #include "ngx_zltunnel_shm.h"
 
 
-static ngx_uint_t ngx_zltunnel_gate_expecting(
-    ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_gate_look(ngx_zltunnel_registry_t *registry,
     ngx_array_t *listeners);
 static ngx_uint_t ngx_zltunnel_gate_served(ngx_zltunnel_sh_t *sh,
@@ -114,7 +112,7 @@ ngx_zltunnel_gate_lower(ngx_zltunnel_registry_t *registry)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_zltunnel_gate_expecting(ngx_zltunnel_registry_t *registry)
 {
     if (ngx_zltunnel_overlapping) {

@@ -294,6 +294,7 @@ ngx_zltunnel_tick(ngx_event_t *ev)
 
     ngx_zltunnel_tick_peers(registry, changed);
     ngx_zltunnel_tick_accesses(registry);
+    ngx_zltunnel_dials_check(registry);
     ngx_zltunnel_ipc_tidy();
     ngx_zltunnel_conns_check();
 
