@@ -82,7 +82,9 @@ ngx_zltunnel_lent_attach(ngx_zltunnel_conn_t *conn,
     c->recv_chain = ngx_zltunnel_recv_chain;
     c->send_chain = ngx_zltunnel_lent_send_chain;
 
-    if (c->ssl || channel->end.kind == NGX_ZLTUNNEL_LANE) {
+    if (channel->end.kind == NGX_ZLTUNNEL_TLS
+        || channel->end.kind == NGX_ZLTUNNEL_LANE)
+    {
         c->send_chain = ngx_zltunnel_lent_copy_chain;
     }
 
