@@ -173,6 +173,8 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
     c = conn->connection;
     to = ev->write ? c->write : c->read;
 
+    to->ready = 1;
+
     if (ev->write && conn->moved) {
 
         /* nothing is to be written but the last message on the lane */
@@ -181,7 +183,6 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
         return;
     }
 
-    to->ready = 1;
     to->available = ev->available;
     to->pending_eof = ev->pending_eof;
 

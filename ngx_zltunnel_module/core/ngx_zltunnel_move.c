@@ -172,9 +172,11 @@ ngx_zltunnel_move_write_handler(ngx_event_t *ev)
 void
 ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
 {
+    off_t                sent;
     ngx_zltunnel_end_t  *end;
 
     end = &conn->lent->end;
+    sent = end->connection->sent;
 
     if (!conn->moved) {
 
@@ -195,6 +197,10 @@ ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
     if (ngx_zltunnel_framed_end(end, ZLT_FRAMES_MOVED) == NGX_ERROR) {
         ngx_zltunnel_move_cancel(conn);
     }
+
+    /* it is none of the connection's bytes */
+
+    conn->connection->sent = sent;
 }
 
 
