@@ -224,8 +224,11 @@ zlt_shared_event(zlt_io_t *io)
 
     zlt_shared_read(sh);
 
-    if (sh->channel && !sh->broken && sh->out
-        && (io->ready & ZLT_IO_WRITE))
+    /* under TLS, what was taken from our buffer may be in a record still */
+
+    if (sh->channel && !sh->broken && (io->ready & ZLT_IO_WRITE)
+        && (sh->out
+            || zlt_conn_pending(&sh->channel->relay.side[ZLT_RELAY_CHANNEL])))
     {
         zlt_io_post(&sh->task);
     }
