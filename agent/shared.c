@@ -578,7 +578,7 @@ zlt_shared_flush(zlt_shared_t *sh)
     int          rc;
     ssize_t      n;
     zlt_conn_t  *c;
-    zlt_list_t  *link;
+    zlt_list_t  *link, *last;
 
     c = &sh->channel->relay.side[ZLT_RELAY_CHANNEL];
 
@@ -610,9 +610,17 @@ zlt_shared_flush(zlt_shared_t *sh)
     sh->pos = 0;
     sh->last = 0;
 
+    /* one that gives credit may find no room again, and waits anew */
+
+    last = sh->waiting.prev;
+
     while (!zlt_list_empty(&sh->waiting)) {
         link = sh->waiting.next;
         zlt_list_remove(link);
         zlt_lane_writable(zlt_list_data(link, zlt_lane_t, turn));
+
+        if (link == last) {
+            break;
+        }
     }
 }

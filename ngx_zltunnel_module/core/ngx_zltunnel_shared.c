@@ -463,7 +463,7 @@ static void
 ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
 {
     ssize_t               n;
-    ngx_queue_t          *q;
+    ngx_queue_t          *q, *last;
     ngx_connection_t     *c;
     ngx_zltunnel_lane_t  *lane;
 
@@ -508,6 +508,10 @@ ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
         return;
     }
 
+    /* one that gives credit may find no room again, and waits anew */
+
+    last = ngx_queue_last(&shared->waiting);
+
     while (!ngx_queue_empty(&shared->waiting)) {
         q = ngx_queue_head(&shared->waiting);
         lane = ngx_queue_data(q, ngx_zltunnel_lane_t, turn);
@@ -516,6 +520,10 @@ ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
         lane->waits = 0;
 
         ngx_zltunnel_lane_writable(lane);
+
+        if (q == last) {
+            break;
+        }
     }
 }
 
