@@ -247,7 +247,8 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
     }
 
     if (i == NGX_ZLTUNNEL_SHARED_READS) {
-        ngx_post_event(ev, &ngx_posted_events);
+        /* not in this turn: it would last as long as something comes */
+        ngx_post_event(ev, &ngx_posted_next_events);
     }
 
     if (ngx_handle_read_event(ev, 0) != NGX_OK) {
