@@ -169,6 +169,10 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
         room = zlt_shared_left(lane->shared);
         room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
 
+        if (zlt_shared_waited(lane->shared)) {
+            room = 0;
+        }
+
         if (size > room) {
             size = room;
         }

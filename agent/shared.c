@@ -572,6 +572,13 @@ zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane)
 }
 
 
+int
+zlt_shared_waited(const zlt_shared_t *sh)
+{
+    return sh->out && !zlt_list_empty(&sh->waiting);
+}
+
+
 static void
 zlt_shared_flush(zlt_shared_t *sh)
 {

@@ -198,6 +198,11 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
         room = ngx_zltunnel_shared_left(shared);
         room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
 
+        if (shared->out && !ngx_queue_empty(&shared->waiting)) {
+            /* others were here before */
+            room = 0;
+        }
+
         size = ngx_min(size, room);
 
         if (size == 0) {
