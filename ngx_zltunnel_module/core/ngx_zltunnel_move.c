@@ -32,18 +32,24 @@ ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
 {
     ngx_connection_t        *c;
     zlt_frames_t            *frames;
+    ngx_zltunnel_peer_t     *peer;
     ngx_zltunnel_channel_t  *channel;
 
     frames = conn->lent->end.frames;
+    peer = conn->dial.link.peer;
 
-    if (conn->moving || conn->dial.link.peer == NULL || ngx_exiting
+    /* the agent has gone on with another shared channel, or is another one
+       meanwhile, or about to end: it would not know of this connection */
+
+    if (conn->moving || peer == NULL || ngx_exiting
+        || peer->shared != conn->lent->end.lane->shared
         || frames->in.end != ZLT_FRAMES_OPEN
         || frames->out.end != ZLT_FRAMES_OPEN)
     {
         return;
     }
 
-    channel = ngx_zltunnel_channel_pop(conn->dial.link.peer, 1);
+    channel = ngx_zltunnel_channel_pop(peer, 1);
 
     if (channel == NULL) {
         /* there may be one when as much has passed again */
