@@ -19,7 +19,8 @@
 #include "lane.h"
 
 
-#define ZLT_LANE_SMALL   4096          /* bytes of its buffer, at least */
+#define ZLT_LANE_SMALL   4096          /* bytes of its buffer, at least; of a
+                                          message, at most */
 
 
 static void zlt_lane_turn(zlt_task_t *task);
@@ -169,7 +170,8 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
         room = zlt_shared_left(lane->shared);
         room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
 
-        if (zlt_shared_waited(lane->shared)) {
+        if (size > ZLT_LANE_SMALL && zlt_shared_waited(lane->shared)) {
+            /* others were here before, whom a small message does not harm */
             room = 0;
         }
 

@@ -17,7 +17,8 @@
 #include "ngx_zltunnel_lane.h"
 
 
-#define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of its buffer, at least */
+#define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of its buffer, at least;
+                                              of a message, at most */
 #define NGX_ZLTUNNEL_LANE_LOT     65536    /* bytes, to be looked at */
 #define NGX_ZLTUNNEL_LANE_LARGE   16384    /* .. in one direction */
 
@@ -204,8 +205,10 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
         room = ngx_zltunnel_shared_left(shared);
         room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
 
-        if (shared->out && !ngx_queue_empty(&shared->waiting)) {
-            /* others were here before */
+        if (size > NGX_ZLTUNNEL_LANE_SMALL
+            && ngx_zltunnel_shared_waited(shared))
+        {
+            /* others were here before, whom a small message does not harm */
             room = 0;
         }
 

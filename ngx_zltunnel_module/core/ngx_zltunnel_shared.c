@@ -69,7 +69,7 @@ ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
         return ngx_exiting ? NULL : ngx_zltunnel_shared_create(peer, channel);
     }
 
-    if (channel || shared->silent
+    if (channel || shared->silent || ngx_zltunnel_shared_waited(shared)
         || ngx_zltunnel_shared_left(shared) < NGX_ZLTUNNEL_SHARED_LEAST)
     {
         return NULL;
