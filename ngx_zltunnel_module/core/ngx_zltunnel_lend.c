@@ -30,6 +30,7 @@
 static void ngx_zltunnel_lent_pass(ngx_connection_t *from,
     ngx_connection_t *to);
 static void ngx_zltunnel_lent_handler(ngx_event_t *ev);
+static void ngx_zltunnel_lent_idle(ngx_zltunnel_conn_t *conn);
 static ssize_t ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ssize_t ngx_zltunnel_lent_rest(ngx_zltunnel_channel_t *channel,
@@ -175,6 +176,11 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
 
     to->ready = 1;
 
+    if (conn->moved && c->idle && !ev->write) {
+        ngx_zltunnel_lent_idle(conn);
+        return;
+    }
+
     if (ev->write && conn->moved) {
 
         /* nothing is to be written but the last message on the lane */
@@ -187,6 +193,26 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
     to->pending_eof = ev->pending_eof;
 
     to->handler(to);
+}
+
+
+/* Moved comes while it waits in a keepalive cache, whose handler would close it
+   for anything that comes, and does so for anything else. */
+
+static void
+ngx_zltunnel_lent_idle(ngx_zltunnel_conn_t *conn)
+{
+    u_char             buf[ZLT_HEADER_SIZE];
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    if (ngx_zltunnel_lent_recv(c, buf, sizeof(buf)) == NGX_AGAIN) {
+        return;
+    }
+
+    c->close = 1;
+    c->read->handler(c->read);
 }
 
 
@@ -326,6 +352,11 @@ ngx_zltunnel_lent_ended(ngx_zltunnel_conn_t *conn)
     ngx_zltunnel_end_t  *end;
 
     end = &conn->lent->end;
+
+    if (end->frames->in.end == ZLT_FRAMES_MOVED) {
+        /* behind the last bytes of the response */
+        return ngx_zltunnel_move_finish(conn) != NGX_OK;
+    }
 
     return end->frames->in.end == ZLT_FRAMES_EOF
            || end->frames->in.end == ZLT_FRAMES_RESET;
