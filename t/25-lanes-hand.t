@@ -33,6 +33,7 @@ subtest 'one without the feature' => \&server_without;
 
 subtest 'an agent by hand: Moved waits' => \&moved_waits;
 subtest 'an agent by hand: Moved for one that is kept' => \&moved_kept;
+subtest 'an agent by hand: Moved after an end' => \&moved_ended;
 
 done_testing();
 
@@ -1170,5 +1171,45 @@ sub moved_kept {
         wait_for(sub { mine()->{idle_channels} == 0 });
     }
 
+    done();
+}
+
+
+# The agent's direction has ended when it is told to leave the lane: the other
+# channel carries nginx's end, and the next connection.
+
+sub moved_ended {
+    setup(FEATURES);
+
+    my $d = channel();
+    my $body = pattern(100_000);
+
+    my $c = ask('GET /one');
+    my $m = is_asked($d, 1, 'GET /one');
+    my $d2 = channel();
+    my $rest = ack($m) . answer($body) . msg('Eof');
+
+    $d->send(join '', map { lane(1, $_) }
+                      unpack '(a20000)*', substr $rest, 0, 65000, '');
+    $d->next_of_lanes(0.2);
+    $d->send(lane(1, substr $rest, 0, 10000, ''));
+
+    is(($d2->next(5) || {})->{type}, 'Move', 'bulk: Move');
+    $d2->send(ack($m));
+    is_next($d, 1, 'Moved');
+
+    $d->send(lane(1, $rest));
+    is_got($c, $body, 'the response');
+
+    is(($d2->next(5) || {})->{type}, 'Eof', 'the end of it');
+    ok(wait_for(sub { mine()->{idle_channels} == 1 }), 'idle after that');
+    is(($d->next_of_lanes(0.2) || {})->{type}, undef, 'nothing on the lane');
+
+    $c = ask('GET /two');
+    $m = is_asked($d, 2, 'GET /two');
+    $d->send(lane(2, ack($m) . answer('two') . msg('Eof')));
+    is_got($c, 'two', 'the channel with lanes goes on');
+
+    $d->close;
     done();
 }

@@ -224,10 +224,11 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
     ngx_zltunnel_channel_t  *channel;
 
     c = conn->connection;
+
+    ngx_zltunnel_move_end(conn);
+
     own = conn->own;
     channel = conn->lent;
-
-    ngx_zltunnel_move_cancel(conn);
 
     if (channel == NULL || c->recv != ngx_zltunnel_lent_recv
         || c->buffered || c->close || c->read->error || c->write->error)

@@ -247,6 +247,26 @@ ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
 }
 
 
+/*
+ * Where the agent has ended its direction before it read our Moved it goes on,
+ * with an end there already, on the other channel, which is idle after that.
+ */
+
+void
+ngx_zltunnel_move_end(ngx_zltunnel_conn_t *conn)
+{
+    if (conn->moving && conn->moved
+        && conn->lent->frames.in.end == ZLT_FRAMES_EOF
+        && ngx_zltunnel_move_finish(conn) == NGX_OK)
+    {
+        conn->lent->frames.in.end = ZLT_FRAMES_EOF;
+        return;
+    }
+
+    ngx_zltunnel_move_cancel(conn);
+}
+
+
 /* If the agent was told to leave the lane, the connection is lost with it. */
 
 void
