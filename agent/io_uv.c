@@ -210,11 +210,13 @@ zlt_io_move(zlt_io_t *to, zlt_io_t *from, zlt_io_pt handler)
 {
     zlt_io_poll_t  *poll;
 
-    *to = *from;
-    to->handler = handler;
-
-    poll = to->poll;
+    poll = from->poll;
     poll->io = to;
+
+    to->fd = from->fd;
+    to->ready = from->ready;
+    to->poll = poll;
+    to->handler = handler;
 
     from->fd = -1;
     from->poll = NULL;

@@ -19,7 +19,8 @@
 #include "lane.h"
 
 
-#define ZLT_LANE_SMALL   4096          /* bytes of its buffer, at least */
+#define ZLT_LANE_SMALL   4096          /* bytes of its buffer, at least; of a
+                                          message, at most */
 
 
 static void zlt_lane_turn(zlt_task_t *task);
@@ -168,6 +169,11 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
     if (size) {
         room = zlt_shared_left(lane->shared);
         room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
+
+        if (size > ZLT_LANE_SMALL && zlt_shared_waited(lane->shared)) {
+            /* others were here before, whom a small message does not harm */
+            room = 0;
+        }
 
         if (size > room) {
             size = room;

@@ -64,6 +64,8 @@ size_t zlt_shared_left(const zlt_shared_t *sh);
 
 /* The lane waits for room: zlt_lane_writable() will be called. */
 void zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane);
+/* Others do. */
+int zlt_shared_waited(const zlt_shared_t *sh);
 void zlt_shared_add(zlt_shared_t *sh, zlt_lane_t *lane);
 void zlt_shared_remove(zlt_shared_t *sh, zlt_lane_t *lane);
 

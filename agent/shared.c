@@ -224,8 +224,11 @@ zlt_shared_event(zlt_io_t *io)
 
     zlt_shared_read(sh);
 
-    if (sh->channel && !sh->broken && sh->out
-        && (io->ready & ZLT_IO_WRITE))
+    /* under TLS, what was taken from our buffer may be in a record still */
+
+    if (sh->channel && !sh->broken && (io->ready & ZLT_IO_WRITE)
+        && (sh->out
+            || zlt_conn_pending(&sh->channel->relay.side[ZLT_RELAY_CHANNEL])))
     {
         zlt_io_post(&sh->task);
     }
@@ -569,13 +572,20 @@ zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane)
 }
 
 
+int
+zlt_shared_waited(const zlt_shared_t *sh)
+{
+    return sh->out && !zlt_list_empty(&sh->waiting);
+}
+
+
 static void
 zlt_shared_flush(zlt_shared_t *sh)
 {
     int          rc;
     ssize_t      n;
     zlt_conn_t  *c;
-    zlt_list_t  *link;
+    zlt_list_t  *link, *last;
 
     c = &sh->channel->relay.side[ZLT_RELAY_CHANNEL];
 
@@ -607,9 +617,17 @@ zlt_shared_flush(zlt_shared_t *sh)
     sh->pos = 0;
     sh->last = 0;
 
+    /* one that gives credit may find no room again, and waits anew */
+
+    last = sh->waiting.prev;
+
     while (!zlt_list_empty(&sh->waiting)) {
         link = sh->waiting.next;
         zlt_list_remove(link);
         zlt_lane_writable(zlt_list_data(link, zlt_lane_t, turn));
+
+        if (link == last) {
+            break;
+        }
     }
 }

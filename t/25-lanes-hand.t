@@ -31,6 +31,10 @@ subtest 'a server by hand' => \&server;
 subtest 'its garbage, too' => \&server_garbage;
 subtest 'one without the feature' => \&server_without;
 
+subtest 'an agent by hand: Moved waits' => \&moved_waits;
+subtest 'an agent by hand: Moved for one that is kept' => \&moved_kept;
+subtest 'an agent by hand: Moved after an end' => \&moved_ended;
+
 done_testing();
 
 
@@ -58,6 +62,7 @@ upstream other { zltunnel_service other; }
 server {
     listen 127.0.0.1:$front sndbuf=64k rcvbuf=64k;
     client_max_body_size 0;
+    client_body_buffer_size 1m;
     proxy_http_version 1.1;
     proxy_set_header Connection '';
     proxy_max_temp_file_size 0;
@@ -1055,4 +1060,156 @@ sub server_without {
     $ch->drop;
 
     done_server();
+}
+
+
+# A connection leaves its lane at the moment its window is used up, after a
+# whole message: nginx's Moved has to wait for credit, and goes then.
+
+sub moved_waits {
+    setup(FEATURES);
+
+    my $d = channel();
+    my ($d2, $c, $m, $n);
+    my ($size, $came) = (40_000, 0);
+
+    for $n (1 .. 6) {
+        my $body = pattern($size);
+        my ($got, $last) = ('', 0);
+
+        $c = ask('POST /', "Content-Length: $size\r\n\r\n$body");
+        $m = is_asked($d, $n, 'POST /', 1);
+        $d2 //= channel();
+        $d->send(lane($n, ack($m)));
+
+        while ($got !~ /\r\n\r\n/ || length($got) - $+[0] < $size) {
+            my $next = $d->next_of_lanes(5) or last;
+            $last = length $next->{payload};
+            $got .= $next->{payload};
+        }
+
+        is(substr($got, -1000), substr($body, -1000), "all of $size");
+        $came = $d->{came}{$n};
+        last if $came == WINDOW;
+
+        $d->send(lane($n, answer('ok') . msg('Eof')));
+        is_got($c, 'ok', "answered, $came bytes");
+        is_next($d, $n, 'Eof');
+
+        # messages are of 16379 bytes at most
+        my $more = WINDOW - $came;
+        my $room = 16379 - $last;
+        $size += $more <= $room ? $more : $room + 1000;
+    }
+
+    is($came, WINDOW, 'the window is used up');
+
+    my $move = $d2->next(5) || {};
+    is($move->{type}, 'Move', 'bulk: Move');
+    $d2->send(ack($m));
+    is($d->next_of_lanes(0.5), undef, 'no window for Moved');
+
+    $d->send(lane_credit($m->{lane}, 32768));
+    is_next($d, $m->{lane}, 'Moved', 'with credit it comes');
+
+    $d->send(lane($m->{lane}, msg('Moved')));
+    $d2->send(data(answer('there')) . msg('Eof'));
+    is_got($c, 'there', 'the answer on the other channel');
+    is(($d2->next(5) || {})->{type}, 'Eof', 'and the end of it');
+
+    $d->close;
+    done();
+}
+
+
+# A response that ends while its connection is about to leave the lane, and
+# what becomes of that in the keepalive cache.
+
+sub moved_kept {
+    setup(FEATURES);
+
+    for my $later (0, 1) {
+        my $d = channel();
+        my $body = pattern(100_000);
+
+        my $c = ask('GET /kept');
+        my $m = is_asked($d, 1, 'GET /kept');
+        my $d2 = channel();
+        my $rest = ack($m) . answer($body);
+
+        $d->send(join '', map { lane(1, $_) }
+                          unpack '(a20000)*', substr $rest, 0, 65000, '');
+        $d->next_of_lanes(0.2);
+        $d->send(lane(1, substr $rest, 0, 10000, ''));
+
+        is(($d2->next(5) || {})->{type}, 'Move', 'bulk: Move');
+        $d2->send(ack($m));
+        is_next($d, 1, 'Moved');
+
+        # with the last bytes, or behind them
+
+        $d->send(lane(1, $rest . ($later ? '' : msg('Moved'))));
+        is_got($c, $body, 'the response');
+
+        if ($later) {
+            sleep 0.1;
+            $d->send(lane(1, msg('Moved')));
+        }
+
+        sleep 0.1;
+        is($t->status->{left_lane}, 1 + $later, 'has left its lane');
+
+        $c = ask('GET /kept/2');
+        is(($d2->next(5) || {})->{type}, 'Data', 'the next, on the channel');
+        $d2->send(data(answer('two')) . msg('Eof'));
+        is_got($c, 'two', 'and its answer');
+        is(($d->next_of_lanes(0.2) || {})->{type}, undef,
+           'nothing on the lane');
+
+        $d->close;
+        $d2->close;
+        wait_for(sub { mine()->{idle_channels} == 0 });
+    }
+
+    done();
+}
+
+
+# The agent's direction has ended when it is told to leave the lane: the other
+# channel carries nginx's end, and the next connection.
+
+sub moved_ended {
+    setup(FEATURES);
+
+    my $d = channel();
+    my $body = pattern(100_000);
+
+    my $c = ask('GET /one');
+    my $m = is_asked($d, 1, 'GET /one');
+    my $d2 = channel();
+    my $rest = ack($m) . answer($body) . msg('Eof');
+
+    $d->send(join '', map { lane(1, $_) }
+                      unpack '(a20000)*', substr $rest, 0, 65000, '');
+    $d->next_of_lanes(0.2);
+    $d->send(lane(1, substr $rest, 0, 10000, ''));
+
+    is(($d2->next(5) || {})->{type}, 'Move', 'bulk: Move');
+    $d2->send(ack($m));
+    is_next($d, 1, 'Moved');
+
+    $d->send(lane(1, $rest));
+    is_got($c, $body, 'the response');
+
+    is(($d2->next(5) || {})->{type}, 'Eof', 'the end of it');
+    ok(wait_for(sub { mine()->{idle_channels} == 1 }), 'idle after that');
+    is(($d->next_of_lanes(0.2) || {})->{type}, undef, 'nothing on the lane');
+
+    $c = ask('GET /two');
+    $m = is_asked($d, 2, 'GET /two');
+    $d->send(lane(2, ack($m) . answer('two') . msg('Eof')));
+    is_got($c, 'two', 'the channel with lanes goes on');
+
+    $d->close;
+    done();
 }

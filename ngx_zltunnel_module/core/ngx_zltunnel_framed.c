@@ -56,7 +56,7 @@ ngx_zltunnel_framed_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
         if (in->end == ZLT_FRAMES_MOVED) {
 
-            if (end->lane == NULL) {
+            if (end->lane == NULL || !end->lent) {
                 rev->error = 1;
                 return ngx_connection_error(c, NGX_ECONNRESET,
                                             "unexpected Moved");

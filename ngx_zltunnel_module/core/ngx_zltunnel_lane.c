@@ -17,7 +17,8 @@
 #include "ngx_zltunnel_lane.h"
 
 
-#define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of its buffer, at least */
+#define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of its buffer, at least;
+                                              of a message, at most */
 #define NGX_ZLTUNNEL_LANE_LOT     65536    /* bytes, to be looked at */
 #define NGX_ZLTUNNEL_LANE_LARGE   16384    /* .. in one direction */
 
@@ -38,11 +39,6 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_lane_t     *lane;
     ngx_zltunnel_shared_t   *shared;
     ngx_zltunnel_channel_t  *channel;
-
-    shared = ngx_zltunnel_shared_get(peer, of);
-    if (shared == NULL) {
-        return NULL;
-    }
 
     lane = ngx_calloc(sizeof(ngx_zltunnel_lane_t), ngx_cycle->log);
     if (lane == NULL) {
@@ -75,6 +71,17 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     channel = ngx_zltunnel_channel_create(peer->registry, c,
                                           NGX_ZLTUNNEL_LANE);
     if (channel == NULL) {
+        ngx_free(lane);
+        return NULL;
+    }
+
+    /* last: "of" is no longer the caller's then */
+
+    shared = ngx_zltunnel_shared_get(peer, of);
+
+    if (shared == NULL) {
+        ngx_queue_remove(&channel->all);
+        ngx_free(channel);
         ngx_free(lane);
         return NULL;
     }
@@ -198,6 +205,13 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
         room = ngx_zltunnel_shared_left(shared);
         room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
 
+        if (size > NGX_ZLTUNNEL_LANE_SMALL
+            && ngx_zltunnel_shared_waited(shared))
+        {
+            /* others were here before, whom a small message does not harm */
+            room = 0;
+        }
+
         size = ngx_min(size, room);
 
         if (size == 0) {
@@ -210,11 +224,16 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
         return NGX_AGAIN;
     }
 
+    p = ngx_zltunnel_shared_room(shared, ZLT_LANE_HEADER + size);
+
+    if (p == NULL) {
+        end->connection->write->error = 1;
+        return NGX_ERROR;
+    }
+
     if (lane->node.key == 0) {
         ngx_zltunnel_lane_number(lane);
     }
-
-    p = ngx_zltunnel_shared_room(shared, ZLT_LANE_HEADER + size);
 
     zlt_lane_header(p, lane->node.key, size);
     ngx_memcpy(p + ZLT_LANE_HEADER, buf, size);

@@ -94,6 +94,9 @@ ngx_zltunnel_shared_t *ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
 u_char *ngx_zltunnel_shared_room(ngx_zltunnel_shared_t *shared, size_t size);
 /* how many there is room for */
 size_t ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared);
+/* lanes wait for room */
+#define ngx_zltunnel_shared_waited(shared)                                    \
+    ((shared)->out && !ngx_queue_empty(&(shared)->waiting))
 /* something has not been answered: takes no lanes until something comes */
 void ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared);
 void ngx_zltunnel_shared_failed(ngx_zltunnel_shared_t *shared);

@@ -30,6 +30,7 @@
 static void ngx_zltunnel_lent_pass(ngx_connection_t *from,
     ngx_connection_t *to);
 static void ngx_zltunnel_lent_handler(ngx_event_t *ev);
+static void ngx_zltunnel_lent_idle(ngx_zltunnel_conn_t *conn);
 static ssize_t ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ssize_t ngx_zltunnel_lent_rest(ngx_zltunnel_channel_t *channel,
@@ -82,7 +83,9 @@ ngx_zltunnel_lent_attach(ngx_zltunnel_conn_t *conn,
     c->recv_chain = ngx_zltunnel_recv_chain;
     c->send_chain = ngx_zltunnel_lent_send_chain;
 
-    if (c->ssl || channel->end.kind == NGX_ZLTUNNEL_LANE) {
+    if (channel->end.kind == NGX_ZLTUNNEL_TLS
+        || channel->end.kind == NGX_ZLTUNNEL_LANE)
+    {
         c->send_chain = ngx_zltunnel_lent_copy_chain;
     }
 
@@ -171,6 +174,13 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
     c = conn->connection;
     to = ev->write ? c->write : c->read;
 
+    to->ready = 1;
+
+    if (conn->moved && c->idle && !ev->write) {
+        ngx_zltunnel_lent_idle(conn);
+        return;
+    }
+
     if (ev->write && conn->moved) {
 
         /* nothing is to be written but the last message on the lane */
@@ -179,11 +189,30 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
         return;
     }
 
-    to->ready = 1;
     to->available = ev->available;
     to->pending_eof = ev->pending_eof;
 
     to->handler(to);
+}
+
+
+/* Moved comes while it waits in a keepalive cache, whose handler would close it
+   for anything that comes, and does so for anything else. */
+
+static void
+ngx_zltunnel_lent_idle(ngx_zltunnel_conn_t *conn)
+{
+    u_char             buf[ZLT_HEADER_SIZE];
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    if (ngx_zltunnel_lent_recv(c, buf, sizeof(buf)) == NGX_AGAIN) {
+        return;
+    }
+
+    c->close = 1;
+    c->read->handler(c->read);
 }
 
 
@@ -195,10 +224,11 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
     ngx_zltunnel_channel_t  *channel;
 
     c = conn->connection;
+
+    ngx_zltunnel_move_end(conn);
+
     own = conn->own;
     channel = conn->lent;
-
-    ngx_zltunnel_move_cancel(conn);
 
     if (channel == NULL || c->recv != ngx_zltunnel_lent_recv
         || c->buffered || c->close || c->read->error || c->write->error)
@@ -323,6 +353,11 @@ ngx_zltunnel_lent_ended(ngx_zltunnel_conn_t *conn)
     ngx_zltunnel_end_t  *end;
 
     end = &conn->lent->end;
+
+    if (end->frames->in.end == ZLT_FRAMES_MOVED) {
+        /* behind the last bytes of the response */
+        return ngx_zltunnel_move_finish(conn) != NGX_OK;
+    }
 
     return end->frames->in.end == ZLT_FRAMES_EOF
            || end->frames->in.end == ZLT_FRAMES_RESET;

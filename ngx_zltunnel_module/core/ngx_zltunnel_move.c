@@ -32,18 +32,24 @@ ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
 {
     ngx_connection_t        *c;
     zlt_frames_t            *frames;
+    ngx_zltunnel_peer_t     *peer;
     ngx_zltunnel_channel_t  *channel;
 
     frames = conn->lent->end.frames;
+    peer = conn->dial.link.peer;
 
-    if (conn->moving || conn->dial.link.peer == NULL || ngx_exiting
+    /* the agent has gone on with another shared channel, or is another one
+       meanwhile, or about to end: it would not know of this connection */
+
+    if (conn->moving || peer == NULL || ngx_exiting
+        || peer->shared != conn->lent->end.lane->shared
         || frames->in.end != ZLT_FRAMES_OPEN
         || frames->out.end != ZLT_FRAMES_OPEN)
     {
         return;
     }
 
-    channel = ngx_zltunnel_channel_pop(conn->dial.link.peer, 1);
+    channel = ngx_zltunnel_channel_pop(peer, 1);
 
     if (channel == NULL) {
         /* there may be one when as much has passed again */
@@ -172,9 +178,11 @@ ngx_zltunnel_move_write_handler(ngx_event_t *ev)
 void
 ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
 {
+    off_t                sent;
     ngx_zltunnel_end_t  *end;
 
     end = &conn->lent->end;
+    sent = end->connection->sent;
 
     if (!conn->moved) {
 
@@ -195,6 +203,10 @@ ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
     if (ngx_zltunnel_framed_end(end, ZLT_FRAMES_MOVED) == NGX_ERROR) {
         ngx_zltunnel_move_cancel(conn);
     }
+
+    /* it is none of the connection's bytes */
+
+    conn->connection->sent = sent;
 }
 
 
@@ -232,6 +244,26 @@ ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
     ngx_zltunnel_lent_attach(conn, channel);
 
     return NGX_OK;
+}
+
+
+/*
+ * Where the agent has ended its direction before it read our Moved it goes on,
+ * with an end there already, on the other channel, which is idle after that.
+ */
+
+void
+ngx_zltunnel_move_end(ngx_zltunnel_conn_t *conn)
+{
+    if (conn->moving && conn->moved
+        && conn->lent->frames.in.end == ZLT_FRAMES_EOF
+        && ngx_zltunnel_move_finish(conn) == NGX_OK)
+    {
+        conn->lent->frames.in.end = ZLT_FRAMES_EOF;
+        return;
+    }
+
+    ngx_zltunnel_move_cancel(conn);
 }
 
 

@@ -69,7 +69,7 @@ ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
         return ngx_exiting ? NULL : ngx_zltunnel_shared_create(peer, channel);
     }
 
-    if (channel || shared->silent
+    if (channel || shared->silent || ngx_zltunnel_shared_waited(shared)
         || ngx_zltunnel_shared_left(shared) < NGX_ZLTUNNEL_SHARED_LEAST)
     {
         return NULL;
@@ -247,7 +247,8 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
     }
 
     if (i == NGX_ZLTUNNEL_SHARED_READS) {
-        ngx_post_event(ev, &ngx_posted_events);
+        /* not in this turn: it would last as long as something comes */
+        ngx_post_event(ev, &ngx_posted_next_events);
     }
 
     if (ngx_handle_read_event(ev, 0) != NGX_OK) {
@@ -463,7 +464,7 @@ static void
 ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
 {
     ssize_t               n;
-    ngx_queue_t          *q;
+    ngx_queue_t          *q, *last;
     ngx_connection_t     *c;
     ngx_zltunnel_lane_t  *lane;
 
@@ -508,6 +509,10 @@ ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
         return;
     }
 
+    /* one that gives credit may find no room again, and waits anew */
+
+    last = ngx_queue_last(&shared->waiting);
+
     while (!ngx_queue_empty(&shared->waiting)) {
         q = ngx_queue_head(&shared->waiting);
         lane = ngx_queue_data(q, ngx_zltunnel_lane_t, turn);
@@ -516,6 +521,10 @@ ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
         lane->waits = 0;
 
         ngx_zltunnel_lane_writable(lane);
+
+        if (q == last) {
+            break;
+        }
     }
 }
 

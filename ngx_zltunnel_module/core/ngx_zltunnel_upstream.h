@@ -195,6 +195,8 @@ void ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn);
 /* Moved has come: conn->lent is another channel; or NGX_ERROR */
 ngx_int_t ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn);
 void ngx_zltunnel_move_cancel(ngx_zltunnel_conn_t *conn);
+/* the upstream code is done with it */
+void ngx_zltunnel_move_end(ngx_zltunnel_conn_t *conn);
 
 
 /* ngx_zltunnel_upstream.c, for the others */
