@@ -170,11 +170,9 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
         room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
 
         if (size > room) {
-            size = room;
-        }
-
-        if (size == 0) {
+            /* no credit will tell */
             zlt_shared_wait(lane->shared, lane);
+            size = room;
         }
     }
 
