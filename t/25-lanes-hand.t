@@ -86,6 +86,7 @@ EOT
 
 sub done {
     $agent->close;
+    unlike($t->log, qr/\[(crit|alert|emerg)\]/, 'nothing grave in the log');
     $t->finish;
 }
 
