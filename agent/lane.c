@@ -176,11 +176,9 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
         }
 
         if (size > room) {
-            size = room;
-        }
-
-        if (size == 0) {
+            /* no credit will tell */
             zlt_shared_wait(lane->shared, lane);
+            size = room;
         }
     }
 

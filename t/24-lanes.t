@@ -34,6 +34,8 @@ for my $tls (0, 1) {
     subtest(($tls ? 'wss' : 'ws') . ', not read', sub { stalled($tls) });
 }
 
+subtest 'not wanted' => \&without;
+
 done_testing();
 
 
@@ -41,7 +43,9 @@ done_testing();
 # uploads.
 
 sub setup {
-    my ($tls, $workers) = @_;
+    my ($tls, $workers, %o) = @_;
+
+    my $server = 'max_fails=0 ' . ($o{server} // '');
 
     my $t = ZLTunnel->new(workers => $workers);
     my $front = $t->free_port;
@@ -59,10 +63,10 @@ EOT
     ZLTunnel::write_file("$files->{dir}/empty", '', 0644);
 
     $t->write_conf(http => <<"EOT");
-upstream files { zltunnel_service files max_fails=0; }
-upstream kept { zltunnel_service files max_fails=0; keepalive 16; }
-upstream app { zltunnel_service app max_fails=0; }
-upstream app_kept { zltunnel_service app max_fails=0; keepalive 16; }
+upstream files { zltunnel_service files $server; }
+upstream kept { zltunnel_service files $server; keepalive 16; }
+upstream app { zltunnel_service app $server; }
+upstream app_kept { zltunnel_service app $server; keepalive 16; }
 server {
     listen 127.0.0.1:$front sndbuf=128k rcvbuf=128k;
     access_log off;
@@ -87,7 +91,8 @@ EOT
 
     my $app = app($t, 'app');
     my $agent = $t->agent(token => $token, tls => $tls, services => [
-        "files:$files->{port}/private", "app:$app->{port}/private" ]);
+        "files:$files->{port}/private", "app:$app->{port}/private" ],
+        args => $o{args});
 
     ok(wait_for(sub {
         my $st = $t->status->{tunnels}[0] or return 0;
@@ -178,6 +183,7 @@ sub bodies {
 
     many($front, 100, \@r);
     is_right(\@r, "$small small ones, 100 at a time");
+    cmp_ok($t->status->{acquired}{lane}, '>', $small / 4, 'most had lanes');
 
     # they last, and so do others beside them
 
@@ -293,4 +299,31 @@ sub stalled {
     is_right(\@writers, 'and so is who was not taken');
 
     $t->finish;
+}
+
+
+# Switched off, or within a WebSocket: each has a channel of its own.
+
+sub without {
+    my $x = setup(0, 2, server => 'lanes=off');
+    my ($rc, $out) = $x->{t}->test_conf(http =>
+        'upstream u { zltunnel_service u lanes=maybe; }');
+    isnt($rc, 0, 'lanes=maybe is refused');
+    like($out, qr/invalid parameter "lanes=maybe"|lanes=off/, 'with the remedy');
+
+    none($x);
+
+    my $y = setup(0, 2, args => [ '--transport', 'websocket' ]);
+    none($y);
+
+    $x->{t}->finish($y->{t});
+}
+
+sub none {
+    my ($x) = @_;
+
+    my @r = map { download($_ % 2 ? '/kept' : '/files', $_, 50_000) } 1 .. 60;
+    many($x->{front}, 20, \@r);
+    is_right(\@r, 'served all the same');
+    is($x->{t}->status->{acquired}{lane}, 0, 'without lanes');
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/perl
 
-# Protects: lanes byte by byte, with an agent by hand and a server by hand:
-# who opens a lane and how it ends, the window of each direction, and that a
-# peer that breaks the rules loses its channel, and nobody else anything.
+# Protects: lanes byte by byte at the server, with an agent by hand: who opens
+# a lane and how it ends, the window of each direction, a connection that
+# leaves its lane, and that an agent that breaks the rules loses its channel,
+# and nobody else anything.
 
 use strict;
 use warnings;
@@ -15,7 +16,6 @@ use Time::HiRes qw(time sleep);
 use ZLTunnel;
 use ZLTunnel::App;
 use ZLTunnel::Many;
-use ZLTunnel::Server;
 use ZLTunnel::Wire qw(msg register ext str16 lane lane_credit lane_end);
 
 use constant { WINDOW => 65536, FEATURES => 0x31 };
@@ -26,10 +26,10 @@ subtest 'an agent by hand' => \&by_hand;
 subtest 'its windows' => \&windows;
 subtest 'its end' => \&ends;
 subtest 'its garbage' => \&garbage;
+subtest 'moved' => \&moved, 0;
+subtest 'moved, its bytes seen early' => \&moved, 1;
+subtest 'not moved' => \&not_moved;
 subtest 'without the feature' => \&without;
-subtest 'a server by hand' => \&server;
-subtest 'its garbage, too' => \&server_garbage;
-subtest 'one without the feature' => \&server_without;
 
 subtest 'an agent by hand: Moved waits' => \&moved_waits;
 subtest 'an agent by hand: Moved for one that is kept' => \&moved_kept;
@@ -91,6 +91,7 @@ EOT
 
 sub done {
     $agent->close;
+    unlike($t->log, qr/\[(crit|alert|emerg)\]/, 'nothing grave in the log');
     $t->finish;
 }
 
@@ -380,7 +381,7 @@ sub windows {
         $d->send(lane(3, $part)) if length $part;
         $sent += length $part;
         $c->fill(0.01);
-        $d->next_of_lanes(0.001) if !length $part;
+        $d->next_of_lanes(0.0005) if !length $part;
     }
 
     is_got($c, $body, 'when it reads on it gets everything');
@@ -624,7 +625,6 @@ sub garbage {
 
     for (1 .. 2000) {
         $d->send(lane($m->{lane}, data('x' x 32000))) or last;
-        $d->fill(0) while 0;
         last if $d->{end};
         $d->fill(0.0001);
     }
@@ -661,405 +661,232 @@ sub without {
 }
 
 
-# A server by hand, and the real agent.
+# Two channels, and an upload that is bulk: the Connect of it, the lane's
+# channel, and the one on which Move has come.
 
-my ($server, %service);
+sub bulk {
+    my ($body) = @_;
 
-sub start_server {
-    my ($features) = @_;
+    my $d = channel();
+    my $c = ask('POST /up', 'Content-Length: ' . length($body) . "\r\n\r\n");
+    my $m = is_asked($d, 1, 'POST /up', 1);
 
-    $t = ZLTunnel->new;
-    $server = ZLTunnel::Server->new($t, features => $features);
-    %service = map { $_ => $t->service($_) } qw(echo sum hold reset);
+    my $e = ZLTunnel::Wire->channel($t, @ok);
+    wait_for(sub { mine()->{idle_channels} == 1 }) or die 'no idle channel';
 
-    $agent = $t->agent(
-        token => $t->token('alice'), server => $server->url, wait => 0,
-        args => [ '--log-level', 'debug' ],
-        services => [ (map { "$_:$service{$_}{port}" } sort keys %service),
-                      'down:1' ]);
+    $d->send(lane(1, ack($m)));
+    $c->send($body);
 
-    $server->wait(sub { keys %{ $server->{services} } == 5 })
-        or die 'not registered';
-}
+    # what comes on the lane meanwhile
 
-sub done_server {
-    $agent->{proc}->kill('TERM');
-    $server->wait(sub { !$agent->{proc}->running }, 10);
-    is($agent->{proc}->wait, 0, 'the agent ends');
-    unlike($agent->log, qr/Bad file descriptor|Invalid argument|not a socket
-                           |Assertion/xi, 'and its log has no surprise');
-
-    $server->close_all;
-    $t->finish;
-}
-
-my $ids = 0;
-
-sub new_id { pack 'a4 N N N', 'test', $$, 0, ++$ids }
-
-sub connect_msg {
-    my ($service, $id, $flags) = @_;
-
-    return msg('Connect', $server->{services}{$service}{id} . $id
-               . str16('192.0.2.1:1234')
-               . ext(2, pack 'C', $flags // 1));
-}
-
-# What has come on the lanes of a channel since the last time.
-
-sub came {
-    my ($ch) = @_;
-
-    my $l = $ch->{l} //= { credit => {}, in => {}, end => {}, other => [] };
-
-    while (my $f = shift @{ $ch->{frames} }) {
-        my ($type, $payload) = @$f;
-        my $lane = length $payload >= 4 ? unpack 'N', $payload : 0;
-
-        if ($type eq 'Lane') {
-            $l->{in}{$lane} .= substr $payload, 4;
-
-        } elsif ($type eq 'LaneCredit') {
-            $l->{credit}{$lane} += unpack 'x4 N', $payload;
-
-        } elsif ($type eq 'LaneEnd') {
-            $l->{end}{$lane}++;
-
-        } else {
-            push @{ $l->{other} }, $type;
-        }
-    }
-
-    return $l;
-}
-
-# The bytes of Data.
-
-sub bytes_of {
-    my ($in) = @_;
-
-    my ($text, $pos) = ('', 0);
-
-    while ($pos + 5 <= length $in) {
-        my ($type, $len) = unpack "x$pos C N", $in;
-        $text .= substr $in, $pos + 5, $len if $type == 0x55;
-        $pos += 5 + $len;
-    }
-
-    return $text;
-}
-
-# Waits for bytes on a lane.
-
-sub gets {
-    my ($ch, $lane, $bytes, $name) = @_;
-
-    my $ok = $server->wait(sub {
-        return length(came($ch)->{in}{$lane} // '') >= length $bytes;
+    my $x = { d => $d, c => $c, e => $e, m => $m, got => '', credited => 0 };
+    my $move;
+    wait_for(sub {
+        take_lane($x, 0.01);
+        return $e->fill(0.001) && ($move = $e->next(1));
     }, 5);
 
-    my $in = delete came($ch)->{in}{$lane};
-    is(unpack('H*', $in // ''), unpack('H*', $bytes), $name);
+    is($move->{type}, 'Move', 'bulk: Move');
+    is($move->{connection_id}, $m->{connection_id}, 'of that connection');
+
+    return $x;
 }
 
-sub ended {
-    my ($ch, $lane, $name) = @_;
+# Takes what there is on the lane, and gives credit; what is not Data.
 
-    ok($server->wait(sub { came($ch)->{end}{$lane} || $ch->{gone} }, 5)
-       && !$ch->{gone} && came($ch)->{end}{$lane} == 1, $name);
-}
+sub take_lane {
+    my ($x, $timeout) = @_;
 
-sub gone {
-    my ($ch, $name) = @_;
-    ok($server->wait(sub { $ch->{gone} }, 5), $name);
-}
+    my $d = $x->{d};
 
+    while (my $n = $d->next_of_lanes($timeout)) {
+        return $n if $n->{type} ne 'Data';
+        $x->{got} .= $n->{payload};
 
-sub server {
-    start_server(0x37);
-
-    my $ch = $server->idle;
-    my @id = map { new_id() } 0 .. 40;
-
-    $ch->say(lane(1, connect_msg('echo', $id[1]) . data('hello')));
-    gets($ch, 1, msg('ConnectAck', $id[1]) . data('hello'), 'there and back');
-    $ch->say(lane(1, msg('Eof')));
-    gets($ch, 1, msg('Eof'), 'to its end');
-
-    # byte by byte, two at once
-
-    my @bytes = map { [ unpack '(a1)*', connect_msg('echo', $id[$_])
-                                        . data("hello $_") . msg('Eof') ] }
-                2, 3;
-    while (@{ $bytes[0] }) {
-        $ch->say(lane(2, shift @{ $bytes[0] }) . lane(3, shift @{ $bytes[1] }));
-    }
-    for (2, 3) {
-        my $lane = $_;
-
-        # the service may see it in any pieces
-
-        $server->wait(sub {
-            (came($ch)->{in}{$lane} // '') =~ /\x56\0{4}$/
-        }, 5);
-        my $in = delete came($ch)->{in}{$lane} // '';
-        is(substr($in, 0, 21, ''), msg('ConnectAck', $id[$lane]),
-           "byte by byte, lane $lane");
-        is(bytes_of($in), "hello $lane", '.. its bytes');
+        my $came = $d->{came}{1};
+        next if $came - $x->{credited} < 32768;
+        $d->send(lane_credit(1, $came - $x->{credited}));
+        $x->{credited} = $came;
     }
 
-    # heartbeats in between
+    return undef;
+}
 
-    $ch->say(msg('Heartbeat', 'abcdefgh'));
-    ok($server->wait(sub { grep { $_ eq 'HeartbeatAck' }
-                           @{ came($ch)->{other} } }, 5),
-       'a heartbeat is answered');
+sub is_whole {
+    my ($x, $body, $name) = @_;
 
-    # not opened again
+    $x->{got} =~ s/^POST .*?\r\n\r\n//s;
+    ok($x->{got} eq $body, $name);
+}
 
-    my $accepts = $t->events($service{echo}, 'accept');
-    $ch->say(lane(2, connect_msg('echo', new_id())) . lane(1, 'x')
-             . lane_credit(3, 100_000) . lane_end(2));
-    $ch->say(lane(9, connect_msg('down', $id[9])));
-    $server->wait(sub { length(came($ch)->{in}{9} // '') }, 5);
-    my $m = ZLTunnel::Wire::parse(came($ch)->{in}{9} // '');
-    is($m->{type}, 'ConnectFail', 'a service that is down');
-    is($m->{code}, 7, 'with its code');
-    $ch->say(lane(9, msg('Reset')));
-    is($t->events($service{echo}, 'accept'), $accepts,
-       'a number that was used opens nothing');
-    ok(!came($ch)->{end}{2}, 'nor is it answered');
 
-    # LaneEnd, and what comes behind it
+# A connection that leaves its lane for the other channel.
 
-    $ch->say(lane(10, connect_msg('echo', $id[10]) . data('x')));
-    gets($ch, 10, msg('ConnectAck', $id[10]) . data('x'), 'another');
-    my $resets = $t->events($service{echo}, 'reset');
-    $ch->say(lane_end(10) . lane(10, data('behind')) . lane_credit(10, 1));
-    ok($server->wait(sub { $t->events($service{echo}, 'reset') > $resets }, 5),
-       'LaneEnd resets the connection to the service');
-    ok(!came($ch)->{end}{10}, 'and is not answered');
+sub moved {
+    my ($early) = @_;
 
-    # the service resets
+    my $body = pattern(3_000_000);
 
-    $ch->say(lane(11, connect_msg('reset', $id[11]) . data('x')));
-    $server->wait(sub { came($ch)->{end}{11}
-                        || (came($ch)->{in}{11} // '') =~ /\x57\0\0\0\0$/ }, 5);
-    ok(came($ch)->{end}{11}
-       || (came($ch)->{in}{11} // '') =~ /\x57\0\0\0\0$/,
-       'a reset of the service is passed on');
-    $ch->say(lane(11, msg('Reset')));
+    setup(FEATURES);
+    my $x = bulk($body);
+    my ($d, $c, $e) = @$x{qw(d c e)};
 
-    # windows, both
+    $e->send(ack($x->{m}));
 
-    $ch->say(lane(12, connect_msg('echo', $id[12])));
-    gets($ch, 12, msg('ConnectAck', $id[12]), 'a long one');
-    my $l = came($ch);
-    my $body = pattern(500_000);
-    my $out = join '', map { msg('Data', $_) } unpack '(a20000)*', $body;
-    $out .= msg('Eof');
-    my ($sent, $read) = (0, '');
-    my $head = length connect_msg('echo', $id[12]);
-    my $most = 0;
+    my $n;
+    wait_for(sub { $n = take_lane($x, 0.05) }, 5);
+    is($n->{type}, 'Moved', 'acknowledged: Moved on the lane');
+    is($e->next(0.2), undef, 'nothing on the channel before ours');
 
-    # reads nothing, for the first: the agent must stop
+    # what is on the way there may be seen before our Moved is
 
-    $server->wait(sub {
-        my $may = 65536 - $head - $sent + ($l->{credit}{12} // 0);
-        my $part = substr $out, $sent, $may > 0 ? $may : 0;
-        $ch->say(lane(12, $part)) if length $part;
-        $sent += length $part;
-        came($ch);
-        return length($l->{in}{12} // '') >= 65536 - 21;
-    }, 10);
-    $server->pass(0.3);
-    came($ch);
-    is(length $l->{in}{12}, 65536 - 21, 'the agent sends so much');
+    if ($early) {
+        $e->send(data("HTTP/1.1 200 OK\r\n"));
+        sleep 0.2;
+    }
 
-    my $given = 0;
-    my $taken = 21;
-    $server->wait(sub {
-        my $may = 65536 - $head - $sent + ($l->{credit}{12} // 0);
-        my $part = substr $out, $sent, $may > 0 ? $may : 0;
-        $ch->say(lane(12, $part)) if length $part;
-        $sent += length $part;
+    $d->send(lane(1, msg('Moved')));
 
-        came($ch);
-        my $in = delete $l->{in}{12} // '';
-        $taken += length $in;
-        $read .= $in;
-        if ($taken - $given >= 32768) {
-            $ch->say(lane_credit(12, $taken - $given));
-            $given = $taken;
+    while (length($x->{got}) < length $body) {
+        my $n = $e->next(5) or last;
+        last if $n->{type} ne 'Data';
+        $x->{got} .= $n->{payload};
+    }
+
+    # behind the head of the request
+    my $head = index $x->{got}, "\r\n\r\n";
+    while (length($x->{got}) < $head + 4 + length $body) {
+        my $n = $e->next(5) or last;
+        $x->{got} .= $n->{payload};
+    }
+
+    is_whole($x, $body, 'the rest comes there, exact');
+    is($d->next_of_lanes(0.2), undef, 'and nothing on the lane');
+
+    my $answer = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nthanks";
+    $answer =~ s/^.*?\n// if $early;
+    $e->send(data($answer) . msg('Eof'));
+    is_got($c, 'thanks', 'the answer from there');
+    is(($e->next(5) || {})->{type}, 'Eof', 'and its end');
+    ok(wait_for(sub { mine()->{idle_channels} == 1 }),
+       'it is idle afterwards');
+
+    # the shared one goes on
+
+    $c = ask('GET /two');
+    my $m = is_asked($d, 2, 'GET /two');
+    $d->send(lane(2, ack($m) . answer('two') . msg('Eof')));
+    is_got($c, 'two', 'there are lanes as before');
+
+    $_->close for $d, $e, $x->{c};
+    done();
+}
+
+
+# Where the agent does not go along the connection stays on its lane, or is
+# lost, but never cut off without a word.
+
+sub not_moved {
+    my $body = pattern(600_000);
+
+    my %stays = (
+        'no answer' => sub { },
+        'another id' => sub { $_[0]->send(msg('ConnectAck', 'x' x 16)) },
+        'closed' => sub { $_[0]->close },
+        'reset' => sub { $_[0]->reset },
+        'ConnectFail' => sub {
+            $_[0]->send(msg('ConnectFail', $_[1]{connection_id} . str16('')));
+        },
+        'garbage' => sub { $_[0]->send(pack 'C N', 0x7f, 0) },
+    );
+
+    setup(FEATURES);
+
+    for my $name (sort keys %stays) {
+        my $x = bulk($body);
+        my ($d, $c, $e) = @$x{qw(d c e)};
+
+        $stays{$name}->($e, $x->{m});
+
+        my $end = time + 10;
+        while ($x->{got} !~ /\r\n\r\n/ || length $x->{got}
+               < index($x->{got}, "\r\n\r\n") + 4 + length $body)
+        {
+            last if time > $end;
+            my $n = take_lane($x, 0.2) or next;
+            is($n->{type}, 'Data', 'on the lane');
+            last;
         }
 
-        return 0 if length $read < length $body;
-        my $text = bytes_of($read);
-        $most = $text;
-        return length $text >= length $body && $read =~ /\x56\0{4}$/;
-    }, 20);
-    ok($most eq $body, 'half a megabyte there and back, exact');
-
-    # one whose service does not read: no more credit, others go on
-
-    $ch->say(lane(13, connect_msg('hold', $id[13])));
-    gets($ch, 13, msg('ConnectAck', $id[13]), 'a service that does not read');
-    $head = length connect_msg('hold', $id[13]);
-    $sent = 0;
-    my $last = time;
-    $server->wait(sub {
-        my $may = 65536 - $head - $sent + (came($ch)->{credit}{13} // 0);
-        my $part = msg('Data', 'x' x ($may - 5)) if $may > 5;
-        $last = time if $part;
-        $ch->say(lane(13, $part)) if $part;
-        $sent += length $part if $part;
-        return time > $last + 1;
-    }, 20);
-    ok($sent > 65536 && $sent < 50_000_000, "takes $sent bytes");
-
-    $ch->say(lane(14, connect_msg('echo', $id[14]) . data('x')));
-    gets($ch, 14, msg('ConnectAck', $id[14]) . data('x'),
-         'another one goes on');
-
-    # a Connect that is not framed, and what is no Connect
-
-    my %inside = (
-        'Connect, not framed' => connect_msg('echo', new_id(), 0) . 'raw',
-        'an unknown type' => pack('C N', 0x7f, 0),
-        'ConnectAck' => msg('ConnectAck', $id[20]),
-        'Lane in a lane' => lane(1, 'x'),
-        'DatagramOpen' => msg('DatagramOpen', 'x' x 30),
-        'Move' => msg('Move', $id[14]),
-        'too long' => pack('C N', 0x20, 0xffffffff),
-        'Retire' => msg('Retire'),
-    );
-    my $n = 20;
-    for my $name (sort keys %inside) {
-        $ch->say(lane(++$n, $inside{$name}));
-        ended($ch, $n, "$name in a lane ends it");
+        is_whole($x, $body, "$name: the connection stays on its lane");
+        isnt($e->ending(3), 'open', '.. and the other channel is closed');
+        $d->send(lane(1, answer('thanks') . msg('Eof')));
+        is_got($c, 'thanks', '.. which serves to the end');
+        $_->close for $d, $e, $c;
+        wait_for(sub { !mine()->{idle_channels} });
     }
 
-    # a second Connect of the same id
+    # Moved that nobody has asked for; the end in place of ours; and none
 
-    $ch->say(lane(++$n, connect_msg('echo', $id[1])));
-    $server->wait(sub { length(came($ch)->{in}{$n} // '') }, 5);
-    is(ZLTunnel::Wire::parse(came($ch)->{in}{$n} // '')->{code}, 9,
-       'an id that was seen: duplicate');
-    $ch->say(lane($n, msg('Reset')));
+    my $left = sub {
+        my ($x) = @_;
+        $x->{e}->send(ack($x->{m}));
+        wait_for(sub { take_lane($x, 0.05) }, 5);
+    };
 
-    # told to end: nothing new, and what there is goes on
-
-    $ch->say(lane(++$n, connect_msg('echo', $id[30]) . data('x')));
-    gets($ch, $n, msg('ConnectAck', $id[30]) . data('x'), 'before the end');
-    $ch->say(lane_end(13) . lane_end(14));
-    $agent->{proc}->kill('TERM');
-    ok($server->wait(sub { grep { $_ eq 'Retire' } @{ came($ch)->{other} } },
-                     5), 'Retire');
-    $accepts = $t->events($service{echo}, 'accept');
-    $ch->say(lane($n + 1, connect_msg('echo', $id[31]) . data('x')));
-    ended($ch, $n + 1, 'a lane that is opened behind it is ended');
-    is($t->events($service{echo}, 'accept'), $accepts, 'and does nothing');
-    $ch->say(lane($n, data('y')));
-    gets($ch, $n, data('y'), 'the one before goes on');
-    $ch->say(lane($n, msg('Eof')));
-    gets($ch, $n, msg('Eof'), 'to its end');
-    $ch->drop;
-
-    done_server();
-}
-
-
-sub server_garbage {
-    start_server(0x37);
-
-    my @garbage = (
-        'lane 0' => lane(0, 'x'),
-        'LaneEnd of lane 0' => lane_end(0),
-        'an unknown type' => pack('C N', 0x7f, 0),
-        'Connect beside lanes' => msg('Connect', 'x' x 40),
-        'Move beside lanes' => msg('Move', 'x' x 16),
-        'an empty Lane' => msg('Lane', pack 'N', 1),
-        'a Lane too long' => pack('C N N', 0x60, 4 + 32769, 1),
-        'LaneCredit too short' => msg('LaneCredit', pack 'N n', 1, 1),
-        'Retire' => msg('Retire'),
-        'credit that was not due' => lane_credit(1, 65536),
-        'more than the window' => lane(2, pack('C N', 0x55, 100_000))
-                                  . lane(1, data('x')) . lane(3, 'x'),
+    my %lost = (
+        'Moved at once' => sub { $_[0]{d}->send(lane(1, msg('Moved'))) },
+        'LaneEnd' => sub { $_[0]{d}->send(lane_end(1)) },
+        'Reset' => sub { $_[0]{d}->send(lane(1, msg('Reset'))) },
+        'Moved, then the channel is closed' => sub {
+            my ($x) = @_;
+            $left->($x);
+            $x->{e}->close;
+            $x->{d}->send(lane(1, msg('Moved')));
+        },
+        'the channel is closed, and no Moved' => sub {
+            my ($x) = @_;
+            $left->($x);
+            $x->{e}->reset;
+            $x->{d}->send(lane_end(1));
+        },
+        'more on the lane behind Moved' => sub {
+            my ($x) = @_;
+            $left->($x);
+            $x->{d}->send(lane(1, msg('Moved')) . lane(1, answer('x')));
+        },
     );
 
-    # another channel, which goes on
+    for my $name (sort keys %lost) {
+        my $x = bulk($body);
 
-    my $other = $server->idle;
-    my $id = new_id();
-    $other->say(lane(1, connect_msg('echo', $id) . data('x')));
-    gets($other, 1, msg('ConnectAck', $id) . data('x'), 'one that goes on');
+        $lost{$name}->($x);
 
-    while (my ($name, $bytes) = splice @garbage, 0, 2) {
-        my $ch = $server->idle;
-        $id = new_id();
-        my $resets = $t->events($service{echo}, 'reset');
-
-        $ch->say(lane(1, connect_msg('echo', $id) . data('hello')));
-        gets($ch, 1, msg('ConnectAck', $id) . data('hello'), 'so far');
-
-        if ($name =~ /window/) {
-            my $hold = new_id();
-            $ch->say(lane(2, connect_msg('hold', $hold)));
-            gets($ch, 2, msg('ConnectAck', $hold), 'not read');
-            for (1 .. 3000) {
-                last if $ch->{gone};
-                $ch->say(lane(2, msg('Data', 'x' x 32000)));
-                $server->turn(0) if length $ch->{out};
-                $server->wait(sub { length $ch->{out} < 100_000
-                                    || $ch->{gone} }, 5);
-            }
+        if ($name =~ /behind/) {
+            # the lane is over then, and it is the other channel that counts
+            sleep 0.1;
+            $x->{e}->send(answer('fine') . msg('Eof'));
+            is_got($x->{c}, 'fine', "$name: is ignored");
 
         } else {
-            $ch->say($bytes);
+            my ($whole, undef, $status) = got($x->{c});
+            ok($x->{c}{end} && (!$whole || $status != 200),
+               "$name: the client is told");
         }
 
-        gone($ch, "$name: the channel is closed");
-        ok($server->wait(sub {
-            $t->events($service{echo}, 'reset') == $resets + 1
-        }, 5), '.. and the connection reset');
+        my $c = ask('GET /next');
+        my $m;
+        do { $m = $x->{d}->next_of_lanes(5) || { type => 'Connect' } }
+            until $m->{type} eq 'Connect';
+        $x->{d}->send(lane($m->{lane}, ack($m) . answer('ok') . msg('Eof')))
+            if $m->{lane};
+        is_got($c, 'ok', '.. and the next is served');
+
+        $_->close for @$x{qw(d e c)};
+        wait_for(sub { !mine()->{idle_channels} });
     }
 
-    $other->say(lane(1, data('on') . msg('Eof')));
-    gets($other, 1, data('on') . msg('Eof'), 'the other goes on');
-    $other->drop;
-
-    # the end of a channel is that of its lanes
-
-    my $resets = $t->events($service{echo}, 'reset');
-    my $ch = $server->idle;
-    $ch->say(join '', map { lane($_, connect_msg('echo', new_id())
-                                     . data('x')) } 1 .. 5);
-    ok($server->wait(sub { keys %{ came($ch)->{in} } == 5 }, 5), 'five');
-    $ch->drop;
-    ok($server->wait(sub {
-        $t->events($service{echo}, 'reset') == $resets + 5
-    }, 5), 'end with their channel');
-
-    done_server();
-}
-
-
-sub server_without {
-    start_server(0x17);
-
-    is($server->{features} & 0x20, 0x20, 'the agent offers lanes');
-
-    my $ch = $server->idle;
-    my $id = new_id();
-    $ch->say(connect_msg('echo', $id) . data('hello'));
-    ok($server->wait(sub { @{ $ch->{frames} } >= 2 }, 5), 'as before');
-    is_deeply([ map { $_->[0] } @{ $ch->{frames} } ], [qw(ConnectAck Data)],
-              'without lanes');
-    $ch->say(msg('Eof'));
-    ok($server->wait(sub { @{ $ch->{frames} } >= 3 }, 5), 'to its end');
-    $ch->drop;
-
-    done_server();
+    done();
 }
 
 

@@ -212,10 +212,12 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
             room = 0;
         }
 
-        size = ngx_min(size, room);
-
-        if (size == 0) {
+        if (size > room) {
+            /* no credit will tell */
             ngx_zltunnel_lane_wait(lane);
+
+            size = room;
+            end->connection->write->ready = 0;
         }
     }
 

@@ -182,7 +182,7 @@ package ZLTunnel::Server::Conn;
 use Digest::MD5 qw(md5);
 use Digest::SHA qw(sha1_base64);
 
-use ZLTunnel::Wire qw(msg str16 ext parse);
+use ZLTunnel::Wire qw(msg str16 ext %TYPE parse);
 
 
 sub say {
@@ -267,16 +267,24 @@ sub framed {
 
     my $pos = 0;
 
-    while (length($self->{in}) - $pos >= 5) {
+    while (!defined $self->{raw} && length($self->{in}) - $pos >= 5) {
         my ($type, $len) = unpack "x$pos C N", $self->{in};
         last if length($self->{in}) - $pos < 5 + $len;
 
         push @{ $self->{frames} }, [ $NAME{$type} // $type,
                                      substr $self->{in}, $pos + 5, $len ];
         $pos += 5 + $len;
+        $self->{raw} = '' if $type == $TYPE{Raw};
     }
 
     substr $self->{in}, 0, $pos, '';
+
+    # behind Raw there are no more frames
+
+    if (defined $self->{raw}) {
+        $self->{raw} .= $self->{in};
+        $self->{in} = '';
+    }
 }
 
 
