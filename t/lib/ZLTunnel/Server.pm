@@ -26,9 +26,9 @@ use ZLTunnel::Wire qw(msg str16 ext %TYPE parse);
 my %NAME = reverse %TYPE;
 
 
-# Options: rcvbuf, of the connections it accepts.  features that it grants.
-# interval (ms), of the agent's heartbeats; $server->{hold}{Auth} = 1 keeps messages of a type
-# unanswered, until $server->release('Auth').
+# Options: rcvbuf, of the connections it accepts; features, which it grants;
+# interval (ms), of the agent's heartbeats.  $server->{hold}{Auth} = 1 keeps
+# messages of a type unanswered, until $server->release('Auth').
 
 sub new {
     my ($class, $t, %o) = @_;
@@ -340,8 +340,9 @@ sub answer {
         $server->{features} = unpack 'N', $m->{ext}{1};
 
         $self->tell(msg('AuthOk', $server->{tunnel} . ext(
-            1 => pack('N', $server->{granted}), 2 => $server->{key}, 3 => 'R' x 32,
-            4 => pack('N N', $server->{interval}, 40000), 5 => pack('n n', 2, 16))));
+            1 => pack('N', $server->{granted}), 2 => $server->{key},
+            3 => 'R' x 32, 4 => pack('N N', $server->{interval}, 40000),
+            5 => pack('n n', 2, 16))));
 
     } elsif ($m->{type} eq 'Register' && $server->{refuse}{ $m->{name} }) {
         $self->tell(msg('RegisterFail',
