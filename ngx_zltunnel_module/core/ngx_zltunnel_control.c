@@ -187,7 +187,7 @@ ngx_zltunnel_control_read(ngx_zltunnel_control_t *control)
             return;
         }
 
-        n = c->recv(c, buf, sizeof(buf));
+        n = ngx_zltunnel_end_read(&control->end, buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
             break;
@@ -575,7 +575,7 @@ ngx_zltunnel_control_discard(ngx_zltunnel_control_t *control)
     c = control->end.connection;
 
     for (i = 0; i < NGX_ZLTUNNEL_CONTROL_DISCARD; i++) {
-        n = c->recv(c, buf, sizeof(buf));
+        n = ngx_zltunnel_end_read(&control->end, buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
 
