@@ -69,11 +69,18 @@ zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size)
                 return ZLT_CONN_ERROR;
             }
 
-            /* zlt_channel_leave_lane() will be called */
+            /* zlt_channel_leave_lane() will be called, unless the lane is
+               ended before that; bytes there are none any more */
 
             c->more = 0;
-            c->io.ready &= ~(unsigned) ZLT_IO_READ;
-            return ZLT_CONN_AGAIN;
+            n = zlt_lane_read(c, buf, size);
+
+            if (n > 0) {
+                errno = EPROTO;
+                return ZLT_CONN_ERROR;
+            }
+
+            return n;
         }
 
         n = zlt_conn_pull(c, buf, size);

@@ -449,6 +449,11 @@ ngx_zltunnel_shared_write_handler(ngx_event_t *ev)
 
     c = ev->data;
 
+    if (c->read->ready) {
+        /* TLS had to write in order to read */
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
     ngx_zltunnel_shared_flush(c->data);
 }
 
