@@ -184,6 +184,31 @@ ngx_int_t ngx_zltunnel_dial_fresh(ngx_zltunnel_channel_t *channel,
     u_char *connection_id);
 
 
+/* ngx_zltunnel_dial.c, _dial_ask.c and _dial_told.c for one another */
+
+#define ngx_zltunnel_dial_worker(dial)                                        \
+    (&(dial)->registry->sh->workers[(dial)->registry->slot])
+
+/* looks for a channel; fresh: that the agent is to open */
+void ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial,
+    ngx_uint_t fresh);
+/* a channel was found, in that way: asks on it */
+void ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_channel_t *channel, ngx_uint_t way);
+/* waits for one that the agent opens, and asks for it again after a while */
+void ngx_zltunnel_dial_insist(ngx_zltunnel_dial_t *dial);
+/* the tunnel is cut; it marks the link of a dial */
+void ngx_zltunnel_dial_cut(ngx_zltunnel_link_t *link);
+/* it is not counted among those without a channel any more */
+void ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial);
+/* calls the handler */
+void ngx_zltunnel_dial_finish(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_dial_e rc);
+ngx_zltunnel_dial_t *ngx_zltunnel_dial_find(u_char *id);
+/* ms, until its timeout */
+ngx_msec_t ngx_zltunnel_dial_left(ngx_zltunnel_dial_t *dial);
+
+
 /* ngx_zltunnel_channel.c */
 
 /* 1 if this worker may have one more: max_channel_share */

@@ -32,25 +32,11 @@
 #include "ngx_zltunnel_upstream.h"
 
 
-/* ms for the agent's end, when the upstream code has closed its own */
-#define NGX_ZLTUNNEL_PAIR_LINGER   60000
-
 /* ms, before keepalive is turned on: most connections are gone by then */
 #define NGX_ZLTUNNEL_CONN_YOUNG    10000
 
 /* descriptors of placeholders that are kept for later ones */
 #define NGX_ZLTUNNEL_SPARE         32
-
-
-/* the relay behind a connection whose channel cannot be given away */
-
-typedef struct {
-    ngx_zltunnel_end_t           end;         /* towards the connection */
-    ngx_zltunnel_channel_t      *channel;
-    ngx_zltunnel_relay_t         relay;
-    ngx_zltunnel_link_t          link;
-    ngx_zltunnel_conn_t         *conn;        /* NULL: it is closed */
-} ngx_zltunnel_pair_t;
 
 
 static ngx_connection_t *ngx_zltunnel_conn_placeholder(
@@ -74,14 +60,8 @@ static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
     ngx_uint_t polled);
 static void ngx_zltunnel_conn_settle_tls(ngx_zltunnel_conn_t *conn);
 static void ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link);
-static void ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn);
 static ssize_t ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf,
     size_t size);
-
-static ngx_socket_t ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn);
-static void ngx_zltunnel_pair_cut(ngx_zltunnel_link_t *link);
-static void ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
-    ngx_zltunnel_relay_end_e how);
 
 
 static ngx_queue_t   ngx_zltunnel_conns;
@@ -289,8 +269,6 @@ ngx_zltunnel_conn_cleanup(void *data)
 void
 ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn)
 {
-    ngx_zltunnel_pair_t  *pair;
-
     if (conn->connection == NULL) {
         return;
     }
@@ -307,15 +285,8 @@ ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn)
         conn->bound = 0;
     }
 
-    pair = conn->pair;
-
-    if (pair) {
-
-        /* it delivers what it has, passes EOF on, and does not wait long */
-
-        pair->conn = NULL;
-        pair->relay.half_timeout = NGX_ZLTUNNEL_PAIR_LINGER;
-        conn->pair = NULL;
+    if (conn->pair) {
+        ngx_zltunnel_pair_leave(conn);
     }
 
     ngx_zltunnel_dial_done(&conn->dial);
@@ -795,7 +766,7 @@ ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link)
 }
 
 
-static void
+void
 ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn)
 {
     struct linger      linger;
@@ -835,135 +806,6 @@ ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf, size_t size)
     c->read->error = 1;
 
     return NGX_ERROR;
-}
-
-
-static ngx_socket_t
-ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
-{
-    ngx_socket_t              s[2];
-    ngx_connection_t         *c;
-    ngx_zltunnel_dial_t      *dial;
-    ngx_zltunnel_pair_t      *pair;
-    ngx_zltunnel_channel_t   *channel;
-    ngx_zltunnel_registry_t  *registry;
-
-    channel = conn->dial.channel;
-    conn->dial.channel = NULL;
-
-    registry = channel->registry;
-
-    pair = ngx_calloc(sizeof(ngx_zltunnel_pair_t), ngx_cycle->log);
-    if (pair == NULL) {
-        goto failed;
-    }
-
-    if (socketpair(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0, s)
-        == -1)
-    {
-        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
-                      "socketpair() for an upstream connection failed");
-        goto failed;
-    }
-
-    c = ngx_zltunnel_connection_create(s[0], ngx_cycle->log);
-    if (c == NULL) {
-        (void) ngx_close_socket(s[1]);
-        goto failed;
-    }
-
-    ngx_zltunnel_end_init(&pair->end, c, NGX_ZLTUNNEL_PAIR);
-
-    c->log->action = "relaying upstream connection";
-    channel->end.connection->log->action = "relaying data channel";
-
-    pair->conn = conn;
-    pair->channel = channel;
-    pair->link.cut = ngx_zltunnel_pair_cut;
-
-    if (conn->dial.link.peer) {
-        ngx_zltunnel_link_add(conn->dial.link.peer, &pair->link);
-    }
-
-    pair->relay.side[0] = &pair->end;
-    pair->relay.side[1] = &channel->end;
-    pair->relay.handler = ngx_zltunnel_pair_done;
-    pair->relay.data = pair;
-
-    if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
-        pair->relay.spliced = &registry->sh->workers[registry->slot].spliced;
-    }
-
-    /* early bytes that could not be sent yet, and an answer to them */
-
-    dial = &conn->dial;
-
-    if (ngx_zltunnel_relay_put(&pair->relay, 0, dial->buf + dial->sent[0],
-                               dial->last - dial->sent[0])
-        != NGX_OK
-        || ngx_zltunnel_channel_rest(channel, &pair->relay) != NGX_OK)
-    {
-        ngx_zltunnel_link_remove(&pair->link);
-        ngx_zltunnel_end_close(&pair->end);
-        (void) ngx_close_socket(s[1]);
-        goto failed;
-    }
-
-    conn->pair = pair;
-
-    ngx_zltunnel_relay_start(&pair->relay);
-
-    return s[1];
-
-failed:
-
-    if (pair) {
-        ngx_free(pair);
-    }
-
-    ngx_zltunnel_end_abort(&channel->end);
-    ngx_zltunnel_channel_close(channel);
-
-    return (ngx_socket_t) -1;
-}
-
-
-static void
-ngx_zltunnel_pair_cut(ngx_zltunnel_link_t *link)
-{
-    ngx_zltunnel_pair_t  *pair;
-
-    pair = (ngx_zltunnel_pair_t *)
-               ((u_char *) link - offsetof(ngx_zltunnel_pair_t, link));
-
-    ngx_zltunnel_relay_abort(&pair->relay);
-}
-
-
-static void
-ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
-    ngx_zltunnel_relay_end_e how)
-{
-    ngx_zltunnel_conn_t  *conn;
-    ngx_zltunnel_pair_t  *pair;
-
-    pair = relay->data;
-    conn = pair->conn;
-
-    if (conn) {
-        conn->pair = NULL;
-
-        if (how != NGX_ZLTUNNEL_RELAY_DONE && conn->bound) {
-            ngx_zltunnel_conn_break(conn);
-        }
-    }
-
-    ngx_zltunnel_channel_release(pair->channel,
-                                 how != NGX_ZLTUNNEL_RELAY_DONE);
-    ngx_zltunnel_link_remove(&pair->link);
-    ngx_zltunnel_end_close(&pair->end);
-
-    ngx_free(pair);
 }
 
 

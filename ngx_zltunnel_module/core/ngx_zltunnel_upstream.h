@@ -199,7 +199,19 @@ void ngx_zltunnel_move_cancel(ngx_zltunnel_conn_t *conn);
 void ngx_zltunnel_move_end(ngx_zltunnel_conn_t *conn);
 
 
+/* ngx_zltunnel_pair.c, for ngx_zltunnel_upstream.c */
+
+/* Relays between the dial's channel and the descriptor that it returns; or -1,
+   and the channel is closed. */
+ngx_socket_t ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn);
+/* the connection is closed by its owner */
+void ngx_zltunnel_pair_leave(ngx_zltunnel_conn_t *conn);
+
+
 /* ngx_zltunnel_upstream.c, for the others */
+
+/* whoever holds the connection finds it reset */
+void ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn);
 
 /* keeps the descriptor of a placeholder for the next one */
 void ngx_zltunnel_conn_spare(ngx_connection_t *c);

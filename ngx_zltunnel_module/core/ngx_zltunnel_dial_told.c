@@ -1,0 +1,293 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * What other workers, and control channels, have for the dials of this one: a
+ * channel, or that there is none; a failure; and that an agent is back.
+ */
+
+
+#include "ngx_zltunnel_dial.h"
+
+
+static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg);
+static void ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer,
+    u_char *service_id);
+
+
+ngx_int_t
+ngx_zltunnel_dial_fresh(ngx_zltunnel_channel_t *channel, u_char *connection_id)
+{
+    ngx_zltunnel_dial_t  *dial;
+
+    dial = ngx_zltunnel_dial_find(connection_id);
+
+    if (dial == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ngx_zltunnel_dial_use(dial, channel, NGX_ZLTUNNEL_FRESH);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, ngx_socket_t fd, u_char *data)
+{
+    size_t                   len;
+    ngx_int_t                rc;
+    ngx_uint_t               way;
+    ngx_connection_t        *c;
+    ngx_zltunnel_kind_e      kind;
+    ngx_zltunnel_dial_t     *dial;
+    ngx_zltunnel_channel_t  *channel, *lane;
+
+    dial = ngx_zltunnel_dial_find(msg->connection_id);
+
+    if (dial == NULL) {
+        /* its client has gone */
+        ngx_zltunnel_dial_declined(registry, msg);
+        (void) ngx_close_socket(fd);
+        return;
+    }
+
+    c = ngx_zltunnel_connection_create(fd, ngx_cycle->log);
+    if (c == NULL) {
+        ngx_zltunnel_dial_declined(registry, msg);
+        ngx_zltunnel_dial_none(registry, msg);
+        return;
+    }
+
+    if (msg->type == NGX_ZLTUNNEL_IPC_BRIDGE) {
+        kind = NGX_ZLTUNNEL_BRIDGE;
+        way = NGX_ZLTUNNEL_BRIDGED;
+
+    } else {
+        kind = NGX_ZLTUNNEL_PLAIN;
+        way = NGX_ZLTUNNEL_MOVED;
+    }
+
+    channel = ngx_zltunnel_channel_create(registry, c, kind);
+    if (channel == NULL) {
+        ngx_zltunnel_dial_declined(registry, msg);
+        ngx_zltunnel_connection_close(c);
+        ngx_zltunnel_dial_none(registry, msg);
+        return;
+    }
+
+    if (kind == NGX_ZLTUNNEL_BRIDGE) {
+        ngx_zltunnel_end_bridge(&channel->end, registry, msg->bridge_id,
+                                msg->slot, msg->from);
+    }
+
+    channel->epoch = msg->epoch;
+    ngx_memcpy(channel->tunnel_id, msg->tunnel_id, ZLT_ID_SIZE);
+
+    if (msg->code) {
+        channel->fresh = 1;
+        way = NGX_ZLTUNNEL_FRESH;
+    }
+
+    rc = NGX_OK;
+    len = msg->data_len;
+
+    channel->websocket = msg->ws ? 1 : 0;
+
+    /* a bridge leads to the inside of its WebSocket */
+
+    if (msg->ws && kind == NGX_ZLTUNNEL_PLAIN) {
+        rc = ngx_zltunnel_ws_restore(&channel->end, data);
+        data += sizeof(zlt_wsd_t);
+        len -= sizeof(zlt_wsd_t);
+    }
+
+    if (rc != NGX_OK
+        || ngx_zltunnel_channel_unread(channel, data, len) != NGX_OK)
+    {
+        ngx_zltunnel_channel_close(channel);
+        ngx_zltunnel_dial_none(registry, msg);
+        return;
+    }
+
+    if (dial->lanes && way == NGX_ZLTUNNEL_MOVED && len == 0
+        && !channel->websocket)
+    {
+        /* .. as if it had been here from the start */
+
+        lane = ngx_zltunnel_lane_open(dial->link.peer, channel);
+
+        if (lane == NULL && dial->link.peer->shared) {
+
+            /* another dial, as early as this, was first */
+
+            lane = ngx_zltunnel_lane_open(dial->link.peer, NULL);
+
+            if (lane) {
+                ngx_zltunnel_channel_again(channel);
+            }
+        }
+
+        if (lane) {
+            channel = lane;
+        }
+    }
+
+    ngx_zltunnel_dial_use(dial, channel, way);
+}
+
+
+/* a bridge that is not taken up is not one that this worker has dropped */
+
+static void
+ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg)
+{
+    ngx_zltunnel_ipc_t  end;
+
+    if (msg->type != NGX_ZLTUNNEL_IPC_BRIDGE) {
+        return;
+    }
+
+    ngx_memzero(&end, sizeof(ngx_zltunnel_ipc_t));
+
+    end.type = NGX_ZLTUNNEL_IPC_END;
+    end.code = 1;
+    ngx_memcpy(end.bridge_id, msg->bridge_id, ZLT_ID_SIZE);
+
+    (void) ngx_zltunnel_ipc_send(registry, msg->slot, &end, NULL, -1);
+}
+
+
+void
+ngx_zltunnel_dial_none(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg)
+{
+    ngx_zltunnel_dial_t  *dial;
+
+    dial = ngx_zltunnel_dial_find(msg->connection_id);
+
+    if (dial && dial->searching) {
+        ngx_zltunnel_dial_next(dial, 0);
+    }
+}
+
+
+void
+ngx_zltunnel_dial_failed(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg)
+{
+    ngx_zltunnel_dial_t  *dial;
+
+    dial = ngx_zltunnel_dial_find(msg->connection_id);
+
+    if (dial == NULL) {
+        return;
+    }
+
+    dial->code = msg->code;
+
+    if (dial->unanswered) {
+        dial->unanswered--;
+    }
+
+    if (dial->code == ZLT_E_DUPLICATE
+        && (dial->asked[0] || dial->asked[1] || dial->unanswered
+            || !dial->lost))
+    {
+        /* the agent has acted on another Connect: its answer will come */
+        return;
+    }
+
+    ngx_zltunnel_dial_refused(dial, msg->text, msg->text_len);
+}
+
+
+void
+ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg)
+{
+    ngx_zltunnel_peer_t  *peer;
+
+    peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
+
+    if (peer) {
+        ngx_zltunnel_dial_retry(peer, msg->service_id);
+    }
+}
+
+
+/* What they wait for may be gone, and nobody tells of that. */
+
+void
+ngx_zltunnel_dials_check(ngx_zltunnel_registry_t *registry)
+{
+    ngx_rbtree_key_t      key;
+    ngx_zltunnel_peer_t  *peer;
+
+    if (ngx_zltunnel_gate_expecting(registry)) {
+        return;
+    }
+
+    for (peer = ngx_zltunnel_peer_next(registry, NULL);
+         peer;
+         peer = ngx_zltunnel_peer_next(registry, &key))
+    {
+        key = peer->node.key;
+
+        ngx_zltunnel_dial_retry(peer, NULL);
+    }
+}
+
+
+/* Dials that wait for the agent: those of the service that it has registered,
+   or all that it has not been told of. */
+
+static void
+ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer, u_char *service_id)
+{
+    ngx_queue_t          *q, *next;
+    ngx_zltunnel_dial_t  *dial;
+    ngx_zltunnel_link_t  *link, guard;
+
+    ngx_zltunnel_link_add(peer, &guard);
+
+    for (q = ngx_queue_head(&peer->links);
+         q != ngx_queue_sentinel(&peer->links);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        link = ngx_queue_data(q, ngx_zltunnel_link_t, queue);
+
+        if (link == &guard) {
+            break;
+        }
+
+        if (link->cut != ngx_zltunnel_dial_cut) {
+            continue;
+        }
+
+        dial = ngx_zltunnel_dial_of(link);
+
+        if (!dial->running || !dial->searching || !dial->pending) {
+            continue;
+        }
+
+        if (service_id
+            ? ngx_memcmp(dial->service_id, service_id, ZLT_ID_SIZE) == 0
+            : !dial->announced && !dial->taking)
+        {
+
+            /* an agent that remembers it says "duplicate", and a fresh
+               channel is on its way */
+
+            ngx_zltunnel_dial_next(dial, dial->announced);
+        }
+    }
+
+    ngx_zltunnel_link_remove(&guard);
+}

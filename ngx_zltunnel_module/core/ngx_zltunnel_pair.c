@@ -1,0 +1,174 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Connections of nginx's upstream code whose channel cannot be given to it: it
+ * has one end of a socketpair, and a relay joins the other end and the channel.
+ */
+
+
+#include "ngx_zltunnel_upstream.h"
+
+
+/* ms for the agent's end, when the upstream code has closed its own */
+#define NGX_ZLTUNNEL_PAIR_LINGER   60000
+
+
+typedef struct {
+    ngx_zltunnel_end_t           end;         /* towards the connection */
+    ngx_zltunnel_channel_t      *channel;
+    ngx_zltunnel_relay_t         relay;
+    ngx_zltunnel_link_t          link;
+    ngx_zltunnel_conn_t         *conn;        /* NULL: it is closed */
+} ngx_zltunnel_pair_t;
+
+
+static void ngx_zltunnel_pair_cut(ngx_zltunnel_link_t *link);
+static void ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
+    ngx_zltunnel_relay_end_e how);
+
+
+ngx_socket_t
+ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
+{
+    ngx_socket_t              s[2];
+    ngx_connection_t         *c;
+    ngx_zltunnel_dial_t      *dial;
+    ngx_zltunnel_pair_t      *pair;
+    ngx_zltunnel_channel_t   *channel;
+    ngx_zltunnel_registry_t  *registry;
+
+    channel = conn->dial.channel;
+    conn->dial.channel = NULL;
+
+    registry = channel->registry;
+
+    pair = ngx_calloc(sizeof(ngx_zltunnel_pair_t), ngx_cycle->log);
+    if (pair == NULL) {
+        goto failed;
+    }
+
+    if (socketpair(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0, s)
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
+                      "socketpair() for an upstream connection failed");
+        goto failed;
+    }
+
+    c = ngx_zltunnel_connection_create(s[0], ngx_cycle->log);
+    if (c == NULL) {
+        (void) ngx_close_socket(s[1]);
+        goto failed;
+    }
+
+    ngx_zltunnel_end_init(&pair->end, c, NGX_ZLTUNNEL_PAIR);
+
+    c->log->action = "relaying upstream connection";
+    channel->end.connection->log->action = "relaying data channel";
+
+    pair->conn = conn;
+    pair->channel = channel;
+    pair->link.cut = ngx_zltunnel_pair_cut;
+
+    if (conn->dial.link.peer) {
+        ngx_zltunnel_link_add(conn->dial.link.peer, &pair->link);
+    }
+
+    pair->relay.side[0] = &pair->end;
+    pair->relay.side[1] = &channel->end;
+    pair->relay.handler = ngx_zltunnel_pair_done;
+    pair->relay.data = pair;
+
+    if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
+        pair->relay.spliced = &registry->sh->workers[registry->slot].spliced;
+    }
+
+    /* early bytes that could not be sent yet, and an answer to them */
+
+    dial = &conn->dial;
+
+    if (ngx_zltunnel_relay_put(&pair->relay, 0, dial->buf + dial->sent[0],
+                               dial->last - dial->sent[0])
+        != NGX_OK
+        || ngx_zltunnel_channel_rest(channel, &pair->relay) != NGX_OK)
+    {
+        ngx_zltunnel_link_remove(&pair->link);
+        ngx_zltunnel_end_close(&pair->end);
+        (void) ngx_close_socket(s[1]);
+        goto failed;
+    }
+
+    conn->pair = pair;
+
+    ngx_zltunnel_relay_start(&pair->relay);
+
+    return s[1];
+
+failed:
+
+    if (pair) {
+        ngx_free(pair);
+    }
+
+    ngx_zltunnel_end_abort(&channel->end);
+    ngx_zltunnel_channel_close(channel);
+
+    return (ngx_socket_t) -1;
+}
+
+
+/* it delivers what it has, passes EOF on, and does not wait long */
+
+void
+ngx_zltunnel_pair_leave(ngx_zltunnel_conn_t *conn)
+{
+    ngx_zltunnel_pair_t  *pair;
+
+    pair = conn->pair;
+
+    pair->conn = NULL;
+    pair->relay.half_timeout = NGX_ZLTUNNEL_PAIR_LINGER;
+    conn->pair = NULL;
+}
+
+
+static void
+ngx_zltunnel_pair_cut(ngx_zltunnel_link_t *link)
+{
+    ngx_zltunnel_pair_t  *pair;
+
+    pair = (ngx_zltunnel_pair_t *)
+               ((u_char *) link - offsetof(ngx_zltunnel_pair_t, link));
+
+    ngx_zltunnel_relay_abort(&pair->relay);
+}
+
+
+static void
+ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
+    ngx_zltunnel_relay_end_e how)
+{
+    ngx_zltunnel_conn_t  *conn;
+    ngx_zltunnel_pair_t  *pair;
+
+    pair = relay->data;
+    conn = pair->conn;
+
+    if (conn) {
+        conn->pair = NULL;
+
+        if (how != NGX_ZLTUNNEL_RELAY_DONE && conn->bound) {
+            ngx_zltunnel_conn_break(conn);
+        }
+    }
+
+    ngx_zltunnel_channel_release(pair->channel,
+                                 how != NGX_ZLTUNNEL_RELAY_DONE);
+    ngx_zltunnel_link_remove(&pair->link);
+    ngx_zltunnel_end_close(&pair->end);
+
+    ngx_free(pair);
+}
