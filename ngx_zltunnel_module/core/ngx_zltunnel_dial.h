@@ -226,24 +226,6 @@ ngx_zltunnel_channel_t *ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,
 /* reads the answer for that dial from now on */
 void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     ngx_zltunnel_dial_t *dial);
-/* One frame: NGX_OK, and *m points into the channel until the next call;
-   NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed. */
-ngx_int_t ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel,
-    zlt_msg_t *m);
-/* puts unparsed bytes in front of what will be read */
-ngx_int_t ngx_zltunnel_channel_unread(ngx_zltunnel_channel_t *channel,
-    u_char *data, size_t len);
-/* sends the 101 if it has waited: NGX_OK, NGX_ERROR */
-ngx_int_t ngx_zltunnel_channel_flush(ngx_zltunnel_channel_t *channel);
-/* it has been sent, or will never be */
-void ngx_zltunnel_channel_answered(ngx_zltunnel_channel_t *channel);
-/* hands the relay what a greedy dial has read behind ConnectAck */
-ngx_int_t ngx_zltunnel_channel_rest(ngx_zltunnel_channel_t *channel,
-    ngx_zltunnel_relay_t *relay);
-/* what is to go with the next Connect, within a millisecond; answer is from
-   ngx_alloc() and no longer the caller's */
-void ngx_zltunnel_channel_hold(ngx_zltunnel_channel_t *channel,
-    ngx_str_t *answer);
 /* an idle channel that the registry has counted already; NGX_ERROR: it had to
    be closed */
 ngx_int_t ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel,
@@ -253,6 +235,31 @@ void ngx_zltunnel_channel_close_idle(ngx_zltunnel_channel_t *channel);
 void ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, uint64_t epoch);
 void ngx_zltunnel_channels_exit(void);
+
+
+/* ngx_zltunnel_channel_io.c */
+
+/* One frame: NGX_OK, and *m points into the channel until the next call;
+   NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed. */
+ngx_int_t ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel,
+    zlt_msg_t *m);
+/* puts unparsed bytes in front of what will be read */
+ngx_int_t ngx_zltunnel_channel_unread(ngx_zltunnel_channel_t *channel,
+    u_char *data, size_t len);
+/* hands the relay what a greedy dial has read behind ConnectAck */
+ngx_int_t ngx_zltunnel_channel_rest(ngx_zltunnel_channel_t *channel,
+    ngx_zltunnel_relay_t *relay);
+/* a message on an idle channel: NGX_OK, NGX_ERROR */
+ngx_int_t ngx_zltunnel_channel_write(ngx_zltunnel_channel_t *channel,
+    zlt_msg_t *m);
+/* what is to go with the next Connect, within a millisecond; answer is from
+   ngx_alloc() and no longer the caller's */
+void ngx_zltunnel_channel_hold(ngx_zltunnel_channel_t *channel,
+    ngx_str_t *answer);
+/* sends the 101 if it has waited: NGX_OK, NGX_ERROR */
+ngx_int_t ngx_zltunnel_channel_flush(ngx_zltunnel_channel_t *channel);
+/* it has been sent, or will never be */
+void ngx_zltunnel_channel_answered(ngx_zltunnel_channel_t *channel);
 
 
 /* ngx_zltunnel_release.c */
