@@ -336,6 +336,33 @@ zlt_conn_send(zlt_conn_t *c, const void *buf, size_t size)
 
 
 int
+zlt_conn_failed(zlt_conn_t *c)
+{
+    int        err;
+    socklen_t  len;
+
+    if (c->lane) {
+        return zlt_lane_failed(c);
+    }
+
+    if (c->io.fd == -1 || !(c->io.ready & ZLT_IO_HUP)) {
+        return 0;
+    }
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &err, &len) == -1) {
+        return 0;
+    }
+
+    errno = err;
+
+    return err != 0;
+}
+
+
+int
 zlt_conn_shutdown(zlt_conn_t *c)
 {
     int  rc;

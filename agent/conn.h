@@ -145,6 +145,10 @@ ssize_t zlt_conn_send(zlt_conn_t *c, const void *buf, size_t size);
     ((c)->more || ((c)->io.ready & (c)->read_wants))
 #define zlt_conn_writable(c)  ((c)->io.ready & (c)->write_wants)
 
+/* 1 if it was reset, found without reading from it; the error is the caller's
+   then. */
+int zlt_conn_failed(zlt_conn_t *c);
+
 /* Ends our direction, after all that was written: FIN, close_notify or Eof.
    0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR. */
 int zlt_conn_shutdown(zlt_conn_t *c);
@@ -173,6 +177,7 @@ ssize_t zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size);
 /* The server is told, unless it knows that the lane is over. */
 void zlt_lane_close(zlt_conn_t *c);
 void zlt_lane_over(zlt_conn_t *c);
+int zlt_lane_failed(const zlt_conn_t *c);
 
 /* The server has left the lane, and we may, between two messages. */
 void zlt_lane_moved(zlt_conn_t *c);

@@ -288,6 +288,13 @@ zlt_lane_moved(zlt_conn_t *c)
 }
 
 
+int
+zlt_lane_failed(const zlt_conn_t *c)
+{
+    return c->lane->ended || c->lane->broken;
+}
+
+
 void
 zlt_lane_over(zlt_conn_t *c)
 {

@@ -228,6 +228,15 @@ zlt_relay_run(zlt_relay_t *r)
         if (r->side[i].ws && r->flow[i].eof && zlt_relay_ended(r, i)) {
             return;
         }
+
+        /* a reset does not wait for what cannot be passed on before it */
+
+        if (!r->flow[i].eof && !zlt_conn_writable(&r->side[!i])
+            && zlt_conn_failed(&r->side[i])
+            && zlt_relay_failed(r, i, ZLT_RELAY_IN))
+        {
+            return;
+        }
     }
 
     if (r->flow[0].shut && r->flow[1].shut) {

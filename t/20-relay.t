@@ -87,6 +87,14 @@ sub relay {
     ok(wait_for(sub { $t->events($s{echo}, 'reset') == 2 }),
        'a reset behind bytes is no EOF either');
 
+    # .. nor does it wait for a service that takes nothing
+
+    $c = ZLTunnel::Wire::Socket->new($port{hold});
+    fill($c);
+    $c->reset;
+    ok(wait_for(sub { $t->events($s{hold}, 'reset') == 1 }, 15),
+       'a service that does not read sees it, too');
+
 
     # Big files
 
@@ -157,6 +165,21 @@ sub relay {
 
 
 # kB that are its own, not shared
+# Sends until nothing has been taken for a while.
+
+sub fill {
+    my ($c) = @_;
+
+    my $bytes = 'z' x 65536;
+    $c->{s}->blocking(0);
+
+    while (1) {
+        vec(my $win = '', fileno $c->{s}, 1) = 1;
+        select(undef, $win, undef, 1) > 0 or last;
+        syswrite $c->{s}, $bytes;
+    }
+}
+
 sub memory {
     my ($pid) = @_;
     my ($kb) = slurp("/proc/$pid/status") =~ /^RssAnon:\s+(\d+)/m;

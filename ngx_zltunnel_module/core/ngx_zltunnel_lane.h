@@ -44,9 +44,12 @@ typedef struct {
 
     ngx_event_t                  flush;       /* posted */
     ngx_event_t                  timer;       /* heartbeats */
+    ngx_msec_t                   beat;        /* the next, at the latest */
 
-    unsigned                     asked:1;     /* a heartbeat is not answered */
-    unsigned                     silent:1;    /* and so was a dial */
+    unsigned                     unheard:1;   /* nothing came since something
+                                                 was sent */
+    unsigned                     asked:1;     /* .. that was a heartbeat */
+    unsigned                     silent:1;    /* .. or a dial */
     unsigned                     retired:1;   /* no more lanes */
 } ngx_zltunnel_shared_t;
 

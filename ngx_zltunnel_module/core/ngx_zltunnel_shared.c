@@ -30,7 +30,9 @@
                                                   not Lane */
 #define NGX_ZLTUNNEL_SHARED_LEAST    20480     /* room, for a new lane's first
                                                   bytes */
-#define NGX_ZLTUNNEL_SHARED_ANSWER   10000     /* ms, to a heartbeat */
+#define NGX_ZLTUNNEL_SHARED_TICK     5000      /* ms, until a sign of life is
+                                                  asked for */
+#define NGX_ZLTUNNEL_SHARED_ANSWER   10000     /* ms, to that */
 #define NGX_ZLTUNNEL_SHARED_NUMBERS  0xfffff000
 
 
@@ -46,6 +48,7 @@ static ngx_int_t ngx_zltunnel_shared_message(ngx_zltunnel_shared_t *shared,
 static void ngx_zltunnel_shared_write_handler(ngx_event_t *ev);
 static void ngx_zltunnel_shared_flush_handler(ngx_event_t *ev);
 static void ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared);
+static void ngx_zltunnel_shared_watch(ngx_zltunnel_shared_t *shared);
 static void ngx_zltunnel_shared_timer_handler(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared,
     uint8_t type, uint64_t timestamp);
@@ -136,8 +139,7 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
     shared->timer.log = c->log;
     shared->timer.cancelable = 1;
 
-    ngx_add_timer(&shared->timer,
-                  ngx_zltunnel_channel_beat(channel->registry));
+    ngx_zltunnel_shared_watch(shared);
 
     c->data = shared;
     c->log->action = "carrying lanes";
@@ -234,7 +236,13 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
             return;
         }
 
+        shared->unheard = 0;
         shared->silent = 0;
+
+        if (shared->asked) {
+            shared->asked = 0;
+            ngx_zltunnel_shared_watch(shared);
+        }
 
         if (ngx_zltunnel_shared_take(shared, buf, n) != NGX_OK) {
             ngx_zltunnel_shared_failed(shared);
@@ -308,12 +316,7 @@ ngx_zltunnel_shared_message(ngx_zltunnel_shared_t *shared, zlt_lanes_msg_t *m)
                                              m->timestamp);
 
     case ZLT_HEARTBEAT_ACK:
-        if (shared->asked) {
-            shared->asked = 0;
-            ngx_add_timer(&shared->timer,
-                       ngx_zltunnel_channel_beat(shared->channel->registry));
-        }
-
+        /* whatever comes is a sign of life */
         return NGX_OK;
 
     case ZLT_RETIRE:
@@ -496,6 +499,7 @@ ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
         }
 
         shared->pos += n;
+        shared->unheard = 1;
     }
 
     if (shared->out && shared->pos == shared->last) {
@@ -542,10 +546,30 @@ ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared)
     }
 
     shared->silent = 1;
+    shared->unheard = 1;
 
     if (!shared->asked) {
         ngx_add_timer(&shared->timer, 1);
     }
+}
+
+
+/*
+ * Many wait for what does not come if the channel was dropped on the way.  So a
+ * sign of life is asked for as soon as there is none for some seconds, while
+ * something is sent; and as on an idle channel else.
+ */
+
+static void
+ngx_zltunnel_shared_watch(ngx_zltunnel_shared_t *shared)
+{
+    ngx_msec_t  beat;
+
+    beat = ngx_zltunnel_channel_beat(shared->channel->registry);
+
+    shared->beat = ngx_current_msec + beat;
+
+    ngx_add_timer(&shared->timer, ngx_min(beat, NGX_ZLTUNNEL_SHARED_TICK));
 }
 
 
@@ -561,6 +585,14 @@ ngx_zltunnel_shared_timer_handler(ngx_event_t *ev)
         ngx_log_error(NGX_LOG_INFO, ev->log, 0,
                       "shared data channel did not answer a heartbeat");
         ngx_zltunnel_shared_failed(shared);
+        return;
+    }
+
+    if (!shared->unheard
+        && (ngx_msec_int_t) (shared->beat - ngx_current_msec) > 0)
+    {
+        ngx_add_timer(ev, ngx_min(shared->beat - ngx_current_msec,
+                                  NGX_ZLTUNNEL_SHARED_TICK));
         return;
     }
 
