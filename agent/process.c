@@ -555,6 +555,13 @@ zlt_process_done(zlt_process_t *p)
     /* handles that are closed call back in the loop's last turns */
 
     uv_walk(&p->loop, zlt_process_handle_closed, NULL);
+
+    /* one who is told again is as good as done */
+
+    (void) signal(SIGTERM, SIG_IGN);
+    (void) signal(SIGINT, SIG_IGN);
+    (void) signal(SIGHUP, SIG_IGN);
+
     zlt_io_done();
 
     for (turns = 0; turns < ZLT_PROCESS_TURNS; turns++) {

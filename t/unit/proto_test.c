@@ -92,6 +92,9 @@ static const proto_vector_t  vectors[] = {
     { .bytes = "21 00000010" ID1,
       .msg = { .type = ZLT_CONNECT_ACK, .connection_id = id1 } },
 
+    { .bytes = "63 00000010" ID2,
+      .msg = { .type = ZLT_MOVE, .connection_id = id2 } },
+
     { .bytes = "22 00000021" ID2 "000f 'no data channel'",
       .msg = { .type = ZLT_CONNECT_FAIL, .connection_id = id2,
                .reason = S("no data channel") } },
