@@ -183,7 +183,10 @@ sub bodies {
 
     many($front, 100, \@r);
     is_right(\@r, "$small small ones, 100 at a time");
-    cmp_ok($t->status->{acquired}{lane}, '>', $small / 4, 'most had lanes');
+
+    # few, where nginx keeps all connections alive, as 1.29.7 and later do
+
+    cmp_ok($t->status->{acquired}{lane}, '>', 50, 'they had lanes');
 
     # they last, and so do others beside them
 

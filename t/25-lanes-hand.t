@@ -208,7 +208,11 @@ sub by_hand {
     # the ends, in any order
     my %ends = map { $_->{lane} => $_->{type} }
                map { $d->next_of_lanes || {} } 1, 2;
-    is_deeply(\%ends, { 2 => 'Eof', 3 => 'Eof' }, 'both lanes are over');
+    is(join(' ', sort keys %ends), '2 3', 'both lanes are over');
+
+    # an nginx that keeps connections by default closes one that has ended
+
+    is(scalar(grep { !/^(?:Eof|LaneEnd)\z/ } values %ends), 0, '.. so');
 
     # a lane that is over
 
