@@ -44,11 +44,18 @@
 #include "ws.h"
 
 
+typedef int (*zlt_channel_start_pt)(zlt_channel_t *ch, const uint8_t *data,
+    size_t len);
+
+
 static zlt_channel_t *zlt_channel_create(zlt_agent_t *a);
 static void zlt_channel_freed(zlt_task_t *task);
 static void zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     const uint8_t *early, size_t len);
 static void zlt_channel_share(zlt_channel_t *ch, const uint8_t *p, size_t len);
+static void zlt_channel_become(zlt_channel_t *ch, unsigned state,
+    zlt_channel_start_pt start, const uint8_t *p, size_t len,
+    const char *failed);
 
 
 static zlt_channel_t *
@@ -458,24 +465,8 @@ zlt_channel_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
 void
 zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len)
 {
-    zlt_pool_t  *pool;
-
-    ch->state = ZLT_CHANNEL_DATAGRAMS;
-
-    pool = ch->pool;
-    ch->pool = NULL;
-
-    zlt_timer_stop(&ch->relay.timer);
-
-    if (zlt_udp_start(ch, p, len) == -1) {
-        zlt_log_warn("a datagram channel could not be made: out of memory");
-        zlt_relay_abort(&ch->relay);
-        zlt_channel_free(ch);
-    }
-
-    if (pool) {
-        zlt_pool_used(pool, ch);
-    }
+    zlt_channel_become(ch, ZLT_CHANNEL_DATAGRAMS, zlt_udp_start, p, len,
+                       "a datagram channel could not be made: out of memory");
 }
 
 
@@ -484,20 +475,34 @@ zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len)
 static void
 zlt_channel_share(zlt_channel_t *ch, const uint8_t *p, size_t len)
 {
+    zlt_channel_become(ch, ZLT_CHANNEL_SHARED, zlt_shared_start, p, len,
+                       "a data channel could not be shared: out of memory");
+}
+
+
+static void
+zlt_channel_become(zlt_channel_t *ch, unsigned state,
+    zlt_channel_start_pt start, const uint8_t *p, size_t len,
+    const char *failed)
+{
     zlt_pool_t  *pool;
 
-    ch->state = ZLT_CHANNEL_SHARED;
+    ch->state = (uint8_t) state;
 
     pool = ch->pool;
     ch->pool = NULL;
 
-    if (pool) {
-        zlt_pool_used(pool, ch);
+    zlt_timer_stop(&ch->relay.timer);
+
+    if (start(ch, p, len) == -1) {
+        zlt_log_warn("%s", failed);
+        zlt_channel_abort(ch);
     }
 
-    if (zlt_shared_start(ch, p, len) == -1) {
-        zlt_log_warn("a data channel could not be shared: out of memory");
-        zlt_channel_abort(ch);
+    /* what has come is in the shared buffer: not before */
+
+    if (pool) {
+        zlt_pool_used(pool, ch);
     }
 }
 

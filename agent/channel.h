@@ -47,6 +47,9 @@ void zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len);
 zlt_channel_t *zlt_channel_lane(zlt_channel_t *of);
 int zlt_channel_send(zlt_channel_t *ch, const zlt_msg_t *m, size_t size);
 unsigned zlt_channel_timeout(zlt_channel_t *ch);
+
+/* An idle channel is of no use any more. */
+void zlt_channel_lost(zlt_channel_t *ch, const char *why);
 void zlt_channel_log(zlt_channel_t *ch, const char *what);
 
 
@@ -90,7 +93,6 @@ void zlt_channel_move(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind);
 
 /* Moved has come on the lane of ch, and there may be room for ours. */
 void zlt_channel_leave_lane(zlt_channel_t *ch);
-void zlt_channel_lost(zlt_channel_t *ch, const char *why);
 
 
 /* channel_end.c */

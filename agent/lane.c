@@ -23,6 +23,7 @@
                                           message, at most */
 
 
+static void zlt_lane_wake(zlt_lane_t *lane, unsigned ready);
 static void zlt_lane_turn(zlt_task_t *task);
 static int zlt_lane_grow(zlt_lane_t *lane, uint32_t len);
 static void zlt_lane_give_credit(zlt_lane_t *lane);
@@ -53,6 +54,16 @@ zlt_lane_create(zlt_shared_t *shared, uint32_t number, zlt_conn_t *conn)
     zlt_shared_add(shared, lane);
 
     return lane;
+}
+
+
+/* The connection's handler is called in a turn of its own. */
+
+static void
+zlt_lane_wake(zlt_lane_t *lane, unsigned ready)
+{
+    lane->conn->io.ready |= ready;
+    zlt_io_post(&lane->task);
 }
 
 
@@ -214,16 +225,14 @@ zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len)
     {
         lane->broken = 1;
         lane->pos = lane->last;
-        lane->conn->io.ready |= ZLT_IO_READ|ZLT_IO_WRITE;
-        zlt_io_post(&lane->task);
+        zlt_lane_wake(lane, ZLT_IO_READ|ZLT_IO_WRITE);
         return 0;
     }
 
     memcpy(lane->in + lane->last, data, len);
     lane->last += (uint32_t) len;
 
-    lane->conn->io.ready |= ZLT_IO_READ;
-    zlt_io_post(&lane->task);
+    zlt_lane_wake(lane, ZLT_IO_READ);
 
     return 0;
 }
@@ -266,8 +275,7 @@ zlt_lane_writable(zlt_lane_t *lane)
 {
     zlt_lane_give_credit(lane);
 
-    lane->conn->io.ready |= ZLT_IO_WRITE;
-    zlt_io_post(&lane->task);
+    zlt_lane_wake(lane, ZLT_IO_WRITE);
 }
 
 
@@ -275,8 +283,7 @@ void
 zlt_lane_ended(zlt_lane_t *lane)
 {
     lane->ended = 1;
-    lane->conn->io.ready |= ZLT_IO_READ|ZLT_IO_WRITE;
-    zlt_io_post(&lane->task);
+    zlt_lane_wake(lane, ZLT_IO_READ|ZLT_IO_WRITE);
 }
 
 
@@ -305,7 +312,6 @@ zlt_lane_over(zlt_conn_t *c)
 void
 zlt_lane_close(zlt_conn_t *c)
 {
-    uint8_t     *p;
     zlt_lane_t  *lane;
 
     lane = c->lane;
@@ -313,15 +319,7 @@ zlt_lane_close(zlt_conn_t *c)
     c->io.ready = 0;
 
     if (!lane->ended && !lane->over) {
-        p = zlt_shared_room(lane->shared, ZLT_LANE_HEADER);
-
-        if (p) {
-            zlt_lane_end(p, lane->number);
-
-        } else {
-            /* the server must not go on as if nothing were */
-            zlt_shared_broken(lane->shared);
-        }
+        zlt_shared_end_lane(lane->shared, lane->number);
     }
 
     zlt_list_remove(&lane->task.link);

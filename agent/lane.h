@@ -62,6 +62,9 @@ void zlt_lane_ended(zlt_lane_t *lane);
 uint8_t *zlt_shared_room(zlt_shared_t *sh, size_t size);
 size_t zlt_shared_left(const zlt_shared_t *sh);
 
+/* Says LaneEnd; the channel is broken if that cannot be said. */
+void zlt_shared_end_lane(zlt_shared_t *sh, uint32_t number);
+
 /* The lane waits for room: zlt_lane_writable() will be called. */
 void zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane);
 /* Others do. */

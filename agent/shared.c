@@ -65,7 +65,8 @@ static void zlt_shared_turn(zlt_task_t *task);
 static void zlt_shared_read(zlt_shared_t *sh);
 static int zlt_shared_take(zlt_shared_t *sh, const uint8_t *data, size_t len);
 static int zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m);
-static int zlt_shared_heartbeat(zlt_shared_t *sh, uint64_t timestamp);
+static int zlt_shared_put(zlt_shared_t *sh, const uint8_t *data, size_t len);
+static int zlt_shared_say(zlt_shared_t *sh, unsigned type, uint64_t timestamp);
 static zlt_lane_t *zlt_shared_find(const zlt_shared_t *sh, uint32_t number);
 static zlt_lane_t *zlt_shared_open(zlt_shared_t *sh, uint32_t number);
 static void zlt_shared_flush(zlt_shared_t *sh);
@@ -75,7 +76,6 @@ static void zlt_shared_freed(zlt_task_t *task);
 int
 zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {
-    uint8_t       *p;
     zlt_flow_t    *f;
     zlt_shared_t  *sh;
 
@@ -110,13 +110,13 @@ zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
     f = &ch->relay.flow[ZLT_RELAY_SERVICE];
 
     if (f->buf) {
-        p = zlt_shared_room(sh, f->buf->last - f->buf->pos);
-
-        if (p == NULL) {
+        if (zlt_shared_put(sh, f->buf->data + f->buf->pos,
+                           f->buf->last - f->buf->pos)
+            == -1)
+        {
             return -1;
         }
 
-        memcpy(p, f->buf->data + f->buf->pos, f->buf->last - f->buf->pos);
         free(f->buf);
         f->buf = NULL;
     }
@@ -137,9 +137,6 @@ zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
 void
 zlt_shared_retire(zlt_channel_t *ch)
 {
-    size_t         n;
-    uint8_t        buf[ZLT_CHANNEL_SMALL], *p;
-    zlt_msg_t      m;
     zlt_shared_t  *sh;
 
     sh = ch->shared;
@@ -150,16 +147,7 @@ zlt_shared_retire(zlt_channel_t *ch)
 
     sh->retired = 1;
 
-    memset(&m, 0, sizeof(zlt_msg_t));
-    m.type = ZLT_RETIRE;
-
-    n = zlt_msg_encode(&m, buf, sizeof(buf));
-    p = zlt_shared_room(sh, n);
-
-    if (p) {
-        memcpy(p, buf, n);
-
-    } else {
+    if (zlt_shared_say(sh, ZLT_RETIRE, 0) == -1) {
         zlt_shared_broken(sh);
     }
 }
@@ -326,7 +314,7 @@ zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m)
         zlt_timer_start(&sh->channel->relay.timer, ZLT_SHARED_SILENCE,
                         zlt_channel_expired);
 
-        return zlt_shared_heartbeat(sh, m->timestamp);
+        return zlt_shared_say(sh, ZLT_HEARTBEAT_ACK, m->timestamp);
 
     case ZLT_HEARTBEAT_ACK:
         return 0;
@@ -372,26 +360,56 @@ zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m)
 
 
 static int
-zlt_shared_heartbeat(zlt_shared_t *sh, uint64_t timestamp)
+zlt_shared_say(zlt_shared_t *sh, unsigned type, uint64_t timestamp)
 {
-    size_t      n;
-    uint8_t     buf[ZLT_CHANNEL_SMALL], *p;
-    zlt_msg_t   m;
+    size_t     n;
+    uint8_t    buf[ZLT_CHANNEL_SMALL];
+    zlt_msg_t  m;
 
     memset(&m, 0, sizeof(zlt_msg_t));
-    m.type = ZLT_HEARTBEAT_ACK;
+    m.type = (uint8_t) type;
     m.timestamp = timestamp;
 
     n = zlt_msg_encode(&m, buf, sizeof(buf));
-    p = zlt_shared_room(sh, n);
+
+    return zlt_shared_put(sh, buf, n);
+}
+
+
+/* 0, or -1 if there is no room. */
+
+static int
+zlt_shared_put(zlt_shared_t *sh, const uint8_t *data, size_t len)
+{
+    uint8_t  *p;
+
+    p = zlt_shared_room(sh, len);
 
     if (p == NULL) {
         return -1;
     }
 
-    memcpy(p, buf, n);
+    memcpy(p, data, len);
 
     return 0;
+}
+
+
+/* The server must not go on as if nothing were. */
+
+void
+zlt_shared_end_lane(zlt_shared_t *sh, uint32_t number)
+{
+    uint8_t  *p;
+
+    p = zlt_shared_room(sh, ZLT_LANE_HEADER);
+
+    if (p) {
+        zlt_lane_end(p, number);
+
+    } else {
+        zlt_shared_broken(sh);
+    }
 }
 
 
@@ -418,7 +436,6 @@ zlt_shared_find(const zlt_shared_t *sh, uint32_t number)
 static zlt_lane_t *
 zlt_shared_open(zlt_shared_t *sh, uint32_t number)
 {
-    uint8_t        *p;
     zlt_lane_t     *lane;
     zlt_channel_t  *ch;
 
@@ -438,14 +455,7 @@ zlt_shared_open(zlt_shared_t *sh, uint32_t number)
         zlt_channel_free(ch);
     }
 
-    p = zlt_shared_room(sh, ZLT_LANE_HEADER);
-
-    if (p) {
-        zlt_lane_end(p, number);
-
-    } else {
-        zlt_shared_broken(sh);
-    }
+    zlt_shared_end_lane(sh, number);
 
     return NULL;
 }

@@ -17,9 +17,8 @@ int
 zlt_lanes_decode(zlt_lanes_in_t *in, zlt_lanes_msg_t *m, const uint8_t *data,
     size_t len, size_t *used)
 {
-    int       rc;
-    size_t    n;
-    uint64_t  value;
+    int     rc;
+    size_t  n;
 
     *used = 0;
 
@@ -61,9 +60,7 @@ zlt_lanes_decode(zlt_lanes_in_t *in, zlt_lanes_msg_t *m, const uint8_t *data,
         m->type = in->header[0];
 
         if (m->type == ZLT_HEARTBEAT || m->type == ZLT_HEARTBEAT_ACK) {
-            value = zlt_get32(in->header + ZLT_HEADER_SIZE);
-            m->timestamp = value << 32
-                           | zlt_get32(in->header + ZLT_HEADER_SIZE + 4);
+            m->timestamp = zlt_get64(in->header + ZLT_HEADER_SIZE);
             return ZLT_OK;
         }
 
