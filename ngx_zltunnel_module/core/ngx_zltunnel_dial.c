@@ -655,6 +655,14 @@ ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial)
 }
 
 
+ngx_uint_t
+ngx_zltunnel_dials_running(void)
+{
+    return ngx_zltunnel_dials.root
+           && ngx_zltunnel_dials.root != &ngx_zltunnel_dials_sentinel;
+}
+
+
 ngx_zltunnel_dial_t *
 ngx_zltunnel_dial_find(u_char *id)
 {

@@ -205,6 +205,8 @@ void ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial);
 void ngx_zltunnel_dial_finish(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
 ngx_zltunnel_dial_t *ngx_zltunnel_dial_find(u_char *id);
+/* whether there is any, of all registries */
+ngx_uint_t ngx_zltunnel_dials_running(void);
 /* ms, until its timeout */
 ngx_msec_t ngx_zltunnel_dial_left(ngx_zltunnel_dial_t *dial);
 

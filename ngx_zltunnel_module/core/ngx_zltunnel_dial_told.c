@@ -229,7 +229,9 @@ ngx_zltunnel_dials_check(ngx_zltunnel_registry_t *registry)
     ngx_rbtree_key_t      key;
     ngx_zltunnel_peer_t  *peer;
 
-    if (ngx_zltunnel_gate_expecting(registry)) {
+    if (!ngx_zltunnel_dials_running()
+        || ngx_zltunnel_gate_expecting(registry))
+    {
         return;
     }
 

@@ -24,6 +24,7 @@
 
 
 static ngx_int_t ngx_zltunnel_lane_grow(ngx_zltunnel_lane_t *lane, size_t len);
+static void ngx_zltunnel_lane_wake(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_count(ngx_zltunnel_lane_t *lane, size_t size,
@@ -313,8 +314,7 @@ ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane, const u_char *data,
     ngx_memcpy(lane->in + lane->last, data, len);
     lane->last += len;
 
-    lane->read.ready = 1;
-    ngx_post_event(&lane->read, &ngx_posted_events);
+    ngx_zltunnel_lane_wake(lane);
 
     return NGX_OK;
 }
@@ -362,6 +362,16 @@ ngx_zltunnel_lane_grow(ngx_zltunnel_lane_t *lane, size_t len)
 }
 
 
+/* the read handler is called in a turn of its own */
+
+static void
+ngx_zltunnel_lane_wake(ngx_zltunnel_lane_t *lane)
+{
+    lane->read.ready = 1;
+    ngx_post_event(&lane->read, &ngx_posted_events);
+}
+
+
 void
 ngx_zltunnel_lane_writable(ngx_zltunnel_lane_t *lane)
 {
@@ -394,9 +404,7 @@ void
 ngx_zltunnel_lane_ended(ngx_zltunnel_lane_t *lane)
 {
     lane->ended = 1;
-    lane->read.ready = 1;
-
-    ngx_post_event(&lane->read, &ngx_posted_events);
+    ngx_zltunnel_lane_wake(lane);
 }
 
 
@@ -405,9 +413,7 @@ ngx_zltunnel_lane_break(ngx_zltunnel_lane_t *lane)
 {
     lane->broken = 1;
     lane->pos = lane->last;
-    lane->read.ready = 1;
-
-    ngx_post_event(&lane->read, &ngx_posted_events);
+    ngx_zltunnel_lane_wake(lane);
 }
 
 

@@ -176,16 +176,16 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
 
     to->ready = 1;
 
-    if (conn->moved && c->idle && !ev->write) {
-        ngx_zltunnel_lent_idle(conn);
-        return;
-    }
-
-    if (ev->write && conn->moved) {
+    if (conn->moved && ev->write) {
 
         /* nothing is to be written but the last message on the lane */
 
         ngx_zltunnel_move_leave(conn);
+        return;
+    }
+
+    if (conn->moved && c->idle) {
+        ngx_zltunnel_lent_idle(conn);
         return;
     }
 
@@ -278,7 +278,6 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
     ngx_zltunnel_channel_release(channel, reset);
 
     pool = c->pool;
-
 
     c->read->closed = 1;
     c->write->closed = 1;
@@ -530,13 +529,13 @@ static ngx_chain_t *
 ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
     off_t limit)
 {
-    off_t                sent;
-    size_t               size, len;
-    u_char              *p;
-    ssize_t              n;
-    ngx_chain_t         *cl;
-    ngx_zltunnel_end_t  *end;
-    ngx_zltunnel_conn_t *conn;
+    off_t                 sent;
+    size_t                size, len;
+    u_char               *p;
+    ssize_t               n;
+    ngx_chain_t          *cl;
+    ngx_zltunnel_end_t   *end;
+    ngx_zltunnel_conn_t  *conn;
 
     static u_char  buf[ZLT_FRAMES_ROOM + NGX_ZLTUNNEL_LENT_RECORD];
 

@@ -38,6 +38,7 @@
 
 static ngx_zltunnel_shared_t *ngx_zltunnel_shared_create(
     ngx_zltunnel_peer_t *peer, ngx_zltunnel_channel_t *channel);
+static void ngx_zltunnel_shared_retire(ngx_zltunnel_shared_t *shared);
 static ngx_zltunnel_lane_t *ngx_zltunnel_shared_find(
     ngx_zltunnel_shared_t *shared, uint32_t number);
 static void ngx_zltunnel_shared_read_handler(ngx_event_t *ev);
@@ -52,6 +53,8 @@ static void ngx_zltunnel_shared_watch(ngx_zltunnel_shared_t *shared);
 static void ngx_zltunnel_shared_timer_handler(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared,
     uint8_t type, uint64_t timestamp);
+static ngx_int_t ngx_zltunnel_shared_put(ngx_zltunnel_shared_t *shared,
+    u_char *data, size_t len);
 static void ngx_zltunnel_shared_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_shared_end(ngx_zltunnel_shared_t *shared);
 
@@ -91,8 +94,6 @@ static ngx_zltunnel_shared_t *
 ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_channel_t *channel)
 {
-    size_t                  len;
-    u_char                 *p;
     ngx_connection_t       *c;
     ngx_zltunnel_shared_t  *shared;
 
@@ -150,17 +151,16 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
 
     /* the 101, or the end marker of the last connection */
 
-    len = channel->answer.len;
+    if (channel->answer.len) {
 
-    if (len) {
-        p = ngx_zltunnel_shared_room(shared, len);
-
-        if (p == NULL) {
+        if (ngx_zltunnel_shared_put(shared, channel->answer.data,
+                                    channel->answer.len)
+            != NGX_OK)
+        {
             ngx_zltunnel_shared_failed(shared);
             return NULL;
         }
 
-        ngx_memcpy(p, channel->answer.data, len);
         ngx_zltunnel_channel_answered(channel);
     }
 
@@ -185,11 +185,20 @@ ngx_zltunnel_shared_drop(ngx_zltunnel_peer_t *peer, uint64_t epoch)
         return;
     }
 
-    peer->shared = NULL;
-    shared->retired = 1;
+    ngx_zltunnel_shared_retire(shared);
 
     if (shared->nlanes == 0) {
         ngx_zltunnel_shared_end(shared);
+    }
+}
+
+
+static void
+ngx_zltunnel_shared_retire(ngx_zltunnel_shared_t *shared)
+{
+    if (!shared->retired) {
+        shared->retired = 1;
+        shared->link.peer->shared = NULL;
     }
 }
 
@@ -320,11 +329,7 @@ ngx_zltunnel_shared_message(ngx_zltunnel_shared_t *shared, zlt_lanes_msg_t *m)
         return NGX_OK;
 
     case ZLT_RETIRE:
-        if (!shared->retired) {
-            shared->retired = 1;
-            shared->link.peer->shared = NULL;
-        }
-
+        ngx_zltunnel_shared_retire(shared);
         return NGX_OK;
     }
 
@@ -616,7 +621,7 @@ ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared, uint8_t type,
     uint64_t timestamp)
 {
     size_t     len;
-    u_char     buf[64], *p;
+    u_char     buf[64];
     zlt_msg_t  m;
 
     ngx_memzero(&m, sizeof(zlt_msg_t));
@@ -624,13 +629,26 @@ ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared, uint8_t type,
     m.timestamp = timestamp;
 
     len = zlt_msg_encode(&m, buf, sizeof(buf));
+
+    return ngx_zltunnel_shared_put(shared, buf, len);
+}
+
+
+/* NGX_ERROR: there is no room */
+
+static ngx_int_t
+ngx_zltunnel_shared_put(ngx_zltunnel_shared_t *shared, u_char *data,
+    size_t len)
+{
+    u_char  *p;
+
     p = ngx_zltunnel_shared_room(shared, len);
 
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(p, buf, len);
+    ngx_memcpy(p, data, len);
 
     return NGX_OK;
 }
@@ -677,10 +695,7 @@ ngx_zltunnel_shared_failed(ngx_zltunnel_shared_t *shared)
 static void
 ngx_zltunnel_shared_end(ngx_zltunnel_shared_t *shared)
 {
-    if (!shared->retired) {
-        shared->retired = 1;
-        shared->link.peer->shared = NULL;
-    }
+    ngx_zltunnel_shared_retire(shared);
 
     ngx_zltunnel_link_remove(&shared->link);
     ngx_queue_remove(&shared->queue);
