@@ -968,14 +968,7 @@ sub moved_kept {
         my $d2 = channel();
         my $rest = ack($m) . answer($body);
 
-        $d->send(join '', map { lane(1, $_) }
-                          unpack '(a20000)*', substr $rest, 0, 65000, '');
-        $d->next_of_lanes(0.2);
-        $d->send(lane(1, substr $rest, 0, 10000, ''));
-
-        is(($d2->next(5) || {})->{type}, 'Move', 'bulk: Move');
-        $d2->send(ack($m));
-        is_next($d, 1, 'Moved');
+        $rest = moves($d, $d2, $m, $rest);
 
         # with the last bytes, or behind them
 
@@ -1006,6 +999,25 @@ sub moved_kept {
 }
 
 
+# The first 75000 bytes of the answer on lane 1, by which nginx finds that it is
+# bulk and leaves it for the other channel; the rest is returned.
+
+sub moves {
+    my ($d, $d2, $m, $rest) = @_;
+
+    $d->send(join '', map { lane(1, $_) }
+                      unpack '(a20000)*', substr $rest, 0, 65000, '');
+    $d->next_of_lanes(0.2);
+    $d->send(lane(1, substr $rest, 0, 10000, ''));
+
+    is(($d2->next(5) || {})->{type}, 'Move', 'bulk: Move');
+    $d2->send(ack($m));
+    is_next($d, 1, 'Moved');
+
+    return $rest;
+}
+
+
 # The agent's direction has ended when it is told to leave the lane: the other
 # channel carries nginx's end, and the next connection.
 
@@ -1020,14 +1032,7 @@ sub moved_ended {
     my $d2 = channel();
     my $rest = ack($m) . answer($body) . msg('Eof');
 
-    $d->send(join '', map { lane(1, $_) }
-                      unpack '(a20000)*', substr $rest, 0, 65000, '');
-    $d->next_of_lanes(0.2);
-    $d->send(lane(1, substr $rest, 0, 10000, ''));
-
-    is(($d2->next(5) || {})->{type}, 'Move', 'bulk: Move');
-    $d2->send(ack($m));
-    is_next($d, 1, 'Moved');
+    $rest = moves($d, $d2, $m, $rest);
 
     $d->send(lane(1, $rest));
     is_got($c, $body, 'the response');

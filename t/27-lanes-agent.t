@@ -226,14 +226,18 @@ sub server {
     my $head = length connect_msg('echo', $id[12]);
     my $most = 0;
 
-    # reads nothing, for the first: the agent must stop
-
-    $server->wait(sub {
+    my $feed = sub {
         my $may = 65536 - $head - $sent + ($l->{credit}{12} // 0);
         my $part = substr $out, $sent, $may > 0 ? $may : 0;
         $ch->say(lane(12, $part)) if length $part;
         $sent += length $part;
         came($ch);
+    };
+
+    # reads nothing, for the first: the agent must stop
+
+    $server->wait(sub {
+        $feed->();
         return length($l->{in}{12} // '') >= 65536 - 21;
     }, 10);
     $server->pass(0.3);
@@ -243,12 +247,7 @@ sub server {
     my $given = 0;
     my $taken = 21;
     $server->wait(sub {
-        my $may = 65536 - $head - $sent + ($l->{credit}{12} // 0);
-        my $part = substr $out, $sent, $may > 0 ? $may : 0;
-        $ch->say(lane(12, $part)) if length $part;
-        $sent += length $part;
-
-        came($ch);
+        $feed->();
         my $in = delete $l->{in}{12} // '';
         $taken += length $in;
         $read .= $in;

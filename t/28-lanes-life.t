@@ -170,29 +170,13 @@ sub cancels {
 
     for my $kind (@kinds) {
         my ($what, $share, $stopped, $request) = @$kind;
-        my $count = 0;
 
         kill STOP => $agent->pid if $stopped;
 
-        while ($count < $n * $share / 5) {
-            my @s = map {
-                my $s = connect_to($front);
-                syswrite $s, "$request" . "Host: l\r\n\r\n"
-                             . ($what eq 'sending' ? 'x' x 50_000 : '');
-                $count++;
-                $s
-            } 1 .. 50;
-
-            if ($what eq 'reading') {
-                my $buf = '';
-                read_some($_, \$buf, 10) for @s;
-
-            } else {
-                sleep 0.001 * int rand 60;
-            }
-
-            abort($_) for @s;
-        }
+        my $count = give_up($front, $request . "Host: l\r\n\r\n"
+                                    . ($what eq 'sending' ? 'x' x 50_000 : ''),
+                            $n * $share / 5, reading => $what eq 'reading',
+                            most => 60);
 
         kill CONT => $agent->pid if $stopped;
         is_served(20, "$count gave up while $what");

@@ -369,28 +369,11 @@ EOT
 
     for my $kind (@kinds) {
         my ($what, $stopped, $request) = @$kind;
-        my $count = 0;
 
         kill STOP => $agent->pid if $stopped;
 
-        while ($count < $n / 3) {
-            my @s = map {
-                my $s = connect_to($front);
-                syswrite $s, $request;
-                $count++;
-                $s
-            } 1 .. 50;
-
-            if ($what eq 'reading') {
-                my $buf = '';
-                read_some($_, \$buf, 10) for @s;
-
-            } else {
-                sleep 0.001 * int rand 20;
-            }
-
-            abort($_) for @s;
-        }
+        my $count = give_up($front, $request, $n / 3,
+                            reading => $what eq 'reading', most => 20);
 
         kill CONT => $agent->pid if $stopped;
         is(get($front, '/')->{status}, 200, "$count gave up while $what");

@@ -10,11 +10,11 @@ use warnings;
 use Exporter 'import';
 use IO::Socket::INET;
 use Socket qw(SOL_SOCKET SO_LINGER);
-use Time::HiRes qw(time);
+use Time::HiRes qw(time sleep);
 
 use ZLTunnel::Proc qw(wait_for slurp run);
 
-our @EXPORT = qw(app backend get request read_some abort since);
+our @EXPORT = qw(app backend get request read_some abort give_up since);
 
 
 # Starts app.pl: { port, name, proc }.
@@ -183,6 +183,38 @@ sub abort {
 
     setsockopt $s, SOL_SOCKET, SO_LINGER, pack 'i i', 1, 0;
     close $s;
+}
+
+
+# At least so many clients, 50 at a time, that send the request and are reset:
+# once the first bytes of the answer are there if "reading" is set, else within
+# "most" milliseconds.  Returns how many it were.
+
+sub give_up {
+    my ($port, $request, $n, %o) = @_;
+
+    my $count = 0;
+
+    while ($count < $n) {
+        my @s = map {
+            my $s = ZLTunnel::connect_to($port);
+            syswrite $s, $request;
+            $count++;
+            $s
+        } 1 .. 50;
+
+        if ($o{reading}) {
+            my $buf = '';
+            read_some($_, \$buf, 10) for @s;
+
+        } else {
+            sleep 0.001 * int rand $o{most};
+        }
+
+        abort($_) for @s;
+    }
+
+    return $count;
 }
 
 
