@@ -60,14 +60,15 @@ endif
 
 PROTO =        ngx_zltunnel_module/proto
 PROTO_SRCS =   $(wildcard $(PROTO)/*.c)
-AGENT_SRCS =   $(wildcard agent/*.c)
+AGENT_SRCS =   $(wildcard agent/*.c agent/*/*.c)
 AGENT_LIST =   $(patsubst %.c,$(AGENT_OBJS)/%.o,$(AGENT_SRCS) $(PROTO_SRCS))
 AGENT_LIBS =   libuv openssl inih
 
 UNIT_SRCS =    $(wildcard t/unit/*_test.c)
 UNITS =        $(patsubst t/unit/%.c,$(OBJS)/unit/%,$(UNIT_SRCS))
 
-C11 =          -std=c11 -D_GNU_SOURCE= -I$(PROTO)
+C11 =          -std=c11 -D_GNU_SOURCE= -iquote $(PROTO) \
+               $(patsubst %/,-iquote %,$(wildcard agent/*/))
 
 
 .PHONY: all module agent units install demo check check-long bench sanitize \
@@ -83,24 +84,25 @@ agent: $(AGENT)
 
 
 # The module.  configure runs again only if something it depends on has
-# changed; what is compiled again, nginx's own makefile knows, but for headers
-# that "config" does not list.  The copy is renamed into place, since an nginx may
-# have the old one mapped.
+# changed, the list of files among it; what is compiled again, nginx's own
+# makefile knows.  The copy is renamed into place, since an nginx may have the
+# old one mapped.
 
 $(OBJS)/nginx.id: FORCE
 	@mkdir -p $(OBJS)
 	@auto/nginx -i $(NGINX) > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-$(TREE)/objs/Makefile: config auto/nginx $(OBJS)/nginx.id
+$(OBJS)/module.id: FORCE
+	@mkdir -p $(OBJS)
+	@echo $(sort $(wildcard ngx_zltunnel_module/*.[ch] \
+	                        ngx_zltunnel_module/*/*.[ch])) > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(TREE)/objs/Makefile: config auto/nginx $(OBJS)/nginx.id $(OBJS)/module.id
 	auto/nginx $(TREE) $(NGINX)
 
-$(OBJS)/headers.stamp: $(wildcard ngx_zltunnel_module/*/*.h)
-	@mkdir -p $(OBJS)
-	@rm -rf $(TREE)/objs/addon/*/*.o
-	@touch $@
-
-$(MODULE): $(TREE)/objs/Makefile $(OBJS)/headers.stamp FORCE
+$(MODULE): $(TREE)/objs/Makefile FORCE
 	@+cd $(TREE) && { $(MAKE) -q -f objs/Makefile modules 2> /dev/null \
 	    || $(MAKE) --no-print-directory -f objs/Makefile modules; }
 	@cmp -s $(TREE)/$@ $@ \

@@ -12,8 +12,8 @@
 
 
 #include "tap.h"
-#include "../../agent/allow.c"
-#include "../../agent/options.c"
+#include "../../agent/config/allow.c"
+#include "../../agent/config/options.c"
 
 
 static int

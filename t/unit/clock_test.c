@@ -7,7 +7,7 @@
 
 
 #include "tap.h"
-#include "../../agent/clock.c"
+#include "../../agent/base/clock.c"
 
 
 static void

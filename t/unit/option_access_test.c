@@ -7,8 +7,8 @@
 
 
 #include "tap.h"
-#include "../../agent/options.c"
-#include "../../agent/option_access.c"
+#include "../../agent/config/options.c"
+#include "../../agent/config/option_access.c"
 
 
 static void

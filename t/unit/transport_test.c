@@ -10,7 +10,7 @@
 
 
 #include "tap.h"
-#include "../../agent/transport.c"
+#include "../../agent/net/transport.c"
 
 
 #define HOUR  3600000

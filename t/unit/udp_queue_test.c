@@ -10,7 +10,7 @@
 
 
 #include "tap.h"
-#include "../../agent/udp_queue.c"
+#include "../../agent/udp/udp_queue.c"
 
 
 static zlt_udp_queue_t  q;

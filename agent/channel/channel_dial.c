@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "channel.h"
-#include "proxy.h"
+#include "pp.h"
 #include "visit.h"
 
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy.h"
+#include "pp.h"
 
 
 #define ZLT_PROXY_SIGNATURE  "\r\n\r\n\0\r\nQUIT\n"
