@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "zlt_util.h"
 
 
 #define ZLT_LOG_LINE  2048

@@ -42,6 +42,7 @@
 #include "dup.h"
 #include "visit.h"
 #include "ws.h"
+#include "zlt_util.h"
 
 
 typedef int (*zlt_channel_start_pt)(zlt_channel_t *ch, const uint8_t *data,

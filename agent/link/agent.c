@@ -24,6 +24,7 @@
 #include <openssl/rand.h>
 
 #include "process.h"
+#include "zlt_util.h"
 
 
 #define ZLT_AGENT_QUICK        200     /* ms, the first retry */

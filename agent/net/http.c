@@ -19,6 +19,7 @@
 
 #include "http.h"
 #include "version.h"
+#include "zlt_util.h"
 
 
 #define ZLT_HTTP_GUID      "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

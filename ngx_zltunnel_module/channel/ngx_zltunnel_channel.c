@@ -15,7 +15,21 @@
  */
 
 
-#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_bridge.h"
+#include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_dial_ask.h"
+#include "ngx_zltunnel_dial_told.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_shared.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+#include "zlt_ws_data.h"
 
 #include <openssl/crypto.h>
 
@@ -94,7 +108,7 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_complain(log, "data channel refused: limit of %s", limit);
     }
 
-    if (rc == 403 && ngx_zltunnel_overlap()) {
+    if (rc == 403 && ngx_zltunnel_overlap_look()) {
         rc = 421;
     }
 
@@ -496,13 +510,6 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
     }
 
     ngx_free(channel);
-}
-
-
-void
-ngx_zltunnel_channel_close_idle(ngx_zltunnel_channel_t *channel)
-{
-    ngx_zltunnel_channel_close(channel);
 }
 
 

@@ -18,7 +18,15 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_dial_ask.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_CHANNEL_HOLD       1       /* ms, for the 101 */

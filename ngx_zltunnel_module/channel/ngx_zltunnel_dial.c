@@ -27,7 +27,18 @@
  */
 
 
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_dial_ask.h"
+#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_DIAL_TAKES    2
@@ -55,7 +66,7 @@ ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port)
     ngx_zltunnel_lock(dial->registry);
 
     ngx_zltunnel_dial_found(dial,
-                            ngx_zltunnel_service_by_port(dial->registry->sh,
+                            ngx_zltunnel_port_service(dial->registry->sh,
                                                          port, 0));
 }
 
@@ -453,11 +464,8 @@ ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
     /* here perhaps, even if the tunnel was taken over: an exiting worker
        keeps its control channels */
 
-    if (dial->link.peer->control
-        && ngx_zltunnel_control_connect(dial->registry, &msg,
-                                        dial->target.data)
-           == NGX_OK)
-    {
+    if (dial->link.peer->control) {
+        ngx_zltunnel_ipc_handle(dial->registry, &msg, dial->target.data);
         return;
     }
 

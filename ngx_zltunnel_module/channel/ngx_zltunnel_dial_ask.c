@@ -9,7 +9,19 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_dial_ask.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_release.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_frames.h"
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_DIAL_REPEATS  3

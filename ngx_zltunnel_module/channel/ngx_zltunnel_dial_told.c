@@ -9,7 +9,22 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_dial_told.h"
+#include "ngx_zltunnel_bridge.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_dial_ask.h"
+#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_release.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+#include "zlt_ws_data.h"
 
 
 static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
@@ -81,8 +96,9 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
     }
 
     if (kind == NGX_ZLTUNNEL_BRIDGE) {
-        ngx_zltunnel_end_bridge(&channel->end, registry, msg->bridge_id,
-                                msg->slot, msg->from);
+        ngx_zltunnel_end_bridge(&channel->end, &ngx_zltunnel_bridge_ops,
+                                registry, msg->bridge_id, msg->slot,
+                                msg->from);
     }
 
     channel->epoch = msg->epoch;

@@ -14,7 +14,17 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_release.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_frames.h"
 
 
 #define NGX_ZLTUNNEL_CHANNEL_DRAIN      5000    /* ms, until it is idle again */

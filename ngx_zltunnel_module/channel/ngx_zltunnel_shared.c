@@ -21,7 +21,17 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_shared.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_lanes.h"
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_SHARED_READ     65536     /* bytes of one read */

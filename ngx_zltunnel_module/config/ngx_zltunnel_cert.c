@@ -16,7 +16,10 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_cert.h"
 #include "ngx_zltunnel_token.h"
+
+#include "zlt_util.h"
 
 #include <openssl/crypto.h>
 

@@ -13,7 +13,9 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_conf.h"
+#include "ngx_zltunnel_token.h"
+#include "ngx_zltunnel_token_file.h"
 
 
 /* no directive of a core module has this context: those of the block only */
@@ -611,6 +613,7 @@ ngx_zltunnel_block_defaults(ngx_conf_t *cf, ngx_zltunnel_registry_t *registry)
     ngx_str_t              name;
     ngx_uint_t            *value;
     ngx_command_t         *cmd;
+    ngx_zltunnel_conf_t   *zcf;
     ngx_zltunnel_range_t  *range;
 
     for (cmd = ngx_zltunnel_commands; cmd->name.len; cmd++) {
@@ -652,7 +655,10 @@ ngx_zltunnel_block_defaults(ngx_conf_t *cf, ngx_zltunnel_registry_t *registry)
         return NGX_CONF_ERROR;
     }
 
-    registry->shm_zone->init = ngx_zltunnel_zone_init;
+    zcf = (ngx_zltunnel_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                               ngx_zltunnel_module);
+
+    registry->shm_zone->init = zcf->zone_init;
     registry->shm_zone->data = registry;
 
     return NGX_CONF_OK;

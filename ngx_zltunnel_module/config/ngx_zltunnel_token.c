@@ -14,8 +14,10 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_token.h"
+#include "ngx_zltunnel_cert.h"
+
+#include "zlt_util.h"
 
 #include <openssl/crypto.h>
 #include <time.h>

@@ -3,10 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/*
- * Between ngx_zltunnel_token.c, which knows what a token file says, and
- * ngx_zltunnel_token_file.c, which reads and follows the file.
- */
+/* What a token file says.  ngx_zltunnel_token_file.c reads and follows the file. */
 
 
 #ifndef _NGX_ZLTUNNEL_TOKEN_H_INCLUDED_
@@ -16,7 +13,48 @@
 #include "ngx_zltunnel.h"
 
 
+#define NGX_ZLTUNNEL_TOKEN_NAME    64     /* bytes of a token's name */
 #define NGX_ZLTUNNEL_TOKEN_ERROR  512
+
+
+struct ngx_zltunnel_token_s {
+    u_char                       hash[32];    /* SHA-256 of the token */
+    ngx_str_t                    name;
+    ngx_array_t                 *services;    /* ngx_str_t, globs; NULL: any */
+    ngx_array_t                 *ports;       /* in_port_t[2]; NULL: any */
+    unsigned                     tcp:1;
+    unsigned                     udp:1;
+    ngx_uint_t                   max_services;   /* 0: the block's */
+    ngx_uint_t                   sessions;       /* default 1 */
+    time_t                       expires;        /* 0: never */
+    ngx_array_t                 *access;         /* ngx_zltunnel_token_
+                                                    access_t; NULL: none */
+    time_t                       access_ttl;     /* seconds; 0: no limit */
+    ngx_uint_t                   max_access;     /* sessions */
+    ngx_array_t                 *certs;       /* ngx_zltunnel_cert_t, one of
+                                                 which it must be; NULL: any
+                                                 or none */
+};
+
+
+/* an entry of access=: "NAME", "PREFIX*" or "*", and "@TOKENNAME" perhaps */
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_str_t                    token;          /* empty: of any token */
+} ngx_zltunnel_token_access_t;
+
+
+struct ngx_zltunnel_tokens_s {
+    ngx_pool_t                  *pool;
+    ngx_array_t                  tokens;      /* ngx_zltunnel_token_t */
+    time_t                       mtime;
+    long                         mtime_nsec;
+    off_t                        size;
+    ngx_file_uniq_t              uniq;
+    ngx_msec_t                   changed;     /* first seen different */
+    time_t                       complained;  /* last error logged */
+};
 
 
 /* What is wrong with a file; never anything of a token or of its hash. */
@@ -28,9 +66,19 @@ typedef struct {
 } ngx_zltunnel_token_error_t;
 
 
-/* The certificates of cert=; NULL: malformed, or not enough memory. */
-ngx_array_t *ngx_zltunnel_certs_parse(ngx_pool_t *pool, ngx_str_t *value);
-
+/* the line with this hash, compared with every line in constant time; an
+   expired one too: the caller asks ngx_zltunnel_token_expired() */
+ngx_zltunnel_token_t *ngx_zltunnel_token_find(
+    ngx_zltunnel_registry_t *registry, u_char hash[32]);
+ngx_uint_t ngx_zltunnel_token_expired(ngx_zltunnel_token_t *token);
+ngx_uint_t ngx_zltunnel_token_service(ngx_zltunnel_token_t *token,
+    u_char *name, size_t len);
+ngx_uint_t ngx_zltunnel_token_port(ngx_zltunnel_token_t *token,
+    in_port_t port);
+/* whether its holder may reach the service of that name, as registered by
+   the token called by; NULL: by some token at least */
+ngx_uint_t ngx_zltunnel_token_reaches(ngx_zltunnel_token_t *token,
+    ngx_str_t *name, ngx_str_t *by);
 /*
  * Adds the tokens in data, the contents of a token file, to the set, whose
  * pool keeps what it needs of them; data is changed.  NGX_ERROR: *e is

@@ -13,6 +13,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_token_file.h"
 #include "ngx_zltunnel_token.h"
 
 #include <grp.h>

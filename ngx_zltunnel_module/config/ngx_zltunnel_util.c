@@ -5,6 +5,10 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_util.h"
+
+#include "zlt_types.h"
+#include "zlt_util.h"
 
 #include <openssl/rand.h>
 

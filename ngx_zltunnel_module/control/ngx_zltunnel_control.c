@@ -18,7 +18,16 @@
  */
 
 
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_session.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+#include "zlt_ws.h"
 
 
 #define NGX_ZLTUNNEL_CONTROL_READ    16384

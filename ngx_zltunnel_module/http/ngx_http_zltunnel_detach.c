@@ -22,6 +22,12 @@
 
 
 #include "ngx_http_zltunnel.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_visit.h"
+
+#include "zlt_types.h"
 
 
 #define NGX_HTTP_ZLTUNNEL_GONE         410

@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_zltunnel.h"
+#include "ngx_zltunnel_config.h"
 
 
 static void *ngx_http_zltunnel_create_loc_conf(ngx_conf_t *cf);

@@ -5,7 +5,7 @@
 
 
 #include "ngx_http_zltunnel.h"
-#include "ngx_zltunnel_status.h"
+#include "ngx_zltunnel_registry.h"
 
 
 ngx_int_t

@@ -11,9 +11,12 @@
  */
 
 
+#include <ngx_sha1.h>
+
 #include "ngx_http_zltunnel.h"
 
-#include <ngx_sha1.h>
+#include "zlt_types.h"
+#include "zlt_util.h"
 
 
 #define NGX_HTTP_ZLTUNNEL_UPGRADE_REQUIRED  426

@@ -15,8 +15,14 @@
  */
 
 
-#include "ngx_http_zltunnel.h"
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_upstream.h"
+
+#include "zlt_types.h"
 
 
 typedef struct {

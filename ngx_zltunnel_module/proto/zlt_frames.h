@@ -18,7 +18,7 @@
 #define ZLT_FRAMES_H_INCLUDED
 
 
-#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define ZLT_FRAMES_ROOM      40      /* bytes in front of what is sent */

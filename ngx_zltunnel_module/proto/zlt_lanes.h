@@ -15,7 +15,7 @@
 #define ZLT_LANES_H_INCLUDED
 
 
-#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define ZLT_LANE_HEADER      (ZLT_HEADER_SIZE + 4)   /* of Lane; all of

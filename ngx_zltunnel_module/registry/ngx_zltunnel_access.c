@@ -26,7 +26,16 @@
  */
 
 
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_service.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_zone.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 #include <time.h>
 

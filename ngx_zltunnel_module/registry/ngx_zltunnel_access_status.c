@@ -9,7 +9,15 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_access_status.h"
 #include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_tunnel.h"
+#include "ngx_zltunnel_zone.h"
+
+#include "zlt_types.h"
 
 
 typedef struct {

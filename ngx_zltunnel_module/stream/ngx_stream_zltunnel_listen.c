@@ -10,6 +10,7 @@
 
 
 #include "ngx_stream_zltunnel.h"
+#include "ngx_zltunnel_config.h"
 
 
 static char *ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n);

@@ -18,6 +18,13 @@
 
 
 #include "ngx_stream_zltunnel.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_types.h"
+#include "zlt_util.h"
 
 
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);

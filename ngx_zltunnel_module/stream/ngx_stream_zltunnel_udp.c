@@ -11,6 +11,12 @@
 
 
 #include "ngx_stream_zltunnel.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_udp.h"
+
+#include "zlt_dgram.h"
+#include "zlt_proto.h"
 
 
 static void ngx_stream_zltunnel_udp_read_handler(ngx_event_t *ev);

@@ -10,6 +10,7 @@
 
 
 #include "ngx_stream_zltunnel.h"
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_upstream.h"
 
 

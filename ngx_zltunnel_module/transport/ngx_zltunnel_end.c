@@ -22,6 +22,13 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_end.h"
+#include "ngx_zltunnel_framed.h"
+#include "ngx_zltunnel_tls.h"
+#include "ngx_zltunnel_ws.h"
+
+#include "zlt_frames.h"
+#include "zlt_types.h"
 
 #include <poll.h>                /* after ngx_config.h: it needs _GNU_SOURCE */
 
@@ -37,7 +44,7 @@
 
 static void ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name,
     int value, const char *text);
-static ngx_int_t ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end,
+static ngx_int_t ngx_zltunnel_end_tell(ngx_zltunnel_end_t *end,
     ngx_uint_t reset);
 static void ngx_zltunnel_end_bridge_insert(ngx_rbtree_node_t *temp,
     ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
@@ -222,7 +229,7 @@ ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     c = end->connection;
 
     if (end->kind == NGX_ZLTUNNEL_LANE) {
-        return ngx_zltunnel_lane_recv(end, buf, size);
+        return end->ops->recv(end, buf, size);
     }
 
 #if (NGX_SSL)
@@ -252,7 +259,7 @@ ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     c = end->connection;
 
     if (end->kind == NGX_ZLTUNNEL_LANE) {
-        return ngx_zltunnel_lane_send(end, buf, size);
+        return end->ops->send(end, buf, size);
     }
 
 #if (NGX_SSL)
@@ -278,7 +285,7 @@ ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end)
         return NGX_OK;
     }
 
-    ngx_zltunnel_ipc_poll();
+    end->bridge->poll();
 
     if (end->ended) {
         return NGX_OK;
@@ -350,7 +357,7 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 #endif
 
     if (end->kind == NGX_ZLTUNNEL_BRIDGE
-        && ngx_zltunnel_end_send_end(end, 0) != NGX_OK)
+        && ngx_zltunnel_end_tell(end, 0) != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ERR, c->log, 0,
                       "no way to worker process %P", end->bridge_pid);
@@ -367,20 +374,11 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 
 
 static ngx_int_t
-ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end, ngx_uint_t reset)
+ngx_zltunnel_end_tell(ngx_zltunnel_end_t *end, ngx_uint_t reset)
 {
-    ngx_zltunnel_ipc_t  msg;
-
-    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
-
-    msg.type = NGX_ZLTUNNEL_IPC_END;
-    msg.code = reset;
-    ngx_memcpy(msg.bridge_id, end->bridge_id, ZLT_ID_SIZE);
-
     end->told = 1;
 
-    return ngx_zltunnel_ipc_send(end->registry, end->bridge_slot, &msg, NULL,
-                                 (ngx_socket_t) -1);
+    return end->bridge->tell(end, reset);
 }
 
 
@@ -495,7 +493,7 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
         /* the other worker need not wait for an END */
 
         if (end->bridged) {
-            (void) ngx_zltunnel_end_send_end(end, 1);
+            (void) ngx_zltunnel_end_tell(end, 1);
         }
 
         return;
@@ -539,7 +537,7 @@ void
 ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
 {
     if (end->kind == NGX_ZLTUNNEL_LANE) {
-        ngx_zltunnel_lane_close(end);
+        end->ops->close(end);
         return;
     }
 
@@ -547,7 +545,7 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
 
         /* not for lack of this process: the other worker need not find out */
 
-        (void) ngx_zltunnel_end_send_end(end, 1);
+        (void) ngx_zltunnel_end_tell(end, 1);
     }
 
     ngx_zltunnel_end_bridge_remove(end);
@@ -568,6 +566,7 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
 
 void
 ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
+    const ngx_zltunnel_end_bridge_ops_t *ops,
     ngx_zltunnel_registry_t *registry, u_char id[ZLT_ID_SIZE],
     ngx_uint_t slot, ngx_pid_t pid)
 {
@@ -578,6 +577,7 @@ ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
 
     ngx_zltunnel_end_bridge_remove(end);
 
+    end->bridge = ops;
     end->registry = registry;
     end->bridge_slot = slot;
     end->bridge_pid = pid;

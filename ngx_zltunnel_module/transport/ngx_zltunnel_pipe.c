@@ -15,6 +15,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_pipe.h"
 
 
 #define NGX_ZLTUNNEL_BUFFERS_KEPT   32

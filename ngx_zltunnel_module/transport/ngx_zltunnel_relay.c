@@ -37,6 +37,15 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_relay.h"
+#include "ngx_zltunnel_end.h"
+#include "ngx_zltunnel_framed.h"
+#include "ngx_zltunnel_pipe.h"
+#include "ngx_zltunnel_tls.h"
+#include "ngx_zltunnel_ws.h"
+
+#include "zlt_frames.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_RELAY_TURN    (512 * 1024)   /* bytes, of a flow */

@@ -17,6 +17,12 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_ws.h"
+#include "ngx_zltunnel_end.h"
+#include "ngx_zltunnel_pipe.h"
+#include "ngx_zltunnel_tls.h"
+
+#include "zlt_ws_data.h"
 
 
 #define NGX_ZLTUNNEL_WS_STAGE     (64 * 1024 + 4096)

@@ -14,7 +14,16 @@
  */
 
 
-#include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_carry.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_udp_session.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_CARRIER_RETRY   1000    /* ms after a failed dial */

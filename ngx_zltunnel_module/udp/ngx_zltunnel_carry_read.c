@@ -11,7 +11,19 @@
  */
 
 
-#include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_carry_read.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_carry.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_reply.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_udp_session.h"
+
+#include "zlt_dgram.h"
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_CARRY_READ     (256 * 1024)

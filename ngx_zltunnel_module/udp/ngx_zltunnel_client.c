@@ -11,6 +11,9 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_client.h"
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_udp.h"
 
 

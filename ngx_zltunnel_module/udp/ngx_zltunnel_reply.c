@@ -11,7 +11,12 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_reply.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel_udp_session.h"
 
 #include <netinet/udp.h>
 

@@ -18,7 +18,16 @@
  */
 
 
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_carry.h"
+#include "ngx_zltunnel_client.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_udp_session.h"
+
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_UDP_TURNS      4       /* batches of one wake-up */
@@ -236,7 +245,7 @@ ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock)
 
     sock->changes = registry->sh->changes;
 
-    service = ngx_zltunnel_service_by_port(registry->sh, listener->port, 1);
+    service = ngx_zltunnel_port_service(registry->sh, listener->port, 1);
 
     if (service) {
         ngx_memcpy(id, service->id, ZLT_ID_SIZE);

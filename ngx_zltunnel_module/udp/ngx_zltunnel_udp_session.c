@@ -14,7 +14,18 @@
  */
 
 
-#include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_udp_session.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_carry.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_client.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_reply.h"
+
+#include "zlt_dgram.h"
+#include "zlt_proto.h"
 
 
 #define NGX_ZLTUNNEL_UDP_QUEUE   (256 * 1024) /* bytes that wait */
@@ -39,7 +50,7 @@ ngx_zltunnel_udp_open_port(ngx_zltunnel_udp_t *udp, in_port_t port)
     ngx_zltunnel_lock(udp->registry);
 
     return ngx_zltunnel_udp_open(udp,
-                   ngx_zltunnel_service_by_port(udp->registry->sh, port, 1));
+                   ngx_zltunnel_port_service(udp->registry->sh, port, 1));
 }
 
 

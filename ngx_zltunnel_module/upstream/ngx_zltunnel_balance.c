@@ -16,7 +16,13 @@
  */
 
 
-#include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_balance.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_upstream_conf.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 typedef enum {

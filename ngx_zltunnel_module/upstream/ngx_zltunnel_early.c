@@ -21,6 +21,9 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_early.h"
+#include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_upstream.h"
 
 

@@ -20,8 +20,15 @@
  */
 
 
-#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_lend.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_move.h"
+#include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_upstream.h"
+
+#include "zlt_frames.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_LENT_RECORD   (16384 - ZLT_HEADER_SIZE)   /* of TLS */

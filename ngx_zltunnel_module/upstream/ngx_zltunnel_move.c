@@ -15,8 +15,17 @@
  */
 
 
-#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_move.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_lend.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_upstream.h"
+
+#include "zlt_frames.h"
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_MOVE_TIME  1000           /* ms for the answer */

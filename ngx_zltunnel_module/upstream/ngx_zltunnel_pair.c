@@ -9,7 +9,13 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_pair.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel_worker.h"
 
 
 /* ms for the agent's end, when the upstream code has closed its own */

@@ -28,8 +28,17 @@
  */
 
 
-#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel_balance.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_early.h"
+#include "ngx_zltunnel_lend.h"
+#include "ngx_zltunnel_move.h"
+#include "ngx_zltunnel_pair.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
 
 
 /* ms, before keepalive is turned on: most connections are gone by then */

@@ -8,7 +8,11 @@
  */
 
 
-#include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_upstream_conf.h"
+#include "ngx_zltunnel_config.h"
+
+#include "zlt_util.h"
 
 
 static char *ngx_zltunnel_upstream_param(ngx_conf_t *cf,

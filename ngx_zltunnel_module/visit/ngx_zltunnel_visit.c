@@ -21,7 +21,19 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_visit.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_visit_tcp.h"
+#include "ngx_zltunnel_visit_udp.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+#include "zlt_ws_data.h"
 
 #include <openssl/crypto.h>
 
@@ -111,7 +123,7 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
                               limit);
     }
 
-    if (rc == 403 && ngx_zltunnel_overlap()) {
+    if (rc == 403 && ngx_zltunnel_overlap_look()) {
         rc = 421;
     }
 

@@ -14,7 +14,15 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_visit_side.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_visit.h"
+#include "ngx_zltunnel_visit_udp.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_VISIT_READ     65536

@@ -17,7 +17,14 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_visit_tcp.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_visit.h"
+
+#include "zlt_proto.h"
 
 
 #define NGX_ZLTUNNEL_VISIT_LINGER    5000    /* ms, behind ConnectFail */

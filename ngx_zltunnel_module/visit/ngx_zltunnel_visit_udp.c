@@ -21,7 +21,18 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_visit_udp.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_visit.h"
+#include "ngx_zltunnel_visit_side.h"
+
+#include "zlt_dgram.h"
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 static void ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,

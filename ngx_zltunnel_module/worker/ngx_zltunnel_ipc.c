@@ -15,13 +15,21 @@
  * HUP have made two workers of one number read the same pair, one that reads
  * what is for the other puts it back, and leaves the pair alone for a moment.
  *
- * Messages are queued as they are read and acted on from a posted event,
- * because ngx_zltunnel_ipc_poll() may be called from deep within a handler.
- * Only HELLO and END, which touch nothing else, count at once.
+ * What a message leads to is the business of handlers that the module hands in,
+ * one for each type.  Messages are queued as they are read and acted on from a
+ * posted event, because ngx_zltunnel_ipc_poll() may be called from deep within a
+ * handler.  Only HELLO, and END, whose handler touches nothing else, count at
+ * once.
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_ipc.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+
+#include "zlt_types.h"
+#include "zlt_ws_data.h"
 
 
 #define NGX_ZLTUNNEL_IPC_DATA    (ZLT_MAX_CHANNEL_FRAME + ZLT_HEADER_SIZE     \
@@ -67,6 +75,8 @@ static void ngx_zltunnel_ipc_read_handler(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data,
     ngx_socket_t *fd);
 static void ngx_zltunnel_ipc_process(ngx_event_t *ev);
+static ngx_zltunnel_registry_t *ngx_zltunnel_ipc_registry(
+    ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_item_t *item);
 
@@ -82,6 +92,9 @@ typedef struct {
     ngx_socket_t                 fd;
 } ngx_zltunnel_ipc_young_t;
 
+
+static const ngx_zltunnel_ipc_handler_t  *ngx_zltunnel_ipc_handlers;
+static void                   (*ngx_zltunnel_ipc_exiting)(void);
 
 static ngx_zltunnel_ipc_set_t  *ngx_zltunnel_ipc_sets;
 static ngx_uint_t               ngx_zltunnel_ipc_nsets;
@@ -263,11 +276,15 @@ ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle, ngx_uint_t generation)
 
 
 ngx_int_t
-ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle)
+ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle,
+    const ngx_zltunnel_ipc_handler_t *handlers, void (*exiting)(void))
 {
     ngx_uint_t               i, k;
     ngx_connection_t        *c;
     ngx_zltunnel_ipc_set_t  *set;
+
+    ngx_zltunnel_ipc_handlers = handlers;
+    ngx_zltunnel_ipc_exiting = exiting;
 
     ngx_queue_init(&ngx_zltunnel_ipc_in);
     ngx_queue_init(&ngx_zltunnel_ipc_out);
@@ -679,7 +696,7 @@ ngx_zltunnel_ipc_read_handler(ngx_event_t *ev)
         c->close = 0;
         c->idle = 0;
 
-        ngx_zltunnel_exiting();
+        ngx_zltunnel_ipc_exiting();
         return;
     }
 
@@ -690,9 +707,9 @@ ngx_zltunnel_ipc_read_handler(ngx_event_t *ev)
 void
 ngx_zltunnel_ipc_poll(void)
 {
-    ngx_socket_t         fd;
-    ngx_zltunnel_ipc_t   msg;
-    ngx_zltunnel_end_t  *end;
+    ngx_socket_t              fd;
+    ngx_zltunnel_ipc_t        msg;
+    ngx_zltunnel_registry_t  *registry;
 
     static u_char  data[NGX_ZLTUNNEL_IPC_DATA];
 
@@ -725,14 +742,23 @@ ngx_zltunnel_ipc_poll(void)
             continue;
         }
 
-        if (msg.type == NGX_ZLTUNNEL_IPC_END) {
-            end = ngx_zltunnel_end_bridge_find(msg.bridge_id);
+        if (msg.type >= NGX_ZLTUNNEL_IPC_TYPES) {
 
-            if (end && msg.code) {
-                end->broken = 1;
+            /* of a younger binary */
 
-            } else if (end) {
-                end->ended = 1;
+            if (fd != (ngx_socket_t) -1) {
+                (void) ngx_close_socket(fd);
+            }
+
+            continue;
+        }
+
+        if (ngx_zltunnel_ipc_handlers[msg.type].at_once) {
+            registry = ngx_zltunnel_ipc_registry(&msg);
+
+            if (registry) {
+                ngx_zltunnel_ipc_handlers[msg.type].handler(registry, &msg,
+                                                            data, &fd);
             }
 
             continue;
@@ -873,14 +899,9 @@ ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 static void
 ngx_zltunnel_ipc_process(ngx_event_t *ev)
 {
-    ngx_uint_t                 i;
     ngx_queue_t               *q;
-    ngx_zltunnel_conf_t       *conf;
     ngx_zltunnel_ipc_item_t   *item;
-    ngx_zltunnel_registry_t  **registry;
-
-    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
-                                                ngx_zltunnel_module);
+    ngx_zltunnel_registry_t   *registry;
 
     while (!ngx_queue_empty(&ngx_zltunnel_ipc_in)) {
         q = ngx_queue_head(&ngx_zltunnel_ipc_in);
@@ -888,14 +909,10 @@ ngx_zltunnel_ipc_process(ngx_event_t *ev)
 
         item = ngx_queue_data(q, ngx_zltunnel_ipc_item_t, queue);
 
-        registry = conf->registries.elts;
+        registry = ngx_zltunnel_ipc_registry(&item->msg);
 
-        for (i = 0; i < conf->registries.nelts; i++) {
-
-            if (registry[i]->hash == item->msg.registry) {
-                ngx_zltunnel_ipc_dispatch(registry[i], item);
-                break;
-            }
+        if (registry) {
+            ngx_zltunnel_ipc_dispatch(registry, item);
         }
 
         if (item->fd != (ngx_socket_t) -1) {
@@ -907,14 +924,48 @@ ngx_zltunnel_ipc_process(ngx_event_t *ev)
 }
 
 
+static ngx_zltunnel_registry_t *
+ngx_zltunnel_ipc_registry(ngx_zltunnel_ipc_t *msg)
+{
+    ngx_uint_t                 i;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_registry_t  **registry;
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+    registry = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+
+        if (registry[i]->hash == msg->registry) {
+            return registry[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_zltunnel_ipc_handle(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data)
+{
+    ngx_socket_t  fd;
+
+    fd = (ngx_socket_t) -1;
+
+    ngx_zltunnel_ipc_handlers[msg->type].handler(registry, msg, data, &fd);
+}
+
+
 /* a descriptor that is taken over is set to -1 in the item */
 
 static void
 ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_item_t *item)
 {
-    ngx_socket_t         fd;
-    ngx_zltunnel_ipc_t  *msg;
+    ngx_zltunnel_ipc_t   *msg;
+    ngx_zltunnel_ipc_pt   handler;
 
     msg = &item->msg;
 
@@ -922,61 +973,9 @@ ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
                    "zltunnel message %uD from %P, fd:%d",
                    msg->type, msg->from, item->fd);
 
-    switch (msg->type) {
+    handler = ngx_zltunnel_ipc_handlers[msg->type].handler;
 
-    case NGX_ZLTUNNEL_IPC_PORT:
-        ngx_zltunnel_port_update(registry, msg->port, msg->code);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_TAKE:
-        ngx_zltunnel_channel_give(registry, msg);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_CHANNEL:
-    case NGX_ZLTUNNEL_IPC_BRIDGE:
-        fd = item->fd;
-        item->fd = (ngx_socket_t) -1;
-        ngx_zltunnel_dial_given(registry, msg, fd, item->data);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_NONE:
-        ngx_zltunnel_dial_none(registry, msg);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_CONNECT:
-        (void) ngx_zltunnel_control_connect(registry, msg, item->data);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_FAIL:
-        ngx_zltunnel_dial_failed(registry, msg);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_UP:
-        ngx_zltunnel_dial_up(registry, msg);
-        ngx_zltunnel_gate_update(registry);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_PROBE:
-        ngx_zltunnel_control_probe(registry, msg);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_CLOSE:
-        ngx_zltunnel_control_replaced(registry, msg);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_DROP:
-        ngx_zltunnel_channels_drop(registry, msg->tunnel_id, msg->epoch);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_LOST:
-        ngx_zltunnel_lost(registry);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_ACCESS:
-        ngx_zltunnel_visits_check(registry);
-        break;
-
-    default:
-        break;
+    if (handler) {
+        handler(registry, msg, item->data, &item->fd);
     }
 }

@@ -10,7 +10,11 @@
  */
 
 
-#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_peer.h"
+#include "ngx_zltunnel_config.h"
+
+#include "zlt_types.h"
 
 
 ngx_zltunnel_peer_t *
@@ -141,12 +145,6 @@ ngx_zltunnel_peer_cut(ngx_zltunnel_peer_t *peer)
 
     guard.peer = NULL;
     ngx_zltunnel_link_add(peer, &guard);
-
-    while (!ngx_queue_empty(&peer->idle)) {
-        q = ngx_queue_head(&peer->idle);
-        ngx_zltunnel_channel_close_idle(
-                           ngx_queue_data(q, ngx_zltunnel_channel_t, queue));
-    }
 
     for ( ;; ) {
         q = ngx_queue_head(&peer->links);

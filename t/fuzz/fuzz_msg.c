@@ -19,6 +19,7 @@
 
 #include "fuzz.h"
 #include "vector.h"
+#include "zlt_util.h"
 
 
 typedef struct {

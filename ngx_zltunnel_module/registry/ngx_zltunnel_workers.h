@@ -1,0 +1,24 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_WORKERS_H_INCLUDED_
+#define _NGX_ZLTUNNEL_WORKERS_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_shm.h"
+
+
+/* takes a slot for this process in the registry: NGX_ERROR if none is free */
+ngx_int_t ngx_zltunnel_worker_attach(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t generation);
+ngx_uint_t ngx_zltunnel_worker_alive(ngx_zltunnel_sh_worker_t *worker);
+/* what a dead worker has left goes, and its slot is free */
+void ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t slot);
+
+
+#endif /* _NGX_ZLTUNNEL_WORKERS_H_INCLUDED_ */
