@@ -4,7 +4,7 @@
  */
 
 /*
- * The core of the module: version, opaque types, and what a zltunnel{} block is.
+ * Version, opaque types, and what a zltunnel{} block is.
  *
  * A registry is one zltunnel{} block.  What all workers must know of it is in
  * its shared memory zone (ngx_zltunnel_shm.h); what one worker holds of it,
@@ -119,9 +119,6 @@ ngx_zltunnel_id_key(u_char *id)
 
     return key;
 }
-
-
-extern ngx_module_t  ngx_zltunnel_module;
 
 
 #endif /* _NGX_ZLTUNNEL_H_INCLUDED_ */

@@ -5,13 +5,14 @@
 
 /*
  * The module as nginx sees it, and the top floor: here alone is wired together
- * what a message of another worker leads to, what happens every second, and what
- * is done when a worker exits.  The parts below know nothing of each other but
- * what their headers say, and nothing of who is above them.
+ * what a message of another worker leads to, what happens every second, and
+ * what is done when a worker exits.  The parts below know nothing of each
+ * other but what their headers say, and nothing of who is above them.
  */
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
@@ -101,21 +102,21 @@ static const ngx_zltunnel_listener_datagrams_t  ngx_zltunnel_datagrams = {
     ngx_zltunnel_udp_init_process,
     ngx_zltunnel_udp_arm,
     ngx_zltunnel_udp_receive,
-    ngx_zltunnel_carriers_recheck
+    ngx_zltunnel_carrier_recheck
 };
 
 
 static ngx_core_module_t  ngx_zltunnel_module_ctx = {
     ngx_string("zltunnel"),
     ngx_zltunnel_create,
-    ngx_zltunnel_init_conf
+    ngx_zltunnel_conf_init
 };
 
 
 ngx_module_t  ngx_zltunnel_module = {
     NGX_MODULE_V1,
     &ngx_zltunnel_module_ctx,              /* module context */
-    ngx_zltunnel_commands,                 /* module directives */
+    ngx_zltunnel_conf_commands,                 /* module directives */
     NGX_CORE_MODULE,                       /* module type */
     NULL,                                  /* init master */
     ngx_zltunnel_init_module,              /* init module */
@@ -141,7 +142,7 @@ ngx_zltunnel_create(ngx_cycle_t *cycle)
 {
     ngx_zltunnel_conf_t  *conf;
 
-    conf = ngx_zltunnel_create_conf(cycle);
+    conf = ngx_zltunnel_conf_create(cycle);
 
     if (conf) {
         conf->zone_init = ngx_zltunnel_zone_init;
@@ -176,7 +177,7 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
             registry[i]->sh->expecting = ngx_zltunnel_succeeds(cycle);
         }
 
-        registry[i]->sh->generation = ngx_zltunnel_generation;
+        registry[i]->sh->generation = ngx_zltunnel_ipc_generation;
     }
 
     ngx_zltunnel_listener_init_module(cycle);
@@ -266,9 +267,9 @@ ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
     ngx_rbtree_init(&registry->peers, &registry->peers_sentinel,
                     ngx_rbtree_insert_value);
 
-    ngx_zltunnel_lock(registry);
-    rc = ngx_zltunnel_worker_attach(registry, ngx_zltunnel_generation);
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_lock(registry);
+    rc = ngx_zltunnel_worker_slot_take(registry, ngx_zltunnel_ipc_generation);
+    ngx_zltunnel_zone_unlock(registry);
 
     ngx_zltunnel_ipc_hello(registry);
 
@@ -304,11 +305,11 @@ ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
-    ngx_zltunnel_carriers_exit();
-    ngx_zltunnel_visits_exit(1);
-    ngx_zltunnel_controls_exit();
-    ngx_zltunnel_shareds_exit();
-    ngx_zltunnel_channels_exit();
+    ngx_zltunnel_carrier_exit();
+    ngx_zltunnel_visit_exit(1);
+    ngx_zltunnel_control_exit();
+    ngx_zltunnel_shared_exit();
+    ngx_zltunnel_channel_exit();
     ngx_zltunnel_notice_flush();
     ngx_zltunnel_ipc_exit();
     ngx_zltunnel_relay_cleanup();
@@ -348,10 +349,10 @@ ngx_zltunnel_exiting(void)
 
     /* before these, since the clients' sockets are closed */
 
-    ngx_zltunnel_carriers_exit();
-    ngx_zltunnel_visits_exit(0);
+    ngx_zltunnel_carrier_exit();
+    ngx_zltunnel_visit_exit(0);
 
-    ngx_zltunnel_controls_quit();
+    ngx_zltunnel_control_quit_all();
 }
 
 
@@ -363,31 +364,31 @@ ngx_zltunnel_tick(ngx_event_t *ev)
 
     registry = ev->data;
 
-    changed = ngx_zltunnel_tokens_follow(registry, ev->log);
+    changed = ngx_zltunnel_token_file_follow(registry, ev->log);
 
     (void) ngx_zltunnel_overlap_look();
     ngx_zltunnel_gate_update(registry);
 
     if (!ngx_exiting) {
-        ngx_zltunnel_lock_read(registry);
+        ngx_zltunnel_zone_lock_read(registry);
         ngx_zltunnel_sweep(registry);
-        ngx_zltunnel_unlock(registry);
+        ngx_zltunnel_zone_unlock(registry);
 
         if (changed) {
             ngx_zltunnel_revoke_away(registry);
-            ngx_zltunnel_access_away(registry);
+            ngx_zltunnel_access_end_away(registry);
         }
 
         ngx_zltunnel_listener_tick(registry);
     }
 
-    ngx_zltunnel_carriers_check(registry);
+    ngx_zltunnel_carrier_check(registry);
 
     ngx_zltunnel_revoke_peers(registry, changed);
     ngx_zltunnel_tick_accesses(registry);
-    ngx_zltunnel_dials_check(registry);
+    ngx_zltunnel_dial_told_check(registry);
     ngx_zltunnel_ipc_tidy();
-    ngx_zltunnel_conns_check();
+    ngx_zltunnel_conn_check();
 
     ngx_add_timer(ev, NGX_ZLTUNNEL_TICK);
 }
@@ -408,11 +409,11 @@ ngx_zltunnel_tick_accesses(ngx_zltunnel_registry_t *registry)
         key = peer->node.key;
 
         if (peer->control) {
-            ngx_zltunnel_access_check(peer->control);
+            ngx_zltunnel_access_end_check(peer->control);
         }
     }
 
-    ngx_zltunnel_visits_check(registry);
+    ngx_zltunnel_visit_check_all(registry);
 }
 
 
@@ -462,7 +463,7 @@ static void
 ngx_zltunnel_on_take(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
-    ngx_zltunnel_channel_give(registry, msg);
+    ngx_zltunnel_bridge_give(registry, msg);
 }
 
 
@@ -470,7 +471,7 @@ static void
 ngx_zltunnel_on_given(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
-    ngx_zltunnel_dial_given(registry, msg, *fd, data);
+    ngx_zltunnel_dial_told_given(registry, msg, *fd, data);
 
     *fd = (ngx_socket_t) -1;
 }
@@ -480,7 +481,7 @@ static void
 ngx_zltunnel_on_none(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
-    ngx_zltunnel_dial_none(registry, msg);
+    ngx_zltunnel_dial_told_none(registry, msg);
 }
 
 
@@ -504,7 +505,7 @@ static void
 ngx_zltunnel_on_fail(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
-    ngx_zltunnel_dial_failed(registry, msg);
+    ngx_zltunnel_dial_told_failed(registry, msg);
 }
 
 
@@ -512,7 +513,7 @@ static void
 ngx_zltunnel_on_up(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
-    ngx_zltunnel_dial_up(registry, msg);
+    ngx_zltunnel_dial_told_up(registry, msg);
     ngx_zltunnel_gate_update(registry);
 }
 
@@ -537,7 +538,7 @@ static void
 ngx_zltunnel_on_drop(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
-    ngx_zltunnel_channels_drop(registry, msg->tunnel_id, msg->epoch);
+    ngx_zltunnel_channel_drop(registry, msg->tunnel_id, msg->epoch);
 }
 
 
@@ -549,7 +550,7 @@ ngx_zltunnel_on_lost(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_gate_lower(registry);
     }
 
-    ngx_zltunnel_carriers_check(registry);
+    ngx_zltunnel_carrier_check(registry);
     ngx_zltunnel_revoke_peers(registry, 0);
 }
 
@@ -558,5 +559,5 @@ static void
 ngx_zltunnel_on_access(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
-    ngx_zltunnel_visits_check(registry);
+    ngx_zltunnel_visit_check_all(registry);
 }

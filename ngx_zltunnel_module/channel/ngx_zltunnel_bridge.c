@@ -17,7 +17,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_bridge.h"
 #include "ngx_zltunnel_channel.h"
-#include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
@@ -53,7 +53,7 @@ const ngx_zltunnel_end_bridge_ops_t  ngx_zltunnel_bridge_ops = {
 
 
 void
-ngx_zltunnel_channel_give(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg)
 {
     ngx_uint_t               slot;
@@ -72,18 +72,18 @@ ngx_zltunnel_channel_give(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    ngx_zltunnel_channel_send(channel, slot, msg->connection_id,
-                              msg->tunnel_id);
+    ngx_zltunnel_bridge_send(channel, slot, msg->connection_id,
+                             msg->tunnel_id);
 }
 
 
 void
-ngx_zltunnel_channel_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
+ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     u_char *connection_id, u_char *tunnel_id)
 {
     ngx_zltunnel_ipc_t  msg;
 
-    if (ngx_zltunnel_channel_flush(channel) != NGX_OK) {
+    if (ngx_zltunnel_channel_answer_flush(channel) != NGX_OK) {
         /* the dial finds out by its timer */
         ngx_zltunnel_channel_close(channel);
         return;
@@ -184,7 +184,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     ngx_zltunnel_end_init(&bridge->end, c, NGX_ZLTUNNEL_BRIDGE);
 
-    ngx_zltunnel_random(bridge->end.bridge_id, ZLT_ID_SIZE);
+    ngx_zltunnel_util_random(bridge->end.bridge_id, ZLT_ID_SIZE);
     ngx_zltunnel_end_bridge(&bridge->end, &ngx_zltunnel_bridge_ops, registry,
                             bridge->end.bridge_id, slot,
                             registry->sh->workers[slot].pid);
@@ -207,7 +207,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
 
     if (peer) {
-        ngx_zltunnel_link_add(peer, &bridge->link);
+        ngx_zltunnel_peer_link(peer, &bridge->link);
     }
 
     bridge->relay.side[0] = &bridge->end;
@@ -258,7 +258,7 @@ ngx_zltunnel_bridge_done(ngx_zltunnel_relay_t *relay,
 
     bridge = relay->data;
 
-    ngx_zltunnel_link_remove(&bridge->link);
+    ngx_zltunnel_peer_unlink(&bridge->link);
     ngx_zltunnel_end_close(&bridge->end);
     ngx_zltunnel_channel_close(bridge->channel);
 

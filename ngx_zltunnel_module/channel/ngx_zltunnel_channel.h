@@ -15,10 +15,12 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_bridge.h"
+#include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_dial.h"
-#include "ngx_zltunnel_dial_ask.h"
+#include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_dial_told.h"
+#include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_release.h"
 #include "ngx_zltunnel_shared.h"
@@ -70,9 +72,6 @@ struct ngx_zltunnel_channel_s {
 };
 
 
-/* ms until the next heartbeat on a data channel, around 25 s, or less where
-   control channels have more */
-ngx_msec_t ngx_zltunnel_channel_beat(ngx_zltunnel_registry_t *registry);
 /*
  * What the http side asks before it answers 101: checks key and limits,
  * reserves the place.  connection_id may be NULL: an idle channel.
@@ -97,7 +96,7 @@ void ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
 /* 1 if this worker may have one more: max_channel_share */
 ngx_uint_t ngx_zltunnel_channel_allowed(ngx_zltunnel_registry_t *registry);
 /* one idle channel less of that tunnel in this worker */
-void ngx_zltunnel_idle_out(ngx_zltunnel_registry_t *registry,
+void ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id);
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_create(
     ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
@@ -114,9 +113,9 @@ void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
 ngx_int_t ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel,
     u_char *token, ngx_str_t *name);
 void ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel);
-void ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,
+void ngx_zltunnel_channel_drop(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, uint64_t epoch);
-void ngx_zltunnel_channels_exit(void);
+void ngx_zltunnel_channel_exit(void);
 
 
 #endif /* _NGX_ZLTUNNEL_CHANNEL_H_INCLUDED_ */

@@ -23,7 +23,7 @@
  * "duplicate" mean that the connection is lost.
  *
  * While the tunnel's agent is away, or has not registered the service again
- * yet, the dial waits; ngx_zltunnel_dial_up() sends it on its way.
+ * yet, the dial waits; ngx_zltunnel_dial_told_up() sends it on its way.
  */
 
 
@@ -31,7 +31,7 @@
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_config.h"
-#include "ngx_zltunnel_dial_ask.h"
+#include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
@@ -63,11 +63,11 @@ static ngx_rbtree_node_t  ngx_zltunnel_dials_sentinel;
 void
 ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port)
 {
-    ngx_zltunnel_lock(dial->registry);
+    ngx_zltunnel_zone_lock(dial->registry);
 
     ngx_zltunnel_dial_found(dial,
                             ngx_zltunnel_port_service(dial->registry->sh,
-                                                         port, 0));
+                                                      port, 0));
 }
 
 
@@ -75,7 +75,7 @@ void
 ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
     ngx_str_t *token)
 {
-    ngx_zltunnel_lock(dial->registry);
+    ngx_zltunnel_zone_lock(dial->registry);
 
     ngx_zltunnel_dial_found(dial,
                             ngx_zltunnel_service_by_name(dial->registry->sh,
@@ -90,7 +90,7 @@ ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
 
-    ngx_zltunnel_lock(dial->registry);
+    ngx_zltunnel_zone_lock(dial->registry);
 
     tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh, tunnel_id);
     service = tunnel ? ngx_zltunnel_service_by_id(tunnel, service_id) : NULL;
@@ -117,11 +117,11 @@ ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
 
     /* the asking generation and worker, and 80 random bits */
 
-    ngx_zltunnel_random(dial->id, ZLT_ID_SIZE);
-    dial->id[0] = (u_char) (ngx_zltunnel_generation >> 24);
-    dial->id[1] = (u_char) (ngx_zltunnel_generation >> 16);
-    dial->id[2] = (u_char) (ngx_zltunnel_generation >> 8);
-    dial->id[3] = (u_char) ngx_zltunnel_generation;
+    ngx_zltunnel_util_random(dial->id, ZLT_ID_SIZE);
+    dial->id[0] = (u_char) (ngx_zltunnel_ipc_generation >> 24);
+    dial->id[1] = (u_char) (ngx_zltunnel_ipc_generation >> 16);
+    dial->id[2] = (u_char) (ngx_zltunnel_ipc_generation >> 8);
+    dial->id[3] = (u_char) ngx_zltunnel_ipc_generation;
     dial->id[4] = (u_char) (ngx_worker >> 8);
     dial->id[5] = (u_char) ngx_worker;
 
@@ -139,13 +139,13 @@ ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
     rc = service ? ngx_zltunnel_dial_admit(dial, service, token, &limit)
                  : NGX_ZLTUNNEL_DIAL_NO_SERVICE;
 
-    ngx_zltunnel_unlock(dial->registry);
+    ngx_zltunnel_zone_unlock(dial->registry);
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
 
         if (limit) {
-            ngx_zltunnel_complain(dial->log,
-                                  "client refused: limit of %s", limit);
+            ngx_zltunnel_log_complain(dial->log,
+                                      "client refused: limit of %s", limit);
         }
 
         ngx_zltunnel_dial_finish(dial, rc);
@@ -160,7 +160,7 @@ ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
     }
 
     dial->link.cut = ngx_zltunnel_dial_cut;
-    ngx_zltunnel_link_add(peer, &dial->link);
+    ngx_zltunnel_peer_link(peer, &dial->link);
 
     if (dial->timeout == 0
         || dial->timeout > dial->registry->connect_timeout)
@@ -191,7 +191,7 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
     }
 
     if (!dial->datagrams
-        && ngx_zltunnel_service_active(service)
+        && ngx_zltunnel_counter_active(service)
            >= dial->registry->max_connections)
     {
         *limit = "max_connections";
@@ -267,7 +267,7 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
         }
 
         if (channel) {
-            ngx_zltunnel_dial_use(dial, channel, NGX_ZLTUNNEL_LOCAL);
+            ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_LOCAL);
             return;
         }
     }
@@ -275,7 +275,7 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     rc = NGX_ZLTUNNEL_DIAL_OK;
     slot = NGX_ZLTUNNEL_NO_SLOT;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, dial->tunnel_id);
     service = tunnel ? ngx_zltunnel_service_by_id(tunnel, dial->service_id)
@@ -301,7 +301,7 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
         }
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
 
@@ -311,9 +311,9 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
         }
 
         if (rc == NGX_ZLTUNNEL_DIAL_LIMIT) {
-            ngx_zltunnel_complain(dial->log,
-                                  "client refused: limit of %s",
-                                  "max_pending");
+            ngx_zltunnel_log_complain(dial->log,
+                                      "client refused: limit of %s",
+                                      "max_pending");
         }
 
         ngx_zltunnel_dial_finish(dial, rc);
@@ -321,7 +321,7 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     }
 
     if (slot == NGX_ZLTUNNEL_NO_SLOT) {
-        /* the agent is away: ngx_zltunnel_dial_up() will tell */
+        /* the agent is away: ngx_zltunnel_dial_told_up() will tell */
         return;
     }
 
@@ -566,7 +566,7 @@ ngx_zltunnel_dial_cut(ngx_zltunnel_link_t *link)
         return;
     }
 
-    ngx_zltunnel_link_remove(link);
+    ngx_zltunnel_peer_unlink(link);
 }
 
 
@@ -581,7 +581,7 @@ ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial)
 
     dial->pending = 0;
 
-    ngx_zltunnel_lock(dial->registry);
+    ngx_zltunnel_zone_lock(dial->registry);
 
     pending = ngx_zltunnel_pending_find(dial->registry->sh, dial->id);
 
@@ -589,7 +589,7 @@ ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial)
         ngx_zltunnel_pending_remove(dial->registry, pending);
     }
 
-    ngx_zltunnel_unlock(dial->registry);
+    ngx_zltunnel_zone_unlock(dial->registry);
 }
 
 
@@ -646,7 +646,7 @@ ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial)
         ngx_zltunnel_dial_stop(dial);
     }
 
-    ngx_zltunnel_link_remove(&dial->link);
+    ngx_zltunnel_peer_unlink(&dial->link);
 
     if (dial->buf) {
         ngx_free(dial->buf);
@@ -654,9 +654,9 @@ ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial)
     }
 
     if (dial->counter) {
-        ngx_zltunnel_lock(dial->registry);
+        ngx_zltunnel_zone_lock(dial->registry);
         ngx_zltunnel_counter_put(dial->registry, dial->counter);
-        ngx_zltunnel_unlock(dial->registry);
+        ngx_zltunnel_zone_unlock(dial->registry);
 
         dial->counter = NULL;
     }
@@ -664,7 +664,7 @@ ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial)
 
 
 ngx_uint_t
-ngx_zltunnel_dials_running(void)
+ngx_zltunnel_dial_running(void)
 {
     return ngx_zltunnel_dials.root
            && ngx_zltunnel_dials.root != &ngx_zltunnel_dials_sentinel;

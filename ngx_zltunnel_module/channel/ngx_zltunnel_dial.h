@@ -3,7 +3,10 @@
  * Copyright (C) zltunnel authors
  */
 
-/* A dial: the one primitive by which everyone gets a data channel to a service. */
+/*
+ * A dial: the one primitive by which everyone gets a data channel to a
+ * service.
+ */
 
 
 #ifndef _NGX_ZLTUNNEL_DIAL_H_INCLUDED_
@@ -143,7 +146,7 @@ void ngx_zltunnel_dial_finish(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
 ngx_zltunnel_dial_t *ngx_zltunnel_dial_find(u_char *id);
 /* whether there is any, of all registries */
-ngx_uint_t ngx_zltunnel_dials_running(void);
+ngx_uint_t ngx_zltunnel_dial_running(void);
 /* ms, until its timeout */
 ngx_msec_t ngx_zltunnel_dial_left(ngx_zltunnel_dial_t *dial);
 

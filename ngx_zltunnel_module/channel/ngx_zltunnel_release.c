@@ -17,6 +17,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_release.h"
 #include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial.h"
@@ -42,7 +43,7 @@ static void ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel);
 
 
 void
-ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
+ngx_zltunnel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
 {
     if (channel->end.frames == NULL) {
         ngx_zltunnel_channel_close(channel);
@@ -60,7 +61,7 @@ ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
     }
 
     if (zlt_frames_over(channel->end.frames)) {
-        ngx_zltunnel_channel_again(channel);
+        ngx_zltunnel_release_idle(channel);
         return;
     }
 
@@ -197,7 +198,7 @@ ngx_zltunnel_channel_hold_end(ngx_zltunnel_channel_t *channel,
 
     (void) zlt_frames_sent(out, len);
 
-    ngx_zltunnel_channel_hold(channel, &answer);
+    ngx_zltunnel_channel_answer_hold(channel, &answer);
 
     return NGX_OK;
 }
@@ -266,7 +267,7 @@ ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel)
     }
 
     if (zlt_frames_over(frames)) {
-        ngx_zltunnel_channel_again(channel);
+        ngx_zltunnel_release_idle(channel);
         return;
     }
 
@@ -286,7 +287,7 @@ failed:
 
 
 void
-ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
+ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel)
 {
     u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
     ngx_str_t                   name;
@@ -325,7 +326,7 @@ ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
     name.len = 0;
     name.data = text;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, channel->tunnel_id);
 
@@ -344,7 +345,7 @@ ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
         ngx_memcpy(text, tunnel->name, name.len);
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     if (!wanted) {
         ngx_zltunnel_channel_close(channel);
@@ -353,7 +354,7 @@ ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
 
     /* nothing can fail here: the frame's own buffer is larger */
 
-    (void) ngx_zltunnel_channel_unread(channel, end->rest, end->nrest);
+    (void) ngx_zltunnel_channel_io_unread(channel, end->rest, end->nrest);
     end->nrest = 0;
 
     c->data = channel;

@@ -52,7 +52,7 @@ typedef struct {
 
 /* no more lanes on one of an older epoch: closed with its last one */
 void ngx_zltunnel_shared_drop(ngx_zltunnel_peer_t *peer, uint64_t epoch);
-void ngx_zltunnel_shareds_exit(void);
+void ngx_zltunnel_shared_exit(void);
 /* The one of this peer, or made of that channel, or an idle one; or NULL, and
    the channel is still the caller's. */
 ngx_zltunnel_shared_t *ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,

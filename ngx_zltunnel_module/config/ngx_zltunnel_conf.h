@@ -57,7 +57,7 @@ typedef struct {
     ((ngx_listening_t *) ngx_cycle->listening.elts + (listener)->index)
 
 
-extern ngx_command_t  ngx_zltunnel_commands[];
+extern ngx_command_t  ngx_zltunnel_conf_commands[];
 
 
 /*
@@ -65,16 +65,16 @@ extern ngx_command_t  ngx_zltunnel_commands[];
  * first reference; init_conf complains of those that stay undefined.
  * NULL where there is no memory.
  */
-ngx_zltunnel_registry_t *ngx_zltunnel_registry_get(ngx_conf_t *cf,
+ngx_zltunnel_registry_t *ngx_zltunnel_conf_registry(ngx_conf_t *cf,
     ngx_str_t *name);
 /* parses "registry=NAME"; NGX_DECLINED if arg is something else */
-ngx_int_t ngx_zltunnel_registry_arg(ngx_conf_t *cf, ngx_str_t *arg,
+ngx_int_t ngx_zltunnel_conf_registry_arg(ngx_conf_t *cf, ngx_str_t *arg,
     ngx_zltunnel_registry_t **registry);
-ngx_zltunnel_reference_t *ngx_zltunnel_reference_add(ngx_conf_t *cf,
+ngx_zltunnel_reference_t *ngx_zltunnel_conf_reference(ngx_conf_t *cf,
     ngx_zltunnel_registry_t *registry, ngx_str_t *service, ngx_str_t *token,
     const char *directive);
-void *ngx_zltunnel_create_conf(ngx_cycle_t *cycle);
-char *ngx_zltunnel_init_conf(ngx_cycle_t *cycle, void *conf);
+void *ngx_zltunnel_conf_create(ngx_cycle_t *cycle);
+char *ngx_zltunnel_conf_init(ngx_cycle_t *cycle, void *conf);
 
 
 #endif /* _NGX_ZLTUNNEL_CONF_H_INCLUDED_ */

@@ -14,6 +14,8 @@
 #include "ngx_zltunnel_cert.h"
 #include "ngx_zltunnel_conf.h"
 #include "ngx_zltunnel_json.h"
+#include "ngx_zltunnel_log.h"
+#include "ngx_zltunnel_rights.h"
 #include "ngx_zltunnel_token.h"
 #include "ngx_zltunnel_token_file.h"
 #include "ngx_zltunnel_util.h"

@@ -3,7 +3,10 @@
  * Copyright (C) zltunnel authors
  */
 
-/* What a token file says.  ngx_zltunnel_token_file.c reads and follows the file. */
+/*
+ * What a token file says.  ngx_zltunnel_token_file.c reads and follows the
+ * file.
+ */
 
 
 #ifndef _NGX_ZLTUNNEL_TOKEN_H_INCLUDED_
@@ -71,21 +74,13 @@ typedef struct {
 ngx_zltunnel_token_t *ngx_zltunnel_token_find(
     ngx_zltunnel_registry_t *registry, u_char hash[32]);
 ngx_uint_t ngx_zltunnel_token_expired(ngx_zltunnel_token_t *token);
-ngx_uint_t ngx_zltunnel_token_service(ngx_zltunnel_token_t *token,
-    u_char *name, size_t len);
-ngx_uint_t ngx_zltunnel_token_port(ngx_zltunnel_token_t *token,
-    in_port_t port);
-/* whether its holder may reach the service of that name, as registered by
-   the token called by; NULL: by some token at least */
-ngx_uint_t ngx_zltunnel_token_reaches(ngx_zltunnel_token_t *token,
-    ngx_str_t *name, ngx_str_t *by);
 /*
  * Adds the tokens in data, the contents of a token file, to the set, whose
  * pool keeps what it needs of them; data is changed.  NGX_ERROR: *e is
  * filled, the set is not to be used.  open: the last line need not have an
  * end, since nobody is writing.
  */
-ngx_int_t ngx_zltunnel_tokens_parse(ngx_zltunnel_tokens_t *set, u_char *data,
+ngx_int_t ngx_zltunnel_token_parse(ngx_zltunnel_tokens_t *set, u_char *data,
     size_t len, ngx_uint_t open, ngx_zltunnel_token_error_t *e);
 
 

@@ -17,10 +17,10 @@
  * readability by the workers' user is checked too.  The old set stays in
  * force unless the new one is whole.
  */
-ngx_int_t ngx_zltunnel_tokens_read(ngx_zltunnel_registry_t *registry,
+ngx_int_t ngx_zltunnel_token_file_read(ngx_zltunnel_registry_t *registry,
     ngx_conf_t *cf, ngx_log_t *log);
 /* to be called every second: 1 if a changed file has been taken over */
-ngx_uint_t ngx_zltunnel_tokens_follow(ngx_zltunnel_registry_t *registry,
+ngx_uint_t ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
     ngx_log_t *log);
 
 

@@ -74,7 +74,7 @@ static void ngx_zltunnel_access_log(ngx_zltunnel_control_t *control,
 
 
 void
-ngx_zltunnel_access_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
+ngx_zltunnel_access_control(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 {
     switch (m->type) {
 
@@ -104,20 +104,20 @@ ngx_zltunnel_access_open(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     ngx_zltunnel_access_open_check(control, m, &answer);
 
     if (answer.code == 0) {
-        ngx_zltunnel_random(answer.id, ZLT_ID_SIZE);
+        ngx_zltunnel_util_random(answer.id, ZLT_ID_SIZE);
         answer.id[6] = (answer.id[6] & 0x0f) | 0x40;
         answer.id[8] = (answer.id[8] & 0x3f) | 0x80;
 
-        ngx_zltunnel_lock(control->registry);
+        ngx_zltunnel_zone_lock(control->registry);
         ngx_zltunnel_access_open_locked(control, m, &answer);
-        ngx_zltunnel_unlock(control->registry);
+        ngx_zltunnel_zone_unlock(control->registry);
     }
 
     /* for the log */
 
     answer.ask.name.data = name;
-    answer.ask.name.len = ngx_zltunnel_printable(name, sizeof(name),
-                                                 m->name.data, m->name.len);
+    answer.ask.name.len = ngx_zltunnel_log_printable(name, sizeof(name),
+                                                     m->name.data, m->name.len);
 
     if (answer.code) {
         ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
@@ -151,7 +151,7 @@ ngx_zltunnel_access_open_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ask->target.len = m->target.len;
     ask->visitor = control->peer->name;
     ask->udp = (m->protocol == ZLT_PROTO_UDP);
-    ask->local = ngx_zltunnel_client_local(control->end.connection);
+    ask->local = ngx_zltunnel_util_client_local(control->end.connection);
     ask->token = ngx_zltunnel_token_find(control->registry, control->token);
 
     if (ask->token == NULL) {
@@ -178,7 +178,7 @@ ngx_zltunnel_access_open_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         answer->code = ZLT_E_FORBIDDEN;
         answer->reason = "The token does not allow access to services";
 
-    } else if (!ngx_zltunnel_token_reaches(ask->token, &ask->name, NULL)) {
+    } else if (!ngx_zltunnel_rights_reaches(ask->token, &ask->name, NULL)) {
         answer->code = ZLT_E_FORBIDDEN;
         answer->reason = "The token does not allow access to that service";
 
@@ -225,7 +225,7 @@ ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_zltunnel_sh_tunnel_t   *tunnel;
 
     registry = control->registry;
-    now = ngx_zltunnel_boottime();
+    now = ngx_zltunnel_access_boottime();
     deadline = m->ttl ? now + (uint64_t) m->ttl * 1000 : 0;
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, control->tunnel_id);
@@ -264,7 +264,7 @@ ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
         if (ngx_zltunnel_access_count(registry->sh, &control->peer->name)
             >= answer->ask.token->max_access
-            && !ngx_zltunnel_accesses_stale(registry, tunnel))
+            && !ngx_zltunnel_access_stale(registry, tunnel))
         {
             answer->code = ZLT_E_LIMIT;
             answer->reason = "The token has reached its limit of access "
@@ -394,12 +394,12 @@ ngx_zltunnel_access_renew(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     ask->name.data = name;
     ask->target.data = target;
     ask->visitor = control->peer->name;
-    ask->local = ngx_zltunnel_client_local(control->end.connection);
+    ask->local = ngx_zltunnel_util_client_local(control->end.connection);
     ask->token = ngx_zltunnel_token_find(control->registry, control->token);
 
-    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_zone_lock(control->registry);
     ngx_zltunnel_access_renew_locked(control, m, &answer);
-    ngx_zltunnel_unlock(control->registry);
+    ngx_zltunnel_zone_unlock(control->registry);
 
     if (answer.code) {
         ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
@@ -426,7 +426,7 @@ ngx_zltunnel_access_renew_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_zltunnel_sh_access_t   *access;
 
     ask = &answer->ask;
-    now = ngx_zltunnel_boottime();
+    now = ngx_zltunnel_access_boottime();
     access = ngx_zltunnel_access_own(control, m->access_id);
 
     if (access == NULL) {
@@ -452,7 +452,7 @@ ngx_zltunnel_access_renew_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         answer->code = ZLT_E_BAD_TOKEN;
         answer->reason = "The token is no longer valid";
 
-    } else if (!ngx_zltunnel_token_reaches(ask->token, &ask->name, NULL)) {
+    } else if (!ngx_zltunnel_rights_reaches(ask->token, &ask->name, NULL)) {
         answer->code = ZLT_E_FORBIDDEN;
         answer->reason = "The token does not allow access to that service";
 
@@ -480,7 +480,7 @@ ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     ngx_memcpy(id, m->access_id, ZLT_ID_SIZE);
 
-    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_zone_lock(control->registry);
 
     access = ngx_zltunnel_access_own(control, id);
 
@@ -489,7 +489,7 @@ ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         ngx_zltunnel_access_remove(control->registry, access);
     }
 
-    ngx_zltunnel_unlock(control->registry);
+    ngx_zltunnel_zone_unlock(control->registry);
 
     if (access == NULL) {
         return;
@@ -501,7 +501,7 @@ ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
                   &control->peer->name, ngx_zltunnel_access_hex(id),
                   sum.total, sum.bytes[0], sum.bytes[1], sum.active);
 
-    ngx_zltunnel_access_notify(control->registry);
+    ngx_zltunnel_access_end_notify(control->registry);
 }
 
 

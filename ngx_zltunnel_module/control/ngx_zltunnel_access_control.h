@@ -14,7 +14,7 @@
 
 
 /* AccessOpen, AccessRenew, AccessClose */
-void ngx_zltunnel_access_message(ngx_zltunnel_control_t *control,
+void ngx_zltunnel_access_control(ngx_zltunnel_control_t *control,
     zlt_msg_t *m);
 
 

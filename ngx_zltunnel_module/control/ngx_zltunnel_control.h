@@ -90,8 +90,8 @@ void ngx_zltunnel_control_probe(ngx_zltunnel_registry_t *registry,
 void ngx_zltunnel_control_replaced(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg);
 /* the worker exits: agents are to connect anew */
-void ngx_zltunnel_controls_quit(void);
-void ngx_zltunnel_controls_exit(void);
+void ngx_zltunnel_control_quit_all(void);
+void ngx_zltunnel_control_exit(void);
 /* ends the tunnel with Disconnect; action is ZLT_D_* */
 void ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control,
     ngx_uint_t action, const char *reason);

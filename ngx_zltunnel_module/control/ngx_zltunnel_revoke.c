@@ -5,11 +5,11 @@
 
 /*
  * What a changed token file leaves behind: tunnels whose token is gone or has
- * expired end, those that have been taken over with another token of the same name
- * go on, and rights are checked anew.
+ * expired end, those that have been taken over with another token of the same
+ * name go on, and rights are checked anew.
  *
- * Each worker checks the tunnels of which it holds something, so that revocation
- * reaches exiting workers too, without messages.
+ * Each worker checks the tunnels of which it holds something, so that
+ * revocation reaches exiting workers too, without messages.
  */
 
 
@@ -18,8 +18,8 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_register.h"
 #include "ngx_zltunnel_registry.h"
-#include "ngx_zltunnel_session.h"
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
@@ -41,7 +41,7 @@ ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
     ngx_zltunnel_token_t      *token;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     for (q = ngx_queue_head(&registry->sh->list);
          q != ngx_queue_sentinel(&registry->sh->list);
@@ -61,12 +61,13 @@ ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
         }
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 }
 
 
 void
-ngx_zltunnel_revoke_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
+ngx_zltunnel_revoke_peers(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t changed)
 {
     ngx_uint_t                 gone, moved;
     ngx_rbtree_key_t           key;
@@ -99,7 +100,7 @@ ngx_zltunnel_revoke_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
         }
 
         if (changed && peer->control) {
-            ngx_zltunnel_control_rights(peer->control);
+            ngx_zltunnel_register_rights(peer->control);
             continue;
         }
 
@@ -107,16 +108,17 @@ ngx_zltunnel_revoke_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
             continue;
         }
 
-        ngx_zltunnel_lock_read(registry);
+        ngx_zltunnel_zone_lock_read(registry);
         tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
-        moved = tunnel && ngx_exiting && ngx_zltunnel_revoke_moved(registry, tunnel);
-        ngx_zltunnel_unlock(registry);
+        moved = tunnel && ngx_exiting
+                && ngx_zltunnel_revoke_moved(registry, tunnel);
+        ngx_zltunnel_zone_unlock(registry);
 
         if (moved) {
 
             /* what still needs a channel here gets a fresh one */
 
-            ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
+            ngx_zltunnel_channel_drop(registry, peer->id, (uint64_t) -1);
             continue;
         }
 
@@ -131,14 +133,15 @@ ngx_zltunnel_revoke_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
                                       "the tunnel was lost");
 
         } else {
-            ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
+            ngx_zltunnel_channel_drop(registry, peer->id, (uint64_t) -1);
         }
     }
 }
 
 
 static ngx_uint_t
-ngx_zltunnel_revoke_bound(ngx_zltunnel_peer_t *peer, ngx_zltunnel_token_t *token)
+ngx_zltunnel_revoke_bound(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_token_t *token)
 {
     const char  *reason;
 
@@ -171,7 +174,7 @@ ngx_zltunnel_revoke_rotated(ngx_zltunnel_peer_t *peer)
     registry = peer->registry;
     found = 0;
 
-    ngx_zltunnel_lock_read(registry);
+    ngx_zltunnel_zone_lock_read(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
 
@@ -180,7 +183,7 @@ ngx_zltunnel_revoke_rotated(ngx_zltunnel_peer_t *peer)
         found = 1;
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     if (!found) {
         return NGX_DECLINED;
@@ -216,7 +219,7 @@ ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
                   "token of agent \"%V\" was removed or has expired, "
                   "its tunnel ends", &peer->name);
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
 
@@ -224,14 +227,14 @@ ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
         ngx_zltunnel_tunnel_remove(registry, tunnel);
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     if (peer->control) {
         ngx_zltunnel_control_stop(peer->control, ZLT_D_STOP,
                                   "The token was revoked or has expired");
     }
 
-    ngx_zltunnel_channels_drop(registry, id, (uint64_t) -1);
+    ngx_zltunnel_channel_drop(registry, id, (uint64_t) -1);
 
     /* with its channels the peer may have gone */
 

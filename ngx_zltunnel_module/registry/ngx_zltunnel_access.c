@@ -45,7 +45,7 @@ static ngx_uint_t ngx_zltunnel_access_suits(ngx_zltunnel_sh_service_t *service,
 
 
 uint64_t
-ngx_zltunnel_boottime(void)
+ngx_zltunnel_access_boottime(void)
 {
     struct timespec  ts;
 
@@ -70,8 +70,8 @@ ngx_zltunnel_sh_access_t *
 ngx_zltunnel_access_find(ngx_zltunnel_sh_t *sh, u_char *id)
 {
     return (ngx_zltunnel_sh_access_t *)
-               ngx_zltunnel_id_lookup(&sh->accesses, id,
-                                      offsetof(ngx_zltunnel_sh_access_t, id));
+               ngx_zltunnel_util_id_lookup(&sh->accesses, id,
+                                  offsetof(ngx_zltunnel_sh_access_t, id));
 }
 
 
@@ -125,7 +125,7 @@ ngx_zltunnel_access_remove(ngx_zltunnel_registry_t *registry,
     access->tunnel->visits -= sum.active;
     access->tunnel->naccesses--;
 
-    ngx_zltunnel_counters_orphan(registry, &access->counters);
+    ngx_zltunnel_counter_orphan(registry, &access->counters);
 
     ngx_rbtree_delete(&registry->sh->accesses, &access->node);
     ngx_queue_remove(&access->queue);
@@ -135,7 +135,7 @@ ngx_zltunnel_access_remove(ngx_zltunnel_registry_t *registry,
 
 
 void
-ngx_zltunnel_accesses_remove(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_access_remove_all(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
     ngx_queue_t  *q;
@@ -150,7 +150,7 @@ ngx_zltunnel_accesses_remove(ngx_zltunnel_registry_t *registry,
 
 
 ngx_uint_t
-ngx_zltunnel_accesses_stale(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_access_stale(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
     ngx_uint_t                 found;
@@ -177,7 +177,7 @@ ngx_zltunnel_accesses_stale(ngx_zltunnel_registry_t *registry,
 
 
 void
-ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_access_sweep(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
     uint64_t                   now;
@@ -188,7 +188,7 @@ ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    now = ngx_zltunnel_boottime();
+    now = ngx_zltunnel_access_boottime();
 
     for (q = ngx_queue_head(&tunnel->accesses);
          q != ngx_queue_sentinel(&tunnel->accesses);
@@ -198,7 +198,7 @@ ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
         access = ngx_queue_data(q, ngx_zltunnel_sh_access_t, queue);
 
         if (access->deadline && now >= access->deadline + access->grace) {
-            ngx_zltunnel_change(registry);
+            ngx_zltunnel_zone_change(registry);
             ngx_zltunnel_access_remove(registry, access);
         }
     }
@@ -236,7 +236,7 @@ ngx_zltunnel_access_allowed(ngx_zltunnel_sh_access_t *access,
     name.data = access->name;
     name.len = access->name_len;
 
-    if (!ngx_zltunnel_token_reaches(token, &name, NULL)) {
+    if (!ngx_zltunnel_rights_reaches(token, &name, NULL)) {
         return 0;
     }
 
@@ -295,7 +295,7 @@ ngx_zltunnel_access_suits(ngx_zltunnel_sh_service_t *service,
     /* an open one serves both protocols; of others each has its own name */
 
     if ((!open && service->udp != ask->udp)
-        || !ngx_zltunnel_token_reaches(ask->token, &ask->name, &by))
+        || !ngx_zltunnel_rights_reaches(ask->token, &ask->name, &by))
     {
         return 0;
     }

@@ -3,7 +3,10 @@
  * Copyright (C) zltunnel authors
  */
 
-/* Sessions of on-demand access, in the registry.  All of it runs under the lock. */
+/*
+ * Sessions of on-demand access, in the registry.  All of it runs under the
+ * lock.
+ */
 
 
 #ifndef _NGX_ZLTUNNEL_ACCESS_H_INCLUDED_
@@ -73,7 +76,7 @@ typedef struct {
 
 
 /* milliseconds of CLOCK_BOOTTIME, which goes on while a machine sleeps */
-uint64_t ngx_zltunnel_boottime(void);
+uint64_t ngx_zltunnel_access_boottime(void);
 /* an id for the log; static, until the next call */
 u_char *ngx_zltunnel_access_hex(u_char *id);
 ngx_zltunnel_sh_access_t *ngx_zltunnel_access_find(ngx_zltunnel_sh_t *sh,
@@ -84,13 +87,13 @@ ngx_zltunnel_sh_access_t *ngx_zltunnel_access_create(
     zlt_msg_t *m, u_char *id);
 void ngx_zltunnel_access_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_access_t *access);
-void ngx_zltunnel_accesses_remove(ngx_zltunnel_registry_t *registry,
+void ngx_zltunnel_access_remove_all(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 /* those that were not resumed in time; 1 if there was one */
-ngx_uint_t ngx_zltunnel_accesses_stale(ngx_zltunnel_registry_t *registry,
+ngx_uint_t ngx_zltunnel_access_stale(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 /* the visitor is away: those whose time and grace are over */
-void ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
+void ngx_zltunnel_access_sweep(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 /* the deadline has passed */
 ngx_uint_t ngx_zltunnel_access_over(ngx_zltunnel_sh_access_t *access,

@@ -59,7 +59,7 @@ ngx_zltunnel_access_status(ngx_zltunnel_registry_t *registry,
     for ( ;; ) {
         n = 0;
 
-        ngx_zltunnel_lock_read(registry);
+        ngx_zltunnel_zone_lock_read(registry);
 
         tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
 
@@ -74,7 +74,7 @@ ngx_zltunnel_access_status(ngx_zltunnel_registry_t *registry,
             }
         }
 
-        ngx_zltunnel_unlock(registry);
+        ngx_zltunnel_zone_unlock(registry);
 
         if (n <= room) {
             break;
@@ -119,7 +119,7 @@ ngx_zltunnel_access_copy(ngx_zltunnel_sh_tunnel_t *tunnel,
     ngx_zltunnel_access_copy_t  *copy;
 
     i = 0;
-    now = ngx_zltunnel_boottime();
+    now = ngx_zltunnel_access_boottime();
 
     for (q = ngx_queue_head(&tunnel->accesses);
          q != ngx_queue_sentinel(&tunnel->accesses) && i < n;

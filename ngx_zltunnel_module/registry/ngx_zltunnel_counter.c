@@ -5,8 +5,8 @@
 
 /*
  * What services and access sessions have carried: an entry for each worker,
- * written by that worker alone, and summed here.  All of it runs under the lock,
- * but for the byte counts.
+ * written by that worker alone, and summed here.  All of it runs under the
+ * lock, but for the byte counts.
  */
 
 
@@ -17,7 +17,7 @@
 
 
 void
-ngx_zltunnel_counters_orphan(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_counter_orphan(ngx_zltunnel_registry_t *registry,
     ngx_queue_t *counters)
 {
     ngx_queue_t                *q;
@@ -162,7 +162,7 @@ ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
 
 
 ngx_uint_t
-ngx_zltunnel_service_active(ngx_zltunnel_sh_service_t *service)
+ngx_zltunnel_counter_active(ngx_zltunnel_sh_service_t *service)
 {
     ngx_uint_t                  active;
     ngx_queue_t                *q;
@@ -183,7 +183,7 @@ ngx_zltunnel_service_active(ngx_zltunnel_sh_service_t *service)
 
 
 ngx_uint_t
-ngx_zltunnel_service_busy(ngx_zltunnel_sh_service_t *service)
+ngx_zltunnel_counter_busy(ngx_zltunnel_sh_service_t *service)
 {
     ngx_uint_t                  busy;
     ngx_queue_t                *q;

@@ -24,13 +24,13 @@ ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_find(
 ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_of(
     ngx_zltunnel_registry_t *registry, ngx_queue_t *counters);
 /* what they count for is going: frees them, but for those still in use */
-void ngx_zltunnel_counters_orphan(ngx_zltunnel_registry_t *registry,
+void ngx_zltunnel_counter_orphan(ngx_zltunnel_registry_t *registry,
     ngx_queue_t *counters);
 /* frees a counter that nothing counts in any more, if its service is gone */
 void ngx_zltunnel_counter_check(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter);
-ngx_uint_t ngx_zltunnel_service_active(ngx_zltunnel_sh_service_t *service);
-ngx_uint_t ngx_zltunnel_service_busy(ngx_zltunnel_sh_service_t *service);
+ngx_uint_t ngx_zltunnel_counter_active(ngx_zltunnel_sh_service_t *service);
+ngx_uint_t ngx_zltunnel_counter_busy(ngx_zltunnel_sh_service_t *service);
 /* folds a dead worker's counter into its service and frees it */
 void ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter);

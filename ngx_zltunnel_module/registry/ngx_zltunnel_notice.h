@@ -27,7 +27,8 @@ typedef struct {
 /* until then what is noted is forgotten: the master has nobody to tell */
 void ngx_zltunnel_notice_init(ngx_cycle_t *cycle,
     const ngx_zltunnel_notice_handlers_t *handlers);
-/* under the lock: the handlers are called at the end of this turn of the loop */
+/* under the lock: the handlers are called at the end of this turn of the
+   loop */
 void ngx_zltunnel_notice_port(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);
 void ngx_zltunnel_notice_emptied(ngx_zltunnel_registry_t *registry);

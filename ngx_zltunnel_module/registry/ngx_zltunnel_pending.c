@@ -22,8 +22,8 @@ ngx_zltunnel_sh_pending_t *
 ngx_zltunnel_pending_find(ngx_zltunnel_sh_t *sh, u_char *id)
 {
     return (ngx_zltunnel_sh_pending_t *)
-               ngx_zltunnel_id_lookup(&sh->pendings, id,
-                                      offsetof(ngx_zltunnel_sh_pending_t, id));
+               ngx_zltunnel_util_id_lookup(&sh->pendings, id,
+                                  offsetof(ngx_zltunnel_sh_pending_t, id));
 }
 
 

@@ -101,7 +101,7 @@ ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,
         return NGX_DECLINED;
     }
 
-    if (!ngx_zltunnel_token_port(token, port)) {
+    if (!ngx_zltunnel_rights_port(token, port)) {
         *code = ZLT_E_FORBIDDEN;
         *reason = "the token does not allow that port";
         return NGX_DECLINED;
@@ -141,7 +141,8 @@ ngx_zltunnel_port_assign(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_listener_t  *l;
 
     tenant = ngx_zltunnel_name_hash(tunnel->name, tunnel->name_len);
-    user = tenant * 31 + ngx_zltunnel_name_hash(service->name, service->name_len);
+    user = tenant * 31
+           + ngx_zltunnel_name_hash(service->name, service->name_len);
 
     l = registry->listeners.elts;
     n = registry->listeners.nelts;
@@ -175,7 +176,7 @@ ngx_zltunnel_port_assign(ngx_zltunnel_registry_t *registry,
         last = port;
         offered = 1;
 
-        if (!ngx_zltunnel_token_port(token, port)) {
+        if (!ngx_zltunnel_rights_port(token, port)) {
             continue;
         }
 
@@ -265,7 +266,9 @@ ngx_zltunnel_port_take(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_port_socket_drain(registry, port);
     }
 
-    if (ngx_zltunnel_port_socket_open(registry, port, service->udp) != NGX_OK) {
+    if (ngx_zltunnel_port_socket_open(registry, port, service->udp)
+        != NGX_OK)
+    {
         *code = ZLT_E_BUSY;
         *reason = "the server cannot listen on that port now";
         return NGX_ERROR;
@@ -312,7 +315,7 @@ ngx_zltunnel_port_rested(ngx_zltunnel_sh_port_t *port)
 
 
 void
-ngx_zltunnel_ports_sweep(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_port_sweep(ngx_zltunnel_registry_t *registry)
 {
     ngx_rbtree_node_t       *node;
     ngx_zltunnel_sh_t       *sh;
@@ -332,7 +335,7 @@ ngx_zltunnel_ports_sweep(ngx_zltunnel_registry_t *registry)
         node = ngx_rbtree_next(&sh->ports, node);
 
         if (p->service == NULL && ngx_zltunnel_port_rested(p)) {
-            ngx_zltunnel_change(registry);
+            ngx_zltunnel_zone_change(registry);
             ngx_rbtree_delete(&sh->ports, &p->node);
             ngx_slab_free_locked(registry->shpool, p);
         }

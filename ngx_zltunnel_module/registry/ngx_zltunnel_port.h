@@ -17,7 +17,7 @@ ngx_zltunnel_sh_service_t *ngx_zltunnel_port_service(ngx_zltunnel_sh_t *sh,
 ngx_uint_t ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port,
     ngx_uint_t udp);
 /* frees the entries of ports that have rested */
-void ngx_zltunnel_ports_sweep(ngx_zltunnel_registry_t *registry);
+void ngx_zltunnel_port_sweep(ngx_zltunnel_registry_t *registry);
 /* Finds the service a port, the one that it asks for or another (preferred: the
    one to take if it is free, or 0), and opens it.  NGX_OK, also where there is
    none to assign; or *code is ZLT_E_*, *reason a static text. */

@@ -35,15 +35,16 @@
 #define NGX_ZLTUNNEL_DRAIN    100000   /* datagrams of one socket, at most */
 
 
-static ngx_int_t ngx_zltunnel_port_socket_reuseaddr(ngx_listening_t *ls, int value);
+static ngx_int_t ngx_zltunnel_port_socket_reuseaddr(ngx_listening_t *ls,
+    int value);
 static ngx_int_t ngx_zltunnel_port_socket_disconnect(ngx_listening_t *ls);
 static void ngx_zltunnel_port_socket_connect(ngx_listening_t *ls);
 static void ngx_zltunnel_port_socket_empty(ngx_listening_t *ls);
 
 
 ngx_zltunnel_listener_t *
-ngx_zltunnel_port_socket_find(ngx_zltunnel_registry_t *registry, in_port_t port,
-    ngx_uint_t udp)
+ngx_zltunnel_port_socket_find(ngx_zltunnel_registry_t *registry,
+    in_port_t port, ngx_uint_t udp)
 {
     ngx_uint_t                left, right, middle;
     ngx_zltunnel_listener_t  *l;
@@ -97,10 +98,11 @@ ngx_zltunnel_port_socket_next(ngx_zltunnel_listener_t *listener)
 
 
 ngx_int_t
-ngx_zltunnel_port_socket_open(ngx_zltunnel_registry_t *registry, in_port_t port,
-    ngx_uint_t udp)
+ngx_zltunnel_port_socket_open(ngx_zltunnel_registry_t *registry,
+    in_port_t port, ngx_uint_t udp)
 {
     ngx_err_t                 err;
+    ngx_listening_t          *ls;
     ngx_zltunnel_listener_t  *l, *first;
 
     if (ngx_exiting) {
@@ -115,11 +117,14 @@ ngx_zltunnel_port_socket_open(ngx_zltunnel_registry_t *registry, in_port_t port,
 
     for (l = first; l; l = ngx_zltunnel_port_socket_next(l)) {
 
-        if (ngx_zltunnel_port_socket_listen(ngx_zltunnel_listener_socket(l)) != NGX_OK) {
+        ls = ngx_zltunnel_listener_socket(l);
+
+        if (ngx_zltunnel_port_socket_listen(ls) != NGX_OK) {
             err = ngx_socket_errno;
 
             for ( /* void */ ; first != l; first++) {
-                ngx_zltunnel_port_socket_shut(ngx_zltunnel_listener_socket(first));
+                ls = ngx_zltunnel_listener_socket(first);
+                ngx_zltunnel_port_socket_shut(ls);
             }
 
             ngx_set_errno(err);
@@ -138,8 +143,8 @@ ngx_zltunnel_port_socket_open(ngx_zltunnel_registry_t *registry, in_port_t port,
 
 
 void
-ngx_zltunnel_port_socket_close(ngx_zltunnel_registry_t *registry, in_port_t port,
-    ngx_uint_t udp)
+ngx_zltunnel_port_socket_close(ngx_zltunnel_registry_t *registry,
+    in_port_t port, ngx_uint_t udp)
 {
     ngx_zltunnel_listener_t  *l;
 
@@ -172,7 +177,8 @@ ngx_zltunnel_port_socket_close(ngx_zltunnel_registry_t *registry, in_port_t port
 
 
 void
-ngx_zltunnel_port_socket_drain(ngx_zltunnel_registry_t *registry, in_port_t port)
+ngx_zltunnel_port_socket_drain(ngx_zltunnel_registry_t *registry,
+    in_port_t port)
 {
     ngx_zltunnel_listener_t  *l;
 

@@ -23,7 +23,7 @@
 #include "ngx_zltunnel_status.h"
 #include "ngx_zltunnel_sweep.h"
 #include "ngx_zltunnel_tunnel.h"
-#include "ngx_zltunnel_workers.h"
+#include "ngx_zltunnel_worker_slot.h"
 #include "ngx_zltunnel_zone.h"
 
 

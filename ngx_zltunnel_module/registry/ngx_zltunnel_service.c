@@ -253,7 +253,8 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
     }
 
     service->node.key = (ngx_rbtree_key_t)
-                         ngx_zltunnel_name_hash(service->name, service->name_len);
+                            ngx_zltunnel_name_hash(service->name,
+                                                   service->name_len);
     ngx_rbtree_insert(&registry->sh->names, &service->node);
 
     ngx_queue_insert_tail(&tunnel->services, &service->queue);
@@ -300,7 +301,7 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
     sh = registry->sh;
 
     ngx_zltunnel_port_free(registry, service);
-    ngx_zltunnel_counters_orphan(registry, &service->counters);
+    ngx_zltunnel_counter_orphan(registry, &service->counters);
 
     ngx_rbtree_delete(&sh->names, &service->node);
     ngx_queue_remove(&service->queue);

@@ -19,7 +19,8 @@
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_tunnel.h"
-#include "ngx_zltunnel_workers.h"
+#include "ngx_zltunnel_worker_death.h"
+#include "ngx_zltunnel_worker_slot.h"
 #include "ngx_zltunnel_zone.h"
 
 
@@ -53,8 +54,8 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
     for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
         w = &sh->workers[i];
 
-        if (w->pid && !ngx_zltunnel_worker_alive(w)) {
-            ngx_zltunnel_worker_purge(registry, i);
+        if (w->pid && !ngx_zltunnel_worker_slot_alive(w)) {
+            ngx_zltunnel_worker_death(registry, i);
         }
     }
 
@@ -79,13 +80,13 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
             node = ngx_rbtree_next(&sh->pendings, node);
 
             if (ngx_zltunnel_due(pending->expires, now)) {
-                ngx_zltunnel_change(registry);
+                ngx_zltunnel_zone_change(registry);
                 ngx_zltunnel_pending_remove(registry, pending);
             }
         }
     }
 
-    ngx_zltunnel_ports_sweep(registry);
+    ngx_zltunnel_port_sweep(registry);
 
     if (ngx_zltunnel_overlap) {
 
@@ -113,13 +114,13 @@ ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
     if (tunnel->state == NGX_ZLTUNNEL_GRACE
         && ngx_zltunnel_due(tunnel->expires, now))
     {
-        ngx_zltunnel_change(registry);
+        ngx_zltunnel_zone_change(registry);
         ngx_zltunnel_tunnel_remove(registry, tunnel);
         return;
     }
 
     if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
-        ngx_zltunnel_accesses_sweep(registry, tunnel);
+        ngx_zltunnel_access_sweep(registry, tunnel);
         return;
     }
 
@@ -127,11 +128,11 @@ ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    ngx_zltunnel_change(registry);
+    ngx_zltunnel_zone_change(registry);
 
     tunnel->stale = 0;
 
-    ngx_zltunnel_accesses_stale(registry, tunnel);
+    ngx_zltunnel_access_stale(registry, tunnel);
 
     for (q = ngx_queue_head(&tunnel->services);
          q != ngx_queue_sentinel(&tunnel->services);

@@ -22,8 +22,8 @@ ngx_zltunnel_sh_tunnel_t *
 ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh, u_char *id)
 {
     return (ngx_zltunnel_sh_tunnel_t *)
-               ngx_zltunnel_id_lookup(&sh->tunnels, id,
-                                      offsetof(ngx_zltunnel_sh_tunnel_t, id));
+               ngx_zltunnel_util_id_lookup(&sh->tunnels, id,
+                                  offsetof(ngx_zltunnel_sh_tunnel_t, id));
 }
 
 
@@ -82,7 +82,7 @@ ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_service_remove(registry, service);
     }
 
-    ngx_zltunnel_accesses_remove(registry, tunnel);
+    ngx_zltunnel_access_remove_all(registry, tunnel);
 
     /* its idle channels are dropped by the workers that hold them */
 

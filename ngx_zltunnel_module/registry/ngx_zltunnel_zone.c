@@ -6,10 +6,10 @@
 /*
  * The zone that all workers share, and its lock.
  *
- * The lock is the slab pool's own mutex, the only one that nginx unlocks when a
- * worker dies inside it.  A change is bracketed by "dirty": who finds it set
- * after taking the lock knows that a worker died within a change, and begins the
- * registry anew.
+ * The lock is the slab pool's own mutex, the only one that nginx unlocks when
+ * a worker dies inside it.  A change is bracketed by "dirty": who finds it set
+ * after taking the lock knows that a worker died within a change, and begins
+ * the registry anew.
  */
 
 
@@ -85,15 +85,15 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
 
 
 void
-ngx_zltunnel_lock(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_zone_lock(ngx_zltunnel_registry_t *registry)
 {
-    ngx_zltunnel_lock_read(registry);
-    ngx_zltunnel_change(registry);
+    ngx_zltunnel_zone_lock_read(registry);
+    ngx_zltunnel_zone_change(registry);
 }
 
 
 void
-ngx_zltunnel_lock_read(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_zone_lock_read(ngx_zltunnel_registry_t *registry)
 {
     ngx_uint_t          i;
     ngx_zltunnel_sh_t  *sh;
@@ -132,7 +132,7 @@ ngx_zltunnel_lock_read(ngx_zltunnel_registry_t *registry)
 
 
 void
-ngx_zltunnel_change(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_zone_change(ngx_zltunnel_registry_t *registry)
 {
     registry->sh->dirty = 1;
     ngx_memory_barrier();
@@ -168,7 +168,7 @@ ngx_zltunnel_debug_stop(ngx_zltunnel_registry_t *registry)
 
 
 void
-ngx_zltunnel_unlock(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_zone_unlock(ngx_zltunnel_registry_t *registry)
 {
 #if (NGX_DEBUG)
     ngx_zltunnel_debug_stop(registry);

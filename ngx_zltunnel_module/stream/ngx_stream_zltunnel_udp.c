@@ -66,7 +66,7 @@ ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s)
     udp->received = &s->received;
     udp->timeout = zcf->udp_timeout;
     udp->responses = zcf->responses;
-    udp->local = ngx_zltunnel_client_local(c);
+    udp->local = ngx_zltunnel_util_client_local(c);
     udp->handler = ngx_stream_zltunnel_udp_ended;
     udp->data = ctx;
 
@@ -75,7 +75,8 @@ ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s)
                                          NGX_SOCKADDR_STRLEN, 1);
 
     if (zcf->ports) {
-        rc = ngx_zltunnel_udp_open_port(udp, ngx_stream_zltunnel_port(c));
+        rc = ngx_zltunnel_udp_session_open_port(udp,
+                                        ngx_stream_zltunnel_module_port(c));
 
     } else {
 
@@ -84,7 +85,7 @@ ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s)
             return;
         }
 
-        rc = ngx_zltunnel_udp_open_name(udp, &name, &zcf->token);
+        rc = ngx_zltunnel_udp_session_open_name(udp, &name, &zcf->token);
     }
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
@@ -97,8 +98,8 @@ ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s)
     c->write->handler = ngx_stream_zltunnel_udp_empty_handler;
 
     if (c->buffer) {
-        ngx_zltunnel_udp_send(udp, c->buffer->pos,
-                              c->buffer->last - c->buffer->pos);
+        ngx_zltunnel_udp_session_send(udp, c->buffer->pos,
+                                      c->buffer->last - c->buffer->pos);
         c->buffer->pos = c->buffer->last;
     }
 }
@@ -134,7 +135,7 @@ ngx_stream_zltunnel_udp_read_handler(ngx_event_t *ev)
     }
 
     s->received += n;
-    ngx_zltunnel_udp_send(&ctx->udp, buffer, n);
+    ngx_zltunnel_udp_session_send(&ctx->udp, buffer, n);
 }
 
 
@@ -152,7 +153,7 @@ ngx_stream_zltunnel_udp_refuse(ngx_stream_session_t *s, ngx_zltunnel_dial_e rc)
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "datagram is dropped: %s", ngx_zltunnel_dial_error(NULL, rc));
 
-    ngx_stream_finalize_session(s, ngx_stream_zltunnel_status(rc));
+    ngx_stream_finalize_session(s, ngx_stream_zltunnel_module_status(rc));
 }
 
 
@@ -232,7 +233,7 @@ ngx_stream_zltunnel_udp_cleanup(void *data)
 {
     ngx_stream_zltunnel_udp_ctx_t *ctx = data;
 
-    ngx_zltunnel_udp_close(&ctx->udp);
+    ngx_zltunnel_udp_session_close(&ctx->udp);
 }
 
 

@@ -141,7 +141,8 @@ void ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end);
  * and log no louder than the connection is to.  Within a WebSocket, or of many
  * bytes under TLS, what was written may be kept here: ngx_zltunnel_end_flush().
  * What was offered and not taken must be offered again.  On a framed end the
- * header of a message is put into the ZLT_FRAMES_ROOM bytes before what is sent.
+ * header of a message is put into the ZLT_FRAMES_ROOM bytes before what is
+ * sent.
  */
 ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
@@ -183,15 +184,6 @@ void ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
     ngx_zltunnel_registry_t *registry, u_char id[ZLT_ID_SIZE],
     ngx_uint_t slot, ngx_pid_t pid);
 ngx_zltunnel_end_t *ngx_zltunnel_end_bridge_find(u_char id[ZLT_ID_SIZE]);
-/* A connection of our own on a descriptor: pool, log, recv and send, its read
-   event in epoll.  On error NULL and the descriptor is closed. */
-ngx_connection_t *ngx_zltunnel_connection_create(ngx_socket_t fd,
-    ngx_log_t *log);
-/* Takes the descriptor out of the connection, which is gone then; polled: it
-   stays in epoll, for another connection to change that at once. */
-ngx_socket_t ngx_zltunnel_connection_detach(ngx_connection_t *c,
-    ngx_uint_t polled);
-void ngx_zltunnel_connection_close(ngx_connection_t *c);
 ngx_int_t ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end);
 
 

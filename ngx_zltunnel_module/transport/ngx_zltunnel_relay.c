@@ -38,9 +38,10 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_relay.h"
+#include "ngx_zltunnel_buffer.h"
 #include "ngx_zltunnel_end.h"
 #include "ngx_zltunnel_framed.h"
-#include "ngx_zltunnel_pipe.h"
+#include "ngx_zltunnel_splice.h"
 #include "ngx_zltunnel_tls.h"
 #include "ngx_zltunnel_ws.h"
 
@@ -236,7 +237,8 @@ ngx_zltunnel_relay_abort(ngx_zltunnel_relay_t *relay)
 void
 ngx_zltunnel_relay_cleanup(void)
 {
-    ngx_zltunnel_pipe_cleanup();
+    ngx_zltunnel_buffer_cleanup();
+    ngx_zltunnel_splice_cleanup();
 }
 
 
@@ -539,8 +541,7 @@ ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     f = &relay->flow[i];
     to = relay->side[1 - i];
 
-    plain = (ngx_zltunnel_end_raw(relay->side[0])
-             && ngx_zltunnel_end_raw(relay->side[1]));
+    plain = ngx_zltunnel_splice_possible(relay->side[0], relay->side[1]);
 
     if ((!plain && f->full_reads < NGX_ZLTUNNEL_RELAY_TLS)
         || f->pos != f->last || !ngx_zltunnel_end_raw_in(relay->side[i]))
@@ -562,7 +563,8 @@ ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     }
 
     if (plain) {
-        (void) ngx_zltunnel_pipe_get(f->pipe, &f->pipe_size, relay->log);
+        (void) ngx_zltunnel_splice_pipe_get(f->pipe, &f->pipe_size,
+                                            relay->log);
     }
 
     return NGX_OK;
@@ -615,7 +617,7 @@ ngx_zltunnel_relay_splice(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         return NGX_DECLINED;
 
     case NGX_EINVAL:
-        ngx_zltunnel_pipe_put(f->pipe, f->pipe_size, 0);
+        ngx_zltunnel_splice_pipe_put(f->pipe, f->pipe_size, 0);
         f->pipe_size = 0;
         return NGX_DECLINED;
 
@@ -884,7 +886,7 @@ ngx_zltunnel_relay_release(ngx_zltunnel_flow_t *f)
     }
 
     if (f->pipe_size) {
-        ngx_zltunnel_pipe_put(f->pipe, f->pipe_size, f->piped);
+        ngx_zltunnel_splice_pipe_put(f->pipe, f->pipe_size, f->piped);
         f->pipe_size = 0;
         f->piped = 0;
     }
@@ -1113,7 +1115,7 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
 
         if (relay->side[i]->frames) {
 
-            /* ngx_zltunnel_channel_release() */
+            /* ngx_zltunnel_release() */
 
             continue;
         }

@@ -77,7 +77,7 @@ struct ngx_zltunnel_relay_s {
  * handler is called they are put back (data) and both sockets are prepared
  * for what must follow (ngx_zltunnel_end_abort() unless DONE).  handler owns
  * both connections again and closes them, or, of a channel, has it released
- * by ngx_zltunnel_channel_release().  May end before start returns.
+ * by ngx_zltunnel_release().  May end before start returns.
  */
 void ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay);
 /* bytes of side[from], to be written first; copied.  At most 65536. */

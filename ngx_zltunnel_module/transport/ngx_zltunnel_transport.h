@@ -11,10 +11,12 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_buffer.h"
+#include "ngx_zltunnel_connection.h"
 #include "ngx_zltunnel_end.h"
 #include "ngx_zltunnel_framed.h"
-#include "ngx_zltunnel_pipe.h"
 #include "ngx_zltunnel_relay.h"
+#include "ngx_zltunnel_splice.h"
 #include "ngx_zltunnel_tls.h"
 #include "ngx_zltunnel_ws.h"
 

@@ -18,8 +18,8 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_ws.h"
+#include "ngx_zltunnel_buffer.h"
 #include "ngx_zltunnel_end.h"
-#include "ngx_zltunnel_pipe.h"
 #include "ngx_zltunnel_tls.h"
 
 #include "zlt_ws_data.h"

@@ -91,11 +91,11 @@ ngx_zltunnel_udp_t *ngx_zltunnel_carrier_session(
 /* the channel has ended, or must */
 void ngx_zltunnel_carrier_lost(ngx_zltunnel_carrier_t *carrier);
 /* ends what belongs to services that are gone */
-void ngx_zltunnel_carriers_check(ngx_zltunnel_registry_t *registry);
+void ngx_zltunnel_carrier_check(ngx_zltunnel_registry_t *registry);
 /* the same, soon: for who may have been called by a session */
-void ngx_zltunnel_carriers_recheck(void);
+void ngx_zltunnel_carrier_recheck(void);
 /* the worker exits: ends every session, closes the channels */
-void ngx_zltunnel_carriers_exit(void);
+void ngx_zltunnel_carrier_exit(void);
 
 
 #endif /* _NGX_ZLTUNNEL_CARRIER_H_INCLUDED_ */

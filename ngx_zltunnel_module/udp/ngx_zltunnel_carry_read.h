@@ -13,7 +13,7 @@
 
 void ngx_zltunnel_carry_read_handler(ngx_event_t *ev);
 /* the beginning of a frame, for the next time: copied */
-ngx_int_t ngx_zltunnel_carry_keep(ngx_zltunnel_carrier_t *carrier,
+ngx_int_t ngx_zltunnel_carry_read_keep(ngx_zltunnel_carrier_t *carrier,
     const u_char *data, size_t len);
 
 

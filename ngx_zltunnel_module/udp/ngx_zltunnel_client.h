@@ -27,11 +27,11 @@ struct ngx_zltunnel_client_s {
 };
 
 
-extern ngx_uint_t  ngx_zltunnel_nclients;
+extern ngx_uint_t  ngx_zltunnel_client_count;
 
 
-void ngx_zltunnel_clients_init(void);
-void ngx_zltunnel_clients_cleanup(void);
+void ngx_zltunnel_client_init(void);
+void ngx_zltunnel_client_cleanup(void);
 /* of a datagram from sa, to the address local */
 void ngx_zltunnel_client_key(ngx_zltunnel_client_key_t *key,
     ngx_listening_t *ls, struct sockaddr *sa, struct sockaddr *local);
@@ -42,7 +42,7 @@ ngx_zltunnel_client_t *ngx_zltunnel_client_find(
 ngx_int_t ngx_zltunnel_client_insert(ngx_connection_t *c,
     ngx_zltunnel_client_key_t *key, uint64_t hash);
 /* what comes from that client goes right to the session, or no longer */
-void ngx_zltunnel_udp_attach(ngx_connection_t *c, ngx_zltunnel_udp_t *udp);
+void ngx_zltunnel_client_attach(ngx_connection_t *c, ngx_zltunnel_udp_t *udp);
 
 
 #endif /* _NGX_ZLTUNNEL_CLIENT_H_INCLUDED_ */

@@ -111,7 +111,7 @@ ngx_zltunnel_udp_init_process(ngx_cycle_t *cycle)
         msg->msg_iovlen = 1;
     }
 
-    ngx_zltunnel_clients_init();
+    ngx_zltunnel_client_init();
 
     return NGX_OK;
 }
@@ -137,7 +137,7 @@ ngx_zltunnel_udp_cleanup(void)
         ngx_zltunnel_in_data = NULL;
     }
 
-    ngx_zltunnel_clients_cleanup();
+    ngx_zltunnel_client_cleanup();
 }
 
 
@@ -241,7 +241,7 @@ ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock)
 
     ngx_memzero(id, ZLT_ID_SIZE);
 
-    ngx_zltunnel_lock_read(registry);
+    ngx_zltunnel_zone_lock_read(registry);
 
     sock->changes = registry->sh->changes;
 
@@ -251,7 +251,7 @@ ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock)
         ngx_memcpy(id, service->id, ZLT_ID_SIZE);
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     changed = sock->known && ngx_memcmp(id, sock->id, ZLT_ID_SIZE) != 0;
 
@@ -259,7 +259,7 @@ ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock)
     sock->known = 1;
 
     if (changed) {
-        ngx_zltunnel_carriers_check(registry);
+        ngx_zltunnel_carrier_check(registry);
     }
 
     return changed || service == NULL;
@@ -310,7 +310,7 @@ ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
 
     if (client->udp) {
         *client->udp->received += len;
-        ngx_zltunnel_udp_send(client->udp, data, len);
+        ngx_zltunnel_udp_session_send(client->udp, data, len);
         return;
     }
 
@@ -408,7 +408,7 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
                 * sock->listener->registry->max_channel_share / 100;
     }
 
-    if (ngx_zltunnel_nclients < share
+    if (ngx_zltunnel_client_count < share
         && ngx_cycle->free_connection_n >= ngx_cycle->connection_n / 8)
     {
         return 0;
@@ -418,8 +418,8 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
         ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
     }
 
-    ngx_zltunnel_complain(&ls->log, "UDP client refused: limit of %s",
-                          "max_channel_share");
+    ngx_zltunnel_log_complain(&ls->log, "UDP client refused: limit of %s",
+                              "max_channel_share");
 
     return 1;
 }

@@ -45,9 +45,9 @@ static void ngx_zltunnel_udp_timer(ngx_event_t *ev);
 
 
 ngx_zltunnel_dial_e
-ngx_zltunnel_udp_open_port(ngx_zltunnel_udp_t *udp, in_port_t port)
+ngx_zltunnel_udp_session_open_port(ngx_zltunnel_udp_t *udp, in_port_t port)
 {
-    ngx_zltunnel_lock(udp->registry);
+    ngx_zltunnel_zone_lock(udp->registry);
 
     return ngx_zltunnel_udp_open(udp,
                    ngx_zltunnel_port_service(udp->registry->sh, port, 1));
@@ -55,10 +55,10 @@ ngx_zltunnel_udp_open_port(ngx_zltunnel_udp_t *udp, in_port_t port)
 
 
 ngx_zltunnel_dial_e
-ngx_zltunnel_udp_open_name(ngx_zltunnel_udp_t *udp, ngx_str_t *name,
+ngx_zltunnel_udp_session_open_name(ngx_zltunnel_udp_t *udp, ngx_str_t *name,
     ngx_str_t *token)
 {
-    ngx_zltunnel_lock(udp->registry);
+    ngx_zltunnel_zone_lock(udp->registry);
 
     return ngx_zltunnel_udp_open(udp,
                    ngx_zltunnel_service_by_name(udp->registry->sh, name, 1,
@@ -80,11 +80,11 @@ ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
     rc = service ? ngx_zltunnel_udp_admit(udp, service, &limit)
                  : NGX_ZLTUNNEL_DIAL_NO_SERVICE;
 
-    ngx_zltunnel_unlock(udp->registry);
+    ngx_zltunnel_zone_unlock(udp->registry);
 
     if (limit) {
-        ngx_zltunnel_complain(udp->connection->log,
-                              "client refused: limit of %s", limit);
+        ngx_zltunnel_log_complain(udp->connection->log,
+                                  "client refused: limit of %s", limit);
     }
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
@@ -100,7 +100,7 @@ ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
         ngx_add_timer(&udp->timer, udp->timeout);
     }
 
-    ngx_zltunnel_udp_attach(udp->connection, udp);
+    ngx_zltunnel_client_attach(udp->connection, udp);
 
     return NGX_ZLTUNNEL_DIAL_OK;
 }
@@ -129,7 +129,7 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
         }
     }
 
-    if (ngx_zltunnel_service_active(service)
+    if (ngx_zltunnel_counter_active(service)
         >= udp->registry->max_udp_sessions)
     {
         carrier->isfull = 1;
@@ -170,7 +170,8 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
 
 
 void
-ngx_zltunnel_udp_send(ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
+ngx_zltunnel_udp_session_send(ngx_zltunnel_udp_t *udp, u_char *data,
+    size_t len)
 {
     ngx_zltunnel_carrier_t  *carrier;
 
@@ -197,7 +198,7 @@ ngx_zltunnel_udp_send(ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
     }
 
     if (udp->responses == 0 && udp->first == NULL) {
-        ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_DONE);
+        ngx_zltunnel_udp_session_end(udp, NGX_ZLTUNNEL_UDP_DONE);
     }
 }
 
@@ -314,7 +315,7 @@ ngx_zltunnel_udp_pop(ngx_zltunnel_udp_t *udp)
 
 
 ngx_zltunnel_datagram_t *
-ngx_zltunnel_carrier_next(ngx_zltunnel_carrier_t *carrier,
+ngx_zltunnel_udp_session_next(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t **udp)
 {
     ngx_msec_t                age, limit;
@@ -334,7 +335,7 @@ ngx_zltunnel_carrier_next(ngx_zltunnel_carrier_t *carrier,
         }
 
         if (u->responses == 0 && u->first == NULL) {
-            ngx_zltunnel_udp_end(u, NGX_ZLTUNNEL_UDP_DONE);
+            ngx_zltunnel_udp_session_end(u, NGX_ZLTUNNEL_UDP_DONE);
         }
 
         /* those that came before the channel did have had to wait for it */
@@ -358,7 +359,8 @@ ngx_zltunnel_carrier_next(ngx_zltunnel_carrier_t *carrier,
 
 
 void
-ngx_zltunnel_udp_end(ngx_zltunnel_udp_t *udp, ngx_zltunnel_udp_end_e how)
+ngx_zltunnel_udp_session_end(ngx_zltunnel_udp_t *udp,
+    ngx_zltunnel_udp_end_e how)
 {
     if (udp->ending) {
         return;
@@ -397,7 +399,7 @@ ngx_zltunnel_udp_timer(ngx_event_t *ev)
 
 
 void
-ngx_zltunnel_udp_close(ngx_zltunnel_udp_t *udp)
+ngx_zltunnel_udp_session_close(ngx_zltunnel_udp_t *udp)
 {
     ngx_zltunnel_carrier_t  *carrier;
 
@@ -409,8 +411,8 @@ ngx_zltunnel_udp_close(ngx_zltunnel_udp_t *udp)
 
     /* the reply that is to go out points to its client's address */
 
-    ngx_zltunnel_udp_flush();
-    ngx_zltunnel_udp_attach(udp->connection, NULL);
+    ngx_zltunnel_reply_flush();
+    ngx_zltunnel_client_attach(udp->connection, NULL);
 
     if (udp->timer.posted) {
         ngx_delete_posted_event(&udp->timer);
@@ -440,9 +442,9 @@ ngx_zltunnel_udp_close(ngx_zltunnel_udp_t *udp)
     carrier->nsessions--;
     carrier->isfull = 0;
 
-    ngx_zltunnel_lock(carrier->registry);
+    ngx_zltunnel_zone_lock(carrier->registry);
     ngx_zltunnel_counter_put(carrier->registry, carrier->counter);
-    ngx_zltunnel_unlock(carrier->registry);
+    ngx_zltunnel_zone_unlock(carrier->registry);
 
     if (carrier->nsessions == 0) {
         carrier->counter = NULL;

@@ -82,21 +82,22 @@ typedef union {
 /*
  * Opens a session of the service that has the port, or the name.  On
  * NGX_ZLTUNNEL_DIAL_OK handler is called once when it ends, but not before
- * this returns; ngx_zltunnel_udp_close() must follow whoever ends it.
+ * this returns; ngx_zltunnel_udp_session_close() must follow whoever ends it.
  */
-ngx_zltunnel_dial_e ngx_zltunnel_udp_open_port(ngx_zltunnel_udp_t *udp,
+ngx_zltunnel_dial_e ngx_zltunnel_udp_session_open_port(ngx_zltunnel_udp_t *udp,
     in_port_t port);
-ngx_zltunnel_dial_e ngx_zltunnel_udp_open_name(ngx_zltunnel_udp_t *udp,
+ngx_zltunnel_dial_e ngx_zltunnel_udp_session_open_name(ngx_zltunnel_udp_t *udp,
     ngx_str_t *name, ngx_str_t *token);
 /* Takes a datagram of the client: written when the event loop comes round, or
    by ngx_zltunnel_carry_flush(); dropped where it cannot be. */
-void ngx_zltunnel_udp_send(ngx_zltunnel_udp_t *udp, u_char *data, size_t len);
-void ngx_zltunnel_udp_close(ngx_zltunnel_udp_t *udp);
+void ngx_zltunnel_udp_session_send(ngx_zltunnel_udp_t *udp, u_char *data,
+    size_t len);
+void ngx_zltunnel_udp_session_close(ngx_zltunnel_udp_t *udp);
 /* the session ends soon: not from within the caller */
-void ngx_zltunnel_udp_end(ngx_zltunnel_udp_t *udp,
+void ngx_zltunnel_udp_session_end(ngx_zltunnel_udp_t *udp,
     ngx_zltunnel_udp_end_e how);
 /* the next datagram that waits, taken out of its queue; the caller frees it */
-ngx_zltunnel_datagram_t *ngx_zltunnel_carrier_next(
+ngx_zltunnel_datagram_t *ngx_zltunnel_udp_session_next(
     ngx_zltunnel_carrier_t *carrier, ngx_zltunnel_udp_t **udp);
 
 

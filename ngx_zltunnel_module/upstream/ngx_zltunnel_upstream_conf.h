@@ -37,7 +37,7 @@ typedef struct {
 
 /* The directive's arguments, in cf->args; sets conf->key, to be compiled, for
    "balance=hash:KEY". */
-char *ngx_zltunnel_upstream_parse(ngx_conf_t *cf,
+char *ngx_zltunnel_upstream_conf_parse(ngx_conf_t *cf,
     ngx_zltunnel_upstream_conf_t *conf);
 
 

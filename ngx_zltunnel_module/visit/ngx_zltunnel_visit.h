@@ -8,10 +8,10 @@
  *
  * A visitor opens an access session for a service on its control channel, and
  * a data channel for each connection of its own clients; a dial gets the
- * channel of the agent that has the service, and a relay joins the two.  A visit
- * is one such connection, in the worker where it landed, ngx_zltunnel_visit_tcp.c;
- * or, of a session of UDP, the one channel with its datagrams,
- * ngx_zltunnel_visit_udp.c and ngx_zltunnel_visit_side.c.
+ * channel of the agent that has the service, and a relay joins the two.  A
+ * visit is one such connection, in the worker where it landed,
+ * ngx_zltunnel_visit_tcp.c; or, of a session of UDP, the one channel with its
+ * datagrams, ngx_zltunnel_visit_udp.c and ngx_zltunnel_visit_side.c.
  */
 
 
@@ -109,9 +109,9 @@ void ngx_zltunnel_visit_close(ngx_zltunnel_visit_t *visit);
 /* dials the service; what comes of it is dial->handler's */
 void ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit);
 /* ends those whose session is over or gone: every second, or when told */
-void ngx_zltunnel_visits_check(ngx_zltunnel_registry_t *registry);
+void ngx_zltunnel_visit_check_all(ngx_zltunnel_registry_t *registry);
 /* the worker begins to exit: datagrams go elsewhere; or it does: all */
-void ngx_zltunnel_visits_exit(ngx_uint_t all);
+void ngx_zltunnel_visit_exit(ngx_uint_t all);
 
 
 #endif /* _NGX_ZLTUNNEL_VISIT_H_INCLUDED_ */

@@ -26,6 +26,7 @@
 #include "ngx_zltunnel_gate.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_listener.h"
+#include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_registry.h"
 
 
@@ -96,12 +97,12 @@ ngx_zltunnel_gate_update(ngx_zltunnel_registry_t *registry)
         registry->gated = 0;
 
     } else {
-        ngx_zltunnel_lock_read(registry);
+        ngx_zltunnel_zone_lock_read(registry);
 
         ngx_zltunnel_gate_look(registry, &registry->listeners);
         ngx_zltunnel_gate_look(registry, &registry->passes);
 
-        ngx_zltunnel_unlock(registry);
+        ngx_zltunnel_zone_unlock(registry);
     }
 
     ngx_zltunnel_listener_update_port(registry, 0, 0);
@@ -166,7 +167,7 @@ ngx_zltunnel_gate_served(ngx_zltunnel_sh_t *sh,
 
     } else {
         service = ngx_zltunnel_port_service(sh, listener->port,
-                                               listener->udp);
+                                            listener->udp);
     }
 
     return service && !service->stale

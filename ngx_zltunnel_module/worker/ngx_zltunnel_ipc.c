@@ -8,24 +8,25 @@
  *
  * The master makes a SEQPACKET socketpair for each worker number before it
  * forks, so a respawned worker finds the pair of the one that died.  Every
- * worker has the sending ends of all pairs of its generation and of older
- * ones that still live, and the first that it sends to the older ones is its
- * own: a client of either finds a channel, wherever it lands, as long as both
- * serve.  Each message bears the process for which it is meant: when WINCH and
- * HUP have made two workers of one number read the same pair, one that reads
- * what is for the other puts it back, and leaves the pair alone for a moment.
+ * worker has the sending ends of all pairs of its generation and of older ones
+ * that still live, and the first that it sends to the older ones is its own: a
+ * client of either finds a channel, wherever it lands, as long as both serve.
+ * Each message bears the process for which it is meant: when WINCH and HUP
+ * have made two workers of one number read the same pair, one that reads what
+ * is for the other puts it back, and leaves the pair alone for a moment.
  *
- * What a message leads to is the business of handlers that the module hands in,
- * one for each type.  Messages are queued as they are read and acted on from a
- * posted event, because ngx_zltunnel_ipc_poll() may be called from deep within a
- * handler.  Only HELLO, and END, whose handler touches nothing else, count at
- * once.
+ * What a message leads to is the business of handlers that the module hands
+ * in, one for each type.  Messages are queued as they are read and acted on
+ * from a posted event, because ngx_zltunnel_ipc_poll() may be called from deep
+ * within a handler.  Only HELLO, and END, whose handler touches nothing else,
+ * count at once.
  */
 
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_ipc.h"
 #include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_registry.h"
 
 #include "zlt_types.h"
@@ -81,7 +82,7 @@ static void ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_item_t *item);
 
 
-ngx_uint_t  ngx_zltunnel_generation;
+ngx_uint_t  ngx_zltunnel_ipc_generation;
 
 
 /* the sending ends of younger generations, as their workers said HELLO */
@@ -126,7 +127,7 @@ ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle)
 
     ngx_zltunnel_ipc_prune(cycle);
 
-    ngx_zltunnel_generation++;
+    ngx_zltunnel_ipc_generation++;
 
     n = ccf->master ? ccf->worker_processes : 1;
 
@@ -141,7 +142,7 @@ ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle)
 
     set += ngx_zltunnel_ipc_nsets;
 
-    set->generation = ngx_zltunnel_generation;
+    set->generation = ngx_zltunnel_ipc_generation;
     set->n = n;
 
     set->pairs = ngx_alloc(n * sizeof(ngx_socket_t[2]), cycle->log);
@@ -180,7 +181,7 @@ ngx_zltunnel_ipc_prune(ngx_cycle_t *cycle)
 
         /* the latest one's workers may be about to start */
 
-        if (set->generation == ngx_zltunnel_generation
+        if (set->generation == ngx_zltunnel_ipc_generation
             || ngx_zltunnel_ipc_in_use(cycle, set->generation))
         {
             ngx_zltunnel_ipc_sets[j++] = *set;
@@ -265,7 +266,9 @@ ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle, ngx_uint_t generation)
         for (j = 0; j < NGX_ZLTUNNEL_MAX_WORKERS; j++) {
             w = &registry[i]->sh->workers[j];
 
-            if (w->generation == generation && ngx_zltunnel_worker_alive(w)) {
+            if (w->generation == generation
+                && ngx_zltunnel_worker_slot_alive(w))
+            {
                 return 1;
             }
         }
@@ -310,7 +313,7 @@ ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle,
 
         for (k = 0; k < set->n; k++) {
 
-            if (set->generation == ngx_zltunnel_generation
+            if (set->generation == ngx_zltunnel_ipc_generation
                 && k == ngx_worker)
             {
                 ngx_zltunnel_ipc_fd = set->pairs[k][0];
@@ -414,11 +417,11 @@ ngx_zltunnel_ipc_hello(ngx_zltunnel_registry_t *registry)
     for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
         w = &registry->sh->workers[i];
 
-        if (w->pid == 0 || w->generation == ngx_zltunnel_generation) {
+        if (w->pid == 0 || w->generation == ngx_zltunnel_ipc_generation) {
             continue;
         }
 
-        fd = dup(ngx_zltunnel_ipc_sender(ngx_zltunnel_generation,
+        fd = dup(ngx_zltunnel_ipc_sender(ngx_zltunnel_ipc_generation,
                                          ngx_worker));
         if (fd == -1) {
             ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
@@ -502,7 +505,7 @@ ngx_zltunnel_ipc_send(ngx_zltunnel_registry_t *registry, ngx_uint_t slot,
 
     msg->registry = registry->hash;
     msg->slot = registry->slot;
-    msg->generation = ngx_zltunnel_generation;
+    msg->generation = ngx_zltunnel_ipc_generation;
     msg->worker = ngx_worker;
     msg->from = ngx_pid;
     msg->to = w.pid;
@@ -779,7 +782,7 @@ ngx_zltunnel_ipc_put_back(ngx_zltunnel_ipc_t *msg, u_char *data,
 {
     ngx_socket_t  to;
 
-    to = ngx_zltunnel_ipc_sender(ngx_zltunnel_generation, ngx_worker);
+    to = ngx_zltunnel_ipc_sender(ngx_zltunnel_ipc_generation, ngx_worker);
 
     if (ngx_zltunnel_ipc_write(to, msg, data, fd) == NGX_AGAIN
         && ngx_zltunnel_ipc_enqueue(&ngx_zltunnel_ipc_out, to, msg, data, fd)

@@ -73,7 +73,7 @@ typedef struct {
 } ngx_zltunnel_ipc_handler_t;
 
 
-extern ngx_uint_t  ngx_zltunnel_generation;
+extern ngx_uint_t  ngx_zltunnel_ipc_generation;
 
 
 ngx_int_t ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle);

@@ -24,6 +24,7 @@
 #include "ngx_zltunnel_listener.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_ipc.h"
+#include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_registry.h"
 
 
@@ -39,10 +40,6 @@ static ngx_zltunnel_listener_t *ngx_zltunnel_listener_of(ngx_listening_t *ls);
 static ngx_uint_t ngx_zltunnel_listener_mine(ngx_uint_t n);
 static ngx_uint_t ngx_zltunnel_listener_read(
     ngx_zltunnel_listener_t *listener);
-
-
-#define ngx_zltunnel_listener_socket(listener)                                      \
-    ((ngx_listening_t *) ngx_cycle->listening.elts + (listener)->index)
 
 
 static const ngx_zltunnel_listener_datagrams_t
@@ -93,7 +90,7 @@ ngx_zltunnel_listener_init(ngx_cycle_t *cycle,
     }
 
     if (ngx_zltunnel_port_service(listener->registry->sh, listener->port,
-                                     listener->udp))
+                                  listener->udp))
     {
         return;
     }
@@ -130,7 +127,8 @@ ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
     ngx_zltunnel_listener_datagrams = datagrams;
 
     ngx_zltunnel_listener_missed_dummy.fd = (ngx_socket_t) -1;
-    ngx_zltunnel_listener_missed_event.data = &ngx_zltunnel_listener_missed_dummy;
+    ngx_zltunnel_listener_missed_event.data =
+                                        &ngx_zltunnel_listener_missed_dummy;
     ngx_zltunnel_listener_missed_event.log = cycle->log;
     ngx_zltunnel_listener_missed_event.handler = ngx_zltunnel_listener_missed;
 
@@ -261,8 +259,8 @@ ngx_zltunnel_listener_changed(ngx_zltunnel_registry_t *registry,
 
 
 void
-ngx_zltunnel_listener_update_port(ngx_zltunnel_registry_t *registry, in_port_t port,
-    ngx_uint_t udp)
+ngx_zltunnel_listener_update_port(ngx_zltunnel_registry_t *registry,
+    in_port_t port, ngx_uint_t udp)
 {
     ngx_uint_t                i;
     ngx_zltunnel_listener_t  *l;
@@ -272,7 +270,8 @@ ngx_zltunnel_listener_update_port(ngx_zltunnel_registry_t *registry, in_port_t p
     }
 
     if (ngx_zltunnel_listener_accepting) {
-        ngx_post_event(&ngx_zltunnel_listener_missed_event, &ngx_posted_events);
+        ngx_post_event(&ngx_zltunnel_listener_missed_event,
+                       &ngx_posted_events);
         return;
     }
 
@@ -369,13 +368,13 @@ ngx_zltunnel_listener_read(ngx_zltunnel_listener_t *listener)
         return 0;
     }
 
-    ngx_zltunnel_lock_read(listener->registry);
+    ngx_zltunnel_zone_lock_read(listener->registry);
 
     served = ngx_zltunnel_port_service(listener->registry->sh,
-                                          listener->port, 1)
+                                       listener->port, 1)
              != NULL;
 
-    ngx_zltunnel_unlock(listener->registry);
+    ngx_zltunnel_zone_unlock(listener->registry);
 
     return served;
 }
@@ -402,13 +401,13 @@ ngx_zltunnel_listener_tick(ngx_zltunnel_registry_t *registry)
             continue;
         }
 
-        ngx_zltunnel_lock_read(registry);
+        ngx_zltunnel_zone_lock_read(registry);
 
         if (ngx_zltunnel_port_service(registry->sh, l[i].port, 1)) {
             (void) ngx_zltunnel_port_socket_listen(ls);
         }
 
-        ngx_zltunnel_unlock(registry);
+        ngx_zltunnel_zone_unlock(registry);
     }
 }
 
@@ -541,16 +540,16 @@ ngx_zltunnel_listener_accept(ngx_event_t *ev)
     open = 0;
 
     if (listener) {
-        ngx_zltunnel_lock_read(listener->registry);
+        ngx_zltunnel_zone_lock_read(listener->registry);
 
         if (ngx_zltunnel_port_service(listener->registry->sh,
-                                         listener->port, 0)
+                                      listener->port, 0)
             && ngx_zltunnel_port_socket_listen(ls) == NGX_OK)
         {
             open = 1;
         }
 
-        ngx_zltunnel_unlock(listener->registry);
+        ngx_zltunnel_zone_unlock(listener->registry);
     }
 
     if (!open) {

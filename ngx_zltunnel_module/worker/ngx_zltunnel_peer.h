@@ -49,9 +49,9 @@ ngx_zltunnel_peer_t *ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *token, ngx_str_t *name);
 /* frees it if nothing is left in it */
 void ngx_zltunnel_peer_release(ngx_zltunnel_peer_t *peer);
-void ngx_zltunnel_link_add(ngx_zltunnel_peer_t *peer,
+void ngx_zltunnel_peer_link(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_link_t *link);
-void ngx_zltunnel_link_remove(ngx_zltunnel_link_t *link);
+void ngx_zltunnel_peer_unlink(ngx_zltunnel_link_t *link);
 /* the token of a tunnel is gone: cut everything of it here */
 void ngx_zltunnel_peer_cut(ngx_zltunnel_peer_t *peer);
 

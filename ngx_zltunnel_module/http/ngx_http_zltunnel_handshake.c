@@ -45,7 +45,7 @@ static ngx_uint_t ngx_http_zltunnel_list_has(ngx_str_t *list,
 
 
 ngx_int_t
-ngx_http_zltunnel_handler(ngx_http_request_t *r)
+ngx_http_zltunnel_handshake_handler(ngx_http_request_t *r)
 {
     ngx_int_t                      rc;
     ngx_http_zltunnel_upgrade_t    upgrade;
@@ -94,7 +94,7 @@ ngx_http_zltunnel_handler(ngx_http_request_t *r)
                                         "this worker is shutting down");
     }
 
-    return ngx_http_zltunnel_accept(r, &upgrade);
+    return ngx_http_zltunnel_detach(r, &upgrade);
 }
 
 
@@ -111,7 +111,7 @@ ngx_http_zltunnel_request(ngx_http_request_t *r)
 
     if (r->method != NGX_HTTP_GET) {
 
-        if (ngx_http_zltunnel_header_add(r, "Allow", "GET") != NGX_OK) {
+        if (ngx_http_zltunnel_answer_header(r, "Allow", "GET") != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
@@ -167,7 +167,7 @@ ngx_http_zltunnel_websocket(ngx_http_request_t *r,
 
     if (n != 1 || value.len != 2 || ngx_strncmp(value.data, "13", 2) != 0) {
 
-        if (ngx_http_zltunnel_header_add(r, "Sec-WebSocket-Version", "13")
+        if (ngx_http_zltunnel_answer_header(r, "Sec-WebSocket-Version", "13")
             != NGX_OK)
         {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -301,8 +301,8 @@ ngx_http_zltunnel_upgrade_required(ngx_http_request_t *r, const char *text)
     /* a field of HTTP/1.1, which later versions forbid */
 
     if (r->http_version <= NGX_HTTP_VERSION_11
-        && (ngx_http_zltunnel_header_add(r, "Upgrade", "websocket") != NGX_OK
-            || ngx_http_zltunnel_header_add(r, "Upgrade", "zltunnel")
+        && (ngx_http_zltunnel_answer_header(r, "Upgrade", "websocket") != NGX_OK
+            || ngx_http_zltunnel_answer_header(r, "Upgrade", "zltunnel")
                != NGX_OK))
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -310,122 +310,6 @@ ngx_http_zltunnel_upgrade_required(ngx_http_request_t *r, const char *text)
 
     return ngx_http_zltunnel_answer(r, NGX_HTTP_ZLTUNNEL_UPGRADE_REQUIRED,
                                     "426 Upgrade Required", text);
-}
-
-
-ngx_int_t
-ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
-    const char *line, const char *text)
-{
-    u_char       *p;
-    ngx_int_t     rc;
-    ngx_buf_t    *b;
-    ngx_chain_t   out;
-
-    /* what came behind the request was not meant to be one */
-
-    r->keepalive = 0;
-
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    b = ngx_create_temp_buf(r->pool, ngx_strlen(text) + 1);
-
-    if (b == NULL
-        || ngx_http_zltunnel_header_add(r, "Cache-Control", "no-store")
-           != NGX_OK
-        || ngx_http_zltunnel_worker_add(r) != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    p = ngx_cpymem(b->last, text, ngx_strlen(text));
-    *p++ = LF;
-
-    b->last = p;
-    b->last_buf = 1;
-    b->last_in_chain = 1;
-
-    out.buf = b;
-    out.next = NULL;
-
-    r->headers_out.status = status;
-
-    if (line) {
-        r->headers_out.status_line.data = (u_char *) line;
-        r->headers_out.status_line.len = ngx_strlen(line);
-    }
-
-    r->headers_out.content_length_n = b->last - b->pos;
-    ngx_str_set(&r->headers_out.content_type, "text/plain");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    return ngx_http_output_filter(r, &out);
-}
-
-
-ngx_int_t
-ngx_http_zltunnel_worker_add(ngx_http_request_t *r)
-{
-    u_char           *p;
-    size_t            len;
-    ngx_uint_t        n, worker;
-    ngx_core_conf_t  *ccf;
-
-    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
-                                           ngx_core_module);
-
-    if (ngx_process == NGX_PROCESS_WORKER) {
-        worker = ngx_worker;
-        n = ccf->worker_processes;
-
-    } else {
-        worker = 0;
-        n = 1;
-    }
-
-    len = 2 * NGX_INT_T_LEN + sizeof("/");
-
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    *ngx_snprintf(p, len - 1, "%ui/%ui", worker, n) = '\0';
-
-    return ngx_http_zltunnel_header_add(r, "Zltunnel-Worker", (char *) p);
-}
-
-
-ngx_int_t
-ngx_http_zltunnel_header_add(ngx_http_request_t *r, const char *name,
-    const char *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = (u_char *) value;
-    h->value.len = ngx_strlen(value);
-
-    return NGX_OK;
 }
 
 

@@ -4,18 +4,15 @@
  */
 
 /*
- * The workers' slots, and what is done when a worker has died.
- *
- * A worker takes a slot when it starts, and everything that it puts into the
- * registry bears that slot.  Slots are freed by the sweep alone, once kill()
- * says that the process is gone: {generation, worker} does not identify a
- * process, since WINCH followed by HUP starts workers beside draining ones
- * of the same generation.
+ * What is done when a worker has died, by the sweep of another one: its
+ * connections went with its process, so here its tunnels begin their grace,
+ * its idle channels and pending dials are forgotten, and its counters are
+ * folded in.
  */
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_workers.h"
+#include "ngx_zltunnel_worker_death.h"
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_counter.h"
 #include "ngx_zltunnel_pending.h"
@@ -24,60 +21,12 @@
 #include "ngx_zltunnel_zone.h"
 
 
-static void ngx_zltunnel_counters_purge(ngx_zltunnel_registry_t *registry,
-    ngx_queue_t *counters, ngx_uint_t slot);
-
-
-ngx_uint_t
-ngx_zltunnel_worker_alive(ngx_zltunnel_sh_worker_t *worker)
-{
-    return worker->pid
-           && (kill(worker->pid, 0) == 0 || ngx_errno != NGX_ESRCH);
-}
-
-
-ngx_int_t
-ngx_zltunnel_worker_attach(ngx_zltunnel_registry_t *registry,
-    ngx_uint_t generation)
-{
-    ngx_uint_t                 i;
-    ngx_zltunnel_sh_t         *sh;
-    ngx_zltunnel_sh_worker_t  *w;
-
-    sh = registry->sh;
-
-    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
-        w = &sh->workers[i];
-
-        if (w->pid && !ngx_zltunnel_worker_alive(w)) {
-            ngx_zltunnel_worker_purge(registry, i);
-        }
-    }
-
-    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
-        w = &sh->workers[i];
-
-        if (w->pid == 0) {
-            ngx_memzero(w, sizeof(ngx_zltunnel_sh_worker_t));
-
-            w->generation = generation;
-            w->worker = ngx_worker;
-            w->pid = ngx_pid;
-
-            registry->slot = i;
-
-            return NGX_OK;
-        }
-    }
-
-    registry->slot = NGX_ZLTUNNEL_NO_SLOT;
-
-    return NGX_ERROR;
-}
+static void ngx_zltunnel_worker_death_counters(
+    ngx_zltunnel_registry_t *registry, ngx_queue_t *counters, ngx_uint_t slot);
 
 
 void
-ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
+ngx_zltunnel_worker_death(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
 {
     ngx_uint_t                  i;
     ngx_queue_t                *q, *sq;
@@ -89,7 +38,7 @@ ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
     ngx_zltunnel_sh_service_t  *service;
     ngx_zltunnel_sh_pending_t  *pending;
 
-    ngx_zltunnel_change(registry);
+    ngx_zltunnel_zone_change(registry);
 
     sh = registry->sh;
     w = &sh->workers[slot];
@@ -113,7 +62,8 @@ ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
         {
             service = ngx_queue_data(sq, ngx_zltunnel_sh_service_t, queue);
 
-            ngx_zltunnel_counters_purge(registry, &service->counters, slot);
+            ngx_zltunnel_worker_death_counters(registry, &service->counters,
+                                               slot);
         }
 
         for (sq = ngx_queue_head(&tunnel->accesses);
@@ -122,11 +72,12 @@ ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
         {
             access = ngx_queue_data(sq, ngx_zltunnel_sh_access_t, queue);
 
-            ngx_zltunnel_counters_purge(registry, &access->counters, slot);
+            ngx_zltunnel_worker_death_counters(registry, &access->counters,
+                                               slot);
         }
     }
 
-    ngx_zltunnel_counters_purge(registry, &sh->orphans, slot);
+    ngx_zltunnel_worker_death_counters(registry, &sh->orphans, slot);
 
     if (sh->pendings.root != &sh->sentinel) {
 
@@ -157,7 +108,7 @@ ngx_zltunnel_worker_purge(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
 
 
 static void
-ngx_zltunnel_counters_purge(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_worker_death_counters(ngx_zltunnel_registry_t *registry,
     ngx_queue_t *counters, ngx_uint_t slot)
 {
     ngx_queue_t                *q, *next;

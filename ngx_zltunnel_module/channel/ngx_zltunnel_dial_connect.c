@@ -10,9 +10,9 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_dial_ask.h"
+#include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_channel.h"
-#include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_registry.h"
@@ -28,15 +28,15 @@
 #define NGX_ZLTUNNEL_DIAL_CONNECT  1024   /* bytes of Connect at most */
 
 
-static void ngx_zltunnel_dial_uncork(ngx_event_t *ev);
-static ngx_int_t ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial,
+static void ngx_zltunnel_dial_connect_uncork(ngx_event_t *ev);
+static ngx_int_t ngx_zltunnel_dial_connect_send(ngx_zltunnel_dial_t *dial,
     ngx_uint_t i);
-static void ngx_zltunnel_dial_failed_on(ngx_zltunnel_dial_t *dial,
+static void ngx_zltunnel_dial_connect_failed(ngx_zltunnel_dial_t *dial,
     ngx_uint_t i);
 
 
 void
-ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
+ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, ngx_uint_t way)
 {
     ngx_uint_t  i;
@@ -86,14 +86,14 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
     }
 
     if (dial->corked && dial->last == 0) {
-        dial->uncork.handler = ngx_zltunnel_dial_uncork;
+        dial->uncork.handler = ngx_zltunnel_dial_connect_uncork;
         dial->uncork.data = dial;
         dial->uncork.log = dial->log;
 
         ngx_post_event(&dial->uncork, &ngx_posted_events);
 
-    } else if (ngx_zltunnel_dial_send(dial, i) != NGX_OK) {
-        ngx_zltunnel_dial_dead(dial, channel, channel->fresh);
+    } else if (ngx_zltunnel_dial_connect_send(dial, i) != NGX_OK) {
+        ngx_zltunnel_dial_connect_dead(dial, channel, channel->fresh);
         return;
     }
 
@@ -107,7 +107,7 @@ ngx_zltunnel_dial_use(ngx_zltunnel_dial_t *dial,
 /* no bytes have come in this turn, or they have uncorked it already */
 
 static void
-ngx_zltunnel_dial_uncork(ngx_event_t *ev)
+ngx_zltunnel_dial_connect_uncork(ngx_event_t *ev)
 {
     ngx_uint_t            i;
     ngx_zltunnel_dial_t  *dial;
@@ -118,9 +118,9 @@ ngx_zltunnel_dial_uncork(ngx_event_t *ev)
     for (i = 0; i < 2; i++) {
 
         if (dial->running && (dial->due & (1 << i))
-            && ngx_zltunnel_dial_send(dial, i) != NGX_OK)
+            && ngx_zltunnel_dial_connect_send(dial, i) != NGX_OK)
         {
-            ngx_zltunnel_dial_dead(dial, dial->asked[i], 0);
+            ngx_zltunnel_dial_connect_dead(dial, dial->asked[i], 0);
             return;
         }
     }
@@ -133,7 +133,7 @@ ngx_zltunnel_dial_uncork(ngx_event_t *ev)
  */
 
 static ngx_int_t
-ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
+ngx_zltunnel_dial_connect_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
 {
     size_t                   len, head, size;
     ssize_t                  n;
@@ -159,7 +159,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
             return NGX_ERROR;
         }
 
-        ngx_zltunnel_channel_answered(channel);
+        ngx_zltunnel_channel_answer_drop(channel);
         len = 0;
     }
 
@@ -213,7 +213,7 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
     }
 
     if (!c->write->ready) {
-        /* ngx_zltunnel_dial_writable() */
+        /* ngx_zltunnel_dial_connect_writable() */
         return len ? NGX_ERROR : NGX_OK;
     }
 
@@ -242,14 +242,14 @@ ngx_zltunnel_dial_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
 
     dial->sent[i] += n;
 
-    ngx_zltunnel_channel_answered(channel);
+    ngx_zltunnel_channel_answer_drop(channel);
 
     return ngx_handle_write_event(c->write, 0);
 }
 
 
 size_t
-ngx_zltunnel_dial_room(ngx_zltunnel_dial_t *dial, u_char **to)
+ngx_zltunnel_dial_connect_room(ngx_zltunnel_dial_t *dial, u_char **to)
 {
     if (dial->buf == NULL) {
         dial->buf = ngx_alloc(NGX_ZLTUNNEL_EARLY_SIZE, dial->log);
@@ -266,7 +266,7 @@ ngx_zltunnel_dial_room(ngx_zltunnel_dial_t *dial, u_char **to)
 
 
 void
-ngx_zltunnel_dial_put(ngx_zltunnel_dial_t *dial, size_t n)
+ngx_zltunnel_dial_connect_put(ngx_zltunnel_dial_t *dial, size_t n)
 {
     ngx_uint_t  i, due;
 
@@ -282,11 +282,11 @@ ngx_zltunnel_dial_put(ngx_zltunnel_dial_t *dial, size_t n)
              * before whatever made the write fail.
              */
 
-            if (ngx_zltunnel_dial_send(dial, i) != NGX_OK && due) {
+            if (ngx_zltunnel_dial_connect_send(dial, i) != NGX_OK && due) {
 
                 /* but for Connect, which has not been sent */
 
-                ngx_zltunnel_dial_dead(dial, dial->asked[i], 0);
+                ngx_zltunnel_dial_connect_dead(dial, dial->asked[i], 0);
                 return;
             }
         }
@@ -295,7 +295,7 @@ ngx_zltunnel_dial_put(ngx_zltunnel_dial_t *dial, size_t n)
 
 
 void
-ngx_zltunnel_dial_writable(ngx_zltunnel_dial_t *dial,
+ngx_zltunnel_dial_connect_writable(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel)
 {
     ngx_uint_t  i;
@@ -303,13 +303,13 @@ ngx_zltunnel_dial_writable(ngx_zltunnel_dial_t *dial,
     i = (dial->asked[0] == channel) ? 0 : 1;
 
     if (dial->sent[i] < dial->last) {
-        (void) ngx_zltunnel_dial_send(dial, i);
+        (void) ngx_zltunnel_dial_connect_send(dial, i);
     }
 }
 
 
 void
-ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
+ngx_zltunnel_dial_connect_answer(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 {
     size_t      len;
@@ -321,7 +321,7 @@ ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
     if (ngx_memcmp(m->connection_id, dial->id, ZLT_ID_SIZE) != 0) {
         ngx_log_error(NGX_LOG_INFO, dial->log, 0,
                       "%s with another connection id", zlt_msg_name(m->type));
-        ngx_zltunnel_dial_dead(dial, channel, 1);
+        ngx_zltunnel_dial_connect_dead(dial, channel, 1);
         return;
     }
 
@@ -342,7 +342,7 @@ ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
     {
         /* the agent has acted on the other one, or on the control channel */
 
-        ngx_zltunnel_dial_failed_on(dial, i);
+        ngx_zltunnel_dial_connect_failed(dial, i);
 
         if (dial->asked[!i] == NULL) {
             dial->searching = 1;
@@ -357,9 +357,9 @@ ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
     len = ngx_min(m->reason.len, NGX_ZLTUNNEL_TEXT_MAX);
     ngx_memcpy(reason, m->reason.data, len);
 
-    ngx_zltunnel_dial_failed_on(dial, i);
+    ngx_zltunnel_dial_connect_failed(dial, i);
 
-    ngx_zltunnel_dial_refused(dial, reason, len);
+    ngx_zltunnel_dial_connect_refused(dial, reason, len);
 }
 
 
@@ -367,7 +367,7 @@ ngx_zltunnel_dial_answer(ngx_zltunnel_dial_t *dial,
    if it is not framed */
 
 static void
-ngx_zltunnel_dial_failed_on(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
+ngx_zltunnel_dial_connect_failed(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
 {
     ngx_zltunnel_channel_t  *channel;
 
@@ -380,19 +380,19 @@ ngx_zltunnel_dial_failed_on(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
         channel->frames.in.end = ZLT_FRAMES_RESET;
     }
 
-    ngx_zltunnel_channel_release(channel, 1);
+    ngx_zltunnel_release(channel, 1);
 }
 
 
 void
-ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial, const u_char *reason,
-    size_t len)
+ngx_zltunnel_dial_connect_refused(ngx_zltunnel_dial_t *dial,
+    const u_char *reason, size_t len)
 {
     ngx_str_t  text;
     u_char     buf[NGX_ZLTUNNEL_TEXT_MAX];
 
     text.data = buf;
-    text.len = ngx_zltunnel_printable(buf, sizeof(buf), reason, len);
+    text.len = ngx_zltunnel_log_printable(buf, sizeof(buf), reason, len);
 
     ngx_log_error(NGX_LOG_ERR, dial->log, 0,
                   "agent \"%V\" could not connect to service \"%V\": %V",
@@ -403,7 +403,7 @@ ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial, const u_char *reason,
 
 
 void
-ngx_zltunnel_dial_dead(ngx_zltunnel_dial_t *dial,
+ngx_zltunnel_dial_connect_dead(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, ngx_uint_t acted)
 {
     ngx_uint_t  i;

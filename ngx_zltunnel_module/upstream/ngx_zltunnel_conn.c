@@ -29,7 +29,7 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel_conn.h"
 #include "ngx_zltunnel_balance.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_early.h"
@@ -82,7 +82,7 @@ static ngx_uint_t    ngx_zltunnel_spared;     /* some were, of late */
 
 
 ngx_int_t
-ngx_zltunnel_upstream_connect(ngx_zltunnel_upstream_t *up,
+ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     ngx_peer_connection_t *pc, ngx_connection_t *client, ngx_pool_t *pool,
     ngx_zltunnel_conn_t **result)
 {
@@ -286,7 +286,7 @@ ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn)
     conn->up = NULL;
 
     if (conn->lent) {
-        ngx_zltunnel_lent_close(conn);
+        ngx_zltunnel_lend_close(conn);
     }
 
     if (conn->bound) {
@@ -549,7 +549,7 @@ ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
     c->ssl = ssl;
     c->recv = ngx_zltunnel_tls_recv;
     c->send = ngx_ssl_write;
-    c->recv_chain = ngx_zltunnel_recv_chain;
+    c->recv_chain = ngx_zltunnel_conn_recv_chain;
     c->send_chain = ngx_ssl_send_chain;
 
     if (SSL_pending(ssl->connection)) {
@@ -574,7 +574,7 @@ ngx_zltunnel_conn_pool_cleanup(void *data)
 /* as ngx_ssl_recv_chain() */
 
 ssize_t
-ngx_zltunnel_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
+ngx_zltunnel_conn_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
     off_t limit)
 {
     u_char   *last;
@@ -701,7 +701,7 @@ ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn)
 {
     if (conn->lent) {
 
-        if (ngx_zltunnel_lent_ended(conn)) {
+        if (ngx_zltunnel_lend_ended(conn)) {
             conn->connection->read->eof = 1;
         }
 
@@ -765,7 +765,7 @@ ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link)
 
     conn = (ngx_zltunnel_conn_t *) ngx_zltunnel_dial_of(link);
 
-    ngx_zltunnel_link_remove(link);
+    ngx_zltunnel_peer_unlink(link);
 
     ngx_zltunnel_move_cancel(conn);
 
@@ -798,7 +798,7 @@ ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn)
 
     if (c->recv == ngx_recv || conn->lent) {
         c->recv = ngx_zltunnel_conn_recv_reset;
-        c->recv_chain = ngx_zltunnel_recv_chain;
+        c->recv_chain = ngx_zltunnel_conn_recv_chain;
     }
 
     (void) ngx_shutdown_socket(c->fd, SHUT_RDWR);
@@ -827,7 +827,7 @@ ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf, size_t size)
  */
 
 void
-ngx_zltunnel_conns_check(void)
+ngx_zltunnel_conn_check(void)
 {
     ngx_uint_t                 there;
     ngx_queue_t               *q, *next;
@@ -870,7 +870,7 @@ ngx_zltunnel_conns_check(void)
 
         dial = &conn->dial;
 
-        ngx_zltunnel_lock(dial->registry);
+        ngx_zltunnel_zone_lock(dial->registry);
 
         tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh,
                                           dial->tunnel_id);
@@ -878,7 +878,7 @@ ngx_zltunnel_conns_check(void)
         there = (tunnel && tunnel->state == NGX_ZLTUNNEL_LIVE
                  && ngx_zltunnel_service_by_id(tunnel, dial->service_id));
 
-        ngx_zltunnel_unlock(dial->registry);
+        ngx_zltunnel_zone_unlock(dial->registry);
 
         if (!there) {
 

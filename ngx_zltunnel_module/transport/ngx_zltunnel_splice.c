@@ -4,21 +4,20 @@
  */
 
 /*
- * What relays borrow: buffers for bytes that could not be written at once,
- * and pipes for splice().  Both are of one worker, and a few are kept for the
- * next relay; an idle connection holds neither.
+ * When a relay splices, and the pipes that it borrows for that.  They are of
+ * one worker, and a few are kept for the next relay; an idle connection holds
+ * none.
  *
- * The kernel counts the pages of a user's pipes: 256 pipes of 256 KiB for
- * all the workers together, unless fs.pipe-user-pages-soft says otherwise.
- * Beyond that new pipes hold 8 KiB, with which copying is faster.
+ * The kernel counts the pages of a user's pipes: 256 pipes of 256 KiB for all
+ * the workers together, unless fs.pipe-user-pages-soft says otherwise. Beyond
+ * that new pipes hold 8 KiB, with which copying is faster.
  */
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_pipe.h"
+#include "ngx_zltunnel_splice.h"
+#include "ngx_zltunnel_end.h"
 
-
-#define NGX_ZLTUNNEL_BUFFERS_KEPT   32
 
 #define NGX_ZLTUNNEL_PIPE_SIZE      (256 * 1024)
 #define NGX_ZLTUNNEL_PIPE_MIN       (64 * 1024)
@@ -27,21 +26,11 @@
 #define NGX_ZLTUNNEL_PIPE_RETRY     1000    /* ms, after there was none */
 
 
-typedef struct ngx_zltunnel_buffer_s  ngx_zltunnel_buffer_t;
-
-struct ngx_zltunnel_buffer_s {
-    ngx_zltunnel_buffer_t       *next;
-};
-
-
 typedef struct {
     int                          fd[2];
     size_t                       size;
 } ngx_zltunnel_pipe_t;
 
-
-static ngx_zltunnel_buffer_t  *ngx_zltunnel_buffers;
-static ngx_uint_t              ngx_zltunnel_nbuffers;
 
 static ngx_zltunnel_pipe_t     ngx_zltunnel_pipes[NGX_ZLTUNNEL_PIPES_KEPT];
 static ngx_uint_t              ngx_zltunnel_npipes;      /* kept */
@@ -50,44 +39,18 @@ static ngx_uint_t              ngx_zltunnel_pipes_none;
 static ngx_msec_t              ngx_zltunnel_pipes_none_since;
 
 
-u_char *
-ngx_zltunnel_buffer_get(ngx_log_t *log)
+/* splice() moves what is on the descriptors, so nothing may be above them */
+
+ngx_uint_t
+ngx_zltunnel_splice_possible(ngx_zltunnel_end_t *one,
+    ngx_zltunnel_end_t *other)
 {
-    ngx_zltunnel_buffer_t  *b;
-
-    b = ngx_zltunnel_buffers;
-
-    if (b == NULL) {
-        return ngx_alloc(NGX_ZLTUNNEL_BUFFER_SIZE, log);
-    }
-
-    ngx_zltunnel_buffers = b->next;
-    ngx_zltunnel_nbuffers--;
-
-    return (u_char *) b;
-}
-
-
-void
-ngx_zltunnel_buffer_put(u_char *buffer)
-{
-    ngx_zltunnel_buffer_t  *b;
-
-    if (ngx_zltunnel_nbuffers == NGX_ZLTUNNEL_BUFFERS_KEPT) {
-        ngx_free(buffer);
-        return;
-    }
-
-    b = (ngx_zltunnel_buffer_t *) buffer;
-
-    b->next = ngx_zltunnel_buffers;
-    ngx_zltunnel_buffers = b;
-    ngx_zltunnel_nbuffers++;
+    return ngx_zltunnel_end_raw(one) && ngx_zltunnel_end_raw(other);
 }
 
 
 ngx_int_t
-ngx_zltunnel_pipe_get(int fd[2], size_t *size, ngx_log_t *log)
+ngx_zltunnel_splice_pipe_get(int fd[2], size_t *size, ngx_log_t *log)
 {
     int                   n;
     ngx_zltunnel_pipe_t  *p;
@@ -155,7 +118,7 @@ none:
 
 
 void
-ngx_zltunnel_pipe_put(int fd[2], size_t size, size_t residue)
+ngx_zltunnel_splice_pipe_put(int fd[2], size_t size, size_t residue)
 {
     ngx_zltunnel_pipe_t  *p;
 
@@ -178,10 +141,9 @@ ngx_zltunnel_pipe_put(int fd[2], size_t size, size_t residue)
 
 
 void
-ngx_zltunnel_pipe_cleanup(void)
+ngx_zltunnel_splice_cleanup(void)
 {
-    ngx_zltunnel_pipe_t    *p;
-    ngx_zltunnel_buffer_t  *b;
+    ngx_zltunnel_pipe_t  *p;
 
     while (ngx_zltunnel_npipes) {
         p = &ngx_zltunnel_pipes[--ngx_zltunnel_npipes];
@@ -189,13 +151,5 @@ ngx_zltunnel_pipe_cleanup(void)
         (void) close(p->fd[0]);
         (void) close(p->fd[1]);
         ngx_zltunnel_pipes_open--;
-    }
-
-    while (ngx_zltunnel_buffers) {
-        b = ngx_zltunnel_buffers;
-        ngx_zltunnel_buffers = b->next;
-        ngx_zltunnel_nbuffers--;
-
-        ngx_free(b);
     }
 }
