@@ -32,12 +32,28 @@
 
 #define NGX_ZLTUNNEL_VERSION          "0.1.0"
 #define NGX_ZLTUNNEL_TEXT_MAX         256      /* of a peer's strings */
+#define NGX_ZLTUNNEL_TOKEN_NAME       64       /* bytes of a token's name */
 #define NGX_ZLTUNNEL_ADDR_LEN         NGX_SOCKADDR_STRLEN
+
+
+/* why a datagram was dropped */
+
+#define NGX_ZLTUNNEL_DROP_QUEUE    0      /* too much waits for the channel */
+#define NGX_ZLTUNNEL_DROP_AGE      1      /* has waited for too long */
+#define NGX_ZLTUNNEL_DROP_LIMIT    2      /* too many sessions */
+#define NGX_ZLTUNNEL_DROP_CHANNEL  3      /* there is no channel */
+#define NGX_ZLTUNNEL_DROP_SESSION  4      /* its session has ended */
+#define NGX_ZLTUNNEL_DROP_SEND     5      /* not taken by the client's side */
+#define NGX_ZLTUNNEL_DROP_MALFORMED  6    /* a frame of the agent */
+#define NGX_ZLTUNNEL_DROPS         7
 
 
 typedef struct ngx_zltunnel_registry_s  ngx_zltunnel_registry_t;
 typedef struct ngx_zltunnel_token_s     ngx_zltunnel_token_t;
 typedef struct ngx_zltunnel_tokens_s    ngx_zltunnel_tokens_t;
+typedef struct ngx_zltunnel_listener_s  ngx_zltunnel_listener_t;
+typedef struct ngx_zltunnel_json_s      ngx_zltunnel_json_t;
+typedef struct ngx_zltunnel_ipc_s       ngx_zltunnel_ipc_t;
 typedef struct ngx_zltunnel_peer_s      ngx_zltunnel_peer_t;
 typedef struct ngx_zltunnel_link_s      ngx_zltunnel_link_t;
 typedef struct ngx_zltunnel_control_s   ngx_zltunnel_control_t;
@@ -106,6 +122,16 @@ struct ngx_zltunnel_registry_s {
     ngx_uint_t                   gated;       /* see ngx_zltunnel_gate.c */
     ngx_event_t                  tick;        /* 1 s, cancelable */
 };
+
+
+typedef enum {
+    NGX_ZLTUNNEL_DIAL_OK = 0,
+    NGX_ZLTUNNEL_DIAL_NO_SERVICE,
+    NGX_ZLTUNNEL_DIAL_LIMIT,        /* max_connections, max_pending, .. */
+    NGX_ZLTUNNEL_DIAL_REFUSED,      /* ConnectFail */
+    NGX_ZLTUNNEL_DIAL_TIMEOUT,
+    NGX_ZLTUNNEL_DIAL_ERROR
+} ngx_zltunnel_dial_e;
 
 
 /* the key in an rbtree: the last bytes, random in every kind of id */

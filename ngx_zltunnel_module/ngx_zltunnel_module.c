@@ -102,7 +102,7 @@ static const ngx_zltunnel_listener_datagrams_t  ngx_zltunnel_datagrams = {
     ngx_zltunnel_udp_init_process,
     ngx_zltunnel_udp_arm,
     ngx_zltunnel_udp_receive,
-    ngx_zltunnel_carrier_recheck
+    ngx_zltunnel_udp_recheck
 };
 
 
@@ -305,7 +305,7 @@ ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
-    ngx_zltunnel_carrier_exit();
+    ngx_zltunnel_udp_exit();
     ngx_zltunnel_visit_exit(1);
     ngx_zltunnel_control_exit();
     ngx_zltunnel_shared_exit();
@@ -349,7 +349,7 @@ ngx_zltunnel_exiting(void)
 
     /* before these, since the clients' sockets are closed */
 
-    ngx_zltunnel_carrier_exit();
+    ngx_zltunnel_udp_exit();
     ngx_zltunnel_visit_exit(0);
 
     ngx_zltunnel_control_quit_all();
@@ -382,7 +382,7 @@ ngx_zltunnel_tick(ngx_event_t *ev)
         ngx_zltunnel_listener_tick(registry);
     }
 
-    ngx_zltunnel_carrier_check(registry);
+    ngx_zltunnel_udp_check(registry);
 
     ngx_zltunnel_revoke_peers(registry, changed);
     ngx_zltunnel_tick_accesses(registry);
@@ -550,7 +550,7 @@ ngx_zltunnel_on_lost(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_gate_lower(registry);
     }
 
-    ngx_zltunnel_carrier_check(registry);
+    ngx_zltunnel_udp_check(registry);
     ngx_zltunnel_revoke_peers(registry, 0);
 }
 

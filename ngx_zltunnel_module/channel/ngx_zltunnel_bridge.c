@@ -134,7 +134,8 @@ ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
             return;
         }
 
-        ngx_memcpy(buf, &channel->end.ws->data, sizeof(zlt_wsd_t));
+        ngx_memcpy(buf, ngx_zltunnel_ws_state(&channel->end),
+                   sizeof(zlt_wsd_t));
         ngx_memcpy(buf + sizeof(zlt_wsd_t), data, msg->data_len);
 
         data = buf;

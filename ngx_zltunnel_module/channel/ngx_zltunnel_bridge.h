@@ -10,7 +10,6 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_transport.h"
-#include "ngx_zltunnel_worker.h"
 
 
 extern const ngx_zltunnel_end_bridge_ops_t  ngx_zltunnel_bridge_ops;

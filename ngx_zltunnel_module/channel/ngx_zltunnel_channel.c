@@ -253,7 +253,8 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     rc = ws ? ngx_zltunnel_ws_init(&channel->end, ZLT_WSD_FRAMED, tx) : NGX_OK;
 
     if (rc == NGX_OK && ws) {
-        len = zlt_wsd_decode(&channel->end.ws->data, data, len);
+        len = zlt_wsd_decode(ngx_zltunnel_ws_state(&channel->end), data,
+                             len);
     }
 
     if (rc != NGX_OK
@@ -408,8 +409,7 @@ ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer, ngx_uint_t lanes)
         if (channel->have == channel->used
             && !(lanes && channel->websocket)
             && (channel->end.ws == NULL
-                || (!channel->end.ws->out
-                    && zlt_wsd_between(&channel->end.ws->data))))
+                || ngx_zltunnel_ws_between(&channel->end)))
         {
             ngx_zltunnel_channel_unlist(channel);
             return channel;

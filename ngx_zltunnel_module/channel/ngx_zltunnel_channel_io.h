@@ -10,8 +10,6 @@
 
 #include "ngx_zltunnel.h"
 
-#include "zlt_proto.h"
-
 
 /* One frame: NGX_OK, and *m points into the channel until the next call;
    NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed. */

@@ -14,6 +14,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_types.h"
@@ -21,16 +22,6 @@
 
 #define NGX_ZLTUNNEL_REPEAT_AFTER     1000     /* ms without ConnectAck */
 #define NGX_ZLTUNNEL_EARLY_SIZE       16384    /* bytes kept until it */
-
-
-typedef enum {
-    NGX_ZLTUNNEL_DIAL_OK = 0,
-    NGX_ZLTUNNEL_DIAL_NO_SERVICE,
-    NGX_ZLTUNNEL_DIAL_LIMIT,        /* max_connections, max_pending, .. */
-    NGX_ZLTUNNEL_DIAL_REFUSED,      /* ConnectFail */
-    NGX_ZLTUNNEL_DIAL_TIMEOUT,
-    NGX_ZLTUNNEL_DIAL_ERROR
-} ngx_zltunnel_dial_e;
 
 
 typedef void (*ngx_zltunnel_dial_pt)(ngx_zltunnel_dial_t *dial,

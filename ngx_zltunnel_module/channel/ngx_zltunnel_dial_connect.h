@@ -10,8 +10,6 @@
 
 #include "ngx_zltunnel.h"
 
-#include "zlt_proto.h"
-
 
 /* room for the client's early bytes: where to, and how many; 0: full */
 size_t ngx_zltunnel_dial_connect_room(ngx_zltunnel_dial_t *dial, u_char **to);

@@ -9,7 +9,6 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_worker.h"
 
 
 /* what comes from other workers and from the control channel */

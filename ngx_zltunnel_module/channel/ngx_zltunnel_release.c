@@ -19,7 +19,6 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_channel_io.h"
-#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"

@@ -15,7 +15,7 @@
 
 /* a listening socket of a server with zltunnel_ports or zltunnel_pass */
 
-typedef struct {
+struct ngx_zltunnel_listener_s {
     ngx_zltunnel_registry_t     *registry;
     ngx_uint_t                   index;       /* in cycle->listening */
     in_port_t                    port;        /* host byte order */
@@ -25,7 +25,7 @@ typedef struct {
     unsigned                     reserved:1;  /* only when asked for */
     unsigned                     pass:1;
     unsigned                     served:1;    /* an agent has the service */
-} ngx_zltunnel_listener_t;
+};
 
 
 /* a name that the configuration refers to: zltunnel_pass NAME */

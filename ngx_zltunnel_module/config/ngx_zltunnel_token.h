@@ -16,7 +16,6 @@
 #include "ngx_zltunnel.h"
 
 
-#define NGX_ZLTUNNEL_TOKEN_NAME    64     /* bytes of a token's name */
 #define NGX_ZLTUNNEL_TOKEN_ERROR  512
 
 

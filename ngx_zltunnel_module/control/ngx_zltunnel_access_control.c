@@ -19,6 +19,7 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
 #include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
 #include "zlt_types.h"

@@ -10,8 +10,6 @@
 
 #include "ngx_zltunnel.h"
 
-#include "zlt_proto.h"
-
 
 /* AccessOpen, AccessRenew, AccessClose */
 void ngx_zltunnel_access_control(ngx_zltunnel_control_t *control,

@@ -10,8 +10,6 @@
 
 #include "ngx_zltunnel.h"
 
-#include "zlt_proto.h"
-
 
 void ngx_zltunnel_auth_message(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     u_char *data, size_t len);

@@ -12,9 +12,7 @@
 #include "ngx_zltunnel_access_end.h"
 #include "ngx_zltunnel_revoke.h"
 #include "ngx_zltunnel_transport.h"
-#include "ngx_zltunnel_worker.h"
 
-#include "zlt_proto.h"
 #include "zlt_types.h"
 #include "zlt_ws.h"
 

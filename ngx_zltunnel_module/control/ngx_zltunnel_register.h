@@ -10,8 +10,6 @@
 
 #include "ngx_zltunnel.h"
 
-#include "zlt_proto.h"
-
 
 /* the token set has changed: rights are checked anew */
 void ngx_zltunnel_register_rights(ngx_zltunnel_control_t *control);

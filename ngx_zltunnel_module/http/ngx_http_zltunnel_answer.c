@@ -9,9 +9,8 @@
 
 
 #include <ngx_sha1.h>
+
 #include "ngx_http_zltunnel.h"
-#include "zlt_types.h"
-#include "zlt_util.h"
 
 
 ngx_int_t

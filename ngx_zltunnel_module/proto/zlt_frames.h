@@ -54,10 +54,10 @@ typedef struct {
 } zlt_frames_out_t;
 
 
-typedef struct {
+struct zlt_frames_s {
     zlt_frames_in_t  in;
     zlt_frames_out_t out;
-} zlt_frames_t;
+};
 
 
 /*

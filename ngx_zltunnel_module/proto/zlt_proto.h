@@ -128,7 +128,7 @@ typedef enum {
  * others are zero.  Ids and keys are pointers to 16 and 32 bytes.
  */
 
-typedef struct {
+struct zlt_msg_s {
     uint8_t         type;          /* zlt_type_t */
     uint8_t         protocol;      /* Register, AccessOpen */
     uint16_t        local_port;    /* Register */
@@ -174,7 +174,7 @@ typedef struct {
     zlt_str_t       allow;         /* token names, comma-separated */
     zlt_str_t       target;        /* "host:port" */
     zlt_str_t       served_by;     /* a token's name */
-} zlt_msg_t;
+};
 
 
 /*

@@ -15,7 +15,6 @@
 
 #include "ngx_zltunnel.h"
 
-#include "zlt_proto.h"
 #include "zlt_types.h"
 
 

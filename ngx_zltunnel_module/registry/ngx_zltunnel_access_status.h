@@ -9,7 +9,6 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_config.h"
 
 
 /* the list of a tunnel's sessions into an array of JSON: NGX_ERROR */

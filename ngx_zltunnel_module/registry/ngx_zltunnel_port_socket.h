@@ -9,7 +9,6 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_config.h"
 
 
 /* listen() and shutdown() on every socket of the port: under the lock.

@@ -10,8 +10,6 @@
 
 #include "ngx_zltunnel.h"
 
-#include "zlt_proto.h"
-
 
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_id(
     ngx_zltunnel_sh_tunnel_t *tunnel, u_char *id);

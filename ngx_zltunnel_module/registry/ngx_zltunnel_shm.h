@@ -23,7 +23,7 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel.h"
 
 #include "zlt_types.h"
 
@@ -35,26 +35,16 @@
 #define NGX_ZLTUNNEL_PORT_REST     600000 /* ms before a freed port goes to
                                              another token by itself */
 #define NGX_ZLTUNNEL_STALE_TIME    10000  /* ms to register again in */
+
+
 /* the ways in which a dial got its channel */
 
 #define NGX_ZLTUNNEL_LOCAL         0
-
 #define NGX_ZLTUNNEL_MOVED         1
 #define NGX_ZLTUNNEL_BRIDGED       2
 #define NGX_ZLTUNNEL_FRESH         3
 #define NGX_ZLTUNNEL_LANED         4
 #define NGX_ZLTUNNEL_WAYS          5
-/* why a datagram was dropped */
-
-#define NGX_ZLTUNNEL_DROP_QUEUE    0      /* too much waits for the channel */
-
-#define NGX_ZLTUNNEL_DROP_AGE      1      /* has waited for too long */
-#define NGX_ZLTUNNEL_DROP_LIMIT    2      /* too many sessions */
-#define NGX_ZLTUNNEL_DROP_CHANNEL  3      /* there is no channel */
-#define NGX_ZLTUNNEL_DROP_SESSION  4      /* its session has ended */
-#define NGX_ZLTUNNEL_DROP_SEND     5      /* not taken by the client's side */
-#define NGX_ZLTUNNEL_DROP_MALFORMED  6    /* a frame of the agent */
-#define NGX_ZLTUNNEL_DROPS         7
 
 
 typedef struct {

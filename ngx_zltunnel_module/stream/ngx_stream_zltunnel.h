@@ -12,7 +12,7 @@
 #include <ngx_core.h>
 #include <ngx_stream.h>
 
-#include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel.h"
 
 
 typedef struct {
@@ -26,26 +26,6 @@ typedef struct {
     ngx_msec_t                   half_timeout;
     ngx_int_t                    responses;  /* to a datagram; -1: any */
 } ngx_stream_zltunnel_srv_conf_t;
-
-
-typedef struct {
-    ngx_stream_session_t        *session;
-    ngx_zltunnel_dial_t          dial;
-    ngx_zltunnel_end_t           end;
-    ngx_zltunnel_relay_t         relay;
-    ngx_event_t                  start;
-    size_t                       early;      /* bytes put into the relay */
-    unsigned                     eof:1;
-    unsigned                     relaying:1;
-    u_char                       addr[NGX_SOCKADDR_STRLEN];
-} ngx_stream_zltunnel_ctx_t;
-
-
-typedef struct {
-    ngx_stream_session_t        *session;
-    ngx_zltunnel_udp_t           udp;
-    u_char                       addr[NGX_SOCKADDR_STRLEN];
-} ngx_stream_zltunnel_udp_ctx_t;
 
 
 #define NGX_STREAM_ZLTUNNEL_SERVICE            0

@@ -28,6 +28,19 @@
 #include "zlt_util.h"
 
 
+typedef struct {
+    ngx_stream_session_t        *session;
+    ngx_zltunnel_dial_t          dial;
+    ngx_zltunnel_end_t           end;
+    ngx_zltunnel_relay_t         relay;
+    ngx_event_t                  start;
+    size_t                       early;      /* bytes put into the relay */
+    unsigned                     eof:1;
+    unsigned                     relaying:1;
+    u_char                       addr[NGX_SOCKADDR_STRLEN];
+} ngx_stream_zltunnel_ctx_t;
+
+
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
 static void ngx_stream_zltunnel_start_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx);

@@ -19,6 +19,13 @@
 #include "zlt_proto.h"
 
 
+typedef struct {
+    ngx_stream_session_t        *session;
+    ngx_zltunnel_udp_t           udp;
+    u_char                       addr[NGX_SOCKADDR_STRLEN];
+} ngx_stream_zltunnel_udp_ctx_t;
+
+
 static void ngx_stream_zltunnel_udp_read_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_udp_empty_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_udp_refuse(ngx_stream_session_t *s,
@@ -262,7 +269,8 @@ ngx_stream_zltunnel_udp_variable(ngx_stream_session_t *s,
     case NGX_STREAM_ZLTUNNEL_SERVICE:
     case NGX_STREAM_ZLTUNNEL_TUNNEL:
         name = (data == NGX_STREAM_ZLTUNNEL_SERVICE)
-               ? &ctx->udp.carrier->service : &ctx->udp.carrier->tunnel;
+               ? ngx_zltunnel_udp_session_service(&ctx->udp)
+               : ngx_zltunnel_udp_session_tunnel(&ctx->udp);
 
         v->len = name->len;
         v->data = name->data;

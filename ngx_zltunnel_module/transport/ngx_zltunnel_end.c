@@ -214,7 +214,7 @@ ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end)
 
 #endif
 
-    if (end->ws && end->ws->out) {
+    if (end->ws && ngx_zltunnel_ws_pending(end)) {
         return ngx_zltunnel_ws_flush(end);
     }
 

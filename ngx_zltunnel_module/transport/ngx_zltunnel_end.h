@@ -11,10 +11,9 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_ws.h"
 
-#include "zlt_frames.h"
 #include "zlt_types.h"
-#include "zlt_ws_data.h"
 
 
 #define NGX_ZLTUNNEL_REST_SIZE        64       /* behind an end marker */
@@ -117,13 +116,13 @@ struct ngx_zltunnel_end_s {
 /* there is something that waits to be sent, though it was taken */
 #define ngx_zltunnel_end_pending(end)                                         \
     ((end)->records                                                           \
-     || ((end)->ws && (end)->ws->out)                                         \
+     || ((end)->ws && ngx_zltunnel_ws_pending(end))                           \
      || ((end)->frames && zlt_frames_pending(&(end)->frames->out)))
 
 
 /* read() may have to be called though no event tells */
 #define ngx_zltunnel_end_told(end)                                            \
-    ((end)->ws && (end)->ws->data.how != ZLT_WSD_OPEN)
+    ((end)->ws && ngx_zltunnel_ws_ended(end))
 
 
 /* Sets an end's socket up for relaying: TCP_NODELAY; for TLS, a FIN without

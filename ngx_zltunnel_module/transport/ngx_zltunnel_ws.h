@@ -12,21 +12,11 @@
 
 #include "ngx_zltunnel.h"
 
-#include "zlt_ws_data.h"
-
-
-struct ngx_zltunnel_ws_s {
-    zlt_wsd_t                    data;
-    u_char                      *out;         /* not sent yet, or NULL */
-    size_t                       out_pos;
-    size_t                       out_len;
-};
-
 
 /* Puts the end into a WebSocket, from here on; rx, tx: how what is received
-   and sent begins.  NGX_ERROR without memory. */
-ngx_int_t ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t rx,
-    zlt_wsd_phase_t tx);
+   and sent begins, zlt_wsd_phase_t.  NGX_ERROR without memory. */
+ngx_int_t ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, ngx_uint_t rx,
+    ngx_uint_t tx);
 /* the same with the state, a zlt_wsd_t, that it had in another worker */
 ngx_int_t ngx_zltunnel_ws_restore(ngx_zltunnel_end_t *end, u_char *state);
 void ngx_zltunnel_ws_free(ngx_zltunnel_end_t *end);
@@ -44,6 +34,14 @@ void ngx_zltunnel_ws_reset(ngx_zltunnel_end_t *end);
 ngx_int_t ngx_zltunnel_ws_flush(ngx_zltunnel_end_t *end);
 /* after Eof was read: answers what asks for it; NGX_ERROR: it is a reset */
 ngx_int_t ngx_zltunnel_ws_drain(ngx_zltunnel_end_t *end);
+/* its state; NULL where there is no WebSocket */
+zlt_wsd_t *ngx_zltunnel_ws_state(ngx_zltunnel_end_t *end);
+/* bytes wait to be sent */
+ngx_uint_t ngx_zltunnel_ws_pending(ngx_zltunnel_end_t *end);
+/* nothing does, nor is a message half sent */
+ngx_uint_t ngx_zltunnel_ws_between(ngx_zltunnel_end_t *end);
+/* it has said how it ends, whatever else is to be read */
+ngx_uint_t ngx_zltunnel_ws_ended(ngx_zltunnel_end_t *end);
 
 
 #endif /* _NGX_ZLTUNNEL_WS_H_INCLUDED_ */

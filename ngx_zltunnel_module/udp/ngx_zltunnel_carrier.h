@@ -9,8 +9,8 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_channel.h"
-#include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_dgram.h"

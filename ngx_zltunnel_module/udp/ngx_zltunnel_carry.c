@@ -20,7 +20,6 @@
 #include "ngx_zltunnel_carrier.h"
 #include "ngx_zltunnel_carry_read.h"
 #include "ngx_zltunnel_channel.h"
-#include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_udp_session.h"
 

@@ -16,7 +16,6 @@
 #include "ngx_zltunnel_carrier.h"
 #include "ngx_zltunnel_carry.h"
 #include "ngx_zltunnel_config.h"
-#include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_reply.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_udp_session.h"

@@ -598,3 +598,26 @@ ngx_zltunnel_udp_forget(ngx_connection_t *c)
         ngx_zltunnel_in_connection = NULL;
     }
 }
+
+
+/* the sessions are of carriers, which nobody above needs to know */
+
+void
+ngx_zltunnel_udp_check(ngx_zltunnel_registry_t *registry)
+{
+    ngx_zltunnel_carrier_check(registry);
+}
+
+
+void
+ngx_zltunnel_udp_recheck(void)
+{
+    ngx_zltunnel_carrier_recheck();
+}
+
+
+void
+ngx_zltunnel_udp_exit(void)
+{
+    ngx_zltunnel_carrier_exit();
+}

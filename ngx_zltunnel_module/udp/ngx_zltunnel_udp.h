@@ -9,8 +9,6 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_carrier.h"
-#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_udp_session.h"
 
 
@@ -26,6 +24,12 @@ void ngx_zltunnel_udp_receive(ngx_event_t *ev);
 void ngx_zltunnel_udp_forget(ngx_connection_t *c);
 /* frees what the process has of it */
 void ngx_zltunnel_udp_cleanup(void);
+/* every second: ends what belongs to services that are gone */
+void ngx_zltunnel_udp_check(ngx_zltunnel_registry_t *registry);
+/* the same, soon: for who may have been called by a session */
+void ngx_zltunnel_udp_recheck(void);
+/* the worker exits: ends every session, closes the channels */
+void ngx_zltunnel_udp_exit(void);
 
 
 #endif /* _NGX_ZLTUNNEL_UDP_H_INCLUDED_ */

@@ -18,7 +18,6 @@
 #include "ngx_zltunnel_udp_session.h"
 #include "ngx_zltunnel_carrier.h"
 #include "ngx_zltunnel_carry.h"
-#include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_client.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_registry.h"
@@ -450,4 +449,18 @@ ngx_zltunnel_udp_session_close(ngx_zltunnel_udp_t *udp)
         carrier->counter = NULL;
         carrier->unused = ngx_current_msec;
     }
+}
+
+
+ngx_str_t *
+ngx_zltunnel_udp_session_service(ngx_zltunnel_udp_t *udp)
+{
+    return &udp->carrier->service;
+}
+
+
+ngx_str_t *
+ngx_zltunnel_udp_session_tunnel(ngx_zltunnel_udp_t *udp)
+{
+    return &udp->carrier->tunnel;
 }

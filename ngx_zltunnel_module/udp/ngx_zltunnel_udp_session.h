@@ -11,7 +11,7 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel.h"
 
 
 typedef enum {
@@ -99,6 +99,9 @@ void ngx_zltunnel_udp_session_end(ngx_zltunnel_udp_t *udp,
 /* the next datagram that waits, taken out of its queue; the caller frees it */
 ngx_zltunnel_datagram_t *ngx_zltunnel_udp_session_next(
     ngx_zltunnel_carrier_t *carrier, ngx_zltunnel_udp_t **udp);
+/* the names of what it goes to */
+ngx_str_t *ngx_zltunnel_udp_session_service(ngx_zltunnel_udp_t *udp);
+ngx_str_t *ngx_zltunnel_udp_session_tunnel(ngx_zltunnel_udp_t *udp);
 
 
 #endif /* _NGX_ZLTUNNEL_UDP_SESSION_H_INCLUDED_ */

@@ -414,9 +414,9 @@ ngx_zltunnel_visit_ws(ngx_zltunnel_visit_t *visit, u_char *data, size_t *len)
         return NGX_ERROR;
     }
 
-    zlt_wsd_visit(&visit->end.ws->data);
+    zlt_wsd_visit(ngx_zltunnel_ws_state(&visit->end));
 
-    *len = zlt_wsd_decode(&visit->end.ws->data, data, *len);
+    *len = zlt_wsd_decode(ngx_zltunnel_ws_state(&visit->end), data, *len);
 
     return NGX_OK;
 }

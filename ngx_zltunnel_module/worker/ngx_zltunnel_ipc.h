@@ -37,7 +37,7 @@ typedef enum {
 } ngx_zltunnel_ipc_e;
 
 
-typedef struct {
+struct ngx_zltunnel_ipc_s {
     uint32_t                     type;
     uint32_t                     registry;    /* hash of its name */
     uint32_t                     slot;        /* sender's */
@@ -57,7 +57,7 @@ typedef struct {
     uint16_t                     data_len;    /* unparsed bytes behind it */
     uint16_t                     ws;          /* .. behind a zlt_wsd_t */
     u_char                       text[NGX_ZLTUNNEL_TEXT_MAX];
-} ngx_zltunnel_ipc_t;
+};
 
 
 /* data: msg->data_len bytes; *fd: closed by the caller, unless set to -1 */

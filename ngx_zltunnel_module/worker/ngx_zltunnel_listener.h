@@ -9,7 +9,6 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_config.h"
 
 
 /* what reads the UDP sockets: handed in, since it is above */
