@@ -182,7 +182,8 @@ void zlt_agent_announce(zlt_agent_t *a, zlt_service_t *s,
 /* Another server, or other trust: ends the session and begins anew. */
 void zlt_agent_restart(zlt_agent_t *a);
 
-/* Another token: a new control channel takes the tunnel over. */
+/* Another token, or other features: a new control channel takes the tunnel
+   over. */
 void zlt_agent_move(zlt_agent_t *a);
 
 /* Fills the pool again after so many ms. */
@@ -302,6 +303,9 @@ zlt_pool_t *zlt_pool_create(zlt_agent_t *a, const zlt_pool_param_t *param);
 int zlt_pool_is(const zlt_pool_t *p, const uint8_t *tunnel_id);
 void zlt_pool_update(zlt_pool_t *p, const zlt_pool_param_t *param);
 const zlt_pool_param_t *zlt_pool_get_param(const zlt_pool_t *p);
+
+/* The bounds of the configuration have changed. */
+void zlt_pool_reload(zlt_pool_t *p);
 
 /* Opens no more while there is no session. */
 void zlt_pool_suspend(zlt_pool_t *p);

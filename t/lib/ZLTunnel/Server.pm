@@ -337,6 +337,7 @@ sub answer {
 
     if ($m->{type} eq 'Auth') {
         $server->{auths}++;
+        $server->{auth} = $m;
         $server->{features} = unpack 'N', $m->{ext}{1};
 
         $self->tell(msg('AuthOk', $server->{tunnel} . ext(
