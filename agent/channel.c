@@ -128,6 +128,9 @@ zlt_channel_free(zlt_channel_t *ch)
     free(ch->target);
     ch->target = NULL;
 
+    free(ch->client);
+    ch->client = NULL;
+
     ch->agent->nchannels--;
     zlt_agent_channel_gone(ch->agent);
 
