@@ -305,7 +305,11 @@ sub websocket {
                       ^ substr $mask x ($len / 4 + 1), 0, $len;
         substr $self->{in}, 0, $head + $len, '';
 
-        return $self->drop('eof') if ($op & 15) == 8;
+        if (($op & 15) == 8) {
+            $self->{close} = $payload;
+            return $self->drop('eof');
+        }
+
         $self->message(parse($payload)) if ($op & 15) == 2;
         return if $self->{gone};
     }
