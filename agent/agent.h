@@ -394,7 +394,6 @@ void zlt_channel_registered(zlt_agent_t *a);
 
 /* Resets it, whatever it is doing. */
 void zlt_channel_abort(zlt_channel_t *ch);
-int zlt_channel_is_relay(const zlt_channel_t *ch);
 int zlt_channel_is_idle(const zlt_channel_t *ch);
 int zlt_channel_is_shared(const zlt_channel_t *ch);
 

@@ -576,14 +576,6 @@ zlt_channel_abort(zlt_channel_t *ch)
 
 
 int
-zlt_channel_is_relay(const zlt_channel_t *ch)
-{
-    return ch->state == ZLT_CHANNEL_RELAY || ch->state == ZLT_CHANNEL_TAKEN
-           || ch->state == ZLT_CHANNEL_DATAGRAMS || ch->fresh;
-}
-
-
-int
 zlt_channel_is_idle(const zlt_channel_t *ch)
 {
     return ch->state == ZLT_CHANNEL_IDLE

@@ -43,7 +43,6 @@
 #define NGX_ZLTUNNEL_TEXT_MAX         256      /* of a peer's strings */
 #define NGX_ZLTUNNEL_REST_SIZE        64       /* behind an end marker */
 
-#define NGX_ZLTUNNEL_ADDR_LEN         NGX_SOCKADDR_STRLEN
 
 
 typedef struct ngx_zltunnel_registry_s  ngx_zltunnel_registry_t;
