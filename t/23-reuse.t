@@ -135,9 +135,9 @@ sub real {
 
     $agent->{proc}->kill('STOP');
     my $bytes = join '', map { "$_ " } 1 .. 1_300_000;
-    for (1 .. 200) {
+    for (1 .. 600) {
         for my $s (@s) {
-            my $n = syswrite $s->{s}, $bytes, 45_000, $s->{sent} // 0;
+            my $n = syswrite $s->{s}, $bytes, 15_000, $s->{sent} // 0;
             $s->{sent} += $n // 0;
         }
         select undef, undef, undef, 0.005;

@@ -129,6 +129,9 @@ zlt_channel_free(zlt_channel_t *ch)
     free(ch->target);
     ch->target = NULL;
 
+    free(ch->client);
+    ch->client = NULL;
+
     ch->agent->nchannels--;
     zlt_agent_channel_gone(ch->agent);
 
@@ -570,14 +573,6 @@ zlt_channel_abort(zlt_channel_t *ch)
     }
 
     zlt_channel_free(ch);
-}
-
-
-int
-zlt_channel_is_relay(const zlt_channel_t *ch)
-{
-    return ch->state == ZLT_CHANNEL_RELAY || ch->state == ZLT_CHANNEL_TAKEN
-           || ch->state == ZLT_CHANNEL_DATAGRAMS || ch->fresh;
 }
 
 

@@ -163,6 +163,9 @@ zlt_channel_reuse(zlt_channel_t *ch)
     free(ch->target);
     ch->target = NULL;
 
+    free(ch->client);
+    ch->client = NULL;
+
     ch->address = 0;
     ch->fresh = 0;
     ch->connected = 0;

@@ -427,6 +427,10 @@ zlt_agent_delay(zlt_agent_t *a, zlt_down_e how, uint32_t retry_after,
 {
     uint32_t  delay;
 
+    if (retry_after > ZLT_RETRY_MAX) {
+        retry_after = ZLT_RETRY_MAX;
+    }
+
     healthy += a->carried;
     a->carried = 0;
 

@@ -26,8 +26,6 @@
 
 #define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of its buffer, at least;
                                               of a message, at most */
-#define NGX_ZLTUNNEL_LANE_LOT     65536    /* bytes, to be looked at */
-#define NGX_ZLTUNNEL_LANE_LARGE   16384    /* .. in one direction */
 
 
 static ssize_t ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf,
@@ -289,11 +287,11 @@ ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane)
 {
     ngx_uint_t  bulky;
 
-    if (lane->bytes < NGX_ZLTUNNEL_LANE_LOT) {
+    if (lane->bytes < ZLT_LANE_LOT) {
         return 0;
     }
 
-    bulky = lane->bytes / (lane->turns + 1) >= NGX_ZLTUNNEL_LANE_LARGE;
+    bulky = lane->bytes / (lane->turns + 1) >= ZLT_BULK_READ;
 
     lane->bytes = 0;
     lane->turns = 0;

@@ -15,24 +15,20 @@
  * a connection never holds more than one buffer a direction, an idle one none;
  * under TLS it may be the records that were made of it (ngx_zltunnel_tls.c).
  *
- * A flow that has filled the shared buffer three times in a row is bulky, and
- * where neither side is under TLS, or within a WebSocket, it goes over to
- * splice().  A framed channel turns raw for that; the agent decides so of its
- * own direction.  The pipe is
- * filled only when it is empty.  A pipe has slots for segments of whatever
- * length, so EAGAIN of a filled one may mean either "no input" or "no slot";
- * of an empty one it means no input, and this must not be mistaken with
- * edge-triggered events.  After a second without bytes the flow returns to
- * copying and gives the pipe back.
- *
- * A flow moves so many bytes in one turn, then lets other connections have
+ * A flow of which three reads in a row have brought ZLT_BULK_READ or more is
+ * bulky, and where neither side is under TLS, or within a WebSocket, it goes
+ * over to splice().  A framed channel turns raw for that; the agent decides so
+ * of its own direction, by the same measure.  The pipe is filled only when it
+ * is empty.  A pipe has slots for segments of whatever length, so EAGAIN of a
+ * filled one may mean either "no input" or "no slot"; of an empty one it means
+ * no input, and this must not be mistaken with edge-triggered events.  After a
+ * second without bytes the flow returns to copying and gives the pipe back.  A
+ * flow moves so many bytes in one turn, then lets other connections have
  * theirs: relay->event is posted for the next one.  The same event is the
  * timer.  It is not moved as bytes move, but looks at its expiry what is due.
  * It is always set and not cancelable: a worker that exits gracefully waits
- * for such timers only.
- *
- * Write events are asked for when a write has blocked for the first time;
- * many connections never need one.
+ * for such timers only.  Write events are asked for when a write has blocked
+ * for the first time; many connections never need one.
  */
 
 
@@ -51,9 +47,6 @@
 
 #define NGX_ZLTUNNEL_RELAY_TURN    (512 * 1024)   /* bytes, of a flow */
 #define NGX_ZLTUNNEL_RELAY_READ    ZLT_MAX_PAYLOAD  /* fits one message */
-#define NGX_ZLTUNNEL_RELAY_LARGE   (48 * 1024)    /* a full read */
-#define NGX_ZLTUNNEL_RELAY_FULL    3              /* of them, then splice() */
-#define NGX_ZLTUNNEL_RELAY_TLS     32             /* .. or no more messages */
 #define NGX_ZLTUNNEL_RELAY_IDLE    1000           /* ms, then no pipe */
 #define NGX_ZLTUNNEL_RELAY_WATCH   30000          /* ms, see unacked */
 #define NGX_ZLTUNNEL_RELAY_LONG    3600000        /* ms, without a timeout */
@@ -516,10 +509,10 @@ ngx_zltunnel_relay_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         f->last = ngx_cpymem(f->pos, pos, last - pos);
     }
 
-    if (n < NGX_ZLTUNNEL_RELAY_LARGE) {
+    if (n < ZLT_BULK_READ) {
         f->full_reads = 0;
 
-    } else if (++f->full_reads >= NGX_ZLTUNNEL_RELAY_FULL
+    } else if (++f->full_reads >= ZLT_BULK_RUN
                && ngx_zltunnel_relay_bulky(relay, i) != NGX_OK)
     {
         return NGX_ERROR;
@@ -543,7 +536,7 @@ ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     plain = ngx_zltunnel_splice_possible(relay->side[0], relay->side[1]);
 
-    if ((!plain && f->full_reads < NGX_ZLTUNNEL_RELAY_TLS)
+    if ((!plain && f->full_reads < ZLT_BULK_RUN_TLS)
         || f->pos != f->last || !ngx_zltunnel_end_raw_in(relay->side[i]))
     {
         return NGX_OK;
