@@ -162,7 +162,7 @@ demo:
 check:
 	t/install-deps.sh
 	$(MAKE) all units
-	ZLT_LONG=$${ZLT_LONG:-0} $(PROVE) -j1 $(UNITS) $(sort $(wildcard t/*.t))
+	ZLT_LONG=$${ZLT_LONG:-0} $(PROVE) -j1 $(UNITS) $(sort $(wildcard t/*/*.t))
 
 check-long:
 	$(MAKE) check ZLT_LONG=1
