@@ -21,6 +21,9 @@ package ZLTunnel;
 use strict;
 use warnings;
 
+use ZLTunnel::Net;
+BEGIN { ZLTunnel::Net::enter() }         # before anything is opened or said
+
 use Cwd ();
 use Digest::SHA qw(sha256_hex);
 use Exporter 'import';
