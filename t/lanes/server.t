@@ -153,6 +153,20 @@ sub answer {
                 . "\r\n\r\n$body");
 }
 
+# nginx has read all that was sent on the channel, and done what follows from
+# it.  An answer to a heartbeat says that it was read; lanes act upon it in a
+# turn of their own, which comes before the next connection is accepted.
+
+sub all_done {
+    my ($d) = @_;
+
+    $d->send(msg('Heartbeat', 'all done'));
+    my $m = $d->next_of_lanes || { type => $d->{end} // 'nothing' };
+    is("$m->{type} " . ($m->{payload} // ''), 'HeartbeatAck all done',
+       'all of it is read');
+    mine();
+}
+
 # What a client has got, to the end of its connection: (whole, body).
 
 sub got {
@@ -216,6 +230,7 @@ sub by_hand {
 
     # a lane that is over
 
+    all_done($d);
     $d->send(lane(1, 'again') . lane_credit(2, 100) . lane_end(3)
              . lane(1, 'x' x 32768) x 4);
     $c = ask('GET /four');
