@@ -158,13 +158,16 @@ EOT
                 'long.test.example', 'TXT'), qr/"${\ ('e' x 200)}"/,
          'and by TCP');
 
-    # many, from several clients at once
+    # Many, from several clients at once.  Each has an address of its own: dig
+    # sets SO_REUSEPORT, so two of them may be given the same port, and then
+    # one gets what the other waits for.
+
     write_file("$t->{dir}/names", join '', map { "h$_.test.example A\n" }
                                            1 .. 200);
     my @procs = map {
         ZLTunnel::Proc->start(name => "dig-$_", out => "$t->{dir}/dig-$_",
-                              cmd => [ @dig, '+short', '-f',
-                                       "$t->{dir}/names" ]);
+                              cmd => [ @dig, '-b', "127.0.1.$_", '+short',
+                                       '-f', "$t->{dir}/names" ]);
     } 1 .. 4;
     my $expected = join '', map { "192.0.2.$_\n" } 1 .. 200;
 
