@@ -16,10 +16,12 @@ package ZLTunnel;
 # Environment: TEST_NGINX_BINARY, TEST_ZLT_MODULE, TEST_ZLT_AGENT and
 # TEST_STREAM_MODULE ("none" where a module is static) name what is tested;
 # ZLT_LONG=1 asks for the full sizes, ZLT_SLOW=N multiplies all time limits,
-# ZLT_KEEP=1 keeps the directory.
+# ZLT_KEEP=1 keeps the directory, ZLT_NETNS=none shares the machine's network
+# (see ZLTunnel::Net).
 
 use strict;
 use warnings;
+use feature 'state';
 
 use ZLTunnel::Net;
 BEGIN { ZLTunnel::Net::enter() }         # before anything is opened or said
@@ -213,15 +215,22 @@ sub new {
 }
 
 
-# Some hundred ports below the ephemeral range, which no other test has now.
+# Some hundred ports below the ephemeral range, which no other instance has
+# now, nor another test unless this one has a network of its own.
 
 sub reserve_ports {
     my ($hundreds) = @_;
-    my $dir = File::Spec->tmpdir . "/zltunnel-ports.$<";
+
+    state $own = ZLTunnel::Net::own();
+    state $dir = $own ? File::Temp::tempdir('zltunnel-ports-XXXXXX',
+                                            TMPDIR => 1, CLEANUP => 1)
+                      : File::Spec->tmpdir . "/zltunnel-ports.$<";
     mkdir $dir, 0700;
 
     for my $try (0 .. 199) {
-        my $n = ($$ + $try * 7) % (201 - $hundreds);
+        my $n = $own ? $try : $$ + $try * 7;
+        $n %= 201 - $hundreds;
+
         my $base = 11000 + 100 * $n;
         my @locks;
 
