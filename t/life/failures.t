@@ -50,7 +50,8 @@ sub services {
 
     # its queue is full, so that further connections hang
     my $stuck = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
-                                      LocalPort => $full) or die;
+                                      LocalPort => $full, ReuseAddr => 1)
+        or die "listen: $!";
     my @queue = map {
         IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $full,
                               Blocking => 0)

@@ -251,7 +251,8 @@ sub changes {
 
     my $taken = $t->free_port;
     my $holder = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
-                                       LocalPort => $taken);
+                                       LocalPort => $taken, ReuseAddr => 1)
+        or die "listen: $!";
     (my $clash = $text) =~ s/(stream \{)/$1\nserver { listen
         127.0.0.1:$taken; proxy_pass 127.0.0.1:1; }/ or die;
     write_file("$t->{dir}/nginx.conf", $clash);

@@ -508,7 +508,7 @@ sub broken {
 
 sub local_errors {
     my $svc = service(echo => 1);
-    my $dead = udp_socket()->sockport;      # closed again
+    my $dead = $t->free_port;
     setup([ "e:$svc->{port}/udp", "dead:$dead/udp" ]);
     $svc->{watch}->();
     $ch = $server->idle;

@@ -185,9 +185,12 @@ sub iperf {
 
     plan(skip_all => 'no iperf3 here') unless installed('iperf3');
 
+    # its word for it: a connection would be a test, and the next one be reset
+
     my $proc = $t->spawn('iperf3', 'iperf3', '-s', '-B', '127.0.0.1', '-p',
-                         $local);
-    wait_for(sub { connect_to($local) }) or return fail('iperf3 listens');
+                         $local, '--forceflush');
+    wait_for(sub { $proc->output =~ /^Server listening/m })
+        or return fail('iperf3 listens');
 
     for my $way ([ 'to the service' ], [ 'from the service', '-R' ],
                  [ 'four streams', '-P', 4 ], [ 'large ones', '-l', 60000 ]) {
