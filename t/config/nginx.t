@@ -250,7 +250,7 @@ daemon off;
 pid %%dir%%/nginx.pid;
 error_log %%dir%%/logs/error.log info;
 events { }
-http { server { listen 127.0.0.1:%%http_port%%; return 404; } }
+http { access_log off; server { listen 127.0.0.1:%%http_port%%; return 404; } }
 EOT
 
 ($rc, $out) = $t->test_conf;

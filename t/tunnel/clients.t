@@ -65,6 +65,8 @@ sub ssh {
     my $sshd = installed('sshd');
     plan(skip_all => 'no sshd and ssh here')
         unless $sshd && installed('ssh') && installed('ssh-keygen');
+    plan(skip_all => 'a user without a shell')
+        if (getpwuid $>)[8] =~ /nologin|false/;
 
     my $dir = "$t->{dir}/ssh";
     mkdir $dir, 0700;

@@ -356,8 +356,12 @@ sub sessions {
 
     my $before = fds($agent->pid)->{socket};
     $ch->say(join '', map { close_session($_) } 1 .. $n);
-    ok($server->wait(sub { fds($agent->pid)->{socket} <= $before - $n }),
-       'their sockets are closed');
+
+  SKIP: {
+        skip 'only root sees the descriptors of the agent', 1 if $> != 0;
+        ok($server->wait(sub { fds($agent->pid)->{socket} <= $before - $n }),
+           'their sockets are closed');
+    }
 
     $other->drop;
     works_on_new_channel('e', 'a channel that is closed is no loss');
