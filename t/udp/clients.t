@@ -6,6 +6,9 @@
 # and WireGuard's, a million datagrams at the rate that the tunnel sustains.
 # Each datagram is exact, in order, once, and for nobody else; the loss is
 # counted.
+#
+# Alone: what the kernel drops, while a socket is not read, it drops for any
+# that is busy beside it.
 
 use strict;
 use warnings;
