@@ -4,6 +4,7 @@
 #   make                 the module and the agent, in objs/
 #   make demo            a tunnel on loopback, to see it work
 #   make check           all tests (check-long: in their full sizes)
+#   make test T=t/udp    some of them
 #   make bench           figures, beside two nginx stream proxies
 #   make install         DESTDIR=, PREFIX=/usr/local, MODULES_DIR=
 #
@@ -71,7 +72,7 @@ C11 =          -std=c11 -D_GNU_SOURCE= -iquote $(PROTO) \
                $(patsubst %/,-iquote %,$(wildcard agent/*/))
 
 
-.PHONY: all module agent units install demo check check-long bench sanitize \
+.PHONY: all module agent units install demo check check-long test bench sanitize \
         clean deps need-agent FORCE
 
 .DELETE_ON_ERROR:
@@ -163,11 +164,29 @@ demo:
 
 check:
 	t/install-deps.sh
-	$(MAKE) all units
-	ZLT_LONG=$${ZLT_LONG:-0} $(PROVE) -j1 $(UNITS) $(sort $(wildcard t/*.t))
+	$(MAKE) $(JOBS) all units
+	ZLT_LONG=$${ZLT_LONG:-0} PROVE="$(PROVE)" t/run.sh $(UNITS) t
 
 check-long:
 	$(MAKE) check ZLT_LONG=1
+
+# make test T="t/udp t/relay/exact.t t/unit/ws_test.c"
+
+TEST_UNITS =   $(if $(filter t t/ t/unit t/unit/,$(T)),$(UNITS)) \
+               $(patsubst t/unit/%.c,$(OBJS)/unit/%,$(filter t/unit/%.c,$(T))) \
+               $(filter $(OBJS)/unit/%,$(T))
+TEST_FILES =   $(filter-out t/unit t/unit/ t/unit/%.c $(OBJS)/unit/%,$(T))
+
+test:
+	@test -n "$(T)" || { echo 'make test T="t/relay t/udp/agent.t"' >&2; \
+	    exit 2; }
+	@$(MAKE) --no-print-directory $(JOBS) $(TEST_UNITS) $(if $(TEST_FILES),all)
+	@ZLT_LONG=$${ZLT_LONG:-0} PROVE="$(PROVE)" \
+	    t/run.sh $(sort $(TEST_UNITS)) $(TEST_FILES)
+
+# as many as there are processors, unless make was told how many
+
+JOBS =         $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ifdef ZLT_LONG
 export ZLT_LONG
