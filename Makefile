@@ -10,6 +10,8 @@
 # For those who change it:
 #
 #   make units           what needs no nginx: unit tests, corpora of fuzzing
+#   make fuzz            every fuzz harness for FUZZ_S=60 seconds, or FUZZ=ws
+#   make fuzz-corpus     what that found, into t/fuzz/corpus
 #
 #   NGINX=/path/to/nginx     the nginx to build for, "nginx" by default
 #   NGINX_SRC=dir            its source tree, instead of Debian's nginx-dev
@@ -27,6 +29,7 @@ MODULE_LDFLAGS =
 PKG_CONFIG =   pkg-config
 PROVE =        prove
 CLANG =        clang
+FUZZ_S =       60
 
 CFLAGS =       -O2 -g
 WARNINGS =     -Wall -Wextra
@@ -67,6 +70,8 @@ AGENT_LIBS =   libuv openssl inih
 UNIT_SRCS =    $(wildcard t/unit/*_test.c)
 FUZZ_SRCS =    $(wildcard t/fuzz/fuzz_*.c)
 FUZZERS =      $(patsubst t/fuzz/fuzz_%.c,$(OBJS)/fuzz/%,$(FUZZ_SRCS))
+FUZZERS_RUN =  $(or $(FUZZ),$(notdir $(FUZZERS)))
+
 # programs that "prove" runs
 
 UNITS =        $(patsubst t/unit/%.c,$(OBJS)/unit/%,$(UNIT_SRCS)) \
@@ -89,6 +94,7 @@ endif
 
 
 .PHONY: all module agent units install demo check check-long bench sanitize \
+        fuzz fuzzers fuzz-corpus \
         clean deps need-agent FORCE
 
 .DELETE_ON_ERROR:
@@ -219,6 +225,29 @@ $(OBJS)/unit/fuzz_%: $(OBJS)/sanitize/t/fuzz/fuzz_%.o \
 		$(OBJS)/sanitize/t/fuzz/replay_main.o $(SANE_LIB)
 	$(call link,$(SANE_CC))
 
+
+# Fuzzing, with clang's libFuzzer.  Without clang the corpora are run, as
+# "make check" does.
+
+fuzz:
+	@t/install-deps.sh build fuzz
+	@if command -v $(CLANG) > /dev/null; then \
+	    $(MAKE) --no-print-directory fuzzers \
+	    && OBJS=$(OBJS) auto/fuzz -s $(FUZZ_S) $(FUZZERS_RUN); \
+	else \
+	    echo 'There is no $(CLANG): the corpora only.'; \
+	    $(MAKE) --no-print-directory units \
+	    && $(PROVE) $(filter $(OBJS)/unit/fuzz_%,$(UNITS)); \
+	fi
+
+fuzz-corpus:
+	@$(MAKE) --no-print-directory fuzzers
+	@OBJS=$(OBJS) auto/fuzz -m $(FUZZERS_RUN)
+
+fuzzers: $(FUZZERS)
+
+$(OBJS)/fuzz/%: $(OBJS)/fuzz/obj/t/fuzz/fuzz_%.o $(FUZZ_LIB)
+	$(call link,$(FUZZ_CC) -fsanitize=fuzzer)
 
 -include $(patsubst %.o,%.d,$(AGENT_O) $(SANE_O) $(FUZZ_O) \
            $(patsubst %.c,$(OBJS)/sanitize/%.o,$(wildcard t/unit/*.c t/fuzz/*.c)) \
