@@ -12,6 +12,9 @@
 #   make units           what needs no nginx: unit tests, corpora of fuzzing
 #   make fuzz            every fuzz harness for FUZZ_S=60 seconds, or FUZZ=ws
 #   make fuzz-corpus     what that found, into t/fuzz/corpus
+#   make sanitize-check  the tests with sanitizers: the agent, and with
+#                        NGINX_SRC=dir nginx and the module, too; T=t/...
+#   make coverage        lines run by the tests, or by T=t/...
 #
 #   NGINX=/path/to/nginx     the nginx to build for, "nginx" by default
 #   NGINX_SRC=dir            its source tree, instead of Debian's nginx-dev
@@ -94,7 +97,7 @@ endif
 
 
 .PHONY: all module agent units install demo check check-long bench sanitize \
-        fuzz fuzzers fuzz-corpus \
+        sanitize-check fuzz fuzzers fuzz-corpus coverage \
         clean deps need-agent FORCE
 
 .DELETE_ON_ERROR:
@@ -258,6 +261,18 @@ $(OBJS)/fuzz/%: $(OBJS)/fuzz/obj/t/fuzz/fuzz_%.o $(FUZZ_LIB)
 
 sanitize:
 	$(MAKE) SANITIZE=1 agent units
+
+sanitize-check:
+	@t/install-deps.sh
+	+@auto/sanitize-check $(T)
+
+
+# What looks at the source.
+
+coverage:
+	@t/install-deps.sh
+	+@PROVE=$(PROVE) auto/coverage $(T)
+
 
 # What else there is to run; missing packages are installed first.
 

@@ -25,9 +25,10 @@ static unsigned     replayed;
 static const char  *replay_name;
 
 
-/* a sanitizer calls it before it ends the process */
+/* a sanitizer, if there is one, calls it before it ends the process */
 
-void __sanitizer_set_death_callback(void (*callback)(void));
+void __sanitizer_set_death_callback(void (*callback)(void))
+    __attribute__((weak));
 
 
 static void
@@ -144,7 +145,10 @@ main(int argc, char *argv[])
     char         path[256];
     const char  *name;
 
-    __sanitizer_set_death_callback(replay_died);
+    if (__sanitizer_set_death_callback) {
+        __sanitizer_set_death_callback(replay_died);
+    }
+
     (void) signal(SIGABRT, replay_aborted);
 
     rc = 0;
