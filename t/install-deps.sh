@@ -2,11 +2,12 @@
 
 # Installs the Debian packages that are missing, and nothing if none is.
 #
-#     t/install-deps.sh [build] [demo] [check]
+#     t/install-deps.sh [build] [demo] [check] [bench] [fuzz]
 #
 # build: to compile the module and the agent; demo: to run the demo; check:
-# for the tests.  All of them without arguments.  Services that come with the
-# packages (nginx, sshd, redis) are not started: their programs are wanted.
+# for the tests; bench, fuzz: for "make" with these.  The first three of
+# them without arguments.  Services that come with the packages (nginx, sshd,
+# redis) are not started: their programs are wanted.
 
 set -eu
 
@@ -14,6 +15,7 @@ build='gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-stream
        libssl-dev libuv1-dev libinih-dev zlib1g-dev'
 demo='curl openssl procps'
 bench=wrk
+fuzz=clang
 check='perl curl openssl ca-certificates procps iproute2 openssh-server
        openssh-client redis-server redis-tools iperf3 dnsmasq-base
        bind9-dnsutils wrk python3-grpcio postgresql tinyproxy-bin squid
@@ -29,6 +31,7 @@ for set; do
     demo)  packages=$demo ;;
     bench) packages=$bench ;;
     check) packages=$check ;;
+    fuzz)  packages=$fuzz ;;
     *)     echo "unknown set of packages: $set" >&2; exit 2 ;;
     esac
 

@@ -36,10 +36,14 @@ if [ -n "${SANITIZE:-}" ]; then
     cc_opt="$cc_opt $flags -DNGX_DEBUG_PALLOC=1"
     checks=alignment,nonnull-attribute,pointer-overflow,shift
     cc_opt="$cc_opt -fno-sanitize=$checks"
-    ld_opt=$flags
+    ld_opt="$flags $build/sanitize.o"
 
-    export ASAN_OPTIONS=detect_leaks=0:detect_odr_violation=0
+    export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+    export LSAN_OPTIONS="${LSAN_OPTIONS:-print_suppressions=0}"
     export ZLT_SLOW="${ZLT_SLOW:-4}"
+
+    mkdir -p "$build"
+    ${CC:-cc} -g -fPIC -c -o "$build/sanitize.o" "$root/auto/sanitize.c"
 fi
 
 if [ ! -x "$build/sbin/nginx" ]; then

@@ -22,13 +22,16 @@
  * is empty.  A pipe has slots for segments of whatever length, so EAGAIN of a
  * filled one may mean either "no input" or "no slot"; of an empty one it means
  * no input, and this must not be mistaken with edge-triggered events.  After a
- * second without bytes the flow returns to copying and gives the pipe back.  A
- * flow moves so many bytes in one turn, then lets other connections have
+ * second without bytes the flow returns to copying and gives the pipe back.
+ *
+ * A flow moves so many bytes in one turn, then lets other connections have
  * theirs: relay->event is posted for the next one.  The same event is the
  * timer.  It is not moved as bytes move, but looks at its expiry what is due.
  * It is always set and not cancelable: a worker that exits gracefully waits
- * for such timers only.  Write events are asked for when a write has blocked
- * for the first time; many connections never need one.
+ * for such timers only.
+ *
+ * Write events are asked for when a write has blocked for the first time;
+ * many connections never need one.
  */
 
 

@@ -12,8 +12,8 @@
 
 
 #include "tap.h"
-#include "../../agent/config/allow.c"
-#include "../../agent/config/options.c"
+#include "allow.h"
+#include "options.h"
 
 
 static int

@@ -13,56 +13,10 @@
 #include <unistd.h>
 
 #include "tap.h"
-#include "../../agent/http.c"
+#include "http.h"
 
 
 static zlt_http_answer_t  a;
-
-
-/* of OpenSSL; the answer to a key is not what is tested */
-
-int
-EVP_EncodeBlock(unsigned char *t, const unsigned char *f, int n)
-{
-    (void) f;
-
-    memset(t, 'k', (size_t) (n + 2) / 3 * 4 + 1);
-    t[(n + 2) / 3 * 4] = '\0';
-
-    return (n + 2) / 3 * 4;
-}
-
-
-int
-EVP_Digest(const void *data, size_t count, unsigned char *md,
-    unsigned int *size, const EVP_MD *type, ENGINE *impl)
-{
-    (void) data;
-    (void) count;
-    (void) type;
-    (void) impl;
-
-    memset(md, 0, 20);
-    *size = 20;
-
-    return 1;
-}
-
-
-const EVP_MD *
-EVP_sha1(void)
-{
-    return NULL;
-}
-
-
-int
-RAND_bytes(unsigned char *buf, int num)
-{
-    memset(buf, 0, (size_t) num);
-
-    return 1;
-}
 
 
 /* Parses a copy of exactly that size, and for no longer than 5 seconds. */

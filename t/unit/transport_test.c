@@ -10,7 +10,8 @@
 
 
 #include "tap.h"
-#include "../../agent/net/transport.c"
+#include "log.h"
+#include "transport.h"
 
 
 #define HOUR  3600000
