@@ -99,7 +99,7 @@ endif
 
 .PHONY: all module agent units install demo check check-long test bench \
         sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
-        clean deps need-agent FORCE
+        layers figures clean deps need-agent FORCE
 
 .DELETE_ON_ERROR:
 
@@ -269,6 +269,12 @@ sanitize-check:
 
 
 # What looks at the source.
+
+layers: all
+	@auto/layers -v
+
+figures: all
+	@auto/figures
 
 coverage:
 	@t/install-deps.sh
