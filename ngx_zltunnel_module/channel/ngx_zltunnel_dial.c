@@ -45,7 +45,7 @@
 #define NGX_ZLTUNNEL_DIAL_TAKING   250    /* ms for another worker */
 
 
-static ngx_zltunnel_dial_e ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
+static ngx_zltunnel_dial_e ngx_zltunnel_dial_enter(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service, u_char *token, const char **limit);
 static ngx_int_t ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel);
@@ -63,11 +63,18 @@ static ngx_rbtree_node_t  ngx_zltunnel_dials_sentinel;
 void
 ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port)
 {
+    ngx_zltunnel_admission_t  admission;
+
     ngx_zltunnel_zone_lock(dial->registry);
 
-    ngx_zltunnel_dial_found(dial,
+    ngx_zltunnel_dial_admit(dial,
                             ngx_zltunnel_port_service(dial->registry->sh,
-                                                      port, 0));
+                                                      port, 0),
+                            &admission);
+
+    ngx_zltunnel_zone_unlock(dial->registry);
+
+    ngx_zltunnel_dial_start(dial, &admission);
 }
 
 
@@ -75,11 +82,18 @@ void
 ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
     ngx_str_t *token)
 {
+    ngx_zltunnel_admission_t  admission;
+
     ngx_zltunnel_zone_lock(dial->registry);
 
-    ngx_zltunnel_dial_found(dial,
+    ngx_zltunnel_dial_admit(dial,
                             ngx_zltunnel_service_by_name(dial->registry->sh,
-                                                         name, 0, token));
+                                                         name, 0, token),
+                            &admission);
+
+    ngx_zltunnel_zone_unlock(dial->registry);
+
+    ngx_zltunnel_dial_start(dial, &admission);
 }
 
 
@@ -87,6 +101,7 @@ void
 ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
     u_char *service_id)
 {
+    ngx_zltunnel_admission_t    admission;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
 
@@ -95,25 +110,24 @@ ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
     tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh, tunnel_id);
     service = tunnel ? ngx_zltunnel_service_by_id(tunnel, service_id) : NULL;
 
-    ngx_zltunnel_dial_found(dial, service);
+    ngx_zltunnel_dial_admit(dial, service, &admission);
+
+    ngx_zltunnel_zone_unlock(dial->registry);
+
+    ngx_zltunnel_dial_start(dial, &admission);
 }
 
 
 void
-ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_sh_service_t *service)
+ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_admission_t *admission)
 {
-    u_char                token[32];
-    const char           *limit;
-    ngx_zltunnel_dial_e   rc;
     ngx_zltunnel_peer_t  *peer;
 
     if (ngx_zltunnel_dials.root == NULL) {
         ngx_rbtree_init(&ngx_zltunnel_dials, &ngx_zltunnel_dials_sentinel,
                         ngx_rbtree_insert_value);
     }
-
-    limit = NULL;
 
     /* the asking generation and worker, and 80 random bits */
 
@@ -136,24 +150,20 @@ ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
     dial->timer.data = dial;
     dial->timer.log = dial->log;
 
-    rc = service ? ngx_zltunnel_dial_admit(dial, service, token, &limit)
-                 : NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+    if (admission->rc != NGX_ZLTUNNEL_DIAL_OK) {
 
-    ngx_zltunnel_zone_unlock(dial->registry);
-
-    if (rc != NGX_ZLTUNNEL_DIAL_OK) {
-
-        if (limit) {
+        if (admission->limit) {
             ngx_zltunnel_log_complain(dial->log,
-                                      "client refused: limit of %s", limit);
+                                      "client refused: limit of %s",
+                                      admission->limit);
         }
 
-        ngx_zltunnel_dial_finish(dial, rc);
+        ngx_zltunnel_dial_finish(dial, admission->rc);
         return;
     }
 
-    peer = ngx_zltunnel_peer_get(dial->registry, dial->tunnel_id, token,
-                                 &dial->tunnel);
+    peer = ngx_zltunnel_peer_get(dial->registry, dial->tunnel_id,
+                                 admission->token, &dial->tunnel);
     if (peer == NULL) {
         ngx_zltunnel_dial_finish(dial, NGX_ZLTUNNEL_DIAL_ERROR);
         return;
@@ -174,8 +184,24 @@ ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
 }
 
 
-static ngx_zltunnel_dial_e
+void
 ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_sh_service_t *service, ngx_zltunnel_admission_t *admission)
+{
+    admission->limit = NULL;
+
+    if (service == NULL) {
+        admission->rc = NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+        return;
+    }
+
+    admission->rc = ngx_zltunnel_dial_enter(dial, service, admission->token,
+                                            &admission->limit);
+}
+
+
+static ngx_zltunnel_dial_e
+ngx_zltunnel_dial_enter(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service, u_char *token, const char **limit)
 {
     u_char                    *p;

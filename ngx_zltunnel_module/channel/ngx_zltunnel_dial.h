@@ -92,6 +92,15 @@ struct ngx_zltunnel_dial_s {
 };
 
 
+/* whether a service takes one more connection */
+
+typedef struct {
+    ngx_zltunnel_dial_e          rc;
+    const char                  *limit;      /* that is reached, or NULL */
+    u_char                       token[32];  /* of the tunnel: SHA-256 */
+} ngx_zltunnel_admission_t;
+
+
 #define ngx_zltunnel_dial_of(l)                                               \
     ((ngx_zltunnel_dial_t *) ((u_char *) (l)                                  \
                               - offsetof(ngx_zltunnel_dial_t, link)))
@@ -115,10 +124,15 @@ void ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
    is no Connect on the channel */
 void ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
     u_char *service_id);
-/* Dials a service that the caller has found under the lock, which is let go
-   here.  NULL: there is none. */
-void ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_sh_service_t *service);
+/*
+ * The same in two steps, for who finds the service by itself: admit under the
+ * lock (service may be NULL: there is none), start without it.  Between them
+ * the dial is counted as a connection, so the second must follow.
+ */
+void ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_sh_service_t *service, ngx_zltunnel_admission_t *admission);
+void ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_admission_t *admission);
 /* cancels it if it runs, frees what it has, counts the connection out */
 void ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial);
 const char *ngx_zltunnel_dial_error(ngx_zltunnel_dial_t *dial,

@@ -33,7 +33,7 @@
 
 
 static ngx_zltunnel_dial_e ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
-    ngx_zltunnel_sh_service_t *service);
+    ngx_zltunnel_dial_e rc, const char *limit);
 static ngx_zltunnel_dial_e ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     ngx_zltunnel_sh_service_t *service, const char **limit);
 static void ngx_zltunnel_udp_wait(ngx_zltunnel_udp_t *udp, u_char *data,
@@ -46,10 +46,18 @@ static void ngx_zltunnel_udp_timer(ngx_event_t *ev);
 ngx_zltunnel_dial_e
 ngx_zltunnel_udp_session_open_port(ngx_zltunnel_udp_t *udp, in_port_t port)
 {
+    const char           *limit;
+    ngx_zltunnel_dial_e   rc;
+
     ngx_zltunnel_zone_lock(udp->registry);
 
-    return ngx_zltunnel_udp_open(udp,
-                   ngx_zltunnel_port_service(udp->registry->sh, port, 1));
+    rc = ngx_zltunnel_udp_admit(udp,
+                       ngx_zltunnel_port_service(udp->registry->sh, port, 1),
+                       &limit);
+
+    ngx_zltunnel_zone_unlock(udp->registry);
+
+    return ngx_zltunnel_udp_open(udp, rc, limit);
 }
 
 
@@ -57,30 +65,26 @@ ngx_zltunnel_dial_e
 ngx_zltunnel_udp_session_open_name(ngx_zltunnel_udp_t *udp, ngx_str_t *name,
     ngx_str_t *token)
 {
-    ngx_zltunnel_zone_lock(udp->registry);
-
-    return ngx_zltunnel_udp_open(udp,
-                   ngx_zltunnel_service_by_name(udp->registry->sh, name, 1,
-                                                token));
-}
-
-
-/* called with the lock held */
-
-static ngx_zltunnel_dial_e
-ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
-    ngx_zltunnel_sh_service_t *service)
-{
     const char           *limit;
     ngx_zltunnel_dial_e   rc;
 
-    limit = NULL;
+    ngx_zltunnel_zone_lock(udp->registry);
 
-    rc = service ? ngx_zltunnel_udp_admit(udp, service, &limit)
-                 : NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+    rc = ngx_zltunnel_udp_admit(udp,
+                       ngx_zltunnel_service_by_name(udp->registry->sh, name,
+                                                    1, token),
+                       &limit);
 
     ngx_zltunnel_zone_unlock(udp->registry);
 
+    return ngx_zltunnel_udp_open(udp, rc, limit);
+}
+
+
+static ngx_zltunnel_dial_e
+ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp, ngx_zltunnel_dial_e rc,
+    const char *limit)
+{
     if (limit) {
         ngx_zltunnel_log_complain(udp->connection->log,
                                   "client refused: limit of %s", limit);
@@ -105,6 +109,8 @@ ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
 }
 
 
+/* under the lock */
+
 static ngx_zltunnel_dial_e
 ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     ngx_zltunnel_sh_service_t *service, const char **limit)
@@ -112,6 +118,12 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     ngx_uint_t                  i;
     ngx_zltunnel_carrier_t     *carrier;
     ngx_zltunnel_sh_counter_t  *counter;
+
+    *limit = NULL;
+
+    if (service == NULL) {
+        return NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+    }
 
     if ((service->flags & ZLT_R_INTERNAL) && !udp->local) {
         *limit = "internal services to clients of this host";

@@ -363,6 +363,7 @@ void
 ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
 {
     ngx_zltunnel_registry_t    *registry;
+    ngx_zltunnel_admission_t    admission;
     ngx_zltunnel_sh_service_t  *service;
 
     registry = visit->registry;
@@ -382,9 +383,13 @@ ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
 
     visit->ask.token = NULL;
 
-    if (service == NULL) {
-        ngx_zltunnel_zone_unlock(registry);
+    if (service) {
+        ngx_zltunnel_dial_admit(&visit->dial, service, &admission);
+    }
 
+    ngx_zltunnel_zone_unlock(registry);
+
+    if (service == NULL) {
         ngx_log_error(NGX_LOG_WARN, visit->end.connection->log, 0,
                       "visitor \"%V\" is refused service \"%V\": %s",
                       &visit->ask.visitor, &visit->ask.name,
@@ -397,7 +402,7 @@ ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
 
     visit->dialling = 1;
 
-    ngx_zltunnel_dial_found(&visit->dial, service);
+    ngx_zltunnel_dial_start(&visit->dial, &admission);
 }
 
 
