@@ -259,7 +259,7 @@ ngx_zltunnel_dial_enter(ngx_zltunnel_dial_t *dial,
     dial->counter = ngx_zltunnel_counter_get(dial->registry, service);
 
     if (dial->counter == NULL) {
-        *limit = "zone, which is full";
+        *limit = NGX_ZLTUNNEL_ZONE_LIMIT;
         return NGX_ZLTUNNEL_DIAL_ERROR;
     }
 

@@ -277,7 +277,7 @@ ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
         if (access == NULL) {
             answer->code = ZLT_E_BUSY;
-            answer->reason = "The server's zone is full";
+            answer->reason = NGX_ZLTUNNEL_ZONE_FULL;
             return;
         }
     }

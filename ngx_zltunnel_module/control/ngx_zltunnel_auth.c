@@ -298,7 +298,7 @@ ngx_zltunnel_auth_create(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
     if (tunnel == NULL) {
         session->code = ZLT_E_BUSY;
-        session->reason = "The server's zone is full";
+        session->reason = NGX_ZLTUNNEL_ZONE_FULL;
         return NGX_DECLINED;
     }
 

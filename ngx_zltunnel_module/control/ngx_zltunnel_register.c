@@ -221,7 +221,7 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         {
             if (ngx_zltunnel_service_allow(registry, service, m) != NGX_OK) {
                 *code = ZLT_E_BUSY;
-                *reason = "The server's zone is full";
+                *reason = NGX_ZLTUNNEL_ZONE_FULL;
                 return NULL;
             }
 

@@ -82,9 +82,9 @@ ngx_zltunnel_access_create(ngx_zltunnel_registry_t *registry,
     u_char                    *p;
     ngx_zltunnel_sh_access_t  *access;
 
-    access = ngx_slab_calloc_locked(registry->shpool,
-                                    offsetof(ngx_zltunnel_sh_access_t, name)
-                                    + m->name.len + m->target.len);
+    access = ngx_zltunnel_zone_alloc(registry,
+                              offsetof(ngx_zltunnel_sh_access_t, name)
+                              + m->name.len + m->target.len);
     if (access == NULL) {
         return NULL;
     }
@@ -130,7 +130,7 @@ ngx_zltunnel_access_remove(ngx_zltunnel_registry_t *registry,
     ngx_rbtree_delete(&registry->sh->accesses, &access->node);
     ngx_queue_remove(&access->queue);
 
-    ngx_slab_free_locked(registry->shpool, access);
+    ngx_zltunnel_zone_free(registry, access);
 }
 
 

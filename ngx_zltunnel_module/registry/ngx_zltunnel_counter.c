@@ -14,6 +14,7 @@
 #include "ngx_zltunnel_counter.h"
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_zone.h"
 
 
 void
@@ -30,7 +31,7 @@ ngx_zltunnel_counter_orphan(ngx_zltunnel_registry_t *registry,
         ngx_queue_remove(q);
 
         if (counter->active == 0 && counter->busy == 0) {
-            ngx_slab_free_locked(registry->shpool, counter);
+            ngx_zltunnel_zone_free(registry, counter);
             continue;
         }
 
@@ -93,8 +94,8 @@ ngx_zltunnel_counter_of(ngx_zltunnel_registry_t *registry,
         }
     }
 
-    counter = ngx_slab_calloc_locked(registry->shpool,
-                                     sizeof(ngx_zltunnel_sh_counter_t));
+    counter = ngx_zltunnel_zone_alloc(registry,
+                                      sizeof(ngx_zltunnel_sh_counter_t));
     if (counter == NULL) {
         return NULL;
     }
@@ -126,7 +127,7 @@ ngx_zltunnel_counter_check(ngx_zltunnel_registry_t *registry,
         && counter->service == NULL && counter->access == NULL)
     {
         ngx_queue_remove(&counter->queue);
-        ngx_slab_free_locked(registry->shpool, counter);
+        ngx_zltunnel_zone_free(registry, counter);
     }
 }
 
@@ -157,7 +158,7 @@ ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
     }
 
     ngx_queue_remove(&counter->queue);
-    ngx_slab_free_locked(registry->shpool, counter);
+    ngx_zltunnel_zone_free(registry, counter);
 }
 
 

@@ -13,6 +13,7 @@
 #include "ngx_zltunnel_pending.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_zone.h"
 #include "ngx_zltunnel_tunnel.h"
 
 #include "zlt_types.h"
@@ -40,8 +41,8 @@ ngx_zltunnel_pending_add(ngx_zltunnel_registry_t *registry,
         return pending;
     }
 
-    pending = ngx_slab_calloc_locked(registry->shpool,
-                                     sizeof(ngx_zltunnel_sh_pending_t));
+    pending = ngx_zltunnel_zone_alloc(registry,
+                                      sizeof(ngx_zltunnel_sh_pending_t));
     if (pending == NULL) {
         return NULL;
     }
@@ -74,5 +75,5 @@ ngx_zltunnel_pending_remove(ngx_zltunnel_registry_t *registry,
     }
 
     ngx_rbtree_delete(&registry->sh->pendings, &pending->node);
-    ngx_slab_free_locked(registry->shpool, pending);
+    ngx_zltunnel_zone_free(registry, pending);
 }

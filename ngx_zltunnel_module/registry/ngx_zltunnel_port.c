@@ -244,11 +244,10 @@ ngx_zltunnel_port_take(ngx_zltunnel_registry_t *registry,
     p = ngx_zltunnel_port_lookup(registry->sh, port, service->udp);
 
     if (p == NULL) {
-        p = ngx_slab_calloc_locked(registry->shpool,
-                                   sizeof(ngx_zltunnel_sh_port_t));
+        p = ngx_zltunnel_zone_alloc(registry, sizeof(ngx_zltunnel_sh_port_t));
         if (p == NULL) {
             *code = ZLT_E_BUSY;
-            *reason = "the server's zone is full";
+            *reason = NGX_ZLTUNNEL_ZONE_FULL;
             return NGX_ERROR;
         }
 
@@ -337,7 +336,7 @@ ngx_zltunnel_port_sweep(ngx_zltunnel_registry_t *registry)
         if (p->service == NULL && ngx_zltunnel_port_rested(p)) {
             ngx_zltunnel_zone_change(registry);
             ngx_rbtree_delete(&sh->ports, &p->node);
-            ngx_slab_free_locked(registry->shpool, p);
+            ngx_zltunnel_zone_free(registry, p);
         }
     }
 }

@@ -14,6 +14,7 @@
 #include "ngx_zltunnel_counter.h"
 #include "ngx_zltunnel_port.h"
 #include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_zone.h"
 
 #include "zlt_proto.h"
 #include "zlt_types.h"
@@ -210,11 +211,12 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
     ngx_int_t                   rc;
     ngx_zltunnel_sh_service_t  *service;
 
-    service = ngx_slab_calloc_locked(registry->shpool,
-                    offsetof(ngx_zltunnel_sh_service_t, name) + m->name.len);
+    service = ngx_zltunnel_zone_alloc(registry,
+                               offsetof(ngx_zltunnel_sh_service_t, name)
+                               + m->name.len);
     if (service == NULL) {
         *code = ZLT_E_BUSY;
-        *reason = "the server's zone is full";
+        *reason = NGX_ZLTUNNEL_ZONE_FULL;
         return NULL;
     }
 
@@ -230,7 +232,7 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
 
     if (ngx_zltunnel_service_allow(registry, service, m) != NGX_OK) {
         *code = ZLT_E_BUSY;
-        *reason = "the server's zone is full";
+        *reason = NGX_ZLTUNNEL_ZONE_FULL;
         rc = NGX_ERROR;
 
     } else if (service->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN)) {
@@ -245,10 +247,10 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
 
     if (rc != NGX_OK) {
         if (service->allow) {
-            ngx_slab_free_locked(registry->shpool, service->allow);
+            ngx_zltunnel_zone_free(registry, service->allow);
         }
 
-        ngx_slab_free_locked(registry->shpool, service);
+        ngx_zltunnel_zone_free(registry, service);
         return NULL;
     }
 
@@ -273,7 +275,7 @@ ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
     p = NULL;
 
     if (m->ext & ZLT_X_ALLOW) {
-        p = ngx_slab_alloc_locked(registry->shpool, m->allow.len + 1);
+        p = ngx_zltunnel_zone_alloc(registry, m->allow.len + 1);
         if (p == NULL) {
             return NGX_ERROR;
         }
@@ -282,7 +284,7 @@ ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
     }
 
     if (service->allow) {
-        ngx_slab_free_locked(registry->shpool, service->allow);
+        ngx_zltunnel_zone_free(registry, service->allow);
     }
 
     service->allow = p;
@@ -308,8 +310,8 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
     service->tunnel->nservices--;
 
     if (service->allow) {
-        ngx_slab_free_locked(registry->shpool, service->allow);
+        ngx_zltunnel_zone_free(registry, service->allow);
     }
 
-    ngx_slab_free_locked(registry->shpool, service);
+    ngx_zltunnel_zone_free(registry, service);
 }

@@ -14,6 +14,7 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_zone.h"
 
 #include "zlt_types.h"
 
@@ -35,8 +36,8 @@ ngx_zltunnel_tunnel_create(ngx_zltunnel_registry_t *registry, u_char *random)
 
     sh = registry->sh;
 
-    tunnel = ngx_slab_calloc_locked(registry->shpool,
-                                    sizeof(ngx_zltunnel_sh_tunnel_t));
+    tunnel = ngx_zltunnel_zone_alloc(registry,
+                                     sizeof(ngx_zltunnel_sh_tunnel_t));
     if (tunnel == NULL) {
         return NULL;
     }
@@ -94,7 +95,7 @@ ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
     ngx_queue_remove(&tunnel->queue);
     sh->ntunnels--;
 
-    ngx_slab_free_locked(registry->shpool, tunnel);
+    ngx_zltunnel_zone_free(registry, tunnel);
 }
 
 

@@ -179,3 +179,17 @@ ngx_zltunnel_zone_unlock(ngx_zltunnel_registry_t *registry)
 
     ngx_shmtx_unlock(&registry->shpool->mutex);
 }
+
+
+void *
+ngx_zltunnel_zone_alloc(ngx_zltunnel_registry_t *registry, size_t size)
+{
+    return ngx_slab_calloc_locked(registry->shpool, size);
+}
+
+
+void
+ngx_zltunnel_zone_free(ngx_zltunnel_registry_t *registry, void *p)
+{
+    ngx_slab_free_locked(registry->shpool, p);
+}

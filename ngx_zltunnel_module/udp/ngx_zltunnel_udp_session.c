@@ -154,7 +154,7 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     counter = ngx_zltunnel_counter_get(udp->registry, service);
 
     if (counter == NULL) {
-        *limit = "zone, which is full";
+        *limit = NGX_ZLTUNNEL_ZONE_LIMIT;
         return NGX_ZLTUNNEL_DIAL_ERROR;
     }
 

@@ -108,7 +108,7 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
                 rc = NGX_OK;
 
             } else {
-                limit = "zone, which is full";
+                limit = NGX_ZLTUNNEL_ZONE_LIMIT;
             }
         }
     }
