@@ -15,6 +15,8 @@
 #   make sanitize-check  the tests with sanitizers: the agent, and with
 #                        NGINX_SRC=dir nginx and the module, too; T=t/...
 #   make coverage        lines run by the tests, or by T=t/...
+#   make lint            compilers' warnings, and checkers
+#   make lint-baseline   as many complaints as there are now
 #
 #   NGINX=/path/to/nginx     the nginx to build for, "nginx" by default
 #   NGINX_SRC=dir            its source tree, instead of Debian's nginx-dev
@@ -97,7 +99,7 @@ endif
 
 
 .PHONY: all module agent units install demo check check-long bench sanitize \
-        sanitize-check fuzz fuzzers fuzz-corpus coverage \
+        sanitize-check fuzz fuzzers fuzz-corpus coverage lint lint-baseline \
         clean deps need-agent FORCE
 
 .DELETE_ON_ERROR:
@@ -272,6 +274,14 @@ sanitize-check:
 coverage:
 	@t/install-deps.sh
 	+@PROVE=$(PROVE) auto/coverage $(T)
+
+lint: $(TREE)/objs/Makefile
+	@t/install-deps.sh build lint
+	@C11="$(C11)" auto/lint
+
+lint-baseline: $(TREE)/objs/Makefile
+	@t/install-deps.sh build lint
+	@C11="$(C11)" auto/lint -b
 
 
 # What else there is to run; missing packages are installed first.
