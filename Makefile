@@ -16,6 +16,8 @@
 #   make sanitize-check  the tests with sanitizers: the agent, and with
 #                        NGINX_SRC=dir nginx and the module, too; T=t/...
 #   make coverage        lines run by the tests, or by T=t/...
+#   make lint            compilers' warnings, and checkers
+#   make lint-baseline   as many complaints as there are now
 #
 #   NGINX=/path/to/nginx     the nginx to build for, "nginx" by default
 #   NGINX_SRC=dir            its source tree, instead of Debian's nginx-dev
@@ -99,7 +101,7 @@ endif
 
 .PHONY: all module agent units install demo check check-long test bench \
         sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
-        layers figures clean deps need-agent FORCE
+        lint lint-baseline layers figures clean deps need-agent FORCE
 
 .DELETE_ON_ERROR:
 
@@ -279,6 +281,14 @@ figures: all
 coverage:
 	@t/install-deps.sh
 	+@PROVE=$(PROVE) auto/coverage $(T)
+
+lint: $(TREE)/objs/Makefile
+	@t/install-deps.sh build lint
+	@C11="$(C11)" auto/lint
+
+lint-baseline: $(TREE)/objs/Makefile
+	@t/install-deps.sh build lint
+	@C11="$(C11)" auto/lint -b
 
 
 # What else there is to run; missing packages are installed first.

@@ -62,6 +62,7 @@ if [ ! -x "$build/sbin/nginx" ]; then
     ! grep -q -e --with-http_v3_module auto/options \
         || http_v3=--with-http_v3_module
 
+    # shellcheck disable=SC2086      # words
     $configure --prefix="$build" --with-compat --with-debug --with-threads \
         --with-http_ssl_module --with-http_v2_module $http_v3 \
         --with-http_realip_module --with-http_auth_request_module \

@@ -57,7 +57,7 @@ replay_file(const char *name)
 {
     FILE     *f;
     size_t    size, n;
-    uint8_t  *data;
+    uint8_t  *data, *p;
 
     f = fopen(name, "rb");
 
@@ -70,8 +70,9 @@ replay_file(const char *name)
     size = 0;
 
     do {
-        data = realloc(data, size + 4096);
-        must(data != NULL);
+        p = realloc(data, size + 4096);
+        must(p != NULL);
+        data = p;
 
         n = fread(data + size, 1, 4096, f);
         size += n;
