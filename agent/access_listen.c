@@ -13,9 +13,7 @@
  */
 
 
-#ifdef __linux__
 #define _GNU_SOURCE           /* accept4() */
-#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -434,20 +432,7 @@ zlt_access_accept_one(int fd, zlt_addr_t *addr)
 
     addr->len = sizeof(addr->addr);
 
-#if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
-
     s = accept4(fd, &addr->addr.sa, &addr->len, SOCK_NONBLOCK|SOCK_CLOEXEC);
-
-#else
-
-    s = accept(fd, &addr->addr.sa, &addr->len);
-
-    if (s != -1) {
-        (void) fcntl(s, F_SETFD, FD_CLOEXEC);
-        (void) fcntl(s, F_SETFL, fcntl(s, F_GETFL) | O_NONBLOCK);
-    }
-
-#endif
 
     if (s != -1 && addr->addr.sa.sa_family != AF_UNIX) {
         on = 1;

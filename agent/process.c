@@ -408,8 +408,6 @@ zlt_process_woken(zlt_process_t *p)
 static int64_t
 zlt_process_suspended(void)
 {
-#ifdef CLOCK_BOOTTIME
-
     struct timespec  boot, mono;
 
     if (clock_gettime(CLOCK_BOOTTIME, &boot) == -1
@@ -420,12 +418,6 @@ zlt_process_suspended(void)
 
     return (int64_t) (boot.tv_sec - mono.tv_sec) * 1000
            + (boot.tv_nsec - mono.tv_nsec) / 1000000;
-
-#else
-
-    return 0;
-
-#endif
 }
 
 

@@ -100,6 +100,7 @@ zlt_udp_t *
 zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
     const uint8_t *data, size_t len)
 {
+    int          lowat;
     zlt_conn_t  *c;
     zlt_flow_t  *f;
     zlt_udp_t   *u;
@@ -137,14 +138,9 @@ zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
 
     zlt_conn_keepalive(c);
 
-#ifdef TCP_NOTSENT_LOWAT
-    {
-    int  lowat = ZLT_UDP_LOWAT;
-
+    lowat = ZLT_UDP_LOWAT;
     (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat,
                       sizeof(int));
-    }
-#endif
 
     /* an answer to a heartbeat may not have been sent yet */
 
