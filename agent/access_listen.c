@@ -294,9 +294,9 @@ zlt_access_warn(zlt_access_t *x, const zlt_addr_t *addr)
     }
 
     if (!loopback) {
-        zlt_log_warn("access to \"%s\" is at %s, which is not loopback: "
-                     "whoever reaches this machine there can use it",
-                     x->conf.name, x->local);
+        zlt_link_log(x->agent->label, ZLT_LOG_WARN, "access to \"%s\" is at "
+                     "%s, which is not loopback: whoever reaches this machine "
+                     "there can use it", x->conf.name, x->local);
     }
 }
 
@@ -453,8 +453,8 @@ zlt_access_pause(zlt_access_t *x, const char *why)
 
     if (x->said == 0 || now - x->said >= ZLT_ACCESS_SAY) {
         x->said = now;
-        zlt_log_warn("access to \"%s\" accepts no connections for now: %s",
-                     x->conf.name, why);
+        zlt_link_log(x->agent->label, ZLT_LOG_WARN, "access to \"%s\" accepts "
+                     "no connections for now: %s", x->conf.name, why);
     }
 }
 

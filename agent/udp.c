@@ -318,7 +318,8 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
     zlt_udp_deliver(u);
 
     if (rc != ZLT_AGAIN) {
-        zlt_log_warn("a datagram channel is closed: %s", zlt_strerror(rc));
+        zlt_link_log(u->agent->label, ZLT_LOG_WARN, "a datagram channel is "
+                     "closed: %s", zlt_strerror(rc));
         u->broken = "";
         zlt_io_post(&u->task);
         return -1;
@@ -393,8 +394,8 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
         return;
     }
 
-    zlt_log_warn("a datagram channel is closed: a message that a server does "
-                 "not send");
+    zlt_link_log(u->agent->label, ZLT_LOG_WARN, "a datagram channel is "
+                 "closed: a message that a server does not send");
     u->broken = "";
     zlt_io_post(&u->task);
 }
@@ -769,8 +770,8 @@ zlt_udp_end(zlt_udp_t *u)
     ch = u->channel;
 
     if (u->broken && *u->broken) {
-        zlt_log_debug("a datagram channel with %u sessions has ended: %s",
-                      u->npeers, u->broken);
+        zlt_link_log(u->agent->label, ZLT_LOG_DEBUG, "a datagram channel with "
+                     "%u sessions has ended: %s", u->npeers, u->broken);
     }
 
     zlt_channel_abort(ch);
