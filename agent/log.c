@@ -174,7 +174,7 @@ func(const char *fmt, ...)                                                    \
     va_list  ap;                                                              \
                                                                               \
     va_start(ap, fmt);                                                        \
-    zlt_log_write("", level, fmt, ap);                                            \
+    zlt_log_write("", level, fmt, ap);                                        \
     va_end(ap);                                                               \
 }
 

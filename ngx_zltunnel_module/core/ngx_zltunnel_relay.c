@@ -18,11 +18,11 @@
  * A flow of which three reads in a row have brought ZLT_BULK_READ or more is
  * bulky, and where neither side is under TLS, or within a WebSocket, it goes
  * over to splice().  A framed channel turns raw for that; the agent decides so
- * of its own direction, by the same measure.  The pipe is filled only when it is empty.  A pipe has slots for segments of whatever
- * length, so EAGAIN of a filled one may mean either "no input" or "no slot";
- * of an empty one it means no input, and this must not be mistaken with
- * edge-triggered events.  After a second without bytes the flow returns to
- * copying and gives the pipe back.
+ * of its own direction, by the same measure.  The pipe is filled only when it
+ * is empty.  A pipe has slots for segments of whatever length, so EAGAIN of a
+ * filled one may mean either "no input" or "no slot"; of an empty one it means
+ * no input, and this must not be mistaken with edge-triggered events.  After a
+ * second without bytes the flow returns to copying and gives the pipe back.
  *
  * A flow moves so many bytes in one turn, then lets other connections have
  * theirs: relay->event is posted for the next one.  The same event is the
