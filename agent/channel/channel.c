@@ -198,7 +198,8 @@ zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
     ch = zlt_io_room(2) ? zlt_channel_create(a) : NULL;
 
     if (ch == NULL) {
-        zlt_log_warn("a connection is refused: out of descriptors or memory");
+        zlt_link_log(a->label, ZLT_LOG_WARN, "a connection is refused: out of "
+                     "descriptors or memory");
         zlt_session_connect_fail(s, m->connection_id, ZLT_E_BUSY,
                                  "out of descriptors or memory");
         return;
@@ -499,7 +500,7 @@ zlt_channel_become(zlt_channel_t *ch, unsigned state,
     zlt_timer_stop(&ch->relay.timer);
 
     if (start(ch, p, len) == -1) {
-        zlt_log_warn("%s", failed);
+        zlt_link_log(ch->agent->label, ZLT_LOG_WARN, "%s", failed);
         zlt_channel_abort(ch);
     }
 
@@ -542,7 +543,8 @@ zlt_channel_lost(zlt_channel_t *ch, const char *why)
 {
     zlt_pool_t  *p;
 
-    zlt_log_debug("an idle data channel is lost: %s", why);
+    zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "an idle data channel is "
+                 "lost: %s", why);
 
     p = ch->pool;
     ch->pool = NULL;
@@ -615,7 +617,8 @@ zlt_channel_expired(zlt_timer_t *timer)
         zlt_channel_lost(ch, "no heartbeat came");
 
     } else if (ch->state == ZLT_CHANNEL_SHARED) {
-        zlt_log_debug("a shared data channel is lost: no heartbeat came");
+        zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "a shared data channel "
+                     "is lost: no heartbeat came");
         zlt_channel_abort(ch);
 
     } else if (ch->state == ZLT_CHANNEL_ENDING
@@ -643,7 +646,8 @@ zlt_channel_expired(zlt_timer_t *timer)
                        : "the server did not answer in time";
 
         if (ch->fresh) {
-            zlt_log_warn("a data channel could not be opened: %s", why);
+            zlt_link_log(ch->agent->label, ZLT_LOG_WARN, "a data channel "
+                         "could not be opened: %s", why);
         }
 
         zlt_channel_given_up(ch, why);
@@ -782,5 +786,6 @@ zlt_channel_log(zlt_channel_t *ch, const char *what)
     }
 
     zlt_hex_encode(id, ch->id, ZLT_ID_SIZE);
-    zlt_log_debug("connection %.*s %s", (int) sizeof(id), id, what);
+    zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "connection %.*s %s",
+                 (int) sizeof(id), id, what);
 }

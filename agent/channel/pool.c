@@ -398,10 +398,12 @@ zlt_pool_failed(zlt_pool_t *p, const char *why)
     p->failures++;
 
     if (p->failures == ZLT_POOL_COMPLAIN) {
-        zlt_log_warn("no data channel can be opened: %s", why);
+        zlt_link_log(p->agent->label, ZLT_LOG_WARN, "no data channel can be "
+                     "opened: %s", why);
 
     } else {
-        zlt_log_debug("a data channel could not be opened: %s", why);
+        zlt_link_log(p->agent->label, ZLT_LOG_DEBUG, "a data channel could "
+                     "not be opened: %s", why);
     }
 
     if (p->failures == 1) {

@@ -106,7 +106,7 @@ struct zlt_agent_s {
     uv_timer_t       refill;           /* of the pool, after a failure */
     unsigned         open_handles;     /* of these two */
 
-    char             label[ZLT_MAX_NAME + 8];      /* before its log lines */
+    char             label[ZLT_MAX_NAME + 8];      /* zlt_link_log() */
     zlt_conf_t      *conf;
     zlt_token_t      token;
     zlt_tls_t       *tls;              /* of the current server; NULL: ws:// */
@@ -441,7 +441,7 @@ void zlt_udp_session_tick(zlt_agent_t *a);
 void zlt_udp_service_end(zlt_service_t *service);
 
 /* Its counters, to the log. */
-void zlt_udp_service_log(const zlt_service_t *service);
+void zlt_udp_service_log(const zlt_agent_t *a, const zlt_service_t *service);
 
 
 #endif /* ZLT_AGENT_H_INCLUDED */

@@ -149,8 +149,8 @@ zlt_session_send(zlt_session_t *s, const zlt_msg_t *m)
         zlt_session_frame(s, ZLT_WS_OP_BINARY, buf, n);
 
     } else {
-        zlt_log_error("a message of type %s could not be made",
-                      zlt_msg_name(m->type));
+        zlt_link_log(s->agent->label, ZLT_LOG_ERROR, "a message of type %s "
+                     "could not be made", zlt_msg_name(m->type));
     }
 
     if (m->type == ZLT_AUTH) {

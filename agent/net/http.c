@@ -6,9 +6,7 @@
 /* As much of HTTP/1.1 as an upgrade takes. */
 
 
-#ifdef __linux__
 #define _GNU_SOURCE           /* memmem() */
-#endif
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -35,9 +35,7 @@
  */
 
 
-#ifdef __linux__
 #define _GNU_SOURCE
-#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -571,8 +569,6 @@ zlt_relay_write(zlt_relay_t *r, unsigned i, const uint8_t *data, size_t len)
 }
 
 
-#if defined(__linux__)
-
 static int
 zlt_relay_splice_in(zlt_relay_t *r, unsigned i, size_t *moved)
 {
@@ -676,32 +672,6 @@ zlt_relay_splice_out(zlt_relay_t *r, unsigned i)
 
     return ZLT_RELAY_MORE;
 }
-
-#else
-
-/* zlt_pipe_get() never gives one */
-
-static int
-zlt_relay_splice_in(zlt_relay_t *r, unsigned i, size_t *moved)
-{
-    (void) moved;
-
-    r->flow[i].bulk = 0;
-
-    return ZLT_RELAY_MORE;
-}
-
-
-static int
-zlt_relay_splice_out(zlt_relay_t *r, unsigned i)
-{
-    (void) r;
-    (void) i;
-
-    return ZLT_RELAY_MORE;
-}
-
-#endif
 
 
 /* The source has ended and all is written: pass the end on. */

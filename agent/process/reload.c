@@ -43,7 +43,8 @@ static void zlt_reload_gone(zlt_process_t *p, zlt_config_t *config);
 static void zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf,
     zlt_reload_link_t *l);
 static void zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf);
-static void zlt_reload_lead(zlt_service_t *s, const zlt_service_conf_t *c);
+static void zlt_reload_lead(const zlt_agent_t *a, zlt_service_t *s,
+    const zlt_service_conf_t *c);
 static int zlt_reload_same(const zlt_service_conf_t *a,
     const zlt_service_conf_t *b);
 static void zlt_reload_remove(zlt_agent_t *a, zlt_service_t *s);
@@ -303,7 +304,7 @@ zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf, zlt_reload_link_t *l)
     }
 
     if (conf->transport != a->conf->transport) {
-        zlt_transport_init(&a->transport, zlt_conf_transport(conf));
+        zlt_transport_init(&a->transport, zlt_conf_transport(conf), a->label);
     }
 
     zlt_reload_services(a, conf);
@@ -372,7 +373,7 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
 
         /* the port need not be closed for what is left */
 
-        zlt_reload_lead(s, c);
+        zlt_reload_lead(a, s, c);
     }
 
     for (i = 0; i < conf->nservices; i++) {
@@ -385,7 +386,7 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
         s = zlt_service_create(&a->services, c);
 
         if (s == NULL) {
-            zlt_log_error("out of memory");
+            zlt_link_log(a->label, ZLT_LOG_ERROR, "out of memory");
             return;
         }
 
@@ -393,7 +394,8 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             zlt_allow_move(&s->allow, &conf->allow);
         }
 
-        zlt_log_info("the service \"%s\" is new", c->name);
+        zlt_link_log(a->label, ZLT_LOG_INFO, "the service \"%s\" is new",
+                     c->name);
 
         if (a->session && zlt_session_is_up(a->session)) {
             zlt_session_register(a->session, s);
@@ -405,11 +407,13 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
 /* What the server is not told counts for connections to come. */
 
 static void
-zlt_reload_lead(zlt_service_t *s, const zlt_service_conf_t *c)
+zlt_reload_lead(const zlt_agent_t *a, zlt_service_t *s,
+    const zlt_service_conf_t *c)
 {
     if (c->proxy_protocol != s->conf.proxy_protocol) {
-        zlt_log_info(c->proxy_protocol ? "the service \"%s\" gets the header "
-                     "of the PROXY protocol v%u now"
+        zlt_link_log(a->label, ZLT_LOG_INFO, c->proxy_protocol
+                     ? "the service \"%s\" gets the header of the PROXY "
+                     "protocol v%u now"
                      : "the service \"%s\" gets no header of the PROXY "
                      "protocol now", c->name, (unsigned) c->proxy_protocol);
     }
@@ -419,7 +423,8 @@ zlt_reload_lead(zlt_service_t *s, const zlt_service_conf_t *c)
         return;
     }
 
-    zlt_log_info("the service \"%s\" leads to %s now", c->name, c->local);
+    zlt_link_log(a->label, ZLT_LOG_INFO, "the service \"%s\" leads to %s now",
+                 c->name, c->local);
 
     zlt_service_move(s, c);
     zlt_udp_service_end(s);
@@ -441,14 +446,15 @@ zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
 static void
 zlt_reload_remove(zlt_agent_t *a, zlt_service_t *s)
 {
-    zlt_log_info("the service \"%s\" is removed or changed", s->conf.name);
+    zlt_link_log(a->label, ZLT_LOG_INFO, "the service \"%s\" is removed or "
+                 "changed", s->conf.name);
 
     if (a->session && zlt_session_is_up(a->session)) {
         zlt_session_unregister(a->session, s);
     }
 
     zlt_udp_service_end(s);
-    zlt_udp_service_log(s);
+    zlt_udp_service_log(a, s);
     zlt_agent_fold(a, s);
     zlt_service_remove(s);
 }

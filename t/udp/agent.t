@@ -4,9 +4,6 @@
 # it likes: every datagram whole, once, in order and in its own session;
 # malformed frames, dead services, floods and slow readers cost their own
 # session and no other; sessions end when they are idle, removed or too many.
-#
-# All of it twice: with the agent as it is built here, and with the parts that
-# other systems use in place of epoll, recvmmsg and UDP_SEGMENT.
 
 use strict;
 use warnings;
@@ -26,39 +23,14 @@ my $t = ZLTunnel->new;
 my $token = $t->token('alice');
 my ($server, $agent, $ch);
 
-run_all('as built', $ZLTunnel::AGENT);
-run_all('portable', portable());
+for my $part (qw(registers carries whole pieces sessions errors malformed
+                 broken local_errors names blocked limit idle reread reconnects
+                 fresh tls terminate)) {
+    no strict 'refs';
+    subtest $part => \&{"main::$part"};
+}
 
 $t->finish;
-
-
-sub run_all {
-    my ($name, $program) = @_;
-
-    subtest $name => sub {
-        no strict 'refs';
-
-        for my $part (qw(registers carries whole pieces sessions errors
-                         malformed broken local_errors names blocked limit
-                         idle reread reconnects fresh tls terminate)) {
-            local $ZLTunnel::AGENT = $program;
-            subtest $part => \&{"main::$part"};
-        }
-    };
-}
-
-
-# The same agent without what only Linux has.
-
-sub portable {
-    my $dir = "$ZLTunnel::ROOT/objs/t/portable";
-
-    run_ok({ timeout => 300 }, 'make', '-s', '-C', $ZLTunnel::ROOT,
-           "OBJS=objs/t/portable", 'agent', 'CFLAGS=-O1 -g',
-           'CPPFLAGS=-DZLT_IO_UV -DZLT_UDP_PLAIN');
-
-    return "$dir/zltunnel-agent";
-}
 
 
 # A server, and an agent at it that has the services.
