@@ -17,7 +17,7 @@
 #include <sys/prctl.h>
 #endif
 
-#include "command.h"
+#include "cmd.h"
 #include "log.h"
 #include "version.h"
 

@@ -19,7 +19,7 @@
 #define ZLT_ACCESS_H_INCLUDED
 
 
-#include "agent.h"
+#include "link.h"
 #include "text.h"
 
 

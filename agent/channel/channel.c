@@ -41,7 +41,7 @@
 #include "channel.h"
 #include "dup.h"
 #include "visit.h"
-#include "ws.h"
+#include "wsc.h"
 
 
 typedef int (*zlt_channel_start_pt)(zlt_channel_t *ch, const uint8_t *data,

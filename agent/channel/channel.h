@@ -10,7 +10,7 @@
 #define ZLT_CHANNEL_H_INCLUDED
 
 
-#include "agent.h"
+#include "link.h"
 
 
 #define ZLT_CHANNEL_SILENCE  60        /* s; the server heartbeats every 25 */

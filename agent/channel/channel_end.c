@@ -18,7 +18,7 @@
 
 #include "channel.h"
 #include "visit.h"
-#include "ws.h"
+#include "wsc.h"
 
 
 #define ZLT_CHANNEL_DISCARD  5         /* s, after ConnectFail and Retire */

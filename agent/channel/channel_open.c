@@ -18,7 +18,7 @@
 #include "dup.h"
 #include "http.h"
 #include "visit.h"
-#include "ws.h"
+#include "wsc.h"
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent.h"
+#include "link.h"
 #include "io.h"
 
 

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
+#include "cmd.h"
 #include "ctl.h"
 
 

@@ -15,7 +15,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-#include "command.h"
+#include "cmd.h"
 #include "log.h"
 
 

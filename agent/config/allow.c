@@ -12,7 +12,7 @@
 #include <strings.h>
 
 #include "allow.h"
-#include "options.h"
+#include "option_service.h"
 
 
 #define ZLT_ALLOW_TEXT  300            /* a rule */

@@ -12,9 +12,9 @@
 
 #include "allow.h"
 #include "log.h"
-#include "options.h"
+#include "option_service.h"
 #include "transport.h"
-#include "via.h"
+#include "proxy.h"
 
 
 #define ZLT_CONF_ERROR_SIZE    512

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "options.h"
+#include "option_service.h"
 
 
 static int zlt_option_local_port(const char *text, uint16_t *port);

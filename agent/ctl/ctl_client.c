@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "cmd.h"
 #include "ctl.h"
 
 

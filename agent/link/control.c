@@ -25,9 +25,9 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include "agent.h"
+#include "link.h"
 #include "http.h"
-#include "session.h"
+#include "control_state.h"
 #include "version.h"
 
 

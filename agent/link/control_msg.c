@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session.h"
+#include "control_state.h"
 
 
 #define ZLT_SESSION_AGAIN  30000       /* ms, a refused service */

@@ -12,7 +12,7 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include "session.h"
+#include "control_state.h"
 
 
 #define ZLT_SESSION_MAX_OUT  (256 * 1024)

@@ -27,7 +27,7 @@
 
 #include "conn.h"
 #include "tls.h"
-#include "ws.h"
+#include "wsc.h"
 
 
 #ifndef MSG_NOSIGNAL

@@ -13,7 +13,7 @@
 #include <strings.h>
 #include <sys/un.h>
 
-#include "options.h"
+#include "option_service.h"
 #include "url.h"
 
 

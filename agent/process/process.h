@@ -14,7 +14,7 @@
 #define ZLT_PROCESS_H_INCLUDED
 
 
-#include "agent.h"
+#include "link.h"
 #include "config.h"
 
 

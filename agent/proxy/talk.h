@@ -11,7 +11,7 @@
 
 
 #include "conn.h"
-#include "via.h"
+#include "proxy.h"
 
 
 typedef struct zlt_talk_s  zlt_talk_t;

@@ -11,7 +11,7 @@
 
 
 #include "allow.h"
-#include "options.h"
+#include "option_service.h"
 #include "resolve.h"
 
 

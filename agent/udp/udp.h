@@ -19,7 +19,7 @@
 #define ZLT_UDP_H_INCLUDED
 
 
-#include "agent.h"
+#include "link.h"
 #include "udp_queue.h"
 #include "udp_socket.h"
 #include "zlt_dgram.h"

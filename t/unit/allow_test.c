@@ -13,7 +13,7 @@
 
 #include "tap.h"
 #include "../../agent/config/allow.c"
-#include "../../agent/config/options.c"
+#include "../../agent/config/option_service.c"
 
 
 static int

@@ -7,7 +7,7 @@
 
 
 #include "tap.h"
-#include "../../agent/config/options.c"
+#include "../../agent/config/option_service.c"
 #include "../../agent/config/option_access.c"
 
 

@@ -14,7 +14,7 @@
 #include <strings.h>
 #include <openssl/crypto.h>
 
-#include "via.h"
+#include "proxy.h"
 
 
 #define ZLT_VIA_PORT  1080

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "access.h"
-#include "session.h"
+#include "control_state.h"
 
 
 static zlt_ask_t *zlt_ask_create(zlt_session_t *s, zlt_access_t *x);

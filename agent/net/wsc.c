@@ -20,7 +20,7 @@
 
 #include "log.h"
 #include "tls.h"
-#include "ws.h"
+#include "wsc.h"
 
 
 #define ZLT_WSC_STAGE   (65536 + ZLT_WSD_PONG + ZLT_WSD_HEADER)

@@ -10,7 +10,7 @@
 #define ZLT_SESSION_H_INCLUDED
 
 
-#include "agent.h"
+#include "link.h"
 #include "http.h"
 #include "zlt_ws.h"
 

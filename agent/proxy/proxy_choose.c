@@ -24,7 +24,7 @@
 #include <openssl/crypto.h>
 
 #include "token.h"
-#include "via.h"
+#include "proxy.h"
 
 
 #define ZLT_VIA_FILE_MAX  2048

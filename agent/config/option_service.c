@@ -12,7 +12,7 @@
 #include <strings.h>
 #include <sys/un.h>
 
-#include "options.h"
+#include "option_service.h"
 
 
 static int zlt_option_digits(const char *text);
