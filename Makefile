@@ -117,7 +117,8 @@ $(AGENT): $(AGENT_LIST)
 
 $(AGENT_OBJS)/%.o: %.c $(OBJS)/agent.id | need-agent
 	@mkdir -p $(@D)
-	$(CC) $(C11) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(HARDEN) \
+	$(CC) $(C11) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -Wmissing-prototypes \
+		$(HARDEN) \
 		`$(PKG_CONFIG) --cflags $(AGENT_LIBS)` -MMD -MP -c -o $@ $<
 
 $(OBJS)/agent.id: FORCE

@@ -19,7 +19,6 @@
 
 #include "cmd.h"
 #include "log.h"
-#include "version.h"
 
 
 static void zlt_main_process(void);
@@ -117,30 +116,4 @@ zlt_main_help(FILE *out)
 
     (void) fprintf(out, "\n  --help, --version\n\n"
                    "\"zltunnel-agent COMMAND --help\" tells the options.\n");
-}
-
-
-void
-zlt_command_version(void)
-{
-    (void) printf("zltunnel-agent " ZLT_AGENT_VERSION "\n");
-}
-
-
-void
-zlt_command_option(int c, char **argv)
-{
-    int          len;
-    const char  *option;
-
-    option = argv[optind - 1];
-    len = (int) strcspn(option, "=");
-
-    if (option[0] != '-') {
-        zlt_complain("\"-%c\" is not an option", optopt);
-        return;
-    }
-
-    zlt_complain(c == ':' ? "\"%.*s\" needs a value"
-                          : "\"%.*s\" is not an option", len, option);
 }

@@ -27,39 +27,40 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "access.h"
+#include "access_listen.h"
 #include "clock.h"
-#include "process.h"
+#include "conf.h"
 #include "visit.h"
+#include "visit_udp.h"
 
 
 #define ZLT_ACCESS_AGAIN  30000        /* ms, refused for a while; no address */
-#define ZLT_ACCESS_NEVER  UINT64_MAX   /* .. or until the next channel */
+#define ZLT_ACCESS_REFUSED  UINT64_MAX /* .. or until the next channel */
 
 
-static zlt_access_t *zlt_access_create(zlt_agent_t *a,
+static zlt_access_t *zlt_access_create(zlt_owner_t *o,
     const zlt_access_conf_t *conf, char *error);
 static void zlt_access_free(zlt_access_t *x);
 static void zlt_access_freed(zlt_task_t *task);
-static void zlt_access_up(zlt_watcher_t *w, zlt_agent_t *a, zlt_session_t *s);
-static void zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a);
 static void zlt_access_try(zlt_access_t *x, uint64_t now);
 static void zlt_access_open(zlt_access_t *x);
-static void zlt_access_open_all(zlt_agent_t *a);
+static void zlt_access_open_all(zlt_owner_t *o);
 static void zlt_access_announce(zlt_access_t *x);
 static void zlt_access_expire(zlt_access_t *x);
 static void zlt_access_end(zlt_access_t *x, const char *why);
-static int zlt_access_over(const zlt_agent_t *a, int *failed);
+static int zlt_access_over(const zlt_owner_t *o, int *failed);
 static int zlt_access_same(const zlt_access_conf_t *a,
     const zlt_access_conf_t *b);
 
 
 int
-zlt_access_create_all(zlt_agent_t *a, char *error)
+zlt_access_create_all(zlt_owner_t *o, char *error)
 {
     unsigned  i;
 
-    for (i = 0; i < a->conf->naccesses; i++) {
-        if (zlt_access_create(a, &a->conf->accesses[i], error) == NULL) {
+    for (i = 0; i < o->conf->naccesses; i++) {
+        if (zlt_access_create(o, &o->conf->accesses[i], error) == NULL) {
             return -1;
         }
     }
@@ -69,7 +70,7 @@ zlt_access_create_all(zlt_agent_t *a, char *error)
 
 
 static zlt_access_t *
-zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf, char *error)
+zlt_access_create(zlt_owner_t *o, const zlt_access_conf_t *conf, char *error)
 {
     zlt_access_t  *x;
 
@@ -79,21 +80,17 @@ zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf, char *error)
         return NULL;
     }
 
-    x->agent = a;
+    x->owner = o;
     x->conf = *conf;
     x->fd = -1;
     x->listener.fd = -1;
 
     zlt_list_init(&x->visits);
-    zlt_list_append(&a->accesses, &x->link);
-
-    x->watcher.up = zlt_access_up;
-    x->watcher.down = zlt_access_down;
-    zlt_list_append(&a->watchers, &x->watcher.link);
+    zlt_list_append(&o->accesses, &x->link);
 
     if (zlt_access_bind(x, error) == -1) {
 
-        if (a->conf->visitor) {
+        if (o->conf->visitor) {
             zlt_access_free(x);
             return NULL;
         }
@@ -111,13 +108,7 @@ zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf, char *error)
 static void
 zlt_access_free(zlt_access_t *x)
 {
-    zlt_session_t  *s;
-
-    s = x->agent->session;
-
-    if (s) {
-        zlt_access_forget(s, x);
-    }
+    x->owner->access_ops->forget(x);
 
     zlt_access_unlisten(x);
     (void) zlt_visit_cut(x);
@@ -127,7 +118,6 @@ zlt_access_free(zlt_access_t *x)
     }
 
     zlt_list_remove(&x->link);
-    zlt_list_remove(&x->watcher.link);
 
     /* an event of the listener may have been fetched */
 
@@ -144,23 +134,23 @@ zlt_access_freed(zlt_task_t *task)
 
 
 void
-zlt_access_done(zlt_agent_t *a)
+zlt_access_done(zlt_owner_t *o)
 {
     zlt_list_t  *link, *next;
 
-    zlt_list_each_safe(link, next, &a->accesses) {
+    zlt_list_each_safe(link, next, &o->accesses) {
         zlt_access_free(zlt_list_data(link, zlt_access_t, link));
     }
 }
 
 
 zlt_access_t *
-zlt_access_by_id(zlt_agent_t *a, const uint8_t *id)
+zlt_access_by_id(zlt_owner_t *o, const uint8_t *id)
 {
     zlt_list_t    *link;
     zlt_access_t  *x;
 
-    zlt_list_each(link, &a->accesses) {
+    zlt_list_each(link, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (x->has_id && x->state != ZLT_ACCESS_ENDED
@@ -203,39 +193,44 @@ zlt_access_left(const zlt_access_t *x)
 }
 
 
-static void
-zlt_access_up(zlt_watcher_t *w, zlt_agent_t *a, zlt_session_t *s)
+void
+zlt_access_up(zlt_owner_t *o)
 {
+    zlt_list_t    *link, *next;
     zlt_access_t  *x;
 
-    (void) a;
-    (void) s;
+    zlt_list_each_safe(link, next, &o->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
 
-    x = zlt_list_data(w, zlt_access_t, watcher);
+        if (x->state == ZLT_ACCESS_WAITS) {
 
-    if (x->state != ZLT_ACCESS_WAITS) {
-        return;
+            if (x->bound) {
+                x->again_at = 0;
+            }
+
+            zlt_access_try(x, zlt_io_now());
+        }
+
+        if (o->access_ops->offered(o) == ZLT_ACCESS_NOT_NOW) {
+            /* it broke meanwhile */
+            return;
+        }
     }
-
-    if (x->bound) {
-        x->again_at = 0;
-    }
-
-    zlt_access_try(x, zlt_io_now());
 }
 
 
-static void
-zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a)
+void
+zlt_access_down(zlt_owner_t *o)
 {
+    zlt_list_t    *link;
     zlt_access_t  *x;
 
-    (void) a;
+    zlt_list_each(link, &o->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
 
-    x = zlt_list_data(w, zlt_access_t, watcher);
-
-    if (x->state == ZLT_ACCESS_ASKED || x->state == ZLT_ACCESS_RUNS) {
-        x->state = ZLT_ACCESS_WAITS;
+        if (x->state == ZLT_ACCESS_ASKED || x->state == ZLT_ACCESS_RUNS) {
+            x->state = ZLT_ACCESS_WAITS;
+        }
     }
 }
 
@@ -245,10 +240,9 @@ zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a)
 static void
 zlt_access_try(zlt_access_t *x, uint64_t now)
 {
-    char            error[ZLT_CONF_ERROR_SIZE];
-    zlt_session_t  *s;
+    char  error[ZLT_CONF_ERROR_SIZE];
 
-    if (now < x->again_at || x->agent->stopping) {
+    if (now < x->again_at || x->owner->stopping) {
         return;
     }
 
@@ -258,21 +252,23 @@ zlt_access_try(zlt_access_t *x, uint64_t now)
         return;
     }
 
-    s = x->agent->session;
+    switch (x->owner->access_ops->offered(x->owner)) {
 
-    if (s == NULL || !zlt_session_is_up(s)) {
+    case ZLT_ACCESS_NOT_NOW:
         return;
-    }
 
-    if (!zlt_session_has_access(s)) {
+    case ZLT_ACCESS_NEVER:
         zlt_access_refused(x, ZLT_E_FORBIDDEN,
                            "it does not offer access sessions");
         return;
+
+    default:
+        break;
     }
 
     x->state = ZLT_ACCESS_ASKED;
 
-    zlt_access_ask(s, x);
+    x->owner->access_ops->ask(x);
 }
 
 
@@ -302,8 +298,8 @@ zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
     x->state = ZLT_ACCESS_RUNS;
     x->again_at = 0;
 
-    if (x->agent->conf->visitor) {
-        zlt_access_open_all(x->agent);
+    if (x->owner->conf->visitor) {
+        zlt_access_open_all(x->owner);
 
     } else {
         zlt_access_open(x);
@@ -314,12 +310,12 @@ zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
 /* A command has all that it asks for, or nothing. */
 
 static void
-zlt_access_open_all(zlt_agent_t *a)
+zlt_access_open_all(zlt_owner_t *o)
 {
     zlt_list_t    *link, *next;
     zlt_access_t  *x;
 
-    zlt_list_each(link, &a->accesses) {
+    zlt_list_each(link, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (x->created == 0 && x->state != ZLT_ACCESS_ENDED) {
@@ -327,7 +323,7 @@ zlt_access_open_all(zlt_agent_t *a)
         }
     }
 
-    zlt_list_each_safe(link, next, &a->accesses) {
+    zlt_list_each_safe(link, next, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (zlt_access_runs(x)) {
@@ -343,7 +339,7 @@ zlt_access_open(zlt_access_t *x)
     char  error[ZLT_CONF_ERROR_SIZE];
 
     if (zlt_access_listen(x, error) == -1) {
-        zlt_access_tell_close(x->agent->session, x, "no local address");
+        x->owner->access_ops->close(x, "no local address");
         x->failed = 1;
         zlt_access_end(x, error);
         return;
@@ -433,7 +429,7 @@ zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
 
     once = (code == ZLT_E_LIMIT || code == ZLT_E_BUSY);
 
-    if (x->created == 0 && !x->agent->conf->visitor) {
+    if (x->created == 0 && !x->owner->conf->visitor) {
 
         /* one of a configuration; another token, or time, may help */
 
@@ -443,7 +439,7 @@ zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
 
         x->state = ZLT_ACCESS_WAITS;
         x->again_at = once ? zlt_io_now() + ZLT_ACCESS_AGAIN
-                           : ZLT_ACCESS_NEVER;
+                           : ZLT_ACCESS_REFUSED;
         return;
     }
 
@@ -453,7 +449,7 @@ zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
     zlt_access_end(x, why);
 
     if (x->created == 0) {
-        zlt_process_finish(x->agent->process, 1);
+        x->owner->access_ops->finish(x->owner, 1);
     }
 }
 
@@ -515,13 +511,13 @@ zlt_access_end(zlt_access_t *x, const char *why)
 {
     int           failed;
     unsigned      cut;
-    zlt_agent_t  *a;
+    zlt_owner_t  *o;
 
     if (x->state == ZLT_ACCESS_ENDED) {
         return;
     }
 
-    a = x->agent;
+    o = x->owner;
     x->state = ZLT_ACCESS_ENDED;
 
     zlt_access_unlisten(x);
@@ -549,13 +545,11 @@ zlt_access_end(zlt_access_t *x, const char *why)
                      (unsigned long long) x->total, cut);
     }
 
-    if (a->session) {
-        zlt_access_forget(a->session, x);
-    }
+    o->access_ops->forget(x);
 
-    if (a->conf->visitor && zlt_access_over(a, &failed)) {
+    if (o->conf->visitor && zlt_access_over(o, &failed)) {
         /* there was nothing else to do */
-        zlt_process_finish(a->process, failed);
+        o->access_ops->finish(o, failed);
     }
 }
 
@@ -563,16 +557,16 @@ zlt_access_end(zlt_access_t *x, const char *why)
 int
 zlt_access_stop(zlt_access_t *x, const char *why)
 {
-    zlt_session_t  *s;
+    const zlt_access_ops_t  *ops;
 
     if (x->state == ZLT_ACCESS_ENDED) {
         return -1;
     }
 
-    s = x->agent->session;
+    ops = x->owner->access_ops;
 
-    if (s && zlt_session_is_up(s) && x->has_id) {
-        zlt_access_tell_close(s, x, why);
+    if (x->has_id && ops->offered(x->owner) != ZLT_ACCESS_NOT_NOW) {
+        ops->close(x, why);
     }
 
     zlt_access_end(x, why);
@@ -582,15 +576,15 @@ zlt_access_stop(zlt_access_t *x, const char *why)
 
 
 void
-zlt_access_stop_all(zlt_agent_t *a)
+zlt_access_stop_all(zlt_owner_t *o)
 {
     zlt_list_t    *link, *next;
     zlt_access_t  *x;
 
-    zlt_list_each_safe(link, next, &a->accesses) {
+    zlt_list_each_safe(link, next, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
-        if (a->conf->visitor || x->nvisits == 0) {
+        if (o->conf->visitor || x->nvisits == 0) {
             (void) zlt_access_stop(x, "the agent ends");
 
         } else {
@@ -604,14 +598,14 @@ zlt_access_stop_all(zlt_agent_t *a)
 /* 1 if all have ended; failed: one of them otherwise than by its time */
 
 static int
-zlt_access_over(const zlt_agent_t *a, int *failed)
+zlt_access_over(const zlt_owner_t *o, int *failed)
 {
     zlt_list_t    *link;
     zlt_access_t  *x;
 
     *failed = 0;
 
-    zlt_list_each(link, &a->accesses) {
+    zlt_list_each(link, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (x->failed) {
@@ -628,7 +622,7 @@ zlt_access_over(const zlt_agent_t *a, int *failed)
 
 
 void
-zlt_access_tick(zlt_agent_t *a)
+zlt_access_tick(zlt_owner_t *o)
 {
     uint64_t       now, boot;
     zlt_list_t    *link, *next;
@@ -637,7 +631,7 @@ zlt_access_tick(zlt_agent_t *a)
     now = zlt_io_now();
     boot = zlt_clock_boot();
 
-    zlt_list_each_safe(link, next, &a->accesses) {
+    zlt_list_each_safe(link, next, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (x->state == ZLT_ACCESS_ENDED) {
@@ -679,7 +673,7 @@ zlt_access_tick(zlt_agent_t *a)
 /* Those that have changed, or ended, begin anew; the others are not touched. */
 
 void
-zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
+zlt_access_reload(zlt_owner_t *o, const zlt_conf_t *conf)
 {
     char                      error[ZLT_CONF_ERROR_SIZE];
     unsigned                  i;
@@ -687,7 +681,7 @@ zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
     zlt_access_t             *x;
     const zlt_access_conf_t  *c;
 
-    zlt_list_each_safe(link, next, &a->accesses) {
+    zlt_list_each_safe(link, next, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
         c = NULL;
 
@@ -701,7 +695,7 @@ zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
             (void) zlt_access_stop(x, "it is no longer configured so");
             zlt_access_free(x);
 
-        } else if (x->again_at == ZLT_ACCESS_NEVER) {
+        } else if (x->again_at == ZLT_ACCESS_REFUSED) {
             x->again_at = 0;
         }
     }
@@ -710,7 +704,7 @@ zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
         c = &conf->accesses[i];
         x = NULL;
 
-        zlt_list_each(link, &a->accesses) {
+        zlt_list_each(link, &o->accesses) {
             x = zlt_list_data(link, zlt_access_t, link);
 
             if (strcmp(x->conf.name, c->name) == 0) {
@@ -718,8 +712,8 @@ zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
             }
         }
 
-        if (link == &a->accesses) {
-            x = zlt_access_create(a, c, error);
+        if (link == &o->accesses) {
+            x = zlt_access_create(o, c, error);
 
             if (x) {
                 zlt_access_try(x, zlt_io_now());

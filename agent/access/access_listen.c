@@ -26,7 +26,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "access.h"
+#include "access_listen.h"
+#include "conf.h"
+#include "visit.h"
+#include "visit_udp.h"
 
 
 #define ZLT_ACCESS_BACKLOG  511

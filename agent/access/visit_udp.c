@@ -19,8 +19,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conf.h"
 #include "udp.h"
 #include "visit.h"
+#include "visit_udp.h"
 
 
 #define ZLT_VISITS_BUCKETS  1024       /* a power of two */
@@ -67,6 +69,14 @@ struct zlt_visits_s {
 #define zlt_client_of(p)  zlt_list_data(p, zlt_client_t, peer)
 
 
+static size_t zlt_visits_request(zlt_channel_t *ch,
+    const zlt_pool_param_t *param, char *buf);
+static void zlt_visits_opened(zlt_channel_t *ch, const uint8_t *data,
+    size_t len);
+static void zlt_visits_failed(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer, const char *why);
+static void zlt_visits_expired(zlt_channel_t *ch);
+static void zlt_visits_gone(zlt_channel_t *ch);
 static void zlt_visits_event(zlt_io_t *io);
 static void zlt_visits_turn(zlt_task_t *task);
 static void zlt_visits_read(zlt_visits_t *v);
@@ -76,6 +86,7 @@ static void zlt_visits_datagram(zlt_client_t *c, const uint8_t *data,
 static void zlt_visits_pend(zlt_client_t *c, const uint8_t *data,
     size_t len);
 static void zlt_visits_open(zlt_visits_t *v);
+static void zlt_visits_lost(zlt_visits_t *v, const char *why);
 static void zlt_visits_flush(zlt_visits_t *v);
 static void zlt_visits_freed(zlt_task_t *task);
 static zlt_client_t **zlt_client_bucket(zlt_visits_t *v,
@@ -94,6 +105,16 @@ static void zlt_visiting_send(zlt_udp_peer_t *p, struct iovec *iov,
 static void zlt_visiting_close(zlt_udp_peer_t *p, unsigned cause, int tell);
 static void zlt_visiting_drop(zlt_udp_peer_t *p);
 static void zlt_visiting_complain(zlt_udp_peer_t *p, const char *text);
+
+
+static const zlt_channel_use_t  zlt_visits_use = {
+    ZLT_WSC_FRAMES,
+    zlt_visits_request,
+    zlt_visits_opened,
+    zlt_visits_failed,
+    zlt_visits_expired,
+    zlt_visits_gone
+};
 
 
 static const zlt_udp_role_t  zlt_udp_visiting = {
@@ -182,7 +203,7 @@ zlt_visits_tick(zlt_visits_t *v)
     uint32_t       timeout;
     zlt_client_t  *c;
 
-    timeout = (v->access->agent->conf->udp_timeout + 999) / 1000;
+    timeout = (v->access->owner->conf->udp_timeout + 999) / 1000;
 
     while (!zlt_list_empty(&v->clients)) {
         c = zlt_list_data(v->clients.next, zlt_client_t, used);
@@ -343,7 +364,8 @@ zlt_visits_open(zlt_visits_t *v)
         return;
     }
 
-    v->visit = zlt_io_room(1) ? zlt_visit_create(x, "udp", v) : NULL;
+    v->visit = zlt_io_room(1) ? zlt_visit_create(x, "udp", &zlt_visits_use, v)
+                              : NULL;
 
     if (v->visit == NULL) {
         zlt_visits_lost(v, "out of descriptors or memory");
@@ -353,18 +375,50 @@ zlt_visits_open(zlt_visits_t *v)
     ch = v->visit->channel;
 
     zlt_timer_start(&ch->relay.timer,
-                    (x->agent->conf->connect_timeout + 999) / 1000,
+                    (x->owner->conf->connect_timeout + 999) / 1000,
                     zlt_channel_expired);
 
     if (zlt_channel_visit_open(ch) == -1) {
-        zlt_visit_failed(ch, NULL, strerror(errno));
+        zlt_visits_failed(ch, NULL, strerror(errno));
     }
+}
+
+
+static size_t
+zlt_visits_request(zlt_channel_t *ch, const zlt_pool_param_t *param,
+    char *buf)
+{
+    return zlt_visit_ask(ch->user, param, buf);
+}
+
+
+static void
+zlt_visits_failed(zlt_channel_t *ch, const zlt_http_answer_t *answer,
+    const char *why)
+{
+    zlt_visit_t  *v;
+
+    if (!zlt_visit_again(ch, answer, why)) {
+        v = ch->user;
+        zlt_visits_lost(v->udp, why);
+    }
+}
+
+
+static void
+zlt_visits_expired(zlt_channel_t *ch)
+{
+    zlt_visit_t  *v;
+
+    v = ch->user;
+
+    zlt_visits_lost(v->udp, "the server did not answer in time");
 }
 
 
 /* It was not opened: datagrams that wait for it are lost, as on a bad line. */
 
-void
+static void
 zlt_visits_lost(zlt_visits_t *v, const char *why)
 {
     zlt_list_t    *link;
@@ -385,13 +439,13 @@ zlt_visits_lost(zlt_visits_t *v, const char *why)
 }
 
 
-void
+static void
 zlt_visits_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {
     zlt_list_t    *link;
     zlt_visits_t  *v;
 
-    v = ch->visit->udp;
+    v = ((zlt_visit_t *) ch->user)->udp;
 
     zlt_timer_stop(&ch->relay.timer);
 
@@ -411,11 +465,17 @@ zlt_visits_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
 
 /* The channel has ended, with its sessions. */
 
-void
-zlt_visits_gone(zlt_visits_t *v)
+static void
+zlt_visits_gone(zlt_channel_t *ch)
 {
-    v->visit = NULL;
-    v->udp = NULL;
+    zlt_visit_t  *v;
+
+    v = ch->user;
+
+    v->udp->visit = NULL;
+    v->udp->udp = NULL;
+
+    free(v);
 }
 
 
@@ -512,7 +572,7 @@ zlt_client_create(zlt_visits_t *v, const struct sockaddr *sa, socklen_t len)
         return NULL;
     }
 
-    if (v->nclients >= v->access->agent->conf->max_udp_sessions) {
+    if (v->nclients >= v->access->owner->conf->max_udp_sessions) {
         v->count.refused++;
         zlt_visit_complain(v->access, "there are too many clients");
         return NULL;

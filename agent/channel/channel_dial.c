@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel.h"
+#include "channel_dial.h"
+#include "channel_end.h"
 #include "pp.h"
-#include "visit.h"
 
 
 static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
@@ -37,7 +37,7 @@ zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
     uint8_t         buf[ZLT_PROXY_HEADER];
     zlt_service_t  *s;
 
-    s = zlt_service_by_id(&ch->agent->services, m->service_id);
+    s = zlt_service_by_id(&ch->owner->services, m->service_id);
 
     if (s == NULL || s->conf.proxy_protocol == 0) {
         return 0;
@@ -86,18 +86,18 @@ void
 zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 {
     zlt_str_t       target;
-    zlt_agent_t    *a;
+    zlt_owner_t    *o;
     zlt_service_t  *s;
 
-    a = ch->agent;
-    s = zlt_service_by_id(&a->services, service_id);
+    o = ch->owner;
+    s = zlt_service_by_id(&o->services, service_id);
 
-    if (s == NULL && a->session && zlt_session_registers(a->session)) {
+    if (s == NULL && o->ops->registers(o)) {
 
         /* a client was faster than RegisterOk, which comes another way */
 
         memmove(ch->service_id, service_id, ZLT_ID_SIZE);
-        zlt_list_append(&a->early, &ch->waiter.link);
+        zlt_list_append(&o->early, &ch->waiter.link);
 
         zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
                         zlt_channel_expired);
@@ -153,14 +153,14 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
                     zlt_channel_expired);
 
-    if (zlt_service_resolve(s, ch->agent->loop, &ch->waiter) == 0) {
+    if (zlt_service_resolve(s, ch->owner->loop, &ch->waiter) == 0) {
         zlt_channel_dial_next(ch);
     }
 }
 
 
 void
-zlt_channel_registered(zlt_agent_t *a)
+zlt_channel_registered(zlt_owner_t *o)
 {
     unsigned        n;
     zlt_list_t     *link;
@@ -171,12 +171,12 @@ zlt_channel_registered(zlt_agent_t *a)
 
     n = 0;
 
-    zlt_list_each(link, &a->early) {
+    zlt_list_each(link, &o->early) {
         n++;
     }
 
-    while (n-- && !zlt_list_empty(&a->early)) {
-        waiter = zlt_list_data(a->early.next, zlt_waiter_t, link);
+    while (n-- && !zlt_list_empty(&o->early)) {
+        waiter = zlt_list_data(o->early.next, zlt_waiter_t, link);
         ch = zlt_list_data(waiter, zlt_channel_t, waiter);
 
         zlt_list_remove(&waiter->link);
@@ -381,7 +381,7 @@ zlt_channel_join(zlt_channel_t *ch)
     }
 
     ch->state = ZLT_CHANNEL_RELAY;
-    ch->agent->connections++;
+    ch->owner->connections++;
 
     zlt_service_release(ch->service);
     ch->service = NULL;
@@ -402,7 +402,6 @@ zlt_channel_join(zlt_channel_t *ch)
     }
 
     if (ch->early || ch->relay.flow[ZLT_RELAY_CHANNEL].buf) {
-        zlt_agent_hold(ch->agent);
         zlt_relay_hold(&ch->relay, ZLT_RELAY_SERVICE);
     }
 

@@ -16,9 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel.h"
-#include "visit.h"
-#include "wsc.h"
+#include "channel_connect.h"
+#include "channel_end.h"
+#include "framed.h"
+#include "lane.h"
+#include "log.h"
+#include "shared.h"
 
 
 #define ZLT_CHANNEL_DISCARD  5         /* s, after ConnectFail and Retire */
@@ -142,9 +145,9 @@ zlt_channel_reuse(zlt_channel_t *ch)
 {
     zlt_buf_t    *rest;
     zlt_conn_t   *c;
-    zlt_agent_t  *a;
+    zlt_owner_t  *o;
 
-    a = ch->agent;
+    o = ch->owner;
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
     if (c->lane) {
@@ -176,15 +179,15 @@ zlt_channel_reuse(zlt_channel_t *ch)
     zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
                     zlt_channel_expired);
 
-    if (a->pool == NULL || a->stopping
-        || !zlt_pool_wants(a->pool, ch->tunnel_id))
+    if (o->pool == NULL || o->stopping
+        || !zlt_pool_wants(o->pool, ch->tunnel_id))
     {
         free(rest);
         zlt_channel_retire(ch);
         return;
     }
 
-    zlt_pool_return(a->pool, ch);
+    zlt_pool_return(o->pool, ch);
 
     if (rest) {
         memcpy(zlt_scratch, rest->data, rest->last);
@@ -201,8 +204,7 @@ zlt_channel_reuse(zlt_channel_t *ch)
 void
 zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 {
-    zlt_msg_t       m;
-    zlt_session_t  *s;
+    zlt_msg_t  m;
 
     if (code != ZLT_E_DUPLICATE) {
         zlt_log_warn("a connection to \"%s\" failed: %s",
@@ -213,17 +215,8 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 
         /* the server will not wait for the channel any longer */
 
-        s = zlt_session_find(ch->agent, ch->serial);
-
-        if (s == NULL && ch->agent->session
-            && zlt_session_is_up(ch->agent->session))
-        {
-            s = ch->agent->session;
-        }
-
-        if (s) {
-            zlt_session_connect_fail(s, ch->id, code, reason);
-        }
+        ch->owner->ops->connect_fail(ch->owner, ch->serial, ch->id, code,
+                                     reason);
 
         zlt_relay_abort(&ch->relay);
         zlt_channel_free(ch);

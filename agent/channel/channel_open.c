@@ -14,11 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel.h"
+#include "channel_connect.h"
+#include "channel_dial.h"
+#include "channel_end.h"
+#include "channel_open.h"
+#include "conf.h"
 #include "dup.h"
-#include "http.h"
-#include "visit.h"
-#include "wsc.h"
+#include "framed.h"
+#include "log.h"
+#include "tls.h"
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
@@ -51,8 +55,8 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     /* where a client waits nothing is tried out */
 
-    ch->websocket = zlt_transport_pick(&ch->agent->transport,
-                                       !ch->fresh && ch->visit == NULL,
+    ch->websocket = zlt_transport_pick(&ch->owner->transport,
+                                       !ch->fresh && ch->use == NULL,
                                        zlt_io_now())
                     ? 1 : 0;
 
@@ -67,7 +71,7 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     /* a visitor's client has a time of its own, for all attempts */
 
-    if (ch->visit == NULL) {
+    if (ch->use == NULL) {
         zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
                         zlt_channel_expired);
     }
@@ -97,7 +101,7 @@ zlt_channel_connecting(zlt_io_t *io)
         return;
     }
 
-    if (ch->agent->conf->via.kind) {
+    if (ch->owner->conf->via.kind) {
         zlt_channel_talk(ch);
 
     } else {
@@ -122,7 +126,7 @@ zlt_channel_talk(zlt_channel_t *ch)
         return;
     }
 
-    conf = ch->agent->conf;
+    conf = ch->owner->conf;
     ch->talk = zlt_reach_talk(&conf->url, &conf->via, &param->way.target);
 
     if (ch->talk == NULL) {
@@ -168,14 +172,14 @@ zlt_channel_reached(zlt_channel_t *ch)
 {
     zlt_conn_t  *c;
 
-    if (ch->agent->tls == NULL) {
+    if (ch->owner->tls == NULL) {
         zlt_channel_request(ch);
         return;
     }
 
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
-    if (zlt_tls_start(ch->agent->tls, c) == -1) {
+    if (zlt_tls_start(ch->owner->tls, c) == -1) {
         zlt_channel_open_failed(ch, "out of memory");
         return;
     }
@@ -220,14 +224,11 @@ zlt_channel_request(zlt_channel_t *ch)
         return;
     }
 
-    if (ch->visit) {
-        n = zlt_http_access(buf, &ch->agent->conf->url, param->tunnel_id,
-                            param->key, ch->visit->access->id,
-                            ch->visit->client,
-                            ch->websocket ? ch->accept : NULL);
+    if (ch->use) {
+        n = ch->use->request(ch, param, buf);
 
     } else {
-        n = zlt_http_channel(buf, &ch->agent->conf->url, param->tunnel_id,
+        n = zlt_http_channel(buf, &ch->owner->conf->url, param->tunnel_id,
                              param->key, ch->fresh ? ch->id : NULL,
                              ch->websocket ? ch->accept : NULL);
     }
@@ -296,7 +297,7 @@ zlt_channel_answer(zlt_io_t *io)
         return;
     }
 
-    zlt_transport_opened(&ch->agent->transport, ch->websocket, zlt_io_now());
+    zlt_transport_opened(&ch->owner->transport, ch->websocket, zlt_io_now());
 
     ch->upgraded = 1;
     ch->worker = (uint16_t) (answer.worker % ZLT_CHANNEL_WORKERS);
@@ -314,9 +315,9 @@ zlt_channel_answer(zlt_io_t *io)
         return;
     }
 
-    if (ch->visit) {
+    if (ch->use) {
         ch->state = ZLT_CHANNEL_RELAY;
-        zlt_visit_opened(ch, zlt_scratch + n, len);
+        ch->use->opened(ch, zlt_scratch + n, len);
         return;
     }
 
@@ -369,27 +370,25 @@ zlt_channel_answer(zlt_io_t *io)
 const zlt_pool_param_t *
 zlt_channel_param(zlt_channel_t *ch)
 {
-    zlt_agent_t             *a;
-    zlt_session_t           *s;
+    zlt_owner_t             *o;
     const zlt_pool_param_t  *param;
 
-    a = ch->agent;
+    o = ch->owner;
 
-    if (ch->visit) {
-        return a->has_param ? &a->param : NULL;
+    if (ch->use) {
+        return o->has_param ? &o->param : NULL;
     }
 
     if (!ch->fresh) {
         return zlt_pool_get_param(ch->pool);
     }
 
-    s = zlt_session_find(a, ch->serial);
-    param = s ? zlt_session_param(s) : NULL;
+    param = o->ops->param(o, ch->serial);
 
     /* the tunnel has moved on to another control channel, keys and all */
 
-    if (param == NULL && a->has_param) {
-        param = &a->param;
+    if (param == NULL && o->has_param) {
+        param = &o->param;
     }
 
     return param;
@@ -399,8 +398,8 @@ zlt_channel_param(zlt_channel_t *ch)
 static zlt_wsc_use_e
 zlt_channel_use(const zlt_channel_t *ch)
 {
-    if (ch->visit) {
-        return ch->visit->udp ? ZLT_WSC_FRAMES : ZLT_WSC_VISIT;
+    if (ch->use) {
+        return ch->use->websocket;
     }
 
     return ch->fresh ? ZLT_WSC_FRESH : ZLT_WSC_FRAMES;
@@ -428,8 +427,8 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
     (void) snprintf(why, sizeof(why), "the server answered %u %s",
                     answer->status, answer->reason);
 
-    if (ch->visit) {
-        zlt_visit_failed(ch, answer, why);
+    if (ch->use) {
+        ch->use->failed(ch, answer, why);
         return;
     }
 
@@ -499,7 +498,7 @@ static void
 zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
 {
     if (doubt) {
-        zlt_transport_failed(&ch->agent->transport, ch->websocket, doubt, why,
+        zlt_transport_failed(&ch->owner->transport, ch->websocket, doubt, why,
                              zlt_io_now());
     }
 
@@ -515,8 +514,8 @@ zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
 static void
 zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
 {
-    if (ch->visit) {
-        zlt_visit_failed(ch, NULL, why);
+    if (ch->use) {
+        ch->use->failed(ch, NULL, why);
         return;
     }
 
@@ -578,8 +577,8 @@ zlt_channel_again(zlt_task_t *task)
 
     param = zlt_channel_param(ch);
 
-    if (param == NULL && ch->visit) {
-        zlt_visit_failed(ch, NULL, "the tunnel is gone");
+    if (param == NULL && ch->use) {
+        ch->use->failed(ch, NULL, "the tunnel is gone");
 
     } else if (param == NULL) {
         zlt_channel_given_up(ch, "the tunnel is gone");

@@ -17,9 +17,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "channel.h"
+#include "framed.h"
+#include "lane.h"
+#include "move.h"
 #include "tls.h"
-#include "visit.h"
 
 
 static zlt_channel_t *zlt_move_find(zlt_channel_t *ch, const uint8_t *id);
@@ -83,7 +84,7 @@ zlt_move_find(zlt_channel_t *ch, const uint8_t *id)
         return NULL;
     }
 
-    zlt_list_each(link, &ch->agent->channels) {
+    zlt_list_each(link, &ch->owner->channels) {
 
         c = zlt_list_data(link, zlt_channel_t, all);
         frames = &c->framed.frames;

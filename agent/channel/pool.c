@@ -18,8 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "link.h"
-#include "io.h"
+#include "channel.h"
+#include "conf.h"
+#include "log.h"
+#include "pool.h"
+#include "random.h"
 
 
 #define ZLT_POOL_PERIOD    30          /* s */
@@ -29,7 +32,7 @@
 
 
 struct zlt_pool_s {
-    zlt_agent_t       *agent;
+    zlt_owner_t       *owner;
     zlt_list_t         idle;
     unsigned           nidle;
     unsigned           opening;
@@ -64,7 +67,7 @@ static void zlt_pool_bounds(zlt_pool_t *p);
 
 
 zlt_pool_t *
-zlt_pool_create(zlt_agent_t *a, const zlt_pool_param_t *param)
+zlt_pool_create(zlt_owner_t *o, const zlt_pool_param_t *param)
 {
     zlt_pool_t  *p;
 
@@ -73,7 +76,7 @@ zlt_pool_create(zlt_agent_t *a, const zlt_pool_param_t *param)
         return NULL;
     }
 
-    p->agent = a;
+    p->owner = o;
     p->param = *param;
 
     zlt_list_init(&p->idle);
@@ -93,8 +96,8 @@ zlt_pool_bounds(zlt_pool_t *p)
 {
     uint32_t  least, most;
 
-    least = p->agent->conf->min_idle;
-    most = p->agent->conf->max_idle;
+    least = p->owner->conf->min_idle;
+    most = p->owner->conf->max_idle;
 
     if (most != ZLT_CONF_UNSET && most < p->param.most) {
         p->param.most = (uint16_t) most;
@@ -259,7 +262,7 @@ zlt_pool_fill(zlt_pool_t *p)
         /* each idle one will need another descriptor, for its service */
 
         if (!zlt_io_room(2 + p->nidle + p->opening)
-            || zlt_channel_open(p, p->agent) == -1)
+            || zlt_channel_open(p, p->owner) == -1)
         {
             /* those that are open now will end some time */
             p->opening--;
@@ -400,16 +403,16 @@ zlt_pool_failed(zlt_pool_t *p, const char *why)
     }
 
     if (p->failures == 1) {
-        delay = 20 + zlt_agent_random(80);
+        delay = 20 + zlt_random_below(80);
 
     } else {
         most = p->failures < 8 ? 250u << p->failures : ZLT_POOL_MAX_HOLD;
-        delay = 100 + zlt_agent_random(most);
+        delay = 100 + zlt_random_below(most);
     }
 
     p->hold = now + delay;
 
-    zlt_agent_refill(p->agent, delay);
+    p->owner->ops->refill(p->owner, delay);
 }
 
 
@@ -431,11 +434,11 @@ zlt_pool_astray(zlt_pool_t *p)
         p->astray++;
     }
 
-    delay = 10 + zlt_agent_random(20u << p->astray);
+    delay = 10 + zlt_random_below(20u << p->astray);
 
     p->hold = now + delay;
 
-    zlt_agent_refill(p->agent, delay);
+    p->owner->ops->refill(p->owner, delay);
 }
 
 

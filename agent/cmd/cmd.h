@@ -6,13 +6,11 @@
 /* The commands: one function each, in cmd_*.c. */
 
 
-#ifndef ZLT_COMMAND_H_INCLUDED
-#define ZLT_COMMAND_H_INCLUDED
+#ifndef ZLT_CMD_H_INCLUDED
+#define ZLT_CMD_H_INCLUDED
 
 
-#define ZLT_EXIT_OK      0
-#define ZLT_EXIT_FAILED  1     /* at run time */
-#define ZLT_EXIT_USAGE   2     /* the command line or the configuration */
+#include "exit.h"
 
 
 typedef struct {
@@ -24,16 +22,21 @@ typedef struct {
 
 
 int zlt_command_connect(int argc, char **argv);
-int zlt_command_sessions(int argc, char **argv);
-int zlt_command_renew(int argc, char **argv);
 int zlt_command_access(int argc, char **argv);
 int zlt_command_run(int argc, char **argv);
 int zlt_command_check(int argc, char **argv);
 int zlt_command_token(int argc, char **argv);
+
+/* what a running agent is asked: cmd_ctl.c */
 int zlt_command_status(int argc, char **argv);
 int zlt_command_start(int argc, char **argv);
 int zlt_command_stop(int argc, char **argv);
+int zlt_command_sessions(int argc, char **argv);
+int zlt_command_renew(int argc, char **argv);
 int zlt_command_reload(int argc, char **argv);
+
+
+/* for all of them */
 
 void zlt_command_version(void);
 
@@ -42,4 +45,4 @@ void zlt_command_version(void);
 void zlt_command_option(int c, char **argv);
 
 
-#endif /* ZLT_COMMAND_H_INCLUDED */
+#endif /* ZLT_CMD_H_INCLUDED */

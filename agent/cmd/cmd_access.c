@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "cmd.h"
-#include "process.h"
+#include "config.h"
+#include "ctl.h"
+#include "parse.h"
 
 
 /* what holds for all names on the command line */
@@ -165,7 +167,7 @@ zlt_command_access(int argc, char **argv)
         return ZLT_EXIT_FAILED;
     }
 
-    return zlt_process_run(&config, NULL, o.control);
+    return zlt_process_run(&config, NULL, o.control, &zlt_ctl_process);
 
 usage:
 

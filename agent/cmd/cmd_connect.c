@@ -11,7 +11,8 @@
 #include <string.h>
 
 #include "cmd.h"
-#include "process.h"
+#include "config.h"
+#include "ctl.h"
 
 
 static int zlt_connect_option(zlt_conf_t *conf, int c, const char *value);
@@ -158,7 +159,7 @@ zlt_command_connect(int argc, char **argv)
         return ZLT_EXIT_FAILED;
     }
 
-    return zlt_process_run(&config, NULL, NULL);
+    return zlt_process_run(&config, NULL, NULL, &zlt_ctl_process);
 
 usage:
 

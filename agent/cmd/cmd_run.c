@@ -11,7 +11,10 @@
 #include <string.h>
 
 #include "cmd.h"
-#include "process.h"
+#include "config.h"
+#include "ctl.h"
+#include "link.h"
+#include "tls.h"
 
 
 /* what zlt_run_file() returns if the command is over */
@@ -129,7 +132,7 @@ zlt_command_run(int argc, char **argv)
         return ZLT_EXIT_USAGE;
     }
 
-    return zlt_process_run(&config, file, control);
+    return zlt_process_run(&config, file, control, &zlt_ctl_process);
 }
 
 

@@ -13,6 +13,7 @@
 
 #include "allow.h"
 #include "option_service.h"
+#include "parse.h"
 
 
 #define ZLT_ALLOW_TEXT  300            /* a rule */

@@ -15,6 +15,8 @@
 #include <openssl/crypto.h>
 
 #include "conf.h"
+#include "log.h"
+#include "parse.h"
 
 
 typedef enum {

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf_file.h"
+#include "conf_access.h"
+#include "parse.h"
 
 
 static int zlt_conf_bad(char *error, const char *key, const char *value,

@@ -19,7 +19,10 @@
 #include <string.h>
 #include <ini.h>
 
+#include "conf_access.h"
 #include "conf_file.h"
+#include "conf_node.h"
+#include "parse.h"
 
 
 #define ZLT_CONF_LINE_MAX  (INI_MAX_LINE - 2)

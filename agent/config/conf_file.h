@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "config.h"
+#include "log.h"
 
 
 #define ZLT_CONF_SECTION_MAX  49         /* libinih's */
@@ -75,32 +76,7 @@ int zlt_conf_proxy(const char *value, uint8_t *version, char *error);
 /* conf_access.c: [access NAME], and [access], which describes the open
    service */
 
-int zlt_conf_access_begin(zlt_conf_file_t *f, const char *name);
-int zlt_conf_access_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-int zlt_conf_access_end(zlt_conf_file_t *f);
-int zlt_conf_open_begin(zlt_conf_file_t *f, const char *name);
-int zlt_conf_open_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error);
-int zlt_conf_open_end(zlt_conf_file_t *f);
-
-
 /* conf_node.c */
-
-int zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error);
-int zlt_conf_nodes_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-int zlt_conf_tunnel_begin(zlt_conf_file_t *f, const char *name);
-int zlt_conf_tunnel_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-int zlt_conf_tunnel_end(zlt_conf_file_t *f);
-
-/* Once all is read: whose tunnels they are; defaults.  0 or -1. */
-int zlt_conf_tunnels(zlt_conf_file_t *f);
-
-/* Paths in a file are relative to where it is: 0, or -1 without memory. */
-int zlt_conf_paths(zlt_conf_t *conf, const char *file);
 
 
 #endif /* ZLT_CONF_FILE_H_INCLUDED */

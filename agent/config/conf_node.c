@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf_file.h"
+#include "conf_node.h"
 
 
 #define ZLT_CONF_NAMES  ", \t"

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "option_service.h"
+#include "option_access.h"
+#include "parse.h"
 
 
 static int zlt_option_local_port(const char *text, uint16_t *port);

@@ -3,11 +3,11 @@
  * Copyright (C) zltunnel authors
  */
 
-/* Values that users write, on the command line and in the file alike. */
+/* A service, as users write it, on the command line and in the file. */
 
 
-#ifndef ZLT_OPTIONS_H_INCLUDED
-#define ZLT_OPTIONS_H_INCLUDED
+#ifndef ZLT_OPTION_SERVICE_H_INCLUDED
+#define ZLT_OPTION_SERVICE_H_INCLUDED
 
 
 #include <stdint.h>
@@ -38,36 +38,7 @@ typedef struct {
 } zlt_service_conf_t;
 
 
-/* an access session: a service of others, and where it is to be here */
-
-typedef struct {
-    char         name[ZLT_MAX_NAME + 1];
-    char         service[ZLT_MAX_NAME + 1];
-    char         host[ZLT_OPTION_HOST_MAX + 1];   /* an address, or a path */
-    char         target[ZLT_MAX_TARGET + 1];      /* empty: none */
-    uint16_t     port;                            /* 0: any */
-    uint8_t      protocol;                        /* ZLT_PROTO_* */
-    uint32_t     ttl;                             /* s, 0: no end */
-    uint32_t     grace;                           /* s */
-    unsigned     is_unix:1;
-    unsigned     has_local:1;
-} zlt_access_conf_t;
-
-#define ZLT_ACCESS_TTL  3600
-
-
 /* All return 0, or -1; those with "error" put a static text there. */
-
-int zlt_option_port(const char *text, uint16_t *port);
-
-/* 500ms, 5s, 2m, 1h, 1d, 5: milliseconds, seconds where there is no unit */
-int zlt_option_time(const char *text, uint32_t *ms);
-
-/* The same in whole seconds, up to 49710 days. */
-int zlt_option_seconds(const char *text, uint32_t *seconds);
-
-int zlt_option_bool(const char *text, int *value);
-int zlt_option_number(const char *text, uint32_t max, uint32_t *value);
 
 /* NAME:[HOST:]PORT[:REMOTE_PORT][/udp][/private][/internal][/proxy-v1]
    and NAME:unix:/PATH[:REMOTE_PORT] */
@@ -92,25 +63,4 @@ int zlt_option_allow_access(const char *text, zlt_service_conf_t *s,
     const char **error);
 
 
-/* option_access.c */
-
-void zlt_option_access_init(zlt_access_conf_t *a);
-
-/* NAME[/udp][:LOCAL_PORT] */
-int zlt_option_access(const char *text, zlt_access_conf_t *a,
-    const char **error);
-int zlt_option_access_name(const char *text, zlt_access_conf_t *a,
-    const char **error);
-
-/* [ADDRESS:]PORT, unix:/PATH */
-int zlt_option_access_local(const char *text, zlt_access_conf_t *a,
-    const char **error);
-
-/* HOST:PORT */
-int zlt_option_access_target(const char *text, zlt_access_conf_t *a,
-    const char **error);
-
-int zlt_option_access_check(const zlt_access_conf_t *a, const char **error);
-
-
-#endif /* ZLT_OPTIONS_H_INCLUDED */
+#endif /* ZLT_OPTION_SERVICE_H_INCLUDED */

@@ -20,7 +20,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "ctl.h"
+#include "ctl_command.h"
+#include "ctl_socket.h"
+#include "relay.h"
 
 
 #define ZLT_CTL_CLIENTS  64            /* at once; others wait */
@@ -51,6 +55,9 @@ struct zlt_ctl_s {
 };
 
 
+static int zlt_ctl_start(zlt_process_t *p);
+static void zlt_ctl_stop(zlt_process_t *p);
+static void zlt_ctl_tick(zlt_process_t *p);
 static int zlt_ctl_open(zlt_process_t *p, const char *path, char *error);
 static void zlt_ctl_accept(zlt_io_t *io);
 static void zlt_ctl_stopped(zlt_task_t *task);
@@ -68,7 +75,14 @@ static void zlt_ctl_close(zlt_ctl_request_t *r);
 static void zlt_ctl_freed(zlt_task_t *task);
 
 
-int
+const zlt_process_ctl_t  zlt_ctl_process = {
+    zlt_ctl_start,
+    zlt_ctl_stop,
+    zlt_ctl_tick
+};
+
+
+static int
 zlt_ctl_start(zlt_process_t *p)
 {
     char         path[ZLT_CTL_PATH_SIZE], error[ZLT_CONF_ERROR_SIZE];
@@ -137,7 +151,7 @@ zlt_ctl_open(zlt_process_t *p, const char *path, char *error)
 }
 
 
-void
+static void
 zlt_ctl_stop(zlt_process_t *p)
 {
     zlt_ctl_t          *c;
@@ -182,7 +196,7 @@ zlt_ctl_stopped(zlt_task_t *task)
 }
 
 
-void
+static void
 zlt_ctl_tick(zlt_process_t *p)
 {
     if (p->ctl && p->ctl->again) {

@@ -11,7 +11,10 @@
 
 #include "access.h"
 #include "clock.h"
-#include "ctl.h"
+#include "conf.h"
+#include "ctl_access.h"
+#include "link.h"
+#include "parse.h"
 
 
 #define ZLT_ACCESS_PREFIX  8           /* digits of an id that will do */
@@ -49,28 +52,28 @@ zlt_ctl_sessions(zlt_ctl_request_t *r)
 static zlt_access_t *
 zlt_sessions_next(zlt_process_t *p, const zlt_access_t *x)
 {
-    zlt_list_t         *link;
-    const zlt_agent_t  *a;
+    zlt_list_t        *link;
+    const zlt_link_t  *l;
 
     if (x) {
-        a = x->agent;
+        l = zlt_link_of(x->owner);
         link = x->link.next;
 
-        if (link != &a->accesses) {
+        if (link != &l->owner.accesses) {
             return zlt_list_data(link, zlt_access_t, link);
         }
 
-        link = a->link.next;
+        link = l->node.next;
 
     } else {
         link = p->links.next;
     }
 
     for ( /* void */ ; link != &p->links; link = link->next) {
-        a = zlt_list_data(link, zlt_agent_t, link);
+        l = zlt_list_data(link, zlt_link_t, node);
 
-        if (!zlt_list_empty(&a->accesses)) {
-            return zlt_list_data(a->accesses.next, zlt_access_t, link);
+        if (!zlt_list_empty(&l->owner.accesses)) {
+            return zlt_list_data(l->owner.accesses.next, zlt_access_t, link);
         }
     }
 
@@ -174,7 +177,7 @@ zlt_sessions_json(zlt_ctl_request_t *r)
 static void
 zlt_sessions_json_one(zlt_text_t *t, const zlt_access_t *x)
 {
-    char      id[2 * ZLT_ID_SIZE + 1], when[ZLT_STATUS_TIME];
+    char      id[2 * ZLT_ID_SIZE + 1], when[ZLT_CLOCK_UTC];
     uint64_t  bytes[2];
 
     zlt_access_bytes(x, bytes);
@@ -196,7 +199,7 @@ zlt_sessions_json_one(zlt_text_t *t, const zlt_access_t *x)
     }
 
     zlt_text_printf(t, ",\"link\":");
-    zlt_text_json(t, x->agent->conf->name);
+    zlt_text_json(t, x->owner->conf->name);
     zlt_text_printf(t, ",\"state\":\"%s\",\"id\":",
                     zlt_sessions_states[x->state]);
 
@@ -342,6 +345,6 @@ zlt_renew_cancel(zlt_ctl_request_t *r)
     zlt_list_t  *link;
 
     zlt_list_each(link, &r->process->links) {
-        zlt_access_unask(zlt_list_data(link, zlt_agent_t, link), r);
+        zlt_access_unask(zlt_list_data(link, zlt_link_t, node), r);
     }
 }

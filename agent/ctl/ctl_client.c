@@ -15,8 +15,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "cmd.h"
-#include "ctl.h"
+#include "ctl_client.h"
+#include "ctl_request.h"
+#include "ctl_socket.h"
+#include "exit.h"
 
 
 #define ZLT_CLIENT_TIMEOUT  30         /* s, without a byte */

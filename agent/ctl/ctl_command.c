@@ -9,7 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl.h"
+#include "config.h"
+#include "ctl_access.h"
+#include "ctl_command.h"
+#include "ctl_status.h"
+#include "link.h"
 
 
 static void zlt_ctl_start_link(zlt_ctl_request_t *r);
@@ -65,18 +69,18 @@ zlt_ctl_dispatch(zlt_ctl_request_t *r)
 static void
 zlt_ctl_start_link(zlt_ctl_request_t *r)
 {
-    zlt_agent_t  *a;
+    zlt_link_t  *l;
 
     if (zlt_ctl_unknown(r, r->words[1])) {
         return;
     }
 
-    a = NULL;
+    l = NULL;
 
-    while ((a = zlt_process_find(r->process, r->words[1], a)) != NULL) {
-        if (a->stopping) {
-            zlt_log_info("%stold to start", a->label);
-            zlt_agent_start(a);
+    while ((l = zlt_process_find(r->process, r->words[1], l)) != NULL) {
+        if (l->owner.stopping) {
+            zlt_log_info("%stold to start", l->label);
+            zlt_agent_start(l);
         }
     }
 
@@ -87,18 +91,19 @@ zlt_ctl_start_link(zlt_ctl_request_t *r)
 static void
 zlt_ctl_stop_link(zlt_ctl_request_t *r)
 {
-    zlt_agent_t  *a;
+    zlt_link_t  *l;
 
     if (zlt_ctl_stop_access(r) || zlt_ctl_unknown(r, r->words[1])) {
         return;
     }
 
-    a = NULL;
+    l = NULL;
 
-    while ((a = zlt_process_find(r->process, r->words[1], a)) != NULL) {
-        if (!a->stopping) {
-            zlt_log_info("%stold to stop", a->label);
-            zlt_agent_stop(a, 1, "stopped");
+    while ((l = zlt_process_find(r->process, r->words[1], l)) != NULL) {
+        if (!l->owner.stopping) {
+            zlt_log_info("%stold to stop", l->label);
+            zlt_agent_stop(l, 1, r->process->config->agent.shutdown_timeout,
+                           "stopped");
         }
     }
 

@@ -24,7 +24,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "conf.h"
 #include "ctl.h"
+#include "ctl_socket.h"
 
 
 #define ZLT_CTL_BACKLOG  64

@@ -25,9 +25,13 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
+#include "channel.h"
+#include "conf.h"
+#include "control.h"
+#include "control_ws.h"
 #include "link.h"
-#include "http.h"
-#include "control_state.h"
+#include "random.h"
+#include "tls.h"
 #include "version.h"
 
 
@@ -55,27 +59,29 @@ static uint32_t  zlt_session_serials;
 
 
 zlt_session_t *
-zlt_session_start(zlt_agent_t *a)
+zlt_session_start(zlt_link_t *l)
 {
-    zlt_session_t  *s;
+    zlt_session_t     *s;
+    const zlt_conf_t  *conf;
 
     s = calloc(1, sizeof(zlt_session_t));
     if (s == NULL) {
         return NULL;
     }
 
-    s->agent = a;
+    s->link = l;
     s->serial = ++zlt_session_serials;
 
     zlt_conn_init(&s->conn);
-    zlt_list_init(&s->link);
+    zlt_list_init(&s->node);
     zlt_list_init(&s->asks);
     zlt_list_init(&s->task.link);
     zlt_ws_init(&s->ws, ZLT_WS_CLIENT, ZLT_MAX_MESSAGE_SIZE);
 
-    s->reach = zlt_reach_start(a->loop, &a->conf->url, &a->conf->via,
-                               a->conf->connect_timeout, zlt_session_reached,
-                               s);
+    conf = l->owner.conf;
+
+    s->reach = zlt_reach_start(l->owner.loop, &conf->url, &conf->via,
+                               conf->connect_timeout, zlt_session_reached, s);
 
     if (s->reach == NULL) {
         free(s);
@@ -113,12 +119,12 @@ zlt_session_reached(void *data, zlt_conn_t *c, const zlt_way_t *way,
 
     zlt_conn_keepalive(&s->conn);
 
-    if (s->agent->tls == NULL) {
+    if (s->link->owner.tls == NULL) {
         zlt_session_request(s);
         return;
     }
 
-    if (zlt_tls_start(s->agent->tls, &s->conn) == -1) {
+    if (zlt_tls_start(s->link->owner.tls, &s->conn) == -1) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0, "out of memory");
         return;
     }
@@ -140,7 +146,7 @@ zlt_session_handshaking(zlt_io_t *io)
 
     if (rc == ZLT_CONN_ERROR) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0, "TLS with \"%s\" failed: %s",
-                         s->agent->conf->url.host, error);
+                         s->link->owner.conf->url.host, error);
 
     } else if (rc == 0) {
         zlt_session_request(s);
@@ -154,7 +160,7 @@ zlt_session_request(zlt_session_t *s)
     char    buf[ZLT_HTTP_REQUEST_SIZE];
     size_t  n;
 
-    n = zlt_http_control(buf, &s->agent->conf->url, s->accept);
+    n = zlt_http_control(buf, &s->link->owner.conf->url, s->accept);
 
     if (n == 0 || zlt_session_output(s, buf, n) == -1) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0,
@@ -198,7 +204,7 @@ zlt_session_answer(zlt_io_t *io)
     if (n <= 0) {
         zlt_session_fail(s, ZLT_DOWN_LOST, 0, "the server closed the "
                          "connection without an answer%s",
-                         zlt_tls_hint(s->agent->tls));
+                         zlt_tls_hint(s->link->owner.tls));
         return;
     }
 
@@ -292,7 +298,7 @@ zlt_session_upgraded(zlt_session_t *s, zlt_http_answer_t *a)
         break;
 
     case 400:
-        hint = zlt_tls_hint(s->agent->tls);
+        hint = zlt_tls_hint(s->link->owner.tls);
 
         if (*hint == '\0') {
             hint = ": does a proxy on the way pass on the upgrade?";
@@ -310,13 +316,13 @@ zlt_session_upgraded(zlt_session_t *s, zlt_http_answer_t *a)
 static void
 zlt_session_auth(zlt_session_t *s)
 {
-    uint8_t       client_id[ZLT_ID_SIZE];
-    zlt_msg_t     m;
-    zlt_agent_t  *a;
+    uint8_t      client_id[ZLT_ID_SIZE];
+    zlt_msg_t    m;
+    zlt_link_t  *l;
 
     static const char  agent[] = "zltunnel-agent/" ZLT_AGENT_VERSION;
 
-    a = s->agent;
+    l = s->link;
 
     memset(&m, 0, sizeof(zlt_msg_t));
 
@@ -331,15 +337,15 @@ zlt_session_auth(zlt_session_t *s)
     client_id[8] = (client_id[8] & 0x3f) | 0x80;
 
     m.type = ZLT_AUTH;
-    m.token.data = (const uint8_t *) a->token.text;
-    m.token.len = a->token.len;
+    m.token.data = (const uint8_t *) l->token.text;
+    m.token.len = l->token.len;
     m.client_id = client_id;
 
     m.ext = ZLT_X_FEATURES|ZLT_X_AGENT;
     m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS
                  |ZLT_F_ACCESS;
 
-    if (a->conf->max_idle != 0) {
+    if (l->owner.conf->max_idle != 0) {
         /* a channel that is used again is idle in between */
         m.features |= ZLT_F_REUSE|ZLT_F_LANES;
     }
@@ -347,9 +353,9 @@ zlt_session_auth(zlt_session_t *s)
     m.agent.data = (const uint8_t *) agent;
     m.agent.len = sizeof(agent) - 1;
 
-    if (a->resumable) {
+    if (l->resumable) {
         m.ext |= ZLT_X_RESUME_KEY;
-        m.resume_key = a->resume_key;
+        m.resume_key = l->resume_key;
     }
 
     zlt_session_send(s, &m);
@@ -409,22 +415,22 @@ zlt_session_fail(zlt_session_t *s, zlt_down_e how, uint32_t retry_after,
     (void) vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
 
-    if (s->closing || s->agent->stopping) {
+    if (s->closing || s->link->owner.stopping) {
         zlt_log_debug("%s", text);
 
     } else if (s->kept) {
         zlt_log_info("%sthe earlier control channel has ended: %s",
-                     s->agent->label, text);
+                     s->link->label, text);
 
     } else if (how == ZLT_DOWN_REFUSED) {
-        zlt_log_error("%s%s", s->agent->label, text);
+        zlt_log_error("%s%s", s->link->label, text);
 
     } else {
-        zlt_log_warn("%s%s", s->agent->label, text);
+        zlt_log_warn("%s%s", s->link->label, text);
     }
 
-    if (s == s->agent->session && !s->closing && !s->agent->stopping) {
-        zlt_agent_reason(s->agent, text);
+    if (s == s->link->session && !s->closing && !s->link->owner.stopping) {
+        zlt_agent_reason(s->link, text);
     }
 
     zlt_session_end(s, how, retry_after);
@@ -434,15 +440,15 @@ zlt_session_fail(zlt_session_t *s, zlt_down_e how, uint32_t retry_after,
 static void
 zlt_session_end(zlt_session_t *s, zlt_down_e how, uint32_t retry_after)
 {
-    uint64_t      healthy;
-    zlt_agent_t  *a;
+    uint64_t     healthy;
+    zlt_link_t  *l;
 
-    a = s->agent;
+    l = s->link;
     healthy = s->up ? zlt_io_now() - s->up_since : 0;
 
     zlt_session_abort(s);
 
-    zlt_agent_down(a, s, how, retry_after, healthy);
+    zlt_agent_down(l, s, how, retry_after, healthy);
 }
 
 
@@ -459,7 +465,7 @@ zlt_session_abort(zlt_session_t *s)
     s->reach = NULL;
 
     zlt_conn_close(&s->conn);
-    zlt_list_remove(&s->link);
+    zlt_list_remove(&s->node);
 
     zlt_session_forget(s);
 
@@ -499,7 +505,7 @@ zlt_session_forget(zlt_session_t *s)
     s->pending_size = 0;
 
     zlt_session_access_lost(s);
-    zlt_channel_registered(s->agent);
+    zlt_channel_registered(&s->link->owner);
 }
 
 
@@ -578,7 +584,7 @@ zlt_session_check(zlt_session_t *s, uint64_t now)
     interval = s->interval ? s->interval : ZLT_SESSION_PING;
 
     s->next_beat = now + interval - interval / 5
-                   + zlt_agent_random(interval * 2 / 5 + 1);
+                   + zlt_random_below(interval * 2 / 5 + 1);
 
     zlt_session_probe(s, s->timeout ? s->timeout : ZLT_SESSION_TIMEOUT);
 }
@@ -636,26 +642,19 @@ zlt_session_registers(const zlt_session_t *s)
 }
 
 
-uint32_t
-zlt_session_serial(const zlt_session_t *s)
-{
-    return s->serial;
-}
-
-
 void
 zlt_session_keep_aside(zlt_session_t *s, zlt_list_t *kept)
 {
     s->kept = 1;
     zlt_session_forget(s);
-    zlt_list_append(kept, &s->link);
+    zlt_list_append(kept, &s->node);
 }
 
 
 zlt_session_t *
-zlt_session_of_link(zlt_list_t *link)
+zlt_session_of_link(zlt_list_t *node)
 {
-    return zlt_list_data(link, zlt_session_t, link);
+    return zlt_list_data(node, zlt_session_t, node);
 }
 
 
@@ -667,18 +666,18 @@ zlt_session_param(const zlt_session_t *s)
 
 
 zlt_session_t *
-zlt_session_find(zlt_agent_t *a, uint32_t serial)
+zlt_session_find(zlt_link_t *l, uint32_t serial)
 {
     zlt_list_t     *link;
     zlt_session_t  *s;
 
-    if (a->session && a->session->serial == serial
-        && zlt_session_is_up(a->session))
+    if (l->session && l->session->serial == serial
+        && zlt_session_is_up(l->session))
     {
-        return a->session;
+        return l->session;
     }
 
-    zlt_list_each(link, &a->kept) {
+    zlt_list_each(link, &l->kept) {
         s = zlt_session_of_link(link);
 
         if (s->serial == serial && zlt_session_is_up(s)) {

@@ -14,27 +14,66 @@
 #include <string.h>
 
 #include "access.h"
-#include "control_state.h"
+#include "control_access.h"
+#include "control_ws.h"
+#include "link.h"
 
 
+/* a question to the server, answered in the order of asking */
+
+typedef struct {
+    zlt_list_t           link;         /* session->asks */
+    zlt_access_t        *access;       /* NULL: it has ended since */
+    zlt_ask_pt           handler;      /* of a renewal, or NULL */
+    void                *data;
+    unsigned             renew:1;
+    unsigned             resume:1;
+} zlt_ask_t;
+
+
+static zlt_access_offer_e zlt_control_access_offered(const zlt_owner_t *o);
+static void zlt_access_ask(zlt_access_t *x);
+static void zlt_access_tell_close(zlt_access_t *x, const char *reason);
+static void zlt_access_forget(zlt_access_t *x);
+static void zlt_control_access_finish(zlt_owner_t *o, int failed);
 static zlt_ask_t *zlt_ask_create(zlt_session_t *s, zlt_access_t *x);
 static zlt_ask_t *zlt_ask_answered(zlt_session_t *s);
 static void zlt_ask_finish(zlt_ask_t *ask, const char *error);
 
 
-int
-zlt_session_has_access(const zlt_session_t *s)
+const zlt_access_ops_t  zlt_control_access_ops = {
+    zlt_control_access_offered,
+    zlt_access_ask,
+    zlt_access_tell_close,
+    zlt_access_forget,
+    zlt_control_access_finish
+};
+
+
+static zlt_access_offer_e
+zlt_control_access_offered(const zlt_owner_t *o)
 {
-    return (s->features & ZLT_F_ACCESS) && (s->features & ZLT_F_CHANNELS);
+    const zlt_session_t  *s;
+
+    s = zlt_link_of(o)->session;
+
+    if (s == NULL || !zlt_session_is_up(s)) {
+        return ZLT_ACCESS_NOT_NOW;
+    }
+
+    return (s->features & ZLT_F_ACCESS) && (s->features & ZLT_F_CHANNELS)
+           ? ZLT_ACCESS_OFFERED : ZLT_ACCESS_NEVER;
 }
 
 
-void
-zlt_access_ask(zlt_session_t *s, zlt_access_t *x)
+static void
+zlt_access_ask(zlt_access_t *x)
 {
-    zlt_ask_t  *ask;
-    zlt_msg_t   m;
+    zlt_ask_t      *ask;
+    zlt_msg_t       m;
+    zlt_session_t  *s;
 
+    s = zlt_link_of(x->owner)->session;
     ask = zlt_ask_create(s, x);
 
     if (ask == NULL) {
@@ -74,7 +113,7 @@ zlt_access_renew(zlt_access_t *x, uint32_t ttl, zlt_ask_pt handler,
     zlt_msg_t       m;
     zlt_session_t  *s;
 
-    s = x->agent->session;
+    s = zlt_link_of(x->owner)->session;
 
     if (s == NULL || !zlt_session_is_up(s) || !zlt_access_runs(x)) {
         return -1;
@@ -102,16 +141,16 @@ zlt_access_renew(zlt_access_t *x, uint32_t ttl, zlt_ask_pt handler,
 
 
 void
-zlt_access_unask(zlt_agent_t *a, void *data)
+zlt_access_unask(zlt_link_t *l, void *data)
 {
     zlt_ask_t   *ask;
     zlt_list_t  *link;
 
-    if (a->session == NULL) {
+    if (l->session == NULL) {
         return;
     }
 
-    zlt_list_each(link, &a->session->asks) {
+    zlt_list_each(link, &l->session->asks) {
         ask = zlt_list_data(link, zlt_ask_t, link);
 
         if (ask->handler && ask->data == data) {
@@ -121,10 +160,13 @@ zlt_access_unask(zlt_agent_t *a, void *data)
 }
 
 
-void
-zlt_access_tell_close(zlt_session_t *s, zlt_access_t *x, const char *reason)
+static void
+zlt_access_tell_close(zlt_access_t *x, const char *reason)
 {
-    zlt_msg_t  m;
+    zlt_msg_t       m;
+    zlt_session_t  *s;
+
+    s = zlt_link_of(x->owner)->session;
 
     memset(&m, 0, sizeof(zlt_msg_t));
     m.type = ZLT_ACCESS_CLOSE;
@@ -260,7 +302,7 @@ zlt_session_access_close(zlt_session_t *s, const zlt_msg_t *m)
     char           text[ZLT_LOG_TEXT_SIZE];
     zlt_access_t  *x;
 
-    x = zlt_access_by_id(s->agent, m->access_id);
+    x = zlt_access_by_id(&s->link->owner, m->access_id);
 
     if (x) {
         zlt_access_closed(x, (m->ext & ZLT_X_CODE) ? m->code : 0,
@@ -269,11 +311,18 @@ zlt_session_access_close(zlt_session_t *s, const zlt_msg_t *m)
 }
 
 
-void
-zlt_access_forget(zlt_session_t *s, zlt_access_t *x)
+static void
+zlt_access_forget(zlt_access_t *x)
 {
-    zlt_ask_t   *ask;
-    zlt_list_t  *link;
+    zlt_ask_t      *ask;
+    zlt_list_t     *link;
+    zlt_session_t  *s;
+
+    s = zlt_link_of(x->owner)->session;
+
+    if (s == NULL) {
+        return;
+    }
 
     zlt_list_each(link, &s->asks) {
         ask = zlt_list_data(link, zlt_ask_t, link);
@@ -298,4 +347,15 @@ zlt_session_access_lost(zlt_session_t *s)
         zlt_list_remove(link);
         zlt_ask_finish(ask, "the connection to the server was lost");
     }
+}
+
+
+static void
+zlt_control_access_finish(zlt_owner_t *o, int failed)
+{
+    zlt_link_t  *l;
+
+    l = zlt_link_of(o);
+
+    l->ops->finish(l->process, failed);
 }

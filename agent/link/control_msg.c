@@ -10,7 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control_state.h"
+#include "channel.h"
+#include "conf.h"
+#include "control_msg.h"
+#include "control_ws.h"
+#include "link.h"
+#include "random.h"
 
 
 #define ZLT_SESSION_AGAIN  30000       /* ms, a refused service */
@@ -130,8 +135,8 @@ zlt_session_beaten(zlt_session_t *s, const zlt_msg_t *m)
         return;
     }
 
-    if (s == s->agent->session) {
-        zlt_agent_latency(s->agent, (uv_hrtime() - s->beat_at) / 1000);
+    if (s == s->link->session) {
+        zlt_agent_latency(s->link, (uv_hrtime() - s->beat_at) / 1000);
     }
 
     s->beat_at = 0;
@@ -141,9 +146,9 @@ zlt_session_beaten(zlt_session_t *s, const zlt_msg_t *m)
 static void
 zlt_session_auth_ok(zlt_session_t *s, const zlt_msg_t *m)
 {
-    zlt_agent_t  *a;
+    zlt_link_t  *l;
 
-    a = s->agent;
+    l = s->link;
 
     s->up = 1;
     s->up_since = zlt_io_now();
@@ -165,8 +170,8 @@ zlt_session_auth_ok(zlt_session_t *s, const zlt_msg_t *m)
     }
 
     if (m->ext & ZLT_X_RESUME_KEY) {
-        memcpy(a->resume_key, m->resume_key, ZLT_KEY_SIZE);
-        a->resumable = 1;
+        memcpy(l->resume_key, m->resume_key, ZLT_KEY_SIZE);
+        l->resumable = 1;
     }
 
     if ((m->ext & ZLT_X_HEARTBEAT) && m->heartbeat_interval
@@ -203,9 +208,9 @@ zlt_session_auth_ok(zlt_session_t *s, const zlt_msg_t *m)
     }
 
     s->next_beat = s->up_since
-                   + zlt_agent_random(s->interval ? s->interval : 25000);
+                   + zlt_random_below(s->interval ? s->interval : 25000);
 
-    zlt_agent_up(a, s);
+    zlt_agent_up(l, s);
 }
 
 
@@ -369,7 +374,7 @@ zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m)
                         zlt_log_text(text, m->public_addr));
 
     } else if (service->port) {
-        url = &s->agent->conf->url;
+        url = &s->link->owner.conf->url;
         host = url->is_unix ? url->authority : url->host;
 
         (void) snprintf(public_addr, sizeof(public_addr),
@@ -380,7 +385,7 @@ zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m)
         (void) strcpy(public_addr, "(no port)");
     }
 
-    zlt_agent_announce(s->agent, service, public_addr);
+    zlt_agent_announce(service, public_addr);
     zlt_service_release(service);
 
     zlt_session_registered(s);
@@ -417,7 +422,7 @@ zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m)
                         text);
 
         zlt_log_error("%sthe server refuses the service \"%s\": %s%s",
-                      s->agent->label, service->conf.name, text,
+                      s->link->label, service->conf.name, text,
                       service->again ? "; it is tried again every 30 s" : "");
     }
 
@@ -432,13 +437,13 @@ zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m)
 static void
 zlt_session_registered(zlt_session_t *s)
 {
-    zlt_channel_registered(s->agent);
+    zlt_channel_registered(&s->link->owner);
 
     if (s->npending) {
         return;
     }
 
-    zlt_agent_registered(s->agent);
+    zlt_agent_registered(s->link);
 
     /* the first time for the latency alone */
 
@@ -486,11 +491,11 @@ zlt_session_connect(zlt_session_t *s, const zlt_msg_t *m)
         return;
     }
 
-    if (s->agent->pool && !s->kept) {
-        zlt_pool_demand(s->agent->pool);
+    if (s->link->owner.pool && !s->kept) {
+        zlt_pool_demand(s->link->owner.pool);
     }
 
-    zlt_channel_fresh(s->agent, s, &s->param, m);
+    zlt_channel_fresh(&s->link->owner, s->serial, &s->param, m);
 }
 
 
@@ -521,7 +526,7 @@ zlt_session_withdraw(zlt_session_t *s, const zlt_msg_t *m)
     char            text[ZLT_LOG_TEXT_SIZE];
     zlt_service_t  *service;
 
-    service = zlt_service_by_id(&s->agent->services, m->service_id);
+    service = zlt_service_by_id(&s->link->owner.services, m->service_id);
 
     if (service == NULL || service->state != ZLT_SERVICE_UP) {
         return;
@@ -535,7 +540,7 @@ zlt_session_withdraw(zlt_session_t *s, const zlt_msg_t *m)
                     text);
 
     zlt_log_error("%sthe server has withdrawn the service \"%s\": %s",
-                  s->agent->label, service->conf.name, text);
+                  s->link->label, service->conf.name, text);
 
     zlt_session_registered(s);
 }
@@ -544,11 +549,11 @@ zlt_session_withdraw(zlt_session_t *s, const zlt_msg_t *m)
 static void
 zlt_session_disconnect(zlt_session_t *s, const zlt_msg_t *m)
 {
-    char          text[ZLT_LOG_TEXT_SIZE];
-    uint32_t      retry;
-    zlt_agent_t  *a;
+    char         text[ZLT_LOG_TEXT_SIZE];
+    uint32_t     retry;
+    zlt_link_t  *l;
 
-    a = s->agent;
+    l = s->link;
     retry = (m->ext & ZLT_X_RETRY) ? m->retry_after : 0;
 
     (void) zlt_log_text(text, m->reason);
@@ -566,8 +571,8 @@ zlt_session_disconnect(zlt_session_t *s, const zlt_msg_t *m)
             return;
         }
 
-        zlt_log_info("%sthe server asks to connect anew: %s", a->label, text);
-        zlt_agent_down(a, s, ZLT_DOWN_RECONNECT, retry,
+        zlt_log_info("%sthe server asks to connect anew: %s", l->label, text);
+        zlt_agent_down(l, s, ZLT_DOWN_RECONNECT, retry,
                        zlt_io_now() - s->up_since);
         return;
     }

@@ -3,15 +3,17 @@
  * Copyright (C) zltunnel authors
  */
 
-/* Private to control*.c. */
+/* What is private to control*.c. */
 
 
-#ifndef ZLT_SESSION_H_INCLUDED
-#define ZLT_SESSION_H_INCLUDED
+#ifndef ZLT_CONTROL_STATE_H_INCLUDED
+#define ZLT_CONTROL_STATE_H_INCLUDED
 
 
-#include "link.h"
+#include "conn.h"
+#include "control.h"
 #include "http.h"
+#include "pool.h"
 #include "zlt_ws.h"
 
 
@@ -20,8 +22,8 @@
 
 struct zlt_session_s {
     zlt_conn_t         conn;
-    zlt_agent_t       *agent;
-    zlt_list_t         link;           /* agent->kept */
+    zlt_link_t        *link;
+    zlt_list_t         node;           /* link->kept */
     zlt_task_t         task;
     zlt_reach_t       *reach;
     uint32_t           serial;
@@ -63,41 +65,4 @@ struct zlt_session_s {
 };
 
 
-/* control.c */
-
-void zlt_session_fail(zlt_session_t *s, zlt_down_e how, uint32_t retry_after,
-    const char *fmt, ...) zlt_printf_like(4, 5);
-
-/* control_ws.c */
-
-/* Bytes from the connection; the session may be gone afterwards (fd -1). */
-void zlt_session_input(zlt_session_t *s, uint8_t *data, size_t len);
-void zlt_session_send(zlt_session_t *s, const zlt_msg_t *m);
-void zlt_session_frame(zlt_session_t *s, unsigned opcode,
-    const uint8_t *payload, size_t len);
-
-/* Writes now, or keeps it: 0 or -1. */
-int zlt_session_output(zlt_session_t *s, const void *data, size_t len);
-
-/* -1: the session is gone */
-int zlt_session_flush(zlt_session_t *s);
-
-/* Appends to the message that is being received: 0 or -1. */
-int zlt_session_keep(zlt_session_t *s, const uint8_t *data, size_t len);
-
-/* control_msg.c */
-
-/* One whole message. */
-void zlt_session_message(zlt_session_t *s, const uint8_t *data, size_t len);
-
-/* access_msg.c */
-
-void zlt_session_access_ok(zlt_session_t *s, const zlt_msg_t *m);
-void zlt_session_access_fail(zlt_session_t *s, const zlt_msg_t *m);
-void zlt_session_access_close(zlt_session_t *s, const zlt_msg_t *m);
-
-/* No answers come any more. */
-void zlt_session_access_lost(zlt_session_t *s);
-
-
-#endif /* ZLT_SESSION_H_INCLUDED */
+#endif /* ZLT_CONTROL_STATE_H_INCLUDED */

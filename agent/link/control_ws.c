@@ -12,7 +12,8 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include "control_state.h"
+#include "control_msg.h"
+#include "control_ws.h"
 
 
 #define ZLT_SESSION_MAX_OUT  (256 * 1024)

@@ -3,79 +3,51 @@
  * Copyright (C) zltunnel authors
  */
 
-/*
- * A link's sessions, one after the other.
- *
- * Reconnecting: random(0, min(cap, base * 2^n)), so that many agents of one
- * server do not return in step; n begins anew after a healthy minute.  When
- * one is lost that had been healthy for 10 s, the first attempt comes within
- * 200 ms; it counts as one what the server asked to move on, at a reload.
- *
- * Where there are several servers the one in use is kept as long as it can be
- * reached.  Otherwise each of the others is tried, in their order, within
- * 200 ms after the failure of the one before, and the wait comes after the
- * round.  A server that is back waits for the next failure: to move a tunnel
- * costs its clients more than the place where it is.
- */
+/* The control channels of a link, one after the other. */
 
 
 #include <stdio.h>
 #include <string.h>
 #include <openssl/rand.h>
 
-#include "process.h"
+#include "access.h"
+#include "backoff.h"
+#include "conf.h"
+#include "link.h"
+#include "link_control.h"
+#include "random.h"
+#include "service.h"
 
 
-#define ZLT_AGENT_QUICK        200     /* ms, the first retry */
-#define ZLT_AGENT_SOUND        10000   /* ms up that earn it */
-#define ZLT_AGENT_HEALTHY      60000   /* ms up that end the backoff */
-#define ZLT_AGENT_IN_USE       5000    /* ms */
+#define ZLT_AGENT_QUICK  200           /* ms, after a sleep */
+#define ZLT_AGENT_PROBE  5000          /* ms, to answer after one */
 
 
-static void zlt_agent_connect(zlt_agent_t *a);
+static void zlt_agent_connect(zlt_link_t *l);
 static void zlt_agent_reconnect(uv_timer_t *timer);
-static void zlt_agent_refilled(uv_timer_t *timer);
-static void zlt_agent_services_down(zlt_agent_t *a);
-static void zlt_agent_hello(const zlt_agent_t *a);
-static uint32_t zlt_agent_delay(zlt_agent_t *a, zlt_down_e how,
-    uint32_t retry_after, uint64_t healthy);
-static int zlt_agent_next_server(zlt_agent_t *a, zlt_down_e how,
-    uint64_t healthy);
-static void zlt_agent_switch(zlt_agent_t *a, unsigned server);
-static void zlt_agent_forget(zlt_agent_t *a);
-static uint32_t zlt_agent_backoff(zlt_agent_t *a, uint64_t healthy);
-
-
-uint32_t
-zlt_agent_random(uint32_t n)
-{
-    uint32_t  r;
-
-    if (RAND_bytes((uint8_t *) &r, sizeof(r)) != 1) {
-        r = (uint32_t) uv_hrtime();
-    }
-
-    return (uint32_t) (((uint64_t) r * n) >> 32);
-}
+static void zlt_agent_schedule(zlt_link_t *l, uint32_t delay);
+static void zlt_agent_services_down(zlt_link_t *l);
+static void zlt_agent_hello(const zlt_link_t *l);
+static void zlt_agent_forget(zlt_link_t *l);
 
 
 static void
-zlt_agent_connect(zlt_agent_t *a)
+zlt_agent_connect(zlt_link_t *l)
 {
-    if (a->stopping || a->session) {
+    if (l->owner.stopping || l->session) {
         return;
     }
 
-    a->next_at = 0;
-    a->session = zlt_session_start(a);
+    l->next_at = 0;
+    l->session = zlt_session_start(l);
 
-    if (a->session == NULL) {
+    if (l->session == NULL) {
         zlt_log_error("out of memory");
-        zlt_agent_schedule(a, a->conf->reconnect_interval);
+        zlt_agent_schedule(l, l->owner.conf->reconnect_interval);
         return;
     }
 
-    zlt_agent_state(a, ZLT_STATE_CONNECTING);
+    zlt_agent_state(l, ZLT_STATE_CONNECTING);
 }
 
 
@@ -86,61 +58,60 @@ zlt_agent_reconnect(uv_timer_t *timer)
 }
 
 
-void
-zlt_agent_schedule(zlt_agent_t *a, uint32_t delay)
-{
-    a->next_at = zlt_io_now() + delay;
-
-    (void) uv_timer_start(&a->reconnect, zlt_agent_reconnect, delay, 0);
-}
-
-
-void
-zlt_agent_refill(zlt_agent_t *a, uint32_t delay)
-{
-    (void) uv_timer_start(&a->refill, zlt_agent_refilled, delay, 0);
-}
-
-
 static void
-zlt_agent_refilled(uv_timer_t *timer)
+zlt_agent_schedule(zlt_link_t *l, uint32_t delay)
 {
-    zlt_agent_t  *a;
+    l->next_at = zlt_io_now() + delay;
 
-    a = timer->data;
+    (void) uv_timer_start(&l->reconnect, zlt_agent_reconnect, delay, 0);
+}
 
-    if (a->pool) {
-        zlt_pool_refill(a->pool);
+
+void
+zlt_agent_retry(zlt_link_t *l)
+{
+    if (l->session == NULL && !l->owner.stopping) {
+        zlt_agent_schedule(l, 0);
     }
 }
 
 
 void
-zlt_agent_retry(zlt_agent_t *a)
+zlt_agent_woken(zlt_link_t *l)
 {
-    if (a->session == NULL && !a->stopping) {
-        zlt_agent_schedule(a, 0);
+    if (l->owner.stopping) {
+        return;
     }
+
+    if (l->session) {
+        zlt_session_probe(l->session, ZLT_AGENT_PROBE);
+        return;
+    }
+
+    /* what it waits for belongs to the time before */
+
+    l->attempts = 0;
+    zlt_agent_schedule(l, zlt_random_below(ZLT_AGENT_QUICK));
 }
 
 
 void
-zlt_agent_restart(zlt_agent_t *a)
+zlt_agent_restart(zlt_link_t *l)
 {
-    a->attempts = 0;
-    a->carried = 0;
-    a->tried = 0;
+    l->attempts = 0;
+    l->carried = 0;
+    l->tried = 0;
 
-    zlt_agent_forget(a);
-    zlt_transport_init(&a->transport, zlt_conf_transport(a->conf));
+    zlt_agent_forget(l);
+    zlt_transport_init(&l->owner.transport, zlt_conf_transport(l->owner.conf));
 
     /* its end begins the next one */
 
-    if (a->session) {
-        zlt_session_close(a->session, "the agent goes to another server");
+    if (l->session) {
+        zlt_session_close(l->session, "the agent goes to another server");
 
     } else {
-        zlt_agent_retry(a);
+        zlt_agent_retry(l);
     }
 }
 
@@ -148,22 +119,22 @@ zlt_agent_restart(zlt_agent_t *a)
 /* What belongs to one server is of no use at another. */
 
 static void
-zlt_agent_forget(zlt_agent_t *a)
+zlt_agent_forget(zlt_link_t *l)
 {
     zlt_list_t  *link, *next;
 
-    a->warned_v1 = 0;
-    a->resumable = 0;
-    a->has_param = 0;
-    a->rtt = 0;
-    a->srtt = 0;
+    l->warned_v1 = 0;
+    l->resumable = 0;
+    l->owner.has_param = 0;
+    l->rtt = 0;
+    l->srtt = 0;
 
-    if (a->pool) {
-        zlt_pool_abandon(a->pool, 1);
-        a->pool = NULL;
+    if (l->owner.pool) {
+        zlt_pool_abandon(l->owner.pool, 1);
+        l->owner.pool = NULL;
     }
 
-    zlt_list_each_safe(link, next, &a->kept) {
+    zlt_list_each_safe(link, next, &l->kept) {
         zlt_session_close(zlt_session_of_link(link),
                           "the agent goes to another server");
     }
@@ -174,14 +145,14 @@ zlt_agent_forget(zlt_agent_t *a)
    turns out to be wrong. */
 
 void
-zlt_agent_move(zlt_agent_t *a)
+zlt_agent_move(zlt_link_t *l)
 {
     zlt_session_t  *s;
 
-    s = a->session;
+    s = l->session;
 
     if (s == NULL) {
-        zlt_agent_retry(a);
+        zlt_agent_retry(l);
         return;
     }
 
@@ -190,42 +161,38 @@ zlt_agent_move(zlt_agent_t *a)
         return;
     }
 
-    a->session = NULL;
+    l->session = NULL;
 
-    zlt_agent_services_down(a);
+    zlt_agent_services_down(l);
 
-    zlt_session_keep_aside(s, &a->kept);
-    zlt_agent_schedule(a, 0);
+    zlt_session_keep_aside(s, &l->kept);
+    zlt_agent_schedule(l, 0);
 }
 
 
 static void
-zlt_agent_services_down(zlt_agent_t *a)
+zlt_agent_services_down(zlt_link_t *l)
 {
-    zlt_list_t     *link, *next;
-    zlt_watcher_t  *w;
+    zlt_list_t     *link;
     zlt_service_t  *service;
 
-    zlt_list_each(link, &a->services) {
+    zlt_list_each(link, &l->owner.services) {
         service = zlt_list_data(link, zlt_service_t, link);
         service->state = ZLT_SERVICE_DOWN;
     }
 
-    zlt_list_each_safe(link, next, &a->watchers) {
-        w = zlt_list_data(link, zlt_watcher_t, link);
-        w->down(w, a);
-    }
+    zlt_access_down(&l->owner);
 }
 
 
 static void
-zlt_agent_hello(const zlt_agent_t *a)
+zlt_agent_hello(const zlt_link_t *l)
 {
     const zlt_conf_t  *conf;
 
-    conf = a->conf;
+    conf = l->owner.conf;
 
-    zlt_log_info("%sconnected to the server%s%s%s%s%s%s%s", a->label,
+    zlt_log_info("%sconnected to the server%s%s%s%s%s%s%s", l->label,
                  conf->nservers > 1 ? " " : "",
                  conf->nservers > 1 ? conf->server : "",
                  conf->via.kind ? " through the proxy " : "",
@@ -237,32 +204,31 @@ zlt_agent_hello(const zlt_agent_t *a)
 
 
 void
-zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
+zlt_agent_up(zlt_link_t *l, zlt_session_t *s)
 {
     char                     id[2 * ZLT_ID_SIZE], text[ZLT_ADDR_TEXT];
-    zlt_list_t              *link, *next;
+    zlt_list_t              *link;
     zlt_service_t           *service;
-    zlt_watcher_t           *w;
     const zlt_pool_param_t  *param;
 
     param = zlt_session_param(s);
 
-    a->refused = 0;
+    l->refused = 0;
 
-    zlt_agent_hello(a);
+    zlt_agent_hello(l);
 
     if (param == NULL) {
-        if (!a->warned_v1) {
-            a->warned_v1 = 1;
+        if (!l->warned_v1) {
+            l->warned_v1 = 1;
             zlt_log_warn("%sthe server is one of protocol version 1: it "
                          "registers services but cannot carry connections "
                          "to them, and does not tell their addresses",
-                         a->label);
+                         l->label);
         }
 
-        if (a->pool) {
-            zlt_pool_abandon(a->pool, 1);
-            a->pool = NULL;
+        if (l->owner.pool) {
+            zlt_pool_abandon(l->owner.pool, 1);
+            l->owner.pool = NULL;
         }
 
     } else {
@@ -270,23 +236,23 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
         zlt_log_debug("tunnel %.*s at %s", (int) sizeof(id), id,
                       zlt_addr_text(text, &param->way.addr));
 
-        a->param = *param;
-        a->has_param = 1;
+        l->owner.param = *param;
+        l->owner.has_param = 1;
 
-        if (a->pool && !zlt_pool_is(a->pool, param->tunnel_id)) {
-            zlt_pool_abandon(a->pool, 1);
-            a->pool = NULL;
+        if (l->owner.pool && !zlt_pool_is(l->owner.pool, param->tunnel_id)) {
+            zlt_pool_abandon(l->owner.pool, 1);
+            l->owner.pool = NULL;
         }
 
-        if (a->pool) {
-            zlt_pool_update(a->pool, param);
+        if (l->owner.pool) {
+            zlt_pool_update(l->owner.pool, param);
 
         } else {
-            a->pool = zlt_pool_create(a, param);
+            l->owner.pool = zlt_pool_create(&l->owner, param);
         }
     }
 
-    zlt_list_each(link, &a->services) {
+    zlt_list_each(link, &l->owner.services) {
         service = zlt_list_data(link, zlt_service_t, link);
         service->again = 0;
 
@@ -298,17 +264,14 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
         }
     }
 
-    zlt_list_each_safe(link, next, &a->watchers) {
-        w = zlt_list_data(link, zlt_watcher_t, link);
-        w->up(w, a, s);
+    zlt_access_up(&l->owner);
 
-        if (!zlt_session_is_up(s)) {
-            return;
-        }
+    if (!zlt_session_is_up(s)) {
+        return;
     }
 
-    if (zlt_list_empty(&a->services)) {
-        zlt_agent_registered(a);
+    if (zlt_list_empty(&l->owner.services)) {
+        zlt_agent_registered(l);
     }
 }
 
@@ -316,19 +279,19 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
 /* Were all refused, there is nothing to serve. */
 
 void
-zlt_agent_registered(zlt_agent_t *a)
+zlt_agent_registered(zlt_link_t *l)
 {
     zlt_list_t     *link;
     zlt_service_t  *s, *refused;
 
     refused = NULL;
 
-    zlt_list_each(link, &a->services) {
+    zlt_list_each(link, &l->owner.services) {
         s = zlt_list_data(link, zlt_service_t, link);
 
         if (s->state != ZLT_SERVICE_REFUSED) {
             refused = NULL;
-            a->none_up = 0;
+            l->none_up = 0;
             break;
         }
 
@@ -336,63 +299,63 @@ zlt_agent_registered(zlt_agent_t *a)
     }
 
     if (refused == NULL) {
-        zlt_agent_state(a, ZLT_STATE_CONNECTED);
+        zlt_agent_state(l, ZLT_STATE_CONNECTED);
         return;
     }
 
-    (void) snprintf(a->reason, sizeof(a->reason), "the server refuses the "
+    (void) snprintf(l->reason, sizeof(l->reason), "the server refuses the "
                     "service \"%.80s\": %.180s", refused->conf.name,
                     refused->refused);
-    zlt_agent_state(a, ZLT_STATE_FAILED);
+    zlt_agent_state(l, ZLT_STATE_FAILED);
 
-    if (!a->none_up) {
-        a->none_up = 1;
+    if (!l->none_up) {
+        l->none_up = 1;
         zlt_log_warn("%snone of the services is registered; staying "
-                     "connected", a->label);
+                     "connected", l->label);
     }
 }
 
 
 void
-zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
+zlt_agent_down(zlt_link_t *l, zlt_session_t *s, zlt_down_e how,
     uint32_t retry_after, uint64_t healthy)
 {
     uint32_t     delay;
     zlt_state_e  state;
 
-    if (s != a->session) {
+    if (s != l->session) {
         /* one that was kept; nothing depends on it */
-        zlt_agent_channel_gone(a);
+        zlt_agent_channel_gone(l);
         return;
     }
 
-    a->session = NULL;
+    l->session = NULL;
 
-    zlt_agent_services_down(a);
+    zlt_agent_services_down(l);
 
     if (how == ZLT_DOWN_RECONNECT) {
 
         /* what belongs to the old workers ends with them */
 
-        zlt_session_keep_aside(s, &a->kept);
+        zlt_session_keep_aside(s, &l->kept);
 
-        if (a->pool) {
-            zlt_pool_abandon(a->pool, 0);
-            a->pool = NULL;
+        if (l->owner.pool) {
+            zlt_pool_abandon(l->owner.pool, 0);
+            l->owner.pool = NULL;
         }
 
-    } else if (a->pool) {
-        zlt_pool_suspend(a->pool);
+    } else if (l->owner.pool) {
+        zlt_pool_suspend(l->owner.pool);
     }
 
-    if (a->stopping) {
-        zlt_agent_channel_gone(a);
+    if (l->owner.stopping) {
+        zlt_agent_channel_gone(l);
         return;
     }
 
-    if (how == ZLT_DOWN_REFUSED && a->conf->visitor) {
+    if (how == ZLT_DOWN_REFUSED && l->owner.conf->visitor) {
         /* somebody waits for it */
-        zlt_process_finish(a->process, 1);
+        l->ops->finish(l->process, 1);
         return;
     }
 
@@ -406,184 +369,22 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
         state = ZLT_STATE_FAILED;
     }
 
-    delay = zlt_agent_delay(a, how, retry_after, healthy);
+    delay = zlt_agent_delay(l, how, retry_after, healthy);
 
     if (delay >= 1000) {
-        zlt_log_info("%sconnecting again in %u.%u s", a->label,
+        zlt_log_info("%sconnecting again in %u.%u s", l->label,
                      (unsigned) delay / 1000, (unsigned) delay % 1000 / 100);
     }
 
-    zlt_agent_schedule(a, delay);
-    zlt_agent_state(a, state);
-}
-
-
-/* How long to wait for the next attempt, in ms. */
-
-static uint32_t
-zlt_agent_delay(zlt_agent_t *a, zlt_down_e how, uint32_t retry_after,
-    uint64_t healthy)
-{
-    uint32_t  delay;
-
-    healthy += a->carried;
-    a->carried = 0;
-
-    if (zlt_agent_next_server(a, how, healthy)) {
-        return zlt_agent_random(ZLT_AGENT_QUICK);
-    }
-
-    switch (how) {
-
-    case ZLT_DOWN_RECONNECT:
-        a->carried = healthy;
-        return retry_after;
-
-    case ZLT_DOWN_REFUSED:
-
-        /* slowly, but for the first time: the server follows its token
-           file with a delay, and this token may just have been added */
-
-        delay = a->refused ? a->conf->max_reconnect_interval
-                           : a->conf->reconnect_interval;
-        a->refused = 1;
-
-        return retry_after > delay ? retry_after : delay;
-
-    case ZLT_DOWN_IN_USE:
-        return retry_after ? retry_after : ZLT_AGENT_IN_USE;
-
-    case ZLT_DOWN_CLOSED:
-        return 0;
-
-    default:
-
-        /* not so at a reload: then it is the same network */
-
-        zlt_transport_anew(&a->transport);
-
-        delay = zlt_agent_backoff(a, healthy);
-
-        if (retry_after) {
-            /* not all of them at the same moment */
-            delay = retry_after + zlt_agent_random(retry_after / 4 + 1);
-        }
-
-        return delay;
-    }
-}
-
-
-/* 1 if there is a server that was not tried yet in this round. */
-
-static int
-zlt_agent_next_server(zlt_agent_t *a, zlt_down_e how, uint64_t healthy)
-{
-    if (a->conf->nservers < 2
-        || (how != ZLT_DOWN_LOST && how != ZLT_DOWN_REFUSED))
-    {
-        return 0;
-    }
-
-    if (healthy >= ZLT_AGENT_SOUND) {
-        a->tried = 0;
-
-        if (how == ZLT_DOWN_LOST) {
-            /* what broke may be the connection only */
-            return 0;
-        }
-    }
-
-    zlt_agent_switch(a, (a->conf->current + 1) % a->conf->nservers);
-
-    if (++a->tried < a->conf->nservers) {
-        return 1;
-    }
-
-    a->tried = 0;
-
-    return 0;
-}
-
-
-/* It may be the same one by another address, so the resume key and the pool
-   are kept until AuthOk tells. */
-
-static void
-zlt_agent_switch(zlt_agent_t *a, unsigned server)
-{
-    char        error[ZLT_CONF_ERROR_SIZE];
-    unsigned    former;
-    zlt_tls_t  *tls;
-    zlt_via_t   via;
-
-    via = a->conf->via;
-    former = a->conf->current;
-
-    zlt_conf_use(a->conf, server);
-
-    if (zlt_agent_way(a->conf, &tls, error) == -1) {
-        zlt_log_error("%sthe server %s cannot be tried: %s", a->label,
-                      a->conf->server, error);
-        zlt_conf_use(a->conf, former);
-        a->conf->via = via;
-        zlt_via_wipe(&via);
-        return;
-    }
-
-    zlt_via_wipe(&via);
-
-    zlt_tls_destroy(a->tls);
-    a->tls = tls;
-
-    zlt_transport_init(&a->transport, zlt_conf_transport(a->conf));
-
-    a->warned_v1 = 0;
-    a->rtt = 0;
-    a->srtt = 0;
-
-    zlt_log_info("%sthe next server is %s", a->label, a->conf->server);
-}
-
-
-static uint32_t
-zlt_agent_backoff(zlt_agent_t *a, uint64_t healthy)
-{
-    unsigned  i;
-    uint64_t  most;
-
-    if (healthy >= ZLT_AGENT_HEALTHY) {
-        a->attempts = 0;
-    }
-
-    if (healthy >= ZLT_AGENT_SOUND) {
-        return zlt_agent_random(ZLT_AGENT_QUICK);
-    }
-
-    most = a->conf->reconnect_interval;
-
-    for (i = 0; i < a->attempts && most < a->conf->max_reconnect_interval;
-         i++)
-    {
-        most *= 2;
-    }
-
-    a->attempts++;
-
-    if (most > a->conf->max_reconnect_interval) {
-        most = a->conf->max_reconnect_interval;
-    }
-
-    return zlt_agent_random((uint32_t) most + 1);
+    zlt_agent_schedule(l, delay);
+    zlt_agent_state(l, state);
 }
 
 
 void
-zlt_agent_announce(zlt_agent_t *a, zlt_service_t *s, const char *public_addr)
+zlt_agent_announce(zlt_service_t *s, const char *public_addr)
 {
     const char  *protocol;
-
-    (void) a;
 
     protocol = s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp";
 

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "process.h"
+#include "channel.h"
+#include "link.h"
+#include "link_state.h"
 
 
 const char *
@@ -24,35 +26,35 @@ zlt_state_name(zlt_state_e state)
 
 
 void
-zlt_agent_state(zlt_agent_t *a, zlt_state_e state)
+zlt_agent_state(zlt_link_t *l, zlt_state_e state)
 {
     if (state == ZLT_STATE_CONNECTED) {
-        a->reason[0] = '\0';
+        l->reason[0] = '\0';
     }
 
-    if (a->state == state) {
+    if (l->state == state) {
         return;
     }
 
-    a->state = state;
-    a->since = time(NULL);
-    a->since_ms = zlt_io_now();
+    l->state = state;
+    l->since = time(NULL);
+    l->since_ms = zlt_io_now();
 
-    zlt_process_notify(a->process);
+    l->ops->changed(l->process);
 }
 
 
 void
-zlt_agent_reason(zlt_agent_t *a, const char *reason)
+zlt_agent_reason(zlt_link_t *l, const char *reason)
 {
-    (void) snprintf(a->reason, sizeof(a->reason), "%s", reason);
+    (void) snprintf(l->reason, sizeof(l->reason), "%s", reason);
 }
 
 
 /* RFC 6298: R the first time, then 7/8 of the former and 1/8 of R. */
 
 void
-zlt_agent_latency(zlt_agent_t *a, uint64_t us)
+zlt_agent_latency(zlt_link_t *l, uint64_t us)
 {
     if (us == 0) {
         us = 1;
@@ -62,26 +64,26 @@ zlt_agent_latency(zlt_agent_t *a, uint64_t us)
         us = 0x7fffffff;
     }
 
-    a->rtt = (uint32_t) us;
+    l->rtt = (uint32_t) us;
 
-    a->srtt = a->srtt ? (uint32_t) (((uint64_t) a->srtt * 7 + us) / 8)
+    l->srtt = l->srtt ? (uint32_t) (((uint64_t) l->srtt * 7 + us) / 8)
                       : (uint32_t) us;
 }
 
 
 void
-zlt_agent_totals(const zlt_agent_t *a, zlt_totals_t *t)
+zlt_agent_totals(const zlt_link_t *l, zlt_totals_t *t)
 {
     zlt_list_t     *link;
     zlt_channel_t  *ch;
     zlt_service_t  *s;
 
     t->open = 0;
-    t->total = a->connections + a->udp_sessions;
-    t->bytes_in = a->bytes[ZLT_RELAY_CHANNEL];
-    t->bytes_out = a->bytes[ZLT_RELAY_SERVICE];
+    t->total = l->owner.connections + l->udp_sessions;
+    t->bytes_in = l->owner.bytes[ZLT_RELAY_CHANNEL];
+    t->bytes_out = l->owner.bytes[ZLT_RELAY_SERVICE];
 
-    zlt_list_each(link, &a->channels) {
+    zlt_list_each(link, &l->owner.channels) {
         ch = zlt_list_data(link, zlt_channel_t, all);
 
         t->open += zlt_channel_is_joined(ch);
@@ -89,7 +91,7 @@ zlt_agent_totals(const zlt_agent_t *a, zlt_totals_t *t)
         t->bytes_out += ch->relay.bytes[ZLT_RELAY_SERVICE];
     }
 
-    zlt_list_each(link, &a->services) {
+    zlt_list_each(link, &l->owner.services) {
         s = zlt_list_data(link, zlt_service_t, link);
 
         t->open += s->nsessions;
@@ -101,9 +103,9 @@ zlt_agent_totals(const zlt_agent_t *a, zlt_totals_t *t)
 
 
 void
-zlt_agent_fold(zlt_agent_t *a, const zlt_service_t *s)
+zlt_agent_fold(zlt_link_t *l, const zlt_service_t *s)
 {
-    a->udp_sessions += s->udp.sessions;
-    a->bytes[ZLT_RELAY_CHANNEL] += s->udp.bytes_in;
-    a->bytes[ZLT_RELAY_SERVICE] += s->udp.bytes_out;
+    l->udp_sessions += s->udp.sessions;
+    l->owner.bytes[ZLT_RELAY_CHANNEL] += s->udp.bytes_in;
+    l->owner.bytes[ZLT_RELAY_SERVICE] += s->udp.bytes_out;
 }

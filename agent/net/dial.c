@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn.h"
 #include "dial.h"
+#include "resolve.h"
 
 
 #define ZLT_DIAL_STAGGER  250          /* ms */

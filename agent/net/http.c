@@ -18,6 +18,7 @@
 #include <openssl/rand.h>
 
 #include "http.h"
+#include "url.h"
 #include "version.h"
 
 

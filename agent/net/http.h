@@ -10,7 +10,9 @@
 #define ZLT_HTTP_H_INCLUDED
 
 
-#include "url.h"
+#include <sys/types.h>
+
+#include "types.h"
 #include "zlt_proto.h"
 
 
@@ -19,7 +21,7 @@
 #define ZLT_HTTP_ACCEPT_SIZE   29        /* 28 characters and a terminator */
 
 
-typedef struct {
+struct zlt_http_answer_s {
     unsigned         status;
     char             reason[64];         /* printable */
     unsigned         worker;
@@ -30,7 +32,7 @@ typedef struct {
     unsigned         upgrade:1;          /* Connection: upgrade */
     unsigned         data:1;             /* Sec-WebSocket-Protocol: .. */
     char             accept[ZLT_HTTP_ACCEPT_SIZE];
-} zlt_http_answer_t;
+};
 
 
 /* Both write into buf of ZLT_HTTP_REQUEST_SIZE bytes and return the size, or

@@ -13,7 +13,7 @@
 #include <strings.h>
 #include <sys/un.h>
 
-#include "option_service.h"
+#include "parse.h"
 #include "url.h"
 
 

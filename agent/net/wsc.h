@@ -44,6 +44,7 @@ int zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, uint8_t *data,
 /* for conn.c */
 ssize_t zlt_wsc_read(zlt_conn_t *c, void *buf, size_t size);
 ssize_t zlt_wsc_write(zlt_conn_t *c, const void *buf, size_t size);
+int zlt_wsc_flush(zlt_conn_t *c);
 int zlt_wsc_shutdown(zlt_conn_t *c);
 void zlt_wsc_reset(zlt_conn_t *c);
 void zlt_wsc_free(zlt_conn_t *c);

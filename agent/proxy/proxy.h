@@ -10,6 +10,10 @@
 #define ZLT_VIA_H_INCLUDED
 
 
+#include "proxy_choose.h"
+#include "reach.h"
+#include "talk.h"
+#include "types.h"
 #include "url.h"
 
 
@@ -25,7 +29,7 @@ typedef enum {
 } zlt_via_kind_e;
 
 
-typedef struct {
+struct zlt_via_s {
     zlt_via_kind_e   kind;
     uint16_t         port;
     unsigned         has_user:1;
@@ -34,16 +38,8 @@ typedef struct {
     char             source[64];                   /* who says so */
     char             user[ZLT_VIA_USER_MAX + 1];
     char             password[ZLT_VIA_USER_MAX + 1];
-} zlt_via_t;
+};
 
-
-/*
- * Which proxy leads to url: the one given, else that in the file, where both
- * are NULL that of the environment; ZLT_VIA_NONE where there is none.  0, or
- * -1 with a text in error (ZLT_VIA_ERROR_SIZE bytes).
- */
-int zlt_via_choose(zlt_via_t *via, const zlt_url_t *url, const char *proxy,
-    const char *file, char *error);
 
 /*
  * [scheme://][user[:password]@]host[:port]; 0, or -1 with a static text in
@@ -53,9 +49,6 @@ int zlt_via_parse(zlt_via_t *via, const char *text, const char **error);
 
 /* 1 if the two are the same proxy, with the same user */
 int zlt_via_same(const zlt_via_t *a, const zlt_via_t *b);
-
-/* 1 if no_proxy, as the variable of that name, has that host. */
-int zlt_via_excepts(const char *no_proxy, const char *host);
 
 /* Forgets the password. */
 void zlt_via_wipe(zlt_via_t *via);

@@ -23,8 +23,9 @@
 #include <sys/stat.h>
 #include <openssl/crypto.h>
 
-#include "token.h"
 #include "proxy.h"
+#include "proxy_choose.h"
+#include "token.h"
 
 
 #define ZLT_VIA_FILE_MAX  2048
@@ -34,6 +35,7 @@ static int zlt_via_set(zlt_via_t *via, const char *text, const char *source,
     char *error);
 static int zlt_via_file(zlt_via_t *via, const char *file, char *error);
 static const char *zlt_via_env(const zlt_url_t *url, const char **name);
+static int zlt_via_excepts(const char *no_proxy, const char *host);
 static int zlt_via_network(const char *token, size_t len, int family,
     const uint8_t *addr);
 static int zlt_via_suffix(const char *token, size_t len, const char *host);
@@ -204,7 +206,7 @@ zlt_via_env(const zlt_url_t *url, const char **name)
  * in CIDR, for addresses that are written as such.
  */
 
-int
+static int
 zlt_via_excepts(const char *no_proxy, const char *host)
 {
     int      family;

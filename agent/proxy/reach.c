@@ -14,7 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn.h"
+#include "dial.h"
+#include "proxy.h"
 #include "reach.h"
+#include "resolve.h"
 
 
 struct zlt_reach_s {

@@ -10,8 +10,10 @@
 #define ZLT_REACH_H_INCLUDED
 
 
-#include "dial.h"
-#include "talk.h"
+#include <uv.h>
+
+#include "addr.h"
+#include "types.h"
 
 
 /* where a connection has led, so that others need not look for it again */
@@ -22,8 +24,6 @@ typedef struct {
                                           the server by its name */
 } zlt_way_t;
 
-
-typedef struct zlt_reach_s  zlt_reach_t;
 
 /*
  * c leads to the server, or is NULL with a text in error; it is to be taken

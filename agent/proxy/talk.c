@@ -24,8 +24,10 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "conn.h"
 #include "http.h"
 #include "log.h"
+#include "proxy.h"
 #include "talk.h"
 #include "version.h"
 

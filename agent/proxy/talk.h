@@ -10,11 +10,9 @@
 #define ZLT_TALK_H_INCLUDED
 
 
-#include "conn.h"
-#include "proxy.h"
+#include <stdint.h>
 
-
-typedef struct zlt_talk_s  zlt_talk_t;
+#include "types.h"
 
 
 /* To be led to host, a name or an address, and port; via must live as long.

@@ -10,12 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io.h"
+#include "resolve.h"
 #include "service.h"
 
 
 #define ZLT_SERVICE_TTL  5000          /* ms that resolved addresses hold */
 
 
+static int zlt_service_is(const zlt_service_t *s, const uint8_t *id);
 static void zlt_service_address(zlt_service_t *s);
 static void zlt_service_fold(zlt_service_t *open,
     const zlt_service_t *target);
@@ -219,7 +222,7 @@ zlt_service_find(zlt_list_t *services, const char *name)
 }
 
 
-int
+static int
 zlt_service_is(const zlt_service_t *s, const uint8_t *id)
 {
     unsigned  i;

@@ -37,6 +37,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel.h"
+#include "log.h"
 #include "udp.h"
 
 
@@ -89,13 +91,6 @@ static uint8_t           zlt_udp_in[ZLT_MAX_MESSAGE_SIZE + ZLT_UDP_IN];
 static zlt_udp_refill_t  zlt_udp_refills[ZLT_UDP_REFILL];
 
 
-int
-zlt_udp_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
-{
-    return zlt_udp_begin(ch, &zlt_udp_serving, data, len) ? 0 : -1;
-}
-
-
 zlt_udp_t *
 zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
     const uint8_t *data, size_t len)
@@ -119,7 +114,7 @@ zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
 
     u->role = role;
     u->channel = ch;
-    u->agent = ch->agent;
+    u->owner = ch->owner;
     u->heard = zlt_udp_now;
     u->active = zlt_udp_now;
     u->whole = 1;
@@ -360,7 +355,7 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
             zlt_udp_stage(p, f->data.data, f->data.len);
 
         } else {
-            u->agent->udp_unknown++;
+            u->owner->udp_unknown++;
         }
 
         return;
@@ -429,7 +424,7 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
     zlt_udp_peer_t  *p;
 
     if (!f->has_session) {
-        u->agent->udp_unknown++;
+        u->owner->udp_unknown++;
         return;
     }
 
@@ -446,7 +441,7 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
         return;
     }
 
-    u->agent->udp_unknown++;
+    u->owner->udp_unknown++;
 
     if (f->type == ZLT_DATAGRAM_OPEN && u->role->open) {
         (void) zlt_dgram_close(buf, f->session, ZLT_E_FORBIDDEN);
@@ -830,7 +825,7 @@ zlt_udp_tick(void)
 static void
 zlt_udp_tick_one(zlt_udp_t *u)
 {
-    if (u->agent->stopping) {
+    if (u->owner->stopping) {
 
         if (u->npeers == 0
             || zlt_udp_now - u->active > ZLT_UDP_QUIET

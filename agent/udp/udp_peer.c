@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "udp.h"
+#include "udp_peer.h"
 
 
 #define ZLT_UDP_BUCKETS  64            /* at first, a power of two */

@@ -18,7 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf.h"
+#include "log.h"
+#include "owner.h"
+#include "service.h"
 #include "udp.h"
+#include "udp_session.h"
 
 
 #define ZLT_UDP_READS    4             /* receives a turn, a session */
@@ -82,13 +87,20 @@ static void zlt_udp_role_drop(zlt_udp_peer_t *p);
 static void zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text);
 
 
-const zlt_udp_role_t  zlt_udp_serving = {
+static const zlt_udp_role_t  zlt_udp_serving = {
     zlt_udp_session_open,
     zlt_udp_role_send,
     zlt_udp_role_close,
     zlt_udp_role_drop,
     zlt_udp_role_complain
 };
+
+
+int
+zlt_udp_session_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
+{
+    return zlt_udp_begin(ch, &zlt_udp_serving, data, len) ? 0 : -1;
+}
 
 
 static void
@@ -110,14 +122,14 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
             return;
         }
 
-        u->agent->udp_unknown++;
+        u->owner->udp_unknown++;
         return;
     }
 
     u->opened = 1;
     u->last = f->session;
 
-    if (u->agent->stopping) {
+    if (u->owner->stopping) {
         cause = ZLT_DGRAM_ENDED;
         goto refused;
     }
@@ -130,7 +142,7 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
 
     counted = service->open ? service->open : service;
 
-    if (counted->nsessions >= u->agent->conf->max_udp_sessions) {
+    if (counted->nsessions >= u->owner->conf->max_udp_sessions) {
         zlt_udp_complain(service, "%u sessions are open, which is the limit",
                          counted->nsessions);
         service->udp.refused++;
@@ -149,7 +161,7 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
         goto release;
     }
 
-    if (zlt_service_resolve(service, u->agent->loop, &s->waiter) == 0) {
+    if (zlt_service_resolve(service, u->owner->loop, &s->waiter) == 0) {
         zlt_udp_session_resolved(&s->waiter, NULL);
     }
 
@@ -175,7 +187,7 @@ zlt_udp_session_service(zlt_udp_t *u, const zlt_dgram_t *f, unsigned *cause)
 {
     zlt_service_t  *service;
 
-    service = zlt_service_by_id(&u->agent->services, f->service_id);
+    service = zlt_service_by_id(&u->owner->services, f->service_id);
 
     if (service == NULL || service->conf.protocol != ZLT_PROTO_UDP) {
         *cause = ZLT_E_UNREACHABLE;
@@ -679,15 +691,15 @@ zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
 
 
 void
-zlt_udp_session_tick(zlt_agent_t *a)
+zlt_udp_session_tick(zlt_owner_t *o)
 {
     uint32_t        timeout;
     zlt_list_t     *link, *next, *inner;
     zlt_service_t  *service;
 
-    timeout = (a->conf->udp_timeout + 999) / 1000;
+    timeout = (o->conf->udp_timeout + 999) / 1000;
 
-    zlt_list_each(link, &a->services) {
+    zlt_list_each(link, &o->services) {
         service = zlt_list_data(link, zlt_service_t, link);
 
         zlt_udp_service_tick(service, timeout);

@@ -13,6 +13,7 @@
 
 #include "tap.h"
 #include "../../agent/config/allow.c"
+#include "../../agent/base/parse.c"
 #include "../../agent/config/option_service.c"
 
 

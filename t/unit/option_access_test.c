@@ -7,6 +7,7 @@
 
 
 #include "tap.h"
+#include "../../agent/base/parse.c"
 #include "../../agent/config/option_service.c"
 #include "../../agent/config/option_access.c"
 
