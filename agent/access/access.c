@@ -46,9 +46,6 @@ static void zlt_access_freed(zlt_task_t *task);
 static void zlt_access_try(zlt_access_t *x, uint64_t now);
 static void zlt_access_open(zlt_access_t *x);
 static void zlt_access_open_all(zlt_owner_t *o);
-static void zlt_access_announce(zlt_access_t *x);
-static void zlt_access_expire(zlt_access_t *x);
-static void zlt_access_end(zlt_access_t *x, const char *why);
 static int zlt_access_over(const zlt_owner_t *o, int *failed);
 static int zlt_access_same(const zlt_access_conf_t *a,
     const zlt_access_conf_t *b);
@@ -175,21 +172,6 @@ unsigned
 zlt_access_open_now(const zlt_access_t *x)
 {
     return x->nvisits + (x->udp ? zlt_visits_count(x->udp) : 0);
-}
-
-
-uint32_t
-zlt_access_left(const zlt_access_t *x)
-{
-    uint64_t  now;
-
-    now = zlt_clock_boot();
-
-    if (x->deadline <= now) {
-        return 0;
-    }
-
-    return (uint32_t) ((x->deadline - now + 999) / 1000);
 }
 
 
@@ -372,8 +354,8 @@ zlt_access_told(zlt_text_t *t, const zlt_access_t *x)
 }
 
 
-static void
-zlt_access_announce(zlt_access_t *x)
+void
+zlt_access_announce(const zlt_access_t *x)
 {
     zlt_text_t  text;
 
@@ -405,19 +387,6 @@ zlt_access_bytes(const zlt_access_t *x, uint64_t bytes[2])
         bytes[0] += v->channel->relay.bytes[ZLT_RELAY_SERVICE];
         bytes[1] += v->channel->relay.bytes[ZLT_RELAY_CHANNEL];
     }
-}
-
-
-void
-zlt_access_renewed(zlt_access_t *x, uint32_t ttl)
-{
-    if (x->state == ZLT_ACCESS_ENDED || x->state == ZLT_ACCESS_EXPIRES) {
-        return;
-    }
-
-    x->deadline = ttl ? zlt_clock_boot() + (uint64_t) ttl * 1000 : 0;
-
-    zlt_access_announce(x);
 }
 
 
@@ -454,59 +423,9 @@ zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
 }
 
 
-void
-zlt_access_closed(zlt_access_t *x, unsigned code, const char *reason)
-{
-    char  why[ZLT_CONF_ERROR_SIZE];
-
-    if (code == ZLT_E_EXPIRED) {
-
-        /* its clock is the one that counts */
-
-        if (x->state != ZLT_ACCESS_EXPIRES) {
-            x->deadline = zlt_clock_boot();
-            zlt_access_expire(x);
-        }
-
-        return;
-    }
-
-    (void) snprintf(why, sizeof(why), "the server has ended it: %s", reason);
-
-    x->has_id = 0;
-    zlt_access_end(x, why);
-}
-
-
-/* No new connections; those that run have the grace. */
-
-static void
-zlt_access_expire(zlt_access_t *x)
-{
-    char      span[ZLT_TEXT_UNIT];
-    unsigned  n;
-
-    x->state = ZLT_ACCESS_EXPIRES;
-
-    zlt_access_unlisten(x);
-
-    n = zlt_access_open_now(x);
-
-    if (n && x->conf.grace) {
-        zlt_log_info("the time of access to \"%s\" is over; %u connections "
-                     "may go on for %s", x->conf.name, n,
-                     zlt_text_time(span, x->conf.grace));
-    }
-
-    if (x->conf.grace == 0) {
-        zlt_access_end(x, "its time is over");
-    }
-}
-
-
 /* One line, whatever has ended it, and however many connections. */
 
-static void
+void
 zlt_access_end(zlt_access_t *x, const char *why)
 {
     int           failed;
@@ -638,18 +557,7 @@ zlt_access_tick(zlt_owner_t *o)
             continue;
         }
 
-        if (x->deadline && boot >= x->deadline
-            && x->state != ZLT_ACCESS_EXPIRES)
-        {
-            zlt_access_expire(x);
-        }
-
-        if (x->state == ZLT_ACCESS_EXPIRES
-            && (boot >= x->deadline + (uint64_t) x->conf.grace * 1000
-                || zlt_access_open_now(x) == 0))
-        {
-            zlt_access_end(x, "its time is over");
-        }
+        zlt_access_expiry_tick(x, boot);
 
         if (x->state == ZLT_ACCESS_WAITS) {
             zlt_access_try(x, now);

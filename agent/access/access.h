@@ -8,6 +8,7 @@
  * for a time.
  *
  *   access.c         the sessions, from their request to their end
+ *   access_expiry.c  their time
  *   access_listen.c  where local clients connect
  *   visit.c          one connection of a client
  *   visit_udp.c      the clients of a UDP service
@@ -20,6 +21,7 @@
 #define ZLT_ACCESS_H_INCLUDED
 
 
+#include "access_expiry.h"
 #include "io.h"
 #include "option_access.h"
 #include "text.h"
@@ -122,13 +124,9 @@ void zlt_access_down(zlt_owner_t *o);
 
 /* What was granted: seconds that are left, 0 for no end. */
 void zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl);
-void zlt_access_renewed(zlt_access_t *x, uint32_t ttl);
 
 /* Another time may do, or none ever will. */
 void zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason);
-
-/* The server says that it has ended. */
-void zlt_access_closed(zlt_access_t *x, unsigned code, const char *reason);
 
 /* 1 if connections may be opened to the server */
 int zlt_access_runs(const zlt_access_t *x);
@@ -144,8 +142,11 @@ void zlt_access_bytes(const zlt_access_t *x, uint64_t bytes[2]);
 /* "Access NAME at ADDRESS until ..." */
 void zlt_access_told(zlt_text_t *t, const zlt_access_t *x);
 
-/* Seconds that are left, rounded up; 0: none, or no end. */
-uint32_t zlt_access_left(const zlt_access_t *x);
+/* The same, to the terminal. */
+void zlt_access_announce(const zlt_access_t *x);
+
+/* Ends it at once: no new connections, and those that run are cut. */
+void zlt_access_end(zlt_access_t *x, const char *why);
 
 
 #endif /* ZLT_ACCESS_H_INCLUDED */

@@ -8,7 +8,7 @@
  *
  * Each descriptor is registered once, for reading and writing.  An event
  * raises bits in "ready" and calls the handler; whoever meets EAGAIN clears
- * the bit with zlt_io_clear().  On Linux (io_epoll.c) that costs no system
+ * the bit with zlt_io_clear().  On Linux (io.c) that costs no system
  * call, and a wake-up costs one epoll_wait(): our epoll descriptor is the
  * outer one, and libuv's, for timers, signals and names, is inside it.
  * Elsewhere (io_uv.c) the same is made of uv_poll.

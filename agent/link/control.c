@@ -7,12 +7,7 @@
  * A session: the control channel, from dialling to its end.
  *
  * Reach, TLS, the upgrade, Auth, and from AuthOk on it is up.  The handler of
- * its connection is the step.  Answers to Register carry nothing that tells
- * which they answer, so a queue remembers the order of the requests.
- *
- * The server is alive if anything comes from it.  We ask for that, by
- * Heartbeat, or by a WebSocket Ping at a server of version 1, and when
- * nothing has come within the timeout after asking, the session is dead.
+ * its connection is the step.
  */
 
 
@@ -21,23 +16,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
 #include "channel.h"
 #include "conf.h"
 #include "control.h"
+#include "control_heartbeat.h"
+#include "control_register.h"
 #include "control_ws.h"
 #include "link.h"
-#include "random.h"
 #include "tls.h"
 #include "version.h"
 
 
 #define ZLT_SESSION_AUTH_TIMEOUT   15000       /* ms, upgrade and Auth each */
 #define ZLT_SESSION_CLOSE_TIMEOUT  2000
-#define ZLT_SESSION_PING           25000       /* without features */
 
 
 static void zlt_session_reached(void *data, zlt_conn_t *c,
@@ -52,7 +46,6 @@ static void zlt_session_forget(zlt_session_t *s);
 static void zlt_session_freed(zlt_task_t *task);
 static void zlt_session_end(zlt_session_t *s, zlt_down_e how,
     uint32_t retry_after);
-static void zlt_session_check(zlt_session_t *s, uint64_t now);
 
 
 static uint32_t  zlt_session_serials;
@@ -484,26 +477,12 @@ zlt_session_abort(zlt_session_t *s)
 }
 
 
-/* No answer to a Register is waited for any more. */
+/* No answers are waited for any more. */
 
 static void
 zlt_session_forget(zlt_session_t *s)
 {
-    unsigned  i;
-
-    for (i = 0; i < s->npending; i++) {
-        if (s->pending[i]) {
-            s->pending[i]->state = ZLT_SERVICE_DOWN;
-            zlt_service_release(s->pending[i]);
-        }
-    }
-
-    free(s->pending);
-
-    s->pending = NULL;
-    s->npending = 0;
-    s->pending_size = 0;
-
+    zlt_control_register_lost(s);
     zlt_session_access_lost(s);
     zlt_channel_registered(&s->link->owner);
 }
@@ -561,70 +540,8 @@ zlt_session_tick(zlt_session_t *s)
     }
 
     if (s->up && !s->closing) {
-        zlt_session_check(s, now);
+        zlt_control_heartbeat_tick(s, now);
     }
-}
-
-
-static void
-zlt_session_check(zlt_session_t *s, uint64_t now)
-{
-    uint32_t  interval;
-
-    if (s->asked && now >= s->asked) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "nothing was heard from the "
-                         "server, though asked");
-        return;
-    }
-
-    if (now < s->next_beat) {
-        return;
-    }
-
-    interval = s->interval ? s->interval : ZLT_SESSION_PING;
-
-    s->next_beat = now + interval - interval / 5
-                   + zlt_random_below(interval * 2 / 5 + 1);
-
-    zlt_session_probe(s, s->timeout ? s->timeout : ZLT_SESSION_TIMEOUT);
-}
-
-
-/* Asks for a sign of life within so many ms. */
-
-void
-zlt_session_probe(zlt_session_t *s, unsigned timeout)
-{
-    uint64_t         deadline;
-    zlt_msg_t        m;
-    struct timespec  ts;
-
-    if (!s->up || s->closing) {
-        return;
-    }
-
-    deadline = zlt_io_now() + timeout;
-
-    if (s->asked == 0 || deadline < s->asked) {
-        s->asked = deadline;
-    }
-
-    if (!(s->features & ZLT_F_HEARTBEATS)) {
-        zlt_session_frame(s, ZLT_WS_OP_PING, NULL, 0);
-        return;
-    }
-
-    (void) clock_gettime(CLOCK_REALTIME, &ts);
-
-    memset(&m, 0, sizeof(zlt_msg_t));
-    m.type = ZLT_HEARTBEAT;
-    m.timestamp = (uint64_t) ts.tv_sec * 1000
-                  + (uint64_t) ts.tv_nsec / 1000000;
-
-    s->beat = m.timestamp;
-    s->beat_at = uv_hrtime();
-
-    zlt_session_send(s, &m);
 }
 
 

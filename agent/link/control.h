@@ -45,9 +45,6 @@ void zlt_session_fail(zlt_session_t *s, zlt_down_e how, uint32_t retry_after,
 /* To be called each second. */
 void zlt_session_tick(zlt_session_t *s);
 
-/* Asks for a sign of life within so many ms. */
-void zlt_session_probe(zlt_session_t *s, unsigned timeout);
-
 int zlt_session_is_up(const zlt_session_t *s);
 
 /* 1 if an answer to a Register is waited for */
@@ -62,6 +59,15 @@ zlt_session_t *zlt_session_of_link(zlt_list_t *node);
 
 /* the one of that serial number, if it is still there */
 zlt_session_t *zlt_session_find(zlt_link_t *l, uint32_t serial);
+
+
+/* control_heartbeat.c */
+
+/* Asks for a sign of life within so many ms; 0: as long as it may take. */
+void zlt_session_probe(zlt_session_t *s, unsigned timeout);
+
+
+/* control_register.c */
 
 void zlt_session_register(zlt_session_t *s, zlt_service_t *service);
 void zlt_session_unregister(zlt_session_t *s, zlt_service_t *service);

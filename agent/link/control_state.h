@@ -17,9 +17,6 @@
 #include "zlt_ws.h"
 
 
-#define ZLT_SESSION_TIMEOUT  40000     /* ms, where the server tells none */
-
-
 struct zlt_session_s {
     zlt_conn_t         conn;
     zlt_link_t        *link;
