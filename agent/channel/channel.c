@@ -142,38 +142,6 @@ zlt_channel_freed(zlt_task_t *task)
 }
 
 
-int
-zlt_channel_open(zlt_pool_t *p, zlt_owner_t *o)
-{
-    zlt_channel_t  *ch;
-
-    /* one for it and one for the service that it may have to dial */
-
-    if (!zlt_io_room(2)) {
-        errno = EMFILE;
-        return -1;
-    }
-
-    ch = zlt_channel_create(o);
-    if (ch == NULL) {
-        return -1;
-    }
-
-    if (zlt_channel_connect(ch, &zlt_pool_get_param(p)->way.addr) == -1) {
-        zlt_channel_free(ch);
-        return -1;
-    }
-
-    ch->pool = p;
-    memcpy(ch->tunnel_id, zlt_pool_get_param(p)->tunnel_id, ZLT_ID_SIZE);
-
-    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
-    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
-
-    return 0;
-}
-
-
 zlt_channel_t *
 zlt_channel_visit(zlt_owner_t *o, const zlt_channel_use_t *use, void *user)
 {
@@ -187,41 +155,6 @@ zlt_channel_visit(zlt_owner_t *o, const zlt_channel_use_t *use, void *user)
     }
 
     return ch;
-}
-
-
-int
-zlt_channel_visit_open(zlt_channel_t *ch)
-{
-    const zlt_pool_param_t  *param;
-
-    param = zlt_channel_param(ch);
-
-    if (param == NULL) {
-        errno = ENOTCONN;
-        return -1;
-    }
-
-    if (zlt_channel_connect(ch, &param->way.addr) == -1) {
-        return -1;
-    }
-
-    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
-    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
-
-    return 0;
-}
-
-
-void
-zlt_channel_visit_shut(zlt_channel_t *ch)
-{
-    zlt_channel_shut(ch);
-
-    ch->state = ZLT_CHANNEL_OPENING;
-    ch->upgraded = 0;
-
-    zlt_list_remove(&ch->relay.task.link);
 }
 
 

@@ -112,18 +112,9 @@ void zlt_channel_tick(void);
 /* A channel without a connection yet; NULL without memory. */
 zlt_channel_t *zlt_channel_create(zlt_owner_t *o);
 
-/* An idle channel for the pool, on its way: 0 or -1. */
-int zlt_channel_open(zlt_pool_t *p, zlt_owner_t *o);
-
 /* The same for a visitor. */
 zlt_channel_t *zlt_channel_visit(zlt_owner_t *o, const zlt_channel_use_t *use,
     void *user);
-
-/* Puts it on its way: 0 or -1. */
-int zlt_channel_visit_open(zlt_channel_t *ch);
-
-/* Closes what there is of the way to the server. */
-void zlt_channel_visit_shut(zlt_channel_t *ch);
 
 /* A lane of that channel, idle; its connection has nothing beneath it yet.
    NULL without descriptors or memory. */
@@ -172,6 +163,15 @@ void zlt_channel_fresh(zlt_owner_t *o, uint32_t serial,
 
 
 /* channel_open.c */
+
+/* An idle channel for the pool, on its way: 0 or -1. */
+int zlt_channel_open(zlt_pool_t *p, zlt_owner_t *o);
+
+/* Puts a visitor's on its way: 0 or -1. */
+int zlt_channel_visit_open(zlt_channel_t *ch);
+
+/* Closes what there is of the way to the server. */
+void zlt_channel_visit_shut(zlt_channel_t *ch);
 
 /* Closes the way to the server, and tries again at once. */
 void zlt_channel_anew(zlt_channel_t *ch, const char *why);

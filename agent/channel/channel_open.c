@@ -29,11 +29,13 @@
 #define ZLT_CHANNEL_ASTRAY   100       /* .. and the binary with its tunnel */
 
 
+static void zlt_channel_connecting(zlt_io_t *io);
 static void zlt_channel_talk(zlt_channel_t *ch);
 static void zlt_channel_talking(zlt_io_t *io);
 static void zlt_channel_reached(zlt_channel_t *ch);
 static void zlt_channel_handshaking(zlt_io_t *io);
 static void zlt_channel_request(zlt_channel_t *ch);
+static const zlt_pool_param_t *zlt_channel_param(zlt_channel_t *ch);
 static zlt_wsc_use_e zlt_channel_use(const zlt_channel_t *ch);
 static int zlt_channel_upgraded(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
@@ -43,7 +45,75 @@ static unsigned zlt_channel_doubtful(const zlt_http_answer_t *answer);
 static void zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt,
     const char *why);
 static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
+static void zlt_channel_shut(zlt_channel_t *ch);
 static void zlt_channel_again(zlt_task_t *task);
+
+
+int
+zlt_channel_open(zlt_pool_t *p, zlt_owner_t *o)
+{
+    zlt_channel_t  *ch;
+
+    /* one for it and one for the service that it may have to dial */
+
+    if (!zlt_io_room(2)) {
+        errno = EMFILE;
+        return -1;
+    }
+
+    ch = zlt_channel_create(o);
+    if (ch == NULL) {
+        return -1;
+    }
+
+    if (zlt_channel_connect(ch, &zlt_pool_get_param(p)->way.addr) == -1) {
+        zlt_channel_free(ch);
+        return -1;
+    }
+
+    ch->pool = p;
+    memcpy(ch->tunnel_id, zlt_pool_get_param(p)->tunnel_id, ZLT_ID_SIZE);
+
+    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+
+    return 0;
+}
+
+
+int
+zlt_channel_visit_open(zlt_channel_t *ch)
+{
+    const zlt_pool_param_t  *param;
+
+    param = zlt_channel_param(ch);
+
+    if (param == NULL) {
+        errno = ENOTCONN;
+        return -1;
+    }
+
+    if (zlt_channel_connect(ch, &param->way.addr) == -1) {
+        return -1;
+    }
+
+    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+
+    return 0;
+}
+
+
+void
+zlt_channel_visit_shut(zlt_channel_t *ch)
+{
+    zlt_channel_shut(ch);
+
+    ch->state = ZLT_CHANNEL_OPENING;
+    ch->upgraded = 0;
+
+    zlt_list_remove(&ch->relay.task.link);
+}
 
 
 int
@@ -80,7 +150,7 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 }
 
 
-void
+static void
 zlt_channel_connecting(zlt_io_t *io)
 {
     int             rc;
@@ -367,7 +437,7 @@ zlt_channel_answer(zlt_io_t *io)
 
 /* What its requests say who it belongs to; NULL: there is no tunnel. */
 
-const zlt_pool_param_t *
+static const zlt_pool_param_t *
 zlt_channel_param(zlt_channel_t *ch)
 {
     zlt_owner_t             *o;
@@ -548,7 +618,7 @@ zlt_channel_anew(zlt_channel_t *ch, const char *why)
 
 /* The way to the server, and what was under way on it. */
 
-void
+static void
 zlt_channel_shut(zlt_channel_t *ch)
 {
     unsigned  i;
