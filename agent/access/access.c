@@ -85,7 +85,7 @@ zlt_access_create(zlt_owner_t *o, const zlt_access_conf_t *conf, char *error)
     zlt_list_init(&x->visits);
     zlt_list_append(&o->accesses, &x->link);
 
-    if (zlt_access_bind(x, error) == -1) {
+    if (zlt_access_listen_bind(x, error) == -1) {
 
         if (o->conf->visitor) {
             zlt_access_free(x);
@@ -107,11 +107,11 @@ zlt_access_free(zlt_access_t *x)
 {
     x->owner->access_ops->forget(x);
 
-    zlt_access_unlisten(x);
+    zlt_access_listen_stop(x);
     (void) zlt_visit_cut(x);
 
     if (x->udp) {
-        zlt_visits_destroy(x->udp);
+        zlt_visit_udp_destroy(x->udp);
     }
 
     zlt_list_remove(&x->link);
@@ -171,7 +171,7 @@ zlt_access_runs(const zlt_access_t *x)
 unsigned
 zlt_access_open_now(const zlt_access_t *x)
 {
-    return x->nvisits + (x->udp ? zlt_visits_count(x->udp) : 0);
+    return x->nvisits + (x->udp ? zlt_visit_udp_count(x->udp) : 0);
 }
 
 
@@ -228,7 +228,7 @@ zlt_access_try(zlt_access_t *x, uint64_t now)
         return;
     }
 
-    if (!x->bound && zlt_access_bind(x, error) == -1) {
+    if (!x->bound && zlt_access_listen_bind(x, error) == -1) {
         zlt_log_error("%s", error);
         x->again_at = now + ZLT_ACCESS_AGAIN;
         return;
@@ -345,7 +345,7 @@ zlt_access_told(zlt_text_t *t, const zlt_access_t *x)
     zlt_text_printf(t, "Access %s at %s", x->conf.name, x->local);
 
     if (x->deadline) {
-        left = zlt_access_left(x);
+        left = zlt_access_expiry_left(x);
         zlt_text_printf(t, " until %s (%s)", zlt_clock_until(until, left),
                         zlt_text_time(span, left));
     }
@@ -439,7 +439,7 @@ zlt_access_end(zlt_access_t *x, const char *why)
     o = x->owner;
     x->state = ZLT_ACCESS_ENDED;
 
-    zlt_access_unlisten(x);
+    zlt_access_listen_stop(x);
 
     cut = zlt_visit_cut(x);
 
@@ -450,8 +450,8 @@ zlt_access_end(zlt_access_t *x, const char *why)
     }
 
     if (x->udp) {
-        cut += zlt_visits_count(x->udp);
-        zlt_visits_destroy(x->udp);
+        cut += zlt_visit_udp_count(x->udp);
+        zlt_visit_udp_destroy(x->udp);
         x->udp = NULL;
     }
 
@@ -508,7 +508,7 @@ zlt_access_stop_all(zlt_owner_t *o)
 
         } else {
             /* it goes with the tunnel, after its connections */
-            zlt_access_unlisten(x);
+            zlt_access_listen_stop(x);
         }
     }
 }
@@ -564,14 +564,14 @@ zlt_access_tick(zlt_owner_t *o)
         }
 
         if (x->state != ZLT_ACCESS_ENDED) {
-            zlt_access_resume(x);
+            zlt_access_listen_resume(x);
 
             if (zlt_access_runs(x)) {
                 zlt_visit_go(x);
             }
 
             if (x->udp) {
-                zlt_visits_tick(x->udp);
+                zlt_visit_udp_tick(x->udp);
             }
         }
     }

@@ -82,7 +82,7 @@ struct zlt_access_s {
     int                  fd;           /* bound, nobody can connect yet */
     zlt_io_t             listener;     /* TCP; fd -1: none */
     zlt_task_t           task;         /* more to accept */
-    zlt_visits_t        *udp;          /* UDP, or NULL */
+    zlt_visit_udp_t     *udp;          /* UDP, or NULL */
     char                 local[ZLT_ACCESS_LOCAL];  /* as it is shown */
 
     zlt_list_t           visits;       /* those that run */

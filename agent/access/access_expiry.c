@@ -18,11 +18,11 @@
 #include "conf.h"
 
 
-static void zlt_access_expire(zlt_access_t *x);
+static void zlt_access_expiry_due(zlt_access_t *x);
 
 
 uint32_t
-zlt_access_left(const zlt_access_t *x)
+zlt_access_expiry_left(const zlt_access_t *x)
 {
     uint64_t  now;
 
@@ -37,7 +37,7 @@ zlt_access_left(const zlt_access_t *x)
 
 
 void
-zlt_access_renewed(zlt_access_t *x, uint32_t ttl)
+zlt_access_expiry_renewed(zlt_access_t *x, uint32_t ttl)
 {
     if (x->state == ZLT_ACCESS_ENDED || x->state == ZLT_ACCESS_EXPIRES) {
         return;
@@ -50,7 +50,7 @@ zlt_access_renewed(zlt_access_t *x, uint32_t ttl)
 
 
 void
-zlt_access_closed(zlt_access_t *x, unsigned code, const char *reason)
+zlt_access_expiry_closed(zlt_access_t *x, unsigned code, const char *reason)
 {
     char  why[ZLT_CONF_ERROR_SIZE];
 
@@ -60,7 +60,7 @@ zlt_access_closed(zlt_access_t *x, unsigned code, const char *reason)
 
         if (x->state != ZLT_ACCESS_EXPIRES) {
             x->deadline = zlt_clock_boot();
-            zlt_access_expire(x);
+            zlt_access_expiry_due(x);
         }
 
         return;
@@ -76,14 +76,14 @@ zlt_access_closed(zlt_access_t *x, unsigned code, const char *reason)
 /* No new connections; those that run have the grace. */
 
 static void
-zlt_access_expire(zlt_access_t *x)
+zlt_access_expiry_due(zlt_access_t *x)
 {
     char      span[ZLT_TEXT_UNIT];
     unsigned  n;
 
     x->state = ZLT_ACCESS_EXPIRES;
 
-    zlt_access_unlisten(x);
+    zlt_access_listen_stop(x);
 
     n = zlt_access_open_now(x);
 
@@ -105,7 +105,7 @@ zlt_access_expiry_tick(zlt_access_t *x, uint64_t boot)
     if (x->deadline && boot >= x->deadline
         && x->state != ZLT_ACCESS_EXPIRES)
     {
-        zlt_access_expire(x);
+        zlt_access_expiry_due(x);
     }
 
     if (x->state == ZLT_ACCESS_EXPIRES

@@ -112,7 +112,7 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
 
 zlt_visit_t *
 zlt_visit_create(zlt_access_t *x, const char *client,
-    const zlt_channel_use_t *use, zlt_visits_t *udp)
+    const zlt_channel_use_t *use, zlt_visit_udp_t *udp)
 {
     zlt_visit_t  *v;
 
@@ -122,7 +122,7 @@ zlt_visit_create(zlt_access_t *x, const char *client,
     }
 
     v->access = x;
-    v->channel = zlt_channel_visit(x->owner, use, v);
+    v->channel = zlt_channel_create_for(x->owner, use, v);
 
     if (v->channel == NULL) {
         free(v);
@@ -170,7 +170,7 @@ zlt_visit_open(zlt_visit_t *v)
 {
     v->waiting = 0;
 
-    if (zlt_channel_visit_open(v->channel) == -1) {
+    if (zlt_channel_open_visit(v->channel) == -1) {
         zlt_visit_failed(v->channel, NULL, strerror(errno));
     }
 }
@@ -179,7 +179,7 @@ zlt_visit_open(zlt_visit_t *v)
 static void
 zlt_visit_park(zlt_visit_t *v, const char *why)
 {
-    zlt_channel_visit_shut(v->channel);
+    zlt_channel_open_undo(v->channel);
 
     v->waiting = 1;
 
@@ -254,14 +254,14 @@ zlt_visit_again(zlt_channel_t *ch, const zlt_http_answer_t *answer,
         /* another binary serves beside the one that has the tunnel */
 
         if (++ch->astray < ZLT_VISIT_ASTRAY) {
-            zlt_channel_anew(ch, why);
+            zlt_channel_open_anew(ch, why);
             return 1;
         }
 
     } else if (answer == NULL && ++ch->tries < ZLT_VISIT_TRIES
                && zlt_access_runs(v->access))
     {
-        zlt_channel_anew(ch, why);
+        zlt_channel_open_anew(ch, why);
         return 1;
     }
 

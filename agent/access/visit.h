@@ -19,7 +19,7 @@ struct zlt_visit_s {
     zlt_list_t           link;         /* access->visits */
     zlt_access_t        *access;
     zlt_channel_t       *channel;
-    zlt_visits_t        *udp;          /* whose channel it is, or NULL */
+    zlt_visit_udp_t     *udp;          /* whose channel it is, or NULL */
     uint32_t             early;        /* bytes sent before ConnectAck */
     uint8_t              busy;         /* refusals for a while */
     unsigned             waiting:1;    /* the channel is not on its way */
@@ -39,7 +39,7 @@ unsigned zlt_visit_cut(zlt_access_t *x);
 /* With a channel that is not on its way yet; NULL without memory.  udp: that
    it is for, or NULL. */
 zlt_visit_t *zlt_visit_create(zlt_access_t *x, const char *client,
-    const zlt_channel_use_t *use, zlt_visits_t *udp);
+    const zlt_channel_use_t *use, zlt_visit_udp_t *udp);
 
 /* Writes the request for its channel: as zlt_http_access(). */
 size_t zlt_visit_ask(zlt_visit_t *v, const zlt_pool_param_t *param,

@@ -12,15 +12,15 @@
 
 
 /* Serves a socket, which it takes over; NULL without memory. */
-zlt_visits_t *zlt_visits_create(zlt_access_t *x, int fd);
+zlt_visit_udp_t *zlt_visit_udp_create(zlt_access_t *x, int fd);
 
 /* Takes no more clients. */
-void zlt_visits_deaf(zlt_visits_t *v);
-unsigned zlt_visits_count(const zlt_visits_t *v);
-void zlt_visits_destroy(zlt_visits_t *v);
+void zlt_visit_udp_deaf(zlt_visit_udp_t *v);
+unsigned zlt_visit_udp_count(const zlt_visit_udp_t *v);
+void zlt_visit_udp_destroy(zlt_visit_udp_t *v);
 
 /* To be called each second. */
-void zlt_visits_tick(zlt_visits_t *v);
+void zlt_visit_udp_tick(zlt_visit_udp_t *v);
 
 
 #endif /* ZLT_VISIT_UDP_H_INCLUDED */

@@ -52,7 +52,7 @@ zlt_clock_until(char *buf, uint64_t seconds)
 
 
 const char *
-zlt_status_time(char *buf, time_t t)
+zlt_clock_utc(char *buf, time_t t)
 {
     struct tm  tm;
 

@@ -29,7 +29,7 @@ uint64_t zlt_clock_boot(void);
 const char *zlt_clock_until(char *buf, uint64_t seconds);
 
 /* "2027-01-31T15:04:05Z"; buf has ZLT_CLOCK_UTC bytes; returns it */
-const char *zlt_status_time(char *buf, time_t t);
+const char *zlt_clock_utc(char *buf, time_t t);
 
 
 #endif /* ZLT_CLOCK_H_INCLUDED */

@@ -189,7 +189,7 @@ zlt_log_define(zlt_log_debug, ZLT_LOG_DEBUG)
 
 
 void
-zlt_complain(const char *fmt, ...)
+zlt_log_complain(const char *fmt, ...)
 {
     va_list  ap;
 

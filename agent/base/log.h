@@ -44,7 +44,7 @@ void zlt_log_info(const char *fmt, ...) zlt_printf_like(1, 2);
 void zlt_log_debug(const char *fmt, ...) zlt_printf_like(1, 2);
 
 /* for the terminal: "zltunnel-agent: message", before there is a log */
-void zlt_complain(const char *fmt, ...) zlt_printf_like(1, 2);
+void zlt_log_complain(const char *fmt, ...) zlt_printf_like(1, 2);
 
 /*
  * A peer's text made fit to be printed: cut at ZLT_LOG_TEXT_MAX bytes,

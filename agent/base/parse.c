@@ -11,22 +11,22 @@
 #include "parse.h"
 
 
-static int zlt_option_span(const char *text, uint64_t *ms);
+static int zlt_parse_span(const char *text, uint64_t *ms);
 
 
 int
-zlt_option_digits(const char *text)
+zlt_parse_digits(const char *text)
 {
     return *text != '\0' && text[strspn(text, "0123456789")] == '\0';
 }
 
 
 int
-zlt_option_number(const char *text, uint32_t max, uint32_t *value)
+zlt_parse_number(const char *text, uint32_t max, uint32_t *value)
 {
     unsigned long long  n;
 
-    if (!zlt_option_digits(text) || strlen(text) > 10) {
+    if (!zlt_parse_digits(text) || strlen(text) > 10) {
         return -1;
     }
 
@@ -43,11 +43,11 @@ zlt_option_number(const char *text, uint32_t max, uint32_t *value)
 
 
 int
-zlt_option_port(const char *text, uint16_t *port)
+zlt_parse_port(const char *text, uint16_t *port)
 {
     uint32_t  n;
 
-    if (zlt_option_number(text, 65535, &n) == -1 || n == 0) {
+    if (zlt_parse_number(text, 65535, &n) == -1 || n == 0) {
         return -1;
     }
 
@@ -60,7 +60,7 @@ zlt_option_port(const char *text, uint16_t *port)
 /* In milliseconds; fits, whatever the digits are. */
 
 static int
-zlt_option_span(const char *text, uint64_t *ms)
+zlt_parse_span(const char *text, uint64_t *ms)
 {
     size_t  i, digits;
     char    number[12];
@@ -98,11 +98,11 @@ zlt_option_span(const char *text, uint64_t *ms)
 
 
 int
-zlt_option_time(const char *text, uint32_t *ms)
+zlt_parse_time(const char *text, uint32_t *ms)
 {
     uint64_t  n;
 
-    if (zlt_option_span(text, &n) == -1 || n > 0x7fffffff) {
+    if (zlt_parse_span(text, &n) == -1 || n > 0x7fffffff) {
         return -1;
     }
 
@@ -113,11 +113,11 @@ zlt_option_time(const char *text, uint32_t *ms)
 
 
 int
-zlt_option_seconds(const char *text, uint32_t *seconds)
+zlt_parse_seconds(const char *text, uint32_t *seconds)
 {
     uint64_t  n;
 
-    if (zlt_option_span(text, &n) == -1 || n % 1000
+    if (zlt_parse_span(text, &n) == -1 || n % 1000
         || n / 1000 > 0xffffffff)
     {
         return -1;
@@ -130,7 +130,7 @@ zlt_option_seconds(const char *text, uint32_t *seconds)
 
 
 int
-zlt_option_bool(const char *text, int *value)
+zlt_parse_bool(const char *text, int *value)
 {
     if (strcasecmp(text, "yes") == 0 || strcasecmp(text, "on") == 0
         || strcasecmp(text, "true") == 0 || strcmp(text, "1") == 0)

@@ -19,7 +19,7 @@ typedef struct zlt_url_s           zlt_url_t;
 /* proxy/ */
 typedef struct zlt_reach_s         zlt_reach_t;
 typedef struct zlt_talk_s          zlt_talk_t;
-typedef struct zlt_via_s           zlt_via_t;
+typedef struct zlt_proxy_s           zlt_proxy_t;
 
 /* config/, service/ */
 typedef struct zlt_conf_s          zlt_conf_t;
@@ -39,12 +39,12 @@ typedef struct zlt_udp_s           zlt_udp_t;
 typedef struct zlt_access_s        zlt_access_t;
 typedef struct zlt_access_ops_s    zlt_access_ops_t;
 typedef struct zlt_visit_s         zlt_visit_t;
-typedef struct zlt_visits_s        zlt_visits_t;
+typedef struct zlt_visit_udp_s        zlt_visit_udp_t;
 
 /* link/, process/, ctl/ */
 typedef struct zlt_link_s          zlt_link_t;
 typedef struct zlt_link_ops_s      zlt_link_ops_t;
-typedef struct zlt_session_s       zlt_session_t;
+typedef struct zlt_control_s       zlt_control_t;
 typedef struct zlt_process_s       zlt_process_t;
 typedef struct zlt_ctl_s           zlt_ctl_t;
 

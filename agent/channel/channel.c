@@ -143,7 +143,8 @@ zlt_channel_freed(zlt_task_t *task)
 
 
 zlt_channel_t *
-zlt_channel_visit(zlt_owner_t *o, const zlt_channel_use_t *use, void *user)
+zlt_channel_create_for(zlt_owner_t *o, const zlt_channel_use_t *use,
+    void *user)
 {
     zlt_channel_t  *ch;
 
@@ -161,6 +162,7 @@ zlt_channel_visit(zlt_owner_t *o, const zlt_channel_use_t *use, void *user)
 zlt_channel_t *
 zlt_channel_lane(zlt_channel_t *of)
 {
+    zlt_io_t       *io;
     zlt_channel_t  *ch;
 
     ch = zlt_io_room(1) ? zlt_channel_create(of->owner) : NULL;
@@ -171,8 +173,9 @@ zlt_channel_lane(zlt_channel_t *of)
         ch->state = ZLT_CHANNEL_IDLE;
         ch->upgraded = 1;
 
-        ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_idle;
-        ch->relay.side[ZLT_RELAY_CHANNEL].io.data = ch;
+        io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
+        io->handler = zlt_channel_connect_idle;
+        io->data = ch;
 
         zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
                         zlt_channel_expired);
@@ -274,13 +277,13 @@ zlt_channel_expired(zlt_timer_t *timer)
     } else if (!ch->connected
                && (ch->service || ch->state == ZLT_CHANNEL_TAKEN))
     {
-        zlt_channel_fail(ch, ZLT_E_UNREACHABLE,
-                         "the service did not answer in time");
+        zlt_channel_end_fail(ch, ZLT_E_UNREACHABLE,
+                             "the service did not answer in time");
 
     } else {
         /* no time is left to try again */
 
-        if (r->side[ZLT_RELAY_CHANNEL].io.handler == zlt_channel_answer) {
+        if (r->side[ZLT_RELAY_CHANNEL].io.handler == zlt_channel_open_answer) {
             zlt_transport_failed(&ch->owner->transport, ch->websocket,
                                  ZLT_TRANSPORT_SIGN, "no answer came",
                                  zlt_io_now());
@@ -293,7 +296,7 @@ zlt_channel_expired(zlt_timer_t *timer)
             zlt_log_warn("a data channel could not be opened: %s", why);
         }
 
-        zlt_channel_given_up(ch, why);
+        zlt_channel_open_given_up(ch, why);
     }
 }
 

@@ -113,8 +113,8 @@ void zlt_channel_tick(void);
 zlt_channel_t *zlt_channel_create(zlt_owner_t *o);
 
 /* The same for a visitor. */
-zlt_channel_t *zlt_channel_visit(zlt_owner_t *o, const zlt_channel_use_t *use,
-    void *user);
+zlt_channel_t *zlt_channel_create_for(zlt_owner_t *o,
+    const zlt_channel_use_t *use, void *user);
 
 /* A lane of that channel, idle; its connection has nothing beneath it yet.
    NULL without descriptors or memory. */
@@ -158,36 +158,36 @@ void zlt_channel_log(zlt_channel_t *ch, const char *what);
 
 /* A fresh channel to answer a Connect of the control channel with that serial
    number. */
-void zlt_channel_fresh(zlt_owner_t *o, uint32_t serial,
+void zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
     const zlt_pool_param_t *param, const zlt_msg_t *m);
 
 
 /* channel_open.c */
 
 /* An idle channel for the pool, on its way: 0 or -1. */
-int zlt_channel_open(zlt_pool_t *p, zlt_owner_t *o);
+int zlt_channel_open_idle(zlt_pool_t *p, zlt_owner_t *o);
 
 /* Puts a visitor's on its way: 0 or -1. */
-int zlt_channel_visit_open(zlt_channel_t *ch);
+int zlt_channel_open_visit(zlt_channel_t *ch);
 
 /* Closes what there is of the way to the server. */
-void zlt_channel_visit_shut(zlt_channel_t *ch);
+void zlt_channel_open_undo(zlt_channel_t *ch);
 
 /* Closes the way to the server, and tries again at once. */
-void zlt_channel_anew(zlt_channel_t *ch, const char *why);
+void zlt_channel_open_anew(zlt_channel_t *ch, const char *why);
 
 
 /* channel_dial.c */
 
 /* An answer to a Register has come. */
-void zlt_channel_registered(zlt_owner_t *o);
+void zlt_channel_dial_registered(zlt_owner_t *o);
 
 
 /* channel_end.c */
 
 /* Ends an idle channel, or one with lanes, in the way that loses no
    connection. */
-void zlt_channel_retire(zlt_channel_t *ch);
+void zlt_channel_end_retire(zlt_channel_t *ch);
 
 /* Sends what waits in the relay's flow, ends our direction, and waits for the
    server's end. */

@@ -27,16 +27,17 @@ typedef int (*zlt_channel_start_pt)(zlt_channel_t *ch, const uint8_t *data,
     size_t len);
 
 
-static void zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
+static void zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     const uint8_t *early, size_t len);
-static void zlt_channel_share(zlt_channel_t *ch, const uint8_t *p, size_t len);
-static void zlt_channel_become(zlt_channel_t *ch, unsigned state,
+static void zlt_channel_connect_share(zlt_channel_t *ch, const uint8_t *p,
+    size_t len);
+static void zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
     zlt_channel_start_pt start, const uint8_t *p, size_t len,
     const char *failed);
 
 
 void
-zlt_channel_fresh(zlt_owner_t *o, uint32_t serial,
+zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
     const zlt_pool_param_t *param, const zlt_msg_t *m)
 {
     zlt_channel_t  *ch;
@@ -62,13 +63,15 @@ zlt_channel_fresh(zlt_owner_t *o, uint32_t serial,
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
     memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);
 
-    if (zlt_channel_connect(ch, &param->way.addr) == -1) {
-        zlt_channel_fail(ch, ZLT_E_BUSY, strerror(errno));
+    if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
+        zlt_channel_end_fail(ch, ZLT_E_BUSY, strerror(errno));
         return;
     }
 
-    if (zlt_channel_proxy(ch, m) == -1 || zlt_channel_target(ch, m) == -1) {
-        zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
+    if (zlt_channel_dial_pp(ch, m) == -1
+        || zlt_channel_dial_target(ch, m) == -1)
+    {
+        zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
         return;
     }
 
@@ -77,7 +80,7 @@ zlt_channel_fresh(zlt_owner_t *o, uint32_t serial,
 
 
 void
-zlt_channel_idle(zlt_io_t *io)
+zlt_channel_connect_idle(zlt_io_t *io)
 {
     size_t          len;
     ssize_t         n;
@@ -104,13 +107,13 @@ zlt_channel_idle(zlt_io_t *io)
             return;
         }
 
-        zlt_channel_frames(ch, zlt_scratch, len);
+        zlt_channel_connect_frames(ch, zlt_scratch, len);
     }
 }
 
 
 void
-zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
+zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
 {
     int          rc;
     size_t       used;
@@ -128,12 +131,12 @@ zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
         }
 
         if (*p == ZLT_DATAGRAM_OPEN) {
-            zlt_channel_datagrams(ch, p, len);
+            zlt_channel_connect_datagrams(ch, p, len);
             return;
         }
 
         if (*p == ZLT_LANE) {
-            zlt_channel_share(ch, p, len);
+            zlt_channel_connect_share(ch, p, len);
             return;
         }
 
@@ -180,11 +183,11 @@ zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
                 return;
             }
 
-            zlt_channel_taken(ch, &m, p, len);
+            zlt_channel_connect_taken(ch, &m, p, len);
             return;
 
         case ZLT_MOVE:
-            zlt_channel_move(ch, &m, len);
+            zlt_move_begin(ch, &m, len);
             return;
 
         default:
@@ -196,7 +199,7 @@ zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
 
 
 static void
-zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
+zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     const uint8_t *early, size_t len)
 {
     zlt_pool_t  *p;
@@ -207,7 +210,7 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
 
     ch->state = ZLT_CHANNEL_TAKEN;
     ch->reusable = zlt_channel_framed(m) && !ch->websocket;
-    ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_wait;
+    ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_dial_wait;
 
     if (ch->reusable) {
         zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
@@ -217,15 +220,15 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     ch->pool = NULL;
 
     if (zlt_dup_seen(ch->id)) {
-        zlt_channel_fail(ch, ZLT_E_DUPLICATE, "duplicate");
+        zlt_channel_end_fail(ch, ZLT_E_DUPLICATE, "duplicate");
 
-    } else if (zlt_channel_proxy(ch, m) == -1
-               || zlt_channel_target(ch, m) == -1)
+    } else if (zlt_channel_dial_pp(ch, m) == -1
+               || zlt_channel_dial_target(ch, m) == -1)
     {
-        zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
+        zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
 
-    } else if (zlt_channel_early(ch, early, len) == -1) {
-        zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
+    } else if (zlt_channel_connect_early(ch, early, len) == -1) {
+        zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
 
     } else {
         zlt_channel_dial(ch, m->service_id);
@@ -243,7 +246,7 @@ zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
    -1. */
 
 int
-zlt_channel_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
+zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {
     ssize_t      n;
     zlt_conn_t  *c;
@@ -269,26 +272,28 @@ zlt_channel_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
    asked for it did. */
 
 void
-zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len)
+zlt_channel_connect_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len)
 {
-    zlt_channel_become(ch, ZLT_CHANNEL_DATAGRAMS, ch->owner->ops->datagrams,
-                       p, len,
-                       "a datagram channel could not be made: out of memory");
+    zlt_channel_connect_become(ch, ZLT_CHANNEL_DATAGRAMS,
+                               ch->owner->ops->datagrams, p, len,
+                               "a datagram channel could not be made: out of "
+                               "memory");
 }
 
 
 /* Many connections are to share it. */
 
 static void
-zlt_channel_share(zlt_channel_t *ch, const uint8_t *p, size_t len)
+zlt_channel_connect_share(zlt_channel_t *ch, const uint8_t *p, size_t len)
 {
-    zlt_channel_become(ch, ZLT_CHANNEL_SHARED, zlt_shared_start, p, len,
-                       "a data channel could not be shared: out of memory");
+    zlt_channel_connect_become(ch, ZLT_CHANNEL_SHARED, zlt_shared_start, p,
+                               len, "a data channel could not be shared: out "
+                               "of memory");
 }
 
 
 static void
-zlt_channel_become(zlt_channel_t *ch, unsigned state,
+zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
     zlt_channel_start_pt start, const uint8_t *p, size_t len,
     const char *failed)
 {

@@ -19,22 +19,22 @@
 #include "pp.h"
 
 
-static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
+static void zlt_channel_dial_resolved(zlt_waiter_t *waiter, const char *error);
 static void zlt_channel_dial_next(zlt_channel_t *ch);
 static int zlt_channel_dial_early(zlt_channel_t *ch);
-static void zlt_channel_dialling(zlt_io_t *io);
+static void zlt_channel_dial_connecting(zlt_io_t *io);
 static void zlt_channel_dial_failed(zlt_channel_t *ch, int err);
-static void zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how);
+static void zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how);
 
 
 /* The header of the PROXY protocol, if the service wants it, goes before all
    bytes of the client: 0, or -1 without memory. */
 
 int
-zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
+zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m)
 {
     size_t          n;
-    uint8_t         buf[ZLT_PROXY_HEADER];
+    uint8_t         buf[ZLT_PP_HEADER];
     zlt_service_t  *s;
 
     s = zlt_service_by_id(&ch->owner->services, m->service_id);
@@ -43,8 +43,8 @@ zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
         return 0;
     }
 
-    n = zlt_proxy_header(buf, s->conf.proxy_protocol, m->client_addr.data,
-                         m->client_addr.len, s->conf.host, s->conf.port);
+    n = zlt_pp_header(buf, s->conf.proxy_protocol, m->client_addr.data,
+                      m->client_addr.len, s->conf.host, s->conf.port);
 
     return zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, buf, n);
 }
@@ -54,7 +54,7 @@ zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
    memory. */
 
 int
-zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m)
+zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m)
 {
     if (!(m->ext & ZLT_X_TARGET)) {
         return 0;
@@ -76,7 +76,7 @@ zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m)
 /* What comes meanwhile stays in the socket, and the bits say that it came. */
 
 void
-zlt_channel_wait(zlt_io_t *io)
+zlt_channel_dial_wait(zlt_io_t *io)
 {
     (void) io;
 }
@@ -105,7 +105,7 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     }
 
     if (s == NULL) {
-        zlt_channel_fail(ch, ZLT_E_REFUSED, "no such service");
+        zlt_channel_end_fail(ch, ZLT_E_REFUSED, "no such service");
         return;
     }
 
@@ -116,19 +116,19 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     }
 
     if (s->conf.protocol != ZLT_PROTO_TCP) {
-        zlt_channel_fail(ch, ZLT_E_REFUSED, "not a TCP service");
+        zlt_channel_end_fail(ch, ZLT_E_REFUSED, "not a TCP service");
         return;
     }
 
     if (!zlt_io_room(1)) {
-        zlt_channel_fail(ch, ZLT_E_BUSY, "out of descriptors");
+        zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of descriptors");
         return;
     }
 
     if (!(s->conf.flags & ZLT_R_OPEN) != !ch->target) {
-        zlt_channel_fail(ch, ZLT_E_FORBIDDEN,
-                         ch->target ? "the service takes no target"
-                                    : "the service needs a target");
+        zlt_channel_end_fail(ch, ZLT_E_FORBIDDEN,
+                             ch->target ? "the service takes no target"
+                                        : "the service needs a target");
         return;
     }
 
@@ -139,7 +139,7 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
         s = zlt_service_target(s, target);
 
         if (s == NULL) {
-            zlt_channel_fail(ch, ZLT_E_FORBIDDEN, "not a target");
+            zlt_channel_end_fail(ch, ZLT_E_FORBIDDEN, "not a target");
             return;
         }
 
@@ -148,7 +148,7 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     }
 
     ch->service = s;
-    ch->waiter.handler = zlt_channel_resolved;
+    ch->waiter.handler = zlt_channel_dial_resolved;
 
     zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
                     zlt_channel_expired);
@@ -160,7 +160,7 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 
 
 void
-zlt_channel_registered(zlt_owner_t *o)
+zlt_channel_dial_registered(zlt_owner_t *o)
 {
     unsigned        n;
     zlt_list_t     *link;
@@ -186,14 +186,14 @@ zlt_channel_registered(zlt_owner_t *o)
 
 
 static void
-zlt_channel_resolved(zlt_waiter_t *waiter, const char *error)
+zlt_channel_dial_resolved(zlt_waiter_t *waiter, const char *error)
 {
     zlt_channel_t  *ch;
 
     ch = zlt_list_data(waiter, zlt_channel_t, waiter);
 
     if (error) {
-        zlt_channel_fail(ch, ZLT_E_UNREACHABLE, error);
+        zlt_channel_end_fail(ch, ZLT_E_UNREACHABLE, error);
         return;
     }
 
@@ -223,7 +223,7 @@ zlt_channel_dial_next(zlt_channel_t *ch)
         early = (ch->relay.flow[ZLT_RELAY_CHANNEL].buf != NULL);
 
         if (zlt_conn_connect(c, &addr->addr.sa, addr->len, early,
-                             zlt_channel_dialling)
+                             zlt_channel_dial_connecting)
             == 0)
         {
             c->io.data = ch;
@@ -248,7 +248,7 @@ zlt_channel_dial_next(zlt_channel_t *ch)
     if (err == 0 && ch->service->open && ch->service->addrs.n) {
         (void) snprintf(reason, sizeof(reason), "\"%.270s\" is not allowed",
                         ch->service->conf.local);
-        zlt_channel_fail(ch, ZLT_E_FORBIDDEN, reason);
+        zlt_channel_end_fail(ch, ZLT_E_FORBIDDEN, reason);
         return;
     }
 
@@ -290,16 +290,16 @@ zlt_channel_dial_early(zlt_channel_t *ch)
 
     ch->early = 1;
     ch->connected = 1;
-    c->io.handler = zlt_channel_wait;
+    c->io.handler = zlt_channel_dial_wait;
 
-    zlt_channel_join(ch);
+    zlt_channel_dial_join(ch);
 
     return 0;
 }
 
 
 static void
-zlt_channel_dialling(zlt_io_t *io)
+zlt_channel_dial_connecting(zlt_io_t *io)
 {
     int             rc, err;
     zlt_conn_t     *c;
@@ -316,8 +316,8 @@ zlt_channel_dialling(zlt_io_t *io)
 
     if (rc == 0) {
         ch->connected = 1;
-        io->handler = zlt_channel_wait;
-        zlt_channel_join(ch);
+        io->handler = zlt_channel_dial_wait;
+        zlt_channel_dial_join(ch);
         return;
     }
 
@@ -358,7 +358,7 @@ zlt_channel_dial_failed(zlt_channel_t *ch, int err)
         code = ZLT_E_UNREACHABLE;
     }
 
-    zlt_channel_fail(ch, code, strerror(err));
+    zlt_channel_end_fail(ch, code, strerror(err));
 }
 
 
@@ -370,7 +370,7 @@ zlt_channel_dial_failed(zlt_channel_t *ch, int err)
  */
 
 void
-zlt_channel_join(zlt_channel_t *ch)
+zlt_channel_dial_join(zlt_channel_t *ch)
 {
     size_t     n;
     uint8_t    buf[ZLT_CHANNEL_SMALL];
@@ -405,12 +405,12 @@ zlt_channel_join(zlt_channel_t *ch)
         zlt_relay_hold(&ch->relay, ZLT_RELAY_SERVICE);
     }
 
-    zlt_relay_start(&ch->relay, zlt_channel_done);
+    zlt_relay_start(&ch->relay, zlt_channel_dial_done);
 }
 
 
 static void
-zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how)
+zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how)
 {
     zlt_channel_t  *ch;
 
@@ -427,7 +427,7 @@ zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how)
     zlt_channel_log(ch, texts[how]);
 
     if (ch->relay.side[ZLT_RELAY_CHANNEL].framed) {
-        zlt_channel_close(ch);
+        zlt_channel_end_connection(ch);
         return;
     }
 

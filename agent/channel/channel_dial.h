@@ -15,19 +15,19 @@
 
 /* The header of the PROXY protocol, if the service wants it, goes before all
    bytes of the client: 0, or -1 without memory. */
-int zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m);
+int zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m);
 
 /* Where a connection to the open service is to lead: 0, or -1 without
    memory. */
-int zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m);
+int zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m);
 
 void zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id);
 
 /* What comes meanwhile stays in the socket, and the bits say that it came. */
-void zlt_channel_wait(zlt_io_t *io);
+void zlt_channel_dial_wait(zlt_io_t *io);
 
 /* Server and service are both there, perhaps: answer, and relay. */
-void zlt_channel_join(zlt_channel_t *ch);
+void zlt_channel_dial_join(zlt_channel_t *ch);
 
 
 #endif /* ZLT_CHANNEL_DIAL_H_INCLUDED */

@@ -28,12 +28,12 @@
 #define ZLT_CHANNEL_WASTE    (1024 * 1024)     /* bytes, before it is idle */
 
 
-static void zlt_channel_leave(zlt_channel_t *ch, zlt_io_pt handler);
-static void zlt_channel_turn(zlt_task_t *task);
-static void zlt_channel_closing(zlt_io_t *io);
-static void zlt_channel_reuse(zlt_channel_t *ch);
-static void zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m);
-static void zlt_channel_ending(zlt_io_t *io);
+static void zlt_channel_end_leave(zlt_channel_t *ch, zlt_io_pt handler);
+static void zlt_channel_end_turn(zlt_task_t *task);
+static void zlt_channel_end_closing(zlt_io_t *io);
+static void zlt_channel_end_reuse(zlt_channel_t *ch);
+static void zlt_channel_end_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m);
+static void zlt_channel_end_ending(zlt_io_t *io);
 
 
 /*
@@ -43,7 +43,7 @@ static void zlt_channel_ending(zlt_io_t *io);
  */
 
 void
-zlt_channel_close(zlt_channel_t *ch)
+zlt_channel_end_connection(zlt_channel_t *ch)
 {
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
     zlt_relay_reuse(&ch->relay);
@@ -51,10 +51,10 @@ zlt_channel_close(zlt_channel_t *ch)
     ch->state = ZLT_CHANNEL_CLOSING;
     ch->discarded = 0;
 
-    zlt_channel_leave(ch, zlt_channel_closing);
+    zlt_channel_end_leave(ch, zlt_channel_end_closing);
 
     if (zlt_frames_over(&ch->framed.frames)) {
-        zlt_channel_reuse(ch);
+        zlt_channel_end_reuse(ch);
     }
 }
 
@@ -63,7 +63,7 @@ zlt_channel_close(zlt_channel_t *ch)
    has some time for it. */
 
 static void
-zlt_channel_leave(zlt_channel_t *ch, zlt_io_pt handler)
+zlt_channel_end_leave(zlt_channel_t *ch, zlt_io_pt handler)
 {
     zlt_io_t  *io;
 
@@ -84,13 +84,13 @@ zlt_channel_leave(zlt_channel_t *ch, zlt_io_pt handler)
 
     /* what has come already raises no event */
 
-    ch->relay.task.handler = zlt_channel_turn;
+    ch->relay.task.handler = zlt_channel_end_turn;
     zlt_io_post(&ch->relay.task);
 }
 
 
 static void
-zlt_channel_turn(zlt_task_t *task)
+zlt_channel_end_turn(zlt_task_t *task)
 {
     zlt_io_t     *io;
     zlt_relay_t  *r;
@@ -103,7 +103,7 @@ zlt_channel_turn(zlt_task_t *task)
 
 
 static void
-zlt_channel_closing(zlt_io_t *io)
+zlt_channel_end_closing(zlt_io_t *io)
 {
     ssize_t         n;
     zlt_conn_t     *c;
@@ -131,7 +131,7 @@ zlt_channel_closing(zlt_io_t *io)
     }
 
     if (zlt_frames_over(&ch->framed.frames)) {
-        zlt_channel_reuse(ch);
+        zlt_channel_end_reuse(ch);
 
     } else if (n == ZLT_CONN_ERROR || zlt_conn_raw_in(c)) {
         zlt_relay_abort(&ch->relay);
@@ -141,7 +141,7 @@ zlt_channel_closing(zlt_io_t *io)
 
 
 static void
-zlt_channel_reuse(zlt_channel_t *ch)
+zlt_channel_end_reuse(zlt_channel_t *ch)
 {
     zlt_buf_t    *rest;
     zlt_conn_t   *c;
@@ -173,7 +173,7 @@ zlt_channel_reuse(zlt_channel_t *ch)
     ch->reusable = 0;
 
     c->io.data = ch;
-    c->io.handler = zlt_channel_idle;
+    c->io.handler = zlt_channel_connect_idle;
     ch->state = ZLT_CHANNEL_IDLE;
 
     zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
@@ -183,7 +183,7 @@ zlt_channel_reuse(zlt_channel_t *ch)
         || !zlt_pool_wants(o->pool, ch->tunnel_id))
     {
         free(rest);
-        zlt_channel_retire(ch);
+        zlt_channel_end_retire(ch);
         return;
     }
 
@@ -191,18 +191,18 @@ zlt_channel_reuse(zlt_channel_t *ch)
 
     if (rest) {
         memcpy(zlt_scratch, rest->data, rest->last);
-        zlt_channel_frames(ch, zlt_scratch, rest->last);
+        zlt_channel_connect_frames(ch, zlt_scratch, rest->last);
         free(rest);
     }
 
     if (ch->state == ZLT_CHANNEL_IDLE) {
-        zlt_channel_idle(&c->io);
+        zlt_channel_connect_idle(&c->io);
     }
 }
 
 
 void
-zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
+zlt_channel_end_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 {
     zlt_msg_t  m;
 
@@ -232,7 +232,7 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
     m.code = (uint8_t) code;
 
     if (ch->reusable) {
-        zlt_channel_fail_framed(ch, &m);
+        zlt_channel_end_fail_framed(ch, &m);
         return;
     }
 
@@ -249,7 +249,7 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 /* It is our end of the connection. */
 
 static void
-zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m)
+zlt_channel_end_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m)
 {
     size_t       n;
     ssize_t      sent;
@@ -271,7 +271,7 @@ zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m)
 
     ch->framed.frames.out.end = ZLT_FRAMES_RESET;
 
-    zlt_channel_close(ch);
+    zlt_channel_end_connection(ch);
 }
 
 
@@ -289,12 +289,12 @@ zlt_channel_end(zlt_channel_t *ch)
     free(f->buf);
     f->buf = NULL;
 
-    zlt_channel_leave(ch, zlt_channel_ending);
+    zlt_channel_end_leave(ch, zlt_channel_end_ending);
 }
 
 
 static void
-zlt_channel_ending(zlt_io_t *io)
+zlt_channel_end_ending(zlt_io_t *io)
 {
     int             rc;
     ssize_t         n;
@@ -332,7 +332,7 @@ zlt_channel_ending(zlt_io_t *io)
 
 
 void
-zlt_channel_retire(zlt_channel_t *ch)
+zlt_channel_end_retire(zlt_channel_t *ch)
 {
     zlt_msg_t    m;
     zlt_pool_t  *p;

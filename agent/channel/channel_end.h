@@ -14,10 +14,11 @@
 
 
 /* The connection has ended, and the channel will be idle again. */
-void zlt_channel_close(zlt_channel_t *ch);
+void zlt_channel_end_connection(zlt_channel_t *ch);
 
 /* The connection could not be made, for which there is a code (ZLT_E_*). */
-void zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason);
+void zlt_channel_end_fail(zlt_channel_t *ch, unsigned code,
+    const char *reason);
 
 
 #endif /* ZLT_CHANNEL_END_H_INCLUDED */

@@ -29,28 +29,28 @@
 #define ZLT_CHANNEL_ASTRAY   100       /* .. and the binary with its tunnel */
 
 
-static void zlt_channel_connecting(zlt_io_t *io);
-static void zlt_channel_talk(zlt_channel_t *ch);
-static void zlt_channel_talking(zlt_io_t *io);
-static void zlt_channel_reached(zlt_channel_t *ch);
-static void zlt_channel_handshaking(zlt_io_t *io);
-static void zlt_channel_request(zlt_channel_t *ch);
-static const zlt_pool_param_t *zlt_channel_param(zlt_channel_t *ch);
-static zlt_wsc_use_e zlt_channel_use(const zlt_channel_t *ch);
-static int zlt_channel_upgraded(zlt_channel_t *ch,
+static void zlt_channel_open_connecting(zlt_io_t *io);
+static void zlt_channel_open_talk(zlt_channel_t *ch);
+static void zlt_channel_open_talking(zlt_io_t *io);
+static void zlt_channel_open_reached(zlt_channel_t *ch);
+static void zlt_channel_open_handshaking(zlt_io_t *io);
+static void zlt_channel_open_request(zlt_channel_t *ch);
+static const zlt_pool_param_t *zlt_channel_open_param(zlt_channel_t *ch);
+static zlt_wsc_use_e zlt_channel_open_use(const zlt_channel_t *ch);
+static int zlt_channel_open_upgraded(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
-static void zlt_channel_refused(zlt_channel_t *ch,
+static void zlt_channel_open_refused(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
-static unsigned zlt_channel_doubtful(const zlt_http_answer_t *answer);
-static void zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt,
+static unsigned zlt_channel_open_doubtful(const zlt_http_answer_t *answer);
+static void zlt_channel_open_doubt(zlt_channel_t *ch, unsigned doubt,
     const char *why);
 static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
-static void zlt_channel_shut(zlt_channel_t *ch);
-static void zlt_channel_again(zlt_task_t *task);
+static void zlt_channel_open_shut(zlt_channel_t *ch);
+static void zlt_channel_open_again(zlt_task_t *task);
 
 
 int
-zlt_channel_open(zlt_pool_t *p, zlt_owner_t *o)
+zlt_channel_open_idle(zlt_pool_t *p, zlt_owner_t *o)
 {
     zlt_channel_t  *ch;
 
@@ -66,7 +66,7 @@ zlt_channel_open(zlt_pool_t *p, zlt_owner_t *o)
         return -1;
     }
 
-    if (zlt_channel_connect(ch, &zlt_pool_get_param(p)->way.addr) == -1) {
+    if (zlt_channel_open_start(ch, &zlt_pool_get_param(p)->way.addr) == -1) {
         zlt_channel_free(ch);
         return -1;
     }
@@ -75,39 +75,39 @@ zlt_channel_open(zlt_pool_t *p, zlt_owner_t *o)
     memcpy(ch->tunnel_id, zlt_pool_get_param(p)->tunnel_id, ZLT_ID_SIZE);
 
     zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
-    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+    zlt_channel_open_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
 
     return 0;
 }
 
 
 int
-zlt_channel_visit_open(zlt_channel_t *ch)
+zlt_channel_open_visit(zlt_channel_t *ch)
 {
     const zlt_pool_param_t  *param;
 
-    param = zlt_channel_param(ch);
+    param = zlt_channel_open_param(ch);
 
     if (param == NULL) {
         errno = ENOTCONN;
         return -1;
     }
 
-    if (zlt_channel_connect(ch, &param->way.addr) == -1) {
+    if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
         return -1;
     }
 
     zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
-    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+    zlt_channel_open_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
 
     return 0;
 }
 
 
 void
-zlt_channel_visit_shut(zlt_channel_t *ch)
+zlt_channel_open_undo(zlt_channel_t *ch)
 {
-    zlt_channel_shut(ch);
+    zlt_channel_open_shut(ch);
 
     ch->state = ZLT_CHANNEL_OPENING;
     ch->upgraded = 0;
@@ -117,7 +117,7 @@ zlt_channel_visit_shut(zlt_channel_t *ch)
 
 
 int
-zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
+zlt_channel_open_start(zlt_channel_t *ch, const zlt_addr_t *addr)
 {
     zlt_conn_t  *c;
 
@@ -131,7 +131,7 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
                     ? 1 : 0;
 
     if (zlt_conn_connect(c, &addr->addr.sa, addr->len, 1,
-                         zlt_channel_connecting)
+                         zlt_channel_open_connecting)
         == -1)
     {
         return -1;
@@ -151,7 +151,7 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
 
 static void
-zlt_channel_connecting(zlt_io_t *io)
+zlt_channel_open_connecting(zlt_io_t *io)
 {
     int             rc;
     zlt_conn_t     *c;
@@ -172,10 +172,10 @@ zlt_channel_connecting(zlt_io_t *io)
     }
 
     if (ch->owner->conf->via.kind) {
-        zlt_channel_talk(ch);
+        zlt_channel_open_talk(ch);
 
     } else {
-        zlt_channel_reached(ch);
+        zlt_channel_open_reached(ch);
     }
 }
 
@@ -183,13 +183,13 @@ zlt_channel_connecting(zlt_io_t *io)
 /* The proxy is there, and has to be told where to. */
 
 static void
-zlt_channel_talk(zlt_channel_t *ch)
+zlt_channel_open_talk(zlt_channel_t *ch)
 {
     zlt_io_t                *io;
     zlt_conf_t              *conf;
     const zlt_pool_param_t  *param;
 
-    param = zlt_channel_param(ch);
+    param = zlt_channel_open_param(ch);
 
     if (param == NULL) {
         zlt_channel_open_failed(ch, "the tunnel is gone");
@@ -205,16 +205,16 @@ zlt_channel_talk(zlt_channel_t *ch)
     }
 
     io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
-    io->handler = zlt_channel_talking;
-    zlt_channel_talking(io);
+    io->handler = zlt_channel_open_talking;
+    zlt_channel_open_talking(io);
 }
 
 
 static void
-zlt_channel_talking(zlt_io_t *io)
+zlt_channel_open_talking(zlt_io_t *io)
 {
     int             rc;
-    char            error[ZLT_VIA_ERROR_SIZE];
+    char            error[ZLT_PROXY_ERROR_SIZE];
     zlt_channel_t  *ch;
 
     ch = io->data;
@@ -229,7 +229,7 @@ zlt_channel_talking(zlt_io_t *io)
     ch->talk = NULL;
 
     if (rc == 0) {
-        zlt_channel_reached(ch);
+        zlt_channel_open_reached(ch);
 
     } else {
         zlt_channel_open_failed(ch, error);
@@ -238,12 +238,12 @@ zlt_channel_talking(zlt_io_t *io)
 
 
 static void
-zlt_channel_reached(zlt_channel_t *ch)
+zlt_channel_open_reached(zlt_channel_t *ch)
 {
     zlt_conn_t  *c;
 
     if (ch->owner->tls == NULL) {
-        zlt_channel_request(ch);
+        zlt_channel_open_request(ch);
         return;
     }
 
@@ -254,13 +254,13 @@ zlt_channel_reached(zlt_channel_t *ch)
         return;
     }
 
-    c->io.handler = zlt_channel_handshaking;
-    zlt_channel_handshaking(&c->io);
+    c->io.handler = zlt_channel_open_handshaking;
+    zlt_channel_open_handshaking(&c->io);
 }
 
 
 static void
-zlt_channel_handshaking(zlt_io_t *io)
+zlt_channel_open_handshaking(zlt_io_t *io)
 {
     int             rc;
     char            error[ZLT_TLS_ERROR_SIZE];
@@ -271,7 +271,7 @@ zlt_channel_handshaking(zlt_io_t *io)
     rc = zlt_tls_handshake(&ch->relay.side[ZLT_RELAY_CHANNEL], error);
 
     if (rc == 0) {
-        zlt_channel_request(ch);
+        zlt_channel_open_request(ch);
 
     } else if (rc == ZLT_CONN_ERROR) {
         zlt_channel_open_failed(ch, error);
@@ -280,14 +280,14 @@ zlt_channel_handshaking(zlt_io_t *io)
 
 
 static void
-zlt_channel_request(zlt_channel_t *ch)
+zlt_channel_open_request(zlt_channel_t *ch)
 {
     char                     buf[ZLT_HTTP_REQUEST_SIZE];
     size_t                   n;
     zlt_io_t                *io;
     const zlt_pool_param_t  *param;
 
-    param = zlt_channel_param(ch);
+    param = zlt_channel_open_param(ch);
 
     if (param == NULL) {
         zlt_channel_open_failed(ch, "the tunnel is gone");
@@ -309,16 +309,16 @@ zlt_channel_request(zlt_channel_t *ch)
     }
 
     io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
-    io->handler = zlt_channel_answer;
+    io->handler = zlt_channel_open_answer;
 
     if (io->ready & ZLT_IO_READ) {
-        zlt_channel_answer(io);
+        zlt_channel_open_answer(io);
     }
 }
 
 
 void
-zlt_channel_answer(zlt_io_t *io)
+zlt_channel_open_answer(zlt_io_t *io)
 {
     size_t              len;
     ssize_t             n;
@@ -339,9 +339,9 @@ zlt_channel_answer(zlt_io_t *io)
     }
 
     if (n <= 0) {
-        zlt_channel_doubt(ch, ZLT_TRANSPORT_HINT,
-                          n == 0 ? "the connection was closed"
-                                 : strerror(errno));
+        zlt_channel_open_doubt(ch, ZLT_TRANSPORT_HINT,
+                               n == 0 ? "the connection was closed"
+                                      : strerror(errno));
         return;
     }
 
@@ -358,12 +358,13 @@ zlt_channel_answer(zlt_io_t *io)
     }
 
     if (n < 0) {
-        zlt_channel_doubt(ch, ZLT_TRANSPORT_PROOF, "the answer is not HTTP");
+        zlt_channel_open_doubt(ch, ZLT_TRANSPORT_PROOF,
+                               "the answer is not HTTP");
         return;
     }
 
-    if (!zlt_channel_upgraded(ch, &answer)) {
-        zlt_channel_refused(ch, &answer);
+    if (!zlt_channel_open_upgraded(ch, &answer)) {
+        zlt_channel_open_refused(ch, &answer);
         return;
     }
 
@@ -378,7 +379,7 @@ zlt_channel_answer(zlt_io_t *io)
 
     if (ch->websocket
         && zlt_wsc_start(&ch->relay.side[ZLT_RELAY_CHANNEL],
-                         zlt_channel_use(ch), zlt_scratch + n, &len)
+                         zlt_channel_open_use(ch), zlt_scratch + n, &len)
            == -1)
     {
         zlt_channel_open_failed(ch, "out of memory");
@@ -392,31 +393,31 @@ zlt_channel_answer(zlt_io_t *io)
     }
 
     if (ch->datagrams) {
-        zlt_channel_datagrams(ch, zlt_scratch + n, len);
+        zlt_channel_connect_datagrams(ch, zlt_scratch + n, len);
         return;
     }
 
     if (ch->fresh) {
         /* its Connect came before: the client's bytes from here on */
 
-        io->handler = zlt_channel_wait;
+        io->handler = zlt_channel_dial_wait;
         ch->reusable = ch->reusable && !ch->websocket;
 
         if (ch->reusable) {
             zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
         }
 
-        if (zlt_channel_early(ch, zlt_scratch + n, len) == -1) {
-            zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
+        if (zlt_channel_connect_early(ch, zlt_scratch + n, len) == -1) {
+            zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
             return;
         }
 
-        zlt_channel_join(ch);
+        zlt_channel_dial_join(ch);
         return;
     }
 
     ch->state = ZLT_CHANNEL_IDLE;
-    io->handler = zlt_channel_idle;
+    io->handler = zlt_channel_connect_idle;
 
     zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
                     zlt_channel_expired);
@@ -424,13 +425,13 @@ zlt_channel_answer(zlt_io_t *io)
     zlt_pool_idle(ch->pool, ch);
 
     if (len && ch->state == ZLT_CHANNEL_IDLE) {
-        zlt_channel_frames(ch, zlt_scratch + n, len);
+        zlt_channel_connect_frames(ch, zlt_scratch + n, len);
     }
 
     /* under TLS what came behind it raises no event again, nor does an end */
 
     if (ch->state == ZLT_CHANNEL_IDLE) {
-        zlt_channel_idle(io);
+        zlt_channel_connect_idle(io);
     }
 }
 
@@ -438,7 +439,7 @@ zlt_channel_answer(zlt_io_t *io)
 /* What its requests say who it belongs to; NULL: there is no tunnel. */
 
 static const zlt_pool_param_t *
-zlt_channel_param(zlt_channel_t *ch)
+zlt_channel_open_param(zlt_channel_t *ch)
 {
     zlt_owner_t             *o;
     const zlt_pool_param_t  *param;
@@ -466,7 +467,7 @@ zlt_channel_param(zlt_channel_t *ch)
 
 
 static zlt_wsc_use_e
-zlt_channel_use(const zlt_channel_t *ch)
+zlt_channel_open_use(const zlt_channel_t *ch)
 {
     if (ch->use) {
         return ch->use->websocket;
@@ -477,7 +478,7 @@ zlt_channel_use(const zlt_channel_t *ch)
 
 
 static int
-zlt_channel_upgraded(zlt_channel_t *ch, const zlt_http_answer_t *answer)
+zlt_channel_open_upgraded(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 {
     if (answer->status != 101 || !answer->upgrade) {
         return 0;
@@ -490,7 +491,7 @@ zlt_channel_upgraded(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 
 
 static void
-zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
+zlt_channel_open_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 {
     char  why[128];
 
@@ -508,13 +509,13 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
            decides which of them a connection meets */
 
         if (++ch->astray < ZLT_CHANNEL_ASTRAY) {
-            zlt_channel_anew(ch, why);
+            zlt_channel_open_anew(ch, why);
             return;
         }
 
     } else if (answer->status == 421) {
         zlt_pool_astray(ch->pool);
-        zlt_channel_given_up(ch, NULL);
+        zlt_channel_open_given_up(ch, NULL);
         return;
     }
 
@@ -523,11 +524,11 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
         /* 410: another one was faster, or the client has gone; 403: the
            tunnel has */
 
-        zlt_channel_given_up(ch, why);
+        zlt_channel_open_given_up(ch, why);
         return;
     }
 
-    zlt_channel_doubt(ch, zlt_channel_doubtful(answer), why);
+    zlt_channel_open_doubt(ch, zlt_channel_open_doubtful(answer), why);
 }
 
 
@@ -538,7 +539,7 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
  */
 
 static unsigned
-zlt_channel_doubtful(const zlt_http_answer_t *answer)
+zlt_channel_open_doubtful(const zlt_http_answer_t *answer)
 {
     switch (answer->status) {
 
@@ -565,7 +566,7 @@ zlt_channel_doubtful(const zlt_http_answer_t *answer)
 /* It has failed, and that may be for what its request was. */
 
 static void
-zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
+zlt_channel_open_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
 {
     if (doubt) {
         zlt_transport_failed(&ch->owner->transport, ch->websocket, doubt, why,
@@ -590,28 +591,28 @@ zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
     }
 
     if (!ch->fresh) {
-        zlt_channel_given_up(ch, why);
+        zlt_channel_open_given_up(ch, why);
         return;
     }
 
     if (++ch->tries == ZLT_CHANNEL_TRIES) {
         zlt_log_warn("a data channel could not be opened: %s", why);
-        zlt_channel_given_up(ch, why);
+        zlt_channel_open_given_up(ch, why);
         return;
     }
 
-    zlt_channel_anew(ch, why);
+    zlt_channel_open_anew(ch, why);
 }
 
 
 void
-zlt_channel_anew(zlt_channel_t *ch, const char *why)
+zlt_channel_open_anew(zlt_channel_t *ch, const char *why)
 {
     zlt_log_debug("a data channel is tried again: %s", why);
 
-    zlt_channel_shut(ch);
+    zlt_channel_open_shut(ch);
 
-    ch->relay.task.handler = zlt_channel_again;
+    ch->relay.task.handler = zlt_channel_open_again;
     zlt_io_post(&ch->relay.task);
 }
 
@@ -619,7 +620,7 @@ zlt_channel_anew(zlt_channel_t *ch, const char *why)
 /* The way to the server, and what was under way on it. */
 
 static void
-zlt_channel_shut(zlt_channel_t *ch)
+zlt_channel_open_shut(zlt_channel_t *ch)
 {
     unsigned  i;
 
@@ -636,7 +637,7 @@ zlt_channel_shut(zlt_channel_t *ch)
 
 
 static void
-zlt_channel_again(zlt_task_t *task)
+zlt_channel_open_again(zlt_task_t *task)
 {
     zlt_relay_t             *r;
     zlt_channel_t           *ch;
@@ -645,15 +646,15 @@ zlt_channel_again(zlt_task_t *task)
     r = zlt_list_data(task, zlt_relay_t, task);
     ch = zlt_list_data(r, zlt_channel_t, relay);
 
-    param = zlt_channel_param(ch);
+    param = zlt_channel_open_param(ch);
 
     if (param == NULL && ch->use) {
         ch->use->failed(ch, NULL, "the tunnel is gone");
 
     } else if (param == NULL) {
-        zlt_channel_given_up(ch, "the tunnel is gone");
+        zlt_channel_open_given_up(ch, "the tunnel is gone");
 
-    } else if (zlt_channel_connect(ch, &param->way.addr) == -1) {
+    } else if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
         zlt_channel_open_failed(ch, strerror(errno));
     }
 }
@@ -662,7 +663,7 @@ zlt_channel_again(zlt_task_t *task)
 /* why: NULL if the pool has been told */
 
 void
-zlt_channel_given_up(zlt_channel_t *ch, const char *why)
+zlt_channel_open_given_up(zlt_channel_t *ch, const char *why)
 {
     zlt_pool_t  *p;
 

@@ -96,7 +96,7 @@ zlt_lane_turn(zlt_task_t *task)
     if (lane->moved) {
         r = zlt_list_data(lane->conn, zlt_relay_t, side[ZLT_RELAY_CHANNEL]);
 
-        zlt_channel_leave_lane(zlt_list_data(r, zlt_channel_t, relay));
+        zlt_move_leave_lane(zlt_list_data(r, zlt_channel_t, relay));
         return;
     }
 

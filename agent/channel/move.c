@@ -30,7 +30,7 @@ static void zlt_move_failed(zlt_channel_t *ch);
 
 
 void
-zlt_channel_move(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind)
+zlt_move_begin(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind)
 {
     zlt_msg_t       ack;
     zlt_pool_t     *p;
@@ -119,7 +119,7 @@ zlt_move_event(zlt_io_t *io)
 
 
 void
-zlt_channel_leave_lane(zlt_channel_t *ch)
+zlt_move_leave_lane(zlt_channel_t *ch)
 {
     zlt_conn_t        *c;
     zlt_frames_out_t  *out;

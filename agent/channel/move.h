@@ -14,10 +14,10 @@
 
 
 /* Move has come on ch; no bytes may be behind it. */
-void zlt_channel_move(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind);
+void zlt_move_begin(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind);
 
 /* Moved has come on the lane of ch, and there may be room for ours. */
-void zlt_channel_leave_lane(zlt_channel_t *ch);
+void zlt_move_leave_lane(zlt_channel_t *ch);
 
 
 #endif /* ZLT_MOVE_H_INCLUDED */

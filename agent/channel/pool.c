@@ -159,7 +159,7 @@ zlt_pool_abandon(zlt_pool_t *p, int retire)
     if (retire) {
         zlt_list_each_safe(link, next, &p->idle) {
             ch = zlt_list_data(link, zlt_channel_t, link);
-            zlt_channel_retire(ch);
+            zlt_channel_end_retire(ch);
         }
     }
 
@@ -262,7 +262,7 @@ zlt_pool_fill(zlt_pool_t *p)
         /* each idle one will need another descriptor, for its service */
 
         if (!zlt_io_room(2 + p->nidle + p->opening)
-            || zlt_channel_open(p, p->owner) == -1)
+            || zlt_channel_open_idle(p, p->owner) == -1)
         {
             /* those that are open now will end some time */
             p->opening--;
@@ -282,7 +282,7 @@ zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch)
     zlt_pool_add(p, ch);
 
     if (p->abandoned) {
-        zlt_channel_retire(ch);
+        zlt_channel_end_retire(ch);
         return;
     }
 
@@ -509,7 +509,7 @@ zlt_pool_shrink(zlt_pool_t *p)
             continue;
         }
 
-        zlt_channel_retire(ch);
+        zlt_channel_end_retire(ch);
         quota--;
     }
 }

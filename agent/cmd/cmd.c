@@ -16,14 +16,14 @@
 
 
 void
-zlt_command_version(void)
+zlt_cmd_version(void)
 {
     (void) printf("zltunnel-agent " ZLT_AGENT_VERSION "\n");
 }
 
 
 void
-zlt_command_option(int c, char **argv)
+zlt_cmd_option(int c, char **argv)
 {
     int          len;
     const char  *option;
@@ -32,10 +32,10 @@ zlt_command_option(int c, char **argv)
     len = (int) strcspn(option, "=");
 
     if (option[0] != '-') {
-        zlt_complain("\"-%c\" is not an option", optopt);
+        zlt_log_complain("\"-%c\" is not an option", optopt);
         return;
     }
 
-    zlt_complain(c == ':' ? "\"%.*s\" needs a value"
-                          : "\"%.*s\" is not an option", len, option);
+    zlt_log_complain(c == ':' ? "\"%.*s\" needs a value"
+                              : "\"%.*s\" is not an option", len, option);
 }

@@ -18,31 +18,31 @@ typedef struct {
     const char   *summary;
     /* argv[0] is the command; the exit code */
     int         (*run)(int argc, char **argv);
-} zlt_command_t;
+} zlt_cmd_t;
 
 
-int zlt_command_connect(int argc, char **argv);
-int zlt_command_access(int argc, char **argv);
-int zlt_command_run(int argc, char **argv);
-int zlt_command_check(int argc, char **argv);
-int zlt_command_token(int argc, char **argv);
+int zlt_cmd_connect(int argc, char **argv);
+int zlt_cmd_access(int argc, char **argv);
+int zlt_cmd_run(int argc, char **argv);
+int zlt_cmd_run_check(int argc, char **argv);
+int zlt_cmd_token(int argc, char **argv);
 
 /* what a running agent is asked: cmd_ctl.c */
-int zlt_command_status(int argc, char **argv);
-int zlt_command_start(int argc, char **argv);
-int zlt_command_stop(int argc, char **argv);
-int zlt_command_sessions(int argc, char **argv);
-int zlt_command_renew(int argc, char **argv);
-int zlt_command_reload(int argc, char **argv);
+int zlt_cmd_ctl_status(int argc, char **argv);
+int zlt_cmd_ctl_start(int argc, char **argv);
+int zlt_cmd_ctl_stop(int argc, char **argv);
+int zlt_cmd_ctl_sessions(int argc, char **argv);
+int zlt_cmd_ctl_renew(int argc, char **argv);
+int zlt_cmd_ctl_reload(int argc, char **argv);
 
 
 /* for all of them */
 
-void zlt_command_version(void);
+void zlt_cmd_version(void);
 
 /* Says what is wrong with an option, for which getopt_long() has returned c,
    '?' or ':'; never its value, which may be a misplaced secret. */
-void zlt_command_option(int c, char **argv);
+void zlt_cmd_option(int c, char **argv);
 
 
 #endif /* ZLT_CMD_H_INCLUDED */

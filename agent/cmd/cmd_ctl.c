@@ -21,23 +21,24 @@ typedef struct {
     int          least;        /* arguments */
     int          most;
     int          json;         /* has --json */
-} zlt_ctl_usage_t;
+} zlt_cmd_ctl_usage_t;
 
 
-static int zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u);
+static int zlt_cmd_ctl_run(int argc, char **argv,
+    const zlt_cmd_ctl_usage_t *u);
 
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_status = {
+static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_status = {
     "status", "status [NAME] [--json]",
     "The state of the running agent's tunnels.", 0, 1, 1
 };
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_start = {
+static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_start = {
     "start", "start NAME",
     "Starts a tunnel that was stopped.", 1, 1, 0
 };
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_stop = {
+static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_stop = {
     "stop", "stop NAME|ID",
     "Stops an access session, of which \"sessions\" tells the ID, at once.\n"
     "Stops a tunnel: its ports close, connections that run are finished, for\n"
@@ -45,19 +46,19 @@ static const zlt_ctl_usage_t  zlt_ctl_usage_stop = {
     "is.", 1, 1, 0
 };
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_reload = {
+static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_reload = {
     "reload", "reload",
     "Reads the configuration again, as SIGHUP does, and tells what is wrong "
     "with it.", 0, 0, 0
 };
 
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_sessions = {
+static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_sessions = {
     "sessions", "sessions [--json]",
     "The access sessions of the running agent.", 0, 0, 1
 };
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_renew = {
+static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_renew = {
     "renew", "renew ID [--ttl T]",
     "Renews an access session: it ends so long from now, or after the time "
     "that it\nwas opened for.  The first 8 digits of its ID are enough.",
@@ -65,7 +66,7 @@ static const zlt_ctl_usage_t  zlt_ctl_usage_renew = {
 };
 
 
-static const struct option  zlt_ctl_options[] = {
+static const struct option  zlt_cmd_ctl_options[] = {
     { "json",    no_argument,       NULL, 'j' },
     { "ttl",     required_argument, NULL, 'T' },
     { "control", required_argument, NULL, 's' },
@@ -76,49 +77,49 @@ static const struct option  zlt_ctl_options[] = {
 
 
 int
-zlt_command_status(int argc, char **argv)
+zlt_cmd_ctl_status(int argc, char **argv)
 {
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_status);
+    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_status);
 }
 
 
 int
-zlt_command_start(int argc, char **argv)
+zlt_cmd_ctl_start(int argc, char **argv)
 {
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_start);
+    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_start);
 }
 
 
 int
-zlt_command_stop(int argc, char **argv)
+zlt_cmd_ctl_stop(int argc, char **argv)
 {
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_stop);
+    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_stop);
 }
 
 
 int
-zlt_command_sessions(int argc, char **argv)
+zlt_cmd_ctl_sessions(int argc, char **argv)
 {
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_sessions);
+    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_sessions);
 }
 
 
 int
-zlt_command_renew(int argc, char **argv)
+zlt_cmd_ctl_renew(int argc, char **argv)
 {
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_renew);
+    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_renew);
 }
 
 
 int
-zlt_command_reload(int argc, char **argv)
+zlt_cmd_ctl_reload(int argc, char **argv)
 {
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_reload);
+    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_reload);
 }
 
 
 static int
-zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
+zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
 {
     int          c, rc, json;
     unsigned     n;
@@ -130,7 +131,9 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
     json = 0;
     opterr = 0;
 
-    while ((c = getopt_long(argc, argv, ":hV", zlt_ctl_options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, ":hV", zlt_cmd_ctl_options, NULL))
+           != -1)
+    {
 
         if (c == 'h') {
             (void) printf("Usage: zltunnel-agent %s [--control PATH]\n\n"
@@ -144,39 +147,39 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
         }
 
         if (c == 'V') {
-            zlt_command_version();
+            zlt_cmd_version();
             return ZLT_EXIT_OK;
         }
 
         if (c == 's') {
             path = optarg;
 
-        } else if (c == 'T' && u == &zlt_ctl_usage_renew
+        } else if (c == 'T' && u == &zlt_cmd_ctl_usage_renew
                    && optarg[0] && !strpbrk(optarg, " \t\r\n"))
         {
             ttl = optarg;
 
         } else if (c == 'T') {
-            zlt_complain(u == &zlt_ctl_usage_renew
-                         ? "--ttl \"%s\" is not a time"
-                         : "--ttl \"%s\": only \"renew\" has it", optarg);
+            zlt_log_complain(u == &zlt_cmd_ctl_usage_renew
+                             ? "--ttl \"%s\" is not a time"
+                             : "--ttl \"%s\": only \"renew\" has it", optarg);
             return ZLT_EXIT_USAGE;
 
         } else if (c == 'j' && u->json) {
             json = 1;
 
         } else if (c == 'j') {
-            zlt_complain("\"%s\" has no --json", u->name);
+            zlt_log_complain("\"%s\" has no --json", u->name);
             return ZLT_EXIT_USAGE;
 
         } else {
-            zlt_command_option(c, argv);
+            zlt_cmd_option(c, argv);
             return ZLT_EXIT_USAGE;
         }
     }
 
     if (argc - optind < u->least || argc - optind > u->most) {
-        zlt_complain("usage: zltunnel-agent %s", u->usage);
+        zlt_log_complain("usage: zltunnel-agent %s", u->usage);
         return ZLT_EXIT_USAGE;
     }
 
@@ -190,7 +193,7 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
     while (optind < argc) {
 
         if (argv[optind][0] == '\0' || strpbrk(argv[optind], " \t\r\n")) {
-            zlt_complain("\"%s\" is not a name", argv[optind]);
+            zlt_log_complain("\"%s\" is not a name", argv[optind]);
             return ZLT_EXIT_USAGE;
         }
 
@@ -203,7 +206,7 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
 
     memset(&text, 0, sizeof(zlt_text_t));
 
-    rc = zlt_ctl_call(path, words, n, &text);
+    rc = zlt_ctl_client_call(path, words, n, &text);
 
     if (rc == ZLT_EXIT_OK && text.len) {
         (void) fwrite(text.data, 1, text.len, stdout);

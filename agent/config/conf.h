@@ -84,7 +84,7 @@ struct zlt_conf_s {
 
     const char          *server;           /* the current one; NULL: none */
     zlt_url_t            url;
-    zlt_via_t            via;              /* zlt_link_way() */
+    zlt_proxy_t          via;              /* zlt_link_way() */
     uint32_t             set;              /* keys that were set, a bit each */
 };
 
@@ -122,7 +122,7 @@ int zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
     char *error);
 
 /* The same for an access session: conf_access.c. */
-int zlt_conf_add_access(zlt_conf_t *conf, const zlt_access_conf_t *a,
+int zlt_conf_access_add(zlt_conf_t *conf, const zlt_access_conf_t *a,
     char *error);
 
 /* What must be there and what does not go together. */

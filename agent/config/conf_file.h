@@ -25,7 +25,7 @@ typedef struct zlt_conf_section_s  zlt_conf_section_t;
 
 
 /*
- * A kind of section.  begin and end return 0, or -1 after zlt_conf_fail();
+ * A kind of section.  begin and end return 0, or -1 after zlt_conf_file_fail();
  * key returns 0, or -1 with a text in error.
  */
 
@@ -63,14 +63,14 @@ struct zlt_conf_file_s {
 /* conf_file.c */
 
 /* "file:line: text"; the first complaint counts.  Returns -1. */
-int zlt_conf_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
+int zlt_conf_file_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
     zlt_printf_like(3, 4);
 
 /* The values that [service] and [tunnel] have in common. */
-int zlt_conf_protocol(const char *value, uint8_t *protocol, char *error);
-int zlt_conf_port(const char *key, const char *value, uint16_t *port,
+int zlt_conf_file_protocol(const char *value, uint8_t *protocol, char *error);
+int zlt_conf_file_port(const char *key, const char *value, uint16_t *port,
     char *error);
-int zlt_conf_proxy(const char *value, uint8_t *version, char *error);
+int zlt_conf_file_pp(const char *value, uint8_t *version, char *error);
 
 
 /* conf_access.c: [access NAME], and [access], which describes the open

@@ -13,18 +13,18 @@
 
 int zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
     char *error);
-int zlt_conf_nodes_key(zlt_conf_file_t *f, const char *key,
+int zlt_conf_node_nodes_key(zlt_conf_file_t *f, const char *key,
     const char *value, char *error);
-int zlt_conf_tunnel_begin(zlt_conf_file_t *f, const char *name);
-int zlt_conf_tunnel_key(zlt_conf_file_t *f, const char *key,
+int zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name);
+int zlt_conf_node_tunnel_key(zlt_conf_file_t *f, const char *key,
     const char *value, char *error);
-int zlt_conf_tunnel_end(zlt_conf_file_t *f);
+int zlt_conf_node_tunnel_end(zlt_conf_file_t *f);
 
 /* Once all is read: whose tunnels they are; defaults.  0 or -1. */
-int zlt_conf_tunnels(zlt_conf_file_t *f);
+int zlt_conf_node_tunnels(zlt_conf_file_t *f);
 
 /* Paths in a file are relative to where it is: 0, or -1 without memory. */
-int zlt_conf_paths(zlt_conf_t *conf, const char *file);
+int zlt_conf_node_paths(zlt_conf_t *conf, const char *file);
 
 
 #endif /* ZLT_CONF_NODE_H_INCLUDED */

@@ -67,7 +67,7 @@ void zlt_config_free(zlt_config_t *config);
  * "file:line: what" in error (ZLT_CONF_ERROR_SIZE bytes); *config may then be
  * half filled.
  */
-int zlt_config_read(zlt_config_t *config, const char *file, char *error);
+int zlt_conf_file_read(zlt_config_t *config, const char *file, char *error);
 
 /*
  * Makes the links of [agent] and of the tunnels that begin here.  All must

@@ -16,13 +16,14 @@
 #include "parse.h"
 
 
-static int zlt_option_suffixes(char *text, zlt_service_conf_t *s,
+static int zlt_option_service_suffixes(char *text, zlt_service_conf_t *s,
     const char **error);
-static char *zlt_option_colon(char *text);
+static char *zlt_option_service_colon(char *text);
 
 
 int
-zlt_option_name(const char *text, zlt_service_conf_t *s, const char **error)
+zlt_option_service_name(const char *text, zlt_service_conf_t *s,
+    const char **error)
 {
     if (!zlt_name_valid((const uint8_t *) text, strlen(text))) {
         *error = "a service name is 1 to 255 letters, digits, \"-\", \"_\", "
@@ -39,7 +40,7 @@ zlt_option_name(const char *text, zlt_service_conf_t *s, const char **error)
 /* The first colon that is not within brackets. */
 
 static char *
-zlt_option_colon(char *text)
+zlt_option_service_colon(char *text)
 {
     char  *end;
 
@@ -81,8 +82,8 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
 
     *local++ = '\0';
 
-    if (zlt_option_name(copy, s, error) == -1
-        || zlt_option_suffixes(local, s, error) == -1)
+    if (zlt_option_service_name(copy, s, error) == -1
+        || zlt_option_service_suffixes(local, s, error) == -1)
     {
         goto done;
     }
@@ -97,17 +98,17 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
     if (strncmp(local, "unix:", 5) == 0) {
         last = strrchr(local + 5, ':');
 
-        if (last && !zlt_option_digits(last + 1)) {
+        if (last && !zlt_parse_digits(last + 1)) {
             last = NULL;
         }
 
     } else {
-        colon = zlt_option_colon(local);
+        colon = zlt_option_service_colon(local);
 
         if (colon) {
             *colon = '\0';
 
-            if (zlt_option_digits(local)) {
+            if (zlt_parse_digits(local)) {
                 last = colon;
 
             } else {
@@ -122,14 +123,14 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
         *last = '\0';
 
         if (strcmp(last + 1, "0") != 0
-            && zlt_option_port(last + 1, &s->remote_port) == -1)
+            && zlt_parse_port(last + 1, &s->remote_port) == -1)
         {
             *error = "the remote port is not a number from 1 to 65535";
             goto done;
         }
     }
 
-    if (zlt_option_local(local, s, error) == -1
+    if (zlt_option_service_local(local, s, error) == -1
         || zlt_option_service_check(s, error) == -1)
     {
         goto done;
@@ -148,7 +149,8 @@ done:
 /* Takes "/udp" and its like off the end of text. */
 
 static int
-zlt_option_suffixes(char *text, zlt_service_conf_t *s, const char **error)
+zlt_option_service_suffixes(char *text, zlt_service_conf_t *s,
+    const char **error)
 {
     char  *slash;
 
@@ -167,7 +169,8 @@ zlt_option_suffixes(char *text, zlt_service_conf_t *s, const char **error)
             s->flags |= ZLT_R_INTERNAL;
 
         } else if (strncmp(slash, "/proxy-", 7) == 0
-                   && zlt_option_proxy(slash + 7, &s->proxy_protocol) == 0)
+                   && zlt_option_service_pp(slash + 7, &s->proxy_protocol)
+                      == 0)
         {
             /* void */
 
@@ -189,7 +192,8 @@ zlt_option_suffixes(char *text, zlt_service_conf_t *s, const char **error)
 
 
 int
-zlt_option_local(const char *text, zlt_service_conf_t *s, const char **error)
+zlt_option_service_local(const char *text, zlt_service_conf_t *s,
+    const char **error)
 {
     char         host[ZLT_OPTION_HOST_MAX + 3];
     char        *end;
@@ -238,7 +242,7 @@ zlt_option_local(const char *text, zlt_service_conf_t *s, const char **error)
         host[len] = '\0';
     }
 
-    if (zlt_option_port(port, &s->port) == -1) {
+    if (zlt_parse_port(port, &s->port) == -1) {
         *error = "the local port is not a number from 1 to 65535";
         return -1;
     }
@@ -298,7 +302,7 @@ zlt_option_service_check(const zlt_service_conf_t *s, const char **error)
 
 
 int
-zlt_option_proxy(const char *text, uint8_t *version)
+zlt_option_service_pp(const char *text, uint8_t *version)
 {
     if (strcmp(text, "v1") == 0) {
         *version = 1;
@@ -320,7 +324,7 @@ zlt_option_proxy(const char *text, uint8_t *version)
 
 
 int
-zlt_option_allow_access(const char *text, zlt_service_conf_t *s,
+zlt_option_service_allow(const char *text, zlt_service_conf_t *s,
     const char **error)
 {
     size_t   n;

@@ -46,20 +46,20 @@ int zlt_option_service(const char *text, zlt_service_conf_t *s,
     const char **error);
 
 /* HOST:PORT, PORT, unix:/PATH */
-int zlt_option_local(const char *text, zlt_service_conf_t *s,
+int zlt_option_service_local(const char *text, zlt_service_conf_t *s,
     const char **error);
 
 /* v1, v2, no */
-int zlt_option_proxy(const char *text, uint8_t *version);
+int zlt_option_service_pp(const char *text, uint8_t *version);
 
-int zlt_option_name(const char *text, zlt_service_conf_t *s,
+int zlt_option_service_name(const char *text, zlt_service_conf_t *s,
     const char **error);
 
 /* combinations that make no sense, once all is set */
 int zlt_option_service_check(const zlt_service_conf_t *s, const char **error);
 
 /* token names, comma-separated */
-int zlt_option_allow_access(const char *text, zlt_service_conf_t *s,
+int zlt_option_service_allow(const char *text, zlt_service_conf_t *s,
     const char **error);
 
 

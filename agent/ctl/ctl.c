@@ -97,11 +97,11 @@ zlt_ctl_start(zlt_process_t *p)
             return 0;
         }
 
-        zlt_complain("the control socket \"%s\": %s", asked, error);
+        zlt_log_complain("the control socket \"%s\": %s", asked, error);
         return 1;
     }
 
-    if (zlt_ctl_path(path, 1) == -1) {
+    if (zlt_ctl_socket_path(path, 1) == -1) {
         zlt_log_info("there is no control socket, for want of a place: "
                      "XDG_RUNTIME_DIR is not set; see --control");
         return 0;
@@ -121,7 +121,7 @@ zlt_ctl_open(zlt_process_t *p, const char *path, char *error)
     int         fd, lock;
     zlt_ctl_t  *c;
 
-    fd = zlt_ctl_listen(path, &lock, error);
+    fd = zlt_ctl_socket_listen(path, &lock, error);
 
     if (fd == -1) {
         return -1;
@@ -270,7 +270,7 @@ zlt_ctl_client(zlt_ctl_t *c, int fd)
     zlt_list_append(&c->requests, &r->link);
     c->nrequests++;
 
-    if (!zlt_ctl_peer(fd)) {
+    if (!zlt_ctl_socket_peer(fd)) {
         zlt_log_warn("the control socket: another user is refused");
         zlt_ctl_fail(r, "only the agent's user and root may do that");
         return 0;
@@ -381,7 +381,7 @@ zlt_ctl_line(zlt_ctl_request_t *r, size_t len)
 
     r->state = ZLT_CTL_RUNNING;
 
-    zlt_ctl_dispatch(r);
+    zlt_ctl_command(r);
 }
 
 

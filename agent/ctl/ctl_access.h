@@ -11,11 +11,11 @@
 #include "ctl_request.h"
 
 
-void zlt_ctl_sessions(zlt_ctl_request_t *r);
-void zlt_ctl_renew(zlt_ctl_request_t *r);
+void zlt_ctl_access_sessions(zlt_ctl_request_t *r);
+void zlt_ctl_access_renew(zlt_ctl_request_t *r);
 
 /* 1, with an answer, if there is an access session of that id */
-int zlt_ctl_stop_access(zlt_ctl_request_t *r);
+int zlt_ctl_access_stop(zlt_ctl_request_t *r);
 
 
 #endif /* ZLT_CTL_ACCESS_H_INCLUDED */

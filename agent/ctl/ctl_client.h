@@ -16,7 +16,7 @@
  * request.  ZLT_EXIT_OK with the answer in *text, or another exit code, after
  * a complaint.
  */
-int zlt_ctl_call(const char *path, const char *const *words, unsigned n,
+int zlt_ctl_client_call(const char *path, const char *const *words, unsigned n,
     zlt_text_t *text);
 
 

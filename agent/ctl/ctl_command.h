@@ -11,7 +11,7 @@
 #include "ctl_request.h"
 
 
-void zlt_ctl_dispatch(zlt_ctl_request_t *r);
+void zlt_ctl_command(zlt_ctl_request_t *r);
 
 
 #endif /* ZLT_CTL_COMMAND_H_INCLUDED */

@@ -19,19 +19,20 @@
 #include "version.h"
 
 
-static int zlt_status_known(zlt_ctl_request_t *r, const char *name);
-static void zlt_status_table(zlt_ctl_request_t *r, const char *name);
-static void zlt_status_widen(int *width, const char *text);
-static void zlt_status_row(zlt_text_t *t, const zlt_link_t *l,
+static int zlt_ctl_status_known(zlt_ctl_request_t *r, const char *name);
+static void zlt_ctl_status_table(zlt_ctl_request_t *r, const char *name);
+static void zlt_ctl_status_widen(int *width, const char *text);
+static void zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l,
     const int *width);
-static void zlt_status_detail(zlt_text_t *t, const zlt_link_t *l);
-static const char *zlt_status_transport(const zlt_link_t *l);
-static void zlt_status_json(zlt_ctl_request_t *r, const char *name);
-static void zlt_status_json_string(zlt_text_t *t, const char *string);
-static void zlt_status_json_link(zlt_text_t *t, const zlt_link_t *l);
-static void zlt_status_json_services(zlt_text_t *t, const zlt_link_t *l);
-static void zlt_status_json_expected(zlt_ctl_request_t *r, const char *name);
-static const char *zlt_status_service(const zlt_service_t *s);
+static void zlt_ctl_status_detail(zlt_text_t *t, const zlt_link_t *l);
+static const char *zlt_ctl_status_transport(const zlt_link_t *l);
+static void zlt_ctl_status_json(zlt_ctl_request_t *r, const char *name);
+static void zlt_ctl_status_json_string(zlt_text_t *t, const char *string);
+static void zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l);
+static void zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l);
+static void zlt_ctl_status_json_expected(zlt_ctl_request_t *r,
+    const char *name);
+static const char *zlt_ctl_status_service(const zlt_service_t *s);
 
 
 void
@@ -41,16 +42,16 @@ zlt_ctl_status(zlt_ctl_request_t *r)
 
     name = r->nwords > 2 ? r->words[2] : NULL;
 
-    if (name && !zlt_status_known(r, name)) {
+    if (name && !zlt_ctl_status_known(r, name)) {
         zlt_ctl_fail(r, "there is no tunnel \"%.100s\"", name);
         return;
     }
 
     if (strcmp(r->words[1], "json") == 0) {
-        zlt_status_json(r, name);
+        zlt_ctl_status_json(r, name);
 
     } else if (strcmp(r->words[1], "text") == 0) {
-        zlt_status_table(r, name);
+        zlt_ctl_status_table(r, name);
 
     } else {
         zlt_ctl_fail(r, "a status is \"text\" or \"json\"");
@@ -62,7 +63,7 @@ zlt_ctl_status(zlt_ctl_request_t *r)
 
 
 static int
-zlt_status_known(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_known(zlt_ctl_request_t *r, const char *name)
 {
     return zlt_process_find(r->process, name, NULL)
            || zlt_config_expected(r->process->config, name, NULL);
@@ -70,7 +71,7 @@ zlt_status_known(zlt_ctl_request_t *r, const char *name)
 
 
 static void
-zlt_status_table(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_table(zlt_ctl_request_t *r, const char *name)
 {
     int                       width[2];
     zlt_link_t               *l;
@@ -80,14 +81,14 @@ zlt_status_table(zlt_ctl_request_t *r, const char *name)
     width[1] = 6;
 
     for (l = NULL; (l = zlt_process_find(r->process, name, l)) != NULL; ) {
-        zlt_status_widen(&width[0], l->owner.conf->name);
-        zlt_status_widen(&width[1], l->owner.conf->server);
+        zlt_ctl_status_widen(&width[0], l->owner.conf->name);
+        zlt_ctl_status_widen(&width[1], l->owner.conf->server);
     }
 
     for (t = NULL;
          (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
     {
-        zlt_status_widen(&width[0], t->conf.name);
+        zlt_ctl_status_widen(&width[0], t->conf.name);
     }
 
     zlt_text_printf(&r->text, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s"
@@ -95,10 +96,10 @@ zlt_status_table(zlt_ctl_request_t *r, const char *name)
                     "SINCE", "ACTIVE", "OPEN/ALL", "IN", "OUT", "LATENCY");
 
     for (l = NULL; (l = zlt_process_find(r->process, name, l)) != NULL; ) {
-        zlt_status_row(&r->text, l, width);
+        zlt_ctl_status_row(&r->text, l, width);
 
         if (name) {
-            zlt_status_detail(&r->text, l);
+            zlt_ctl_status_detail(&r->text, l);
         }
     }
 
@@ -112,7 +113,7 @@ zlt_status_table(zlt_ctl_request_t *r, const char *name)
 
 
 static void
-zlt_status_widen(int *width, const char *text)
+zlt_ctl_status_widen(int *width, const char *text)
 {
     int  len;
 
@@ -122,29 +123,30 @@ zlt_status_widen(int *width, const char *text)
 
 
 static void
-zlt_status_row(zlt_text_t *t, const zlt_link_t *l, const int *width)
+zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l, const int *width)
 {
-    char          since[ZLT_TEXT_UNIT], active[ZLT_TEXT_UNIT],
-                  in[ZLT_TEXT_UNIT], out[ZLT_TEXT_UNIT], count[48],
-                  latency[ZLT_TEXT_UNIT];
-    uint64_t      now;
-    zlt_totals_t  totals;
+    char               since[ZLT_TEXT_UNIT], active[ZLT_TEXT_UNIT],
+                       in[ZLT_TEXT_UNIT], out[ZLT_TEXT_UNIT], count[48],
+                       latency[ZLT_TEXT_UNIT];
+    uint64_t           now;
+    zlt_link_totals_t  totals;
 
     now = zlt_io_now();
 
-    zlt_agent_totals(l, &totals);
+    zlt_link_state_totals(l, &totals);
 
     (void) snprintf(count, sizeof(count), "%u/%llu", totals.open,
                     (unsigned long long) totals.total);
     (void) strcpy(latency, "-");
 
-    if (l->srtt && l->state == ZLT_STATE_CONNECTED) {
+    if (l->srtt && l->state == ZLT_LINK_CONNECTED) {
         (void) snprintf(latency, sizeof(latency), "%u.%u ms", l->srtt / 1000,
                         l->srtt % 1000 / 100);
     }
 
     zlt_text_printf(t, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s  %s\n",
-                    width[0], l->owner.conf->name, zlt_state_name(l->state),
+                    width[0], l->owner.conf->name,
+                    zlt_link_state_name(l->state),
                     width[1], l->owner.conf->server,
                     zlt_text_time(since, (now - l->since_ms) / 1000),
                     l->active
@@ -170,7 +172,7 @@ zlt_status_row(zlt_text_t *t, const zlt_link_t *l, const int *width)
 /* how its next data channel will be opened */
 
 static const char *
-zlt_status_transport(const zlt_link_t *l)
+zlt_ctl_status_transport(const zlt_link_t *l)
 {
     return l->owner.transport.websocket ? "websocket" : "raw";
 }
@@ -179,13 +181,13 @@ zlt_status_transport(const zlt_link_t *l)
 /* Of one that was asked for by name. */
 
 static void
-zlt_status_detail(zlt_text_t *t, const zlt_link_t *l)
+zlt_ctl_status_detail(zlt_text_t *t, const zlt_link_t *l)
 {
     unsigned              i;
     zlt_list_t           *link;
     const zlt_service_t  *s;
 
-    zlt_text_printf(t, "    data channels: %s\n", zlt_status_transport(l));
+    zlt_text_printf(t, "    data channels: %s\n", zlt_ctl_status_transport(l));
 
     if (l->owner.conf->via.kind) {
         zlt_text_printf(t, "    through the proxy %s\n",
@@ -206,13 +208,13 @@ zlt_status_detail(zlt_text_t *t, const zlt_link_t *l)
                         s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp",
                         s->conf.local, s->shown[0] ? s->shown : "-",
                         s->state == ZLT_SERVICE_REFUSED
-                        ? s->refused : zlt_status_service(s));
+                        ? s->refused : zlt_ctl_status_service(s));
     }
 }
 
 
 static const char *
-zlt_status_service(const zlt_service_t *s)
+zlt_ctl_status_service(const zlt_service_t *s)
 {
     static const char *const  names[] = {
         "down", "pending", "up", "refused"
@@ -223,7 +225,7 @@ zlt_status_service(const zlt_service_t *s)
 
 
 static void
-zlt_status_json(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_json(zlt_ctl_request_t *r, const char *name)
 {
     char         when[ZLT_CLOCK_UTC];
     zlt_text_t  *t;
@@ -234,20 +236,20 @@ zlt_status_json(zlt_ctl_request_t *r, const char *name)
 
     zlt_text_printf(t, "{\"version\":\"" ZLT_AGENT_VERSION "\",\"pid\":%ld,"
                     "\"started\":\"%s\",\"node\":", (long) getpid(),
-                    zlt_status_time(when, r->process->started));
-    zlt_status_json_string(t, r->process->config->node);
+                    zlt_clock_utc(when, r->process->started));
+    zlt_ctl_status_json_string(t, r->process->config->node);
 
     zlt_text_printf(t, ",\n\"tunnels\":[");
     comma = "\n";
 
     for (l = NULL; (l = zlt_process_find(r->process, name, l)) != NULL; ) {
         zlt_text_printf(t, "%s", comma);
-        zlt_status_json_link(t, l);
+        zlt_ctl_status_json_link(t, l);
         comma = ",\n";
     }
 
     zlt_text_printf(t, "],\n\"expected\":[");
-    zlt_status_json_expected(r, name);
+    zlt_ctl_status_json_expected(r, name);
     zlt_text_printf(t, "]}\n");
 }
 
@@ -255,7 +257,7 @@ zlt_status_json(zlt_ctl_request_t *r, const char *name)
 /* An empty one is null. */
 
 static void
-zlt_status_json_string(zlt_text_t *t, const char *string)
+zlt_ctl_status_json_string(zlt_text_t *t, const char *string)
 {
     if (*string) {
         zlt_text_json(t, string);
@@ -269,25 +271,25 @@ zlt_status_json_string(zlt_text_t *t, const char *string)
 /* Times are in seconds, latencies in milliseconds. */
 
 static void
-zlt_status_json_link(zlt_text_t *t, const zlt_link_t *l)
+zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l)
 {
-    char          when[ZLT_CLOCK_UTC];
-    unsigned      i;
-    uint64_t      now;
-    zlt_totals_t  totals;
+    char               when[ZLT_CLOCK_UTC];
+    unsigned           i;
+    uint64_t           now;
+    zlt_link_totals_t  totals;
 
     now = zlt_io_now();
 
     zlt_text_printf(t, "{\"name\":");
     zlt_text_json(t, l->owner.conf->name);
     zlt_text_printf(t, ",\"to\":");
-    zlt_status_json_string(t, l->owner.conf->to);
+    zlt_ctl_status_json_string(t, l->owner.conf->to);
     zlt_text_printf(t, ",\"state\":\"%s\",\"reason\":",
-                    zlt_state_name(l->state));
-    zlt_status_json_string(t, l->reason);
+                    zlt_link_state_name(l->state));
+    zlt_ctl_status_json_string(t, l->reason);
 
     zlt_text_printf(t, ",\"since\":\"%s\",\"seconds\":%llu",
-                    zlt_status_time(when, l->since),
+                    zlt_clock_utc(when, l->since),
                     (unsigned long long) (now - l->since_ms) / 1000);
 
     if (l->next_at > now) {
@@ -315,12 +317,12 @@ zlt_status_json_link(zlt_text_t *t, const zlt_link_t *l)
         zlt_text_json(t, l->owner.conf->servers[i].text);
     }
 
-    zlt_agent_totals(l, &totals);
+    zlt_link_state_totals(l, &totals);
 
     zlt_text_printf(t, "],\"transport\":\"%s\",\"proxy\":",
-                    zlt_status_transport(l));
-    zlt_status_json_string(t, l->owner.conf->via.kind
-                              ? l->owner.conf->via.name : "");
+                    zlt_ctl_status_transport(l));
+    zlt_ctl_status_json_string(t, l->owner.conf->via.kind
+                                  ? l->owner.conf->via.name : "");
 
     zlt_text_printf(t, ",\n \"connections\":{\"open\":%u,\"total\":%llu},"
                     "\"bytes\":{\"in\":%llu,\"out\":%llu},\"latency\":",
@@ -328,7 +330,7 @@ zlt_status_json_link(zlt_text_t *t, const zlt_link_t *l)
                     (unsigned long long) totals.bytes_in,
                     (unsigned long long) totals.bytes_out);
 
-    if (l->srtt && l->state == ZLT_STATE_CONNECTED) {
+    if (l->srtt && l->state == ZLT_LINK_CONNECTED) {
         zlt_text_printf(t, "{\"last\":%.3f,\"smoothed\":%.3f}",
                         (double) l->rtt / 1000, (double) l->srtt / 1000);
 
@@ -337,13 +339,13 @@ zlt_status_json_link(zlt_text_t *t, const zlt_link_t *l)
     }
 
     zlt_text_printf(t, ",\n \"services\":[");
-    zlt_status_json_services(t, l);
+    zlt_ctl_status_json_services(t, l);
     zlt_text_printf(t, "]}");
 }
 
 
 static void
-zlt_status_json_services(zlt_text_t *t, const zlt_link_t *l)
+zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l)
 {
     const char           *comma;
     zlt_list_t           *link;
@@ -360,12 +362,13 @@ zlt_status_json_services(zlt_text_t *t, const zlt_link_t *l)
                         s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp");
         zlt_text_json(t, s->conf.local);
         zlt_text_printf(t, ",\"state\":\"%s\",\"public\":",
-                        zlt_status_service(s));
+                        zlt_ctl_status_service(s));
 
-        zlt_status_json_string(t, s->state == ZLT_SERVICE_UP ? s->shown : "");
+        zlt_ctl_status_json_string(t, s->state == ZLT_SERVICE_UP
+                                      ? s->shown : "");
         zlt_text_printf(t, ",\"reason\":");
-        zlt_status_json_string(t, s->state == ZLT_SERVICE_REFUSED ? s->refused
-                                                                 : "");
+        zlt_ctl_status_json_string(t, s->state == ZLT_SERVICE_REFUSED
+                                      ? s->refused : "");
 
         zlt_text_printf(t, "}");
         comma = ",";
@@ -374,7 +377,7 @@ zlt_status_json_services(zlt_text_t *t, const zlt_link_t *l)
 
 
 static void
-zlt_status_json_expected(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_json_expected(zlt_ctl_request_t *r, const char *name)
 {
     const char               *comma;
     const zlt_tunnel_conf_t  *t;

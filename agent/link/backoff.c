@@ -26,22 +26,22 @@
 #include "tls.h"
 
 
-#define ZLT_AGENT_QUICK        200     /* ms, the first retry */
-#define ZLT_AGENT_SOUND        10000   /* ms up that earn it */
-#define ZLT_AGENT_HEALTHY      60000   /* ms up that end the backoff */
-#define ZLT_AGENT_IN_USE       5000    /* ms */
+#define ZLT_BACKOFF_QUICK        200     /* ms, the first retry */
+#define ZLT_BACKOFF_SOUND        10000   /* ms up that earn it */
+#define ZLT_BACKOFF_HEALTHY      60000   /* ms up that end the backoff */
+#define ZLT_BACKOFF_IN_USE       5000    /* ms */
 
 
-static int zlt_agent_next_server(zlt_link_t *l, zlt_down_e how,
+static int zlt_backoff_next_server(zlt_link_t *l, zlt_down_e how,
     uint64_t healthy);
-static void zlt_agent_switch(zlt_link_t *l, unsigned server);
-static uint32_t zlt_agent_backoff(zlt_link_t *l, uint64_t healthy);
+static void zlt_backoff_switch(zlt_link_t *l, unsigned server);
+static uint32_t zlt_backoff_random(zlt_link_t *l, uint64_t healthy);
 
 
 /* How long to wait for the next attempt, in ms. */
 
 uint32_t
-zlt_agent_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
+zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
     uint64_t healthy)
 {
     uint32_t  delay;
@@ -49,8 +49,8 @@ zlt_agent_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
     healthy += l->carried;
     l->carried = 0;
 
-    if (zlt_agent_next_server(l, how, healthy)) {
-        return zlt_random_below(ZLT_AGENT_QUICK);
+    if (zlt_backoff_next_server(l, how, healthy)) {
+        return zlt_random_below(ZLT_BACKOFF_QUICK);
     }
 
     switch (how) {
@@ -71,7 +71,7 @@ zlt_agent_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
         return retry_after > delay ? retry_after : delay;
 
     case ZLT_DOWN_IN_USE:
-        return retry_after ? retry_after : ZLT_AGENT_IN_USE;
+        return retry_after ? retry_after : ZLT_BACKOFF_IN_USE;
 
     case ZLT_DOWN_CLOSED:
         return 0;
@@ -82,7 +82,7 @@ zlt_agent_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
 
         zlt_transport_anew(&l->owner.transport);
 
-        delay = zlt_agent_backoff(l, healthy);
+        delay = zlt_backoff_random(l, healthy);
 
         if (retry_after) {
             /* not all of them at the same moment */
@@ -97,7 +97,7 @@ zlt_agent_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
 /* 1 if there is a server that was not tried yet in this round. */
 
 static int
-zlt_agent_next_server(zlt_link_t *l, zlt_down_e how, uint64_t healthy)
+zlt_backoff_next_server(zlt_link_t *l, zlt_down_e how, uint64_t healthy)
 {
     if (l->owner.conf->nservers < 2
         || (how != ZLT_DOWN_LOST && how != ZLT_DOWN_REFUSED))
@@ -105,7 +105,7 @@ zlt_agent_next_server(zlt_link_t *l, zlt_down_e how, uint64_t healthy)
         return 0;
     }
 
-    if (healthy >= ZLT_AGENT_SOUND) {
+    if (healthy >= ZLT_BACKOFF_SOUND) {
         l->tried = 0;
 
         if (how == ZLT_DOWN_LOST) {
@@ -114,8 +114,8 @@ zlt_agent_next_server(zlt_link_t *l, zlt_down_e how, uint64_t healthy)
         }
     }
 
-    zlt_agent_switch(l, (l->owner.conf->current + 1)
-                        % l->owner.conf->nservers);
+    zlt_backoff_switch(l, (l->owner.conf->current + 1)
+                          % l->owner.conf->nservers);
 
     if (++l->tried < l->owner.conf->nservers) {
         return 1;
@@ -131,28 +131,28 @@ zlt_agent_next_server(zlt_link_t *l, zlt_down_e how, uint64_t healthy)
    are kept until AuthOk tells. */
 
 static void
-zlt_agent_switch(zlt_link_t *l, unsigned server)
+zlt_backoff_switch(zlt_link_t *l, unsigned server)
 {
-    char        error[ZLT_CONF_ERROR_SIZE];
-    unsigned    former;
-    zlt_tls_t  *tls;
-    zlt_via_t   via;
+    char         error[ZLT_CONF_ERROR_SIZE];
+    unsigned     former;
+    zlt_tls_t   *tls;
+    zlt_proxy_t  via;
 
     via = l->owner.conf->via;
     former = l->owner.conf->current;
 
     zlt_conf_use(l->owner.conf, server);
 
-    if (zlt_agent_way(l->owner.conf, &tls, error) == -1) {
+    if (zlt_link_way(l->owner.conf, &tls, error) == -1) {
         zlt_log_error("%sthe server %s cannot be tried: %s", l->label,
                       l->owner.conf->server, error);
         zlt_conf_use(l->owner.conf, former);
         l->owner.conf->via = via;
-        zlt_via_wipe(&via);
+        zlt_proxy_wipe(&via);
         return;
     }
 
-    zlt_via_wipe(&via);
+    zlt_proxy_wipe(&via);
 
     zlt_tls_destroy(l->owner.tls);
     l->owner.tls = tls;
@@ -168,7 +168,7 @@ zlt_agent_switch(zlt_link_t *l, unsigned server)
 
 
 static uint32_t
-zlt_agent_backoff(zlt_link_t *l, uint64_t healthy)
+zlt_backoff_random(zlt_link_t *l, uint64_t healthy)
 {
     unsigned           i;
     uint64_t           most;
@@ -176,12 +176,12 @@ zlt_agent_backoff(zlt_link_t *l, uint64_t healthy)
 
     conf = l->owner.conf;
 
-    if (healthy >= ZLT_AGENT_HEALTHY) {
+    if (healthy >= ZLT_BACKOFF_HEALTHY) {
         l->attempts = 0;
     }
 
-    if (healthy >= ZLT_AGENT_SOUND) {
-        return zlt_random_below(ZLT_AGENT_QUICK);
+    if (healthy >= ZLT_BACKOFF_SOUND) {
+        return zlt_random_below(ZLT_BACKOFF_QUICK);
     }
 
     most = conf->reconnect_interval;

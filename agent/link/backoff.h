@@ -12,7 +12,7 @@
 
 
 /* How long to wait for the next attempt, in ms, and at which server. */
-uint32_t zlt_agent_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
+uint32_t zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
     uint64_t healthy);
 
 

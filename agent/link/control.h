@@ -23,54 +23,54 @@ typedef enum {
     ZLT_DOWN_LOST = 0,         /* network, server: with jitter */
     ZLT_DOWN_REFUSED,          /* bad token and the like: slowly */
     ZLT_DOWN_IN_USE,           /* every 5 s */
-    ZLT_DOWN_RECONNECT,        /* at once, keeping the session */
+    ZLT_DOWN_RECONNECT,        /* at once, keeping this one */
     ZLT_DOWN_CLOSED            /* by us */
 } zlt_down_e;
 
 
 /* NULL: no memory */
-zlt_session_t *zlt_session_start(zlt_link_t *l);
+zlt_control_t *zlt_control_start(zlt_link_t *l);
 
 /* Says goodbye and waits a little for the server to close. */
-void zlt_session_close(zlt_session_t *s, const char *reason);
+void zlt_control_close(zlt_control_t *c, const char *reason);
 
 /* Ends at once, without a callback. */
-void zlt_session_abort(zlt_session_t *s);
+void zlt_control_abort(zlt_control_t *c);
 
 /* The same with one, and a text for the log; retry_after in ms, 0: not
    told. */
-void zlt_session_fail(zlt_session_t *s, zlt_down_e how, uint32_t retry_after,
+void zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
     const char *fmt, ...) zlt_printf_like(4, 5);
 
 /* To be called each second. */
-void zlt_session_tick(zlt_session_t *s);
+void zlt_control_tick(zlt_control_t *c);
 
-int zlt_session_is_up(const zlt_session_t *s);
+int zlt_control_is_up(const zlt_control_t *c);
 
 /* 1 if an answer to a Register is waited for */
-int zlt_session_registers(const zlt_session_t *s);
+int zlt_control_registers(const zlt_control_t *c);
 
 /* what its data channels are opened with; NULL if it has none */
-const zlt_pool_param_t *zlt_session_param(const zlt_session_t *s);
+const zlt_pool_param_t *zlt_control_param(const zlt_control_t *c);
 
 /* It lives on, in that list, until the server closes it. */
-void zlt_session_keep_aside(zlt_session_t *s, zlt_list_t *kept);
-zlt_session_t *zlt_session_of_link(zlt_list_t *node);
+void zlt_control_keep_aside(zlt_control_t *c, zlt_list_t *kept);
+zlt_control_t *zlt_control_of_node(zlt_list_t *node);
 
 /* the one of that serial number, if it is still there */
-zlt_session_t *zlt_session_find(zlt_link_t *l, uint32_t serial);
+zlt_control_t *zlt_control_find(zlt_link_t *l, uint32_t serial);
 
 
 /* control_heartbeat.c */
 
 /* Asks for a sign of life within so many ms; 0: as long as it may take. */
-void zlt_session_probe(zlt_session_t *s, unsigned timeout);
+void zlt_control_heartbeat_probe(zlt_control_t *c, unsigned timeout);
 
 
 /* control_register.c */
 
-void zlt_session_register(zlt_session_t *s, zlt_service_t *service);
-void zlt_session_unregister(zlt_session_t *s, zlt_service_t *service);
+void zlt_control_register(zlt_control_t *c, zlt_service_t *service);
+void zlt_control_register_end(zlt_control_t *c, zlt_service_t *service);
 
 
 #endif /* ZLT_CONTROL_H_INCLUDED */

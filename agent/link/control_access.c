@@ -22,7 +22,7 @@
 /* a question to the server, answered in the order of asking */
 
 typedef struct {
-    zlt_list_t           link;         /* session->asks */
+    zlt_list_t           link;         /* control->asks */
     zlt_access_t        *access;       /* NULL: it has ended since */
     zlt_ask_pt           handler;      /* of a renewal, or NULL */
     void                *data;
@@ -32,20 +32,20 @@ typedef struct {
 
 
 static zlt_access_offer_e zlt_control_access_offered(const zlt_owner_t *o);
-static void zlt_access_ask(zlt_access_t *x);
-static void zlt_access_tell_close(zlt_access_t *x, const char *reason);
-static void zlt_access_forget(zlt_access_t *x);
+static void zlt_control_access_ask(zlt_access_t *x);
+static void zlt_control_access_end(zlt_access_t *x, const char *reason);
+static void zlt_control_access_forget(zlt_access_t *x);
 static void zlt_control_access_finish(zlt_owner_t *o, int failed);
-static zlt_ask_t *zlt_ask_create(zlt_session_t *s, zlt_access_t *x);
-static zlt_ask_t *zlt_ask_answered(zlt_session_t *s);
+static zlt_ask_t *zlt_ask_create(zlt_control_t *c, zlt_access_t *x);
+static zlt_ask_t *zlt_ask_answered(zlt_control_t *c);
 static void zlt_ask_finish(zlt_ask_t *ask, const char *error);
 
 
 const zlt_access_ops_t  zlt_control_access_ops = {
     zlt_control_access_offered,
-    zlt_access_ask,
-    zlt_access_tell_close,
-    zlt_access_forget,
+    zlt_control_access_ask,
+    zlt_control_access_end,
+    zlt_control_access_forget,
     zlt_control_access_finish
 };
 
@@ -53,28 +53,28 @@ const zlt_access_ops_t  zlt_control_access_ops = {
 static zlt_access_offer_e
 zlt_control_access_offered(const zlt_owner_t *o)
 {
-    const zlt_session_t  *s;
+    const zlt_control_t  *c;
 
-    s = zlt_link_of(o)->session;
+    c = zlt_link_of(o)->control;
 
-    if (s == NULL || !zlt_session_is_up(s)) {
+    if (c == NULL || !zlt_control_is_up(c)) {
         return ZLT_ACCESS_NOT_NOW;
     }
 
-    return (s->features & ZLT_F_ACCESS) && (s->features & ZLT_F_CHANNELS)
+    return (c->features & ZLT_F_ACCESS) && (c->features & ZLT_F_CHANNELS)
            ? ZLT_ACCESS_OFFERED : ZLT_ACCESS_NEVER;
 }
 
 
 static void
-zlt_access_ask(zlt_access_t *x)
+zlt_control_access_ask(zlt_access_t *x)
 {
     zlt_ask_t      *ask;
     zlt_msg_t       m;
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
-    s = zlt_link_of(x->owner)->session;
-    ask = zlt_ask_create(s, x);
+    c = zlt_link_of(x->owner)->control;
+    ask = zlt_ask_create(c, x);
 
     if (ask == NULL) {
         zlt_access_refused(x, ZLT_E_BUSY, "out of memory");
@@ -86,7 +86,7 @@ zlt_access_ask(zlt_access_t *x)
     m.name.data = (const uint8_t *) x->conf.service;
     m.name.len = strlen(x->conf.service);
     m.protocol = x->conf.protocol;
-    m.ttl = x->created ? zlt_access_left(x) : x->conf.ttl;
+    m.ttl = x->created ? zlt_access_expiry_left(x) : x->conf.ttl;
     m.grace = x->conf.grace;
 
     if (x->has_id) {
@@ -101,25 +101,25 @@ zlt_access_ask(zlt_access_t *x)
         m.target.len = strlen(x->conf.target);
     }
 
-    zlt_session_send(s, &m);
+    zlt_control_ws_send(c, &m);
 }
 
 
 int
-zlt_access_renew(zlt_access_t *x, uint32_t ttl, zlt_ask_pt handler,
+zlt_control_access_renew(zlt_access_t *x, uint32_t ttl, zlt_ask_pt handler,
     void *data)
 {
     zlt_ask_t      *ask;
     zlt_msg_t       m;
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
-    s = zlt_link_of(x->owner)->session;
+    c = zlt_link_of(x->owner)->control;
 
-    if (s == NULL || !zlt_session_is_up(s) || !zlt_access_runs(x)) {
+    if (c == NULL || !zlt_control_is_up(c) || !zlt_access_runs(x)) {
         return -1;
     }
 
-    ask = zlt_ask_create(s, x);
+    ask = zlt_ask_create(c, x);
 
     if (ask == NULL) {
         return -1;
@@ -134,23 +134,23 @@ zlt_access_renew(zlt_access_t *x, uint32_t ttl, zlt_ask_pt handler,
     m.access_id = x->id;
     m.ttl = ttl;
 
-    zlt_session_send(s, &m);
+    zlt_control_ws_send(c, &m);
 
     return 0;
 }
 
 
 void
-zlt_access_unask(zlt_link_t *l, void *data)
+zlt_control_access_unask(zlt_link_t *l, void *data)
 {
     zlt_ask_t   *ask;
     zlt_list_t  *link;
 
-    if (l->session == NULL) {
+    if (l->control == NULL) {
         return;
     }
 
-    zlt_list_each(link, &l->session->asks) {
+    zlt_list_each(link, &l->control->asks) {
         ask = zlt_list_data(link, zlt_ask_t, link);
 
         if (ask->handler && ask->data == data) {
@@ -161,12 +161,12 @@ zlt_access_unask(zlt_link_t *l, void *data)
 
 
 static void
-zlt_access_tell_close(zlt_access_t *x, const char *reason)
+zlt_control_access_end(zlt_access_t *x, const char *reason)
 {
     zlt_msg_t       m;
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
-    s = zlt_link_of(x->owner)->session;
+    c = zlt_link_of(x->owner)->control;
 
     memset(&m, 0, sizeof(zlt_msg_t));
     m.type = ZLT_ACCESS_CLOSE;
@@ -176,12 +176,12 @@ zlt_access_tell_close(zlt_access_t *x, const char *reason)
 
     x->has_id = 0;
 
-    zlt_session_send(s, &m);
+    zlt_control_ws_send(c, &m);
 }
 
 
 static zlt_ask_t *
-zlt_ask_create(zlt_session_t *s, zlt_access_t *x)
+zlt_ask_create(zlt_control_t *c, zlt_access_t *x)
 {
     zlt_ask_t  *ask;
 
@@ -191,7 +191,7 @@ zlt_ask_create(zlt_session_t *s, zlt_access_t *x)
     }
 
     ask->access = x;
-    zlt_list_append(&s->asks, &ask->link);
+    zlt_list_append(&c->asks, &ask->link);
 
     return ask;
 }
@@ -200,17 +200,17 @@ zlt_ask_create(zlt_session_t *s, zlt_access_t *x)
 /* The question that an answer is for, to be freed; NULL: there is none. */
 
 static zlt_ask_t *
-zlt_ask_answered(zlt_session_t *s)
+zlt_ask_answered(zlt_control_t *c)
 {
     zlt_ask_t  *ask;
 
-    if (zlt_list_empty(&s->asks)) {
+    if (zlt_list_empty(&c->asks)) {
         zlt_log_warn("an answer about access that nothing had asked for is "
                      "ignored");
         return NULL;
     }
 
-    ask = zlt_list_data(s->asks.next, zlt_ask_t, link);
+    ask = zlt_list_data(c->asks.next, zlt_ask_t, link);
     zlt_list_remove(&ask->link);
 
     return ask;
@@ -229,13 +229,13 @@ zlt_ask_finish(zlt_ask_t *ask, const char *error)
 
 
 void
-zlt_session_access_ok(zlt_session_t *s, const zlt_msg_t *m)
+zlt_control_access_ok(zlt_control_t *c, const zlt_msg_t *m)
 {
     zlt_ask_t     *ask;
     zlt_msg_t      gone;
     zlt_access_t  *x;
 
-    ask = zlt_ask_answered(s);
+    ask = zlt_ask_answered(c);
 
     if (ask == NULL) {
         return;
@@ -251,7 +251,7 @@ zlt_session_access_ok(zlt_session_t *s, const zlt_msg_t *m)
             memset(&gone, 0, sizeof(zlt_msg_t));
             gone.type = ZLT_ACCESS_CLOSE;
             gone.access_id = m->access_id;
-            zlt_session_send(s, &gone);
+            zlt_control_ws_send(c, &gone);
         }
 
         zlt_ask_finish(ask, "the session has ended");
@@ -259,7 +259,7 @@ zlt_session_access_ok(zlt_session_t *s, const zlt_msg_t *m)
     }
 
     if (ask->renew) {
-        zlt_access_renewed(x, m->ttl);
+        zlt_access_expiry_renewed(x, m->ttl);
 
     } else {
         zlt_access_granted(x, m->access_id, m->ttl);
@@ -270,14 +270,14 @@ zlt_session_access_ok(zlt_session_t *s, const zlt_msg_t *m)
 
 
 void
-zlt_session_access_fail(zlt_session_t *s, const zlt_msg_t *m)
+zlt_control_access_fail(zlt_control_t *c, const zlt_msg_t *m)
 {
     char           text[ZLT_LOG_TEXT_SIZE];
     unsigned       code;
     zlt_ask_t     *ask;
     zlt_access_t  *x;
 
-    ask = zlt_ask_answered(s);
+    ask = zlt_ask_answered(c);
 
     if (ask == NULL) {
         return;
@@ -297,34 +297,34 @@ zlt_session_access_fail(zlt_session_t *s, const zlt_msg_t *m)
 
 
 void
-zlt_session_access_close(zlt_session_t *s, const zlt_msg_t *m)
+zlt_control_access_close(zlt_control_t *c, const zlt_msg_t *m)
 {
     char           text[ZLT_LOG_TEXT_SIZE];
     zlt_access_t  *x;
 
-    x = zlt_access_by_id(&s->link->owner, m->access_id);
+    x = zlt_access_by_id(&c->link->owner, m->access_id);
 
     if (x) {
-        zlt_access_closed(x, (m->ext & ZLT_X_CODE) ? m->code : 0,
-                          zlt_log_text(text, m->reason));
+        zlt_access_expiry_closed(x, (m->ext & ZLT_X_CODE) ? m->code : 0,
+                                 zlt_log_text(text, m->reason));
     }
 }
 
 
 static void
-zlt_access_forget(zlt_access_t *x)
+zlt_control_access_forget(zlt_access_t *x)
 {
     zlt_ask_t      *ask;
     zlt_list_t     *link;
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
-    s = zlt_link_of(x->owner)->session;
+    c = zlt_link_of(x->owner)->control;
 
-    if (s == NULL) {
+    if (c == NULL) {
         return;
     }
 
-    zlt_list_each(link, &s->asks) {
+    zlt_list_each(link, &c->asks) {
         ask = zlt_list_data(link, zlt_ask_t, link);
 
         if (ask->access == x) {
@@ -335,13 +335,13 @@ zlt_access_forget(zlt_access_t *x)
 
 
 void
-zlt_session_access_lost(zlt_session_t *s)
+zlt_control_access_lost(zlt_control_t *c)
 {
     zlt_ask_t   *ask;
     zlt_list_t  *link;
 
-    while (!zlt_list_empty(&s->asks)) {
-        link = s->asks.next;
+    while (!zlt_list_empty(&c->asks)) {
+        link = c->asks.next;
         ask = zlt_list_data(link, zlt_ask_t, link);
 
         zlt_list_remove(link);

@@ -12,8 +12,8 @@
 
 
 /* One whole message. */
-void zlt_session_message(zlt_session_t *s, const uint8_t *data, size_t len);
-void zlt_session_connect_fail(zlt_session_t *s, const uint8_t *id,
+void zlt_control_msg(zlt_control_t *c, const uint8_t *data, size_t len);
+void zlt_control_msg_connect_fail(zlt_control_t *c, const uint8_t *id,
     unsigned code, const char *reason);
 
 

@@ -20,36 +20,37 @@
 #include "link.h"
 
 
-#define ZLT_SESSION_AGAIN  30000       /* ms, a refused service */
+#define ZLT_CONTROL_AGAIN  30000       /* ms, a refused service */
 
 
-static zlt_service_t *zlt_session_answered(zlt_session_t *s, int *gone);
-static void zlt_session_registered(zlt_session_t *s);
+static zlt_service_t *zlt_control_register_answered(zlt_control_t *c,
+    int *gone);
+static void zlt_control_register_done(zlt_control_t *c);
 
 
 void
-zlt_session_register(zlt_session_t *s, zlt_service_t *service)
+zlt_control_register(zlt_control_t *c, zlt_service_t *service)
 {
     unsigned             size;
     zlt_msg_t            m;
     zlt_service_t      **pending;
     zlt_service_conf_t  *conf;
 
-    if (s->npending == s->pending_size) {
-        size = s->pending_size ? s->pending_size * 2 : 8;
-        pending = realloc(s->pending, size * sizeof(zlt_service_t *));
+    if (c->npending == c->pending_size) {
+        size = c->pending_size ? c->pending_size * 2 : 8;
+        pending = realloc(c->pending, size * sizeof(zlt_service_t *));
 
         if (pending == NULL) {
             zlt_log_error("out of memory");
             return;
         }
 
-        s->pending = pending;
-        s->pending_size = size;
+        c->pending = pending;
+        c->pending_size = size;
     }
 
     zlt_service_hold(service);
-    s->pending[s->npending++] = service;
+    c->pending[c->npending++] = service;
 
     service->state = ZLT_SERVICE_PENDING;
 
@@ -63,7 +64,7 @@ zlt_session_register(zlt_session_t *s, zlt_service_t *service)
     m.local_port = conf->port;
     m.remote_port = conf->remote_port;
 
-    if (s->features) {
+    if (c->features) {
         if (conf->flags) {
             m.ext |= ZLT_X_FLAGS;
             m.flags = conf->flags;
@@ -86,30 +87,30 @@ zlt_session_register(zlt_session_t *s, zlt_service_t *service)
         }
     }
 
-    zlt_session_send(s, &m);
+    zlt_control_ws_send(c, &m);
 }
 
 
 /* The service that the next answer is for; NULL if it was removed since. */
 
 static zlt_service_t *
-zlt_session_answered(zlt_session_t *s, int *gone)
+zlt_control_register_answered(zlt_control_t *c, int *gone)
 {
     zlt_service_t  *service;
 
     *gone = 0;
 
-    if (s->npending == 0) {
+    if (c->npending == 0) {
         zlt_log_warn("an answer from the server that nothing had asked for "
                      "is ignored");
         return NULL;
     }
 
-    service = s->pending[0];
-    s->npending--;
+    service = c->pending[0];
+    c->npending--;
 
-    memmove(&s->pending[0], &s->pending[1],
-            s->npending * sizeof(zlt_service_t *));
+    memmove(&c->pending[0], &c->pending[1],
+            c->npending * sizeof(zlt_service_t *));
 
     *gone = (service == NULL);
 
@@ -118,7 +119,7 @@ zlt_session_answered(zlt_session_t *s, int *gone)
 
 
 void
-zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m)
+zlt_control_register_ok(zlt_control_t *c, const zlt_msg_t *m)
 {
     int             gone;
     char            public_addr[ZLT_SERVICE_PUBLIC],
@@ -128,14 +129,14 @@ zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m)
     zlt_service_t  *service;
     zlt_url_t      *url;
 
-    service = zlt_session_answered(s, &gone);
+    service = zlt_control_register_answered(c, &gone);
 
     if (service == NULL) {
         if (gone) {
             memset(&un, 0, sizeof(zlt_msg_t));
             un.type = ZLT_UNREGISTER;
             un.service_id = m->service_id;
-            zlt_session_send(s, &un);
+            zlt_control_ws_send(c, &un);
         }
 
         return;
@@ -149,7 +150,7 @@ zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m)
 
     service->port = (m->ext & ZLT_X_PORT) ? m->port : 0;
 
-    if (!(s->features & ZLT_F_CHANNELS)) {
+    if (!(c->features & ZLT_F_CHANNELS)) {
         (void) strcpy(public_addr, "unknown");
 
     } else if (m->ext & ZLT_X_PUBLIC) {
@@ -157,7 +158,7 @@ zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m)
                         zlt_log_text(text, m->public_addr));
 
     } else if (service->port) {
-        url = &s->link->owner.conf->url;
+        url = &c->link->owner.conf->url;
         host = url->is_unix ? url->authority : url->host;
 
         (void) snprintf(public_addr, sizeof(public_addr),
@@ -168,22 +169,22 @@ zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m)
         (void) strcpy(public_addr, "(no port)");
     }
 
-    zlt_agent_announce(service, public_addr);
+    zlt_link_control_announce(service, public_addr);
     zlt_service_release(service);
 
-    zlt_session_registered(s);
+    zlt_control_register_done(c);
 }
 
 
 void
-zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m)
+zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
 {
     int             gone;
     char            text[ZLT_LOG_TEXT_SIZE];
     unsigned        code;
     zlt_service_t  *service;
 
-    service = zlt_session_answered(s, &gone);
+    service = zlt_control_register_answered(c, &gone);
 
     if (service == NULL) {
         return;
@@ -194,7 +195,7 @@ zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m)
     service->state = ZLT_SERVICE_REFUSED;
     service->again = (code == ZLT_E_PORT_TAKEN || code == ZLT_E_LIMIT
                       || code == ZLT_E_BUSY);
-    service->again_at = zlt_io_now() + ZLT_SESSION_AGAIN;
+    service->again_at = zlt_io_now() + ZLT_CONTROL_AGAIN;
 
     (void) zlt_log_text(text, m->reason);
 
@@ -205,46 +206,46 @@ zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m)
                         text);
 
         zlt_log_error("%sthe server refuses the service \"%s\": %s%s",
-                      s->link->label, service->conf.name, text,
+                      c->link->label, service->conf.name, text,
                       service->again ? "; it is tried again every 30 s" : "");
     }
 
     zlt_service_release(service);
 
-    zlt_session_registered(s);
+    zlt_control_register_done(c);
 }
 
 
 /* An answer has come: were it the last, the link is what it is. */
 
 static void
-zlt_session_registered(zlt_session_t *s)
+zlt_control_register_done(zlt_control_t *c)
 {
-    zlt_channel_registered(&s->link->owner);
+    zlt_channel_dial_registered(&c->link->owner);
 
-    if (s->npending) {
+    if (c->npending) {
         return;
     }
 
-    zlt_agent_registered(s->link);
+    zlt_link_control_registered(c->link);
 
     /* the first time for the latency alone */
 
-    if (s->beat == 0 && (s->features & ZLT_F_HEARTBEATS)) {
-        zlt_session_probe(s, 0);
+    if (c->beat == 0 && (c->features & ZLT_F_HEARTBEATS)) {
+        zlt_control_heartbeat_probe(c, 0);
     }
 }
 
 
 void
-zlt_session_unregister(zlt_session_t *s, zlt_service_t *service)
+zlt_control_register_end(zlt_control_t *c, zlt_service_t *service)
 {
     unsigned   i;
     zlt_msg_t  m;
 
-    for (i = 0; i < s->npending; i++) {
-        if (s->pending[i] == service) {
-            s->pending[i] = NULL;
+    for (i = 0; i < c->npending; i++) {
+        if (c->pending[i] == service) {
+            c->pending[i] = NULL;
             service->state = ZLT_SERVICE_DOWN;
             zlt_service_release(service);
             return;
@@ -261,17 +262,17 @@ zlt_session_unregister(zlt_session_t *s, zlt_service_t *service)
     m.type = ZLT_UNREGISTER;
     m.service_id = service->ids[0];
 
-    zlt_session_send(s, &m);
+    zlt_control_ws_send(c, &m);
 }
 
 
 void
-zlt_session_withdraw(zlt_session_t *s, const zlt_msg_t *m)
+zlt_control_register_withdrawn(zlt_control_t *c, const zlt_msg_t *m)
 {
     char            text[ZLT_LOG_TEXT_SIZE];
     zlt_service_t  *service;
 
-    service = zlt_service_by_id(&s->link->owner.services, m->service_id);
+    service = zlt_service_by_id(&c->link->owner.services, m->service_id);
 
     if (service == NULL || service->state != ZLT_SERVICE_UP) {
         return;
@@ -285,29 +286,29 @@ zlt_session_withdraw(zlt_session_t *s, const zlt_msg_t *m)
                     text);
 
     zlt_log_error("%sthe server has withdrawn the service \"%s\": %s",
-                  s->link->label, service->conf.name, text);
+                  c->link->label, service->conf.name, text);
 
-    zlt_session_registered(s);
+    zlt_control_register_done(c);
 }
 
 
 /* No answer to a Register is waited for any more. */
 
 void
-zlt_control_register_lost(zlt_session_t *s)
+zlt_control_register_lost(zlt_control_t *c)
 {
     unsigned  i;
 
-    for (i = 0; i < s->npending; i++) {
-        if (s->pending[i]) {
-            s->pending[i]->state = ZLT_SERVICE_DOWN;
-            zlt_service_release(s->pending[i]);
+    for (i = 0; i < c->npending; i++) {
+        if (c->pending[i]) {
+            c->pending[i]->state = ZLT_SERVICE_DOWN;
+            zlt_service_release(c->pending[i]);
         }
     }
 
-    free(s->pending);
+    free(c->pending);
 
-    s->pending = NULL;
-    s->npending = 0;
-    s->pending_size = 0;
+    c->pending = NULL;
+    c->npending = 0;
+    c->pending_size = 0;
 }

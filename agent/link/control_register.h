@@ -13,12 +13,12 @@
 
 /* told by the server */
 
-void zlt_session_register_ok(zlt_session_t *s, const zlt_msg_t *m);
-void zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m);
-void zlt_session_withdraw(zlt_session_t *s, const zlt_msg_t *m);
+void zlt_control_register_ok(zlt_control_t *c, const zlt_msg_t *m);
+void zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m);
+void zlt_control_register_withdrawn(zlt_control_t *c, const zlt_msg_t *m);
 
 /* No answer to a Register is waited for any more. */
-void zlt_control_register_lost(zlt_session_t *s);
+void zlt_control_register_lost(zlt_control_t *c);
 
 
 #endif /* ZLT_CONTROL_REGISTER_H_INCLUDED */

@@ -17,7 +17,7 @@
 #include "zlt_ws.h"
 
 
-struct zlt_session_s {
+struct zlt_control_s {
     zlt_conn_t         conn;
     zlt_link_t        *link;
     zlt_list_t         node;           /* link->kept */

@@ -11,20 +11,20 @@
 #include "control_state.h"
 
 
-/* Bytes from the connection; the session may be gone afterwards (fd -1). */
-void zlt_session_input(zlt_session_t *s, uint8_t *data, size_t len);
-void zlt_session_send(zlt_session_t *s, const zlt_msg_t *m);
-void zlt_session_frame(zlt_session_t *s, unsigned opcode,
+/* Bytes from the connection, which may be closed afterwards (fd -1). */
+void zlt_control_ws_input(zlt_control_t *c, uint8_t *data, size_t len);
+void zlt_control_ws_send(zlt_control_t *c, const zlt_msg_t *m);
+void zlt_control_ws_frame(zlt_control_t *c, unsigned opcode,
     const uint8_t *payload, size_t len);
 
 /* Writes now, or keeps it: 0 or -1. */
-int zlt_session_output(zlt_session_t *s, const void *data, size_t len);
+int zlt_control_ws_output(zlt_control_t *c, const void *data, size_t len);
 
-/* -1: the session is gone */
-int zlt_session_flush(zlt_session_t *s);
+/* -1: the control channel has failed */
+int zlt_control_ws_flush(zlt_control_t *c);
 
 /* Appends to the message that is being received: 0 or -1. */
-int zlt_session_keep(zlt_session_t *s, const uint8_t *data, size_t len);
+int zlt_control_ws_keep(zlt_control_t *c, const uint8_t *data, size_t len);
 
 
 #endif /* ZLT_CONTROL_WS_H_INCLUDED */

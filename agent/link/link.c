@@ -35,11 +35,11 @@ static void zlt_link_owner_connect_fail(zlt_owner_t *o, uint32_t serial,
     const uint8_t *id, unsigned code, const char *reason);
 static const zlt_pool_param_t *zlt_link_owner_param(const zlt_owner_t *o,
     uint32_t serial);
-static void zlt_agent_label(zlt_link_t *l, const zlt_conf_t *conf);
-static void zlt_agent_ended(zlt_link_t *l);
-static void zlt_agent_totals_tick(zlt_link_t *l, uint64_t now);
-static void zlt_agent_register(zlt_link_t *l, uint64_t now);
-static void zlt_agent_handle_closed(uv_handle_t *handle);
+static void zlt_link_label(zlt_link_t *l, const zlt_conf_t *conf);
+static void zlt_link_ended(zlt_link_t *l);
+static void zlt_link_totals_tick(zlt_link_t *l, uint64_t now);
+static void zlt_link_register(zlt_link_t *l, uint64_t now);
+static void zlt_link_handle_closed(uv_handle_t *handle);
 
 
 static const zlt_owner_ops_t  zlt_link_owner_ops = {
@@ -54,7 +54,7 @@ static const zlt_owner_ops_t  zlt_link_owner_ops = {
 
 
 zlt_link_t *
-zlt_agent_create(const zlt_link_ops_t *ops, zlt_process_t *process,
+zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
     uv_loop_t *loop, zlt_conf_t *conf, const zlt_token_t *token,
     zlt_tls_t *tls)
 {
@@ -99,7 +99,7 @@ zlt_agent_create(const zlt_link_ops_t *ops, zlt_process_t *process,
         }
     }
 
-    zlt_agent_label(l, conf);
+    zlt_link_label(l, conf);
     zlt_transport_init(&l->owner.transport, zlt_conf_transport(conf));
 
     l->owner.conf = conf;
@@ -121,7 +121,7 @@ zlt_agent_create(const zlt_link_ops_t *ops, zlt_process_t *process,
 /* Whose log lines they are, where there may be several. */
 
 static void
-zlt_agent_label(zlt_link_t *l, const zlt_conf_t *conf)
+zlt_link_label(zlt_link_t *l, const zlt_conf_t *conf)
 {
     if (strcmp(conf->name, ZLT_CONF_AGENT) != 0) {
         (void) snprintf(l->label, sizeof(l->label), "%s: ", conf->name);
@@ -139,7 +139,7 @@ zlt_agent_label(zlt_link_t *l, const zlt_conf_t *conf)
 static void
 zlt_link_owner_gone(zlt_owner_t *o)
 {
-    zlt_agent_channel_gone(zlt_link_of(o));
+    zlt_link_check_ended(zlt_link_of(o));
 }
 
 
@@ -171,7 +171,7 @@ zlt_link_owner_registers(const zlt_owner_t *o)
 
     l = zlt_link_of(o);
 
-    return l->session && zlt_session_registers(l->session);
+    return l->control && zlt_control_registers(l->control);
 }
 
 
@@ -180,17 +180,17 @@ zlt_link_owner_connect_fail(zlt_owner_t *o, uint32_t serial,
     const uint8_t *id, unsigned code, const char *reason)
 {
     zlt_link_t     *l;
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
     l = zlt_link_of(o);
-    s = zlt_session_find(l, serial);
+    c = zlt_control_find(l, serial);
 
-    if (s == NULL && l->session && zlt_session_is_up(l->session)) {
-        s = l->session;
+    if (c == NULL && l->control && zlt_control_is_up(l->control)) {
+        c = l->control;
     }
 
-    if (s) {
-        zlt_session_connect_fail(s, id, code, reason);
+    if (c) {
+        zlt_control_msg_connect_fail(c, id, code, reason);
     }
 }
 
@@ -198,23 +198,23 @@ zlt_link_owner_connect_fail(zlt_owner_t *o, uint32_t serial,
 static const zlt_pool_param_t *
 zlt_link_owner_param(const zlt_owner_t *o, uint32_t serial)
 {
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
-    s = zlt_session_find(zlt_link_of(o), serial);
+    c = zlt_control_find(zlt_link_of(o), serial);
 
-    return s ? zlt_session_param(s) : NULL;
+    return c ? zlt_control_param(c) : NULL;
 }
 
 
 int
-zlt_agent_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
+zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
 {
     zlt_tls_param_t  param;
 
     *tls = NULL;
 
-    if (zlt_via_choose(&conf->via, &conf->url, conf->proxy, conf->proxy_file,
-                       error)
+    if (zlt_proxy_choose(&conf->via, &conf->url, conf->proxy, conf->proxy_file,
+                         error)
         == -1)
     {
         return -1;
@@ -235,7 +235,7 @@ zlt_agent_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
 
 
 void
-zlt_agent_warn(const zlt_link_t *l, int typed)
+zlt_link_warn(const zlt_link_t *l, int typed)
 {
     unsigned           i;
     const zlt_url_t   *url;
@@ -273,7 +273,7 @@ zlt_agent_warn(const zlt_link_t *l, int typed)
 /* From the first server on, as at the very first start. */
 
 void
-zlt_agent_start(zlt_link_t *l)
+zlt_link_start(zlt_link_t *l)
 {
     l->owner.stopping = 0;
     l->stopped = 0;
@@ -286,15 +286,15 @@ zlt_agent_start(zlt_link_t *l)
 
     zlt_access_reload(&l->owner, l->owner.conf);
 
-    zlt_agent_reason(l, "");
-    zlt_agent_state(l, ZLT_STATE_PENDING);
+    zlt_link_state_reason(l, "");
+    zlt_link_state_set(l, ZLT_LINK_PENDING);
 
-    zlt_agent_retry(l);
+    zlt_link_control_retry(l);
 }
 
 
 void
-zlt_agent_stop(zlt_link_t *l, int unregister, uint32_t timeout,
+zlt_link_stop(zlt_link_t *l, int unregister, uint32_t timeout,
     const char *reason)
 {
     zlt_list_t     *link, *next;
@@ -318,59 +318,59 @@ zlt_agent_stop(zlt_link_t *l, int unregister, uint32_t timeout,
         l->owner.pool = NULL;
     }
 
-    /* those that are left idle belong to sessions that are kept; those with
-       lanes end with the last of them */
+    /* those that are left idle belong to control channels that are kept; those
+       with lanes end with the last of them */
 
     zlt_list_each_safe(link, next, &l->owner.channels) {
         ch = zlt_list_data(link, zlt_channel_t, all);
 
         if (zlt_channel_is_idle(ch) || zlt_channel_is_shared(ch)) {
-            zlt_channel_retire(ch);
+            zlt_channel_end_retire(ch);
         }
     }
 
     if (unregister) {
         zlt_list_each(link, &l->owner.services) {
 
-            if (l->session == NULL || !zlt_session_is_up(l->session)) {
+            if (l->control == NULL || !zlt_control_is_up(l->control)) {
                 break;
             }
 
-            zlt_session_unregister(l->session,
-                                   zlt_list_data(link, zlt_service_t, link));
+            zlt_control_register_end(l->control,
+                                     zlt_list_data(link, zlt_service_t, link));
         }
     }
 
-    if (l->session) {
-        zlt_session_close(l->session, reason);
+    if (l->control) {
+        zlt_control_close(l->control, reason);
     }
 
     zlt_list_each_safe(link, next, &l->kept) {
-        zlt_session_close(zlt_session_of_link(link), reason);
+        zlt_control_close(zlt_control_of_node(link), reason);
     }
 
-    zlt_agent_reason(l, reason);
-    zlt_agent_state(l, ZLT_STATE_DISCONNECTED);
+    zlt_link_state_reason(l, reason);
+    zlt_link_state_set(l, ZLT_LINK_DISCONNECTED);
 
-    zlt_agent_channel_gone(l);
+    zlt_link_check_ended(l);
 }
 
 
 /* Was it the last thing we waited for? */
 
 void
-zlt_agent_channel_gone(zlt_link_t *l)
+zlt_link_check_ended(zlt_link_t *l)
 {
     if (l->owner.stopping && !l->stopped && l->owner.nchannels == 0
-        && l->session == NULL && zlt_list_empty(&l->kept))
+        && l->control == NULL && zlt_list_empty(&l->kept))
     {
-        zlt_agent_ended(l);
+        zlt_link_ended(l);
     }
 }
 
 
 static void
-zlt_agent_ended(zlt_link_t *l)
+zlt_link_ended(zlt_link_t *l)
 {
     l->stopped = 1;
 
@@ -379,7 +379,7 @@ zlt_agent_ended(zlt_link_t *l)
 
 
 void
-zlt_agent_abort(zlt_link_t *l)
+zlt_link_abort(zlt_link_t *l)
 {
     zlt_list_t  *link, *next;
 
@@ -396,21 +396,21 @@ zlt_agent_abort(zlt_link_t *l)
         l->owner.pool = NULL;
     }
 
-    if (l->session) {
-        zlt_session_abort(l->session);
-        l->session = NULL;
+    if (l->control) {
+        zlt_control_abort(l->control);
+        l->control = NULL;
     }
 
     zlt_list_each_safe(link, next, &l->kept) {
-        zlt_session_abort(zlt_session_of_link(link));
+        zlt_control_abort(zlt_control_of_node(link));
     }
 
-    zlt_agent_channel_gone(l);
+    zlt_link_check_ended(l);
 }
 
 
 void
-zlt_agent_destroy(zlt_link_t *l)
+zlt_link_destroy(zlt_link_t *l)
 {
     zlt_list_t     *link, *next;
     zlt_service_t  *service;
@@ -421,17 +421,17 @@ zlt_agent_destroy(zlt_link_t *l)
 
     zlt_list_each_safe(link, next, &l->owner.services) {
         service = zlt_list_data(link, zlt_service_t, link);
-        zlt_udp_service_log(service);
+        zlt_udp_session_service_log(service);
         zlt_service_remove(service);
     }
 
-    uv_close((uv_handle_t *) &l->reconnect, zlt_agent_handle_closed);
-    uv_close((uv_handle_t *) &l->refill, zlt_agent_handle_closed);
+    uv_close((uv_handle_t *) &l->reconnect, zlt_link_handle_closed);
+    uv_close((uv_handle_t *) &l->refill, zlt_link_handle_closed);
 }
 
 
 static void
-zlt_agent_handle_closed(uv_handle_t *handle)
+zlt_link_handle_closed(uv_handle_t *handle)
 {
     zlt_link_t  *l;
 
@@ -453,7 +453,7 @@ zlt_agent_handle_closed(uv_handle_t *handle)
 
 
 void
-zlt_agent_tick(zlt_link_t *l, uint64_t now)
+zlt_link_tick(zlt_link_t *l, uint64_t now)
 {
     zlt_list_t  *link, *next;
 
@@ -464,32 +464,32 @@ zlt_agent_tick(zlt_link_t *l, uint64_t now)
         zlt_pool_tick(l->owner.pool);
     }
 
-    if (l->session) {
-        zlt_session_tick(l->session);
+    if (l->control) {
+        zlt_control_tick(l->control);
     }
 
     zlt_list_each_safe(link, next, &l->kept) {
-        zlt_session_tick(zlt_session_of_link(link));
+        zlt_control_tick(zlt_control_of_node(link));
     }
 
-    zlt_agent_totals_tick(l, now);
-    zlt_agent_register(l, now);
+    zlt_link_totals_tick(l, now);
+    zlt_link_register(l, now);
 
     if (l->owner.stopping && !l->stopped && now >= l->stop_at) {
         zlt_log_warn("%s%u connections are cut short", l->label,
                      l->owner.nchannels);
-        zlt_agent_abort(l);
+        zlt_link_abort(l);
     }
 }
 
 
 static void
-zlt_agent_totals_tick(zlt_link_t *l, uint64_t now)
+zlt_link_totals_tick(zlt_link_t *l, uint64_t now)
 {
-    uint64_t      moved;
-    zlt_totals_t  t;
+    uint64_t           moved;
+    zlt_link_totals_t  t;
 
-    zlt_agent_totals(l, &t);
+    zlt_link_state_totals(l, &t);
 
     moved = t.bytes_in + t.bytes_out;
 
@@ -503,14 +503,14 @@ zlt_agent_totals_tick(zlt_link_t *l, uint64_t now)
 /* Services whose refusal may have been for a while. */
 
 static void
-zlt_agent_register(zlt_link_t *l, uint64_t now)
+zlt_link_register(zlt_link_t *l, uint64_t now)
 {
     zlt_list_t     *link;
     zlt_service_t  *service;
 
     zlt_list_each(link, &l->owner.services) {
 
-        if (l->session == NULL || !zlt_session_is_up(l->session)) {
+        if (l->control == NULL || !zlt_control_is_up(l->control)) {
             return;
         }
 
@@ -519,7 +519,7 @@ zlt_agent_register(zlt_link_t *l, uint64_t now)
         if (service->state == ZLT_SERVICE_REFUSED && service->again
             && now >= service->again_at)
         {
-            zlt_session_register(l->session, service);
+            zlt_control_register(l->control, service);
         }
     }
 }

@@ -65,7 +65,7 @@ struct zlt_link_s {
     char             label[ZLT_LINK_LABEL];        /* before its log lines */
     zlt_token_t      token;
 
-    zlt_session_t   *session;          /* NULL: waiting for the next */
+    zlt_control_t   *control;          /* NULL: waiting for the next */
     zlt_list_t       kept;             /* earlier ones, until they are
                                           closed */
 
@@ -87,7 +87,7 @@ struct zlt_link_s {
     uint64_t         stop_at;          /* ms */
 
     /* what it is, for those who ask */
-    zlt_state_e      state;
+    zlt_link_state_e  state;
     time_t           since;
     uint64_t         since_ms;
     uint64_t         next_at;          /* ms, of the next attempt; 0: none */
@@ -106,39 +106,39 @@ struct zlt_link_s {
  * Takes conf over, and tls, and copies the token.  NULL without memory; conf
  * and tls are then still the caller's.
  */
-zlt_link_t *zlt_agent_create(const zlt_link_ops_t *ops,
+zlt_link_t *zlt_link_create(const zlt_link_ops_t *ops,
     zlt_process_t *process, uv_loop_t *loop, zlt_conf_t *conf,
     const zlt_token_t *token, zlt_tls_t *tls);
 
 /* How the current server is reached, and trusted: 0, or -1 with a text in
    error (ZLT_CONF_ERROR_SIZE bytes). */
-int zlt_agent_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error);
+int zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error);
 
 /* Says what has to be said at each start; "typed": the configuration comes
    from the command line. */
-void zlt_agent_warn(const zlt_link_t *l, int typed);
+void zlt_link_warn(const zlt_link_t *l, int typed);
 
-void zlt_agent_start(zlt_link_t *l);
+void zlt_link_start(zlt_link_t *l);
 
 /*
  * Connects no more, and finishes what runs, for so many ms.
  * "unregister": the server closes the ports at once; else it waits for the
  * agent to return.
  */
-void zlt_agent_stop(zlt_link_t *l, int unregister, uint32_t timeout,
+void zlt_link_stop(zlt_link_t *l, int unregister, uint32_t timeout,
     const char *reason);
 
 /* Cuts all that runs. */
-void zlt_agent_abort(zlt_link_t *l);
+void zlt_link_abort(zlt_link_t *l);
 
 /* Frees what was stopped; its memory goes with the loop's next turns. */
-void zlt_agent_destroy(zlt_link_t *l);
+void zlt_link_destroy(zlt_link_t *l);
 
 /* To be called each second. */
-void zlt_agent_tick(zlt_link_t *l, uint64_t now);
+void zlt_link_tick(zlt_link_t *l, uint64_t now);
 
 /* A channel or a control channel has ended. */
-void zlt_agent_channel_gone(zlt_link_t *l);
+void zlt_link_check_ended(zlt_link_t *l);
 
 
 #endif /* ZLT_LINK_H_INCLUDED */

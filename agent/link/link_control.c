@@ -19,99 +19,99 @@
 #include "service.h"
 
 
-#define ZLT_AGENT_QUICK  200           /* ms, after a sleep */
-#define ZLT_AGENT_PROBE  5000          /* ms, to answer after one */
+#define ZLT_LINK_QUICK  200           /* ms, after a sleep */
+#define ZLT_LINK_PROBE  5000          /* ms, to answer after one */
 
 
-static void zlt_agent_connect(zlt_link_t *l);
-static void zlt_agent_reconnect(uv_timer_t *timer);
-static void zlt_agent_schedule(zlt_link_t *l, uint32_t delay);
-static void zlt_agent_services_down(zlt_link_t *l);
-static void zlt_agent_hello(const zlt_link_t *l);
-static void zlt_agent_forget(zlt_link_t *l);
+static void zlt_link_control_connect(zlt_link_t *l);
+static void zlt_link_control_reconnect(uv_timer_t *timer);
+static void zlt_link_control_schedule(zlt_link_t *l, uint32_t delay);
+static void zlt_link_control_services_down(zlt_link_t *l);
+static void zlt_link_control_hello(const zlt_link_t *l);
+static void zlt_link_control_forget(zlt_link_t *l);
 
 
 static void
-zlt_agent_connect(zlt_link_t *l)
+zlt_link_control_connect(zlt_link_t *l)
 {
-    if (l->owner.stopping || l->session) {
+    if (l->owner.stopping || l->control) {
         return;
     }
 
     l->next_at = 0;
-    l->session = zlt_session_start(l);
+    l->control = zlt_control_start(l);
 
-    if (l->session == NULL) {
+    if (l->control == NULL) {
         zlt_log_error("out of memory");
-        zlt_agent_schedule(l, l->owner.conf->reconnect_interval);
+        zlt_link_control_schedule(l, l->owner.conf->reconnect_interval);
         return;
     }
 
-    zlt_agent_state(l, ZLT_STATE_CONNECTING);
+    zlt_link_state_set(l, ZLT_LINK_CONNECTING);
 }
 
 
 static void
-zlt_agent_reconnect(uv_timer_t *timer)
+zlt_link_control_reconnect(uv_timer_t *timer)
 {
-    zlt_agent_connect(timer->data);
+    zlt_link_control_connect(timer->data);
 }
 
 
 static void
-zlt_agent_schedule(zlt_link_t *l, uint32_t delay)
+zlt_link_control_schedule(zlt_link_t *l, uint32_t delay)
 {
     l->next_at = zlt_io_now() + delay;
 
-    (void) uv_timer_start(&l->reconnect, zlt_agent_reconnect, delay, 0);
+    (void) uv_timer_start(&l->reconnect, zlt_link_control_reconnect, delay, 0);
 }
 
 
 void
-zlt_agent_retry(zlt_link_t *l)
+zlt_link_control_retry(zlt_link_t *l)
 {
-    if (l->session == NULL && !l->owner.stopping) {
-        zlt_agent_schedule(l, 0);
+    if (l->control == NULL && !l->owner.stopping) {
+        zlt_link_control_schedule(l, 0);
     }
 }
 
 
 void
-zlt_agent_woken(zlt_link_t *l)
+zlt_link_control_woken(zlt_link_t *l)
 {
     if (l->owner.stopping) {
         return;
     }
 
-    if (l->session) {
-        zlt_session_probe(l->session, ZLT_AGENT_PROBE);
+    if (l->control) {
+        zlt_control_heartbeat_probe(l->control, ZLT_LINK_PROBE);
         return;
     }
 
     /* what it waits for belongs to the time before */
 
     l->attempts = 0;
-    zlt_agent_schedule(l, zlt_random_below(ZLT_AGENT_QUICK));
+    zlt_link_control_schedule(l, zlt_random_below(ZLT_LINK_QUICK));
 }
 
 
 void
-zlt_agent_restart(zlt_link_t *l)
+zlt_link_control_restart(zlt_link_t *l)
 {
     l->attempts = 0;
     l->carried = 0;
     l->tried = 0;
 
-    zlt_agent_forget(l);
+    zlt_link_control_forget(l);
     zlt_transport_init(&l->owner.transport, zlt_conf_transport(l->owner.conf));
 
     /* its end begins the next one */
 
-    if (l->session) {
-        zlt_session_close(l->session, "the agent goes to another server");
+    if (l->control) {
+        zlt_control_close(l->control, "the agent goes to another server");
 
     } else {
-        zlt_agent_retry(l);
+        zlt_link_control_retry(l);
     }
 }
 
@@ -119,7 +119,7 @@ zlt_agent_restart(zlt_link_t *l)
 /* What belongs to one server is of no use at another. */
 
 static void
-zlt_agent_forget(zlt_link_t *l)
+zlt_link_control_forget(zlt_link_t *l)
 {
     zlt_list_t  *link, *next;
 
@@ -135,43 +135,43 @@ zlt_agent_forget(zlt_link_t *l)
     }
 
     zlt_list_each_safe(link, next, &l->kept) {
-        zlt_session_close(zlt_session_of_link(link),
+        zlt_control_close(zlt_control_of_node(link),
                           "the agent goes to another server");
     }
 }
 
 
-/* The former session serves until the server closes it, and if the new token
+/* The former one serves until the server closes it, and if the new token
    turns out to be wrong. */
 
 void
-zlt_agent_move(zlt_link_t *l)
+zlt_link_control_move(zlt_link_t *l)
 {
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
-    s = l->session;
+    c = l->control;
 
-    if (s == NULL) {
-        zlt_agent_retry(l);
+    if (c == NULL) {
+        zlt_link_control_retry(l);
         return;
     }
 
-    if (!zlt_session_is_up(s)) {
-        zlt_session_close(s, "the token has changed");
+    if (!zlt_control_is_up(c)) {
+        zlt_control_close(c, "the token has changed");
         return;
     }
 
-    l->session = NULL;
+    l->control = NULL;
 
-    zlt_agent_services_down(l);
+    zlt_link_control_services_down(l);
 
-    zlt_session_keep_aside(s, &l->kept);
-    zlt_agent_schedule(l, 0);
+    zlt_control_keep_aside(c, &l->kept);
+    zlt_link_control_schedule(l, 0);
 }
 
 
 static void
-zlt_agent_services_down(zlt_link_t *l)
+zlt_link_control_services_down(zlt_link_t *l)
 {
     zlt_list_t     *link;
     zlt_service_t  *service;
@@ -186,7 +186,7 @@ zlt_agent_services_down(zlt_link_t *l)
 
 
 static void
-zlt_agent_hello(const zlt_link_t *l)
+zlt_link_control_hello(const zlt_link_t *l)
 {
     const zlt_conf_t  *conf;
 
@@ -204,18 +204,18 @@ zlt_agent_hello(const zlt_link_t *l)
 
 
 void
-zlt_agent_up(zlt_link_t *l, zlt_session_t *s)
+zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
 {
     char                     id[2 * ZLT_ID_SIZE], text[ZLT_ADDR_TEXT];
     zlt_list_t              *link;
     zlt_service_t           *service;
     const zlt_pool_param_t  *param;
 
-    param = zlt_session_param(s);
+    param = zlt_control_param(c);
 
     l->refused = 0;
 
-    zlt_agent_hello(l);
+    zlt_link_control_hello(l);
 
     if (param == NULL) {
         if (!l->warned_v1) {
@@ -256,9 +256,9 @@ zlt_agent_up(zlt_link_t *l, zlt_session_t *s)
         service = zlt_list_data(link, zlt_service_t, link);
         service->again = 0;
 
-        zlt_session_register(s, service);
+        zlt_control_register(c, service);
 
-        if (!zlt_session_is_up(s)) {
+        if (!zlt_control_is_up(c)) {
             /* it broke meanwhile */
             return;
         }
@@ -266,12 +266,12 @@ zlt_agent_up(zlt_link_t *l, zlt_session_t *s)
 
     zlt_access_up(&l->owner);
 
-    if (!zlt_session_is_up(s)) {
+    if (!zlt_control_is_up(c)) {
         return;
     }
 
     if (zlt_list_empty(&l->owner.services)) {
-        zlt_agent_registered(l);
+        zlt_link_control_registered(l);
     }
 }
 
@@ -279,7 +279,7 @@ zlt_agent_up(zlt_link_t *l, zlt_session_t *s)
 /* Were all refused, there is nothing to serve. */
 
 void
-zlt_agent_registered(zlt_link_t *l)
+zlt_link_control_registered(zlt_link_t *l)
 {
     zlt_list_t     *link;
     zlt_service_t  *s, *refused;
@@ -299,14 +299,14 @@ zlt_agent_registered(zlt_link_t *l)
     }
 
     if (refused == NULL) {
-        zlt_agent_state(l, ZLT_STATE_CONNECTED);
+        zlt_link_state_set(l, ZLT_LINK_CONNECTED);
         return;
     }
 
     (void) snprintf(l->reason, sizeof(l->reason), "the server refuses the "
                     "service \"%.80s\": %.180s", refused->conf.name,
                     refused->refused);
-    zlt_agent_state(l, ZLT_STATE_FAILED);
+    zlt_link_state_set(l, ZLT_LINK_FAILED);
 
     if (!l->none_up) {
         l->none_up = 1;
@@ -317,27 +317,27 @@ zlt_agent_registered(zlt_link_t *l)
 
 
 void
-zlt_agent_down(zlt_link_t *l, zlt_session_t *s, zlt_down_e how,
+zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
     uint32_t retry_after, uint64_t healthy)
 {
-    uint32_t     delay;
-    zlt_state_e  state;
+    uint32_t          delay;
+    zlt_link_state_e  state;
 
-    if (s != l->session) {
+    if (c != l->control) {
         /* one that was kept; nothing depends on it */
-        zlt_agent_channel_gone(l);
+        zlt_link_check_ended(l);
         return;
     }
 
-    l->session = NULL;
+    l->control = NULL;
 
-    zlt_agent_services_down(l);
+    zlt_link_control_services_down(l);
 
     if (how == ZLT_DOWN_RECONNECT) {
 
         /* what belongs to the old workers ends with them */
 
-        zlt_session_keep_aside(s, &l->kept);
+        zlt_control_keep_aside(c, &l->kept);
 
         if (l->owner.pool) {
             zlt_pool_abandon(l->owner.pool, 0);
@@ -349,7 +349,7 @@ zlt_agent_down(zlt_link_t *l, zlt_session_t *s, zlt_down_e how,
     }
 
     if (l->owner.stopping) {
-        zlt_agent_channel_gone(l);
+        zlt_link_check_ended(l);
         return;
     }
 
@@ -360,29 +360,29 @@ zlt_agent_down(zlt_link_t *l, zlt_session_t *s, zlt_down_e how,
     }
 
     if (how == ZLT_DOWN_RECONNECT || how == ZLT_DOWN_CLOSED) {
-        state = ZLT_STATE_CONNECTING;
+        state = ZLT_LINK_CONNECTING;
 
     } else if (how == ZLT_DOWN_LOST && healthy) {
-        state = ZLT_STATE_DISCONNECTED;
+        state = ZLT_LINK_DISCONNECTED;
 
     } else {
-        state = ZLT_STATE_FAILED;
+        state = ZLT_LINK_FAILED;
     }
 
-    delay = zlt_agent_delay(l, how, retry_after, healthy);
+    delay = zlt_backoff_delay(l, how, retry_after, healthy);
 
     if (delay >= 1000) {
         zlt_log_info("%sconnecting again in %u.%u s", l->label,
                      (unsigned) delay / 1000, (unsigned) delay % 1000 / 100);
     }
 
-    zlt_agent_schedule(l, delay);
-    zlt_agent_state(l, state);
+    zlt_link_control_schedule(l, delay);
+    zlt_link_state_set(l, state);
 }
 
 
 void
-zlt_agent_announce(zlt_service_t *s, const char *public_addr)
+zlt_link_control_announce(zlt_service_t *s, const char *public_addr)
 {
     const char  *protocol;
 

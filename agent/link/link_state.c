@@ -15,7 +15,7 @@
 
 
 const char *
-zlt_state_name(zlt_state_e state)
+zlt_link_state_name(zlt_link_state_e state)
 {
     static const char *const  names[] = {
         "pending", "connecting", "connected", "disconnected", "failed"
@@ -26,9 +26,9 @@ zlt_state_name(zlt_state_e state)
 
 
 void
-zlt_agent_state(zlt_link_t *l, zlt_state_e state)
+zlt_link_state_set(zlt_link_t *l, zlt_link_state_e state)
 {
-    if (state == ZLT_STATE_CONNECTED) {
+    if (state == ZLT_LINK_CONNECTED) {
         l->reason[0] = '\0';
     }
 
@@ -45,7 +45,7 @@ zlt_agent_state(zlt_link_t *l, zlt_state_e state)
 
 
 void
-zlt_agent_reason(zlt_link_t *l, const char *reason)
+zlt_link_state_reason(zlt_link_t *l, const char *reason)
 {
     (void) snprintf(l->reason, sizeof(l->reason), "%s", reason);
 }
@@ -54,7 +54,7 @@ zlt_agent_reason(zlt_link_t *l, const char *reason)
 /* RFC 6298: R the first time, then 7/8 of the former and 1/8 of R. */
 
 void
-zlt_agent_latency(zlt_link_t *l, uint64_t us)
+zlt_link_state_latency(zlt_link_t *l, uint64_t us)
 {
     if (us == 0) {
         us = 1;
@@ -72,7 +72,7 @@ zlt_agent_latency(zlt_link_t *l, uint64_t us)
 
 
 void
-zlt_agent_totals(const zlt_link_t *l, zlt_totals_t *t)
+zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t)
 {
     zlt_list_t     *link;
     zlt_channel_t  *ch;
@@ -103,7 +103,7 @@ zlt_agent_totals(const zlt_link_t *l, zlt_totals_t *t)
 
 
 void
-zlt_agent_fold(zlt_link_t *l, const zlt_service_t *s)
+zlt_link_state_fold(zlt_link_t *l, const zlt_service_t *s)
 {
     l->udp_sessions += s->udp.sessions;
     l->owner.bytes[ZLT_RELAY_CHANNEL] += s->udp.bytes_in;

@@ -18,12 +18,12 @@
 /* what a link is at the moment */
 
 typedef enum {
-    ZLT_STATE_PENDING = 0,     /* nothing was tried yet */
-    ZLT_STATE_CONNECTING,      /* until all services are answered */
-    ZLT_STATE_CONNECTED,       /* authenticated and registered */
-    ZLT_STATE_DISCONNECTED,    /* was connected: lost, or stopped */
-    ZLT_STATE_FAILED           /* the last attempt, or all its services */
-} zlt_state_e;
+    ZLT_LINK_PENDING = 0,      /* nothing was tried yet */
+    ZLT_LINK_CONNECTING,       /* until all services are answered */
+    ZLT_LINK_CONNECTED,        /* authenticated and registered */
+    ZLT_LINK_DISCONNECTED,     /* was connected: lost, or stopped */
+    ZLT_LINK_FAILED            /* the last attempt, or all its services */
+} zlt_link_state_e;
 
 
 typedef struct {
@@ -31,21 +31,21 @@ typedef struct {
     uint64_t         total;
     uint64_t         bytes_in;         /* to the services */
     uint64_t         bytes_out;
-} zlt_totals_t;
+} zlt_link_totals_t;
 
 
-void zlt_agent_state(zlt_link_t *l, zlt_state_e state);
-const char *zlt_state_name(zlt_state_e state);
+void zlt_link_state_set(zlt_link_t *l, zlt_link_state_e state);
+const char *zlt_link_state_name(zlt_link_state_e state);
 
 /* What the next state will be explained by; "" once it is connected. */
-void zlt_agent_reason(zlt_link_t *l, const char *reason);
+void zlt_link_state_reason(zlt_link_t *l, const char *reason);
 
 /* A heartbeat was answered after so many microseconds. */
-void zlt_agent_latency(zlt_link_t *l, uint64_t us);
-void zlt_agent_totals(const zlt_link_t *l, zlt_totals_t *t);
+void zlt_link_state_latency(zlt_link_t *l, uint64_t us);
+void zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t);
 
 /* A service goes; its counts stay. */
-void zlt_agent_fold(zlt_link_t *l, const zlt_service_t *s);
+void zlt_link_state_fold(zlt_link_t *l, const zlt_service_t *s);
 
 
 #endif /* ZLT_LINK_STATE_H_INCLUDED */

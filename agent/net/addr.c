@@ -13,7 +13,7 @@
 
 
 int
-zlt_addrs_numeric(zlt_addrs_t *a, const char *host, uint16_t port)
+zlt_addr_numeric(zlt_addrs_t *a, const char *host, uint16_t port)
 {
     zlt_addr_t  *addr;
 
@@ -42,7 +42,7 @@ zlt_addrs_numeric(zlt_addrs_t *a, const char *host, uint16_t port)
 
 
 void
-zlt_addrs_unix(zlt_addrs_t *a, const char *path)
+zlt_addr_unix(zlt_addrs_t *a, const char *path)
 {
     struct sockaddr_un  *un;
 

@@ -40,10 +40,10 @@ typedef struct {
 
 
 /* 0 if host is an address and need not be resolved, -1 if it is a name */
-int zlt_addrs_numeric(zlt_addrs_t *a, const char *host, uint16_t port);
+int zlt_addr_numeric(zlt_addrs_t *a, const char *host, uint16_t port);
 
 /* the same for a UNIX socket, whose path must fit */
-void zlt_addrs_unix(zlt_addrs_t *a, const char *path);
+void zlt_addr_unix(zlt_addrs_t *a, const char *path);
 
 /* "127.0.0.1", "::1"; buf as below */
 const char *zlt_addr_host(char *buf, const zlt_addr_t *addr);

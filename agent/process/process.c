@@ -61,7 +61,7 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
 
     p = calloc(1, sizeof(zlt_process_t));
     if (p == NULL) {
-        zlt_complain("out of memory");
+        zlt_log_complain("out of memory");
         zlt_config_free(config);
         return 1;
     }
@@ -77,7 +77,7 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
     zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
 
     if (zlt_process_init(p) == -1) {
-        zlt_complain("the event loop cannot be made: %s", strerror(errno));
+        zlt_log_complain("the event loop cannot be made: %s", strerror(errno));
         zlt_config_free(config);
         free(p);
         return 1;
@@ -186,16 +186,16 @@ zlt_process_links(zlt_process_t *p)
         conf = p->config->links[i];
 
         if (zlt_process_prepare(conf, &token, &tls, error) == -1) {
-            zlt_complain("%s", error);
+            zlt_log_complain("%s", error);
             return 2;
         }
 
-        l = zlt_agent_create(&zlt_process_link_ops, p, &p->loop, conf, &token,
-                             tls);
+        l = zlt_link_create(&zlt_process_link_ops, p, &p->loop, conf, &token,
+                            tls);
         zlt_token_wipe(&token);
 
         if (l == NULL) {
-            zlt_complain("out of memory");
+            zlt_log_complain("out of memory");
             zlt_tls_destroy(tls);
             return 1;
         }
@@ -205,7 +205,7 @@ zlt_process_links(zlt_process_t *p)
         zlt_list_append(&p->links, &l->node);
 
         if (zlt_access_create_all(&l->owner, error) == -1) {
-            zlt_complain("%s", error);
+            zlt_log_complain("%s", error);
             return 1;
         }
     }
@@ -224,7 +224,7 @@ zlt_process_prepare(zlt_conf_t *conf, zlt_token_t *token, zlt_tls_t **tls,
         goto failed;
     }
 
-    if (zlt_agent_way(conf, tls, why) == -1) {
+    if (zlt_link_way(conf, tls, why) == -1) {
         zlt_token_wipe(token);
         goto failed;
     }
@@ -266,8 +266,8 @@ zlt_process_hello(zlt_process_t *p)
                      l->owner.conf->via.kind ? l->owner.conf->via.name : "",
                      l->owner.conf->nservers > 1 ? ", others in reserve" : "");
 
-        zlt_agent_warn(l, p->conf_file == NULL);
-        zlt_agent_start(l);
+        zlt_link_warn(l, p->conf_file == NULL);
+        zlt_link_start(l);
     }
 
     zlt_notify("READY=1");
@@ -311,7 +311,7 @@ zlt_process_notify(zlt_process_t *p)
     zlt_list_each(link, &p->links) {
         n++;
         up += (zlt_list_data(link, zlt_link_t, node)->state
-               == ZLT_STATE_CONNECTED);
+               == ZLT_LINK_CONNECTED);
     }
 
     if (n == 1) {
@@ -343,11 +343,11 @@ zlt_process_tick(uv_timer_t *timer)
     p->ctl_ops->tick(p);
 
     zlt_list_each_safe(link, next, &p->links) {
-        zlt_agent_tick(zlt_list_data(link, zlt_link_t, node), now);
+        zlt_link_tick(zlt_list_data(link, zlt_link_t, node), now);
     }
 
     zlt_list_each_safe(link, next, &p->ending) {
-        zlt_agent_tick(zlt_list_data(link, zlt_link_t, node), now);
+        zlt_link_tick(zlt_list_data(link, zlt_link_t, node), now);
     }
 
     /* a machine that has slept does not know whether its NAT still does */
@@ -374,7 +374,7 @@ zlt_process_woken(zlt_process_t *p)
     zlt_list_t  *link;
 
     zlt_list_each(link, &p->links) {
-        zlt_agent_woken(zlt_list_data(link, zlt_link_t, node));
+        zlt_link_control_woken(zlt_list_data(link, zlt_link_t, node));
     }
 }
 
@@ -413,7 +413,7 @@ zlt_process_signal(uv_signal_t *handle, int signum)
 
     if (signum == SIGHUP) {
         if (!p->stopping) {
-            (void) zlt_process_reload(p, error);
+            (void) zlt_reload(p, error);
         }
 
         return;
@@ -460,8 +460,8 @@ zlt_process_stop(zlt_process_t *p)
     p->ctl_ops->stop(p);
 
     zlt_list_each_safe(link, next, &p->links) {
-        zlt_agent_stop(zlt_list_data(link, zlt_link_t, node), 0,
-                       p->config->agent.shutdown_timeout, "the agent ends");
+        zlt_link_stop(zlt_list_data(link, zlt_link_t, node), 0,
+                      p->config->agent.shutdown_timeout, "the agent ends");
     }
 
     zlt_process_link_gone(p, NULL);
@@ -474,7 +474,7 @@ zlt_process_link_gone(zlt_process_t *p, zlt_link_t *l)
     zlt_list_t  *link;
 
     if (l && l->removed) {
-        zlt_agent_destroy(l);
+        zlt_link_destroy(l);
     }
 
     if (!p->stopping || !zlt_list_empty(&p->ending)) {
@@ -522,8 +522,8 @@ zlt_process_done(zlt_process_t *p)
         l = zlt_list_data(link, zlt_link_t, node);
         l->removed = 0;
 
-        zlt_agent_abort(l);
-        zlt_agent_destroy(l);
+        zlt_link_abort(l);
+        zlt_link_destroy(l);
     }
 
     /* handles that are closed call back in the loop's last turns */

@@ -8,7 +8,7 @@
  * before anything is done; then links that are gone end, new ones start, and
  * of the others only what has changed is touched: services that are gone are
  * unregistered, new ones registered.  Only another server or proxy, or other
- * trust, needs a new session.
+ * trust, needs a new control channel.
  */
 
 
@@ -55,7 +55,7 @@ static int zlt_reload_differ(const char *a, const char *b);
 
 
 int
-zlt_process_reload(zlt_process_t *p, char *error)
+zlt_reload(zlt_process_t *p, char *error)
 {
     unsigned            i;
     zlt_config_t       *config;
@@ -77,7 +77,7 @@ zlt_process_reload(zlt_process_t *p, char *error)
 
     zlt_config_init(config);
 
-    if (zlt_config_read(config, p->conf_file, error) == -1) {
+    if (zlt_conf_file_read(config, p->conf_file, error) == -1) {
         goto failed;
     }
 
@@ -151,15 +151,15 @@ zlt_reload_prepare(zlt_process_t *p, zlt_config_t *config,
         }
 
         if (r->link) {
-            if (!zlt_via_same(&r->link->owner.conf->via, &conf->via)) {
+            if (!zlt_proxy_same(&r->link->owner.conf->via, &conf->via)) {
                 r->stays = 0;
             }
 
             continue;
         }
 
-        r->link = zlt_agent_create(&zlt_process_link_ops, p, &p->loop, conf,
-                                   &r->token, r->tls);
+        r->link = zlt_link_create(&zlt_process_link_ops, p, &p->loop, conf,
+                                  &r->token, r->tls);
 
         if (r->link == NULL) {
             (void) strcpy(error, "out of memory");
@@ -178,7 +178,7 @@ failed:
         r = &links[i];
 
         if (config->links[i] == NULL) {
-            zlt_agent_destroy(r->link);
+            zlt_link_destroy(r->link);
 
         } else {
             zlt_tls_destroy(r->tls);
@@ -237,8 +237,8 @@ zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
         }
 
         zlt_log_info("the tunnel \"%s\" is new", l->owner.conf->name);
-        zlt_agent_warn(l, 0);
-        zlt_agent_start(l);
+        zlt_link_warn(l, 0);
+        zlt_link_start(l);
     }
 }
 
@@ -276,8 +276,8 @@ zlt_reload_gone(zlt_process_t *p, zlt_config_t *config)
             zlt_process_link_gone(p, l);
 
         } else {
-            zlt_agent_stop(l, 1, p->config->agent.shutdown_timeout,
-                           "the tunnel is removed");
+            zlt_link_stop(l, 1, p->config->agent.shutdown_timeout,
+                          "the tunnel is removed");
         }
     }
 }
@@ -311,23 +311,23 @@ zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf, zlt_reload_link_t *r)
     *l->owner.conf = *conf;
     free(conf);
 
-    if (l->session && zlt_session_is_up(l->session)
-        && !zlt_session_registers(l->session))
+    if (l->control && zlt_control_is_up(l->control)
+        && !zlt_control_registers(l->control))
     {
         /* services may be gone that made it what it is */
-        zlt_agent_registered(l);
+        zlt_link_control_registered(l);
     }
 
     if (!r->stays) {
-        zlt_agent_warn(l, 0);
-        zlt_agent_restart(l);
+        zlt_link_warn(l, 0);
+        zlt_link_control_restart(l);
 
     } else if (moved) {
-        zlt_agent_move(l);
+        zlt_link_control_move(l);
 
-    } else if (l->session == NULL) {
+    } else if (l->control == NULL) {
         /* it may be what the failure was about */
-        zlt_agent_retry(l);
+        zlt_link_control_retry(l);
     }
 }
 
@@ -369,7 +369,7 @@ zlt_reload_services(zlt_link_t *l, zlt_conf_t *conf)
             zlt_log_info("the service \"%s\" leads to %s now", c->name,
                          c->local);
             zlt_service_move(s, c);
-            zlt_udp_service_end(s);
+            zlt_udp_session_service_end(s);
         }
     }
 
@@ -393,8 +393,8 @@ zlt_reload_services(zlt_link_t *l, zlt_conf_t *conf)
 
         zlt_log_info("the service \"%s\" is new", c->name);
 
-        if (l->session && zlt_session_is_up(l->session)) {
-            zlt_session_register(l->session, s);
+        if (l->control && zlt_control_is_up(l->control)) {
+            zlt_control_register(l->control, s);
         }
     }
 }
@@ -417,13 +417,13 @@ zlt_reload_remove(zlt_link_t *l, zlt_service_t *s)
 {
     zlt_log_info("the service \"%s\" is removed or changed", s->conf.name);
 
-    if (l->session && zlt_session_is_up(l->session)) {
-        zlt_session_unregister(l->session, s);
+    if (l->control && zlt_control_is_up(l->control)) {
+        zlt_control_register_end(l->control, s);
     }
 
-    zlt_udp_service_end(s);
-    zlt_udp_service_log(s);
-    zlt_agent_fold(l, s);
+    zlt_udp_session_service_end(s);
+    zlt_udp_session_service_log(s);
+    zlt_link_state_fold(l, s);
     zlt_service_remove(s);
 }
 

@@ -13,7 +13,7 @@
 
 /* Reads the configuration again and does what has changed: 0, or -1 with a
    text in error and nothing changed. */
-int zlt_process_reload(zlt_process_t *p, char *error);
+int zlt_reload(zlt_process_t *p, char *error);
 
 
 #endif /* ZLT_RELOAD_H_INCLUDED */

@@ -64,11 +64,11 @@ zlt_service_address(zlt_service_t *s)
     }
 
     if (s->conf.is_unix) {
-        zlt_addrs_unix(&s->addrs, s->conf.host);
+        zlt_addr_unix(&s->addrs, s->conf.host);
         return;
     }
 
-    if (zlt_addrs_numeric(&s->addrs, s->conf.host, s->conf.port) == -1) {
+    if (zlt_addr_numeric(&s->addrs, s->conf.host, s->conf.port) == -1) {
         s->fixed = 0;
         s->addrs.n = 0;
     }

@@ -106,7 +106,7 @@ zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
 
     u->out = malloc(ZLT_UDP_OUT);
 
-    if (u->out == NULL || zlt_udp_peers_init(u) == -1) {
+    if (u->out == NULL || zlt_udp_peer_init(u) == -1) {
         free(u->out);
         free(u);
         return NULL;
@@ -175,7 +175,7 @@ zlt_udp_free(zlt_udp_t *u)
 
     u->ended = 1;
 
-    zlt_udp_peers_free(u);
+    zlt_udp_peer_free_all(u);
     zlt_list_remove(&u->link);
 
     u->task.handler = zlt_udp_free_later;
@@ -314,7 +314,7 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
         }
     }
 
-    zlt_udp_deliver(u);
+    zlt_udp_peer_deliver_all(u);
 
     if (rc != ZLT_AGAIN) {
         zlt_log_warn("a datagram channel is closed: %s", zlt_strerror(rc));
@@ -352,7 +352,7 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
         p = zlt_udp_peer_find(u, f->session);
 
         if (p) {
-            zlt_udp_stage(p, f->data.data, f->data.len);
+            zlt_udp_peer_stage(p, f->data.data, f->data.len);
 
         } else {
             u->owner->udp_unknown++;
@@ -373,7 +373,7 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
         p = zlt_udp_peer_find(u, f->session);
 
         if (p) {
-            zlt_udp_deliver(u);
+            zlt_udp_peer_deliver_all(u);
 
             /* it may have met with an error */
 
@@ -432,7 +432,7 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
 
     if (p) {
         u->role->complain(p, "a malformed frame ends its session");
-        zlt_udp_deliver(u);
+        zlt_udp_peer_deliver_all(u);
 
         if (!p->closed) {
             u->role->close(p, ZLT_E_FORBIDDEN, 1);
@@ -488,7 +488,7 @@ zlt_udp_enqueue(zlt_udp_peer_t *peer, const uint8_t *data, size_t len)
     uint8_t         *p;
     zlt_udp_item_t  *item;
 
-    item = zlt_udp_item_alloc(ZLT_DGRAM_HEADER + len);
+    item = zlt_udp_queue_item_alloc(ZLT_DGRAM_HEADER + len);
 
     if (item == NULL) {
         (*peer->failed)++;

@@ -39,10 +39,10 @@ struct zlt_udp_peer_s {
 };
 
 
-int zlt_udp_peers_init(zlt_udp_t *u);
+int zlt_udp_peer_init(zlt_udp_t *u);
 
 /* Drops all of them. */
-void zlt_udp_peers_free(zlt_udp_t *u);
+void zlt_udp_peer_free_all(zlt_udp_t *u);
 
 /* NULL: there is none of that number. */
 zlt_udp_peer_t *zlt_udp_peer_find(zlt_udp_t *u, uint32_t number);
@@ -53,13 +53,13 @@ void zlt_udp_peer_remove(zlt_udp_peer_t *p);
 
 /*
  * A datagram from the server.  Only noted: the data must stay until
- * zlt_udp_deliver(), which sends all that was noted, by session.
+ * zlt_udp_peer_deliver_all(), which sends all that was noted, by session.
  */
-void zlt_udp_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
-void zlt_udp_deliver(zlt_udp_t *u);
+void zlt_udp_peer_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
+void zlt_udp_peer_deliver_all(zlt_udp_t *u);
 
 /* One that cannot be sent now. */
-void zlt_udp_hold(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
+void zlt_udp_peer_hold(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
 
 
 #endif /* ZLT_UDP_PEER_H_INCLUDED */

@@ -76,10 +76,12 @@ static void zlt_udp_session_resume(zlt_udp_session_t *s);
 static int zlt_udp_session_failed(zlt_udp_session_t *s, int err);
 static int zlt_udp_session_refused(zlt_udp_session_t *s, int err);
 static void zlt_udp_session_used(zlt_udp_session_t *s);
-static void zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
+static void zlt_udp_session_complain(zlt_service_t *service, const char *fmt,
+    ...)
     zlt_printf_like(2, 3);
-static void zlt_udp_service_tick(zlt_service_t *service, uint32_t timeout);
-static void zlt_udp_service_report(zlt_service_t *service);
+static void zlt_udp_session_service_tick(zlt_service_t *service,
+    uint32_t timeout);
+static void zlt_udp_session_service_report(zlt_service_t *service);
 static void zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov,
     unsigned n);
 static void zlt_udp_role_close(zlt_udp_peer_t *p, unsigned cause, int tell);
@@ -143,8 +145,8 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
     counted = service->open ? service->open : service;
 
     if (counted->nsessions >= u->owner->conf->max_udp_sessions) {
-        zlt_udp_complain(service, "%u sessions are open, which is the limit",
-                         counted->nsessions);
+        zlt_udp_session_complain(service, "%u sessions are open, which is the "
+                                 "limit", counted->nsessions);
         service->udp.refused++;
         cause = ZLT_E_LIMIT;
         goto release;
@@ -154,8 +156,8 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
                        : NULL;
 
     if (s == NULL) {
-        zlt_udp_complain(service, "a session could not be opened: out of "
-                         "descriptors or memory");
+        zlt_udp_session_complain(service, "a session could not be opened: out "
+                                 "of descriptors or memory");
         service->udp.refused++;
         cause = ZLT_E_BUSY;
         goto release;
@@ -197,9 +199,10 @@ zlt_udp_session_service(zlt_udp_t *u, const zlt_dgram_t *f, unsigned *cause)
     *cause = ZLT_E_FORBIDDEN;
 
     if (!(service->conf.flags & ZLT_R_OPEN) != !f->target.len) {
-        zlt_udp_complain(service, "a session %s", f->target.len
-                         ? "has a target, which the service does not take"
-                         : "has no target");
+        zlt_udp_session_complain(service, f->target.len
+                                 ? "a session has a target, which the service "
+                                   "does not take"
+                                 : "a session has no target");
         return NULL;
     }
 
@@ -243,10 +246,10 @@ zlt_udp_session_create(zlt_udp_t *u, uint32_t number, zlt_service_t *service)
     zlt_list_init(&s->task.link);
     zlt_list_append(&service->sessions, &s->used);
 
-    zlt_udp_flow_init(&s->peer.to_local, &service->udp.full_in,
-                      &service->udp.late_in);
-    zlt_udp_flow_init(&s->peer.to_server, &service->udp.full_out,
-                      &service->udp.late_out);
+    zlt_udp_queue_flow_init(&s->peer.to_local, &service->udp.full_in,
+                            &service->udp.late_in);
+    zlt_udp_queue_flow_init(&s->peer.to_server, &service->udp.full_out,
+                            &service->udp.late_out);
     s->peer.in = &service->udp.in;
     s->peer.bytes_in = &service->udp.bytes_in;
     s->peer.failed = &service->udp.failed;
@@ -327,8 +330,9 @@ zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error)
     s = zlt_list_data(waiter, zlt_udp_session_t, waiter);
 
     if (error || s->service->addrs.n == 0) {
-        zlt_udp_complain(s->service, "a session could not be opened: %s",
-                         error ? error : "no address");
+        zlt_udp_session_complain(s->service,
+                                 "a session could not be opened: %s",
+                                 error ? error : "no address");
         zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
         return;
     }
@@ -364,8 +368,8 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
             err = EACCES;
             cause = ZLT_E_FORBIDDEN;
 
-        } else if (zlt_udp_connect(&s->socket, &addr->addr.sa, addr->len,
-                            zlt_udp_session_event)
+        } else if (zlt_udp_socket_connect(&s->socket, &addr->addr.sa,
+                                          addr->len, zlt_udp_session_event)
             == 0)
         {
             s->socket.io.data = s;
@@ -380,9 +384,9 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
         s->address = (uint8_t) ((s->address + 1) % s->service->addrs.n);
     }
 
-    zlt_udp_complain(s->service, "a session could not be opened: %s",
-                     cause == ZLT_E_FORBIDDEN ? "the target is not allowed"
-                                              : strerror(err));
+    zlt_udp_session_complain(s->service, "a session could not be opened: %s",
+                             cause == ZLT_E_FORBIDDEN
+                             ? "the target is not allowed" : strerror(err));
     zlt_udp_session_close(s, cause, 1);
 
     return -1;
@@ -396,7 +400,9 @@ zlt_udp_session_event(zlt_io_t *io)
 
     s = io->data;
 
-    if (!zlt_udp_flow_empty(&s->peer.to_local) && (io->ready & ZLT_IO_WRITE)) {
+    if (!zlt_udp_queue_flow_empty(&s->peer.to_local)
+        && (io->ready & ZLT_IO_WRITE))
+    {
         zlt_udp_session_resume(s);
     }
 
@@ -423,7 +429,7 @@ zlt_udp_session_read(zlt_udp_session_t *s)
 
     for (k = 0; k < ZLT_UDP_READS; k++) {
 
-        n = zlt_udp_receive(&s->socket, messages);
+        n = zlt_udp_socket_receive(&s->socket, messages);
 
         if (n == 0) {
             return;
@@ -492,7 +498,7 @@ zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
 
     for (done = 0; done < n; /* void */ ) {
 
-        done += zlt_udp_send(&s->socket, &iov[done], n - done);
+        done += zlt_udp_socket_send(&s->socket, &iov[done], n - done);
 
         if (done == n) {
             return;
@@ -514,7 +520,7 @@ zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
     }
 
     for ( /* void */ ; done < n; done++) {
-        zlt_udp_hold(p, iov[done].iov_base, iov[done].iov_len);
+        zlt_udp_peer_hold(p, iov[done].iov_base, iov[done].iov_len);
     }
 }
 
@@ -536,7 +542,7 @@ zlt_udp_role_drop(zlt_udp_peer_t *p)
 static void
 zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text)
 {
-    zlt_udp_complain(zlt_udp_session_of(p)->service, "%s", text);
+    zlt_udp_session_complain(zlt_udp_session_of(p)->service, "%s", text);
 }
 
 
@@ -561,7 +567,7 @@ zlt_udp_session_resume(zlt_udp_session_t *s)
 
         rc = ZLT_UDP_SKIP;
 
-        while (zlt_udp_send(&s->socket, &iov, 1) == 0) {
+        while (zlt_udp_socket_send(&s->socket, &iov, 1) == 0) {
 
             rc = zlt_udp_session_failed(s, errno);
 
@@ -613,12 +619,13 @@ zlt_udp_session_failed(zlt_udp_session_t *s, int err)
     case ENOBUFS:
     case ENOMEM:
         s->service->udp.failed++;
-        zlt_udp_complain(s->service, "a datagram could not be delivered: %s",
-                         strerror(err));
+        zlt_udp_session_complain(s->service, "a datagram could not be "
+                                 "delivered: %s", strerror(err));
         return ZLT_UDP_SKIP;
     }
 
-    zlt_udp_complain(s->service, "a session has failed: %s", strerror(err));
+    zlt_udp_session_complain(s->service, "a session has failed: %s",
+                             strerror(err));
     zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
 
     return ZLT_UDP_DEAD;
@@ -647,7 +654,8 @@ zlt_udp_session_refused(zlt_udp_session_t *s, int err)
         return zlt_udp_session_connect(s) == 0 ? ZLT_UDP_AGAIN : ZLT_UDP_DEAD;
     }
 
-    zlt_udp_complain(service, "a session has ended: %s", strerror(err));
+    zlt_udp_session_complain(service, "a session has ended: %s",
+                             strerror(err));
 
     zlt_udp_session_close(s, err == ECONNREFUSED ? ZLT_E_REFUSED
                                                  : ZLT_E_UNREACHABLE, 1);
@@ -671,7 +679,7 @@ zlt_udp_session_used(zlt_udp_session_t *s)
 
 
 static void
-zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
+zlt_udp_session_complain(zlt_service_t *service, const char *fmt, ...)
 {
     char     text[256];
     va_list  args;
@@ -702,20 +710,21 @@ zlt_udp_session_tick(zlt_owner_t *o)
     zlt_list_each(link, &o->services) {
         service = zlt_list_data(link, zlt_service_t, link);
 
-        zlt_udp_service_tick(service, timeout);
+        zlt_udp_session_service_tick(service, timeout);
 
         /* a target goes with its last session */
 
         zlt_list_each_safe(inner, next, &service->targets) {
-            zlt_udp_service_tick(zlt_list_data(inner, zlt_service_t, link),
-                                 timeout);
+            zlt_udp_session_service_tick(zlt_list_data(inner, zlt_service_t,
+                                                       link),
+                                         timeout);
         }
     }
 }
 
 
 static void
-zlt_udp_service_tick(zlt_service_t *service, uint32_t timeout)
+zlt_udp_session_service_tick(zlt_service_t *service, uint32_t timeout)
 {
     zlt_udp_session_t  *s;
 
@@ -732,7 +741,7 @@ zlt_udp_service_tick(zlt_service_t *service, uint32_t timeout)
     }
 
     if (zlt_udp_now % ZLT_UDP_REPORT == 0) {
-        zlt_udp_service_report(service);
+        zlt_udp_session_service_report(service);
     }
 
     zlt_service_release(service);
@@ -742,7 +751,7 @@ zlt_udp_service_tick(zlt_service_t *service, uint32_t timeout)
 /* Tells of drops that were not told yet. */
 
 static void
-zlt_udp_service_report(zlt_service_t *service)
+zlt_udp_session_service_report(zlt_service_t *service)
 {
     uint64_t          dropped;
     zlt_udp_count_t  *c;
@@ -760,12 +769,12 @@ zlt_udp_service_report(zlt_service_t *service)
 
     c->reported = dropped;
 
-    zlt_udp_service_log(service);
+    zlt_udp_session_service_log(service);
 }
 
 
 void
-zlt_udp_service_log(const zlt_service_t *service)
+zlt_udp_session_service_log(const zlt_service_t *service)
 {
     const zlt_udp_count_t  *c;
 
@@ -795,13 +804,13 @@ zlt_udp_service_log(const zlt_service_t *service)
 
 
 void
-zlt_udp_service_end(zlt_service_t *service)
+zlt_udp_session_service_end(zlt_service_t *service)
 {
     zlt_list_t         *link, *next;
     zlt_udp_session_t  *s;
 
     zlt_list_each_safe(link, next, &service->targets) {
-        zlt_udp_service_end(zlt_list_data(link, zlt_service_t, link));
+        zlt_udp_session_service_end(zlt_list_data(link, zlt_service_t, link));
     }
 
     zlt_service_hold(service);

@@ -23,10 +23,10 @@ int zlt_udp_session_start(zlt_channel_t *ch, const uint8_t *data, size_t len);
 void zlt_udp_session_tick(zlt_owner_t *o);
 
 /* Ends the sessions of a service that is removed, or leads elsewhere now. */
-void zlt_udp_service_end(zlt_service_t *service);
+void zlt_udp_session_service_end(zlt_service_t *service);
 
 /* Its counters, to the log. */
-void zlt_udp_service_log(const zlt_service_t *service);
+void zlt_udp_session_service_log(const zlt_service_t *service);
 
 
 #endif /* ZLT_UDP_SESSION_H_INCLUDED */
