@@ -32,13 +32,13 @@ static const zlt_cmd_t  zlt_commands[] = {
     { "run",     "the same with a configuration file", zlt_cmd_run },
     { "check",   "check a configuration file", zlt_cmd_run_check },
     { "token",   "make a new token", zlt_cmd_token },
-    { "status",  "tell the state of a running agent", zlt_cmd_ctl_status },
-    { "start",   "start one of its tunnels", zlt_cmd_ctl_start },
+    { "status",  "tell the state of a running agent", zlt_cmd_ctl },
+    { "start",   "start one of its tunnels", zlt_cmd_ctl },
     { "stop",    "stop one of its tunnels, or of its access sessions",
-      zlt_cmd_ctl_stop },
-    { "sessions", "tell its access sessions", zlt_cmd_ctl_sessions },
-    { "renew",   "renew one of them", zlt_cmd_ctl_renew },
-    { "reload",  "let it read its configuration again", zlt_cmd_ctl_reload },
+      zlt_cmd_ctl },
+    { "sessions", "tell its access sessions", zlt_cmd_ctl },
+    { "renew",   "renew one of them", zlt_cmd_ctl },
+    { "reload",  "let it read its configuration again", zlt_cmd_ctl },
     { NULL, NULL, NULL }
 };
 

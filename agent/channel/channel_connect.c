@@ -68,9 +68,7 @@ zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
         return;
     }
 
-    if (zlt_channel_dial_pp(ch, m) == -1
-        || zlt_channel_dial_target(ch, m) == -1)
-    {
+    if (zlt_channel_dial_prepare(ch, m) == -1) {
         zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
         return;
     }
@@ -222,12 +220,9 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     if (zlt_dup_seen(ch->id)) {
         zlt_channel_end_fail(ch, ZLT_E_DUPLICATE, "duplicate");
 
-    } else if (zlt_channel_dial_pp(ch, m) == -1
-               || zlt_channel_dial_target(ch, m) == -1)
+    } else if (zlt_channel_dial_prepare(ch, m) == -1
+               || zlt_channel_connect_early(ch, early, len) == -1)
     {
-        zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
-
-    } else if (zlt_channel_connect_early(ch, early, len) == -1) {
         zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
 
     } else {

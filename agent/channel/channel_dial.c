@@ -19,6 +19,8 @@
 #include "pp.h"
 
 
+static int zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m);
+static int zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m);
 static void zlt_channel_dial_resolved(zlt_waiter_t *waiter, const char *error);
 static void zlt_channel_dial_next(zlt_channel_t *ch);
 static int zlt_channel_dial_early(zlt_channel_t *ch);
@@ -27,10 +29,21 @@ static void zlt_channel_dial_failed(zlt_channel_t *ch, int err);
 static void zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how);
 
 
+int
+zlt_channel_dial_prepare(zlt_channel_t *ch, const zlt_msg_t *m)
+{
+    if (zlt_channel_dial_pp(ch, m) == -1) {
+        return -1;
+    }
+
+    return zlt_channel_dial_target(ch, m);
+}
+
+
 /* The header of the PROXY protocol, if the service wants it, goes before all
    bytes of the client: 0, or -1 without memory. */
 
-int
+static int
 zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m)
 {
     size_t          n;
@@ -53,7 +66,7 @@ zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m)
 /* Where a connection to the open service is to lead: 0, or -1 without
    memory. */
 
-int
+static int
 zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m)
 {
     if (!(m->ext & ZLT_X_TARGET)) {

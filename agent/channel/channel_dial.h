@@ -13,13 +13,8 @@
 #include "channel.h"
 
 
-/* The header of the PROXY protocol, if the service wants it, goes before all
-   bytes of the client: 0, or -1 without memory. */
-int zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m);
-
-/* Where a connection to the open service is to lead: 0, or -1 without
-   memory. */
-int zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m);
+/* Keeps what Connect says for zlt_channel_dial(): 0, or -1 without memory. */
+int zlt_channel_dial_prepare(zlt_channel_t *ch, const zlt_msg_t *m);
 
 void zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id);
 

@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* The commands: one function each, in cmd_*.c. */
+/* The commands, in cmd_*.c. */
 
 
 #ifndef ZLT_CMD_H_INCLUDED
@@ -27,13 +27,9 @@ int zlt_cmd_run(int argc, char **argv);
 int zlt_cmd_run_check(int argc, char **argv);
 int zlt_cmd_token(int argc, char **argv);
 
-/* what a running agent is asked: cmd_ctl.c */
-int zlt_cmd_ctl_status(int argc, char **argv);
-int zlt_cmd_ctl_start(int argc, char **argv);
-int zlt_cmd_ctl_stop(int argc, char **argv);
-int zlt_cmd_ctl_sessions(int argc, char **argv);
-int zlt_cmd_ctl_renew(int argc, char **argv);
-int zlt_cmd_ctl_reload(int argc, char **argv);
+/* what a running agent is asked: status, start, stop, sessions, renew,
+   reload */
+int zlt_cmd_ctl(int argc, char **argv);
 
 
 /* for all of them */

@@ -21,6 +21,7 @@ typedef struct {
     int          least;        /* arguments */
     int          most;
     int          json;         /* has --json */
+    int          ttl;          /* has --ttl */
 } zlt_cmd_ctl_usage_t;
 
 
@@ -28,41 +29,33 @@ static int zlt_cmd_ctl_run(int argc, char **argv,
     const zlt_cmd_ctl_usage_t *u);
 
 
-static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_status = {
-    "status", "status [NAME] [--json]",
-    "The state of the running agent's tunnels.", 0, 1, 1
-};
+static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usages[] = {
+    { "status", "status [NAME] [--json]",
+      "The state of the running agent's tunnels.", 0, 1, 1, 0 },
 
-static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_start = {
-    "start", "start NAME",
-    "Starts a tunnel that was stopped.", 1, 1, 0
-};
+    { "start", "start NAME",
+      "Starts a tunnel that was stopped.", 1, 1, 0, 0 },
 
-static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_stop = {
-    "stop", "stop NAME|ID",
-    "Stops an access session, of which \"sessions\" tells the ID, at once.\n"
-    "Stops a tunnel: its ports close, connections that run are finished, for\n"
-    "shutdown_timeout.  It stays stopped until it is started, or the agent "
-    "is.", 1, 1, 0
-};
+    { "stop", "stop NAME|ID",
+      "Stops an access session, of which \"sessions\" tells the ID, at once.\n"
+      "Stops a tunnel: its ports close, connections that run are finished, "
+      "for\n"
+      "shutdown_timeout.  It stays stopped until it is started, or the agent "
+      "is.", 1, 1, 0, 0 },
 
-static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_reload = {
-    "reload", "reload",
-    "Reads the configuration again, as SIGHUP does, and tells what is wrong "
-    "with it.", 0, 0, 0
-};
+    { "reload", "reload",
+      "Reads the configuration again, as SIGHUP does, and tells what is wrong "
+      "with it.", 0, 0, 0, 0 },
 
+    { "sessions", "sessions [--json]",
+      "The access sessions of the running agent.", 0, 0, 1, 0 },
 
-static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_sessions = {
-    "sessions", "sessions [--json]",
-    "The access sessions of the running agent.", 0, 0, 1
-};
+    { "renew", "renew ID [--ttl T]",
+      "Renews an access session: it ends so long from now, or after the time "
+      "that it\nwas opened for.  The first 8 digits of its ID are enough.",
+      1, 1, 0, 1 },
 
-static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usage_renew = {
-    "renew", "renew ID [--ttl T]",
-    "Renews an access session: it ends so long from now, or after the time "
-    "that it\nwas opened for.  The first 8 digits of its ID are enough.",
-    1, 1, 0
+    { NULL, NULL, NULL, 0, 0, 0, 0 }
 };
 
 
@@ -77,44 +70,17 @@ static const struct option  zlt_cmd_ctl_options[] = {
 
 
 int
-zlt_cmd_ctl_status(int argc, char **argv)
+zlt_cmd_ctl(int argc, char **argv)
 {
-    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_status);
-}
+    const zlt_cmd_ctl_usage_t  *u;
 
+    for (u = zlt_cmd_ctl_usages; u->name; u++) {
+        if (strcmp(u->name, argv[0]) == 0) {
+            return zlt_cmd_ctl_run(argc, argv, u);
+        }
+    }
 
-int
-zlt_cmd_ctl_start(int argc, char **argv)
-{
-    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_start);
-}
-
-
-int
-zlt_cmd_ctl_stop(int argc, char **argv)
-{
-    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_stop);
-}
-
-
-int
-zlt_cmd_ctl_sessions(int argc, char **argv)
-{
-    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_sessions);
-}
-
-
-int
-zlt_cmd_ctl_renew(int argc, char **argv)
-{
-    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_renew);
-}
-
-
-int
-zlt_cmd_ctl_reload(int argc, char **argv)
-{
-    return zlt_cmd_ctl_run(argc, argv, &zlt_cmd_ctl_usage_reload);
+    return ZLT_EXIT_USAGE;
 }
 
 
@@ -154,13 +120,13 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
         if (c == 's') {
             path = optarg;
 
-        } else if (c == 'T' && u == &zlt_cmd_ctl_usage_renew
+        } else if (c == 'T' && u->ttl
                    && optarg[0] && !strpbrk(optarg, " \t\r\n"))
         {
             ttl = optarg;
 
         } else if (c == 'T') {
-            zlt_log_complain(u == &zlt_cmd_ctl_usage_renew
+            zlt_log_complain(u->ttl
                              ? "--ttl \"%s\" is not a time"
                              : "--ttl \"%s\": only \"renew\" has it", optarg);
             return ZLT_EXIT_USAGE;

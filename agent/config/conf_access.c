@@ -14,8 +14,27 @@
 #include "parse.h"
 
 
+static int zlt_conf_access_begin(zlt_conf_file_t *f, const char *name);
+static int zlt_conf_access_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_access_end(zlt_conf_file_t *f);
+static int zlt_conf_access_open_begin(zlt_conf_file_t *f, const char *name);
+static int zlt_conf_access_open_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_access_open_end(zlt_conf_file_t *f);
 static int zlt_conf_access_bad(char *error, const char *key, const char *value,
     const char *why);
+
+
+const zlt_conf_section_t  zlt_conf_access_section = {
+    "access", 1, zlt_conf_access_begin, zlt_conf_access_key,
+    zlt_conf_access_end
+};
+
+const zlt_conf_section_t  zlt_conf_access_open = {
+    "access", 0, zlt_conf_access_open_begin, zlt_conf_access_open_key,
+    zlt_conf_access_open_end
+};
 
 
 int
@@ -53,7 +72,7 @@ zlt_conf_access_add(zlt_conf_t *conf, const zlt_access_conf_t *a, char *error)
 }
 
 
-int
+static int
 zlt_conf_access_begin(zlt_conf_file_t *f, const char *name)
 {
     const char  *why;
@@ -68,7 +87,7 @@ zlt_conf_access_begin(zlt_conf_file_t *f, const char *name)
 }
 
 
-int
+static int
 zlt_conf_access_key(zlt_conf_file_t *f, const char *key, const char *value,
     char *error)
 {
@@ -115,7 +134,7 @@ zlt_conf_access_key(zlt_conf_file_t *f, const char *key, const char *value,
 }
 
 
-int
+static int
 zlt_conf_access_end(zlt_conf_file_t *f)
 {
     char         error[ZLT_CONF_ERROR_SIZE];
@@ -133,7 +152,7 @@ zlt_conf_access_end(zlt_conf_file_t *f)
 }
 
 
-int
+static int
 zlt_conf_access_open_begin(zlt_conf_file_t *f, const char *name)
 {
     (void) name;
@@ -149,7 +168,7 @@ zlt_conf_access_open_begin(zlt_conf_file_t *f, const char *name)
 }
 
 
-int
+static int
 zlt_conf_access_open_key(zlt_conf_file_t *f, const char *key,
     const char *value, char *error)
 {
@@ -195,7 +214,7 @@ zlt_conf_access_open_key(zlt_conf_file_t *f, const char *key,
 
 /* It leads where "allow" says, and nowhere without it. */
 
-int
+static int
 zlt_conf_access_open_end(zlt_conf_file_t *f)
 {
     char  error[ZLT_CONF_ERROR_SIZE];

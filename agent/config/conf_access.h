@@ -11,14 +11,9 @@
 #include "conf_file.h"
 
 
-int zlt_conf_access_begin(zlt_conf_file_t *f, const char *name);
-int zlt_conf_access_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-int zlt_conf_access_end(zlt_conf_file_t *f);
-int zlt_conf_access_open_begin(zlt_conf_file_t *f, const char *name);
-int zlt_conf_access_open_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-int zlt_conf_access_open_end(zlt_conf_file_t *f);
+/* [access NAME], and [access], which describes the open service */
+extern const zlt_conf_section_t  zlt_conf_access_section;
+extern const zlt_conf_section_t  zlt_conf_access_open;
 
 
 #endif /* ZLT_CONF_ACCESS_H_INCLUDED */

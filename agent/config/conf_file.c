@@ -43,19 +43,25 @@ static int zlt_conf_file_service_end(zlt_conf_file_t *f);
 static int zlt_conf_file_complete(zlt_conf_file_t *f);
 
 
-static const zlt_conf_section_t  zlt_conf_sections[] = {
-    { "agent",   0, NULL, zlt_conf_file_agent_key, NULL },
-    { "service", 1, zlt_conf_file_service_begin, zlt_conf_file_service_key,
-      zlt_conf_file_service_end },
-    { "node",    0, NULL, zlt_conf_node_key, NULL },
-    { "nodes",   0, NULL, zlt_conf_node_nodes_key, NULL },
-    { "tunnel",  1, zlt_conf_node_tunnel_begin, zlt_conf_node_tunnel_key,
-      zlt_conf_node_tunnel_end },
-    { "access",  1, zlt_conf_access_begin, zlt_conf_access_key,
-      zlt_conf_access_end },
-    { "access",  0, zlt_conf_access_open_begin, zlt_conf_access_open_key,
-      zlt_conf_access_open_end },
-    { NULL, 0, NULL, NULL, NULL }
+static const zlt_conf_section_t  zlt_conf_file_agent = {
+    "agent", 0, NULL, zlt_conf_file_agent_key, NULL
+};
+
+static const zlt_conf_section_t  zlt_conf_file_service = {
+    "service", 1, zlt_conf_file_service_begin, zlt_conf_file_service_key,
+    zlt_conf_file_service_end
+};
+
+
+static const zlt_conf_section_t *const  zlt_conf_file_sections[] = {
+    &zlt_conf_file_agent,
+    &zlt_conf_file_service,
+    &zlt_conf_node_section,
+    &zlt_conf_node_list,
+    &zlt_conf_node_tunnel,
+    &zlt_conf_access_section,
+    &zlt_conf_access_open,
+    NULL
 };
 
 
@@ -194,7 +200,7 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *line)
 {
     size_t                     len;
     const char                *end, *name;
-    unsigned                   bit;
+    unsigned                   i, bit;
     const zlt_conf_section_t  *s;
 
     if (zlt_conf_file_end(f) == -1) {
@@ -224,7 +230,7 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *line)
     len = strcspn(f->section, " \t");
     name = f->section + len + strspn(f->section + len, " \t");
 
-    for (s = zlt_conf_sections; s->name; s++) {
+    for (i = 0; (s = zlt_conf_file_sections[i]) != NULL; i++) {
         if (strncmp(s->name, f->section, len) == 0 && s->name[len] == '\0'
             && s->named == (*name != '\0'))
         {
@@ -232,13 +238,13 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *line)
         }
     }
 
-    if (s->name == NULL) {
+    if (s == NULL) {
         return zlt_conf_file_fail(f, f->line, "unknown section: there are "
                                   "[agent], [service NAME], [node], [nodes], "
                                   "[tunnel NAME], [access NAME] and [access]");
     }
 
-    bit = 1u << (s - zlt_conf_sections);
+    bit = 1u << i;
 
     if (!s->named && (f->seen & bit)) {
         return zlt_conf_file_fail(f, f->line, "[%s] is there twice", s->name);

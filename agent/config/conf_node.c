@@ -21,6 +21,14 @@
 #define ZLT_CONF_NAMES  ", \t"
 
 
+static int zlt_conf_node_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_node_nodes_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name);
+static int zlt_conf_node_tunnel_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_node_tunnel_end(zlt_conf_file_t *f);
 static int zlt_conf_node_name(const char *key, const char *value, char *name,
     char *error);
 static int zlt_conf_node_tunnel_expose(zlt_tunnel_conf_t *t, const char *value,
@@ -30,6 +38,20 @@ static int zlt_conf_node_tunnel_known(zlt_conf_file_t *f, unsigned line,
     const char *node);
 static int zlt_conf_node_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t);
 static int zlt_conf_node_path(char **path, const char *file);
+
+
+const zlt_conf_section_t  zlt_conf_node_section = {
+    "node", 0, NULL, zlt_conf_node_key, NULL
+};
+
+const zlt_conf_section_t  zlt_conf_node_list = {
+    "nodes", 0, NULL, zlt_conf_node_nodes_key, NULL
+};
+
+const zlt_conf_section_t  zlt_conf_node_tunnel = {
+    "tunnel", 1, zlt_conf_node_tunnel_begin, zlt_conf_node_tunnel_key,
+    zlt_conf_node_tunnel_end
+};
 
 
 static int
@@ -55,7 +77,7 @@ zlt_conf_node_name(const char *key, const char *value, char *name,
 }
 
 
-int
+static int
 zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
     char *error)
 {
@@ -71,7 +93,7 @@ zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
 }
 
 
-int
+static int
 zlt_conf_node_nodes_key(zlt_conf_file_t *f, const char *key, const char *value,
     char *error)
 {
@@ -122,7 +144,7 @@ zlt_conf_node_nodes_key(zlt_conf_file_t *f, const char *key, const char *value,
 }
 
 
-int
+static int
 zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name)
 {
     unsigned            i;
@@ -178,7 +200,7 @@ zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name)
 }
 
 
-int
+static int
 zlt_conf_node_tunnel_key(zlt_conf_file_t *f, const char *key,
     const char *value, char *error)
 {
@@ -268,7 +290,7 @@ zlt_conf_node_tunnel_expose(zlt_tunnel_conf_t *t, const char *value,
 }
 
 
-int
+static int
 zlt_conf_node_tunnel_end(zlt_conf_file_t *f)
 {
     char                local[ZLT_OPTION_LOCAL_MAX], why[ZLT_CONF_ERROR_SIZE];

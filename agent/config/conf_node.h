@@ -11,14 +11,10 @@
 #include "conf_file.h"
 
 
-int zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error);
-int zlt_conf_node_nodes_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-int zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name);
-int zlt_conf_node_tunnel_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-int zlt_conf_node_tunnel_end(zlt_conf_file_t *f);
+/* [node], [nodes], [tunnel NAME] */
+extern const zlt_conf_section_t  zlt_conf_node_section;
+extern const zlt_conf_section_t  zlt_conf_node_list;
+extern const zlt_conf_section_t  zlt_conf_node_tunnel;
 
 /* Once all is read: whose tunnels they are; defaults.  0 or -1. */
 int zlt_conf_node_tunnels(zlt_conf_file_t *f);
