@@ -133,10 +133,10 @@ zlt_backoff_next_server(zlt_link_t *l, zlt_down_e how, uint64_t healthy)
 static void
 zlt_backoff_switch(zlt_link_t *l, unsigned server)
 {
-    char         error[ZLT_CONF_ERROR_SIZE];
-    unsigned     former;
-    zlt_tls_t   *tls;
-    zlt_proxy_t  via;
+    char          error[ZLT_CONF_ERROR_SIZE];
+    unsigned      former;
+    zlt_tls_t    *tls;
+    zlt_proxy_t   via;
 
     via = l->owner.conf->via;
     former = l->owner.conf->current;

@@ -170,10 +170,10 @@ zlt_control_request(zlt_control_t *c)
 static void
 zlt_control_answer(zlt_io_t *io)
 {
-    size_t             len;
-    ssize_t            n;
-    zlt_control_t     *c;
-    zlt_http_answer_t  answer;
+    size_t              len;
+    ssize_t             n;
+    zlt_control_t      *c;
+    zlt_http_answer_t   answer;
 
     c = io->data;
 

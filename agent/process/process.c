@@ -175,12 +175,12 @@ zlt_process_init(zlt_process_t *p)
 static int
 zlt_process_links(zlt_process_t *p)
 {
-    char         error[ZLT_CONF_ERROR_SIZE];
-    unsigned     i;
-    zlt_tls_t   *tls;
-    zlt_conf_t  *conf;
-    zlt_link_t  *l;
-    zlt_token_t  token;
+    char          error[ZLT_CONF_ERROR_SIZE];
+    unsigned      i;
+    zlt_tls_t    *tls;
+    zlt_conf_t   *conf;
+    zlt_link_t   *l;
+    zlt_token_t   token;
 
     for (i = 0; i < p->config->nlinks; i++) {
         conf = p->config->links[i];

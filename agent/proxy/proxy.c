@@ -23,7 +23,7 @@
 typedef struct {
     const char       *scheme;
     zlt_proxy_kind_e  kind;            /* ZLT_PROXY_NONE: not supported */
-} zlt_via_scheme_t;
+} zlt_proxy_scheme_t;
 
 
 static int zlt_proxy_user(zlt_proxy_t *via, const char *text, const char *end,
@@ -33,7 +33,7 @@ static int zlt_proxy_decode(char *dst, size_t size, const char *text,
 static int zlt_proxy_hex(char c);
 
 
-static const zlt_via_scheme_t  zlt_via_schemes[] = {
+static const zlt_proxy_scheme_t  zlt_proxy_schemes[] = {
     { "http",    ZLT_PROXY_HTTP },
     { "socks5",  ZLT_PROXY_SOCKS5 },
     { "socks5h", ZLT_PROXY_SOCKS5H },
@@ -44,14 +44,14 @@ static const zlt_via_scheme_t  zlt_via_schemes[] = {
 int
 zlt_proxy_parse(zlt_proxy_t *via, const char *text, const char **error)
 {
-    int                      bracketed;
-    size_t                   len;
-    const char              *p, *end, *at;
-    const zlt_via_scheme_t  *s;
+    int                        bracketed;
+    size_t                     len;
+    const char                *p, *end, *at;
+    const zlt_proxy_scheme_t  *s;
 
     memset(via, 0, sizeof(zlt_proxy_t));
 
-    s = &zlt_via_schemes[0];
+    s = &zlt_proxy_schemes[0];
 
     p = strstr(text, "://");
 
