@@ -191,7 +191,7 @@ SANE_CC =      $(CC) -O1 -g $(SANITIZERS) -iquote t/unit
 FUZZ_CC =      $(CLANG) -O1 -g $(SANITIZERS) -iquote t/unit
 
 $(OBJS)/agent/%.o: %.c $(OBJS)/agent.id | need-agent
-	$(call compile,$(CC) $(CFLAGS) $(HARDEN))
+	$(call compile,$(CC) $(CFLAGS) -Wmissing-prototypes $(HARDEN))
 
 $(OBJS)/sanitize/%.o: %.c $(OBJS)/agent.id | need-agent
 	$(call compile,$(SANE_CC))

@@ -15,29 +15,28 @@
 
 #include <sys/prctl.h>
 
-#include "command.h"
+#include "cmd.h"
 #include "log.h"
-#include "version.h"
 
 
 static void zlt_main_process(void);
 static void zlt_main_help(FILE *out);
 
 
-static const zlt_command_t  zlt_commands[] = {
+static const zlt_cmd_t  zlt_commands[] = {
     { "connect", "connect to a server, options on the command line",
-      zlt_command_connect },
-    { "access",  "reach services that others publish", zlt_command_access },
-    { "run",     "the same with a configuration file", zlt_command_run },
-    { "check",   "check a configuration file", zlt_command_check },
-    { "token",   "make a new token", zlt_command_token },
-    { "status",  "tell the state of a running agent", zlt_command_status },
-    { "start",   "start one of its tunnels", zlt_command_start },
+      zlt_cmd_connect },
+    { "access",  "reach services that others publish", zlt_cmd_access },
+    { "run",     "the same with a configuration file", zlt_cmd_run },
+    { "check",   "check a configuration file", zlt_cmd_run_check },
+    { "token",   "make a new token", zlt_cmd_token },
+    { "status",  "tell the state of a running agent", zlt_cmd_ctl },
+    { "start",   "start one of its tunnels", zlt_cmd_ctl },
     { "stop",    "stop one of its tunnels, or of its access sessions",
-      zlt_command_stop },
-    { "sessions", "tell its access sessions", zlt_command_sessions },
-    { "renew",   "renew one of them", zlt_command_renew },
-    { "reload",  "let it read its configuration again", zlt_command_reload },
+      zlt_cmd_ctl },
+    { "sessions", "tell its access sessions", zlt_cmd_ctl },
+    { "renew",   "renew one of them", zlt_cmd_ctl },
+    { "reload",  "let it read its configuration again", zlt_cmd_ctl },
     { NULL, NULL, NULL }
 };
 
@@ -45,7 +44,7 @@ static const zlt_command_t  zlt_commands[] = {
 int
 main(int argc, char **argv)
 {
-    const zlt_command_t  *command;
+    const zlt_cmd_t  *command;
 
     zlt_main_process();
     zlt_log_init();
@@ -63,7 +62,7 @@ main(int argc, char **argv)
     }
 
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
-        zlt_command_version();
+        zlt_cmd_version();
         return ZLT_EXIT_OK;
     }
 
@@ -73,7 +72,7 @@ main(int argc, char **argv)
         }
     }
 
-    zlt_complain("there is no command \"%s\"; see --help", argv[1]);
+    zlt_log_complain("there is no command \"%s\"; see --help", argv[1]);
 
     return ZLT_EXIT_USAGE;
 }
@@ -101,7 +100,7 @@ zlt_main_process(void)
 static void
 zlt_main_help(FILE *out)
 {
-    const zlt_command_t  *command;
+    const zlt_cmd_t  *command;
 
     (void) fprintf(out, "Usage: zltunnel-agent COMMAND [OPTION]...\n\n"
                    "Publishes local services through nginx with zltunnel."
@@ -113,30 +112,4 @@ zlt_main_help(FILE *out)
 
     (void) fprintf(out, "\n  --help, --version\n\n"
                    "\"zltunnel-agent COMMAND --help\" tells the options.\n");
-}
-
-
-void
-zlt_command_version(void)
-{
-    (void) printf("zltunnel-agent " ZLT_AGENT_VERSION "\n");
-}
-
-
-void
-zlt_command_option(int c, char **argv)
-{
-    int          len;
-    const char  *option;
-
-    option = argv[optind - 1];
-    len = (int) strcspn(option, "=");
-
-    if (option[0] != '-') {
-        zlt_complain("\"-%c\" is not an option", optopt);
-        return;
-    }
-
-    zlt_complain(c == ':' ? "\"%.*s\" needs a value"
-                          : "\"%.*s\" is not an option", len, option);
 }

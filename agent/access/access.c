@@ -27,39 +27,37 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "access.h"
+#include "access_listen.h"
 #include "clock.h"
-#include "process.h"
+#include "conf.h"
 #include "visit.h"
+#include "visit_udp.h"
 
 
 #define ZLT_ACCESS_AGAIN  30000        /* ms, refused for a while; no address */
-#define ZLT_ACCESS_NEVER  UINT64_MAX   /* .. or until the next channel */
+#define ZLT_ACCESS_REFUSED  UINT64_MAX /* .. or until the next channel */
 
 
-static zlt_access_t *zlt_access_create(zlt_agent_t *a,
+static zlt_access_t *zlt_access_create(zlt_owner_t *o,
     const zlt_access_conf_t *conf, char *error);
 static void zlt_access_free(zlt_access_t *x);
 static void zlt_access_freed(zlt_task_t *task);
-static void zlt_access_up(zlt_watcher_t *w, zlt_agent_t *a, zlt_session_t *s);
-static void zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a);
 static void zlt_access_try(zlt_access_t *x, uint64_t now);
 static void zlt_access_open(zlt_access_t *x);
-static void zlt_access_open_all(zlt_agent_t *a);
-static void zlt_access_announce(zlt_access_t *x);
-static void zlt_access_expire(zlt_access_t *x);
-static void zlt_access_end(zlt_access_t *x, const char *why);
-static int zlt_access_over(const zlt_agent_t *a, int *failed);
+static void zlt_access_open_all(zlt_owner_t *o);
+static int zlt_access_over(const zlt_owner_t *o, int *failed);
 static int zlt_access_same(const zlt_access_conf_t *a,
     const zlt_access_conf_t *b);
 
 
 int
-zlt_access_create_all(zlt_agent_t *a, char *error)
+zlt_access_create_all(zlt_owner_t *o, char *error)
 {
     unsigned  i;
 
-    for (i = 0; i < a->conf->naccesses; i++) {
-        if (zlt_access_create(a, &a->conf->accesses[i], error) == NULL) {
+    for (i = 0; i < o->conf->naccesses; i++) {
+        if (zlt_access_create(o, &o->conf->accesses[i], error) == NULL) {
             return -1;
         }
     }
@@ -69,7 +67,7 @@ zlt_access_create_all(zlt_agent_t *a, char *error)
 
 
 static zlt_access_t *
-zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf, char *error)
+zlt_access_create(zlt_owner_t *o, const zlt_access_conf_t *conf, char *error)
 {
     zlt_access_t  *x;
 
@@ -79,28 +77,24 @@ zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf, char *error)
         return NULL;
     }
 
-    x->agent = a;
+    x->owner = o;
     x->conf = *conf;
     x->fd = -1;
     x->listener.fd = -1;
 
     zlt_list_init(&x->visits);
-    zlt_list_append(&a->accesses, &x->link);
+    zlt_list_append(&o->accesses, &x->link);
 
-    x->watcher.up = zlt_access_up;
-    x->watcher.down = zlt_access_down;
-    zlt_list_append(&a->watchers, &x->watcher.link);
+    if (zlt_access_listen_bind(x, error) == -1) {
 
-    if (zlt_access_bind(x, error) == -1) {
-
-        if (a->conf->visitor) {
+        if (o->conf->visitor) {
             zlt_access_free(x);
             return NULL;
         }
 
         /* whoever has it may go */
 
-        zlt_link_log(a->label, ZLT_LOG_ERROR, "%s", error);
+        zlt_log_link(o->label, ZLT_LOG_ERROR, "%s", error);
         x->again_at = zlt_io_now() + ZLT_ACCESS_AGAIN;
     }
 
@@ -111,23 +105,16 @@ zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf, char *error)
 static void
 zlt_access_free(zlt_access_t *x)
 {
-    zlt_session_t  *s;
+    x->owner->access_ops->forget(x);
 
-    s = x->agent->session;
-
-    if (s) {
-        zlt_access_forget(s, x);
-    }
-
-    zlt_access_unlisten(x);
+    zlt_access_listen_stop(x);
     (void) zlt_visit_cut(x);
 
     if (x->udp) {
-        zlt_visits_destroy(x->udp);
+        zlt_visit_udp_destroy(x->udp);
     }
 
     zlt_list_remove(&x->link);
-    zlt_list_remove(&x->watcher.link);
 
     /* an event of the listener may have been fetched */
 
@@ -144,23 +131,23 @@ zlt_access_freed(zlt_task_t *task)
 
 
 void
-zlt_access_done(zlt_agent_t *a)
+zlt_access_done(zlt_owner_t *o)
 {
     zlt_list_t  *link, *next;
 
-    zlt_list_each_safe(link, next, &a->accesses) {
+    zlt_list_each_safe(link, next, &o->accesses) {
         zlt_access_free(zlt_list_data(link, zlt_access_t, link));
     }
 }
 
 
 zlt_access_t *
-zlt_access_by_id(zlt_agent_t *a, const uint8_t *id)
+zlt_access_by_id(zlt_owner_t *o, const uint8_t *id)
 {
     zlt_list_t    *link;
     zlt_access_t  *x;
 
-    zlt_list_each(link, &a->accesses) {
+    zlt_list_each(link, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (x->has_id && x->state != ZLT_ACCESS_ENDED
@@ -184,58 +171,48 @@ zlt_access_runs(const zlt_access_t *x)
 unsigned
 zlt_access_open_now(const zlt_access_t *x)
 {
-    return x->nvisits + (x->udp ? zlt_visits_count(x->udp) : 0);
+    return x->nvisits + (x->udp ? zlt_visit_udp_count(x->udp) : 0);
 }
 
 
-uint32_t
-zlt_access_left(const zlt_access_t *x)
+void
+zlt_access_up(zlt_owner_t *o)
 {
-    uint64_t  now;
-
-    now = zlt_clock_boot();
-
-    if (x->deadline <= now) {
-        return 0;
-    }
-
-    return (uint32_t) ((x->deadline - now + 999) / 1000);
-}
-
-
-static void
-zlt_access_up(zlt_watcher_t *w, zlt_agent_t *a, zlt_session_t *s)
-{
+    zlt_list_t    *link, *next;
     zlt_access_t  *x;
 
-    (void) a;
-    (void) s;
+    zlt_list_each_safe(link, next, &o->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
 
-    x = zlt_list_data(w, zlt_access_t, watcher);
+        if (x->state == ZLT_ACCESS_WAITS) {
 
-    if (x->state != ZLT_ACCESS_WAITS) {
-        return;
+            if (x->bound) {
+                x->again_at = 0;
+            }
+
+            zlt_access_try(x, zlt_io_now());
+        }
+
+        if (o->access_ops->offered(o) == ZLT_ACCESS_NOT_NOW) {
+            /* it broke meanwhile */
+            return;
+        }
     }
-
-    if (x->bound) {
-        x->again_at = 0;
-    }
-
-    zlt_access_try(x, zlt_io_now());
 }
 
 
-static void
-zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a)
+void
+zlt_access_down(zlt_owner_t *o)
 {
+    zlt_list_t    *link;
     zlt_access_t  *x;
 
-    (void) a;
+    zlt_list_each(link, &o->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
 
-    x = zlt_list_data(w, zlt_access_t, watcher);
-
-    if (x->state == ZLT_ACCESS_ASKED || x->state == ZLT_ACCESS_RUNS) {
-        x->state = ZLT_ACCESS_WAITS;
+        if (x->state == ZLT_ACCESS_ASKED || x->state == ZLT_ACCESS_RUNS) {
+            x->state = ZLT_ACCESS_WAITS;
+        }
     }
 }
 
@@ -245,34 +222,35 @@ zlt_access_down(zlt_watcher_t *w, zlt_agent_t *a)
 static void
 zlt_access_try(zlt_access_t *x, uint64_t now)
 {
-    char            error[ZLT_CONF_ERROR_SIZE];
-    zlt_session_t  *s;
+    char  error[ZLT_CONF_ERROR_SIZE];
 
-    if (now < x->again_at || x->agent->stopping) {
+    if (now < x->again_at || x->owner->stopping) {
         return;
     }
 
-    if (!x->bound && zlt_access_bind(x, error) == -1) {
-        zlt_link_log(x->agent->label, ZLT_LOG_ERROR, "%s", error);
+    if (!x->bound && zlt_access_listen_bind(x, error) == -1) {
+        zlt_log_link(x->owner->label, ZLT_LOG_ERROR, "%s", error);
         x->again_at = now + ZLT_ACCESS_AGAIN;
         return;
     }
 
-    s = x->agent->session;
+    switch (x->owner->access_ops->offered(x->owner)) {
 
-    if (s == NULL || !zlt_session_is_up(s)) {
+    case ZLT_ACCESS_NOT_NOW:
         return;
-    }
 
-    if (!zlt_session_has_access(s)) {
+    case ZLT_ACCESS_NEVER:
         zlt_access_refused(x, ZLT_E_FORBIDDEN,
                            "it does not offer access sessions");
         return;
+
+    default:
+        break;
     }
 
     x->state = ZLT_ACCESS_ASKED;
 
-    zlt_access_ask(s, x);
+    x->owner->access_ops->ask(x);
 }
 
 
@@ -282,7 +260,7 @@ zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
     uint64_t  deadline;
 
     if (x->has_id && memcmp(x->id, id, ZLT_ID_SIZE) != 0) {
-        zlt_link_log(x->agent->label, ZLT_LOG_INFO, "the server did not know "
+        zlt_log_link(x->owner->label, ZLT_LOG_INFO, "the server did not know "
                      "the session for \"%s\" any more, and has begun another",
                      x->conf.name);
     }
@@ -303,8 +281,8 @@ zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
     x->state = ZLT_ACCESS_RUNS;
     x->again_at = 0;
 
-    if (x->agent->conf->visitor) {
-        zlt_access_open_all(x->agent);
+    if (x->owner->conf->visitor) {
+        zlt_access_open_all(x->owner);
 
     } else {
         zlt_access_open(x);
@@ -315,12 +293,12 @@ zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
 /* A command has all that it asks for, or nothing. */
 
 static void
-zlt_access_open_all(zlt_agent_t *a)
+zlt_access_open_all(zlt_owner_t *o)
 {
     zlt_list_t    *link, *next;
     zlt_access_t  *x;
 
-    zlt_list_each(link, &a->accesses) {
+    zlt_list_each(link, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (x->created == 0 && x->state != ZLT_ACCESS_ENDED) {
@@ -328,7 +306,7 @@ zlt_access_open_all(zlt_agent_t *a)
         }
     }
 
-    zlt_list_each_safe(link, next, &a->accesses) {
+    zlt_list_each_safe(link, next, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (zlt_access_runs(x)) {
@@ -344,7 +322,7 @@ zlt_access_open(zlt_access_t *x)
     char  error[ZLT_CONF_ERROR_SIZE];
 
     if (zlt_access_listen(x, error) == -1) {
-        zlt_access_tell_close(x->agent->session, x, "no local address");
+        x->owner->access_ops->close(x, "no local address");
         x->failed = 1;
         zlt_access_end(x, error);
         return;
@@ -368,7 +346,7 @@ zlt_access_told(zlt_text_t *t, const zlt_access_t *x)
     zlt_text_printf(t, "Access %s at %s", x->conf.name, x->local);
 
     if (x->deadline) {
-        left = zlt_access_left(x);
+        left = zlt_access_expiry_left(x);
         zlt_text_printf(t, " until %s (%s)", zlt_clock_until(until, left),
                         zlt_text_time(span, left));
     }
@@ -377,8 +355,8 @@ zlt_access_told(zlt_text_t *t, const zlt_access_t *x)
 }
 
 
-static void
-zlt_access_announce(zlt_access_t *x)
+void
+zlt_access_announce(const zlt_access_t *x)
 {
     zlt_text_t  text;
 
@@ -414,19 +392,6 @@ zlt_access_bytes(const zlt_access_t *x, uint64_t bytes[2])
 
 
 void
-zlt_access_renewed(zlt_access_t *x, uint32_t ttl)
-{
-    if (x->state == ZLT_ACCESS_ENDED || x->state == ZLT_ACCESS_EXPIRES) {
-        return;
-    }
-
-    x->deadline = ttl ? zlt_clock_boot() + (uint64_t) ttl * 1000 : 0;
-
-    zlt_access_announce(x);
-}
-
-
-void
 zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
 {
     int   once;
@@ -434,17 +399,17 @@ zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
 
     once = (code == ZLT_E_LIMIT || code == ZLT_E_BUSY);
 
-    if (x->created == 0 && !x->agent->conf->visitor) {
+    if (x->created == 0 && !x->owner->conf->visitor) {
 
         /* one of a configuration; another token, or time, may help */
 
-        zlt_link_log(x->agent->label, ZLT_LOG_ERROR, "the server refuses "
+        zlt_log_link(x->owner->label, ZLT_LOG_ERROR, "the server refuses "
                      "access to \"%s\": %s%s", x->conf.service, reason,
                      once ? "; it is tried again every 30 s" : "");
 
         x->state = ZLT_ACCESS_WAITS;
         x->again_at = once ? zlt_io_now() + ZLT_ACCESS_AGAIN
-                           : ZLT_ACCESS_NEVER;
+                           : ZLT_ACCESS_REFUSED;
         return;
     }
 
@@ -454,78 +419,28 @@ zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
     zlt_access_end(x, why);
 
     if (x->created == 0) {
-        zlt_process_finish(x->agent->process, 1);
-    }
-}
-
-
-void
-zlt_access_closed(zlt_access_t *x, unsigned code, const char *reason)
-{
-    char  why[ZLT_CONF_ERROR_SIZE];
-
-    if (code == ZLT_E_EXPIRED) {
-
-        /* its clock is the one that counts */
-
-        if (x->state != ZLT_ACCESS_EXPIRES) {
-            x->deadline = zlt_clock_boot();
-            zlt_access_expire(x);
-        }
-
-        return;
-    }
-
-    (void) snprintf(why, sizeof(why), "the server has ended it: %s", reason);
-
-    x->has_id = 0;
-    zlt_access_end(x, why);
-}
-
-
-/* No new connections; those that run have the grace. */
-
-static void
-zlt_access_expire(zlt_access_t *x)
-{
-    char      span[ZLT_TEXT_UNIT];
-    unsigned  n;
-
-    x->state = ZLT_ACCESS_EXPIRES;
-
-    zlt_access_unlisten(x);
-
-    n = zlt_access_open_now(x);
-
-    if (n && x->conf.grace) {
-        zlt_link_log(x->agent->label, ZLT_LOG_INFO, "the time of access to "
-                     "\"%s\" is over; %u connections may go on for %s",
-                     x->conf.name, n, zlt_text_time(span, x->conf.grace));
-    }
-
-    if (x->conf.grace == 0) {
-        zlt_access_end(x, "its time is over");
+        x->owner->access_ops->finish(x->owner, 1);
     }
 }
 
 
 /* One line, whatever has ended it, and however many connections. */
 
-static void
+void
 zlt_access_end(zlt_access_t *x, const char *why)
 {
     int           failed;
     unsigned      cut;
-    zlt_agent_t  *a;
+    zlt_owner_t  *o;
 
     if (x->state == ZLT_ACCESS_ENDED) {
         return;
     }
 
-    a = x->agent;
+    o = x->owner;
     x->state = ZLT_ACCESS_ENDED;
 
-    zlt_access_unlisten(x);
+    zlt_access_listen_stop(x);
 
     cut = zlt_visit_cut(x);
 
@@ -536,28 +451,26 @@ zlt_access_end(zlt_access_t *x, const char *why)
     }
 
     if (x->udp) {
-        cut += zlt_visits_count(x->udp);
-        zlt_visits_destroy(x->udp);
+        cut += zlt_visit_udp_count(x->udp);
+        zlt_visit_udp_destroy(x->udp);
         x->udp = NULL;
     }
 
     if (x->failed) {
-        zlt_link_log(a->label, ZLT_LOG_ERROR, "access to \"%s\": %s",
+        zlt_log_link(o->label, ZLT_LOG_ERROR, "access to \"%s\": %s",
                      x->conf.name, why);
 
     } else {
-        zlt_link_log(a->label, ZLT_LOG_INFO, "access to \"%s\" has ended: %s; "
+        zlt_log_link(o->label, ZLT_LOG_INFO, "access to \"%s\" has ended: %s; "
                      "%llu connections in all, %u of them cut", x->conf.name,
                      why, (unsigned long long) x->total, cut);
     }
 
-    if (a->session) {
-        zlt_access_forget(a->session, x);
-    }
+    o->access_ops->forget(x);
 
-    if (a->conf->visitor && zlt_access_over(a, &failed)) {
+    if (o->conf->visitor && zlt_access_over(o, &failed)) {
         /* there was nothing else to do */
-        zlt_process_finish(a->process, failed);
+        o->access_ops->finish(o, failed);
     }
 }
 
@@ -565,16 +478,16 @@ zlt_access_end(zlt_access_t *x, const char *why)
 int
 zlt_access_stop(zlt_access_t *x, const char *why)
 {
-    zlt_session_t  *s;
+    const zlt_access_ops_t  *ops;
 
     if (x->state == ZLT_ACCESS_ENDED) {
         return -1;
     }
 
-    s = x->agent->session;
+    ops = x->owner->access_ops;
 
-    if (s && zlt_session_is_up(s) && x->has_id) {
-        zlt_access_tell_close(s, x, why);
+    if (x->has_id && ops->offered(x->owner) != ZLT_ACCESS_NOT_NOW) {
+        ops->close(x, why);
     }
 
     zlt_access_end(x, why);
@@ -584,20 +497,20 @@ zlt_access_stop(zlt_access_t *x, const char *why)
 
 
 void
-zlt_access_stop_all(zlt_agent_t *a)
+zlt_access_stop_all(zlt_owner_t *o)
 {
     zlt_list_t    *link, *next;
     zlt_access_t  *x;
 
-    zlt_list_each_safe(link, next, &a->accesses) {
+    zlt_list_each_safe(link, next, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
-        if (a->conf->visitor || x->nvisits == 0) {
+        if (o->conf->visitor || x->nvisits == 0) {
             (void) zlt_access_stop(x, "the agent ends");
 
         } else {
             /* it goes with the tunnel, after its connections */
-            zlt_access_unlisten(x);
+            zlt_access_listen_stop(x);
         }
     }
 }
@@ -606,14 +519,14 @@ zlt_access_stop_all(zlt_agent_t *a)
 /* 1 if all have ended; failed: one of them otherwise than by its time */
 
 static int
-zlt_access_over(const zlt_agent_t *a, int *failed)
+zlt_access_over(const zlt_owner_t *o, int *failed)
 {
     zlt_list_t    *link;
     zlt_access_t  *x;
 
     *failed = 0;
 
-    zlt_list_each(link, &a->accesses) {
+    zlt_list_each(link, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (x->failed) {
@@ -630,7 +543,7 @@ zlt_access_over(const zlt_agent_t *a, int *failed)
 
 
 void
-zlt_access_tick(zlt_agent_t *a)
+zlt_access_tick(zlt_owner_t *o)
 {
     uint64_t       now, boot;
     zlt_list_t    *link, *next;
@@ -639,39 +552,28 @@ zlt_access_tick(zlt_agent_t *a)
     now = zlt_io_now();
     boot = zlt_clock_boot();
 
-    zlt_list_each_safe(link, next, &a->accesses) {
+    zlt_list_each_safe(link, next, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (x->state == ZLT_ACCESS_ENDED) {
             continue;
         }
 
-        if (x->deadline && boot >= x->deadline
-            && x->state != ZLT_ACCESS_EXPIRES)
-        {
-            zlt_access_expire(x);
-        }
-
-        if (x->state == ZLT_ACCESS_EXPIRES
-            && (boot >= x->deadline + (uint64_t) x->conf.grace * 1000
-                || zlt_access_open_now(x) == 0))
-        {
-            zlt_access_end(x, "its time is over");
-        }
+        zlt_access_expiry_tick(x, boot);
 
         if (x->state == ZLT_ACCESS_WAITS) {
             zlt_access_try(x, now);
         }
 
         if (x->state != ZLT_ACCESS_ENDED) {
-            zlt_access_resume(x);
+            zlt_access_listen_resume(x);
 
             if (zlt_access_runs(x)) {
                 zlt_visit_go(x);
             }
 
             if (x->udp) {
-                zlt_visits_tick(x->udp);
+                zlt_visit_udp_tick(x->udp);
             }
         }
     }
@@ -681,7 +583,7 @@ zlt_access_tick(zlt_agent_t *a)
 /* Those that have changed, or ended, begin anew; the others are not touched. */
 
 void
-zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
+zlt_access_reload(zlt_owner_t *o, const zlt_conf_t *conf)
 {
     char                      error[ZLT_CONF_ERROR_SIZE];
     unsigned                  i;
@@ -689,7 +591,7 @@ zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
     zlt_access_t             *x;
     const zlt_access_conf_t  *c;
 
-    zlt_list_each_safe(link, next, &a->accesses) {
+    zlt_list_each_safe(link, next, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
         c = NULL;
 
@@ -703,7 +605,7 @@ zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
             (void) zlt_access_stop(x, "it is no longer configured so");
             zlt_access_free(x);
 
-        } else if (x->again_at == ZLT_ACCESS_NEVER) {
+        } else if (x->again_at == ZLT_ACCESS_REFUSED) {
             x->again_at = 0;
         }
     }
@@ -712,7 +614,7 @@ zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
         c = &conf->accesses[i];
         x = NULL;
 
-        zlt_list_each(link, &a->accesses) {
+        zlt_list_each(link, &o->accesses) {
             x = zlt_list_data(link, zlt_access_t, link);
 
             if (strcmp(x->conf.name, c->name) == 0) {
@@ -720,14 +622,14 @@ zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
             }
         }
 
-        if (link == &a->accesses) {
-            x = zlt_access_create(a, c, error);
+        if (link == &o->accesses) {
+            x = zlt_access_create(o, c, error);
 
             if (x) {
                 zlt_access_try(x, zlt_io_now());
 
             } else {
-                zlt_link_log(a->label, ZLT_LOG_ERROR, "%s", error);
+                zlt_log_link(o->label, ZLT_LOG_ERROR, "%s", error);
             }
         }
     }

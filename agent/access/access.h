@@ -8,10 +8,12 @@
  * for a time.
  *
  *   access.c         the sessions, from their request to their end
- *   access_msg.c     what is said about them on the control channel
+ *   access_expiry.c  their time
  *   access_listen.c  where local clients connect
  *   visit.c          one connection of a client
  *   visit_udp.c      the clients of a UDP service
+ *
+ * What is said about them to the server is in link/control_access.c.
  */
 
 
@@ -19,17 +21,17 @@
 #define ZLT_ACCESS_H_INCLUDED
 
 
-#include "agent.h"
+#include "access_expiry.h"
+#include "io.h"
+#include "option_access.h"
 #include "text.h"
+#include "types.h"
+#include "zlt_list.h"
+#include "zlt_proto.h"
 
 
 #define ZLT_ACCESS_LOCAL   128
 #define ZLT_ACCESS_LATELY  2000        /* ms; resets that belong to an end */
-
-typedef struct zlt_ask_s  zlt_ask_t;
-
-/* The answer to a renewal: error is NULL if it was granted. */
-typedef void (*zlt_ask_pt)(void *data, const char *error);
 
 
 typedef enum {
@@ -41,10 +43,34 @@ typedef enum {
 } zlt_access_state_e;
 
 
+/* what the server has to say on access */
+
+typedef enum {
+    ZLT_ACCESS_NOT_NOW = 0,    /* there is no control channel */
+    ZLT_ACCESS_NEVER,          /* it does not offer that */
+    ZLT_ACCESS_OFFERED
+} zlt_access_offer_e;
+
+
+struct zlt_access_ops_s {
+    zlt_access_offer_e  (*offered)(const zlt_owner_t *o);
+
+    /* AccessOpen, to be followed by zlt_access_granted() or _refused(), and
+       AccessClose */
+    void  (*ask)(zlt_access_t *x);
+    void  (*close)(zlt_access_t *x, const char *reason);
+
+    /* Answers that come for it are for nobody. */
+    void  (*forget)(zlt_access_t *x);
+
+    /* There is nothing else to do for a process that only visits. */
+    void  (*finish)(zlt_owner_t *o, int failed);
+};
+
+
 struct zlt_access_s {
-    zlt_list_t           link;         /* agent->accesses */
-    zlt_watcher_t        watcher;      /* of the control channel */
-    zlt_agent_t         *agent;
+    zlt_list_t           link;         /* owner->accesses */
+    zlt_owner_t         *owner;
     zlt_access_conf_t    conf;
     zlt_access_state_e   state;
 
@@ -56,7 +82,7 @@ struct zlt_access_s {
     int                  fd;           /* bound, nobody can connect yet */
     zlt_io_t             listener;     /* TCP; fd -1: none */
     zlt_task_t           task;         /* more to accept */
-    zlt_visits_t        *udp;          /* UDP, or NULL */
+    zlt_visit_udp_t     *udp;          /* UDP, or NULL */
     char                 local[ZLT_ACCESS_LOCAL];  /* as it is shown */
 
     zlt_list_t           visits;       /* those that run */
@@ -77,34 +103,35 @@ struct zlt_access_s {
 };
 
 
-/* a question to the server, answered in the order of asking */
+/* Those of its configuration: 0, or -1 with a text in error
+   (ZLT_CONF_ERROR_SIZE). */
+int zlt_access_create_all(zlt_owner_t *o, char *error);
+void zlt_access_reload(zlt_owner_t *o, const zlt_conf_t *conf);
+void zlt_access_done(zlt_owner_t *o);
 
-struct zlt_ask_s {
-    zlt_list_t           link;         /* session->asks */
-    zlt_access_t        *access;       /* NULL: it has ended since */
-    zlt_ask_pt           handler;      /* of a renewal, or NULL */
-    void                *data;
-    unsigned             renew:1;
-    unsigned             resume:1;
-};
+/* To be called each second. */
+void zlt_access_tick(zlt_owner_t *o);
 
+/* The agent ends; one that only visits cuts what runs. */
+void zlt_access_stop_all(zlt_owner_t *o);
 
-/* access.c */
+/* Stops one: 0, or -1 if it has ended already. */
+int zlt_access_stop(zlt_access_t *x, const char *why);
+
+/* The control channel is there, or there no more. */
+void zlt_access_up(zlt_owner_t *o);
+void zlt_access_down(zlt_owner_t *o);
 
 /* What was granted: seconds that are left, 0 for no end. */
 void zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl);
-void zlt_access_renewed(zlt_access_t *x, uint32_t ttl);
 
 /* Another time may do, or none ever will. */
 void zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason);
 
-/* The server says that it has ended. */
-void zlt_access_closed(zlt_access_t *x, unsigned code, const char *reason);
-
 /* 1 if connections may be opened to the server */
 int zlt_access_runs(const zlt_access_t *x);
 
-zlt_access_t *zlt_access_by_id(zlt_agent_t *a, const uint8_t *id);
+zlt_access_t *zlt_access_by_id(zlt_owner_t *o, const uint8_t *id);
 
 /* connections, or clients of UDP */
 unsigned zlt_access_open_now(const zlt_access_t *x);
@@ -115,61 +142,11 @@ void zlt_access_bytes(const zlt_access_t *x, uint64_t bytes[2]);
 /* "Access NAME at ADDRESS until ..." */
 void zlt_access_told(zlt_text_t *t, const zlt_access_t *x);
 
-/* Seconds that are left, rounded up; 0: none, or no end. */
-uint32_t zlt_access_left(const zlt_access_t *x);
+/* The same, to the terminal. */
+void zlt_access_announce(const zlt_access_t *x);
 
-
-/* access_msg.c */
-
-void zlt_access_ask(zlt_session_t *s, zlt_access_t *x);
-void zlt_access_tell_close(zlt_session_t *s, zlt_access_t *x,
-    const char *reason);
-
-/* 0, or -1 if it cannot be asked; the handler is called later, unless
-   zlt_access_unask() was. */
-int zlt_access_renew(zlt_access_t *x, uint32_t ttl, zlt_ask_pt handler,
-    void *data);
-void zlt_access_unask(zlt_agent_t *a, void *data);
-
-/* Answers that come for it are for nobody. */
-void zlt_access_forget(zlt_session_t *s, zlt_access_t *x);
-
-
-/* access_listen.c */
-
-/* Takes the address: 0, or -1 with a text in error (ZLT_CONF_ERROR_SIZE). */
-int zlt_access_bind(zlt_access_t *x, char *error);
-
-/* Clients may come from now on: 0 or -1, likewise. */
-int zlt_access_listen(zlt_access_t *x, char *error);
-void zlt_access_unlisten(zlt_access_t *x);
-
-/* Accepts again, if it had to pause. */
-void zlt_access_resume(zlt_access_t *x);
-
-
-/* visit.c */
-
-/* A client; takes the descriptor over. */
-void zlt_visit_start(zlt_access_t *x, int fd, const char *client);
-
-/* Those that wait for the session go on. */
-void zlt_visit_go(zlt_access_t *x);
-
-/* Resets all of them; their number. */
-unsigned zlt_visit_cut(zlt_access_t *x);
-
-
-/* visit_udp.c */
-
-/* Serves a socket, which it takes over; NULL without memory. */
-zlt_visits_t *zlt_visits_create(zlt_access_t *x, int fd);
-
-/* Takes no more clients. */
-void zlt_visits_deaf(zlt_visits_t *v);
-unsigned zlt_visits_count(const zlt_visits_t *v);
-void zlt_visits_destroy(zlt_visits_t *v);
-void zlt_visits_tick(zlt_visits_t *v);
+/* Ends it at once: no new connections, and those that run are cut. */
+void zlt_access_end(zlt_access_t *x, const char *why);
 
 
 #endif /* ZLT_ACCESS_H_INCLUDED */

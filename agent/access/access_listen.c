@@ -24,7 +24,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "access.h"
+#include "access_listen.h"
+#include "conf.h"
+#include "visit.h"
+#include "visit_udp.h"
 
 
 #define ZLT_ACCESS_BACKLOG  511
@@ -32,21 +35,21 @@
 #define ZLT_ACCESS_SAY      60000      /* ms, between complaints */
 
 
-static const char *zlt_access_wanted(const zlt_access_t *x, char *buf);
-static int zlt_access_address(zlt_access_t *x, zlt_addr_t *addr);
-static int zlt_access_socket(const zlt_addr_t *addr, int type);
-static int zlt_access_stale(const zlt_addr_t *addr);
-static int zlt_access_local(zlt_access_t *x, int fd);
-static void zlt_access_warn(zlt_access_t *x, const zlt_addr_t *addr);
-static void zlt_access_event(zlt_io_t *io);
-static void zlt_access_turn(zlt_task_t *task);
-static void zlt_access_accept(zlt_access_t *x);
-static int zlt_access_accept_one(int fd, zlt_addr_t *addr);
-static void zlt_access_pause(zlt_access_t *x, const char *why);
+static const char *zlt_access_listen_wanted(const zlt_access_t *x, char *buf);
+static int zlt_access_listen_address(zlt_access_t *x, zlt_addr_t *addr);
+static int zlt_access_listen_socket(const zlt_addr_t *addr, int type);
+static int zlt_access_listen_stale(const zlt_addr_t *addr);
+static int zlt_access_listen_local(zlt_access_t *x, int fd);
+static void zlt_access_listen_warn(zlt_access_t *x, const zlt_addr_t *addr);
+static void zlt_access_listen_event(zlt_io_t *io);
+static void zlt_access_listen_turn(zlt_task_t *task);
+static void zlt_access_listen_accept(zlt_access_t *x);
+static int zlt_access_listen_accept_one(int fd, zlt_addr_t *addr);
+static void zlt_access_listen_pause(zlt_access_t *x, const char *why);
 
 
 int
-zlt_access_bind(zlt_access_t *x, char *error)
+zlt_access_listen_bind(zlt_access_t *x, char *error)
 {
     int          fd, err;
     char         text[ZLT_ACCESS_LOCAL];
@@ -54,22 +57,22 @@ zlt_access_bind(zlt_access_t *x, char *error)
     zlt_addr_t   addr;
 
     zlt_list_init(&x->task.link);
-    x->task.handler = zlt_access_turn;
+    x->task.handler = zlt_access_listen_turn;
 
     fd = -1;
 
-    if (zlt_access_address(x, &addr) == -1) {
+    if (zlt_access_listen_address(x, &addr) == -1) {
         goto failed;
     }
 
-    fd = zlt_access_socket(&addr, x->conf.protocol == ZLT_PROTO_UDP
-                                  ? SOCK_DGRAM : SOCK_STREAM);
+    fd = zlt_access_listen_socket(&addr, x->conf.protocol == ZLT_PROTO_UDP
+                                         ? SOCK_DGRAM : SOCK_STREAM);
 
     if (fd == -1) {
         goto failed;
     }
 
-    if (x->conf.is_unix && zlt_access_stale(&addr) == -1) {
+    if (x->conf.is_unix && zlt_access_listen_stale(&addr) == -1) {
         goto failed;
     }
 
@@ -82,14 +85,14 @@ zlt_access_bind(zlt_access_t *x, char *error)
         goto failed;
     }
 
-    if (zlt_access_local(x, fd) == -1) {
+    if (zlt_access_listen_local(x, fd) == -1) {
         goto failed;
     }
 
     x->fd = fd;
     x->bound = 1;
 
-    zlt_access_warn(x, &addr);
+    zlt_access_listen_warn(x, &addr);
 
     return 0;
 
@@ -118,10 +121,9 @@ failed:
 
     err = errno;
 
-    (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
-                    "access to \"%.255s\" cannot be at %s: %s%s",
-                    x->conf.name, zlt_access_wanted(x, text), strerror(err),
-                    hint);
+    (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "access to \"%.255s\" cannot "
+                    "be at %s: %s%s", x->conf.name,
+                    zlt_access_listen_wanted(x, text), strerror(err), hint);
 
     if (fd != -1) {
         (void) close(fd);
@@ -132,7 +134,7 @@ failed:
 
 
 static const char *
-zlt_access_wanted(const zlt_access_t *x, char *buf)
+zlt_access_listen_wanted(const zlt_access_t *x, char *buf)
 {
     const char  *format;
 
@@ -150,7 +152,7 @@ zlt_access_wanted(const zlt_access_t *x, char *buf)
 
 
 static int
-zlt_access_address(zlt_access_t *x, zlt_addr_t *addr)
+zlt_access_listen_address(zlt_access_t *x, zlt_addr_t *addr)
 {
     zlt_addrs_t          addrs;
     struct sockaddr_un  *un;
@@ -158,7 +160,7 @@ zlt_access_address(zlt_access_t *x, zlt_addr_t *addr)
     memset(addr, 0, sizeof(zlt_addr_t));
 
     if (!x->conf.is_unix) {
-        if (zlt_addrs_numeric(&addrs, x->conf.host, x->conf.port) == -1) {
+        if (zlt_addr_numeric(&addrs, x->conf.host, x->conf.port) == -1) {
             errno = EINVAL;
             return -1;
         }
@@ -178,7 +180,7 @@ zlt_access_address(zlt_access_t *x, zlt_addr_t *addr)
 
 
 static int
-zlt_access_socket(const zlt_addr_t *addr, int type)
+zlt_access_listen_socket(const zlt_addr_t *addr, int type)
 {
     int  fd, on;
 
@@ -211,7 +213,7 @@ zlt_access_socket(const zlt_addr_t *addr, int type)
 /* Removes a socket that nobody listens at: 0, or -1 with errno set. */
 
 static int
-zlt_access_stale(const zlt_addr_t *addr)
+zlt_access_listen_stale(const zlt_addr_t *addr)
 {
     int                        fd, rc;
     struct stat                st;
@@ -228,7 +230,7 @@ zlt_access_stale(const zlt_addr_t *addr)
         return -1;
     }
 
-    fd = zlt_access_socket(addr, SOCK_STREAM);
+    fd = zlt_access_listen_socket(addr, SOCK_STREAM);
 
     if (fd == -1) {
         return -1;
@@ -253,12 +255,12 @@ zlt_access_stale(const zlt_addr_t *addr)
 /* The text that tells where it is, with the port that was assigned. */
 
 static int
-zlt_access_local(zlt_access_t *x, int fd)
+zlt_access_listen_local(zlt_access_t *x, int fd)
 {
     zlt_addr_t  addr;
 
     if (x->conf.is_unix) {
-        (void) zlt_access_wanted(x, x->local);
+        (void) zlt_access_listen_wanted(x, x->local);
         return 0;
     }
 
@@ -275,7 +277,7 @@ zlt_access_local(zlt_access_t *x, int fd)
 
 
 static void
-zlt_access_warn(zlt_access_t *x, const zlt_addr_t *addr)
+zlt_access_listen_warn(zlt_access_t *x, const zlt_addr_t *addr)
 {
     int  loopback;
 
@@ -294,7 +296,7 @@ zlt_access_warn(zlt_access_t *x, const zlt_addr_t *addr)
     }
 
     if (!loopback) {
-        zlt_link_log(x->agent->label, ZLT_LOG_WARN, "access to \"%s\" is at "
+        zlt_log_link(x->owner->label, ZLT_LOG_WARN, "access to \"%s\" is at "
                      "%s, which is not loopback: whoever reaches this machine "
                      "there can use it", x->conf.name, x->local);
     }
@@ -315,14 +317,14 @@ zlt_access_listen(zlt_access_t *x, char *error)
     x->listening = 1;
 
     if (x->conf.protocol == ZLT_PROTO_UDP) {
-        x->udp = zlt_visits_create(x, fd);
+        x->udp = zlt_visit_udp_create(x, fd);
 
         if (x->udp) {
             return 0;
         }
 
     } else if (listen(fd, ZLT_ACCESS_BACKLOG) == 0
-               && zlt_io_add(&x->listener, fd, zlt_access_event) == 0)
+               && zlt_io_add(&x->listener, fd, zlt_access_listen_event) == 0)
     {
         x->listener.data = x;
         return 0;
@@ -337,7 +339,7 @@ zlt_access_listen(zlt_access_t *x, char *error)
 
 
 void
-zlt_access_unlisten(zlt_access_t *x)
+zlt_access_listen_stop(zlt_access_t *x)
 {
     if (!x->bound) {
         return;
@@ -352,7 +354,7 @@ zlt_access_unlisten(zlt_access_t *x)
     zlt_list_remove(&x->task.link);
 
     if (x->udp) {
-        zlt_visits_deaf(x->udp);
+        zlt_visit_udp_deaf(x->udp);
     }
 
     if (x->conf.is_unix) {
@@ -366,21 +368,21 @@ zlt_access_unlisten(zlt_access_t *x)
 
 
 static void
-zlt_access_event(zlt_io_t *io)
+zlt_access_listen_event(zlt_io_t *io)
 {
-    zlt_access_accept(io->data);
+    zlt_access_listen_accept(io->data);
 }
 
 
 static void
-zlt_access_turn(zlt_task_t *task)
+zlt_access_listen_turn(zlt_task_t *task)
 {
-    zlt_access_accept(zlt_list_data(task, zlt_access_t, task));
+    zlt_access_listen_accept(zlt_list_data(task, zlt_access_t, task));
 }
 
 
 static void
-zlt_access_accept(zlt_access_t *x)
+zlt_access_listen_accept(zlt_access_t *x)
 {
     int          fd, n;
     char         text[ZLT_ADDR_TEXT];
@@ -396,11 +398,11 @@ zlt_access_accept(zlt_access_t *x)
         /* one for the client, one for its channel */
 
         if (!zlt_io_room(2)) {
-            zlt_access_pause(x, "all descriptors are in use");
+            zlt_access_listen_pause(x, "all descriptors are in use");
             return;
         }
 
-        fd = zlt_access_accept_one(x->listener.fd, &addr);
+        fd = zlt_access_listen_accept_one(x->listener.fd, &addr);
 
         if (fd != -1) {
             zlt_visit_start(x, fd, x->conf.is_unix
@@ -416,7 +418,7 @@ zlt_access_accept(zlt_access_t *x)
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS
             || errno == ENOMEM)
         {
-            zlt_access_pause(x, strerror(errno));
+            zlt_access_listen_pause(x, strerror(errno));
             return;
         }
 
@@ -426,7 +428,7 @@ zlt_access_accept(zlt_access_t *x)
 
 
 static int
-zlt_access_accept_one(int fd, zlt_addr_t *addr)
+zlt_access_listen_accept_one(int fd, zlt_addr_t *addr)
 {
     int  s, on;
 
@@ -444,7 +446,7 @@ zlt_access_accept_one(int fd, zlt_addr_t *addr)
 
 
 static void
-zlt_access_pause(zlt_access_t *x, const char *why)
+zlt_access_listen_pause(zlt_access_t *x, const char *why)
 {
     uint64_t  now;
 
@@ -453,14 +455,14 @@ zlt_access_pause(zlt_access_t *x, const char *why)
 
     if (x->said == 0 || now - x->said >= ZLT_ACCESS_SAY) {
         x->said = now;
-        zlt_link_log(x->agent->label, ZLT_LOG_WARN, "access to \"%s\" accepts "
+        zlt_log_link(x->owner->label, ZLT_LOG_WARN, "access to \"%s\" accepts "
                      "no connections for now: %s", x->conf.name, why);
     }
 }
 
 
 void
-zlt_access_resume(zlt_access_t *x)
+zlt_access_listen_resume(zlt_access_t *x)
 {
     if (x->paused && zlt_io_room(2)) {
         x->paused = 0;

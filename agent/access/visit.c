@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf.h"
 #include "visit.h"
 
 
@@ -34,6 +35,14 @@
 #define ZLT_VISIT_SAY     60000        /* ms, between complaints */
 
 
+static size_t zlt_visit_request(zlt_channel_t *ch,
+    const zlt_pool_param_t *param, char *buf);
+static void zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data,
+    size_t len);
+static void zlt_visit_failed(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer, const char *why);
+static void zlt_visit_expired(zlt_channel_t *ch);
+static void zlt_visit_freed(zlt_channel_t *ch);
 static void zlt_visit_waiting(zlt_io_t *io);
 static void zlt_visit_open(zlt_visit_t *v);
 static void zlt_visit_park(zlt_visit_t *v, const char *why);
@@ -47,19 +56,29 @@ static void zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how);
 static void zlt_visit_drop(zlt_visit_t *v);
 
 
+static const zlt_channel_use_t  zlt_visit_use = {
+    ZLT_WSC_VISIT,
+    zlt_visit_request,
+    zlt_visit_opened,
+    zlt_visit_failed,
+    zlt_visit_expired,
+    zlt_visit_freed
+};
+
+
 void
 zlt_visit_start(zlt_access_t *x, int fd, const char *client)
 {
     zlt_conn_t     *c;
     zlt_visit_t    *v;
-    zlt_agent_t    *a;
+    zlt_owner_t    *o;
     zlt_channel_t  *ch;
 
-    a = x->agent;
-    v = zlt_visit_create(x, client, NULL);
+    o = x->owner;
+    v = zlt_visit_create(x, client, &zlt_visit_use, NULL);
 
     if (v == NULL) {
-        zlt_link_log(a->label, ZLT_LOG_ERROR, "out of memory");
+        zlt_log_link(o->label, ZLT_LOG_ERROR, "out of memory");
         (void) close(fd);
         return;
     }
@@ -70,7 +89,7 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
     zlt_conn_init(c);
 
     if (zlt_io_add(&c->io, fd, zlt_visit_waiting) == -1) {
-        zlt_link_log(a->label, ZLT_LOG_ERROR, "%s", strerror(errno));
+        zlt_log_link(o->label, ZLT_LOG_ERROR, "%s", strerror(errno));
         (void) close(fd);
         zlt_channel_free(ch);
         return;
@@ -79,7 +98,7 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
     c->io.data = ch;
     x->total++;
 
-    zlt_timer_start(&ch->relay.timer, (a->conf->connect_timeout + 999) / 1000,
+    zlt_timer_start(&ch->relay.timer, (o->conf->connect_timeout + 999) / 1000,
                     zlt_channel_expired);
 
     if (zlt_access_runs(x)) {
@@ -92,7 +111,8 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
 
 
 zlt_visit_t *
-zlt_visit_create(zlt_access_t *x, const char *client, zlt_visits_t *udp)
+zlt_visit_create(zlt_access_t *x, const char *client,
+    const zlt_channel_use_t *use, zlt_visit_udp_t *udp)
 {
     zlt_visit_t  *v;
 
@@ -102,7 +122,7 @@ zlt_visit_create(zlt_access_t *x, const char *client, zlt_visits_t *udp)
     }
 
     v->access = x;
-    v->channel = zlt_channel_visit(x->agent, v);
+    v->channel = zlt_channel_create_for(x->owner, use, v);
 
     if (v->channel == NULL) {
         free(v);
@@ -140,7 +160,7 @@ zlt_visit_waiting(zlt_io_t *io)
     len = sizeof(int);
 
     if (getsockopt(io->fd, SOL_SOCKET, SO_ERROR, &err, &len) == -1 || err) {
-        zlt_visit_drop(ch->visit);
+        zlt_visit_drop(ch->user);
     }
 }
 
@@ -150,7 +170,7 @@ zlt_visit_open(zlt_visit_t *v)
 {
     v->waiting = 0;
 
-    if (zlt_channel_visit_open(v->channel) == -1) {
+    if (zlt_channel_open_visit(v->channel) == -1) {
         zlt_visit_failed(v->channel, NULL, strerror(errno));
     }
 }
@@ -159,12 +179,12 @@ zlt_visit_open(zlt_visit_t *v)
 static void
 zlt_visit_park(zlt_visit_t *v, const char *why)
 {
-    zlt_channel_visit_shut(v->channel);
+    zlt_channel_open_undo(v->channel);
 
     v->waiting = 1;
 
     if (why) {
-        zlt_link_log(v->access->agent->label, ZLT_LOG_DEBUG, "a connection to "
+        zlt_log_link(v->access->owner->label, ZLT_LOG_DEBUG, "a connection to "
                      "\"%s\" waits: %s", v->access->conf.name, why);
     }
 }
@@ -201,32 +221,63 @@ zlt_visit_cut(zlt_access_t *x)
 }
 
 
-void
-zlt_visit_failed(zlt_channel_t *ch, const zlt_http_answer_t *answer,
+size_t
+zlt_visit_ask(zlt_visit_t *v, const zlt_pool_param_t *param, char *buf)
+{
+    zlt_channel_t  *ch;
+
+    ch = v->channel;
+
+    return zlt_http_access(buf, &ch->owner->conf->url, param->tunnel_id,
+                           param->key, v->access->id, v->client,
+                           ch->websocket ? ch->accept : NULL);
+}
+
+
+static size_t
+zlt_visit_request(zlt_channel_t *ch, const zlt_pool_param_t *param, char *buf)
+{
+    return zlt_visit_ask(ch->user, param, buf);
+}
+
+
+int
+zlt_visit_again(zlt_channel_t *ch, const zlt_http_answer_t *answer,
     const char *why)
 {
     zlt_visit_t  *v;
 
-    v = ch->visit;
+    v = ch->user;
 
     if (answer && answer->status == 421) {
 
         /* another binary serves beside the one that has the tunnel */
 
         if (++ch->astray < ZLT_VISIT_ASTRAY) {
-            zlt_channel_anew(ch, why);
-            return;
+            zlt_channel_open_anew(ch, why);
+            return 1;
         }
 
     } else if (answer == NULL && ++ch->tries < ZLT_VISIT_TRIES
                && zlt_access_runs(v->access))
     {
-        zlt_channel_anew(ch, why);
-        return;
+        zlt_channel_open_anew(ch, why);
+        return 1;
     }
 
-    if (v->udp) {
-        zlt_visits_lost(v->udp, why);
+    return 0;
+}
+
+
+static void
+zlt_visit_failed(zlt_channel_t *ch, const zlt_http_answer_t *answer,
+    const char *why)
+{
+    zlt_visit_t  *v;
+
+    v = ch->user;
+
+    if (zlt_visit_again(ch, answer, why)) {
         return;
     }
 
@@ -238,17 +289,12 @@ zlt_visit_failed(zlt_channel_t *ch, const zlt_http_answer_t *answer,
 }
 
 
-void
+static void
 zlt_visit_expired(zlt_channel_t *ch)
 {
     zlt_visit_t  *v;
 
-    v = ch->visit;
-
-    if (v->udp) {
-        zlt_visits_lost(v->udp, "the server did not answer in time");
-        return;
-    }
+    v = ch->user;
 
     zlt_visit_complain(v->access, v->waiting
                                   ? "the server cannot be reached"
@@ -257,18 +303,13 @@ zlt_visit_expired(zlt_channel_t *ch)
 }
 
 
-void
+static void
 zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {
     zlt_conn_t   *c;
     zlt_visit_t  *v;
 
-    v = ch->visit;
-
-    if (v->udp) {
-        zlt_visits_opened(ch, data, len);
-        return;
-    }
+    v = ch->user;
 
     c = ch->relay.side;
 
@@ -278,7 +319,7 @@ zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
     zlt_conn_keepalive(&c[ZLT_RELAY_CHANNEL]);
 
     zlt_timer_start(&ch->relay.timer,
-                    (ch->agent->conf->connect_timeout + 999) / 1000
+                    (ch->owner->conf->connect_timeout + 999) / 1000
                     + ZLT_VISIT_MARGIN, zlt_channel_expired);
 
     if (len) {
@@ -301,7 +342,7 @@ zlt_visit_event(zlt_io_t *io)
     zlt_channel_t  *ch;
 
     ch = io->data;
-    v = ch->visit;
+    v = ch->user;
 
     if (zlt_channel_flush(ch) == -1) {
         zlt_visit_broken(v, strerror(errno));
@@ -470,6 +511,7 @@ static void
 zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how)
 {
     uint64_t        now;
+    zlt_visit_t    *v;
     zlt_access_t   *x;
     zlt_channel_t  *ch;
 
@@ -482,10 +524,11 @@ zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how)
     };
 
     ch = zlt_list_data(r, zlt_channel_t, relay);
-    x = ch->visit->access;
+    v = ch->user;
+    x = v->access;
 
-    zlt_link_log(x->agent->label, ZLT_LOG_DEBUG, "a connection of %s to "
-                 "\"%s\" %s", ch->visit->client, x->conf.name, texts[how]);
+    zlt_log_link(x->owner->label, ZLT_LOG_DEBUG, "a connection of %s to "
+                 "\"%s\" %s", v->client, x->conf.name, texts[how]);
 
     if (how == ZLT_RELAY_RESET_CHANNEL) {
 
@@ -514,21 +557,14 @@ zlt_visit_drop(zlt_visit_t *v)
 }
 
 
-void
+static void
 zlt_visit_freed(zlt_channel_t *ch)
 {
     zlt_visit_t   *v;
     zlt_access_t  *x;
 
-    v = ch->visit;
+    v = ch->user;
     x = v->access;
-    ch->visit = NULL;
-
-    if (v->udp) {
-        zlt_visits_gone(v->udp);
-        free(v);
-        return;
-    }
 
     x->bytes[0] += ch->relay.bytes[ZLT_RELAY_SERVICE];
     x->bytes[1] += ch->relay.bytes[ZLT_RELAY_CHANNEL];
@@ -548,13 +584,13 @@ zlt_visit_complain(zlt_access_t *x, const char *why)
     now = zlt_io_now();
 
     if (x->said && now - x->said < ZLT_VISIT_SAY) {
-        zlt_link_log(x->agent->label, ZLT_LOG_DEBUG, "a connection to \"%s\" "
+        zlt_log_link(x->owner->label, ZLT_LOG_DEBUG, "a connection to \"%s\" "
                      "failed: %s", x->conf.name, why);
         return;
     }
 
     x->said = now;
 
-    zlt_link_log(x->agent->label, ZLT_LOG_WARN, "a connection to \"%s\" "
+    zlt_log_link(x->owner->label, ZLT_LOG_WARN, "a connection to \"%s\" "
                  "failed: %s", x->conf.name, why);
 }

@@ -3,15 +3,14 @@
  * Copyright (C) zltunnel authors
  */
 
-/* Private to channel.c and visit*.c: channels that a visitor opens. */
-
 
 #ifndef ZLT_VISIT_H_INCLUDED
 #define ZLT_VISIT_H_INCLUDED
 
 
 #include "access.h"
-#include "http.h"
+#include "addr.h"
+#include "channel.h"
 
 
 /* The other side of the channel is a local client, or clients of UDP. */
@@ -20,7 +19,7 @@ struct zlt_visit_s {
     zlt_list_t           link;         /* access->visits */
     zlt_access_t        *access;
     zlt_channel_t       *channel;
-    zlt_visits_t        *udp;          /* whose channel it is, or NULL */
+    zlt_visit_udp_t     *udp;          /* whose channel it is, or NULL */
     uint32_t             early;        /* bytes sent before ConnectAck */
     uint8_t              busy;         /* refusals for a while */
     unsigned             waiting:1;    /* the channel is not on its way */
@@ -28,52 +27,31 @@ struct zlt_visit_s {
 };
 
 
-/* channel.c */
+/* A client; takes the descriptor over. */
+void zlt_visit_start(zlt_access_t *x, int fd, const char *client);
 
-/* A channel without a connection yet; NULL without memory. */
-zlt_channel_t *zlt_channel_visit(zlt_agent_t *a, zlt_visit_t *v);
+/* Those that wait for the session go on. */
+void zlt_visit_go(zlt_access_t *x);
 
-/* Puts it on its way: 0 or -1. */
-int zlt_channel_visit_open(zlt_channel_t *ch);
-
-/* Closes what there is of the way to the server; opens it again at once. */
-void zlt_channel_visit_shut(zlt_channel_t *ch);
-void zlt_channel_anew(zlt_channel_t *ch, const char *why);
-
-void zlt_channel_expired(zlt_timer_t *timer);
-
-ssize_t zlt_channel_fill(zlt_channel_t *ch, size_t *len);
-int zlt_channel_write(zlt_channel_t *ch, const uint8_t *data, size_t len);
-int zlt_channel_flush(zlt_channel_t *ch);
-void zlt_channel_free(zlt_channel_t *ch);
-
-
-/* visit.c */
+/* Resets all of them; their number. */
+unsigned zlt_visit_cut(zlt_access_t *x);
 
 /* With a channel that is not on its way yet; NULL without memory.  udp: that
    it is for, or NULL. */
 zlt_visit_t *zlt_visit_create(zlt_access_t *x, const char *client,
-    zlt_visits_t *udp);
+    const zlt_channel_use_t *use, zlt_visit_udp_t *udp);
+
+/* Writes the request for its channel: as zlt_http_access(). */
+size_t zlt_visit_ask(zlt_visit_t *v, const zlt_pool_param_t *param,
+    char *buf);
+
+/* The channel could not be opened, with an answer or without (NULL): 1 if it
+   is tried again at once. */
+int zlt_visit_again(zlt_channel_t *ch, const zlt_http_answer_t *answer,
+    const char *why);
 
 /* Once a minute. */
 void zlt_visit_complain(zlt_access_t *x, const char *why);
-
-/* told by the channel */
-
-void zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data, size_t len);
-
-/* It could not be opened; answer is NULL if there was none. */
-void zlt_visit_failed(zlt_channel_t *ch, const zlt_http_answer_t *answer,
-    const char *why);
-void zlt_visit_expired(zlt_channel_t *ch);
-void zlt_visit_freed(zlt_channel_t *ch);
-
-
-/* visit_udp.c, told by visit.c */
-
-void zlt_visits_opened(zlt_channel_t *ch, const uint8_t *data, size_t len);
-void zlt_visits_lost(zlt_visits_t *v, const char *why);
-void zlt_visits_gone(zlt_visits_t *v);
 
 
 #endif /* ZLT_VISIT_H_INCLUDED */

@@ -19,20 +19,22 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conf.h"
 #include "udp.h"
 #include "visit.h"
+#include "visit_udp.h"
 
 
-#define ZLT_VISITS_BUCKETS  1024       /* a power of two */
-#define ZLT_VISITS_READS    4          /* receives a turn */
-#define ZLT_VISITS_AGAIN    1000       /* ms, after a channel has failed */
+#define ZLT_VISIT_UDP_BUCKETS  1024    /* a power of two */
+#define ZLT_VISIT_UDP_READS    4       /* receives a turn */
+#define ZLT_VISIT_UDP_AGAIN    1000    /* ms, after a channel has failed */
 
 
 typedef struct zlt_client_s  zlt_client_t;
 
 struct zlt_client_s {
     zlt_udp_peer_t       peer;         /* peer.udp NULL: not on a channel */
-    zlt_visits_t        *visits;
+    zlt_visit_udp_t     *visits;
     zlt_client_t        *next;         /* of its bucket */
     zlt_list_t           used;         /* visits->clients */
     zlt_task_t           task;         /* frees it */
@@ -42,14 +44,14 @@ struct zlt_client_s {
 };
 
 
-struct zlt_visits_s {
+struct zlt_visit_udp_s {
     zlt_access_t        *access;
     zlt_udp_socket_t     socket;
     zlt_visit_t         *visit;        /* the channel's; NULL: there is none */
     zlt_udp_t           *udp;          /* once it is open */
     zlt_task_t           task;         /* the next turn; frees it */
 
-    zlt_client_t        *buckets[ZLT_VISITS_BUCKETS];
+    zlt_client_t        *buckets[ZLT_VISIT_UDP_BUCKETS];
     zlt_list_t           clients;      /* the longest idle first */
     unsigned             nclients;
     uint32_t             number;       /* of the last session */
@@ -67,22 +69,32 @@ struct zlt_visits_s {
 #define zlt_client_of(p)  zlt_list_data(p, zlt_client_t, peer)
 
 
-static void zlt_visits_event(zlt_io_t *io);
-static void zlt_visits_turn(zlt_task_t *task);
-static void zlt_visits_read(zlt_visits_t *v);
-static void zlt_visits_message(zlt_visits_t *v, const zlt_udp_message_t *m);
-static void zlt_visits_datagram(zlt_client_t *c, const uint8_t *data,
+static size_t zlt_visit_udp_request(zlt_channel_t *ch,
+    const zlt_pool_param_t *param, char *buf);
+static void zlt_visit_udp_opened(zlt_channel_t *ch, const uint8_t *data,
     size_t len);
-static void zlt_visits_pend(zlt_client_t *c, const uint8_t *data,
+static void zlt_visit_udp_failed(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer, const char *why);
+static void zlt_visit_udp_expired(zlt_channel_t *ch);
+static void zlt_visit_udp_gone(zlt_channel_t *ch);
+static void zlt_visit_udp_event(zlt_io_t *io);
+static void zlt_visit_udp_turn(zlt_task_t *task);
+static void zlt_visit_udp_read(zlt_visit_udp_t *v);
+static void zlt_visit_udp_message(zlt_visit_udp_t *v,
+    const zlt_udp_message_t *m);
+static void zlt_visit_udp_datagram(zlt_client_t *c, const uint8_t *data,
     size_t len);
-static void zlt_visits_open(zlt_visits_t *v);
-static void zlt_visits_flush(zlt_visits_t *v);
-static void zlt_visits_freed(zlt_task_t *task);
-static zlt_client_t **zlt_client_bucket(zlt_visits_t *v,
+static void zlt_visit_udp_pend(zlt_client_t *c, const uint8_t *data,
+    size_t len);
+static void zlt_visit_udp_open(zlt_visit_udp_t *v);
+static void zlt_visit_udp_lost(zlt_visit_udp_t *v, const char *why);
+static void zlt_visit_udp_flush(zlt_visit_udp_t *v);
+static void zlt_visit_udp_freed(zlt_task_t *task);
+static zlt_client_t **zlt_client_bucket(zlt_visit_udp_t *v,
     const struct sockaddr *sa, socklen_t len);
-static zlt_client_t *zlt_client_find(zlt_visits_t *v,
+static zlt_client_t *zlt_client_find(zlt_visit_udp_t *v,
     const struct sockaddr *sa, socklen_t len);
-static zlt_client_t *zlt_client_create(zlt_visits_t *v,
+static zlt_client_t *zlt_client_create(zlt_visit_udp_t *v,
     const struct sockaddr *sa, socklen_t len);
 static void zlt_client_begin(zlt_client_t *c);
 static void zlt_client_join(zlt_client_t *c);
@@ -96,6 +108,16 @@ static void zlt_visiting_drop(zlt_udp_peer_t *p);
 static void zlt_visiting_complain(zlt_udp_peer_t *p, const char *text);
 
 
+static const zlt_channel_use_t  zlt_visit_udp_use = {
+    ZLT_WSC_FRAMES,
+    zlt_visit_udp_request,
+    zlt_visit_udp_opened,
+    zlt_visit_udp_failed,
+    zlt_visit_udp_expired,
+    zlt_visit_udp_gone
+};
+
+
 static const zlt_udp_role_t  zlt_udp_visiting = {
     NULL,
     zlt_visiting_send,
@@ -105,12 +127,12 @@ static const zlt_udp_role_t  zlt_udp_visiting = {
 };
 
 
-zlt_visits_t *
-zlt_visits_create(zlt_access_t *x, int fd)
+zlt_visit_udp_t *
+zlt_visit_udp_create(zlt_access_t *x, int fd)
 {
-    zlt_visits_t  *v;
+    zlt_visit_udp_t  *v;
 
-    v = calloc(1, sizeof(zlt_visits_t));
+    v = calloc(1, sizeof(zlt_visit_udp_t));
     if (v == NULL) {
         return NULL;
     }
@@ -122,9 +144,9 @@ zlt_visits_create(zlt_access_t *x, int fd)
     zlt_list_init(&v->clients);
     zlt_list_init(&v->task.link);
 
-    v->task.handler = zlt_visits_turn;
+    v->task.handler = zlt_visit_udp_turn;
 
-    if (zlt_udp_bound(&v->socket, fd, zlt_visits_event) == -1) {
+    if (zlt_udp_socket_bind(&v->socket, fd, zlt_visit_udp_event) == -1) {
         free(v);
         return NULL;
     }
@@ -136,21 +158,21 @@ zlt_visits_create(zlt_access_t *x, int fd)
 
 
 void
-zlt_visits_deaf(zlt_visits_t *v)
+zlt_visit_udp_deaf(zlt_visit_udp_t *v)
 {
     v->deaf = 1;
 }
 
 
 unsigned
-zlt_visits_count(const zlt_visits_t *v)
+zlt_visit_udp_count(const zlt_visit_udp_t *v)
 {
     return v->nclients;
 }
 
 
 void
-zlt_visits_destroy(zlt_visits_t *v)
+zlt_visit_udp_destroy(zlt_visit_udp_t *v)
 {
     if (v->visit) {
         zlt_channel_abort(v->visit->channel);
@@ -162,27 +184,27 @@ zlt_visits_destroy(zlt_visits_t *v)
 
     zlt_io_close(&v->socket.io);
 
-    v->task.handler = zlt_visits_freed;
+    v->task.handler = zlt_visit_udp_freed;
     zlt_io_later(&v->task);
 }
 
 
 static void
-zlt_visits_freed(zlt_task_t *task)
+zlt_visit_udp_freed(zlt_task_t *task)
 {
-    free(zlt_list_data(task, zlt_visits_t, task));
+    free(zlt_list_data(task, zlt_visit_udp_t, task));
 }
 
 
 /* Clients that are quiet are forgotten, and the channel after the last. */
 
 void
-zlt_visits_tick(zlt_visits_t *v)
+zlt_visit_udp_tick(zlt_visit_udp_t *v)
 {
     uint32_t       timeout;
     zlt_client_t  *c;
 
-    timeout = (v->access->agent->conf->udp_timeout + 999) / 1000;
+    timeout = (v->access->owner->conf->udp_timeout + 999) / 1000;
 
     while (!zlt_list_empty(&v->clients)) {
         c = zlt_list_data(v->clients.next, zlt_client_t, used);
@@ -205,38 +227,38 @@ zlt_visits_tick(zlt_visits_t *v)
 
 
 static void
-zlt_visits_event(zlt_io_t *io)
+zlt_visit_udp_event(zlt_io_t *io)
 {
-    zlt_visits_t  *v;
+    zlt_visit_udp_t  *v;
 
     v = io->data;
 
     if (v->waiting && (io->ready & ZLT_IO_WRITE)) {
-        zlt_visits_flush(v);
+        zlt_visit_udp_flush(v);
     }
 
-    zlt_visits_read(v);
+    zlt_visit_udp_read(v);
 }
 
 
 static void
-zlt_visits_turn(zlt_task_t *task)
+zlt_visit_udp_turn(zlt_task_t *task)
 {
-    zlt_visits_read(zlt_list_data(task, zlt_visits_t, task));
+    zlt_visit_udp_read(zlt_list_data(task, zlt_visit_udp_t, task));
 }
 
 
 /* From the clients.  Where there is more than that, others go first. */
 
 static void
-zlt_visits_read(zlt_visits_t *v)
+zlt_visit_udp_read(zlt_visit_udp_t *v)
 {
     int                i, k, n;
     zlt_udp_message_t  messages[ZLT_UDP_SLOTS];
 
-    for (k = 0; k < ZLT_VISITS_READS; k++) {
+    for (k = 0; k < ZLT_VISIT_UDP_READS; k++) {
 
-        n = zlt_udp_receive(&v->socket, messages);
+        n = zlt_udp_socket_receive(&v->socket, messages);
 
         if (n == 0) {
             return;
@@ -245,7 +267,7 @@ zlt_visits_read(zlt_visits_t *v)
         /* an error tells of a client that has gone, not of which */
 
         for (i = 0; i < n; i++) {
-            zlt_visits_message(v, &messages[i]);
+            zlt_visit_udp_message(v, &messages[i]);
         }
     }
 
@@ -256,7 +278,7 @@ zlt_visits_read(zlt_visits_t *v)
 
 
 static void
-zlt_visits_message(zlt_visits_t *v, const zlt_udp_message_t *m)
+zlt_visit_udp_message(zlt_visit_udp_t *v, const zlt_udp_message_t *m)
 {
     size_t         n, pos;
     zlt_client_t  *c;
@@ -281,7 +303,7 @@ zlt_visits_message(zlt_visits_t *v, const zlt_udp_message_t *m)
             n = m->len - pos;
         }
 
-        zlt_visits_datagram(c, m->data + pos, n);
+        zlt_visit_udp_datagram(c, m->data + pos, n);
         pos += n;
 
     } while (pos < m->len);
@@ -289,9 +311,9 @@ zlt_visits_message(zlt_visits_t *v, const zlt_udp_message_t *m)
 
 
 static void
-zlt_visits_datagram(zlt_client_t *c, const uint8_t *data, size_t len)
+zlt_visit_udp_datagram(zlt_client_t *c, const uint8_t *data, size_t len)
 {
-    zlt_visits_t  *v;
+    zlt_visit_udp_t  *v;
 
     v = c->visits;
 
@@ -299,8 +321,8 @@ zlt_visits_datagram(zlt_client_t *c, const uint8_t *data, size_t len)
     v->access->bytes[0] += len;
 
     if (v->udp == NULL) {
-        zlt_visits_pend(c, data, len);
-        zlt_visits_open(v);
+        zlt_visit_udp_pend(c, data, len);
+        zlt_visit_udp_open(v);
         return;
     }
 
@@ -313,11 +335,11 @@ zlt_visits_datagram(zlt_client_t *c, const uint8_t *data, size_t len)
 
 
 static void
-zlt_visits_pend(zlt_client_t *c, const uint8_t *data, size_t len)
+zlt_visit_udp_pend(zlt_client_t *c, const uint8_t *data, size_t len)
 {
     zlt_udp_item_t  *item;
 
-    item = zlt_udp_item_alloc(len);
+    item = zlt_udp_queue_item_alloc(len);
 
     if (item == NULL) {
         c->visits->count.failed++;
@@ -332,7 +354,7 @@ zlt_visits_pend(zlt_client_t *c, const uint8_t *data, size_t len)
 
 
 static void
-zlt_visits_open(zlt_visits_t *v)
+zlt_visit_udp_open(zlt_visit_udp_t *v)
 {
     zlt_access_t   *x;
     zlt_channel_t  *ch;
@@ -343,36 +365,72 @@ zlt_visits_open(zlt_visits_t *v)
         return;
     }
 
-    v->visit = zlt_io_room(1) ? zlt_visit_create(x, "udp", v) : NULL;
+    v->visit = NULL;
+
+    if (zlt_io_room(1)) {
+        v->visit = zlt_visit_create(x, "udp", &zlt_visit_udp_use, v);
+    }
 
     if (v->visit == NULL) {
-        zlt_visits_lost(v, "out of descriptors or memory");
+        zlt_visit_udp_lost(v, "out of descriptors or memory");
         return;
     }
 
     ch = v->visit->channel;
 
     zlt_timer_start(&ch->relay.timer,
-                    (x->agent->conf->connect_timeout + 999) / 1000,
+                    (x->owner->conf->connect_timeout + 999) / 1000,
                     zlt_channel_expired);
 
-    if (zlt_channel_visit_open(ch) == -1) {
-        zlt_visit_failed(ch, NULL, strerror(errno));
+    if (zlt_channel_open_visit(ch) == -1) {
+        zlt_visit_udp_failed(ch, NULL, strerror(errno));
     }
+}
+
+
+static size_t
+zlt_visit_udp_request(zlt_channel_t *ch, const zlt_pool_param_t *param,
+    char *buf)
+{
+    return zlt_visit_ask(ch->user, param, buf);
+}
+
+
+static void
+zlt_visit_udp_failed(zlt_channel_t *ch, const zlt_http_answer_t *answer,
+    const char *why)
+{
+    zlt_visit_t  *v;
+
+    if (!zlt_visit_again(ch, answer, why)) {
+        v = ch->user;
+        zlt_visit_udp_lost(v->udp, why);
+    }
+}
+
+
+static void
+zlt_visit_udp_expired(zlt_channel_t *ch)
+{
+    zlt_visit_t  *v;
+
+    v = ch->user;
+
+    zlt_visit_udp_lost(v->udp, "the server did not answer in time");
 }
 
 
 /* It was not opened: datagrams that wait for it are lost, as on a bad line. */
 
-void
-zlt_visits_lost(zlt_visits_t *v, const char *why)
+static void
+zlt_visit_udp_lost(zlt_visit_udp_t *v, const char *why)
 {
     zlt_list_t    *link;
     zlt_client_t  *c;
 
     zlt_visit_complain(v->access, why);
 
-    v->again_at = zlt_io_now() + ZLT_VISITS_AGAIN;
+    v->again_at = zlt_io_now() + ZLT_VISIT_UDP_AGAIN;
 
     if (v->visit) {
         zlt_channel_abort(v->visit->channel);
@@ -385,13 +443,13 @@ zlt_visits_lost(zlt_visits_t *v, const char *why)
 }
 
 
-void
-zlt_visits_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
+static void
+zlt_visit_udp_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {
-    zlt_list_t    *link;
-    zlt_visits_t  *v;
+    zlt_list_t       *link;
+    zlt_visit_udp_t  *v;
 
-    v = ch->visit->udp;
+    v = ((zlt_visit_t *) ch->user)->udp;
 
     zlt_timer_stop(&ch->relay.timer);
 
@@ -399,7 +457,7 @@ zlt_visits_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
     v->udp = zlt_udp_begin(ch, &zlt_udp_visiting, data, len);
 
     if (v->udp == NULL) {
-        zlt_visits_lost(v, "out of memory");
+        zlt_visit_udp_lost(v, "out of memory");
         return;
     }
 
@@ -411,18 +469,24 @@ zlt_visits_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
 
 /* The channel has ended, with its sessions. */
 
-void
-zlt_visits_gone(zlt_visits_t *v)
+static void
+zlt_visit_udp_gone(zlt_channel_t *ch)
 {
-    v->visit = NULL;
-    v->udp = NULL;
+    zlt_visit_t  *v;
+
+    v = ch->user;
+
+    v->udp->visit = NULL;
+    v->udp->udp = NULL;
+
+    free(v);
 }
 
 
 /* There is room in the socket again. */
 
 static void
-zlt_visits_flush(zlt_visits_t *v)
+zlt_visit_udp_flush(zlt_visit_udp_t *v)
 {
     uint64_t          now;
     struct iovec      iov;
@@ -452,7 +516,9 @@ zlt_visits_flush(zlt_visits_t *v)
         iov.iov_base = item->data;
         iov.iov_len = item->len;
 
-        if (zlt_udp_send_to(&v->socket, &c->addr.sa, c->len, &iov, 1) == 0) {
+        if (zlt_udp_socket_send_to(&v->socket, &c->addr.sa, c->len, &iov, 1)
+            == 0)
+        {
 
             if (errno == EAGAIN) {
                 zlt_udp_queue_unget(q, f, item);
@@ -471,7 +537,7 @@ zlt_visits_flush(zlt_visits_t *v)
 
 
 static zlt_client_t **
-zlt_client_bucket(zlt_visits_t *v, const struct sockaddr *sa, socklen_t len)
+zlt_client_bucket(zlt_visit_udp_t *v, const struct sockaddr *sa, socklen_t len)
 {
     uint32_t        hash;
     socklen_t       i;
@@ -484,12 +550,12 @@ zlt_client_bucket(zlt_visits_t *v, const struct sockaddr *sa, socklen_t len)
         hash = (hash ^ p[i]) * 16777619u;
     }
 
-    return &v->buckets[(hash ^ (hash >> 16)) & (ZLT_VISITS_BUCKETS - 1)];
+    return &v->buckets[(hash ^ (hash >> 16)) & (ZLT_VISIT_UDP_BUCKETS - 1)];
 }
 
 
 static zlt_client_t *
-zlt_client_find(zlt_visits_t *v, const struct sockaddr *sa, socklen_t len)
+zlt_client_find(zlt_visit_udp_t *v, const struct sockaddr *sa, socklen_t len)
 {
     zlt_client_t  *c;
 
@@ -504,7 +570,7 @@ zlt_client_find(zlt_visits_t *v, const struct sockaddr *sa, socklen_t len)
 
 
 static zlt_client_t *
-zlt_client_create(zlt_visits_t *v, const struct sockaddr *sa, socklen_t len)
+zlt_client_create(zlt_visit_udp_t *v, const struct sockaddr *sa, socklen_t len)
 {
     zlt_client_t  *c, **bucket;
 
@@ -512,7 +578,7 @@ zlt_client_create(zlt_visits_t *v, const struct sockaddr *sa, socklen_t len)
         return NULL;
     }
 
-    if (v->nclients >= v->access->agent->conf->max_udp_sessions) {
+    if (v->nclients >= v->access->owner->conf->max_udp_sessions) {
         v->count.refused++;
         zlt_visit_complain(v->access, "there are too many clients");
         return NULL;
@@ -532,10 +598,10 @@ zlt_client_create(zlt_visits_t *v, const struct sockaddr *sa, socklen_t len)
     c->peer.failed = &v->count.failed;
     c->peer.ready = 1;
 
-    zlt_udp_flow_init(&c->peer.to_local, &v->count.full_in,
-                      &v->count.late_in);
-    zlt_udp_flow_init(&c->peer.to_server, &v->count.full_out,
-                      &v->count.late_out);
+    zlt_udp_queue_flow_init(&c->peer.to_local, &v->count.full_in,
+                            &v->count.late_in);
+    zlt_udp_queue_flow_init(&c->peer.to_server, &v->count.full_out,
+                            &v->count.late_out);
 
     zlt_list_init(&c->task.link);
     zlt_list_append(&v->clients, &c->used);
@@ -556,9 +622,9 @@ zlt_client_create(zlt_visits_t *v, const struct sockaddr *sa, socklen_t len)
 static void
 zlt_client_begin(zlt_client_t *c)
 {
-    zlt_visits_t    *v;
-    zlt_udp_flow_t  *f;
-    zlt_udp_item_t  *item, *items, **last;
+    zlt_visit_udp_t  *v;
+    zlt_udp_flow_t   *f;
+    zlt_udp_item_t   *item, *items, **last;
 
     v = c->visits;
     f = &c->peer.to_server;
@@ -566,7 +632,7 @@ zlt_client_begin(zlt_client_t *c)
 
     /* the flow cannot be in two queues */
 
-    while (!zlt_udp_flow_empty(f)) {
+    while (!zlt_udp_queue_flow_empty(f)) {
         item = zlt_udp_queue_get(&v->pending, f, f->first->since);
         *last = item;
         last = &item->next;
@@ -591,11 +657,11 @@ zlt_client_begin(zlt_client_t *c)
 static void
 zlt_client_join(zlt_client_t *c)
 {
-    char            text[ZLT_ADDR_TEXT];
-    uint8_t         buf[ZLT_DGRAM_HEADER + ZLT_ID_SIZE + 2 + ZLT_ADDR_TEXT],
-                   *p;
-    zlt_addr_t      addr;
-    zlt_visits_t   *v;
+    char              text[ZLT_ADDR_TEXT];
+    uint8_t           buf[ZLT_DGRAM_HEADER + ZLT_ID_SIZE + 2 + ZLT_ADDR_TEXT],
+                     *p;
+    zlt_addr_t        addr;
+    zlt_visit_udp_t  *v;
 
     static const uint8_t  nobody[ZLT_ID_SIZE];
 
@@ -635,8 +701,8 @@ zlt_client_used(zlt_client_t *c)
 static void
 zlt_client_forget(zlt_client_t *c)
 {
-    zlt_visits_t   *v;
-    zlt_client_t  **p;
+    zlt_visit_udp_t  *v;
+    zlt_client_t    **p;
 
     if (c->peer.closed) {
         return;
@@ -677,9 +743,9 @@ zlt_client_freed(zlt_task_t *task)
 static void
 zlt_visiting_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
 {
-    unsigned       done;
-    zlt_visits_t  *v;
-    zlt_client_t  *c;
+    unsigned          done;
+    zlt_visit_udp_t  *v;
+    zlt_client_t     *c;
 
     c = zlt_client_of(p);
     v = c->visits;
@@ -688,8 +754,8 @@ zlt_visiting_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
 
     for (done = 0; done < n; done++) {
 
-        done += zlt_udp_send_to(&v->socket, &c->addr.sa, c->len, &iov[done],
-                                n - done);
+        done += zlt_udp_socket_send_to(&v->socket, &c->addr.sa, c->len,
+                                       &iov[done], n - done);
 
         if (done == n) {
             return;
@@ -705,7 +771,7 @@ zlt_visiting_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
     }
 
     for ( /* void */ ; done < n; done++) {
-        zlt_udp_hold(p, iov[done].iov_base, iov[done].iov_len);
+        zlt_udp_peer_hold(p, iov[done].iov_base, iov[done].iov_len);
         v->waiting = 1;
     }
 

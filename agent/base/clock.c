@@ -47,3 +47,15 @@ zlt_clock_until(char *buf, uint64_t seconds)
 
     return buf;
 }
+
+
+const char *
+zlt_clock_utc(char *buf, time_t t)
+{
+    struct tm  tm;
+
+    (void) gmtime_r(&t, &tm);
+    (void) strftime(buf, ZLT_CLOCK_UTC, "%Y-%m-%dT%H:%M:%SZ", &tm);
+
+    return buf;
+}

@@ -11,9 +11,11 @@
 
 
 #include <stdint.h>
+#include <time.h>
 
 
 #define ZLT_CLOCK_TEXT  32
+#define ZLT_CLOCK_UTC   24
 
 
 /* Milliseconds that go on while the machine sleeps, and that nobody sets. */
@@ -25,6 +27,9 @@ uint64_t zlt_clock_boot(void);
  * returns it.
  */
 const char *zlt_clock_until(char *buf, uint64_t seconds);
+
+/* "2027-01-31T15:04:05Z"; buf has ZLT_CLOCK_UTC bytes; returns it */
+const char *zlt_clock_utc(char *buf, time_t t);
 
 
 #endif /* ZLT_CLOCK_H_INCLUDED */

@@ -12,7 +12,6 @@
 
 #include <sys/resource.h>
 
-#include "io.h"
 #include "io_limit.h"
 
 

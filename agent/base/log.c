@@ -193,7 +193,7 @@ zlt_log_define(zlt_log_debug, ZLT_LOG_DEBUG)
 
 
 void
-zlt_link_log(const char *label, zlt_log_level_e level, const char *fmt, ...)
+zlt_log_link(const char *label, zlt_log_level_e level, const char *fmt, ...)
 {
     va_list  ap;
 
@@ -204,7 +204,7 @@ zlt_link_log(const char *label, zlt_log_level_e level, const char *fmt, ...)
 
 
 void
-zlt_complain(const char *fmt, ...)
+zlt_log_complain(const char *fmt, ...)
 {
     va_list  ap;
 

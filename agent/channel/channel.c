@@ -15,8 +15,9 @@
  *   datagrams                           framed, udp.c
  *   ending                              ConnectFail or Retire was sent
  *
- * The steps to the server are in channel_open.c, those to the service in
- * channel_dial.c, and what ends a connection or a channel in channel_end.c.
+ * The steps to the server are in channel_open.c, what comes on an idle channel
+ * in channel_connect.c, the steps to the service in channel_dial.c, and what
+ * ends a connection or a channel in channel_end.c.
  *
  * One that stays framed throughout a connection is idle again after it.  A
  * visitor's channel goes the same way until the 101; what follows is in
@@ -39,28 +40,21 @@
 #include <string.h>
 
 #include "channel.h"
+#include "channel_connect.h"
+#include "channel_end.h"
+#include "channel_open.h"
+#include "conf.h"
 #include "dup.h"
-#include "visit.h"
-#include "ws.h"
+#include "log.h"
+#include "shared.h"
 #include "zlt_util.h"
 
 
-typedef int (*zlt_channel_start_pt)(zlt_channel_t *ch, const uint8_t *data,
-    size_t len);
-
-
-static zlt_channel_t *zlt_channel_create(zlt_agent_t *a);
 static void zlt_channel_freed(zlt_task_t *task);
-static void zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
-    const uint8_t *early, size_t len);
-static void zlt_channel_share(zlt_channel_t *ch, const uint8_t *p, size_t len);
-static void zlt_channel_become(zlt_channel_t *ch, unsigned state,
-    zlt_channel_start_pt start, const uint8_t *p, size_t len,
-    const char *failed);
 
 
-static zlt_channel_t *
-zlt_channel_create(zlt_agent_t *a)
+zlt_channel_t *
+zlt_channel_create(zlt_owner_t *o)
 {
     zlt_channel_t  *ch;
 
@@ -73,10 +67,10 @@ zlt_channel_create(zlt_agent_t *a)
 
     zlt_list_init(&ch->link);
     zlt_list_init(&ch->waiter.link);
-    zlt_list_append(&a->channels, &ch->all);
+    zlt_list_append(&o->channels, &ch->all);
 
-    ch->agent = a;
-    a->nchannels++;
+    ch->owner = o;
+    o->nchannels++;
 
     return ch;
 }
@@ -90,16 +84,17 @@ zlt_channel_free(zlt_channel_t *ch)
 {
     zlt_relay_cleanup(&ch->relay);
 
-    if (ch->visit) {
-        zlt_visit_freed(ch);
+    if (ch->use) {
+        ch->use->freed(ch);
+        ch->use = NULL;
 
     } else {
-        ch->agent->bytes[0] += ch->relay.bytes[0];
-        ch->agent->bytes[1] += ch->relay.bytes[1];
+        ch->owner->bytes[0] += ch->relay.bytes[0];
+        ch->owner->bytes[1] += ch->relay.bytes[1];
     }
 
     if (ch->udp) {
-        zlt_udp_free(ch->udp);
+        ch->owner->ops->datagrams_free(ch->udp);
         ch->udp = NULL;
     }
 
@@ -132,8 +127,8 @@ zlt_channel_free(zlt_channel_t *ch)
     free(ch->client);
     ch->client = NULL;
 
-    ch->agent->nchannels--;
-    zlt_agent_channel_gone(ch->agent);
+    ch->owner->nchannels--;
+    ch->owner->ops->gone(ch->owner);
 
     ch->relay.task.handler = zlt_channel_freed;
     zlt_io_later(&ch->relay.task);
@@ -151,373 +146,30 @@ zlt_channel_freed(zlt_task_t *task)
 }
 
 
-int
-zlt_channel_open(zlt_pool_t *p, zlt_agent_t *a)
-{
-    zlt_channel_t  *ch;
-
-    /* one for it and one for the service that it may have to dial */
-
-    if (!zlt_io_room(2)) {
-        errno = EMFILE;
-        return -1;
-    }
-
-    ch = zlt_channel_create(a);
-    if (ch == NULL) {
-        return -1;
-    }
-
-    if (zlt_channel_connect(ch, &zlt_pool_get_param(p)->way.addr) == -1) {
-        zlt_channel_free(ch);
-        return -1;
-    }
-
-    ch->pool = p;
-    memcpy(ch->tunnel_id, zlt_pool_get_param(p)->tunnel_id, ZLT_ID_SIZE);
-
-    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
-    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
-
-    return 0;
-}
-
-
-void
-zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
-    const zlt_pool_param_t *param, const zlt_msg_t *m)
-{
-    zlt_channel_t  *ch;
-
-    if (zlt_dup_seen(m->connection_id)) {
-        zlt_session_connect_fail(s, m->connection_id, ZLT_E_DUPLICATE,
-                                 "duplicate");
-        return;
-    }
-
-    ch = zlt_io_room(2) ? zlt_channel_create(a) : NULL;
-
-    if (ch == NULL) {
-        zlt_link_log(a->label, ZLT_LOG_WARN, "a connection is refused: out of "
-                     "descriptors or memory");
-        zlt_session_connect_fail(s, m->connection_id, ZLT_E_BUSY,
-                                 "out of descriptors or memory");
-        return;
-    }
-
-    ch->fresh = 1;
-    ch->serial = zlt_session_serial(s);
-    ch->reusable = zlt_channel_framed(m);
-    memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
-    memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);
-
-    if (zlt_channel_connect(ch, &param->way.addr) == -1) {
-        zlt_channel_fail(ch, ZLT_E_BUSY, strerror(errno));
-        return;
-    }
-
-    if (zlt_channel_proxy(ch, m) == -1 || zlt_channel_target(ch, m) == -1) {
-        zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
-        return;
-    }
-
-    zlt_channel_dial(ch, m->service_id);
-}
-
-
 zlt_channel_t *
-zlt_channel_visit(zlt_agent_t *a, zlt_visit_t *v)
+zlt_channel_create_for(zlt_owner_t *o, const zlt_channel_use_t *use,
+    void *user)
 {
     zlt_channel_t  *ch;
 
-    ch = zlt_channel_create(a);
+    ch = zlt_channel_create(o);
 
     if (ch) {
-        ch->visit = v;
+        ch->use = use;
+        ch->user = user;
     }
 
     return ch;
 }
 
 
-int
-zlt_channel_visit_open(zlt_channel_t *ch)
-{
-    const zlt_pool_param_t  *param;
-
-    param = zlt_channel_param(ch);
-
-    if (param == NULL) {
-        errno = ENOTCONN;
-        return -1;
-    }
-
-    if (zlt_channel_connect(ch, &param->way.addr) == -1) {
-        return -1;
-    }
-
-    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
-    zlt_channel_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
-
-    return 0;
-}
-
-
-void
-zlt_channel_visit_shut(zlt_channel_t *ch)
-{
-    zlt_channel_shut(ch);
-
-    ch->state = ZLT_CHANNEL_OPENING;
-    ch->upgraded = 0;
-
-    zlt_list_remove(&ch->relay.task.link);
-}
-
-
-void
-zlt_channel_idle(zlt_io_t *io)
-{
-    size_t          len;
-    ssize_t         n;
-    zlt_channel_t  *ch;
-
-    ch = io->data;
-
-    if (zlt_channel_flush(ch) == -1) {
-        zlt_channel_lost(ch, strerror(errno));
-        return;
-    }
-
-    while (ch->state == ZLT_CHANNEL_IDLE) {
-
-        n = zlt_channel_fill(ch, &len);
-
-        if (n == ZLT_CONN_AGAIN) {
-            return;
-        }
-
-        if (n <= 0) {
-            zlt_channel_lost(ch, n == 0 ? "closed by the server"
-                                        : strerror(errno));
-            return;
-        }
-
-        zlt_channel_frames(ch, zlt_scratch, len);
-    }
-}
-
-
-void
-zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
-{
-    int          rc;
-    size_t       used;
-    zlt_msg_t    m, ack;
-    zlt_lane_t  *lane;
-
-    lane = ch->relay.side[ZLT_RELAY_CHANNEL].lane;
-
-    while (len) {
-
-        if (lane && *p != ZLT_CONNECT) {
-            /* there is nothing else that a lane is for */
-            zlt_channel_lost(ch, "a lane without Connect");
-            return;
-        }
-
-        if (*p == ZLT_DATAGRAM_OPEN) {
-            zlt_channel_datagrams(ch, p, len);
-            return;
-        }
-
-        if (*p == ZLT_LANE) {
-            zlt_channel_share(ch, p, len);
-            return;
-        }
-
-        rc = zlt_msg_decode(&m, p, len, ZLT_MAX_CHANNEL_FRAME, &used);
-
-        if (rc == ZLT_AGAIN) {
-            if (zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
-                zlt_channel_lost(ch, "out of memory");
-            }
-
-            return;
-        }
-
-        if (rc != ZLT_OK) {
-            zlt_channel_lost(ch, zlt_strerror(rc));
-            return;
-        }
-
-        p += used;
-        len -= used;
-
-        switch (m.type) {
-
-        case ZLT_HEARTBEAT:
-            memset(&ack, 0, sizeof(zlt_msg_t));
-            ack.type = ZLT_HEARTBEAT_ACK;
-            ack.timestamp = m.timestamp;
-
-            if (zlt_channel_send(ch, &ack, ZLT_CHANNEL_SMALL) == -1) {
-                zlt_channel_lost(ch, strerror(errno));
-                return;
-            }
-
-            zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
-                            zlt_channel_expired);
-            break;
-
-        case ZLT_HEARTBEAT_ACK:
-            break;
-
-        case ZLT_CONNECT:
-            if (lane && !zlt_channel_framed(&m)) {
-                zlt_channel_lost(ch, "a lane that is not framed");
-                return;
-            }
-
-            zlt_channel_taken(ch, &m, p, len);
-            return;
-
-        case ZLT_MOVE:
-            zlt_channel_move(ch, &m, len);
-            return;
-
-        default:
-            zlt_channel_lost(ch, "a message that is not for a data channel");
-            return;
-        }
-    }
-}
-
-
-static void
-zlt_channel_taken(zlt_channel_t *ch, const zlt_msg_t *m,
-    const uint8_t *early, size_t len)
-{
-    zlt_pool_t  *p;
-
-    /* m and early are in the shared buffer: first keep what is needed */
-
-    memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
-
-    ch->state = ZLT_CHANNEL_TAKEN;
-    ch->reusable = zlt_channel_framed(m) && !ch->websocket;
-    ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_wait;
-
-    if (ch->reusable) {
-        zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
-    }
-
-    p = ch->pool;
-    ch->pool = NULL;
-
-    if (zlt_dup_seen(ch->id)) {
-        zlt_channel_fail(ch, ZLT_E_DUPLICATE, "duplicate");
-
-    } else if (zlt_channel_proxy(ch, m) == -1
-               || zlt_channel_target(ch, m) == -1)
-    {
-        zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
-
-    } else if (zlt_channel_early(ch, early, len) == -1) {
-        zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
-
-    } else {
-        zlt_channel_dial(ch, m->service_id);
-    }
-
-    /* opens the next one; later is early enough, the service comes first */
-
-    if (p) {
-        zlt_pool_used(p, ch);
-    }
-}
-
-
-/* Bytes of the client that came behind Connect, in the shared buffer: 0 or
-   -1. */
-
-int
-zlt_channel_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
-{
-    ssize_t      n;
-    zlt_conn_t  *c;
-
-    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
-    n = (ssize_t) len;
-
-    if (len && c->framed) {
-        n = zlt_framed_take(c, (uint8_t *) data, len);
-    }
-
-    if (n <= 0) {
-        return n == 0 ? 0 : -1;
-    }
-
-    ch->relay.bytes[ZLT_RELAY_CHANNEL] += (uint64_t) n;
-
-    return zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, data, (size_t) n);
-}
-
-
-/* The first frame says that the channel is for datagrams, or the Connect that
-   asked for it did. */
-
-void
-zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len)
-{
-    zlt_channel_become(ch, ZLT_CHANNEL_DATAGRAMS, zlt_udp_start, p, len,
-                       "a datagram channel could not be made: out of memory");
-}
-
-
-/* Many connections are to share it. */
-
-static void
-zlt_channel_share(zlt_channel_t *ch, const uint8_t *p, size_t len)
-{
-    zlt_channel_become(ch, ZLT_CHANNEL_SHARED, zlt_shared_start, p, len,
-                       "a data channel could not be shared: out of memory");
-}
-
-
-static void
-zlt_channel_become(zlt_channel_t *ch, unsigned state,
-    zlt_channel_start_pt start, const uint8_t *p, size_t len,
-    const char *failed)
-{
-    zlt_pool_t  *pool;
-
-    ch->state = (uint8_t) state;
-
-    pool = ch->pool;
-    ch->pool = NULL;
-
-    zlt_timer_stop(&ch->relay.timer);
-
-    if (start(ch, p, len) == -1) {
-        zlt_link_log(ch->agent->label, ZLT_LOG_WARN, "%s", failed);
-        zlt_channel_abort(ch);
-    }
-
-    /* what has come is in the shared buffer: not before */
-
-    if (pool) {
-        zlt_pool_used(pool, ch);
-    }
-}
-
-
 zlt_channel_t *
 zlt_channel_lane(zlt_channel_t *of)
 {
+    zlt_io_t       *io;
     zlt_channel_t  *ch;
 
-    ch = zlt_io_room(1) ? zlt_channel_create(of->agent) : NULL;
+    ch = zlt_io_room(1) ? zlt_channel_create(of->owner) : NULL;
 
     if (ch) {
         memcpy(ch->tunnel_id, of->tunnel_id, ZLT_ID_SIZE);
@@ -525,8 +177,9 @@ zlt_channel_lane(zlt_channel_t *of)
         ch->state = ZLT_CHANNEL_IDLE;
         ch->upgraded = 1;
 
-        ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_idle;
-        ch->relay.side[ZLT_RELAY_CHANNEL].io.data = ch;
+        io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
+        io->handler = zlt_channel_connect_idle;
+        io->data = ch;
 
         zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
                         zlt_channel_expired);
@@ -543,7 +196,7 @@ zlt_channel_lost(zlt_channel_t *ch, const char *why)
 {
     zlt_pool_t  *p;
 
-    zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "an idle data channel is "
+    zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "an idle data channel is "
                  "lost: %s", why);
 
     p = ch->pool;
@@ -596,7 +249,7 @@ zlt_channel_is_shared(const zlt_channel_t *ch)
 int
 zlt_channel_is_joined(const zlt_channel_t *ch)
 {
-    return ch->state == ZLT_CHANNEL_RELAY && ch->visit == NULL;
+    return ch->state == ZLT_CHANNEL_RELAY && ch->use == NULL;
 }
 
 
@@ -610,14 +263,14 @@ zlt_channel_expired(zlt_timer_t *timer)
     r = zlt_list_data(timer, zlt_relay_t, timer);
     ch = zlt_list_data(r, zlt_channel_t, relay);
 
-    if (ch->visit) {
-        zlt_visit_expired(ch);
+    if (ch->use) {
+        ch->use->expired(ch);
 
     } else if (ch->state == ZLT_CHANNEL_IDLE) {
         zlt_channel_lost(ch, "no heartbeat came");
 
     } else if (ch->state == ZLT_CHANNEL_SHARED) {
-        zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "a shared data channel "
+        zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a shared data channel "
                      "is lost: no heartbeat came");
         zlt_channel_abort(ch);
 
@@ -630,14 +283,14 @@ zlt_channel_expired(zlt_timer_t *timer)
     } else if (!ch->connected
                && (ch->service || ch->state == ZLT_CHANNEL_TAKEN))
     {
-        zlt_channel_fail(ch, ZLT_E_UNREACHABLE,
-                         "the service did not answer in time");
+        zlt_channel_end_fail(ch, ZLT_E_UNREACHABLE,
+                             "the service did not answer in time");
 
     } else {
         /* no time is left to try again */
 
-        if (r->side[ZLT_RELAY_CHANNEL].io.handler == zlt_channel_answer) {
-            zlt_transport_failed(&ch->agent->transport, ch->websocket,
+        if (r->side[ZLT_RELAY_CHANNEL].io.handler == zlt_channel_open_answer) {
+            zlt_transport_failed(&ch->owner->transport, ch->websocket,
                                  ZLT_TRANSPORT_SIGN, "no answer came",
                                  zlt_io_now());
         }
@@ -646,11 +299,11 @@ zlt_channel_expired(zlt_timer_t *timer)
                        : "the server did not answer in time";
 
         if (ch->fresh) {
-            zlt_link_log(ch->agent->label, ZLT_LOG_WARN, "a data channel "
+            zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "a data channel "
                          "could not be opened: %s", why);
         }
 
-        zlt_channel_given_up(ch, why);
+        zlt_channel_open_given_up(ch, why);
     }
 }
 
@@ -772,7 +425,7 @@ zlt_channel_flush(zlt_channel_t *ch)
 unsigned
 zlt_channel_timeout(zlt_channel_t *ch)
 {
-    return (ch->agent->conf->connect_timeout + 999) / 1000;
+    return (ch->owner->conf->connect_timeout + 999) / 1000;
 }
 
 
@@ -786,6 +439,13 @@ zlt_channel_log(zlt_channel_t *ch, const char *what)
     }
 
     zlt_hex_encode(id, ch->id, ZLT_ID_SIZE);
-    zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "connection %.*s %s",
+    zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "connection %.*s %s",
                  (int) sizeof(id), id, what);
+}
+
+
+void
+zlt_channel_tick(void)
+{
+    zlt_dup_tick();
 }

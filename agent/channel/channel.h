@@ -3,20 +3,31 @@
  * Copyright (C) zltunnel authors
  */
 
-/* What the files of a data channel have in common: channel*.c. */
+/*
+ * A data channel: on its way to the server, idle, and then whatever it has
+ * become.  Its life is in channel.c, its steps in channel_*.c.
+ */
 
 
 #ifndef ZLT_CHANNEL_H_INCLUDED
 #define ZLT_CHANNEL_H_INCLUDED
 
 
-#include "agent.h"
+#include "http.h"
+#include "owner.h"
+#include "pool.h"
+#include "relay.h"
+#include "service.h"
+#include "wsc.h"
 
 
 #define ZLT_CHANNEL_SILENCE  60        /* s; the server heartbeats every 25 */
 
 #define ZLT_CHANNEL_SMALL    64        /* any message that we send but Fail */
 #define ZLT_CHANNEL_FAIL     512
+
+#define ZLT_CHANNEL_WORKERS  256
+
 
 enum {
     ZLT_CHANNEL_OPENING = 0,
@@ -30,75 +41,159 @@ enum {
     ZLT_CHANNEL_ENDING
 };
 
-/* whether the connection of a Connect is framed */
-#define zlt_channel_framed(m)                                                 \
-    (((m)->ext & ZLT_X_FLAGS) && ((m)->flags & ZLT_C_FRAMED))
+
+/* whose a channel is that leads to no service of ours, and what he is told */
+
+typedef struct {
+    zlt_wsc_use_e  websocket;
+
+    /* Writes the request for it: as zlt_http_channel(). */
+    size_t  (*request)(zlt_channel_t *ch, const zlt_pool_param_t *param,
+                       char *buf);
+
+    /* The 101 has come, and data behind it. */
+    void    (*opened)(zlt_channel_t *ch, const uint8_t *data, size_t len);
+
+    /* It could not be opened; answer is NULL if there was none. */
+    void    (*failed)(zlt_channel_t *ch, const zlt_http_answer_t *answer,
+                      const char *why);
+    void    (*expired)(zlt_channel_t *ch);
+    void    (*freed)(zlt_channel_t *ch);
+} zlt_channel_use_t;
 
 
-/* channel.c */
+struct zlt_channel_s {
+    zlt_relay_t      relay;            /* first: side[0] is the channel */
 
-void zlt_channel_idle(zlt_io_t *io);
-void zlt_channel_frames(zlt_channel_t *ch, const uint8_t *p, size_t len);
-int zlt_channel_early(zlt_channel_t *ch, const uint8_t *data, size_t len);
-void zlt_channel_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len);
+    zlt_list_t       all;              /* owner->channels */
+    zlt_list_t       link;             /* pool: idle, the newest last */
+    zlt_owner_t     *owner;
+    zlt_pool_t      *pool;             /* until a Connect */
+    zlt_service_t   *service;          /* while it is dialled */
+    char            *client;           /* its address, while its service is
+                                          not known yet, or NULL */
+    char            *target;           /* of an open service, or NULL */
+    zlt_waiter_t     waiter;
+    zlt_udp_t       *udp;              /* a datagram channel */
+    zlt_shared_t    *shared;           /* one with lanes */
+    zlt_channel_t   *moving;           /* it will go on there, or, of that one,
+                                          what is to come */
+    zlt_talk_t      *talk;             /* with the proxy, at the start */
+
+    const zlt_channel_use_t  *use;     /* a visitor's; NULL: the server's */
+    void                     *user;
+
+    zlt_framed_t     framed;           /* .. one that will be idle again */
+
+    uint8_t          tunnel_id[ZLT_ID_SIZE];
+    uint8_t          id[ZLT_ID_SIZE];  /* of the connection */
+    uint8_t          service_id[ZLT_ID_SIZE];      /* if it is early */
+    uint32_t         serial;           /* of the control channel that asked */
+    uint16_t         worker;
+    uint16_t         workers;
+    uint8_t          state;
+    uint8_t          address;          /* of the service, the next to try */
+    uint8_t          tries;            /* to reach the server, failed */
+    uint8_t          astray;           /* .. the binary with the tunnel */
+    unsigned         fresh:1;
+    unsigned         upgraded:1;       /* 101 has come */
+    unsigned         connected:1;      /* to the service */
+    unsigned         datagrams:1;      /* fresh: for a UDP service */
+    unsigned         early:1;          /* bytes went to the service at once */
+    unsigned         draining:1;       /* our direction is shut */
+    unsigned         reusable:1;       /* this Connect says so */
+    uint32_t         discarded;        /* bytes, after our end */
+    unsigned         websocket:1;      /* opened within one */
+    char             accept[ZLT_HTTP_ACCEPT_SIZE]; /* its answer to that */
+};
+
+
+/* To be called each second. */
+void zlt_channel_tick(void);
+
+/* A channel without a connection yet; NULL without memory. */
+zlt_channel_t *zlt_channel_create(zlt_owner_t *o);
+
+/* The same for a visitor. */
+zlt_channel_t *zlt_channel_create_for(zlt_owner_t *o,
+    const zlt_channel_use_t *use, void *user);
 
 /* A lane of that channel, idle; its connection has nothing beneath it yet.
    NULL without descriptors or memory. */
 zlt_channel_t *zlt_channel_lane(zlt_channel_t *of);
-int zlt_channel_send(zlt_channel_t *ch, const zlt_msg_t *m, size_t size);
-unsigned zlt_channel_timeout(zlt_channel_t *ch);
+
+/* Both sides must be closed. */
+void zlt_channel_free(zlt_channel_t *ch);
+
+/* Resets it, whatever it is doing. */
+void zlt_channel_abort(zlt_channel_t *ch);
 
 /* An idle channel is of no use any more. */
 void zlt_channel_lost(zlt_channel_t *ch, const char *why);
+
+int zlt_channel_is_idle(const zlt_channel_t *ch);
+int zlt_channel_is_shared(const zlt_channel_t *ch);
+
+/* 1 if it is at the service, and carries bytes */
+int zlt_channel_is_joined(const zlt_channel_t *ch);
+
+/* The handler of its relay's timer. */
+void zlt_channel_expired(zlt_timer_t *timer);
+unsigned zlt_channel_timeout(zlt_channel_t *ch);
+
+/*
+ * Reads behind what an earlier, incomplete read has left.  The bytes are at
+ * the start of zlt_scratch, *len of them.  As zlt_conn_read().
+ */
+ssize_t zlt_channel_fill(zlt_channel_t *ch, size_t *len);
+
+/* Send, now or when there is room, of which zlt_channel_flush() is told: 0 or
+   -1. */
+int zlt_channel_send(zlt_channel_t *ch, const zlt_msg_t *m, size_t size);
+int zlt_channel_write(zlt_channel_t *ch, const uint8_t *data, size_t len);
+int zlt_channel_flush(zlt_channel_t *ch);
+
 void zlt_channel_log(zlt_channel_t *ch, const char *what);
 
 
-/* shared.c */
+/* channel_connect.c */
 
-/* Makes a channel with lanes of it; data is what has come already.  0, or -1
-   without memory.  The channel owns it from then on. */
-int zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len);
-void zlt_shared_free(zlt_shared_t *sh);
-
-/* Takes no more lanes; the server closes it with the last one. */
-void zlt_shared_retire(zlt_channel_t *ch);
-
-/* It fails when the loop comes to it. */
-void zlt_shared_broken(zlt_shared_t *sh);
+/* A fresh channel to answer a Connect of the control channel with that serial
+   number. */
+void zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
+    const zlt_pool_param_t *param, const zlt_msg_t *m);
 
 
-/* channel_open.c: the way to the server, up to the 101 */
+/* channel_open.c */
 
-int zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr);
-void zlt_channel_connecting(zlt_io_t *io);
-void zlt_channel_answer(zlt_io_t *io);
-const zlt_pool_param_t *zlt_channel_param(zlt_channel_t *ch);
-void zlt_channel_shut(zlt_channel_t *ch);
-void zlt_channel_given_up(zlt_channel_t *ch, const char *why);
+/* An idle channel for the pool, on its way: 0 or -1. */
+int zlt_channel_open_idle(zlt_pool_t *p, zlt_owner_t *o);
 
+/* Puts a visitor's on its way: 0 or -1. */
+int zlt_channel_open_visit(zlt_channel_t *ch);
 
-/* channel_dial.c: the way to the service, and the relay */
+/* Closes what there is of the way to the server. */
+void zlt_channel_open_undo(zlt_channel_t *ch);
 
-int zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m);
-int zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m);
-void zlt_channel_wait(zlt_io_t *io);
-void zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id);
-void zlt_channel_join(zlt_channel_t *ch);
+/* Closes the way to the server, and tries again at once. */
+void zlt_channel_open_anew(zlt_channel_t *ch, const char *why);
 
 
-/* move.c: a connection leaves its lane */
+/* channel_dial.c */
 
-/* Move has come on ch; no bytes may be behind it. */
-void zlt_channel_move(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind);
-
-/* Moved has come on the lane of ch, and there may be room for ours. */
-void zlt_channel_leave_lane(zlt_channel_t *ch);
+/* An answer to a Register has come. */
+void zlt_channel_dial_registered(zlt_owner_t *o);
 
 
 /* channel_end.c */
 
-void zlt_channel_close(zlt_channel_t *ch);
-void zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason);
+/* Ends an idle channel, or one with lanes, in the way that loses no
+   connection. */
+void zlt_channel_end_retire(zlt_channel_t *ch);
+
+/* Sends what waits in the relay's flow, ends our direction, and waits for the
+   server's end. */
+void zlt_channel_end(zlt_channel_t *ch);
 
 
 #endif /* ZLT_CHANNEL_H_INCLUDED */

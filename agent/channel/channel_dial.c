@@ -14,30 +14,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel.h"
+#include "channel_dial.h"
+#include "channel_end.h"
 #include "pp.h"
-#include "visit.h"
 
 
-static int zlt_channel_header(zlt_channel_t *ch, const zlt_service_t *s,
+static int zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m);
+static int zlt_channel_dial_header(zlt_channel_t *ch, const zlt_service_t *s,
     zlt_str_t client);
-static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
+static int zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m);
+static void zlt_channel_dial_resolved(zlt_waiter_t *waiter, const char *error);
 static void zlt_channel_dial_next(zlt_channel_t *ch);
 static int zlt_channel_dial_early(zlt_channel_t *ch);
-static void zlt_channel_dialling(zlt_io_t *io);
+static void zlt_channel_dial_connecting(zlt_io_t *io);
 static void zlt_channel_dial_failed(zlt_channel_t *ch, int err);
-static void zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how);
+static void zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how);
+
+
+int
+zlt_channel_dial_prepare(zlt_channel_t *ch, const zlt_msg_t *m)
+{
+    if (zlt_channel_dial_pp(ch, m) == -1) {
+        return -1;
+    }
+
+    return zlt_channel_dial_target(ch, m);
+}
 
 
 /* The header of the PROXY protocol, if the service wants it, goes before all
    bytes of the client: 0, or -1 without memory. */
 
-int
-zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
+static int
+zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m)
 {
     zlt_service_t  *s;
 
-    s = zlt_service_by_id(&ch->agent->services, m->service_id);
+    s = zlt_service_by_id(&ch->owner->services, m->service_id);
 
     if (s == NULL) {
 
@@ -49,26 +62,26 @@ zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
         return ch->client ? 0 : -1;
     }
 
-    return zlt_channel_header(ch, s, m->client_addr);
+    return zlt_channel_dial_header(ch, s, m->client_addr);
 }
 
 
 /* In front of what has come already. */
 
 static int
-zlt_channel_header(zlt_channel_t *ch, const zlt_service_t *s,
+zlt_channel_dial_header(zlt_channel_t *ch, const zlt_service_t *s,
     zlt_str_t client)
 {
     int         rc;
     size_t      n;
-    uint8_t     header[ZLT_PROXY_HEADER];
+    uint8_t     header[ZLT_PP_HEADER];
     zlt_buf_t  *early;
 
     if (s->conf.proxy_protocol == 0) {
         return 0;
     }
 
-    n = zlt_proxy_header(header, s->conf.proxy_protocol, client.data,
+    n = zlt_pp_header(header, s->conf.proxy_protocol, client.data,
                          client.len, s->conf.host, s->conf.port);
 
     early = ch->relay.flow[ZLT_RELAY_CHANNEL].buf;
@@ -90,8 +103,8 @@ zlt_channel_header(zlt_channel_t *ch, const zlt_service_t *s,
 /* Where a connection to the open service is to lead: 0, or -1 without
    memory. */
 
-int
-zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m)
+static int
+zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m)
 {
     if (!(m->ext & ZLT_X_TARGET)) {
         return 0;
@@ -113,7 +126,7 @@ zlt_channel_target(zlt_channel_t *ch, const zlt_msg_t *m)
 /* What comes meanwhile stays in the socket, and the bits say that it came. */
 
 void
-zlt_channel_wait(zlt_io_t *io)
+zlt_channel_dial_wait(zlt_io_t *io)
 {
     (void) io;
 }
@@ -123,18 +136,18 @@ void
 zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 {
     zlt_str_t       client, target;
-    zlt_agent_t    *a;
+    zlt_owner_t    *o;
     zlt_service_t  *s;
 
-    a = ch->agent;
-    s = zlt_service_by_id(&a->services, service_id);
+    o = ch->owner;
+    s = zlt_service_by_id(&o->services, service_id);
 
-    if (s == NULL && a->session && zlt_session_registers(a->session)) {
+    if (s == NULL && o->ops->registers(o)) {
 
         /* a client was faster than RegisterOk, which comes another way */
 
         memmove(ch->service_id, service_id, ZLT_ID_SIZE);
-        zlt_list_append(&a->early, &ch->waiter.link);
+        zlt_list_append(&o->early, &ch->waiter.link);
 
         zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
                         zlt_channel_expired);
@@ -142,7 +155,7 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     }
 
     if (s == NULL) {
-        zlt_channel_fail(ch, ZLT_E_REFUSED, "no such service");
+        zlt_channel_end_fail(ch, ZLT_E_REFUSED, "no such service");
         return;
     }
 
@@ -153,7 +166,7 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     }
 
     if (s->conf.protocol != ZLT_PROTO_TCP) {
-        zlt_channel_fail(ch, ZLT_E_REFUSED, "not a TCP service");
+        zlt_channel_end_fail(ch, ZLT_E_REFUSED, "not a TCP service");
         return;
     }
 
@@ -161,21 +174,21 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
         client.data = (const uint8_t *) ch->client;
         client.len = strlen(ch->client);
 
-        if (zlt_channel_header(ch, s, client) == -1) {
-            zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
+        if (zlt_channel_dial_header(ch, s, client) == -1) {
+            zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
             return;
         }
     }
 
     if (!zlt_io_room(1)) {
-        zlt_channel_fail(ch, ZLT_E_BUSY, "out of descriptors");
+        zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of descriptors");
         return;
     }
 
     if (!(s->conf.flags & ZLT_R_OPEN) != !ch->target) {
-        zlt_channel_fail(ch, ZLT_E_FORBIDDEN,
-                         ch->target ? "the service takes no target"
-                                    : "the service needs a target");
+        zlt_channel_end_fail(ch, ZLT_E_FORBIDDEN,
+                             ch->target ? "the service takes no target"
+                                        : "the service needs a target");
         return;
     }
 
@@ -186,7 +199,7 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
         s = zlt_service_target(s, target);
 
         if (s == NULL) {
-            zlt_channel_fail(ch, ZLT_E_FORBIDDEN, "not a target");
+            zlt_channel_end_fail(ch, ZLT_E_FORBIDDEN, "not a target");
             return;
         }
 
@@ -195,19 +208,19 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     }
 
     ch->service = s;
-    ch->waiter.handler = zlt_channel_resolved;
+    ch->waiter.handler = zlt_channel_dial_resolved;
 
     zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
                     zlt_channel_expired);
 
-    if (zlt_service_resolve(s, ch->agent->loop, &ch->waiter) == 0) {
+    if (zlt_service_resolve(s, ch->owner->loop, &ch->waiter) == 0) {
         zlt_channel_dial_next(ch);
     }
 }
 
 
 void
-zlt_channel_registered(zlt_agent_t *a)
+zlt_channel_dial_registered(zlt_owner_t *o)
 {
     unsigned        n;
     zlt_list_t     *link;
@@ -218,12 +231,12 @@ zlt_channel_registered(zlt_agent_t *a)
 
     n = 0;
 
-    zlt_list_each(link, &a->early) {
+    zlt_list_each(link, &o->early) {
         n++;
     }
 
-    while (n-- && !zlt_list_empty(&a->early)) {
-        waiter = zlt_list_data(a->early.next, zlt_waiter_t, link);
+    while (n-- && !zlt_list_empty(&o->early)) {
+        waiter = zlt_list_data(o->early.next, zlt_waiter_t, link);
         ch = zlt_list_data(waiter, zlt_channel_t, waiter);
 
         zlt_list_remove(&waiter->link);
@@ -233,14 +246,14 @@ zlt_channel_registered(zlt_agent_t *a)
 
 
 static void
-zlt_channel_resolved(zlt_waiter_t *waiter, const char *error)
+zlt_channel_dial_resolved(zlt_waiter_t *waiter, const char *error)
 {
     zlt_channel_t  *ch;
 
     ch = zlt_list_data(waiter, zlt_channel_t, waiter);
 
     if (error) {
-        zlt_channel_fail(ch, ZLT_E_UNREACHABLE, error);
+        zlt_channel_end_fail(ch, ZLT_E_UNREACHABLE, error);
         return;
     }
 
@@ -270,7 +283,7 @@ zlt_channel_dial_next(zlt_channel_t *ch)
         early = (ch->relay.flow[ZLT_RELAY_CHANNEL].buf != NULL);
 
         if (zlt_conn_connect(c, &addr->addr.sa, addr->len, early,
-                             zlt_channel_dialling)
+                             zlt_channel_dial_connecting)
             == 0)
         {
             c->io.data = ch;
@@ -295,7 +308,7 @@ zlt_channel_dial_next(zlt_channel_t *ch)
     if (err == 0 && ch->service->open && ch->service->addrs.n) {
         (void) snprintf(reason, sizeof(reason), "\"%.270s\" is not allowed",
                         ch->service->conf.local);
-        zlt_channel_fail(ch, ZLT_E_FORBIDDEN, reason);
+        zlt_channel_end_fail(ch, ZLT_E_FORBIDDEN, reason);
         return;
     }
 
@@ -337,16 +350,16 @@ zlt_channel_dial_early(zlt_channel_t *ch)
 
     ch->early = 1;
     ch->connected = 1;
-    c->io.handler = zlt_channel_wait;
+    c->io.handler = zlt_channel_dial_wait;
 
-    zlt_channel_join(ch);
+    zlt_channel_dial_join(ch);
 
     return 0;
 }
 
 
 static void
-zlt_channel_dialling(zlt_io_t *io)
+zlt_channel_dial_connecting(zlt_io_t *io)
 {
     int             rc, err;
     zlt_conn_t     *c;
@@ -363,8 +376,8 @@ zlt_channel_dialling(zlt_io_t *io)
 
     if (rc == 0) {
         ch->connected = 1;
-        io->handler = zlt_channel_wait;
-        zlt_channel_join(ch);
+        io->handler = zlt_channel_dial_wait;
+        zlt_channel_dial_join(ch);
         return;
     }
 
@@ -405,7 +418,7 @@ zlt_channel_dial_failed(zlt_channel_t *ch, int err)
         code = ZLT_E_UNREACHABLE;
     }
 
-    zlt_channel_fail(ch, code, strerror(err));
+    zlt_channel_end_fail(ch, code, strerror(err));
 }
 
 
@@ -417,7 +430,7 @@ zlt_channel_dial_failed(zlt_channel_t *ch, int err)
  */
 
 void
-zlt_channel_join(zlt_channel_t *ch)
+zlt_channel_dial_join(zlt_channel_t *ch)
 {
     size_t     n;
     uint8_t    buf[ZLT_CHANNEL_SMALL];
@@ -428,7 +441,7 @@ zlt_channel_join(zlt_channel_t *ch)
     }
 
     ch->state = ZLT_CHANNEL_RELAY;
-    ch->agent->connections++;
+    ch->owner->connections++;
 
     zlt_service_release(ch->service);
     ch->service = NULL;
@@ -449,16 +462,15 @@ zlt_channel_join(zlt_channel_t *ch)
     }
 
     if (ch->early || ch->relay.flow[ZLT_RELAY_CHANNEL].buf) {
-        zlt_agent_hold(ch->agent);
         zlt_relay_hold(&ch->relay, ZLT_RELAY_SERVICE);
     }
 
-    zlt_relay_start(&ch->relay, zlt_channel_done);
+    zlt_relay_start(&ch->relay, zlt_channel_dial_done);
 }
 
 
 static void
-zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how)
+zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how)
 {
     zlt_channel_t  *ch;
 
@@ -475,7 +487,7 @@ zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how)
     zlt_channel_log(ch, texts[how]);
 
     if (ch->relay.side[ZLT_RELAY_CHANNEL].framed) {
-        zlt_channel_close(ch);
+        zlt_channel_end_connection(ch);
         return;
     }
 

@@ -16,21 +16,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel.h"
-#include "visit.h"
-#include "ws.h"
+#include "channel_connect.h"
+#include "channel_end.h"
+#include "framed.h"
+#include "lane.h"
+#include "log.h"
+#include "shared.h"
 
 
 #define ZLT_CHANNEL_DISCARD  5         /* s, after ConnectFail and Retire */
 #define ZLT_CHANNEL_WASTE    (1024 * 1024)     /* bytes, before it is idle */
 
 
-static void zlt_channel_leave(zlt_channel_t *ch, zlt_io_pt handler);
-static void zlt_channel_turn(zlt_task_t *task);
-static void zlt_channel_closing(zlt_io_t *io);
-static void zlt_channel_reuse(zlt_channel_t *ch);
-static void zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m);
-static void zlt_channel_ending(zlt_io_t *io);
+static void zlt_channel_end_leave(zlt_channel_t *ch, zlt_io_pt handler);
+static void zlt_channel_end_turn(zlt_task_t *task);
+static void zlt_channel_end_closing(zlt_io_t *io);
+static void zlt_channel_end_reuse(zlt_channel_t *ch);
+static void zlt_channel_end_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m);
+static void zlt_channel_end_ending(zlt_io_t *io);
 
 
 /*
@@ -40,7 +43,7 @@ static void zlt_channel_ending(zlt_io_t *io);
  */
 
 void
-zlt_channel_close(zlt_channel_t *ch)
+zlt_channel_end_connection(zlt_channel_t *ch)
 {
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
     zlt_relay_reuse(&ch->relay);
@@ -48,10 +51,10 @@ zlt_channel_close(zlt_channel_t *ch)
     ch->state = ZLT_CHANNEL_CLOSING;
     ch->discarded = 0;
 
-    zlt_channel_leave(ch, zlt_channel_closing);
+    zlt_channel_end_leave(ch, zlt_channel_end_closing);
 
     if (zlt_frames_over(&ch->framed.frames)) {
-        zlt_channel_reuse(ch);
+        zlt_channel_end_reuse(ch);
     }
 }
 
@@ -60,7 +63,7 @@ zlt_channel_close(zlt_channel_t *ch)
    has some time for it. */
 
 static void
-zlt_channel_leave(zlt_channel_t *ch, zlt_io_pt handler)
+zlt_channel_end_leave(zlt_channel_t *ch, zlt_io_pt handler)
 {
     zlt_io_t  *io;
 
@@ -81,13 +84,13 @@ zlt_channel_leave(zlt_channel_t *ch, zlt_io_pt handler)
 
     /* what has come already raises no event */
 
-    ch->relay.task.handler = zlt_channel_turn;
+    ch->relay.task.handler = zlt_channel_end_turn;
     zlt_io_post(&ch->relay.task);
 }
 
 
 static void
-zlt_channel_turn(zlt_task_t *task)
+zlt_channel_end_turn(zlt_task_t *task)
 {
     zlt_io_t     *io;
     zlt_relay_t  *r;
@@ -100,7 +103,7 @@ zlt_channel_turn(zlt_task_t *task)
 
 
 static void
-zlt_channel_closing(zlt_io_t *io)
+zlt_channel_end_closing(zlt_io_t *io)
 {
     ssize_t         n;
     zlt_conn_t     *c;
@@ -128,7 +131,7 @@ zlt_channel_closing(zlt_io_t *io)
     }
 
     if (zlt_frames_over(&ch->framed.frames)) {
-        zlt_channel_reuse(ch);
+        zlt_channel_end_reuse(ch);
 
     } else if (n == ZLT_CONN_ERROR || zlt_conn_raw_in(c)) {
         zlt_relay_abort(&ch->relay);
@@ -138,13 +141,13 @@ zlt_channel_closing(zlt_io_t *io)
 
 
 static void
-zlt_channel_reuse(zlt_channel_t *ch)
+zlt_channel_end_reuse(zlt_channel_t *ch)
 {
     zlt_buf_t    *rest;
     zlt_conn_t   *c;
-    zlt_agent_t  *a;
+    zlt_owner_t  *o;
 
-    a = ch->agent;
+    o = ch->owner;
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
     if (c->lane) {
@@ -173,42 +176,41 @@ zlt_channel_reuse(zlt_channel_t *ch)
     ch->reusable = 0;
 
     c->io.data = ch;
-    c->io.handler = zlt_channel_idle;
+    c->io.handler = zlt_channel_connect_idle;
     ch->state = ZLT_CHANNEL_IDLE;
 
     zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
                     zlt_channel_expired);
 
-    if (a->pool == NULL || a->stopping
-        || !zlt_pool_wants(a->pool, ch->tunnel_id))
+    if (o->pool == NULL || o->stopping
+        || !zlt_pool_wants(o->pool, ch->tunnel_id))
     {
         free(rest);
-        zlt_channel_retire(ch);
+        zlt_channel_end_retire(ch);
         return;
     }
 
-    zlt_pool_return(a->pool, ch);
+    zlt_pool_return(o->pool, ch);
 
     if (rest) {
         memcpy(zlt_scratch, rest->data, rest->last);
-        zlt_channel_frames(ch, zlt_scratch, rest->last);
+        zlt_channel_connect_frames(ch, zlt_scratch, rest->last);
         free(rest);
     }
 
     if (ch->state == ZLT_CHANNEL_IDLE) {
-        zlt_channel_idle(&c->io);
+        zlt_channel_connect_idle(&c->io);
     }
 }
 
 
 void
-zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
+zlt_channel_end_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 {
-    zlt_msg_t       m;
-    zlt_session_t  *s;
+    zlt_msg_t  m;
 
     if (code != ZLT_E_DUPLICATE) {
-        zlt_link_log(ch->agent->label, ZLT_LOG_WARN, "a connection to \"%s\" "
+        zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "a connection to \"%s\" "
                      "failed: %s", ch->service ? ch->service->conf.name : "?",
                      reason);
     }
@@ -217,17 +219,8 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 
         /* the server will not wait for the channel any longer */
 
-        s = zlt_session_find(ch->agent, ch->serial);
-
-        if (s == NULL && ch->agent->session
-            && zlt_session_is_up(ch->agent->session))
-        {
-            s = ch->agent->session;
-        }
-
-        if (s) {
-            zlt_session_connect_fail(s, ch->id, code, reason);
-        }
+        ch->owner->ops->connect_fail(ch->owner, ch->serial, ch->id, code,
+                                     reason);
 
         zlt_relay_abort(&ch->relay);
         zlt_channel_free(ch);
@@ -243,7 +236,7 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
     m.code = (uint8_t) code;
 
     if (ch->reusable) {
-        zlt_channel_fail_framed(ch, &m);
+        zlt_channel_end_fail_framed(ch, &m);
         return;
     }
 
@@ -260,7 +253,7 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 /* It is our end of the connection. */
 
 static void
-zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m)
+zlt_channel_end_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m)
 {
     size_t       n;
     ssize_t      sent;
@@ -282,7 +275,7 @@ zlt_channel_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m)
 
     ch->framed.frames.out.end = ZLT_FRAMES_RESET;
 
-    zlt_channel_close(ch);
+    zlt_channel_end_connection(ch);
 }
 
 
@@ -300,12 +293,12 @@ zlt_channel_end(zlt_channel_t *ch)
     free(f->buf);
     f->buf = NULL;
 
-    zlt_channel_leave(ch, zlt_channel_ending);
+    zlt_channel_end_leave(ch, zlt_channel_end_ending);
 }
 
 
 static void
-zlt_channel_ending(zlt_io_t *io)
+zlt_channel_end_ending(zlt_io_t *io)
 {
     int             rc;
     ssize_t         n;
@@ -343,7 +336,7 @@ zlt_channel_ending(zlt_io_t *io)
 
 
 void
-zlt_channel_retire(zlt_channel_t *ch)
+zlt_channel_end_retire(zlt_channel_t *ch)
 {
     zlt_msg_t    m;
     zlt_pool_t  *p;

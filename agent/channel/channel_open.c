@@ -14,36 +14,110 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel.h"
+#include "channel_connect.h"
+#include "channel_dial.h"
+#include "channel_end.h"
+#include "channel_open.h"
+#include "conf.h"
 #include "dup.h"
-#include "http.h"
-#include "visit.h"
-#include "ws.h"
+#include "framed.h"
+#include "log.h"
+#include "tls.h"
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
 #define ZLT_CHANNEL_ASTRAY   100       /* .. and the binary with its tunnel */
 
 
-static void zlt_channel_talk(zlt_channel_t *ch);
-static void zlt_channel_talking(zlt_io_t *io);
-static void zlt_channel_reached(zlt_channel_t *ch);
-static void zlt_channel_handshaking(zlt_io_t *io);
-static void zlt_channel_request(zlt_channel_t *ch);
-static zlt_wsc_use_e zlt_channel_use(const zlt_channel_t *ch);
-static int zlt_channel_upgraded(zlt_channel_t *ch,
+static void zlt_channel_open_connecting(zlt_io_t *io);
+static void zlt_channel_open_talk(zlt_channel_t *ch);
+static void zlt_channel_open_talking(zlt_io_t *io);
+static void zlt_channel_open_reached(zlt_channel_t *ch);
+static void zlt_channel_open_handshaking(zlt_io_t *io);
+static void zlt_channel_open_request(zlt_channel_t *ch);
+static const zlt_pool_param_t *zlt_channel_open_param(zlt_channel_t *ch);
+static zlt_wsc_use_e zlt_channel_open_use(const zlt_channel_t *ch);
+static int zlt_channel_open_upgraded(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
-static void zlt_channel_refused(zlt_channel_t *ch,
+static void zlt_channel_open_refused(zlt_channel_t *ch,
     const zlt_http_answer_t *answer);
-static unsigned zlt_channel_doubtful(const zlt_http_answer_t *answer);
-static void zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt,
+static unsigned zlt_channel_open_doubtful(const zlt_http_answer_t *answer);
+static void zlt_channel_open_doubt(zlt_channel_t *ch, unsigned doubt,
     const char *why);
 static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
-static void zlt_channel_again(zlt_task_t *task);
+static void zlt_channel_open_shut(zlt_channel_t *ch);
+static void zlt_channel_open_again(zlt_task_t *task);
 
 
 int
-zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
+zlt_channel_open_idle(zlt_pool_t *p, zlt_owner_t *o)
+{
+    zlt_channel_t  *ch;
+
+    /* one for it and one for the service that it may have to dial */
+
+    if (!zlt_io_room(2)) {
+        errno = EMFILE;
+        return -1;
+    }
+
+    ch = zlt_channel_create(o);
+    if (ch == NULL) {
+        return -1;
+    }
+
+    if (zlt_channel_open_start(ch, &zlt_pool_get_param(p)->way.addr) == -1) {
+        zlt_channel_free(ch);
+        return -1;
+    }
+
+    ch->pool = p;
+    memcpy(ch->tunnel_id, zlt_pool_get_param(p)->tunnel_id, ZLT_ID_SIZE);
+
+    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+    zlt_channel_open_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+
+    return 0;
+}
+
+
+int
+zlt_channel_open_visit(zlt_channel_t *ch)
+{
+    const zlt_pool_param_t  *param;
+
+    param = zlt_channel_open_param(ch);
+
+    if (param == NULL) {
+        errno = ENOTCONN;
+        return -1;
+    }
+
+    if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
+        return -1;
+    }
+
+    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+    zlt_channel_open_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+
+    return 0;
+}
+
+
+void
+zlt_channel_open_undo(zlt_channel_t *ch)
+{
+    zlt_channel_open_shut(ch);
+
+    ch->state = ZLT_CHANNEL_OPENING;
+    ch->upgraded = 0;
+
+    zlt_list_remove(&ch->relay.task.link);
+}
+
+
+int
+zlt_channel_open_start(zlt_channel_t *ch, const zlt_addr_t *addr)
 {
     zlt_conn_t  *c;
 
@@ -51,13 +125,13 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     /* where a client waits nothing is tried out */
 
-    ch->websocket = zlt_transport_pick(&ch->agent->transport,
-                                       !ch->fresh && ch->visit == NULL,
+    ch->websocket = zlt_transport_pick(&ch->owner->transport,
+                                       !ch->fresh && ch->use == NULL,
                                        zlt_io_now())
                     ? 1 : 0;
 
     if (zlt_conn_connect(c, &addr->addr.sa, addr->len, 1,
-                         zlt_channel_connecting)
+                         zlt_channel_open_connecting)
         == -1)
     {
         return -1;
@@ -67,7 +141,7 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 
     /* a visitor's client has a time of its own, for all attempts */
 
-    if (ch->visit == NULL) {
+    if (ch->use == NULL) {
         zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
                         zlt_channel_expired);
     }
@@ -76,8 +150,8 @@ zlt_channel_connect(zlt_channel_t *ch, const zlt_addr_t *addr)
 }
 
 
-void
-zlt_channel_connecting(zlt_io_t *io)
+static void
+zlt_channel_open_connecting(zlt_io_t *io)
 {
     int             rc;
     zlt_conn_t     *c;
@@ -97,11 +171,11 @@ zlt_channel_connecting(zlt_io_t *io)
         return;
     }
 
-    if (ch->agent->conf->via.kind) {
-        zlt_channel_talk(ch);
+    if (ch->owner->conf->via.kind) {
+        zlt_channel_open_talk(ch);
 
     } else {
-        zlt_channel_reached(ch);
+        zlt_channel_open_reached(ch);
     }
 }
 
@@ -109,20 +183,20 @@ zlt_channel_connecting(zlt_io_t *io)
 /* The proxy is there, and has to be told where to. */
 
 static void
-zlt_channel_talk(zlt_channel_t *ch)
+zlt_channel_open_talk(zlt_channel_t *ch)
 {
     zlt_io_t                *io;
     zlt_conf_t              *conf;
     const zlt_pool_param_t  *param;
 
-    param = zlt_channel_param(ch);
+    param = zlt_channel_open_param(ch);
 
     if (param == NULL) {
         zlt_channel_open_failed(ch, "the tunnel is gone");
         return;
     }
 
-    conf = ch->agent->conf;
+    conf = ch->owner->conf;
     ch->talk = zlt_reach_talk(&conf->url, &conf->via, &param->way.target);
 
     if (ch->talk == NULL) {
@@ -131,16 +205,16 @@ zlt_channel_talk(zlt_channel_t *ch)
     }
 
     io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
-    io->handler = zlt_channel_talking;
-    zlt_channel_talking(io);
+    io->handler = zlt_channel_open_talking;
+    zlt_channel_open_talking(io);
 }
 
 
 static void
-zlt_channel_talking(zlt_io_t *io)
+zlt_channel_open_talking(zlt_io_t *io)
 {
     int             rc;
-    char            error[ZLT_VIA_ERROR_SIZE];
+    char            error[ZLT_PROXY_ERROR_SIZE];
     zlt_channel_t  *ch;
 
     ch = io->data;
@@ -155,7 +229,7 @@ zlt_channel_talking(zlt_io_t *io)
     ch->talk = NULL;
 
     if (rc == 0) {
-        zlt_channel_reached(ch);
+        zlt_channel_open_reached(ch);
 
     } else {
         zlt_channel_open_failed(ch, error);
@@ -164,29 +238,29 @@ zlt_channel_talking(zlt_io_t *io)
 
 
 static void
-zlt_channel_reached(zlt_channel_t *ch)
+zlt_channel_open_reached(zlt_channel_t *ch)
 {
     zlt_conn_t  *c;
 
-    if (ch->agent->tls == NULL) {
-        zlt_channel_request(ch);
+    if (ch->owner->tls == NULL) {
+        zlt_channel_open_request(ch);
         return;
     }
 
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
-    if (zlt_tls_start(ch->agent->tls, c) == -1) {
+    if (zlt_tls_start(ch->owner->tls, c) == -1) {
         zlt_channel_open_failed(ch, "out of memory");
         return;
     }
 
-    c->io.handler = zlt_channel_handshaking;
-    zlt_channel_handshaking(&c->io);
+    c->io.handler = zlt_channel_open_handshaking;
+    zlt_channel_open_handshaking(&c->io);
 }
 
 
 static void
-zlt_channel_handshaking(zlt_io_t *io)
+zlt_channel_open_handshaking(zlt_io_t *io)
 {
     int             rc;
     char            error[ZLT_TLS_ERROR_SIZE];
@@ -197,7 +271,7 @@ zlt_channel_handshaking(zlt_io_t *io)
     rc = zlt_tls_handshake(&ch->relay.side[ZLT_RELAY_CHANNEL], error);
 
     if (rc == 0) {
-        zlt_channel_request(ch);
+        zlt_channel_open_request(ch);
 
     } else if (rc == ZLT_CONN_ERROR) {
         zlt_channel_open_failed(ch, error);
@@ -206,28 +280,25 @@ zlt_channel_handshaking(zlt_io_t *io)
 
 
 static void
-zlt_channel_request(zlt_channel_t *ch)
+zlt_channel_open_request(zlt_channel_t *ch)
 {
     char                     buf[ZLT_HTTP_REQUEST_SIZE];
     size_t                   n;
     zlt_io_t                *io;
     const zlt_pool_param_t  *param;
 
-    param = zlt_channel_param(ch);
+    param = zlt_channel_open_param(ch);
 
     if (param == NULL) {
         zlt_channel_open_failed(ch, "the tunnel is gone");
         return;
     }
 
-    if (ch->visit) {
-        n = zlt_http_access(buf, &ch->agent->conf->url, param->tunnel_id,
-                            param->key, ch->visit->access->id,
-                            ch->visit->client,
-                            ch->websocket ? ch->accept : NULL);
+    if (ch->use) {
+        n = ch->use->request(ch, param, buf);
 
     } else {
-        n = zlt_http_channel(buf, &ch->agent->conf->url, param->tunnel_id,
+        n = zlt_http_channel(buf, &ch->owner->conf->url, param->tunnel_id,
                              param->key, ch->fresh ? ch->id : NULL,
                              ch->websocket ? ch->accept : NULL);
     }
@@ -238,16 +309,16 @@ zlt_channel_request(zlt_channel_t *ch)
     }
 
     io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
-    io->handler = zlt_channel_answer;
+    io->handler = zlt_channel_open_answer;
 
     if (io->ready & ZLT_IO_READ) {
-        zlt_channel_answer(io);
+        zlt_channel_open_answer(io);
     }
 }
 
 
 void
-zlt_channel_answer(zlt_io_t *io)
+zlt_channel_open_answer(zlt_io_t *io)
 {
     size_t              len;
     ssize_t             n;
@@ -268,9 +339,9 @@ zlt_channel_answer(zlt_io_t *io)
     }
 
     if (n <= 0) {
-        zlt_channel_doubt(ch, ZLT_TRANSPORT_HINT,
-                          n == 0 ? "the connection was closed"
-                                 : strerror(errno));
+        zlt_channel_open_doubt(ch, ZLT_TRANSPORT_HINT,
+                               n == 0 ? "the connection was closed"
+                                      : strerror(errno));
         return;
     }
 
@@ -287,16 +358,17 @@ zlt_channel_answer(zlt_io_t *io)
     }
 
     if (n < 0) {
-        zlt_channel_doubt(ch, ZLT_TRANSPORT_PROOF, "the answer is not HTTP");
+        zlt_channel_open_doubt(ch, ZLT_TRANSPORT_PROOF,
+                               "the answer is not HTTP");
         return;
     }
 
-    if (!zlt_channel_upgraded(ch, &answer)) {
-        zlt_channel_refused(ch, &answer);
+    if (!zlt_channel_open_upgraded(ch, &answer)) {
+        zlt_channel_open_refused(ch, &answer);
         return;
     }
 
-    zlt_transport_opened(&ch->agent->transport, ch->websocket, zlt_io_now());
+    zlt_transport_opened(&ch->owner->transport, ch->websocket, zlt_io_now());
 
     ch->upgraded = 1;
     ch->worker = (uint16_t) (answer.worker % ZLT_CHANNEL_WORKERS);
@@ -307,7 +379,7 @@ zlt_channel_answer(zlt_io_t *io)
 
     if (ch->websocket
         && zlt_wsc_start(&ch->relay.side[ZLT_RELAY_CHANNEL],
-                         zlt_channel_use(ch), ch->agent->label,
+                         zlt_channel_open_use(ch), ch->owner->label,
                          zlt_scratch + n, &len)
            == -1)
     {
@@ -315,38 +387,38 @@ zlt_channel_answer(zlt_io_t *io)
         return;
     }
 
-    if (ch->visit) {
+    if (ch->use) {
         ch->state = ZLT_CHANNEL_RELAY;
-        zlt_visit_opened(ch, zlt_scratch + n, len);
+        ch->use->opened(ch, zlt_scratch + n, len);
         return;
     }
 
     if (ch->datagrams) {
-        zlt_channel_datagrams(ch, zlt_scratch + n, len);
+        zlt_channel_connect_datagrams(ch, zlt_scratch + n, len);
         return;
     }
 
     if (ch->fresh) {
         /* its Connect came before: the client's bytes from here on */
 
-        io->handler = zlt_channel_wait;
+        io->handler = zlt_channel_dial_wait;
         ch->reusable = ch->reusable && !ch->websocket;
 
         if (ch->reusable) {
             zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
         }
 
-        if (zlt_channel_early(ch, zlt_scratch + n, len) == -1) {
-            zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
+        if (zlt_channel_connect_early(ch, zlt_scratch + n, len) == -1) {
+            zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
             return;
         }
 
-        zlt_channel_join(ch);
+        zlt_channel_dial_join(ch);
         return;
     }
 
     ch->state = ZLT_CHANNEL_IDLE;
-    io->handler = zlt_channel_idle;
+    io->handler = zlt_channel_connect_idle;
 
     zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
                     zlt_channel_expired);
@@ -354,43 +426,41 @@ zlt_channel_answer(zlt_io_t *io)
     zlt_pool_idle(ch->pool, ch);
 
     if (len && ch->state == ZLT_CHANNEL_IDLE) {
-        zlt_channel_frames(ch, zlt_scratch + n, len);
+        zlt_channel_connect_frames(ch, zlt_scratch + n, len);
     }
 
     /* under TLS what came behind it raises no event again, nor does an end */
 
     if (ch->state == ZLT_CHANNEL_IDLE) {
-        zlt_channel_idle(io);
+        zlt_channel_connect_idle(io);
     }
 }
 
 
 /* What its requests say who it belongs to; NULL: there is no tunnel. */
 
-const zlt_pool_param_t *
-zlt_channel_param(zlt_channel_t *ch)
+static const zlt_pool_param_t *
+zlt_channel_open_param(zlt_channel_t *ch)
 {
-    zlt_agent_t             *a;
-    zlt_session_t           *s;
+    zlt_owner_t             *o;
     const zlt_pool_param_t  *param;
 
-    a = ch->agent;
+    o = ch->owner;
 
-    if (ch->visit) {
-        return a->has_param ? &a->param : NULL;
+    if (ch->use) {
+        return o->has_param ? &o->param : NULL;
     }
 
     if (!ch->fresh) {
         return zlt_pool_get_param(ch->pool);
     }
 
-    s = zlt_session_find(a, ch->serial);
-    param = s ? zlt_session_param(s) : NULL;
+    param = o->ops->param(o, ch->serial);
 
     /* the tunnel has moved on to another control channel, keys and all */
 
-    if (param == NULL && a->has_param) {
-        param = &a->param;
+    if (param == NULL && o->has_param) {
+        param = &o->param;
     }
 
     return param;
@@ -398,10 +468,10 @@ zlt_channel_param(zlt_channel_t *ch)
 
 
 static zlt_wsc_use_e
-zlt_channel_use(const zlt_channel_t *ch)
+zlt_channel_open_use(const zlt_channel_t *ch)
 {
-    if (ch->visit) {
-        return ch->visit->udp ? ZLT_WSC_FRAMES : ZLT_WSC_VISIT;
+    if (ch->use) {
+        return ch->use->websocket;
     }
 
     return ch->fresh ? ZLT_WSC_FRESH : ZLT_WSC_FRAMES;
@@ -409,7 +479,7 @@ zlt_channel_use(const zlt_channel_t *ch)
 
 
 static int
-zlt_channel_upgraded(zlt_channel_t *ch, const zlt_http_answer_t *answer)
+zlt_channel_open_upgraded(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 {
     if (answer->status != 101 || !answer->upgrade) {
         return 0;
@@ -422,15 +492,15 @@ zlt_channel_upgraded(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 
 
 static void
-zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
+zlt_channel_open_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
 {
     char  why[128];
 
     (void) snprintf(why, sizeof(why), "the server answered %u %s",
                     answer->status, answer->reason);
 
-    if (ch->visit) {
-        zlt_visit_failed(ch, answer, why);
+    if (ch->use) {
+        ch->use->failed(ch, answer, why);
         return;
     }
 
@@ -440,13 +510,13 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
            decides which of them a connection meets */
 
         if (++ch->astray < ZLT_CHANNEL_ASTRAY) {
-            zlt_channel_anew(ch, why);
+            zlt_channel_open_anew(ch, why);
             return;
         }
 
     } else if (answer->status == 421) {
         zlt_pool_astray(ch->pool);
-        zlt_channel_given_up(ch, NULL);
+        zlt_channel_open_given_up(ch, NULL);
         return;
     }
 
@@ -455,11 +525,11 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
         /* 410: another one was faster, or the client has gone; 403: the
            tunnel has */
 
-        zlt_channel_given_up(ch, why);
+        zlt_channel_open_given_up(ch, why);
         return;
     }
 
-    zlt_channel_doubt(ch, zlt_channel_doubtful(answer), why);
+    zlt_channel_open_doubt(ch, zlt_channel_open_doubtful(answer), why);
 }
 
 
@@ -470,7 +540,7 @@ zlt_channel_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
  */
 
 static unsigned
-zlt_channel_doubtful(const zlt_http_answer_t *answer)
+zlt_channel_open_doubtful(const zlt_http_answer_t *answer)
 {
     switch (answer->status) {
 
@@ -497,10 +567,10 @@ zlt_channel_doubtful(const zlt_http_answer_t *answer)
 /* It has failed, and that may be for what its request was. */
 
 static void
-zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
+zlt_channel_open_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
 {
     if (doubt) {
-        zlt_transport_failed(&ch->agent->transport, ch->websocket, doubt, why,
+        zlt_transport_failed(&ch->owner->transport, ch->websocket, doubt, why,
                              zlt_io_now());
     }
 
@@ -516,44 +586,44 @@ zlt_channel_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
 static void
 zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
 {
-    if (ch->visit) {
-        zlt_visit_failed(ch, NULL, why);
+    if (ch->use) {
+        ch->use->failed(ch, NULL, why);
         return;
     }
 
     if (!ch->fresh) {
-        zlt_channel_given_up(ch, why);
+        zlt_channel_open_given_up(ch, why);
         return;
     }
 
     if (++ch->tries == ZLT_CHANNEL_TRIES) {
-        zlt_link_log(ch->agent->label, ZLT_LOG_WARN, "a data channel could "
+        zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "a data channel could "
                      "not be opened: %s", why);
-        zlt_channel_given_up(ch, why);
+        zlt_channel_open_given_up(ch, why);
         return;
     }
 
-    zlt_channel_anew(ch, why);
+    zlt_channel_open_anew(ch, why);
 }
 
 
 void
-zlt_channel_anew(zlt_channel_t *ch, const char *why)
+zlt_channel_open_anew(zlt_channel_t *ch, const char *why)
 {
-    zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "a data channel is tried "
+    zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a data channel is tried "
                  "again: %s", why);
 
-    zlt_channel_shut(ch);
+    zlt_channel_open_shut(ch);
 
-    ch->relay.task.handler = zlt_channel_again;
+    ch->relay.task.handler = zlt_channel_open_again;
     zlt_io_post(&ch->relay.task);
 }
 
 
 /* The way to the server, and what was under way on it. */
 
-void
-zlt_channel_shut(zlt_channel_t *ch)
+static void
+zlt_channel_open_shut(zlt_channel_t *ch)
 {
     unsigned  i;
 
@@ -570,7 +640,7 @@ zlt_channel_shut(zlt_channel_t *ch)
 
 
 static void
-zlt_channel_again(zlt_task_t *task)
+zlt_channel_open_again(zlt_task_t *task)
 {
     zlt_relay_t             *r;
     zlt_channel_t           *ch;
@@ -579,15 +649,15 @@ zlt_channel_again(zlt_task_t *task)
     r = zlt_list_data(task, zlt_relay_t, task);
     ch = zlt_list_data(r, zlt_channel_t, relay);
 
-    param = zlt_channel_param(ch);
+    param = zlt_channel_open_param(ch);
 
-    if (param == NULL && ch->visit) {
-        zlt_visit_failed(ch, NULL, "the tunnel is gone");
+    if (param == NULL && ch->use) {
+        ch->use->failed(ch, NULL, "the tunnel is gone");
 
     } else if (param == NULL) {
-        zlt_channel_given_up(ch, "the tunnel is gone");
+        zlt_channel_open_given_up(ch, "the tunnel is gone");
 
-    } else if (zlt_channel_connect(ch, &param->way.addr) == -1) {
+    } else if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
         zlt_channel_open_failed(ch, strerror(errno));
     }
 }
@@ -596,14 +666,14 @@ zlt_channel_again(zlt_task_t *task)
 /* why: NULL if the pool has been told */
 
 void
-zlt_channel_given_up(zlt_channel_t *ch, const char *why)
+zlt_channel_open_given_up(zlt_channel_t *ch, const char *why)
 {
     zlt_pool_t  *p;
 
     p = ch->pool;
 
     if (ch->fresh) {
-        zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "a data channel is "
+        zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a data channel is "
                      "given up: %s", why);
 
         /* the service may have been dialled, but has not seen a byte */

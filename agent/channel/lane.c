@@ -17,16 +17,33 @@
 #include <string.h>
 
 #include "lane.h"
+#include "move.h"
+#include "shared.h"
+#include "zlt_lanes.h"
 
 
 #define ZLT_LANE_SMALL   4096          /* bytes of its buffer, at least; of a
                                           message, at most */
 
 
+static ssize_t zlt_lane_read(zlt_conn_t *c, void *buf, size_t size);
+static ssize_t zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size);
+static int zlt_lane_failed(const zlt_conn_t *c);
+static void zlt_lane_close(zlt_conn_t *c);
+static void zlt_lane_moved(zlt_conn_t *c);
 static void zlt_lane_wake(zlt_lane_t *lane, unsigned ready);
 static void zlt_lane_turn(zlt_task_t *task);
 static int zlt_lane_grow(zlt_lane_t *lane, uint32_t len);
 static void zlt_lane_give_credit(zlt_lane_t *lane);
+
+
+static const zlt_conn_ops_t  zlt_lane_ops = {
+    zlt_lane_read,
+    zlt_lane_write,
+    zlt_lane_failed,
+    zlt_lane_close,
+    zlt_lane_moved
+};
 
 
 zlt_lane_t *
@@ -48,6 +65,7 @@ zlt_lane_create(zlt_shared_t *shared, uint32_t number, zlt_conn_t *conn)
     zlt_list_init(&lane->task.link);
     zlt_list_init(&lane->turn);
 
+    conn->ops = &zlt_lane_ops;
     conn->lane = lane;
     conn->io.ready = ZLT_IO_WRITE;
 
@@ -78,7 +96,7 @@ zlt_lane_turn(zlt_task_t *task)
     if (lane->moved) {
         r = zlt_list_data(lane->conn, zlt_relay_t, side[ZLT_RELAY_CHANNEL]);
 
-        zlt_channel_leave_lane(zlt_list_data(r, zlt_channel_t, relay));
+        zlt_move_leave_lane(zlt_list_data(r, zlt_channel_t, relay));
         return;
     }
 
@@ -86,7 +104,7 @@ zlt_lane_turn(zlt_task_t *task)
 }
 
 
-ssize_t
+static ssize_t
 zlt_lane_read(zlt_conn_t *c, void *buf, size_t size)
 {
     zlt_lane_t  *lane;
@@ -155,7 +173,7 @@ zlt_lane_give_credit(zlt_lane_t *lane)
 }
 
 
-ssize_t
+static ssize_t
 zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
 {
     size_t       room;
@@ -287,7 +305,7 @@ zlt_lane_ended(zlt_lane_t *lane)
 }
 
 
-void
+static void
 zlt_lane_moved(zlt_conn_t *c)
 {
     c->lane->moved = 1;
@@ -295,7 +313,7 @@ zlt_lane_moved(zlt_conn_t *c)
 }
 
 
-int
+static int
 zlt_lane_failed(const zlt_conn_t *c)
 {
     return c->lane->ended || c->lane->broken;
@@ -309,12 +327,13 @@ zlt_lane_over(zlt_conn_t *c)
 }
 
 
-void
+static void
 zlt_lane_close(zlt_conn_t *c)
 {
     zlt_lane_t  *lane;
 
     lane = c->lane;
+    c->ops = NULL;
     c->lane = NULL;
     c->io.ready = 0;
 

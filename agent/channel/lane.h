@@ -3,21 +3,16 @@
  * Copyright (C) zltunnel authors
  */
 
-/*
- * A data channel with lanes, docs/protocol.md: many connections, each of which
- * is to the rest of the agent a framed channel of its own.
- */
+/* What is beneath a connection that has no descriptor. */
 
 
 #ifndef ZLT_LANE_H_INCLUDED
 #define ZLT_LANE_H_INCLUDED
 
 
-#include "channel.h"
-#include "zlt_lanes.h"
+#include "conn.h"
+#include "types.h"
 
-
-/* lane.c: what is beneath a zlt_conn_t without a descriptor */
 
 struct zlt_lane_s {
     zlt_lane_t      *next;         /* of the same bucket */
@@ -54,23 +49,8 @@ int zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len);
 void zlt_lane_writable(zlt_lane_t *lane);
 void zlt_lane_ended(zlt_lane_t *lane);
 
-
-/* shared.c */
-
-/* Room behind what is to be sent, which is at the end of the turn: where it
-   goes, or NULL if there is none now. */
-uint8_t *zlt_shared_room(zlt_shared_t *sh, size_t size);
-size_t zlt_shared_left(const zlt_shared_t *sh);
-
-/* Says LaneEnd; the channel is broken if that cannot be said. */
-void zlt_shared_end_lane(zlt_shared_t *sh, uint32_t number);
-
-/* The lane waits for room: zlt_lane_writable() will be called. */
-void zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane);
-/* Others do. */
-int zlt_shared_waited(const zlt_shared_t *sh);
-void zlt_shared_add(zlt_shared_t *sh, zlt_lane_t *lane);
-void zlt_shared_remove(zlt_shared_t *sh, zlt_lane_t *lane);
+/* Nothing is to be said to the server when it is closed. */
+void zlt_lane_over(zlt_conn_t *c);
 
 
 #endif /* ZLT_LANE_H_INCLUDED */

@@ -17,9 +17,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "channel.h"
+#include "framed.h"
+#include "lane.h"
+#include "move.h"
 #include "tls.h"
-#include "visit.h"
 
 
 static zlt_channel_t *zlt_move_find(zlt_channel_t *ch, const uint8_t *id);
@@ -29,7 +30,7 @@ static void zlt_move_failed(zlt_channel_t *ch);
 
 
 void
-zlt_channel_move(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind)
+zlt_move_begin(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind)
 {
     zlt_msg_t       ack;
     zlt_pool_t     *p;
@@ -83,7 +84,7 @@ zlt_move_find(zlt_channel_t *ch, const uint8_t *id)
         return NULL;
     }
 
-    zlt_list_each(link, &ch->agent->channels) {
+    zlt_list_each(link, &ch->owner->channels) {
 
         c = zlt_list_data(link, zlt_channel_t, all);
         frames = &c->framed.frames;
@@ -118,7 +119,7 @@ zlt_move_event(zlt_io_t *io)
 
 
 void
-zlt_channel_leave_lane(zlt_channel_t *ch)
+zlt_move_leave_lane(zlt_channel_t *ch)
 {
     zlt_conn_t        *c;
     zlt_frames_out_t  *out;

@@ -18,8 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent.h"
-#include "io.h"
+#include "channel.h"
+#include "conf.h"
+#include "log.h"
+#include "pool.h"
+#include "random.h"
 
 
 #define ZLT_POOL_PERIOD    30          /* s */
@@ -29,7 +32,7 @@
 
 
 struct zlt_pool_s {
-    zlt_agent_t       *agent;
+    zlt_owner_t       *owner;
     zlt_list_t         idle;
     unsigned           nidle;
     unsigned           opening;
@@ -66,7 +69,7 @@ static void zlt_pool_bounds(zlt_pool_t *p);
 
 
 zlt_pool_t *
-zlt_pool_create(zlt_agent_t *a, const zlt_pool_param_t *param)
+zlt_pool_create(zlt_owner_t *o, const zlt_pool_param_t *param)
 {
     zlt_pool_t  *p;
 
@@ -75,7 +78,7 @@ zlt_pool_create(zlt_agent_t *a, const zlt_pool_param_t *param)
         return NULL;
     }
 
-    p->agent = a;
+    p->owner = o;
     p->param = *param;
 
     zlt_list_init(&p->idle);
@@ -95,8 +98,8 @@ zlt_pool_bounds(zlt_pool_t *p)
 {
     uint32_t  least, most;
 
-    least = p->agent->conf->min_idle;
-    most = p->agent->conf->max_idle;
+    least = p->owner->conf->min_idle;
+    most = p->owner->conf->max_idle;
 
     p->most = most < p->param.most ? most : p->param.most;
     p->least = least != ZLT_CONF_UNSET ? least : p->param.least;
@@ -161,7 +164,7 @@ zlt_pool_abandon(zlt_pool_t *p, int retire)
     if (retire) {
         zlt_list_each_safe(link, next, &p->idle) {
             ch = zlt_list_data(link, zlt_channel_t, link);
-            zlt_channel_retire(ch);
+            zlt_channel_end_retire(ch);
         }
     }
 
@@ -264,7 +267,7 @@ zlt_pool_fill(zlt_pool_t *p)
         /* each idle one will need another descriptor, for its service */
 
         if (!zlt_io_room(2 + p->nidle + p->opening)
-            || zlt_channel_open(p, p->agent) == -1)
+            || zlt_channel_open_idle(p, p->owner) == -1)
         {
             /* those that are open now will end some time */
             p->opening--;
@@ -284,7 +287,7 @@ zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch)
     zlt_pool_add(p, ch);
 
     if (p->abandoned) {
-        zlt_channel_retire(ch);
+        zlt_channel_end_retire(ch);
         return;
     }
 
@@ -398,25 +401,25 @@ zlt_pool_failed(zlt_pool_t *p, const char *why)
     p->failures++;
 
     if (p->failures == ZLT_POOL_COMPLAIN) {
-        zlt_link_log(p->agent->label, ZLT_LOG_WARN, "no data channel can be "
+        zlt_log_link(p->owner->label, ZLT_LOG_WARN, "no data channel can be "
                      "opened: %s", why);
 
     } else {
-        zlt_link_log(p->agent->label, ZLT_LOG_DEBUG, "a data channel could "
+        zlt_log_link(p->owner->label, ZLT_LOG_DEBUG, "a data channel could "
                      "not be opened: %s", why);
     }
 
     if (p->failures == 1) {
-        delay = 20 + zlt_agent_random(80);
+        delay = 20 + zlt_random_below(80);
 
     } else {
         most = p->failures < 8 ? 250u << p->failures : ZLT_POOL_MAX_HOLD;
-        delay = 100 + zlt_agent_random(most);
+        delay = 100 + zlt_random_below(most);
     }
 
     p->hold = now + delay;
 
-    zlt_agent_refill(p->agent, delay);
+    p->owner->ops->refill(p->owner, delay);
 }
 
 
@@ -438,11 +441,11 @@ zlt_pool_astray(zlt_pool_t *p)
         p->astray++;
     }
 
-    delay = 10 + zlt_agent_random(20u << p->astray);
+    delay = 10 + zlt_random_below(20u << p->astray);
 
     p->hold = now + delay;
 
-    zlt_agent_refill(p->agent, delay);
+    p->owner->ops->refill(p->owner, delay);
 }
 
 
@@ -513,7 +516,7 @@ zlt_pool_shrink(zlt_pool_t *p)
             continue;
         }
 
-        zlt_channel_retire(ch);
+        zlt_channel_end_retire(ch);
         quota--;
     }
 }

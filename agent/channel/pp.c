@@ -11,7 +11,7 @@
 #include "pp.h"
 
 
-#define ZLT_PROXY_SIGNATURE  "\r\n\r\n\0\r\nQUIT\n"
+#define ZLT_PP_SIGNATURE  "\r\n\r\n\0\r\nQUIT\n"
 
 
 typedef struct {
@@ -23,37 +23,37 @@ typedef struct {
 } zlt_proxy_t;
 
 
-static void zlt_proxy_client(zlt_proxy_t *p, const uint8_t *client,
+static void zlt_pp_client(zlt_proxy_t *p, const uint8_t *client,
     size_t len);
-static void zlt_proxy_service(zlt_proxy_t *p, const char *host,
+static void zlt_pp_service(zlt_proxy_t *p, const char *host,
     uint16_t port);
-static size_t zlt_proxy_v1(uint8_t *out, const zlt_proxy_t *p);
-static size_t zlt_proxy_v2(uint8_t *out, const zlt_proxy_t *p);
+static size_t zlt_pp_v1(uint8_t *out, const zlt_proxy_t *p);
+static size_t zlt_pp_v2(uint8_t *out, const zlt_proxy_t *p);
 
 
 size_t
-zlt_proxy_header(uint8_t *out, unsigned version, const uint8_t *client,
+zlt_pp_header(uint8_t *out, unsigned version, const uint8_t *client,
     size_t len, const char *host, uint16_t port)
 {
     zlt_proxy_t  p;
 
     memset(&p, 0, sizeof(zlt_proxy_t));
 
-    zlt_proxy_client(&p, client, len);
+    zlt_pp_client(&p, client, len);
 
     if (p.family) {
-        zlt_proxy_service(&p, host, port);
+        zlt_pp_service(&p, host, port);
     }
 
-    return (version == ZLT_PROXY_V1) ? zlt_proxy_v1(out, &p)
-                                     : zlt_proxy_v2(out, &p);
+    return (version == ZLT_PP_V1) ? zlt_pp_v1(out, &p)
+                                  : zlt_pp_v2(out, &p);
 }
 
 
 /* 192.0.2.1:1234 or [2001:db8::1]:1234 */
 
 static void
-zlt_proxy_client(zlt_proxy_t *p, const uint8_t *client, size_t len)
+zlt_pp_client(zlt_proxy_t *p, const uint8_t *client, size_t len)
 {
     char   buf[64], *host, *colon, *end;
     long   port;
@@ -107,7 +107,7 @@ zlt_proxy_client(zlt_proxy_t *p, const uint8_t *client, size_t len)
 
 
 static void
-zlt_proxy_service(zlt_proxy_t *p, const char *host, uint16_t port)
+zlt_pp_service(zlt_proxy_t *p, const char *host, uint16_t port)
 {
     if (inet_pton(p->family, host, p->addr[1]) != 1) {
 
@@ -122,15 +122,15 @@ zlt_proxy_service(zlt_proxy_t *p, const char *host, uint16_t port)
 
 
 static size_t
-zlt_proxy_v1(uint8_t *out, const zlt_proxy_t *p)
+zlt_pp_v1(uint8_t *out, const zlt_proxy_t *p)
 {
     int  n;
 
     if (p->family == 0) {
-        n = snprintf((char *) out, ZLT_PROXY_HEADER, "PROXY UNKNOWN\r\n");
+        n = snprintf((char *) out, ZLT_PP_HEADER, "PROXY UNKNOWN\r\n");
 
     } else {
-        n = snprintf((char *) out, ZLT_PROXY_HEADER,
+        n = snprintf((char *) out, ZLT_PP_HEADER,
                      "PROXY %s %s %s %u %u\r\n",
                      p->family == AF_INET ? "TCP4" : "TCP6",
                      p->text[0], p->text[1],
@@ -142,7 +142,7 @@ zlt_proxy_v1(uint8_t *out, const zlt_proxy_t *p)
 
 
 static size_t
-zlt_proxy_v2(uint8_t *out, const zlt_proxy_t *p)
+zlt_pp_v2(uint8_t *out, const zlt_proxy_t *p)
 {
     size_t    len;
     uint8_t  *pos;
@@ -151,7 +151,7 @@ zlt_proxy_v2(uint8_t *out, const zlt_proxy_t *p)
 
     pos = out;
 
-    memcpy(pos, ZLT_PROXY_SIGNATURE, 12);
+    memcpy(pos, ZLT_PP_SIGNATURE, 12);
     pos += 12;
 
     /* version 2, PROXY; or LOCAL, where the receiver takes what it sees */

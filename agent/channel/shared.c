@@ -26,8 +26,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel.h"
 #include "lane.h"
-#include "visit.h"
+#include "log.h"
+#include "shared.h"
+#include "zlt_lanes.h"
 
 
 #define ZLT_SHARED_OUT      65536
@@ -71,6 +74,7 @@ static zlt_lane_t *zlt_shared_find(const zlt_shared_t *sh, uint32_t number);
 static zlt_lane_t *zlt_shared_open(zlt_shared_t *sh, uint32_t number);
 static void zlt_shared_flush(zlt_shared_t *sh);
 static void zlt_shared_freed(zlt_task_t *task);
+static void zlt_shared_broken(zlt_shared_t *sh);
 
 
 int
@@ -193,7 +197,9 @@ zlt_shared_freed(zlt_task_t *task)
 }
 
 
-void
+/* It fails when the loop comes to it. */
+
+static void
 zlt_shared_broken(zlt_shared_t *sh)
 {
     if (sh->channel) {
@@ -288,7 +294,7 @@ zlt_shared_take(zlt_shared_t *sh, const uint8_t *data, size_t len)
         }
 
         if (rc != ZLT_OK) {
-            zlt_link_log(sh->channel->agent->label, ZLT_LOG_DEBUG,
+            zlt_log_link(sh->channel->owner->label, ZLT_LOG_DEBUG,
                          "bad message on a shared data channel: %s",
                          zlt_strerror(rc));
             return -1;

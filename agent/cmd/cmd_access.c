@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
-#include "process.h"
+#include "cmd.h"
+#include "config.h"
+#include "ctl.h"
+#include "parse.h"
 
 
 /* what holds for all names on the command line */
@@ -23,11 +25,11 @@ typedef struct {
 } zlt_access_options_t;
 
 
-static int zlt_access_option(zlt_conf_t *conf, zlt_access_options_t *o, int c,
-    const char *value);
-static int zlt_access_time(const char *option, const char *value,
+static int zlt_cmd_access_option(zlt_conf_t *conf, zlt_access_options_t *o,
+    int c, const char *value);
+static int zlt_cmd_access_time(const char *option, const char *value,
     uint32_t *seconds);
-static int zlt_access_names(zlt_conf_t *conf, zlt_access_options_t *o,
+static int zlt_cmd_access_names(zlt_conf_t *conf, zlt_access_options_t *o,
     int argc, char **argv);
 
 
@@ -106,7 +108,7 @@ static const char *const  zlt_access_keys[] = {
 
 
 int
-zlt_command_access(int argc, char **argv)
+zlt_cmd_access(int argc, char **argv)
 {
     int                    c;
     char                   error[ZLT_CONF_ERROR_SIZE];
@@ -132,40 +134,40 @@ zlt_command_access(int argc, char **argv)
             return ZLT_EXIT_OK;
 
         case 'V':
-            zlt_command_version();
+            zlt_cmd_version();
             zlt_config_free(&config);
             return ZLT_EXIT_OK;
 
         case '?':
         case ':':
-            zlt_command_option(c, argv);
+            zlt_cmd_option(c, argv);
             goto usage;
 
         default:
-            if (zlt_access_option(&config.agent, &o, c, optarg) == -1) {
+            if (zlt_cmd_access_option(&config.agent, &o, c, optarg) == -1) {
                 goto usage;
             }
         }
     }
 
-    if (zlt_access_names(&config.agent, &o, argc - optind, argv + optind)
+    if (zlt_cmd_access_names(&config.agent, &o, argc - optind, argv + optind)
         == -1)
     {
         goto usage;
     }
 
     if (zlt_conf_check(&config.agent, error) == -1) {
-        zlt_complain("%s", error);
+        zlt_log_complain("%s", error);
         goto usage;
     }
 
     if (zlt_config_links(&config) == -1) {
-        zlt_complain("out of memory");
+        zlt_log_complain("out of memory");
         zlt_config_free(&config);
         return ZLT_EXIT_FAILED;
     }
 
-    return zlt_process_run(&config, NULL, o.control);
+    return zlt_process_run(&config, NULL, o.control, &zlt_ctl_process);
 
 usage:
 
@@ -178,7 +180,7 @@ usage:
 
 
 static int
-zlt_access_option(zlt_conf_t *conf, zlt_access_options_t *o, int c,
+zlt_cmd_access_option(zlt_conf_t *conf, zlt_access_options_t *o, int c,
     const char *value)
 {
     char         error[ZLT_CONF_ERROR_SIZE];
@@ -189,29 +191,29 @@ zlt_access_option(zlt_conf_t *conf, zlt_access_options_t *o, int c,
     case 'p':
     case 'l':
         if (o->local) {
-            zlt_complain("where, twice? --local and --local-port");
+            zlt_log_complain("where, twice? --local and --local-port");
             return -1;
         }
 
         o->local = value;
 
         if (zlt_option_access_local(value, &o->common, &why) == -1) {
-            zlt_complain("--local%s \"%s\": %s", c == 'p' ? "-port" : "",
-                         value, why);
+            zlt_log_complain("--local%s \"%s\": %s", c == 'p' ? "-port" : "",
+                             value, why);
             return -1;
         }
 
         return 0;
 
     case 'T':
-        return zlt_access_time("ttl", value, &o->common.ttl);
+        return zlt_cmd_access_time("ttl", value, &o->common.ttl);
 
     case 'g':
-        return zlt_access_time("grace", value, &o->common.grace);
+        return zlt_cmd_access_time("grace", value, &o->common.grace);
 
     case 'o':
         if (zlt_option_access_target(value, &o->common, &why) == -1) {
-            zlt_complain("--to \"%s\": %s", value, why);
+            zlt_log_complain("--to \"%s\": %s", value, why);
             return -1;
         }
 
@@ -229,13 +231,14 @@ zlt_access_option(zlt_conf_t *conf, zlt_access_options_t *o, int c,
         return zlt_conf_set(conf, "insecure", "yes", error);
 
     case 't':
-        zlt_complain("there is no --token, since every user of this machine "
-                     "could see it: use --token-file, or " ZLT_TOKEN_ENV);
+        zlt_log_complain("there is no --token, since every user of this "
+                         "machine could see it: use --token-file, or "
+                         ZLT_TOKEN_ENV);
         return -1;
     }
 
     if (zlt_conf_set(conf, zlt_access_keys[c], value, error) == -1) {
-        zlt_complain("%s", error);
+        zlt_log_complain("%s", error);
         return -1;
     }
 
@@ -244,11 +247,11 @@ zlt_access_option(zlt_conf_t *conf, zlt_access_options_t *o, int c,
 
 
 static int
-zlt_access_time(const char *option, const char *value, uint32_t *seconds)
+zlt_cmd_access_time(const char *option, const char *value, uint32_t *seconds)
 {
-    if (zlt_option_seconds(value, seconds) == -1) {
-        zlt_complain("--%s \"%s\": expected a time like 90s, 30m, 8h or 1d",
-                     option, value);
+    if (zlt_parse_seconds(value, seconds) == -1) {
+        zlt_log_complain("--%s \"%s\": expected a time like 90s, 30m, 8h or "
+                         "1d", option, value);
         return -1;
     }
 
@@ -257,7 +260,7 @@ zlt_access_time(const char *option, const char *value, uint32_t *seconds)
 
 
 static int
-zlt_access_names(zlt_conf_t *conf, zlt_access_options_t *o, int argc,
+zlt_cmd_access_names(zlt_conf_t *conf, zlt_access_options_t *o, int argc,
     char **argv)
 {
     int                 i;
@@ -266,13 +269,13 @@ zlt_access_names(zlt_conf_t *conf, zlt_access_options_t *o, int argc,
     zlt_access_conf_t   x;
 
     if (argc == 0) {
-        zlt_complain("access to what? NAME");
+        zlt_log_complain("access to what? NAME");
         return -1;
     }
 
     if (argc > 1 && o->local) {
-        zlt_complain("--local and --local-port are for one NAME; with more "
-                     "of them: NAME:LOCAL_PORT");
+        zlt_log_complain("--local and --local-port are for one NAME; with "
+                         "more of them: NAME:LOCAL_PORT");
         return -1;
     }
 
@@ -282,12 +285,12 @@ zlt_access_names(zlt_conf_t *conf, zlt_access_options_t *o, int argc,
         if (zlt_option_access(argv[i], &x, &why) == -1
             || zlt_option_access_check(&x, &why) == -1)
         {
-            zlt_complain("\"%s\": %s", argv[i], why);
+            zlt_log_complain("\"%s\": %s", argv[i], why);
             return -1;
         }
 
-        if (zlt_conf_add_access(conf, &x, error) == -1) {
-            zlt_complain("%s", error);
+        if (zlt_conf_access_add(conf, &x, error) == -1) {
+            zlt_log_complain("%s", error);
             return -1;
         }
     }

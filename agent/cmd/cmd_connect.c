@@ -10,11 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
-#include "process.h"
+#include "cmd.h"
+#include "config.h"
+#include "ctl.h"
 
 
-static int zlt_connect_option(zlt_conf_t *conf, int c, const char *value);
+static int zlt_cmd_connect_option(zlt_conf_t *conf, int c, const char *value);
 
 
 static const char  zlt_connect_help[] =
@@ -105,7 +106,7 @@ static const char *const  zlt_connect_keys[] = {
 
 
 int
-zlt_command_connect(int argc, char **argv)
+zlt_cmd_connect(int argc, char **argv)
 {
     int            c;
     char           error[ZLT_CONF_ERROR_SIZE];
@@ -126,39 +127,39 @@ zlt_command_connect(int argc, char **argv)
             return ZLT_EXIT_OK;
 
         case 'V':
-            zlt_command_version();
+            zlt_cmd_version();
             zlt_config_free(&config);
             return ZLT_EXIT_OK;
 
         case '?':
         case ':':
-            zlt_command_option(c, argv);
+            zlt_cmd_option(c, argv);
             goto usage;
 
         default:
-            if (zlt_connect_option(&config.agent, c, optarg) == -1) {
+            if (zlt_cmd_connect_option(&config.agent, c, optarg) == -1) {
                 goto usage;
             }
         }
     }
 
     if (optind < argc) {
-        zlt_complain("\"%s\" is not an option", argv[optind]);
+        zlt_log_complain("\"%s\" is not an option", argv[optind]);
         goto usage;
     }
 
     if (zlt_conf_check(&config.agent, error) == -1) {
-        zlt_complain("%s", error);
+        zlt_log_complain("%s", error);
         goto usage;
     }
 
     if (zlt_config_links(&config) == -1) {
-        zlt_complain("out of memory");
+        zlt_log_complain("out of memory");
         zlt_config_free(&config);
         return ZLT_EXIT_FAILED;
     }
 
-    return zlt_process_run(&config, NULL, NULL);
+    return zlt_process_run(&config, NULL, NULL, &zlt_ctl_process);
 
 usage:
 
@@ -171,7 +172,7 @@ usage:
 
 
 static int
-zlt_connect_option(zlt_conf_t *conf, int c, const char *value)
+zlt_cmd_connect_option(zlt_conf_t *conf, int c, const char *value)
 {
     char                 error[ZLT_CONF_ERROR_SIZE];
     const char          *why;
@@ -181,12 +182,12 @@ zlt_connect_option(zlt_conf_t *conf, int c, const char *value)
 
     case 's':
         if (zlt_option_service(value, &service, &why) == -1) {
-            zlt_complain("--service \"%s\": %s", value, why);
+            zlt_log_complain("--service \"%s\": %s", value, why);
             return -1;
         }
 
         if (zlt_conf_add_service(conf, &service, error) == -1) {
-            zlt_complain("--service \"%s\": %s", value, error);
+            zlt_log_complain("--service \"%s\": %s", value, error);
             return -1;
         }
 
@@ -196,13 +197,14 @@ zlt_connect_option(zlt_conf_t *conf, int c, const char *value)
         return zlt_conf_set(conf, "insecure", "yes", error);
 
     case 't':
-        zlt_complain("there is no --token, since every user of this machine "
-                     "could see it: use --token-file, or " ZLT_TOKEN_ENV);
+        zlt_log_complain("there is no --token, since every user of this "
+                         "machine could see it: use --token-file, or "
+                         ZLT_TOKEN_ENV);
         return -1;
     }
 
     if (zlt_conf_set(conf, zlt_connect_keys[c], value, error) == -1) {
-        zlt_complain("%s", error);
+        zlt_log_complain("%s", error);
         return -1;
     }
 

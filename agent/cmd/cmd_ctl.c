@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
+#include "cmd.h"
 #include "ctl.h"
 
 
@@ -21,51 +21,45 @@ typedef struct {
     int          least;        /* arguments */
     int          most;
     int          json;         /* has --json */
-} zlt_ctl_usage_t;
+    int          ttl;          /* has --ttl */
+} zlt_cmd_ctl_usage_t;
 
 
-static int zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u);
+static int zlt_cmd_ctl_run(int argc, char **argv,
+    const zlt_cmd_ctl_usage_t *u);
 
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_status = {
-    "status", "status [NAME] [--json]",
-    "The state of the running agent's tunnels.", 0, 1, 1
-};
+static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usages[] = {
+    { "status", "status [NAME] [--json]",
+      "The state of the running agent's tunnels.", 0, 1, 1, 0 },
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_start = {
-    "start", "start NAME",
-    "Starts a tunnel that was stopped.", 1, 1, 0
-};
+    { "start", "start NAME",
+      "Starts a tunnel that was stopped.", 1, 1, 0, 0 },
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_stop = {
-    "stop", "stop NAME|ID",
-    "Stops an access session, of which \"sessions\" tells the ID, at once.\n"
-    "Stops a tunnel: its ports close, connections that run are finished, for\n"
-    "shutdown_timeout.  It stays stopped until it is started, or the agent "
-    "is.", 1, 1, 0
-};
+    { "stop", "stop NAME|ID",
+      "Stops an access session, of which \"sessions\" tells the ID, at once.\n"
+      "Stops a tunnel: its ports close, connections that run are finished, "
+      "for\n"
+      "shutdown_timeout.  It stays stopped until it is started, or the agent "
+      "is.", 1, 1, 0, 0 },
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_reload = {
-    "reload", "reload",
-    "Reads the configuration again, as SIGHUP does, and tells what is wrong "
-    "with it.", 0, 0, 0
-};
+    { "reload", "reload",
+      "Reads the configuration again, as SIGHUP does, and tells what is wrong "
+      "with it.", 0, 0, 0, 0 },
 
+    { "sessions", "sessions [--json]",
+      "The access sessions of the running agent.", 0, 0, 1, 0 },
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_sessions = {
-    "sessions", "sessions [--json]",
-    "The access sessions of the running agent.", 0, 0, 1
-};
+    { "renew", "renew ID [--ttl T]",
+      "Renews an access session: it ends so long from now, or after the time "
+      "that it\nwas opened for.  The first 8 digits of its ID are enough.",
+      1, 1, 0, 1 },
 
-static const zlt_ctl_usage_t  zlt_ctl_usage_renew = {
-    "renew", "renew ID [--ttl T]",
-    "Renews an access session: it ends so long from now, or after the time "
-    "that it\nwas opened for.  The first 8 digits of its ID are enough.",
-    1, 1, 0
+    { NULL, NULL, NULL, 0, 0, 0, 0 }
 };
 
 
-static const struct option  zlt_ctl_options[] = {
+static const struct option  zlt_cmd_ctl_options[] = {
     { "json",    no_argument,       NULL, 'j' },
     { "ttl",     required_argument, NULL, 'T' },
     { "control", required_argument, NULL, 's' },
@@ -76,49 +70,22 @@ static const struct option  zlt_ctl_options[] = {
 
 
 int
-zlt_command_status(int argc, char **argv)
+zlt_cmd_ctl(int argc, char **argv)
 {
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_status);
-}
+    const zlt_cmd_ctl_usage_t  *u;
 
+    for (u = zlt_cmd_ctl_usages; u->name; u++) {
+        if (strcmp(u->name, argv[0]) == 0) {
+            return zlt_cmd_ctl_run(argc, argv, u);
+        }
+    }
 
-int
-zlt_command_start(int argc, char **argv)
-{
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_start);
-}
-
-
-int
-zlt_command_stop(int argc, char **argv)
-{
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_stop);
-}
-
-
-int
-zlt_command_sessions(int argc, char **argv)
-{
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_sessions);
-}
-
-
-int
-zlt_command_renew(int argc, char **argv)
-{
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_renew);
-}
-
-
-int
-zlt_command_reload(int argc, char **argv)
-{
-    return zlt_ctl_run(argc, argv, &zlt_ctl_usage_reload);
+    return ZLT_EXIT_USAGE;
 }
 
 
 static int
-zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
+zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
 {
     int          c, rc, json;
     unsigned     n;
@@ -130,7 +97,9 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
     json = 0;
     opterr = 0;
 
-    while ((c = getopt_long(argc, argv, ":hV", zlt_ctl_options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, ":hV", zlt_cmd_ctl_options, NULL))
+           != -1)
+    {
 
         if (c == 'h') {
             (void) printf("Usage: zltunnel-agent %s [--control PATH]\n\n"
@@ -144,39 +113,39 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
         }
 
         if (c == 'V') {
-            zlt_command_version();
+            zlt_cmd_version();
             return ZLT_EXIT_OK;
         }
 
         if (c == 's') {
             path = optarg;
 
-        } else if (c == 'T' && u == &zlt_ctl_usage_renew
+        } else if (c == 'T' && u->ttl
                    && optarg[0] && !strpbrk(optarg, " \t\r\n"))
         {
             ttl = optarg;
 
         } else if (c == 'T') {
-            zlt_complain(u == &zlt_ctl_usage_renew
-                         ? "--ttl \"%s\" is not a time"
-                         : "--ttl \"%s\": only \"renew\" has it", optarg);
+            zlt_log_complain(u->ttl
+                             ? "--ttl \"%s\" is not a time"
+                             : "--ttl \"%s\": only \"renew\" has it", optarg);
             return ZLT_EXIT_USAGE;
 
         } else if (c == 'j' && u->json) {
             json = 1;
 
         } else if (c == 'j') {
-            zlt_complain("\"%s\" has no --json", u->name);
+            zlt_log_complain("\"%s\" has no --json", u->name);
             return ZLT_EXIT_USAGE;
 
         } else {
-            zlt_command_option(c, argv);
+            zlt_cmd_option(c, argv);
             return ZLT_EXIT_USAGE;
         }
     }
 
     if (argc - optind < u->least || argc - optind > u->most) {
-        zlt_complain("usage: zltunnel-agent %s", u->usage);
+        zlt_log_complain("usage: zltunnel-agent %s", u->usage);
         return ZLT_EXIT_USAGE;
     }
 
@@ -190,7 +159,7 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
     while (optind < argc) {
 
         if (argv[optind][0] == '\0' || strpbrk(argv[optind], " \t\r\n")) {
-            zlt_complain("\"%s\" is not a name", argv[optind]);
+            zlt_log_complain("\"%s\" is not a name", argv[optind]);
             return ZLT_EXIT_USAGE;
         }
 
@@ -203,7 +172,7 @@ zlt_ctl_run(int argc, char **argv, const zlt_ctl_usage_t *u)
 
     memset(&text, 0, sizeof(zlt_text_t));
 
-    rc = zlt_ctl_call(path, words, n, &text);
+    rc = zlt_ctl_client_call(path, words, n, &text);
 
     if (rc == ZLT_EXIT_OK && text.len) {
         (void) fwrite(text.data, 1, text.len, stdout);

@@ -10,22 +10,26 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
-#include "process.h"
+#include "cmd.h"
+#include "config.h"
+#include "ctl.h"
+#include "link.h"
+#include "tls.h"
 
 
-/* what zlt_run_file() returns if the command is over */
+/* what zlt_cmd_run_file() returns if the command is over */
 #define ZLT_RUN_OVER  0
 #define ZLT_RUN_GO    1
 
 
-static int zlt_run_file(int argc, char **argv, const char *help,
+static int zlt_cmd_run_file(int argc, char **argv, const char *help,
     const char **file, const char **control, int *code);
-static int zlt_check_link(zlt_conf_t *conf, char *error);
-static void zlt_check_tell(const zlt_config_t *config, const char *file);
+static int zlt_cmd_run_check_link(zlt_conf_t *conf, char *error);
+static void zlt_cmd_run_check_tell(const zlt_config_t *config,
+    const char *file);
 
 
-static const char  zlt_run_help[] =
+static const char  zlt_cmd_run_help[] =
     "Usage: zltunnel-agent run -c FILE\n"
     "\n"
     "  -c, --config FILE         the configuration file\n"
@@ -34,7 +38,7 @@ static const char  zlt_run_help[] =
     "\n"
     "SIGHUP reads the file again, SIGTERM ends after the open connections.\n";
 
-static const char  zlt_check_help[] =
+static const char  zlt_cmd_run_check_help[] =
     "Usage: zltunnel-agent check -c FILE\n"
     "\n"
     "  -c, --config FILE         the configuration file\n"
@@ -43,7 +47,7 @@ static const char  zlt_check_help[] =
     "Exit code: 0 if it is all right, 2 if it is not.\n";
 
 
-static const struct option  zlt_run_options[] = {
+static const struct option  zlt_cmd_run_options[] = {
     { "config",  required_argument, NULL, 'c' },
     { "control", required_argument, NULL, 's' },
     { "help",    no_argument,       NULL, 'h' },
@@ -53,7 +57,7 @@ static const struct option  zlt_run_options[] = {
 
 
 static int
-zlt_run_file(int argc, char **argv, const char *help, const char **file,
+zlt_cmd_run_file(int argc, char **argv, const char *help, const char **file,
     const char **control, int *code)
 {
     int  c;
@@ -64,7 +68,8 @@ zlt_run_file(int argc, char **argv, const char *help, const char **file,
 
     opterr = 0;
 
-    while ((c = getopt_long(argc, argv, ":c:hV", zlt_run_options, NULL)) != -1)
+    while ((c = getopt_long(argc, argv, ":c:hV", zlt_cmd_run_options, NULL))
+           != -1)
     {
         switch (c) {
 
@@ -81,24 +86,24 @@ zlt_run_file(int argc, char **argv, const char *help, const char **file,
             return ZLT_RUN_OVER;
 
         case 'V':
-            zlt_command_version();
+            zlt_cmd_version();
             return ZLT_RUN_OVER;
 
         default:
-            zlt_command_option(c, argv);
+            zlt_cmd_option(c, argv);
             *code = ZLT_EXIT_USAGE;
             return ZLT_RUN_OVER;
         }
     }
 
     if (optind < argc) {
-        zlt_complain("\"%s\" is not an option", argv[optind]);
+        zlt_log_complain("\"%s\" is not an option", argv[optind]);
         *code = ZLT_EXIT_USAGE;
         return ZLT_RUN_OVER;
     }
 
     if (*file == NULL) {
-        zlt_complain("which file? -c FILE");
+        zlt_log_complain("which file? -c FILE");
         *code = ZLT_EXIT_USAGE;
         return ZLT_RUN_OVER;
     }
@@ -108,14 +113,14 @@ zlt_run_file(int argc, char **argv, const char *help, const char **file,
 
 
 int
-zlt_command_run(int argc, char **argv)
+zlt_cmd_run(int argc, char **argv)
 {
     int            code;
     char           error[ZLT_CONF_ERROR_SIZE];
     const char    *file, *control;
     zlt_config_t   config;
 
-    if (zlt_run_file(argc, argv, zlt_run_help, &file, &control, &code)
+    if (zlt_cmd_run_file(argc, argv, zlt_cmd_run_help, &file, &control, &code)
         == ZLT_RUN_OVER)
     {
         return code;
@@ -123,18 +128,18 @@ zlt_command_run(int argc, char **argv)
 
     zlt_config_init(&config);
 
-    if (zlt_config_read(&config, file, error) == -1) {
-        zlt_complain("%s", error);
+    if (zlt_conf_file_read(&config, file, error) == -1) {
+        zlt_log_complain("%s", error);
         zlt_config_free(&config);
         return ZLT_EXIT_USAGE;
     }
 
-    return zlt_process_run(&config, file, control);
+    return zlt_process_run(&config, file, control, &zlt_ctl_process);
 }
 
 
 int
-zlt_command_check(int argc, char **argv)
+zlt_cmd_run_check(int argc, char **argv)
 {
     int            code;
     char           error[ZLT_CONF_ERROR_SIZE];
@@ -142,7 +147,8 @@ zlt_command_check(int argc, char **argv)
     const char    *file, *control;
     zlt_config_t   config;
 
-    if (zlt_run_file(argc, argv, zlt_check_help, &file, &control, &code)
+    if (zlt_cmd_run_file(argc, argv, zlt_cmd_run_check_help, &file, &control,
+                         &code)
         == ZLT_RUN_OVER)
     {
         return code;
@@ -150,23 +156,23 @@ zlt_command_check(int argc, char **argv)
 
     zlt_config_init(&config);
 
-    if (zlt_config_read(&config, file, error) == -1) {
-        zlt_complain("%s", error);
+    if (zlt_conf_file_read(&config, file, error) == -1) {
+        zlt_log_complain("%s", error);
         zlt_config_free(&config);
         return ZLT_EXIT_USAGE;
     }
 
     for (i = 0; i < config.nlinks; i++) {
-        if (zlt_check_link(config.links[i], error) == -1) {
-            zlt_complain(strcmp(config.links[i]->name, ZLT_CONF_AGENT) == 0
-                         ? "%s: %.0s%s" : "%s: the tunnel \"%s\": %s", file,
-                         config.links[i]->name, error);
+        if (zlt_cmd_run_check_link(config.links[i], error) == -1) {
+            zlt_log_complain(strcmp(config.links[i]->name, ZLT_CONF_AGENT) == 0
+                             ? "%s: %.0s%s" : "%s: the tunnel \"%s\": %s",
+                             file, config.links[i]->name, error);
             zlt_config_free(&config);
             return ZLT_EXIT_USAGE;
         }
     }
 
-    zlt_check_tell(&config, file);
+    zlt_cmd_run_check_tell(&config, file);
     zlt_config_free(&config);
 
     return ZLT_EXIT_OK;
@@ -176,7 +182,7 @@ zlt_command_check(int argc, char **argv)
 /* What its files say: 0 or -1. */
 
 static int
-zlt_check_link(zlt_conf_t *conf, char *error)
+zlt_cmd_run_check_link(zlt_conf_t *conf, char *error)
 {
     unsigned      i;
     zlt_tls_t    *tls;
@@ -197,7 +203,7 @@ zlt_check_link(zlt_conf_t *conf, char *error)
     for (i = conf->nservers; i--; /* void */ ) {
         zlt_conf_use(conf, i);
 
-        if (zlt_agent_way(conf, &tls, error) == -1) {
+        if (zlt_link_way(conf, &tls, error) == -1) {
             return -1;
         }
 
@@ -209,10 +215,10 @@ zlt_check_link(zlt_conf_t *conf, char *error)
 
 
 static void
-zlt_check_tell(const zlt_config_t *config, const char *file)
+zlt_cmd_run_check_tell(const zlt_config_t *config, const char *file)
 {
     unsigned                  i;
-    const zlt_via_t          *via;
+    const zlt_proxy_t        *via;
     const zlt_tunnel_conf_t  *t;
 
     if (config->agent.nservers) {

@@ -15,7 +15,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-#include "command.h"
+#include "cmd.h"
 #include "log.h"
 #include "zlt_util.h"
 
@@ -24,7 +24,7 @@
 #define ZLT_TOKEN_PREFIX  "zlt_"
 
 
-static int zlt_token_name_valid(const char *name);
+static int zlt_cmd_token_name_valid(const char *name);
 
 
 static const char  zlt_token_help[] =
@@ -47,7 +47,7 @@ static const struct option  zlt_token_options[] = {
 
 
 int
-zlt_command_token(int argc, char **argv)
+zlt_cmd_token(int argc, char **argv)
 {
     int           c;
     char          token[sizeof(ZLT_TOKEN_PREFIX) + 2 * ZLT_TOKEN_BYTES],
@@ -74,28 +74,28 @@ zlt_command_token(int argc, char **argv)
             return ZLT_EXIT_OK;
 
         case 'V':
-            zlt_command_version();
+            zlt_cmd_version();
             return ZLT_EXIT_OK;
 
         default:
-            zlt_command_option(c, argv);
+            zlt_cmd_option(c, argv);
             return ZLT_EXIT_USAGE;
         }
     }
 
     if (optind < argc) {
-        zlt_complain("\"%s\" is not an option", argv[optind]);
+        zlt_log_complain("\"%s\" is not an option", argv[optind]);
         return ZLT_EXIT_USAGE;
     }
 
-    if (!zlt_token_name_valid(name)) {
-        zlt_complain("a token's name is 1 to 255 letters, digits, \"-\", "
-                     "\"_\", \".\"");
+    if (!zlt_cmd_token_name_valid(name)) {
+        zlt_log_complain("a token's name is 1 to 255 letters, digits, \"-\", "
+                         "\"_\", \".\"");
         return ZLT_EXIT_USAGE;
     }
 
     if (RAND_bytes(random, sizeof(random)) != 1) {
-        zlt_complain("there are no random numbers");
+        zlt_log_complain("there are no random numbers");
         return ZLT_EXIT_FAILED;
     }
 
@@ -107,7 +107,7 @@ zlt_command_token(int argc, char **argv)
     if (EVP_Digest(token, strlen(token), digest, &len, EVP_sha256(), NULL)
         != 1)
     {
-        zlt_complain("SHA-256 is not available");
+        zlt_log_complain("SHA-256 is not available");
         return ZLT_EXIT_FAILED;
     }
 
@@ -116,8 +116,8 @@ zlt_command_token(int argc, char **argv)
     if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode)
         && (st.st_mode & 077))
     {
-        zlt_complain("warning: what the token is written to can be read by "
-                     "others");
+        zlt_log_complain("warning: what the token is written to can be read "
+                         "by others");
     }
 
     (void) printf("%s\n%.*s %s\n", token, (int) sizeof(hex), hex, name);
@@ -130,7 +130,7 @@ zlt_command_token(int argc, char **argv)
 
 
 static int
-zlt_token_name_valid(const char *name)
+zlt_cmd_token_name_valid(const char *name)
 {
     return zlt_name_valid((const uint8_t *) name, strlen(name));
 }

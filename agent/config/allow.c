@@ -12,7 +12,8 @@
 #include <strings.h>
 
 #include "allow.h"
-#include "options.h"
+#include "option_service.h"
+#include "parse.h"
 
 
 #define ZLT_ALLOW_TEXT  300            /* a rule */
@@ -168,8 +169,8 @@ zlt_allow_ports(zlt_allow_rule_t *r, char *text)
         *dash++ = '\0';
     }
 
-    if (zlt_option_port(text, &r->first) == -1
-        || zlt_option_port(dash ? dash : text, &r->last) == -1
+    if (zlt_parse_port(text, &r->first) == -1
+        || zlt_parse_port(dash ? dash : text, &r->last) == -1
         || r->first > r->last)
     {
         return -1;
@@ -267,7 +268,7 @@ zlt_allow_bits(zlt_allow_rule_t *r, const char *text)
     size = (r->family == 4) ? 32 : 128;
     n = size;
 
-    if (text && zlt_option_number(text, size, &n) == -1) {
+    if (text && zlt_parse_number(text, size, &n) == -1) {
         return -1;
     }
 

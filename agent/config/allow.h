@@ -23,7 +23,7 @@
 #define ZLT_ALLOW_H_INCLUDED
 
 
-#include "resolve.h"
+#include "addr.h"
 
 
 typedef struct {

@@ -15,6 +15,8 @@
 #include <openssl/crypto.h>
 
 #include "conf.h"
+#include "log.h"
+#include "parse.h"
 
 
 typedef enum {
@@ -167,7 +169,7 @@ zlt_conf_free(zlt_conf_t *conf)
     free(conf->accesses);
     zlt_allow_free(&conf->allow);
 
-    zlt_via_wipe(&conf->via);
+    zlt_proxy_wipe(&conf->via);
 
     memset(conf, 0, sizeof(zlt_conf_t));
 }
@@ -430,7 +432,7 @@ zlt_conf_copy(const zlt_conf_t *conf)
     }
 
     for (i = 0; i < conf->naccesses; i++) {
-        if (zlt_conf_add_access(copy, &conf->accesses[i], why) == -1) {
+        if (zlt_conf_access_add(copy, &conf->accesses[i], why) == -1) {
             goto failed;
         }
     }
@@ -471,16 +473,16 @@ zlt_conf_value(const zlt_conf_key_t *k, const char *value, uint32_t *n)
     switch (k->kind) {
 
     case ZLT_CONF_TIME:
-        rc = zlt_option_time(value, n);
+        rc = zlt_parse_time(value, n);
         break;
 
     case ZLT_CONF_NUMBER:
-        rc = zlt_option_number(value, k->most, n);
+        rc = zlt_parse_number(value, k->most, n);
         break;
 
     case ZLT_CONF_BOOL:
         on = 0;
-        rc = zlt_option_bool(value, &on);
+        rc = zlt_parse_bool(value, &on);
         *n = (uint32_t) on;
         break;
 

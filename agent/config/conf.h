@@ -11,10 +11,12 @@
 
 
 #include "allow.h"
-#include "log.h"
-#include "options.h"
+#include "option_access.h"
+#include "option_service.h"
+#include "proxy.h"
 #include "transport.h"
-#include "via.h"
+#include "types.h"
+#include "url.h"
 
 
 #define ZLT_CONF_ERROR_SIZE    512
@@ -40,7 +42,7 @@ typedef struct {
 
 /* a link: [agent] with its services, or a tunnel between nodes */
 
-typedef struct {
+struct zlt_conf_s {
     char                 name[ZLT_MAX_NAME + 1];
     char                 to[ZLT_CONF_NODE_MAX + 1];        /* "": no node */
 
@@ -82,9 +84,9 @@ typedef struct {
 
     const char          *server;           /* the current one; NULL: none */
     zlt_url_t            url;
-    zlt_via_t            via;              /* zlt_agent_way() */
+    zlt_proxy_t          via;              /* zlt_link_way() */
     uint32_t             set;              /* keys that were set, a bit each */
-} zlt_conf_t;
+};
 
 
 #define ZLT_CONF_UNSET  0xffffffff
@@ -119,8 +121,8 @@ void zlt_conf_only(zlt_conf_t *conf, unsigned server);
 int zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
     char *error);
 
-/* The same for an access session. */
-int zlt_conf_add_access(zlt_conf_t *conf, const zlt_access_conf_t *a,
+/* The same for an access session: conf_access.c. */
+int zlt_conf_access_add(zlt_conf_t *conf, const zlt_access_conf_t *a,
     char *error);
 
 /* What must be there and what does not go together. */

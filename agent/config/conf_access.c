@@ -10,16 +10,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf_file.h"
+#include "conf_access.h"
+#include "parse.h"
 #include "zlt_util.h"
 
 
-static int zlt_conf_bad(char *error, const char *key, const char *value,
+static int zlt_conf_access_begin(zlt_conf_file_t *f, const char *name);
+static int zlt_conf_access_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_access_end(zlt_conf_file_t *f);
+static int zlt_conf_access_open_begin(zlt_conf_file_t *f, const char *name);
+static int zlt_conf_access_open_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_access_open_end(zlt_conf_file_t *f);
+static int zlt_conf_access_bad(char *error, const char *key, const char *value,
     const char *why);
 
 
+const zlt_conf_section_t  zlt_conf_access_section = {
+    "access", 1, zlt_conf_access_begin, zlt_conf_access_key,
+    zlt_conf_access_end
+};
+
+const zlt_conf_section_t  zlt_conf_access_open = {
+    "access", 0, zlt_conf_access_open_begin, zlt_conf_access_open_key,
+    zlt_conf_access_open_end
+};
+
+
 int
-zlt_conf_add_access(zlt_conf_t *conf, const zlt_access_conf_t *a, char *error)
+zlt_conf_access_add(zlt_conf_t *conf, const zlt_access_conf_t *a, char *error)
 {
     unsigned            i;
     zlt_access_conf_t  *accesses;
@@ -53,7 +73,7 @@ zlt_conf_add_access(zlt_conf_t *conf, const zlt_access_conf_t *a, char *error)
 }
 
 
-int
+static int
 zlt_conf_access_begin(zlt_conf_file_t *f, const char *name)
 {
     const char  *why;
@@ -61,14 +81,14 @@ zlt_conf_access_begin(zlt_conf_file_t *f, const char *name)
     zlt_option_access_init(&f->access);
 
     if (zlt_option_access_name(name, &f->access, &why) == -1) {
-        return zlt_conf_fail(f, f->line, "%s", why);
+        return zlt_conf_file_fail(f, f->line, "%s", why);
     }
 
     return 0;
 }
 
 
-int
+static int
 zlt_conf_access_key(zlt_conf_file_t *f, const char *key, const char *value,
     char *error)
 {
@@ -80,17 +100,17 @@ zlt_conf_access_key(zlt_conf_file_t *f, const char *key, const char *value,
     why = "expected a time like 90s, 30m, 8h or 1d, or 0";
 
     if (strcmp(key, "protocol") == 0) {
-        return zlt_conf_protocol(value, &a->protocol, error);
+        return zlt_conf_file_protocol(value, &a->protocol, error);
     }
 
     if (strcmp(key, "local") == 0) {
         rc = zlt_option_access_local(value, a, &why);
 
     } else if (strcmp(key, "ttl") == 0) {
-        rc = zlt_option_seconds(value, &a->ttl);
+        rc = zlt_parse_seconds(value, &a->ttl);
 
     } else if (strcmp(key, "grace") == 0) {
-        rc = zlt_option_seconds(value, &a->grace);
+        rc = zlt_parse_seconds(value, &a->grace);
 
     } else if (strcmp(key, "to") == 0) {
         rc = zlt_option_access_target(value, a, &why);
@@ -111,30 +131,30 @@ zlt_conf_access_key(zlt_conf_file_t *f, const char *key, const char *value,
         return -1;
     }
 
-    return rc == 0 ? 0 : zlt_conf_bad(error, key, value, why);
+    return rc == 0 ? 0 : zlt_conf_access_bad(error, key, value, why);
 }
 
 
-int
+static int
 zlt_conf_access_end(zlt_conf_file_t *f)
 {
     char         error[ZLT_CONF_ERROR_SIZE];
     const char  *why;
 
     if (zlt_option_access_check(&f->access, &why) == -1) {
-        return zlt_conf_fail(f, f->section_line, "%s", why);
+        return zlt_conf_file_fail(f, f->section_line, "%s", why);
     }
 
-    if (zlt_conf_add_access(&f->config->agent, &f->access, error) == -1) {
-        return zlt_conf_fail(f, f->section_line, "%s", error);
+    if (zlt_conf_access_add(&f->config->agent, &f->access, error) == -1) {
+        return zlt_conf_file_fail(f, f->section_line, "%s", error);
     }
 
     return 0;
 }
 
 
-int
-zlt_conf_open_begin(zlt_conf_file_t *f, const char *name)
+static int
+zlt_conf_access_open_begin(zlt_conf_file_t *f, const char *name)
 {
     (void) name;
 
@@ -149,9 +169,9 @@ zlt_conf_open_begin(zlt_conf_file_t *f, const char *name)
 }
 
 
-int
-zlt_conf_open_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error)
+static int
+zlt_conf_access_open_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error)
 {
     char                 text[ZLT_CONF_ERROR_SIZE / 2];
     size_t               rule;
@@ -161,29 +181,31 @@ zlt_conf_open_key(zlt_conf_file_t *f, const char *key, const char *value,
     s = &f->service;
 
     if (strcmp(key, "name") == 0) {
-        return zlt_option_name(value, s, &why) == 0
-               ? 0 : zlt_conf_bad(error, key, value, why);
+        return zlt_option_service_name(value, s, &why) == 0
+               ? 0 : zlt_conf_access_bad(error, key, value, why);
     }
 
     if (strcmp(key, "protocol") == 0) {
-        return zlt_conf_protocol(value, &s->protocol, error);
+        return zlt_conf_file_protocol(value, &s->protocol, error);
     }
 
     if (strcmp(key, "allow_access") == 0) {
-        return zlt_option_allow_access(value, s, &why) == 0
-               ? 0 : zlt_conf_bad(error, key, value, why);
+        return zlt_option_service_allow(value, s, &why) == 0
+               ? 0 : zlt_conf_access_bad(error, key, value, why);
     }
 
     if (strcmp(key, "allow") == 0) {
 
-        if (zlt_allow_parse(&f->config->agent.allow, value, &why, &rule) == 0) {
+        if (zlt_allow_parse(&f->config->agent.allow, value, &why,
+                            &rule) == 0)
+        {
             return 0;
         }
 
         (void) snprintf(text, sizeof(text), "%.100s", value + rule);
         text[strcspn(text, ",")] = '\0';
 
-        return zlt_conf_bad(error, key, text, why);
+        return zlt_conf_access_bad(error, key, text, why);
     }
 
     (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
@@ -195,17 +217,18 @@ zlt_conf_open_key(zlt_conf_file_t *f, const char *key, const char *value,
 
 /* It leads where "allow" says, and nowhere without it. */
 
-int
-zlt_conf_open_end(zlt_conf_file_t *f)
+static int
+zlt_conf_access_open_end(zlt_conf_file_t *f)
 {
     char  error[ZLT_CONF_ERROR_SIZE];
 
     if (f->config->agent.allow.nrules == 0) {
-        return zlt_conf_fail(f, f->section_line, "[access] has no \"allow\"");
+        return zlt_conf_file_fail(f, f->section_line,
+                                  "[access] has no \"allow\"");
     }
 
     if (zlt_conf_add_service(&f->config->agent, &f->service, error) == -1) {
-        return zlt_conf_fail(f, f->section_line, "%s", error);
+        return zlt_conf_file_fail(f, f->section_line, "%s", error);
     }
 
     return 0;
@@ -213,7 +236,8 @@ zlt_conf_open_end(zlt_conf_file_t *f)
 
 
 static int
-zlt_conf_bad(char *error, const char *key, const char *value, const char *why)
+zlt_conf_access_bad(char *error, const char *key, const char *value,
+    const char *why)
 {
     (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is \"%.150s\": %s",
                     key, value, why);

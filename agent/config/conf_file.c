@@ -19,45 +19,54 @@
 #include <string.h>
 #include <ini.h>
 
+#include "conf_access.h"
 #include "conf_file.h"
+#include "conf_node.h"
+#include "parse.h"
 
 
 #define ZLT_CONF_LINE_MAX  (INI_MAX_LINE - 2)
 
 
-static char *zlt_conf_reader(char *buf, int size, void *stream);
-static int zlt_conf_begin(zlt_conf_file_t *f, const char *line);
-static int zlt_conf_end(zlt_conf_file_t *f);
-static int zlt_conf_handler(void *user, const char *section, const char *key,
-    const char *value);
-static int zlt_conf_repeated(zlt_conf_file_t *f, const char *key);
-static int zlt_conf_agent_key(zlt_conf_file_t *f, const char *key,
+static char *zlt_conf_file_reader(char *buf, int size, void *stream);
+static int zlt_conf_file_begin(zlt_conf_file_t *f, const char *line);
+static int zlt_conf_file_end(zlt_conf_file_t *f);
+static int zlt_conf_file_handler(void *user, const char *section,
+    const char *key, const char *value);
+static int zlt_conf_file_repeated(zlt_conf_file_t *f, const char *key);
+static int zlt_conf_file_agent_key(zlt_conf_file_t *f, const char *key,
     const char *value, char *error);
-static int zlt_conf_service_begin(zlt_conf_file_t *f, const char *name);
-static int zlt_conf_service_key(zlt_conf_file_t *f, const char *key,
+static int zlt_conf_file_service_begin(zlt_conf_file_t *f, const char *name);
+static int zlt_conf_file_service_key(zlt_conf_file_t *f, const char *key,
     const char *value, char *error);
-static int zlt_conf_service_end(zlt_conf_file_t *f);
-static int zlt_conf_complete(zlt_conf_file_t *f);
+static int zlt_conf_file_service_end(zlt_conf_file_t *f);
+static int zlt_conf_file_complete(zlt_conf_file_t *f);
 
 
-static const zlt_conf_section_t  zlt_conf_sections[] = {
-    { "agent",   0, NULL, zlt_conf_agent_key, NULL },
-    { "service", 1, zlt_conf_service_begin, zlt_conf_service_key,
-      zlt_conf_service_end },
-    { "node",    0, NULL, zlt_conf_node_key, NULL },
-    { "nodes",   0, NULL, zlt_conf_nodes_key, NULL },
-    { "tunnel",  1, zlt_conf_tunnel_begin, zlt_conf_tunnel_key,
-      zlt_conf_tunnel_end },
-    { "access",  1, zlt_conf_access_begin, zlt_conf_access_key,
-      zlt_conf_access_end },
-    { "access",  0, zlt_conf_open_begin, zlt_conf_open_key,
-      zlt_conf_open_end },
-    { NULL, 0, NULL, NULL, NULL }
+static const zlt_conf_section_t  zlt_conf_file_agent = {
+    "agent", 0, NULL, zlt_conf_file_agent_key, NULL
+};
+
+static const zlt_conf_section_t  zlt_conf_file_service = {
+    "service", 1, zlt_conf_file_service_begin, zlt_conf_file_service_key,
+    zlt_conf_file_service_end
+};
+
+
+static const zlt_conf_section_t *const  zlt_conf_file_sections[] = {
+    &zlt_conf_file_agent,
+    &zlt_conf_file_service,
+    &zlt_conf_node_section,
+    &zlt_conf_node_list,
+    &zlt_conf_node_tunnel,
+    &zlt_conf_access_section,
+    &zlt_conf_access_open,
+    NULL
 };
 
 
 int
-zlt_config_read(zlt_config_t *config, const char *file, char *error)
+zlt_conf_file_read(zlt_config_t *config, const char *file, char *error)
 {
     int               rc;
     zlt_conf_file_t  *f;
@@ -80,27 +89,27 @@ zlt_config_read(zlt_config_t *config, const char *file, char *error)
         return -1;
     }
 
-    rc = ini_parse_stream(zlt_conf_reader, f, zlt_conf_handler, f);
+    rc = ini_parse_stream(zlt_conf_file_reader, f, zlt_conf_file_handler, f);
 
     if (rc == 0 && ferror(f->file)) {
-        (void) zlt_conf_fail(f, f->line, "the file cannot be read");
+        (void) zlt_conf_file_fail(f, f->line, "the file cannot be read");
     }
 
     if (rc > 0) {
-        (void) zlt_conf_fail(f, (unsigned) rc,
-                             "expected \"key = value\" or \"[section]\"");
+        (void) zlt_conf_file_fail(f, (unsigned) rc,
+                                  "expected \"key = value\" or \"[section]\"");
     }
 
     if (rc < 0) {
-        (void) zlt_conf_fail(f, f->line, "the file cannot be parsed");
+        (void) zlt_conf_file_fail(f, f->line, "the file cannot be parsed");
     }
 
     if (!f->failed) {
-        (void) zlt_conf_end(f);
+        (void) zlt_conf_file_end(f);
     }
 
     if (!f->failed) {
-        (void) zlt_conf_complete(f);
+        (void) zlt_conf_file_complete(f);
     }
 
     rc = f->failed ? -1 : 0;
@@ -113,7 +122,7 @@ zlt_config_read(zlt_config_t *config, const char *file, char *error)
 
 
 int
-zlt_conf_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
+zlt_conf_file_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
 {
     int      n;
     va_list  ap;
@@ -139,7 +148,7 @@ zlt_conf_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
 /* Feeds libinih; nothing more after the first error. */
 
 static char *
-zlt_conf_reader(char *buf, int size, void *stream)
+zlt_conf_file_reader(char *buf, int size, void *stream)
 {
     char             *hash;
     size_t            len;
@@ -156,7 +165,8 @@ zlt_conf_reader(char *buf, int size, void *stream)
     len = strlen(buf);
 
     if (len >= ZLT_CONF_LINE_MAX && buf[len - 1] != '\n') {
-        (void) zlt_conf_fail(f, f->line, "the line is longer than 197 bytes");
+        (void) zlt_conf_file_fail(f, f->line, "the line is longer than 197 "
+                                  "bytes");
         return NULL;
     }
 
@@ -177,7 +187,7 @@ zlt_conf_reader(char *buf, int size, void *stream)
         }
     }
 
-    if (*p == '[' && zlt_conf_begin(f, p) == -1) {
+    if (*p == '[' && zlt_conf_file_begin(f, p) == -1) {
         return NULL;
     }
 
@@ -186,14 +196,14 @@ zlt_conf_reader(char *buf, int size, void *stream)
 
 
 static int
-zlt_conf_begin(zlt_conf_file_t *f, const char *line)
+zlt_conf_file_begin(zlt_conf_file_t *f, const char *line)
 {
     size_t                     len;
     const char                *end, *name;
-    unsigned                   bit;
+    unsigned                   i, bit;
     const zlt_conf_section_t  *s;
 
-    if (zlt_conf_end(f) == -1) {
+    if (zlt_conf_file_end(f) == -1) {
         return -1;
     }
 
@@ -202,14 +212,14 @@ zlt_conf_begin(zlt_conf_file_t *f, const char *line)
     end = strchr(line, ']');
 
     if (end == NULL) {
-        return zlt_conf_fail(f, f->line, "\"]\" is missing");
+        return zlt_conf_file_fail(f, f->line, "\"]\" is missing");
     }
 
     len = (size_t) (end - line - 1);
 
     if (len > ZLT_CONF_SECTION_MAX) {
-        return zlt_conf_fail(f, f->line, "the section's name is longer than "
-                             "49 bytes, \"service \" included");
+        return zlt_conf_file_fail(f, f->line, "the section's name is longer "
+                                  "than 49 bytes, \"service \" included");
     }
 
     memcpy(f->section, line + 1, len);
@@ -220,7 +230,7 @@ zlt_conf_begin(zlt_conf_file_t *f, const char *line)
     len = strcspn(f->section, " \t");
     name = f->section + len + strspn(f->section + len, " \t");
 
-    for (s = zlt_conf_sections; s->name; s++) {
+    for (i = 0; (s = zlt_conf_file_sections[i]) != NULL; i++) {
         if (strncmp(s->name, f->section, len) == 0 && s->name[len] == '\0'
             && s->named == (*name != '\0'))
         {
@@ -228,16 +238,16 @@ zlt_conf_begin(zlt_conf_file_t *f, const char *line)
         }
     }
 
-    if (s->name == NULL) {
-        return zlt_conf_fail(f, f->line, "unknown section: there are [agent], "
-                             "[service NAME], [node], [nodes], "
-                             "[tunnel NAME], [access NAME] and [access]");
+    if (s == NULL) {
+        return zlt_conf_file_fail(f, f->line, "unknown section: there are "
+                                  "[agent], [service NAME], [node], [nodes], "
+                                  "[tunnel NAME], [access NAME] and [access]");
     }
 
-    bit = 1u << (s - zlt_conf_sections);
+    bit = 1u << i;
 
     if (!s->named && (f->seen & bit)) {
-        return zlt_conf_fail(f, f->line, "[%s] is there twice", s->name);
+        return zlt_conf_file_fail(f, f->line, "[%s] is there twice", s->name);
     }
 
     f->seen |= bit;
@@ -250,14 +260,14 @@ zlt_conf_begin(zlt_conf_file_t *f, const char *line)
 /* A section is complete with the next one, or at the end. */
 
 static int
-zlt_conf_end(zlt_conf_file_t *f)
+zlt_conf_file_end(zlt_conf_file_t *f)
 {
     return f->kind && f->kind->end ? f->kind->end(f) : 0;
 }
 
 
 static int
-zlt_conf_handler(void *user, const char *section, const char *key,
+zlt_conf_file_handler(void *user, const char *section, const char *key,
     const char *value)
 {
     char              why[ZLT_CONF_ERROR_SIZE];
@@ -272,18 +282,19 @@ zlt_conf_handler(void *user, const char *section, const char *key,
     }
 
     if (f->kind == NULL) {
-        (void) zlt_conf_fail(f, f->line, "a key before the first section");
+        (void) zlt_conf_file_fail(f, f->line, "a key before the first "
+                                  "section");
         return 0;
     }
 
-    if (zlt_conf_repeated(f, key)) {
-        (void) zlt_conf_fail(f, f->line, "\"%.100s\" is there twice, or goes "
-                             "on in another line", key);
+    if (zlt_conf_file_repeated(f, key)) {
+        (void) zlt_conf_file_fail(f, f->line, "\"%.100s\" is there twice, or "
+                                  "goes on in another line", key);
         return 0;
     }
 
     if (f->kind->key(f, key, value, why) == -1) {
-        (void) zlt_conf_fail(f, f->line, "%s", why);
+        (void) zlt_conf_file_fail(f, f->line, "%s", why);
         return 0;
     }
 
@@ -294,7 +305,7 @@ zlt_conf_handler(void *user, const char *section, const char *key,
 /* Also where a continuation line, which few keys have, comes in. */
 
 static int
-zlt_conf_repeated(zlt_conf_file_t *f, const char *key)
+zlt_conf_file_repeated(zlt_conf_file_t *f, const char *key)
 {
     unsigned  i;
 
@@ -320,7 +331,7 @@ zlt_conf_repeated(zlt_conf_file_t *f, const char *key)
 
 
 static int
-zlt_conf_agent_key(zlt_conf_file_t *f, const char *key, const char *value,
+zlt_conf_file_agent_key(zlt_conf_file_t *f, const char *key, const char *value,
     char *error)
 {
     return zlt_conf_set(&f->config->agent, key, value, error);
@@ -328,14 +339,14 @@ zlt_conf_agent_key(zlt_conf_file_t *f, const char *key, const char *value,
 
 
 static int
-zlt_conf_service_begin(zlt_conf_file_t *f, const char *name)
+zlt_conf_file_service_begin(zlt_conf_file_t *f, const char *name)
 {
     const char  *why;
 
     memset(&f->service, 0, sizeof(zlt_service_conf_t));
 
-    if (zlt_option_name(name, &f->service, &why) == -1) {
-        return zlt_conf_fail(f, f->line, "%s", why);
+    if (zlt_option_service_name(name, &f->service, &why) == -1) {
+        return zlt_conf_file_fail(f, f->line, "%s", why);
     }
 
     return 0;
@@ -343,22 +354,22 @@ zlt_conf_service_begin(zlt_conf_file_t *f, const char *name)
 
 
 static int
-zlt_conf_service_end(zlt_conf_file_t *f)
+zlt_conf_file_service_end(zlt_conf_file_t *f)
 {
     char         why[ZLT_CONF_ERROR_SIZE];
     const char  *text;
 
     if (!f->service.has_local) {
-        return zlt_conf_fail(f, f->section_line, "the service has no "
-                             "\"local\"");
+        return zlt_conf_file_fail(f, f->section_line, "the service has no "
+                                  "\"local\"");
     }
 
     if (zlt_option_service_check(&f->service, &text) == -1) {
-        return zlt_conf_fail(f, f->section_line, "%s", text);
+        return zlt_conf_file_fail(f, f->section_line, "%s", text);
     }
 
     if (zlt_conf_add_service(&f->config->agent, &f->service, why) == -1) {
-        return zlt_conf_fail(f, f->section_line, "%s", why);
+        return zlt_conf_file_fail(f, f->section_line, "%s", why);
     }
 
     return 0;
@@ -366,7 +377,7 @@ zlt_conf_service_end(zlt_conf_file_t *f)
 
 
 int
-zlt_conf_protocol(const char *value, uint8_t *protocol, char *error)
+zlt_conf_file_protocol(const char *value, uint8_t *protocol, char *error)
 {
     if (strcmp(value, "tcp") != 0 && strcmp(value, "udp") != 0) {
         (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"protocol\" is "
@@ -381,10 +392,10 @@ zlt_conf_protocol(const char *value, uint8_t *protocol, char *error)
 
 
 int
-zlt_conf_port(const char *key, const char *value, uint16_t *port,
+zlt_conf_file_port(const char *key, const char *value, uint16_t *port,
     char *error)
 {
-    if (zlt_option_port(value, port) == -1) {
+    if (zlt_parse_port(value, port) == -1) {
         (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is \"%.100s\", "
                         "but must be a number from 1 to 65535", key, value);
         return -1;
@@ -395,9 +406,9 @@ zlt_conf_port(const char *key, const char *value, uint16_t *port,
 
 
 int
-zlt_conf_proxy(const char *value, uint8_t *version, char *error)
+zlt_conf_file_pp(const char *value, uint8_t *version, char *error)
 {
-    if (zlt_option_proxy(value, version) == -1) {
+    if (zlt_option_service_pp(value, version) == -1) {
         (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"proxy_protocol\" is "
                         "\"%.100s\", but must be v1, v2 or no", value);
         return -1;
@@ -408,8 +419,8 @@ zlt_conf_proxy(const char *value, uint8_t *version, char *error)
 
 
 static int
-zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error)
+zlt_conf_file_service_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error)
 {
     int                  on;
     uint16_t            *port;
@@ -419,12 +430,12 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
     s = &f->service;
 
     if (strcmp(key, "protocol") == 0) {
-        return zlt_conf_protocol(value, &s->protocol, error);
+        return zlt_conf_file_protocol(value, &s->protocol, error);
     }
 
     if (strcmp(key, "local") == 0) {
 
-        if (zlt_option_local(value, s, &why) == -1) {
+        if (zlt_option_service_local(value, s, &why) == -1) {
             (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"local\" is "
                             "\"%.150s\": %s", value, why);
             return -1;
@@ -437,12 +448,12 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
     {
         port = (*key == 'r') ? &s->remote_port : &s->preferred_port;
 
-        return zlt_conf_port(key, value, port, error);
+        return zlt_conf_file_port(key, value, port, error);
     }
 
     if (strcmp(key, "private") == 0 || strcmp(key, "internal") == 0) {
 
-        if (zlt_option_bool(value, &on) == -1) {
+        if (zlt_parse_bool(value, &on) == -1) {
             (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is "
                             "\"%.100s\", but must be yes or no", key, value);
             return -1;
@@ -456,12 +467,12 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
     }
 
     if (strcmp(key, "proxy_protocol") == 0) {
-        return zlt_conf_proxy(value, &s->proxy_protocol, error);
+        return zlt_conf_file_pp(value, &s->proxy_protocol, error);
     }
 
     if (strcmp(key, "allow_access") == 0) {
 
-        if (zlt_option_allow_access(value, s, &why) == -1) {
+        if (zlt_option_service_allow(value, s, &why) == -1) {
             (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"allow_access\" is "
                             "\"%.150s\": %s", value, why);
             return -1;
@@ -480,7 +491,7 @@ zlt_conf_service_key(zlt_conf_file_t *f, const char *key, const char *value,
 /* What must be there, and what does not go together. */
 
 static int
-zlt_conf_complete(zlt_conf_file_t *f)
+zlt_conf_file_complete(zlt_conf_file_t *f)
 {
     char           why[ZLT_CONF_ERROR_SIZE];
     zlt_config_t  *config;
@@ -493,20 +504,20 @@ zlt_conf_complete(zlt_conf_file_t *f)
         || config->ntunnels == 0)
     {
         if (zlt_conf_check(&config->agent, why) == -1) {
-            return zlt_conf_fail(f, 0, "%s", why);
+            return zlt_conf_file_fail(f, 0, "%s", why);
         }
     }
 
-    if (zlt_conf_paths(&config->agent, f->name) == -1) {
-        return zlt_conf_fail(f, 0, "out of memory");
+    if (zlt_conf_node_paths(&config->agent, f->name) == -1) {
+        return zlt_conf_file_fail(f, 0, "out of memory");
     }
 
-    if (zlt_conf_tunnels(f) == -1) {
+    if (zlt_conf_node_tunnels(f) == -1) {
         return -1;
     }
 
     if (zlt_config_links(config) == -1) {
-        return zlt_conf_fail(f, 0, "out of memory");
+        return zlt_conf_file_fail(f, 0, "out of memory");
     }
 
     return 0;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "config.h"
+#include "log.h"
 
 
 #define ZLT_CONF_SECTION_MAX  49         /* libinih's */
@@ -24,7 +25,7 @@ typedef struct zlt_conf_section_s  zlt_conf_section_t;
 
 
 /*
- * A kind of section.  begin and end return 0, or -1 after zlt_conf_fail();
+ * A kind of section.  begin and end return 0, or -1 after zlt_conf_file_fail();
  * key returns 0, or -1 with a text in error.
  */
 
@@ -62,45 +63,20 @@ struct zlt_conf_file_s {
 /* conf_file.c */
 
 /* "file:line: text"; the first complaint counts.  Returns -1. */
-int zlt_conf_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
+int zlt_conf_file_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
     zlt_printf_like(3, 4);
 
 /* The values that [service] and [tunnel] have in common. */
-int zlt_conf_protocol(const char *value, uint8_t *protocol, char *error);
-int zlt_conf_port(const char *key, const char *value, uint16_t *port,
+int zlt_conf_file_protocol(const char *value, uint8_t *protocol, char *error);
+int zlt_conf_file_port(const char *key, const char *value, uint16_t *port,
     char *error);
-int zlt_conf_proxy(const char *value, uint8_t *version, char *error);
+int zlt_conf_file_pp(const char *value, uint8_t *version, char *error);
 
 
 /* conf_access.c: [access NAME], and [access], which describes the open
    service */
 
-int zlt_conf_access_begin(zlt_conf_file_t *f, const char *name);
-int zlt_conf_access_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-int zlt_conf_access_end(zlt_conf_file_t *f);
-int zlt_conf_open_begin(zlt_conf_file_t *f, const char *name);
-int zlt_conf_open_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error);
-int zlt_conf_open_end(zlt_conf_file_t *f);
-
-
 /* conf_node.c */
-
-int zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error);
-int zlt_conf_nodes_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-int zlt_conf_tunnel_begin(zlt_conf_file_t *f, const char *name);
-int zlt_conf_tunnel_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-int zlt_conf_tunnel_end(zlt_conf_file_t *f);
-
-/* Once all is read: whose tunnels they are; defaults.  0 or -1. */
-int zlt_conf_tunnels(zlt_conf_file_t *f);
-
-/* Paths in a file are relative to where it is: 0, or -1 without memory. */
-int zlt_conf_paths(zlt_conf_t *conf, const char *file);
 
 
 #endif /* ZLT_CONF_FILE_H_INCLUDED */

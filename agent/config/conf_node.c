@@ -15,22 +15,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf_file.h"
+#include "conf_node.h"
 #include "zlt_util.h"
 
 
 #define ZLT_CONF_NAMES  ", \t"
 
 
+static int zlt_conf_node_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_node_nodes_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name);
+static int zlt_conf_node_tunnel_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error);
+static int zlt_conf_node_tunnel_end(zlt_conf_file_t *f);
 static int zlt_conf_node_name(const char *key, const char *value, char *name,
     char *error);
-static int zlt_conf_tunnel_expose(zlt_tunnel_conf_t *t, const char *value,
+static int zlt_conf_node_tunnel_expose(zlt_tunnel_conf_t *t, const char *value,
     char *error);
-static int zlt_conf_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t);
-static int zlt_conf_tunnel_known(zlt_conf_file_t *f, unsigned line,
+static int zlt_conf_node_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t);
+static int zlt_conf_node_tunnel_known(zlt_conf_file_t *f, unsigned line,
     const char *node);
-static int zlt_conf_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t);
-static int zlt_conf_path(char **path, const char *file);
+static int zlt_conf_node_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t);
+static int zlt_conf_node_path(char **path, const char *file);
+
+
+const zlt_conf_section_t  zlt_conf_node_section = {
+    "node", 0, NULL, zlt_conf_node_key, NULL
+};
+
+const zlt_conf_section_t  zlt_conf_node_list = {
+    "nodes", 0, NULL, zlt_conf_node_nodes_key, NULL
+};
+
+const zlt_conf_section_t  zlt_conf_node_tunnel = {
+    "tunnel", 1, zlt_conf_node_tunnel_begin, zlt_conf_node_tunnel_key,
+    zlt_conf_node_tunnel_end
+};
 
 
 static int
@@ -56,7 +78,7 @@ zlt_conf_node_name(const char *key, const char *value, char *name,
 }
 
 
-int
+static int
 zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
     char *error)
 {
@@ -72,8 +94,8 @@ zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
 }
 
 
-int
-zlt_conf_nodes_key(zlt_conf_file_t *f, const char *key, const char *value,
+static int
+zlt_conf_node_nodes_key(zlt_conf_file_t *f, const char *key, const char *value,
     char *error)
 {
     char          *copy, *name, *rest;
@@ -123,8 +145,8 @@ zlt_conf_nodes_key(zlt_conf_file_t *f, const char *key, const char *value,
 }
 
 
-int
-zlt_conf_tunnel_begin(zlt_conf_file_t *f, const char *name)
+static int
+zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name)
 {
     unsigned            i;
     const char         *why;
@@ -136,33 +158,33 @@ zlt_conf_tunnel_begin(zlt_conf_file_t *f, const char *name)
     memset(&f->service, 0, sizeof(zlt_service_conf_t));
     f->service.flags = ZLT_R_INTERNAL;
 
-    if (zlt_option_name(name, &f->service, &why) == -1) {
-        return zlt_conf_fail(f, f->line, "a tunnel's name is 1 to 255 "
-                             "letters, digits, \"-\", \"_\", \".\"");
+    if (zlt_option_service_name(name, &f->service, &why) == -1) {
+        return zlt_conf_file_fail(f, f->line, "a tunnel's name is 1 to 255 "
+                                  "letters, digits, \"-\", \"_\", \".\"");
     }
 
     if (strcmp(name, ZLT_CONF_AGENT) == 0) {
-        return zlt_conf_fail(f, f->line, "a tunnel cannot be called \"%s\", "
-                             "as that of [agent] is", name);
+        return zlt_conf_file_fail(f, f->line, "a tunnel cannot be called "
+                                  "\"%s\", as that of [agent] is", name);
     }
 
     for (i = 0; i < c->ntunnels; i++) {
         if (strcmp(c->tunnels[i].conf.name, name) == 0) {
-            return zlt_conf_fail(f, f->line, "the tunnel \"%s\" is there "
-                                 "twice, before in line %u", name,
-                                 c->tunnels[i].line);
+            return zlt_conf_file_fail(f, f->line, "the tunnel \"%s\" is there "
+                                      "twice, before in line %u", name,
+                                      c->tunnels[i].line);
         }
     }
 
     if (c->ntunnels == ZLT_CONFIG_MAX_TUNNELS) {
-        return zlt_conf_fail(f, f->line, "more than %d tunnels",
-                             ZLT_CONFIG_MAX_TUNNELS);
+        return zlt_conf_file_fail(f, f->line, "more than %d tunnels",
+                                  ZLT_CONFIG_MAX_TUNNELS);
     }
 
     t = realloc(c->tunnels, (c->ntunnels + 1) * sizeof(zlt_tunnel_conf_t));
 
     if (t == NULL) {
-        return zlt_conf_fail(f, f->line, "out of memory");
+        return zlt_conf_file_fail(f, f->line, "out of memory");
     }
 
     c->tunnels = t;
@@ -179,9 +201,9 @@ zlt_conf_tunnel_begin(zlt_conf_file_t *f, const char *name)
 }
 
 
-int
-zlt_conf_tunnel_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error)
+static int
+zlt_conf_node_tunnel_key(zlt_conf_file_t *f, const char *key,
+    const char *value, char *error)
 {
     const char         *why;
     zlt_tunnel_conf_t  *t;
@@ -200,7 +222,7 @@ zlt_conf_tunnel_key(zlt_conf_file_t *f, const char *key, const char *value,
 
     if (strcmp(key, "service") == 0) {
 
-        if (zlt_option_name(value, &f->service, &why) == -1) {
+        if (zlt_option_service_name(value, &f->service, &why) == -1) {
             (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"service\" is "
                             "\"%.100s\": %s", value, why);
             return -1;
@@ -210,7 +232,7 @@ zlt_conf_tunnel_key(zlt_conf_file_t *f, const char *key, const char *value,
     }
 
     if (strcmp(key, "protocol") == 0) {
-        return zlt_conf_protocol(value, &f->service.protocol, error);
+        return zlt_conf_file_protocol(value, &f->service.protocol, error);
     }
 
     if (strcmp(key, "local_host") == 0) {
@@ -226,19 +248,19 @@ zlt_conf_tunnel_key(zlt_conf_file_t *f, const char *key, const char *value,
 
     if (strcmp(key, "local_port") == 0) {
         t->has_port = 1;
-        return zlt_conf_port(key, value, &t->port, error);
+        return zlt_conf_file_port(key, value, &t->port, error);
     }
 
     if (strcmp(key, "remote_port") == 0) {
-        return zlt_conf_port(key, value, &f->service.remote_port, error);
+        return zlt_conf_file_port(key, value, &f->service.remote_port, error);
     }
 
     if (strcmp(key, "expose") == 0) {
-        return zlt_conf_tunnel_expose(t, value, error);
+        return zlt_conf_node_tunnel_expose(t, value, error);
     }
 
     if (strcmp(key, "proxy_protocol") == 0) {
-        return zlt_conf_proxy(value, &f->service.proxy_protocol, error);
+        return zlt_conf_file_pp(value, &f->service.proxy_protocol, error);
     }
 
     if (strcmp(key, "control") == 0 || strcmp(key, "log_level") == 0
@@ -254,7 +276,8 @@ zlt_conf_tunnel_key(zlt_conf_file_t *f, const char *key, const char *value,
 
 
 static int
-zlt_conf_tunnel_expose(zlt_tunnel_conf_t *t, const char *value, char *error)
+zlt_conf_node_tunnel_expose(zlt_tunnel_conf_t *t, const char *value,
+    char *error)
 {
     if (strcmp(value, "internal") != 0 && strcmp(value, "public") != 0) {
         (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"expose\" is "
@@ -268,8 +291,8 @@ zlt_conf_tunnel_expose(zlt_tunnel_conf_t *t, const char *value, char *error)
 }
 
 
-int
-zlt_conf_tunnel_end(zlt_conf_file_t *f)
+static int
+zlt_conf_node_tunnel_end(zlt_conf_file_t *f)
 {
     char                local[ZLT_OPTION_LOCAL_MAX], why[ZLT_CONF_ERROR_SIZE];
     const char         *text;
@@ -280,7 +303,8 @@ zlt_conf_tunnel_end(zlt_conf_file_t *f)
     t = &f->config->tunnels[f->config->ntunnels - 1];
 
     if (!t->has_port) {
-        return zlt_conf_fail(f, t->line, "the tunnel has no \"local_port\"");
+        return zlt_conf_file_fail(f, t->line, "the tunnel has no "
+                                  "\"local_port\"");
     }
 
     (void) snprintf(local, sizeof(local),
@@ -289,18 +313,18 @@ zlt_conf_tunnel_end(zlt_conf_file_t *f)
 
     s->flags = t->is_public ? 0 : ZLT_R_INTERNAL;
 
-    if (zlt_option_local(local, s, &text) == -1
+    if (zlt_option_service_local(local, s, &text) == -1
         || zlt_option_service_check(s, &text) == -1)
     {
-        return zlt_conf_fail(f, t->line, "%s", text);
+        return zlt_conf_file_fail(f, t->line, "%s", text);
     }
 
     if (t->conf.nservers == 0) {
-        return zlt_conf_fail(f, t->line, "the tunnel has no \"server\"");
+        return zlt_conf_file_fail(f, t->line, "the tunnel has no \"server\"");
     }
 
     if (zlt_conf_add_service(&t->conf, s, why) == -1) {
-        return zlt_conf_fail(f, t->line, "%s", why);
+        return zlt_conf_file_fail(f, t->line, "%s", why);
     }
 
     (void) strcpy(t->conf.to, t->to);
@@ -310,7 +334,7 @@ zlt_conf_tunnel_end(zlt_conf_file_t *f)
 
 
 int
-zlt_conf_tunnels(zlt_conf_file_t *f)
+zlt_conf_node_tunnels(zlt_conf_file_t *f)
 {
     unsigned            i, here;
     zlt_config_t       *c;
@@ -320,7 +344,7 @@ zlt_conf_tunnels(zlt_conf_file_t *f)
     here = c->agent.nservers;
 
     if (c->node[0] && c->nodes
-        && zlt_conf_tunnel_known(f, c->node_line, c->node) == -1)
+        && zlt_conf_node_tunnel_known(f, c->node_line, c->node) == -1)
     {
         return -1;
     }
@@ -328,8 +352,8 @@ zlt_conf_tunnels(zlt_conf_file_t *f)
     for (i = 0; i < c->ntunnels; i++) {
         t = &c->tunnels[i];
 
-        if (zlt_conf_tunnel_ends(f, t) == -1
-            || zlt_conf_tunnel_link(f, t) == -1)
+        if (zlt_conf_node_tunnel_ends(f, t) == -1
+            || zlt_conf_node_tunnel_link(f, t) == -1)
         {
             return -1;
         }
@@ -338,8 +362,9 @@ zlt_conf_tunnels(zlt_conf_file_t *f)
     }
 
     if (!here) {
-        return zlt_conf_fail(f, c->node_line, "no tunnel begins or ends at "
-                             "the node \"%s\": is that its name?", c->node);
+        return zlt_conf_file_fail(f, c->node_line, "no tunnel begins or ends "
+                                  "at the node \"%s\": is that its name?",
+                                  c->node);
     }
 
     return 0;
@@ -349,7 +374,7 @@ zlt_conf_tunnels(zlt_conf_file_t *f)
 /* From where, to where. */
 
 static int
-zlt_conf_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
+zlt_conf_node_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
 {
     const char  *missing;
 
@@ -358,37 +383,38 @@ zlt_conf_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
     if (f->config->node[0] == '\0') {
 
         if (t->from[0] || t->to[0]) {
-            return zlt_conf_fail(f, t->line, "the tunnel is one between nodes,"
-                                 " but which one is this?  [node] with "
-                                 "\"name\" is missing");
+            return zlt_conf_file_fail(f, t->line, "the tunnel is one between "
+                                      "nodes, but which one is this?  [node] "
+                                      "with \"name\" is missing");
         }
 
         return 0;
     }
 
     if (missing) {
-        return zlt_conf_fail(f, t->line, "the tunnel has no \"%s\"", missing);
+        return zlt_conf_file_fail(f, t->line, "the tunnel has no \"%s\"",
+                                  missing);
     }
 
     if (strcmp(t->from, t->to) == 0) {
-        return zlt_conf_fail(f, t->to_line, "the tunnel ends where it begins, "
-                             "at \"%s\"", t->to);
+        return zlt_conf_file_fail(f, t->to_line, "the tunnel ends where it "
+                                  "begins, at \"%s\"", t->to);
     }
 
     if (f->config->nodes == NULL) {
         return 0;
     }
 
-    if (zlt_conf_tunnel_known(f, t->from_line, t->from) == -1) {
+    if (zlt_conf_node_tunnel_known(f, t->from_line, t->from) == -1) {
         return -1;
     }
 
-    return zlt_conf_tunnel_known(f, t->to_line, t->to);
+    return zlt_conf_node_tunnel_known(f, t->to_line, t->to);
 }
 
 
 static int
-zlt_conf_tunnel_known(zlt_conf_file_t *f, unsigned line, const char *node)
+zlt_conf_node_tunnel_known(zlt_conf_file_t *f, unsigned line, const char *node)
 {
     unsigned  i;
 
@@ -398,25 +424,26 @@ zlt_conf_tunnel_known(zlt_conf_file_t *f, unsigned line, const char *node)
         }
     }
 
-    return zlt_conf_fail(f, line, "there is no node \"%s\" in [nodes]", node);
+    return zlt_conf_file_fail(f, line, "there is no node \"%s\" in [nodes]",
+                              node);
 }
 
 
 /* What it leaves to [agent]. */
 
 static int
-zlt_conf_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
+zlt_conf_node_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
 {
     char  why[ZLT_CONF_ERROR_SIZE];
 
-    if (zlt_conf_paths(&t->conf, f->name) == -1
+    if (zlt_conf_node_paths(&t->conf, f->name) == -1
         || zlt_conf_inherit(&t->conf, &f->config->agent) == -1)
     {
-        return zlt_conf_fail(f, t->line, "out of memory");
+        return zlt_conf_file_fail(f, t->line, "out of memory");
     }
 
     if (zlt_conf_check(&t->conf, why) == -1) {
-        return zlt_conf_fail(f, t->line, "%s", why);
+        return zlt_conf_file_fail(f, t->line, "%s", why);
     }
 
     return 0;
@@ -424,32 +451,32 @@ zlt_conf_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
 
 
 int
-zlt_conf_paths(zlt_conf_t *conf, const char *file)
+zlt_conf_node_paths(zlt_conf_t *conf, const char *file)
 {
     if (strchr(file, '/') == NULL) {
         return 0;
     }
 
     if (conf->control && strcmp(conf->control, "none") != 0
-        && zlt_conf_path(&conf->control, file) == -1)
+        && zlt_conf_node_path(&conf->control, file) == -1)
     {
         return -1;
     }
 
-    if (zlt_conf_path(&conf->token_file, file) == -1
-        || zlt_conf_path(&conf->proxy_file, file) == -1
-        || zlt_conf_path(&conf->cert, file) == -1
-        || zlt_conf_path(&conf->key, file) == -1)
+    if (zlt_conf_node_path(&conf->token_file, file) == -1
+        || zlt_conf_node_path(&conf->proxy_file, file) == -1
+        || zlt_conf_node_path(&conf->cert, file) == -1
+        || zlt_conf_node_path(&conf->key, file) == -1)
     {
         return -1;
     }
 
-    return zlt_conf_path(&conf->ca_file, file);
+    return zlt_conf_node_path(&conf->ca_file, file);
 }
 
 
 static int
-zlt_conf_path(char **path, const char *file)
+zlt_conf_node_path(char **path, const char *file)
 {
     char    *full;
     size_t   dir;

@@ -16,7 +16,10 @@
 #define ZLT_CONFIG_H_INCLUDED
 
 
+#include "allow.h"
 #include "conf.h"
+#include "option_access.h"
+#include "option_service.h"
 
 
 #define ZLT_CONFIG_MAX_TUNNELS  256
@@ -39,7 +42,7 @@ typedef struct {
 } zlt_tunnel_conf_t;
 
 
-typedef struct {
+struct zlt_config_s {
     zlt_conf_t           agent;            /* [agent], [service NAME] */
 
     char                 node[ZLT_CONF_NODE_MAX + 1];  /* "": no [node] */
@@ -53,7 +56,7 @@ typedef struct {
     /* what begins here; a link takes its own and leaves NULL */
     zlt_conf_t         **links;
     unsigned             nlinks;
-} zlt_config_t;
+};
 
 
 void zlt_config_init(zlt_config_t *config);
@@ -64,7 +67,7 @@ void zlt_config_free(zlt_config_t *config);
  * "file:line: what" in error (ZLT_CONF_ERROR_SIZE bytes); *config may then be
  * half filled.
  */
-int zlt_config_read(zlt_config_t *config, const char *file, char *error);
+int zlt_conf_file_read(zlt_config_t *config, const char *file, char *error);
 
 /*
  * Makes the links of [agent] and of the tunnels that begin here.  All must

@@ -11,11 +11,12 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "options.h"
+#include "option_access.h"
+#include "parse.h"
 #include "zlt_util.h"
 
 
-static int zlt_option_local_port(const char *text, uint16_t *port);
+static int zlt_option_access_local_port(const char *text, uint16_t *port);
 
 
 void
@@ -64,7 +65,7 @@ zlt_option_access(const char *text, zlt_access_conf_t *a, const char **error)
         return -1;
     }
 
-    if (zlt_option_local_port(p + 1, &a->port) == -1) {
+    if (zlt_option_access_local_port(p + 1, &a->port) == -1) {
         *error = "the local port is not a number from 0 to 65535";
         return -1;
     }
@@ -95,11 +96,11 @@ zlt_option_access_name(const char *text, zlt_access_conf_t *a,
 /* 0: any */
 
 static int
-zlt_option_local_port(const char *text, uint16_t *port)
+zlt_option_access_local_port(const char *text, uint16_t *port)
 {
     uint32_t  n;
 
-    if (zlt_option_number(text, 65535, &n) == -1) {
+    if (zlt_parse_number(text, 65535, &n) == -1) {
         return -1;
     }
 
@@ -142,7 +143,7 @@ zlt_option_access_local(const char *text, zlt_access_conf_t *a,
     colon = strrchr(text, ':');
     port = colon ? colon + 1 : text;
 
-    if (zlt_option_local_port(port, &a->port) == -1) {
+    if (zlt_option_access_local_port(port, &a->port) == -1) {
         *error = "the local port is not a number from 0 to 65535";
         return -1;
     }

@@ -20,7 +20,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "ctl.h"
+#include "ctl_command.h"
+#include "ctl_socket.h"
+#include "relay.h"
 
 
 #define ZLT_CTL_CLIENTS  64            /* at once; others wait */
@@ -51,6 +55,9 @@ struct zlt_ctl_s {
 };
 
 
+static int zlt_ctl_start(zlt_process_t *p);
+static void zlt_ctl_stop(zlt_process_t *p);
+static void zlt_ctl_tick(zlt_process_t *p);
 static int zlt_ctl_open(zlt_process_t *p, const char *path, char *error);
 static void zlt_ctl_accept(zlt_io_t *io);
 static void zlt_ctl_stopped(zlt_task_t *task);
@@ -68,7 +75,14 @@ static void zlt_ctl_close(zlt_ctl_request_t *r);
 static void zlt_ctl_freed(zlt_task_t *task);
 
 
-int
+const zlt_process_ctl_t  zlt_ctl_process = {
+    zlt_ctl_start,
+    zlt_ctl_stop,
+    zlt_ctl_tick
+};
+
+
+static int
 zlt_ctl_start(zlt_process_t *p)
 {
     char         path[ZLT_CTL_PATH_SIZE], error[ZLT_CONF_ERROR_SIZE];
@@ -83,11 +97,11 @@ zlt_ctl_start(zlt_process_t *p)
             return 0;
         }
 
-        zlt_complain("the control socket \"%s\": %s", asked, error);
+        zlt_log_complain("the control socket \"%s\": %s", asked, error);
         return 1;
     }
 
-    if (zlt_ctl_path(path, 1) == -1) {
+    if (zlt_ctl_socket_path(path, 1) == -1) {
         zlt_log_info("there is no control socket, for want of a place: "
                      "XDG_RUNTIME_DIR is not set; see --control");
         return 0;
@@ -107,7 +121,7 @@ zlt_ctl_open(zlt_process_t *p, const char *path, char *error)
     int         fd, lock;
     zlt_ctl_t  *c;
 
-    fd = zlt_ctl_listen(path, &lock, error);
+    fd = zlt_ctl_socket_listen(path, &lock, error);
 
     if (fd == -1) {
         return -1;
@@ -137,7 +151,7 @@ zlt_ctl_open(zlt_process_t *p, const char *path, char *error)
 }
 
 
-void
+static void
 zlt_ctl_stop(zlt_process_t *p)
 {
     zlt_ctl_t          *c;
@@ -182,7 +196,7 @@ zlt_ctl_stopped(zlt_task_t *task)
 }
 
 
-void
+static void
 zlt_ctl_tick(zlt_process_t *p)
 {
     if (p->ctl && p->ctl->again) {
@@ -256,7 +270,7 @@ zlt_ctl_client(zlt_ctl_t *c, int fd)
     zlt_list_append(&c->requests, &r->link);
     c->nrequests++;
 
-    if (!zlt_ctl_peer(fd)) {
+    if (!zlt_ctl_socket_peer(fd)) {
         zlt_log_warn("the control socket: another user is refused");
         zlt_ctl_fail(r, "only the agent's user and root may do that");
         return 0;
@@ -367,7 +381,7 @@ zlt_ctl_line(zlt_ctl_request_t *r, size_t len)
 
     r->state = ZLT_CTL_RUNNING;
 
-    zlt_ctl_dispatch(r);
+    zlt_ctl_command(r);
 }
 
 

@@ -11,34 +11,37 @@
 
 #include "access.h"
 #include "clock.h"
-#include "ctl.h"
+#include "conf.h"
+#include "ctl_access.h"
+#include "link.h"
+#include "parse.h"
 #include "zlt_util.h"
 
 
 #define ZLT_ACCESS_PREFIX  8           /* digits of an id that will do */
 
 
-static void zlt_sessions_table(zlt_ctl_request_t *r);
-static void zlt_sessions_row(zlt_text_t *t, const zlt_access_t *x,
+static void zlt_ctl_access_table(zlt_ctl_request_t *r);
+static void zlt_ctl_access_row(zlt_text_t *t, const zlt_access_t *x,
     const int *width);
-static void zlt_sessions_json(zlt_ctl_request_t *r);
-static void zlt_sessions_json_one(zlt_text_t *t, const zlt_access_t *x);
-static zlt_access_t *zlt_sessions_next(zlt_process_t *p,
+static void zlt_ctl_access_json(zlt_ctl_request_t *r);
+static void zlt_ctl_access_json_one(zlt_text_t *t, const zlt_access_t *x);
+static zlt_access_t *zlt_ctl_access_next(zlt_process_t *p,
     const zlt_access_t *x);
-static const char *zlt_sessions_id(char *buf, const zlt_access_t *x);
-static zlt_access_t *zlt_sessions_find(zlt_process_t *p, const char *id);
-static void zlt_renew_done(void *data, const char *error);
-static void zlt_renew_cancel(zlt_ctl_request_t *r);
+static const char *zlt_ctl_access_id(char *buf, const zlt_access_t *x);
+static zlt_access_t *zlt_ctl_access_find(zlt_process_t *p, const char *id);
+static void zlt_ctl_access_renew_done(void *data, const char *error);
+static void zlt_ctl_access_renew_cancel(zlt_ctl_request_t *r);
 
 
 void
-zlt_ctl_sessions(zlt_ctl_request_t *r)
+zlt_ctl_access_sessions(zlt_ctl_request_t *r)
 {
     if (strcmp(r->words[1], "json") == 0) {
-        zlt_sessions_json(r);
+        zlt_ctl_access_json(r);
 
     } else {
-        zlt_sessions_table(r);
+        zlt_ctl_access_table(r);
     }
 
     zlt_ctl_done(r);
@@ -48,30 +51,30 @@ zlt_ctl_sessions(zlt_ctl_request_t *r)
 /* All of them, of all links; x is NULL for the first. */
 
 static zlt_access_t *
-zlt_sessions_next(zlt_process_t *p, const zlt_access_t *x)
+zlt_ctl_access_next(zlt_process_t *p, const zlt_access_t *x)
 {
-    zlt_list_t         *link;
-    const zlt_agent_t  *a;
+    zlt_list_t        *link;
+    const zlt_link_t  *l;
 
     if (x) {
-        a = x->agent;
+        l = zlt_link_of(x->owner);
         link = x->link.next;
 
-        if (link != &a->accesses) {
+        if (link != &l->owner.accesses) {
             return zlt_list_data(link, zlt_access_t, link);
         }
 
-        link = a->link.next;
+        link = l->node.next;
 
     } else {
         link = p->links.next;
     }
 
     for ( /* void */ ; link != &p->links; link = link->next) {
-        a = zlt_list_data(link, zlt_agent_t, link);
+        l = zlt_list_data(link, zlt_link_t, node);
 
-        if (!zlt_list_empty(&a->accesses)) {
-            return zlt_list_data(a->accesses.next, zlt_access_t, link);
+        if (!zlt_list_empty(&l->owner.accesses)) {
+            return zlt_list_data(l->owner.accesses.next, zlt_access_t, link);
         }
     }
 
@@ -80,7 +83,7 @@ zlt_sessions_next(zlt_process_t *p, const zlt_access_t *x)
 
 
 static void
-zlt_sessions_table(zlt_ctl_request_t *r)
+zlt_ctl_access_table(zlt_ctl_request_t *r)
 {
     int            len, width[2];
     zlt_access_t  *x;
@@ -88,7 +91,7 @@ zlt_sessions_table(zlt_ctl_request_t *r)
     width[0] = 4;
     width[1] = 5;
 
-    for (x = NULL; (x = zlt_sessions_next(r->process, x)) != NULL; ) {
+    for (x = NULL; (x = zlt_ctl_access_next(r->process, x)) != NULL; ) {
         len = (int) strlen(x->conf.name);
         width[0] = len > width[0] ? len : width[0];
 
@@ -100,19 +103,19 @@ zlt_sessions_table(zlt_ctl_request_t *r)
                     "  %s\n", width[0], "NAME", width[1], "LOCAL", "ID",
                     "STATE", "REMAINING", "OPEN/ALL", "IN", "OUT", "SERVICE");
 
-    for (x = NULL; (x = zlt_sessions_next(r->process, x)) != NULL; ) {
-        zlt_sessions_row(&r->text, x, width);
+    for (x = NULL; (x = zlt_ctl_access_next(r->process, x)) != NULL; ) {
+        zlt_ctl_access_row(&r->text, x, width);
     }
 }
 
 
-static const char *const  zlt_sessions_states[] = {
+static const char *const  zlt_ctl_access_states[] = {
     "waits", "asked", "open", "expires", "ended"
 };
 
 
 static void
-zlt_sessions_row(zlt_text_t *t, const zlt_access_t *x, const int *width)
+zlt_ctl_access_row(zlt_text_t *t, const zlt_access_t *x, const int *width)
 {
     char      id[2 * ZLT_ID_SIZE + 1], left[ZLT_TEXT_UNIT], in[ZLT_TEXT_UNIT],
               out[ZLT_TEXT_UNIT], count[48];
@@ -127,9 +130,9 @@ zlt_sessions_row(zlt_text_t *t, const zlt_access_t *x, const int *width)
                     "  %s/%s%s%s\n",
                     width[0], x->conf.name,
                     width[1], x->local[0] ? x->local : "-",
-                    zlt_sessions_id(id, x), zlt_sessions_states[x->state],
-                    x->deadline ? zlt_text_time(left, zlt_access_left(x))
-                                : "-",
+                    zlt_ctl_access_id(id, x), zlt_ctl_access_states[x->state],
+                    x->deadline
+                    ? zlt_text_time(left, zlt_access_expiry_left(x)) : "-",
                     count, zlt_text_bytes(in, bytes[0]),
                     zlt_text_bytes(out, bytes[1]), x->conf.service,
                     x->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp",
@@ -138,7 +141,7 @@ zlt_sessions_row(zlt_text_t *t, const zlt_access_t *x, const int *width)
 
 
 static const char *
-zlt_sessions_id(char *buf, const zlt_access_t *x)
+zlt_ctl_access_id(char *buf, const zlt_access_t *x)
 {
     if (!x->has_id) {
         return strcpy(buf, "-");
@@ -152,7 +155,7 @@ zlt_sessions_id(char *buf, const zlt_access_t *x)
 
 
 static void
-zlt_sessions_json(zlt_ctl_request_t *r)
+zlt_ctl_access_json(zlt_ctl_request_t *r)
 {
     const char    *comma;
     zlt_access_t  *x;
@@ -160,9 +163,9 @@ zlt_sessions_json(zlt_ctl_request_t *r)
     zlt_text_printf(&r->text, "{\"sessions\":[");
     comma = "\n";
 
-    for (x = NULL; (x = zlt_sessions_next(r->process, x)) != NULL; ) {
+    for (x = NULL; (x = zlt_ctl_access_next(r->process, x)) != NULL; ) {
         zlt_text_printf(&r->text, "%s", comma);
-        zlt_sessions_json_one(&r->text, x);
+        zlt_ctl_access_json_one(&r->text, x);
         comma = ",\n";
     }
 
@@ -173,9 +176,9 @@ zlt_sessions_json(zlt_ctl_request_t *r)
 /* Seconds, and bytes: "in" is from the clients. */
 
 static void
-zlt_sessions_json_one(zlt_text_t *t, const zlt_access_t *x)
+zlt_ctl_access_json_one(zlt_text_t *t, const zlt_access_t *x)
 {
-    char      id[2 * ZLT_ID_SIZE + 1], when[ZLT_STATUS_TIME];
+    char      id[2 * ZLT_ID_SIZE + 1], when[ZLT_CLOCK_UTC];
     uint64_t  bytes[2];
 
     zlt_access_bytes(x, bytes);
@@ -197,12 +200,12 @@ zlt_sessions_json_one(zlt_text_t *t, const zlt_access_t *x)
     }
 
     zlt_text_printf(t, ",\"link\":");
-    zlt_text_json(t, x->agent->conf->name);
+    zlt_text_json(t, x->owner->conf->name);
     zlt_text_printf(t, ",\"state\":\"%s\",\"id\":",
-                    zlt_sessions_states[x->state]);
+                    zlt_ctl_access_states[x->state]);
 
     if (x->has_id) {
-        zlt_text_json(t, zlt_sessions_id(id, x));
+        zlt_text_json(t, zlt_ctl_access_id(id, x));
 
     } else {
         zlt_text_printf(t, "null");
@@ -210,14 +213,14 @@ zlt_sessions_json_one(zlt_text_t *t, const zlt_access_t *x)
 
     if (x->created) {
         zlt_text_printf(t, ",\"created\":\"%s\"",
-                        zlt_status_time(when, (time_t) x->created));
+                        zlt_clock_utc(when, (time_t) x->created));
 
     } else {
         zlt_text_printf(t, ",\"created\":null");
     }
 
     if (x->deadline) {
-        zlt_text_printf(t, ",\"remaining\":%u", zlt_access_left(x));
+        zlt_text_printf(t, ",\"remaining\":%u", zlt_access_expiry_left(x));
 
     } else {
         zlt_text_printf(t, ",\"remaining\":null");
@@ -234,7 +237,7 @@ zlt_sessions_json_one(zlt_text_t *t, const zlt_access_t *x)
 /* By the id or its beginning; NULL: none, or more than one. */
 
 static zlt_access_t *
-zlt_sessions_find(zlt_process_t *p, const char *id)
+zlt_ctl_access_find(zlt_process_t *p, const char *id)
 {
     char           text[2 * ZLT_ID_SIZE + 1];
     size_t         len;
@@ -248,10 +251,10 @@ zlt_sessions_find(zlt_process_t *p, const char *id)
 
     found = NULL;
 
-    for (x = NULL; (x = zlt_sessions_next(p, x)) != NULL; ) {
+    for (x = NULL; (x = zlt_ctl_access_next(p, x)) != NULL; ) {
 
         if (!x->has_id || x->state == ZLT_ACCESS_ENDED
-            || strncmp(zlt_sessions_id(text, x), id, len) != 0)
+            || strncmp(zlt_ctl_access_id(text, x), id, len) != 0)
         {
             continue;
         }
@@ -268,11 +271,11 @@ zlt_sessions_find(zlt_process_t *p, const char *id)
 
 
 int
-zlt_ctl_stop_access(zlt_ctl_request_t *r)
+zlt_ctl_access_stop(zlt_ctl_request_t *r)
 {
     zlt_access_t  *x;
 
-    x = zlt_sessions_find(r->process, r->words[1]);
+    x = zlt_ctl_access_find(r->process, r->words[1]);
 
     if (x == NULL) {
         return 0;
@@ -289,12 +292,12 @@ zlt_ctl_stop_access(zlt_ctl_request_t *r)
 
 
 void
-zlt_ctl_renew(zlt_ctl_request_t *r)
+zlt_ctl_access_renew(zlt_ctl_request_t *r)
 {
     uint32_t       ttl;
     zlt_access_t  *x;
 
-    x = zlt_sessions_find(r->process, r->words[1]);
+    x = zlt_ctl_access_find(r->process, r->words[1]);
 
     if (x == NULL) {
         zlt_ctl_fail(r, "there is no access session \"%.100s\"; "
@@ -304,16 +307,16 @@ zlt_ctl_renew(zlt_ctl_request_t *r)
 
     ttl = x->conf.ttl;
 
-    if (r->nwords > 2 && zlt_option_seconds(r->words[2], &ttl) == -1) {
+    if (r->nwords > 2 && zlt_parse_seconds(r->words[2], &ttl) == -1) {
         zlt_ctl_fail(r, "\"%.100s\" is not a time like 90s, 30m, 8h or 1d",
                      r->words[2]);
         return;
     }
 
-    r->cancel = zlt_renew_cancel;
+    r->cancel = zlt_ctl_access_renew_cancel;
     r->data = x;
 
-    if (zlt_access_renew(x, ttl, zlt_renew_done, r) == -1) {
+    if (zlt_control_access_renew(x, ttl, zlt_ctl_access_renew_done, r) == -1) {
         r->cancel = NULL;
         zlt_ctl_fail(r, "it is not open at the moment");
     }
@@ -321,7 +324,7 @@ zlt_ctl_renew(zlt_ctl_request_t *r)
 
 
 static void
-zlt_renew_done(void *data, const char *error)
+zlt_ctl_access_renew_done(void *data, const char *error)
 {
     zlt_ctl_request_t  *r;
 
@@ -338,11 +341,11 @@ zlt_renew_done(void *data, const char *error)
 
 
 static void
-zlt_renew_cancel(zlt_ctl_request_t *r)
+zlt_ctl_access_renew_cancel(zlt_ctl_request_t *r)
 {
     zlt_list_t  *link;
 
     zlt_list_each(link, &r->process->links) {
-        zlt_access_unask(zlt_list_data(link, zlt_agent_t, link), r);
+        zlt_control_access_unask(zlt_list_data(link, zlt_link_t, node), r);
     }
 }

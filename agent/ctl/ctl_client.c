@@ -15,21 +15,23 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "command.h"
-#include "ctl.h"
+#include "ctl_client.h"
+#include "ctl_request.h"
+#include "ctl_socket.h"
+#include "exit.h"
 
 
 #define ZLT_CLIENT_TIMEOUT  30         /* s, without a byte */
 #define ZLT_CLIENT_ANSWER   (64 * 1024 * 1024)
 
 
-static int zlt_client_connect(const char *path, char *name);
-static int zlt_client_send(int fd, const char *const *words, unsigned n);
-static int zlt_client_receive(int fd, zlt_text_t *text);
+static int zlt_ctl_client_connect(const char *path, char *name);
+static int zlt_ctl_client_send(int fd, const char *const *words, unsigned n);
+static int zlt_ctl_client_receive(int fd, zlt_text_t *text);
 
 
 int
-zlt_ctl_call(const char *path, const char *const *words, unsigned n,
+zlt_ctl_client_call(const char *path, const char *const *words, unsigned n,
     zlt_text_t *text)
 {
     int      fd, ok;
@@ -37,18 +39,18 @@ zlt_ctl_call(const char *path, const char *const *words, unsigned n,
     char    *end;
     size_t   len, head;
 
-    fd = zlt_client_connect(path, name);
+    fd = zlt_ctl_client_connect(path, name);
 
     if (fd == -1) {
         return ZLT_EXIT_FAILED;
     }
 
-    if (zlt_client_send(fd, words, n) == -1
-        || zlt_client_receive(fd, text) == -1)
+    if (zlt_ctl_client_send(fd, words, n) == -1
+        || zlt_ctl_client_receive(fd, text) == -1)
     {
-        zlt_complain("%s: %s", name, errno == EAGAIN
-                                     ? "the agent does not answer"
-                                     : strerror(errno));
+        zlt_log_complain("%s: %s", name, errno == EAGAIN
+                                         ? "the agent does not answer"
+                                         : strerror(errno));
         (void) close(fd);
         return ZLT_EXIT_FAILED;
     }
@@ -63,7 +65,7 @@ zlt_ctl_call(const char *path, const char *const *words, unsigned n,
     if (end == NULL
         || (!ok && (text->len < 5 || memcmp(text->data, "FAIL ", 5) != 0)))
     {
-        zlt_complain("%s: the answer is not an agent's", name);
+        zlt_log_complain("%s: the answer is not an agent's", name);
         return ZLT_EXIT_FAILED;
     }
 
@@ -71,12 +73,12 @@ zlt_ctl_call(const char *path, const char *const *words, unsigned n,
     head = (size_t) (end + 1 - text->data);
 
     if (text->len - head != len) {
-        zlt_complain("%s: the answer is not complete", name);
+        zlt_log_complain("%s: the answer is not complete", name);
         return ZLT_EXIT_FAILED;
     }
 
     if (!ok) {
-        zlt_complain("%.*s", (int) len, text->data + head);
+        zlt_log_complain("%.*s", (int) len, text->data + head);
         return ZLT_EXIT_FAILED;
     }
 
@@ -90,22 +92,22 @@ zlt_ctl_call(const char *path, const char *const *words, unsigned n,
 /* name has ZLT_CTL_PATH_SIZE bytes, for what is said. */
 
 static int
-zlt_client_connect(const char *path, char *name)
+zlt_ctl_client_connect(const char *path, char *name)
 {
     int                 fd;
     struct timeval      tv;
     struct sockaddr_un  un;
 
     if (path == NULL) {
-        if (zlt_ctl_path(name, 0) == -1) {
-            zlt_complain("where is the agent's control socket?  "
-                         "XDG_RUNTIME_DIR is not set; see --control");
+        if (zlt_ctl_socket_path(name, 0) == -1) {
+            zlt_log_complain("where is the agent's control socket?  "
+                             "XDG_RUNTIME_DIR is not set; see --control");
             return -1;
         }
 
     } else if (strlen(path) >= ZLT_CTL_PATH_SIZE) {
-        zlt_complain("the path of a socket has at most %d bytes",
-                     ZLT_CTL_PATH_SIZE - 1);
+        zlt_log_complain("the path of a socket has at most %d bytes",
+                         ZLT_CTL_PATH_SIZE - 1);
         return -1;
 
     } else {
@@ -119,7 +121,7 @@ zlt_client_connect(const char *path, char *name)
     fd = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0);
 
     if (fd == -1) {
-        zlt_complain("%s", strerror(errno));
+        zlt_log_complain("%s", strerror(errno));
         return -1;
     }
 
@@ -132,7 +134,7 @@ zlt_client_connect(const char *path, char *name)
     if (connect(fd, (struct sockaddr *) &un, sizeof(struct sockaddr_un))
         == -1)
     {
-        zlt_complain("no agent answers at %s: %s", name, strerror(errno));
+        zlt_log_complain("no agent answers at %s: %s", name, strerror(errno));
         (void) close(fd);
         return -1;
     }
@@ -142,7 +144,7 @@ zlt_client_connect(const char *path, char *name)
 
 
 static int
-zlt_client_send(int fd, const char *const *words, unsigned n)
+zlt_ctl_client_send(int fd, const char *const *words, unsigned n)
 {
     char      line[ZLT_CTL_REQUEST];
     size_t    len, sent;
@@ -183,7 +185,7 @@ zlt_client_send(int fd, const char *const *words, unsigned n)
 /* To the end. */
 
 static int
-zlt_client_receive(int fd, zlt_text_t *text)
+zlt_ctl_client_receive(int fd, zlt_text_t *text)
 {
     char     buf[4096];
     ssize_t  n;

@@ -9,28 +9,32 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl.h"
+#include "config.h"
+#include "ctl_access.h"
+#include "ctl_command.h"
+#include "ctl_status.h"
+#include "link.h"
 
 
-static void zlt_ctl_start_link(zlt_ctl_request_t *r);
-static void zlt_ctl_stop_link(zlt_ctl_request_t *r);
-static int zlt_ctl_unknown(zlt_ctl_request_t *r, const char *name);
-static void zlt_ctl_reload(zlt_ctl_request_t *r);
+static void zlt_ctl_command_start(zlt_ctl_request_t *r);
+static void zlt_ctl_command_stop(zlt_ctl_request_t *r);
+static int zlt_ctl_command_unknown(zlt_ctl_request_t *r, const char *name);
+static void zlt_ctl_command_reload(zlt_ctl_request_t *r);
 
 
 static const zlt_ctl_command_t  zlt_ctl_commands[] = {
     { "status", 1, 2, zlt_ctl_status },        /* text|json [NAME] */
-    { "start",  1, 1, zlt_ctl_start_link },    /* NAME */
-    { "stop",   1, 1, zlt_ctl_stop_link },     /* NAME, or an access ID */
-    { "reload", 0, 0, zlt_ctl_reload },
-    { "sessions", 1, 1, zlt_ctl_sessions },    /* text|json */
-    { "renew",  1, 2, zlt_ctl_renew },         /* ID [TTL] */
+    { "start",  1, 1, zlt_ctl_command_start },  /* NAME */
+    { "stop",   1, 1, zlt_ctl_command_stop },  /* NAME, or an access ID */
+    { "reload", 0, 0, zlt_ctl_command_reload },
+    { "sessions", 1, 1, zlt_ctl_access_sessions },    /* text|json */
+    { "renew",  1, 2, zlt_ctl_access_renew },  /* ID [TTL] */
     { NULL, 0, 0, NULL }
 };
 
 
 void
-zlt_ctl_dispatch(zlt_ctl_request_t *r)
+zlt_ctl_command(zlt_ctl_request_t *r)
 {
     const zlt_ctl_command_t  *c;
 
@@ -63,20 +67,20 @@ zlt_ctl_dispatch(zlt_ctl_request_t *r)
 /* All links of that name: there are several with "mode = all". */
 
 static void
-zlt_ctl_start_link(zlt_ctl_request_t *r)
+zlt_ctl_command_start(zlt_ctl_request_t *r)
 {
-    zlt_agent_t  *a;
+    zlt_link_t  *l;
 
-    if (zlt_ctl_unknown(r, r->words[1])) {
+    if (zlt_ctl_command_unknown(r, r->words[1])) {
         return;
     }
 
-    a = NULL;
+    l = NULL;
 
-    while ((a = zlt_process_find(r->process, r->words[1], a)) != NULL) {
-        if (a->stopping) {
-            zlt_link_log(a->label, ZLT_LOG_INFO, "told to start");
-            zlt_agent_start(a);
+    while ((l = zlt_process_find(r->process, r->words[1], l)) != NULL) {
+        if (l->owner.stopping) {
+            zlt_log_link(l->owner.label, ZLT_LOG_INFO, "told to start");
+            zlt_link_start(l);
         }
     }
 
@@ -85,20 +89,21 @@ zlt_ctl_start_link(zlt_ctl_request_t *r)
 
 
 static void
-zlt_ctl_stop_link(zlt_ctl_request_t *r)
+zlt_ctl_command_stop(zlt_ctl_request_t *r)
 {
-    zlt_agent_t  *a;
+    zlt_link_t  *l;
 
-    if (zlt_ctl_stop_access(r) || zlt_ctl_unknown(r, r->words[1])) {
+    if (zlt_ctl_access_stop(r) || zlt_ctl_command_unknown(r, r->words[1])) {
         return;
     }
 
-    a = NULL;
+    l = NULL;
 
-    while ((a = zlt_process_find(r->process, r->words[1], a)) != NULL) {
-        if (!a->stopping) {
-            zlt_link_log(a->label, ZLT_LOG_INFO, "told to stop");
-            zlt_agent_stop(a, 1, "stopped");
+    while ((l = zlt_process_find(r->process, r->words[1], l)) != NULL) {
+        if (!l->owner.stopping) {
+            zlt_log_link(l->owner.label, ZLT_LOG_INFO, "told to stop");
+            zlt_link_stop(l, 1, r->process->config->agent.shutdown_timeout,
+                          "stopped");
         }
     }
 
@@ -109,7 +114,7 @@ zlt_ctl_stop_link(zlt_ctl_request_t *r)
 /* 1, with an answer, if no tunnel of that name begins here */
 
 static int
-zlt_ctl_unknown(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_command_unknown(zlt_ctl_request_t *r, const char *name)
 {
     unsigned                  i;
     zlt_config_t             *config;
@@ -138,11 +143,11 @@ zlt_ctl_unknown(zlt_ctl_request_t *r, const char *name)
 
 
 static void
-zlt_ctl_reload(zlt_ctl_request_t *r)
+zlt_ctl_command_reload(zlt_ctl_request_t *r)
 {
     char  error[ZLT_CONF_ERROR_SIZE];
 
-    if (zlt_process_reload(r->process, error) == -1) {
+    if (zlt_reload(r->process, error) == -1) {
         zlt_ctl_fail(r, "%s", error);
         return;
     }

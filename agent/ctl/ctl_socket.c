@@ -24,7 +24,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "conf.h"
 #include "ctl.h"
+#include "ctl_socket.h"
 
 
 #define ZLT_CTL_BACKLOG  64
@@ -32,12 +34,12 @@
 #define ZLT_CTL_NAME     "agent.sock"
 
 
-static int zlt_ctl_lock(const char *path, char *error);
-static int zlt_ctl_stale(const struct sockaddr_un *un, char *error);
+static int zlt_ctl_socket_lock(const char *path, char *error);
+static int zlt_ctl_socket_stale(const struct sockaddr_un *un, char *error);
 
 
 int
-zlt_ctl_path(char *path, int serve)
+zlt_ctl_socket_path(char *path, int serve)
 {
     int          n;
     const char  *dir;
@@ -77,7 +79,7 @@ zlt_ctl_path(char *path, int serve)
 
 
 int
-zlt_ctl_listen(const char *path, int *lock, char *error)
+zlt_ctl_socket_listen(const char *path, int *lock, char *error)
 {
     int                 fd, rc;
     mode_t              mask;
@@ -95,7 +97,7 @@ zlt_ctl_listen(const char *path, int *lock, char *error)
     un.sun_family = AF_UNIX;
     (void) strcpy(un.sun_path, path);
 
-    *lock = zlt_ctl_lock(path, error);
+    *lock = zlt_ctl_socket_lock(path, error);
 
     if (*lock == -1) {
         return -1;
@@ -103,7 +105,7 @@ zlt_ctl_listen(const char *path, int *lock, char *error)
 
     fd = -1;
 
-    if (zlt_ctl_stale(&un, error) == -1) {
+    if (zlt_ctl_socket_stale(&un, error) == -1) {
         goto failed;
     }
 
@@ -143,7 +145,7 @@ failed:
 
 
 static int
-zlt_ctl_lock(const char *path, char *error)
+zlt_ctl_socket_lock(const char *path, char *error)
 {
     int   fd;
     char  name[ZLT_CTL_PATH_SIZE + 8];
@@ -172,7 +174,7 @@ zlt_ctl_lock(const char *path, char *error)
 /* Removes what was left behind, if it was: 0 or -1. */
 
 static int
-zlt_ctl_stale(const struct sockaddr_un *un, char *error)
+zlt_ctl_socket_stale(const struct sockaddr_un *un, char *error)
 {
     int          fd, rc;
     struct stat  st;
@@ -225,7 +227,7 @@ zlt_ctl_stale(const struct sockaddr_un *un, char *error)
 
 
 int
-zlt_ctl_peer(int fd)
+zlt_ctl_socket_peer(int fd)
 {
     socklen_t     len;
     struct ucred  cred;

@@ -11,23 +11,28 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ctl.h"
+#include "clock.h"
+#include "config.h"
+#include "ctl_status.h"
+#include "link.h"
+#include "service.h"
 #include "version.h"
 
 
-static int zlt_status_known(zlt_ctl_request_t *r, const char *name);
-static void zlt_status_table(zlt_ctl_request_t *r, const char *name);
-static void zlt_status_widen(int *width, const char *text);
-static void zlt_status_row(zlt_text_t *t, const zlt_agent_t *a,
+static int zlt_ctl_status_known(zlt_ctl_request_t *r, const char *name);
+static void zlt_ctl_status_table(zlt_ctl_request_t *r, const char *name);
+static void zlt_ctl_status_widen(int *width, const char *text);
+static void zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l,
     const int *width);
-static void zlt_status_detail(zlt_text_t *t, const zlt_agent_t *a);
-static const char *zlt_status_transport(const zlt_agent_t *a);
-static void zlt_status_json(zlt_ctl_request_t *r, const char *name);
-static void zlt_status_json_string(zlt_text_t *t, const char *string);
-static void zlt_status_json_link(zlt_text_t *t, const zlt_agent_t *a);
-static void zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a);
-static void zlt_status_json_expected(zlt_ctl_request_t *r, const char *name);
-static const char *zlt_status_service(const zlt_service_t *s);
+static void zlt_ctl_status_detail(zlt_text_t *t, const zlt_link_t *l);
+static const char *zlt_ctl_status_transport(const zlt_link_t *l);
+static void zlt_ctl_status_json(zlt_ctl_request_t *r, const char *name);
+static void zlt_ctl_status_json_string(zlt_text_t *t, const char *string);
+static void zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l);
+static void zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l);
+static void zlt_ctl_status_json_expected(zlt_ctl_request_t *r,
+    const char *name);
+static const char *zlt_ctl_status_service(const zlt_service_t *s);
 
 
 void
@@ -37,16 +42,16 @@ zlt_ctl_status(zlt_ctl_request_t *r)
 
     name = r->nwords > 2 ? r->words[2] : NULL;
 
-    if (name && !zlt_status_known(r, name)) {
+    if (name && !zlt_ctl_status_known(r, name)) {
         zlt_ctl_fail(r, "there is no tunnel \"%.100s\"", name);
         return;
     }
 
     if (strcmp(r->words[1], "json") == 0) {
-        zlt_status_json(r, name);
+        zlt_ctl_status_json(r, name);
 
     } else if (strcmp(r->words[1], "text") == 0) {
-        zlt_status_table(r, name);
+        zlt_ctl_status_table(r, name);
 
     } else {
         zlt_ctl_fail(r, "a status is \"text\" or \"json\"");
@@ -58,7 +63,7 @@ zlt_ctl_status(zlt_ctl_request_t *r)
 
 
 static int
-zlt_status_known(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_known(zlt_ctl_request_t *r, const char *name)
 {
     return zlt_process_find(r->process, name, NULL)
            || zlt_config_expected(r->process->config, name, NULL);
@@ -66,35 +71,35 @@ zlt_status_known(zlt_ctl_request_t *r, const char *name)
 
 
 static void
-zlt_status_table(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_table(zlt_ctl_request_t *r, const char *name)
 {
     int                       width[2];
-    zlt_agent_t              *a;
+    zlt_link_t               *l;
     const zlt_tunnel_conf_t  *t;
 
     width[0] = 4;
     width[1] = 6;
 
-    for (a = NULL; (a = zlt_process_find(r->process, name, a)) != NULL; ) {
-        zlt_status_widen(&width[0], a->conf->name);
-        zlt_status_widen(&width[1], a->conf->server);
+    for (l = NULL; (l = zlt_process_find(r->process, name, l)) != NULL; ) {
+        zlt_ctl_status_widen(&width[0], l->owner.conf->name);
+        zlt_ctl_status_widen(&width[1], l->owner.conf->server);
     }
 
     for (t = NULL;
          (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
     {
-        zlt_status_widen(&width[0], t->conf.name);
+        zlt_ctl_status_widen(&width[0], t->conf.name);
     }
 
     zlt_text_printf(&r->text, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s"
                     "  %s\n", width[0], "NAME", "STATE", width[1], "SERVER",
                     "SINCE", "ACTIVE", "OPEN/ALL", "IN", "OUT", "LATENCY");
 
-    for (a = NULL; (a = zlt_process_find(r->process, name, a)) != NULL; ) {
-        zlt_status_row(&r->text, a, width);
+    for (l = NULL; (l = zlt_process_find(r->process, name, l)) != NULL; ) {
+        zlt_ctl_status_row(&r->text, l, width);
 
         if (name) {
-            zlt_status_detail(&r->text, a);
+            zlt_ctl_status_detail(&r->text, l);
         }
     }
 
@@ -108,7 +113,7 @@ zlt_status_table(zlt_ctl_request_t *r, const char *name)
 
 
 static void
-zlt_status_widen(int *width, const char *text)
+zlt_ctl_status_widen(int *width, const char *text)
 {
     int  len;
 
@@ -118,43 +123,44 @@ zlt_status_widen(int *width, const char *text)
 
 
 static void
-zlt_status_row(zlt_text_t *t, const zlt_agent_t *a, const int *width)
+zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l, const int *width)
 {
-    char          since[ZLT_TEXT_UNIT], active[ZLT_TEXT_UNIT],
-                  in[ZLT_TEXT_UNIT], out[ZLT_TEXT_UNIT], count[48],
-                  latency[ZLT_TEXT_UNIT];
-    uint64_t      now;
-    zlt_totals_t  totals;
+    char               since[ZLT_TEXT_UNIT], active[ZLT_TEXT_UNIT],
+                       in[ZLT_TEXT_UNIT], out[ZLT_TEXT_UNIT], count[48],
+                       latency[ZLT_TEXT_UNIT];
+    uint64_t           now;
+    zlt_link_totals_t  totals;
 
     now = zlt_io_now();
 
-    zlt_agent_totals(a, &totals);
+    zlt_link_state_totals(l, &totals);
 
     (void) snprintf(count, sizeof(count), "%u/%llu", totals.open,
                     (unsigned long long) totals.total);
     (void) strcpy(latency, "-");
 
-    if (a->srtt && a->state == ZLT_STATE_CONNECTED) {
-        (void) snprintf(latency, sizeof(latency), "%u.%u ms", a->srtt / 1000,
-                        a->srtt % 1000 / 100);
+    if (l->srtt && l->state == ZLT_LINK_CONNECTED) {
+        (void) snprintf(latency, sizeof(latency), "%u.%u ms", l->srtt / 1000,
+                        l->srtt % 1000 / 100);
     }
 
     zlt_text_printf(t, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s  %s\n",
-                    width[0], a->conf->name, zlt_state_name(a->state),
-                    width[1], a->conf->server,
-                    zlt_text_time(since, (now - a->since_ms) / 1000),
-                    a->active
-                    ? zlt_text_time(active, (now - a->active) / 1000) : "-",
+                    width[0], l->owner.conf->name,
+                    zlt_link_state_name(l->state),
+                    width[1], l->owner.conf->server,
+                    zlt_text_time(since, (now - l->since_ms) / 1000),
+                    l->active
+                    ? zlt_text_time(active, (now - l->active) / 1000) : "-",
                     count, zlt_text_bytes(in, totals.bytes_in),
                     zlt_text_bytes(out, totals.bytes_out), latency);
 
-    if (a->reason[0]) {
-        zlt_text_printf(t, "    %s", a->reason);
+    if (l->reason[0]) {
+        zlt_text_printf(t, "    %s", l->reason);
 
-        if (a->next_at > now) {
+        if (l->next_at > now) {
             zlt_text_printf(t, "; again in %llu.%llu s",
-                            (unsigned long long) (a->next_at - now) / 1000,
-                            (unsigned long long) (a->next_at - now) % 1000
+                            (unsigned long long) (l->next_at - now) / 1000,
+                            (unsigned long long) (l->next_at - now) % 1000
                             / 100);
         }
 
@@ -166,48 +172,49 @@ zlt_status_row(zlt_text_t *t, const zlt_agent_t *a, const int *width)
 /* how its next data channel will be opened */
 
 static const char *
-zlt_status_transport(const zlt_agent_t *a)
+zlt_ctl_status_transport(const zlt_link_t *l)
 {
-    return a->transport.websocket ? "websocket" : "raw";
+    return l->owner.transport.websocket ? "websocket" : "raw";
 }
 
 
 /* Of one that was asked for by name. */
 
 static void
-zlt_status_detail(zlt_text_t *t, const zlt_agent_t *a)
+zlt_ctl_status_detail(zlt_text_t *t, const zlt_link_t *l)
 {
     unsigned              i;
     zlt_list_t           *link;
     const zlt_service_t  *s;
 
-    zlt_text_printf(t, "    data channels: %s\n", zlt_status_transport(a));
+    zlt_text_printf(t, "    data channels: %s\n", zlt_ctl_status_transport(l));
 
-    if (a->conf->via.kind) {
-        zlt_text_printf(t, "    through the proxy %s\n", a->conf->via.name);
+    if (l->owner.conf->via.kind) {
+        zlt_text_printf(t, "    through the proxy %s\n",
+                        l->owner.conf->via.name);
     }
 
-    for (i = 0; i < a->conf->nservers; i++) {
-        if (i != a->conf->current) {
+    for (i = 0; i < l->owner.conf->nservers; i++) {
+        if (i != l->owner.conf->current) {
             zlt_text_printf(t, "    in reserve: %s\n",
-                            a->conf->servers[i].text);
+                            l->owner.conf->servers[i].text);
         }
     }
 
-    zlt_list_each(link, &a->services) {
+    zlt_list_each(link, &l->owner.services) {
         s = zlt_list_data(link, zlt_service_t, link);
 
         zlt_text_printf(t, "    %s  %s  %s  ->  %s  %s\n", s->conf.name,
                         s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp",
                         s->conf.local, s->shown[0] ? s->shown : "-",
                         s->state == ZLT_SERVICE_REFUSED
-                        ? s->refused : zlt_status_service(s));
+                        ? s->refused : zlt_ctl_status_service(s));
     }
 }
 
 
 static const char *
-zlt_status_service(const zlt_service_t *s)
+zlt_ctl_status_service(const zlt_service_t *s)
 {
     static const char *const  names[] = {
         "down", "pending", "up", "refused"
@@ -217,44 +224,32 @@ zlt_status_service(const zlt_service_t *s)
 }
 
 
-const char *
-zlt_status_time(char *buf, time_t t)
-{
-    struct tm  tm;
-
-    (void) gmtime_r(&t, &tm);
-    (void) strftime(buf, ZLT_STATUS_TIME, "%Y-%m-%dT%H:%M:%SZ", &tm);
-
-    return buf;
-}
-
-
 static void
-zlt_status_json(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_json(zlt_ctl_request_t *r, const char *name)
 {
-    char          when[ZLT_STATUS_TIME];
-    zlt_text_t   *t;
-    const char   *comma;
-    zlt_agent_t  *a;
+    char         when[ZLT_CLOCK_UTC];
+    zlt_text_t  *t;
+    const char  *comma;
+    zlt_link_t  *l;
 
     t = &r->text;
 
     zlt_text_printf(t, "{\"version\":\"" ZLT_AGENT_VERSION "\",\"pid\":%ld,"
                     "\"started\":\"%s\",\"node\":", (long) getpid(),
-                    zlt_status_time(when, r->process->started));
-    zlt_status_json_string(t, r->process->config->node);
+                    zlt_clock_utc(when, r->process->started));
+    zlt_ctl_status_json_string(t, r->process->config->node);
 
     zlt_text_printf(t, ",\n\"tunnels\":[");
     comma = "\n";
 
-    for (a = NULL; (a = zlt_process_find(r->process, name, a)) != NULL; ) {
+    for (l = NULL; (l = zlt_process_find(r->process, name, l)) != NULL; ) {
         zlt_text_printf(t, "%s", comma);
-        zlt_status_json_link(t, a);
+        zlt_ctl_status_json_link(t, l);
         comma = ",\n";
     }
 
     zlt_text_printf(t, "],\n\"expected\":[");
-    zlt_status_json_expected(r, name);
+    zlt_ctl_status_json_expected(r, name);
     zlt_text_printf(t, "]}\n");
 }
 
@@ -262,7 +257,7 @@ zlt_status_json(zlt_ctl_request_t *r, const char *name)
 /* An empty one is null. */
 
 static void
-zlt_status_json_string(zlt_text_t *t, const char *string)
+zlt_ctl_status_json_string(zlt_text_t *t, const char *string)
 {
     if (*string) {
         zlt_text_json(t, string);
@@ -276,57 +271,58 @@ zlt_status_json_string(zlt_text_t *t, const char *string)
 /* Times are in seconds, latencies in milliseconds. */
 
 static void
-zlt_status_json_link(zlt_text_t *t, const zlt_agent_t *a)
+zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l)
 {
-    char          when[ZLT_STATUS_TIME];
-    unsigned      i;
-    uint64_t      now;
-    zlt_totals_t  totals;
+    char               when[ZLT_CLOCK_UTC];
+    unsigned           i;
+    uint64_t           now;
+    zlt_link_totals_t  totals;
 
     now = zlt_io_now();
 
     zlt_text_printf(t, "{\"name\":");
-    zlt_text_json(t, a->conf->name);
+    zlt_text_json(t, l->owner.conf->name);
     zlt_text_printf(t, ",\"to\":");
-    zlt_status_json_string(t, a->conf->to);
+    zlt_ctl_status_json_string(t, l->owner.conf->to);
     zlt_text_printf(t, ",\"state\":\"%s\",\"reason\":",
-                    zlt_state_name(a->state));
-    zlt_status_json_string(t, a->reason);
+                    zlt_link_state_name(l->state));
+    zlt_ctl_status_json_string(t, l->reason);
 
     zlt_text_printf(t, ",\"since\":\"%s\",\"seconds\":%llu",
-                    zlt_status_time(when, a->since),
-                    (unsigned long long) (now - a->since_ms) / 1000);
+                    zlt_clock_utc(when, l->since),
+                    (unsigned long long) (now - l->since_ms) / 1000);
 
-    if (a->next_at > now) {
+    if (l->next_at > now) {
         zlt_text_printf(t, ",\"retry_in\":%.3f",
-                        (double) (a->next_at - now) / 1000);
+                        (double) (l->next_at - now) / 1000);
 
     } else {
         zlt_text_printf(t, ",\"retry_in\":null");
     }
 
-    if (a->active) {
+    if (l->active) {
         zlt_text_printf(t, ",\"idle\":%llu",
-                        (unsigned long long) (now - a->active) / 1000);
+                        (unsigned long long) (now - l->active) / 1000);
 
     } else {
         zlt_text_printf(t, ",\"idle\":null");
     }
 
     zlt_text_printf(t, ",\n \"server\":");
-    zlt_text_json(t, a->conf->server);
+    zlt_text_json(t, l->owner.conf->server);
     zlt_text_printf(t, ",\"servers\":[");
 
-    for (i = 0; i < a->conf->nservers; i++) {
+    for (i = 0; i < l->owner.conf->nservers; i++) {
         zlt_text_printf(t, "%s", i ? "," : "");
-        zlt_text_json(t, a->conf->servers[i].text);
+        zlt_text_json(t, l->owner.conf->servers[i].text);
     }
 
-    zlt_agent_totals(a, &totals);
+    zlt_link_state_totals(l, &totals);
 
     zlt_text_printf(t, "],\"transport\":\"%s\",\"proxy\":",
-                    zlt_status_transport(a));
-    zlt_status_json_string(t, a->conf->via.kind ? a->conf->via.name : "");
+                    zlt_ctl_status_transport(l));
+    zlt_ctl_status_json_string(t, l->owner.conf->via.kind
+                                  ? l->owner.conf->via.name : "");
 
     zlt_text_printf(t, ",\n \"connections\":{\"open\":%u,\"total\":%llu},"
                     "\"bytes\":{\"in\":%llu,\"out\":%llu},\"latency\":",
@@ -334,22 +330,22 @@ zlt_status_json_link(zlt_text_t *t, const zlt_agent_t *a)
                     (unsigned long long) totals.bytes_in,
                     (unsigned long long) totals.bytes_out);
 
-    if (a->srtt && a->state == ZLT_STATE_CONNECTED) {
+    if (l->srtt && l->state == ZLT_LINK_CONNECTED) {
         zlt_text_printf(t, "{\"last\":%.3f,\"smoothed\":%.3f}",
-                        (double) a->rtt / 1000, (double) a->srtt / 1000);
+                        (double) l->rtt / 1000, (double) l->srtt / 1000);
 
     } else {
         zlt_text_printf(t, "null");
     }
 
     zlt_text_printf(t, ",\n \"services\":[");
-    zlt_status_json_services(t, a);
+    zlt_ctl_status_json_services(t, l);
     zlt_text_printf(t, "]}");
 }
 
 
 static void
-zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a)
+zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l)
 {
     const char           *comma;
     zlt_list_t           *link;
@@ -357,7 +353,7 @@ zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a)
 
     comma = "";
 
-    zlt_list_each(link, &a->services) {
+    zlt_list_each(link, &l->owner.services) {
         s = zlt_list_data(link, zlt_service_t, link);
 
         zlt_text_printf(t, "%s{\"name\":", comma);
@@ -366,12 +362,13 @@ zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a)
                         s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp");
         zlt_text_json(t, s->conf.local);
         zlt_text_printf(t, ",\"state\":\"%s\",\"public\":",
-                        zlt_status_service(s));
+                        zlt_ctl_status_service(s));
 
-        zlt_status_json_string(t, s->state == ZLT_SERVICE_UP ? s->shown : "");
+        zlt_ctl_status_json_string(t, s->state == ZLT_SERVICE_UP
+                                      ? s->shown : "");
         zlt_text_printf(t, ",\"reason\":");
-        zlt_status_json_string(t, s->state == ZLT_SERVICE_REFUSED ? s->refused
-                                                                 : "");
+        zlt_ctl_status_json_string(t, s->state == ZLT_SERVICE_REFUSED
+                                      ? s->refused : "");
 
         zlt_text_printf(t, "}");
         comma = ",";
@@ -380,7 +377,7 @@ zlt_status_json_services(zlt_text_t *t, const zlt_agent_t *a)
 
 
 static void
-zlt_status_json_expected(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_json_expected(zlt_ctl_request_t *r, const char *name)
 {
     const char               *comma;
     const zlt_tunnel_conf_t  *t;

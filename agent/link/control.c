@@ -4,15 +4,10 @@
  */
 
 /*
- * A session: the control channel, from dialling to its end.
+ * A control channel, from dialling to its end.
  *
  * Reach, TLS, the upgrade, Auth, and from AuthOk on it is up.  The handler of
- * its connection is the step.  Answers to Register carry nothing that tells
- * which they answer, so a queue remembers the order of the requests.
- *
- * The server is alive if anything comes from it.  We ask for that, by
- * Heartbeat, or by a WebSocket Ping at a server of version 1, and when
- * nothing has come within the timeout after asking, the session is dead.
+ * its connection is the step.
  */
 
 
@@ -21,174 +16,178 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include "agent.h"
-#include "http.h"
-#include "session.h"
+#include "channel.h"
+#include "conf.h"
+#include "control.h"
+#include "control_heartbeat.h"
+#include "control_register.h"
+#include "control_ws.h"
+#include "link.h"
+#include "tls.h"
 #include "version.h"
 
 
-#define ZLT_SESSION_AUTH_TIMEOUT   15000       /* ms, upgrade and Auth each */
-#define ZLT_SESSION_CLOSE_TIMEOUT  2000
-#define ZLT_SESSION_PING           25000       /* without features */
+#define ZLT_CONTROL_AUTH_TIMEOUT   15000       /* ms, upgrade and Auth each */
+#define ZLT_CONTROL_CLOSE_TIMEOUT  2000
 
 
-static void zlt_session_reached(void *data, zlt_conn_t *c,
+static void zlt_control_reached(void *data, zlt_conn_t *conn,
     const zlt_way_t *way, const char *error);
-static void zlt_session_handshaking(zlt_io_t *io);
-static void zlt_session_request(zlt_session_t *s);
-static void zlt_session_answer(zlt_io_t *io);
-static int zlt_session_upgraded(zlt_session_t *s, zlt_http_answer_t *a);
-static void zlt_session_auth(zlt_session_t *s);
-static void zlt_session_event(zlt_io_t *io);
-static void zlt_session_forget(zlt_session_t *s);
-static void zlt_session_freed(zlt_task_t *task);
-static void zlt_session_end(zlt_session_t *s, zlt_down_e how,
+static void zlt_control_handshaking(zlt_io_t *io);
+static void zlt_control_request(zlt_control_t *c);
+static void zlt_control_answer(zlt_io_t *io);
+static int zlt_control_upgraded(zlt_control_t *c, zlt_http_answer_t *a);
+static void zlt_control_auth(zlt_control_t *c);
+static void zlt_control_event(zlt_io_t *io);
+static void zlt_control_forget(zlt_control_t *c);
+static void zlt_control_freed(zlt_task_t *task);
+static void zlt_control_end(zlt_control_t *c, zlt_down_e how,
     uint32_t retry_after);
-static void zlt_session_check(zlt_session_t *s, uint64_t now);
 
 
-static uint32_t  zlt_session_serials;
+static uint32_t  zlt_control_serials;
 
 
-zlt_session_t *
-zlt_session_start(zlt_agent_t *a)
+zlt_control_t *
+zlt_control_start(zlt_link_t *l)
 {
-    zlt_session_t  *s;
+    zlt_control_t     *c;
+    const zlt_conf_t  *conf;
 
-    s = calloc(1, sizeof(zlt_session_t));
-    if (s == NULL) {
+    c = calloc(1, sizeof(zlt_control_t));
+    if (c == NULL) {
         return NULL;
     }
 
-    s->agent = a;
-    s->serial = ++zlt_session_serials;
+    c->link = l;
+    c->serial = ++zlt_control_serials;
 
-    zlt_conn_init(&s->conn);
-    zlt_list_init(&s->link);
-    zlt_list_init(&s->asks);
-    zlt_list_init(&s->task.link);
-    zlt_ws_init(&s->ws, ZLT_WS_CLIENT, ZLT_MAX_MESSAGE_SIZE);
+    zlt_conn_init(&c->conn);
+    zlt_list_init(&c->node);
+    zlt_list_init(&c->asks);
+    zlt_list_init(&c->task.link);
+    zlt_ws_init(&c->ws, ZLT_WS_CLIENT, ZLT_MAX_MESSAGE_SIZE);
 
-    s->reach = zlt_reach_start(a->loop, &a->conf->url, &a->conf->via,
-                               a->conf->connect_timeout, zlt_session_reached,
-                               s);
+    conf = l->owner.conf;
 
-    if (s->reach == NULL) {
-        free(s);
+    c->reach = zlt_reach_start(l->owner.loop, &conf->url, &conf->via,
+                               conf->connect_timeout, zlt_control_reached, c);
+
+    if (c->reach == NULL) {
+        free(c);
         return NULL;
     }
 
-    return s;
+    return c;
 }
 
 
 static void
-zlt_session_reached(void *data, zlt_conn_t *c, const zlt_way_t *way,
+zlt_control_reached(void *data, zlt_conn_t *conn, const zlt_way_t *way,
     const char *error)
 {
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
-    s = data;
-    s->reach = NULL;
+    c = data;
+    c->reach = NULL;
 
-    if (c == NULL) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0,
+    if (conn == NULL) {
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0,
                          "the server cannot be reached: %s", error);
         return;
     }
 
-    s->param.way = *way;
+    c->param.way = *way;
 
-    if (zlt_io_move(&s->conn.io, &c->io, zlt_session_handshaking) == -1) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "%s", strerror(errno));
+    if (zlt_io_move(&c->conn.io, &conn->io, zlt_control_handshaking) == -1) {
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "%s", strerror(errno));
         return;
     }
 
-    s->conn.io.data = s;
-    s->deadline = zlt_io_now() + ZLT_SESSION_AUTH_TIMEOUT;
+    c->conn.io.data = c;
+    c->deadline = zlt_io_now() + ZLT_CONTROL_AUTH_TIMEOUT;
 
-    zlt_conn_keepalive(&s->conn);
+    zlt_conn_keepalive(&c->conn);
 
-    if (s->agent->tls == NULL) {
-        zlt_session_request(s);
+    if (c->link->owner.tls == NULL) {
+        zlt_control_request(c);
         return;
     }
 
-    if (zlt_tls_start(s->agent->tls, &s->conn) == -1) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "out of memory");
+    if (zlt_tls_start(c->link->owner.tls, &c->conn) == -1) {
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "out of memory");
         return;
     }
 
-    zlt_session_handshaking(&s->conn.io);
+    zlt_control_handshaking(&c->conn.io);
 }
 
 
 static void
-zlt_session_handshaking(zlt_io_t *io)
+zlt_control_handshaking(zlt_io_t *io)
 {
     int             rc;
     char            error[ZLT_TLS_ERROR_SIZE];
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
-    s = io->data;
+    c = io->data;
 
-    rc = zlt_tls_handshake(&s->conn, error);
+    rc = zlt_tls_handshake(&c->conn, error);
 
     if (rc == ZLT_CONN_ERROR) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "TLS with \"%s\" failed: %s",
-                         s->agent->conf->url.host, error);
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "TLS with \"%s\" failed: %s",
+                         c->link->owner.conf->url.host, error);
 
     } else if (rc == 0) {
-        zlt_session_request(s);
+        zlt_control_request(c);
     }
 }
 
 
 static void
-zlt_session_request(zlt_session_t *s)
+zlt_control_request(zlt_control_t *c)
 {
     char    buf[ZLT_HTTP_REQUEST_SIZE];
     size_t  n;
 
-    n = zlt_http_control(buf, &s->agent->conf->url, s->accept);
+    n = zlt_http_control(buf, &c->link->owner.conf->url, c->accept);
 
-    if (n == 0 || zlt_session_output(s, buf, n) == -1) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0,
+    if (n == 0 || zlt_control_ws_output(c, buf, n) == -1) {
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0,
                          "the request could not be made");
         return;
     }
 
-    s->conn.io.handler = zlt_session_answer;
+    c->conn.io.handler = zlt_control_answer;
 
-    zlt_session_answer(&s->conn.io);
+    zlt_control_answer(&c->conn.io);
 }
 
 
 static void
-zlt_session_answer(zlt_io_t *io)
+zlt_control_answer(zlt_io_t *io)
 {
     size_t              len;
     ssize_t             n;
-    zlt_session_t      *s;
+    zlt_control_t      *c;
     zlt_http_answer_t   answer;
 
-    s = io->data;
+    c = io->data;
 
-    if (zlt_session_flush(s) == -1) {
+    if (zlt_control_ws_flush(c) == -1) {
         return;
     }
 
     /* what there is so far is kept in the buffer for messages */
 
-    if (s->message_len) {
-        memcpy(zlt_scratch, s->message, s->message_len);
+    if (c->message_len) {
+        memcpy(zlt_scratch, c->message, c->message_len);
     }
 
-    n = zlt_conn_read(&s->conn, zlt_scratch + s->message_len,
+    n = zlt_conn_read(&c->conn, zlt_scratch + c->message_len,
                       ZLT_HTTP_HEADER_MAX);
 
     if (n == ZLT_CONN_AGAIN) {
@@ -196,51 +195,51 @@ zlt_session_answer(zlt_io_t *io)
     }
 
     if (n <= 0) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "the server closed the "
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server closed the "
                          "connection without an answer%s",
-                         zlt_tls_hint(s->agent->tls));
+                         zlt_tls_hint(c->link->owner.tls));
         return;
     }
 
-    len = s->message_len + (size_t) n;
+    len = c->message_len + (size_t) n;
 
     n = zlt_http_parse(&answer, (char *) zlt_scratch, len);
 
     if (n < 0) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0,
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0,
                          "the server does not answer in HTTP");
         return;
     }
 
     if (n == 0) {
-        if (zlt_session_keep(s, zlt_scratch + s->message_len,
-                             len - s->message_len)
+        if (zlt_control_ws_keep(c, zlt_scratch + c->message_len,
+                                len - c->message_len)
             == -1)
         {
-            zlt_session_fail(s, ZLT_DOWN_LOST, 0, "out of memory");
+            zlt_control_fail(c, ZLT_DOWN_LOST, 0, "out of memory");
             return;
         }
 
-        zlt_session_answer(io);
+        zlt_control_answer(io);
         return;
     }
 
-    if (zlt_session_upgraded(s, &answer) == -1) {
+    if (zlt_control_upgraded(c, &answer) == -1) {
         return;
     }
 
-    s->message_len = 0;
-    s->conn.io.handler = zlt_session_event;
-    s->deadline = zlt_io_now() + ZLT_SESSION_AUTH_TIMEOUT;
+    c->message_len = 0;
+    c->conn.io.handler = zlt_control_event;
+    c->deadline = zlt_io_now() + ZLT_CONTROL_AUTH_TIMEOUT;
 
-    zlt_session_auth(s);
+    zlt_control_auth(c);
 
-    if (s->conn.io.fd != -1 && len > (size_t) n) {
-        zlt_session_input(s, zlt_scratch + n, len - (size_t) n);
+    if (c->conn.io.fd != -1 && len > (size_t) n) {
+        zlt_control_ws_input(c, zlt_scratch + n, len - (size_t) n);
     }
 
-    if (s->conn.io.fd != -1) {
-        zlt_session_event(io);
+    if (c->conn.io.fd != -1) {
+        zlt_control_event(io);
     }
 }
 
@@ -248,13 +247,13 @@ zlt_session_answer(zlt_io_t *io)
 /* What went wrong should lead to the line of nginx.conf that does it. */
 
 static int
-zlt_session_upgraded(zlt_session_t *s, zlt_http_answer_t *a)
+zlt_control_upgraded(zlt_control_t *c, zlt_http_answer_t *a)
 {
     const char  *hint;
     zlt_down_e   how;
 
     if (a->status == 101 && a->websocket && a->upgrade
-        && strcmp(a->accept, s->accept) == 0)
+        && strcmp(a->accept, c->accept) == 0)
     {
         return 0;
     }
@@ -265,7 +264,7 @@ zlt_session_upgraded(zlt_session_t *s, zlt_http_answer_t *a)
     switch (a->status) {
 
     case 101:
-        zlt_session_fail(s, how, 0, "the server's upgrade to WebSocket is "
+        zlt_control_fail(c, how, 0, "the server's upgrade to WebSocket is "
                          "not valid");
         return -1;
 
@@ -292,7 +291,7 @@ zlt_session_upgraded(zlt_session_t *s, zlt_http_answer_t *a)
         break;
 
     case 400:
-        hint = zlt_tls_hint(s->agent->tls);
+        hint = zlt_tls_hint(c->link->owner.tls);
 
         if (*hint == '\0') {
             hint = ": does a proxy on the way pass on the upgrade?";
@@ -301,27 +300,27 @@ zlt_session_upgraded(zlt_session_t *s, zlt_http_answer_t *a)
         break;
     }
 
-    zlt_session_fail(s, how, a->retry_after, "the server answered %u %s%s",
+    zlt_control_fail(c, how, a->retry_after, "the server answered %u %s%s",
                      a->status, a->reason, hint);
     return -1;
 }
 
 
 static void
-zlt_session_auth(zlt_session_t *s)
+zlt_control_auth(zlt_control_t *c)
 {
-    uint8_t       client_id[ZLT_ID_SIZE];
-    zlt_msg_t     m;
-    zlt_agent_t  *a;
+    uint8_t      client_id[ZLT_ID_SIZE];
+    zlt_msg_t    m;
+    zlt_link_t  *l;
 
     static const char  agent[] = "zltunnel-agent/" ZLT_AGENT_VERSION;
 
-    a = s->agent;
+    l = c->link;
 
     memset(&m, 0, sizeof(zlt_msg_t));
 
     if (RAND_bytes(client_id, sizeof(client_id)) != 1) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "no random numbers");
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "no random numbers");
         return;
     }
 
@@ -331,15 +330,15 @@ zlt_session_auth(zlt_session_t *s)
     client_id[8] = (client_id[8] & 0x3f) | 0x80;
 
     m.type = ZLT_AUTH;
-    m.token.data = (const uint8_t *) a->token.text;
-    m.token.len = a->token.len;
+    m.token.data = (const uint8_t *) l->token.text;
+    m.token.len = l->token.len;
     m.client_id = client_id;
 
     m.ext = ZLT_X_FEATURES|ZLT_X_AGENT;
     m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS
                  |ZLT_F_ACCESS;
 
-    if (a->conf->max_idle != 0) {
+    if (l->owner.conf->max_idle != 0) {
         /* a channel that is used again is idle in between */
         m.features |= ZLT_F_REUSE|ZLT_F_LANES;
     }
@@ -347,40 +346,40 @@ zlt_session_auth(zlt_session_t *s)
     m.agent.data = (const uint8_t *) agent;
     m.agent.len = sizeof(agent) - 1;
 
-    if (a->resumable) {
+    if (l->resumable) {
         m.ext |= ZLT_X_RESUME_KEY;
-        m.resume_key = a->resume_key;
+        m.resume_key = l->resume_key;
     }
 
-    zlt_session_send(s, &m);
+    zlt_control_ws_send(c, &m);
 }
 
 
 static void
-zlt_session_event(zlt_io_t *io)
+zlt_control_event(zlt_io_t *io)
 {
     ssize_t         n;
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
-    s = io->data;
+    c = io->data;
 
-    if (zlt_session_flush(s) == -1) {
+    if (zlt_control_ws_flush(c) == -1) {
         return;
     }
 
     for ( ;; ) {
-        n = zlt_conn_read(&s->conn, zlt_scratch, ZLT_RELAY_SCRATCH);
+        n = zlt_conn_read(&c->conn, zlt_scratch, ZLT_RELAY_SCRATCH);
 
         if (n == ZLT_CONN_AGAIN) {
             return;
         }
 
         if (n <= 0) {
-            if (s->closing) {
-                zlt_session_end(s, ZLT_DOWN_CLOSED, 0);
+            if (c->closing) {
+                zlt_control_end(c, ZLT_DOWN_CLOSED, 0);
 
             } else {
-                zlt_session_fail(s, ZLT_DOWN_LOST, 0, "the control channel "
+                zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the control channel "
                                  "was closed%s%s",
                                  n == 0 ? "" : ": ",
                                  n == 0 ? "" : strerror(errno));
@@ -389,9 +388,9 @@ zlt_session_event(zlt_io_t *io)
             return;
         }
 
-        zlt_session_input(s, zlt_scratch, (size_t) n);
+        zlt_control_ws_input(c, zlt_scratch, (size_t) n);
 
-        if (s->conn.io.fd == -1) {
+        if (c->conn.io.fd == -1) {
             return;
         }
     }
@@ -399,7 +398,7 @@ zlt_session_event(zlt_io_t *io)
 
 
 void
-zlt_session_fail(zlt_session_t *s, zlt_down_e how, uint32_t retry_after,
+zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
     const char *fmt, ...)
 {
     char     text[1024];
@@ -409,280 +408,197 @@ zlt_session_fail(zlt_session_t *s, zlt_down_e how, uint32_t retry_after,
     (void) vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
 
-    if (s->closing || s->agent->stopping) {
-        zlt_link_log(s->agent->label, ZLT_LOG_DEBUG, "%s", text);
+    if (c->closing || c->link->owner.stopping) {
+        zlt_log_link(c->link->owner.label, ZLT_LOG_DEBUG, "%s", text);
 
-    } else if (s->kept) {
-        zlt_link_log(s->agent->label, ZLT_LOG_INFO, "the earlier control "
-                     "channel has ended: %s", text);
+    } else if (c->kept) {
+        zlt_log_link(c->link->owner.label, ZLT_LOG_INFO, "the earlier "
+                     "control channel has ended: %s", text);
 
     } else if (how == ZLT_DOWN_REFUSED) {
-        zlt_link_log(s->agent->label, ZLT_LOG_ERROR, "%s", text);
+        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "%s", text);
 
     } else {
-        zlt_link_log(s->agent->label, ZLT_LOG_WARN, "%s", text);
+        zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "%s", text);
     }
 
-    if (s == s->agent->session && !s->closing && !s->agent->stopping) {
-        zlt_agent_reason(s->agent, text);
+    if (c == c->link->control && !c->closing && !c->link->owner.stopping) {
+        zlt_link_state_reason(c->link, text);
     }
 
-    zlt_session_end(s, how, retry_after);
+    zlt_control_end(c, how, retry_after);
 }
 
 
 static void
-zlt_session_end(zlt_session_t *s, zlt_down_e how, uint32_t retry_after)
+zlt_control_end(zlt_control_t *c, zlt_down_e how, uint32_t retry_after)
 {
-    uint64_t      healthy;
-    zlt_agent_t  *a;
+    uint64_t     healthy;
+    zlt_link_t  *l;
 
-    a = s->agent;
-    healthy = s->up ? zlt_io_now() - s->up_since : 0;
+    l = c->link;
+    healthy = c->up ? zlt_io_now() - c->up_since : 0;
 
-    zlt_session_abort(s);
+    zlt_control_abort(c);
 
-    zlt_agent_down(a, s, how, retry_after, healthy);
+    zlt_link_control_down(l, c, how, retry_after, healthy);
 }
 
 
 void
-zlt_session_abort(zlt_session_t *s)
+zlt_control_abort(zlt_control_t *c)
 {
-    if (s->freed) {
+    if (c->freed) {
         return;
     }
 
-    s->freed = 1;
+    c->freed = 1;
 
-    zlt_reach_cancel(s->reach);
-    s->reach = NULL;
+    zlt_reach_cancel(c->reach);
+    c->reach = NULL;
 
-    zlt_conn_close(&s->conn);
-    zlt_list_remove(&s->link);
+    zlt_conn_close(&c->conn);
+    zlt_list_remove(&c->node);
 
-    zlt_session_forget(s);
+    zlt_control_forget(c);
 
-    free(s->message);
-    free(s->out);
+    free(c->message);
+    free(c->out);
 
-    s->message = NULL;
-    s->message_len = 0;
-    s->out = NULL;
-    s->out_len = 0;
+    c->message = NULL;
+    c->message_len = 0;
+    c->out = NULL;
+    c->out_len = 0;
 
-    OPENSSL_cleanse(&s->param, sizeof(zlt_pool_param_t));
+    OPENSSL_cleanse(&c->param, sizeof(zlt_pool_param_t));
 
-    s->task.handler = zlt_session_freed;
-    zlt_io_later(&s->task);
+    c->task.handler = zlt_control_freed;
+    zlt_io_later(&c->task);
 }
 
 
-/* No answer to a Register is waited for any more. */
+/* No answers are waited for any more. */
 
 static void
-zlt_session_forget(zlt_session_t *s)
+zlt_control_forget(zlt_control_t *c)
 {
-    unsigned  i;
-
-    for (i = 0; i < s->npending; i++) {
-        if (s->pending[i]) {
-            s->pending[i]->state = ZLT_SERVICE_DOWN;
-            zlt_service_release(s->pending[i]);
-        }
-    }
-
-    free(s->pending);
-
-    s->pending = NULL;
-    s->npending = 0;
-    s->pending_size = 0;
-
-    zlt_session_access_lost(s);
-    zlt_channel_registered(s->agent);
+    zlt_control_register_lost(c);
+    zlt_control_access_lost(c);
+    zlt_channel_dial_registered(&c->link->owner);
 }
 
 
 static void
-zlt_session_freed(zlt_task_t *task)
+zlt_control_freed(zlt_task_t *task)
 {
-    free(zlt_list_data(task, zlt_session_t, task));
+    free(zlt_list_data(task, zlt_control_t, task));
 }
 
 
 void
-zlt_session_close(zlt_session_t *s, const char *reason)
+zlt_control_close(zlt_control_t *c, const char *reason)
 {
     size_t   n;
     uint8_t  payload[ZLT_WS_MAX_CONTROL];
 
-    if (s->closing) {
+    if (c->closing) {
         return;
     }
 
-    s->closing = 1;
+    c->closing = 1;
 
-    if (s->conn.io.fd == -1 || s->conn.io.handler != zlt_session_event) {
-        zlt_session_end(s, ZLT_DOWN_CLOSED, 0);
+    if (c->conn.io.fd == -1 || c->conn.io.handler != zlt_control_event) {
+        zlt_control_end(c, ZLT_DOWN_CLOSED, 0);
         return;
     }
 
     n = zlt_ws_close_payload(payload, ZLT_WS_GOING_AWAY, reason);
 
-    s->deadline = zlt_io_now() + ZLT_SESSION_CLOSE_TIMEOUT;
+    c->deadline = zlt_io_now() + ZLT_CONTROL_CLOSE_TIMEOUT;
 
-    zlt_session_frame(s, ZLT_WS_OP_CLOSE, payload, n);
+    zlt_control_ws_frame(c, ZLT_WS_OP_CLOSE, payload, n);
 }
 
 
 void
-zlt_session_tick(zlt_session_t *s)
+zlt_control_tick(zlt_control_t *c)
 {
     uint64_t  now;
 
     now = zlt_io_now();
 
-    if (s->deadline && now >= s->deadline) {
+    if (c->deadline && now >= c->deadline) {
 
-        if (s->closing) {
-            zlt_session_end(s, ZLT_DOWN_CLOSED, 0);
+        if (c->closing) {
+            zlt_control_end(c, ZLT_DOWN_CLOSED, 0);
             return;
         }
 
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0,
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0,
                          "the server did not answer in time");
         return;
     }
 
-    if (s->up && !s->closing) {
-        zlt_session_check(s, now);
+    if (c->up && !c->closing) {
+        zlt_control_heartbeat_tick(c, now);
     }
-}
-
-
-static void
-zlt_session_check(zlt_session_t *s, uint64_t now)
-{
-    uint32_t  interval;
-
-    if (s->asked && now >= s->asked) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "nothing was heard from the "
-                         "server, though asked");
-        return;
-    }
-
-    if (now < s->next_beat) {
-        return;
-    }
-
-    interval = s->interval ? s->interval : ZLT_SESSION_PING;
-
-    s->next_beat = now + interval - interval / 5
-                   + zlt_agent_random(interval * 2 / 5 + 1);
-
-    zlt_session_probe(s, s->timeout ? s->timeout : ZLT_SESSION_TIMEOUT);
-}
-
-
-/* Asks for a sign of life within so many ms. */
-
-void
-zlt_session_probe(zlt_session_t *s, unsigned timeout)
-{
-    uint64_t         deadline;
-    zlt_msg_t        m;
-    struct timespec  ts;
-
-    if (!s->up || s->closing) {
-        return;
-    }
-
-    deadline = zlt_io_now() + timeout;
-
-    if (s->asked == 0 || deadline < s->asked) {
-        s->asked = deadline;
-    }
-
-    if (!(s->features & ZLT_F_HEARTBEATS)) {
-        zlt_session_frame(s, ZLT_WS_OP_PING, NULL, 0);
-        return;
-    }
-
-    (void) clock_gettime(CLOCK_REALTIME, &ts);
-
-    memset(&m, 0, sizeof(zlt_msg_t));
-    m.type = ZLT_HEARTBEAT;
-    m.timestamp = (uint64_t) ts.tv_sec * 1000
-                  + (uint64_t) ts.tv_nsec / 1000000;
-
-    s->beat = m.timestamp;
-    s->beat_at = uv_hrtime();
-
-    zlt_session_send(s, &m);
 }
 
 
 int
-zlt_session_is_up(const zlt_session_t *s)
+zlt_control_is_up(const zlt_control_t *c)
 {
-    return s->up && !s->closing && !s->freed;
+    return c->up && !c->closing && !c->freed;
 }
 
 
 int
-zlt_session_registers(const zlt_session_t *s)
+zlt_control_registers(const zlt_control_t *c)
 {
-    return s->npending != 0;
-}
-
-
-uint32_t
-zlt_session_serial(const zlt_session_t *s)
-{
-    return s->serial;
+    return c->npending != 0;
 }
 
 
 void
-zlt_session_keep_aside(zlt_session_t *s, zlt_list_t *kept)
+zlt_control_keep_aside(zlt_control_t *c, zlt_list_t *kept)
 {
-    s->kept = 1;
-    zlt_session_forget(s);
-    zlt_list_append(kept, &s->link);
+    c->kept = 1;
+    zlt_control_forget(c);
+    zlt_list_append(kept, &c->node);
 }
 
 
-zlt_session_t *
-zlt_session_of_link(zlt_list_t *link)
+zlt_control_t *
+zlt_control_of_node(zlt_list_t *node)
 {
-    return zlt_list_data(link, zlt_session_t, link);
+    return zlt_list_data(node, zlt_control_t, node);
 }
 
 
 const zlt_pool_param_t *
-zlt_session_param(const zlt_session_t *s)
+zlt_control_param(const zlt_control_t *c)
 {
-    return (s->features & ZLT_F_CHANNELS) ? &s->param : NULL;
+    return (c->features & ZLT_F_CHANNELS) ? &c->param : NULL;
 }
 
 
-zlt_session_t *
-zlt_session_find(zlt_agent_t *a, uint32_t serial)
+zlt_control_t *
+zlt_control_find(zlt_link_t *l, uint32_t serial)
 {
     zlt_list_t     *link;
-    zlt_session_t  *s;
+    zlt_control_t  *c;
 
-    if (a->session && a->session->serial == serial
-        && zlt_session_is_up(a->session))
+    if (l->control && l->control->serial == serial
+        && zlt_control_is_up(l->control))
     {
-        return a->session;
+        return l->control;
     }
 
-    zlt_list_each(link, &a->kept) {
-        s = zlt_session_of_link(link);
+    zlt_list_each(link, &l->kept) {
+        c = zlt_control_of_node(link);
 
-        if (s->serial == serial && zlt_session_is_up(s)) {
-            return s;
+        if (c->serial == serial && zlt_control_is_up(c)) {
+            return c;
         }
     }
 

@@ -12,43 +12,45 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include "session.h"
+#include "control_msg.h"
+#include "control_ws.h"
+#include "link.h"
 
 
-#define ZLT_SESSION_MAX_OUT  (256 * 1024)
+#define ZLT_CONTROL_MAX_OUT  (256 * 1024)
 
 
-static void zlt_session_control(zlt_session_t *s);
-static void zlt_session_chunk(zlt_session_t *s);
-static int zlt_session_grow(uint8_t **buf, size_t *size, size_t need);
+static void zlt_control_ws_control(zlt_control_t *c);
+static void zlt_control_ws_chunk(zlt_control_t *c);
+static int zlt_control_ws_grow(uint8_t **buf, size_t *size, size_t need);
 
 
 void
-zlt_session_input(zlt_session_t *s, uint8_t *data, size_t len)
+zlt_control_ws_input(zlt_control_t *c, uint8_t *data, size_t len)
 {
     uint8_t  *end;
 
-    s->asked = 0;
+    c->asked = 0;
     end = data + len;
 
-    while (s->conn.io.fd != -1) {
+    while (c->conn.io.fd != -1) {
 
-        switch (zlt_ws_parse(&s->ws, &data, end)) {
+        switch (zlt_ws_parse(&c->ws, &data, end)) {
 
         case ZLT_WS_AGAIN:
             return;
 
         case ZLT_WS_DATA:
-            zlt_session_chunk(s);
+            zlt_control_ws_chunk(c);
             break;
 
         case ZLT_WS_CONTROL:
-            zlt_session_control(s);
+            zlt_control_ws_control(c);
             break;
 
         case ZLT_WS_ERROR:
-            zlt_session_fail(s, ZLT_DOWN_LOST, 0, "the server broke the "
-                             "WebSocket protocol: %s", s->ws.error);
+            zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server broke the "
+                             "WebSocket protocol: %s", c->ws.error);
             return;
         }
     }
@@ -56,28 +58,28 @@ zlt_session_input(zlt_session_t *s, uint8_t *data, size_t len)
 
 
 static void
-zlt_session_chunk(zlt_session_t *s)
+zlt_control_ws_chunk(zlt_control_t *c)
 {
-    if (s->message_len == 0 && s->ws.message_end) {
+    if (c->message_len == 0 && c->ws.message_end) {
         /* in one piece, as nearly always */
-        zlt_session_message(s, s->ws.chunk, s->ws.chunk_len);
+        zlt_control_msg(c, c->ws.chunk, c->ws.chunk_len);
         return;
     }
 
-    if (zlt_session_keep(s, s->ws.chunk, s->ws.chunk_len) == -1) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "out of memory");
+    if (zlt_control_ws_keep(c, c->ws.chunk, c->ws.chunk_len) == -1) {
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "out of memory");
         return;
     }
 
-    if (s->ws.message_end) {
-        zlt_session_message(s, s->message, s->message_len);
-        s->message_len = 0;
+    if (c->ws.message_end) {
+        zlt_control_msg(c, c->message, c->message_len);
+        c->message_len = 0;
     }
 }
 
 
 static void
-zlt_session_control(zlt_session_t *s)
+zlt_control_ws_control(zlt_control_t *c)
 {
     char       text[ZLT_LOG_TEXT_SIZE];
     size_t     n;
@@ -85,33 +87,33 @@ zlt_session_control(zlt_session_t *s)
     unsigned   code;
     zlt_str_t  reason;
 
-    switch (s->ws.opcode) {
+    switch (c->ws.opcode) {
 
     case ZLT_WS_OP_PING:
-        zlt_session_frame(s, ZLT_WS_OP_PONG, s->ws.control,
-                          s->ws.control_len);
+        zlt_control_ws_frame(c, ZLT_WS_OP_PONG, c->ws.control,
+                             c->ws.control_len);
         break;
 
     case ZLT_WS_OP_CLOSE:
-        code = zlt_ws_close_code(s->ws.control, s->ws.control_len);
-        reason.data = s->ws.control;
+        code = zlt_ws_close_code(c->ws.control, c->ws.control_len);
+        reason.data = c->ws.control;
         reason.len = 0;
 
-        if (s->ws.control_len >= 2) {
-            reason.data = s->ws.control + 2;
-            reason.len = s->ws.control_len - 2;
+        if (c->ws.control_len >= 2) {
+            reason.data = c->ws.control + 2;
+            reason.len = c->ws.control_len - 2;
         }
 
-        if (!s->closing) {
+        if (!c->closing) {
             /* the answer, as far as it goes at once */
             n = (code == ZLT_WS_NO_CODE)
                 ? 0 : zlt_ws_close_payload(payload, (uint16_t) code, NULL);
 
-            zlt_session_frame(s, ZLT_WS_OP_CLOSE, payload, n);
+            zlt_control_ws_frame(c, ZLT_WS_OP_CLOSE, payload, n);
         }
 
-        if (s->conn.io.fd != -1) {
-            zlt_session_fail(s, s->closing ? ZLT_DOWN_CLOSED : ZLT_DOWN_LOST,
+        if (c->conn.io.fd != -1) {
+            zlt_control_fail(c, c->closing ? ZLT_DOWN_CLOSED : ZLT_DOWN_LOST,
                              0, "the server closed the control channel: "
                              "%u %s", code, zlt_log_text(text, reason));
         }
@@ -122,7 +124,7 @@ zlt_session_control(zlt_session_t *s)
 
 
 void
-zlt_session_send(zlt_session_t *s, const zlt_msg_t *m)
+zlt_control_ws_send(zlt_control_t *c, const zlt_msg_t *m)
 {
     size_t   n, size;
     uint8_t  small[512], *buf;
@@ -138,7 +140,7 @@ zlt_session_send(zlt_session_t *s, const zlt_msg_t *m)
         buf = malloc(size);
 
         if (buf == NULL) {
-            zlt_session_fail(s, ZLT_DOWN_LOST, 0, "out of memory");
+            zlt_control_fail(c, ZLT_DOWN_LOST, 0, "out of memory");
             return;
         }
     }
@@ -146,11 +148,11 @@ zlt_session_send(zlt_session_t *s, const zlt_msg_t *m)
     n = zlt_msg_encode(m, buf, buf == small ? sizeof(small) : size);
 
     if (n) {
-        zlt_session_frame(s, ZLT_WS_OP_BINARY, buf, n);
+        zlt_control_ws_frame(c, ZLT_WS_OP_BINARY, buf, n);
 
     } else {
-        zlt_link_log(s->agent->label, ZLT_LOG_ERROR, "a message of type %s "
-                     "could not be made", zlt_msg_name(m->type));
+        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "a message of type "
+                     "%s could not be made", zlt_msg_name(m->type));
     }
 
     if (m->type == ZLT_AUTH) {
@@ -164,79 +166,79 @@ zlt_session_send(zlt_session_t *s, const zlt_msg_t *m)
 
 
 void
-zlt_session_frame(zlt_session_t *s, unsigned opcode, const uint8_t *payload,
+zlt_control_ws_frame(zlt_control_t *c, unsigned opcode, const uint8_t *payload,
     size_t len)
 {
     size_t   n;
     uint8_t  header[ZLT_WS_MAX_HEADER], mask[4];
 
-    if (s->conn.io.fd == -1) {
+    if (c->conn.io.fd == -1) {
         return;
     }
 
     if (RAND_bytes(mask, sizeof(mask)) != 1) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "no random numbers");
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "no random numbers");
         return;
     }
 
     n = zlt_ws_header(header, opcode, len, mask);
 
-    if (s->out_len + n + len > ZLT_SESSION_MAX_OUT
-        || zlt_session_grow(&s->out, &s->out_size, s->out_len + n + len)
+    if (c->out_len + n + len > ZLT_CONTROL_MAX_OUT
+        || zlt_control_ws_grow(&c->out, &c->out_size, c->out_len + n + len)
            == -1)
     {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "the server takes no more "
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server takes no more "
                          "messages");
         return;
     }
 
-    memcpy(s->out + s->out_len, header, n);
-    s->out_len += n;
+    memcpy(c->out + c->out_len, header, n);
+    c->out_len += n;
 
     if (len) {
-        memcpy(s->out + s->out_len, payload, len);
-        zlt_ws_mask(s->out + s->out_len, len, mask, 0);
-        s->out_len += len;
+        memcpy(c->out + c->out_len, payload, len);
+        zlt_ws_mask(c->out + c->out_len, len, mask, 0);
+        c->out_len += len;
     }
 
-    (void) zlt_session_flush(s);
+    (void) zlt_control_ws_flush(c);
 }
 
 
 int
-zlt_session_output(zlt_session_t *s, const void *data, size_t len)
+zlt_control_ws_output(zlt_control_t *c, const void *data, size_t len)
 {
-    if (zlt_session_grow(&s->out, &s->out_size, s->out_len + len) == -1) {
+    if (zlt_control_ws_grow(&c->out, &c->out_size, c->out_len + len) == -1) {
         return -1;
     }
 
-    memcpy(s->out + s->out_len, data, len);
-    s->out_len += len;
+    memcpy(c->out + c->out_len, data, len);
+    c->out_len += len;
 
     return 0;
 }
 
 
 int
-zlt_session_flush(zlt_session_t *s)
+zlt_control_ws_flush(zlt_control_t *c)
 {
     ssize_t  n;
 
-    n = zlt_conn_flush(&s->conn);
+    n = zlt_conn_flush(&c->conn);
 
-    while (n >= 0 && s->out_len) {
-        n = zlt_conn_write(&s->conn, s->out, s->out_len);
+    while (n >= 0 && c->out_len) {
+        n = zlt_conn_write(&c->conn, c->out, c->out_len);
 
         if (n < 0) {
             break;
         }
 
-        s->out_len -= (size_t) n;
-        memmove(s->out, s->out + n, s->out_len);
+        c->out_len -= (size_t) n;
+        memmove(c->out, c->out + n, c->out_len);
     }
 
     if (n == ZLT_CONN_ERROR) {
-        zlt_session_fail(s, ZLT_DOWN_LOST, 0, "the control channel broke: %s",
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the control channel broke: %s",
                          strerror(errno));
         return -1;
     }
@@ -247,11 +249,11 @@ zlt_session_flush(zlt_session_t *s)
 
     /* there may have been a token in it, and mostly it is not needed */
 
-    if (s->out) {
-        OPENSSL_cleanse(s->out, s->out_size);
-        free(s->out);
-        s->out = NULL;
-        s->out_size = 0;
+    if (c->out) {
+        OPENSSL_cleanse(c->out, c->out_size);
+        free(c->out);
+        c->out = NULL;
+        c->out_size = 0;
     }
 
     return 0;
@@ -259,26 +261,27 @@ zlt_session_flush(zlt_session_t *s)
 
 
 int
-zlt_session_keep(zlt_session_t *s, const uint8_t *data, size_t len)
+zlt_control_ws_keep(zlt_control_t *c, const uint8_t *data, size_t len)
 {
-    if (zlt_session_grow(&s->message, &s->message_size, s->message_len + len)
+    if (zlt_control_ws_grow(&c->message, &c->message_size,
+                            c->message_len + len)
         == -1)
     {
         return -1;
     }
 
     if (len) {
-        memcpy(s->message + s->message_len, data, len);
+        memcpy(c->message + c->message_len, data, len);
     }
 
-    s->message_len += len;
+    c->message_len += len;
 
     return 0;
 }
 
 
 static int
-zlt_session_grow(uint8_t **buf, size_t *size, size_t need)
+zlt_control_ws_grow(uint8_t **buf, size_t *size, size_t need)
 {
     size_t    n;
     uint8_t  *p;

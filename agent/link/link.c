@@ -18,51 +18,79 @@
 #include <string.h>
 #include <openssl/crypto.h>
 
-#include "process.h"
+#include "access.h"
+#include "channel.h"
+#include "conf.h"
+#include "control_msg.h"
+#include "link.h"
+#include "tls.h"
+#include "udp.h"
 
 
-static void zlt_agent_label(zlt_agent_t *a, const zlt_conf_t *conf);
-static void zlt_agent_ended(zlt_agent_t *a);
-static void zlt_agent_totals_tick(zlt_agent_t *a, uint64_t now);
-static void zlt_agent_register(zlt_agent_t *a, uint64_t now);
-static void zlt_agent_handle_closed(uv_handle_t *handle);
+static void zlt_link_owner_gone(zlt_owner_t *o);
+static void zlt_link_owner_refill(zlt_owner_t *o, uint32_t delay);
+static void zlt_link_refilled(uv_timer_t *timer);
+static int zlt_link_owner_registers(const zlt_owner_t *o);
+static void zlt_link_owner_connect_fail(zlt_owner_t *o, uint32_t serial,
+    const uint8_t *id, unsigned code, const char *reason);
+static const zlt_pool_param_t *zlt_link_owner_param(const zlt_owner_t *o,
+    uint32_t serial);
+static void zlt_link_label(zlt_link_t *l, const zlt_conf_t *conf);
+static void zlt_link_ended(zlt_link_t *l);
+static void zlt_link_totals_tick(zlt_link_t *l, uint64_t now);
+static void zlt_link_register(zlt_link_t *l, uint64_t now);
+static void zlt_link_handle_closed(uv_handle_t *handle);
 
 
-zlt_agent_t *
-zlt_agent_create(zlt_process_t *process, zlt_conf_t *conf,
-    const zlt_token_t *token, zlt_tls_t *tls)
+static const zlt_owner_ops_t  zlt_link_owner_ops = {
+    zlt_link_owner_gone,
+    zlt_link_owner_refill,
+    zlt_link_owner_registers,
+    zlt_link_owner_connect_fail,
+    zlt_link_owner_param,
+    zlt_udp_session_start,
+    zlt_udp_free
+};
+
+
+zlt_link_t *
+zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
+    uv_loop_t *loop, zlt_conf_t *conf, const zlt_token_t *token,
+    zlt_tls_t *tls)
 {
     unsigned        i;
     zlt_list_t     *link, *next;
-    zlt_agent_t    *a;
+    zlt_link_t     *l;
     zlt_service_t  *s;
 
-    a = calloc(1, sizeof(zlt_agent_t));
-    if (a == NULL) {
+    l = calloc(1, sizeof(zlt_link_t));
+    if (l == NULL) {
         return NULL;
     }
 
-    a->process = process;
-    a->loop = &process->loop;
+    l->ops = ops;
+    l->process = process;
+    l->owner.ops = &zlt_link_owner_ops;
+    l->owner.access_ops = &zlt_control_access_ops;
+    l->owner.loop = loop;
 
-    zlt_list_init(&a->link);
-    zlt_list_init(&a->services);
-    zlt_list_init(&a->accesses);
-    zlt_list_init(&a->kept);
-    zlt_list_init(&a->channels);
-    zlt_list_init(&a->early);
-    zlt_list_init(&a->watchers);
+    zlt_list_init(&l->node);
+    zlt_list_init(&l->owner.services);
+    zlt_list_init(&l->owner.accesses);
+    zlt_list_init(&l->kept);
+    zlt_list_init(&l->owner.channels);
+    zlt_list_init(&l->owner.early);
 
     for (i = 0; i < conf->nservices; i++) {
-        s = zlt_service_create(&a->services, &conf->services[i]);
+        s = zlt_service_create(&l->owner.services, &conf->services[i]);
 
         if (s == NULL) {
 
-            zlt_list_each_safe(link, next, &a->services) {
+            zlt_list_each_safe(link, next, &l->owner.services) {
                 zlt_service_remove(zlt_list_data(link, zlt_service_t, link));
             }
 
-            free(a);
+            free(l);
             return NULL;
         }
 
@@ -71,55 +99,137 @@ zlt_agent_create(zlt_process_t *process, zlt_conf_t *conf,
         }
     }
 
-    zlt_agent_label(a, conf);
-    zlt_transport_init(&a->transport, zlt_conf_transport(conf), a->label);
+    zlt_link_label(l, conf);
+    zlt_transport_init(&l->owner.transport, zlt_conf_transport(conf),
+                       l->owner.label);
 
-    a->conf = conf;
-    a->token = *token;
-    a->tls = tls;
-    a->since = time(NULL);
-    a->since_ms = zlt_io_now();
+    l->owner.conf = conf;
+    l->token = *token;
+    l->owner.tls = tls;
+    l->since = time(NULL);
+    l->since_ms = zlt_io_now();
 
-    (void) uv_timer_init(a->loop, &a->reconnect);
-    (void) uv_timer_init(a->loop, &a->refill);
-    a->reconnect.data = a;
-    a->refill.data = a;
-    a->open_handles = 2;
+    (void) uv_timer_init(l->owner.loop, &l->reconnect);
+    (void) uv_timer_init(l->owner.loop, &l->refill);
+    l->reconnect.data = l;
+    l->refill.data = l;
+    l->open_handles = 2;
 
-    return a;
+    return l;
 }
 
 
 /* Whose log lines they are, where there may be several. */
 
 static void
-zlt_agent_label(zlt_agent_t *a, const zlt_conf_t *conf)
+zlt_link_label(zlt_link_t *l, const zlt_conf_t *conf)
 {
     if (strcmp(conf->name, ZLT_CONF_AGENT) != 0) {
-        (void) snprintf(a->label, sizeof(a->label), "%s: ", conf->name);
+        (void) snprintf(l->owner.label, sizeof(l->owner.label), "%s: ",
+                        conf->name);
     }
 
     if (conf->mode == ZLT_CONF_ALL) {
-        (void) snprintf(a->label, sizeof(a->label), "%.49s at %.150s: ",
-                        conf->name, conf->url.authority);
+        (void) snprintf(l->owner.label, sizeof(l->owner.label),
+                        "%.49s at %.150s: ", conf->name, conf->url.authority);
     }
 }
 
 
-int
-zlt_agent_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
+/* What the channels ask. */
+
+static void
+zlt_link_owner_gone(zlt_owner_t *o)
 {
+    zlt_link_check_ended(zlt_link_of(o));
+}
+
+
+static void
+zlt_link_owner_refill(zlt_owner_t *o, uint32_t delay)
+{
+    (void) uv_timer_start(&zlt_link_of(o)->refill, zlt_link_refilled, delay,
+                          0);
+}
+
+
+static void
+zlt_link_refilled(uv_timer_t *timer)
+{
+    zlt_link_t  *l;
+
+    l = timer->data;
+
+    if (l->owner.pool) {
+        zlt_pool_refill(l->owner.pool);
+    }
+}
+
+
+static int
+zlt_link_owner_registers(const zlt_owner_t *o)
+{
+    const zlt_link_t  *l;
+
+    l = zlt_link_of(o);
+
+    return l->control && zlt_control_registers(l->control);
+}
+
+
+static void
+zlt_link_owner_connect_fail(zlt_owner_t *o, uint32_t serial,
+    const uint8_t *id, unsigned code, const char *reason)
+{
+    zlt_link_t     *l;
+    zlt_control_t  *c;
+
+    l = zlt_link_of(o);
+    c = zlt_control_find(l, serial);
+
+    if (c == NULL && l->control && zlt_control_is_up(l->control)) {
+        c = l->control;
+    }
+
+    if (c) {
+        zlt_control_msg_connect_fail(c, id, code, reason);
+    }
+}
+
+
+static const zlt_pool_param_t *
+zlt_link_owner_param(const zlt_owner_t *o, uint32_t serial)
+{
+    zlt_control_t  *c;
+
+    c = zlt_control_find(zlt_link_of(o), serial);
+
+    return c ? zlt_control_param(c) : NULL;
+}
+
+
+int
+zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
+{
+    zlt_tls_param_t  param;
+
     *tls = NULL;
 
-    if (zlt_via_choose(&conf->via, &conf->url, conf->proxy, conf->proxy_file,
-                       error)
+    if (zlt_proxy_choose(&conf->via, &conf->url, conf->proxy, conf->proxy_file,
+                         error)
         == -1)
     {
         return -1;
     }
 
     if (conf->url.tls) {
-        *tls = zlt_tls_create(conf, error);
+        param.host = conf->url.host;
+        param.ca_file = conf->ca_file;
+        param.cert = conf->cert;
+        param.key = conf->key;
+        param.insecure = (int) conf->insecure;
+
+        *tls = zlt_tls_create(&param, error);
     }
 
     return conf->url.tls && *tls == NULL ? -1 : 0;
@@ -127,39 +237,37 @@ zlt_agent_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
 
 
 void
-zlt_agent_warn(const zlt_agent_t *a)
+zlt_link_warn(const zlt_link_t *l, int typed)
 {
     unsigned           i;
     const zlt_url_t   *url;
     const zlt_conf_t  *conf;
 
-    conf = a->conf;
+    conf = l->owner.conf;
 
     for (i = 0; i < conf->nservers; i++) {
         url = &conf->servers[i].url;
 
         if (url->tls && conf->insecure) {
-            zlt_link_log(a->label, ZLT_LOG_WARN, "the server's certificate is "
-                         "not verified: anyone on the way to %s can read the "
-                         "token and all traffic", url->host);
+            zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the server's "
+                         "certificate is not verified: anyone on the way to "
+                         "%s can read the token and all traffic", url->host);
         }
 
         if (!url->tls && !url->is_unix
             && (!zlt_url_loopback(url->host)
                 || (conf->via.kind && !zlt_url_loopback(conf->via.host))))
         {
-            zlt_link_log(a->label, ZLT_LOG_WARN, "ws:// is not encrypted: "
-                         "anyone on the way to %s can read the token and all "
-                         "traffic; use wss://", url->host);
+            zlt_log_link(l->owner.label, ZLT_LOG_WARN, "ws:// is not "
+                         "encrypted: anyone on the way to %s can read the "
+                         "token and all traffic; use wss://", url->host);
         }
     }
 
-    if (a->process->conf_file == NULL && conf->proxy
-        && conf->via.password[0])
-    {
-        zlt_link_log(a->label, ZLT_LOG_WARN, "the proxy's password is on the "
-                     "command line, where every user of this machine can see "
-                     "it: use --proxy-file");
+    if (typed && conf->proxy && conf->via.password[0]) {
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the proxy's password is "
+                     "on the command line, where every user of this machine "
+                     "can see it: use --proxy-file");
     }
 }
 
@@ -167,228 +275,229 @@ zlt_agent_warn(const zlt_agent_t *a)
 /* From the first server on, as at the very first start. */
 
 void
-zlt_agent_start(zlt_agent_t *a)
+zlt_link_start(zlt_link_t *l)
 {
-    a->stopping = 0;
-    a->stopped = 0;
-    a->attempts = 0;
-    a->tried = 0;
-    a->carried = 0;
-    a->refused = 0;
+    l->owner.stopping = 0;
+    l->stopped = 0;
+    l->attempts = 0;
+    l->tried = 0;
+    l->carried = 0;
+    l->refused = 0;
 
     /* those that have ended with the last stop */
 
-    zlt_access_reload(a, a->conf);
+    zlt_access_reload(&l->owner, l->owner.conf);
 
-    zlt_agent_reason(a, "");
-    zlt_agent_state(a, ZLT_STATE_PENDING);
+    zlt_link_state_reason(l, "");
+    zlt_link_state_set(l, ZLT_LINK_PENDING);
 
-    zlt_agent_retry(a);
+    zlt_link_control_retry(l);
 }
 
 
 void
-zlt_agent_stop(zlt_agent_t *a, int unregister, const char *reason)
+zlt_link_stop(zlt_link_t *l, int unregister, uint32_t timeout,
+    const char *reason)
 {
     zlt_list_t     *link, *next;
     zlt_channel_t  *ch;
 
-    if (a->stopping) {
+    if (l->owner.stopping) {
         return;
     }
 
-    a->stopping = 1;
-    a->stop_at = zlt_io_now() + a->process->config->agent.shutdown_timeout;
-    a->next_at = 0;
+    l->owner.stopping = 1;
+    l->stop_at = zlt_io_now() + timeout;
+    l->next_at = 0;
 
-    (void) uv_timer_stop(&a->reconnect);
-    (void) uv_timer_stop(&a->refill);
+    (void) uv_timer_stop(&l->reconnect);
+    (void) uv_timer_stop(&l->refill);
 
-    zlt_access_stop_all(a);
+    zlt_access_stop_all(&l->owner);
 
-    if (a->pool) {
-        zlt_pool_abandon(a->pool, 1);
-        a->pool = NULL;
+    if (l->owner.pool) {
+        zlt_pool_abandon(l->owner.pool, 1);
+        l->owner.pool = NULL;
     }
 
-    /* those that are left idle belong to sessions that are kept; those with
-       lanes end with the last of them */
+    /* those that are left idle belong to control channels that are kept; those
+       with lanes end with the last of them */
 
-    zlt_list_each_safe(link, next, &a->channels) {
+    zlt_list_each_safe(link, next, &l->owner.channels) {
         ch = zlt_list_data(link, zlt_channel_t, all);
 
         if (zlt_channel_is_idle(ch) || zlt_channel_is_shared(ch)) {
-            zlt_channel_retire(ch);
+            zlt_channel_end_retire(ch);
         }
     }
 
     if (unregister) {
-        zlt_list_each(link, &a->services) {
+        zlt_list_each(link, &l->owner.services) {
 
-            if (a->session == NULL || !zlt_session_is_up(a->session)) {
+            if (l->control == NULL || !zlt_control_is_up(l->control)) {
                 break;
             }
 
-            zlt_session_unregister(a->session,
-                                   zlt_list_data(link, zlt_service_t, link));
+            zlt_control_register_end(l->control,
+                                     zlt_list_data(link, zlt_service_t, link));
         }
     }
 
-    if (a->session) {
-        zlt_session_close(a->session, reason);
+    if (l->control) {
+        zlt_control_close(l->control, reason);
     }
 
-    zlt_list_each_safe(link, next, &a->kept) {
-        zlt_session_close(zlt_session_of_link(link), reason);
+    zlt_list_each_safe(link, next, &l->kept) {
+        zlt_control_close(zlt_control_of_node(link), reason);
     }
 
-    zlt_agent_reason(a, reason);
-    zlt_agent_state(a, ZLT_STATE_DISCONNECTED);
+    zlt_link_state_reason(l, reason);
+    zlt_link_state_set(l, ZLT_LINK_DISCONNECTED);
 
-    zlt_agent_channel_gone(a);
+    zlt_link_check_ended(l);
 }
 
 
 /* Was it the last thing we waited for? */
 
 void
-zlt_agent_channel_gone(zlt_agent_t *a)
+zlt_link_check_ended(zlt_link_t *l)
 {
-    if (a->stopping && !a->stopped && a->nchannels == 0
-        && a->session == NULL && zlt_list_empty(&a->kept))
+    if (l->owner.stopping && !l->stopped && l->owner.nchannels == 0
+        && l->control == NULL && zlt_list_empty(&l->kept))
     {
-        zlt_agent_ended(a);
+        zlt_link_ended(l);
     }
 }
 
 
 static void
-zlt_agent_ended(zlt_agent_t *a)
+zlt_link_ended(zlt_link_t *l)
 {
-    a->stopped = 1;
+    l->stopped = 1;
 
-    zlt_process_link_gone(a->process, a);
+    l->ops->gone(l->process, l);
 }
 
 
 void
-zlt_agent_abort(zlt_agent_t *a)
+zlt_link_abort(zlt_link_t *l)
 {
     zlt_list_t  *link, *next;
 
-    a->stopping = 1;
+    l->owner.stopping = 1;
 
-    zlt_access_done(a);
+    zlt_access_done(&l->owner);
 
-    zlt_list_each_safe(link, next, &a->channels) {
+    zlt_list_each_safe(link, next, &l->owner.channels) {
         zlt_channel_abort(zlt_list_data(link, zlt_channel_t, all));
     }
 
-    if (a->pool) {
-        zlt_pool_abandon(a->pool, 0);
-        a->pool = NULL;
+    if (l->owner.pool) {
+        zlt_pool_abandon(l->owner.pool, 0);
+        l->owner.pool = NULL;
     }
 
-    if (a->session) {
-        zlt_session_abort(a->session);
-        a->session = NULL;
+    if (l->control) {
+        zlt_control_abort(l->control);
+        l->control = NULL;
     }
 
-    zlt_list_each_safe(link, next, &a->kept) {
-        zlt_session_abort(zlt_session_of_link(link));
+    zlt_list_each_safe(link, next, &l->kept) {
+        zlt_control_abort(zlt_control_of_node(link));
     }
 
-    zlt_agent_channel_gone(a);
+    zlt_link_check_ended(l);
 }
 
 
 void
-zlt_agent_destroy(zlt_agent_t *a)
+zlt_link_destroy(zlt_link_t *l)
 {
     zlt_list_t     *link, *next;
     zlt_service_t  *service;
 
-    zlt_list_remove(&a->link);
+    zlt_list_remove(&l->node);
 
-    zlt_access_done(a);
+    zlt_access_done(&l->owner);
 
-    zlt_list_each_safe(link, next, &a->services) {
+    zlt_list_each_safe(link, next, &l->owner.services) {
         service = zlt_list_data(link, zlt_service_t, link);
-        zlt_udp_service_log(a, service);
+        zlt_udp_session_service_log(&l->owner, service);
         zlt_service_remove(service);
     }
 
-    uv_close((uv_handle_t *) &a->reconnect, zlt_agent_handle_closed);
-    uv_close((uv_handle_t *) &a->refill, zlt_agent_handle_closed);
+    uv_close((uv_handle_t *) &l->reconnect, zlt_link_handle_closed);
+    uv_close((uv_handle_t *) &l->refill, zlt_link_handle_closed);
 }
 
 
 static void
-zlt_agent_handle_closed(uv_handle_t *handle)
+zlt_link_handle_closed(uv_handle_t *handle)
 {
-    zlt_agent_t  *a;
+    zlt_link_t  *l;
 
-    a = handle->data;
+    l = handle->data;
 
-    if (--a->open_handles) {
+    if (--l->open_handles) {
         return;
     }
 
-    zlt_tls_destroy(a->tls);
-    zlt_conf_destroy(a->conf);
+    zlt_tls_destroy(l->owner.tls);
+    zlt_conf_destroy(l->owner.conf);
 
-    zlt_token_wipe(&a->token);
-    OPENSSL_cleanse(a->resume_key, ZLT_KEY_SIZE);
-    OPENSSL_cleanse(&a->param, sizeof(zlt_pool_param_t));
+    zlt_token_wipe(&l->token);
+    OPENSSL_cleanse(l->resume_key, ZLT_KEY_SIZE);
+    OPENSSL_cleanse(&l->owner.param, sizeof(zlt_pool_param_t));
 
-    free(a);
+    free(l);
 }
 
 
 void
-zlt_agent_tick(zlt_agent_t *a, uint64_t now)
+zlt_link_tick(zlt_link_t *l, uint64_t now)
 {
     zlt_list_t  *link, *next;
 
-    zlt_udp_session_tick(a);
-    zlt_access_tick(a);
+    zlt_udp_session_tick(&l->owner);
+    zlt_access_tick(&l->owner);
 
-    if (a->pool) {
-        zlt_pool_tick(a->pool);
+    if (l->owner.pool) {
+        zlt_pool_tick(l->owner.pool);
     }
 
-    if (a->session) {
-        zlt_session_tick(a->session);
+    if (l->control) {
+        zlt_control_tick(l->control);
     }
 
-    zlt_list_each_safe(link, next, &a->kept) {
-        zlt_session_tick(zlt_session_of_link(link));
+    zlt_list_each_safe(link, next, &l->kept) {
+        zlt_control_tick(zlt_control_of_node(link));
     }
 
-    zlt_agent_totals_tick(a, now);
-    zlt_agent_register(a, now);
+    zlt_link_totals_tick(l, now);
+    zlt_link_register(l, now);
 
-    if (a->stopping && !a->stopped && now >= a->stop_at) {
-        zlt_link_log(a->label, ZLT_LOG_WARN, "%u connections are cut short",
-                     a->nchannels);
-        zlt_agent_abort(a);
+    if (l->owner.stopping && !l->stopped && now >= l->stop_at) {
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "%u connections are cut "
+                     "short", l->owner.nchannels);
+        zlt_link_abort(l);
     }
 }
 
 
 static void
-zlt_agent_totals_tick(zlt_agent_t *a, uint64_t now)
+zlt_link_totals_tick(zlt_link_t *l, uint64_t now)
 {
-    uint64_t      moved;
-    zlt_totals_t  t;
+    uint64_t           moved;
+    zlt_link_totals_t  t;
 
-    zlt_agent_totals(a, &t);
+    zlt_link_state_totals(l, &t);
 
     moved = t.bytes_in + t.bytes_out;
 
-    if (moved != a->moved) {
-        a->moved = moved;
-        a->active = now;
+    if (moved != l->moved) {
+        l->moved = moved;
+        l->active = now;
     }
 }
 
@@ -396,14 +505,14 @@ zlt_agent_totals_tick(zlt_agent_t *a, uint64_t now)
 /* Services whose refusal may have been for a while. */
 
 static void
-zlt_agent_register(zlt_agent_t *a, uint64_t now)
+zlt_link_register(zlt_link_t *l, uint64_t now)
 {
     zlt_list_t     *link;
     zlt_service_t  *service;
 
-    zlt_list_each(link, &a->services) {
+    zlt_list_each(link, &l->owner.services) {
 
-        if (a->session == NULL || !zlt_session_is_up(a->session)) {
+        if (l->control == NULL || !zlt_control_is_up(l->control)) {
             return;
         }
 
@@ -412,7 +521,7 @@ zlt_agent_register(zlt_agent_t *a, uint64_t now)
         if (service->state == ZLT_SERVICE_REFUSED && service->again
             && now >= service->again_at)
         {
-            zlt_session_register(a->session, service);
+            zlt_control_register(l->control, service);
         }
     }
 }

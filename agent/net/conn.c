@@ -25,8 +25,9 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "framed.h"
 #include "tls.h"
-#include "ws.h"
+#include "wsc.h"
 
 
 static int zlt_conn_socket(int family);
@@ -43,6 +44,7 @@ zlt_conn_init(zlt_conn_t *c)
     c->out = NULL;
     c->framed = NULL;
     c->ws = NULL;
+    c->ops = NULL;
     c->lane = NULL;
     c->read_wants = ZLT_IO_READ;
     c->write_wants = ZLT_IO_WRITE;
@@ -192,8 +194,8 @@ zlt_conn_push(zlt_conn_t *c, const void *buf, size_t size)
 ssize_t
 zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size)
 {
-    if (c->lane) {
-        return zlt_lane_read(c, buf, size);
+    if (c->ops) {
+        return c->ops->read(c, buf, size);
     }
 
     return c->ssl ? zlt_tls_read(c, buf, size) : zlt_conn_recv(c, buf, size);
@@ -203,8 +205,8 @@ zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size)
 ssize_t
 zlt_conn_write_under(zlt_conn_t *c, const void *buf, size_t size)
 {
-    if (c->lane) {
-        return zlt_lane_write(c, buf, size);
+    if (c->ops) {
+        return c->ops->write(c, buf, size);
     }
 
     return c->ssl ? zlt_tls_write(c, buf, size) : zlt_conn_send(c, buf, size);
@@ -309,8 +311,8 @@ zlt_conn_failed(zlt_conn_t *c)
     int        err;
     socklen_t  len;
 
-    if (c->lane) {
-        return zlt_lane_failed(c);
+    if (c->ops) {
+        return c->ops->failed(c);
     }
 
     if (c->io.fd == -1 || !(c->io.ready & ZLT_IO_HUP)) {
@@ -367,8 +369,8 @@ zlt_conn_close(zlt_conn_t *c)
         zlt_framed_stop(c);
     }
 
-    if (c->lane) {
-        zlt_lane_close(c);
+    if (c->ops) {
+        c->ops->close(c);
     }
 
     if (c->ws) {

@@ -13,11 +13,11 @@
 #define ZLT_CONN_H_INCLUDED
 
 
-#include <sys/socket.h>
 #include <sys/types.h>
 #include <openssl/ssl.h>
 
 #include "io.h"
+#include "types.h"
 #include "zlt_frames.h"
 
 
@@ -43,9 +43,24 @@ typedef struct {
 } zlt_framed_t;
 
 typedef struct zlt_wsc_s  zlt_wsc_t;
-typedef struct zlt_lane_s  zlt_lane_t;
+
+
+/* what is beneath a connection that has no descriptor: a lane */
 
 typedef struct {
+    ssize_t  (*read)(zlt_conn_t *c, void *buf, size_t size);
+    ssize_t  (*write)(zlt_conn_t *c, const void *buf, size_t size);
+    int      (*failed)(const zlt_conn_t *c);
+
+    /* The server is told, unless it knows that the lane is over. */
+    void     (*close)(zlt_conn_t *c);
+
+    /* The server has left the lane, and we may, between two messages. */
+    void     (*moved)(zlt_conn_t *c);
+} zlt_conn_ops_t;
+
+
+struct zlt_conn_s {
     zlt_io_t         io;           /* first: handlers get its address */
     SSL             *ssl;          /* NULL: plain */
     zlt_buf_t       *out;          /* TLS: records not sent yet, or NULL */
@@ -53,6 +68,7 @@ typedef struct {
     zlt_wsc_t       *ws;           /* within a WebSocket; or NULL */
     zlt_lane_t      *lane;         /* of a shared channel, and no descriptor;
                                       or NULL */
+    const zlt_conn_ops_t  *ops;    /* .. and its */
 
     /* TLS may have to write in order to read, and the reverse */
     uint8_t          read_wants;   /* ZLT_IO_READ or ZLT_IO_WRITE */
@@ -63,15 +79,7 @@ typedef struct {
 
     uint8_t          shut;         /* our direction has been ended */
     uint8_t          speaks;       /* ACKs wait for the first bytes */
-} zlt_conn_t;
-
-
-typedef union {
-    struct sockaddr          sa;
-    struct sockaddr_in       in;
-    struct sockaddr_in6      in6;
-    struct sockaddr_storage  storage;
-} zlt_sockaddr_t;
+};
 
 
 void zlt_conn_init(zlt_conn_t *c);
@@ -118,8 +126,6 @@ ssize_t zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size);
 #define zlt_conn_flush(c)                                                     \
     (zlt_conn_pending(c) ? zlt_conn_flush_pending(c) : 0)
 int zlt_conn_flush_pending(zlt_conn_t *c);
-int zlt_tls_flush(zlt_conn_t *c);
-int zlt_wsc_flush(zlt_conn_t *c);
 
 /* 1 if something is kept */
 int zlt_conn_pending(const zlt_conn_t *c);
@@ -169,45 +175,7 @@ void zlt_conn_keepalive(zlt_conn_t *c);
 int zlt_conn_dead(zlt_conn_t *c, unsigned ms);
 
 
-/* lane.c */
-
-ssize_t zlt_lane_read(zlt_conn_t *c, void *buf, size_t size);
-ssize_t zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size);
-
-/* The server is told, unless it knows that the lane is over. */
-void zlt_lane_close(zlt_conn_t *c);
-void zlt_lane_over(zlt_conn_t *c);
-int zlt_lane_failed(const zlt_conn_t *c);
-
-/* The server has left the lane, and we may, between two messages. */
-void zlt_lane_moved(zlt_conn_t *c);
-
-
-/* framed.c */
-
-/* Bytes are messages from here on, until zlt_framed_stop() or Raw. */
-void zlt_framed_start(zlt_conn_t *c, zlt_framed_t *f);
-void zlt_framed_stop(zlt_conn_t *c);
-
-/*
- * Takes bytes that were read by zlt_conn_pull(): the payload among them is at
- * the start of buf then.  Its length, or ZLT_CONN_ERROR.
- */
-ssize_t zlt_framed_take(zlt_conn_t *c, uint8_t *buf, size_t len);
-
-/* for conn.c */
-ssize_t zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size);
-ssize_t zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size);
-int zlt_framed_flush(zlt_conn_t *c);
-
-/* The last bytes and Eof in one, if they can go so; there must be room for
-   that behind them, too.  As zlt_conn_write(). */
-ssize_t zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size);
-
-/* Eof, Reset or Raw: 0, ZLT_CONN_AGAIN (zlt_conn_flush() sends it), or
-   ZLT_CONN_ERROR. */
-int zlt_framed_end(zlt_conn_t *c, zlt_frames_end_e end);
-
+/* 1 if the bytes that are read, or written, are no messages */
 #define zlt_conn_raw_in(c)                                                    \
     ((c)->framed == NULL || (c)->framed->frames.in.end == ZLT_FRAMES_RAW)
 #define zlt_conn_raw_out(c)                                                   \

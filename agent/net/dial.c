@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn.h"
 #include "dial.h"
+#include "resolve.h"
 
 
 #define ZLT_DIAL_STAGGER  250          /* ms */
@@ -90,10 +92,10 @@ zlt_dial_start(uv_loop_t *loop, const char *host, uint16_t port,
     (void) uv_timer_start(&d->timeout, zlt_dial_expired, timeout, 0);
 
     if (*host == '/') {
-        zlt_addrs_unix(&d->addrs, host);
+        zlt_addr_unix(&d->addrs, host);
     }
 
-    if (d->addrs.n || zlt_addrs_numeric(&d->addrs, host, port) == 0) {
+    if (d->addrs.n || zlt_addr_numeric(&d->addrs, host, port) == 0) {
         /* from a handler of the loop, as all the rest */
         (void) uv_timer_start(&d->stagger, zlt_dial_staggered, 0, 0);
         return d;

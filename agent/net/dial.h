@@ -11,7 +11,10 @@
 #define ZLT_DIAL_H_INCLUDED
 
 
-#include "resolve.h"
+#include <uv.h>
+
+#include "addr.h"
+#include "types.h"
 
 
 #define ZLT_DIAL_ERROR_SIZE  256

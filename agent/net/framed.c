@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conn.h"
+#include "framed.h"
 #include "zlt_proto.h"
 
 
@@ -65,16 +65,16 @@ zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size)
 
         if (in->end == ZLT_FRAMES_MOVED) {
 
-            if (c->lane == NULL) {
+            if (c->ops == NULL) {
                 errno = EPROTO;
                 return ZLT_CONN_ERROR;
             }
 
-            /* zlt_channel_leave_lane() will be called, unless the lane is
-               ended before that; bytes there are none any more */
+            /* what was told by moved() comes back with another channel, unless
+               the lane is ended before that; bytes there are none any more */
 
             c->more = 0;
-            n = zlt_lane_read(c, buf, size);
+            n = c->ops->read(c, buf, size);
 
             if (n > 0) {
                 errno = EPROTO;
@@ -134,8 +134,8 @@ zlt_framed_take(zlt_conn_t *c, uint8_t *buf, size_t len)
         /* no event tells of it again */
         c->more = 1;
 
-    } else if (in->end == ZLT_FRAMES_MOVED && c->lane) {
-        zlt_lane_moved(c);
+    } else if (in->end == ZLT_FRAMES_MOVED && c->ops) {
+        c->ops->moved(c);
     }
 
     return n;
@@ -172,7 +172,7 @@ zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size)
 
     if (out->end == ZLT_FRAMES_MOVED) {
         /* the next goes on another channel */
-        zlt_lane_moved(c);
+        c->ops->moved(c);
         return ZLT_CONN_AGAIN;
     }
 
@@ -187,8 +187,8 @@ zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size)
 
     len = zlt_frames_sent(out, (size_t) n);
 
-    if (c->lane && c->framed->frames.in.end == ZLT_FRAMES_MOVED) {
-        zlt_lane_moved(c);
+    if (c->ops && c->framed->frames.in.end == ZLT_FRAMES_MOVED) {
+        c->ops->moved(c);
     }
 
     return len ? (ssize_t) len : ZLT_CONN_AGAIN;

@@ -16,6 +16,7 @@
 #include <openssl/rand.h>
 
 #include "http.h"
+#include "url.h"
 #include "version.h"
 #include "zlt_util.h"
 

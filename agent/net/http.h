@@ -10,7 +10,9 @@
 #define ZLT_HTTP_H_INCLUDED
 
 
-#include "url.h"
+#include <sys/types.h>
+
+#include "types.h"
 #include "zlt_proto.h"
 
 
@@ -22,7 +24,7 @@
                                             or who says so, can ask for */
 
 
-typedef struct {
+struct zlt_http_answer_s {
     unsigned         status;
     char             reason[64];         /* printable */
     unsigned         worker;
@@ -33,7 +35,7 @@ typedef struct {
     unsigned         upgrade:1;          /* Connection: upgrade */
     unsigned         data:1;             /* Sec-WebSocket-Protocol: .. */
     char             accept[ZLT_HTTP_ACCEPT_SIZE];
-} zlt_http_answer_t;
+};
 
 
 /* Both write into buf of ZLT_HTTP_REQUEST_SIZE bytes and return the size, or

@@ -42,6 +42,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "framed.h"
 #include "relay.h"
 
 
@@ -64,6 +65,7 @@
 #define ZLT_RELAY_MEM        -3
 
 
+static void zlt_relay_release(uv_timer_t *timer);
 static void zlt_relay_event(zlt_io_t *io);
 static void zlt_relay_turn(zlt_task_t *task);
 static void zlt_relay_run(zlt_relay_t *r);
@@ -91,6 +93,14 @@ uint8_t  zlt_scratch_room[ZLT_FRAMES_ROOM + ZLT_RELAY_SCRATCH
 static zlt_list_t  zlt_relay_open = { &zlt_relay_open, &zlt_relay_open };
 static zlt_list_t  zlt_relay_held = { &zlt_relay_held, &zlt_relay_held };
 static uint32_t    zlt_relay_now;
+static uv_timer_t  zlt_relay_timer;        /* releases what is held */
+
+
+void
+zlt_relay_setup(uv_loop_t *loop)
+{
+    (void) uv_timer_init(loop, &zlt_relay_timer);
+}
 
 
 void
@@ -145,6 +155,10 @@ zlt_relay_put(zlt_relay_t *r, unsigned from, const void *data, size_t len)
 void
 zlt_relay_hold(zlt_relay_t *r, unsigned from)
 {
+    if (!uv_is_active((uv_handle_t *) &zlt_relay_timer)) {
+        (void) uv_timer_start(&zlt_relay_timer, zlt_relay_release, 1, 0);
+    }
+
     r->flow[from].held = 1;
 
     zlt_list_remove(&r->task.link);
@@ -152,10 +166,12 @@ zlt_relay_hold(zlt_relay_t *r, unsigned from)
 }
 
 
-void
-zlt_relay_release(void)
+static void
+zlt_relay_release(uv_timer_t *timer)
 {
     zlt_task_t  *task;
+
+    (void) timer;
 
     while (!zlt_list_empty(&zlt_relay_held)) {
         task = zlt_list_data(zlt_relay_held.next, zlt_task_t, link);

@@ -72,6 +72,9 @@ extern uint8_t  zlt_scratch_room[ZLT_FRAMES_ROOM + ZLT_RELAY_SCRATCH
 #define zlt_scratch  (&zlt_scratch_room[ZLT_FRAMES_ROOM])
 
 
+/* To be called once, before all others. */
+void zlt_relay_setup(uv_loop_t *loop);
+
 void zlt_relay_init(zlt_relay_t *r);
 
 /* Appends bytes that go first into flow[from]; copied.  0, or -1 if there is
@@ -80,11 +83,9 @@ int zlt_relay_put(zlt_relay_t *r, unsigned from, const void *data,
     size_t len);
 
 /* Keeps what was put from that side, or what a framed far side has to send
-   first, until there is more to go with it, but not beyond the next
-   zlt_relay_release().  To be called before the start. */
+   first, until there is more to go with it, but not for longer than a
+   millisecond.  To be called before the start. */
 void zlt_relay_hold(zlt_relay_t *r, unsigned from);
-void zlt_relay_release(void);
-
 /* Starts; may end before it returns. */
 void zlt_relay_start(zlt_relay_t *r, zlt_relay_pt handler);
 

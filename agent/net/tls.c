@@ -27,7 +27,7 @@
 #include <openssl/x509v3.h>
 
 #include "cert.h"
-#include "log.h"
+#include "conn.h"
 #include "tls.h"
 
 
@@ -86,7 +86,7 @@ static const char *const  zlt_tls_bundles[] = {
 
 
 zlt_tls_t *
-zlt_tls_create(const zlt_conf_t *conf, char *error)
+zlt_tls_create(const zlt_tls_param_t *param, char *error)
 {
     zlt_tls_t          *tls;
     ASN1_OCTET_STRING  *ip;
@@ -97,8 +97,8 @@ zlt_tls_create(const zlt_conf_t *conf, char *error)
         return NULL;
     }
 
-    tls->insecure = conf->insecure ? 1 : 0;
-    tls->host = strdup(conf->url.host);
+    tls->insecure = param->insecure ? 1 : 0;
+    tls->host = strdup(param->host);
     tls->ctx = SSL_CTX_new(TLS_client_method());
 
     if (tls->host == NULL || tls->ctx == NULL) {
@@ -125,8 +125,8 @@ zlt_tls_create(const zlt_conf_t *conf, char *error)
                                              |SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(tls->ctx, zlt_tls_new_session);
 
-    if (conf->cert) {
-        if (zlt_cert_load(tls->ctx, conf->cert, conf->key, error) == -1) {
+    if (param->cert) {
+        if (zlt_cert_load(tls->ctx, param->cert, param->key, error) == -1) {
             goto failed;
         }
 
@@ -143,7 +143,7 @@ zlt_tls_create(const zlt_conf_t *conf, char *error)
 
     SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, NULL);
 
-    if (zlt_tls_trust(tls, conf->ca_file, error) == -1) {
+    if (zlt_tls_trust(tls, param->ca_file, error) == -1) {
         goto failed;
     }
 

@@ -10,22 +10,29 @@
 #define ZLT_TLS_H_INCLUDED
 
 
-#include "conf.h"
-#include "conn.h"
+#include <sys/types.h>
+
+#include "types.h"
 
 
 #define ZLT_TLS_ERROR_SIZE  512
 
-typedef struct zlt_tls_s  zlt_tls_t;
+
+typedef struct {
+    const char      *host;             /* a name or an address */
+    const char      *ca_file;          /* NULL: the system's trust store */
+    const char      *cert;             /* NULL: none */
+    const char      *key;              /* NULL: in cert */
+    int              insecure;
+} zlt_tls_param_t;
 
 
 /*
- * A client that verifies the server of the configuration as its host, a name
- * or an address, against ca_file, or where that is NULL the system's trust
- * store; or not at all; and that shows the certificate, if there is one.
- * NULL with a text in error (ZLT_TLS_ERROR_SIZE bytes).
+ * A client that verifies the server as the host, against ca_file, or not at
+ * all; and that shows the certificate, if there is one.  NULL with a text in
+ * error (ZLT_TLS_ERROR_SIZE bytes).
  */
-zlt_tls_t *zlt_tls_create(const zlt_conf_t *conf, char *error);
+zlt_tls_t *zlt_tls_create(const zlt_tls_param_t *param, char *error);
 void zlt_tls_destroy(zlt_tls_t *tls);
 
 /* Puts TLS onto a connected connection.  A resumed session, where there is
@@ -43,6 +50,7 @@ const char *zlt_tls_hint(const zlt_tls_t *tls);
 /* for conn.c */
 ssize_t zlt_tls_read(zlt_conn_t *c, void *buf, size_t size);
 ssize_t zlt_tls_write(zlt_conn_t *c, const void *buf, size_t size);
+int zlt_tls_flush(zlt_conn_t *c);
 int zlt_tls_shutdown(zlt_conn_t *c);
 void zlt_tls_free(zlt_conn_t *c);
 

@@ -85,7 +85,7 @@ zlt_transport_opened(zlt_transport_t *t, int websocket, uint64_t now)
         /* late, or the one that was to find out */
 
         if (!websocket && t->proven) {
-            zlt_link_log(t->label, ZLT_LOG_INFO, "data channels go without "
+            zlt_log_link(t->label, ZLT_LOG_INFO, "data channels go without "
                          "WebSocket again: the way to the server is free");
             t->websocket = 0;
             t->doubts = 0;
@@ -105,7 +105,7 @@ zlt_transport_opened(zlt_transport_t *t, int websocket, uint64_t now)
     if (websocket) {
         t->probe = now + ZLT_TRANSPORT_PROBE;
 
-        zlt_link_log(t->label, ZLT_LOG_INFO, "data channels go over "
+        zlt_log_link(t->label, ZLT_LOG_INFO, "data channels go over "
                      "WebSocket: something on the way to the server does not "
                      "let \"Upgrade: zltunnel\" pass (%s)", t->why);
     }
@@ -140,7 +140,7 @@ zlt_transport_failed(zlt_transport_t *t, int websocket, unsigned doubt,
 
     (void) snprintf(t->why, sizeof(t->why), "%s", why);
 
-    zlt_link_log(t->label, ZLT_LOG_DEBUG, "data channels are tried %s "
+    zlt_log_link(t->label, ZLT_LOG_DEBUG, "data channels are tried %s "
                  "WebSocket: %s", t->websocket ? "over" : "without", why);
 }
 

@@ -43,7 +43,7 @@ typedef struct {
 } zlt_transport_t;
 
 
-/* For a server that nothing is known of; label: zlt_link_log(), it stays. */
+/* For a server that nothing is known of; label: zlt_log_link(), it stays. */
 void zlt_transport_init(zlt_transport_t *t, zlt_transport_e mode,
     const char *label);
 

@@ -13,7 +13,7 @@
 #include <strings.h>
 #include <sys/un.h>
 
-#include "options.h"
+#include "parse.h"
 #include "url.h"
 
 
@@ -198,7 +198,7 @@ zlt_url_host(const char *text, const char *end, char *host, uint16_t *port,
         memcpy(number, colon, len);
         number[len] = '\0';
 
-        if (zlt_option_port(number, port) == -1) {
+        if (zlt_parse_port(number, port) == -1) {
             *error = "has an invalid port";
             return -1;
         }

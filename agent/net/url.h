@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "types.h"
+
 
 #define ZLT_URL_HOST_MAX     255
 #define ZLT_URL_PATH_MAX     1024
@@ -19,7 +21,7 @@
 #define ZLT_URL_DEFAULT_PATH "/tunnel/v1"
 
 
-typedef struct {
+struct zlt_url_s {
     char         host[ZLT_URL_HOST_MAX + 1];      /* no brackets; the path of
                                                      a UNIX socket */
     char         path[ZLT_URL_PATH_MAX + 1];      /* with the query */
@@ -27,7 +29,7 @@ typedef struct {
     uint16_t     port;
     unsigned     tls:1;
     unsigned     is_unix:1;
-} zlt_url_t;
+};
 
 
 /* 0, or -1 with a static text in *error. */

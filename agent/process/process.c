@@ -13,19 +13,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl.h"
-#include "dup.h"
+#include "access.h"
+#include "channel.h"
+#include "config.h"
+#include "link.h"
 #include "notify.h"
 #include "process.h"
+#include "tls.h"
+#include "udp.h"
 #include "version.h"
 
 
 #define ZLT_PROCESS_WATCHDOG   5       /* s, between signs of life */
 #define ZLT_PROCESS_JUMP       2000    /* ms of sleep that are noticed */
-#define ZLT_PROCESS_PROBE      5000    /* ms, to answer after that */
 #define ZLT_PROCESS_THREADS    64      /* at most */
 #define ZLT_PROCESS_TURNS      8       /* of the loop, to close its handles */
-#define ZLT_PROCESS_QUICK      200     /* ms, to connect after that */
 
 
 static void zlt_process_threads(const zlt_process_t *p);
@@ -35,24 +37,31 @@ static void zlt_process_hello(zlt_process_t *p);
 static void zlt_process_tick(uv_timer_t *timer);
 static void zlt_process_woken(zlt_process_t *p);
 static int64_t zlt_process_suspended(void);
-static void zlt_process_release(uv_timer_t *timer);
 static void zlt_process_signal(uv_signal_t *handle, int signum);
+static void zlt_process_finish(zlt_process_t *p, int failed);
 static void zlt_process_stop(zlt_process_t *p);
 static void zlt_process_quit(zlt_process_t *p);
 static int zlt_process_done(zlt_process_t *p);
 static void zlt_process_handle_closed(uv_handle_t *handle, void *arg);
 
 
+const zlt_link_ops_t  zlt_process_link_ops = {
+    zlt_process_notify,
+    zlt_process_link_gone,
+    zlt_process_finish
+};
+
+
 int
 zlt_process_run(zlt_config_t *config, const char *conf_file,
-    const char *control)
+    const char *control, const zlt_process_ctl_t *ctl_ops)
 {
     int             rc, alive;
     zlt_process_t  *p;
 
     p = calloc(1, sizeof(zlt_process_t));
     if (p == NULL) {
-        zlt_complain("out of memory");
+        zlt_log_complain("out of memory");
         zlt_config_free(config);
         return 1;
     }
@@ -60,6 +69,7 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
     p->config = config;
     p->conf_file = conf_file;
     p->control = control;
+    p->ctl_ops = ctl_ops;
 
     zlt_list_init(&p->links);
     zlt_list_init(&p->ending);
@@ -67,7 +77,7 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
     zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
 
     if (zlt_process_init(p) == -1) {
-        zlt_complain("the event loop cannot be made: %s", strerror(errno));
+        zlt_log_complain("the event loop cannot be made: %s", strerror(errno));
         zlt_config_free(config);
         free(p);
         return 1;
@@ -76,7 +86,7 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
     rc = zlt_process_links(p);
 
     if (rc == 0) {
-        rc = zlt_ctl_start(p);
+        rc = p->ctl_ops->start(p);
     }
 
     if (rc == 0) {
@@ -140,7 +150,7 @@ zlt_process_init(zlt_process_t *p)
     }
 
     (void) uv_timer_init(&p->loop, &p->tick);
-    (void) uv_timer_init(&p->loop, &p->held);
+    zlt_relay_setup(&p->loop);
     p->tick.data = p;
 
     (void) uv_timer_start(&p->tick, zlt_process_tick, 1000, 1000);
@@ -165,36 +175,37 @@ zlt_process_init(zlt_process_t *p)
 static int
 zlt_process_links(zlt_process_t *p)
 {
-    char            error[ZLT_CONF_ERROR_SIZE];
-    unsigned        i;
-    zlt_tls_t      *tls;
-    zlt_conf_t     *conf;
-    zlt_agent_t    *a;
-    zlt_token_t     token;
+    char          error[ZLT_CONF_ERROR_SIZE];
+    unsigned      i;
+    zlt_tls_t    *tls;
+    zlt_conf_t   *conf;
+    zlt_link_t   *l;
+    zlt_token_t   token;
 
     for (i = 0; i < p->config->nlinks; i++) {
         conf = p->config->links[i];
 
         if (zlt_process_prepare(conf, &token, &tls, error) == -1) {
-            zlt_complain("%s", error);
+            zlt_log_complain("%s", error);
             return 2;
         }
 
-        a = zlt_agent_create(p, conf, &token, tls);
+        l = zlt_link_create(&zlt_process_link_ops, p, &p->loop, conf, &token,
+                            tls);
         zlt_token_wipe(&token);
 
-        if (a == NULL) {
-            zlt_complain("out of memory");
+        if (l == NULL) {
+            zlt_log_complain("out of memory");
             zlt_tls_destroy(tls);
             return 1;
         }
 
         p->config->links[i] = NULL;
 
-        zlt_list_append(&p->links, &a->link);
+        zlt_list_append(&p->links, &l->node);
 
-        if (zlt_access_create_all(a, error) == -1) {
-            zlt_complain("%s", error);
+        if (zlt_access_create_all(&l->owner, error) == -1) {
+            zlt_log_complain("%s", error);
             return 1;
         }
     }
@@ -213,7 +224,7 @@ zlt_process_prepare(zlt_conf_t *conf, zlt_token_t *token, zlt_tls_t **tls,
         goto failed;
     }
 
-    if (zlt_agent_way(conf, tls, why) == -1) {
+    if (zlt_link_way(conf, tls, why) == -1) {
         zlt_token_wipe(token);
         goto failed;
     }
@@ -237,9 +248,9 @@ failed:
 static void
 zlt_process_hello(zlt_process_t *p)
 {
-    char          text[ZLT_URL_TEXT];
-    zlt_list_t   *link;
-    zlt_agent_t  *a;
+    char         text[ZLT_URL_TEXT];
+    zlt_list_t  *link;
+    zlt_link_t  *l;
 
     if (zlt_list_empty(&p->links)) {
         zlt_log_info("zltunnel-agent " ZLT_AGENT_VERSION ": no tunnel begins "
@@ -247,36 +258,36 @@ zlt_process_hello(zlt_process_t *p)
     }
 
     zlt_list_each(link, &p->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
+        l = zlt_list_data(link, zlt_link_t, node);
 
-        zlt_link_log(a->label, ZLT_LOG_INFO,
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO,
                      "zltunnel-agent " ZLT_AGENT_VERSION " for %s%s%s%s",
-                     zlt_url_text(text, &a->conf->url),
-                     a->conf->via.kind ? " through " : "",
-                     a->conf->via.kind ? a->conf->via.name : "",
-                     a->conf->nservers > 1 ? ", others in reserve" : "");
+                     zlt_url_text(text, &l->owner.conf->url),
+                     l->owner.conf->via.kind ? " through " : "",
+                     l->owner.conf->via.kind ? l->owner.conf->via.name : "",
+                     l->owner.conf->nservers > 1 ? ", others in reserve" : "");
 
-        zlt_agent_warn(a);
-        zlt_agent_start(a);
+        zlt_link_warn(l, p->conf_file == NULL);
+        zlt_link_start(l);
     }
 
     zlt_notify("READY=1");
 }
 
 
-zlt_agent_t *
-zlt_process_find(zlt_process_t *p, const char *name, const zlt_agent_t *after)
+zlt_link_t *
+zlt_process_find(zlt_process_t *p, const char *name, const zlt_link_t *after)
 {
-    zlt_agent_t       *a;
+    zlt_link_t        *l;
     const zlt_list_t  *link;
 
-    link = after ? &after->link : &p->links;
+    link = after ? &after->node : &p->links;
 
     while ((link = link->next) != &p->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
+        l = zlt_list_data(link, zlt_link_t, node);
 
-        if (name == NULL || strcmp(a->conf->name, name) == 0) {
-            return a;
+        if (name == NULL || strcmp(l->owner.conf->name, name) == 0) {
+            return l;
         }
     }
 
@@ -300,8 +311,8 @@ zlt_process_notify(zlt_process_t *p)
 
     zlt_list_each(link, &p->links) {
         n++;
-        up += (zlt_list_data(link, zlt_agent_t, link)->state
-               == ZLT_STATE_CONNECTED);
+        up += (zlt_list_data(link, zlt_link_t, node)->state
+               == ZLT_LINK_CONNECTED);
     }
 
     if (n == 1) {
@@ -312,28 +323,6 @@ zlt_process_notify(zlt_process_t *p)
     (void) snprintf(text, sizeof(text), "STATUS=%u of %u tunnels connected",
                     up, n);
     zlt_notify(text);
-}
-
-
-void
-zlt_agent_hold(zlt_agent_t *a)
-{
-    uv_timer_t  *held;
-
-    held = &a->process->held;
-
-    if (!uv_is_active((uv_handle_t *) held)) {
-        (void) uv_timer_start(held, zlt_process_release, 1, 0);
-    }
-}
-
-
-static void
-zlt_process_release(uv_timer_t *timer)
-{
-    (void) timer;
-
-    zlt_relay_release();
 }
 
 
@@ -351,15 +340,15 @@ zlt_process_tick(uv_timer_t *timer)
     zlt_timer_tick();
     zlt_relay_tick();
     zlt_udp_tick();
-    zlt_dup_tick();
-    zlt_ctl_tick(p);
+    zlt_channel_tick();
+    p->ctl_ops->tick(p);
 
     zlt_list_each_safe(link, next, &p->links) {
-        zlt_agent_tick(zlt_list_data(link, zlt_agent_t, link), now);
+        zlt_link_tick(zlt_list_data(link, zlt_link_t, node), now);
     }
 
     zlt_list_each_safe(link, next, &p->ending) {
-        zlt_agent_tick(zlt_list_data(link, zlt_agent_t, link), now);
+        zlt_link_tick(zlt_list_data(link, zlt_link_t, node), now);
     }
 
     /* a machine that has slept does not know whether its NAT still does */
@@ -383,25 +372,10 @@ zlt_process_tick(uv_timer_t *timer)
 static void
 zlt_process_woken(zlt_process_t *p)
 {
-    zlt_list_t   *link;
-    zlt_agent_t  *a;
+    zlt_list_t  *link;
 
     zlt_list_each(link, &p->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
-
-        if (a->stopping) {
-            continue;
-        }
-
-        if (a->session) {
-            zlt_session_probe(a->session, ZLT_PROCESS_PROBE);
-            continue;
-        }
-
-        /* what it waits for belongs to the time before */
-
-        a->attempts = 0;
-        zlt_agent_schedule(a, zlt_agent_random(ZLT_PROCESS_QUICK));
+        zlt_link_control_woken(zlt_list_data(link, zlt_link_t, node));
     }
 }
 
@@ -432,7 +406,7 @@ zlt_process_signal(uv_signal_t *handle, int signum)
 
     if (signum == SIGHUP) {
         if (!p->stopping) {
-            (void) zlt_process_reload(p, error);
+            (void) zlt_reload(p, error);
         }
 
         return;
@@ -449,7 +423,7 @@ zlt_process_signal(uv_signal_t *handle, int signum)
 }
 
 
-void
+static void
 zlt_process_finish(zlt_process_t *p, int failed)
 {
     if (p->stopping) {
@@ -476,11 +450,11 @@ zlt_process_stop(zlt_process_t *p)
 
     p->stopping = 1;
 
-    zlt_ctl_stop(p);
+    p->ctl_ops->stop(p);
 
     zlt_list_each_safe(link, next, &p->links) {
-        zlt_agent_stop(zlt_list_data(link, zlt_agent_t, link), 0,
-                       "the agent ends");
+        zlt_link_stop(zlt_list_data(link, zlt_link_t, node), 0,
+                      p->config->agent.shutdown_timeout, "the agent ends");
     }
 
     zlt_process_link_gone(p, NULL);
@@ -488,12 +462,12 @@ zlt_process_stop(zlt_process_t *p)
 
 
 void
-zlt_process_link_gone(zlt_process_t *p, zlt_agent_t *a)
+zlt_process_link_gone(zlt_process_t *p, zlt_link_t *l)
 {
     zlt_list_t  *link;
 
-    if (a && a->removed) {
-        zlt_agent_destroy(a);
+    if (l && l->removed) {
+        zlt_link_destroy(l);
     }
 
     if (!p->stopping || !zlt_list_empty(&p->ending)) {
@@ -501,7 +475,7 @@ zlt_process_link_gone(zlt_process_t *p, zlt_agent_t *a)
     }
 
     zlt_list_each(link, &p->links) {
-        if (!zlt_list_data(link, zlt_agent_t, link)->stopped) {
+        if (!zlt_list_data(link, zlt_link_t, node)->stopped) {
             return;
         }
     }
@@ -524,25 +498,25 @@ zlt_process_quit(zlt_process_t *p)
 static int
 zlt_process_done(zlt_process_t *p)
 {
-    int           alive;
-    unsigned      turns;
-    zlt_list_t   *link, *next;
-    zlt_agent_t  *a;
+    int          alive;
+    unsigned     turns;
+    zlt_list_t  *link, *next;
+    zlt_link_t  *l;
 
     p->stopping = 1;
 
-    zlt_ctl_stop(p);
+    p->ctl_ops->stop(p);
 
     zlt_list_each_safe(link, next, &p->ending) {
         zlt_list_append(&p->links, link);
     }
 
     zlt_list_each_safe(link, next, &p->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
-        a->removed = 0;
+        l = zlt_list_data(link, zlt_link_t, node);
+        l->removed = 0;
 
-        zlt_agent_abort(a);
-        zlt_agent_destroy(a);
+        zlt_link_abort(l);
+        zlt_link_destroy(l);
     }
 
     /* handles that are closed call back in the loop's last turns */

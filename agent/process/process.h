@@ -14,22 +14,37 @@
 #define ZLT_PROCESS_H_INCLUDED
 
 
-#include "agent.h"
-#include "config.h"
+#include <time.h>
+#include <uv.h>
+
+#include "reload.h"
+#include "token.h"
+#include "types.h"
+#include "zlt_list.h"
 
 
-typedef struct zlt_ctl_s  zlt_ctl_t;
+/* what is asked of the process from outside: the control socket */
+
+typedef struct {
+
+    /* 0, or the exit code */
+    int   (*start)(zlt_process_t *p);
+    void  (*stop)(zlt_process_t *p);
+
+    /* each second */
+    void  (*tick)(zlt_process_t *p);
+} zlt_process_ctl_t;
 
 
 struct zlt_process_s {
     uv_loop_t        loop;
     uv_timer_t       tick;
-    uv_timer_t       held;             /* zlt_agent_hold() */
     uv_signal_t      signals[3];
 
     zlt_config_t    *config;
     const char      *conf_file;        /* NULL: from the command line */
     const char      *control;          /* --control; NULL: not given */
+    const zlt_process_ctl_t  *ctl_ops;
     zlt_ctl_t       *ctl;              /* NULL: no control socket */
 
     zlt_list_t       links;            /* in the configuration's order */
@@ -51,33 +66,26 @@ struct zlt_process_s {
  * the command line, control if the option was not given.
  */
 int zlt_process_run(zlt_config_t *config, const char *conf_file,
-    const char *control);
+    const char *control, const zlt_process_ctl_t *ctl_ops);
 
 /* The next link of that name (NULL: any) behind "after" (NULL: the first one);
    NULL if there is none. */
-zlt_agent_t *zlt_process_find(zlt_process_t *p, const char *name,
-    const zlt_agent_t *after);
+zlt_link_t *zlt_process_find(zlt_process_t *p, const char *name,
+    const zlt_link_t *after);
 
 /* What a link needs that may fail, the proxy in *conf as well: 0, or -1 with
    a text in error (ZLT_CONF_ERROR_SIZE bytes). */
 int zlt_process_prepare(zlt_conf_t *conf, zlt_token_t *token,
     zlt_tls_t **tls, char *error);
 
+/* for zlt_link_create() */
+extern const zlt_link_ops_t  zlt_process_link_ops;
+
 /* A link has become connected, or is so no more. */
 void zlt_process_notify(zlt_process_t *p);
 
-/* There is nothing more to do. */
-void zlt_process_finish(zlt_process_t *p, int failed);
-
 /* A link has finished what ran. */
-void zlt_process_link_gone(zlt_process_t *p, zlt_agent_t *a);
-
-
-/* reload.c */
-
-/* Reads the configuration again and does what has changed: 0, or -1 with a
-   text in error and nothing changed. */
-int zlt_process_reload(zlt_process_t *p, char *error);
+void zlt_process_link_gone(zlt_process_t *p, zlt_link_t *l);
 
 
 #endif /* ZLT_PROCESS_H_INCLUDED */

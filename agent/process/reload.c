@@ -8,9 +8,9 @@
  * before anything is done; then links that are gone end, new ones start, and
  * of the others only what has changed is touched: services that are gone are
  * unregistered, new ones registered.  Only another server or proxy, or other
- * trust, needs a new session.
+ * trust, needs a new control channel.
  *
- * A key that is new has to be thought of here: t/115-reload-keys.t knows all
+ * A key that is new has to be thought of here: t/agent/reload-keys.t knows all
  * of them.
  */
 
@@ -20,13 +20,20 @@
 #include <string.h>
 #include <openssl/crypto.h>
 
+#include "access.h"
+#include "config.h"
+#include "link.h"
 #include "process.h"
+#include "reload.h"
+#include "service.h"
+#include "tls.h"
+#include "udp_session.h"
 
 
 /* a link of the new configuration, ready to be put into place */
 
 typedef struct {
-    zlt_agent_t      *agent;           /* that is there already, or NULL */
+    zlt_link_t       *link;            /* that is there already, or NULL */
     zlt_token_t       token;
     zlt_tls_t        *tls;
     int               stays;           /* at its server */
@@ -35,25 +42,25 @@ typedef struct {
 
 static int zlt_reload_prepare(zlt_process_t *p, zlt_config_t *config,
     zlt_reload_link_t *links, char *error);
-static zlt_agent_t *zlt_reload_find(zlt_process_t *p,
+static zlt_link_t *zlt_reload_find(zlt_process_t *p,
     const zlt_conf_t *conf);
 static void zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
     zlt_reload_link_t *links);
 static void zlt_reload_gone(zlt_process_t *p, zlt_config_t *config);
-static void zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf,
-    zlt_reload_link_t *l);
-static void zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf);
-static void zlt_reload_lead(const zlt_agent_t *a, zlt_service_t *s,
+static void zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf,
+    zlt_reload_link_t *r);
+static void zlt_reload_services(zlt_link_t *l, zlt_conf_t *conf);
+static void zlt_reload_lead(const zlt_link_t *l, zlt_service_t *s,
     const zlt_service_conf_t *c);
 static int zlt_reload_same(const zlt_service_conf_t *a,
     const zlt_service_conf_t *b);
-static void zlt_reload_remove(zlt_agent_t *a, zlt_service_t *s);
+static void zlt_reload_remove(zlt_link_t *l, zlt_service_t *s);
 static int zlt_reload_stays(const zlt_conf_t *a, zlt_conf_t *b);
 static int zlt_reload_differ(const char *a, const char *b);
 
 
 int
-zlt_process_reload(zlt_process_t *p, char *error)
+zlt_reload(zlt_process_t *p, char *error)
 {
     unsigned            i;
     zlt_config_t       *config;
@@ -75,7 +82,7 @@ zlt_process_reload(zlt_process_t *p, char *error)
 
     zlt_config_init(config);
 
-    if (zlt_config_read(config, p->conf_file, error) == -1) {
+    if (zlt_conf_file_read(config, p->conf_file, error) == -1) {
         goto failed;
     }
 
@@ -130,35 +137,36 @@ zlt_reload_prepare(zlt_process_t *p, zlt_config_t *config,
 {
     unsigned            i;
     zlt_conf_t         *conf;
-    zlt_reload_link_t  *l;
+    zlt_reload_link_t  *r;
 
     for (i = 0; i < config->nlinks; i++) {
-        l = &links[i];
+        r = &links[i];
         conf = config->links[i];
 
-        l->agent = zlt_reload_find(p, conf);
+        r->link = zlt_reload_find(p, conf);
 
-        if (l->agent) {
-            l->stays = zlt_reload_stays(l->agent->conf, conf);
+        if (r->link) {
+            r->stays = zlt_reload_stays(r->link->owner.conf, conf);
         }
 
         /* TLS always, since the files may have changed within */
 
-        if (zlt_process_prepare(conf, &l->token, &l->tls, error) == -1) {
+        if (zlt_process_prepare(conf, &r->token, &r->tls, error) == -1) {
             goto failed;
         }
 
-        if (l->agent) {
-            if (!zlt_via_same(&l->agent->conf->via, &conf->via)) {
-                l->stays = 0;
+        if (r->link) {
+            if (!zlt_proxy_same(&r->link->owner.conf->via, &conf->via)) {
+                r->stays = 0;
             }
 
             continue;
         }
 
-        l->agent = zlt_agent_create(p, conf, &l->token, l->tls);
+        r->link = zlt_link_create(&zlt_process_link_ops, p, &p->loop, conf,
+                                  &r->token, r->tls);
 
-        if (l->agent == NULL) {
+        if (r->link == NULL) {
             (void) strcpy(error, "out of memory");
             i++;
             goto failed;
@@ -172,33 +180,33 @@ zlt_reload_prepare(zlt_process_t *p, zlt_config_t *config,
 failed:
 
     while (i--) {
-        l = &links[i];
+        r = &links[i];
 
         if (config->links[i] == NULL) {
-            zlt_agent_destroy(l->agent);
+            zlt_link_destroy(r->link);
 
         } else {
-            zlt_tls_destroy(l->tls);
+            zlt_tls_destroy(r->tls);
         }
 
-        zlt_token_wipe(&l->token);
+        zlt_token_wipe(&r->token);
     }
 
     return -1;
 }
 
 
-static zlt_agent_t *
+static zlt_link_t *
 zlt_reload_find(zlt_process_t *p, const zlt_conf_t *conf)
 {
-    zlt_list_t   *link;
-    zlt_agent_t  *a;
+    zlt_list_t  *link;
+    zlt_link_t  *l;
 
     zlt_list_each(link, &p->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
+        l = zlt_list_data(link, zlt_link_t, node);
 
-        if (zlt_config_same(a->conf, conf)) {
-            return a;
+        if (zlt_config_same(l->owner.conf, conf)) {
+            return l;
         }
     }
 
@@ -212,8 +220,8 @@ static void
 zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
     zlt_reload_link_t *links)
 {
-    unsigned      i;
-    zlt_agent_t  *a;
+    unsigned     i;
+    zlt_link_t  *l;
 
     zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
 
@@ -225,22 +233,22 @@ zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
     zlt_reload_gone(p, config);
 
     for (i = 0; i < config->nlinks; i++) {
-        a = links[i].agent;
+        l = links[i].link;
 
         /* the order is that of the file */
 
-        zlt_list_remove(&a->link);
-        zlt_list_append(&p->links, &a->link);
+        zlt_list_remove(&l->node);
+        zlt_list_append(&p->links, &l->node);
 
         if (config->links[i]) {
-            zlt_reload_link(a, config->links[i], &links[i]);
+            zlt_reload_link(l, config->links[i], &links[i]);
             config->links[i] = NULL;
             continue;
         }
 
-        zlt_log_info("the tunnel \"%s\" is new", a->conf->name);
-        zlt_agent_warn(a);
-        zlt_agent_start(a);
+        zlt_log_info("the tunnel \"%s\" is new", l->owner.conf->name);
+        zlt_link_warn(l, 0);
+        zlt_link_start(l);
     }
 }
 
@@ -248,15 +256,16 @@ zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
 static void
 zlt_reload_gone(zlt_process_t *p, zlt_config_t *config)
 {
-    unsigned      i;
-    zlt_list_t   *link, *next;
-    zlt_agent_t  *a;
+    unsigned     i;
+    zlt_list_t  *link, *next;
+    zlt_link_t  *l;
 
     zlt_list_each_safe(link, next, &p->links) {
-        a = zlt_list_data(link, zlt_agent_t, link);
+        l = zlt_list_data(link, zlt_link_t, node);
 
         for (i = 0; i < config->nlinks; i++) {
-            if (config->links[i] && zlt_config_same(a->conf, config->links[i]))
+            if (config->links[i]
+                && zlt_config_same(l->owner.conf, config->links[i]))
             {
                 break;
             }
@@ -266,18 +275,19 @@ zlt_reload_gone(zlt_process_t *p, zlt_config_t *config)
             continue;
         }
 
-        zlt_log_info("the tunnel \"%s\" is removed", a->conf->name);
+        zlt_log_info("the tunnel \"%s\" is removed", l->owner.conf->name);
 
-        zlt_list_remove(&a->link);
-        zlt_list_append(&p->ending, &a->link);
+        zlt_list_remove(&l->node);
+        zlt_list_append(&p->ending, &l->node);
 
-        a->removed = 1;
+        l->removed = 1;
 
-        if (a->stopped) {
-            zlt_process_link_gone(p, a);
+        if (l->stopped) {
+            zlt_process_link_gone(p, l);
 
         } else {
-            zlt_agent_stop(a, 1, "the tunnel is removed");
+            zlt_link_stop(l, 1, p->config->agent.shutdown_timeout,
+                          "the tunnel is removed");
         }
     }
 }
@@ -286,70 +296,71 @@ zlt_reload_gone(zlt_process_t *p, zlt_config_t *config)
 /* Takes conf over, and what *l has. */
 
 static void
-zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf, zlt_reload_link_t *l)
+zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf, zlt_reload_link_t *r)
 {
     int  moved;
 
-    zlt_tls_destroy(a->tls);
-    a->tls = l->tls;
+    zlt_tls_destroy(l->owner.tls);
+    l->owner.tls = r->tls;
 
-    moved = l->token.len != a->token.len
-            || CRYPTO_memcmp(l->token.text, a->token.text, l->token.len) != 0;
+    moved = r->token.len != l->token.len
+            || CRYPTO_memcmp(r->token.text, l->token.text, r->token.len) != 0;
 
-    a->token = l->token;
+    l->token = r->token;
 
-    if ((conf->max_idle == 0) != (a->conf->max_idle == 0)) {
+    if ((conf->max_idle == 0) != (l->owner.conf->max_idle == 0)) {
         /* whether channels are used again is said with the token */
         moved = 1;
     }
 
-    if (conf->transport != a->conf->transport) {
-        zlt_transport_init(&a->transport, zlt_conf_transport(conf), a->label);
+    if (conf->transport != l->owner.conf->transport) {
+        zlt_transport_init(&l->owner.transport, zlt_conf_transport(conf),
+                           l->owner.label);
     }
 
-    zlt_reload_services(a, conf);
-    zlt_access_reload(a, conf);
+    zlt_reload_services(l, conf);
+    zlt_access_reload(&l->owner, conf);
 
     /* in its place, since what is being dialled points into it */
 
-    zlt_conf_free(a->conf);
-    *a->conf = *conf;
+    zlt_conf_free(l->owner.conf);
+    *l->owner.conf = *conf;
     free(conf);
 
-    if (a->pool) {
-        zlt_pool_reload(a->pool);
+    if (l->owner.pool) {
+        zlt_pool_reload(l->owner.pool);
     }
 
-    if (a->session && zlt_session_is_up(a->session)
-        && !zlt_session_registers(a->session))
+    if (l->control && zlt_control_is_up(l->control)
+        && !zlt_control_registers(l->control))
     {
         /* services may be gone that made it what it is */
-        zlt_agent_registered(a);
+        zlt_link_control_registered(l);
     }
 
-    if (!l->stays) {
-        zlt_agent_warn(a);
-        zlt_agent_restart(a);
+    if (!r->stays) {
+        zlt_link_warn(l, 0);
+        zlt_link_control_restart(l);
 
     } else if (moved) {
-        zlt_agent_move(a);
+        zlt_link_control_move(l);
 
-    } else if (a->session == NULL) {
+    } else if (l->control == NULL) {
         /* it may be what the failure was about */
-        zlt_agent_retry(a);
+        zlt_link_control_retry(l);
     }
 }
 
 
 static void
-zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
+zlt_reload_services(zlt_link_t *l, zlt_conf_t *conf)
 {
     unsigned             i;
     zlt_list_t          *link, *next;
     zlt_service_t       *s;
     zlt_service_conf_t  *c;
 
-    zlt_list_each_safe(link, next, &a->services) {
+    zlt_list_each_safe(link, next, &l->owner.services) {
         s = zlt_list_data(link, zlt_service_t, link);
 
         c = NULL;
@@ -362,7 +373,7 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
         }
 
         if (c == NULL || !zlt_reload_same(c, &s->conf)) {
-            zlt_reload_remove(a, s);
+            zlt_reload_remove(l, s);
             continue;
         }
 
@@ -373,20 +384,20 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
 
         /* the port need not be closed for what is left */
 
-        zlt_reload_lead(a, s, c);
+        zlt_reload_lead(l, s, c);
     }
 
     for (i = 0; i < conf->nservices; i++) {
         c = &conf->services[i];
 
-        if (zlt_service_find(&a->services, c->name)) {
+        if (zlt_service_find(&l->owner.services, c->name)) {
             continue;
         }
 
-        s = zlt_service_create(&a->services, c);
+        s = zlt_service_create(&l->owner.services, c);
 
         if (s == NULL) {
-            zlt_link_log(a->label, ZLT_LOG_ERROR, "out of memory");
+            zlt_log_link(l->owner.label, ZLT_LOG_ERROR, "out of memory");
             return;
         }
 
@@ -394,11 +405,11 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             zlt_allow_move(&s->allow, &conf->allow);
         }
 
-        zlt_link_log(a->label, ZLT_LOG_INFO, "the service \"%s\" is new",
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is new",
                      c->name);
 
-        if (a->session && zlt_session_is_up(a->session)) {
-            zlt_session_register(a->session, s);
+        if (l->control && zlt_control_is_up(l->control)) {
+            zlt_control_register(l->control, s);
         }
     }
 }
@@ -407,11 +418,11 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
 /* What the server is not told counts for connections to come. */
 
 static void
-zlt_reload_lead(const zlt_agent_t *a, zlt_service_t *s,
+zlt_reload_lead(const zlt_link_t *l, zlt_service_t *s,
     const zlt_service_conf_t *c)
 {
     if (c->proxy_protocol != s->conf.proxy_protocol) {
-        zlt_link_log(a->label, ZLT_LOG_INFO, c->proxy_protocol
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO, c->proxy_protocol
                      ? "the service \"%s\" gets the header of the PROXY "
                      "protocol v%u now"
                      : "the service \"%s\" gets no header of the PROXY "
@@ -423,11 +434,11 @@ zlt_reload_lead(const zlt_agent_t *a, zlt_service_t *s,
         return;
     }
 
-    zlt_link_log(a->label, ZLT_LOG_INFO, "the service \"%s\" leads to %s now",
-                 c->name, c->local);
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" leads to "
+                 "%s now", c->name, c->local);
 
     zlt_service_move(s, c);
-    zlt_udp_service_end(s);
+    zlt_udp_session_service_end(s);
 }
 
 
@@ -444,18 +455,18 @@ zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
 
 
 static void
-zlt_reload_remove(zlt_agent_t *a, zlt_service_t *s)
+zlt_reload_remove(zlt_link_t *l, zlt_service_t *s)
 {
-    zlt_link_log(a->label, ZLT_LOG_INFO, "the service \"%s\" is removed or "
-                 "changed", s->conf.name);
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is "
+                 "removed or changed", s->conf.name);
 
-    if (a->session && zlt_session_is_up(a->session)) {
-        zlt_session_unregister(a->session, s);
+    if (l->control && zlt_control_is_up(l->control)) {
+        zlt_control_register_end(l->control, s);
     }
 
-    zlt_udp_service_end(s);
-    zlt_udp_service_log(a, s);
-    zlt_agent_fold(a, s);
+    zlt_udp_session_service_end(s);
+    zlt_udp_session_service_log(&l->owner, s);
+    zlt_link_state_fold(l, s);
     zlt_service_remove(s);
 }
 

@@ -14,13 +14,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conn.h"
+#include "dial.h"
+#include "proxy.h"
 #include "reach.h"
+#include "resolve.h"
 
 
 struct zlt_reach_s {
     uv_loop_t         *loop;
     const zlt_url_t   *url;
-    const zlt_via_t   *via;
+    const zlt_proxy_t  *via;
     unsigned           limit;          /* ms */
 
     zlt_conn_t         conn;           /* to the proxy */
@@ -37,7 +41,7 @@ struct zlt_reach_s {
 
     zlt_reach_pt       handler;
     void              *data;
-    char               error[ZLT_VIA_ERROR_SIZE];
+    char               error[ZLT_PROXY_ERROR_SIZE];
 };
 
 
@@ -55,7 +59,7 @@ static void zlt_reach_free(zlt_task_t *task);
 
 
 zlt_reach_t *
-zlt_reach_start(uv_loop_t *loop, const zlt_url_t *url, const zlt_via_t *via,
+zlt_reach_start(uv_loop_t *loop, const zlt_url_t *url, const zlt_proxy_t *via,
     unsigned timeout, zlt_reach_pt handler, void *data)
 {
     zlt_reach_t  *r;
@@ -95,8 +99,8 @@ zlt_reach_begin(uv_timer_t *timer)
 
     (void) uv_timer_start(timer, zlt_reach_expired, r->limit, 0);
 
-    if (r->via->kind != ZLT_VIA_SOCKS5
-        || zlt_addrs_numeric(&r->targets, r->url->host, r->url->port) == 0)
+    if (r->via->kind != ZLT_PROXY_SOCKS5
+        || zlt_addr_numeric(&r->targets, r->url->host, r->url->port) == 0)
     {
         zlt_reach_dial(r);
         return;
@@ -178,7 +182,7 @@ zlt_reach_dialled(void *data, zlt_conn_t *c, const zlt_addr_t *addr,
 
     r->way.addr = *addr;
 
-    if (r->via->kind == ZLT_VIA_NONE) {
+    if (r->via->kind == ZLT_PROXY_NONE) {
         zlt_reach_finish(r, c);
         return;
     }
@@ -240,7 +244,7 @@ zlt_reach_talking(zlt_io_t *io)
 
 
 zlt_talk_t *
-zlt_reach_talk(const zlt_url_t *url, const zlt_via_t *via,
+zlt_reach_talk(const zlt_url_t *url, const zlt_proxy_t *via,
     const zlt_addr_t *target)
 {
     char         host[ZLT_ADDR_TEXT];

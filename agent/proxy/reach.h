@@ -10,8 +10,10 @@
 #define ZLT_REACH_H_INCLUDED
 
 
-#include "dial.h"
-#include "talk.h"
+#include <uv.h>
+
+#include "addr.h"
+#include "types.h"
 
 
 /* where a connection has led, so that others need not look for it again */
@@ -22,8 +24,6 @@ typedef struct {
                                           the server by its name */
 } zlt_way_t;
 
-
-typedef struct zlt_reach_s  zlt_reach_t;
 
 /*
  * c leads to the server, or is NULL with a text in error; it is to be taken
@@ -36,11 +36,12 @@ typedef void (*zlt_reach_pt)(void *data, zlt_conn_t *c, const zlt_way_t *way,
 /* timeout, in milliseconds, is for all of it; url and via must live as long.
    NULL: no memory. */
 zlt_reach_t *zlt_reach_start(uv_loop_t *loop, const zlt_url_t *url,
-    const zlt_via_t *via, unsigned timeout, zlt_reach_pt handler, void *data);
+    const zlt_proxy_t *via, unsigned timeout, zlt_reach_pt handler,
+    void *data);
 void zlt_reach_cancel(zlt_reach_t *r);
 
 /* What is said to the proxy on another connection of that way. */
-zlt_talk_t *zlt_reach_talk(const zlt_url_t *url, const zlt_via_t *via,
+zlt_talk_t *zlt_reach_talk(const zlt_url_t *url, const zlt_proxy_t *via,
     const zlt_addr_t *target);
 
 

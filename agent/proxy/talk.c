@@ -24,8 +24,10 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "conn.h"
 #include "http.h"
 #include "log.h"
+#include "proxy.h"
 #include "talk.h"
 #include "version.h"
 
@@ -50,7 +52,7 @@ typedef int (*zlt_talk_pt)(zlt_talk_t *t, char *error);
 
 
 struct zlt_talk_s {
-    const zlt_via_t  *via;
+    const zlt_proxy_t  *via;
     char              host[ZLT_URL_HOST_MAX + 1];
     uint16_t          port;
 
@@ -81,7 +83,7 @@ static int zlt_talk_fail(zlt_talk_t *t, char *error, const char *fmt, ...)
 
 
 zlt_talk_t *
-zlt_talk_create(const zlt_via_t *via, const char *host, uint16_t port)
+zlt_talk_create(const zlt_proxy_t *via, const char *host, uint16_t port)
 {
     zlt_talk_t  *t;
 
@@ -94,7 +96,7 @@ zlt_talk_create(const zlt_via_t *via, const char *host, uint16_t port)
     t->port = port;
     (void) snprintf(t->host, sizeof(t->host), "%s", host);
 
-    if (via->kind != ZLT_VIA_HTTP) {
+    if (via->kind != ZLT_PROXY_HTTP) {
         zlt_talk_socks(t);
 
     } else if (zlt_talk_http(t) == -1) {
@@ -193,7 +195,7 @@ static int
 zlt_talk_http(zlt_talk_t *t)
 {
     int   n;
-    char  user[2 * ZLT_VIA_USER_MAX + 2],
+    char  user[2 * ZLT_PROXY_USER_MAX + 2],
           basic[4 * ((sizeof(user) + 2) / 3) + 1];
 
     basic[0] = '\0';
@@ -515,10 +517,10 @@ zlt_talk_fail(zlt_talk_t *t, char *error, const char *fmt, ...)
     int      n;
     va_list  ap;
 
-    n = snprintf(error, ZLT_VIA_ERROR_SIZE, "the proxy %s ", t->via->name);
+    n = snprintf(error, ZLT_PROXY_ERROR_SIZE, "the proxy %s ", t->via->name);
 
     va_start(ap, fmt);
-    (void) vsnprintf(error + n, ZLT_VIA_ERROR_SIZE - (size_t) n, fmt, ap);
+    (void) vsnprintf(error + n, ZLT_PROXY_ERROR_SIZE - (size_t) n, fmt, ap);
     va_end(ap);
 
     return ZLT_CONN_ERROR;

@@ -10,22 +10,20 @@
 #define ZLT_TALK_H_INCLUDED
 
 
-#include "conn.h"
-#include "via.h"
+#include <stdint.h>
 
-
-typedef struct zlt_talk_s  zlt_talk_t;
+#include "types.h"
 
 
 /* To be led to host, a name or an address, and port; via must live as long.
    NULL: no memory. */
-zlt_talk_t *zlt_talk_create(const zlt_via_t *via, const char *host,
+zlt_talk_t *zlt_talk_create(const zlt_proxy_t *via, const char *host,
     uint16_t port);
 
 /*
  * To be called first, and at each event of the connection: 0 when it leads to
  * the server, ZLT_CONN_AGAIN, or ZLT_CONN_ERROR with a text in error
- * (ZLT_VIA_ERROR_SIZE bytes) that names the proxy.
+ * (ZLT_PROXY_ERROR_SIZE bytes) that names the proxy.
  */
 int zlt_talk_step(zlt_talk_t *t, zlt_conn_t *c, char *error);
 

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io.h"
+#include "resolve.h"
 #include "service.h"
 #include "zlt_util.h"
 
@@ -17,6 +19,7 @@
 #define ZLT_SERVICE_TTL  5000          /* ms that resolved addresses hold */
 
 
+static int zlt_service_is(const zlt_service_t *s, const uint8_t *id);
 static void zlt_service_address(zlt_service_t *s);
 static void zlt_service_fold(zlt_service_t *open,
     const zlt_service_t *target);
@@ -62,11 +65,11 @@ zlt_service_address(zlt_service_t *s)
     }
 
     if (s->conf.is_unix) {
-        zlt_addrs_unix(&s->addrs, s->conf.host);
+        zlt_addr_unix(&s->addrs, s->conf.host);
         return;
     }
 
-    if (zlt_addrs_numeric(&s->addrs, s->conf.host, s->conf.port) == -1) {
+    if (zlt_addr_numeric(&s->addrs, s->conf.host, s->conf.port) == -1) {
         s->fixed = 0;
         s->addrs.n = 0;
     }
@@ -220,7 +223,7 @@ zlt_service_find(zlt_list_t *services, const char *name)
 }
 
 
-int
+static int
 zlt_service_is(const zlt_service_t *s, const uint8_t *id)
 {
     unsigned  i;

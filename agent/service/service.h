@@ -10,17 +10,19 @@
 #define ZLT_SERVICE_H_INCLUDED
 
 
+#include <uv.h>
+
 #include "allow.h"
-#include "options.h"
-#include "resolve.h"
+#include "option_service.h"
+#include "types.h"
+#include "zlt_list.h"
 
 
 #define ZLT_SERVICE_IDS     4
 #define ZLT_SERVICE_PUBLIC  280
 
 
-typedef struct zlt_service_s  zlt_service_t;
-typedef struct zlt_waiter_s   zlt_waiter_t;
+typedef struct zlt_waiter_s  zlt_waiter_t;
 
 typedef void (*zlt_waiter_pt)(zlt_waiter_t *waiter, const char *error);
 
@@ -79,7 +81,7 @@ struct zlt_service_s {
     zlt_addrs_t          addrs;
     uint64_t             expires;      /* ms; of the addresses */
     unsigned             fixed:1;      /* they need no resolving */
-    zlt_resolve_t       *resolve;
+    struct zlt_resolve_s  *resolve;
     zlt_list_t           waiters;
 
     /* an open one leads to many places, each a service that lives as long as
@@ -118,7 +120,6 @@ int zlt_service_permits(const zlt_service_t *s, const zlt_addr_t *addr);
 
 zlt_service_t *zlt_service_find(zlt_list_t *services, const char *name);
 zlt_service_t *zlt_service_by_id(zlt_list_t *services, const uint8_t *id);
-int zlt_service_is(const zlt_service_t *s, const uint8_t *id);
 void zlt_service_add_id(zlt_service_t *s, const uint8_t *id);
 
 /* 0 if s->addrs may be used now; else the waiter is called when it may, or

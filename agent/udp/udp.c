@@ -37,6 +37,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel.h"
+#include "log.h"
 #include "udp.h"
 
 
@@ -89,13 +91,6 @@ static uint8_t           zlt_udp_in[ZLT_MAX_MESSAGE_SIZE + ZLT_UDP_IN];
 static zlt_udp_refill_t  zlt_udp_refills[ZLT_UDP_REFILL];
 
 
-int
-zlt_udp_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
-{
-    return zlt_udp_begin(ch, &zlt_udp_serving, data, len) ? 0 : -1;
-}
-
-
 zlt_udp_t *
 zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
     const uint8_t *data, size_t len)
@@ -112,7 +107,7 @@ zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
 
     u->out = malloc(ZLT_UDP_OUT);
 
-    if (u->out == NULL || zlt_udp_peers_init(u) == -1) {
+    if (u->out == NULL || zlt_udp_peer_init(u) == -1) {
         free(u->out);
         free(u);
         return NULL;
@@ -120,7 +115,7 @@ zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
 
     u->role = role;
     u->channel = ch;
-    u->agent = ch->agent;
+    u->owner = ch->owner;
     u->heard = zlt_udp_now;
     u->active = zlt_udp_now;
     u->whole = 1;
@@ -176,7 +171,7 @@ zlt_udp_free(zlt_udp_t *u)
 
     u->ended = 1;
 
-    zlt_udp_peers_free(u);
+    zlt_udp_peer_free_all(u);
     zlt_list_remove(&u->link);
 
     u->task.handler = zlt_udp_free_later;
@@ -315,10 +310,10 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
         }
     }
 
-    zlt_udp_deliver(u);
+    zlt_udp_peer_deliver_all(u);
 
     if (rc != ZLT_AGAIN) {
-        zlt_link_log(u->agent->label, ZLT_LOG_WARN, "a datagram channel is "
+        zlt_log_link(u->owner->label, ZLT_LOG_WARN, "a datagram channel is "
                      "closed: %s", zlt_strerror(rc));
         u->broken = "";
         zlt_io_post(&u->task);
@@ -354,10 +349,10 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
         p = zlt_udp_peer_find(u, f->session);
 
         if (p) {
-            zlt_udp_stage(p, f->data.data, f->data.len);
+            zlt_udp_peer_stage(p, f->data.data, f->data.len);
 
         } else {
-            u->agent->udp_unknown++;
+            u->owner->udp_unknown++;
         }
 
         return;
@@ -375,7 +370,7 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
         p = zlt_udp_peer_find(u, f->session);
 
         if (p) {
-            zlt_udp_deliver(u);
+            zlt_udp_peer_deliver_all(u);
 
             /* it may have met with an error */
 
@@ -394,7 +389,7 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
         return;
     }
 
-    zlt_link_log(u->agent->label, ZLT_LOG_WARN, "a datagram channel is "
+    zlt_log_link(u->owner->label, ZLT_LOG_WARN, "a datagram channel is "
                  "closed: a message that a server does not send");
     u->broken = "";
     zlt_io_post(&u->task);
@@ -426,7 +421,7 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
     zlt_udp_peer_t  *p;
 
     if (!f->has_session) {
-        u->agent->udp_unknown++;
+        u->owner->udp_unknown++;
         return;
     }
 
@@ -434,7 +429,7 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
 
     if (p) {
         u->role->complain(p, "a malformed frame ends its session");
-        zlt_udp_deliver(u);
+        zlt_udp_peer_deliver_all(u);
 
         if (!p->closed) {
             u->role->close(p, ZLT_E_FORBIDDEN, 1);
@@ -443,7 +438,7 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
         return;
     }
 
-    u->agent->udp_unknown++;
+    u->owner->udp_unknown++;
 
     if (f->type == ZLT_DATAGRAM_OPEN && u->role->open) {
         (void) zlt_dgram_close(buf, f->session, ZLT_E_FORBIDDEN);
@@ -490,7 +485,7 @@ zlt_udp_enqueue(zlt_udp_peer_t *peer, const uint8_t *data, size_t len)
     uint8_t         *p;
     zlt_udp_item_t  *item;
 
-    item = zlt_udp_item_alloc(ZLT_DGRAM_HEADER + len);
+    item = zlt_udp_queue_item_alloc(ZLT_DGRAM_HEADER + len);
 
     if (item == NULL) {
         (*peer->failed)++;
@@ -770,7 +765,7 @@ zlt_udp_end(zlt_udp_t *u)
     ch = u->channel;
 
     if (u->broken && *u->broken) {
-        zlt_link_log(u->agent->label, ZLT_LOG_DEBUG, "a datagram channel with "
+        zlt_log_link(u->owner->label, ZLT_LOG_DEBUG, "a datagram channel with "
                      "%u sessions has ended: %s", u->npeers, u->broken);
     }
 
@@ -827,7 +822,7 @@ zlt_udp_tick(void)
 static void
 zlt_udp_tick_one(zlt_udp_t *u)
 {
-    if (u->agent->stopping) {
+    if (u->owner->stopping) {
 
         if (u->npeers == 0
             || zlt_udp_now - u->active > ZLT_UDP_QUIET

@@ -4,12 +4,12 @@
  */
 
 /*
- * Private to udp*.c and visit_udp.c: a datagram channel and its sessions.
+ * A datagram channel and its sessions.
  *
  *   udp.c            the channel: frames in, frames out
  *   udp_peer.c       its sessions by number, and what comes for them
  *   udp_session.c    those of a service, each with a socket
- *   visit_udp.c      those of a visitor, which share a socket
+ *   visit_udp.c      those of a visitor, which share a socket, in access/
  *   udp_socket.c     a socket, many datagrams a system call
  *   udp_queue.c      what waits, by session
  */
@@ -19,13 +19,12 @@
 #define ZLT_UDP_H_INCLUDED
 
 
-#include "agent.h"
+#include "types.h"
+#include "udp_peer.h"
 #include "udp_queue.h"
+#include "udp_session.h"
 #include "udp_socket.h"
 #include "zlt_dgram.h"
-
-
-typedef struct zlt_udp_peer_s  zlt_udp_peer_t;
 
 
 /* Who is at the end of the channel: the agent that serves, or the visitor. */
@@ -48,31 +47,9 @@ typedef struct {
 } zlt_udp_role_t;
 
 
-/* a session, as the channel sees it */
-
-struct zlt_udp_peer_s {
-    zlt_udp_t           *udp;
-    zlt_udp_peer_t      *next;         /* of its bucket */
-    zlt_list_t           link;         /* udp->peers */
-    zlt_list_t           stage;        /* udp->staged */
-
-    zlt_udp_flow_t       to_local;     /* to the service, or the client */
-    zlt_udp_flow_t       to_server;
-
-    uint64_t            *in;           /* counters: datagrams that came, */
-    uint64_t            *bytes_in;     /* .. their bytes, */
-    uint64_t            *failed;       /* .. and what is lost otherwise */
-    uint32_t             number;
-    uint16_t             first;        /* staged datagrams, by index */
-    uint16_t             last;
-    unsigned             ready:1;      /* there is where to send to */
-    unsigned             closed:1;
-};
-
-
 struct zlt_udp_s {
     zlt_channel_t       *channel;
-    zlt_agent_t         *agent;
+    zlt_owner_t         *owner;
     const zlt_udp_role_t  *role;
     zlt_list_t           link;         /* all of them */
     zlt_task_t           task;         /* the end of the turn; frees it */
@@ -114,11 +91,13 @@ struct zlt_udp_s {
 };
 
 
-/* udp.c */
-
-/* As zlt_udp_start(), for a role. */
+/*
+ * Makes a datagram channel of it, for a role; data is what has come already.
+ * NULL without memory.  The channel owns it from then on.
+ */
 zlt_udp_t *zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
     const uint8_t *data, size_t len);
+void zlt_udp_free(zlt_udp_t *u);
 
 /* A datagram on its way to the server: copied. */
 void zlt_udp_forward(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
@@ -126,38 +105,11 @@ void zlt_udp_forward(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
 /* A frame that must not be lost. */
 void zlt_udp_control(zlt_udp_t *u, const uint8_t *frame, size_t len);
 
+/* To be called each second. */
+void zlt_udp_tick(void);
+
 /* Seconds, of zlt_udp_tick(). */
 extern uint32_t  zlt_udp_now;
-
-
-/* udp_peer.c */
-
-int zlt_udp_peers_init(zlt_udp_t *u);
-
-/* Drops all of them. */
-void zlt_udp_peers_free(zlt_udp_t *u);
-
-/* NULL: there is none of that number. */
-zlt_udp_peer_t *zlt_udp_peer_find(zlt_udp_t *u, uint32_t number);
-void zlt_udp_peer_add(zlt_udp_t *u, zlt_udp_peer_t *p, uint32_t number);
-
-/* With what waits for it. */
-void zlt_udp_peer_remove(zlt_udp_peer_t *p);
-
-/*
- * A datagram from the server.  Only noted: the data must stay until
- * zlt_udp_deliver(), which sends all that was noted, by session.
- */
-void zlt_udp_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
-void zlt_udp_deliver(zlt_udp_t *u);
-
-/* One that cannot be sent now. */
-void zlt_udp_hold(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
-
-
-/* udp_session.c */
-
-extern const zlt_udp_role_t  zlt_udp_serving;
 
 
 #endif /* ZLT_UDP_H_INCLUDED */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "udp.h"
+#include "udp_peer.h"
 
 
 #define ZLT_UDP_BUCKETS  64            /* at first, a power of two */
@@ -27,7 +28,7 @@ typedef struct {
 } zlt_udp_staged_t;
 
 
-static void zlt_udp_peers_grow(zlt_udp_t *u);
+static void zlt_udp_peer_grow(zlt_udp_t *u);
 static void zlt_udp_peer_deliver(zlt_udp_peer_t *p);
 
 
@@ -35,7 +36,7 @@ static zlt_udp_staged_t  zlt_udp_staged[ZLT_UDP_SEND_MAX];
 
 
 int
-zlt_udp_peers_init(zlt_udp_t *u)
+zlt_udp_peer_init(zlt_udp_t *u)
 {
     u->buckets = calloc(ZLT_UDP_BUCKETS, sizeof(zlt_udp_peer_t *));
 
@@ -53,7 +54,7 @@ zlt_udp_peers_init(zlt_udp_t *u)
 
 
 void
-zlt_udp_peers_free(zlt_udp_t *u)
+zlt_udp_peer_free_all(zlt_udp_t *u)
 {
     zlt_list_t  *link, *next;
 
@@ -92,7 +93,7 @@ zlt_udp_peer_add(zlt_udp_t *u, zlt_udp_peer_t *p, uint32_t number)
     p->number = number;
 
     if (u->npeers > u->mask) {
-        zlt_udp_peers_grow(u);
+        zlt_udp_peer_grow(u);
     }
 
     i = number & u->mask;
@@ -108,7 +109,7 @@ zlt_udp_peer_add(zlt_udp_t *u, zlt_udp_peer_t *p, uint32_t number)
 /* Without memory they stay as they are. */
 
 static void
-zlt_udp_peers_grow(zlt_udp_t *u)
+zlt_udp_peer_grow(zlt_udp_t *u)
 {
     uint32_t          i, size;
     zlt_list_t       *link;
@@ -163,7 +164,7 @@ zlt_udp_peer_remove(zlt_udp_peer_t *p)
 
 
 void
-zlt_udp_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
+zlt_udp_peer_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
 {
     uint16_t           i;
     zlt_udp_t         *u;
@@ -174,20 +175,20 @@ zlt_udp_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
     (*p->in)++;
     *p->bytes_in += len;
 
-    if (!p->ready || !zlt_udp_flow_empty(&p->to_local)) {
-        zlt_udp_hold(p, data, len);
+    if (!p->ready || !zlt_udp_queue_flow_empty(&p->to_local)) {
+        zlt_udp_peer_hold(p, data, len);
         return;
     }
 
     if (u->nstaged == ZLT_UDP_SEND_MAX) {
-        zlt_udp_deliver(u);
+        zlt_udp_peer_deliver_all(u);
 
         if (p->closed) {
             return;
         }
 
-        if (!zlt_udp_flow_empty(&p->to_local)) {
-            zlt_udp_hold(p, data, len);
+        if (!zlt_udp_queue_flow_empty(&p->to_local)) {
+            zlt_udp_peer_hold(p, data, len);
             return;
         }
     }
@@ -211,7 +212,7 @@ zlt_udp_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
 
 
 void
-zlt_udp_deliver(zlt_udp_t *u)
+zlt_udp_peer_deliver_all(zlt_udp_t *u)
 {
     zlt_list_t  *link;
 
@@ -251,11 +252,11 @@ zlt_udp_peer_deliver(zlt_udp_peer_t *p)
 
 
 void
-zlt_udp_hold(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
+zlt_udp_peer_hold(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
 {
     zlt_udp_item_t  *item;
 
-    item = zlt_udp_item_alloc(len);
+    item = zlt_udp_queue_item_alloc(len);
 
     if (item == NULL) {
         (*p->failed)++;

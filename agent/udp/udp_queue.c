@@ -33,7 +33,7 @@ zlt_udp_queue_init(zlt_udp_queue_t *q)
 
 
 void
-zlt_udp_flow_init(zlt_udp_flow_t *f, uint64_t *full, uint64_t *late)
+zlt_udp_queue_flow_init(zlt_udp_flow_t *f, uint64_t *full, uint64_t *late)
 {
     zlt_list_init(&f->link);
     f->first = NULL;
@@ -45,7 +45,7 @@ zlt_udp_flow_init(zlt_udp_flow_t *f, uint64_t *full, uint64_t *late)
 
 
 zlt_udp_item_t *
-zlt_udp_item_alloc(size_t len)
+zlt_udp_queue_item_alloc(size_t len)
 {
     zlt_udp_item_t  *item;
 
@@ -72,7 +72,7 @@ zlt_udp_queue_put(zlt_udp_queue_t *q, zlt_udp_flow_t *f,
 
     zlt_udp_queue_trim(q, f, cost);
 
-    if (zlt_udp_flow_empty(f)) {
+    if (zlt_udp_queue_flow_empty(f)) {
         zlt_list_append(&q->flows, &f->link);
         q->nflows++;
     }
@@ -98,10 +98,11 @@ zlt_udp_queue_trim(zlt_udp_queue_t *q, zlt_udp_flow_t *f, size_t cost)
 
     while (q->bytes + cost > ZLT_UDP_QUEUE) {
 
-        share = ZLT_UDP_QUEUE / (q->nflows + (zlt_udp_flow_empty(f) ? 1 : 0));
+        share = ZLT_UDP_QUEUE
+                / (q->nflows + (zlt_udp_queue_flow_empty(f) ? 1 : 0));
         victim = f;
 
-        if (f->bytes + cost <= share || zlt_udp_flow_empty(f)) {
+        if (f->bytes + cost <= share || zlt_udp_queue_flow_empty(f)) {
 
             zlt_list_each(link, &q->flows) {
                 victim = zlt_list_data(link, zlt_udp_flow_t, link);
@@ -150,7 +151,7 @@ void
 zlt_udp_queue_unget(zlt_udp_queue_t *q, zlt_udp_flow_t *f,
     zlt_udp_item_t *item)
 {
-    if (zlt_udp_flow_empty(f)) {
+    if (zlt_udp_queue_flow_empty(f)) {
         zlt_list_prepend(&q->flows, &f->link);
         q->nflows++;
         f->last = &item->next;
@@ -169,7 +170,7 @@ zlt_udp_queue_get(zlt_udp_queue_t *q, zlt_udp_flow_t *f, uint64_t now)
 {
     zlt_udp_item_t  *item;
 
-    while (!zlt_udp_flow_empty(f)) {
+    while (!zlt_udp_queue_flow_empty(f)) {
         item = zlt_udp_queue_shift(q, f);
 
         if (now - item->since <= ZLT_UDP_AGE) {
@@ -205,7 +206,7 @@ zlt_udp_queue_turn(zlt_udp_queue_t *q)
 void
 zlt_udp_queue_purge(zlt_udp_queue_t *q, zlt_udp_flow_t *f)
 {
-    while (!zlt_udp_flow_empty(f)) {
+    while (!zlt_udp_queue_flow_empty(f)) {
         free(zlt_udp_queue_shift(q, f));
     }
 }

@@ -56,13 +56,14 @@ typedef struct {
 
 
 void zlt_udp_queue_init(zlt_udp_queue_t *q);
-void zlt_udp_flow_init(zlt_udp_flow_t *f, uint64_t *full, uint64_t *late);
+void zlt_udp_queue_flow_init(zlt_udp_flow_t *f, uint64_t *full,
+    uint64_t *late);
 
 #define zlt_udp_queue_empty(q)  ((q)->nflows == 0)
-#define zlt_udp_flow_empty(f)   ((f)->first == NULL)
+#define zlt_udp_queue_flow_empty(f)   ((f)->first == NULL)
 
 /* Room for len bytes, to be filled and put; NULL without memory. */
-zlt_udp_item_t *zlt_udp_item_alloc(size_t len);
+zlt_udp_item_t *zlt_udp_queue_item_alloc(size_t len);
 
 /* Appends, and drops what is too much; the queue takes the item over. */
 void zlt_udp_queue_put(zlt_udp_queue_t *q, zlt_udp_flow_t *f,

@@ -18,7 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf.h"
+#include "log.h"
+#include "owner.h"
+#include "service.h"
 #include "udp.h"
+#include "udp_session.h"
 
 
 #define ZLT_UDP_READS    4             /* receives a turn, a session */
@@ -71,11 +76,11 @@ static void zlt_udp_session_resume(zlt_udp_session_t *s);
 static int zlt_udp_session_failed(zlt_udp_session_t *s, int err);
 static int zlt_udp_session_refused(zlt_udp_session_t *s, int err);
 static void zlt_udp_session_used(zlt_udp_session_t *s);
-static void zlt_udp_complain(const zlt_udp_t *u, zlt_service_t *service,
-    const char *fmt, ...) zlt_printf_like(3, 4);
-static void zlt_udp_service_tick(const zlt_agent_t *a, zlt_service_t *service,
-    uint32_t timeout);
-static void zlt_udp_service_report(const zlt_agent_t *a,
+static void zlt_udp_session_complain(const zlt_udp_t *u,
+    zlt_service_t *service, const char *fmt, ...) zlt_printf_like(3, 4);
+static void zlt_udp_session_service_tick(const zlt_owner_t *o,
+    zlt_service_t *service, uint32_t timeout);
+static void zlt_udp_session_service_report(const zlt_owner_t *o,
     zlt_service_t *service);
 static void zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov,
     unsigned n);
@@ -84,13 +89,20 @@ static void zlt_udp_role_drop(zlt_udp_peer_t *p);
 static void zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text);
 
 
-const zlt_udp_role_t  zlt_udp_serving = {
+static const zlt_udp_role_t  zlt_udp_serving = {
     zlt_udp_session_open,
     zlt_udp_role_send,
     zlt_udp_role_close,
     zlt_udp_role_drop,
     zlt_udp_role_complain
 };
+
+
+int
+zlt_udp_session_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
+{
+    return zlt_udp_begin(ch, &zlt_udp_serving, data, len) ? 0 : -1;
+}
 
 
 static void
@@ -112,14 +124,14 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
             return;
         }
 
-        u->agent->udp_unknown++;
+        u->owner->udp_unknown++;
         return;
     }
 
     u->opened = 1;
     u->last = f->session;
 
-    if (u->agent->stopping) {
+    if (u->owner->stopping) {
         cause = ZLT_DGRAM_ENDED;
         goto refused;
     }
@@ -132,9 +144,9 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
 
     counted = service->open ? service->open : service;
 
-    if (counted->nsessions >= u->agent->conf->max_udp_sessions) {
-        zlt_udp_complain(u, service, "%u sessions are open, which is the "
-                         "limit", counted->nsessions);
+    if (counted->nsessions >= u->owner->conf->max_udp_sessions) {
+        zlt_udp_session_complain(u, service, "%u sessions are open, which is "
+                                 "the limit", counted->nsessions);
         service->udp.refused++;
         cause = ZLT_E_LIMIT;
         goto release;
@@ -144,14 +156,14 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
                        : NULL;
 
     if (s == NULL) {
-        zlt_udp_complain(u, service, "a session could not be opened: out of "
-                         "descriptors or memory");
+        zlt_udp_session_complain(u, service, "a session could not be opened: "
+                                 "out of descriptors or memory");
         service->udp.refused++;
         cause = ZLT_E_BUSY;
         goto release;
     }
 
-    if (zlt_service_resolve(service, u->agent->loop, &s->waiter) == 0) {
+    if (zlt_service_resolve(service, u->owner->loop, &s->waiter) == 0) {
         zlt_udp_session_resolved(&s->waiter, NULL);
     }
 
@@ -177,7 +189,7 @@ zlt_udp_session_service(zlt_udp_t *u, const zlt_dgram_t *f, unsigned *cause)
 {
     zlt_service_t  *service;
 
-    service = zlt_service_by_id(&u->agent->services, f->service_id);
+    service = zlt_service_by_id(&u->owner->services, f->service_id);
 
     if (service == NULL || service->conf.protocol != ZLT_PROTO_UDP) {
         *cause = ZLT_E_UNREACHABLE;
@@ -187,7 +199,7 @@ zlt_udp_session_service(zlt_udp_t *u, const zlt_dgram_t *f, unsigned *cause)
     *cause = ZLT_E_FORBIDDEN;
 
     if (!(service->conf.flags & ZLT_R_OPEN) != !f->target.len) {
-        zlt_udp_complain(u, service, "a session %s", f->target.len
+        zlt_udp_session_complain(u, service, "a session %s", f->target.len
                          ? "has a target, which the service does not take"
                          : "has no target");
         return NULL;
@@ -233,10 +245,10 @@ zlt_udp_session_create(zlt_udp_t *u, uint32_t number, zlt_service_t *service)
     zlt_list_init(&s->task.link);
     zlt_list_append(&service->sessions, &s->used);
 
-    zlt_udp_flow_init(&s->peer.to_local, &service->udp.full_in,
-                      &service->udp.late_in);
-    zlt_udp_flow_init(&s->peer.to_server, &service->udp.full_out,
-                      &service->udp.late_out);
+    zlt_udp_queue_flow_init(&s->peer.to_local, &service->udp.full_in,
+                            &service->udp.late_in);
+    zlt_udp_queue_flow_init(&s->peer.to_server, &service->udp.full_out,
+                            &service->udp.late_out);
     s->peer.in = &service->udp.in;
     s->peer.bytes_in = &service->udp.bytes_in;
     s->peer.failed = &service->udp.failed;
@@ -255,7 +267,7 @@ zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause, int tell)
 
     u = s->peer.udp;
 
-    zlt_link_log(u->agent->label, ZLT_LOG_DEBUG, "session %u of \"%s\" is "
+    zlt_log_link(u->owner->label, ZLT_LOG_DEBUG, "session %u of \"%s\" is "
                  "closed by the %s, cause %u", (unsigned) s->peer.number,
                  s->service->conf.name, tell ? "agent" : "server", cause);
 
@@ -317,8 +329,9 @@ zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error)
     s = zlt_list_data(waiter, zlt_udp_session_t, waiter);
 
     if (error || s->service->addrs.n == 0) {
-        zlt_udp_complain(s->peer.udp, s->service, "a session could not be "
-                         "opened: %s", error ? error : "no address");
+        zlt_udp_session_complain(s->peer.udp, s->service, "a session could "
+                                 "not be opened: %s",
+                                 error ? error : "no address");
         zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
         return;
     }
@@ -354,8 +367,8 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
             err = EACCES;
             cause = ZLT_E_FORBIDDEN;
 
-        } else if (zlt_udp_connect(&s->socket, &addr->addr.sa, addr->len,
-                            zlt_udp_session_event)
+        } else if (zlt_udp_socket_connect(&s->socket, &addr->addr.sa,
+                                          addr->len, zlt_udp_session_event)
             == 0)
         {
             s->socket.io.data = s;
@@ -370,9 +383,9 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
         s->address = (uint8_t) ((s->address + 1) % s->service->addrs.n);
     }
 
-    zlt_udp_complain(s->peer.udp, s->service, "a session could not be opened: "
-                     "%s", cause == ZLT_E_FORBIDDEN
-                           ? "the target is not allowed" : strerror(err));
+    zlt_udp_session_complain(s->peer.udp, s->service, "a session could not "
+                             "be opened: %s",
+                             cause == ZLT_E_FORBIDDEN ? "the target is not allowed" : strerror(err));
     zlt_udp_session_close(s, cause, 1);
 
     return -1;
@@ -386,7 +399,9 @@ zlt_udp_session_event(zlt_io_t *io)
 
     s = io->data;
 
-    if (!zlt_udp_flow_empty(&s->peer.to_local) && (io->ready & ZLT_IO_WRITE)) {
+    if (!zlt_udp_queue_flow_empty(&s->peer.to_local)
+        && (io->ready & ZLT_IO_WRITE))
+    {
         zlt_udp_session_resume(s);
     }
 
@@ -413,7 +428,7 @@ zlt_udp_session_read(zlt_udp_session_t *s)
 
     for (k = 0; k < ZLT_UDP_READS; k++) {
 
-        n = zlt_udp_receive(&s->socket, messages);
+        n = zlt_udp_socket_receive(&s->socket, messages);
 
         if (n == 0) {
             return;
@@ -482,7 +497,7 @@ zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
 
     for (done = 0; done < n; /* void */ ) {
 
-        done += zlt_udp_send(&s->socket, &iov[done], n - done);
+        done += zlt_udp_socket_send(&s->socket, &iov[done], n - done);
 
         if (done == n) {
             return;
@@ -504,7 +519,7 @@ zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
     }
 
     for ( /* void */ ; done < n; done++) {
-        zlt_udp_hold(p, iov[done].iov_base, iov[done].iov_len);
+        zlt_udp_peer_hold(p, iov[done].iov_base, iov[done].iov_len);
     }
 }
 
@@ -526,7 +541,8 @@ zlt_udp_role_drop(zlt_udp_peer_t *p)
 static void
 zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text)
 {
-    zlt_udp_complain(p->udp, zlt_udp_session_of(p)->service, "%s", text);
+    zlt_udp_session_complain(p->udp, zlt_udp_session_of(p)->service, "%s",
+                             text);
 }
 
 
@@ -551,7 +567,7 @@ zlt_udp_session_resume(zlt_udp_session_t *s)
 
         rc = ZLT_UDP_SKIP;
 
-        while (zlt_udp_send(&s->socket, &iov, 1) == 0) {
+        while (zlt_udp_socket_send(&s->socket, &iov, 1) == 0) {
 
             rc = zlt_udp_session_failed(s, errno);
 
@@ -603,13 +619,13 @@ zlt_udp_session_failed(zlt_udp_session_t *s, int err)
     case ENOBUFS:
     case ENOMEM:
         s->service->udp.failed++;
-        zlt_udp_complain(s->peer.udp, s->service, "a datagram could not be "
-                         "delivered: %s", strerror(err));
+        zlt_udp_session_complain(s->peer.udp, s->service, "a datagram could "
+                                 "not be delivered: %s", strerror(err));
         return ZLT_UDP_SKIP;
     }
 
-    zlt_udp_complain(s->peer.udp, s->service, "a session has failed: %s",
-                     strerror(err));
+    zlt_udp_session_complain(s->peer.udp, s->service,
+                             "a session has failed: %s", strerror(err));
     zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
 
     return ZLT_UDP_DEAD;
@@ -638,7 +654,7 @@ zlt_udp_session_refused(zlt_udp_session_t *s, int err)
         return zlt_udp_session_connect(s) == 0 ? ZLT_UDP_AGAIN : ZLT_UDP_DEAD;
     }
 
-    zlt_udp_complain(s->peer.udp, service, "a session has ended: %s",
+    zlt_udp_session_complain(s->peer.udp, service, "a session has ended: %s",
                      strerror(err));
 
     zlt_udp_session_close(s, err == ECONNREFUSED ? ZLT_E_REFUSED
@@ -663,7 +679,7 @@ zlt_udp_session_used(zlt_udp_session_t *s)
 
 
 static void
-zlt_udp_complain(const zlt_udp_t *u, zlt_service_t *service,
+zlt_udp_session_complain(const zlt_udp_t *u, zlt_service_t *service,
     const char *fmt, ...)
 {
     char     text[256];
@@ -679,37 +695,38 @@ zlt_udp_complain(const zlt_udp_t *u, zlt_service_t *service,
     (void) vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
 
-    zlt_link_log(u->agent->label, ZLT_LOG_WARN, "the UDP service \"%s\": %s",
+    zlt_log_link(u->owner->label, ZLT_LOG_WARN, "the UDP service \"%s\": %s",
                  service->conf.name, text);
 }
 
 
 void
-zlt_udp_session_tick(zlt_agent_t *a)
+zlt_udp_session_tick(zlt_owner_t *o)
 {
     uint32_t        timeout;
     zlt_list_t     *link, *next, *inner;
     zlt_service_t  *service;
 
-    timeout = (a->conf->udp_timeout + 999) / 1000;
+    timeout = (o->conf->udp_timeout + 999) / 1000;
 
-    zlt_list_each(link, &a->services) {
+    zlt_list_each(link, &o->services) {
         service = zlt_list_data(link, zlt_service_t, link);
 
-        zlt_udp_service_tick(a, service, timeout);
+        zlt_udp_session_service_tick(o, service, timeout);
 
         /* a target goes with its last session */
 
         zlt_list_each_safe(inner, next, &service->targets) {
-            zlt_udp_service_tick(a, zlt_list_data(inner, zlt_service_t, link),
-                                 timeout);
+            zlt_udp_session_service_tick(o,
+                                         zlt_list_data(inner, zlt_service_t,
+                                                       link), timeout);
         }
     }
 }
 
 
 static void
-zlt_udp_service_tick(const zlt_agent_t *a, zlt_service_t *service,
+zlt_udp_session_service_tick(const zlt_owner_t *o, zlt_service_t *service,
     uint32_t timeout)
 {
     zlt_udp_session_t  *s;
@@ -727,7 +744,7 @@ zlt_udp_service_tick(const zlt_agent_t *a, zlt_service_t *service,
     }
 
     if (zlt_udp_now % ZLT_UDP_REPORT == 0) {
-        zlt_udp_service_report(a, service);
+        zlt_udp_session_service_report(o, service);
     }
 
     zlt_service_release(service);
@@ -737,7 +754,7 @@ zlt_udp_service_tick(const zlt_agent_t *a, zlt_service_t *service,
 /* Tells of drops that were not told yet. */
 
 static void
-zlt_udp_service_report(const zlt_agent_t *a, zlt_service_t *service)
+zlt_udp_session_service_report(const zlt_owner_t *o, zlt_service_t *service)
 {
     uint64_t          dropped;
     zlt_udp_count_t  *c;
@@ -749,18 +766,18 @@ zlt_udp_service_report(const zlt_agent_t *a, zlt_service_t *service)
         return;
     }
 
-    zlt_link_log(a->label, ZLT_LOG_WARN, "the UDP service \"%s\" has dropped "
+    zlt_log_link(o->label, ZLT_LOG_WARN, "the UDP service \"%s\" has dropped "
                  "%llu datagrams in the last minute", service->conf.name,
                  (unsigned long long) (dropped - c->reported));
 
     c->reported = dropped;
 
-    zlt_udp_service_log(a, service);
+    zlt_udp_session_service_log(o, service);
 }
 
 
 void
-zlt_udp_service_log(const zlt_agent_t *a, const zlt_service_t *service)
+zlt_udp_session_service_log(const zlt_owner_t *o, const zlt_service_t *service)
 {
     const zlt_udp_count_t  *c;
 
@@ -770,7 +787,7 @@ zlt_udp_service_log(const zlt_agent_t *a, const zlt_service_t *service)
         return;
     }
 
-    zlt_link_log(a->label, ZLT_LOG_INFO, "the UDP service \"%s\": %u sessions "
+    zlt_log_link(o->label, ZLT_LOG_INFO, "the UDP service \"%s\": %u sessions "
                  "open, %llu in all, %llu refused; to the service %llu "
                  "datagrams, %llu bytes, dropped %llu full, %llu late; to the "
                  "server %llu datagrams, %llu bytes, dropped %llu full, %llu "
@@ -788,13 +805,13 @@ zlt_udp_service_log(const zlt_agent_t *a, const zlt_service_t *service)
 
 
 void
-zlt_udp_service_end(zlt_service_t *service)
+zlt_udp_session_service_end(zlt_service_t *service)
 {
     zlt_list_t         *link, *next;
     zlt_udp_session_t  *s;
 
     zlt_list_each_safe(link, next, &service->targets) {
-        zlt_udp_service_end(zlt_list_data(link, zlt_service_t, link));
+        zlt_udp_session_service_end(zlt_list_data(link, zlt_service_t, link));
     }
 
     zlt_service_hold(service);

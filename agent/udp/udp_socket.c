@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "addr.h"
 #include "udp_socket.h"
 
 
@@ -65,22 +66,23 @@ typedef struct {
 } zlt_udp_receiver_t;
 
 
-static void zlt_udp_receiver_init(zlt_udp_receiver_t *r);
-static unsigned zlt_udp_message(zlt_udp_socket_t *u, struct msghdr *m,
+static void zlt_udp_socket_receiver_init(zlt_udp_receiver_t *r);
+static unsigned zlt_udp_socket_message(zlt_udp_socket_t *u, struct msghdr *m,
     zlt_udp_control_t *control, struct iovec *iov, unsigned n);
-static int zlt_udp_no_segments(zlt_udp_socket_t *u, const struct msghdr *m);
-static void zlt_udp_received(zlt_udp_message_t *message,
+static int zlt_udp_socket_no_segments(zlt_udp_socket_t *u,
+    const struct msghdr *m);
+static void zlt_udp_socket_received(zlt_udp_message_t *message,
     struct mmsghdr *received);
 
 
-static int zlt_udp_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler);
+static int zlt_udp_socket_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler);
 
 
 static uint8_t  zlt_udp_slots[ZLT_UDP_SLOTS][ZLT_UDP_SLOT_STRIDE];
 
 
 int
-zlt_udp_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
+zlt_udp_socket_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
     socklen_t socklen, zlt_io_pt handler)
 {
     int  fd, err;
@@ -94,7 +96,7 @@ zlt_udp_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
     (void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 
     if (connect(fd, sa, socklen) == -1
-        || zlt_udp_add(u, fd, handler) == -1)
+        || zlt_udp_socket_add(u, fd, handler) == -1)
     {
         err = errno;
         (void) close(fd);
@@ -107,14 +109,14 @@ zlt_udp_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
 
 
 int
-zlt_udp_bound(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
+zlt_udp_socket_bind(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
 {
-    return zlt_udp_add(u, fd, handler);
+    return zlt_udp_socket_add(u, fd, handler);
 }
 
 
 static int
-zlt_udp_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
+zlt_udp_socket_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
 {
     int  size;
 
@@ -139,7 +141,7 @@ zlt_udp_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
 
 
 int
-zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
+zlt_udp_socket_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
 {
     int              i, n;
     struct mmsghdr  *received;
@@ -153,7 +155,7 @@ zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
     received = r.received;
 
     if (received[0].msg_hdr.msg_iov == NULL) {
-        zlt_udp_receiver_init(&r);
+        zlt_udp_socket_receiver_init(&r);
     }
 
     do {
@@ -171,7 +173,7 @@ zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
 
     for (i = 0; i < n; i++) {
         messages[i].data = zlt_udp_slots[i];
-        zlt_udp_received(&messages[i], &received[i]);
+        zlt_udp_socket_received(&messages[i], &received[i]);
 
         received[i].msg_hdr.msg_controllen = sizeof(zlt_udp_control_t);
         received[i].msg_hdr.msg_namelen = sizeof(zlt_sockaddr_t);
@@ -182,7 +184,7 @@ zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
 
 
 static void
-zlt_udp_receiver_init(zlt_udp_receiver_t *r)
+zlt_udp_socket_receiver_init(zlt_udp_receiver_t *r)
 {
     unsigned        i;
     struct msghdr  *m;
@@ -203,7 +205,7 @@ zlt_udp_receiver_init(zlt_udp_receiver_t *r)
 
 
 static void
-zlt_udp_received(zlt_udp_message_t *message, struct mmsghdr *received)
+zlt_udp_socket_received(zlt_udp_message_t *message, struct mmsghdr *received)
 {
     int              size;
     struct cmsghdr  *c;
@@ -226,7 +228,7 @@ zlt_udp_received(zlt_udp_message_t *message, struct mmsghdr *received)
 
 
 unsigned
-zlt_udp_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
+zlt_udp_socket_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
     socklen_t tolen, struct iovec *iov, unsigned n)
 {
     int                i, sent;
@@ -257,8 +259,9 @@ zlt_udp_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
         built = done;
 
         for (count = 0; count < ZLT_UDP_MESSAGES && built < n; count++) {
-            built += zlt_udp_message(u, &out[count].msg_hdr, &control[count],
-                                     &iov[built], n - built);
+            built += zlt_udp_socket_message(u, &out[count].msg_hdr,
+                                            &control[count], &iov[built],
+                                            n - built);
 
             out[count].msg_hdr.msg_name = (void *) (uintptr_t) to;
             out[count].msg_hdr.msg_namelen = tolen;
@@ -267,7 +270,9 @@ zlt_udp_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
         sent = sendmmsg(u->io.fd, out, count, 0);
 
         if (sent <= 0) {
-            if (errno == EINTR || zlt_udp_no_segments(u, &out[0].msg_hdr)) {
+            if (errno == EINTR
+                || zlt_udp_socket_no_segments(u, &out[0].msg_hdr))
+            {
                 continue;
             }
 
@@ -286,7 +291,7 @@ zlt_udp_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
 /* One message of as many of the datagrams as can be; their number. */
 
 static unsigned
-zlt_udp_message(zlt_udp_socket_t *u, struct msghdr *m,
+zlt_udp_socket_message(zlt_udp_socket_t *u, struct msghdr *m,
     zlt_udp_control_t *control, struct iovec *iov, unsigned n)
 {
     size_t           size, total;
@@ -353,7 +358,7 @@ zlt_udp_message(zlt_udp_socket_t *u, struct msghdr *m,
 /* 1 if what failed was to be cut, and may do if it is not. */
 
 static int
-zlt_udp_no_segments(zlt_udp_socket_t *u, const struct msghdr *m)
+zlt_udp_socket_no_segments(zlt_udp_socket_t *u, const struct msghdr *m)
 {
     size_t  size;
 

@@ -47,27 +47,28 @@ typedef struct {
  * A nonblocking socket, connected and registered with the loop.  0, or -1
  * with errno set, and nothing left open.
  */
-int zlt_udp_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
+int zlt_udp_socket_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
     socklen_t socklen, zlt_io_pt handler);
 
 /* The same for a socket that is bound, to which anyone may send. */
-int zlt_udp_bound(zlt_udp_socket_t *u, int fd, zlt_io_pt handler);
+int zlt_udp_socket_bind(zlt_udp_socket_t *u, int fd, zlt_io_pt handler);
 
 /*
  * Receives up to ZLT_UDP_SLOTS messages into memory that all sockets share.
  * Their number, or -1 with errno set; 0 if there is nothing.
  */
-int zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages);
+int zlt_udp_socket_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages);
 
 /*
  * Sends n datagrams in their order, n <= ZLT_UDP_SEND_MAX.  The number that
  * was sent; if it is less than n, errno says what the next one met with.
  */
-unsigned zlt_udp_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
+unsigned zlt_udp_socket_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
     socklen_t tolen, struct iovec *iov, unsigned n);
 
 /* .. to where it is connected */
-#define zlt_udp_send(u, iov, n)  zlt_udp_send_to(u, NULL, 0, iov, n)
+#define zlt_udp_socket_send(u, iov, n)                                        \
+    zlt_udp_socket_send_to(u, NULL, 0, iov, n)
 
 
 #endif /* ZLT_UDP_SOCKET_H_INCLUDED */

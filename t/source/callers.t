@@ -8,17 +8,20 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib "$FindBin::Bin/../lib";
+use lib "$FindBin::Bin/../lib", "$FindBin::Bin/../../auto";
 
 use File::Find ();
+use Source ();
 use Test::More;
 use ZLTunnel;
 
 my $root = $ZLTunnel::ROOT;
-my @objects;
 
-File::Find::find({ no_chdir => 1, wanted => sub { push @objects, $_ if /\.o$/ } },
-                 grep { -d } "$root/objs/agent", "$root/objs/nginx-src/objs/addon");
+# those of an older build, whose sources have gone, do not count
+my @objects = eval {
+    map { $_->[0] } map { Source::program($_, $root)->objects }
+                        @Source::PROGRAMS;
+};
 
 plan(skip_all => 'nothing is built in objs/') if !@objects;
 

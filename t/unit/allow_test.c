@@ -12,8 +12,10 @@
 
 
 #include "tap.h"
+#include <arpa/inet.h>
+
 #include "allow.h"
-#include "options.h"
+#include "option_service.h"
 
 
 static int

@@ -7,7 +7,9 @@
 
 
 #include "tap.h"
-#include "options.h"
+#include "option_access.h"
+#include "option_service.h"
+#include "parse.h"
 
 
 static void
@@ -144,17 +146,17 @@ times(void)
     for (i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
         tap_note("%s", list[i].text);
         n = 1;
-        check(zlt_option_seconds(list[i].text, &n) == 0);
+        check(zlt_parse_seconds(list[i].text, &n) == 0);
         check(n == list[i].seconds);
     }
 
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         tap_note("%s", bad[i]);
-        check(zlt_option_seconds(bad[i], &n) == -1);
+        check(zlt_parse_seconds(bad[i], &n) == -1);
     }
 
-    check(zlt_option_time("24d", &n) == 0 && n == 2073600000);
-    check(zlt_option_time("25d", &n) == -1);
+    check(zlt_parse_time("24d", &n) == 0 && n == 2073600000);
+    check(zlt_parse_time("25d", &n) == -1);
 }
 
 
@@ -197,22 +199,22 @@ allow_access(void)
 
     memset(&s, 0, sizeof(zlt_service_conf_t));
 
-    check(zlt_option_allow_access("alice", &s, &error) == 0);
+    check(zlt_option_service_allow("alice", &s, &error) == 0);
     check(strcmp(s.allow_access, "alice") == 0);
-    check(zlt_option_allow_access(" alice , bob\t,carol ", &s, &error) == 0);
+    check(zlt_option_service_allow(" alice , bob\t,carol ", &s, &error) == 0);
     check(strcmp(s.allow_access, "alice,bob,carol") == 0);
 
-    check(zlt_option_allow_access("", &s, &error) == -1);
-    check(zlt_option_allow_access("alice,", &s, &error) == -1);
-    check(zlt_option_allow_access(",alice", &s, &error) == -1);
-    check(zlt_option_allow_access("alice bob", &s, &error) == -1);
+    check(zlt_option_service_allow("", &s, &error) == -1);
+    check(zlt_option_service_allow("alice,", &s, &error) == -1);
+    check(zlt_option_service_allow(",alice", &s, &error) == -1);
+    check(zlt_option_service_allow("alice bob", &s, &error) == -1);
 
     memset(text, 'a', sizeof(text));
     text[ZLT_OPTION_ALLOW_MAX - 1] = '\0';
-    check(zlt_option_allow_access(text, &s, &error) == 0);
+    check(zlt_option_service_allow(text, &s, &error) == 0);
     text[ZLT_OPTION_ALLOW_MAX - 1] = 'a';
     text[ZLT_OPTION_ALLOW_MAX + 1] = '\0';
-    check(zlt_option_allow_access(text, &s, &error) == -1);
+    check(zlt_option_service_allow(text, &s, &error) == -1);
 }
 
 

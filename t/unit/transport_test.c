@@ -23,7 +23,7 @@ static unsigned         told;
 
 
 void
-zlt_link_log(const char *label, zlt_log_level_e level, const char *fmt, ...)
+zlt_log_link(const char *label, zlt_log_level_e level, const char *fmt, ...)
 {
     (void) fmt;
 

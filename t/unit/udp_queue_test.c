@@ -28,7 +28,7 @@ setup(void)
     for (i = 0; i < 8; i++) {
         full[i] = 0;
         late[i] = 0;
-        zlt_udp_flow_init(&flows[i], &full[i], &late[i]);
+        zlt_udp_queue_flow_init(&flows[i], &full[i], &late[i]);
     }
 }
 
@@ -38,7 +38,7 @@ put(unsigned i, uint8_t mark, size_t len, uint64_t now)
 {
     zlt_udp_item_t  *item;
 
-    item = zlt_udp_item_alloc(len);
+    item = zlt_udp_queue_item_alloc(len);
     memset(item->data, mark, len);
 
     zlt_udp_queue_put(&q, &flows[i], item, now);

@@ -54,9 +54,11 @@ sub table {
 
 sub known_keys {
     my %keys;
-    my $sections = table('zlt_conf_sections');
+    my $source = agent_source();
 
-    while ($sections =~ /\{ "(\w+)",\s+([01]),\s+\w+,\s+(\w+),\s+\w+ \}/g) {
+    while ($source =~ /zlt_conf_section_t\s+\w+\s=\s\{\s*"(\w+)",\s+([01]),
+                       \s+\w+,\s+(\w+),\s+\w+\s*\}/gx)
+    {
         my ($name, $named, $func) = ($1, $2, $3);
         my $body = function($func);
         my @keys = $body =~ /strcmp\(key, "(\w+)"\)/g;
@@ -69,6 +71,8 @@ sub known_keys {
         $keys{ $named ? "$name NAME" : $name } = [ sort @keys ];
     }
 
+    die "there are no sections" if !keys %keys;
+
     return \%keys;
 }
 
@@ -76,12 +80,12 @@ sub known_keys {
 # "/udp" and so on.
 
 sub known_suffixes {
-    my $body = function('zlt_option_suffixes');
+    my $body = function('zlt_option_service_suffixes');
     my @suffixes = $body =~ /strcmp\(slash, "(\/\w+)"\)/g;
 
     for my $prefix ($body =~ /strncmp\(slash, "(\/[\w-]+)"/g) {
         push @suffixes, map { "$prefix$_" } grep { $_ ne 'no' }
-            function('zlt_option_proxy') =~ /strcmp\(text, "(\w+)"\)/g;
+            function('zlt_option_service_pp') =~ /strcmp\(text, "(\w+)"\)/g;
     }
 
     return sort @suffixes;

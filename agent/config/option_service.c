@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* Values that users write. */
+/* A service, as users write it. */
 
 
 #include <stdio.h>
@@ -12,155 +12,19 @@
 #include <strings.h>
 #include <sys/un.h>
 
-#include "options.h"
+#include "option_service.h"
+#include "parse.h"
 #include "zlt_util.h"
 
 
-static int zlt_option_digits(const char *text);
-static int zlt_option_span(const char *text, uint64_t *ms);
-static int zlt_option_suffixes(char *text, zlt_service_conf_t *s,
+static int zlt_option_service_suffixes(char *text, zlt_service_conf_t *s,
     const char **error);
-static char *zlt_option_colon(char *text);
-
-
-static int
-zlt_option_digits(const char *text)
-{
-    return *text != '\0' && text[strspn(text, "0123456789")] == '\0';
-}
+static char *zlt_option_service_colon(char *text);
 
 
 int
-zlt_option_number(const char *text, uint32_t max, uint32_t *value)
-{
-    unsigned long long  n;
-
-    if (!zlt_option_digits(text) || strlen(text) > 10) {
-        return -1;
-    }
-
-    n = strtoull(text, NULL, 10);
-
-    if (n > max) {
-        return -1;
-    }
-
-    *value = (uint32_t) n;
-
-    return 0;
-}
-
-
-int
-zlt_option_port(const char *text, uint16_t *port)
-{
-    uint32_t  n;
-
-    if (zlt_option_number(text, 65535, &n) == -1 || n == 0) {
-        return -1;
-    }
-
-    *port = (uint16_t) n;
-
-    return 0;
-}
-
-
-/* In milliseconds; fits, whatever the digits are. */
-
-static int
-zlt_option_span(const char *text, uint64_t *ms)
-{
-    size_t  i, digits;
-    char    number[12];
-
-    static const struct {
-        const char  *unit;
-        uint32_t     ms;
-    } units[] = {
-        { "",   1000 },
-        { "ms", 1 },
-        { "s",  1000 },
-        { "m",  60 * 1000 },
-        { "h",  60 * 60 * 1000 },
-        { "d",  24 * 60 * 60 * 1000 }
-    };
-
-    digits = strspn(text, "0123456789");
-
-    if (digits == 0 || digits > 10) {
-        return -1;
-    }
-
-    memcpy(number, text, digits);
-    number[digits] = '\0';
-
-    for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        if (strcmp(text + digits, units[i].unit) == 0) {
-            *ms = strtoull(number, NULL, 10) * units[i].ms;
-            return 0;
-        }
-    }
-
-    return -1;
-}
-
-
-int
-zlt_option_time(const char *text, uint32_t *ms)
-{
-    uint64_t  n;
-
-    if (zlt_option_span(text, &n) == -1 || n > 0x7fffffff) {
-        return -1;
-    }
-
-    *ms = (uint32_t) n;
-
-    return 0;
-}
-
-
-int
-zlt_option_seconds(const char *text, uint32_t *seconds)
-{
-    uint64_t  n;
-
-    if (zlt_option_span(text, &n) == -1 || n % 1000
-        || n / 1000 > 0xffffffff)
-    {
-        return -1;
-    }
-
-    *seconds = (uint32_t) (n / 1000);
-
-    return 0;
-}
-
-
-int
-zlt_option_bool(const char *text, int *value)
-{
-    if (strcasecmp(text, "yes") == 0 || strcasecmp(text, "on") == 0
-        || strcasecmp(text, "true") == 0 || strcmp(text, "1") == 0)
-    {
-        *value = 1;
-        return 0;
-    }
-
-    if (strcasecmp(text, "no") == 0 || strcasecmp(text, "off") == 0
-        || strcasecmp(text, "false") == 0 || strcmp(text, "0") == 0)
-    {
-        *value = 0;
-        return 0;
-    }
-
-    return -1;
-}
-
-
-int
-zlt_option_name(const char *text, zlt_service_conf_t *s, const char **error)
+zlt_option_service_name(const char *text, zlt_service_conf_t *s,
+    const char **error)
 {
     if (!zlt_name_valid((const uint8_t *) text, strlen(text))) {
         *error = "a service name is 1 to 255 letters, digits, \"-\", \"_\", "
@@ -177,7 +41,7 @@ zlt_option_name(const char *text, zlt_service_conf_t *s, const char **error)
 /* The first colon that is not within brackets. */
 
 static char *
-zlt_option_colon(char *text)
+zlt_option_service_colon(char *text)
 {
     char  *end;
 
@@ -219,8 +83,8 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
 
     *local++ = '\0';
 
-    if (zlt_option_name(copy, s, error) == -1
-        || zlt_option_suffixes(local, s, error) == -1)
+    if (zlt_option_service_name(copy, s, error) == -1
+        || zlt_option_service_suffixes(local, s, error) == -1)
     {
         goto done;
     }
@@ -235,17 +99,17 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
     if (strncmp(local, "unix:", 5) == 0) {
         last = strrchr(local + 5, ':');
 
-        if (last && !zlt_option_digits(last + 1)) {
+        if (last && !zlt_parse_digits(last + 1)) {
             last = NULL;
         }
 
     } else {
-        colon = zlt_option_colon(local);
+        colon = zlt_option_service_colon(local);
 
         if (colon) {
             *colon = '\0';
 
-            if (zlt_option_digits(local)) {
+            if (zlt_parse_digits(local)) {
                 last = colon;
 
             } else {
@@ -260,14 +124,14 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
         *last = '\0';
 
         if (strcmp(last + 1, "0") != 0
-            && zlt_option_port(last + 1, &s->remote_port) == -1)
+            && zlt_parse_port(last + 1, &s->remote_port) == -1)
         {
             *error = "the remote port is not a number from 1 to 65535";
             goto done;
         }
     }
 
-    if (zlt_option_local(local, s, error) == -1
+    if (zlt_option_service_local(local, s, error) == -1
         || zlt_option_service_check(s, error) == -1)
     {
         goto done;
@@ -286,7 +150,8 @@ done:
 /* Takes "/udp" and its like off the end of text. */
 
 static int
-zlt_option_suffixes(char *text, zlt_service_conf_t *s, const char **error)
+zlt_option_service_suffixes(char *text, zlt_service_conf_t *s,
+    const char **error)
 {
     char  *slash;
 
@@ -305,7 +170,8 @@ zlt_option_suffixes(char *text, zlt_service_conf_t *s, const char **error)
             s->flags |= ZLT_R_INTERNAL;
 
         } else if (strncmp(slash, "/proxy-", 7) == 0
-                   && zlt_option_proxy(slash + 7, &s->proxy_protocol) == 0)
+                   && zlt_option_service_pp(slash + 7, &s->proxy_protocol)
+                      == 0)
         {
             /* void */
 
@@ -327,7 +193,8 @@ zlt_option_suffixes(char *text, zlt_service_conf_t *s, const char **error)
 
 
 int
-zlt_option_local(const char *text, zlt_service_conf_t *s, const char **error)
+zlt_option_service_local(const char *text, zlt_service_conf_t *s,
+    const char **error)
 {
     char         host[ZLT_OPTION_HOST_MAX + 3];
     char        *end;
@@ -376,7 +243,7 @@ zlt_option_local(const char *text, zlt_service_conf_t *s, const char **error)
         host[len] = '\0';
     }
 
-    if (zlt_option_port(port, &s->port) == -1) {
+    if (zlt_parse_port(port, &s->port) == -1) {
         *error = "the local port is not a number from 1 to 65535";
         return -1;
     }
@@ -436,7 +303,7 @@ zlt_option_service_check(const zlt_service_conf_t *s, const char **error)
 
 
 int
-zlt_option_proxy(const char *text, uint8_t *version)
+zlt_option_service_pp(const char *text, uint8_t *version)
 {
     if (strcmp(text, "v1") == 0) {
         *version = 1;
@@ -458,7 +325,7 @@ zlt_option_proxy(const char *text, uint8_t *version)
 
 
 int
-zlt_option_allow_access(const char *text, zlt_service_conf_t *s,
+zlt_option_service_allow(const char *text, zlt_service_conf_t *s,
     const char **error)
 {
     size_t   n;

@@ -23,46 +23,51 @@
 #include <sys/stat.h>
 #include <openssl/crypto.h>
 
+#include "proxy.h"
+#include "proxy_choose.h"
 #include "token.h"
-#include "via.h"
 
 
-#define ZLT_VIA_FILE_MAX  2048
+#define ZLT_PROXY_FILE_MAX  2048
 
 
-static int zlt_via_set(zlt_via_t *via, const char *text, const char *source,
+static int zlt_proxy_choose_set(zlt_proxy_t *via, const char *text,
+    const char *source, char *error);
+static int zlt_proxy_choose_file(zlt_proxy_t *via, const char *file,
     char *error);
-static int zlt_via_file(zlt_via_t *via, const char *file, char *error);
-static const char *zlt_via_env(const zlt_url_t *url, const char **name);
-static int zlt_via_network(const char *token, size_t len, int family,
+static const char *zlt_proxy_choose_env(const zlt_url_t *url,
+    const char **name);
+static int zlt_proxy_choose_excepts(const char *no_proxy, const char *host);
+static int zlt_proxy_choose_network(const char *token, size_t len, int family,
     const uint8_t *addr);
-static int zlt_via_suffix(const char *token, size_t len, const char *host);
+static int zlt_proxy_choose_suffix(const char *token, size_t len,
+    const char *host);
 
 
 int
-zlt_via_choose(zlt_via_t *via, const zlt_url_t *url, const char *proxy,
+zlt_proxy_choose(zlt_proxy_t *via, const zlt_url_t *url, const char *proxy,
     const char *file, char *error)
 {
     int          rc;
     const char  *name, *no_proxy;
 
-    memset(via, 0, sizeof(zlt_via_t));
+    memset(via, 0, sizeof(zlt_proxy_t));
 
     if (url->is_unix) {
         return 0;
     }
 
     if (file) {
-        rc = zlt_via_file(via, file, error);
+        rc = zlt_proxy_choose_file(via, file, error);
 
     } else {
         name = "proxy";
 
         if (proxy == NULL) {
-            proxy = zlt_via_env(url, &name);
+            proxy = zlt_proxy_choose_env(url, &name);
         }
 
-        rc = proxy ? zlt_via_set(via, proxy, name, error) : 0;
+        rc = proxy ? zlt_proxy_choose_set(via, proxy, name, error) : 0;
     }
 
     if (rc == -1) {
@@ -75,8 +80,8 @@ zlt_via_choose(zlt_via_t *via, const zlt_url_t *url, const char *proxy,
         no_proxy = getenv("NO_PROXY");
     }
 
-    if (no_proxy && zlt_via_excepts(no_proxy, url->host)) {
-        zlt_via_wipe(via);
+    if (no_proxy && zlt_proxy_choose_excepts(no_proxy, url->host)) {
+        zlt_proxy_wipe(via);
     }
 
     return 0;
@@ -84,7 +89,8 @@ zlt_via_choose(zlt_via_t *via, const zlt_url_t *url, const char *proxy,
 
 
 static int
-zlt_via_set(zlt_via_t *via, const char *text, const char *source, char *error)
+zlt_proxy_choose_set(zlt_proxy_t *via, const char *text, const char *source,
+    char *error)
 {
     const char  *why;
 
@@ -92,13 +98,13 @@ zlt_via_set(zlt_via_t *via, const char *text, const char *source, char *error)
         return 0;
     }
 
-    if (zlt_via_parse(via, text, &why) == -1) {
+    if (zlt_proxy_parse(via, text, &why) == -1) {
 
         /* not the value, which may have a password in it */
 
-        (void) snprintf(error, ZLT_VIA_ERROR_SIZE, "\"%.200s\" %s", source,
+        (void) snprintf(error, ZLT_PROXY_ERROR_SIZE, "\"%.200s\" %s", source,
                         why);
-        zlt_via_wipe(via);
+        zlt_proxy_wipe(via);
         return -1;
     }
 
@@ -109,10 +115,10 @@ zlt_via_set(zlt_via_t *via, const char *text, const char *source, char *error)
 
 
 static int
-zlt_via_file(zlt_via_t *via, const char *file, char *error)
+zlt_proxy_choose_file(zlt_proxy_t *via, const char *file, char *error)
 {
     int          fd, rc;
-    char         text[ZLT_VIA_FILE_MAX];
+    char         text[ZLT_PROXY_FILE_MAX];
     size_t       len;
     ssize_t      n;
     struct stat  st;
@@ -125,7 +131,7 @@ zlt_via_file(zlt_via_t *via, const char *file, char *error)
     }
 
     if (n == -1 || fstat(fd, &st) == -1) {
-        (void) snprintf(error, ZLT_VIA_ERROR_SIZE,
+        (void) snprintf(error, ZLT_PROXY_ERROR_SIZE,
                         "the proxy file \"%.200s\" cannot be read: %s", file,
                         strerror(errno));
         n = -1;
@@ -146,14 +152,14 @@ zlt_via_file(zlt_via_t *via, const char *file, char *error)
     }
 
     if (len == 0 || len == sizeof(text)) {
-        (void) snprintf(error, ZLT_VIA_ERROR_SIZE,
+        (void) snprintf(error, ZLT_PROXY_ERROR_SIZE,
                         "the proxy file \"%.200s\" is to have one line, the "
                         "proxy's URL", file);
         rc = -1;
 
     } else {
         text[len] = '\0';
-        rc = zlt_via_set(via, text, file, error);
+        rc = zlt_proxy_choose_set(via, text, file, error);
     }
 
     OPENSSL_cleanse(text, sizeof(text));
@@ -161,10 +167,10 @@ zlt_via_file(zlt_via_t *via, const char *file, char *error)
     if (rc == 0 && via->password[0] && S_ISREG(st.st_mode)
         && (st.st_mode & 077) && !zlt_token_credential(file))
     {
-        (void) snprintf(error, ZLT_VIA_ERROR_SIZE,
+        (void) snprintf(error, ZLT_PROXY_ERROR_SIZE,
                         "the proxy file \"%.200s\" has a password in it and "
                         "can be read by others: chmod 600 it", file);
-        zlt_via_wipe(via);
+        zlt_proxy_wipe(via);
         rc = -1;
     }
 
@@ -175,7 +181,7 @@ zlt_via_file(zlt_via_t *via, const char *file, char *error)
 /* The proxy for that kind of URL, and the variable's name; NULL: none. */
 
 static const char *
-zlt_via_env(const zlt_url_t *url, const char **name)
+zlt_proxy_choose_env(const zlt_url_t *url, const char **name)
 {
     unsigned     i;
     const char  *value;
@@ -204,8 +210,8 @@ zlt_via_env(const zlt_url_t *url, const char **name)
  * in CIDR, for addresses that are written as such.
  */
 
-int
-zlt_via_excepts(const char *no_proxy, const char *host)
+static int
+zlt_proxy_choose_excepts(const char *no_proxy, const char *host)
 {
     int      family;
     size_t   len;
@@ -226,8 +232,8 @@ zlt_via_excepts(const char *no_proxy, const char *host)
             return 0;
         }
 
-        if (family ? zlt_via_network(no_proxy, len, family, addr)
-                   : zlt_via_suffix(no_proxy, len, host))
+        if (family ? zlt_proxy_choose_network(no_proxy, len, family, addr)
+                   : zlt_proxy_choose_suffix(no_proxy, len, host))
         {
             return 1;
         }
@@ -238,7 +244,7 @@ zlt_via_excepts(const char *no_proxy, const char *host)
 
 
 static int
-zlt_via_network(const char *token, size_t len, int family,
+zlt_proxy_choose_network(const char *token, size_t len, int family,
     const uint8_t *addr)
 {
     char      text[64], *slash, *end, *p;
@@ -295,7 +301,7 @@ zlt_via_network(const char *token, size_t len, int family,
 
 
 static int
-zlt_via_suffix(const char *token, size_t len, const char *host)
+zlt_proxy_choose_suffix(const char *token, size_t len, const char *host)
 {
     size_t  n;
 

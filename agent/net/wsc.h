@@ -37,7 +37,7 @@ typedef enum {
 /*
  * The server has accepted a WebSocket; *len bytes of it that came already are
  * at data, and *len bytes of the channel are there afterwards.  0, or -1
- * without memory.  label: zlt_link_log(), it outlives the connection.
+ * without memory.  label: zlt_log_link(), it outlives the connection.
  */
 int zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, const char *label,
     uint8_t *data, size_t *len);
@@ -45,6 +45,7 @@ int zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, const char *label,
 /* for conn.c */
 ssize_t zlt_wsc_read(zlt_conn_t *c, void *buf, size_t size);
 ssize_t zlt_wsc_write(zlt_conn_t *c, const void *buf, size_t size);
+int zlt_wsc_flush(zlt_conn_t *c);
 int zlt_wsc_shutdown(zlt_conn_t *c);
 void zlt_wsc_reset(zlt_conn_t *c);
 void zlt_wsc_free(zlt_conn_t *c);

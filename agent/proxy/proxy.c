@@ -14,44 +14,44 @@
 #include <strings.h>
 #include <openssl/crypto.h>
 
-#include "via.h"
+#include "proxy.h"
 
 
-#define ZLT_VIA_PORT  1080
+#define ZLT_PROXY_PORT  1080
 
 
 typedef struct {
     const char       *scheme;
-    zlt_via_kind_e    kind;            /* ZLT_VIA_NONE: not supported */
-} zlt_via_scheme_t;
+    zlt_proxy_kind_e  kind;            /* ZLT_PROXY_NONE: not supported */
+} zlt_proxy_scheme_t;
 
 
-static int zlt_via_user(zlt_via_t *via, const char *text, const char *end,
+static int zlt_proxy_user(zlt_proxy_t *via, const char *text, const char *end,
     const char **error);
-static int zlt_via_decode(char *dst, size_t size, const char *text,
+static int zlt_proxy_decode(char *dst, size_t size, const char *text,
     const char *end);
-static int zlt_via_hex(char c);
+static int zlt_proxy_hex(char c);
 
 
-static const zlt_via_scheme_t  zlt_via_schemes[] = {
-    { "http",    ZLT_VIA_HTTP },
-    { "socks5",  ZLT_VIA_SOCKS5 },
-    { "socks5h", ZLT_VIA_SOCKS5H },
-    { NULL,      ZLT_VIA_NONE }
+static const zlt_proxy_scheme_t  zlt_proxy_schemes[] = {
+    { "http",    ZLT_PROXY_HTTP },
+    { "socks5",  ZLT_PROXY_SOCKS5 },
+    { "socks5h", ZLT_PROXY_SOCKS5H },
+    { NULL,      ZLT_PROXY_NONE }
 };
 
 
 int
-zlt_via_parse(zlt_via_t *via, const char *text, const char **error)
+zlt_proxy_parse(zlt_proxy_t *via, const char *text, const char **error)
 {
-    int                      bracketed;
-    size_t                   len;
-    const char              *p, *end, *at;
-    const zlt_via_scheme_t  *s;
+    int                        bracketed;
+    size_t                     len;
+    const char                *p, *end, *at;
+    const zlt_proxy_scheme_t  *s;
 
-    memset(via, 0, sizeof(zlt_via_t));
+    memset(via, 0, sizeof(zlt_proxy_t));
 
-    s = &zlt_via_schemes[0];
+    s = &zlt_proxy_schemes[0];
 
     p = strstr(text, "://");
 
@@ -75,7 +75,7 @@ zlt_via_parse(zlt_via_t *via, const char *text, const char **error)
     }
 
     via->kind = s->kind;
-    via->port = ZLT_VIA_PORT;
+    via->port = ZLT_PROXY_PORT;
 
     for (p = text; *p; p++) {
         if ((unsigned char) *p <= 0x20 || *p == 0x7f) {
@@ -90,7 +90,7 @@ zlt_via_parse(zlt_via_t *via, const char *text, const char **error)
 
     for (at = end; at > text && at[-1] != '@'; at--) { /* void */ }
 
-    if (at > text && zlt_via_user(via, text, at - 1, error) == -1) {
+    if (at > text && zlt_proxy_user(via, text, at - 1, error) == -1) {
         return -1;
     }
 
@@ -109,7 +109,7 @@ zlt_via_parse(zlt_via_t *via, const char *text, const char **error)
 
 
 static int
-zlt_via_user(zlt_via_t *via, const char *text, const char *end,
+zlt_proxy_user(zlt_proxy_t *via, const char *text, const char *end,
     const char **error)
 {
     const char  *colon;
@@ -119,16 +119,16 @@ zlt_via_user(zlt_via_t *via, const char *text, const char *end,
     if (colon == NULL) {
         colon = end;
 
-    } else if (zlt_via_decode(via->password, sizeof(via->password), colon + 1,
-                              end)
+    } else if (zlt_proxy_decode(via->password, sizeof(via->password),
+                                colon + 1, end)
                == -1)
     {
         *error = "has a password that is too long or wrongly encoded";
         return -1;
     }
 
-    if (zlt_via_decode(via->user, sizeof(via->user), text, colon) == -1
-        || (via->kind == ZLT_VIA_HTTP && strchr(via->user, ':')))
+    if (zlt_proxy_decode(via->user, sizeof(via->user), text, colon) == -1
+        || (via->kind == ZLT_PROXY_HTTP && strchr(via->user, ':')))
     {
         *error = "has a user name that is too long or wrongly encoded";
         return -1;
@@ -143,7 +143,7 @@ zlt_via_user(zlt_via_t *via, const char *text, const char *end,
 /* %XX; 0, or -1 */
 
 static int
-zlt_via_decode(char *dst, size_t size, const char *text, const char *end)
+zlt_proxy_decode(char *dst, size_t size, const char *text, const char *end)
 {
     int   high, low;
     char  *last;
@@ -161,8 +161,8 @@ zlt_via_decode(char *dst, size_t size, const char *text, const char *end)
             continue;
         }
 
-        high = (end - text >= 3) ? zlt_via_hex(text[1]) : -1;
-        low = (end - text >= 3) ? zlt_via_hex(text[2]) : -1;
+        high = (end - text >= 3) ? zlt_proxy_hex(text[1]) : -1;
+        low = (end - text >= 3) ? zlt_proxy_hex(text[2]) : -1;
 
         if (high == -1 || low == -1 || (high == 0 && low == 0)) {
             return -1;
@@ -179,7 +179,7 @@ zlt_via_decode(char *dst, size_t size, const char *text, const char *end)
 
 
 static int
-zlt_via_hex(char c)
+zlt_proxy_hex(char c)
 {
     if (c >= '0' && c <= '9') {
         return c - '0';
@@ -192,7 +192,7 @@ zlt_via_hex(char c)
 
 
 int
-zlt_via_same(const zlt_via_t *a, const zlt_via_t *b)
+zlt_proxy_same(const zlt_proxy_t *a, const zlt_proxy_t *b)
 {
     return a->kind == b->kind
            && strcmp(a->name, b->name) == 0
@@ -203,7 +203,7 @@ zlt_via_same(const zlt_via_t *a, const zlt_via_t *b)
 
 
 void
-zlt_via_wipe(zlt_via_t *via)
+zlt_proxy_wipe(zlt_proxy_t *via)
 {
-    OPENSSL_cleanse(via, sizeof(zlt_via_t));
+    OPENSSL_cleanse(via, sizeof(zlt_proxy_t));
 }

@@ -20,7 +20,7 @@
 
 #include "log.h"
 #include "tls.h"
-#include "ws.h"
+#include "wsc.h"
 
 
 #define ZLT_WSC_STAGE   (65536 + ZLT_WSD_PONG + ZLT_WSD_HEADER)
@@ -177,7 +177,7 @@ zlt_wsc_done(zlt_conn_t *c)
         return 0;
 
     case ZLT_WSD_BROKEN:
-        zlt_link_log(ws->label, ZLT_LOG_WARN, "the server broke the protocol "
+        zlt_log_link(ws->label, ZLT_LOG_WARN, "the server broke the protocol "
                      "of a data channel: %s", ws->data.error);
         errno = EPROTO;
         return ZLT_CONN_ERROR;

@@ -1,0 +1,30 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The ground floor: what knows of nothing else.  A file includes what it needs
+ * of these.
+ */
+
+
+#ifndef ZLT_BASE_H_INCLUDED
+#define ZLT_BASE_H_INCLUDED
+
+
+#include "clock.h"         /* clocks that nobody sets */
+#include "exit.h"          /* exit codes */
+#include "io.h"            /* descriptors that are ready, tasks of the loop */
+#include "log.h"
+#include "parse.h"         /* numbers and times that users write */
+#include "random.h"
+#include "text.h"          /* texts that grow */
+#include "timer.h"         /* timers of whole seconds */
+#include "token.h"         /* the agent's token */
+#include "types.h"         /* the names of all objects */
+#include "version.h"
+#include "zlt_list.h"
+
+
+#endif /* ZLT_BASE_H_INCLUDED */

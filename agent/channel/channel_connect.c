@@ -1,0 +1,315 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Connect, which makes a connection of a channel: the first message on an idle
+ * one, or on the control channel, for a fresh one.
+ */
+
+
+#include <errno.h>
+#include <string.h>
+
+#include "channel_connect.h"
+#include "channel_dial.h"
+#include "channel_end.h"
+#include "channel_open.h"
+#include "dup.h"
+#include "framed.h"
+#include "log.h"
+#include "move.h"
+#include "shared.h"
+
+
+typedef int (*zlt_channel_start_pt)(zlt_channel_t *ch, const uint8_t *data,
+    size_t len);
+
+
+static void zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
+    const uint8_t *early, size_t len);
+static void zlt_channel_connect_share(zlt_channel_t *ch, const uint8_t *p,
+    size_t len);
+static void zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
+    zlt_channel_start_pt start, const uint8_t *p, size_t len,
+    const char *failed);
+
+
+void
+zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
+    const zlt_pool_param_t *param, const zlt_msg_t *m)
+{
+    zlt_channel_t  *ch;
+
+    if (zlt_dup_seen(m->connection_id)) {
+        o->ops->connect_fail(o, serial, m->connection_id, ZLT_E_DUPLICATE,
+                             "duplicate");
+        return;
+    }
+
+    ch = zlt_io_room(2) ? zlt_channel_create(o) : NULL;
+
+    if (ch == NULL) {
+        zlt_log_link(o->label, ZLT_LOG_WARN, "a connection is refused: out "
+                     "of descriptors or memory");
+        o->ops->connect_fail(o, serial, m->connection_id, ZLT_E_BUSY,
+                             "out of descriptors or memory");
+        return;
+    }
+
+    ch->fresh = 1;
+    ch->serial = serial;
+    ch->reusable = zlt_channel_framed(m);
+    memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
+    memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);
+
+    if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
+        zlt_channel_end_fail(ch, ZLT_E_BUSY, strerror(errno));
+        return;
+    }
+
+    if (zlt_channel_dial_prepare(ch, m) == -1) {
+        zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
+        return;
+    }
+
+    zlt_channel_dial(ch, m->service_id);
+}
+
+
+void
+zlt_channel_connect_idle(zlt_io_t *io)
+{
+    size_t          len;
+    ssize_t         n;
+    zlt_channel_t  *ch;
+
+    ch = io->data;
+
+    if (zlt_channel_flush(ch) == -1) {
+        zlt_channel_lost(ch, strerror(errno));
+        return;
+    }
+
+    while (ch->state == ZLT_CHANNEL_IDLE) {
+
+        n = zlt_channel_fill(ch, &len);
+
+        if (n == ZLT_CONN_AGAIN) {
+            return;
+        }
+
+        if (n <= 0) {
+            zlt_channel_lost(ch, n == 0 ? "closed by the server"
+                                        : strerror(errno));
+            return;
+        }
+
+        zlt_channel_connect_frames(ch, zlt_scratch, len);
+    }
+}
+
+
+void
+zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
+{
+    int          rc;
+    size_t       used;
+    zlt_msg_t    m, ack;
+    zlt_lane_t  *lane;
+
+    lane = ch->relay.side[ZLT_RELAY_CHANNEL].lane;
+
+    while (len) {
+
+        if (lane && *p != ZLT_CONNECT) {
+            /* there is nothing else that a lane is for */
+            zlt_channel_lost(ch, "a lane without Connect");
+            return;
+        }
+
+        if (*p == ZLT_DATAGRAM_OPEN) {
+            zlt_channel_connect_datagrams(ch, p, len);
+            return;
+        }
+
+        if (*p == ZLT_LANE) {
+            zlt_channel_connect_share(ch, p, len);
+            return;
+        }
+
+        rc = zlt_msg_decode(&m, p, len, ZLT_MAX_CHANNEL_FRAME, &used);
+
+        if (rc == ZLT_AGAIN) {
+            if (zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
+                zlt_channel_lost(ch, "out of memory");
+            }
+
+            return;
+        }
+
+        if (rc != ZLT_OK) {
+            zlt_channel_lost(ch, zlt_strerror(rc));
+            return;
+        }
+
+        p += used;
+        len -= used;
+
+        switch (m.type) {
+
+        case ZLT_HEARTBEAT:
+            memset(&ack, 0, sizeof(zlt_msg_t));
+            ack.type = ZLT_HEARTBEAT_ACK;
+            ack.timestamp = m.timestamp;
+
+            if (zlt_channel_send(ch, &ack, ZLT_CHANNEL_SMALL) == -1) {
+                zlt_channel_lost(ch, strerror(errno));
+                return;
+            }
+
+            zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
+                            zlt_channel_expired);
+            break;
+
+        case ZLT_HEARTBEAT_ACK:
+            break;
+
+        case ZLT_CONNECT:
+            if (lane && !zlt_channel_framed(&m)) {
+                zlt_channel_lost(ch, "a lane that is not framed");
+                return;
+            }
+
+            zlt_channel_connect_taken(ch, &m, p, len);
+            return;
+
+        case ZLT_MOVE:
+            zlt_move_begin(ch, &m, len);
+            return;
+
+        default:
+            zlt_channel_lost(ch, "a message that is not for a data channel");
+            return;
+        }
+    }
+}
+
+
+static void
+zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
+    const uint8_t *early, size_t len)
+{
+    zlt_pool_t  *p;
+
+    /* m and early are in the shared buffer: first keep what is needed */
+
+    memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
+
+    ch->state = ZLT_CHANNEL_TAKEN;
+    ch->reusable = zlt_channel_framed(m) && !ch->websocket;
+    ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_dial_wait;
+
+    if (ch->reusable) {
+        zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
+    }
+
+    p = ch->pool;
+    ch->pool = NULL;
+
+    if (zlt_dup_seen(ch->id)) {
+        zlt_channel_end_fail(ch, ZLT_E_DUPLICATE, "duplicate");
+
+    } else if (zlt_channel_dial_prepare(ch, m) == -1
+               || zlt_channel_connect_early(ch, early, len) == -1)
+    {
+        zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
+
+    } else {
+        zlt_channel_dial(ch, m->service_id);
+    }
+
+    /* opens the next one; later is early enough, the service comes first */
+
+    if (p) {
+        zlt_pool_used(p, ch);
+    }
+}
+
+
+/* Bytes of the client that came behind Connect, in the shared buffer: 0 or
+   -1. */
+
+int
+zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
+{
+    ssize_t      n;
+    zlt_conn_t  *c;
+
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+    n = (ssize_t) len;
+
+    if (len && c->framed) {
+        n = zlt_framed_take(c, (uint8_t *) data, len);
+    }
+
+    if (n <= 0) {
+        return n == 0 ? 0 : -1;
+    }
+
+    ch->relay.bytes[ZLT_RELAY_CHANNEL] += (uint64_t) n;
+
+    return zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, data, (size_t) n);
+}
+
+
+/* The first frame says that the channel is for datagrams, or the Connect that
+   asked for it did. */
+
+void
+zlt_channel_connect_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len)
+{
+    zlt_channel_connect_become(ch, ZLT_CHANNEL_DATAGRAMS,
+                               ch->owner->ops->datagrams, p, len,
+                               "a datagram channel could not be made: out of "
+                               "memory");
+}
+
+
+/* Many connections are to share it. */
+
+static void
+zlt_channel_connect_share(zlt_channel_t *ch, const uint8_t *p, size_t len)
+{
+    zlt_channel_connect_become(ch, ZLT_CHANNEL_SHARED, zlt_shared_start, p,
+                               len, "a data channel could not be shared: out "
+                               "of memory");
+}
+
+
+static void
+zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
+    zlt_channel_start_pt start, const uint8_t *p, size_t len,
+    const char *failed)
+{
+    zlt_pool_t  *pool;
+
+    ch->state = (uint8_t) state;
+
+    pool = ch->pool;
+    ch->pool = NULL;
+
+    zlt_timer_stop(&ch->relay.timer);
+
+    if (start(ch, p, len) == -1) {
+        zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "%s", failed);
+        zlt_channel_abort(ch);
+    }
+
+    /* what has come is in the shared buffer: not before */
+
+    if (pool) {
+        zlt_pool_used(pool, ch);
+    }
+}

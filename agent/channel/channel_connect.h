@@ -1,0 +1,39 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* Connect has come: on an idle channel, or for a fresh one. */
+
+
+#ifndef ZLT_CHANNEL_CONNECT_H_INCLUDED
+#define ZLT_CHANNEL_CONNECT_H_INCLUDED
+
+
+#include "channel.h"
+
+
+/* whether the connection of a Connect is framed */
+#define zlt_channel_framed(m)                                                 \
+    (((m)->ext & ZLT_X_FLAGS) && ((m)->flags & ZLT_C_FRAMED))
+
+
+/* The step of an idle channel. */
+void zlt_channel_connect_idle(zlt_io_t *io);
+
+/* What has come on an idle channel. */
+void zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p,
+    size_t len);
+
+/* Bytes of the client that came behind Connect, in the shared buffer: 0 or
+   -1. */
+int zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data,
+    size_t len);
+
+/* The first frame says that the channel is for datagrams, or the Connect that
+   asked for it did. */
+void zlt_channel_connect_datagrams(zlt_channel_t *ch, const uint8_t *p,
+    size_t len);
+
+
+#endif /* ZLT_CHANNEL_CONNECT_H_INCLUDED */

@@ -1,0 +1,69 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* The idle data channels of a tunnel. */
+
+
+#ifndef ZLT_POOL_H_INCLUDED
+#define ZLT_POOL_H_INCLUDED
+
+
+#include "reach.h"
+#include "types.h"
+#include "zlt_proto.h"
+
+
+/* what data channels are opened with */
+
+struct zlt_pool_param_s {
+    uint8_t          tunnel_id[ZLT_ID_SIZE];
+    uint8_t          key[ZLT_KEY_SIZE];
+    zlt_way_t        way;
+    uint16_t         least;            /* idle channels */
+    uint16_t         most;
+};
+
+
+zlt_pool_t *zlt_pool_create(zlt_owner_t *o, const zlt_pool_param_t *param);
+
+/* A new control channel of the same tunnel, or of another: what is idle is of
+   use in the first case only. */
+int zlt_pool_is(const zlt_pool_t *p, const uint8_t *tunnel_id);
+void zlt_pool_update(zlt_pool_t *p, const zlt_pool_param_t *param);
+const zlt_pool_param_t *zlt_pool_get_param(const zlt_pool_t *p);
+
+/* The bounds of the configuration have changed. */
+void zlt_pool_reload(zlt_pool_t *p);
+
+/* Opens no more while there is no control channel. */
+void zlt_pool_suspend(zlt_pool_t *p);
+
+/* Opens no more, ever; gone with its last channel.  "retire": those that are
+   idle end now, otherwise when the server closes them. */
+void zlt_pool_abandon(zlt_pool_t *p, int retire);
+
+/* To be called each second. */
+void zlt_pool_tick(zlt_pool_t *p);
+void zlt_pool_refill(zlt_pool_t *p);
+
+/* A connection has asked for one, otherwise than on an idle channel. */
+void zlt_pool_demand(zlt_pool_t *p);
+
+/* told by its channels */
+
+void zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch);
+void zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch);
+
+/* idle again, or for the first time if it was a fresh one */
+void zlt_pool_return(zlt_pool_t *p, zlt_channel_t *ch);
+
+/* 1 if it takes back a channel of that tunnel */
+int zlt_pool_wants(const zlt_pool_t *p, const uint8_t *tunnel_id);
+void zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch);
+void zlt_pool_failed(zlt_pool_t *p, const char *why);
+void zlt_pool_astray(zlt_pool_t *p);
+
+
+#endif /* ZLT_POOL_H_INCLUDED */

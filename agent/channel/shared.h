@@ -1,0 +1,49 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A data channel with lanes, docs/protocol.md: many connections, each of which
+ * is to the rest of the agent a framed channel of its own.
+ */
+
+
+#ifndef ZLT_SHARED_H_INCLUDED
+#define ZLT_SHARED_H_INCLUDED
+
+
+#include "types.h"
+#include "zlt_proto.h"
+
+
+/* Makes a channel with lanes of it; data is what has come already.  0, or -1
+   without memory.  The channel owns it from then on. */
+int zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len);
+void zlt_shared_free(zlt_shared_t *sh);
+
+/* Takes no more lanes; the server closes it with the last one. */
+void zlt_shared_retire(zlt_channel_t *ch);
+
+
+/* for its lanes */
+
+void zlt_shared_add(zlt_shared_t *sh, zlt_lane_t *lane);
+void zlt_shared_remove(zlt_shared_t *sh, zlt_lane_t *lane);
+
+/* Room behind what is to be sent, which is at the end of the turn: where it
+   goes, or NULL if there is none now. */
+uint8_t *zlt_shared_room(zlt_shared_t *sh, size_t size);
+size_t zlt_shared_left(const zlt_shared_t *sh);
+
+/* The lane waits for room: zlt_lane_writable() will be called. */
+void zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane);
+
+/* Others do. */
+int zlt_shared_waited(const zlt_shared_t *sh);
+
+/* Says LaneEnd; the channel is broken if that cannot be said. */
+void zlt_shared_end_lane(zlt_shared_t *sh, uint32_t number);
+
+
+#endif /* ZLT_SHARED_H_INCLUDED */

@@ -1,0 +1,44 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* The commands, in cmd_*.c. */
+
+
+#ifndef ZLT_CMD_H_INCLUDED
+#define ZLT_CMD_H_INCLUDED
+
+
+#include "exit.h"
+
+
+typedef struct {
+    const char   *name;
+    const char   *summary;
+    /* argv[0] is the command; the exit code */
+    int         (*run)(int argc, char **argv);
+} zlt_cmd_t;
+
+
+int zlt_cmd_connect(int argc, char **argv);
+int zlt_cmd_access(int argc, char **argv);
+int zlt_cmd_run(int argc, char **argv);
+int zlt_cmd_run_check(int argc, char **argv);
+int zlt_cmd_token(int argc, char **argv);
+
+/* what a running agent is asked: status, start, stop, sessions, renew,
+   reload */
+int zlt_cmd_ctl(int argc, char **argv);
+
+
+/* for all of them */
+
+void zlt_cmd_version(void);
+
+/* Says what is wrong with an option, for which getopt_long() has returned c,
+   '?' or ':'; never its value, which may be a misplaced secret. */
+void zlt_cmd_option(int c, char **argv);
+
+
+#endif /* ZLT_CMD_H_INCLUDED */

@@ -1,0 +1,66 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* A service, as users write it, on the command line and in the file. */
+
+
+#ifndef ZLT_OPTION_SERVICE_H_INCLUDED
+#define ZLT_OPTION_SERVICE_H_INCLUDED
+
+
+#include <stdint.h>
+
+#include "zlt_proto.h"
+
+
+#define ZLT_OPTION_HOST_MAX   255
+#define ZLT_OPTION_LOCAL_MAX  (ZLT_OPTION_HOST_MAX + 16)
+#define ZLT_OPTION_ALLOW_MAX  199
+
+
+/* a service, as it is configured */
+
+typedef struct {
+    char         name[ZLT_MAX_NAME + 1];
+    char         host[ZLT_OPTION_HOST_MAX + 1];   /* or a socket's path */
+    char         local[ZLT_OPTION_LOCAL_MAX];     /* as it is shown */
+    uint16_t     port;
+    uint16_t     remote_port;                     /* 0: any */
+    uint16_t     preferred_port;                  /* 0: none */
+    uint8_t      protocol;                        /* ZLT_PROTO_* */
+    uint8_t      flags;                           /* ZLT_R_* */
+    uint8_t      proxy_protocol;                  /* 0: none, 1, 2 */
+    unsigned     is_unix:1;
+    unsigned     has_local:1;
+    char         allow_access[ZLT_OPTION_ALLOW_MAX + 1];  /* token names */
+} zlt_service_conf_t;
+
+
+/* All return 0, or -1; those with "error" put a static text there. */
+
+/* NAME:[HOST:]PORT[:REMOTE_PORT][/udp][/private][/internal][/proxy-v1]
+   and NAME:unix:/PATH[:REMOTE_PORT] */
+int zlt_option_service(const char *text, zlt_service_conf_t *s,
+    const char **error);
+
+/* HOST:PORT, PORT, unix:/PATH */
+int zlt_option_service_local(const char *text, zlt_service_conf_t *s,
+    const char **error);
+
+/* v1, v2, no */
+int zlt_option_service_pp(const char *text, uint8_t *version);
+
+int zlt_option_service_name(const char *text, zlt_service_conf_t *s,
+    const char **error);
+
+/* combinations that make no sense, once all is set */
+int zlt_option_service_check(const zlt_service_conf_t *s, const char **error);
+
+/* token names, comma-separated */
+int zlt_option_service_allow(const char *text, zlt_service_conf_t *s,
+    const char **error);
+
+
+#endif /* ZLT_OPTION_SERVICE_H_INCLUDED */

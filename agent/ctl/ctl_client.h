@@ -1,0 +1,23 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef ZLT_CTL_CLIENT_H_INCLUDED
+#define ZLT_CTL_CLIENT_H_INCLUDED
+
+
+#include "text.h"
+
+
+/*
+ * Asks the process at path (NULL: the default one), with words joined to a
+ * request.  ZLT_EXIT_OK with the answer in *text, or another exit code, after
+ * a complaint.
+ */
+int zlt_ctl_client_call(const char *path, const char *const *words, unsigned n,
+    zlt_text_t *text);
+
+
+#endif /* ZLT_CTL_CLIENT_H_INCLUDED */

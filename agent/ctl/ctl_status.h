@@ -1,0 +1,17 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef ZLT_CTL_STATUS_H_INCLUDED
+#define ZLT_CTL_STATUS_H_INCLUDED
+
+
+#include "ctl_request.h"
+
+
+void zlt_ctl_status(zlt_ctl_request_t *r);
+
+
+#endif /* ZLT_CTL_STATUS_H_INCLUDED */

@@ -1,0 +1,76 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* A control channel, from dialling to its end. */
+
+
+#ifndef ZLT_CONTROL_H_INCLUDED
+#define ZLT_CONTROL_H_INCLUDED
+
+
+#include <stdint.h>
+
+#include "log.h"
+#include "types.h"
+#include "zlt_list.h"
+
+
+/* how a control channel has ended, which decides when the next one begins */
+
+typedef enum {
+    ZLT_DOWN_LOST = 0,         /* network, server: with jitter */
+    ZLT_DOWN_REFUSED,          /* bad token and the like: slowly */
+    ZLT_DOWN_IN_USE,           /* every 5 s */
+    ZLT_DOWN_RECONNECT,        /* at once, keeping this one */
+    ZLT_DOWN_CLOSED            /* by us */
+} zlt_down_e;
+
+
+/* NULL: no memory */
+zlt_control_t *zlt_control_start(zlt_link_t *l);
+
+/* Says goodbye and waits a little for the server to close. */
+void zlt_control_close(zlt_control_t *c, const char *reason);
+
+/* Ends at once, without a callback. */
+void zlt_control_abort(zlt_control_t *c);
+
+/* The same with one, and a text for the log; retry_after in ms, 0: not
+   told. */
+void zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
+    const char *fmt, ...) zlt_printf_like(4, 5);
+
+/* To be called each second. */
+void zlt_control_tick(zlt_control_t *c);
+
+int zlt_control_is_up(const zlt_control_t *c);
+
+/* 1 if an answer to a Register is waited for */
+int zlt_control_registers(const zlt_control_t *c);
+
+/* what its data channels are opened with; NULL if it has none */
+const zlt_pool_param_t *zlt_control_param(const zlt_control_t *c);
+
+/* It lives on, in that list, until the server closes it. */
+void zlt_control_keep_aside(zlt_control_t *c, zlt_list_t *kept);
+zlt_control_t *zlt_control_of_node(zlt_list_t *node);
+
+/* the one of that serial number, if it is still there */
+zlt_control_t *zlt_control_find(zlt_link_t *l, uint32_t serial);
+
+
+/* control_heartbeat.c */
+
+/* Asks for a sign of life within so many ms; 0: as long as it may take. */
+void zlt_control_heartbeat_probe(zlt_control_t *c, unsigned timeout);
+
+
+/* control_register.c */
+
+void zlt_control_register(zlt_control_t *c, zlt_service_t *service);
+void zlt_control_register_end(zlt_control_t *c, zlt_service_t *service);
+
+
+#endif /* ZLT_CONTROL_H_INCLUDED */

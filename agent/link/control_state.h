@@ -1,0 +1,65 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* What is private to control*.c. */
+
+
+#ifndef ZLT_CONTROL_STATE_H_INCLUDED
+#define ZLT_CONTROL_STATE_H_INCLUDED
+
+
+#include "conn.h"
+#include "control.h"
+#include "http.h"
+#include "pool.h"
+#include "zlt_ws.h"
+
+
+struct zlt_control_s {
+    zlt_conn_t         conn;
+    zlt_link_t        *link;
+    zlt_list_t         node;           /* link->kept */
+    zlt_task_t         task;
+    zlt_reach_t       *reach;
+    uint32_t           serial;
+
+    char               accept[ZLT_HTTP_ACCEPT_SIZE];
+    zlt_ws_parser_t    ws;
+
+    uint8_t           *message;        /* that is not complete yet */
+    size_t             message_len;
+    size_t             message_size;
+
+    uint8_t           *out;            /* not written yet */
+    size_t             out_len;
+    size_t             out_size;
+
+    zlt_service_t    **pending;        /* Registers without an answer; NULL:
+                                          the service is gone */
+    unsigned           npending;
+    unsigned           pending_size;
+
+    zlt_list_t         asks;           /* about access, without an answer */
+
+    uint32_t           features;
+    zlt_pool_param_t   param;
+    uint32_t           interval;       /* ms, 0: not told */
+    uint32_t           timeout;
+
+    uint64_t           up_since;       /* ms, as all below */
+    uint64_t           deadline;       /* 0: none */
+    uint64_t           next_beat;
+    uint64_t           beat;           /* the last Heartbeat's timestamp */
+    uint64_t           beat_at;        /* ns, when it was sent; 0: answered */
+    uint64_t           asked;          /* an answer is due; 0: none is */
+
+    unsigned           up:1;
+    unsigned           closing:1;
+    unsigned           kept:1;
+    unsigned           freed:1;
+};
+
+
+#endif /* ZLT_CONTROL_STATE_H_INCLUDED */

@@ -1,0 +1,142 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * A link: one server, or several of which one is used at a time, a token, and
+ * the services that are published there.
+ *
+ *   link             its life
+ *   link_control     its control channels, one after the other
+ *   backoff          when the next one is tried, and where
+ *   link_state       what it is, and what it has carried
+ *   control*         one control channel, from dialling to its end
+ *
+ * A control channel that the server has told to reconnect lives on beside the
+ * new one until the server closes it, and its pool with it.
+ */
+
+
+#ifndef ZLT_LINK_H_INCLUDED
+#define ZLT_LINK_H_INCLUDED
+
+
+#include <time.h>
+
+#include "control.h"
+#include "control_access.h"
+#include "link_control.h"
+#include "link_state.h"
+#include "owner.h"
+#include "token.h"
+#include "zlt_list.h"
+
+
+#define ZLT_LINK_REASON  300
+
+
+/* what a link tells the process */
+
+struct zlt_link_ops_s {
+
+    /* It has become connected, or is so no more. */
+    void  (*changed)(zlt_process_t *p);
+
+    /* It was stopped, and has finished what ran. */
+    void  (*gone)(zlt_process_t *p, zlt_link_t *l);
+
+    /* There is nothing more to do. */
+    void  (*finish)(zlt_process_t *p, int failed);
+};
+
+
+struct zlt_link_s {
+    zlt_owner_t      owner;            /* first: of its channels */
+
+    zlt_list_t       node;             /* process->links or ->ending */
+    zlt_process_t   *process;
+    const zlt_link_ops_t  *ops;
+    uv_timer_t       reconnect;
+    uv_timer_t       refill;           /* of the pool, after a failure */
+    unsigned         open_handles;     /* of these two */
+
+    zlt_token_t      token;
+
+    zlt_control_t   *control;          /* NULL: waiting for the next */
+    zlt_list_t       kept;             /* earlier ones, until they are
+                                          closed */
+
+    uint8_t          resume_key[ZLT_KEY_SIZE];
+    unsigned         resumable:1;
+
+    /* reconnecting */
+    unsigned         attempts;
+    unsigned         tried;            /* servers that failed, in this round */
+    uint64_t         carried;          /* ms that control channels were up
+                                          which the server has asked to move
+                                          on */
+    unsigned         refused:1;        /* the token, the last time */
+    unsigned         warned_v1:1;
+    unsigned         none_up:1;        /* "no service is registered" */
+
+    unsigned         stopped:1;        /* has done what owner.stopping is for */
+    unsigned         removed:1;        /* .. to be freed then */
+    uint64_t         stop_at;          /* ms */
+
+    /* what it is, for those who ask */
+    zlt_link_state_e  state;
+    time_t           since;
+    uint64_t         since_ms;
+    uint64_t         next_at;          /* ms, of the next attempt; 0: none */
+    char             reason[ZLT_LINK_REASON];      /* of the last failure */
+    uint64_t         udp_sessions;     /* of services that are gone */
+    uint64_t         moved;            /* bytes, the last second */
+    uint64_t         active;           /* ms, when bytes moved; 0: never */
+    uint32_t         rtt;              /* us, the last heartbeat's; 0: none */
+    uint32_t         srtt;             /* us, smoothed as in RFC 6298 */
+};
+
+#define zlt_link_of(o)  zlt_list_data(o, zlt_link_t, owner)
+
+
+/*
+ * Takes conf over, and tls, and copies the token.  NULL without memory; conf
+ * and tls are then still the caller's.
+ */
+zlt_link_t *zlt_link_create(const zlt_link_ops_t *ops,
+    zlt_process_t *process, uv_loop_t *loop, zlt_conf_t *conf,
+    const zlt_token_t *token, zlt_tls_t *tls);
+
+/* How the current server is reached, and trusted: 0, or -1 with a text in
+   error (ZLT_CONF_ERROR_SIZE bytes). */
+int zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error);
+
+/* Says what has to be said at each start; "typed": the configuration comes
+   from the command line. */
+void zlt_link_warn(const zlt_link_t *l, int typed);
+
+void zlt_link_start(zlt_link_t *l);
+
+/*
+ * Connects no more, and finishes what runs, for so many ms.
+ * "unregister": the server closes the ports at once; else it waits for the
+ * agent to return.
+ */
+void zlt_link_stop(zlt_link_t *l, int unregister, uint32_t timeout,
+    const char *reason);
+
+/* Cuts all that runs. */
+void zlt_link_abort(zlt_link_t *l);
+
+/* Frees what was stopped; its memory goes with the loop's next turns. */
+void zlt_link_destroy(zlt_link_t *l);
+
+/* To be called each second. */
+void zlt_link_tick(zlt_link_t *l, uint64_t now);
+
+/* A channel or a control channel has ended. */
+void zlt_link_check_ended(zlt_link_t *l);
+
+
+#endif /* ZLT_LINK_H_INCLUDED */

@@ -1,0 +1,410 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* The control channels of a link, one after the other. */
+
+
+#include <stdio.h>
+#include <string.h>
+#include <openssl/rand.h>
+
+#include "access.h"
+#include "backoff.h"
+#include "conf.h"
+#include "link.h"
+#include "link_control.h"
+#include "random.h"
+#include "service.h"
+#include "zlt_util.h"
+
+
+#define ZLT_LINK_QUICK  200           /* ms, after a sleep */
+#define ZLT_LINK_PROBE  5000          /* ms, to answer after one */
+
+
+static void zlt_link_control_connect(zlt_link_t *l);
+static void zlt_link_control_reconnect(uv_timer_t *timer);
+static void zlt_link_control_schedule(zlt_link_t *l, uint32_t delay);
+static void zlt_link_control_services_down(zlt_link_t *l);
+static void zlt_link_control_hello(const zlt_link_t *l);
+static void zlt_link_control_forget(zlt_link_t *l);
+
+
+static void
+zlt_link_control_connect(zlt_link_t *l)
+{
+    if (l->owner.stopping || l->control) {
+        return;
+    }
+
+    l->next_at = 0;
+    l->control = zlt_control_start(l);
+
+    if (l->control == NULL) {
+        zlt_log_link(l->owner.label, ZLT_LOG_ERROR, "out of memory");
+        zlt_link_control_schedule(l, l->owner.conf->reconnect_interval);
+        return;
+    }
+
+    zlt_link_state_set(l, ZLT_LINK_CONNECTING);
+}
+
+
+static void
+zlt_link_control_reconnect(uv_timer_t *timer)
+{
+    zlt_link_control_connect(timer->data);
+}
+
+
+static void
+zlt_link_control_schedule(zlt_link_t *l, uint32_t delay)
+{
+    l->next_at = zlt_io_now() + delay;
+
+    (void) uv_timer_start(&l->reconnect, zlt_link_control_reconnect, delay, 0);
+}
+
+
+void
+zlt_link_control_retry(zlt_link_t *l)
+{
+    if (l->control == NULL && !l->owner.stopping) {
+        zlt_link_control_schedule(l, 0);
+    }
+}
+
+
+void
+zlt_link_control_woken(zlt_link_t *l)
+{
+    if (l->owner.stopping) {
+        return;
+    }
+
+    if (l->control) {
+        zlt_control_heartbeat_probe(l->control, ZLT_LINK_PROBE);
+        return;
+    }
+
+    /* what it waits for belongs to the time before */
+
+    l->attempts = 0;
+    zlt_link_control_schedule(l, zlt_random_below(ZLT_LINK_QUICK));
+}
+
+
+void
+zlt_link_control_restart(zlt_link_t *l)
+{
+    l->attempts = 0;
+    l->carried = 0;
+    l->tried = 0;
+
+    zlt_link_control_forget(l);
+    zlt_transport_init(&l->owner.transport, zlt_conf_transport(l->owner.conf),
+                       l->owner.label);
+
+    /* its end begins the next one */
+
+    if (l->control) {
+        zlt_control_close(l->control, "the agent goes to another server");
+
+    } else {
+        zlt_link_control_retry(l);
+    }
+}
+
+
+/* What belongs to one server is of no use at another. */
+
+static void
+zlt_link_control_forget(zlt_link_t *l)
+{
+    zlt_list_t  *link, *next;
+
+    l->warned_v1 = 0;
+    l->resumable = 0;
+    l->owner.has_param = 0;
+    l->rtt = 0;
+    l->srtt = 0;
+
+    if (l->owner.pool) {
+        zlt_pool_abandon(l->owner.pool, 1);
+        l->owner.pool = NULL;
+    }
+
+    zlt_list_each_safe(link, next, &l->kept) {
+        zlt_control_close(zlt_control_of_node(link),
+                          "the agent goes to another server");
+    }
+}
+
+
+/* The former one serves until the server closes it, and if the new token
+   turns out to be wrong. */
+
+void
+zlt_link_control_move(zlt_link_t *l)
+{
+    zlt_control_t  *c;
+
+    c = l->control;
+
+    if (c == NULL) {
+        zlt_link_control_retry(l);
+        return;
+    }
+
+    if (!zlt_control_is_up(c)) {
+        zlt_control_close(c, "the token has changed");
+        return;
+    }
+
+    l->control = NULL;
+
+    zlt_link_control_services_down(l);
+
+    zlt_control_keep_aside(c, &l->kept);
+    zlt_link_control_schedule(l, 0);
+}
+
+
+static void
+zlt_link_control_services_down(zlt_link_t *l)
+{
+    zlt_list_t     *link;
+    zlt_service_t  *service;
+
+    zlt_list_each(link, &l->owner.services) {
+        service = zlt_list_data(link, zlt_service_t, link);
+        service->state = ZLT_SERVICE_DOWN;
+    }
+
+    zlt_access_down(&l->owner);
+}
+
+
+static void
+zlt_link_control_hello(const zlt_link_t *l)
+{
+    const zlt_conf_t  *conf;
+
+    conf = l->owner.conf;
+
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "connected to the "
+                 "server%s%s%s%s%s%s%s", conf->nservers > 1 ? " " : "",
+                 conf->nservers > 1 ? conf->server : "",
+                 conf->via.kind ? " through the proxy " : "",
+                 conf->via.kind ? conf->via.name : "",
+                 conf->via.kind ? " (from " : "",
+                 conf->via.kind ? conf->via.source : "",
+                 conf->via.kind ? ")" : "");
+}
+
+
+void
+zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
+{
+    char                     id[2 * ZLT_ID_SIZE], text[ZLT_ADDR_TEXT];
+    zlt_list_t              *link;
+    zlt_service_t           *service;
+    const zlt_pool_param_t  *param;
+
+    param = zlt_control_param(c);
+
+    l->refused = 0;
+
+    zlt_link_control_hello(l);
+
+    if (param == NULL) {
+        if (!l->warned_v1) {
+            l->warned_v1 = 1;
+            zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the server is one of "
+                         "protocol version 1: it registers services but "
+                         "cannot carry connections to them, and does not "
+                         "tell their addresses");
+        }
+
+        if (l->owner.pool) {
+            zlt_pool_abandon(l->owner.pool, 1);
+            l->owner.pool = NULL;
+        }
+
+    } else {
+        zlt_hex_encode(id, param->tunnel_id, ZLT_ID_SIZE);
+        zlt_log_link(l->owner.label, ZLT_LOG_DEBUG, "tunnel %.*s at %s",
+                     (int) sizeof(id), id,
+                     zlt_addr_text(text, &param->way.addr));
+
+        l->owner.param = *param;
+        l->owner.has_param = 1;
+
+        if (l->owner.pool && !zlt_pool_is(l->owner.pool, param->tunnel_id)) {
+            zlt_pool_abandon(l->owner.pool, 1);
+            l->owner.pool = NULL;
+        }
+
+        if (l->owner.pool) {
+            zlt_pool_update(l->owner.pool, param);
+
+        } else {
+            l->owner.pool = zlt_pool_create(&l->owner, param);
+        }
+    }
+
+    zlt_list_each(link, &l->owner.services) {
+        service = zlt_list_data(link, zlt_service_t, link);
+        service->again = 0;
+
+        zlt_control_register(c, service);
+
+        if (!zlt_control_is_up(c)) {
+            /* it broke meanwhile */
+            return;
+        }
+    }
+
+    zlt_access_up(&l->owner);
+
+    if (!zlt_control_is_up(c)) {
+        return;
+    }
+
+    if (zlt_list_empty(&l->owner.services)) {
+        zlt_link_control_registered(l);
+    }
+}
+
+
+/* Were all refused, there is nothing to serve. */
+
+void
+zlt_link_control_registered(zlt_link_t *l)
+{
+    zlt_list_t     *link;
+    zlt_service_t  *s, *refused;
+
+    refused = NULL;
+
+    zlt_list_each(link, &l->owner.services) {
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        if (s->state != ZLT_SERVICE_REFUSED) {
+            refused = NULL;
+            l->none_up = 0;
+            break;
+        }
+
+        refused = s;
+    }
+
+    if (refused == NULL) {
+        zlt_link_state_set(l, ZLT_LINK_CONNECTED);
+        return;
+    }
+
+    (void) snprintf(l->reason, sizeof(l->reason), "the server refuses the "
+                    "service \"%.80s\": %.180s", refused->conf.name,
+                    refused->refused);
+    zlt_link_state_set(l, ZLT_LINK_FAILED);
+
+    if (!l->none_up) {
+        l->none_up = 1;
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "none of the services is "
+                     "registered; staying connected");
+    }
+}
+
+
+void
+zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
+    uint32_t retry_after, uint64_t healthy)
+{
+    uint32_t          delay;
+    zlt_link_state_e  state;
+
+    if (c != l->control) {
+        /* one that was kept; nothing depends on it */
+        zlt_link_check_ended(l);
+        return;
+    }
+
+    l->control = NULL;
+
+    zlt_link_control_services_down(l);
+
+    if (how == ZLT_DOWN_RECONNECT) {
+
+        /* what belongs to the old workers ends with them */
+
+        zlt_control_keep_aside(c, &l->kept);
+
+        if (l->owner.pool) {
+            zlt_pool_abandon(l->owner.pool, 0);
+            l->owner.pool = NULL;
+        }
+
+    } else if (l->owner.pool) {
+        zlt_pool_suspend(l->owner.pool);
+    }
+
+    if (l->owner.stopping) {
+        zlt_link_check_ended(l);
+        return;
+    }
+
+    if (how == ZLT_DOWN_REFUSED && l->owner.conf->visitor) {
+        /* somebody waits for it */
+        l->ops->finish(l->process, 1);
+        return;
+    }
+
+    if (how == ZLT_DOWN_RECONNECT || how == ZLT_DOWN_CLOSED) {
+        state = ZLT_LINK_CONNECTING;
+
+    } else if (how == ZLT_DOWN_LOST && healthy) {
+        state = ZLT_LINK_DISCONNECTED;
+
+    } else {
+        state = ZLT_LINK_FAILED;
+    }
+
+    delay = zlt_backoff_delay(l, how, retry_after, healthy);
+
+    if (delay >= 1000) {
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO, "connecting again in "
+                     "%u.%u s", (unsigned) delay / 1000,
+                     (unsigned) delay % 1000 / 100);
+    }
+
+    zlt_link_control_schedule(l, delay);
+    zlt_link_state_set(l, state);
+}
+
+
+void
+zlt_link_control_announce(zlt_link_t *l, zlt_service_t *s,
+    const char *public_addr)
+{
+    const char  *protocol;
+
+    protocol = s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp";
+
+    zlt_log_link(l->owner.label, ZLT_LOG_DEBUG, "the service \"%s\" is "
+                 "registered: %s", s->conf.name, public_addr);
+
+    /* once, and again when it has moved */
+
+    if (strcmp(s->shown, public_addr) == 0) {
+        return;
+    }
+
+    (void) snprintf(s->shown, sizeof(s->shown), "%s", public_addr);
+
+    (void) printf("%s  %s  %s  ->  %s\n", s->conf.name, protocol,
+                  s->conf.local, public_addr);
+    (void) fflush(stdout);
+}

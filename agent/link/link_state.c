@@ -1,0 +1,111 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* What a link is, and what it has carried. */
+
+
+#include <stdio.h>
+#include <string.h>
+
+#include "channel.h"
+#include "link.h"
+#include "link_state.h"
+
+
+const char *
+zlt_link_state_name(zlt_link_state_e state)
+{
+    static const char *const  names[] = {
+        "pending", "connecting", "connected", "disconnected", "failed"
+    };
+
+    return names[state];
+}
+
+
+void
+zlt_link_state_set(zlt_link_t *l, zlt_link_state_e state)
+{
+    if (state == ZLT_LINK_CONNECTED) {
+        l->reason[0] = '\0';
+    }
+
+    if (l->state == state) {
+        return;
+    }
+
+    l->state = state;
+    l->since = time(NULL);
+    l->since_ms = zlt_io_now();
+
+    l->ops->changed(l->process);
+}
+
+
+void
+zlt_link_state_reason(zlt_link_t *l, const char *reason)
+{
+    (void) snprintf(l->reason, sizeof(l->reason), "%s", reason);
+}
+
+
+/* RFC 6298: R the first time, then 7/8 of the former and 1/8 of R. */
+
+void
+zlt_link_state_latency(zlt_link_t *l, uint64_t us)
+{
+    if (us == 0) {
+        us = 1;
+    }
+
+    if (us > 0x7fffffff) {
+        us = 0x7fffffff;
+    }
+
+    l->rtt = (uint32_t) us;
+
+    l->srtt = l->srtt ? (uint32_t) (((uint64_t) l->srtt * 7 + us) / 8)
+                      : (uint32_t) us;
+}
+
+
+void
+zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t)
+{
+    zlt_list_t     *link;
+    zlt_channel_t  *ch;
+    zlt_service_t  *s;
+
+    t->open = 0;
+    t->total = l->owner.connections + l->udp_sessions;
+    t->bytes_in = l->owner.bytes[ZLT_RELAY_CHANNEL];
+    t->bytes_out = l->owner.bytes[ZLT_RELAY_SERVICE];
+
+    zlt_list_each(link, &l->owner.channels) {
+        ch = zlt_list_data(link, zlt_channel_t, all);
+
+        t->open += zlt_channel_is_joined(ch);
+        t->bytes_in += ch->relay.bytes[ZLT_RELAY_CHANNEL];
+        t->bytes_out += ch->relay.bytes[ZLT_RELAY_SERVICE];
+    }
+
+    zlt_list_each(link, &l->owner.services) {
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        t->open += s->nsessions;
+        t->total += s->udp.sessions;
+        t->bytes_in += s->udp.bytes_in;
+        t->bytes_out += s->udp.bytes_out;
+    }
+}
+
+
+void
+zlt_link_state_fold(zlt_link_t *l, const zlt_service_t *s)
+{
+    l->udp_sessions += s->udp.sessions;
+    l->owner.bytes[ZLT_RELAY_CHANNEL] += s->udp.bytes_in;
+    l->owner.bytes[ZLT_RELAY_SERVICE] += s->udp.bytes_out;
+}

@@ -1,0 +1,51 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* What a link is, and what it has carried. */
+
+
+#ifndef ZLT_LINK_STATE_H_INCLUDED
+#define ZLT_LINK_STATE_H_INCLUDED
+
+
+#include <stdint.h>
+
+#include "types.h"
+
+
+/* what a link is at the moment */
+
+typedef enum {
+    ZLT_LINK_PENDING = 0,      /* nothing was tried yet */
+    ZLT_LINK_CONNECTING,       /* until all services are answered */
+    ZLT_LINK_CONNECTED,        /* authenticated and registered */
+    ZLT_LINK_DISCONNECTED,     /* was connected: lost, or stopped */
+    ZLT_LINK_FAILED            /* the last attempt, or all its services */
+} zlt_link_state_e;
+
+
+typedef struct {
+    unsigned         open;             /* connections, and UDP sessions */
+    uint64_t         total;
+    uint64_t         bytes_in;         /* to the services */
+    uint64_t         bytes_out;
+} zlt_link_totals_t;
+
+
+void zlt_link_state_set(zlt_link_t *l, zlt_link_state_e state);
+const char *zlt_link_state_name(zlt_link_state_e state);
+
+/* What the next state will be explained by; "" once it is connected. */
+void zlt_link_state_reason(zlt_link_t *l, const char *reason);
+
+/* A heartbeat was answered after so many microseconds. */
+void zlt_link_state_latency(zlt_link_t *l, uint64_t us);
+void zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t);
+
+/* A service goes; its counts stay. */
+void zlt_link_state_fold(zlt_link_t *l, const zlt_service_t *s);
+
+
+#endif /* ZLT_LINK_STATE_H_INCLUDED */

@@ -1,0 +1,55 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* Addresses. */
+
+
+#ifndef ZLT_ADDR_H_INCLUDED
+#define ZLT_ADDR_H_INCLUDED
+
+
+#include <netinet/in.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+
+#define ZLT_ADDRS_MAX   8
+#define ZLT_ADDR_TEXT   64
+
+
+typedef union {
+    struct sockaddr          sa;
+    struct sockaddr_in       in;
+    struct sockaddr_in6      in6;
+    struct sockaddr_storage  storage;
+} zlt_sockaddr_t;
+
+
+typedef struct {
+    zlt_sockaddr_t   addr;
+    socklen_t        len;
+} zlt_addr_t;
+
+
+typedef struct {
+    unsigned         n;
+    zlt_addr_t       addrs[ZLT_ADDRS_MAX];
+} zlt_addrs_t;
+
+
+/* 0 if host is an address and need not be resolved, -1 if it is a name */
+int zlt_addr_numeric(zlt_addrs_t *a, const char *host, uint16_t port);
+
+/* the same for a UNIX socket, whose path must fit */
+void zlt_addr_unix(zlt_addrs_t *a, const char *path);
+
+/* "127.0.0.1", "::1"; buf as below */
+const char *zlt_addr_host(char *buf, const zlt_addr_t *addr);
+
+/* "127.0.0.1:80", "[::1]:80"; buf has ZLT_ADDR_TEXT bytes; returns it */
+const char *zlt_addr_text(char *buf, const zlt_addr_t *addr);
+
+
+#endif /* ZLT_ADDR_H_INCLUDED */

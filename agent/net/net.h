@@ -1,0 +1,29 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Connections, and what they are made of.  A file includes what it needs of
+ * these.
+ */
+
+
+#ifndef ZLT_NET_H_INCLUDED
+#define ZLT_NET_H_INCLUDED
+
+
+#include "addr.h"          /* addresses */
+#include "conn.h"          /* a connection, whatever it is made of */
+#include "dial.h"          /* to a host, by all of its addresses */
+#include "framed.h"        /* .. whose bytes are messages */
+#include "http.h"          /* the requests, and their answers */
+#include "relay.h"         /* between two connections */
+#include "resolve.h"       /* names */
+#include "tls.h"           /* .. under TLS */
+#include "transport.h"     /* raw, or within a WebSocket */
+#include "url.h"
+#include "wsc.h"           /* .. within a WebSocket */
+
+
+#endif /* ZLT_NET_H_INCLUDED */
