@@ -385,7 +385,8 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
 
     zlt_udp_session_complain(s->peer.udp, s->service, "a session could not "
                              "be opened: %s",
-                             cause == ZLT_E_FORBIDDEN ? "the target is not allowed" : strerror(err));
+                             cause == ZLT_E_FORBIDDEN
+                             ? "the target is not allowed" : strerror(err));
     zlt_udp_session_close(s, cause, 1);
 
     return -1;
