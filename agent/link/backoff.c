@@ -144,7 +144,7 @@ zlt_backoff_switch(zlt_link_t *l, unsigned server)
     zlt_conf_use(l->owner.conf, server);
 
     if (zlt_link_way(l->owner.conf, &tls, error) == -1) {
-        zlt_log_error("%sthe server %s cannot be tried: %s", l->label,
+        zlt_log_error("%sthe server %s cannot be tried: %s", l->owner.label,
                       l->owner.conf->server, error);
         zlt_conf_use(l->owner.conf, former);
         l->owner.conf->via = via;
@@ -163,7 +163,7 @@ zlt_backoff_switch(zlt_link_t *l, unsigned server)
     l->rtt = 0;
     l->srtt = 0;
 
-    zlt_log_info("%sthe next server is %s", l->label, l->owner.conf->server);
+    zlt_log_info("%sthe next server is %s", l->owner.label, l->owner.conf->server);
 }
 
 

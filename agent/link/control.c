@@ -413,13 +413,13 @@ zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
 
     } else if (c->kept) {
         zlt_log_info("%sthe earlier control channel has ended: %s",
-                     c->link->label, text);
+                     c->link->owner.label, text);
 
     } else if (how == ZLT_DOWN_REFUSED) {
-        zlt_log_error("%s%s", c->link->label, text);
+        zlt_log_error("%s%s", c->link->owner.label, text);
 
     } else {
-        zlt_log_warn("%s%s", c->link->label, text);
+        zlt_log_warn("%s%s", c->link->owner.label, text);
     }
 
     if (c == c->link->control && !c->closing && !c->link->owner.stopping) {

@@ -252,7 +252,7 @@ zlt_control_msg_disconnect(zlt_control_t *c, const zlt_msg_t *m)
             return;
         }
 
-        zlt_log_info("%sthe server asks to connect anew: %s", l->label, text);
+        zlt_log_info("%sthe server asks to connect anew: %s", l->owner.label, text);
         zlt_link_control_down(l, c, ZLT_DOWN_RECONNECT, retry,
                               zlt_io_now() - c->up_since);
         return;

@@ -206,7 +206,7 @@ zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
                         text);
 
         zlt_log_error("%sthe server refuses the service \"%s\": %s%s",
-                      c->link->label, service->conf.name, text,
+                      c->link->owner.label, service->conf.name, text,
                       service->again ? "; it is tried again every 30 s" : "");
     }
 
@@ -286,7 +286,7 @@ zlt_control_register_withdrawn(zlt_control_t *c, const zlt_msg_t *m)
                     text);
 
     zlt_log_error("%sthe server has withdrawn the service \"%s\": %s",
-                  c->link->label, service->conf.name, text);
+                  c->link->owner.label, service->conf.name, text);
 
     zlt_control_register_done(c);
 }

@@ -124,11 +124,11 @@ static void
 zlt_link_label(zlt_link_t *l, const zlt_conf_t *conf)
 {
     if (strcmp(conf->name, ZLT_CONF_AGENT) != 0) {
-        (void) snprintf(l->label, sizeof(l->label), "%s: ", conf->name);
+        (void) snprintf(l->owner.label, sizeof(l->owner.label), "%s: ", conf->name);
     }
 
     if (conf->mode == ZLT_CONF_ALL) {
-        (void) snprintf(l->label, sizeof(l->label), "%.49s at %.150s: ",
+        (void) snprintf(l->owner.label, sizeof(l->owner.label), "%.49s at %.150s: ",
                         conf->name, conf->url.authority);
     }
 }
@@ -476,7 +476,7 @@ zlt_link_tick(zlt_link_t *l, uint64_t now)
     zlt_link_register(l, now);
 
     if (l->owner.stopping && !l->stopped && now >= l->stop_at) {
-        zlt_log_warn("%s%u connections are cut short", l->label,
+        zlt_log_warn("%s%u connections are cut short", l->owner.label,
                      l->owner.nchannels);
         zlt_link_abort(l);
     }

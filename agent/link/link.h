@@ -34,7 +34,6 @@
 
 
 #define ZLT_LINK_REASON  300
-#define ZLT_LINK_LABEL   (ZLT_MAX_NAME + 8)
 
 
 /* what a link tells the process */
@@ -62,7 +61,6 @@ struct zlt_link_s {
     uv_timer_t       refill;           /* of the pool, after a failure */
     unsigned         open_handles;     /* of these two */
 
-    char             label[ZLT_LINK_LABEL];        /* before its log lines */
     zlt_token_t      token;
 
     zlt_control_t   *control;          /* NULL: waiting for the next */

@@ -192,7 +192,7 @@ zlt_link_control_hello(const zlt_link_t *l)
 
     conf = l->owner.conf;
 
-    zlt_log_info("%sconnected to the server%s%s%s%s%s%s%s", l->label,
+    zlt_log_info("%sconnected to the server%s%s%s%s%s%s%s", l->owner.label,
                  conf->nservers > 1 ? " " : "",
                  conf->nservers > 1 ? conf->server : "",
                  conf->via.kind ? " through the proxy " : "",
@@ -223,7 +223,7 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
             zlt_log_warn("%sthe server is one of protocol version 1: it "
                          "registers services but cannot carry connections "
                          "to them, and does not tell their addresses",
-                         l->label);
+                         l->owner.label);
         }
 
         if (l->owner.pool) {
@@ -311,7 +311,7 @@ zlt_link_control_registered(zlt_link_t *l)
     if (!l->none_up) {
         l->none_up = 1;
         zlt_log_warn("%snone of the services is registered; staying "
-                     "connected", l->label);
+                     "connected", l->owner.label);
     }
 }
 
@@ -372,7 +372,7 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
     delay = zlt_backoff_delay(l, how, retry_after, healthy);
 
     if (delay >= 1000) {
-        zlt_log_info("%sconnecting again in %u.%u s", l->label,
+        zlt_log_info("%sconnecting again in %u.%u s", l->owner.label,
                      (unsigned) delay / 1000, (unsigned) delay % 1000 / 100);
     }
 

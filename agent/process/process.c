@@ -261,7 +261,7 @@ zlt_process_hello(zlt_process_t *p)
         l = zlt_list_data(link, zlt_link_t, node);
 
         zlt_log_info("%szltunnel-agent " ZLT_AGENT_VERSION " for %s%s%s%s",
-                     l->label, zlt_url_text(text, &l->owner.conf->url),
+                     l->owner.label, zlt_url_text(text, &l->owner.conf->url),
                      l->owner.conf->via.kind ? " through " : "",
                      l->owner.conf->via.kind ? l->owner.conf->via.name : "",
                      l->owner.conf->nservers > 1 ? ", others in reserve" : "");
