@@ -4,14 +4,27 @@
 #   make                 the module and the agent, in objs/
 #   make demo            a tunnel on loopback, to see it work
 #   make check           all tests (check-long: in their full sizes)
+#   make test T=t/udp    some of them
 #   make bench           figures, beside two nginx stream proxies
 #   make install         DESTDIR=, PREFIX=/usr/local, MODULES_DIR=
+#
+# For those who change it:
+#
+#   make units           what needs no nginx: unit tests, corpora of fuzzing
+#   make fuzz            every fuzz harness for FUZZ_S=60 seconds, or FUZZ=ws
+#   make fuzz-corpus     what that found, into t/fuzz/corpus
+#   make sanitize-check  the tests with sanitizers: the agent, and with
+#                        NGINX_SRC=dir nginx and the module, too; T=t/...
+#   make coverage        lines run by the tests, or by T=t/...
+#   make lint            compilers' warnings, and checkers
+#   make lint-baseline   as many complaints as there are now
 #
 #   NGINX=/path/to/nginx     the nginx to build for, "nginx" by default
 #   NGINX_SRC=dir            its source tree, instead of Debian's nginx-dev
 #   NGINX_FLAGS=...          its configure flags, instead of "nginx -V"
 #   CC=clang                 another compiler
 #   SANITIZE=1               the agent with ASan and UBSan
+#   V=1                      commands are shown as they are run
 
 PREFIX =       /usr/local
 NGINX =        nginx
@@ -21,6 +34,8 @@ MODULE_CFLAGS =
 MODULE_LDFLAGS =
 PKG_CONFIG =   pkg-config
 PROVE =        prove
+CLANG =        clang
+FUZZ_S =       60
 
 CFLAGS =       -O2 -g
 WARNINGS =     -Wall -Wextra
@@ -44,37 +59,53 @@ OBJS =         objs
 MODULE =       $(OBJS)/ngx_zltunnel_module.so
 TREE =         $(OBJS)/nginx-src
 
-ifdef SANITIZE
-AGENT =        $(OBJS)/sanitize/zltunnel-agent
-AGENT_OBJS =   $(OBJS)/sanitize
-HARDEN =       $(SANITIZERS)
-else
-AGENT =        $(OBJS)/zltunnel-agent
-AGENT_OBJS =   $(OBJS)/agent
+SANE_AGENT =   $(OBJS)/sanitize/zltunnel-agent
+AGENT =        $(if $(SANITIZE),$(SANE_AGENT),$(OBJS)/zltunnel-agent)
+
 HARDEN =       -fstack-protector-strong -fPIE
 HARDEN_LD =    -pie -Wl,-z,relro -Wl,-z,now
 ifneq ($(filter -O%,$(filter-out -O0,$(CFLAGS))),)
 HARDEN +=      -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
-endif
 
 PROTO =        ngx_zltunnel_module/proto
 PROTO_SRCS =   $(wildcard $(PROTO)/*.c)
 AGENT_SRCS =   $(wildcard agent/*.c agent/*/*.c)
-AGENT_LIST =   $(patsubst %.c,$(AGENT_OBJS)/%.o,$(AGENT_SRCS) $(PROTO_SRCS))
 AGENT_LIBS =   libuv openssl inih
 
 UNIT_SRCS =    $(wildcard t/unit/*_test.c)
-UNITS =        $(patsubst t/unit/%.c,$(OBJS)/unit/%,$(UNIT_SRCS))
+FUZZ_SRCS =    $(wildcard t/fuzz/fuzz_*.c)
+FUZZERS =      $(patsubst t/fuzz/fuzz_%.c,$(OBJS)/fuzz/%,$(FUZZ_SRCS))
+FUZZERS_RUN =  $(or $(FUZZ),$(notdir $(FUZZERS)))
+
+# programs that "prove" runs
+
+UNITS =        $(patsubst t/unit/%.c,$(OBJS)/unit/%,$(UNIT_SRCS)) \
+               $(patsubst t/fuzz/%.c,$(OBJS)/unit/%,$(FUZZ_SRCS))
 
 C11 =          -std=c11 -D_GNU_SOURCE= -iquote $(PROTO) \
                $(patsubst %/,-iquote %,$(wildcard agent/*/))
 
+# Without V=1 a line a file.  $(call say,CC,file) is that line.
 
-.PHONY: all module agent units install demo check check-long bench sanitize \
-        clean deps need-agent FORCE
+ifeq ($(V),1)
+Q =
+say =
+MODULE_MAKE =  $(MAKE) --no-print-directory
+else
+Q =            @
+say =          @printf '  %-5s %s\n' $(1) $(2)
+MODULE_MAKE =  $(MAKE) -s CC='$(CURDIR)/auto/cc $(CC)'
+endif
+
+
+.PHONY: all module agent units install demo check check-long test bench \
+        sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
+        lint lint-baseline layers figures clean deps need-agent FORCE
 
 .DELETE_ON_ERROR:
+
+.SECONDARY:
 
 all: module agent
 
@@ -88,43 +119,97 @@ agent: $(AGENT)
 # makefile knows.  The copy is renamed into place, since an nginx may have the
 # old one mapped.
 
-$(OBJS)/nginx.id: FORCE
-	@mkdir -p $(OBJS)
-	@auto/nginx -i $(NGINX) > $@.new
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
-
-$(OBJS)/module.id: FORCE
-	@mkdir -p $(OBJS)
-	@echo $(sort $(wildcard ngx_zltunnel_module/*.[ch] \
-	                        ngx_zltunnel_module/*/*.[ch])) > $@.new
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
-
 $(TREE)/objs/Makefile: config auto/nginx $(OBJS)/nginx.id $(OBJS)/module.id
-	auto/nginx $(TREE) $(NGINX)
+	$(call say,CONF,$(TREE))
+	$(Q)auto/nginx $(TREE) $(NGINX)
 
 $(MODULE): $(TREE)/objs/Makefile FORCE
 	@+cd $(TREE) && { $(MAKE) -q -f objs/Makefile modules 2> /dev/null \
-	    || $(MAKE) --no-print-directory -f objs/Makefile modules; }
-	@cmp -s $(TREE)/$@ $@ \
+	    || $(MODULE_MAKE) -f objs/Makefile modules; }
+	@cmp -s $(TREE)/objs/$(@F) $@ \
 	    || { cp $(TREE)/objs/$(@F) $@.new && mv $@.new $@; }
 
+# A file of what else a target depends on, renewed only when that changes.
 
-# The agent.
-
-$(AGENT): $(AGENT_LIST)
-	$(CC) $(CFLAGS) $(HARDEN) $(HARDEN_LD) $(LDFLAGS) -o $@ $(AGENT_LIST) \
-		`$(PKG_CONFIG) --libs $(AGENT_LIBS)` $(LIBS)
-
-$(AGENT_OBJS)/%.o: %.c $(OBJS)/agent.id | need-agent
+define renew
 	@mkdir -p $(@D)
-	$(CC) $(C11) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -Wmissing-prototypes \
-		$(HARDEN) \
-		`$(PKG_CONFIG) --cflags $(AGENT_LIBS)` -MMD -MP -c -o $@ $<
+	@{ $(1); } > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+endef
+
+$(OBJS)/nginx.id: FORCE
+	$(call renew,auto/nginx -i $(NGINX))
+
+$(OBJS)/module.id: FORCE
+	$(call renew,echo $(sort $(wildcard ngx_zltunnel_module/*.[ch] \
+	                                    ngx_zltunnel_module/*/*.[ch])))
 
 $(OBJS)/agent.id: FORCE
-	@mkdir -p $(OBJS)
-	@echo '$(CC) $(CPPFLAGS) $(CFLAGS)' > $@.new
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+	$(call renew,echo '$(CC) $(CPPFLAGS) $(CFLAGS)')
+
+$(OBJS)/clang.id: FORCE
+	$(call renew,echo '$(CLANG) $(CPPFLAGS)')
+
+$(OBJS)/sources.id: FORCE
+	$(call renew,echo $(sort $(AGENT_SRCS) $(PROTO_SRCS)))
+
+
+# The agent.  Its objects are compiled in three ways: below objs/agent as they
+# are installed; below objs/sanitize with the sanitizers, for unit tests and
+# for SANITIZE=1; below objs/fuzz with clang's, for fuzzing.
+
+AGENT_O =      $(patsubst %.c,$(OBJS)/agent/%.o,$(AGENT_SRCS) $(PROTO_SRCS))
+SANE_O =       $(patsubst $(OBJS)/agent/%,$(OBJS)/sanitize/%,$(AGENT_O))
+FUZZ_O =       $(patsubst $(OBJS)/agent/%,$(OBJS)/fuzz/obj/%,$(AGENT_O))
+
+SANE_LIB =     $(OBJS)/sanitize/libzlt.a
+FUZZ_LIB =     $(OBJS)/fuzz/obj/libzlt.a
+
+# with what is given to it: the flags of that way
+
+define compile
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(1) $(C11) $(CPPFLAGS) $(WARNINGS) \
+		`$(PKG_CONFIG) --cflags $(AGENT_LIBS)` -MMD -MP -c -o $@ $<
+endef
+
+define link
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(1) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) \
+		`$(PKG_CONFIG) --libs $(AGENT_LIBS)` $(LIBS)
+endef
+
+define archive
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(filter %.o,$^)
+endef
+
+SANE_CC =      $(CC) -O1 -g $(SANITIZERS) -iquote t/unit
+FUZZ_CC =      $(CLANG) -O1 -g $(SANITIZERS) -iquote t/unit
+
+$(OBJS)/agent/%.o: %.c $(OBJS)/agent.id | need-agent
+	$(call compile,$(CC) $(CFLAGS) $(HARDEN) -Wmissing-prototypes)
+
+$(OBJS)/sanitize/%.o: %.c $(OBJS)/agent.id | need-agent
+	$(call compile,$(SANE_CC))
+
+$(OBJS)/fuzz/obj/%.o: %.c $(OBJS)/clang.id | need-agent
+	$(call compile,$(FUZZ_CC) -fsanitize=fuzzer-no-link)
+
+$(OBJS)/zltunnel-agent: $(AGENT_O) $(OBJS)/sources.id
+	$(call link,$(CC) $(CFLAGS) $(HARDEN) $(HARDEN_LD))
+
+$(SANE_AGENT): $(SANE_O) $(OBJS)/sources.id
+	$(call link,$(SANE_CC))
+
+$(SANE_LIB): $(filter-out %/agent/main.o,$(SANE_O)) $(OBJS)/sources.id
+	$(call archive)
+
+$(FUZZ_LIB): $(filter-out %/agent/main.o,$(FUZZ_O)) $(OBJS)/sources.id
+	$(call archive)
 
 need-agent:
 	@$(PKG_CONFIG) --exists $(AGENT_LIBS) || { \
@@ -132,24 +217,78 @@ need-agent:
 	    echo '    apt-get install gcc pkg-config libuv1-dev libssl-dev' \
 	         'libinih-dev' >&2; exit 1; }
 
--include $(AGENT_LIST:.o=.d)
 
-
-# Unit tests: the protocol's code, under the sanitizers.
+# Unit tests of the protocol's and the agent's code, and the fuzz harnesses
+# over their corpora, under the sanitizers.  The linker takes from the archive
+# what one needs.
 
 units: $(UNITS)
 
-$(OBJS)/unit/%: t/unit/%.c $(PROTO_SRCS) $(wildcard $(PROTO)/*.h t/unit/*.h) \
-		$(OBJS)/agent.id
-	@mkdir -p $(@D)
-	$(CC) $(C11) -It/unit $(CPPFLAGS) -O1 -g $(WARNINGS) $(SANITIZERS) \
-		$(LDFLAGS) -o $@ $< $(PROTO_SRCS)
+$(OBJS)/unit/%_test: $(OBJS)/sanitize/t/unit/%_test.o $(SANE_LIB)
+	$(call link,$(SANE_CC))
+
+$(OBJS)/unit/fuzz_%: $(OBJS)/sanitize/t/fuzz/fuzz_%.o \
+		$(OBJS)/sanitize/t/fuzz/replay_main.o $(SANE_LIB)
+	$(call link,$(SANE_CC))
+
+
+# Fuzzing, with clang's libFuzzer.  Without clang the corpora are run, as
+# "make check" does.
+
+fuzz:
+	@t/install-deps.sh build fuzz
+	@if command -v $(CLANG) > /dev/null; then \
+	    $(MAKE) --no-print-directory fuzzers \
+	    && OBJS=$(OBJS) auto/fuzz -s $(FUZZ_S) $(FUZZERS_RUN); \
+	else \
+	    echo 'There is no $(CLANG): the corpora only.'; \
+	    $(MAKE) --no-print-directory units \
+	    && $(PROVE) $(filter $(OBJS)/unit/fuzz_%,$(UNITS)); \
+	fi
+
+fuzz-corpus:
+	@$(MAKE) --no-print-directory fuzzers
+	@OBJS=$(OBJS) auto/fuzz -m $(FUZZERS_RUN)
+
+fuzzers: $(FUZZERS)
+
+$(OBJS)/fuzz/%: $(OBJS)/fuzz/obj/t/fuzz/fuzz_%.o $(FUZZ_LIB)
+	$(call link,$(FUZZ_CC) -fsanitize=fuzzer)
+
+-include $(patsubst %.o,%.d,$(AGENT_O) $(SANE_O) $(FUZZ_O) \
+           $(patsubst %.c,$(OBJS)/sanitize/%.o,$(wildcard t/unit/*.c t/fuzz/*.c)) \
+           $(patsubst %.c,$(OBJS)/fuzz/obj/%.o,$(FUZZ_SRCS)))
 
 
 # A sanitized agent, for the tests: TEST_ZLT_AGENT=objs/sanitize/zltunnel-agent
 
 sanitize:
 	$(MAKE) SANITIZE=1 agent units
+
+sanitize-check:
+	@t/install-deps.sh
+	+@auto/sanitize-check $(T)
+
+
+# What looks at the source.
+
+layers: all
+	@auto/layers -v
+
+figures: all
+	@auto/figures
+
+coverage:
+	@t/install-deps.sh
+	+@PROVE=$(PROVE) auto/coverage $(T)
+
+lint: $(TREE)/objs/Makefile
+	@t/install-deps.sh build lint
+	@C11="$(C11)" auto/lint
+
+lint-baseline: $(TREE)/objs/Makefile
+	@t/install-deps.sh build lint
+	@C11="$(C11)" auto/lint -b
 
 
 # What else there is to run; missing packages are installed first.
@@ -164,11 +303,29 @@ demo:
 
 check:
 	t/install-deps.sh
-	$(MAKE) all units
-	ZLT_LONG=$${ZLT_LONG:-0} $(PROVE) -j1 $(UNITS) $(sort $(wildcard t/*.t))
+	$(MAKE) $(JOBS) all units
+	ZLT_LONG=$${ZLT_LONG:-0} PROVE="$(PROVE)" t/run.sh $(UNITS) t
 
 check-long:
 	$(MAKE) check ZLT_LONG=1
+
+# make test T="t/udp t/relay/exact.t t/unit/ws_test.c"
+
+TEST_UNITS =   $(if $(filter t t/ t/unit t/unit/,$(T)),$(UNITS)) \
+               $(patsubst t/unit/%.c,$(OBJS)/unit/%,$(filter t/unit/%.c,$(T))) \
+               $(filter $(OBJS)/unit/%,$(T))
+TEST_FILES =   $(filter-out t/unit t/unit/ t/unit/%.c $(OBJS)/unit/%,$(T))
+
+test:
+	@test -n "$(T)" || { echo 'make test T="t/relay t/udp/agent.t"' >&2; \
+	    exit 2; }
+	@$(MAKE) --no-print-directory $(JOBS) $(TEST_UNITS) $(if $(TEST_FILES),all)
+	@ZLT_LONG=$${ZLT_LONG:-0} PROVE="$(PROVE)" \
+	    t/run.sh $(sort $(TEST_UNITS)) $(TEST_FILES)
+
+# as many as there are processors, unless make was told how many
+
+JOBS =         $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ifdef ZLT_LONG
 export ZLT_LONG
@@ -180,9 +337,10 @@ bench:
 	@bench/bench.pl $(BENCH)
 
 $(OBJS)/bench/load: $(wildcard bench/*.c bench/*.h)
+	$(call say,CC,$(filter %.c,$^))
 	@mkdir -p $(@D)
-	$(CC) $(C11) $(CPPFLAGS) -O2 -g $(WARNINGS) -pthread $(LDFLAGS) -o $@ \
-		$(filter %.c,$^)
+	$(Q)$(CC) $(C11) $(CPPFLAGS) -O2 -g $(WARNINGS) -pthread $(LDFLAGS) \
+		-o $@ $(filter %.c,$^)
 
 
 # nginx says where its modules are.

@@ -2,11 +2,12 @@
 
 # Installs the Debian packages that are missing, and nothing if none is.
 #
-#     t/install-deps.sh [build] [demo] [check]
+#     t/install-deps.sh [build] [demo] [check] [bench] [fuzz] [lint]
 #
 # build: to compile the module and the agent; demo: to run the demo; check:
-# for the tests.  All of them without arguments.  Services that come with the
-# packages (nginx, sshd, redis) are not started: their programs are wanted.
+# for the tests; bench, fuzz, lint: for "make" with these.  The first three of
+# them without arguments.  Services that come with the packages (nginx, sshd,
+# redis) are not started: their programs are wanted.
 
 set -eu
 
@@ -14,6 +15,8 @@ build='gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-stream
        libssl-dev libuv1-dev libinih-dev zlib1g-dev'
 demo='curl openssl procps'
 bench=wrk
+fuzz=clang
+lint='clang clang-tidy cppcheck shellcheck libperl-critic-perl'
 check='perl curl openssl ca-certificates procps iproute2 openssh-server
        openssh-client redis-server redis-tools iperf3 dnsmasq-base
        bind9-dnsutils wrk python3-grpcio postgresql tinyproxy-bin squid
@@ -29,6 +32,8 @@ for set; do
     demo)  packages=$demo ;;
     bench) packages=$bench ;;
     check) packages=$check ;;
+    fuzz)  packages=$fuzz ;;
+    lint)  packages=$lint ;;
     *)     echo "unknown set of packages: $set" >&2; exit 2 ;;
     esac
 
@@ -80,6 +85,7 @@ if [ ! -e $policy ]; then
     $as_root chmod 755 $policy
 fi
 
+# shellcheck disable=SC2086      # a word a package
 install() {
     $as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold \

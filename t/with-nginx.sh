@@ -36,10 +36,14 @@ if [ -n "${SANITIZE:-}" ]; then
     cc_opt="$cc_opt $flags -DNGX_DEBUG_PALLOC=1"
     checks=alignment,nonnull-attribute,pointer-overflow,shift
     cc_opt="$cc_opt -fno-sanitize=$checks"
-    ld_opt=$flags
+    ld_opt="$flags $build/sanitize.o"
 
-    export ASAN_OPTIONS=detect_leaks=0:detect_odr_violation=0
+    export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+    export LSAN_OPTIONS="${LSAN_OPTIONS:-print_suppressions=0}"
     export ZLT_SLOW="${ZLT_SLOW:-4}"
+
+    mkdir -p "$build"
+    ${CC:-cc} -g -fPIC -c -o "$build/sanitize.o" "$root/auto/sanitize.c"
 fi
 
 if [ ! -x "$build/sbin/nginx" ]; then
@@ -58,6 +62,7 @@ if [ ! -x "$build/sbin/nginx" ]; then
     ! grep -q -e --with-http_v3_module auto/options \
         || http_v3=--with-http_v3_module
 
+    # shellcheck disable=SC2086      # words
     $configure --prefix="$build" --with-compat --with-debug --with-threads \
         --with-http_ssl_module --with-http_v2_module $http_v3 \
         --with-http_realip_module --with-http_auth_request_module \
@@ -81,7 +86,7 @@ export TEST_ZLT_MODULE="$build/zltunnel/ngx_zltunnel_module.so"
 export TEST_ZLT_AGENT="$build/zltunnel${SANITIZE:+/sanitize}/zltunnel-agent"
 export TEST_STREAM_MODULE=none
 
-[ $# -gt 0 ] || set -- t/*.t
+[ $# -gt 0 ] || set -- t
 
 "$TEST_NGINX_BINARY" -v
-prove "$@"
+t/run.sh "$@"

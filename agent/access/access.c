@@ -94,7 +94,7 @@ zlt_access_create(zlt_owner_t *o, const zlt_access_conf_t *conf, char *error)
 
         /* whoever has it may go */
 
-        zlt_log_error("%s", error);
+        zlt_log_link(o->label, ZLT_LOG_ERROR, "%s", error);
         x->again_at = zlt_io_now() + ZLT_ACCESS_AGAIN;
     }
 
@@ -229,7 +229,7 @@ zlt_access_try(zlt_access_t *x, uint64_t now)
     }
 
     if (!x->bound && zlt_access_listen_bind(x, error) == -1) {
-        zlt_log_error("%s", error);
+        zlt_log_link(x->owner->label, ZLT_LOG_ERROR, "%s", error);
         x->again_at = now + ZLT_ACCESS_AGAIN;
         return;
     }
@@ -260,8 +260,9 @@ zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
     uint64_t  deadline;
 
     if (x->has_id && memcmp(x->id, id, ZLT_ID_SIZE) != 0) {
-        zlt_log_info("the server did not know the session for \"%s\" any "
-                     "more, and has begun another", x->conf.name);
+        zlt_log_link(x->owner->label, ZLT_LOG_INFO, "the server did not know "
+                     "the session for \"%s\" any more, and has begun another",
+                     x->conf.name);
     }
 
     memcpy(x->id, id, ZLT_ID_SIZE);
@@ -402,9 +403,9 @@ zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
 
         /* one of a configuration; another token, or time, may help */
 
-        zlt_log_error("the server refuses access to \"%s\": %s%s",
-                      x->conf.service, reason,
-                      once ? "; it is tried again every 30 s" : "");
+        zlt_log_link(x->owner->label, ZLT_LOG_ERROR, "the server refuses "
+                     "access to \"%s\": %s%s", x->conf.service, reason,
+                     once ? "; it is tried again every 30 s" : "");
 
         x->state = ZLT_ACCESS_WAITS;
         x->again_at = once ? zlt_io_now() + ZLT_ACCESS_AGAIN
@@ -456,12 +457,13 @@ zlt_access_end(zlt_access_t *x, const char *why)
     }
 
     if (x->failed) {
-        zlt_log_error("access to \"%s\": %s", x->conf.name, why);
+        zlt_log_link(o->label, ZLT_LOG_ERROR, "access to \"%s\": %s",
+                     x->conf.name, why);
 
     } else {
-        zlt_log_info("access to \"%s\" has ended: %s; %llu connections in "
-                     "all, %u of them cut", x->conf.name, why,
-                     (unsigned long long) x->total, cut);
+        zlt_log_link(o->label, ZLT_LOG_INFO, "access to \"%s\" has ended: %s; "
+                     "%llu connections in all, %u of them cut", x->conf.name,
+                     why, (unsigned long long) x->total, cut);
     }
 
     o->access_ops->forget(x);
@@ -627,7 +629,7 @@ zlt_access_reload(zlt_owner_t *o, const zlt_conf_t *conf)
                 zlt_access_try(x, zlt_io_now());
 
             } else {
-                zlt_log_error("%s", error);
+                zlt_log_link(o->label, ZLT_LOG_ERROR, "%s", error);
             }
         }
     }

@@ -16,6 +16,7 @@
 #include "access_listen.h"
 #include "clock.h"
 #include "conf.h"
+#include "owner.h"
 
 
 static void zlt_access_expiry_due(zlt_access_t *x);
@@ -88,9 +89,9 @@ zlt_access_expiry_due(zlt_access_t *x)
     n = zlt_access_open_now(x);
 
     if (n && x->conf.grace) {
-        zlt_log_info("the time of access to \"%s\" is over; %u connections "
-                     "may go on for %s", x->conf.name, n,
-                     zlt_text_time(span, x->conf.grace));
+        zlt_log_link(x->owner->label, ZLT_LOG_INFO, "the time of access to "
+                     "\"%s\" is over; %u connections may go on for %s",
+                     x->conf.name, n, zlt_text_time(span, x->conf.grace));
     }
 
     if (x->conf.grace == 0) {

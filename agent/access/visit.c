@@ -78,7 +78,7 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
     v = zlt_visit_create(x, client, &zlt_visit_use, NULL);
 
     if (v == NULL) {
-        zlt_log_error("out of memory");
+        zlt_log_link(o->label, ZLT_LOG_ERROR, "out of memory");
         (void) close(fd);
         return;
     }
@@ -89,7 +89,7 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
     zlt_conn_init(c);
 
     if (zlt_io_add(&c->io, fd, zlt_visit_waiting) == -1) {
-        zlt_log_error("%s", strerror(errno));
+        zlt_log_link(o->label, ZLT_LOG_ERROR, "%s", strerror(errno));
         (void) close(fd);
         zlt_channel_free(ch);
         return;
@@ -184,8 +184,8 @@ zlt_visit_park(zlt_visit_t *v, const char *why)
     v->waiting = 1;
 
     if (why) {
-        zlt_log_debug("a connection to \"%s\" waits: %s",
-                      v->access->conf.name, why);
+        zlt_log_link(v->access->owner->label, ZLT_LOG_DEBUG, "a connection to "
+                     "\"%s\" waits: %s", v->access->conf.name, why);
     }
 }
 
@@ -527,8 +527,8 @@ zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how)
     v = ch->user;
     x = v->access;
 
-    zlt_log_debug("a connection of %s to \"%s\" %s", v->client,
-                  x->conf.name, texts[how]);
+    zlt_log_link(x->owner->label, ZLT_LOG_DEBUG, "a connection of %s to "
+                 "\"%s\" %s", v->client, x->conf.name, texts[how]);
 
     if (how == ZLT_RELAY_RESET_CHANNEL) {
 
@@ -584,11 +584,13 @@ zlt_visit_complain(zlt_access_t *x, const char *why)
     now = zlt_io_now();
 
     if (x->said && now - x->said < ZLT_VISIT_SAY) {
-        zlt_log_debug("a connection to \"%s\" failed: %s", x->conf.name, why);
+        zlt_log_link(x->owner->label, ZLT_LOG_DEBUG, "a connection to \"%s\" "
+                     "failed: %s", x->conf.name, why);
         return;
     }
 
     x->said = now;
 
-    zlt_log_warn("a connection to \"%s\" failed: %s", x->conf.name, why);
+    zlt_log_link(x->owner->label, ZLT_LOG_WARN, "a connection to \"%s\" "
+                 "failed: %s", x->conf.name, why);
 }

@@ -6,8 +6,8 @@
 /* The objects of the agent, for those who only point to them. */
 
 
-#ifndef ZLT_TYPES_H_INCLUDED
-#define ZLT_TYPES_H_INCLUDED
+#ifndef ZLT_BASE_TYPES_H_INCLUDED
+#define ZLT_BASE_TYPES_H_INCLUDED
 
 
 /* net/ */
@@ -49,4 +49,4 @@ typedef struct zlt_process_s       zlt_process_t;
 typedef struct zlt_ctl_s           zlt_ctl_t;
 
 
-#endif /* ZLT_TYPES_H_INCLUDED */
+#endif /* ZLT_BASE_TYPES_H_INCLUDED */

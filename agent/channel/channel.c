@@ -47,6 +47,7 @@
 #include "dup.h"
 #include "log.h"
 #include "shared.h"
+#include "zlt_util.h"
 
 
 static void zlt_channel_freed(zlt_task_t *task);
@@ -123,6 +124,9 @@ zlt_channel_free(zlt_channel_t *ch)
     free(ch->target);
     ch->target = NULL;
 
+    free(ch->client);
+    ch->client = NULL;
+
     ch->owner->nchannels--;
     ch->owner->ops->gone(ch->owner);
 
@@ -192,7 +196,8 @@ zlt_channel_lost(zlt_channel_t *ch, const char *why)
 {
     zlt_pool_t  *p;
 
-    zlt_log_debug("an idle data channel is lost: %s", why);
+    zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "an idle data channel is "
+                 "lost: %s", why);
 
     p = ch->pool;
     ch->pool = NULL;
@@ -265,7 +270,8 @@ zlt_channel_expired(zlt_timer_t *timer)
         zlt_channel_lost(ch, "no heartbeat came");
 
     } else if (ch->state == ZLT_CHANNEL_SHARED) {
-        zlt_log_debug("a shared data channel is lost: no heartbeat came");
+        zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a shared data channel "
+                     "is lost: no heartbeat came");
         zlt_channel_abort(ch);
 
     } else if (ch->state == ZLT_CHANNEL_ENDING
@@ -293,7 +299,8 @@ zlt_channel_expired(zlt_timer_t *timer)
                        : "the server did not answer in time";
 
         if (ch->fresh) {
-            zlt_log_warn("a data channel could not be opened: %s", why);
+            zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "a data channel "
+                         "could not be opened: %s", why);
         }
 
         zlt_channel_open_given_up(ch, why);
@@ -432,7 +439,8 @@ zlt_channel_log(zlt_channel_t *ch, const char *what)
     }
 
     zlt_hex_encode(id, ch->id, ZLT_ID_SIZE);
-    zlt_log_debug("connection %.*s %s", (int) sizeof(id), id, what);
+    zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "connection %.*s %s",
+                 (int) sizeof(id), id, what);
 }
 
 

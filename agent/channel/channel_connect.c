@@ -51,7 +51,8 @@ zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
     ch = zlt_io_room(2) ? zlt_channel_create(o) : NULL;
 
     if (ch == NULL) {
-        zlt_log_warn("a connection is refused: out of descriptors or memory");
+        zlt_log_link(o->label, ZLT_LOG_WARN, "a connection is refused: out of "
+                     "descriptors or memory");
         o->ops->connect_fail(o, serial, m->connection_id, ZLT_E_BUSY,
                              "out of descriptors or memory");
         return;
@@ -302,7 +303,7 @@ zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
     zlt_timer_stop(&ch->relay.timer);
 
     if (start(ch, p, len) == -1) {
-        zlt_log_warn("%s", failed);
+        zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "%s", failed);
         zlt_channel_abort(ch);
     }
 

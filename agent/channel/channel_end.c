@@ -166,6 +166,9 @@ zlt_channel_end_reuse(zlt_channel_t *ch)
     free(ch->target);
     ch->target = NULL;
 
+    free(ch->client);
+    ch->client = NULL;
+
     ch->address = 0;
     ch->fresh = 0;
     ch->connected = 0;
@@ -207,8 +210,9 @@ zlt_channel_end_fail(zlt_channel_t *ch, unsigned code, const char *reason)
     zlt_msg_t  m;
 
     if (code != ZLT_E_DUPLICATE) {
-        zlt_log_warn("a connection to \"%s\" failed: %s",
-                     ch->service ? ch->service->conf.name : "?", reason);
+        zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "a connection to \"%s\" "
+                     "failed: %s", ch->service ? ch->service->conf.name : "?",
+                     reason);
     }
 
     if (ch->fresh && !ch->upgraded) {

@@ -34,6 +34,9 @@ int zlt_pool_is(const zlt_pool_t *p, const uint8_t *tunnel_id);
 void zlt_pool_update(zlt_pool_t *p, const zlt_pool_param_t *param);
 const zlt_pool_param_t *zlt_pool_get_param(const zlt_pool_t *p);
 
+/* The bounds of the configuration have changed. */
+void zlt_pool_reload(zlt_pool_t *p);
+
 /* Opens no more while there is no control channel. */
 void zlt_pool_suspend(zlt_pool_t *p);
 

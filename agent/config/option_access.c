@@ -13,6 +13,7 @@
 
 #include "option_access.h"
 #include "parse.h"
+#include "zlt_util.h"
 
 
 static int zlt_option_access_local_port(const char *text, uint16_t *port);

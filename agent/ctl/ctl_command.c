@@ -79,7 +79,7 @@ zlt_ctl_command_start(zlt_ctl_request_t *r)
 
     while ((l = zlt_process_find(r->process, r->words[1], l)) != NULL) {
         if (l->owner.stopping) {
-            zlt_log_info("%stold to start", l->owner.label);
+            zlt_log_link(l->owner.label, ZLT_LOG_INFO, "told to start");
             zlt_link_start(l);
         }
     }
@@ -101,7 +101,7 @@ zlt_ctl_command_stop(zlt_ctl_request_t *r)
 
     while ((l = zlt_process_find(r->process, r->words[1], l)) != NULL) {
         if (!l->owner.stopping) {
-            zlt_log_info("%stold to stop", l->owner.label);
+            zlt_log_link(l->owner.label, ZLT_LOG_INFO, "told to stop");
             zlt_link_stop(l, 1, r->process->config->agent.shutdown_timeout,
                           "stopped");
         }

@@ -229,10 +229,6 @@ zlt_ctl_socket_stale(const struct sockaddr_un *un, char *error)
 int
 zlt_ctl_socket_peer(int fd)
 {
-    uid_t  uid;
-
-#ifdef SO_PEERCRED
-
     socklen_t     len;
     struct ucred  cred;
 
@@ -242,17 +238,5 @@ zlt_ctl_socket_peer(int fd)
         return 0;
     }
 
-    uid = cred.uid;
-
-#else
-
-    gid_t  gid;
-
-    if (getpeereid(fd, &uid, &gid) == -1) {
-        return 0;
-    }
-
-#endif
-
-    return uid == 0 || uid == geteuid();
+    return cred.uid == 0 || cred.uid == geteuid();
 }

@@ -21,6 +21,7 @@
 
 #include "backoff.h"
 #include "conf.h"
+#include "http.h"
 #include "link.h"
 #include "random.h"
 #include "tls.h"
@@ -45,6 +46,10 @@ zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
     uint64_t healthy)
 {
     uint32_t  delay;
+
+    if (retry_after > ZLT_RETRY_MAX) {
+        retry_after = ZLT_RETRY_MAX;
+    }
 
     healthy += l->carried;
     l->carried = 0;
@@ -144,8 +149,8 @@ zlt_backoff_switch(zlt_link_t *l, unsigned server)
     zlt_conf_use(l->owner.conf, server);
 
     if (zlt_link_way(l->owner.conf, &tls, error) == -1) {
-        zlt_log_error("%sthe server %s cannot be tried: %s", l->owner.label,
-                      l->owner.conf->server, error);
+        zlt_log_link(l->owner.label, ZLT_LOG_ERROR, "the server %s cannot be "
+                     "tried: %s", l->owner.conf->server, error);
         zlt_conf_use(l->owner.conf, former);
         l->owner.conf->via = via;
         zlt_proxy_wipe(&via);
@@ -157,13 +162,15 @@ zlt_backoff_switch(zlt_link_t *l, unsigned server)
     zlt_tls_destroy(l->owner.tls);
     l->owner.tls = tls;
 
-    zlt_transport_init(&l->owner.transport, zlt_conf_transport(l->owner.conf));
+    zlt_transport_init(&l->owner.transport, zlt_conf_transport(l->owner.conf),
+                       l->owner.label);
 
     l->warned_v1 = 0;
     l->rtt = 0;
     l->srtt = 0;
 
-    zlt_log_info("%sthe next server is %s", l->owner.label, l->owner.conf->server);
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the next server is %s",
+                 l->owner.conf->server);
 }
 
 

@@ -409,17 +409,17 @@ zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
     va_end(ap);
 
     if (c->closing || c->link->owner.stopping) {
-        zlt_log_debug("%s", text);
+        zlt_log_link(c->link->owner.label, ZLT_LOG_DEBUG, "%s", text);
 
     } else if (c->kept) {
-        zlt_log_info("%sthe earlier control channel has ended: %s",
-                     c->link->owner.label, text);
+        zlt_log_link(c->link->owner.label, ZLT_LOG_INFO, "the earlier control "
+                     "channel has ended: %s", text);
 
     } else if (how == ZLT_DOWN_REFUSED) {
-        zlt_log_error("%s%s", c->link->owner.label, text);
+        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "%s", text);
 
     } else {
-        zlt_log_warn("%s%s", c->link->owner.label, text);
+        zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "%s", text);
     }
 
     if (c == c->link->control && !c->closing && !c->link->owner.stopping) {

@@ -205,8 +205,8 @@ zlt_ask_answered(zlt_control_t *c)
     zlt_ask_t  *ask;
 
     if (zlt_list_empty(&c->asks)) {
-        zlt_log_warn("an answer about access that nothing had asked for is "
-                     "ignored");
+        zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "an answer about "
+                     "access that nothing had asked for is ignored");
         return NULL;
     }
 

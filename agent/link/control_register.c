@@ -41,7 +41,7 @@ zlt_control_register(zlt_control_t *c, zlt_service_t *service)
         pending = realloc(c->pending, size * sizeof(zlt_service_t *));
 
         if (pending == NULL) {
-            zlt_log_error("out of memory");
+            zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "out of memory");
             return;
         }
 
@@ -101,8 +101,8 @@ zlt_control_register_answered(zlt_control_t *c, int *gone)
     *gone = 0;
 
     if (c->npending == 0) {
-        zlt_log_warn("an answer from the server that nothing had asked for "
-                     "is ignored");
+        zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "an answer from the "
+                     "server that nothing had asked for is ignored");
         return NULL;
     }
 
@@ -169,7 +169,7 @@ zlt_control_register_ok(zlt_control_t *c, const zlt_msg_t *m)
         (void) strcpy(public_addr, "(no port)");
     }
 
-    zlt_link_control_announce(service, public_addr);
+    zlt_link_control_announce(c->link, service, public_addr);
     zlt_service_release(service);
 
     zlt_control_register_done(c);
@@ -205,9 +205,9 @@ zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
         (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
                         text);
 
-        zlt_log_error("%sthe server refuses the service \"%s\": %s%s",
-                      c->link->owner.label, service->conf.name, text,
-                      service->again ? "; it is tried again every 30 s" : "");
+        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "the server refuses "
+                     "the service \"%s\": %s%s", service->conf.name, text,
+                     service->again ? "; it is tried again every 30 s" : "");
     }
 
     zlt_service_release(service);
@@ -285,8 +285,8 @@ zlt_control_register_withdrawn(zlt_control_t *c, const zlt_msg_t *m)
     (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
                     text);
 
-    zlt_log_error("%sthe server has withdrawn the service \"%s\": %s",
-                  c->link->owner.label, service->conf.name, text);
+    zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "the server has "
+                 "withdrawn the service \"%s\": %s", service->conf.name, text);
 
     zlt_control_register_done(c);
 }

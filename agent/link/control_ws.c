@@ -14,6 +14,7 @@
 
 #include "control_msg.h"
 #include "control_ws.h"
+#include "link.h"
 
 
 #define ZLT_CONTROL_MAX_OUT  (256 * 1024)
@@ -81,6 +82,8 @@ static void
 zlt_control_ws_control(zlt_control_t *c)
 {
     char       text[ZLT_LOG_TEXT_SIZE];
+    size_t     n;
+    uint8_t    payload[ZLT_WS_MAX_CONTROL];
     unsigned   code;
     zlt_str_t  reason;
 
@@ -92,20 +95,21 @@ zlt_control_ws_control(zlt_control_t *c)
         break;
 
     case ZLT_WS_OP_CLOSE:
-        code = 1005;
+        code = zlt_ws_close_code(c->ws.control, c->ws.control_len);
         reason.data = c->ws.control;
         reason.len = 0;
 
         if (c->ws.control_len >= 2) {
-            code = (unsigned) c->ws.control[0] << 8 | c->ws.control[1];
             reason.data = c->ws.control + 2;
             reason.len = c->ws.control_len - 2;
         }
 
         if (!c->closing) {
             /* the answer, as far as it goes at once */
-            zlt_control_ws_frame(c, ZLT_WS_OP_CLOSE, c->ws.control,
-                                 c->ws.control_len >= 2 ? 2 : 0);
+            n = (code == ZLT_WS_NO_CODE)
+                ? 0 : zlt_ws_close_payload(payload, (uint16_t) code, NULL);
+
+            zlt_control_ws_frame(c, ZLT_WS_OP_CLOSE, payload, n);
         }
 
         if (c->conn.io.fd != -1) {
@@ -147,8 +151,9 @@ zlt_control_ws_send(zlt_control_t *c, const zlt_msg_t *m)
         zlt_control_ws_frame(c, ZLT_WS_OP_BINARY, buf, n);
 
     } else {
-        zlt_log_error("a message of type %s could not be made",
-                      zlt_msg_name(m->type));
+        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR,
+                     "a message of type %s could not be made",
+                     zlt_msg_name(m->type));
     }
 
     if (m->type == ZLT_AUTH) {

@@ -100,7 +100,8 @@ zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
     }
 
     zlt_link_label(l, conf);
-    zlt_transport_init(&l->owner.transport, zlt_conf_transport(conf));
+    zlt_transport_init(&l->owner.transport, zlt_conf_transport(conf),
+                       l->owner.label);
 
     l->owner.conf = conf;
     l->token = *token;
@@ -124,12 +125,13 @@ static void
 zlt_link_label(zlt_link_t *l, const zlt_conf_t *conf)
 {
     if (strcmp(conf->name, ZLT_CONF_AGENT) != 0) {
-        (void) snprintf(l->owner.label, sizeof(l->owner.label), "%s: ", conf->name);
+        (void) snprintf(l->owner.label, sizeof(l->owner.label), "%s: ",
+                        conf->name);
     }
 
     if (conf->mode == ZLT_CONF_ALL) {
-        (void) snprintf(l->owner.label, sizeof(l->owner.label), "%.49s at %.150s: ",
-                        conf->name, conf->url.authority);
+        (void) snprintf(l->owner.label, sizeof(l->owner.label),
+                        "%.49s at %.150s: ", conf->name, conf->url.authority);
     }
 }
 
@@ -247,25 +249,25 @@ zlt_link_warn(const zlt_link_t *l, int typed)
         url = &conf->servers[i].url;
 
         if (url->tls && conf->insecure) {
-            zlt_log_warn("the server's certificate is not verified: anyone on "
-                         "the way to %s can read the token and all traffic",
-                         url->host);
+            zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the server's "
+                         "certificate is not verified: anyone on the way to "
+                         "%s can read the token and all traffic", url->host);
         }
 
         if (!url->tls && !url->is_unix
             && (!zlt_url_loopback(url->host)
                 || (conf->via.kind && !zlt_url_loopback(conf->via.host))))
         {
-            zlt_log_warn("ws:// is not encrypted: anyone on the way to %s can "
-                         "read the token and all traffic; use wss://",
-                         url->host);
+            zlt_log_link(l->owner.label, ZLT_LOG_WARN, "ws:// is not "
+                         "encrypted: anyone on the way to %s can read the "
+                         "token and all traffic; use wss://", url->host);
         }
     }
 
     if (typed && conf->proxy && conf->via.password[0]) {
-        zlt_log_warn("the proxy's password is on the command line, where "
-                     "every user of this machine can see it: use "
-                     "--proxy-file");
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the proxy's password is "
+                     "on the command line, where every user of this machine "
+                     "can see it: use --proxy-file");
     }
 }
 
@@ -421,7 +423,7 @@ zlt_link_destroy(zlt_link_t *l)
 
     zlt_list_each_safe(link, next, &l->owner.services) {
         service = zlt_list_data(link, zlt_service_t, link);
-        zlt_udp_session_service_log(service);
+        zlt_udp_session_service_log(&l->owner, service);
         zlt_service_remove(service);
     }
 
@@ -476,8 +478,8 @@ zlt_link_tick(zlt_link_t *l, uint64_t now)
     zlt_link_register(l, now);
 
     if (l->owner.stopping && !l->stopped && now >= l->stop_at) {
-        zlt_log_warn("%s%u connections are cut short", l->owner.label,
-                     l->owner.nchannels);
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN,
+                     "%u connections are cut short", l->owner.nchannels);
         zlt_link_abort(l);
     }
 }

@@ -17,6 +17,7 @@
 #include "link_control.h"
 #include "random.h"
 #include "service.h"
+#include "zlt_util.h"
 
 
 #define ZLT_LINK_QUICK  200           /* ms, after a sleep */
@@ -42,7 +43,7 @@ zlt_link_control_connect(zlt_link_t *l)
     l->control = zlt_control_start(l);
 
     if (l->control == NULL) {
-        zlt_log_error("out of memory");
+        zlt_log_link(l->owner.label, ZLT_LOG_ERROR, "out of memory");
         zlt_link_control_schedule(l, l->owner.conf->reconnect_interval);
         return;
     }
@@ -103,7 +104,8 @@ zlt_link_control_restart(zlt_link_t *l)
     l->tried = 0;
 
     zlt_link_control_forget(l);
-    zlt_transport_init(&l->owner.transport, zlt_conf_transport(l->owner.conf));
+    zlt_transport_init(&l->owner.transport, zlt_conf_transport(l->owner.conf),
+                       l->owner.label);
 
     /* its end begins the next one */
 
@@ -192,8 +194,8 @@ zlt_link_control_hello(const zlt_link_t *l)
 
     conf = l->owner.conf;
 
-    zlt_log_info("%sconnected to the server%s%s%s%s%s%s%s", l->owner.label,
-                 conf->nservers > 1 ? " " : "",
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "connected to the "
+                 "server%s%s%s%s%s%s%s", conf->nservers > 1 ? " " : "",
                  conf->nservers > 1 ? conf->server : "",
                  conf->via.kind ? " through the proxy " : "",
                  conf->via.kind ? conf->via.name : "",
@@ -220,10 +222,10 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
     if (param == NULL) {
         if (!l->warned_v1) {
             l->warned_v1 = 1;
-            zlt_log_warn("%sthe server is one of protocol version 1: it "
-                         "registers services but cannot carry connections "
-                         "to them, and does not tell their addresses",
-                         l->owner.label);
+            zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the server is one of "
+                         "protocol version 1: it registers services but "
+                         "cannot carry connections to them, and does not tell "
+                         "their addresses");
         }
 
         if (l->owner.pool) {
@@ -233,8 +235,9 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
 
     } else {
         zlt_hex_encode(id, param->tunnel_id, ZLT_ID_SIZE);
-        zlt_log_debug("tunnel %.*s at %s", (int) sizeof(id), id,
-                      zlt_addr_text(text, &param->way.addr));
+        zlt_log_link(l->owner.label, ZLT_LOG_DEBUG, "tunnel %.*s at %s",
+                     (int) sizeof(id), id,
+                     zlt_addr_text(text, &param->way.addr));
 
         l->owner.param = *param;
         l->owner.has_param = 1;
@@ -310,8 +313,8 @@ zlt_link_control_registered(zlt_link_t *l)
 
     if (!l->none_up) {
         l->none_up = 1;
-        zlt_log_warn("%snone of the services is registered; staying "
-                     "connected", l->owner.label);
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "none of the services is "
+                     "registered; staying connected");
     }
 }
 
@@ -372,8 +375,9 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
     delay = zlt_backoff_delay(l, how, retry_after, healthy);
 
     if (delay >= 1000) {
-        zlt_log_info("%sconnecting again in %u.%u s", l->owner.label,
-                     (unsigned) delay / 1000, (unsigned) delay % 1000 / 100);
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO,
+                     "connecting again in %u.%u s", (unsigned) delay / 1000,
+                     (unsigned) delay % 1000 / 100);
     }
 
     zlt_link_control_schedule(l, delay);
@@ -382,14 +386,15 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
 
 
 void
-zlt_link_control_announce(zlt_service_t *s, const char *public_addr)
+zlt_link_control_announce(zlt_link_t *l, zlt_service_t *s,
+    const char *public_addr)
 {
     const char  *protocol;
 
     protocol = s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp";
 
-    zlt_log_debug("the service \"%s\" is registered: %s", s->conf.name,
-                  public_addr);
+    zlt_log_link(l->owner.label, ZLT_LOG_DEBUG, "the service \"%s\" is "
+                 "registered: %s", s->conf.name, public_addr);
 
     /* once, and again when it has moved */
 

@@ -24,7 +24,8 @@ void zlt_link_control_woken(zlt_link_t *l);
 /* Another server, or other trust: ends the control channel and begins anew. */
 void zlt_link_control_restart(zlt_link_t *l);
 
-/* Another token: a new control channel takes the tunnel over. */
+/* Another token, or other features: a new control channel takes the tunnel
+   over. */
 void zlt_link_control_move(zlt_link_t *l);
 
 /* All services have been answered. */
@@ -38,7 +39,8 @@ void zlt_link_control_up(zlt_link_t *l, zlt_control_t *c);
 /* retry_after in ms, 0: not told; healthy: ms that it was up */
 void zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
     uint32_t retry_after, uint64_t healthy);
-void zlt_link_control_announce(zlt_service_t *s, const char *public_addr);
+void zlt_link_control_announce(zlt_link_t *l, zlt_service_t *s,
+    const char *public_addr);
 
 
 #endif /* ZLT_LINK_CONTROL_H_INCLUDED */

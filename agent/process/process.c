@@ -260,8 +260,9 @@ zlt_process_hello(zlt_process_t *p)
     zlt_list_each(link, &p->links) {
         l = zlt_list_data(link, zlt_link_t, node);
 
-        zlt_log_info("%szltunnel-agent " ZLT_AGENT_VERSION " for %s%s%s%s",
-                     l->owner.label, zlt_url_text(text, &l->owner.conf->url),
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO,
+                     "zltunnel-agent " ZLT_AGENT_VERSION " for %s%s%s%s",
+                     zlt_url_text(text, &l->owner.conf->url),
                      l->owner.conf->via.kind ? " through " : "",
                      l->owner.conf->via.kind ? l->owner.conf->via.name : "",
                      l->owner.conf->nservers > 1 ? ", others in reserve" : "");
@@ -382,8 +383,6 @@ zlt_process_woken(zlt_process_t *p)
 static int64_t
 zlt_process_suspended(void)
 {
-#ifdef CLOCK_BOOTTIME
-
     struct timespec  boot, mono;
 
     if (clock_gettime(CLOCK_BOOTTIME, &boot) == -1
@@ -394,12 +393,6 @@ zlt_process_suspended(void)
 
     return (int64_t) (boot.tv_sec - mono.tv_sec) * 1000
            + (boot.tv_nsec - mono.tv_nsec) / 1000000;
-
-#else
-
-    return 0;
-
-#endif
 }
 
 

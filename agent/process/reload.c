@@ -9,6 +9,9 @@
  * of the others only what has changed is touched: services that are gone are
  * unregistered, new ones registered.  Only another server or proxy, or other
  * trust, needs a new control channel.
+ *
+ * A key that is new has to be thought of here: t/115-reload-keys.t knows all
+ * of them.
  */
 
 
@@ -47,6 +50,8 @@ static void zlt_reload_gone(zlt_process_t *p, zlt_config_t *config);
 static void zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf,
     zlt_reload_link_t *r);
 static void zlt_reload_services(zlt_link_t *l, zlt_conf_t *conf);
+static void zlt_reload_lead(const zlt_link_t *l, zlt_service_t *s,
+    const zlt_service_conf_t *c);
 static int zlt_reload_same(const zlt_service_conf_t *a,
     const zlt_service_conf_t *b);
 static void zlt_reload_remove(zlt_link_t *l, zlt_service_t *s);
@@ -220,6 +225,11 @@ zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
 
     zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
 
+    if (zlt_reload_differ(p->config->agent.control, config->agent.control)) {
+        zlt_log_warn("another \"control\" counts when the agent is started "
+                     "the next time");
+    }
+
     zlt_reload_gone(p, config);
 
     for (i = 0; i < config->nlinks; i++) {
@@ -298,8 +308,14 @@ zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf, zlt_reload_link_t *r)
 
     l->token = r->token;
 
+    if ((conf->max_idle == 0) != (l->owner.conf->max_idle == 0)) {
+        /* whether channels are used again is said with the token */
+        moved = 1;
+    }
+
     if (conf->transport != l->owner.conf->transport) {
-        zlt_transport_init(&l->owner.transport, zlt_conf_transport(conf));
+        zlt_transport_init(&l->owner.transport, zlt_conf_transport(conf),
+                           l->owner.label);
     }
 
     zlt_reload_services(l, conf);
@@ -310,6 +326,10 @@ zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf, zlt_reload_link_t *r)
     zlt_conf_free(l->owner.conf);
     *l->owner.conf = *conf;
     free(conf);
+
+    if (l->owner.pool) {
+        zlt_pool_reload(l->owner.pool);
+    }
 
     if (l->control && zlt_control_is_up(l->control)
         && !zlt_control_registers(l->control))
@@ -362,15 +382,9 @@ zlt_reload_services(zlt_link_t *l, zlt_conf_t *conf)
             continue;
         }
 
-        if (strcmp(c->local, s->conf.local) != 0) {
+        /* the port need not be closed for what is left */
 
-            /* the port need not be closed for that */
-
-            zlt_log_info("the service \"%s\" leads to %s now", c->name,
-                         c->local);
-            zlt_service_move(s, c);
-            zlt_udp_session_service_end(s);
-        }
+        zlt_reload_lead(l, s, c);
     }
 
     for (i = 0; i < conf->nservices; i++) {
@@ -383,7 +397,7 @@ zlt_reload_services(zlt_link_t *l, zlt_conf_t *conf)
         s = zlt_service_create(&l->owner.services, c);
 
         if (s == NULL) {
-            zlt_log_error("out of memory");
+            zlt_log_link(l->owner.label, ZLT_LOG_ERROR, "out of memory");
             return;
         }
 
@@ -391,12 +405,40 @@ zlt_reload_services(zlt_link_t *l, zlt_conf_t *conf)
             zlt_allow_move(&s->allow, &conf->allow);
         }
 
-        zlt_log_info("the service \"%s\" is new", c->name);
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is new",
+                     c->name);
 
         if (l->control && zlt_control_is_up(l->control)) {
             zlt_control_register(l->control, s);
         }
     }
+}
+
+
+/* What the server is not told counts for connections to come. */
+
+static void
+zlt_reload_lead(const zlt_link_t *l, zlt_service_t *s,
+    const zlt_service_conf_t *c)
+{
+    if (c->proxy_protocol != s->conf.proxy_protocol) {
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO, c->proxy_protocol
+                     ? "the service \"%s\" gets the header of the PROXY "
+                     "protocol v%u now"
+                     : "the service \"%s\" gets no header of the PROXY "
+                     "protocol now", c->name, (unsigned) c->proxy_protocol);
+    }
+
+    if (strcmp(c->local, s->conf.local) == 0) {
+        s->conf = *c;
+        return;
+    }
+
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" leads to "
+                 "%s now", c->name, c->local);
+
+    zlt_service_move(s, c);
+    zlt_udp_session_service_end(s);
 }
 
 
@@ -415,14 +457,15 @@ zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
 static void
 zlt_reload_remove(zlt_link_t *l, zlt_service_t *s)
 {
-    zlt_log_info("the service \"%s\" is removed or changed", s->conf.name);
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is removed "
+                 "or changed", s->conf.name);
 
     if (l->control && zlt_control_is_up(l->control)) {
         zlt_control_register_end(l->control, s);
     }
 
     zlt_udp_session_service_end(s);
-    zlt_udp_session_service_log(s);
+    zlt_udp_session_service_log(&l->owner, s);
     zlt_link_state_fold(l, s);
     zlt_service_remove(s);
 }

@@ -13,6 +13,7 @@
 #include "io.h"
 #include "resolve.h"
 #include "service.h"
+#include "zlt_util.h"
 
 
 #define ZLT_SERVICE_TTL  5000          /* ms that resolved addresses hold */

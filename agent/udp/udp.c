@@ -95,6 +95,7 @@ zlt_udp_t *
 zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
     const uint8_t *data, size_t len)
 {
+    int          lowat;
     zlt_conn_t  *c;
     zlt_flow_t  *f;
     zlt_udp_t   *u;
@@ -132,14 +133,9 @@ zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
 
     zlt_conn_keepalive(c);
 
-#ifdef TCP_NOTSENT_LOWAT
-    {
-    int  lowat = ZLT_UDP_LOWAT;
-
+    lowat = ZLT_UDP_LOWAT;
     (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat,
                       sizeof(int));
-    }
-#endif
 
     /* an answer to a heartbeat may not have been sent yet */
 
@@ -317,7 +313,8 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
     zlt_udp_peer_deliver_all(u);
 
     if (rc != ZLT_AGAIN) {
-        zlt_log_warn("a datagram channel is closed: %s", zlt_strerror(rc));
+        zlt_log_link(u->owner->label, ZLT_LOG_WARN, "a datagram channel is "
+                     "closed: %s", zlt_strerror(rc));
         u->broken = "";
         zlt_io_post(&u->task);
         return -1;
@@ -392,8 +389,8 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
         return;
     }
 
-    zlt_log_warn("a datagram channel is closed: a message that a server does "
-                 "not send");
+    zlt_log_link(u->owner->label, ZLT_LOG_WARN, "a datagram channel is "
+                 "closed: a message that a server does not send");
     u->broken = "";
     zlt_io_post(&u->task);
 }
@@ -768,8 +765,8 @@ zlt_udp_end(zlt_udp_t *u)
     ch = u->channel;
 
     if (u->broken && *u->broken) {
-        zlt_log_debug("a datagram channel with %u sessions has ended: %s",
-                      u->npeers, u->broken);
+        zlt_log_link(u->owner->label, ZLT_LOG_DEBUG, "a datagram channel with "
+                     "%u sessions has ended: %s", u->npeers, u->broken);
     }
 
     zlt_channel_abort(ch);

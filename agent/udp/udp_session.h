@@ -26,7 +26,8 @@ void zlt_udp_session_tick(zlt_owner_t *o);
 void zlt_udp_session_service_end(zlt_service_t *service);
 
 /* Its counters, to the log. */
-void zlt_udp_session_service_log(const zlt_service_t *service);
+void zlt_udp_session_service_log(const zlt_owner_t *o,
+    const zlt_service_t *service);
 
 
 #endif /* ZLT_UDP_SESSION_H_INCLUDED */

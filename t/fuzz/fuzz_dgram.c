@@ -8,16 +8,13 @@
  * time, and in pieces gives one and the same trace; nothing is read outside;
  * what is read and written again is read as the same.
  *
- *   clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined \
- *       -Ingx_zltunnel_module/proto -It/fuzz \
- *       t/fuzz/fuzz_dgram.c ngx_zltunnel_module/proto/zlt_*.c
- *
  * The first byte of an input is the seed of the pieces.
  */
 
 
 #include "fuzz.h"
 #include "zlt_dgram.h"
+#include "zlt_proto.h"
 
 
 typedef struct {

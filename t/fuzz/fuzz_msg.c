@@ -8,10 +8,6 @@
  * against the encoder: what was decoded is encoded, and must come back as
  * the same message and then as the same bytes.
  *
- *   clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined \
- *       -Ingx_zltunnel_module/proto -It/unit -It/fuzz \
- *       t/fuzz/fuzz_msg.c ngx_zltunnel_module/proto/zlt_*.c
- *
  * The first byte of an input says what it is: a limit and a message as it
  * came from the wire, or the fields of one that is to be encoded.
  */
@@ -19,6 +15,7 @@
 
 #include "fuzz.h"
 #include "vector.h"
+#include "zlt_util.h"
 
 
 typedef struct {

@@ -8,10 +8,6 @@
  * in pieces gives one and the same trace, and that trace is the one of a
  * second parser, which sees all of the input at once and keeps no state.
  *
- *   clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined \
- *       -Ingx_zltunnel_module/proto -It/fuzz \
- *       t/fuzz/fuzz_ws.c ngx_zltunnel_module/proto/zlt_*.c
- *
  * The first byte of an input is the role and the limit of a message, the
  * second the seed of the pieces.
  */

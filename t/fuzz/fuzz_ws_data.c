@@ -9,10 +9,6 @@
  * bytes of a channel, encoded in pieces, are decoded by the other side to the
  * same.
  *
- *   clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined \
- *       -Ingx_zltunnel_module/proto -It/fuzz \
- *       t/fuzz/fuzz_ws_data.c ngx_zltunnel_module/proto/zlt_*.c
- *
  * The first byte of an input is the role, the phase and which of the two, the
  * second the seed of the pieces.
  */
@@ -20,6 +16,7 @@
 
 #include "fuzz.h"
 #include "zlt_ws_data.h"
+#include "zlt_proto.h"
 
 
 static uint32_t  fuzz_seed;

@@ -4,24 +4,52 @@
  */
 
 /*
- * Runs a harness over files, and the files of directories, for compilers
- * without libFuzzer:
- *
- *   cc -std=c11 -g -fsanitize=address,undefined \
- *       -Ingx_zltunnel_module/proto -It/unit -It/fuzz \
- *       t/fuzz/fuzz_ws.c t/fuzz/replay_main.c ngx_zltunnel_module/proto/zlt_*.c
+ * Runs a harness over files, and the files of directories, without libFuzzer;
+ * without arguments fuzz_NAME runs over t/fuzz/corpus/NAME, as "make check"
+ * does.  Prints TAP: a line for each input.  Where the harness or a sanitizer
+ * ends it all, the input is named.
  */
 
 
 #define _POSIX_C_SOURCE  200809L
 
 #include <dirent.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fuzz.h"
 
 
-static unsigned  replayed;
+static unsigned     replayed;
+static const char  *replay_name;
+
+
+/* a sanitizer, if there is one, calls it before it ends the process */
+
+void __sanitizer_set_death_callback(void (*callback)(void))
+    __attribute__((weak));
+
+
+static void
+replay_died(void)
+{
+    if (replay_name) {
+        (void) !write(2, "input: ", 7);
+        (void) !write(2, replay_name, strlen(replay_name));
+        (void) !write(2, "\n", 1);
+    }
+}
+
+
+static void
+replay_aborted(int signo)
+{
+    replay_died();
+
+    (void) signal(signo, SIG_DFL);
+    (void) raise(signo);
+}
 
 
 static int
@@ -29,7 +57,7 @@ replay_file(const char *name)
 {
     FILE     *f;
     size_t    size, n;
-    uint8_t  *data;
+    uint8_t  *data, *p;
 
     f = fopen(name, "rb");
 
@@ -42,8 +70,9 @@ replay_file(const char *name)
     size = 0;
 
     do {
-        data = realloc(data, size + 4096);
-        must(data != NULL);
+        p = realloc(data, size + 4096);
+        must(p != NULL);
+        data = p;
 
         n = fread(data + size, 1, 4096, f);
         size += n;
@@ -52,10 +81,14 @@ replay_file(const char *name)
 
     fclose(f);
 
-    LLVMFuzzerTestOneInput(data, size);
+    replay_name = name;
+    (void) LLVMFuzzerTestOneInput(data, size);
+    replay_name = NULL;
 
     free(data);
-    replayed++;
+
+    printf("ok %u - %s\n", ++replayed, name);
+    (void) fflush(stdout);
 
     return 0;
 }
@@ -109,7 +142,15 @@ replay(const char *name)
 int
 main(int argc, char *argv[])
 {
-    int  i, rc;
+    int          i, rc;
+    char         path[256];
+    const char  *name;
+
+    if (__sanitizer_set_death_callback) {
+        __sanitizer_set_death_callback(replay_died);
+    }
+
+    (void) signal(SIGABRT, replay_aborted);
 
     rc = 0;
 
@@ -117,7 +158,15 @@ main(int argc, char *argv[])
         rc |= replay(argv[i]);
     }
 
-    printf("%u inputs\n", replayed);
+    if (argc == 1) {
+        name = strstr(argv[0], "fuzz_");
+        must(name != NULL);
+
+        (void) snprintf(path, sizeof(path), "t/fuzz/corpus/%s", name + 5);
+        rc = replay(path);
+    }
+
+    printf("1..%u\n", replayed);
 
     return rc;
 }

@@ -11,10 +11,12 @@
  */
 
 
+#include <arpa/inet.h>
+
 #include "tap.h"
-#include "../../agent/config/allow.c"
-#include "../../agent/base/parse.c"
-#include "../../agent/config/option_service.c"
+#include "allow.h"
+#include "option_service.h"
+#include "parse.h"
 
 
 static int

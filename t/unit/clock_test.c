@@ -6,8 +6,10 @@
 /* Protects: how the end of an access session is told. */
 
 
+#include <time.h>
+
 #include "tap.h"
-#include "../../agent/base/clock.c"
+#include "clock.h"
 
 
 static void

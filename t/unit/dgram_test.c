@@ -72,7 +72,7 @@ read_all(size_t len, size_t step, int *last)
     int                  rc;
     size_t               have, got, n;
     uint8_t             *buf;
-    unsigned             frames;
+    unsigned             count;
     zlt_dgram_t          f;
     const uint8_t       *pos;
     zlt_dgram_reader_t   r;
@@ -80,7 +80,7 @@ read_all(size_t len, size_t step, int *last)
     memset(&r, 0, sizeof(r));
     memset(seen, 0, sizeof(seen));
 
-    frames = 0;
+    count = 0;
     have = 0;      /* the first byte that is not stepped over yet */
     got = 0;       /* the end of what has come */
 
@@ -92,11 +92,11 @@ read_all(size_t len, size_t step, int *last)
             rc = zlt_dgram_read(&r, &f, &pos, buf + (got - have));
 
             if (rc == ZLT_OK || rc == ZLT_DGRAM_BAD) {
-                if (!check(frames < 32)) {
+                if (!check(count < 32)) {
                     exit(1);
                 }
 
-                remember(&seen[frames++], rc, &f);
+                remember(&seen[count++], rc, &f);
             }
         } while (rc == ZLT_OK || rc == ZLT_DGRAM_BAD);
 
@@ -106,7 +106,7 @@ read_all(size_t len, size_t step, int *last)
 
         if (rc != ZLT_AGAIN) {
             *last = rc;
-            return frames;
+            return count;
         }
 
         check(r.need > got - have);
@@ -114,7 +114,7 @@ read_all(size_t len, size_t step, int *last)
 
         if (got == len) {
             *last = rc;
-            return frames;
+            return count;
         }
 
         got += (len - got < step) ? len - got : step;
@@ -363,10 +363,12 @@ oversize(void)
         ZLT_MAX_PAYLOAD + 1, ZLT_MAX_PAYLOAD + 5, 200000, ZLT_DGRAM_MAX_SKIP
     };
 
-    int       last;
-    size_t    i, j, len, n;
-    uint8_t   first[] = { ZLT_DATAGRAM, ZLT_DATAGRAM_OPEN,
-                          ZLT_DATAGRAM_CLOSE, ZLT_HEARTBEAT };
+    static const uint8_t  first[] = {
+        ZLT_DATAGRAM, ZLT_DATAGRAM_OPEN, ZLT_DATAGRAM_CLOSE, ZLT_HEARTBEAT
+    };
+
+    int     last;
+    size_t  i, j, len, n;
 
     for (i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
         n = list[i];

@@ -7,9 +7,8 @@
 
 
 #include "tap.h"
-#include "../../agent/base/parse.c"
-#include "../../agent/config/option_service.c"
-#include "../../agent/config/option_access.c"
+#include "option_access.h"
+#include "parse.h"
 
 
 static void

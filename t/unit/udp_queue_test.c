@@ -10,7 +10,7 @@
 
 
 #include "tap.h"
-#include "../../agent/udp/udp_queue.c"
+#include "udp_queue.h"
 
 
 static zlt_udp_queue_t  q;

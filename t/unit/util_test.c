@@ -12,6 +12,7 @@
 
 #include "tap.h"
 #include "vector.h"
+#include "zlt_util.h"
 
 
 static uint8_t  buf[1024];
@@ -429,9 +430,9 @@ test_hex_decode(void)
     for (i = 0; i < 64; i++) {
         tap_note("a fault at %zu", i);
 
-        text[i] ^= 0x80;
+        text[i] = (char) (text[i] ^ 0x80);
         check(zlt_hex_decode(key, text, 32) == -1);
-        text[i] ^= 0x80;
+        text[i] = (char) (text[i] ^ 0x80);
     }
 
     check(zlt_hex_decode(key, text, 32) == 0);

@@ -554,7 +554,7 @@ static void
 test_mask_move(void)
 {
     size_t    i, len, gap, offset;
-    uint8_t  *buf, want[400], mask[4] = { 1, 20, 130, 240 };
+    uint8_t  *buf, want[400] = { 0 }, mask[4] = { 1, 20, 130, 240 };
 
     for (gap = 0; gap < 45; gap++) {
         for (len = 0; len < 150; len++) {
