@@ -16,7 +16,6 @@
 #include <openssl/crypto.h>
 
 #include "token.h"
-#include "zlt_proto.h"
 #include "zlt_util.h"
 
 

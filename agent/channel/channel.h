@@ -70,9 +70,9 @@ struct zlt_channel_s {
     zlt_owner_t     *owner;
     zlt_pool_t      *pool;             /* until a Connect */
     zlt_service_t   *service;          /* while it is dialled */
+    char            *target;           /* of an open service, or NULL */
     char            *client;           /* its address, while its service is
                                           not known yet, or NULL */
-    char            *target;           /* of an open service, or NULL */
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
     zlt_shared_t    *shared;           /* one with lanes */

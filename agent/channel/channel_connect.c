@@ -51,8 +51,8 @@ zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
     ch = zlt_io_room(2) ? zlt_channel_create(o) : NULL;
 
     if (ch == NULL) {
-        zlt_log_link(o->label, ZLT_LOG_WARN, "a connection is refused: out "
-                     "of descriptors or memory");
+        zlt_log_link(o->label, ZLT_LOG_WARN, "a connection is refused: out of "
+                     "descriptors or memory");
         o->ops->connect_fail(o, serial, m->connection_id, ZLT_E_BUSY,
                              "out of descriptors or memory");
         return;

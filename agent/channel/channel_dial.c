@@ -20,9 +20,9 @@
 
 
 static int zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m);
+static int zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m);
 static int zlt_channel_dial_header(zlt_channel_t *ch, const zlt_service_t *s,
     zlt_str_t client);
-static int zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m);
 static void zlt_channel_dial_resolved(zlt_waiter_t *waiter, const char *error);
 static void zlt_channel_dial_next(zlt_channel_t *ch);
 static int zlt_channel_dial_early(zlt_channel_t *ch);
@@ -82,7 +82,7 @@ zlt_channel_dial_header(zlt_channel_t *ch, const zlt_service_t *s,
     }
 
     n = zlt_pp_header(header, s->conf.proxy_protocol, client.data,
-                         client.len, s->conf.host, s->conf.port);
+                      client.len, s->conf.host, s->conf.port);
 
     early = ch->relay.flow[ZLT_RELAY_CHANNEL].buf;
     ch->relay.flow[ZLT_RELAY_CHANNEL].buf = NULL;

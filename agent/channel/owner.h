@@ -19,9 +19,7 @@
 #include "transport.h"
 #include "types.h"
 #include "zlt_list.h"
-
-
-#define ZLT_OWNER_LABEL  (ZLT_MAX_NAME + 8)
+#include "zlt_proto.h"
 
 
 /* what channels and their like tell the link, and ask of it */
@@ -53,11 +51,14 @@ typedef struct {
 } zlt_owner_ops_t;
 
 
+#define ZLT_OWNER_LABEL  (ZLT_MAX_NAME + 8)
+
+
 struct zlt_owner_s {
     const zlt_owner_ops_t   *ops;
     const zlt_access_ops_t  *access_ops;
 
-    char                     label[ZLT_OWNER_LABEL];      /* zlt_log_link() */
+    char                     label[ZLT_OWNER_LABEL];   /* zlt_log_link() */
     uv_loop_t               *loop;         /* the process's */
     zlt_conf_t              *conf;
     zlt_tls_t               *tls;          /* of the server; NULL: ws:// */

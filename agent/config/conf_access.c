@@ -196,9 +196,7 @@ zlt_conf_access_open_key(zlt_conf_file_t *f, const char *key,
 
     if (strcmp(key, "allow") == 0) {
 
-        if (zlt_allow_parse(&f->config->agent.allow, value, &why,
-                            &rule) == 0)
-        {
+        if (zlt_allow_parse(&f->config->agent.allow, value, &why, &rule) == 0) {
             return 0;
         }
 

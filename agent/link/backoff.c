@@ -21,10 +21,10 @@
 
 #include "backoff.h"
 #include "conf.h"
+#include "http.h"
 #include "link.h"
 #include "random.h"
 #include "tls.h"
-#include "http.h"
 
 
 #define ZLT_BACKOFF_QUICK        200     /* ms, the first retry */

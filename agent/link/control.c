@@ -412,8 +412,8 @@ zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
         zlt_log_link(c->link->owner.label, ZLT_LOG_DEBUG, "%s", text);
 
     } else if (c->kept) {
-        zlt_log_link(c->link->owner.label, ZLT_LOG_INFO, "the earlier "
-                     "control channel has ended: %s", text);
+        zlt_log_link(c->link->owner.label, ZLT_LOG_INFO, "the earlier control "
+                     "channel has ended: %s", text);
 
     } else if (how == ZLT_DOWN_REFUSED) {
         zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "%s", text);

@@ -109,8 +109,9 @@ zlt_control_msg(zlt_control_t *c, const uint8_t *data, size_t len)
         }
     }
 
-    zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "a message of type %s "
-                 "from the server is ignored", zlt_msg_name(m.type));
+    zlt_log_link(c->link->owner.label, ZLT_LOG_WARN,
+                 "a message of type %s from the server is ignored",
+                 zlt_msg_name(m.type));
 }
 
 
@@ -252,8 +253,8 @@ zlt_control_msg_disconnect(zlt_control_t *c, const zlt_msg_t *m)
             return;
         }
 
-        zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the server asks to "
-                     "connect anew: %s", text);
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO,
+                     "the server asks to connect anew: %s", text);
         zlt_link_control_down(l, c, ZLT_DOWN_RECONNECT, retry,
                               zlt_io_now() - c->up_since);
         return;

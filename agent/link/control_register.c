@@ -205,9 +205,8 @@ zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
         (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
                         text);
 
-        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "the server "
-                     "refuses the service \"%s\": %s%s", service->conf.name,
-                     text,
+        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "the server refuses "
+                     "the service \"%s\": %s%s", service->conf.name, text,
                      service->again ? "; it is tried again every 30 s" : "");
     }
 

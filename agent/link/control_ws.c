@@ -151,8 +151,9 @@ zlt_control_ws_send(zlt_control_t *c, const zlt_msg_t *m)
         zlt_control_ws_frame(c, ZLT_WS_OP_BINARY, buf, n);
 
     } else {
-        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "a message of type "
-                     "%s could not be made", zlt_msg_name(m->type));
+        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR,
+                     "a message of type %s could not be made",
+                     zlt_msg_name(m->type));
     }
 
     if (m->type == ZLT_AUTH) {

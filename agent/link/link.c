@@ -478,8 +478,8 @@ zlt_link_tick(zlt_link_t *l, uint64_t now)
     zlt_link_register(l, now);
 
     if (l->owner.stopping && !l->stopped && now >= l->stop_at) {
-        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "%u connections are cut "
-                     "short", l->owner.nchannels);
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN,
+                     "%u connections are cut short", l->owner.nchannels);
         zlt_link_abort(l);
     }
 }

@@ -224,8 +224,8 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
             l->warned_v1 = 1;
             zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the server is one of "
                          "protocol version 1: it registers services but "
-                         "cannot carry connections to them, and does not "
-                         "tell their addresses");
+                         "cannot carry connections to them, and does not tell "
+                         "their addresses");
         }
 
         if (l->owner.pool) {
@@ -375,8 +375,8 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
     delay = zlt_backoff_delay(l, how, retry_after, healthy);
 
     if (delay >= 1000) {
-        zlt_log_link(l->owner.label, ZLT_LOG_INFO, "connecting again in "
-                     "%u.%u s", (unsigned) delay / 1000,
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO,
+                     "connecting again in %u.%u s", (unsigned) delay / 1000,
                      (unsigned) delay % 1000 / 100);
     }
 

@@ -24,7 +24,8 @@ void zlt_link_control_woken(zlt_link_t *l);
 /* Another server, or other trust: ends the control channel and begins anew. */
 void zlt_link_control_restart(zlt_link_t *l);
 
-/* Another token: a new control channel takes the tunnel over. */
+/* Another token, or other features: a new control channel takes the tunnel
+   over. */
 void zlt_link_control_move(zlt_link_t *l);
 
 /* All services have been answered. */

@@ -457,8 +457,8 @@ zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
 static void
 zlt_reload_remove(zlt_link_t *l, zlt_service_t *s)
 {
-    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is "
-                 "removed or changed", s->conf.name);
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is removed "
+                 "or changed", s->conf.name);
 
     if (l->control && zlt_control_is_up(l->control)) {
         zlt_control_register_end(l->control, s);

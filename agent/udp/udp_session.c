@@ -77,7 +77,8 @@ static int zlt_udp_session_failed(zlt_udp_session_t *s, int err);
 static int zlt_udp_session_refused(zlt_udp_session_t *s, int err);
 static void zlt_udp_session_used(zlt_udp_session_t *s);
 static void zlt_udp_session_complain(const zlt_udp_t *u,
-    zlt_service_t *service, const char *fmt, ...) zlt_printf_like(3, 4);
+    zlt_service_t *service, const char *fmt, ...)
+    zlt_printf_like(3, 4);
 static void zlt_udp_session_service_tick(const zlt_owner_t *o,
     zlt_service_t *service, uint32_t timeout);
 static void zlt_udp_session_service_report(const zlt_owner_t *o,
@@ -199,9 +200,10 @@ zlt_udp_session_service(zlt_udp_t *u, const zlt_dgram_t *f, unsigned *cause)
     *cause = ZLT_E_FORBIDDEN;
 
     if (!(service->conf.flags & ZLT_R_OPEN) != !f->target.len) {
-        zlt_udp_session_complain(u, service, "a session %s", f->target.len
-                         ? "has a target, which the service does not take"
-                         : "has no target");
+        zlt_udp_session_complain(u, service, f->target.len
+                                 ? "a session has a target, which the service "
+                                   "does not take"
+                                 : "a session has no target");
         return NULL;
     }
 
@@ -329,8 +331,8 @@ zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error)
     s = zlt_list_data(waiter, zlt_udp_session_t, waiter);
 
     if (error || s->service->addrs.n == 0) {
-        zlt_udp_session_complain(s->peer.udp, s->service, "a session could "
-                                 "not be opened: %s",
+        zlt_udp_session_complain(s->peer.udp, s->service,
+                                 "a session could not be opened: %s",
                                  error ? error : "no address");
         zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
         return;
@@ -383,8 +385,8 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
         s->address = (uint8_t) ((s->address + 1) % s->service->addrs.n);
     }
 
-    zlt_udp_session_complain(s->peer.udp, s->service, "a session could not "
-                             "be opened: %s",
+    zlt_udp_session_complain(s->peer.udp, s->service,
+                             "a session could not be opened: %s",
                              cause == ZLT_E_FORBIDDEN
                              ? "the target is not allowed" : strerror(err));
     zlt_udp_session_close(s, cause, 1);
@@ -620,8 +622,9 @@ zlt_udp_session_failed(zlt_udp_session_t *s, int err)
     case ENOBUFS:
     case ENOMEM:
         s->service->udp.failed++;
-        zlt_udp_session_complain(s->peer.udp, s->service, "a datagram could "
-                                 "not be delivered: %s", strerror(err));
+        zlt_udp_session_complain(s->peer.udp, s->service,
+                                 "a datagram could not be delivered: %s",
+                                 strerror(err));
         return ZLT_UDP_SKIP;
     }
 
@@ -656,7 +659,7 @@ zlt_udp_session_refused(zlt_udp_session_t *s, int err)
     }
 
     zlt_udp_session_complain(s->peer.udp, service, "a session has ended: %s",
-                     strerror(err));
+                             strerror(err));
 
     zlt_udp_session_close(s, err == ECONNREFUSED ? ZLT_E_REFUSED
                                                  : ZLT_E_UNREACHABLE, 1);
@@ -706,7 +709,7 @@ zlt_udp_session_tick(zlt_owner_t *o)
 {
     uint32_t        timeout;
     zlt_list_t     *link, *next, *inner;
-    zlt_service_t  *service;
+    zlt_service_t  *service, *target;
 
     timeout = (o->conf->udp_timeout + 999) / 1000;
 
@@ -718,9 +721,8 @@ zlt_udp_session_tick(zlt_owner_t *o)
         /* a target goes with its last session */
 
         zlt_list_each_safe(inner, next, &service->targets) {
-            zlt_udp_session_service_tick(o,
-                                         zlt_list_data(inner, zlt_service_t,
-                                                       link), timeout);
+            target = zlt_list_data(inner, zlt_service_t, link);
+            zlt_udp_session_service_tick(o, target, timeout);
         }
     }
 }

@@ -11,11 +11,12 @@
  */
 
 
-#include "tap.h"
 #include <arpa/inet.h>
 
+#include "tap.h"
 #include "allow.h"
 #include "option_service.h"
+#include "parse.h"
 
 
 static int

@@ -8,7 +8,6 @@
 
 #include "tap.h"
 #include "option_access.h"
-#include "option_service.h"
 #include "parse.h"
 
 

@@ -54,11 +54,11 @@ sub table {
 
 sub known_keys {
     my %keys;
-    my $source = agent_source();
+    my $all = agent_source();
 
-    while ($source =~ /zlt_conf_section_t\s+\w+\s=\s\{\s*"(\w+)",\s+([01]),
-                       \s+\w+,\s+(\w+),\s+\w+\s*\}/gx)
-    {
+    my $section = qr/"(\w+)",\s+([01]),\s+\w+,\s+(\w+),\s+\w+/;
+
+    while ($all =~ /\bzlt_conf_section_t  \w+ = \{\s+$section\s+\};/g) {
         my ($name, $named, $func) = ($1, $2, $3);
         my $body = function($func);
         my @keys = $body =~ /strcmp\(key, "(\w+)"\)/g;
@@ -70,8 +70,6 @@ sub known_keys {
 
         $keys{ $named ? "$name NAME" : $name } = [ sort @keys ];
     }
-
-    die "there are no sections" if !keys %keys;
 
     return \%keys;
 }
