@@ -4,6 +4,7 @@
 #   make                 the module and the agent, in objs/
 #   make demo            a tunnel on loopback, to see it work
 #   make check           all tests (check-long: in their full sizes)
+#   make test T=t/udp    some of them
 #   make bench           figures, beside two nginx stream proxies
 #   make install         DESTDIR=, PREFIX=/usr/local, MODULES_DIR=
 #
@@ -98,9 +99,9 @@ MODULE_MAKE =  $(MAKE) -s CC='$(CURDIR)/auto/cc $(CC)'
 endif
 
 
-.PHONY: all module agent units install demo check check-long bench sanitize \
-        sanitize-check fuzz fuzzers fuzz-corpus coverage lint lint-baseline \
-        clean deps need-agent FORCE
+.PHONY: all module agent units install demo check check-long test bench \
+        sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
+        lint lint-baseline layers figures clean deps need-agent FORCE
 
 .DELETE_ON_ERROR:
 
@@ -271,6 +272,12 @@ sanitize-check:
 
 # What looks at the source.
 
+layers: all
+	@auto/layers -v
+
+figures: all
+	@auto/figures
+
 coverage:
 	@t/install-deps.sh
 	+@PROVE=$(PROVE) auto/coverage $(T)
@@ -296,11 +303,29 @@ demo:
 
 check:
 	t/install-deps.sh
-	$(MAKE) all units
-	ZLT_LONG=$${ZLT_LONG:-0} $(PROVE) -j1 $(UNITS) $(sort $(wildcard t/*.t))
+	$(MAKE) $(JOBS) all units
+	ZLT_LONG=$${ZLT_LONG:-0} PROVE="$(PROVE)" t/run.sh $(UNITS) t
 
 check-long:
 	$(MAKE) check ZLT_LONG=1
+
+# make test T="t/udp t/relay/exact.t t/unit/ws_test.c"
+
+TEST_UNITS =   $(if $(filter t t/ t/unit t/unit/,$(T)),$(UNITS)) \
+               $(patsubst t/unit/%.c,$(OBJS)/unit/%,$(filter t/unit/%.c,$(T))) \
+               $(filter $(OBJS)/unit/%,$(T))
+TEST_FILES =   $(filter-out t/unit t/unit/ t/unit/%.c $(OBJS)/unit/%,$(T))
+
+test:
+	@test -n "$(T)" || { echo 'make test T="t/relay t/udp/agent.t"' >&2; \
+	    exit 2; }
+	@$(MAKE) --no-print-directory $(JOBS) $(TEST_UNITS) $(if $(TEST_FILES),all)
+	@ZLT_LONG=$${ZLT_LONG:-0} PROVE="$(PROVE)" \
+	    t/run.sh $(sort $(TEST_UNITS)) $(TEST_FILES)
+
+# as many as there are processors, unless make was told how many
+
+JOBS =         $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ifdef ZLT_LONG
 export ZLT_LONG

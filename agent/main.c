@@ -13,9 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#ifdef __linux__
 #include <sys/prctl.h>
-#endif
 
 #include "command.h"
 #include "log.h"
@@ -90,10 +88,8 @@ zlt_main_process(void)
 
     (void) signal(SIGPIPE, SIG_IGN);
 
-#ifdef __linux__
     /* no core with a token in it, and no peeking by processes of the user */
     (void) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-#endif
 
     if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
         rl.rlim_cur = rl.rlim_max;

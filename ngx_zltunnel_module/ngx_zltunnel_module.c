@@ -4,19 +4,30 @@
  */
 
 /*
- * The module as nginx sees it, and what happens every second: the sweep of
- * the registry, the token file, and what revoked tokens leave behind.
+ * The module as nginx sees it, and the top floor: here alone is wired together
+ * what a message of another worker leads to, what happens every second, and
+ * what is done when a worker exits.  The parts below know nothing of each
+ * other but what their headers say, and nothing of who is above them.
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_module.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_udp.h"
 #include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel_visit.h"
+#include "ngx_zltunnel_worker.h"
 
 
 #define NGX_ZLTUNNEL_TICK  1000    /* ms */
 
 
+static void *ngx_zltunnel_create(ngx_cycle_t *cycle);
 static ngx_int_t ngx_zltunnel_init_module(ngx_cycle_t *cycle);
 static ngx_uint_t ngx_zltunnel_succeeds(ngx_cycle_t *cycle);
 static ngx_int_t ngx_zltunnel_init_process(ngx_cycle_t *cycle);
@@ -25,29 +36,87 @@ static void ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
     ngx_cycle_t *cycle);
 static void ngx_zltunnel_tick(ngx_event_t *ev);
 static void ngx_zltunnel_tick_accesses(ngx_zltunnel_registry_t *registry);
-static void ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry,
-    ngx_uint_t changed);
-static void ngx_zltunnel_tick_away(ngx_zltunnel_registry_t *registry);
-static ngx_uint_t ngx_zltunnel_moved(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel);
-static ngx_int_t ngx_zltunnel_rotated(ngx_zltunnel_peer_t *peer);
-static ngx_uint_t ngx_zltunnel_bound(ngx_zltunnel_peer_t *peer,
-    ngx_zltunnel_token_t *token);
-static void ngx_zltunnel_revoke(ngx_zltunnel_peer_t *peer);
+static void ngx_zltunnel_exiting(void);
+static void ngx_zltunnel_emptied(ngx_zltunnel_registry_t *registry);
+static void ngx_zltunnel_on_port(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_take(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_given(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_none(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_end(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_connect(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_fail(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_up(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_probe(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_close(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_drop(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_lost(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_access(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
 static ngx_zltunnel_conf_t *ngx_zltunnel_conf(ngx_cycle_t *cycle);
+
+
+/* what each message of another worker leads to */
+
+static const ngx_zltunnel_ipc_handler_t
+                           ngx_zltunnel_messages[NGX_ZLTUNNEL_IPC_TYPES] = {
+    [NGX_ZLTUNNEL_IPC_PORT]    = { ngx_zltunnel_on_port, 0 },
+    [NGX_ZLTUNNEL_IPC_TAKE]    = { ngx_zltunnel_on_take, 0 },
+    [NGX_ZLTUNNEL_IPC_CHANNEL] = { ngx_zltunnel_on_given, 0 },
+    [NGX_ZLTUNNEL_IPC_BRIDGE]  = { ngx_zltunnel_on_given, 0 },
+    [NGX_ZLTUNNEL_IPC_NONE]    = { ngx_zltunnel_on_none, 0 },
+    [NGX_ZLTUNNEL_IPC_END]     = { ngx_zltunnel_on_end, 1 },
+    [NGX_ZLTUNNEL_IPC_CONNECT] = { ngx_zltunnel_on_connect, 0 },
+    [NGX_ZLTUNNEL_IPC_FAIL]    = { ngx_zltunnel_on_fail, 0 },
+    [NGX_ZLTUNNEL_IPC_UP]      = { ngx_zltunnel_on_up, 0 },
+    [NGX_ZLTUNNEL_IPC_PROBE]   = { ngx_zltunnel_on_probe, 0 },
+    [NGX_ZLTUNNEL_IPC_CLOSE]   = { ngx_zltunnel_on_close, 0 },
+    [NGX_ZLTUNNEL_IPC_DROP]    = { ngx_zltunnel_on_drop, 0 },
+    [NGX_ZLTUNNEL_IPC_LOST]    = { ngx_zltunnel_on_lost, 0 },
+    [NGX_ZLTUNNEL_IPC_ACCESS]  = { ngx_zltunnel_on_access, 0 }
+};
+
+
+/* what a change of the registry leaves to be done */
+
+static const ngx_zltunnel_notice_handlers_t  ngx_zltunnel_notices = {
+    ngx_zltunnel_listener_changed,
+    ngx_zltunnel_emptied
+};
+
+
+/* who reads the UDP sockets of ports */
+
+static const ngx_zltunnel_listener_datagrams_t  ngx_zltunnel_datagrams = {
+    ngx_zltunnel_udp_init_process,
+    ngx_zltunnel_udp_arm,
+    ngx_zltunnel_udp_receive,
+    ngx_zltunnel_udp_recheck
+};
 
 
 static ngx_core_module_t  ngx_zltunnel_module_ctx = {
     ngx_string("zltunnel"),
-    ngx_zltunnel_create_conf,
-    ngx_zltunnel_init_conf
+    ngx_zltunnel_create,
+    ngx_zltunnel_conf_init
 };
 
 
 ngx_module_t  ngx_zltunnel_module = {
     NGX_MODULE_V1,
     &ngx_zltunnel_module_ctx,              /* module context */
-    ngx_zltunnel_commands,                 /* module directives */
+    ngx_zltunnel_conf_commands,                 /* module directives */
     NGX_CORE_MODULE,                       /* module type */
     NULL,                                  /* init master */
     ngx_zltunnel_init_module,              /* init module */
@@ -65,6 +134,21 @@ ngx_zltunnel_conf(ngx_cycle_t *cycle)
 {
     return (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
                                                 ngx_zltunnel_module);
+}
+
+
+static void *
+ngx_zltunnel_create(ngx_cycle_t *cycle)
+{
+    ngx_zltunnel_conf_t  *conf;
+
+    conf = ngx_zltunnel_conf_create(cycle);
+
+    if (conf) {
+        conf->zone_init = ngx_zltunnel_zone_init;
+    }
+
+    return conf;
 }
 
 
@@ -93,10 +177,10 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
             registry[i]->sh->expecting = ngx_zltunnel_succeeds(cycle);
         }
 
-        registry[i]->sh->generation = ngx_zltunnel_generation;
+        registry[i]->sh->generation = ngx_zltunnel_ipc_generation;
     }
 
-    ngx_zltunnel_ports_init_module(cycle);
+    ngx_zltunnel_listener_init_module(cycle);
 
     return NGX_OK;
 }
@@ -145,9 +229,14 @@ ngx_zltunnel_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    if (ngx_zltunnel_ipc_init_process(cycle) != NGX_OK) {
+    if (ngx_zltunnel_ipc_init_process(cycle, ngx_zltunnel_messages,
+                                      ngx_zltunnel_exiting)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
+
+    ngx_zltunnel_notice_init(cycle, &ngx_zltunnel_notices);
 
     registry = conf->registries.elts;
 
@@ -157,7 +246,9 @@ ngx_zltunnel_init_process(ngx_cycle_t *cycle)
 
     /* after the slots were taken: what changes now comes as a message */
 
-    if (ngx_zltunnel_ports_init_process(cycle) != NGX_OK) {
+    if (ngx_zltunnel_listener_init_process(cycle, &ngx_zltunnel_datagrams)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -176,9 +267,9 @@ ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
     ngx_rbtree_init(&registry->peers, &registry->peers_sentinel,
                     ngx_rbtree_insert_value);
 
-    ngx_zltunnel_lock(registry);
-    rc = ngx_zltunnel_worker_attach(registry);
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_lock(registry);
+    rc = ngx_zltunnel_worker_slot_take(registry, ngx_zltunnel_ipc_generation);
+    ngx_zltunnel_zone_unlock(registry);
 
     ngx_zltunnel_ipc_hello(registry);
 
@@ -214,11 +305,12 @@ ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
-    ngx_zltunnel_carriers_exit();
-    ngx_zltunnel_visits_exit(1);
-    ngx_zltunnel_controls_exit();
-    ngx_zltunnel_shareds_exit();
-    ngx_zltunnel_channels_exit();
+    ngx_zltunnel_udp_exit();
+    ngx_zltunnel_visit_exit(1);
+    ngx_zltunnel_control_exit();
+    ngx_zltunnel_shared_exit();
+    ngx_zltunnel_channel_exit();
+    ngx_zltunnel_notice_flush();
     ngx_zltunnel_ipc_exit();
     ngx_zltunnel_relay_cleanup();
     ngx_zltunnel_udp_cleanup();
@@ -238,7 +330,7 @@ ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
 
 /* the worker has begun to exit gracefully: its listening sockets are closed */
 
-void
+static void
 ngx_zltunnel_exiting(void)
 {
     ngx_uint_t                 i;
@@ -257,10 +349,10 @@ ngx_zltunnel_exiting(void)
 
     /* before these, since the clients' sockets are closed */
 
-    ngx_zltunnel_carriers_exit();
-    ngx_zltunnel_visits_exit(0);
+    ngx_zltunnel_udp_exit();
+    ngx_zltunnel_visit_exit(0);
 
-    ngx_zltunnel_controls_quit();
+    ngx_zltunnel_control_quit_all();
 }
 
 
@@ -272,150 +364,33 @@ ngx_zltunnel_tick(ngx_event_t *ev)
 
     registry = ev->data;
 
-    changed = ngx_zltunnel_tokens_follow(registry, ev->log);
+    changed = ngx_zltunnel_token_file_follow(registry, ev->log);
 
-    (void) ngx_zltunnel_overlap();
+    (void) ngx_zltunnel_overlap_look();
     ngx_zltunnel_gate_update(registry);
 
     if (!ngx_exiting) {
-        ngx_zltunnel_lock_read(registry);
+        ngx_zltunnel_zone_lock_read(registry);
         ngx_zltunnel_sweep(registry);
-        ngx_zltunnel_unlock(registry);
+        ngx_zltunnel_zone_unlock(registry);
 
         if (changed) {
-            ngx_zltunnel_tick_away(registry);
-            ngx_zltunnel_access_away(registry);
+            ngx_zltunnel_revoke_away(registry);
+            ngx_zltunnel_access_end_away(registry);
         }
 
-        ngx_zltunnel_ports_tick(registry);
+        ngx_zltunnel_listener_tick(registry);
     }
 
-    ngx_zltunnel_carriers_check(registry);
+    ngx_zltunnel_udp_check(registry);
 
-    ngx_zltunnel_tick_peers(registry, changed);
+    ngx_zltunnel_revoke_peers(registry, changed);
     ngx_zltunnel_tick_accesses(registry);
-    ngx_zltunnel_dials_check(registry);
+    ngx_zltunnel_dial_told_check(registry);
     ngx_zltunnel_ipc_tidy();
-    ngx_zltunnel_conns_check();
+    ngx_zltunnel_conn_check();
 
     ngx_add_timer(ev, NGX_ZLTUNNEL_TICK);
-}
-
-
-void
-ngx_zltunnel_lost(ngx_zltunnel_registry_t *registry)
-{
-    if (!ngx_exiting) {
-        ngx_zltunnel_gate_lower(registry);
-    }
-
-    ngx_zltunnel_carriers_check(registry);
-    ngx_zltunnel_tick_peers(registry, 0);
-}
-
-
-/* tunnels whose agent is away have no worker to look after them */
-
-static void
-ngx_zltunnel_tick_away(ngx_zltunnel_registry_t *registry)
-{
-    ngx_queue_t               *q, *next;
-    ngx_zltunnel_token_t      *token;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
-
-    ngx_zltunnel_lock(registry);
-
-    for (q = ngx_queue_head(&registry->sh->list);
-         q != ngx_queue_sentinel(&registry->sh->list);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
-
-        if (tunnel->state != NGX_ZLTUNNEL_GRACE) {
-            continue;
-        }
-
-        token = ngx_zltunnel_token_find(registry, tunnel->token);
-
-        if (token == NULL || ngx_zltunnel_token_expired(token)) {
-            ngx_zltunnel_tunnel_remove(registry, tunnel);
-        }
-    }
-
-    ngx_zltunnel_unlock(registry);
-}
-
-
-static void
-ngx_zltunnel_tick_peers(ngx_zltunnel_registry_t *registry, ngx_uint_t changed)
-{
-    ngx_uint_t                 gone, moved;
-    ngx_rbtree_key_t           key;
-    ngx_zltunnel_peer_t       *peer;
-    ngx_zltunnel_token_t      *token;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
-
-    for (peer = ngx_zltunnel_peer_next(registry, NULL);
-         peer;
-         peer = ngx_zltunnel_peer_next(registry, &key))
-    {
-        key = peer->node.key;
-
-        if (changed) {
-            token = ngx_zltunnel_token_find(registry, peer->token);
-            gone = (token == NULL || !ngx_zltunnel_bound(peer, token));
-            peer->expires = token ? token->expires : 0;
-
-        } else {
-            gone = 0;
-        }
-
-        if (gone || (peer->expires && ngx_time() >= peer->expires)) {
-
-            if (ngx_zltunnel_rotated(peer) != NGX_OK) {
-                ngx_zltunnel_revoke(peer);
-            }
-
-            continue;
-        }
-
-        if (changed && peer->control) {
-            ngx_zltunnel_control_rights(peer->control);
-            continue;
-        }
-
-        if (peer->nidle == 0 && peer->shared == NULL && peer->control == NULL) {
-            continue;
-        }
-
-        ngx_zltunnel_lock_read(registry);
-        tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
-        moved = tunnel && ngx_exiting && ngx_zltunnel_moved(registry, tunnel);
-        ngx_zltunnel_unlock(registry);
-
-        if (moved) {
-
-            /* what still needs a channel here gets a fresh one */
-
-            ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
-            continue;
-        }
-
-        if (tunnel) {
-            continue;
-        }
-
-        /* its grace is over, or the registry had to be emptied */
-
-        if (peer->control) {
-            ngx_zltunnel_control_stop(peer->control, ZLT_D_LATER,
-                                      "the tunnel was lost");
-
-        } else {
-            ngx_zltunnel_channels_drop(registry, peer->id, (uint64_t) -1);
-        }
-    }
 }
 
 
@@ -434,38 +409,18 @@ ngx_zltunnel_tick_accesses(ngx_zltunnel_registry_t *registry)
         key = peer->node.key;
 
         if (peer->control) {
-            ngx_zltunnel_access_check(peer->control);
+            ngx_zltunnel_access_end_check(peer->control);
         }
     }
 
-    ngx_zltunnel_visits_check(registry);
+    ngx_zltunnel_visit_check_all(registry);
 }
 
 
 /* the agent's certificate is still one that its token is bound to */
 
-static ngx_uint_t
-ngx_zltunnel_bound(ngx_zltunnel_peer_t *peer, ngx_zltunnel_token_t *token)
-{
-    const char  *reason;
-
-    return peer->control == NULL
-           || ngx_zltunnel_cert_allows(token, peer->control->end.connection,
-                                       &reason);
-}
-
 
 /* under the lock: its control channel is in a worker that stays */
-
-static ngx_uint_t
-ngx_zltunnel_moved(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel)
-{
-    return tunnel->state == NGX_ZLTUNNEL_LIVE
-           && tunnel->slot != NGX_ZLTUNNEL_NO_SLOT
-           && tunnel->slot != registry->slot
-           && !registry->sh->workers[tunnel->slot].exiting;
-}
 
 
 /*
@@ -473,83 +428,136 @@ ngx_zltunnel_moved(ngx_zltunnel_registry_t *registry,
  * is the peer's from now on; what began with the former one goes on.
  */
 
-static ngx_int_t
-ngx_zltunnel_rotated(ngx_zltunnel_peer_t *peer)
+
+/* it was found broken, by this worker, and emptied: all are told */
+
+static void
+ngx_zltunnel_emptied(ngx_zltunnel_registry_t *registry)
 {
-    u_char                     hash[32];
-    ngx_uint_t                 found;
-    ngx_zltunnel_token_t      *token;
-    ngx_zltunnel_registry_t   *registry;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
+    ngx_zltunnel_ipc_t  msg;
 
-    registry = peer->registry;
-    found = 0;
+    ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                  "zltunnel registry \"%V\" was left broken by a worker "
+                  "that died, agents have to register again",
+                  &registry->name);
 
-    ngx_zltunnel_lock_read(registry);
+    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
+    msg.type = NGX_ZLTUNNEL_IPC_LOST;
 
-    tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
+    ngx_zltunnel_ipc_broadcast(registry, &msg);
+    ngx_zltunnel_ipc_handle(registry, &msg, NULL);
+}
 
-    if (tunnel && ngx_memcmp(tunnel->token, peer->token, 32) != 0) {
-        ngx_memcpy(hash, tunnel->token, 32);
-        found = 1;
-    }
 
-    ngx_zltunnel_unlock(registry);
+/* messages of other workers */
 
-    if (!found) {
-        return NGX_DECLINED;
-    }
-
-    token = ngx_zltunnel_token_find(registry, hash);
-
-    if (token == NULL || ngx_zltunnel_token_expired(token)
-        || token->name.len != peer->name.len
-        || ngx_memcmp(token->name.data, peer->name.data, token->name.len) != 0)
-    {
-        return NGX_DECLINED;
-    }
-
-    ngx_memcpy(peer->token, hash, 32);
-    peer->expires = token->expires;
-
-    return NGX_OK;
+static void
+ngx_zltunnel_on_port(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_listener_update_port(registry, msg->port, msg->code);
 }
 
 
 static void
-ngx_zltunnel_revoke(ngx_zltunnel_peer_t *peer)
+ngx_zltunnel_on_take(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
-    u_char                     id[ZLT_ID_SIZE];
-    ngx_zltunnel_registry_t   *registry;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
+    ngx_zltunnel_bridge_give(registry, msg);
+}
 
-    registry = peer->registry;
-    ngx_memcpy(id, peer->id, ZLT_ID_SIZE);
 
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "token of agent \"%V\" was removed or has expired, "
-                  "its tunnel ends", &peer->name);
+static void
+ngx_zltunnel_on_given(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_dial_told_given(registry, msg, *fd, data);
 
-    ngx_zltunnel_lock(registry);
+    *fd = (ngx_socket_t) -1;
+}
 
-    tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
 
-    if (tunnel && ngx_memcmp(tunnel->token, peer->token, 32) == 0) {
-        ngx_zltunnel_tunnel_remove(registry, tunnel);
+static void
+ngx_zltunnel_on_none(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_dial_told_none(registry, msg);
+}
+
+
+static void
+ngx_zltunnel_on_end(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_bridge_told(msg);
+}
+
+
+static void
+ngx_zltunnel_on_connect(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    (void) ngx_zltunnel_control_connect(registry, msg, data);
+}
+
+
+static void
+ngx_zltunnel_on_fail(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_dial_told_failed(registry, msg);
+}
+
+
+static void
+ngx_zltunnel_on_up(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_dial_told_up(registry, msg);
+    ngx_zltunnel_gate_update(registry);
+}
+
+
+static void
+ngx_zltunnel_on_probe(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_control_probe(registry, msg);
+}
+
+
+static void
+ngx_zltunnel_on_close(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_control_replaced(registry, msg);
+}
+
+
+static void
+ngx_zltunnel_on_drop(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_channel_drop(registry, msg->tunnel_id, msg->epoch);
+}
+
+
+static void
+ngx_zltunnel_on_lost(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    if (!ngx_exiting) {
+        ngx_zltunnel_gate_lower(registry);
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_udp_check(registry);
+    ngx_zltunnel_revoke_peers(registry, 0);
+}
 
-    if (peer->control) {
-        ngx_zltunnel_control_stop(peer->control, ZLT_D_STOP,
-                                  "The token was revoked or has expired");
-    }
 
-    /* with its control channel the peer may have gone */
-
-    peer = ngx_zltunnel_peer_find(registry, id);
-
-    if (peer) {
-        ngx_zltunnel_peer_cut(peer);
-    }
+static void
+ngx_zltunnel_on_access(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_visit_check_all(registry);
 }

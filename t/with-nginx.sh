@@ -86,7 +86,7 @@ export TEST_ZLT_MODULE="$build/zltunnel/ngx_zltunnel_module.so"
 export TEST_ZLT_AGENT="$build/zltunnel${SANITIZE:+/sanitize}/zltunnel-agent"
 export TEST_STREAM_MODULE=none
 
-[ $# -gt 0 ] || set -- t/*.t
+[ $# -gt 0 ] || set -- t
 
 "$TEST_NGINX_BINARY" -v
-prove "$@"
+t/run.sh "$@"

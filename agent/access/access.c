@@ -100,7 +100,7 @@ zlt_access_create(zlt_agent_t *a, const zlt_access_conf_t *conf, char *error)
 
         /* whoever has it may go */
 
-        zlt_log_error("%s", error);
+        zlt_link_log(a->label, ZLT_LOG_ERROR, "%s", error);
         x->again_at = zlt_io_now() + ZLT_ACCESS_AGAIN;
     }
 
@@ -253,7 +253,7 @@ zlt_access_try(zlt_access_t *x, uint64_t now)
     }
 
     if (!x->bound && zlt_access_bind(x, error) == -1) {
-        zlt_log_error("%s", error);
+        zlt_link_log(x->agent->label, ZLT_LOG_ERROR, "%s", error);
         x->again_at = now + ZLT_ACCESS_AGAIN;
         return;
     }
@@ -282,8 +282,9 @@ zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
     uint64_t  deadline;
 
     if (x->has_id && memcmp(x->id, id, ZLT_ID_SIZE) != 0) {
-        zlt_log_info("the server did not know the session for \"%s\" any "
-                     "more, and has begun another", x->conf.name);
+        zlt_link_log(x->agent->label, ZLT_LOG_INFO, "the server did not know "
+                     "the session for \"%s\" any more, and has begun another",
+                     x->conf.name);
     }
 
     memcpy(x->id, id, ZLT_ID_SIZE);
@@ -437,9 +438,9 @@ zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
 
         /* one of a configuration; another token, or time, may help */
 
-        zlt_log_error("the server refuses access to \"%s\": %s%s",
-                      x->conf.service, reason,
-                      once ? "; it is tried again every 30 s" : "");
+        zlt_link_log(x->agent->label, ZLT_LOG_ERROR, "the server refuses "
+                     "access to \"%s\": %s%s", x->conf.service, reason,
+                     once ? "; it is tried again every 30 s" : "");
 
         x->state = ZLT_ACCESS_WAITS;
         x->again_at = once ? zlt_io_now() + ZLT_ACCESS_AGAIN
@@ -497,9 +498,9 @@ zlt_access_expire(zlt_access_t *x)
     n = zlt_access_open_now(x);
 
     if (n && x->conf.grace) {
-        zlt_log_info("the time of access to \"%s\" is over; %u connections "
-                     "may go on for %s", x->conf.name, n,
-                     zlt_text_time(span, x->conf.grace));
+        zlt_link_log(x->agent->label, ZLT_LOG_INFO, "the time of access to "
+                     "\"%s\" is over; %u connections may go on for %s",
+                     x->conf.name, n, zlt_text_time(span, x->conf.grace));
     }
 
     if (x->conf.grace == 0) {
@@ -541,12 +542,13 @@ zlt_access_end(zlt_access_t *x, const char *why)
     }
 
     if (x->failed) {
-        zlt_log_error("access to \"%s\": %s", x->conf.name, why);
+        zlt_link_log(a->label, ZLT_LOG_ERROR, "access to \"%s\": %s",
+                     x->conf.name, why);
 
     } else {
-        zlt_log_info("access to \"%s\" has ended: %s; %llu connections in "
-                     "all, %u of them cut", x->conf.name, why,
-                     (unsigned long long) x->total, cut);
+        zlt_link_log(a->label, ZLT_LOG_INFO, "access to \"%s\" has ended: %s; "
+                     "%llu connections in all, %u of them cut", x->conf.name,
+                     why, (unsigned long long) x->total, cut);
     }
 
     if (a->session) {
@@ -725,7 +727,7 @@ zlt_access_reload(zlt_agent_t *a, const zlt_conf_t *conf)
                 zlt_access_try(x, zlt_io_now());
 
             } else {
-                zlt_log_error("%s", error);
+                zlt_link_log(a->label, ZLT_LOG_ERROR, "%s", error);
             }
         }
     }

@@ -13,9 +13,7 @@
  */
 
 
-#ifdef __linux__
 #define _GNU_SOURCE           /* accept4() */
-#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -296,9 +294,9 @@ zlt_access_warn(zlt_access_t *x, const zlt_addr_t *addr)
     }
 
     if (!loopback) {
-        zlt_log_warn("access to \"%s\" is at %s, which is not loopback: "
-                     "whoever reaches this machine there can use it",
-                     x->conf.name, x->local);
+        zlt_link_log(x->agent->label, ZLT_LOG_WARN, "access to \"%s\" is at "
+                     "%s, which is not loopback: whoever reaches this machine "
+                     "there can use it", x->conf.name, x->local);
     }
 }
 
@@ -434,20 +432,7 @@ zlt_access_accept_one(int fd, zlt_addr_t *addr)
 
     addr->len = sizeof(addr->addr);
 
-#if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
-
     s = accept4(fd, &addr->addr.sa, &addr->len, SOCK_NONBLOCK|SOCK_CLOEXEC);
-
-#else
-
-    s = accept(fd, &addr->addr.sa, &addr->len);
-
-    if (s != -1) {
-        (void) fcntl(s, F_SETFD, FD_CLOEXEC);
-        (void) fcntl(s, F_SETFL, fcntl(s, F_GETFL) | O_NONBLOCK);
-    }
-
-#endif
 
     if (s != -1 && addr->addr.sa.sa_family != AF_UNIX) {
         on = 1;
@@ -468,8 +453,8 @@ zlt_access_pause(zlt_access_t *x, const char *why)
 
     if (x->said == 0 || now - x->said >= ZLT_ACCESS_SAY) {
         x->said = now;
-        zlt_log_warn("access to \"%s\" accepts no connections for now: %s",
-                     x->conf.name, why);
+        zlt_link_log(x->agent->label, ZLT_LOG_WARN, "access to \"%s\" accepts "
+                     "no connections for now: %s", x->conf.name, why);
     }
 }
 

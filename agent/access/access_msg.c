@@ -163,8 +163,8 @@ zlt_ask_answered(zlt_session_t *s)
     zlt_ask_t  *ask;
 
     if (zlt_list_empty(&s->asks)) {
-        zlt_log_warn("an answer about access that nothing had asked for is "
-                     "ignored");
+        zlt_link_log(s->agent->label, ZLT_LOG_WARN, "an answer about access "
+                     "that nothing had asked for is ignored");
         return NULL;
     }
 

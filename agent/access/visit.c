@@ -59,7 +59,7 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
     v = zlt_visit_create(x, client, NULL);
 
     if (v == NULL) {
-        zlt_log_error("out of memory");
+        zlt_link_log(a->label, ZLT_LOG_ERROR, "out of memory");
         (void) close(fd);
         return;
     }
@@ -70,7 +70,7 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
     zlt_conn_init(c);
 
     if (zlt_io_add(&c->io, fd, zlt_visit_waiting) == -1) {
-        zlt_log_error("%s", strerror(errno));
+        zlt_link_log(a->label, ZLT_LOG_ERROR, "%s", strerror(errno));
         (void) close(fd);
         zlt_channel_free(ch);
         return;
@@ -164,8 +164,8 @@ zlt_visit_park(zlt_visit_t *v, const char *why)
     v->waiting = 1;
 
     if (why) {
-        zlt_log_debug("a connection to \"%s\" waits: %s",
-                      v->access->conf.name, why);
+        zlt_link_log(v->access->agent->label, ZLT_LOG_DEBUG, "a connection to "
+                     "\"%s\" waits: %s", v->access->conf.name, why);
     }
 }
 
@@ -484,8 +484,8 @@ zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how)
     ch = zlt_list_data(r, zlt_channel_t, relay);
     x = ch->visit->access;
 
-    zlt_log_debug("a connection of %s to \"%s\" %s", ch->visit->client,
-                  x->conf.name, texts[how]);
+    zlt_link_log(x->agent->label, ZLT_LOG_DEBUG, "a connection of %s to "
+                 "\"%s\" %s", ch->visit->client, x->conf.name, texts[how]);
 
     if (how == ZLT_RELAY_RESET_CHANNEL) {
 
@@ -548,11 +548,13 @@ zlt_visit_complain(zlt_access_t *x, const char *why)
     now = zlt_io_now();
 
     if (x->said && now - x->said < ZLT_VISIT_SAY) {
-        zlt_log_debug("a connection to \"%s\" failed: %s", x->conf.name, why);
+        zlt_link_log(x->agent->label, ZLT_LOG_DEBUG, "a connection to \"%s\" "
+                     "failed: %s", x->conf.name, why);
         return;
     }
 
     x->said = now;
 
-    zlt_log_warn("a connection to \"%s\" failed: %s", x->conf.name, why);
+    zlt_link_log(x->agent->label, ZLT_LOG_WARN, "a connection to \"%s\" "
+                 "failed: %s", x->conf.name, why);
 }

@@ -17,11 +17,9 @@ zlt_clock_boot(void)
 {
     struct timespec  ts;
 
-#ifdef CLOCK_BOOTTIME
     if (clock_gettime(CLOCK_BOOTTIME, &ts) == 0) {
         return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
     }
-#endif
 
     (void) clock_gettime(CLOCK_MONOTONIC, &ts);
 

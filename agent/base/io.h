@@ -8,10 +8,9 @@
  *
  * Each descriptor is registered once, for reading and writing.  An event
  * raises bits in "ready" and calls the handler; whoever meets EAGAIN clears
- * the bit with zlt_io_clear().  On Linux (io_epoll.c) that costs no system
- * call, and a wake-up costs one epoll_wait(): our epoll descriptor is the
- * outer one, and libuv's, for timers, signals and names, is inside it.
- * Elsewhere (io_uv.c) the same is made of uv_poll.
+ * the bit with zlt_io_clear().  That costs no system call, and a wake-up costs
+ * one epoll_wait(): our epoll descriptor is the outer one, and libuv's, for
+ * timers, signals and names, is inside it.
  */
 
 
@@ -43,9 +42,6 @@ struct zlt_io_s {
     unsigned     ready;        /* ZLT_IO_* */
     zlt_io_pt    handler;
     void        *data;         /* the handler's */
-#if !defined(__linux__) || defined(ZLT_IO_UV)
-    void        *poll;
-#endif
 };
 
 
@@ -95,11 +91,7 @@ int zlt_io_move(zlt_io_t *to, zlt_io_t *from, zlt_io_pt handler);
 void zlt_io_close(zlt_io_t *io);
 
 /* ZLT_IO_READ or ZLT_IO_WRITE was answered with EAGAIN. */
-#if !defined(__linux__) || defined(ZLT_IO_UV)
-void zlt_io_clear(zlt_io_t *io, unsigned bits);
-#else
 #define zlt_io_clear(io, bits)  ((io)->ready &= ~(unsigned) (bits))
-#endif
 
 /* Calls the task's handler in the next turn, before the loop waits. */
 void zlt_io_post(zlt_task_t *task);

@@ -4,7 +4,7 @@
  */
 
 /*
- * Readiness on Linux.
+ * Readiness, by epoll.
  *
  * libuv's own uv_poll is level triggered and changes its interest with a
  * system call each time, two a message in a relay.  So the loop is turned
@@ -12,9 +12,6 @@
  * connections, and libuv's backend descriptor is one of those in it.  libuv
  * runs, without waiting, when that one fires or a timer of its is due.
  */
-
-
-#if defined(__linux__) && !defined(ZLT_IO_UV)
 
 
 #include <errno.h>
@@ -321,10 +318,3 @@ zlt_io_ample(void)
 {
     return zlt_io_limit_ample(zlt_io_count);
 }
-
-
-#else
-
-typedef int  zlt_io_epoll_unused_t;
-
-#endif

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "zlt_util.h"
 
 
 #define ZLT_LOG_LINE  2048
@@ -31,7 +32,8 @@ typedef struct {
 } zlt_log_name_t;
 
 
-static void zlt_log_write(zlt_log_level_e level, const char *fmt, va_list ap);
+static void zlt_log_write(const char *label, zlt_log_level_e level,
+    const char *fmt, va_list ap);
 
 
 /* in the order of zlt_log_level_e */
@@ -110,7 +112,8 @@ zlt_log_level_parse(const char *name, zlt_log_level_e *level)
 
 
 static void
-zlt_log_write(zlt_log_level_e level, const char *fmt, va_list ap)
+zlt_log_write(const char *label, zlt_log_level_e level, const char *fmt,
+    va_list ap)
 {
     int        n, err;
     char       line[ZLT_LOG_LINE];
@@ -126,8 +129,9 @@ zlt_log_write(zlt_log_level_e level, const char *fmt, va_list ap)
     err = errno;
 
     if (zlt_log_journal) {
-        n = snprintf(line, sizeof(line), "<%d>%s ",
-                     zlt_log_names[level].priority, zlt_log_names[level].shown);
+        n = snprintf(line, sizeof(line), "<%d>%s %s",
+                     zlt_log_names[level].priority, zlt_log_names[level].shown,
+                     label);
         len = (size_t) n;
 
     } else {
@@ -135,8 +139,8 @@ zlt_log_write(zlt_log_level_e level, const char *fmt, va_list ap)
         gmtime_r(&now, &tm);
 
         len = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%SZ ", &tm);
-        n = snprintf(line + len, sizeof(line) - len, "%s ",
-                     zlt_log_names[level].shown);
+        n = snprintf(line + len, sizeof(line) - len, "%s %s",
+                     zlt_log_names[level].shown, label);
         len += (size_t) n;
     }
 
@@ -171,7 +175,7 @@ func(const char *fmt, ...)                                                    \
     va_list  ap;                                                              \
                                                                               \
     va_start(ap, fmt);                                                        \
-    zlt_log_write(level, fmt, ap);                                            \
+    zlt_log_write("", level, fmt, ap);                                        \
     va_end(ap);                                                               \
 }
 
@@ -186,6 +190,17 @@ zlt_log_define(zlt_log_info, ZLT_LOG_INFO)
 
 
 zlt_log_define(zlt_log_debug, ZLT_LOG_DEBUG)
+
+
+void
+zlt_link_log(const char *label, zlt_log_level_e level, const char *fmt, ...)
+{
+    va_list  ap;
+
+    va_start(ap, fmt);
+    zlt_log_write(label, level, fmt, ap);
+    va_end(ap);
+}
 
 
 void

@@ -43,6 +43,11 @@ void zlt_log_warn(const char *fmt, ...) zlt_printf_like(1, 2);
 void zlt_log_info(const char *fmt, ...) zlt_printf_like(1, 2);
 void zlt_log_debug(const char *fmt, ...) zlt_printf_like(1, 2);
 
+/* The same for one of several links, whose label ("" where there is but one)
+   goes before it. */
+void zlt_link_log(const char *label, zlt_log_level_e level, const char *fmt,
+    ...) zlt_printf_like(3, 4);
+
 /* for the terminal: "zltunnel-agent: message", before there is a log */
 void zlt_complain(const char *fmt, ...) zlt_printf_like(1, 2);
 

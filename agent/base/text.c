@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "text.h"
+#include "zlt_util.h"
 
 
 static int zlt_text_room(zlt_text_t *t, size_t n);

@@ -17,6 +17,7 @@
 
 #include "token.h"
 #include "zlt_proto.h"
+#include "zlt_util.h"
 
 
 static int zlt_token_file(zlt_token_t *token, const char *file, char *error);

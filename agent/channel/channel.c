@@ -42,6 +42,7 @@
 #include "dup.h"
 #include "visit.h"
 #include "ws.h"
+#include "zlt_util.h"
 
 
 typedef int (*zlt_channel_start_pt)(zlt_channel_t *ch, const uint8_t *data,
@@ -128,6 +129,9 @@ zlt_channel_free(zlt_channel_t *ch)
     free(ch->target);
     ch->target = NULL;
 
+    free(ch->client);
+    ch->client = NULL;
+
     ch->agent->nchannels--;
     zlt_agent_channel_gone(ch->agent);
 
@@ -194,7 +198,8 @@ zlt_channel_fresh(zlt_agent_t *a, zlt_session_t *s,
     ch = zlt_io_room(2) ? zlt_channel_create(a) : NULL;
 
     if (ch == NULL) {
-        zlt_log_warn("a connection is refused: out of descriptors or memory");
+        zlt_link_log(a->label, ZLT_LOG_WARN, "a connection is refused: out of "
+                     "descriptors or memory");
         zlt_session_connect_fail(s, m->connection_id, ZLT_E_BUSY,
                                  "out of descriptors or memory");
         return;
@@ -495,7 +500,7 @@ zlt_channel_become(zlt_channel_t *ch, unsigned state,
     zlt_timer_stop(&ch->relay.timer);
 
     if (start(ch, p, len) == -1) {
-        zlt_log_warn("%s", failed);
+        zlt_link_log(ch->agent->label, ZLT_LOG_WARN, "%s", failed);
         zlt_channel_abort(ch);
     }
 
@@ -538,7 +543,8 @@ zlt_channel_lost(zlt_channel_t *ch, const char *why)
 {
     zlt_pool_t  *p;
 
-    zlt_log_debug("an idle data channel is lost: %s", why);
+    zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "an idle data channel is "
+                 "lost: %s", why);
 
     p = ch->pool;
     ch->pool = NULL;
@@ -569,14 +575,6 @@ zlt_channel_abort(zlt_channel_t *ch)
     }
 
     zlt_channel_free(ch);
-}
-
-
-int
-zlt_channel_is_relay(const zlt_channel_t *ch)
-{
-    return ch->state == ZLT_CHANNEL_RELAY || ch->state == ZLT_CHANNEL_TAKEN
-           || ch->state == ZLT_CHANNEL_DATAGRAMS || ch->fresh;
 }
 
 
@@ -619,7 +617,8 @@ zlt_channel_expired(zlt_timer_t *timer)
         zlt_channel_lost(ch, "no heartbeat came");
 
     } else if (ch->state == ZLT_CHANNEL_SHARED) {
-        zlt_log_debug("a shared data channel is lost: no heartbeat came");
+        zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "a shared data channel "
+                     "is lost: no heartbeat came");
         zlt_channel_abort(ch);
 
     } else if (ch->state == ZLT_CHANNEL_ENDING
@@ -647,7 +646,8 @@ zlt_channel_expired(zlt_timer_t *timer)
                        : "the server did not answer in time";
 
         if (ch->fresh) {
-            zlt_log_warn("a data channel could not be opened: %s", why);
+            zlt_link_log(ch->agent->label, ZLT_LOG_WARN, "a data channel "
+                         "could not be opened: %s", why);
         }
 
         zlt_channel_given_up(ch, why);
@@ -786,5 +786,6 @@ zlt_channel_log(zlt_channel_t *ch, const char *what)
     }
 
     zlt_hex_encode(id, ch->id, ZLT_ID_SIZE);
-    zlt_log_debug("connection %.*s %s", (int) sizeof(id), id, what);
+    zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "connection %.*s %s",
+                 (int) sizeof(id), id, what);
 }

@@ -19,6 +19,8 @@
 #include "visit.h"
 
 
+static int zlt_channel_header(zlt_channel_t *ch, const zlt_service_t *s,
+    zlt_str_t client);
 static void zlt_channel_resolved(zlt_waiter_t *waiter, const char *error);
 static void zlt_channel_dial_next(zlt_channel_t *ch);
 static int zlt_channel_dial_early(zlt_channel_t *ch);
@@ -33,20 +35,55 @@ static void zlt_channel_done(zlt_relay_t *r, zlt_relay_end_e how);
 int
 zlt_channel_proxy(zlt_channel_t *ch, const zlt_msg_t *m)
 {
-    size_t          n;
-    uint8_t         buf[ZLT_PROXY_HEADER];
     zlt_service_t  *s;
 
     s = zlt_service_by_id(&ch->agent->services, m->service_id);
 
-    if (s == NULL || s->conf.proxy_protocol == 0) {
+    if (s == NULL) {
+
+        /* it may be known when RegisterOk has come */
+
+        ch->client = strndup((const char *) m->client_addr.data,
+                             m->client_addr.len);
+
+        return ch->client ? 0 : -1;
+    }
+
+    return zlt_channel_header(ch, s, m->client_addr);
+}
+
+
+/* In front of what has come already. */
+
+static int
+zlt_channel_header(zlt_channel_t *ch, const zlt_service_t *s,
+    zlt_str_t client)
+{
+    int         rc;
+    size_t      n;
+    uint8_t     header[ZLT_PROXY_HEADER];
+    zlt_buf_t  *early;
+
+    if (s->conf.proxy_protocol == 0) {
         return 0;
     }
 
-    n = zlt_proxy_header(buf, s->conf.proxy_protocol, m->client_addr.data,
-                         m->client_addr.len, s->conf.host, s->conf.port);
+    n = zlt_proxy_header(header, s->conf.proxy_protocol, client.data,
+                         client.len, s->conf.host, s->conf.port);
 
-    return zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, buf, n);
+    early = ch->relay.flow[ZLT_RELAY_CHANNEL].buf;
+    ch->relay.flow[ZLT_RELAY_CHANNEL].buf = NULL;
+
+    rc = zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, header, n);
+
+    if (rc == 0 && early) {
+        rc = zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL,
+                           early->data + early->pos, early->last - early->pos);
+    }
+
+    free(early);
+
+    return rc;
 }
 
 
@@ -85,7 +122,7 @@ zlt_channel_wait(zlt_io_t *io)
 void
 zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
 {
-    zlt_str_t       target;
+    zlt_str_t       client, target;
     zlt_agent_t    *a;
     zlt_service_t  *s;
 
@@ -118,6 +155,16 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     if (s->conf.protocol != ZLT_PROTO_TCP) {
         zlt_channel_fail(ch, ZLT_E_REFUSED, "not a TCP service");
         return;
+    }
+
+    if (ch->client) {
+        client.data = (const uint8_t *) ch->client;
+        client.len = strlen(ch->client);
+
+        if (zlt_channel_header(ch, s, client) == -1) {
+            zlt_channel_fail(ch, ZLT_E_BUSY, "out of memory");
+            return;
+        }
     }
 
     if (!zlt_io_room(1)) {

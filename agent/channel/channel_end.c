@@ -163,6 +163,9 @@ zlt_channel_reuse(zlt_channel_t *ch)
     free(ch->target);
     ch->target = NULL;
 
+    free(ch->client);
+    ch->client = NULL;
+
     ch->address = 0;
     ch->fresh = 0;
     ch->connected = 0;
@@ -205,8 +208,9 @@ zlt_channel_fail(zlt_channel_t *ch, unsigned code, const char *reason)
     zlt_session_t  *s;
 
     if (code != ZLT_E_DUPLICATE) {
-        zlt_log_warn("a connection to \"%s\" failed: %s",
-                     ch->service ? ch->service->conf.name : "?", reason);
+        zlt_link_log(ch->agent->label, ZLT_LOG_WARN, "a connection to \"%s\" "
+                     "failed: %s", ch->service ? ch->service->conf.name : "?",
+                     reason);
     }
 
     if (ch->fresh && !ch->upgraded) {

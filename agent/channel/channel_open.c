@@ -307,7 +307,8 @@ zlt_channel_answer(zlt_io_t *io)
 
     if (ch->websocket
         && zlt_wsc_start(&ch->relay.side[ZLT_RELAY_CHANNEL],
-                         zlt_channel_use(ch), zlt_scratch + n, &len)
+                         zlt_channel_use(ch), ch->agent->label,
+                         zlt_scratch + n, &len)
            == -1)
     {
         zlt_channel_open_failed(ch, "out of memory");
@@ -526,7 +527,8 @@ zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
     }
 
     if (++ch->tries == ZLT_CHANNEL_TRIES) {
-        zlt_log_warn("a data channel could not be opened: %s", why);
+        zlt_link_log(ch->agent->label, ZLT_LOG_WARN, "a data channel could "
+                     "not be opened: %s", why);
         zlt_channel_given_up(ch, why);
         return;
     }
@@ -538,7 +540,8 @@ zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
 void
 zlt_channel_anew(zlt_channel_t *ch, const char *why)
 {
-    zlt_log_debug("a data channel is tried again: %s", why);
+    zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "a data channel is tried "
+                 "again: %s", why);
 
     zlt_channel_shut(ch);
 
@@ -600,7 +603,8 @@ zlt_channel_given_up(zlt_channel_t *ch, const char *why)
     p = ch->pool;
 
     if (ch->fresh) {
-        zlt_log_debug("a data channel is given up: %s", why);
+        zlt_link_log(ch->agent->label, ZLT_LOG_DEBUG, "a data channel is "
+                     "given up: %s", why);
 
         /* the service may have been dialled, but has not seen a byte */
 

@@ -33,7 +33,9 @@ struct zlt_pool_s {
     zlt_list_t         idle;
     unsigned           nidle;
     unsigned           opening;
-    zlt_pool_param_t   param;
+    zlt_pool_param_t   param;          /* as the server has said */
+    unsigned           least;          /* idle, and as we are configured */
+    unsigned           most;
 
     unsigned           used;           /* in this second */
     unsigned           peak;           /* of a second, in this period */
@@ -96,17 +98,20 @@ zlt_pool_bounds(zlt_pool_t *p)
     least = p->agent->conf->min_idle;
     most = p->agent->conf->max_idle;
 
-    if (most != ZLT_CONF_UNSET && most < p->param.most) {
-        p->param.most = (uint16_t) most;
-    }
+    p->most = most < p->param.most ? most : p->param.most;
+    p->least = least != ZLT_CONF_UNSET ? least : p->param.least;
 
-    if (least != ZLT_CONF_UNSET) {
-        p->param.least = (uint16_t) least;
+    if (p->least > p->most) {
+        p->least = p->most;
     }
+}
 
-    if (p->param.least > p->param.most) {
-        p->param.least = p->param.most;
-    }
+
+void
+zlt_pool_reload(zlt_pool_t *p)
+{
+    zlt_pool_bounds(p);
+    zlt_pool_fill(p);
 }
 
 
@@ -198,11 +203,11 @@ zlt_pool_target(zlt_pool_t *p)
         n = p->last_peak;
     }
 
-    if (n < p->param.least) {
-        n = p->param.least;
+    if (n < p->least) {
+        n = p->least;
     }
 
-    return n > p->param.most ? p->param.most : n;
+    return n > p->most ? p->most : n;
 }
 
 
@@ -242,8 +247,8 @@ zlt_pool_fill(zlt_pool_t *p)
     if (zlt_pool_uneven(p)) {
         spread = 3 * p->workers;
 
-        if (spread > p->param.most) {
-            spread = p->param.most;
+        if (spread > p->most) {
+            spread = p->most;
         }
 
         if (spread > target) {
@@ -393,10 +398,12 @@ zlt_pool_failed(zlt_pool_t *p, const char *why)
     p->failures++;
 
     if (p->failures == ZLT_POOL_COMPLAIN) {
-        zlt_log_warn("no data channel can be opened: %s", why);
+        zlt_link_log(p->agent->label, ZLT_LOG_WARN, "no data channel can be "
+                     "opened: %s", why);
 
     } else {
-        zlt_log_debug("a data channel could not be opened: %s", why);
+        zlt_link_log(p->agent->label, ZLT_LOG_DEBUG, "a data channel could "
+                     "not be opened: %s", why);
     }
 
     if (p->failures == 1) {
@@ -464,7 +471,7 @@ zlt_pool_tick(zlt_pool_t *p)
 
 /*
  * Retires what is too much, a part of it each second, the oldest first, and
- * not the last one of a worker while there is traffic.
+ * not the last one of a worker while there is traffic, if the bound allows it.
  */
 
 static void
@@ -481,7 +488,7 @@ zlt_pool_shrink(zlt_pool_t *p)
     target = zlt_pool_target(p);
     traffic = p->peak || p->last_peak;
 
-    if (traffic && target < p->param.most && p->workers > 1
+    if (traffic && target < p->most && p->workers > 1
         && target < 3 * p->workers && zlt_pool_uneven(p))
     {
         /* they are there on purpose */
@@ -502,7 +509,7 @@ zlt_pool_shrink(zlt_pool_t *p)
 
         ch = zlt_list_data(link, zlt_channel_t, link);
 
-        if (traffic && p->idle_at[ch->worker] == 1) {
+        if (traffic && p->idle_at[ch->worker] == 1 && p->nidle <= p->most) {
             continue;
         }
 

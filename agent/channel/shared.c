@@ -288,8 +288,9 @@ zlt_shared_take(zlt_shared_t *sh, const uint8_t *data, size_t len)
         }
 
         if (rc != ZLT_OK) {
-            zlt_log_debug("bad message on a shared data channel: %s",
-                          zlt_strerror(rc));
+            zlt_link_log(sh->channel->agent->label, ZLT_LOG_DEBUG,
+                         "bad message on a shared data channel: %s",
+                         zlt_strerror(rc));
             return -1;
         }
 

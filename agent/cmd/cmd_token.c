@@ -17,6 +17,7 @@
 
 #include "command.h"
 #include "log.h"
+#include "zlt_util.h"
 
 
 #define ZLT_TOKEN_BYTES   32

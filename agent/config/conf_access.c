@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "conf_file.h"
+#include "zlt_util.h"
 
 
 static int zlt_conf_bad(char *error, const char *key, const char *value,

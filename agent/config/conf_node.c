@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "conf_file.h"
+#include "zlt_util.h"
 
 
 #define ZLT_CONF_NAMES  ", \t"

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include "options.h"
+#include "zlt_util.h"
 
 
 static int zlt_option_local_port(const char *text, uint16_t *port);

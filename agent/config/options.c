@@ -13,6 +13,7 @@
 #include <sys/un.h>
 
 #include "options.h"
+#include "zlt_util.h"
 
 
 static int zlt_option_digits(const char *text);

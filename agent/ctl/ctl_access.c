@@ -12,6 +12,7 @@
 #include "access.h"
 #include "clock.h"
 #include "ctl.h"
+#include "zlt_util.h"
 
 
 #define ZLT_ACCESS_PREFIX  8           /* digits of an id that will do */

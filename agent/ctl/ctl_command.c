@@ -75,7 +75,7 @@ zlt_ctl_start_link(zlt_ctl_request_t *r)
 
     while ((a = zlt_process_find(r->process, r->words[1], a)) != NULL) {
         if (a->stopping) {
-            zlt_log_info("%stold to start", a->label);
+            zlt_link_log(a->label, ZLT_LOG_INFO, "told to start");
             zlt_agent_start(a);
         }
     }
@@ -97,7 +97,7 @@ zlt_ctl_stop_link(zlt_ctl_request_t *r)
 
     while ((a = zlt_process_find(r->process, r->words[1], a)) != NULL) {
         if (!a->stopping) {
-            zlt_log_info("%stold to stop", a->label);
+            zlt_link_log(a->label, ZLT_LOG_INFO, "told to stop");
             zlt_agent_stop(a, 1, "stopped");
         }
     }

@@ -227,10 +227,6 @@ zlt_ctl_stale(const struct sockaddr_un *un, char *error)
 int
 zlt_ctl_peer(int fd)
 {
-    uid_t  uid;
-
-#ifdef SO_PEERCRED
-
     socklen_t     len;
     struct ucred  cred;
 
@@ -240,17 +236,5 @@ zlt_ctl_peer(int fd)
         return 0;
     }
 
-    uid = cred.uid;
-
-#else
-
-    gid_t  gid;
-
-    if (getpeereid(fd, &uid, &gid) == -1) {
-        return 0;
-    }
-
-#endif
-
-    return uid == 0 || uid == geteuid();
+    return cred.uid == 0 || cred.uid == geteuid();
 }

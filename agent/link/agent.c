@@ -24,6 +24,7 @@
 #include <openssl/rand.h>
 
 #include "process.h"
+#include "zlt_util.h"
 
 
 #define ZLT_AGENT_QUICK        200     /* ms, the first retry */
@@ -70,7 +71,7 @@ zlt_agent_connect(zlt_agent_t *a)
     a->session = zlt_session_start(a);
 
     if (a->session == NULL) {
-        zlt_log_error("out of memory");
+        zlt_link_log(a->label, ZLT_LOG_ERROR, "out of memory");
         zlt_agent_schedule(a, a->conf->reconnect_interval);
         return;
     }
@@ -132,7 +133,7 @@ zlt_agent_restart(zlt_agent_t *a)
     a->tried = 0;
 
     zlt_agent_forget(a);
-    zlt_transport_init(&a->transport, zlt_conf_transport(a->conf));
+    zlt_transport_init(&a->transport, zlt_conf_transport(a->conf), a->label);
 
     /* its end begins the next one */
 
@@ -225,8 +226,8 @@ zlt_agent_hello(const zlt_agent_t *a)
 
     conf = a->conf;
 
-    zlt_log_info("%sconnected to the server%s%s%s%s%s%s%s", a->label,
-                 conf->nservers > 1 ? " " : "",
+    zlt_link_log(a->label, ZLT_LOG_INFO, "connected to the "
+                 "server%s%s%s%s%s%s%s", conf->nservers > 1 ? " " : "",
                  conf->nservers > 1 ? conf->server : "",
                  conf->via.kind ? " through the proxy " : "",
                  conf->via.kind ? conf->via.name : "",
@@ -254,10 +255,10 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
     if (param == NULL) {
         if (!a->warned_v1) {
             a->warned_v1 = 1;
-            zlt_log_warn("%sthe server is one of protocol version 1: it "
-                         "registers services but cannot carry connections "
-                         "to them, and does not tell their addresses",
-                         a->label);
+            zlt_link_log(a->label, ZLT_LOG_WARN, "the server is one of "
+                         "protocol version 1: it registers services but "
+                         "cannot carry connections to them, and does not tell "
+                         "their addresses");
         }
 
         if (a->pool) {
@@ -267,8 +268,9 @@ zlt_agent_up(zlt_agent_t *a, zlt_session_t *s)
 
     } else {
         zlt_hex_encode(id, param->tunnel_id, ZLT_ID_SIZE);
-        zlt_log_debug("tunnel %.*s at %s", (int) sizeof(id), id,
-                      zlt_addr_text(text, &param->way.addr));
+        zlt_link_log(a->label, ZLT_LOG_DEBUG, "tunnel %.*s at %s",
+                     (int) sizeof(id), id,
+                     zlt_addr_text(text, &param->way.addr));
 
         a->param = *param;
         a->has_param = 1;
@@ -347,8 +349,8 @@ zlt_agent_registered(zlt_agent_t *a)
 
     if (!a->none_up) {
         a->none_up = 1;
-        zlt_log_warn("%snone of the services is registered; staying "
-                     "connected", a->label);
+        zlt_link_log(a->label, ZLT_LOG_WARN, "none of the services is "
+                     "registered; staying connected");
     }
 }
 
@@ -409,7 +411,7 @@ zlt_agent_down(zlt_agent_t *a, zlt_session_t *s, zlt_down_e how,
     delay = zlt_agent_delay(a, how, retry_after, healthy);
 
     if (delay >= 1000) {
-        zlt_log_info("%sconnecting again in %u.%u s", a->label,
+        zlt_link_log(a->label, ZLT_LOG_INFO, "connecting again in %u.%u s",
                      (unsigned) delay / 1000, (unsigned) delay % 1000 / 100);
     }
 
@@ -425,6 +427,10 @@ zlt_agent_delay(zlt_agent_t *a, zlt_down_e how, uint32_t retry_after,
     uint64_t healthy)
 {
     uint32_t  delay;
+
+    if (retry_after > ZLT_RETRY_MAX) {
+        retry_after = ZLT_RETRY_MAX;
+    }
 
     healthy += a->carried;
     a->carried = 0;
@@ -523,8 +529,8 @@ zlt_agent_switch(zlt_agent_t *a, unsigned server)
     zlt_conf_use(a->conf, server);
 
     if (zlt_agent_way(a->conf, &tls, error) == -1) {
-        zlt_log_error("%sthe server %s cannot be tried: %s", a->label,
-                      a->conf->server, error);
+        zlt_link_log(a->label, ZLT_LOG_ERROR, "the server %s cannot be tried: "
+                     "%s", a->conf->server, error);
         zlt_conf_use(a->conf, former);
         a->conf->via = via;
         zlt_via_wipe(&via);
@@ -536,13 +542,14 @@ zlt_agent_switch(zlt_agent_t *a, unsigned server)
     zlt_tls_destroy(a->tls);
     a->tls = tls;
 
-    zlt_transport_init(&a->transport, zlt_conf_transport(a->conf));
+    zlt_transport_init(&a->transport, zlt_conf_transport(a->conf), a->label);
 
     a->warned_v1 = 0;
     a->rtt = 0;
     a->srtt = 0;
 
-    zlt_log_info("%sthe next server is %s", a->label, a->conf->server);
+    zlt_link_log(a->label, ZLT_LOG_INFO, "the next server is %s",
+                 a->conf->server);
 }
 
 
@@ -587,8 +594,8 @@ zlt_agent_announce(zlt_agent_t *a, zlt_service_t *s, const char *public_addr)
 
     protocol = s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp";
 
-    zlt_log_debug("the service \"%s\" is registered: %s", s->conf.name,
-                  public_addr);
+    zlt_link_log(a->label, ZLT_LOG_DEBUG, "the service \"%s\" is registered: "
+                 "%s", s->conf.name, public_addr);
 
     /* once, and again when it has moved */
 

@@ -106,7 +106,7 @@ struct zlt_agent_s {
     uv_timer_t       refill;           /* of the pool, after a failure */
     unsigned         open_handles;     /* of these two */
 
-    char             label[ZLT_MAX_NAME + 8];      /* before its log lines */
+    char             label[ZLT_MAX_NAME + 8];      /* zlt_link_log() */
     zlt_conf_t      *conf;
     zlt_token_t      token;
     zlt_tls_t       *tls;              /* of the current server; NULL: ws:// */
@@ -182,7 +182,8 @@ void zlt_agent_announce(zlt_agent_t *a, zlt_service_t *s,
 /* Another server, or other trust: ends the session and begins anew. */
 void zlt_agent_restart(zlt_agent_t *a);
 
-/* Another token: a new control channel takes the tunnel over. */
+/* Another token, or other features: a new control channel takes the tunnel
+   over. */
 void zlt_agent_move(zlt_agent_t *a);
 
 /* Fills the pool again after so many ms. */
@@ -303,6 +304,9 @@ int zlt_pool_is(const zlt_pool_t *p, const uint8_t *tunnel_id);
 void zlt_pool_update(zlt_pool_t *p, const zlt_pool_param_t *param);
 const zlt_pool_param_t *zlt_pool_get_param(const zlt_pool_t *p);
 
+/* The bounds of the configuration have changed. */
+void zlt_pool_reload(zlt_pool_t *p);
+
 /* Opens no more while there is no session. */
 void zlt_pool_suspend(zlt_pool_t *p);
 
@@ -339,6 +343,8 @@ struct zlt_channel_s {
     zlt_pool_t      *pool;             /* until a Connect */
     zlt_service_t   *service;          /* while it is dialled */
     char            *target;           /* of an open service, or NULL */
+    char            *client;           /* its address, while its service is
+                                          not known yet, or NULL */
     zlt_waiter_t     waiter;
     zlt_udp_t       *udp;              /* a datagram channel */
     zlt_shared_t    *shared;           /* one with lanes */
@@ -388,7 +394,6 @@ void zlt_channel_registered(zlt_agent_t *a);
 
 /* Resets it, whatever it is doing. */
 void zlt_channel_abort(zlt_channel_t *ch);
-int zlt_channel_is_relay(const zlt_channel_t *ch);
 int zlt_channel_is_idle(const zlt_channel_t *ch);
 int zlt_channel_is_shared(const zlt_channel_t *ch);
 
@@ -436,7 +441,7 @@ void zlt_udp_session_tick(zlt_agent_t *a);
 void zlt_udp_service_end(zlt_service_t *service);
 
 /* Its counters, to the log. */
-void zlt_udp_service_log(const zlt_service_t *service);
+void zlt_udp_service_log(const zlt_agent_t *a, const zlt_service_t *service);
 
 
 #endif /* ZLT_AGENT_H_INCLUDED */

@@ -410,17 +410,17 @@ zlt_session_fail(zlt_session_t *s, zlt_down_e how, uint32_t retry_after,
     va_end(ap);
 
     if (s->closing || s->agent->stopping) {
-        zlt_log_debug("%s", text);
+        zlt_link_log(s->agent->label, ZLT_LOG_DEBUG, "%s", text);
 
     } else if (s->kept) {
-        zlt_log_info("%sthe earlier control channel has ended: %s",
-                     s->agent->label, text);
+        zlt_link_log(s->agent->label, ZLT_LOG_INFO, "the earlier control "
+                     "channel has ended: %s", text);
 
     } else if (how == ZLT_DOWN_REFUSED) {
-        zlt_log_error("%s%s", s->agent->label, text);
+        zlt_link_log(s->agent->label, ZLT_LOG_ERROR, "%s", text);
 
     } else {
-        zlt_log_warn("%s%s", s->agent->label, text);
+        zlt_link_log(s->agent->label, ZLT_LOG_WARN, "%s", text);
     }
 
     if (s == s->agent->session && !s->closing && !s->agent->stopping) {

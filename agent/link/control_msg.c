@@ -116,8 +116,8 @@ zlt_session_message(zlt_session_t *s, const uint8_t *data, size_t len)
         }
     }
 
-    zlt_log_warn("a message of type %s from the server is ignored",
-                 zlt_msg_name(m.type));
+    zlt_link_log(s->agent->label, ZLT_LOG_WARN, "a message of type %s from "
+                 "the server is ignored", zlt_msg_name(m.type));
 }
 
 
@@ -252,7 +252,7 @@ zlt_session_register(zlt_session_t *s, zlt_service_t *service)
         pending = realloc(s->pending, size * sizeof(zlt_service_t *));
 
         if (pending == NULL) {
-            zlt_log_error("out of memory");
+            zlt_link_log(s->agent->label, ZLT_LOG_ERROR, "out of memory");
             return;
         }
 
@@ -312,8 +312,8 @@ zlt_session_answered(zlt_session_t *s, int *gone)
     *gone = 0;
 
     if (s->npending == 0) {
-        zlt_log_warn("an answer from the server that nothing had asked for "
-                     "is ignored");
+        zlt_link_log(s->agent->label, ZLT_LOG_WARN, "an answer from the "
+                     "server that nothing had asked for is ignored");
         return NULL;
     }
 
@@ -416,9 +416,9 @@ zlt_session_register_fail(zlt_session_t *s, const zlt_msg_t *m)
         (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
                         text);
 
-        zlt_log_error("%sthe server refuses the service \"%s\": %s%s",
-                      s->agent->label, service->conf.name, text,
-                      service->again ? "; it is tried again every 30 s" : "");
+        zlt_link_log(s->agent->label, ZLT_LOG_ERROR, "the server refuses the "
+                     "service \"%s\": %s%s", service->conf.name, text,
+                     service->again ? "; it is tried again every 30 s" : "");
     }
 
     zlt_service_release(service);
@@ -534,8 +534,8 @@ zlt_session_withdraw(zlt_session_t *s, const zlt_msg_t *m)
     (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
                     text);
 
-    zlt_log_error("%sthe server has withdrawn the service \"%s\": %s",
-                  s->agent->label, service->conf.name, text);
+    zlt_link_log(s->agent->label, ZLT_LOG_ERROR, "the server has withdrawn "
+                 "the service \"%s\": %s", service->conf.name, text);
 
     zlt_session_registered(s);
 }
@@ -566,7 +566,8 @@ zlt_session_disconnect(zlt_session_t *s, const zlt_msg_t *m)
             return;
         }
 
-        zlt_log_info("%sthe server asks to connect anew: %s", a->label, text);
+        zlt_link_log(a->label, ZLT_LOG_INFO, "the server asks to connect "
+                     "anew: %s", text);
         zlt_agent_down(a, s, ZLT_DOWN_RECONNECT, retry,
                        zlt_io_now() - s->up_since);
         return;

@@ -80,6 +80,8 @@ static void
 zlt_session_control(zlt_session_t *s)
 {
     char       text[ZLT_LOG_TEXT_SIZE];
+    size_t     n;
+    uint8_t    payload[ZLT_WS_MAX_CONTROL];
     unsigned   code;
     zlt_str_t  reason;
 
@@ -91,20 +93,21 @@ zlt_session_control(zlt_session_t *s)
         break;
 
     case ZLT_WS_OP_CLOSE:
-        code = 1005;
+        code = zlt_ws_close_code(s->ws.control, s->ws.control_len);
         reason.data = s->ws.control;
         reason.len = 0;
 
         if (s->ws.control_len >= 2) {
-            code = (unsigned) s->ws.control[0] << 8 | s->ws.control[1];
             reason.data = s->ws.control + 2;
             reason.len = s->ws.control_len - 2;
         }
 
         if (!s->closing) {
             /* the answer, as far as it goes at once */
-            zlt_session_frame(s, ZLT_WS_OP_CLOSE, s->ws.control,
-                              s->ws.control_len >= 2 ? 2 : 0);
+            n = (code == ZLT_WS_NO_CODE)
+                ? 0 : zlt_ws_close_payload(payload, (uint16_t) code, NULL);
+
+            zlt_session_frame(s, ZLT_WS_OP_CLOSE, payload, n);
         }
 
         if (s->conn.io.fd != -1) {
@@ -146,8 +149,8 @@ zlt_session_send(zlt_session_t *s, const zlt_msg_t *m)
         zlt_session_frame(s, ZLT_WS_OP_BINARY, buf, n);
 
     } else {
-        zlt_log_error("a message of type %s could not be made",
-                      zlt_msg_name(m->type));
+        zlt_link_log(s->agent->label, ZLT_LOG_ERROR, "a message of type %s "
+                     "could not be made", zlt_msg_name(m->type));
     }
 
     if (m->type == ZLT_AUTH) {

@@ -72,7 +72,7 @@ zlt_agent_create(zlt_process_t *process, zlt_conf_t *conf,
     }
 
     zlt_agent_label(a, conf);
-    zlt_transport_init(&a->transport, zlt_conf_transport(conf));
+    zlt_transport_init(&a->transport, zlt_conf_transport(conf), a->label);
 
     a->conf = conf;
     a->token = *token;
@@ -139,27 +139,27 @@ zlt_agent_warn(const zlt_agent_t *a)
         url = &conf->servers[i].url;
 
         if (url->tls && conf->insecure) {
-            zlt_log_warn("the server's certificate is not verified: anyone on "
-                         "the way to %s can read the token and all traffic",
-                         url->host);
+            zlt_link_log(a->label, ZLT_LOG_WARN, "the server's certificate is "
+                         "not verified: anyone on the way to %s can read the "
+                         "token and all traffic", url->host);
         }
 
         if (!url->tls && !url->is_unix
             && (!zlt_url_loopback(url->host)
                 || (conf->via.kind && !zlt_url_loopback(conf->via.host))))
         {
-            zlt_log_warn("ws:// is not encrypted: anyone on the way to %s can "
-                         "read the token and all traffic; use wss://",
-                         url->host);
+            zlt_link_log(a->label, ZLT_LOG_WARN, "ws:// is not encrypted: "
+                         "anyone on the way to %s can read the token and all "
+                         "traffic; use wss://", url->host);
         }
     }
 
     if (a->process->conf_file == NULL && conf->proxy
         && conf->via.password[0])
     {
-        zlt_log_warn("the proxy's password is on the command line, where "
-                     "every user of this machine can see it: use "
-                     "--proxy-file");
+        zlt_link_log(a->label, ZLT_LOG_WARN, "the proxy's password is on the "
+                     "command line, where every user of this machine can see "
+                     "it: use --proxy-file");
     }
 }
 
@@ -314,7 +314,7 @@ zlt_agent_destroy(zlt_agent_t *a)
 
     zlt_list_each_safe(link, next, &a->services) {
         service = zlt_list_data(link, zlt_service_t, link);
-        zlt_udp_service_log(service);
+        zlt_udp_service_log(a, service);
         zlt_service_remove(service);
     }
 
@@ -369,7 +369,7 @@ zlt_agent_tick(zlt_agent_t *a, uint64_t now)
     zlt_agent_register(a, now);
 
     if (a->stopping && !a->stopped && now >= a->stop_at) {
-        zlt_log_warn("%s%u connections are cut short", a->label,
+        zlt_link_log(a->label, ZLT_LOG_WARN, "%u connections are cut short",
                      a->nchannels);
         zlt_agent_abort(a);
     }

@@ -20,7 +20,6 @@
 
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -28,11 +27,6 @@
 #include "conn.h"
 #include "tls.h"
 #include "ws.h"
-
-
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL  0        /* SIGPIPE is ignored anyway */
-#endif
 
 
 static int zlt_conn_socket(int family);
@@ -106,24 +100,7 @@ failed:
 static int
 zlt_conn_socket(int family)
 {
-#if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
-
     return socket(family, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
-
-#else
-
-    int  fd;
-
-    fd = socket(family, SOCK_STREAM, 0);
-
-    if (fd != -1) {
-        (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
-        (void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    }
-
-    return fd;
-
-#endif
 }
 
 
@@ -136,12 +113,7 @@ zlt_conn_socket(int family)
 static void
 zlt_conn_quickack(int fd, int on)
 {
-#ifdef TCP_QUICKACK
     (void) setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(int));
-#else
-    (void) fd;
-    (void) on;
-#endif
 }
 
 
@@ -155,15 +127,11 @@ zlt_conn_connected(zlt_conn_t *c)
         return ZLT_CONN_AGAIN;
     }
 
-#if defined(__linux__) && !defined(ZLT_IO_UV)
-
     /* an error is always reported as one */
 
     if (!(c->io.ready & ZLT_IO_HUP)) {
         return 0;
     }
-
-#endif
 
     err = 0;
     len = sizeof(int);
@@ -447,34 +415,16 @@ zlt_conn_keepalive(zlt_conn_t *c)
     count = 5;
 
     (void) setsockopt(c->io.fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(int));
-
-#ifdef TCP_KEEPIDLE
     (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(int));
-#elif defined(TCP_KEEPALIVE)
-    (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_KEEPALIVE, &idle,
-                      sizeof(int));
-#endif
-
-#ifdef TCP_KEEPINTVL
     (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval,
                       sizeof(int));
-#endif
-
-#ifdef TCP_KEEPCNT
     (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(int));
-#endif
-
-    (void) idle;
-    (void) interval;
-    (void) count;
 }
 
 
 int
 zlt_conn_dead(zlt_conn_t *c, unsigned ms)
 {
-#ifdef __linux__
-
     socklen_t        len;
     struct tcp_info  ti;
 
@@ -491,13 +441,4 @@ zlt_conn_dead(zlt_conn_t *c, unsigned ms)
 
     return ti.tcpi_last_ack_recv >= ms
            && (ti.tcpi_retransmits >= 2 || ti.tcpi_probes >= 2);
-
-#else
-
-    (void) c;
-    (void) ms;
-
-    return 0;
-
-#endif
 }

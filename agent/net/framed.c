@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "zlt_proto.h"
 
 
 static int zlt_framed_keep(zlt_framed_t *f, const uint8_t *data, size_t len);

@@ -6,9 +6,7 @@
 /* As much of HTTP/1.1 as an upgrade takes. */
 
 
-#ifdef __linux__
 #define _GNU_SOURCE           /* memmem() */
-#endif
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +17,7 @@
 
 #include "http.h"
 #include "version.h"
+#include "zlt_util.h"
 
 
 #define ZLT_HTTP_GUID      "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -39,8 +38,9 @@ static size_t zlt_http_data(char *buf, const zlt_url_t *url,
     const uint8_t *id, const char *client, char *accept);
 static int zlt_http_status(zlt_http_answer_t *a, const char *line,
     size_t len);
-static void zlt_http_header(zlt_http_answer_t *a, const char *line,
+static int zlt_http_header(zlt_http_answer_t *a, const char *line,
     size_t len);
+static uint32_t zlt_http_retry(const char *value);
 static int zlt_http_token(const char *value, size_t len, const char *token);
 
 
@@ -199,8 +199,8 @@ zlt_http_parse(zlt_http_answer_t *a, const char *data, size_t len)
                 return -1;
             }
 
-        } else {
-            zlt_http_header(a, line, (size_t) (p - line));
+        } else if (zlt_http_header(a, line, (size_t) (p - line)) == -1) {
+            return -1;
         }
     }
 
@@ -237,18 +237,28 @@ zlt_http_status(zlt_http_answer_t *a, const char *line, size_t len)
 }
 
 
-static void
+/* 0, or -1 if there is a byte in it that no header has. */
+
+static int
 zlt_http_header(zlt_http_answer_t *a, const char *line, size_t len)
 {
     char         value[64];
     size_t       name, n;
-    unsigned     worker, workers, seconds;
+    unsigned     worker, workers;
     const char  *colon;
+
+    for (n = 0; n < len; n++) {
+        if (((unsigned char) line[n] < 0x20 && line[n] != '\t')
+            || line[n] == 0x7f)
+        {
+            return -1;
+        }
+    }
 
     colon = memchr(line, ':', len);
 
     if (colon == NULL) {
-        return;
+        return 0;
     }
 
     name = (size_t) (colon - line);
@@ -266,7 +276,7 @@ zlt_http_header(zlt_http_answer_t *a, const char *line, size_t len)
 
     if (n >= sizeof(value)) {
         /* none of those that are looked at */
-        return;
+        return 0;
     }
 
     memcpy(value, colon, n);
@@ -299,13 +309,31 @@ zlt_http_header(zlt_http_answer_t *a, const char *line, size_t len)
         }
 
     } else if (name == 11 && strncasecmp(line, "Retry-After", name) == 0) {
-
-        /* seconds only; a date would need a clock that is right */
-
-        if (sscanf(value, "%6u", &seconds) == 1 && seconds <= 86400) {
-            a->retry_after = seconds * 1000;
-        }
+        a->retry_after = zlt_http_retry(value);
     }
+
+    return 0;
+}
+
+
+/* In ms, seconds only: a date would need a clock that is right. */
+
+static uint32_t
+zlt_http_retry(const char *value)
+{
+    unsigned long  seconds;
+
+    if (*value < '0' || *value > '9') {
+        return 0;
+    }
+
+    seconds = strtoul(value, NULL, 10);
+
+    if (seconds > ZLT_RETRY_MAX / 1000) {
+        return ZLT_RETRY_MAX;
+    }
+
+    return (uint32_t) seconds * 1000;
 }
 
 
@@ -328,7 +356,8 @@ zlt_http_token(const char *value, size_t len, const char *token)
             return 1;
         }
 
-        value = p + n;
+        /* and what has ended it */
+        value = p + n + 1;
     }
 
     return 0;

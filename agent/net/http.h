@@ -18,6 +18,9 @@
 #define ZLT_HTTP_HEADER_MAX    8192      /* of the answer */
 #define ZLT_HTTP_ACCEPT_SIZE   29        /* 28 characters and a terminator */
 
+#define ZLT_RETRY_MAX          300000    /* ms, the longest wait that a server,
+                                            or who says so, can ask for */
+
 
 typedef struct {
     unsigned         status;

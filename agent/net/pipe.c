@@ -14,9 +14,7 @@
  */
 
 
-#ifdef __linux__
 #define _GNU_SOURCE
-#endif
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -36,8 +34,6 @@ static unsigned     zlt_pipe_unused;    /* least nfree since the last trim */
 static unsigned     zlt_pipe_count;
 static int          zlt_pipe_denied;    /* until the next trim */
 
-
-#if defined(__linux__)
 
 zlt_pipe_t *
 zlt_pipe_get(void)
@@ -93,16 +89,6 @@ zlt_pipe_get(void)
 
     return p;
 }
-
-#else
-
-zlt_pipe_t *
-zlt_pipe_get(void)
-{
-    return NULL;
-}
-
-#endif
 
 
 void

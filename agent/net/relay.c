@@ -16,8 +16,9 @@
  * until it is gone: a connection that waits holds no buffer at all, one with
  * a slow reader at most 64 KiB.
  *
- * A flow that has filled three reads in a row is bulky and, where neither
- * side is under TLS or within a WebSocket, goes through a pipe by splice(2).
+ * A flow of which three reads in a row have brought ZLT_BULK_READ or more is
+ * bulky and, where neither side is under TLS or within a WebSocket, goes
+ * through a pipe by splice(2).
  * The pipe belongs to the flow only while there are bytes in it.  What has to
  * be kept in mind:
  *
@@ -34,9 +35,7 @@
  */
 
 
-#ifdef __linux__
 #define _GNU_SOURCE
-#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,9 +46,6 @@
 
 
 #define ZLT_RELAY_BUDGET     (1024 * 1024)     /* bytes a turn, a flow */
-#define ZLT_RELAY_FULL       16384             /* a full read */
-#define ZLT_RELAY_FULL_RUN   3                 /* .. in a row: bulk */
-#define ZLT_RELAY_FULL_TLS   32                /* .. under TLS */
 #define ZLT_RELAY_READ       ZLT_MAX_PAYLOAD   /* fits one message */
 #define ZLT_RELAY_SMALL      4096              /* not worth a splice */
 #define ZLT_RELAY_SMALL_RUN  3
@@ -446,10 +442,10 @@ zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved)
 
     rc = zlt_relay_pass(r, i, (size_t) n);
 
-    if (n < ZLT_RELAY_FULL) {
+    if (n < ZLT_BULK_READ) {
         f->full = 0;
 
-    } else if (++f->full >= ZLT_RELAY_FULL_RUN && rc == ZLT_RELAY_MORE) {
+    } else if (++f->full >= ZLT_BULK_RUN && rc == ZLT_RELAY_MORE) {
         return zlt_relay_bulky(r, i);
     }
 
@@ -470,7 +466,7 @@ zlt_relay_pass(zlt_relay_t *r, unsigned i, size_t len)
 
     to = &r->side[!i];
 
-    if (len < ZLT_RELAY_FULL && (r->side[i].io.ready & ZLT_IO_HUP)
+    if (len < ZLT_BULK_READ && (r->side[i].io.ready & ZLT_IO_HUP)
         && !zlt_conn_raw_out(to) && r->side[i].ssl == NULL)
     {
         n = zlt_conn_read(&r->side[i], zlt_scratch + len,
@@ -525,7 +521,7 @@ zlt_relay_bulky(zlt_relay_t *r, unsigned i)
 
     plain = zlt_conn_raw(&r->side[0]) && zlt_conn_raw(&r->side[1]);
 
-    if ((!plain && f->full < ZLT_RELAY_FULL_TLS) || f->buf || to->lane
+    if ((!plain && f->full < ZLT_BULK_RUN_TLS) || f->buf || to->lane
         || !zlt_conn_raw_in(&r->side[i]))
     {
         return ZLT_RELAY_MORE;
@@ -572,8 +568,6 @@ zlt_relay_write(zlt_relay_t *r, unsigned i, const uint8_t *data, size_t len)
     return ZLT_RELAY_MORE;
 }
 
-
-#if defined(__linux__)
 
 static int
 zlt_relay_splice_in(zlt_relay_t *r, unsigned i, size_t *moved)
@@ -678,32 +672,6 @@ zlt_relay_splice_out(zlt_relay_t *r, unsigned i)
 
     return ZLT_RELAY_MORE;
 }
-
-#else
-
-/* zlt_pipe_get() never gives one */
-
-static int
-zlt_relay_splice_in(zlt_relay_t *r, unsigned i, size_t *moved)
-{
-    (void) moved;
-
-    r->flow[i].bulk = 0;
-
-    return ZLT_RELAY_MORE;
-}
-
-
-static int
-zlt_relay_splice_out(zlt_relay_t *r, unsigned i)
-{
-    (void) r;
-    (void) i;
-
-    return ZLT_RELAY_MORE;
-}
-
-#endif
 
 
 /* The source has ended and all is written: pass the end on. */

@@ -35,11 +35,13 @@ static const char *const  zlt_transport_names[] = {
 
 
 void
-zlt_transport_init(zlt_transport_t *t, zlt_transport_e mode)
+zlt_transport_init(zlt_transport_t *t, zlt_transport_e mode,
+    const char *label)
 {
     memset(t, 0, sizeof(zlt_transport_t));
 
     t->mode = mode;
+    t->label = label;
     t->websocket = (mode == ZLT_TRANSPORT_WEBSOCKET);
 }
 
@@ -83,8 +85,8 @@ zlt_transport_opened(zlt_transport_t *t, int websocket, uint64_t now)
         /* late, or the one that was to find out */
 
         if (!websocket && t->proven) {
-            zlt_log_info("data channels go without WebSocket again: the way "
-                         "to the server is free");
+            zlt_link_log(t->label, ZLT_LOG_INFO, "data channels go without "
+                         "WebSocket again: the way to the server is free");
             t->websocket = 0;
             t->doubts = 0;
         }
@@ -103,9 +105,9 @@ zlt_transport_opened(zlt_transport_t *t, int websocket, uint64_t now)
     if (websocket) {
         t->probe = now + ZLT_TRANSPORT_PROBE;
 
-        zlt_log_info("data channels go over WebSocket: something on the way "
-                     "to the server does not let \"Upgrade: zltunnel\" pass "
-                     "(%s)", t->why);
+        zlt_link_log(t->label, ZLT_LOG_INFO, "data channels go over "
+                     "WebSocket: something on the way to the server does not "
+                     "let \"Upgrade: zltunnel\" pass (%s)", t->why);
     }
 }
 
@@ -138,8 +140,8 @@ zlt_transport_failed(zlt_transport_t *t, int websocket, unsigned doubt,
 
     (void) snprintf(t->why, sizeof(t->why), "%s", why);
 
-    zlt_log_debug("data channels are tried %s WebSocket: %s",
-                  t->websocket ? "over" : "without", why);
+    zlt_link_log(t->label, ZLT_LOG_DEBUG, "data channels are tried %s "
+                 "WebSocket: %s", t->websocket ? "over" : "without", why);
 }
 
 

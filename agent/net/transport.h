@@ -33,6 +33,7 @@ typedef enum {
 
 typedef struct {
     zlt_transport_e  mode;
+    const char      *label;        /* of the link, for the log */
     uint64_t         counted;      /* ms, the last hint */
     uint64_t         probe;        /* ms, when raw is tried again */
     unsigned         doubts;       /* in a row */
@@ -42,8 +43,9 @@ typedef struct {
 } zlt_transport_t;
 
 
-/* For a server that nothing is known of. */
-void zlt_transport_init(zlt_transport_t *t, zlt_transport_e mode);
+/* For a server that nothing is known of; label: zlt_link_log(), it stays. */
+void zlt_transport_init(zlt_transport_t *t, zlt_transport_e mode,
+    const char *label);
 
 /* The way to the server may be another one. */
 void zlt_transport_anew(zlt_transport_t *t);

@@ -38,7 +38,8 @@ static uint8_t  zlt_wsc_stage[ZLT_WSC_STAGE];
 
 
 int
-zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, uint8_t *data, size_t *len)
+zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, const char *label,
+    uint8_t *data, size_t *len)
 {
     zlt_wsd_t  *w;
 
@@ -47,6 +48,7 @@ zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, uint8_t *data, size_t *len)
         return -1;
     }
 
+    c->ws->label = label;
     w = &c->ws->data;
 
     zlt_wsd_init(w, zlt_wsc_random,
@@ -175,8 +177,8 @@ zlt_wsc_done(zlt_conn_t *c)
         return 0;
 
     case ZLT_WSD_BROKEN:
-        zlt_log_warn("the server broke the protocol of a data channel: %s",
-                     ws->data.error);
+        zlt_link_log(ws->label, ZLT_LOG_WARN, "the server broke the protocol "
+                     "of a data channel: %s", ws->data.error);
         errno = EPROTO;
         return ZLT_CONN_ERROR;
 

@@ -19,6 +19,7 @@
 
 struct zlt_wsc_s {
     zlt_wsd_t        data;
+    const char      *label;        /* of the link, for the log */
     zlt_buf_t       *out;          /* not sent yet, or NULL */
     unsigned         told:1;       /* of Eof */
 };
@@ -36,10 +37,10 @@ typedef enum {
 /*
  * The server has accepted a WebSocket; *len bytes of it that came already are
  * at data, and *len bytes of the channel are there afterwards.  0, or -1
- * without memory.
+ * without memory.  label: zlt_link_log(), it outlives the connection.
  */
-int zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, uint8_t *data,
-    size_t *len);
+int zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, const char *label,
+    uint8_t *data, size_t *len);
 
 /* for conn.c */
 ssize_t zlt_wsc_read(zlt_conn_t *c, void *buf, size_t size);

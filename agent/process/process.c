@@ -249,8 +249,9 @@ zlt_process_hello(zlt_process_t *p)
     zlt_list_each(link, &p->links) {
         a = zlt_list_data(link, zlt_agent_t, link);
 
-        zlt_log_info("%szltunnel-agent " ZLT_AGENT_VERSION " for %s%s%s%s",
-                     a->label, zlt_url_text(text, &a->conf->url),
+        zlt_link_log(a->label, ZLT_LOG_INFO,
+                     "zltunnel-agent " ZLT_AGENT_VERSION " for %s%s%s%s",
+                     zlt_url_text(text, &a->conf->url),
                      a->conf->via.kind ? " through " : "",
                      a->conf->via.kind ? a->conf->via.name : "",
                      a->conf->nservers > 1 ? ", others in reserve" : "");
@@ -408,8 +409,6 @@ zlt_process_woken(zlt_process_t *p)
 static int64_t
 zlt_process_suspended(void)
 {
-#ifdef CLOCK_BOOTTIME
-
     struct timespec  boot, mono;
 
     if (clock_gettime(CLOCK_BOOTTIME, &boot) == -1
@@ -420,12 +419,6 @@ zlt_process_suspended(void)
 
     return (int64_t) (boot.tv_sec - mono.tv_sec) * 1000
            + (boot.tv_nsec - mono.tv_nsec) / 1000000;
-
-#else
-
-    return 0;
-
-#endif
 }
 
 

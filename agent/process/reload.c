@@ -9,6 +9,9 @@
  * of the others only what has changed is touched: services that are gone are
  * unregistered, new ones registered.  Only another server or proxy, or other
  * trust, needs a new session.
+ *
+ * A key that is new has to be thought of here: t/115-reload-keys.t knows all
+ * of them.
  */
 
 
@@ -40,6 +43,8 @@ static void zlt_reload_gone(zlt_process_t *p, zlt_config_t *config);
 static void zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf,
     zlt_reload_link_t *l);
 static void zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf);
+static void zlt_reload_lead(const zlt_agent_t *a, zlt_service_t *s,
+    const zlt_service_conf_t *c);
 static int zlt_reload_same(const zlt_service_conf_t *a,
     const zlt_service_conf_t *b);
 static void zlt_reload_remove(zlt_agent_t *a, zlt_service_t *s);
@@ -212,6 +217,11 @@ zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
 
     zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
 
+    if (zlt_reload_differ(p->config->agent.control, config->agent.control)) {
+        zlt_log_warn("another \"control\" counts when the agent is started "
+                     "the next time");
+    }
+
     zlt_reload_gone(p, config);
 
     for (i = 0; i < config->nlinks; i++) {
@@ -288,8 +298,13 @@ zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf, zlt_reload_link_t *l)
 
     a->token = l->token;
 
+    if ((conf->max_idle == 0) != (a->conf->max_idle == 0)) {
+        /* whether channels are used again is said with the token */
+        moved = 1;
+    }
+
     if (conf->transport != a->conf->transport) {
-        zlt_transport_init(&a->transport, zlt_conf_transport(conf));
+        zlt_transport_init(&a->transport, zlt_conf_transport(conf), a->label);
     }
 
     zlt_reload_services(a, conf);
@@ -300,6 +315,10 @@ zlt_reload_link(zlt_agent_t *a, zlt_conf_t *conf, zlt_reload_link_t *l)
     zlt_conf_free(a->conf);
     *a->conf = *conf;
     free(conf);
+
+    if (a->pool) {
+        zlt_pool_reload(a->pool);
+    }
 
     if (a->session && zlt_session_is_up(a->session)
         && !zlt_session_registers(a->session))
@@ -352,15 +371,9 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             continue;
         }
 
-        if (strcmp(c->local, s->conf.local) != 0) {
+        /* the port need not be closed for what is left */
 
-            /* the port need not be closed for that */
-
-            zlt_log_info("the service \"%s\" leads to %s now", c->name,
-                         c->local);
-            zlt_service_move(s, c);
-            zlt_udp_service_end(s);
-        }
+        zlt_reload_lead(a, s, c);
     }
 
     for (i = 0; i < conf->nservices; i++) {
@@ -373,7 +386,7 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
         s = zlt_service_create(&a->services, c);
 
         if (s == NULL) {
-            zlt_log_error("out of memory");
+            zlt_link_log(a->label, ZLT_LOG_ERROR, "out of memory");
             return;
         }
 
@@ -381,12 +394,40 @@ zlt_reload_services(zlt_agent_t *a, zlt_conf_t *conf)
             zlt_allow_move(&s->allow, &conf->allow);
         }
 
-        zlt_log_info("the service \"%s\" is new", c->name);
+        zlt_link_log(a->label, ZLT_LOG_INFO, "the service \"%s\" is new",
+                     c->name);
 
         if (a->session && zlt_session_is_up(a->session)) {
             zlt_session_register(a->session, s);
         }
     }
+}
+
+
+/* What the server is not told counts for connections to come. */
+
+static void
+zlt_reload_lead(const zlt_agent_t *a, zlt_service_t *s,
+    const zlt_service_conf_t *c)
+{
+    if (c->proxy_protocol != s->conf.proxy_protocol) {
+        zlt_link_log(a->label, ZLT_LOG_INFO, c->proxy_protocol
+                     ? "the service \"%s\" gets the header of the PROXY "
+                     "protocol v%u now"
+                     : "the service \"%s\" gets no header of the PROXY "
+                     "protocol now", c->name, (unsigned) c->proxy_protocol);
+    }
+
+    if (strcmp(c->local, s->conf.local) == 0) {
+        s->conf = *c;
+        return;
+    }
+
+    zlt_link_log(a->label, ZLT_LOG_INFO, "the service \"%s\" leads to %s now",
+                 c->name, c->local);
+
+    zlt_service_move(s, c);
+    zlt_udp_service_end(s);
 }
 
 
@@ -405,14 +446,15 @@ zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
 static void
 zlt_reload_remove(zlt_agent_t *a, zlt_service_t *s)
 {
-    zlt_log_info("the service \"%s\" is removed or changed", s->conf.name);
+    zlt_link_log(a->label, ZLT_LOG_INFO, "the service \"%s\" is removed or "
+                 "changed", s->conf.name);
 
     if (a->session && zlt_session_is_up(a->session)) {
         zlt_session_unregister(a->session, s);
     }
 
     zlt_udp_service_end(s);
-    zlt_udp_service_log(s);
+    zlt_udp_service_log(a, s);
     zlt_agent_fold(a, s);
     zlt_service_remove(s);
 }

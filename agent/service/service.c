@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "service.h"
+#include "zlt_util.h"
 
 
 #define ZLT_SERVICE_TTL  5000          /* ms that resolved addresses hold */

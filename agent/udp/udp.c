@@ -100,6 +100,7 @@ zlt_udp_t *
 zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
     const uint8_t *data, size_t len)
 {
+    int          lowat;
     zlt_conn_t  *c;
     zlt_flow_t  *f;
     zlt_udp_t   *u;
@@ -137,14 +138,9 @@ zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
 
     zlt_conn_keepalive(c);
 
-#ifdef TCP_NOTSENT_LOWAT
-    {
-    int  lowat = ZLT_UDP_LOWAT;
-
+    lowat = ZLT_UDP_LOWAT;
     (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat,
                       sizeof(int));
-    }
-#endif
 
     /* an answer to a heartbeat may not have been sent yet */
 
@@ -322,7 +318,8 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
     zlt_udp_deliver(u);
 
     if (rc != ZLT_AGAIN) {
-        zlt_log_warn("a datagram channel is closed: %s", zlt_strerror(rc));
+        zlt_link_log(u->agent->label, ZLT_LOG_WARN, "a datagram channel is "
+                     "closed: %s", zlt_strerror(rc));
         u->broken = "";
         zlt_io_post(&u->task);
         return -1;
@@ -397,8 +394,8 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
         return;
     }
 
-    zlt_log_warn("a datagram channel is closed: a message that a server does "
-                 "not send");
+    zlt_link_log(u->agent->label, ZLT_LOG_WARN, "a datagram channel is "
+                 "closed: a message that a server does not send");
     u->broken = "";
     zlt_io_post(&u->task);
 }
@@ -773,8 +770,8 @@ zlt_udp_end(zlt_udp_t *u)
     ch = u->channel;
 
     if (u->broken && *u->broken) {
-        zlt_log_debug("a datagram channel with %u sessions has ended: %s",
-                      u->npeers, u->broken);
+        zlt_link_log(u->agent->label, ZLT_LOG_DEBUG, "a datagram channel with "
+                     "%u sessions has ended: %s", u->npeers, u->broken);
     }
 
     zlt_channel_abort(ch);

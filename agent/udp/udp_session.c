@@ -71,10 +71,12 @@ static void zlt_udp_session_resume(zlt_udp_session_t *s);
 static int zlt_udp_session_failed(zlt_udp_session_t *s, int err);
 static int zlt_udp_session_refused(zlt_udp_session_t *s, int err);
 static void zlt_udp_session_used(zlt_udp_session_t *s);
-static void zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
-    zlt_printf_like(2, 3);
-static void zlt_udp_service_tick(zlt_service_t *service, uint32_t timeout);
-static void zlt_udp_service_report(zlt_service_t *service);
+static void zlt_udp_complain(const zlt_udp_t *u, zlt_service_t *service,
+    const char *fmt, ...) zlt_printf_like(3, 4);
+static void zlt_udp_service_tick(const zlt_agent_t *a, zlt_service_t *service,
+    uint32_t timeout);
+static void zlt_udp_service_report(const zlt_agent_t *a,
+    zlt_service_t *service);
 static void zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov,
     unsigned n);
 static void zlt_udp_role_close(zlt_udp_peer_t *p, unsigned cause, int tell);
@@ -131,8 +133,8 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
     counted = service->open ? service->open : service;
 
     if (counted->nsessions >= u->agent->conf->max_udp_sessions) {
-        zlt_udp_complain(service, "%u sessions are open, which is the limit",
-                         counted->nsessions);
+        zlt_udp_complain(u, service, "%u sessions are open, which is the "
+                         "limit", counted->nsessions);
         service->udp.refused++;
         cause = ZLT_E_LIMIT;
         goto release;
@@ -142,7 +144,7 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
                        : NULL;
 
     if (s == NULL) {
-        zlt_udp_complain(service, "a session could not be opened: out of "
+        zlt_udp_complain(u, service, "a session could not be opened: out of "
                          "descriptors or memory");
         service->udp.refused++;
         cause = ZLT_E_BUSY;
@@ -185,7 +187,7 @@ zlt_udp_session_service(zlt_udp_t *u, const zlt_dgram_t *f, unsigned *cause)
     *cause = ZLT_E_FORBIDDEN;
 
     if (!(service->conf.flags & ZLT_R_OPEN) != !f->target.len) {
-        zlt_udp_complain(service, "a session %s", f->target.len
+        zlt_udp_complain(u, service, "a session %s", f->target.len
                          ? "has a target, which the service does not take"
                          : "has no target");
         return NULL;
@@ -253,9 +255,9 @@ zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause, int tell)
 
     u = s->peer.udp;
 
-    zlt_log_debug("session %u of \"%s\" is closed by the %s, cause %u",
-                  (unsigned) s->peer.number, s->service->conf.name,
-                  tell ? "agent" : "server", cause);
+    zlt_link_log(u->agent->label, ZLT_LOG_DEBUG, "session %u of \"%s\" is "
+                 "closed by the %s, cause %u", (unsigned) s->peer.number,
+                 s->service->conf.name, tell ? "agent" : "server", cause);
 
     if (tell) {
         (void) zlt_dgram_close(buf, s->peer.number, cause);
@@ -315,8 +317,8 @@ zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error)
     s = zlt_list_data(waiter, zlt_udp_session_t, waiter);
 
     if (error || s->service->addrs.n == 0) {
-        zlt_udp_complain(s->service, "a session could not be opened: %s",
-                         error ? error : "no address");
+        zlt_udp_complain(s->peer.udp, s->service, "a session could not be "
+                         "opened: %s", error ? error : "no address");
         zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
         return;
     }
@@ -368,9 +370,9 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
         s->address = (uint8_t) ((s->address + 1) % s->service->addrs.n);
     }
 
-    zlt_udp_complain(s->service, "a session could not be opened: %s",
-                     cause == ZLT_E_FORBIDDEN ? "the target is not allowed"
-                                              : strerror(err));
+    zlt_udp_complain(s->peer.udp, s->service, "a session could not be opened: "
+                     "%s", cause == ZLT_E_FORBIDDEN
+                           ? "the target is not allowed" : strerror(err));
     zlt_udp_session_close(s, cause, 1);
 
     return -1;
@@ -524,7 +526,7 @@ zlt_udp_role_drop(zlt_udp_peer_t *p)
 static void
 zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text)
 {
-    zlt_udp_complain(zlt_udp_session_of(p)->service, "%s", text);
+    zlt_udp_complain(p->udp, zlt_udp_session_of(p)->service, "%s", text);
 }
 
 
@@ -601,12 +603,13 @@ zlt_udp_session_failed(zlt_udp_session_t *s, int err)
     case ENOBUFS:
     case ENOMEM:
         s->service->udp.failed++;
-        zlt_udp_complain(s->service, "a datagram could not be delivered: %s",
-                         strerror(err));
+        zlt_udp_complain(s->peer.udp, s->service, "a datagram could not be "
+                         "delivered: %s", strerror(err));
         return ZLT_UDP_SKIP;
     }
 
-    zlt_udp_complain(s->service, "a session has failed: %s", strerror(err));
+    zlt_udp_complain(s->peer.udp, s->service, "a session has failed: %s",
+                     strerror(err));
     zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
 
     return ZLT_UDP_DEAD;
@@ -635,7 +638,8 @@ zlt_udp_session_refused(zlt_udp_session_t *s, int err)
         return zlt_udp_session_connect(s) == 0 ? ZLT_UDP_AGAIN : ZLT_UDP_DEAD;
     }
 
-    zlt_udp_complain(service, "a session has ended: %s", strerror(err));
+    zlt_udp_complain(s->peer.udp, service, "a session has ended: %s",
+                     strerror(err));
 
     zlt_udp_session_close(s, err == ECONNREFUSED ? ZLT_E_REFUSED
                                                  : ZLT_E_UNREACHABLE, 1);
@@ -659,7 +663,8 @@ zlt_udp_session_used(zlt_udp_session_t *s)
 
 
 static void
-zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
+zlt_udp_complain(const zlt_udp_t *u, zlt_service_t *service,
+    const char *fmt, ...)
 {
     char     text[256];
     va_list  args;
@@ -674,7 +679,8 @@ zlt_udp_complain(zlt_service_t *service, const char *fmt, ...)
     (void) vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
 
-    zlt_log_warn("the UDP service \"%s\": %s", service->conf.name, text);
+    zlt_link_log(u->agent->label, ZLT_LOG_WARN, "the UDP service \"%s\": %s",
+                 service->conf.name, text);
 }
 
 
@@ -690,12 +696,12 @@ zlt_udp_session_tick(zlt_agent_t *a)
     zlt_list_each(link, &a->services) {
         service = zlt_list_data(link, zlt_service_t, link);
 
-        zlt_udp_service_tick(service, timeout);
+        zlt_udp_service_tick(a, service, timeout);
 
         /* a target goes with its last session */
 
         zlt_list_each_safe(inner, next, &service->targets) {
-            zlt_udp_service_tick(zlt_list_data(inner, zlt_service_t, link),
+            zlt_udp_service_tick(a, zlt_list_data(inner, zlt_service_t, link),
                                  timeout);
         }
     }
@@ -703,7 +709,8 @@ zlt_udp_session_tick(zlt_agent_t *a)
 
 
 static void
-zlt_udp_service_tick(zlt_service_t *service, uint32_t timeout)
+zlt_udp_service_tick(const zlt_agent_t *a, zlt_service_t *service,
+    uint32_t timeout)
 {
     zlt_udp_session_t  *s;
 
@@ -720,7 +727,7 @@ zlt_udp_service_tick(zlt_service_t *service, uint32_t timeout)
     }
 
     if (zlt_udp_now % ZLT_UDP_REPORT == 0) {
-        zlt_udp_service_report(service);
+        zlt_udp_service_report(a, service);
     }
 
     zlt_service_release(service);
@@ -730,7 +737,7 @@ zlt_udp_service_tick(zlt_service_t *service, uint32_t timeout)
 /* Tells of drops that were not told yet. */
 
 static void
-zlt_udp_service_report(zlt_service_t *service)
+zlt_udp_service_report(const zlt_agent_t *a, zlt_service_t *service)
 {
     uint64_t          dropped;
     zlt_udp_count_t  *c;
@@ -742,18 +749,18 @@ zlt_udp_service_report(zlt_service_t *service)
         return;
     }
 
-    zlt_log_warn("the UDP service \"%s\" has dropped %llu datagrams in the "
-                 "last minute", service->conf.name,
+    zlt_link_log(a->label, ZLT_LOG_WARN, "the UDP service \"%s\" has dropped "
+                 "%llu datagrams in the last minute", service->conf.name,
                  (unsigned long long) (dropped - c->reported));
 
     c->reported = dropped;
 
-    zlt_udp_service_log(service);
+    zlt_udp_service_log(a, service);
 }
 
 
 void
-zlt_udp_service_log(const zlt_service_t *service)
+zlt_udp_service_log(const zlt_agent_t *a, const zlt_service_t *service)
 {
     const zlt_udp_count_t  *c;
 
@@ -763,18 +770,16 @@ zlt_udp_service_log(const zlt_service_t *service)
         return;
     }
 
-    zlt_log_info("the UDP service \"%s\": %u sessions open, %llu in all, "
-                 "%llu refused; to the service %llu datagrams, %llu bytes, "
-                 "dropped %llu full, %llu late; to the server %llu datagrams, "
-                 "%llu bytes, dropped %llu full, %llu late; %llu failed",
-                 service->conf.name, service->nsessions,
+    zlt_link_log(a->label, ZLT_LOG_INFO, "the UDP service \"%s\": %u sessions "
+                 "open, %llu in all, %llu refused; to the service %llu "
+                 "datagrams, %llu bytes, dropped %llu full, %llu late; to the "
+                 "server %llu datagrams, %llu bytes, dropped %llu full, %llu "
+                 "late; %llu failed", service->conf.name, service->nsessions,
                  (unsigned long long) c->sessions,
-                 (unsigned long long) c->refused,
-                 (unsigned long long) c->in,
+                 (unsigned long long) c->refused, (unsigned long long) c->in,
                  (unsigned long long) c->bytes_in,
                  (unsigned long long) c->full_in,
-                 (unsigned long long) c->late_in,
-                 (unsigned long long) c->out,
+                 (unsigned long long) c->late_in, (unsigned long long) c->out,
                  (unsigned long long) c->bytes_out,
                  (unsigned long long) c->full_out,
                  (unsigned long long) c->late_out,

@@ -23,9 +23,6 @@
 #include "udp_socket.h"
 
 
-#if defined(__linux__) && !defined(ZLT_UDP_PLAIN)
-#define ZLT_UDP_BATCH  1
-
 #ifndef SOL_UDP
 #define SOL_UDP      17
 #endif
@@ -36,8 +33,6 @@
 
 #ifndef UDP_GRO
 #define UDP_GRO      104
-#endif
-
 #endif
 
 
@@ -53,8 +48,6 @@
 
 #define ZLT_UDP_BUFFER       (1024 * 1024)
 
-
-#if (ZLT_UDP_BATCH)
 
 typedef union {
     struct cmsghdr   header;
@@ -78,8 +71,6 @@ static unsigned zlt_udp_message(zlt_udp_socket_t *u, struct msghdr *m,
 static int zlt_udp_no_segments(zlt_udp_socket_t *u, const struct msghdr *m);
 static void zlt_udp_received(zlt_udp_message_t *message,
     struct mmsghdr *received);
-
-#endif
 
 
 static int zlt_udp_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler);
@@ -138,18 +129,13 @@ zlt_udp_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
     (void) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(int));
     (void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(int));
 
-#if (ZLT_UDP_BATCH)
     size = 1;
     (void) setsockopt(fd, SOL_UDP, UDP_GRO, &size, sizeof(int));
-#endif
 
     u->segment = ZLT_UDP_MESSAGE / 2;
 
     return 0;
 }
-
-
-#if (ZLT_UDP_BATCH)
 
 
 int
@@ -392,80 +378,3 @@ zlt_udp_no_segments(zlt_udp_socket_t *u, const struct msghdr *m)
 
     return 0;
 }
-
-
-#else
-
-
-int
-zlt_udp_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
-{
-    int        i;
-    ssize_t    n;
-    socklen_t  len;
-
-    static zlt_sockaddr_t  from[ZLT_UDP_SLOTS];
-
-    for (i = 0; i < ZLT_UDP_SLOTS && (u->io.ready & ZLT_IO_READ); i++) {
-
-        len = sizeof(zlt_sockaddr_t);
-
-        n = recvfrom(u->io.fd, zlt_udp_slots[i], ZLT_UDP_SLOT, 0,
-                     &from[i].sa, &len);
-
-        if (n == -1) {
-            if (errno == EINTR) {
-                i--;
-                continue;
-            }
-
-            if (errno == EAGAIN || errno == EWOULDBLOCK) {
-                zlt_io_clear(&u->io, ZLT_IO_READ);
-                break;
-            }
-
-            /* the next datagram sent brings it again, if it lasts */
-
-            return i ? i : -1;
-        }
-
-        messages[i].data = zlt_udp_slots[i];
-        messages[i].len = (size_t) n;
-        messages[i].segment = 0;
-        messages[i].from = &from[i].sa;
-        messages[i].fromlen = len;
-    }
-
-    return i;
-}
-
-
-unsigned
-zlt_udp_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
-    socklen_t tolen, struct iovec *iov, unsigned n)
-{
-    ssize_t   rc;
-    unsigned  done;
-
-    if (!(u->io.ready & ZLT_IO_WRITE)) {
-        errno = EAGAIN;
-        return 0;
-    }
-
-    for (done = 0; done < n; done++) {
-
-        do {
-            rc = sendto(u->io.fd, iov[done].iov_base, iov[done].iov_len, 0,
-                        to, tolen);
-        } while (rc == -1 && errno == EINTR);
-
-        if (rc == -1) {
-            break;
-        }
-    }
-
-    return done;
-}
-
-
-#endif

@@ -14,7 +14,17 @@
  */
 
 
-#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_bridge.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_answer.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_types.h"
+#include "zlt_ws_data.h"
 
 
 typedef struct {
@@ -32,10 +42,18 @@ static void ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel,
 static void ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_bridge_done(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_relay_end_e how);
+static ngx_int_t ngx_zltunnel_bridge_tell(ngx_zltunnel_end_t *end,
+    ngx_uint_t reset);
+
+
+const ngx_zltunnel_end_bridge_ops_t  ngx_zltunnel_bridge_ops = {
+    ngx_zltunnel_bridge_tell,
+    ngx_zltunnel_ipc_poll
+};
 
 
 void
-ngx_zltunnel_channel_give(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg)
 {
     ngx_uint_t               slot;
@@ -54,18 +72,18 @@ ngx_zltunnel_channel_give(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    ngx_zltunnel_channel_send(channel, slot, msg->connection_id,
-                              msg->tunnel_id);
+    ngx_zltunnel_bridge_send(channel, slot, msg->connection_id,
+                             msg->tunnel_id);
 }
 
 
 void
-ngx_zltunnel_channel_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
+ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     u_char *connection_id, u_char *tunnel_id)
 {
     ngx_zltunnel_ipc_t  msg;
 
-    if (ngx_zltunnel_channel_flush(channel) != NGX_OK) {
+    if (ngx_zltunnel_channel_answer_flush(channel) != NGX_OK) {
         /* the dial finds out by its timer */
         ngx_zltunnel_channel_close(channel);
         return;
@@ -116,7 +134,8 @@ ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
             return;
         }
 
-        ngx_memcpy(buf, &channel->end.ws->data, sizeof(zlt_wsd_t));
+        ngx_memcpy(buf, ngx_zltunnel_ws_state(&channel->end),
+                   sizeof(zlt_wsd_t));
         ngx_memcpy(buf + sizeof(zlt_wsd_t), data, msg->data_len);
 
         data = buf;
@@ -166,9 +185,10 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     ngx_zltunnel_end_init(&bridge->end, c, NGX_ZLTUNNEL_BRIDGE);
 
-    ngx_zltunnel_random(bridge->end.bridge_id, ZLT_ID_SIZE);
-    ngx_zltunnel_end_bridge(&bridge->end, registry, bridge->end.bridge_id,
-                            slot, registry->sh->workers[slot].pid);
+    ngx_zltunnel_util_random(bridge->end.bridge_id, ZLT_ID_SIZE);
+    ngx_zltunnel_end_bridge(&bridge->end, &ngx_zltunnel_bridge_ops, registry,
+                            bridge->end.bridge_id, slot,
+                            registry->sh->workers[slot].pid);
 
     ngx_memcpy(msg->bridge_id, bridge->end.bridge_id, ZLT_ID_SIZE);
     msg->type = NGX_ZLTUNNEL_IPC_BRIDGE;
@@ -188,7 +208,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
 
     if (peer) {
-        ngx_zltunnel_link_add(peer, &bridge->link);
+        ngx_zltunnel_peer_link(peer, &bridge->link);
     }
 
     bridge->relay.side[0] = &bridge->end;
@@ -239,9 +259,41 @@ ngx_zltunnel_bridge_done(ngx_zltunnel_relay_t *relay,
 
     bridge = relay->data;
 
-    ngx_zltunnel_link_remove(&bridge->link);
+    ngx_zltunnel_peer_unlink(&bridge->link);
     ngx_zltunnel_end_close(&bridge->end);
     ngx_zltunnel_channel_close(bridge->channel);
 
     ngx_free(bridge);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_bridge_tell(ngx_zltunnel_end_t *end, ngx_uint_t reset)
+{
+    ngx_zltunnel_ipc_t  msg;
+
+    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
+
+    msg.type = NGX_ZLTUNNEL_IPC_END;
+    msg.code = reset;
+    ngx_memcpy(msg.bridge_id, end->bridge_id, ZLT_ID_SIZE);
+
+    return ngx_zltunnel_ipc_send(end->registry, end->bridge_slot, &msg, NULL,
+                                 (ngx_socket_t) -1);
+}
+
+
+void
+ngx_zltunnel_bridge_told(ngx_zltunnel_ipc_t *msg)
+{
+    ngx_zltunnel_end_t  *end;
+
+    end = ngx_zltunnel_end_bridge_find(msg->bridge_id);
+
+    if (end && msg->code) {
+        end->broken = 1;
+
+    } else if (end) {
+        end->ended = 1;
+    }
 }

@@ -15,20 +15,31 @@
  */
 
 
-#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_bridge.h"
+#include "ngx_zltunnel_channel_answer.h"
+#include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_dial_connect.h"
+#include "ngx_zltunnel_dial_told.h"
+#include "ngx_zltunnel_heartbeat.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_shared.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+#include "zlt_ws_data.h"
 
 #include <openssl/crypto.h>
-
-
-#define NGX_ZLTUNNEL_CHANNEL_BEAT       25000   /* ms, at most */
-#define NGX_ZLTUNNEL_CHANNEL_ANSWER     10000   /* ms */
 
 
 static ngx_uint_t ngx_zltunnel_channel_room(void);
 static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
-static void ngx_zltunnel_channel_timer_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel);
 
 
@@ -47,7 +58,7 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
 
     limit = NULL;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
 
@@ -88,13 +99,14 @@ ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
         registry->nchannels++;
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     if (limit) {
-        ngx_zltunnel_complain(log, "data channel refused: limit of %s", limit);
+        ngx_zltunnel_log_complain(log, "data channel refused: limit of %s",
+                                  limit);
     }
 
-    if (rc == 403 && ngx_zltunnel_overlap()) {
+    if (rc == 403 && ngx_zltunnel_overlap_look()) {
         rc = 421;
     }
 
@@ -145,7 +157,7 @@ ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
 
     registry->nchannels--;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     if (connection_id) {
         pending = ngx_zltunnel_pending_find(registry->sh, connection_id);
@@ -162,7 +174,7 @@ ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
         }
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 }
 
 
@@ -187,7 +199,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     name.len = 0;
     name.data = text;
 
-    ngx_zltunnel_lock_read(registry);
+    ngx_zltunnel_zone_lock_read(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
 
@@ -210,7 +222,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
         }
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     /* nchannels was raised by the check, and is lowered by the close */
 
@@ -228,7 +240,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     }
 
     if (answer->data) {
-        ngx_zltunnel_channel_hold(channel, answer);
+        ngx_zltunnel_channel_answer_hold(channel, answer);
     }
 
     registry->nchannels--;
@@ -241,15 +253,16 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     rc = ws ? ngx_zltunnel_ws_init(&channel->end, ZLT_WSD_FRAMED, tx) : NGX_OK;
 
     if (rc == NGX_OK && ws) {
-        len = zlt_wsd_decode(&channel->end.ws->data, data, len);
+        len = zlt_wsd_decode(ngx_zltunnel_ws_state(&channel->end), data,
+                             len);
     }
 
     if (rc != NGX_OK
         || tunnel == NULL || (connection_id && slot == NGX_ZLTUNNEL_NO_SLOT)
-        || ngx_zltunnel_channel_unread(channel, data, len) != NGX_OK)
+        || ngx_zltunnel_channel_io_unread(channel, data, len) != NGX_OK)
     {
         if (channel->idle && tunnel) {
-            ngx_zltunnel_idle_out(registry, tunnel_id);
+            ngx_zltunnel_channel_idle_out(registry, tunnel_id);
         }
 
         ngx_zltunnel_channel_close(channel);
@@ -260,10 +273,10 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
         channel->fresh = 1;
 
         if (slot != registry->slot) {
-            ngx_zltunnel_channel_send(channel, slot, connection_id,
-                                      tunnel_id);
+            ngx_zltunnel_bridge_send(channel, slot, connection_id,
+                                     tunnel_id);
 
-        } else if (ngx_zltunnel_dial_fresh(channel, connection_id)
+        } else if (ngx_zltunnel_dial_told_fresh(channel, connection_id)
                    != NGX_OK)
         {
             ngx_zltunnel_channel_close(channel);
@@ -292,7 +305,7 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
                                  name);
 
     if (peer == NULL) {
-        ngx_zltunnel_idle_out(channel->registry, channel->tunnel_id);
+        ngx_zltunnel_channel_idle_out(channel->registry, channel->tunnel_id);
         ngx_zltunnel_channel_close(channel);
         return NGX_ERROR;
     }
@@ -309,18 +322,19 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
     c->write->handler = ngx_zltunnel_channel_write_handler;
 
     ngx_add_timer(&channel->timer,
-                  ngx_zltunnel_channel_beat(channel->registry));
+                  ngx_zltunnel_heartbeat_period(channel->registry));
 
     return NGX_OK;
 }
 
 
 void
-ngx_zltunnel_idle_out(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)
+ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id)
 {
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
 
@@ -328,7 +342,7 @@ ngx_zltunnel_idle_out(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)
         ngx_zltunnel_tunnel_idle(registry, tunnel, -1);
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 }
 
 
@@ -354,7 +368,7 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
     channel->frame = channel->small;
     channel->size = sizeof(channel->small);
 
-    channel->timer.handler = ngx_zltunnel_channel_timer_handler;
+    channel->timer.handler = ngx_zltunnel_heartbeat_handler;
     channel->timer.data = channel;
     channel->timer.log = c->log;
     channel->timer.cancelable = 1;
@@ -395,8 +409,7 @@ ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer, ngx_uint_t lanes)
         if (channel->have == channel->used
             && !(lanes && channel->websocket)
             && (channel->end.ws == NULL
-                || (!channel->end.ws->out
-                    && zlt_wsd_between(&channel->end.ws->data))))
+                || ngx_zltunnel_ws_between(&channel->end)))
         {
             ngx_zltunnel_channel_unlist(channel);
             return channel;
@@ -427,7 +440,7 @@ ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel)
         ngx_del_timer(&channel->timer);
     }
 
-    ngx_zltunnel_idle_out(channel->registry, peer->id);
+    ngx_zltunnel_channel_idle_out(channel->registry, peer->id);
 
     ngx_zltunnel_peer_release(peer);
 }
@@ -472,7 +485,7 @@ void
 ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
 {
     ngx_zltunnel_channel_unlist(channel);
-    ngx_zltunnel_channel_answered(channel);
+    ngx_zltunnel_channel_answer_drop(channel);
 
     ngx_queue_remove(&channel->all);
 
@@ -500,14 +513,7 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
 
 
 void
-ngx_zltunnel_channel_close_idle(ngx_zltunnel_channel_t *channel)
-{
-    ngx_zltunnel_channel_close(channel);
-}
-
-
-void
-ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_channel_drop(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, uint64_t epoch)
 {
     ngx_queue_t             *q, *next;
@@ -520,7 +526,7 @@ ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    ngx_zltunnel_link_add(peer, &guard);
+    ngx_zltunnel_peer_link(peer, &guard);
 
     ngx_zltunnel_shared_drop(peer, epoch);
 
@@ -536,12 +542,12 @@ ngx_zltunnel_channels_drop(ngx_zltunnel_registry_t *registry,
         }
     }
 
-    ngx_zltunnel_link_remove(&guard);
+    ngx_zltunnel_peer_unlink(&guard);
 }
 
 
 void
-ngx_zltunnel_channels_exit(void)
+ngx_zltunnel_channel_exit(void)
 {
     ngx_queue_t             *q;
     ngx_zltunnel_channel_t  *channel;
@@ -585,7 +591,7 @@ ngx_zltunnel_channel_idle_handler(ngx_event_t *ev)
     }
 
     for ( ;; ) {
-        rc = ngx_zltunnel_channel_read(channel, &m);
+        rc = ngx_zltunnel_channel_io_read(channel, &m);
 
         if (rc == NGX_AGAIN) {
             return;
@@ -602,7 +608,7 @@ ngx_zltunnel_channel_idle_handler(ngx_event_t *ev)
             if (channel->waiting) {
                 channel->waiting = 0;
                 ngx_add_timer(&channel->timer,
-                              ngx_zltunnel_channel_beat(channel->registry));
+                      ngx_zltunnel_heartbeat_period(channel->registry));
             }
 
             break;
@@ -610,7 +616,7 @@ ngx_zltunnel_channel_idle_handler(ngx_event_t *ev)
         case ZLT_HEARTBEAT:
             m.type = ZLT_HEARTBEAT_ACK;
 
-            if (ngx_zltunnel_channel_write(channel, &m) != NGX_OK) {
+            if (ngx_zltunnel_channel_io_write(channel, &m) != NGX_OK) {
                 ngx_zltunnel_channel_close(channel);
                 return;
             }
@@ -644,7 +650,7 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
     channel = c->data;
 
     if (c->close) {
-        ngx_zltunnel_dial_dead(channel->dial, channel, 1);
+        ngx_zltunnel_dial_connect_dead(channel->dial, channel, 1);
         return;
     }
 
@@ -665,14 +671,14 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
 #endif
 
     for ( ;; ) {
-        rc = ngx_zltunnel_channel_read(channel, &m);
+        rc = ngx_zltunnel_channel_io_read(channel, &m);
 
         if (rc == NGX_AGAIN) {
             return;
         }
 
         if (rc != NGX_OK) {
-            ngx_zltunnel_dial_dead(channel->dial, channel, 1);
+            ngx_zltunnel_dial_connect_dead(channel->dial, channel, 1);
             return;
         }
 
@@ -685,18 +691,18 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
 
         case ZLT_CONNECT_ACK:
         case ZLT_CONNECT_FAIL:
-            ngx_zltunnel_dial_answer(channel->dial, channel, &m);
+            ngx_zltunnel_dial_connect_answer(channel->dial, channel, &m);
             return;
 
         case ZLT_RETIRE:
-            ngx_zltunnel_dial_dead(channel->dial, channel, 0);
+            ngx_zltunnel_dial_connect_dead(channel->dial, channel, 0);
             return;
 
         default:
             ngx_log_error(NGX_LOG_INFO, c->log, 0,
                           "unexpected %s instead of ConnectAck",
                           zlt_msg_name(m.type));
-            ngx_zltunnel_dial_dead(channel->dial, channel, 1);
+            ngx_zltunnel_dial_connect_dead(channel->dial, channel, 1);
             return;
         }
     }
@@ -718,64 +724,6 @@ ngx_zltunnel_channel_write_handler(ngx_event_t *ev)
     }
 
     if (channel->dial) {
-        ngx_zltunnel_dial_writable(channel->dial, channel);
+        ngx_zltunnel_dial_connect_writable(channel->dial, channel);
     }
-}
-
-
-ngx_msec_t
-ngx_zltunnel_channel_beat(ngx_zltunnel_registry_t *registry)
-{
-    ngx_msec_t  mean;
-
-    /* what lies in the path, and is the reason for a shorter interval, does
-       not tell one kind of channel from the other */
-
-    mean = ngx_min(NGX_ZLTUNNEL_CHANNEL_BEAT,
-                   registry->heartbeat_interval * 5 / 6);
-
-    /* +-20 %, so that channels opened together do not stay together */
-
-    return mean - mean / 5 + ngx_random() % (mean * 2 / 5 + 1);
-}
-
-
-static void
-ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
-{
-    zlt_msg_t                m;
-    ngx_time_t              *tp;
-    ngx_zltunnel_channel_t  *channel;
-
-    channel = ev->data;
-
-    if (channel->draining) {
-        ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
-                      "agent did not end a connection");
-        ngx_zltunnel_end_abort(&channel->end);
-        ngx_zltunnel_channel_close(channel);
-        return;
-    }
-
-    if (channel->waiting) {
-        ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
-                      "idle data channel did not answer a heartbeat");
-        ngx_zltunnel_channel_close(channel);
-        return;
-    }
-
-    tp = ngx_timeofday();
-
-    ngx_memzero(&m, sizeof(zlt_msg_t));
-    m.type = ZLT_HEARTBEAT;
-    m.timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
-
-    channel->waiting = 1;
-
-    if (ngx_zltunnel_channel_write(channel, &m) != NGX_OK) {
-        ngx_zltunnel_channel_close(channel);
-        return;
-    }
-
-    ngx_add_timer(ev, NGX_ZLTUNNEL_CHANNEL_ANSWER);
 }

@@ -6,11 +6,6 @@
 /*
  * Frames on data channels: how they are read, and sent.
  *
- * The answer to a channel's request, the 101, waits for a millisecond: where many
- * connections come, the newest idle channel is taken within that time, and
- * its 101 goes in one packet with Connect.  So does the end marker of the last
- * connection, if the agent's has come before ours.
- *
  * A frame is read with never a byte more: what follows ConnectAck is the
  * service's, and goes wherever the descriptor goes.  Only a dial that relays
  * is greedy: its descriptor stays, so what there is can be read at once.  So
@@ -18,120 +13,27 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
-#define NGX_ZLTUNNEL_CHANNEL_HOLD       1       /* ms, for the 101 */
 #define NGX_ZLTUNNEL_ACK_SIZE           (ZLT_HEADER_SIZE + ZLT_ID_SIZE)
 
 
-static void ngx_zltunnel_channel_held_handler(ngx_event_t *ev);
 static ssize_t ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel,
     size_t need);
 static ngx_int_t ngx_zltunnel_channel_grow(ngx_zltunnel_channel_t *channel,
     size_t size);
 
 
-static ngx_queue_t       ngx_zltunnel_channels_held;
-static ngx_event_t       ngx_zltunnel_channel_held_event;
-static ngx_connection_t  ngx_zltunnel_channel_held_dummy;
-
-
-/*
- * What is to go on an idle channel with the next Connect: the 101 of a new
- * one, or our end marker if the agent's has come before, since nobody waits
- * for it.
- */
-
-void
-ngx_zltunnel_channel_hold(ngx_zltunnel_channel_t *channel, ngx_str_t *answer)
-{
-    ngx_event_t  *ev;
-
-    if (ngx_zltunnel_channels_held.prev == NULL) {
-        ngx_queue_init(&ngx_zltunnel_channels_held);
-    }
-
-    channel->answer = *answer;
-    ngx_queue_insert_tail(&ngx_zltunnel_channels_held, &channel->held);
-
-    ev = &ngx_zltunnel_channel_held_event;
-
-    if (!ev->timer_set) {
-        ngx_zltunnel_channel_held_dummy.fd = (ngx_socket_t) -1;
-
-        ev->handler = ngx_zltunnel_channel_held_handler;
-        ev->data = &ngx_zltunnel_channel_held_dummy;
-        ev->log = ngx_cycle->log;
-        ev->cancelable = 1;
-
-        ngx_add_timer(ev, NGX_ZLTUNNEL_CHANNEL_HOLD);
-    }
-}
-
-
-static void
-ngx_zltunnel_channel_held_handler(ngx_event_t *ev)
-{
-    ngx_queue_t             *q;
-    ngx_zltunnel_channel_t  *channel;
-
-    while (!ngx_queue_empty(&ngx_zltunnel_channels_held)) {
-        q = ngx_queue_head(&ngx_zltunnel_channels_held);
-        channel = ngx_queue_data(q, ngx_zltunnel_channel_t, held);
-
-        if (ngx_zltunnel_channel_flush(channel) == NGX_OK) {
-            continue;
-        }
-
-        if (channel->dial) {
-            ngx_zltunnel_channel_answered(channel);
-            ngx_zltunnel_dial_dead(channel->dial, channel, channel->fresh);
-
-        } else {
-            ngx_zltunnel_channel_close(channel);
-        }
-    }
-}
-
-
 ngx_int_t
-ngx_zltunnel_channel_flush(ngx_zltunnel_channel_t *channel)
-{
-    ssize_t  n;
-
-    if (channel->answer.data == NULL) {
-        return NGX_OK;
-    }
-
-    n = ngx_zltunnel_end_write(&channel->end, channel->answer.data,
-                               channel->answer.len);
-
-    /* the first bytes on the connection, so they fit, or it is dead */
-
-    if (n != (ssize_t) channel->answer.len) {
-        return NGX_ERROR;
-    }
-
-    ngx_zltunnel_channel_answered(channel);
-
-    return NGX_OK;
-}
-
-
-void
-ngx_zltunnel_channel_answered(ngx_zltunnel_channel_t *channel)
-{
-    if (channel->answer.data) {
-        ngx_queue_remove(&channel->held);
-        ngx_free(channel->answer.data);
-        ngx_str_null(&channel->answer);
-    }
-}
-
-
-ngx_int_t
-ngx_zltunnel_channel_unread(ngx_zltunnel_channel_t *channel, u_char *data,
+ngx_zltunnel_channel_io_unread(ngx_zltunnel_channel_t *channel, u_char *data,
     size_t len)
 {
     if (len == 0) {
@@ -163,7 +65,7 @@ ngx_zltunnel_channel_unread(ngx_zltunnel_channel_t *channel, u_char *data,
  */
 
 ngx_int_t
-ngx_zltunnel_channel_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
+ngx_zltunnel_channel_io_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 {
     int                rc;
     size_t             need;
@@ -260,7 +162,7 @@ ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel, size_t need)
 
 
 ngx_int_t
-ngx_zltunnel_channel_rest(ngx_zltunnel_channel_t *channel,
+ngx_zltunnel_channel_io_rest(ngx_zltunnel_channel_t *channel,
     ngx_zltunnel_relay_t *relay)
 {
     u_char   *p;
@@ -309,7 +211,7 @@ ngx_zltunnel_channel_grow(ngx_zltunnel_channel_t *channel, size_t size)
 
 
 ngx_int_t
-ngx_zltunnel_channel_write(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
+ngx_zltunnel_channel_io_write(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 {
     u_char   buf[64];
     size_t   len;

@@ -23,18 +23,29 @@
  * "duplicate" mean that the connection is lost.
  *
  * While the tunnel's agent is away, or has not registered the service again
- * yet, the dial waits; ngx_zltunnel_dial_up() sends it on its way.
+ * yet, the dial waits; ngx_zltunnel_dial_told_up() sends it on its way.
  */
 
 
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_dial_connect.h"
+#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_DIAL_TAKES    2
 #define NGX_ZLTUNNEL_DIAL_TAKING   250    /* ms for another worker */
 
 
-static ngx_zltunnel_dial_e ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
+static ngx_zltunnel_dial_e ngx_zltunnel_dial_enter(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service, u_char *token, const char **limit);
 static ngx_int_t ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel);
@@ -52,11 +63,18 @@ static ngx_rbtree_node_t  ngx_zltunnel_dials_sentinel;
 void
 ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port)
 {
-    ngx_zltunnel_lock(dial->registry);
+    ngx_zltunnel_admission_t  admission;
 
-    ngx_zltunnel_dial_found(dial,
-                            ngx_zltunnel_service_by_port(dial->registry->sh,
-                                                         port, 0));
+    ngx_zltunnel_zone_lock(dial->registry);
+
+    ngx_zltunnel_dial_admit(dial,
+                            ngx_zltunnel_port_service(dial->registry->sh,
+                                                      port, 0),
+                            &admission);
+
+    ngx_zltunnel_zone_unlock(dial->registry);
+
+    ngx_zltunnel_dial_start(dial, &admission);
 }
 
 
@@ -64,11 +82,18 @@ void
 ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
     ngx_str_t *token)
 {
-    ngx_zltunnel_lock(dial->registry);
+    ngx_zltunnel_admission_t  admission;
 
-    ngx_zltunnel_dial_found(dial,
+    ngx_zltunnel_zone_lock(dial->registry);
+
+    ngx_zltunnel_dial_admit(dial,
                             ngx_zltunnel_service_by_name(dial->registry->sh,
-                                                         name, 0, token));
+                                                         name, 0, token),
+                            &admission);
+
+    ngx_zltunnel_zone_unlock(dial->registry);
+
+    ngx_zltunnel_dial_start(dial, &admission);
 }
 
 
@@ -76,25 +101,27 @@ void
 ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
     u_char *service_id)
 {
+    ngx_zltunnel_admission_t    admission;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
 
-    ngx_zltunnel_lock(dial->registry);
+    ngx_zltunnel_zone_lock(dial->registry);
 
     tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh, tunnel_id);
     service = tunnel ? ngx_zltunnel_service_by_id(tunnel, service_id) : NULL;
 
-    ngx_zltunnel_dial_found(dial, service);
+    ngx_zltunnel_dial_admit(dial, service, &admission);
+
+    ngx_zltunnel_zone_unlock(dial->registry);
+
+    ngx_zltunnel_dial_start(dial, &admission);
 }
 
 
 void
-ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_sh_service_t *service)
+ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_admission_t *admission)
 {
-    u_char                token[32];
-    const char           *limit;
-    ngx_zltunnel_dial_e   rc;
     ngx_zltunnel_peer_t  *peer;
 
     if (ngx_zltunnel_dials.root == NULL) {
@@ -102,15 +129,13 @@ ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
                         ngx_rbtree_insert_value);
     }
 
-    limit = NULL;
-
     /* the asking generation and worker, and 80 random bits */
 
-    ngx_zltunnel_random(dial->id, ZLT_ID_SIZE);
-    dial->id[0] = (u_char) (ngx_zltunnel_generation >> 24);
-    dial->id[1] = (u_char) (ngx_zltunnel_generation >> 16);
-    dial->id[2] = (u_char) (ngx_zltunnel_generation >> 8);
-    dial->id[3] = (u_char) ngx_zltunnel_generation;
+    ngx_zltunnel_util_random(dial->id, ZLT_ID_SIZE);
+    dial->id[0] = (u_char) (ngx_zltunnel_ipc_generation >> 24);
+    dial->id[1] = (u_char) (ngx_zltunnel_ipc_generation >> 16);
+    dial->id[2] = (u_char) (ngx_zltunnel_ipc_generation >> 8);
+    dial->id[3] = (u_char) ngx_zltunnel_ipc_generation;
     dial->id[4] = (u_char) (ngx_worker >> 8);
     dial->id[5] = (u_char) ngx_worker;
 
@@ -125,31 +150,27 @@ ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
     dial->timer.data = dial;
     dial->timer.log = dial->log;
 
-    rc = service ? ngx_zltunnel_dial_admit(dial, service, token, &limit)
-                 : NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+    if (admission->rc != NGX_ZLTUNNEL_DIAL_OK) {
 
-    ngx_zltunnel_unlock(dial->registry);
-
-    if (rc != NGX_ZLTUNNEL_DIAL_OK) {
-
-        if (limit) {
-            ngx_zltunnel_complain(dial->log,
-                                  "client refused: limit of %s", limit);
+        if (admission->limit) {
+            ngx_zltunnel_log_complain(dial->log,
+                                      "client refused: limit of %s",
+                                      admission->limit);
         }
 
-        ngx_zltunnel_dial_finish(dial, rc);
+        ngx_zltunnel_dial_finish(dial, admission->rc);
         return;
     }
 
-    peer = ngx_zltunnel_peer_get(dial->registry, dial->tunnel_id, token,
-                                 &dial->tunnel);
+    peer = ngx_zltunnel_peer_get(dial->registry, dial->tunnel_id,
+                                 admission->token, &dial->tunnel);
     if (peer == NULL) {
         ngx_zltunnel_dial_finish(dial, NGX_ZLTUNNEL_DIAL_ERROR);
         return;
     }
 
     dial->link.cut = ngx_zltunnel_dial_cut;
-    ngx_zltunnel_link_add(peer, &dial->link);
+    ngx_zltunnel_peer_link(peer, &dial->link);
 
     if (dial->timeout == 0
         || dial->timeout > dial->registry->connect_timeout)
@@ -163,8 +184,24 @@ ngx_zltunnel_dial_found(ngx_zltunnel_dial_t *dial,
 }
 
 
-static ngx_zltunnel_dial_e
+void
 ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_sh_service_t *service, ngx_zltunnel_admission_t *admission)
+{
+    admission->limit = NULL;
+
+    if (service == NULL) {
+        admission->rc = NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+        return;
+    }
+
+    admission->rc = ngx_zltunnel_dial_enter(dial, service, admission->token,
+                                            &admission->limit);
+}
+
+
+static ngx_zltunnel_dial_e
+ngx_zltunnel_dial_enter(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service, u_char *token, const char **limit)
 {
     u_char                    *p;
@@ -180,7 +217,7 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
     }
 
     if (!dial->datagrams
-        && ngx_zltunnel_service_active(service)
+        && ngx_zltunnel_counter_active(service)
            >= dial->registry->max_connections)
     {
         *limit = "max_connections";
@@ -222,7 +259,7 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
     dial->counter = ngx_zltunnel_counter_get(dial->registry, service);
 
     if (dial->counter == NULL) {
-        *limit = "zone, which is full";
+        *limit = NGX_ZLTUNNEL_ZONE_LIMIT;
         return NGX_ZLTUNNEL_DIAL_ERROR;
     }
 
@@ -256,7 +293,7 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
         }
 
         if (channel) {
-            ngx_zltunnel_dial_use(dial, channel, NGX_ZLTUNNEL_LOCAL);
+            ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_LOCAL);
             return;
         }
     }
@@ -264,7 +301,7 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     rc = NGX_ZLTUNNEL_DIAL_OK;
     slot = NGX_ZLTUNNEL_NO_SLOT;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, dial->tunnel_id);
     service = tunnel ? ngx_zltunnel_service_by_id(tunnel, dial->service_id)
@@ -290,7 +327,7 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
         }
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
 
@@ -300,9 +337,9 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
         }
 
         if (rc == NGX_ZLTUNNEL_DIAL_LIMIT) {
-            ngx_zltunnel_complain(dial->log,
-                                  "client refused: limit of %s",
-                                  "max_pending");
+            ngx_zltunnel_log_complain(dial->log,
+                                      "client refused: limit of %s",
+                                      "max_pending");
         }
 
         ngx_zltunnel_dial_finish(dial, rc);
@@ -310,7 +347,7 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     }
 
     if (slot == NGX_ZLTUNNEL_NO_SLOT) {
-        /* the agent is away: ngx_zltunnel_dial_up() will tell */
+        /* the agent is away: ngx_zltunnel_dial_told_up() will tell */
         return;
     }
 
@@ -453,11 +490,8 @@ ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
     /* here perhaps, even if the tunnel was taken over: an exiting worker
        keeps its control channels */
 
-    if (dial->link.peer->control
-        && ngx_zltunnel_control_connect(dial->registry, &msg,
-                                        dial->target.data)
-           == NGX_OK)
-    {
+    if (dial->link.peer->control) {
+        ngx_zltunnel_ipc_handle(dial->registry, &msg, dial->target.data);
         return;
     }
 
@@ -558,7 +592,7 @@ ngx_zltunnel_dial_cut(ngx_zltunnel_link_t *link)
         return;
     }
 
-    ngx_zltunnel_link_remove(link);
+    ngx_zltunnel_peer_unlink(link);
 }
 
 
@@ -573,7 +607,7 @@ ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial)
 
     dial->pending = 0;
 
-    ngx_zltunnel_lock(dial->registry);
+    ngx_zltunnel_zone_lock(dial->registry);
 
     pending = ngx_zltunnel_pending_find(dial->registry->sh, dial->id);
 
@@ -581,7 +615,7 @@ ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial)
         ngx_zltunnel_pending_remove(dial->registry, pending);
     }
 
-    ngx_zltunnel_unlock(dial->registry);
+    ngx_zltunnel_zone_unlock(dial->registry);
 }
 
 
@@ -638,7 +672,7 @@ ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial)
         ngx_zltunnel_dial_stop(dial);
     }
 
-    ngx_zltunnel_link_remove(&dial->link);
+    ngx_zltunnel_peer_unlink(&dial->link);
 
     if (dial->buf) {
         ngx_free(dial->buf);
@@ -646,9 +680,9 @@ ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial)
     }
 
     if (dial->counter) {
-        ngx_zltunnel_lock(dial->registry);
+        ngx_zltunnel_zone_lock(dial->registry);
         ngx_zltunnel_counter_put(dial->registry, dial->counter);
-        ngx_zltunnel_unlock(dial->registry);
+        ngx_zltunnel_zone_unlock(dial->registry);
 
         dial->counter = NULL;
     }
@@ -656,7 +690,7 @@ ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial)
 
 
 ngx_uint_t
-ngx_zltunnel_dials_running(void)
+ngx_zltunnel_dial_running(void)
 {
     return ngx_zltunnel_dials.root
            && ngx_zltunnel_dials.root != &ngx_zltunnel_dials_sentinel;

@@ -9,7 +9,22 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_dial_told.h"
+#include "ngx_zltunnel_bridge.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_dial_connect.h"
+#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_release.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+#include "zlt_ws_data.h"
 
 
 static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
@@ -19,7 +34,8 @@ static void ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer,
 
 
 ngx_int_t
-ngx_zltunnel_dial_fresh(ngx_zltunnel_channel_t *channel, u_char *connection_id)
+ngx_zltunnel_dial_told_fresh(ngx_zltunnel_channel_t *channel,
+    u_char *connection_id)
 {
     ngx_zltunnel_dial_t  *dial;
 
@@ -29,14 +45,14 @@ ngx_zltunnel_dial_fresh(ngx_zltunnel_channel_t *channel, u_char *connection_id)
         return NGX_DECLINED;
     }
 
-    ngx_zltunnel_dial_use(dial, channel, NGX_ZLTUNNEL_FRESH);
+    ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_FRESH);
 
     return NGX_OK;
 }
 
 
 void
-ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, ngx_socket_t fd, u_char *data)
 {
     size_t                   len;
@@ -59,7 +75,7 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
     c = ngx_zltunnel_connection_create(fd, ngx_cycle->log);
     if (c == NULL) {
         ngx_zltunnel_dial_declined(registry, msg);
-        ngx_zltunnel_dial_none(registry, msg);
+        ngx_zltunnel_dial_told_none(registry, msg);
         return;
     }
 
@@ -76,13 +92,14 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
     if (channel == NULL) {
         ngx_zltunnel_dial_declined(registry, msg);
         ngx_zltunnel_connection_close(c);
-        ngx_zltunnel_dial_none(registry, msg);
+        ngx_zltunnel_dial_told_none(registry, msg);
         return;
     }
 
     if (kind == NGX_ZLTUNNEL_BRIDGE) {
-        ngx_zltunnel_end_bridge(&channel->end, registry, msg->bridge_id,
-                                msg->slot, msg->from);
+        ngx_zltunnel_end_bridge(&channel->end, &ngx_zltunnel_bridge_ops,
+                                registry, msg->bridge_id, msg->slot,
+                                msg->from);
     }
 
     channel->epoch = msg->epoch;
@@ -107,10 +124,10 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
     }
 
     if (rc != NGX_OK
-        || ngx_zltunnel_channel_unread(channel, data, len) != NGX_OK)
+        || ngx_zltunnel_channel_io_unread(channel, data, len) != NGX_OK)
     {
         ngx_zltunnel_channel_close(channel);
-        ngx_zltunnel_dial_none(registry, msg);
+        ngx_zltunnel_dial_told_none(registry, msg);
         return;
     }
 
@@ -128,7 +145,7 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
             lane = ngx_zltunnel_lane_open(dial->link.peer, NULL);
 
             if (lane) {
-                ngx_zltunnel_channel_again(channel);
+                ngx_zltunnel_release_idle(channel);
             }
         }
 
@@ -137,7 +154,7 @@ ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
         }
     }
 
-    ngx_zltunnel_dial_use(dial, channel, way);
+    ngx_zltunnel_dial_connect(dial, channel, way);
 }
 
 
@@ -164,7 +181,7 @@ ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
 
 
 void
-ngx_zltunnel_dial_none(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_dial_told_none(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg)
 {
     ngx_zltunnel_dial_t  *dial;
@@ -178,7 +195,7 @@ ngx_zltunnel_dial_none(ngx_zltunnel_registry_t *registry,
 
 
 void
-ngx_zltunnel_dial_failed(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_dial_told_failed(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg)
 {
     ngx_zltunnel_dial_t  *dial;
@@ -203,12 +220,12 @@ ngx_zltunnel_dial_failed(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    ngx_zltunnel_dial_refused(dial, msg->text, msg->text_len);
+    ngx_zltunnel_dial_connect_refused(dial, msg->text, msg->text_len);
 }
 
 
 void
-ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_dial_told_up(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg)
 {
     ngx_zltunnel_peer_t  *peer;
@@ -224,12 +241,12 @@ ngx_zltunnel_dial_up(ngx_zltunnel_registry_t *registry,
 /* What they wait for may be gone, and nobody tells of that. */
 
 void
-ngx_zltunnel_dials_check(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_dial_told_check(ngx_zltunnel_registry_t *registry)
 {
     ngx_rbtree_key_t      key;
     ngx_zltunnel_peer_t  *peer;
 
-    if (!ngx_zltunnel_dials_running()
+    if (!ngx_zltunnel_dial_running()
         || ngx_zltunnel_gate_expecting(registry))
     {
         return;
@@ -256,7 +273,7 @@ ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer, u_char *service_id)
     ngx_zltunnel_dial_t  *dial;
     ngx_zltunnel_link_t  *link, guard;
 
-    ngx_zltunnel_link_add(peer, &guard);
+    ngx_zltunnel_peer_link(peer, &guard);
 
     for (q = ngx_queue_head(&peer->links);
          q != ngx_queue_sentinel(&peer->links);
@@ -291,5 +308,5 @@ ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer, u_char *service_id)
         }
     }
 
-    ngx_zltunnel_link_remove(&guard);
+    ngx_zltunnel_peer_unlink(&guard);
 }

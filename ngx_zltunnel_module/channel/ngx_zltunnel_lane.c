@@ -14,15 +14,25 @@
  */
 
 
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_shared.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_lanes.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of its buffer, at least;
                                               of a message, at most */
-#define NGX_ZLTUNNEL_LANE_LOT     65536    /* bytes, to be looked at */
-#define NGX_ZLTUNNEL_LANE_LARGE   16384    /* .. in one direction */
 
 
+static ssize_t ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+static ssize_t ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+static void ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end);
 static ngx_int_t ngx_zltunnel_lane_grow(ngx_zltunnel_lane_t *lane, size_t len);
 static void ngx_zltunnel_lane_wake(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane);
@@ -30,6 +40,13 @@ static void ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_count(ngx_zltunnel_lane_t *lane, size_t size,
     ngx_uint_t sends);
 static void ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane);
+
+
+static const ngx_zltunnel_end_ops_t  ngx_zltunnel_lane_ops = {
+    ngx_zltunnel_lane_recv,
+    ngx_zltunnel_lane_send,
+    ngx_zltunnel_lane_close
+};
 
 
 ngx_zltunnel_channel_t *
@@ -90,6 +107,7 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     channel->epoch = shared->channel->epoch;
     ngx_memcpy(channel->tunnel_id, peer->id, ZLT_ID_SIZE);
     channel->end.lane = lane;
+    channel->end.ops = &ngx_zltunnel_lane_ops;
 
     lane->window = ZLT_LANE_WINDOW;
     lane->channel = channel;
@@ -100,7 +118,7 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
 }
 
 
-ssize_t
+static ssize_t
 ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
     ngx_event_t          *rev;
@@ -183,7 +201,7 @@ ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane)
 }
 
 
-ssize_t
+static ssize_t
 ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
     size_t                  room;
@@ -269,11 +287,11 @@ ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane)
 {
     ngx_uint_t  bulky;
 
-    if (lane->bytes < NGX_ZLTUNNEL_LANE_LOT) {
+    if (lane->bytes < ZLT_LANE_LOT) {
         return 0;
     }
 
-    bulky = lane->bytes / (lane->turns + 1) >= NGX_ZLTUNNEL_LANE_LARGE;
+    bulky = lane->bytes / (lane->turns + 1) >= ZLT_BULK_READ;
 
     lane->bytes = 0;
     lane->turns = 0;
@@ -417,7 +435,7 @@ ngx_zltunnel_lane_break(ngx_zltunnel_lane_t *lane)
 }
 
 
-void
+static void
 ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
 {
     u_char                 *p;

@@ -18,40 +18,8 @@
 #define _NGX_ZLTUNNEL_LANE_H_INCLUDED_
 
 
-#include "ngx_zltunnel_dial.h"
-
-#include "zlt_lanes.h"
-
-
-/* a channel with lanes, one at most of each tunnel in a worker */
-
-typedef struct {
-    ngx_zltunnel_channel_t      *channel;     /* NULL: it has ended */
-    ngx_zltunnel_link_t          link;        /* cut with the token */
-    ngx_queue_t                  queue;       /* all of this worker */
-
-    ngx_rbtree_t                 lanes;       /* by number */
-    ngx_rbtree_node_t            sentinel;
-    ngx_uint_t                   nlanes;      /* also without a number yet */
-    uint32_t                     number;      /* the last one */
-
-    zlt_lanes_in_t               in;
-
-    u_char                      *out;         /* borrowed, or NULL */
-    size_t                       pos;
-    size_t                       last;
-    ngx_queue_t                  waiting;     /* lanes, for room in it */
-
-    ngx_event_t                  flush;       /* posted */
-    ngx_event_t                  timer;       /* heartbeats */
-    ngx_msec_t                   beat;        /* the next, at the latest */
-
-    unsigned                     unheard:1;   /* nothing came since something
-                                                 was sent */
-    unsigned                     asked:1;     /* .. that was a heartbeat */
-    unsigned                     silent:1;    /* .. or a dial */
-    unsigned                     retired:1;   /* no more lanes */
-} ngx_zltunnel_shared_t;
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_shared.h"
 
 
 struct ngx_zltunnel_lane_s {
@@ -86,29 +54,15 @@ struct ngx_zltunnel_lane_s {
 };
 
 
-/* ngx_zltunnel_shared.c */
-
-/* The one of this peer, or made of that channel, or an idle one; or NULL, and
-   the channel is still the caller's. */
-ngx_zltunnel_shared_t *ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
-    ngx_zltunnel_channel_t *channel);
-/* Room for a message behind what is to be sent, so many bytes: where it goes,
-   or NULL if there is none now.  It is sent at the end of this turn. */
-u_char *ngx_zltunnel_shared_room(ngx_zltunnel_shared_t *shared, size_t size);
-/* how many there is room for */
-size_t ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared);
-/* lanes wait for room */
-#define ngx_zltunnel_shared_waited(shared)                                    \
-    ((shared)->out && !ngx_queue_empty(&(shared)->waiting))
-/* something has not been answered: takes no lanes until something comes */
-void ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared);
-void ngx_zltunnel_shared_failed(ngx_zltunnel_shared_t *shared);
-/* a lane is gone */
-void ngx_zltunnel_shared_release(ngx_zltunnel_shared_t *shared);
-
-
-/* ngx_zltunnel_lane.c */
-
+/* A channel that is a lane of the peer's shared one, or of "of", which is made
+   so and shall be idle; or NULL. */
+ngx_zltunnel_channel_t *ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_channel_t *of);
+/* the connection has ended in both directions, and so the lane */
+void ngx_zltunnel_lane_over(ngx_zltunnel_channel_t *channel);
+/* no answer came on it: if it is a lane, no others are opened beside it until
+   something comes */
+void ngx_zltunnel_lane_silent(ngx_zltunnel_channel_t *channel);
 /* whether it carries large messages, now that a lot has passed: asked again
    when as much has */
 ngx_uint_t ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane);

@@ -14,7 +14,17 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_release.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_answer.h"
+#include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_frames.h"
 
 
 #define NGX_ZLTUNNEL_CHANNEL_DRAIN      5000    /* ms, until it is idle again */
@@ -32,7 +42,7 @@ static void ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel);
 
 
 void
-ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
+ngx_zltunnel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
 {
     if (channel->end.frames == NULL) {
         ngx_zltunnel_channel_close(channel);
@@ -50,7 +60,7 @@ ngx_zltunnel_channel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
     }
 
     if (zlt_frames_over(channel->end.frames)) {
-        ngx_zltunnel_channel_again(channel);
+        ngx_zltunnel_release_idle(channel);
         return;
     }
 
@@ -187,7 +197,7 @@ ngx_zltunnel_channel_hold_end(ngx_zltunnel_channel_t *channel,
 
     (void) zlt_frames_sent(out, len);
 
-    ngx_zltunnel_channel_hold(channel, &answer);
+    ngx_zltunnel_channel_answer_hold(channel, &answer);
 
     return NGX_OK;
 }
@@ -256,7 +266,7 @@ ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel)
     }
 
     if (zlt_frames_over(frames)) {
-        ngx_zltunnel_channel_again(channel);
+        ngx_zltunnel_release_idle(channel);
         return;
     }
 
@@ -276,7 +286,7 @@ failed:
 
 
 void
-ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
+ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel)
 {
     u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
     ngx_str_t                   name;
@@ -315,7 +325,7 @@ ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
     name.len = 0;
     name.data = text;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, channel->tunnel_id);
 
@@ -334,7 +344,7 @@ ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
         ngx_memcpy(text, tunnel->name, name.len);
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     if (!wanted) {
         ngx_zltunnel_channel_close(channel);
@@ -343,7 +353,7 @@ ngx_zltunnel_channel_again(ngx_zltunnel_channel_t *channel)
 
     /* nothing can fail here: the frame's own buffer is larger */
 
-    (void) ngx_zltunnel_channel_unread(channel, end->rest, end->nrest);
+    (void) ngx_zltunnel_channel_io_unread(channel, end->rest, end->nrest);
     end->nrest = 0;
 
     c->data = channel;

@@ -21,7 +21,18 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_shared.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_answer.h"
+#include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_lanes.h"
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_SHARED_READ     65536     /* bytes of one read */
@@ -109,14 +120,14 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
 
     /* so that the peer stays */
 
-    ngx_zltunnel_link_add(peer, &shared->link);
+    ngx_zltunnel_peer_link(peer, &shared->link);
 
     if (channel == NULL) {
         channel = ngx_zltunnel_channel_pop(peer, 1);
     }
 
     if (channel == NULL) {
-        ngx_zltunnel_link_remove(&shared->link);
+        ngx_zltunnel_peer_unlink(&shared->link);
         ngx_free(shared);
         return NULL;
     }
@@ -161,7 +172,7 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
             return NULL;
         }
 
-        ngx_zltunnel_channel_answered(channel);
+        ngx_zltunnel_channel_answer_drop(channel);
     }
 
     ngx_zltunnel_end_keepalive(c);
@@ -570,7 +581,7 @@ ngx_zltunnel_shared_watch(ngx_zltunnel_shared_t *shared)
 {
     ngx_msec_t  beat;
 
-    beat = ngx_zltunnel_channel_beat(shared->channel->registry);
+    beat = ngx_zltunnel_heartbeat_period(shared->channel->registry);
 
     shared->beat = ngx_current_msec + beat;
 
@@ -697,7 +708,7 @@ ngx_zltunnel_shared_end(ngx_zltunnel_shared_t *shared)
 {
     ngx_zltunnel_shared_retire(shared);
 
-    ngx_zltunnel_link_remove(&shared->link);
+    ngx_zltunnel_peer_unlink(&shared->link);
     ngx_queue_remove(&shared->queue);
 
     if (shared->timer.timer_set) {
@@ -723,7 +734,7 @@ ngx_zltunnel_shared_end(ngx_zltunnel_shared_t *shared)
 
 
 void
-ngx_zltunnel_shareds_exit(void)
+ngx_zltunnel_shared_exit(void)
 {
     ngx_queue_t  *q;
 

@@ -16,7 +16,10 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_cert.h"
 #include "ngx_zltunnel_token.h"
+
+#include "zlt_util.h"
 
 #include <openssl/crypto.h>
 
@@ -72,7 +75,7 @@ static ngx_zltunnel_cert_form_t  ngx_zltunnel_cert_forms[] = {
 
 
 ngx_array_t *
-ngx_zltunnel_certs_parse(ngx_pool_t *pool, ngx_str_t *value)
+ngx_zltunnel_cert_parse(ngx_pool_t *pool, ngx_str_t *value)
 {
     u_char               *p, *end, *last;
     ngx_array_t          *certs;

@@ -8,12 +8,16 @@
  *
  * A directive anywhere may name a registry before its block has been read, so
  * registries are made at the first mention, and what can be judged only with
- * everything read is judged in ngx_zltunnel_init_conf().
+ * everything read is judged in ngx_zltunnel_conf_init().
  */
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_conf.h"
+#include "ngx_zltunnel_module.h"
+#include "ngx_zltunnel_rights.h"
+#include "ngx_zltunnel_token.h"
+#include "ngx_zltunnel_token_file.h"
 
 
 /* no directive of a core module has this context: those of the block only */
@@ -135,7 +139,7 @@ static ngx_zltunnel_range_t  ngx_zltunnel_debug_delay = {
       &ngx_zltunnel_##name }
 
 
-ngx_command_t  ngx_zltunnel_commands[] = {
+ngx_command_t  ngx_zltunnel_conf_commands[] = {
 
     { ngx_string("zltunnel"),
       NGX_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
@@ -191,7 +195,7 @@ static ngx_str_t  ngx_zltunnel_default_name = ngx_string("default");
 
 
 void *
-ngx_zltunnel_create_conf(ngx_cycle_t *cycle)
+ngx_zltunnel_conf_create(ngx_cycle_t *cycle)
 {
     ngx_zltunnel_conf_t  *conf;
 
@@ -215,7 +219,7 @@ ngx_zltunnel_create_conf(ngx_cycle_t *cycle)
 
 
 char *
-ngx_zltunnel_init_conf(ngx_cycle_t *cycle, void *data)
+ngx_zltunnel_conf_init(ngx_cycle_t *cycle, void *data)
 {
     ngx_zltunnel_conf_t *conf = data;
 
@@ -281,7 +285,7 @@ ngx_zltunnel_registry_check(ngx_cycle_t *cycle,
     cf.pool = cycle->pool;
     cf.log = cycle->log;
 
-    return ngx_zltunnel_tokens_read(registry, &cf, cycle->log);
+    return ngx_zltunnel_token_file_read(registry, &cf, cycle->log);
 }
 
 
@@ -338,8 +342,8 @@ ngx_zltunnel_reference_check(ngx_cycle_t *cycle,
             continue;
         }
 
-        if (!ngx_zltunnel_token_service(&token[i], ref->service.data,
-                                        ref->service.len))
+        if (!ngx_zltunnel_rights_service(&token[i], ref->service.data,
+                                         ref->service.len))
         {
             continue;
         }
@@ -377,7 +381,7 @@ ngx_zltunnel_reference_check(ngx_cycle_t *cycle,
 
 
 ngx_zltunnel_registry_t *
-ngx_zltunnel_registry_get(ngx_conf_t *cf, ngx_str_t *name)
+ngx_zltunnel_conf_registry(ngx_conf_t *cf, ngx_str_t *name)
 {
     ngx_uint_t                 i;
     ngx_zltunnel_conf_t       *conf;
@@ -488,7 +492,7 @@ ngx_zltunnel_name_check(ngx_conf_t *cf, ngx_str_t *name)
 
 
 ngx_int_t
-ngx_zltunnel_registry_arg(ngx_conf_t *cf, ngx_str_t *arg,
+ngx_zltunnel_conf_registry_arg(ngx_conf_t *cf, ngx_str_t *arg,
     ngx_zltunnel_registry_t **registry)
 {
     ngx_str_t  name;
@@ -506,14 +510,14 @@ ngx_zltunnel_registry_arg(ngx_conf_t *cf, ngx_str_t *arg,
         return NGX_ERROR;
     }
 
-    *registry = ngx_zltunnel_registry_get(cf, &name);
+    *registry = ngx_zltunnel_conf_registry(cf, &name);
 
     return *registry ? NGX_OK : NGX_ERROR;
 }
 
 
 ngx_zltunnel_reference_t *
-ngx_zltunnel_reference_add(ngx_conf_t *cf, ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_conf_reference(ngx_conf_t *cf, ngx_zltunnel_registry_t *registry,
     ngx_str_t *service, ngx_str_t *token, const char *directive)
 {
     ngx_zltunnel_reference_t  *ref;
@@ -561,7 +565,7 @@ ngx_zltunnel_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_str_null(&name);
     }
 
-    registry = ngx_zltunnel_registry_get(cf, &name);
+    registry = ngx_zltunnel_conf_registry(cf, &name);
     if (registry == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -611,9 +615,10 @@ ngx_zltunnel_block_defaults(ngx_conf_t *cf, ngx_zltunnel_registry_t *registry)
     ngx_str_t              name;
     ngx_uint_t            *value;
     ngx_command_t         *cmd;
+    ngx_zltunnel_conf_t   *zcf;
     ngx_zltunnel_range_t  *range;
 
-    for (cmd = ngx_zltunnel_commands; cmd->name.len; cmd++) {
+    for (cmd = ngx_zltunnel_conf_commands; cmd->name.len; cmd++) {
 
         if (cmd->set != ngx_zltunnel_range) {
             continue;
@@ -652,7 +657,10 @@ ngx_zltunnel_block_defaults(ngx_conf_t *cf, ngx_zltunnel_registry_t *registry)
         return NGX_CONF_ERROR;
     }
 
-    registry->shm_zone->init = ngx_zltunnel_zone_init;
+    zcf = (ngx_zltunnel_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                               ngx_zltunnel_module);
+
+    registry->shm_zone->init = zcf->zone_init;
     registry->shm_zone->data = registry;
 
     return NGX_CONF_OK;

@@ -4,8 +4,10 @@
  */
 
 
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_json.h"
-#include "zlt_proto.h"
+
+#include "zlt_util.h"
 
 
 #define NGX_ZLTUNNEL_JSON_BUFFER  16384

@@ -17,14 +17,14 @@
 #include <ngx_core.h>
 
 
-typedef struct {
+struct ngx_zltunnel_json_s {
     ngx_pool_t                  *pool;
     ngx_chain_t                 *out;
     ngx_chain_t                **last;
     ngx_buf_t                   *buf;
     unsigned                     comma:1;     /* before the next value */
     unsigned                     error:1;
-} ngx_zltunnel_json_t;
+};
 
 
 void ngx_zltunnel_json_init(ngx_zltunnel_json_t *j, ngx_pool_t *pool);

@@ -14,8 +14,10 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_token.h"
+#include "ngx_zltunnel_cert.h"
+
+#include "zlt_util.h"
 
 #include <openssl/crypto.h>
 #include <time.h>
@@ -88,8 +90,6 @@ static ngx_int_t ngx_zltunnel_token_date(ngx_pool_t *pool,
 static ngx_int_t ngx_zltunnel_token_time(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
-static ngx_uint_t ngx_zltunnel_token_matches(ngx_str_t *glob, u_char *name,
-    size_t len);
 static ngx_int_t ngx_zltunnel_token_cert(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
@@ -144,7 +144,7 @@ static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
 
 
 ngx_int_t
-ngx_zltunnel_tokens_parse(ngx_zltunnel_tokens_t *set, u_char *data, size_t len,
+ngx_zltunnel_token_parse(ngx_zltunnel_tokens_t *set, u_char *data, size_t len,
     ngx_uint_t open, ngx_zltunnel_token_error_t *e)
 {
     u_char                       *p, *last, *end;
@@ -706,7 +706,7 @@ static ngx_int_t
 ngx_zltunnel_token_cert(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
     ngx_zltunnel_token_key_t *key, ngx_str_t *value)
 {
-    token->certs = ngx_zltunnel_certs_parse(pool, value);
+    token->certs = ngx_zltunnel_cert_parse(pool, value);
 
     return token->certs ? NGX_OK : NGX_ERROR;
 }
@@ -742,103 +742,4 @@ ngx_uint_t
 ngx_zltunnel_token_expired(ngx_zltunnel_token_t *token)
 {
     return token->expires && token->expires <= ngx_time();
-}
-
-
-ngx_uint_t
-ngx_zltunnel_token_service(ngx_zltunnel_token_t *token, u_char *name,
-    size_t len)
-{
-    ngx_str_t   *glob;
-    ngx_uint_t   i;
-
-    if (token->services == NULL) {
-
-        /* a visitor's line, which says what it may reach, registers nothing */
-
-        return token->access == NULL;
-    }
-
-    glob = token->services->elts;
-
-    for (i = 0; i < token->services->nelts; i++) {
-
-        if (ngx_zltunnel_token_matches(&glob[i], name, len)) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_uint_t
-ngx_zltunnel_token_matches(ngx_str_t *glob, u_char *name, size_t len)
-{
-    size_t  n;
-
-    n = glob->len;
-
-    if (glob->data[n - 1] == '*') {
-        n--;
-        return len >= n && ngx_memcmp(glob->data, name, n) == 0;
-    }
-
-    return len == n && ngx_memcmp(glob->data, name, n) == 0;
-}
-
-
-ngx_uint_t
-ngx_zltunnel_token_reaches(ngx_zltunnel_token_t *token, ngx_str_t *name,
-    ngx_str_t *by)
-{
-    ngx_uint_t                    i;
-    ngx_zltunnel_token_access_t  *access;
-
-    if (token->access == NULL) {
-        return 0;
-    }
-
-    access = token->access->elts;
-
-    for (i = 0; i < token->access->nelts; i++) {
-
-        if (by && access[i].token.len
-            && (access[i].token.len != by->len
-                || ngx_memcmp(access[i].token.data, by->data, by->len) != 0))
-        {
-            continue;
-        }
-
-        if (ngx_zltunnel_token_matches(&access[i].name, name->data,
-                                       name->len))
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-ngx_uint_t
-ngx_zltunnel_token_port(ngx_zltunnel_token_t *token, in_port_t port)
-{
-    in_port_t   *range;
-    ngx_uint_t   i;
-
-    if (token->ports == NULL) {
-        return 1;
-    }
-
-    range = token->ports->elts;
-
-    for (i = 0; i < token->ports->nelts; i++) {
-
-        if (port >= range[2 * i] && port <= range[2 * i + 1]) {
-            return 1;
-        }
-    }
-
-    return 0;
 }

@@ -4,8 +4,8 @@
  */
 
 /*
- * Between ngx_zltunnel_token.c, which knows what a token file says, and
- * ngx_zltunnel_token_file.c, which reads and follows the file.
+ * What a token file says.  ngx_zltunnel_token_file.c reads and follows the
+ * file.
  */
 
 
@@ -19,6 +19,46 @@
 #define NGX_ZLTUNNEL_TOKEN_ERROR  512
 
 
+struct ngx_zltunnel_token_s {
+    u_char                       hash[32];    /* SHA-256 of the token */
+    ngx_str_t                    name;
+    ngx_array_t                 *services;    /* ngx_str_t, globs; NULL: any */
+    ngx_array_t                 *ports;       /* in_port_t[2]; NULL: any */
+    unsigned                     tcp:1;
+    unsigned                     udp:1;
+    ngx_uint_t                   max_services;   /* 0: the block's */
+    ngx_uint_t                   sessions;       /* default 1 */
+    time_t                       expires;        /* 0: never */
+    ngx_array_t                 *access;         /* ngx_zltunnel_token_
+                                                    access_t; NULL: none */
+    time_t                       access_ttl;     /* seconds; 0: no limit */
+    ngx_uint_t                   max_access;     /* sessions */
+    ngx_array_t                 *certs;       /* ngx_zltunnel_cert_t, one of
+                                                 which it must be; NULL: any
+                                                 or none */
+};
+
+
+/* an entry of access=: "NAME", "PREFIX*" or "*", and "@TOKENNAME" perhaps */
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_str_t                    token;          /* empty: of any token */
+} ngx_zltunnel_token_access_t;
+
+
+struct ngx_zltunnel_tokens_s {
+    ngx_pool_t                  *pool;
+    ngx_array_t                  tokens;      /* ngx_zltunnel_token_t */
+    time_t                       mtime;
+    long                         mtime_nsec;
+    off_t                        size;
+    ngx_file_uniq_t              uniq;
+    ngx_msec_t                   changed;     /* first seen different */
+    time_t                       complained;  /* last error logged */
+};
+
+
 /* What is wrong with a file; never anything of a token or of its hash. */
 
 typedef struct {
@@ -28,16 +68,18 @@ typedef struct {
 } ngx_zltunnel_token_error_t;
 
 
-/* The certificates of cert=; NULL: malformed, or not enough memory. */
-ngx_array_t *ngx_zltunnel_certs_parse(ngx_pool_t *pool, ngx_str_t *value);
-
+/* the line with this hash, compared with every line in constant time; an
+   expired one too: the caller asks ngx_zltunnel_token_expired() */
+ngx_zltunnel_token_t *ngx_zltunnel_token_find(
+    ngx_zltunnel_registry_t *registry, u_char hash[32]);
+ngx_uint_t ngx_zltunnel_token_expired(ngx_zltunnel_token_t *token);
 /*
  * Adds the tokens in data, the contents of a token file, to the set, whose
  * pool keeps what it needs of them; data is changed.  NGX_ERROR: *e is
  * filled, the set is not to be used.  open: the last line need not have an
  * end, since nobody is writing.
  */
-ngx_int_t ngx_zltunnel_tokens_parse(ngx_zltunnel_tokens_t *set, u_char *data,
+ngx_int_t ngx_zltunnel_token_parse(ngx_zltunnel_tokens_t *set, u_char *data,
     size_t len, ngx_uint_t open, ngx_zltunnel_token_error_t *e);
 
 

@@ -13,6 +13,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_token_file.h"
 #include "ngx_zltunnel_token.h"
 
 #include <grp.h>
@@ -57,7 +58,7 @@ static ngx_uint_t ngx_zltunnel_user_may(ngx_zltunnel_user_t *user,
 
 
 ngx_int_t
-ngx_zltunnel_tokens_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
+ngx_zltunnel_token_file_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
     ngx_log_t *log)
 {
     ngx_pool_cleanup_t          *cln;
@@ -122,7 +123,8 @@ ngx_zltunnel_tokens_cleanup(void *data)
 
 
 ngx_uint_t
-ngx_zltunnel_tokens_follow(ngx_zltunnel_registry_t *registry, ngx_log_t *log)
+ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
+    ngx_log_t *log)
 {
     ngx_file_info_t              fi;
     ngx_zltunnel_tokens_t       *set, *former;
@@ -131,7 +133,7 @@ ngx_zltunnel_tokens_follow(ngx_zltunnel_registry_t *registry, ngx_log_t *log)
     set = registry->tokens;
 
     if (set == NULL) {
-        return ngx_zltunnel_tokens_read(registry, NULL, log) == NGX_OK;
+        return ngx_zltunnel_token_file_read(registry, NULL, log) == NGX_OK;
     }
 
     if (ngx_file_info(registry->token_file.data, &fi) == NGX_FILE_ERROR) {
@@ -257,7 +259,7 @@ ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t open,
         goto failed;
     }
 
-    rc = ngx_zltunnel_tokens_parse(set, data, len, open, e);
+    rc = ngx_zltunnel_token_parse(set, data, len, open, e);
 
     ngx_explicit_memzero(data, len);
     ngx_free(data);

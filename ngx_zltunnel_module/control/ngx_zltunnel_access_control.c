@@ -13,7 +13,17 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_access_control.h"
+#include "ngx_zltunnel_access_end.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+#include "zlt_util.h"
 
 
 #define NGX_ZLTUNNEL_ACCESS_TEXT   128
@@ -65,7 +75,7 @@ static void ngx_zltunnel_access_log(ngx_zltunnel_control_t *control,
 
 
 void
-ngx_zltunnel_access_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
+ngx_zltunnel_access_control(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 {
     switch (m->type) {
 
@@ -95,20 +105,20 @@ ngx_zltunnel_access_open(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     ngx_zltunnel_access_open_check(control, m, &answer);
 
     if (answer.code == 0) {
-        ngx_zltunnel_random(answer.id, ZLT_ID_SIZE);
+        ngx_zltunnel_util_random(answer.id, ZLT_ID_SIZE);
         answer.id[6] = (answer.id[6] & 0x0f) | 0x40;
         answer.id[8] = (answer.id[8] & 0x3f) | 0x80;
 
-        ngx_zltunnel_lock(control->registry);
+        ngx_zltunnel_zone_lock(control->registry);
         ngx_zltunnel_access_open_locked(control, m, &answer);
-        ngx_zltunnel_unlock(control->registry);
+        ngx_zltunnel_zone_unlock(control->registry);
     }
 
     /* for the log */
 
     answer.ask.name.data = name;
-    answer.ask.name.len = ngx_zltunnel_printable(name, sizeof(name),
-                                                 m->name.data, m->name.len);
+    answer.ask.name.len = ngx_zltunnel_log_printable(name, sizeof(name),
+                                                     m->name.data, m->name.len);
 
     if (answer.code) {
         ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
@@ -142,7 +152,7 @@ ngx_zltunnel_access_open_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ask->target.len = m->target.len;
     ask->visitor = control->peer->name;
     ask->udp = (m->protocol == ZLT_PROTO_UDP);
-    ask->local = ngx_zltunnel_client_local(control->end.connection);
+    ask->local = ngx_zltunnel_util_client_local(control->end.connection);
     ask->token = ngx_zltunnel_token_find(control->registry, control->token);
 
     if (ask->token == NULL) {
@@ -169,7 +179,7 @@ ngx_zltunnel_access_open_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         answer->code = ZLT_E_FORBIDDEN;
         answer->reason = "The token does not allow access to services";
 
-    } else if (!ngx_zltunnel_token_reaches(ask->token, &ask->name, NULL)) {
+    } else if (!ngx_zltunnel_rights_reaches(ask->token, &ask->name, NULL)) {
         answer->code = ZLT_E_FORBIDDEN;
         answer->reason = "The token does not allow access to that service";
 
@@ -216,7 +226,7 @@ ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_zltunnel_sh_tunnel_t   *tunnel;
 
     registry = control->registry;
-    now = ngx_zltunnel_boottime();
+    now = ngx_zltunnel_access_boottime();
     deadline = m->ttl ? now + (uint64_t) m->ttl * 1000 : 0;
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, control->tunnel_id);
@@ -255,7 +265,7 @@ ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
         if (ngx_zltunnel_access_count(registry->sh, &control->peer->name)
             >= answer->ask.token->max_access
-            && !ngx_zltunnel_accesses_stale(registry, tunnel))
+            && !ngx_zltunnel_access_stale(registry, tunnel))
         {
             answer->code = ZLT_E_LIMIT;
             answer->reason = "The token has reached its limit of access "
@@ -267,7 +277,7 @@ ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
         if (access == NULL) {
             answer->code = ZLT_E_BUSY;
-            answer->reason = "The server's zone is full";
+            answer->reason = NGX_ZLTUNNEL_ZONE_FULL;
             return;
         }
     }
@@ -385,12 +395,12 @@ ngx_zltunnel_access_renew(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     ask->name.data = name;
     ask->target.data = target;
     ask->visitor = control->peer->name;
-    ask->local = ngx_zltunnel_client_local(control->end.connection);
+    ask->local = ngx_zltunnel_util_client_local(control->end.connection);
     ask->token = ngx_zltunnel_token_find(control->registry, control->token);
 
-    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_zone_lock(control->registry);
     ngx_zltunnel_access_renew_locked(control, m, &answer);
-    ngx_zltunnel_unlock(control->registry);
+    ngx_zltunnel_zone_unlock(control->registry);
 
     if (answer.code) {
         ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
@@ -417,7 +427,7 @@ ngx_zltunnel_access_renew_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_zltunnel_sh_access_t   *access;
 
     ask = &answer->ask;
-    now = ngx_zltunnel_boottime();
+    now = ngx_zltunnel_access_boottime();
     access = ngx_zltunnel_access_own(control, m->access_id);
 
     if (access == NULL) {
@@ -443,7 +453,7 @@ ngx_zltunnel_access_renew_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         answer->code = ZLT_E_BAD_TOKEN;
         answer->reason = "The token is no longer valid";
 
-    } else if (!ngx_zltunnel_token_reaches(ask->token, &ask->name, NULL)) {
+    } else if (!ngx_zltunnel_rights_reaches(ask->token, &ask->name, NULL)) {
         answer->code = ZLT_E_FORBIDDEN;
         answer->reason = "The token does not allow access to that service";
 
@@ -471,7 +481,7 @@ ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     ngx_memcpy(id, m->access_id, ZLT_ID_SIZE);
 
-    ngx_zltunnel_lock(control->registry);
+    ngx_zltunnel_zone_lock(control->registry);
 
     access = ngx_zltunnel_access_own(control, id);
 
@@ -480,7 +490,7 @@ ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         ngx_zltunnel_access_remove(control->registry, access);
     }
 
-    ngx_zltunnel_unlock(control->registry);
+    ngx_zltunnel_zone_unlock(control->registry);
 
     if (access == NULL) {
         return;
@@ -492,7 +502,7 @@ ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
                   &control->peer->name, ngx_zltunnel_access_hex(id),
                   sum.total, sum.bytes[0], sum.bytes[1], sum.active);
 
-    ngx_zltunnel_access_notify(control->registry);
+    ngx_zltunnel_access_end_notify(control->registry);
 }
 
 

@@ -13,7 +13,15 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_access_end.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_ACCESS_BATCH  32
@@ -40,7 +48,7 @@ static void ngx_zltunnel_access_tell(ngx_zltunnel_control_t *control,
 
 
 void
-ngx_zltunnel_access_check(ngx_zltunnel_control_t *control)
+ngx_zltunnel_access_end_check(ngx_zltunnel_control_t *control)
 {
     ngx_uint_t                 i, n, total;
     ngx_zltunnel_registry_t   *registry;
@@ -71,7 +79,7 @@ ngx_zltunnel_access_check(ngx_zltunnel_control_t *control)
         return;
     }
 
-    ngx_zltunnel_access_notify(registry);
+    ngx_zltunnel_access_end_notify(registry);
 
     /* the control channel may be gone after it */
 
@@ -97,13 +105,13 @@ ngx_zltunnel_access_ended(ngx_zltunnel_control_t *control,
     n = 0;
     token = ngx_zltunnel_token_find(control->registry, control->token);
 
-    ngx_zltunnel_lock_read(control->registry);
+    ngx_zltunnel_zone_lock_read(control->registry);
 
     tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
                                       control->tunnel_id);
 
     if (tunnel && tunnel->epoch == control->epoch && tunnel->naccesses) {
-        now = ngx_zltunnel_boottime();
+        now = ngx_zltunnel_access_boottime();
 
         for (q = ngx_queue_head(&tunnel->accesses);
              q != ngx_queue_sentinel(&tunnel->accesses)
@@ -118,7 +126,7 @@ ngx_zltunnel_access_ended(ngx_zltunnel_control_t *control,
         }
     }
 
-    ngx_zltunnel_unlock(control->registry);
+    ngx_zltunnel_zone_unlock(control->registry);
 
     return n;
 }
@@ -151,7 +159,7 @@ ngx_zltunnel_access_end(ngx_zltunnel_registry_t *registry,
         return 0;
     }
 
-    ngx_zltunnel_change(registry);
+    ngx_zltunnel_zone_change(registry);
 
     ngx_memcpy(end->id, access->id, ZLT_ID_SIZE);
     ngx_zltunnel_access_sum(access, &end->sum);
@@ -209,7 +217,7 @@ ngx_zltunnel_access_tell(ngx_zltunnel_control_t *control,
 /* those who hold connections of sessions that are gone need not wait */
 
 void
-ngx_zltunnel_access_notify(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_access_end_notify(ngx_zltunnel_registry_t *registry)
 {
     ngx_zltunnel_ipc_t  msg;
 
@@ -223,7 +231,7 @@ ngx_zltunnel_access_notify(ngx_zltunnel_registry_t *registry)
 
 
 void
-ngx_zltunnel_access_away(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_access_end_away(ngx_zltunnel_registry_t *registry)
 {
     uint64_t                   now;
     ngx_queue_t               *q, *sq, *next;
@@ -231,9 +239,9 @@ ngx_zltunnel_access_away(ngx_zltunnel_registry_t *registry)
     ngx_zltunnel_sh_access_t  *access;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
-    now = ngx_zltunnel_boottime();
+    now = ngx_zltunnel_access_boottime();
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     for (q = ngx_queue_head(&registry->sh->list);
          q != ngx_queue_sentinel(&registry->sh->list);
@@ -262,5 +270,5 @@ ngx_zltunnel_access_away(ngx_zltunnel_registry_t *registry)
         }
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 }

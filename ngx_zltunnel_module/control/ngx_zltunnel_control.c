@@ -18,7 +18,17 @@
  */
 
 
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_auth.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_control_message.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+#include "zlt_ws.h"
 
 
 #define NGX_ZLTUNNEL_CONTROL_READ    16384
@@ -36,7 +46,7 @@ static void ngx_zltunnel_control_read(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_input(ngx_zltunnel_control_t *control,
     u_char *data, size_t len);
 static void ngx_zltunnel_control_chunk(ngx_zltunnel_control_t *control);
-static void ngx_zltunnel_control_message(ngx_zltunnel_control_t *control,
+static void ngx_zltunnel_control_decode(ngx_zltunnel_control_t *control,
     u_char *data, size_t len);
 static void ngx_zltunnel_control_frame(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_hold(ngx_zltunnel_control_t *control,
@@ -63,9 +73,9 @@ ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry)
         return 1;
     }
 
-    ngx_zltunnel_complain(ngx_cycle->log,
-                          "control channel refused: limit of %s",
-                          "max_unauthenticated");
+    ngx_zltunnel_log_complain(ngx_cycle->log,
+                              "control channel refused: limit of %s",
+                              "max_unauthenticated");
     return 0;
 }
 
@@ -106,7 +116,7 @@ ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
 
     ngx_queue_insert_tail(&ngx_zltunnel_controls, &control->queue);
 
-    /* ngx_zltunnel_controls_quit() says goodbye when the worker exits */
+    /* ngx_zltunnel_control_quit_all() says goodbye when the worker exits */
     c->idle = 0;
 
     c->data = control;
@@ -269,8 +279,8 @@ ngx_zltunnel_control_chunk(ngx_zltunnel_control_t *control)
 
         /* whole, as nearly all are */
 
-        ngx_zltunnel_control_message(control, parser->chunk,
-                                     parser->chunk_len);
+        ngx_zltunnel_control_decode(control, parser->chunk,
+                                    parser->chunk_len);
         return;
     }
 
@@ -304,7 +314,7 @@ ngx_zltunnel_control_chunk(ngx_zltunnel_control_t *control)
 
     control->in_len = 0;
 
-    ngx_zltunnel_control_message(control, control->in, len);
+    ngx_zltunnel_control_decode(control, control->in, len);
 
     if (!control->dead) {
         ngx_free(control->in);
@@ -315,7 +325,7 @@ ngx_zltunnel_control_chunk(ngx_zltunnel_control_t *control)
 
 
 static void
-ngx_zltunnel_control_message(ngx_zltunnel_control_t *control, u_char *data,
+ngx_zltunnel_control_decode(ngx_zltunnel_control_t *control, u_char *data,
     size_t len)
 {
     int        rc;
@@ -343,11 +353,11 @@ ngx_zltunnel_control_message(ngx_zltunnel_control_t *control, u_char *data,
                    "zltunnel control: %s", zlt_msg_name(m.type));
 
     if (control->state == NGX_ZLTUNNEL_CONTROL_AUTH) {
-        ngx_zltunnel_session_auth(control, &m, data, used);
+        ngx_zltunnel_auth_message(control, &m, data, used);
         return;
     }
 
-    ngx_zltunnel_session_message(control, &m);
+    ngx_zltunnel_control_message(control, &m);
 }
 
 
@@ -362,7 +372,7 @@ ngx_zltunnel_control_frame(ngx_zltunnel_control_t *control)
                                  control->parser.control_len);
 
         if (control->peer) {
-            ngx_zltunnel_session_heard(control);
+            ngx_zltunnel_control_message_heard(control);
         }
 
         break;
@@ -551,7 +561,7 @@ ngx_zltunnel_control_end(ngx_zltunnel_control_t *control, uint16_t code,
     len = zlt_ws_close_payload(buf, code, reason);
     ngx_zltunnel_control_put(control, ZLT_WS_OP_CLOSE, buf, len);
 
-    ngx_zltunnel_session_down(control);
+    ngx_zltunnel_control_message_down(control);
 
     control->state = NGX_ZLTUNNEL_CONTROL_CLOSING;
     ngx_add_timer(&control->timer, NGX_ZLTUNNEL_CONTROL_LINGER);
@@ -638,7 +648,7 @@ ngx_zltunnel_control_close(ngx_zltunnel_control_t *control)
 static void
 ngx_zltunnel_control_free(ngx_zltunnel_control_t *control)
 {
-    ngx_zltunnel_session_down(control);
+    ngx_zltunnel_control_message_down(control);
 
     if (control->counted) {
         control->registry->unauthenticated--;
@@ -693,7 +703,7 @@ ngx_zltunnel_control_timer_handler(ngx_event_t *ev)
         break;
 
     case NGX_ZLTUNNEL_CONTROL_PROBING:
-        ngx_zltunnel_session_probed(control);
+        ngx_zltunnel_auth_probed(control);
         break;
 
     case NGX_ZLTUNNEL_CONTROL_OPEN:
@@ -909,7 +919,7 @@ ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control, ngx_uint_t action,
 
 
 void
-ngx_zltunnel_controls_quit(void)
+ngx_zltunnel_control_quit_all(void)
 {
     ngx_queue_t             *q, *next;
     ngx_zltunnel_control_t  *control;
@@ -947,7 +957,7 @@ ngx_zltunnel_controls_quit(void)
 
 
 void
-ngx_zltunnel_controls_exit(void)
+ngx_zltunnel_control_exit(void)
 {
     ngx_queue_t             *q;
     ngx_zltunnel_control_t  *control;

@@ -8,7 +8,16 @@
 #define _NGX_ZLTUNNEL_CONTROL_H_INCLUDED_
 
 
-#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_access_end.h"
+#include "ngx_zltunnel_revoke.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_types.h"
+#include "zlt_ws.h"
+
+
+#define NGX_ZLTUNNEL_AUTH_TIMEOUT     10000    /* ms */
 
 
 typedef enum {
@@ -61,8 +70,29 @@ struct ngx_zltunnel_control_s {
 };
 
 
-/* ngx_zltunnel_control.c */
-
+/*
+ * Takes over a connection on which a WebSocket has just been accepted: c is
+ * detached from http, its handlers and data are ours from here on, its pool
+ * lives as long as it does.  data: bytes that came behind the request.  host:
+ * what the agent called us (copied).  May close c before it returns.
+ */
+void ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
+    ngx_connection_t *c, ngx_str_t *host, u_char *data, size_t len);
+/* 1 if the limit of channels that have not sent Auth is not reached */
+ngx_uint_t ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry);
+/* data: the target, if the message says that there is one */
+ngx_int_t ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data);
+void ngx_zltunnel_control_probe(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg);
+void ngx_zltunnel_control_replaced(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg);
+/* the worker exits: agents are to connect anew */
+void ngx_zltunnel_control_quit_all(void);
+void ngx_zltunnel_control_exit(void);
+/* ends the tunnel with Disconnect; action is ZLT_D_* */
+void ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control,
+    ngx_uint_t action, const char *reason);
 /* queues a message, to be written when the handler returns */
 void ngx_zltunnel_control_write(ngx_zltunnel_control_t *control, zlt_msg_t *m);
 /* sends Close, then closes once the agent has, or in a few seconds */
@@ -70,18 +100,6 @@ void ngx_zltunnel_control_end(ngx_zltunnel_control_t *control, uint16_t code,
     const char *reason);
 /* goes on reading after a probe */
 void ngx_zltunnel_control_resume(ngx_zltunnel_control_t *control);
-
-
-/* ngx_zltunnel_session.c */
-
-void ngx_zltunnel_session_auth(ngx_zltunnel_control_t *control, zlt_msg_t *m,
-    u_char *data, size_t len);
-void ngx_zltunnel_session_probed(ngx_zltunnel_control_t *control);
-void ngx_zltunnel_session_message(ngx_zltunnel_control_t *control,
-    zlt_msg_t *m);
-void ngx_zltunnel_session_heard(ngx_zltunnel_control_t *control);
-/* the control channel is gone: its tunnel's grace begins */
-void ngx_zltunnel_session_down(ngx_zltunnel_control_t *control);
 
 
 #endif /* _NGX_ZLTUNNEL_CONTROL_H_INCLUDED_ */

@@ -44,13 +44,13 @@ extern ngx_module_t  ngx_http_zltunnel_module;
 /* ngx_http_zltunnel_upgrade.c */
 
 /* the content handler of zltunnel: control and data channels */
-ngx_int_t ngx_http_zltunnel_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_zltunnel_handshake_handler(ngx_http_request_t *r);
 /* a response of our own, in plain text; Cache-Control: no-store, and
    Zltunnel-Worker, by which agents know that it is one */
 ngx_int_t ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
     const char *line, const char *text);
-ngx_int_t ngx_http_zltunnel_worker_add(ngx_http_request_t *r);
-ngx_int_t ngx_http_zltunnel_header_add(ngx_http_request_t *r,
+ngx_int_t ngx_http_zltunnel_answer_worker(ngx_http_request_t *r);
+ngx_int_t ngx_http_zltunnel_answer_header(ngx_http_request_t *r,
     const char *name, const char *value);
 
 
@@ -61,7 +61,7 @@ ngx_int_t ngx_http_zltunnel_header_add(ngx_http_request_t *r,
  * takes the connection from http and gives it to the core.  What the request
  * asks for is checked and reserved here.  Returns what a content handler does.
  */
-ngx_int_t ngx_http_zltunnel_accept(ngx_http_request_t *r,
+ngx_int_t ngx_http_zltunnel_detach(ngx_http_request_t *r,
     ngx_http_zltunnel_upgrade_t *upgrade);
 
 

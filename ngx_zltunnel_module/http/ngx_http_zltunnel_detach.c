@@ -22,6 +22,12 @@
 
 
 #include "ngx_http_zltunnel.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_visit.h"
+
+#include "zlt_types.h"
 
 
 #define NGX_HTTP_ZLTUNNEL_GONE         410
@@ -64,13 +70,13 @@ static ngx_int_t ngx_http_zltunnel_keep(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_keep_visit(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_copy(ngx_pool_t *pool, ngx_str_t *dst,
     u_char *data, size_t len);
-static void ngx_http_zltunnel_detach(ngx_http_zltunnel_detach_t *d);
+static void ngx_http_zltunnel_detach_done(ngx_http_zltunnel_detach_t *d);
 static void ngx_http_zltunnel_trim(ngx_connection_t *c,
     ngx_http_connection_t *hc);
 
 
 ngx_int_t
-ngx_http_zltunnel_accept(ngx_http_request_t *r,
+ngx_http_zltunnel_detach(ngx_http_request_t *r,
     ngx_http_zltunnel_upgrade_t *upgrade)
 {
     ngx_int_t                    rc;
@@ -241,31 +247,31 @@ ngx_http_zltunnel_switch(ngx_http_request_t *r, ngx_http_zltunnel_detach_t *d,
 {
     ngx_int_t  rc;
 
-    if (ngx_http_zltunnel_header_add(r, "Cache-Control", "no-store")
+    if (ngx_http_zltunnel_answer_header(r, "Cache-Control", "no-store")
         != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (d->channel && !d->ws) {
-        rc = ngx_http_zltunnel_header_add(r, "Upgrade", "zltunnel");
+        rc = ngx_http_zltunnel_answer_header(r, "Upgrade", "zltunnel");
 
     } else {
-        rc = ngx_http_zltunnel_header_add(r, "Upgrade", "websocket");
+        rc = ngx_http_zltunnel_answer_header(r, "Upgrade", "websocket");
 
         if (rc == NGX_OK) {
-            rc = ngx_http_zltunnel_header_add(r, "Sec-WebSocket-Accept",
-                                              (char *) upgrade->accept.data);
+            rc = ngx_http_zltunnel_answer_header(r, "Sec-WebSocket-Accept",
+                                                 (char *) upgrade->accept.data);
         }
     }
 
     if (rc == NGX_OK && d->ws) {
-        rc = ngx_http_zltunnel_header_add(r, "Sec-WebSocket-Protocol",
-                                          "zltunnel-data");
+        rc = ngx_http_zltunnel_answer_header(r, "Sec-WebSocket-Protocol",
+                                             "zltunnel-data");
     }
 
     if (rc == NGX_OK && d->channel) {
-        rc = ngx_http_zltunnel_worker_add(r);
+        rc = ngx_http_zltunnel_answer_worker(r);
     }
 
     if (rc != NGX_OK) {
@@ -343,7 +349,7 @@ ngx_http_zltunnel_event_handler(ngx_event_t *ev)
     }
 
     if (rc == NGX_OK && ngx_http_zltunnel_keep(d) == NGX_OK) {
-        ngx_http_zltunnel_detach(d);
+        ngx_http_zltunnel_detach_done(d);
         return;
     }
 
@@ -512,12 +518,13 @@ ngx_http_zltunnel_keep_visit(ngx_http_zltunnel_detach_t *d)
 
     /* before the realip module puts back the address of the last proxy */
 
-    d->access.local = ngx_zltunnel_client_local(c);
+    d->access.local = ngx_zltunnel_util_client_local(c);
 
     said = d->access.client;
     ngx_str_null(&d->access.client);
 
-    len = ngx_zltunnel_printable(client, sizeof(client), said.data, said.len);
+    len = ngx_zltunnel_log_printable(client, sizeof(client), said.data,
+                                     said.len);
 
     return ngx_http_zltunnel_copy(c->pool, &d->access.client, client, len);
 }
@@ -544,7 +551,7 @@ ngx_http_zltunnel_copy(ngx_pool_t *pool, ngx_str_t *dst, u_char *data,
 
 
 static void
-ngx_http_zltunnel_detach(ngx_http_zltunnel_detach_t *d)
+ngx_http_zltunnel_detach_done(ngx_http_zltunnel_detach_t *d)
 {
     ngx_connection_t       *c;
     ngx_http_connection_t  *hc;

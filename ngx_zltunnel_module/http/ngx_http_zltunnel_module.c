@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_zltunnel.h"
+#include "ngx_zltunnel_config.h"
 
 
 static void *ngx_http_zltunnel_create_loc_conf(ngx_conf_t *cf);
@@ -129,10 +130,10 @@ ngx_http_zltunnel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    registry = ngx_zltunnel_registry_get(cf, &name);
+    registry = ngx_zltunnel_conf_registry(cf, &name);
 
     return ngx_http_zltunnel_handle(cf, zlcf, registry,
-                                    ngx_http_zltunnel_handler);
+                                    ngx_http_zltunnel_handshake_handler);
 }
 
 
@@ -146,12 +147,12 @@ ngx_http_zltunnel_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (cf->args->nelts == 1) {
         ngx_str_null(&name);
-        registry = ngx_zltunnel_registry_get(cf, &name);
+        registry = ngx_zltunnel_conf_registry(cf, &name);
 
     } else {
         value = cf->args->elts;
 
-        switch (ngx_zltunnel_registry_arg(cf, &value[1], &registry)) {
+        switch (ngx_zltunnel_conf_registry_arg(cf, &value[1], &registry)) {
 
         case NGX_OK:
             break;

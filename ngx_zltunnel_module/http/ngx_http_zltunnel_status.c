@@ -5,7 +5,7 @@
 
 
 #include "ngx_http_zltunnel.h"
-#include "ngx_zltunnel_status.h"
+#include "ngx_zltunnel_registry.h"
 
 
 ngx_int_t
@@ -18,7 +18,9 @@ ngx_http_zltunnel_status_handler(ngx_http_request_t *r)
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
 
-        if (ngx_http_zltunnel_header_add(r, "Allow", "GET, HEAD") != NGX_OK) {
+        if (ngx_http_zltunnel_answer_header(r, "Allow", "GET, HEAD")
+            != NGX_OK)
+        {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
@@ -40,7 +42,7 @@ ngx_http_zltunnel_status_handler(ngx_http_request_t *r)
     }
 
     if (ngx_zltunnel_status(zlcf->registry, r->pool, &out, &size) != NGX_OK
-        || ngx_http_zltunnel_header_add(r, "Cache-Control", "no-store")
+        || ngx_http_zltunnel_answer_header(r, "Cache-Control", "no-store")
            != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

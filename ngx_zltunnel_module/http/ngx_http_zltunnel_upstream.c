@@ -15,8 +15,14 @@
  */
 
 
-#include "ngx_http_zltunnel.h"
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_upstream.h"
+
+#include "zlt_types.h"
 
 
 typedef struct {
@@ -257,9 +263,9 @@ ngx_http_zltunnel_get_peer(ngx_peer_connection_t *pc, void *data)
         return NGX_DONE;
     }
 
-    return ngx_zltunnel_upstream_connect(&zp->up, pc,
-                                         zp->request->connection, NULL,
-                                         &zp->conn);
+    return ngx_zltunnel_conn_connect(&zp->up, pc,
+                                     zp->request->connection, NULL,
+                                     &zp->conn);
 }
 
 
@@ -286,7 +292,7 @@ ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
     /* one that is not kept is of use as a channel */
 
     if (conn && pc->connection && !(state & NGX_PEER_FAILED)
-        && ngx_zltunnel_lent_return(conn, ngx_http_zltunnel_broken(zp))
+        && ngx_zltunnel_lend_return(conn, ngx_http_zltunnel_broken(zp))
            == NGX_OK)
     {
         pc->connection = NULL;
@@ -474,7 +480,7 @@ ngx_http_zltunnel_init_inner(ngx_http_request_t *r,
     up->conf = &zp->conf->up;
     up->pool = r->pool;
     up->log = r->connection->log;
-    up->local = ngx_zltunnel_client_local(r->connection);
+    up->local = ngx_zltunnel_util_client_local(r->connection);
 
 #if (NGX_HTTP_SSL)
     up->direct = !r->upstream->ssl;
@@ -824,7 +830,7 @@ ngx_http_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_upstream_srv_conf_t      *uscf;
     ngx_http_compile_complex_value_t   ccv;
 
-    rv = ngx_zltunnel_upstream_parse(cf, &zucf->up);
+    rv = ngx_zltunnel_upstream_conf_parse(cf, &zucf->up);
 
     if (rv != NGX_CONF_OK) {
         return rv;

@@ -13,6 +13,7 @@
  */
 
 
+#include "zlt_util.h"
 #include "zlt_wire.h"
 #include "zlt_dgram.h"
 

@@ -19,7 +19,7 @@
 #define ZLT_DGRAM_H_INCLUDED
 
 
-#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 /* header and session number, in front of the bytes of a datagram */

@@ -18,10 +18,16 @@
 #define ZLT_FRAMES_H_INCLUDED
 
 
-#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define ZLT_FRAMES_ROOM      40      /* bytes in front of what is sent */
+
+/* what is bulk: a direction is not worth messages any more when so many reads
+   in a row have brought so much */
+#define ZLT_BULK_READ        16384   /* bytes */
+#define ZLT_BULK_RUN         3       /* .. then Raw, and splice() */
+#define ZLT_BULK_RUN_TLS     32      /* .. where it only saves headers */
 
 
 typedef enum {
@@ -54,10 +60,10 @@ typedef struct {
 } zlt_frames_out_t;
 
 
-typedef struct {
+struct zlt_frames_s {
     zlt_frames_in_t  in;
     zlt_frames_out_t out;
-} zlt_frames_t;
+};
 
 
 /*

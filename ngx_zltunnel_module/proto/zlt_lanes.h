@@ -15,7 +15,7 @@
 #define ZLT_LANES_H_INCLUDED
 
 
-#include "zlt_proto.h"
+#include "zlt_frames.h"
 
 
 #define ZLT_LANE_HEADER      (ZLT_HEADER_SIZE + 4)   /* of Lane; all of
@@ -24,6 +24,10 @@
 #define ZLT_LANE_MAX         32768      /* bytes in one Lane */
 #define ZLT_LANE_WINDOW      65536      /* bytes that may be under way on a
                                            lane, in one direction */
+#define ZLT_LANE_LOT         65536      /* bytes, both ways, after which it is
+                                           looked at whether they were bulk:
+                                           ZLT_BULK_READ and more without a
+                                           change of direction */
 
 
 /* what is read; all zero at the start */

@@ -18,20 +18,7 @@
 #define ZLT_PROTO_H_INCLUDED
 
 
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/types.h>
-
-
-#define ZLT_HEADER_SIZE        5
-#define ZLT_MAX_MESSAGE_SIZE   65536
-#define ZLT_MAX_PAYLOAD        (ZLT_MAX_MESSAGE_SIZE - ZLT_HEADER_SIZE)
-#define ZLT_MAX_CHANNEL_FRAME  4096     /* payload on a data channel */
-
-#define ZLT_ID_SIZE            16       /* tunnel, service, connection id */
-#define ZLT_KEY_SIZE           32       /* data key, resume key */
-#define ZLT_MAX_NAME           255      /* service name, bytes */
-#define ZLT_MAX_TARGET         259      /* "host:port", bytes */
+#include "zlt_types.h"
 
 
 typedef enum {
@@ -112,12 +99,6 @@ typedef enum {
 #define ZLT_D_LATER            2
 
 
-typedef struct {
-    const uint8_t  *data;
-    size_t          len;
-} zlt_str_t;
-
-
 /*
  * Fields that came in the extension block have a bit in "ext"; an encoder
  * writes those whose bit is set, in the order of their tags.
@@ -147,7 +128,7 @@ typedef struct {
  * others are zero.  Ids and keys are pointers to 16 and 32 bytes.
  */
 
-typedef struct {
+struct zlt_msg_s {
     uint8_t         type;          /* zlt_type_t */
     uint8_t         protocol;      /* Register, AccessOpen */
     uint16_t        local_port;    /* Register */
@@ -193,16 +174,7 @@ typedef struct {
     zlt_str_t       allow;         /* token names, comma-separated */
     zlt_str_t       target;        /* "host:port" */
     zlt_str_t       served_by;     /* a token's name */
-} zlt_msg_t;
-
-
-#define ZLT_OK               0
-#define ZLT_AGAIN           -1     /* the message is not complete yet */
-#define ZLT_ERR_TYPE        -2     /* unknown type */
-#define ZLT_ERR_SIZE        -3     /* length over the limit */
-#define ZLT_ERR_SHORT       -4     /* payload shorter than its fields */
-#define ZLT_ERR_UTF8        -5     /* a string is not UTF-8 */
-#define ZLT_ERR_VALUE       -6     /* a protocol byte above 1 */
+};
 
 
 /*
@@ -232,37 +204,6 @@ const char *zlt_msg_name(unsigned type);
 
 /* A text for ZLT_ERR_*: "payload too short", ...  Static. */
 const char *zlt_strerror(int rc);
-
-
-/* 1 if the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong
-   forms, nothing above U+10FFFF). */
-int zlt_utf8_valid(const uint8_t *p, size_t len);
-
-/* The longest prefix of at most max bytes that does not end within a
-   character, of a string that is UTF-8. */
-size_t zlt_utf8_cut(const uint8_t *p, size_t len, size_t max);
-
-/* 1 if the bytes are a service name: 1 to 255 bytes of UTF-8, each character
-   an ASCII letter or digit, '-', '_', '.', or a non-ASCII letter or digit
-   (characters above U+007F other than controls, spaces and punctuation of
-   the General Punctuation, Latin-1 symbols and private use blocks). */
-int zlt_name_valid(const uint8_t *p, size_t len);
-
-/*
- * Takes a target apart: "host:port", or "[address]:port" for IPv6, of at most
- * ZLT_MAX_TARGET bytes.  The host is ASCII letters, digits, '-', '_' and '.'
- * (within brackets hexadecimal digits, ':' and '.'), the port 1 to 65535.
- * 0 with *host (without brackets) and *port set, or -1.
- */
-int zlt_target_parse(const uint8_t *p, size_t len, zlt_str_t *host,
-    uint16_t *port);
-
-/* Writes 2 * len lower-case digits, no terminator. */
-void zlt_hex_encode(char *dst, const uint8_t *src, size_t len);
-
-/* Reads exactly 2 * len digits of either case.  0, or -1 on any other
-   character; takes the same time wherever the digits differ from others. */
-int zlt_hex_decode(uint8_t *dst, const char *src, size_t len);
 
 
 #endif /* ZLT_PROTO_H_INCLUDED */

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "zlt_util.h"
 #include "zlt_proto.h"
 
 

@@ -16,6 +16,7 @@
 
 #include <string.h>
 
+#include "zlt_util.h"
 #include "zlt_ws.h"
 
 

@@ -15,7 +15,7 @@
 #define ZLT_WS_H_INCLUDED
 
 
-#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define ZLT_WS_SERVER        0    /* peer is a client: its frames are masked */

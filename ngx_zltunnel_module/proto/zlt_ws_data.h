@@ -24,6 +24,7 @@
 #define ZLT_WS_DATA_H_INCLUDED
 
 
+#include "zlt_types.h"
 #include "zlt_ws.h"
 
 
@@ -63,7 +64,7 @@ typedef enum {
 typedef void (*zlt_wsd_random_pt)(uint8_t mask[4]);
 
 
-typedef struct {
+struct zlt_wsd_s {
     zlt_ws_parser_t    parser;
 
     /* receiving */
@@ -91,7 +92,7 @@ typedef struct {
     unsigned           ponging:1;      /* a Ping waits for its answer */
     unsigned           finished:1;     /* Eof was made */
     unsigned           ended:1;        /* Close or Reset was made */
-} zlt_wsd_t;
+};
 
 
 /*

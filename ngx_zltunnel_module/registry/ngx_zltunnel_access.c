@@ -26,7 +26,16 @@
  */
 
 
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_service.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_zone.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 #include <time.h>
 
@@ -36,7 +45,7 @@ static ngx_uint_t ngx_zltunnel_access_suits(ngx_zltunnel_sh_service_t *service,
 
 
 uint64_t
-ngx_zltunnel_boottime(void)
+ngx_zltunnel_access_boottime(void)
 {
     struct timespec  ts;
 
@@ -61,8 +70,8 @@ ngx_zltunnel_sh_access_t *
 ngx_zltunnel_access_find(ngx_zltunnel_sh_t *sh, u_char *id)
 {
     return (ngx_zltunnel_sh_access_t *)
-               ngx_zltunnel_id_lookup(&sh->accesses, id,
-                                      offsetof(ngx_zltunnel_sh_access_t, id));
+               ngx_zltunnel_util_id_lookup(&sh->accesses, id,
+                                  offsetof(ngx_zltunnel_sh_access_t, id));
 }
 
 
@@ -73,9 +82,9 @@ ngx_zltunnel_access_create(ngx_zltunnel_registry_t *registry,
     u_char                    *p;
     ngx_zltunnel_sh_access_t  *access;
 
-    access = ngx_slab_calloc_locked(registry->shpool,
-                                    offsetof(ngx_zltunnel_sh_access_t, name)
-                                    + m->name.len + m->target.len);
+    access = ngx_zltunnel_zone_alloc(registry,
+                              offsetof(ngx_zltunnel_sh_access_t, name)
+                              + m->name.len + m->target.len);
     if (access == NULL) {
         return NULL;
     }
@@ -116,17 +125,17 @@ ngx_zltunnel_access_remove(ngx_zltunnel_registry_t *registry,
     access->tunnel->visits -= sum.active;
     access->tunnel->naccesses--;
 
-    ngx_zltunnel_counters_orphan(registry, &access->counters);
+    ngx_zltunnel_counter_orphan(registry, &access->counters);
 
     ngx_rbtree_delete(&registry->sh->accesses, &access->node);
     ngx_queue_remove(&access->queue);
 
-    ngx_slab_free_locked(registry->shpool, access);
+    ngx_zltunnel_zone_free(registry, access);
 }
 
 
 void
-ngx_zltunnel_accesses_remove(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_access_remove_all(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
     ngx_queue_t  *q;
@@ -141,7 +150,7 @@ ngx_zltunnel_accesses_remove(ngx_zltunnel_registry_t *registry,
 
 
 ngx_uint_t
-ngx_zltunnel_accesses_stale(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_access_stale(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
     ngx_uint_t                 found;
@@ -168,7 +177,7 @@ ngx_zltunnel_accesses_stale(ngx_zltunnel_registry_t *registry,
 
 
 void
-ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
+ngx_zltunnel_access_sweep(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
     uint64_t                   now;
@@ -179,7 +188,7 @@ ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    now = ngx_zltunnel_boottime();
+    now = ngx_zltunnel_access_boottime();
 
     for (q = ngx_queue_head(&tunnel->accesses);
          q != ngx_queue_sentinel(&tunnel->accesses);
@@ -189,7 +198,7 @@ ngx_zltunnel_accesses_sweep(ngx_zltunnel_registry_t *registry,
         access = ngx_queue_data(q, ngx_zltunnel_sh_access_t, queue);
 
         if (access->deadline && now >= access->deadline + access->grace) {
-            ngx_zltunnel_change(registry);
+            ngx_zltunnel_zone_change(registry);
             ngx_zltunnel_access_remove(registry, access);
         }
     }
@@ -227,7 +236,7 @@ ngx_zltunnel_access_allowed(ngx_zltunnel_sh_access_t *access,
     name.data = access->name;
     name.len = access->name_len;
 
-    if (!ngx_zltunnel_token_reaches(token, &name, NULL)) {
+    if (!ngx_zltunnel_rights_reaches(token, &name, NULL)) {
         return 0;
     }
 
@@ -286,7 +295,7 @@ ngx_zltunnel_access_suits(ngx_zltunnel_sh_service_t *service,
     /* an open one serves both protocols; of others each has its own name */
 
     if ((!open && service->udp != ask->udp)
-        || !ngx_zltunnel_token_reaches(ask->token, &ask->name, &by))
+        || !ngx_zltunnel_rights_reaches(ask->token, &ask->name, &by))
     {
         return 0;
     }

@@ -9,7 +9,15 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_access_status.h"
 #include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_tunnel.h"
+#include "ngx_zltunnel_zone.h"
+
+#include "zlt_types.h"
 
 
 typedef struct {
@@ -51,7 +59,7 @@ ngx_zltunnel_access_status(ngx_zltunnel_registry_t *registry,
     for ( ;; ) {
         n = 0;
 
-        ngx_zltunnel_lock_read(registry);
+        ngx_zltunnel_zone_lock_read(registry);
 
         tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
 
@@ -66,7 +74,7 @@ ngx_zltunnel_access_status(ngx_zltunnel_registry_t *registry,
             }
         }
 
-        ngx_zltunnel_unlock(registry);
+        ngx_zltunnel_zone_unlock(registry);
 
         if (n <= room) {
             break;
@@ -111,7 +119,7 @@ ngx_zltunnel_access_copy(ngx_zltunnel_sh_tunnel_t *tunnel,
     ngx_zltunnel_access_copy_t  *copy;
 
     i = 0;
-    now = ngx_zltunnel_boottime();
+    now = ngx_zltunnel_access_boottime();
 
     for (q = ngx_queue_head(&tunnel->accesses);
          q != ngx_queue_sentinel(&tunnel->accesses) && i < n;

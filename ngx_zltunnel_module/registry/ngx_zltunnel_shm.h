@@ -4,7 +4,7 @@
  */
 
 /*
- * The registry in shared memory: tunnels, services, ports, counters.
+ * The registry as it lies in shared memory: tunnels, services, ports, counters.
  *
  * Everything here is read and written under the slab pool's own mutex, which
  * nginx unlocks when a worker dies inside it; the exceptions are a counter's
@@ -23,14 +23,15 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel.h"
+
+#include "zlt_types.h"
 
 
+#define NGX_ZLTUNNEL_V1_GRACE         70000    /* ms, agents of version 1 */
 #define NGX_ZLTUNNEL_MAX_WORKERS   128    /* live ones of all generations */
-#define NGX_ZLTUNNEL_TOKEN_NAME    64     /* bytes of a token's name */
 #define NGX_ZLTUNNEL_AGENT_NAME    64     /* of an agent's name, version */
-
 #define NGX_ZLTUNNEL_NO_SLOT       ((ngx_uint_t) -1)
-
 #define NGX_ZLTUNNEL_PORT_REST     600000 /* ms before a freed port goes to
                                              another token by itself */
 #define NGX_ZLTUNNEL_STALE_TIME    10000  /* ms to register again in */
@@ -44,18 +45,6 @@
 #define NGX_ZLTUNNEL_FRESH         3
 #define NGX_ZLTUNNEL_LANED         4
 #define NGX_ZLTUNNEL_WAYS          5
-
-
-/* why a datagram was dropped */
-
-#define NGX_ZLTUNNEL_DROP_QUEUE    0      /* too much waits for the channel */
-#define NGX_ZLTUNNEL_DROP_AGE      1      /* has waited for too long */
-#define NGX_ZLTUNNEL_DROP_LIMIT    2      /* too many sessions */
-#define NGX_ZLTUNNEL_DROP_CHANNEL  3      /* there is no channel */
-#define NGX_ZLTUNNEL_DROP_SESSION  4      /* its session has ended */
-#define NGX_ZLTUNNEL_DROP_SEND     5      /* not taken by the client's side */
-#define NGX_ZLTUNNEL_DROP_MALFORMED  6    /* a frame of the agent */
-#define NGX_ZLTUNNEL_DROPS         7
 
 
 typedef struct {
@@ -100,9 +89,6 @@ struct ngx_zltunnel_sh_s {
     uint64_t                     changes;     /* of whose a UDP port is */
     ngx_uint_t                   unclosed;    /* one does that was freed */
 };
-
-
-#define ngx_zltunnel_turn(sh)      (++(sh)->turn)
 
 
 typedef enum {
@@ -219,122 +205,13 @@ typedef struct {
 } ngx_zltunnel_sh_pending_t;
 
 
-ngx_int_t ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data);
-
-/*
- * Every function below is called between these two.  lock() empties a
- * registry that it finds broken, and unlock() logs it.
- */
-void ngx_zltunnel_lock(ngx_zltunnel_registry_t *registry);
-/* the same for those that only read, or call ngx_zltunnel_change() before they
-   do more */
-void ngx_zltunnel_lock_read(ngx_zltunnel_registry_t *registry);
-void ngx_zltunnel_change(ngx_zltunnel_registry_t *registry);
-void ngx_zltunnel_unlock(ngx_zltunnel_registry_t *registry);
+#define ngx_zltunnel_turn(sh)      (++(sh)->turn)
 
 
-/* ngx_zltunnel_registry.c */
+/* of a token's or a service's name */
 
-/* takes a slot for this process in the registry: NGX_ERROR if none is free */
-ngx_int_t ngx_zltunnel_worker_attach(ngx_zltunnel_registry_t *registry);
-ngx_uint_t ngx_zltunnel_worker_alive(ngx_zltunnel_sh_worker_t *worker);
-
-ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh,
-    u_char *id);
-/* with new id and keys, state LIVE and owned by this worker; NULL: zone full */
-ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_create(
-    ngx_zltunnel_registry_t *registry, u_char *random);
-/* with its services and their ports */
-void ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel);
-/* the control channel is gone */
-void ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel);
-/* an idle channel of it came to this worker, or left: n is 1 or -1 */
-void ngx_zltunnel_tunnel_idle(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_int_t n);
-
-/* how many it has, without those of workers that exit */
-ngx_uint_t ngx_zltunnel_tunnel_nidle(ngx_zltunnel_sh_t *sh,
-    ngx_zltunnel_sh_tunnel_t *tunnel);
-
-ngx_zltunnel_sh_pending_t *ngx_zltunnel_pending_find(ngx_zltunnel_sh_t *sh,
-    u_char *id);
-ngx_zltunnel_sh_pending_t *ngx_zltunnel_pending_add(
-    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
-    u_char *id, ngx_uint_t datagrams, ngx_msec_t timeout);
-void ngx_zltunnel_pending_remove(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_pending_t *pending);
-
-/* what has expired, and what the dead have left; at most once a second */
-void ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry);
-
-
-/* ngx_zltunnel_service.c */
-
-ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_id(
-    ngx_zltunnel_sh_tunnel_t *tunnel, u_char *id);
-ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_port(ngx_zltunnel_sh_t *sh,
-    in_port_t port, ngx_uint_t udp);
-/* it had one, and has none now */
-ngx_uint_t ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port,
-    ngx_uint_t udp);
-/* of the live tunnels with it, the one whose turn it is; of those in their
-   grace only if none is live.  token: only of tokens of that name, or NULL */
-ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,
-    ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token);
-/* whether it is its turn before that of the best one so far, or NULL */
-ngx_uint_t ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
-    ngx_zltunnel_sh_service_t *best);
-/* of the services with that name and of that token the first, or the one
-   after prev; NULL: there is none */
-ngx_zltunnel_sh_service_t *ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh,
-    ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token,
-    ngx_zltunnel_sh_service_t *prev);
-/* the same without regard to protocol and token, and with those that are
-   open, which the others leave out: they are reached with a target only */
-ngx_zltunnel_sh_service_t *ngx_zltunnel_service_next(ngx_zltunnel_sh_t *sh,
-    ngx_str_t *name, ngx_zltunnel_sh_service_t *prev);
-/* sets the tokens whose visitors may reach it: NGX_ERROR: zone full */
-ngx_int_t ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_service_t *service, zlt_msg_t *m);
-ngx_zltunnel_sh_service_t *ngx_zltunnel_service_of(
-    ngx_zltunnel_sh_tunnel_t *tunnel, u_char *name, size_t len);
-
-/* Adds a service with its port, chosen as design.md says and opened.  NULL:
-   *code is ZLT_E_*, *reason a static text. */
-ngx_zltunnel_sh_service_t *ngx_zltunnel_service_add(
-    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
-    zlt_msg_t *m, ngx_zltunnel_token_t *token, u_char *id,
-    ngx_uint_t *code, const char **reason);
-void ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_service_t *service);
-
-/* this worker's counter of the service, with one more active connection;
-   NULL: zone full */
-ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_get(
-    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
-void ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_counter_t *counter);
-/* the same, without a connection to count */
-ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_find(
-    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
-/* in a list of its counters, made if there is none; NULL: zone full */
-ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_of(
-    ngx_zltunnel_registry_t *registry, ngx_queue_t *counters);
-/* what they count for is going: frees them, but for those still in use */
-void ngx_zltunnel_counters_orphan(ngx_zltunnel_registry_t *registry,
-    ngx_queue_t *counters);
-/* frees a counter that nothing counts in any more, if its service is gone */
-void ngx_zltunnel_counter_check(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_counter_t *counter);
-ngx_uint_t ngx_zltunnel_service_active(ngx_zltunnel_sh_service_t *service);
-ngx_uint_t ngx_zltunnel_service_busy(ngx_zltunnel_sh_service_t *service);
-/* folds a dead worker's counter into its service and frees it */
-void ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_counter_t *counter);
-/* frees the entries of ports that have rested */
-void ngx_zltunnel_ports_sweep(ngx_zltunnel_registry_t *registry);
+#define ngx_zltunnel_name_hash(data, len)                                     \
+    ((uint64_t) ngx_murmur_hash2(data, len) << 32 | ngx_crc32_long(data, len))
 
 
 #endif /* _NGX_ZLTUNNEL_SHM_H_INCLUDED_ */

@@ -12,8 +12,15 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_status.h"
+#include "ngx_zltunnel_access_status.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_tunnel.h"
+#include "ngx_zltunnel_zone.h"
+
+#include "zlt_types.h"
 
 
 typedef struct {
@@ -160,7 +167,7 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
         return NGX_ERROR;
     }
 
-    ngx_zltunnel_lock_read(registry);
+    ngx_zltunnel_zone_lock_read(registry);
 
     st->generation = sh->generation;
     st->free = registry->shpool->pfree * ngx_pagesize;
@@ -177,7 +184,7 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
         ngx_memcpy(st->ids[st->nids++].id, tunnel->id, ZLT_ID_SIZE);
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     return NGX_OK;
 }
@@ -226,7 +233,7 @@ ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st, u_char *id)
         st->nservices = 0;
         n = 0;
 
-        ngx_zltunnel_lock_read(registry);
+        ngx_zltunnel_zone_lock_read(registry);
 
         tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
 
@@ -249,7 +256,7 @@ ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st, u_char *id)
             }
         }
 
-        ngx_zltunnel_unlock(registry);
+        ngx_zltunnel_zone_unlock(registry);
 
         if (tunnel == NULL) {
             return NGX_DECLINED;

@@ -12,7 +12,7 @@
 #include <ngx_core.h>
 #include <ngx_stream.h>
 
-#include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel.h"
 
 
 typedef struct {
@@ -26,26 +26,6 @@ typedef struct {
     ngx_msec_t                   half_timeout;
     ngx_int_t                    responses;  /* to a datagram; -1: any */
 } ngx_stream_zltunnel_srv_conf_t;
-
-
-typedef struct {
-    ngx_stream_session_t        *session;
-    ngx_zltunnel_dial_t          dial;
-    ngx_zltunnel_end_t           end;
-    ngx_zltunnel_relay_t         relay;
-    ngx_event_t                  start;
-    size_t                       early;      /* bytes put into the relay */
-    unsigned                     eof:1;
-    unsigned                     relaying:1;
-    u_char                       addr[NGX_SOCKADDR_STRLEN];
-} ngx_stream_zltunnel_ctx_t;
-
-
-typedef struct {
-    ngx_stream_session_t        *session;
-    ngx_zltunnel_udp_t           udp;
-    u_char                       addr[NGX_SOCKADDR_STRLEN];
-} ngx_stream_zltunnel_udp_ctx_t;
 
 
 #define NGX_STREAM_ZLTUNNEL_SERVICE            0
@@ -63,9 +43,9 @@ extern ngx_module_t  ngx_stream_zltunnel_module;
 /* ngx_stream_zltunnel_module.c */
 
 /* what a dial that failed is to the log */
-ngx_uint_t ngx_stream_zltunnel_status(ngx_zltunnel_dial_e rc);
+ngx_uint_t ngx_stream_zltunnel_module_status(ngx_zltunnel_dial_e rc);
 /* of the listening socket: the client's may be another, by redirection */
-in_port_t ngx_stream_zltunnel_port(ngx_connection_t *c);
+in_port_t ngx_stream_zltunnel_module_port(ngx_connection_t *c);
 
 
 /* ngx_stream_zltunnel_udp.c */
@@ -80,11 +60,11 @@ ngx_int_t ngx_stream_zltunnel_udp_variable(ngx_stream_session_t *s,
 
 
 /* the registry of a server with zltunnel_ports, or NULL */
-ngx_zltunnel_registry_t *ngx_stream_zltunnel_of(void **srv_conf,
+ngx_zltunnel_registry_t *ngx_stream_zltunnel_module_ports(void **srv_conf,
     ngx_uint_t *reserved);
 /* of a server with zltunnel_pass, or NULL; service is empty if it has
    variables */
-ngx_zltunnel_registry_t *ngx_stream_zltunnel_pass_of(void **srv_conf,
+ngx_zltunnel_registry_t *ngx_stream_zltunnel_module_pass(void **srv_conf,
     ngx_str_t *service, ngx_str_t *token);
 /* finds the listening sockets of such servers, and refuses those that cannot
    be assigned ports; called when all of the configuration has been read */

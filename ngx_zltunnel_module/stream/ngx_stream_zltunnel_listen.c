@@ -10,6 +10,8 @@
 
 
 #include "ngx_stream_zltunnel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_module.h"
 
 
 static char *ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n);
@@ -81,8 +83,9 @@ ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n)
     for (i = 0; i < port->naddrs; i++) {
         addr = ngx_stream_zltunnel_addr(ls, i);
 
-        registry = ngx_stream_zltunnel_of(ngx_zltunnel_addr_srv_conf(addr),
-                                          &reserved);
+        registry = ngx_stream_zltunnel_module_ports(
+                                            ngx_zltunnel_addr_srv_conf(addr),
+                                            &reserved);
         if (registry) {
             break;
         }
@@ -164,8 +167,8 @@ ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
 
     addr = ngx_stream_zltunnel_addr(ls, 0);
 
-    registry = ngx_stream_zltunnel_pass_of(ngx_zltunnel_addr_srv_conf(addr),
-                                           &service, &token);
+    registry = ngx_stream_zltunnel_module_pass(ngx_zltunnel_addr_srv_conf(addr),
+                                               &service, &token);
     if (registry == NULL) {
         return NGX_CONF_OK;
     }
@@ -210,8 +213,8 @@ ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n)
     for (i = 0; i < port->naddrs; i++) {
         addr = ngx_stream_zltunnel_addr(ls, i);
 
-        if (ngx_stream_zltunnel_pass_of(ngx_zltunnel_addr_srv_conf(addr),
-                                        &service, &token)
+        if (ngx_stream_zltunnel_module_pass(ngx_zltunnel_addr_srv_conf(addr),
+                                            &service, &token)
             == NULL)
         {
             return NGX_CONF_OK;

@@ -18,6 +18,27 @@
 
 
 #include "ngx_stream_zltunnel.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_module.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_types.h"
+#include "zlt_util.h"
+
+
+typedef struct {
+    ngx_stream_session_t        *session;
+    ngx_zltunnel_dial_t          dial;
+    ngx_zltunnel_end_t           end;
+    ngx_zltunnel_relay_t         relay;
+    ngx_event_t                  start;
+    size_t                       early;      /* bytes put into the relay */
+    unsigned                     eof:1;
+    unsigned                     relaying:1;
+    u_char                       addr[NGX_SOCKADDR_STRLEN];
+} ngx_stream_zltunnel_ctx_t;
 
 
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
@@ -194,7 +215,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     dial->registry = zcf->registry;
     dial->pool = c->pool;
     dial->log = c->log;
-    dial->local = ngx_zltunnel_client_local(c);
+    dial->local = ngx_zltunnel_util_client_local(c);
     dial->greedy = 1;
     dial->framed = 1;
     dial->handler = ngx_stream_zltunnel_dialled;
@@ -210,14 +231,14 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
 
         len = c->buffer->last - c->buffer->pos;
 
-        if (len > ngx_zltunnel_dial_room(dial, &p)) {
+        if (len > ngx_zltunnel_dial_connect_room(dial, &p)) {
             ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
             return;
         }
 
         ngx_memcpy(p, c->buffer->pos, len);
         c->buffer->pos = c->buffer->last;
-        ngx_zltunnel_dial_put(dial, len);
+        ngx_zltunnel_dial_connect_put(dial, len);
     }
 
     c->read->handler = ngx_stream_zltunnel_read_handler;
@@ -268,7 +289,7 @@ ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
     ngx_stream_zltunnel_started(ctx);
 
     if (zcf->ports) {
-        ngx_zltunnel_dial_port(&ctx->dial, ngx_stream_zltunnel_port(c));
+        ngx_zltunnel_dial_port(&ctx->dial, ngx_stream_zltunnel_module_port(c));
 
     } else {
 
@@ -298,7 +319,7 @@ ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx)
 
 
 in_port_t
-ngx_stream_zltunnel_port(ngx_connection_t *c)
+ngx_stream_zltunnel_module_port(ngx_connection_t *c)
 {
     return ngx_inet_get_port(c->listening->sockaddr);
 }
@@ -327,7 +348,7 @@ ngx_stream_zltunnel_read_handler(ngx_event_t *ev)
 
     while (!ctx->eof) {
 
-        size = ngx_zltunnel_dial_room(&ctx->dial, &p);
+        size = ngx_zltunnel_dial_connect_room(&ctx->dial, &p);
 
         if (size == 0) {
             /* enough for now: the relay reads on */
@@ -355,7 +376,7 @@ ngx_stream_zltunnel_read_handler(ngx_event_t *ev)
         }
 
         s->received += n;
-        ngx_zltunnel_dial_put(&ctx->dial, n);
+        ngx_zltunnel_dial_connect_put(&ctx->dial, n);
     }
 
     if (ngx_handle_read_event(ev, 0) != NGX_OK) {
@@ -389,12 +410,12 @@ ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "client is reset: %s", ngx_zltunnel_dial_error(dial, rc));
 
-    ngx_stream_zltunnel_reset(s, ngx_stream_zltunnel_status(rc));
+    ngx_stream_zltunnel_reset(s, ngx_stream_zltunnel_module_status(rc));
 }
 
 
 ngx_uint_t
-ngx_stream_zltunnel_status(ngx_zltunnel_dial_e rc)
+ngx_stream_zltunnel_module_status(ngx_zltunnel_dial_e rc)
 {
     switch (rc) {
 
@@ -465,7 +486,7 @@ ngx_stream_zltunnel_relay(ngx_stream_zltunnel_ctx_t *ctx)
         dial->buf = NULL;
     }
 
-    if (ngx_zltunnel_channel_rest(dial->channel, relay) != NGX_OK) {
+    if (ngx_zltunnel_channel_io_rest(dial->channel, relay) != NGX_OK) {
         ngx_zltunnel_end_abort(&dial->channel->end);
         ngx_zltunnel_channel_close(dial->channel);
         ngx_stream_zltunnel_reset(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
@@ -497,8 +518,8 @@ ngx_stream_zltunnel_relayed(ngx_zltunnel_relay_t *relay,
         s->received += relay->flow[0].bytes - ctx->early;
     }
 
-    ngx_zltunnel_channel_release(ctx->dial.channel,
-                                 how != NGX_ZLTUNNEL_RELAY_DONE);
+    ngx_zltunnel_release(ctx->dial.channel,
+                         how != NGX_ZLTUNNEL_RELAY_DONE);
     ctx->dial.channel = NULL;
 
     switch (how) {
@@ -756,7 +777,7 @@ ngx_stream_zltunnel_ports(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             continue;
         }
 
-        rc = ngx_zltunnel_registry_arg(cf, &value[i], &zcf->registry);
+        rc = ngx_zltunnel_conf_registry_arg(cf, &value[i], &zcf->registry);
 
         if (rc == NGX_ERROR) {
             return NGX_CONF_ERROR;
@@ -773,7 +794,7 @@ ngx_stream_zltunnel_ports(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (zcf->registry == NULL) {
         ngx_str_null(&name);
-        zcf->registry = ngx_zltunnel_registry_get(cf, &name);
+        zcf->registry = ngx_zltunnel_conf_registry(cf, &name);
 
         if (zcf->registry == NULL) {
             return NGX_CONF_ERROR;
@@ -816,7 +837,7 @@ ngx_stream_zltunnel_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             continue;
         }
 
-        rc = ngx_zltunnel_registry_arg(cf, &value[i], &zcf->registry);
+        rc = ngx_zltunnel_conf_registry_arg(cf, &value[i], &zcf->registry);
 
         if (rc == NGX_ERROR) {
             return NGX_CONF_ERROR;
@@ -833,7 +854,7 @@ ngx_stream_zltunnel_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (zcf->registry == NULL) {
         ngx_str_null(&name);
-        zcf->registry = ngx_zltunnel_registry_get(cf, &name);
+        zcf->registry = ngx_zltunnel_conf_registry(cf, &name);
 
         if (zcf->registry == NULL) {
             return NGX_CONF_ERROR;
@@ -869,8 +890,8 @@ ngx_stream_zltunnel_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
-        if (ngx_zltunnel_reference_add(cf, zcf->registry, &value[1],
-                                       &zcf->token, "zltunnel_pass")
+        if (ngx_zltunnel_conf_reference(cf, zcf->registry, &value[1],
+                                        &zcf->token, "zltunnel_pass")
             == NULL)
         {
             return NGX_CONF_ERROR;
@@ -919,7 +940,7 @@ ngx_stream_zltunnel_set_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 /* for ngx_stream_zltunnel_listen.c */
 
 ngx_zltunnel_registry_t *
-ngx_stream_zltunnel_of(void **srv_conf, ngx_uint_t *reserved)
+ngx_stream_zltunnel_module_ports(void **srv_conf, ngx_uint_t *reserved)
 {
     ngx_stream_zltunnel_srv_conf_t  *zcf;
 
@@ -936,7 +957,7 @@ ngx_stream_zltunnel_of(void **srv_conf, ngx_uint_t *reserved)
 
 
 ngx_zltunnel_registry_t *
-ngx_stream_zltunnel_pass_of(void **srv_conf, ngx_str_t *service,
+ngx_stream_zltunnel_module_pass(void **srv_conf, ngx_str_t *service,
     ngx_str_t *token)
 {
     ngx_stream_zltunnel_srv_conf_t  *zcf;

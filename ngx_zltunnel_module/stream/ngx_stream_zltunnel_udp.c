@@ -11,6 +11,19 @@
 
 
 #include "ngx_stream_zltunnel.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_udp.h"
+
+#include "zlt_dgram.h"
+#include "zlt_proto.h"
+
+
+typedef struct {
+    ngx_stream_session_t        *session;
+    ngx_zltunnel_udp_t           udp;
+    u_char                       addr[NGX_SOCKADDR_STRLEN];
+} ngx_stream_zltunnel_udp_ctx_t;
 
 
 static void ngx_stream_zltunnel_udp_read_handler(ngx_event_t *ev);
@@ -60,7 +73,7 @@ ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s)
     udp->received = &s->received;
     udp->timeout = zcf->udp_timeout;
     udp->responses = zcf->responses;
-    udp->local = ngx_zltunnel_client_local(c);
+    udp->local = ngx_zltunnel_util_client_local(c);
     udp->handler = ngx_stream_zltunnel_udp_ended;
     udp->data = ctx;
 
@@ -69,7 +82,8 @@ ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s)
                                          NGX_SOCKADDR_STRLEN, 1);
 
     if (zcf->ports) {
-        rc = ngx_zltunnel_udp_open_port(udp, ngx_stream_zltunnel_port(c));
+        rc = ngx_zltunnel_udp_session_open_port(udp,
+                                        ngx_stream_zltunnel_module_port(c));
 
     } else {
 
@@ -78,7 +92,7 @@ ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s)
             return;
         }
 
-        rc = ngx_zltunnel_udp_open_name(udp, &name, &zcf->token);
+        rc = ngx_zltunnel_udp_session_open_name(udp, &name, &zcf->token);
     }
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
@@ -91,8 +105,8 @@ ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s)
     c->write->handler = ngx_stream_zltunnel_udp_empty_handler;
 
     if (c->buffer) {
-        ngx_zltunnel_udp_send(udp, c->buffer->pos,
-                              c->buffer->last - c->buffer->pos);
+        ngx_zltunnel_udp_session_send(udp, c->buffer->pos,
+                                      c->buffer->last - c->buffer->pos);
         c->buffer->pos = c->buffer->last;
     }
 }
@@ -128,7 +142,7 @@ ngx_stream_zltunnel_udp_read_handler(ngx_event_t *ev)
     }
 
     s->received += n;
-    ngx_zltunnel_udp_send(&ctx->udp, buffer, n);
+    ngx_zltunnel_udp_session_send(&ctx->udp, buffer, n);
 }
 
 
@@ -146,7 +160,7 @@ ngx_stream_zltunnel_udp_refuse(ngx_stream_session_t *s, ngx_zltunnel_dial_e rc)
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "datagram is dropped: %s", ngx_zltunnel_dial_error(NULL, rc));
 
-    ngx_stream_finalize_session(s, ngx_stream_zltunnel_status(rc));
+    ngx_stream_finalize_session(s, ngx_stream_zltunnel_module_status(rc));
 }
 
 
@@ -226,7 +240,7 @@ ngx_stream_zltunnel_udp_cleanup(void *data)
 {
     ngx_stream_zltunnel_udp_ctx_t *ctx = data;
 
-    ngx_zltunnel_udp_close(&ctx->udp);
+    ngx_zltunnel_udp_session_close(&ctx->udp);
 }
 
 
@@ -255,7 +269,8 @@ ngx_stream_zltunnel_udp_variable(ngx_stream_session_t *s,
     case NGX_STREAM_ZLTUNNEL_SERVICE:
     case NGX_STREAM_ZLTUNNEL_TUNNEL:
         name = (data == NGX_STREAM_ZLTUNNEL_SERVICE)
-               ? &ctx->udp.carrier->service : &ctx->udp.carrier->tunnel;
+               ? ngx_zltunnel_udp_session_service(&ctx->udp)
+               : ngx_zltunnel_udp_session_tunnel(&ctx->udp);
 
         v->len = name->len;
         v->data = name->data;

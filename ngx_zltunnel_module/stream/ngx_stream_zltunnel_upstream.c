@@ -10,6 +10,7 @@
 
 
 #include "ngx_stream_zltunnel.h"
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_upstream.h"
 
 
@@ -247,7 +248,7 @@ ngx_stream_zltunnel_init_peer(ngx_stream_session_t *s,
     up->conf = &zucf->up;
     up->pool = s->connection->pool;
     up->log = s->connection->log;
-    up->local = ngx_zltunnel_client_local(s->connection);
+    up->local = ngx_zltunnel_util_client_local(s->connection);
 
     if (zucf->key) {
 
@@ -358,8 +359,8 @@ ngx_stream_zltunnel_get_peer(ngx_peer_connection_t *pc, void *data)
     pc->socklen = zp->up.socklen;
     pc->name = name;
 
-    return ngx_zltunnel_upstream_connect(&zp->up, pc, zp->session->connection,
-                                         zp->up.pool, &zp->conn);
+    return ngx_zltunnel_conn_connect(&zp->up, pc, zp->session->connection,
+                                     zp->up.pool, &zp->conn);
 }
 
 
@@ -513,7 +514,7 @@ ngx_stream_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_stream_upstream_srv_conf_t      *uscf;
     ngx_stream_compile_complex_value_t   ccv;
 
-    rv = ngx_zltunnel_upstream_parse(cf, &zucf->up);
+    rv = ngx_zltunnel_upstream_conf_parse(cf, &zucf->up);
 
     if (rv != NGX_CONF_OK) {
         return rv;

@@ -22,6 +22,14 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_end.h"
+#include "ngx_zltunnel_connection.h"
+#include "ngx_zltunnel_framed.h"
+#include "ngx_zltunnel_tls.h"
+#include "ngx_zltunnel_ws.h"
+
+#include "zlt_frames.h"
+#include "zlt_types.h"
 
 #include <poll.h>                /* after ngx_config.h: it needs _GNU_SOURCE */
 
@@ -37,7 +45,7 @@
 
 static void ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name,
     int value, const char *text);
-static ngx_int_t ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end,
+static ngx_int_t ngx_zltunnel_end_tell(ngx_zltunnel_end_t *end,
     ngx_uint_t reset);
 static void ngx_zltunnel_end_bridge_insert(ngx_rbtree_node_t *temp,
     ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
@@ -206,7 +214,7 @@ ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end)
 
 #endif
 
-    if (end->ws && end->ws->out) {
+    if (end->ws && ngx_zltunnel_ws_pending(end)) {
         return ngx_zltunnel_ws_flush(end);
     }
 
@@ -222,7 +230,7 @@ ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     c = end->connection;
 
     if (end->kind == NGX_ZLTUNNEL_LANE) {
-        return ngx_zltunnel_lane_recv(end, buf, size);
+        return end->ops->recv(end, buf, size);
     }
 
 #if (NGX_SSL)
@@ -252,7 +260,7 @@ ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     c = end->connection;
 
     if (end->kind == NGX_ZLTUNNEL_LANE) {
-        return ngx_zltunnel_lane_send(end, buf, size);
+        return end->ops->send(end, buf, size);
     }
 
 #if (NGX_SSL)
@@ -278,7 +286,7 @@ ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end)
         return NGX_OK;
     }
 
-    ngx_zltunnel_ipc_poll();
+    end->bridge->poll();
 
     if (end->ended) {
         return NGX_OK;
@@ -350,7 +358,7 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 #endif
 
     if (end->kind == NGX_ZLTUNNEL_BRIDGE
-        && ngx_zltunnel_end_send_end(end, 0) != NGX_OK)
+        && ngx_zltunnel_end_tell(end, 0) != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ERR, c->log, 0,
                       "no way to worker process %P", end->bridge_pid);
@@ -367,20 +375,11 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 
 
 static ngx_int_t
-ngx_zltunnel_end_send_end(ngx_zltunnel_end_t *end, ngx_uint_t reset)
+ngx_zltunnel_end_tell(ngx_zltunnel_end_t *end, ngx_uint_t reset)
 {
-    ngx_zltunnel_ipc_t  msg;
-
-    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
-
-    msg.type = NGX_ZLTUNNEL_IPC_END;
-    msg.code = reset;
-    ngx_memcpy(msg.bridge_id, end->bridge_id, ZLT_ID_SIZE);
-
     end->told = 1;
 
-    return ngx_zltunnel_ipc_send(end->registry, end->bridge_slot, &msg, NULL,
-                                 (ngx_socket_t) -1);
+    return end->bridge->tell(end, reset);
 }
 
 
@@ -495,7 +494,7 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
         /* the other worker need not wait for an END */
 
         if (end->bridged) {
-            (void) ngx_zltunnel_end_send_end(end, 1);
+            (void) ngx_zltunnel_end_tell(end, 1);
         }
 
         return;
@@ -539,7 +538,7 @@ void
 ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
 {
     if (end->kind == NGX_ZLTUNNEL_LANE) {
-        ngx_zltunnel_lane_close(end);
+        end->ops->close(end);
         return;
     }
 
@@ -547,7 +546,7 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
 
         /* not for lack of this process: the other worker need not find out */
 
-        (void) ngx_zltunnel_end_send_end(end, 1);
+        (void) ngx_zltunnel_end_tell(end, 1);
     }
 
     ngx_zltunnel_end_bridge_remove(end);
@@ -568,6 +567,7 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
 
 void
 ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
+    const ngx_zltunnel_end_bridge_ops_t *ops,
     ngx_zltunnel_registry_t *registry, u_char id[ZLT_ID_SIZE],
     ngx_uint_t slot, ngx_pid_t pid)
 {
@@ -578,6 +578,7 @@ ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
 
     ngx_zltunnel_end_bridge_remove(end);
 
+    end->bridge = ops;
     end->registry = registry;
     end->bridge_slot = slot;
     end->bridge_pid = pid;
@@ -679,167 +680,3 @@ ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end)
 
 
 /* connections of our own */
-
-ngx_connection_t *
-ngx_zltunnel_connection_create(ngx_socket_t fd, ngx_log_t *log)
-{
-    ngx_log_t         *clog;
-    ngx_connection_t  *c;
-
-    if (ngx_nonblocking(fd) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
-                      ngx_nonblocking_n " failed");
-        goto failed;
-    }
-
-    c = ngx_get_connection(fd, log);
-    if (c == NULL) {
-        goto failed;
-    }
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
-#endif
-
-    c->pool = ngx_create_pool(512, log);
-    if (c->pool == NULL) {
-        goto close;
-    }
-
-    clog = ngx_palloc(c->pool, sizeof(ngx_log_t));
-    if (clog == NULL) {
-        goto close;
-    }
-
-    /* what the handler of the given log would print may go before us */
-
-    *clog = *log;
-    clog->handler = NULL;
-    clog->data = NULL;
-    clog->action = NULL;
-
-    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
-    clog->connection = c->number;
-
-    c->log = clog;
-    c->pool->log = clog;
-    c->read->log = clog;
-    c->write->log = clog;
-
-    c->type = SOCK_STREAM;
-    c->log_error = NGX_ERROR_INFO;
-    c->start_time = ngx_current_msec;
-
-    c->recv = ngx_recv;
-    c->send = ngx_send;
-    c->recv_chain = ngx_recv_chain;
-    c->send_chain = ngx_send_chain;
-
-    c->write->ready = 1;
-
-    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
-        goto close;
-    }
-
-    return c;
-
-close:
-
-    ngx_zltunnel_connection_close(c);
-    return NULL;
-
-failed:
-
-    if (ngx_close_socket(fd) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
-                      ngx_close_socket_n " failed");
-    }
-
-    return NULL;
-}
-
-
-void
-ngx_zltunnel_connection_close(ngx_connection_t *c)
-{
-    ngx_pool_t  *pool;
-
-#if (NGX_SSL)
-
-    /* sends nothing, waits for nothing, frees */
-
-    if (c->ssl) {
-        c->ssl->no_wait_shutdown = 1;
-        c->ssl->no_send_shutdown = 1;
-
-        (void) ngx_ssl_shutdown(c);
-    }
-
-#endif
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
-#endif
-
-    c->destroyed = 1;
-
-    pool = c->pool;
-
-    ngx_close_connection(c);
-
-    if (pool) {
-        ngx_destroy_pool(pool);
-    }
-}
-
-
-ngx_socket_t
-ngx_zltunnel_connection_detach(ngx_connection_t *c, ngx_uint_t polled)
-{
-    ngx_pool_t    *pool;
-    ngx_socket_t   fd;
-
-    if (c->read->timer_set) {
-        ngx_del_timer(c->read);
-    }
-
-    if (c->write->timer_set) {
-        ngx_del_timer(c->write);
-    }
-
-    /* epoll forgets only the last copy of a descriptor by itself */
-
-    if (!polled) {
-        (void) ngx_del_conn(c, 0);
-    }
-
-    if (c->read->posted) {
-        ngx_delete_posted_event(c->read);
-    }
-
-    if (c->write->posted) {
-        ngx_delete_posted_event(c->write);
-    }
-
-    c->read->closed = 1;
-    c->write->closed = 1;
-
-    ngx_reusable_connection(c, 0);
-
-    fd = c->fd;
-    pool = c->pool;
-
-    ngx_free_connection(c);
-    c->fd = (ngx_socket_t) -1;
-    c->destroyed = 1;
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
-#endif
-
-    if (pool) {
-        ngx_destroy_pool(pool);
-    }
-
-    return fd;
-}

@@ -15,6 +15,11 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_framed.h"
+#include "ngx_zltunnel_end.h"
+
+#include "zlt_frames.h"
+#include "zlt_proto.h"
 
 
 static ngx_int_t ngx_zltunnel_framed_rest(ngx_zltunnel_end_t *end,

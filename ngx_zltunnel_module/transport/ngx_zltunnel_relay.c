@@ -15,15 +15,14 @@
  * a connection never holds more than one buffer a direction, an idle one none;
  * under TLS it may be the records that were made of it (ngx_zltunnel_tls.c).
  *
- * A flow that has filled the shared buffer three times in a row is bulky, and
- * where neither side is under TLS, or within a WebSocket, it goes over to
- * splice().  A framed channel turns raw for that; the agent decides so of its
- * own direction.  The pipe is
- * filled only when it is empty.  A pipe has slots for segments of whatever
- * length, so EAGAIN of a filled one may mean either "no input" or "no slot";
- * of an empty one it means no input, and this must not be mistaken with
- * edge-triggered events.  After a second without bytes the flow returns to
- * copying and gives the pipe back.
+ * A flow of which three reads in a row have brought ZLT_BULK_READ or more is
+ * bulky, and where neither side is under TLS, or within a WebSocket, it goes
+ * over to splice().  A framed channel turns raw for that; the agent decides so
+ * of its own direction, by the same measure.  The pipe is filled only when it
+ * is empty.  A pipe has slots for segments of whatever length, so EAGAIN of a
+ * filled one may mean either "no input" or "no slot"; of an empty one it means
+ * no input, and this must not be mistaken with edge-triggered events.  After a
+ * second without bytes the flow returns to copying and gives the pipe back.
  *
  * A flow moves so many bytes in one turn, then lets other connections have
  * theirs: relay->event is posted for the next one.  The same event is the
@@ -37,13 +36,20 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_relay.h"
+#include "ngx_zltunnel_buffer.h"
+#include "ngx_zltunnel_end.h"
+#include "ngx_zltunnel_framed.h"
+#include "ngx_zltunnel_splice.h"
+#include "ngx_zltunnel_tls.h"
+#include "ngx_zltunnel_ws.h"
+
+#include "zlt_frames.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_RELAY_TURN    (512 * 1024)   /* bytes, of a flow */
 #define NGX_ZLTUNNEL_RELAY_READ    ZLT_MAX_PAYLOAD  /* fits one message */
-#define NGX_ZLTUNNEL_RELAY_LARGE   (48 * 1024)    /* a full read */
-#define NGX_ZLTUNNEL_RELAY_FULL    3              /* of them, then splice() */
-#define NGX_ZLTUNNEL_RELAY_TLS     32             /* .. or no more messages */
 #define NGX_ZLTUNNEL_RELAY_IDLE    1000           /* ms, then no pipe */
 #define NGX_ZLTUNNEL_RELAY_WATCH   30000          /* ms, see unacked */
 #define NGX_ZLTUNNEL_RELAY_LONG    3600000        /* ms, without a timeout */
@@ -227,7 +233,8 @@ ngx_zltunnel_relay_abort(ngx_zltunnel_relay_t *relay)
 void
 ngx_zltunnel_relay_cleanup(void)
 {
-    ngx_zltunnel_pipe_cleanup();
+    ngx_zltunnel_buffer_cleanup();
+    ngx_zltunnel_splice_cleanup();
 }
 
 
@@ -505,10 +512,10 @@ ngx_zltunnel_relay_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         f->last = ngx_cpymem(f->pos, pos, last - pos);
     }
 
-    if (n < NGX_ZLTUNNEL_RELAY_LARGE) {
+    if (n < ZLT_BULK_READ) {
         f->full_reads = 0;
 
-    } else if (++f->full_reads >= NGX_ZLTUNNEL_RELAY_FULL
+    } else if (++f->full_reads >= ZLT_BULK_RUN
                && ngx_zltunnel_relay_bulky(relay, i) != NGX_OK)
     {
         return NGX_ERROR;
@@ -530,10 +537,9 @@ ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     f = &relay->flow[i];
     to = relay->side[1 - i];
 
-    plain = (ngx_zltunnel_end_raw(relay->side[0])
-             && ngx_zltunnel_end_raw(relay->side[1]));
+    plain = ngx_zltunnel_splice_possible(relay->side[0], relay->side[1]);
 
-    if ((!plain && f->full_reads < NGX_ZLTUNNEL_RELAY_TLS)
+    if ((!plain && f->full_reads < ZLT_BULK_RUN_TLS)
         || f->pos != f->last || !ngx_zltunnel_end_raw_in(relay->side[i]))
     {
         return NGX_OK;
@@ -553,7 +559,8 @@ ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     }
 
     if (plain) {
-        (void) ngx_zltunnel_pipe_get(f->pipe, &f->pipe_size, relay->log);
+        (void) ngx_zltunnel_splice_pipe_get(f->pipe, &f->pipe_size,
+                                            relay->log);
     }
 
     return NGX_OK;
@@ -606,7 +613,7 @@ ngx_zltunnel_relay_splice(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         return NGX_DECLINED;
 
     case NGX_EINVAL:
-        ngx_zltunnel_pipe_put(f->pipe, f->pipe_size, 0);
+        ngx_zltunnel_splice_pipe_put(f->pipe, f->pipe_size, 0);
         f->pipe_size = 0;
         return NGX_DECLINED;
 
@@ -875,7 +882,7 @@ ngx_zltunnel_relay_release(ngx_zltunnel_flow_t *f)
     }
 
     if (f->pipe_size) {
-        ngx_zltunnel_pipe_put(f->pipe, f->pipe_size, f->piped);
+        ngx_zltunnel_splice_pipe_put(f->pipe, f->pipe_size, f->piped);
         f->pipe_size = 0;
         f->piped = 0;
     }
@@ -1104,7 +1111,7 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
 
         if (relay->side[i]->frames) {
 
-            /* ngx_zltunnel_channel_release() */
+            /* ngx_zltunnel_release() */
 
             continue;
         }

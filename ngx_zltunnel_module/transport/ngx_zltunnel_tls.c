@@ -22,6 +22,8 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_tls.h"
+#include "ngx_zltunnel_end.h"
 
 
 #if (NGX_SSL)

@@ -17,6 +17,20 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_ws.h"
+#include "ngx_zltunnel_buffer.h"
+#include "ngx_zltunnel_end.h"
+#include "ngx_zltunnel_tls.h"
+
+#include "zlt_ws_data.h"
+
+
+struct ngx_zltunnel_ws_s {
+    zlt_wsd_t                    data;
+    u_char                      *out;         /* not sent yet, or NULL */
+    size_t                       out_pos;
+    size_t                       out_len;
+};
 
 
 #define NGX_ZLTUNNEL_WS_STAGE     (64 * 1024 + 4096)
@@ -36,8 +50,7 @@ static ngx_int_t ngx_zltunnel_ws_write(ngx_zltunnel_end_t *end, u_char *data,
 
 
 ngx_int_t
-ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, zlt_wsd_phase_t rx,
-    zlt_wsd_phase_t tx)
+ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, ngx_uint_t rx, ngx_uint_t tx)
 {
     end->ws = ngx_calloc(sizeof(ngx_zltunnel_ws_t), end->connection->log);
     if (end->ws == NULL) {
@@ -548,4 +561,32 @@ ngx_zltunnel_ws_reset(ngx_zltunnel_end_t *end)
     if (n) {
         (void) ngx_zltunnel_end_write(end, buf, n);
     }
+}
+
+
+zlt_wsd_t *
+ngx_zltunnel_ws_state(ngx_zltunnel_end_t *end)
+{
+    return end->ws ? &end->ws->data : NULL;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_ws_pending(ngx_zltunnel_end_t *end)
+{
+    return end->ws->out != NULL;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_ws_between(ngx_zltunnel_end_t *end)
+{
+    return end->ws->out == NULL && zlt_wsd_between(&end->ws->data);
+}
+
+
+ngx_uint_t
+ngx_zltunnel_ws_ended(ngx_zltunnel_end_t *end)
+{
+    return end->ws->data.how != ZLT_WSD_OPEN;
 }

@@ -14,7 +14,17 @@
  */
 
 
-#include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_carry.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_module.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_udp_session.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_CARRIER_RETRY   1000    /* ms after a failed dial */
@@ -80,7 +90,7 @@ ngx_zltunnel_carrier_create(ngx_zltunnel_registry_t *registry,
     }
 
     carrier->link.cut = ngx_zltunnel_carrier_cut;
-    ngx_zltunnel_link_add(peer, &carrier->link);
+    ngx_zltunnel_peer_link(peer, &carrier->link);
 
     ngx_memcpy(carrier->id, service->id, ZLT_ID_SIZE);
     ngx_memcpy(carrier->tunnel_id, tunnel->id, ZLT_ID_SIZE);
@@ -115,8 +125,8 @@ ngx_zltunnel_carrier_find(u_char *service_id)
     }
 
     return (ngx_zltunnel_carrier_t *)
-               ngx_zltunnel_id_lookup(&ngx_zltunnel_carriers, service_id,
-                                      offsetof(ngx_zltunnel_carrier_t, id));
+               ngx_zltunnel_util_id_lookup(&ngx_zltunnel_carriers, service_id,
+                                  offsetof(ngx_zltunnel_carrier_t, id));
 }
 
 
@@ -478,14 +488,14 @@ ngx_zltunnel_carrier_end(ngx_zltunnel_carrier_t *carrier,
     }
 
     ngx_rbtree_delete(&ngx_zltunnel_carriers, &carrier->node);
-    ngx_zltunnel_link_remove(&carrier->link);
+    ngx_zltunnel_peer_unlink(&carrier->link);
 
     ngx_free(carrier);
 }
 
 
 void
-ngx_zltunnel_carriers_check(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_carrier_check(ngx_zltunnel_registry_t *registry)
 {
     ngx_rbtree_node_t          *node, *next;
     ngx_zltunnel_carrier_t     *carrier;
@@ -510,13 +520,13 @@ ngx_zltunnel_carriers_check(ngx_zltunnel_registry_t *registry)
             continue;
         }
 
-        ngx_zltunnel_lock_read(registry);
+        ngx_zltunnel_zone_lock_read(registry);
 
         tunnel = ngx_zltunnel_tunnel_find(registry->sh, carrier->tunnel_id);
         service = tunnel ? ngx_zltunnel_service_by_id(tunnel, carrier->id)
                          : NULL;
 
-        ngx_zltunnel_unlock(registry);
+        ngx_zltunnel_zone_unlock(registry);
 
         if (service == NULL) {
             ngx_zltunnel_carrier_end(carrier, NGX_ZLTUNNEL_UDP_CUT);
@@ -526,7 +536,7 @@ ngx_zltunnel_carriers_check(ngx_zltunnel_registry_t *registry)
 
 
 void
-ngx_zltunnel_carriers_recheck(void)
+ngx_zltunnel_carrier_recheck(void)
 {
     if (ngx_zltunnel_carriers.root == NULL) {
         return;
@@ -555,13 +565,13 @@ ngx_zltunnel_carriers_handler(ngx_event_t *ev)
     registry = conf->registries.elts;
 
     for (i = 0; i < conf->registries.nelts; i++) {
-        ngx_zltunnel_carriers_check(registry[i]);
+        ngx_zltunnel_carrier_check(registry[i]);
     }
 }
 
 
 void
-ngx_zltunnel_carriers_exit(void)
+ngx_zltunnel_carrier_exit(void)
 {
     ngx_zltunnel_carrier_t  *carrier;
 

@@ -15,7 +15,17 @@
  */
 
 
-#include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_carry.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_carry_read.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_udp_session.h"
+
+#include "zlt_dgram.h"
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_CARRY_BATCH    65536
@@ -77,8 +87,8 @@ ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
 
     /* the answer to its request may not have been sent yet */
 
-    if (ngx_zltunnel_channel_flush(channel) != NGX_OK) {
-        ngx_zltunnel_channel_answered(channel);
+    if (ngx_zltunnel_channel_answer_flush(channel) != NGX_OK) {
+        ngx_zltunnel_channel_answer_drop(channel);
         ngx_zltunnel_carry_failed(carrier);
         return;
     }
@@ -87,9 +97,10 @@ ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
 
     len = channel->have - channel->used;
 
-    if (len && ngx_zltunnel_carry_keep(carrier, channel->frame + channel->used,
-                                       len)
-               != NGX_OK)
+    if (len
+        && ngx_zltunnel_carry_read_keep(carrier,
+                                        channel->frame + channel->used, len)
+           != NGX_OK)
     {
         ngx_zltunnel_carry_failed(carrier);
         return;
@@ -244,7 +255,7 @@ ngx_zltunnel_carry_heartbeat(ngx_zltunnel_carrier_t *carrier)
     carrier->asked = 1;
     carrier->limit = ngx_current_msec + NGX_ZLTUNNEL_CARRY_ANSWER;
     carrier->beat = ngx_current_msec
-                    + ngx_zltunnel_channel_beat(carrier->registry);
+                    + ngx_zltunnel_heartbeat_period(carrier->registry);
 
     ngx_zltunnel_carry_beat(carrier, ZLT_HEARTBEAT,
                             (uint64_t) tp->sec * 1000 + tp->msec);
@@ -502,7 +513,7 @@ ngx_zltunnel_carry_write(ngx_zltunnel_carrier_t *carrier)
 
         for (size = 0; size < NGX_ZLTUNNEL_CARRY_FILL; size += n) {
 
-            d = ngx_zltunnel_carrier_next(carrier, &udp);
+            d = ngx_zltunnel_udp_session_next(carrier, &udp);
 
             if (d == NULL) {
                 break;

@@ -11,7 +11,18 @@
  */
 
 
-#include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_carry_read.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_carry.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_reply.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_udp_session.h"
+
+#include "zlt_dgram.h"
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_CARRY_READ     (256 * 1024)
@@ -75,7 +86,7 @@ ngx_zltunnel_carry_read_handler(ngx_event_t *ev)
 
         rc = ngx_zltunnel_carry_parse(carrier, buffer, have);
 
-        ngx_zltunnel_udp_flush();
+        ngx_zltunnel_reply_flush();
 
         if (rc != NGX_OK) {
             ngx_zltunnel_carrier_lost(carrier);
@@ -119,7 +130,7 @@ ngx_zltunnel_carry_parse(ngx_zltunnel_carrier_t *carrier, const u_char *data,
                 udp = ngx_zltunnel_carrier_session(carrier, f.session);
 
                 if (udp && !udp->ending) {
-                    ngx_zltunnel_udp_reply(udp, f.data.data, f.data.len);
+                    ngx_zltunnel_reply(udp, f.data.data, f.data.len);
 
                 } else {
                     ngx_zltunnel_carrier_drop(carrier, NULL,
@@ -142,7 +153,7 @@ ngx_zltunnel_carry_parse(ngx_zltunnel_carrier_t *carrier, const u_char *data,
         }
 
         if (rc == ZLT_AGAIN) {
-            return ngx_zltunnel_carry_keep(carrier, data, end - data);
+            return ngx_zltunnel_carry_read_keep(carrier, data, end - data);
         }
 
         ngx_log_error(NGX_LOG_INFO, carrier->channel->end.connection->log, 0,
@@ -167,7 +178,7 @@ ngx_zltunnel_carry_frame(ngx_zltunnel_carrier_t *carrier, zlt_dgram_t *f)
 
         if (udp) {
             udp->cause = f->cause;
-            ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_AGENT);
+            ngx_zltunnel_udp_session_end(udp, NGX_ZLTUNNEL_UDP_AGENT);
         }
 
         return NGX_OK;
@@ -211,9 +222,9 @@ ngx_zltunnel_carry_malformed(ngx_zltunnel_carrier_t *carrier, zlt_dgram_t *f)
 
     ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_MALFORMED);
 
-    ngx_zltunnel_complain(carrier->channel->end.connection->log,
-                          "malformed %s on a datagram channel",
-                          zlt_msg_name(f->type));
+    ngx_zltunnel_log_complain(carrier->channel->end.connection->log,
+                              "malformed %s on a datagram channel",
+                              zlt_msg_name(f->type));
 
     if (udp && !udp->ending) {
 
@@ -222,7 +233,7 @@ ngx_zltunnel_carry_malformed(ngx_zltunnel_carrier_t *carrier, zlt_dgram_t *f)
         ngx_zltunnel_carry_close(carrier, udp->number, ZLT_E_FORBIDDEN);
 
         udp->cause = ZLT_E_FORBIDDEN;
-        ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_AGENT);
+        ngx_zltunnel_udp_session_end(udp, NGX_ZLTUNNEL_UDP_AGENT);
     }
 }
 
@@ -230,8 +241,8 @@ ngx_zltunnel_carry_malformed(ngx_zltunnel_carrier_t *carrier, zlt_dgram_t *f)
 /* the beginning of a frame, for the next time */
 
 ngx_int_t
-ngx_zltunnel_carry_keep(ngx_zltunnel_carrier_t *carrier, const u_char *data,
-    size_t len)
+ngx_zltunnel_carry_read_keep(ngx_zltunnel_carrier_t *carrier,
+    const u_char *data, size_t len)
 {
     u_char  *p;
 

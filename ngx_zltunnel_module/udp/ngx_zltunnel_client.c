@@ -11,6 +11,9 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_client.h"
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_udp.h"
 
 
@@ -18,7 +21,7 @@ static ngx_int_t ngx_zltunnel_clients_grow(void);
 static void ngx_zltunnel_client_remove(void *data);
 
 
-ngx_uint_t                       ngx_zltunnel_nclients;
+ngx_uint_t                       ngx_zltunnel_client_count;
 
 static ngx_zltunnel_client_t   **ngx_zltunnel_clients;
 static ngx_uint_t                ngx_zltunnel_clients_size;
@@ -26,10 +29,10 @@ static uint64_t                  ngx_zltunnel_clients_secret[2];
 
 
 void
-ngx_zltunnel_clients_init(void)
+ngx_zltunnel_client_init(void)
 {
-    ngx_zltunnel_random((u_char *) ngx_zltunnel_clients_secret,
-                        sizeof(ngx_zltunnel_clients_secret));
+    ngx_zltunnel_util_random((u_char *) ngx_zltunnel_clients_secret,
+                             sizeof(ngx_zltunnel_clients_secret));
 
     ngx_zltunnel_clients_secret[0] |= 1;
     ngx_zltunnel_clients_secret[1] |= 1;
@@ -37,7 +40,7 @@ ngx_zltunnel_clients_init(void)
 
 
 void
-ngx_zltunnel_clients_cleanup(void)
+ngx_zltunnel_client_cleanup(void)
 {
     if (ngx_zltunnel_clients) {
         ngx_free(ngx_zltunnel_clients);
@@ -143,7 +146,7 @@ ngx_zltunnel_client_insert(ngx_connection_t *c, ngx_zltunnel_client_key_t *key,
     ngx_pool_cleanup_t          *cln;
     ngx_zltunnel_client_t   *client, **p;
 
-    if (ngx_zltunnel_nclients >= ngx_zltunnel_clients_size
+    if (ngx_zltunnel_client_count >= ngx_zltunnel_clients_size
         && ngx_zltunnel_clients_grow() != NGX_OK)
     {
         return NGX_ERROR;
@@ -167,7 +170,7 @@ ngx_zltunnel_client_insert(ngx_connection_t *c, ngx_zltunnel_client_key_t *key,
     client->next = *p;
     *p = client;
 
-    ngx_zltunnel_nclients++;
+    ngx_zltunnel_client_count++;
 
     return NGX_OK;
 }
@@ -230,19 +233,20 @@ ngx_zltunnel_client_remove(void *data)
 
     *p = client->next;
 
-    ngx_zltunnel_nclients--;
+    ngx_zltunnel_client_count--;
 }
 
 
 void
-ngx_zltunnel_udp_attach(ngx_connection_t *c, ngx_zltunnel_udp_t *udp)
+ngx_zltunnel_client_attach(ngx_connection_t *c, ngx_zltunnel_udp_t *udp)
 {
     ngx_zltunnel_client_key_t      key;
     ngx_zltunnel_client_t  *client;
 
     /* not there if nginx itself reads the socket */
 
-    ngx_zltunnel_client_key(&key, c->listening, c->sockaddr, c->local_sockaddr);
+    ngx_zltunnel_client_key(&key, c->listening, c->sockaddr,
+                            c->local_sockaddr);
 
     client = ngx_zltunnel_client_find(&key, ngx_zltunnel_client_hash(&key));
 

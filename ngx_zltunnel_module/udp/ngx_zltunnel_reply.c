@@ -11,7 +11,12 @@
  */
 
 
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_reply.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel_udp_session.h"
 
 #include <netinet/udp.h>
 
@@ -41,7 +46,7 @@ static ngx_uint_t        ngx_zltunnel_no_segments;
 
 
 void
-ngx_zltunnel_udp_reply(ngx_zltunnel_udp_t *udp, const u_char *data, size_t len)
+ngx_zltunnel_reply(ngx_zltunnel_udp_t *udp, const u_char *data, size_t len)
 {
     ngx_uint_t         i;
     struct iovec      *iov;
@@ -62,7 +67,7 @@ ngx_zltunnel_udp_reply(ngx_zltunnel_udp_t *udp, const u_char *data, size_t len)
         || (ngx_zltunnel_replies.nmsgs
             && ngx_zltunnel_replies.udp[0]->connection->fd != c->fd))
     {
-        ngx_zltunnel_udp_flush();
+        ngx_zltunnel_reply_flush();
     }
 
     iov = &ngx_zltunnel_replies.iovs[ngx_zltunnel_replies.niovs++];
@@ -112,13 +117,13 @@ ngx_zltunnel_udp_reply(ngx_zltunnel_udp_t *udp, const u_char *data, size_t len)
     if (udp->responses > 0
         && udp->datagrams[1] >= udp->datagrams[0] * udp->responses)
     {
-        ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_DONE);
+        ngx_zltunnel_udp_session_end(udp, NGX_ZLTUNNEL_UDP_DONE);
     }
 }
 
 
 void
-ngx_zltunnel_udp_flush(void)
+ngx_zltunnel_reply_flush(void)
 {
     int                         n;
     ngx_err_t                   err;

@@ -18,7 +18,16 @@
  */
 
 
+#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_carry.h"
+#include "ngx_zltunnel_client.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_udp_session.h"
+
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_UDP_TURNS      4       /* batches of one wake-up */
@@ -102,7 +111,7 @@ ngx_zltunnel_udp_init_process(ngx_cycle_t *cycle)
         msg->msg_iovlen = 1;
     }
 
-    ngx_zltunnel_clients_init();
+    ngx_zltunnel_client_init();
 
     return NGX_OK;
 }
@@ -128,7 +137,7 @@ ngx_zltunnel_udp_cleanup(void)
         ngx_zltunnel_in_data = NULL;
     }
 
-    ngx_zltunnel_clients_cleanup();
+    ngx_zltunnel_client_cleanup();
 }
 
 
@@ -232,17 +241,17 @@ ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock)
 
     ngx_memzero(id, ZLT_ID_SIZE);
 
-    ngx_zltunnel_lock_read(registry);
+    ngx_zltunnel_zone_lock_read(registry);
 
     sock->changes = registry->sh->changes;
 
-    service = ngx_zltunnel_service_by_port(registry->sh, listener->port, 1);
+    service = ngx_zltunnel_port_service(registry->sh, listener->port, 1);
 
     if (service) {
         ngx_memcpy(id, service->id, ZLT_ID_SIZE);
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     changed = sock->known && ngx_memcmp(id, sock->id, ZLT_ID_SIZE) != 0;
 
@@ -250,7 +259,7 @@ ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock)
     sock->known = 1;
 
     if (changed) {
-        ngx_zltunnel_carriers_check(registry);
+        ngx_zltunnel_carrier_check(registry);
     }
 
     return changed || service == NULL;
@@ -301,7 +310,7 @@ ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
 
     if (client->udp) {
         *client->udp->received += len;
-        ngx_zltunnel_udp_send(client->udp, data, len);
+        ngx_zltunnel_udp_session_send(client->udp, data, len);
         return;
     }
 
@@ -399,7 +408,7 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
                 * sock->listener->registry->max_channel_share / 100;
     }
 
-    if (ngx_zltunnel_nclients < share
+    if (ngx_zltunnel_client_count < share
         && ngx_cycle->free_connection_n >= ngx_cycle->connection_n / 8)
     {
         return 0;
@@ -409,8 +418,8 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
         ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
     }
 
-    ngx_zltunnel_complain(&ls->log, "UDP client refused: limit of %s",
-                          "max_channel_share");
+    ngx_zltunnel_log_complain(&ls->log, "UDP client refused: limit of %s",
+                              "max_channel_share");
 
     return 1;
 }
@@ -588,4 +597,27 @@ ngx_zltunnel_udp_forget(ngx_connection_t *c)
     if (ngx_zltunnel_in_connection == c) {
         ngx_zltunnel_in_connection = NULL;
     }
+}
+
+
+/* the sessions are of carriers, which nobody above needs to know */
+
+void
+ngx_zltunnel_udp_check(ngx_zltunnel_registry_t *registry)
+{
+    ngx_zltunnel_carrier_check(registry);
+}
+
+
+void
+ngx_zltunnel_udp_recheck(void)
+{
+    ngx_zltunnel_carrier_recheck();
+}
+
+
+void
+ngx_zltunnel_udp_exit(void)
+{
+    ngx_zltunnel_carrier_exit();
 }

@@ -14,7 +14,17 @@
  */
 
 
-#include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_udp_session.h"
+#include "ngx_zltunnel_carrier.h"
+#include "ngx_zltunnel_carry.h"
+#include "ngx_zltunnel_client.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_reply.h"
+
+#include "zlt_dgram.h"
+#include "zlt_proto.h"
 
 
 #define NGX_ZLTUNNEL_UDP_QUEUE   (256 * 1024) /* bytes that wait */
@@ -23,7 +33,7 @@
 
 
 static ngx_zltunnel_dial_e ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
-    ngx_zltunnel_sh_service_t *service);
+    ngx_zltunnel_dial_e rc, const char *limit);
 static ngx_zltunnel_dial_e ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     ngx_zltunnel_sh_service_t *service, const char **limit);
 static void ngx_zltunnel_udp_wait(ngx_zltunnel_udp_t *udp, u_char *data,
@@ -34,46 +44,50 @@ static void ngx_zltunnel_udp_timer(ngx_event_t *ev);
 
 
 ngx_zltunnel_dial_e
-ngx_zltunnel_udp_open_port(ngx_zltunnel_udp_t *udp, in_port_t port)
-{
-    ngx_zltunnel_lock(udp->registry);
-
-    return ngx_zltunnel_udp_open(udp,
-                   ngx_zltunnel_service_by_port(udp->registry->sh, port, 1));
-}
-
-
-ngx_zltunnel_dial_e
-ngx_zltunnel_udp_open_name(ngx_zltunnel_udp_t *udp, ngx_str_t *name,
-    ngx_str_t *token)
-{
-    ngx_zltunnel_lock(udp->registry);
-
-    return ngx_zltunnel_udp_open(udp,
-                   ngx_zltunnel_service_by_name(udp->registry->sh, name, 1,
-                                                token));
-}
-
-
-/* called with the lock held */
-
-static ngx_zltunnel_dial_e
-ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
-    ngx_zltunnel_sh_service_t *service)
+ngx_zltunnel_udp_session_open_port(ngx_zltunnel_udp_t *udp, in_port_t port)
 {
     const char           *limit;
     ngx_zltunnel_dial_e   rc;
 
-    limit = NULL;
+    ngx_zltunnel_zone_lock(udp->registry);
 
-    rc = service ? ngx_zltunnel_udp_admit(udp, service, &limit)
-                 : NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+    rc = ngx_zltunnel_udp_admit(udp,
+                       ngx_zltunnel_port_service(udp->registry->sh, port, 1),
+                       &limit);
 
-    ngx_zltunnel_unlock(udp->registry);
+    ngx_zltunnel_zone_unlock(udp->registry);
 
+    return ngx_zltunnel_udp_open(udp, rc, limit);
+}
+
+
+ngx_zltunnel_dial_e
+ngx_zltunnel_udp_session_open_name(ngx_zltunnel_udp_t *udp, ngx_str_t *name,
+    ngx_str_t *token)
+{
+    const char           *limit;
+    ngx_zltunnel_dial_e   rc;
+
+    ngx_zltunnel_zone_lock(udp->registry);
+
+    rc = ngx_zltunnel_udp_admit(udp,
+                       ngx_zltunnel_service_by_name(udp->registry->sh, name,
+                                                    1, token),
+                       &limit);
+
+    ngx_zltunnel_zone_unlock(udp->registry);
+
+    return ngx_zltunnel_udp_open(udp, rc, limit);
+}
+
+
+static ngx_zltunnel_dial_e
+ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp, ngx_zltunnel_dial_e rc,
+    const char *limit)
+{
     if (limit) {
-        ngx_zltunnel_complain(udp->connection->log,
-                              "client refused: limit of %s", limit);
+        ngx_zltunnel_log_complain(udp->connection->log,
+                                  "client refused: limit of %s", limit);
     }
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
@@ -89,11 +103,13 @@ ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
         ngx_add_timer(&udp->timer, udp->timeout);
     }
 
-    ngx_zltunnel_udp_attach(udp->connection, udp);
+    ngx_zltunnel_client_attach(udp->connection, udp);
 
     return NGX_ZLTUNNEL_DIAL_OK;
 }
 
+
+/* under the lock */
 
 static ngx_zltunnel_dial_e
 ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
@@ -102,6 +118,12 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     ngx_uint_t                  i;
     ngx_zltunnel_carrier_t     *carrier;
     ngx_zltunnel_sh_counter_t  *counter;
+
+    *limit = NULL;
+
+    if (service == NULL) {
+        return NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+    }
 
     if ((service->flags & ZLT_R_INTERNAL) && !udp->local) {
         *limit = "internal services to clients of this host";
@@ -118,7 +140,7 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
         }
     }
 
-    if (ngx_zltunnel_service_active(service)
+    if (ngx_zltunnel_counter_active(service)
         >= udp->registry->max_udp_sessions)
     {
         carrier->isfull = 1;
@@ -132,7 +154,7 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     counter = ngx_zltunnel_counter_get(udp->registry, service);
 
     if (counter == NULL) {
-        *limit = "zone, which is full";
+        *limit = NGX_ZLTUNNEL_ZONE_LIMIT;
         return NGX_ZLTUNNEL_DIAL_ERROR;
     }
 
@@ -159,7 +181,8 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
 
 
 void
-ngx_zltunnel_udp_send(ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
+ngx_zltunnel_udp_session_send(ngx_zltunnel_udp_t *udp, u_char *data,
+    size_t len)
 {
     ngx_zltunnel_carrier_t  *carrier;
 
@@ -186,7 +209,7 @@ ngx_zltunnel_udp_send(ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
     }
 
     if (udp->responses == 0 && udp->first == NULL) {
-        ngx_zltunnel_udp_end(udp, NGX_ZLTUNNEL_UDP_DONE);
+        ngx_zltunnel_udp_session_end(udp, NGX_ZLTUNNEL_UDP_DONE);
     }
 }
 
@@ -303,7 +326,7 @@ ngx_zltunnel_udp_pop(ngx_zltunnel_udp_t *udp)
 
 
 ngx_zltunnel_datagram_t *
-ngx_zltunnel_carrier_next(ngx_zltunnel_carrier_t *carrier,
+ngx_zltunnel_udp_session_next(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t **udp)
 {
     ngx_msec_t                age, limit;
@@ -323,7 +346,7 @@ ngx_zltunnel_carrier_next(ngx_zltunnel_carrier_t *carrier,
         }
 
         if (u->responses == 0 && u->first == NULL) {
-            ngx_zltunnel_udp_end(u, NGX_ZLTUNNEL_UDP_DONE);
+            ngx_zltunnel_udp_session_end(u, NGX_ZLTUNNEL_UDP_DONE);
         }
 
         /* those that came before the channel did have had to wait for it */
@@ -347,7 +370,8 @@ ngx_zltunnel_carrier_next(ngx_zltunnel_carrier_t *carrier,
 
 
 void
-ngx_zltunnel_udp_end(ngx_zltunnel_udp_t *udp, ngx_zltunnel_udp_end_e how)
+ngx_zltunnel_udp_session_end(ngx_zltunnel_udp_t *udp,
+    ngx_zltunnel_udp_end_e how)
 {
     if (udp->ending) {
         return;
@@ -386,7 +410,7 @@ ngx_zltunnel_udp_timer(ngx_event_t *ev)
 
 
 void
-ngx_zltunnel_udp_close(ngx_zltunnel_udp_t *udp)
+ngx_zltunnel_udp_session_close(ngx_zltunnel_udp_t *udp)
 {
     ngx_zltunnel_carrier_t  *carrier;
 
@@ -398,8 +422,8 @@ ngx_zltunnel_udp_close(ngx_zltunnel_udp_t *udp)
 
     /* the reply that is to go out points to its client's address */
 
-    ngx_zltunnel_udp_flush();
-    ngx_zltunnel_udp_attach(udp->connection, NULL);
+    ngx_zltunnel_reply_flush();
+    ngx_zltunnel_client_attach(udp->connection, NULL);
 
     if (udp->timer.posted) {
         ngx_delete_posted_event(&udp->timer);
@@ -429,12 +453,26 @@ ngx_zltunnel_udp_close(ngx_zltunnel_udp_t *udp)
     carrier->nsessions--;
     carrier->isfull = 0;
 
-    ngx_zltunnel_lock(carrier->registry);
+    ngx_zltunnel_zone_lock(carrier->registry);
     ngx_zltunnel_counter_put(carrier->registry, carrier->counter);
-    ngx_zltunnel_unlock(carrier->registry);
+    ngx_zltunnel_zone_unlock(carrier->registry);
 
     if (carrier->nsessions == 0) {
         carrier->counter = NULL;
         carrier->unused = ngx_current_msec;
     }
+}
+
+
+ngx_str_t *
+ngx_zltunnel_udp_session_service(ngx_zltunnel_udp_t *udp)
+{
+    return &udp->carrier->service;
+}
+
+
+ngx_str_t *
+ngx_zltunnel_udp_session_tunnel(ngx_zltunnel_udp_t *udp)
+{
+    return &udp->carrier->tunnel;
 }

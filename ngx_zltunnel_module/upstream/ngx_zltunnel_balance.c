@@ -16,7 +16,13 @@
  */
 
 
-#include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_balance.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_upstream_conf.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 typedef enum {
@@ -86,12 +92,12 @@ ngx_zltunnel_balance(ngx_zltunnel_upstream_t *up)
 
     up->again = 0;
 
-    ngx_zltunnel_lock(up->conf->registry);
+    ngx_zltunnel_zone_lock(up->conf->registry);
 
     service = ngx_zltunnel_balance_choose(up);
     rc = service ? ngx_zltunnel_balance_take(up, service) : NGX_BUSY;
 
-    ngx_zltunnel_unlock(up->conf->registry);
+    ngx_zltunnel_zone_unlock(up->conf->registry);
 
     return rc;
 }
@@ -211,8 +217,8 @@ ngx_zltunnel_balance_better(ngx_zltunnel_upstream_t *up,
                > ngx_zltunnel_balance_score(up, best);
 
     case NGX_ZLTUNNEL_LEAST_CONN:
-        n = ngx_zltunnel_service_busy(service);
-        m = ngx_zltunnel_service_busy(best);
+        n = ngx_zltunnel_counter_busy(service);
+        m = ngx_zltunnel_counter_busy(best);
 
         if (n != m) {
             return n < m;
@@ -269,7 +275,7 @@ ngx_zltunnel_balance_random(ngx_zltunnel_upstream_t *up,
         return a ? a : b;
     }
 
-    return (ngx_zltunnel_service_busy(b) < ngx_zltunnel_service_busy(a))
+    return (ngx_zltunnel_counter_busy(b) < ngx_zltunnel_counter_busy(a))
            ? b : a;
 }
 
@@ -373,12 +379,12 @@ ngx_zltunnel_balance_done(ngx_zltunnel_upstream_t *up)
         return;
     }
 
-    ngx_zltunnel_lock(up->conf->registry);
+    ngx_zltunnel_zone_lock(up->conf->registry);
 
     up->busy->busy--;
     ngx_zltunnel_counter_check(up->conf->registry, up->busy);
 
-    ngx_zltunnel_unlock(up->conf->registry);
+    ngx_zltunnel_zone_unlock(up->conf->registry);
 
     up->busy = NULL;
 }
@@ -400,7 +406,7 @@ ngx_zltunnel_balance_failed(ngx_zltunnel_upstream_t *up)
 
     fails = 0;
 
-    ngx_zltunnel_lock(up->conf->registry);
+    ngx_zltunnel_zone_lock(up->conf->registry);
 
     service = ngx_zltunnel_balance_find(up);
 
@@ -414,7 +420,7 @@ ngx_zltunnel_balance_failed(ngx_zltunnel_upstream_t *up)
         service->failed = ngx_current_msec;
     }
 
-    ngx_zltunnel_unlock(up->conf->registry);
+    ngx_zltunnel_zone_unlock(up->conf->registry);
 
     if (fails == up->conf->max_fails) {
         ngx_log_error(NGX_LOG_WARN, up->log, 0,
@@ -435,7 +441,7 @@ ngx_zltunnel_balance_works(ngx_zltunnel_upstream_t *up)
 
     up->suspect = 0;
 
-    ngx_zltunnel_lock(up->conf->registry);
+    ngx_zltunnel_zone_lock(up->conf->registry);
 
     service = ngx_zltunnel_balance_find(up);
 
@@ -443,7 +449,7 @@ ngx_zltunnel_balance_works(ngx_zltunnel_upstream_t *up)
         service->fails = 0;
     }
 
-    ngx_zltunnel_unlock(up->conf->registry);
+    ngx_zltunnel_zone_unlock(up->conf->registry);
 }
 
 

@@ -21,7 +21,10 @@
  */
 
 
-#include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_early.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_conn.h"
 
 
 static ssize_t ngx_zltunnel_early_recv(ngx_connection_t *c, u_char *buf,
@@ -46,7 +49,7 @@ ngx_zltunnel_early_start(ngx_zltunnel_conn_t *conn)
     conn->early = 1;
 
     c->recv = ngx_zltunnel_early_recv;
-    c->recv_chain = ngx_zltunnel_recv_chain;
+    c->recv_chain = ngx_zltunnel_conn_recv_chain;
     c->send = ngx_zltunnel_early_send;
     c->send_chain = ngx_zltunnel_early_send_chain;
 
@@ -114,7 +117,7 @@ ngx_zltunnel_early_send(ngx_connection_t *c, u_char *buf, size_t size)
 
     conn = ngx_zltunnel_conn_of(c);
 
-    room = ngx_zltunnel_dial_room(&conn->dial, &p);
+    room = ngx_zltunnel_dial_connect_room(&conn->dial, &p);
 
     if (room == 0) {
         c->write->ready = 0;
@@ -124,7 +127,7 @@ ngx_zltunnel_early_send(ngx_connection_t *c, u_char *buf, size_t size)
     size = ngx_min(size, room);
 
     ngx_memcpy(p, buf, size);
-    ngx_zltunnel_dial_put(&conn->dial, size);
+    ngx_zltunnel_dial_connect_put(&conn->dial, size);
 
     c->sent += size;
 
@@ -143,7 +146,7 @@ ngx_zltunnel_early_send_chain(ngx_connection_t *c, ngx_chain_t *in,
 
     conn = ngx_zltunnel_conn_of(c);
 
-    room = ngx_zltunnel_dial_room(&conn->dial, &p);
+    room = ngx_zltunnel_dial_connect_room(&conn->dial, &p);
     put = 0;
 
     for (cl = in; cl && put < room; cl = cl->next) {
@@ -162,7 +165,7 @@ ngx_zltunnel_early_send_chain(ngx_connection_t *c, ngx_chain_t *in,
 
     if (put) {
         c->sent += put;
-        ngx_zltunnel_dial_put(&conn->dial, put);
+        ngx_zltunnel_dial_connect_put(&conn->dial, put);
     }
 
     in = ngx_chain_update_sent(in, put);

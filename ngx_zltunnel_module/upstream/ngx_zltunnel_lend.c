@@ -20,8 +20,15 @@
  */
 
 
-#include "ngx_zltunnel_lane.h"
-#include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_lend.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_conn.h"
+#include "ngx_zltunnel_move.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_frames.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_LENT_RECORD   (16384 - ZLT_HEADER_SIZE)   /* of TLS */
@@ -55,12 +62,12 @@ ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
     channel = conn->dial.channel;
     conn->dial.channel = NULL;
 
-    ngx_zltunnel_lent_attach(conn, channel);
+    ngx_zltunnel_lend_attach(conn, channel);
 }
 
 
 void
-ngx_zltunnel_lent_attach(ngx_zltunnel_conn_t *conn,
+ngx_zltunnel_lend_attach(ngx_zltunnel_conn_t *conn,
     ngx_zltunnel_channel_t *channel)
 {
     ngx_connection_t  *c, *own;
@@ -80,7 +87,7 @@ ngx_zltunnel_lent_attach(ngx_zltunnel_conn_t *conn,
 
     c->recv = ngx_zltunnel_lent_recv;
     c->send = ngx_zltunnel_lent_send;
-    c->recv_chain = ngx_zltunnel_recv_chain;
+    c->recv_chain = ngx_zltunnel_conn_recv_chain;
     c->send_chain = ngx_zltunnel_lent_send_chain;
 
     if (channel->end.kind == NGX_ZLTUNNEL_TLS
@@ -217,7 +224,7 @@ ngx_zltunnel_lent_idle(ngx_zltunnel_conn_t *conn)
 
 
 ngx_int_t
-ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
+ngx_zltunnel_lend_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
 {
     ngx_pool_t              *pool;
     ngx_connection_t        *c, *own;
@@ -275,7 +282,7 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
 
     /* while the dial still holds the tunnel's peer */
 
-    ngx_zltunnel_channel_release(channel, reset);
+    ngx_zltunnel_release(channel, reset);
 
     pool = c->pool;
 
@@ -297,7 +304,7 @@ ngx_zltunnel_lent_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
 /* the connection is closed, by its owner: the channel goes */
 
 void
-ngx_zltunnel_lent_close(ngx_zltunnel_conn_t *conn)
+ngx_zltunnel_lend_close(ngx_zltunnel_conn_t *conn)
 {
     ngx_pool_t              *pool;
     ngx_connection_t        *own;
@@ -347,7 +354,7 @@ ngx_zltunnel_lent_close(ngx_zltunnel_conn_t *conn)
    kept alive */
 
 ngx_uint_t
-ngx_zltunnel_lent_ended(ngx_zltunnel_conn_t *conn)
+ngx_zltunnel_lend_ended(ngx_zltunnel_conn_t *conn)
 {
     ngx_zltunnel_end_t  *end;
 

@@ -15,8 +15,17 @@
  */
 
 
-#include "ngx_zltunnel_lane.h"
-#include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_move.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_conn.h"
+#include "ngx_zltunnel_lend.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_frames.h"
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_MOVE_TIME  1000           /* ms for the answer */
@@ -87,7 +96,7 @@ ngx_zltunnel_move_ask(ngx_zltunnel_conn_t *conn)
 
     channel = conn->moving;
 
-    if (ngx_zltunnel_channel_flush(channel) != NGX_OK) {
+    if (ngx_zltunnel_channel_answer_flush(channel) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -135,7 +144,7 @@ ngx_zltunnel_move_handler(ngx_event_t *ev)
     }
 
     for ( ;; ) {
-        rc = ngx_zltunnel_channel_read(channel, &m);
+        rc = ngx_zltunnel_channel_io_read(channel, &m);
 
         if (rc == NGX_AGAIN) {
             return;
@@ -241,7 +250,7 @@ ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
 
     ngx_zltunnel_framed_start(&channel->end, &channel->frames);
 
-    ngx_zltunnel_lent_attach(conn, channel);
+    ngx_zltunnel_lend_attach(conn, channel);
 
     return NGX_OK;
 }

@@ -9,7 +9,13 @@
  */
 
 
-#include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_pair.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_conn.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
 
 
 /* ms for the agent's end, when the upstream code has closed its own */
@@ -74,7 +80,7 @@ ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
     pair->link.cut = ngx_zltunnel_pair_cut;
 
     if (conn->dial.link.peer) {
-        ngx_zltunnel_link_add(conn->dial.link.peer, &pair->link);
+        ngx_zltunnel_peer_link(conn->dial.link.peer, &pair->link);
     }
 
     pair->relay.side[0] = &pair->end;
@@ -93,9 +99,9 @@ ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
     if (ngx_zltunnel_relay_put(&pair->relay, 0, dial->buf + dial->sent[0],
                                dial->last - dial->sent[0])
         != NGX_OK
-        || ngx_zltunnel_channel_rest(channel, &pair->relay) != NGX_OK)
+        || ngx_zltunnel_channel_io_rest(channel, &pair->relay) != NGX_OK)
     {
-        ngx_zltunnel_link_remove(&pair->link);
+        ngx_zltunnel_peer_unlink(&pair->link);
         ngx_zltunnel_end_close(&pair->end);
         (void) ngx_close_socket(s[1]);
         goto failed;
@@ -165,9 +171,9 @@ ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
         }
     }
 
-    ngx_zltunnel_channel_release(pair->channel,
-                                 how != NGX_ZLTUNNEL_RELAY_DONE);
-    ngx_zltunnel_link_remove(&pair->link);
+    ngx_zltunnel_release(pair->channel,
+                         how != NGX_ZLTUNNEL_RELAY_DONE);
+    ngx_zltunnel_peer_unlink(&pair->link);
     ngx_zltunnel_end_close(&pair->end);
 
     ngx_free(pair);

@@ -8,7 +8,11 @@
  */
 
 
-#include "ngx_zltunnel_upstream.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_upstream_conf.h"
+#include "ngx_zltunnel_config.h"
+
+#include "zlt_util.h"
 
 
 static char *ngx_zltunnel_upstream_param(ngx_conf_t *cf,
@@ -17,8 +21,8 @@ static ngx_int_t ngx_zltunnel_upstream_balance(ngx_conf_t *cf,
     ngx_zltunnel_upstream_conf_t *conf, ngx_str_t *value);
 
 
-char *
-ngx_zltunnel_upstream_parse(ngx_conf_t *cf, ngx_zltunnel_upstream_conf_t *conf)
+char * ngx_zltunnel_upstream_conf_parse(ngx_conf_t *cf,
+    ngx_zltunnel_upstream_conf_t *conf)
 {
     char        *rv;
     ngx_str_t   *value, name;
@@ -53,15 +57,15 @@ ngx_zltunnel_upstream_parse(ngx_conf_t *cf, ngx_zltunnel_upstream_conf_t *conf)
 
     if (conf->registry == NULL) {
         ngx_str_null(&name);
-        conf->registry = ngx_zltunnel_registry_get(cf, &name);
+        conf->registry = ngx_zltunnel_conf_registry(cf, &name);
 
         if (conf->registry == NULL) {
             return NGX_CONF_ERROR;
         }
     }
 
-    if (ngx_zltunnel_reference_add(cf, conf->registry, &conf->service,
-                                   &conf->token, "zltunnel_service")
+    if (ngx_zltunnel_conf_reference(cf, conf->registry, &conf->service,
+                                    &conf->token, "zltunnel_service")
         == NULL)
     {
         return NGX_CONF_ERROR;
@@ -130,7 +134,7 @@ ngx_zltunnel_upstream_param(ngx_conf_t *cf, ngx_zltunnel_upstream_conf_t *conf,
         return NGX_CONF_OK;
     }
 
-    switch (ngx_zltunnel_registry_arg(cf, value, &conf->registry)) {
+    switch (ngx_zltunnel_conf_registry_arg(cf, value, &conf->registry)) {
 
     case NGX_OK:
         return NGX_CONF_OK;

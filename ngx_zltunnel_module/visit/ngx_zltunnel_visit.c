@@ -21,7 +21,19 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_visit.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_visit_tcp.h"
+#include "ngx_zltunnel_visit_udp.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+#include "zlt_ws_data.h"
 
 #include <openssl/crypto.h>
 
@@ -60,7 +72,7 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
     limit = NULL;
     rc = 503;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, req->tunnel_id);
     access = ngx_zltunnel_access_find(registry->sh, req->access_id);
@@ -71,7 +83,8 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
         rc = 403;
 
     } else if (access == NULL || access->tunnel != tunnel
-               || ngx_zltunnel_access_over(access, ngx_zltunnel_boottime()))
+               || ngx_zltunnel_access_over(access,
+                                           ngx_zltunnel_access_boottime()))
     {
         rc = 410;
 
@@ -95,23 +108,23 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
                 rc = NGX_OK;
 
             } else {
-                limit = "zone, which is full";
+                limit = NGX_ZLTUNNEL_ZONE_LIMIT;
             }
         }
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     if (rc == NGX_OK) {
         registry->nchannels++;
     }
 
     if (limit) {
-        ngx_zltunnel_complain(log, "visitor's channel refused: limit of %s",
-                              limit);
+        ngx_zltunnel_log_complain(log, "visitor's channel refused: limit of %s",
+                                  limit);
     }
 
-    if (rc == 403 && ngx_zltunnel_overlap()) {
+    if (rc == 403 && ngx_zltunnel_overlap_look()) {
         rc = 421;
     }
 
@@ -125,9 +138,9 @@ ngx_zltunnel_visit_cancel(ngx_zltunnel_registry_t *registry,
 {
     registry->nchannels--;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
     ngx_zltunnel_access_leave(registry, req->counter);
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 }
 
 
@@ -162,8 +175,8 @@ ngx_zltunnel_visit_start(ngx_zltunnel_registry_t *registry,
     }
 
     if (rc == NGX_DECLINED) {
-        ngx_zltunnel_visit_refuse(visit, ZLT_E_EXPIRED,
-                                  "The access session has ended");
+        ngx_zltunnel_visit_tcp_refuse(visit, ZLT_E_EXPIRED,
+                                      "The access session has ended");
         return;
     }
 
@@ -175,10 +188,10 @@ ngx_zltunnel_visit_start(ngx_zltunnel_registry_t *registry,
                   ngx_zltunnel_access_hex(visit->access_id));
 
     if (visit->ask.udp) {
-        ngx_zltunnel_visit_carry(visit, data, len);
+        ngx_zltunnel_visit_udp_start(visit, data, len);
 
     } else {
-        ngx_zltunnel_visit_connect(visit, data, len);
+        ngx_zltunnel_visit_tcp_start(visit, data, len);
     }
 }
 
@@ -276,7 +289,7 @@ ngx_zltunnel_visit_join(ngx_zltunnel_visit_t *visit)
     at.data = target;
     visitor.data = text;
 
-    ngx_zltunnel_lock_read(registry);
+    ngx_zltunnel_zone_lock_read(registry);
 
     access = ngx_zltunnel_access_find(registry->sh, visit->access_id);
 
@@ -298,7 +311,7 @@ ngx_zltunnel_visit_join(ngx_zltunnel_visit_t *visit)
         ngx_memcpy(token, access->tunnel->token, 32);
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     if (access == NULL) {
         return NGX_DECLINED;
@@ -321,7 +334,7 @@ ngx_zltunnel_visit_join(ngx_zltunnel_visit_t *visit)
     }
 
     visit->link.cut = ngx_zltunnel_visit_link_cut;
-    ngx_zltunnel_link_add(peer, &visit->link);
+    ngx_zltunnel_peer_link(peer, &visit->link);
 
     return NGX_OK;
 }
@@ -350,6 +363,7 @@ void
 ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
 {
     ngx_zltunnel_registry_t    *registry;
+    ngx_zltunnel_admission_t    admission;
     ngx_zltunnel_sh_service_t  *service;
 
     registry = visit->registry;
@@ -358,32 +372,37 @@ ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
                                                visit->link.peer->token);
 
     if (visit->ask.token == NULL) {
-        ngx_zltunnel_visit_refuse(visit, ZLT_E_FORBIDDEN,
-                                  "The token is no longer valid");
+        ngx_zltunnel_visit_tcp_refuse(visit, ZLT_E_FORBIDDEN,
+                                      "The token is no longer valid");
         return;
     }
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     service = ngx_zltunnel_access_service(registry->sh, &visit->ask);
 
     visit->ask.token = NULL;
 
-    if (service == NULL) {
-        ngx_zltunnel_unlock(registry);
+    if (service) {
+        ngx_zltunnel_dial_admit(&visit->dial, service, &admission);
+    }
 
+    ngx_zltunnel_zone_unlock(registry);
+
+    if (service == NULL) {
         ngx_log_error(NGX_LOG_WARN, visit->end.connection->log, 0,
                       "visitor \"%V\" is refused service \"%V\": %s",
                       &visit->ask.visitor, &visit->ask.name,
                       visit->ask.reason);
 
-        ngx_zltunnel_visit_refuse(visit, visit->ask.code, visit->ask.reason);
+        ngx_zltunnel_visit_tcp_refuse(visit, visit->ask.code,
+                                      visit->ask.reason);
         return;
     }
 
     visit->dialling = 1;
 
-    ngx_zltunnel_dial_found(&visit->dial, service);
+    ngx_zltunnel_dial_start(&visit->dial, &admission);
 }
 
 
@@ -400,9 +419,9 @@ ngx_zltunnel_visit_ws(ngx_zltunnel_visit_t *visit, u_char *data, size_t *len)
         return NGX_ERROR;
     }
 
-    zlt_wsd_visit(&visit->end.ws->data);
+    zlt_wsd_visit(ngx_zltunnel_ws_state(&visit->end));
 
-    *len = zlt_wsd_decode(&visit->end.ws->data, data, *len);
+    *len = zlt_wsd_decode(ngx_zltunnel_ws_state(&visit->end), data, *len);
 
     return NGX_OK;
 }
@@ -454,17 +473,17 @@ ngx_zltunnel_visit_close(ngx_zltunnel_visit_t *visit)
         ngx_del_timer(&visit->timer);
     }
 
-    ngx_zltunnel_visit_carry_done(visit);
+    ngx_zltunnel_visit_udp_done(visit);
 
     if (visit->dial.registry) {
         ngx_zltunnel_dial_done(&visit->dial);
     }
 
-    ngx_zltunnel_link_remove(&visit->link);
+    ngx_zltunnel_peer_unlink(&visit->link);
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
     ngx_zltunnel_access_leave(registry, visit->counter);
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     registry->nchannels--;
 
@@ -478,7 +497,7 @@ ngx_zltunnel_visit_close(ngx_zltunnel_visit_t *visit)
 
 
 void
-ngx_zltunnel_visits_check(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_visit_check_all(ngx_zltunnel_registry_t *registry)
 {
     ngx_uint_t             n;
     ngx_queue_t           *q, *next;
@@ -525,7 +544,7 @@ ngx_zltunnel_visit_over(ngx_zltunnel_visit_t *visit)
     registry = visit->registry;
     gone = 0;
 
-    ngx_zltunnel_lock_read(registry);
+    ngx_zltunnel_zone_lock_read(registry);
 
     access = ngx_zltunnel_access_find(registry->sh, visit->access_id);
 
@@ -565,15 +584,15 @@ ngx_zltunnel_visit_over(ngx_zltunnel_visit_t *visit)
         }
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     return gone || (visit->end_time
-                    && ngx_zltunnel_boottime() >= visit->end_time);
+                    && ngx_zltunnel_access_boottime() >= visit->end_time);
 }
 
 
 void
-ngx_zltunnel_visits_exit(ngx_uint_t all)
+ngx_zltunnel_visit_exit(ngx_uint_t all)
 {
     ngx_queue_t           *q, *next;
     ngx_zltunnel_visit_t  *visit;

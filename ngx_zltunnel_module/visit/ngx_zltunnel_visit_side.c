@@ -14,7 +14,15 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_visit_side.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_visit.h"
+#include "ngx_zltunnel_visit_udp.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_VISIT_READ     65536
@@ -28,7 +36,7 @@
 #define ngx_zltunnel_visit_waiting(side)  ((side)->out_len - (side)->out_pos)
 
 
-static ngx_int_t ngx_zltunnel_visit_side_start(ngx_zltunnel_visit_t *visit,
+static ngx_int_t ngx_zltunnel_visit_side_init(ngx_zltunnel_visit_t *visit,
     ngx_uint_t i, ngx_zltunnel_end_t *end);
 static ngx_zltunnel_visit_t *ngx_zltunnel_visit_of(ngx_event_t *ev,
     ngx_uint_t *i);
@@ -42,11 +50,11 @@ static void ngx_zltunnel_visit_tick(ngx_event_t *ev);
 
 
 ngx_int_t
-ngx_zltunnel_visit_sides_start(ngx_zltunnel_visit_t *visit,
+ngx_zltunnel_visit_side_start(ngx_zltunnel_visit_t *visit,
     ngx_zltunnel_end_t *service)
 {
-    if (ngx_zltunnel_visit_side_start(visit, 0, &visit->end) != NGX_OK
-        || ngx_zltunnel_visit_side_start(visit, 1, service) != NGX_OK)
+    if (ngx_zltunnel_visit_side_init(visit, 0, &visit->end) != NGX_OK
+        || ngx_zltunnel_visit_side_init(visit, 1, service) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -60,7 +68,9 @@ ngx_zltunnel_visit_sides_start(ngx_zltunnel_visit_t *visit,
     visit->side[1].asked = 1;
     visit->side[1].due = ngx_current_msec + NGX_ZLTUNNEL_VISIT_FIRST;
 
-    if (ngx_zltunnel_visit_beat(&visit->side[1], ZLT_HEARTBEAT, 0) != NGX_OK) {
+    if (ngx_zltunnel_visit_side_beat(&visit->side[1], ZLT_HEARTBEAT,
+                                     0) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -69,7 +79,7 @@ ngx_zltunnel_visit_sides_start(ngx_zltunnel_visit_t *visit,
 
 
 static ngx_int_t
-ngx_zltunnel_visit_side_start(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
+ngx_zltunnel_visit_side_init(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
     ngx_zltunnel_end_t *end)
 {
     ngx_connection_t           *c;
@@ -79,7 +89,8 @@ ngx_zltunnel_visit_side_start(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
     side = &visit->side[i];
 
     side->end = end;
-    side->due = ngx_current_msec + ngx_zltunnel_channel_beat(visit->registry);
+    side->due = ngx_current_msec
+                + ngx_zltunnel_heartbeat_period(visit->registry);
 
     c->data = visit;
     c->log->action = "passing datagrams";
@@ -176,11 +187,11 @@ ngx_zltunnel_visit_frames(ngx_zltunnel_visit_t *visit, ngx_uint_t i)
             if (side->asked) {
                 side->asked = 0;
                 side->due = ngx_current_msec
-                            + ngx_zltunnel_channel_beat(visit->registry);
+                            + ngx_zltunnel_heartbeat_period(visit->registry);
             }
         }
 
-        if (have && ngx_zltunnel_visit_parse(visit, i, buffer, have)
+        if (have && ngx_zltunnel_visit_udp_parse(visit, i, buffer, have)
                     != NGX_OK)
         {
             return NGX_ERROR;
@@ -200,8 +211,8 @@ ngx_zltunnel_visit_frames(ngx_zltunnel_visit_t *visit, ngx_uint_t i)
 /* the beginning of a frame, for the next time: copied */
 
 ngx_int_t
-ngx_zltunnel_visit_keep(ngx_zltunnel_visit_side_t *side, const u_char *data,
-    size_t len)
+ngx_zltunnel_visit_side_keep(ngx_zltunnel_visit_side_t *side,
+    const u_char *data, size_t len)
 {
     u_char  *p;
 
@@ -230,7 +241,7 @@ ngx_zltunnel_visit_keep(ngx_zltunnel_visit_side_t *side, const u_char *data,
 
 
 ngx_int_t
-ngx_zltunnel_visit_beat(ngx_zltunnel_visit_side_t *side, ngx_uint_t type,
+ngx_zltunnel_visit_side_beat(ngx_zltunnel_visit_side_t *side, ngx_uint_t type,
     uint64_t timestamp)
 {
     u_char      *p;
@@ -242,7 +253,7 @@ ngx_zltunnel_visit_beat(ngx_zltunnel_visit_side_t *side, ngx_uint_t type,
         timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
     }
 
-    p = ngx_zltunnel_visit_room(side, ZLT_HEADER_SIZE + 8);
+    p = ngx_zltunnel_visit_side_room(side, ZLT_HEADER_SIZE + 8);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -261,7 +272,7 @@ ngx_zltunnel_visit_beat(ngx_zltunnel_visit_side_t *side, ngx_uint_t type,
 /* where a frame of that size may be put; NULL: no memory, or far too much */
 
 u_char *
-ngx_zltunnel_visit_room(ngx_zltunnel_visit_side_t *side, size_t size)
+ngx_zltunnel_visit_side_room(ngx_zltunnel_visit_side_t *side, size_t size)
 {
     u_char  *p;
     size_t   n, len;
@@ -405,7 +416,7 @@ ngx_zltunnel_visit_tick(ngx_event_t *ev)
         side->asked = 1;
         side->due = ngx_current_msec + NGX_ZLTUNNEL_VISIT_ANSWER;
 
-        if (ngx_zltunnel_visit_beat(side, ZLT_HEARTBEAT, 0) != NGX_OK
+        if (ngx_zltunnel_visit_side_beat(side, ZLT_HEARTBEAT, 0) != NGX_OK
             || ngx_zltunnel_visit_write(visit, i) != NGX_OK)
         {
             ngx_zltunnel_visit_close(visit);

@@ -17,7 +17,14 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_visit_tcp.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_visit.h"
+
+#include "zlt_proto.h"
 
 
 #define NGX_ZLTUNNEL_VISIT_LINGER    5000    /* ms, behind ConnectFail */
@@ -37,7 +44,7 @@ static void ngx_zltunnel_visit_timer(ngx_event_t *ev);
 
 
 void
-ngx_zltunnel_visit_connect(ngx_zltunnel_visit_t *visit, u_char *data,
+ngx_zltunnel_visit_tcp_start(ngx_zltunnel_visit_t *visit, u_char *data,
     size_t len)
 {
     u_char               *p;
@@ -62,13 +69,13 @@ ngx_zltunnel_visit_connect(ngx_zltunnel_visit_t *visit, u_char *data,
 
         /* bytes that came behind the request */
 
-        if (len > ngx_zltunnel_dial_room(dial, &p)) {
+        if (len > ngx_zltunnel_dial_connect_room(dial, &p)) {
             ngx_zltunnel_visit_cut(visit);
             return;
         }
 
         ngx_memcpy(p, data, len);
-        ngx_zltunnel_dial_put(dial, len);
+        ngx_zltunnel_dial_connect_put(dial, len);
     }
 
     c->read->handler = ngx_zltunnel_visit_read_handler;
@@ -111,7 +118,7 @@ ngx_zltunnel_visit_read(ngx_zltunnel_visit_t *visit)
 
     while (!visit->eof) {
 
-        size = ngx_zltunnel_dial_room(&visit->dial, &p);
+        size = ngx_zltunnel_dial_connect_room(&visit->dial, &p);
 
         if (size == 0) {
             /* enough for now: the relay reads on */
@@ -137,7 +144,7 @@ ngx_zltunnel_visit_read(ngx_zltunnel_visit_t *visit)
             return NGX_OK;
         }
 
-        ngx_zltunnel_dial_put(&visit->dial, n);
+        ngx_zltunnel_dial_connect_put(&visit->dial, n);
     }
 
     return ngx_handle_read_event(c->read, 0);
@@ -181,7 +188,8 @@ ngx_zltunnel_visit_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
                   &visit->ask.visitor, &visit->ask.name,
                   ngx_zltunnel_dial_error(dial, rc));
 
-    ngx_zltunnel_visit_refuse(visit, code, ngx_zltunnel_dial_error(dial, rc));
+    ngx_zltunnel_visit_tcp_refuse(visit, code,
+                                  ngx_zltunnel_dial_error(dial, rc));
 }
 
 
@@ -272,7 +280,7 @@ ngx_zltunnel_visit_prepare(ngx_zltunnel_visit_t *visit)
         dial->buf = NULL;
     }
 
-    return ngx_zltunnel_channel_rest(dial->channel, relay);
+    return ngx_zltunnel_channel_io_rest(dial->channel, relay);
 }
 
 
@@ -288,8 +296,8 @@ ngx_zltunnel_visit_relayed(ngx_zltunnel_relay_t *relay,
     visit->relaying = 0;
     visit->dial.relay = NULL;
 
-    ngx_zltunnel_channel_release(visit->dial.channel,
-                                 how != NGX_ZLTUNNEL_RELAY_DONE);
+    ngx_zltunnel_release(visit->dial.channel,
+                         how != NGX_ZLTUNNEL_RELAY_DONE);
     visit->dial.channel = NULL;
 
     switch (how) {
@@ -324,7 +332,7 @@ ngx_zltunnel_visit_relayed(ngx_zltunnel_relay_t *relay,
 
 
 void
-ngx_zltunnel_visit_refuse(ngx_zltunnel_visit_t *visit, ngx_uint_t code,
+ngx_zltunnel_visit_tcp_refuse(ngx_zltunnel_visit_t *visit, ngx_uint_t code,
     const char *reason)
 {
     u_char             buf[256];

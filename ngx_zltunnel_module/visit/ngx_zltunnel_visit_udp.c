@@ -21,7 +21,18 @@
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_visit_udp.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_visit.h"
+#include "ngx_zltunnel_visit_side.h"
+
+#include "zlt_dgram.h"
+#include "zlt_proto.h"
+#include "zlt_types.h"
 
 
 static void ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,
@@ -47,7 +58,8 @@ static void ngx_zltunnel_visit_drop(ngx_zltunnel_visit_t *visit,
 
 
 void
-ngx_zltunnel_visit_carry(ngx_zltunnel_visit_t *visit, u_char *data, size_t len)
+ngx_zltunnel_visit_udp_start(ngx_zltunnel_visit_t *visit, u_char *data,
+    size_t len)
 {
     ngx_connection_t     *c;
     ngx_zltunnel_dial_t  *dial;
@@ -73,7 +85,7 @@ ngx_zltunnel_visit_carry(ngx_zltunnel_visit_t *visit, u_char *data, size_t len)
 
     /* nothing is read until the other channel is there */
 
-    if (ngx_zltunnel_visit_keep(&visit->side[0], data, len) != NGX_OK) {
+    if (ngx_zltunnel_visit_side_keep(&visit->side[0], data, len) != NGX_OK) {
         ngx_zltunnel_visit_close(visit);
         return;
     }
@@ -112,11 +124,11 @@ ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,
 
     len = channel->have - channel->used;
 
-    if (ngx_zltunnel_channel_flush(channel) != NGX_OK
-        || ngx_zltunnel_visit_keep(&visit->side[1],
-                                   channel->frame + channel->used, len)
+    if (ngx_zltunnel_channel_answer_flush(channel) != NGX_OK
+        || ngx_zltunnel_visit_side_keep(&visit->side[1],
+                                        channel->frame + channel->used, len)
            != NGX_OK
-        || ngx_zltunnel_visit_sides_start(visit, &channel->end) != NGX_OK)
+        || ngx_zltunnel_visit_side_start(visit, &channel->end) != NGX_OK)
     {
         ngx_zltunnel_visit_close(visit);
         return;
@@ -135,7 +147,7 @@ ngx_zltunnel_visit_served_cut(ngx_zltunnel_link_t *link)
 
 
 void
-ngx_zltunnel_visit_carry_done(ngx_zltunnel_visit_t *visit)
+ngx_zltunnel_visit_udp_done(ngx_zltunnel_visit_t *visit)
 {
     ngx_uint_t                  i;
     ngx_event_t                *rev;
@@ -178,7 +190,7 @@ ngx_zltunnel_visit_carry_done(ngx_zltunnel_visit_t *visit)
 
 
 ngx_int_t
-ngx_zltunnel_visit_parse(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
+ngx_zltunnel_visit_udp_parse(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
     const u_char *data, size_t len)
 {
     int                         rc;
@@ -206,7 +218,7 @@ ngx_zltunnel_visit_parse(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
             break;
 
         case ZLT_AGAIN:
-            return ngx_zltunnel_visit_keep(side, data, end - data);
+            return ngx_zltunnel_visit_side_keep(side, data, end - data);
 
         default:
             ngx_log_error(NGX_LOG_INFO, side->end->connection->log, 0,
@@ -230,8 +242,8 @@ ngx_zltunnel_visit_frame(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
     switch (f->type) {
 
     case ZLT_HEARTBEAT:
-        return ngx_zltunnel_visit_beat(&visit->side[i], ZLT_HEARTBEAT_ACK,
-                                       f->timestamp);
+        return ngx_zltunnel_visit_side_beat(&visit->side[i], ZLT_HEARTBEAT_ACK,
+                                            f->timestamp);
 
     case ZLT_HEARTBEAT_ACK:
         return NGX_OK;
@@ -281,7 +293,7 @@ ngx_zltunnel_visit_datagram(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
 
     to = &visit->side[1 - i];
 
-    p = ngx_zltunnel_visit_room(to, ZLT_DGRAM_HEADER + f->data.len);
+    p = ngx_zltunnel_visit_side_room(to, ZLT_DGRAM_HEADER + f->data.len);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -329,7 +341,7 @@ ngx_zltunnel_visit_open(ngx_zltunnel_visit_t *visit, zlt_dgram_t *f)
         ngx_free(node);
 
         to = &visit->side[0];
-        p = ngx_zltunnel_visit_room(to, ZLT_DGRAM_CLOSE_SIZE);
+        p = ngx_zltunnel_visit_side_room(to, ZLT_DGRAM_CLOSE_SIZE);
 
         if (p) {
             to->out_len = zlt_dgram_close(p, f->session, cause) - to->out;
@@ -346,7 +358,7 @@ ngx_zltunnel_visit_open(ngx_zltunnel_visit_t *visit, zlt_dgram_t *f)
     size = ZLT_DGRAM_HEADER + ZLT_ID_SIZE + 2 + ZLT_DGRAM_MAX_ADDR
            + 3 + ZLT_MAX_TARGET;
 
-    p = ngx_zltunnel_visit_room(to, size);
+    p = ngx_zltunnel_visit_side_room(to, size);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -381,7 +393,7 @@ ngx_zltunnel_visit_admit(ngx_zltunnel_visit_t *visit)
     registry = visit->registry;
     cause = 0;
 
-    ngx_zltunnel_lock(registry);
+    ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, visit->dial.tunnel_id);
     service = tunnel ? ngx_zltunnel_service_by_id(tunnel,
@@ -391,7 +403,7 @@ ngx_zltunnel_visit_admit(ngx_zltunnel_visit_t *visit)
     if (service == NULL) {
         cause = ZLT_E_UNREACHABLE;
 
-    } else if (ngx_zltunnel_service_active(service)
+    } else if (ngx_zltunnel_counter_active(service)
                >= registry->max_udp_sessions)
     {
         cause = ZLT_E_LIMIT;
@@ -408,12 +420,12 @@ ngx_zltunnel_visit_admit(ngx_zltunnel_visit_t *visit)
         }
     }
 
-    ngx_zltunnel_unlock(registry);
+    ngx_zltunnel_zone_unlock(registry);
 
     if (cause == ZLT_E_LIMIT) {
-        ngx_zltunnel_complain(visit->end.connection->log,
-                              "visitor's session refused: limit of %s",
-                              "max_udp_sessions");
+        ngx_zltunnel_log_complain(visit->end.connection->log,
+                                  "visitor's session refused: limit of %s",
+                                  "max_udp_sessions");
     }
 
     return cause;
@@ -427,9 +439,9 @@ ngx_zltunnel_visit_malformed(ngx_zltunnel_visit_t *visit, zlt_dgram_t *f)
 {
     ngx_zltunnel_visit_drop(visit, NGX_ZLTUNNEL_DROP_MALFORMED);
 
-    ngx_zltunnel_complain(visit->end.connection->log,
-                          "malformed %s on a datagram channel",
-                          zlt_msg_name(f->type));
+    ngx_zltunnel_log_complain(visit->end.connection->log,
+                              "malformed %s on a datagram channel",
+                              zlt_msg_name(f->type));
 
     if (!f->has_session
         || ngx_zltunnel_visit_session(visit, f->session) == NULL)
@@ -465,7 +477,7 @@ ngx_zltunnel_visit_end(ngx_zltunnel_visit_t *visit, ngx_uint_t to,
 
     side = &visit->side[to];
 
-    p = ngx_zltunnel_visit_room(side, ZLT_DGRAM_CLOSE_SIZE);
+    p = ngx_zltunnel_visit_side_room(side, ZLT_DGRAM_CLOSE_SIZE);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -502,9 +514,9 @@ ngx_zltunnel_visit_forget(ngx_zltunnel_visit_t *visit, ngx_rbtree_node_t *node)
     ngx_rbtree_delete(&visit->sessions, node);
     ngx_free(node);
 
-    ngx_zltunnel_lock(visit->registry);
+    ngx_zltunnel_zone_lock(visit->registry);
     ngx_zltunnel_counter_put(visit->registry, visit->served);
-    ngx_zltunnel_unlock(visit->registry);
+    ngx_zltunnel_zone_unlock(visit->registry);
 
     if (--visit->nsessions == 0) {
         visit->served = NULL;

@@ -22,7 +22,12 @@
  */
 
 
-#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_gate.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_listener.h"
+#include "ngx_zltunnel_module.h"
+#include "ngx_zltunnel_registry.h"
 
 
 static void ngx_zltunnel_gate_look(ngx_zltunnel_registry_t *registry,
@@ -31,54 +36,7 @@ static ngx_uint_t ngx_zltunnel_gate_served(ngx_zltunnel_sh_t *sh,
     ngx_zltunnel_listener_t *listener);
 
 
-ngx_uint_t  ngx_zltunnel_overlapping;
-
-
 /* the pid file that the master of a former binary leaves while it lives */
-
-ngx_uint_t
-ngx_zltunnel_overlap(void)
-{
-    ssize_t           n;
-    ngx_fd_t          fd;
-    ngx_int_t         pid;
-    ngx_core_conf_t  *ccf;
-    u_char            buf[NGX_INT64_LEN + 2];
-
-    ngx_zltunnel_overlapping = 0;
-
-    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
-                                           ngx_core_module);
-
-    if (ccf->oldpid.len == 0) {
-        return 0;
-    }
-
-    fd = ngx_open_file(ccf->oldpid.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        return 0;
-    }
-
-    n = ngx_read_fd(fd, buf, sizeof(buf));
-
-    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
-                      ngx_close_file_n " \"%s\" failed", ccf->oldpid.data);
-    }
-
-    while (n > 0 && (buf[n - 1] == LF || buf[n - 1] == CR)) {
-        n--;
-    }
-
-    pid = (n > 0) ? ngx_atoi(buf, n) : NGX_ERROR;
-
-    if (pid > 0 && (kill((ngx_pid_t) pid, 0) == 0 || ngx_errno == NGX_EPERM)) {
-        ngx_zltunnel_overlapping = 1;
-    }
-
-    return ngx_zltunnel_overlapping;
-}
 
 
 void
@@ -92,7 +50,7 @@ ngx_zltunnel_gate_init(ngx_cycle_t *cycle)
                                                 ngx_zltunnel_module);
     registry = conf->registries.elts;
 
-    (void) ngx_zltunnel_overlap();
+    (void) ngx_zltunnel_overlap_look();
 
     for (i = 0; i < conf->registries.nelts; i++) {
 
@@ -115,7 +73,7 @@ ngx_zltunnel_gate_lower(ngx_zltunnel_registry_t *registry)
 ngx_uint_t
 ngx_zltunnel_gate_expecting(ngx_zltunnel_registry_t *registry)
 {
-    if (ngx_zltunnel_overlapping) {
+    if (ngx_zltunnel_overlap) {
         return 1;
     }
 
@@ -139,15 +97,15 @@ ngx_zltunnel_gate_update(ngx_zltunnel_registry_t *registry)
         registry->gated = 0;
 
     } else {
-        ngx_zltunnel_lock_read(registry);
+        ngx_zltunnel_zone_lock_read(registry);
 
         ngx_zltunnel_gate_look(registry, &registry->listeners);
         ngx_zltunnel_gate_look(registry, &registry->passes);
 
-        ngx_zltunnel_unlock(registry);
+        ngx_zltunnel_zone_unlock(registry);
     }
 
-    ngx_zltunnel_port_update(registry, 0, 0);
+    ngx_zltunnel_listener_update_port(registry, 0, 0);
 
     pass = registry->passes.elts;
 
@@ -208,8 +166,8 @@ ngx_zltunnel_gate_served(ngx_zltunnel_sh_t *sh,
                                                ? &listener->token : NULL);
 
     } else {
-        service = ngx_zltunnel_service_by_port(sh, listener->port,
-                                               listener->udp);
+        service = ngx_zltunnel_port_service(sh, listener->port,
+                                            listener->udp);
     }
 
     return service && !service->stale

@@ -8,20 +8,29 @@
  *
  * The master makes a SEQPACKET socketpair for each worker number before it
  * forks, so a respawned worker finds the pair of the one that died.  Every
- * worker has the sending ends of all pairs of its generation and of older
- * ones that still live, and the first that it sends to the older ones is its
- * own: a client of either finds a channel, wherever it lands, as long as both
- * serve.  Each message bears the process for which it is meant: when WINCH and
- * HUP have made two workers of one number read the same pair, one that reads
- * what is for the other puts it back, and leaves the pair alone for a moment.
+ * worker has the sending ends of all pairs of its generation and of older ones
+ * that still live, and the first that it sends to the older ones is its own: a
+ * client of either finds a channel, wherever it lands, as long as both serve.
+ * Each message bears the process for which it is meant: when WINCH and HUP
+ * have made two workers of one number read the same pair, one that reads what
+ * is for the other puts it back, and leaves the pair alone for a moment.
  *
- * Messages are queued as they are read and acted on from a posted event,
- * because ngx_zltunnel_ipc_poll() may be called from deep within a handler.
- * Only HELLO and END, which touch nothing else, count at once.
+ * What a message leads to is the business of handlers that the module hands
+ * in, one for each type.  Messages are queued as they are read and acted on
+ * from a posted event, because ngx_zltunnel_ipc_poll() may be called from deep
+ * within a handler.  Only HELLO, and END, whose handler touches nothing else,
+ * count at once.
  */
 
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_ipc.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_module.h"
+#include "ngx_zltunnel_registry.h"
+
+#include "zlt_types.h"
+#include "zlt_ws_data.h"
 
 
 #define NGX_ZLTUNNEL_IPC_DATA    (ZLT_MAX_CHANNEL_FRAME + ZLT_HEADER_SIZE     \
@@ -67,11 +76,13 @@ static void ngx_zltunnel_ipc_read_handler(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data,
     ngx_socket_t *fd);
 static void ngx_zltunnel_ipc_process(ngx_event_t *ev);
+static ngx_zltunnel_registry_t *ngx_zltunnel_ipc_registry(
+    ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_item_t *item);
 
 
-ngx_uint_t  ngx_zltunnel_generation;
+ngx_uint_t  ngx_zltunnel_ipc_generation;
 
 
 /* the sending ends of younger generations, as their workers said HELLO */
@@ -82,6 +93,9 @@ typedef struct {
     ngx_socket_t                 fd;
 } ngx_zltunnel_ipc_young_t;
 
+
+static const ngx_zltunnel_ipc_handler_t  *ngx_zltunnel_ipc_handlers;
+static void                   (*ngx_zltunnel_ipc_exiting)(void);
 
 static ngx_zltunnel_ipc_set_t  *ngx_zltunnel_ipc_sets;
 static ngx_uint_t               ngx_zltunnel_ipc_nsets;
@@ -113,7 +127,7 @@ ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle)
 
     ngx_zltunnel_ipc_prune(cycle);
 
-    ngx_zltunnel_generation++;
+    ngx_zltunnel_ipc_generation++;
 
     n = ccf->master ? ccf->worker_processes : 1;
 
@@ -128,7 +142,7 @@ ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle)
 
     set += ngx_zltunnel_ipc_nsets;
 
-    set->generation = ngx_zltunnel_generation;
+    set->generation = ngx_zltunnel_ipc_generation;
     set->n = n;
 
     set->pairs = ngx_alloc(n * sizeof(ngx_socket_t[2]), cycle->log);
@@ -167,7 +181,7 @@ ngx_zltunnel_ipc_prune(ngx_cycle_t *cycle)
 
         /* the latest one's workers may be about to start */
 
-        if (set->generation == ngx_zltunnel_generation
+        if (set->generation == ngx_zltunnel_ipc_generation
             || ngx_zltunnel_ipc_in_use(cycle, set->generation))
         {
             ngx_zltunnel_ipc_sets[j++] = *set;
@@ -252,7 +266,9 @@ ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle, ngx_uint_t generation)
         for (j = 0; j < NGX_ZLTUNNEL_MAX_WORKERS; j++) {
             w = &registry[i]->sh->workers[j];
 
-            if (w->generation == generation && ngx_zltunnel_worker_alive(w)) {
+            if (w->generation == generation
+                && ngx_zltunnel_worker_slot_alive(w))
+            {
                 return 1;
             }
         }
@@ -263,11 +279,15 @@ ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle, ngx_uint_t generation)
 
 
 ngx_int_t
-ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle)
+ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle,
+    const ngx_zltunnel_ipc_handler_t *handlers, void (*exiting)(void))
 {
     ngx_uint_t               i, k;
     ngx_connection_t        *c;
     ngx_zltunnel_ipc_set_t  *set;
+
+    ngx_zltunnel_ipc_handlers = handlers;
+    ngx_zltunnel_ipc_exiting = exiting;
 
     ngx_queue_init(&ngx_zltunnel_ipc_in);
     ngx_queue_init(&ngx_zltunnel_ipc_out);
@@ -293,7 +313,7 @@ ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle)
 
         for (k = 0; k < set->n; k++) {
 
-            if (set->generation == ngx_zltunnel_generation
+            if (set->generation == ngx_zltunnel_ipc_generation
                 && k == ngx_worker)
             {
                 ngx_zltunnel_ipc_fd = set->pairs[k][0];
@@ -397,11 +417,11 @@ ngx_zltunnel_ipc_hello(ngx_zltunnel_registry_t *registry)
     for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
         w = &registry->sh->workers[i];
 
-        if (w->pid == 0 || w->generation == ngx_zltunnel_generation) {
+        if (w->pid == 0 || w->generation == ngx_zltunnel_ipc_generation) {
             continue;
         }
 
-        fd = dup(ngx_zltunnel_ipc_sender(ngx_zltunnel_generation,
+        fd = dup(ngx_zltunnel_ipc_sender(ngx_zltunnel_ipc_generation,
                                          ngx_worker));
         if (fd == -1) {
             ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
@@ -485,7 +505,7 @@ ngx_zltunnel_ipc_send(ngx_zltunnel_registry_t *registry, ngx_uint_t slot,
 
     msg->registry = registry->hash;
     msg->slot = registry->slot;
-    msg->generation = ngx_zltunnel_generation;
+    msg->generation = ngx_zltunnel_ipc_generation;
     msg->worker = ngx_worker;
     msg->from = ngx_pid;
     msg->to = w.pid;
@@ -679,7 +699,7 @@ ngx_zltunnel_ipc_read_handler(ngx_event_t *ev)
         c->close = 0;
         c->idle = 0;
 
-        ngx_zltunnel_exiting();
+        ngx_zltunnel_ipc_exiting();
         return;
     }
 
@@ -690,9 +710,9 @@ ngx_zltunnel_ipc_read_handler(ngx_event_t *ev)
 void
 ngx_zltunnel_ipc_poll(void)
 {
-    ngx_socket_t         fd;
-    ngx_zltunnel_ipc_t   msg;
-    ngx_zltunnel_end_t  *end;
+    ngx_socket_t              fd;
+    ngx_zltunnel_ipc_t        msg;
+    ngx_zltunnel_registry_t  *registry;
 
     static u_char  data[NGX_ZLTUNNEL_IPC_DATA];
 
@@ -725,14 +745,23 @@ ngx_zltunnel_ipc_poll(void)
             continue;
         }
 
-        if (msg.type == NGX_ZLTUNNEL_IPC_END) {
-            end = ngx_zltunnel_end_bridge_find(msg.bridge_id);
+        if (msg.type >= NGX_ZLTUNNEL_IPC_TYPES) {
 
-            if (end && msg.code) {
-                end->broken = 1;
+            /* of a younger binary */
 
-            } else if (end) {
-                end->ended = 1;
+            if (fd != (ngx_socket_t) -1) {
+                (void) ngx_close_socket(fd);
+            }
+
+            continue;
+        }
+
+        if (ngx_zltunnel_ipc_handlers[msg.type].at_once) {
+            registry = ngx_zltunnel_ipc_registry(&msg);
+
+            if (registry) {
+                ngx_zltunnel_ipc_handlers[msg.type].handler(registry, &msg,
+                                                            data, &fd);
             }
 
             continue;
@@ -753,7 +782,7 @@ ngx_zltunnel_ipc_put_back(ngx_zltunnel_ipc_t *msg, u_char *data,
 {
     ngx_socket_t  to;
 
-    to = ngx_zltunnel_ipc_sender(ngx_zltunnel_generation, ngx_worker);
+    to = ngx_zltunnel_ipc_sender(ngx_zltunnel_ipc_generation, ngx_worker);
 
     if (ngx_zltunnel_ipc_write(to, msg, data, fd) == NGX_AGAIN
         && ngx_zltunnel_ipc_enqueue(&ngx_zltunnel_ipc_out, to, msg, data, fd)
@@ -873,14 +902,9 @@ ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 static void
 ngx_zltunnel_ipc_process(ngx_event_t *ev)
 {
-    ngx_uint_t                 i;
     ngx_queue_t               *q;
-    ngx_zltunnel_conf_t       *conf;
     ngx_zltunnel_ipc_item_t   *item;
-    ngx_zltunnel_registry_t  **registry;
-
-    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
-                                                ngx_zltunnel_module);
+    ngx_zltunnel_registry_t   *registry;
 
     while (!ngx_queue_empty(&ngx_zltunnel_ipc_in)) {
         q = ngx_queue_head(&ngx_zltunnel_ipc_in);
@@ -888,14 +912,10 @@ ngx_zltunnel_ipc_process(ngx_event_t *ev)
 
         item = ngx_queue_data(q, ngx_zltunnel_ipc_item_t, queue);
 
-        registry = conf->registries.elts;
+        registry = ngx_zltunnel_ipc_registry(&item->msg);
 
-        for (i = 0; i < conf->registries.nelts; i++) {
-
-            if (registry[i]->hash == item->msg.registry) {
-                ngx_zltunnel_ipc_dispatch(registry[i], item);
-                break;
-            }
+        if (registry) {
+            ngx_zltunnel_ipc_dispatch(registry, item);
         }
 
         if (item->fd != (ngx_socket_t) -1) {
@@ -907,14 +927,48 @@ ngx_zltunnel_ipc_process(ngx_event_t *ev)
 }
 
 
+static ngx_zltunnel_registry_t *
+ngx_zltunnel_ipc_registry(ngx_zltunnel_ipc_t *msg)
+{
+    ngx_uint_t                 i;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_registry_t  **registry;
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+    registry = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+
+        if (registry[i]->hash == msg->registry) {
+            return registry[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_zltunnel_ipc_handle(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data)
+{
+    ngx_socket_t  fd;
+
+    fd = (ngx_socket_t) -1;
+
+    ngx_zltunnel_ipc_handlers[msg->type].handler(registry, msg, data, &fd);
+}
+
+
 /* a descriptor that is taken over is set to -1 in the item */
 
 static void
 ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_item_t *item)
 {
-    ngx_socket_t         fd;
-    ngx_zltunnel_ipc_t  *msg;
+    ngx_zltunnel_ipc_t   *msg;
+    ngx_zltunnel_ipc_pt   handler;
 
     msg = &item->msg;
 
@@ -922,61 +976,9 @@ ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
                    "zltunnel message %uD from %P, fd:%d",
                    msg->type, msg->from, item->fd);
 
-    switch (msg->type) {
+    handler = ngx_zltunnel_ipc_handlers[msg->type].handler;
 
-    case NGX_ZLTUNNEL_IPC_PORT:
-        ngx_zltunnel_port_update(registry, msg->port, msg->code);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_TAKE:
-        ngx_zltunnel_channel_give(registry, msg);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_CHANNEL:
-    case NGX_ZLTUNNEL_IPC_BRIDGE:
-        fd = item->fd;
-        item->fd = (ngx_socket_t) -1;
-        ngx_zltunnel_dial_given(registry, msg, fd, item->data);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_NONE:
-        ngx_zltunnel_dial_none(registry, msg);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_CONNECT:
-        (void) ngx_zltunnel_control_connect(registry, msg, item->data);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_FAIL:
-        ngx_zltunnel_dial_failed(registry, msg);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_UP:
-        ngx_zltunnel_dial_up(registry, msg);
-        ngx_zltunnel_gate_update(registry);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_PROBE:
-        ngx_zltunnel_control_probe(registry, msg);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_CLOSE:
-        ngx_zltunnel_control_replaced(registry, msg);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_DROP:
-        ngx_zltunnel_channels_drop(registry, msg->tunnel_id, msg->epoch);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_LOST:
-        ngx_zltunnel_lost(registry);
-        break;
-
-    case NGX_ZLTUNNEL_IPC_ACCESS:
-        ngx_zltunnel_visits_check(registry);
-        break;
-
-    default:
-        break;
+    if (handler) {
+        handler(registry, msg, item->data, &item->fd);
     }
 }

@@ -10,15 +10,19 @@
  */
 
 
-#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_peer.h"
+#include "ngx_zltunnel_config.h"
+
+#include "zlt_types.h"
 
 
 ngx_zltunnel_peer_t *
 ngx_zltunnel_peer_find(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)
 {
     return (ngx_zltunnel_peer_t *)
-               ngx_zltunnel_id_lookup(&registry->peers, tunnel_id,
-                                      offsetof(ngx_zltunnel_peer_t, id));
+               ngx_zltunnel_util_id_lookup(&registry->peers, tunnel_id,
+                                           offsetof(ngx_zltunnel_peer_t, id));
 }
 
 
@@ -106,7 +110,7 @@ ngx_zltunnel_peer_release(ngx_zltunnel_peer_t *peer)
 
 
 void
-ngx_zltunnel_link_add(ngx_zltunnel_peer_t *peer, ngx_zltunnel_link_t *link)
+ngx_zltunnel_peer_link(ngx_zltunnel_peer_t *peer, ngx_zltunnel_link_t *link)
 {
     link->peer = peer;
     ngx_queue_insert_tail(&peer->links, &link->queue);
@@ -114,7 +118,7 @@ ngx_zltunnel_link_add(ngx_zltunnel_peer_t *peer, ngx_zltunnel_link_t *link)
 
 
 void
-ngx_zltunnel_link_remove(ngx_zltunnel_link_t *link)
+ngx_zltunnel_peer_unlink(ngx_zltunnel_link_t *link)
 {
     ngx_zltunnel_peer_t  *peer;
 
@@ -140,13 +144,7 @@ ngx_zltunnel_peer_cut(ngx_zltunnel_peer_t *peer)
     /* cutting one removes it; the guard keeps the peer meanwhile */
 
     guard.peer = NULL;
-    ngx_zltunnel_link_add(peer, &guard);
-
-    while (!ngx_queue_empty(&peer->idle)) {
-        q = ngx_queue_head(&peer->idle);
-        ngx_zltunnel_channel_close_idle(
-                           ngx_queue_data(q, ngx_zltunnel_channel_t, queue));
-    }
+    ngx_zltunnel_peer_link(peer, &guard);
 
     for ( ;; ) {
         q = ngx_queue_head(&peer->links);
@@ -168,5 +166,5 @@ ngx_zltunnel_peer_cut(ngx_zltunnel_peer_t *peer)
         link->cut(link);
     }
 
-    ngx_zltunnel_link_remove(&guard);
+    ngx_zltunnel_peer_unlink(&guard);
 }

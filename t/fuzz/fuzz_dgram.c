@@ -14,6 +14,7 @@
 
 #include "fuzz.h"
 #include "zlt_dgram.h"
+#include "zlt_proto.h"
 
 
 typedef struct {

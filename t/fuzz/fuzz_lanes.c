@@ -14,6 +14,7 @@
 
 #include "fuzz.h"
 #include "zlt_lanes.h"
+#include "zlt_proto.h"
 
 
 typedef struct {

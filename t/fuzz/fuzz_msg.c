@@ -15,6 +15,7 @@
 
 #include "fuzz.h"
 #include "vector.h"
+#include "zlt_util.h"
 
 
 typedef struct {

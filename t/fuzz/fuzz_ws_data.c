@@ -16,6 +16,7 @@
 
 #include "fuzz.h"
 #include "zlt_ws_data.h"
+#include "zlt_proto.h"
 
 
 static uint32_t  fuzz_seed;

@@ -12,6 +12,7 @@
 
 #include "tap.h"
 #include "vector.h"
+#include "zlt_util.h"
 
 
 static uint8_t  buf[1024];

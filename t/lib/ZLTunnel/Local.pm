@@ -5,6 +5,7 @@ package ZLTunnel::Local;
 
 use strict;
 use warnings;
+use feature 'state';
 
 use Cwd ();
 use Fcntl ':flock';
@@ -139,18 +140,21 @@ sub parse_transfer {
 }
 
 
-# Certificates, made once and kept for a day: a CA, and server.pem for
-# localhost and 127.0.0.1, other.pem for another name; unknown.pem is a
-# second CA that signed nothing.
+# Certificates, made once a day: a CA, and server.pem for localhost and
+# 127.0.0.1, other.pem for another name; unknown.pem is a second CA that signed
+# nothing.  A test keeps those of the day on which it began, whoever makes new
+# ones beside it.
 
 sub certs {
-    my $dir = "$objs/certs";
+    state $dir = "$objs/certs/" . int(time / 86400);
 
     File::Path::make_path($dir);
     open my $lock, '>', "$dir/lock" or die "$dir/lock: $!";
     flock $lock, LOCK_EX;
 
-    return $dir if -e "$dir/done" && -M "$dir/done" < 1;
+    return $dir if -e "$dir/done";
+
+    File::Path::remove_tree(grep { -M $_ > 2 } glob "$objs/certs/*");
 
     for my $ca (qw(ca unknown)) {
         run_ok('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes',

@@ -10,7 +10,7 @@ use Exporter 'import';
 use POSIX ();
 use Time::HiRes qw(time sleep);
 
-our @EXPORT_OK = qw(wait_for slurp run run_ok fds children_of);
+our @EXPORT_OK = qw(wait_for slurp run run_ok fds sockets children_of);
 
 my %alive;                    # pid => name
 my $owner = $$;
@@ -271,6 +271,16 @@ sub fds {
     }
 
     return \%count;
+}
+
+
+# Its sockets, as { "socket:[inode]" => 1 }.
+
+sub sockets {
+    my ($pid) = @_;
+
+    return { map { $_ => 1 } grep { /^socket:/ }
+             map { readlink // () } glob "/proc/$pid/fd/*" };
 }
 
 

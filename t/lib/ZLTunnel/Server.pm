@@ -305,7 +305,11 @@ sub websocket {
                       ^ substr $mask x ($len / 4 + 1), 0, $len;
         substr $self->{in}, 0, $head + $len, '';
 
-        return $self->drop('eof') if ($op & 15) == 8;
+        if (($op & 15) == 8) {
+            $self->{close} = $payload;
+            return $self->drop('eof');
+        }
+
         $self->message(parse($payload)) if ($op & 15) == 2;
         return if $self->{gone};
     }
@@ -337,6 +341,7 @@ sub answer {
 
     if ($m->{type} eq 'Auth') {
         $server->{auths}++;
+        $server->{auth} = $m;
         $server->{features} = unpack 'N', $m->{ext}{1};
 
         $self->tell(msg('AuthOk', $server->{tunnel} . ext(

@@ -1,0 +1,121 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Data channels, and all that other folders need of how a client of this worker
+ * gets one.
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_CHANNEL_H_INCLUDED_
+#define _NGX_ZLTUNNEL_CHANNEL_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_bridge.h"
+#include "ngx_zltunnel_channel_answer.h"
+#include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_dial_connect.h"
+#include "ngx_zltunnel_dial_told.h"
+#include "ngx_zltunnel_heartbeat.h"
+#include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_release.h"
+#include "ngx_zltunnel_shared.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_frames.h"
+#include "zlt_types.h"
+
+
+#define NGX_ZLTUNNEL_ANSWER_SIZE      2048     /* of a 101 that waits */
+
+
+/*
+ * A data channel while it is framed: idle, or sent Connect and not answered
+ * yet.  It belongs to peer->idle, to a dial, or to a bridge.
+ */
+
+struct ngx_zltunnel_channel_s {
+    ngx_queue_t                  queue;      /* peer->idle */
+    ngx_queue_t                  all;        /* of this worker */
+    ngx_zltunnel_end_t           end;
+    ngx_zltunnel_registry_t     *registry;
+    ngx_zltunnel_peer_t         *peer;       /* while idle */
+    ngx_zltunnel_dial_t         *dial;       /* while asked */
+    u_char                       tunnel_id[ZLT_ID_SIZE];
+    uint64_t                     epoch;      /* the tunnel's when it came */
+    ngx_event_t                  timer;      /* heartbeats; draining */
+    zlt_frames_t                 frames;     /* of the end, while framed */
+    size_t                       drained;    /* bytes */
+
+    u_char                      *frame;      /* small, or allocated */
+    size_t                       have;
+    size_t                       used;       /* by the frame given out */
+    size_t                       size;
+    u_char                       small[48];
+
+    ngx_str_t                    answer;     /* the 101, until it is sent */
+    ngx_queue_t                  held;       /* while there is one */
+
+    unsigned                     idle:1;     /* counted in the registry */
+    unsigned                     waiting:1;  /* for a HeartbeatAck */
+    unsigned                     fresh:1;    /* answers a Connect */
+    unsigned                     draining:1; /* until the agent's end */
+    unsigned                     websocket:1;/* within one: not framed */
+#if (NGX_DEBUG)
+    unsigned                     delayed:1;  /* by debug_delay */
+#endif
+    unsigned                     allocated:1;/* frame */
+};
+
+
+/*
+ * What the http side asks before it answers 101: checks key and limits,
+ * reserves the place.  connection_id may be NULL: an idle channel.
+ * NGX_OK; or an http status: 403, 410, 421 (ask again: another binary has the
+ * tunnel, perhaps), 503.
+ */
+ngx_int_t ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log);
+/*
+ * Takes c over as ngx_zltunnel_control_start() does.  ws: a WebSocket has been
+ * accepted on it, and data, which is changed, is within it.  answer is the
+ * 101, not sent yet, from ngx_alloc() and no longer the caller's; or its data
+ * is NULL, if it has been sent.
+ */
+void ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
+    ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,
+    ngx_uint_t ws, u_char *data, size_t len, ngx_str_t *answer);
+/* the connection ended before ngx_zltunnel_channel_start(): gives back what
+   the check reserved */
+void ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id, u_char *connection_id);
+/* 1 if this worker may have one more: max_channel_share */
+ngx_uint_t ngx_zltunnel_channel_allowed(ngx_zltunnel_registry_t *registry);
+/* one idle channel less of that tunnel in this worker */
+void ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id);
+ngx_zltunnel_channel_t *ngx_zltunnel_channel_create(
+    ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
+    ngx_zltunnel_kind_e kind);
+/* the most recent idle channel of the peer, no longer idle; or NULL.  lanes:
+   only one that can have lanes. */
+ngx_zltunnel_channel_t *ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,
+    ngx_uint_t lanes);
+/* reads the answer for that dial from now on */
+void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
+    ngx_zltunnel_dial_t *dial);
+/* an idle channel that the registry has counted already; NGX_ERROR: it had to
+   be closed */
+ngx_int_t ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel,
+    u_char *token, ngx_str_t *name);
+void ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel);
+void ngx_zltunnel_channel_drop(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id, uint64_t epoch);
+void ngx_zltunnel_channel_exit(void);
+
+
+#endif /* _NGX_ZLTUNNEL_CHANNEL_H_INCLUDED_ */

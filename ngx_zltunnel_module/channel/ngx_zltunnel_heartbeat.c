@@ -1,0 +1,85 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Heartbeats on idle channels: where one that is dead is found.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_heartbeat.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_transport.h"
+
+#include "zlt_proto.h"
+
+#include <openssl/crypto.h>
+
+
+#define NGX_ZLTUNNEL_CHANNEL_ANSWER     10000   /* ms */
+
+
+#define NGX_ZLTUNNEL_CHANNEL_BEAT       25000   /* ms, at most */
+
+
+ngx_msec_t
+ngx_zltunnel_heartbeat_period(ngx_zltunnel_registry_t *registry)
+{
+    ngx_msec_t  mean;
+
+    /* what lies in the path, and is the reason for a shorter interval, does
+       not tell one kind of channel from the other */
+
+    mean = ngx_min(NGX_ZLTUNNEL_CHANNEL_BEAT,
+                   registry->heartbeat_interval * 5 / 6);
+
+    /* +-20 %, so that channels opened together do not stay together */
+
+    return mean - mean / 5 + ngx_random() % (mean * 2 / 5 + 1);
+}
+
+
+void
+ngx_zltunnel_heartbeat_handler(ngx_event_t *ev)
+{
+    zlt_msg_t                m;
+    ngx_time_t              *tp;
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = ev->data;
+
+    if (channel->draining) {
+        ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
+                      "agent did not end a connection");
+        ngx_zltunnel_end_abort(&channel->end);
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    if (channel->waiting) {
+        ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
+                      "idle data channel did not answer a heartbeat");
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    tp = ngx_timeofday();
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+    m.type = ZLT_HEARTBEAT;
+    m.timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    channel->waiting = 1;
+
+    if (ngx_zltunnel_channel_io_write(channel, &m) != NGX_OK) {
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    ngx_add_timer(ev, NGX_ZLTUNNEL_CHANNEL_ANSWER);
+}
+
+

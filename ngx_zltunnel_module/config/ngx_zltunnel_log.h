@@ -1,0 +1,24 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_LOG_H_INCLUDED_
+#define _NGX_ZLTUNNEL_LOG_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+
+
+/* A warning with one string, logged at most once a minute for each fmt,
+   which must be a literal. */
+void ngx_zltunnel_log_complain(ngx_log_t *log, const char *fmt,
+    const char *arg);
+/* what a peer has sent, cut to size bytes, other than printable ASCII and
+   UTF-8 escaped as \xXX; returns the length */
+size_t ngx_zltunnel_log_printable(u_char *dst, size_t size, const u_char *src,
+    size_t len);
+
+
+#endif /* _NGX_ZLTUNNEL_LOG_H_INCLUDED_ */

@@ -1,0 +1,119 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * What the holder of a token may do.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_rights.h"
+#include "ngx_zltunnel_token.h"
+
+#include <openssl/crypto.h>
+#include <time.h>
+
+
+static ngx_uint_t ngx_zltunnel_rights_matches(ngx_str_t *glob, u_char *name,
+    size_t len);
+
+
+ngx_uint_t
+ngx_zltunnel_rights_service(ngx_zltunnel_token_t *token, u_char *name,
+    size_t len)
+{
+    ngx_str_t   *glob;
+    ngx_uint_t   i;
+
+    if (token->services == NULL) {
+
+        /* a visitor's line, which says what it may reach, registers nothing */
+
+        return token->access == NULL;
+    }
+
+    glob = token->services->elts;
+
+    for (i = 0; i < token->services->nelts; i++) {
+
+        if (ngx_zltunnel_rights_matches(&glob[i], name, len)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_rights_matches(ngx_str_t *glob, u_char *name, size_t len)
+{
+    size_t  n;
+
+    n = glob->len;
+
+    if (glob->data[n - 1] == '*') {
+        n--;
+        return len >= n && ngx_memcmp(glob->data, name, n) == 0;
+    }
+
+    return len == n && ngx_memcmp(glob->data, name, n) == 0;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_rights_reaches(ngx_zltunnel_token_t *token, ngx_str_t *name,
+    ngx_str_t *by)
+{
+    ngx_uint_t                    i;
+    ngx_zltunnel_token_access_t  *access;
+
+    if (token->access == NULL) {
+        return 0;
+    }
+
+    access = token->access->elts;
+
+    for (i = 0; i < token->access->nelts; i++) {
+
+        if (by && access[i].token.len
+            && (access[i].token.len != by->len
+                || ngx_memcmp(access[i].token.data, by->data, by->len) != 0))
+        {
+            continue;
+        }
+
+        if (ngx_zltunnel_rights_matches(&access[i].name, name->data,
+                                        name->len))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_rights_port(ngx_zltunnel_token_t *token, in_port_t port)
+{
+    in_port_t   *range;
+    ngx_uint_t   i;
+
+    if (token->ports == NULL) {
+        return 1;
+    }
+
+    range = token->ports->elts;
+
+    for (i = 0; i < token->ports->nelts; i++) {
+
+        if (port >= range[2 * i] && port <= range[2 * i + 1]) {
+            return 1;
+        }
+    }
+
+    return 0;
+}

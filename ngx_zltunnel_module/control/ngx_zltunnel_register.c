@@ -1,0 +1,467 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Registration: what services an agent has, and which of them its token allows.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_register.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+#include "zlt_util.h"
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+
+#define NGX_ZLTUNNEL_ALLOW_MAX     4096    /* bytes of token names */
+
+static ngx_uint_t ngx_zltunnel_register_check(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m, ngx_zltunnel_token_t *token, const char **reason);
+static ngx_zltunnel_sh_service_t *ngx_zltunnel_register_add(
+    ngx_zltunnel_control_t *control, zlt_msg_t *m,
+    ngx_zltunnel_token_t *token, u_char *id, ngx_uint_t *code,
+    const char **reason, ngx_uint_t *again);
+static ngx_uint_t ngx_zltunnel_register_evict(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel);
+static ngx_uint_t ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name);
+static void ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control,
+    u_char *id, in_port_t port);
+static void ngx_zltunnel_register_withdraw(ngx_zltunnel_control_t *control,
+    u_char *id, const char *reason);
+
+
+void
+ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
+{
+    u_char                      id[ZLT_ID_SIZE];
+    ngx_str_t                   name;
+    in_port_t                   port;
+    ngx_uint_t                  code, again;
+    const char                 *reason;
+    u_char                      text[NGX_ZLTUNNEL_TEXT_MAX];
+    zlt_msg_t                   fail;
+    ngx_zltunnel_ipc_t          msg;
+    ngx_zltunnel_token_t       *token;
+    ngx_zltunnel_sh_service_t  *service;
+
+    name.data = text;
+    name.len = ngx_zltunnel_log_printable(text, sizeof(text), m->name.data,
+                                          m->name.len);
+
+    service = NULL;
+    port = 0;
+    again = 0;
+
+    token = ngx_zltunnel_token_find(control->registry, control->token);
+
+    code = ngx_zltunnel_register_check(control, m, token, &reason);
+
+    if (code == 0) {
+        ngx_zltunnel_util_random(id, ZLT_ID_SIZE);
+        id[6] = (id[6] & 0x0f) | 0x40;
+        id[8] = (id[8] & 0x3f) | 0x80;
+
+        ngx_zltunnel_zone_lock(control->registry);
+
+        service = ngx_zltunnel_register_add(control, m, token, id, &code,
+                                            &reason, &again);
+        if (service) {
+            ngx_memcpy(id, service->id, ZLT_ID_SIZE);
+            port = service->port;
+        }
+
+        ngx_zltunnel_zone_unlock(control->registry);
+    }
+
+    if (service == NULL) {
+        ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
+                      "service \"%V\" of agent \"%V\" refused: %s",
+                      &name, &control->peer->name, reason);
+
+        ngx_memzero(&fail, sizeof(zlt_msg_t));
+
+        fail.type = ZLT_REGISTER_FAIL;
+        fail.reason.data = (u_char *) reason;
+        fail.reason.len = ngx_strlen(reason);
+
+        if (control->extended) {
+            fail.ext = ZLT_X_CODE;
+            fail.code = code;
+        }
+
+        ngx_zltunnel_control_write(control, &fail);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
+                  "service \"%V\" of agent \"%V\" %s, port %ui",
+                  &name, &control->peer->name,
+                  again ? "registered again" : "registered",
+                  (ngx_uint_t) port);
+
+    ngx_zltunnel_register_ok(control, id, port);
+
+    if (again || control->registry->gated) {
+
+        /* those that have waited for it */
+
+        ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
+
+        msg.type = NGX_ZLTUNNEL_IPC_UP;
+        ngx_memcpy(msg.tunnel_id, control->tunnel_id, ZLT_ID_SIZE);
+        ngx_memcpy(msg.service_id, id, ZLT_ID_SIZE);
+
+        ngx_zltunnel_ipc_broadcast(control->registry, &msg);
+        (void) ngx_zltunnel_ipc_send(control->registry,
+                                     control->registry->slot, &msg, NULL, -1);
+    }
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_register_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
+    ngx_zltunnel_token_t *token, const char **reason)
+{
+    if (token == NULL) {
+        *reason = "The token is no longer valid";
+        return ZLT_E_BAD_TOKEN;
+    }
+
+    if (ngx_exiting || control->state != NGX_ZLTUNNEL_CONTROL_OPEN) {
+        *reason = "The server is reloading, connect again";
+        return ZLT_E_BUSY;
+    }
+
+    if (!zlt_name_valid(m->name.data, m->name.len)) {
+        *reason = "A service name has 1 to 255 bytes: letters, digits, "
+                  "\"-\", \"_\" and \".\"";
+        return ZLT_E_FORBIDDEN;
+    }
+
+    if (!ngx_zltunnel_rights_service(token, (u_char *) m->name.data,
+                                     m->name.len))
+    {
+        *reason = "The token does not allow a service of that name";
+        return ZLT_E_FORBIDDEN;
+    }
+
+    if (m->protocol == ZLT_PROTO_UDP ? !token->udp : !token->tcp) {
+        *reason = "The token does not allow that protocol";
+        return ZLT_E_FORBIDDEN;
+    }
+
+    if ((m->ext & ZLT_X_ALLOW) && m->allow.len > NGX_ZLTUNNEL_ALLOW_MAX) {
+        *reason = "The list of tokens that may reach the service is too long";
+        return ZLT_E_FORBIDDEN;
+    }
+
+    /* an agent of version 1 carries nothing, whatever it registers */
+
+    if (m->protocol == ZLT_PROTO_UDP && control->extended
+        && !(control->features & ZLT_F_DATAGRAMS))
+    {
+        *reason = "The agent does not carry UDP";
+        return ZLT_E_FORBIDDEN;
+    }
+
+    return 0;
+}
+
+
+static ngx_zltunnel_sh_service_t *
+ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
+    ngx_zltunnel_token_t *token, u_char *id, ngx_uint_t *code,
+    const char **reason, ngx_uint_t *again)
+{
+    ngx_uint_t                  private;
+    ngx_zltunnel_registry_t    *registry;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    registry = control->registry;
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, control->tunnel_id);
+
+    if (tunnel == NULL || tunnel->epoch != control->epoch) {
+        *code = ZLT_E_BUSY;
+        *reason = "The tunnel was lost, connect again";
+        control->failed = 1;
+        return NULL;
+    }
+
+    service = ngx_zltunnel_service_of(tunnel, (u_char *) m->name.data,
+                                      m->name.len);
+
+    if (service && !service->stale) {
+        *code = ZLT_E_DUPLICATE;
+        *reason = "The service is already registered";
+        return NULL;
+    }
+
+    if (service) {
+        private = (m->ext & ZLT_X_FLAGS)
+                  && (m->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN));
+
+        if (service->udp == (m->protocol == ZLT_PROTO_UDP)
+            && (m->remote_port == 0 || m->remote_port == service->port)
+            && private == ((service->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN)) != 0)
+            && (service->port == 0
+                || ngx_zltunnel_rights_port(token, service->port)))
+        {
+            if (ngx_zltunnel_service_allow(registry, service, m) != NGX_OK) {
+                *code = ZLT_E_BUSY;
+                *reason = NGX_ZLTUNNEL_ZONE_FULL;
+                return NULL;
+            }
+
+            service->stale = 0;
+            service->fails = 0;
+            service->local_port = m->local_port;
+            service->flags = (m->ext & ZLT_X_FLAGS) ? m->flags : 0;
+            *again = 1;
+            return service;
+        }
+
+        ngx_zltunnel_service_remove(registry, service);
+    }
+
+    if (tunnel->nservices >= registry->max_services
+        && !ngx_zltunnel_register_evict(registry, tunnel))
+    {
+        *code = ZLT_E_LIMIT;
+        *reason = "The tunnel has reached its limit of services";
+        return NULL;
+    }
+
+    if (token->max_services
+        && ngx_zltunnel_register_services(registry->sh, &token->name)
+           >= token->max_services
+        && !ngx_zltunnel_register_evict(registry, tunnel))
+    {
+        *code = ZLT_E_LIMIT;
+        *reason = "The token has reached its limit of services";
+        return NULL;
+    }
+
+    return ngx_zltunnel_service_add(registry, tunnel, m, token, id, code,
+                                    reason);
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_register_evict(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_service_t  *service;
+
+    for (q = ngx_queue_head(&tunnel->services);
+         q != ngx_queue_sentinel(&tunnel->services);
+         q = ngx_queue_next(q))
+    {
+        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+
+        if (service->stale) {
+            ngx_zltunnel_service_remove(registry, service);
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
+{
+    ngx_uint_t                 n;
+    ngx_queue_t               *q;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&sh->list);
+         q != ngx_queue_sentinel(&sh->list);
+         q = ngx_queue_next(q))
+    {
+        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+
+        if (tunnel->name_len == name->len
+            && ngx_memcmp(tunnel->name, name->data, name->len) == 0)
+        {
+            n += tunnel->nservices;
+        }
+    }
+
+    return n;
+}
+
+
+static void
+ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control, u_char *id,
+    in_port_t port)
+{
+    u_char     addr[NGX_ZLTUNNEL_TEXT_MAX + NGX_INT_T_LEN + 1], *p;
+    zlt_msg_t  m;
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+
+    m.type = ZLT_REGISTER_OK;
+    m.service_id = id;
+
+    if (control->extended) {
+        m.ext = ZLT_X_PORT;
+        m.port = port;
+
+        if (port && control->host.len
+            && control->host.len <= NGX_ZLTUNNEL_TEXT_MAX)
+        {
+            p = ngx_sprintf(addr, "%V:%ui", &control->host,
+                            (ngx_uint_t) port);
+
+            m.ext |= ZLT_X_PUBLIC;
+            m.public_addr.data = addr;
+            m.public_addr.len = p - addr;
+        }
+    }
+
+    ngx_zltunnel_control_write(control, &m);
+}
+
+
+void
+ngx_zltunnel_register_remove(ngx_zltunnel_control_t *control, u_char *id)
+{
+    ngx_uint_t                  found;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    found = 0;
+
+    ngx_zltunnel_zone_lock(control->registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
+                                      control->tunnel_id);
+
+    if (tunnel && tunnel->epoch == control->epoch) {
+        service = ngx_zltunnel_service_by_id(tunnel, id);
+
+        if (service) {
+            ngx_zltunnel_service_remove(control->registry, service);
+            found = 1;
+        }
+    }
+
+    ngx_zltunnel_zone_unlock(control->registry);
+
+    ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
+                  "agent \"%V\" unregistered %s service",
+                  &control->peer->name, found ? "a" : "an unknown");
+}
+
+
+void
+ngx_zltunnel_register_rights(ngx_zltunnel_control_t *control)
+{
+    u_char                      id[ZLT_ID_SIZE];
+    ngx_str_t                   name;
+    ngx_uint_t                  found;
+    ngx_queue_t                *q;
+    ngx_zltunnel_token_t       *token;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    token = ngx_zltunnel_token_find(control->registry, control->token);
+
+    if (token == NULL || control->state != NGX_ZLTUNNEL_CONTROL_OPEN) {
+        return;
+    }
+
+    control->peer->expires = token->expires;
+
+    do {
+        found = 0;
+
+        ngx_zltunnel_zone_lock(control->registry);
+
+        tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
+                                          control->tunnel_id);
+
+        if (tunnel == NULL || tunnel->epoch != control->epoch) {
+            ngx_zltunnel_zone_unlock(control->registry);
+            return;
+        }
+
+        for (q = ngx_queue_head(&tunnel->services);
+             q != ngx_queue_sentinel(&tunnel->services);
+             q = ngx_queue_next(q))
+        {
+            service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+
+            name.data = service->name;
+            name.len = service->name_len;
+
+            if (ngx_zltunnel_rights_service(token, name.data, name.len)
+                && (service->udp ? token->udp : token->tcp)
+                && (service->port == 0
+                    || ngx_zltunnel_rights_port(token, service->port)))
+            {
+                continue;
+            }
+
+            found = 1;
+            ngx_memcpy(id, service->id, ZLT_ID_SIZE);
+            ngx_zltunnel_service_remove(control->registry, service);
+            break;
+        }
+
+        ngx_zltunnel_zone_unlock(control->registry);
+
+        if (found) {
+            ngx_zltunnel_register_withdraw(control, id,
+                              "The token does not allow the service any more");
+        }
+
+    } while (found && control->extended);
+}
+
+
+static void
+ngx_zltunnel_register_withdraw(ngx_zltunnel_control_t *control, u_char *id,
+    const char *reason)
+{
+    zlt_msg_t  m;
+
+    ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
+                  "a service of agent \"%V\" was withdrawn: its token does "
+                  "not allow it any more", &control->peer->name);
+
+    if (!control->extended) {
+
+        /* it knows no Withdraw: it registers again what it may */
+
+        ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT, reason);
+        return;
+    }
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+
+    m.type = ZLT_WITHDRAW;
+    m.service_id = id;
+    m.reason.data = (u_char *) reason;
+    m.reason.len = ngx_strlen(reason);
+
+    ngx_zltunnel_control_write(control, &m);
+    ngx_zltunnel_control_resume(control);
+}

@@ -1,0 +1,246 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * What a changed token file leaves behind: tunnels whose token is gone or has
+ * expired end, those that have been taken over with another token of the same
+ * name go on, and rights are checked anew.
+ *
+ * Each worker checks the tunnels of which it holds something, so that
+ * revocation reaches exiting workers too, without messages.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_revoke.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_register.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_proto.h"
+#include "zlt_types.h"
+
+
+static ngx_uint_t ngx_zltunnel_revoke_moved(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
+static ngx_int_t ngx_zltunnel_revoke_rotated(ngx_zltunnel_peer_t *peer);
+static ngx_uint_t ngx_zltunnel_revoke_bound(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_token_t *token);
+static void ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer);
+
+
+void
+ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
+{
+    ngx_queue_t               *q, *next;
+    ngx_zltunnel_token_t      *token;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    ngx_zltunnel_zone_lock(registry);
+
+    for (q = ngx_queue_head(&registry->sh->list);
+         q != ngx_queue_sentinel(&registry->sh->list);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+
+        if (tunnel->state != NGX_ZLTUNNEL_GRACE) {
+            continue;
+        }
+
+        token = ngx_zltunnel_token_find(registry, tunnel->token);
+
+        if (token == NULL || ngx_zltunnel_token_expired(token)) {
+            ngx_zltunnel_tunnel_remove(registry, tunnel);
+        }
+    }
+
+    ngx_zltunnel_zone_unlock(registry);
+}
+
+
+void
+ngx_zltunnel_revoke_peers(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t changed)
+{
+    ngx_uint_t                 gone, moved;
+    ngx_rbtree_key_t           key;
+    ngx_zltunnel_peer_t       *peer;
+    ngx_zltunnel_token_t      *token;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    for (peer = ngx_zltunnel_peer_next(registry, NULL);
+         peer;
+         peer = ngx_zltunnel_peer_next(registry, &key))
+    {
+        key = peer->node.key;
+
+        if (changed) {
+            token = ngx_zltunnel_token_find(registry, peer->token);
+            gone = (token == NULL || !ngx_zltunnel_revoke_bound(peer, token));
+            peer->expires = token ? token->expires : 0;
+
+        } else {
+            gone = 0;
+        }
+
+        if (gone || (peer->expires && ngx_time() >= peer->expires)) {
+
+            if (ngx_zltunnel_revoke_rotated(peer) != NGX_OK) {
+                ngx_zltunnel_revoke_peer(peer);
+            }
+
+            continue;
+        }
+
+        if (changed && peer->control) {
+            ngx_zltunnel_register_rights(peer->control);
+            continue;
+        }
+
+        if (peer->nidle == 0 && peer->shared == NULL && peer->control == NULL) {
+            continue;
+        }
+
+        ngx_zltunnel_zone_lock_read(registry);
+        tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
+        moved = tunnel && ngx_exiting
+                && ngx_zltunnel_revoke_moved(registry, tunnel);
+        ngx_zltunnel_zone_unlock(registry);
+
+        if (moved) {
+
+            /* what still needs a channel here gets a fresh one */
+
+            ngx_zltunnel_channel_drop(registry, peer->id, (uint64_t) -1);
+            continue;
+        }
+
+        if (tunnel) {
+            continue;
+        }
+
+        /* its grace is over, or the registry had to be emptied */
+
+        if (peer->control) {
+            ngx_zltunnel_control_stop(peer->control, ZLT_D_LATER,
+                                      "the tunnel was lost");
+
+        } else {
+            ngx_zltunnel_channel_drop(registry, peer->id, (uint64_t) -1);
+        }
+    }
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_revoke_bound(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_token_t *token)
+{
+    const char  *reason;
+
+    return peer->control == NULL
+           || ngx_zltunnel_cert_allows(token, peer->control->end.connection,
+                                       &reason);
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_revoke_moved(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    return tunnel->state == NGX_ZLTUNNEL_LIVE
+           && tunnel->slot != NGX_ZLTUNNEL_NO_SLOT
+           && tunnel->slot != registry->slot
+           && !registry->sh->workers[tunnel->slot].exiting;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_revoke_rotated(ngx_zltunnel_peer_t *peer)
+{
+    u_char                     hash[32];
+    ngx_uint_t                 found;
+    ngx_zltunnel_token_t      *token;
+    ngx_zltunnel_registry_t   *registry;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    registry = peer->registry;
+    found = 0;
+
+    ngx_zltunnel_zone_lock_read(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, peer->id);
+
+    if (tunnel && ngx_memcmp(tunnel->token, peer->token, 32) != 0) {
+        ngx_memcpy(hash, tunnel->token, 32);
+        found = 1;
+    }
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    if (!found) {
+        return NGX_DECLINED;
+    }
+
+    token = ngx_zltunnel_token_find(registry, hash);
+
+    if (token == NULL || ngx_zltunnel_token_expired(token)
+        || token->name.len != peer->name.len
+        || ngx_memcmp(token->name.data, peer->name.data, token->name.len) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(peer->token, hash, 32);
+    peer->expires = token->expires;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
+{
+    u_char                     id[ZLT_ID_SIZE];
+    ngx_zltunnel_registry_t   *registry;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    registry = peer->registry;
+    ngx_memcpy(id, peer->id, ZLT_ID_SIZE);
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "token of agent \"%V\" was removed or has expired, "
+                  "its tunnel ends", &peer->name);
+
+    ngx_zltunnel_zone_lock(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
+
+    if (tunnel && ngx_memcmp(tunnel->token, peer->token, 32) == 0) {
+        ngx_zltunnel_tunnel_remove(registry, tunnel);
+    }
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    if (peer->control) {
+        ngx_zltunnel_control_stop(peer->control, ZLT_D_STOP,
+                                  "The token was revoked or has expired");
+    }
+
+    ngx_zltunnel_channel_drop(registry, id, (uint64_t) -1);
+
+    /* with its channels the peer may have gone */
+
+    peer = ngx_zltunnel_peer_find(registry, id);
+
+    if (peer) {
+        ngx_zltunnel_peer_cut(peer);
+    }
+}

@@ -1,0 +1,129 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Responses of our own, in plain text: refusals, and what they say to agents.
+ */
+
+
+#include <ngx_sha1.h>
+
+#include "ngx_http_zltunnel.h"
+
+
+ngx_int_t
+ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
+    const char *line, const char *text)
+{
+    u_char       *p;
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
+    /* what came behind the request was not meant to be one */
+
+    r->keepalive = 0;
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    b = ngx_create_temp_buf(r->pool, ngx_strlen(text) + 1);
+
+    if (b == NULL
+        || ngx_http_zltunnel_answer_header(r, "Cache-Control", "no-store")
+           != NGX_OK
+        || ngx_http_zltunnel_answer_worker(r) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    p = ngx_cpymem(b->last, text, ngx_strlen(text));
+    *p++ = LF;
+
+    b->last = p;
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    r->headers_out.status = status;
+
+    if (line) {
+        r->headers_out.status_line.data = (u_char *) line;
+        r->headers_out.status_line.len = ngx_strlen(line);
+    }
+
+    r->headers_out.content_length_n = b->last - b->pos;
+    ngx_str_set(&r->headers_out.content_type, "text/plain");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+ngx_int_t
+ngx_http_zltunnel_answer_worker(ngx_http_request_t *r)
+{
+    u_char           *p;
+    size_t            len;
+    ngx_uint_t        n, worker;
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                           ngx_core_module);
+
+    if (ngx_process == NGX_PROCESS_WORKER) {
+        worker = ngx_worker;
+        n = ccf->worker_processes;
+
+    } else {
+        worker = 0;
+        n = 1;
+    }
+
+    len = 2 * NGX_INT_T_LEN + sizeof("/");
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    *ngx_snprintf(p, len - 1, "%ui/%ui", worker, n) = '\0';
+
+    return ngx_http_zltunnel_answer_header(r, "Zltunnel-Worker", (char *) p);
+}
+
+
+ngx_int_t
+ngx_http_zltunnel_answer_header(ngx_http_request_t *r, const char *name,
+    const char *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value.data = (u_char *) value;
+    h->value.len = ngx_strlen(value);
+
+    return NGX_OK;
+}

@@ -1,0 +1,204 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * What services and access sessions have carried: an entry for each worker,
+ * written by that worker alone, and summed here.  All of it runs under the
+ * lock, but for the byte counts.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_zone.h"
+
+
+void
+ngx_zltunnel_counter_orphan(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters)
+{
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    while (!ngx_queue_empty(counters)) {
+        q = ngx_queue_head(counters);
+        counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
+
+        ngx_queue_remove(q);
+
+        if (counter->active == 0 && counter->busy == 0) {
+            ngx_zltunnel_zone_free(registry, counter);
+            continue;
+        }
+
+        /* relays of its worker still count in it */
+
+        counter->service = NULL;
+        counter->access = NULL;
+        ngx_queue_insert_tail(&registry->sh->orphans, &counter->queue);
+    }
+}
+
+
+ngx_zltunnel_sh_counter_t *
+ngx_zltunnel_counter_get(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service)
+{
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    counter = ngx_zltunnel_counter_find(registry, service);
+
+    if (counter) {
+        counter->active++;
+    }
+
+    return counter;
+}
+
+
+ngx_zltunnel_sh_counter_t *
+ngx_zltunnel_counter_find(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service)
+{
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    counter = ngx_zltunnel_counter_of(registry, &service->counters);
+
+    if (counter) {
+        counter->service = service;
+    }
+
+    return counter;
+}
+
+
+ngx_zltunnel_sh_counter_t *
+ngx_zltunnel_counter_of(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters)
+{
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    for (q = ngx_queue_head(counters);
+         q != ngx_queue_sentinel(counters);
+         q = ngx_queue_next(q))
+    {
+        counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
+
+        if (counter->slot == registry->slot && counter->pid == ngx_pid) {
+            return counter;
+        }
+    }
+
+    counter = ngx_zltunnel_zone_alloc(registry,
+                                      sizeof(ngx_zltunnel_sh_counter_t));
+    if (counter == NULL) {
+        return NULL;
+    }
+
+    counter->slot = registry->slot;
+    counter->pid = ngx_pid;
+
+    ngx_queue_insert_tail(counters, &counter->queue);
+
+    return counter;
+}
+
+
+void
+ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_counter_t *counter)
+{
+    counter->active--;
+
+    ngx_zltunnel_counter_check(registry, counter);
+}
+
+
+void
+ngx_zltunnel_counter_check(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_counter_t *counter)
+{
+    if (counter->active == 0 && counter->busy == 0
+        && counter->service == NULL && counter->access == NULL)
+    {
+        ngx_queue_remove(&counter->queue);
+        ngx_zltunnel_zone_free(registry, counter);
+    }
+}
+
+
+void
+ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_counter_t *counter)
+{
+    ngx_uint_t                  i;
+    ngx_zltunnel_sh_service_t  *service;
+
+    service = counter->service;
+
+    if (counter->access) {
+        ngx_zltunnel_access_fold(counter->access, counter);
+    }
+
+    if (service) {
+        service->total += counter->total;
+        service->bytes[0] += counter->bytes[0];
+        service->bytes[1] += counter->bytes[1];
+        service->datagrams[0] += counter->datagrams[0];
+        service->datagrams[1] += counter->datagrams[1];
+
+        for (i = 0; i < NGX_ZLTUNNEL_DROPS; i++) {
+            service->dropped[i] += counter->dropped[i];
+        }
+    }
+
+    ngx_queue_remove(&counter->queue);
+    ngx_zltunnel_zone_free(registry, counter);
+}
+
+
+ngx_uint_t
+ngx_zltunnel_counter_active(ngx_zltunnel_sh_service_t *service)
+{
+    ngx_uint_t                  active;
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    active = 0;
+
+    for (q = ngx_queue_head(&service->counters);
+         q != ngx_queue_sentinel(&service->counters);
+         q = ngx_queue_next(q))
+    {
+        counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
+        active += counter->active;
+    }
+
+    return active;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_counter_busy(ngx_zltunnel_sh_service_t *service)
+{
+    ngx_uint_t                  busy;
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    busy = 0;
+
+    for (q = ngx_queue_head(&service->counters);
+         q != ngx_queue_sentinel(&service->counters);
+         q = ngx_queue_next(q))
+    {
+        counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
+        busy += counter->busy;
+    }
+
+    return busy;
+}

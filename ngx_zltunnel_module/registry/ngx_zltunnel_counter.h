@@ -1,0 +1,39 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_COUNTER_H_INCLUDED_
+#define _NGX_ZLTUNNEL_COUNTER_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+
+
+/* this worker's counter of the service, with one more active connection;
+   NULL: zone full */
+ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_get(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
+void ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_counter_t *counter);
+/* the same, without a connection to count */
+ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_find(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
+/* in a list of its counters, made if there is none; NULL: zone full */
+ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_of(
+    ngx_zltunnel_registry_t *registry, ngx_queue_t *counters);
+/* what they count for is going: frees them, but for those still in use */
+void ngx_zltunnel_counter_orphan(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters);
+/* frees a counter that nothing counts in any more, if its service is gone */
+void ngx_zltunnel_counter_check(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_counter_t *counter);
+ngx_uint_t ngx_zltunnel_counter_active(ngx_zltunnel_sh_service_t *service);
+ngx_uint_t ngx_zltunnel_counter_busy(ngx_zltunnel_sh_service_t *service);
+/* folds a dead worker's counter into its service and frees it */
+void ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_counter_t *counter);
+
+
+#endif /* _NGX_ZLTUNNEL_COUNTER_H_INCLUDED_ */

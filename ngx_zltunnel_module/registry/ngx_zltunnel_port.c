@@ -1,0 +1,354 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Which port a service gets, and whose a port is and was.  All of it runs under
+ * the lock.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_port.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_port_socket.h"
+#include "ngx_zltunnel_service.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_zone.h"
+
+#include "zlt_proto.h"
+
+
+static ngx_int_t ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_sh_service_t *service, ngx_uint_t *code,
+    const char **reason);
+static ngx_int_t ngx_zltunnel_port_assign(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_sh_service_t *service, in_port_t preferred,
+    ngx_uint_t *code, const char **reason);
+static ngx_int_t ngx_zltunnel_port_take(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_sh_service_t *service,
+    in_port_t port, ngx_uint_t *code, const char **reason);
+static ngx_zltunnel_sh_port_t *ngx_zltunnel_port_lookup(ngx_zltunnel_sh_t *sh,
+    in_port_t port, ngx_uint_t udp);
+static ngx_uint_t ngx_zltunnel_port_rested(ngx_zltunnel_sh_port_t *port);
+
+
+ngx_int_t
+ngx_zltunnel_port_choose(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_sh_service_t *service, in_port_t preferred,
+    ngx_uint_t *code, const char **reason)
+{
+    if (service->remote_port) {
+        return ngx_zltunnel_port_asked(registry, tunnel, token, service, code,
+                                       reason);
+    }
+
+    return ngx_zltunnel_port_assign(registry, tunnel, token, service,
+                                    preferred, code, reason);
+}
+
+
+void
+ngx_zltunnel_port_free(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service)
+{
+    ngx_zltunnel_sh_port_t  *port;
+
+    if (service->port == 0) {
+        return;
+    }
+
+    port = ngx_zltunnel_port_lookup(registry->sh, service->port,
+                                    service->udp);
+
+    if (port && port->service == service) {
+        port->service = NULL;
+        port->freed = ngx_current_msec;
+        ngx_zltunnel_port_socket_close(registry, service->port, service->udp);
+    }
+}
+
+
+ngx_uint_t
+ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port, ngx_uint_t udp)
+{
+    ngx_zltunnel_sh_port_t  *p;
+
+    p = ngx_zltunnel_port_lookup(sh, port, udp);
+
+    return p && p->service == NULL;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_sh_service_t *service, ngx_uint_t *code,
+    const char **reason)
+{
+    in_port_t                   port;
+    ngx_zltunnel_sh_port_t     *p;
+
+    port = service->remote_port;
+
+    if (ngx_zltunnel_port_socket_find(registry, port, service->udp) == NULL) {
+        *code = ZLT_E_FORBIDDEN;
+        *reason = "this server does not offer that port";
+        return NGX_DECLINED;
+    }
+
+    if (!ngx_zltunnel_rights_port(token, port)) {
+        *code = ZLT_E_FORBIDDEN;
+        *reason = "the token does not allow that port";
+        return NGX_DECLINED;
+    }
+
+    p = ngx_zltunnel_port_lookup(registry->sh, port, service->udp);
+
+    if (p && p->service) {
+
+        if (p->service->tunnel != tunnel || !p->service->stale) {
+            *code = ZLT_E_PORT_TAKEN;
+            *reason = "that port is taken by another service";
+            return NGX_DECLINED;
+        }
+
+        /* ours from before the takeover, under another name */
+
+        ngx_zltunnel_service_remove(registry, p->service);
+    }
+
+    return ngx_zltunnel_port_take(registry, tunnel, service, port, code,
+                                  reason);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_port_assign(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_sh_service_t *service, in_port_t preferred,
+    ngx_uint_t *code, const char **reason)
+{
+    uint64_t                  tenant, user;
+    in_port_t                 port, last, lowest, former, oldest;
+    ngx_msec_t                age;
+    ngx_uint_t                i, n, start, offered;
+    ngx_zltunnel_sh_port_t   *p;
+    ngx_zltunnel_listener_t  *l;
+
+    tenant = ngx_zltunnel_name_hash(tunnel->name, tunnel->name_len);
+    user = tenant * 31
+           + ngx_zltunnel_name_hash(service->name, service->name_len);
+
+    l = registry->listeners.elts;
+    n = registry->listeners.nelts;
+
+    offered = 0;
+    last = lowest = former = oldest = 0;
+    age = 0;
+    start = 0;
+
+    if (n && !tunnel->extended
+        && ngx_current_msec - registry->sh->started
+           < registry->reconnect_grace)
+    {
+        /*
+         * An agent of version 1 cannot ask for the port that it had before
+         * the server was started again: let it find the same one.
+         */
+
+        start = user % n;
+    }
+
+    for (i = 0; i < n; i++) {
+        ngx_zltunnel_listener_t  *c = &l[(start + i) % n];
+
+        port = c->port;
+
+        if (c->udp != service->udp || c->reserved || port == last) {
+            continue;
+        }
+
+        last = port;
+        offered = 1;
+
+        if (!ngx_zltunnel_rights_port(token, port)) {
+            continue;
+        }
+
+        p = ngx_zltunnel_port_lookup(registry->sh, port, service->udp);
+
+        if (p && p->service) {
+            continue;
+        }
+
+        if (p && p->tenant != tenant && !ngx_zltunnel_port_rested(p)) {
+
+            /* somebody's until lately: only if there is nothing else */
+
+            if (oldest == 0 || ngx_current_msec - p->freed > age) {
+                oldest = port;
+                age = ngx_current_msec - p->freed;
+            }
+
+            continue;
+        }
+
+        if (port == preferred) {
+            lowest = port;
+            former = port;
+            break;
+        }
+
+        if (p && p->user == user && former == 0) {
+            former = port;
+        }
+
+        if (lowest == 0) {
+            lowest = port;
+        }
+    }
+
+    if (!offered) {
+
+        /* reachable by zltunnel_pass and by upstreams */
+
+        return NGX_OK;
+    }
+
+    port = former ? former : (lowest ? lowest : oldest);
+
+    if (port == 0) {
+        *code = ZLT_E_LIMIT;
+        *reason = token->ports ? "no port that the token allows is free"
+                               : "no port is free";
+        return NGX_DECLINED;
+    }
+
+    return ngx_zltunnel_port_take(registry, tunnel, service, port, code,
+                                  reason);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_port_take(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_sh_service_t *service,
+    in_port_t port, ngx_uint_t *code, const char **reason)
+{
+    ngx_zltunnel_sh_port_t  *p;
+
+    p = ngx_zltunnel_port_lookup(registry->sh, port, service->udp);
+
+    if (p == NULL) {
+        p = ngx_zltunnel_zone_alloc(registry, sizeof(ngx_zltunnel_sh_port_t));
+        if (p == NULL) {
+            *code = ZLT_E_BUSY;
+            *reason = NGX_ZLTUNNEL_ZONE_FULL;
+            return NGX_ERROR;
+        }
+
+        p->port = port;
+        p->udp = service->udp;
+        p->node.key = port | (ngx_rbtree_key_t) service->udp << 16;
+        ngx_rbtree_insert(&registry->sh->ports, &p->node);
+    }
+
+    if (service->udp && p->tenant
+        && p->tenant != ngx_zltunnel_name_hash(tunnel->name, tunnel->name_len))
+    {
+        /* during an upgrade it may have stayed open in between */
+
+        ngx_zltunnel_port_socket_drain(registry, port);
+    }
+
+    if (ngx_zltunnel_port_socket_open(registry, port, service->udp)
+        != NGX_OK)
+    {
+        *code = ZLT_E_BUSY;
+        *reason = "the server cannot listen on that port now";
+        return NGX_ERROR;
+    }
+
+    p->service = service;
+    p->tenant = ngx_zltunnel_name_hash(tunnel->name, tunnel->name_len);
+    p->user = p->tenant * 31
+              + ngx_zltunnel_name_hash(service->name, service->name_len);
+
+    service->port = port;
+
+    return NGX_OK;
+}
+
+
+static ngx_zltunnel_sh_port_t *
+ngx_zltunnel_port_lookup(ngx_zltunnel_sh_t *sh, in_port_t port, ngx_uint_t udp)
+{
+    ngx_rbtree_key_t    key;
+    ngx_rbtree_node_t  *node;
+
+    key = port | (ngx_rbtree_key_t) udp << 16;
+    node = sh->ports.root;
+
+    while (node != &sh->sentinel) {
+
+        if (key == node->key) {
+            return (ngx_zltunnel_sh_port_t *) node;
+        }
+
+        node = (key < node->key) ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_port_rested(ngx_zltunnel_sh_port_t *port)
+{
+    return ngx_current_msec - port->freed >= NGX_ZLTUNNEL_PORT_REST;
+}
+
+
+void
+ngx_zltunnel_port_sweep(ngx_zltunnel_registry_t *registry)
+{
+    ngx_rbtree_node_t       *node;
+    ngx_zltunnel_sh_t       *sh;
+    ngx_zltunnel_sh_port_t  *p;
+
+    sh = registry->sh;
+
+    if (sh->ports.root == &sh->sentinel) {
+        return;
+    }
+
+    for (node = ngx_rbtree_min(sh->ports.root, &sh->sentinel);
+         node;
+         /* void */ )
+    {
+        p = (ngx_zltunnel_sh_port_t *) node;
+        node = ngx_rbtree_next(&sh->ports, node);
+
+        if (p->service == NULL && ngx_zltunnel_port_rested(p)) {
+            ngx_zltunnel_zone_change(registry);
+            ngx_rbtree_delete(&sh->ports, &p->node);
+            ngx_zltunnel_zone_free(registry, p);
+        }
+    }
+}
+
+
+ngx_zltunnel_sh_service_t *
+ngx_zltunnel_port_service(ngx_zltunnel_sh_t *sh, in_port_t port,
+    ngx_uint_t udp)
+{
+    ngx_zltunnel_sh_port_t  *p;
+
+    p = ngx_zltunnel_port_lookup(sh, port, udp);
+
+    return p ? p->service : NULL;
+}

@@ -1,0 +1,33 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_PORT_H_INCLUDED_
+#define _NGX_ZLTUNNEL_PORT_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+
+
+ngx_zltunnel_sh_service_t *ngx_zltunnel_port_service(ngx_zltunnel_sh_t *sh,
+    in_port_t port, ngx_uint_t udp);
+/* it had one, and has none now */
+ngx_uint_t ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port,
+    ngx_uint_t udp);
+/* frees the entries of ports that have rested */
+void ngx_zltunnel_port_sweep(ngx_zltunnel_registry_t *registry);
+/* Finds the service a port, the one that it asks for or another (preferred: the
+   one to take if it is free, or 0), and opens it.  NGX_OK, also where there is
+   none to assign; or *code is ZLT_E_*, *reason a static text. */
+ngx_int_t ngx_zltunnel_port_choose(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_sh_service_t *service, in_port_t preferred,
+    ngx_uint_t *code, const char **reason);
+/* the service goes: its port rests, and is closed */
+void ngx_zltunnel_port_free(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service);
+
+
+#endif /* _NGX_ZLTUNNEL_PORT_H_INCLUDED_ */

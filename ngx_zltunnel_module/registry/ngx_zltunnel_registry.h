@@ -1,0 +1,30 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* What other folders need of the registry. */
+
+
+#ifndef _NGX_ZLTUNNEL_REGISTRY_H_INCLUDED_
+#define _NGX_ZLTUNNEL_REGISTRY_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_notice.h"
+#include "ngx_zltunnel_overlap.h"
+#include "ngx_zltunnel_pending.h"
+#include "ngx_zltunnel_port.h"
+#include "ngx_zltunnel_port_socket.h"
+#include "ngx_zltunnel_service.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_status.h"
+#include "ngx_zltunnel_sweep.h"
+#include "ngx_zltunnel_tunnel.h"
+#include "ngx_zltunnel_worker_slot.h"
+#include "ngx_zltunnel_zone.h"
+
+
+#endif /* _NGX_ZLTUNNEL_REGISTRY_H_INCLUDED_ */

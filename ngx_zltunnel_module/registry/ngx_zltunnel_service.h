@@ -1,0 +1,47 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_SERVICE_H_INCLUDED_
+#define _NGX_ZLTUNNEL_SERVICE_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+
+
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_id(
+    ngx_zltunnel_sh_tunnel_t *tunnel, u_char *id);
+/* of the live tunnels with it, the one whose turn it is; of those in their
+   grace only if none is live.  token: only of tokens of that name, or NULL */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token);
+/* whether it is its turn before that of the best one so far, or NULL */
+ngx_uint_t ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_sh_service_t *best);
+/* of the services with that name and of that token the first, or the one
+   after prev; NULL: there is none */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token,
+    ngx_zltunnel_sh_service_t *prev);
+/* the same without regard to protocol and token, and with those that are
+   open, which the others leave out: they are reached with a target only */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_next(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name, ngx_zltunnel_sh_service_t *prev);
+/* sets the tokens whose visitors may reach it: NGX_ERROR: zone full */
+ngx_int_t ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, zlt_msg_t *m);
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_of(
+    ngx_zltunnel_sh_tunnel_t *tunnel, u_char *name, size_t len);
+/* Adds a service with its port, chosen as design.md says and opened.  NULL:
+   *code is ZLT_E_*, *reason a static text. */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_add(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
+    zlt_msg_t *m, ngx_zltunnel_token_t *token, u_char *id,
+    ngx_uint_t *code, const char **reason);
+void ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service);
+
+
+#endif /* _NGX_ZLTUNNEL_SERVICE_H_INCLUDED_ */

@@ -1,0 +1,148 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The sweep, once a second in one worker: what has expired goes, and what the
+ * dead have left.  All of it runs under the lock.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_sweep.h"
+#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_overlap.h"
+#include "ngx_zltunnel_pending.h"
+#include "ngx_zltunnel_port.h"
+#include "ngx_zltunnel_port_socket.h"
+#include "ngx_zltunnel_service.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_tunnel.h"
+#include "ngx_zltunnel_worker_death.h"
+#include "ngx_zltunnel_worker_slot.h"
+#include "ngx_zltunnel_zone.h"
+
+
+static void ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_msec_t now);
+
+#define ngx_zltunnel_due(when, now)                                           \
+    ((ngx_msec_int_t) ((now) - (when)) >= 0)
+
+
+void
+ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
+{
+    ngx_uint_t                  i;
+    ngx_msec_t                  now;
+    ngx_queue_t                *q, *next;
+    ngx_rbtree_node_t          *node;
+    ngx_zltunnel_sh_t          *sh;
+    ngx_zltunnel_sh_worker_t   *w;
+    ngx_zltunnel_sh_pending_t  *pending;
+
+    sh = registry->sh;
+    now = ngx_current_msec;
+
+    if (now - sh->swept < 900) {
+        return;
+    }
+
+    sh->swept = now;
+
+    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+        w = &sh->workers[i];
+
+        if (w->pid && !ngx_zltunnel_worker_slot_alive(w)) {
+            ngx_zltunnel_worker_death(registry, i);
+        }
+    }
+
+    for (q = ngx_queue_head(&sh->list);
+         q != ngx_queue_sentinel(&sh->list);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        ngx_zltunnel_tunnel_expire(registry,
+                       ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue),
+                       now);
+    }
+
+    if (sh->pendings.root != &sh->sentinel) {
+
+        for (node = ngx_rbtree_min(sh->pendings.root, &sh->sentinel);
+             node;
+             /* void */ )
+        {
+            pending = (ngx_zltunnel_sh_pending_t *) node;
+            node = ngx_rbtree_next(&sh->pendings, node);
+
+            if (ngx_zltunnel_due(pending->expires, now)) {
+                ngx_zltunnel_zone_change(registry);
+                ngx_zltunnel_pending_remove(registry, pending);
+            }
+        }
+    }
+
+    ngx_zltunnel_port_sweep(registry);
+
+    if (ngx_zltunnel_overlap) {
+
+        /* the other binary may serve them */
+
+        return;
+    }
+
+    if (sh->unsettled && now - sh->started >= registry->reconnect_grace) {
+        ngx_zltunnel_port_socket_reconcile(registry, 0);
+
+    } else if (sh->unclosed) {
+        ngx_zltunnel_port_socket_reconcile(registry, 1);
+    }
+}
+
+
+static void
+ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_msec_t now)
+{
+    ngx_queue_t                *q, *next;
+    ngx_zltunnel_sh_service_t  *service;
+
+    if (tunnel->state == NGX_ZLTUNNEL_GRACE
+        && ngx_zltunnel_due(tunnel->expires, now))
+    {
+        ngx_zltunnel_zone_change(registry);
+        ngx_zltunnel_tunnel_remove(registry, tunnel);
+        return;
+    }
+
+    if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
+        ngx_zltunnel_access_sweep(registry, tunnel);
+        return;
+    }
+
+    if (tunnel->stale == 0 || !ngx_zltunnel_due(tunnel->stale, now)) {
+        return;
+    }
+
+    ngx_zltunnel_zone_change(registry);
+
+    tunnel->stale = 0;
+
+    ngx_zltunnel_access_stale(registry, tunnel);
+
+    for (q = ngx_queue_head(&tunnel->services);
+         q != ngx_queue_sentinel(&tunnel->services);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+
+        if (service->stale) {
+            ngx_zltunnel_service_remove(registry, service);
+        }
+    }
+}

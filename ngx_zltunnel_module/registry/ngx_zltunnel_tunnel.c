@@ -1,0 +1,156 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Tunnels, in the registry.  All of it runs under the lock.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_tunnel.h"
+#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_service.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_zone.h"
+
+#include "zlt_types.h"
+
+
+ngx_zltunnel_sh_tunnel_t *
+ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh, u_char *id)
+{
+    return (ngx_zltunnel_sh_tunnel_t *)
+               ngx_zltunnel_util_id_lookup(&sh->tunnels, id,
+                                  offsetof(ngx_zltunnel_sh_tunnel_t, id));
+}
+
+
+ngx_zltunnel_sh_tunnel_t *
+ngx_zltunnel_tunnel_create(ngx_zltunnel_registry_t *registry, u_char *random)
+{
+    ngx_zltunnel_sh_t         *sh;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    sh = registry->sh;
+
+    tunnel = ngx_zltunnel_zone_alloc(registry,
+                                     sizeof(ngx_zltunnel_sh_tunnel_t));
+    if (tunnel == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(tunnel->id, random, ZLT_ID_SIZE);
+    random += ZLT_ID_SIZE;
+
+    ngx_memcpy(tunnel->data_key, random, ZLT_KEY_SIZE);
+    random += ZLT_KEY_SIZE;
+
+    ngx_memcpy(tunnel->resume_key, random, ZLT_KEY_SIZE);
+
+    tunnel->state = NGX_ZLTUNNEL_LIVE;
+    tunnel->slot = registry->slot;
+    tunnel->heard = ngx_current_msec;
+    tunnel->epoch = 1;
+    ngx_queue_init(&tunnel->services);
+    ngx_queue_init(&tunnel->accesses);
+
+    tunnel->node.key = ngx_zltunnel_id_key(tunnel->id);
+    ngx_rbtree_insert(&sh->tunnels, &tunnel->node);
+    ngx_queue_insert_tail(&sh->list, &tunnel->queue);
+    sh->ntunnels++;
+
+    return tunnel;
+}
+
+
+void
+ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    ngx_uint_t                  i;
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_t          *sh;
+    ngx_zltunnel_sh_service_t  *service;
+
+    sh = registry->sh;
+
+    while (!ngx_queue_empty(&tunnel->services)) {
+        q = ngx_queue_head(&tunnel->services);
+        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+        ngx_zltunnel_service_remove(registry, service);
+    }
+
+    ngx_zltunnel_access_remove_all(registry, tunnel);
+
+    /* its idle channels are dropped by the workers that hold them */
+
+    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+        sh->workers[i].nidle -= tunnel->idle[i];
+    }
+
+    ngx_rbtree_delete(&sh->tunnels, &tunnel->node);
+    ngx_queue_remove(&tunnel->queue);
+    sh->ntunnels--;
+
+    ngx_zltunnel_zone_free(registry, tunnel);
+}
+
+
+void
+ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    ngx_msec_t  grace;
+
+    grace = registry->reconnect_grace;
+
+    if (!tunnel->extended) {
+        grace = ngx_max(grace, NGX_ZLTUNNEL_V1_GRACE);
+    }
+
+    tunnel->state = NGX_ZLTUNNEL_GRACE;
+    tunnel->slot = NGX_ZLTUNNEL_NO_SLOT;
+    tunnel->expires = ngx_current_msec + grace;
+    tunnel->stale = 0;
+}
+
+
+void
+ngx_zltunnel_tunnel_idle(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_int_t n)
+{
+    if (registry->slot == NGX_ZLTUNNEL_NO_SLOT) {
+        return;
+    }
+
+    if (n < 0 && tunnel->idle[registry->slot] == 0) {
+        /* the registry was emptied meanwhile */
+        return;
+    }
+
+    tunnel->idle[registry->slot] += n;
+    tunnel->nidle += n;
+    registry->sh->workers[registry->slot].nidle += n;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_tunnel_nidle(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    ngx_uint_t  i, n;
+
+    n = tunnel->nidle;
+
+    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+
+        if (sh->workers[i].exiting) {
+            n -= tunnel->idle[i];
+        }
+    }
+
+    return n;
+}

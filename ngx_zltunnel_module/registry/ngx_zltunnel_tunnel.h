@@ -1,0 +1,33 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_TUNNEL_H_INCLUDED_
+#define _NGX_ZLTUNNEL_TUNNEL_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+
+
+ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh,
+    u_char *id);
+/* with new id and keys, state LIVE and owned by this worker; NULL: zone full */
+ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_create(
+    ngx_zltunnel_registry_t *registry, u_char *random);
+/* with its services and their ports */
+void ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
+/* the control channel is gone */
+void ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
+/* an idle channel of it came to this worker, or left: n is 1 or -1 */
+void ngx_zltunnel_tunnel_idle(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_int_t n);
+/* how many it has, without those of workers that exit */
+ngx_uint_t ngx_zltunnel_tunnel_nidle(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
+
+
+#endif /* _NGX_ZLTUNNEL_TUNNEL_H_INCLUDED_ */

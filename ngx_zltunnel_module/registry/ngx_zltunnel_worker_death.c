@@ -1,0 +1,128 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * What is done when a worker has died, by the sweep of another one: its
+ * connections went with its process, so here its tunnels begin their grace,
+ * its idle channels and pending dials are forgotten, and its counters are
+ * folded in.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_worker_death.h"
+#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_pending.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_tunnel.h"
+#include "ngx_zltunnel_zone.h"
+
+
+static void ngx_zltunnel_worker_death_counters(
+    ngx_zltunnel_registry_t *registry, ngx_queue_t *counters, ngx_uint_t slot);
+
+
+void
+ngx_zltunnel_worker_death(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
+{
+    ngx_uint_t                  i;
+    ngx_queue_t                *q, *sq;
+    ngx_rbtree_node_t          *node;
+    ngx_zltunnel_sh_t          *sh;
+    ngx_zltunnel_sh_access_t   *access;
+    ngx_zltunnel_sh_worker_t   *w;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+    ngx_zltunnel_sh_pending_t  *pending;
+
+    ngx_zltunnel_zone_change(registry);
+
+    sh = registry->sh;
+    w = &sh->workers[slot];
+
+    for (q = ngx_queue_head(&sh->list);
+         q != ngx_queue_sentinel(&sh->list);
+         q = ngx_queue_next(q))
+    {
+        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+
+        tunnel->nidle -= tunnel->idle[slot];
+        tunnel->idle[slot] = 0;
+
+        if (tunnel->state == NGX_ZLTUNNEL_LIVE && tunnel->slot == slot) {
+            ngx_zltunnel_tunnel_down(registry, tunnel);
+        }
+
+        for (sq = ngx_queue_head(&tunnel->services);
+             sq != ngx_queue_sentinel(&tunnel->services);
+             sq = ngx_queue_next(sq))
+        {
+            service = ngx_queue_data(sq, ngx_zltunnel_sh_service_t, queue);
+
+            ngx_zltunnel_worker_death_counters(registry, &service->counters,
+                                               slot);
+        }
+
+        for (sq = ngx_queue_head(&tunnel->accesses);
+             sq != ngx_queue_sentinel(&tunnel->accesses);
+             sq = ngx_queue_next(sq))
+        {
+            access = ngx_queue_data(sq, ngx_zltunnel_sh_access_t, queue);
+
+            ngx_zltunnel_worker_death_counters(registry, &access->counters,
+                                               slot);
+        }
+    }
+
+    ngx_zltunnel_worker_death_counters(registry, &sh->orphans, slot);
+
+    if (sh->pendings.root != &sh->sentinel) {
+
+        for (node = ngx_rbtree_min(sh->pendings.root, &sh->sentinel);
+             node;
+             /* void */ )
+        {
+            pending = (ngx_zltunnel_sh_pending_t *) node;
+            node = ngx_rbtree_next(&sh->pendings, node);
+
+            if (pending->slot == slot) {
+                ngx_zltunnel_pending_remove(registry, pending);
+            }
+        }
+    }
+
+    for (i = 0; i < NGX_ZLTUNNEL_WAYS; i++) {
+        sh->gone.acquired[i] += w->acquired[i];
+    }
+
+    sh->gone.repeated += w->repeated;
+    sh->gone.reused += w->reused;
+    sh->gone.left += w->left;
+    sh->gone.spliced += w->spliced;
+
+    ngx_memzero(w, sizeof(ngx_zltunnel_sh_worker_t));
+}
+
+
+static void
+ngx_zltunnel_worker_death_counters(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters, ngx_uint_t slot)
+{
+    ngx_queue_t                *q, *next;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    for (q = ngx_queue_head(counters);
+         q != ngx_queue_sentinel(counters);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
+
+        if (counter->slot == slot) {
+            ngx_zltunnel_counter_fold(registry, counter);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The zone that all workers share, and its lock.
+ *
+ * The lock is the slab pool's own mutex, the only one that nginx unlocks when
+ * a worker dies inside it.  A change is bracketed by "dirty": who finds it set
+ * after taking the lock knows that a worker died within a change, and begins
+ * the registry anew.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_zone.h"
+#include "ngx_zltunnel_notice.h"
+#include "ngx_zltunnel_shm.h"
+
+
+static ngx_int_t ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry);
+
+
+ngx_int_t
+ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data)
+{
+    ngx_zltunnel_registry_t *oregistry = data;
+
+    ngx_zltunnel_registry_t  *registry;
+
+    registry = zone->data;
+
+    registry->shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    if (oregistry) {
+
+        /*
+         * A reload: old workers still use it, and so they will if the
+         * reload fails later.  Nothing is changed here.
+         */
+
+        registry->sh = oregistry->sh;
+        return NGX_OK;
+    }
+
+    /* a full zone is reported by those who meet it, once a minute */
+    registry->shpool->log_nomem = 0;
+
+    registry->sh = ngx_slab_calloc(registry->shpool,
+                                   sizeof(ngx_zltunnel_sh_t));
+    if (registry->sh == NULL) {
+        return NGX_ERROR;
+    }
+
+    registry->shpool->data = registry->sh;
+    registry->sh->started = ngx_current_msec;
+
+    return ngx_zltunnel_sh_reset(registry);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
+{
+    ngx_zltunnel_sh_t  *sh;
+
+    sh = registry->sh;
+
+    /* core's insert function: this module may be mapped elsewhere later */
+
+    ngx_rbtree_init(&sh->tunnels, &sh->sentinel, ngx_rbtree_insert_value);
+    ngx_rbtree_init(&sh->names, &sh->sentinel, ngx_rbtree_insert_value);
+    ngx_rbtree_init(&sh->ports, &sh->sentinel, ngx_rbtree_insert_value);
+    ngx_rbtree_init(&sh->pendings, &sh->sentinel, ngx_rbtree_insert_value);
+    ngx_rbtree_init(&sh->accesses, &sh->sentinel, ngx_rbtree_insert_value);
+    ngx_queue_init(&sh->list);
+    ngx_queue_init(&sh->orphans);
+    sh->changes++;
+    sh->resets++;
+    sh->ntunnels = 0;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_zltunnel_zone_lock(ngx_zltunnel_registry_t *registry)
+{
+    ngx_zltunnel_zone_lock_read(registry);
+    ngx_zltunnel_zone_change(registry);
+}
+
+
+void
+ngx_zltunnel_zone_lock_read(ngx_zltunnel_registry_t *registry)
+{
+    ngx_uint_t          i;
+    ngx_zltunnel_sh_t  *sh;
+
+    ngx_shmtx_lock(&registry->shpool->mutex);
+
+    sh = registry->sh;
+
+    if (sh->dirty) {
+
+        /*
+         * A worker died within a change: no tree can be trusted, so the
+         * entries are left where they are and all is begun anew.  Their
+         * memory is lost until the zone is made again.  Who dies here leaves
+         * it dirty.
+         */
+
+        (void) ngx_zltunnel_sh_reset(registry);
+
+        for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+            sh->workers[i].nidle = 0;
+        }
+
+        /* the agents are to come again, as after a reload that began anew */
+
+        sh->started = ngx_current_msec;
+        sh->expecting = 1;
+        sh->unsettled = 1;
+
+        ngx_memory_barrier();
+        sh->dirty = 0;
+
+        ngx_zltunnel_notice_emptied(registry);
+    }
+}
+
+
+void
+ngx_zltunnel_zone_change(ngx_zltunnel_registry_t *registry)
+{
+    registry->sh->dirty = 1;
+    ngx_memory_barrier();
+}
+
+
+#if (NGX_DEBUG)
+
+/*
+ * So that a test can kill a worker that holds the lock: stops at the first
+ * opportunity after there was a file of that name, with ".read" or ".change"
+ * behind it.
+ */
+
+static void
+ngx_zltunnel_debug_stop(ngx_zltunnel_registry_t *registry)
+{
+    u_char  name[NGX_MAX_PATH];
+
+    if (registry->debug_stop.len == 0) {
+        return;
+    }
+
+    (void) ngx_snprintf(name, sizeof(name), "%V.%s%Z", &registry->debug_stop,
+                        registry->sh->dirty ? "change" : "read");
+
+    if (ngx_delete_file(name) != NGX_FILE_ERROR) {
+        (void) raise(SIGSTOP);
+    }
+}
+
+#endif
+
+
+void
+ngx_zltunnel_zone_unlock(ngx_zltunnel_registry_t *registry)
+{
+#if (NGX_DEBUG)
+    ngx_zltunnel_debug_stop(registry);
+#endif
+
+    ngx_memory_barrier();
+    registry->sh->dirty = 0;
+
+    ngx_shmtx_unlock(&registry->shpool->mutex);
+}
+
+
+void *
+ngx_zltunnel_zone_alloc(ngx_zltunnel_registry_t *registry, size_t size)
+{
+    return ngx_slab_calloc_locked(registry->shpool, size);
+}
+
+
+void
+ngx_zltunnel_zone_free(ngx_zltunnel_registry_t *registry, void *p)
+{
+    ngx_slab_free_locked(registry->shpool, p);
+}

@@ -1,0 +1,189 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* One end of a relay, and its peculiarities. */
+
+
+#ifndef _NGX_ZLTUNNEL_END_H_INCLUDED_
+#define _NGX_ZLTUNNEL_END_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_ws.h"
+
+#include "zlt_types.h"
+
+
+#define NGX_ZLTUNNEL_REST_SIZE        64       /* behind an end marker */
+
+
+typedef enum {
+    NGX_ZLTUNNEL_PLAIN = 0,
+    NGX_ZLTUNNEL_TLS,
+    NGX_ZLTUNNEL_BRIDGE,     /* a socketpair to the worker with the channel */
+    NGX_ZLTUNNEL_PAIR,       /* a socketpair to an upstream connection here */
+    NGX_ZLTUNNEL_LANE        /* of a shared channel */
+} ngx_zltunnel_kind_e;
+
+
+/* what carries the bytes of an end that is no socket: a lane */
+
+typedef struct {
+    ssize_t                    (*recv)(ngx_zltunnel_end_t *end, u_char *buf,
+                                       size_t size);
+    ssize_t                    (*send)(ngx_zltunnel_end_t *end, u_char *buf,
+                                       size_t size);
+    void                       (*close)(ngx_zltunnel_end_t *end);
+} ngx_zltunnel_end_ops_t;
+
+
+/* how a bridge speaks to the worker opposite */
+
+typedef struct {
+    /* EOF follows, or a reset: NGX_ERROR: there is no way to that worker */
+    ngx_int_t                  (*tell)(ngx_zltunnel_end_t *end,
+                                       ngx_uint_t reset);
+    /* reads what it has said, if it has */
+    void                       (*poll)(void);
+} ngx_zltunnel_end_bridge_ops_t;
+
+
+struct ngx_zltunnel_end_s {
+    ngx_connection_t            *connection;
+    ngx_zltunnel_kind_e          kind;
+    ngx_zltunnel_ws_t           *ws;          /* within a WebSocket; or NULL */
+    ngx_zltunnel_lane_t         *lane;        /* or NULL */
+    const ngx_zltunnel_end_ops_t  *ops;       /* of a lane, or NULL */
+
+    /*
+     * A dead worker looks like a clean EOF over a socketpair, so EOF there
+     * counts only after a message between the workers has said so.
+     */
+    const ngx_zltunnel_end_bridge_ops_t  *bridge;
+    ngx_rbtree_node_t            node;        /* bridges, by id */
+    u_char                       bridge_id[ZLT_ID_SIZE];
+    ngx_zltunnel_registry_t     *registry;
+    ngx_uint_t                   bridge_slot; /* of the worker opposite */
+    ngx_pid_t                    bridge_pid;
+    unsigned                     bridged:1;   /* node is in the tree */
+    unsigned                     ended:1;     /* that message has come */
+    unsigned                     broken:1;    /* or one of a reset */
+    unsigned                     told:1;      /* either was sent */
+    unsigned                     waits:1;     /* EOF came, it has not yet */
+    ngx_msec_t                   waits_since;
+
+    unsigned                     eof:1;       /* read */
+    unsigned                     shut:1;      /* EOF has been passed on */
+
+    u_char                      *records;     /* of TLS, to be sent; or NULL */
+    size_t                       records_pos;
+    size_t                       records_len;
+
+    zlt_frames_t                *frames;      /* of a framed channel, or NULL */
+    unsigned                     lent:1;      /* connection is not its own */
+    size_t                       nrest;       /* read behind its end */
+    u_char                       rest[NGX_ZLTUNNEL_REST_SIZE];
+};
+
+
+/* whether a direction is bytes, not or no longer messages */
+
+#define ngx_zltunnel_end_raw_in(e)                                            \
+    ((e)->frames == NULL || (e)->frames->in.end == ZLT_FRAMES_RAW)
+
+
+#define ngx_zltunnel_end_raw_out(e)                                           \
+    ((e)->frames == NULL || (e)->frames->out.end == ZLT_FRAMES_RAW)
+
+
+/* whether recv() has something to tell: an end marker raises no event */
+
+#define ngx_zltunnel_end_readable(e)                                          \
+    ((e)->connection->read->ready                                             \
+     || ((e)->frames && (e)->frames->in.end != ZLT_FRAMES_OPEN                \
+         && (e)->frames->in.end != ZLT_FRAMES_RAW))
+
+
+/* the bytes on the descriptor are those of the relay: splice() may be used,
+   and others may read and write it */
+#define ngx_zltunnel_end_raw(end)                                             \
+    ((end)->kind != NGX_ZLTUNNEL_TLS && (end)->kind != NGX_ZLTUNNEL_LANE      \
+     && (end)->ws == NULL)
+
+
+/* there is something that waits to be sent, though it was taken */
+#define ngx_zltunnel_end_pending(end)                                         \
+    ((end)->records                                                           \
+     || ((end)->ws && ngx_zltunnel_ws_pending(end))                           \
+     || ((end)->frames && zlt_frames_pending(&(end)->frames->out)))
+
+
+/* read() may have to be called though no event tells */
+#define ngx_zltunnel_end_told(end)                                            \
+    ((end)->ws && ngx_zltunnel_ws_ended(end))
+
+
+/* Sets an end's socket up for relaying: TCP_NODELAY; for TLS, a FIN without
+   close_notify becomes an error and writes may be retried from elsewhere. */
+void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
+    ngx_zltunnel_kind_e kind);
+/* 0: a UNIX socket, without the options of TCP */
+ngx_uint_t ngx_zltunnel_end_tcp(ngx_connection_t *c);
+/* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
+void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
+/* the same for channels of datagrams, of which the kernel is to hold few */
+void ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end);
+/*
+ * Read and write as c->recv() and c->send() do; for TLS they fill the buffer
+ * and log no louder than the connection is to.  Within a WebSocket, or of many
+ * bytes under TLS, what was written may be kept here: ngx_zltunnel_end_flush().
+ * What was offered and not taken must be offered again.  On a framed end the
+ * header of a message is put into the ZLT_FRAMES_ROOM bytes before what is
+ * sent.
+ */
+ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+/* the same beneath the messages of a framed end */
+ssize_t ngx_zltunnel_end_pull(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_end_push(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+/* .. and beneath the WebSocket */
+ssize_t ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+ssize_t ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+/* What an EOF that was just read means: NGX_OK it is one, NGX_ERROR it is a
+   reset, NGX_AGAIN not known yet: the read handler is called again. */
+ngx_int_t ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end);
+/* NGX_ERROR if the connection was reset, found without reading from it. */
+ngx_int_t ngx_zltunnel_end_test(ngx_zltunnel_end_t *end);
+/* NGX_OK: nothing is unacknowledged; NGX_AGAIN: something is, the peer lives;
+   NGX_ERROR: it has not answered for 60 s and three attempts. */
+ngx_int_t ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end);
+/* Passes EOF on, after every byte: FIN, close_notify, or end message and FIN.
+   NGX_OK, NGX_AGAIN (call again when writable), NGX_ERROR. */
+ngx_int_t ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end);
+/* Whether the end of this process is a reset: SO_LINGER 0, which is to be on
+   as long as bytes may follow, and off before a clean close. */
+void ngx_zltunnel_end_linger(ngx_connection_t *c, ngx_uint_t reset);
+/* Makes the close that follows a reset: SO_LINGER 0, no close_notify. */
+void ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end);
+/* Closes a channel's or bridge's connection and its pool, without blocking
+   and without sending more than is sent; forgets the bridge. */
+void ngx_zltunnel_end_close(ngx_zltunnel_end_t *end);
+/* Makes the end known by its bridge's id; slot and pid are of the worker
+   opposite, and ops tell it of the end. */
+void ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
+    const ngx_zltunnel_end_bridge_ops_t *ops,
+    ngx_zltunnel_registry_t *registry, u_char id[ZLT_ID_SIZE],
+    ngx_uint_t slot, ngx_pid_t pid);
+ngx_zltunnel_end_t *ngx_zltunnel_end_bridge_find(u_char id[ZLT_ID_SIZE]);
+ngx_int_t ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end);
+
+
+#endif /* _NGX_ZLTUNNEL_END_H_INCLUDED_ */

@@ -1,0 +1,65 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* Which agent's service a request or session goes to. */
+
+
+#ifndef _NGX_ZLTUNNEL_BALANCE_H_INCLUDED_
+#define _NGX_ZLTUNNEL_BALANCE_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_upstream_conf.h"
+
+#include "zlt_types.h"
+
+
+/* what one request or session has chosen, and has tried before */
+
+typedef struct {
+    ngx_zltunnel_upstream_conf_t  *conf;
+    ngx_pool_t                  *pool;        /* of the request or session */
+    ngx_log_t                   *log;
+    uint32_t                     hash;        /* of the key */
+    unsigned                     local:1;     /* the client is on this host */
+    unsigned                     direct:1;    /* nginx will not speak TLS on
+                                                 the connection itself */
+    unsigned                     framed:1;    /* .. nor use its descriptor:
+                                                 set with direct only */
+    unsigned                     early:1;     /* a request that failed may be
+                                                 sent again: likewise */
+    ngx_msec_t                   timeout;     /* for the connection, if early */
+
+    /* results of ngx_zltunnel_balance() */
+    ngx_uint_t                   candidates;  /* how many there were */
+    u_char                       tunnel_id[ZLT_ID_SIZE];
+    u_char                       service_id[ZLT_ID_SIZE];
+    ngx_str_t                    name;        /* "tunnel/service" */
+    struct sockaddr_un           sockaddr;    /* stands for it */
+    socklen_t                    socklen;
+
+    ngx_zltunnel_sh_counter_t   *busy;        /* counted there */
+    ngx_array_t                 *tried;       /* ids of services */
+    unsigned                     chosen:1;
+    unsigned                     suspect:1;   /* it has failed before */
+    unsigned                     again:1;     /* set by the caller: the next
+                                                 may be the same one */
+} ngx_zltunnel_upstream_t;
+
+
+/*
+ * Chooses a service that has not been tried.  NGX_OK, or NGX_BUSY: there is
+ * none (or, with backup servers, none that is ready); NGX_ERROR: no memory.
+ * ngx_zltunnel_balance_done() must follow NGX_OK.
+ */
+ngx_int_t ngx_zltunnel_balance(ngx_zltunnel_upstream_t *up);
+/* the request or session is done with it, or tries another one */
+void ngx_zltunnel_balance_done(ngx_zltunnel_upstream_t *up);
+/* it has failed, or it works again */
+void ngx_zltunnel_balance_failed(ngx_zltunnel_upstream_t *up);
+void ngx_zltunnel_balance_works(ngx_zltunnel_upstream_t *up);
+
+
+#endif /* _NGX_ZLTUNNEL_BALANCE_H_INCLUDED_ */

@@ -1,0 +1,891 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Connections of nginx's upstream code that lead through a tunnel.
+ *
+ * That code wants a connection from peer.get at once, and has no way to wait
+ * for one that is yet to be found.  But it knows how to wait for connect().
+ * So it gets a placeholder: a descriptor that is not in epoll, and on which
+ * nothing happens, while a dial is under way.  The upstream code starts its
+ * connect timeout and waits for it to become writable.
+ *
+ * When the agent has answered, the data channel's descriptor takes the place
+ * of the placeholder's in the connection, and an event says that it is
+ * writable.  From then on nginx reads and writes the channel itself, and no
+ * hop is between.  If the dial fails, the descriptor's place is taken by that
+ * of a socket with an error pending, as after a connect() that failed; if it
+ * times out, so does the connection.
+ *
+ * So it is with channels that are TCP in this worker.  One under TLS gives its
+ * TLS session, too, and its pool, where that is; but not if the upstream code
+ * is to speak TLS to the service itself, and not in stream, where that cannot
+ * be known.  These, channels within a WebSocket, and those that are bridged
+ * from another worker, stay what they are: the connection gets one end of a
+ * socketpair, and a relay of this worker joins the other end and the channel.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_conn.h"
+#include "ngx_zltunnel_balance.h"
+#include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_early.h"
+#include "ngx_zltunnel_lend.h"
+#include "ngx_zltunnel_move.h"
+#include "ngx_zltunnel_pair.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
+
+
+/* ms, before keepalive is turned on: most connections are gone by then */
+#define NGX_ZLTUNNEL_CONN_YOUNG    10000
+
+/* descriptors of placeholders that are kept for later ones */
+#define NGX_ZLTUNNEL_SPARE         32
+
+
+static ngx_connection_t *ngx_zltunnel_conn_placeholder(
+    ngx_peer_connection_t *pc);
+static ngx_socket_t ngx_zltunnel_conn_descriptor(ngx_log_t *log);
+static void ngx_zltunnel_conn_cleanup(void *data);
+static void ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_dial_e rc);
+static void ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn,
+    ngx_zltunnel_dial_e rc);
+static ngx_socket_t ngx_zltunnel_conn_dead_socket(ngx_log_t *log);
+static ngx_int_t ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn);
+static ngx_socket_t ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn,
+    ngx_uint_t *polled);
+#if (NGX_SSL)
+static ngx_socket_t ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn,
+    ngx_uint_t *polled);
+static void ngx_zltunnel_conn_pool_cleanup(void *data);
+#endif
+static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
+    ngx_uint_t polled);
+static void ngx_zltunnel_conn_settle_tls(ngx_zltunnel_conn_t *conn);
+static void ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link);
+static ssize_t ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf,
+    size_t size);
+
+
+static ngx_queue_t   ngx_zltunnel_conns;
+static ngx_uint_t    ngx_zltunnel_conns_ready;
+
+static ngx_socket_t  ngx_zltunnel_spare[NGX_ZLTUNNEL_SPARE];
+static ngx_uint_t    ngx_zltunnel_nspare;
+static ngx_uint_t    ngx_zltunnel_spared;     /* some were, of late */
+
+
+ngx_int_t
+ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
+    ngx_peer_connection_t *pc, ngx_connection_t *client, ngx_pool_t *pool,
+    ngx_zltunnel_conn_t **result)
+{
+    ngx_connection_t     *c;
+    ngx_pool_cleanup_t   *cln;
+    ngx_zltunnel_conn_t  *conn;
+    ngx_zltunnel_dial_t  *dial;
+
+    *result = NULL;
+
+    c = ngx_zltunnel_conn_placeholder(pc);
+    if (c == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (pool == NULL) {
+        pool = ngx_create_pool(1024, pc->log);
+        if (pool == NULL) {
+            ngx_close_connection(c);
+            return NGX_ERROR;
+        }
+
+        c->pool = pool;
+    }
+
+    cln = ngx_pool_cleanup_add(pool, sizeof(ngx_zltunnel_conn_t));
+    if (cln == NULL) {
+        goto failed;
+    }
+
+    conn = cln->data;
+    ngx_memzero(conn, sizeof(ngx_zltunnel_conn_t));
+
+    cln->handler = ngx_zltunnel_conn_cleanup;
+
+    conn->connection = c;
+    conn->up = up;
+
+    dial = &conn->dial;
+
+    dial->registry = up->conf->registry;
+    dial->pool = pool;
+    dial->log = pc->log;
+    dial->local = up->local;
+    dial->framed = up->framed;
+    dial->lanes = up->framed && up->conf->lanes;
+    dial->corked = up->early;
+    dial->timeout = up->early ? up->timeout : 0;
+    dial->handler = ngx_zltunnel_conn_dialled;
+    dial->data = conn;
+
+    dial->client_addr.data = conn->addr;
+    dial->client_addr.len = ngx_sock_ntop(client->sockaddr, client->socklen,
+                                          conn->addr, NGX_SOCKADDR_STRLEN, 1);
+
+    conn->dialling = 1;
+    ngx_zltunnel_dial_service(dial, up->tunnel_id, up->service_id);
+    conn->dialling = 0;
+
+    if (!conn->failed) {
+        pc->connection = c;
+        *result = conn;
+
+        if (up->early && !conn->bound) {
+            ngx_zltunnel_early_start(conn);
+            return NGX_DONE;
+        }
+
+        return NGX_AGAIN;
+    }
+
+    ngx_zltunnel_conn_release(conn);
+
+    if (c->pool) {
+        ngx_destroy_pool(c->pool);
+    }
+
+    ngx_close_connection(c);
+
+    return NGX_DECLINED;
+
+failed:
+
+    if (c->pool) {
+        ngx_destroy_pool(c->pool);
+    }
+
+    ngx_close_connection(c);
+
+    return NGX_ERROR;
+}
+
+
+/* as ngx_event_connect_peer() would make one, but for connect() */
+
+static ngx_connection_t *
+ngx_zltunnel_conn_placeholder(ngx_peer_connection_t *pc)
+{
+    ngx_socket_t       s;
+    ngx_connection_t  *c;
+
+    s = ngx_zltunnel_conn_descriptor(pc->log);
+
+    if (s == (ngx_socket_t) -1) {
+        return NULL;
+    }
+
+    c = ngx_get_connection(s, pc->log);
+
+    if (c == NULL) {
+        if (ngx_close_socket(s) == -1) {
+            ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
+                          ngx_close_socket_n " failed");
+        }
+
+        return NULL;
+    }
+
+    c->type = SOCK_STREAM;
+
+    c->recv = ngx_recv;
+    c->send = ngx_send;
+    c->recv_chain = ngx_recv_chain;
+    c->send_chain = ngx_send_chain;
+
+    /*
+     * The channel has its TCP_NODELAY already, a socketpair needs none.  The
+     * channel may be under TLS, which has no sendfile(), and core wants to
+     * know that now.
+     */
+
+    c->sendfile = 0;
+    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
+    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
+
+    c->log_error = pc->log_error;
+    c->log = pc->log;
+    c->read->log = pc->log;
+    c->write->log = pc->log;
+
+    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+    c->start_time = ngx_current_msec;
+
+    return c;
+}
+
+
+/* nobody reads or writes it, but core asks it for SO_ERROR */
+
+static ngx_socket_t
+ngx_zltunnel_conn_descriptor(ngx_log_t *log)
+{
+    ngx_socket_t  s;
+
+    if (ngx_zltunnel_nspare) {
+        return ngx_zltunnel_spare[--ngx_zltunnel_nspare];
+    }
+
+    s = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        ngx_log_error(NGX_LOG_CRIT, log, ngx_socket_errno,
+                      ngx_socket_n " failed");
+    }
+
+    return s;
+}
+
+
+ngx_zltunnel_conn_t *
+ngx_zltunnel_conn_of(ngx_connection_t *c)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = c->pool ? c->pool->cleanup : NULL; cln; cln = cln->next) {
+
+        if (cln->handler == ngx_zltunnel_conn_cleanup) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_zltunnel_conn_cleanup(void *data)
+{
+    ngx_zltunnel_conn_release(data);
+}
+
+
+void
+ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn)
+{
+    if (conn->connection == NULL) {
+        return;
+    }
+
+    conn->connection = NULL;
+    conn->up = NULL;
+
+    if (conn->lent) {
+        ngx_zltunnel_lend_close(conn);
+    }
+
+    if (conn->bound) {
+        ngx_queue_remove(&conn->queue);
+        conn->bound = 0;
+    }
+
+    if (conn->pair) {
+        ngx_zltunnel_pair_leave(conn);
+    }
+
+    ngx_zltunnel_dial_done(&conn->dial);
+}
+
+
+void
+ngx_zltunnel_conn_count(ngx_zltunnel_conn_t *conn, off_t sent, off_t received)
+{
+    if (conn->dial.counter) {
+        conn->dial.counter->bytes[0] += sent;
+        conn->dial.counter->bytes[1] += received;
+    }
+}
+
+
+static void
+ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
+{
+    ngx_zltunnel_conn_t  *conn;
+
+    conn = dial->data;
+
+    if (rc == NGX_ZLTUNNEL_DIAL_OK) {
+
+        if (ngx_zltunnel_conn_bind(conn) == NGX_OK) {
+            return;
+        }
+
+        rc = NGX_ZLTUNNEL_DIAL_ERROR;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, dial->log, 0, "no connection to \"%V\": %s",
+                  &conn->up->name, ngx_zltunnel_dial_error(dial, rc));
+
+    conn->failed = 1;
+
+    if (!conn->dialling) {
+        ngx_zltunnel_conn_fail(conn, rc);
+    }
+}
+
+
+static void
+ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
+{
+    ngx_socket_t       fd;
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    if (conn->early) {
+        ngx_zltunnel_early_fail(conn, rc);
+        return;
+    }
+
+    if (rc != NGX_ZLTUNNEL_DIAL_TIMEOUT) {
+        fd = ngx_zltunnel_conn_dead_socket(c->log);
+
+        if (fd != (ngx_socket_t) -1) {
+            ngx_zltunnel_conn_swap(c, fd, 0);
+            return;
+        }
+    }
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    c->write->timedout = 1;
+    ngx_post_event(c->write, &ngx_posted_events);
+}
+
+
+/* a socket that getsockopt(SO_ERROR) says is reset; -1: there is none */
+
+static ngx_socket_t
+ngx_zltunnel_conn_dead_socket(ngx_log_t *log)
+{
+    ngx_socket_t  s[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0, s)
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
+                      "socketpair() failed");
+        return (ngx_socket_t) -1;
+    }
+
+    /* one end is closed with a byte unread, which resets the other */
+
+    (void) send(s[0], "", 1, MSG_NOSIGNAL);
+    (void) ngx_close_socket(s[1]);
+
+    return s[0];
+}
+
+
+static ngx_int_t
+ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
+{
+    size_t                   unsent;
+    ngx_uint_t               polled, lend;
+    ngx_socket_t             fd;
+    ngx_zltunnel_kind_e      kind;
+    ngx_zltunnel_channel_t  *channel;
+
+    polled = 0;
+    fd = (ngx_socket_t) -1;
+    channel = conn->dial.channel;
+    kind = channel->end.kind;
+    unsent = conn->dial.last - conn->dial.sent[0];
+    lend = (channel->end.frames && kind != NGX_ZLTUNNEL_BRIDGE && !unsent);
+    conn->tcp = (kind != NGX_ZLTUNNEL_LANE);
+
+    if (conn->early) {
+        ngx_zltunnel_early_done(conn);
+    }
+
+    if (lend) {
+        /* below */
+
+    } else if (channel->end.ws || channel->end.frames || unsent) {
+        fd = ngx_zltunnel_pair_start(conn);
+        conn->tcp = 0;
+
+    } else if (kind == NGX_ZLTUNNEL_PLAIN) {
+        fd = ngx_zltunnel_conn_take(conn, &polled);
+
+#if (NGX_SSL)
+    } else if (kind == NGX_ZLTUNNEL_TLS && conn->up->direct) {
+        fd = ngx_zltunnel_conn_adopt(conn, &polled);
+#endif
+
+    } else {
+        fd = ngx_zltunnel_pair_start(conn);
+        conn->tcp = 0;
+    }
+
+    if (!lend && fd == (ngx_socket_t) -1) {
+        return NGX_ERROR;
+    }
+
+    if (!ngx_zltunnel_conns_ready) {
+        ngx_queue_init(&ngx_zltunnel_conns);
+        ngx_zltunnel_conns_ready = 1;
+    }
+
+    ngx_queue_insert_tail(&ngx_zltunnel_conns, &conn->queue);
+    conn->bound = 1;
+
+    conn->up = NULL;
+    conn->dial.link.cut = ngx_zltunnel_conn_cut;
+
+    /* the connection may outlast the request */
+
+    conn->dial.log = ngx_cycle->log;
+    conn->dial.timer.log = ngx_cycle->log;
+
+    conn->since = ngx_current_msec;
+
+    if (lend) {
+        ngx_zltunnel_lend(conn);
+
+    } else {
+        ngx_zltunnel_conn_swap(conn->connection, fd, polled);
+    }
+
+    if (conn->dial.buf) {
+        ngx_free(conn->dial.buf);
+        conn->dial.buf = NULL;
+    }
+
+    return NGX_OK;
+}
+
+
+/* takes the descriptor out of the channel, of which nothing stays */
+
+static ngx_socket_t
+ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
+{
+    ngx_socket_t             fd;
+    ngx_connection_t        *c;
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = conn->dial.channel;
+    conn->dial.channel = NULL;
+
+    c = channel->end.connection;
+    *polled = (c->read->active || c->write->active);
+
+    fd = ngx_zltunnel_connection_detach(c, *polled);
+    channel->end.connection = NULL;
+
+    ngx_zltunnel_channel_close(channel);
+
+    return fd;
+}
+
+
+#if (NGX_SSL)
+
+/*
+ * As above, with the TLS session.  Its memory is in the channel's pool, which
+ * goes with that of the connection; core ends the session before.
+ */
+
+static ngx_socket_t
+ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
+{
+    ngx_pool_t              *pool;
+    ngx_connection_t        *c;
+    ngx_pool_cleanup_t      *cln;
+    ngx_ssl_connection_t    *ssl;
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = conn->dial.channel;
+    c = channel->end.connection;
+
+    cln = ngx_pool_cleanup_add(conn->connection->pool, 0);
+
+    if (cln == NULL
+        || SSL_set_ex_data(c->ssl->connection, ngx_ssl_connection_index,
+                           conn->connection)
+           == 0)
+    {
+        conn->dial.channel = NULL;
+        ngx_zltunnel_end_abort(&channel->end);
+        ngx_zltunnel_channel_close(channel);
+        return (ngx_socket_t) -1;
+    }
+
+    pool = c->pool;
+    ssl = c->ssl;
+
+    c->pool = NULL;
+    c->ssl = NULL;
+
+    cln->handler = ngx_zltunnel_conn_pool_cleanup;
+    cln->data = pool;
+
+    ssl->handler = NULL;
+    ssl->saved_read_handler = NULL;
+    ssl->saved_write_handler = NULL;
+
+    c = conn->connection;
+
+    /* nginx's own takes a reset for an end */
+
+    c->ssl = ssl;
+    c->recv = ngx_zltunnel_tls_recv;
+    c->send = ngx_ssl_write;
+    c->recv_chain = ngx_zltunnel_conn_recv_chain;
+    c->send_chain = ngx_ssl_send_chain;
+
+    if (SSL_pending(ssl->connection)) {
+        c->read->ready = 1;
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    return ngx_zltunnel_conn_take(conn, polled);
+}
+
+
+static void
+ngx_zltunnel_conn_pool_cleanup(void *data)
+{
+    ngx_destroy_pool(data);
+}
+
+
+#endif
+
+
+/* as ngx_ssl_recv_chain() */
+
+ssize_t
+ngx_zltunnel_conn_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
+    off_t limit)
+{
+    u_char   *last;
+    ssize_t   n, bytes, size;
+
+    bytes = 0;
+    last = cl->buf->last;
+
+    for ( ;; ) {
+        size = cl->buf->end - last;
+
+        if (limit) {
+
+            if (bytes >= limit) {
+                return bytes;
+            }
+
+            if (bytes + size > limit) {
+                size = (ssize_t) (limit - bytes);
+            }
+        }
+
+        n = c->recv(c, last, size);
+
+        if (n <= 0) {
+
+            if (bytes == 0) {
+                return n;
+            }
+
+            if (n == 0 || n == NGX_ERROR) {
+                c->read->ready = 1;
+            }
+
+            return bytes;
+        }
+
+        bytes += n;
+        last += n;
+
+        if (!c->read->ready) {
+            return bytes;
+        }
+
+        if (last == cl->buf->end) {
+            cl = cl->next;
+
+            if (cl == NULL) {
+                return bytes;
+            }
+
+            last = cl->buf->last;
+        }
+    }
+}
+
+
+/*
+ * Puts fd in place of the connection's, and has it reported as writable.
+ * Not dup2(), which would cost a call more: nothing but the connection itself
+ * knows the number.
+ */
+
+static void
+ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
+    ngx_uint_t polled)
+{
+    ngx_zltunnel_conn_spare(c);
+
+    c->fd = fd;
+
+    ngx_zltunnel_conn_ready(c, polled);
+}
+
+
+void
+ngx_zltunnel_conn_spare(ngx_connection_t *c)
+{
+    ngx_zltunnel_spared = 1;
+
+    if (ngx_zltunnel_nspare < NGX_ZLTUNNEL_SPARE) {
+        ngx_zltunnel_spare[ngx_zltunnel_nspare++] = c->fd;
+
+    } else if (ngx_close_socket(c->fd) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
+                      ngx_close_socket_n " failed");
+    }
+}
+
+
+void
+ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled)
+{
+    if (polled) {
+
+        /* it is in epoll: changed, not added */
+
+        c->write->active = 1;
+
+        if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT)
+            != NGX_OK)
+        {
+            c->write->active = 0;
+            c->write->timedout = 1;
+        }
+
+    } else if (ngx_add_conn(c) == NGX_ERROR) {
+        c->write->timedout = 1;
+    }
+
+    c->write->ready = 1;
+    ngx_post_event(c->write, &ngx_posted_events);
+}
+
+
+/*
+ * Before a connection goes into a keepalive cache, which looks at the socket
+ * alone: close_notify may have been taken from there already, with the last
+ * bytes, and no event tells of it again.
+ */
+
+void
+ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn)
+{
+    if (conn->lent) {
+
+        if (ngx_zltunnel_lend_ended(conn)) {
+            conn->connection->read->eof = 1;
+        }
+
+        return;
+    }
+
+    if (conn->dial.lanes && conn->dial.link.peer
+        && ngx_zltunnel_shared_get(conn->dial.link.peer, NULL))
+    {
+        /* by way of another worker, and the next one need not be */
+
+        conn->connection->read->eof = 1;
+        return;
+    }
+
+    ngx_zltunnel_conn_settle_tls(conn);
+}
+
+
+static void
+ngx_zltunnel_conn_settle_tls(ngx_zltunnel_conn_t *conn)
+{
+#if (NGX_SSL)
+
+    int                n;
+    u_char             buf[1];
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    if (c == NULL || c->ssl == NULL || c->recv != ngx_zltunnel_tls_recv
+        || !c->read->ready || c->read->error)
+    {
+        return;
+    }
+
+    ERR_clear_error();
+
+    n = SSL_peek(c->ssl->connection, buf, 1);
+
+    if (n > 0
+        || SSL_get_error(c->ssl->connection, n) != SSL_ERROR_WANT_READ)
+    {
+        c->read->eof = 1;
+        ERR_clear_error();
+        return;
+    }
+
+    c->read->ready = 0;
+
+#endif
+}
+
+
+/* the tunnel's token is gone: whoever holds the connection finds it reset */
+
+static void
+ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link)
+{
+    ngx_zltunnel_conn_t  *conn;
+
+    conn = (ngx_zltunnel_conn_t *) ngx_zltunnel_dial_of(link);
+
+    ngx_zltunnel_peer_unlink(link);
+
+    ngx_zltunnel_move_cancel(conn);
+
+    if (conn->connection && conn->pair == NULL) {
+        ngx_zltunnel_conn_break(conn);
+    }
+}
+
+
+void
+ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn)
+{
+    struct linger      linger;
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    linger.l_onoff = 1;
+    linger.l_linger = 0;
+
+    if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER, (const void *) &linger,
+                   sizeof(struct linger))
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
+                      "setsockopt(SO_LINGER) failed");
+    }
+
+    /* under TLS of its own it tells an end from a reset by itself */
+
+    if (c->recv == ngx_recv || conn->lent) {
+        c->recv = ngx_zltunnel_conn_recv_reset;
+        c->recv_chain = ngx_zltunnel_conn_recv_chain;
+    }
+
+    (void) ngx_shutdown_socket(c->fd, SHUT_RDWR);
+}
+
+
+static ssize_t
+ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ngx_log_error(NGX_LOG_ERR, c->log, NGX_ECONNRESET,
+                  "tunnelled connection was reset");
+
+    c->read->ready = 0;
+    c->read->error = 1;
+
+    return NGX_ERROR;
+}
+
+
+/*
+ * Keepalive is for connections that last: a dead agent is found by it.
+ *
+ * Connections that wait in a keepalive cache, to a service that has been
+ * withdrawn or whose agent is away, are of no use, and keep an agent that is
+ * about to end from it.
+ */
+
+void
+ngx_zltunnel_conn_check(void)
+{
+    ngx_uint_t                 there;
+    ngx_queue_t               *q, *next;
+    ngx_connection_t          *c;
+    ngx_zltunnel_conn_t       *conn;
+    ngx_zltunnel_dial_t       *dial;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    /* nor is a descriptor kept that nobody has needed for a second */
+
+    while (ngx_zltunnel_nspare && !ngx_zltunnel_spared) {
+        (void) ngx_close_socket(ngx_zltunnel_spare[--ngx_zltunnel_nspare]);
+    }
+
+    ngx_zltunnel_spared = 0;
+
+    if (!ngx_zltunnel_conns_ready) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_zltunnel_conns);
+         q != ngx_queue_sentinel(&ngx_zltunnel_conns);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        conn = ngx_queue_data(q, ngx_zltunnel_conn_t, queue);
+        c = conn->connection;
+
+        if (conn->tcp
+            && ngx_current_msec - conn->since >= NGX_ZLTUNNEL_CONN_YOUNG)
+        {
+            ngx_zltunnel_end_keepalive(c);
+            conn->tcp = 0;
+        }
+
+        if (!c->idle) {
+            continue;
+        }
+
+        dial = &conn->dial;
+
+        ngx_zltunnel_zone_lock(dial->registry);
+
+        tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh,
+                                          dial->tunnel_id);
+
+        there = (tunnel && tunnel->state == NGX_ZLTUNNEL_LIVE
+                 && ngx_zltunnel_service_by_id(tunnel, dial->service_id));
+
+        ngx_zltunnel_zone_unlock(dial->registry);
+
+        if (!there) {
+
+            /* as a worker does that begins to exit; frees this one only */
+
+            c->close = 1;
+            c->read->handler(c->read);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* Tunnelled services as peers of nginx's upstreams, http and stream alike. */
+
+
+#ifndef _NGX_ZLTUNNEL_CONN_H_INCLUDED_
+#define _NGX_ZLTUNNEL_CONN_H_INCLUDED_
+
+
+#include <ngx_event_connect.h>
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_balance.h"
+#include "ngx_zltunnel_channel.h"
+
+
+/*
+ * The connection to a service that nginx's upstream code holds, with what of
+ * it is ours: it lasts as long as that connection, beyond a request if it is
+ * kept alive.
+ */
+
+struct ngx_zltunnel_conn_s {
+    ngx_zltunnel_dial_t          dial;
+    ngx_connection_t            *connection;  /* NULL: closed */
+    ngx_zltunnel_upstream_t     *up;          /* until it is bound */
+    void                        *pair;        /* the relay behind it */
+    ngx_zltunnel_channel_t      *lent;        /* the channel, to come back */
+    ngx_connection_t            *own;         /* .. its own connection */
+    ngx_zltunnel_channel_t      *moving;      /* the one to take its place */
+    ngx_queue_t                  queue;       /* bound, of this worker */
+    unsigned                     dialling:1;  /* the dial is being started */
+    unsigned                     failed:1;    /* .. and failed at once */
+    unsigned                     bound:1;
+    unsigned                     early:1;     /* written to, not bound yet */
+    unsigned                     tcp:1;       /* without keepalive yet */
+    unsigned                     asked:1;     /* the agent knows of moving */
+    unsigned                     moved:1;     /* .. and that we have left the
+                                                 lane */
+    ngx_msec_t                   since;       /* bound */
+    u_char                       addr[NGX_SOCKADDR_STRLEN];
+};
+
+
+/*
+ * What peer.get returns for the chosen service.  NGX_AGAIN: pc->connection
+ * is a placeholder that will be connected, fail, or time out as if connect()
+ * were under way; NGX_DONE: it can be written to already; NGX_DECLINED: it has
+ * failed at once; NGX_ERROR.
+ *
+ * pool: NULL, and the connection gets a pool of its own, with which its state
+ * is freed; or that of a session, and ngx_zltunnel_conn_release() must follow.
+ */
+ngx_int_t ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
+    ngx_peer_connection_t *pc, ngx_connection_t *client, ngx_pool_t *pool,
+    ngx_zltunnel_conn_t **conn);
+/* the state of a connection with a pool of its own, or NULL */
+ngx_zltunnel_conn_t *ngx_zltunnel_conn_of(ngx_connection_t *c);
+/* may be called again; the connection is closed by its owner, soon */
+void ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn);
+/* marks a connection that has ended as such, before it may be kept alive */
+void ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn);
+/* adds to what the status shows of the service */
+void ngx_zltunnel_conn_count(ngx_zltunnel_conn_t *conn, off_t sent,
+    off_t received);
+/* every second: closes kept connections to services that are gone */
+void ngx_zltunnel_conn_check(void);
+/* whoever holds the connection finds it reset */
+void ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn);
+/* keeps the descriptor of a placeholder for the next one */
+void ngx_zltunnel_conn_spare(ngx_connection_t *c);
+/* reports c as writable; polled: its descriptor is in epoll */
+void ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled);
+/* c->recv_chain() by c->recv() */
+ssize_t ngx_zltunnel_conn_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
+    off_t limit);
+
+
+#endif /* _NGX_ZLTUNNEL_CONN_H_INCLUDED_ */

@@ -1,0 +1,41 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_LISTENER_H_INCLUDED_
+#define _NGX_ZLTUNNEL_LISTENER_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+
+
+/* what reads the UDP sockets: handed in, since it is above */
+
+typedef struct {
+    ngx_int_t                  (*init)(ngx_cycle_t *cycle);
+    /* the socket of an assigned port is about to be read */
+    void                       (*arm)(ngx_zltunnel_listener_t *listener);
+    ngx_event_handler_pt         receive;
+    /* a UDP port has another service, or none */
+    void                       (*changed)(void);
+} ngx_zltunnel_listener_datagrams_t;
+
+
+void ngx_zltunnel_listener_init_module(ngx_cycle_t *cycle);
+/* every second: opens again what another binary has closed */
+void ngx_zltunnel_listener_tick(ngx_zltunnel_registry_t *registry);
+/* arms or disarms a port as the registry says; port 0: all */
+void ngx_zltunnel_listener_update_port(ngx_zltunnel_registry_t *registry,
+    in_port_t port, ngx_uint_t udp);
+/* puts the accept event into epoll, or takes it out, as it should be */
+void ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener);
+ngx_int_t ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
+    const ngx_zltunnel_listener_datagrams_t *datagrams);
+/* a port was opened or closed here: the other workers are told */
+void ngx_zltunnel_listener_changed(ngx_zltunnel_registry_t *registry,
+    in_port_t port, ngx_uint_t udp);
+
+
+#endif /* _NGX_ZLTUNNEL_LISTENER_H_INCLUDED_ */

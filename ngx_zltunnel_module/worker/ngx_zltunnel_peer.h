@@ -1,0 +1,59 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* What this worker holds of a tunnel. */
+
+
+#ifndef _NGX_ZLTUNNEL_PEER_H_INCLUDED_
+#define _NGX_ZLTUNNEL_PEER_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+
+#include "zlt_types.h"
+
+
+struct ngx_zltunnel_link_s {
+    ngx_queue_t                  queue;       /* peer->links */
+    ngx_zltunnel_peer_t         *peer;
+    void                       (*cut)(ngx_zltunnel_link_t *link);
+};
+
+
+struct ngx_zltunnel_peer_s {
+    ngx_rbtree_node_t            node;
+    u_char                       id[ZLT_ID_SIZE];
+    u_char                       token[32];   /* SHA-256 */
+    ngx_str_t                    name;        /* the token's */
+    time_t                       expires;     /* the token; 0: never */
+    ngx_zltunnel_registry_t     *registry;
+    ngx_zltunnel_control_t      *control;     /* NULL: elsewhere */
+    ngx_queue_t                  idle;        /* ngx_zltunnel_channel_t */
+    ngx_uint_t                   nidle;
+    void                        *shared;      /* the channel with lanes, or
+                                                 NULL */
+    ngx_queue_t                  links;       /* relays, bridges, dials: cut
+                                                 when the token goes */
+};
+
+
+ngx_zltunnel_peer_t *ngx_zltunnel_peer_find(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id);
+/* the first one, or the one behind that key: whatever is done with a peer may
+   release others */
+ngx_zltunnel_peer_t *ngx_zltunnel_peer_next(ngx_zltunnel_registry_t *registry,
+    ngx_rbtree_key_t *after);
+ngx_zltunnel_peer_t *ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id, u_char *token, ngx_str_t *name);
+/* frees it if nothing is left in it */
+void ngx_zltunnel_peer_release(ngx_zltunnel_peer_t *peer);
+void ngx_zltunnel_peer_link(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_link_t *link);
+void ngx_zltunnel_peer_unlink(ngx_zltunnel_link_t *link);
+/* the token of a tunnel is gone: cut everything of it here */
+void ngx_zltunnel_peer_cut(ngx_zltunnel_peer_t *peer);
+
+
+#endif /* _NGX_ZLTUNNEL_PEER_H_INCLUDED_ */

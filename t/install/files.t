@@ -1,0 +1,80 @@
+#!/usr/bin/perl
+
+# Protects what packagers and administrators meet first: "make install" puts
+# each file where it belongs, below DESTDIR only, the unit names the program
+# that was installed, systemd finds no fault with it, and a second "make" has
+# nothing to do.
+
+use strict;
+use warnings;
+
+use Cwd ();
+use File::Find ();
+use File::Temp ();
+use Test::More;
+
+my $root = Cwd::abs_path(__FILE__ =~ s{/[^/]*$}{/../..}r);
+chdir $root or die;
+
+# not those of the make that runs the tests
+delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES)};
+
+my $dir = File::Temp::tempdir('zltunnel-t-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+
+my $out = `make all 2>&1`;
+is($?, 0, 'make') or BAIL_OUT($out);
+
+$out = `make all 2>&1`;
+is($out, '', 'a second make is idle')
+    or diag $out;
+
+$out = `make install DESTDIR=$dir PREFIX=/opt/zlt MODULES_DIR=/m 2>&1`;
+is($?, 0, 'make install') or diag $out;
+
+my @files;
+File::Find::find(sub { push @files, $File::Find::name =~ s/^\Q$dir//r
+                       if -f }, $dir);
+my %there = map { $_ => 1 } @files;
+
+for my $file (qw(/m/ngx_zltunnel_module.so /opt/zlt/bin/zltunnel-agent
+                 /opt/zlt/lib/systemd/system/zltunnel-agent.service
+                 /opt/zlt/share/doc/zltunnel/README.md))
+{
+    ok($there{$file}, "installed: $file");
+}
+
+ok(!(grep { !m{^/(m|opt/zlt)/} } @files), 'nothing elsewhere')
+    or diag join "\n", @files;
+
+like(`$dir/opt/zlt/bin/zltunnel-agent --version 2>&1`, qr/0\.1\.0/,
+     'the installed agent runs');
+
+my $unit = "$dir/opt/zlt/lib/systemd/system/zltunnel-agent.service";
+my $text = '';
+
+if (open my $fh, '<', $unit) {
+    $text = join '', <$fh>;
+}
+
+like($text, qr{^ExecStart=/opt/zlt/bin/zltunnel-agent }m,
+     'the unit starts the agent that was installed');
+
+SKIP: {
+    my ($program) = grep { -x } map { "$_/systemd-analyze" }
+                                split /:/, $ENV{PATH};
+    skip 'there is no systemd-analyze', 1 if !$program;
+
+    # it looks for the program on this machine
+    $text =~ s{^(Exec\w+=)/opt/zlt/bin}{$1$dir/opt/zlt/bin}mg;
+    open my $fh, '>', "$dir/zltunnel-agent.service" or die;
+    print $fh $text;
+    close $fh;
+
+    $out = `systemd-analyze verify --man=no $dir/zltunnel-agent.service 2>&1`;
+
+    # of other units of this machine it may complain as it likes
+    my @ours = grep { /zltunnel/ } split /\n/, $out;
+    ok($? == 0 && !@ours, 'systemd-analyze verify') or diag $out;
+}
+
+done_testing();

@@ -1,0 +1,49 @@
+#!/bin/sh
+
+# Runs tests with prove: side by side those that can be, then the others.
+#
+#     t/run.sh TEST...
+#
+# TEST is a program or a folder.  One that measures what others would disturb
+# says so in its opening comment, "# Alone: " and why, and runs by itself.
+#
+#     PROVE_JOBS=N     at a time, three for each processor by default
+#     PROVE=...        another prove, or with more options
+
+set -eu
+
+jobs=${PROVE_JOBS:-$((3 * $(nproc)))}
+tests=
+
+for test; do
+    if [ -d "$test" ]; then
+        tests="$tests $(find "$test" -name '*.t')"
+    else
+        tests="$tests $test"
+    fi
+done
+
+# a common user has few descriptors at first, and may have more
+
+[ "$(ulimit -n)" -ge 20000 ] || ulimit -S -n 20000 2> /dev/null \
+    || ulimit -S -n "$(ulimit -H -n)"
+
+# the largest first, which by and large take longest
+
+tests=$(ls -S -- $tests)
+alone=
+beside=
+
+for test in $tests; do
+    case $test in
+    *.t) ! grep -q '^# Alone: ' "$test" || { alone="$alone $test"; continue; }
+    esac
+
+    beside="$beside $test"
+done
+
+status=0
+[ -z "$beside" ] || ${PROVE:-prove} -j"$jobs" $beside || status=1
+[ -z "$alone" ] || ${PROVE:-prove} $alone || status=1
+
+exit $status

@@ -1,0 +1,56 @@
+#!/usr/bin/perl
+
+# Protects: the programs have no function that nobody calls.  The compiler says
+# so of static ones; here it is the exported ones, of the agent, the module and
+# what they share, as they are built.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use File::Find ();
+use Test::More;
+use ZLTunnel;
+
+my $root = $ZLTunnel::ROOT;
+my @objects;
+
+File::Find::find({ no_chdir => 1, wanted => sub { push @objects, $_ if /\.o$/ } },
+                 grep { -d } "$root/objs/agent", "$root/objs/nginx-src/objs/addon");
+
+plan(skip_all => 'nothing is built in objs/') if !@objects;
+
+my ($rc, $out) = run('nm', '-g', '--defined-only', @objects);
+plan(skip_all => 'there is no nm') if $rc != 0;
+
+my %exported = map { $_ => 1 }
+               $out =~ /^[0-9a-f]+ T ((?:zlt|ngx_\w*zltunnel)_\w+)$/mg;
+my %used;
+
+for my $file (sources()) {
+    my $text = slurp($file);
+
+    $text =~ s{/\*.*?\*/}{}gs;
+    $text =~ s/^\w+\(//mg;              # where it is defined
+    $text =~ s/^\w[^;{}()]*\b\w+\([^;{}]*\);//mg if $file =~ /\.h$/;
+    $used{$_} = 1 for $text =~ /\b((?:zlt|ngx_\w*zltunnel)_\w+)\b/g;
+}
+
+cmp_ok(scalar keys %exported, '>', 300, 'functions are there');
+is(join(' ', grep { !$used{$_} } sort keys %exported), '',
+   'each of them has a caller');
+
+done_testing();
+
+
+sub sources {
+    my @files;
+
+    File::Find::find({ no_chdir => 1, wanted => sub {
+        push @files, $_ if /\.[ch]$/;
+    } }, "$root/agent", "$root/ngx_zltunnel_module");
+
+    return @files;
+}
