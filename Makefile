@@ -267,7 +267,7 @@ sanitize:
 
 sanitize-check:
 	@t/install-deps.sh
-	+@auto/sanitize-check $(T)
+	+@PROVE="$(PROVE)" auto/sanitize-check $(T)
 
 
 # What looks at the source.
@@ -280,7 +280,7 @@ figures: all
 
 coverage:
 	@t/install-deps.sh
-	+@PROVE=$(PROVE) auto/coverage $(T)
+	+@PROVE="$(PROVE)" auto/coverage $(T)
 
 lint: $(TREE)/objs/Makefile
 	@t/install-deps.sh build lint
