@@ -16,7 +16,7 @@
 #   make sanitize-check  the tests with sanitizers: the agent, and with
 #                        NGINX_SRC=dir nginx and the module, too; T=t/...
 #   make coverage        lines run by the tests, or by T=t/...
-#   make lint            compilers' warnings, and checkers
+#   make lint            compilers' warnings, and checkers, or CHECKER=gcc
 #   make lint-baseline   as many complaints as there are now
 #
 #   NGINX=/path/to/nginx     the nginx to build for, "nginx" by default
@@ -284,11 +284,11 @@ coverage:
 
 lint: $(TREE)/objs/Makefile
 	@t/install-deps.sh build lint
-	@C11="$(C11)" auto/lint
+	@C11="$(C11)" auto/lint $(CHECKER)
 
 lint-baseline: $(TREE)/objs/Makefile
 	@t/install-deps.sh build lint
-	@C11="$(C11)" auto/lint -b
+	@C11="$(C11)" auto/lint -b $(CHECKER)
 
 
 # What else there is to run; missing packages are installed first.

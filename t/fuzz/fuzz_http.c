@@ -55,7 +55,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* what is behind the header does not matter */
 
     must(http_parse(&b, data, (size_t) n) == n);
-    must(memcmp(&a, &b, sizeof(a)) == 0);
+    must(a.status == b.status && strcmp(a.reason, b.reason) == 0);
+    must(a.upgrade == b.upgrade && strcmp(a.accept, b.accept) == 0);
+    must(a.worker == b.worker && a.workers == b.workers);
 
     for (i = 1; i < (size_t) n; i += (n < 300) ? 1 : 97) {
         must(http_parse(&b, data, i) == 0);

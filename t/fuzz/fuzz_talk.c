@@ -53,7 +53,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&c, 0, sizeof(c));
 
     via.kind = (data[0] & 1) ? ZLT_VIA_HTTP : ZLT_VIA_SOCKS5H;
-    via.has_user = (data[0] >> 1) & 1;
+    via.has_user = (unsigned) (data[0] >> 1) & 1u;
     via.port = 1080;
     (void) strcpy(via.host, "proxy");
     (void) strcpy(via.name, "proxy:1080");
