@@ -16,7 +16,7 @@
 #   make sanitize-check  the tests with sanitizers: the agent, and with
 #                        NGINX_SRC=dir nginx and the module, too; T=t/...
 #   make coverage        lines run by the tests, or by T=t/...
-#   make lint            compilers' warnings, and checkers
+#   make lint            compilers' warnings, and checkers, or CHECKER=gcc
 #   make lint-baseline   as many complaints as there are now
 #
 #   NGINX=/path/to/nginx     the nginx to build for, "nginx" by default
@@ -267,7 +267,7 @@ sanitize:
 
 sanitize-check:
 	@t/install-deps.sh
-	+@auto/sanitize-check $(T)
+	+@PROVE="$(PROVE)" auto/sanitize-check $(T)
 
 
 # What looks at the source.
@@ -280,15 +280,15 @@ figures: all
 
 coverage:
 	@t/install-deps.sh
-	+@PROVE=$(PROVE) auto/coverage $(T)
+	+@PROVE="$(PROVE)" auto/coverage $(T)
 
 lint: $(TREE)/objs/Makefile
 	@t/install-deps.sh build lint
-	@C11="$(C11)" auto/lint
+	@C11="$(C11)" auto/lint $(CHECKER)
 
 lint-baseline: $(TREE)/objs/Makefile
 	@t/install-deps.sh build lint
-	@C11="$(C11)" auto/lint -b
+	@C11="$(C11)" auto/lint -b $(CHECKER)
 
 
 # What else there is to run; missing packages are installed first.

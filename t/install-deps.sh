@@ -85,7 +85,6 @@ if [ ! -e $policy ]; then
     $as_root chmod 755 $policy
 fi
 
-# shellcheck disable=SC2086      # a word a package
 install() {
     $as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold \

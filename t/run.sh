@@ -25,6 +25,7 @@ done
 
 # a common user has few descriptors at first, and may have more
 
+# shellcheck disable=SC3045      # dash and bash have these
 [ "$(ulimit -n)" -ge 20000 ] || ulimit -S -n 20000 2> /dev/null \
     || ulimit -S -n "$(ulimit -H -n)"
 

@@ -62,7 +62,6 @@ if [ ! -x "$build/sbin/nginx" ]; then
     ! grep -q -e --with-http_v3_module auto/options \
         || http_v3=--with-http_v3_module
 
-    # shellcheck disable=SC2086      # words
     $configure --prefix="$build" --with-compat --with-debug --with-threads \
         --with-http_ssl_module --with-http_v2_module $http_v3 \
         --with-http_realip_module --with-http_auth_request_module \
@@ -85,6 +84,10 @@ export TEST_NGINX_BINARY="$build/sbin/nginx"
 export TEST_ZLT_MODULE="$build/zltunnel/ngx_zltunnel_module.so"
 export TEST_ZLT_AGENT="$build/zltunnel${SANITIZE:+/sanitize}/zltunnel-agent"
 export TEST_STREAM_MODULE=none
+
+# not for what a test builds
+
+unset SANITIZE
 
 [ $# -gt 0 ] || set -- t
 

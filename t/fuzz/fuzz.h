@@ -52,4 +52,29 @@ fuzz_copy(const uint8_t *data, size_t size)
 }
 
 
+/* The same as a string: up to the first NUL. */
+
+static inline char *
+fuzz_text(const uint8_t *data, size_t size)
+{
+    char           *text;
+    size_t          len;
+    const uint8_t  *nul;
+
+    nul = size ? memchr(data, '\0', size) : NULL;
+    len = nul ? (size_t) (nul - data) : size;
+
+    text = malloc(len + 1);
+    must(text != NULL);
+
+    if (len) {
+        memcpy(text, data, len);
+    }
+
+    text[len] = '\0';
+
+    return text;
+}
+
+
 #endif /* FUZZ_H_INCLUDED */

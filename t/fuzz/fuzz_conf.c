@@ -1,0 +1,49 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Protects the reader of agent.conf: any file is read, or refused with a
+ * complaint that names it, and all memory is given back.
+ */
+
+
+#include <sys/mman.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "config.h"
+
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    int            fd;
+    char           name[64], error[ZLT_CONF_ERROR_SIZE];
+    zlt_config_t   config;
+
+    fd = memfd_create("agent.conf", MFD_CLOEXEC);
+    must(fd != -1);
+    must(write(fd, data, size) == (ssize_t) size);
+
+    (void) snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+
+    zlt_config_init(&config);
+    error[0] = '\0';
+
+    if (zlt_config_read(&config, name, error) == -1) {
+        must(strncmp(error, name, strlen(name)) == 0);
+        must(strlen(error) < sizeof(error));
+
+    } else {
+        must(zlt_config_links(&config) == 0);
+    }
+
+    zlt_config_free(&config);
+
+    (void) close(fd);
+
+    return 0;
+}

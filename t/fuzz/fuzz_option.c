@@ -1,0 +1,155 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Protects what users write as values, services and access sessions among
+ * them: what is accepted fits its fields, what is not has a complaint.
+ *
+ * The first byte of an input says which value it is.
+ */
+
+
+#include "fuzz.h"
+#include "options.h"
+
+
+static void
+option_service(unsigned which, const char *text)
+{
+    int                  rc;
+    const char          *error;
+    zlt_service_conf_t   s;
+
+    memset(&s, 0, sizeof(s));
+    s.protocol = ZLT_PROTO_TCP;
+    error = NULL;
+
+    switch (which) {
+
+    case 0:
+        rc = zlt_option_service(text, &s, &error);
+        break;
+
+    case 1:
+        rc = zlt_option_local(text, &s, &error);
+        break;
+
+    case 2:
+        rc = zlt_option_name(text, &s, &error);
+        break;
+
+    default:
+        rc = zlt_option_allow_access(text, &s, &error);
+    }
+
+    must(rc == 0 || (rc == -1 && error && *error));
+
+    if (rc == 0) {
+        must(strlen(s.name) <= ZLT_MAX_NAME);
+        must(strlen(s.host) <= ZLT_OPTION_HOST_MAX);
+        must(strlen(s.local) < ZLT_OPTION_LOCAL_MAX);
+        must(strlen(s.allow_access) <= ZLT_OPTION_ALLOW_MAX);
+        must(which || (s.name[0] && s.has_local));
+
+        rc = zlt_option_service_check(&s, &error);
+        must(rc == 0 || (rc == -1 && error && *error));
+    }
+}
+
+
+static void
+option_access(unsigned which, const char *text)
+{
+    int                 rc;
+    const char         *error;
+    zlt_access_conf_t   a;
+
+    zlt_option_access_init(&a);
+    error = NULL;
+
+    switch (which) {
+
+    case 0:
+        rc = zlt_option_access(text, &a, &error);
+        break;
+
+    case 1:
+        rc = zlt_option_access_name(text, &a, &error);
+        break;
+
+    case 2:
+        rc = zlt_option_access_local(text, &a, &error);
+        break;
+
+    default:
+        rc = zlt_option_access_target(text, &a, &error);
+    }
+
+    must(rc == 0 || (rc == -1 && error && *error));
+
+    if (rc == 0) {
+        must(strlen(a.name) <= ZLT_MAX_NAME);
+        must(strlen(a.service) <= ZLT_MAX_NAME);
+        must(strlen(a.host) <= ZLT_OPTION_HOST_MAX);
+        must(strlen(a.target) <= ZLT_MAX_TARGET);
+
+        rc = zlt_option_access_check(&a, &error);
+        must(rc == 0 || (rc == -1 && error && *error));
+    }
+}
+
+
+static void
+option_value(const char *text)
+{
+    int       flag;
+    uint8_t   version;
+    uint16_t  port;
+    uint32_t  n, ms, seconds;
+
+    (void) zlt_option_port(text, &port);
+    (void) zlt_option_proxy(text, &version);
+
+    if (zlt_option_bool(text, &flag) == 0) {
+        must(flag == 0 || flag == 1);
+    }
+
+    if (zlt_option_number(text, 1000, &n) == 0) {
+        must(n <= 1000);
+    }
+
+    if (zlt_option_time(text, &ms) == 0
+        && zlt_option_seconds(text, &seconds) == 0)
+    {
+        must(ms / 1000 == seconds);
+    }
+}
+
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char  *text;
+
+    if (size == 0) {
+        return 0;
+    }
+
+    text = fuzz_text(data + 1, size - 1);
+
+    if (data[0] & 8) {
+        option_value(text);
+
+    } else if (data[0] & 4) {
+        option_access(data[0] & 3, text);
+
+    } else {
+        option_service(data[0] & 3, text);
+    }
+
+    free(text);
+
+    return 0;
+}
