@@ -15,6 +15,7 @@
 
 #include "fuzz.h"
 #include "config.h"
+#include "conf_file.h"
 
 
 int
@@ -33,7 +34,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     zlt_config_init(&config);
     error[0] = '\0';
 
-    if (zlt_config_read(&config, name, error) == -1) {
+    if (zlt_conf_file_read(&config, name, error) == -1) {
         must(strncmp(error, name, strlen(name)) == 0);
         must(strlen(error) < sizeof(error));
 

@@ -12,7 +12,9 @@
 
 
 #include "fuzz.h"
-#include "options.h"
+#include "option_access.h"
+#include "option_service.h"
+#include "parse.h"
 
 
 static void
@@ -33,15 +35,15 @@ option_service(unsigned which, const char *text)
         break;
 
     case 1:
-        rc = zlt_option_local(text, &s, &error);
+        rc = zlt_option_service_local(text, &s, &error);
         break;
 
     case 2:
-        rc = zlt_option_name(text, &s, &error);
+        rc = zlt_option_service_name(text, &s, &error);
         break;
 
     default:
-        rc = zlt_option_allow_access(text, &s, &error);
+        rc = zlt_option_service_allow(text, &s, &error);
     }
 
     must(rc == 0 || (rc == -1 && error && *error));
@@ -109,19 +111,19 @@ option_value(const char *text)
     uint16_t  port;
     uint32_t  n, ms, seconds;
 
-    (void) zlt_option_port(text, &port);
-    (void) zlt_option_proxy(text, &version);
+    (void) zlt_parse_port(text, &port);
+    (void) zlt_option_service_pp(text, &version);
 
-    if (zlt_option_bool(text, &flag) == 0) {
+    if (zlt_parse_bool(text, &flag) == 0) {
         must(flag == 0 || flag == 1);
     }
 
-    if (zlt_option_number(text, 1000, &n) == 0) {
+    if (zlt_parse_number(text, 1000, &n) == 0) {
         must(n <= 1000);
     }
 
-    if (zlt_option_time(text, &ms) == 0
-        && zlt_option_seconds(text, &seconds) == 0)
+    if (zlt_parse_time(text, &ms) == 0
+        && zlt_parse_seconds(text, &seconds) == 0)
     {
         must(ms / 1000 == seconds);
     }

@@ -18,6 +18,9 @@
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "conn.h"
+#include "io.h"
+#include "proxy.h"
 #include "talk.h"
 
 
@@ -39,9 +42,9 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     int          rc, fds[2], told;
-    char         error[ZLT_VIA_ERROR_SIZE];
+    char         error[ZLT_PROXY_ERROR_SIZE];
     size_t       most, n;
-    zlt_via_t    via;
+    zlt_proxy_t  via;
     zlt_conn_t   c;
     zlt_talk_t  *t;
 
@@ -52,7 +55,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&via, 0, sizeof(via));
     memset(&c, 0, sizeof(c));
 
-    via.kind = (data[0] & 1) ? ZLT_VIA_HTTP : ZLT_VIA_SOCKS5H;
+    via.kind = (data[0] & 1) ? ZLT_PROXY_HTTP : ZLT_PROXY_SOCKS5H;
     via.has_user = (unsigned) (data[0] >> 1) & 1u;
     via.port = 1080;
     (void) strcpy(via.host, "proxy");
@@ -61,7 +64,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (via.has_user) {
         (void) strcpy(via.user, "user");
-        memset(via.password, 'p', (data[0] & 4) ? ZLT_VIA_USER_MAX : 5);
+        memset(via.password, 'p', (data[0] & 4) ? ZLT_PROXY_USER_MAX : 5);
     }
 
     t = zlt_talk_create(&via, talk_hosts[(data[0] >> 4) & 3], 443);

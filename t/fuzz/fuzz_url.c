@@ -12,10 +12,13 @@
 
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "fuzz.h"
 #include "url.h"
-#include "via.h"
+#include "proxy.h"
+#include "proxy_choose.h"
 
 
 static void
@@ -51,31 +54,51 @@ url_server(const char *text)
 }
 
 
+/* text as the list of hosts that no proxy leads to */
+
+static void
+url_excepts(const char *text, const char *host)
+{
+    char         error[ZLT_PROXY_ERROR_SIZE];
+    zlt_url_t    url;
+    zlt_proxy_t  proxy;
+
+    memset(&url, 0, sizeof(url));
+    (void) snprintf(url.host, sizeof(url.host), "%s", host);
+
+    must(setenv("no_proxy", text, 1) == 0);
+    must(zlt_proxy_choose(&proxy, &url, "http://proxy:3128", NULL, error)
+         == 0);
+    must(proxy.kind == ZLT_PROXY_NONE || proxy.kind == ZLT_PROXY_HTTP);
+    zlt_proxy_wipe(&proxy);
+}
+
+
 static void
 url_proxy(const char *text)
 {
-    zlt_via_t    via, same;
+    zlt_proxy_t   via, same;
     const char  *error;
 
     memset(&via, 0, sizeof(via));
     memset(&same, 0, sizeof(same));
     error = NULL;
 
-    if (zlt_via_parse(&via, text, &error) == -1) {
+    if (zlt_proxy_parse(&via, text, &error) == -1) {
         must(error && *error);
         return;
     }
 
     must(strlen(via.host) <= ZLT_URL_HOST_MAX);
-    must(strlen(via.user) <= ZLT_VIA_USER_MAX);
-    must(strlen(via.password) <= ZLT_VIA_USER_MAX);
+    must(strlen(via.user) <= ZLT_PROXY_USER_MAX);
+    must(strlen(via.password) <= ZLT_PROXY_USER_MAX);
     must(strlen(via.name) < sizeof(via.name));
 
-    must(zlt_via_parse(&same, text, &error) == 0);
-    must(zlt_via_same(&via, &same));
+    must(zlt_proxy_parse(&same, text, &error) == 0);
+    must(zlt_proxy_same(&via, &same));
 
-    (void) zlt_via_excepts(text, via.host);
-    zlt_via_wipe(&via);
+    url_excepts(text, via.host);
+    zlt_proxy_wipe(&via);
     must(via.password[0] == '\0');
 }
 
@@ -98,7 +121,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         url_server(text);
     }
 
-    (void) zlt_via_excepts(text, "host.example.com");
+    url_excepts(text, "host.example.com");
 
     free(text);
 
