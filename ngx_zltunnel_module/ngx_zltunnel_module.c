@@ -71,20 +71,20 @@ static ngx_zltunnel_conf_t *ngx_zltunnel_conf(ngx_cycle_t *cycle);
 
 static const ngx_zltunnel_ipc_handler_t
                            ngx_zltunnel_messages[NGX_ZLTUNNEL_IPC_TYPES] = {
-    [NGX_ZLTUNNEL_IPC_PORT]    = { ngx_zltunnel_on_port, 0 },
-    [NGX_ZLTUNNEL_IPC_TAKE]    = { ngx_zltunnel_on_take, 0 },
-    [NGX_ZLTUNNEL_IPC_CHANNEL] = { ngx_zltunnel_on_given, 0 },
-    [NGX_ZLTUNNEL_IPC_BRIDGE]  = { ngx_zltunnel_on_given, 0 },
-    [NGX_ZLTUNNEL_IPC_NONE]    = { ngx_zltunnel_on_none, 0 },
-    [NGX_ZLTUNNEL_IPC_END]     = { ngx_zltunnel_on_end, 1 },
-    [NGX_ZLTUNNEL_IPC_CONNECT] = { ngx_zltunnel_on_connect, 0 },
-    [NGX_ZLTUNNEL_IPC_FAIL]    = { ngx_zltunnel_on_fail, 0 },
-    [NGX_ZLTUNNEL_IPC_UP]      = { ngx_zltunnel_on_up, 0 },
-    [NGX_ZLTUNNEL_IPC_PROBE]   = { ngx_zltunnel_on_probe, 0 },
-    [NGX_ZLTUNNEL_IPC_CLOSE]   = { ngx_zltunnel_on_close, 0 },
-    [NGX_ZLTUNNEL_IPC_DROP]    = { ngx_zltunnel_on_drop, 0 },
-    [NGX_ZLTUNNEL_IPC_LOST]    = { ngx_zltunnel_on_lost, 0 },
-    [NGX_ZLTUNNEL_IPC_ACCESS]  = { ngx_zltunnel_on_access, 0 }
+    [NGX_ZLTUNNEL_IPC_PORT]    = { ngx_zltunnel_on_port, NULL },
+    [NGX_ZLTUNNEL_IPC_TAKE]    = { ngx_zltunnel_on_take, NULL },
+    [NGX_ZLTUNNEL_IPC_CHANNEL] = { ngx_zltunnel_on_given, NULL },
+    [NGX_ZLTUNNEL_IPC_BRIDGE]  = { ngx_zltunnel_on_given, NULL },
+    [NGX_ZLTUNNEL_IPC_NONE]    = { ngx_zltunnel_on_none, NULL },
+    [NGX_ZLTUNNEL_IPC_END]     = { ngx_zltunnel_on_end, ngx_zltunnel_bridge_told },
+    [NGX_ZLTUNNEL_IPC_CONNECT] = { ngx_zltunnel_on_connect, NULL },
+    [NGX_ZLTUNNEL_IPC_FAIL]    = { ngx_zltunnel_on_fail, NULL },
+    [NGX_ZLTUNNEL_IPC_UP]      = { ngx_zltunnel_on_up, NULL },
+    [NGX_ZLTUNNEL_IPC_PROBE]   = { ngx_zltunnel_on_probe, NULL },
+    [NGX_ZLTUNNEL_IPC_CLOSE]   = { ngx_zltunnel_on_close, NULL },
+    [NGX_ZLTUNNEL_IPC_DROP]    = { ngx_zltunnel_on_drop, NULL },
+    [NGX_ZLTUNNEL_IPC_LOST]    = { ngx_zltunnel_on_lost, NULL },
+    [NGX_ZLTUNNEL_IPC_ACCESS]  = { ngx_zltunnel_on_access, NULL }
 };
 
 
@@ -489,7 +489,7 @@ static void
 ngx_zltunnel_on_end(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
-    ngx_zltunnel_bridge_told(msg);
+    (void) ngx_zltunnel_bridge_told(msg);
 }
 
 

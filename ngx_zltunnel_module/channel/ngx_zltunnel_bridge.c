@@ -283,17 +283,23 @@ ngx_zltunnel_bridge_tell(ngx_zltunnel_end_t *end, ngx_uint_t reset)
 }
 
 
-void
+ngx_int_t
 ngx_zltunnel_bridge_told(ngx_zltunnel_ipc_t *msg)
 {
     ngx_zltunnel_end_t  *end;
 
     end = ngx_zltunnel_end_bridge_find(msg->bridge_id);
 
-    if (end && msg->code) {
+    if (end == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (msg->code) {
         end->broken = 1;
 
-    } else if (end) {
+    } else {
         end->ended = 1;
     }
+
+    return NGX_OK;
 }

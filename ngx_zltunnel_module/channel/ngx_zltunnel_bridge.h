@@ -22,8 +22,9 @@ void ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
    moved if it is plain, over a bridge if not */
 void ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, u_char *connection_id, u_char *tunnel_id);
-/* the worker opposite has told of an end, or of a reset */
-void ngx_zltunnel_bridge_told(ngx_zltunnel_ipc_t *msg);
+/* The worker opposite has told of an end, or of a reset.  NGX_DECLINED: there
+   is no such bridge, or not yet: what makes it is still to be acted on. */
+ngx_int_t ngx_zltunnel_bridge_told(ngx_zltunnel_ipc_t *msg);
 
 
 #endif /* _NGX_ZLTUNNEL_BRIDGE_H_INCLUDED_ */

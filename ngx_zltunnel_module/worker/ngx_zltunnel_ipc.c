@@ -710,9 +710,8 @@ ngx_zltunnel_ipc_read_handler(ngx_event_t *ev)
 void
 ngx_zltunnel_ipc_poll(void)
 {
-    ngx_socket_t              fd;
-    ngx_zltunnel_ipc_t        msg;
-    ngx_zltunnel_registry_t  *registry;
+    ngx_socket_t        fd;
+    ngx_zltunnel_ipc_t  msg;
 
     static u_char  data[NGX_ZLTUNNEL_IPC_DATA];
 
@@ -756,14 +755,9 @@ ngx_zltunnel_ipc_poll(void)
             continue;
         }
 
-        if (ngx_zltunnel_ipc_handlers[msg.type].at_once) {
-            registry = ngx_zltunnel_ipc_registry(&msg);
-
-            if (registry) {
-                ngx_zltunnel_ipc_handlers[msg.type].handler(registry, &msg,
-                                                            data, &fd);
-            }
-
+        if (ngx_zltunnel_ipc_handlers[msg.type].at_once
+            && ngx_zltunnel_ipc_handlers[msg.type].at_once(&msg) == NGX_OK)
+        {
             continue;
         }
 

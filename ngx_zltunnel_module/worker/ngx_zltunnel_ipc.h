@@ -68,8 +68,9 @@ typedef void (*ngx_zltunnel_ipc_pt)(ngx_zltunnel_registry_t *registry,
 
 typedef struct {
     ngx_zltunnel_ipc_pt          handler;
-    ngx_uint_t                   at_once;     /* while the message is read,
-                                                 from within any handler */
+    /* tried while the message is read, from within any handler; or NULL.
+       NGX_DECLINED: it comes behind others, in its turn */
+    ngx_int_t                  (*at_once)(ngx_zltunnel_ipc_t *msg);
 } ngx_zltunnel_ipc_handler_t;
 
 
