@@ -22,6 +22,7 @@ subtest 'deadline, 1 worker' => \&deadline, 1;
 subtest 'deadline, 4 workers' => \&deadline, 4;
 subtest 'rights that go' => \&revoked;
 subtest 'while it is being connected' => \&waiting;
+subtest '.. to an agent that is revoked' => \&revoked;
 
 done_testing();
 
@@ -200,8 +201,28 @@ sub waiting {
         !grep { $_->{pending} } @{ $t->status->{tunnels} }
     }), 'nobody waits any more');
 
-    $id = opened($c, 'slow');
-    $v = $ask->();
+    $_->reset for $c, $s;
+    $t->finish;
+}
+
+
+# In one worker: with several, the one with the dial may see that the tunnel is
+# gone (code 8) before it has read the token file itself, and cuts it.
+
+sub revoked {
+    my $t = ZLTunnel->new(workers => 1);
+    my $site = $t->token('site');
+    my $alice = $t->token('alice', 'access=*');
+    $t->start;
+
+    my $s = ZLTunnel::Wire->agent($t, $site, features => 15);
+    $s->send_msg(register('slow', ext => ext(1, "\1")));
+    $s->expect('RegisterOk');
+
+    my $c = visitor($t, $alice);
+    my $v = ZLTunnel::Wire->visit($c, opened($c, 'slow'), early => 'x');
+    $s->expect('Connect');
+
     $t->revoke('site');
     my $m = $v->next(15) // { type => $v->{end} // 'none' };
     is($m->{type}, 'ConnectFail', 'a serving agent that is revoked');
