@@ -39,7 +39,7 @@ my %programs = (
 );
 
 # nginx finds the configuration of a module by these: names, not calls
-my $module_symbol = qr/^ngx_(?:\w+_)?module$/;
+my $module_symbol = qr/^ngx_(?:http_|stream_)?zltunnel_(?:upstream_)?module$/;
 
 
 sub program {

@@ -10,7 +10,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib", "$FindBin::Bin/../../auto";
 
-use File::Find ();
 use Source ();
 use Test::More;
 use ZLTunnel;
@@ -18,10 +17,8 @@ use ZLTunnel;
 my $root = $ZLTunnel::ROOT;
 
 # those of an older build, whose sources have gone, do not count
-my @objects = eval {
-    map { $_->[0] } map { Source::program($_, $root)->objects }
-                        @Source::PROGRAMS;
-};
+my @programs = map { Source::program($_, $root) } @Source::PROGRAMS;
+my @objects = eval { map { $_->[0] } map { $_->objects } @programs };
 
 plan(skip_all => 'nothing is built in objs/') if !@objects;
 
@@ -32,7 +29,7 @@ my %exported = map { $_ => 1 }
                $out =~ /^[0-9a-f]+ T ((?:zlt|ngx_\w*zltunnel)_\w+)$/mg;
 my %used;
 
-for my $file (sources()) {
+for my $file (map { my $p = $_; map { $p->path($_) } $p->files } @programs) {
     my $text = slurp($file);
 
     $text =~ s{/\*.*?\*/}{}gs;
@@ -46,14 +43,3 @@ is(join(' ', grep { !$used{$_} } sort keys %exported), '',
    'each of them has a caller');
 
 done_testing();
-
-
-sub sources {
-    my @files;
-
-    File::Find::find({ no_chdir => 1, wanted => sub {
-        push @files, $_ if /\.[ch]$/;
-    } }, "$root/agent", "$root/ngx_zltunnel_module");
-
-    return @files;
-}

@@ -48,6 +48,14 @@ plant('cmd/level.c', 'int zlt_level;');
 finds(qr{net/data uses cmd/level, .*: zlt_level$}m, 'a variable is an arrow, too');
 uproot('net/data.c');
 
+plant('net/init.c', 'int ngx_zltunnel_link_init_module(void);'
+      . ' int zlt_init(void) { return ngx_zltunnel_link_init_module(); }');
+plant('link/init_module.c', 'int ngx_zltunnel_link_init_module(void) { return 0; }');
+finds(qr{net/init uses link/init_module, .*: ngx_zltunnel_link_init_module$}m,
+      'a function is one, whatever its name ends in');
+uproot('net/init.c');
+uproot('link/init_module.c');
+
 plant('net/sees.c', qq{#include "link.h"\nint zlt_sees(void) { return 0; }\n});
 finds(qr{net/sees\.c includes link/link\.h, which is above it$}m,
       'a header of above');
