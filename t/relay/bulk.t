@@ -59,7 +59,11 @@ sub judge {
 
     is($try->($read), $times, "$read bytes: Raw behind $times messages");
     is($try->($read - 1), 'all', 'a byte less: messages to the end');
-    is($try->(3 * $read), $times, 'much more: the same');
+
+    # no more, since the kernel takes 32 KiB at once, and the reader may be
+    # awake in between: two reads of 16 KiB would count as two
+
+    is($try->(2 * $read - 1), $times, 'much more: the same');
 }
 
 
