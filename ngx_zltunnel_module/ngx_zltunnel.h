@@ -47,32 +47,32 @@
 #define NGX_ZLTUNNEL_DROPS         7
 
 
-typedef struct ngx_zltunnel_registry_s  ngx_zltunnel_registry_t;
-typedef struct ngx_zltunnel_token_s     ngx_zltunnel_token_t;
-typedef struct ngx_zltunnel_tokens_s    ngx_zltunnel_tokens_t;
-typedef struct ngx_zltunnel_listener_s  ngx_zltunnel_listener_t;
-typedef struct ngx_zltunnel_json_s      ngx_zltunnel_json_t;
-typedef struct ngx_zltunnel_ipc_s       ngx_zltunnel_ipc_t;
-typedef struct ngx_zltunnel_peer_s      ngx_zltunnel_peer_t;
-typedef struct ngx_zltunnel_link_s      ngx_zltunnel_link_t;
-typedef struct ngx_zltunnel_control_s   ngx_zltunnel_control_t;
-typedef struct ngx_zltunnel_channel_s   ngx_zltunnel_channel_t;
-typedef struct ngx_zltunnel_dial_s      ngx_zltunnel_dial_t;
-typedef struct ngx_zltunnel_relay_s     ngx_zltunnel_relay_t;
-typedef struct ngx_zltunnel_ws_s        ngx_zltunnel_ws_t;
-typedef struct ngx_zltunnel_lane_s      ngx_zltunnel_lane_t;
+typedef struct ngx_zltunnel_registry_s    ngx_zltunnel_registry_t;
+typedef struct ngx_zltunnel_token_s       ngx_zltunnel_token_t;
+typedef struct ngx_zltunnel_tokens_s      ngx_zltunnel_tokens_t;
+typedef struct ngx_zltunnel_listener_s    ngx_zltunnel_listener_t;
+typedef struct ngx_zltunnel_json_s        ngx_zltunnel_json_t;
+typedef struct ngx_zltunnel_ipc_s         ngx_zltunnel_ipc_t;
+typedef struct ngx_zltunnel_peer_s        ngx_zltunnel_peer_t;
+typedef struct ngx_zltunnel_link_s        ngx_zltunnel_link_t;
+typedef struct ngx_zltunnel_control_s     ngx_zltunnel_control_t;
+typedef struct ngx_zltunnel_channel_s     ngx_zltunnel_channel_t;
+typedef struct ngx_zltunnel_dial_s        ngx_zltunnel_dial_t;
+typedef struct ngx_zltunnel_relay_s       ngx_zltunnel_relay_t;
+typedef struct ngx_zltunnel_ws_s          ngx_zltunnel_ws_t;
+typedef struct ngx_zltunnel_lane_s        ngx_zltunnel_lane_t;
 typedef struct ngx_zltunnel_sh_s          ngx_zltunnel_sh_t;
 typedef struct ngx_zltunnel_sh_tunnel_s   ngx_zltunnel_sh_tunnel_t;
 typedef struct ngx_zltunnel_sh_service_s  ngx_zltunnel_sh_service_t;
 typedef struct ngx_zltunnel_sh_access_s   ngx_zltunnel_sh_access_t;
 typedef struct ngx_zltunnel_sh_counter_s  ngx_zltunnel_sh_counter_t;
-typedef struct ngx_zltunnel_end_s  ngx_zltunnel_end_t;
-typedef struct ngx_zltunnel_visit_s  ngx_zltunnel_visit_t;
-typedef struct ngx_zltunnel_udp_s      ngx_zltunnel_udp_t;
-typedef struct ngx_zltunnel_carrier_s  ngx_zltunnel_carrier_t;
-typedef struct ngx_zltunnel_datagram_s  ngx_zltunnel_datagram_t;
-typedef struct ngx_zltunnel_client_s  ngx_zltunnel_client_t;
-typedef struct ngx_zltunnel_conn_s  ngx_zltunnel_conn_t;
+typedef struct ngx_zltunnel_end_s         ngx_zltunnel_end_t;
+typedef struct ngx_zltunnel_visit_s       ngx_zltunnel_visit_t;
+typedef struct ngx_zltunnel_udp_s         ngx_zltunnel_udp_t;
+typedef struct ngx_zltunnel_carrier_s     ngx_zltunnel_carrier_t;
+typedef struct ngx_zltunnel_datagram_s    ngx_zltunnel_datagram_t;
+typedef struct ngx_zltunnel_client_s      ngx_zltunnel_client_t;
+typedef struct ngx_zltunnel_conn_s        ngx_zltunnel_conn_t;
 
 
 struct ngx_zltunnel_registry_s {
@@ -101,7 +101,7 @@ struct ngx_zltunnel_registry_s {
     ngx_uint_t                   max_channel_share;  /* percent */
 #if (NGX_DEBUG)
     ngx_msec_t                   debug_delay;  /* before an answer is read */
-    ngx_str_t                    debug_stop;   /* a file, see unlock() */
+    ngx_str_t                    debug_stop;   /* see zone.c */
 #endif
 
     ngx_array_t                  listeners;   /* ngx_zltunnel_listener_t,

@@ -189,9 +189,6 @@ zlt_log_define(zlt_log_warn, ZLT_LOG_WARN)
 zlt_log_define(zlt_log_info, ZLT_LOG_INFO)
 
 
-zlt_log_define(zlt_log_debug, ZLT_LOG_DEBUG)
-
-
 void
 zlt_log_link(const char *label, zlt_log_level_e level, const char *fmt, ...)
 {

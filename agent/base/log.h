@@ -41,7 +41,6 @@ int zlt_log_level_parse(const char *name, zlt_log_level_e *level);
 void zlt_log_error(const char *fmt, ...) zlt_printf_like(1, 2);
 void zlt_log_warn(const char *fmt, ...) zlt_printf_like(1, 2);
 void zlt_log_info(const char *fmt, ...) zlt_printf_like(1, 2);
-void zlt_log_debug(const char *fmt, ...) zlt_printf_like(1, 2);
 
 /* The same for one of several links, whose label ("" where there is but one)
    goes before it. */

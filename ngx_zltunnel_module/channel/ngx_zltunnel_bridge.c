@@ -23,7 +23,6 @@
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_types.h"
 #include "zlt_ws_data.h"
 
 

@@ -30,12 +30,13 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 #include "zlt_ws_data.h"
 
 #include <openssl/crypto.h>
 
 
+static void ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
+    u_char *tunnel_id);
 static ngx_uint_t ngx_zltunnel_channel_room(void);
 static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
@@ -328,7 +329,9 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
 }
 
 
-void
+/* one idle channel less of that tunnel in this worker */
+
+static void
 ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id)
 {

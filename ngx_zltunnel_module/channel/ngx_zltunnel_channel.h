@@ -27,7 +27,6 @@
 #include "ngx_zltunnel_transport.h"
 
 #include "zlt_frames.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_ANSWER_SIZE      2048     /* of a 101 that waits */
@@ -95,9 +94,6 @@ void ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *connection_id);
 /* 1 if this worker may have one more: max_channel_share */
 ngx_uint_t ngx_zltunnel_channel_allowed(ngx_zltunnel_registry_t *registry);
-/* one idle channel less of that tunnel in this worker */
-void ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
-    u_char *tunnel_id);
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_create(
     ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);

@@ -20,7 +20,6 @@
 #include "ngx_zltunnel_transport.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_ACK_SIZE           (ZLT_HEADER_SIZE + ZLT_ID_SIZE)

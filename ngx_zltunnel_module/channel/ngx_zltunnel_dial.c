@@ -38,7 +38,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_DIAL_TAKES    2

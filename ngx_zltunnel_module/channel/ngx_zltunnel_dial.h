@@ -14,10 +14,7 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_worker.h"
-
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_REPEAT_AFTER     1000     /* ms without ConnectAck */

@@ -21,7 +21,6 @@
 
 #include "zlt_frames.h"
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_DIAL_REPEATS  3

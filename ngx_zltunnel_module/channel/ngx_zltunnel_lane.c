@@ -21,7 +21,6 @@
 #include "ngx_zltunnel_transport.h"
 
 #include "zlt_lanes.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of its buffer, at least;

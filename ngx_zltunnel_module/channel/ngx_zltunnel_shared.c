@@ -32,7 +32,6 @@
 
 #include "zlt_lanes.h"
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_SHARED_READ     65536     /* bytes of one read */

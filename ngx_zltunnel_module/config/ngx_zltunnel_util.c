@@ -7,7 +7,6 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_util.h"
 
-#include "zlt_types.h"
 
 #include <openssl/rand.h>
 

@@ -22,7 +22,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 #include "zlt_util.h"
 
 

@@ -21,7 +21,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_ACCESS_BATCH  32

@@ -27,7 +27,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 #include "zlt_ws.h"
 
 

@@ -13,7 +13,6 @@
 #include "ngx_zltunnel_revoke.h"
 #include "ngx_zltunnel_transport.h"
 
-#include "zlt_types.h"
 #include "zlt_ws.h"
 
 

@@ -18,7 +18,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>

@@ -16,7 +16,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 #include "zlt_util.h"
 
 #include <openssl/crypto.h>

@@ -23,7 +23,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 static ngx_uint_t ngx_zltunnel_revoke_moved(ngx_zltunnel_registry_t *registry,

@@ -27,8 +27,6 @@
 #include "ngx_zltunnel_control.h"
 #include "ngx_zltunnel_visit.h"
 
-#include "zlt_types.h"
-
 
 #define NGX_HTTP_ZLTUNNEL_GONE         410
 #define NGX_HTTP_ZLTUNNEL_MISDIRECTED  421

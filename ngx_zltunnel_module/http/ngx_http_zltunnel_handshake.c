@@ -15,7 +15,6 @@
 
 #include "ngx_http_zltunnel.h"
 
-#include "zlt_types.h"
 #include "zlt_util.h"
 
 

@@ -22,8 +22,6 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_upstream.h"
 
-#include "zlt_types.h"
-
 
 typedef struct {
     ngx_zltunnel_upstream_conf_t   up;

@@ -35,7 +35,6 @@
 #include "ngx_zltunnel_zone.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 #include <time.h>
 

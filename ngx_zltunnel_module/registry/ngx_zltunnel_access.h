@@ -15,8 +15,6 @@
 
 #include "ngx_zltunnel.h"
 
-#include "zlt_types.h"
-
 
 /* an access session, in the registry */
 

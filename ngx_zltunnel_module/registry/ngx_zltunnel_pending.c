@@ -16,8 +16,6 @@
 #include "ngx_zltunnel_zone.h"
 #include "ngx_zltunnel_tunnel.h"
 
-#include "zlt_types.h"
-
 
 ngx_zltunnel_sh_pending_t *
 ngx_zltunnel_pending_find(ngx_zltunnel_sh_t *sh, u_char *id)

@@ -17,7 +17,6 @@
 #include "ngx_zltunnel_zone.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 static ngx_zltunnel_sh_service_t *ngx_zltunnel_service_first(

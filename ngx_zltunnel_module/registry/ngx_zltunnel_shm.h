@@ -23,9 +23,6 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel.h"
-
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_V1_GRACE         70000    /* ms, agents of version 1 */

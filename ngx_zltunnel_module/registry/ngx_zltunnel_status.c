@@ -20,8 +20,6 @@
 #include "ngx_zltunnel_tunnel.h"
 #include "ngx_zltunnel_zone.h"
 
-#include "zlt_types.h"
-
 
 typedef struct {
     u_char                       id[ZLT_ID_SIZE];

@@ -16,8 +16,6 @@
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_zone.h"
 
-#include "zlt_types.h"
-
 
 ngx_zltunnel_sh_tunnel_t *
 ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh, u_char *id)

@@ -24,7 +24,6 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 
-#include "zlt_types.h"
 #include "zlt_util.h"
 
 

@@ -29,7 +29,6 @@
 #include "ngx_zltunnel_ws.h"
 
 #include "zlt_frames.h"
-#include "zlt_types.h"
 
 #include <poll.h>                /* after ngx_config.h: it needs _GNU_SOURCE */
 
@@ -43,6 +42,7 @@
 #define NGX_ZLTUNNEL_UNACKED_TRIES 3
 
 
+static ngx_uint_t ngx_zltunnel_end_tcp(ngx_connection_t *c);
 static void ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name,
     int value, const char *text);
 static ngx_int_t ngx_zltunnel_end_tell(ngx_zltunnel_end_t *end,
@@ -86,7 +86,9 @@ ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
 }
 
 
-ngx_uint_t
+/* 0: a UNIX socket, without the options of TCP */
+
+static ngx_uint_t
 ngx_zltunnel_end_tcp(ngx_connection_t *c)
 {
     int        domain;

@@ -13,8 +13,6 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_ws.h"
 
-#include "zlt_types.h"
-
 
 #define NGX_ZLTUNNEL_REST_SIZE        64       /* behind an end marker */
 
@@ -129,8 +127,6 @@ struct ngx_zltunnel_end_s {
    close_notify becomes an error and writes may be retried from elsewhere. */
 void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
-/* 0: a UNIX socket, without the options of TCP */
-ngx_uint_t ngx_zltunnel_end_tcp(ngx_connection_t *c);
 /* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
 void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
 /* the same for channels of datagrams, of which the kernel is to hold few */

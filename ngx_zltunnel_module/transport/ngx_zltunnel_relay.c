@@ -45,7 +45,6 @@
 #include "ngx_zltunnel_ws.h"
 
 #include "zlt_frames.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_RELAY_TURN    (512 * 1024)   /* bytes, of a flow */

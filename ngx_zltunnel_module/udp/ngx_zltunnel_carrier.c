@@ -24,8 +24,6 @@
 #include "ngx_zltunnel_udp_session.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_types.h"
-
 
 #define NGX_ZLTUNNEL_CARRIER_RETRY   1000    /* ms after a failed dial */
 #define NGX_ZLTUNNEL_CARRIER_UNUSED  10000   /* ms without sessions */

@@ -9,12 +9,10 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_dgram.h"
-#include "zlt_types.h"
 
 
 struct ngx_zltunnel_carrier_s {

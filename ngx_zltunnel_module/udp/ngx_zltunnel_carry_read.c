@@ -22,7 +22,6 @@
 
 #include "zlt_dgram.h"
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_CARRY_READ     (256 * 1024)

@@ -27,8 +27,6 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_udp_session.h"
 
-#include "zlt_types.h"
-
 
 #define NGX_ZLTUNNEL_UDP_TURNS      4       /* batches of one wake-up */
 

@@ -11,7 +11,6 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel.h"
 
 
 typedef enum {

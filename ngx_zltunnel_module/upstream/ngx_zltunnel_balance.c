@@ -22,7 +22,6 @@
 #include "ngx_zltunnel_upstream_conf.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 typedef enum {

@@ -13,8 +13,6 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_upstream_conf.h"
 
-#include "zlt_types.h"
-
 
 /* what one request or session has chosen, and has tried before */
 

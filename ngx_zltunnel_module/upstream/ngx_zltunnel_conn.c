@@ -48,6 +48,7 @@
 #define NGX_ZLTUNNEL_SPARE         32
 
 
+static void ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled);
 static ngx_connection_t *ngx_zltunnel_conn_placeholder(
     ngx_peer_connection_t *pc);
 static ngx_socket_t ngx_zltunnel_conn_descriptor(ngx_log_t *log);
@@ -665,7 +666,9 @@ ngx_zltunnel_conn_spare(ngx_connection_t *c)
 }
 
 
-void
+/* reports c as writable; polled: its descriptor is in epoll */
+
+static void
 ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled)
 {
     if (polled) {

@@ -72,8 +72,6 @@ void ngx_zltunnel_conn_check(void);
 void ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn);
 /* keeps the descriptor of a placeholder for the next one */
 void ngx_zltunnel_conn_spare(ngx_connection_t *c);
-/* reports c as writable; polled: its descriptor is in epoll */
-void ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled);
 /* c->recv_chain() by c->recv() */
 ssize_t ngx_zltunnel_conn_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
     off_t limit);

@@ -9,7 +9,6 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel.h"
 
 
 /* the connection can be written to; peer.get is to return NGX_DONE */

@@ -28,7 +28,6 @@
 #include "ngx_zltunnel_transport.h"
 
 #include "zlt_frames.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_LENT_RECORD   (16384 - ZLT_HEADER_SIZE)   /* of TLS */

@@ -25,7 +25,6 @@
 
 #include "zlt_frames.h"
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_MOVE_TIME  1000           /* ms for the answer */

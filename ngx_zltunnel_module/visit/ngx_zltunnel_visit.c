@@ -32,7 +32,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 #include "zlt_ws_data.h"
 
 #include <openssl/crypto.h>

@@ -26,7 +26,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_dgram.h"
-#include "zlt_types.h"
 
 
 /* one of the two ends of datagram channels */

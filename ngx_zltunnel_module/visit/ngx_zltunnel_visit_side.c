@@ -22,7 +22,6 @@
 #include "ngx_zltunnel_visit_udp.h"
 
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 #define NGX_ZLTUNNEL_VISIT_READ     65536

@@ -32,7 +32,6 @@
 
 #include "zlt_dgram.h"
 #include "zlt_proto.h"
-#include "zlt_types.h"
 
 
 static void ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,

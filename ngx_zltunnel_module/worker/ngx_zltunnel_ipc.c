@@ -29,7 +29,6 @@
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_registry.h"
 
-#include "zlt_types.h"
 #include "zlt_ws_data.h"
 
 

@@ -11,9 +11,6 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel.h"
-
-#include "zlt_types.h"
 
 
 typedef enum {

@@ -14,8 +14,6 @@
 #include "ngx_zltunnel_peer.h"
 #include "ngx_zltunnel_config.h"
 
-#include "zlt_types.h"
-
 
 ngx_zltunnel_peer_t *
 ngx_zltunnel_peer_find(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)

@@ -12,8 +12,6 @@
 
 #include "ngx_zltunnel.h"
 
-#include "zlt_types.h"
-
 
 struct ngx_zltunnel_link_s {
     ngx_queue_t                  queue;       /* peer->links */
