@@ -27,7 +27,7 @@
 #include "text.h"
 #include "types.h"
 #include "zlt_list.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define ZLT_ACCESS_LOCAL   128

@@ -404,7 +404,7 @@ zlt_visit_frames(zlt_visit_t *v, const uint8_t *p, size_t len)
 
     zlt_visit_complain(v->access, rc == ZLT_OK ? "a message that is not for "
                                                  "a data channel"
-                                               : zlt_strerror(rc));
+                                               : zlt_msg_strerror(rc));
     zlt_visit_drop(v);
 }
 

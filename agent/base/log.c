@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "zlt_util.h"
+#include "zlt_utf8.h"
 
 
 #define ZLT_LOG_LINE  2048

@@ -13,7 +13,7 @@
 #define ZLT_LOG_H_INCLUDED
 
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 typedef enum {

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "text.h"
-#include "zlt_util.h"
+#include "zlt_utf8.h"
 
 
 static int zlt_text_room(zlt_text_t *t, size_t n);

@@ -16,7 +16,7 @@
 #include <openssl/crypto.h>
 
 #include "token.h"
-#include "zlt_util.h"
+#include "zlt_utf8.h"
 
 
 static int zlt_token_file(zlt_token_t *token, const char *file, char *error);

@@ -47,7 +47,7 @@
 #include "dup.h"
 #include "log.h"
 #include "shared.h"
-#include "zlt_util.h"
+#include "zlt_hex.h"
 
 
 static void zlt_channel_freed(zlt_task_t *task);

@@ -150,7 +150,7 @@ zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
         }
 
         if (rc != ZLT_OK) {
-            zlt_channel_lost(ch, zlt_strerror(rc));
+            zlt_channel_lost(ch, zlt_msg_strerror(rc));
             return;
         }
 

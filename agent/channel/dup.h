@@ -10,7 +10,7 @@
 #define ZLT_DUP_H_INCLUDED
 
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 /* 1 if the id was seen before; remembers it if not. */

@@ -168,7 +168,7 @@ zlt_lane_give_credit(zlt_lane_t *lane)
         return;
     }
 
-    zlt_lane_credit(p, lane->number, lane->taken);
+    zlt_lanes_credit(p, lane->number, lane->taken);
     lane->taken = 0;
 }
 
@@ -218,7 +218,7 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
         return ZLT_CONN_AGAIN;
     }
 
-    zlt_lane_header(p, lane->number, size);
+    zlt_lanes_header(p, lane->number, size);
     memcpy(p + ZLT_LANE_HEADER, buf, size);
 
     lane->window -= (uint32_t) size;

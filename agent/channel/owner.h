@@ -19,7 +19,7 @@
 #include "transport.h"
 #include "types.h"
 #include "zlt_list.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 /* what channels and their like tell the link, and ask of it */

@@ -12,7 +12,7 @@
 
 #include "reach.h"
 #include "types.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 /* what data channels are opened with */

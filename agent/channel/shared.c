@@ -296,7 +296,7 @@ zlt_shared_take(zlt_shared_t *sh, const uint8_t *data, size_t len)
         if (rc != ZLT_OK) {
             zlt_log_link(sh->channel->owner->label, ZLT_LOG_DEBUG,
                          "bad message on a shared data channel: %s",
-                         zlt_strerror(rc));
+                         zlt_msg_strerror(rc));
             return -1;
         }
 
@@ -412,7 +412,7 @@ zlt_shared_end_lane(zlt_shared_t *sh, uint32_t number)
     p = zlt_shared_room(sh, ZLT_LANE_HEADER);
 
     if (p) {
-        zlt_lane_end(p, number);
+        zlt_lanes_end(p, number);
 
     } else {
         zlt_shared_broken(sh);

@@ -14,7 +14,7 @@
 
 
 #include "types.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 /* Makes a channel with lanes of it; data is what has come already.  0, or -1

@@ -17,7 +17,8 @@
 
 #include "cmd.h"
 #include "log.h"
-#include "zlt_util.h"
+#include "zlt_hex.h"
+#include "zlt_name.h"
 
 
 #define ZLT_TOKEN_BYTES   32

@@ -12,7 +12,7 @@
 
 #include "conf_access.h"
 #include "parse.h"
-#include "zlt_util.h"
+#include "zlt_name.h"
 
 
 static int zlt_conf_access_begin(zlt_conf_file_t *f, const char *name);

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "conf_node.h"
-#include "zlt_util.h"
+#include "zlt_name.h"
 
 
 #define ZLT_CONF_NAMES  ", \t"

@@ -13,7 +13,7 @@
 
 #include "option_access.h"
 #include "parse.h"
-#include "zlt_util.h"
+#include "zlt_name.h"
 
 
 static int zlt_option_access_local_port(const char *text, uint16_t *port);
@@ -196,7 +196,7 @@ zlt_option_access_target(const char *text, zlt_access_conf_t *a,
     uint16_t   port;
     zlt_str_t  host;
 
-    if (zlt_target_parse((const uint8_t *) text, strlen(text), &host, &port)
+    if (zlt_name_target((const uint8_t *) text, strlen(text), &host, &port)
         == -1)
     {
         *error = "expected HOST:PORT, an IPv6 address in brackets";

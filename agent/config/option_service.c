@@ -14,7 +14,7 @@
 
 #include "option_service.h"
 #include "parse.h"
-#include "zlt_util.h"
+#include "zlt_name.h"
 
 
 static int zlt_option_service_suffixes(char *text, zlt_service_conf_t *s,

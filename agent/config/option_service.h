@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define ZLT_OPTION_HOST_MAX   255

@@ -15,7 +15,7 @@
 #include "ctl_access.h"
 #include "link.h"
 #include "parse.h"
-#include "zlt_util.h"
+#include "zlt_hex.h"
 
 
 #define ZLT_ACCESS_PREFIX  8           /* digits of an id that will do */

@@ -11,7 +11,7 @@
 
 
 #include "types.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 /* The answer to a renewal: error is NULL if it was granted. */

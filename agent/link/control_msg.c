@@ -36,7 +36,7 @@ zlt_control_msg(zlt_control_t *c, const uint8_t *data, size_t len)
     if (rc != ZLT_OK) {
         zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server sent an invalid "
                          "message: %s", rc == ZLT_AGAIN ? "it is not complete"
-                                                        : zlt_strerror(rc));
+                                                        : zlt_msg_strerror(rc));
         return;
     }
 

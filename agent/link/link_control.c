@@ -17,7 +17,7 @@
 #include "link_control.h"
 #include "random.h"
 #include "service.h"
-#include "zlt_util.h"
+#include "zlt_hex.h"
 
 
 #define ZLT_LINK_QUICK  200           /* ms, after a sleep */

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "framed.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 static int zlt_framed_keep(zlt_framed_t *f, const uint8_t *data, size_t len);

@@ -18,7 +18,7 @@
 #include "http.h"
 #include "url.h"
 #include "version.h"
-#include "zlt_util.h"
+#include "zlt_hex.h"
 
 
 #define ZLT_HTTP_GUID      "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

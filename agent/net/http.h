@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #include "types.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define ZLT_HTTP_REQUEST_SIZE  2048

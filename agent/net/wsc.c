@@ -4,7 +4,7 @@
  */
 
 /*
- * Connections within a WebSocket; zlt_ws_data.c translates.
+ * Connections within a WebSocket; zlt_wsd.c translates.
  *
  * What is read is decoded where the caller wants it.  What is written is
  * masked into a buffer that all share, and sent from there by one call; what

@@ -14,7 +14,7 @@
 
 
 #include "conn.h"
-#include "zlt_ws_data.h"
+#include "zlt_wsd.h"
 
 
 struct zlt_wsc_s {

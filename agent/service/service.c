@@ -13,7 +13,7 @@
 #include "io.h"
 #include "resolve.h"
 #include "service.h"
-#include "zlt_util.h"
+#include "zlt_name.h"
 
 
 #define ZLT_SERVICE_TTL  5000          /* ms that resolved addresses hold */
@@ -168,7 +168,7 @@ zlt_service_target(zlt_service_t *open, zlt_str_t target)
         }
     }
 
-    if (zlt_target_parse(target.data, target.len, &host, &port) == -1
+    if (zlt_name_target(target.data, target.len, &host, &port) == -1
         || host.len > ZLT_OPTION_HOST_MAX)
     {
         return NULL;

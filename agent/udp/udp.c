@@ -314,7 +314,7 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
 
     if (rc != ZLT_AGAIN) {
         zlt_log_link(u->owner->label, ZLT_LOG_WARN, "a datagram channel is "
-                     "closed: %s", zlt_strerror(rc));
+                     "closed: %s", zlt_msg_strerror(rc));
         u->broken = "";
         zlt_io_post(&u->task);
         return -1;

@@ -23,7 +23,7 @@
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_ws_data.h"
+#include "zlt_wsd.h"
 
 
 typedef struct {

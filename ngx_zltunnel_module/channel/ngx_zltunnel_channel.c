@@ -29,8 +29,8 @@
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_proto.h"
-#include "zlt_ws_data.h"
+#include "zlt_msg.h"
+#include "zlt_wsd.h"
 
 #include <openssl/crypto.h>
 

@@ -19,7 +19,7 @@
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_transport.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_ACK_SIZE           (ZLT_HEADER_SIZE + ZLT_ID_SIZE)
@@ -91,7 +91,7 @@ ngx_zltunnel_channel_io_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 
         if (rc != ZLT_AGAIN) {
             ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                          "bad frame on a data channel: %s", zlt_strerror(rc));
+                          "bad frame on a data channel: %s", zlt_msg_strerror(rc));
             return NGX_ERROR;
         }
 

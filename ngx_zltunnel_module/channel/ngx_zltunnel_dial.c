@@ -37,7 +37,7 @@
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_DIAL_TAKES    2

@@ -20,7 +20,7 @@
 #include "ngx_zltunnel_transport.h"
 
 #include "zlt_frames.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_DIAL_REPEATS  3

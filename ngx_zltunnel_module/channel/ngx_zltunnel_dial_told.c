@@ -22,8 +22,8 @@
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_proto.h"
-#include "zlt_ws_data.h"
+#include "zlt_msg.h"
+#include "zlt_wsd.h"
 
 
 static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,

@@ -14,7 +14,7 @@
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_transport.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 #include <openssl/crypto.h>
 

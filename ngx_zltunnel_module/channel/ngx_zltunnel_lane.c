@@ -183,7 +183,7 @@ ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane)
         return;
     }
 
-    zlt_lane_credit(p, lane->node.key, lane->taken);
+    zlt_lanes_credit(p, lane->node.key, lane->taken);
     lane->taken = 0;
 }
 
@@ -255,7 +255,7 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
         ngx_zltunnel_lane_number(lane);
     }
 
-    zlt_lane_header(p, lane->node.key, size);
+    zlt_lanes_header(p, lane->node.key, size);
     ngx_memcpy(p + ZLT_LANE_HEADER, buf, size);
 
     lane->window -= size;
@@ -461,7 +461,7 @@ ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
         p = ngx_zltunnel_shared_room(shared, ZLT_LANE_HEADER);
 
         if (p) {
-            zlt_lane_end(p, number);
+            zlt_lanes_end(p, number);
 
         } else {
             /* the agent must not go on as if nothing were */

@@ -31,7 +31,7 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_lanes.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_SHARED_READ     65536     /* bytes of one read */
@@ -307,7 +307,7 @@ ngx_zltunnel_shared_take(ngx_zltunnel_shared_t *shared, const u_char *data,
         if (rc != ZLT_OK) {
             ngx_log_error(NGX_LOG_INFO, shared->channel->end.connection->log,
                           0, "bad message on a shared data channel: %s",
-                          zlt_strerror(rc));
+                          zlt_msg_strerror(rc));
             return NGX_ERROR;
         }
 

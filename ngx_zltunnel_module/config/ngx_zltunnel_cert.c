@@ -19,7 +19,7 @@
 #include "ngx_zltunnel_cert.h"
 #include "ngx_zltunnel_token.h"
 
-#include "zlt_util.h"
+#include "zlt_hex.h"
 
 #include <openssl/crypto.h>
 

@@ -7,7 +7,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_json.h"
 
-#include "zlt_util.h"
+#include "zlt_utf8.h"
 
 
 #define NGX_ZLTUNNEL_JSON_BUFFER  16384

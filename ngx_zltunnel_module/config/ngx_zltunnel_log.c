@@ -12,7 +12,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_log.h"
 
-#include "zlt_util.h"
+#include "zlt_utf8.h"
 
 #include <openssl/rand.h>
 

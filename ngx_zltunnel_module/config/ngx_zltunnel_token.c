@@ -17,7 +17,8 @@
 #include "ngx_zltunnel_token.h"
 #include "ngx_zltunnel_cert.h"
 
-#include "zlt_util.h"
+#include "zlt_hex.h"
+#include "zlt_name.h"
 
 #include <openssl/crypto.h>
 #include <time.h>

@@ -21,8 +21,8 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_proto.h"
-#include "zlt_util.h"
+#include "zlt_msg.h"
+#include "zlt_name.h"
 
 
 #define NGX_ZLTUNNEL_ACCESS_TEXT   128
@@ -168,7 +168,7 @@ ngx_zltunnel_access_open_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
                          "\"-\", \"_\" and \".\"";
 
     } else if ((m->ext & ZLT_X_TARGET)
-               && zlt_target_parse(m->target.data, m->target.len, &host,
+               && zlt_name_target(m->target.data, m->target.len, &host,
                                    &port) != 0)
     {
         answer->code = ZLT_E_FORBIDDEN;

@@ -20,7 +20,7 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_ACCESS_BATCH  32

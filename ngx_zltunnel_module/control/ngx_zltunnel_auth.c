@@ -22,7 +22,7 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 #include "zlt_ws.h"
 
 #include <openssl/crypto.h>

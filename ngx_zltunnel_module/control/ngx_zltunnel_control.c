@@ -26,7 +26,7 @@
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 #include "zlt_ws.h"
 
 
@@ -340,11 +340,11 @@ ngx_zltunnel_control_decode(ngx_zltunnel_control_t *control, u_char *data,
     if (rc != ZLT_OK) {
         ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
                       "bad message on a control channel: %s",
-                      zlt_strerror(rc));
+                      zlt_msg_strerror(rc));
 
         ngx_zltunnel_control_end(control, rc == ZLT_ERR_SIZE
                                           ? ZLT_WS_TOO_BIG : ZLT_WS_PROTOCOL,
-                                 zlt_strerror(rc));
+                                 zlt_msg_strerror(rc));
         return;
     }
 

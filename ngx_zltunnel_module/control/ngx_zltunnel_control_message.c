@@ -17,7 +17,7 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>

@@ -15,8 +15,8 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_proto.h"
-#include "zlt_util.h"
+#include "zlt_msg.h"
+#include "zlt_name.h"
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>

@@ -15,7 +15,7 @@
 
 #include "ngx_http_zltunnel.h"
 
-#include "zlt_util.h"
+#include "zlt_hex.h"
 
 
 #define NGX_HTTP_ZLTUNNEL_UPGRADE_REQUIRED  426

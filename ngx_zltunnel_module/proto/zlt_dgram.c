@@ -6,14 +6,14 @@
 /*
  * Frames of a datagram channel.
  *
- * The layouts are those of zlt_proto.c.  They are read here once more, since
+ * The layouts are those of zlt_msg.c.  They are read here once more, since
  * a channel carries hundreds of thousands of frames a second of three types,
  * and since the answer to a malformed frame is another one: the general
  * decoder's is to end the channel.
  */
 
 
-#include "zlt_util.h"
+#include "zlt_utf8.h"
 #include "zlt_wire.h"
 #include "zlt_dgram.h"
 

@@ -10,7 +10,7 @@
 #include "zlt_wire.h"
 
 
-static int zlt_lanes_header(zlt_lanes_in_t *in);
+static int zlt_lanes_read_header(zlt_lanes_in_t *in);
 
 
 int
@@ -44,7 +44,7 @@ zlt_lanes_decode(zlt_lanes_in_t *in, zlt_lanes_msg_t *m, const uint8_t *data,
         }
 
         if (in->need == ZLT_HEADER_SIZE) {
-            rc = zlt_lanes_header(in);
+            rc = zlt_lanes_read_header(in);
 
             if (rc != ZLT_OK) {
                 return rc;
@@ -112,7 +112,7 @@ zlt_lanes_decode(zlt_lanes_in_t *in, zlt_lanes_msg_t *m, const uint8_t *data,
 /* Type and length have come: says how much there is in front of the bytes. */
 
 static int
-zlt_lanes_header(zlt_lanes_in_t *in)
+zlt_lanes_read_header(zlt_lanes_in_t *in)
 {
     uint32_t  n, fixed;
 
@@ -161,7 +161,7 @@ zlt_lanes_header(zlt_lanes_in_t *in)
 
 
 void
-zlt_lane_header(uint8_t header[ZLT_LANE_HEADER], uint32_t lane, size_t len)
+zlt_lanes_header(uint8_t header[ZLT_LANE_HEADER], uint32_t lane, size_t len)
 {
     header[0] = ZLT_LANE;
     zlt_put32(header + 1, (uint32_t) (4 + len));
@@ -170,7 +170,7 @@ zlt_lane_header(uint8_t header[ZLT_LANE_HEADER], uint32_t lane, size_t len)
 
 
 void
-zlt_lane_end(uint8_t message[ZLT_LANE_HEADER], uint32_t lane)
+zlt_lanes_end(uint8_t message[ZLT_LANE_HEADER], uint32_t lane)
 {
     message[0] = ZLT_LANE_END;
     zlt_put32(message + 1, 4);
@@ -179,7 +179,7 @@ zlt_lane_end(uint8_t message[ZLT_LANE_HEADER], uint32_t lane)
 
 
 void
-zlt_lane_credit(uint8_t message[ZLT_LANE_CREDIT_SIZE], uint32_t lane,
+zlt_lanes_credit(uint8_t message[ZLT_LANE_CREDIT_SIZE], uint32_t lane,
     uint32_t credit)
 {
     message[0] = ZLT_LANE_CREDIT;

@@ -60,10 +60,10 @@ int zlt_lanes_decode(zlt_lanes_in_t *in, zlt_lanes_msg_t *m,
     const uint8_t *data, size_t len, size_t *used);
 
 /* The header of so many bytes, 1 to ZLT_LANE_MAX. */
-void zlt_lane_header(uint8_t header[ZLT_LANE_HEADER], uint32_t lane,
+void zlt_lanes_header(uint8_t header[ZLT_LANE_HEADER], uint32_t lane,
     size_t len);
-void zlt_lane_end(uint8_t message[ZLT_LANE_HEADER], uint32_t lane);
-void zlt_lane_credit(uint8_t message[ZLT_LANE_CREDIT_SIZE], uint32_t lane,
+void zlt_lanes_end(uint8_t message[ZLT_LANE_HEADER], uint32_t lane);
+void zlt_lanes_credit(uint8_t message[ZLT_LANE_CREDIT_SIZE], uint32_t lane,
     uint32_t credit);
 
 

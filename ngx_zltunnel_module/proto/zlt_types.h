@@ -41,9 +41,9 @@ typedef struct {
 } zlt_str_t;
 
 
-typedef struct zlt_msg_s     zlt_msg_t;     /* zlt_proto.h */
+typedef struct zlt_msg_s     zlt_msg_t;     /* zlt_msg.h */
 typedef struct zlt_frames_s  zlt_frames_t;  /* zlt_frames.h */
-typedef struct zlt_wsd_s     zlt_wsd_t;     /* zlt_ws_data.h */
+typedef struct zlt_wsd_s     zlt_wsd_t;     /* zlt_wsd.h */
 
 
 #endif /* ZLT_TYPES_H_INCLUDED */

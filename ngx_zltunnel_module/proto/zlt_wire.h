@@ -18,7 +18,7 @@
 
 #include <string.h>
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 typedef enum {

@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-#include "zlt_util.h"
+#include "zlt_utf8.h"
 #include "zlt_ws.h"
 
 

@@ -34,7 +34,7 @@
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_zone.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 #include <time.h>
 

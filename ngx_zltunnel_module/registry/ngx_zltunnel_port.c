@@ -17,7 +17,7 @@
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_zone.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 static ngx_int_t ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,

@@ -16,7 +16,7 @@
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_zone.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 static ngx_zltunnel_sh_service_t *ngx_zltunnel_service_first(

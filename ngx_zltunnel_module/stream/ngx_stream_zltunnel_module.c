@@ -24,7 +24,7 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 
-#include "zlt_util.h"
+#include "zlt_name.h"
 
 
 typedef struct {

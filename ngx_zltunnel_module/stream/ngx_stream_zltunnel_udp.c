@@ -16,7 +16,7 @@
 #include "ngx_zltunnel_udp.h"
 
 #include "zlt_dgram.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 typedef struct {

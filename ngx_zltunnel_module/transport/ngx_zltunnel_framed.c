@@ -19,7 +19,7 @@
 #include "ngx_zltunnel_end.h"
 
 #include "zlt_frames.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 static ngx_int_t ngx_zltunnel_framed_rest(ngx_zltunnel_end_t *end,
@@ -117,7 +117,7 @@ ngx_zltunnel_framed_take(ngx_zltunnel_end_t *end, u_char *buf, size_t len)
     if (n < 0) {
         ngx_log_error(NGX_LOG_INFO, end->connection->log, 0,
                       "bad message on a data channel: %s",
-                      zlt_strerror((int) n));
+                      zlt_msg_strerror((int) n));
         end->connection->read->error = 1;
         return NGX_ERROR;
     }

@@ -5,7 +5,7 @@
 
 /*
  * An end within a WebSocket: what is between the relay, or whoever reads and
- * writes, and the socket or TLS beneath.  The translation is zlt_ws_data.c's.
+ * writes, and the socket or TLS beneath.  The translation is zlt_wsd.c's.
  *
  * Bytes are read into the caller's buffer and decoded there, so that never
  * more is read than was asked for, and nothing of the channel's bytes stays
@@ -22,7 +22,7 @@
 #include "ngx_zltunnel_end.h"
 #include "ngx_zltunnel_tls.h"
 
-#include "zlt_ws_data.h"
+#include "zlt_wsd.h"
 
 
 struct ngx_zltunnel_ws_s {

@@ -24,7 +24,7 @@
 #include "ngx_zltunnel_udp_session.h"
 
 #include "zlt_dgram.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_CARRY_BATCH    65536

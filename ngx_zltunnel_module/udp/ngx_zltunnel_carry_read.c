@@ -21,7 +21,7 @@
 #include "ngx_zltunnel_udp_session.h"
 
 #include "zlt_dgram.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_CARRY_READ     (256 * 1024)
@@ -156,7 +156,7 @@ ngx_zltunnel_carry_parse(ngx_zltunnel_carrier_t *carrier, const u_char *data,
         }
 
         ngx_log_error(NGX_LOG_INFO, carrier->channel->end.connection->log, 0,
-                      "bad frame on a datagram channel: %s", zlt_strerror(rc));
+                      "bad frame on a datagram channel: %s", zlt_msg_strerror(rc));
         return NGX_ERROR;
     }
 }

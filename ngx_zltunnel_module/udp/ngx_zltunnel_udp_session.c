@@ -24,7 +24,7 @@
 #include "ngx_zltunnel_reply.h"
 
 #include "zlt_dgram.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_UDP_QUEUE   (256 * 1024) /* bytes that wait */

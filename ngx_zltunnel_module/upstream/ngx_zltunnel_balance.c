@@ -21,7 +21,7 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_upstream_conf.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 typedef enum {

@@ -24,7 +24,7 @@
 #include "ngx_zltunnel_transport.h"
 
 #include "zlt_frames.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_MOVE_TIME  1000           /* ms for the answer */

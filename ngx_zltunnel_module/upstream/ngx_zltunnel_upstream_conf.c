@@ -12,7 +12,7 @@
 #include "ngx_zltunnel_upstream_conf.h"
 #include "ngx_zltunnel_config.h"
 
-#include "zlt_util.h"
+#include "zlt_name.h"
 
 
 static char *ngx_zltunnel_upstream_param(ngx_conf_t *cf,

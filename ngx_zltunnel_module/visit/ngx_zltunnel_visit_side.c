@@ -21,7 +21,7 @@
 #include "ngx_zltunnel_visit.h"
 #include "ngx_zltunnel_visit_udp.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_VISIT_READ     65536

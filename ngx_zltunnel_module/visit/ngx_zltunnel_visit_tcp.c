@@ -24,7 +24,7 @@
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_visit.h"
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_VISIT_LINGER    5000    /* ms, behind ConnectFail */

@@ -31,7 +31,7 @@
 #include "ngx_zltunnel_visit_side.h"
 
 #include "zlt_dgram.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 static void ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,
@@ -222,7 +222,7 @@ ngx_zltunnel_visit_udp_parse(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
         default:
             ngx_log_error(NGX_LOG_INFO, side->end->connection->log, 0,
                           "bad frame on a datagram channel: %s",
-                          zlt_strerror(rc));
+                          zlt_msg_strerror(rc));
             ok = NGX_ERROR;
             break;
         }

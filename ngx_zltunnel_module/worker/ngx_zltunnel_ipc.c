@@ -29,7 +29,7 @@
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_registry.h"
 
-#include "zlt_ws_data.h"
+#include "zlt_wsd.h"
 
 
 #define NGX_ZLTUNNEL_IPC_DATA    (ZLT_MAX_CHANNEL_FRAME + ZLT_HEADER_SIZE     \

@@ -14,7 +14,7 @@
 
 #include "fuzz.h"
 #include "zlt_dgram.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 typedef struct {

@@ -14,7 +14,7 @@
 
 #include "fuzz.h"
 #include "zlt_lanes.h"
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 typedef struct {
@@ -48,18 +48,18 @@ lanes_again(const zlt_lanes_msg_t *m)
     switch (m->type) {
 
     case ZLT_LANE:
-        zlt_lane_header(buf, m->lane, m->len);
+        zlt_lanes_header(buf, m->lane, m->len);
         memcpy(buf + ZLT_LANE_HEADER, m->data, m->len);
         size = ZLT_LANE_HEADER + m->len;
         break;
 
     case ZLT_LANE_CREDIT:
-        zlt_lane_credit(buf, m->lane, m->credit);
+        zlt_lanes_credit(buf, m->lane, m->credit);
         size = ZLT_LANE_CREDIT_SIZE;
         break;
 
     case ZLT_LANE_END:
-        zlt_lane_end(buf, m->lane);
+        zlt_lanes_end(buf, m->lane);
         size = ZLT_LANE_HEADER;
         break;
     }

@@ -15,7 +15,9 @@
 
 #include "fuzz.h"
 #include "vector.h"
-#include "zlt_util.h"
+#include "zlt_hex.h"
+#include "zlt_name.h"
+#include "zlt_utf8.h"
 
 
 typedef struct {
@@ -116,7 +118,7 @@ msg_from_wire(const uint8_t *data, size_t size, size_t max)
     }
 
     if (rc != ZLT_OK) {
-        must(zlt_strerror(rc) != zlt_strerror(ZLT_OK));
+        must(zlt_msg_strerror(rc) != zlt_msg_strerror(ZLT_OK));
         free(copy);
         return;
     }

@@ -16,7 +16,7 @@
 
 #include "fuzz.h"
 #include "token.h"
-#include "zlt_util.h"
+#include "zlt_utf8.h"
 
 
 int

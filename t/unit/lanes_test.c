@@ -480,21 +480,21 @@ test_encode(void)
     uint8_t   buf[32], *p;
 
     p = tap_copy(NULL, ZLT_LANE_HEADER);
-    zlt_lane_header(p, 0x01020304, 1);
+    zlt_lanes_header(p, 0x01020304, 1);
     len = vector_read(buf, 0, "60 00000005 01020304");
     check(len == ZLT_LANE_HEADER && memcmp(p, buf, len) == 0);
 
-    zlt_lane_header(p, 0xffffffff, ZLT_LANE_MAX);
+    zlt_lanes_header(p, 0xffffffff, ZLT_LANE_MAX);
     len = vector_read(buf, 0, "60 00008004 ffffffff");
     check(memcmp(p, buf, len) == 0);
 
-    zlt_lane_end(p, 0x80000001);
+    zlt_lanes_end(p, 0x80000001);
     len = vector_read(buf, 0, "62 00000004 80000001");
     check(len == ZLT_LANE_HEADER && memcmp(p, buf, len) == 0);
     tap_free(p, ZLT_LANE_HEADER);
 
     p = tap_copy(NULL, ZLT_LANE_CREDIT_SIZE);
-    zlt_lane_credit(p, 1, 0x00010000);
+    zlt_lanes_credit(p, 1, 0x00010000);
     len = vector_read(buf, 0, "61 00000008 00000001 00010000");
     check(len == ZLT_LANE_CREDIT_SIZE && memcmp(p, buf, len) == 0);
     tap_free(p, ZLT_LANE_CREDIT_SIZE);

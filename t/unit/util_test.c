@@ -12,7 +12,9 @@
 
 #include "tap.h"
 #include "vector.h"
-#include "zlt_util.h"
+#include "zlt_hex.h"
+#include "zlt_name.h"
+#include "zlt_utf8.h"
 
 
 static uint8_t  buf[1024];
@@ -499,10 +501,10 @@ test_targets(void)
         port = 0;
 
         if (list[i].host == NULL) {
-            check(zlt_target_parse(copy, s.len, &host, &port) == -1);
+            check(zlt_name_target(copy, s.len, &host, &port) == -1);
 
         } else {
-            check(zlt_target_parse(copy, s.len, &host, &port) == 0);
+            check(zlt_name_target(copy, s.len, &host, &port) == 0);
             check(port == list[i].port);
             s = vector_str(list[i].host);
             check(str_equal(&host, &s));
@@ -514,12 +516,12 @@ test_targets(void)
     memset(text, 'h', sizeof(text));
     memcpy(text + ZLT_MAX_TARGET - 2, ":1", 2);
 
-    check(zlt_target_parse((uint8_t *) text, ZLT_MAX_TARGET, &host, &port)
+    check(zlt_name_target((uint8_t *) text, ZLT_MAX_TARGET, &host, &port)
           == 0);
     check(host.len == ZLT_MAX_TARGET - 2);
 
     text[ZLT_MAX_TARGET] = '1';
-    check(zlt_target_parse((uint8_t *) text, ZLT_MAX_TARGET + 1, &host, &port)
+    check(zlt_name_target((uint8_t *) text, ZLT_MAX_TARGET + 1, &host, &port)
           == -1);
 }
 

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "zlt_proto.h"
+#include "zlt_msg.h"
 
 
 #define VECTOR_MAX  (ZLT_MAX_MESSAGE_SIZE + 64)

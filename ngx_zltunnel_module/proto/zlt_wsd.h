@@ -20,8 +20,8 @@
  */
 
 
-#ifndef ZLT_WS_DATA_H_INCLUDED
-#define ZLT_WS_DATA_H_INCLUDED
+#ifndef ZLT_WSD_H_INCLUDED
+#define ZLT_WSD_H_INCLUDED
 
 
 #include "zlt_types.h"
@@ -147,4 +147,4 @@ size_t zlt_wsd_reset(zlt_wsd_t *w, uint8_t *dst);
 int zlt_wsd_between(const zlt_wsd_t *w);
 
 
-#endif /* ZLT_WS_DATA_H_INCLUDED */
+#endif /* ZLT_WSD_H_INCLUDED */

@@ -14,7 +14,7 @@
 #include "tap.h"
 
 #include "zlt_wire.h"
-#include "zlt_ws_data.h"
+#include "zlt_wsd.h"
 
 
 #define MAX_STREAM  (600 * 1024)

@@ -14,8 +14,8 @@
  */
 
 
-#ifndef ZLT_PROTO_H_INCLUDED
-#define ZLT_PROTO_H_INCLUDED
+#ifndef ZLT_MSG_H_INCLUDED
+#define ZLT_MSG_H_INCLUDED
 
 
 #include "zlt_types.h"
@@ -203,7 +203,7 @@ size_t zlt_msg_encode(const zlt_msg_t *m, uint8_t *buf, size_t size);
 const char *zlt_msg_name(unsigned type);
 
 /* A text for ZLT_ERR_*: "payload too short", ...  Static. */
-const char *zlt_strerror(int rc);
+const char *zlt_msg_strerror(int rc);
 
 
-#endif /* ZLT_PROTO_H_INCLUDED */
+#endif /* ZLT_MSG_H_INCLUDED */

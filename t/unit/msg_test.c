@@ -751,12 +751,12 @@ test_texts(void)
 
     for (rc = 0; rc >= ZLT_ERR_VALUE; rc--) {
         for (other = 0; other > rc; other--) {
-            check(strcmp(zlt_strerror(rc), zlt_strerror(other)) != 0);
+            check(strcmp(zlt_msg_strerror(rc), zlt_msg_strerror(other)) != 0);
         }
     }
 
-    check(strcmp(zlt_strerror(ZLT_ERR_SHORT), "payload too short") == 0);
-    check(strcmp(zlt_strerror(1), zlt_strerror(-100)) == 0);
+    check(strcmp(zlt_msg_strerror(ZLT_ERR_SHORT), "payload too short") == 0);
+    check(strcmp(zlt_msg_strerror(1), zlt_msg_strerror(-100)) == 0);
 }
 
 

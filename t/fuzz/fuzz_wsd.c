@@ -15,8 +15,8 @@
 
 
 #include "fuzz.h"
-#include "zlt_ws_data.h"
-#include "zlt_proto.h"
+#include "zlt_wsd.h"
+#include "zlt_msg.h"
 
 
 static uint32_t  fuzz_seed;

@@ -4,14 +4,15 @@
  */
 
 /*
- * UTF-8, service names, targets, hexadecimal digits.
+ * Service names, targets.
  */
 
 
 #include <string.h>
 
-#include "zlt_util.h"
-#include "zlt_proto.h"
+#include "zlt_name.h"
+#include "zlt_msg.h"
+#include "zlt_utf8.h"
 
 
 typedef struct {
@@ -20,9 +21,8 @@ typedef struct {
 } zlt_range_t;
 
 
-static size_t zlt_utf8_next(const uint8_t *p, size_t len, uint32_t *cp);
 static int zlt_name_char(uint32_t c);
-static int zlt_host_valid(const uint8_t *p, size_t len, int bracketed);
+static int zlt_name_host(const uint8_t *p, size_t len, int bracketed);
 
 
 /*
@@ -59,103 +59,6 @@ static const zlt_range_t  zlt_name_excluded[] = {
     {  0xe0000,  0xe0fff },    /* tags, variation selectors */
     {  0xf0000, 0x10ffff }     /* private use */
 };
-
-
-int
-zlt_utf8_valid(const uint8_t *p, size_t len)
-{
-    size_t    n;
-    uint32_t  cp;
-
-    while (len) {
-        n = zlt_utf8_next(p, len, &cp);
-
-        if (n == 0) {
-            return 0;
-        }
-
-        p += n;
-        len -= n;
-    }
-
-    return 1;
-}
-
-
-size_t
-zlt_utf8_cut(const uint8_t *p, size_t len, size_t max)
-{
-    if (len <= max) {
-        return len;
-    }
-
-    /* p[max] is there; a character begins at any byte but 10xxxxxx */
-
-    while (max && (p[max] & 0xc0) == 0x80) {
-        max--;
-    }
-
-    return max;
-}
-
-
-/*
- * One character: returns the number of its bytes, or 0 if what stands at p
- * is not well-formed.
- */
-
-static size_t
-zlt_utf8_next(const uint8_t *p, size_t len, uint32_t *cp)
-{
-    size_t    i, n;
-    uint32_t  c, least;
-
-    c = *p;
-
-    if (c < 0x80) {
-        *cp = c;
-        return 1;
-    }
-
-    if ((c & 0xe0) == 0xc0) {
-        n = 2;
-        c &= 0x1f;
-        least = 0x80;
-
-    } else if ((c & 0xf0) == 0xe0) {
-        n = 3;
-        c &= 0x0f;
-        least = 0x800;
-
-    } else if ((c & 0xf8) == 0xf0) {
-        n = 4;
-        c &= 0x07;
-        least = 0x10000;
-
-    } else {
-        return 0;
-    }
-
-    if (len < n) {
-        return 0;
-    }
-
-    for (i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-
-        c = c << 6 | (p[i] & 0x3f);
-    }
-
-    if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) {
-        return 0;
-    }
-
-    *cp = c;
-
-    return n;
-}
 
 
 int
@@ -214,7 +117,7 @@ zlt_name_char(uint32_t c)
 
 
 int
-zlt_target_parse(const uint8_t *p, size_t len, zlt_str_t *host, uint16_t *port)
+zlt_name_target(const uint8_t *p, size_t len, zlt_str_t *host, uint16_t *port)
 {
     int       bracketed;
     size_t    colon;
@@ -254,7 +157,7 @@ zlt_target_parse(const uint8_t *p, size_t len, zlt_str_t *host, uint16_t *port)
         host->len -= 2;
     }
 
-    if (!zlt_host_valid(host->data, host->len, bracketed)) {
+    if (!zlt_name_host(host->data, host->len, bracketed)) {
         return -1;
     }
 
@@ -265,7 +168,7 @@ zlt_target_parse(const uint8_t *p, size_t len, zlt_str_t *host, uint16_t *port)
 
 
 static int
-zlt_host_valid(const uint8_t *p, size_t len, int bracketed)
+zlt_name_host(const uint8_t *p, size_t len, int bracketed)
 {
     size_t   i;
     uint8_t  c, lower;
@@ -290,62 +193,4 @@ zlt_host_valid(const uint8_t *p, size_t len, int bracketed)
     }
 
     return len > 0;
-}
-
-
-/*
- * Digits of keys pass here.  Neither direction branches on them or looks
- * them up in a table, so that time and cache tell nothing about a key.
- */
-
-void
-zlt_hex_encode(char *dst, const uint8_t *src, size_t len)
-{
-    size_t    i;
-    unsigned  hi, lo;
-
-    for (i = 0; i < len; i++) {
-        hi = src[i] >> 4;
-        lo = src[i] & 0x0f;
-
-        /* 9 - n wraps around for a to f, and its upper bits become ones */
-
-        *dst++ = (char) ('0' + hi + (((9 - hi) >> 8) & ('a' - '0' - 10)));
-        *dst++ = (char) ('0' + lo + (((9 - lo) >> 8) & ('a' - '0' - 10)));
-    }
-}
-
-
-int
-zlt_hex_decode(uint8_t *dst, const char *src, size_t len)
-{
-    size_t    i;
-    unsigned  c, digit, letter, is_digit, is_letter, value, bad;
-
-    bad = 0;
-    value = 0;
-
-    for (i = 0; i < 2 * len; i++) {
-        c = (uint8_t) src[i];
-
-        digit = c - '0';
-        letter = (c | 0x20) - 'a';
-
-        /* ones in the upper bits if the difference has wrapped around: in
-           the first term for all below the bound, and in the second for all
-           that had not already wrapped when the base was taken off */
-
-        is_digit = ((digit - 10) >> 8) & (~digit >> 8);
-        is_letter = ((letter - 6) >> 8) & (~letter >> 8);
-
-        bad |= ~(is_digit | is_letter);
-
-        value = value << 4 | (is_digit & digit) | (is_letter & (letter + 10));
-
-        if (i & 1) {
-            dst[i / 2] = (uint8_t) value;
-        }
-    }
-
-    return (bad & 1) ? -1 : 0;
 }

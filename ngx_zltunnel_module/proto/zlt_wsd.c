@@ -18,7 +18,7 @@
 #include <string.h>
 
 #include "zlt_wire.h"
-#include "zlt_ws_data.h"
+#include "zlt_wsd.h"
 
 
 /* messages that stand for something of a raw channel, and are not passed on */

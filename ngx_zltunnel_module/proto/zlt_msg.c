@@ -13,7 +13,7 @@
  */
 
 
-#include "zlt_util.h"
+#include "zlt_utf8.h"
 #include "zlt_wire.h"
 
 
@@ -243,7 +243,7 @@ zlt_msg_name(unsigned type)
 
 
 const char *
-zlt_strerror(int rc)
+zlt_msg_strerror(int rc)
 {
     switch (rc) {
 
