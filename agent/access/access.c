@@ -31,6 +31,7 @@
 #include "access_listen.h"
 #include "clock.h"
 #include "conf.h"
+#include "log.h"
 #include "visit.h"
 #include "visit_udp.h"
 

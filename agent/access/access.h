@@ -21,9 +21,11 @@
 #define ZLT_ACCESS_H_INCLUDED
 
 
+#include "access_all.h"
 #include "access_expiry.h"
 #include "io.h"
 #include "option_access.h"
+#include "task.h"
 #include "text.h"
 #include "types.h"
 #include "zlt_list.h"
@@ -103,24 +105,8 @@ struct zlt_access_s {
 };
 
 
-/* Those of its configuration: 0, or -1 with a text in error
-   (ZLT_CONF_ERROR_SIZE). */
-int zlt_access_create_all(zlt_owner_t *o, char *error);
-void zlt_access_reload(zlt_owner_t *o, const zlt_conf_t *conf);
-void zlt_access_done(zlt_owner_t *o);
-
-/* To be called each second. */
-void zlt_access_tick(zlt_owner_t *o);
-
-/* The agent ends; one that only visits cuts what runs. */
-void zlt_access_stop_all(zlt_owner_t *o);
-
 /* Stops one: 0, or -1 if it has ended already. */
 int zlt_access_stop(zlt_access_t *x, const char *why);
-
-/* The control channel is there, or there no more. */
-void zlt_access_up(zlt_owner_t *o);
-void zlt_access_down(zlt_owner_t *o);
 
 /* What was granted: seconds that are left, 0 for no end. */
 void zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl);

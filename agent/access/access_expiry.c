@@ -16,6 +16,7 @@
 #include "access_listen.h"
 #include "clock.h"
 #include "conf.h"
+#include "log.h"
 #include "owner.h"
 
 

@@ -26,6 +26,7 @@
 
 #include "access_listen.h"
 #include "conf.h"
+#include "log.h"
 #include "visit.h"
 #include "visit_udp.h"
 

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "log.h"
 #include "visit.h"
 
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "service.h"
 #include "udp.h"
 #include "visit.h"
 #include "visit_udp.h"

@@ -15,10 +15,11 @@
 
 #include "clock.h"         /* clocks that nobody sets */
 #include "exit.h"          /* exit codes */
-#include "io.h"            /* descriptors that are ready, tasks of the loop */
+#include "io.h"            /* descriptors that are ready, the loop */
 #include "log.h"
 #include "parse.h"         /* numbers and times that users write */
 #include "random.h"
+#include "task.h"          /* .. and what is to be done in its next turn */
 #include "text.h"          /* texts that grow */
 #include "timer.h"         /* timers of whole seconds */
 #include "token.h"         /* the agent's token */

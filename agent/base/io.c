@@ -20,6 +20,8 @@
 
 #include "io.h"
 #include "io_limit.h"
+#include "task.h"
+#include "zlt_list.h"
 
 
 #define ZLT_IO_EVENTS  256

@@ -21,7 +21,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "zlt_list.h"
+#include "types.h"
 
 
 #define ZLT_IO_READ   0x01
@@ -30,11 +30,9 @@
                                   0 or an error, a short read is not the last;
                                   stays set */
 
-typedef struct zlt_io_s    zlt_io_t;
-typedef struct zlt_task_s  zlt_task_t;
+typedef struct zlt_io_s  zlt_io_t;
 
 typedef void (*zlt_io_pt)(zlt_io_t *io);
-typedef void (*zlt_task_pt)(zlt_task_t *task);
 
 
 struct zlt_io_s {
@@ -42,14 +40,6 @@ struct zlt_io_s {
     unsigned     ready;        /* ZLT_IO_* */
     zlt_io_pt    handler;
     void        *data;         /* the handler's */
-};
-
-
-/* something to do in the next turn of the loop, or after this one */
-
-struct zlt_task_s {
-    zlt_list_t   link;
-    zlt_task_pt  handler;
 };
 
 

@@ -13,7 +13,8 @@
 #define ZLT_LOG_H_INCLUDED
 
 
-#include "zlt_msg.h"
+#include "types.h"
+#include "zlt_types.h"
 
 
 typedef enum {
@@ -26,8 +27,6 @@ typedef enum {
 
 #define ZLT_LOG_TEXT_MAX   256     /* bytes of a peer's text that are kept */
 #define ZLT_LOG_TEXT_SIZE  (ZLT_LOG_TEXT_MAX * 4 + 4)
-
-#define zlt_printf_like(fmt, args)  __attribute__((format(printf, fmt, args)))
 
 
 void zlt_log_init(void);

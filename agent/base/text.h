@@ -10,7 +10,10 @@
 #define ZLT_TEXT_H_INCLUDED
 
 
-#include "log.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "types.h"
 
 
 typedef struct {

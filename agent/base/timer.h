@@ -17,6 +17,7 @@
 
 #include <stdint.h>
 
+#include "types.h"
 #include "zlt_list.h"
 
 

@@ -46,7 +46,9 @@
 #include "conf.h"
 #include "dup.h"
 #include "log.h"
+#include "service.h"
 #include "shared.h"
+#include "talk.h"
 #include "zlt_hex.h"
 
 

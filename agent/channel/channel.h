@@ -17,7 +17,7 @@
 #include "owner.h"
 #include "pool.h"
 #include "relay.h"
-#include "service.h"
+#include "waiter.h"
 #include "wsc.h"
 
 

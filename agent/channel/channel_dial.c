@@ -17,6 +17,7 @@
 #include "channel_dial.h"
 #include "channel_end.h"
 #include "pp.h"
+#include "service.h"
 
 
 static int zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m);

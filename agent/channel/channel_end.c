@@ -21,6 +21,7 @@
 #include "framed.h"
 #include "lane.h"
 #include "log.h"
+#include "service.h"
 #include "shared.h"
 
 

@@ -22,7 +22,9 @@
 #include "dup.h"
 #include "framed.h"
 #include "log.h"
+#include "talk.h"
 #include "tls.h"
+#include "via.h"
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */

@@ -11,7 +11,9 @@
 
 
 #include "conn.h"
+#include "task.h"
 #include "types.h"
+#include "zlt_list.h"
 
 
 struct zlt_lane_s {

@@ -13,7 +13,9 @@
 #include "cmd.h"
 #include "config.h"
 #include "ctl.h"
+#include "log.h"
 #include "parse.h"
+#include "token.h"
 
 
 /* what holds for all names on the command line */

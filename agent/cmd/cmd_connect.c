@@ -13,6 +13,8 @@
 #include "cmd.h"
 #include "config.h"
 #include "ctl.h"
+#include "log.h"
+#include "token.h"
 
 
 static int zlt_cmd_connect_option(zlt_conf_t *conf, int c, const char *value);

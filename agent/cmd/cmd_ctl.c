@@ -11,7 +11,8 @@
 #include <string.h>
 
 #include "cmd.h"
-#include "ctl.h"
+#include "ctl_client.h"
+#include "log.h"
 
 
 typedef struct {

@@ -14,6 +14,7 @@
 #include "config.h"
 #include "ctl.h"
 #include "link.h"
+#include "log.h"
 #include "tls.h"
 
 

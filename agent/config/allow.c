@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "addr.h"
 #include "allow.h"
 #include "option_service.h"
 #include "parse.h"

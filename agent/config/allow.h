@@ -23,7 +23,10 @@
 #define ZLT_ALLOW_H_INCLUDED
 
 
-#include "addr.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "types.h"
 
 
 typedef struct {

@@ -16,7 +16,10 @@
 
 #include "conf.h"
 #include "log.h"
+#include "option_access.h"
+#include "option_service.h"
 #include "parse.h"
+#include "transport.h"
 
 
 typedef enum {
@@ -627,7 +630,7 @@ zlt_conf_check(const zlt_conf_t *conf, char *error)
 }
 
 
-zlt_transport_e
+uint32_t
 zlt_conf_transport(const zlt_conf_t *conf)
 {
     if (conf->url.is_unix && conf->transport == ZLT_TRANSPORT_AUTO) {
@@ -637,5 +640,5 @@ zlt_conf_transport(const zlt_conf_t *conf)
         return ZLT_TRANSPORT_WEBSOCKET;
     }
 
-    return (zlt_transport_e) conf->transport;
+    return conf->transport;
 }

@@ -11,12 +11,10 @@
 
 
 #include "allow.h"
-#include "option_access.h"
-#include "option_service.h"
-#include "proxy.h"
-#include "transport.h"
 #include "types.h"
 #include "url.h"
+#include "via.h"
+#include "zlt_types.h"
 
 
 #define ZLT_CONF_ERROR_SIZE    512
@@ -128,8 +126,8 @@ int zlt_conf_access_add(zlt_conf_t *conf, const zlt_access_conf_t *a,
 /* What must be there and what does not go together. */
 int zlt_conf_check(const zlt_conf_t *conf, char *error);
 
-/* How data channels go to the server that url is of. */
-zlt_transport_e zlt_conf_transport(const zlt_conf_t *conf);
+/* How data channels go to the server that url is of: zlt_transport_e. */
+uint32_t zlt_conf_transport(const zlt_conf_t *conf);
 
 
 #endif /* ZLT_CONF_H_INCLUDED */

@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 #include "config.h"
-#include "log.h"
+#include "types.h"
 
 
 #define ZLT_CONF_SECTION_MAX  49         /* libinih's */

@@ -9,11 +9,12 @@
 
 
 #include "option_service.h"
+#include "types.h"
 
 
 /* an access session: a service of others, and where it is to be here */
 
-typedef struct {
+struct zlt_access_conf_s {
     char         name[ZLT_MAX_NAME + 1];
     char         service[ZLT_MAX_NAME + 1];
     char         host[ZLT_OPTION_HOST_MAX + 1];   /* an address, or a path */
@@ -24,7 +25,7 @@ typedef struct {
     uint32_t     grace;                           /* s */
     unsigned     is_unix:1;
     unsigned     has_local:1;
-} zlt_access_conf_t;
+};
 
 #define ZLT_ACCESS_TTL  3600
 

@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
+#include "types.h"
 #include "zlt_msg.h"
 
 
@@ -22,7 +23,7 @@
 
 /* a service, as it is configured */
 
-typedef struct {
+struct zlt_service_conf_s {
     char         name[ZLT_MAX_NAME + 1];
     char         host[ZLT_OPTION_HOST_MAX + 1];   /* or a socket's path */
     char         local[ZLT_OPTION_LOCAL_MAX];     /* as it is shown */
@@ -35,7 +36,7 @@ typedef struct {
     unsigned     is_unix:1;
     unsigned     has_local:1;
     char         allow_access[ZLT_OPTION_ALLOW_MAX + 1];  /* token names */
-} zlt_service_conf_t;
+};
 
 
 /* All return 0, or -1; those with "error" put a static text there. */

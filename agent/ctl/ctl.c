@@ -24,7 +24,11 @@
 #include "ctl.h"
 #include "ctl_command.h"
 #include "ctl_socket.h"
+#include "log.h"
+#include "process.h"
 #include "relay.h"
+#include "task.h"
+#include "timer.h"
 
 
 #define ZLT_CTL_CLIENTS  64            /* at once; others wait */
@@ -40,6 +44,24 @@ typedef enum {
     ZLT_CTL_DRAINING,
     ZLT_CTL_CLOSED
 } zlt_ctl_state_e;
+
+
+/* a client, with its request */
+
+typedef struct {
+    zlt_ctl_request_t  request;        /* first: handlers get its address */
+
+    zlt_conn_t       conn;
+    zlt_list_t       link;             /* ctl->requests */
+    zlt_timer_t      timer;
+    zlt_task_t       task;
+    uint8_t          state;
+    char             in[ZLT_CTL_REQUEST];
+    size_t           len;
+    char             head[32];
+    size_t           head_len;
+    size_t           sent;             /* of head and text together */
+} zlt_ctl_peer_t;
 
 
 struct zlt_ctl_s {
@@ -64,14 +86,14 @@ static void zlt_ctl_stopped(zlt_task_t *task);
 static void zlt_ctl_accept_turn(zlt_task_t *task);
 static int zlt_ctl_client(zlt_ctl_t *c, int fd);
 static void zlt_ctl_event(zlt_io_t *io);
-static void zlt_ctl_read(zlt_ctl_request_t *r);
-static void zlt_ctl_line(zlt_ctl_request_t *r, size_t len);
-static void zlt_ctl_answer(zlt_ctl_request_t *r, const char *result);
+static void zlt_ctl_read(zlt_ctl_peer_t *r);
+static void zlt_ctl_line(zlt_ctl_peer_t *r, size_t len);
+static void zlt_ctl_answer(zlt_ctl_request_t *request, const char *result);
 static void zlt_ctl_write_turn(zlt_task_t *task);
-static void zlt_ctl_write(zlt_ctl_request_t *r);
-static void zlt_ctl_discard(zlt_ctl_request_t *r);
+static void zlt_ctl_write(zlt_ctl_peer_t *r);
+static void zlt_ctl_discard(zlt_ctl_peer_t *r);
 static void zlt_ctl_expired(zlt_timer_t *timer);
-static void zlt_ctl_close(zlt_ctl_request_t *r);
+static void zlt_ctl_close(zlt_ctl_peer_t *r);
 static void zlt_ctl_freed(zlt_task_t *task);
 
 
@@ -154,9 +176,9 @@ zlt_ctl_open(zlt_process_t *p, const char *path, char *error)
 static void
 zlt_ctl_stop(zlt_process_t *p)
 {
-    zlt_ctl_t          *c;
-    zlt_list_t         *link, *next;
-    zlt_ctl_request_t  *r;
+    zlt_ctl_t       *c;
+    zlt_list_t      *link, *next;
+    zlt_ctl_peer_t  *r;
 
     c = p->ctl;
 
@@ -175,7 +197,7 @@ zlt_ctl_stop(zlt_process_t *p)
     /* one of them may have asked for what ends us */
 
     zlt_list_each_safe(link, next, &c->requests) {
-        r = zlt_list_data(link, zlt_ctl_request_t, link);
+        r = zlt_list_data(link, zlt_ctl_peer_t, link);
 
         if (r->state == ZLT_CTL_WRITING) {
             zlt_ctl_write(r);
@@ -248,9 +270,9 @@ zlt_ctl_accept(zlt_io_t *io)
 static int
 zlt_ctl_client(zlt_ctl_t *c, int fd)
 {
-    zlt_ctl_request_t  *r;
+    zlt_ctl_peer_t  *r;
 
-    r = calloc(1, sizeof(zlt_ctl_request_t));
+    r = calloc(1, sizeof(zlt_ctl_peer_t));
     if (r == NULL) {
         return -1;
     }
@@ -265,14 +287,15 @@ zlt_ctl_client(zlt_ctl_t *c, int fd)
     }
 
     r->conn.io.data = r;
-    r->process = c->process;
+    r->request.process = c->process;
 
     zlt_list_append(&c->requests, &r->link);
     c->nrequests++;
 
     if (!zlt_ctl_socket_peer(fd)) {
         zlt_log_warn("the control socket: another user is refused");
-        zlt_ctl_fail(r, "only the agent's user and root may do that");
+        zlt_ctl_fail(&r->request,
+                     "only the agent's user and root may do that");
         return 0;
     }
 
@@ -285,7 +308,7 @@ zlt_ctl_client(zlt_ctl_t *c, int fd)
 static void
 zlt_ctl_event(zlt_io_t *io)
 {
-    zlt_ctl_request_t  *r;
+    zlt_ctl_peer_t  *r;
 
     r = io->data;
 
@@ -315,7 +338,7 @@ zlt_ctl_event(zlt_io_t *io)
 
 
 static void
-zlt_ctl_read(zlt_ctl_request_t *r)
+zlt_ctl_read(zlt_ctl_peer_t *r)
 {
     char     *end;
     ssize_t   n;
@@ -341,7 +364,7 @@ zlt_ctl_read(zlt_ctl_request_t *r)
         }
 
         if (r->len == ZLT_CTL_REQUEST) {
-            zlt_ctl_fail(r, "the request is longer than %d bytes",
+            zlt_ctl_fail(&r->request, "the request is longer than %d bytes",
                          ZLT_CTL_REQUEST);
             return;
         }
@@ -352,7 +375,7 @@ zlt_ctl_read(zlt_ctl_request_t *r)
 /* Splits it into words. */
 
 static void
-zlt_ctl_line(zlt_ctl_request_t *r, size_t len)
+zlt_ctl_line(zlt_ctl_peer_t *r, size_t len)
 {
     char    *word, *rest;
     size_t   i;
@@ -361,7 +384,7 @@ zlt_ctl_line(zlt_ctl_request_t *r, size_t len)
 
     for (i = 0; i < len; i++) {
         if ((unsigned char) r->in[i] < 0x20 || r->in[i] == 0x7f) {
-            zlt_ctl_fail(r, "the request is not a line of text");
+            zlt_ctl_fail(&r->request, "the request is not a line of text");
             return;
         }
     }
@@ -371,17 +394,17 @@ zlt_ctl_line(zlt_ctl_request_t *r, size_t len)
     for (word = strtok_r(r->in, " ", &rest); word;
          word = strtok_r(NULL, " ", &rest))
     {
-        if (r->nwords == ZLT_CTL_WORDS) {
-            zlt_ctl_fail(r, "the request has too many words");
+        if (r->request.nwords == ZLT_CTL_WORDS) {
+            zlt_ctl_fail(&r->request, "the request has too many words");
             return;
         }
 
-        r->words[r->nwords++] = word;
+        r->request.words[r->request.nwords++] = word;
     }
 
     r->state = ZLT_CTL_RUNNING;
 
-    zlt_ctl_command(r);
+    zlt_ctl_command(&r->request);
 }
 
 
@@ -417,13 +440,17 @@ zlt_ctl_done(zlt_ctl_request_t *r)
 /* Later, so that r is there until its handler has returned. */
 
 static void
-zlt_ctl_answer(zlt_ctl_request_t *r, const char *result)
+zlt_ctl_answer(zlt_ctl_request_t *request, const char *result)
 {
-    r->cancel = NULL;
+    zlt_ctl_peer_t  *r;
+
+    r = zlt_list_data(request, zlt_ctl_peer_t, request);
+
+    request->cancel = NULL;
     r->state = ZLT_CTL_WRITING;
 
     r->head_len = (size_t) snprintf(r->head, sizeof(r->head), "%s %zu\n",
-                                    result, r->text.len);
+                                    result, request->text.len);
 
     zlt_timer_start(&r->timer, ZLT_CTL_WRITE, zlt_ctl_expired);
 
@@ -435,12 +462,12 @@ zlt_ctl_answer(zlt_ctl_request_t *r, const char *result)
 static void
 zlt_ctl_write_turn(zlt_task_t *task)
 {
-    zlt_ctl_write(zlt_list_data(task, zlt_ctl_request_t, task));
+    zlt_ctl_write(zlt_list_data(task, zlt_ctl_peer_t, task));
 }
 
 
 static void
-zlt_ctl_write(zlt_ctl_request_t *r)
+zlt_ctl_write(zlt_ctl_peer_t *r)
 {
     size_t       len;
     ssize_t      n;
@@ -453,8 +480,8 @@ zlt_ctl_write(zlt_ctl_request_t *r)
             len = r->head_len - r->sent;
 
         } else {
-            data = r->text.data + (r->sent - r->head_len);
-            len = r->text.len - (r->sent - r->head_len);
+            data = r->request.text.data + (r->sent - r->head_len);
+            len = r->request.text.len - (r->sent - r->head_len);
         }
 
         if (len == 0) {
@@ -485,7 +512,7 @@ zlt_ctl_write(zlt_ctl_request_t *r)
 
 
 static void
-zlt_ctl_discard(zlt_ctl_request_t *r)
+zlt_ctl_discard(zlt_ctl_peer_t *r)
 {
     ssize_t  n;
 
@@ -504,12 +531,12 @@ zlt_ctl_discard(zlt_ctl_request_t *r)
 static void
 zlt_ctl_expired(zlt_timer_t *timer)
 {
-    zlt_ctl_request_t  *r;
+    zlt_ctl_peer_t  *r;
 
-    r = zlt_list_data(timer, zlt_ctl_request_t, timer);
+    r = zlt_list_data(timer, zlt_ctl_peer_t, timer);
 
     if (r->state == ZLT_CTL_READING) {
-        zlt_ctl_fail(r, "no request came within %d s", ZLT_CTL_READ);
+        zlt_ctl_fail(&r->request, "no request came within %d s", ZLT_CTL_READ);
         return;
     }
 
@@ -518,7 +545,7 @@ zlt_ctl_expired(zlt_timer_t *timer)
 
 
 static void
-zlt_ctl_close(zlt_ctl_request_t *r)
+zlt_ctl_close(zlt_ctl_peer_t *r)
 {
     zlt_ctl_t  *c;
 
@@ -526,8 +553,8 @@ zlt_ctl_close(zlt_ctl_request_t *r)
         return;
     }
 
-    if (r->cancel) {
-        r->cancel(r);
+    if (r->request.cancel) {
+        r->request.cancel(&r->request);
     }
 
     r->state = ZLT_CTL_CLOSED;
@@ -535,12 +562,12 @@ zlt_ctl_close(zlt_ctl_request_t *r)
     zlt_timer_stop(&r->timer);
     zlt_conn_close(&r->conn);
     zlt_list_remove(&r->link);
-    zlt_text_free(&r->text);
+    zlt_text_free(&r->request.text);
 
     r->task.handler = zlt_ctl_freed;
     zlt_io_later(&r->task);
 
-    c = r->process->ctl;
+    c = r->request.process->ctl;
 
     if (c == NULL) {
         return;
@@ -558,5 +585,5 @@ zlt_ctl_close(zlt_ctl_request_t *r)
 static void
 zlt_ctl_freed(zlt_task_t *task)
 {
-    free(zlt_list_data(task, zlt_ctl_request_t, task));
+    free(zlt_list_data(task, zlt_ctl_peer_t, task));
 }

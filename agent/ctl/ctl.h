@@ -17,12 +17,10 @@
 
 
 #include "ctl_client.h"
-#include "process.h"
+#include "process_run.h"
 
 
-#define ZLT_CTL_WORDS      8
-#define ZLT_CTL_PATH_SIZE  108         /* of a struct sockaddr_un */
-#define ZLT_CTL_NONE       "none"      /* in place of a path */
+#define ZLT_CTL_NONE  "none"           /* in place of a path */
 
 
 /* for zlt_process_run() */

@@ -15,6 +15,7 @@
 #include "ctl_access.h"
 #include "link.h"
 #include "parse.h"
+#include "process.h"
 #include "zlt_hex.h"
 
 

@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "ctl_client.h"
-#include "ctl_request.h"
 #include "ctl_socket.h"
 #include "exit.h"
+#include "log.h"
 
 
 #define ZLT_CLIENT_TIMEOUT  30         /* s, without a byte */

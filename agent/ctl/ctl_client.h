@@ -11,6 +11,12 @@
 #include "text.h"
 
 
+/* a request */
+
+#define ZLT_CTL_WORDS    8
+#define ZLT_CTL_REQUEST  1024          /* bytes, the newline included */
+
+
 /*
  * Asks the process at path (NULL: the default one), with words joined to a
  * request.  ZLT_EXIT_OK with the answer in *text, or another exit code, after

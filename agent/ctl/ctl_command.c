@@ -14,6 +14,8 @@
 #include "ctl_command.h"
 #include "ctl_status.h"
 #include "link.h"
+#include "log.h"
+#include "process.h"
 
 
 static void zlt_ctl_command_start(zlt_ctl_request_t *r);

@@ -10,13 +10,9 @@
 #define ZLT_CTL_REQUEST_H_INCLUDED
 
 
-#include "conn.h"
-#include "ctl.h"
+#include "ctl_client.h"
 #include "text.h"
-#include "timer.h"
-
-
-#define ZLT_CTL_REQUEST  1024          /* bytes, the newline included */
+#include "types.h"
 
 
 typedef struct zlt_ctl_request_s  zlt_ctl_request_t;
@@ -33,18 +29,6 @@ struct zlt_ctl_request_s {
        as then nothing must be answered any more */
     void           (*cancel)(zlt_ctl_request_t *r);
     void            *data;
-
-    /* private to ctl.c */
-    zlt_conn_t       conn;
-    zlt_list_t       link;             /* ctl->requests */
-    zlt_timer_t      timer;
-    zlt_task_t       task;
-    uint8_t          state;
-    char             in[ZLT_CTL_REQUEST];
-    size_t           len;
-    char             head[32];
-    size_t           head_len;
-    size_t           sent;             /* of head and text together */
 };
 
 

@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #include "conf.h"
-#include "ctl.h"
 #include "ctl_socket.h"
 
 

@@ -8,6 +8,9 @@
 #define ZLT_CTL_SOCKET_H_INCLUDED
 
 
+#define ZLT_CTL_PATH_SIZE  108         /* of a struct sockaddr_un */
+
+
 /*
  * Listens at path, with mode 0600.  A socket that nobody serves is replaced,
  * one that somebody serves is not.  The descriptor, or -1 with a text in

@@ -14,7 +14,9 @@
 #include "clock.h"
 #include "config.h"
 #include "ctl_status.h"
+#include "io.h"
 #include "link.h"
+#include "process.h"
 #include "service.h"
 #include "version.h"
 

@@ -23,8 +23,10 @@
 #include "conf.h"
 #include "http.h"
 #include "link.h"
+#include "log.h"
 #include "random.h"
 #include "tls.h"
+#include "via.h"
 
 
 #define ZLT_BACKOFF_QUICK        200     /* ms, the first retry */

@@ -26,6 +26,7 @@
 #include "control_register.h"
 #include "control_ws.h"
 #include "link.h"
+#include "log.h"
 #include "tls.h"
 #include "version.h"
 

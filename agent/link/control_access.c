@@ -17,6 +17,7 @@
 #include "control_access.h"
 #include "control_ws.h"
 #include "link.h"
+#include "log.h"
 
 
 /* a question to the server, answered in the order of asking */

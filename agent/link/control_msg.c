@@ -16,6 +16,7 @@
 #include "control_register.h"
 #include "control_ws.h"
 #include "link.h"
+#include "log.h"
 
 
 static void zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m);

@@ -18,6 +18,8 @@
 #include "control_register.h"
 #include "control_ws.h"
 #include "link.h"
+#include "log.h"
+#include "service.h"
 
 
 #define ZLT_CONTROL_AGAIN  30000       /* ms, a refused service */

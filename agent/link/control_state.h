@@ -14,6 +14,8 @@
 #include "control.h"
 #include "http.h"
 #include "pool.h"
+#include "task.h"
+#include "zlt_list.h"
 #include "zlt_ws.h"
 
 

@@ -15,6 +15,7 @@
 #include "control_msg.h"
 #include "control_ws.h"
 #include "link.h"
+#include "log.h"
 
 
 #define ZLT_CONTROL_MAX_OUT  (256 * 1024)

@@ -18,11 +18,14 @@
 #include <string.h>
 #include <openssl/crypto.h>
 
-#include "access.h"
+#include "access_all.h"
 #include "channel.h"
 #include "conf.h"
 #include "control_msg.h"
 #include "link.h"
+#include "log.h"
+#include "proxy_choose.h"
+#include "service.h"
 #include "tls.h"
 #include "udp.h"
 

@@ -10,11 +10,13 @@
 #include <string.h>
 #include <openssl/rand.h>
 
-#include "access.h"
+#include "access_all.h"
 #include "backoff.h"
 #include "conf.h"
+#include "io.h"
 #include "link.h"
 #include "link_control.h"
+#include "log.h"
 #include "random.h"
 #include "service.h"
 #include "zlt_hex.h"

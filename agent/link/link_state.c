@@ -12,6 +12,7 @@
 #include "channel.h"
 #include "link.h"
 #include "link_state.h"
+#include "service.h"
 
 
 const char *

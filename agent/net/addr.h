@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "types.h"
+
 
 #define ZLT_ADDRS_MAX   8
 #define ZLT_ADDR_TEXT   64
@@ -27,10 +29,10 @@ typedef union {
 } zlt_sockaddr_t;
 
 
-typedef struct {
+struct zlt_addr_s {
     zlt_sockaddr_t   addr;
     socklen_t        len;
-} zlt_addr_t;
+};
 
 
 typedef struct {

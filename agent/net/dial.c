@@ -18,6 +18,8 @@
 #include "conn.h"
 #include "dial.h"
 #include "resolve.h"
+#include "task.h"
+#include "zlt_list.h"
 
 
 #define ZLT_DIAL_STAGGER  250          /* ms */

@@ -12,7 +12,9 @@
 
 #include "conn.h"
 #include "pipe.h"
+#include "task.h"
 #include "timer.h"
+#include "zlt_list.h"
 
 
 #define ZLT_RELAY_SCRATCH    65536

@@ -13,10 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "access.h"
+#include "access_all.h"
 #include "channel.h"
 #include "config.h"
 #include "link.h"
+#include "log.h"
 #include "notify.h"
 #include "process.h"
 #include "tls.h"

@@ -17,23 +17,11 @@
 #include <time.h>
 #include <uv.h>
 
+#include "process_run.h"
 #include "reload.h"
 #include "token.h"
 #include "types.h"
 #include "zlt_list.h"
-
-
-/* what is asked of the process from outside: the control socket */
-
-typedef struct {
-
-    /* 0, or the exit code */
-    int   (*start)(zlt_process_t *p);
-    void  (*stop)(zlt_process_t *p);
-
-    /* each second */
-    void  (*tick)(zlt_process_t *p);
-} zlt_process_ctl_t;
 
 
 struct zlt_process_s {
@@ -59,14 +47,6 @@ struct zlt_process_s {
     int64_t          suspended;        /* ms, BOOTTIME less MONOTONIC */
 };
 
-
-/*
- * Runs until it is told to end; the exit code.  Takes over what config holds;
- * zlt_config_links() must have been called.  conf_file is NULL if it came from
- * the command line, control if the option was not given.
- */
-int zlt_process_run(zlt_config_t *config, const char *conf_file,
-    const char *control, const zlt_process_ctl_t *ctl_ops);
 
 /* The next link of that name (NULL: any) behind "after" (NULL: the first one);
    NULL if there is none. */

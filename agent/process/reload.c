@@ -20,14 +20,16 @@
 #include <string.h>
 #include <openssl/crypto.h>
 
-#include "access.h"
+#include "access_all.h"
 #include "config.h"
 #include "link.h"
+#include "log.h"
 #include "process.h"
 #include "reload.h"
 #include "service.h"
 #include "tls.h"
 #include "udp_session.h"
+#include "via.h"
 
 
 /* a link of the new configuration, ready to be put into place */

@@ -14,7 +14,7 @@
 #include <strings.h>
 #include <openssl/crypto.h>
 
-#include "proxy.h"
+#include "via.h"
 
 
 #define ZLT_PROXY_PORT  1080

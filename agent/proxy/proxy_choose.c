@@ -23,9 +23,9 @@
 #include <sys/stat.h>
 #include <openssl/crypto.h>
 
-#include "proxy.h"
 #include "proxy_choose.h"
 #include "token.h"
+#include "via.h"
 
 
 #define ZLT_PROXY_FILE_MAX  2048

@@ -19,6 +19,8 @@
 #include "proxy.h"
 #include "reach.h"
 #include "resolve.h"
+#include "task.h"
+#include "zlt_list.h"
 
 
 struct zlt_reach_s {

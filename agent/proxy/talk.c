@@ -27,9 +27,9 @@
 #include "conn.h"
 #include "http.h"
 #include "log.h"
-#include "proxy.h"
 #include "talk.h"
 #include "version.h"
+#include "via.h"
 
 
 #define ZLT_TALK_OUT        2048

@@ -12,27 +12,16 @@
 
 #include <uv.h>
 
+#include "addr.h"
 #include "allow.h"
 #include "option_service.h"
 #include "types.h"
+#include "waiter.h"
 #include "zlt_list.h"
 
 
 #define ZLT_SERVICE_IDS     4
 #define ZLT_SERVICE_PUBLIC  280
-
-
-typedef struct zlt_waiter_s  zlt_waiter_t;
-
-typedef void (*zlt_waiter_pt)(zlt_waiter_t *waiter, const char *error);
-
-
-/* who waits for the addresses of a service */
-
-struct zlt_waiter_s {
-    zlt_list_t           link;
-    zlt_waiter_pt        handler;
-};
 
 
 /* of a UDP service; "in" is to the service, "out" to the server */

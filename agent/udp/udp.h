@@ -19,6 +19,7 @@
 #define ZLT_UDP_H_INCLUDED
 
 
+#include "task.h"
 #include "types.h"
 #include "udp_peer.h"
 #include "udp_queue.h"

@@ -14,8 +14,9 @@
 
 #include <arpa/inet.h>
 
-#include "fuzz.h"
+#include "addr.h"
 #include "allow.h"
+#include "fuzz.h"
 
 
 #define ALLOW_HEAD  19

@@ -13,10 +13,11 @@
 
 #include <arpa/inet.h>
 
-#include "tap.h"
+#include "addr.h"
 #include "allow.h"
 #include "option_service.h"
 #include "parse.h"
+#include "tap.h"
 
 
 static int

@@ -1,0 +1,38 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* How the process is begun, for those who see no more of it: process.c. */
+
+
+#ifndef ZLT_PROCESS_RUN_H_INCLUDED
+#define ZLT_PROCESS_RUN_H_INCLUDED
+
+
+#include "types.h"
+
+
+/* what is asked of the process from outside: the control socket */
+
+typedef struct {
+
+    /* 0, or the exit code */
+    int   (*start)(zlt_process_t *p);
+    void  (*stop)(zlt_process_t *p);
+
+    /* each second */
+    void  (*tick)(zlt_process_t *p);
+} zlt_process_ctl_t;
+
+
+/*
+ * Runs until it is told to end; the exit code.  Takes over what config holds;
+ * zlt_config_links() must have been called.  conf_file is NULL if it came from
+ * the command line, control if the option was not given.
+ */
+int zlt_process_run(zlt_config_t *config, const char *conf_file,
+    const char *control, const zlt_process_ctl_t *ctl_ops);
+
+
+#endif /* ZLT_PROCESS_RUN_H_INCLUDED */
