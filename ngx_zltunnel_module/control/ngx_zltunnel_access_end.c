@@ -63,6 +63,8 @@ ngx_zltunnel_access_end_check(ngx_zltunnel_control_t *control)
     registry = control->registry;
     total = 0;
 
+    ngx_zltunnel_control_enter(control);
+
     do {
         n = ngx_zltunnel_access_ended(control, ends);
 
@@ -74,16 +76,10 @@ ngx_zltunnel_access_end_check(ngx_zltunnel_control_t *control)
 
     } while (n == NGX_ZLTUNNEL_ACCESS_BATCH);
 
-    if (total == 0) {
-        return;
-    }
+    ngx_zltunnel_control_leave(control);
 
-    ngx_zltunnel_access_end_notify(registry);
-
-    /* the control channel may be gone after it */
-
-    if (control->peer) {
-        ngx_zltunnel_control_resume(control);
+    if (total) {
+        ngx_zltunnel_access_end_notify(registry);
     }
 }
 

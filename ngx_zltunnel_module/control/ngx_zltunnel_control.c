@@ -5,7 +5,7 @@
 
 /*
  * Control channels: a WebSocket on a connection that http has handed over.
- * What the messages mean is in ngx_zltunnel_session.c.
+ * What the messages mean is in ngx_zltunnel_control_message.c.
  *
  * Input is read into one buffer of the worker and parsed there; only a
  * message that comes in pieces is collected.  Output is queued and written
@@ -54,8 +54,6 @@ static void ngx_zltunnel_control_put(ngx_zltunnel_control_t *control,
     unsigned opcode, u_char *data, size_t len);
 static void ngx_zltunnel_control_flush(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_discard(ngx_zltunnel_control_t *control);
-static void ngx_zltunnel_control_enter(ngx_zltunnel_control_t *control);
-static void ngx_zltunnel_control_leave(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_close(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_free(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_heartbeat(ngx_zltunnel_control_t *control);
@@ -607,14 +605,14 @@ ngx_zltunnel_control_discard(ngx_zltunnel_control_t *control)
 }
 
 
-static void
+void
 ngx_zltunnel_control_enter(ngx_zltunnel_control_t *control)
 {
     control->busy++;
 }
 
 
-static void
+void
 ngx_zltunnel_control_leave(ngx_zltunnel_control_t *control)
 {
     control->busy--;

@@ -92,6 +92,13 @@ void ngx_zltunnel_control_exit(void);
 /* ends the tunnel with Disconnect; action is ZLT_D_* */
 void ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control,
     ngx_uint_t action, const char *reason);
+/*
+ * Around whatever writes more than one message: what is queued in between is
+ * written by leave(), which frees the control channel if that fails, or if it
+ * has ended meanwhile.  Until then it is there, though its peer may be gone.
+ */
+void ngx_zltunnel_control_enter(ngx_zltunnel_control_t *control);
+void ngx_zltunnel_control_leave(ngx_zltunnel_control_t *control);
 /* queues a message, to be written when the handler returns */
 void ngx_zltunnel_control_write(ngx_zltunnel_control_t *control, zlt_msg_t *m);
 /* sends Close, then closes once the agent has, or in a few seconds */

@@ -22,7 +22,12 @@
 #include <openssl/sha.h>
 
 
-#define NGX_ZLTUNNEL_ALLOW_MAX     4096    /* bytes of token names */
+#define NGX_ZLTUNNEL_ALLOW_MAX       4096  /* bytes of token names */
+#define NGX_ZLTUNNEL_REGISTER_BATCH  32    /* services, under one lock */
+
+#define NGX_ZLTUNNEL_REGISTER_FORBIDDEN                                       \
+    "The token does not allow the service any more"
+
 
 static ngx_uint_t ngx_zltunnel_register_check(ngx_zltunnel_control_t *control,
     zlt_msg_t *m, ngx_zltunnel_token_t *token, const char **reason);
@@ -36,8 +41,11 @@ static ngx_uint_t ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name);
 static void ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control,
     u_char *id, in_port_t port);
+static ngx_uint_t ngx_zltunnel_register_forbidden(
+    ngx_zltunnel_control_t *control, ngx_zltunnel_token_t *token,
+    u_char (*ids)[ZLT_ID_SIZE]);
 static void ngx_zltunnel_register_withdraw(ngx_zltunnel_control_t *control,
-    u_char *id, const char *reason);
+    u_char *id);
 
 
 void
@@ -373,13 +381,9 @@ ngx_zltunnel_register_remove(ngx_zltunnel_control_t *control, u_char *id)
 void
 ngx_zltunnel_register_rights(ngx_zltunnel_control_t *control)
 {
-    u_char                      id[ZLT_ID_SIZE];
-    ngx_str_t                   name;
-    ngx_uint_t                  found;
-    ngx_queue_t                *q;
-    ngx_zltunnel_token_t       *token;
-    ngx_zltunnel_sh_tunnel_t   *tunnel;
-    ngx_zltunnel_sh_service_t  *service;
+    ngx_uint_t             i, n, total;
+    ngx_zltunnel_token_t  *token;
+    u_char                 ids[NGX_ZLTUNNEL_REGISTER_BATCH][ZLT_ID_SIZE];
 
     token = ngx_zltunnel_token_find(control->registry, control->token);
 
@@ -388,79 +392,105 @@ ngx_zltunnel_register_rights(ngx_zltunnel_control_t *control)
     }
 
     control->peer->expires = token->expires;
+    total = 0;
+
+    ngx_zltunnel_control_enter(control);
+
+    /* all that is forbidden goes, whether or not the agent can be told */
 
     do {
-        found = 0;
+        n = ngx_zltunnel_register_forbidden(control, token, ids);
 
-        ngx_zltunnel_zone_lock(control->registry);
-
-        tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
-                                          control->tunnel_id);
-
-        if (tunnel == NULL || tunnel->epoch != control->epoch) {
-            ngx_zltunnel_zone_unlock(control->registry);
-            return;
+        for (i = 0; i < n && control->extended; i++) {
+            ngx_zltunnel_register_withdraw(control, ids[i]);
         }
 
-        for (q = ngx_queue_head(&tunnel->services);
-             q != ngx_queue_sentinel(&tunnel->services);
-             q = ngx_queue_next(q))
-        {
-            service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+        total += n;
 
-            name.data = service->name;
-            name.len = service->name_len;
+    } while (n == NGX_ZLTUNNEL_REGISTER_BATCH);
 
-            if (ngx_zltunnel_rights_service(token, name.data, name.len)
-                && (service->udp ? token->udp : token->tcp)
-                && (service->port == 0
-                    || ngx_zltunnel_rights_port(token, service->port)))
-            {
-                continue;
-            }
+    if (total) {
+        ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
+                      "agent \"%V\" loses %ui service%s that its token does "
+                      "not allow any more", &control->peer->name, total,
+                      total == 1 ? "" : "s");
+    }
 
-            found = 1;
-            ngx_memcpy(id, service->id, ZLT_ID_SIZE);
-            ngx_zltunnel_service_remove(control->registry, service);
-            break;
-        }
+    if (total && !control->extended) {
 
+        /* it knows no Withdraw: it registers again what it may */
+
+        ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT,
+                                  NGX_ZLTUNNEL_REGISTER_FORBIDDEN);
+    }
+
+    ngx_zltunnel_control_leave(control);
+}
+
+
+/* takes out a batch of services that the token does not allow any more */
+
+static ngx_uint_t
+ngx_zltunnel_register_forbidden(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_token_t *token, u_char (*ids)[ZLT_ID_SIZE])
+{
+    ngx_uint_t                  n;
+    ngx_queue_t                *q, *next;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    n = 0;
+
+    ngx_zltunnel_zone_lock(control->registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
+                                      control->tunnel_id);
+
+    if (tunnel == NULL || tunnel->epoch != control->epoch) {
         ngx_zltunnel_zone_unlock(control->registry);
+        return 0;
+    }
 
-        if (found) {
-            ngx_zltunnel_register_withdraw(control, id,
-                              "The token does not allow the service any more");
+    for (q = ngx_queue_head(&tunnel->services);
+         q != ngx_queue_sentinel(&tunnel->services)
+         && n < NGX_ZLTUNNEL_REGISTER_BATCH;
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+
+        if (ngx_zltunnel_rights_service(token, service->name,
+                                        service->name_len)
+            && (service->udp ? token->udp : token->tcp)
+            && (service->port == 0
+                || ngx_zltunnel_rights_port(token, service->port)))
+        {
+            continue;
         }
 
-    } while (found && control->extended);
+        ngx_memcpy(ids[n++], service->id, ZLT_ID_SIZE);
+        ngx_zltunnel_service_remove(control->registry, service);
+    }
+
+    ngx_zltunnel_zone_unlock(control->registry);
+
+    return n;
 }
 
 
 static void
-ngx_zltunnel_register_withdraw(ngx_zltunnel_control_t *control, u_char *id,
-    const char *reason)
+ngx_zltunnel_register_withdraw(ngx_zltunnel_control_t *control, u_char *id)
 {
     zlt_msg_t  m;
 
-    ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
-                  "a service of agent \"%V\" was withdrawn: its token does "
-                  "not allow it any more", &control->peer->name);
-
-    if (!control->extended) {
-
-        /* it knows no Withdraw: it registers again what it may */
-
-        ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT, reason);
-        return;
-    }
+    static u_char  reason[] = NGX_ZLTUNNEL_REGISTER_FORBIDDEN;
 
     ngx_memzero(&m, sizeof(zlt_msg_t));
 
     m.type = ZLT_WITHDRAW;
     m.service_id = id;
-    m.reason.data = (u_char *) reason;
-    m.reason.len = ngx_strlen(reason);
+    m.reason.data = reason;
+    m.reason.len = sizeof(reason) - 1;
 
     ngx_zltunnel_control_write(control, &m);
-    ngx_zltunnel_control_resume(control);
 }
