@@ -14,6 +14,8 @@
 
 
 #include "zlt_utf8.h"
+#include "zlt_ext.h"
+#include "zlt_msg.h"
 #include "zlt_wire.h"
 #include "zlt_dgram.h"
 

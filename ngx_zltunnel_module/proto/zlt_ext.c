@@ -15,6 +15,8 @@
  */
 
 
+#include "zlt_ext.h"
+#include "zlt_fields.h"
 #include "zlt_wire.h"
 
 

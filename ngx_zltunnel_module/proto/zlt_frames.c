@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "zlt_frames.h"
+#include "zlt_msg.h"
 #include "zlt_wire.h"
 
 

@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+#include "zlt_msg.h"
 #include "zlt_wire.h"
 #include "zlt_wsd.h"
 

@@ -13,6 +13,7 @@
 
 #include "tap.h"
 
+#include "zlt_msg.h"
 #include "zlt_wire.h"
 #include "zlt_wsd.h"
 
