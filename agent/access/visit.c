@@ -48,7 +48,7 @@ static void zlt_visit_waiting(zlt_io_t *io);
 static void zlt_visit_open(zlt_visit_t *v);
 static void zlt_visit_park(zlt_visit_t *v, const char *why);
 static void zlt_visit_event(zlt_io_t *io);
-static void zlt_visit_frames(zlt_visit_t *v, const uint8_t *p, size_t len);
+static int zlt_visit_frames(zlt_visit_t *v, const uint8_t *p, size_t len);
 static void zlt_visit_early(zlt_visit_t *v);
 static void zlt_visit_join(zlt_visit_t *v, const uint8_t *data, size_t len);
 static void zlt_visit_refused(zlt_visit_t *v, const zlt_msg_t *m);
@@ -323,11 +323,8 @@ zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
                     (ch->owner->conf->connect_timeout + 999) / 1000
                     + ZLT_VISIT_MARGIN, zlt_channel_expired);
 
-    if (len) {
-        zlt_visit_frames(v, data, len);
-
-    } else {
-        zlt_visit_event(&c[ZLT_RELAY_CHANNEL].io);
+    if (len == 0 || zlt_visit_frames(v, data, len)) {
+        zlt_channel_post(ch);
     }
 }
 
@@ -337,6 +334,7 @@ zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
 static void
 zlt_visit_event(zlt_io_t *io)
 {
+    int             waits;
     size_t          len;
     ssize_t         n;
     zlt_visit_t    *v;
@@ -350,26 +348,27 @@ zlt_visit_event(zlt_io_t *io)
         return;
     }
 
+    zlt_scratch_borrow();
+
     n = zlt_channel_fill(ch, &len);
+    waits = n > 0 ? zlt_visit_frames(v, zlt_scratch, len) : 1;
 
-    if (n == ZLT_CONN_AGAIN) {
-        zlt_visit_early(v);
-        return;
-    }
+    zlt_scratch_return();
 
-    if (n <= 0) {
+    if (n == 0 || n == ZLT_CONN_ERROR) {
         zlt_visit_broken(v, n == 0 ? "the server has closed the channel"
                                    : strerror(errno));
-        return;
-    }
 
-    zlt_visit_frames(v, zlt_scratch, len);
+    } else if (waits) {
+        zlt_visit_early(v);
+    }
 }
 
 
-/* One message, and behind it what the service has said. */
+/* One message, and behind it what the service has said: 1 if there is more of
+   it to come. */
 
-static void
+static int
 zlt_visit_frames(zlt_visit_t *v, const uint8_t *p, size_t len)
 {
     int             rc;
@@ -385,28 +384,29 @@ zlt_visit_frames(zlt_visit_t *v, const uint8_t *p, size_t len)
 
         if (zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
             zlt_visit_drop(v);
-            return;
+            return 0;
         }
 
-        zlt_visit_early(v);
-        return;
+        return 1;
     }
 
     if (rc == ZLT_OK && m.type == ZLT_CONNECT_ACK) {
         memcpy(ch->id, m.connection_id, ZLT_ID_SIZE);
         zlt_visit_join(v, p + used, len - used);
-        return;
+        return 0;
     }
 
     if (rc == ZLT_OK && m.type == ZLT_CONNECT_FAIL) {
         zlt_visit_refused(v, &m);
-        return;
+        return 0;
     }
 
     zlt_visit_complain(v->access, rc == ZLT_OK ? "a message that is not for "
                                                  "a data channel"
                                                : zlt_msg_strerror(rc));
     zlt_visit_drop(v);
+
+    return 0;
 }
 
 
@@ -416,6 +416,7 @@ zlt_visit_frames(zlt_visit_t *v, const uint8_t *p, size_t len)
 static void
 zlt_visit_early(zlt_visit_t *v)
 {
+    int             rc;
     ssize_t         n;
     zlt_conn_t     *client;
     zlt_relay_t    *r;
@@ -425,28 +426,35 @@ zlt_visit_early(zlt_visit_t *v)
     r = &ch->relay;
     client = &r->side[ZLT_RELAY_SERVICE];
 
-    while (v->early < ZLT_VISIT_EARLY
+    n = 1;
+    rc = 0;
+
+    zlt_scratch_borrow();
+
+    while (rc == 0
+           && v->early < ZLT_VISIT_EARLY
            && r->flow[ZLT_RELAY_SERVICE].buf == NULL
            && zlt_conn_writable(&r->side[ZLT_RELAY_CHANNEL]))
     {
         n = zlt_conn_read(client, zlt_scratch, ZLT_VISIT_EARLY - v->early);
 
-        if (n == ZLT_CONN_AGAIN || n == 0) {
-            return;
-        }
-
-        if (n < 0) {
-            zlt_visit_drop(v);
-            return;
+        if (n <= 0) {
+            break;
         }
 
         v->early += (uint32_t) n;
         r->bytes[ZLT_RELAY_SERVICE] += (uint64_t) n;
 
-        if (zlt_channel_write(ch, zlt_scratch, (size_t) n) == -1) {
-            zlt_visit_broken(v, strerror(errno));
-            return;
-        }
+        rc = zlt_channel_write(ch, zlt_scratch, (size_t) n);
+    }
+
+    zlt_scratch_return();
+
+    if (n == ZLT_CONN_ERROR) {
+        zlt_visit_drop(v);
+
+    } else if (rc == -1) {
+        zlt_visit_broken(v, strerror(errno));
     }
 }
 

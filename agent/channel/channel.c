@@ -53,6 +53,7 @@
 
 
 static void zlt_channel_freed(zlt_task_t *task);
+static void zlt_channel_turn(zlt_task_t *task);
 
 
 zlt_channel_t *
@@ -310,11 +311,6 @@ zlt_channel_expired(zlt_timer_t *timer)
 }
 
 
-/*
- * Reads behind what an earlier, incomplete read has left.  The bytes are at
- * the start of zlt_scratch, *len of them.  As zlt_conn_read().
- */
-
 ssize_t
 zlt_channel_fill(zlt_channel_t *ch, size_t *len)
 {
@@ -325,20 +321,57 @@ zlt_channel_fill(zlt_channel_t *ch, size_t *len)
     f = &ch->relay.flow[ZLT_RELAY_CHANNEL];
     kept = f->buf ? f->buf->last : 0;
 
-    n = zlt_conn_read(&ch->relay.side[ZLT_RELAY_CHANNEL], zlt_scratch + kept,
-                      ZLT_RELAY_SCRATCH - kept);
+    if (kept && ch->unread) {
+        ch->unread = 0;
+        n = 0;
 
-    if (n > 0) {
-        if (kept) {
-            memcpy(zlt_scratch, f->buf->data, kept);
-            free(f->buf);
-            f->buf = NULL;
+    } else {
+        n = zlt_conn_read(&ch->relay.side[ZLT_RELAY_CHANNEL],
+                          zlt_scratch + kept, ZLT_SCRATCH_SIZE - kept);
+
+        if (n <= 0) {
+            return n;
         }
-
-        *len = kept + (size_t) n;
     }
 
-    return n;
+    if (kept) {
+        memcpy(zlt_scratch, f->buf->data, kept);
+        free(f->buf);
+        f->buf = NULL;
+    }
+
+    *len = kept + (size_t) n;
+
+    return (ssize_t) *len;
+}
+
+
+void
+zlt_channel_unread(zlt_channel_t *ch, zlt_buf_t *buf)
+{
+    ch->relay.flow[ZLT_RELAY_CHANNEL].buf = buf;
+    ch->unread = 1;
+}
+
+
+void
+zlt_channel_post(zlt_channel_t *ch)
+{
+    ch->relay.task.handler = zlt_channel_turn;
+    zlt_io_post(&ch->relay.task);
+}
+
+
+static void
+zlt_channel_turn(zlt_task_t *task)
+{
+    zlt_io_t     *io;
+    zlt_relay_t  *r;
+
+    r = zlt_list_data(task, zlt_relay_t, task);
+    io = &r->side[ZLT_RELAY_CHANNEL].io;
+
+    io->handler(io);
 }
 
 

@@ -17,6 +17,7 @@
 #include "owner.h"
 #include "pool.h"
 #include "relay.h"
+#include "scratch.h"
 #include "waiter.h"
 #include "wsc.h"
 
@@ -102,6 +103,7 @@ struct zlt_channel_s {
     unsigned         early:1;          /* bytes went to the service at once */
     unsigned         draining:1;       /* our direction is shut */
     unsigned         reusable:1;       /* this Connect says so */
+    unsigned         unread:1;         /* what is kept was not looked at */
     uint32_t         discarded;        /* bytes, after our end */
     unsigned         websocket:1;      /* opened within one */
     char             accept[ZLT_HTTP_ACCEPT_SIZE]; /* its answer to that */
@@ -143,9 +145,18 @@ unsigned zlt_channel_timeout(zlt_channel_t *ch);
 
 /*
  * Reads behind what an earlier, incomplete read has left.  The bytes are at
- * the start of zlt_scratch, *len of them.  As zlt_conn_read().
+ * the start of zlt_scratch, which the caller has borrowed, *len of them.  As
+ * zlt_conn_read().
  */
 ssize_t zlt_channel_fill(zlt_channel_t *ch, size_t *len);
+
+/* Bytes to be looked at before any others, with the next zlt_channel_fill();
+   the channel owns them. */
+void zlt_channel_unread(zlt_channel_t *ch, zlt_buf_t *buf);
+
+/* Has the handler of the connection called in the next turn: what has come
+   already raises no event. */
+void zlt_channel_post(zlt_channel_t *ch);
 
 /* Send, now or when there is room, of which zlt_channel_flush() is told: 0 or
    -1. */

@@ -94,7 +94,15 @@ zlt_channel_connect_idle(zlt_io_t *io)
 
     while (ch->state == ZLT_CHANNEL_IDLE) {
 
+        zlt_scratch_borrow();
+
         n = zlt_channel_fill(ch, &len);
+
+        if (n > 0) {
+            zlt_channel_connect_frames(ch, zlt_scratch, len);
+        }
+
+        zlt_scratch_return();
 
         if (n == ZLT_CONN_AGAIN) {
             return;
@@ -105,8 +113,6 @@ zlt_channel_connect_idle(zlt_io_t *io)
                                         : strerror(errno));
             return;
         }
-
-        zlt_channel_connect_frames(ch, zlt_scratch, len);
     }
 }
 

@@ -30,7 +30,6 @@
 
 
 static void zlt_channel_end_leave(zlt_channel_t *ch, zlt_io_pt handler);
-static void zlt_channel_end_turn(zlt_task_t *task);
 static void zlt_channel_end_closing(zlt_io_t *io);
 static void zlt_channel_end_reuse(zlt_channel_t *ch);
 static void zlt_channel_end_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m);
@@ -83,23 +82,7 @@ zlt_channel_end_leave(zlt_channel_t *ch, zlt_io_pt handler)
     io->handler = handler;
     io->data = ch;
 
-    /* what has come already raises no event */
-
-    ch->relay.task.handler = zlt_channel_end_turn;
-    zlt_io_post(&ch->relay.task);
-}
-
-
-static void
-zlt_channel_end_turn(zlt_task_t *task)
-{
-    zlt_io_t     *io;
-    zlt_relay_t  *r;
-
-    r = zlt_list_data(task, zlt_relay_t, task);
-    io = &r->side[ZLT_RELAY_CHANNEL].io;
-
-    io->handler(io);
+    zlt_channel_post(ch);
 }
 
 
@@ -115,10 +98,12 @@ zlt_channel_end_closing(zlt_io_t *io)
 
     n = zlt_conn_flush(c);
 
+    zlt_scratch_borrow();
+
     while (n != ZLT_CONN_ERROR
            && ch->framed.frames.in.end == ZLT_FRAMES_OPEN)
     {
-        n = zlt_conn_read(c, zlt_scratch, ZLT_RELAY_SCRATCH);
+        n = zlt_conn_read(c, zlt_scratch, ZLT_SCRATCH_SIZE);
 
         if (n <= 0) {
             break;
@@ -130,6 +115,8 @@ zlt_channel_end_closing(zlt_io_t *io)
             n = ZLT_CONN_ERROR;
         }
     }
+
+    zlt_scratch_return();
 
     if (zlt_frames_over(&ch->framed.frames)) {
         zlt_channel_end_reuse(ch);
@@ -193,15 +180,13 @@ zlt_channel_end_reuse(zlt_channel_t *ch)
 
     zlt_pool_return(o->pool, ch);
 
+    /* the next Connect may be there, or any number of them */
+
     if (rest) {
-        memcpy(zlt_scratch, rest->data, rest->last);
-        zlt_channel_connect_frames(ch, zlt_scratch, rest->last);
-        free(rest);
+        zlt_channel_unread(ch, rest);
     }
 
-    if (ch->state == ZLT_CHANNEL_IDLE) {
-        zlt_channel_connect_idle(&c->io);
-    }
+    zlt_channel_post(ch);
 }
 
 
@@ -322,9 +307,13 @@ zlt_channel_end_ending(zlt_io_t *io)
     }
 
     if (rc == 0 || rc == ZLT_CONN_AGAIN) {
+        zlt_scratch_borrow();
+
         do {
-            n = zlt_conn_read(c, zlt_scratch, ZLT_RELAY_SCRATCH);
+            n = zlt_conn_read(c, zlt_scratch, ZLT_SCRATCH_SIZE);
         } while (n > 0);
+
+        zlt_scratch_return();
 
         if (n == ZLT_CONN_AGAIN) {
             return;

@@ -37,6 +37,7 @@ static void zlt_channel_open_talking(zlt_io_t *io);
 static void zlt_channel_open_reached(zlt_channel_t *ch);
 static void zlt_channel_open_handshaking(zlt_io_t *io);
 static void zlt_channel_open_request(zlt_channel_t *ch);
+static void zlt_channel_open_read(zlt_channel_t *ch);
 static const zlt_pool_param_t *zlt_channel_open_param(zlt_channel_t *ch);
 static zlt_wsc_use_e zlt_channel_open_use(const zlt_channel_t *ch);
 static int zlt_channel_open_upgraded(zlt_channel_t *ch,
@@ -322,10 +323,7 @@ zlt_channel_open_request(zlt_channel_t *ch)
 void
 zlt_channel_open_answer(zlt_io_t *io)
 {
-    size_t              len;
-    ssize_t             n;
-    zlt_channel_t      *ch;
-    zlt_http_answer_t   answer;
+    zlt_channel_t  *ch;
 
     ch = io->data;
 
@@ -333,6 +331,32 @@ zlt_channel_open_answer(zlt_io_t *io)
         zlt_channel_open_failed(ch, strerror(errno));
         return;
     }
+
+    zlt_scratch_borrow();
+
+    zlt_channel_open_read(ch);
+
+    zlt_scratch_return();
+
+    /* under TLS what came behind it raises no event again, nor does an end */
+
+    if (ch->state == ZLT_CHANNEL_IDLE) {
+        zlt_channel_connect_idle(io);
+    }
+}
+
+
+/* In the shared buffer: the answer, and what has come behind it. */
+
+static void
+zlt_channel_open_read(zlt_channel_t *ch)
+{
+    size_t              len;
+    ssize_t             n;
+    zlt_io_t           *io;
+    zlt_http_answer_t   answer;
+
+    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
 
     n = zlt_channel_fill(ch, &len);
 
@@ -429,12 +453,6 @@ zlt_channel_open_answer(zlt_io_t *io)
 
     if (len && ch->state == ZLT_CHANNEL_IDLE) {
         zlt_channel_connect_frames(ch, zlt_scratch + n, len);
-    }
-
-    /* under TLS what came behind it raises no event again, nor does an end */
-
-    if (ch->state == ZLT_CHANNEL_IDLE) {
-        zlt_channel_connect_idle(io);
     }
 }
 
@@ -676,7 +694,7 @@ zlt_channel_open_given_up(zlt_channel_t *ch, const char *why)
 
     if (ch->fresh) {
         zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a data channel is "
-                     "given up: %s", why);
+                     "given up: %s", why ? why : "");
 
         /* the service may have been dialled, but has not seen a byte */
 

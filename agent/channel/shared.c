@@ -259,23 +259,33 @@ zlt_shared_read(zlt_shared_t *sh)
     zlt_conn_t  *c;
 
     c = &sh->channel->relay.side[ZLT_RELAY_CHANNEL];
+    n = 0;
+
+    zlt_scratch_borrow();
 
     for (total = 0; total < ZLT_SHARED_BUDGET; total += (size_t) n) {
 
-        n = zlt_conn_read(c, zlt_scratch, ZLT_RELAY_SCRATCH);
+        n = zlt_conn_read(c, zlt_scratch, ZLT_SCRATCH_SIZE);
 
-        if (n == ZLT_CONN_AGAIN) {
-            return;
+        if (n <= 0) {
+            break;
         }
 
-        if (n <= 0 || zlt_shared_take(sh, zlt_scratch, (size_t) n) == -1) {
-            zlt_shared_broken(sh);
-            return;
+        if (zlt_shared_take(sh, zlt_scratch, (size_t) n) == -1) {
+            n = ZLT_CONN_ERROR;
+            break;
         }
     }
 
-    sh->again = 1;
-    zlt_io_post(&sh->task);
+    zlt_scratch_return();
+
+    if (n > 0) {
+        sh->again = 1;
+        zlt_io_post(&sh->task);
+
+    } else if (n != ZLT_CONN_AGAIN) {
+        zlt_shared_broken(sh);
+    }
 }
 
 

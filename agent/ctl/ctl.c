@@ -514,10 +514,11 @@ zlt_ctl_write(zlt_ctl_peer_t *r)
 static void
 zlt_ctl_discard(zlt_ctl_peer_t *r)
 {
+    char     buf[1024];
     ssize_t  n;
 
     do {
-        n = zlt_conn_read(&r->conn, zlt_scratch, ZLT_RELAY_SCRATCH);
+        n = zlt_conn_read(&r->conn, buf, sizeof(buf));
     } while (n > 0);
 
     if (n == ZLT_CONN_AGAIN || (n == 0 && r->state == ZLT_CTL_RUNNING)) {

@@ -65,6 +65,8 @@ zlt_control_start(zlt_link_t *l)
 
     c->link = l;
     c->serial = ++zlt_control_serials;
+    c->pos = c->in;
+    c->last = c->in;
 
     zlt_conn_init(&c->conn);
     zlt_list_init(&c->node);
@@ -171,7 +173,6 @@ zlt_control_request(zlt_control_t *c)
 static void
 zlt_control_answer(zlt_io_t *io)
 {
-    size_t              len;
     ssize_t             n;
     zlt_control_t      *c;
     zlt_http_answer_t   answer;
@@ -182,29 +183,26 @@ zlt_control_answer(zlt_io_t *io)
         return;
     }
 
-    /* what there is so far is kept in the buffer for messages */
+    do {
+        n = zlt_conn_read(&c->conn, c->last,
+                          (size_t) (c->in + ZLT_CONTROL_IN - c->last));
 
-    if (c->message_len) {
-        memcpy(zlt_scratch, c->message, c->message_len);
-    }
+        if (n == ZLT_CONN_AGAIN) {
+            return;
+        }
 
-    n = zlt_conn_read(&c->conn, zlt_scratch + c->message_len,
-                      ZLT_HTTP_HEADER_MAX);
+        if (n <= 0) {
+            zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server closed the "
+                             "connection without an answer%s",
+                             zlt_tls_hint(c->link->owner.tls));
+            return;
+        }
 
-    if (n == ZLT_CONN_AGAIN) {
-        return;
-    }
+        c->last += n;
 
-    if (n <= 0) {
-        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server closed the "
-                         "connection without an answer%s",
-                         zlt_tls_hint(c->link->owner.tls));
-        return;
-    }
-
-    len = c->message_len + (size_t) n;
-
-    n = zlt_http_parse(&answer, (char *) zlt_scratch, len);
+        n = zlt_http_parse(&answer, (char *) c->in,
+                           (size_t) (c->last - c->in));
+    } while (n == 0);
 
     if (n < 0) {
         zlt_control_fail(c, ZLT_DOWN_LOST, 0,
@@ -212,32 +210,15 @@ zlt_control_answer(zlt_io_t *io)
         return;
     }
 
-    if (n == 0) {
-        if (zlt_control_ws_keep(c, zlt_scratch + c->message_len,
-                                len - c->message_len)
-            == -1)
-        {
-            zlt_control_fail(c, ZLT_DOWN_LOST, 0, "out of memory");
-            return;
-        }
-
-        zlt_control_answer(io);
-        return;
-    }
-
     if (zlt_control_upgraded(c, &answer) == -1) {
         return;
     }
 
-    c->message_len = 0;
+    c->pos += n;
     c->conn.io.handler = zlt_control_event;
     c->deadline = zlt_io_now() + ZLT_CONTROL_AUTH_TIMEOUT;
 
     zlt_control_auth(c);
-
-    if (c->conn.io.fd != -1 && len > (size_t) n) {
-        zlt_control_ws_input(c, zlt_scratch + n, len - (size_t) n);
-    }
 
     if (c->conn.io.fd != -1) {
         zlt_control_event(io);
@@ -369,7 +350,16 @@ zlt_control_event(zlt_io_t *io)
     }
 
     for ( ;; ) {
-        n = zlt_conn_read(&c->conn, zlt_scratch, ZLT_RELAY_SCRATCH);
+
+        if (c->pos < c->last) {
+            zlt_control_ws_input(c);
+        }
+
+        if (c->conn.io.fd == -1) {
+            return;
+        }
+
+        n = zlt_conn_read(&c->conn, c->in, ZLT_CONTROL_IN);
 
         if (n == ZLT_CONN_AGAIN) {
             return;
@@ -389,11 +379,8 @@ zlt_control_event(zlt_io_t *io)
             return;
         }
 
-        zlt_control_ws_input(c, zlt_scratch, (size_t) n);
-
-        if (c->conn.io.fd == -1) {
-            return;
-        }
+        c->pos = c->in;
+        c->last = c->in + n;
     }
 }
 

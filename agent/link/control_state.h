@@ -19,6 +19,9 @@
 #include "zlt_ws.h"
 
 
+#define ZLT_CONTROL_IN  16384          /* more than the answer's header */
+
+
 struct zlt_control_s {
     zlt_conn_t         conn;
     zlt_link_t        *link;
@@ -30,7 +33,10 @@ struct zlt_control_s {
     char               accept[ZLT_HTTP_ACCEPT_SIZE];
     zlt_ws_parser_t    ws;
 
-    uint8_t           *message;        /* that is not complete yet */
+    uint8_t           *pos;            /* in "in": not parsed yet */
+    uint8_t           *last;
+
+    uint8_t           *message;        /* of several frames, not complete */
     size_t             message_len;
     size_t             message_size;
 
@@ -61,6 +67,9 @@ struct zlt_control_s {
     unsigned           closing:1;
     unsigned           kept:1;
     unsigned           freed:1;
+
+    uint8_t            in[ZLT_CONTROL_IN];     /* our own: what a message
+                                                  leads to may read, too */
 };
 
 

@@ -23,20 +23,19 @@
 
 static void zlt_control_ws_control(zlt_control_t *c);
 static void zlt_control_ws_chunk(zlt_control_t *c);
+static int zlt_control_ws_keep(zlt_control_t *c, const uint8_t *data,
+    size_t len);
 static int zlt_control_ws_grow(uint8_t **buf, size_t *size, size_t need);
 
 
 void
-zlt_control_ws_input(zlt_control_t *c, uint8_t *data, size_t len)
+zlt_control_ws_input(zlt_control_t *c)
 {
-    uint8_t  *end;
-
     c->asked = 0;
-    end = data + len;
 
     while (c->conn.io.fd != -1) {
 
-        switch (zlt_ws_parse(&c->ws, &data, end)) {
+        switch (zlt_ws_parse(&c->ws, &c->pos, c->last)) {
 
         case ZLT_WS_AGAIN:
             return;
@@ -262,7 +261,9 @@ zlt_control_ws_flush(zlt_control_t *c)
 }
 
 
-int
+/* Appends to the message that is being received: 0 or -1. */
+
+static int
 zlt_control_ws_keep(zlt_control_t *c, const uint8_t *data, size_t len)
 {
     if (zlt_control_ws_grow(&c->message, &c->message_size,

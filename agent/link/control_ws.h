@@ -11,8 +11,9 @@
 #include "control_state.h"
 
 
-/* Bytes from the connection, which may be closed afterwards (fd -1). */
-void zlt_control_ws_input(zlt_control_t *c, uint8_t *data, size_t len);
+/* Parses what there is between c->pos and c->last.  The connection may be
+   closed afterwards (fd -1). */
+void zlt_control_ws_input(zlt_control_t *c);
 void zlt_control_ws_send(zlt_control_t *c, const zlt_msg_t *m);
 void zlt_control_ws_frame(zlt_control_t *c, unsigned opcode,
     const uint8_t *payload, size_t len);
@@ -22,9 +23,6 @@ int zlt_control_ws_output(zlt_control_t *c, const void *data, size_t len);
 
 /* -1: the control channel has failed */
 int zlt_control_ws_flush(zlt_control_t *c);
-
-/* Appends to the message that is being received: 0 or -1. */
-int zlt_control_ws_keep(zlt_control_t *c, const uint8_t *data, size_t len);
 
 
 #endif /* ZLT_CONTROL_WS_H_INCLUDED */

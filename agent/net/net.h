@@ -20,6 +20,7 @@
 #include "http.h"          /* the requests, and their answers */
 #include "relay.h"         /* between two connections */
 #include "resolve.h"       /* names */
+#include "scratch.h"       /* what is read, while it is looked at */
 #include "tls.h"           /* .. under TLS */
 #include "transport.h"     /* raw, or within a WebSocket */
 #include "url.h"

@@ -44,6 +44,7 @@
 
 #include "framed.h"
 #include "relay.h"
+#include "scratch.h"
 
 
 #define ZLT_RELAY_BUDGET     (1024 * 1024)     /* bytes a turn, a flow */
@@ -69,6 +70,7 @@ static void zlt_relay_release(uv_timer_t *timer);
 static void zlt_relay_event(zlt_io_t *io);
 static void zlt_relay_turn(zlt_task_t *task);
 static void zlt_relay_run(zlt_relay_t *r);
+static int zlt_relay_flows(zlt_relay_t *r, zlt_relay_end_e *how);
 static int zlt_relay_flow(zlt_relay_t *r, unsigned i);
 static int zlt_relay_behind(zlt_relay_t *r, unsigned i);
 static int zlt_relay_flush(zlt_relay_t *r, unsigned i);
@@ -80,15 +82,13 @@ static int zlt_relay_write(zlt_relay_t *r, unsigned i, const uint8_t *data,
 static int zlt_relay_splice_in(zlt_relay_t *r, unsigned i, size_t *moved);
 static int zlt_relay_splice_out(zlt_relay_t *r, unsigned i);
 static int zlt_relay_end(zlt_relay_t *r, unsigned i);
-static int zlt_relay_ended(zlt_relay_t *r, unsigned i);
-static int zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc);
+static int zlt_relay_ended(zlt_relay_t *r, unsigned i, zlt_relay_end_e *how);
+static int zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc,
+    zlt_relay_end_e *how);
 static void zlt_relay_finish(zlt_relay_t *r, zlt_relay_end_e how);
 static int zlt_relay_keep(zlt_relay_t *r, zlt_relay_end_e how);
 static void zlt_relay_expired(zlt_timer_t *timer);
 
-
-uint8_t  zlt_scratch_room[ZLT_FRAMES_ROOM + ZLT_RELAY_SCRATCH
-                          + ZLT_FRAMES_ROOM];
 
 static zlt_list_t  zlt_relay_open = { &zlt_relay_open, &zlt_relay_open };
 static zlt_list_t  zlt_relay_held = { &zlt_relay_held, &zlt_relay_held };
@@ -115,6 +115,7 @@ zlt_relay_init(zlt_relay_t *r)
     zlt_list_init(&r->link);
     zlt_timer_init(&r->timer);
 
+    r->begins = 0;
     r->bytes[0] = 0;
     r->bytes[1] = 0;
     r->handler = NULL;
@@ -155,14 +156,7 @@ zlt_relay_put(zlt_relay_t *r, unsigned from, const void *data, size_t len)
 void
 zlt_relay_hold(zlt_relay_t *r, unsigned from)
 {
-    if (!uv_is_active((uv_handle_t *) &zlt_relay_timer)) {
-        (void) uv_timer_start(&zlt_relay_timer, zlt_relay_release, 1, 0);
-    }
-
     r->flow[from].held = 1;
-
-    zlt_list_remove(&r->task.link);
-    zlt_list_append(&zlt_relay_held, &r->task.link);
 }
 
 
@@ -197,7 +191,8 @@ zlt_relay_start(zlt_relay_t *r, zlt_relay_pt handler)
     zlt_list_remove(&r->link);
     zlt_list_append(&zlt_relay_open, &r->link);
 
-    zlt_relay_run(r);
+    r->begins = 1;
+    zlt_io_post(&r->task);
 }
 
 
@@ -217,8 +212,20 @@ zlt_relay_turn(zlt_task_t *task)
 
     r = zlt_list_data(task, zlt_relay_t, task);
 
-    r->flow[0].held = 0;
-    r->flow[1].held = 0;
+    if (!r->begins) {
+        r->flow[0].held = 0;
+        r->flow[1].held = 0;
+
+    } else if (r->flow[0].held || r->flow[1].held) {
+
+        if (!uv_is_active((uv_handle_t *) &zlt_relay_timer)) {
+            (void) uv_timer_start(&zlt_relay_timer, zlt_relay_release, 1, 0);
+        }
+
+        zlt_list_append(&zlt_relay_held, &r->task.link);
+    }
+
+    r->begins = 0;
 
     zlt_relay_run(r);
 }
@@ -227,33 +234,53 @@ zlt_relay_turn(zlt_task_t *task)
 static void
 zlt_relay_run(zlt_relay_t *r)
 {
+    int              over;
+    zlt_relay_end_e  how;
+
+    zlt_scratch_borrow();
+
+    over = zlt_relay_flows(r, &how);
+
+    zlt_scratch_return();
+
+    if (over) {
+        zlt_relay_finish(r, how);
+    }
+}
+
+
+/* Returns 1 if the relay is over, and how. */
+
+static int
+zlt_relay_flows(zlt_relay_t *r, zlt_relay_end_e *how)
+{
     int       rc;
     unsigned  i;
 
     for (i = 0; i < 2; i++) {
         rc = zlt_relay_flow(r, i);
 
-        if (rc < 0 && zlt_relay_failed(r, i, rc)) {
-            return;
+        if (rc < 0 && zlt_relay_failed(r, i, rc, how)) {
+            return 1;
         }
 
-        if (r->side[i].ws && r->flow[i].eof && zlt_relay_ended(r, i)) {
-            return;
+        if (r->side[i].ws && r->flow[i].eof && zlt_relay_ended(r, i, how)) {
+            return 1;
         }
 
         /* a reset does not wait for what cannot be passed on before it */
 
         if (!r->flow[i].eof && !zlt_conn_writable(&r->side[!i])
             && zlt_conn_failed(&r->side[i])
-            && zlt_relay_failed(r, i, ZLT_RELAY_IN))
+            && zlt_relay_failed(r, i, ZLT_RELAY_IN, how))
         {
-            return;
+            return 1;
         }
     }
 
-    if (r->flow[0].shut && r->flow[1].shut) {
-        zlt_relay_finish(r, ZLT_RELAY_DONE);
-    }
+    *how = ZLT_RELAY_DONE;
+
+    return r->flow[0].shut && r->flow[1].shut;
 }
 
 
@@ -738,17 +765,17 @@ zlt_relay_end(zlt_relay_t *r, unsigned i)
  */
 
 static int
-zlt_relay_ended(zlt_relay_t *r, unsigned i)
+zlt_relay_ended(zlt_relay_t *r, unsigned i, zlt_relay_end_e *how)
 {
     if (r->flow[!i].shut
-        || zlt_conn_read(&r->side[i], zlt_scratch, ZLT_RELAY_SCRATCH)
+        || zlt_conn_read(&r->side[i], zlt_scratch, ZLT_SCRATCH_SIZE)
            == ZLT_CONN_AGAIN)
     {
         return 0;
     }
 
-    zlt_relay_finish(r, i == ZLT_RELAY_CHANNEL ? ZLT_RELAY_RESET_CHANNEL
-                                               : ZLT_RELAY_RESET_SERVICE);
+    *how = i == ZLT_RELAY_CHANNEL ? ZLT_RELAY_RESET_CHANNEL
+                                  : ZLT_RELAY_RESET_SERVICE;
     return 1;
 }
 
@@ -756,13 +783,13 @@ zlt_relay_ended(zlt_relay_t *r, unsigned i)
 /* Returns 1 if the relay is over. */
 
 static int
-zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc)
+zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc, zlt_relay_end_e *how)
 {
     unsigned     side;
     zlt_flow_t  *f;
 
     if (rc == ZLT_RELAY_MEM) {
-        zlt_relay_finish(r, ZLT_RELAY_NO_MEMORY);
+        *how = ZLT_RELAY_NO_MEMORY;
         return 1;
     }
 
@@ -789,8 +816,8 @@ zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc)
         return 0;
     }
 
-    zlt_relay_finish(r, side == ZLT_RELAY_CHANNEL ? ZLT_RELAY_RESET_CHANNEL
-                                                  : ZLT_RELAY_RESET_SERVICE);
+    *how = side == ZLT_RELAY_CHANNEL ? ZLT_RELAY_RESET_CHANNEL
+                                     : ZLT_RELAY_RESET_SERVICE;
     return 1;
 }
 

@@ -17,8 +17,6 @@
 #include "zlt_list.h"
 
 
-#define ZLT_RELAY_SCRATCH    65536
-
 #define ZLT_RELAY_CHANNEL    0     /* side[0] */
 #define ZLT_RELAY_SERVICE    1     /* side[1] */
 
@@ -57,6 +55,7 @@ struct zlt_relay_s {
     zlt_flow_t       flow[2];
 
     zlt_task_t       task;     /* the next turn */
+    unsigned         begins:1; /* .. is the first */
     zlt_timer_t      timer;
     zlt_list_t       link;     /* of all that are open */
     uint32_t         active;   /* seconds, when bytes moved last */
@@ -65,13 +64,6 @@ struct zlt_relay_s {
     zlt_relay_pt     handler;  /* called once; both sides are closed by then,
                                   but for a framed channel that goes on */
 };
-
-
-/* A shared buffer of ZLT_RELAY_SCRATCH bytes, with room around it, for whoever
-   reads; what is in it does not outlive the return to the loop. */
-extern uint8_t  zlt_scratch_room[ZLT_FRAMES_ROOM + ZLT_RELAY_SCRATCH
-                                 + ZLT_FRAMES_ROOM];
-#define zlt_scratch  (&zlt_scratch_room[ZLT_FRAMES_ROOM])
 
 
 /* To be called once, before all others. */
@@ -88,7 +80,9 @@ int zlt_relay_put(zlt_relay_t *r, unsigned from, const void *data,
    first, until there is more to go with it, but not for longer than a
    millisecond.  To be called before the start. */
 void zlt_relay_hold(zlt_relay_t *r, unsigned from);
-/* Starts; may end before it returns. */
+
+/* Starts, with the next turn: whoever calls may be looking at what it has
+   read. */
 void zlt_relay_start(zlt_relay_t *r, zlt_relay_pt handler);
 
 /* Resets both sides, without calling the handler. */
