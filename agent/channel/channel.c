@@ -87,6 +87,8 @@ zlt_channel_free(zlt_channel_t *ch)
 {
     zlt_relay_cleanup(&ch->relay);
 
+    (void) zlt_pool_leave(ch);
+
     if (ch->use) {
         ch->use->freed(ch);
         ch->use = NULL;
@@ -115,7 +117,6 @@ zlt_channel_free(zlt_channel_t *ch)
     zlt_talk_free(ch->talk);
     ch->talk = NULL;
 
-    zlt_list_remove(&ch->link);
     zlt_list_remove(&ch->all);
     zlt_list_remove(&ch->waiter.link);
 
@@ -197,19 +198,10 @@ zlt_channel_lane(zlt_channel_t *of)
 void
 zlt_channel_lost(zlt_channel_t *ch, const char *why)
 {
-    zlt_pool_t  *p;
-
     zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "an idle data channel is "
                  "lost: %s", why);
 
-    p = ch->pool;
-    ch->pool = NULL;
-
     zlt_relay_abort(&ch->relay);
-
-    if (p) {
-        zlt_pool_closed(p, ch);
-    }
 
     ch->state = ZLT_CHANNEL_ENDING;
     zlt_channel_free(ch);
@@ -219,17 +211,7 @@ zlt_channel_lost(zlt_channel_t *ch, const char *why)
 void
 zlt_channel_abort(zlt_channel_t *ch)
 {
-    zlt_pool_t  *p;
-
-    p = ch->pool;
-    ch->pool = NULL;
-
     zlt_relay_abort(&ch->relay);
-
-    if (p) {
-        zlt_pool_closed(p, ch);
-    }
-
     zlt_channel_free(ch);
 }
 

@@ -209,7 +209,7 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
 {
     zlt_pool_t  *p;
 
-    /* m and early are in the shared buffer: first keep what is needed */
+    p = zlt_pool_leave(ch);
 
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
 
@@ -220,9 +220,6 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     if (ch->reusable) {
         zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
     }
-
-    p = ch->pool;
-    ch->pool = NULL;
 
     if (zlt_dup_seen(ch->id)) {
         zlt_channel_end_fail(ch, ZLT_E_DUPLICATE, "duplicate");
@@ -236,10 +233,10 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
         zlt_channel_dial(ch, m->service_id);
     }
 
-    /* opens the next one; later is early enough, the service comes first */
+    /* opens the next one; the service comes first */
 
     if (p) {
-        zlt_pool_used(p, ch);
+        zlt_pool_demand(p);
     }
 }
 
@@ -301,10 +298,9 @@ zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
 {
     zlt_pool_t  *pool;
 
-    ch->state = (uint8_t) state;
+    pool = zlt_pool_leave(ch);
 
-    pool = ch->pool;
-    ch->pool = NULL;
+    ch->state = (uint8_t) state;
 
     zlt_timer_stop(&ch->relay.timer);
 
@@ -313,9 +309,7 @@ zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
         zlt_channel_abort(ch);
     }
 
-    /* what has come is in the shared buffer: not before */
-
     if (pool) {
-        zlt_pool_used(pool, ch);
+        zlt_pool_demand(pool);
     }
 }

@@ -328,20 +328,14 @@ zlt_channel_end_ending(zlt_io_t *io)
 void
 zlt_channel_end_retire(zlt_channel_t *ch)
 {
-    zlt_msg_t    m;
-    zlt_pool_t  *p;
+    zlt_msg_t  m;
 
     if (ch->shared) {
         zlt_shared_retire(ch);
         return;
     }
 
-    p = ch->pool;
-    ch->pool = NULL;
-
-    if (p) {
-        zlt_pool_closed(p, ch);
-    }
+    (void) zlt_pool_leave(ch);
 
     memset(&m, 0, sizeof(zlt_msg_t));
     m.type = ZLT_RETIRE;

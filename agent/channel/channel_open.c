@@ -688,10 +688,6 @@ zlt_channel_open_again(zlt_task_t *task)
 void
 zlt_channel_open_given_up(zlt_channel_t *ch, const char *why)
 {
-    zlt_pool_t  *p;
-
-    p = ch->pool;
-
     if (ch->fresh) {
         zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a data channel is "
                      "given up: %s", why ? why : "");
@@ -701,15 +697,9 @@ zlt_channel_open_given_up(zlt_channel_t *ch, const char *why)
         zlt_dup_forget(ch->id);
 
     } else if (why) {
-        zlt_pool_failed(p, why);
+        zlt_pool_failed(ch->pool, why);
     }
 
     zlt_relay_abort(&ch->relay);
-
-    if (p) {
-        ch->pool = NULL;
-        zlt_pool_closed(p, ch);
-    }
-
     zlt_channel_free(ch);
 }

@@ -46,8 +46,7 @@ zlt_move_begin(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind)
 
     memcpy(ch->id, from->id, ZLT_ID_SIZE);
 
-    p = ch->pool;
-    ch->pool = NULL;
+    p = zlt_pool_leave(ch);
 
     ch->state = ZLT_CHANNEL_MOVING;
     ch->moving = from;
@@ -57,7 +56,7 @@ zlt_move_begin(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind)
     zlt_timer_stop(&ch->relay.timer);
 
     if (p) {
-        zlt_pool_used(p, ch);
+        zlt_pool_demand(p);
     }
 
     memset(&ack, 0, sizeof(zlt_msg_t));

@@ -62,7 +62,6 @@ static int zlt_pool_uneven(zlt_pool_t *p);
 static void zlt_pool_fill(zlt_pool_t *p);
 static void zlt_pool_shrink(zlt_pool_t *p);
 static void zlt_pool_add(zlt_pool_t *p, zlt_channel_t *ch);
-static void zlt_pool_remove(zlt_pool_t *p, zlt_channel_t *ch);
 static void zlt_pool_check(zlt_pool_t *p);
 static void zlt_pool_freed(zlt_task_t *task);
 static void zlt_pool_bounds(zlt_pool_t *p);
@@ -331,22 +330,34 @@ zlt_pool_add(zlt_pool_t *p, zlt_channel_t *ch)
 }
 
 
-static void
-zlt_pool_remove(zlt_pool_t *p, zlt_channel_t *ch)
+/* One that is on its way is in no list. */
+
+zlt_pool_t *
+zlt_pool_leave(zlt_channel_t *ch)
 {
-    zlt_list_remove(&ch->link);
+    zlt_pool_t  *p;
 
-    p->nidle--;
-    p->idle_at[ch->worker]--;
-}
+    p = ch->pool;
 
+    if (p == NULL) {
+        return NULL;
+    }
 
-void
-zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch)
-{
-    zlt_pool_remove(p, ch);
-    zlt_pool_demand(p);
+    ch->pool = NULL;
+
+    if (zlt_list_empty(&ch->link)) {
+        p->opening--;
+
+    } else {
+        zlt_list_remove(&ch->link);
+
+        p->nidle--;
+        p->idle_at[ch->worker]--;
+    }
+
     zlt_pool_check(p);
+
+    return p;
 }
 
 
@@ -358,20 +369,6 @@ zlt_pool_demand(zlt_pool_t *p)
     }
 
     zlt_pool_fill(p);
-}
-
-
-void
-zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch)
-{
-    if (zlt_channel_is_idle(ch)) {
-        zlt_pool_remove(p, ch);
-
-    } else {
-        p->opening--;
-    }
-
-    zlt_pool_check(p);
 }
 
 

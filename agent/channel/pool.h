@@ -48,20 +48,23 @@ void zlt_pool_abandon(zlt_pool_t *p, int retire);
 void zlt_pool_tick(zlt_pool_t *p);
 void zlt_pool_refill(zlt_pool_t *p);
 
-/* A connection has asked for one, otherwise than on an idle channel. */
+/* A connection has asked for one, or has taken one. */
 void zlt_pool_demand(zlt_pool_t *p);
 
 /* told by its channels */
 
+/* One that the pool has had opened is idle now. */
 void zlt_pool_idle(zlt_pool_t *p, zlt_channel_t *ch);
-void zlt_pool_used(zlt_pool_t *p, zlt_channel_t *ch);
 
 /* idle again, or for the first time if it was a fresh one */
 void zlt_pool_return(zlt_pool_t *p, zlt_channel_t *ch);
 
+/* It is not the pool's any more, whether it was idle or on its way.  Its pool,
+   which lives to the end of this turn; NULL if it has left before. */
+zlt_pool_t *zlt_pool_leave(zlt_channel_t *ch);
+
 /* 1 if it takes back a channel of that tunnel */
 int zlt_pool_wants(const zlt_pool_t *p, const uint8_t *tunnel_id);
-void zlt_pool_closed(zlt_pool_t *p, zlt_channel_t *ch);
 void zlt_pool_failed(zlt_pool_t *p, const char *why);
 void zlt_pool_astray(zlt_pool_t *p);
 
