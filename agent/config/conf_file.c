@@ -9,7 +9,8 @@
  * The library as it is packaged tells the handler no line numbers, calls
  * nothing for a section without keys, cuts long section names and splits
  * long lines.  All of that is mended in the reader that hands it the lines:
- * it counts them, and refuses what the library would mutilate.
+ * it counts them, keeps the names of sections to itself, and refuses what the
+ * library would mutilate.
  */
 
 
@@ -25,10 +26,12 @@
 #include "parse.h"
 
 
-#define ZLT_CONF_LINE_MAX  (INI_MAX_LINE - 2)
+#define ZLT_CONF_LINE_MAX  (INI_MAX_LINE - 3)
+#define ZLT_CONF_LINE      1024        /* .. of a section, its comment too */
 
 
 static char *zlt_conf_file_reader(char *buf, int size, void *stream);
+static void zlt_conf_file_uncomment(char *line);
 static int zlt_conf_file_begin(zlt_conf_file_t *f, const char *line);
 static int zlt_conf_file_end(zlt_conf_file_t *f);
 static int zlt_conf_file_handler(void *user, const char *section,
@@ -150,27 +153,22 @@ zlt_conf_file_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
 static char *
 zlt_conf_file_reader(char *buf, int size, void *stream)
 {
-    char             *hash;
+    char              line[ZLT_CONF_LINE];
     size_t            len;
     const char       *p;
     zlt_conf_file_t  *f;
 
+    (void) size;
+
     f = stream;
 
-    if (f->failed || fgets(buf, size, f->file) == NULL) {
+    if (f->failed || fgets(line, sizeof(line), f->file) == NULL) {
         return NULL;
     }
 
     f->line++;
-    len = strlen(buf);
 
-    if (len >= ZLT_CONF_LINE_MAX && buf[len - 1] != '\n') {
-        (void) zlt_conf_file_fail(f, f->line, "the line is longer than 197 "
-                                  "bytes");
-        return NULL;
-    }
-
-    p = buf;
+    p = line;
 
     if (f->line == 1 && strncmp(p, "\xef\xbb\xbf", 3) == 0) {
         p += 3;
@@ -178,20 +176,38 @@ zlt_conf_file_reader(char *buf, int size, void *stream)
 
     p += strspn(p, " \t");
 
-    /* ";" after a blank begins a comment to libinih, and "#" to us as well */
+    len = strcspn(line, "\n");
 
-    for (hash = strchr(buf, '#'); hash; hash = strchr(hash + 1, '#')) {
-        if (hash > buf && (hash[-1] == ' ' || hash[-1] == '\t')) {
-            (void) strcpy(hash, "\n");
-            break;
-        }
-    }
-
-    if (*p == '[' && zlt_conf_file_begin(f, p) == -1) {
+    if (len > (*p == '[' ? sizeof(line) - 2 : ZLT_CONF_LINE_MAX)) {
+        (void) zlt_conf_file_fail(f, f->line, "the line is longer than %d "
+                                  "bytes", ZLT_CONF_LINE_MAX);
         return NULL;
     }
 
-    return buf;
+    zlt_conf_file_uncomment(line);
+
+    if (*p == '[') {
+        /* the library need not know which one */
+        return zlt_conf_file_begin(f, p) == 0 ? strcpy(buf, "[]\n") : NULL;
+    }
+
+    return strcpy(buf, line);
+}
+
+
+/* ";" after a blank begins a comment to libinih, and "#" to us as well. */
+
+static void
+zlt_conf_file_uncomment(char *line)
+{
+    char  *hash;
+
+    for (hash = strchr(line, '#'); hash; hash = strchr(hash + 1, '#')) {
+        if (hash > line && (hash[-1] == ' ' || hash[-1] == '\t')) {
+            (void) strcpy(hash, "\n");
+            return;
+        }
+    }
 }
 
 
@@ -219,7 +235,7 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *line)
 
     if (len > ZLT_CONF_SECTION_MAX) {
         return zlt_conf_file_fail(f, f->line, "the section's name is longer "
-                                  "than 49 bytes, \"service \" included");
+                                  "than a service name may be");
     }
 
     memcpy(f->section, line + 1, len);

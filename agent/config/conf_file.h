@@ -16,7 +16,7 @@
 #include "types.h"
 
 
-#define ZLT_CONF_SECTION_MAX  49         /* libinih's */
+#define ZLT_CONF_SECTION_MAX  (8 + ZLT_MAX_NAME)   /* "service NAME" */
 #define ZLT_CONF_KEYS_MAX     40
 
 

@@ -20,6 +20,7 @@ my $agent_bin = $ZLTunnel::AGENT;
 subtest 'commands' => \&commands;
 subtest 'tokens' => \&tokens;
 subtest 'configuration files' => \&configuration;
+subtest 'long names' => \&long_names;
 subtest 'secrets' => \&secrets;
 subtest 'SIGTERM' => \&terminate;
 subtest 'SIGHUP' => \&reread;
@@ -198,6 +199,51 @@ EOT
         is($rc, 2, "$name: exit 2");
         like($out, $re, "$name: told");
     }
+}
+
+
+# A name in the file is whole, up to the 255 bytes that it may have; as for a
+# key, what is too long is told, not cut.
+
+sub long_names {
+    my $t = ZLTunnel->new;
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my $head = '[agent]' . "\nserver = " . $t->url('ws')
+               . "\ntoken_file = %%token_file%%\n";
+    my @names = map { join '-', 'x' x 20, 'y' x ($_ - 21) } 41, 42, 43, 100,
+                190, 200, 255;
+
+    my $agent = $t->agent(token => $token, services => \@names, conf => $head
+        . join '', map { "[service $_]\nlocal = $echo->{port}\n" } @names);
+
+    is_deeply([ sort keys %{ $agent->services } ], [ sort @names ],
+              'names up to 255 bytes are registered whole');
+
+    my $file = "$t->{dir}/agent.conf";
+    my $text = "[agent]\nserver = ws://127.0.0.1:1/x\n"
+               . "token_file = $agent->{token_file}\n";
+
+    for my $case ([ 'a name of 256 bytes', '[service ' . 'x' x 256 . ']', 4 ],
+                  [ 'a section of 2000', '[service ' . 'x' x 2000 . ']', 4 ],
+                  [ 'a section without end', '[service ' . 'x' x 100, 4 ],
+                  [ 'a long value', "[service x]\nlocal = " . 'x' x 300, 5 ]) {
+        my ($name, $section, $line) = @$case;
+
+        write_file($file, "$text$section\nlocal = 1\n");
+        my ($rc, $out) = run($agent_bin, 'check', '-c', $file);
+        is($rc, 2, "$name: exit 2");
+        like($out, qr/\Q$file\E:$line: ./, '.. with the line');
+    }
+
+    write_file($file, "$text\[service " . 'x' x 255 . "]   # "
+                      . 'y' x 500 . "\nlocal = 1\n");
+    my ($rc, $out) = run($agent_bin, 'check', '-c', $file);
+    is($rc, 0, 'a comment behind the longest name') or diag($out);
+
+    $t->finish;
 }
 
 
