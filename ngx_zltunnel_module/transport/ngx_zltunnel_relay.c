@@ -197,7 +197,7 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
             c->ssl->saved_read_handler = NULL;
             c->ssl->saved_write_handler = NULL;
 
-            if (SSL_pending(c->ssl->connection)) {
+            if (SSL_has_pending(c->ssl->connection)) {
                 c->read->ready = 1;
             }
         }

@@ -553,7 +553,7 @@ ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
     c->recv_chain = ngx_zltunnel_conn_recv_chain;
     c->send_chain = ngx_ssl_send_chain;
 
-    if (SSL_pending(ssl->connection)) {
+    if (SSL_has_pending(ssl->connection)) {
         c->read->ready = 1;
         ngx_post_event(c->read, &ngx_posted_events);
     }

@@ -1,0 +1,130 @@
+#!/usr/bin/perl
+
+# Protects: what an agent's TLS library has put into a record of its own, behind
+# ConnectAck, is not left lying in nginx's.  An agent that knows of no frames,
+# under TLS, says both while nginx looks elsewhere, so that nginx reads both at
+# once; nothing more comes then, and no event will tell of what was read ahead.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use POSIX ();
+use Socket;
+use Test::More;
+use ZLTunnel;
+use ZLTunnel::Wire qw(register msg);
+
+my $t = ZLTunnel->new;
+my $front = $t->free_port;
+
+$t->write_conf(http => <<"EOT");
+upstream web { zltunnel_service web; }
+server {
+    listen 127.0.0.1:$front;
+    location / { proxy_pass http://web; proxy_read_timeout 10s; }
+}
+EOT
+
+my $token = $t->token('alice');
+$t->start;
+
+my ($worker) = $t->workers;
+my $control = ZLTunnel::Wire->agent($t, $token, features => 1);
+
+$control->send_msg(register('web'));
+my $port = $control->expect('RegisterOk')->{port};
+
+my $answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n"
+             . "\r\nhello";
+
+for my $where ([ 'a port', $port ], [ 'an upstream', $front ]) {
+    my ($name, $to) = @$where;
+
+    my $channel = tls_channel();
+    my $client = ZLTunnel::Wire::Socket->new($to);
+    $client->send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+
+    my $m = $channel->next;
+    ok($channel->take(10), "$name: Connect, and the client's bytes");
+
+    kill STOP => $worker;
+
+    $channel->send(msg('ConnectAck', $m->{connection_id}));
+    my $one = waiting(1);
+    $channel->send($answer);
+    ok(waiting($one + length $answer), '.. two records wait to be read');
+
+    kill CONT => $worker;
+
+    my $end = time + 5;
+    $client->fill($end - time)
+        while $client->{in} !~ /hello$/ && !$client->{end} && time < $end;
+
+    like($client->{in}, qr/^HTTP.1.1 200 .*hello$/s, '.. and both are read');
+
+    $client->close;
+    $channel->close;
+}
+
+$control->close;
+$t->finish;
+
+
+# A data channel under TLS.
+
+sub tls_channel {
+    socketpair(my $near, my $far, AF_UNIX, SOCK_STREAM, PF_UNSPEC)
+        or die "socketpair: $!";
+
+    my $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        open STDIN, '<&', $far;
+        open STDOUT, '>&', $far;
+        open STDERR, '>', "$t->{dir}/logs/s_client";
+        close $near;
+        exec { 'openssl' } 'openssl', 's_client', '-quiet', '-connect',
+             "127.0.0.1:$t->{tls_port}"
+            or POSIX::_exit(1);
+    }
+
+    close $far;
+
+    my $self = bless { s => $near, in => '' }, 'ZLTunnel::Wire::Channel';
+
+    $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
+        . "Connection: Upgrade\r\nUpgrade: zltunnel\r\n"
+        . 'Zltunnel-Tunnel: ' . unpack('H*', $control->{ok}{tunnel_id}) . "\r\n"
+        . 'Zltunnel-Key: ' . unpack('H*', $control->{ok}{data_key})
+        . "\r\n\r\n")
+        or BAIL_OUT('no channel');
+
+    is($self->{answer}{status}, 101, 'a channel under TLS');
+
+    return $self;
+}
+
+
+# Waits until nginx has so many bytes unread on a connection of its TLS port;
+# how many these are.
+
+sub waiting {
+    my ($least) = @_;
+
+    my $local = sprintf '0100007F:%04X', $t->{tls_port};
+
+    return wait_for(sub {
+        for (split /\n/, slurp('/proc/net/tcp')) {
+            my (undef, $from, undef, $state, $queues) = split ' ';
+            next if $from ne $local || $state ne '01';
+
+            my $unread = hex((split /:/, $queues)[1]);
+            return $unread if $unread >= $least;
+        }
+
+        return 0;
+    }, 10);
+}
