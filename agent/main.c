@@ -17,6 +17,7 @@
 
 #include "cmd.h"
 #include "log.h"
+#include "out.h"
 
 
 static void zlt_main_process(void);
@@ -45,6 +46,11 @@ int
 main(int argc, char **argv)
 {
     const zlt_cmd_t  *command;
+
+    if (zlt_out_open() == -1) {
+        /* there may be nowhere to say so */
+        return ZLT_EXIT_FAILED;
+    }
 
     zlt_main_process();
     zlt_log_init();

@@ -366,8 +366,7 @@ zlt_access_announce(const zlt_access_t *x)
     zlt_access_told(&text, x);
 
     if (!text.failed) {
-        (void) fputs(text.data, stdout);
-        (void) fflush(stdout);
+        zlt_log_print("%s", text.data);
     }
 
     zlt_text_free(&text);

@@ -17,6 +17,7 @@
 #include "exit.h"          /* exit codes */
 #include "io.h"            /* descriptors that are ready, the loop */
 #include "log.h"
+#include "out.h"           /* stdout and stderr, without waiting */
 #include "parse.h"         /* numbers and times that users write */
 #include "random.h"
 #include "task.h"          /* .. and what is to be done in its next turn */

@@ -19,10 +19,8 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "out.h"
 #include "zlt_utf8.h"
-
-
-#define ZLT_LOG_LINE  2048
 
 
 typedef struct {
@@ -34,6 +32,9 @@ typedef struct {
 
 static void zlt_log_write(const char *label, zlt_log_level_e level,
     const char *fmt, va_list ap);
+static size_t zlt_log_begin(char *line, const char *label,
+    zlt_log_level_e level);
+static void zlt_log_owed(zlt_out_e out, const char *what);
 
 
 /* in the order of zlt_log_level_e */
@@ -50,6 +51,7 @@ static const zlt_log_name_t  zlt_log_names[] = {
 
 static zlt_log_level_e  zlt_log_level = ZLT_LOG_INFO;
 static int              zlt_log_journal;
+static uint64_t         zlt_log_dropped[2];    /* lines, by zlt_out_e */
 
 
 void
@@ -59,6 +61,8 @@ zlt_log_init(void)
     const char          *stream;
     struct stat          st;
     unsigned long long   dev, ino;
+
+    zlt_out_init();
 
     /* the variable is inherited, the descriptor may not be: compare both */
 
@@ -115,12 +119,9 @@ static void
 zlt_log_write(const char *label, zlt_log_level_e level, const char *fmt,
     va_list ap)
 {
-    int        n, err;
-    char       line[ZLT_LOG_LINE];
-    size_t     len;
-    ssize_t    rc;
-    time_t     now;
-    struct tm  tm;
+    int     n, err;
+    char    line[ZLT_OUT_LINE];
+    size_t  len;
 
     if (level > zlt_log_level) {
         return;
@@ -128,22 +129,9 @@ zlt_log_write(const char *label, zlt_log_level_e level, const char *fmt,
 
     err = errno;
 
-    if (zlt_log_journal) {
-        n = snprintf(line, sizeof(line), "<%d>%s %s",
-                     zlt_log_names[level].priority, zlt_log_names[level].shown,
-                     label);
-        len = (size_t) n;
+    zlt_log_tick();
 
-    } else {
-        now = time(NULL);
-        gmtime_r(&now, &tm);
-
-        len = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%SZ ", &tm);
-        n = snprintf(line + len, sizeof(line) - len, "%s %s",
-                     zlt_log_names[level].shown, label);
-        len += (size_t) n;
-    }
-
+    len = zlt_log_begin(line, label, level);
     n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
 
     if (n > 0) {
@@ -159,11 +147,89 @@ zlt_log_write(const char *label, zlt_log_level_e level, const char *fmt,
     /* one write a line, so that lines of several processes do not mix; a log
        that cannot be written is no reason to stop */
 
-    do {
-        rc = write(STDERR_FILENO, line, len);
-    } while (rc == -1 && errno == EINTR);
+    zlt_log_dropped[ZLT_OUT_STDERR]
+        += (zlt_out_write(ZLT_OUT_STDERR, line, len) == -1);
 
     errno = err;
+}
+
+
+/* What stands before the text; its length. */
+
+static size_t
+zlt_log_begin(char *line, const char *label, zlt_log_level_e level)
+{
+    size_t     len;
+    time_t     now;
+    struct tm  tm;
+
+    if (zlt_log_journal) {
+        return (size_t) snprintf(line, ZLT_OUT_LINE, "<%d>%s %s",
+                                 zlt_log_names[level].priority,
+                                 zlt_log_names[level].shown, label);
+    }
+
+    now = time(NULL);
+    gmtime_r(&now, &tm);
+
+    len = strftime(line, ZLT_OUT_LINE, "%Y-%m-%dT%H:%M:%SZ ", &tm);
+
+    return len + (size_t) snprintf(line + len, ZLT_OUT_LINE - len, "%s %s",
+                                   zlt_log_names[level].shown, label);
+}
+
+
+void
+zlt_log_tick(void)
+{
+    zlt_log_owed(ZLT_OUT_STDERR, "of the log");
+    zlt_log_owed(ZLT_OUT_STDOUT, "on stdout");
+}
+
+
+/* Tells of lines that were dropped, once there is room for that. */
+
+static void
+zlt_log_owed(zlt_out_e out, const char *what)
+{
+    char    line[ZLT_OUT_LINE];
+    size_t  len;
+
+    if (zlt_log_dropped[out] == 0) {
+        return;
+    }
+
+    len = zlt_log_begin(line, "", ZLT_LOG_WARN);
+    len += (size_t) snprintf(line + len, sizeof(line) - len, "%llu lines %s "
+                             "were dropped, since nobody took them\n",
+                             (unsigned long long) zlt_log_dropped[out], what);
+
+    if (zlt_out_write(ZLT_OUT_STDERR, line, len) == 0) {
+        zlt_log_dropped[out] = 0;
+    }
+}
+
+
+void
+zlt_log_print(const char *fmt, ...)
+{
+    int      n;
+    char     line[ZLT_OUT_LINE];
+    size_t   len;
+    va_list  ap;
+
+    va_start(ap, fmt);
+    n = vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+
+    len = n > 0 ? (size_t) n : 0;
+
+    if (len > sizeof(line) - 1) {
+        len = sizeof(line) - 1;
+    }
+
+    zlt_log_dropped[ZLT_OUT_STDOUT]
+        += (zlt_out_write(ZLT_OUT_STDOUT, line, len) == -1);
 }
 
 

@@ -46,6 +46,13 @@ void zlt_log_info(const char *fmt, ...) zlt_printf_like(1, 2);
 void zlt_log_link(const char *label, zlt_log_level_e level, const char *fmt,
     ...) zlt_printf_like(3, 4);
 
+/* A line for stdout, '\n' and all. */
+void zlt_log_print(const char *fmt, ...) zlt_printf_like(1, 2);
+
+/* To be called each second: says what was dropped, since no line waits for
+   whoever reads it. */
+void zlt_log_tick(void);
+
 /* for the terminal: "zltunnel-agent: message", before there is a log */
 void zlt_log_complain(const char *fmt, ...) zlt_printf_like(1, 2);
 

@@ -406,7 +406,6 @@ zlt_link_control_announce(zlt_link_t *l, zlt_service_t *s,
 
     (void) snprintf(s->shown, sizeof(s->shown), "%s", public_addr);
 
-    (void) printf("%s  %s  %s  ->  %s\n", s->conf.name, protocol,
+    zlt_log_print("%s  %s  %s  ->  %s\n", s->conf.name, protocol,
                   s->conf.local, public_addr);
-    (void) fflush(stdout);
 }

@@ -3,7 +3,11 @@
  * Copyright (C) zltunnel authors
  */
 
-/* sd_notify(3) in so many lines; the protocol is the interface. */
+/*
+ * sd_notify(3) in so many lines; the protocol is the interface.  What is said
+ * while the loop runs does not wait for systemd; READY=1 comes before that,
+ * and must arrive.
+ */
 
 
 #include <stddef.h>
@@ -19,7 +23,7 @@
 void
 zlt_notify(const char *state)
 {
-    int                  fd;
+    int                  fd, flags;
     size_t               len;
     const char          *path;
     struct sockaddr_un   un;
@@ -50,7 +54,9 @@ zlt_notify(const char *state)
         return;
     }
 
-    (void) sendto(fd, state, strlen(state), 0, (struct sockaddr *) &un,
+    flags = strcmp(state, "READY=1") == 0 ? 0 : MSG_DONTWAIT;
+
+    (void) sendto(fd, state, strlen(state), flags, (struct sockaddr *) &un,
                   (socklen_t) (offsetof(struct sockaddr_un, sun_path) + len));
     (void) close(fd);
 }

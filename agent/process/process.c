@@ -338,6 +338,7 @@ zlt_process_tick(uv_timer_t *timer)
     p = timer->data;
     now = zlt_io_now();
 
+    zlt_log_tick();
     zlt_timer_tick();
     zlt_relay_tick();
     zlt_udp_tick();
