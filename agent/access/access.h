@@ -94,7 +94,6 @@ struct zlt_access_s {
                                           have ended */
     uint64_t             reset_at;     /* ms, by the server, lately */
     unsigned             nreset;
-    uint64_t             said;         /* ms, the last complaint; 0: none */
 
     unsigned             has_id:1;
     unsigned             bound:1;

@@ -27,13 +27,13 @@
 #include "access_listen.h"
 #include "conf.h"
 #include "log.h"
+#include "often.h"
 #include "visit.h"
 #include "visit_udp.h"
 
 
 #define ZLT_ACCESS_BACKLOG  511
 #define ZLT_ACCESS_ACCEPTS  64         /* a turn */
-#define ZLT_ACCESS_SAY      60000      /* ms, between complaints */
 
 
 static const char *zlt_access_listen_wanted(const zlt_access_t *x, char *buf);
@@ -449,16 +449,10 @@ zlt_access_listen_accept_one(int fd, zlt_addr_t *addr)
 static void
 zlt_access_listen_pause(zlt_access_t *x, const char *why)
 {
-    uint64_t  now;
-
-    now = zlt_io_now();
     x->paused = 1;
 
-    if (x->said == 0 || now - x->said >= ZLT_ACCESS_SAY) {
-        x->said = now;
-        zlt_log_link(x->owner->label, ZLT_LOG_WARN, "access to \"%s\" accepts "
-                     "no connections for now: %s", x->conf.name, why);
-    }
+    zlt_often_warn(x->owner->label, x->conf.name, "access to \"%s\" accepts no "
+                   "connections for now: %s", x->conf.name, why);
 }
 
 

@@ -25,6 +25,7 @@
 
 #include "conf.h"
 #include "log.h"
+#include "often.h"
 #include "visit.h"
 
 
@@ -33,7 +34,6 @@
 #define ZLT_VISIT_ASTRAY  100          /* .. and the binary with the tunnel */
 #define ZLT_VISIT_MARGIN  5            /* s, beyond the time that the server
                                           takes to find the service */
-#define ZLT_VISIT_SAY     60000        /* ms, between complaints */
 
 
 static size_t zlt_visit_request(zlt_channel_t *ch,
@@ -586,20 +586,8 @@ zlt_visit_freed(zlt_channel_t *ch)
 
 
 void
-zlt_visit_complain(zlt_access_t *x, const char *why)
+zlt_visit_complain(const zlt_access_t *x, const char *why)
 {
-    uint64_t  now;
-
-    now = zlt_io_now();
-
-    if (x->said && now - x->said < ZLT_VISIT_SAY) {
-        zlt_log_link(x->owner->label, ZLT_LOG_DEBUG, "a connection to \"%s\" "
-                     "failed: %s", x->conf.name, why);
-        return;
-    }
-
-    x->said = now;
-
-    zlt_log_link(x->owner->label, ZLT_LOG_WARN, "a connection to \"%s\" "
-                 "failed: %s", x->conf.name, why);
+    zlt_often_warn(x->owner->label, x->conf.name, "a connection to \"%s\" "
+                   "failed: %s", x->conf.name, why);
 }

@@ -51,7 +51,7 @@ int zlt_visit_again(zlt_channel_t *ch, const zlt_http_answer_t *answer,
     const char *why);
 
 /* Once a minute. */
-void zlt_visit_complain(zlt_access_t *x, const char *why);
+void zlt_visit_complain(const zlt_access_t *x, const char *why);
 
 
 #endif /* ZLT_VISIT_H_INCLUDED */

@@ -17,6 +17,7 @@
 #include "exit.h"          /* exit codes */
 #include "io.h"            /* descriptors that are ready, the loop */
 #include "log.h"
+#include "often.h"         /* lines of the log that come often */
 #include "out.h"           /* stdout and stderr, without waiting */
 #include "parse.h"         /* numbers and times that users write */
 #include "random.h"

@@ -46,6 +46,7 @@
 #include "conf.h"
 #include "dup.h"
 #include "log.h"
+#include "often.h"
 #include "service.h"
 #include "shared.h"
 #include "talk.h"
@@ -284,8 +285,8 @@ zlt_channel_expired(zlt_timer_t *timer)
                        : "the server did not answer in time";
 
         if (ch->fresh) {
-            zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "a data channel "
-                         "could not be opened: %s", why);
+            zlt_often_warn(ch->owner->label, "", "a data channel could not "
+                           "be opened: %s", why);
         }
 
         zlt_channel_open_given_up(ch, why);

@@ -20,6 +20,7 @@
 #include "framed.h"
 #include "log.h"
 #include "move.h"
+#include "often.h"
 #include "shared.h"
 
 
@@ -51,8 +52,8 @@ zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
     ch = zlt_io_room(2) ? zlt_channel_create(o) : NULL;
 
     if (ch == NULL) {
-        zlt_log_link(o->label, ZLT_LOG_WARN, "a connection is refused: out of "
-                     "descriptors or memory");
+        zlt_often_warn(o->label, "", "a connection is refused: out of "
+                       "descriptors or memory");
         o->ops->connect_fail(o, serial, m->connection_id, ZLT_E_BUSY,
                              "out of descriptors or memory");
         return;
@@ -305,7 +306,7 @@ zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
     zlt_timer_stop(&ch->relay.timer);
 
     if (start(ch, p, len) == -1) {
-        zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "%s", failed);
+        zlt_often_warn(ch->owner->label, failed, "%s", failed);
         zlt_channel_abort(ch);
     }
 

@@ -21,6 +21,7 @@
 #include "framed.h"
 #include "lane.h"
 #include "log.h"
+#include "often.h"
 #include "service.h"
 #include "shared.h"
 
@@ -193,12 +194,13 @@ zlt_channel_end_reuse(zlt_channel_t *ch)
 void
 zlt_channel_end_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 {
-    zlt_msg_t  m;
+    zlt_msg_t    m;
+    const char  *name;
 
     if (code != ZLT_E_DUPLICATE) {
-        zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "a connection to \"%s\" "
-                     "failed: %s", ch->service ? ch->service->conf.name : "?",
-                     reason);
+        name = ch->service ? ch->service->conf.name : "?";
+        zlt_often_warn(ch->owner->label, name, "a connection to \"%s\" "
+                       "failed: %s", name, reason);
     }
 
     if (ch->fresh && !ch->upgraded) {

@@ -22,6 +22,7 @@
 #include "dup.h"
 #include "framed.h"
 #include "log.h"
+#include "often.h"
 #include "talk.h"
 #include "tls.h"
 #include "via.h"
@@ -617,8 +618,8 @@ zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
     }
 
     if (++ch->tries == ZLT_CHANNEL_TRIES) {
-        zlt_log_link(ch->owner->label, ZLT_LOG_WARN, "a data channel could "
-                     "not be opened: %s", why);
+        zlt_often_warn(ch->owner->label, "", "a data channel could not be "
+                       "opened: %s", why);
         zlt_channel_open_given_up(ch, why);
         return;
     }

@@ -21,6 +21,7 @@
 #include "channel.h"
 #include "conf.h"
 #include "log.h"
+#include "often.h"
 #include "pool.h"
 #include "random.h"
 
@@ -398,8 +399,8 @@ zlt_pool_failed(zlt_pool_t *p, const char *why)
     p->failures++;
 
     if (p->failures == ZLT_POOL_COMPLAIN) {
-        zlt_log_link(p->owner->label, ZLT_LOG_WARN, "no data channel can be "
-                     "opened: %s", why);
+        zlt_often_warn(p->owner->label, "", "no data channel can be opened: "
+                       "%s", why);
 
     } else {
         zlt_log_link(p->owner->label, ZLT_LOG_DEBUG, "a data channel could "

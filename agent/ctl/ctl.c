@@ -25,6 +25,7 @@
 #include "ctl_command.h"
 #include "ctl_socket.h"
 #include "log.h"
+#include "often.h"
 #include "process.h"
 #include "relay.h"
 #include "task.h"
@@ -293,7 +294,7 @@ zlt_ctl_client(zlt_ctl_t *c, int fd)
     c->nrequests++;
 
     if (!zlt_ctl_socket_peer(fd)) {
-        zlt_log_warn("the control socket: another user is refused");
+        zlt_often_warn("", "", "the control socket: another user is refused");
         zlt_ctl_fail(&r->request,
                      "only the agent's user and root may do that");
         return 0;

@@ -18,6 +18,7 @@
 #include "control_ws.h"
 #include "link.h"
 #include "log.h"
+#include "often.h"
 
 
 /* a question to the server, answered in the order of asking */
@@ -206,8 +207,8 @@ zlt_ask_answered(zlt_control_t *c)
     zlt_ask_t  *ask;
 
     if (zlt_list_empty(&c->asks)) {
-        zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "an answer about "
-                     "access that nothing had asked for is ignored");
+        zlt_often_warn(c->link->owner.label, "", "an answer about access "
+                       "that nothing had asked for is ignored");
         return NULL;
     }
 

@@ -17,6 +17,7 @@
 #include "control_ws.h"
 #include "link.h"
 #include "log.h"
+#include "often.h"
 
 
 static void zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m);
@@ -110,9 +111,8 @@ zlt_control_msg(zlt_control_t *c, const uint8_t *data, size_t len)
         }
     }
 
-    zlt_log_link(c->link->owner.label, ZLT_LOG_WARN,
-                 "a message of type %s from the server is ignored",
-                 zlt_msg_name(m.type));
+    zlt_often_warn(c->link->owner.label, "", "a message of type %s from the "
+                   "server is ignored", zlt_msg_name(m.type));
 }
 
 

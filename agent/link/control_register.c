@@ -19,6 +19,7 @@
 #include "control_ws.h"
 #include "link.h"
 #include "log.h"
+#include "often.h"
 #include "service.h"
 
 
@@ -103,8 +104,8 @@ zlt_control_register_answered(zlt_control_t *c, int *gone)
     *gone = 0;
 
     if (c->npending == 0) {
-        zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "an answer from the "
-                     "server that nothing had asked for is ignored");
+        zlt_often_warn(c->link->owner.label, "", "an answer from the server "
+                       "that nothing had asked for is ignored");
         return NULL;
     }
 

@@ -19,6 +19,7 @@
 #include <openssl/rand.h>
 
 #include "log.h"
+#include "often.h"
 #include "tls.h"
 #include "wsc.h"
 
@@ -177,8 +178,8 @@ zlt_wsc_done(zlt_conn_t *c)
         return 0;
 
     case ZLT_WSD_BROKEN:
-        zlt_log_link(ws->label, ZLT_LOG_WARN, "the server broke the protocol "
-                     "of a data channel: %s", ws->data.error);
+        zlt_often_warn(ws->label, "", "the server broke the protocol of a "
+                       "data channel: %s", ws->data.error);
         errno = EPROTO;
         return ZLT_CONN_ERROR;
 

@@ -19,6 +19,7 @@
 #include "link.h"
 #include "log.h"
 #include "notify.h"
+#include "often.h"
 #include "process.h"
 #include "tls.h"
 #include "udp.h"
@@ -96,6 +97,8 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
     }
 
     alive = zlt_process_done(p);
+    zlt_often_done();
+
 
     if (rc == 0) {
         zlt_log_info("ended");
@@ -316,6 +319,7 @@ zlt_process_notify(zlt_process_t *p)
                == ZLT_LINK_CONNECTED);
     }
 
+    zlt_often_tick();
     if (n == 1) {
         zlt_notify(up ? "STATUS=Connected" : "STATUS=Not connected");
         return;

@@ -83,7 +83,6 @@ struct zlt_service_s {
     zlt_list_t           sessions;     /* the longest idle first */
     unsigned             nsessions;
     zlt_udp_count_t      udp;
-    uint32_t             udp_said;     /* s, the last complaint; 0: none */
     uint8_t              udp_address;  /* where sessions begin */
 };
 

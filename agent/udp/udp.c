@@ -39,6 +39,7 @@
 
 #include "channel.h"
 #include "log.h"
+#include "often.h"
 #include "udp.h"
 
 
@@ -313,8 +314,8 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
     zlt_udp_peer_deliver_all(u);
 
     if (rc != ZLT_AGAIN) {
-        zlt_log_link(u->owner->label, ZLT_LOG_WARN, "a datagram channel is "
-                     "closed: %s", zlt_msg_strerror(rc));
+        zlt_often_warn(u->owner->label, "", "a datagram channel is closed: "
+                       "%s", zlt_msg_strerror(rc));
         u->broken = "";
         zlt_io_post(&u->task);
         return -1;
@@ -389,8 +390,8 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
         return;
     }
 
-    zlt_log_link(u->owner->label, ZLT_LOG_WARN, "a datagram channel is "
-                 "closed: a message that a server does not send");
+    zlt_often_warn(u->owner->label, "", "a datagram channel is closed: a "
+                   "message that a server does not send");
     u->broken = "";
     zlt_io_post(&u->task);
 }

@@ -20,6 +20,7 @@
 
 #include "conf.h"
 #include "log.h"
+#include "often.h"
 #include "owner.h"
 #include "service.h"
 #include "udp.h"
@@ -27,7 +28,6 @@
 
 
 #define ZLT_UDP_READS    4             /* receives a turn, a session */
-#define ZLT_UDP_SAY      60            /* s, between complaints */
 #define ZLT_UDP_REPORT   60            /* s, between reports of drops */
 
 /* what an error of the socket means */
@@ -77,7 +77,7 @@ static int zlt_udp_session_failed(zlt_udp_session_t *s, int err);
 static int zlt_udp_session_refused(zlt_udp_session_t *s, int err);
 static void zlt_udp_session_used(zlt_udp_session_t *s);
 static void zlt_udp_session_complain(const zlt_udp_t *u,
-    zlt_service_t *service, const char *fmt, ...)
+    const zlt_service_t *service, const char *fmt, ...)
     zlt_printf_like(3, 4);
 static void zlt_udp_session_service_tick(const zlt_owner_t *o,
     zlt_service_t *service, uint32_t timeout);
@@ -683,24 +683,18 @@ zlt_udp_session_used(zlt_udp_session_t *s)
 
 
 static void
-zlt_udp_session_complain(const zlt_udp_t *u, zlt_service_t *service,
+zlt_udp_session_complain(const zlt_udp_t *u, const zlt_service_t *service,
     const char *fmt, ...)
 {
     char     text[256];
     va_list  args;
 
-    if (service->udp_said && zlt_udp_now - service->udp_said < ZLT_UDP_SAY) {
-        return;
-    }
-
-    service->udp_said = zlt_udp_now;
-
     va_start(args, fmt);
     (void) vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
 
-    zlt_log_link(u->owner->label, ZLT_LOG_WARN, "the UDP service \"%s\": %s",
-                 service->conf.name, text);
+    zlt_often_warn(u->owner->label, service->conf.name, "the UDP service "
+                   "\"%s\": %s", service->conf.name, text);
 }
 
 

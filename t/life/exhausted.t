@@ -103,7 +103,8 @@ sub agent {
             write_file("$dir/limited", "#!/bin/sh\nulimit -n "
                        . (2 * $long + 80) . "\nexec $ZLTunnel::AGENT "
                        . "\"\$@\"\n", 0755);
-            return (program => "$dir/limited");
+            return (program => "$dir/limited",
+                    args => [ '--log-level', 'debug' ]);
         } });
 
     for my $round (1 .. $rounds) {

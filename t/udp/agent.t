@@ -445,7 +445,7 @@ sub malformed {
 
 sub broken {
     my $svc = service(echo => 1);
-    setup([ "e:$svc->{port}/udp" ]);
+    setup([ "e:$svc->{port}/udp" ], args => [ '--log-level', 'debug' ]);
     $svc->{watch}->();
 
     for my $case ([ 'an unknown type', "\x7f\0\0\0\0" ],
