@@ -112,7 +112,7 @@ struct ngx_zltunnel_registry_s {
     /* of this worker */
     ngx_zltunnel_sh_t           *sh;
     ngx_slab_pool_t             *shpool;
-    ngx_uint_t                   slot;        /* in sh->workers */
+    ngx_uint_t                   slot;        /* in the zone */
     ngx_zltunnel_tokens_t       *tokens;
     ngx_rbtree_t                 peers;       /* by tunnel id */
     ngx_rbtree_node_t            peers_sentinel;

@@ -34,6 +34,8 @@ static ngx_int_t ngx_zltunnel_init_process(ngx_cycle_t *cycle);
 static void ngx_zltunnel_exit_process(ngx_cycle_t *cycle);
 static void ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
     ngx_cycle_t *cycle);
+static ngx_int_t ngx_zltunnel_registry_join(
+    ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_tick(ngx_event_t *ev);
 static void ngx_zltunnel_tick_accesses(ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_exiting(void);
@@ -262,22 +264,15 @@ static void
 ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
     ngx_cycle_t *cycle)
 {
-    ngx_int_t  rc;
-
     ngx_rbtree_init(&registry->peers, &registry->peers_sentinel,
                     ngx_rbtree_insert_value);
 
-    ngx_zltunnel_zone_lock(registry);
-    rc = ngx_zltunnel_worker_slot_take(registry, ngx_zltunnel_ipc_generation);
-    ngx_zltunnel_zone_unlock(registry);
-
-    ngx_zltunnel_ipc_hello(registry);
-
-    if (rc != NGX_OK) {
-        ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
-                      "zltunnel registry \"%V\" has no place for one more "
-                      "worker, %d are alive", &registry->name,
-                      NGX_ZLTUNNEL_MAX_WORKERS);
+    if (ngx_zltunnel_registry_join(registry) != NGX_OK) {
+        ngx_log_error(NGX_LOG_CRIT, cycle->log, 0,
+                      "zltunnel registry \"%V\" has no slot for one more "
+                      "worker, there are %ui: its \"zone\" is full; it "
+                      "accepts nobody until there is one",
+                      &registry->name, registry->sh->nslots);
     }
 
     registry->tick.handler = ngx_zltunnel_tick;
@@ -286,6 +281,23 @@ ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
     registry->tick.cancelable = 1;
 
     ngx_add_timer(&registry->tick, NGX_ZLTUNNEL_TICK);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_registry_join(ngx_zltunnel_registry_t *registry)
+{
+    ngx_int_t  rc;
+
+    ngx_zltunnel_zone_lock(registry);
+    rc = ngx_zltunnel_worker_slot_take(registry, ngx_zltunnel_ipc_generation);
+    ngx_zltunnel_zone_unlock(registry);
+
+    if (rc == NGX_OK) {
+        ngx_zltunnel_ipc_hello(registry);
+    }
+
+    return rc;
 }
 
 
@@ -343,7 +355,7 @@ ngx_zltunnel_exiting(void)
     for (i = 0; i < conf->registries.nelts; i++) {
 
         if (registry[i]->slot != NGX_ZLTUNNEL_NO_SLOT) {
-            registry[i]->sh->workers[registry[i]->slot].exiting = 1;
+            ngx_zltunnel_slot(registry[i]->sh, registry[i]->slot)->exiting = 1;
         }
     }
 
@@ -365,6 +377,14 @@ ngx_zltunnel_tick(ngx_event_t *ev)
     registry = ev->data;
 
     changed = ngx_zltunnel_token_file_follow(registry, ev->log);
+
+    if (registry->slot == NGX_ZLTUNNEL_NO_SLOT && !ngx_exiting
+        && ngx_zltunnel_registry_join(registry) == NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_NOTICE, ev->log, 0,
+                      "zltunnel registry \"%V\" has a slot for this worker "
+                      "now", &registry->name);
+    }
 
     (void) ngx_zltunnel_overlap_look();
     ngx_zltunnel_gate_update(registry);

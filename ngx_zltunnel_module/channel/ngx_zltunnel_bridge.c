@@ -187,7 +187,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     ngx_zltunnel_util_random(bridge->end.bridge_id, ZLT_ID_SIZE);
     ngx_zltunnel_end_bridge(&bridge->end, &ngx_zltunnel_bridge_ops, registry,
                             bridge->end.bridge_id, slot,
-                            registry->sh->workers[slot].pid);
+                            ngx_zltunnel_worker_slot_pid(registry->sh, slot));
 
     ngx_memcpy(msg->bridge_id, bridge->end.bridge_id, ZLT_ID_SIZE);
     msg->type = NGX_ZLTUNNEL_IPC_BRIDGE;
@@ -217,7 +217,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
         bridge->relay.spliced =
-                              &registry->sh->workers[registry->slot].spliced;
+                    &ngx_zltunnel_slot(registry->sh, registry->slot)->spliced;
     }
 
     channel->end.connection->log->action = "bridging data channel";

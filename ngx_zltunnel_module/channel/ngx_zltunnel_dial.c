@@ -420,12 +420,12 @@ static ngx_uint_t
 ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
-    ngx_uint_t                 i, n, total;
-    ngx_zltunnel_registry_t   *registry;
-    ngx_zltunnel_sh_worker_t  *w;
+    ngx_uint_t                i, n, total;
+    ngx_zltunnel_sh_t        *sh;
+    ngx_zltunnel_registry_t  *registry;
 
     registry = dial->registry;
-    w = registry->sh->workers;
+    sh = registry->sh;
 
     if (dial->taken == NGX_ZLTUNNEL_DIAL_TAKES || tunnel->nidle == 0) {
         return NGX_ZLTUNNEL_NO_SLOT;
@@ -433,9 +433,11 @@ ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
 
     total = 0;
 
-    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+    for (i = 0; i < sh->nslots; i++) {
 
-        if (i != registry->slot && (!w[i].exiting || ngx_exiting)) {
+        if (i != registry->slot
+            && (!ngx_zltunnel_slot(sh, i)->exiting || ngx_exiting))
+        {
             total += tunnel->idle[i];
         }
     }
@@ -446,9 +448,11 @@ ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
 
     n = ngx_random() % total;
 
-    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+    for (i = 0; i < sh->nslots; i++) {
 
-        if (i == registry->slot || (w[i].exiting && !ngx_exiting)) {
+        if (i == registry->slot
+            || (ngx_zltunnel_slot(sh, i)->exiting && !ngx_exiting))
+        {
             continue;
         }
 

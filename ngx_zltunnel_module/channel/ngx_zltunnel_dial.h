@@ -104,7 +104,7 @@ typedef struct {
 
 
 #define ngx_zltunnel_dial_worker(dial)                                        \
-    (&(dial)->registry->sh->workers[(dial)->registry->slot])
+    ngx_zltunnel_slot((dial)->registry->sh, (dial)->registry->slot)
 
 
 /*

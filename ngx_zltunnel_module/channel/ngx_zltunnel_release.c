@@ -337,7 +337,7 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel)
         wanted = 1;
 
         ngx_zltunnel_tunnel_idle(registry, tunnel, 1);
-        registry->sh->workers[registry->slot].reused += used;
+        ngx_zltunnel_slot(registry->sh, registry->slot)->reused += used;
 
         ngx_memcpy(token, tunnel->token, 32);
         name.len = tunnel->name_len;

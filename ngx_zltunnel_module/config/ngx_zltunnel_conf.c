@@ -29,13 +29,14 @@
 
 /*
  * What the limits need of the zone, in bytes: all tunnels with one service
- * each, one of them with all the services that it may have, and every port.
- * More than that is for the administrator to judge.  A slab is a power of
- * two; a service has its counters with it.
+ * each, one of them with all the services that it may have, every port, and
+ * the workers of two generations.  More than that is for the administrator to
+ * judge.  A slab is a power of two; a service has a counter with it.
  */
 
-#define NGX_ZLTUNNEL_ZONE_FIXED       (64 * 1024)
-#define NGX_ZLTUNNEL_ZONE_TUNNEL      1024
+#define NGX_ZLTUNNEL_ZONE_FIXED       (48 * 1024)
+#define NGX_ZLTUNNEL_ZONE_WORKER      128
+#define NGX_ZLTUNNEL_ZONE_TUNNEL      512      /* and idle[] */
 #define NGX_ZLTUNNEL_ZONE_SERVICE     512
 #define NGX_ZLTUNNEL_ZONE_PORT        128
 
@@ -292,10 +293,23 @@ ngx_zltunnel_registry_check(ngx_cycle_t *cycle,
 static void
 ngx_zltunnel_zone_check(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
 {
-    uint64_t  need;
+    uint64_t          need;
+    ngx_uint_t        workers, idle;
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    workers = ccf->master ? ccf->worker_processes : 1;
+
+    /* what a tunnel has for each slot, of which there are 64 at least */
+
+    for (idle = 128; idle < 2 * workers * sizeof(uint16_t); idle *= 2) {
+        /* void */
+    }
 
     need = (uint64_t) registry->max_tunnels
-           * (NGX_ZLTUNNEL_ZONE_TUNNEL + NGX_ZLTUNNEL_ZONE_SERVICE)
+           * (NGX_ZLTUNNEL_ZONE_TUNNEL + idle + NGX_ZLTUNNEL_ZONE_SERVICE)
+           + 2 * workers * NGX_ZLTUNNEL_ZONE_WORKER
            + registry->max_services * NGX_ZLTUNNEL_ZONE_SERVICE
            + registry->listeners.nelts * NGX_ZLTUNNEL_ZONE_PORT
            + NGX_ZLTUNNEL_ZONE_FIXED;
@@ -306,10 +320,10 @@ ngx_zltunnel_zone_check(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
 
     ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
                   "\"zone\" of zltunnel \"%V\" is too small for "
-                  "\"max_tunnels %ui\" and \"max_services %ui\": it has "
-                  "%uzk, %uLk are needed, in %s:%ui",
+                  "\"max_tunnels %ui\", \"max_services %ui\" and %ui "
+                  "workers: it has %uzk, %uLk are needed, in %s:%ui",
                   &registry->name, registry->max_tunnels,
-                  registry->max_services, registry->zone_size / 1024,
+                  registry->max_services, workers, registry->zone_size / 1024,
                   (need + 1023) / 1024, registry->file, registry->line);
 }
 

@@ -157,7 +157,7 @@ ngx_zltunnel_revoke_moved(ngx_zltunnel_registry_t *registry,
     return tunnel->state == NGX_ZLTUNNEL_LIVE
            && tunnel->slot != NGX_ZLTUNNEL_NO_SLOT
            && tunnel->slot != registry->slot
-           && !registry->sh->workers[tunnel->slot].exiting;
+           && !ngx_zltunnel_slot(registry->sh, tunnel->slot)->exiting;
 }
 
 

@@ -14,6 +14,7 @@
 #include <ngx_sha1.h>
 
 #include "ngx_http_zltunnel.h"
+#include "ngx_zltunnel_shm.h"
 
 #include "zlt_hex.h"
 
@@ -91,6 +92,11 @@ ngx_http_zltunnel_handshake_handler(ngx_http_request_t *r)
     if ((ngx_exiting && !upgrade.fresh) || ngx_terminate) {
         return ngx_http_zltunnel_answer(r, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
                                         "this worker is shutting down");
+    }
+
+    if (upgrade.registry->slot == NGX_ZLTUNNEL_NO_SLOT) {
+        return ngx_http_zltunnel_answer(r, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
+                                        "this worker has no slot yet");
     }
 
     return ngx_http_zltunnel_detach(r, &upgrade);

@@ -83,6 +83,10 @@ ngx_zltunnel_counter_of(ngx_zltunnel_registry_t *registry,
     ngx_queue_t                *q;
     ngx_zltunnel_sh_counter_t  *counter;
 
+    if (registry->slot == NGX_ZLTUNNEL_NO_SLOT) {
+        return NULL;
+    }
+
     for (q = ngx_queue_head(counters);
          q != ngx_queue_sentinel(counters);
          q = ngx_queue_next(q))
@@ -159,6 +163,27 @@ ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
 
     ngx_queue_remove(&counter->queue);
     ngx_zltunnel_zone_free(registry, counter);
+}
+
+
+void
+ngx_zltunnel_counter_fold_idle(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters)
+{
+    ngx_queue_t                *q, *next;
+    ngx_zltunnel_sh_counter_t  *counter;
+
+    for (q = ngx_queue_head(counters);
+         q != ngx_queue_sentinel(counters);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        counter = ngx_queue_data(q, ngx_zltunnel_sh_counter_t, queue);
+
+        if (counter->active == 0 && counter->busy == 0) {
+            ngx_zltunnel_counter_fold(registry, counter);
+        }
+    }
 }
 
 

@@ -20,7 +20,8 @@ void ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,
 /* the same, without a connection to count */
 ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_find(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
-/* in a list of its counters, made if there is none; NULL: zone full */
+/* in a list of its counters, made if there is none; NULL: zone full, or this
+   worker has no slot, for want of the same */
 ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_of(
     ngx_zltunnel_registry_t *registry, ngx_queue_t *counters);
 /* what they count for is going: frees them, but for those still in use */
@@ -34,6 +35,9 @@ ngx_uint_t ngx_zltunnel_counter_busy(ngx_zltunnel_sh_service_t *service);
 /* folds a dead worker's counter into its service and frees it */
 void ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter);
+/* the same for all in which nobody counts now, and may begin anew later */
+void ngx_zltunnel_counter_fold_idle(ngx_zltunnel_registry_t *registry,
+    ngx_queue_t *counters);
 
 
 #endif /* _NGX_ZLTUNNEL_COUNTER_H_INCLUDED_ */

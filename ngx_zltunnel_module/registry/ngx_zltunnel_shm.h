@@ -26,7 +26,9 @@
 
 
 #define NGX_ZLTUNNEL_V1_GRACE         70000    /* ms, agents of version 1 */
-#define NGX_ZLTUNNEL_MAX_WORKERS   128    /* live ones of all generations */
+#define NGX_ZLTUNNEL_SLOTS         64     /* of workers, in one table */
+#define NGX_ZLTUNNEL_MAX_SLOTS     NGX_MAX_PROCESSES
+#define NGX_ZLTUNNEL_TABLES        (NGX_ZLTUNNEL_MAX_SLOTS / NGX_ZLTUNNEL_SLOTS)
 #define NGX_ZLTUNNEL_AGENT_NAME    64     /* of an agent's name, version */
 #define NGX_ZLTUNNEL_NO_SLOT       ((ngx_uint_t) -1)
 #define NGX_ZLTUNNEL_PORT_REST     600000 /* ms before a freed port goes to
@@ -66,7 +68,8 @@ struct ngx_zltunnel_sh_s {
                                                  whose agents will come */
     ngx_msec_t                   swept;
 
-    ngx_zltunnel_sh_worker_t     workers[NGX_ZLTUNNEL_MAX_WORKERS];
+    ngx_uint_t                   nslots;      /* never less than before */
+    ngx_zltunnel_sh_worker_t    *slots[NGX_ZLTUNNEL_TABLES];
     ngx_zltunnel_sh_worker_t     gone;        /* totals of dead workers */
 
     ngx_rbtree_t                 tunnels;     /* by id */
@@ -125,7 +128,7 @@ struct ngx_zltunnel_sh_tunnel_s {
     ngx_uint_t                   visits;      /* connections of those */
     ngx_uint_t                   npending;    /* dials without a channel */
     ngx_uint_t                   nidle;
-    uint16_t                     idle[NGX_ZLTUNNEL_MAX_WORKERS];
+    uint16_t                    *idle;        /* of each slot */
 };
 
 
@@ -203,6 +206,12 @@ typedef struct {
 
 
 #define ngx_zltunnel_turn(sh)      (++(sh)->turn)
+
+
+/* the worker of a slot below sh->nslots; it stays where it is */
+
+#define ngx_zltunnel_slot(sh, n)                                              \
+    (&(sh)->slots[(n) / NGX_ZLTUNNEL_SLOTS][(n) % NGX_ZLTUNNEL_SLOTS])
 
 
 /* of a token's or a service's name */

@@ -47,6 +47,7 @@ typedef struct {
 
     ngx_uint_t                   generation;
     ngx_zltunnel_sh_worker_t    *workers;     /* the last one: those gone */
+    ngx_uint_t                   nworkers;    /* .. its index */
     size_t                       free;        /* bytes of the zone */
     ngx_uint_t                   open;        /* ports */
 
@@ -142,7 +143,7 @@ ngx_zltunnel_status(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
 static ngx_int_t
 ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
 {
-    ngx_uint_t                 n;
+    ngx_uint_t                 i, n, room;
     ngx_pool_t                *pool;
     ngx_queue_t               *q;
     ngx_zltunnel_sh_t         *sh;
@@ -153,10 +154,11 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
     pool = st->json.pool;
     sh = registry->sh;
 
-    st->workers = ngx_palloc(pool, (NGX_ZLTUNNEL_MAX_WORKERS + 1)
-                                   * sizeof(ngx_zltunnel_sh_worker_t));
-
     /* some more than there are: they come while we allocate */
+
+    room = sh->nslots + NGX_ZLTUNNEL_SLOTS;
+    st->workers = ngx_palloc(pool,
+                             (room + 1) * sizeof(ngx_zltunnel_sh_worker_t));
 
     n = sh->ntunnels + 16;
     st->ids = ngx_palloc(pool, n * sizeof(ngx_zltunnel_status_id_t));
@@ -171,8 +173,13 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
     st->free = registry->shpool->pfree * ngx_pagesize;
     st->open = ngx_zltunnel_status_ports(sh);
 
-    ngx_memcpy(st->workers, sh->workers, sizeof(sh->workers));
-    st->workers[NGX_ZLTUNNEL_MAX_WORKERS] = sh->gone;
+    st->nworkers = ngx_min(sh->nslots, room);
+
+    for (i = 0; i < st->nworkers; i++) {
+        st->workers[i] = *ngx_zltunnel_slot(sh, i);
+    }
+
+    st->workers[i] = sh->gone;
 
     for (q = ngx_queue_head(&sh->list);
          q != ngx_queue_sentinel(&sh->list) && st->nids < n;
@@ -343,7 +350,7 @@ ngx_zltunnel_status_workers(ngx_zltunnel_status_t *st)
 
     ngx_zltunnel_json_open(j, "workers", '[');
 
-    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+    for (i = 0; i < st->nworkers; i++) {
 
         worker = &st->workers[i];
 
@@ -441,11 +448,11 @@ ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
 
     /* the last one is the sum of those that are gone */
 
-    for (i = 0; i <= NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+    for (i = 0; i <= st->nworkers; i++) {
 
         worker = &st->workers[i];
 
-        if (worker->pid == 0 && i < NGX_ZLTUNNEL_MAX_WORKERS) {
+        if (worker->pid == 0 && i < st->nworkers) {
             continue;
         }
 

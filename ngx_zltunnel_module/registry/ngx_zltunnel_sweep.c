@@ -12,6 +12,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_sweep.h"
 #include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_counter.h"
 #include "ngx_zltunnel_overlap.h"
 #include "ngx_zltunnel_pending.h"
 #include "ngx_zltunnel_port.h"
@@ -24,11 +25,16 @@
 #include "ngx_zltunnel_zone.h"
 
 
-static void ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_msec_t now);
+/* the zone is short of memory if no more than such a part of it is free */
+#define NGX_ZLTUNNEL_SWEEP_SHORT  8
 
 #define ngx_zltunnel_due(when, now)                                           \
     ((ngx_msec_int_t) ((now) - (when)) >= 0)
+
+
+static void ngx_zltunnel_sweep_counters(ngx_zltunnel_registry_t *registry);
+static void ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_msec_t now);
 
 
 void
@@ -51,8 +57,8 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
 
     sh->swept = now;
 
-    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
-        w = &sh->workers[i];
+    for (i = 0; i < sh->nslots; i++) {
+        w = ngx_zltunnel_slot(sh, i);
 
         if (w->pid && !ngx_zltunnel_worker_slot_alive(w)) {
             ngx_zltunnel_worker_death(registry, i);
@@ -68,6 +74,13 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
         ngx_zltunnel_tunnel_expire(registry,
                        ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue),
                        now);
+    }
+
+    if (registry->shpool->pfree
+        < registry->shm_zone->shm.size / ngx_pagesize
+          / NGX_ZLTUNNEL_SWEEP_SHORT)
+    {
+        ngx_zltunnel_sweep_counters(registry);
     }
 
     if (sh->pendings.root != &sh->sentinel) {
@@ -100,6 +113,49 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
 
     } else if (sh->unclosed) {
         ngx_zltunnel_port_socket_reconcile(registry, 1);
+    }
+}
+
+
+/*
+ * The zone is short of memory: where many workers serve many services, most of
+ * it are counters of those that have no connection now.
+ */
+
+static void
+ngx_zltunnel_sweep_counters(ngx_zltunnel_registry_t *registry)
+{
+    ngx_queue_t                *q, *sq;
+    ngx_zltunnel_sh_t          *sh;
+    ngx_zltunnel_sh_access_t   *access;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    sh = registry->sh;
+
+    ngx_zltunnel_zone_change(registry);
+
+    for (q = ngx_queue_head(&sh->list);
+         q != ngx_queue_sentinel(&sh->list);
+         q = ngx_queue_next(q))
+    {
+        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+
+        for (sq = ngx_queue_head(&tunnel->services);
+             sq != ngx_queue_sentinel(&tunnel->services);
+             sq = ngx_queue_next(sq))
+        {
+            service = ngx_queue_data(sq, ngx_zltunnel_sh_service_t, queue);
+            ngx_zltunnel_counter_fold_idle(registry, &service->counters);
+        }
+
+        for (sq = ngx_queue_head(&tunnel->accesses);
+             sq != ngx_queue_sentinel(&tunnel->accesses);
+             sq = ngx_queue_next(sq))
+        {
+            access = ngx_queue_data(sq, ngx_zltunnel_sh_access_t, queue);
+            ngx_zltunnel_counter_fold_idle(registry, &access->counters);
+        }
     }
 }
 

@@ -40,6 +40,13 @@ ngx_zltunnel_tunnel_create(ngx_zltunnel_registry_t *registry, u_char *random)
         return NULL;
     }
 
+    tunnel->idle = ngx_zltunnel_zone_alloc(registry,
+                                           sh->nslots * sizeof(uint16_t));
+    if (tunnel->idle == NULL) {
+        ngx_zltunnel_zone_free(registry, tunnel);
+        return NULL;
+    }
+
     ngx_memcpy(tunnel->id, random, ZLT_ID_SIZE);
     random += ZLT_ID_SIZE;
 
@@ -85,15 +92,48 @@ ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
 
     /* its idle channels are dropped by the workers that hold them */
 
-    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
-        sh->workers[i].nidle -= tunnel->idle[i];
+    for (i = 0; i < sh->nslots; i++) {
+        ngx_zltunnel_slot(sh, i)->nidle -= tunnel->idle[i];
     }
 
     ngx_rbtree_delete(&sh->tunnels, &tunnel->node);
     ngx_queue_remove(&tunnel->queue);
     sh->ntunnels--;
 
+    ngx_zltunnel_zone_free(registry, tunnel->idle);
     ngx_zltunnel_zone_free(registry, tunnel);
+}
+
+
+ngx_int_t
+ngx_zltunnel_tunnel_widen(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t nslots)
+{
+    uint16_t                  *idle;
+    ngx_queue_t               *q;
+    ngx_zltunnel_sh_t         *sh;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    sh = registry->sh;
+
+    for (q = ngx_queue_head(&sh->list);
+         q != ngx_queue_sentinel(&sh->list);
+         q = ngx_queue_next(q))
+    {
+        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+
+        idle = ngx_zltunnel_zone_alloc(registry, nslots * sizeof(uint16_t));
+        if (idle == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(idle, tunnel->idle, sh->nslots * sizeof(uint16_t));
+
+        ngx_zltunnel_zone_free(registry, tunnel->idle);
+        tunnel->idle = idle;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -131,7 +171,7 @@ ngx_zltunnel_tunnel_idle(ngx_zltunnel_registry_t *registry,
 
     tunnel->idle[registry->slot] += n;
     tunnel->nidle += n;
-    registry->sh->workers[registry->slot].nidle += n;
+    ngx_zltunnel_slot(registry->sh, registry->slot)->nidle += n;
 }
 
 
@@ -143,9 +183,9 @@ ngx_zltunnel_tunnel_nidle(ngx_zltunnel_sh_t *sh,
 
     n = tunnel->nidle;
 
-    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+    for (i = 0; i < sh->nslots; i++) {
 
-        if (sh->workers[i].exiting) {
+        if (ngx_zltunnel_slot(sh, i)->exiting) {
             n -= tunnel->idle[i];
         }
     }

@@ -19,6 +19,9 @@ ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_create(
 /* with its services and their ports */
 void ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
+/* room for so many slots in all tunnels; NGX_ERROR: zone full */
+ngx_int_t ngx_zltunnel_tunnel_widen(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t nslots);
 /* the control channel is gone */
 void ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);

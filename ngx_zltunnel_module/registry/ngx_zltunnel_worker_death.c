@@ -41,7 +41,7 @@ ngx_zltunnel_worker_death(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
     ngx_zltunnel_zone_change(registry);
 
     sh = registry->sh;
-    w = &sh->workers[slot];
+    w = ngx_zltunnel_slot(sh, slot);
 
     for (q = ngx_queue_head(&sh->list);
          q != ngx_queue_sentinel(&sh->list);

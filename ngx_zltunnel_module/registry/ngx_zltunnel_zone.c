@@ -113,8 +113,8 @@ ngx_zltunnel_zone_lock_read(ngx_zltunnel_registry_t *registry)
 
         (void) ngx_zltunnel_sh_reset(registry);
 
-        for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
-            sh->workers[i].nidle = 0;
+        for (i = 0; i < sh->nslots; i++) {
+            ngx_zltunnel_slot(sh, i)->nidle = 0;
         }
 
         /* the agents are to come again, as after a reload that began anew */

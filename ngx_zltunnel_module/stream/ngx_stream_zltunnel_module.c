@@ -462,8 +462,7 @@ ngx_stream_zltunnel_relay(ngx_stream_zltunnel_ctx_t *ctx)
     relay->count[1] = &dial->counter->bytes[1];
 
     if (dial->registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
-        relay->spliced =
-               &dial->registry->sh->workers[dial->registry->slot].spliced;
+        relay->spliced = &ngx_zltunnel_dial_worker(dial)->spliced;
     }
 
     dial->counter->bytes[0] += dial->sent[0];

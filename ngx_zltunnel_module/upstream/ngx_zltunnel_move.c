@@ -244,7 +244,7 @@ ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
     registry = channel->registry;
 
     if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
-        registry->sh->workers[registry->slot].left++;
+        ngx_zltunnel_slot(registry->sh, registry->slot)->left++;
     }
 
     ngx_zltunnel_framed_start(&channel->end, &channel->frames);

@@ -89,7 +89,8 @@ ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
     pair->relay.data = pair;
 
     if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
-        pair->relay.spliced = &registry->sh->workers[registry->slot].spliced;
+        pair->relay.spliced =
+                    &ngx_zltunnel_slot(registry->sh, registry->slot)->spliced;
     }
 
     /* early bytes that could not be sent yet, and an answer to them */

@@ -217,8 +217,7 @@ ngx_zltunnel_visit_relay(ngx_zltunnel_visit_t *visit)
     relay->also[1] = &visit->counter->bytes[1];
 
     if (dial->registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
-        relay->spliced =
-               &dial->registry->sh->workers[dial->registry->slot].spliced;
+        relay->spliced = &ngx_zltunnel_dial_worker(dial)->spliced;
     }
 
     if (ngx_zltunnel_visit_prepare(visit) != NGX_OK) {

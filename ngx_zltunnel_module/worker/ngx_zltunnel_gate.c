@@ -19,6 +19,8 @@
  * back from an upgrade, and by all when a worker has died within a change, upon
  * which the registry was emptied.  A worker's gates are open for good when
  * there is but one binary, and the agents have had as long as the grace.
+ *
+ * A worker that found no slot in the registry accepts nobody until it has one.
  */
 
 
@@ -30,6 +32,7 @@
 #include "ngx_zltunnel_registry.h"
 
 
+static ngx_uint_t ngx_zltunnel_gate_closed(ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_gate_look(ngx_zltunnel_registry_t *registry,
     ngx_array_t *listeners);
 static ngx_uint_t ngx_zltunnel_gate_served(ngx_zltunnel_sh_t *sh,
@@ -54,7 +57,7 @@ ngx_zltunnel_gate_init(ngx_cycle_t *cycle)
 
     for (i = 0; i < conf->registries.nelts; i++) {
 
-        registry[i]->gated = ngx_zltunnel_gate_expecting(registry[i]);
+        registry[i]->gated = ngx_zltunnel_gate_closed(registry[i]);
 
         ngx_zltunnel_gate_update(registry[i]);
     }
@@ -67,6 +70,16 @@ ngx_zltunnel_gate_lower(ngx_zltunnel_registry_t *registry)
     registry->gated = 1;
 
     ngx_zltunnel_gate_update(registry);
+}
+
+
+/* a worker without a slot can have no channel, whoever is there */
+
+static ngx_uint_t
+ngx_zltunnel_gate_closed(ngx_zltunnel_registry_t *registry)
+{
+    return registry->slot == NGX_ZLTUNNEL_NO_SLOT
+           || ngx_zltunnel_gate_expecting(registry);
 }
 
 
@@ -93,7 +106,7 @@ ngx_zltunnel_gate_update(ngx_zltunnel_registry_t *registry)
         return;
     }
 
-    if (!ngx_zltunnel_gate_expecting(registry)) {
+    if (!ngx_zltunnel_gate_closed(registry)) {
         registry->gated = 0;
 
     } else {
@@ -125,8 +138,9 @@ ngx_zltunnel_gate_look(ngx_zltunnel_registry_t *registry,
     listener = listeners->elts;
 
     for (i = 0; i < listeners->nelts; i++) {
-        listener[i].served = ngx_zltunnel_gate_served(registry->sh,
-                                                      &listener[i]);
+        listener[i].served = registry->slot != NGX_ZLTUNNEL_NO_SLOT
+                             && ngx_zltunnel_gate_served(registry->sh,
+                                                         &listener[i]);
     }
 }
 

@@ -99,8 +99,7 @@ static void                   (*ngx_zltunnel_ipc_exiting)(void);
 static ngx_zltunnel_ipc_set_t  *ngx_zltunnel_ipc_sets;
 static ngx_uint_t               ngx_zltunnel_ipc_nsets;
 
-static ngx_zltunnel_ipc_young_t
-                            ngx_zltunnel_ipc_young[NGX_ZLTUNNEL_MAX_WORKERS];
+static ngx_zltunnel_ipc_young_t  *ngx_zltunnel_ipc_young;
 static ngx_uint_t               ngx_zltunnel_ipc_nyoung;
 
 static ngx_connection_t        *ngx_zltunnel_ipc_connection;
@@ -128,8 +127,6 @@ ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle)
 
     ngx_zltunnel_ipc_generation++;
 
-    n = ccf->master ? ccf->worker_processes : 1;
-
     set = realloc(ngx_zltunnel_ipc_sets,
                   (ngx_zltunnel_ipc_nsets + 1)
                   * sizeof(ngx_zltunnel_ipc_set_t));
@@ -139,7 +136,21 @@ ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle)
 
     ngx_zltunnel_ipc_sets = set;
 
+    if (ccf->master) {
+
+        /* no worker of these is started again: half of the descriptors */
+
+        for (i = 0; i < ngx_zltunnel_ipc_nsets; i++) {
+
+            for (n = 0; n < set[i].n; n++) {
+                ngx_zltunnel_ipc_close(&set[i].pairs[n][0]);
+            }
+        }
+    }
+
     set += ngx_zltunnel_ipc_nsets;
+
+    n = ccf->master ? ccf->worker_processes : 1;
 
     set->generation = ngx_zltunnel_ipc_generation;
     set->n = n;
@@ -262,8 +273,8 @@ ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle, ngx_uint_t generation)
 
     for (i = 0; i < conf->registries.nelts; i++) {
 
-        for (j = 0; j < NGX_ZLTUNNEL_MAX_WORKERS; j++) {
-            w = &registry[i]->sh->workers[j];
+        for (j = 0; j < registry[i]->sh->nslots; j++) {
+            w = ngx_zltunnel_slot(registry[i]->sh, j);
 
             if (w->generation == generation
                 && ngx_zltunnel_worker_slot_alive(w))
@@ -413,8 +424,8 @@ ngx_zltunnel_ipc_hello(ngx_zltunnel_registry_t *registry)
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
     msg.type = NGX_ZLTUNNEL_IPC_HELLO;
 
-    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
-        w = &registry->sh->workers[i];
+    for (i = 0; i < registry->sh->nslots; i++) {
+        w = ngx_zltunnel_slot(registry->sh, i);
 
         if (w->pid == 0 || w->generation == ngx_zltunnel_ipc_generation) {
             continue;
@@ -451,12 +462,17 @@ ngx_zltunnel_ipc_met(ngx_zltunnel_ipc_t *msg, ngx_socket_t fd)
         return;
     }
 
-    if (ngx_zltunnel_ipc_nyoung == NGX_ZLTUNNEL_MAX_WORKERS) {
+    young = realloc(ngx_zltunnel_ipc_young,
+                    (ngx_zltunnel_ipc_nyoung + 1)
+                    * sizeof(ngx_zltunnel_ipc_young_t));
+    if (young == NULL) {
         (void) ngx_close_socket(fd);
         return;
     }
 
-    young = &ngx_zltunnel_ipc_young[ngx_zltunnel_ipc_nyoung++];
+    ngx_zltunnel_ipc_young = young;
+
+    young += ngx_zltunnel_ipc_nyoung++;
 
     young->generation = msg->generation;
     young->worker = msg->worker;
@@ -474,11 +490,11 @@ ngx_zltunnel_ipc_send(ngx_zltunnel_registry_t *registry, ngx_uint_t slot,
 
     to = (ngx_socket_t) -1;
 
-    if (slot < NGX_ZLTUNNEL_MAX_WORKERS) {
+    if (slot < registry->sh->nslots) {
 
         /* read without the lock: a stale copy is found out by the receiver */
 
-        w = registry->sh->workers[slot];
+        w = *ngx_zltunnel_slot(registry->sh, slot);
 
         if (w.pid) {
             to = ngx_zltunnel_ipc_sender(w.generation, w.worker);
@@ -555,9 +571,9 @@ ngx_zltunnel_ipc_broadcast(ngx_zltunnel_registry_t *registry,
 {
     ngx_uint_t  i;
 
-    for (i = 0; i < NGX_ZLTUNNEL_MAX_WORKERS; i++) {
+    for (i = 0; i < registry->sh->nslots; i++) {
 
-        if (i != registry->slot && registry->sh->workers[i].pid) {
+        if (i != registry->slot && ngx_zltunnel_slot(registry->sh, i)->pid) {
             (void) ngx_zltunnel_ipc_send(registry, i, msg, NULL, -1);
         }
     }
@@ -616,7 +632,9 @@ ngx_zltunnel_ipc_write(ngx_socket_t to, ngx_zltunnel_ipc_t *msg, u_char *data,
         return NGX_AGAIN;
     }
 
-    if (n == -1) {
+    /* it may be gone, and the sweep not have seen that */
+
+    if (n == -1 && err != NGX_EPIPE && err != NGX_ECONNRESET) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, err,
                       "sendmsg() to a zltunnel worker failed");
     }

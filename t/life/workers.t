@@ -1,0 +1,275 @@
+#!/usr/bin/perl
+
+# Protects: a registry has a slot for each worker, however many there are and
+# however many former ones still run.  With 64 workers a second reload under
+# long connections loses none, and refuses nobody; after a reload of 70 or of
+# 128 none is deaf.  What many workers cost an agent is told and bounded: idle
+# channels, the time until it has them, the time of a reload.  Where the zone
+# has no memory for another slot, a worker accepts nobody, and has one as soon
+# as one is free.
+#
+# Long: 400 long connections.  Short: 120.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use Test::More;
+use Time::HiRes qw(time);
+use ZLTunnel;
+use ZLTunnel::Scene;
+use ZLTunnel::Wire;
+
+need_nofile(4096);
+
+my $long = sizes('long connections', 400, 120);
+
+subtest '64 workers, two reloads' => \&twice;
+subtest '70 workers, one reload' => sub { once(70) };
+subtest '128 workers, one reload' => sub { once(128) };
+subtest 'a zone without memory for a slot' => \&full;
+subtest 'a zone without memory for counters' => \&counters;
+
+done_testing();
+
+
+sub twice {
+    my $s = ZLTunnel::Scene->new(long => $long, workers => 64,
+                                 connections => 512, interval => 1000,
+                                 zltunnel => 'max_idle_channels 128;');
+    my $t = $s->{t};
+
+    idle($s, 'at the start');
+
+    for my $n (1, 2) {
+        my $start = time;
+
+        $s->reload;
+        ok($s->settled, "reload $n: the agents are there");
+        note sprintf "reload %d: %.1f s", $n, time - $start;
+
+        all_there($s, "reload $n");
+        serves($s, "reload $n");
+        $s->goes_on("reload $n: records");
+        $s->nothing_lost("reload $n");
+        idle($s, "reload $n");
+    }
+
+    $s->finish;
+}
+
+
+sub once {
+    my ($n) = @_;
+
+    my $s = ZLTunnel::Scene->new(long => 40, workers => $n,
+                                 connections => 512, interval => 1000,
+                                 schemes => { alice => 'ws' });
+
+    $s->reload;
+    ok($s->settled, 'the agent is there');
+    all_there($s, "$n workers");
+    serves($s, "$n workers");
+    $s->nothing_lost("$n workers");
+
+    $s->finish;
+}
+
+
+# Every worker that accepts has a slot.
+
+sub all_there {
+    my ($s, $what) = @_;
+
+    my $t = $s->{t};
+    my ($missing, $left);
+
+    ok(wait_for(sub {
+        my $st = $t->status or return 0;
+        my %known = map { $_->{pid} => 1 } grep { !$_->{exiting} }
+                    @{ $st->{workers} };
+        $missing = grep { !$known{$_} } $t->workers;
+        $left = grep { $_->{exiting} } @{ $st->{workers} };
+        return !$missing;
+    }, 30), "$what: each worker has a slot") or diag("$missing have none");
+
+    note "$what: ", scalar($t->workers), " workers, $left former ones";
+}
+
+
+# New connections to ports and by zltunnel_pass, enough for each worker to
+# have met some.
+
+sub serves {
+    my ($s, $what) = @_;
+
+    local $SIG{PIPE} = 'IGNORE';
+    my ($bad, $n) = (0, 0);
+
+    for my $i (1 .. 50) {
+        for my $port ($s->ports) {
+            last if $bad > 3;
+
+            my $c = ZLTunnel::Wire::Socket->new($port);
+
+            $n++;
+            $c->send("new $i");
+            $bad++ if ($c->take(length "new $i", 20) // '') ne "new $i";
+            $c->close;
+        }
+    }
+
+    is($bad, 0, "$what: $n new connections are served");
+}
+
+
+# Idle channels of each agent stay within the limit, and each worker has some
+# way to one.
+
+sub idle {
+    my ($s, $what) = @_;
+
+    my $t = $s->{t};
+    my $start = time;
+
+    for my $name (@{ $s->{names} }) {
+        my ($tunnel, $workers);
+
+        ok(wait_for(sub {
+            my $st = $t->status or return 0;
+            ($tunnel) = grep { $_->{name} eq $name } @{ $st->{tunnels} };
+            $workers = grep { $_->{idle_channels} && !$_->{exiting} }
+                       @{ $st->{workers} };
+            return $tunnel && $tunnel->{idle_channels} >= $t->{workers};
+        }, 30), "$what: $name has an idle channel for each worker");
+
+        cmp_ok($tunnel->{idle_channels}, '<=', 128, "$what: $name has at most "
+               . 'as many as the limit says');
+        note sprintf '%s: %s has %d idle channels, %d workers have some, '
+                     . 'after %.1f s', $what, $name,
+                     $tunnel->{idle_channels}, $workers, time - $start;
+    }
+}
+
+
+# The zone has memory for one table of slots, and no more.  Workers of the
+# third generation have none, until those of the first one are gone.
+
+sub full {
+    my $s = ZLTunnel::Scene->new(long => 40, short => 0, workers => 40,
+                                 connections => 512, zone => '32k',
+                                 schemes => { alice => 'ws' },
+                                 zltunnel => 'max_tunnels 2; max_services 500;'
+                                             . 'reconnect_grace 100s;',
+                                 first => sub {
+                                     $_[0]{full} = $_[0]->token('full');
+                                     return;
+                                 });
+    my $t = $s->{t};
+    my $full = fill($t);
+
+    $s->reload;
+
+    ok(wait_for(sub { $t->log =~ /has no slot for one more worker/ }),
+       'workers find no slot');
+    my $missing = () = $t->log =~ /has no slot for one more worker/g;
+    note "$missing workers have none";
+
+    $s->goes_on('records on the former workers');
+    $s->nothing_lost('no slot');
+
+    my @old = grep { my $pid = $_; !grep { $_ == $pid } $t->workers }
+              $s->all_workers;
+    $s->end_load;
+    ok($s->gone(30, @old), 'the former workers exit');
+
+    all_there($s, 'now');
+    ok(wait_for(sub { echoes($s->{port}{alice}) }), 'clients are served');
+
+    $full->close;
+    $s->finish;
+}
+
+
+# There is memory for the counters of a few services at a time.
+
+sub counters {
+    my $t = ZLTunnel->new(workers => 1, zone => '64k', range => 60,
+                          zltunnel => 'max_tunnels 2; max_services 500;');
+    my $token = $t->token('alice');
+
+    $t->{full} = $t->token('full');
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my @names = map { "s$_" } 1 .. 60;
+    my $agent = $t->agent(token => $token,
+                          services => [ map { "$_:$echo->{port}" } @names ]);
+
+    ok(echoes($agent->port('s1')), 'one service is served');
+    my $full = fill($t);
+
+    my @served = grep {
+        my $port = $agent->port($_);
+        wait_for(sub { echoes($port) });
+    } @names;
+
+    is(scalar(@served), 60, 'each service is served in its turn');
+
+    $full->close;
+    my %total;
+
+    ok(wait_for(sub {
+        my ($tunnel) = grep { $_->{name} eq 'alice' }
+                       @{ $t->status->{tunnels} };
+        %total = map { $_->{name} => $_ } @{ $tunnel->{services} };
+        return !grep { $_->{active} } values %total;
+    }), 'all connections have ended');
+
+    is($total{s1}{total}, 2, 'both connections of one are counted');
+    is(join(' ', @{ $total{s1} }{'bytes_in', 'bytes_out'}), '10 10',
+       'and their bytes');
+    is_deeply([ grep { $total{$_}{total} != 1 } @names[1 .. 59] ], [],
+              'and one of each other');
+
+    $t->finish;
+}
+
+
+sub echoes {
+    my ($port) = @_;
+
+    local $SIG{PIPE} = 'IGNORE';
+    my $c = ZLTunnel::Wire::Socket->new($port) or return 0;
+
+    $c->send('hello');
+    my $back = $c->take(5) // '';
+    $c->close;
+
+    return $back eq 'hello';
+}
+
+
+# An agent that registers as many services as the zone has memory for, and
+# leaves them there.
+
+sub fill {
+    my ($t) = @_;
+
+    my $c = ZLTunnel::Wire->agent($t, $t->{full}) or die 'no control channel';
+    my $n = 0;
+    my $m;
+
+    do {
+        $c->send_msg(ZLTunnel::Wire::register(
+            'f' x 200 . $n++, ext => ZLTunnel::Wire::ext(1, chr 1)));
+        $m = $c->next // { type => 'nothing' };
+    } while ($m->{type} eq 'RegisterOk' && $n < 500);
+
+    is($m->{type}, 'RegisterFail', "the zone is full after $n services more");
+    like($m->{reason}, qr/zone is full/, 'and the agent is told');
+
+    return $c;
+}
