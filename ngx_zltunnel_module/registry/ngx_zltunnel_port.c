@@ -28,6 +28,10 @@ static ngx_int_t ngx_zltunnel_port_assign(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_token_t *token,
     ngx_zltunnel_sh_service_t *service, in_port_t preferred,
     ngx_uint_t *code, const char **reason);
+static ngx_uint_t ngx_zltunnel_port_start(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_token_t *token, ngx_uint_t udp, uint64_t user);
+static ngx_uint_t ngx_zltunnel_port_offered(ngx_zltunnel_listener_t *l,
+    ngx_uint_t i, ngx_uint_t udp);
 static ngx_int_t ngx_zltunnel_port_take(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_sh_service_t *service,
     in_port_t port, ngx_uint_t *code, const char **reason);
@@ -120,6 +124,16 @@ ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,
         /* ours from before the takeover, under another name */
 
         ngx_zltunnel_service_remove(registry, p->service);
+
+    } else if (p && !ngx_zltunnel_port_rested(p)
+               && p->tenant != ngx_zltunnel_name_hash(tunnel->name,
+                                                      tunnel->name_len))
+    {
+        /* clients come back to where they found a service */
+
+        *code = ZLT_E_PORT_TAKEN;
+        *reason = "that port was another token's within the last ten minutes";
+        return NGX_DECLINED;
     }
 
     return ngx_zltunnel_port_take(registry, tunnel, service, port, code,
@@ -150,19 +164,14 @@ ngx_zltunnel_port_assign(ngx_zltunnel_registry_t *registry,
     offered = 0;
     last = lowest = former = oldest = 0;
     age = 0;
-    start = 0;
 
-    if (n && !tunnel->extended
-        && ngx_current_msec - registry->sh->started
-           < registry->reconnect_grace)
-    {
-        /*
-         * An agent of version 1 cannot ask for the port that it had before
-         * the server was started again: let it find the same one.
-         */
+    /*
+     * An agent of version 1 cannot ask for the port that it had before the
+     * server was started again: let it find the same one, whenever it comes.
+     */
 
-        start = user % n;
-    }
+    start = tunnel->extended ? 0
+            : ngx_zltunnel_port_start(registry, token, service->udp, user);
 
     for (i = 0; i < n; i++) {
         ngx_zltunnel_listener_t  *c = &l[(start + i) % n];
@@ -231,6 +240,58 @@ ngx_zltunnel_port_assign(ngx_zltunnel_registry_t *registry,
 
     return ngx_zltunnel_port_take(registry, tunnel, service, port, code,
                                   reason);
+}
+
+
+/* a place among the sockets that depends on token and service alone */
+
+static ngx_uint_t
+ngx_zltunnel_port_start(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_token_t *token, ngx_uint_t udp, uint64_t user)
+{
+    ngx_uint_t                i, n;
+    ngx_zltunnel_listener_t  *l;
+
+    l = registry->listeners.elts;
+    n = 0;
+
+    for (i = 0; i < registry->listeners.nelts; i++) {
+
+        if (ngx_zltunnel_port_offered(l, i, udp)
+            && ngx_zltunnel_rights_port(token, l[i].port))
+        {
+            n++;
+        }
+    }
+
+    if (n == 0) {
+        return 0;
+    }
+
+    n = user % n;
+
+    for (i = 0; i < registry->listeners.nelts; i++) {
+
+        if (ngx_zltunnel_port_offered(l, i, udp)
+            && ngx_zltunnel_rights_port(token, l[i].port)
+            && n-- == 0)
+        {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
+/* the first of a port's sockets, of those that are assigned */
+
+static ngx_uint_t
+ngx_zltunnel_port_offered(ngx_zltunnel_listener_t *l, ngx_uint_t i,
+    ngx_uint_t udp)
+{
+    return l[i].udp == udp && !l[i].reserved
+           && (i == 0 || l[i - 1].udp != udp || l[i - 1].port != l[i].port);
 }
 
 
@@ -309,7 +370,10 @@ ngx_zltunnel_port_lookup(ngx_zltunnel_sh_t *sh, in_port_t port, ngx_uint_t udp)
 static ngx_uint_t
 ngx_zltunnel_port_rested(ngx_zltunnel_sh_port_t *port)
 {
-    return ngx_current_msec - port->freed >= NGX_ZLTUNNEL_PORT_REST;
+    /* it is nobody's yet where its socket could not be opened */
+
+    return port->tenant == 0
+           || ngx_current_msec - port->freed >= NGX_ZLTUNNEL_PORT_REST;
 }
 
 

@@ -15,10 +15,11 @@ use POSIX qw(strftime);
 use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
-use ZLTunnel::Wire qw(ext register);
+use ZLTunnel::Wire qw(ext msg register);
 
 subtest 'refused' => \&refused;
 subtest 'registrations' => \&registrations;
+subtest 'ports that rest' => \&rest;
 subtest 'revoked while in use' => \&revoked;
 subtest 'the file followed' => \&followed;
 subtest 'limits of the block' => \&limits;
@@ -136,6 +137,59 @@ sub registrations {
          'a port of another tunnel');
 
     $_->reset for $c, $d;
+    $t->finish;
+}
+
+
+# Clients come back to a port where they found a service, so whoever asks for
+# it by its number does not get it at once.
+
+sub rest {
+    my $t = ZLTunnel->new(range => 4, zltunnel => 'reconnect_grace 1s;');
+    my ($tcp, $udp) = map { $t->{base} + $_ } 0, 1;
+    my %token = map { $_ => $t->token($_) } qw(alice bob);
+    my $again = $t->token('alice');
+
+    $t->write_conf(udp => 1);
+    $t->start;
+
+    my $try = sub {
+        my ($c, @o) = @_;
+        $c->send_msg(register(@o));
+        my $m = $c->next // { type => 'none' };
+        return $m->{type} eq 'RegisterOk' ? $m->{port}
+               : ($m->{code} // $m->{type});
+    };
+
+    my ($alice, $bob) = map { ZLTunnel::Wire->agent($t, $token{$_}) }
+                        qw(alice bob);
+
+    is($try->($alice, 'a', remote => $tcp), $tcp, 'a port that is asked for');
+    is($try->($alice, 'u', remote => $udp, udp => 1), $udp, 'and one of UDP');
+
+    my ($tunnel) = grep { $_->{name} eq 'alice' } @{ $t->status->{tunnels} };
+    $alice->send_msg(msg('Unregister', pack 'H*', $_->{id}))
+        for @{ $tunnel->{services} };
+    ok(wait_for(sub { refuses($tcp) }), 'they are freed');
+
+    is($try->($bob, 'a', remote => $tcp), 5, 'another token is refused');
+    is($try->($bob, 'u', remote => $udp, udp => 1), 5, 'that of UDP, too');
+    is($try->($bob, 'tcp', remote => $udp), $udp,
+       'one that only UDP had is another port');
+    isnt($try->($bob, 'any'), $tcp, 'nor is it assigned');
+    is($try->($alice, 'a', remote => $tcp), $tcp, 'the former has it again');
+    is($try->($alice, 'b', remote => $udp, udp => 1), $udp,
+       'also under another name');
+
+    $alice->reset;
+    ok(wait_for(sub { refuses($tcp) }), 'it is freed by the end of the grace');
+    is($try->($bob, 'a', remote => $tcp), 5, 'another token is refused');
+
+    $alice = ZLTunnel::Wire->agent($t, $again);
+    is($try->($alice, 'a', remote => $tcp), $tcp,
+       'another token of the same name is no other');
+
+    $_->reset for $alice, $bob;
     $t->finish;
 }
 

@@ -431,7 +431,7 @@ sub tenant {
     my $port = $t->{base};
 
     for my $round (1 .. 5) {
-        my $a = ZLTunnel::UDP->agent($t, $token{alice}, 'a', remote => $port);
+        my $a = ZLTunnel::UDP->agent($t, $token{alice}, 'a');
         my $c = ZLTunnel::UDP->client($port);
         $c->send('hello');
         my $open = $a->session('hello');
@@ -448,8 +448,7 @@ sub tenant {
 
         my $b;
         ok(wait_for(sub {
-            $b = eval { ZLTunnel::UDP->agent($t, $token{bob}, 'b',
-                                             remote => $port) };
+            $b = eval { ZLTunnel::UDP->agent($t, $token{bob}, 'b') };
             $b && $b->port('b');
         }, 10), "round $round: bob has the port") or last;
 
