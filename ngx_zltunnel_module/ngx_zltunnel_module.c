@@ -533,6 +533,13 @@ static void
 ngx_zltunnel_on_up(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
+    if (msg->code) {
+
+        /* it has moved to another tunnel: carriers follow it */
+
+        ngx_zltunnel_udp_check(registry);
+    }
+
     ngx_zltunnel_dial_told_up(registry, msg);
     ngx_zltunnel_gate_update(registry);
 }

@@ -23,7 +23,8 @@
  * "duplicate" mean that the connection is lost.
  *
  * While the tunnel's agent is away, or has not registered the service again
- * yet, the dial waits; ngx_zltunnel_dial_told_up() sends it on its way.
+ * yet, the dial waits; ngx_zltunnel_dial_told_up() sends it on its way.  The
+ * service may have moved by then, to another tunnel of its token.
  */
 
 
@@ -48,6 +49,7 @@ static ngx_zltunnel_dial_e ngx_zltunnel_dial_enter(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service, u_char *token, const char **limit);
 static ngx_int_t ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel);
+static ngx_int_t ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial);
 static ngx_uint_t ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 static void ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial,
@@ -91,6 +93,13 @@ ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
                             &admission);
 
     ngx_zltunnel_zone_unlock(dial->registry);
+
+    if (admission.rc == NGX_ZLTUNNEL_DIAL_OK && !dial->channels) {
+
+        /* of those with the name none can carry it, so why wait */
+
+        admission.rc = NGX_ZLTUNNEL_DIAL_INCAPABLE;
+    }
 
     ngx_zltunnel_dial_start(dial, &admission);
 }
@@ -335,6 +344,13 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
             return;
         }
 
+        if (rc == NGX_ZLTUNNEL_DIAL_NO_SERVICE
+            && ngx_zltunnel_dial_follow(dial) == NGX_OK)
+        {
+            ngx_zltunnel_dial_next(dial, 0);
+            return;
+        }
+
         if (rc == NGX_ZLTUNNEL_DIAL_LIMIT) {
             ngx_zltunnel_log_complain(dial->log,
                                       "client refused: limit of %s",
@@ -370,6 +386,70 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     dial->taking = 1;
     ngx_add_timer(&dial->timer, ngx_min(NGX_ZLTUNNEL_DIAL_TAKING,
                                         ngx_zltunnel_dial_left(dial)));
+}
+
+
+/* NGX_OK: the service has moved to another tunnel, and so has the dial */
+
+static ngx_int_t
+ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial)
+{
+    u_char                      id[ZLT_ID_SIZE], token[32];
+    ngx_zltunnel_peer_t        *peer;
+    ngx_zltunnel_registry_t    *registry;
+    ngx_zltunnel_sh_service_t  *service;
+
+    if (dial->asked[1] || (dial->lost && dial->last)) {
+
+        /* bytes that an agent may have had go to no other one */
+
+        return NGX_DECLINED;
+    }
+
+    registry = dial->registry;
+
+    ngx_zltunnel_zone_lock_read(registry);
+
+    service = ngx_zltunnel_service_find(registry->sh, &dial->service,
+                                        dial->service_id);
+    if (service) {
+        ngx_memcpy(id, service->tunnel->id, ZLT_ID_SIZE);
+        ngx_memcpy(token, service->tunnel->token, 32);
+
+        dial->channels = (service->tunnel->features & ZLT_F_CHANNELS) ? 1 : 0;
+
+        if (!(service->tunnel->features & ZLT_F_REUSE)) {
+            dial->framed = 0;
+        }
+
+        if (!(service->tunnel->features & ZLT_F_LANES)) {
+            dial->lanes = 0;
+        }
+    }
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    if (service == NULL) {
+        return NGX_DECLINED;
+    }
+
+    peer = ngx_zltunnel_peer_get(registry, id, token, &dial->tunnel);
+    if (peer == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* what was asked of the former tunnel will not be answered */
+
+    ngx_zltunnel_dial_unpend(dial);
+    ngx_zltunnel_peer_unlink(&dial->link);
+    ngx_zltunnel_peer_link(peer, &dial->link);
+
+    ngx_memcpy(dial->tunnel_id, id, ZLT_ID_SIZE);
+    dial->announced = 0;
+    dial->unanswered = 0;
+    dial->taken = 0;
+
+    return NGX_OK;
 }
 
 
@@ -750,6 +830,9 @@ ngx_zltunnel_dial_error(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
 
     case NGX_ZLTUNNEL_DIAL_TIMEOUT:
         return "the service was not reached in time";
+
+    case NGX_ZLTUNNEL_DIAL_INCAPABLE:
+        return "its agent is one of version 1, which carries nothing";
 
     default:
         return "the tunnel failed";

@@ -80,6 +80,8 @@ ngx_zltunnel_auth_message(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         return;
     }
 
+    control->extended = (m->ext & ZLT_X_FEATURES) ? 1 : 0;
+
     SHA256(m->token.data, m->token.len, control->token);
 
     ngx_zltunnel_auth_enter(control, m);
@@ -311,6 +313,7 @@ static void
 ngx_zltunnel_auth_take(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_zltunnel_auth_t *session, ngx_zltunnel_sh_tunnel_t *tunnel)
 {
+    ngx_msec_t                  stale, expires;
     ngx_queue_t                *q;
     ngx_zltunnel_sh_access_t   *access;
     ngx_zltunnel_sh_service_t  *service;
@@ -318,6 +321,21 @@ ngx_zltunnel_auth_take(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     session->taken = 1;
     session->slot = (tunnel->state == NGX_ZLTUNNEL_LIVE)
                     ? tunnel->slot : NGX_ZLTUNNEL_NO_SLOT;
+
+    stale = ngx_current_msec + NGX_ZLTUNNEL_STALE_TIME;
+
+    if (!session->resume && session->token->sessions > 1) {
+
+        /* what is there may be of another agent, who still has its grace */
+
+        expires = (tunnel->state == NGX_ZLTUNNEL_GRACE)
+                  ? tunnel->expires
+                  : ngx_zltunnel_tunnel_grace(control->registry, tunnel);
+
+        if ((ngx_msec_int_t) (expires - stale) > 0) {
+            stale = expires;
+        }
+    }
 
     tunnel->state = NGX_ZLTUNNEL_LIVE;
     tunnel->slot = control->registry->slot;
@@ -332,8 +350,7 @@ ngx_zltunnel_auth_take(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         ngx_zltunnel_util_random(tunnel->resume_key, ZLT_KEY_SIZE);
     }
 
-    tunnel->stale = (tunnel->nservices || tunnel->naccesses)
-                    ? ngx_current_msec + NGX_ZLTUNNEL_STALE_TIME : 0;
+    tunnel->stale = (tunnel->nservices || tunnel->naccesses) ? stale : 0;
 
     for (q = ngx_queue_head(&tunnel->services);
          q != ngx_queue_sentinel(&tunnel->services);
@@ -361,7 +378,6 @@ ngx_zltunnel_auth_own(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 {
     ngx_str_t  *addr;
 
-    control->extended = (m->ext & ZLT_X_FEATURES) ? 1 : 0;
     control->features = control->extended
                         ? m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
                                          |ZLT_F_DATAGRAMS|ZLT_F_ACCESS
@@ -600,7 +616,7 @@ ngx_zltunnel_auth_refuse(ngx_zltunnel_control_t *control, ngx_uint_t code,
     m.reason.data = (u_char *) reason;
     m.reason.len = ngx_strlen(reason);
 
-    if (code) {
+    if (code && control->extended) {
         m.ext = ZLT_X_CODE;
         m.code = code;
     }

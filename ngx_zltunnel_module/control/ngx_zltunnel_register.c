@@ -34,7 +34,17 @@ static ngx_uint_t ngx_zltunnel_register_check(ngx_zltunnel_control_t *control,
 static ngx_zltunnel_sh_service_t *ngx_zltunnel_register_add(
     ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_zltunnel_token_t *token, u_char *id, ngx_uint_t *code,
-    const char **reason, ngx_uint_t *again);
+    const char **reason, u_char *from);
+static ngx_zltunnel_sh_service_t *ngx_zltunnel_register_named(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
+    zlt_msg_t *m, ngx_zltunnel_token_t *token, ngx_uint_t *twice);
+static ngx_uint_t ngx_zltunnel_register_fits(
+    ngx_zltunnel_sh_service_t *service, zlt_msg_t *m,
+    ngx_zltunnel_token_t *token);
+static ngx_int_t ngx_zltunnel_register_again(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
+    ngx_zltunnel_sh_service_t *service, zlt_msg_t *m, ngx_uint_t *code,
+    const char **reason);
 static ngx_uint_t ngx_zltunnel_register_evict(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_uint_t ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh,
@@ -51,7 +61,7 @@ static void ngx_zltunnel_register_withdraw(ngx_zltunnel_control_t *control,
 void
 ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 {
-    u_char                      id[ZLT_ID_SIZE];
+    u_char                      id[ZLT_ID_SIZE], from[ZLT_ID_SIZE];
     ngx_str_t                   name;
     in_port_t                   port;
     ngx_uint_t                  code, again;
@@ -82,8 +92,9 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         ngx_zltunnel_zone_lock(control->registry);
 
         service = ngx_zltunnel_register_add(control, m, token, id, &code,
-                                            &reason, &again);
+                                            &reason, from);
         if (service) {
+            again = (ngx_memcmp(id, service->id, ZLT_ID_SIZE) != 0);
             ngx_memcpy(id, service->id, ZLT_ID_SIZE);
             port = service->port;
         }
@@ -126,7 +137,8 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
         msg.type = NGX_ZLTUNNEL_IPC_UP;
-        ngx_memcpy(msg.tunnel_id, control->tunnel_id, ZLT_ID_SIZE);
+        msg.code = (ngx_memcmp(from, control->tunnel_id, ZLT_ID_SIZE) != 0);
+        ngx_memcpy(msg.tunnel_id, from, ZLT_ID_SIZE);
         ngx_memcpy(msg.service_id, id, ZLT_ID_SIZE);
 
         ngx_zltunnel_ipc_broadcast(control->registry, &msg);
@@ -186,12 +198,14 @@ ngx_zltunnel_register_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 }
 
 
+/* under the lock; from: the tunnel in which it was, this one if it is new */
+
 static ngx_zltunnel_sh_service_t *
 ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_zltunnel_token_t *token, u_char *id, ngx_uint_t *code,
-    const char **reason, ngx_uint_t *again)
+    const char **reason, u_char *from)
 {
-    ngx_uint_t                  private;
+    ngx_uint_t                  twice;
     ngx_zltunnel_registry_t    *registry;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
@@ -207,48 +221,28 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         return NULL;
     }
 
-    service = ngx_zltunnel_service_of(tunnel, (u_char *) m->name.data,
-                                      m->name.len);
+    service = ngx_zltunnel_register_named(registry, tunnel, m, token, &twice);
 
-    if (service && !service->stale) {
+    if (twice) {
         *code = ZLT_E_DUPLICATE;
         *reason = "The service is already registered";
         return NULL;
     }
 
-    if (service) {
-        private = (m->ext & ZLT_X_FLAGS)
-                  && (m->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN));
+    ngx_memcpy(from, service ? service->tunnel->id : tunnel->id, ZLT_ID_SIZE);
 
-        if (service->udp == (m->protocol == ZLT_PROTO_UDP)
-            && (m->remote_port == 0 || m->remote_port == service->port)
-            && private == ((service->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN)) != 0)
-            && (service->port == 0
-                || ngx_zltunnel_rights_port(token, service->port)))
-        {
-            if (ngx_zltunnel_service_allow(registry, service, m) != NGX_OK) {
-                *code = ZLT_E_BUSY;
-                *reason = NGX_ZLTUNNEL_ZONE_FULL;
-                return NULL;
-            }
-
-            service->stale = 0;
-            service->fails = 0;
-            service->local_port = m->local_port;
-            service->flags = (m->ext & ZLT_X_FLAGS) ? m->flags : 0;
-            *again = 1;
-            return service;
-        }
-
-        ngx_zltunnel_service_remove(registry, service);
-    }
-
-    if (tunnel->nservices >= registry->max_services
+    if ((service == NULL || service->tunnel != tunnel)
+        && tunnel->nservices >= registry->max_services
         && !ngx_zltunnel_register_evict(registry, tunnel))
     {
         *code = ZLT_E_LIMIT;
         *reason = "The tunnel has reached its limit of services";
         return NULL;
+    }
+
+    if (service) {
+        return ngx_zltunnel_register_again(registry, tunnel, service, m, code,
+                                           reason) == NGX_OK ? service : NULL;
     }
 
     if (token->max_services
@@ -263,6 +257,110 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
     return ngx_zltunnel_service_add(registry, tunnel, m, token, id, code,
                                     reason);
+}
+
+
+/*
+ * A service that waits for its agent, which is this one: of the same name and
+ * protocol, in any tunnel of the token's name.  Agents that share a token come
+ * back to whichever of their tunnels was left.  twice: there is one in this
+ * tunnel that does not wait.
+ */
+
+static ngx_zltunnel_sh_service_t *
+ngx_zltunnel_register_named(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, zlt_msg_t *m,
+    ngx_zltunnel_token_t *token, ngx_uint_t *twice)
+{
+    ngx_str_t                   name;
+    ngx_zltunnel_sh_t          *sh;
+    ngx_zltunnel_sh_service_t  *service, *next, *found;
+
+    sh = registry->sh;
+    found = NULL;
+    *twice = 0;
+
+    name.data = (u_char *) m->name.data;
+    name.len = m->name.len;
+
+    for (service = ngx_zltunnel_service_next(sh, &name, NULL);
+         service;
+         service = next)
+    {
+        next = ngx_zltunnel_service_next(sh, &name, service);
+
+        if (service->tunnel == tunnel && !service->stale) {
+            *twice = 1;
+            return NULL;
+        }
+
+        if (service->tunnel->name_len != token->name.len
+            || ngx_memcmp(service->tunnel->name, token->name.data,
+                          token->name.len) != 0
+            || !ngx_zltunnel_service_waits(service))
+        {
+            continue;
+        }
+
+        if (ngx_zltunnel_register_fits(service, m, token)) {
+
+            if (found == NULL || service->tunnel == tunnel) {
+                found = service;
+            }
+
+            continue;
+        }
+
+        if (service->tunnel == tunnel && token->sessions == 1) {
+
+            /* nobody else can mean it */
+
+            ngx_zltunnel_service_remove(registry, service);
+        }
+    }
+
+    return found;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_register_fits(ngx_zltunnel_sh_service_t *service, zlt_msg_t *m,
+    ngx_zltunnel_token_t *token)
+{
+    ngx_uint_t  private;
+
+    private = (m->ext & ZLT_X_FLAGS)
+              && (m->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN));
+
+    return service->udp == (m->protocol == ZLT_PROTO_UDP)
+           && (m->remote_port == 0 || m->remote_port == service->port)
+           && private == ((service->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN)) != 0)
+           && (service->port == 0
+               || ngx_zltunnel_rights_port(token, service->port));
+}
+
+
+static ngx_int_t
+ngx_zltunnel_register_again(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_sh_service_t *service,
+    zlt_msg_t *m, ngx_uint_t *code, const char **reason)
+{
+    if (ngx_zltunnel_service_allow(registry, service, m) != NGX_OK) {
+        *code = ZLT_E_BUSY;
+        *reason = NGX_ZLTUNNEL_ZONE_FULL;
+        return NGX_ERROR;
+    }
+
+    if (service->tunnel != tunnel) {
+        ngx_zltunnel_service_move(service, tunnel);
+    }
+
+    service->stale = 0;
+    service->fails = 0;
+    service->local_port = m->local_port;
+    service->flags = (m->ext & ZLT_X_FLAGS) ? m->flags : 0;
+
+    return NGX_OK;
 }
 
 

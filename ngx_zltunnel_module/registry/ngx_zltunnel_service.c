@@ -21,6 +21,8 @@
 
 static ngx_zltunnel_sh_service_t *ngx_zltunnel_service_first(
     ngx_zltunnel_sh_t *sh, ngx_rbtree_key_t key);
+static ngx_uint_t ngx_zltunnel_service_rank(
+    ngx_zltunnel_sh_service_t *service);
 
 
 ngx_zltunnel_sh_service_t *
@@ -36,30 +38,6 @@ ngx_zltunnel_service_by_id(ngx_zltunnel_sh_tunnel_t *tunnel, u_char *id)
         service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
 
         if (ngx_memcmp(service->id, id, ZLT_ID_SIZE) == 0) {
-            return service;
-        }
-    }
-
-    return NULL;
-}
-
-
-ngx_zltunnel_sh_service_t *
-ngx_zltunnel_service_of(ngx_zltunnel_sh_tunnel_t *tunnel, u_char *name,
-    size_t len)
-{
-    ngx_queue_t                *q;
-    ngx_zltunnel_sh_service_t  *service;
-
-    for (q = ngx_queue_head(&tunnel->services);
-         q != ngx_queue_sentinel(&tunnel->services);
-         q = ngx_queue_next(q))
-    {
-        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
-
-        if (service->name_len == len
-            && ngx_memcmp(service->name, name, len) == 0)
-        {
             return service;
         }
     }
@@ -189,15 +167,77 @@ ngx_uint_t
 ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
     ngx_zltunnel_sh_service_t *best)
 {
+    ngx_uint_t  rank, best_rank;
+
     if (best == NULL) {
         return 1;
     }
 
-    if (service->tunnel->state != best->tunnel->state) {
-        return service->tunnel->state == NGX_ZLTUNNEL_LIVE;
+    rank = ngx_zltunnel_service_rank(service);
+    best_rank = ngx_zltunnel_service_rank(best);
+
+    if (rank != best_rank) {
+        return rank > best_rank;
     }
 
     return service->used < best->used;
+}
+
+
+/* who can carry is worth waiting for */
+
+static ngx_uint_t
+ngx_zltunnel_service_rank(ngx_zltunnel_sh_service_t *service)
+{
+    return (ngx_zltunnel_service_carries(service) ? 2 : 0)
+           + (ngx_zltunnel_service_waits(service) ? 0 : 1);
+}
+
+
+ngx_uint_t
+ngx_zltunnel_service_carries(ngx_zltunnel_sh_service_t *service)
+{
+    return (service->tunnel->features
+            & (service->udp ? ZLT_F_DATAGRAMS : ZLT_F_CHANNELS)) != 0;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_service_waits(ngx_zltunnel_sh_service_t *service)
+{
+    return service->stale || service->tunnel->state == NGX_ZLTUNNEL_GRACE;
+}
+
+
+ngx_zltunnel_sh_service_t *
+ngx_zltunnel_service_find(ngx_zltunnel_sh_t *sh, ngx_str_t *name, u_char *id)
+{
+    ngx_zltunnel_sh_service_t  *service;
+
+    for (service = ngx_zltunnel_service_next(sh, name, NULL);
+         service;
+         service = ngx_zltunnel_service_next(sh, name, service))
+    {
+        if (ngx_memcmp(service->id, id, ZLT_ID_SIZE) == 0) {
+            break;
+        }
+    }
+
+    return service;
+}
+
+
+void
+ngx_zltunnel_service_move(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    ngx_queue_remove(&service->queue);
+    service->tunnel->nservices--;
+
+    service->tunnel = tunnel;
+
+    ngx_queue_insert_tail(&tunnel->services, &service->queue);
+    tunnel->nservices++;
 }
 
 

@@ -13,8 +13,19 @@
 
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_id(
     ngx_zltunnel_sh_tunnel_t *tunnel, u_char *id);
-/* of the live tunnels with it, the one whose turn it is; of those in their
-   grace only if none is live.  token: only of tokens of that name, or NULL */
+/* the same in whichever tunnel it is now: it may have moved to another one */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_find(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name, u_char *id);
+/* its agent carries connections, or datagrams if it is for these */
+ngx_uint_t ngx_zltunnel_service_carries(ngx_zltunnel_sh_service_t *service);
+/* its agent is away, or is back and has not registered it again */
+ngx_uint_t ngx_zltunnel_service_waits(ngx_zltunnel_sh_service_t *service);
+/* to another tunnel of its token's name, with its id and port */
+void ngx_zltunnel_service_move(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
+/* of those with it the one whose turn it is: of an agent that can carry, and
+   of those of one that is there.  token: only of tokens of that name, or
+   NULL */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token);
 /* whether it is its turn before that of the best one so far, or NULL */
@@ -32,8 +43,6 @@ ngx_zltunnel_sh_service_t *ngx_zltunnel_service_next(ngx_zltunnel_sh_t *sh,
 /* sets the tokens whose visitors may reach it: NGX_ERROR: zone full */
 ngx_int_t ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service, zlt_msg_t *m);
-ngx_zltunnel_sh_service_t *ngx_zltunnel_service_of(
-    ngx_zltunnel_sh_tunnel_t *tunnel, u_char *name, size_t len);
 /* Adds a service with its port, chosen as design.md says and opened.  NULL:
    *code is ZLT_E_*, *reason a static text. */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_add(

@@ -137,8 +137,8 @@ ngx_zltunnel_tunnel_widen(ngx_zltunnel_registry_t *registry,
 }
 
 
-void
-ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
+ngx_msec_t
+ngx_zltunnel_tunnel_grace(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
     ngx_msec_t  grace;
@@ -149,9 +149,17 @@ ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
         grace = ngx_max(grace, NGX_ZLTUNNEL_V1_GRACE);
     }
 
+    return ngx_current_msec + grace;
+}
+
+
+void
+ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
     tunnel->state = NGX_ZLTUNNEL_GRACE;
     tunnel->slot = NGX_ZLTUNNEL_NO_SLOT;
-    tunnel->expires = ngx_current_msec + grace;
+    tunnel->expires = ngx_zltunnel_tunnel_grace(registry, tunnel);
     tunnel->stale = 0;
 }
 

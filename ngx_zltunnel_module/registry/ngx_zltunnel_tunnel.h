@@ -22,6 +22,9 @@ void ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
 /* room for so many slots in all tunnels; NGX_ERROR: zone full */
 ngx_int_t ngx_zltunnel_tunnel_widen(ngx_zltunnel_registry_t *registry,
     ngx_uint_t nslots);
+/* until when it would wait for its agent, if that went away now */
+ngx_msec_t ngx_zltunnel_tunnel_grace(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
 /* the control channel is gone */
 void ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);

@@ -37,6 +37,9 @@ static void ngx_zltunnel_carrier_dialled(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
 static void ngx_zltunnel_carrier_dial_done(ngx_zltunnel_carrier_t *carrier);
 static ngx_int_t ngx_zltunnel_carrier_grow(ngx_zltunnel_carrier_t *carrier);
+static ngx_int_t ngx_zltunnel_carrier_there(ngx_zltunnel_carrier_t *carrier);
+static ngx_int_t ngx_zltunnel_carrier_move(ngx_zltunnel_carrier_t *carrier,
+    u_char *tunnel_id, u_char *token);
 static void ngx_zltunnel_carrier_tick(ngx_event_t *ev);
 static void ngx_zltunnel_carrier_watch(ngx_zltunnel_carrier_t *carrier);
 static void ngx_zltunnel_carrier_cut(ngx_zltunnel_link_t *link);
@@ -495,10 +498,8 @@ ngx_zltunnel_carrier_end(ngx_zltunnel_carrier_t *carrier,
 void
 ngx_zltunnel_carrier_check(ngx_zltunnel_registry_t *registry)
 {
-    ngx_rbtree_node_t          *node, *next;
-    ngx_zltunnel_carrier_t     *carrier;
-    ngx_zltunnel_sh_tunnel_t   *tunnel;
-    ngx_zltunnel_sh_service_t  *service;
+    ngx_rbtree_node_t       *node, *next;
+    ngx_zltunnel_carrier_t  *carrier;
 
     if (ngx_zltunnel_carriers.root == &ngx_zltunnel_carriers_sentinel
         || ngx_zltunnel_carriers.root == NULL)
@@ -514,22 +515,76 @@ ngx_zltunnel_carrier_check(ngx_zltunnel_registry_t *registry)
         next = ngx_rbtree_next(&ngx_zltunnel_carriers, node);
         carrier = (ngx_zltunnel_carrier_t *) node;
 
-        if (carrier->registry != registry) {
-            continue;
-        }
-
-        ngx_zltunnel_zone_lock_read(registry);
-
-        tunnel = ngx_zltunnel_tunnel_find(registry->sh, carrier->tunnel_id);
-        service = tunnel ? ngx_zltunnel_service_by_id(tunnel, carrier->id)
-                         : NULL;
-
-        ngx_zltunnel_zone_unlock(registry);
-
-        if (service == NULL) {
+        if (carrier->registry == registry
+            && ngx_zltunnel_carrier_there(carrier) != NGX_OK)
+        {
             ngx_zltunnel_carrier_end(carrier, NGX_ZLTUNNEL_UDP_CUT);
         }
     }
+}
+
+
+/* its service is, in whichever tunnel */
+
+static ngx_int_t
+ngx_zltunnel_carrier_there(ngx_zltunnel_carrier_t *carrier)
+{
+    u_char                      tunnel_id[ZLT_ID_SIZE], token[32];
+    ngx_zltunnel_registry_t    *registry;
+    ngx_zltunnel_sh_service_t  *service;
+
+    registry = carrier->registry;
+
+    ngx_zltunnel_zone_lock_read(registry);
+
+    service = ngx_zltunnel_service_find(registry->sh, &carrier->service,
+                                        carrier->id);
+    if (service) {
+        ngx_memcpy(tunnel_id, service->tunnel->id, ZLT_ID_SIZE);
+        ngx_memcpy(token, service->tunnel->token, 32);
+        carrier->capable = ngx_zltunnel_service_carries(service);
+    }
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    if (service == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_memcmp(tunnel_id, carrier->tunnel_id, ZLT_ID_SIZE) == 0) {
+        return NGX_OK;
+    }
+
+    return ngx_zltunnel_carrier_move(carrier, tunnel_id, token);
+}
+
+
+/* the sessions go on, on a channel of the other tunnel */
+
+static ngx_int_t
+ngx_zltunnel_carrier_move(ngx_zltunnel_carrier_t *carrier, u_char *tunnel_id,
+    u_char *token)
+{
+    ngx_zltunnel_peer_t  *peer;
+
+    peer = ngx_zltunnel_peer_get(carrier->registry, tunnel_id, token,
+                                 &carrier->tunnel);
+    if (peer == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_peer_unlink(&carrier->link);
+    ngx_zltunnel_peer_link(peer, &carrier->link);
+
+    ngx_memcpy(carrier->tunnel_id, tunnel_id, ZLT_ID_SIZE);
+
+    carrier->failed = ngx_current_msec - NGX_ZLTUNNEL_CARRIER_RETRY;
+
+    if (carrier->channel) {
+        ngx_zltunnel_carrier_lost(carrier);
+    }
+
+    return NGX_OK;
 }
 
 

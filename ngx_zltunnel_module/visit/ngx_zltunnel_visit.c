@@ -537,7 +537,6 @@ ngx_zltunnel_visit_over(ngx_zltunnel_visit_t *visit)
     ngx_uint_t                  gone;
     ngx_zltunnel_registry_t    *registry;
     ngx_zltunnel_sh_access_t   *access;
-    ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
 
     registry = visit->registry;
@@ -566,11 +565,9 @@ ngx_zltunnel_visit_over(ngx_zltunnel_visit_t *visit)
 
         /* what serves may have withdrawn it, or narrowed its own list */
 
-        tunnel = ngx_zltunnel_tunnel_find(registry->sh,
-                                          visit->dial.tunnel_id);
-        service = tunnel ? ngx_zltunnel_service_by_id(tunnel,
-                                                      visit->dial.service_id)
-                         : NULL;
+        service = ngx_zltunnel_service_find(registry->sh,
+                                            &visit->dial.service,
+                                            visit->dial.service_id);
 
         if (service
             && !ngx_zltunnel_access_listed(service, &visit->ask.visitor))
