@@ -27,6 +27,8 @@ static void ngx_zltunnel_control_message_heartbeat(
     ngx_zltunnel_control_t *control, zlt_msg_t *m);
 static void ngx_zltunnel_control_message_fail(ngx_zltunnel_control_t *control,
     zlt_msg_t *m);
+static void ngx_zltunnel_control_message_answered(
+    ngx_zltunnel_control_t *control, zlt_msg_t *m);
 
 
 void
@@ -54,10 +56,12 @@ ngx_zltunnel_control_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     case ZLT_CONNECT_FAIL:
         ngx_zltunnel_control_message_fail(control, m);
+        ngx_zltunnel_control_message_answered(control, m);
         break;
 
     case ZLT_CONNECT_ACK:
         /* of an agent of version 1, which cannot carry the connection */
+        ngx_zltunnel_control_message_answered(control, m);
         break;
 
     case ZLT_ACCESS_OPEN:
@@ -148,6 +152,34 @@ ngx_zltunnel_control_message_fail(ngx_zltunnel_control_t *control,
     ngx_memcpy(msg.text, m->reason.data, msg.text_len);
 
     (void) ngx_zltunnel_ipc_send(control->registry, slot, &msg, NULL, -1);
+}
+
+
+/* for the sessions of a UDP service nobody waits: one more may be announced */
+
+static void
+ngx_zltunnel_control_message_answered(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m)
+{
+    ngx_zltunnel_sh_pending_t  *pending;
+
+    if (control->extended) {
+        return;
+    }
+
+    ngx_zltunnel_zone_lock(control->registry);
+
+    pending = ngx_zltunnel_pending_find(control->registry->sh,
+                                        (u_char *) m->connection_id);
+
+    if (pending && pending->datagrams
+        && ngx_memcmp(pending->tunnel_id, control->tunnel_id, ZLT_ID_SIZE)
+           == 0)
+    {
+        ngx_zltunnel_pending_remove(control->registry, pending);
+    }
+
+    ngx_zltunnel_zone_unlock(control->registry);
 }
 
 

@@ -314,6 +314,9 @@ ngx_zltunnel_access_suits(ngx_zltunnel_sh_service_t *service,
     } else if (ask->udp && !(service->tunnel->features & ZLT_F_DATAGRAMS)) {
         ask->reason = "The agent that serves does not carry UDP";
 
+    } else if (!(service->tunnel->features & ZLT_F_CHANNELS)) {
+        ask->reason = "The agent that serves does not carry connections";
+
     } else {
         return 1;
     }

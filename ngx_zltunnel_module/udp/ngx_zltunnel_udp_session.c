@@ -22,6 +22,7 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_reply.h"
+#include "ngx_zltunnel_worker.h"
 
 #include "zlt_dgram.h"
 #include "zlt_msg.h"
@@ -34,6 +35,7 @@
 
 static ngx_zltunnel_dial_e ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
     ngx_zltunnel_dial_e rc, const char *limit);
+static void ngx_zltunnel_udp_announce(ngx_zltunnel_udp_t *udp);
 static ngx_zltunnel_dial_e ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     ngx_zltunnel_sh_service_t *service, const char **limit);
 static void ngx_zltunnel_udp_wait(ngx_zltunnel_udp_t *udp, u_char *data,
@@ -65,15 +67,25 @@ ngx_zltunnel_dial_e
 ngx_zltunnel_udp_session_open_name(ngx_zltunnel_udp_t *udp, ngx_str_t *name,
     ngx_str_t *token)
 {
-    const char           *limit;
-    ngx_zltunnel_dial_e   rc;
+    const char                 *limit;
+    ngx_zltunnel_dial_e         rc;
+    ngx_zltunnel_sh_service_t  *service;
+
+    limit = NULL;
 
     ngx_zltunnel_zone_lock(udp->registry);
 
-    rc = ngx_zltunnel_udp_admit(udp,
-                       ngx_zltunnel_service_by_name(udp->registry->sh, name,
-                                                    1, token),
-                       &limit);
+    service = ngx_zltunnel_service_by_name(udp->registry->sh, name, 1, token);
+
+    if (service && !ngx_zltunnel_service_carries(service)) {
+
+        /* of those with the name none can */
+
+        rc = NGX_ZLTUNNEL_DIAL_INCAPABLE;
+
+    } else {
+        rc = ngx_zltunnel_udp_admit(udp, service, &limit);
+    }
 
     ngx_zltunnel_zone_unlock(udp->registry);
 
@@ -90,8 +102,20 @@ ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp, ngx_zltunnel_dial_e rc,
                                   "client refused: limit of %s", limit);
     }
 
+    if (rc == NGX_ZLTUNNEL_DIAL_INCAPABLE
+        || (rc == NGX_ZLTUNNEL_DIAL_OK && !udp->carrier->capable))
+    {
+        ngx_zltunnel_log_complain(udp->connection->log,
+                                  "datagrams of a client are dropped: %s",
+                                  "the agent of their service carries none");
+    }
+
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
         return rc;
+    }
+
+    if (!udp->carrier->capable) {
+        ngx_zltunnel_udp_announce(udp);
     }
 
     udp->active = ngx_current_msec;
@@ -106,6 +130,55 @@ ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp, ngx_zltunnel_dial_e rc,
     ngx_zltunnel_client_attach(udp->connection, udp);
 
     return NGX_ZLTUNNEL_DIAL_OK;
+}
+
+
+/*
+ * To an agent of version 1 a session is announced, as a connection is, which is
+ * all that it can be told.  As many as may be pending at a time, since the
+ * answer is for nobody.
+ */
+
+static void
+ngx_zltunnel_udp_announce(ngx_zltunnel_udp_t *udp)
+{
+    ngx_uint_t                 slot;
+    ngx_zltunnel_ipc_t         msg;
+    ngx_zltunnel_carrier_t    *carrier;
+    ngx_zltunnel_registry_t   *registry;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    carrier = udp->carrier;
+    registry = carrier->registry;
+    slot = NGX_ZLTUNNEL_NO_SLOT;
+
+    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
+
+    msg.type = NGX_ZLTUNNEL_IPC_CONNECT;
+    ngx_memcpy(msg.tunnel_id, carrier->tunnel_id, ZLT_ID_SIZE);
+    ngx_memcpy(msg.service_id, carrier->id, ZLT_ID_SIZE);
+    ngx_zltunnel_util_random(msg.connection_id, ZLT_ID_SIZE);
+
+    msg.text_len = ngx_min(udp->client_addr.len, NGX_ZLTUNNEL_TEXT_MAX);
+    ngx_memcpy(msg.text, udp->client_addr.data, msg.text_len);
+
+    ngx_zltunnel_zone_lock(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, carrier->tunnel_id);
+
+    if (tunnel && tunnel->state == NGX_ZLTUNNEL_LIVE
+        && tunnel->npending < registry->max_pending
+        && ngx_zltunnel_pending_add(registry, tunnel, msg.connection_id, 1,
+                                    registry->connect_timeout))
+    {
+        slot = tunnel->slot;
+    }
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    if (slot != NGX_ZLTUNNEL_NO_SLOT) {
+        (void) ngx_zltunnel_ipc_send(registry, slot, &msg, NULL, -1);
+    }
 }
 
 
@@ -169,7 +242,7 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     }
 
     carrier->counter = counter;
-    carrier->capable = (service->tunnel->features & ZLT_F_DATAGRAMS) ? 1 : 0;
+    carrier->capable = ngx_zltunnel_service_carries(service);
     carrier->nsessions++;
 
     ngx_queue_insert_tail(&carrier->sessions, &udp->queue);
