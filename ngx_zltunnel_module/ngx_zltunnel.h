@@ -99,6 +99,7 @@ struct ngx_zltunnel_registry_s {
     ngx_uint_t                   max_connections;
     ngx_uint_t                   max_udp_sessions;
     ngx_uint_t                   max_channel_share;  /* percent */
+    ngx_uint_t                   workers;     /* of this configuration */
 #if (NGX_DEBUG)
     ngx_msec_t                   debug_delay;  /* before an answer is read */
     ngx_str_t                    debug_stop;   /* see zone.c */
