@@ -204,6 +204,7 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
     }
 
     ngx_zltunnel_listener_init_module(cycle);
+    ngx_zltunnel_udp_socket_init_module(cycle);
 
     return NGX_OK;
 }

@@ -168,6 +168,18 @@ ngx_zltunnel_carrier_drop(ngx_zltunnel_carrier_t *carrier,
 
 
 void
+ngx_zltunnel_carrier_lose(ngx_zltunnel_carrier_t *carrier, uint32_t n)
+{
+    if (carrier->counter) {
+        carrier->counter->dropped[NGX_ZLTUNNEL_DROP_KERNEL] += n;
+
+    } else {
+        carrier->dropped[NGX_ZLTUNNEL_DROP_KERNEL] += n;
+    }
+}
+
+
+void
 ngx_zltunnel_carrier_dial(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp)
 {

@@ -76,6 +76,8 @@ ngx_uint_t ngx_zltunnel_carrier_full(ngx_zltunnel_carrier_t *carrier);
 /* counts a datagram; udp may be NULL; cause is NGX_ZLTUNNEL_DROP_* */
 void ngx_zltunnel_carrier_drop(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp, ngx_uint_t cause);
+/* so many the kernel has dropped */
+void ngx_zltunnel_carrier_lose(ngx_zltunnel_carrier_t *carrier, uint32_t n);
 /* looks for a channel, unless that is under way or has just failed */
 void ngx_zltunnel_carrier_dial(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp);
