@@ -18,6 +18,7 @@
 #include "ngx_zltunnel_carrier.h"
 #include "ngx_zltunnel_carry.h"
 #include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_client.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_registry.h"
@@ -147,6 +148,28 @@ ngx_zltunnel_carrier_full(ngx_zltunnel_carrier_t *carrier)
 
     return carrier->isfull
            || carrier->nsessions >= carrier->registry->max_udp_sessions;
+}
+
+
+/*
+ * A service may have twice as many sessions as there is room left for in this
+ * worker: two thirds of all, if it is the only one that wants many, two fifths
+ * if there are two.  So a flood at one of them, or at several, leaves room for
+ * the others, and most of it is used nevertheless.
+ */
+
+ngx_uint_t
+ngx_zltunnel_carrier_crowds(ngx_zltunnel_carrier_t *carrier)
+{
+    ngx_uint_t  most, left;
+
+    most = ngx_cycle->connection_n * carrier->registry->max_channel_share
+           / 100;
+
+    left = most > ngx_zltunnel_client_count ? most - ngx_zltunnel_client_count
+                                            : 0;
+
+    return carrier->nsessions >= 2 * left;
 }
 
 

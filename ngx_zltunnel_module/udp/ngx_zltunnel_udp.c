@@ -572,6 +572,15 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
             ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
             return 1;
         }
+
+        if (carrier && ngx_zltunnel_carrier_crowds(carrier)) {
+            ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
+
+            ngx_zltunnel_log_complain(&ls->log,
+                                      "UDP client refused: limit of %s",
+                                      NGX_ZLTUNNEL_CARRIER_SHARE);
+            return 1;
+        }
     }
 
     /* a flood of all ports together leaves the others their connections */

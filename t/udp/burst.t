@@ -4,7 +4,8 @@
 # the worker is busy: none is lost for want of room in the socket, at a port
 # and by zltunnel_pass, and what each sends comes in order.  Where "rcvbuf" of
 # the listen directive gives less room it is less, and what the kernel dropped
-# is in the status.
+# is in the status.  A flood of clients at one service leaves room for new ones
+# of another, also with few connections.
 
 use strict;
 use warnings;
@@ -22,6 +23,8 @@ need_nofile(2 * $n + 500);
 
 subtest "$n new clients at a $_" => \&burst, $_ for 'port', 'pass';
 subtest 'what the kernel drops' => \&dropped;
+subtest 'a flood with few connections' => \&flood;
+subtest 'nginx -t' => \&warned;
 
 done_testing();
 
@@ -144,6 +147,61 @@ sub dropped {
     is($s->{dropped}{kernel}, 300 - $served,
        'what the kernel dropped is in the status');
     is($t->service_status('b')->{dropped}{kernel}, 0, 'of that service');
+
+    $t->finish;
+}
+
+
+# As many connections as Debian's nginx.conf gives.
+
+sub flood {
+    my ($t, $port) = server(connections => 768, zltunnel => '');
+
+    my @flood = map { ZLTunnel::UDP->client($port->{a}) } 1 .. 700;
+    my $old = ZLTunnel::UDP->client($port->{b});
+
+    $old->send('before');
+    is($old->recv, 'before', 'a client of another service');
+
+    for my $round (1 .. 3) {
+        $_->send('x') for @flood;
+        wait_for(sub {
+            my $s = $t->service_status('a');
+            $s->{active} && $s->{active} + $s->{dropped}{limit}
+                            >= 700 + ($round - 1) * 100;
+        }, 10);
+    }
+
+    my $active = $t->service_status('a')->{active};
+    cmp_ok($active, '>', 100, "the flood has $active sessions");
+    cmp_ok($active, '<', 384, 'not all that there may be');
+
+    for my $i (1 .. 20) {
+        my $c = ZLTunnel::UDP->client($port->{b});
+        $c->send("new $i");
+        is($c->recv, "new $i", 'a new client of the other service is served');
+    }
+
+    $old->send('after');
+    is($old->recv, 'after', 'and the one that was there');
+
+    $t->finish;
+}
+
+
+sub warned {
+    my $t = ZLTunnel->new(connections => 768, udp => 1);
+    $t->token('alice');
+
+    my (undef, $out) = $t->test_conf;
+    like($out, qr/max_udp_sessions 1024.*worker_connections/,
+         '768 connections: a warning');
+
+    (undef, $out) = $t->test_conf(zltunnel => 'max_udp_sessions 200;');
+    unlike($out, qr/max_udp_sessions/, 'not for 200 sessions');
+
+    (undef, $out) = $t->test_conf(zltunnel => '', udp => 0);
+    unlike($out, qr/max_udp_sessions/, 'nor without UDP');
 
     $t->finish;
 }
