@@ -57,6 +57,40 @@ zlt_addr_unix(zlt_addrs_t *a, const char *path)
 }
 
 
+int
+zlt_addr_self(int fd, const struct sockaddr *to)
+{
+    socklen_t                   len;
+    zlt_sockaddr_t              own;
+    const struct sockaddr_in   *in;
+    const struct sockaddr_in6  *in6;
+
+    len = sizeof(zlt_sockaddr_t);
+
+    if (to->sa_family == AF_UNIX || getsockname(fd, &own.sa, &len) == -1
+        || own.sa.sa_family != to->sa_family)
+    {
+        return 0;
+    }
+
+    /* the unspecified address leads to this machine, too */
+
+    if (to->sa_family == AF_INET) {
+        in = (const struct sockaddr_in *) (const void *) to;
+
+        return own.in.sin_port == in->sin_port
+               && (in->sin_addr.s_addr == own.in.sin_addr.s_addr
+                   || in->sin_addr.s_addr == htonl(INADDR_ANY));
+    }
+
+    in6 = (const struct sockaddr_in6 *) (const void *) to;
+
+    return own.in6.sin6_port == in6->sin6_port
+           && (IN6_ARE_ADDR_EQUAL(&own.in6.sin6_addr, &in6->sin6_addr)
+               || IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr));
+}
+
+
 const char *
 zlt_addr_host(char *buf, const zlt_addr_t *addr)
 {
