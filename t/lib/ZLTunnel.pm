@@ -456,9 +456,24 @@ sub start {
         die "nginx did not start\n";
     }
 
-    $self->{first_sockets} = $self->worker_sockets if $self->{master} eq 'off';
+    $self->{first_sockets} = $self->first_sockets if $self->{master} eq 'off';
 
     return $self;
+}
+
+
+# Without a master: how many sockets it has that are nobody's connection.  It
+# listens on one while it has not made the next ones, but has all of them when
+# it has answered a request; and has closed that one when the client sees it.
+
+sub first_sockets {
+    my ($self) = @_;
+
+    my $s = connect_to($self->{http_port}) or die "no connection: $!";
+    syswrite $s, "GET / HTTP/1.0\r\n\r\n";
+    1 while sysread $s, my $answer, 65536;
+
+    return $self->worker_sockets;
 }
 
 
