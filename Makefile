@@ -62,11 +62,10 @@ TREE =         $(OBJS)/nginx-src
 SANE_AGENT =   $(OBJS)/sanitize/zltunnel-agent
 AGENT =        $(if $(SANITIZE),$(SANE_AGENT),$(OBJS)/zltunnel-agent)
 
-HARDEN =       -fstack-protector-strong -fPIE
+# what else the compiler can do is found out once, by auto/harden
+
+HARDEN =       -fPIE `cat $(OBJS)/harden.id`
 HARDEN_LD =    -pie -Wl,-z,relro -Wl,-z,now
-ifneq ($(filter -O%,$(filter-out -O0,$(CFLAGS))),)
-HARDEN +=      -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
-endif
 
 PROTO =        ngx_zltunnel_module/proto
 PROTO_SRCS =   $(wildcard $(PROTO)/*.c)
@@ -119,7 +118,7 @@ agent: $(AGENT)
 # makefile knows.  The copy is renamed into place, since an nginx may have the
 # old one mapped.
 
-$(TREE)/objs/Makefile: config auto/nginx $(OBJS)/nginx.id $(OBJS)/module.id
+$(TREE)/objs/Makefile: config auto/nginx auto/harden $(OBJS)/nginx.id $(OBJS)/module.id
 	$(call say,CONF,$(TREE))
 	$(Q)auto/nginx $(TREE) $(NGINX)
 
@@ -146,6 +145,10 @@ $(OBJS)/module.id: FORCE
 
 $(OBJS)/agent.id: FORCE
 	$(call renew,echo '$(CC) $(CPPFLAGS) $(CFLAGS)')
+
+$(OBJS)/harden.id: auto/harden $(OBJS)/agent.id
+	$(call say,TRY,$(CC))
+	@auto/harden $(CC) $(CFLAGS) > $@
 
 $(OBJS)/clang.id: FORCE
 	$(call renew,echo '$(CLANG) $(CPPFLAGS)')
@@ -190,7 +193,7 @@ endef
 SANE_CC =      $(CC) -O1 -g $(SANITIZERS) -iquote t/unit
 FUZZ_CC =      $(CLANG) -O1 -g $(SANITIZERS) -iquote t/unit
 
-$(OBJS)/agent/%.o: %.c $(OBJS)/agent.id | need-agent
+$(OBJS)/agent/%.o: %.c $(OBJS)/harden.id | need-agent
 	$(call compile,$(CC) $(CFLAGS) -Wmissing-prototypes $(HARDEN))
 
 $(OBJS)/sanitize/%.o: %.c $(OBJS)/agent.id | need-agent
