@@ -14,6 +14,7 @@
  *     nettool udp-echo PORT                     see nt_udp.c
  *     nettool udp PORT [OPTION=VALUE]...
  *     nettool records PORT,.. LONG INTERVAL SHORT PAUSE    see nt_records.c
+ *     nettool wan NEAR_PID FAR_PID DELAY ...    see nt_wan.c
  */
 
 
@@ -166,6 +167,7 @@ main(int argc, char **argv)
         { "udp-echo", nt_udp_echo },
         { "udp", nt_udp },
         { "records", nt_records_run },
+        { "wan", nt_wan },
     };
 
     signal(SIGPIPE, SIG_IGN);
@@ -178,7 +180,7 @@ main(int argc, char **argv)
     }
 
     fprintf(stderr, "usage: nettool serve|held|short|transfer|udp-echo|udp|"
-                    "records ...\n");
+                    "records|wan ...\n");
 
     return 2;
 }

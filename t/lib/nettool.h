@@ -4,8 +4,8 @@
  */
 
 /*
- * What the two halves of the tests' network tool share: nt_serve.c has the
- * local services, nt_load.c and nt_records.c the clients.
+ * What the parts of the tests' network tool share: nt_serve.c has the local
+ * services, nt_load.c and nt_records.c the clients, nt_wan.c the path between.
  */
 
 
@@ -45,6 +45,7 @@ int nt_transfer(int argc, char **argv);
 int nt_udp_echo(int argc, char **argv);
 int nt_udp(int argc, char **argv);
 int nt_records_run(int argc, char **argv);
+int nt_wan(int argc, char **argv);
 
 
 #endif /* NETTOOL_H_INCLUDED */
