@@ -75,7 +75,6 @@ struct zlt_channel_s {
     char            *client;           /* its address, while its service is
                                           not known yet, or NULL */
     zlt_waiter_t     waiter;
-    zlt_race_t      *race;             /* of the service's addresses, or NULL */
     zlt_udp_t       *udp;              /* a datagram channel */
     zlt_shared_t    *shared;           /* one with lanes */
     zlt_channel_t   *moving;           /* it will go on there, or, of that one,
@@ -94,6 +93,7 @@ struct zlt_channel_s {
     uint16_t         worker;
     uint16_t         workers;
     uint8_t          state;
+    uint8_t          address;          /* of the service, the next to try */
     uint8_t          tries;            /* to reach the server, failed */
     uint8_t          astray;           /* .. the binary with the tunnel */
     unsigned         fresh:1;
@@ -106,6 +106,7 @@ struct zlt_channel_s {
     unsigned         unread:1;         /* what is kept was not looked at */
     uint32_t         discarded;        /* bytes, after our end */
     unsigned         websocket:1;      /* opened within one */
+    unsigned         windows:1;        /* those of lanes may grow */
     char             accept[ZLT_HTTP_ACCEPT_SIZE]; /* its answer to that */
 };
 

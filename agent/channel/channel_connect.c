@@ -64,6 +64,7 @@ zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
     ch->reusable = zlt_channel_framed(m);
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
     memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);
+    ch->windows = param->windows;
 
     if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
         zlt_channel_end_fail(ch, ZLT_E_BUSY, strerror(errno));

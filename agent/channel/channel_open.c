@@ -77,6 +77,7 @@ zlt_channel_open_idle(zlt_pool_t *p, zlt_owner_t *o)
 
     ch->pool = p;
     memcpy(ch->tunnel_id, zlt_pool_get_param(p)->tunnel_id, ZLT_ID_SIZE);
+    ch->windows = zlt_pool_get_param(p)->windows;
 
     zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
     zlt_channel_open_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);

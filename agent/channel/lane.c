@@ -22,8 +22,7 @@
 #include "zlt_lanes.h"
 
 
-#define ZLT_LANE_SMALL   4096          /* bytes of its buffer, at least; of a
-                                          message, at most */
+#define ZLT_LANE_SMALL   4096          /* bytes of a message, at most */
 
 
 static ssize_t zlt_lane_read(zlt_conn_t *c, void *buf, size_t size);
@@ -33,7 +32,6 @@ static void zlt_lane_close(zlt_conn_t *c);
 static void zlt_lane_moved(zlt_conn_t *c);
 static void zlt_lane_wake(zlt_lane_t *lane, unsigned ready);
 static void zlt_lane_turn(zlt_task_t *task);
-static int zlt_lane_grow(zlt_lane_t *lane, uint32_t len);
 static void zlt_lane_give_credit(zlt_lane_t *lane);
 
 
@@ -44,6 +42,8 @@ static const zlt_conn_ops_t  zlt_lane_ops = {
     zlt_lane_close,
     zlt_lane_moved
 };
+
+static const zlt_inbox_memory_t  zlt_lane_memory = { malloc, free };
 
 
 zlt_lane_t *
@@ -59,8 +59,10 @@ zlt_lane_create(zlt_shared_t *shared, uint32_t number, zlt_conn_t *conn)
     lane->number = number;
     lane->shared = shared;
     lane->conn = conn;
-    lane->window = ZLT_LANE_WINDOW;
+    lane->credit = ZLT_WINDOW_FIRST;
     lane->task.handler = zlt_lane_turn;
+
+    zlt_window_start(&lane->window, zlt_shared_windows(shared));
 
     zlt_list_init(&lane->task.link);
     zlt_list_init(&lane->turn);
@@ -111,9 +113,7 @@ zlt_lane_read(zlt_conn_t *c, void *buf, size_t size)
 
     lane = c->lane;
 
-    if (size > lane->last - lane->pos) {
-        size = lane->last - lane->pos;
-    }
+    size = zlt_inbox_take(&lane->in, &zlt_lane_memory, buf, size);
 
     if (size == 0) {
 
@@ -126,24 +126,11 @@ zlt_lane_read(zlt_conn_t *c, void *buf, size_t size)
         return ZLT_CONN_AGAIN;
     }
 
-    memcpy(buf, lane->in + lane->pos, size);
+    zlt_window_read(&lane->window, size, (uint32_t) zlt_io_now(),
+                    zlt_shared_rtt(lane->shared));
 
-    lane->pos += (uint32_t) size;
-    lane->taken += (uint32_t) size;
-
-    if (lane->pos == lane->last) {
-        lane->pos = 0;
-        lane->last = 0;
-
-        if (lane->size > ZLT_LANE_SMALL) {
-            free(lane->in);
-            lane->in = NULL;
-            lane->size = 0;
-        }
-
-        if (!lane->ended && !lane->broken) {
-            c->io.ready &= ~(unsigned) ZLT_IO_READ;
-        }
+    if (lane->in.len == 0 && !lane->ended && !lane->broken) {
+        c->io.ready &= ~(unsigned) ZLT_IO_READ;
     }
 
     zlt_lane_give_credit(lane);
@@ -155,9 +142,12 @@ zlt_lane_read(zlt_conn_t *c, void *buf, size_t size)
 static void
 zlt_lane_give_credit(zlt_lane_t *lane)
 {
-    uint8_t  *p;
+    uint8_t   *p;
+    uint32_t   credit;
 
-    if (lane->taken < ZLT_LANE_WINDOW / 2 || lane->ended) {
+    credit = zlt_window_due(&lane->window);
+
+    if (credit == 0 || lane->ended) {
         return;
     }
 
@@ -168,8 +158,8 @@ zlt_lane_give_credit(zlt_lane_t *lane)
         return;
     }
 
-    zlt_lanes_credit(p, lane->number, lane->taken);
-    lane->taken = 0;
+    zlt_lanes_credit(p, lane->number, credit);
+    zlt_window_given(&lane->window, credit);
 }
 
 
@@ -191,8 +181,8 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
         size = ZLT_LANE_MAX;
     }
 
-    if (size > lane->window) {
-        size = lane->window;
+    if (size > lane->credit) {
+        size = lane->credit;
     }
 
     if (size) {
@@ -221,7 +211,7 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
     zlt_lanes_header(p, lane->number, size);
     memcpy(p + ZLT_LANE_HEADER, buf, size);
 
-    lane->window -= (uint32_t) size;
+    lane->credit -= (uint32_t) size;
 
     return (ssize_t) size;
 }
@@ -234,21 +224,16 @@ zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len)
         return 0;
     }
 
-    if (lane->last - lane->pos + lane->taken + len > ZLT_LANE_WINDOW) {
+    if (zlt_window_came(&lane->window, len) == -1) {
         return -1;
     }
 
-    if (lane->last + len > lane->size
-        && zlt_lane_grow(lane, (uint32_t) len) == -1)
-    {
+    if (zlt_inbox_put(&lane->in, &zlt_lane_memory, data, len) == -1) {
         lane->broken = 1;
-        lane->pos = lane->last;
+        zlt_inbox_drop(&lane->in, &zlt_lane_memory);
         zlt_lane_wake(lane, ZLT_IO_READ|ZLT_IO_WRITE);
         return 0;
     }
-
-    memcpy(lane->in + lane->last, data, len);
-    lane->last += (uint32_t) len;
 
     zlt_lane_wake(lane, ZLT_IO_READ);
 
@@ -256,33 +241,17 @@ zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len)
 }
 
 
-static int
-zlt_lane_grow(zlt_lane_t *lane, uint32_t len)
+int
+zlt_lane_credit(zlt_lane_t *lane, uint32_t credit)
 {
-    uint8_t   *p;
-    uint32_t   have, size;
-
-    have = lane->last - lane->pos;
-
-    if (have + len > lane->size) {
-
-        for (size = ZLT_LANE_SMALL; size < have + len; size *= 2) {
-            /* void */
-        }
-
-        p = realloc(lane->in, size);
-        if (p == NULL) {
-            return -1;
-        }
-
-        lane->in = p;
-        lane->size = size;
+    if (zlt_window_add(&lane->credit, credit,
+                       zlt_shared_windows(lane->shared) != NULL)
+        == -1)
+    {
+        return -1;
     }
 
-    memmove(lane->in, lane->in + lane->pos, have);
-
-    lane->pos = 0;
-    lane->last = have;
+    zlt_lane_writable(lane);
 
     return 0;
 }
@@ -344,8 +313,9 @@ zlt_lane_close(zlt_conn_t *c)
     zlt_list_remove(&lane->task.link);
     zlt_list_remove(&lane->turn);
 
+    zlt_window_end(&lane->window);
     zlt_shared_remove(lane->shared, lane);
 
-    free(lane->in);
+    zlt_inbox_drop(&lane->in, &zlt_lane_memory);
     free(lane);
 }

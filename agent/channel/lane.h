@@ -13,7 +13,9 @@
 #include "conn.h"
 #include "task.h"
 #include "types.h"
+#include "zlt_inbox.h"
 #include "zlt_list.h"
+#include "zlt_window.h"
 
 
 struct zlt_lane_s {
@@ -24,12 +26,9 @@ struct zlt_lane_s {
     zlt_task_t       task;         /* calls the connection's handler */
     zlt_list_t       turn;         /* shared->waiting */
 
-    uint8_t         *in;           /* received, or NULL */
-    uint32_t         pos;
-    uint32_t         last;
-    uint32_t         size;
-    uint32_t         taken;        /* no credit given for yet */
-    uint32_t         window;       /* may be sent */
+    zlt_inbox_t      in;           /* received */
+    zlt_window_t     window;       /* of what comes */
+    uint32_t         credit;       /* bytes that may be sent */
 
     unsigned         moved:1;      /* left by the server */
     unsigned         ended:1;      /* by the server, or with the channel */
@@ -46,6 +45,9 @@ zlt_lane_t *zlt_lane_create(zlt_shared_t *shared, uint32_t number,
 
 /* What has come for it: 0, or -1 if it is more than was allowed. */
 int zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len);
+
+/* The server lets it send so much more: 0, or -1 if that is too much. */
+int zlt_lane_credit(zlt_lane_t *lane, uint32_t credit);
 
 /* It may have room to write again; or has got some. */
 void zlt_lane_writable(zlt_lane_t *lane);

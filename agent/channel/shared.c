@@ -39,6 +39,8 @@
 #define ZLT_SHARED_SILENCE  60         /* s; the server heartbeats every 25 */
 #define ZLT_SHARED_BUCKETS  16
 #define ZLT_SHARED_LANES    16384      /* at the same time */
+#define ZLT_SHARED_RTT      500        /* ms, for which a round trip is taken to
+                                          be the same */
 
 
 struct zlt_shared_s {
@@ -51,6 +53,9 @@ struct zlt_shared_s {
     uint32_t         number;           /* the highest one that came */
 
     zlt_lanes_in_t   in;
+    zlt_window_share_t  share;         /* of the lanes' windows */
+    uint32_t         rtt;              /* ms, 0: not known */
+    uint64_t         rtt_since;
 
     uint8_t         *out;              /* NULL: nothing is to be sent */
     size_t           pos;
@@ -77,6 +82,11 @@ static void zlt_shared_freed(zlt_task_t *task);
 static void zlt_shared_broken(zlt_shared_t *sh);
 
 
+static zlt_window_share_t  zlt_shared_all_windows = {
+    0, ZLT_WINDOW_PROCESS, NULL
+};
+
+
 int
 zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {
@@ -96,6 +106,8 @@ zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
 
     sh->nbuckets = ZLT_SHARED_BUCKETS;
     sh->channel = ch;
+    sh->share.most = ZLT_WINDOW_CHANNEL;
+    sh->share.of = &zlt_shared_all_windows;
     sh->task.handler = zlt_shared_turn;
 
     zlt_list_init(&sh->task.link);
@@ -105,6 +117,7 @@ zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
     ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_shared_event;
 
     zlt_conn_keepalive(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+    zlt_conn_prompt(&ch->relay.side[ZLT_RELAY_CHANNEL]);
 
     zlt_timer_start(&ch->relay.timer, ZLT_SHARED_SILENCE,
                     zlt_channel_expired);
@@ -135,6 +148,31 @@ zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
     zlt_io_post(&sh->task);
 
     return 0;
+}
+
+
+zlt_window_share_t *
+zlt_shared_windows(zlt_shared_t *sh)
+{
+    return (sh->channel && sh->channel->windows) ? &sh->share : NULL;
+}
+
+
+uint32_t
+zlt_shared_rtt(zlt_shared_t *sh)
+{
+    uint64_t  now;
+
+    now = zlt_io_now();
+
+    if (sh->channel
+        && (sh->rtt == 0 || now - sh->rtt_since >= ZLT_SHARED_RTT))
+    {
+        sh->rtt = zlt_conn_rtt(&sh->channel->relay.side[ZLT_RELAY_CHANNEL]);
+        sh->rtt_since = now;
+    }
+
+    return sh->rtt;
 }
 
 
@@ -361,13 +399,7 @@ zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m)
         return zlt_lane_deliver(lane, m->data, m->len);
 
     case ZLT_LANE_CREDIT:
-        if (m->credit > ZLT_LANE_WINDOW - lane->window) {
-            return -1;
-        }
-
-        lane->window += m->credit;
-        zlt_lane_writable(lane);
-        return 0;
+        return zlt_lane_credit(lane, m->credit);
 
     default: /* ZLT_LANE_END */
         zlt_lane_ended(lane);

@@ -15,6 +15,7 @@
 
 #include "types.h"
 #include "zlt_msg.h"
+#include "zlt_window.h"
 
 
 /* Makes a channel with lanes of it; data is what has come already.  0, or -1
@@ -35,6 +36,12 @@ void zlt_shared_remove(zlt_shared_t *sh, zlt_lane_t *lane);
    goes, or NULL if there is none now. */
 uint8_t *zlt_shared_room(zlt_shared_t *sh, size_t size);
 size_t zlt_shared_left(const zlt_shared_t *sh);
+
+/* What their windows share; NULL: they do not grow. */
+zlt_window_share_t *zlt_shared_windows(zlt_shared_t *sh);
+
+/* The channel's round trip, ms. */
+uint32_t zlt_shared_rtt(zlt_shared_t *sh);
 
 /* The lane waits for room: zlt_lane_writable() will be called. */
 void zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane);

@@ -322,7 +322,7 @@ zlt_control_auth(zlt_control_t *c)
 
     if (l->owner.conf->max_idle != 0) {
         /* a channel that is used again is idle in between */
-        m.features |= ZLT_F_REUSE|ZLT_F_LANES;
+        m.features |= ZLT_F_REUSE|ZLT_F_LANES|ZLT_F_WINDOWS;
     }
 
     m.agent.data = (const uint8_t *) agent;

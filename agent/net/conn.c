@@ -24,11 +24,13 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-#include "addr.h"
 #include "conn.h"
 #include "framed.h"
 #include "tls.h"
 #include "wsc.h"
+
+
+#define ZLT_CONN_NOTSENT  65536        /* bytes, zlt_conn_prompt() */
 
 
 static int zlt_conn_socket(int family);
@@ -77,11 +79,6 @@ zlt_conn_connect(zlt_conn_t *c, const struct sockaddr *sa, socklen_t socklen,
     }
 
     if (connect(fd, sa, socklen) == -1 && errno != EINPROGRESS) {
-        goto failed;
-    }
-
-    if (zlt_addr_self(fd, sa)) {
-        errno = ECONNREFUSED;
         goto failed;
     }
 
@@ -427,6 +424,36 @@ zlt_conn_keepalive(zlt_conn_t *c)
     (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval,
                       sizeof(int));
     (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(int));
+}
+
+
+void
+zlt_conn_prompt(zlt_conn_t *c)
+{
+    int  lowat;
+
+    lowat = ZLT_CONN_NOTSENT;
+
+    (void) setsockopt(c->io.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat,
+                      sizeof(int));
+}
+
+
+uint32_t
+zlt_conn_rtt(const zlt_conn_t *c)
+{
+    socklen_t        len;
+    struct tcp_info  ti;
+
+    len = sizeof(struct tcp_info);
+
+    if (c->io.fd == -1
+        || getsockopt(c->io.fd, IPPROTO_TCP, TCP_INFO, &ti, &len) == -1)
+    {
+        return 1;
+    }
+
+    return ti.tcpi_rtt / 1000 + 1;
 }
 
 

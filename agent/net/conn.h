@@ -167,6 +167,13 @@ void zlt_conn_reset(zlt_conn_t *c);
 /* keepalive, for channels: 60 s idle, every 10 s, 5 times */
 void zlt_conn_keepalive(zlt_conn_t *c);
 
+/* The kernel is to hold little of what it cannot send yet, behind which all
+   waits that comes later. */
+void zlt_conn_prompt(zlt_conn_t *c);
+
+/* The round trip of the connection beneath, ms, at least 1. */
+uint32_t zlt_conn_rtt(const zlt_conn_t *c);
+
 /*
  * 1 if what was sent has not been acknowledged for so many milliseconds,
  * though it was sent more than once.  A peer that answers and merely has no

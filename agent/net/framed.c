@@ -176,6 +176,14 @@ zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size)
         return ZLT_CONN_AGAIN;
     }
 
+    if (c->ops && c->framed->frames.in.end == ZLT_FRAMES_MOVED
+        && zlt_frames_whole(out))
+    {
+        /* nor does one begin that would keep us on the lane */
+        c->ops->moved(c);
+        return ZLT_CONN_AGAIN;
+    }
+
     len = zlt_frames_data(out, size);
     p = zlt_frames_prefix(out, (uint8_t *) buf);
 

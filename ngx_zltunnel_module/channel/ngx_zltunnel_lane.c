@@ -23,8 +23,11 @@
 #include "zlt_lanes.h"
 
 
-#define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of its buffer, at least;
-                                              of a message, at most */
+#define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of a message, at most */
+#define NGX_ZLTUNNEL_LANE_LASTS   32       /* round trips of bulk, after which
+                                              a lane is left */
+#define NGX_ZLTUNNEL_LANE_BULK    262144   /* .. bytes, if others use the
+                                              channel at the same time */
 
 
 static ssize_t ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf,
@@ -32,7 +35,7 @@ static ssize_t ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf,
 static ssize_t ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 static void ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end);
-static ngx_int_t ngx_zltunnel_lane_grow(ngx_zltunnel_lane_t *lane, size_t len);
+static void *ngx_zltunnel_lane_alloc(size_t size);
 static void ngx_zltunnel_lane_wake(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane);
@@ -45,6 +48,11 @@ static const ngx_zltunnel_end_ops_t  ngx_zltunnel_lane_ops = {
     ngx_zltunnel_lane_recv,
     ngx_zltunnel_lane_send,
     ngx_zltunnel_lane_close
+};
+
+static const zlt_inbox_memory_t  ngx_zltunnel_lane_memory = {
+    ngx_zltunnel_lane_alloc,
+    free
 };
 
 
@@ -108,7 +116,9 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     channel->end.lane = lane;
     channel->end.ops = &ngx_zltunnel_lane_ops;
 
-    lane->window = ZLT_LANE_WINDOW;
+    zlt_window_start(&lane->window, shared->grows ? &shared->share : NULL);
+
+    lane->credit = ZLT_WINDOW_FIRST;
     lane->channel = channel;
     lane->shared = shared;
     shared->nlanes++;
@@ -126,7 +136,7 @@ ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     lane = end->lane;
     rev = end->connection->read;
 
-    size = ngx_min(size, lane->last - lane->pos);
+    size = zlt_inbox_take(&lane->in, &ngx_zltunnel_lane_memory, buf, size);
 
     if (size == 0) {
 
@@ -141,23 +151,12 @@ ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
                                     "connection was reset beyond the lane");
     }
 
-    ngx_memcpy(buf, lane->in + lane->pos, size);
-
-    lane->pos += size;
-    lane->taken += size;
+    zlt_window_read(&lane->window, size, (uint32_t) ngx_current_msec,
+                    (uint32_t) ngx_zltunnel_shared_rtt(lane->shared));
 
     ngx_zltunnel_lane_count(lane, size, 0);
 
-    if (lane->pos == lane->last) {
-        lane->pos = 0;
-        lane->last = 0;
-
-        if (lane->size > NGX_ZLTUNNEL_LANE_SMALL) {
-            ngx_free(lane->in);
-            lane->in = NULL;
-            lane->size = 0;
-        }
-
+    if (lane->in.len == 0) {
         rev->ready = lane->ended || lane->broken;
     }
 
@@ -170,9 +169,12 @@ ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 static void
 ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane)
 {
-    u_char  *p;
+    u_char    *p;
+    uint32_t   credit;
 
-    if (lane->taken < ZLT_LANE_WINDOW / 2 || lane->ended) {
+    credit = zlt_window_due(&lane->window);
+
+    if (credit == 0 || lane->ended) {
         return;
     }
 
@@ -183,8 +185,8 @@ ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane)
         return;
     }
 
-    zlt_lanes_credit(p, lane->node.key, lane->taken);
-    lane->taken = 0;
+    zlt_lanes_credit(p, lane->node.key, credit);
+    zlt_window_given(&lane->window, credit);
 }
 
 
@@ -217,7 +219,7 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     }
 
     size = ngx_min(size, ZLT_LANE_MAX);
-    size = ngx_min(size, lane->window);
+    size = ngx_min(size, lane->credit);
 
     if (size) {
         room = ngx_zltunnel_shared_left(shared);
@@ -258,7 +260,7 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     zlt_lanes_header(p, lane->node.key, size);
     ngx_memcpy(p + ZLT_LANE_HEADER, buf, size);
 
-    lane->window -= size;
+    lane->credit -= size;
 
     ngx_zltunnel_lane_count(lane, size, 1);
 
@@ -272,19 +274,46 @@ static void
 ngx_zltunnel_lane_count(ngx_zltunnel_lane_t *lane, size_t size,
     ngx_uint_t sends)
 {
-    lane->bytes += size;
+    ngx_msec_t              now;
+    ngx_zltunnel_shared_t  *shared;
 
-    if (lane->sends != sends) {
+    now = ngx_current_msec;
+    shared = lane->shared;
+
+    if (lane->sends != sends || lane->run == 0) {
         lane->sends = sends;
         lane->turns++;
+        lane->run = 0;
+        lane->since = now;
+
+    } else {
+        lane->lasted += now - lane->used;
+    }
+
+    lane->used = now;
+    lane->run += size;
+    lane->bytes += size;
+
+    if (shared->user != lane) {
+        shared->user = lane;
+        shared->changed = now;
     }
 }
 
 
+/*
+ * A connection on a channel of its own begins with the small window of TCP, so
+ * that one of bulk has to last before leaving a lane pays; sooner if others on
+ * the channel wait behind it.  The window of a lane that does not grow is the
+ * worst of all.
+ */
+
 ngx_uint_t
 ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane)
 {
-    ngx_uint_t  bulky;
+    ngx_uint_t              bulky;
+    ngx_msec_t              rtt, now;
+    ngx_zltunnel_shared_t  *shared;
 
     if (lane->bytes < ZLT_LANE_LOT) {
         return 0;
@@ -295,7 +324,24 @@ ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane)
     lane->bytes = 0;
     lane->turns = 0;
 
-    return bulky;
+    if (!bulky) {
+        lane->lasted = 0;
+        return 0;
+    }
+
+    shared = lane->shared;
+
+    if (!shared->grows) {
+        return 1;
+    }
+
+    now = ngx_current_msec;
+    rtt = ngx_zltunnel_shared_rtt(shared);
+
+    return lane->lasted >= NGX_ZLTUNNEL_LANE_LASTS * shared->least
+           || (lane->run >= NGX_ZLTUNNEL_LANE_BULK
+               && shared->changed != lane->since
+               && now - shared->changed <= 2 * rtt);
 }
 
 
@@ -317,19 +363,14 @@ ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane, const u_char *data,
         return NGX_OK;
     }
 
-    if (lane->last - lane->pos + lane->taken + len > ZLT_LANE_WINDOW) {
+    if (zlt_window_came(&lane->window, len) != 0) {
         return NGX_ERROR;
     }
 
-    if (lane->last + len > lane->size
-        && ngx_zltunnel_lane_grow(lane, len) != NGX_OK)
-    {
+    if (zlt_inbox_put(&lane->in, &ngx_zltunnel_lane_memory, data, len) != 0) {
         ngx_zltunnel_lane_break(lane);
         return NGX_OK;
     }
-
-    ngx_memcpy(lane->in + lane->last, data, len);
-    lane->last += len;
 
     ngx_zltunnel_lane_wake(lane);
 
@@ -337,45 +378,10 @@ ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane, const u_char *data,
 }
 
 
-static ngx_int_t
-ngx_zltunnel_lane_grow(ngx_zltunnel_lane_t *lane, size_t len)
+static void *
+ngx_zltunnel_lane_alloc(size_t size)
 {
-    size_t   have, size;
-    u_char  *p;
-
-    have = lane->last - lane->pos;
-
-    for (size = NGX_ZLTUNNEL_LANE_SMALL; size < have + len; size *= 2) {
-        /* void */
-    }
-
-    p = lane->in;
-
-    if (size > lane->size) {
-        p = ngx_alloc(size, ngx_cycle->log);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    if (have) {
-        ngx_memmove(p, lane->in + lane->pos, have);
-    }
-
-    if (p != lane->in) {
-
-        if (lane->in) {
-            ngx_free(lane->in);
-        }
-
-        lane->in = p;
-        lane->size = size;
-    }
-
-    lane->pos = 0;
-    lane->last = have;
-
-    return NGX_OK;
+    return ngx_alloc(size, ngx_cycle->log);
 }
 
 
@@ -386,6 +392,19 @@ ngx_zltunnel_lane_wake(ngx_zltunnel_lane_t *lane)
 {
     lane->read.ready = 1;
     ngx_post_event(&lane->read, &ngx_posted_events);
+}
+
+
+ngx_int_t
+ngx_zltunnel_lane_credit(ngx_zltunnel_lane_t *lane, uint32_t credit)
+{
+    if (zlt_window_add(&lane->credit, credit, lane->shared->grows) != 0) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_lane_writable(lane);
+
+    return NGX_OK;
 }
 
 
@@ -429,7 +448,7 @@ void
 ngx_zltunnel_lane_break(ngx_zltunnel_lane_t *lane)
 {
     lane->broken = 1;
-    lane->pos = lane->last;
+    zlt_inbox_drop(&lane->in, &ngx_zltunnel_lane_memory);
     ngx_zltunnel_lane_wake(lane);
 }
 
@@ -448,6 +467,8 @@ ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
 
     end->lane = NULL;
     end->connection = NULL;
+
+    zlt_window_end(&lane->window);
 
     if (number) {
         ngx_rbtree_delete(&shared->lanes, &lane->node);
@@ -481,9 +502,7 @@ ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
         ngx_delete_posted_event(&lane->write);
     }
 
-    if (lane->in) {
-        ngx_free(lane->in);
-    }
+    zlt_inbox_drop(&lane->in, &ngx_zltunnel_lane_memory);
 
     ngx_free(lane);
 

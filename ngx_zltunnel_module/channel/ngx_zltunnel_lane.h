@@ -21,6 +21,9 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_shared.h"
 
+#include "zlt_inbox.h"
+#include "zlt_window.h"
+
 
 struct ngx_zltunnel_lane_s {
     ngx_rbtree_node_t            node;        /* key: the number, 0: none */
@@ -32,15 +35,16 @@ struct ngx_zltunnel_lane_s {
     ngx_event_t                  write;
     ngx_log_t                    log;
 
-    u_char                      *in;          /* received, or NULL */
-    size_t                       pos;
-    size_t                       last;
-    size_t                       size;
-    size_t                       taken;       /* no credit given for yet */
-    size_t                       window;      /* may be sent */
+    zlt_inbox_t                  in;          /* received */
+    zlt_window_t                 window;      /* of what comes */
+    uint32_t                     credit;      /* bytes that may be sent */
 
     size_t                       bytes;       /* since it was looked at last */
     ngx_uint_t                   turns;       /* changes of direction, .. */
+    ngx_msec_t                   used;        /* when bytes went last */
+    ngx_msec_t                   lasted;      /* ms, that bulk was under way */
+    size_t                       run;         /* bytes without such a change */
+    ngx_msec_t                   since;       /* that began */
     unsigned                     sends:1;     /* the last one */
 
     ngx_queue_t                  turn;        /* shared->waiting */
@@ -69,6 +73,9 @@ ngx_uint_t ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane);
 /* what has come for it; NGX_ERROR: more than was allowed */
 ngx_int_t ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane,
     const u_char *data, size_t len);
+/* the agent lets it send so much more; NGX_ERROR: that is too much */
+ngx_int_t ngx_zltunnel_lane_credit(ngx_zltunnel_lane_t *lane,
+    uint32_t credit);
 /* it may have room to write again */
 void ngx_zltunnel_lane_writable(ngx_zltunnel_lane_t *lane);
 void ngx_zltunnel_lane_ended(ngx_zltunnel_lane_t *lane);

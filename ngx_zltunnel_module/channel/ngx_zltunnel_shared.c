@@ -27,6 +27,7 @@
 #include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
@@ -43,11 +44,14 @@
 #define NGX_ZLTUNNEL_SHARED_TICK     5000      /* ms, until a sign of life is
                                                   asked for */
 #define NGX_ZLTUNNEL_SHARED_ANSWER   10000     /* ms, to that */
+#define NGX_ZLTUNNEL_SHARED_RTT      500       /* ms, for which a round trip is
+                                                  taken to be the same */
 #define NGX_ZLTUNNEL_SHARED_NUMBERS  0xfffff000
 
 
 static ngx_zltunnel_shared_t *ngx_zltunnel_shared_create(
     ngx_zltunnel_peer_t *peer, ngx_zltunnel_channel_t *channel);
+static ngx_uint_t ngx_zltunnel_shared_grows(ngx_zltunnel_peer_t *peer);
 static void ngx_zltunnel_shared_retire(ngx_zltunnel_shared_t *shared);
 static ngx_zltunnel_lane_t *ngx_zltunnel_shared_find(
     ngx_zltunnel_shared_t *shared, uint32_t number);
@@ -71,6 +75,10 @@ static void ngx_zltunnel_shared_end(ngx_zltunnel_shared_t *shared);
 
 static ngx_queue_t  ngx_zltunnel_shareds;
 static ngx_uint_t   ngx_zltunnel_shareds_ready;
+
+static zlt_window_share_t  ngx_zltunnel_shared_windows = {
+    0, ZLT_WINDOW_PROCESS, NULL
+};
 
 
 ngx_zltunnel_shared_t *
@@ -135,6 +143,9 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
 
     shared->channel = channel;
     shared->link.cut = ngx_zltunnel_shared_cut;
+    shared->grows = ngx_zltunnel_shared_grows(peer);
+    shared->share.most = ZLT_WINDOW_CHANNEL;
+    shared->share.of = &ngx_zltunnel_shared_windows;
 
     ngx_rbtree_init(&shared->lanes, &shared->sentinel,
                     ngx_rbtree_insert_value);
@@ -175,12 +186,52 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
     }
 
     ngx_zltunnel_end_keepalive(c);
+    ngx_zltunnel_end_prompt(c);
 
     if (c->read->ready) {
         ngx_post_event(c->read, &ngx_posted_events);
     }
 
     return shared;
+}
+
+
+/* whether the agent knows of windows that grow */
+
+static ngx_uint_t
+ngx_zltunnel_shared_grows(ngx_zltunnel_peer_t *peer)
+{
+    ngx_uint_t                 grows;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    ngx_zltunnel_zone_lock(peer->registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(peer->registry->sh, peer->id);
+    grows = (tunnel && (tunnel->features & ZLT_F_WINDOWS)) ? 1 : 0;
+
+    ngx_zltunnel_zone_unlock(peer->registry);
+
+    return grows;
+}
+
+
+ngx_msec_t
+ngx_zltunnel_shared_rtt(ngx_zltunnel_shared_t *shared)
+{
+    if (shared->channel
+        && (shared->rtt == 0
+            || ngx_current_msec - shared->rtt_since
+               >= NGX_ZLTUNNEL_SHARED_RTT))
+    {
+        shared->rtt = ngx_zltunnel_end_rtt(&shared->channel->end);
+        shared->rtt_since = ngx_current_msec;
+
+        if (shared->least == 0 || shared->least > shared->rtt) {
+            shared->least = shared->rtt;
+        }
+    }
+
+    return shared->rtt;
 }
 
 
@@ -366,9 +417,7 @@ ngx_zltunnel_shared_message(ngx_zltunnel_shared_t *shared, zlt_lanes_msg_t *m)
         break;
 
     case ZLT_LANE_CREDIT:
-        if (m->credit <= ZLT_LANE_WINDOW - lane->window) {
-            lane->window += m->credit;
-            ngx_zltunnel_lane_writable(lane);
+        if (ngx_zltunnel_lane_credit(lane, m->credit) == NGX_OK) {
             return NGX_OK;
         }
 

@@ -12,6 +12,7 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_lanes.h"
+#include "zlt_window.h"
 
 
 /* a channel with lanes, one at most of each tunnel in a worker */
@@ -25,6 +26,15 @@ typedef struct {
     ngx_rbtree_node_t            sentinel;
     ngx_uint_t                   nlanes;      /* also without a number yet */
     uint32_t                     number;      /* the last one */
+
+    zlt_window_share_t           share;       /* of the lanes' windows */
+    ngx_msec_t                   rtt;         /* 0: not known */
+    ngx_msec_t                   rtt_since;
+    ngx_msec_t                   least;       /* the shortest of them: without
+                                                 what queues on the way */
+    ngx_zltunnel_lane_t         *user;        /* the last lane with bytes, to be
+                                                 compared with only */
+    ngx_msec_t                   changed;     /* .. another one before it */
 
     zlt_lanes_in_t               in;
 
@@ -42,6 +52,7 @@ typedef struct {
     unsigned                     asked:1;     /* .. that was a heartbeat */
     unsigned                     silent:1;    /* .. or a dial */
     unsigned                     retired:1;   /* no more lanes */
+    unsigned                     grows:1;     /* windows may */
 } ngx_zltunnel_shared_t;
 
 
@@ -64,6 +75,8 @@ u_char *ngx_zltunnel_shared_room(ngx_zltunnel_shared_t *shared, size_t size);
 size_t ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared);
 /* something has not been answered: takes no lanes until something comes */
 void ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared);
+/* its round trip, ms */
+ngx_msec_t ngx_zltunnel_shared_rtt(ngx_zltunnel_shared_t *shared);
 void ngx_zltunnel_shared_failed(ngx_zltunnel_shared_t *shared);
 /* a lane is gone */
 void ngx_zltunnel_shared_release(ngx_zltunnel_shared_t *shared);

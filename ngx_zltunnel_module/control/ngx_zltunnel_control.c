@@ -32,7 +32,6 @@
 
 #define NGX_ZLTUNNEL_CONTROL_READ    16384
 #define NGX_ZLTUNNEL_CONTROL_OUT     262144    /* bytes */
-#define NGX_ZLTUNNEL_CONTROL_FULL    131072    /* .. and no Connect more */
 #define NGX_ZLTUNNEL_CONTROL_DISCARD 16        /* reads at a turn */
 #define NGX_ZLTUNNEL_CONTROL_LINGER  3000      /* ms */
 #define NGX_ZLTUNNEL_CONTROL_QUIT    200       /* ms, twice at the most */
@@ -791,13 +790,6 @@ ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
     control = peer ? peer->control : NULL;
 
     if (control == NULL) {
-        return NGX_DECLINED;
-    }
-
-    /* clients must not end the tunnel of an agent that is merely slow: their
-       dials ask again */
-
-    if (control->out_len - control->out_pos > NGX_ZLTUNNEL_CONTROL_FULL) {
         return NGX_DECLINED;
     }
 

@@ -22,8 +22,6 @@
                                                         LaneEnd */
 #define ZLT_LANE_CREDIT_SIZE (ZLT_HEADER_SIZE + 8)
 #define ZLT_LANE_MAX         32768      /* bytes in one Lane */
-#define ZLT_LANE_WINDOW      65536      /* bytes that may be under way on a
-                                           lane, in one direction */
 #define ZLT_LANE_LOT         65536      /* bytes, both ways, after which it is
                                            looked at whether they were bulk:
                                            ZLT_BULK_READ and more without a

@@ -70,6 +70,7 @@ typedef enum {
 #define ZLT_F_REUSE            0x10     /* channels carry one connection after
                                            another */
 #define ZLT_F_LANES            0x20     /* .. and many at the same time */
+#define ZLT_F_WINDOWS          0x40     /* lanes' windows may grow */
 
 /* flags of Connect */
 #define ZLT_C_FRAMED           0x01     /* its bytes come as Data messages */

@@ -533,8 +533,7 @@ ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
     ngx_uint_t  i;
 
     static const char  *drops[NGX_ZLTUNNEL_DROPS] = {
-        "queue", "age", "limit", "channel", "session", "send", "malformed",
-        "kernel"
+        "queue", "age", "limit", "channel", "session", "send", "malformed"
     };
 
     ngx_zltunnel_json_open(j, NULL, '{');

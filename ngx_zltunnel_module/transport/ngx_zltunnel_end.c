@@ -145,8 +145,35 @@ ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end)
 
     /* what the kernel has taken can no longer be dropped */
 
-    ngx_zltunnel_end_option(end->connection, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
-                            NGX_ZLTUNNEL_NOTSENT, "TCP_NOTSENT_LOWAT");
+    ngx_zltunnel_end_prompt(end->connection);
+}
+
+
+void
+ngx_zltunnel_end_prompt(ngx_connection_t *c)
+{
+    if (ngx_zltunnel_end_tcp(c)) {
+        ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+                                NGX_ZLTUNNEL_NOTSENT, "TCP_NOTSENT_LOWAT");
+    }
+}
+
+
+ngx_msec_t
+ngx_zltunnel_end_rtt(ngx_zltunnel_end_t *end)
+{
+    socklen_t        len;
+    struct tcp_info  ti;
+
+    len = sizeof(struct tcp_info);
+
+    if (getsockopt(end->connection->fd, IPPROTO_TCP, TCP_INFO, &ti, &len)
+        == -1)
+    {
+        return 1;
+    }
+
+    return ti.tcpi_rtt / 1000 + 1;
 }
 
 

@@ -127,8 +127,13 @@ struct ngx_zltunnel_end_s {
    close_notify becomes an error and writes may be retried from elsewhere. */
 void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
-/* keepalive 60/10/5 s; not TCP_USER_TIMEOUT, see there */
+/* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
 void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
+/* the kernel holds little of what it cannot send yet, behind which all waits
+   that comes later */
+void ngx_zltunnel_end_prompt(ngx_connection_t *c);
+/* the round trip of the connection beneath, ms, at least 1 */
+ngx_msec_t ngx_zltunnel_end_rtt(ngx_zltunnel_end_t *end);
 /* the same for channels of datagrams, of which the kernel is to hold few */
 void ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end);
 /*

@@ -184,10 +184,13 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
 
     if (conn->moved && ev->write) {
 
-        /* nothing is to be written but the last message on the lane */
+        /* on the lane nothing is to be written but the last message */
 
         ngx_zltunnel_move_leave(conn);
-        return;
+
+        if (ngx_zltunnel_move_target(conn) == NULL) {
+            return;
+        }
     }
 
     if (conn->moved && c->idle) {
@@ -575,9 +578,12 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
         }
 
         if (conn->moved) {
-            /* until the agent has left the lane, too */
-            c->write->ready = 0;
-            return in;
+            end = ngx_zltunnel_move_target(conn);
+
+            if (end == NULL) {
+                c->write->ready = 0;
+                return in;
+            }
         }
 
         sent = c->sent;
@@ -589,12 +595,17 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
         }
 
         if (n == NGX_AGAIN) {
+            c->write->ready = 0;
             return in;
         }
 
         c->sent = sent + n;
 
         in = ngx_chain_update_sent(in, n);
+
+        if (!end->connection->write->ready) {
+            c->write->ready = 0;
+        }
 
         if (end->lane) {
             ngx_zltunnel_lent_on_lane(conn);

@@ -10,8 +10,9 @@
  * the throughput, and others would wait behind it.  So the connection goes on
  * on an idle channel of this worker, as one that was lent there from the
  * start.  The agent is asked first, on that channel; should there be no
- * answer, the connection stays where it is, and nothing is lost.  Between our
- * Moved on the lane and the agent's, nothing is written.
+ * answer, the connection stays where it is, and nothing is lost.  Behind our
+ * Moved on the lane we write to the other channel, and read the lane up to the
+ * agent's own.
  */
 
 
@@ -27,7 +28,8 @@
 #include "zlt_msg.h"
 
 
-#define NGX_ZLTUNNEL_MOVE_TIME  1000           /* ms for the answer */
+#define NGX_ZLTUNNEL_MOVE_TIME  1000           /* ms for the answer, and .. */
+#define NGX_ZLTUNNEL_MOVE_TRIPS 4              /* round trips */
 
 
 static ngx_int_t ngx_zltunnel_move_ask(ngx_zltunnel_conn_t *conn);
@@ -77,7 +79,9 @@ ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
         return;
     }
 
-    ngx_add_timer(c->read, NGX_ZLTUNNEL_MOVE_TIME);
+    ngx_add_timer(c->read, NGX_ZLTUNNEL_MOVE_TIME
+                           + NGX_ZLTUNNEL_MOVE_TRIPS
+                             * ngx_zltunnel_end_rtt(&channel->end));
 
     if (c->read->ready) {
         ngx_post_event(c->read, &ngx_posted_events);
@@ -175,11 +179,42 @@ ngx_zltunnel_move_handler(ngx_event_t *ev)
 }
 
 
-/* what was sent is small, so it fits, or the channel is dead */
+/* Move itself is small, so it fits, or the channel is dead. */
 
 static void
 ngx_zltunnel_move_write_handler(ngx_event_t *ev)
 {
+    ngx_connection_t     *c;
+    ngx_zltunnel_conn_t  *conn;
+
+    c = ev->data;
+    conn = c->data;
+
+    if (conn->moved && !c->close) {
+        c = conn->connection;
+
+        c->write->ready = 1;
+        c->write->handler(c->write);
+    }
+}
+
+
+ngx_zltunnel_end_t *
+ngx_zltunnel_move_target(ngx_zltunnel_conn_t *conn)
+{
+    ngx_zltunnel_end_t  *lane;
+
+    lane = &conn->lent->end;
+
+    /* who knows of windows that grow knows of this, too */
+
+    if (conn->moving == NULL || !lane->lane->shared->grows
+        || zlt_frames_pending(&lane->frames->out))
+    {
+        return NULL;
+    }
+
+    return &conn->moving->end;
 }
 
 
@@ -206,6 +241,8 @@ ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
         }
 
         conn->moved = 1;
+
+        ngx_zltunnel_framed_start(&conn->moving->end, &conn->moving->frames);
     }
 
     if (ngx_zltunnel_framed_end(end, ZLT_FRAMES_MOVED) == NGX_ERROR) {
@@ -246,8 +283,6 @@ ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
     if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
         ngx_zltunnel_slot(registry->sh, registry->slot)->left++;
     }
-
-    ngx_zltunnel_framed_start(&channel->end, &channel->frames);
 
     ngx_zltunnel_lend_attach(conn, channel);
 

@@ -32,7 +32,6 @@ sub conf {
 [agent]
 server = @{[ $t->url($scheme) ]}
 token_file = %%token_file%%
-log_level = debug
 $ca
 
 $text

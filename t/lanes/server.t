@@ -357,7 +357,7 @@ sub windows {
 
         $d->send(lane(2, $part)) if length $part;
         $sent += length $part;
-        $d->next_of_lanes(0.01) if $may < 32768;
+        $d->next_of_lanes(0.01) if $may < 32768 && $sent < length $out;
         $c->fill(0);
     }
 
