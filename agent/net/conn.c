@@ -414,6 +414,10 @@ zlt_conn_keepalive(zlt_conn_t *c)
 {
     int  on, idle, interval, count;
 
+    if (c->io.fd == -1) {
+        return;
+    }
+
     on = 1;
     idle = 60;
     interval = 10;

@@ -164,7 +164,8 @@ int zlt_conn_shutdown(zlt_conn_t *c);
 void zlt_conn_close(zlt_conn_t *c);
 void zlt_conn_reset(zlt_conn_t *c);
 
-/* keepalive, for channels: 60 s idle, every 10 s, 5 times */
+/* keepalive: 60 s idle, every 10 s, 5 times; for a lane and a UNIX socket it
+   does nothing */
 void zlt_conn_keepalive(zlt_conn_t *c);
 
 /* The kernel is to hold little of what it cannot send yet, behind which all

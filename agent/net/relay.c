@@ -118,6 +118,7 @@ zlt_relay_init(zlt_relay_t *r)
     r->begins = 0;
     r->bytes[0] = 0;
     r->bytes[1] = 0;
+    r->kept = 0;
     r->handler = NULL;
 }
 
@@ -942,6 +943,7 @@ zlt_relay_reuse(zlt_relay_t *r)
 
     memset(r->flow, 0, sizeof(r->flow));
 
+    r->kept = 0;
     r->handler = NULL;
 }
 
@@ -978,6 +980,14 @@ zlt_relay_tick(void)
 
     zlt_list_each_safe(link, next, &zlt_relay_open) {
         r = zlt_list_data(link, zlt_relay_t, link);
+
+        /* only now: most connections are gone before keepalive would act */
+
+        if (!r->kept) {
+            r->kept = 1;
+            zlt_conn_keepalive(&r->side[0]);
+            zlt_conn_keepalive(&r->side[1]);
+        }
 
         if (zlt_relay_now - r->active >= ZLT_RELAY_DEAD
             && zlt_conn_dead(&r->side[ZLT_RELAY_CHANNEL],

@@ -60,6 +60,7 @@ struct zlt_relay_s {
     zlt_list_t       link;     /* of all that are open */
     uint32_t         active;   /* seconds, when bytes moved last */
     uint64_t         bytes[2]; /* that side[i] has sent */
+    unsigned         kept:1;   /* keepalive is on */
 
     zlt_relay_pt     handler;  /* called once; both sides are closed by then,
                                   but for a framed channel that goes on */
