@@ -19,6 +19,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_place.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
@@ -502,8 +503,8 @@ ngx_zltunnel_auth_open(ngx_zltunnel_control_t *control,
     control->peer = peer;
 
     control->state = NGX_ZLTUNNEL_CONTROL_OPEN;
-    control->counted = 0;
-    control->registry->unauthenticated--;
+
+    ngx_zltunnel_control_place_leave(control);
 
     if (session->taken) {
         ngx_zltunnel_auth_replace(control, session);

@@ -23,6 +23,7 @@
 #include "ngx_zltunnel_auth.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control_message.h"
+#include "ngx_zltunnel_control_place.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
@@ -64,9 +65,12 @@ static ngx_queue_t  ngx_zltunnel_controls;
 
 
 ngx_uint_t
-ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry,
+    struct sockaddr *sa)
 {
-    if (registry->unauthenticated < registry->max_unauthenticated) {
+    if (registry->unauthenticated < registry->max_unauthenticated
+        || ngx_zltunnel_control_place_yield(registry, sa))
+    {
         return 1;
     }
 
@@ -108,8 +112,11 @@ ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
     control->timer.log = c->log;
     control->timer.cancelable = 1;
 
-    control->counted = 1;
-    registry->unauthenticated++;
+    if (ngx_zltunnel_control_place_enter(control) != NGX_OK) {
+        ngx_free(control);
+        ngx_zltunnel_connection_close(c);
+        return;
+    }
 
     ngx_queue_insert_tail(&ngx_zltunnel_controls, &control->queue);
 
@@ -642,14 +649,20 @@ ngx_zltunnel_control_close(ngx_zltunnel_control_t *control)
 }
 
 
+void
+ngx_zltunnel_control_drop(ngx_zltunnel_control_t *control)
+{
+    ngx_zltunnel_control_place_leave(control);
+    ngx_zltunnel_control_close(control);
+}
+
+
 static void
 ngx_zltunnel_control_free(ngx_zltunnel_control_t *control)
 {
     ngx_zltunnel_control_message_down(control);
 
-    if (control->counted) {
-        control->registry->unauthenticated--;
-    }
+    ngx_zltunnel_control_place_leave(control);
 
     if (control->timer.timer_set) {
         ngx_del_timer(&control->timer);

@@ -50,6 +50,9 @@ struct ngx_zltunnel_control_s {
     size_t                         out_pos;
     size_t                         out_size;
 
+    void                          *place;     /* until Auth */
+    ngx_queue_t                    place_queue;
+
     ngx_event_t                    timer;
     ngx_msec_t                     acked;     /* last HeartbeatAck */
     ngx_msec_t                     beaten;    /* last Heartbeat sent */
@@ -61,7 +64,6 @@ struct ngx_zltunnel_control_s {
     ngx_msec_t                     heard;     /* of the holder, before */
 
     unsigned                       extended:1;
-    unsigned                       counted:1; /* as unauthenticated */
     unsigned                       leaving:1; /* Disconnect was sent */
     unsigned                       failed:1;  /* nothing more can be sent */
     ngx_uint_t                     busy;      /* handlers that run */
@@ -77,8 +79,12 @@ struct ngx_zltunnel_control_s {
  */
 void ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
     ngx_connection_t *c, ngx_str_t *host, u_char *data, size_t len);
-/* 1 if the limit of channels that have not sent Auth is not reached */
-ngx_uint_t ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry);
+/* 1 if the limit of channels that have not sent Auth is not reached, or one of
+   another address could be closed */
+ngx_uint_t ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry,
+    struct sockaddr *sa);
+/* closes one that has not sent Auth, as if it had never come */
+void ngx_zltunnel_control_drop(ngx_zltunnel_control_t *control);
 /* data: the target, if the message says that there is one */
 ngx_int_t ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data);

@@ -149,7 +149,9 @@ ngx_http_zltunnel_reserve(ngx_http_request_t *r,
 
     if (!d->channel) {
 
-        if (!ngx_zltunnel_control_allowed(d->registry)) {
+        if (!ngx_zltunnel_control_allowed(d->registry,
+                                          r->connection->sockaddr))
+        {
             return ngx_http_zltunnel_answer(r, NGX_HTTP_SERVICE_UNAVAILABLE,
                            NULL, "too many agents that have not sent Auth");
         }

@@ -14,6 +14,7 @@ use warnings;
 
 use Exporter 'import';
 use IO::Socket::INET;
+use IO::Socket::IP;
 use MIME::Base64 qw(encode_base64);
 use Time::HiRes qw(time);
 
@@ -218,9 +219,12 @@ package ZLTunnel::Wire::Socket;
 use Time::HiRes qw(time);
 
 sub new {
-    my ($class, $port) = @_;
+    my ($class, $port, %o) = @_;
 
-    my $s = ZLTunnel::connect_to($port) // return undef;
+    my $s = $o{PeerHost} ? IO::Socket::IP->new(PeerPort => $port, %o)
+                         : ZLTunnel::connect_to($port, %o);
+    return undef unless $s;
+
     setsockopt $s, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1;
 
     return bless { s => $s, in => '' }, $class;
@@ -552,14 +556,15 @@ sub bytes {
 
 package ZLTunnel::Wire;
 
-# control(t, headers => "...", port => N): the answer to the upgrade is in
+# control(t, headers => "...", port => N, host => to, from => address): the answer to the upgrade is in
 # {answer}; undef where there was none.
 
 sub control {
     my ($class, $t, %o) = @_;
 
-    my $self = ZLTunnel::Wire::Control->new($o{port} // $t->{http_port})
-        // return undef;
+    my $self = ZLTunnel::Wire::Control->new($o{port} // $t->{http_port},
+        $o{host} ? (PeerHost => $o{host}) : (),
+        $o{from} ? (LocalAddr => $o{from}) : ()) // return undef;
     my $key = encode_base64(new_id(), '');
 
     $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
