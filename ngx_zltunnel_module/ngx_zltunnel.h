@@ -32,7 +32,7 @@
 
 #define NGX_ZLTUNNEL_VERSION          "0.1.0"
 #define NGX_ZLTUNNEL_TEXT_MAX         256      /* of a peer's strings */
-#define NGX_ZLTUNNEL_TOKEN_NAME       64       /* bytes of a token's name */
+#define NGX_ZLTUNNEL_TOKEN_NAME       ZLT_MAX_TOKEN_NAME
 
 
 /* why a datagram was dropped */

@@ -90,8 +90,8 @@ zlt_cmd_token(int argc, char **argv)
     }
 
     if (!zlt_cmd_token_name_valid(name)) {
-        zlt_log_complain("a token's name is 1 to 255 letters, digits, \"-\", "
-                         "\"_\", \".\"");
+        zlt_log_complain("a token's name is 1 to %d letters, digits, \"-\", "
+                         "\"_\", \".\"", ZLT_MAX_TOKEN_NAME);
         return ZLT_EXIT_USAGE;
     }
 
@@ -133,5 +133,10 @@ zlt_cmd_token(int argc, char **argv)
 static int
 zlt_cmd_token_name_valid(const char *name)
 {
-    return zlt_name_valid((const uint8_t *) name, strlen(name));
+    size_t  len;
+
+    len = strlen(name);
+
+    return len <= ZLT_MAX_TOKEN_NAME
+           && zlt_name_valid((const uint8_t *) name, len);
 }

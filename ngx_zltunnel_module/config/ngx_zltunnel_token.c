@@ -10,6 +10,11 @@
  *
  * An error names the line and what is allowed there, but repeats no value:
  * a token may stand where something else was expected.
+ *
+ * In the file of a running server a bad line that begins with a token's hash
+ * costs that token, and the other lines count: a slip in one of them must not
+ * keep another from being revoked.  A line that begins otherwise is no line of
+ * a token file, and then nothing of the file can be trusted.
  */
 
 
@@ -59,6 +64,10 @@ struct ngx_zltunnel_token_key_s {
 
 static ngx_int_t ngx_zltunnel_token_line(ngx_zltunnel_token_reader_t *r,
     ngx_str_t *line);
+static ngx_int_t ngx_zltunnel_token_rest(ngx_zltunnel_token_reader_t *r,
+    ngx_zltunnel_token_t *token, ngx_str_t *line);
+static void ngx_zltunnel_token_drop(ngx_zltunnel_token_reader_t *r,
+    u_char *hash);
 static ngx_int_t ngx_zltunnel_token_seen(ngx_zltunnel_token_reader_t *r,
     u_char *hash);
 static ngx_int_t ngx_zltunnel_token_parameter(ngx_zltunnel_token_reader_t *r,
@@ -146,9 +155,10 @@ static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
 
 ngx_int_t
 ngx_zltunnel_token_parse(ngx_zltunnel_tokens_t *set, u_char *data, size_t len,
-    ngx_uint_t open, ngx_zltunnel_token_error_t *e)
+    ngx_uint_t live, ngx_zltunnel_token_error_t *e)
 {
     u_char                       *p, *last, *end;
+    ngx_int_t                     rc;
     ngx_str_t                     line;
     ngx_zltunnel_token_reader_t   r;
 
@@ -175,7 +185,7 @@ ngx_zltunnel_token_parse(ngx_zltunnel_tokens_t *set, u_char *data, size_t len,
 
         end = ngx_strlchr(p, last, LF);
 
-        if (end == NULL && open) {
+        if (end == NULL && !live) {
             end = last;
         }
 
@@ -190,22 +200,39 @@ ngx_zltunnel_token_parse(ngx_zltunnel_tokens_t *set, u_char *data, size_t len,
         line.data = p;
         line.len = end - p;
 
-        if (ngx_zltunnel_token_line(&r, &line) != NGX_OK) {
+        rc = ngx_zltunnel_token_line(&r, &line);
+
+        if (rc == NGX_ERROR || (rc == NGX_DECLINED && !live)) {
             return NGX_ERROR;
         }
+
+        if (rc == NGX_DECLINED && set->nbad++ == 0) {
+            set->bad = *e;
+        }
+    }
+
+    if (set->nbad && set->tokens.nelts == 0) {
+
+        /* nothing is right */
+
+        *e = set->bad;
+        return NGX_ERROR;
     }
 
     return NGX_OK;
 }
 
 
+/* NGX_DECLINED: it costs its own token; NGX_ERROR: the whole file */
+
+
 static ngx_int_t
 ngx_zltunnel_token_line(ngx_zltunnel_token_reader_t *r, ngx_str_t *line)
 {
     u_char                *comment, hash[32];
+    ngx_int_t              rc;
     ngx_str_t              word;
-    ngx_uint_t             seen;
-    ngx_zltunnel_token_t  *token;
+    ngx_zltunnel_token_t   token, *to;
 
     comment = ngx_strlchr(line->data, line->data + line->len, '#');
 
@@ -230,34 +257,60 @@ ngx_zltunnel_token_line(ngx_zltunnel_token_reader_t *r, ngx_str_t *line)
         break;
 
     case NGX_DECLINED:
-        return ngx_zltunnel_token_fail(r, "the same token has a line "
-                                       "already");
+
+        /* which of the two counts? */
+
+        ngx_zltunnel_token_drop(r, hash);
+
+        (void) ngx_zltunnel_token_fail(r, "the same token has a line already");
+
+        return NGX_DECLINED;
 
     default:
         return ngx_zltunnel_token_fail(r, "not enough memory");
     }
 
-    token = ngx_array_push(&r->set->tokens);
-    if (token == NULL) {
-        return ngx_zltunnel_token_fail(r, "not enough memory");
+    ngx_memzero(&token, sizeof(ngx_zltunnel_token_t));
+
+    ngx_memcpy(token.hash, hash, sizeof(hash));
+    token.tcp = 1;
+    token.udp = 1;
+    token.sessions = 1;
+    token.access_ttl = NGX_ZLTUNNEL_TOKEN_ACCESS_TTL;
+    token.max_access = NGX_ZLTUNNEL_TOKEN_MAX_ACCESS;
+
+    rc = ngx_zltunnel_token_rest(r, &token, line);
+
+    if (rc == NGX_OK) {
+        to = ngx_array_push(&r->set->tokens);
+        if (to == NULL) {
+            return ngx_zltunnel_token_fail(r, "not enough memory");
+        }
+
+        *to = token;
     }
 
-    ngx_memzero(token, sizeof(ngx_zltunnel_token_t));
+    return rc;
+}
 
-    ngx_memcpy(token->hash, hash, sizeof(hash));
-    token->tcp = 1;
-    token->udp = 1;
-    token->sessions = 1;
-    token->access_ttl = NGX_ZLTUNNEL_TOKEN_ACCESS_TTL;
-    token->max_access = NGX_ZLTUNNEL_TOKEN_MAX_ACCESS;
+
+/* what is behind the hash */
+
+static ngx_int_t
+ngx_zltunnel_token_rest(ngx_zltunnel_token_reader_t *r,
+    ngx_zltunnel_token_t *token, ngx_str_t *line)
+{
+    ngx_str_t   word;
+    ngx_uint_t  seen;
 
     if (!ngx_zltunnel_token_word(line, &word)
         || word.len > NGX_ZLTUNNEL_TOKEN_NAME
         || !zlt_name_valid(word.data, word.len))
     {
-        return ngx_zltunnel_token_fail(r, "the second word must be a name for "
+        (void) ngx_zltunnel_token_fail(r, "the second word must be a name for "
                          "the token, at most %d bytes of letters, digits, "
                          "\"-\", \"_\" and \".\"", NGX_ZLTUNNEL_TOKEN_NAME);
+        return NGX_DECLINED;
     }
 
     token->name.len = word.len;
@@ -271,11 +324,29 @@ ngx_zltunnel_token_line(ngx_zltunnel_token_reader_t *r, ngx_str_t *line)
     while (ngx_zltunnel_token_word(line, &word)) {
 
         if (ngx_zltunnel_token_parameter(r, token, &seen, &word) != NGX_OK) {
-            return NGX_ERROR;
+            return NGX_DECLINED;
         }
     }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_token_drop(ngx_zltunnel_token_reader_t *r, u_char *hash)
+{
+    ngx_uint_t             i;
+    ngx_zltunnel_token_t  *token;
+
+    token = r->set->tokens.elts;
+
+    for (i = 0; i < r->set->tokens.nelts; i++) {
+
+        if (ngx_memcmp(token[i].hash, hash, sizeof(token[i].hash)) == 0) {
+            token[i] = token[--r->set->tokens.nelts];
+            return;
+        }
+    }
 }
 
 

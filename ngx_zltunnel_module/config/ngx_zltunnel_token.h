@@ -47,18 +47,6 @@ typedef struct {
 } ngx_zltunnel_token_access_t;
 
 
-struct ngx_zltunnel_tokens_s {
-    ngx_pool_t                  *pool;
-    ngx_array_t                  tokens;      /* ngx_zltunnel_token_t */
-    time_t                       mtime;
-    long                         mtime_nsec;
-    off_t                        size;
-    ngx_file_uniq_t              uniq;
-    ngx_msec_t                   changed;     /* first seen different */
-    time_t                       complained;  /* last error logged */
-};
-
-
 /* What is wrong with a file; never anything of a token or of its hash. */
 
 typedef struct {
@@ -66,6 +54,20 @@ typedef struct {
     ngx_uint_t                   line;        /* 0: the file as a whole */
     u_char                       text[NGX_ZLTUNNEL_TOKEN_ERROR];
 } ngx_zltunnel_token_error_t;
+
+
+struct ngx_zltunnel_tokens_s {
+    ngx_pool_t                  *pool;
+    ngx_array_t                  tokens;      /* ngx_zltunnel_token_t */
+    ngx_uint_t                   nbad;        /* lines that were left out */
+    ngx_zltunnel_token_error_t   bad;         /* .. the first of them */
+    time_t                       mtime;
+    long                         mtime_nsec;
+    off_t                        size;
+    ngx_file_uniq_t              uniq;
+    ngx_msec_t                   changed;     /* first seen different */
+    time_t                       complained;  /* last error logged */
+};
 
 
 /* the line with this hash, compared with every line in constant time; an
@@ -76,11 +78,12 @@ ngx_uint_t ngx_zltunnel_token_expired(ngx_zltunnel_token_t *token);
 /*
  * Adds the tokens in data, the contents of a token file, to the set, whose
  * pool keeps what it needs of them; data is changed.  NGX_ERROR: *e is
- * filled, the set is not to be used.  open: the last line need not have an
- * end, since nobody is writing.
+ * filled, the set is not to be used.  live: the file of a running server, in
+ * which a bad line costs its own token, and the last line must have an end,
+ * since somebody may be writing.
  */
 ngx_int_t ngx_zltunnel_token_parse(ngx_zltunnel_tokens_t *set, u_char *data,
-    size_t len, ngx_uint_t open, ngx_zltunnel_token_error_t *e);
+    size_t len, ngx_uint_t live, ngx_zltunnel_token_error_t *e);
 
 
 #endif /* _NGX_ZLTUNNEL_TOKEN_H_INCLUDED_ */

@@ -8,7 +8,8 @@
  *
  * A set of tokens is replaced whole or not at all.  An editor may write a
  * file in pieces, so a change counts only when it has stayed for a second;
- * and a file that says nothing sensible leaves the tokens as they were.
+ * and a file that says nothing sensible leaves the tokens as they were.  Of
+ * one with bad lines, which cost their own tokens, the others count.
  */
 
 
@@ -36,7 +37,7 @@ typedef struct {
 
 
 static ngx_zltunnel_tokens_t *ngx_zltunnel_tokens_load(ngx_str_t *name,
-    ngx_uint_t open, ngx_zltunnel_token_error_t *e, ngx_log_t *log);
+    ngx_uint_t live, ngx_zltunnel_token_error_t *e, ngx_log_t *log);
 static u_char *ngx_zltunnel_tokens_contents(ngx_str_t *name,
     ngx_zltunnel_tokens_t *set, size_t *len, ngx_zltunnel_token_error_t *e,
     ngx_log_t *log);
@@ -48,6 +49,9 @@ static void ngx_zltunnel_token_error(ngx_zltunnel_token_error_t *e,
     ngx_err_t err, const char *text);
 static void ngx_zltunnel_tokens_complain(ngx_zltunnel_registry_t *registry,
     ngx_uint_t level, ngx_zltunnel_token_error_t *e, ngx_log_t *log);
+static void ngx_zltunnel_tokens_left_out(ngx_zltunnel_registry_t *registry,
+    ngx_log_t *log);
+static ngx_uint_t ngx_zltunnel_tokens_silent(ngx_zltunnel_tokens_t *set);
 static void ngx_zltunnel_tokens_cleanup(void *data);
 
 static ngx_int_t ngx_zltunnel_tokens_access(ngx_conf_t *cf, ngx_str_t *name);
@@ -71,7 +75,7 @@ ngx_zltunnel_token_file_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    set = ngx_zltunnel_tokens_load(&registry->token_file, cf != NULL, &e, log);
+    set = ngx_zltunnel_tokens_load(&registry->token_file, cf == NULL, &e, log);
 
     if (set == NULL) {
         ngx_zltunnel_tokens_complain(registry, cf ? NGX_LOG_EMERG
@@ -157,11 +161,12 @@ ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
         || (ngx_msec_int_t) (ngx_current_msec - set->changed)
            < NGX_ZLTUNNEL_SETTLE_TIME)
     {
+        ngx_zltunnel_tokens_left_out(registry, log);
         return 0;
     }
 
     former = set;
-    set = ngx_zltunnel_tokens_load(&registry->token_file, 0, &e, log);
+    set = ngx_zltunnel_tokens_load(&registry->token_file, 1, &e, log);
 
     if (set == NULL) {
 
@@ -179,16 +184,53 @@ ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
                   &registry->name, &registry->token_file, set->tokens.nelts,
                   set->tokens.nelts == 1 ? "" : "s");
 
+    ngx_zltunnel_tokens_left_out(registry, log);
+
     return 1;
 
 failed:
 
-    if (ngx_time() - set->complained >= NGX_ZLTUNNEL_COMPLAIN_TIME
-        || ngx_time() < set->complained)
-    {
-        set->complained = ngx_time();
+    if (!ngx_zltunnel_tokens_silent(set)) {
         ngx_zltunnel_tokens_complain(registry, NGX_LOG_ERR, &e, log);
     }
+
+    return 0;
+}
+
+
+/* who looks for the reason finds it among the last lines of the log */
+
+static void
+ngx_zltunnel_tokens_left_out(ngx_zltunnel_registry_t *registry, ngx_log_t *log)
+{
+    ngx_zltunnel_tokens_t  *set;
+
+    set = registry->tokens;
+
+    if (set->nbad == 0 || ngx_zltunnel_tokens_silent(set)) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, log, 0,
+                  "zltunnel \"%V\": %s in %V:%ui; the token of that line is "
+                  "not in force, %ui line%s left out", &registry->name,
+                  set->bad.text, &registry->token_file, set->bad.line,
+                  set->nbad, set->nbad == 1 ? " is" : "s are");
+}
+
+
+/* a complaint was made within the last minute; if not, one is made now */
+
+static ngx_uint_t
+ngx_zltunnel_tokens_silent(ngx_zltunnel_tokens_t *set)
+{
+    if (ngx_time() - set->complained < NGX_ZLTUNNEL_COMPLAIN_TIME
+        && ngx_time() >= set->complained)
+    {
+        return 1;
+    }
+
+    set->complained = ngx_time();
 
     return 0;
 }
@@ -227,7 +269,7 @@ ngx_zltunnel_tokens_complain(ngx_zltunnel_registry_t *registry,
 
 
 static ngx_zltunnel_tokens_t *
-ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t open,
+ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t live,
     ngx_zltunnel_token_error_t *e, ngx_log_t *log)
 {
     u_char                 *data;
@@ -259,7 +301,7 @@ ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t open,
         goto failed;
     }
 
-    rc = ngx_zltunnel_token_parse(set, data, len, open, e);
+    rc = ngx_zltunnel_token_parse(set, data, len, live, e);
 
     ngx_explicit_memzero(data, len);
     ngx_free(data);

@@ -23,6 +23,7 @@
 #define ZLT_ID_SIZE            16       /* tunnel, service, connection id */
 #define ZLT_KEY_SIZE           32       /* data key, resume key */
 #define ZLT_MAX_NAME           255      /* service name, bytes */
+#define ZLT_MAX_TOKEN_NAME     64       /* a token's, bytes */
 #define ZLT_MAX_TARGET         259      /* "host:port", bytes */
 
 

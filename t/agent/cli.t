@@ -102,9 +102,17 @@ sub tokens {
     is($rc2, 0, 'token without a name');
     like($out2, qr/^[0-9a-f]{64} \S+$/m, 'has one all the same');
 
-    # the server takes both
+    my ($rc3, $out3) = run($agent_bin, 'token', '--name', 'n' x 65);
+    is($rc3, 2, 'a name that the server would refuse is refused');
+    unlike($out3, qr/^[0-9a-f]{64} /m, 'without a line');
+
+    (undef, my $long) = run($agent_bin, 'token', '--name', 'n' x 64);
+    ($long) = $long =~ /^([0-9a-f]{64} n+)$/m;
+    ok($long, 'the longest that it takes');
+
+    # the server takes them
     my $t = ZLTunnel->new;
-    write_file("$t->{dir}/tokens", "$line\n", 0644);
+    write_file("$t->{dir}/tokens", "$line\n$long\n", 0644);
     $t->start;
     push @{ $t->{secrets} }, $token;
 
