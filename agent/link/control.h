@@ -51,8 +51,16 @@ int zlt_control_registers(const zlt_control_t *c);
 /* what its data channels are opened with; NULL if it has none */
 const zlt_pool_param_t *zlt_control_param(const zlt_control_t *c);
 
-/* It lives on, in that list, until the server closes it. */
-void zlt_control_keep_aside(zlt_control_t *c, zlt_list_t *kept);
+/* It lives on, in that list, until the server closes it.  "former": the token
+   has changed, so that it may be of another tunnel than what follows. */
+void zlt_control_keep_aside(zlt_control_t *c, zlt_list_t *kept, int former);
+
+/* What follows one that was kept is there.  A former one of another tunnel
+   gives its services up, and ends when its connections have, or after so many
+   ms: then zlt_control_parted() says 1. */
+void zlt_control_part(zlt_control_t *c, const uint8_t *tunnel_id,
+    uint32_t timeout);
+int zlt_control_parted(const zlt_control_t *c, uint64_t now);
 zlt_control_t *zlt_control_of_node(zlt_list_t *node);
 
 /* the one of that serial number, if it is still there */

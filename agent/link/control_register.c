@@ -269,6 +269,30 @@ zlt_control_register_end(zlt_control_t *c, zlt_service_t *service)
 }
 
 
+/* Ids of other tunnels mean nothing to the server: it ignores them. */
+
+void
+zlt_control_register_leave(zlt_control_t *c)
+{
+    unsigned        i;
+    zlt_msg_t       m;
+    zlt_list_t     *link;
+    zlt_service_t  *service;
+
+    memset(&m, 0, sizeof(zlt_msg_t));
+    m.type = ZLT_UNREGISTER;
+
+    zlt_list_each(link, &c->link->owner.services) {
+        service = zlt_list_data(link, zlt_service_t, link);
+
+        for (i = 0; i < service->nids && zlt_control_is_up(c); i++) {
+            m.service_id = service->ids[i];
+            zlt_control_ws_send(c, &m);
+        }
+    }
+}
+
+
 void
 zlt_control_register_withdrawn(zlt_control_t *c, const zlt_msg_t *m)
 {

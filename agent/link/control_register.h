@@ -18,6 +18,8 @@ void zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m);
 void zlt_control_register_withdrawn(zlt_control_t *c, const zlt_msg_t *m);
 
 /* No answer to a Register is waited for any more. */
+/* Unregisters whatever this or an earlier control channel has registered. */
+void zlt_control_register_leave(zlt_control_t *c);
 void zlt_control_register_lost(zlt_control_t *c);
 
 

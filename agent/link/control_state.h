@@ -62,10 +62,12 @@ struct zlt_control_s {
     uint64_t           beat;           /* the last Heartbeat's timestamp */
     uint64_t           beat_at;        /* ns, when it was sent; 0: answered */
     uint64_t           asked;          /* an answer is due; 0: none is */
+    uint64_t           part_at;        /* its tunnel ends; 0: it does not */
 
     unsigned           up:1;
     unsigned           closing:1;
     unsigned           kept:1;
+    unsigned           former:1;       /* .. for another token has come */
     unsigned           freed:1;
 
     uint8_t            in[ZLT_CONTROL_IN];     /* our own: what a message

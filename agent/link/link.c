@@ -460,7 +460,8 @@ zlt_link_handle_closed(uv_handle_t *handle)
 void
 zlt_link_tick(zlt_link_t *l, uint64_t now)
 {
-    zlt_list_t  *link, *next;
+    zlt_list_t     *link, *next;
+    zlt_control_t  *kept;
 
     zlt_udp_session_tick(&l->owner);
     zlt_access_tick(&l->owner);
@@ -474,7 +475,14 @@ zlt_link_tick(zlt_link_t *l, uint64_t now)
     }
 
     zlt_list_each_safe(link, next, &l->kept) {
-        zlt_control_tick(zlt_control_of_node(link));
+        kept = zlt_control_of_node(link);
+
+        if (zlt_control_parted(kept, now)) {
+            zlt_control_close(kept, "the token has changed");
+            continue;
+        }
+
+        zlt_control_tick(kept);
     }
 
     zlt_link_totals_tick(l, now);

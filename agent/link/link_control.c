@@ -145,8 +145,9 @@ zlt_link_control_forget(zlt_link_t *l)
 }
 
 
-/* The former one serves until the server closes it, and if the new token
-   turns out to be wrong. */
+/* The former one serves until the server closes it, if the new token is of the
+   same name; until its connections have ended, if it is of another; and on, if
+   it turns out to be wrong. */
 
 void
 zlt_link_control_move(zlt_link_t *l)
@@ -169,7 +170,7 @@ zlt_link_control_move(zlt_link_t *l)
 
     zlt_link_control_services_down(l);
 
-    zlt_control_keep_aside(c, &l->kept);
+    zlt_control_keep_aside(c, &l->kept, 1);
     zlt_link_control_schedule(l, 0);
 }
 
@@ -211,7 +212,7 @@ void
 zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
 {
     char                     id[2 * ZLT_ID_SIZE], text[ZLT_ADDR_TEXT];
-    zlt_list_t              *link;
+    zlt_list_t              *link, *next;
     zlt_service_t           *service;
     const zlt_pool_param_t  *param;
 
@@ -220,6 +221,16 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
     l->refused = 0;
 
     zlt_link_control_hello(l);
+
+    if (param) {
+
+        /* before anything is registered that the former one has */
+
+        zlt_list_each_safe(link, next, &l->kept) {
+            zlt_control_part(zlt_control_of_node(link), param->tunnel_id,
+                             l->owner.conf->shutdown_timeout);
+        }
+    }
 
     if (param == NULL) {
         if (!l->warned_v1) {
@@ -342,7 +353,7 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
 
         /* what belongs to the old workers ends with them */
 
-        zlt_control_keep_aside(c, &l->kept);
+        zlt_control_keep_aside(c, &l->kept, 0);
 
         if (l->owner.pool) {
             zlt_pool_abandon(l->owner.pool, 0);
