@@ -404,6 +404,7 @@ ngx_zltunnel_auth_own(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     tunnel->address_len = ngx_min(addr->len, NGX_SOCKADDR_STRLEN);
     ngx_memcpy(tunnel->address, addr->data, tunnel->address_len);
 
+    tunnel->since = ngx_time();
     tunnel->extended = control->extended;
     tunnel->features = control->features;
 }

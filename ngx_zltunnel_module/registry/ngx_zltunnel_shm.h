@@ -116,6 +116,7 @@ struct ngx_zltunnel_sh_tunnel_s {
     ngx_zltunnel_state_e         state;
     ngx_uint_t                   slot;        /* of the control's owner */
     uint64_t                     epoch;       /* raised at every takeover */
+    time_t                       since;       /* of the control channel */
     ngx_msec_t                   heard;       /* last time, of the agent */
     ngx_msec_t                   expires;     /* GRACE: end of it */
     ngx_msec_t                   stale;       /* end of the time to register

@@ -73,6 +73,7 @@ static void ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_workers(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st);
+static time_t ngx_zltunnel_status_time(ngx_msec_t msec);
 static void ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
     ngx_zltunnel_status_service_t *service);
 
@@ -507,6 +508,9 @@ ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st)
     ngx_zltunnel_json_string(j, "agent", tunnel->agent, tunnel->agent_len);
     ngx_zltunnel_json_string(j, "address", tunnel->address,
                              tunnel->address_len);
+    ngx_zltunnel_json_number(j, "connected_since", tunnel->since);
+    ngx_zltunnel_json_number(j, "last_activity",
+                             ngx_zltunnel_status_time(tunnel->heard));
     ngx_zltunnel_json_number(j, "features", tunnel->features);
     ngx_zltunnel_json_number(j, "idle_channels", tunnel->nidle);
     ngx_zltunnel_json_number(j, "pending", tunnel->npending);
@@ -523,6 +527,19 @@ ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st)
     /* keys are not to lie about in the memory of requests */
 
     ngx_explicit_memzero(tunnel, sizeof(ngx_zltunnel_sh_tunnel_t));
+}
+
+
+/* Unix time of what another worker may have noted a moment ago */
+
+static time_t
+ngx_zltunnel_status_time(ngx_msec_t msec)
+{
+    ngx_msec_int_t  age;
+
+    age = (ngx_msec_int_t) (ngx_current_msec - msec);
+
+    return ngx_time() - (age > 0 ? age / 1000 : 0);
 }
 
 

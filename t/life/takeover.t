@@ -23,6 +23,7 @@ subtest 'waiting clients' => \&waiting;
 subtest 'a second holder' => \&second;
 subtest 'a second agent' => \&second_agent;
 subtest 'the end of the grace' => \&grace;
+subtest 'since when' => \&since;
 
 done_testing();
 
@@ -320,5 +321,50 @@ sub grace {
     cmp_ok(time - $start, '>', 1.5, 'not before reconnect_grace');
     ok(wait_for(sub { !@{ $t->status->{tunnels} } }), 'the tunnel is gone');
 
+    $t->finish;
+}
+
+
+# The status tells since when an agent is there, and when it was last heard.
+
+sub since {
+    my $t = ZLTunnel->new;
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $pause = sub {
+        my $end = time + 2.1;
+        wait_for(sub { time > $end });
+    };
+
+    my $begin = int time;
+    my $c = ZLTunnel::Wire->agent($t, $token, features => 1);
+    my $st = $t->status->{tunnels}[0];
+
+    cmp_ok($st->{connected_since}, '>=', $begin, 'it has just connected');
+    cmp_ok($st->{connected_since}, '<=', time, 'now');
+    cmp_ok($st->{last_activity}, '>=', $begin, 'and was heard');
+
+    $pause->();
+    $c->beat;
+    my $later = wait_for(sub {
+        my $now = $t->status->{tunnels}[0];
+        return $now->{last_activity} >= $begin + 2 && $now;
+    }) // {};
+    is($later->{connected_since}, $st->{connected_since},
+       'heard later, connected since then');
+
+    $c->reset;
+    $pause->();
+    my $away = $t->status->{tunnels}[0];
+    is($away->{state}, 'disconnected', 'it is away');
+    is($away->{connected_since}, $st->{connected_since}, 'and was there since');
+    cmp_ok($away->{last_activity}, '<', time - 1, 'and is heard no more');
+
+    $c = ZLTunnel::Wire->agent($t, $token, features => 1);
+    cmp_ok($t->status->{tunnels}[0]{connected_since}, '>=', $begin + 4,
+           'back, and so since now');
+
+    $c->reset;
     $t->finish;
 }
