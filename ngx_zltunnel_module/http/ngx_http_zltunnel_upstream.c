@@ -72,6 +72,8 @@ static ngx_int_t ngx_http_zltunnel_get_peer(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
+static ngx_uint_t ngx_http_zltunnel_kept(ngx_http_zltunnel_peer_t *zp);
+static ngx_uint_t ngx_http_zltunnel_rest(ngx_http_zltunnel_peer_t *zp);
 static ngx_uint_t ngx_http_zltunnel_broken(ngx_http_zltunnel_peer_t *zp);
 static void ngx_http_zltunnel_keep(ngx_http_zltunnel_peer_t *zp);
 
@@ -278,7 +280,11 @@ ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
     conn = (zp->conn && zp->conn->bound && pc->connection) ? zp->conn : NULL;
 
     if (conn) {
-        ngx_zltunnel_conn_settle(conn);
+        ngx_zltunnel_conn_settle(conn, ngx_http_zltunnel_kept(zp));
+
+        if (ngx_http_zltunnel_rest(zp)) {
+            pc->connection->read->eof = 1;
+        }
     }
 
     /* keepalive may close a connection instead of keeping it */
@@ -295,6 +301,33 @@ ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
     {
         pc->connection = NULL;
     }
+}
+
+
+/* keepalive is between the layers, and may take the connection */
+
+static ngx_uint_t
+ngx_http_zltunnel_kept(ngx_http_zltunnel_peer_t *zp)
+{
+    return zp->free != ngx_http_zltunnel_free_inner
+           && zp->request->upstream->keepalive;
+}
+
+
+/*
+ * Bytes behind an answer that has no body.  nginx has taken them from the
+ * connection and forgets them, but where they came from there may be more.
+ */
+
+static ngx_uint_t
+ngx_http_zltunnel_rest(ngx_http_zltunnel_peer_t *zp)
+{
+    ngx_http_upstream_t  *u;
+
+    u = zp->request->upstream;
+
+    return (zp->request->header_only || !u->header_sent)
+           && u->buffer.pos != u->buffer.last;
 }
 
 

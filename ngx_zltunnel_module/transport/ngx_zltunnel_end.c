@@ -302,6 +302,33 @@ ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 }
 
 
+ngx_uint_t
+ngx_zltunnel_end_amid(ngx_zltunnel_end_t *end)
+{
+    zlt_frames_in_t  *in;
+
+    if (end->frames && end->frames->in.end == ZLT_FRAMES_OPEN) {
+        in = &end->frames->in;
+
+        if (in->left || in->have) {
+            return 1;
+        }
+    }
+
+    if (end->ws && !ngx_zltunnel_ws_between(end)) {
+        return 1;
+    }
+
+#if (NGX_SSL)
+    if (end->kind == NGX_ZLTUNNEL_TLS) {
+        return SSL_has_pending(end->connection->ssl->connection);
+    }
+#endif
+
+    return 0;
+}
+
+
 ngx_int_t
 ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end)
 {

@@ -158,6 +158,8 @@ ssize_t ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 ssize_t ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
+/* 1: what has come is not all that was read, or the middle of a message */
+ngx_uint_t ngx_zltunnel_end_amid(ngx_zltunnel_end_t *end);
 /* What an EOF that was just read means: NGX_OK it is one, NGX_ERROR it is a
    reset, NGX_AGAIN not known yet: the read handler is called again. */
 ngx_int_t ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end);

@@ -222,6 +222,15 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
 }
 
 
+ngx_uint_t
+ngx_zltunnel_relay_left(ngx_zltunnel_relay_t *relay, ngx_uint_t from)
+{
+    return ngx_zltunnel_flow_residue(&relay->flow[from])
+           || ngx_zltunnel_end_readable(relay->side[from])
+           || ngx_zltunnel_end_amid(relay->side[from]);
+}
+
+
 void
 ngx_zltunnel_relay_abort(ngx_zltunnel_relay_t *relay)
 {

@@ -83,6 +83,9 @@ void ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay);
 /* bytes of side[from], to be written first; copied.  At most 65536. */
 ngx_int_t ngx_zltunnel_relay_put(ngx_zltunnel_relay_t *relay,
     ngx_uint_t from, u_char *data, size_t len);
+/* 1: bytes have come from that side that the other one has not got */
+ngx_uint_t ngx_zltunnel_relay_left(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t from);
 /* ends it: handler is called with ABORTED before this returns */
 void ngx_zltunnel_relay_abort(ngx_zltunnel_relay_t *relay);
 /* frees pooled buffers and pipes, at exit of the process */

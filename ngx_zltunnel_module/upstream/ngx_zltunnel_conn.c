@@ -68,7 +68,7 @@ static void ngx_zltunnel_conn_pool_cleanup(void *data);
 #endif
 static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
     ngx_uint_t polled);
-static void ngx_zltunnel_conn_settle_tls(ngx_zltunnel_conn_t *conn);
+static ngx_uint_t ngx_zltunnel_conn_left(ngx_zltunnel_conn_t *conn);
 static void ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link);
 static ssize_t ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf,
     size_t size);
@@ -694,68 +694,64 @@ ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled)
 
 
 /*
- * Before a connection goes into a keepalive cache, which looks at the socket
- * alone: close_notify may have been taken from there already, with the last
- * bytes, and no event tells of it again.
+ * A keepalive cache looks at the socket alone, and only if an event has come.
+ * So all that nginx has read from there already is looked at before: bytes, or
+ * an end, behind the answer may be in a record of TLS, in a lane, behind a
+ * message, or with the relay.  Reading tells; and what tells of more to come
+ * does, too.
  */
 
 void
-ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn)
+ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn, ngx_uint_t keep)
 {
-    if (conn->lent) {
+    ngx_connection_t  *c;
 
-        if (ngx_zltunnel_lend_ended(conn)) {
-            conn->connection->read->eof = 1;
-        }
+    c = conn->connection;
 
+    if (!keep && !(conn->lent && conn->lent->end.lane)) {
         return;
     }
 
-    if (conn->dial.lanes && conn->dial.link.peer
+    if (conn->lent == NULL && conn->dial.lanes && conn->dial.link.peer
         && ngx_zltunnel_shared_get(conn->dial.link.peer, NULL))
     {
         /* by way of another worker, and the next one need not be */
 
-        conn->connection->read->eof = 1;
+        c->read->eof = 1;
         return;
     }
 
-    ngx_zltunnel_conn_settle_tls(conn);
+    if (!c->read->eof && !c->read->error && ngx_zltunnel_conn_left(conn)) {
+        c->read->eof = 1;
+    }
 }
 
 
-static void
-ngx_zltunnel_conn_settle_tls(ngx_zltunnel_conn_t *conn)
+static ngx_uint_t
+ngx_zltunnel_conn_left(ngx_zltunnel_conn_t *conn)
 {
-#if (NGX_SSL)
-
-    int                n;
     u_char             buf[1];
     ngx_connection_t  *c;
 
     c = conn->connection;
 
-    if (c == NULL || c->ssl == NULL || c->recv != ngx_zltunnel_tls_recv
-        || !c->read->ready || c->read->error)
-    {
-        return;
+    /* may put another channel into the place of a lane */
+
+    if (c->recv(c, buf, sizeof(buf)) != NGX_AGAIN || c->read->ready) {
+        return 1;
     }
 
-    ERR_clear_error();
-
-    n = SSL_peek(c->ssl->connection, buf, 1);
-
-    if (n > 0
-        || SSL_get_error(c->ssl->connection, n) != SSL_ERROR_WANT_READ)
-    {
-        c->read->eof = 1;
-        ERR_clear_error();
-        return;
+    if (conn->lent) {
+        return ngx_zltunnel_end_amid(&conn->lent->end);
     }
 
-    c->read->ready = 0;
-
+#if (NGX_SSL)
+    if (c->ssl && SSL_has_pending(c->ssl->connection)) {
+        return 1;
+    }
 #endif
+
+    return conn->pair && ngx_zltunnel_pair_left(conn);
 }
 
 

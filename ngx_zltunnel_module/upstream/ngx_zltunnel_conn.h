@@ -61,8 +61,9 @@ ngx_int_t ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
 ngx_zltunnel_conn_t *ngx_zltunnel_conn_of(ngx_connection_t *c);
 /* may be called again; the connection is closed by its owner, soon */
 void ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn);
-/* marks a connection that has ended as such, before it may be kept alive */
-void ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn);
+/* A request is done with it; keep: it may be kept alive.  Marks one that has
+   ended, or of which there is more to be read, as at its end. */
+void ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn, ngx_uint_t keep);
 /* adds to what the status shows of the service */
 void ngx_zltunnel_conn_count(ngx_zltunnel_conn_t *conn, off_t sent,
     off_t received);

@@ -352,26 +352,6 @@ ngx_zltunnel_lend_close(ngx_zltunnel_conn_t *conn)
 }
 
 
-/* the agent has ended it, or sent more than there was to say: it cannot be
-   kept alive */
-
-ngx_uint_t
-ngx_zltunnel_lend_ended(ngx_zltunnel_conn_t *conn)
-{
-    ngx_zltunnel_end_t  *end;
-
-    end = &conn->lent->end;
-
-    if (end->frames->in.end == ZLT_FRAMES_MOVED) {
-        /* behind the last bytes of the response */
-        return ngx_zltunnel_move_finish(conn) != NGX_OK;
-    }
-
-    return end->frames->in.end == ZLT_FRAMES_EOF
-           || end->frames->in.end == ZLT_FRAMES_RESET;
-}
-
-
 static ssize_t
 ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {

@@ -24,8 +24,6 @@ void ngx_zltunnel_lend_attach(ngx_zltunnel_conn_t *conn,
     ngx_zltunnel_channel_t *channel);
 /* the connection is closed by its owner, and the channel with it */
 void ngx_zltunnel_lend_close(ngx_zltunnel_conn_t *conn);
-/* its end was read already */
-ngx_uint_t ngx_zltunnel_lend_ended(ngx_zltunnel_conn_t *conn);
 
 
 #endif /* _NGX_ZLTUNNEL_LEND_H_INCLUDED_ */

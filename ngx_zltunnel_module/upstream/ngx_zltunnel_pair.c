@@ -127,6 +127,17 @@ failed:
 }
 
 
+ngx_uint_t
+ngx_zltunnel_pair_left(ngx_zltunnel_conn_t *conn)
+{
+    ngx_zltunnel_pair_t  *pair;
+
+    pair = conn->pair;
+
+    return ngx_zltunnel_relay_left(&pair->relay, 1);
+}
+
+
 /* it delivers what it has, passes EOF on, and does not wait long */
 
 void
