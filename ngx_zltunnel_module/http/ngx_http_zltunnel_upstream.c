@@ -513,8 +513,13 @@ ngx_http_zltunnel_init_inner(ngx_http_request_t *r,
     up->log = r->connection->log;
     up->local = ngx_zltunnel_util_client_local(r->connection);
 
+    /* who makes the request knows the protocol: proxy, grpc, fastcgi .. */
+
+    up->speaks[0] = (uintptr_t) r->upstream->create_request;
+
 #if (NGX_HTTP_SSL)
     up->direct = !r->upstream->ssl;
+    up->speaks[1] = up->direct ? 0 : (uintptr_t) r->upstream->conf->ssl;
 #else
     up->direct = 1;
 #endif

@@ -324,14 +324,14 @@ ngx_zltunnel_balance_take(ngx_zltunnel_upstream_t *up,
     /*
      * No address: a key by which connections that are kept alive are told
      * apart.  The ids are random, and belong to one tunnel of one tenant.
-     * With and without TLS to the service are two kinds.
+     * One on which another protocol was spoken, or TLS, is of no use.
      */
 
     up->sockaddr.sun_family = AF_UNIX;
 
     p = (u_char *) up->sockaddr.sun_path;
     *p++ = '\0';
-    *p++ = up->direct ? 'd' : 's';
+    p = ngx_cpymem(p, up->speaks, sizeof(up->speaks));
     p = ngx_cpymem(p, &up->conf->registry->hash, sizeof(uint32_t));
     p = ngx_cpymem(p, tunnel->id, ZLT_ID_SIZE);
     p = ngx_cpymem(p, service->id, ZLT_ID_SIZE);

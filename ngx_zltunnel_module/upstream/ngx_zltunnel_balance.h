@@ -29,6 +29,8 @@ typedef struct {
     unsigned                     early:1;     /* a request that failed may be
                                                  sent again: likewise */
     ngx_msec_t                   timeout;     /* for the connection, if early */
+    uintptr_t                    speaks[2];   /* what is spoken there, and with
+                                                 which TLS; to be compared */
 
     /* results of ngx_zltunnel_balance() */
     ngx_uint_t                   candidates;  /* how many there were */
