@@ -583,6 +583,7 @@ ngx_zltunnel_channel_idle_handler(ngx_event_t *ev)
     ngx_int_t                rc;
     zlt_msg_t                m;
     ngx_connection_t        *c;
+    ngx_zltunnel_budget_t    budget;
     ngx_zltunnel_channel_t  *channel;
 
     c = ev->data;
@@ -593,8 +594,10 @@ ngx_zltunnel_channel_idle_handler(ngx_event_t *ev)
         return;
     }
 
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
+
     for ( ;; ) {
-        rc = ngx_zltunnel_channel_io_read(channel, &m);
+        rc = ngx_zltunnel_channel_io_read(channel, &m, &budget);
 
         if (rc == NGX_AGAIN) {
             return;
@@ -647,6 +650,7 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
     ngx_int_t                rc;
     zlt_msg_t                m;
     ngx_connection_t        *c;
+    ngx_zltunnel_budget_t    budget;
     ngx_zltunnel_channel_t  *channel;
 
     c = ev->data;
@@ -673,8 +677,10 @@ ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
 
 #endif
 
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
+
     for ( ;; ) {
-        rc = ngx_zltunnel_channel_io_read(channel, &m);
+        rc = ngx_zltunnel_channel_io_read(channel, &m, &budget);
 
         if (rc == NGX_AGAIN) {
             return;

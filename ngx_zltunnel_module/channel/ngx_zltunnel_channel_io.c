@@ -64,7 +64,8 @@ ngx_zltunnel_channel_io_unread(ngx_zltunnel_channel_t *channel, u_char *data,
  */
 
 ngx_int_t
-ngx_zltunnel_channel_io_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
+ngx_zltunnel_channel_io_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m,
+    ngx_zltunnel_budget_t *budget)
 {
     int                rc;
     size_t             need;
@@ -80,12 +81,19 @@ ngx_zltunnel_channel_io_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
         channel->used = 0;
     }
 
+    if (ngx_zltunnel_budget_spent(budget)) {
+        ngx_zltunnel_budget_post(c->read);
+        return NGX_AGAIN;
+    }
+
     for ( ;; ) {
         rc = zlt_msg_decode(m, channel->frame, channel->have,
                             ZLT_MAX_CHANNEL_FRAME, &need);
 
         if (rc == ZLT_OK) {
             channel->used = need;
+            budget->bytes += need;
+            budget->messages++;
             return NGX_OK;
         }
 

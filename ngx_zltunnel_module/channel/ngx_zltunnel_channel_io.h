@@ -9,12 +9,14 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_transport.h"
 
 
 /* One frame: NGX_OK, and *m points into the channel until the next call;
-   NGX_AGAIN; NGX_ERROR at EOF, reset, or a frame that is not allowed. */
+   NGX_AGAIN, also if the budget of the event is spent; NGX_ERROR at EOF,
+   reset, or a frame that is not allowed. */
 ngx_int_t ngx_zltunnel_channel_io_read(ngx_zltunnel_channel_t *channel,
-    zlt_msg_t *m);
+    zlt_msg_t *m, ngx_zltunnel_budget_t *budget);
 /* puts unparsed bytes in front of what will be read */
 ngx_int_t ngx_zltunnel_channel_io_unread(ngx_zltunnel_channel_t *channel,
     u_char *data, size_t len);

@@ -225,10 +225,11 @@ ngx_zltunnel_channel_drain_handler(ngx_event_t *ev)
 static void
 ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel)
 {
-    ssize_t              n;
-    ngx_connection_t    *c;
-    zlt_frames_t        *frames;
-    ngx_zltunnel_end_t  *end;
+    ssize_t                 n;
+    zlt_frames_t           *frames;
+    ngx_connection_t       *c;
+    ngx_zltunnel_end_t     *end;
+    ngx_zltunnel_budget_t   budget;
 
     static u_char  buf[NGX_ZLTUNNEL_EARLY_SIZE];
 
@@ -240,7 +241,14 @@ ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel)
         goto failed;
     }
 
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
+
     while (frames->in.end == ZLT_FRAMES_OPEN) {
+
+        if (ngx_zltunnel_budget_spent(&budget)) {
+            ngx_zltunnel_budget_post(c->read);
+            break;
+        }
 
         n = ngx_zltunnel_end_recv(end, buf, sizeof(buf));
 
@@ -254,6 +262,7 @@ ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel)
 
         if (n > 0) {
             channel->drained += n;
+            budget.bytes += n;
         }
 
         if (channel->drained > NGX_ZLTUNNEL_CHANNEL_WASTE) {

@@ -36,7 +36,6 @@
 
 
 #define NGX_ZLTUNNEL_SHARED_READ     65536     /* bytes of one read */
-#define NGX_ZLTUNNEL_SHARED_READS    16        /* in a turn */
 #define NGX_ZLTUNNEL_SHARED_RESERVE  4096      /* of the buffer, for what is
                                                   not Lane */
 #define NGX_ZLTUNNEL_SHARED_LEAST    20480     /* room, for a new lane's first
@@ -57,7 +56,7 @@ static ngx_zltunnel_lane_t *ngx_zltunnel_shared_find(
     ngx_zltunnel_shared_t *shared, uint32_t number);
 static void ngx_zltunnel_shared_read_handler(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_shared_take(ngx_zltunnel_shared_t *shared,
-    const u_char *data, size_t len);
+    const u_char *data, size_t len, ngx_zltunnel_budget_t *budget);
 static ngx_int_t ngx_zltunnel_shared_message(ngx_zltunnel_shared_t *shared,
     zlt_lanes_msg_t *m);
 static void ngx_zltunnel_shared_write_handler(ngx_event_t *ev);
@@ -284,8 +283,8 @@ static void
 ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
 {
     ssize_t                 n;
-    ngx_uint_t              i;
     ngx_connection_t       *c;
+    ngx_zltunnel_budget_t   budget;
     ngx_zltunnel_shared_t  *shared;
 
     static u_char  buf[NGX_ZLTUNNEL_SHARED_READ];
@@ -293,8 +292,9 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
     c = ev->data;
     shared = c->data;
 
-    for (i = 0; i < NGX_ZLTUNNEL_SHARED_READS; i++) {
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
 
+    do {
         n = ngx_zltunnel_end_read(&shared->channel->end, buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
@@ -314,19 +314,15 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
             ngx_zltunnel_shared_watch(shared);
         }
 
-        if (ngx_zltunnel_shared_take(shared, buf, n) != NGX_OK) {
+        if (ngx_zltunnel_shared_take(shared, buf, n, &budget) != NGX_OK) {
             ngx_zltunnel_shared_failed(shared);
             return;
         }
 
-        if (!ev->ready) {
-            break;
-        }
-    }
+    } while (ev->ready && !ngx_zltunnel_budget_spent(&budget));
 
-    if (i == NGX_ZLTUNNEL_SHARED_READS) {
-        /* not in this turn: it would last as long as something comes */
-        ngx_post_event(ev, &ngx_posted_next_events);
+    if (ev->ready) {
+        ngx_zltunnel_budget_post(ev);
     }
 
     if (ngx_handle_read_event(ev, 0) != NGX_OK) {
@@ -342,11 +338,13 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
 
 static ngx_int_t
 ngx_zltunnel_shared_take(ngx_zltunnel_shared_t *shared, const u_char *data,
-    size_t len)
+    size_t len, ngx_zltunnel_budget_t *budget)
 {
     int              rc;
     size_t           used;
     zlt_lanes_msg_t  m;
+
+    budget->bytes += len;
 
     for ( ;; ) {
         rc = zlt_lanes_decode(&shared->in, &m, data, len, &used);
@@ -361,6 +359,8 @@ ngx_zltunnel_shared_take(ngx_zltunnel_shared_t *shared, const u_char *data,
                           zlt_msg_strerror(rc));
             return NGX_ERROR;
         }
+
+        budget->messages++;
 
         if (ngx_zltunnel_shared_message(shared, &m) != NGX_OK) {
             return NGX_ERROR;

@@ -17,50 +17,96 @@
 #include <openssl/rand.h>
 
 
-#define NGX_ZLTUNNEL_COMPLAINTS  16
+#define NGX_ZLTUNNEL_LOG_KINDS  32
+#define NGX_ZLTUNNEL_LOG_TIME   60      /* s */
+#define NGX_ZLTUNNEL_LOG_LINES  32      /* of a kind in that time */
+
+
+static ngx_uint_t ngx_zltunnel_log_due(const char *what, ngx_uint_t lines,
+    ngx_uint_t *held);
 
 
 void
 ngx_zltunnel_log_complain(ngx_log_t *log, const char *fmt, const char *arg)
 {
+    ngx_uint_t  held;
+
+    if (!ngx_zltunnel_log_due(fmt, 1, &held)) {
+        return;
+    }
+
+    if (held) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "the next complaint was suppressed %ui times", held);
+    }
+
+    ngx_log_error(NGX_LOG_WARN, log, 0, fmt, arg);
+}
+
+
+ngx_uint_t
+ngx_zltunnel_log_paced(ngx_log_t *log, const char *what)
+{
+    ngx_uint_t  held;
+
+    if (!ngx_zltunnel_log_due(what, NGX_ZLTUNNEL_LOG_LINES, &held)) {
+        return 0;
+    }
+
+    if (held) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "%ui lines of %s were suppressed", held, what);
+    }
+
+    return 1;
+}
+
+
+/* held: how many there have been since the last time without being said */
+
+static ngx_uint_t
+ngx_zltunnel_log_due(const char *what, ngx_uint_t lines, ngx_uint_t *held)
+{
     ngx_uint_t  i;
 
     static struct {
-        const char  *fmt;
-        time_t       last;
-        ngx_uint_t   count;
-    } said[NGX_ZLTUNNEL_COMPLAINTS];
+        const char  *what;
+        time_t       since;
+        ngx_uint_t   said;
+        ngx_uint_t   held;
+    } kinds[NGX_ZLTUNNEL_LOG_KINDS];
 
-    for (i = 0; i < NGX_ZLTUNNEL_COMPLAINTS - 1; i++) {
+    /* the last one is shared by whatever finds no place */
 
-        if (said[i].fmt == NULL) {
-            said[i].fmt = fmt;
+    for (i = 0; i < NGX_ZLTUNNEL_LOG_KINDS - 1; i++) {
+
+        if (kinds[i].what == NULL) {
+            kinds[i].what = what;
         }
 
-        if (said[i].fmt == fmt) {
+        if (kinds[i].what == what) {
             break;
         }
     }
 
-    /* the last one is shared by whatever finds no place */
-
-    said[i].count++;
-
-    if (said[i].last && ngx_time() - said[i].last < 60) {
-        return;
+    if (kinds[i].since == 0
+        || ngx_time() - kinds[i].since >= NGX_ZLTUNNEL_LOG_TIME)
+    {
+        kinds[i].since = ngx_time();
+        kinds[i].said = 0;
     }
 
-    said[i].last = ngx_time();
-
-    if (said[i].count > 1) {
-        ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "the next complaint was suppressed %ui times",
-                      said[i].count - 1);
+    if (kinds[i].said == lines) {
+        kinds[i].held++;
+        return 0;
     }
 
-    said[i].count = 0;
+    kinds[i].said++;
 
-    ngx_log_error(NGX_LOG_WARN, log, 0, fmt, arg);
+    *held = kinds[i].held;
+    kinds[i].held = 0;
+
+    return 1;
 }
 
 

@@ -15,6 +15,9 @@
    which must be a literal. */
 void ngx_zltunnel_log_complain(ngx_log_t *log, const char *fmt,
     const char *arg);
+/* 1 if one more line of that kind may be logged in this minute; "what" is a
+   plural, and says so: the same literal for each of the kind */
+ngx_uint_t ngx_zltunnel_log_paced(ngx_log_t *log, const char *what);
 /* what a peer has sent, cut to size bytes, other than printable ASCII and
    UTF-8 escaped as \xXX; returns the length */
 size_t ngx_zltunnel_log_printable(u_char *dst, size_t size, const u_char *src,

@@ -120,9 +120,15 @@ ngx_zltunnel_access_open(ngx_zltunnel_control_t *control, zlt_msg_t *m)
                                                      m->name.data, m->name.len);
 
     if (answer.code) {
-        ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
-                      "agent \"%V\" was refused access to service \"%V\": %s",
-                      &control->peer->name, &answer.ask.name, answer.reason);
+
+        if (ngx_zltunnel_log_paced(control->end.connection->log,
+                                   "access sessions that are refused"))
+        {
+            ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
+                          "agent \"%V\" was refused access to service "
+                          "\"%V\": %s", &control->peer->name,
+                          &answer.ask.name, answer.reason);
+        }
 
     } else {
         ngx_zltunnel_access_log(control, &answer,
@@ -402,10 +408,15 @@ ngx_zltunnel_access_renew(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     ngx_zltunnel_zone_unlock(control->registry);
 
     if (answer.code) {
-        ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
-                      "agent \"%V\" was refused to renew access session "
-                      "%s: %s", &control->peer->name,
-                      ngx_zltunnel_access_hex(answer.id), answer.reason);
+
+        if (ngx_zltunnel_log_paced(control->end.connection->log,
+                                   "renewals that are refused"))
+        {
+            ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
+                          "agent \"%V\" was refused to renew access session "
+                          "%s: %s", &control->peer->name,
+                          ngx_zltunnel_access_hex(answer.id), answer.reason);
+        }
 
     } else {
         ngx_zltunnel_access_log(control, &answer, "renewed");

@@ -8,7 +8,8 @@
  * What the messages mean is in ngx_zltunnel_control_message.c.
  *
  * Input is read into one buffer of the worker and parsed there; only a
- * message that comes in pieces is collected.  Output is queued and written
+ * message that comes in pieces is collected, and what an event has no budget
+ * for is held until the next turn.  Output is queued and written
  * when a handler is done, so that the answers to many requests go out
  * together; an agent that does not read ends its tunnel once the queue is
  * longer than NGX_ZLTUNNEL_CONTROL_OUT.
@@ -33,19 +34,26 @@
 
 #define NGX_ZLTUNNEL_CONTROL_READ    16384
 #define NGX_ZLTUNNEL_CONTROL_OUT     262144    /* bytes */
-#define NGX_ZLTUNNEL_CONTROL_DISCARD 16        /* reads at a turn */
+#define NGX_ZLTUNNEL_CONTROL_EARLY   (2 * ZLT_MAX_MESSAGE_SIZE)
+                                               /* bytes before Auth, at most */
+#define NGX_ZLTUNNEL_CONTROL_BURST   256       /* requests at a time, beside
+                                                  two for each service */
+#define NGX_ZLTUNNEL_CONTROL_RATE    1000      /* ms, one more */
+#define NGX_ZLTUNNEL_CONTROL_LATER   60000     /* ms, who asked too much */
 #define NGX_ZLTUNNEL_CONTROL_LINGER  3000      /* ms */
 #define NGX_ZLTUNNEL_CONTROL_QUIT    200       /* ms, twice at the most */
-#define NGX_ZLTUNNEL_CONTROL_SOON    200       /* the same */
 
 
 static void ngx_zltunnel_control_read_handler(ngx_event_t *ev);
 static void ngx_zltunnel_control_write_handler(ngx_event_t *ev);
 static void ngx_zltunnel_control_timer_handler(ngx_event_t *ev);
 static void ngx_zltunnel_control_read(ngx_zltunnel_control_t *control);
+static void ngx_zltunnel_control_take(ngx_zltunnel_control_t *control,
+    u_char *data, size_t len);
 static void ngx_zltunnel_control_input(ngx_zltunnel_control_t *control,
     u_char *data, size_t len);
 static void ngx_zltunnel_control_chunk(ngx_zltunnel_control_t *control);
+static void ngx_zltunnel_control_forget(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_decode(ngx_zltunnel_control_t *control,
     u_char *data, size_t len);
 static void ngx_zltunnel_control_frame(ngx_zltunnel_control_t *control);
@@ -133,11 +141,7 @@ ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
     ngx_add_timer(&control->timer, NGX_ZLTUNNEL_AUTH_TIMEOUT);
 
     ngx_zltunnel_control_enter(control);
-
-    if (len) {
-        ngx_zltunnel_control_input(control, data, len);
-    }
-
+    ngx_zltunnel_control_hold(control, data, len);
     ngx_zltunnel_control_read(control);
     ngx_zltunnel_control_leave(control);
 }
@@ -181,13 +185,16 @@ static void
 ngx_zltunnel_control_read(ngx_zltunnel_control_t *control)
 {
     ssize_t            n;
+    ngx_str_t          held;
     ngx_connection_t  *c;
 
     static u_char  buf[NGX_ZLTUNNEL_CONTROL_READ];
 
     c = control->end.connection;
 
-    while (!control->dead) {
+    ngx_memzero(&control->budget, sizeof(ngx_zltunnel_budget_t));
+
+    while (!control->dead && !control->failed) {
 
         if (control->state == NGX_ZLTUNNEL_CONTROL_PROBING) {
 
@@ -201,6 +208,20 @@ ngx_zltunnel_control_read(ngx_zltunnel_control_t *control)
             return;
         }
 
+        if (ngx_zltunnel_budget_spent(&control->budget)) {
+            ngx_zltunnel_budget_post(c->read);
+            break;
+        }
+
+        if (control->held.len) {
+            held = control->held;
+            ngx_str_null(&control->held);
+
+            ngx_zltunnel_control_take(control, held.data, held.len);
+            ngx_free(held.data);
+            continue;
+        }
+
         n = ngx_zltunnel_end_read(&control->end, buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
@@ -212,12 +233,42 @@ ngx_zltunnel_control_read(ngx_zltunnel_control_t *control)
             return;
         }
 
-        ngx_zltunnel_control_input(control, buf, n);
+        ngx_zltunnel_control_take(control, buf, n);
+
+        control->budget.bytes += n;
     }
 
     if (!control->dead && ngx_handle_read_event(c->read, 0) != NGX_OK) {
         ngx_zltunnel_control_close(control);
     }
+}
+
+
+/* Nobody may say much before Auth, and what was said is forgotten: it may be
+   the token. */
+
+static void
+ngx_zltunnel_control_take(ngx_zltunnel_control_t *control, u_char *data,
+    size_t len)
+{
+    if (control->state != NGX_ZLTUNNEL_CONTROL_AUTH) {
+        ngx_zltunnel_control_input(control, data, len);
+        return;
+    }
+
+    control->early += len;
+
+    if (control->early > NGX_ZLTUNNEL_CONTROL_EARLY) {
+        ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
+                      "agent sent too much before Auth");
+        ngx_zltunnel_control_end(control, ZLT_WS_POLICY,
+                                 "too much before Auth");
+        return;
+    }
+
+    ngx_zltunnel_control_input(control, data, len);
+
+    ngx_explicit_memzero(data, len);
 }
 
 
@@ -244,12 +295,24 @@ ngx_zltunnel_control_input(ngx_zltunnel_control_t *control, u_char *data,
             return;
         }
 
+        if (control->failed) {
+            return;
+        }
+
+        if (ngx_zltunnel_budget_spent(&control->budget)) {
+            ngx_zltunnel_control_hold(control, pos, end - pos);
+            return;
+        }
+
         event = zlt_ws_parse(&control->parser, &pos, end);
 
-        switch (event) {
-
-        case ZLT_WS_AGAIN:
+        if (event == ZLT_WS_AGAIN) {
             return;
+        }
+
+        control->budget.messages++;
+
+        switch (event) {
 
         case ZLT_WS_DATA:
             ngx_zltunnel_control_chunk(control);
@@ -274,7 +337,7 @@ static void
 ngx_zltunnel_control_chunk(ngx_zltunnel_control_t *control)
 {
     u_char           *p;
-    size_t            size, len;
+    size_t            size, len, have;
     zlt_ws_parser_t  *parser;
 
     parser = &control->parser;
@@ -299,12 +362,16 @@ ngx_zltunnel_control_chunk(ngx_zltunnel_control_t *control)
             return;
         }
 
+        have = control->in_len;
+
         if (control->in) {
-            ngx_memcpy(p, control->in, control->in_len);
-            ngx_free(control->in);
+            ngx_memcpy(p, control->in, have);
         }
 
+        ngx_zltunnel_control_forget(control);
+
         control->in = p;
+        control->in_len = have;
         control->in_size = size;
     }
 
@@ -316,15 +383,24 @@ ngx_zltunnel_control_chunk(ngx_zltunnel_control_t *control)
         return;
     }
 
-    control->in_len = 0;
-
     ngx_zltunnel_control_decode(control, control->in, len);
+    ngx_zltunnel_control_forget(control);
+}
 
-    if (!control->dead) {
+
+/* the message that came in pieces: it may have been an Auth */
+
+static void
+ngx_zltunnel_control_forget(ngx_zltunnel_control_t *control)
+{
+    if (control->in) {
+        ngx_explicit_memzero(control->in, control->in_size);
         ngx_free(control->in);
-        control->in = NULL;
-        control->in_size = 0;
     }
+
+    control->in = NULL;
+    control->in_len = 0;
+    control->in_size = 0;
 }
 
 
@@ -391,7 +467,7 @@ ngx_zltunnel_control_frame(ngx_zltunnel_control_t *control)
 }
 
 
-/* what was read behind an Auth that waits */
+/* what was read behind an Auth that waits, or beyond the event's budget */
 
 static void
 ngx_zltunnel_control_hold(ngx_zltunnel_control_t *control, u_char *data,
@@ -415,20 +491,42 @@ ngx_zltunnel_control_hold(ngx_zltunnel_control_t *control, u_char *data,
 void
 ngx_zltunnel_control_resume(ngx_zltunnel_control_t *control)
 {
-    ngx_str_t  held;
-
-    held = control->held;
-    ngx_str_null(&control->held);
-
     ngx_zltunnel_control_enter(control);
-
-    if (held.len) {
-        ngx_zltunnel_control_input(control, held.data, held.len);
-        ngx_free(held.data);
-    }
-
     ngx_zltunnel_control_read(control);
     ngx_zltunnel_control_leave(control);
+}
+
+
+/*
+ * What an agent asks for costs a look at the registry, at the tokens, a line in
+ * the log.  Who asks for all its services, and some more, is a good agent; who
+ * goes on and on is told to come again later.
+ */
+
+ngx_int_t
+ngx_zltunnel_control_charge(ngx_zltunnel_control_t *control)
+{
+    ngx_msec_t  now, paid;
+
+    now = ngx_current_msec;
+    paid = (now - control->asked_at) / NGX_ZLTUNNEL_CONTROL_RATE;
+
+    control->asked -= ngx_min(control->asked, paid);
+    control->asked_at += paid * NGX_ZLTUNNEL_CONTROL_RATE;
+
+    if (++control->asked <= NGX_ZLTUNNEL_CONTROL_BURST
+                            + 2 * control->registry->max_services)
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, control->end.connection->log, 0,
+                  "agent \"%V\" asks for too much", &control->peer->name);
+
+    ngx_zltunnel_control_stop(control, ZLT_D_LATER,
+                              NGX_ZLTUNNEL_CONTROL_LATER,
+                              "too many requests");
+    return NGX_ERROR;
 }
 
 
@@ -581,14 +679,13 @@ static void
 ngx_zltunnel_control_discard(ngx_zltunnel_control_t *control)
 {
     ssize_t            n;
-    ngx_uint_t         i;
     ngx_connection_t  *c;
 
     static u_char  buf[4096];
 
     c = control->end.connection;
 
-    for (i = 0; i < NGX_ZLTUNNEL_CONTROL_DISCARD; i++) {
+    while (!ngx_zltunnel_budget_spent(&control->budget)) {
         n = ngx_zltunnel_end_read(&control->end, buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
@@ -604,11 +701,13 @@ ngx_zltunnel_control_discard(ngx_zltunnel_control_t *control)
             ngx_zltunnel_control_close(control);
             return;
         }
+
+        control->budget.bytes += n;
     }
 
-    /* others have their turn; the timer ends it */
+    /* the timer ends it */
 
-    ngx_post_event(c->read, &ngx_posted_next_events);
+    ngx_zltunnel_budget_post(c->read);
 }
 
 
@@ -672,9 +771,7 @@ ngx_zltunnel_control_free(ngx_zltunnel_control_t *control)
 
     ngx_zltunnel_end_close(&control->end);
 
-    if (control->in) {
-        ngx_free(control->in);
-    }
+    ngx_zltunnel_control_forget(control);
 
     if (control->out) {
         ngx_free(control->out);
@@ -686,6 +783,7 @@ ngx_zltunnel_control_free(ngx_zltunnel_control_t *control)
     }
 
     if (control->held.data) {
+        ngx_explicit_memzero(control->held.data, control->held.len);
         ngx_free(control->held.data);
     }
 
@@ -786,7 +884,7 @@ ngx_zltunnel_control_quit(ngx_zltunnel_control_t *control)
     control->leaving = 1;
 
     ngx_add_timer(&control->timer, NGX_ZLTUNNEL_CONTROL_LINGER);
-    ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT,
+    ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT, 0,
                               "server is reloading");
 }
 
@@ -892,7 +990,7 @@ ngx_zltunnel_control_replaced(ngx_zltunnel_registry_t *registry,
 
 void
 ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control, ngx_uint_t action,
-    const char *reason)
+    ngx_msec_t later, const char *reason)
 {
     zlt_msg_t  m;
 
@@ -909,11 +1007,10 @@ ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control, ngx_uint_t action,
 
     if (control->extended && action == ZLT_D_LATER) {
 
-        /* soon, but not all of them at the same moment */
+        /* not all of them at the same moment */
 
         m.ext |= ZLT_X_RETRY;
-        m.retry_after = NGX_ZLTUNNEL_CONTROL_SOON
-                        + ngx_random() % NGX_ZLTUNNEL_CONTROL_SOON;
+        m.retry_after = later + ngx_random() % later;
     }
 
     ngx_zltunnel_control_write(control, &m);

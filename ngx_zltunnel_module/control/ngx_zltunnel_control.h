@@ -40,6 +40,11 @@ struct ngx_zltunnel_control_s {
     uint64_t                       epoch;
     uint32_t                       features;
 
+    ngx_zltunnel_budget_t          budget;    /* of the event that is handled */
+    size_t                         early;     /* bytes before Auth */
+    ngx_uint_t                     asked;     /* requests, see _charge() */
+    ngx_msec_t                     asked_at;
+
     zlt_ws_parser_t                parser;
     u_char                        *in;        /* of a message, so far */
     size_t                         in_len;
@@ -57,10 +62,11 @@ struct ngx_zltunnel_control_s {
     ngx_msec_t                     acked;     /* last HeartbeatAck */
     ngx_msec_t                     beaten;    /* last Heartbeat sent */
 
-    /* an Auth that waits for the probe, and what came behind it */
+    ngx_str_t                      held;      /* read, and not parsed yet */
+
+    /* an Auth that waits for the probe */
     u_char                         token[32];
     ngx_str_t                      auth;      /* the message, allocated */
-    ngx_str_t                      held;
     ngx_msec_t                     heard;     /* of the holder, before */
 
     unsigned                       extended:1;
@@ -95,9 +101,10 @@ void ngx_zltunnel_control_replaced(ngx_zltunnel_registry_t *registry,
 /* the worker exits: agents are to connect anew */
 void ngx_zltunnel_control_quit_all(void);
 void ngx_zltunnel_control_exit(void);
-/* ends the tunnel with Disconnect; action is ZLT_D_* */
+/* ends the tunnel with Disconnect; action is ZLT_D_*; later: of ZLT_D_LATER, so
+   many milliseconds and up to as many more */
 void ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control,
-    ngx_uint_t action, const char *reason);
+    ngx_uint_t action, ngx_msec_t later, const char *reason);
 /*
  * Around whatever writes more than one message: what is queued in between is
  * written by leave(), which frees the control channel if that fails, or if it
@@ -110,6 +117,9 @@ void ngx_zltunnel_control_write(ngx_zltunnel_control_t *control, zlt_msg_t *m);
 /* sends Close, then closes once the agent has, or in a few seconds */
 void ngx_zltunnel_control_end(ngx_zltunnel_control_t *control, uint16_t code,
     const char *reason);
+/* One more request: NGX_ERROR if there were too many of late.  It is not to be
+   answered then; the tunnel ends. */
+ngx_int_t ngx_zltunnel_control_charge(ngx_zltunnel_control_t *control);
 /* goes on reading after a probe */
 void ngx_zltunnel_control_resume(ngx_zltunnel_control_t *control);
 

@@ -12,6 +12,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_control_message.h"
 #include "ngx_zltunnel_access_control.h"
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
 #include "ngx_zltunnel_register.h"
 #include "ngx_zltunnel_registry.h"
@@ -23,6 +24,8 @@
 #include <openssl/sha.h>
 
 
+static void ngx_zltunnel_control_message_request(
+    ngx_zltunnel_control_t *control, zlt_msg_t *m);
 static void ngx_zltunnel_control_message_heartbeat(
     ngx_zltunnel_control_t *control, zlt_msg_t *m);
 static void ngx_zltunnel_control_message_fail(ngx_zltunnel_control_t *control,
@@ -40,11 +43,34 @@ ngx_zltunnel_control_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     case ZLT_HEARTBEAT:
         ngx_zltunnel_control_message_heartbeat(control, m);
-        break;
+        return;
 
     case ZLT_HEARTBEAT_ACK:
         control->acked = ngx_current_msec;
-        break;
+        return;
+
+    case ZLT_CONNECT_FAIL:
+        ngx_zltunnel_control_message_fail(control, m);
+        ngx_zltunnel_control_message_answered(control, m);
+        return;
+
+    case ZLT_CONNECT_ACK:
+        /* of an agent of version 1, which cannot carry the connection */
+        ngx_zltunnel_control_message_answered(control, m);
+        return;
+    }
+
+    if (ngx_zltunnel_control_charge(control) == NGX_OK) {
+        ngx_zltunnel_control_message_request(control, m);
+    }
+}
+
+
+static void
+ngx_zltunnel_control_message_request(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m)
+{
+    switch (m->type) {
 
     case ZLT_REGISTER:
         ngx_zltunnel_register(control, m);
@@ -52,16 +78,6 @@ ngx_zltunnel_control_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     case ZLT_UNREGISTER:
         ngx_zltunnel_register_remove(control, (u_char *) m->service_id);
-        break;
-
-    case ZLT_CONNECT_FAIL:
-        ngx_zltunnel_control_message_fail(control, m);
-        ngx_zltunnel_control_message_answered(control, m);
-        break;
-
-    case ZLT_CONNECT_ACK:
-        /* of an agent of version 1, which cannot carry the connection */
-        ngx_zltunnel_control_message_answered(control, m);
         break;
 
     case ZLT_ACCESS_OPEN:
@@ -75,9 +91,14 @@ ngx_zltunnel_control_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         /* fall through */
 
     default:
-        ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                      "agent \"%V\" sent %s, ignored",
-                      &control->peer->name, zlt_msg_name(m->type));
+        if (ngx_zltunnel_log_paced(control->end.connection->log,
+                                   "messages that are ignored"))
+        {
+            ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
+                          "agent \"%V\" sent %s, ignored",
+                          &control->peer->name, zlt_msg_name(m->type));
+        }
+
         break;
     }
 }

@@ -103,9 +103,14 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     }
 
     if (service == NULL) {
-        ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
-                      "service \"%V\" of agent \"%V\" refused: %s",
-                      &name, &control->peer->name, reason);
+
+        if (ngx_zltunnel_log_paced(control->end.connection->log,
+                                   "services that are refused"))
+        {
+            ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
+                          "service \"%V\" of agent \"%V\" refused: %s",
+                          &name, &control->peer->name, reason);
+        }
 
         ngx_memzero(&fail, sizeof(zlt_msg_t));
 
@@ -122,11 +127,15 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         return;
     }
 
-    ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                  "service \"%V\" of agent \"%V\" %s, port %ui",
-                  &name, &control->peer->name,
-                  again ? "registered again" : "registered",
-                  (ngx_uint_t) port);
+    if (ngx_zltunnel_log_paced(control->end.connection->log,
+                               "services that are registered"))
+    {
+        ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
+                      "service \"%V\" of agent \"%V\" %s, port %ui",
+                      &name, &control->peer->name,
+                      again ? "registered again" : "registered",
+                      (ngx_uint_t) port);
+    }
 
     ngx_zltunnel_register_ok(control, id, port);
 
@@ -470,9 +479,13 @@ ngx_zltunnel_register_remove(ngx_zltunnel_control_t *control, u_char *id)
 
     ngx_zltunnel_zone_unlock(control->registry);
 
-    ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                  "agent \"%V\" unregistered %s service",
-                  &control->peer->name, found ? "a" : "an unknown");
+    if (ngx_zltunnel_log_paced(control->end.connection->log,
+                               "services that are unregistered"))
+    {
+        ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
+                      "agent \"%V\" unregistered %s service",
+                      &control->peer->name, found ? "a" : "an unknown");
+    }
 }
 
 
@@ -518,7 +531,7 @@ ngx_zltunnel_register_rights(ngx_zltunnel_control_t *control)
 
         /* it knows no Withdraw: it registers again what it may */
 
-        ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT,
+        ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT, 0,
                                   NGX_ZLTUNNEL_REGISTER_FORBIDDEN);
     }
 

@@ -25,6 +25,9 @@
 #include "zlt_msg.h"
 
 
+#define NGX_ZLTUNNEL_REVOKE_SOON  200       /* ms, to connect again */
+
+
 static ngx_uint_t ngx_zltunnel_revoke_moved(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_int_t ngx_zltunnel_revoke_rotated(ngx_zltunnel_peer_t *peer);
@@ -129,6 +132,7 @@ ngx_zltunnel_revoke_peers(ngx_zltunnel_registry_t *registry,
 
         if (peer->control) {
             ngx_zltunnel_control_stop(peer->control, ZLT_D_LATER,
+                                      NGX_ZLTUNNEL_REVOKE_SOON,
                                       "the tunnel was lost");
 
         } else {
@@ -229,7 +233,7 @@ ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
     ngx_zltunnel_zone_unlock(registry);
 
     if (peer->control) {
-        ngx_zltunnel_control_stop(peer->control, ZLT_D_STOP,
+        ngx_zltunnel_control_stop(peer->control, ZLT_D_STOP, 0,
                                   "The token was revoked or has expired");
     }
 

@@ -16,6 +16,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_framed.h"
+#include "ngx_zltunnel_budget.h"
 #include "ngx_zltunnel_end.h"
 
 #include "zlt_frames.h"
@@ -38,14 +39,17 @@ ngx_zltunnel_framed_start(ngx_zltunnel_end_t *end, zlt_frames_t *frames)
 ssize_t
 ngx_zltunnel_framed_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
-    ssize_t            n;
-    ngx_event_t       *rev;
-    zlt_frames_in_t   *in;
-    ngx_connection_t  *c;
+    ssize_t                 n;
+    ngx_event_t            *rev;
+    zlt_frames_in_t        *in;
+    ngx_connection_t       *c;
+    ngx_zltunnel_budget_t   budget;
 
     in = &end->frames->in;
     c = end->connection;
     rev = c->read;
+
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
 
     for ( ;; ) {
 
@@ -90,13 +94,25 @@ ngx_zltunnel_framed_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
             return n;
         }
 
+        budget.bytes += n;
+
         n = ngx_zltunnel_framed_take(end, buf, n);
 
         if (n != 0) {
             return n;
         }
 
-        if (in->end == ZLT_FRAMES_OPEN && !rev->ready) {
+        if (in->end != ZLT_FRAMES_OPEN) {
+            continue;
+        }
+
+        if (!rev->ready) {
+            return NGX_AGAIN;
+        }
+
+        if (ngx_zltunnel_budget_spent(&budget)) {
+            /* messages without a byte in them */
+            ngx_zltunnel_budget_post(rev);
             return NGX_AGAIN;
         }
     }

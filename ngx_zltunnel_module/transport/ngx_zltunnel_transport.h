@@ -11,6 +11,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_budget.h"
 #include "ngx_zltunnel_buffer.h"
 #include "ngx_zltunnel_connection.h"
 #include "ngx_zltunnel_end.h"

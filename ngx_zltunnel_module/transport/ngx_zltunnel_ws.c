@@ -18,6 +18,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_ws.h"
+#include "ngx_zltunnel_budget.h"
 #include "ngx_zltunnel_buffer.h"
 #include "ngx_zltunnel_end.h"
 #include "ngx_zltunnel_tls.h"
@@ -27,6 +28,7 @@
 
 struct ngx_zltunnel_ws_s {
     zlt_wsd_t                    data;
+    ngx_uint_t                   mute;        /* a Pong could not be sent */
     u_char                      *out;         /* not sent yet, or NULL */
     size_t                       out_pos;
     size_t                       out_len;
@@ -36,7 +38,6 @@ struct ngx_zltunnel_ws_s {
 #define NGX_ZLTUNNEL_WS_STAGE     (64 * 1024 + 4096)
 #define NGX_ZLTUNNEL_WS_MERGE     4096     /* of "out", sent with the next */
 #define NGX_ZLTUNNEL_WS_RECORD    16384    /* of TLS */
-#define NGX_ZLTUNNEL_WS_READS     16       /* without bytes for the caller */
 
 
 static ssize_t ngx_zltunnel_ws_done(ngx_zltunnel_end_t *end);
@@ -95,15 +96,17 @@ ngx_zltunnel_ws_free(ngx_zltunnel_end_t *end)
 ssize_t
 ngx_zltunnel_ws_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
-    ssize_t       n;
-    ngx_uint_t    i;
-    zlt_wsd_t    *w;
-    ngx_event_t  *rev;
+    ssize_t                 n;
+    zlt_wsd_t              *w;
+    ngx_event_t            *rev;
+    ngx_zltunnel_budget_t   budget;
 
     w = &end->ws->data;
     rev = end->connection->read;
 
-    for (i = 0; i < NGX_ZLTUNNEL_WS_READS; i++) {
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
+
+    while (!ngx_zltunnel_budget_spent(&budget)) {
 
         /* Eof that has been told: what follows may still be asked for */
 
@@ -127,6 +130,9 @@ ngx_zltunnel_ws_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
             return 0;
         }
+
+        budget.bytes += n;
+        budget.messages++;
 
         n = zlt_wsd_decode(w, buf, n);
 
@@ -152,7 +158,7 @@ ngx_zltunnel_ws_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
     /* whoever sends so many bytes for nothing waits for the others */
 
-    ngx_post_event(rev, &ngx_posted_next_events);
+    ngx_zltunnel_budget_post(rev);
 
     return NGX_AGAIN;
 }
@@ -227,7 +233,7 @@ ngx_zltunnel_ws_pong(ngx_zltunnel_end_t *end)
     size_t  n;
     u_char  buf[ZLT_WSD_PONG];
 
-    if (end->ws->out) {
+    if (end->ws->out || end->ws->mute) {
 
         /* it goes with what follows, if anything does, or at the next turn */
 
@@ -236,10 +242,10 @@ ngx_zltunnel_ws_pong(ngx_zltunnel_end_t *end)
 
     n = zlt_wsd_pong(&end->ws->data, buf);
 
-    /* an error is found by reading */
+    /* an error is found by reading, behind all that came before it */
 
-    if (n) {
-        (void) ngx_zltunnel_ws_write(end, buf, n);
+    if (n && ngx_zltunnel_ws_write(end, buf, n) == NGX_ERROR) {
+        end->ws->mute = 1;
     }
 }
 

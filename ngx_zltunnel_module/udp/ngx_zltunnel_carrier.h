@@ -48,7 +48,8 @@ struct ngx_zltunnel_carrier_s {
     size_t                       out_len;
     size_t                       out_size;
 
-    u_char                      *in;         /* the beginning of a frame */
+    u_char                      *in;         /* read, and not parsed: the
+                                                beginning of a frame, or more */
     size_t                       in_len;
     size_t                       in_size;
     zlt_dgram_reader_t           reader;
@@ -63,6 +64,7 @@ struct ngx_zltunnel_carrier_s {
     unsigned                     dialling:1;
     unsigned                     asked:1;    /* for a sign of life */
     unsigned                     isfull:1;
+    unsigned                     more:1;     /* of what is in "in" */
     unsigned                     dead:1;
 };
 

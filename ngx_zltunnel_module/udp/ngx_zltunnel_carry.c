@@ -73,6 +73,7 @@ ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
 
     carrier->channel = channel;
     carrier->in_len = 0;
+    carrier->more = 0;
     carrier->out_len = 0;
     carrier->out_pos = 0;
     ngx_memzero(&carrier->reader, sizeof(zlt_dgram_reader_t));
@@ -162,6 +163,7 @@ ngx_zltunnel_carry_stop(ngx_zltunnel_carrier_t *carrier)
     }
 
     carrier->in_len = 0;
+    carrier->more = 0;
 }
 
 

@@ -6,8 +6,8 @@
 /*
  * From the agent: what has come on a datagram channel is read into a buffer
  * that all channels of the worker share, and the datagrams in it go out to the
- * clients, many by one call, before it is used again.  Only the beginning of a
- * frame is kept.
+ * clients, many by one call, before it is used again.  The beginning of a frame
+ * is kept, and what an event has no budget for.
  */
 
 
@@ -24,12 +24,11 @@
 #include "zlt_msg.h"
 
 
-#define NGX_ZLTUNNEL_CARRY_READ     (256 * 1024)
-#define NGX_ZLTUNNEL_CARRY_TURNS    4       /* reads of one wake-up */
+#define NGX_ZLTUNNEL_CARRY_READ     NGX_ZLTUNNEL_BUDGET_BYTES
 
 
 static ngx_int_t ngx_zltunnel_carry_parse(ngx_zltunnel_carrier_t *carrier,
-    const u_char *data, size_t len);
+    const u_char *data, size_t len, ngx_zltunnel_budget_t *budget);
 static ngx_int_t ngx_zltunnel_carry_frame(ngx_zltunnel_carrier_t *carrier,
     zlt_dgram_t *f);
 static void ngx_zltunnel_carry_malformed(ngx_zltunnel_carrier_t *carrier,
@@ -42,8 +41,8 @@ ngx_zltunnel_carry_read_handler(ngx_event_t *ev)
     size_t                   have;
     ssize_t                  n;
     ngx_int_t                rc;
-    ngx_uint_t               turn;
     ngx_connection_t        *c;
+    ngx_zltunnel_budget_t    budget;
     ngx_zltunnel_carrier_t  *carrier;
 
     static u_char  buffer[ZLT_MAX_MESSAGE_SIZE + NGX_ZLTUNNEL_CARRY_READ];
@@ -56,7 +55,9 @@ ngx_zltunnel_carry_read_handler(ngx_event_t *ev)
         return;
     }
 
-    for (turn = 0; turn < NGX_ZLTUNNEL_CARRY_TURNS; turn++) {
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
+
+    while (!ngx_zltunnel_budget_spent(&budget)) {
 
         have = carrier->in_len;
 
@@ -65,25 +66,34 @@ ngx_zltunnel_carry_read_handler(ngx_event_t *ev)
             carrier->in_len = 0;
         }
 
-        n = ngx_zltunnel_end_recv(&carrier->channel->end, buffer + have,
-                                  sizeof(buffer) - have);
+        if (carrier->more) {
+            /* first, what came before */
+            carrier->more = 0;
+            n = 0;
 
-        if (n == NGX_AGAIN && have == 0) {
-            break;
+        } else {
+            n = ngx_zltunnel_end_recv(&carrier->channel->end, buffer + have,
+                                      sizeof(buffer) - have);
+
+            if (n == NGX_AGAIN && have == 0) {
+                break;
+            }
+
+            if (n == NGX_ERROR || n == 0) {
+                ngx_zltunnel_carrier_lost(carrier);
+                return;
+            }
         }
 
-        if (n == NGX_ERROR || n == 0) {
-            ngx_zltunnel_carrier_lost(carrier);
-            return;
-        }
-
-        if (n != NGX_AGAIN) {
+        if (n > 0) {
             carrier->heard = ngx_current_msec;
             carrier->asked = 0;
             have += n;
         }
 
-        rc = ngx_zltunnel_carry_parse(carrier, buffer, have);
+        rc = ngx_zltunnel_carry_parse(carrier, buffer, have, &budget);
+
+        budget.bytes += have;
 
         ngx_zltunnel_reply_flush();
 
@@ -92,13 +102,13 @@ ngx_zltunnel_carry_read_handler(ngx_event_t *ev)
             return;
         }
 
-        if (n == NGX_AGAIN || !ev->ready) {
+        if (n == NGX_AGAIN || !(ev->ready || carrier->more)) {
             break;
         }
     }
 
-    if (ev->ready && turn == NGX_ZLTUNNEL_CARRY_TURNS) {
-        ngx_post_event(ev, &ngx_posted_next_events);
+    if (carrier->more || (ev->ready && ngx_zltunnel_budget_spent(&budget))) {
+        ngx_zltunnel_budget_post(ev);
         return;
     }
 
@@ -110,7 +120,7 @@ ngx_zltunnel_carry_read_handler(ngx_event_t *ev)
 
 static ngx_int_t
 ngx_zltunnel_carry_parse(ngx_zltunnel_carrier_t *carrier, const u_char *data,
-    size_t len)
+    size_t len, ngx_zltunnel_budget_t *budget)
 {
     int            rc;
     zlt_dgram_t    f;
@@ -119,7 +129,15 @@ ngx_zltunnel_carry_parse(ngx_zltunnel_carrier_t *carrier, const u_char *data,
     end = data + len;
 
     for ( ;; ) {
+
+        if (ngx_zltunnel_budget_spent(budget)) {
+            carrier->more = (data != end);
+            return ngx_zltunnel_carry_read_keep(carrier, data, end - data);
+        }
+
         rc = zlt_dgram_read(&carrier->reader, &f, &data, end);
+
+        budget->messages++;
 
         if (rc == ZLT_OK) {
 
@@ -199,9 +217,9 @@ ngx_zltunnel_carry_frame(ngx_zltunnel_carrier_t *carrier, zlt_dgram_t *f)
 
     default:  /* ZLT_DATAGRAM_OPEN */
 
-        ngx_log_error(NGX_LOG_INFO, carrier->channel->end.connection->log, 0,
-                      "unexpected %s on a datagram channel",
-                      zlt_msg_name(f->type));
+        ngx_zltunnel_log_complain(carrier->channel->end.connection->log,
+                                  "unexpected %s on a datagram channel",
+                                  zlt_msg_name(f->type));
 
         f->has_session = 1;
         ngx_zltunnel_carry_malformed(carrier, f);

@@ -121,6 +121,7 @@ ngx_zltunnel_move_handler(ngx_event_t *ev)
     zlt_msg_t                m;
     ngx_connection_t        *c;
     ngx_zltunnel_conn_t     *conn;
+    ngx_zltunnel_budget_t    budget;
     ngx_zltunnel_channel_t  *channel;
 
     c = ev->data;
@@ -146,8 +147,10 @@ ngx_zltunnel_move_handler(ngx_event_t *ev)
         return;
     }
 
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
+
     for ( ;; ) {
-        rc = ngx_zltunnel_channel_io_read(channel, &m);
+        rc = ngx_zltunnel_channel_io_read(channel, &m, &budget);
 
         if (rc == NGX_AGAIN) {
             return;

@@ -24,8 +24,7 @@
 #include "zlt_msg.h"
 
 
-#define NGX_ZLTUNNEL_VISIT_READ     65536
-#define NGX_ZLTUNNEL_VISIT_TURNS    4          /* reads of one wake-up */
+#define NGX_ZLTUNNEL_VISIT_READ     NGX_ZLTUNNEL_BUDGET_BYTES
 #define NGX_ZLTUNNEL_VISIT_OUT      (256 * 1024)
 
 #define NGX_ZLTUNNEL_VISIT_TICK     1000       /* ms */
@@ -148,8 +147,8 @@ ngx_zltunnel_visit_frames(ngx_zltunnel_visit_t *visit, ngx_uint_t i)
 {
     size_t                      have;
     ssize_t                     n;
-    ngx_uint_t                  turn;
     ngx_event_t                *rev;
+    ngx_zltunnel_budget_t       budget;
     ngx_zltunnel_visit_side_t  *side;
 
     static u_char  buffer[ZLT_MAX_MESSAGE_SIZE + NGX_ZLTUNNEL_VISIT_READ];
@@ -157,7 +156,9 @@ ngx_zltunnel_visit_frames(ngx_zltunnel_visit_t *visit, ngx_uint_t i)
     side = &visit->side[i];
     rev = side->end->connection->read;
 
-    for (turn = 0; turn < NGX_ZLTUNNEL_VISIT_TURNS; turn++) {
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
+
+    while (!ngx_zltunnel_budget_spent(&budget)) {
 
         if (ngx_zltunnel_visit_waiting(&visit->side[1 - i])
             > NGX_ZLTUNNEL_VISIT_OUT)
@@ -182,6 +183,7 @@ ngx_zltunnel_visit_frames(ngx_zltunnel_visit_t *visit, ngx_uint_t i)
 
         if (n != NGX_AGAIN) {
             have += n;
+            budget.bytes += n;
 
             if (side->asked) {
                 side->asked = 0;
@@ -201,7 +203,7 @@ ngx_zltunnel_visit_frames(ngx_zltunnel_visit_t *visit, ngx_uint_t i)
         }
     }
 
-    ngx_post_event(rev, &ngx_posted_next_events);
+    ngx_zltunnel_budget_post(rev);
 
     return NGX_OK;
 }

@@ -15,7 +15,7 @@ use ZLTunnel;
 
 # what may wait, tell somebody, or call back
 my $never = qr/\b(?:ngx_log_error|ngx_log_debug\d|ngx_zltunnel_ipc_\w+
-               |ngx_zltunnel_log_complain|ngx_close_connection
+               |ngx_zltunnel_log_(?:complain|paced)|ngx_close_connection
                |ngx_zltunnel_end_\w+|ngx_zltunnel_connection_\w+
                |ngx_zltunnel_control_write|ngx_zltunnel_control_end)\(/x;
 
