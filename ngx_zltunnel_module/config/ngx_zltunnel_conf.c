@@ -30,8 +30,9 @@
 /*
  * What the limits need of the zone, in bytes: all tunnels with one service
  * each, one of them with all the services that it may have, every port, and
- * the workers of two generations.  More than that is for the administrator to
- * judge.  A slab is a power of two; a service has a counter with it.
+ * the workers of two generations; and, apart from that, all that the tokens
+ * allow.  More than that is for the administrator to judge.  A slab is a power
+ * of two; a service has a counter with it.
  */
 
 #define NGX_ZLTUNNEL_ZONE_FIXED       (48 * 1024)
@@ -39,6 +40,7 @@
 #define NGX_ZLTUNNEL_ZONE_TUNNEL      512      /* and idle[] */
 #define NGX_ZLTUNNEL_ZONE_SERVICE     512
 #define NGX_ZLTUNNEL_ZONE_PORT        128
+#define NGX_ZLTUNNEL_ZONE_LIST        8192     /* the longest */
 
 
 typedef struct {
@@ -69,6 +71,8 @@ static ngx_int_t ngx_zltunnel_name_check(ngx_conf_t *cf, ngx_str_t *name);
 static ngx_int_t ngx_zltunnel_registry_check(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_zone_check(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry);
+static void ngx_zltunnel_zone_tokens(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_reference_check(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_reference_t *ref);
@@ -244,6 +248,7 @@ ngx_zltunnel_conf_init(ngx_cycle_t *cycle, void *data)
     for (i = 0; i < conf->registries.nelts; i++) {
 
         ngx_zltunnel_zone_check(cycle, registry[i]);
+        ngx_zltunnel_zone_tokens(cycle, registry[i]);
 
         ref = registry[i]->references.elts;
 
@@ -325,6 +330,60 @@ ngx_zltunnel_zone_check(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
                   &registry->name, registry->max_tunnels,
                   registry->max_services, workers, registry->zone_size / 1024,
                   (need + 1023) / 1024, registry->file, registry->line);
+}
+
+
+/* what the holders of all tokens could fill, if they liked */
+
+static void
+ngx_zltunnel_zone_tokens(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
+{
+    uint64_t               need, services;
+    ngx_uint_t             i, n, tunnels;
+    ngx_zltunnel_token_t  *token;
+
+    token = registry->tokens->tokens.elts;
+
+    need = registry->listeners.nelts * NGX_ZLTUNNEL_ZONE_PORT
+           + NGX_ZLTUNNEL_ZONE_FIXED;
+    tunnels = 0;
+
+    for (i = 0; i < registry->tokens->tokens.nelts; i++) {
+
+        n = ngx_min(token[i].sessions, registry->max_tunnels - tunnels);
+        tunnels += n;
+
+        services = (uint64_t) n * registry->max_services;
+
+        if (token[i].max_services) {
+            services = ngx_min(services, token[i].max_services);
+        }
+
+        if (token[i].services == NULL && token[i].access) {
+
+            /* a visitor's */
+
+            services = 0;
+        }
+
+        need += n * NGX_ZLTUNNEL_ZONE_TUNNEL
+                + services * NGX_ZLTUNNEL_ZONE_SERVICE
+                + ngx_min(services * NGX_ZLTUNNEL_ZONE_LIST,
+                          NGX_ZLTUNNEL_ZONE_LISTS);
+    }
+
+    if (registry->zone_size >= need) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                  "\"zone\" of zltunnel \"%V\" is too small for all that "
+                  "the tokens in %V allow: it has %uzk, %uLk are needed; "
+                  "\"sessions=\" and \"max_services=\" there say how much "
+                  "that is, in %s:%ui",
+                  &registry->name, &registry->token_file,
+                  registry->zone_size / 1024, (need + 1023) / 1024,
+                  registry->file, registry->line);
 }
 
 

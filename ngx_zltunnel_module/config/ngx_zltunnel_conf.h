@@ -13,6 +13,11 @@
 #include "ngx_zltunnel.h"
 
 
+/* bytes of the zone that a token's services may take for the lists of tokens
+   whose visitors may reach them, in all its tunnels */
+#define NGX_ZLTUNNEL_ZONE_LISTS  65536
+
+
 /* a listening socket of a server with zltunnel_ports or zltunnel_pass */
 
 struct ngx_zltunnel_listener_s {

@@ -45,6 +45,8 @@ static ngx_int_t ngx_zltunnel_register_again(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
     ngx_zltunnel_sh_service_t *service, zlt_msg_t *m, ngx_uint_t *code,
     const char **reason);
+static size_t ngx_zltunnel_register_listed(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name, ngx_zltunnel_sh_service_t *but);
 static ngx_uint_t ngx_zltunnel_register_evict(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_uint_t ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh,
@@ -249,6 +251,17 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         return NULL;
     }
 
+    if ((m->ext & ZLT_X_ALLOW)
+        && ngx_zltunnel_register_listed(registry->sh, &token->name, service)
+           + ngx_zltunnel_service_list_size(m->allow.len)
+           > NGX_ZLTUNNEL_ZONE_LISTS)
+    {
+        *code = ZLT_E_LIMIT;
+        *reason = "The lists of tokens that may reach the token's services "
+                  "take too much room";
+        return NULL;
+    }
+
     if (service) {
         return ngx_zltunnel_register_again(registry, tunnel, service, m, code,
                                            reason) == NGX_OK ? service : NULL;
@@ -416,6 +429,39 @@ ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
         {
             n += tunnel->nservices;
         }
+    }
+
+    return n;
+}
+
+
+/* the room that lists take already; but: one that gets another */
+
+static size_t
+ngx_zltunnel_register_listed(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    ngx_zltunnel_sh_service_t *but)
+{
+    size_t                     n;
+    ngx_queue_t               *q;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&sh->list);
+         q != ngx_queue_sentinel(&sh->list);
+         q = ngx_queue_next(q))
+    {
+        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+
+        if (tunnel->name_len == name->len
+            && ngx_memcmp(tunnel->name, name->data, name->len) == 0)
+        {
+            n += tunnel->lists;
+        }
+    }
+
+    if (but && but->allow) {
+        n -= ngx_zltunnel_service_list_size(but->allow_len);
     }
 
     return n;

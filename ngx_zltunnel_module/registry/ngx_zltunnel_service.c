@@ -21,6 +21,8 @@
 
 static ngx_zltunnel_sh_service_t *ngx_zltunnel_service_first(
     ngx_zltunnel_sh_t *sh, ngx_rbtree_key_t key);
+static void ngx_zltunnel_service_unlist(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service);
 static ngx_uint_t ngx_zltunnel_service_rank(
     ngx_zltunnel_sh_service_t *service);
 
@@ -231,13 +233,20 @@ void
 ngx_zltunnel_service_move(ngx_zltunnel_sh_service_t *service,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
+    size_t  list;
+
+    list = service->allow ? ngx_zltunnel_service_list_size(service->allow_len)
+                          : 0;
+
     ngx_queue_remove(&service->queue);
     service->tunnel->nservices--;
+    service->tunnel->lists -= list;
 
     service->tunnel = tunnel;
 
     ngx_queue_insert_tail(&tunnel->services, &service->queue);
     tunnel->nservices++;
+    tunnel->lists += list;
 }
 
 
@@ -285,10 +294,7 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
     }
 
     if (rc != NGX_OK) {
-        if (service->allow) {
-            ngx_zltunnel_zone_free(registry, service->allow);
-        }
-
+        ngx_zltunnel_service_unlist(registry, service);
         ngx_zltunnel_zone_free(registry, service);
         return NULL;
     }
@@ -302,6 +308,24 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
     tunnel->nservices++;
 
     return service;
+}
+
+
+size_t
+ngx_zltunnel_service_list_size(size_t len)
+{
+    size_t  size;
+
+    /* a power of two, or whole pages above half of one */
+
+    for (size = 8; size < len + 1; size *= 2) {
+
+        if (size >= ngx_pagesize / 2) {
+            return ngx_align(len + 1, ngx_pagesize);
+        }
+    }
+
+    return size;
 }
 
 
@@ -322,14 +346,33 @@ ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
         ngx_memcpy(p, m->allow.data, m->allow.len);
     }
 
-    if (service->allow) {
-        ngx_zltunnel_zone_free(registry, service->allow);
+    ngx_zltunnel_service_unlist(registry, service);
+
+    if (p) {
+        service->allow = p;
+        service->allow_len = (uint16_t) m->allow.len;
+        service->tunnel->lists += ngx_zltunnel_service_list_size(m->allow.len);
     }
 
-    service->allow = p;
-    service->allow_len = (uint16_t) m->allow.len;
-
     return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_service_unlist(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service)
+{
+    if (service->allow == NULL) {
+        return;
+    }
+
+    service->tunnel->lists -= ngx_zltunnel_service_list_size(
+                                                          service->allow_len);
+
+    ngx_zltunnel_zone_free(registry, service->allow);
+
+    service->allow = NULL;
+    service->allow_len = 0;
 }
 
 
@@ -348,9 +391,7 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
     ngx_queue_remove(&service->queue);
     service->tunnel->nservices--;
 
-    if (service->allow) {
-        ngx_zltunnel_zone_free(registry, service->allow);
-    }
+    ngx_zltunnel_service_unlist(registry, service);
 
     ngx_zltunnel_zone_free(registry, service);
 }

@@ -40,6 +40,8 @@ ngx_zltunnel_sh_service_t *ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh,
    open, which the others leave out: they are reached with a target only */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_next(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_zltunnel_sh_service_t *prev);
+/* bytes of the zone that a list of so many takes */
+size_t ngx_zltunnel_service_list_size(size_t len);
 /* sets the tokens whose visitors may reach it: NGX_ERROR: zone full */
 ngx_int_t ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service, zlt_msg_t *m);

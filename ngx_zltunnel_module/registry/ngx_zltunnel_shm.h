@@ -124,6 +124,7 @@ struct ngx_zltunnel_sh_tunnel_s {
 
     ngx_queue_t                  services;
     ngx_uint_t                   nservices;
+    size_t                       lists;       /* what their allow takes */
     ngx_queue_t                  accesses;    /* sessions of a visitor */
     ngx_uint_t                   naccesses;
     ngx_uint_t                   visits;      /* connections of those */
