@@ -44,7 +44,8 @@
 #define NGX_ZLTUNNEL_DROP_SESSION  4      /* its session has ended */
 #define NGX_ZLTUNNEL_DROP_SEND     5      /* not taken by the client's side */
 #define NGX_ZLTUNNEL_DROP_MALFORMED  6    /* a frame of the agent */
-#define NGX_ZLTUNNEL_DROPS         7
+#define NGX_ZLTUNNEL_DROP_KERNEL   7      /* the socket's buffer was full */
+#define NGX_ZLTUNNEL_DROPS         8
 
 
 typedef struct ngx_zltunnel_registry_s    ngx_zltunnel_registry_t;
@@ -72,6 +73,7 @@ typedef struct ngx_zltunnel_udp_s         ngx_zltunnel_udp_t;
 typedef struct ngx_zltunnel_carrier_s     ngx_zltunnel_carrier_t;
 typedef struct ngx_zltunnel_datagram_s    ngx_zltunnel_datagram_t;
 typedef struct ngx_zltunnel_client_s      ngx_zltunnel_client_t;
+typedef struct ngx_zltunnel_newcomer_s    ngx_zltunnel_newcomer_t;
 typedef struct ngx_zltunnel_conn_s        ngx_zltunnel_conn_t;
 
 
@@ -99,6 +101,7 @@ struct ngx_zltunnel_registry_s {
     ngx_uint_t                   max_connections;
     ngx_uint_t                   max_udp_sessions;
     ngx_uint_t                   max_channel_share;  /* percent */
+    ngx_uint_t                   workers;     /* of this configuration */
 #if (NGX_DEBUG)
     ngx_msec_t                   debug_delay;  /* before an answer is read */
     ngx_str_t                    debug_stop;   /* see zone.c */

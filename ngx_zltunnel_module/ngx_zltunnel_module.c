@@ -28,6 +28,7 @@
 
 
 static void *ngx_zltunnel_create(ngx_cycle_t *cycle);
+static ngx_int_t ngx_zltunnel_init_zone(ngx_shm_zone_t *zone, void *data);
 static ngx_int_t ngx_zltunnel_init_module(ngx_cycle_t *cycle);
 static ngx_uint_t ngx_zltunnel_succeeds(ngx_cycle_t *cycle);
 static ngx_int_t ngx_zltunnel_init_process(ngx_cycle_t *cycle);
@@ -147,10 +148,30 @@ ngx_zltunnel_create(ngx_cycle_t *cycle)
     conf = ngx_zltunnel_conf_create(cycle);
 
     if (conf) {
-        conf->zone_init = ngx_zltunnel_zone_init;
+        conf->zone_init = ngx_zltunnel_init_zone;
     }
 
     return conf;
+}
+
+
+/* the last moment at which a configuration can be refused by a module */
+
+static ngx_int_t
+ngx_zltunnel_init_zone(ngx_shm_zone_t *zone, void *data)
+{
+    ngx_zltunnel_registry_t  *registry;
+
+    registry = zone->data;
+
+    if (!ngx_test_config
+        && ngx_zltunnel_ipc_prepare(registry->workers, zone->shm.log)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_zltunnel_zone_init(zone, data);
 }
 
 
@@ -183,6 +204,7 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
     }
 
     ngx_zltunnel_listener_init_module(cycle);
+    ngx_zltunnel_udp_socket_init_module(cycle);
 
     return NGX_OK;
 }

@@ -32,7 +32,7 @@
 #include "visit_udp.h"
 
 
-#define ZLT_ACCESS_BACKLOG  511
+#define ZLT_ACCESS_BACKLOG  4096       /* what the kernel allows of it */
 #define ZLT_ACCESS_ACCEPTS  64         /* a turn */
 
 

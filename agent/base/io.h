@@ -10,7 +10,7 @@
  * raises bits in "ready" and calls the handler; whoever meets EAGAIN clears
  * the bit with zlt_io_clear().  That costs no system call, and a wake-up costs
  * one epoll_wait(): our epoll descriptor is the outer one, and libuv's, for
- * timers, signals and names, is inside it.
+ * timers and signals, is inside it.
  */
 
 

@@ -20,6 +20,7 @@ typedef struct zlt_task_s          zlt_task_t;
 /* net/ */
 typedef struct zlt_addr_s          zlt_addr_t;
 typedef struct zlt_conn_s          zlt_conn_t;
+typedef struct zlt_race_s          zlt_race_t;
 typedef struct zlt_http_answer_s   zlt_http_answer_t;
 typedef struct zlt_tls_s           zlt_tls_t;
 typedef struct zlt_url_s           zlt_url_t;

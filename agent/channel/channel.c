@@ -47,6 +47,7 @@
 #include "dup.h"
 #include "log.h"
 #include "often.h"
+#include "race.h"
 #include "service.h"
 #include "shared.h"
 #include "talk.h"
@@ -120,6 +121,8 @@ zlt_channel_free(zlt_channel_t *ch)
 
     zlt_list_remove(&ch->all);
     zlt_list_remove(&ch->waiter.link);
+    zlt_race_cancel(ch->race);
+    ch->race = NULL;
 
     if (ch->service) {
         zlt_service_release(ch->service);

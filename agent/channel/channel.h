@@ -75,6 +75,7 @@ struct zlt_channel_s {
     char            *client;           /* its address, while its service is
                                           not known yet, or NULL */
     zlt_waiter_t     waiter;
+    zlt_race_t      *race;             /* of the service's addresses, or NULL */
     zlt_udp_t       *udp;              /* a datagram channel */
     zlt_shared_t    *shared;           /* one with lanes */
     zlt_channel_t   *moving;           /* it will go on there, or, of that one,
@@ -93,7 +94,6 @@ struct zlt_channel_s {
     uint16_t         worker;
     uint16_t         workers;
     uint8_t          state;
-    uint8_t          address;          /* of the service, the next to try */
     uint8_t          tries;            /* to reach the server, failed */
     uint8_t          astray;           /* .. the binary with the tunnel */
     unsigned         fresh:1;

@@ -17,7 +17,18 @@
 #include "channel_dial.h"
 #include "channel_end.h"
 #include "pp.h"
+#include "race.h"
 #include "service.h"
+
+
+/* what a connection to an address has become by the time that it was begun */
+
+typedef enum {
+    ZLT_CHANNEL_DIAL_JOINED = 0,       /* it is there; the channel may be gone
+                                          already */
+    ZLT_CHANNEL_DIAL_PENDING,
+    ZLT_CHANNEL_DIAL_FAILED            /* errno says why */
+} zlt_channel_dial_e;
 
 
 static int zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m);
@@ -25,8 +36,16 @@ static int zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m);
 static int zlt_channel_dial_header(zlt_channel_t *ch, const zlt_service_t *s,
     zlt_str_t client);
 static void zlt_channel_dial_resolved(zlt_waiter_t *waiter, const char *error);
-static void zlt_channel_dial_next(zlt_channel_t *ch);
-static int zlt_channel_dial_early(zlt_channel_t *ch);
+static void zlt_channel_dial_begin(zlt_channel_t *ch);
+static unsigned zlt_channel_dial_permitted(const zlt_channel_t *ch,
+    zlt_addrs_t *to);
+static zlt_channel_dial_e zlt_channel_dial_first(zlt_channel_t *ch,
+    const zlt_addr_t *addr);
+static zlt_channel_dial_e zlt_channel_dial_early(zlt_channel_t *ch);
+static void zlt_channel_dial_race(zlt_channel_t *ch, zlt_addrs_t *addrs,
+    zlt_conn_t *first);
+static void zlt_channel_dial_raced(void *data, zlt_conn_t *winner,
+    const zlt_addr_t *addr, int err);
 static void zlt_channel_dial_connecting(zlt_io_t *io);
 static void zlt_channel_dial_failed(zlt_channel_t *ch, int err);
 static void zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how);
@@ -214,8 +233,8 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
                     zlt_channel_expired);
 
-    if (zlt_service_resolve(s, ch->owner->loop, &ch->waiter) == 0) {
-        zlt_channel_dial_next(ch);
+    if (zlt_service_resolve(s, &ch->waiter) == 0) {
+        zlt_channel_dial_begin(ch);
     }
 }
 
@@ -258,69 +277,112 @@ zlt_channel_dial_resolved(zlt_waiter_t *waiter, const char *error)
         return;
     }
 
-    zlt_channel_dial_next(ch);
+    zlt_channel_dial_begin(ch);
 }
 
 
+/*
+ * Most services have an address, or have one that works, which is the first.
+ * So that one is tried without ceremony, and often is there at once; only if
+ * it is not, and there are others, it begins to race with them.
+ */
+
 static void
-zlt_channel_dial_next(zlt_channel_t *ch)
+zlt_channel_dial_begin(zlt_channel_t *ch)
 {
-    int          err, early;
-    char         reason[300];
-    zlt_addr_t  *addr;
-    zlt_conn_t  *c;
+    char                reason[300];
+    zlt_addrs_t         addrs;
+    zlt_channel_dial_e  rc;
 
-    c = &ch->relay.side[ZLT_RELAY_SERVICE];
-    err = 0;
+    if (zlt_channel_dial_permitted(ch, &addrs) == 0) {
 
-    while (ch->address < ch->service->addrs.n) {
-
-        addr = &ch->service->addrs.addrs[ch->address++];
-
-        if (!zlt_service_permits(ch->service, addr)) {
-            continue;
+        if (ch->service->addrs.n == 0) {
+            zlt_channel_dial_failed(ch, EHOSTUNREACH);
+            return;
         }
 
-        early = (ch->relay.flow[ZLT_RELAY_CHANNEL].buf != NULL);
-
-        if (zlt_conn_connect(c, &addr->addr.sa, addr->len, early,
-                             zlt_channel_dial_connecting)
-            == 0)
-        {
-            c->io.data = ch;
-
-            if (!early) {
-                return;
-            }
-
-            err = zlt_channel_dial_early(ch);
-
-            if (err == 0) {
-                return;
-            }
-
-            zlt_conn_close(c);
-            continue;
-        }
-
-        err = errno;
-    }
-
-    if (err == 0 && ch->service->open && ch->service->addrs.n) {
         (void) snprintf(reason, sizeof(reason), "\"%.270s\" is not allowed",
                         ch->service->conf.local);
         zlt_channel_end_fail(ch, ZLT_E_FORBIDDEN, reason);
         return;
     }
 
-    zlt_channel_dial_failed(ch, err ? err : EHOSTUNREACH);
+    rc = zlt_channel_dial_first(ch, &addrs.addrs[0]);
+
+    if (rc == ZLT_CHANNEL_DIAL_FAILED && addrs.n == 1) {
+        zlt_channel_dial_failed(ch, errno);
+
+    } else if (rc == ZLT_CHANNEL_DIAL_FAILED) {
+        addrs.n--;
+        memmove(&addrs.addrs[0], &addrs.addrs[1],
+                addrs.n * sizeof(zlt_addr_t));
+        zlt_channel_dial_race(ch, &addrs, NULL);
+
+    } else if (rc == ZLT_CHANNEL_DIAL_PENDING && addrs.n > 1) {
+        zlt_channel_dial_race(ch, &addrs, &ch->relay.side[ZLT_RELAY_SERVICE]);
+    }
 }
 
 
-/* Early bytes that can be written show that the service is there already:
-   0, or what connect(2) would have told. */
+/* The addresses that may be dialled; their number. */
 
-static int
+static unsigned
+zlt_channel_dial_permitted(const zlt_channel_t *ch, zlt_addrs_t *to)
+{
+    unsigned            i;
+    const zlt_addrs_t  *from;
+
+    from = &ch->service->addrs;
+    to->n = 0;
+
+    for (i = 0; i < from->n; i++) {
+        if (zlt_service_permits(ch->service, &from->addrs[i])) {
+            to->addrs[to->n++] = from->addrs[i];
+        }
+    }
+
+    return to->n;
+}
+
+
+static zlt_channel_dial_e
+zlt_channel_dial_first(zlt_channel_t *ch, const zlt_addr_t *addr)
+{
+    int                 err, early;
+    zlt_conn_t         *c;
+    zlt_channel_dial_e  rc;
+
+    c = &ch->relay.side[ZLT_RELAY_SERVICE];
+    early = (ch->relay.flow[ZLT_RELAY_CHANNEL].buf != NULL);
+
+    if (zlt_conn_connect(c, &addr->addr.sa, addr->len, early,
+                         zlt_channel_dial_connecting)
+        == -1)
+    {
+        return ZLT_CHANNEL_DIAL_FAILED;
+    }
+
+    c->io.data = ch;
+
+    if (!early) {
+        return ZLT_CHANNEL_DIAL_PENDING;
+    }
+
+    rc = zlt_channel_dial_early(ch);
+
+    if (rc == ZLT_CHANNEL_DIAL_FAILED) {
+        err = errno;
+        zlt_conn_close(c);
+        errno = err;
+    }
+
+    return rc;
+}
+
+
+/* Early bytes that can be written show that the service is there already. */
+
+static zlt_channel_dial_e
 zlt_channel_dial_early(zlt_channel_t *ch)
 {
     ssize_t      n;
@@ -334,12 +396,9 @@ zlt_channel_dial_early(zlt_channel_t *ch)
 
     n = zlt_conn_write(c, buf->data + buf->pos, buf->last - buf->pos);
 
-    if (n == ZLT_CONN_AGAIN) {
-        return 0;
-    }
-
-    if (n == ZLT_CONN_ERROR) {
-        return errno;
+    if (n < 0) {
+        return n == ZLT_CONN_AGAIN ? ZLT_CHANNEL_DIAL_PENDING
+                                   : ZLT_CHANNEL_DIAL_FAILED;
     }
 
     buf->pos += (uint32_t) n;
@@ -355,7 +414,53 @@ zlt_channel_dial_early(zlt_channel_t *ch)
 
     zlt_channel_dial_join(ch);
 
-    return 0;
+    return ZLT_CHANNEL_DIAL_JOINED;
+}
+
+
+/* first: on its way to the first of them, or NULL */
+
+static void
+zlt_channel_dial_race(zlt_channel_t *ch, zlt_addrs_t *addrs,
+    zlt_conn_t *first)
+{
+    ch->race = zlt_race_start(ch->owner->loop, addrs, first,
+                              ch->relay.flow[ZLT_RELAY_CHANNEL].buf != NULL,
+                              zlt_channel_dial_raced, ch);
+
+    if (ch->race == NULL) {
+        zlt_channel_dial_failed(ch, ENOMEM);
+    }
+}
+
+
+static void
+zlt_channel_dial_raced(void *data, zlt_conn_t *winner, const zlt_addr_t *addr,
+    int err)
+{
+    zlt_conn_t     *c;
+    zlt_channel_t  *ch;
+
+    ch = data;
+    c = &ch->relay.side[ZLT_RELAY_SERVICE];
+
+    ch->race = NULL;
+
+    if (winner && zlt_race_take(c, winner, zlt_channel_dial_wait) == -1) {
+        winner = NULL;
+        err = ENOMEM;
+    }
+
+    if (winner == NULL) {
+        zlt_channel_dial_failed(ch, err);
+        return;
+    }
+
+    c->io.data = ch;
+    ch->connected = 1;
+
+    zlt_service_worked(ch->service, addr);
+    zlt_channel_dial_join(ch);
 }
 
 
@@ -385,12 +490,6 @@ zlt_channel_dial_connecting(zlt_io_t *io)
     err = errno;
 
     zlt_conn_close(c);
-
-    if (ch->address < ch->service->addrs.n) {
-        zlt_channel_dial_next(ch);
-        return;
-    }
-
     zlt_channel_dial_failed(ch, err);
 }
 

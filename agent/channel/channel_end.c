@@ -22,6 +22,7 @@
 #include "lane.h"
 #include "log.h"
 #include "often.h"
+#include "race.h"
 #include "service.h"
 #include "shared.h"
 
@@ -70,6 +71,8 @@ zlt_channel_end_leave(zlt_channel_t *ch, zlt_io_pt handler)
 
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
     zlt_list_remove(&ch->waiter.link);
+    zlt_race_cancel(ch->race);
+    ch->race = NULL;
 
     if (ch->service) {
         zlt_service_release(ch->service);
@@ -158,7 +161,6 @@ zlt_channel_end_reuse(zlt_channel_t *ch)
     free(ch->client);
     ch->client = NULL;
 
-    ch->address = 0;
     ch->fresh = 0;
     ch->connected = 0;
     ch->early = 0;

@@ -57,6 +57,80 @@ zlt_addr_unix(zlt_addrs_t *a, const char *path)
 }
 
 
+int
+zlt_addr_same_host(const zlt_addr_t *a, const zlt_addr_t *b)
+{
+    if (a->addr.sa.sa_family != b->addr.sa.sa_family || a->len != b->len) {
+        return 0;
+    }
+
+    switch (a->addr.sa.sa_family) {
+
+    case AF_INET:
+        return a->addr.in.sin_addr.s_addr == b->addr.in.sin_addr.s_addr;
+
+    case AF_INET6:
+        return a->addr.in6.sin6_scope_id == b->addr.in6.sin6_scope_id
+               && memcmp(&a->addr.in6.sin6_addr, &b->addr.in6.sin6_addr,
+                         sizeof(struct in6_addr)) == 0;
+    }
+
+    return 0;
+}
+
+
+int
+zlt_addr_self(int fd, const struct sockaddr *to)
+{
+    socklen_t                   len;
+    zlt_sockaddr_t              own;
+    const struct sockaddr_in   *in;
+    const struct sockaddr_in6  *in6;
+
+    len = sizeof(zlt_sockaddr_t);
+
+    if (to->sa_family == AF_UNIX || getsockname(fd, &own.sa, &len) == -1
+        || own.sa.sa_family != to->sa_family)
+    {
+        return 0;
+    }
+
+    /* the unspecified address leads to this machine, too */
+
+    if (to->sa_family == AF_INET) {
+        in = (const struct sockaddr_in *) (const void *) to;
+
+        return own.in.sin_port == in->sin_port
+               && (in->sin_addr.s_addr == own.in.sin_addr.s_addr
+                   || in->sin_addr.s_addr == htonl(INADDR_ANY));
+    }
+
+    in6 = (const struct sockaddr_in6 *) (const void *) to;
+
+    return own.in6.sin6_port == in6->sin6_port
+           && (IN6_ARE_ADDR_EQUAL(&own.in6.sin6_addr, &in6->sin6_addr)
+               || IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr));
+}
+
+
+void
+zlt_addr_prefer(zlt_addrs_t *a, const zlt_addr_t *first)
+{
+    unsigned    i;
+    zlt_addr_t  addr;
+
+    for (i = 0; i < a->n; i++) {
+
+        if (zlt_addr_same_host(&a->addrs[i], first)) {
+            addr = a->addrs[i];
+            memmove(&a->addrs[1], &a->addrs[0], i * sizeof(zlt_addr_t));
+            a->addrs[0] = addr;
+            return;
+        }
+    }
+}
+
+
 const char *
 zlt_addr_host(char *buf, const zlt_addr_t *addr)
 {

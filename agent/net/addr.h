@@ -47,6 +47,19 @@ int zlt_addr_numeric(zlt_addrs_t *a, const char *host, uint16_t port);
 /* the same for a UNIX socket, whose path must fit */
 void zlt_addr_unix(zlt_addrs_t *a, const char *path);
 
+/* 1 if both are the same host's, whatever their ports are */
+int zlt_addr_same_host(const zlt_addr_t *a, const zlt_addr_t *b);
+
+/*
+ * 1 if the socket has been connected to itself.  The kernel chooses its port,
+ * and where nobody listens at a port that it may choose, and connects to that
+ * one, a SYN meets its own sender (RFC 9293, simultaneous open).
+ */
+int zlt_addr_self(int fd, const struct sockaddr *to);
+
+/* Puts that address first, if it is one of them. */
+void zlt_addr_prefer(zlt_addrs_t *a, const zlt_addr_t *first);
+
 /* "127.0.0.1", "::1"; buf as below */
 const char *zlt_addr_host(char *buf, const zlt_addr_t *addr);
 

@@ -24,6 +24,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include "addr.h"
 #include "conn.h"
 #include "framed.h"
 #include "tls.h"
@@ -79,6 +80,11 @@ zlt_conn_connect(zlt_conn_t *c, const struct sockaddr *sa, socklen_t socklen,
     }
 
     if (connect(fd, sa, socklen) == -1 && errno != EINPROGRESS) {
+        goto failed;
+    }
+
+    if (zlt_addr_self(fd, sa)) {
+        errno = ECONNREFUSED;
         goto failed;
     }
 

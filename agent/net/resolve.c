@@ -4,62 +4,162 @@
  */
 
 /*
- * Resolution by getaddrinfo() in libuv's threads, so that hosts files, mDNS
- * and the rest of the system's configuration apply.  It cannot be stopped
- * once it runs: a cancelled one is forgotten and freed when it comes back.
+ * What is known of names.
+ *
+ * One lookup runs for all who want a name, and what it gives holds for some
+ * seconds, a failure too.  After that a new one runs, for which they wait a
+ * moment; a name server that takes longer, or does not answer, costs nobody
+ * more than that, since what the last lookup gave is used meanwhile.  Only an
+ * answer that there is no such name makes it forgotten.
+ *
+ * An address that was connected is put first for a while, so that of a name
+ * with a dead one not every connection begins with that.
  */
 
 
-#include <stdio.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "io.h"
+#include "lookup.h"
 #include "resolve.h"
+#include "task.h"
+#include "zlt_list.h"
+
+
+#define ZLT_RESOLVE_NAMES   512
+#define ZLT_RESOLVE_HOST    256
+#define ZLT_RESOLVE_HOLDS   5000       /* ms, a result */
+#define ZLT_RESOLVE_STALE   86400000   /* .. as long as there is no better */
+#define ZLT_RESOLVE_FIRST   600000     /* .. an address that has worked */
+
+/* ms that a new lookup is waited for; for a server, that may have moved, there
+   is more time */
+
+#define ZLT_RESOLVE_SOON    250
+#define ZLT_RESOLVE_SERVER_SOON  2000
+
+
+typedef struct {
+    zlt_list_t         link;           /* the least recently used first */
+    zlt_list_t         waiters;
+    zlt_lookup_t       lookup;
+    char               host[ZLT_RESOLVE_HOST];
+
+    zlt_addrs_t        addrs;          /* n is 0: none are known */
+    uint64_t           got;            /* ms, when that was */
+    const char        *why;            /* of the last lookup; NULL: it gave
+                                          them */
+    uint64_t           until;          /* ms, it holds so long */
+    unsigned           slow:1;         /* it gave nothing, or late */
+
+    zlt_addr_t         first;          /* len 0: none */
+    uint64_t           first_until;
+} zlt_resolve_name_t;
 
 
 struct zlt_resolve_s {
-    uv_getaddrinfo_t   req;
-    zlt_resolve_pt     handler;        /* NULL: cancelled */
-    void              *data;
+    zlt_list_t           link;
+    zlt_resolve_name_t  *name;
+    unsigned             turn;         /* in which it came */
+    uint16_t             port;
+    zlt_resolve_pt       handler;
+    void                *data;
 };
 
 
-static void zlt_resolve_done(uv_getaddrinfo_t *req, int status,
-    struct addrinfo *res);
-static void zlt_resolve_collect(zlt_addrs_t *a, struct addrinfo *res);
+static zlt_resolve_name_t *zlt_resolve_find(const char *host);
+static zlt_resolve_name_t *zlt_resolve_create(const char *host);
+static int zlt_resolve_evict(void);
+static void zlt_resolve_looked_up(zlt_lookup_t *lookup, int error,
+    const zlt_addrs_t *addrs);
+static void zlt_resolve_turn(zlt_task_t *task);
+static void zlt_resolve_timer(uv_timer_t *timer);
+static void zlt_resolve_answer(void);
+static zlt_resolve_t *zlt_resolve_next(uint64_t now, uint64_t *delay);
+static uint64_t zlt_resolve_wait(const zlt_resolve_name_t *n, uint64_t now);
+static uint64_t zlt_resolve_patience(const zlt_resolve_name_t *n);
+static void zlt_resolve_tell(zlt_resolve_t *r, uint64_t now);
+
+
+static zlt_list_t  zlt_resolve_names;
+static unsigned    zlt_resolve_count;
+static unsigned    zlt_resolve_turns;
+static uv_timer_t  zlt_resolve_soon;
+static zlt_task_t  zlt_resolve_task;
+
+
+int
+zlt_resolve_init(uv_loop_t *loop)
+{
+    zlt_list_init(&zlt_resolve_names);
+    zlt_list_init(&zlt_resolve_task.link);
+    zlt_resolve_task.handler = zlt_resolve_turn;
+
+    (void) uv_timer_init(loop, &zlt_resolve_soon);
+
+    return zlt_lookup_init();
+}
+
+
+int
+zlt_resolve_done(void)
+{
+    zlt_list_t          *link, *next;
+    zlt_resolve_name_t  *n;
+
+    zlt_list_remove(&zlt_resolve_task.link);
+
+    zlt_list_each_safe(link, next, &zlt_resolve_names) {
+        n = zlt_list_data(link, zlt_resolve_name_t, link);
+
+        zlt_lookup_cancel(&n->lookup);
+        free(n);
+    }
+
+    zlt_list_init(&zlt_resolve_names);
+    zlt_resolve_count = 0;
+
+    return zlt_lookup_done();
+}
 
 
 zlt_resolve_t *
-zlt_resolve_start(uv_loop_t *loop, const char *host, uint16_t port,
+zlt_resolve_start(zlt_lookup_e kind, const char *host, uint16_t port,
     zlt_resolve_pt handler, void *data)
 {
-    char              service[8];
-    zlt_resolve_t    *r;
-    struct addrinfo   hints;
+    zlt_resolve_t       *r;
+    zlt_resolve_name_t  *n;
 
-    r = calloc(1, sizeof(zlt_resolve_t));
+    n = zlt_resolve_find(host);
+
+    if (n == NULL) {
+        n = zlt_resolve_create(host);
+    }
+
+    r = n ? calloc(1, sizeof(zlt_resolve_t)) : NULL;
+
     if (r == NULL) {
         return NULL;
     }
 
+    r->name = n;
+    r->turn = zlt_resolve_turns;
+    r->port = port;
     r->handler = handler;
     r->data = data;
-    r->req.data = r;
 
-    memset(&hints, 0, sizeof(struct addrinfo));
+    zlt_list_append(&n->waiters, &r->link);
 
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICSERV;
-
-    (void) snprintf(service, sizeof(service), "%u", (unsigned) port);
-
-    if (uv_getaddrinfo(loop, &r->req, zlt_resolve_done, host, service, &hints)
-        != 0)
+    if (zlt_io_now() >= n->until
+        && zlt_lookup_start(&n->lookup, kind, n->host) == -1)
     {
-        free(r);
+        zlt_resolve_cancel(r);
         return NULL;
     }
+
+    zlt_io_post(&zlt_resolve_task);
 
     return r;
 }
@@ -69,88 +169,285 @@ void
 zlt_resolve_cancel(zlt_resolve_t *r)
 {
     if (r) {
-        r->handler = NULL;
-        (void) uv_cancel((uv_req_t *) &r->req);
+        zlt_list_remove(&r->link);
+
+        if (zlt_list_empty(&r->name->waiters)) {
+            zlt_lookup_unwanted(&r->name->lookup);
+        }
+
+        free(r);
     }
 }
 
 
-static void
-zlt_resolve_done(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
+static zlt_resolve_name_t *
+zlt_resolve_find(const char *host)
 {
-    zlt_addrs_t     addrs;
+    zlt_list_t          *link;
+    zlt_resolve_name_t  *n;
+
+    zlt_list_each(link, &zlt_resolve_names) {
+        n = zlt_list_data(link, zlt_resolve_name_t, link);
+
+        if (strcmp(n->host, host) == 0) {
+            zlt_list_remove(&n->link);
+            zlt_list_append(&zlt_resolve_names, &n->link);
+            return n;
+        }
+    }
+
+    return NULL;
+}
+
+
+static zlt_resolve_name_t *
+zlt_resolve_create(const char *host)
+{
+    zlt_resolve_name_t  *n;
+
+    if (strlen(host) >= ZLT_RESOLVE_HOST
+        || (zlt_resolve_count >= ZLT_RESOLVE_NAMES
+            && zlt_resolve_evict() == -1))
+    {
+        return NULL;
+    }
+
+    n = calloc(1, sizeof(zlt_resolve_name_t));
+
+    if (n == NULL) {
+        return NULL;
+    }
+
+    (void) strcpy(n->host, host);
+    zlt_list_init(&n->waiters);
+    zlt_lookup_prepare(&n->lookup, zlt_resolve_looked_up);
+    zlt_list_append(&zlt_resolve_names, &n->link);
+    zlt_resolve_count++;
+
+    return n;
+}
+
+
+/* Forgets a name that nobody wants now: 0, or -1 if there is none. */
+
+static int
+zlt_resolve_evict(void)
+{
+    zlt_list_t          *link;
+    zlt_resolve_name_t  *n;
+
+    zlt_list_each(link, &zlt_resolve_names) {
+        n = zlt_list_data(link, zlt_resolve_name_t, link);
+
+        if (zlt_list_empty(&n->waiters) && !zlt_lookup_runs(&n->lookup)) {
+            zlt_list_remove(&n->link);
+            zlt_resolve_count--;
+            free(n);
+            return 0;
+        }
+    }
+
+    return -1;
+}
+
+
+static void
+zlt_resolve_looked_up(zlt_lookup_t *lookup, int error,
+    const zlt_addrs_t *addrs)
+{
+    uint64_t             now;
+    zlt_resolve_name_t  *n;
+
+    n = zlt_list_data(lookup, zlt_resolve_name_t, lookup);
+    now = zlt_io_now();
+
+    n->until = now + ZLT_RESOLVE_HOLDS;
+    n->why = NULL;
+    n->slow = now - lookup->begun > zlt_resolve_patience(n);
+
+    if (error == 0) {
+        n->addrs = *addrs;
+        n->got = now;
+
+    } else {
+        n->slow = 1;
+        n->why = zlt_lookup_error(error);
+
+        if (error == EAI_NONAME || now - n->got > ZLT_RESOLVE_STALE) {
+            n->addrs.n = 0;
+        }
+    }
+
+    zlt_resolve_answer();
+}
+
+
+static void
+zlt_resolve_turn(zlt_task_t *task)
+{
+    (void) task;
+
+    zlt_resolve_answer();
+}
+
+
+static void
+zlt_resolve_timer(uv_timer_t *timer)
+{
+    (void) timer;
+
+    zlt_resolve_answer();
+}
+
+
+/* Tells all who need wait no longer.  What these ask in turn has to wait for
+   the next. */
+
+static void
+zlt_resolve_answer(void)
+{
+    uint64_t        now, delay;
     zlt_resolve_t  *r;
 
-    r = req->data;
+    now = zlt_io_now();
+    zlt_resolve_turns++;
 
-    if (r->handler) {
-        addrs.n = 0;
-
-        if (status == 0) {
-            zlt_resolve_collect(&addrs, res);
-
-            if (addrs.n == 0) {
-                status = UV_EAI_NONAME;
-            }
-        }
-
-        r->handler(r->data, status, &addrs);
+    while ((r = zlt_resolve_next(now, &delay)) != NULL) {
+        zlt_resolve_tell(r, now);
     }
 
-    if (res) {
-        uv_freeaddrinfo(res);
+    if (delay != UINT64_MAX) {
+        (void) uv_timer_start(&zlt_resolve_soon, zlt_resolve_timer, delay, 0);
     }
-
-    free(r);
 }
 
 
-/*
- * The families in turn, beginning with that of the first address, so that
- * one that leads nowhere delays us by one attempt only (RFC 8305).
- */
+/* One of them; if there is none, *delay is how long it takes, in ms, until
+   there is, or UINT64_MAX. */
+
+static zlt_resolve_t *
+zlt_resolve_next(uint64_t now, uint64_t *delay)
+{
+    uint64_t             wait;
+    zlt_list_t          *link, *inner;
+    zlt_resolve_t       *r;
+    zlt_resolve_name_t  *n;
+
+    *delay = UINT64_MAX;
+
+    zlt_list_each(link, &zlt_resolve_names) {
+        n = zlt_list_data(link, zlt_resolve_name_t, link);
+
+        if (zlt_list_empty(&n->waiters)) {
+            continue;
+        }
+
+        wait = zlt_resolve_wait(n, now);
+
+        if (wait) {
+            *delay = wait < *delay ? wait : *delay;
+            continue;
+        }
+
+        zlt_list_each(inner, &n->waiters) {
+            r = zlt_list_data(inner, zlt_resolve_t, link);
+
+            if (r->turn != zlt_resolve_turns) {
+                return r;
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+/* ms that those who want the name have to wait; UINT64_MAX: for the lookup. */
+
+static uint64_t
+zlt_resolve_wait(const zlt_resolve_name_t *n, uint64_t now)
+{
+    uint64_t  soon, spent;
+
+    if (!zlt_lookup_runs(&n->lookup)) {
+        return 0;
+    }
+
+    if (n->addrs.n == 0) {
+        return UINT64_MAX;
+    }
+
+    if (n->slow) {
+        return 0;
+    }
+
+    soon = zlt_resolve_patience(n);
+    spent = now - n->lookup.begun;
+
+    return spent < soon ? soon - spent : 0;
+}
+
+
+static uint64_t
+zlt_resolve_patience(const zlt_resolve_name_t *n)
+{
+    return n->lookup.kind == ZLT_LOOKUP_SERVER ? ZLT_RESOLVE_SERVER_SOON
+                                               : ZLT_RESOLVE_SOON;
+}
+
 
 static void
-zlt_resolve_collect(zlt_addrs_t *a, struct addrinfo *res)
+zlt_resolve_tell(zlt_resolve_t *r, uint64_t now)
 {
-    int               family;
-    struct addrinfo  *ai, *next[2];
+    unsigned             i;
+    zlt_addr_t          *addr;
+    zlt_addrs_t          addrs;
+    zlt_resolve_pt       handler;
+    zlt_resolve_name_t  *n;
+    void                *data;
 
-    family = res->ai_family;
+    n = r->name;
 
-    next[0] = res;
-    next[1] = res;
+    addrs = n->addrs;
 
-    while (a->n < ZLT_ADDRS_MAX) {
+    if (now < n->first_until) {
+        zlt_addr_prefer(&addrs, &n->first);
+    }
 
-        for (ai = next[0]; ai && ai->ai_family != family; ai = ai->ai_next) {
-            /* void */
+    for (i = 0; i < addrs.n; i++) {
+        addr = &addrs.addrs[i];
+
+        if (addr->addr.sa.sa_family == AF_INET) {
+            addr->addr.in.sin_port = htons(r->port);
+
+        } else {
+            addr->addr.in6.sin6_port = htons(r->port);
         }
+    }
 
-        if (ai && ai->ai_addrlen <= sizeof(zlt_sockaddr_t)) {
-            memcpy(&a->addrs[a->n].addr, ai->ai_addr, ai->ai_addrlen);
-            a->addrs[a->n].len = ai->ai_addrlen;
-            a->n++;
-        }
+    handler = r->handler;
+    data = r->data;
 
-        next[0] = ai ? ai->ai_next : NULL;
+    zlt_list_remove(&r->link);
+    free(r);
 
-        for (ai = next[1]; ai && ai->ai_family == family; ai = ai->ai_next) {
-            /* void */
-        }
+    handler(data, addrs.n ? NULL : n->why, &addrs);
+}
 
-        if (ai && a->n < ZLT_ADDRS_MAX
-            && ai->ai_addrlen <= sizeof(zlt_sockaddr_t))
-        {
-            memcpy(&a->addrs[a->n].addr, ai->ai_addr, ai->ai_addrlen);
-            a->addrs[a->n].len = ai->ai_addrlen;
-            a->n++;
-        }
 
-        next[1] = ai ? ai->ai_next : NULL;
+void
+zlt_resolve_worked(const char *host, const zlt_addr_t *addr)
+{
+    uint64_t             now;
+    zlt_resolve_name_t  *n;
 
-        if (next[0] == NULL && next[1] == NULL) {
-            break;
-        }
+    now = zlt_io_now();
+    n = zlt_resolve_find(host);
+
+    /* not for ever: what is found dead once may be better */
+
+    if (n && (now >= n->first_until || !zlt_addr_same_host(&n->first, addr))) {
+        n->first = *addr;
+        n->first_until = now + ZLT_RESOLVE_FIRST;
     }
 }

@@ -12,20 +12,30 @@
 
 #include <uv.h>
 
-#include "addr.h"
+#include "lookup.h"
 
 
 typedef struct zlt_resolve_s  zlt_resolve_t;
 
-/* status is 0, or an error of libuv's; addrs is valid during the call */
-typedef void (*zlt_resolve_pt)(void *data, int status,
+/* why is NULL, or says what failed; addrs is valid during the call */
+typedef void (*zlt_resolve_pt)(void *data, const char *why,
     const zlt_addrs_t *addrs);
 
 
+/* For the whole process: 0, or -1 with errno set. */
+int zlt_resolve_init(uv_loop_t *loop);
+
+/* Forgets all names.  1 if a thread still waits for a name server: it must not
+   be waited for. */
+int zlt_resolve_done(void);
+
 /* Calls back from the loop, unless cancelled.  NULL if it cannot be started. */
-zlt_resolve_t *zlt_resolve_start(uv_loop_t *loop, const char *host,
+zlt_resolve_t *zlt_resolve_start(zlt_lookup_e kind, const char *host,
     uint16_t port, zlt_resolve_pt handler, void *data);
 void zlt_resolve_cancel(zlt_resolve_t *r);
+
+/* That address of the name has proven right, and is the first for a while. */
+void zlt_resolve_worked(const char *host, const zlt_addr_t *addr);
 
 
 #endif /* ZLT_RESOLVE_H_INCLUDED */

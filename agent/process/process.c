@@ -21,6 +21,7 @@
 #include "notify.h"
 #include "often.h"
 #include "process.h"
+#include "resolve.h"
 #include "tls.h"
 #include "udp.h"
 #include "version.h"
@@ -28,11 +29,9 @@
 
 #define ZLT_PROCESS_WATCHDOG   5       /* s, between signs of life */
 #define ZLT_PROCESS_JUMP       2000    /* ms of sleep that are noticed */
-#define ZLT_PROCESS_THREADS    64      /* at most */
 #define ZLT_PROCESS_TURNS      8       /* of the loop, to close its handles */
 
 
-static void zlt_process_threads(const zlt_process_t *p);
 static int zlt_process_init(zlt_process_t *p);
 static int zlt_process_links(zlt_process_t *p);
 static void zlt_process_hello(zlt_process_t *p);
@@ -97,8 +96,8 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
     }
 
     alive = zlt_process_done(p);
-    zlt_often_done();
 
+    zlt_often_done();
 
     if (rc == 0) {
         zlt_log_info("ended");
@@ -118,28 +117,6 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
 }
 
 
-/* libuv's threads only resolve names.  One whose name server is silent for long
-   must not keep the others waiting. */
-
-static void
-zlt_process_threads(const zlt_process_t *p)
-{
-    char      text[16];
-    unsigned  n;
-
-    /* it gives half of them to names, rounded up */
-
-    n = 2 * (p->config->nlinks + 1);
-
-    if (n > ZLT_PROCESS_THREADS) {
-        n = ZLT_PROCESS_THREADS;
-    }
-
-    (void) snprintf(text, sizeof(text), "%u", n);
-    (void) setenv("UV_THREADPOOL_SIZE", text, 0);
-}
-
-
 static int
 zlt_process_init(zlt_process_t *p)
 {
@@ -147,9 +124,9 @@ zlt_process_init(zlt_process_t *p)
 
     static const int  signals[] = { SIGTERM, SIGINT, SIGHUP };
 
-    zlt_process_threads(p);
-
-    if (uv_loop_init(&p->loop) != 0 || zlt_io_init(&p->loop) == -1) {
+    if (uv_loop_init(&p->loop) != 0 || zlt_io_init(&p->loop) == -1
+        || zlt_resolve_init(&p->loop) == -1)
+    {
         return -1;
     }
 
@@ -319,7 +296,6 @@ zlt_process_notify(zlt_process_t *p)
                == ZLT_LINK_CONNECTED);
     }
 
-    zlt_often_tick();
     if (n == 1) {
         zlt_notify(up ? "STATUS=Connected" : "STATUS=Not connected");
         return;
@@ -343,6 +319,7 @@ zlt_process_tick(uv_timer_t *timer)
     now = zlt_io_now();
 
     zlt_log_tick();
+    zlt_often_tick();
     zlt_timer_tick();
     zlt_relay_tick();
     zlt_udp_tick();
@@ -538,12 +515,12 @@ zlt_process_done(zlt_process_t *p)
     zlt_io_done();
 
     for (turns = 0; turns < ZLT_PROCESS_TURNS; turns++) {
-        alive = uv_run(&p->loop, UV_RUN_NOWAIT);
-
-        if (!alive) {
+        if (uv_run(&p->loop, UV_RUN_NOWAIT) == 0) {
             break;
         }
     }
+
+    alive = zlt_resolve_done();
 
     zlt_io_done();
     (void) uv_loop_close(&p->loop);

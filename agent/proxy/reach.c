@@ -48,7 +48,7 @@ struct zlt_reach_s {
 
 
 static void zlt_reach_begin(uv_timer_t *timer);
-static void zlt_reach_resolved(void *data, int status,
+static void zlt_reach_resolved(void *data, const char *why,
     const zlt_addrs_t *addrs);
 static void zlt_reach_dial(zlt_reach_t *r);
 static void zlt_reach_dialled(void *data, zlt_conn_t *c,
@@ -108,8 +108,8 @@ zlt_reach_begin(uv_timer_t *timer)
         return;
     }
 
-    r->resolve = zlt_resolve_start(r->loop, r->url->host, r->url->port,
-                                   zlt_reach_resolved, r);
+    r->resolve = zlt_resolve_start(ZLT_LOOKUP_SERVER, r->url->host,
+                                   r->url->port, zlt_reach_resolved, r);
 
     if (r->resolve == NULL) {
         (void) snprintf(r->error, sizeof(r->error),
@@ -120,18 +120,18 @@ zlt_reach_begin(uv_timer_t *timer)
 
 
 static void
-zlt_reach_resolved(void *data, int status, const zlt_addrs_t *addrs)
+zlt_reach_resolved(void *data, const char *why, const zlt_addrs_t *addrs)
 {
     zlt_reach_t  *r;
 
     r = data;
     r->resolve = NULL;
 
-    if (status != 0) {
+    if (why) {
         (void) snprintf(r->error, sizeof(r->error),
                         "the name \"%.150s\" cannot be resolved: %s (a proxy "
                         "of the kind socks5h:// resolves it itself)",
-                        r->url->host, uv_strerror(status));
+                        r->url->host, why);
         zlt_reach_finish(r, NULL);
         return;
     }
@@ -226,6 +226,10 @@ zlt_reach_talking(zlt_io_t *io)
     again = (rc == ZLT_CONN_ERROR && zlt_talk_unreachable(r->talk)
              && r->next < r->targets.n);
 
+    if (rc == 0 && r->way.target.len) {
+        zlt_resolve_worked(r->url->host, &r->way.target);
+    }
+
     zlt_talk_free(r->talk);
     r->talk = NULL;
 
@@ -277,6 +281,12 @@ zlt_reach_expired(uv_timer_t *timer)
     } else if (r->via->kind) {
         (void) snprintf(r->error, sizeof(r->error),
                         "the proxy %s did not answer in time", r->via->name);
+
+        /* it may be that address; the next one has its turn then */
+
+        if (r->talk && r->next < r->targets.n) {
+            zlt_resolve_worked(r->url->host, &r->targets.addrs[r->next]);
+        }
 
     } else {
         (void) snprintf(r->error, sizeof(r->error),

@@ -16,14 +16,14 @@
 #include "zlt_name.h"
 
 
-#define ZLT_SERVICE_TTL  5000          /* ms that resolved addresses hold */
+#define ZLT_SERVICE_TTL  1000          /* ms until they are asked for again */
 
 
 static int zlt_service_is(const zlt_service_t *s, const uint8_t *id);
 static void zlt_service_address(zlt_service_t *s);
 static void zlt_service_fold(zlt_service_t *open,
     const zlt_service_t *target);
-static void zlt_service_resolved(void *data, int status,
+static void zlt_service_resolved(void *data, const char *why,
     const zlt_addrs_t *addrs);
 
 
@@ -86,7 +86,8 @@ zlt_service_move(zlt_service_t *s, const zlt_service_conf_t *conf)
         s->resolve = NULL;
         s->conf = *conf;
         zlt_service_address(s);
-        zlt_service_resolved(s, s->fixed ? 0 : UV_EAGAIN, &s->addrs);
+        zlt_service_resolved(s, s->fixed ? NULL : "it is another one now",
+                             &s->addrs);
         return;
     }
 
@@ -275,14 +276,16 @@ zlt_service_add_id(zlt_service_t *s, const uint8_t *id)
 
 
 int
-zlt_service_resolve(zlt_service_t *s, uv_loop_t *loop, zlt_waiter_t *waiter)
+zlt_service_resolve(zlt_service_t *s, zlt_waiter_t *waiter)
 {
     if (s->fixed || (s->addrs.n && zlt_io_now() < s->expires)) {
         return 0;
     }
 
     if (s->resolve == NULL) {
-        s->resolve = zlt_resolve_start(loop, s->conf.host, s->conf.port,
+        s->resolve = zlt_resolve_start(s->open ? ZLT_LOOKUP_TARGET
+                                               : ZLT_LOOKUP_SERVICE,
+                                       s->conf.host, s->conf.port,
                                        zlt_service_resolved, s);
         if (s->resolve == NULL) {
             s->addrs.n = 0;
@@ -297,7 +300,7 @@ zlt_service_resolve(zlt_service_t *s, uv_loop_t *loop, zlt_waiter_t *waiter)
 
 
 static void
-zlt_service_resolved(void *data, int status, const zlt_addrs_t *addrs)
+zlt_service_resolved(void *data, const char *why, const zlt_addrs_t *addrs)
 {
     char            error[128];
     zlt_list_t     *link;
@@ -307,15 +310,14 @@ zlt_service_resolved(void *data, int status, const zlt_addrs_t *addrs)
     s = data;
     s->resolve = NULL;
 
-    if (status == 0) {
+    if (why == NULL) {
         s->addrs = *addrs;
         s->expires = zlt_io_now() + ZLT_SERVICE_TTL;
 
     } else {
         s->addrs.n = 0;
-        (void) snprintf(error, sizeof(error),
-                        "the local host's name cannot be resolved: %s",
-                        uv_strerror(status));
+        (void) snprintf(error, sizeof(error), "the local host's name cannot "
+                        "be resolved: %.80s", why);
     }
 
     zlt_service_hold(s);
@@ -325,8 +327,18 @@ zlt_service_resolved(void *data, int status, const zlt_addrs_t *addrs)
         zlt_list_remove(link);
 
         waiter = zlt_list_data(link, zlt_waiter_t, link);
-        waiter->handler(waiter, status == 0 ? NULL : error);
+        waiter->handler(waiter, why ? error : NULL);
     }
 
     zlt_service_release(s);
+}
+
+
+void
+zlt_service_worked(zlt_service_t *s, const zlt_addr_t *addr)
+{
+    if (!s->fixed) {
+        zlt_addr_prefer(&s->addrs, addr);
+        zlt_resolve_worked(s->conf.host, addr);
+    }
 }

@@ -112,8 +112,10 @@ void zlt_service_add_id(zlt_service_t *s, const uint8_t *id);
 
 /* 0 if s->addrs may be used now; else the waiter is called when it may, or
    with an error; it may be removed from its list before that. */
-int zlt_service_resolve(zlt_service_t *s, uv_loop_t *loop,
-    zlt_waiter_t *waiter);
+int zlt_service_resolve(zlt_service_t *s, zlt_waiter_t *waiter);
+
+/* That one of its addresses is right: the first to be tried, for a while. */
+void zlt_service_worked(zlt_service_t *s, const zlt_addr_t *addr);
 
 
 #endif /* ZLT_SERVICE_H_INCLUDED */

@@ -164,7 +164,7 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
         goto release;
     }
 
-    if (zlt_service_resolve(service, u->owner->loop, &s->waiter) == 0) {
+    if (zlt_service_resolve(service, &s->waiter) == 0) {
         zlt_udp_session_resolved(&s->waiter, NULL);
     }
 

@@ -95,16 +95,28 @@ zlt_udp_socket_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
     (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
     (void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 
-    if (connect(fd, sa, socklen) == -1
-        || zlt_udp_socket_add(u, fd, handler) == -1)
-    {
-        err = errno;
-        (void) close(fd);
-        errno = err;
-        return -1;
+    if (connect(fd, sa, socklen) == -1) {
+        goto failed;
+    }
+
+    if (zlt_addr_self(fd, sa)) {
+        errno = ECONNREFUSED;
+        goto failed;
+    }
+
+    if (zlt_udp_socket_add(u, fd, handler) == -1) {
+        goto failed;
     }
 
     return 0;
+
+failed:
+
+    err = errno;
+    (void) close(fd);
+    errno = err;
+
+    return -1;
 }
 
 

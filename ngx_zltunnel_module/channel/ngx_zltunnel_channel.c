@@ -23,6 +23,7 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_dial_told.h"
+#include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_shared.h"
@@ -324,6 +325,8 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
 
     ngx_add_timer(&channel->timer,
                   ngx_zltunnel_heartbeat_period(channel->registry));
+
+    ngx_zltunnel_dial_turn_next(peer);
 
     return NGX_OK;
 }

@@ -33,6 +33,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial_connect.h"
+#include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
@@ -47,8 +48,10 @@
 
 static ngx_zltunnel_dial_e ngx_zltunnel_dial_enter(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service, u_char *token, const char **limit);
+static ngx_zltunnel_dial_e ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial,
+    ngx_uint_t *fresh, ngx_uint_t *slot);
 static ngx_int_t ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_sh_tunnel_t *tunnel);
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_uint_t live);
 static ngx_int_t ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial);
 static ngx_uint_t ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel);
@@ -277,28 +280,33 @@ ngx_zltunnel_dial_enter(ngx_zltunnel_dial_t *dial,
 }
 
 
+ngx_zltunnel_channel_t *
+ngx_zltunnel_dial_local(ngx_zltunnel_dial_t *dial)
+{
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = dial->lanes ? ngx_zltunnel_lane_open(dial->link.peer, NULL)
+                          : NULL;
+
+    return channel ? channel : ngx_zltunnel_channel_pop(dial->link.peer, 0);
+}
+
+
 void
 ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
 {
-    ngx_uint_t                  slot;
-    ngx_zltunnel_ipc_t          msg;
-    ngx_zltunnel_dial_e         rc;
-    ngx_zltunnel_channel_t     *channel;
-    ngx_zltunnel_registry_t    *registry;
-    ngx_zltunnel_sh_tunnel_t   *tunnel;
-    ngx_zltunnel_sh_service_t  *service;
+    ngx_uint_t                slot;
+    ngx_zltunnel_ipc_t        msg;
+    ngx_zltunnel_dial_e       rc;
+    ngx_zltunnel_channel_t   *channel;
+    ngx_zltunnel_registry_t  *registry;
 
     registry = dial->registry;
     dial->searching = 1;
     dial->taking = 0;
 
     if (!fresh) {
-        channel = dial->lanes ? ngx_zltunnel_lane_open(dial->link.peer, NULL)
-                              : NULL;
-
-        if (channel == NULL) {
-            channel = ngx_zltunnel_channel_pop(dial->link.peer, 0);
-        }
+        channel = ngx_zltunnel_dial_local(dial);
 
         if (channel) {
             ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_LOCAL);
@@ -306,35 +314,8 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
         }
     }
 
-    rc = NGX_ZLTUNNEL_DIAL_OK;
-    slot = NGX_ZLTUNNEL_NO_SLOT;
-
     ngx_zltunnel_zone_lock(registry);
-
-    tunnel = ngx_zltunnel_tunnel_find(registry->sh, dial->tunnel_id);
-    service = tunnel ? ngx_zltunnel_service_by_id(tunnel, dial->service_id)
-                     : NULL;
-
-    if (service == NULL) {
-        rc = NGX_ZLTUNNEL_DIAL_NO_SERVICE;
-
-    } else if (!fresh && tunnel->state == NGX_ZLTUNNEL_LIVE
-               && !service->stale)
-    {
-        slot = ngx_zltunnel_dial_holder(dial, tunnel);
-    }
-
-    if (service && slot == NGX_ZLTUNNEL_NO_SLOT) {
-
-        if (ngx_zltunnel_dial_pending(dial, tunnel) != NGX_OK) {
-            rc = NGX_ZLTUNNEL_DIAL_LIMIT;
-
-        } else if (tunnel->state == NGX_ZLTUNNEL_LIVE && !service->stale) {
-            slot = tunnel->slot;
-            fresh = 1;
-        }
-    }
-
+    rc = ngx_zltunnel_dial_where(dial, &fresh, &slot);
     ngx_zltunnel_zone_unlock(registry);
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
@@ -362,7 +343,12 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     }
 
     if (slot == NGX_ZLTUNNEL_NO_SLOT) {
-        /* the agent is away: ngx_zltunnel_dial_told_up() will tell */
+
+        /*
+         * The agent is away, and ngx_zltunnel_dial_told_up() will tell; or
+         * there are others before, or no memory for one more that waits.
+         */
+
         return;
     }
 
@@ -441,6 +427,7 @@ ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial)
     /* what was asked of the former tunnel will not be answered */
 
     ngx_zltunnel_dial_unpend(dial);
+    ngx_zltunnel_dial_turn_over(dial);
     ngx_zltunnel_peer_unlink(&dial->link);
     ngx_zltunnel_peer_link(peer, &dial->link);
 
@@ -453,11 +440,76 @@ ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial)
 }
 
 
-/* under the lock: counts the dial among those without a channel */
+/*
+ * Under the lock: who is to be asked for a channel, if anybody is.  Another
+ * worker that has an idle one; or fresh: the agent, by the worker with the
+ * control channel.
+ */
+
+static ngx_zltunnel_dial_e
+ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t *fresh,
+    ngx_uint_t *slot)
+{
+    ngx_uint_t                  live;
+    ngx_zltunnel_sh_t          *sh;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    sh = dial->registry->sh;
+    *slot = NGX_ZLTUNNEL_NO_SLOT;
+
+    tunnel = ngx_zltunnel_tunnel_find(sh, dial->tunnel_id);
+    service = tunnel ? ngx_zltunnel_service_by_id(tunnel, dial->service_id)
+                     : NULL;
+
+    if (service == NULL) {
+        return NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+    }
+
+    live = (tunnel->state == NGX_ZLTUNNEL_LIVE && !service->stale);
+
+    if (live && !*fresh) {
+        *slot = ngx_zltunnel_dial_holder(dial, tunnel);
+
+        if (*slot != NGX_ZLTUNNEL_NO_SLOT) {
+            return NGX_ZLTUNNEL_DIAL_OK;
+        }
+    }
+
+    if (live && ngx_zltunnel_dial_turn_take(dial) != NGX_OK) {
+        return NGX_ZLTUNNEL_DIAL_OK;
+    }
+
+    switch (ngx_zltunnel_dial_pending(dial, tunnel, live)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        return NGX_ZLTUNNEL_DIAL_LIMIT;
+
+    default:
+        return live ? NGX_ZLTUNNEL_DIAL_OK : NGX_ZLTUNNEL_DIAL_LIMIT;
+    }
+
+    if (live) {
+        *slot = tunnel->slot;
+        *fresh = 1;
+    }
+
+    return NGX_ZLTUNNEL_DIAL_OK;
+}
+
+
+/*
+ * Under the lock: counts the dial among those without a channel.  How many
+ * there may be is limited while the agent is away: NGX_DECLINED.  NGX_ERROR:
+ * there is no memory.
+ */
 
 static ngx_int_t
 ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_sh_tunnel_t *tunnel)
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_uint_t live)
 {
     ngx_zltunnel_sh_pending_t  *pending;
 
@@ -473,7 +525,7 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
         }
     }
 
-    if (tunnel->npending >= dial->registry->max_pending) {
+    if (!live && tunnel->npending >= dial->registry->max_pending) {
         return NGX_DECLINED;
     }
 
@@ -482,7 +534,7 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
                                  dial->timeout + 1000)
         == NULL)
     {
-        return NGX_DECLINED;
+        return NGX_ERROR;
     }
 
     dial->pending = 1;
@@ -723,6 +775,7 @@ ngx_zltunnel_dial_stop(ngx_zltunnel_dial_t *dial)
     }
 
     ngx_zltunnel_dial_unpend(dial);
+    ngx_zltunnel_dial_turn_over(dial);
 
     for (i = 0; i < 2; i++) {
         channel = dial->asked[i];

@@ -64,6 +64,7 @@ struct ngx_zltunnel_dial_s {
 
     /* state */
     ngx_zltunnel_link_t          link;
+    ngx_queue_t                  turn;       /* peer->waiting, while queued */
     ngx_zltunnel_relay_t        *relay;      /* cut with the tunnel */
     ngx_zltunnel_channel_t      *asked[2];   /* the first, and the repeat */
     size_t                       sent[2];    /* of buf, on each */
@@ -81,6 +82,8 @@ struct ngx_zltunnel_dial_s {
     unsigned                     pending:1;  /* has an entry in the registry */
     unsigned                     silent:1;   /* the first did not answer */
     unsigned                     taking:1;   /* another worker was asked */
+    unsigned                     asking:1;   /* .. or the agent, which counts */
+    unsigned                     queued:1;   /* until it is its turn to ask */
     unsigned                     announced:1;/* Connect went on a control
                                                 channel */
     unsigned                     lost:1;     /* a channel ended on which the
@@ -134,6 +137,8 @@ void ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
 void ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial);
 const char *ngx_zltunnel_dial_error(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
+/* an idle channel of this worker, or a lane, taken for it; or NULL */
+ngx_zltunnel_channel_t *ngx_zltunnel_dial_local(ngx_zltunnel_dial_t *dial);
 /* looks for a channel; fresh: that the agent is to open */
 void ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial,
     ngx_uint_t fresh);

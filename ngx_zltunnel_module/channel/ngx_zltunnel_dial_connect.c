@@ -15,6 +15,7 @@
 #include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_release.h"
 #include "ngx_zltunnel_transport.h"
@@ -52,6 +53,8 @@ ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
 
     dial->searching = 0;
     dial->taking = 0;
+
+    ngx_zltunnel_dial_turn_over(dial);
 
     if (channel->end.lane) {
         way = NGX_ZLTUNNEL_LANED;

@@ -291,12 +291,13 @@ ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer, u_char *service_id)
 
         dial = ngx_zltunnel_dial_of(link);
 
-        if (!dial->running || !dial->searching || !dial->pending) {
+        if (!dial->running || !dial->searching || dial->queued) {
             continue;
         }
 
         if (service_id
-            ? ngx_memcmp(dial->service_id, service_id, ZLT_ID_SIZE) == 0
+            ? dial->pending
+              && ngx_memcmp(dial->service_id, service_id, ZLT_ID_SIZE) == 0
             : !dial->announced && !dial->taking)
         {
 

@@ -20,9 +20,11 @@
 #include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_worker.h"
 
 #include "zlt_frames.h"
 
@@ -299,9 +301,10 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel)
 {
     u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
     ngx_str_t                   name;
-    ngx_uint_t                  wanted, used;
+    ngx_uint_t                  wanted, used, waited;
     ngx_connection_t           *c;
     ngx_zltunnel_end_t         *end;
+    ngx_zltunnel_peer_t        *peer;
     ngx_zltunnel_registry_t    *registry;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
 
@@ -334,14 +337,20 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel)
     name.len = 0;
     name.data = text;
 
+    /* one that somebody waits for will not be idle for long */
+
+    peer = ngx_zltunnel_peer_find(registry, channel->tunnel_id);
+    waited = peer && ngx_zltunnel_dial_turn_waited(peer);
+
     ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, channel->tunnel_id);
 
     if (tunnel && tunnel->epoch == channel->epoch && !ngx_exiting
         && registry->slot != NGX_ZLTUNNEL_NO_SLOT
-        && ngx_zltunnel_tunnel_nidle(registry->sh, tunnel)
-           < registry->max_idle_channels)
+        && (waited
+            || ngx_zltunnel_tunnel_nidle(registry->sh, tunnel)
+               < registry->max_idle_channels))
     {
         wanted = 1;
 

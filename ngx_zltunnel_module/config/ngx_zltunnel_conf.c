@@ -74,6 +74,9 @@ static void ngx_zltunnel_zone_check(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_zone_tokens(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
+static void ngx_zltunnel_udp_check_conf(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry);
+static ngx_uint_t ngx_zltunnel_has_udp(ngx_array_t *listeners);
 static void ngx_zltunnel_reference_check(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_reference_t *ref);
 
@@ -249,6 +252,7 @@ ngx_zltunnel_conf_init(ngx_cycle_t *cycle, void *data)
 
         ngx_zltunnel_zone_check(cycle, registry[i]);
         ngx_zltunnel_zone_tokens(cycle, registry[i]);
+        ngx_zltunnel_udp_check_conf(cycle, registry[i]);
 
         ref = registry[i]->references.elts;
 
@@ -305,6 +309,7 @@ ngx_zltunnel_zone_check(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
     workers = ccf->master ? ccf->worker_processes : 1;
+    registry->workers = workers;
 
     /* what a tunnel has for each slot, of which there are 64 at least */
 
@@ -384,6 +389,59 @@ ngx_zltunnel_zone_tokens(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
                   &registry->name, &registry->token_file,
                   registry->zone_size / 1024, (need + 1023) / 1024,
                   registry->file, registry->line);
+}
+
+
+/* one service may have two thirds of the UDP sessions of a worker:
+   ngx_zltunnel_carrier_crowds() */
+
+static void
+ngx_zltunnel_udp_check_conf(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry)
+{
+    ngx_uint_t  most, need;
+
+    if (!ngx_zltunnel_has_udp(&registry->listeners)
+        && !ngx_zltunnel_has_udp(&registry->passes))
+    {
+        return;
+    }
+
+    most = cycle->connection_n * registry->max_channel_share / 100 * 2 / 3;
+
+    if (most >= registry->max_udp_sessions) {
+        return;
+    }
+
+    need = (registry->max_udp_sessions * 300
+            + 2 * registry->max_channel_share - 1)
+           / (2 * registry->max_channel_share);
+
+    ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                  "\"max_udp_sessions %ui\" of zltunnel \"%V\" cannot be "
+                  "reached, a service has %ui of %ui worker_connections: "
+                  "at least %ui are needed, in %s:%ui",
+                  registry->max_udp_sessions, &registry->name, most,
+                  cycle->connection_n, need, registry->file, registry->line);
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_has_udp(ngx_array_t *listeners)
+{
+    ngx_uint_t                i;
+    ngx_zltunnel_listener_t  *l;
+
+    l = listeners->elts;
+
+    for (i = 0; i < listeners->nelts; i++) {
+
+        if (l[i].udp) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

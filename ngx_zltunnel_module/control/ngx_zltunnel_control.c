@@ -34,6 +34,7 @@
 
 #define NGX_ZLTUNNEL_CONTROL_READ    16384
 #define NGX_ZLTUNNEL_CONTROL_OUT     262144    /* bytes */
+#define NGX_ZLTUNNEL_CONTROL_FULL    131072    /* .. and no Connect more */
 #define NGX_ZLTUNNEL_CONTROL_EARLY   (2 * ZLT_MAX_MESSAGE_SIZE)
                                                /* bytes before Auth, at most */
 #define NGX_ZLTUNNEL_CONTROL_BURST   256       /* requests at a time, beside
@@ -901,6 +902,13 @@ ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
     control = peer ? peer->control : NULL;
 
     if (control == NULL) {
+        return NGX_DECLINED;
+    }
+
+    /* clients must not end the tunnel of an agent that is merely slow: their
+       dials ask again */
+
+    if (control->out_len - control->out_pos > NGX_ZLTUNNEL_CONTROL_FULL) {
         return NGX_DECLINED;
     }
 

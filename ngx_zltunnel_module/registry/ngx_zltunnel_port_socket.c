@@ -33,6 +33,7 @@
 
 
 #define NGX_ZLTUNNEL_DRAIN    100000   /* datagrams of one socket, at most */
+#define NGX_ZLTUNNEL_BACKLOG  4096     /* what the kernel allows of it */
 
 
 static ngx_int_t ngx_zltunnel_port_socket_reuseaddr(ngx_listening_t *ls,
@@ -206,12 +207,20 @@ ngx_zltunnel_port_socket_listen(ngx_listening_t *ls)
         return NGX_ERROR;
     }
 
-    if (listen(ls->fd, ls->backlog) == -1) {
+    if (listen(ls->fd, ngx_zltunnel_port_socket_backlog(ls)) == -1) {
         (void) ngx_zltunnel_port_socket_reuseaddr(ls, 0);
         return NGX_ERROR;
     }
 
     return NGX_OK;
+}
+
+
+int
+ngx_zltunnel_port_socket_backlog(ngx_listening_t *ls)
+{
+    return ls->backlog == NGX_LISTEN_BACKLOG ? NGX_ZLTUNNEL_BACKLOG
+                                             : ls->backlog;
 }
 
 

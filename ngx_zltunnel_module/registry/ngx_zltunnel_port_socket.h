@@ -31,6 +31,13 @@ ngx_zltunnel_listener_t *ngx_zltunnel_port_socket_next(
     ngx_zltunnel_listener_t *listener);
 /* one socket alone: NGX_OK, NGX_ERROR with errno */
 ngx_int_t ngx_zltunnel_port_socket_listen(ngx_listening_t *ls);
+/*
+ * How many clients may wait in the queue of the socket, until they are
+ * accepted.  nginx's default is 511: of thousands that come in the same moment
+ * most would have to come again, seconds later.  "backlog" of the listen
+ * directive goes before.
+ */
+int ngx_zltunnel_port_socket_backlog(ngx_listening_t *ls);
 void ngx_zltunnel_port_socket_shut(ngx_listening_t *ls);
 ngx_uint_t ngx_zltunnel_port_socket_listens(ngx_listening_t *ls);
 

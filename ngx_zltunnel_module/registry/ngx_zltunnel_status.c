@@ -550,7 +550,8 @@ ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
     ngx_uint_t  i;
 
     static const char  *drops[NGX_ZLTUNNEL_DROPS] = {
-        "queue", "age", "limit", "channel", "session", "send", "malformed"
+        "queue", "age", "limit", "channel", "session", "send", "malformed",
+        "kernel"
     };
 
     ngx_zltunnel_json_open(j, NULL, '{');

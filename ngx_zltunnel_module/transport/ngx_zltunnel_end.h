@@ -127,7 +127,7 @@ struct ngx_zltunnel_end_s {
    close_notify becomes an error and writes may be retried from elsewhere. */
 void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
-/* keepalive 60/10/5 s, for channels; not TCP_USER_TIMEOUT, see there */
+/* keepalive 60/10/5 s; not TCP_USER_TIMEOUT, see there */
 void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
 /* the kernel holds little of what it cannot send yet, behind which all waits
    that comes later */

@@ -91,6 +91,8 @@ static void ngx_zltunnel_relay_release(ngx_zltunnel_flow_t *f);
 static void ngx_zltunnel_relay_arm(ngx_zltunnel_relay_t *relay);
 static ngx_msec_t ngx_zltunnel_relay_limit(ngx_zltunnel_relay_t *relay);
 static ngx_int_t ngx_zltunnel_relay_expire(ngx_zltunnel_relay_t *relay);
+static void ngx_zltunnel_relay_keep(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t i);
 static ngx_int_t ngx_zltunnel_relay_watch(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static void ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
@@ -858,11 +860,9 @@ ngx_zltunnel_relay_moved(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t n)
         *relay->also[i] += n;
     }
 
-    /* bytes for a channel, which is watched */
-
     to = 1 - i;
 
-    if ((to == 1 || relay->channels) && relay->unacked[to] == 0) {
+    if (relay->unacked[to] == 0) {
         relay->unacked[to] = 1;
         relay->unacked_since[to] = ngx_current_msec;
     }
@@ -993,13 +993,8 @@ ngx_zltunnel_relay_expire(ngx_zltunnel_relay_t *relay)
 
         relay->kept = 1;
 
-        if (relay->side[1]->kind != NGX_ZLTUNNEL_BRIDGE) {
-            ngx_zltunnel_end_keepalive(relay->side[1]->connection);
-        }
-
-        if (relay->channels) {
-            ngx_zltunnel_end_keepalive(relay->side[0]->connection);
-        }
+        ngx_zltunnel_relay_keep(relay, 0);
+        ngx_zltunnel_relay_keep(relay, 1);
     }
 
     if (idle >= NGX_ZLTUNNEL_RELAY_IDLE) {
@@ -1021,6 +1016,29 @@ ngx_zltunnel_relay_expire(ngx_zltunnel_relay_t *relay)
     }
 
     return NGX_OK;
+}
+
+
+/* a client's may be as "so_keepalive" of its listen directive says */
+
+static void
+ngx_zltunnel_relay_keep(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
+{
+    ngx_connection_t  *c;
+
+    c = relay->side[i]->connection;
+
+    if (relay->side[i]->kind != NGX_ZLTUNNEL_PLAIN
+        && relay->side[i]->kind != NGX_ZLTUNNEL_TLS)
+    {
+        return;
+    }
+
+    if (i == 0 && c->listening && c->listening->keepalive) {
+        return;
+    }
+
+    ngx_zltunnel_end_keepalive(c);
 }
 
 

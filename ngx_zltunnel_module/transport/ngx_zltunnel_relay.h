@@ -44,7 +44,6 @@ struct ngx_zltunnel_relay_s {
 
     ngx_msec_t                   timeout;       /* 0: none */
     ngx_msec_t                   half_timeout;  /* half-closed; 0: none */
-    unsigned                     channels:1;    /* side[0] is one, too */
 
     ngx_zltunnel_relay_pt        handler;     /* called once, at the end */
     void                        *data;

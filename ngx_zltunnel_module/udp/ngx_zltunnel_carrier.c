@@ -18,6 +18,7 @@
 #include "ngx_zltunnel_carrier.h"
 #include "ngx_zltunnel_carry.h"
 #include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_client.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_registry.h"
@@ -150,6 +151,28 @@ ngx_zltunnel_carrier_full(ngx_zltunnel_carrier_t *carrier)
 }
 
 
+/*
+ * A service may have twice as many sessions as there is room left for in this
+ * worker: two thirds of all, if it is the only one that wants many, two fifths
+ * if there are two.  So a flood at one of them, or at several, leaves room for
+ * the others, and most of it is used nevertheless.
+ */
+
+ngx_uint_t
+ngx_zltunnel_carrier_crowds(ngx_zltunnel_carrier_t *carrier)
+{
+    ngx_uint_t  most, left;
+
+    most = ngx_cycle->connection_n * carrier->registry->max_channel_share
+           / 100;
+
+    left = most > ngx_zltunnel_client_count ? most - ngx_zltunnel_client_count
+                                            : 0;
+
+    return carrier->nsessions >= 2 * left;
+}
+
+
 void
 ngx_zltunnel_carrier_drop(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp, ngx_uint_t cause)
@@ -163,6 +186,18 @@ ngx_zltunnel_carrier_drop(ngx_zltunnel_carrier_t *carrier,
 
     if (udp) {
         udp->dropped++;
+    }
+}
+
+
+void
+ngx_zltunnel_carrier_lose(ngx_zltunnel_carrier_t *carrier, uint32_t n)
+{
+    if (carrier->counter) {
+        carrier->counter->dropped[NGX_ZLTUNNEL_DROP_KERNEL] += n;
+
+    } else {
+        carrier->dropped[NGX_ZLTUNNEL_DROP_KERNEL] += n;
     }
 }
 

@@ -15,6 +15,9 @@
 #include "zlt_dgram.h"
 
 
+#define NGX_ZLTUNNEL_CARRIER_SHARE  "a service's share of max_channel_share"
+
+
 struct ngx_zltunnel_carrier_s {
     ngx_rbtree_node_t            node;       /* by service id */
     u_char                       id[ZLT_ID_SIZE];     /* the service's */
@@ -75,9 +78,13 @@ ngx_zltunnel_carrier_t *ngx_zltunnel_carrier_create(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
 /* 1 if a new session would be one too many */
 ngx_uint_t ngx_zltunnel_carrier_full(ngx_zltunnel_carrier_t *carrier);
+/* 1 if it has its share of the sessions that there may be in this worker */
+ngx_uint_t ngx_zltunnel_carrier_crowds(ngx_zltunnel_carrier_t *carrier);
 /* counts a datagram; udp may be NULL; cause is NGX_ZLTUNNEL_DROP_* */
 void ngx_zltunnel_carrier_drop(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp, ngx_uint_t cause);
+/* so many the kernel has dropped */
+void ngx_zltunnel_carrier_lose(ngx_zltunnel_carrier_t *carrier, uint32_t n);
 /* looks for a channel, unless that is under way or has just failed */
 void ngx_zltunnel_carrier_dial(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp);

@@ -9,7 +9,9 @@
  * nginx reads a datagram by a call of recvmsg() and passes it through its
  * event handlers.  Here many are read by one recvmmsg(), and those of known
  * clients go right to their sessions; only a new client takes nginx's way,
- * and gets a connection as ngx_event_recvmsg() would make it.
+ * and gets a connection as ngx_event_recvmsg() would make it.  New clients
+ * wait for that until the socket is empty, or there are too many of them: then
+ * the socket waits.
  *
  * The socket of an assigned port passes from service to service, and this
  * worker hears of it by a message, which may be late.  So the registry counts
@@ -24,37 +26,51 @@
 #include "ngx_zltunnel_carry.h"
 #include "ngx_zltunnel_client.h"
 #include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_newcomer.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_udp_session.h"
+#include "ngx_zltunnel_udp_socket.h"
 
 
 #define NGX_ZLTUNNEL_UDP_TURNS      4       /* batches of one wake-up */
+#define NGX_ZLTUNNEL_UDP_EMPTYING   16      /* .. while newcomers wait */
+#define NGX_ZLTUNNEL_UDP_SESSIONS   256     /* made in one turn */
 
 /* no two at the same place of a page, which would share lines of the cache */
 
 #define NGX_ZLTUNNEL_UDP_SLOT       (65536 + 320)
 
 
-/* a listening socket of an assigned port */
+/* a listening socket */
 
 typedef struct {
-    ngx_zltunnel_listener_t     *listener;   /* NULL: of zltunnel_pass */
+    ngx_zltunnel_listener_t     *listener;   /* of an assigned port, or NULL */
     uint64_t                     changes;    /* the registry's, when asked */
     u_char                       id[ZLT_ID_SIZE];     /* of its service */
+    uint32_t                     drops;      /* the kernel's, so far */
+    uint32_t                     lost;       /* .. that were not counted yet */
     unsigned                     known:1;
 } ngx_zltunnel_udp_socket_t;
 
 
+static ngx_zltunnel_udp_socket_t *ngx_zltunnel_udp_socket(
+    ngx_listening_t *ls);
 static ngx_uint_t ngx_zltunnel_udp_service(ngx_zltunnel_udp_socket_t *sock);
 static void ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
     ngx_zltunnel_udp_socket_t *sock, ngx_uint_t i);
-static void ngx_zltunnel_udp_local(ngx_listening_t *ls, struct msghdr *msg,
+static void ngx_zltunnel_udp_deliver(ngx_zltunnel_udp_socket_t *sock,
+    ngx_zltunnel_client_t *client, u_char *data, size_t len);
+static void ngx_zltunnel_udp_keep(ngx_listening_t *ls,
+    ngx_zltunnel_udp_socket_t *sock, ngx_zltunnel_client_key_t *key,
+    uint64_t hash, ngx_uint_t i, ngx_sockaddr_t *local);
+static void ngx_zltunnel_udp_newcomers(ngx_event_t *ev);
+static void ngx_zltunnel_udp_admit(ngx_zltunnel_newcomer_t *newcomer);
+static void ngx_zltunnel_udp_control(ngx_listening_t *ls,
+    ngx_zltunnel_udp_socket_t *sock, struct msghdr *msg,
     ngx_sockaddr_t *local);
 static ngx_uint_t ngx_zltunnel_udp_refuse(ngx_listening_t *ls,
     ngx_zltunnel_udp_socket_t *sock);
-static void ngx_zltunnel_udp_accept(ngx_listening_t *ls,
-    ngx_zltunnel_client_key_t *key, uint64_t hash, struct sockaddr *sa,
-    socklen_t socklen, ngx_sockaddr_t *local, u_char *data, size_t len);
+static void ngx_zltunnel_udp_accept(ngx_zltunnel_newcomer_t *newcomer);
 static ngx_int_t ngx_zltunnel_udp_connection(ngx_connection_t *c,
     ngx_listening_t *ls, struct sockaddr *sa, socklen_t socklen,
     ngx_sockaddr_t *local, u_char *data, size_t len);
@@ -80,12 +96,16 @@ static size_t            ngx_zltunnel_in_len;
 
 static ngx_zltunnel_udp_socket_t  *ngx_zltunnel_udp_sockets;
 
+static ngx_event_t       ngx_zltunnel_newcomers_event;
+static ngx_connection_t  ngx_zltunnel_newcomers_dummy;
+
 
 ngx_int_t
 ngx_zltunnel_udp_init_process(ngx_cycle_t *cycle)
 {
-    ngx_uint_t      i;
-    struct msghdr  *msg;
+    ngx_uint_t        i;
+    struct msghdr    *msg;
+    ngx_listening_t  *ls;
 
     ngx_zltunnel_udp_sockets = ngx_pcalloc(cycle->pool,
               cycle->listening.nelts * sizeof(ngx_zltunnel_udp_socket_t));
@@ -109,6 +129,21 @@ ngx_zltunnel_udp_init_process(ngx_cycle_t *cycle)
         msg->msg_iovlen = 1;
     }
 
+    ls = cycle->listening.elts;
+
+    for (i = 0; i < cycle->listening.nelts; i++) {
+
+        if (ls[i].type == SOCK_DGRAM && ls[i].fd != (ngx_socket_t) -1) {
+            ngx_zltunnel_udp_sockets[i].drops =
+                                   ngx_zltunnel_udp_socket_drops(ls[i].fd);
+        }
+    }
+
+    ngx_zltunnel_newcomers_dummy.fd = (ngx_socket_t) -1;
+    ngx_zltunnel_newcomers_event.handler = ngx_zltunnel_udp_newcomers;
+    ngx_zltunnel_newcomers_event.data = &ngx_zltunnel_newcomers_dummy;
+    ngx_zltunnel_newcomers_event.log = cycle->log;
+
     ngx_zltunnel_client_init();
 
     return NGX_OK;
@@ -124,6 +159,9 @@ ngx_zltunnel_udp_arm(ngx_zltunnel_listener_t *listener)
 
     sock->listener = listener;
     sock->known = 0;
+    sock->lost = 0;
+    sock->drops = ngx_zltunnel_udp_socket_drops(
+                              ngx_zltunnel_listener_socket(listener)->fd);
 }
 
 
@@ -135,7 +173,16 @@ ngx_zltunnel_udp_cleanup(void)
         ngx_zltunnel_in_data = NULL;
     }
 
+    ngx_zltunnel_newcomer_cleanup();
     ngx_zltunnel_client_cleanup();
+}
+
+
+static ngx_zltunnel_udp_socket_t *
+ngx_zltunnel_udp_socket(ngx_listening_t *ls)
+{
+    return &ngx_zltunnel_udp_sockets[
+                     ls - (ngx_listening_t *) ngx_cycle->listening.elts];
 }
 
 
@@ -164,23 +211,22 @@ ngx_zltunnel_udp_receive(ngx_event_t *ev)
     ls = lc->listening;
     ev->ready = 0;
 
-    sock = &ngx_zltunnel_udp_sockets[
-                     ls - (ngx_listening_t *) ngx_cycle->listening.elts];
+    sock = ngx_zltunnel_udp_socket(ls);
 
-    for (turn = 0; turn < NGX_ZLTUNNEL_UDP_TURNS; turn++) {
+    for (turn = 0; turn < NGX_ZLTUNNEL_UDP_EMPTYING; turn++) {
+
+        if (ngx_zltunnel_newcomer_full()
+            || (turn >= NGX_ZLTUNNEL_UDP_TURNS
+                && ngx_zltunnel_newcomer_first() == NULL))
+        {
+            break;
+        }
 
         for (i = 0; i < NGX_ZLTUNNEL_UDP_BATCH; i++) {
             msg = &ngx_zltunnel_in_msgs[i].msg_hdr;
             msg->msg_namelen = sizeof(ngx_sockaddr_t);
-
-            if (ls->wildcard) {
-                msg->msg_control = &ngx_zltunnel_in_control[i];
-                msg->msg_controllen = sizeof(ngx_zltunnel_udp_control_t);
-
-            } else {
-                msg->msg_control = NULL;
-                msg->msg_controllen = 0;
-            }
+            msg->msg_control = &ngx_zltunnel_in_control[i];
+            msg->msg_controllen = sizeof(ngx_zltunnel_udp_control_t);
         }
 
         n = recvmmsg(lc->fd, ngx_zltunnel_in_msgs, NGX_ZLTUNNEL_UDP_BATCH,
@@ -210,6 +256,78 @@ ngx_zltunnel_udp_receive(ngx_event_t *ev)
         if (n < NGX_ZLTUNNEL_UDP_BATCH) {
             break;
         }
+    }
+
+    if (ngx_zltunnel_newcomer_first()) {
+        ngx_post_event(&ngx_zltunnel_newcomers_event, &ngx_posted_events);
+    }
+}
+
+
+/* sessions for those that have come while the socket was read */
+
+static void
+ngx_zltunnel_udp_newcomers(ngx_event_t *ev)
+{
+    ngx_uint_t                n;
+    ngx_zltunnel_newcomer_t  *newcomer;
+
+    for (n = 0; n < NGX_ZLTUNNEL_UDP_SESSIONS; n++) {
+        newcomer = ngx_zltunnel_newcomer_first();
+
+        if (newcomer == NULL) {
+            break;
+        }
+
+        ngx_zltunnel_newcomer_remove(newcomer);
+        ngx_zltunnel_udp_admit(newcomer);
+        ngx_zltunnel_newcomer_free(newcomer);
+    }
+
+    ngx_zltunnel_carry_flush();
+
+    if (ngx_zltunnel_newcomer_first()) {
+
+        /* the sockets are read before */
+
+        ngx_post_event(ev, &ngx_posted_next_events);
+    }
+}
+
+
+static void
+ngx_zltunnel_udp_admit(ngx_zltunnel_newcomer_t *newcomer)
+{
+    ngx_listening_t            *ls;
+    ngx_zltunnel_client_t      *client;
+    ngx_zltunnel_datagram_t    *d;
+    ngx_zltunnel_udp_socket_t  *sock;
+
+    ls = newcomer->listening;
+    sock = ngx_zltunnel_udp_socket(ls);
+
+    if (sock->listener
+        && (ngx_zltunnel_udp_service(sock)
+            || ngx_memcmp(sock->id, newcomer->service_id, ZLT_ID_SIZE) != 0))
+    {
+        /* the port has changed hands */
+        return;
+    }
+
+    if (ngx_zltunnel_udp_refuse(ls, sock)) {
+        return;
+    }
+
+    ngx_zltunnel_udp_accept(newcomer);
+
+    for (d = newcomer->first->next; d; d = d->next) {
+        client = ngx_zltunnel_client_find(&newcomer->key, newcomer->hash);
+
+        if (client == NULL) {
+            break;
+        }
+
+        ngx_zltunnel_udp_deliver(sock, client, d->data, d->len);
     }
 }
 
@@ -268,45 +386,50 @@ static void
 ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
     ngx_zltunnel_udp_socket_t *sock, ngx_uint_t i)
 {
-    size_t                      len;
-    u_char                     *data;
     uint64_t                    hash;
-    socklen_t                   socklen;
-    ngx_event_t                *rev;
     ngx_sockaddr_t              local;
     struct msghdr              *msg;
-    struct sockaddr            *sa;
-    ngx_zltunnel_client_key_t      key;
-    ngx_zltunnel_client_t  *client;
+    ngx_zltunnel_client_t      *client;
+    ngx_zltunnel_client_key_t   key;
 
     msg = &ngx_zltunnel_in_msgs[i].msg_hdr;
-    len = ngx_zltunnel_in_msgs[i].msg_len;
-    data = ngx_zltunnel_in_iovs[i].iov_base;
 
-    sa = msg->msg_name;
-    socklen = ngx_min(msg->msg_namelen, sizeof(ngx_sockaddr_t));
-
-    if (socklen == 0 || (msg->msg_flags & (MSG_TRUNC|MSG_CTRUNC))) {
+    if (msg->msg_namelen == 0 || (msg->msg_flags & (MSG_TRUNC|MSG_CTRUNC))) {
         return;
     }
 
-    ngx_zltunnel_udp_local(ls, msg, &local);
-    ngx_zltunnel_client_key(&key, ls, sa, &local.sockaddr);
+    ngx_zltunnel_udp_control(ls, sock, msg, &local);
+    ngx_zltunnel_client_key(&key, ls, msg->msg_name, &local.sockaddr);
 
     hash = ngx_zltunnel_client_hash(&key);
     client = ngx_zltunnel_client_find(&key, hash);
 
-    if (client == NULL) {
-
-        if (!ngx_zltunnel_udp_refuse(ls, sock)) {
-            ngx_zltunnel_udp_accept(ls, &key, hash, sa, socklen, &local, data,
-                                    len);
-        }
-
+    if (client) {
+        ngx_zltunnel_udp_deliver(sock, client,
+                                 ngx_zltunnel_in_iovs[i].iov_base,
+                                 ngx_zltunnel_in_msgs[i].msg_len);
         return;
     }
 
+    ngx_zltunnel_udp_keep(ls, sock, &key, hash, i, &local);
+}
+
+
+/* of a client that is known */
+
+static void
+ngx_zltunnel_udp_deliver(ngx_zltunnel_udp_socket_t *sock,
+    ngx_zltunnel_client_t *client, u_char *data, size_t len)
+{
+    ngx_event_t  *rev;
+
     if (client->udp) {
+
+        if (sock->lost) {
+            ngx_zltunnel_carrier_lose(client->udp->carrier, sock->lost);
+            sock->lost = 0;
+        }
+
         *client->udp->received += len;
         ngx_zltunnel_udp_session_send(client->udp, data, len);
         return;
@@ -335,12 +458,57 @@ ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
 }
 
 
-/* the address that a datagram was sent to */
+/* of one that is not: it has to wait until the socket is empty */
 
 static void
-ngx_zltunnel_udp_local(ngx_listening_t *ls, struct msghdr *msg,
+ngx_zltunnel_udp_keep(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock,
+    ngx_zltunnel_client_key_t *key, uint64_t hash, ngx_uint_t i,
     ngx_sockaddr_t *local)
 {
+    struct msghdr            *msg;
+    ngx_zltunnel_newcomer_t  *newcomer;
+
+    newcomer = ngx_zltunnel_newcomer_find(key, hash);
+
+    if (newcomer == NULL) {
+
+        if (ngx_zltunnel_udp_refuse(ls, sock)) {
+            return;
+        }
+
+        newcomer = ngx_zltunnel_newcomer_add(key, hash);
+
+        if (newcomer == NULL) {
+            return;
+        }
+
+        msg = &ngx_zltunnel_in_msgs[i].msg_hdr;
+
+        newcomer->listening = ls;
+        newcomer->local = *local;
+        newcomer->socklen = ngx_min(msg->msg_namelen, sizeof(ngx_sockaddr_t));
+        ngx_memcpy(&newcomer->addr, msg->msg_name, newcomer->socklen);
+        ngx_memcpy(newcomer->service_id, sock->id, ZLT_ID_SIZE);
+    }
+
+    if (ngx_zltunnel_newcomer_put(newcomer, ngx_zltunnel_in_iovs[i].iov_base,
+                                  ngx_zltunnel_in_msgs[i].msg_len)
+        != NGX_OK
+        && newcomer->first == NULL)
+    {
+        ngx_zltunnel_newcomer_remove(newcomer);
+        ngx_zltunnel_newcomer_free(newcomer);
+    }
+}
+
+
+/* the address that a datagram was sent to, and how many were dropped before */
+
+static void
+ngx_zltunnel_udp_control(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock,
+    struct msghdr *msg, ngx_sockaddr_t *local)
+{
+    uint32_t             drops;
     struct cmsghdr      *cmsg;
     struct in_pktinfo    pkt;
 #if (NGX_HAVE_INET6)
@@ -349,18 +517,28 @@ ngx_zltunnel_udp_local(ngx_listening_t *ls, struct msghdr *msg,
 
     ngx_memcpy(local, ls->sockaddr, ls->socklen);
 
-    if (!ls->wildcard) {
-        return;
-    }
-
     for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+
+        if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SO_RXQ_OVFL) {
+            ngx_memcpy(&drops, CMSG_DATA(cmsg), sizeof(uint32_t));
+
+            /* of one that was queued before the baseline was taken */
+
+            if ((int32_t) (drops - sock->drops) > 0) {
+                sock->lost += drops - sock->drops;
+                sock->drops = drops;
+            }
+        }
+
+        if (!ls->wildcard) {
+            continue;
+        }
 
         if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO
             && local->sockaddr.sa_family == AF_INET)
         {
             ngx_memcpy(&pkt, CMSG_DATA(cmsg), sizeof(struct in_pktinfo));
             local->sockaddr_in.sin_addr = pkt.ipi_addr;
-            return;
         }
 
 #if (NGX_HAVE_INET6)
@@ -370,7 +548,6 @@ ngx_zltunnel_udp_local(ngx_listening_t *ls, struct msghdr *msg,
         {
             ngx_memcpy(&pkt6, CMSG_DATA(cmsg), sizeof(struct in6_pktinfo));
             local->sockaddr_in6.sin6_addr = pkt6.ipi6_addr;
-            return;
         }
 
 #endif
@@ -393,6 +570,15 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
 
         if (carrier && ngx_zltunnel_carrier_full(carrier)) {
             ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
+            return 1;
+        }
+
+        if (carrier && ngx_zltunnel_carrier_crowds(carrier)) {
+            ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
+
+            ngx_zltunnel_log_complain(&ls->log,
+                                      "UDP client refused: limit of %s",
+                                      NGX_ZLTUNNEL_CARRIER_SHARE);
             return 1;
         }
     }
@@ -426,11 +612,14 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
 /* what ngx_event_recvmsg() does with the first datagram of a client */
 
 static void
-ngx_zltunnel_udp_accept(ngx_listening_t *ls, ngx_zltunnel_client_key_t *key,
-    uint64_t hash, struct sockaddr *sa, socklen_t socklen,
-    ngx_sockaddr_t *local, u_char *data, size_t len)
+ngx_zltunnel_udp_accept(ngx_zltunnel_newcomer_t *newcomer)
 {
-    ngx_connection_t  *c;
+    ngx_listening_t            *ls;
+    ngx_connection_t           *c;
+    ngx_zltunnel_client_t      *client;
+    ngx_zltunnel_udp_socket_t  *sock;
+
+    ls = newcomer->listening;
 
 #if (NGX_STAT_STUB)
     (void) ngx_atomic_fetch_add(ngx_stat_accepted, 1);
@@ -451,9 +640,13 @@ ngx_zltunnel_udp_accept(ngx_listening_t *ls, ngx_zltunnel_client_key_t *key,
     (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
 #endif
 
-    if (ngx_zltunnel_udp_connection(c, ls, sa, socklen, local, data, len)
+    if (ngx_zltunnel_udp_connection(c, ls, &newcomer->addr.sockaddr,
+                                    newcomer->socklen, &newcomer->local,
+                                    newcomer->first->data,
+                                    newcomer->first->len)
         != NGX_OK
-        || ngx_zltunnel_client_insert(c, key, hash) != NGX_OK)
+        || ngx_zltunnel_client_insert(c, &newcomer->key, newcomer->hash)
+           != NGX_OK)
     {
         ngx_zltunnel_udp_discard(c);
         return;
@@ -463,6 +656,19 @@ ngx_zltunnel_udp_accept(ngx_listening_t *ls, ngx_zltunnel_client_key_t *key,
     c->log->handler = NULL;
 
     ls->handler(c);
+
+    /* what the kernel had no room for was of this service, most likely */
+
+    sock = ngx_zltunnel_udp_socket(ls);
+
+    client = sock->lost ? ngx_zltunnel_client_find(&newcomer->key,
+                                                   newcomer->hash)
+                        : NULL;
+
+    if (client && client->udp) {
+        ngx_zltunnel_carrier_lose(client->udp->carrier, sock->lost);
+        sock->lost = 0;
+    }
 }
 
 
@@ -617,5 +823,6 @@ ngx_zltunnel_udp_recheck(void)
 void
 ngx_zltunnel_udp_exit(void)
 {
+    ngx_zltunnel_newcomer_cleanup();
     ngx_zltunnel_carrier_exit();
 }

@@ -10,6 +10,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_udp_session.h"
+#include "ngx_zltunnel_udp_socket.h"
 
 
 #define NGX_ZLTUNNEL_UDP_BATCH  64     /* datagrams of one system call */

@@ -224,6 +224,13 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
         return NGX_ZLTUNNEL_DIAL_LIMIT;
     }
 
+    if (ngx_zltunnel_carrier_crowds(carrier)) {
+        ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
+
+        *limit = NGX_ZLTUNNEL_CARRIER_SHARE;
+        return NGX_ZLTUNNEL_DIAL_LIMIT;
+    }
+
     counter = ngx_zltunnel_counter_get(udp->registry, service);
 
     if (counter == NULL) {

@@ -207,7 +207,6 @@ ngx_zltunnel_visit_relay(ngx_zltunnel_visit_t *visit)
 
     relay->side[0] = &visit->end;
     relay->side[1] = &dial->channel->end;
-    relay->channels = 1;
     relay->half_timeout = NGX_ZLTUNNEL_VISIT_HALF;
     relay->handler = ngx_zltunnel_visit_relayed;
     relay->data = visit;

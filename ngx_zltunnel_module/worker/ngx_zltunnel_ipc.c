@@ -27,6 +27,7 @@
 #include "ngx_zltunnel_ipc.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_module.h"
+#include "ngx_zltunnel_pairs.h"
 #include "ngx_zltunnel_registry.h"
 
 #include "zlt_wsd.h"
@@ -43,7 +44,7 @@
 typedef struct {
     ngx_uint_t                   generation;
     ngx_uint_t                   n;
-    ngx_socket_t               (*pairs)[2];    /* 0 receives, 1 sends */
+    ngx_zltunnel_pair_t         *pairs;
 } ngx_zltunnel_ipc_set_t;
 
 
@@ -115,6 +116,15 @@ static ngx_connection_t         ngx_zltunnel_ipc_dummy;
 
 
 ngx_int_t
+ngx_zltunnel_ipc_prepare(ngx_uint_t workers, ngx_log_t *log)
+{
+    ngx_zltunnel_ipc_prune((ngx_cycle_t *) ngx_cycle);
+
+    return ngx_zltunnel_pairs_prepare(workers, log);
+}
+
+
+ngx_int_t
 ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle)
 {
     ngx_uint_t               i, n;
@@ -122,8 +132,6 @@ ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle)
     ngx_zltunnel_ipc_set_t  *set;
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
-
-    ngx_zltunnel_ipc_prune(cycle);
 
     ngx_zltunnel_ipc_generation++;
 
@@ -150,27 +158,8 @@ ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle)
 
     set += ngx_zltunnel_ipc_nsets;
 
-    n = ccf->master ? ccf->worker_processes : 1;
-
     set->generation = ngx_zltunnel_ipc_generation;
-    set->n = n;
-
-    set->pairs = ngx_alloc(n * sizeof(ngx_socket_t[2]), cycle->log);
-    if (set->pairs == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET|SOCK_NONBLOCK|SOCK_CLOEXEC, 0,
-                       set->pairs[i])
-            == -1)
-        {
-            ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno,
-                          "socketpair() for zltunnel workers failed");
-            return NGX_ERROR;
-        }
-    }
+    set->pairs = ngx_zltunnel_pairs_take(&set->n);
 
     ngx_zltunnel_ipc_nsets++;
 

@@ -54,6 +54,7 @@ void
 ngx_zltunnel_listener_init_module(ngx_cycle_t *cycle)
 {
     ngx_uint_t                 i, k;
+    ngx_listening_t           *ls;
     ngx_zltunnel_conf_t       *conf;
     ngx_zltunnel_listener_t   *l;
     ngx_zltunnel_registry_t  **registry;
@@ -73,6 +74,18 @@ ngx_zltunnel_listener_init_module(ngx_cycle_t *cycle)
         }
 
         ngx_shmtx_unlock(&registry[i]->shpool->mutex);
+
+        l = registry[i]->passes.elts;
+
+        for (k = 0; k < registry[i]->passes.nelts; k++) {
+            ls = (ngx_listening_t *) cycle->listening.elts + l[k].index;
+
+            /* it listens already */
+
+            if (!l[k].udp && ls->fd != (ngx_socket_t) -1) {
+                (void) listen(ls->fd, ngx_zltunnel_port_socket_backlog(ls));
+            }
+        }
     }
 }
 

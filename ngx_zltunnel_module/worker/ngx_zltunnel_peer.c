@@ -83,6 +83,7 @@ ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry, u_char *tunnel_id,
 
     peer->registry = registry;
     ngx_queue_init(&peer->idle);
+    ngx_queue_init(&peer->waiting);
     ngx_queue_init(&peer->links);
 
     peer->node.key = ngx_zltunnel_id_key(peer->id);

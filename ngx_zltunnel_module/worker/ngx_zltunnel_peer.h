@@ -32,6 +32,10 @@ struct ngx_zltunnel_peer_s {
     ngx_uint_t                   nidle;
     void                        *shared;      /* the channel with lanes, or
                                                  NULL */
+    ngx_queue_t                  waiting;     /* dials, to ask for a channel */
+    ngx_uint_t                   nasking;     /* .. that have asked */
+    ngx_queue_t                  turn;        /* of peers, while due */
+    ngx_uint_t                   due;         /* some that wait need not */
     ngx_queue_t                  links;       /* relays, bridges, dials: cut
                                                  when the token goes */
 };

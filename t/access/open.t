@@ -32,6 +32,7 @@ sub conf {
 [agent]
 server = @{[ $t->url($scheme) ]}
 token_file = %%token_file%%
+log_level = debug
 $ca
 
 $text

@@ -7,10 +7,10 @@
  * Loads: many connections through the tunnel to an echo service, each with
  * bytes of its own, which must come back exact and end with a clean EOF.
  *
- *     nettool held PORT CONNECTIONS ROUNDS
+ *     nettool held PORT CONNECTIONS ROUNDS [AT_ONCE]
  *
- *     opens all, 100 at a time, exchanges one message on each, prints
- *     "held N" and waits for a line on stdin while all stay open; then
+ *     opens all, 100 at a time or AT_ONCE, exchanges one message on each,
+ *     prints "held N" and waits for a line on stdin while all stay open; then
  *     ROUNDS - 1 further exchanges on each, and a clean end.
  *
  *     nettool short PORT CONNECTIONS AT_ONCE
@@ -401,23 +401,25 @@ nt_hold(nt_client_t *clients, int n)
 int
 nt_held(int argc, char **argv)
 {
-    int           i, n, rounds, opened, lost;
+    int           i, n, rounds, at_once, opened, lost;
     double        started;
     nt_client_t  *clients;
 
-    if (argc != 4) {
-        fprintf(stderr, "usage: nettool held PORT CONNECTIONS ROUNDS\n");
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: nettool held PORT CONNECTIONS ROUNDS "
+                        "[AT_ONCE]\n");
         return 2;
     }
 
     nt_is_held = 1;
     n = atoi(argv[2]);
     rounds = atoi(argv[3]);
+    at_once = argc == 5 ? atoi(argv[4]) : NT_CONNECTING;
     clients = nt_load_init(argv, n);
     started = nt_now();
 
     for (opened = 0; nt_finished < n; nt_turn(clients, n)) {
-        while (opened < n && nt_connecting < NT_CONNECTING) {
+        while (opened < n && nt_connecting < at_once) {
             nt_connect(&clients[opened], opened + 1);
             opened++;
         }

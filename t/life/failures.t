@@ -165,7 +165,7 @@ EOT
 
 
 # A client that leaves while its connection waits for a channel must not keep
-# its place: max_pending of them would lock everyone out.
+# its place: max_pending of them would lock everyone out while an agent is away.
 
 sub gives_up {
     my $t = ZLTunnel->new(zltunnel => 'max_pending 3;');
@@ -177,17 +177,17 @@ sub gives_up {
     my $port = $agent->expect('RegisterOk')->{port};
     my $pending = sub { $t->status->{tunnels}[0]{pending} };
 
-    my @c = map { ZLTunnel::Wire::Socket->new($port) } 1 .. 3;
-    $agent->expect('Connect') for @c;
-    is($pending->(), 3, 'three wait');
+    # while it is there, it is asked for as many as are wanted
 
-    my $more = ZLTunnel::Wire::Socket->new($port);
-    is($more->ending(5), 'reset', 'a fourth is reset');
+    my @c = map { ZLTunnel::Wire::Socket->new($port) } 1 .. 5;
+    $agent->expect('Connect') for @c;
+    is($pending->(), 5, 'five wait');
 
     $_->reset for @c;
     ok(wait_for(sub { $pending->() == 0 }, 5), 'none waits when they left');
 
     # what is left of them must not answer for the next
+
     my $c = ZLTunnel::Wire::Socket->new($port);
     my $m = $agent->expect('Connect');
     $c->send('hello');
@@ -195,9 +195,25 @@ sub gives_up {
                                     data_key)}, $m->{connection_id});
     $d->ack($m);
     is($d->take(5), 'hello', 'and the next one is served');
-
     $_->close for $c, $d;
+
     $agent->reset;
+    ok(wait_for(sub { $t->status->{tunnels}[0]{state} eq 'disconnected' }),
+       'the agent is away');
+
+    @c = map { ZLTunnel::Wire::Socket->new($port) } 1 .. 3;
+    ok(wait_for(sub { $pending->() == 3 }), 'three wait');
+
+    my $more = ZLTunnel::Wire::Socket->new($port);
+    is($more->ending(5), 'reset', 'a fourth is reset');
+
+    $_->reset for @c;
+    ok(wait_for(sub { $pending->() == 0 }, 5), 'none waits when they left');
+
+    $more = ZLTunnel::Wire::Socket->new($port);
+    is($more->ending(0.5), 'open', 'and there is room for another');
+    $more->reset;
+
     $t->finish;
 }
 

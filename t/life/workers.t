@@ -31,6 +31,7 @@ subtest '70 workers, one reload' => sub { once(70) };
 subtest '128 workers, one reload' => sub { once(128) };
 subtest 'a zone without memory for a slot' => \&full;
 subtest 'a zone without memory for counters' => \&counters;
+subtest 'a master without descriptors' => \&descriptors;
 
 done_testing();
 
@@ -272,4 +273,42 @@ sub fill {
     like($m->{reason}, qr/zone is full/, 'and the agent is told');
 
     return $c;
+}
+
+
+# A reload for which the master has too few descriptors: it takes more, as far
+# as it may.  Otherwise the reload fails, and nothing else does.
+
+sub descriptors {
+    my $s = ZLTunnel::Scene->new(long => 40, workers => 16,
+                                 connections => 512);
+    my $t = $s->{t};
+    my $pid = $t->{nginx}->pid;
+    my $used = () = glob "/proc/$pid/fd/*";
+
+    my $limit = sub { run_ok('prlimit', '--pid', $pid, "--nofile=$_[0]") };
+
+    $limit->($used + 10 . ':');
+    $s->reload;
+    ok($s->settled, 'a soft limit that is too low is raised');
+    like($t->log, qr/limit of descriptors is raised/, 'and that is told');
+    all_there($s, 'raised');
+    $s->nothing_lost('raised');
+
+    my @now = sort { $a <=> $b } $t->workers;
+    $used = () = glob "/proc/$pid/fd/*";
+    $limit->($used + 10 . ':' . ($used + 10));
+    $t->{nginx}->kill('HUP');
+
+    ok(wait_for(sub { $t->log =~ /socketpair\(\) for zltunnel workers failed/ }),
+       'beyond the hard limit a reload fails');
+    push @{ $t->{allow} }, qr/socketpair\(\) for zltunnel workers failed/;
+
+    $s->goes_on;
+    is_deeply([ sort { $a <=> $b } $t->workers ], \@now,
+              'the same workers go on');
+    ok($s->settled, 'with the same agents');
+    $s->nothing_lost('too few descriptors');
+
+    $s->finish;
 }

@@ -65,7 +65,7 @@ worker_processes 1;
 daemon off;
 pid $dir/nginx.pid;
 error_log $dir/error.log;
-events { worker_connections 4096; }
+events { worker_connections 16384; }
 http {
     access_log off;
     keepalive_requests 1000000;

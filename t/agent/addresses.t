@@ -1,0 +1,174 @@
+#!/usr/bin/perl
+
+# Protects: names with several addresses of which the first leads nowhere: what
+# is sent there is never answered.  The next one is tried a quarter of a second
+# later, for services and servers alike, and the one that has answered comes
+# first from then on.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use IO::Socket::IP;
+use Test::More;
+use Time::HiRes qw(time);
+use ZLTunnel;
+use ZLTunnel::Names;
+use ZLTunnel::Wire;
+
+my $why = ZLTunnel::Names::missing();
+plan(skip_all => $why) if $why;
+plan(skip_all => 'there is no IPv6')
+    if !IO::Socket::IP->new(LocalHost => '::1', Listen => 1);
+
+my $SLOW = $ENV{ZLT_SLOW} || 1;
+
+subtest 'a service' => \&a_service;
+subtest 'a service that is not there at all' => \&nowhere;
+subtest 'a server' => \&a_server;
+
+done_testing();
+
+
+# A port of an address at which connections hang, its queue being full.
+
+sub black_hole {
+    my ($address, $port) = @_;
+
+    my $listen = IO::Socket::IP->new(LocalHost => $address, Listen => 1,
+                                     LocalPort => $port, ReuseAddr => 1,
+                                     V6Only => 1)
+        or die "listen: $!";
+
+    return ($listen, map {
+        IO::Socket::IP->new(PeerHost => $address, PeerPort => $port,
+                            Blocking => 0)
+    } 1 .. 4);
+}
+
+
+# IPv6 comes first (RFC 6724), and hangs.
+
+sub a_service {
+    my $t = ZLTunnel->new;
+    my $token = $t->token('alice');
+    my $names = ZLTunnel::Names->new($t);
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my @hole = black_hole('::1', $echo->{port});
+
+    $names->hosts(map { ('two.test' => $_) } '::1', '127.0.0.1');
+
+    my $agent = $t->agent(token => $token, program => $names->program,
+                          services => [ "e:two.test:$echo->{port}" ],
+                          args => [ '--log-level', 'debug' ]);
+    my $port = $agent->port('e');
+
+    # a client that speaks first, and one that does not: by events alone, since
+    # a time limit would tell little on a machine that is busy
+
+    for my $first ('spoken first', 'silent first') {
+        my $start = time;
+        my $c = ZLTunnel::Wire::Socket->new($port);
+
+        select undef, undef, undef, 0.5 if $first =~ /silent/;
+        $c->send('hello');
+        is($c->take(5, 8), 'hello', "$first: served");
+        cmp_ok(time - $start, '<', 5 * $SLOW, "$first: in time");
+        $c->close;
+    }
+
+    # it is the first now: those that hang are no more
+
+    for (1 .. 20) {
+        my $c = ZLTunnel::Wire::Socket->new($port);
+        $c->send('x');
+        last if ($c->take(1, 8) // '') ne 'x';
+        is(hanging($agent, $echo->{port}), 0, 'none hangs')
+            if $_ == 20;
+        $c->close;
+    }
+
+    is($t->events($echo, 'accept'), 22, 'all have been served');
+
+    $t->finish;
+}
+
+
+# Connections of the agent to that port which are on their way.
+
+sub hanging {
+    my ($agent, $port) = @_;
+
+    my $proc = '/proc/' . $agent->pid;
+    my $to = sprintf ':%04X', $port;
+    my %own = map { (readlink // '') =~ /^socket:\[(\d+)\]/ ? ($1 => 1) : () }
+              glob "$proc/fd/*";
+
+    my @fields = map { [ split ] } map { split /\n/, slurp("$proc/net/$_") }
+                 qw(tcp tcp6);
+
+    return scalar grep { $_->[2] =~ /\Q$to\E$/ && $_->[3] eq '02'
+                         && $own{ $_->[9] } } @fields;
+}
+
+
+# Both hang: the client waits no longer than with one.
+
+sub nowhere {
+    my $t = ZLTunnel->new;
+    my $token = $t->token('alice');
+    my $names = ZLTunnel::Names->new($t);
+    $t->start;
+
+    my ($hangs, $refuses) = ($t->free_port, $t->free_port);
+    my @hole = map { black_hole($_, $hangs) } '::1', '127.0.0.1';
+
+    $names->hosts(map { ('two.test' => $_) } '::1', '127.0.0.1');
+
+    my $agent = $t->agent(token => $token, program => $names->program,
+                          services => [ "hangs:two.test:$hangs",
+                                        "refuses:two.test:$refuses" ],
+                          args => [ '--connect-timeout', '3s' ]);
+
+    is(ZLTunnel::Wire::Socket->new($agent->port('refuses'))->ending(10),
+       'reset', 'refused by all of them: reset');
+    ok($agent->logged(qr/"refuses" failed: Connection refused/), 'told so');
+
+    my $c = ZLTunnel::Wire::Socket->new($agent->port('hangs'));
+    ok(wait_for(sub { hanging($agent, $hangs) == 2 }), 'both are tried');
+    is($c->ending(20), 'reset', 'and answered by none of them: reset');
+
+    ok(wait_for(sub { !hanging($agent, $hangs) }), 'nothing of it is left');
+
+    $t->finish;
+}
+
+
+sub a_server {
+    my $t = ZLTunnel->new;
+    my $token = $t->token('alice');
+    my $names = ZLTunnel::Names->new($t);
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my @hole = black_hole('::1', $t->{http_port});
+
+    $names->hosts(map { ('two.test' => $_) } '::1', '127.0.0.1');
+
+    my $agent = $t->agent(token => $token, program => $names->program,
+                          server => $t->url('ws', 'two.test'),
+                          services => [ "e:$echo->{port}" ]);
+
+    ok($agent->registered(1), 'the agent is there');
+
+    my $c = ZLTunnel::Wire::Socket->new($agent->port('e'));
+    $c->send('hello');
+    is($c->take(5, 8), 'hello', 'and serves');
+    $c->close;
+
+    $t->finish;
+}

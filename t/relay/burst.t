@@ -1,0 +1,215 @@
+#!/usr/bin/perl
+
+# Protects: many clients in the same moment.  A thousand connect at once, at a
+# port, by zltunnel_pass, as requests and connections of upstreams, and through
+# a visitor, with all limits as they are by default: none is reset while the
+# agent is there, each gets its own bytes, whether all stay open or each ends at
+# once.  max_pending holds for an agent that is away, and for that only.
+#
+# Long: 5,000 of them.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use IO::Socket::INET;
+use Test::More;
+use ZLTunnel;
+use ZLTunnel::App;
+use ZLTunnel::Wire;
+
+my $n = sizes('clients at once', 5_000, 1_000);
+
+# the agent has a socket for each channel and one for each connection to the
+# service; 5,000 with two ends each in a visitor
+
+need_nofile(2 * $n + 1_000);
+
+for my $scheme (qw(ws wss)) {
+    subtest "$_ worker(s), $scheme", \&ports, $scheme, $_ for 1, 4;
+}
+
+subtest 'upstreams' => \&upstreams;
+subtest 'visitors' => \&visitors;
+subtest 'an agent that is away' => \&away;
+
+done_testing();
+
+
+sub server {
+    my (%o) = @_;
+
+    return ZLTunnel->new(
+        range => 2, zone => '8m', connections => 16384,
+        main => 'worker_rlimit_nofile 20000;', %o);
+}
+
+
+# All of them, at once: those that stay until all have had an answer, and those
+# that end as soon as they have one.
+
+sub burst {
+    my ($t, $port, $what) = @_;
+
+    my $load = $t->spawn("held-$port", $t->nettool, 'held', $port, $n, 2, $n);
+    ok(wait_for(sub { $load->output =~ /^held/m || !$load->running }, 180),
+       "$what: all are answered");
+    is(($load->output =~ /^held (\d+)/m)[0], $n, "$what: $n are held")
+        or diag($load->output);
+    $load->say('go on');
+    is($load->wait(180), 0, "$what: all exchange and end")
+        or diag($load->output);
+    note $load->output;
+
+    my ($rc, $out) = run({ timeout => 180 }, $t->nettool, 'short', $port, $n,
+                         $n);
+    is($rc, 0, "$what: $n short ones") or diag($out);
+    note $out;
+}
+
+
+sub ports {
+    my ($scheme, $workers) = @_;
+
+    my $pass = 0;
+    my $t = server(workers => $workers);
+    $pass = $t->free_port;
+    $t->write_conf(stream => "server { listen 127.0.0.1:$pass;
+                                       zltunnel_pass e token=alice; }");
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my $agent = $t->agent(token => $token, tls => $scheme eq 'wss',
+                          services => ["e:$echo->{port}"]);
+
+    burst($t, $agent->port('e'), 'a port');
+    burst($t, $pass, 'zltunnel_pass') if $workers == 1;
+
+    my $s;
+    ok(wait_for(sub { ($s = $t->service_status('e'))->{active} == 0 }),
+       'none is active in the end');
+    is($s->{total}, $t->events($echo, 'accept'),
+       'and each was dialled once');
+    is($t->status->{tunnels}[0]{pending}, 0, 'nothing is pending');
+
+    $t->finish;
+}
+
+
+# All connections are there before the first request is sent.
+
+sub upstreams {
+    my $t = server(workers => 2);
+    my ($front, $passed) = map { $t->free_port } 1 .. 2;
+
+    $t->write_conf(
+        http => <<"EOT",
+upstream web { zltunnel_service e; }
+server {
+    listen 127.0.0.1:$front backlog=4096;
+    location / { proxy_pass http://web; }
+}
+EOT
+        stream => <<"EOT");
+upstream raw { zltunnel_service e; }
+server { listen 127.0.0.1:$passed backlog=4096; proxy_pass raw; }
+EOT
+
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $backend = backend($t, <<'EOT');
+server {
+    listen 127.0.0.1:%PORT% backlog=4096;
+    location / { return 200 "here\n"; }
+}
+EOT
+    my $agent = $t->agent(token => $token,
+                          services => ["e:$backend->{port}/private"]);
+
+    is_deeply(requests($front), { 200 => $n },
+              'requests of an http upstream');
+    is_deeply(requests($passed), { 200 => $n },
+              'connections of a stream upstream');
+
+    $t->finish;
+}
+
+
+sub requests {
+    my ($port) = @_;
+
+    my %status;
+    my @c = map { connect_to($port) // die "connect: $!" } 1 .. $n;
+
+    syswrite $_, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        for @c;
+
+    for my $c (@c) {
+        my $answer = '';
+        vec(my $rin = '', fileno $c, 1) = 1;
+
+        while (select my $r = $rin, undef, undef, 60) {
+            sysread($c, $answer, 4096, length $answer) or last;
+        }
+
+        $status{ ($answer =~ m{^HTTP/1.1 (\d+)})[0] // 'reset' }++;
+    }
+
+    return \%status;
+}
+
+
+sub visitors {
+    my $t = server(workers => 2);
+    my $serve = $t->token('site');
+    my $visit = $t->token('alice', 'access=e');
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my $serving = $t->agent(token => $serve,
+                            services => ["e:$echo->{port}/private"]);
+    my $visitor = $t->agent(token => $visit, wait => 0, access => ['e']);
+
+    burst($t, $visitor->granted('e'), 'a visitor');
+
+    $t->finish;
+}
+
+
+# It has been there, and has its grace.
+
+sub away {
+    my $t = server(zltunnel => 'max_pending 20; connect_timeout 60s;
+                                reconnect_grace 60s;');
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my $agent = $t->agent(token => $token, services => ["e:$echo->{port}"]);
+    my $port = $agent->port('e');
+
+    kill KILL => $agent->pid;
+    ok(wait_for(sub {
+        $t->status->{tunnels}[0]{state} eq 'disconnected';
+    }), 'the agent is gone');
+
+    my @c = map { ZLTunnel::Wire::Socket->new($port) } 1 .. 50;
+    ok(wait_for(sub { $t->status->{tunnels}[0]{pending} == 20 }),
+       'as many wait as max_pending allows');
+
+    my %ending;
+    $ending{ $_->ending(0.2) }++ for @c;
+    is_deeply(\%ending, { open => 20, reset => 30 }, 'the others are reset');
+
+    $_->send('hello') for @c;
+    my $again = $t->agent(token => $token, services => ["e:$echo->{port}"]);
+    my $served = grep { ($_->take(5) // '') eq 'hello' } @c;
+    is($served, 20, 'those that waited are served when it is back');
+
+    $_->close for @c;
+    $t->finish;
+}
