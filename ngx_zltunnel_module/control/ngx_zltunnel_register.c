@@ -585,6 +585,18 @@ ngx_zltunnel_register_rights(ngx_zltunnel_control_t *control)
 }
 
 
+ngx_uint_t
+ngx_zltunnel_register_allowed(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_token_t *token)
+{
+    return ngx_zltunnel_rights_service(token, service->name,
+                                       service->name_len)
+           && (service->udp ? token->udp : token->tcp)
+           && (service->port == 0
+               || ngx_zltunnel_rights_port(token, service->port));
+}
+
+
 /* takes out a batch of services that the token does not allow any more */
 
 static ngx_uint_t
@@ -616,17 +628,10 @@ ngx_zltunnel_register_forbidden(ngx_zltunnel_control_t *control,
         next = ngx_queue_next(q);
         service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
 
-        if (ngx_zltunnel_rights_service(token, service->name,
-                                        service->name_len)
-            && (service->udp ? token->udp : token->tcp)
-            && (service->port == 0
-                || ngx_zltunnel_rights_port(token, service->port)))
-        {
-            continue;
+        if (!ngx_zltunnel_register_allowed(service, token)) {
+            ngx_memcpy(ids[n++], service->id, ZLT_ID_SIZE);
+            ngx_zltunnel_service_remove(control->registry, service);
         }
-
-        ngx_memcpy(ids[n++], service->id, ZLT_ID_SIZE);
-        ngx_zltunnel_service_remove(control->registry, service);
     }
 
     ngx_zltunnel_zone_unlock(control->registry);

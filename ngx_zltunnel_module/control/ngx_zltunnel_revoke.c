@@ -39,9 +39,10 @@ static void ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer);
 void
 ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
 {
-    ngx_queue_t               *q, *next;
-    ngx_zltunnel_token_t      *token;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
+    ngx_queue_t                *q, *sq, *next, *snext;
+    ngx_zltunnel_token_t       *token;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
 
     ngx_zltunnel_zone_lock(registry);
 
@@ -60,6 +61,19 @@ ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
 
         if (token == NULL || ngx_zltunnel_token_expired(token)) {
             ngx_zltunnel_tunnel_remove(registry, tunnel);
+            continue;
+        }
+
+        for (sq = ngx_queue_head(&tunnel->services);
+             sq != ngx_queue_sentinel(&tunnel->services);
+             sq = snext)
+        {
+            snext = ngx_queue_next(sq);
+            service = ngx_queue_data(sq, ngx_zltunnel_sh_service_t, queue);
+
+            if (!ngx_zltunnel_register_allowed(service, token)) {
+                ngx_zltunnel_service_remove(registry, service);
+            }
         }
     }
 

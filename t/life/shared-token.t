@@ -247,7 +247,7 @@ sub late {
         }
     }
 
-    $_->reset for @agent;
+    $_->reset for splice @agent;
     all_away($t);
 
     # both take the tunnel of the other

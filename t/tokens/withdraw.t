@@ -3,7 +3,7 @@
 # Protects: a token that loses rights takes services from an agent that does
 # not read.  What is said to it of each may be too much for its queue, and end
 # its tunnel in the middle: then the rest goes all the same, the agent is cut
-# off, and the worker lives.
+# off, and the worker lives.  One that is away loses its services as well.
 
 use strict;
 use warnings;
@@ -20,7 +20,8 @@ my $SERVICES = 600;                   # Withdraw of each: 75 bytes
 my $STEP = 64;                        # pings, and so pongs of 127 bytes
 
 my $t = ZLTunnel->new(range => 4, zone => '8m',
-                      zltunnel => 'max_services 1000;');
+                      zltunnel => 'max_services 1000;
+                                   reconnect_grace 120s;');
 my $narrow = $t->free_port;
 
 # little of what is written fits in the kernel
@@ -28,7 +29,8 @@ my $narrow = $t->free_port;
 $t->write_conf(http => "server { listen 127.0.0.1:$narrow sndbuf=4k;
                                  location = /tunnel/v1 { zltunnel; } }");
 
-my %token = map { $_ => $t->token($_, 'services=*') } qw(alice bob carol);
+my %token = map { $_ => $t->token($_, 'services=*') }
+            qw(alice bob carol dave);
 $t->start;
 
 my ($worker) = $t->workers;
@@ -119,4 +121,24 @@ is_deeply([ $t->workers ], [ $worker ], 'the worker lives');
 ok(!refuses($port), 'and serves the others');
 
 $_->reset for $one, $client;
+
+
+# An agent that is away
+
+my $away = ZLTunnel::Wire->agent($t, $token{dave}, features => 1);
+$away->send_msg(register($_)) for qw(kept lost);
+my %port = map { $_ => $away->expect('RegisterOk')->{port} } qw(kept lost);
+
+$away->reset;
+ok(wait_for(sub { tunnel('dave')->{state} eq 'disconnected' }),
+   'an agent is away');
+ok(!refuses($port{$_}), "the port of $_ is open") for qw(kept lost);
+
+$t->{tokens}[3]{rights} = 'services=kept';
+$t->write_tokens;
+
+ok(wait_for(sub { refuses($port{lost}) }, 15),
+   'what its token does not allow any more is gone');
+ok(!refuses($port{kept}), 'what it does is not');
+
 $t->finish;
