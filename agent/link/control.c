@@ -558,13 +558,15 @@ zlt_control_keep_aside(zlt_control_t *c, zlt_list_t *kept, int former)
 
 
 void
-zlt_control_part(zlt_control_t *c, const uint8_t *tunnel_id, uint32_t timeout)
+zlt_control_part(zlt_control_t *c, const zlt_control_t *follows,
+    uint32_t timeout)
 {
     zlt_list_t     *link, *next;
     zlt_channel_t  *ch;
 
     if (!c->former || c->part_at || !zlt_control_is_up(c)
-        || memcmp(c->param.tunnel_id, tunnel_id, ZLT_ID_SIZE) == 0)
+        || memcmp(c->param.tunnel_id, follows->param.tunnel_id, ZLT_ID_SIZE)
+           == 0)
     {
         return;
     }

@@ -58,7 +58,7 @@ void zlt_control_keep_aside(zlt_control_t *c, zlt_list_t *kept, int former);
 /* What follows one that was kept is there.  A former one of another tunnel
    gives its services up, and ends when its connections have, or after so many
    ms: then zlt_control_parted() says 1. */
-void zlt_control_part(zlt_control_t *c, const uint8_t *tunnel_id,
+void zlt_control_part(zlt_control_t *c, const zlt_control_t *follows,
     uint32_t timeout);
 int zlt_control_parted(const zlt_control_t *c, uint64_t now);
 zlt_control_t *zlt_control_of_node(zlt_list_t *node);

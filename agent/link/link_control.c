@@ -222,14 +222,11 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
 
     zlt_link_control_hello(l);
 
-    if (param) {
+    /* before anything is registered that the former one has */
 
-        /* before anything is registered that the former one has */
-
-        zlt_list_each_safe(link, next, &l->kept) {
-            zlt_control_part(zlt_control_of_node(link), param->tunnel_id,
-                             l->owner.conf->shutdown_timeout);
-        }
+    zlt_list_each_safe(link, next, &l->kept) {
+        zlt_control_part(zlt_control_of_node(link), c,
+                         l->owner.conf->shutdown_timeout);
     }
 
     if (param == NULL) {

@@ -14,6 +14,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
+use ZLTunnel::Server;
 use ZLTunnel::Wire;
 
 my $t = ZLTunnel->new(workers => 2, range => 8,
@@ -137,4 +138,35 @@ ok(!refuses($port), 'with its port');
 
 $client->close;
 change($same);
+
+
+# At a server of version 1, which carries nothing, either.
+
+my $server = ZLTunnel::Server->new($t, features => 0);
+
+$agent = $t->agent(token => 'one' x 16, wait => 0, conf => <<"EOT");
+[agent]
+server = @{[ $server->url ]}
+token_file = %%token_file%%
+
+[service e]
+local = 127.0.0.1:$echo->{port}
+EOT
+
+ok($server->wait(sub { $server->{services}{e} }), 'version 1: registered');
+my $former = $server->control;
+
+$server->{tunnel} = 'U' x 16;
+change('two' x 16);
+
+ok($server->wait(sub { $server->{auths} == 2 }), 'the other token');
+ok($server->wait(sub { $former->{gone} }), 'ends the former control channel');
+like($former->{close} // '', qr/token has changed/, 'and says why');
+is(scalar $server->conns('control'), 1, 'the other one stays');
+
+# it would wait for the server's Close
+$agent->{proc}->kill('KILL');
+$agent->{proc}->wait(10);
+$server->close_all;
+
 $t->finish;
