@@ -38,7 +38,7 @@ static void zlt_link_owner_connect_fail(zlt_owner_t *o, uint32_t serial,
     const uint8_t *id, unsigned code, const char *reason);
 static const zlt_pool_param_t *zlt_link_owner_param(const zlt_owner_t *o,
     uint32_t serial);
-static void zlt_link_label(zlt_link_t *l, const zlt_conf_t *conf);
+static void zlt_link_label(char *label, const zlt_conf_t *conf);
 static void zlt_link_ended(zlt_link_t *l);
 static void zlt_link_totals_tick(zlt_link_t *l, uint64_t now);
 static void zlt_link_register(zlt_link_t *l, uint64_t now);
@@ -102,7 +102,7 @@ zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
         }
     }
 
-    zlt_link_label(l, conf);
+    zlt_link_label(l->owner.label, conf);
     zlt_transport_init(&l->owner.transport, zlt_conf_transport(conf),
                        l->owner.label);
 
@@ -125,16 +125,17 @@ zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
 /* Whose log lines they are, where there may be several. */
 
 static void
-zlt_link_label(zlt_link_t *l, const zlt_conf_t *conf)
+zlt_link_label(char *label, const zlt_conf_t *conf)
 {
     if (strcmp(conf->name, ZLT_CONF_AGENT) != 0) {
-        (void) snprintf(l->owner.label, sizeof(l->owner.label), "%s: ",
-                        conf->name);
+        (void) snprintf(label, ZLT_OWNER_LABEL, "%s: ", conf->name);
     }
 
     if (conf->mode == ZLT_CONF_ALL) {
-        (void) snprintf(l->owner.label, sizeof(l->owner.label),
-                        "%.49s at %.150s: ", conf->name, conf->url.authority);
+        (void) snprintf(label, ZLT_OWNER_LABEL, "%.49s at %.150s: ",
+                        conf->name, conf->url.authority);
+    label[0] = '\0';
+
     }
 }
 
@@ -222,6 +223,7 @@ zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
                          error)
         == -1)
     {
+    char             label[ZLT_OWNER_LABEL];
         return -1;
     }
 
@@ -234,6 +236,9 @@ zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
 
         *tls = zlt_tls_create(&param, error);
     }
+        zlt_link_label(label, conf);
+
+        param.label = label;
 
     return conf->url.tls && *tls == NULL ? -1 : 0;
 }

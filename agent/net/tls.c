@@ -26,9 +26,10 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-#include "cert.h"
 #include "conn.h"
+#include "log.h"
 #include "tls.h"
+#include "trust.h"
 
 
 #define ZLT_TLS_SESSIONS     32
@@ -41,6 +42,8 @@
 
 struct zlt_tls_s {
     SSL_CTX          *ctx;
+    zlt_trust_t      *trust;
+    char             *label;
     char             *host;
     SSL_SESSION      *sessions[ZLT_TLS_SESSIONS];
     unsigned          nsessions;
@@ -52,7 +55,9 @@ struct zlt_tls_s {
 };
 
 
-static int zlt_tls_trust(zlt_tls_t *tls, const char *ca_file, char *error);
+static SSL_CTX *zlt_tls_context(zlt_tls_t *tls, char *error);
+static void zlt_tls_use(zlt_tls_t *tls, SSL_CTX *ctx);
+static void zlt_tls_renew(zlt_tls_t *tls);
 static int zlt_tls_asked(SSL *ssl, X509 **x509, EVP_PKEY **pkey);
 static int zlt_tls_new_session(SSL *ssl, SSL_SESSION *session);
 static SSL_SESSION *zlt_tls_pop_session(zlt_tls_t *tls);
@@ -73,21 +78,10 @@ static size_t       zlt_tls_staged;
 static zlt_conn_t  *zlt_tls_staging;       /* whose records go there */
 
 
-/* bundles of the common systems, for where OpenSSL's own default is empty */
-
-static const char *const  zlt_tls_bundles[] = {
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/usr/local/share/certs/ca-root-nss.crt",
-    NULL
-};
-
-
 zlt_tls_t *
 zlt_tls_create(const zlt_tls_param_t *param, char *error)
 {
+    SSL_CTX            *ctx;
     zlt_tls_t          *tls;
     ASN1_OCTET_STRING  *ip;
 
@@ -98,10 +92,12 @@ zlt_tls_create(const zlt_tls_param_t *param, char *error)
     }
 
     tls->insecure = param->insecure ? 1 : 0;
+    tls->certified = param->cert != NULL;
+    tls->label = strdup(param->label);
     tls->host = strdup(param->host);
-    tls->ctx = SSL_CTX_new(TLS_client_method());
+    tls->trust = zlt_trust_create(param);
 
-    if (tls->host == NULL || tls->ctx == NULL) {
+    if (tls->label == NULL || tls->host == NULL || tls->trust == NULL) {
         (void) strcpy(error, "out of memory");
         goto failed;
     }
@@ -111,41 +107,13 @@ zlt_tls_create(const zlt_tls_param_t *param, char *error)
     ASN1_OCTET_STRING_free(ip);
     ERR_clear_error();
 
-    SSL_CTX_set_app_data(tls->ctx, tls);
-    SSL_CTX_set_min_proto_version(tls->ctx, TLS1_2_VERSION);
-    SSL_CTX_set_options(tls->ctx, SSL_OP_NO_RENEGOTIATION
-                                  |SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE
-                               |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-                               |SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(tls->ctx, 1);
-    SSL_CTX_set_default_read_buffer_len(tls->ctx, ZLT_TLS_READ_BUFFER);
+    ctx = zlt_tls_context(tls, error);
 
-    SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_CLIENT
-                                             |SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(tls->ctx, zlt_tls_new_session);
-
-    if (param->cert) {
-        if (zlt_cert_load(tls->ctx, param->cert, param->key, error) == -1) {
-            goto failed;
-        }
-
-        tls->certified = 1;
-
-    } else {
-        SSL_CTX_set_client_cert_cb(tls->ctx, zlt_tls_asked);
-    }
-
-    if (tls->insecure) {
-        SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_NONE, NULL);
-        return tls;
-    }
-
-    SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, NULL);
-
-    if (zlt_tls_trust(tls, param->ca_file, error) == -1) {
+    if (ctx == NULL) {
         goto failed;
     }
+
+    zlt_tls_use(tls, ctx);
 
     return tls;
 
@@ -157,63 +125,103 @@ failed:
 }
 
 
+/* With what the files say now; NULL with a text in error. */
+
+static SSL_CTX *
+zlt_tls_context(zlt_tls_t *tls, char *error)
+{
+    SSL_CTX  *ctx;
+
+    ctx = SSL_CTX_new(TLS_client_method());
+
+    if (ctx == NULL) {
+        (void) strcpy(error, "out of memory");
+        ERR_clear_error();
+        return NULL;
+    }
+
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION|SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE
+                          |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                          |SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_default_read_buffer_len(ctx, ZLT_TLS_READ_BUFFER);
+
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT
+                                        |SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ctx, zlt_tls_new_session);
+
+    if (!tls->certified) {
+        SSL_CTX_set_client_cert_cb(ctx, zlt_tls_asked);
+    }
+
+    SSL_CTX_set_verify(ctx, tls->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
+                       NULL);
+
+    if (zlt_trust_load(tls->trust, ctx, error) == -1) {
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
+
+    return ctx;
+}
+
+
+/* Connections that are open hold a reference to the former context, but must
+   not hand sessions to what knows better, or is gone. */
+
+static void
+zlt_tls_use(zlt_tls_t *tls, SSL_CTX *ctx)
+{
+    SSL_SESSION  *session;
+
+    while ((session = zlt_tls_pop_session(tls)) != NULL) {
+        SSL_SESSION_free(session);
+    }
+
+    if (tls->ctx) {
+        SSL_CTX_set_app_data(tls->ctx, NULL);
+        SSL_CTX_free(tls->ctx);
+    }
+
+    tls->ctx = ctx;
+
+    if (ctx) {
+        SSL_CTX_set_app_data(ctx, tls);
+    }
+}
+
+
 /*
- * SSL_CTX_set_default_verify_paths() succeeds even if nothing is there, and
- * then every certificate is from an "unknown authority"; so look for a
- * bundle where its file has nothing, and for the directory.
+ * Certificates are renewed on disk, by whoever does that, and nobody tells us.
+ * While that is under way a file may be missing, or a key may not be that of
+ * its certificate: what was read before serves until all of them fit.
  */
 
-static int
-zlt_tls_trust(zlt_tls_t *tls, const char *ca_file, char *error)
+static void
+zlt_tls_renew(zlt_tls_t *tls)
 {
-    unsigned      i;
-    unsigned long code;
-    X509_STORE   *store;
+    char      error[ZLT_TLS_ERROR_SIZE];
+    SSL_CTX  *ctx;
 
-    if (ca_file) {
-        if (SSL_CTX_load_verify_locations(tls->ctx, ca_file, NULL) == 1) {
-            return 0;
-        }
-
-        code = ERR_peek_last_error();
-        (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
-                        "no certificates can be read from \"%.200s\": %s",
-                        ca_file, errno && ERR_GET_LIB(ERR_peek_error())
-                                          == ERR_LIB_SYS
-                                 ? strerror(errno)
-                                 : ERR_reason_error_string(code));
-        ERR_clear_error();
-        return -1;
+    if (!zlt_trust_changed(tls->trust)) {
+        return;
     }
 
-    (void) SSL_CTX_set_default_verify_paths(tls->ctx);
+    ctx = zlt_tls_context(tls, error);
 
-    store = SSL_CTX_get_cert_store(tls->ctx);
-
-    if (sk_X509_OBJECT_num(X509_STORE_get0_objects(store)) == 0
-        && getenv(X509_get_default_cert_file_env()) == NULL)
-    {
-        for (i = 0; zlt_tls_bundles[i]; i++) {
-            if (SSL_CTX_load_verify_locations(tls->ctx, zlt_tls_bundles[i],
-                                              NULL)
-                == 1)
-            {
-                break;
-            }
-        }
+    if (ctx == NULL) {
+        zlt_log_link(tls->label, ZLT_LOG_WARN, "the files of TLS have "
+                     "changed, and what was read before is kept: %s", error);
+        return;
     }
 
-    ERR_clear_error();
+    zlt_tls_use(tls, ctx);
+    tls->refused = 0;
 
-    if (sk_X509_OBJECT_num(X509_STORE_get0_objects(store)) == 0
-        && getenv(X509_get_default_cert_dir_env()) == NULL)
-    {
-        (void) strcpy(error, "the system has no trusted certificates: "
-                             "install its CA bundle or give a CA file");
-        return -1;
-    }
-
-    return 0;
+    zlt_log_link(tls->label, ZLT_LOG_INFO, "the files of TLS have changed, "
+                 "and were read again");
 }
 
 
@@ -260,24 +268,14 @@ zlt_tls_hint(const zlt_tls_t *tls)
 void
 zlt_tls_destroy(zlt_tls_t *tls)
 {
-    SSL_SESSION  *session;
-
     if (tls == NULL) {
         return;
     }
 
-    while ((session = zlt_tls_pop_session(tls)) != NULL) {
-        SSL_SESSION_free(session);
-    }
+    zlt_tls_use(tls, NULL);
+    zlt_trust_free(tls->trust);
 
-    /* connections that are open hold a reference to the context, but must
-       not hand sessions to what is gone */
-
-    if (tls->ctx) {
-        SSL_CTX_set_app_data(tls->ctx, NULL);
-        SSL_CTX_free(tls->ctx);
-    }
-
+    free(tls->label);
     free(tls->host);
     free(tls);
 }
@@ -326,6 +324,8 @@ zlt_tls_start(zlt_tls_t *tls, zlt_conn_t *c)
     BIO          *bio;
     SSL          *ssl;
     SSL_SESSION  *session;
+
+    zlt_tls_renew(tls);
 
     ERR_clear_error();
 

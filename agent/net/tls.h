@@ -19,6 +19,7 @@
 
 
 typedef struct {
+    const char      *label;            /* of the link, for the log */
     const char      *host;             /* a name or an address */
     const char      *ca_file;          /* NULL: the system's trust store */
     const char      *cert;             /* NULL: none */
