@@ -22,7 +22,8 @@
 #include "parse.h"         /* numbers and times that users write */
 #include "random.h"
 #include "task.h"          /* .. and what is to be done in its next turn */
-#include "stamp.h"         /* files that have changed */
+#include "secret.h"        /* files with one in them */
+#include "stamp.h"         /* .. that have changed */
 #include "text.h"          /* texts that grow */
 #include "timer.h"         /* timers of whole seconds */
 #include "token.h"         /* the agent's token */

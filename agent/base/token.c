@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <openssl/crypto.h>
 
+#include "secret.h"
 #include "token.h"
 #include "zlt_utf8.h"
 
@@ -66,6 +67,7 @@ zlt_token_file(zlt_token_t *token, const char *file, char *error)
 {
     int          fd;
     ssize_t      n;
+    const char  *exposed;
     struct stat  st;
 
     fd = open(file, O_RDONLY|O_CLOEXEC|O_NOCTTY);
@@ -83,12 +85,11 @@ zlt_token_file(zlt_token_t *token, const char *file, char *error)
         goto failed;
     }
 
-    if (S_ISREG(st.st_mode) && (st.st_mode & 077)
-        && !zlt_token_credential(file))
-    {
-        (void) snprintf(error, ZLT_TOKEN_ERROR_SIZE,
-                        "the token file \"%.200s\" can be read by others: "
-                        "chmod 600 it", file);
+    exposed = zlt_secret_exposed(file, &st);
+
+    if (exposed) {
+        (void) snprintf(error, ZLT_TOKEN_ERROR_SIZE, "the token file "
+                        "\"%.200s\" %s", file, exposed);
         goto failed;
     }
 
@@ -133,24 +134,6 @@ failed:
     }
 
     return -1;
-}
-
-
-int
-zlt_token_credential(const char *file)
-{
-    size_t       len;
-    const char  *dir;
-
-    dir = getenv("CREDENTIALS_DIRECTORY");
-
-    if (dir == NULL || *dir != '/' || strstr(file, "/../")) {
-        return 0;
-    }
-
-    len = strlen(dir);
-
-    return strncmp(file, dir, len) == 0 && file[len] == '/';
 }
 
 

@@ -30,10 +30,6 @@ typedef struct {
  */
 int zlt_token_read(zlt_token_t *token, const char *file, char *error);
 
-/* 1 if the file is one of systemd's credentials, which are guarded by their
-   directory */
-int zlt_token_credential(const char *file);
-
 /* Overwrites it. */
 void zlt_token_wipe(zlt_token_t *token);
 

@@ -107,7 +107,7 @@ zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
                        l->owner.label);
 
     l->owner.conf = conf;
-    l->token = *token;
+    zlt_link_token(l, token);
     l->owner.tls = tls;
     l->since = time(NULL);
     l->since_ms = zlt_io_now();
@@ -122,11 +122,21 @@ zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
 }
 
 
+void
+zlt_link_token(zlt_link_t *l, const zlt_token_t *token)
+{
+    l->token = *token;
+    zlt_stamp_take(&l->token_stamp, l->owner.conf->token_file);
+}
+
+
 /* Whose log lines they are, where there may be several. */
 
 static void
 zlt_link_label(char *label, const zlt_conf_t *conf)
 {
+    label[0] = '\0';
+
     if (strcmp(conf->name, ZLT_CONF_AGENT) != 0) {
         (void) snprintf(label, ZLT_OWNER_LABEL, "%s: ", conf->name);
     }
@@ -134,8 +144,6 @@ zlt_link_label(char *label, const zlt_conf_t *conf)
     if (conf->mode == ZLT_CONF_ALL) {
         (void) snprintf(label, ZLT_OWNER_LABEL, "%.49s at %.150s: ",
                         conf->name, conf->url.authority);
-    label[0] = '\0';
-
     }
 }
 
@@ -215,6 +223,7 @@ zlt_link_owner_param(const zlt_owner_t *o, uint32_t serial)
 int
 zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
 {
+    char             label[ZLT_OWNER_LABEL];
     zlt_tls_param_t  param;
 
     *tls = NULL;
@@ -223,11 +232,13 @@ zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
                          error)
         == -1)
     {
-    char             label[ZLT_OWNER_LABEL];
         return -1;
     }
 
     if (conf->url.tls) {
+        zlt_link_label(label, conf);
+
+        param.label = label;
         param.host = conf->url.host;
         param.ca_file = conf->ca_file;
         param.cert = conf->cert;
@@ -236,9 +247,6 @@ zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
 
         *tls = zlt_tls_create(&param, error);
     }
-        zlt_link_label(label, conf);
-
-        param.label = label;
 
     return conf->url.tls && *tls == NULL ? -1 : 0;
 }

@@ -29,6 +29,7 @@
 #include "link_control.h"
 #include "link_state.h"
 #include "owner.h"
+#include "stamp.h"
 #include "token.h"
 #include "zlt_list.h"
 
@@ -62,6 +63,7 @@ struct zlt_link_s {
     unsigned         open_handles;     /* of these two */
 
     zlt_token_t      token;
+    zlt_stamp_t      token_stamp;      /* of its file */
 
     zlt_control_t   *control;          /* NULL: waiting for the next */
     zlt_list_t       kept;             /* earlier ones, until they are
@@ -115,6 +117,9 @@ int zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error);
 /* Says what has to be said at each start; "typed": the configuration comes
    from the command line. */
 void zlt_link_warn(const zlt_link_t *l, int typed);
+
+/* The token has been read from the configuration's file. */
+void zlt_link_token(zlt_link_t *l, const zlt_token_t *token);
 
 void zlt_link_start(zlt_link_t *l);
 

@@ -27,6 +27,7 @@
 
 
 static void zlt_link_control_connect(zlt_link_t *l);
+static void zlt_link_control_token(zlt_link_t *l);
 static void zlt_link_control_reconnect(uv_timer_t *timer);
 static void zlt_link_control_schedule(zlt_link_t *l, uint32_t delay);
 static void zlt_link_control_services_down(zlt_link_t *l);
@@ -41,6 +42,8 @@ zlt_link_control_connect(zlt_link_t *l)
         return;
     }
 
+    zlt_link_control_token(l);
+
     l->next_at = 0;
     l->control = zlt_control_start(l);
 
@@ -51,6 +54,36 @@ zlt_link_control_connect(zlt_link_t *l)
     }
 
     zlt_link_state_set(l, ZLT_LINK_CONNECTING);
+}
+
+
+/* Who renews the token's file need not tell us.  What is wrong with it, while
+   that is under way, does not count. */
+
+static void
+zlt_link_control_token(zlt_link_t *l)
+{
+    char         error[ZLT_TOKEN_ERROR_SIZE];
+    const char  *file;
+    zlt_token_t  token;
+
+    file = l->owner.conf->token_file;
+
+    if (!zlt_stamp_changed(&l->token_stamp, file)) {
+        return;
+    }
+
+    if (zlt_token_read(&token, file, error) == -1) {
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the token's file has "
+                     "changed, and what was read before is kept: %s", error);
+        return;
+    }
+
+    l->token = token;
+    zlt_token_wipe(&token);
+
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the token's file has changed, "
+                 "and was read again");
 }
 
 

@@ -17,8 +17,8 @@
 
 #include "cert.h"
 #include "log.h"
+#include "secret.h"
 #include "tls.h"
-#include "token.h"
 
 
 static int zlt_cert_pair(SSL_CTX *ctx, const char *cert, const char *key,
@@ -108,7 +108,7 @@ zlt_cert_key_file(const char *file, char *error)
     }
 
     if (S_ISREG(st.st_mode) && (st.st_mode & 007)
-        && !zlt_token_credential(file))
+        && !zlt_secret_credential(file))
     {
         (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "the key \"%.200s\" can be "
                         "read by others: chmod 600 it", file);

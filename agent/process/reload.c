@@ -308,8 +308,6 @@ zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf, zlt_reload_link_t *r)
     moved = r->token.len != l->token.len
             || CRYPTO_memcmp(r->token.text, l->token.text, r->token.len) != 0;
 
-    l->token = r->token;
-
     if ((conf->max_idle == 0) != (l->owner.conf->max_idle == 0)) {
         /* whether channels are used again is said with the token */
         moved = 1;
@@ -328,6 +326,8 @@ zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf, zlt_reload_link_t *r)
     zlt_conf_free(l->owner.conf);
     *l->owner.conf = *conf;
     free(conf);
+
+    zlt_link_token(l, &r->token);
 
     if (l->owner.pool) {
         zlt_pool_reload(l->owner.pool);

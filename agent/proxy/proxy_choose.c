@@ -24,7 +24,7 @@
 #include <openssl/crypto.h>
 
 #include "proxy_choose.h"
-#include "token.h"
+#include "secret.h"
 #include "via.h"
 
 
@@ -121,6 +121,7 @@ zlt_proxy_choose_file(zlt_proxy_t *via, const char *file, char *error)
     char         text[ZLT_PROXY_FILE_MAX];
     size_t       len;
     ssize_t      n;
+    const char  *exposed;
     struct stat  st;
 
     fd = open(file, O_RDONLY|O_CLOEXEC|O_NOCTTY);
@@ -164,12 +165,13 @@ zlt_proxy_choose_file(zlt_proxy_t *via, const char *file, char *error)
 
     OPENSSL_cleanse(text, sizeof(text));
 
-    if (rc == 0 && via->password[0] && S_ISREG(st.st_mode)
-        && (st.st_mode & 077) && !zlt_token_credential(file))
-    {
-        (void) snprintf(error, ZLT_PROXY_ERROR_SIZE,
-                        "the proxy file \"%.200s\" has a password in it and "
-                        "can be read by others: chmod 600 it", file);
+    exposed = rc == 0 && via->password[0] ? zlt_secret_exposed(file, &st)
+                                          : NULL;
+
+    if (exposed) {
+        (void) snprintf(error, ZLT_PROXY_ERROR_SIZE, "the proxy file "
+                        "\"%.200s\" has a password in it and %s", file,
+                        exposed);
         zlt_proxy_wipe(via);
         rc = -1;
     }

@@ -27,7 +27,8 @@ my $process = qr/^(?:ended|told\ (?:again\ )?to\ end|the\ machine\ has\ slept
                  |the\ tunnel\ "\S+"\ is\ (?:new|removed)
                  |the\ control\ socket:|another\ \\?"control"
                  |zltunnel-agent\ \S+:\ no\ tunnel
-                 |the\ certificate\ in\ |no\ random\ numbers)/x;
+                 |the\ certificate\ in\ |\S+\ can\ be\ read\ by
+                 |no\ random\ numbers)/x;
 
 subtest 'the source' => \&source;
 subtest 'two links' => \&two;

@@ -15,6 +15,8 @@ use Test::More;
 use ZLTunnel;
 use ZLTunnel::Wire;
 
+my $folders = 0;
+
 subtest 'the authority, by rename' => sub { authority(\&renamed) };
 subtest 'the authority, behind a link that is swapped' => sub {
     authority(\&swapped);
@@ -67,7 +69,7 @@ sub renamed {
 sub swapped {
     my ($dir, $file, $new) = @_;
 
-    my $folder = "..v" . ++$main::folders;
+    my $folder = "..v" . ++$folders;
 
     mkdir "$dir/$folder";
     write_file("$dir/$folder/$file", slurp($new), 0644);
