@@ -346,7 +346,11 @@ zlt_tls_start(zlt_tls_t *tls, zlt_conn_t *c)
             goto failed;
         }
 
-        SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+        /* a name has to be one of its alternative names: a CommonName is not
+           bound by what its authority may certify */
+
+        SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
+                               |X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
 
         if (SSL_set1_host(ssl, tls->host) != 1) {
             goto failed;

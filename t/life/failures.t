@@ -104,9 +104,24 @@ sub services {
 sub servers {
     my $t = ZLTunnel->new;
     my $token = $t->token('alice');
-    my $port = $t->free_port;
+    my ($port, $common) = ($t->free_port, $t->free_port);
+
+    # of the same authority, for a name that is in no alternative name
+
+    run_ok('openssl', 'req', '-newkey', 'rsa:2048', '-nodes', '-keyout',
+           "$t->{dir}/cn.key", '-out', "$t->{dir}/cn.csr", '-subj',
+           '/CN=localhost');
+    run_ok('openssl', 'x509', '-req', '-in', "$t->{dir}/cn.csr", '-CA',
+           $t->certs . '/ca.pem', '-CAkey', $t->certs . '/ca.key',
+           '-set_serial', 17, '-days', 3, '-out', "$t->{dir}/cn.pem");
 
     $t->write_conf(http => <<"EOT");
+        server {
+            listen 127.0.0.1:$common ssl;
+            ssl_certificate $t->{dir}/cn.pem;
+            ssl_certificate_key $t->{dir}/cn.key;
+            location = /tunnel/v1 { zltunnel; }
+        }
         server {
             listen 127.0.0.1:$port ssl;
             ssl_certificate ${\ $t->certs }/other.pem;
@@ -127,6 +142,8 @@ EOT
         [ 'a certificate for another name',
           qr/certificate is for another name/,
           "wss://127.0.0.1:$port/tunnel/v1", @ca ],
+        [ 'a certificate with a common name alone',
+          qr/certificate is for another name/, "wss://localhost:$common/tunnel/v1", @ca ],
         [ 'an unknown CA', qr/certificate.*unknown authority/i, $t->url('wss') ],
         [ 'another CA', qr/certificate.*unknown authority/i, $t->url('wss'), '--ca-file',
           $t->certs . '/unknown.pem' ],
