@@ -26,6 +26,8 @@ typedef struct {
     uint8_t      family;
     uint8_t      bits;
     uint8_t      address[16];
+    uint8_t      inner;                /* where there is an IPv4 address within
+                                          it; 0: there is none */
 } zlt_allow_range_t;
 
 
@@ -40,29 +42,43 @@ static int zlt_allow_match(const zlt_allow_rule_t *r, const char *host,
     const zlt_allow_range_t *addr, uint16_t port);
 static int zlt_allow_special(const zlt_allow_rule_t *r,
     const zlt_allow_range_t *addr);
+static int zlt_allow_inner(const zlt_allow_rule_t *r,
+    const zlt_allow_range_t *addr, unsigned at);
 static int zlt_allow_within(const uint8_t *address, const uint8_t *network,
     unsigned bits);
 
 
 static const zlt_allow_range_t  zlt_allow_ranges[] = {
 
-    /* this host, loopback, link-local, multicast and beyond */
+    /* this host, loopback, link-local, multicast and beyond; what tells the
+       machines of a cloud who they are, where that is not link-local: Alibaba
+       and Azure */
 
-    { 4, 8,   { 0 } },
-    { 4, 8,   { 127 } },
-    { 4, 16,  { 169, 254 } },
-    { 4, 3,   { 224 } },
+    { 4, 8,   { 0 }, 0 },
+    { 4, 8,   { 127 }, 0 },
+    { 4, 16,  { 169, 254 }, 0 },
+    { 4, 3,   { 224 }, 0 },
+    { 4, 32,  { 100, 100, 100, 200 }, 0 },
+    { 4, 32,  { 168, 63, 129, 16 }, 0 },
 
-    /* unspecified, loopback, IPv4 within, the same by other prefixes that a
-       system may translate, link-local, multicast */
+    /* unspecified, loopback, link-local, multicast; AWS and Google */
 
-    { 6, 128, { 0 } },
-    { 6, 128, { [15] = 1 } },
-    { 6, 96,  { [10] = 0xff, [11] = 0xff } },
-    { 6, 96,  { 0 } },
-    { 6, 96,  { 0x00, 0x64, 0xff, 0x9b } },
-    { 6, 10,  { 0xfe, 0x80 } },
-    { 6, 8,   { 0xff } }
+    { 6, 128, { 0 }, 0 },
+    { 6, 128, { [15] = 1 }, 0 },
+    { 6, 10,  { 0xfe, 0x80 }, 0 },
+    { 6, 8,   { 0xff }, 0 },
+    { 6, 32,  { 0xfd, 0x00, 0x0e, 0xc2 }, 0 },
+    { 6, 32,  { 0xfd, 0x20, 0x00, 0xce }, 0 },
+
+    /* IPv4 within, by prefixes that a system may translate: mapped, compatible,
+       SIIT, NAT64, the same with a prefix of its own (RFC 8215), 6to4 */
+
+    { 6, 96,  { [10] = 0xff, [11] = 0xff }, 12 },
+    { 6, 96,  { 0 }, 12 },
+    { 6, 96,  { [8] = 0xff, [9] = 0xff }, 12 },
+    { 6, 96,  { 0x00, 0x64, 0xff, 0x9b }, 12 },
+    { 6, 48,  { 0x00, 0x64, 0xff, 0x9b, 0x00, 0x01 }, 12 },
+    { 6, 16,  { 0x20, 0x02 }, 2 }
 };
 
 
@@ -416,8 +432,6 @@ zlt_allow_special(const zlt_allow_rule_t *r, const zlt_allow_range_t *addr)
 {
     unsigned                  i;
     const zlt_allow_range_t  *range;
-    zlt_allow_range_t         inner;
-    zlt_allow_rule_t          rule;
 
     for (i = 0; i < sizeof(zlt_allow_ranges) / sizeof(zlt_allow_ranges[0]);
          i++)
@@ -436,27 +450,42 @@ zlt_allow_special(const zlt_allow_rule_t *r, const zlt_allow_range_t *addr)
             return 1;
         }
 
-        if (range->bits != 96) {
-            continue;
-        }
-
-        /* the IPv4 address within may be a special one, too */
-
-        memset(&inner, 0, sizeof(zlt_allow_range_t));
-        inner.family = 4;
-        memcpy(inner.address, addr->address + 12, 4);
-
-        memset(&rule, 0, sizeof(zlt_allow_rule_t));
-        rule.family = 4;
-        rule.bits = (uint8_t) (r->bits - 96);
-        memcpy(rule.address, r->address + 12, 4);
-
-        if (zlt_allow_special(&rule, &inner)) {
+        if (range->inner && zlt_allow_inner(r, addr, range->inner)) {
             return 1;
         }
     }
 
     return 0;
+}
+
+
+/* The IPv4 address within may be a special one, too: 1 if what the rule says of
+   it has not opened that. */
+
+static int
+zlt_allow_inner(const zlt_allow_rule_t *r, const zlt_allow_range_t *addr,
+    unsigned at)
+{
+    zlt_allow_rule_t   rule;
+    zlt_allow_range_t  inner;
+
+    memset(&inner, 0, sizeof(zlt_allow_range_t));
+    inner.family = 4;
+    memcpy(inner.address, addr->address + at, 4);
+
+    memset(&rule, 0, sizeof(zlt_allow_rule_t));
+    rule.family = 4;
+    memcpy(rule.address, r->address + at, 4);
+
+    if (r->bits > at * 8) {
+        rule.bits = (uint8_t) (r->bits - at * 8);
+    }
+
+    if (rule.bits > 32) {
+        rule.bits = 32;
+    }
+
+    return zlt_allow_special(&rule, &inner);
 }
 
 

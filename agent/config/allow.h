@@ -13,9 +13,9 @@
  *
  * A name in the list stands for the addresses it resolves to, when it is what
  * was asked for.  Addresses that lead to the machine itself, to its own link,
- * or to groups (loopback, link-local, multicast, unspecified, and IPv4 mapped
- * into IPv6, by which the others can be disguised) pass only by a rule that
- * lies within such a range itself.
+ * to groups or to what a cloud tells its machines (loopback, link-local,
+ * multicast, unspecified, metadata, and IPv4 within IPv6, by which the others
+ * can be disguised) pass only by a rule that lies within such a range itself.
  */
 
 
