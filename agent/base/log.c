@@ -284,23 +284,34 @@ zlt_log_complain(const char *fmt, ...)
 const char *
 zlt_log_text(char *buf, zlt_str_t text)
 {
-    char    *p;
-    size_t   i, len;
+    char           *p;
+    size_t          n, len;
+    uint32_t        cp;
+    const uint8_t  *t, *end;
 
     static const char  hex[] = "0123456789abcdef";
 
     p = buf;
     len = zlt_utf8_cut(text.data, text.len, ZLT_LOG_TEXT_MAX);
+    end = text.data + len;
 
-    for (i = 0; i < len; i++) {
-        if (text.data[i] < 0x20 || text.data[i] == 0x7f) {
+    for (t = text.data; t < end; /* void */ ) {
+        n = zlt_utf8_next(t, (size_t) (end - t), &cp);
+
+        if (n && zlt_utf8_shown(cp)) {
+            memcpy(p, t, n);
+            p += n;
+            t += n;
+            continue;
+        }
+
+        /* one byte that is no part of a character, or all of one */
+
+        for (n = n ? n : 1; n; n--, t++) {
             *p++ = '\\';
             *p++ = 'x';
-            *p++ = hex[text.data[i] >> 4];
-            *p++ = hex[text.data[i] & 0x0f];
-
-        } else {
-            *p++ = (char) text.data[i];
+            *p++ = hex[*t >> 4];
+            *p++ = hex[*t & 0x0f];
         }
     }
 

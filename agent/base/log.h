@@ -58,7 +58,7 @@ void zlt_log_complain(const char *fmt, ...) zlt_printf_like(1, 2);
 
 /*
  * A peer's text made fit to be printed: cut at ZLT_LOG_TEXT_MAX bytes,
- * control characters escaped.  buf has ZLT_LOG_TEXT_SIZE bytes; returns it.
+ * what may not be shown (zlt_utf8_shown()) escaped.  buf has ZLT_LOG_TEXT_SIZE bytes; returns it.
  */
 const char *zlt_log_text(char *buf, zlt_str_t text);
 

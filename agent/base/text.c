@@ -90,23 +90,31 @@ zlt_text_append(zlt_text_t *t, const char *data, size_t len)
 void
 zlt_text_json(zlt_text_t *t, const char *string)
 {
-    int             utf8;
+    size_t          n, len;
+    uint32_t        cp;
     const uint8_t  *p;
 
-    utf8 = zlt_utf8_valid((const uint8_t *) string, strlen(string));
+    len = strlen(string);
 
     zlt_text_printf(t, "\"");
 
-    for (p = (const uint8_t *) string; *p; p++) {
+    for (p = (const uint8_t *) string; len; p += n, len -= n) {
 
-        if (*p == '"' || *p == '\\') {
-            zlt_text_printf(t, "\\%c", *p);
+        n = zlt_utf8_next(p, len, &cp);
 
-        } else if (*p < 0x20 || *p == 0x7f || (*p > 0x7f && !utf8)) {
-            zlt_text_printf(t, "\\u%04x", *p);
+        if (n == 0) {
+            n = 1;
+            cp = 0xfffd;
+        }
+
+        if (cp == '"' || cp == '\\') {
+            zlt_text_printf(t, "\\%c", (int) cp);
+
+        } else if (cp == 0xfffd || !zlt_utf8_shown(cp)) {
+            zlt_text_printf(t, "\\u%04x", (unsigned) cp);
 
         } else {
-            zlt_text_printf(t, "%c", *p);
+            zlt_text_append(t, (const char *) p, n);
         }
     }
 

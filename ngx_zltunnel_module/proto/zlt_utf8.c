@@ -101,3 +101,19 @@ zlt_utf8_next(const uint8_t *p, size_t len, uint32_t *cp)
 
     return n;
 }
+
+
+int
+zlt_utf8_shown(uint32_t cp)
+{
+    if (cp < 0xa0) {
+        return cp >= 0x20 && cp < 0x7f;
+    }
+
+    return cp != 0x061c                        /* Arabic letter mark */
+           && cp != 0x200e && cp != 0x200f     /* .. of both directions */
+           && (cp < 0x2028 || cp > 0x202e)     /* line, paragraph; embedding,
+                                                  override */
+           && (cp < 0x2066 || cp > 0x206f)     /* isolates, and such */
+           && cp != 0xfeff;
+}
