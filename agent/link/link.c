@@ -405,8 +405,11 @@ zlt_link_abort(zlt_link_t *l)
 
     zlt_access_done(&l->owner);
 
-    zlt_list_each_safe(link, next, &l->owner.channels) {
-        zlt_channel_abort(zlt_list_data(link, zlt_channel_t, all));
+    /* one may take another one along */
+
+    while (!zlt_list_empty(&l->owner.channels)) {
+        zlt_channel_abort(zlt_list_data(l->owner.channels.next, zlt_channel_t,
+                                        all));
     }
 
     if (l->owner.pool) {

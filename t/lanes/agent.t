@@ -23,6 +23,7 @@ my $ids = 0;
 
 subtest 'lanes' => \&server;
 subtest 'moved' => \&moved;
+subtest 'the end of the agent, on the move' => \&moving_end;
 subtest 'garbage' => \&server_garbage;
 subtest 'a server without the feature' => \&server_without;
 
@@ -32,7 +33,7 @@ done_testing();
 sub data { join '', map { msg('Data', $_) } unpack '(a16000)*', $_[0] }
 
 sub start_server {
-    my ($features) = @_;
+    my ($features, @args) = @_;
 
     $t = ZLTunnel->new;
     $server = ZLTunnel::Server->new($t, features => $features);
@@ -40,7 +41,7 @@ sub start_server {
 
     $agent = $t->agent(
         token => $t->token('alice'), server => $server->url, wait => 0,
-        args => [ '--log-level', 'debug' ],
+        args => [ '--log-level', 'debug', @args ],
         services => [ (map { "$_:$service{$_}{port}" } sort keys %service),
                       'down:1' ]);
 
@@ -427,6 +428,26 @@ sub server_without {
 
 
 # A connection leaves its lane.
+
+# A connection that is between two channels when the agent's time is over:
+# the end of one is the end of the other.
+
+sub moving_end {
+    start_server(0x37, '--shutdown-timeout', '1s');
+
+    my $ch = $server->idle;
+    my $id = new_id();
+
+    $ch->say(lane(1, connect_msg('hold', $id)));
+    gets($ch, 1, msg('ConnectAck', $id), 'on a lane');
+
+    my $e = $server->idle;
+    $e->say(msg('Move', $id));
+    ok($server->wait(sub { @{ $e->{frames} } }, 5), 'Move is acknowledged');
+
+    done_server();
+}
+
 
 sub moved {
     start_server(0x37);
