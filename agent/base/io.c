@@ -33,12 +33,16 @@ static uv_loop_t   *zlt_io_loop;
 static zlt_list_t   zlt_io_posted;
 static zlt_list_t   zlt_io_trash;
 static unsigned     zlt_io_count;
+static uint32_t     zlt_io_turns;
 
 
 static int zlt_io_register(zlt_io_t *io, int fd, zlt_io_pt handler,
     uint32_t events);
 static int zlt_io_wait(void);
 static void zlt_io_tasks(zlt_list_t *list);
+static void zlt_io_share(zlt_io_t *io);
+static void zlt_io_yield(zlt_io_t *io);
+static void zlt_io_again(zlt_task_t *task);
 
 
 int
@@ -70,6 +74,8 @@ zlt_io_run(void)
     int  run_uv;
 
     while (!zlt_io_stopped) {
+        zlt_io_turns++;
+
         run_uv = zlt_io_wait();
 
         zlt_io_tasks(&zlt_io_posted);
@@ -245,6 +251,11 @@ zlt_io_register(zlt_io_t *io, int fd, zlt_io_pt handler, uint32_t events)
     io->fd = fd;
     io->ready = 0;
     io->handler = handler;
+    io->turn = zlt_io_turns;
+    io->messages = 0;
+    io->bytes = 0;
+
+    zlt_list_init(&io->again.link);
 
     zlt_io_count++;
 
@@ -267,6 +278,16 @@ zlt_io_move(zlt_io_t *to, zlt_io_t *from, zlt_io_pt handler)
     to->fd = from->fd;
     to->ready = from->ready;
     to->handler = handler;
+    to->turn = from->turn;
+    to->messages = from->messages;
+    to->bytes = from->bytes;
+
+    zlt_list_init(&to->again.link);
+
+    if (!zlt_list_empty(&from->again.link)) {
+        zlt_list_remove(&from->again.link);
+        zlt_io_yield(to);
+    }
 
     from->fd = -1;
 
@@ -281,6 +302,8 @@ zlt_io_close(zlt_io_t *io)
         return;
     }
 
+    zlt_list_remove(&io->again.link);
+
     /* nobody holds a duplicate, so epoll forgets it by itself */
 
     (void) close(io->fd);
@@ -289,6 +312,75 @@ zlt_io_close(zlt_io_t *io)
     io->ready = 0;
 
     zlt_io_count--;
+}
+
+
+int
+zlt_io_may_read(zlt_io_t *io)
+{
+    zlt_io_share(io);
+
+    if (io->bytes < ZLT_IO_BYTES && io->messages < ZLT_IO_MESSAGES) {
+        return 1;
+    }
+
+    zlt_io_yield(io);
+
+    return 0;
+}
+
+
+void
+zlt_io_have_read(zlt_io_t *io, size_t bytes)
+{
+    io->bytes += bytes;
+}
+
+
+int
+zlt_io_message(zlt_io_t *io)
+{
+    zlt_io_share(io);
+
+    if (++io->messages < ZLT_IO_MESSAGES) {
+        return 1;
+    }
+
+    zlt_io_yield(io);
+
+    return 0;
+}
+
+
+static void
+zlt_io_share(zlt_io_t *io)
+{
+    if (io->turn != zlt_io_turns) {
+        io->turn = zlt_io_turns;
+        io->messages = 0;
+        io->bytes = 0;
+    }
+}
+
+
+static void
+zlt_io_yield(zlt_io_t *io)
+{
+    if (io->fd != -1 && zlt_list_empty(&io->again.link)) {
+        io->again.handler = zlt_io_again;
+        zlt_io_post(&io->again);
+    }
+}
+
+
+static void
+zlt_io_again(zlt_task_t *task)
+{
+    zlt_io_t  *io;
+
+    io = zlt_list_data(task, zlt_io_t, again);
+
+    io->handler(io);
 }
 
 

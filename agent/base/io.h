@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "task.h"
 #include "types.h"
 
 
@@ -35,11 +36,23 @@ typedef struct zlt_io_s  zlt_io_t;
 typedef void (*zlt_io_pt)(zlt_io_t *io);
 
 
+/* a share of one turn of the loop, which is everybody's: what may be read from
+   a peer, and how many of its messages may be acted on */
+
+#define ZLT_IO_BYTES     65536
+#define ZLT_IO_MESSAGES  64
+
+
 struct zlt_io_s {
     int          fd;           /* -1: closed */
     unsigned     ready;        /* ZLT_IO_* */
     zlt_io_pt    handler;
     void        *data;         /* the handler's */
+
+    uint32_t     turn;         /* of which what follows is */
+    uint32_t     messages;
+    size_t       bytes;
+    zlt_task_t   again;        /* there is more than its share */
 };
 
 
@@ -79,6 +92,15 @@ int zlt_io_move(zlt_io_t *to, zlt_io_t *from, zlt_io_pt handler);
  * turn, since an event for it may have been fetched already: zlt_io_later().
  */
 void zlt_io_close(zlt_io_t *io);
+
+/*
+ * Who reads from a peer asks first, and tells how much it was; who acts on
+ * messages counts them.  0 when the share of this turn is used up: then the
+ * handler is called again in the next one, after the others had theirs.
+ */
+int zlt_io_may_read(zlt_io_t *io);
+void zlt_io_have_read(zlt_io_t *io, size_t bytes);
+int zlt_io_message(zlt_io_t *io);
 
 /* ZLT_IO_READ or ZLT_IO_WRITE was answered with EAGAIN. */
 #define zlt_io_clear(io, bits)  ((io)->ready &= ~(unsigned) (bits))

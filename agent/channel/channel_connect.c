@@ -115,6 +115,11 @@ zlt_channel_connect_idle(zlt_io_t *io)
                                         : strerror(errno));
             return;
         }
+
+        if (ch->unread) {
+            /* the others first */
+            return;
+        }
     }
 }
 
@@ -122,11 +127,13 @@ zlt_channel_connect_idle(zlt_io_t *io)
 void
 zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
 {
-    int          rc;
+    int          rc, more;
     size_t       used;
+    zlt_io_t    *io;
     zlt_msg_t    m, ack;
     zlt_lane_t  *lane;
 
+    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
     lane = ch->relay.side[ZLT_RELAY_CHANNEL].lane;
 
     while (len) {
@@ -164,6 +171,7 @@ zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
 
         p += used;
         len -= used;
+        more = zlt_io_message(io);
 
         switch (m.type) {
 
@@ -199,6 +207,17 @@ zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
 
         default:
             zlt_channel_lost(ch, "a message that is not for a data channel");
+            return;
+        }
+
+        if (!more && len) {
+
+            if (zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
+                zlt_channel_lost(ch, "out of memory");
+                return;
+            }
+
+            ch->unread = 1;
             return;
         }
     }

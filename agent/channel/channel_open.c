@@ -342,7 +342,7 @@ zlt_channel_open_answer(zlt_io_t *io)
 
     /* under TLS what came behind it raises no event again, nor does an end */
 
-    if (ch->state == ZLT_CHANNEL_IDLE) {
+    if (ch->state == ZLT_CHANNEL_IDLE && !ch->unread) {
         zlt_channel_connect_idle(io);
     }
 }

@@ -35,12 +35,14 @@
 
 #define ZLT_SHARED_OUT      65536
 #define ZLT_SHARED_RESERVE  4096       /* of it, for what is not Lane */
-#define ZLT_SHARED_BUDGET   (1024 * 1024)  /* bytes read a turn */
 #define ZLT_SHARED_SILENCE  60         /* s; the server heartbeats every 25 */
 #define ZLT_SHARED_BUCKETS  16
 #define ZLT_SHARED_LANES    16384      /* at the same time */
 #define ZLT_SHARED_RTT      500        /* ms, for which a round trip is taken to
                                           be the same */
+
+#define ZLT_SHARED_COSTLY   1          /* a message that makes work, and not by
+                                          its bytes */
 
 
 struct zlt_shared_s {
@@ -56,6 +58,7 @@ struct zlt_shared_s {
     zlt_window_share_t  share;         /* of the lanes' windows */
     uint32_t         rtt;              /* ms, 0: not known */
     uint64_t         rtt_since;
+    zlt_buf_t       *rest;             /* not decoded yet, or NULL */
 
     uint8_t         *out;              /* NULL: nothing is to be sent */
     size_t           pos;
@@ -71,7 +74,9 @@ struct zlt_shared_s {
 static void zlt_shared_event(zlt_io_t *io);
 static void zlt_shared_turn(zlt_task_t *task);
 static void zlt_shared_read(zlt_shared_t *sh);
+static int zlt_shared_read_rest(zlt_shared_t *sh);
 static int zlt_shared_take(zlt_shared_t *sh, const uint8_t *data, size_t len);
+static int zlt_shared_keep(zlt_shared_t *sh, const uint8_t *data, size_t len);
 static int zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m);
 static int zlt_shared_put(zlt_shared_t *sh, const uint8_t *data, size_t len);
 static int zlt_shared_say(zlt_shared_t *sh, unsigned type, uint64_t timestamp);
@@ -214,6 +219,9 @@ zlt_shared_free(zlt_shared_t *sh)
     free(sh->out);
     sh->out = NULL;
 
+    free(sh->rest);
+    sh->rest = NULL;
+
     zlt_list_remove(&sh->task.link);
 
     if (sh->nlanes == 0) {
@@ -292,38 +300,50 @@ zlt_shared_turn(zlt_task_t *task)
 static void
 zlt_shared_read(zlt_shared_t *sh)
 {
-    size_t       total;
     ssize_t      n;
     zlt_conn_t  *c;
 
     c = &sh->channel->relay.side[ZLT_RELAY_CHANNEL];
-    n = 0;
+    n = zlt_shared_read_rest(sh) == 0 ? 1 : ZLT_CONN_ERROR;
 
     zlt_scratch_borrow();
 
-    for (total = 0; total < ZLT_SHARED_BUDGET; total += (size_t) n) {
+    while (n > 0 && sh->rest == NULL) {
 
         n = zlt_conn_read(c, zlt_scratch, ZLT_SCRATCH_SIZE);
 
-        if (n <= 0) {
-            break;
-        }
-
-        if (zlt_shared_take(sh, zlt_scratch, (size_t) n) == -1) {
+        if (n > 0 && zlt_shared_take(sh, zlt_scratch, (size_t) n) == -1) {
             n = ZLT_CONN_ERROR;
-            break;
         }
     }
 
     zlt_scratch_return();
 
-    if (n > 0) {
-        sh->again = 1;
-        zlt_io_post(&sh->task);
-
-    } else if (n != ZLT_CONN_AGAIN) {
+    if (n == 0 || n == ZLT_CONN_ERROR) {
         zlt_shared_broken(sh);
     }
+}
+
+
+static int
+zlt_shared_read_rest(zlt_shared_t *sh)
+{
+    int         rc;
+    zlt_buf_t  *rest;
+
+    rest = sh->rest;
+
+    if (rest == NULL) {
+        return 0;
+    }
+
+    sh->rest = NULL;
+
+    rc = zlt_shared_take(sh, rest->data, rest->last);
+
+    free(rest);
+
+    return rc;
 }
 
 
@@ -348,19 +368,49 @@ zlt_shared_take(zlt_shared_t *sh, const uint8_t *data, size_t len)
             return -1;
         }
 
-        if (zlt_shared_message(sh, &m) == -1) {
+        rc = zlt_shared_message(sh, &m);
+
+        if (rc == -1) {
             return -1;
         }
 
         data += used;
         len -= used;
+
+        if (rc == ZLT_SHARED_COSTLY && len
+            && !zlt_io_message(&sh->channel->relay.side[ZLT_RELAY_CHANNEL].io))
+        {
+            return zlt_shared_keep(sh, data, len);
+        }
     }
 }
+
+
+/* For the next turn: 0 or -1. */
+
+static int
+zlt_shared_keep(zlt_shared_t *sh, const uint8_t *data, size_t len)
+{
+    sh->rest = malloc(sizeof(zlt_buf_t) + len);
+
+    if (sh->rest == NULL) {
+        return -1;
+    }
+
+    memcpy(sh->rest->data, data, len);
+    sh->rest->last = (uint32_t) len;
+
+    return 0;
+}
+
+
+/* 0, ZLT_SHARED_COSTLY or -1 */
 
 
 static int
 zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m)
 {
+    int          opens;
     zlt_lane_t  *lane;
 
     switch (m->type) {
@@ -369,7 +419,8 @@ zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m)
         zlt_timer_start(&sh->channel->relay.timer, ZLT_SHARED_SILENCE,
                         zlt_channel_expired);
 
-        return zlt_shared_say(sh, ZLT_HEARTBEAT_ACK, m->timestamp);
+        return zlt_shared_say(sh, ZLT_HEARTBEAT_ACK, m->timestamp) == 0
+               ? ZLT_SHARED_COSTLY : -1;
 
     case ZLT_HEARTBEAT_ACK:
         return 0;
@@ -379,7 +430,9 @@ zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m)
         return -1;
     }
 
-    if (m->lane > sh->number) {
+    opens = m->lane > sh->number;
+
+    if (opens) {
         sh->number = m->lane;
 
         lane = (m->type == ZLT_LANE) ? zlt_shared_open(sh, m->lane) : NULL;
@@ -390,13 +443,14 @@ zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m)
 
     if (lane == NULL) {
         /* gone, and the server does not know yet */
-        return 0;
+        return opens ? ZLT_SHARED_COSTLY : 0;
     }
 
     switch (m->type) {
 
     case ZLT_LANE:
-        return zlt_lane_deliver(lane, m->data, m->len);
+        return zlt_lane_deliver(lane, m->data, m->len) == 0
+               ? opens * ZLT_SHARED_COSTLY : -1;
 
     case ZLT_LANE_CREDIT:
         return zlt_lane_credit(lane, m->credit);

@@ -22,6 +22,7 @@
 #include "backoff.h"
 #include "conf.h"
 #include "http.h"
+#include "io.h"
 #include "link.h"
 #include "log.h"
 #include "random.h"
@@ -33,11 +34,16 @@
 #define ZLT_BACKOFF_SOUND        10000   /* ms up that earn it */
 #define ZLT_BACKOFF_HEALTHY      60000   /* ms up that end the backoff */
 #define ZLT_BACKOFF_IN_USE       5000    /* ms */
+#define ZLT_BACKOFF_LEAST        2000    /* ms, whatever the server says */
+#define ZLT_BACKOFF_MOVES        32      /* at once, and one more each .. */
+#define ZLT_BACKOFF_MOVE         2000    /* .. ms */
 
 
 static int zlt_backoff_next_server(zlt_link_t *l, zlt_down_e how,
     uint64_t healthy);
 static void zlt_backoff_switch(zlt_link_t *l, unsigned server);
+static int zlt_backoff_moves(zlt_link_t *l);
+static uint32_t zlt_backoff_told(uint32_t retry_after);
 static uint32_t zlt_backoff_random(zlt_link_t *l, uint64_t healthy);
 
 
@@ -63,6 +69,12 @@ zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
     switch (how) {
 
     case ZLT_DOWN_RECONNECT:
+
+        if (!zlt_backoff_moves(l)) {
+            delay = zlt_backoff_random(l, 0);
+            return retry_after > delay ? retry_after : delay;
+        }
+
         l->carried = healthy;
         return retry_after;
 
@@ -78,7 +90,8 @@ zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
         return retry_after > delay ? retry_after : delay;
 
     case ZLT_DOWN_IN_USE:
-        return retry_after ? retry_after : ZLT_BACKOFF_IN_USE;
+        return retry_after ? zlt_backoff_told(retry_after)
+                           : ZLT_BACKOFF_IN_USE;
 
     case ZLT_DOWN_CLOSED:
         return 0;
@@ -93,7 +106,8 @@ zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
 
         if (retry_after) {
             /* not all of them at the same moment */
-            delay = retry_after + zlt_random_below(retry_after / 4 + 1);
+            delay = zlt_backoff_told(retry_after)
+                    + zlt_random_below(retry_after / 4 + 1);
         }
 
         return delay;
@@ -173,6 +187,36 @@ zlt_backoff_switch(zlt_link_t *l, unsigned server)
 
     zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the next server is %s",
                  l->owner.conf->server);
+}
+
+
+/* 1 if the server may have it move at once: nobody reloads so often that he
+   may not. */
+
+static int
+zlt_backoff_moves(zlt_link_t *l)
+{
+    uint64_t  n;
+
+    n = (zlt_io_now() - l->moved_at) / ZLT_BACKOFF_MOVE;
+
+    l->moved_at += n * ZLT_BACKOFF_MOVE;
+    l->moves = l->moves > n ? l->moves - (unsigned) n : 0;
+
+    if (l->moves == ZLT_BACKOFF_MOVES) {
+        return 0;
+    }
+
+    l->moves++;
+
+    return 1;
+}
+
+
+static uint32_t
+zlt_backoff_told(uint32_t retry_after)
+{
+    return retry_after < ZLT_BACKOFF_LEAST ? ZLT_BACKOFF_LEAST : retry_after;
 }
 
 

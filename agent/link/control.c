@@ -355,7 +355,7 @@ zlt_control_event(zlt_io_t *io)
             zlt_control_ws_input(c);
         }
 
-        if (c->conn.io.fd == -1) {
+        if (c->conn.io.fd == -1 || c->pos < c->last) {
             return;
         }
 

@@ -53,6 +53,11 @@ zlt_control_ws_input(zlt_control_t *c)
                              "WebSocket protocol: %s", c->ws.error);
             return;
         }
+
+        if (c->conn.io.fd != -1 && !zlt_io_message(&c->conn.io)) {
+            /* the others first */
+            return;
+        }
     }
 }
 

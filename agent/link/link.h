@@ -79,6 +79,8 @@ struct zlt_link_s {
                                           which the server has asked to move
                                           on */
     unsigned         refused:1;        /* the token, the last time */
+    unsigned         moves;            /* that the server has asked for */
+    uint64_t         moved_at;         /* ms, up to which they are counted */
     unsigned         warned_v1:1;
     unsigned         none_up:1;        /* "no service is registered" */
 

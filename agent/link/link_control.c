@@ -24,6 +24,7 @@
 
 #define ZLT_LINK_QUICK  200           /* ms, after a sleep */
 #define ZLT_LINK_PROBE  5000          /* ms, to answer after one */
+#define ZLT_LINK_KEPT   8             /* former control channels, at most */
 
 
 static void zlt_link_control_connect(zlt_link_t *l);
@@ -33,6 +34,7 @@ static void zlt_link_control_schedule(zlt_link_t *l, uint32_t delay);
 static void zlt_link_control_services_down(zlt_link_t *l);
 static void zlt_link_control_hello(const zlt_link_t *l);
 static void zlt_link_control_forget(zlt_link_t *l);
+static void zlt_link_control_bound(zlt_link_t *l);
 
 
 static void
@@ -384,6 +386,7 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
         /* what belongs to the old workers ends with them */
 
         zlt_control_keep_aside(c, &l->kept, 0);
+        zlt_link_control_bound(l);
 
         if (l->owner.pool) {
             zlt_pool_abandon(l->owner.pool, 0);
@@ -425,6 +428,27 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
 
     zlt_link_control_schedule(l, delay);
     zlt_link_state_set(l, state);
+}
+
+
+/* A server that exits closes those that are kept; one that only asks, again
+   and again, would have as many as it likes. */
+
+static void
+zlt_link_control_bound(zlt_link_t *l)
+{
+    unsigned     n;
+    zlt_list_t  *link;
+
+    n = 0;
+
+    zlt_list_each(link, &l->kept) {
+        n++;
+    }
+
+    if (n > ZLT_LINK_KEPT) {
+        zlt_control_abort(zlt_control_of_node(l->kept.next));
+    }
 }
 
 

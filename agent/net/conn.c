@@ -12,6 +12,10 @@
  * Only after the peer's FIN no further event comes, so that then we read on
  * to the end.
  *
+ * Whoever reads in a loop reads until EAGAIN.  That comes, too, when the share
+ * of this turn is used up, and the bit stays: one peer does not keep the loop
+ * for itself, whatever is above and however small it makes its messages.
+ *
  * TCP_USER_TIMEOUT is not used to find dead peers: Linux applies it to a
  * peer that answers every window probe with "no room yet" too, and would
  * cut a download that someone has paused for a minute.  zlt_conn_dead()
@@ -250,7 +254,7 @@ zlt_conn_recv(zlt_conn_t *c, void *buf, size_t size)
 {
     ssize_t  n;
 
-    if (!(c->io.ready & ZLT_IO_READ)) {
+    if (!(c->io.ready & ZLT_IO_READ) || !zlt_io_may_read(&c->io)) {
         return ZLT_CONN_AGAIN;
     }
 
@@ -259,6 +263,8 @@ zlt_conn_recv(zlt_conn_t *c, void *buf, size_t size)
     } while (n == -1 && errno == EINTR);
 
     if (n > 0) {
+        zlt_io_have_read(&c->io, (size_t) n);
+
         if ((size_t) n < size && !(c->io.ready & ZLT_IO_HUP)) {
             zlt_io_clear(&c->io, ZLT_IO_READ);
         }

@@ -44,7 +44,6 @@
 
 
 #define ZLT_UDP_IN       (256 * 1024)  /* one read */
-#define ZLT_UDP_BUDGET   (1024 * 1024) /* bytes read a turn, a channel */
 #define ZLT_UDP_OUT      (160 * 1024)  /* one write, two largest frames */
 #define ZLT_UDP_REFILL   512           /* queued datagrams of one write */
 
@@ -66,6 +65,8 @@ static void zlt_udp_event(zlt_io_t *io);
 static void zlt_udp_turn(zlt_task_t *task);
 static void zlt_udp_input(zlt_udp_t *u);
 static int zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len);
+static int zlt_udp_keep(zlt_udp_t *u, const uint8_t *p, size_t len);
+static int zlt_udp_costly(int rc, const zlt_dgram_t *f);
 static void zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f);
 static void zlt_udp_heartbeat(zlt_udp_t *u, const zlt_dgram_t *f);
 static void zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f);
@@ -240,33 +241,31 @@ zlt_udp_turn(zlt_task_t *task)
 static void
 zlt_udp_input(zlt_udp_t *u)
 {
-    size_t       total;
     ssize_t      n;
     zlt_conn_t  *c;
 
     c = &u->channel->relay.side[ZLT_RELAY_CHANNEL];
-    total = 0;
 
     while (u->broken == NULL) {
 
-        if (total >= ZLT_UDP_BUDGET) {
-            u->again = 1;
-            zlt_io_post(&u->task);
-            return;
+        if (u->unread) {
+            u->unread = 0;
+            n = 0;
+
+        } else {
+            n = zlt_conn_read(c, zlt_udp_in + u->rest_len, ZLT_UDP_IN);
+
+            if (n == ZLT_CONN_AGAIN) {
+                return;
+            }
+
+            if (n <= 0) {
+                u->broken = (n == 0) ? "closed by the server"
+                                     : strerror(errno);
+                break;
+            }
         }
 
-        n = zlt_conn_read(c, zlt_udp_in + u->rest_len, ZLT_UDP_IN);
-
-        if (n == ZLT_CONN_AGAIN) {
-            return;
-        }
-
-        if (n <= 0) {
-            u->broken = (n == 0) ? "closed by the server" : strerror(errno);
-            break;
-        }
-
-        total += (size_t) n;
         n += (ssize_t) u->rest_len;
 
         if (u->rest_len) {
@@ -278,6 +277,11 @@ zlt_udp_input(zlt_udp_t *u)
 
         if (zlt_udp_frames(u, zlt_udp_in, (size_t) n) == -1) {
             break;
+        }
+
+        if (u->unread) {
+            /* the others first */
+            return;
         }
     }
 
@@ -309,6 +313,14 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
         if (u->broken) {
             return -1;
         }
+
+        if (zlt_udp_costly(rc, &f) && p < end
+            && !zlt_io_message(&u->channel->relay.side[ZLT_RELAY_CHANNEL].io))
+        {
+            u->unread = 1;
+            rc = ZLT_AGAIN;
+            break;
+        }
     }
 
     zlt_udp_peer_deliver_all(u);
@@ -321,10 +333,19 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
         return -1;
     }
 
-    u->rest_len = (size_t) (end - p);
+    return zlt_udp_keep(u, p, (size_t) (end - p));
+}
 
-    if (u->rest_len) {
-        u->rest = malloc(u->rest_len);
+
+/* What is still to be read, or not complete: 0 or -1. */
+
+static int
+zlt_udp_keep(zlt_udp_t *u, const uint8_t *p, size_t len)
+{
+    u->rest_len = len;
+
+    if (len) {
+        u->rest = malloc(len);
 
         if (u->rest == NULL) {
             u->broken = "out of memory";
@@ -332,10 +353,19 @@ zlt_udp_frames(zlt_udp_t *u, const uint8_t *p, size_t len)
             return -1;
         }
 
-        memcpy(u->rest, p, u->rest_len);
+        memcpy(u->rest, p, len);
     }
 
     return 0;
+}
+
+
+/* Datagrams cost by their bytes, the rest by their number. */
+
+static int
+zlt_udp_costly(int rc, const zlt_dgram_t *f)
+{
+    return rc != ZLT_OK || f->type != ZLT_DATAGRAM;
 }
 
 

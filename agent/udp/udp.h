@@ -86,6 +86,7 @@ struct zlt_udp_s {
 
     unsigned             opened:1;     /* "last" is valid */
     unsigned             again:1;      /* there is more to read */
+    unsigned             unread:1;     /* .. and first what is in "rest" */
     unsigned             whole:1;      /* out starts with a frame */
     unsigned             blocked:1;    /* the server does not keep up */
     unsigned             ended:1;

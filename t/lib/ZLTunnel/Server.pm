@@ -26,14 +26,15 @@ use ZLTunnel::Wire qw(msg str16 ext %TYPE parse);
 my %NAME = reverse %TYPE;
 
 
-# Options: rcvbuf, of the connections it accepts; features, which it grants;
-# interval (ms), of the agent's heartbeats.  $server->{hold}{Auth} = 1 keeps
-# messages of a type unanswered, until $server->release('Auth').
+# Options: port; rcvbuf, of the connections it accepts; features, which it
+# grants; interval (ms), of the agent's heartbeats.  $server->{hold}{Auth} = 1
+# keeps messages of a type unanswered, until $server->release('Auth').  With
+# $server->{grant} it grants access to whatever is asked for.
 
 sub new {
     my ($class, $t, %o) = @_;
 
-    my $port = $t->free_port;
+    my $port = $o{port} // $t->free_port;
     my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 64,
                                        LocalPort => $port, ReuseAddr => 1)
         or die "listen: $!";
@@ -246,7 +247,8 @@ sub upgrade {
     $self->{head} = \%h;
 
     if (lc $h{upgrade} eq 'zltunnel') {
-        $self->{kind} = defined $h{'zltunnel-connection'} ? 'fresh' : 'idle';
+        $self->{kind} = defined $h{'zltunnel-connection'} ? 'fresh'
+                        : defined $h{'zltunnel-access'} ? 'visit' : 'idle';
         $self->say("HTTP/1.1 101 Switching Protocols\r\n"
                    . "Upgrade: zltunnel\r\nConnection: Upgrade\r\n"
                    . "Zltunnel-Worker: 0/1\r\n\r\n");
@@ -363,6 +365,9 @@ sub answer {
             delete $server->{services}{$name}
                 if $server->{services}{$name}{id} eq $m->{service_id};
         }
+
+    } elsif ($m->{type} eq 'AccessOpen' && $server->{grant}) {
+        $self->tell(msg('AccessOk', md5($m->{name}) . pack 'N', 0));
 
     } elsif ($m->{type} eq 'Heartbeat') {
         $self->tell(msg('HeartbeatAck', $m->{payload}));
