@@ -261,6 +261,10 @@ ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         answer->resumed = 1;
         access->stale = 0;
 
+        if (access->tunnel != tunnel) {
+            ngx_zltunnel_access_move(access, tunnel);
+        }
+
         if (access->deadline && (deadline == 0 || access->deadline < deadline))
         {
             deadline = access->deadline;
@@ -295,7 +299,8 @@ ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 }
 
 
-/* the session that is asked for again, if it is one of this kind */
+/* the session that is asked for again, if it is one of this kind; it may wait in
+   another tunnel of the token, as a service may */
 
 static ngx_zltunnel_sh_access_t *
 ngx_zltunnel_access_resumed(ngx_zltunnel_registry_t *registry,
@@ -310,7 +315,11 @@ ngx_zltunnel_access_resumed(ngx_zltunnel_registry_t *registry,
     access = ngx_zltunnel_access_find(registry->sh, (u_char *) m->access_id);
 
     if (access == NULL
-        || access->tunnel != tunnel
+        || (access->tunnel != tunnel
+            && (!ngx_zltunnel_access_waits(access)
+                || access->tunnel->name_len != tunnel->name_len
+                || ngx_memcmp(access->tunnel->name, tunnel->name,
+                              tunnel->name_len) != 0))
         || access->udp != (m->protocol == ZLT_PROTO_UDP)
         || access->name_len != m->name.len
         || access->target_len != m->target.len

@@ -113,6 +113,33 @@ ngx_zltunnel_access_create(ngx_zltunnel_registry_t *registry,
 }
 
 
+ngx_uint_t
+ngx_zltunnel_access_waits(ngx_zltunnel_sh_access_t *access)
+{
+    return access->stale || access->tunnel->state == NGX_ZLTUNNEL_GRACE;
+}
+
+
+void
+ngx_zltunnel_access_move(ngx_zltunnel_sh_access_t *access,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    ngx_zltunnel_access_sum_t  sum;
+
+    ngx_zltunnel_access_sum(access, &sum);
+
+    ngx_queue_remove(&access->queue);
+    access->tunnel->naccesses--;
+    access->tunnel->visits -= sum.active;
+
+    access->tunnel = tunnel;
+
+    ngx_queue_insert_tail(&tunnel->accesses, &access->queue);
+    tunnel->naccesses++;
+    tunnel->visits += sum.active;
+}
+
+
 void
 ngx_zltunnel_access_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_access_t *access)

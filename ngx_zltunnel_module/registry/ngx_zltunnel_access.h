@@ -82,6 +82,11 @@ ngx_zltunnel_sh_access_t *ngx_zltunnel_access_find(ngx_zltunnel_sh_t *sh,
 ngx_zltunnel_sh_access_t *ngx_zltunnel_access_create(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
     zlt_msg_t *m, u_char *id);
+/* its visitor is away, or is back and has not resumed it */
+ngx_uint_t ngx_zltunnel_access_waits(ngx_zltunnel_sh_access_t *access);
+/* to another tunnel of its token's name, with its visits */
+void ngx_zltunnel_access_move(ngx_zltunnel_sh_access_t *access,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
 void ngx_zltunnel_access_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_access_t *access);
 void ngx_zltunnel_access_remove_all(ngx_zltunnel_registry_t *registry,

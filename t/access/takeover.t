@@ -19,6 +19,7 @@ use ZLTunnel::Wire qw(ext access_open register);
 my $SLOW = $ENV{ZLT_SLOW} || 1;
 
 subtest 'takeover' => \&takeover;
+subtest 'a shared token' => \&shared;
 subtest 'reload' => \&reload;
 
 done_testing();
@@ -97,6 +98,66 @@ sub takeover {
     ok(echoes($v{keep}), 'the resumed one goes on');
 
     $_->reset for $v{keep}, $d, $s2;
+    $t->finish;
+}
+
+
+# Two visitors have one token, and come back to each other's tunnels: one has
+# lost its key.
+
+sub shared {
+    my $t = ZLTunnel->new(workers => 2);
+    my $alice = $t->token('alice', 'sessions=2 access=*');
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my $agent = $t->agent(token => $t->token('echo'),
+                          services => ["web:$echo->{port}"]);
+    ok(wait_for(sub { $t->service_status('web') }), 'served');
+
+    my ($one, $two) = map { visitor($t, $alice) } 1, 2;
+    my ($first, $second) = map { opened($_, 'web', ttl => 100) } $one, $two;
+    my $v = connected($one, $first);
+
+    # of somebody who is there it is not to be had
+    $two->send_msg(access_open('web', ttl => 100, resume => $first));
+    my $m = $two->expect('AccessOk');
+    isnt($m->{access_id}, $first, 'a session that does not wait stays');
+
+    # the restarted one takes the tunnel of the other, whichever that is
+    $_->reset for $one, $two;
+    ok(wait_for(sub {
+        !grep { $_->{name} eq 'alice' && $_->{state} ne 'disconnected' }
+              @{ $t->status->{tunnels} };
+    }), 'both are away');
+
+    my ($id) = map { $_->{tunnel} } grep { $_->{id} eq unpack 'H*', $first }
+               @{ $t->status->{access} };
+    my @new = map { visitor($t, $alice) } 1, 2;
+    my ($c) = grep { unpack('H*', $_->{ok}{tunnel_id}) ne $id } @new;
+    ok($c, 'another tunnel than that of the session');
+
+    $c->send_msg(access_open('web', ttl => 50, resume => $first));
+    $m = $c->expect('AccessOk');
+    is($m->{access_id}, $first, 'it is resumed there');
+
+    ok(echoes($v), 'its connection goes on');
+    my $w = connected($c, $first);
+    ok(echoes($w), 'and there are new ones');
+
+    my ($access) = grep { $_->{id} eq unpack 'H*', $first }
+                   @{ $t->status->{access} };
+    is($access->{tunnel}, unpack('H*', $c->{ok}{tunnel_id}), 'it has moved');
+    is($access->{connections}{active}, 2, 'with its connection');
+
+    $_->close for $v, $w;
+    ok(wait_for(sub {
+        ($access) = grep { $_->{id} eq unpack 'H*', $first }
+                    @{ $t->status->{access} };
+        return $access->{connections}{active} == 0;
+    }), 'which is counted to its end');
+
+    $_->reset for @new;
     $t->finish;
 }
 
