@@ -11,8 +11,9 @@
  *
  * It prints "ready" when the devices are there.  What path it is comes as lines
  * on standard input, DELAY LOSS RATE QUEUE: ms each way, per mille, kbit/s and
- * bytes; a rate of 0 is no limit, a queue of 0 drops nothing.  Each line is
- * answered by "set".  It ends with standard input.
+ * bytes; a rate of 0 is no limit, a queue of 0 drops nothing.  "forget" is
+ * what a NAT does that loses its table: packets of connections seen until then
+ * go nowhere.  Each line is answered by "set".  It ends with standard input.
  */
 
 
@@ -35,6 +36,7 @@
 
 
 #define NT_WAN_PACKET  2048
+#define NT_WAN_FLOWS   65536          /* a power of two */
 
 
 typedef struct nt_packet_s  nt_packet_t;
@@ -63,6 +65,11 @@ static long         nt_wan_loss;     /* of 1000 */
 static double       nt_wan_rate;     /* bytes a ns; 0: no limit */
 static double       nt_wan_queue;    /* bytes */
 static nt_packet_t *nt_wan_unused;
+static unsigned     nt_wan_age = 1;  /* of connections that are seen now */
+
+/* the age in which a connection was first seen, by a hash of its ports; two
+   with the same hash are one */
+static unsigned     nt_wan_flow[NT_WAN_FLOWS];
 
 
 static int64_t
@@ -141,6 +148,36 @@ nt_wan_free(nt_packet_t *p)
 }
 
 
+/* Whether the connection of an IPv4 packet was forgotten. */
+
+static int
+nt_wan_forgotten(const nt_packet_t *p)
+{
+    size_t     h;
+    uint32_t   a, b;
+    unsigned  *flow;
+
+    h = (size_t) (p->data[0] & 15) * 4;
+
+    if (p->data[0] >> 4 != 4 || p->len < h + 4) {
+        return 0;
+    }
+
+    a = (uint32_t) (p->data[h] << 8 | p->data[h + 1]);
+    b = (uint32_t) (p->data[h + 2] << 8 | p->data[h + 3]);
+
+    /* the same in both directions */
+    flow = &nt_wan_flow[((a ^ b) * 40503u ^ (a + b) * 2654435761u
+                         ^ p->data[9]) & (NT_WAN_FLOWS - 1)];
+
+    if (*flow == 0) {
+        *flow = nt_wan_age;
+    }
+
+    return *flow != nt_wan_age;
+}
+
+
 /* What has been sent enters the queue, or is lost. */
 
 static void
@@ -166,7 +203,10 @@ nt_wan_take(nt_way_t *w)
             w->free_at = now;
         }
 
-        if (random() % 1000 < nt_wan_loss
+        p->len = (size_t) n;
+
+        if (nt_wan_forgotten(p)
+            || random() % 1000 < nt_wan_loss
             || (nt_wan_queue > 0
                 && (double) (w->free_at - now) * nt_wan_rate > nt_wan_queue))
         {
@@ -179,7 +219,6 @@ nt_wan_take(nt_way_t *w)
         }
 
         p->next = NULL;
-        p->len = (size_t) n;
         p->due = w->free_at + nt_wan_delay;
 
         if (w->tail) {
@@ -237,6 +276,12 @@ nt_wan_set(void)
     }
 
     line[n] = '\0';
+
+    if (strcmp(line, "forget\n") == 0) {
+        nt_wan_age++;
+        printf("set\n");
+        return 1;
+    }
 
     if (sscanf(line, "%lf %ld %lf %lf", &delay, &loss, &rate, &queue) != 4) {
         nt_die(line);

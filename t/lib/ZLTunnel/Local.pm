@@ -162,7 +162,7 @@ sub certs {
                '-subj', "/CN=zltunnel test $ca");
     }
 
-    my %names = (server => 'DNS:localhost,IP:127.0.0.1,IP:::1',
+    my %names = (server => 'DNS:localhost,IP:127.0.0.1,IP:::1,IP:10.9.0.1',
                  other => 'DNS:other.example');
 
     for my $cert (sort keys %names) {

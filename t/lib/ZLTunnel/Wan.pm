@@ -90,7 +90,19 @@ sub path {
     my $rate = $o{rate} // 0;
     my $queue = $o{queue} // $rate * 1000 / 8 / 2;
 
-    $self->{proc}->say(join ' ', $delay, $o{loss} // 0, $rate, $queue);
+    $self->set(join ' ', $delay, $o{loss} // 0, $rate, $queue);
+}
+
+
+# As a NAT does that loses its table: what is open now goes nowhere.
+
+sub forget { $_[0]->set('forget') }
+
+
+sub set {
+    my ($self, $line) = @_;
+
+    $self->{proc}->say($line);
     my $n = ++$self->{set};
 
     wait_for(sub { (() = slurp($self->{log}) =~ /^set$/mg) >= $n }, 10)
