@@ -201,9 +201,10 @@ EOT
 
     my @lines = grep { m{/tunnel/v1} }
                 split /\n/, slurp("$t->{dir}/logs/access.log");
-    is_deeply([ grep { !/^127\.0\.0\.1 .* 101 / } @lines ], [],
+    # 503 is one idle channel too many, if the agent was quicker than a worker
+    is_deeply([ grep { !/^127\.0\.0\.1 .* (?:101|503) / } @lines ], [],
               'the access log, control and data channels');
-    cmp_ok(scalar @lines, '>', 2, 'of which there are some');
+    cmp_ok(scalar(grep { / 101 / } @lines), '>', 2, 'of which there are some');
 
     $path->end;
 
