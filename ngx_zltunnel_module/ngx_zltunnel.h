@@ -53,7 +53,7 @@ typedef struct ngx_zltunnel_token_s       ngx_zltunnel_token_t;
 typedef struct ngx_zltunnel_tokens_s      ngx_zltunnel_tokens_t;
 typedef struct ngx_zltunnel_listener_s    ngx_zltunnel_listener_t;
 typedef struct ngx_zltunnel_json_s        ngx_zltunnel_json_t;
-typedef struct ngx_zltunnel_ipc_s         ngx_zltunnel_ipc_t;
+typedef zlt_ipc_t                         ngx_zltunnel_ipc_t;
 typedef struct ngx_zltunnel_peer_s        ngx_zltunnel_peer_t;
 typedef struct ngx_zltunnel_link_s        ngx_zltunnel_link_t;
 typedef struct ngx_zltunnel_control_s     ngx_zltunnel_control_t;

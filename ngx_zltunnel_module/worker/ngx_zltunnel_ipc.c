@@ -515,6 +515,13 @@ ngx_zltunnel_ipc_send(ngx_zltunnel_registry_t *registry, ngx_uint_t slot,
     msg->to = w.pid;
     msg->hops = 0;
 
+    if (data == NULL) {
+
+        /* an answer may be what was asked, with another type */
+
+        msg->data_len = 0;
+    }
+
     if (w.pid == ngx_pid) {
         rc = ngx_zltunnel_ipc_enqueue(&ngx_zltunnel_ipc_in, to, msg, data, fd);
         ngx_post_event(&ngx_zltunnel_ipc_in_event, &ngx_posted_events);
@@ -872,7 +879,10 @@ ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
             ngx_memcpy(fd, CMSG_DATA(&cmsg.cm), sizeof(int));
         }
 
-        if ((size_t) n != sizeof(ngx_zltunnel_ipc_t) + msg->data_len) {
+        if (zlt_ipc_check(msg, n, (size_t) n >= sizeof(ngx_zltunnel_ipc_t)
+                                  && msg->type == NGX_ZLTUNNEL_IPC_CHANNEL)
+            != ZLT_OK)
+        {
             ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                           "zltunnel worker message of %z bytes", n);
 

@@ -12,6 +12,13 @@
 
 #include "ngx_zltunnel.h"
 
+#include "zlt_ipc.h"
+
+
+#if (NGX_ZLTUNNEL_TEXT_MAX > ZLT_IPC_TEXT)
+#error "a peer's text does not fit into a message"
+#endif
+
 
 typedef enum {
     NGX_ZLTUNNEL_IPC_HELLO = 1,     /* the way to a younger generation */
@@ -32,29 +39,6 @@ typedef enum {
     NGX_ZLTUNNEL_IPC_ACCESS,        /* access sessions have ended */
     NGX_ZLTUNNEL_IPC_TYPES
 } ngx_zltunnel_ipc_e;
-
-
-struct ngx_zltunnel_ipc_s {
-    uint32_t                     type;
-    uint32_t                     registry;    /* hash of its name */
-    uint32_t                     slot;        /* sender's */
-    uint32_t                     generation;  /* sender's */
-    uint32_t                     worker;      /* sender's */
-    pid_t                        from;
-    pid_t                        to;
-    uint32_t                     hops;
-    uint32_t                     code;        /* ZLT_E_*, udp flag */
-    uint64_t                     epoch;
-    u_char                       tunnel_id[ZLT_ID_SIZE];
-    u_char                       service_id[ZLT_ID_SIZE];
-    u_char                       connection_id[ZLT_ID_SIZE];
-    u_char                       bridge_id[ZLT_ID_SIZE];
-    uint16_t                     port;
-    uint16_t                     text_len;
-    uint16_t                     data_len;    /* unparsed bytes behind it */
-    uint16_t                     ws;          /* .. behind a zlt_wsd_t */
-    u_char                       text[NGX_ZLTUNNEL_TEXT_MAX];
-};
 
 
 /* data: msg->data_len bytes; *fd: closed by the caller, unless set to -1 */
