@@ -15,7 +15,10 @@ use IO::Socket::INET;
 use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
-use ZLTunnel::Wire qw(datagram ext msg register);
+use ZLTunnel::Wire qw(datagram register);
+
+# so that a slow machine has the time that its steps take
+my $SLOWLY = 'reconnect_grace 120s; connect_timeout 60s;';
 
 subtest 'in another order' => \&swapped;
 subtest 'clients who wait' => \&waiting;
@@ -58,7 +61,8 @@ sub same {
 
 
 sub swapped {
-    my $t = ZLTunnel->new(workers => 2, range => 8);
+    my $t = ZLTunnel->new(workers => 2, range => 8,
+                          zltunnel => $SLOWLY);
     my $token = $t->token('pair', 'sessions=2');
     my ($a_port, $b_port) = ($t->{base} + 5, $t->{base} + 6);
     $t->start;
@@ -108,7 +112,8 @@ sub swapped {
 # Clients of both services wait while the agents are away.
 
 sub waiting {
-    my $t = ZLTunnel->new(workers => 2, range => 4);
+    my $t = ZLTunnel->new(workers => 2, range => 4,
+                          zltunnel => $SLOWLY);
     my $pass = $t->free_port;
     my $token = $t->token('pair', 'sessions=2');
 
@@ -167,7 +172,8 @@ sub waiting {
 # A UDP session goes on, though the service is in another tunnel.
 
 sub datagrams {
-    my $t = ZLTunnel->new(workers => 2, range => 4, udp => 1);
+    my $t = ZLTunnel->new(workers => 2, range => 4, udp => 1,
+                          zltunnel => $SLOWLY);
     my $token = $t->token('pair', 'sessions=2');
     $t->start;
 
@@ -228,7 +234,8 @@ sub datagrams {
 # was taken over keeps what is not registered again.
 
 sub late {
-    my $t = ZLTunnel->new(range => 8);
+    my $t = ZLTunnel->new(range => 8,
+                          zltunnel => $SLOWLY);
     my $token = $t->token('pair', 'sessions=2');
     my $old = $t->token('old', 'sessions=2');
     $t->start;
@@ -337,7 +344,8 @@ sub reload {
 # not fit, stay where they are.
 
 sub kept {
-    my $t = ZLTunnel->new(range => 8, udp => 1);
+    my $t = ZLTunnel->new(range => 8, udp => 1,
+                          zltunnel => $SLOWLY);
     my $token = $t->token('pair', 'sessions=4');
     my $other = $t->token('other');
     $t->start;

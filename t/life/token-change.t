@@ -30,7 +30,7 @@ my $agent = $t->agent(token => $alice, services => ['e'], conf => <<"EOT");
 [agent]
 server = @{[ $t->url('ws') ]}
 token_file = %%token_file%%
-shutdown_timeout = 5s
+shutdown_timeout = 9s
 
 [service e]
 local = 127.0.0.1:$echo->{port}
@@ -84,14 +84,14 @@ change($token{bob});
 my $other = served_by('bob');
 ok($other, 'the service is that of the other token');
 isnt($other, $port, 'at a port of its own');
-ok(wait_for(sub { refuses($port) }, 4), 'the former port refuses');
+ok(wait_for(sub { refuses($port) }, 7), 'the former port refuses');
 
 talk($client, 'the connection goes on');
 my $new = ZLTunnel::Wire::Socket->new($other);
 talk($new, 'there are new ones');
 
 is($client->ending(30), 'reset', 'the former one is cut');
-cmp_ok(time - $start, '>', 4, 'after shutdown_timeout');
+cmp_ok(time - $start, '>', 8, 'after shutdown_timeout');
 ok(wait_for(sub { !tunnel('alice') }, 20), 'the former tunnel is gone');
 ok($agent->logged(qr/1 connections of the former token's tunnel are cut/),
    'the agent says so');
@@ -103,7 +103,7 @@ talk($new, 'the others are not cut');
 my $bobs = $other;
 change($token{carol});
 $port = served_by('carol');
-ok(wait_for(sub { refuses($bobs) }, 4), 'the former port refuses');
+ok(wait_for(sub { refuses($bobs) }, 7), 'the former port refuses');
 talk($new, 'its connection goes on');
 $new->close;
 ok(wait_for(sub { !tunnel('bob') }, 20), 'its tunnel ends with it');
@@ -129,7 +129,7 @@ is(tunnel('carol')->{id}, $id, 'to the same tunnel');
 change('f' x 48);
 ok($agent->logged(qr/refuses the token/), 'one that is wrong is refused');
 
-my $end = time + 6;
+my $end = time + 10;
 wait_for(sub { time > $end });
 
 talk($client, 'the connection goes on all the while');
