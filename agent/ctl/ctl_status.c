@@ -176,6 +176,10 @@ zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l, const int *width)
 static const char *
 zlt_ctl_status_transport(const zlt_link_t *l)
 {
+    if (!zlt_link_state_carries(l)) {
+        return "none";
+    }
+
     return l->owner.transport.websocket ? "websocket" : "raw";
 }
 
@@ -367,6 +371,7 @@ zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l)
                         zlt_ctl_status_service(s));
 
         zlt_ctl_status_json_string(t, s->state == ZLT_SERVICE_UP
+                                      && zlt_link_state_carries(l)
                                       ? s->shown : "");
         zlt_text_printf(t, ",\"reason\":");
         zlt_ctl_status_json_string(t, s->state == ZLT_SERVICE_REFUSED

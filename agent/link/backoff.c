@@ -181,7 +181,6 @@ zlt_backoff_switch(zlt_link_t *l, unsigned server)
     zlt_transport_init(&l->owner.transport, zlt_conf_transport(l->owner.conf),
                        l->owner.label);
 
-    l->warned_v1 = 0;
     l->rtt = 0;
     l->srtt = 0;
 

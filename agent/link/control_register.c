@@ -28,6 +28,10 @@
 
 static zlt_service_t *zlt_control_register_answered(zlt_control_t *c,
     int *gone);
+static int zlt_control_register_may(zlt_control_t *c,
+    const zlt_service_conf_t *conf);
+static void zlt_control_register_refused(zlt_control_t *c,
+    zlt_service_t *service, const char *who, const char *why);
 static void zlt_control_register_done(zlt_control_t *c);
 
 
@@ -38,6 +42,16 @@ zlt_control_register(zlt_control_t *c, zlt_service_t *service)
     zlt_msg_t            m;
     zlt_service_t      **pending;
     zlt_service_conf_t  *conf;
+
+    conf = &service->conf;
+
+    if (!zlt_control_register_may(c, conf)) {
+        service->again = 0;
+        zlt_control_register_refused(c, service, "the server is not told of "
+                                     "the service", "it is not public, and "
+                                     "protocol version 1 makes all public");
+        return;
+    }
 
     if (c->npending == c->pending_size) {
         size = c->pending_size ? c->pending_size * 2 : 8;
@@ -56,8 +70,6 @@ zlt_control_register(zlt_control_t *c, zlt_service_t *service)
     c->pending[c->npending++] = service;
 
     service->state = ZLT_SERVICE_PENDING;
-
-    conf = &service->conf;
 
     memset(&m, 0, sizeof(zlt_msg_t));
     m.type = ZLT_REGISTER;
@@ -91,6 +103,36 @@ zlt_control_register(zlt_control_t *c, zlt_service_t *service)
     }
 
     zlt_control_ws_send(c, &m);
+}
+
+
+/* A server of version 1 takes each service for a public one. */
+
+static int
+zlt_control_register_may(zlt_control_t *c, const zlt_service_conf_t *conf)
+{
+    return c->features
+           || !(conf->flags & (ZLT_R_PRIVATE|ZLT_R_INTERNAL|ZLT_R_OPEN));
+}
+
+
+/* A complaint that has not changed is made once. */
+
+static void
+zlt_control_register_refused(zlt_control_t *c, zlt_service_t *service,
+    const char *who, const char *why)
+{
+    service->state = ZLT_SERVICE_REFUSED;
+
+    if (strncmp(service->refused, why, sizeof(service->refused) - 1) == 0) {
+        return;
+    }
+
+    (void) snprintf(service->refused, sizeof(service->refused), "%.270s", why);
+
+    zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "%s \"%s\": %s%s", who,
+                 service->conf.name, why,
+                 service->again ? "; it is tried again every 30 s" : "");
 }
 
 
@@ -195,24 +237,12 @@ zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
 
     code = (m->ext & ZLT_X_CODE) ? m->code : 0;
 
-    service->state = ZLT_SERVICE_REFUSED;
     service->again = (code == ZLT_E_PORT_TAKEN || code == ZLT_E_LIMIT
                       || code == ZLT_E_BUSY);
     service->again_at = zlt_io_now() + ZLT_CONTROL_AGAIN;
 
-    (void) zlt_log_text(text, m->reason);
-
-    /* a complaint that has not changed is made once */
-
-    if (strncmp(service->refused, text, sizeof(service->refused) - 1) != 0) {
-        (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
-                        text);
-
-        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "the server refuses "
-                     "the service \"%s\": %s%s", service->conf.name, text,
-                     service->again ? "; it is tried again every 30 s" : "");
-    }
-
+    zlt_control_register_refused(c, service, "the server refuses the service",
+                                 zlt_log_text(text, m->reason));
     zlt_service_release(service);
 
     zlt_control_register_done(c);

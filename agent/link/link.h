@@ -81,7 +81,8 @@ struct zlt_link_s {
     unsigned         refused:1;        /* the token, the last time */
     unsigned         moves;            /* that the server has asked for */
     uint64_t         moved_at;         /* ms, up to which they are counted */
-    unsigned         warned_v1:1;
+    unsigned         bare;             /* servers in a row that carry nothing,
+                                          while there are others */
     unsigned         none_up:1;        /* "no service is registered" */
 
     unsigned         stopped:1;        /* has done what owner.stopping is for */

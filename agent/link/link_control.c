@@ -162,7 +162,7 @@ zlt_link_control_forget(zlt_link_t *l)
 {
     zlt_list_t  *link, *next;
 
-    l->warned_v1 = 0;
+    l->bare = 0;
     l->resumable = 0;
     l->owner.has_param = 0;
     l->rtt = 0;
@@ -255,6 +255,15 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
 
     l->refused = 0;
 
+    if (param == NULL && ++l->bare < l->owner.conf->nservers) {
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server %s is one of "
+                         "protocol version 1, and cannot carry connections",
+                         l->owner.conf->server);
+        return;
+    }
+
+    l->bare = 0;
+
     zlt_link_control_hello(l);
 
     /* before anything is registered that the former one has */
@@ -265,13 +274,10 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
     }
 
     if (param == NULL) {
-        if (!l->warned_v1) {
-            l->warned_v1 = 1;
-            zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the server is one of "
-                         "protocol version 1: it registers services but "
-                         "cannot carry connections to them, and does not tell "
-                         "their addresses");
-        }
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the server is one of "
+                     "protocol version 1: it registers services but cannot "
+                     "carry connections to them, and does not tell their "
+                     "addresses");
 
         if (l->owner.pool) {
             zlt_pool_abandon(l->owner.pool, 1);
@@ -318,7 +324,9 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
         return;
     }
 
-    if (zlt_list_empty(&l->owner.services)) {
+    /* there are none, or none that the server is told of */
+
+    if (!zlt_control_registers(c)) {
         zlt_link_control_registered(l);
     }
 }

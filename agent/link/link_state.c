@@ -110,3 +110,11 @@ zlt_link_state_fold(zlt_link_t *l, const zlt_service_t *s)
     l->owner.bytes[ZLT_RELAY_CHANNEL] += s->udp.bytes_in;
     l->owner.bytes[ZLT_RELAY_SERVICE] += s->udp.bytes_out;
 }
+
+
+int
+zlt_link_state_carries(const zlt_link_t *l)
+{
+    return l->control == NULL || !zlt_control_is_up(l->control)
+           || zlt_control_param(l->control) != NULL;
+}

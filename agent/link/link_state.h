@@ -44,6 +44,9 @@ void zlt_link_state_reason(zlt_link_t *l, const char *reason);
 void zlt_link_state_latency(zlt_link_t *l, uint64_t us);
 void zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t);
 
+/* 0 if its server is one of protocol version 1, which carries nothing. */
+int zlt_link_state_carries(const zlt_link_t *l);
+
 /* A service goes; its counts stay. */
 void zlt_link_state_fold(zlt_link_t *l, const zlt_service_t *s);
 
