@@ -19,10 +19,10 @@
 #include <openssl/crypto.h>
 
 
-#define NGX_ZLTUNNEL_CHANNEL_ANSWER     10000   /* ms */
-
-
 #define NGX_ZLTUNNEL_CHANNEL_BEAT       25000   /* ms, at most */
+#define NGX_ZLTUNNEL_CHANNEL_QUIET      5000    /* the same */
+#define NGX_ZLTUNNEL_CHANNEL_ANSWER     10000   /* the same, and at least: */
+#define NGX_ZLTUNNEL_CHANNEL_LEAST      1000
 
 
 ngx_msec_t
@@ -39,6 +39,28 @@ ngx_zltunnel_heartbeat_period(ngx_zltunnel_registry_t *registry)
     /* +-20 %, so that channels opened together do not stay together */
 
     return mean - mean / 5 + ngx_random() % (mean * 2 / 5 + 1);
+}
+
+
+/* both together are no more than heartbeat_timeout */
+
+ngx_msec_t
+ngx_zltunnel_heartbeat_quiet(ngx_zltunnel_registry_t *registry)
+{
+    return ngx_min(NGX_ZLTUNNEL_CHANNEL_QUIET,
+                   registry->heartbeat_timeout / 3);
+}
+
+
+ngx_msec_t
+ngx_zltunnel_heartbeat_answer(ngx_zltunnel_registry_t *registry)
+{
+    ngx_msec_t  time;
+
+    time = ngx_min(NGX_ZLTUNNEL_CHANNEL_ANSWER,
+                   registry->heartbeat_timeout * 2 / 3);
+
+    return ngx_max(time, NGX_ZLTUNNEL_CHANNEL_LEAST);
 }
 
 
@@ -79,7 +101,7 @@ ngx_zltunnel_heartbeat_handler(ngx_event_t *ev)
         return;
     }
 
-    ngx_add_timer(ev, NGX_ZLTUNNEL_CHANNEL_ANSWER);
+    ngx_add_timer(ev, ngx_zltunnel_heartbeat_answer(channel->registry));
 }
 
 

@@ -40,9 +40,6 @@
                                                   not Lane */
 #define NGX_ZLTUNNEL_SHARED_LEAST    20480     /* room, for a new lane's first
                                                   bytes */
-#define NGX_ZLTUNNEL_SHARED_TICK     5000      /* ms, until a sign of life is
-                                                  asked for */
-#define NGX_ZLTUNNEL_SHARED_ANSWER   10000     /* ms, to that */
 #define NGX_ZLTUNNEL_SHARED_RTT      500       /* ms, for which a round trip is
                                                   taken to be the same */
 #define NGX_ZLTUNNEL_SHARED_NUMBERS  0xfffff000
@@ -184,7 +181,7 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
         ngx_zltunnel_channel_answer_drop(channel);
     }
 
-    ngx_zltunnel_end_keepalive(c);
+    ngx_zltunnel_end_keepalive(c, 0);
     ngx_zltunnel_end_prompt(c);
 
     if (c->read->ready) {
@@ -627,23 +624,28 @@ ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared)
 static void
 ngx_zltunnel_shared_watch(ngx_zltunnel_shared_t *shared)
 {
-    ngx_msec_t  beat;
+    ngx_msec_t                beat;
+    ngx_zltunnel_registry_t  *registry;
 
-    beat = ngx_zltunnel_heartbeat_period(shared->channel->registry);
+    registry = shared->channel->registry;
+    beat = ngx_zltunnel_heartbeat_period(registry);
 
     shared->beat = ngx_current_msec + beat;
 
-    ngx_add_timer(&shared->timer, ngx_min(beat, NGX_ZLTUNNEL_SHARED_TICK));
+    ngx_add_timer(&shared->timer,
+                  ngx_min(beat, ngx_zltunnel_heartbeat_quiet(registry)));
 }
 
 
 static void
 ngx_zltunnel_shared_timer_handler(ngx_event_t *ev)
 {
-    ngx_time_t             *tp;
-    ngx_zltunnel_shared_t  *shared;
+    ngx_time_t               *tp;
+    ngx_zltunnel_shared_t    *shared;
+    ngx_zltunnel_registry_t  *registry;
 
     shared = ev->data;
+    registry = shared->channel->registry;
 
     if (shared->asked) {
         ngx_log_error(NGX_LOG_INFO, ev->log, 0,
@@ -656,7 +658,7 @@ ngx_zltunnel_shared_timer_handler(ngx_event_t *ev)
         && (ngx_msec_int_t) (shared->beat - ngx_current_msec) > 0)
     {
         ngx_add_timer(ev, ngx_min(shared->beat - ngx_current_msec,
-                                  NGX_ZLTUNNEL_SHARED_TICK));
+                                  ngx_zltunnel_heartbeat_quiet(registry)));
         return;
     }
 
@@ -671,7 +673,7 @@ ngx_zltunnel_shared_timer_handler(ngx_event_t *ev)
     }
 
     shared->asked = 1;
-    ngx_add_timer(ev, NGX_ZLTUNNEL_SHARED_ANSWER);
+    ngx_add_timer(ev, ngx_zltunnel_heartbeat_answer(registry));
 }
 
 

@@ -513,6 +513,8 @@ ngx_http_zltunnel_init_inner(ngx_http_request_t *r,
     up->log = r->connection->log;
     up->local = ngx_zltunnel_util_client_local(r->connection);
 
+    up->requests = 1;
+
     /* who makes the request knows the protocol: proxy, grpc, fastcgi .. */
 
     up->speaks[0] = (uintptr_t) r->upstream->create_request;

@@ -116,19 +116,33 @@ ngx_zltunnel_end_tcp(ngx_connection_t *c)
  */
 
 void
-ngx_zltunnel_end_keepalive(ngx_connection_t *c)
+ngx_zltunnel_end_keepalive(ngx_connection_t *c, ngx_msec_t dead)
 {
+    int  idle, interval, count;
+
     /* a UNIX socket knows at once */
 
     if (!ngx_zltunnel_end_tcp(c)) {
         return;
     }
 
+    idle = 60;
+    interval = 10;
+    count = 5;
+
+    if (dead) {
+        idle = (int) ngx_max(dead / 3000, 1);
+        interval = idle;
+        count = 2;
+    }
+
     ngx_zltunnel_end_option(c, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
-    ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPIDLE, 60, "TCP_KEEPIDLE");
-    ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPINTVL, 10,
+    ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPIDLE, idle,
+                            "TCP_KEEPIDLE");
+    ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPINTVL, interval,
                             "TCP_KEEPINTVL");
-    ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPCNT, 5, "TCP_KEEPCNT");
+    ngx_zltunnel_end_option(c, IPPROTO_TCP, TCP_KEEPCNT, count,
+                            "TCP_KEEPCNT");
 }
 
 
@@ -141,7 +155,7 @@ ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end)
         return;
     }
 
-    ngx_zltunnel_end_keepalive(end->connection);
+    ngx_zltunnel_end_keepalive(end->connection, 0);
 
     /* what the kernel has taken can no longer be dropped */
 
@@ -488,32 +502,37 @@ ngx_zltunnel_end_test(ngx_zltunnel_end_t *end)
 
 
 ngx_int_t
-ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end)
+ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end, ngx_msec_t dead)
 {
-    int               n;
-    socklen_t         len;
-    struct tcp_info   ti;
-
     if (end->kind == NGX_ZLTUNNEL_BRIDGE || end->kind == NGX_ZLTUNNEL_PAIR
         || end->kind == NGX_ZLTUNNEL_LANE)
     {
         return NGX_OK;
     }
 
-    if (ioctl(end->connection->fd, TIOCOUTQ, &n) == -1 || n == 0) {
+    return ngx_zltunnel_end_acked(end->connection, dead);
+}
+
+
+ngx_int_t
+ngx_zltunnel_end_acked(ngx_connection_t *c, ngx_msec_t dead)
+{
+    int               n;
+    socklen_t         len;
+    struct tcp_info   ti;
+
+    if (ioctl(c->fd, TIOCOUTQ, &n) == -1 || n == 0) {
         return NGX_OK;
     }
 
     ngx_memzero(&ti, sizeof(struct tcp_info));
     len = sizeof(struct tcp_info);
 
-    if (getsockopt(end->connection->fd, IPPROTO_TCP, TCP_INFO, &ti, &len)
-        == -1)
-    {
+    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &ti, &len) == -1) {
         return NGX_OK;
     }
 
-    if (ti.tcpi_last_ack_recv >= NGX_ZLTUNNEL_UNACKED_TIME
+    if (ti.tcpi_last_ack_recv >= (dead ? dead : NGX_ZLTUNNEL_UNACKED_TIME)
         && ti.tcpi_retransmits + ti.tcpi_probes >= NGX_ZLTUNNEL_UNACKED_TRIES)
     {
         return NGX_ERROR;

@@ -127,8 +127,9 @@ struct ngx_zltunnel_end_s {
    close_notify becomes an error and writes may be retried from elsewhere. */
 void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
-/* keepalive 60/10/5 s; not TCP_USER_TIMEOUT, see there */
-void ngx_zltunnel_end_keepalive(ngx_connection_t *c);
+/* keepalive 60/10/5 s; or so that a dead peer is found in "dead"
+   ms; not TCP_USER_TIMEOUT, see there */
+void ngx_zltunnel_end_keepalive(ngx_connection_t *c, ngx_msec_t dead);
 /* the kernel holds little of what it cannot send yet, behind which all waits
    that comes later */
 void ngx_zltunnel_end_prompt(ngx_connection_t *c);
@@ -166,8 +167,11 @@ ngx_int_t ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end);
 /* NGX_ERROR if the connection was reset, found without reading from it. */
 ngx_int_t ngx_zltunnel_end_test(ngx_zltunnel_end_t *end);
 /* NGX_OK: nothing is unacknowledged; NGX_AGAIN: something is, the peer lives;
-   NGX_ERROR: it has not answered for 60 s and three attempts. */
-ngx_int_t ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end);
+   NGX_ERROR: it has not answered for 60 s, or "dead" ms, and three
+   attempts. */
+ngx_int_t ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end, ngx_msec_t dead);
+/* the same of a connection of TCP */
+ngx_int_t ngx_zltunnel_end_acked(ngx_connection_t *c, ngx_msec_t dead);
 /* Passes EOF on, after every byte: FIN, close_notify, or end message and FIN.
    NGX_OK, NGX_AGAIN (call again when writable), NGX_ERROR. */
 ngx_int_t ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end);

@@ -50,9 +50,13 @@
 #define NGX_ZLTUNNEL_RELAY_TURN    (512 * 1024)   /* bytes, of a flow */
 #define NGX_ZLTUNNEL_RELAY_READ    ZLT_MAX_PAYLOAD  /* fits one message */
 #define NGX_ZLTUNNEL_RELAY_IDLE    1000           /* ms, then no pipe */
-#define NGX_ZLTUNNEL_RELAY_WATCH   30000          /* ms, see unacked */
+#define NGX_ZLTUNNEL_RELAY_DEAD    60000          /* ms, see unacked */
 #define NGX_ZLTUNNEL_RELAY_LONG    3600000        /* ms, without a timeout */
 
+
+/* ms, between two looks */
+#define ngx_zltunnel_relay_look(r)                                            \
+    (((r)->dead ? (r)->dead : NGX_ZLTUNNEL_RELAY_DEAD) / 2)
 
 #define ngx_zltunnel_flow_residue(f)  ((f)->pos != (f)->last || (f)->piped)
 
@@ -915,7 +919,7 @@ ngx_zltunnel_relay_arm(ngx_zltunnel_relay_t *relay)
     for (i = 0; i < 2; i++) {
 
         if (relay->unacked[i]) {
-            limit = relay->unacked_since[i] + NGX_ZLTUNNEL_RELAY_WATCH;
+            limit = relay->unacked_since[i] + ngx_zltunnel_relay_look(relay);
 
             if ((ngx_msec_int_t) (limit - due) < 0) {
                 due = limit;
@@ -924,7 +928,7 @@ ngx_zltunnel_relay_arm(ngx_zltunnel_relay_t *relay)
     }
 
     if (!relay->kept) {
-        limit = relay->started + NGX_ZLTUNNEL_RELAY_WATCH;
+        limit = relay->started + ngx_zltunnel_relay_look(relay);
 
         if ((ngx_msec_int_t) (limit - due) < 0) {
             due = limit;
@@ -987,7 +991,8 @@ ngx_zltunnel_relay_expire(ngx_zltunnel_relay_t *relay)
     }
 
     if (!relay->kept
-        && ngx_current_msec - relay->started >= NGX_ZLTUNNEL_RELAY_WATCH)
+        && ngx_current_msec - relay->started
+           >= ngx_zltunnel_relay_look(relay))
     {
         /* only now: most connections are gone before keepalive would act */
 
@@ -1038,7 +1043,7 @@ ngx_zltunnel_relay_keep(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         return;
     }
 
-    ngx_zltunnel_end_keepalive(c);
+    ngx_zltunnel_end_keepalive(c, i == 1 ? relay->dead : 0);
 }
 
 
@@ -1055,12 +1060,12 @@ ngx_zltunnel_relay_watch(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     if (relay->unacked[i] == 0
         || ngx_current_msec - relay->unacked_since[i]
-           < NGX_ZLTUNNEL_RELAY_WATCH)
+           < ngx_zltunnel_relay_look(relay))
     {
         return NGX_OK;
     }
 
-    rc = ngx_zltunnel_end_alive(relay->side[i]);
+    rc = ngx_zltunnel_end_alive(relay->side[i], relay->dead);
 
     if (rc == NGX_OK) {
         relay->unacked[i] = 0;

@@ -44,6 +44,8 @@ struct ngx_zltunnel_relay_s {
 
     ngx_msec_t                   timeout;       /* 0: none */
     ngx_msec_t                   half_timeout;  /* half-closed; 0: none */
+    ngx_msec_t                   dead;          /* side[1] is, which has said
+                                                   nothing; 0: in a minute */
 
     ngx_zltunnel_relay_pt        handler;     /* called once, at the end */
     void                        *data;

@@ -35,7 +35,6 @@
 #define NGX_ZLTUNNEL_CARRY_RECORD   16384   /* of TLS */
 
 #define NGX_ZLTUNNEL_CARRY_FIRST    3000    /* ms for the first sign of life */
-#define NGX_ZLTUNNEL_CARRY_ANSWER   10000   /* ms */
 
 
 static void ngx_zltunnel_carry_write_handler(ngx_event_t *ev);
@@ -254,7 +253,8 @@ ngx_zltunnel_carry_heartbeat(ngx_zltunnel_carrier_t *carrier)
     tp = ngx_timeofday();
 
     carrier->asked = 1;
-    carrier->limit = ngx_current_msec + NGX_ZLTUNNEL_CARRY_ANSWER;
+    carrier->limit = ngx_current_msec
+                     + ngx_zltunnel_heartbeat_answer(carrier->registry);
     carrier->beat = ngx_current_msec
                     + ngx_zltunnel_heartbeat_period(carrier->registry);
 

@@ -28,6 +28,8 @@ typedef struct {
                                                  set with direct only */
     unsigned                     early:1;     /* a request that failed may be
                                                  sent again: likewise */
+    unsigned                     requests:1;  /* each with an answer, for which
+                                                 somebody waits */
     ngx_msec_t                   timeout;     /* for the connection, if early */
     uintptr_t                    speaks[2];   /* what is spoken there, and with
                                                  which TLS; to be compared */

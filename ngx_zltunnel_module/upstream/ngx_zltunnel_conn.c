@@ -41,7 +41,8 @@
 #include "ngx_zltunnel_worker.h"
 
 
-/* ms, before keepalive is turned on: most connections are gone by then */
+/* ms, before keepalive is turned on, at most: most connections are gone by
+   then */
 #define NGX_ZLTUNNEL_CONN_YOUNG    10000
 
 /* descriptors of placeholders that are kept for later ones */
@@ -70,6 +71,7 @@ static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
     ngx_uint_t polled);
 static ngx_uint_t ngx_zltunnel_conn_left(ngx_zltunnel_conn_t *conn);
 static void ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link);
+static void ngx_zltunnel_conn_watch(ngx_zltunnel_conn_t *conn);
 static ssize_t ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf,
     size_t size);
 
@@ -121,6 +123,10 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
 
     conn->connection = c;
     conn->up = up;
+
+    if (up->requests) {
+        conn->dead = up->conf->registry->heartbeat_timeout;
+    }
 
     dial = &conn->dial;
 
@@ -818,6 +824,57 @@ ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf, size_t size)
 
 
 /*
+ * A channel on which somebody waits for an answer is dead where a control
+ * channel would be, after as long a time: whoever waits goes on with another
+ * agent, or with this one when it is back.  What was sent may be unacknowledged,
+ * which is looked at each second; else keepalive tells.  A lane is seen to by
+ * its channel, and a channel behind a relay by that.
+ */
+
+static void
+ngx_zltunnel_conn_watch(ngx_zltunnel_conn_t *conn)
+{
+    ngx_msec_t         young, dead;
+    ngx_connection_t  *c;
+
+    if (!conn->tcp) {
+        return;
+    }
+
+    c = conn->connection;
+    dead = conn->dead;
+
+    young = NGX_ZLTUNNEL_CONN_YOUNG;
+
+    if (dead) {
+        young = ngx_min(young, dead / 3);
+    }
+
+    if (!conn->kept && ngx_current_msec - conn->since >= young) {
+        ngx_zltunnel_end_keepalive(c, dead);
+        conn->kept = 1;
+    }
+
+    if (dead == 0 || c->idle || ngx_zltunnel_end_acked(c, dead) == NGX_OK) {
+        conn->unacked = 0;
+        return;
+    }
+
+    if (conn->unacked == 0) {
+        conn->unacked = ngx_current_msec;
+    }
+
+    if (ngx_current_msec - conn->unacked >= dead
+        && ngx_zltunnel_end_acked(c, dead) == NGX_ERROR)
+    {
+        (void) ngx_connection_error(c, NGX_ETIMEDOUT,
+                                    "agent does not acknowledge");
+        ngx_zltunnel_conn_break(conn);
+    }
+}
+
+
+/*
  * Keepalive is for connections that last: a dead agent is found by it.
  *
  * Connections that wait in a keepalive cache, to a service that has been
@@ -856,18 +913,13 @@ ngx_zltunnel_conn_check(void)
         conn = ngx_queue_data(q, ngx_zltunnel_conn_t, queue);
         c = conn->connection;
 
-        if (conn->tcp
-            && ngx_current_msec - conn->since >= NGX_ZLTUNNEL_CONN_YOUNG)
-        {
-            ngx_zltunnel_end_keepalive(c);
-            conn->tcp = 0;
-        }
+        dial = &conn->dial;
+
+        ngx_zltunnel_conn_watch(conn);
 
         if (!c->idle) {
             continue;
         }
-
-        dial = &conn->dial;
 
         ngx_zltunnel_zone_lock(dial->registry);
 

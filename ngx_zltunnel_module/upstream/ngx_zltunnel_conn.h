@@ -36,11 +36,15 @@ struct ngx_zltunnel_conn_s {
     unsigned                     failed:1;    /* .. and failed at once */
     unsigned                     bound:1;
     unsigned                     early:1;     /* written to, not bound yet */
-    unsigned                     tcp:1;       /* without keepalive yet */
+    unsigned                     tcp:1;       /* it has the channel's socket */
+    unsigned                     kept:1;      /* by TCP's keepalive */
     unsigned                     asked:1;     /* the agent knows of moving */
     unsigned                     moved:1;     /* .. and that we have left the
                                                  lane */
+    ngx_msec_t                   dead;        /* its channel is, that says
+                                                 nothing; 0: in a minute */
     ngx_msec_t                   since;       /* bound */
+    ngx_msec_t                   unacked;     /* bytes, since; 0: none */
     u_char                       addr[NGX_SOCKADDR_STRLEN];
 };
 

@@ -85,6 +85,7 @@ ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
 
     pair->relay.side[0] = &pair->end;
     pair->relay.side[1] = &channel->end;
+    pair->relay.dead = conn->dead;
     pair->relay.handler = ngx_zltunnel_pair_done;
     pair->relay.data = pair;
 

@@ -29,7 +29,6 @@
 
 #define NGX_ZLTUNNEL_VISIT_TICK     1000       /* ms */
 #define NGX_ZLTUNNEL_VISIT_FIRST    3000       /* ms for a sign of life */
-#define NGX_ZLTUNNEL_VISIT_ANSWER   10000      /* ms */
 
 #define ngx_zltunnel_visit_waiting(side)  ((side)->out_len - (side)->out_pos)
 
@@ -415,7 +414,8 @@ ngx_zltunnel_visit_tick(ngx_event_t *ev)
         }
 
         side->asked = 1;
-        side->due = ngx_current_msec + NGX_ZLTUNNEL_VISIT_ANSWER;
+        side->due = ngx_current_msec
+                    + ngx_zltunnel_heartbeat_answer(visit->registry);
 
         if (ngx_zltunnel_visit_side_beat(side, ZLT_HEARTBEAT, 0) != NGX_OK
             || ngx_zltunnel_visit_write(visit, i) != NGX_OK)
