@@ -49,7 +49,7 @@ static void ngx_zltunnel_access_open(ngx_zltunnel_control_t *control,
 static void ngx_zltunnel_access_open_check(ngx_zltunnel_control_t *control,
     zlt_msg_t *m, ngx_zltunnel_access_answer_t *answer);
 static void ngx_zltunnel_access_enough(ngx_zltunnel_access_answer_t *answer,
-    uint64_t ttl, uint64_t grace);
+    uint64_t past, uint64_t ttl, uint64_t grace);
 static void ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control,
     zlt_msg_t *m, ngx_zltunnel_access_answer_t *answer);
 static ngx_zltunnel_sh_access_t *ngx_zltunnel_access_resumed(
@@ -189,27 +189,30 @@ ngx_zltunnel_access_open_check(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         answer->reason = "The token does not allow access to that service";
 
     } else {
-        ngx_zltunnel_access_enough(answer, m->ttl, m->grace);
+        ngx_zltunnel_access_enough(answer, 0, m->ttl, m->grace);
     }
 }
 
 
-/* whether the token allows a session of that length, in seconds */
+/* whether the token allows a session that lasts so long from now on, and has
+   been there for a while, in seconds */
 
 static void
-ngx_zltunnel_access_enough(ngx_zltunnel_access_answer_t *answer, uint64_t ttl,
-    uint64_t grace)
+ngx_zltunnel_access_enough(ngx_zltunnel_access_answer_t *answer, uint64_t past,
+    uint64_t ttl, uint64_t grace)
 {
     time_t  limit;
 
     limit = answer->ask.token->access_ttl;
 
-    if (limit == 0 || (ttl && ttl + grace <= (uint64_t) limit)) {
+    if (limit == 0 || (ttl && past + ttl + grace <= (uint64_t) limit)) {
         return;
     }
 
     *ngx_snprintf(answer->text, NGX_ZLTUNNEL_ACCESS_TEXT - 1,
-                  ttl ? "The token allows access for %T s at most, grace "
+                  ttl && past ? "The token allows access for %T s at most "
+                                "from when it was opened, grace included"
+                  : ttl ? "The token allows access for %T s at most, grace "
                         "included"
                       : "The token allows access for %T s at most, not "
                         "without an end", limit) = '\0';
@@ -477,7 +480,8 @@ ngx_zltunnel_access_renew_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         answer->reason = "The token does not allow access to that service";
 
     } else {
-        ngx_zltunnel_access_enough(answer, m->ttl, access->grace / 1000);
+        ngx_zltunnel_access_enough(answer, (now - access->opened) / 1000,
+                                   m->ttl, access->grace / 1000);
     }
 
     if (answer->code == 0) {

@@ -91,6 +91,7 @@ ngx_zltunnel_access_create(ngx_zltunnel_registry_t *registry,
     ngx_memcpy(access->id, id, ZLT_ID_SIZE);
     access->tunnel = tunnel;
     access->created = ngx_time();
+    access->opened = ngx_zltunnel_access_boottime();
     access->udp = (m->protocol == ZLT_PROTO_UDP);
     ngx_queue_init(&access->counters);
 

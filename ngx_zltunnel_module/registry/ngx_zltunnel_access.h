@@ -24,6 +24,8 @@ struct ngx_zltunnel_sh_access_s {
     ngx_zltunnel_sh_tunnel_t    *tunnel;      /* the visitor's */
     u_char                       id[ZLT_ID_SIZE];
     time_t                       created;
+    uint64_t                     opened;      /* the same, of CLOCK_BOOTTIME,
+                                                 ms */
     uint64_t                     deadline;    /* of CLOCK_BOOTTIME, ms;
                                                  0: none */
     uint64_t                     grace;       /* ms, for connections */
