@@ -15,7 +15,7 @@
 
 static u_char *ngx_zltunnel_json_need(ngx_zltunnel_json_t *j, size_t len);
 static void ngx_zltunnel_json_name(ngx_zltunnel_json_t *j, const char *name);
-static size_t ngx_zltunnel_json_char(u_char *p, size_t len);
+static u_char *ngx_zltunnel_json_escape(u_char *p, uint32_t cp);
 
 
 void
@@ -172,8 +172,9 @@ void
 ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
     u_char *data, size_t len)
 {
-    u_char  *p;
-    size_t   n;
+    u_char    *p;
+    size_t     n;
+    uint32_t   cp;
 
     ngx_zltunnel_json_name(j, name);
 
@@ -187,29 +188,27 @@ ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
 
     while (len) {
 
-        p = ngx_zltunnel_json_need(j, sizeof("\\u0000"));
+        p = ngx_zltunnel_json_need(j, sizeof("\\u0000\\u0000"));
         if (p == NULL) {
             return;
         }
 
-        n = ngx_zltunnel_json_char(data, len);
+        n = zlt_utf8_next(data, len, &cp);
 
         if (n == 0) {
             n = 1;
             p = ngx_cpymem(p, "\\ufffd", 6);
 
-        } else if (n > 1) {
-            p = ngx_cpymem(p, data, n);
-
-        } else if (*data == '"' || *data == '\\') {
-            *p++ = '\\';
-            *p++ = *data;
-
-        } else if (*data < 0x20 || *data == 0x7f) {
-            p = ngx_sprintf(p, "\\u%04xd", *data);
+        } else if (!zlt_utf8_shown(cp)) {
+            p = ngx_zltunnel_json_escape(p, cp);
 
         } else {
-            *p++ = *data;
+
+            if (cp == '"' || cp == '\\') {
+                *p++ = '\\';
+            }
+
+            p = ngx_cpymem(p, data, n);
         }
 
         j->buf->last = p;
@@ -227,20 +226,16 @@ ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
 }
 
 
-/* the length of the character at p, 0 if it is not UTF-8 */
-
-static size_t
-ngx_zltunnel_json_char(u_char *p, size_t len)
+static u_char *
+ngx_zltunnel_json_escape(u_char *p, uint32_t cp)
 {
-    size_t  n;
-
-    if (*p < 0x80) {
-        return 1;
+    if (cp > 0xffff) {
+        cp -= 0x10000;
+        p = ngx_sprintf(p, "\\u%04xd", 0xd800 | cp >> 10);
+        cp = 0xdc00 | (cp & 0x3ff);
     }
 
-    n = (*p >= 0xf0) ? 4 : (*p >= 0xe0) ? 3 : 2;
-
-    return (n <= len && zlt_utf8_valid(p, n)) ? n : 0;
+    return ngx_sprintf(p, "\\u%04xd", cp);
 }
 
 

@@ -24,6 +24,8 @@
 
 static ngx_uint_t ngx_zltunnel_log_due(const char *what, ngx_uint_t lines,
     ngx_uint_t *held);
+static u_char *ngx_zltunnel_log_escape(u_char *p, const u_char *src,
+    size_t n);
 
 
 void
@@ -115,48 +117,52 @@ ngx_zltunnel_log_printable(u_char *dst, size_t size, const u_char *src,
     size_t len)
 {
     u_char      *p, *last;
+    size_t       n;
+    uint32_t     cp;
     ngx_uint_t   utf8;
-    size_t       i;
-
-    static const u_char  hex[] = "0123456789abcdef";
 
     p = dst;
     last = dst + size;
     utf8 = zlt_utf8_valid(src, len);
 
-    for (i = 0; i < len; i++) {
+    while (len) {
+        n = utf8 ? zlt_utf8_next(src, len, &cp) : 1;
 
-        if ((src[i] >= 0x20 && src[i] < 0x7f && src[i] != '\\')
-            || (src[i] >= 0x80 && utf8))
-        {
-            if (p == last) {
+        if (!utf8) {
+            cp = (*src < 0x80) ? *src : 0;
+        }
+
+        if (zlt_utf8_shown(cp) && cp != '\\') {
+
+            if ((size_t) (last - p) < n) {
                 break;
             }
 
-            *p++ = src[i];
-            continue;
+            p = ngx_cpymem(p, src, n);
+
+        } else {
+
+            if ((size_t) (last - p) < n * (sizeof("\\xXX") - 1)) {
+                break;
+            }
+
+            p = ngx_zltunnel_log_escape(p, src, n);
         }
 
-        if (last - p < 4) {
-            break;
-        }
-
-        *p++ = '\\';
-        *p++ = 'x';
-        *p++ = hex[src[i] >> 4];
-        *p++ = hex[src[i] & 0xf];
-    }
-
-    /* not within a character */
-
-    while (i < len && p > dst && (src[i] & 0xc0) == 0x80
-           && (p[-1] & 0x80))
-    {
-        p--;
-        i--;
+        src += n;
+        len -= n;
     }
 
     return p - dst;
 }
 
 
+static u_char *
+ngx_zltunnel_log_escape(u_char *p, const u_char *src, size_t n)
+{
+    for ( /* void */ ; n; n--) {
+        p = ngx_sprintf(p, "\\x%02xd", *src++);
+    }
+
+    return p;
+}

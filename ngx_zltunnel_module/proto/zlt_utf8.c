@@ -106,14 +106,30 @@ zlt_utf8_next(const uint8_t *p, size_t len, uint32_t *cp)
 int
 zlt_utf8_shown(uint32_t cp)
 {
-    if (cp < 0xa0) {
-        return cp >= 0x20 && cp < 0x7f;
+    size_t  i;
+
+    static const struct {
+        uint32_t  first;
+        uint32_t  last;
+    } hidden[] = {
+        {    0x0000,   0x001f },    /* C0 controls */
+        {    0x007f,   0x009f },    /* DEL, C1 controls */
+        {    0x00ad,   0x00ad },    /* soft hyphen */
+        {    0x061c,   0x061c },    /* Arabic letter mark */
+        {    0x180e,   0x180e },    /* Mongolian vowel separator */
+        {    0x200b,   0x200f },    /* zero width, marks of direction */
+        {    0x2028,   0x202e },    /* ends of lines, embeddings, overrides */
+        {    0x2060,   0x206f },    /* invisible, isolates */
+        {    0xfeff,   0xfeff },    /* byte order mark */
+        {    0xfff9,   0xfffb },    /* annotations */
+        {   0xe0000,  0xe0fff }     /* tags */
+    };
+
+    for (i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+        if (cp >= hidden[i].first && cp <= hidden[i].last) {
+            return 0;
+        }
     }
 
-    return cp != 0x061c                        /* Arabic letter mark */
-           && cp != 0x200e && cp != 0x200f     /* .. of both directions */
-           && (cp < 0x2028 || cp > 0x202e)     /* line, paragraph; embedding,
-                                                  override */
-           && (cp < 0x2066 || cp > 0x206f)     /* isolates, and such */
-           && cp != 0xfeff;
+    return 1;
 }

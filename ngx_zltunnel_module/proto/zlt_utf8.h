@@ -27,8 +27,8 @@ size_t zlt_utf8_next(const uint8_t *p, size_t len, uint32_t *cp);
 
 /*
  * 1 if a character may be shown where people look, in a log or a status: it is
- * no control character, C1 among them, ends no line, and does not turn the
- * direction of what stands beside it.
+ * no control character, C1 among them, ends no line, and is not there to be
+ * unseen, or to turn the direction of what stands beside it.
  */
 int zlt_utf8_shown(uint32_t cp);
 
