@@ -129,6 +129,13 @@ ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
 
     ngx_queue_insert_tail(&ngx_zltunnel_controls, &control->queue);
 
+#ifdef SSL_OP_CLEANSE_PLAINTEXT
+    if (c->ssl) {
+        /* nor does OpenSSL keep a token in its buffers */
+        SSL_set_options(c->ssl->connection, SSL_OP_CLEANSE_PLAINTEXT);
+    }
+#endif
+
     /* ngx_zltunnel_control_quit_all() says goodbye when the worker exits */
     c->idle = 0;
 
@@ -143,6 +150,7 @@ ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
 
     ngx_zltunnel_control_enter(control);
     ngx_zltunnel_control_hold(control, data, len);
+    ngx_explicit_memzero(data, len);
     ngx_zltunnel_control_read(control);
     ngx_zltunnel_control_leave(control);
 }

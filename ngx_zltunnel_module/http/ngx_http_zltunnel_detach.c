@@ -492,6 +492,10 @@ ngx_http_zltunnel_keep(ngx_http_zltunnel_detach_t *d)
         return NGX_ERROR;
     }
 
+    /* a token, perhaps, of which the core has the copy */
+
+    ngx_explicit_memzero(b->pos, b->last - b->pos);
+
     return d->visit ? ngx_http_zltunnel_keep_visit(d) : NGX_OK;
 }
 
