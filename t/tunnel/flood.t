@@ -44,7 +44,7 @@ for my $scheme (qw(ws wss)) {
         subtest 'datagram channel' => \&datagrams;
         subtest 'access channels' => \&access;
 
-        $tls->stop if $tls;
+        $tls->{proc}->stop if $tls;
         $t->finish;
     };
 }
@@ -74,48 +74,12 @@ EOT
     $walter = $t->token('walter', 'services=a sessions=1000');
     $t->start;
 
-    $to = $scheme eq 'ws' ? $t->{http_port} : tls_to($t->{tls_port});
-    $tls = undef if $scheme eq 'ws';
+    $tls = $scheme eq 'wss' ? $t->tls_to($t->{tls_port}) : undef;
+    $to = $tls ? $tls->{port} : $t->{http_port};
 
     my $echo = $t->service('echo');
     $clock = $t->agent(token => $alice, services => ["e2:$echo->{port}"])
              ->port('e2');
-}
-
-
-# Another nginx, which speaks TLS for the agents by hand.
-
-sub tls_to {
-    my ($port) = @_;
-
-    my $dir = "$t->{dir}/tls";
-    my $listen = $t->free_port;
-
-    mkdir $dir;
-    ZLTunnel::write_file("$dir/nginx.conf", ZLTunnel::load_modules() . <<"EOT");
-worker_processes 1;
-daemon off;
-master_process off;
-pid $dir/nginx.pid;
-error_log $dir/error.log;
-events { worker_connections 512; }
-stream {
-    server {
-        listen 127.0.0.1:$listen;
-        proxy_pass 127.0.0.1:$port;
-        proxy_ssl on;
-        tcp_nodelay on;
-    }
-}
-EOT
-
-    $tls = ZLTunnel::Proc->start(
-        name => 'nginx for TLS', out => "$dir/out", err => "$dir/err",
-        cmd => [ $ZLTunnel::NGINX, '-p', $dir, '-c', "$dir/nginx.conf", '-e',
-                 "$dir/error.log" ]);
-    wait_for(sub { ZLTunnel::connect_to($listen) }) or die 'no nginx for TLS';
-
-    return $listen;
 }
 
 

@@ -98,6 +98,45 @@ sub relay {
 }
 
 
+# Another nginx, which speaks TLS to a port for those who do not:
+# { port, proc }.
+
+sub tls_to {
+    my ($self, $to) = @_;
+
+    my $port = $self->free_port;
+    my $dir = "$self->{dir}/tls-$port";
+
+    mkdir $dir;
+    ZLTunnel::write_file("$dir/nginx.conf", ZLTunnel::load_modules() . <<"EOT");
+worker_processes 1;
+daemon off;
+master_process off;
+pid $dir/nginx.pid;
+error_log $dir/error.log;
+events { worker_connections 2048; }
+stream {
+    server {
+        listen 127.0.0.1:$port;
+        proxy_pass 127.0.0.1:$to;
+        proxy_ssl on;
+        tcp_nodelay on;
+    }
+}
+EOT
+
+    my $proc = ZLTunnel::Proc->start(
+        name => 'nginx for TLS', out => "$dir/out", err => "$dir/err",
+        cmd => [ $ZLTunnel::NGINX, '-p', $dir, '-c', "$dir/nginx.conf", '-e',
+                 "$dir/error.log" ]);
+    push @{ $self->{procs} }, $proc;
+
+    wait_for(sub { ZLTunnel::connect_to($port) }) or die 'no nginx for TLS';
+
+    return { port => $port, proc => $proc };
+}
+
+
 # Tells a relay something and waits until it has done it.
 
 sub tell {
