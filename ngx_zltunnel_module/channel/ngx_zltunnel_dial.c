@@ -153,6 +153,7 @@ ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
     dial->running = 1;
     dial->searching = 1;
     dial->started = ngx_current_msec;
+    dial->since = ngx_current_msec;
 
     dial->node.key = ngx_zltunnel_id_key(dial->id);
     ngx_rbtree_insert(&ngx_zltunnel_dials, &dial->node);
@@ -427,7 +428,7 @@ ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial)
     /* what was asked of the former tunnel will not be answered */
 
     ngx_zltunnel_dial_unpend(dial);
-    ngx_zltunnel_dial_turn_over(dial);
+    ngx_zltunnel_dial_turn_over(dial, 0);
     ngx_zltunnel_peer_unlink(&dial->link);
     ngx_zltunnel_peer_link(peer, &dial->link);
 
@@ -658,6 +659,13 @@ ngx_zltunnel_dial_timer(ngx_event_t *ev)
     left = ngx_zltunnel_dial_left(dial);
 
     if (left == 0) {
+        left = ngx_zltunnel_dial_turn_left(dial);
+
+        if (left) {
+            ngx_add_timer(&dial->timer, left);
+            return;
+        }
+
         ngx_log_error(NGX_LOG_ERR, dial->log, NGX_ETIMEDOUT,
                       "service \"%V\" of agent \"%V\" was not reached in time",
                       &dial->service, &dial->tunnel);
@@ -700,7 +708,7 @@ ngx_zltunnel_dial_left(ngx_zltunnel_dial_t *dial)
 {
     ngx_msec_t  elapsed;
 
-    elapsed = ngx_current_msec - dial->started;
+    elapsed = ngx_current_msec - dial->since;
 
     if (elapsed >= dial->timeout) {
         return 0;
@@ -775,7 +783,7 @@ ngx_zltunnel_dial_stop(ngx_zltunnel_dial_t *dial)
     }
 
     ngx_zltunnel_dial_unpend(dial);
-    ngx_zltunnel_dial_turn_over(dial);
+    ngx_zltunnel_dial_turn_over(dial, 0);
 
     for (i = 0; i < 2; i++) {
         channel = dial->asked[i];

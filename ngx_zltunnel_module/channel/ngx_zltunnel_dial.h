@@ -71,6 +71,7 @@ struct ngx_zltunnel_dial_s {
     ngx_event_t                  timer;
     ngx_event_t                  uncork;     /* posted while Connect waits */
     ngx_msec_t                   started;
+    ngx_msec_t                   since;      /* when its timeout began */
     ngx_uint_t                   repeats;
     ngx_uint_t                   taken;      /* tries at other workers */
     ngx_uint_t                   unanswered; /* Connects on control channels */

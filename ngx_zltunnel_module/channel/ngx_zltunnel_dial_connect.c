@@ -54,7 +54,7 @@ ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
     dial->searching = 0;
     dial->taking = 0;
 
-    ngx_zltunnel_dial_turn_over(dial);
+    ngx_zltunnel_dial_turn_over(dial, 1);
 
     if (channel->end.lane) {
         way = NGX_ZLTUNNEL_LANED;

@@ -12,7 +12,8 @@
  * a number of dials are under way, and the others wait in the order in which
  * they came, in the worker that has their clients.  One that waits takes the
  * place of one that has got its channel, or a channel that has become idle
- * meanwhile: many short connections need few channels.
+ * meanwhile: many short connections need few channels.  Its timeout begins when
+ * it is its turn, and waiting is given up only when others get nothing either.
  */
 
 
@@ -84,11 +85,15 @@ ngx_zltunnel_dial_turn_most(void)
 
 
 void
-ngx_zltunnel_dial_turn_over(ngx_zltunnel_dial_t *dial)
+ngx_zltunnel_dial_turn_over(ngx_zltunnel_dial_t *dial, ngx_uint_t served)
 {
     ngx_zltunnel_peer_t  *peer;
 
     peer = dial->link.peer;
+
+    if (served) {
+        peer->served = ngx_current_msec;
+    }
 
     if (dial->queued) {
         dial->queued = 0;
@@ -106,6 +111,21 @@ ngx_zltunnel_dial_turn_over(ngx_zltunnel_dial_t *dial)
 
         ngx_zltunnel_dial_turn_next(peer);
     }
+}
+
+
+ngx_msec_t
+ngx_zltunnel_dial_turn_left(ngx_zltunnel_dial_t *dial)
+{
+    ngx_msec_t  elapsed;
+
+    if (!dial->queued || dial->link.peer->served == 0) {
+        return 0;
+    }
+
+    elapsed = ngx_current_msec - dial->link.peer->served;
+
+    return elapsed < dial->timeout ? dial->timeout - elapsed : 0;
 }
 
 
@@ -182,6 +202,7 @@ ngx_zltunnel_dial_turn_peer(ngx_zltunnel_peer_t *peer)
         }
 
         dial->queued = 0;
+        dial->since = ngx_current_msec;
         ngx_queue_remove(q);
 
         if (channel) {

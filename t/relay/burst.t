@@ -18,7 +18,7 @@ use IO::Socket::INET;
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::App;
-use ZLTunnel::Wire;
+use ZLTunnel::Wire qw(register);
 
 my $n = sizes('clients at once', 5_000, 1_000);
 
@@ -34,6 +34,7 @@ for my $scheme (qw(ws wss)) {
 subtest 'upstreams' => \&upstreams;
 subtest 'visitors' => \&visitors;
 subtest 'an agent that is away' => \&away;
+subtest 'a turn that comes late' => \&late;
 
 done_testing();
 
@@ -212,4 +213,67 @@ sub away {
 
     $_->close for @c;
     $t->finish;
+}
+
+
+# An agent by hand, which opens a channel now and then: whose turn it is not yet
+# is not reset for that, as long as others are served.
+
+sub late {
+    my $t = server(zltunnel => 'connect_timeout 6s;');
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $agent = ZLTunnel::Wire->agent($t, $token, features => 1);
+    $agent->send_msg(register('e'));
+    my $port = $agent->expect('RegisterOk')->{port};
+
+    my @c = map { ZLTunnel::Wire::Socket->new($port) } 1 .. 400;
+    my %seen;                          # each is asked for again after a second
+    my $connects = sub {
+        my ($n) = @_;
+        my @new;
+
+        while (@new < $n) {
+            my $m = $agent->next(20) // last;
+            push @new, $m if $m->{type} eq 'Connect'
+                             && !$seen{ $m->{connection_id} }++;
+        }
+
+        return @new;
+    };
+
+    my @first = $connects->(384);
+    is(scalar(@first), 384, 'it is asked for 384 channels at once');
+
+    sleep 2;
+    my $one = answer($t, $agent, $first[0]);
+    my @more = $connects->(1);
+    is(scalar(@more), 1, 'when one is there, for another');
+
+    # the time of the others is over
+
+    push @more, $connects->(15);
+    is(scalar(@more), 16, 'then it is the turn of the last ones');
+
+    my @served = map { answer($t, $agent, $_) } @more;
+    my %ending;
+    $ending{ $_->ending(0.01) }++ for @c;
+    is_deeply(\%ending, { open => 17, reset => 383 },
+              'who was asked for and not answered is reset, nobody else');
+
+    $_->close for @c, $one, @served;
+    $agent->reset;
+    $t->finish;
+}
+
+
+sub answer {
+    my ($t, $agent, $m) = @_;
+
+    my $d = ZLTunnel::Wire->channel($t, @{ $agent->{ok} }{qw(tunnel_id
+                                    data_key)}, $m->{connection_id});
+    $d->ack($m);
+
+    return $d;
 }
