@@ -15,8 +15,10 @@
  * room, waits in c->out.  OpenSSL itself never has to wait for room then.
  *
  * Data channels resume the sessions of earlier connections.  A ticket of TLS
- * 1.3 is used once; they are kept in a small stack, the newest on top.  No
- * early data is ever sent: Connect and Register could be replayed.
+ * 1.3 is used once, but for the last one: in a burst of new channels each would
+ * cost both sides a certificate else, and the server knows anyway that they are
+ * ours.  They are kept in a small stack, the newest on top.  No early data is
+ * ever sent: Connect and Register could be replayed.
  */
 
 
@@ -366,10 +368,12 @@ zlt_tls_start(zlt_tls_t *tls, zlt_conn_t *c)
     if (session) {
         (void) SSL_set_session(ssl, session);
 
-        if (SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION
-            && tls->nsessions < ZLT_TLS_SESSIONS)
+        if (tls->nsessions == 0
+            || (SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION
+                && tls->nsessions < ZLT_TLS_SESSIONS))
         {
-            /* TLS 1.2 sends no new ticket when an old one is used */
+            /* the last one; or TLS 1.2, which sends no new ticket when an old
+               one is used */
             tls->sessions[tls->nsessions++] = session;
 
         } else {
