@@ -44,7 +44,7 @@ my %ours = (ws => 1, wss => 1);
 
 # Rows: what is measured together, and the figures that come of it.  A target
 # is a ratio to the chain, a number for both or one each; "more" is better
-# where it is a least.
+# where it is a least.  What is to be zero is so in every run.
 
 my %rows = (
     up1  => { run => sub { bulk('up', 1, @_) } },
@@ -53,6 +53,8 @@ my %rows = (
     down8 => { run => sub { bulk('down', 8, @_) } },
     rr   => { run => \&latency },
     conn => { run => \&connections },
+    burst1000 => { run => sub { burst(1000, @_) } },
+    burst5000 => { run => sub { burst(5000, @_) } },
     http => { run => sub { http('/', @_) } },
     once => { run => sub { http('/once/', @_) } },
     mem  => { run => \&memory, fresh => 1 },
@@ -64,6 +66,10 @@ my %rows = (
 
 my %cpu = (unit => 'CPU-s/GB', most => { plain => 0.65, tls => 1.1 });
 my %speed = (unit => 'GB/s', least => { plain => 1.2, tls => 1.2 });
+
+# of clients that come in the same moment
+
+my %burst_time = (unit => 's', most => { plain => 1.2, tls => 1.2 });
 
 # of an http front with the service as its upstream
 
@@ -85,6 +91,12 @@ my @figures = (
     { key => 'rr.p99',      title => '  p99', unit => 'us' },
     { key => 'conn.rate',   title => 'new connections, 16 at once',
       unit => '1/s', least => { plain => 0.9, tls => 0.9 } },
+    { key => 'burst1000.time', title => '1,000 clients at once',
+      %burst_time },
+    { key => 'burst1000.resets', title => '  reset', unit => '', zero => 1 },
+    { key => 'burst5000.time', title => '5,000 clients at once',
+      %burst_time },
+    { key => 'burst5000.resets', title => '  reset', unit => '', zero => 1 },
     { key => 'http.rate',   title => 'http, kept alive', unit => '1/s',
       %http_rate },
     { key => 'http.p50',    title => '  p50', unit => 'us' },
@@ -129,8 +141,8 @@ for my $row (@rows) {
 }
 
 if (!@rows) {
-    @rows = qw(up1 down1 up8 down8 rr conn http once mem tunnels udp64 udp1200
-               udprr);
+    @rows = qw(up1 down1 up8 down8 rr conn burst1000 burst5000 http once mem
+               tunnels udp64 udp1200 udprr);
 }
 
 my @setups = setups();
@@ -285,6 +297,17 @@ sub connections {
 
     my $f = load('connect', $running->{port}, 16, $opt{seconds} / 2);
     return { rate => $f->{connections} / $f->{seconds} };
+}
+
+
+# That many in the same moment, each of one byte there and back, all open until
+# the last one has had its byte.
+
+sub burst {
+    my ($n, $running) = @_;
+
+    my $f = load('burst', $running->{port}, $n);
+    return { time => $f->{seconds}, resets => $f->{resets} };
 }
 
 
@@ -494,13 +517,13 @@ sub table {
 
         for my $setup (@columns) {
             my $name = $setup->{name};
-            my $value = median(@{ $values->{$name}{$figure->{key}} || [] });
+            my @all = grep { defined } @{ $values->{$name}{$figure->{key}}
+                                          || [] };
+            my $value = $figure->{zero} ? max(@all) : median(@all);
 
             push @line, figure($value);
 
             if ($opt{verbose} && defined $value) {
-                my @all = grep { defined } @{ $values->{$name}
-                                                       {$figure->{key}} };
                 $line[-1] .= sprintf ' (%s-%s)', figure(min @all),
                                                  figure(max @all);
             }
@@ -515,7 +538,19 @@ sub table {
             my $target = $least ? sprintf('>= %.2f', $least)
                          : $most ? sprintf('<= %.2f', $most) : '';
 
-            $checked++ if defined $ratio && $target;
+            if ($figure->{zero}) {
+                $target = defined $value ? '0' : '';
+                $ratio = undef;
+
+                if ($value) {
+                    $target .= ' MISSED';
+                    push @missed, sprintf '%s, %s, %d worker%s: %s, not 0',
+                        $name, $figure->{key}, $workers,
+                        $workers > 1 ? 's' : '', figure($value);
+                }
+            }
+
+            $checked++ if (defined $ratio || $figure->{zero}) && $target;
 
             if (defined $ratio && ($least && $ratio < $least
                                    || $most && $ratio > $most))
@@ -527,7 +562,7 @@ sub table {
             }
 
             push @line, defined $ratio ? sprintf('%.2f', $ratio) : '-',
-                        defined $ratio ? $target : '';
+                        defined $ratio || $figure->{zero} ? $target : '';
         }
 
         push @lines, \@line;

@@ -11,6 +11,9 @@
  *     load down PORT STREAMS BYTES      and from it
  *     load rr PORT SECONDS              requests of 64 bytes, one at a time
  *     load connect PORT AT_ONCE SECONDS connections of one byte each way
+ *     load burst PORT CLIENTS           that many connections in the same
+ *                                       moment, a byte each way, open until
+ *                                       all have had theirs
  *     load hold PORT CONNECTIONS        opens them, prints "held", waits for
  *                                       a line on stdin
  *     load udp-service PORT 1           the UDP service
@@ -415,6 +418,111 @@ bench_connections(int at_once, double seconds)
 }
 
 
+/*
+ * One of a burst: 1 when it has had its byte, or was reset, which is counted
+ * and is no error of the benchmark's.
+ */
+
+static int
+bench_burst_step(bench_short_t *s, uint32_t events)
+{
+    int        err;
+    char       byte[2];
+    ssize_t    n;
+    socklen_t  len;
+
+    if (s->fd == -1) {
+        return 0;
+    }
+
+    err = 0;
+    len = sizeof(err);
+
+    if (!s->sent && (events & (EPOLLERR | EPOLLHUP))) {
+        getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len);
+    }
+
+    if (err == 0 && !s->sent && (events & EPOLLOUT)) {
+        s->sent = 1;
+
+        if (send(s->fd, "ec", 2, MSG_NOSIGNAL) != 2) {
+            err = errno;
+        }
+    }
+
+    if (err == 0) {
+        n = recv(s->fd, byte, 2, 0);
+
+        if (n == 1 && byte[0] == 'c') {
+            return 1;
+        }
+
+        if (n == -1 && errno == EAGAIN) {
+            return 0;
+        }
+
+        if (n > 0) {
+            errno = EBADMSG;
+            bench_fail("burst: recv");
+        }
+    }
+
+    close(s->fd);
+    s->fd = -1;
+
+    return 1;
+}
+
+
+static void
+bench_burst(int clients)
+{
+    int                  ep, i, n, done, resets;
+    double               start, seconds;
+    bench_short_t       *conns;
+    struct epoll_event   events[256];
+
+    conns = calloc(clients, sizeof(bench_short_t));
+    ep = epoll_create1(0);
+
+    if (conns == NULL || ep == -1) {
+        bench_fail("burst");
+    }
+
+    start = bench_time();
+
+    for (i = 0; i < clients; i++) {
+        bench_start(ep, &conns[i]);
+    }
+
+    for (done = 0; done < clients; /* void */) {
+        n = epoll_wait(ep, events, 256, BENCH_TIMEOUT * 1000);
+
+        if (n == 0) {
+            errno = ETIMEDOUT;
+            bench_fail("burst");
+        }
+
+        for (i = 0; i < n; i++) {
+            done += bench_burst_step(events[i].data.ptr, events[i].events);
+        }
+    }
+
+    seconds = bench_time() - start;
+    resets = 0;
+
+    for (i = 0; i < clients; i++) {
+        if (conns[i].fd == -1) {
+            resets++;
+        } else {
+            close(conns[i].fd);
+        }
+    }
+
+    printf("clients %d resets %d seconds %.6f\n", clients, resets, seconds);
+}
+
+
 static void
 bench_hold(int n)
 {
@@ -493,6 +601,9 @@ main(int argc, char **argv)
 
     } else if (strcmp(mode, "udp-rr") == 0) {
         bench_udp_rr(bench_port, arg, atof(argv[3]));
+
+    } else if (strcmp(mode, "burst") == 0) {
+        bench_burst(atoi(argv[3]));
 
     } else if (strcmp(mode, "hold") == 0) {
         bench_hold(atoi(argv[3]));

@@ -9,7 +9,7 @@ package Setups;
 #     chain-tls   the chain with TLS between the two nginxes
 #     wss         the tunnel over TLS
 #     ws-framed, wss-framed   the tunnel, its data channels within a WebSocket
-#     frp, frp-tls, rathole   where they are on the PATH
+#     frp, frp-tls, frp-default, rathole   where they are on the PATH
 #
 # Every nginx has the same workers, worker_connections and no access log.
 
@@ -456,10 +456,20 @@ sub add_agent {
 }
 
 
-# Others.  frp is given what it recommends for speed; TLS is its default.
+# Others.  frp is given what it recommends for speed, a connection for each
+# client, which both sides have to say, and some in advance; or its defaults.
+# TLS is its default.
 
 sub frp {
-    my ($tls, $workers, $service) = @_;
+    my ($tls, $defaults, $workers, $service) = @_;
+
+    my ($server_more, $client_more) = ('', '');
+
+    if (!$defaults) {
+        $server_more = "transport.tcpMux = false\n"
+                       . 'transport.maxPoolCount = 16';
+        $client_more = "transport.tcpMux = false\ntransport.poolCount = 16";
+    }
 
     my ($server, $port) = (free_port(), free_port());
     my $dir = workdir() . "/frp.$server";
@@ -472,7 +482,7 @@ bindPort = $server
 proxyBindAddr = "127.0.0.1"
 auth.token = "bench"
 log.level = 'warn'
-transport.maxPoolCount = 16
+$server_more
 EOT
     spew("$dir/frpc.toml", <<EOT);
 serverAddr = "127.0.0.1"
@@ -480,8 +490,7 @@ serverPort = $server
 auth.token = "bench"
 log.level = 'warn'
 transport.tls.enable = $enable
-transport.tcpMux = false
-transport.poolCount = 16
+$client_more
 
 [[proxies]]
 name = "bench"
@@ -561,9 +570,11 @@ sub setups {
 
     if (on_path('frps') && on_path('frpc')) {
         push @all, { name => 'frp', group => 'plain',
-                     start => sub { frp(0, @_) } },
+                     start => sub { frp(0, 0, @_) } },
                    { name => 'frp-tls', group => 'tls',
-                     start => sub { frp(1, @_) } };
+                     start => sub { frp(1, 0, @_) } },
+                   { name => 'frp-default', group => 'tls',
+                     start => sub { frp(1, 1, @_) } };
     }
 
     if (on_path('rathole')) {
