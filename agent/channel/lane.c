@@ -186,13 +186,8 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
     }
 
     if (size) {
-        room = zlt_shared_left(lane->shared);
+        room = zlt_shared_left(lane->shared, size > ZLT_LANE_SMALL);
         room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
-
-        if (size > ZLT_LANE_SMALL && zlt_shared_waited(lane->shared)) {
-            /* others were here before, whom a small message does not harm */
-            room = 0;
-        }
 
         if (size > room) {
             /* no credit will tell */

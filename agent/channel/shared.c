@@ -35,6 +35,7 @@
 
 #define ZLT_SHARED_OUT      65536
 #define ZLT_SHARED_RESERVE  4096       /* of it, for what is not Lane */
+#define ZLT_SHARED_SMALL    24576      /* .. for small messages */
 #define ZLT_SHARED_SILENCE  60         /* s; the server heartbeats every 25 */
 #define ZLT_SHARED_BUCKETS  16
 #define ZLT_SHARED_LANES    16384      /* at the same time */
@@ -622,11 +623,20 @@ zlt_shared_remove(zlt_shared_t *sh, zlt_lane_t *lane)
 
 
 size_t
-zlt_shared_left(const zlt_shared_t *sh)
+zlt_shared_left(const zlt_shared_t *sh, int large)
 {
     size_t  used;
 
     used = sh->last - sh->pos + ZLT_SHARED_RESERVE;
+
+    if (large) {
+
+        if (sh->out && !zlt_list_empty(&sh->waiting)) {
+            return 0;
+        }
+
+        used += ZLT_SHARED_SMALL;
+    }
 
     return used < ZLT_SHARED_OUT ? ZLT_SHARED_OUT - used : 0;
 }
@@ -682,13 +692,6 @@ zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane)
     if (zlt_list_empty(&lane->turn)) {
         zlt_list_append(&sh->waiting, &lane->turn);
     }
-}
-
-
-int
-zlt_shared_waited(const zlt_shared_t *sh)
-{
-    return sh->out && !zlt_list_empty(&sh->waiting);
 }
 
 

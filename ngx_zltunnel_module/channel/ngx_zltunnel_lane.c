@@ -26,8 +26,6 @@
 #define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of a message, at most */
 #define NGX_ZLTUNNEL_LANE_LASTS   32       /* round trips of bulk, after which
                                               a lane is left */
-#define NGX_ZLTUNNEL_LANE_BULK    262144   /* .. bytes, if others use the
-                                              channel at the same time */
 
 
 static ssize_t ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf,
@@ -222,15 +220,9 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     size = ngx_min(size, lane->credit);
 
     if (size) {
-        room = ngx_zltunnel_shared_left(shared);
+        room = ngx_zltunnel_shared_left(shared,
+                                        size > NGX_ZLTUNNEL_LANE_SMALL);
         room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
-
-        if (size > NGX_ZLTUNNEL_LANE_SMALL
-            && ngx_zltunnel_shared_waited(shared))
-        {
-            /* others were here before, whom a small message does not harm */
-            room = 0;
-        }
 
         if (size > room) {
             /* no credit will tell */
@@ -274,46 +266,29 @@ static void
 ngx_zltunnel_lane_count(ngx_zltunnel_lane_t *lane, size_t size,
     ngx_uint_t sends)
 {
-    ngx_msec_t              now;
-    ngx_zltunnel_shared_t  *shared;
-
-    now = ngx_current_msec;
-    shared = lane->shared;
-
-    if (lane->sends != sends || lane->run == 0) {
+    if (lane->sends != sends) {
         lane->sends = sends;
         lane->turns++;
-        lane->run = 0;
-        lane->since = now;
 
-    } else {
-        lane->lasted += now - lane->used;
+    } else if (lane->used) {
+        lane->lasted += ngx_current_msec - lane->used;
     }
 
-    lane->used = now;
-    lane->run += size;
+    lane->used = ngx_current_msec;
     lane->bytes += size;
-
-    if (shared->user != lane) {
-        shared->user = lane;
-        shared->changed = now;
-    }
 }
 
 
 /*
  * A connection on a channel of its own begins with the small window of TCP, so
- * that one of bulk has to last before leaving a lane pays; sooner if others on
- * the channel wait behind it.  The window of a lane that does not grow is the
- * worst of all.
+ * that one of bulk has to last before leaving a lane pays.  The window of a
+ * lane that does not grow is worse than that.
  */
 
 ngx_uint_t
 ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane)
 {
-    ngx_uint_t              bulky;
-    ngx_msec_t              rtt, now;
-    ngx_zltunnel_shared_t  *shared;
+    ngx_uint_t  bulky;
 
     if (lane->bytes < ZLT_LANE_LOT) {
         return 0;
@@ -329,19 +304,9 @@ ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane)
         return 0;
     }
 
-    shared = lane->shared;
-
-    if (!shared->grows) {
-        return 1;
-    }
-
-    now = ngx_current_msec;
-    rtt = ngx_zltunnel_shared_rtt(shared);
-
-    return lane->lasted >= NGX_ZLTUNNEL_LANE_LASTS * shared->least
-           || (lane->run >= NGX_ZLTUNNEL_LANE_BULK
-               && shared->changed != lane->since
-               && now - shared->changed <= 2 * rtt);
+    return !lane->shared->grows
+           || lane->lasted >= NGX_ZLTUNNEL_LANE_LASTS
+                              * ngx_zltunnel_shared_least_rtt(lane->shared);
 }
 
 

@@ -43,8 +43,6 @@ struct ngx_zltunnel_lane_s {
     ngx_uint_t                   turns;       /* changes of direction, .. */
     ngx_msec_t                   used;        /* when bytes went last */
     ngx_msec_t                   lasted;      /* ms, that bulk was under way */
-    size_t                       run;         /* bytes without such a change */
-    ngx_msec_t                   since;       /* that began */
     unsigned                     sends:1;     /* the last one */
 
     ngx_queue_t                  turn;        /* shared->waiting */

@@ -38,6 +38,7 @@
 #define NGX_ZLTUNNEL_SHARED_READ     65536     /* bytes of one read */
 #define NGX_ZLTUNNEL_SHARED_RESERVE  4096      /* of the buffer, for what is
                                                   not Lane */
+#define NGX_ZLTUNNEL_SHARED_SMALL    24576     /* .. for small messages */
 #define NGX_ZLTUNNEL_SHARED_LEAST    20480     /* room, for a new lane's first
                                                   bytes */
 #define NGX_ZLTUNNEL_SHARED_RTT      500       /* ms, for which a round trip is
@@ -89,8 +90,11 @@ ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
         return ngx_exiting ? NULL : ngx_zltunnel_shared_create(peer, channel);
     }
 
-    if (channel || shared->silent || ngx_zltunnel_shared_waited(shared)
-        || ngx_zltunnel_shared_left(shared) < NGX_ZLTUNNEL_SHARED_LEAST)
+    /* where large messages wait, an idle channel is better, if there is one */
+
+    if (channel || shared->silent
+        || (ngx_zltunnel_shared_waited(shared) && peer->nidle)
+        || ngx_zltunnel_shared_left(shared, 0) < NGX_ZLTUNNEL_SHARED_LEAST)
     {
         return NULL;
     }
@@ -228,6 +232,15 @@ ngx_zltunnel_shared_rtt(ngx_zltunnel_shared_t *shared)
     }
 
     return shared->rtt;
+}
+
+
+ngx_msec_t
+ngx_zltunnel_shared_least_rtt(ngx_zltunnel_shared_t *shared)
+{
+    (void) ngx_zltunnel_shared_rtt(shared);
+
+    return shared->least;
 }
 
 
@@ -453,11 +466,20 @@ ngx_zltunnel_shared_find(ngx_zltunnel_shared_t *shared, uint32_t number)
 
 
 size_t
-ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared)
+ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared, ngx_uint_t large)
 {
     size_t  used;
 
     used = shared->last - shared->pos + NGX_ZLTUNNEL_SHARED_RESERVE;
+
+    if (large) {
+
+        if (ngx_zltunnel_shared_waited(shared)) {
+            return 0;
+        }
+
+        used += NGX_ZLTUNNEL_SHARED_SMALL;
+    }
 
     return used < NGX_ZLTUNNEL_BUFFER_SIZE ? NGX_ZLTUNNEL_BUFFER_SIZE - used
                                            : 0;

@@ -32,9 +32,6 @@ typedef struct {
     ngx_msec_t                   rtt_since;
     ngx_msec_t                   least;       /* the shortest of them: without
                                                  what queues on the way */
-    ngx_zltunnel_lane_t         *user;        /* the last lane with bytes, to be
-                                                 compared with only */
-    ngx_msec_t                   changed;     /* .. another one before it */
 
     zlt_lanes_in_t               in;
 
@@ -71,12 +68,15 @@ ngx_zltunnel_shared_t *ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
 /* Room for a message behind what is to be sent, so many bytes: where it goes,
    or NULL if there is none now.  It is sent at the end of this turn. */
 u_char *ngx_zltunnel_shared_room(ngx_zltunnel_shared_t *shared, size_t size);
-/* how many there is room for */
-size_t ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared);
+/* How many there is room for now.  Large messages leave some to small ones,
+   which wait behind what is there, and have their turn. */
+size_t ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared,
+    ngx_uint_t large);
 /* something has not been answered: takes no lanes until something comes */
 void ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared);
-/* its round trip, ms */
+/* its round trip, ms, and the shortest so far */
 ngx_msec_t ngx_zltunnel_shared_rtt(ngx_zltunnel_shared_t *shared);
+ngx_msec_t ngx_zltunnel_shared_least_rtt(ngx_zltunnel_shared_t *shared);
 void ngx_zltunnel_shared_failed(ngx_zltunnel_shared_t *shared);
 /* a lane is gone */
 void ngx_zltunnel_shared_release(ngx_zltunnel_shared_t *shared);

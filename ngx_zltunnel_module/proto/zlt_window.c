@@ -7,7 +7,7 @@
 #include "zlt_window.h"
 
 
-static void zlt_window_grow(zlt_window_t *w);
+static int zlt_window_grow(zlt_window_t *w);
 
 
 void
@@ -48,29 +48,26 @@ zlt_window_read(zlt_window_t *w, size_t n, uint32_t now, uint32_t rtt)
 
     w->read += (uint32_t) n;
 
-    if (w->read >= w->size / 2) {
-        w->since = now;
-        w->read = 0;
-
-        zlt_window_grow(w);
+    while (w->read >= w->size / 4 && zlt_window_grow(w) == 0) {
+        /* void */
     }
 }
 
 
-/* Twice as large, if all that share the memory have as much left. */
+/* Twice as large, if all that share the memory have as much left: 0, or -1. */
 
-static void
+static int
 zlt_window_grow(zlt_window_t *w)
 {
     zlt_window_share_t  *s;
 
     if (w->share == NULL || w->size >= ZLT_WINDOW_LANE) {
-        return;
+        return -1;
     }
 
     for (s = w->share; s; s = s->of) {
         if (s->used + w->size > s->most) {
-            return;
+            return -1;
         }
     }
 
@@ -79,11 +76,13 @@ zlt_window_grow(zlt_window_t *w)
     }
 
     w->size *= 2;
+
+    return 0;
 }
 
 
-/* A quarter of the window, so that the sender has half of it left at least when
-   this arrives, and a message is worth the while. */
+/* For a quarter of the window a message is worth the while, and comes before
+   the sender has used up the rest. */
 
 uint32_t
 zlt_window_due(const zlt_window_t *w)

@@ -8,8 +8,8 @@
  *
  * Each direction of a lane has a window: so many bytes may be under way, or
  * wait at their receiver.  The receiver gives credit for what was read, and
- * makes the window larger where half of it was read within a round trip, as
- * the window would be what the throughput is bound by.  One that is not read
+ * makes the window larger, up to four times what was read within a round trip,
+ * so that it is never what the throughput is bound by.  One that is not read
  * stays as it is.  What all windows promise together is bounded, for a
  * channel and for a process.  Plain C11: no I/O, no allocation.
  */

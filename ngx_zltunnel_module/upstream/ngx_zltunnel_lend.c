@@ -187,10 +187,7 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
         /* on the lane nothing is to be written but the last message */
 
         ngx_zltunnel_move_leave(conn);
-
-        if (ngx_zltunnel_move_target(conn) == NULL) {
-            return;
-        }
+        return;
     }
 
     if (conn->moved && c->idle) {

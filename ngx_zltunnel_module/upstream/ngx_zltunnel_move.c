@@ -225,6 +225,7 @@ void
 ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
 {
     off_t                sent;
+    ngx_connection_t    *c;
     ngx_zltunnel_end_t  *end;
 
     end = &conn->lent->end;
@@ -254,7 +255,16 @@ ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
 
     /* it is none of the connection's bytes */
 
-    conn->connection->sent = sent;
+    c = conn->connection;
+    c->sent = sent;
+
+    if (ngx_zltunnel_move_target(conn)) {
+
+        /* the lane's window is not what to wait for any more */
+
+        c->write->ready = 1;
+        ngx_post_event(c->write, &ngx_posted_events);
+    }
 }
 
 

@@ -24,6 +24,8 @@ my $ids = 0;
 subtest 'lanes' => \&server;
 subtest 'moved' => \&moved;
 subtest 'the end of the agent, on the move' => \&moving_end;
+subtest 'moved, and goes on at once' => \&moved_at_once;
+subtest 'windows that grow' => \&grows;
 subtest 'garbage' => \&server_garbage;
 subtest 'a server without the feature' => \&server_without;
 
@@ -589,5 +591,99 @@ sub moved {
        'to its end');
 
     $_->drop for $e, $ch;
+    done_server();
+}
+
+
+# What the server sends on the other channel behind its Moved may be there before
+# the agent has left the lane.
+
+sub moved_at_once {
+    start_server(0x77);
+
+    is($server->{features} & 0x40, 0x40, 'the agent offers windows that grow');
+
+    my $ch = $server->idle;
+    my $id = new_id();
+    my $body = pattern(300_000);
+
+    $ch->say(lane(1, connect_msg('echo', $id) . data(substr $body, 0, 20_000)));
+    $server->wait(sub { length(came($ch)->{in}{1} // '') > 20_000 }, 5);
+
+    my $e = $server->idle;
+    $e->say(msg('Move', $id));
+    $server->wait(sub { @{ $e->{frames} } }, 5);
+    is($e->{frames}[0][0], 'ConnectAck', 'Move is acknowledged');
+    $e->{frames} = [];
+
+    # the rest is on the channel before Moved is on the lane
+
+    $e->say(data(substr $body, 30_000) . msg('Eof'));
+    $server->pass(0.2);
+    is(scalar @{ $e->{frames} }, 0, 'nothing is read there before Moved');
+    $ch->say(lane(1, data(substr $body, 20_000, 10_000) . msg('Moved')));
+
+    $server->wait(sub { (came($ch)->{in}{1} // '') =~ /\x64\0{4}$/ }, 5);
+    my $all = bytes_of(came($ch)->{in}{1} // '');
+    my $eof;
+    $server->wait(sub {
+        for my $f (splice @{ $e->{frames} }) {
+            $all .= $f->[1] if $f->[0] eq 'Data';
+            $eof = 1 if $f->[0] eq 'Eof';
+        }
+        return $eof || $e->{gone};
+    }, 10);
+
+    $all .= $e->{raw} // '';
+    ok($all eq $body, 'all of it, in order');
+
+    $_->drop for $e, $ch;
+    done_server();
+}
+
+
+# A server that gives more credit than was used, and one that is given more.
+
+sub grows {
+    start_server(0x77);
+
+    my $ch = $server->idle;
+    my $id = new_id();
+    my $body = pattern(2_000_000);
+    my $out = data($body) . msg('Eof');
+
+    $ch->say(lane(1, connect_msg('sum', $id)));
+    gets($ch, 1, msg('ConnectAck', $id), 'a service that reads');
+
+    my $l = came($ch);
+    my ($sent, $most) = (length connect_msg('sum', $id), 0);
+    my $total = $sent + length $out;
+
+    $server->wait(sub {
+        my $may = 65536 + (came($ch)->{credit}{1} // 0) - $sent;
+        $most = $may if $most < $may;
+
+        for (1 .. 4) {
+            my $part = substr $out, 0, $may > 30_000 ? 30_000 : $may, '';
+            last if !length $part;
+            $ch->say(lane(1, $part));
+            $sent += length $part;
+            $may -= length $part;
+        }
+
+        return $sent == $total || $ch->{gone};
+    }, 20);
+
+    is($sent, $total, 'all of it was let in');
+    cmp_ok($most, '>=', 4 * 65536, "the window has grown, to $most");
+    cmp_ok($most, '<=', 4 * 1024 * 1024, 'to no more than it may');
+
+    $ch->say(lane(2, connect_msg('echo', new_id()))
+             . lane_credit(2, 1_000_000));
+    $server->wait(sub { length(came($ch)->{in}{2} // '') }, 5);
+    ok(!$ch->{gone}, 'more credit than was used');
+    $ch->say(lane_credit(2, 16 * 1024 * 1024));
+    gone($ch, 'more than may be: the channel is closed');
+
     done_server();
 }

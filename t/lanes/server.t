@@ -18,16 +18,18 @@ use ZLTunnel::App;
 use ZLTunnel::Many;
 use ZLTunnel::Wire qw(msg register ext str16 lane lane_credit lane_end);
 
-use constant { WINDOW => 65536, FEATURES => 0x31 };
+use constant { WINDOW => 65536, FEATURES => 0x31, GROWS => 0x71 };
 
 my ($t, $front, $agent, @ok);
 
 subtest 'an agent by hand' => \&by_hand;
 subtest 'its windows' => \&windows;
+subtest 'windows that grow' => \&grows;
 subtest 'its end' => \&ends;
 subtest 'its garbage' => \&garbage;
 subtest 'moved' => \&moved, 0;
 subtest 'moved, its bytes seen early' => \&moved, 1;
+subtest 'moved, goes on at once' => \&moved, 0, GROWS;
 subtest 'not moved' => \&not_moved;
 subtest 'without the feature' => \&without;
 
@@ -684,7 +686,7 @@ sub without {
 # channel, and the one on which Move has come.
 
 sub bulk {
-    my ($body) = @_;
+    my ($body, $pause) = @_;
 
     my $d = channel();
     my $c = ask('POST /up', 'Content-Length: ' . length($body) . "\r\n\r\n");
@@ -698,7 +700,8 @@ sub bulk {
 
     # what comes on the lane meanwhile
 
-    my $x = { d => $d, c => $c, e => $e, m => $m, got => '', credited => 0 };
+    my $x = { d => $d, c => $c, e => $e, m => $m, got => '', credited => 0,
+              pause => $pause };
     my $move;
     wait_for(sub {
         take_lane($x, 0.01);
@@ -726,6 +729,11 @@ sub take_lane {
         next if $came - $x->{credited} < 32768;
         $d->send(lane_credit(1, $came - $x->{credited}));
         $x->{credited} = $came;
+
+        if ($x->{pause}) {
+            sleep $x->{pause};
+            return undef;
+        }
     }
 
     return undef;
@@ -739,15 +747,104 @@ sub is_whole {
 }
 
 
+# With an agent that knows of it: what nginx reads fast it gives more credit for,
+# and takes more credit itself, but not without bounds.
+
+sub grows {
+    setup(GROWS);
+
+    my $d = channel();
+    my $body = pattern(3_900_000);
+    my $c = ask('GET /down');
+    my $m = is_asked($d, 1, 'GET /down');
+    my $out = ack($m) . answer($body) . msg('Eof');
+    my ($sent, $most) = (0, 0);
+
+    $c->{s}->blocking(0);
+
+    while ($sent < length $out && !$d->{end}) {
+        my $may = WINDOW - $sent + ($d->{credit}{1} // 0);
+        my $part = substr $out, $sent, $may > 32768 ? 32768 : $may;
+
+        $most = $may if $most < $may;
+        $d->send(lane(1, $part)) if length $part;
+        $sent += length $part;
+        $d->next_of_lanes(0.01) if $sent < length $out;
+        $c->fill(0);
+    }
+
+    is_got($c, $body, 'a body, exact');
+    cmp_ok($most, '>=', 4 * WINDOW, "the window has grown, to $most");
+    cmp_ok($most, '<=', 4 * 1024 * 1024, 'to no more than it may');
+    is_next($d, 1, 'Eof');
+
+    # nobody reads: no more than has been promised
+
+    $c = ask('GET /raw');
+    $m = is_asked($d, 2, 'GET /raw');
+    $out = ack($m) . answer(pattern(3_900_000) x 3) . msg('Eof');
+    $sent = 0;
+    my $last = time;
+
+    while (time < $last + 1) {
+        my $part = substr $out, $sent,
+                          WINDOW - $sent + ($d->{credit}{2} // 0);
+        $last = time if length $part;
+        $d->send(lane(2, $part)) if length $part;
+        $sent += length $part;
+        $d->next_of_lanes(0.05);
+    }
+
+    cmp_ok($sent, '<', length $out, "a client that does not read: $sent");
+    $d->send(lane(2, 'x' x 32768)) for 1;
+    isnt($d->ending(5), 'open', 'more than that: the channel is closed');
+    $_->close for $d, $c;
+    wait_for(sub { !mine()->{idle_channels} });
+
+    # an upload: nginx sends as much as there is credit for
+
+    $d = channel();
+    my $size = 1_000_000;
+    $c = ask('POST /up', "Content-Length: $size\r\n\r\n");
+    $m = is_asked($d, 1, 'POST /up', 1);
+    $d->send(lane(1, ack($m)) . lane_credit(1, 2 * $size));
+    $c->send(pattern($size));
+
+    my $got = 0;
+    while ($got < $size) {
+        my $n = $d->next_of_lanes(5) or last;
+        $got += length $n->{payload} // '';
+    }
+
+    cmp_ok($got, '>=', $size, 'all of it, without more credit');
+    $d->send(lane(1, answer('thanks') . msg('Eof')));
+    is_got($c, 'thanks', 'and is answered');
+    is_next($d, 1, 'Eof');
+
+    # more than may be promised
+
+    $c = ask('GET /more');
+    $m = is_asked($d, 2, 'GET /more');
+    $d->send(lane(2, ack($m)) . lane_credit(2, 16 * 1024 * 1024));
+    isnt($d->ending(5), 'open', 'too much credit: the channel is closed');
+    $_->close for $d, $c;
+
+    done();
+}
+
+
 # A connection that leaves its lane for the other channel.
 
 sub moved {
-    my ($early) = @_;
+    my ($early, $features) = @_;
 
     my $body = pattern(3_000_000);
 
-    setup(FEATURES);
-    my $x = bulk($body);
+    setup($features // FEATURES);
+
+    # it has to last, where windows may grow
+
+    my $x = bulk($body, $features ? 0.02 : 0);
     my ($d, $c, $e) = @$x{qw(d c e)};
 
     $e->send(ack($x->{m}));
@@ -755,7 +852,15 @@ sub moved {
     my $n;
     wait_for(sub { $n = take_lane($x, 0.05) }, 5);
     is($n->{type}, 'Moved', 'acknowledged: Moved on the lane');
-    is($e->next(0.2), undef, 'nothing on the channel before ours');
+
+    if ($features) {
+        $n = $e->next(5) || {};
+        is($n->{type}, 'Data', 'what follows is on the channel already');
+        $x->{got} .= $n->{payload} // '';
+
+    } else {
+        is($e->next(0.2), undef, 'nothing on the channel before ours');
+    }
 
     # what is on the way there may be seen before our Moved is
 
