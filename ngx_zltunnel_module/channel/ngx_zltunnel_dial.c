@@ -306,6 +306,8 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     dial->searching = 1;
     dial->taking = 0;
 
+    ngx_zltunnel_dial_reserve(dial, 1);
+
     if (!fresh) {
         channel = ngx_zltunnel_dial_local(dial);
 
@@ -762,6 +764,16 @@ ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial)
 }
 
 
+void
+ngx_zltunnel_dial_reserve(ngx_zltunnel_dial_t *dial, ngx_uint_t on)
+{
+    if (dial->reserving != on) {
+        dial->reserving = on;
+        ngx_zltunnel_room_reserve(on ? 1 : -1);
+    }
+}
+
+
 /* ends the search: dial->channel and the link stay, for what follows */
 
 static void
@@ -784,6 +796,7 @@ ngx_zltunnel_dial_stop(ngx_zltunnel_dial_t *dial)
 
     ngx_zltunnel_dial_unpend(dial);
     ngx_zltunnel_dial_turn_over(dial, 0);
+    ngx_zltunnel_dial_reserve(dial, 0);
 
     for (i = 0; i < 2; i++) {
         channel = dial->asked[i];

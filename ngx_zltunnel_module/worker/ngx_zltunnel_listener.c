@@ -26,6 +26,10 @@
 #include "ngx_zltunnel_ipc.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_room.h"
+
+
+#define NGX_ZLTUNNEL_LISTENER_PAUSE  20    /* ms, while there is no room */
 
 
 static void ngx_zltunnel_listener_init(ngx_cycle_t *cycle,
@@ -34,6 +38,10 @@ static void ngx_zltunnel_listener_arm(ngx_listening_t *ls,
     ngx_event_handler_pt handler);
 static void ngx_zltunnel_listener_disarm(ngx_listening_t *ls);
 static void ngx_zltunnel_listener_accept(ngx_event_t *ev);
+static void ngx_zltunnel_listener_accept_pass(ngx_event_t *ev);
+static void ngx_zltunnel_listener_pause(ngx_listening_t *ls);
+static void ngx_zltunnel_listener_later(void);
+static void ngx_zltunnel_listener_resume(ngx_event_t *ev);
 static void ngx_zltunnel_listener_receive(ngx_event_t *ev);
 static void ngx_zltunnel_listener_missed(ngx_event_t *ev);
 static ngx_zltunnel_listener_t *ngx_zltunnel_listener_of(ngx_listening_t *ls);
@@ -48,6 +56,7 @@ static const ngx_zltunnel_listener_datagrams_t
 static ngx_uint_t        ngx_zltunnel_listener_accepting;
 static ngx_event_t       ngx_zltunnel_listener_missed_event;
 static ngx_connection_t  ngx_zltunnel_listener_missed_dummy;
+static ngx_event_t       ngx_zltunnel_listener_pause_event;
 
 
 void
@@ -145,6 +154,12 @@ ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
     ngx_zltunnel_listener_missed_event.log = cycle->log;
     ngx_zltunnel_listener_missed_event.handler = ngx_zltunnel_listener_missed;
 
+    ngx_zltunnel_listener_pause_event.data =
+                                        &ngx_zltunnel_listener_missed_dummy;
+    ngx_zltunnel_listener_pause_event.log = cycle->log;
+    ngx_zltunnel_listener_pause_event.handler = ngx_zltunnel_listener_resume;
+    ngx_zltunnel_listener_pause_event.cancelable = 1;
+
     conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
                                                 ngx_zltunnel_module);
     registry = conf->registries.elts;
@@ -191,11 +206,15 @@ ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
 
         for (k = 0; k < registry[i]->passes.nelts; k++) {
 
-            if (l[k].udp) {
-                ls = (ngx_listening_t *) cycle->listening.elts + l[k].index;
+            ls = (ngx_listening_t *) cycle->listening.elts + l[k].index;
 
+            if (l[k].udp) {
                 ngx_zltunnel_listener_disarm(ls);
                 ngx_zltunnel_listener_update(&l[k]);
+
+            } else if (ls->connection) {
+                ls->connection->read->handler =
+                                            ngx_zltunnel_listener_accept_pass;
             }
         }
     }
@@ -346,6 +365,11 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
     {
         if (ls->connection == NULL) {
 
+            if (!listener->udp && ngx_zltunnel_room_scarce()) {
+                ngx_zltunnel_listener_later();
+                return;
+            }
+
             if (listener->udp && !listener->pass) {
                 ngx_zltunnel_listener_datagrams->arm(listener);
             }
@@ -353,7 +377,7 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
             ngx_zltunnel_listener_arm(ls, listener->udp
                                           ? ngx_zltunnel_listener_receive
                                           : listener->pass
-                                            ? ngx_event_accept
+                                            ? ngx_zltunnel_listener_accept_pass
                                             : ngx_zltunnel_listener_accept);
         }
 
@@ -533,6 +557,12 @@ ngx_zltunnel_listener_accept(ngx_event_t *ev)
     ls = lc->listening;
 
     if (ngx_zltunnel_port_socket_listens(ls)) {
+
+        if (ngx_zltunnel_room_scarce()) {
+            ngx_zltunnel_listener_pause(ls);
+            return;
+        }
+
         ngx_zltunnel_listener_accepting++;
         ngx_event_accept(ev);
         ngx_zltunnel_listener_accepting--;
@@ -567,6 +597,91 @@ ngx_zltunnel_listener_accept(ngx_event_t *ev)
 
     if (!open) {
         ngx_zltunnel_listener_disarm(ls);
+    }
+}
+
+
+static void
+ngx_zltunnel_listener_accept_pass(ngx_event_t *ev)
+{
+    ngx_connection_t  *lc;
+
+    lc = ev->data;
+
+    if (ngx_zltunnel_room_scarce()) {
+        ngx_zltunnel_listener_pause(lc->listening);
+        return;
+    }
+
+    ngx_zltunnel_listener_accepting++;
+    ngx_event_accept(ev);
+    ngx_zltunnel_listener_accepting--;
+}
+
+
+/* clients stay in its queue until there is room for them, or another worker
+   takes them */
+
+static void
+ngx_zltunnel_listener_pause(ngx_listening_t *ls)
+{
+    ngx_event_t  *rev;
+
+    ngx_zltunnel_log_complain(ngx_cycle->log,
+                              "clients wait to be accepted: limit of %s",
+                              "worker_connections");
+
+    rev = ls->connection->read;
+
+    if (rev->timedout) {
+        rev->timedout = 0;
+        (void) ngx_enable_accept_events((ngx_cycle_t *) ngx_cycle);
+    }
+
+    ngx_zltunnel_listener_disarm(ls);
+    ngx_zltunnel_listener_later();
+}
+
+
+static void
+ngx_zltunnel_listener_later(void)
+{
+    if (!ngx_zltunnel_listener_pause_event.timer_set) {
+        ngx_add_timer(&ngx_zltunnel_listener_pause_event,
+                      NGX_ZLTUNNEL_LISTENER_PAUSE);
+    }
+}
+
+
+static void
+ngx_zltunnel_listener_resume(ngx_event_t *ev)
+{
+    ngx_uint_t                 i, k;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_listener_t   *pass;
+    ngx_zltunnel_registry_t  **registry;
+
+    if (ngx_exiting) {
+        return;
+    }
+
+    if (ngx_zltunnel_room_scarce()) {
+        ngx_zltunnel_listener_later();
+        return;
+    }
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+    registry = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+        ngx_zltunnel_listener_update_port(registry[i], 0, 0);
+
+        pass = registry[i]->passes.elts;
+
+        for (k = 0; k < registry[i]->passes.nelts; k++) {
+            ngx_zltunnel_listener_update(&pass[k]);
+        }
     }
 }
 

@@ -15,6 +15,7 @@
 #include "ngx_zltunnel_ipc.h"
 #include "ngx_zltunnel_listener.h"
 #include "ngx_zltunnel_peer.h"
+#include "ngx_zltunnel_room.h"
 
 
 #endif /* _NGX_ZLTUNNEL_WORKER_H_INCLUDED_ */

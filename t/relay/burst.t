@@ -4,7 +4,8 @@
 # port, by zltunnel_pass, as requests and connections of upstreams, and through
 # a visitor, with all limits as they are by default: none is reset while the
 # agent is there, each gets its own bytes, whether all stay open or each ends at
-# once.  max_pending holds for an agent that is away, and for that only.
+# once.  Where there are not connections for all they wait in the queue of the
+# socket.  max_pending holds for an agent that is away, and for that only.
 #
 # Long: 5,000 of them.
 
@@ -35,6 +36,7 @@ subtest 'upstreams' => \&upstreams;
 subtest 'visitors' => \&visitors;
 subtest 'an agent that is away' => \&away;
 subtest 'a turn that comes late' => \&late;
+subtest "few connections, $_" => \&few, $_ for qw(ws wss);
 
 done_testing();
 
@@ -264,6 +266,63 @@ sub late {
 
     $_->close for @c, $one, @served;
     $agent->reset;
+    $t->finish;
+}
+
+
+# Many more clients than the worker has connections for.
+
+sub few {
+    my ($scheme) = @_;
+
+    # the agent's channels in advance may meet the limit
+
+    my $t = server(connections => 256,
+                   allow => [ qr/worker_connections are not enough/ ]);
+    my $pass = $t->free_port;
+    $t->write_conf(stream => "server { listen 127.0.0.1:$pass;
+                                       zltunnel_pass e token=alice; }");
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my $agent = $t->agent(token => $token, tls => $scheme eq 'wss',
+                          services => ["e:$echo->{port}"]);
+
+    for my $port ($agent->port('e'), $pass) {
+        my ($rc, $out) = run({ timeout => 180 }, $t->nettool, 'short', $port,
+                             600, 600);
+        is($rc, 0, '600 short ones, none is reset') or diag($out);
+        note $out;
+    }
+
+    # those that are served stay
+
+    my @c = map { ZLTunnel::Wire::Socket->new($agent->port('e')) } 1 .. 250;
+    $_->send('hello') for @c;
+
+    my $rounds = 0;
+
+    while (@c && $rounds < 20) {
+        my @served;
+        wait_for(sub {
+            my $was = @served;
+            @served = grep { length($_->{in}) == 5 || $_->fill(0.002) } @c;
+            return @served && @served == $was;
+        });
+
+        cmp_ok(scalar(@served), '<', 128, 'not all have room')
+            if $rounds == 0;
+        is(scalar(grep { $_->{end} } @c), 0, 'and none is reset');
+
+        my %served = map { $_ => 1 } @served;
+        $_->close for @served;
+        @c = grep { !$served{$_} } @c;
+        $rounds++;
+    }
+
+    is(scalar(@c), 0, "all are served, $rounds times some");
+
     $t->finish;
 }
 
