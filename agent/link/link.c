@@ -22,6 +22,7 @@
 #include "channel.h"
 #include "conf.h"
 #include "control_msg.h"
+#include "control_part.h"
 #include "link.h"
 #include "log.h"
 #include "proxy_choose.h"
@@ -493,7 +494,7 @@ zlt_link_tick(zlt_link_t *l, uint64_t now)
     zlt_list_each_safe(link, next, &l->kept) {
         kept = zlt_control_of_node(link);
 
-        if (zlt_control_parted(kept, now)) {
+        if (zlt_control_part_over(kept, now)) {
             zlt_control_close(kept, "the token has changed");
             continue;
         }

@@ -13,6 +13,7 @@
 #include "access_all.h"
 #include "backoff.h"
 #include "conf.h"
+#include "control_part.h"
 #include "io.h"
 #include "link.h"
 #include "link_control.h"

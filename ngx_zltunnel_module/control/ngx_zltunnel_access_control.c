@@ -302,8 +302,8 @@ ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 }
 
 
-/* the session that is asked for again, if it is one of this kind; it may wait in
-   another tunnel of the token, as a service may */
+/* the session that is asked for again, if it is one of this kind; it may wait
+   in another tunnel of the token, as a service may */
 
 static ngx_zltunnel_sh_access_t *
 ngx_zltunnel_access_resumed(ngx_zltunnel_registry_t *registry,

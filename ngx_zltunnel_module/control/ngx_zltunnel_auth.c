@@ -627,15 +627,3 @@ ngx_zltunnel_auth_refuse(ngx_zltunnel_control_t *control, ngx_uint_t code,
     ngx_zltunnel_control_write(control, &m);
     ngx_zltunnel_control_end(control, ZLT_WS_POLICY, reason);
 }
-
-
-/* what can be said without the registry: 0, or ZLT_E_* */
-
-
-/* under the lock */
-
-
-/* what an earlier agent had registered does not keep the new one's out */
-
-
-/* of all tunnels of a token's name: limits are counted by name */

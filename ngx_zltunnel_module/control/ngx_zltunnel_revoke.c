@@ -18,8 +18,8 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
-#include "ngx_zltunnel_register.h"
 #include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_withdraw.h"
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_msg.h"
@@ -71,7 +71,7 @@ ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
             snext = ngx_queue_next(sq);
             service = ngx_queue_data(sq, ngx_zltunnel_sh_service_t, queue);
 
-            if (!ngx_zltunnel_register_allowed(service, token)) {
+            if (!ngx_zltunnel_withdraw_allowed(service, token)) {
                 ngx_zltunnel_service_remove(registry, service);
             }
         }
@@ -116,7 +116,7 @@ ngx_zltunnel_revoke_peers(ngx_zltunnel_registry_t *registry,
         }
 
         if (changed && peer->control) {
-            ngx_zltunnel_register_rights(peer->control);
+            ngx_zltunnel_withdraw_rights(peer->control);
             continue;
         }
 

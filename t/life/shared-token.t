@@ -158,7 +158,8 @@ sub waiting {
             }
         }
 
-        is($client{$_}->take(6), 'served', "@$order: the client of $_ is served")
+        is($client{$_}->take(6), 'served',
+           "@$order: the client of $_ is served")
             for sort keys %client;
 
         $_->close for values %agent, values %client;

@@ -113,7 +113,8 @@ my $port = $client->expect('RegisterOk')->{port};
 $t->{tokens}[1]{rights} = 'services=none';
 $t->write_tokens;
 
-ok(wait_for(sub { complaints() == 2 }, 30), 'it loses them all, and is cut off');
+ok(wait_for(sub { complaints() == 2 }, 30),
+   'it loses them all, and is cut off');
 is_deeply(tunnel('bob')->{services}, [], 'none of them is left');
 isnt($one->ending(20), 'open', 'its connection ends');
 

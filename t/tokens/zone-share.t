@@ -92,8 +92,9 @@ is($c->expect('RegisterFail')->{code}, 4, 'and no more');
 $other_agent->send_msg(register("mine-$_", ext => listed(4096))) for 1 .. 10;
 my @taken = grep { ($other_agent->next // {})->{type} eq 'RegisterOk' } 1 .. 10;
 
-my $resumed = ZLTunnel::Wire->agent($t, $other, features => 1,
-                                    resume_key => $other_agent->{ok}{resume_key});
+my $resumed = ZLTunnel::Wire->agent(
+    $t, $other, features => 1, resume_key => $other_agent->{ok}{resume_key});
+
 for my $n (@taken) {
     $resumed->send_msg(register("mine-$n", ext => listed(4096)));
     is($resumed->expect('RegisterOk')->{type}, 'RegisterOk',

@@ -294,7 +294,7 @@ sub restart {
 
             } else {
                 is($port, $port{$name},
-                   "$name: the same port, after the grace and in another order");
+                   "$name: the same port, late and in another order");
             }
         }
 

@@ -1,0 +1,155 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Rights that shrink: services that the token does not allow any more go, and
+ * the agent is told.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_withdraw.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_msg.h"
+
+
+#define NGX_ZLTUNNEL_WITHDRAW_BATCH  32    /* services, under one lock */
+
+#define NGX_ZLTUNNEL_WITHDRAW_REASON                                          \
+    "The token does not allow the service any more"
+
+
+static ngx_uint_t ngx_zltunnel_withdraw_forbidden(
+    ngx_zltunnel_control_t *control, ngx_zltunnel_token_t *token,
+    u_char (*ids)[ZLT_ID_SIZE]);
+static void ngx_zltunnel_withdraw_tell(ngx_zltunnel_control_t *control,
+    u_char *id);
+
+
+void
+ngx_zltunnel_withdraw_rights(ngx_zltunnel_control_t *control)
+{
+    ngx_uint_t             i, n, total;
+    ngx_zltunnel_token_t  *token;
+    u_char                 ids[NGX_ZLTUNNEL_WITHDRAW_BATCH][ZLT_ID_SIZE];
+
+    token = ngx_zltunnel_token_find(control->registry, control->token);
+
+    if (token == NULL || control->state != NGX_ZLTUNNEL_CONTROL_OPEN) {
+        return;
+    }
+
+    control->peer->expires = token->expires;
+    total = 0;
+
+    ngx_zltunnel_control_enter(control);
+
+    /* all that is forbidden goes, whether or not the agent can be told */
+
+    do {
+        n = ngx_zltunnel_withdraw_forbidden(control, token, ids);
+
+        for (i = 0; i < n && control->extended; i++) {
+            ngx_zltunnel_withdraw_tell(control, ids[i]);
+        }
+
+        total += n;
+
+    } while (n == NGX_ZLTUNNEL_WITHDRAW_BATCH);
+
+    if (total) {
+        ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
+                      "agent \"%V\" loses %ui service%s that its token does "
+                      "not allow any more", &control->peer->name, total,
+                      total == 1 ? "" : "s");
+    }
+
+    if (total && !control->extended) {
+
+        /* it knows no Withdraw: it registers again what it may */
+
+        ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT, 0,
+                                  NGX_ZLTUNNEL_WITHDRAW_REASON);
+    }
+
+    ngx_zltunnel_control_leave(control);
+}
+
+
+ngx_uint_t
+ngx_zltunnel_withdraw_allowed(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_token_t *token)
+{
+    return ngx_zltunnel_rights_service(token, service->name,
+                                       service->name_len)
+           && (service->udp ? token->udp : token->tcp)
+           && (service->port == 0
+               || ngx_zltunnel_rights_port(token, service->port));
+}
+
+
+/* takes out a batch of services that the token does not allow any more */
+
+static ngx_uint_t
+ngx_zltunnel_withdraw_forbidden(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_token_t *token, u_char (*ids)[ZLT_ID_SIZE])
+{
+    ngx_uint_t                  n;
+    ngx_queue_t                *q, *next;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    n = 0;
+
+    ngx_zltunnel_zone_lock(control->registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
+                                      control->tunnel_id);
+
+    if (tunnel == NULL || tunnel->epoch != control->epoch) {
+        ngx_zltunnel_zone_unlock(control->registry);
+        return 0;
+    }
+
+    for (q = ngx_queue_head(&tunnel->services);
+         q != ngx_queue_sentinel(&tunnel->services)
+         && n < NGX_ZLTUNNEL_WITHDRAW_BATCH;
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+
+        if (!ngx_zltunnel_withdraw_allowed(service, token)) {
+            ngx_memcpy(ids[n++], service->id, ZLT_ID_SIZE);
+            ngx_zltunnel_service_remove(control->registry, service);
+        }
+    }
+
+    ngx_zltunnel_zone_unlock(control->registry);
+
+    return n;
+}
+
+
+static void
+ngx_zltunnel_withdraw_tell(ngx_zltunnel_control_t *control, u_char *id)
+{
+    zlt_msg_t  m;
+
+    static u_char  reason[] = NGX_ZLTUNNEL_WITHDRAW_REASON;
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+
+    m.type = ZLT_WITHDRAW;
+    m.service_id = id;
+    m.reason.data = reason;
+    m.reason.len = sizeof(reason) - 1;
+
+    ngx_zltunnel_control_write(control, &m);
+}

@@ -1,0 +1,22 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_WITHDRAW_H_INCLUDED_
+#define _NGX_ZLTUNNEL_WITHDRAW_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+
+
+/* the token set has changed: rights are checked anew; the control channel may
+   be gone after it */
+void ngx_zltunnel_withdraw_rights(ngx_zltunnel_control_t *control);
+/* under the lock: the token still allows it, by name, protocol and port */
+ngx_uint_t ngx_zltunnel_withdraw_allowed(ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_token_t *token);
+
+
+#endif /* _NGX_ZLTUNNEL_WITHDRAW_H_INCLUDED_ */
