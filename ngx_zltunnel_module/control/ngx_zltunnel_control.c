@@ -38,7 +38,8 @@
 #define NGX_ZLTUNNEL_CONTROL_EARLY   (2 * ZLT_MAX_MESSAGE_SIZE)
                                                /* bytes before Auth, at most */
 #define NGX_ZLTUNNEL_CONTROL_BURST   256       /* requests at a time, beside
-                                                  two for each service */
+                                                  three for each service, and
+                                                  access session */
 #define NGX_ZLTUNNEL_CONTROL_RATE    1000      /* ms, one more */
 #define NGX_ZLTUNNEL_CONTROL_LATER   60000     /* ms, who asked too much */
 #define NGX_ZLTUNNEL_CONTROL_LINGER  3000      /* ms */
@@ -508,14 +509,16 @@ ngx_zltunnel_control_resume(ngx_zltunnel_control_t *control)
 
 /*
  * What an agent asks for costs a look at the registry, at the tokens, a line in
- * the log.  Who asks for all its services, and some more, is a good agent; who
- * goes on and on is told to come again later.
+ * the log.  Who asks for all that it may have, resumes it and gives it back, and
+ * some more, is a good agent; who goes on and on is told to come again later.
  */
 
 ngx_int_t
 ngx_zltunnel_control_charge(ngx_zltunnel_control_t *control)
 {
-    ngx_msec_t  now, paid;
+    ngx_msec_t             now, paid;
+    ngx_uint_t             most;
+    ngx_zltunnel_token_t  *token;
 
     now = ngx_current_msec;
     paid = (now - control->asked_at) / NGX_ZLTUNNEL_CONTROL_RATE;
@@ -523,8 +526,16 @@ ngx_zltunnel_control_charge(ngx_zltunnel_control_t *control)
     control->asked -= ngx_min(control->asked, paid);
     control->asked_at += paid * NGX_ZLTUNNEL_CONTROL_RATE;
 
-    if (++control->asked <= NGX_ZLTUNNEL_CONTROL_BURST
-                            + 2 * control->registry->max_services)
+    most = NGX_ZLTUNNEL_CONTROL_BURST + 3 * control->registry->max_services;
+
+    if (++control->asked <= most) {
+        return NGX_OK;
+    }
+
+    token = ngx_zltunnel_token_find(control->registry, control->token);
+
+    if (token && token->access && control->asked <= most
+                                                   + 3 * token->max_access)
     {
         return NGX_OK;
     }
