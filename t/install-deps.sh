@@ -15,7 +15,7 @@ build='gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-stream
        libssl-dev libuv1-dev libinih-dev zlib1g-dev'
 demo='curl openssl procps'
 bench=wrk
-fuzz=clang
+fuzz='clang libclang-rt-dev'
 lint='clang clang-tidy cppcheck shellcheck libperl-critic-perl'
 check='perl curl openssl ca-certificates procps iproute2 openssh-server
        openssh-client redis-server redis-tools iperf3 dnsmasq-base
