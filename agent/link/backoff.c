@@ -34,7 +34,8 @@
 #define ZLT_BACKOFF_SOUND        10000   /* ms up that earn it */
 #define ZLT_BACKOFF_HEALTHY      60000   /* ms up that end the backoff */
 #define ZLT_BACKOFF_IN_USE       5000    /* ms */
-#define ZLT_BACKOFF_LEAST        2000    /* ms, whatever the server says */
+#define ZLT_BACKOFF_LEAST        2000    /* ms, whatever the server says, but
+                                            after a channel that was sound */
 #define ZLT_BACKOFF_MOVES        32      /* at once, and one more each .. */
 #define ZLT_BACKOFF_MOVE         2000    /* .. ms */
 
@@ -43,7 +44,7 @@ static int zlt_backoff_next_server(zlt_link_t *l, zlt_down_e how,
     uint64_t healthy);
 static void zlt_backoff_switch(zlt_link_t *l, unsigned server);
 static int zlt_backoff_moves(zlt_link_t *l);
-static uint32_t zlt_backoff_told(uint32_t retry_after);
+static uint32_t zlt_backoff_told(uint32_t retry_after, uint64_t healthy);
 static uint32_t zlt_backoff_random(zlt_link_t *l, uint64_t healthy);
 
 
@@ -90,7 +91,7 @@ zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
         return retry_after > delay ? retry_after : delay;
 
     case ZLT_DOWN_IN_USE:
-        return retry_after ? zlt_backoff_told(retry_after)
+        return retry_after ? zlt_backoff_told(retry_after, healthy)
                            : ZLT_BACKOFF_IN_USE;
 
     case ZLT_DOWN_CLOSED:
@@ -106,7 +107,7 @@ zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
 
         if (retry_after) {
             /* not all of them at the same moment */
-            delay = zlt_backoff_told(retry_after)
+            delay = zlt_backoff_told(retry_after, healthy)
                     + zlt_random_below(retry_after / 4 + 1);
         }
 
@@ -213,8 +214,12 @@ zlt_backoff_moves(zlt_link_t *l)
 
 
 static uint32_t
-zlt_backoff_told(uint32_t retry_after)
+zlt_backoff_told(uint32_t retry_after, uint64_t healthy)
 {
+    if (healthy >= ZLT_BACKOFF_SOUND) {
+        return retry_after;
+    }
+
     return retry_after < ZLT_BACKOFF_LEAST ? ZLT_BACKOFF_LEAST : retry_after;
 }
 

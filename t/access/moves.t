@@ -176,7 +176,7 @@ sub killed {
     ok(wait_for(sub {
         my @all = @{ $t->status->{access} };
         return @all == 1 && $all[0]{id} ne $id;
-    }, 30), 'the session that nobody returned for is gone');
+    }, 60), 'the session that nobody returned for is gone, after the grace');
 
     ok(wait_for(sub { $t->events($s->{echo}, 'eof')
                       + $t->events($s->{echo}, 'reset')
