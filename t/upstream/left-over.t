@@ -234,7 +234,8 @@ sub ask_twice {
         if $first->{status} !~ /^20[04]$/;
 
     my ($size) = $next =~ /(\d+)$/;
-    return if $r->{status} eq 200 && $r->{body} eq body($next, $size);
+    return undef
+        if $r->{status} eq 200 && $r->{body} eq body($next, $size);
 
     %$c = %{ client() };
     return "$method $path: " . substr "$r->{status} $r->{body}", 0, 40;
@@ -275,8 +276,18 @@ sub none_is_wrong {
 
             for my $case (@cases) {
                 my ($size, $how) = @$case;
-                $before->($c, $way) if $before;
-                push @wrong, ask_twice($c, $method, "/$way/$kind/$size", $how);
+                my $answer;
+
+                # What is still on its way when the next request goes, nobody
+                # can know of; that is not so three times.
+
+                for (1 .. 3) {
+                    $before->($c, $way) if $before;
+                    $answer = ask_twice($c, $method, "/$way/$kind/$size",
+                                        $how) // last;
+                }
+
+                push @wrong, $answer // ();
             }
 
             is(scalar @wrong, 0, "$method $kind, buffers $way: none of "
@@ -299,7 +310,7 @@ sub kept {
     for my $way (@ways) {
         for my $size (1, 3000, 4096 - HEAD, 4096, 20480 - HEAD, 20480, 60000) {
             push @wrong, ask_twice($c, 'GET', "/$way/good/$size",
-                                   'after it');
+                                   'after it') // ();
         }
     }
 
