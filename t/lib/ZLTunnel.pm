@@ -189,7 +189,7 @@ sub new {
         workers => 1, master => 'on', daemon => 'off', zone => '2m',
         range => 8, connections => 4096,
         allow => [], dir => $dir, agents => [], services => [], procs => [],
-        tokens => [], secrets => [], owner => $$, %o
+        paths => [], tokens => [], secrets => [], owner => $$, %o
     }, $class;
 
     push @all, $self;
@@ -641,6 +641,7 @@ sub end {
     }
 
     $_->{proc}->stop for @{ $self->{services} };
+    $_->stop for @{ $self->{paths} };
 }
 
 

@@ -160,7 +160,7 @@ sub idle {
 
 sub full {
     my $s = ZLTunnel::Scene->new(long => 40, short => 0, workers => 40,
-                                 connections => 512, zone => '32k',
+                                 connections => 512, zone => '64k',
                                  schemes => { alice => 'ws' },
                                  zltunnel => 'max_tunnels 2; max_services 500;'
                                              . 'reconnect_grace 100s;',

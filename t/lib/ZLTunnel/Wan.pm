@@ -62,7 +62,9 @@ sub new {
         run(@in, 'sysctl', '-qw', 'net.ipv4.tcp_congestion_control=cubic');
     }
 
-    push @{ $t->{procs} }, $self->{proc}, $self->{ns};
+    # to the end: what the two sides have to say when they end passes here
+
+    push @{ $t->{paths} }, $self->{proc}, $self->{ns};
 
     return $self;
 }
