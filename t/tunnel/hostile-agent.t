@@ -116,8 +116,8 @@ cmp_ok($st->{reused}, '>', 0, 'channels were used again');
 is($agent->services->{e}{lines}, 1, 'the other agent has noticed nothing');
 
 $tls->{proc}->stop;
-ok(wait_for(sub { @{ $t->status->{tunnels} } == 1 }, 30),
-   'its tunnels are gone');
+ok(wait_for(sub { @{ $t->status->{tunnels} } == 1 }, 90),
+   'its tunnels are gone');              # after the grace, which is 30 s
 
 # what it had asked others for ends by their timeouts
 
