@@ -344,23 +344,15 @@ static ngx_uint_t
 ngx_zltunnel_access_count(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
 {
     ngx_uint_t                 n;
-    ngx_queue_t               *q;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
     n = 0;
 
-    for (q = ngx_queue_head(&sh->list);
-         q != ngx_queue_sentinel(&sh->list);
-         q = ngx_queue_next(q))
+    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
     {
-        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
-
-        if (tunnel->naccesses
-            && tunnel->name_len == name->len
-            && ngx_memcmp(tunnel->name, name->data, name->len) == 0)
-        {
-            n += tunnel->naccesses;
-        }
+        n += tunnel->naccesses;
     }
 
     return n;

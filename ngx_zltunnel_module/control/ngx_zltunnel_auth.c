@@ -156,7 +156,6 @@ ngx_zltunnel_auth_place(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 {
     ngx_msec_t                 now;
     ngx_uint_t                 live;
-    ngx_queue_t               *q;
     ngx_zltunnel_sh_t         *sh;
     ngx_zltunnel_token_t      *token;
     ngx_zltunnel_sh_tunnel_t  *tunnel, *away, *oldest;
@@ -177,19 +176,10 @@ ngx_zltunnel_auth_place(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     away = NULL;
     oldest = NULL;
 
-    for (q = ngx_queue_head(&sh->list);
-         q != ngx_queue_sentinel(&sh->list);
-         q = ngx_queue_next(q))
+    for (tunnel = ngx_zltunnel_tunnel_next(sh, &token->name, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_next(sh, &token->name, tunnel))
     {
-        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
-
-        if (tunnel->name_len != token->name.len
-            || ngx_memcmp(tunnel->name, token->name.data, token->name.len)
-               != 0)
-        {
-            continue;
-        }
-
         if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
 
             if (away == NULL) {
@@ -244,23 +234,18 @@ static ngx_zltunnel_sh_tunnel_t *
 ngx_zltunnel_auth_resumed(ngx_zltunnel_sh_t *sh, zlt_msg_t *m,
     ngx_zltunnel_token_t *token)
 {
-    ngx_queue_t               *q;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
     if (!(m->ext & ZLT_X_FEATURES) || !(m->ext & ZLT_X_RESUME_KEY)) {
         return NULL;
     }
 
-    for (q = ngx_queue_head(&sh->list);
-         q != ngx_queue_sentinel(&sh->list);
-         q = ngx_queue_next(q))
+    for (tunnel = ngx_zltunnel_tunnel_next(sh, &token->name, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_next(sh, &token->name, tunnel))
     {
-        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
-
-        if (CRYPTO_memcmp(tunnel->resume_key, m->resume_key, ZLT_KEY_SIZE) == 0
-            && tunnel->extended
-            && tunnel->name_len == token->name.len
-            && ngx_memcmp(tunnel->name, token->name.data, token->name.len)
+        if (tunnel->extended
+            && CRYPTO_memcmp(tunnel->resume_key, m->resume_key, ZLT_KEY_SIZE)
                == 0)
         {
             return tunnel;

@@ -307,9 +307,7 @@ ngx_zltunnel_register_named(ngx_zltunnel_registry_t *registry,
             return NULL;
         }
 
-        if (service->tunnel->name_len != token->name.len
-            || ngx_memcmp(service->tunnel->name, token->name.data,
-                          token->name.len) != 0
+        if (!ngx_zltunnel_tunnel_of(service->tunnel, &token->name)
             || !ngx_zltunnel_service_waits(service))
         {
             continue;
@@ -404,22 +402,15 @@ static ngx_uint_t
 ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
 {
     ngx_uint_t                 n;
-    ngx_queue_t               *q;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
     n = 0;
 
-    for (q = ngx_queue_head(&sh->list);
-         q != ngx_queue_sentinel(&sh->list);
-         q = ngx_queue_next(q))
+    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
     {
-        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
-
-        if (tunnel->name_len == name->len
-            && ngx_memcmp(tunnel->name, name->data, name->len) == 0)
-        {
-            n += tunnel->nservices;
-        }
+        n += tunnel->nservices;
     }
 
     return n;
@@ -433,22 +424,15 @@ ngx_zltunnel_register_listed(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
     ngx_zltunnel_sh_service_t *but)
 {
     size_t                     n;
-    ngx_queue_t               *q;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
     n = 0;
 
-    for (q = ngx_queue_head(&sh->list);
-         q != ngx_queue_sentinel(&sh->list);
-         q = ngx_queue_next(q))
+    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
     {
-        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
-
-        if (tunnel->name_len == name->len
-            && ngx_memcmp(tunnel->name, name->data, name->len) == 0)
-        {
-            n += tunnel->lists;
-        }
+        n += tunnel->lists;
     }
 
     if (but && but->allow) {

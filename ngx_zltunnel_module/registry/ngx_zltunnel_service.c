@@ -126,10 +126,7 @@ ngx_zltunnel_service_named(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
             continue;
         }
 
-        if (token && token->len
-            && (tunnel->name_len != token->len
-                || ngx_memcmp(tunnel->name, token->data, token->len) != 0))
-        {
+        if (token && token->len && !ngx_zltunnel_tunnel_of(tunnel, token)) {
             continue;
         }
 

@@ -216,6 +216,13 @@ typedef struct {
     (&(sh)->slots[(n) / NGX_ZLTUNNEL_SLOTS][(n) % NGX_ZLTUNNEL_SLOTS])
 
 
+/* whether a tunnel is of the token of that name */
+
+#define ngx_zltunnel_tunnel_of(tunnel, token)                                 \
+    ((tunnel)->name_len == (token)->len                                       \
+     && ngx_memcmp((tunnel)->name, (token)->data, (token)->len) == 0)
+
+
 /* of a token's or a service's name */
 
 #define ngx_zltunnel_name_hash(data, len)                                     \

@@ -27,6 +27,28 @@ ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh, u_char *id)
 
 
 ngx_zltunnel_sh_tunnel_t *
+ngx_zltunnel_tunnel_next(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    ngx_zltunnel_sh_tunnel_t *prev)
+{
+    ngx_queue_t               *q;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    for (q = ngx_queue_next(prev ? &prev->queue : &sh->list);
+         q != ngx_queue_sentinel(&sh->list);
+         q = ngx_queue_next(q))
+    {
+        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+
+        if (ngx_zltunnel_tunnel_of(tunnel, name)) {
+            return tunnel;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_zltunnel_sh_tunnel_t *
 ngx_zltunnel_tunnel_create(ngx_zltunnel_registry_t *registry, u_char *random)
 {
     ngx_zltunnel_sh_t         *sh;
