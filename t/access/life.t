@@ -22,7 +22,7 @@ subtest 'deadline, 1 worker' => \&deadline, 1;
 subtest 'deadline, 4 workers' => \&deadline, 4;
 subtest 'rights that go' => \&revoked;
 subtest 'while it is being connected' => \&waiting;
-subtest '.. to an agent that is revoked' => \&revoked;
+subtest '.. to an agent that is revoked' => \&waiting_revoked;
 
 done_testing();
 
@@ -209,7 +209,7 @@ sub waiting {
 # In one worker: with several, the one with the dial may see that the tunnel is
 # gone (code 8) before it has read the token file itself, and cuts it.
 
-sub revoked {
+sub waiting_revoked {
     my $t = ZLTunnel->new(workers => 1);
     my $site = $t->token('site');
     my $alice = $t->token('alice', 'access=*');
