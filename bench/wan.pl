@@ -90,7 +90,6 @@ sub finish {
 # agent, and the service, an nginx with files and one that takes uploads.
 
 sub setup {
-    my $dir = "$t->{dir}/far";
     my $certs = $t->certs;
     my ($ssl, $cert) = ('', '');
     my $scheme = $opt{tls} ? 'https' : 'http';
@@ -125,35 +124,17 @@ server {
 }
 EOT
 
-    mkdir $dir;
-    mkdir "$dir/temp";
-    chmod 0755, $dir;
-    chmod 0777, "$dir/temp";
-    ZLTunnel::write_file("$dir/$_", 'x' x $_, 0644) for @sizes;
+    my $token = $t->token('bench');
+    ZLTunnel::write_file("$t->{dir}/token", "$token\n", 0600);
 
-    my ($modules) = ZLTunnel::load_modules() =~ /^(.*_stream_.*\n)/m;
-    my $user = $> == 0 ? 'user www-data;' : '';
-    $modules //= '';
+    $wan->path(0);
+    $t->start;
 
-    ZLTunnel::write_file("$dir/nginx.conf", <<"EOT");
-$modules
-$user
-daemon off;
-pid $dir/nginx.pid;
-error_log $dir/error.log;
-events {}
-http {
-    access_log off;
-    client_max_body_size 0;
+    my $dir = $wan->nginx(http => <<"EOT", stream => <<"EOT2");
     client_body_buffer_size 1m;
-    client_body_temp_path $dir/temp/body;
-    proxy_temp_path $dir/temp/proxy;
-    fastcgi_temp_path $dir/temp/fastcgi;
-    uwsgi_temp_path $dir/temp/uwsgi;
-    scgi_temp_path $dir/temp/scgi;
     server {
         listen 127.0.0.1:$port{service};
-        root $dir;
+        root %DIR%;
         location / { }
         location /up { proxy_pass http://127.0.0.1:$port{sink}; }
     }
@@ -161,32 +142,15 @@ http {
         listen 127.0.0.1:$port{sink};
         location / { return 200 "ok\\n"; }
     }
-}
-stream {
+EOT
     server {
         listen $ZLTunnel::Wan::FAR:$port{far} $ssl;
         $cert
         proxy_pass 127.0.0.1:$port{service};
     }
-}
-EOT
+EOT2
 
-    my $token = $t->token('bench');
-    ZLTunnel::write_file("$t->{dir}/token", "$token\n", 0600);
-
-    $wan->path(0);
-    $t->start;
-    far('service', $ZLTunnel::NGINX, '-p', $dir, '-c', "$dir/nginx.conf",
-        '-e', "$dir/error.log");
-}
-
-
-sub far {
-    my ($name, @cmd) = @_;
-
-    return ZLTunnel::Proc->start(name => $name,
-                                 out => "$t->{dir}/logs/$name",
-                                 cmd => [ $wan->far(@cmd) ]);
+    ZLTunnel::write_file("$dir/$_", 'x' x $_, 0644) for @sizes;
 }
 
 
@@ -199,7 +163,7 @@ sub path {
     $wan->path($trip / 2, rate => $rate * 1000,
                queue => $rate * 1e6 / 8 * max(0.05, $trip / 1000));
 
-    $agent = far('agent', $ZLTunnel::AGENT, 'connect', '--server',
+    $agent = $wan->start('agent', $ZLTunnel::AGENT, 'connect', '--server',
                  ($opt{tls} ? 'wss' : 'ws')
                  . "://$ZLTunnel::Wan::NEAR:$port{near}/tunnel/v1",
                  ($opt{tls} ? '--insecure' : ()),

@@ -574,7 +574,23 @@ sub moved {
     }, 5);
     $all = bytes_of(came($ch)->{in}{4} // '');
     $e->say(data(substr $body, 60_000) . msg('Eof'));
-    my $eof;
+    $all .= rest($server, $e);
+    ok($all eq $body, 'goes on there, exact');
+    is($e->{gone} // 'open', defined $e->{raw} ? 'eof' : 'open',
+       'to its end');
+
+    $_->drop for $e, $ch;
+    done_server();
+}
+
+
+# What comes on a channel to its end; it may have turned raw, and then ends with
+# the channel.
+
+sub rest {
+    my ($server, $e) = @_;
+    my ($all, $eof) = ('');
+
     $server->wait(sub {
         for my $f (splice @{ $e->{frames} }) {
             $all .= $f->[1] if $f->[0] eq 'Data';
@@ -583,15 +599,7 @@ sub moved {
         return $eof || $e->{gone};
     }, 10);
 
-    # it may have turned raw, and then ends with the channel
-
-    $all .= $e->{raw} // '';
-    ok($all eq $body, 'goes on there, exact');
-    is($e->{gone} // 'open', defined $e->{raw} ? 'eof' : 'open',
-       'to its end');
-
-    $_->drop for $e, $ch;
-    done_server();
+    return $all . ($e->{raw} // '');
 }
 
 
@@ -625,16 +633,7 @@ sub moved_at_once {
 
     $server->wait(sub { (came($ch)->{in}{1} // '') =~ /\x64\0{4}$/ }, 5);
     my $all = bytes_of(came($ch)->{in}{1} // '');
-    my $eof;
-    $server->wait(sub {
-        for my $f (splice @{ $e->{frames} }) {
-            $all .= $f->[1] if $f->[0] eq 'Data';
-            $eof = 1 if $f->[0] eq 'Eof';
-        }
-        return $eof || $e->{gone};
-    }, 10);
-
-    $all .= $e->{raw} // '';
+    $all .= rest($server, $e);
     ok($all eq $body, 'all of it, in order');
 
     $_->drop for $e, $ch;

@@ -43,7 +43,6 @@ $t->finish;
 # of the chain, and their service.
 
 sub setup {
-    my $dir = "$t->{dir}/far";
     my $certs = $t->certs;
 
     $t->write_conf(http => <<"EOT");
@@ -74,74 +73,36 @@ server {
 }
 EOT
 
-    mkdir $dir;
-    mkdir "$dir/temp";
-    chmod 0755, $dir;
-    chmod 0777, "$dir/temp";
+    $wan->path(0);
+    $t->token('alice', '', 'of-the-long-path');
+    $t->start;
+
+    $wan->start('app', $^X, "$ZLTunnel::ROOT/t/lib/app.pl", $port{app}, 'app');
+
+    my $dir = $wan->nginx(http => <<"EOT", stream => <<"EOT2");
+    client_body_buffer_size 64k;
+    server {
+        listen 127.0.0.1:$port{service};
+        root %DIR%;
+        location / { }
+        location /pieces/ { alias %DIR%/; sendfile off; output_buffers 1 3k; }
+        location /upload { proxy_pass http://127.0.0.1:$port{app}; }
+    }
+EOT
+    server {
+        listen $ZLTunnel::Wan::FAR:$port{far};
+        proxy_pass 127.0.0.1:$port{service};
+    }
+EOT2
 
     for my $size (1000, 60_000, $large, $long) {
         write_file("$dir/$size", part(0, $size), 0644);
     }
 
-    my ($modules) = ZLTunnel::load_modules() =~ /^(.*_stream_.*\n)/m;
-    $modules //= '';
-    my $user = $> == 0 ? 'user www-data;' : '';
-
-    write_file("$dir/nginx.conf", <<"EOT");
-$modules
-$user
-daemon off;
-pid $dir/nginx.pid;
-error_log $dir/error.log;
-events {}
-http {
-    access_log off;
-    client_max_body_size 0;
-    client_body_buffer_size 64k;
-    client_body_temp_path $dir/temp/body;
-    proxy_temp_path $dir/temp/proxy;
-    fastcgi_temp_path $dir/temp/fastcgi;
-    uwsgi_temp_path $dir/temp/uwsgi;
-    scgi_temp_path $dir/temp/scgi;
-    server {
-        listen 127.0.0.1:$port{service};
-        root $dir;
-        location / { }
-        location /pieces/ { alias $dir/; sendfile off; output_buffers 1 3k; }
-        location /upload { proxy_pass http://127.0.0.1:$port{app}; }
-    }
-}
-stream {
-    server {
-        listen $ZLTunnel::Wan::FAR:$port{far};
-        proxy_pass 127.0.0.1:$port{service};
-    }
-}
-EOT
-
-    $wan->path(0);
-    $t->token('alice', '', 'of-the-long-path');
-    $t->start;
-
-    far('app', $^X, "$ZLTunnel::ROOT/t/lib/app.pl", $port{app}, 'app');
-    far('service', $ZLTunnel::NGINX, '-p', $dir, '-c', "$dir/nginx.conf",
-        '-e', "$dir/error.log");
-
     wait_for(sub {
         IO::Socket::INET->new(PeerAddr => $ZLTunnel::Wan::FAR,
                               PeerPort => $port{far})
     }) or die 'no far nginx: ' . slurp("$dir/error.log");
-}
-
-
-sub far {
-    my ($name, @cmd) = @_;
-
-    my $proc = ZLTunnel::Proc->start(name => $name,
-                                     out => "$t->{dir}/logs/$name",
-                                     cmd => [ $wan->far(@cmd) ]);
-    push @{ $t->{procs} }, $proc;
-    return $proc;
 }
 
 
@@ -156,7 +117,7 @@ sub path {
     write_file("$t->{dir}/token", "of-the-long-path\n", 0600);
     my $where = $ZLTunnel::Wan::NEAR . ':' . $port{ $tls ? 'tls' : 'near' };
 
-    $agent = far('agent', $ZLTunnel::AGENT, 'connect', '--server',
+    $agent = $wan->start('agent', $ZLTunnel::AGENT, 'connect', '--server',
                  ($tls ? 'wss' : 'ws') . "://$where/tunnel/v1",
                  ($tls ? '--insecure' : ()),
                  '--token-file', "$t->{dir}/token",

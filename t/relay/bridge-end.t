@@ -41,7 +41,7 @@ my ($c, @more);
 for my $try (1 .. 20) {
     push @more, ZLTunnel::Wire::Socket->new($port);
     wait_for(sub {
-        ($c) = grep { held($other, $port, $_->{s}->sockport) } @more;
+        ($c) = grep { has_connection($other, $port, $_->{s}->sockport) } @more;
         return $c;
     }, 0.5) and last;
 }
@@ -65,16 +65,3 @@ is($c->ending(10), 'eof', 'then the end');
 $c->shut;
 
 $t->finish;
-
-
-sub held {
-    my ($pid, $port, $peer) = @_;
-
-    my $line = sprintf '0100007F:%04X 0100007F:%04X', $port, $peer;
-    my ($inode) = map { (split)[9] } grep { /\Q$line\E/ }
-                  split /\n/, slurp('/proc/net/tcp');
-
-    return 0 unless $inode;
-    return grep { (readlink($_) // '') eq "socket:[$inode]" }
-           glob "/proc/$pid/fd/*";
-}

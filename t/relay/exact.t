@@ -274,7 +274,8 @@ sub bridged {
                             channels($t->{tls_port});
 
             return $c if $carrier
-                         && held($holder, $t->{tls_port}, $carrier->{peer});
+                         && has_connection($holder, $t->{tls_port},
+                                           $carrier->{peer});
         }
 
         note "try $try: not bridged";
@@ -310,7 +311,7 @@ sub accepted {
         push @more, ZLTunnel::Wire::Socket->new($port);
 
         wait_for(sub {
-            ($c) = grep { held($pid, $port, $_->{s}->sockport) } @more;
+            ($c) = grep { has_connection($pid, $port, $_->{s}->sockport) } @more;
             return $c;
         }, 0.5) and last;
     }
@@ -329,21 +330,6 @@ sub channels {
         /:$port\s+\S+:(\d+)\s.*bytes_received:(\d+)/
         ? { peer => $1, received => $2 } : ()
     } split /\n/, run_ok('ss', '-OtinH', "sport = :$port");
-}
-
-
-# Whether a process has the server's end of that connection.
-
-sub held {
-    my ($pid, $port, $peer) = @_;
-
-    my $line = sprintf '0100007F:%04X 0100007F:%04X', $port, $peer;
-    my ($inode) = map { (split)[9] } grep { /\Q$line\E/ }
-                  split /\n/, slurp('/proc/net/tcp');
-
-    return 0 unless $inode;
-    return grep { (readlink($_) // '') eq "socket:[$inode]" }
-           glob "/proc/$pid/fd/*";
 }
 
 

@@ -10,7 +10,8 @@ use Exporter 'import';
 use POSIX ();
 use Time::HiRes qw(time sleep);
 
-our @EXPORT_OK = qw(wait_for slurp run run_ok fds sockets children_of);
+our @EXPORT_OK = qw(wait_for slurp run run_ok fds sockets has_connection
+                    children_of);
 
 my %alive;                    # pid => name
 my $owner = $$;
@@ -281,6 +282,20 @@ sub sockets {
 
     return { map { $_ => 1 } grep { /^socket:/ }
              map { readlink // () } glob "/proc/$pid/fd/*" };
+}
+
+
+# Whether it has the end at that port of a connection over IPv4's loopback,
+# whose other end has the port "peer".
+
+sub has_connection {
+    my ($pid, $port, $peer) = @_;
+
+    my $line = sprintf '0100007F:%04X 0100007F:%04X', $port, $peer;
+    my ($inode) = map { (split)[9] } grep { /\Q$line\E/ }
+                  split /\n/, slurp('/proc/net/tcp');
+
+    return $inode && sockets($pid)->{"socket:[$inode]"};
 }
 
 

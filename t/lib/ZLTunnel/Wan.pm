@@ -83,6 +83,67 @@ sub far {
 }
 
 
+# Starts one, which logs to a file of that name.
+
+sub start {
+    my ($self, $name, @cmd) = @_;
+
+    my $proc = ZLTunnel::Proc->start(name => $name,
+                                     out => "$self->{t}{dir}/logs/$name",
+                                     cmd => [ $self->far(@cmd) ]);
+    push @{ $self->{t}{procs} }, $proc;
+
+    return $proc;
+}
+
+
+# Starts an nginx at the far side, "service", with that text in its http and
+# stream blocks; in them %DIR% is a directory for it, which is returned.
+
+sub nginx {
+    my ($self, %o) = @_;
+
+    my $dir = "$self->{t}{dir}/far";
+    my ($modules) = ZLTunnel::load_modules() =~ /^(.*_stream_.*\n)/m;
+    my $user = $> == 0 ? 'user www-data;' : '';
+
+    $modules //= '';
+    s/%DIR%/$dir/g for values %o;
+
+    mkdir $dir;
+    mkdir "$dir/temp";
+    chmod 0755, $dir;
+    chmod 0777, "$dir/temp";
+
+    ZLTunnel::write_file("$dir/nginx.conf", <<"EOT");
+$modules
+$user
+daemon off;
+pid $dir/nginx.pid;
+error_log $dir/error.log;
+events {}
+http {
+    access_log off;
+    client_max_body_size 0;
+    client_body_temp_path $dir/temp/body;
+    proxy_temp_path $dir/temp/proxy;
+    fastcgi_temp_path $dir/temp/fastcgi;
+    uwsgi_temp_path $dir/temp/uwsgi;
+    scgi_temp_path $dir/temp/scgi;
+    $o{http}
+}
+stream {
+    $o{stream}
+}
+EOT
+
+    $self->start('service', $ZLTunnel::NGINX, '-p', $dir, '-c',
+                 "$dir/nginx.conf", '-e', "$dir/error.log");
+
+    return $dir;
+}
+
+
 # Options: rate, kbit/s; queue, bytes before it, as many as half a second brings
 # by default; loss, per mille.
 
