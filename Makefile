@@ -6,7 +6,9 @@
 #   make check           all tests (check-long: in their full sizes)
 #   make test T=t/udp    some of them
 #   make bench           figures, beside two nginx stream proxies
-#   make install         DESTDIR=, PREFIX=/usr/local, MODULES_DIR=
+#   make install         DESTDIR=, PREFIX=/usr/local, MODULES_DIR=; STRIP= keeps
+#                        what a debugger wants; and make uninstall
+#   make agent install-agent    without nginx; and make uninstall-agent
 #
 # For those who change it:
 #
@@ -24,6 +26,7 @@
 #   NGINX_FLAGS=...          its configure flags, instead of "nginx -V"
 #   CC=clang                 another compiler
 #   SANITIZE=1               the agent with ASan and UBSan
+#   STATIC=1                 one that needs no library, for "make agent"
 #   V=1                      commands are shown as they are run
 
 PREFIX =       /usr/local
@@ -60,7 +63,9 @@ MODULE =       $(OBJS)/ngx_zltunnel_module.so
 TREE =         $(OBJS)/nginx-src
 
 SANE_AGENT =   $(OBJS)/sanitize/zltunnel-agent
-AGENT =        $(if $(SANITIZE),$(SANE_AGENT),$(OBJS)/zltunnel-agent)
+STATIC_AGENT = $(OBJS)/static/zltunnel-agent
+AGENT =        $(if $(SANITIZE),$(SANE_AGENT),$(if $(STATIC),$(STATIC_AGENT),\
+                   $(OBJS)/zltunnel-agent))
 
 # what else the compiler can do is found out once, by auto/harden
 
@@ -98,9 +103,12 @@ MODULE_MAKE =  $(MAKE) -s CC='$(CURDIR)/auto/cc $(CC)'
 endif
 
 
-.PHONY: all module agent units install demo check check-long test bench \
+.PHONY: all module agent units demo check check-long test bench \
+        install install-module install-agent install-doc \
+        uninstall uninstall-module uninstall-agent uninstall-doc \
         sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
-        lint lint-baseline layers figures clean deps need-agent FORCE
+        lint lint-baseline layers figures clean deps need-agent \
+        need-modules-dir FORCE
 
 .DELETE_ON_ERROR:
 
@@ -181,7 +189,7 @@ define link
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(1) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) \
-		`$(PKG_CONFIG) --libs $(AGENT_LIBS)` $(LIBS)
+		`$(PKG_CONFIG) --libs $(or $(2),$(AGENT_LIBS))` $(LIBS)
 endef
 
 define archive
@@ -195,6 +203,22 @@ FUZZ_CC =      $(CLANG) -O1 -g $(SANITIZERS) -iquote t/unit
 
 $(OBJS)/agent/%.o: %.c $(OBJS)/harden.id | need-agent
 	$(call compile,$(CC) $(CFLAGS) -Wmissing-prototypes $(HARDEN))
+
+# Without libraries: the objects are the same, but for those that know of it.
+# The linker would warn of what glibc looks for at run time: net/lookup.c keeps
+# it from that.
+
+STATIC_SRCS =  agent/net/lookup.c
+STATIC_O =     $(filter-out $(STATIC_SRCS:%.c=$(OBJS)/agent/%.o),$(AGENT_O)) \
+               $(STATIC_SRCS:%.c=$(OBJS)/static/%.o)
+STATIC_LD =    -static-pie -Wl,-z,relro -Wl,-z,now -Wl,--no-warnings
+STATIC_LIBS =  --static $(AGENT_LIBS:libuv=libuv-static)
+
+$(OBJS)/static/%.o: %.c $(OBJS)/harden.id | need-agent
+	$(call compile,$(CC) $(CFLAGS) -Wmissing-prototypes $(HARDEN) -DZLT_STATIC)
+
+$(STATIC_AGENT): $(STATIC_O) $(OBJS)/sources.id
+	$(call link,$(CC) $(CFLAGS) $(HARDEN) $(STATIC_LD),$(STATIC_LIBS))
 
 $(OBJS)/sanitize/%.o: %.c $(OBJS)/agent.id | need-agent
 	$(call compile,$(SANE_CC))
@@ -258,7 +282,7 @@ fuzzers: $(FUZZERS)
 $(OBJS)/fuzz/%: $(OBJS)/fuzz/obj/t/fuzz/fuzz_%.o $(FUZZ_LIB)
 	$(call link,$(FUZZ_CC) -fsanitize=fuzzer)
 
--include $(patsubst %.o,%.d,$(AGENT_O) $(SANE_O) $(FUZZ_O) \
+-include $(patsubst %.o,%.d,$(AGENT_O) $(STATIC_O) $(SANE_O) $(FUZZ_O) \
            $(patsubst %.c,$(OBJS)/sanitize/%.o,$(wildcard t/unit/*.c t/fuzz/*.c)) \
            $(patsubst %.c,$(OBJS)/fuzz/obj/%.o,$(FUZZ_SRCS)))
 
@@ -346,27 +370,71 @@ $(OBJS)/bench/load: $(wildcard bench/*.c bench/*.h)
 		-o $@ $(filter %.c,$^)
 
 
+# What is installed is stripped, in its copy only.
+
+STRIP =        strip
+BINDIR =       $(PREFIX)/bin
+DOCDIR =       $(PREFIX)/share/doc/zltunnel
+UNITDIR =      $(PREFIX)/lib/systemd/system
+
+DOCS =         README.md CHANGES LICENSE $(wildcard docs/*.md)
+UNITS_SYSTEMD = $(wildcard agent/*.service)
+EXAMPLES =     $(wildcard agent/*.example)
+
 # nginx says where its modules are.
 
 MODULES_DIR =  $(shell $(NGINX) -V 2>&1 | tr ' ' '\n' \
                    | sed -n 's/^--modules-path=//p')
-DOCDIR =       $(PREFIX)/share/doc/zltunnel
-UNITDIR =      $(PREFIX)/lib/systemd/system
 
-install: all
+need-modules-dir:
 	@test -n "$(MODULES_DIR)" || { \
 	    echo '"$(NGINX) -V" has no --modules-path: set MODULES_DIR' >&2; \
 	    exit 1; }
-	install -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(PREFIX)/bin \
-		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)
-	install -m 644 $(MODULE) $(DESTDIR)$(MODULES_DIR)/
-	install -m 755 $(AGENT) $(DESTDIR)$(PREFIX)/bin/
-	for unit in $(wildcard agent/*.service); do \
-	    sed 's|/usr/local/bin/zltunnel-agent|$(PREFIX)/bin/zltunnel-agent|' \
-	        $$unit > $(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; \
-	    chmod 644 $(DESTDIR)$(UNITDIR)/$${unit##*/}; done
-	install -m 644 README.md CHANGES LICENSE $(wildcard docs/*.md) \
-		$(wildcard agent/*.example) $(DESTDIR)$(DOCDIR)/
+
+# a program in place of $(3): it may be running
+
+define install
+	$(call say,INST,$(DESTDIR)$(3))
+	$(Q)install -d $(DESTDIR)$(dir $(3))
+	$(Q)install -m $(1) $(2) $(DESTDIR)$(3).new
+	$(Q)$(if $(STRIP),$(STRIP) --strip-unneeded $(DESTDIR)$(3).new)
+	$(Q)mv $(DESTDIR)$(3).new $(DESTDIR)$(3)
+endef
+
+install: install-module install-agent install-doc
+
+uninstall: uninstall-module uninstall-agent uninstall-doc
+
+install-module: $(MODULE) need-modules-dir
+	$(call install,644,$(MODULE),$(MODULES_DIR)/$(notdir $(MODULE)))
+
+uninstall-module: need-modules-dir
+	rm -f $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
+
+install-agent: $(AGENT)
+	$(call install,755,$(AGENT),$(BINDIR)/zltunnel-agent)
+	$(call say,INST,$(DESTDIR)$(UNITDIR))
+	$(Q)install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)
+	$(Q)for unit in $(UNITS_SYSTEMD); do \
+	    sed 's|/usr/local/bin/zltunnel-agent|$(BINDIR)/zltunnel-agent|' \
+	        $$unit > $(DESTDIR)$(UNITDIR)/$${unit##*/} \
+	    && chmod 644 $(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; done
+	$(Q)install -m 644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/
+
+uninstall-agent:
+	rm -f $(DESTDIR)$(BINDIR)/zltunnel-agent \
+	    $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS_SYSTEMD))) \
+	    $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(EXAMPLES)))
+	-@rmdir $(DESTDIR)$(DOCDIR) 2> /dev/null || true
+
+install-doc:
+	$(call say,INST,$(DESTDIR)$(DOCDIR))
+	$(Q)install -d $(DESTDIR)$(DOCDIR)
+	$(Q)install -m 644 $(DOCS) $(DESTDIR)$(DOCDIR)/
+
+uninstall-doc:
+	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(DOCS)))
+	-@rmdir $(DESTDIR)$(DOCDIR) 2> /dev/null || true
 
 clean:
 	rm -rf $(OBJS)

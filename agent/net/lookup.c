@@ -14,6 +14,10 @@
  * waits.  Of servers there are no more than are configured.
  *
  * A thread hands its job back by a list, and wakes the loop.
+ *
+ * An agent without libraries (STATIC=1) is told by glibc what the hosts file and
+ * name servers know.  Other sources of nsswitch.conf are libraries of the
+ * machine, for its libc and not for the one that is in the agent.
  */
 
 
@@ -25,6 +29,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#if (defined(ZLT_STATIC) && defined(__GLIBC__))
+#include <nss.h>
+#endif
 
 #include "io.h"
 #include "lookup.h"
@@ -80,6 +88,14 @@ zlt_lookup_init(void)
     }
 
     zlt_list_init(&zlt_lookup_jobs);
+
+#if (defined(ZLT_STATIC) && defined(__GLIBC__))
+
+    if (__nss_configure_lookup("hosts", "files dns") == -1) {
+        return -1;
+    }
+
+#endif
 
     zlt_lookup_wake = eventfd(0, EFD_NONBLOCK|EFD_CLOEXEC);
 

@@ -3,13 +3,15 @@
 # Protects what packagers and administrators meet first: "make install" puts
 # each file where it belongs, below DESTDIR only, the unit names the program
 # that was installed, systemd finds no fault with it, and a second "make" has
-# nothing to do.
+# nothing to do.  What is installed is stripped, unless one asks for it whole;
+# "make uninstall" leaves nothing, and the agent needs no nginx for any of it.
 
 use strict;
 use warnings;
 
 use Cwd ();
 use File::Find ();
+use File::Path ();
 use File::Temp ();
 use Test::More;
 
@@ -31,9 +33,7 @@ is($out, '', 'a second make is idle')
 $out = `make install DESTDIR=$dir PREFIX=/opt/zlt MODULES_DIR=/m 2>&1`;
 is($?, 0, 'make install') or diag $out;
 
-my @files;
-File::Find::find(sub { push @files, $File::Find::name =~ s/^\Q$dir//r
-                       if -f }, $dir);
+my @files = split /\n/, files();
 my %there = map { $_ => 1 } @files;
 
 for my $file (qw(/m/ngx_zltunnel_module.so /opt/zlt/bin/zltunnel-agent
@@ -48,6 +48,12 @@ ok(!(grep { !m{^/(m|opt/zlt)/} } @files), 'nothing elsewhere')
 
 like(`$dir/opt/zlt/bin/zltunnel-agent --version 2>&1`, qr/0\.1\.0/,
      'the installed agent runs');
+
+sub symbols { return scalar grep { /\.symtab/ } qx(readelf -SW $_[0]) }
+
+my @programs = ("$dir/m/ngx_zltunnel_module.so", "$dir/opt/zlt/bin/zltunnel-agent");
+
+is(symbols($_), 0, 'stripped: ' . s{.*/}{}r) for @programs;
 
 my $unit = "$dir/opt/zlt/lib/systemd/system/zltunnel-agent.service";
 my $text = '';
@@ -77,4 +83,46 @@ SKIP: {
     ok($? == 0 && !@ours, 'systemd-analyze verify') or diag $out;
 }
 
+
+# Whole, over what is there.
+
+my $to = "DESTDIR=$dir PREFIX=/opt/zlt MODULES_DIR=/m";
+
+$out = `make install $to STRIP= 2>&1`;
+is($?, 0, 'make install STRIP=') or diag $out;
+is(symbols($_), 1, 'whole: ' . s{.*/}{}r) for @programs;
+
+unlink "$dir/zltunnel-agent.service";
+$out = `make uninstall $to 2>&1`;
+is($?, 0, 'make uninstall') or diag $out;
+is(files(), '', '.. leaves nothing');
+
+
+# Without nginx.
+
+my $no = 'NGINX=/nowhere/nginx';
+
+$out = `make agent install-agent $no DESTDIR=$dir 2>&1`;
+is($?, 0, 'make agent install-agent without nginx') or diag $out;
+like(files(), qr{^/usr/local/bin/zltunnel-agent$}m, '.. installs the agent');
+
+$out = `make install-module $no MODULES_DIR=/m OBJS=$dir/objs 2>&1`;
+isnt($?, 0, 'the module wants it');
+like($out, qr/apt-get install nginx/, '.. and says so');
+File::Path::remove_tree("$dir/objs");
+
+$out = `make uninstall-agent $no DESTDIR=$dir 2>&1`;
+is($?, 0, 'make uninstall-agent without nginx') or diag $out;
+is(files(), '', '.. leaves nothing');
+
 done_testing();
+
+
+sub files {
+    my @found;
+
+    File::Find::find(sub { push @found, $File::Find::name =~ s/^\Q$dir//r
+                           if -f }, $dir);
+
+    return join "\n", sort @found;
+}
