@@ -75,7 +75,7 @@ HARDEN_LD =    -pie -Wl,-z,relro -Wl,-z,now
 PROTO =        ngx_zltunnel_module/proto
 PROTO_SRCS =   $(wildcard $(PROTO)/*.c)
 AGENT_SRCS =   $(wildcard agent/*.c agent/*/*.c)
-AGENT_LIBS =   libuv openssl inih
+AGENT_LIBS =   libuv openssl
 
 UNIT_SRCS =    $(wildcard t/unit/*_test.c)
 FUZZ_SRCS =    $(wildcard t/fuzz/fuzz_*.c)
@@ -240,9 +240,9 @@ $(FUZZ_LIB): $(filter-out %/agent/main.o,$(FUZZ_O)) $(OBJS)/sources.id
 
 need-agent:
 	@$(PKG_CONFIG) --exists $(AGENT_LIBS) || { \
-	    echo 'The agent needs libuv, OpenSSL and inih.  On Debian:' >&2; \
-	    echo '    apt-get install gcc pkg-config libuv1-dev libssl-dev' \
-	         'libinih-dev' >&2; exit 1; }
+	    echo 'The agent needs libuv and OpenSSL.  On Debian:' >&2; \
+	    echo '    apt-get install gcc pkg-config libuv1-dev libssl-dev' >&2; \
+	    exit 1; }
 
 
 # Unit tests of the protocol's and the agent's code, and the fuzz harnesses

@@ -81,7 +81,7 @@ zlt_conf_access_begin(zlt_conf_file_t *f, const char *name)
     zlt_option_access_init(&f->access);
 
     if (zlt_option_access_name(name, &f->access, &why) == -1) {
-        return zlt_conf_file_fail(f, f->line, "%s", why);
+        return zlt_conf_file_fail(f, f->at, "%s", why);
     }
 
     return 0;
@@ -142,11 +142,11 @@ zlt_conf_access_end(zlt_conf_file_t *f)
     const char  *why;
 
     if (zlt_option_access_check(&f->access, &why) == -1) {
-        return zlt_conf_file_fail(f, f->section_line, "%s", why);
+        return zlt_conf_file_fail(f, f->section_at, "%s", why);
     }
 
     if (zlt_conf_access_add(&f->config->agent, &f->access, error) == -1) {
-        return zlt_conf_file_fail(f, f->section_line, "%s", error);
+        return zlt_conf_file_fail(f, f->section_at, "%s", error);
     }
 
     return 0;
@@ -221,12 +221,12 @@ zlt_conf_access_open_end(zlt_conf_file_t *f)
     char  error[ZLT_CONF_ERROR_SIZE];
 
     if (f->config->agent.allow.nrules == 0) {
-        return zlt_conf_file_fail(f, f->section_line,
+        return zlt_conf_file_fail(f, f->section_at,
                                   "[access] has no \"allow\"");
     }
 
     if (zlt_conf_add_service(&f->config->agent, &f->service, error) == -1) {
-        return zlt_conf_file_fail(f, f->section_line, "%s", error);
+        return zlt_conf_file_fail(f, f->section_at, "%s", error);
     }
 
     return 0;

@@ -4,39 +4,30 @@
  */
 
 /*
- * The configuration file, by libinih.
- *
- * The library as it is packaged tells the handler no line numbers, calls
- * nothing for a section without keys, cuts long section names and splits
- * long lines.  All of that is mended in the reader that hands it the lines:
- * it counts them, keeps the names of sections to itself, and refuses what the
- * library would mutilate.
+ * The configuration file: its sections and their keys, in all files that make
+ * it.
  */
 
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ini.h>
 
 #include "conf_access.h"
 #include "conf_file.h"
+#include "conf_include.h"
 #include "conf_node.h"
+#include "ini.h"
 #include "parse.h"
 
 
-#define ZLT_CONF_LINE_MAX  (INI_MAX_LINE - 3)
-#define ZLT_CONF_LINE      1024        /* .. of a section, its comment too */
-
-
-static char *zlt_conf_file_reader(char *buf, int size, void *stream);
-static void zlt_conf_file_uncomment(char *line);
-static int zlt_conf_file_begin(zlt_conf_file_t *f, const char *line);
+static int zlt_conf_file_one(zlt_conf_file_t *f);
+static int zlt_conf_file_begin(zlt_conf_file_t *f, const char *section);
 static int zlt_conf_file_end(zlt_conf_file_t *f);
-static int zlt_conf_file_handler(void *user, const char *section,
-    const char *key, const char *value);
+static int zlt_conf_file_key(zlt_conf_file_t *f, const char *key,
+    const char *value, int more);
 static int zlt_conf_file_repeated(zlt_conf_file_t *f, const char *key);
+static int zlt_conf_file_agent_begin(zlt_conf_file_t *f, const char *name);
 static int zlt_conf_file_agent_key(zlt_conf_file_t *f, const char *key,
     const char *value, char *error);
 static int zlt_conf_file_service_begin(zlt_conf_file_t *f, const char *name);
@@ -47,7 +38,7 @@ static int zlt_conf_file_complete(zlt_conf_file_t *f);
 
 
 static const zlt_conf_section_t  zlt_conf_file_agent = {
-    "agent", 0, NULL, zlt_conf_file_agent_key, NULL
+    "agent", 0, zlt_conf_file_agent_begin, zlt_conf_file_agent_key, NULL
 };
 
 static const zlt_conf_section_t  zlt_conf_file_service = {
@@ -75,70 +66,104 @@ zlt_conf_file_read(zlt_config_t *config, const char *file, char *error)
     zlt_conf_file_t  *f;
 
     f = calloc(1, sizeof(zlt_conf_file_t));
-    if (f == NULL) {
+
+    if (f == NULL || zlt_conf_include_first(f, file) == -1) {
         (void) strcpy(error, "out of memory");
-        return -1;
+        rc = -1;
+        goto done;
     }
 
-    f->name = file;
     f->config = config;
     f->error = error;
-    f->file = fopen(file, "re");
 
-    if (f->file == NULL) {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "%.200s: %s", file,
-                        strerror(errno));
+    /* one that includes others makes the list longer */
+
+    rc = 0;
+
+    for (f->at.file = 0; f->at.file < f->nfiles && rc == 0; f->at.file++) {
+        rc = zlt_conf_file_one(f);
+    }
+
+    if (rc == 0) {
+        rc = zlt_conf_file_complete(f);
+    }
+
+done:
+
+    if (f) {
+        zlt_conf_include_free(f);
         free(f);
-        return -1;
     }
 
-    rc = ini_parse_stream(zlt_conf_file_reader, f, zlt_conf_file_handler, f);
+    return rc;
+}
 
-    if (rc == 0 && ferror(f->file)) {
-        (void) zlt_conf_file_fail(f, f->line, "the file cannot be read");
+
+static int
+zlt_conf_file_one(zlt_conf_file_t *f)
+{
+    int          rc;
+    zlt_ini_e    what;
+    zlt_ini_t    ini;
+    const char  *why;
+
+    f->kind = NULL;
+    f->at.line = 0;
+
+    if (zlt_ini_open(&ini, f->files[f->at.file].name, &why) == -1) {
+        return zlt_conf_file_fail(f, f->at, "%s", why);
     }
 
-    if (rc > 0) {
-        (void) zlt_conf_file_fail(f, (unsigned) rc,
-                                  "expected \"key = value\" or \"[section]\"");
-    }
+    do {
+        what = zlt_ini_next(&ini);
+        f->at.line = ini.line;
 
-    if (rc < 0) {
-        (void) zlt_conf_file_fail(f, f->line, "the file cannot be parsed");
-    }
+        switch (what) {
 
-    if (!f->failed) {
-        (void) zlt_conf_file_end(f);
-    }
+        case ZLT_INI_SECTION:
+            rc = zlt_conf_file_begin(f, ini.value);
+            break;
 
-    if (!f->failed) {
-        (void) zlt_conf_file_complete(f);
-    }
+        case ZLT_INI_KEY:
+        case ZLT_INI_MORE:
+            rc = zlt_conf_file_key(f, ini.key, ini.value,
+                                   what == ZLT_INI_MORE);
+            break;
 
-    rc = f->failed ? -1 : 0;
+        case ZLT_INI_ERROR:
+            rc = zlt_conf_file_fail(f, f->at, "%s", ini.error);
+            break;
 
-    (void) fclose(f->file);
-    free(f);
+        default: /* ZLT_INI_END */
+            rc = zlt_conf_file_end(f);
+        }
+
+    } while (rc == 0 && what != ZLT_INI_END);
+
+    zlt_ini_close(&ini);
 
     return rc;
 }
 
 
 int
-zlt_conf_file_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
+zlt_conf_file_fail(zlt_conf_file_t *f, zlt_conf_place_t at, const char *fmt,
+    ...)
 {
-    int      n;
-    va_list  ap;
+    int          n;
+    va_list      ap;
+    const char  *name;
 
     if (f->failed) {
         return -1;
     }
 
     f->failed = 1;
+    name = f->files[at.file].name;
 
-    n = line ? snprintf(f->error, ZLT_CONF_ERROR_SIZE, "%.150s:%u: ", f->name,
-                        line)
-             : snprintf(f->error, ZLT_CONF_ERROR_SIZE, "%.150s: ", f->name);
+    n = at.line ? snprintf(f->error, ZLT_CONF_ERROR_SIZE, "%.150s:%u: ", name,
+                           at.line)
+                : snprintf(f->error, ZLT_CONF_ERROR_SIZE, "%.150s: ", name);
 
     va_start(ap, fmt);
     (void) vsnprintf(f->error + n, ZLT_CONF_ERROR_SIZE - (size_t) n, fmt, ap);
@@ -148,74 +173,11 @@ zlt_conf_file_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
 }
 
 
-/* Feeds libinih; nothing more after the first error. */
-
-static char *
-zlt_conf_file_reader(char *buf, int size, void *stream)
-{
-    char              line[ZLT_CONF_LINE];
-    size_t            len;
-    const char       *p;
-    zlt_conf_file_t  *f;
-
-    (void) size;
-
-    f = stream;
-
-    if (f->failed || fgets(line, sizeof(line), f->file) == NULL) {
-        return NULL;
-    }
-
-    f->line++;
-
-    p = line;
-
-    if (f->line == 1 && strncmp(p, "\xef\xbb\xbf", 3) == 0) {
-        p += 3;
-    }
-
-    p += strspn(p, " \t");
-
-    len = strcspn(line, "\n");
-
-    if (len > (*p == '[' ? sizeof(line) - 2 : ZLT_CONF_LINE_MAX)) {
-        (void) zlt_conf_file_fail(f, f->line, "the line is longer than %d "
-                                  "bytes", ZLT_CONF_LINE_MAX);
-        return NULL;
-    }
-
-    zlt_conf_file_uncomment(line);
-
-    if (*p == '[') {
-        /* the library need not know which one */
-        return zlt_conf_file_begin(f, p) == 0 ? strcpy(buf, "[]\n") : NULL;
-    }
-
-    return strcpy(buf, line);
-}
-
-
-/* ";" after a blank begins a comment to libinih, and "#" to us as well. */
-
-static void
-zlt_conf_file_uncomment(char *line)
-{
-    char  *hash;
-
-    for (hash = strchr(line, '#'); hash; hash = strchr(hash + 1, '#')) {
-        if (hash > line && (hash[-1] == ' ' || hash[-1] == '\t')) {
-            (void) strcpy(hash, "\n");
-            return;
-        }
-    }
-}
-
-
 static int
-zlt_conf_file_begin(zlt_conf_file_t *f, const char *line)
+zlt_conf_file_begin(zlt_conf_file_t *f, const char *section)
 {
     size_t                     len;
-    const char                *end, *name;
+    const char                *name;
     unsigned                   i, bit;
     const zlt_conf_section_t  *s;
 
@@ -225,22 +187,13 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *line)
 
     f->kind = NULL;
 
-    end = strchr(line, ']');
-
-    if (end == NULL) {
-        return zlt_conf_file_fail(f, f->line, "\"]\" is missing");
-    }
-
-    len = (size_t) (end - line - 1);
-
-    if (len > ZLT_CONF_SECTION_MAX) {
-        return zlt_conf_file_fail(f, f->line, "the section's name is longer "
+    if (strlen(section) > ZLT_CONF_SECTION_MAX) {
+        return zlt_conf_file_fail(f, f->at, "the section's name is longer "
                                   "than a service name may be");
     }
 
-    memcpy(f->section, line + 1, len);
-    f->section[len] = '\0';
-    f->section_line = f->line;
+    (void) strcpy(f->section, section);
+    f->section_at = f->at;
     f->nkeys = 0;
 
     len = strcspn(f->section, " \t");
@@ -255,7 +208,7 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *line)
     }
 
     if (s == NULL) {
-        return zlt_conf_file_fail(f, f->line, "unknown section: there are "
+        return zlt_conf_file_fail(f, f->at, "unknown section: there are "
                                   "[agent], [service NAME], [node], [nodes], "
                                   "[tunnel NAME], [access NAME] and [access]");
     }
@@ -263,7 +216,7 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *line)
     bit = 1u << i;
 
     if (!s->named && (f->seen & bit)) {
-        return zlt_conf_file_fail(f, f->line, "[%s] is there twice", s->name);
+        return zlt_conf_file_fail(f, f->at, "[%s] is there twice", s->name);
     }
 
     f->seen |= bit;
@@ -273,7 +226,7 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *line)
 }
 
 
-/* A section is complete with the next one, or at the end. */
+/* A section is complete with the next one, or with its file. */
 
 static int
 zlt_conf_file_end(zlt_conf_file_t *f)
@@ -282,54 +235,46 @@ zlt_conf_file_end(zlt_conf_file_t *f)
 }
 
 
+/* "more": in a line that goes on with the key before. */
+
 static int
-zlt_conf_file_handler(void *user, const char *section, const char *key,
-    const char *value)
+zlt_conf_file_key(zlt_conf_file_t *f, const char *key, const char *value,
+    int more)
 {
-    char              why[ZLT_CONF_ERROR_SIZE];
-    zlt_conf_file_t  *f;
+    int   many;
+    char  why[ZLT_CONF_ERROR_SIZE];
 
-    (void) section;
+    many = strcmp(key, "server") == 0 || strcmp(key, "names") == 0
+           || strcmp(key, "allow") == 0 || strcmp(key, "include") == 0;
 
-    f = user;
+    if (more && !many) {
+        return zlt_conf_file_fail(f, f->at, "a line that begins with a blank "
+                                  "continues the one before, but \"%.100s\" "
+                                  "has one value in one line", key);
+    }
 
-    if (f->failed) {
-        return 0;
+    if (strcmp(key, "include") == 0) {
+        return zlt_conf_include_pattern(f, value, why) == 0
+               ? 0 : zlt_conf_file_fail(f, f->at, "%s", why);
     }
 
     if (f->kind == NULL) {
-        (void) zlt_conf_file_fail(f, f->line, "a key before the first "
-                                  "section");
-        return 0;
+        return zlt_conf_file_fail(f, f->at, "a key before the first section");
     }
 
-    if (zlt_conf_file_repeated(f, key)) {
-        (void) zlt_conf_file_fail(f, f->line, "\"%.100s\" is there twice, or "
-                                  "goes on in another line", key);
-        return 0;
+    if (!many && zlt_conf_file_repeated(f, key)) {
+        return zlt_conf_file_fail(f, f->at, "\"%.100s\" is there twice", key);
     }
 
-    if (f->kind->key(f, key, value, why) == -1) {
-        (void) zlt_conf_file_fail(f, f->line, "%s", why);
-        return 0;
-    }
-
-    return 1;
+    return f->kind->key(f, key, value, why) == 0
+           ? 0 : zlt_conf_file_fail(f, f->at, "%s", why);
 }
 
-
-/* Also where a continuation line, which few keys have, comes in. */
 
 static int
 zlt_conf_file_repeated(zlt_conf_file_t *f, const char *key)
 {
     unsigned  i;
-
-    if (strcmp(key, "server") == 0 || strcmp(key, "names") == 0
-        || strcmp(key, "allow") == 0)
-    {
-        return 0;
-    }
 
     for (i = 0; i < f->nkeys; i++) {
         if (strcmp(f->keys[i], key) == 0) {
@@ -341,6 +286,17 @@ zlt_conf_file_repeated(zlt_conf_file_t *f, const char *key)
         (void) snprintf(f->keys[f->nkeys++], sizeof(f->keys[0]), "%.23s",
                         key);
     }
+
+    return 0;
+}
+
+
+static int
+zlt_conf_file_agent_begin(zlt_conf_file_t *f, const char *name)
+{
+    (void) name;
+
+    f->agent = f->at.file;
 
     return 0;
 }
@@ -362,7 +318,7 @@ zlt_conf_file_service_begin(zlt_conf_file_t *f, const char *name)
     memset(&f->service, 0, sizeof(zlt_service_conf_t));
 
     if (zlt_option_service_name(name, &f->service, &why) == -1) {
-        return zlt_conf_file_fail(f, f->line, "%s", why);
+        return zlt_conf_file_fail(f, f->at, "%s", why);
     }
 
     return 0;
@@ -376,16 +332,16 @@ zlt_conf_file_service_end(zlt_conf_file_t *f)
     const char  *text;
 
     if (!f->service.has_local) {
-        return zlt_conf_file_fail(f, f->section_line, "the service has no "
+        return zlt_conf_file_fail(f, f->section_at, "the service has no "
                                   "\"local\"");
     }
 
     if (zlt_option_service_check(&f->service, &text) == -1) {
-        return zlt_conf_file_fail(f, f->section_line, "%s", text);
+        return zlt_conf_file_fail(f, f->section_at, "%s", text);
     }
 
     if (zlt_conf_add_service(&f->config->agent, &f->service, why) == -1) {
-        return zlt_conf_file_fail(f, f->section_line, "%s", why);
+        return zlt_conf_file_fail(f, f->section_at, "%s", why);
     }
 
     return 0;
@@ -509,10 +465,14 @@ zlt_conf_file_service_key(zlt_conf_file_t *f, const char *key,
 static int
 zlt_conf_file_complete(zlt_conf_file_t *f)
 {
-    char           why[ZLT_CONF_ERROR_SIZE];
-    zlt_config_t  *config;
+    char               why[ZLT_CONF_ERROR_SIZE];
+    zlt_config_t      *config;
+    zlt_conf_place_t   whole;
 
     config = f->config;
+
+    whole.file = f->agent;
+    whole.line = 0;
 
     /* [agent] may be there for the tunnels' sake alone */
 
@@ -520,12 +480,12 @@ zlt_conf_file_complete(zlt_conf_file_t *f)
         || config->ntunnels == 0)
     {
         if (zlt_conf_check(&config->agent, why) == -1) {
-            return zlt_conf_file_fail(f, 0, "%s", why);
+            return zlt_conf_file_fail(f, whole, "%s", why);
         }
     }
 
-    if (zlt_conf_node_paths(&config->agent, f->name) == -1) {
-        return zlt_conf_file_fail(f, 0, "out of memory");
+    if (zlt_conf_node_paths(&config->agent, f->files[f->agent].name) == -1) {
+        return zlt_conf_file_fail(f, whole, "out of memory");
     }
 
     if (zlt_conf_node_tunnels(f) == -1) {
@@ -533,7 +493,7 @@ zlt_conf_file_complete(zlt_conf_file_t *f)
     }
 
     if (zlt_config_links(config) == -1) {
-        return zlt_conf_file_fail(f, 0, "out of memory");
+        return zlt_conf_file_fail(f, whole, "out of memory");
     }
 
     return 0;

@@ -11,6 +11,7 @@
 
 
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "config.h"
 #include "types.h"
@@ -39,18 +40,30 @@ struct zlt_conf_section_s {
 };
 
 
+/* one of the files */
+
+typedef struct {
+    char                       *name;
+    unsigned                    depth;     /* of "include", 0: the first */
+    dev_t                       dev;
+    ino_t                       ino;
+} zlt_conf_include_t;
+
+
 struct zlt_conf_file_s {
-    FILE                       *file;
-    const char                 *name;
     zlt_config_t               *config;
     char                       *error;
-    unsigned                    line;
     unsigned                    failed:1;
+
+    zlt_conf_include_t         *files;     /* as they are read */
+    unsigned                    nfiles;
+    unsigned                    agent;     /* the one with [agent] */
+    zlt_conf_place_t            at;        /* where the reader is */
 
     /* of the section */
     const zlt_conf_section_t   *kind;      /* NULL: before the first */
     char                        section[ZLT_CONF_SECTION_MAX + 1];
-    unsigned                    section_line;
+    zlt_conf_place_t            section_at;
     char                        keys[ZLT_CONF_KEYS_MAX][24];
     unsigned                    nkeys;
     unsigned                    seen;      /* kinds, a bit each */
@@ -63,20 +76,14 @@ struct zlt_conf_file_s {
 /* conf_file.c */
 
 /* "file:line: text"; the first complaint counts.  Returns -1. */
-int zlt_conf_file_fail(zlt_conf_file_t *f, unsigned line, const char *fmt, ...)
-    zlt_printf_like(3, 4);
+int zlt_conf_file_fail(zlt_conf_file_t *f, zlt_conf_place_t at,
+    const char *fmt, ...) zlt_printf_like(3, 4);
 
 /* The values that [service] and [tunnel] have in common. */
 int zlt_conf_file_protocol(const char *value, uint8_t *protocol, char *error);
 int zlt_conf_file_port(const char *key, const char *value, uint16_t *port,
     char *error);
 int zlt_conf_file_pp(const char *value, uint8_t *version, char *error);
-
-
-/* conf_access.c: [access NAME], and [access], which describes the open
-   service */
-
-/* conf_node.c */
 
 
 #endif /* ZLT_CONF_FILE_H_INCLUDED */

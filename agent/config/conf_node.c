@@ -35,7 +35,7 @@ static int zlt_conf_node_name(const char *key, const char *value, char *name,
 static int zlt_conf_node_tunnel_expose(zlt_tunnel_conf_t *t, const char *value,
     char *error);
 static int zlt_conf_node_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t);
-static int zlt_conf_node_tunnel_known(zlt_conf_file_t *f, unsigned line,
+static int zlt_conf_node_tunnel_known(zlt_conf_file_t *f, zlt_conf_place_t at,
     const char *node);
 static int zlt_conf_node_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t);
 static int zlt_conf_node_path(char **path, const char *file);
@@ -88,7 +88,7 @@ zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
         return -1;
     }
 
-    f->config->node_line = f->line;
+    f->config->node_at = f->at;
 
     return zlt_conf_node_name(key, value, f->config->node, error);
 }
@@ -159,32 +159,37 @@ zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name)
     f->service.flags = ZLT_R_INTERNAL;
 
     if (zlt_option_service_name(name, &f->service, &why) == -1) {
-        return zlt_conf_file_fail(f, f->line, "a tunnel's name is 1 to 255 "
+        return zlt_conf_file_fail(f, f->at, "a tunnel's name is 1 to 255 "
                                   "letters, digits, \"-\", \"_\", \".\"");
     }
 
     if (strcmp(name, ZLT_CONF_AGENT) == 0) {
-        return zlt_conf_file_fail(f, f->line, "a tunnel cannot be called "
+        return zlt_conf_file_fail(f, f->at, "a tunnel cannot be called "
                                   "\"%s\", as that of [agent] is", name);
     }
 
     for (i = 0; i < c->ntunnels; i++) {
-        if (strcmp(c->tunnels[i].conf.name, name) == 0) {
-            return zlt_conf_file_fail(f, f->line, "the tunnel \"%s\" is there "
-                                      "twice, before in line %u", name,
-                                      c->tunnels[i].line);
+        t = &c->tunnels[i];
+
+        if (strcmp(t->conf.name, name) == 0) {
+            return zlt_conf_file_fail(f, f->at, t->at.file == f->at.file
+                                      ? "the tunnel \"%s\" is there twice, "
+                                      "before in line %u"
+                                      : "the tunnel \"%s\" is there twice, "
+                                      "before in line %u of %s", name,
+                                      t->at.line, f->files[t->at.file].name);
         }
     }
 
     if (c->ntunnels == ZLT_CONFIG_MAX_TUNNELS) {
-        return zlt_conf_file_fail(f, f->line, "more than %d tunnels",
+        return zlt_conf_file_fail(f, f->at, "more than %d tunnels",
                                   ZLT_CONFIG_MAX_TUNNELS);
     }
 
     t = realloc(c->tunnels, (c->ntunnels + 1) * sizeof(zlt_tunnel_conf_t));
 
     if (t == NULL) {
-        return zlt_conf_file_fail(f, f->line, "out of memory");
+        return zlt_conf_file_fail(f, f->at, "out of memory");
     }
 
     c->tunnels = t;
@@ -195,7 +200,7 @@ zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name)
 
     (void) strcpy(t->conf.name, name);
     (void) strcpy(t->host, "127.0.0.1");
-    t->line = f->line;
+    t->at = f->at;
 
     return 0;
 }
@@ -211,12 +216,12 @@ zlt_conf_node_tunnel_key(zlt_conf_file_t *f, const char *key,
     t = &f->config->tunnels[f->config->ntunnels - 1];
 
     if (strcmp(key, "from") == 0) {
-        t->from_line = f->line;
+        t->from_at = f->at;
         return zlt_conf_node_name(key, value, t->from, error);
     }
 
     if (strcmp(key, "to") == 0) {
-        t->to_line = f->line;
+        t->to_at = f->at;
         return zlt_conf_node_name(key, value, t->to, error);
     }
 
@@ -303,7 +308,7 @@ zlt_conf_node_tunnel_end(zlt_conf_file_t *f)
     t = &f->config->tunnels[f->config->ntunnels - 1];
 
     if (!t->has_port) {
-        return zlt_conf_file_fail(f, t->line, "the tunnel has no "
+        return zlt_conf_file_fail(f, t->at, "the tunnel has no "
                                   "\"local_port\"");
     }
 
@@ -316,15 +321,15 @@ zlt_conf_node_tunnel_end(zlt_conf_file_t *f)
     if (zlt_option_service_local(local, s, &text) == -1
         || zlt_option_service_check(s, &text) == -1)
     {
-        return zlt_conf_file_fail(f, t->line, "%s", text);
+        return zlt_conf_file_fail(f, t->at, "%s", text);
     }
 
     if (t->conf.nservers == 0) {
-        return zlt_conf_file_fail(f, t->line, "the tunnel has no \"server\"");
+        return zlt_conf_file_fail(f, t->at, "the tunnel has no \"server\"");
     }
 
     if (zlt_conf_add_service(&t->conf, s, why) == -1) {
-        return zlt_conf_file_fail(f, t->line, "%s", why);
+        return zlt_conf_file_fail(f, t->at, "%s", why);
     }
 
     (void) strcpy(t->conf.to, t->to);
@@ -344,7 +349,7 @@ zlt_conf_node_tunnels(zlt_conf_file_t *f)
     here = c->agent.nservers;
 
     if (c->node[0] && c->nodes
-        && zlt_conf_node_tunnel_known(f, c->node_line, c->node) == -1)
+        && zlt_conf_node_tunnel_known(f, c->node_at, c->node) == -1)
     {
         return -1;
     }
@@ -362,7 +367,7 @@ zlt_conf_node_tunnels(zlt_conf_file_t *f)
     }
 
     if (!here) {
-        return zlt_conf_file_fail(f, c->node_line, "no tunnel begins or ends "
+        return zlt_conf_file_fail(f, c->node_at, "no tunnel begins or ends "
                                   "at the node \"%s\": is that its name?",
                                   c->node);
     }
@@ -383,7 +388,7 @@ zlt_conf_node_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
     if (f->config->node[0] == '\0') {
 
         if (t->from[0] || t->to[0]) {
-            return zlt_conf_file_fail(f, t->line, "the tunnel is one between "
+            return zlt_conf_file_fail(f, t->at, "the tunnel is one between "
                                       "nodes, but which one is this?  [node] "
                                       "with \"name\" is missing");
         }
@@ -392,12 +397,12 @@ zlt_conf_node_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
     }
 
     if (missing) {
-        return zlt_conf_file_fail(f, t->line, "the tunnel has no \"%s\"",
+        return zlt_conf_file_fail(f, t->at, "the tunnel has no \"%s\"",
                                   missing);
     }
 
     if (strcmp(t->from, t->to) == 0) {
-        return zlt_conf_file_fail(f, t->to_line, "the tunnel ends where it "
+        return zlt_conf_file_fail(f, t->to_at, "the tunnel ends where it "
                                   "begins, at \"%s\"", t->to);
     }
 
@@ -405,16 +410,17 @@ zlt_conf_node_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
         return 0;
     }
 
-    if (zlt_conf_node_tunnel_known(f, t->from_line, t->from) == -1) {
+    if (zlt_conf_node_tunnel_known(f, t->from_at, t->from) == -1) {
         return -1;
     }
 
-    return zlt_conf_node_tunnel_known(f, t->to_line, t->to);
+    return zlt_conf_node_tunnel_known(f, t->to_at, t->to);
 }
 
 
 static int
-zlt_conf_node_tunnel_known(zlt_conf_file_t *f, unsigned line, const char *node)
+zlt_conf_node_tunnel_known(zlt_conf_file_t *f, zlt_conf_place_t at,
+    const char *node)
 {
     unsigned  i;
 
@@ -424,7 +430,7 @@ zlt_conf_node_tunnel_known(zlt_conf_file_t *f, unsigned line, const char *node)
         }
     }
 
-    return zlt_conf_file_fail(f, line, "there is no node \"%s\" in [nodes]",
+    return zlt_conf_file_fail(f, at, "there is no node \"%s\" in [nodes]",
                               node);
 }
 
@@ -436,14 +442,14 @@ zlt_conf_node_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
 {
     char  why[ZLT_CONF_ERROR_SIZE];
 
-    if (zlt_conf_node_paths(&t->conf, f->name) == -1
+    if (zlt_conf_node_paths(&t->conf, f->files[t->at.file].name) == -1
         || zlt_conf_inherit(&t->conf, &f->config->agent) == -1)
     {
-        return zlt_conf_file_fail(f, t->line, "out of memory");
+        return zlt_conf_file_fail(f, t->at, "out of memory");
     }
 
     if (zlt_conf_check(&t->conf, why) == -1) {
-        return zlt_conf_file_fail(f, t->line, "%s", why);
+        return zlt_conf_file_fail(f, t->at, "%s", why);
     }
 
     return 0;

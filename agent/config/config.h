@@ -26,14 +26,22 @@
 #define ZLT_CONFIG_MAX_NODES    256
 
 
+/* where something stands: which of the files, which line */
+
+typedef struct {
+    unsigned         file;
+    unsigned         line;     /* 0: in the file as a whole */
+} zlt_conf_place_t;
+
+
 /* [tunnel NAME] */
 
 typedef struct {
     char             from[ZLT_CONF_NODE_MAX + 1];      /* "": no node */
     char             to[ZLT_CONF_NODE_MAX + 1];
-    unsigned         line;
-    unsigned         from_line;
-    unsigned         to_line;
+    zlt_conf_place_t at;
+    zlt_conf_place_t from_at;
+    zlt_conf_place_t to_at;
     unsigned         has_port:1;
     unsigned         is_public:1;
     char             host[ZLT_OPTION_HOST_MAX + 1];    /* local_host */
@@ -46,7 +54,7 @@ struct zlt_config_s {
     zlt_conf_t           agent;            /* [agent], [service NAME] */
 
     char                 node[ZLT_CONF_NODE_MAX + 1];  /* "": no [node] */
-    unsigned             node_line;
+    zlt_conf_place_t     node_at;
     char               (*nodes)[ZLT_CONF_NODE_MAX + 1];    /* [nodes] */
     unsigned             nnodes;
 
