@@ -8,6 +8,7 @@ use warnings;
 use feature 'state';
 
 use Cwd ();
+use Digest::SHA ();
 use Fcntl ':flock';
 use File::Path ();
 
@@ -179,13 +180,17 @@ sub parse_transfer {
 }
 
 
-# Certificates, made once a day: a CA, and server.pem for localhost and
-# 127.0.0.1, other.pem for another name; unknown.pem is a second CA that signed
-# nothing.  A test keeps those of the day on which it began, whoever makes new
-# ones beside it.
+# Certificates, made once a day, and anew when their names change: a CA, and
+# server.pem for the addresses of tests, other.pem for another name;
+# unknown.pem is a second CA that signed nothing.  A test keeps those of the
+# day on which it began, whoever makes new ones beside it.
+
+my %names = (server => 'DNS:localhost,IP:127.0.0.1,IP:::1,IP:10.9.0.1',
+             other => 'DNS:other.example');
 
 sub certs {
-    state $dir = "$objs/certs/" . int(time / 86400);
+    state $dir = "$objs/certs/" . int(time / 86400) . '-'
+                 . substr Digest::SHA::sha1_hex(%names{qw(server other)}), 0, 8;
 
     File::Path::make_path($dir);
     open my $lock, '>', "$dir/lock" or die "$dir/lock: $!";
@@ -200,9 +205,6 @@ sub certs {
                '-keyout', "$dir/$ca.key", '-out', "$dir/$ca.pem", '-days', 30,
                '-subj', "/CN=zltunnel test $ca");
     }
-
-    my %names = (server => 'DNS:localhost,IP:127.0.0.1,IP:::1,IP:10.9.0.1',
-                 other => 'DNS:other.example');
 
     for my $cert (sort keys %names) {
         ZLTunnel::write_file("$dir/$cert.ext", "subjectAltName=$names{$cert}\n");
