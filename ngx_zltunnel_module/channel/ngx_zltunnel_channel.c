@@ -125,7 +125,8 @@ ngx_zltunnel_channel_allowed(ngx_zltunnel_registry_t *registry)
 
 
 /* the connections that this worker can have: idle channels must not take all
-   of its descriptors either, or it could accept nothing for as long */
+   of the descriptors that its ports leave, or it could accept nothing for as
+   long */
 
 static ngx_uint_t
 ngx_zltunnel_channel_room(void)
@@ -144,6 +145,8 @@ ngx_zltunnel_channel_room(void)
         } else {
             nofile = (ngx_uint_t) rlmt.rlim_cur;
         }
+
+        nofile -= ngx_min(nofile - 1, ngx_cycle->listening.nelts);
     }
 
     return ngx_min(ngx_cycle->connection_n, nofile);

@@ -14,6 +14,8 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_conf.h"
+#include "ngx_zltunnel_descriptors.h"
+#include "ngx_zltunnel_limits.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_rights.h"
 #include "ngx_zltunnel_token.h"
@@ -26,21 +28,6 @@
 #define NGX_ZLTUNNEL_NAME_MAX         64
 #define NGX_ZLTUNNEL_ZONE_PAGES       8
 #define NGX_ZLTUNNEL_ZONE_DEFAULT     (8 * 1024 * 1024)
-
-/*
- * What the limits need of the zone, in bytes: all tunnels with one service
- * each, one of them with all the services that it may have, every port, and
- * the workers of two generations; and, apart from that, all that the tokens
- * allow.  More than that is for the administrator to judge.  A slab is a power
- * of two; a service has a counter with it.
- */
-
-#define NGX_ZLTUNNEL_ZONE_FIXED       (48 * 1024)
-#define NGX_ZLTUNNEL_ZONE_WORKER      128
-#define NGX_ZLTUNNEL_ZONE_TUNNEL      512      /* and idle[] */
-#define NGX_ZLTUNNEL_ZONE_SERVICE     512
-#define NGX_ZLTUNNEL_ZONE_PORT        128
-#define NGX_ZLTUNNEL_ZONE_LIST        8192     /* the longest */
 
 
 typedef struct {
@@ -70,13 +57,6 @@ static ngx_int_t ngx_zltunnel_parse_percent(ngx_str_t *value);
 static ngx_int_t ngx_zltunnel_name_check(ngx_conf_t *cf, ngx_str_t *name);
 static ngx_int_t ngx_zltunnel_registry_check(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
-static void ngx_zltunnel_zone_check(ngx_cycle_t *cycle,
-    ngx_zltunnel_registry_t *registry);
-static void ngx_zltunnel_zone_tokens(ngx_cycle_t *cycle,
-    ngx_zltunnel_registry_t *registry);
-static void ngx_zltunnel_udp_check_conf(ngx_cycle_t *cycle,
-    ngx_zltunnel_registry_t *registry);
-static ngx_uint_t ngx_zltunnel_has_udp(ngx_array_t *listeners);
 static void ngx_zltunnel_reference_check(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_reference_t *ref);
 
@@ -248,11 +228,15 @@ ngx_zltunnel_conf_init(ngx_cycle_t *cycle, void *data)
         return NGX_CONF_ERROR;
     }
 
+    if (conf->registries.nelts
+        && ngx_zltunnel_descriptors_check(cycle) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     for (i = 0; i < conf->registries.nelts; i++) {
 
-        ngx_zltunnel_zone_check(cycle, registry[i]);
-        ngx_zltunnel_zone_tokens(cycle, registry[i]);
-        ngx_zltunnel_udp_check_conf(cycle, registry[i]);
+        ngx_zltunnel_limits_check(cycle, registry[i]);
 
         ref = registry[i]->references.elts;
 
@@ -296,152 +280,6 @@ ngx_zltunnel_registry_check(ngx_cycle_t *cycle,
     cf.log = cycle->log;
 
     return ngx_zltunnel_token_file_read(registry, &cf, cycle->log);
-}
-
-
-static void
-ngx_zltunnel_zone_check(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
-{
-    uint64_t          need;
-    ngx_uint_t        workers, idle;
-    ngx_core_conf_t  *ccf;
-
-    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
-
-    workers = ccf->master ? ccf->worker_processes : 1;
-    registry->workers = workers;
-
-    /* what a tunnel has for each slot, of which there are 64 at least */
-
-    for (idle = 128; idle < 2 * workers * sizeof(uint16_t); idle *= 2) {
-        /* void */
-    }
-
-    need = (uint64_t) registry->max_tunnels
-           * (NGX_ZLTUNNEL_ZONE_TUNNEL + idle + NGX_ZLTUNNEL_ZONE_SERVICE)
-           + 2 * workers * NGX_ZLTUNNEL_ZONE_WORKER
-           + registry->max_services * NGX_ZLTUNNEL_ZONE_SERVICE
-           + registry->listeners.nelts * NGX_ZLTUNNEL_ZONE_PORT
-           + NGX_ZLTUNNEL_ZONE_FIXED;
-
-    if (registry->zone_size >= need) {
-        return;
-    }
-
-    ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
-                  "\"zone\" of zltunnel \"%V\" is too small for "
-                  "\"max_tunnels %ui\", \"max_services %ui\" and %ui "
-                  "workers: it has %uzk, %uLk are needed, in %s:%ui",
-                  &registry->name, registry->max_tunnels,
-                  registry->max_services, workers, registry->zone_size / 1024,
-                  (need + 1023) / 1024, registry->file, registry->line);
-}
-
-
-/* what the holders of all tokens could fill, if they liked */
-
-static void
-ngx_zltunnel_zone_tokens(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
-{
-    uint64_t               need, services;
-    ngx_uint_t             i, n, tunnels;
-    ngx_zltunnel_token_t  *token;
-
-    token = registry->tokens->tokens.elts;
-
-    need = registry->listeners.nelts * NGX_ZLTUNNEL_ZONE_PORT
-           + NGX_ZLTUNNEL_ZONE_FIXED;
-    tunnels = 0;
-
-    for (i = 0; i < registry->tokens->tokens.nelts; i++) {
-
-        n = ngx_min(token[i].sessions, registry->max_tunnels - tunnels);
-        tunnels += n;
-
-        services = (uint64_t) n * registry->max_services;
-
-        if (token[i].max_services) {
-            services = ngx_min(services, token[i].max_services);
-        }
-
-        if (token[i].services == NULL && token[i].access) {
-
-            /* a visitor's */
-
-            services = 0;
-        }
-
-        need += n * NGX_ZLTUNNEL_ZONE_TUNNEL
-                + services * NGX_ZLTUNNEL_ZONE_SERVICE
-                + ngx_min(services * NGX_ZLTUNNEL_ZONE_LIST,
-                          NGX_ZLTUNNEL_ZONE_LISTS);
-    }
-
-    if (registry->zone_size >= need) {
-        return;
-    }
-
-    ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
-                  "\"zone\" of zltunnel \"%V\" is too small for all that "
-                  "the tokens in %V allow: it has %uzk, %uLk are needed; "
-                  "\"sessions=\" and \"max_services=\" there say how much "
-                  "that is, in %s:%ui",
-                  &registry->name, &registry->token_file,
-                  registry->zone_size / 1024, (need + 1023) / 1024,
-                  registry->file, registry->line);
-}
-
-
-/* one service may have two thirds of the UDP sessions of a worker:
-   ngx_zltunnel_carrier_crowds() */
-
-static void
-ngx_zltunnel_udp_check_conf(ngx_cycle_t *cycle,
-    ngx_zltunnel_registry_t *registry)
-{
-    ngx_uint_t  most, need;
-
-    if (!ngx_zltunnel_has_udp(&registry->listeners)
-        && !ngx_zltunnel_has_udp(&registry->passes))
-    {
-        return;
-    }
-
-    most = cycle->connection_n * registry->max_channel_share / 100 * 2 / 3;
-
-    if (most >= registry->max_udp_sessions) {
-        return;
-    }
-
-    need = (registry->max_udp_sessions * 300
-            + 2 * registry->max_channel_share - 1)
-           / (2 * registry->max_channel_share);
-
-    ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
-                  "\"max_udp_sessions %ui\" of zltunnel \"%V\" cannot be "
-                  "reached, a service has %ui of %ui worker_connections: "
-                  "at least %ui are needed, in %s:%ui",
-                  registry->max_udp_sessions, &registry->name, most,
-                  cycle->connection_n, need, registry->file, registry->line);
-}
-
-
-static ngx_uint_t
-ngx_zltunnel_has_udp(ngx_array_t *listeners)
-{
-    ngx_uint_t                i;
-    ngx_zltunnel_listener_t  *l;
-
-    l = listeners->elts;
-
-    for (i = 0; i < listeners->nelts; i++) {
-
-        if (l[i].udp) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 

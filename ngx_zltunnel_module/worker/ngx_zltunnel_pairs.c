@@ -9,23 +9,16 @@
  * With many workers they are most of the master's descriptors, and so are the
  * two that nginx itself has for each.  Once nginx has taken a configuration over,
  * a failure ends the master.  So they are made before that, and it is seen to
- * that nginx will have its own; where the soft limit is too low for that, it is
- * raised as far as is needed, and may be.
+ * that nginx will have its own.
  */
 
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_pairs.h"
 
-#include <sys/resource.h>
-
-
-#define NGX_ZLTUNNEL_PAIRS_SPARE  32   /* descriptors for whatever comes */
-
 
 static ngx_int_t ngx_zltunnel_pairs_make(ngx_uint_t n, ngx_log_t *log);
 static ngx_int_t ngx_zltunnel_pairs_room(ngx_uint_t n);
-static ngx_int_t ngx_zltunnel_pairs_raise(ngx_uint_t n, ngx_log_t *log);
 static void ngx_zltunnel_pairs_close(void);
 
 
@@ -48,13 +41,6 @@ ngx_zltunnel_pairs_prepare(ngx_uint_t n, ngx_log_t *log)
     }
 
     if (ngx_zltunnel_pairs_make(n, log) == NGX_OK) {
-        return NGX_OK;
-    }
-
-    if (ngx_errno == NGX_EMFILE
-        && ngx_zltunnel_pairs_raise(4 * n, log) == NGX_OK
-        && ngx_zltunnel_pairs_make(n, log) == NGX_OK)
-    {
         return NGX_OK;
     }
 
@@ -135,34 +121,6 @@ ngx_zltunnel_pairs_room(ngx_uint_t n)
     ngx_set_errno(err);
 
     return rc;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_pairs_raise(ngx_uint_t n, ngx_log_t *log)
-{
-    rlim_t         before;
-    struct rlimit  limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == -1) {
-        return NGX_ERROR;
-    }
-
-    before = limit.rlim_cur;
-    limit.rlim_cur = ngx_min(before + n + NGX_ZLTUNNEL_PAIRS_SPARE,
-                             limit.rlim_max);
-
-    if (limit.rlim_cur <= before || setrlimit(RLIMIT_NOFILE, &limit) == -1) {
-        ngx_set_errno(NGX_EMFILE);
-        return NGX_ERROR;
-    }
-
-    ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                  "zltunnel: the master's limit of descriptors is raised "
-                  "from %uL to %uL", (uint64_t) before,
-                  (uint64_t) limit.rlim_cur);
-
-    return NGX_OK;
 }
 
 
