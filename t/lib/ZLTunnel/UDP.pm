@@ -22,14 +22,26 @@ use ZLTunnel::Wire qw(msg register datagram);
 use constant { SO_RCVBUFFORCE => 33 };
 
 
-# A client with a socket of its own, connected, so that it sees refusals.
+# A client with a socket of its own, connected, so that it sees refusals.  Its
+# port was no former client's: whoever comes from the same address is the same
+# client to nginx, and goes on in its session.
+
+my %had;
 
 sub client {
     my ($class, $port, %o) = @_;
 
-    my $s = IO::Socket::IP->new(Proto => 'udp', PeerHost => '127.0.0.1',
-                                PeerPort => $port, %o)
-        or die "no UDP socket: $@";
+    my ($s, @again);
+
+    while (1) {
+        $s = IO::Socket::IP->new(Proto => 'udp', PeerHost => '127.0.0.1',
+                                 PeerPort => $port, %o)
+            or die "no UDP socket: $@";
+
+        last if !$had{ $s->sockhost . ' ' . $s->sockport . " $port" }++
+                || $o{LocalPort};
+        push @again, $s;
+    }
 
     setsockopt $s, Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 4_000_000;
     setsockopt $s, Socket::SOL_SOCKET(), SO_RCVBUFFORCE, 4_000_000;
