@@ -99,6 +99,9 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
     c->io.data = ch;
     x->total++;
 
+    zlt_log_link(o->label, ZLT_LOG_DEBUG, "a client of access to \"%s\" from "
+                 "%s", x->conf.name, client);
+
     zlt_timer_start(&ch->relay.timer, (o->conf->connect_timeout + 999) / 1000,
                     zlt_channel_expired);
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "log.h"
 #include "service.h"
 #include "udp.h"
 #include "visit.h"
@@ -673,6 +674,9 @@ zlt_client_join(zlt_client_t *c)
     addr.addr = c->addr;
     addr.len = c->len;
     (void) zlt_addr_text(text, &addr);
+
+    zlt_log_link(v->access->owner->label, ZLT_LOG_DEBUG, "a client of access "
+                 "to \"%s\" from %s", v->access->conf.name, text);
 
     p = zlt_dgram_open(buf, buf + sizeof(buf), c->peer.number, nobody, text,
                        strlen(text));

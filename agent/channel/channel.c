@@ -42,6 +42,7 @@
 #include "channel.h"
 #include "channel_connect.h"
 #include "channel_end.h"
+#include "channel_fail.h"
 #include "channel_open.h"
 #include "conf.h"
 #include "dup.h"
@@ -272,8 +273,7 @@ zlt_channel_expired(zlt_timer_t *timer)
     } else if (!ch->connected
                && (ch->service || ch->state == ZLT_CHANNEL_TAKEN))
     {
-        zlt_channel_end_fail(ch, ZLT_E_UNREACHABLE,
-                             "the service did not answer in time");
+        zlt_channel_fail_late(ch);
 
     } else {
         /* no time is left to try again */

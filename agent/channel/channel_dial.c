@@ -16,6 +16,8 @@
 
 #include "channel_dial.h"
 #include "channel_end.h"
+#include "channel_fail.h"
+#include "log.h"
 #include "pp.h"
 #include "race.h"
 #include "service.h"
@@ -33,12 +35,12 @@ typedef enum {
 
 static int zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m);
 static int zlt_channel_dial_target(zlt_channel_t *ch, const zlt_msg_t *m);
+static void zlt_channel_dial_client(const zlt_channel_t *ch,
+    const zlt_service_t *s, zlt_str_t client);
 static int zlt_channel_dial_header(zlt_channel_t *ch, const zlt_service_t *s,
     zlt_str_t client);
 static void zlt_channel_dial_resolved(zlt_waiter_t *waiter, const char *error);
 static void zlt_channel_dial_begin(zlt_channel_t *ch);
-static unsigned zlt_channel_dial_permitted(const zlt_channel_t *ch,
-    zlt_addrs_t *to);
 static zlt_channel_dial_e zlt_channel_dial_first(zlt_channel_t *ch,
     const zlt_addr_t *addr);
 static zlt_channel_dial_e zlt_channel_dial_early(zlt_channel_t *ch);
@@ -47,7 +49,6 @@ static void zlt_channel_dial_race(zlt_channel_t *ch, zlt_addrs_t *addrs,
 static void zlt_channel_dial_raced(void *data, zlt_conn_t *winner,
     const zlt_addr_t *addr, int err);
 static void zlt_channel_dial_connecting(zlt_io_t *io);
-static void zlt_channel_dial_failed(zlt_channel_t *ch, int err);
 static void zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how);
 
 
@@ -82,7 +83,23 @@ zlt_channel_dial_pp(zlt_channel_t *ch, const zlt_msg_t *m)
         return ch->client ? 0 : -1;
     }
 
+    zlt_channel_dial_client(ch, s, m->client_addr);
+
     return zlt_channel_dial_header(ch, s, m->client_addr);
+}
+
+
+static void
+zlt_channel_dial_client(const zlt_channel_t *ch, const zlt_service_t *s,
+    zlt_str_t client)
+{
+    char  text[ZLT_LOG_TEXT_SIZE];
+
+    if (zlt_log_enabled(ZLT_LOG_DEBUG)) {
+        zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a client of \"%s\"%s%s",
+                     s->conf.name, client.len ? " from " : "",
+                     zlt_log_text(text, client));
+    }
 }
 
 
@@ -194,6 +211,8 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
         client.data = (const uint8_t *) ch->client;
         client.len = strlen(ch->client);
 
+        zlt_channel_dial_client(ch, s, client);
+
         if (zlt_channel_dial_header(ch, s, client) == -1) {
             zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
             return;
@@ -297,7 +316,7 @@ zlt_channel_dial_begin(zlt_channel_t *ch)
     if (zlt_channel_dial_permitted(ch, &addrs) == 0) {
 
         if (ch->service->addrs.n == 0) {
-            zlt_channel_dial_failed(ch, EHOSTUNREACH);
+            zlt_channel_fail(ch, EHOSTUNREACH);
             return;
         }
 
@@ -310,12 +329,12 @@ zlt_channel_dial_begin(zlt_channel_t *ch)
     rc = zlt_channel_dial_first(ch, &addrs.addrs[0]);
 
     if (rc == ZLT_CHANNEL_DIAL_FAILED && addrs.n == 1) {
-        zlt_channel_dial_failed(ch, errno);
+        zlt_channel_fail(ch, errno);
 
     } else if (rc == ZLT_CHANNEL_DIAL_FAILED) {
-        addrs.n--;
-        memmove(&addrs.addrs[0], &addrs.addrs[1],
-                addrs.n * sizeof(zlt_addr_t));
+
+        /* with the first once more, which has its word in the end */
+
         zlt_channel_dial_race(ch, &addrs, NULL);
 
     } else if (rc == ZLT_CHANNEL_DIAL_PENDING && addrs.n > 1) {
@@ -324,9 +343,7 @@ zlt_channel_dial_begin(zlt_channel_t *ch)
 }
 
 
-/* The addresses that may be dialled; their number. */
-
-static unsigned
+unsigned
 zlt_channel_dial_permitted(const zlt_channel_t *ch, zlt_addrs_t *to)
 {
     unsigned            i;
@@ -429,7 +446,7 @@ zlt_channel_dial_race(zlt_channel_t *ch, zlt_addrs_t *addrs,
                               zlt_channel_dial_raced, ch);
 
     if (ch->race == NULL) {
-        zlt_channel_dial_failed(ch, ENOMEM);
+        zlt_channel_fail(ch, ENOMEM);
     }
 }
 
@@ -444,15 +461,15 @@ zlt_channel_dial_raced(void *data, zlt_conn_t *winner, const zlt_addr_t *addr,
     ch = data;
     c = &ch->relay.side[ZLT_RELAY_SERVICE];
 
-    ch->race = NULL;
-
-    if (winner && zlt_race_take(c, winner, zlt_channel_dial_wait) == -1) {
-        winner = NULL;
-        err = ENOMEM;
+    if (winner == NULL) {
+        zlt_channel_fail(ch, err);
+        return;
     }
 
-    if (winner == NULL) {
-        zlt_channel_dial_failed(ch, err);
+    ch->race = NULL;
+
+    if (zlt_race_take(c, winner, zlt_channel_dial_wait) == -1) {
+        zlt_channel_fail(ch, ENOMEM);
         return;
     }
 
@@ -490,35 +507,7 @@ zlt_channel_dial_connecting(zlt_io_t *io)
     err = errno;
 
     zlt_conn_close(c);
-    zlt_channel_dial_failed(ch, err);
-}
-
-
-static void
-zlt_channel_dial_failed(zlt_channel_t *ch, int err)
-{
-    unsigned  code;
-
-    switch (err) {
-
-    case ECONNREFUSED:
-        code = ZLT_E_REFUSED;
-        break;
-
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-    case EAGAIN:               /* a UNIX socket whose backlog is full */
-    case EADDRNOTAVAIL:        /* no local port is left */
-        code = ZLT_E_BUSY;
-        break;
-
-    default:
-        code = ZLT_E_UNREACHABLE;
-    }
-
-    zlt_channel_end_fail(ch, code, strerror(err));
+    zlt_channel_fail(ch, err);
 }
 
 

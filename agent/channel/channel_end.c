@@ -196,13 +196,21 @@ zlt_channel_end_reuse(zlt_channel_t *ch)
 void
 zlt_channel_end_fail(zlt_channel_t *ch, unsigned code, const char *reason)
 {
+    zlt_channel_end_fail_told(ch, code, reason, reason);
+}
+
+
+void
+zlt_channel_end_fail_told(zlt_channel_t *ch, unsigned code,
+    const char *reason, const char *told)
+{
     zlt_msg_t    m;
     const char  *name;
 
     if (code != ZLT_E_DUPLICATE) {
         name = ch->service ? ch->service->conf.name : "?";
         zlt_often_warn(ch->owner->label, name, "a connection to \"%s\" "
-                       "failed: %s", name, reason);
+                       "failed: %s", name, told);
     }
 
     if (ch->fresh && !ch->upgraded) {

@@ -20,5 +20,10 @@ void zlt_channel_end_connection(zlt_channel_t *ch);
 void zlt_channel_end_fail(zlt_channel_t *ch, unsigned code,
     const char *reason);
 
+/* The same where the log has more to say than the server needs to know: at
+   which address it was. */
+void zlt_channel_end_fail_told(zlt_channel_t *ch, unsigned code,
+    const char *reason, const char *told);
+
 
 #endif /* ZLT_CHANNEL_END_H_INCLUDED */

@@ -48,6 +48,7 @@ static void zlt_channel_open_refused(zlt_channel_t *ch,
 static unsigned zlt_channel_open_doubtful(const zlt_http_answer_t *answer);
 static void zlt_channel_open_doubt(zlt_channel_t *ch, unsigned doubt,
     const char *why);
+static void zlt_channel_open_unreachable(zlt_channel_t *ch, int err);
 static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
 static void zlt_channel_open_shut(zlt_channel_t *ch);
 static void zlt_channel_open_again(zlt_task_t *task);
@@ -172,7 +173,7 @@ zlt_channel_open_connecting(zlt_io_t *io)
     }
 
     if (rc == ZLT_CONN_ERROR) {
-        zlt_channel_open_failed(ch, strerror(errno));
+        zlt_channel_open_unreachable(ch, errno);
         return;
     }
 
@@ -600,6 +601,21 @@ zlt_channel_open_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
 }
 
 
+static void
+zlt_channel_open_unreachable(zlt_channel_t *ch, int err)
+{
+    char                     why[ZLT_ADDR_TEXT + 64], text[ZLT_ADDR_TEXT];
+    const zlt_pool_param_t  *param;
+
+    param = zlt_channel_open_param(ch);
+
+    (void) snprintf(why, sizeof(why), "%s: %s",
+                    param ? zlt_addr_text(text, &param->way.addr)
+                          : "the server", strerror(err));
+    zlt_channel_open_failed(ch, why);
+}
+
+
 /*
  * A client waits for a fresh one, so it is tried again at once: at a reload,
  * the worker that it met may have exited.
@@ -680,7 +696,7 @@ zlt_channel_open_again(zlt_task_t *task)
         zlt_channel_open_given_up(ch, "the tunnel is gone");
 
     } else if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
-        zlt_channel_open_failed(ch, strerror(errno));
+        zlt_channel_open_unreachable(ch, errno);
     }
 }
 

@@ -25,6 +25,7 @@
 #include "control_heartbeat.h"
 #include "control_register.h"
 #include "control_ws.h"
+#include "http_hint.h"
 #include "link.h"
 #include "log.h"
 #include "tls.h"
@@ -35,12 +36,17 @@
 #define ZLT_CONTROL_CLOSE_TIMEOUT  2000
 
 
+static void zlt_control_found(void *data, const char *host,
+    const zlt_addrs_t *addrs);
+static void zlt_control_tell(const zlt_control_t *c, const char *fmt, ...)
+    zlt_printf_like(2, 3);
 static void zlt_control_reached(void *data, zlt_conn_t *conn,
     const zlt_way_t *way, const char *error);
 static void zlt_control_handshaking(zlt_io_t *io);
 static void zlt_control_request(zlt_control_t *c);
 static void zlt_control_answer(zlt_io_t *io);
-static int zlt_control_upgraded(zlt_control_t *c, zlt_http_answer_t *a);
+static int zlt_control_upgraded(zlt_control_t *c, zlt_http_answer_t *a,
+    size_t header);
 static void zlt_control_auth(zlt_control_t *c);
 static void zlt_control_event(zlt_io_t *io);
 static void zlt_control_forget(zlt_control_t *c);
@@ -55,6 +61,7 @@ static uint32_t  zlt_control_serials;
 zlt_control_t *
 zlt_control_start(zlt_link_t *l)
 {
+    char               text[ZLT_URL_TEXT];
     zlt_control_t     *c;
     const zlt_conf_t  *conf;
 
@@ -65,6 +72,7 @@ zlt_control_start(zlt_link_t *l)
 
     c->link = l;
     c->serial = ++zlt_control_serials;
+    c->first = l->attempted ? 0 : 1;
     c->pos = c->in;
     c->last = c->in;
 
@@ -77,14 +85,47 @@ zlt_control_start(zlt_link_t *l)
     conf = l->owner.conf;
 
     c->reach = zlt_reach_start(l->owner.loop, &conf->url, &conf->via,
-                               conf->connect_timeout, zlt_control_reached, c);
+                               conf->connect_timeout, zlt_control_reached,
+                               zlt_control_found, c);
 
     if (c->reach == NULL) {
         free(c);
         return NULL;
     }
 
+    zlt_control_tell(c, "connecting to %s%s%s",
+                     zlt_url_place(text, &conf->url),
+                     conf->via.kind ? " through " : "",
+                     conf->via.kind ? conf->via.name : "");
+
     return c;
+}
+
+
+static void
+zlt_control_found(void *data, const char *host, const zlt_addrs_t *addrs)
+{
+    char  text[ZLT_ADDRS_TEXT];
+
+    zlt_control_tell(data, "%s is %s", host, zlt_addr_list(text, addrs));
+}
+
+
+/* Where it goes: the first attempt is news, the others are for those who
+   want to know. */
+
+static void
+zlt_control_tell(const zlt_control_t *c, const char *fmt, ...)
+{
+    char     text[1024];
+    va_list  ap;
+
+    va_start(ap, fmt);
+    (void) vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+
+    zlt_log_link(c->link->owner.label,
+                 c->first ? ZLT_LOG_INFO : ZLT_LOG_DEBUG, "%s", text);
 }
 
 
@@ -194,7 +235,9 @@ zlt_control_answer(zlt_io_t *io)
         if (n <= 0) {
             zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server closed the "
                              "connection without an answer%s",
-                             zlt_tls_hint(c->link->owner.tls));
+                             zlt_http_hint_foreign(c->in,
+                                                   (size_t) (c->last - c->in),
+                                                   c->link->owner.tls));
             return;
         }
 
@@ -205,12 +248,15 @@ zlt_control_answer(zlt_io_t *io)
     } while (n == 0);
 
     if (n < 0) {
-        zlt_control_fail(c, ZLT_DOWN_LOST, 0,
-                         "the server does not answer in HTTP");
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server does not answer in "
+                         "HTTP%s",
+                         zlt_http_hint_foreign(c->in,
+                                               (size_t) (c->last - c->in),
+                                               c->link->owner.tls));
         return;
     }
 
-    if (zlt_control_upgraded(c, &answer) == -1) {
+    if (zlt_control_upgraded(c, &answer, (size_t) n) == -1) {
         return;
     }
 
@@ -226,64 +272,26 @@ zlt_control_answer(zlt_io_t *io)
 }
 
 
-/* What went wrong should lead to the line of nginx.conf that does it. */
-
 static int
-zlt_control_upgraded(zlt_control_t *c, zlt_http_answer_t *a)
+zlt_control_upgraded(zlt_control_t *c, zlt_http_answer_t *a, size_t header)
 {
-    const char  *hint;
-    zlt_down_e   how;
-
     if (a->status == 101 && a->websocket && a->upgrade
         && strcmp(a->accept, c->accept) == 0)
     {
         return 0;
     }
 
-    how = ZLT_DOWN_LOST;
-    hint = "";
-
-    switch (a->status) {
-
-    case 101:
-        zlt_control_fail(c, how, 0, "the server's upgrade to WebSocket is "
-                         "not valid");
+    if (a->status == 101) {
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server's upgrade to "
+                         "WebSocket is not valid");
         return -1;
-
-    case 200:
-    case 404:
-    case 405:
-        hint = ": is the path the one where zltunnel is served?";
-        break;
-
-    case 301:
-    case 302:
-    case 307:
-    case 308:
-        hint = ": redirects are not followed";
-        break;
-
-    case 401:
-    case 403:
-        hint = ": something in front of the tunnel refuses us";
-        break;
-
-    case 426:
-        hint = ": does a proxy on the way pass on the upgrade?";
-        break;
-
-    case 400:
-        hint = zlt_tls_hint(c->link->owner.tls);
-
-        if (*hint == '\0') {
-            hint = ": does a proxy on the way pass on the upgrade?";
-        }
-
-        break;
     }
 
-    zlt_control_fail(c, how, a->retry_after, "the server answered %u %s%s",
-                     a->status, a->reason, hint);
+    zlt_control_fail(c, ZLT_DOWN_LOST, a->retry_after,
+                     "the server answered %u %s%s", a->status, a->reason,
+                     zlt_http_hint(a, c->in + header,
+                                   (size_t) (c->last - c->in) - header,
+                                   c->link->owner.tls));
     return -1;
 }
 

@@ -18,6 +18,7 @@
 #include "link.h"
 #include "log.h"
 #include "often.h"
+#include "tls.h"
 
 
 static void zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m);
@@ -176,6 +177,13 @@ zlt_control_msg_auth_fail(zlt_control_t *c, const zlt_msg_t *m)
     switch ((m->ext & ZLT_X_CODE) ? m->code : 0) {
 
     case ZLT_E_BAD_TOKEN:
+        zlt_control_fail(c, ZLT_DOWN_REFUSED, retry, "the server refuses the "
+                         "token: %s (not in the server's token file, %s)",
+                         text, *zlt_tls_hint(c->link->owner.tls)
+                         ? "added less than 3 s ago, or bound to a certificate"
+                         : "or added less than 3 s ago");
+        return;
+
     case ZLT_E_EXPIRED:
     case ZLT_E_FORBIDDEN:
         zlt_control_fail(c, ZLT_DOWN_REFUSED, retry,

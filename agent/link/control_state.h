@@ -64,6 +64,7 @@ struct zlt_control_s {
     uint64_t           asked;          /* an answer is due; 0: none is */
     uint64_t           part_at;        /* its tunnel ends; 0: it does not */
 
+    unsigned           first:1;        /* since the link was started */
     unsigned           up:1;
     unsigned           closing:1;
     unsigned           kept:1;

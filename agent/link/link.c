@@ -297,6 +297,7 @@ zlt_link_start(zlt_link_t *l)
     l->owner.stopping = 0;
     l->stopped = 0;
     l->attempts = 0;
+    l->attempted = 0;
     l->tried = 0;
     l->carried = 0;
     l->refused = 0;

@@ -74,6 +74,7 @@ struct zlt_link_s {
 
     /* reconnecting */
     unsigned         attempts;
+    unsigned         attempted:1;      /* since the start, or another server */
     unsigned         tried;            /* servers that failed, in this round */
     uint64_t         carried;          /* ms that control channels were up
                                           which the server has asked to move

@@ -49,6 +49,7 @@ zlt_link_control_connect(zlt_link_t *l)
 
     l->next_at = 0;
     l->control = zlt_control_start(l);
+    l->attempted = 1;
 
     if (l->control == NULL) {
         zlt_log_link(l->owner.label, ZLT_LOG_ERROR, "out of memory");
@@ -138,6 +139,7 @@ void
 zlt_link_control_restart(zlt_link_t *l)
 {
     l->attempts = 0;
+    l->attempted = 0;
     l->carried = 0;
     l->tried = 0;
 

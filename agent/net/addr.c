@@ -158,7 +158,8 @@ zlt_addr_host(char *buf, const zlt_addr_t *addr)
 const char *
 zlt_addr_text(char *buf, const zlt_addr_t *addr)
 {
-    char  host[ZLT_ADDR_TEXT];
+    char                       host[ZLT_ADDR_TEXT];
+    const struct sockaddr_un  *un;
 
     (void) zlt_addr_host(host, addr);
 
@@ -175,8 +176,29 @@ zlt_addr_text(char *buf, const zlt_addr_t *addr)
         break;
 
     default:
-        (void) strcpy(buf, host);
+        un = (const struct sockaddr_un *) (const void *) &addr->addr;
+        (void) snprintf(buf, ZLT_ADDR_TEXT, "unix:%.107s", un->sun_path);
         break;
+    }
+
+    return buf;
+}
+
+
+const char *
+zlt_addr_list(char *buf, const zlt_addrs_t *addrs)
+{
+    char      host[ZLT_ADDR_TEXT];
+    size_t    len;
+    unsigned  i;
+
+    len = 0;
+    *buf = '\0';
+
+    for (i = 0; i < addrs->n && len < ZLT_ADDRS_TEXT; i++) {
+        len += (size_t) snprintf(buf + len, ZLT_ADDRS_TEXT - len, "%s%s",
+                                 i ? ", " : "",
+                                 zlt_addr_host(host, &addrs->addrs[i]));
     }
 
     return buf;

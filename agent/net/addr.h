@@ -18,7 +18,8 @@
 
 
 #define ZLT_ADDRS_MAX   8
-#define ZLT_ADDR_TEXT   64
+#define ZLT_ADDR_TEXT   128
+#define ZLT_ADDRS_TEXT  400
 
 
 typedef union {
@@ -63,8 +64,12 @@ void zlt_addr_prefer(zlt_addrs_t *a, const zlt_addr_t *first);
 /* "127.0.0.1", "::1"; buf as below */
 const char *zlt_addr_host(char *buf, const zlt_addr_t *addr);
 
-/* "127.0.0.1:80", "[::1]:80"; buf has ZLT_ADDR_TEXT bytes; returns it */
+/* "127.0.0.1:80", "[::1]:80", "unix:/path"; buf has ZLT_ADDR_TEXT bytes;
+   returns it */
 const char *zlt_addr_text(char *buf, const zlt_addr_t *addr);
+
+/* "127.0.0.1, ::1"; buf has ZLT_ADDRS_TEXT bytes; returns it */
+const char *zlt_addr_list(char *buf, const zlt_addrs_t *addrs);
 
 
 #endif /* ZLT_ADDR_H_INCLUDED */

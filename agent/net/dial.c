@@ -29,7 +29,10 @@ struct zlt_dial_s {
     zlt_task_t         task;           /* frees it */
     unsigned           done:1;
 
+    unsigned           limit;          /* ms */
+
     zlt_dial_pt        handler;
+    zlt_dial_found_pt  found;          /* or NULL */
     void              *data;
     char               host[256];
     char               error[ZLT_DIAL_ERROR_SIZE];
@@ -61,6 +64,7 @@ zlt_dial_start(uv_loop_t *loop, const char *host, uint16_t port,
     }
 
     d->loop = loop;
+    d->limit = timeout;
     d->handler = handler;
     d->data = data;
     (void) snprintf(d->host, sizeof(d->host), "%s", host);
@@ -113,8 +117,14 @@ zlt_dial_resolved(void *data, const char *why, const zlt_addrs_t *addrs)
                         "the name \"%.150s\" cannot be resolved: %s",
                         d->host, why);
         zlt_dial_finish(d, NULL, NULL);
+        return;
+    }
 
-    } else if (zlt_dial_race(d, addrs) == -1) {
+    if (d->found) {
+        d->found(d->data, d->host, addrs);
+    }
+
+    if (zlt_dial_race(d, addrs) == -1) {
         zlt_dial_finish(d, NULL, NULL);
     }
 }
@@ -137,19 +147,22 @@ zlt_dial_race(zlt_dial_t *d, const zlt_addrs_t *addrs)
 static void
 zlt_dial_raced(void *data, zlt_conn_t *c, const zlt_addr_t *addr, int err)
 {
-    char         text[ZLT_ADDR_TEXT];
+    char         text[ZLT_RACE_TEXT];
     zlt_dial_t  *d;
 
+    (void) err;
+
     d = data;
-    d->race = NULL;
 
     if (c) {
         zlt_resolve_worked(d->host, addr);
 
     } else {
-        (void) snprintf(d->error, sizeof(d->error), "%s: %s",
-                        zlt_addr_text(text, addr), strerror(err));
+        (void) snprintf(d->error, sizeof(d->error), "%s",
+                        zlt_race_why(d->race, text));
     }
+
+    d->race = NULL;
 
     zlt_dial_finish(d, c, addr);
 }
@@ -158,14 +171,27 @@ zlt_dial_raced(void *data, zlt_conn_t *c, const zlt_addr_t *addr, int err)
 static void
 zlt_dial_expired(uv_timer_t *timer)
 {
-    zlt_dial_t  *d;
+    zlt_dial_expire(timer->data);
+}
 
-    d = timer->data;
 
-    if (d->error[0] == '\0') {
-        (void) snprintf(d->error, sizeof(d->error), "\"%.150s\" %s in time",
-                        d->host, d->resolve ? "could not be resolved"
-                                            : "did not answer");
+void
+zlt_dial_expire(zlt_dial_t *d)
+{
+    char  text[ZLT_RACE_TEXT];
+
+    if (d->error[0] != '\0') {
+        /* it has failed at the start */
+
+    } else if (d->resolve) {
+        (void) snprintf(d->error, sizeof(d->error), "the name \"%.150s\" "
+                        "could not be resolved within %u s: does its name "
+                        "server answer?", d->host, (d->limit + 999) / 1000);
+
+    } else {
+        (void) snprintf(d->error, sizeof(d->error), "%s did not answer within "
+                        "%u s: a firewall?", zlt_race_under_way(d->race, text),
+                        (d->limit + 999) / 1000);
     }
 
     zlt_dial_finish(d, NULL, NULL);
@@ -186,6 +212,13 @@ zlt_dial_finish(zlt_dial_t *d, zlt_conn_t *winner, const zlt_addr_t *addr)
     d->done = 0;
 
     zlt_dial_cancel(d);
+}
+
+
+void
+zlt_dial_watch(zlt_dial_t *d, zlt_dial_found_pt found)
+{
+    d->found = found;
 }
 
 

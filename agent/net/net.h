@@ -18,6 +18,7 @@
 #include "dial.h"          /* to a host, by all of its addresses */
 #include "framed.h"        /* .. whose bytes are messages */
 #include "http.h"          /* the requests, and their answers */
+#include "http_hint.h"     /* .. what one that is wrong may mean */
 #include "race.h"          /* .. the first of several addresses that answers */
 #include "relay.h"         /* between two connections */
 #include "resolve.h"       /* names */

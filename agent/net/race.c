@@ -11,7 +11,9 @@
 
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "conn.h"
 #include "io.h"
@@ -24,6 +26,7 @@
 
 typedef struct {
     zlt_conn_t         conn;           /* first: handlers get its address */
+    int                err;            /* why it has failed; 0: it has not */
     unsigned           open:1;
 } zlt_race_try_t;
 
@@ -52,6 +55,9 @@ static void zlt_race_staggered(uv_timer_t *timer);
 static void zlt_race_next(zlt_race_t *r);
 static void zlt_race_event(zlt_io_t *io);
 static void zlt_race_failed(zlt_race_t *r, zlt_race_try_t *try, int err);
+static unsigned zlt_race_differ(const zlt_race_t *r);
+static size_t zlt_race_add(char *buf, size_t len, const char *between,
+    const zlt_addr_t *addr, int err);
 static void zlt_race_finish(zlt_race_t *r, zlt_race_try_t *winner);
 static void zlt_race_closed(uv_handle_t *handle);
 static void zlt_race_free(zlt_task_t *task);
@@ -205,6 +211,7 @@ zlt_race_event(zlt_io_t *io)
 static void
 zlt_race_failed(zlt_race_t *r, zlt_race_try_t *try, int err)
 {
+    try->err = err;
     r->err = err;
     r->failed = (unsigned) (try - r->tries);
 
@@ -232,6 +239,89 @@ zlt_race_finish(zlt_race_t *r, zlt_race_try_t *winner)
     r->done = 0;
 
     zlt_race_cancel(r);
+}
+
+
+const char *
+zlt_race_why(const zlt_race_t *r, char *buf)
+{
+    size_t    len;
+    unsigned  i, differ;
+
+    len = 0;
+    differ = zlt_race_differ(r);
+
+    for (i = 0; i < r->next; i++) {
+        len = zlt_race_add(buf, len,
+                           i == 0 ? "" : differ ? "; "
+                           : i + 1 < r->next ? ", " : " and ",
+                           &r->addrs.addrs[i],
+                           differ || i + 1 == r->next ? r->tries[i].err : 0);
+    }
+
+    return buf;
+}
+
+
+/* 1 if they have not all failed alike */
+
+static unsigned
+zlt_race_differ(const zlt_race_t *r)
+{
+    unsigned  i;
+
+    for (i = 1; i < r->next; i++) {
+        if (r->tries[i].err != r->tries[0].err) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+const char *
+zlt_race_under_way(const zlt_race_t *r, char *buf)
+{
+    size_t    len;
+    unsigned  i, n;
+
+    len = 0;
+    n = 0;
+
+    for (i = 0; i < r->next; i++) {
+        if (r->tries[i].open) {
+            n++;
+            len = zlt_race_add(buf, len,
+                               n == 1 ? "" : n < r->running ? ", " : " and ",
+                               &r->addrs.addrs[i], 0);
+        }
+    }
+
+    return buf;
+}
+
+
+/* Adds one to the text, with its error if there is one; the new length. */
+
+static size_t
+zlt_race_add(char *buf, size_t len, const char *between,
+    const zlt_addr_t *addr, int err)
+{
+    int   n;
+    char  text[ZLT_ADDR_TEXT];
+
+    n = snprintf(buf + len, ZLT_RACE_TEXT - len, "%s%s%s%s", between,
+                 zlt_addr_text(text, addr), err ? ": " : "",
+                 err ? strerror(err) : "");
+
+    if (n < 0) {
+        return len;
+    }
+
+    len += (size_t) n;
+
+    return len < ZLT_RACE_TEXT ? len : ZLT_RACE_TEXT - 1;
 }
 
 

@@ -31,6 +31,7 @@
 #include "conn.h"
 #include "log.h"
 #include "tls.h"
+#include "tls_why.h"
 #include "trust.h"
 
 
@@ -49,6 +50,9 @@ struct zlt_tls_s {
     char             *host;
     SSL_SESSION      *sessions[ZLT_TLS_SESSIONS];
     unsigned          nsessions;
+    char             *ca_file;         /* NULL: the system's authorities */
+    char              names[ZLT_TLS_WHY_NAMES];    /* of the last certificate that
+                                                  was for another name */
     unsigned          insecure:1;
     unsigned          address:1;       /* host is an IP address */
     unsigned          certified:1;     /* we have a certificate */
@@ -58,6 +62,7 @@ struct zlt_tls_s {
 
 
 static SSL_CTX *zlt_tls_context(zlt_tls_t *tls, char *error);
+static int zlt_tls_verify(int ok, X509_STORE_CTX *store);
 static void zlt_tls_use(zlt_tls_t *tls, SSL_CTX *ctx);
 static void zlt_tls_renew(zlt_tls_t *tls);
 static int zlt_tls_asked(SSL *ssl, X509 **x509, EVP_PKEY **pkey);
@@ -66,7 +71,6 @@ static SSL_SESSION *zlt_tls_pop_session(zlt_tls_t *tls);
 static int zlt_tls_send(zlt_conn_t *c);
 static void zlt_tls_alert(zlt_conn_t *c);
 static int zlt_tls_result(zlt_conn_t *c, int rc, uint8_t *wants);
-static void zlt_tls_explain(zlt_conn_t *c, char *error);
 static BIO *zlt_tls_bio(zlt_conn_t *c);
 static int zlt_tls_bio_read(BIO *bio, char *buf, int size);
 static int zlt_tls_bio_write(BIO *bio, const char *buf, int size);
@@ -97,9 +101,12 @@ zlt_tls_create(const zlt_tls_param_t *param, char *error)
     tls->certified = param->cert != NULL;
     tls->label = strdup(param->label);
     tls->host = strdup(param->host);
+    tls->ca_file = param->ca_file ? strdup(param->ca_file) : NULL;
     tls->trust = zlt_trust_create(param);
 
-    if (tls->label == NULL || tls->host == NULL || tls->trust == NULL) {
+    if (tls->label == NULL || tls->host == NULL || tls->trust == NULL
+        || (param->ca_file && tls->ca_file == NULL))
+    {
         (void) strcpy(error, "out of memory");
         goto failed;
     }
@@ -159,7 +166,7 @@ zlt_tls_context(zlt_tls_t *tls, char *error)
     }
 
     SSL_CTX_set_verify(ctx, tls->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
-                       NULL);
+                       tls->insecure ? NULL : zlt_tls_verify);
 
     if (zlt_trust_load(tls->trust, ctx, error) == -1) {
         SSL_CTX_free(ctx);
@@ -167,6 +174,35 @@ zlt_tls_context(zlt_tls_t *tls, char *error)
     }
 
     return ctx;
+}
+
+
+/* The handshake ends before the certificate could be asked for its names. */
+
+static int
+zlt_tls_verify(int ok, X509_STORE_CTX *store)
+{
+    int         err;
+    SSL        *ssl;
+    zlt_tls_t  *tls;
+
+    err = X509_STORE_CTX_get_error(store);
+
+    if (ok || (err != X509_V_ERR_HOSTNAME_MISMATCH
+               && err != X509_V_ERR_IP_ADDRESS_MISMATCH))
+    {
+        return ok;
+    }
+
+    ssl = X509_STORE_CTX_get_ex_data(store,
+                                     SSL_get_ex_data_X509_STORE_CTX_idx());
+    tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+
+    if (tls) {
+        zlt_tls_why_names(X509_STORE_CTX_get0_cert(store), tls->names);
+    }
+
+    return 0;
 }
 
 
@@ -279,6 +315,7 @@ zlt_tls_destroy(zlt_tls_t *tls)
 
     free(tls->label);
     free(tls->host);
+    free(tls->ca_file);
     free(tls);
 }
 
@@ -406,7 +443,8 @@ failed:
 int
 zlt_tls_handshake(zlt_conn_t *c, char *error)
 {
-    int  rc;
+    int         rc;
+    zlt_tls_t  *tls;
 
     ERR_clear_error();
 
@@ -423,92 +461,13 @@ zlt_tls_handshake(zlt_conn_t *c, char *error)
         return ZLT_CONN_AGAIN;
     }
 
-    zlt_tls_explain(c, error);
+    tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(c->ssl));
+
+    zlt_tls_why(c->ssl, tls ? tls->host : "the server",
+                tls ? tls->ca_file : NULL, tls ? tls->names : "", error);
     ERR_clear_error();
 
     return ZLT_CONN_ERROR;
-}
-
-
-static void
-zlt_tls_explain(zlt_conn_t *c, char *error)
-{
-    int             err;
-    long            verify;
-    zlt_tls_t      *tls;
-    const char     *host, *reason;
-    unsigned long   code;
-
-    err = errno;
-    code = ERR_peek_last_error();
-    verify = SSL_get_verify_result(c->ssl);
-    tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(c->ssl));
-    host = tls ? tls->host : "the server";
-
-    if (verify != X509_V_OK
-        && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
-    {
-        switch (verify) {
-
-        case X509_V_ERR_HOSTNAME_MISMATCH:
-        case X509_V_ERR_IP_ADDRESS_MISMATCH:
-            (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
-                            "the certificate is for another name than "
-                            "\"%.200s\"", host);
-            return;
-
-        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-        case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-            (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
-                            "the certificate is from an unknown authority "
-                            "(%s); ca_file names one to trust",
-                            X509_verify_cert_error_string(verify));
-            return;
-
-        case X509_V_ERR_CERT_NOT_YET_VALID:
-            (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
-                            "the certificate is not yet valid: is this "
-                            "machine's clock right?");
-            return;
-
-        case X509_V_ERR_CERT_HAS_EXPIRED:
-            (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
-                            "the certificate has expired (or this machine's "
-                            "clock is wrong)");
-            return;
-        }
-
-        (void) snprintf(error, ZLT_TLS_ERROR_SIZE,
-                        "the certificate was refused: %s",
-                        X509_verify_cert_error_string(verify));
-        return;
-    }
-
-    if (ERR_GET_LIB(code) == ERR_LIB_SSL
-        && (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER
-            || ERR_GET_REASON(code) == SSL_R_HTTP_REQUEST))
-    {
-        (void) strcpy(error, "the server does not speak TLS on this port");
-        return;
-    }
-
-    if (code == 0) {
-        (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "%s",
-                        err ? strerror(err) : "the connection was closed");
-        return;
-    }
-
-    reason = ERR_reason_error_string(code);
-
-    if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-        reason = "the connection was closed";
-    }
-
-    (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "%s",
-                    reason ? reason : "unknown error");
 }
 
 

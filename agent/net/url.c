@@ -223,6 +223,22 @@ zlt_url_text(char *buf, const zlt_url_t *url)
 }
 
 
+const char *
+zlt_url_place(char *buf, const zlt_url_t *url)
+{
+    if (url->is_unix) {
+        (void) snprintf(buf, ZLT_URL_TEXT, "unix:%s", url->host);
+
+    } else {
+        (void) snprintf(buf, ZLT_URL_TEXT,
+                        strchr(url->host, ':') ? "[%s]:%u" : "%s:%u",
+                        url->host, (unsigned) url->port);
+    }
+
+    return buf;
+}
+
+
 /* What would end the request line, or never be sent. */
 
 static int

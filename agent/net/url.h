@@ -47,6 +47,9 @@ int zlt_url_host(const char *text, const char *end, char *host,
    returns it. */
 const char *zlt_url_text(char *buf, const zlt_url_t *url);
 
+/* "host:port", "[address]:port" or "unix:/path"; as above */
+const char *zlt_url_place(char *buf, const zlt_url_t *url);
+
 /* 1 for "localhost", 127/8 and ::1 */
 int zlt_url_loopback(const char *host);
 

@@ -42,8 +42,9 @@ struct zlt_reach_s {
     unsigned           done:1;
 
     zlt_reach_pt       handler;
+    zlt_dial_found_pt  found;
     void              *data;
-    char               error[ZLT_PROXY_ERROR_SIZE];
+    char               error[ZLT_REACH_ERROR_SIZE];
 };
 
 
@@ -51,6 +52,8 @@ static void zlt_reach_begin(uv_timer_t *timer);
 static void zlt_reach_resolved(void *data, const char *why,
     const zlt_addrs_t *addrs);
 static void zlt_reach_dial(zlt_reach_t *r);
+static void zlt_reach_found(void *data, const char *host,
+    const zlt_addrs_t *addrs);
 static void zlt_reach_dialled(void *data, zlt_conn_t *c,
     const zlt_addr_t *addr, const char *error);
 static void zlt_reach_talking(zlt_io_t *io);
@@ -62,7 +65,8 @@ static void zlt_reach_free(zlt_task_t *task);
 
 zlt_reach_t *
 zlt_reach_start(uv_loop_t *loop, const zlt_url_t *url, const zlt_proxy_t *via,
-    unsigned timeout, zlt_reach_pt handler, void *data)
+    unsigned timeout, zlt_reach_pt handler, zlt_dial_found_pt found,
+    void *data)
 {
     zlt_reach_t  *r;
 
@@ -76,6 +80,7 @@ zlt_reach_start(uv_loop_t *loop, const zlt_url_t *url, const zlt_proxy_t *via,
     r->via = via;
     r->limit = timeout;
     r->handler = handler;
+    r->found = found;
     r->data = data;
 
     zlt_conn_init(&r->conn);
@@ -138,6 +143,7 @@ zlt_reach_resolved(void *data, const char *why, const zlt_addrs_t *addrs)
 
     r->targets = *addrs;
 
+    zlt_reach_found(r, r->url->host, addrs);
     zlt_reach_dial(r);
 }
 
@@ -157,6 +163,22 @@ zlt_reach_dial(zlt_reach_t *r)
     if (r->dial == NULL) {
         (void) strcpy(r->error, "out of memory");
         zlt_reach_finish(r, NULL);
+        return;
+    }
+
+    zlt_dial_watch(r->dial, zlt_reach_found);
+}
+
+
+static void
+zlt_reach_found(void *data, const char *host, const zlt_addrs_t *addrs)
+{
+    zlt_reach_t  *r;
+
+    r = data;
+
+    if (r->found) {
+        r->found(r->data, host, addrs);
     }
 }
 
@@ -273,12 +295,19 @@ zlt_reach_expired(uv_timer_t *timer)
 
     r = timer->data;
 
+    if (r->dial) {
+        /* which knows at whom it was */
+        zlt_dial_expire(r->dial);
+        return;
+    }
+
     if (r->resolve) {
         (void) snprintf(r->error, sizeof(r->error),
-                        "\"%.150s\" could not be resolved in time",
-                        r->url->host);
+                        "the name \"%.150s\" could not be resolved within "
+                        "%u s: does its name server answer?", r->url->host,
+                        (r->limit + 999) / 1000);
 
-    } else if (r->via->kind) {
+    } else {
         (void) snprintf(r->error, sizeof(r->error),
                         "the proxy %s did not answer in time", r->via->name);
 
@@ -287,10 +316,6 @@ zlt_reach_expired(uv_timer_t *timer)
         if (r->talk && r->next < r->targets.n) {
             zlt_resolve_worked(r->url->host, &r->targets.addrs[r->next]);
         }
-
-    } else {
-        (void) snprintf(r->error, sizeof(r->error),
-                        "\"%.150s\" did not answer in time", r->url->host);
     }
 
     zlt_reach_finish(r, NULL);

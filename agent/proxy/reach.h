@@ -13,7 +13,11 @@
 #include <uv.h>
 
 #include "addr.h"
+#include "dial.h"
 #include "types.h"
+
+
+#define ZLT_REACH_ERROR_SIZE  1024
 
 
 /* where a connection has led, so that others need not look for it again */
@@ -34,10 +38,11 @@ typedef void (*zlt_reach_pt)(void *data, zlt_conn_t *c, const zlt_way_t *way,
 
 
 /* timeout, in milliseconds, is for all of it; url and via must live as long.
-   NULL: no memory. */
+   found, or NULL, is told where the name of the server, or of the proxy, leads
+   to.  NULL: no memory. */
 zlt_reach_t *zlt_reach_start(uv_loop_t *loop, const zlt_url_t *url,
     const zlt_proxy_t *via, unsigned timeout, zlt_reach_pt handler,
-    void *data);
+    zlt_dial_found_pt found, void *data);
 void zlt_reach_cancel(zlt_reach_t *r);
 
 /* What is said to the proxy on another connection of that way. */

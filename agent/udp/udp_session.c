@@ -109,6 +109,7 @@ zlt_udp_session_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
 static void
 zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
 {
+    char                text[ZLT_LOG_TEXT_SIZE];
     unsigned            cause;
     uint8_t             buf[ZLT_DGRAM_CLOSE_SIZE];
     zlt_service_t      *service, *counted;
@@ -163,6 +164,10 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
         cause = ZLT_E_BUSY;
         goto release;
     }
+
+    zlt_log_link(u->owner->label, ZLT_LOG_DEBUG, "a client of \"%s\"%s%s",
+                 service->conf.name, f->client_addr.len ? " from " : "",
+                 zlt_log_text(text, f->client_addr));
 
     if (zlt_service_resolve(service, &s->waiter) == 0) {
         zlt_udp_session_resolved(&s->waiter, NULL);
@@ -352,9 +357,11 @@ static int
 zlt_udp_session_connect(zlt_udp_session_t *s)
 {
     int          err;
+    char         text[ZLT_ADDR_TEXT];
     unsigned     cause;
     zlt_addr_t  *addr;
 
+    addr = &s->service->addrs.addrs[s->address];
     err = EHOSTUNREACH;
     cause = ZLT_E_UNREACHABLE;
     s->peer.ready = 0;
@@ -386,7 +393,8 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
     }
 
     zlt_udp_session_complain(s->peer.udp, s->service,
-                             "a session could not be opened: %s",
+                             "a session could not be opened: %s: %s",
+                             zlt_addr_text(text, addr),
                              cause == ZLT_E_FORBIDDEN
                              ? "the target is not allowed" : strerror(err));
     zlt_udp_session_close(s, cause, 1);
@@ -603,6 +611,8 @@ zlt_udp_session_resume(zlt_udp_session_t *s)
 static int
 zlt_udp_session_failed(zlt_udp_session_t *s, int err)
 {
+    char  text[ZLT_ADDR_TEXT];
+
     switch (err) {
 
     case EAGAIN:
@@ -629,7 +639,10 @@ zlt_udp_session_failed(zlt_udp_session_t *s, int err)
     }
 
     zlt_udp_session_complain(s->peer.udp, s->service,
-                             "a session has failed: %s", strerror(err));
+                             "a session has failed: %s: %s",
+                             zlt_addr_text(text,
+                                  &s->service->addrs.addrs[s->address]),
+                             strerror(err));
     zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
 
     return ZLT_UDP_DEAD;
@@ -645,6 +658,7 @@ zlt_udp_session_failed(zlt_udp_session_t *s, int err)
 static int
 zlt_udp_session_refused(zlt_udp_session_t *s, int err)
 {
+    char            text[ZLT_ADDR_TEXT];
     zlt_service_t  *service;
 
     service = s->service;
@@ -658,7 +672,10 @@ zlt_udp_session_refused(zlt_udp_session_t *s, int err)
         return zlt_udp_session_connect(s) == 0 ? ZLT_UDP_AGAIN : ZLT_UDP_DEAD;
     }
 
-    zlt_udp_session_complain(s->peer.udp, service, "a session has ended: %s",
+    zlt_udp_session_complain(s->peer.udp, service, "a session has ended: "
+                             "%s: %s",
+                             zlt_addr_text(text,
+                                           &service->addrs.addrs[s->address]),
                              strerror(err));
 
     zlt_udp_session_close(s, err == ECONNREFUSED ? ZLT_E_REFUSED

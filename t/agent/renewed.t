@@ -147,7 +147,7 @@ sub authority {
     # the server is first
 
     server($t, $port, 'new');
-    ok($agent->logged(qr/from an unknown authority/),
+    ok($agent->logged(qr/is not signed by what is in "/),
        'the authority is renewed: unknown to the agent');
 
     my $before = connected($agent);

@@ -188,7 +188,7 @@ sub bound {
 
         my $agent = $try->($token, $server, $cert eq 'none' ? ()
                                                             : with($cert));
-        ok($agent->logged(qr/refuses the token: Invalid token$/m, 10),
+        ok($agent->logged(qr/refuses the token: Invalid token \(/, 10),
            "$token: certificate $cert is refused") or diag($agent->log);
         like(substr($t->log, $before),
              qr/agent "$token" is bound to a certificate: .*$why/,

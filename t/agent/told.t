@@ -1,0 +1,250 @@
+#!/usr/bin/perl
+
+# Protects: what the agent tells whoever runs it, of the mistakes that people
+# make: each message to the letter, with the name and the value that are wrong
+# and what to do, and the exit code where it ends.  A row of the table is an
+# agent; they run beside each other.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use IO::Socket::INET;
+use Test::More;
+use ZLTunnel;
+use ZLTunnel::Wire;
+
+my $t = ZLTunnel->new;
+my $token = $t->token('home');
+my $certs = $t->certs;
+my %port = map { $_ => $t->free_port } qw(other down full closed upgrades);
+
+$t->write_conf(location => <<"EOT", http => <<"EOT2");
+        location = /plain { return 200 "hello"; }
+        location = /gone { return 504; }
+        location = /busy { return 429; }
+        location = /moved { return 301 /tunnel/v1; }
+        location = /denied { deny all; }
+        location = /bare { proxy_pass http://127.0.0.1:$t->{http_port}/tunnel/v1; }
+EOT
+        server {
+            listen 127.0.0.1:$port{other} ssl;
+            ssl_certificate $certs/other.pem;
+            ssl_certificate_key $certs/other.key;
+        }
+EOT2
+
+$t->start;
+
+my @full = full($port{full});
+my $url = sub { "ws://127.0.0.1:$t->{http_port}$_[0]" };
+my @down = "down:$port{down}";
+
+subtest 'the way to the server' => sub { rows(\&row,
+    # what, server, more arguments, what is told
+
+    [ 'a closed port', "ws://127.0.0.1:$port{closed}", [],
+      "WARN the server cannot be reached: 127.0.0.1:$port{closed}: "
+      . 'Connection refused' ],
+
+    [ 'a socket that is missing', "ws+unix:$t->{dir}/missing", [],
+      "WARN the server cannot be reached: unix:$t->{dir}/missing: "
+      . 'No such file or directory' ],
+
+    [ 'a filtered port', "ws://127.0.0.1:$port{full}",
+      [ '--connect-timeout', '1s' ],
+      "WARN the server cannot be reached: 127.0.0.1:$port{full} did not "
+      . 'answer within 1 s: a firewall?' ],
+
+    [ 'ws:// to a TLS port', "ws://127.0.0.1:$t->{tls_port}", [],
+      'WARN the server answered 400 Bad Request: is it a TLS port? then '
+      . 'wss://' ],
+
+    [ 'wss:// to a port without TLS', "wss://127.0.0.1:$t->{http_port}", [],
+      qq{WARN TLS with "127.0.0.1" failed: the server does not speak TLS on }
+      . 'this port' ],
+
+    [ 'another location', $url->('/plain'), [],
+      'WARN the server answered 200 OK: is the path the one where zltunnel is '
+      . 'served?' ],
+
+    [ 'a path that is none', $url->('/typo'), [],
+      'WARN the server answered 404 Not Found: is the path the one where '
+      . 'zltunnel is served?' ],
+
+    [ 'a path that leads through the tunnel itself', $url->('/gone'), [],
+      'WARN the server answered 504 Gateway Time-out: is the path the one '
+      . 'where zltunnel is served?' ],
+
+    [ 'too many requests', $url->('/busy'), [],
+      'WARN the server answered 429 Too Many Requests: something in front of '
+      . 'the tunnel limits us' ],
+
+    [ 'a redirect', $url->('/moved'), [],
+      'WARN the server answered 301 Moved Permanently: redirects are not '
+      . 'followed' ],
+
+    [ 'what is denied', $url->('/denied'), [],
+      'WARN the server answered 403 Forbidden: something in front of the '
+      . 'tunnel refuses us' ],
+
+    [ 'a front without Upgrade', $url->('/bare'), [],
+      'WARN the server answered 426 Upgrade Required: does a proxy on the way '
+      . 'pass on the upgrade?' ],
+
+    [ 'an authority that the system does not have', $t->url('wss'), [],
+      'WARN TLS with "127.0.0.1" failed: the certificate is from an unknown '
+      . 'authority (unable to get local issuer certificate); ca_file names '
+      . 'one to trust' ],
+
+    [ 'a certificate that is not of ca_file', $t->url('wss'),
+      [ '--ca-file', "$certs/unknown.pem" ],
+      'WARN TLS with "127.0.0.1" failed: the certificate is not signed by '
+      . qq{what is in "$certs/unknown.pem" (unable to get local issuer }
+      . 'certificate)' ],
+
+    [ 'a certificate for another name', "wss://localhost:$port{other}",
+      [ '--ca-file', "$certs/ca.pem" ],
+      'WARN TLS with "localhost" failed: the certificate is for another name '
+      . 'than "localhost": it is for other.example' ],
+) };
+
+subtest 'the token' => sub { rows(\&of_token,
+    [ 'a wrong token', undef, [],
+      q{ERROR the server refuses the token: Invalid token (not in the server's }
+      . 'token file, or added less than 3 s ago)' ],
+) };
+
+subtest 'an attempt' => \&attempt;
+subtest 'clients' => \&clients;
+
+$t->finish;
+
+
+# An address at which connections hang, its queue being full.
+
+sub full {
+    my ($port) = @_;
+
+    my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
+                                       LocalPort => $port, ReuseAddr => 1)
+        or die "listen: $!";
+
+    return ($listen, map {
+        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
+                              Blocking => 0)
+    } 1 .. 4);
+}
+
+
+# All of them are started before the first is looked at.
+
+sub rows {
+    my ($start, @rows) = @_;
+
+    my @agents = map { $start->(@$_) } @rows;
+
+    for my $row (@rows) {
+        told(shift @agents, $row->[0], @$row[3 .. $#$row]);
+    }
+}
+
+
+sub row {
+    my (undef, $server, $args) = @_;
+
+    return $t->agent(token => $token, server => $server, wait => 0,
+                     services => [ "e:$port{down}" ], args => $args);
+}
+
+
+sub of_token {
+    my (undef, $other, $args) = @_;
+
+    return $t->agent(token => $other // ZLTunnel::random_token(), wait => 0,
+                     services => [ "e:$port{down}" ], args => $args);
+}
+
+
+# The line that the log must have, behind the time; and the exit code, where it
+# ends by itself.
+
+sub told {
+    my ($agent, $what, $line, $code) = @_;
+
+    ok($agent->logged(qr/^\S+ \Q$line\E$/m), $what)
+        or diag("wanted: $line\n" . $agent->log);
+
+    if (defined $code) {
+        is($agent->{proc}->wait(20), $code, "$what: ends with $code");
+        return;
+    }
+
+    ok($agent->{proc}->running, "$what: tries again");
+    is($agent->stop, 0, "$what: ends when told to");
+}
+
+
+# Where it goes, at the first attempt; the others tell it at debug.
+
+sub attempt {
+    my $agent = $t->agent(token => $token, wait => 0,
+                          server => "ws://localhost:$port{closed}",
+                          services => [@down],
+                          args => [ '--reconnect-interval', '100ms',
+                                    '--max-reconnect-interval', '200ms' ]);
+
+    ok(wait_for(sub { 3 <= (() = $agent->log =~ /cannot be reached/g) }),
+       'it is tried several times');
+
+    my $log = $agent->log;
+
+    is(scalar(() = $log =~ /^\S+ INFO connecting to localhost:$port{closed}$/mg),
+       1, 'the name is told once');
+    is(scalar(() = $log =~ /^\S+ INFO localhost is (?:127\.0\.0\.1|::1)/mg), 1,
+       'and its addresses');
+    is($agent->stop, 0, 'the agent ends');
+
+    my $debug = $t->agent(token => $token, wait => 0,
+                          server => "ws://127.0.0.1:$port{closed}",
+                          services => [@down],
+                          args => [ '--log-level', 'debug',
+                                    '--reconnect-interval', '100ms' ]);
+
+    ok($debug->logged(qr/DEBUG connecting to 127\.0\.0\.1:$port{closed}$/m),
+       'at debug each attempt is');
+}
+
+
+# One comes, and meets nobody.
+
+sub clients {
+    my $agent = $t->agent(token => $token,
+                          services => [ @down, "missing:unix:$t->{dir}/no",
+                                        "stuck:127.0.0.1:$port{full}" ],
+                          args => [ '--log-level', 'debug',
+                                    '--connect-timeout', '1s' ]);
+
+    my $c = ZLTunnel::Wire::Socket->new($agent->port('down'));
+    my $from = '127.0.0.1:' . $c->{s}->sockport;
+
+    is($c->ending(20), 'reset', 'a service that is down');
+    ok($agent->logged(qr/^\S+ DEBUG a client of "down" from \Q$from\E$/m),
+       'the client is told at debug') or diag($agent->log);
+    ok($agent->logged(qr/^\S+ WARN a connection to "down" failed: \Q127.0.0.1:$port{down}: Connection refused\E$/m),
+       'and which address was tried') or diag($agent->log);
+
+    is(ZLTunnel::Wire::Socket->new($agent->port('missing'))->ending(20),
+       'reset', 'a socket that is missing');
+    ok($agent->logged(qr/^\S+ WARN a connection to "missing" failed: \Qunix:$t->{dir}\E\/no: No such file or directory$/m),
+       'told by its path');
+
+    is(ZLTunnel::Wire::Socket->new($agent->port('stuck'))->ending(20),
+       'reset', 'a service that does not answer');
+    ok($agent->logged(qr/^\S+ WARN a connection to "stuck" failed: 127\.0\.0\.1:$port{full} did not answer within 1 s$/m),
+       'told with the time') or diag($agent->log);
+
+    is($agent->stop, 0, 'the agent ends');
+}
