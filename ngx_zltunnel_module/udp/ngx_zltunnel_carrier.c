@@ -34,9 +34,12 @@
 #define NGX_ZLTUNNEL_CARRIER_NUMBERS 0xffffffff  /* of one channel */
 
 
+static void ngx_zltunnel_carrier_try(ngx_zltunnel_carrier_t *carrier,
+    ngx_zltunnel_udp_t *udp);
 static void ngx_zltunnel_carrier_dialled(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
 static void ngx_zltunnel_carrier_dial_done(ngx_zltunnel_carrier_t *carrier);
+static void ngx_zltunnel_carrier_redial(ngx_zltunnel_carrier_t *carrier);
 static ngx_int_t ngx_zltunnel_carrier_grow(ngx_zltunnel_carrier_t *carrier);
 static ngx_int_t ngx_zltunnel_carrier_there(ngx_zltunnel_carrier_t *carrier);
 static ngx_int_t ngx_zltunnel_carrier_move(ngx_zltunnel_carrier_t *carrier,
@@ -206,6 +209,21 @@ void
 ngx_zltunnel_carrier_dial(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp)
 {
+    ngx_zltunnel_carrier_try(carrier, udp);
+
+    if (carrier->channel == NULL && !carrier->dialling) {
+
+        /* too early again, unless the service has been found elsewhere */
+
+        ngx_zltunnel_carrier_try(carrier, udp);
+    }
+}
+
+
+static void
+ngx_zltunnel_carrier_try(ngx_zltunnel_carrier_t *carrier,
+    ngx_zltunnel_udp_t *udp)
+{
     ngx_zltunnel_dial_t  *dial;
 
     if (carrier->dialling || !carrier->capable || carrier->dead
@@ -259,6 +277,13 @@ ngx_zltunnel_carrier_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
 
         carrier->failed = ngx_current_msec;
         ngx_zltunnel_carrier_dial_done(carrier);
+
+        /* its service may have moved before this worker was told */
+
+        if (ngx_zltunnel_carrier_there(carrier) == NGX_OK) {
+            ngx_zltunnel_carrier_redial(carrier);
+        }
+
         return;
     }
 
@@ -415,7 +440,17 @@ ngx_zltunnel_carrier_lost(ngx_zltunnel_carrier_t *carrier)
         carrier->nnumbers = 0;
     }
 
-    /* those that wait go on the next one, if it comes in time */
+    ngx_zltunnel_carrier_redial(carrier);
+}
+
+
+/* datagrams that wait go on the next channel, if it comes in time */
+
+static void
+ngx_zltunnel_carrier_redial(ngx_zltunnel_carrier_t *carrier)
+{
+    ngx_queue_t         *q;
+    ngx_zltunnel_udp_t  *udp;
 
     if (carrier->nturns) {
         q = ngx_queue_head(&carrier->turns);
