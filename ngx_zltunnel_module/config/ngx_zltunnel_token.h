@@ -66,7 +66,8 @@ struct ngx_zltunnel_tokens_s {
     off_t                        size;
     ngx_file_uniq_t              uniq;
     ngx_msec_t                   changed;     /* first seen different */
-    time_t                       complained;  /* last error logged */
+    time_t                       complained;  /* when this was logged: */
+    ngx_zltunnel_token_error_t   complaint;
 };
 
 

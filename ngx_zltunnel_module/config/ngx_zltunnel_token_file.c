@@ -10,6 +10,9 @@
  * file in pieces, so a change counts only when it has stayed for a second;
  * and a file that says nothing sensible leaves the tokens as they were.  Of
  * one with bad lines, which cost their own tokens, the others count.
+ *
+ * All workers read the same, so one of them tells of it: a fault when it is new,
+ * and each minute while it stays, and that it is mended, at the same level.
  */
 
 
@@ -39,8 +42,8 @@ typedef struct {
 static ngx_zltunnel_tokens_t *ngx_zltunnel_tokens_load(ngx_str_t *name,
     ngx_uint_t live, ngx_zltunnel_token_error_t *e, ngx_log_t *log);
 static u_char *ngx_zltunnel_tokens_contents(ngx_str_t *name,
-    ngx_zltunnel_tokens_t *set, size_t *len, ngx_zltunnel_token_error_t *e,
-    ngx_log_t *log);
+    ngx_uint_t live, ngx_zltunnel_tokens_t *set, size_t *len,
+    ngx_zltunnel_token_error_t *e, ngx_log_t *log);
 static void ngx_zltunnel_tokens_stamp(ngx_zltunnel_tokens_t *set,
     ngx_file_info_t *fi);
 static ngx_uint_t ngx_zltunnel_tokens_changed(ngx_zltunnel_tokens_t *set,
@@ -51,7 +54,13 @@ static void ngx_zltunnel_tokens_complain(ngx_zltunnel_registry_t *registry,
     ngx_uint_t level, ngx_zltunnel_token_error_t *e, ngx_log_t *log);
 static void ngx_zltunnel_tokens_left_out(ngx_zltunnel_registry_t *registry,
     ngx_log_t *log);
-static ngx_uint_t ngx_zltunnel_tokens_silent(ngx_zltunnel_tokens_t *set);
+static ngx_uint_t ngx_zltunnel_tokens_tells(void);
+static ngx_uint_t ngx_zltunnel_tokens_silent(ngx_zltunnel_tokens_t *set,
+    ngx_zltunnel_token_error_t *e);
+static void ngx_zltunnel_tokens_followed(ngx_zltunnel_registry_t *registry,
+    time_t complained, ngx_log_t *log);
+static void ngx_zltunnel_tokens_closed(ngx_zltunnel_token_error_t *e,
+    ngx_err_t err, ngx_uint_t live);
 static void ngx_zltunnel_tokens_cleanup(void *data);
 
 static ngx_int_t ngx_zltunnel_tokens_access(ngx_conf_t *cf, ngx_str_t *name);
@@ -130,6 +139,7 @@ ngx_uint_t
 ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
     ngx_log_t *log)
 {
+    time_t                       complained;
     ngx_file_info_t              fi;
     ngx_zltunnel_tokens_t       *set, *former;
     ngx_zltunnel_token_error_t   e;
@@ -176,25 +186,49 @@ ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
         goto failed;
     }
 
+    complained = former->complained;
+
     registry->tokens = set;
     ngx_destroy_pool(former->pool);
 
-    ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                  "zltunnel \"%V\": %V has changed, it holds %ui token%s now",
-                  &registry->name, &registry->token_file, set->tokens.nelts,
-                  set->tokens.nelts == 1 ? "" : "s");
-
-    ngx_zltunnel_tokens_left_out(registry, log);
+    ngx_zltunnel_tokens_followed(registry, complained, log);
 
     return 1;
 
 failed:
 
-    if (!ngx_zltunnel_tokens_silent(set)) {
+    if (!ngx_zltunnel_tokens_silent(set, &e)) {
         ngx_zltunnel_tokens_complain(registry, NGX_LOG_ERR, &e, log);
     }
 
     return 0;
+}
+
+
+/* complained: of what was there before; who was told of that is told now */
+
+static void
+ngx_zltunnel_tokens_followed(ngx_zltunnel_registry_t *registry,
+    time_t complained, ngx_log_t *log)
+{
+    ngx_uint_t  n, mended, level;
+
+    if (!ngx_zltunnel_tokens_tells()) {
+        return;
+    }
+
+    n = registry->tokens->tokens.nelts;
+    mended = complained && registry->tokens->nbad == 0;
+
+    level = mended ? NGX_LOG_ERR : NGX_LOG_NOTICE;
+
+    ngx_log_error(level, log, 0,
+                  "zltunnel \"%V\": %V %s, it holds %ui token%s now",
+                  &registry->name, &registry->token_file,
+                  mended ? "is in order again" : "has changed",
+                  n, n == 1 ? "" : "s");
+
+    ngx_zltunnel_tokens_left_out(registry, log);
 }
 
 
@@ -207,7 +241,7 @@ ngx_zltunnel_tokens_left_out(ngx_zltunnel_registry_t *registry, ngx_log_t *log)
 
     set = registry->tokens;
 
-    if (set->nbad == 0 || ngx_zltunnel_tokens_silent(set)) {
+    if (set->nbad == 0 || ngx_zltunnel_tokens_silent(set, &set->bad)) {
         return;
     }
 
@@ -219,18 +253,37 @@ ngx_zltunnel_tokens_left_out(ngx_zltunnel_registry_t *registry, ngx_log_t *log)
 }
 
 
-/* a complaint was made within the last minute; if not, one is made now */
+/* the first worker tells for all; one that exits has another beside it */
 
 static ngx_uint_t
-ngx_zltunnel_tokens_silent(ngx_zltunnel_tokens_t *set)
+ngx_zltunnel_tokens_tells(void)
 {
-    if (ngx_time() - set->complained < NGX_ZLTUNNEL_COMPLAIN_TIME
+    return ngx_worker == 0 && !ngx_exiting;
+}
+
+
+/* the same complaint was made within the last minute; if not, it is made now */
+
+static ngx_uint_t
+ngx_zltunnel_tokens_silent(ngx_zltunnel_tokens_t *set,
+    ngx_zltunnel_token_error_t *e)
+{
+    if (!ngx_zltunnel_tokens_tells()) {
+        return 1;
+    }
+
+    if (set->complained
+        && e->err == set->complaint.err
+        && e->line == set->complaint.line
+        && ngx_strcmp(e->text, set->complaint.text) == 0
+        && ngx_time() - set->complained < NGX_ZLTUNNEL_COMPLAIN_TIME
         && ngx_time() >= set->complained)
     {
         return 1;
     }
 
     set->complained = ngx_time();
+    set->complaint = *e;
 
     return 0;
 }
@@ -252,7 +305,9 @@ ngx_zltunnel_tokens_complain(ngx_zltunnel_registry_t *registry,
 {
     const char  *kept;
 
-    kept = registry->tokens ? "; the former tokens stay in force" : "";
+    kept = registry->tokens ? "; the former tokens stay in force, what it "
+                              "revokes is not revoked"
+                            : "";
 
     if (e->line) {
         ngx_log_error(level, log, e->err,
@@ -296,7 +351,7 @@ ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t live,
 
     set->pool = pool;
 
-    data = ngx_zltunnel_tokens_contents(name, set, &len, e, log);
+    data = ngx_zltunnel_tokens_contents(name, live, set, &len, e, log);
     if (data == NULL) {
         goto failed;
     }
@@ -319,8 +374,9 @@ failed:
 
 
 static u_char *
-ngx_zltunnel_tokens_contents(ngx_str_t *name, ngx_zltunnel_tokens_t *set,
-    size_t *len, ngx_zltunnel_token_error_t *e, ngx_log_t *log)
+ngx_zltunnel_tokens_contents(ngx_str_t *name, ngx_uint_t live,
+    ngx_zltunnel_tokens_t *set, size_t *len, ngx_zltunnel_token_error_t *e,
+    ngx_log_t *log)
 {
     u_char           *data;
     ssize_t           n;
@@ -335,7 +391,7 @@ ngx_zltunnel_tokens_contents(ngx_str_t *name, ngx_zltunnel_tokens_t *set,
                        NGX_FILE_OPEN, 0);
 
     if (fd == NGX_INVALID_FILE) {
-        ngx_zltunnel_token_error(e, ngx_errno, ngx_open_file_n " failed");
+        ngx_zltunnel_tokens_closed(e, ngx_errno, live);
         return NULL;
     }
 
@@ -388,6 +444,35 @@ failed:
     (void) ngx_close_file(fd);
 
     return NULL;
+}
+
+
+/* a file that root has replaced is often one that the workers cannot read */
+
+static void
+ngx_zltunnel_tokens_closed(ngx_zltunnel_token_error_t *e, ngx_err_t err,
+    ngx_uint_t live)
+{
+    u_char           *p;
+    struct group     *group;
+    ngx_core_conf_t  *ccf;
+
+    ngx_zltunnel_token_error(e, err, ngx_open_file_n " failed");
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                           ngx_core_module);
+
+    if (!live || err != NGX_EACCES || ccf->username == NULL) {
+        return;
+    }
+
+    group = getgrgid(ccf->group);
+
+    p = ngx_snprintf(e->text, NGX_ZLTUNNEL_TOKEN_ERROR - 1,
+                     ngx_open_file_n " failed, the workers' user \"%s\" "
+                     "cannot read it: chown root:%s and chmod 640 it",
+                     ccf->username, group ? group->gr_name : ccf->username);
+    *p = '\0';
 }
 
 
