@@ -120,6 +120,7 @@ zlt_control_msg(zlt_control_t *c, const uint8_t *data, size_t len)
 static void
 zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
 {
+    char         text[ZLT_LOG_TEXT_SIZE];
     zlt_link_t  *l;
 
     l = c->link;
@@ -147,6 +148,13 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
     if (m->ext & ZLT_X_RESUME_KEY) {
         memcpy(l->resume_key, m->resume_key, ZLT_KEY_SIZE);
         l->resumable = 1;
+    }
+
+    l->token_name[0] = '\0';
+
+    if (m->ext & ZLT_X_TOKEN_NAME) {
+        (void) snprintf(l->token_name, sizeof(l->token_name), "%.255s",
+                        zlt_log_text(text, m->name));
     }
 
     c->param.least = 1;

@@ -211,7 +211,7 @@ zlt_control_register_ok(zlt_control_t *c, const zlt_msg_t *m)
                         (unsigned) service->port);
 
     } else {
-        (void) strcpy(public_addr, "(no port)");
+        (void) strcpy(public_addr, ZLT_SERVICE_NO_PORT);
     }
 
     zlt_link_control_announce(c->link, service, public_addr);

@@ -35,6 +35,7 @@
 
 
 #define ZLT_LINK_REASON  300
+#define ZLT_LINK_NAME    256
 
 
 /* what a link tells the process */
@@ -63,6 +64,8 @@ struct zlt_link_s {
     unsigned         open_handles;     /* of these two */
 
     zlt_token_t      token;
+    char             token_name[ZLT_LINK_NAME];    /* at the server, "": it
+                                                      does not tell */
     zlt_stamp_t      token_stamp;      /* of its file */
 
     zlt_control_t   *control;          /* NULL: waiting for the next */

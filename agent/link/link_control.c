@@ -20,6 +20,7 @@
 #include "log.h"
 #include "random.h"
 #include "service.h"
+#include "text.h"
 #include "zlt_hex.h"
 
 
@@ -231,18 +232,37 @@ zlt_link_control_services_down(zlt_link_t *l)
 static void
 zlt_link_control_hello(const zlt_link_t *l)
 {
+    zlt_text_t         text;
     const zlt_conf_t  *conf;
 
     conf = l->owner.conf;
 
-    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "connected to the "
-                 "server%s%s%s%s%s%s%s", conf->nservers > 1 ? " " : "",
-                 conf->nservers > 1 ? conf->server : "",
-                 conf->via.kind ? " through the proxy " : "",
-                 conf->via.kind ? conf->via.name : "",
-                 conf->via.kind ? " (from " : "",
-                 conf->via.kind ? conf->via.source : "",
-                 conf->via.kind ? ")" : "");
+    memset(&text, 0, sizeof(zlt_text_t));
+
+    zlt_text_printf(&text, "connected");
+
+    if (l->token_name[0]) {
+        zlt_text_printf(&text, " as \"%s\"", l->token_name);
+    }
+
+    if (conf->nservers > 1) {
+        zlt_text_printf(&text, " to %s", conf->server);
+    }
+
+    if (conf->nservices) {
+        zlt_text_printf(&text, " (%u service%s)", conf->nservices,
+                        conf->nservices == 1 ? "" : "s");
+    }
+
+    if (conf->via.kind) {
+        zlt_text_printf(&text, " through the proxy %s (from %s)",
+                        conf->via.name, conf->via.source);
+    }
+
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "%s",
+                 text.failed ? "connected" : text.data);
+
+    zlt_text_free(&text);
 }
 
 
@@ -484,4 +504,12 @@ zlt_link_control_announce(zlt_link_t *l, zlt_service_t *s,
 
     zlt_log_print("%s  %s  %s  ->  %s\n", s->conf.name, protocol,
                   s->conf.local, public_addr);
+
+    if (strcmp(public_addr, ZLT_SERVICE_NO_PORT) == 0
+        && !(s->conf.flags & (ZLT_R_PRIVATE|ZLT_R_OPEN)))
+    {
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the service \"%s\" has no "
+                     "port: the server has no %s port to assign; only its "
+                     "nginx reaches it", s->conf.name, protocol);
+    }
 }

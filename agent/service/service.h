@@ -22,6 +22,7 @@
 
 #define ZLT_SERVICE_IDS     4
 #define ZLT_SERVICE_PUBLIC  280
+#define ZLT_SERVICE_NO_PORT "(no port)"
 
 
 /* of a UDP service; "in" is to the service, "out" to the server */

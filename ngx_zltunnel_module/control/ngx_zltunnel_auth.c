@@ -32,6 +32,7 @@
 
 #define NGX_ZLTUNNEL_HEARD_LATELY  5000    /* ms */
 #define NGX_ZLTUNNEL_PROBE_TIME    3000    /* ms */
+#define NGX_ZLTUNNEL_IN_USE        256     /* bytes, with who uses a token */
 
 
 typedef struct {
@@ -43,11 +44,15 @@ typedef struct {
     u_char                     resume_key[ZLT_KEY_SIZE];
     ngx_uint_t                 code;       /* of AuthFail */
     const char                *reason;
+    char                       text[NGX_ZLTUNNEL_IN_USE];  /* .. if it says
+                                                              more */
 } ngx_zltunnel_auth_t;
 
 
 static ngx_int_t ngx_zltunnel_auth_place(ngx_zltunnel_control_t *control,
     zlt_msg_t *m, ngx_zltunnel_auth_t *session);
+static void ngx_zltunnel_auth_in_use(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_auth_t *session);
 static ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_auth_resumed(
     ngx_zltunnel_sh_t *sh, zlt_msg_t *m, ngx_zltunnel_token_t *token);
 static ngx_int_t ngx_zltunnel_auth_create(ngx_zltunnel_control_t *control,
@@ -226,7 +231,33 @@ ngx_zltunnel_auth_place(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     session->code = ZLT_E_IN_USE;
     session->reason = "Token already in use";
 
+    if (control->extended) {
+        ngx_zltunnel_auth_in_use(control, session);
+    }
+
     return NGX_DECLINED;
+}
+
+
+/* Whoever has the token may know who else has it.  Under the lock. */
+
+static void
+ngx_zltunnel_auth_in_use(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_auth_t *session)
+{
+    u_char  *p, *last;
+
+    p = (u_char *) session->text;
+    last = p + sizeof(session->text) - 1;
+
+    p = ngx_slprintf(p, last, "%s by an agent at ", session->reason);
+    p = ngx_zltunnel_tunnel_addresses(control->registry->sh,
+                                      &session->token->name, p, last);
+    p = ngx_slprintf(p, last, "; sessions=%ui in its line, or a token for "
+                     "each", session->token->sessions + 1);
+    *p = '\0';
+
+    session->reason = session->text;
 }
 
 
@@ -573,7 +604,7 @@ ngx_zltunnel_auth_ok(ngx_zltunnel_control_t *control,
         least = ccf->master ? ccf->worker_processes : 1;
 
         m.ext = ZLT_X_FEATURES|ZLT_X_DATA_KEY|ZLT_X_RESUME_KEY
-                |ZLT_X_HEARTBEAT|ZLT_X_IDLE;
+                |ZLT_X_HEARTBEAT|ZLT_X_IDLE|ZLT_X_TOKEN_NAME;
 
         m.features = control->features;
         m.data_key = session->data_key;
@@ -582,6 +613,8 @@ ngx_zltunnel_auth_ok(ngx_zltunnel_control_t *control,
         m.heartbeat_timeout = registry->heartbeat_timeout;
         m.idle_least = ngx_min(least, registry->max_idle_channels);
         m.idle_most = registry->max_idle_channels;
+        m.name.data = session->token->name.data;
+        m.name.len = session->token->name.len;
     }
 
     ngx_zltunnel_control_write(control, &m);

@@ -65,6 +65,9 @@ static const zlt_ext_t  zlt_exts[] = {
       { zlt_field(U16, idle_least),
         zlt_field(U16, idle_most) } },
 
+    { ZLT_AUTH_OK, 0x06, ZLT_X_TOKEN_NAME,
+      { zlt_field(TEXT, name) } },
+
     { ZLT_AUTH_FAIL, 0x01, ZLT_X_CODE,
       { zlt_field(U8, code) } },
 

@@ -122,6 +122,7 @@ typedef enum {
 #define ZLT_X_TARGET           0x4000   /* AccessOpen, Connect, DatagramOpen */
 #define ZLT_X_ACCESS_ID        0x8000   /* AccessOpen, AccessFail */
 #define ZLT_X_SERVED_BY        0x10000  /* AccessOk */
+#define ZLT_X_TOKEN_NAME       0x20000  /* AuthOk */
 
 
 /*
@@ -141,7 +142,8 @@ struct zlt_msg_s {
     uint64_t        timestamp;     /* Heartbeat, HeartbeatAck: Unix ms */
 
     zlt_str_t       token;         /* Auth */
-    zlt_str_t       name;          /* Register, AccessOpen */
+    zlt_str_t       name;          /* Register, AccessOpen; with its bit
+                                      AuthOk: the token's */
     zlt_str_t       reason;        /* *Fail, Disconnect, Withdraw,
                                       AccessClose */
     zlt_str_t       client_addr;   /* Connect, DatagramOpen */

@@ -20,10 +20,21 @@
 #include "zlt_msg.h"
 
 
+#define NGX_ZLTUNNEL_PORT_TEXT    256  /* bytes */
+#define NGX_ZLTUNNEL_PORT_RANGES  8    /* that are told */
+
+
 static ngx_int_t ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_token_t *token,
     ngx_zltunnel_sh_service_t *service, ngx_uint_t *code,
     const char **reason);
+static const char *ngx_zltunnel_port_told(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_sh_service_t *service,
+    const char *what);
+static u_char *ngx_zltunnel_port_ranges(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_token_t *token, ngx_uint_t udp, u_char *p, u_char *last);
+static u_char *ngx_zltunnel_port_range(u_char *p, u_char *last, ngx_uint_t n,
+    in_port_t first, in_port_t end);
 static ngx_int_t ngx_zltunnel_port_assign(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_token_t *token,
     ngx_zltunnel_sh_service_t *service, in_port_t preferred,
@@ -101,13 +112,17 @@ ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,
 
     if (ngx_zltunnel_port_socket_find(registry, port, service->udp) == NULL) {
         *code = ZLT_E_FORBIDDEN;
-        *reason = "this server does not offer that port";
+        *reason = !tunnel->extended ? "this server does not offer that port"
+                  : ngx_zltunnel_port_told(registry, token, service,
+                                           "this server does not offer");
         return NGX_DECLINED;
     }
 
     if (!ngx_zltunnel_rights_port(token, port)) {
         *code = ZLT_E_FORBIDDEN;
-        *reason = "the token does not allow that port";
+        *reason = !tunnel->extended ? "the token does not allow that port"
+                  : ngx_zltunnel_port_told(registry, token, service,
+                                           "the token does not allow");
         return NGX_DECLINED;
     }
 
@@ -138,6 +153,90 @@ ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,
 
     return ngx_zltunnel_port_take(registry, tunnel, service, port, code,
                                   reason);
+}
+
+
+/* Which port it was, and which there are instead; until the next call. */
+
+static const char *
+ngx_zltunnel_port_told(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_sh_service_t *service,
+    const char *what)
+{
+    u_char      *p, *last, *list;
+    const char  *protocol;
+
+    static u_char  text[NGX_ZLTUNNEL_PORT_TEXT];
+
+    last = text + sizeof(text) - 1;
+    protocol = service->udp ? "UDP" : "TCP";
+
+    p = ngx_slprintf(text, last, "%s port %ui for %s", what,
+                     (ngx_uint_t) service->remote_port, protocol);
+    list = ngx_slprintf(p, last, "; there are ");
+
+    p = ngx_zltunnel_port_ranges(registry, token, service->udp, list, last);
+
+    if (p == list) {
+        p = ngx_slprintf(list, last, "none for %s%s", protocol,
+                         token->ports ? " that the token allows" : "");
+    }
+
+    *p = '\0';
+
+    return (char *) text;
+}
+
+
+/* Those that the token may have: "30000-30009, 30020"; the end of it. */
+
+static u_char *
+ngx_zltunnel_port_ranges(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_token_t *token, ngx_uint_t udp, u_char *p, u_char *last)
+{
+    in_port_t                 first, end;
+    ngx_uint_t                i, n;
+    ngx_zltunnel_listener_t  *l;
+
+    l = registry->listeners.elts;
+    first = end = 0;
+    n = 0;
+
+    for (i = 0; i < registry->listeners.nelts; i++) {
+
+        if (l[i].udp != udp || l[i].port == end
+            || !ngx_zltunnel_rights_port(token, l[i].port))
+        {
+            continue;
+        }
+
+        if (end && l[i].port == end + 1) {
+            end = l[i].port;
+            continue;
+        }
+
+        if (end) {
+            p = ngx_zltunnel_port_range(p, last, n++, first, end);
+        }
+
+        if (n == NGX_ZLTUNNEL_PORT_RANGES) {
+            return ngx_slprintf(p, last, ", ...");
+        }
+
+        first = end = l[i].port;
+    }
+
+    return end ? ngx_zltunnel_port_range(p, last, n, first, end) : p;
+}
+
+
+static u_char *
+ngx_zltunnel_port_range(u_char *p, u_char *last, ngx_uint_t n,
+    in_port_t first, in_port_t end)
+{
+    p = ngx_slprintf(p, last, "%s%ui", n ? ", " : "", (ngx_uint_t) first);
+
+    return first == end ? p : ngx_slprintf(p, last, "-%ui", (ngx_uint_t) end);
 }
 
 

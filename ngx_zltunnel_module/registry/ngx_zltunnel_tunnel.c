@@ -17,6 +17,9 @@
 #include "ngx_zltunnel_zone.h"
 
 
+#define NGX_ZLTUNNEL_TUNNEL_ADDRESSES  3       /* that are told */
+
+
 ngx_zltunnel_sh_tunnel_t *
 ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh, u_char *id)
 {
@@ -221,4 +224,33 @@ ngx_zltunnel_tunnel_nidle(ngx_zltunnel_sh_t *sh,
     }
 
     return n;
+}
+
+
+u_char *
+ngx_zltunnel_tunnel_addresses(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    u_char *p, u_char *last)
+{
+    ngx_uint_t                 n;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    n = 0;
+
+    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
+    {
+        if (tunnel->state != NGX_ZLTUNNEL_LIVE) {
+            continue;
+        }
+
+        if (++n > NGX_ZLTUNNEL_TUNNEL_ADDRESSES) {
+            return ngx_slprintf(p, last, ", ...");
+        }
+
+        p = ngx_slprintf(p, last, "%s%*s", n == 1 ? "" : ", ",
+                         (size_t) tunnel->address_len, tunnel->address);
+    }
+
+    return p;
 }

@@ -17,6 +17,10 @@ ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh,
    NULL at first */
 ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_next(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_zltunnel_sh_tunnel_t *prev);
+/* where the agents of those are that are live, as text, not all if they are
+   many; under the lock; the end of what was written, before last */
+u_char *ngx_zltunnel_tunnel_addresses(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    u_char *p, u_char *last);
 /* with new id and keys, state LIVE and owned by this worker; NULL: zone full */
 ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_create(
     ngx_zltunnel_registry_t *registry, u_char *random);

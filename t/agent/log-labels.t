@@ -233,7 +233,7 @@ sub one {
 
     unlike($agent->log, qr/^\S+ [A-Z]+ agent\b/m, 'no line has a label');
     like($agent->log, qr/^\S+ $_/m, $_)
-        for 'INFO connected to the server', 'WARN a connection to "down"',
+        for 'INFO connected \(3 services\)$', 'WARN a connection to "down"',
             'WARN the UDP service "udp": 2 sessions',
             'ERROR the server has withdrawn the service "web"';
 

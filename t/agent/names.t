@@ -157,11 +157,11 @@ sub silent {
     ok(serves($agent->port('hosts'), 30), 'a name in the hosts file is served');
     ok(serves($agent->port('number'), 30), 'and a numeric address');
 
-    my $before = () = $agent->log =~ /connected to the server/g;
+    my $before = () = $agent->log =~ /connected as/g;
 
     $t->{nginx}->kill('HUP');
     ok(wait_for(sub {
-        $before < (() = $agent->log =~ /connected to the server/g);
+        $before < (() = $agent->log =~ /connected as/g);
     }), 'after a reload the agent is back');
 
     ok(serves($agent->port('hosts'), 30), 'serves the one');

@@ -116,7 +116,7 @@ sub serves {
 sub connected {
     my ($agent) = @_;
 
-    my $n = () = $agent->log =~ /connected to the server/g;
+    my $n = () = $agent->log =~ /connected as/g;
     return $n;
 }
 

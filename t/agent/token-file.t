@@ -129,7 +129,7 @@ sub renewed {
     $t->{nginx}->kill('HUP');
     ok($agent->logged(qr/what was read before is kept: there is no token/),
        'an empty file: the former token is kept');
-    ok(wait_for(sub { 2 <= (() = $agent->log =~ /connected to the server/g) }),
+    ok(wait_for(sub { 2 <= (() = $agent->log =~ /connected as/g) }),
        'and serves');
 
     # the server knows another one from now on

@@ -36,8 +36,13 @@ EOT
         }
 EOT2
 
+my $few = $t->token('few', "ports=$t->{base}-" . ($t->{base} + 1));
+my $held = $t->token('held');
+my $last = $t->{base} + $t->{range} - 1;
+
 $t->start;
 
+my $holder = $t->agent(token => $held, services => ['h:1']);
 my @full = full($port{full});
 my $url = sub { "ws://127.0.0.1:$t->{http_port}$_[0]" };
 my @down = "down:$port{down}";
@@ -115,11 +120,38 @@ subtest 'the token' => sub { rows(\&of_token,
     [ 'a wrong token', undef, [],
       q{ERROR the server refuses the token: Invalid token (not in the server's }
       . 'token file, or added less than 3 s ago)' ],
+
+    [ 'a token that another agent uses', $held, [],
+      'WARN the server refuses the token for now: Token already in use by an '
+      . 'agent at 127.0.0.1; sessions=2 in its line, or a token for each' ],
+) };
+
+subtest 'services' => sub { rows(\&of_service,
+    # what, token, the service, what is told
+
+    [ 'one', $token, 'web:1', 'INFO connected as "home" (1 service)' ],
+
+    [ 'a port that there is not', $token, 'web:1:99',
+      'ERROR the server refuses the service "web": this server does not offer '
+      . "port 99 for TCP; there are $t->{base}-$last" ],
+
+    [ 'one for UDP, of which there are none', $token, 'dns:1:99/udp',
+      'ERROR the server refuses the service "dns": this server does not offer '
+      . 'port 99 for UDP; there are none for UDP' ],
+
+    [ 'a port that the token may not have', $few, "web:1:$last",
+      'ERROR the server refuses the service "web": the token does not allow '
+      . "port $last for TCP; there are $t->{base}-" . ($t->{base} + 1) ],
+
+    [ 'no port to assign', $token, 'dns:1/udp',
+      'WARN the service "dns" has no port: the server has no udp port to '
+      . 'assign; only its nginx reaches it' ],
 ) };
 
 subtest 'an attempt' => \&attempt;
 subtest 'clients' => \&clients;
 
+is($holder->stop, 0, 'who has the token ends');
 $t->finish;
 
 
@@ -168,11 +200,24 @@ sub of_token {
 }
 
 
+# One after the other: the tokens are for one agent each.
+
+sub of_service {
+    my (undef, $of, $service) = @_;
+
+    return sub {
+        $t->agent(token => $of, wait => 0, services => [$service])
+    };
+}
+
+
 # The line that the log must have, behind the time; and the exit code, where it
 # ends by itself.
 
 sub told {
     my ($agent, $what, $line, $code) = @_;
+
+    $agent = $agent->() if ref $agent eq 'CODE';
 
     ok($agent->logged(qr/^\S+ \Q$line\E$/m), $what)
         or diag("wanted: $line\n" . $agent->log);
@@ -182,7 +227,7 @@ sub told {
         return;
     }
 
-    ok($agent->{proc}->running, "$what: tries again");
+    ok($agent->{proc}->running, "$what: goes on");
     is($agent->stop, 0, "$what: ends when told to");
 }
 

@@ -57,7 +57,7 @@ sub scene {
 
 sub connected {
     my ($s, $name) = @_;
-    return scalar(() = $s->{agent}{$name}->log =~ /connected to the server/g);
+    return scalar(() = $s->{agent}{$name}->log =~ /connected as/g);
 }
 
 
@@ -171,4 +171,4 @@ sub jitter {
 }
 
 
-sub connected_n { scalar(() = $_[0]->log =~ /connected to the server/g) }
+sub connected_n { scalar(() = $_[0]->log =~ /connected as/g) }

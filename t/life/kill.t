@@ -41,7 +41,7 @@ sub healthy {
         my $now = time;
 
         for my $name (@{ $s->{names} }) {
-            my $n = () = $s->{agent}{$name}->log =~ /connected to the server/g;
+            my $n = () = $s->{agent}{$name}->log =~ /connected as/g;
             $since{$name} = [ $n, $now ]
                 if !$since{$name} || $since{$name}[0] != $n;
         }

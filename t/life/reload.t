@@ -318,7 +318,7 @@ EOT
             return keys %now == 4 && !grep { $now{$_} } @old;
         }), "reload $n");
         ok(wait_for(sub {
-            2 == grep { $_->log =~ /(?:connected to the server(?s:.*)){@{[
+            2 == grep { $_->log =~ /(?:connected as(?s:.*)){@{[
                         $n + 1]}}/ } values %agent;
         }), "reload $n: the agents have moved on");
         push @old, $t->workers if $n == 1;

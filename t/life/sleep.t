@@ -72,7 +72,7 @@ sub dead {
     ok($agent->logged(qr/nothing was heard from the server/, 15),
        'the control channel is found dead');
     ok(wait_for(sub {
-        2 == (() = $agent->log =~ /connected to the server/g);
+        2 == (() = $agent->log =~ /connected as/g);
     }, 30), 'the agent is back');
 
     $c->send('y');
@@ -98,7 +98,7 @@ sub alive {
     ok($agent->logged(qr/has slept/, 10), 'the sleep is seen');
     ok(!$agent->logged(qr/nothing was heard/, 7 / ($ENV{ZLT_SLOW} || 1)),
        'the server answers');
-    is(scalar(() = $agent->log =~ /connected to the server/g), 1,
+    is(scalar(() = $agent->log =~ /connected as/g), 1,
        'and nothing is begun anew');
 
     $t->finish;
@@ -125,7 +125,7 @@ sub waiting {
 
     sleep_for($t, 3600);
     ok(wait_for(sub {
-        2 == (() = $agent->log =~ /connected to the server/g);
+        2 == (() = $agent->log =~ /connected as/g);
     }, 10), 'it wakes up and is back at once');
 
     $relay->{proc}->stop;

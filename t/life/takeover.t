@@ -246,8 +246,13 @@ sub second {
     my ($x, $m) = $try->($token);
     is($m->{type}, 'AuthFail', 'a second holder');
     is($m->{code}, 3, 'code 3');
-    is($m->{reason}, 'Token already in use', 'and the reason of version 1');
+    is($m->{reason}, 'Token already in use by an agent at 127.0.0.1; '
+       . 'sessions=2 in its line, or a token for each', 'and who it is');
 
+    my $v1 = ZLTunnel::Wire->control($t);
+    $v1->auth($token);
+    is($v1->expect('AuthFail')->{reason}, 'Token already in use',
+       'which one of version 1 is not told');
 
     # one that has not been heard from for 5 s is asked, and replaced when it
     # does not answer within 3

@@ -121,7 +121,7 @@ change($same);
 $t->{tokens} = [ grep { $_->{token} ne $token{carol} } @{ $t->{tokens} } ];
 
 ok(wait_for(sub {
-    my $now = () = $agent->log =~ /connected to the server/g;
+    my $now = () = $agent->log =~ /connected as/g;
     return $now >= 4;
 }), 'it has connected with a token of the same name');
 is(tunnel('carol')->{id}, $id, 'to the same tunnel');

@@ -348,7 +348,7 @@ sub another {
 
     $agent->write_conf($conf->('proxy = none'));
     $agent->{proc}->kill('HUP');
-    ok($agent->logged(qr/connected to the server$/m, 10), 'and without one');
+    ok($agent->logged(qr/connected as "[^"]+" \(\d+ services?\)$/m, 10), 'and without one');
 
     my $r = $t->transfer($agent->port('e'), 10_000);
     is($r->{received_sha}, $r->{sent_sha}, 'bytes pass');

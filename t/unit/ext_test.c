@@ -22,7 +22,7 @@
 #define KEY1  "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define KEY2  "fffefdfcfbfaf9f8f7f6f5f4f3f2f1f0efeeedecebeae9e8e7e6e5e4e3e2e1e0"
 
-#define MAX_TAGS  5
+#define MAX_TAGS  6
 
 static const uint8_t  id1[] = {
     0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
@@ -75,19 +75,20 @@ static const ext_vector_t  vectors[] = {
                .ext = ZLT_X_FEATURES|ZLT_X_AGENT,
                .features = UINT32_MAX } },
 
-    { .head = "02 0000006f" ID1,
+    { .head = "02 00000076" ID1,
       .tags = { { "01 0004 0000000d", ZLT_X_FEATURES, 0 },
                 { "02 0020" KEY1, ZLT_X_DATA_KEY, 0 },
                 { "03 0020" KEY2, ZLT_X_RESUME_KEY, 0 },
                 { "04 0008 00007530 00009c40", ZLT_X_HEARTBEAT, 0 },
-                { "05 0004 0001 0040", ZLT_X_IDLE, 0 } },
+                { "05 0004 0001 0040", ZLT_X_IDLE, 0 },
+                { "06 0004 'home'", ZLT_X_TOKEN_NAME, 1 } },
       .msg = { .type = ZLT_AUTH_OK, .tunnel_id = id1,
                .ext = ZLT_X_FEATURES|ZLT_X_DATA_KEY|ZLT_X_RESUME_KEY
-                      |ZLT_X_HEARTBEAT|ZLT_X_IDLE,
+                      |ZLT_X_HEARTBEAT|ZLT_X_IDLE|ZLT_X_TOKEN_NAME,
                .features = ZLT_F_CHANNELS|ZLT_F_DATAGRAMS|ZLT_F_ACCESS,
                .data_key = key1, .resume_key = key2,
                .heartbeat_interval = 30000, .heartbeat_timeout = 40000,
-               .idle_least = 1, .idle_most = 64 } },
+               .idle_least = 1, .idle_most = 64, .name = S("home") } },
 
     { .head = "02 00000017" ID1,
       .tags = { { "05 0004 fffe ffff", ZLT_X_IDLE, 0 } },
@@ -289,7 +290,11 @@ with(const ext_vector_t *v, uint32_t bits)
         memset(&m.served_by, 0, sizeof(zlt_str_t));
     }
 
-    /* of the others it is a fixed field */
+    /* of the others these are fixed fields */
+
+    if (!(bits & ZLT_X_TOKEN_NAME) && m.type == ZLT_AUTH_OK) {
+        memset(&m.name, 0, sizeof(zlt_str_t));
+    }
 
     if (!(bits & ZLT_X_ACCESS_ID)
         && (m.type == ZLT_ACCESS_OPEN || m.type == ZLT_ACCESS_FAIL))
@@ -465,7 +470,7 @@ test_unknown_tags(void)
     size_t                    i, j, k, at, len;
     const ext_vector_t       *v;
     static const char *const  unknown[] = {
-        "00 0000", "06 0001 00", "fe 0003 010203", "ff 0007 'unknown'",
+        "00 0000", "07 0001 00", "fe 0003 010203", "ff 0007 'unknown'",
         ("7f 0020" KEY1)
     };
 
@@ -511,7 +516,7 @@ test_all_unknown_tags(void)
         v = &vectors[i];
 
         switch (v->msg.type) {
-        case ZLT_AUTH_OK:        least = 6; break;
+        case ZLT_AUTH_OK:        least = 7; break;
         case ZLT_REGISTER:
         case ZLT_AUTH:           least = 4; break;
         case ZLT_REGISTER_FAIL:
@@ -832,7 +837,7 @@ test_encode_only_what_belongs(void)
         len = whole(&vectors[i]);
 
         m = vectors[i].msg;
-        m.ext |= 0xfffe0000;
+        m.ext |= 0xfffc0000;
 
         if (m.type == ZLT_AUTH_FAIL || m.type == ZLT_DISCONNECT) {
             m.ext |= ZLT_X_PORT|ZLT_X_PUBLIC|ZLT_X_FEATURES|ZLT_X_DATA_KEY;

@@ -156,7 +156,7 @@ sub ends {
 
     $t->write_conf(ports => '');
     $t->{nginx}->kill('HUP');
-    ok(wait_for(sub { my $n = () = $agent->log =~ /connected to the server/g;
+    ok(wait_for(sub { my $n = () = $agent->log =~ /connected as/g;
                       $n >= 2 }), 'a reload');
 
     $c = ZLTunnel::Wire::Socket->new($agent->port('e'));

@@ -198,7 +198,7 @@ sub server {
     $t->write_conf(zltunnel => 'max_channel_share 1%;');
     $t->{nginx}->kill('HUP');
     ok(wait_for(sub { $t->status->{generation} == 2 }), 'reload');
-    ok(wait_for(sub { my $n = () = $agent->log =~ /connected to the server/g;
+    ok(wait_for(sub { my $n = () = $agent->log =~ /connected as/g;
                       $n >= 2 }), 'the agent is there again');
 
     # more than 41 channels for each of two workers
