@@ -38,6 +38,7 @@ static const zlt_cmd_t  zlt_commands[] = {
     { "sessions", "tell its access sessions", zlt_cmd_ctl },
     { "renew",   "renew one of them", zlt_cmd_ctl },
     { "reload",  "let it read its configuration again", zlt_cmd_ctl },
+    { "keys",    NULL, zlt_cmd_keys },
     { NULL, NULL, NULL }
 };
 
@@ -113,7 +114,10 @@ zlt_main_help(FILE *out)
                    "\n\nCommands:\n");
 
     for (command = zlt_commands; command->name; command++) {
-        (void) fprintf(out, "  %-10s %s\n", command->name, command->summary);
+        if (command->summary) {
+            (void) fprintf(out, "  %-10s %s\n", command->name,
+                           command->summary);
+        }
     }
 
     (void) fprintf(out, "\n  --help, --version\n\n"

@@ -640,10 +640,5 @@ static int
 zlt_access_same(const zlt_access_conf_t *a, const zlt_access_conf_t *b)
 {
     return strcmp(a->name, b->name) == 0
-           && strcmp(a->service, b->service) == 0
-           && strcmp(a->host, b->host) == 0
-           && strcmp(a->target, b->target) == 0
-           && a->port == b->port && a->protocol == b->protocol
-           && a->ttl == b->ttl && a->grace == b->grace
-           && a->is_unix == b->is_unix;
+           && zlt_key_change(ZLT_KEY_OF_ACCESS, ZLT_KEY_OPENED, a, b) == NULL;
 }

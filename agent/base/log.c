@@ -24,7 +24,6 @@
 
 
 typedef struct {
-    const char       *name;
     const char       *shown;
     int               priority;      /* syslog's */
 } zlt_log_name_t;
@@ -40,13 +39,11 @@ static void zlt_log_owed(zlt_out_e out, const char *what);
 /* in the order of zlt_log_level_e */
 
 static const zlt_log_name_t  zlt_log_names[] = {
-    { "error", "ERROR", 3 },
-    { "warn",  "WARN",  4 },
-    { "info",  "INFO",  6 },
-    { "debug", "DEBUG", 7 }
+    { "ERROR", 3 },
+    { "WARN",  4 },
+    { "INFO",  6 },
+    { "DEBUG", 7 }
 };
-
-#define ZLT_LOG_NAMES  (sizeof(zlt_log_names) / sizeof(zlt_log_names[0]))
 
 
 static zlt_log_level_e  zlt_log_level = ZLT_LOG_INFO;
@@ -96,22 +93,6 @@ int
 zlt_log_enabled(zlt_log_level_e level)
 {
     return level <= zlt_log_level;
-}
-
-
-int
-zlt_log_level_parse(const char *name, zlt_log_level_e *level)
-{
-    size_t  i;
-
-    for (i = 0; i < ZLT_LOG_NAMES; i++) {
-        if (strcmp(name, zlt_log_names[i].name) == 0) {
-            *level = (zlt_log_level_e) i;
-            return 0;
-        }
-    }
-
-    return -1;
 }
 
 

@@ -33,9 +33,6 @@ void zlt_log_init(void);
 void zlt_log_set_level(zlt_log_level_e level);
 int zlt_log_enabled(zlt_log_level_e level);
 
-/* 0, or -1 if there is no level of that name */
-int zlt_log_level_parse(const char *name, zlt_log_level_e *level);
-
 /* errno is the same afterwards */
 void zlt_log_error(const char *fmt, ...) zlt_printf_like(1, 2);
 void zlt_log_warn(const char *fmt, ...) zlt_printf_like(1, 2);

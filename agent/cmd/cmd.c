@@ -12,6 +12,7 @@
 
 #include "cmd.h"
 #include "log.h"
+#include "token.h"
 #include "version.h"
 
 
@@ -38,4 +39,12 @@ zlt_cmd_option(int c, char **argv)
 
     zlt_log_complain(c == ':' ? "\"%.*s\" needs a value"
                               : "\"%.*s\" is not an option", len, option);
+}
+
+
+void
+zlt_cmd_token_option(void)
+{
+    zlt_log_complain("there is no --token, since every user of this machine "
+                     "could see it: use --token-file, or " ZLT_TOKEN_ENV);
 }

@@ -15,7 +15,7 @@
 
 typedef struct {
     const char   *name;
-    const char   *summary;
+    const char   *summary;     /* NULL: for programs, not shown */
     /* argv[0] is the command; the exit code */
     int         (*run)(int argc, char **argv);
 } zlt_cmd_t;
@@ -26,6 +26,7 @@ int zlt_cmd_access(int argc, char **argv);
 int zlt_cmd_run(int argc, char **argv);
 int zlt_cmd_run_check(int argc, char **argv);
 int zlt_cmd_token(int argc, char **argv);
+int zlt_cmd_keys(int argc, char **argv);
 
 /* what a running agent is asked: status, start, stop, sessions, renew,
    reload */
@@ -39,6 +40,9 @@ void zlt_cmd_version(void);
 /* Says what is wrong with an option, for which getopt_long() has returned c,
    '?' or ':'; never its value, which may be a misplaced secret. */
 void zlt_cmd_option(int c, char **argv);
+
+/* .. and why there is no --token */
+void zlt_cmd_token_option(void);
 
 
 #endif /* ZLT_CMD_H_INCLUDED */

@@ -3,210 +3,217 @@
  * Copyright (C) zltunnel authors
  */
 
-/* zltunnel-agent connect: all on the command line, but for the token. */
+/*
+ * zltunnel-agent connect: all on the command line or in the environment, but
+ * for the token.
+ */
 
 
-#include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmd.h"
+#include "cmd_page.h"
 #include "config.h"
 #include "ctl.h"
 #include "log.h"
-#include "token.h"
 
 
-static int zlt_cmd_connect_option(zlt_conf_t *conf, int c, const char *value);
+#define ZLT_CONNECT_SERVICE  "ZLTUNNEL_SERVICE"
 
 
-static const char  zlt_connect_help[] =
-    "Usage: zltunnel-agent connect --server URL --service SPEC... "
-    "[OPTION]...\n"
-    "\n"
-    "  --server URL              wss://host[:port][/path], or ws://, or\n"
-    "                            ws+unix:/socket[:/path]; the path is\n"
-    "                            " ZLT_URL_DEFAULT_PATH " if there is none.  "
-    "More\n"
-    "                            than once: stand-bys\n"
-    "  --mode MODE               standby (default), or all: at each server\n"
-    "  --service SPEC            NAME:[HOST:]PORT[:REMOTE_PORT][/udp]; may be "
-    "given\n"
-    "                            several times.  Also NAME:unix:/PATH, and\n"
-    "                            /private (no port), /internal, /proxy-v1 or\n"
-    "                            /proxy-v2 (PROXY protocol) at the end\n"
-    "  --token-file FILE         holds the token; else the variable\n"
-    "                            " ZLT_TOKEN_ENV " does\n"
-    "  --ca-file FILE            trust these certificates, not the system's\n"
-    "  --cert FILE, --key FILE   our certificate, where the server wants one, "
-    "and\n"
-    "                            its key, which may be in the same file\n"
-    "  --proxy URL               http://host:port, socks5:// or socks5h://,\n"
-    "                            or none; else https_proxy (ws://: http_proxy) "
-    "or\n"
-    "                            all_proxy says which, and no_proxy for whom "
-    "not\n"
-    "  --proxy-file FILE         the same from a file: for a URL with a "
-    "password\n"
-    "  --insecure                do not verify the server's certificate\n"
-    "  --transport WAY           of data channels: auto (default), raw or "
-    "websocket\n"
-    "  --log-level LEVEL         error, warn, info (default) or debug\n"
-    "  --reconnect-interval T    5s\n"
-    "  --max-reconnect-interval T\n"
-    "                            60s\n"
-    "  --connect-timeout T       10s, for the server and for services\n"
-    "  --shutdown-timeout T      30s, for connections that are open at the "
-    "end\n"
-    "  --udp-timeout T           60s, after which a quiet UDP session ends\n"
-    "  --max-udp-sessions N      4096, of a service\n"
-    "  --min-idle N, --max-idle N\n"
-    "                            idle data channels, within the server's "
-    "bounds\n"
-    "  --control PATH            the control socket, or \"none\"\n"
-    "  --help, --version\n";
+static int zlt_cmd_connect_options(zlt_conf_t *conf, zlt_conf_t *options,
+    int argc, char **argv, int *code);
+static int zlt_cmd_connect_configure(zlt_conf_t *conf,
+    const zlt_conf_t *options);
+static int zlt_cmd_connect_service(zlt_conf_t *conf, const char *from,
+    const char *value);
 
 
-static const struct option  zlt_connect_options[] = {
-    { "server",                 required_argument, NULL, 1 },
-    { "token-file",             required_argument, NULL, 2 },
-    { "ca-file",                required_argument, NULL, 3 },
-    { "log-level",              required_argument, NULL, 4 },
-    { "reconnect-interval",     required_argument, NULL, 5 },
-    { "max-reconnect-interval", required_argument, NULL, 6 },
-    { "connect-timeout",        required_argument, NULL, 7 },
-    { "shutdown-timeout",       required_argument, NULL, 8 },
-    { "min-idle",               required_argument, NULL, 9 },
-    { "max-idle",               required_argument, NULL, 10 },
-    { "udp-timeout",            required_argument, NULL, 11 },
-    { "max-udp-sessions",       required_argument, NULL, 12 },
-    { "proxy",                  required_argument, NULL, 13 },
-    { "proxy-file",             required_argument, NULL, 14 },
-    { "cert",                   required_argument, NULL, 15 },
-    { "key",                    required_argument, NULL, 16 },
-    { "mode",                   required_argument, NULL, 17 },
-    { "control",                required_argument, NULL, 18 },
-    { "transport",              required_argument, NULL, 19 },
-    { "service",                required_argument, NULL, 's' },
-    { "insecure",               no_argument,       NULL, 'k' },
-    { "token",                  optional_argument, NULL, 't' },
-    { "help",                   no_argument,       NULL, 'h' },
-    { "version",                no_argument,       NULL, 'V' },
-    { NULL, 0, NULL, 0 }
+static const zlt_cmd_option_t  zlt_connect_options[] = {
+    { "service", 's', "SPEC",
+      "NAME:[HOST:]PORT[:REMOTE_PORT][/udp]; may be given several times.  "
+      "Also NAME:unix:/PATH, and /private (no port), /internal, /proxy-v1 or "
+      "/proxy-v2 (PROXY protocol) at the end" },
+    { "token", 't', "", NULL },
+    { "help", 'h', NULL, NULL },
+    { "version", 'V', NULL, NULL },
+    { NULL, 0, NULL, NULL }
 };
 
 
-/* the keys that options 1 to 19 stand for */
-
-static const char *const  zlt_connect_keys[] = {
-    NULL, "server", "token_file", "ca_file", "log_level",
-    "reconnect_interval", "max_reconnect_interval", "connect_timeout",
-    "shutdown_timeout", "min_idle", "max_idle", "udp_timeout",
-    "max_udp_sessions", "proxy", "proxy_file", "cert", "key", "mode",
-    "control", "transport"
+static const zlt_cmd_page_t  zlt_connect_page = {
+    "connect --server URL --service SPEC... [OPTION]...",
+    NULL,
+    zlt_connect_options,
+    ZLT_KEY_CONNECT,
+    "The token is in a file or in the variable ZLTUNNEL_TOKEN, never an "
+    "option.  The\nvariable ZLTUNNEL_SERVICE has SPECs with blanks between "
+    "them.\n",
+    NULL
 };
 
 
 int
 zlt_cmd_connect(int argc, char **argv)
 {
-    int            c;
-    char           error[ZLT_CONF_ERROR_SIZE];
+    int            rc, code;
+    zlt_conf_t     options;
     zlt_config_t   config;
 
+    zlt_conf_init(&options);
     zlt_config_init(&config);
+
+    code = -1;
+
+    rc = zlt_cmd_connect_options(&config.agent, &options, argc, argv, &code);
+
+    if (rc == 0 && code == -1) {
+        rc = zlt_cmd_connect_configure(&config.agent, &options);
+    }
+
+    zlt_conf_free(&options);
+
+    if (rc == -1) {
+        (void) fputs("\"zltunnel-agent connect --help\" tells the options\n",
+                     stderr);
+        code = ZLT_EXIT_USAGE;
+
+    } else if (code == -1 && zlt_config_links(&config) == -1) {
+        zlt_log_complain("out of memory");
+        code = ZLT_EXIT_FAILED;
+    }
+
+    if (code != -1) {
+        zlt_config_free(&config);
+        return code;
+    }
+
+    return zlt_process_run(&config, NULL, NULL, &zlt_ctl_process);
+}
+
+
+/* Services into *conf, keys into *options: 0, with the exit code in *code if
+   all is done, or -1 after a complaint. */
+
+static int
+zlt_cmd_connect_options(zlt_conf_t *conf, zlt_conf_t *options, int argc,
+    char **argv, int *code)
+{
+    int            c, rc;
+    struct option  list[ZLT_CMD_PAGE_OPTIONS];
 
     opterr = 0;
 
-    while ((c = getopt_long(argc, argv, ":hVs:k", zlt_connect_options, NULL))
-           != -1)
-    {
+    zlt_cmd_page_options(&zlt_connect_page, list);
+
+    while ((c = getopt_long(argc, argv, ":hVs:k", list, NULL)) != -1) {
+
         switch (c) {
 
         case 'h':
-            (void) fputs(zlt_connect_help, stdout);
-            zlt_config_free(&config);
-            return ZLT_EXIT_OK;
+            zlt_cmd_page_help(&zlt_connect_page);
+            *code = ZLT_EXIT_OK;
+            return 0;
 
         case 'V':
             zlt_cmd_version();
-            zlt_config_free(&config);
-            return ZLT_EXIT_OK;
+            *code = ZLT_EXIT_OK;
+            return 0;
 
         case '?':
         case ':':
             zlt_cmd_option(c, argv);
-            goto usage;
+            return -1;
+
+        case 't':
+            zlt_cmd_token_option();
+            return -1;
+
+        case 's':
+            rc = zlt_cmd_connect_service(conf, "--service", optarg);
+            break;
 
         default:
-            if (zlt_cmd_connect_option(&config.agent, c, optarg) == -1) {
-                goto usage;
-            }
+            rc = zlt_cmd_page_key(options, c, optarg);
+        }
+
+        if (rc == -1) {
+            return -1;
         }
     }
 
     if (optind < argc) {
         zlt_log_complain("\"%s\" is not an option", argv[optind]);
-        goto usage;
+        return -1;
     }
 
-    if (zlt_conf_check(&config.agent, error) == -1) {
-        zlt_log_complain("%s", error);
-        goto usage;
+    return 0;
+}
+
+
+/* What the environment says, and the options above it. */
+
+static int
+zlt_cmd_connect_configure(zlt_conf_t *conf, const zlt_conf_t *options)
+{
+    int          rc;
+    char         error[ZLT_CONF_ERROR_SIZE];
+    char        *copy, *value, *rest;
+    const char  *env;
+
+    if (zlt_cmd_page_env(&zlt_connect_page, conf) == -1) {
+        return -1;
     }
 
-    if (zlt_config_links(&config) == -1) {
+    env = getenv(ZLT_CONNECT_SERVICE);
+
+    if (env && conf->nservices == 0) {
+        copy = strdup(env);
+        rc = copy ? 0 : -1;
+
+        for (value = copy ? strtok_r(copy, " \t\n", &rest) : NULL;
+             value && rc == 0; value = strtok_r(NULL, " \t\n", &rest))
+        {
+            rc = zlt_cmd_connect_service(conf, ZLT_CONNECT_SERVICE, value);
+        }
+
+        free(copy);
+
+        if (rc == -1) {
+            return -1;
+        }
+    }
+
+    if (zlt_conf_override(conf, options) == -1) {
         zlt_log_complain("out of memory");
-        zlt_config_free(&config);
-        return ZLT_EXIT_FAILED;
+        return -1;
     }
 
-    return zlt_process_run(&config, NULL, NULL, &zlt_ctl_process);
+    if (zlt_conf_check(conf, error) == -1) {
+        zlt_log_complain("%s", error);
+        return -1;
+    }
 
-usage:
-
-    (void) fputs("\"zltunnel-agent connect --help\" tells the options\n",
-                 stderr);
-    zlt_config_free(&config);
-
-    return ZLT_EXIT_USAGE;
+    return 0;
 }
 
 
 static int
-zlt_cmd_connect_option(zlt_conf_t *conf, int c, const char *value)
+zlt_cmd_connect_service(zlt_conf_t *conf, const char *from, const char *value)
 {
     char                 error[ZLT_CONF_ERROR_SIZE];
     const char          *why;
     zlt_service_conf_t   service;
 
-    switch (c) {
-
-    case 's':
-        if (zlt_option_service(value, &service, &why) == -1) {
-            zlt_log_complain("--service \"%s\": %s", value, why);
-            return -1;
-        }
-
-        if (zlt_conf_add_service(conf, &service, error) == -1) {
-            zlt_log_complain("--service \"%s\": %s", value, error);
-            return -1;
-        }
-
-        return 0;
-
-    case 'k':
-        return zlt_conf_set(conf, "insecure", "yes", error);
-
-    case 't':
-        zlt_log_complain("there is no --token, since every user of this "
-                         "machine could see it: use --token-file, or "
-                         ZLT_TOKEN_ENV);
+    if (zlt_option_service(value, &service, &why) == -1) {
+        zlt_log_complain("%s \"%s\": %s", from, value, why);
         return -1;
     }
 
-    if (zlt_conf_set(conf, zlt_connect_keys[c], value, error) == -1) {
-        zlt_log_complain("%s", error);
+    if (zlt_conf_add_service(conf, &service, error) == -1) {
+        zlt_log_complain("%s \"%s\": %s", from, value, error);
         return -1;
     }
 

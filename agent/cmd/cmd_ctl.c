@@ -8,6 +8,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmd.h"
@@ -143,6 +144,11 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
             zlt_cmd_option(c, argv);
             return ZLT_EXIT_USAGE;
         }
+    }
+
+    if (path == NULL) {
+        path = getenv("ZLTUNNEL_CONTROL");
+        path = path && *path ? path : NULL;
     }
 
     if (argc - optind < u->least || argc - optind > u->most) {

@@ -6,11 +6,11 @@
 /* zltunnel-agent run, and check: with a configuration file. */
 
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cmd.h"
+#include "cmd_page.h"
 #include "config.h"
 #include "ctl.h"
 #include "link.h"
@@ -18,98 +18,133 @@
 #include "tls.h"
 
 
-/* what zlt_cmd_run_file() returns if the command is over */
-#define ZLT_RUN_OVER  0
-#define ZLT_RUN_GO    1
-
-
-static int zlt_cmd_run_file(int argc, char **argv, const char *help,
-    const char **file, const char **control, int *code);
+static int zlt_cmd_run_read(int argc, char **argv,
+    const zlt_cmd_page_t *page, const char **file, zlt_config_t *config,
+    zlt_conf_t *with);
+static int zlt_cmd_run_options(int argc, char **argv,
+    const zlt_cmd_page_t *page, const char **file, zlt_conf_t *options);
 static int zlt_cmd_run_check_link(zlt_conf_t *conf, char *error);
 static void zlt_cmd_run_check_tell(const zlt_config_t *config,
     const char *file);
 
 
-static const char  zlt_cmd_run_help[] =
-    "Usage: zltunnel-agent run -c FILE\n"
-    "\n"
-    "  -c, --config FILE         the configuration file\n"
-    "  --control PATH            the control socket, or \"none\"\n"
-    "  --help, --version\n"
-    "\n"
-    "SIGHUP reads the file again, SIGTERM ends after the open connections.\n";
+static const zlt_cmd_option_t  zlt_cmd_run_extra[] = {
+    { "config", 'c', "FILE", "the configuration file, also -c FILE" },
+    { "token", 't', "", NULL },
+    { "help", 'h', NULL, NULL },
+    { "version", 'V', NULL, NULL },
+    { NULL, 0, NULL, NULL }
+};
 
-static const char  zlt_cmd_run_check_help[] =
-    "Usage: zltunnel-agent check -c FILE\n"
-    "\n"
-    "  -c, --config FILE         the configuration file\n"
-    "  --help, --version\n"
-    "\n"
-    "Exit code: 0 if it is all right, 2 if it is not.\n";
+static const zlt_cmd_page_t  zlt_cmd_run_page = {
+    "run -c FILE [OPTION]...",
+    NULL,
+    zlt_cmd_run_extra,
+    ZLT_KEY_RUN,
+    "An option stands above the variable, a variable above the key of [agent] "
+    "in the\nfile.  SIGHUP reads the file again, SIGTERM ends after the open "
+    "connections.\n",
+    NULL
+};
 
-
-static const struct option  zlt_cmd_run_options[] = {
-    { "config",  required_argument, NULL, 'c' },
-    { "control", required_argument, NULL, 's' },
-    { "help",    no_argument,       NULL, 'h' },
-    { "version", no_argument,       NULL, 'V' },
-    { NULL, 0, NULL, 0 }
+static const zlt_cmd_page_t  zlt_cmd_run_check_page = {
+    "check -c FILE [OPTION]...",
+    "  OPTION                    of \"run\", and variables: as they count "
+    "there",
+    zlt_cmd_run_extra,
+    0,
+    "Exit code: 0 if it is all right, 2 if it is not.\n",
+    NULL
 };
 
 
+/* -1, or the exit code if that is all. */
+
 static int
-zlt_cmd_run_file(int argc, char **argv, const char *help, const char **file,
-    const char **control, int *code)
+zlt_cmd_run_read(int argc, char **argv, const zlt_cmd_page_t *page,
+    const char **file, zlt_config_t *config, zlt_conf_t *with)
 {
-    int  c;
+    int         code;
+    char        error[ZLT_CONF_ERROR_SIZE];
+    zlt_conf_t  options;
+
+    zlt_conf_init(&options);
+
+    code = zlt_cmd_run_options(argc, argv, page, file, &options);
+
+    if (code == -1
+        && (zlt_cmd_page_env(&zlt_cmd_run_page, with) == -1
+            || zlt_conf_override(with, &options) == -1))
+    {
+        code = ZLT_EXIT_USAGE;
+    }
+
+    zlt_conf_free(&options);
+
+    if (code == -1 && zlt_conf_file_read(config, *file, with, error) == -1) {
+        zlt_log_complain("%s", error);
+        code = ZLT_EXIT_USAGE;
+    }
+
+    return code;
+}
+
+
+static int
+zlt_cmd_run_options(int argc, char **argv, const zlt_cmd_page_t *page,
+    const char **file, zlt_conf_t *options)
+{
+    int            c;
+    struct option  list[ZLT_CMD_PAGE_OPTIONS];
 
     *file = NULL;
-    *control = NULL;
-    *code = ZLT_EXIT_OK;
-
     opterr = 0;
 
-    while ((c = getopt_long(argc, argv, ":c:hV", zlt_cmd_run_options, NULL))
-           != -1)
-    {
+    zlt_cmd_page_options(&zlt_cmd_run_page, list);
+
+    while ((c = getopt_long(argc, argv, ":c:hVk", list, NULL)) != -1) {
+
         switch (c) {
 
         case 'c':
             *file = optarg;
             break;
 
-        case 's':
-            *control = optarg;
-            break;
-
         case 'h':
-            (void) fputs(help, stdout);
-            return ZLT_RUN_OVER;
+            zlt_cmd_page_help(page);
+            return ZLT_EXIT_OK;
 
         case 'V':
             zlt_cmd_version();
-            return ZLT_RUN_OVER;
+            return ZLT_EXIT_OK;
+
+        case 't':
+            zlt_cmd_token_option();
+            return ZLT_EXIT_USAGE;
+
+        case '?':
+        case ':':
+            zlt_cmd_option(c, argv);
+            return ZLT_EXIT_USAGE;
 
         default:
-            zlt_cmd_option(c, argv);
-            *code = ZLT_EXIT_USAGE;
-            return ZLT_RUN_OVER;
+            if (zlt_cmd_page_key(options, c, optarg) == -1) {
+                return ZLT_EXIT_USAGE;
+            }
         }
     }
 
     if (optind < argc) {
         zlt_log_complain("\"%s\" is not an option", argv[optind]);
-        *code = ZLT_EXIT_USAGE;
-        return ZLT_RUN_OVER;
+        return ZLT_EXIT_USAGE;
     }
 
     if (*file == NULL) {
         zlt_log_complain("which file? -c FILE");
-        *code = ZLT_EXIT_USAGE;
-        return ZLT_RUN_OVER;
+        return ZLT_EXIT_USAGE;
     }
 
-    return ZLT_RUN_GO;
+    return -1;
 }
 
 
@@ -117,25 +152,26 @@ int
 zlt_cmd_run(int argc, char **argv)
 {
     int            code;
-    char           error[ZLT_CONF_ERROR_SIZE];
-    const char    *file, *control;
+    zlt_conf_t     with;
+    const char    *file;
     zlt_config_t   config;
 
-    if (zlt_cmd_run_file(argc, argv, zlt_cmd_run_help, &file, &control, &code)
-        == ZLT_RUN_OVER)
-    {
-        return code;
-    }
-
+    zlt_conf_init(&with);
     zlt_config_init(&config);
 
-    if (zlt_conf_file_read(&config, file, error) == -1) {
-        zlt_log_complain("%s", error);
+    code = zlt_cmd_run_read(argc, argv, &zlt_cmd_run_page, &file, &config,
+                            &with);
+
+    if (code == -1) {
+        code = zlt_process_run(&config, file, &with, &zlt_ctl_process);
+
+    } else {
         zlt_config_free(&config);
-        return ZLT_EXIT_USAGE;
     }
 
-    return zlt_process_run(&config, file, control, &zlt_ctl_process);
+    zlt_conf_free(&with);
+
+    return code;
 }
 
 
@@ -145,38 +181,35 @@ zlt_cmd_run_check(int argc, char **argv)
     int            code;
     char           error[ZLT_CONF_ERROR_SIZE];
     unsigned       i;
-    const char    *file, *control;
+    zlt_conf_t     with;
+    const char    *file;
     zlt_config_t   config;
 
-    if (zlt_cmd_run_file(argc, argv, zlt_cmd_run_check_help, &file, &control,
-                         &code)
-        == ZLT_RUN_OVER)
-    {
-        return code;
-    }
-
+    zlt_conf_init(&with);
     zlt_config_init(&config);
 
-    if (zlt_conf_file_read(&config, file, error) == -1) {
-        zlt_log_complain("%s", error);
-        zlt_config_free(&config);
-        return ZLT_EXIT_USAGE;
-    }
+    code = zlt_cmd_run_read(argc, argv, &zlt_cmd_run_check_page, &file,
+                            &config, &with);
 
-    for (i = 0; i < config.nlinks; i++) {
+    for (i = 0; i < config.nlinks && code == -1; i++) {
+
         if (zlt_cmd_run_check_link(config.links[i], error) == -1) {
             zlt_log_complain(strcmp(config.links[i]->name, ZLT_CONF_AGENT) == 0
                              ? "%s: %.0s%s" : "%s: the tunnel \"%s\": %s",
                              file, config.links[i]->name, error);
-            zlt_config_free(&config);
-            return ZLT_EXIT_USAGE;
+            code = ZLT_EXIT_USAGE;
         }
     }
 
-    zlt_cmd_run_check_tell(&config, file);
-    zlt_config_free(&config);
+    if (code == -1) {
+        zlt_cmd_run_check_tell(&config, file);
+        code = ZLT_EXIT_OK;
+    }
 
-    return ZLT_EXIT_OK;
+    zlt_config_free(&config);
+    zlt_conf_free(&with);
+
+    return code;
 }
 
 

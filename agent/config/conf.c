@@ -3,10 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/*
- * The keys of [agent] and [tunnel NAME]: one table for the file and the
- * command line.
- */
+/* What [agent] and [tunnel NAME] say, and the command line. */
 
 
 #include <stdio.h>
@@ -15,98 +12,10 @@
 #include <openssl/crypto.h>
 
 #include "conf.h"
-#include "log.h"
+#include "key.h"
 #include "option_access.h"
 #include "option_service.h"
-#include "parse.h"
 #include "transport.h"
-
-
-typedef enum {
-    ZLT_CONF_STRING = 0,
-    ZLT_CONF_SERVER,
-    ZLT_CONF_MODE,
-    ZLT_CONF_TIME,
-    ZLT_CONF_NUMBER,
-    ZLT_CONF_BOOL,
-    ZLT_CONF_LEVEL,
-    ZLT_CONF_TRANSPORT
-} zlt_conf_kind_e;
-
-
-typedef struct {
-    const char       *key;
-    zlt_conf_kind_e   kind;
-    size_t            offset;
-    uint32_t          least;
-    uint32_t          most;
-    const char       *allowed;
-} zlt_conf_key_t;
-
-
-static const zlt_conf_key_t  zlt_conf_keys[] = {
-
-    { "server", ZLT_CONF_SERVER, 0, 0, 0, NULL },
-
-    { "mode", ZLT_CONF_MODE, offsetof(zlt_conf_t, mode), 0, ZLT_CONF_ALL,
-      "standby or all" },
-
-    { "control", ZLT_CONF_STRING, offsetof(zlt_conf_t, control), 0, 0, NULL },
-
-    { "token_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, token_file),
-      0, 0, NULL },
-
-    { "ca_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, ca_file), 0, 0, NULL },
-
-    { "cert", ZLT_CONF_STRING, offsetof(zlt_conf_t, cert), 0, 0, NULL },
-
-    { "key", ZLT_CONF_STRING, offsetof(zlt_conf_t, key), 0, 0, NULL },
-
-    { "proxy", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy), 0, 0, NULL },
-
-    { "proxy_file", ZLT_CONF_STRING, offsetof(zlt_conf_t, proxy_file),
-      0, 0, NULL },
-
-    { "insecure", ZLT_CONF_BOOL, offsetof(zlt_conf_t, insecure), 0, 1,
-      "yes or no" },
-
-    { "log_level", ZLT_CONF_LEVEL, offsetof(zlt_conf_t, log_level), 0, 0,
-      "error, warn, info or debug" },
-
-    { "transport", ZLT_CONF_TRANSPORT, offsetof(zlt_conf_t, transport), 0, 0,
-      "auto, raw or websocket" },
-
-    { "reconnect_interval", ZLT_CONF_TIME,
-      offsetof(zlt_conf_t, reconnect_interval), 100, 3600000,
-      "a time from 100ms to 1h" },
-
-    { "max_reconnect_interval", ZLT_CONF_TIME,
-      offsetof(zlt_conf_t, max_reconnect_interval), 100, 86400000,
-      "a time from 100ms to 1d" },
-
-    { "connect_timeout", ZLT_CONF_TIME,
-      offsetof(zlt_conf_t, connect_timeout), 1000, 600000,
-      "a time from 1s to 10m" },
-
-    { "shutdown_timeout", ZLT_CONF_TIME,
-      offsetof(zlt_conf_t, shutdown_timeout), 0, 86400000,
-      "a time up to 1d" },
-
-    { "udp_timeout", ZLT_CONF_TIME, offsetof(zlt_conf_t, udp_timeout),
-      1000, 86400000, "a time from 1s to 1d" },
-
-    { "max_udp_sessions", ZLT_CONF_NUMBER,
-      offsetof(zlt_conf_t, max_udp_sessions), 1, 1000000,
-      "a number from 1 to 1000000" },
-
-    { "min_idle", ZLT_CONF_NUMBER, offsetof(zlt_conf_t, min_idle), 0, 65535,
-      "a number from 0 to 65535" },
-
-    { "max_idle", ZLT_CONF_NUMBER, offsetof(zlt_conf_t, max_idle), 0, 65535,
-      "a number from 0 to 65535" },
-
-    { NULL, ZLT_CONF_STRING, 0, 0, 0, NULL }
-};
 
 
 static const char *const  zlt_conf_pairs[][2] = {
@@ -116,13 +25,14 @@ static const char *const  zlt_conf_pairs[][2] = {
 };
 
 
-static int zlt_conf_add_server(zlt_conf_t *conf, const char *value,
-    char *error);
+static const zlt_key_t *zlt_conf_next(const zlt_key_t *k);
 static uint32_t zlt_conf_bit(const char *key);
-static int zlt_conf_string(zlt_conf_t *conf, const zlt_conf_key_t *k,
-    const char *value);
-static int zlt_conf_value(const zlt_conf_key_t *k, const char *value,
-    uint32_t *n);
+static uint32_t zlt_conf_set_bit(const zlt_key_t *k);
+static uint32_t zlt_conf_answered(uint32_t set);
+static char **zlt_conf_string(const zlt_conf_t *conf, const zlt_key_t *k);
+static int zlt_conf_copy_key(zlt_conf_t *conf, const zlt_conf_t *from,
+    const zlt_key_t *k);
+static void zlt_conf_unset(zlt_conf_t *conf, const zlt_key_t *k);
 
 
 void
@@ -130,44 +40,22 @@ zlt_conf_init(zlt_conf_t *conf)
 {
     memset(conf, 0, sizeof(zlt_conf_t));
 
-    conf->reconnect_interval = 5000;
-    conf->max_reconnect_interval = 60000;
-    conf->connect_timeout = 10000;
-    conf->shutdown_timeout = 30000;
-    conf->udp_timeout = 60000;
-    conf->max_udp_sessions = 4096;
+    zlt_key_defaults(ZLT_KEY_OF_LINK, conf);
+
     conf->min_idle = ZLT_CONF_UNSET;
     conf->max_idle = ZLT_CONF_UNSET;
-    conf->log_level = ZLT_LOG_INFO;
 }
 
 
 void
 zlt_conf_free(zlt_conf_t *conf)
 {
-    char                  **string;
-    unsigned                i;
-    const zlt_conf_key_t   *k;
+    const zlt_key_t  *k;
 
-    for (k = zlt_conf_keys; k->key; k++) {
-        if (k->kind != ZLT_CONF_STRING) {
-            continue;
-        }
-
-        string = (char **) (void *) ((char *) conf + k->offset);
-
-        if (*string) {
-            /* a proxy's password may be in it */
-            OPENSSL_cleanse(*string, strlen(*string));
-            free(*string);
-        }
+    for (k = zlt_conf_next(NULL); k; k = zlt_conf_next(k)) {
+        zlt_conf_unset(conf, k);
     }
 
-    for (i = 0; i < conf->nservers; i++) {
-        free(conf->servers[i].text);
-    }
-
-    free(conf->servers);
     free(conf->services);
     free(conf->accesses);
     zlt_allow_free(&conf->allow);
@@ -178,55 +66,73 @@ zlt_conf_free(zlt_conf_t *conf)
 }
 
 
+/* The key of [agent] behind *k (NULL: the first); NULL if there is none. */
+
+static const zlt_key_t *
+zlt_conf_next(const zlt_key_t *k)
+{
+    k = k ? k + 1 : zlt_key_table;
+
+    while (k->name && !(k->sections & ZLT_KEY_AGENT)) {
+        k++;
+    }
+
+    return k->name ? k : NULL;
+}
+
+
+/* Gives back what was allocated for it. */
+
+static void
+zlt_conf_unset(zlt_conf_t *conf, const zlt_key_t *k)
+{
+    char     **string;
+    unsigned   i;
+
+    string = zlt_conf_string(conf, k);
+
+    if (string && *string) {
+        /* a proxy's password may be in it */
+        OPENSSL_cleanse(*string, strlen(*string));
+        free(*string);
+        *string = NULL;
+    }
+
+    if (k == zlt_key_agent("server")) {
+
+        for (i = 0; i < conf->nservers; i++) {
+            free(conf->servers[i].text);
+        }
+
+        free(conf->servers);
+
+        conf->servers = NULL;
+        conf->nservers = 0;
+        conf->server = NULL;
+    }
+}
+
+
+static char **
+zlt_conf_string(const zlt_conf_t *conf, const zlt_key_t *k)
+{
+    if (k->form != ZLT_KEY_STRING && k->form != ZLT_KEY_PATH) {
+        return NULL;
+    }
+
+    return (char **) (void *) ((char *) (uintptr_t) conf + k->offset);
+}
+
+
 int
-zlt_conf_set(zlt_conf_t *conf, const char *key, const char *value,
+zlt_conf_set(zlt_conf_t *conf, const zlt_key_t *k, const char *value,
     char *error)
 {
-    int                    rc;
-    uint32_t               n;
-    const zlt_conf_key_t  *k;
-
-    for (k = zlt_conf_keys; k->key; k++) {
-        if (strcmp(k->key, key) == 0) {
-            break;
-        }
-    }
-
-    if (k->key == NULL) {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "unknown key \"%.100s\"",
-                        key);
+    if (zlt_key_set(k, conf, value, error) == -1) {
         return -1;
     }
 
-    if (*value == '\0') {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is empty", key);
-        return -1;
-    }
-
-    conf->set |= (uint32_t) 1 << (k - zlt_conf_keys);
-
-    if (k->kind == ZLT_CONF_SERVER) {
-        return zlt_conf_add_server(conf, value, error);
-    }
-
-    if (k->kind == ZLT_CONF_STRING) {
-        rc = zlt_conf_string(conf, k, value);
-
-        if (rc == -1) {
-            (void) strcpy(error, "out of memory");
-        }
-
-        return rc;
-    }
-
-    if (zlt_conf_value(k, value, &n) == -1) {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
-                        "\"%s\" is \"%.100s\", but must be %s", key, value,
-                        k->allowed);
-        return -1;
-    }
-
-    memcpy((char *) conf + k->offset, &n, sizeof(uint32_t));
+    conf->set |= zlt_conf_set_bit(k);
 
     return 0;
 }
@@ -234,8 +140,8 @@ zlt_conf_set(zlt_conf_t *conf, const char *key, const char *value,
 
 /* The first is the current one. */
 
-static int
-zlt_conf_add_server(zlt_conf_t *conf, const char *value, char *error)
+int
+zlt_conf_server_add(zlt_conf_t *conf, const char *value, char *error)
 {
     unsigned            i;
     const char         *why;
@@ -286,16 +192,20 @@ zlt_conf_add_server(zlt_conf_t *conf, const char *value, char *error)
 }
 
 
+/* The keys of [agent] are the first of the table. */
+
+static uint32_t
+zlt_conf_set_bit(const zlt_key_t *k)
+{
+    return (k->sections & ZLT_KEY_AGENT) ? (uint32_t) 1 << (k - zlt_key_table)
+                                         : 0;
+}
+
+
 static uint32_t
 zlt_conf_bit(const char *key)
 {
-    const zlt_conf_key_t  *k;
-
-    for (k = zlt_conf_keys; k->key && strcmp(k->key, key) != 0; k++) {
-        /* void */
-    }
-
-    return (uint32_t) 1 << (k - zlt_conf_keys);
+    return zlt_conf_set_bit(zlt_key_agent(key));
 }
 
 
@@ -329,81 +239,117 @@ zlt_conf_only(zlt_conf_t *conf, unsigned server)
 }
 
 
-static int
-zlt_conf_string(zlt_conf_t *conf, const zlt_conf_key_t *k, const char *value)
+/* The keys of the set, and those that answer the same question. */
+
+static uint32_t
+zlt_conf_answered(uint32_t set)
 {
-    char  *copy, **string;
+    unsigned  i;
+    uint32_t  pair, answered;
 
-    copy = strdup(value);
+    answered = set;
 
-    if (copy == NULL) {
-        return -1;
+    for (i = 0; i < sizeof(zlt_conf_pairs) / sizeof(zlt_conf_pairs[0]); i++) {
+        pair = zlt_conf_bit(zlt_conf_pairs[i][0])
+               | zlt_conf_bit(zlt_conf_pairs[i][1]);
+
+        if (set & pair) {
+            answered |= pair;
+        }
     }
 
-    string = (char **) (void *) ((char *) conf + k->offset);
-    free(*string);
-    *string = copy;
-
-    return 0;
+    return answered;
 }
 
 
 int
 zlt_conf_inherit(zlt_conf_t *conf, const zlt_conf_t *from)
 {
-    char                  *value, why[ZLT_CONF_ERROR_SIZE];
-    unsigned               i;
-    uint32_t               set, pair;
-    const zlt_conf_key_t  *k;
+    uint32_t          answered;
+    const zlt_key_t  *k;
 
-    /* two keys that answer one question are taken as a whole */
+    answered = zlt_conf_answered(conf->set);
 
-    set = conf->set;
+    for (k = zlt_conf_next(NULL); k; k = zlt_conf_next(k)) {
 
-    for (i = 0; i < sizeof(zlt_conf_pairs) / sizeof(zlt_conf_pairs[0]); i++) {
-        pair = zlt_conf_bit(zlt_conf_pairs[i][0])
-               | zlt_conf_bit(zlt_conf_pairs[i][1]);
-
-        if (conf->set & pair) {
-            set |= pair;
-        }
-    }
-
-    for (k = zlt_conf_keys; k->key; k++) {
-
-        if (set & ((uint32_t) 1 << (k - zlt_conf_keys))) {
-            continue;
-        }
-
-        switch (k->kind) {
-
-        case ZLT_CONF_SERVER:
-            for (i = 0; i < from->nservers; i++) {
-                if (zlt_conf_add_server(conf, from->servers[i].text, why)
-                    == -1)
-                {
-                    return -1;
-                }
-            }
-
-            break;
-
-        case ZLT_CONF_STRING:
-            value = *(char **) (void *) ((char *) from + k->offset);
-
-            if (value && zlt_conf_string(conf, k, value) == -1) {
-                return -1;
-            }
-
-            break;
-
-        default:
-            memcpy((char *) conf + k->offset, (char *) from + k->offset,
-                   sizeof(uint32_t));
+        if (!(answered & zlt_conf_set_bit(k))
+            && zlt_conf_copy_key(conf, from, k) == -1)
+        {
+            return -1;
         }
     }
 
     return 0;
+}
+
+
+int
+zlt_conf_override(zlt_conf_t *conf, const zlt_conf_t *with)
+{
+    uint32_t          answered;
+    zlt_conf_t        defaults;
+    const zlt_key_t  *k;
+
+    zlt_conf_init(&defaults);
+
+    answered = zlt_conf_answered(with->set);
+
+    for (k = zlt_conf_next(NULL); k; k = zlt_conf_next(k)) {
+
+        if (!(answered & zlt_conf_set_bit(k))) {
+            continue;
+        }
+
+        zlt_conf_unset(conf, k);
+
+        if (zlt_conf_copy_key(conf, (with->set & zlt_conf_set_bit(k))
+                              ? with : &defaults, k) == -1)
+        {
+            return -1;
+        }
+    }
+
+    conf->set = (conf->set & ~answered) | with->set;
+
+    return 0;
+}
+
+
+static int
+zlt_conf_copy_key(zlt_conf_t *conf, const zlt_conf_t *from,
+    const zlt_key_t *k)
+{
+    char        why[ZLT_CONF_ERROR_SIZE], **to, **value;
+    unsigned    i;
+
+    if (k == zlt_key_agent("server")) {
+
+        for (i = 0; i < from->nservers; i++) {
+            if (zlt_conf_server_add(conf, from->servers[i].text, why) == -1) {
+                return -1;
+            }
+        }
+
+        return 0;
+    }
+
+    to = zlt_conf_string(conf, k);
+
+    if (to == NULL) {
+        memcpy((char *) conf + k->offset, (const char *) from + k->offset,
+               k->size);
+        return 0;
+    }
+
+    value = zlt_conf_string(from, k);
+
+    if (*value == NULL) {
+        return 0;
+    }
+
+    *to = strdup(*value);
+
+    return *to ? 0 : -1;
 }
 
 
@@ -463,57 +409,6 @@ zlt_conf_destroy(zlt_conf_t *conf)
         zlt_conf_free(conf);
         free(conf);
     }
-}
-
-
-static int
-zlt_conf_value(const zlt_conf_key_t *k, const char *value, uint32_t *n)
-{
-    int              rc, on;
-    zlt_log_level_e  level;
-    zlt_transport_e  transport;
-
-    switch (k->kind) {
-
-    case ZLT_CONF_TIME:
-        rc = zlt_parse_time(value, n);
-        break;
-
-    case ZLT_CONF_NUMBER:
-        rc = zlt_parse_number(value, k->most, n);
-        break;
-
-    case ZLT_CONF_BOOL:
-        on = 0;
-        rc = zlt_parse_bool(value, &on);
-        *n = (uint32_t) on;
-        break;
-
-    case ZLT_CONF_MODE:
-        *n = (*value == 'a') ? ZLT_CONF_ALL : ZLT_CONF_STANDBY;
-        return strcmp(value, *n == ZLT_CONF_ALL ? "all" : "standby") ? -1 : 0;
-
-    case ZLT_CONF_LEVEL:
-        level = ZLT_LOG_INFO;
-        rc = zlt_log_level_parse(value, &level);
-        *n = (uint32_t) level;
-        return rc;
-
-    case ZLT_CONF_TRANSPORT:
-        transport = ZLT_TRANSPORT_AUTO;
-        rc = zlt_transport_parse(value, &transport);
-        *n = (uint32_t) transport;
-        return rc;
-
-    default:
-        return -1;
-    }
-
-    if (rc == -1 || *n < k->least || *n > k->most) {
-        return -1;
-    }
-
-    return 0;
 }
 
 

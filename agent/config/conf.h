@@ -11,6 +11,7 @@
 
 
 #include "allow.h"
+#include "key.h"
 #include "types.h"
 #include "url.h"
 #include "via.h"
@@ -97,14 +98,20 @@ void zlt_conf_free(zlt_conf_t *conf);
  * Sets one key of [agent].  0, or -1 with a text in error
  * (ZLT_CONF_ERROR_SIZE bytes).
  */
-int zlt_conf_set(zlt_conf_t *conf, const char *key, const char *value,
+int zlt_conf_set(zlt_conf_t *conf, const zlt_key_t *k, const char *value,
     char *error);
+
+/* A server more; the first is the current one.  As above. */
+int zlt_conf_server_add(zlt_conf_t *conf, const char *value, char *error);
 
 /* Makes the server of that number the current one. */
 void zlt_conf_use(zlt_conf_t *conf, unsigned server);
 
 /* What was not set in *conf is as in *from: 0, or -1 without memory. */
 int zlt_conf_inherit(zlt_conf_t *conf, const zlt_conf_t *from);
+
+/* What was set in *with is so in *conf: 0, or -1 without memory. */
+int zlt_conf_override(zlt_conf_t *conf, const zlt_conf_t *with);
 
 /* A copy with memory of its own; NULL without memory. */
 zlt_conf_t *zlt_conf_copy(const zlt_conf_t *conf);

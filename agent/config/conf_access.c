@@ -11,29 +11,20 @@
 #include <string.h>
 
 #include "conf_access.h"
-#include "parse.h"
-#include "zlt_name.h"
 
 
 static int zlt_conf_access_begin(zlt_conf_file_t *f, const char *name);
-static int zlt_conf_access_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
 static int zlt_conf_access_end(zlt_conf_file_t *f);
 static int zlt_conf_access_open_begin(zlt_conf_file_t *f, const char *name);
-static int zlt_conf_access_open_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
 static int zlt_conf_access_open_end(zlt_conf_file_t *f);
-static int zlt_conf_access_bad(char *error, const char *key, const char *value,
-    const char *why);
 
 
 const zlt_conf_section_t  zlt_conf_access_section = {
-    "access", 1, zlt_conf_access_begin, zlt_conf_access_key,
-    zlt_conf_access_end
+    "access", 1, ZLT_KEY_ACCESS, zlt_conf_access_begin, zlt_conf_access_end
 };
 
 const zlt_conf_section_t  zlt_conf_access_open = {
-    "access", 0, zlt_conf_access_open_begin, zlt_conf_access_open_key,
+    "access", 0, ZLT_KEY_OPEN, zlt_conf_access_open_begin,
     zlt_conf_access_open_end
 };
 
@@ -89,53 +80,6 @@ zlt_conf_access_begin(zlt_conf_file_t *f, const char *name)
 
 
 static int
-zlt_conf_access_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error)
-{
-    int                 rc;
-    const char         *why;
-    zlt_access_conf_t  *a;
-
-    a = &f->access;
-    why = "expected a time like 90s, 30m, 8h or 1d, or 0";
-
-    if (strcmp(key, "protocol") == 0) {
-        return zlt_conf_file_protocol(value, &a->protocol, error);
-    }
-
-    if (strcmp(key, "local") == 0) {
-        rc = zlt_option_access_local(value, a, &why);
-
-    } else if (strcmp(key, "ttl") == 0) {
-        rc = zlt_parse_seconds(value, &a->ttl);
-
-    } else if (strcmp(key, "grace") == 0) {
-        rc = zlt_parse_seconds(value, &a->grace);
-
-    } else if (strcmp(key, "to") == 0) {
-        rc = zlt_option_access_target(value, a, &why);
-
-    } else if (strcmp(key, "service") == 0) {
-        rc = zlt_name_valid((const uint8_t *) value, strlen(value)) ? 0 : -1;
-
-        if (rc == 0) {
-            (void) strcpy(a->service, value);
-
-        } else {
-            why = "it is not the name of a service";
-        }
-
-    } else {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
-                        "unknown key \"%.100s\" in [access NAME]", key);
-        return -1;
-    }
-
-    return rc == 0 ? 0 : zlt_conf_access_bad(error, key, value, why);
-}
-
-
-static int
 zlt_conf_access_end(zlt_conf_file_t *f)
 {
     char         error[ZLT_CONF_ERROR_SIZE];
@@ -169,50 +113,6 @@ zlt_conf_access_open_begin(zlt_conf_file_t *f, const char *name)
 }
 
 
-static int
-zlt_conf_access_open_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error)
-{
-    char                 text[ZLT_CONF_ERROR_SIZE / 2];
-    size_t               rule;
-    const char          *why;
-    zlt_service_conf_t  *s;
-
-    s = &f->service;
-
-    if (strcmp(key, "name") == 0) {
-        return zlt_option_service_name(value, s, &why) == 0
-               ? 0 : zlt_conf_access_bad(error, key, value, why);
-    }
-
-    if (strcmp(key, "protocol") == 0) {
-        return zlt_conf_file_protocol(value, &s->protocol, error);
-    }
-
-    if (strcmp(key, "allow_access") == 0) {
-        return zlt_option_service_allow(value, s, &why) == 0
-               ? 0 : zlt_conf_access_bad(error, key, value, why);
-    }
-
-    if (strcmp(key, "allow") == 0) {
-
-        if (zlt_allow_parse(&f->config->agent.allow, value, &why, &rule) == 0) {
-            return 0;
-        }
-
-        (void) snprintf(text, sizeof(text), "%.100s", value + rule);
-        text[strcspn(text, ",")] = '\0';
-
-        return zlt_conf_access_bad(error, key, text, why);
-    }
-
-    (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
-                    "unknown key \"%.100s\" in [access]", key);
-
-    return -1;
-}
-
-
 /* It leads where "allow" says, and nowhere without it. */
 
 static int
@@ -230,15 +130,4 @@ zlt_conf_access_open_end(zlt_conf_file_t *f)
     }
 
     return 0;
-}
-
-
-static int
-zlt_conf_access_bad(char *error, const char *key, const char *value,
-    const char *why)
-{
-    (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is \"%.150s\": %s",
-                    key, value, why);
-
-    return -1;
 }

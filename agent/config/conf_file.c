@@ -18,31 +18,29 @@
 #include "conf_include.h"
 #include "conf_node.h"
 #include "ini.h"
-#include "parse.h"
 
 
 static int zlt_conf_file_one(zlt_conf_file_t *f);
 static int zlt_conf_file_begin(zlt_conf_file_t *f, const char *section);
 static int zlt_conf_file_end(zlt_conf_file_t *f);
-static int zlt_conf_file_key(zlt_conf_file_t *f, const char *key,
+static int zlt_conf_file_key(zlt_conf_file_t *f, const char *name,
     const char *value, int more);
-static int zlt_conf_file_repeated(zlt_conf_file_t *f, const char *key);
+static int zlt_conf_file_unknown(zlt_conf_file_t *f, const char *name);
+static int zlt_conf_file_set(zlt_conf_file_t *f, const zlt_key_t *k,
+    const char *value, char *error);
 static int zlt_conf_file_agent_begin(zlt_conf_file_t *f, const char *name);
-static int zlt_conf_file_agent_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
 static int zlt_conf_file_service_begin(zlt_conf_file_t *f, const char *name);
-static int zlt_conf_file_service_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
 static int zlt_conf_file_service_end(zlt_conf_file_t *f);
-static int zlt_conf_file_complete(zlt_conf_file_t *f);
+static int zlt_conf_file_complete(zlt_conf_file_t *f,
+    const zlt_conf_t *with);
 
 
 static const zlt_conf_section_t  zlt_conf_file_agent = {
-    "agent", 0, zlt_conf_file_agent_begin, zlt_conf_file_agent_key, NULL
+    "agent", 0, ZLT_KEY_AGENT, zlt_conf_file_agent_begin, NULL
 };
 
 static const zlt_conf_section_t  zlt_conf_file_service = {
-    "service", 1, zlt_conf_file_service_begin, zlt_conf_file_service_key,
+    "service", 1, ZLT_KEY_SERVICE, zlt_conf_file_service_begin,
     zlt_conf_file_service_end
 };
 
@@ -60,7 +58,8 @@ static const zlt_conf_section_t *const  zlt_conf_file_sections[] = {
 
 
 int
-zlt_conf_file_read(zlt_config_t *config, const char *file, char *error)
+zlt_conf_file_read(zlt_config_t *config, const char *file,
+    const zlt_conf_t *with, char *error)
 {
     int               rc;
     zlt_conf_file_t  *f;
@@ -85,7 +84,7 @@ zlt_conf_file_read(zlt_config_t *config, const char *file, char *error)
     }
 
     if (rc == 0) {
-        rc = zlt_conf_file_complete(f);
+        rc = zlt_conf_file_complete(f, with);
     }
 
 done:
@@ -194,7 +193,7 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *section)
 
     (void) strcpy(f->section, section);
     f->section_at = f->at;
-    f->nkeys = 0;
+    f->keys = 0;
 
     len = strcspn(f->section, " \t");
     name = f->section + len + strspn(f->section + len, " \t");
@@ -238,22 +237,13 @@ zlt_conf_file_end(zlt_conf_file_t *f)
 /* "more": in a line that goes on with the key before. */
 
 static int
-zlt_conf_file_key(zlt_conf_file_t *f, const char *key, const char *value,
+zlt_conf_file_key(zlt_conf_file_t *f, const char *name, const char *value,
     int more)
 {
-    int   many;
-    char  why[ZLT_CONF_ERROR_SIZE];
+    char              why[ZLT_CONF_ERROR_SIZE];
+    const zlt_key_t  *k;
 
-    many = strcmp(key, "server") == 0 || strcmp(key, "names") == 0
-           || strcmp(key, "allow") == 0 || strcmp(key, "include") == 0;
-
-    if (more && !many) {
-        return zlt_conf_file_fail(f, f->at, "a line that begins with a blank "
-                                  "continues the one before, but \"%.100s\" "
-                                  "has one value in one line", key);
-    }
-
-    if (strcmp(key, "include") == 0) {
+    if (strcmp(name, "include") == 0) {
         return zlt_conf_include_pattern(f, value, why) == 0
                ? 0 : zlt_conf_file_fail(f, f->at, "%s", why);
     }
@@ -262,32 +252,73 @@ zlt_conf_file_key(zlt_conf_file_t *f, const char *key, const char *value,
         return zlt_conf_file_fail(f, f->at, "a key before the first section");
     }
 
-    if (!many && zlt_conf_file_repeated(f, key)) {
-        return zlt_conf_file_fail(f, f->at, "\"%.100s\" is there twice", key);
+    k = zlt_key_find(f->kind->bit, name);
+
+    if (k == NULL) {
+        return zlt_conf_file_unknown(f, name);
     }
 
-    return f->kind->key(f, key, value, why) == 0
+    if (more && !k->many) {
+        return zlt_conf_file_fail(f, f->at, "a line that begins with a blank "
+                                  "continues the one before, but \"%s\" has "
+                                  "one value in one line", name);
+    }
+
+    if (!k->many && (f->keys & ((uint64_t) 1 << (k - zlt_key_table)))) {
+        return zlt_conf_file_fail(f, f->at, "\"%s\" is there twice", name);
+    }
+
+    f->keys |= (uint64_t) 1 << (k - zlt_key_table);
+
+    return zlt_conf_file_set(f, k, value, why) == 0
            ? 0 : zlt_conf_file_fail(f, f->at, "%s", why);
 }
 
 
 static int
-zlt_conf_file_repeated(zlt_conf_file_t *f, const char *key)
+zlt_conf_file_unknown(zlt_conf_file_t *f, const char *name)
 {
-    unsigned  i;
-
-    for (i = 0; i < f->nkeys; i++) {
-        if (strcmp(f->keys[i], key) == 0) {
-            return 1;
-        }
+    if (f->kind->bit == ZLT_KEY_TUNNEL && zlt_key_find(ZLT_KEY_AGENT, name)) {
+        return zlt_conf_file_fail(f, f->at, "\"%s\" is for all tunnels: it "
+                                  "belongs into [agent]", name);
     }
 
-    if (f->nkeys < ZLT_CONF_KEYS_MAX) {
-        (void) snprintf(f->keys[f->nkeys++], sizeof(f->keys[0]), "%.23s",
-                        key);
-    }
+    return zlt_conf_file_fail(f, f->at, "unknown key \"%.100s\" in %s", name,
+                              zlt_key_section(f->kind->bit));
+}
 
-    return 0;
+
+/* Into what the section makes. */
+
+static int
+zlt_conf_file_set(zlt_conf_file_t *f, const zlt_key_t *k, const char *value,
+    char *error)
+{
+    zlt_config_t       *c;
+    zlt_tunnel_conf_t  *t;
+
+    c = f->config;
+    t = (f->kind->bit == ZLT_KEY_TUNNEL) ? &c->tunnels[c->ntunnels - 1] : NULL;
+
+    switch (k->of) {
+
+    case ZLT_KEY_OF_LINK:
+        return zlt_conf_set(t ? &t->conf : &c->agent, k, value, error);
+
+    case ZLT_KEY_OF_SERVICE:
+        return zlt_key_set(k, &f->service, value, error);
+
+    case ZLT_KEY_OF_ACCESS:
+        return zlt_key_set(k, &f->access, value, error);
+
+    case ZLT_KEY_OF_TUNNEL:
+        zlt_conf_node_place(f, k);
+        return zlt_key_set(k, t, value, error);
+
+    default: /* ZLT_KEY_OF_CONFIG */
+        zlt_conf_node_place(f, k);
+        return zlt_key_set(k, c, value, error);
+    }
 }
 
 
@@ -299,14 +330,6 @@ zlt_conf_file_agent_begin(zlt_conf_file_t *f, const char *name)
     f->agent = f->at.file;
 
     return 0;
-}
-
-
-static int
-zlt_conf_file_agent_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error)
-{
-    return zlt_conf_set(&f->config->agent, key, value, error);
 }
 
 
@@ -348,122 +371,10 @@ zlt_conf_file_service_end(zlt_conf_file_t *f)
 }
 
 
-int
-zlt_conf_file_protocol(const char *value, uint8_t *protocol, char *error)
-{
-    if (strcmp(value, "tcp") != 0 && strcmp(value, "udp") != 0) {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"protocol\" is "
-                        "\"%.100s\", but must be tcp or udp", value);
-        return -1;
-    }
-
-    *protocol = (*value == 'u') ? ZLT_PROTO_UDP : ZLT_PROTO_TCP;
-
-    return 0;
-}
-
-
-int
-zlt_conf_file_port(const char *key, const char *value, uint16_t *port,
-    char *error)
-{
-    if (zlt_parse_port(value, port) == -1) {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is \"%.100s\", "
-                        "but must be a number from 1 to 65535", key, value);
-        return -1;
-    }
-
-    return 0;
-}
-
-
-int
-zlt_conf_file_pp(const char *value, uint8_t *version, char *error)
-{
-    if (zlt_option_service_pp(value, version) == -1) {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"proxy_protocol\" is "
-                        "\"%.100s\", but must be v1, v2 or no", value);
-        return -1;
-    }
-
-    return 0;
-}
-
-
-static int
-zlt_conf_file_service_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error)
-{
-    int                  on;
-    uint16_t            *port;
-    const char          *why;
-    zlt_service_conf_t  *s;
-
-    s = &f->service;
-
-    if (strcmp(key, "protocol") == 0) {
-        return zlt_conf_file_protocol(value, &s->protocol, error);
-    }
-
-    if (strcmp(key, "local") == 0) {
-
-        if (zlt_option_service_local(value, s, &why) == -1) {
-            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"local\" is "
-                            "\"%.150s\": %s", value, why);
-            return -1;
-        }
-
-        return 0;
-    }
-
-    if (strcmp(key, "remote_port") == 0 || strcmp(key, "preferred_port") == 0)
-    {
-        port = (*key == 'r') ? &s->remote_port : &s->preferred_port;
-
-        return zlt_conf_file_port(key, value, port, error);
-    }
-
-    if (strcmp(key, "private") == 0 || strcmp(key, "internal") == 0) {
-
-        if (zlt_parse_bool(value, &on) == -1) {
-            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is "
-                            "\"%.100s\", but must be yes or no", key, value);
-            return -1;
-        }
-
-        if (on) {
-            s->flags |= (*key == 'p') ? ZLT_R_PRIVATE : ZLT_R_INTERNAL;
-        }
-
-        return 0;
-    }
-
-    if (strcmp(key, "proxy_protocol") == 0) {
-        return zlt_conf_file_pp(value, &s->proxy_protocol, error);
-    }
-
-    if (strcmp(key, "allow_access") == 0) {
-
-        if (zlt_option_service_allow(value, s, &why) == -1) {
-            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"allow_access\" is "
-                            "\"%.150s\": %s", value, why);
-            return -1;
-        }
-
-        return 0;
-    }
-
-    (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
-                    "unknown key \"%.100s\" in a service", key);
-
-    return -1;
-}
-
-
 /* What must be there, and what does not go together. */
 
 static int
-zlt_conf_file_complete(zlt_conf_file_t *f)
+zlt_conf_file_complete(zlt_conf_file_t *f, const zlt_conf_t *with)
 {
     char               why[ZLT_CONF_ERROR_SIZE];
     zlt_config_t      *config;
@@ -474,6 +385,12 @@ zlt_conf_file_complete(zlt_conf_file_t *f)
     whole.file = f->agent;
     whole.line = 0;
 
+    if (zlt_conf_node_paths(&config->agent, f->files[f->agent].name) == -1
+        || (with && zlt_conf_override(&config->agent, with) == -1))
+    {
+        return zlt_conf_file_fail(f, whole, "out of memory");
+    }
+
     /* [agent] may be there for the tunnels' sake alone */
 
     if (config->agent.nservers || config->agent.nservices
@@ -482,10 +399,6 @@ zlt_conf_file_complete(zlt_conf_file_t *f)
         if (zlt_conf_check(&config->agent, why) == -1) {
             return zlt_conf_file_fail(f, whole, "%s", why);
         }
-    }
-
-    if (zlt_conf_node_paths(&config->agent, f->files[f->agent].name) == -1) {
-        return zlt_conf_file_fail(f, whole, "out of memory");
     }
 
     if (zlt_conf_node_tunnels(f) == -1) {

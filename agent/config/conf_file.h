@@ -14,11 +14,11 @@
 #include <sys/types.h>
 
 #include "config.h"
+#include "key.h"
 #include "types.h"
 
 
 #define ZLT_CONF_SECTION_MAX  (8 + ZLT_MAX_NAME)   /* "service NAME" */
-#define ZLT_CONF_KEYS_MAX     40
 
 
 typedef struct zlt_conf_file_s     zlt_conf_file_t;
@@ -26,16 +26,14 @@ typedef struct zlt_conf_section_s  zlt_conf_section_t;
 
 
 /*
- * A kind of section.  begin and end return 0, or -1 after zlt_conf_file_fail();
- * key returns 0, or -1 with a text in error.
+ * A kind of section.  begin and end return 0, or -1 after zlt_conf_file_fail().
  */
 
 struct zlt_conf_section_s {
     const char   *name;
     unsigned      named:1;     /* [service NAME] */
+    unsigned      bit;         /* of its keys, ZLT_KEY_* */
     int         (*begin)(zlt_conf_file_t *f, const char *name);
-    int         (*key)(zlt_conf_file_t *f, const char *key,
-                       const char *value, char *error);
     int         (*end)(zlt_conf_file_t *f);
 };
 
@@ -64,8 +62,7 @@ struct zlt_conf_file_s {
     const zlt_conf_section_t   *kind;      /* NULL: before the first */
     char                        section[ZLT_CONF_SECTION_MAX + 1];
     zlt_conf_place_t            section_at;
-    char                        keys[ZLT_CONF_KEYS_MAX][24];
-    unsigned                    nkeys;
+    uint64_t                    keys;      /* that were there, a bit each */
     unsigned                    seen;      /* kinds, a bit each */
 
     zlt_service_conf_t          service;
@@ -78,12 +75,6 @@ struct zlt_conf_file_s {
 /* "file:line: text"; the first complaint counts.  Returns -1. */
 int zlt_conf_file_fail(zlt_conf_file_t *f, zlt_conf_place_t at,
     const char *fmt, ...) zlt_printf_like(3, 4);
-
-/* The values that [service] and [tunnel] have in common. */
-int zlt_conf_file_protocol(const char *value, uint8_t *protocol, char *error);
-int zlt_conf_file_port(const char *key, const char *value, uint16_t *port,
-    char *error);
-int zlt_conf_file_pp(const char *value, uint8_t *version, char *error);
 
 
 #endif /* ZLT_CONF_FILE_H_INCLUDED */

@@ -22,18 +22,8 @@
 #define ZLT_CONF_NAMES  ", \t"
 
 
-static int zlt_conf_node_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
-static int zlt_conf_node_nodes_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
 static int zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name);
-static int zlt_conf_node_tunnel_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error);
 static int zlt_conf_node_tunnel_end(zlt_conf_file_t *f);
-static int zlt_conf_node_name(const char *key, const char *value, char *name,
-    char *error);
-static int zlt_conf_node_tunnel_expose(zlt_tunnel_conf_t *t, const char *value,
-    char *error);
 static int zlt_conf_node_tunnel_ends(zlt_conf_file_t *f, zlt_tunnel_conf_t *t);
 static int zlt_conf_node_tunnel_known(zlt_conf_file_t *f, zlt_conf_place_t at,
     const char *node);
@@ -42,20 +32,20 @@ static int zlt_conf_node_path(char **path, const char *file);
 
 
 const zlt_conf_section_t  zlt_conf_node_section = {
-    "node", 0, NULL, zlt_conf_node_key, NULL
+    "node", 0, ZLT_KEY_NODE, NULL, NULL
 };
 
 const zlt_conf_section_t  zlt_conf_node_list = {
-    "nodes", 0, NULL, zlt_conf_node_nodes_key, NULL
+    "nodes", 0, ZLT_KEY_NODES, NULL, NULL
 };
 
 const zlt_conf_section_t  zlt_conf_node_tunnel = {
-    "tunnel", 1, zlt_conf_node_tunnel_begin, zlt_conf_node_tunnel_key,
+    "tunnel", 1, ZLT_KEY_TUNNEL, zlt_conf_node_tunnel_begin,
     zlt_conf_node_tunnel_end
 };
 
 
-static int
+int
 zlt_conf_node_name(const char *key, const char *value, char *name,
     char *error)
 {
@@ -78,36 +68,11 @@ zlt_conf_node_name(const char *key, const char *value, char *name,
 }
 
 
-static int
-zlt_conf_node_key(zlt_conf_file_t *f, const char *key, const char *value,
+int
+zlt_conf_node_names(zlt_config_t *c, const char *key, const char *value,
     char *error)
 {
-    if (strcmp(key, "name") != 0) {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
-                        "unknown key \"%.100s\" in [node]", key);
-        return -1;
-    }
-
-    f->config->node_at = f->at;
-
-    return zlt_conf_node_name(key, value, f->config->node, error);
-}
-
-
-static int
-zlt_conf_node_nodes_key(zlt_conf_file_t *f, const char *key, const char *value,
-    char *error)
-{
-    char          *copy, *name, *rest;
-    zlt_config_t  *c;
-
-    c = f->config;
-
-    if (strcmp(key, "names") != 0) {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
-                        "unknown key \"%.100s\" in [nodes]", key);
-        return -1;
-    }
+    char  *copy, *name, *rest;
 
     if (c->nodes == NULL) {
         c->nodes = calloc(ZLT_CONFIG_MAX_NODES, sizeof(c->nodes[0]));
@@ -142,6 +107,32 @@ zlt_conf_node_nodes_key(zlt_conf_file_t *f, const char *key, const char *value,
     free(copy);
 
     return 0;
+}
+
+
+void
+zlt_conf_node_place(zlt_conf_file_t *f, const zlt_key_t *k)
+{
+    zlt_config_t       *c;
+    zlt_tunnel_conf_t  *t;
+
+    c = f->config;
+
+    if (f->kind->bit == ZLT_KEY_NODE) {
+        c->node_at = f->at;
+        return;
+    }
+
+    if (f->kind->bit == ZLT_KEY_TUNNEL) {
+        t = &c->tunnels[c->ntunnels - 1];
+
+        if (strcmp(k->name, "from") == 0) {
+            t->from_at = f->at;
+
+        } else if (strcmp(k->name, "to") == 0) {
+            t->to_at = f->at;
+        }
+    }
 }
 
 
@@ -207,96 +198,6 @@ zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name)
 
 
 static int
-zlt_conf_node_tunnel_key(zlt_conf_file_t *f, const char *key,
-    const char *value, char *error)
-{
-    const char         *why;
-    zlt_tunnel_conf_t  *t;
-
-    t = &f->config->tunnels[f->config->ntunnels - 1];
-
-    if (strcmp(key, "from") == 0) {
-        t->from_at = f->at;
-        return zlt_conf_node_name(key, value, t->from, error);
-    }
-
-    if (strcmp(key, "to") == 0) {
-        t->to_at = f->at;
-        return zlt_conf_node_name(key, value, t->to, error);
-    }
-
-    if (strcmp(key, "service") == 0) {
-
-        if (zlt_option_service_name(value, &f->service, &why) == -1) {
-            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"service\" is "
-                            "\"%.100s\": %s", value, why);
-            return -1;
-        }
-
-        return 0;
-    }
-
-    if (strcmp(key, "protocol") == 0) {
-        return zlt_conf_file_protocol(value, &f->service.protocol, error);
-    }
-
-    if (strcmp(key, "local_host") == 0) {
-
-        if (*value == '\0' || strlen(value) > ZLT_OPTION_HOST_MAX - 2) {
-            (void) strcpy(error, "\"local_host\" is empty or too long");
-            return -1;
-        }
-
-        (void) strcpy(t->host, value);
-        return 0;
-    }
-
-    if (strcmp(key, "local_port") == 0) {
-        t->has_port = 1;
-        return zlt_conf_file_port(key, value, &t->port, error);
-    }
-
-    if (strcmp(key, "remote_port") == 0) {
-        return zlt_conf_file_port(key, value, &f->service.remote_port, error);
-    }
-
-    if (strcmp(key, "expose") == 0) {
-        return zlt_conf_node_tunnel_expose(t, value, error);
-    }
-
-    if (strcmp(key, "proxy_protocol") == 0) {
-        return zlt_conf_file_pp(value, &f->service.proxy_protocol, error);
-    }
-
-    if (strcmp(key, "control") == 0 || strcmp(key, "log_level") == 0
-        || strcmp(key, "shutdown_timeout") == 0)
-    {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is for all "
-                        "tunnels: it belongs into [agent]", key);
-        return -1;
-    }
-
-    return zlt_conf_set(&t->conf, key, value, error);
-}
-
-
-static int
-zlt_conf_node_tunnel_expose(zlt_tunnel_conf_t *t, const char *value,
-    char *error)
-{
-    if (strcmp(value, "internal") != 0 && strcmp(value, "public") != 0) {
-        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"expose\" is "
-                        "\"%.100s\", but must be internal or public", value);
-        return -1;
-    }
-
-    t->is_public = (*value == 'p');
-
-    return 0;
-}
-
-
-static int
 zlt_conf_node_tunnel_end(zlt_conf_file_t *f)
 {
     char                local[ZLT_OPTION_LOCAL_MAX], why[ZLT_CONF_ERROR_SIZE];
@@ -307,7 +208,7 @@ zlt_conf_node_tunnel_end(zlt_conf_file_t *f)
     s = &f->service;
     t = &f->config->tunnels[f->config->ntunnels - 1];
 
-    if (!t->has_port) {
+    if (t->port == 0) {
         return zlt_conf_file_fail(f, t->at, "the tunnel has no "
                                   "\"local_port\"");
     }
@@ -459,25 +360,31 @@ zlt_conf_node_tunnel_link(zlt_conf_file_t *f, zlt_tunnel_conf_t *t)
 int
 zlt_conf_node_paths(zlt_conf_t *conf, const char *file)
 {
+    char             **path;
+    const zlt_key_t   *k;
+
     if (strchr(file, '/') == NULL) {
         return 0;
     }
 
-    if (conf->control && strcmp(conf->control, "none") != 0
-        && zlt_conf_node_path(&conf->control, file) == -1)
-    {
-        return -1;
+    for (k = zlt_key_table; k->name; k++) {
+
+        if (k->of != ZLT_KEY_OF_LINK || k->form != ZLT_KEY_PATH) {
+            continue;
+        }
+
+        path = (char **) (void *) ((char *) conf + k->offset);
+
+        if (path == &conf->control && *path && strcmp(*path, "none") == 0) {
+            continue;
+        }
+
+        if (zlt_conf_node_path(path, file) == -1) {
+            return -1;
+        }
     }
 
-    if (zlt_conf_node_path(&conf->token_file, file) == -1
-        || zlt_conf_node_path(&conf->proxy_file, file) == -1
-        || zlt_conf_node_path(&conf->cert, file) == -1
-        || zlt_conf_node_path(&conf->key, file) == -1)
-    {
-        return -1;
-    }
-
-    return zlt_conf_node_path(&conf->ca_file, file);
+    return 0;
 }
 
 

@@ -42,10 +42,9 @@ typedef struct {
     zlt_conf_place_t at;
     zlt_conf_place_t from_at;
     zlt_conf_place_t to_at;
-    unsigned         has_port:1;
-    unsigned         is_public:1;
+    uint8_t          is_public;
     char             host[ZLT_OPTION_HOST_MAX + 1];    /* local_host */
-    uint16_t         port;                             /* local_port */
+    uint16_t         port;                             /* local_port, 0: none */
     zlt_conf_t       conf;     /* with one service, once it is complete */
 } zlt_tunnel_conf_t;
 
@@ -71,11 +70,12 @@ void zlt_config_init(zlt_config_t *config);
 void zlt_config_free(zlt_config_t *config);
 
 /*
- * Reads and checks a file into *config, which was initialized.  0, or -1 with
- * "file:line: what" in error (ZLT_CONF_ERROR_SIZE bytes); *config may then be
- * half filled.
+ * Reads and checks a file into *config, which was initialized; what is set in
+ * *with (NULL: nothing) stands above its [agent].  0, or -1 with "file:line:
+ * what" in error (ZLT_CONF_ERROR_SIZE bytes); *config may then be half filled.
  */
-int zlt_conf_file_read(zlt_config_t *config, const char *file, char *error);
+int zlt_conf_file_read(zlt_config_t *config, const char *file,
+    const zlt_conf_t *with, char *error);
 
 /*
  * Makes the links of [agent] and of the tunnels that begin here.  All must

@@ -111,7 +111,7 @@ zlt_ctl_start(zlt_process_t *p)
     char         path[ZLT_CTL_PATH_SIZE], error[ZLT_CONF_ERROR_SIZE];
     const char  *asked;
 
-    asked = p->control ? p->control : p->config->agent.control;
+    asked = p->config->agent.control;
 
     if (asked) {
         if (strcmp(asked, ZLT_CTL_NONE) == 0

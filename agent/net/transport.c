@@ -27,13 +27,6 @@
 #define ZLT_TRANSPORT_PROBE     3600000
 
 
-/* in the order of zlt_transport_e */
-
-static const char *const  zlt_transport_names[] = {
-    "auto", "raw", "websocket"
-};
-
-
 void
 zlt_transport_init(zlt_transport_t *t, zlt_transport_e mode,
     const char *label)
@@ -142,20 +135,4 @@ zlt_transport_failed(zlt_transport_t *t, int websocket, unsigned doubt,
 
     zlt_log_link(t->label, ZLT_LOG_DEBUG, "data channels are tried %s "
                  "WebSocket: %s", t->websocket ? "over" : "without", why);
-}
-
-
-int
-zlt_transport_parse(const char *name, zlt_transport_e *mode)
-{
-    unsigned  i;
-
-    for (i = 0; i < 3; i++) {
-        if (strcmp(name, zlt_transport_names[i]) == 0) {
-            *mode = (zlt_transport_e) i;
-            return 0;
-        }
-    }
-
-    return -1;
 }

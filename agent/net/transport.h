@@ -60,8 +60,5 @@ void zlt_transport_opened(zlt_transport_t *t, int websocket, uint64_t now);
 void zlt_transport_failed(zlt_transport_t *t, int websocket, unsigned doubt,
     const char *why, uint64_t now);
 
-/* 0, or -1 if there is none of that name */
-int zlt_transport_parse(const char *name, zlt_transport_e *mode);
-
 
 #endif /* ZLT_TRANSPORT_H_INCLUDED */

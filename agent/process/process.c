@@ -55,7 +55,7 @@ const zlt_link_ops_t  zlt_process_link_ops = {
 
 int
 zlt_process_run(zlt_config_t *config, const char *conf_file,
-    const char *control, const zlt_process_ctl_t *ctl_ops)
+    const zlt_conf_t *with, const zlt_process_ctl_t *ctl_ops)
 {
     int             rc, alive;
     zlt_process_t  *p;
@@ -69,7 +69,7 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
 
     p->config = config;
     p->conf_file = conf_file;
-    p->control = control;
+    p->with = with;
     p->ctl_ops = ctl_ops;
 
     zlt_list_init(&p->links);

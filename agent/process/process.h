@@ -31,7 +31,7 @@ struct zlt_process_s {
 
     zlt_config_t    *config;
     const char      *conf_file;        /* NULL: from the command line */
-    const char      *control;          /* --control; NULL: not given */
+    const zlt_conf_t  *with;           /* options and environment */
     const zlt_process_ctl_t  *ctl_ops;
     zlt_ctl_t       *ctl;              /* NULL: no control socket */
 

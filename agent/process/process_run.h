@@ -29,10 +29,11 @@ typedef struct {
 /*
  * Runs until it is told to end; the exit code.  Takes over what config holds;
  * zlt_config_links() must have been called.  conf_file is NULL if it came from
- * the command line, control if the option was not given.
+ * the command line; *with stands above the file when it is read again, and is
+ * the caller's.
  */
 int zlt_process_run(zlt_config_t *config, const char *conf_file,
-    const char *control, const zlt_process_ctl_t *ctl_ops);
+    const zlt_conf_t *with, const zlt_process_ctl_t *ctl_ops);
 
 
 #endif /* ZLT_PROCESS_RUN_H_INCLUDED */

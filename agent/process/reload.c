@@ -10,8 +10,9 @@
  * unregistered, new ones registered.  Only another server or proxy, or other
  * trust, needs a new control channel.
  *
- * A key that is new has to be thought of here: t/agent/reload-keys.t knows all
- * of them.
+ * What has changed, and what that means, comes from the table of keys; a key
+ * that needs more than the table can say is thought of here.
+ * t/agent/reload-keys.t knows all of them.
  */
 
 
@@ -58,7 +59,6 @@ static int zlt_reload_same(const zlt_service_conf_t *a,
     const zlt_service_conf_t *b);
 static void zlt_reload_remove(zlt_link_t *l, zlt_service_t *s);
 static int zlt_reload_stays(const zlt_conf_t *a, zlt_conf_t *b);
-static int zlt_reload_differ(const char *a, const char *b);
 
 
 int
@@ -84,7 +84,7 @@ zlt_reload(zlt_process_t *p, char *error)
 
     zlt_config_init(config);
 
-    if (zlt_conf_file_read(config, p->conf_file, error) == -1) {
+    if (zlt_conf_file_read(config, p->conf_file, p->with, error) == -1) {
         goto failed;
     }
 
@@ -222,14 +222,18 @@ static void
 zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
     zlt_reload_link_t *links)
 {
-    unsigned     i;
-    zlt_link_t  *l;
+    unsigned          i;
+    zlt_link_t       *l;
+    const zlt_key_t  *k;
 
     zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
 
-    if (zlt_reload_differ(p->config->agent.control, config->agent.control)) {
-        zlt_log_warn("another \"control\" counts when the agent is started "
-                     "the next time");
+    k = zlt_key_change(ZLT_KEY_OF_LINK, ZLT_KEY_RESTART, &p->config->agent,
+                       &config->agent);
+
+    if (k) {
+        zlt_log_warn("another \"%s\" counts when the agent is started the "
+                     "next time", k->name);
     }
 
     zlt_reload_gone(p, config);
@@ -444,15 +448,15 @@ zlt_reload_lead(const zlt_link_t *l, zlt_service_t *s,
 }
 
 
-/* 1 if the server need not be told */
+/* 1 if the server need not be told.  What is behind the name, an address or
+   many places, is no key. */
 
 static int
 zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
 {
-    return a->protocol == b->protocol && a->flags == b->flags
-           && a->remote_port == b->remote_port
-           && a->preferred_port == b->preferred_port
-           && strcmp(a->allow_access, b->allow_access) == 0;
+    return ((a->flags ^ b->flags) & ZLT_R_OPEN) == 0
+           && zlt_key_change(ZLT_KEY_OF_SERVICE, ZLT_KEY_REGISTER, a, b)
+              == NULL;
 }
 
 
@@ -480,11 +484,7 @@ zlt_reload_stays(const zlt_conf_t *a, zlt_conf_t *b)
 {
     unsigned  i;
 
-    if (a->insecure != b->insecure
-        || zlt_reload_differ(a->ca_file, b->ca_file)
-        || zlt_reload_differ(a->cert, b->cert)
-        || zlt_reload_differ(a->key, b->key))
-    {
+    if (zlt_key_change(ZLT_KEY_OF_LINK, ZLT_KEY_RECONNECT, a, b)) {
         return 0;
     }
 
@@ -496,15 +496,4 @@ zlt_reload_stays(const zlt_conf_t *a, zlt_conf_t *b)
     }
 
     return 0;
-}
-
-
-static int
-zlt_reload_differ(const char *a, const char *b)
-{
-    if (a == NULL || b == NULL) {
-        return a != b;
-    }
-
-    return strcmp(a, b) != 0;
 }

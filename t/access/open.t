@@ -230,7 +230,7 @@ sub file {
             => qr/"allow" is "10.0.0.1\/8:80": .*bits/,
         "[access]\nallow = a:1\nwhat = b\n" => qr/unknown key "what"/,
         "[access]\nallow = a:1\n[access]\nallow = b:1\n" => qr/twice/,
-        "[access x]\nttl = soon\n" => qr/"ttl" is "soon": expected a time/,
+        "[access x]\nttl = soon\n" => qr/"ttl" is "soon", but must be a time/,
         "[access x]\nto = x\n" => qr/"to" is "x": expected HOST:PORT/,
         "[access x]\nlocal = somewhere\n" => qr/"local" is "somewhere"/,
         "[access x]\nwhat = b\n" => qr/unknown key "what"/,

@@ -40,15 +40,19 @@ $server->watch($closer, sub { $closed++; close($closer->accept) });
 
 my $udp = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1');
 
+my $socket = "$t->{dir}/the.sock";
+
 my %plain = (
-    agent => { server => [ $url, 'wss://127.0.0.1:1/tunnel/v1' ],
+    agent => { control => $socket,
+               server => [ $url, 'wss://127.0.0.1:1/tunnel/v1' ],
                token_file => '%%token_file%%', reconnect_interval => '100ms',
                max_reconnect_interval => '200ms' },
     'service s' => { local => address($hold) },
 );
 
 my %nodes = (
-    agent => { token_file => '%%token_file%%', reconnect_interval => '100ms',
+    agent => { control => $socket, token_file => '%%token_file%%',
+               reconnect_interval => '100ms',
                max_reconnect_interval => '200ms' },
     node => { name => 'n1' },
     nodes => { names => 'n1, n2, n3' },
@@ -78,7 +82,7 @@ my ($mark, %was, $ch);
 my @cases = (
     [ 'agent', 'server', $url, "$url?again", sub { auths() } ],
     [ 'agent', 'mode', undef, 'all', sub { said(qr/agent at \S+ connected/) } ],
-    [ 'agent', 'control', undef, 'other.sock', sub { said(qr/"control"/) } ],
+    [ 'agent', 'control', $socket, 'other.sock', sub { said(qr/"control"/) } ],
     [ 'agent', 'token_file', '%%token_file%%', $other,
       sub { $server->{auth}{token} ne $token } ],
     [ 'agent', 'ca_file', undef, 'ca.pem', sub { auths() } ],
@@ -198,6 +202,7 @@ sub of_service {
 
 
 my $agent = $agent::it = $t->agent(token => $token, wait => 0,
+                                   control => $socket, control_in_conf => 1,
                                    conf => conf(\%plain));
 ok($server->wait(sub { $server->{services}{s} }), 'the agent is there');
 

@@ -45,7 +45,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     zlt_config_init(&config);
     error[0] = '\0';
 
-    if (zlt_conf_file_read(&config, name, error) == -1) {
+    if (zlt_conf_file_read(&config, name, NULL, error) == -1) {
         must(include || strncmp(error, name, strlen(name)) == 0);
         must(strlen(error) < sizeof(error));
 

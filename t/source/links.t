@@ -34,8 +34,7 @@ my %variable = map { $_ => 1 }
 my @parameters = $module =~ /\{ ngx_string\("(\w+)"\), ngx_zltunnel_token_/g;
 my ($help) = (run($ZLTunnel::AGENT, '--help'))[1] =~ /^Commands:\n(.*?)^$/ms;
 my %command = map { $_ => 1 } ($help // '') =~ /^  (\w+)/mg;
-my %option = map { $_ => 1 }
-             scalar(agent_source()) =~ /\{ "([a-z][\w-]*)", +\w+_argument/g;
+my %option = map { $_ => 1 } known_options();
 my %key = %{ known_keys() };
 my %target = map { $_ => 1 } slurp("$root/Makefile") =~ /^([a-z][\w-]*):/mg;
 

@@ -162,8 +162,7 @@ test_probe(void)
 static void
 test_modes(void)
 {
-    unsigned         i;
-    zlt_transport_e  mode;
+    unsigned  i;
 
     setup(ZLT_TRANSPORT_RAW);
 
@@ -182,13 +181,6 @@ test_modes(void)
     }
 
     check(told == 0);
-
-    check(zlt_transport_parse("auto", &mode) == 0
-          && mode == ZLT_TRANSPORT_AUTO);
-    check(zlt_transport_parse("raw", &mode) == 0 && mode == ZLT_TRANSPORT_RAW);
-    check(zlt_transport_parse("websocket", &mode) == 0
-          && mode == ZLT_TRANSPORT_WEBSOCKET);
-    check(zlt_transport_parse("Raw", &mode) == -1);
 }
 
 

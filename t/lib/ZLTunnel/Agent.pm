@@ -14,8 +14,8 @@ my $count = 0;
 # Options: token; services => ["name:port", ...]; tls => 1 for wss; server
 # (a URL); args => [...] more arguments; conf => text of a configuration file,
 # in place of --service; access => ["name:port", ...] with options of the
-# command "access", in place of it; env => {}; control => the control socket's path, one
-# of its own by default.
+# command "access", in place of it; env => {}; control => the control socket's
+# path, one of its own by default; control_in_conf: which is no option.
 
 sub start {
     my ($class, $t, %o) = @_;
@@ -46,7 +46,7 @@ sub start {
     }
 
     $self->{control} = $o{control} // "$dir/agent-$n.sock";
-    push @cmd, '--control', $self->{control};
+    push @cmd, '--control', $self->{control} unless $o{control_in_conf};
 
     push @cmd, '--ca-file', ZLTunnel->certs . '/ca.pem'
         if $o{tls} && !$o{conf};

@@ -1,7 +1,7 @@
 package ZLTunnel::Known;
 
-# What the agent's source knows: the keys of its configuration, the suffixes of
-# a service, the requests of its control socket.  Read from the tables and the
+# What the agent knows: the keys of its configuration, by its own table; the
+# suffixes of a service and the requests of its control socket, read from the
 # functions that take them, wherever in agent/ these are.
 
 use strict;
@@ -9,9 +9,10 @@ use warnings;
 
 use Exporter 'import';
 use File::Find ();
-use ZLTunnel::Proc qw(slurp);
+use ZLTunnel::Proc qw(run slurp);
 
-our @EXPORT = qw(agent_source known_keys known_suffixes known_requests);
+our @EXPORT = qw(agent_source key_table known_keys known_options
+                 known_suffixes known_requests);
 
 my ($source, %file);
 
@@ -49,29 +50,56 @@ sub table {
 }
 
 
+# The table of keys, as the agent prints it: a hash for each line.
+
+sub key_table {
+    my @names = qw(section key commands env arg form choices bounds default
+                   without many effect help);
+    my ($rc, $out) = run($ZLTunnel::AGENT, 'keys');
+
+    die "the agent's \"keys\": $out" if $rc != 0;
+
+    return map {
+        my %row;
+        @row{@names} = split /\t/;
+        $row{section} =~ tr/[]//d;
+        \%row;
+    } split /\n/, $out;
+}
+
+
 # By section, "agent", "service NAME" and so on: the keys that it knows by
-# itself; a "*" among them stands for those of "agent".
+# itself.  A "*" among them stands for those of "agent", and those are named
+# that a tunnel refuses since they are for all.
 
 sub known_keys {
     my %keys;
-    my $all = agent_source();
+    my @table = key_table();
+    my %agent = map { $_->{key} => 1 } grep { $_->{section} eq 'agent' } @table;
 
-    my $section = qr/"(\w+)",\s+([01]),\s+\w+,\s+(\w+),\s+\w+/;
+    for my $row (@table) {
+        my ($section, $key) = @$row{qw(section key)};
 
-    while ($all =~ /\bzlt_conf_section_t  \w+ = \{\s+$section\s+\};/g) {
-        my ($name, $named, $func) = ($1, $2, $3);
-        my $body = function($func);
-        my @keys = $body =~ /strcmp\(key, "(\w+)"\)/g;
-
-        if ($body =~ /zlt_conf_set\(/) {
-            push @keys, $name eq 'agent'
-                        ? table('zlt_conf_keys') =~ /^    \{ "(\w+)"/mg : '*';
-        }
-
-        $keys{ $named ? "$name NAME" : $name } = [ sort @keys ];
+        push @{ $keys{$section} }, $key
+            if $section ne 'tunnel NAME' || !$agent{$key};
+        delete $agent{$key} if $section eq 'tunnel NAME';
     }
 
-    return \%keys;
+    push @{ $keys{'tunnel NAME'} }, '*', keys %agent;
+
+    return { map { $_ => [ sort @{ $keys{$_} } ] } keys %keys };
+}
+
+
+# Long options of all commands, without "--".
+
+sub known_options {
+    my $all = agent_source();
+
+    return map { tr/_/-/r }
+           $all =~ /\{ "([a-z][\w-]*)", +\w+_argument/g,
+           $all =~ /^    \{ "([a-z][\w-]*)", '\w', /mg,
+           map { $_->{commands} ? $_->{key} : () } key_table();
 }
 
 

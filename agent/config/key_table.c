@@ -1,0 +1,532 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * All keys.  A key that is new stands here, and in docs/ and
+ * agent.conf.example, which t/agent/docs.t compares.
+ *
+ * "help" is one line of what the key does; "fallback" is the value that holds
+ * without it, "without" says the same where that is no value.
+ */
+
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+#include "conf_node.h"
+#include "config.h"
+#include "key.h"
+#include "zlt_name.h"
+
+
+#define zlt_key_at(type, field)                                               \
+    .offset = offsetof(type, field), .size = sizeof(((type *) 0)->field)
+
+/* keys of a link, by [agent] and [tunnel NAME], and by options */
+
+#define ZLT_KEY_LINK  .sections = ZLT_KEY_AGENT|ZLT_KEY_TUNNEL
+
+#define ZLT_KEY_ALL   .commands = ZLT_KEY_CONNECT|ZLT_KEY_VISIT|ZLT_KEY_RUN
+
+#define ZLT_KEY_BOTH  .commands = ZLT_KEY_CONNECT|ZLT_KEY_RUN
+
+
+static int zlt_key_table_server(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_name(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_local(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_allow_access(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_host(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_visit(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_visit_local(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_visit_same(const void *a, const void *b);
+static int zlt_key_table_visit_to(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_allow(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_node(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_nodes(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_bad(const zlt_key_t *k, const char *value,
+    const char *why, char *error);
+
+
+const zlt_key_t  zlt_key_table[] = {
+
+    /* [agent]: these come first, for the bits of zlt_conf_t's "set" */
+
+    { .name = "server", ZLT_KEY_LINK, ZLT_KEY_ALL, .many = 1,
+      .form = ZLT_KEY_TEXT, .set = zlt_key_table_server, .arg = "URL",
+      .help = "wss://HOST[:PORT][/PATH], or ws://, or ws+unix:/SOCKET[:/PATH]; "
+              "the path is " ZLT_URL_DEFAULT_PATH " if there is none.  More "
+              "than once: stand-bys",
+      .reload = ZLT_KEY_WAY },
+
+    { .name = "mode", ZLT_KEY_LINK, ZLT_KEY_BOTH, .form = ZLT_KEY_CHOICE,
+      zlt_key_at(zlt_conf_t, mode), .choices = "standby|all", .arg = "MODE",
+      .fallback = "standby",
+      .help = "with several servers: at one at a time, or at all",
+      .reload = ZLT_KEY_WAY },
+
+    { .name = "token_file", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_PATH,
+      zlt_key_at(zlt_conf_t, token_file), .arg = "FILE",
+      .without = "the variable ZLTUNNEL_TOKEN",
+      .help = "holds the token, and nobody else may read it",
+      .reload = ZLT_KEY_TOKEN },
+
+    { .name = "ca_file", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_PATH,
+      zlt_key_at(zlt_conf_t, ca_file), .arg = "FILE",
+      .without = "the system's",
+      .help = "trust these certificates",
+      .reload = ZLT_KEY_RECONNECT },
+
+    { .name = "insecure", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_BOOL,
+      zlt_key_at(zlt_conf_t, insecure), .most = 1, .fallback = "no",
+      .help = "do not verify the server's certificate",
+      .reload = ZLT_KEY_RECONNECT },
+
+    { .name = "cert", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_PATH,
+      zlt_key_at(zlt_conf_t, cert), .arg = "FILE",
+      .help = "our certificate with its chain, where the server wants one",
+      .reload = ZLT_KEY_RECONNECT },
+
+    { .name = "key", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_PATH,
+      zlt_key_at(zlt_conf_t, key), .arg = "FILE",
+      .without = "in the certificate's file",
+      .help = "the certificate's key",
+      .reload = ZLT_KEY_RECONNECT },
+
+    { .name = "proxy", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_STRING,
+      zlt_key_at(zlt_conf_t, proxy), .arg = "URL",
+      .without = "the environment's",
+      .help = "http://HOST:PORT, socks5:// or socks5h://, or none",
+      .reload = ZLT_KEY_WAY },
+
+    { .name = "proxy_file", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_PATH,
+      zlt_key_at(zlt_conf_t, proxy_file), .arg = "FILE",
+      .help = "holds the proxy's URL, if there is a password in it",
+      .reload = ZLT_KEY_WAY },
+
+    { .name = "transport", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_CHOICE,
+      zlt_key_at(zlt_conf_t, transport), .choices = "auto|raw|websocket",
+      .arg = "WAY", .fallback = "auto",
+      .help = "how data channels are opened",
+      .reload = ZLT_KEY_NEXT },
+
+    { .name = "log_level", .sections = ZLT_KEY_AGENT, ZLT_KEY_ALL,
+      .form = ZLT_KEY_CHOICE, zlt_key_at(zlt_conf_t, log_level),
+      .choices = "error|warn|info|debug", .arg = "LEVEL", .fallback = "info",
+      .help = "how much is logged",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    { .name = "reconnect_interval", ZLT_KEY_LINK, ZLT_KEY_ALL,
+      .form = ZLT_KEY_TIME, zlt_key_at(zlt_conf_t, reconnect_interval),
+      .least = 100, .most = 3600000, .arg = "T", .fallback = "5s",
+      .help = "the wait before a new attempt, at random below this at first",
+      .reload = ZLT_KEY_NEXT },
+
+    { .name = "max_reconnect_interval", ZLT_KEY_LINK, ZLT_KEY_ALL,
+      .form = ZLT_KEY_TIME, zlt_key_at(zlt_conf_t, max_reconnect_interval),
+      .least = 100, .most = 86400000, .arg = "T", .fallback = "60s",
+      .help = "the bound to which that doubles",
+      .reload = ZLT_KEY_NEXT },
+
+    { .name = "connect_timeout", ZLT_KEY_LINK, ZLT_KEY_ALL,
+      .form = ZLT_KEY_TIME, zlt_key_at(zlt_conf_t, connect_timeout),
+      .least = 1000, .most = 600000, .arg = "T", .fallback = "10s",
+      .help = "for the server and for services to answer",
+      .reload = ZLT_KEY_NEXT },
+
+    { .name = "shutdown_timeout", .sections = ZLT_KEY_AGENT, ZLT_KEY_BOTH,
+      .form = ZLT_KEY_TIME, zlt_key_at(zlt_conf_t, shutdown_timeout),
+      .most = 86400000, .arg = "T", .fallback = "30s",
+      .help = "how long the end waits for open connections",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    { .name = "min_idle", ZLT_KEY_LINK, ZLT_KEY_BOTH,
+      .form = ZLT_KEY_NUMBER, zlt_key_at(zlt_conf_t, min_idle),
+      .most = 65535, .arg = "N", .without = "the server's",
+      .help = "idle data channels, at least",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    { .name = "max_idle", ZLT_KEY_LINK, ZLT_KEY_BOTH,
+      .form = ZLT_KEY_NUMBER, zlt_key_at(zlt_conf_t, max_idle),
+      .most = 65535, .arg = "N", .without = "the server's",
+      .help = "idle data channels, at most",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    { .name = "udp_timeout", ZLT_KEY_LINK, ZLT_KEY_ALL,
+      .form = ZLT_KEY_TIME, zlt_key_at(zlt_conf_t, udp_timeout),
+      .least = 1000, .most = 86400000, .arg = "T", .fallback = "60s",
+      .help = "after which a quiet UDP session ends",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    { .name = "max_udp_sessions", ZLT_KEY_LINK, ZLT_KEY_BOTH,
+      .form = ZLT_KEY_NUMBER, zlt_key_at(zlt_conf_t, max_udp_sessions),
+      .least = 1, .most = 1000000, .arg = "N", .fallback = "4096",
+      .help = "UDP sessions of each service",
+      .reload = ZLT_KEY_NEXT },
+
+    { .name = "control", .sections = ZLT_KEY_AGENT, ZLT_KEY_ALL,
+      .form = ZLT_KEY_PATH, zlt_key_at(zlt_conf_t, control), .arg = "PATH",
+      .without = "agent.sock in a place of the system's or the user's",
+      .help = "the control socket, or none",
+      .reload = ZLT_KEY_RESTART },
+
+    /* [service NAME], and some of them elsewhere */
+
+    { .name = "local", .sections = ZLT_KEY_SERVICE,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_service_conf_t, local), .set = zlt_key_table_local,
+      .arg = "[HOST:]PORT|unix:/PATH",
+      .help = "where the service is: a port of this machine, HOST:PORT, or "
+              "unix:/PATH",
+      .reload = ZLT_KEY_NEXT },
+
+    { .name = "protocol",
+      .sections = ZLT_KEY_SERVICE|ZLT_KEY_TUNNEL|ZLT_KEY_OPEN,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_CHOICE,
+      zlt_key_at(zlt_service_conf_t, protocol), .choices = "tcp|udp",
+      .arg = "PROTOCOL", .fallback = "tcp", .help = "of the service",
+      .reload = ZLT_KEY_REGISTER },
+
+    { .name = "remote_port", .sections = ZLT_KEY_SERVICE|ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_PORT,
+      zlt_key_at(zlt_service_conf_t, remote_port), .arg = "PORT",
+      .without = "one that the server chooses",
+      .help = "this port of the server, or the service is refused",
+      .reload = ZLT_KEY_REGISTER },
+
+    { .name = "preferred_port", .sections = ZLT_KEY_SERVICE,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_PORT,
+      zlt_key_at(zlt_service_conf_t, preferred_port), .arg = "PORT",
+      .without = "one that the server chooses",
+      .help = "this port of the server, or another",
+      .reload = ZLT_KEY_REGISTER },
+
+    { .name = "private", .sections = ZLT_KEY_SERVICE,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_FLAG,
+      zlt_key_at(zlt_service_conf_t, flags), .least = ZLT_R_PRIVATE,
+      .fallback = "no",
+      .help = "no port: for the server's own use and for visitors",
+      .reload = ZLT_KEY_REGISTER },
+
+    { .name = "internal", .sections = ZLT_KEY_SERVICE,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_FLAG,
+      zlt_key_at(zlt_service_conf_t, flags), .least = ZLT_R_INTERNAL,
+      .fallback = "no",
+      .help = "a port for the server's machine alone",
+      .reload = ZLT_KEY_REGISTER },
+
+    { .name = "proxy_protocol", .sections = ZLT_KEY_SERVICE|ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_CHOICE,
+      zlt_key_at(zlt_service_conf_t, proxy_protocol), .choices = "no|v1|v2",
+      .arg = "VERSION", .fallback = "no",
+      .help = "connections to the service begin with the header of the PROXY "
+              "protocol",
+      .reload = ZLT_KEY_NEXT },
+
+    { .name = "allow_access", .sections = ZLT_KEY_SERVICE|ZLT_KEY_OPEN,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_service_conf_t, allow_access),
+      .set = zlt_key_table_allow_access, .arg = "TOKEN,...",
+      .without = "all whom the server lets",
+      .help = "visitors, by the names of their tokens",
+      .reload = ZLT_KEY_REGISTER },
+
+    /* [tunnel NAME] */
+
+    { .name = "from", .sections = ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_TUNNEL, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_tunnel_conf_t, from), .set = zlt_key_table_node,
+      .arg = "NODE", .help = "the node where the tunnel begins",
+      .reload = ZLT_KEY_TUNNELS },
+
+    { .name = "to", .sections = ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_TUNNEL, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_tunnel_conf_t, to), .set = zlt_key_table_node,
+      .arg = "NODE", .help = "the node where the tunnel ends",
+      .reload = ZLT_KEY_TUNNELS },
+
+    { .name = "service", .sections = ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_service_conf_t, name), .set = zlt_key_table_name,
+      .arg = "NAME", .without = "the tunnel's name",
+      .help = "the name of the tunnel's service at the server",
+      .reload = ZLT_KEY_REGISTER },
+
+    { .name = "local_host", .sections = ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_TUNNEL, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_tunnel_conf_t, host), .set = zlt_key_table_host,
+      .arg = "HOST", .fallback = "127.0.0.1",
+      .help = "where the tunnel's service is",
+      .reload = ZLT_KEY_NEXT },
+
+    { .name = "local_port", .sections = ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_TUNNEL, .form = ZLT_KEY_PORT,
+      zlt_key_at(zlt_tunnel_conf_t, port), .arg = "PORT",
+      .help = "the port of the tunnel's service",
+      .reload = ZLT_KEY_NEXT },
+
+    { .name = "expose", .sections = ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_TUNNEL, .form = ZLT_KEY_CHOICE,
+      zlt_key_at(zlt_tunnel_conf_t, is_public),
+      .choices = "internal|public", .arg = "TO", .fallback = "internal",
+      .help = "the port is for the server's machine alone, or for all",
+      .reload = ZLT_KEY_REGISTER },
+
+    /* [access NAME] */
+
+    { .name = "service", .sections = ZLT_KEY_ACCESS,
+      .of = ZLT_KEY_OF_ACCESS, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_access_conf_t, service), .set = zlt_key_table_visit,
+      .arg = "NAME", .without = "the section's name",
+      .help = "the service, if the section has another name",
+      .reload = ZLT_KEY_OPENED },
+
+    { .name = "protocol", .sections = ZLT_KEY_ACCESS,
+      .of = ZLT_KEY_OF_ACCESS, .form = ZLT_KEY_CHOICE,
+      zlt_key_at(zlt_access_conf_t, protocol), .choices = "tcp|udp",
+      .arg = "PROTOCOL", .fallback = "tcp", .help = "of the service",
+      .reload = ZLT_KEY_OPENED },
+
+    { .name = "local", .sections = ZLT_KEY_ACCESS,
+      .of = ZLT_KEY_OF_ACCESS, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_access_conf_t, host), .set = zlt_key_table_visit_local,
+      .same = zlt_key_table_visit_same, .arg = "[ADDRESS:]PORT|unix:/PATH",
+      .without = "a free port of 127.0.0.1",
+      .help = "where the service is to be reached here",
+      .reload = ZLT_KEY_OPENED },
+
+    { .name = "ttl", .sections = ZLT_KEY_ACCESS,
+      .of = ZLT_KEY_OF_ACCESS, .form = ZLT_KEY_SECONDS,
+      zlt_key_at(zlt_access_conf_t, ttl), .arg = "T", .fallback = "1h",
+      .help = "how long; 0: without end, where the token allows that",
+      .reload = ZLT_KEY_OPENED },
+
+    { .name = "grace", .sections = ZLT_KEY_ACCESS,
+      .of = ZLT_KEY_OF_ACCESS, .form = ZLT_KEY_SECONDS,
+      zlt_key_at(zlt_access_conf_t, grace), .arg = "T", .fallback = "0",
+      .help = "how long connections may go on after that",
+      .reload = ZLT_KEY_OPENED },
+
+    { .name = "to", .sections = ZLT_KEY_ACCESS,
+      .of = ZLT_KEY_OF_ACCESS, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_access_conf_t, target), .set = zlt_key_table_visit_to,
+      .arg = "HOST:PORT",
+      .help = "where to, if the service leads to many places",
+      .reload = ZLT_KEY_OPENED },
+
+    /* [access] */
+
+    { .name = "name", .sections = ZLT_KEY_OPEN,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_service_conf_t, name), .set = zlt_key_table_name,
+      .arg = "NAME", .fallback = "access",
+      .help = "the name by which visitors ask for it",
+      .reload = ZLT_KEY_REGISTER },
+
+    { .name = "allow", .sections = ZLT_KEY_OPEN, .many = 1,
+      .of = ZLT_KEY_OF_LINK, .form = ZLT_KEY_TEXT,
+      .set = zlt_key_table_allow, .arg = "HOST:PORTS,...",
+      .help = "where visitors may be led to",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    /* [node], [nodes] */
+
+    { .name = "name", .sections = ZLT_KEY_NODE,
+      .of = ZLT_KEY_OF_CONFIG, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_config_t, node), .set = zlt_key_table_node,
+      .arg = "NODE", .help = "which node this is",
+      .reload = ZLT_KEY_TUNNELS },
+
+    { .name = "names", .sections = ZLT_KEY_NODES, .many = 1,
+      .of = ZLT_KEY_OF_CONFIG, .form = ZLT_KEY_TEXT,
+      .set = zlt_key_table_nodes, .arg = "NODE,...",
+      .help = "all nodes that there are, so that a wrong name is told",
+      .reload = ZLT_KEY_TUNNELS },
+
+    { .name = NULL }
+};
+
+
+static int
+zlt_key_table_server(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    (void) k;
+
+    return zlt_conf_server_add(base, value, error);
+}
+
+
+static int
+zlt_key_table_name(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    const char  *why;
+
+    return zlt_option_service_name(value, base, &why) == 0
+           ? 0 : zlt_key_table_bad(k, value, why, error);
+}
+
+
+static int
+zlt_key_table_local(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    const char  *why;
+
+    return zlt_option_service_local(value, base, &why) == 0
+           ? 0 : zlt_key_table_bad(k, value, why, error);
+}
+
+
+static int
+zlt_key_table_allow_access(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    const char  *why;
+
+    return zlt_option_service_allow(value, base, &why) == 0
+           ? 0 : zlt_key_table_bad(k, value, why, error);
+}
+
+
+/* What it is worth is seen when the port is known. */
+
+static int
+zlt_key_table_host(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    zlt_tunnel_conf_t  *t;
+
+    t = base;
+
+    if (strlen(value) > ZLT_OPTION_HOST_MAX - 2) {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is too long",
+                        k->name);
+        return -1;
+    }
+
+    (void) strcpy(t->host, value);
+
+    return 0;
+}
+
+
+static int
+zlt_key_table_visit(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    zlt_access_conf_t  *a;
+
+    a = base;
+
+    if (!zlt_name_valid((const uint8_t *) value, strlen(value))) {
+        return zlt_key_table_bad(k, value, "it is not the name of a service",
+                                 error);
+    }
+
+    (void) strcpy(a->service, value);
+
+    return 0;
+}
+
+
+static int
+zlt_key_table_visit_local(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    const char  *why;
+
+    return zlt_option_access_local(value, base, &why) == 0
+           ? 0 : zlt_key_table_bad(k, value, why, error);
+}
+
+
+static int
+zlt_key_table_visit_same(const void *a, const void *b)
+{
+    const zlt_access_conf_t  *p, *q;
+
+    p = a;
+    q = b;
+
+    return p->port == q->port && p->is_unix == q->is_unix
+           && strcmp(p->host, q->host) == 0;
+}
+
+
+static int
+zlt_key_table_visit_to(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    const char  *why;
+
+    return zlt_option_access_target(value, base, &why) == 0
+           ? 0 : zlt_key_table_bad(k, value, why, error);
+}
+
+
+/* What is wrong is told of the rule that it is wrong of. */
+
+static int
+zlt_key_table_allow(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    char         text[ZLT_CONF_ERROR_SIZE / 2];
+    size_t       rule;
+    zlt_conf_t  *conf;
+    const char  *why;
+
+    conf = base;
+
+    if (zlt_allow_parse(&conf->allow, value, &why, &rule) == 0) {
+        return 0;
+    }
+
+    (void) snprintf(text, sizeof(text), "%.100s", value + rule);
+    text[strcspn(text, ",")] = '\0';
+
+    return zlt_key_table_bad(k, text, why, error);
+}
+
+
+static int
+zlt_key_table_node(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    return zlt_conf_node_name(k->name, value, (char *) base + k->offset,
+                              error);
+}
+
+
+static int
+zlt_key_table_nodes(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    return zlt_conf_node_names(base, k->name, value, error);
+}
+
+
+static int
+zlt_key_table_bad(const zlt_key_t *k, const char *value, const char *why,
+    char *error)
+{
+    (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is \"%.150s\": %s",
+                    k->name, value, why);
+
+    return -1;
+}
