@@ -154,7 +154,7 @@ nginx   with the module: agents connect to ws://127.0.0.1:$tunnel/tunnel/v1,
         assigned refuses connections)
 agent   zltunnel-agent connect --server ws://127.0.0.1:$tunnel/tunnel/v1 \\
             --token-file token --service web:127.0.0.1:$web
-        and registered, it says:
+        and it says, once connected:
 
         $line
 

@@ -125,8 +125,8 @@ zlt_ctl_start(zlt_process_t *p)
     }
 
     if (zlt_ctl_socket_path(path, 1) == -1) {
-        zlt_log_info("there is no control socket, for want of a place: "
-                     "XDG_RUNTIME_DIR is not set; see --control");
+        zlt_log_info("\"status\" and the like cannot ask this agent: "
+                     "XDG_RUNTIME_DIR is not set, and there is no --control");
         return 0;
     }
 

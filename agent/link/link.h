@@ -48,8 +48,11 @@ struct zlt_link_ops_s {
     /* It was stopped, and has finished what ran. */
     void  (*gone)(zlt_process_t *p, zlt_link_t *l);
 
-    /* There is nothing more to do. */
+    /* There is nothing more to do; failed: the exit code says so. */
     void  (*finish)(zlt_process_t *p, int failed);
+
+    /* All its servers have refused the token, and none had taken it. */
+    void  (*refused)(zlt_process_t *p);
 };
 
 
@@ -83,6 +86,8 @@ struct zlt_link_s {
                                           which the server has asked to move
                                           on */
     unsigned         refused:1;        /* the token, the last time */
+    unsigned         good:1;           /* the token was, once */
+    unsigned         refusals;         /* of the token in a row, before that */
     unsigned         moves;            /* that the server has asked for */
     uint64_t         moved_at;         /* ms, up to which they are counted */
     unsigned         bare;             /* servers in a row that carry nothing,

@@ -277,6 +277,7 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
     param = zlt_control_param(c);
 
     l->refused = 0;
+    l->good = 1;
 
     if (param == NULL && ++l->bare < l->owner.conf->nservers) {
         zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server %s is one of "
@@ -437,6 +438,16 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
         /* somebody waits for it */
         l->ops->finish(l->process, 1);
         return;
+    }
+
+    if (how == ZLT_DOWN_REFUSED && !l->good
+        && ++l->refusals >= l->owner.conf->nservers)
+    {
+        l->ops->refused(l->process);
+
+        if (l->owner.stopping) {
+            return;
+        }
     }
 
     if (how == ZLT_DOWN_RECONNECT || how == ZLT_DOWN_CLOSED) {

@@ -16,6 +16,7 @@
 #include "access_all.h"
 #include "channel.h"
 #include "config.h"
+#include "exit.h"
 #include "link.h"
 #include "log.h"
 #include "notify.h"
@@ -40,6 +41,10 @@ static void zlt_process_woken(zlt_process_t *p);
 static int64_t zlt_process_suspended(void);
 static void zlt_process_signal(uv_signal_t *handle, int signum);
 static void zlt_process_finish(zlt_process_t *p, int failed);
+static void zlt_process_refused(zlt_process_t *p);
+static void zlt_process_end(zlt_process_t *p, int code);
+static void zlt_process_waits(zlt_process_t *p, int signum);
+static unsigned zlt_process_open(const zlt_list_t *links);
 static void zlt_process_stop(zlt_process_t *p);
 static void zlt_process_quit(zlt_process_t *p);
 static int zlt_process_done(zlt_process_t *p);
@@ -49,7 +54,8 @@ static void zlt_process_handle_closed(uv_handle_t *handle, void *arg);
 const zlt_link_ops_t  zlt_process_link_ops = {
     zlt_process_notify,
     zlt_process_link_gone,
-    zlt_process_finish
+    zlt_process_finish,
+    zlt_process_refused
 };
 
 
@@ -100,8 +106,8 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
     zlt_often_done();
 
     if (rc == 0) {
-        zlt_log_info("ended");
-        rc = p->failed ? 1 : 0;
+        zlt_log_info("stopped");
+        rc = p->code;
     }
 
     if (alive) {
@@ -396,24 +402,96 @@ zlt_process_signal(uv_signal_t *handle, int signum)
     }
 
     if (p->stopping) {
-        zlt_log_info("told again to end");
+        zlt_log_info("stopping at once (%s)",
+                     signum == SIGINT ? "SIGINT" : "SIGTERM");
         zlt_process_quit(p);
         return;
     }
 
-    zlt_log_info("told to end");
+    zlt_log_info("stopping (%s)", signum == SIGINT ? "SIGINT" : "SIGTERM");
     zlt_process_stop(p);
+
+    if (!p->stopped) {
+        zlt_process_waits(p, signum);
+    }
+}
+
+
+/* What it waits for now. */
+
+static void
+zlt_process_waits(zlt_process_t *p, int signum)
+{
+    unsigned  n;
+
+    n = zlt_process_open(&p->links) + zlt_process_open(&p->ending);
+
+    if (n) {
+        zlt_log_info("%u connection%s open: up to %u s, again %s ends at once",
+                     n, n == 1 ? " is" : "s are",
+                     (p->config->agent.shutdown_timeout + 999) / 1000,
+                     signum == SIGINT ? "Ctrl-C" : "SIGTERM");
+    }
+}
+
+
+static unsigned
+zlt_process_open(const zlt_list_t *links)
+{
+    unsigned            n;
+    const zlt_list_t   *link;
+    zlt_link_totals_t   t;
+
+    n = 0;
+
+    for (link = links->next; link != links; link = link->next) {
+        zlt_link_state_totals(zlt_list_data(link, zlt_link_t, node), &t);
+        n += t.open;
+    }
+
+    return n;
 }
 
 
 static void
 zlt_process_finish(zlt_process_t *p, int failed)
 {
+    zlt_process_end(p, failed ? ZLT_EXIT_FAILED : ZLT_EXIT_OK);
+}
+
+
+/* Who has typed it waits for it, and the token will not become right. */
+
+static void
+zlt_process_refused(zlt_process_t *p)
+{
+    zlt_list_t        *link;
+    const zlt_link_t  *l;
+
+    if (p->conf_file) {
+        return;
+    }
+
+    zlt_list_each(link, &p->links) {
+        l = zlt_list_data(link, zlt_link_t, node);
+
+        if (l->good || l->refusals < l->owner.conf->nservers) {
+            return;
+        }
+    }
+
+    zlt_process_end(p, ZLT_EXIT_USAGE);
+}
+
+
+static void
+zlt_process_end(zlt_process_t *p, int code)
+{
     if (p->stopping) {
         return;
     }
 
-    p->failed = (failed != 0);
+    p->code = code;
 
     zlt_process_stop(p);
 }

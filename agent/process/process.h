@@ -41,7 +41,7 @@ struct zlt_process_s {
 
     unsigned         stopping:1;
     unsigned         stopped:1;
-    unsigned         failed:1;         /* the exit code is 1 */
+    int              code;             /* of the exit */
     unsigned         ticks;
     time_t           started;
     int64_t          suspended;        /* ms, BOOTTIME less MONOTONIC */

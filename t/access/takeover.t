@@ -30,6 +30,7 @@ sub takeover {
     my $site = $t->token('site');
     my $alice = $t->token('alice', 'access=*');
     my $bob = $t->token('bob', 'access=*');
+    my $serving = $t->token('echo');
     $t->start;
 
     my $s = ZLTunnel::Wire->agent($t, $site, features => 15);
@@ -37,7 +38,7 @@ sub takeover {
     $s->expect('RegisterOk');
 
     my $echo = $t->service('echo');
-    my $agent = $t->agent(token => $t->token('echo'),
+    my $agent = $t->agent(token => $serving,
                           services => ["web:$echo->{port}"]);
     ok(wait_for(sub { $t->service_status('web') }), 'served');
 
@@ -108,10 +109,11 @@ sub takeover {
 sub shared {
     my $t = ZLTunnel->new(workers => 2);
     my $alice = $t->token('alice', 'sessions=2 access=*');
+    my $serving = $t->token('echo');
     $t->start;
 
     my $echo = $t->service('echo');
-    my $agent = $t->agent(token => $t->token('echo'),
+    my $agent = $t->agent(token => $serving,
                           services => ["web:$echo->{port}"]);
     ok(wait_for(sub { $t->service_status('web') }), 'served');
 

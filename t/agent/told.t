@@ -38,6 +38,8 @@ EOT2
 
 my $few = $t->token('few', "ports=$t->{base}-" . ($t->{base} + 1));
 my $held = $t->token('held');
+my $former = $t->token('former');
+my $other = $t->token('other');
 my $last = $t->{base} + $t->{range} - 1;
 
 $t->start;
@@ -45,6 +47,7 @@ $t->start;
 my $holder = $t->agent(token => $held, services => ['h:1']);
 my @full = full($port{full});
 my $url = sub { "ws://127.0.0.1:$t->{http_port}$_[0]" };
+my $wss = $t->url('wss');
 my @down = "down:$port{down}";
 
 subtest 'the way to the server' => sub { rows(\&row,
@@ -119,7 +122,11 @@ subtest 'the way to the server' => sub { rows(\&row,
 subtest 'the token' => sub { rows(\&of_token,
     [ 'a wrong token', undef, [],
       q{ERROR the server refuses the token: Invalid token (not in the server's }
-      . 'token file, or added less than 3 s ago)' ],
+      . 'token file, or added less than 3 s ago)', 2 ],
+
+    [ 'a wrong token at two servers', undef,
+      [ '--server', $wss, '--ca-file', "$certs/ca.pem" ],
+      "INFO the next server is $wss", 2 ],
 
     [ 'a token that another agent uses', $held, [],
       'WARN the server refuses the token for now: Token already in use by an '
@@ -148,6 +155,9 @@ subtest 'services' => sub { rows(\&of_service,
       . 'assign; only its nginx reaches it' ],
 ) };
 
+subtest 'a wrong token in a file' => \&goes_on;
+subtest 'a token that is revoked' => \&revoked;
+subtest 'Ctrl-C' => \&stops;
 subtest 'an attempt' => \&attempt;
 subtest 'clients' => \&clients;
 
@@ -229,6 +239,70 @@ sub told {
 
     ok($agent->{proc}->running, "$what: goes on");
     is($agent->stop, 0, "$what: ends when told to");
+}
+
+
+# Nobody waits for "run", and the token may be there the next time.
+
+sub goes_on {
+    my $agent = $t->agent(token => ZLTunnel::random_token(), wait => 0,
+                          conf => <<"EOT");
+[agent]
+server = @{[ $t->url('ws') ]}
+token_file = %%token_file%%
+reconnect_interval = 100ms
+max_reconnect_interval = 200ms
+[service web]
+local = 1
+EOT
+
+    ok(wait_for(sub { 3 <= (() = $agent->log =~ /refuses the token/g) }),
+       'it is refused again and again');
+    is($agent->stop, 0, 'it ends when told to');
+}
+
+
+# "connect" whose token was good goes on.
+
+sub revoked {
+    my $agent = $t->agent(token => $former, services => ['e:1'],
+                          args => [ '--reconnect-interval', '100ms',
+                                    '--max-reconnect-interval', '200ms' ]);
+
+    $t->revoke('former');
+
+    ok($agent->logged(qr/^\S+ ERROR the server has ended the tunnel: /m, 30),
+       'it is told') or diag($agent->log);
+    ok(wait_for(sub { 2 <= (() = $agent->log =~ /refuses the token/g) }),
+       'and tries again');
+    is($agent->stop, 0, 'it ends when told to');
+}
+
+
+sub stops {
+    my $hold = $t->service('hold');
+    my $agent = $t->agent(token => $token, services => ["hold:$hold->{port}"]);
+    my $idle = $t->agent(token => $other, services => ['e:1']);
+
+    $idle->{proc}->kill('INT');
+    is($idle->{proc}->wait(20), 0, 'with nothing open it ends at once');
+    like($idle->log, qr/^\S+ INFO stopping \(SIGINT\)\n\S+ INFO stopped\n\z/m,
+         'and says so');
+
+    my $c = ZLTunnel::Wire::Socket->new($agent->port('hold'));
+    $c->send('hello');
+    ok(wait_for(sub { $t->events($hold, 'accept') == 1 }), 'one is open');
+
+    $agent->{proc}->kill('INT');
+    ok($agent->logged(qr/^\S+ INFO stopping \(SIGINT\)\n\S+ INFO 1 connection is open: up to 30 s, again Ctrl-C ends at once$/m),
+       'what it waits for is told') or diag($agent->log);
+    is($c->ending(0.2), 'open', 'the connection is');
+
+    $agent->{proc}->kill('INT');
+    is($agent->{proc}->wait(20), 0, 'a second one ends it');
+    like($agent->log, qr/INFO stopping at once \(SIGINT\)\n\S+ INFO stopped\n\z/,
+         'and that is told');
+    $c->close;
 }
 
 

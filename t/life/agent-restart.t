@@ -92,7 +92,7 @@ sub finishes {
     my $agent = $s->{agent}{alice};
     my $proc = $agent->{proc};
     $proc->kill('TERM');
-    ok($agent->logged(qr/told to end/), 'SIGTERM');
+    ok($agent->logged(qr/stopping \(SIGTERM\)/), 'SIGTERM');
 
     # the next one takes its place while it finishes
 

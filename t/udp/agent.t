@@ -827,7 +827,7 @@ sub terminate {
     $ch->say(open_session(1, 'e') . datagram(1, 'question'));
     $server->wait(sub { @{ $svc->{got} } });
     $agent->{proc}->kill('TERM');
-    ok($agent->logged(qr/told to end/), 'told to end');
+    ok($agent->logged(qr/stopping \(SIGTERM\)/), 'told to end');
     send $svc->{s}, 'answer', 0, $svc->{got}[0][0];
     ok($server->wait(sub { data_of($ch, 1) }), 'an answer still arrives');
 

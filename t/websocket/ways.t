@@ -24,6 +24,7 @@ my $FELL_BACK = qr/data channels go over WebSocket: something on the way/;
 
 my $t = ZLTunnel->new(workers => 2, range => 14, udp => 1);
 my $token = $t->token('alice');
+$t->{path_token} = $t->token('path');
 $t->start;
 
 my $echo = $t->service('echo');
