@@ -18,6 +18,7 @@
 #include "ngx_zltunnel_limits.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_rights.h"
+#include "ngx_zltunnel_taken.h"
 #include "ngx_zltunnel_token.h"
 #include "ngx_zltunnel_token_file.h"
 
@@ -237,6 +238,7 @@ ngx_zltunnel_conf_init(ngx_cycle_t *cycle, void *data)
     for (i = 0; i < conf->registries.nelts; i++) {
 
         ngx_zltunnel_limits_check(cycle, registry[i]);
+        ngx_zltunnel_taken_check(cycle, registry[i]);
 
         ref = registry[i]->references.elts;
 
@@ -253,14 +255,24 @@ static ngx_int_t
 ngx_zltunnel_registry_check(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry)
 {
+    ngx_str_t   name;
     ngx_conf_t  cf;
 
     if (!registry->defined) {
+        ngx_str_null(&name);
+
+        if (registry->hash != ngx_crc32_long(ngx_zltunnel_default_name.data,
+                                             ngx_zltunnel_default_name.len))
+        {
+            name = registry->name;
+        }
+
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                      "there is no \"zltunnel %V { }\" block for registry "
-                      "\"%V\", add one beside \"http\" and \"stream\", or "
-                      "name one that exists, in %s:%ui",
-                      &registry->name, &registry->name, registry->file,
+                      "there is no \"zltunnel\" block for registry \"%V\": "
+                      "write \"zltunnel%s%V { token_file FILE; }\" beside "
+                      "\"http\" and \"stream\", or name a registry that "
+                      "exists, in %s:%ui", &registry->name,
+                      name.len ? " " : "", &name, registry->file,
                       registry->line);
         return NGX_ERROR;
     }

@@ -3,6 +3,11 @@
  * Copyright (C) zltunnel authors
  */
 
+/*
+ * JSON that people can read, too: what is in the outermost object, and each
+ * element of an array, begins a line; smaller objects stand in one.
+ */
+
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_json.h"
@@ -15,6 +20,9 @@
 
 static u_char *ngx_zltunnel_json_need(ngx_zltunnel_json_t *j, size_t len);
 static void ngx_zltunnel_json_name(ngx_zltunnel_json_t *j, const char *name);
+static void ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j, const char *name,
+    ngx_uint_t array);
+static u_char *ngx_zltunnel_json_line(u_char *p, ngx_uint_t depth);
 static u_char *ngx_zltunnel_json_escape(u_char *p, uint32_t cp);
 
 
@@ -67,9 +75,18 @@ ngx_zltunnel_json_need(ngx_zltunnel_json_t *j, size_t len)
 static void
 ngx_zltunnel_json_name(ngx_zltunnel_json_t *j, const char *name)
 {
+    ngx_zltunnel_json_begin(j, name, 0);
+}
+
+
+static void
+ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j, const char *name,
+    ngx_uint_t array)
+{
     u_char  *p;
 
-    p = ngx_zltunnel_json_need(j, sizeof(",\"\":") + 64);
+    p = ngx_zltunnel_json_need(j, sizeof(",\n\"\": ") + 64
+                                  + 2 * NGX_ZLTUNNEL_JSON_DEPTH);
     if (p == NULL) {
         return;
     }
@@ -78,12 +95,30 @@ ngx_zltunnel_json_name(ngx_zltunnel_json_t *j, const char *name)
         *p++ = ',';
     }
 
+    if (j->depth == 1 || array || (j->arrays >> j->depth & 1)) {
+        p = ngx_zltunnel_json_line(p, j->depth);
+
+    } else if (j->depth) {
+        *p++ = ' ';
+    }
+
     if (name) {
-        p = ngx_sprintf(p, "\"%s\":", name);
+        p = ngx_sprintf(p, "\"%s\": ", name);
     }
 
     j->buf->last = p;
     j->comma = 1;
+}
+
+
+static u_char *
+ngx_zltunnel_json_line(u_char *p, ngx_uint_t depth)
+{
+    *p++ = LF;
+
+    ngx_memset(p, ' ', 2 * depth);
+
+    return p + 2 * depth;
 }
 
 
@@ -93,7 +128,7 @@ ngx_zltunnel_json_open(ngx_zltunnel_json_t *j, const char *name,
 {
     u_char  *p;
 
-    ngx_zltunnel_json_name(j, name);
+    ngx_zltunnel_json_begin(j, name, bracket == '[' && name);
 
     p = ngx_zltunnel_json_need(j, 1);
 
@@ -102,7 +137,15 @@ ngx_zltunnel_json_open(ngx_zltunnel_json_t *j, const char *name,
         j->buf->last = p + 1;
     }
 
+    j->depth++;
     j->comma = 0;
+
+    if (bracket == '[') {
+        j->arrays |= 1 << j->depth;
+
+    } else {
+        j->arrays &= ~(1 << j->depth);
+    }
 }
 
 
@@ -111,13 +154,28 @@ ngx_zltunnel_json_close(ngx_zltunnel_json_t *j, u_char bracket)
 {
     u_char  *p;
 
-    p = ngx_zltunnel_json_need(j, 1);
-
-    if (p) {
-        *p = bracket;
-        j->buf->last = p + 1;
+    p = ngx_zltunnel_json_need(j, 2 + 2 * NGX_ZLTUNNEL_JSON_DEPTH);
+    if (p == NULL) {
+        return;
     }
 
+    j->depth--;
+
+    /* nothing is in it: [] and {} */
+
+    if (j->comma) {
+
+        if (bracket == ']' || j->depth == 0) {
+            p = ngx_zltunnel_json_line(p, j->depth);
+
+        } else {
+            *p++ = ' ';
+        }
+    }
+
+    *p++ = bracket;
+
+    j->buf->last = p;
     j->comma = 1;
 }
 

@@ -17,11 +17,17 @@
 #include <ngx_core.h>
 
 
+/* what may be open at a time */
+#define NGX_ZLTUNNEL_JSON_DEPTH  16
+
+
 struct ngx_zltunnel_json_s {
     ngx_pool_t                  *pool;
     ngx_chain_t                 *out;
     ngx_chain_t                **last;
     ngx_buf_t                   *buf;
+    ngx_uint_t                   depth;       /* of what is open */
+    ngx_uint_t                   arrays;      /* a bit for each that is one */
     unsigned                     comma:1;     /* before the next value */
     unsigned                     error:1;
 };

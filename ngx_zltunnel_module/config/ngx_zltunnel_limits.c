@@ -36,6 +36,8 @@ static void ngx_zltunnel_limits_zone(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_limits_tokens(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
+static void ngx_zltunnel_limits_access(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_limits_udp(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
 static ngx_uint_t ngx_zltunnel_limits_has_udp(ngx_array_t *listeners);
@@ -47,6 +49,7 @@ ngx_zltunnel_limits_check(ngx_cycle_t *cycle,
 {
     ngx_zltunnel_limits_zone(cycle, registry);
     ngx_zltunnel_limits_tokens(cycle, registry);
+    ngx_zltunnel_limits_access(cycle, registry);
     ngx_zltunnel_limits_udp(cycle, registry);
 }
 
@@ -142,6 +145,33 @@ ngx_zltunnel_limits_tokens(ngx_cycle_t *cycle,
                   &registry->name, &registry->token_file,
                   registry->zone_size / 1024, (need + 1023) / 1024,
                   registry->file, registry->line);
+}
+
+
+/* a number alone is seconds, and hours may have been meant */
+
+static void
+ngx_zltunnel_limits_access(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry)
+{
+    ngx_uint_t             i;
+    ngx_zltunnel_token_t  *token;
+
+    token = registry->tokens->tokens.elts;
+
+    for (i = 0; i < registry->tokens->tokens.nelts; i++) {
+
+        if (token[i].access_ttl == 0 || token[i].access_ttl >= 60) {
+            continue;
+        }
+
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "\"access_ttl=\" of token \"%V\" is %T second%s, for "
+                      "hours write \"access_ttl=%Th\", in %V",
+                      &token[i].name, token[i].access_ttl,
+                      token[i].access_ttl == 1 ? "" : "s",
+                      token[i].access_ttl, &registry->token_file);
+    }
 }
 
 

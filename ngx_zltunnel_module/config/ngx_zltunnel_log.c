@@ -64,6 +64,31 @@ ngx_zltunnel_log_paced(ngx_log_t *log, const char *what)
 }
 
 
+void
+ngx_zltunnel_log_missing(ngx_log_t *log, ngx_uint_t level,
+    ngx_zltunnel_registry_t *registry, ngx_str_t *service, ngx_str_t *token)
+{
+    u_char  name[NGX_ZLTUNNEL_TEXT_MAX];
+    size_t  len;
+
+    /* names may be what clients say */
+
+    if (log->log_level < level
+        || !ngx_zltunnel_log_paced(log, "services without an agent"))
+    {
+        return;
+    }
+
+    len = ngx_zltunnel_log_printable(name, sizeof(name), service->data,
+                                     service->len);
+
+    ngx_log_error(level, log, 0,
+                  "no agent%s%V%s has registered service \"%*s\" in registry "
+                  "\"%V\"", token->len ? " of token \"" : "", token,
+                  token->len ? "\"" : "", len, name, &registry->name);
+}
+
+
 /* held: how many there have been since the last time without being said */
 
 static ngx_uint_t

@@ -459,10 +459,14 @@ ngx_zltunnel_tokens_closed(ngx_zltunnel_token_error_t *e, ngx_err_t err,
 
     ngx_zltunnel_token_error(e, err, ngx_open_file_n " failed");
 
+    if (!live || err != NGX_EACCES) {
+        return;
+    }
+
     ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
                                            ngx_core_module);
 
-    if (!live || err != NGX_EACCES || ccf->username == NULL) {
+    if (ccf->username == NULL) {
         return;
     }
 

@@ -71,6 +71,34 @@ ngx_zltunnel_util_random(u_char *dst, size_t len)
 }
 
 
+u_char *
+ngx_zltunnel_util_time(u_char *text, time_t seconds)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    static const struct {
+        time_t       seconds;
+        const char  *unit;
+    } units[] = { { 86400, "d" }, { 3600, "h" }, { 60, "m" }, { 1, "s" } };
+
+    p = text;
+
+    for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+
+        if (seconds >= units[i].seconds || (p == text && i == 3)) {
+            p = ngx_sprintf(p, "%T%s", seconds / units[i].seconds,
+                            units[i].unit);
+            seconds %= units[i].seconds;
+        }
+    }
+
+    *p = '\0';
+
+    return text;
+}
+
+
 ngx_uint_t
 ngx_zltunnel_util_client_local(ngx_connection_t *c)
 {

@@ -201,6 +201,7 @@ static void
 ngx_zltunnel_access_enough(ngx_zltunnel_access_answer_t *answer, uint64_t past,
     uint64_t ttl, uint64_t grace)
 {
+    u_char  text[NGX_ZLTUNNEL_UTIL_TIME];
     time_t  limit;
 
     limit = answer->ask.token->access_ttl;
@@ -210,12 +211,12 @@ ngx_zltunnel_access_enough(ngx_zltunnel_access_answer_t *answer, uint64_t past,
     }
 
     *ngx_snprintf(answer->text, NGX_ZLTUNNEL_ACCESS_TEXT - 1,
-                  ttl && past ? "The token allows access for %T s at most "
-                                "from when it was opened, grace included"
-                  : ttl ? "The token allows access for %T s at most, grace "
+                  ttl && past ? "The token allows access for %s at most from "
+                                "when it was opened, grace included"
+                  : ttl ? "The token allows access for %s at most, grace "
                         "included"
-                      : "The token allows access for %T s at most, not "
-                        "without an end", limit) = '\0';
+                      : "The token allows access for %s at most, not without "
+                        "an end", ngx_zltunnel_util_time(text, limit)) = '\0';
 
     answer->code = ZLT_E_FORBIDDEN;
     answer->reason = (char *) answer->text;

@@ -25,6 +25,7 @@ typedef struct {
     ngx_msec_t                   udp_timeout;
     ngx_msec_t                   half_timeout;
     ngx_int_t                    responses;  /* to a datagram; -1: any */
+    ngx_stream_conf_ctx_t       *ctx;        /* of stream, above servers */
 } ngx_stream_zltunnel_srv_conf_t;
 
 
@@ -44,6 +45,10 @@ extern ngx_module_t  ngx_stream_zltunnel_module;
 
 /* what a dial that failed is to the log */
 ngx_uint_t ngx_stream_zltunnel_module_status(ngx_zltunnel_dial_e rc);
+/* tells of a zltunnel_pass to a name that no agent has registered, if rc says
+   so */
+void ngx_stream_zltunnel_module_missing(ngx_stream_session_t *s,
+    ngx_zltunnel_dial_e rc);
 /* of the listening socket: the client's may be another, by redirection */
 in_port_t ngx_stream_zltunnel_module_port(ngx_connection_t *c);
 
@@ -54,6 +59,17 @@ in_port_t ngx_stream_zltunnel_module_port(ngx_connection_t *c);
 void ngx_stream_zltunnel_udp_handler(ngx_stream_session_t *s);
 ngx_int_t ngx_stream_zltunnel_udp_variable(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
+
+
+/* ngx_stream_zltunnel_proxy.c */
+
+/*
+ * Refuses directives of nginx's proxy that a server, cf's, has of its own, since
+ * "directive" is there and they would have no effect.  To be called when the
+ * proxy's configuration has been merged with outer's, that of "stream".
+ */
+char *ngx_stream_zltunnel_proxy_check(ngx_conf_t *cf,
+    ngx_stream_conf_ctx_t *outer, const char *directive);
 
 
 /* ngx_stream_zltunnel_listen.c */

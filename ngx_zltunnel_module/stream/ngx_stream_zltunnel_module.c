@@ -409,7 +409,29 @@ ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "client is reset: %s", ngx_zltunnel_dial_error(dial, rc));
 
+    ngx_stream_zltunnel_module_missing(s, rc);
+
     ngx_stream_zltunnel_reset(s, ngx_stream_zltunnel_module_status(rc));
+}
+
+
+/* a name that nobody has may be misspelt, here or in an agent */
+
+void
+ngx_stream_zltunnel_module_missing(ngx_stream_session_t *s,
+    ngx_zltunnel_dial_e rc)
+{
+    ngx_str_t                        name;
+    ngx_stream_zltunnel_srv_conf_t  *zcf;
+
+    zcf = ngx_stream_get_module_srv_conf(s, ngx_stream_zltunnel_module);
+
+    if (rc == NGX_ZLTUNNEL_DIAL_NO_SERVICE && zcf->pass
+        && ngx_stream_complex_value(s, zcf->pass, &name) == NGX_OK)
+    {
+        ngx_zltunnel_log_missing(s->connection->log, NGX_LOG_NOTICE,
+                                 zcf->registry, &name, &zcf->token);
+    }
 }
 
 
@@ -670,12 +692,16 @@ ngx_stream_zltunnel_add_variables(ngx_conf_t *cf)
 static ngx_int_t
 ngx_stream_zltunnel_preconfiguration(ngx_conf_t *cf)
 {
-    ngx_zltunnel_conf_t  *conf;
+    ngx_zltunnel_conf_t             *conf;
+    ngx_stream_zltunnel_srv_conf_t  *zcf;
 
     conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
                                                 ngx_zltunnel_module);
 
     conf->listen = ngx_stream_zltunnel_listen;
+
+    zcf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_zltunnel_module);
+    zcf->ctx = cf->ctx;
 
     return ngx_stream_zltunnel_add_variables(cf);
 }
@@ -699,6 +725,7 @@ ngx_stream_zltunnel_create_srv_conf(ngx_conf_t *cf)
      *     conf->reserved = 0;
      *     conf->pass = NULL;
      *     conf->token = { 0, NULL };
+     *     conf->ctx = NULL;
      */
 
     conf->timeout = NGX_CONF_UNSET_MSEC;
@@ -715,18 +742,26 @@ ngx_stream_zltunnel_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_stream_zltunnel_srv_conf_t *prev = parent;
     ngx_stream_zltunnel_srv_conf_t *conf = child;
 
+    const char                  *directive;
     ngx_stream_core_srv_conf_t  *cscf;
 
     cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
 
-    if ((conf->ports || conf->pass)
-        && cscf->handler != ngx_stream_zltunnel_handler)
-    {
+    directive = conf->ports ? "zltunnel_ports"
+                            : conf->pass ? "zltunnel_pass" : NULL;
+
+    if (directive && cscf->handler != ngx_stream_zltunnel_handler) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"%s\" is incompatible with \"proxy_pass\" and the "
                       "like in the same server, in %s:%ui",
-                      conf->ports ? "zltunnel_ports" : "zltunnel_pass",
-                      cscf->file_name, cscf->line);
+                      directive, cscf->file_name, cscf->line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (directive
+        && ngx_stream_zltunnel_proxy_check(cf, prev->ctx, directive)
+           != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

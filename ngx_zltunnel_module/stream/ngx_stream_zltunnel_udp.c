@@ -160,6 +160,8 @@ ngx_stream_zltunnel_udp_refuse(ngx_stream_session_t *s, ngx_zltunnel_dial_e rc)
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "datagram is dropped: %s", ngx_zltunnel_dial_error(NULL, rc));
 
+    ngx_stream_zltunnel_module_missing(s, rc);
+
     ngx_stream_finalize_session(s, ngx_stream_zltunnel_module_status(rc));
 }
 

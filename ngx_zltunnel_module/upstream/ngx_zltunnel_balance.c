@@ -18,6 +18,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_balance.h"
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_upstream_conf.h"
 
@@ -64,6 +65,7 @@ ngx_zltunnel_balance(ngx_zltunnel_upstream_t *up)
 {
     u_char                     *id;
     ngx_int_t                   rc;
+    ngx_uint_t                  missing;
     ngx_zltunnel_sh_service_t  *service;
 
     if (up->chosen) {
@@ -96,7 +98,18 @@ ngx_zltunnel_balance(ngx_zltunnel_upstream_t *up)
     service = ngx_zltunnel_balance_choose(up);
     rc = service ? ngx_zltunnel_balance_take(up, service) : NGX_BUSY;
 
+    missing = (service == NULL && ngx_zltunnel_balance_first(up) == NULL);
+
     ngx_zltunnel_zone_unlock(up->conf->registry);
+
+    if (missing && up->candidates == 0 && !up->told) {
+        up->told = 1;
+
+        ngx_zltunnel_log_missing(up->log, up->conf->backup ? NGX_LOG_NOTICE
+                                                           : NGX_LOG_ERR,
+                                 up->conf->registry, &up->conf->service,
+                                 &up->conf->token);
+    }
 
     return rc;
 }

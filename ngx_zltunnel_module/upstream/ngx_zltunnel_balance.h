@@ -45,6 +45,7 @@ typedef struct {
     ngx_zltunnel_sh_counter_t   *busy;        /* counted there */
     ngx_array_t                 *tried;       /* ids of services */
     unsigned                     chosen:1;
+    unsigned                     told:1;      /* that there is none */
     unsigned                     suspect:1;   /* it has failed before */
     unsigned                     again:1;     /* set by the caller: the next
                                                  may be the same one */

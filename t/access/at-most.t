@@ -44,7 +44,7 @@ is(renewed($c, $id, $left->() + 2), 'AccessFail 6', 'a little, too');
 is(renewed($c, $id, $left->() - 5), 'AccessOk', 'what is left of it, not');
 is(renewed($d, $free, 58), 'AccessOk', 'without access_ttl: as one likes');
 
-like($t->log, qr/allows access for 60 s at most from when it was opened/,
+like($t->log, qr/allows access for 1m at most from when it was opened/,
      'the reason');
 
 # resumed, it is the same session
