@@ -34,6 +34,10 @@ my %variable = map { $_ => 1 }
 my @parameters = $module =~ /\{ ngx_string\("(\w+)"\), ngx_zltunnel_token_/g;
 my ($help) = (run($ZLTunnel::AGENT, '--help'))[1] =~ /^Commands:\n(.*?)^$/ms;
 my %command = map { $_ => 1 } ($help // '') =~ /^  (\w+)/mg;
+
+# what a document defines itself: names for Prometheus
+my %metric = map { $_ => 1 } map { /kind\("(\w+)"/g } values %text;
+
 my %option = map { $_ => 1 } known_options();
 my %key = %{ known_keys() };
 my %target = map { $_ => 1 } slurp("$root/Makefile") =~ /^([a-z][\w-]*):/mg;
@@ -191,7 +195,7 @@ sub names {
     my @others = $text =~ /(?<![\w\$.\/-])(zltunnel_\w+)\b(?!\.)/g;
 
     return ((map { "\$$_" } grep { !$variable{$_} } @variables),
-            grep { !$directive{$_} && !$variable{$_} } @others);
+            grep { !$directive{$_} && !$variable{$_} && !$metric{$_} } @others);
 }
 
 
@@ -209,6 +213,11 @@ sub options {
     my ($said) = @_;
 
     my ($command) = $said =~ /\bzltunnel-agent ([a-z]+)\b/;
+    my ($first) = $said =~ /^([a-z][\w-]*) /;
+
+    # a command of another program
+    return if defined $first && !defined $command && !$command{$first};
+
     my @faults = defined $command && !$command{$command}
                  ? "zltunnel-agent $command" : ();
 
@@ -293,6 +302,8 @@ sub planted {
          [ "```ini\n[agent]\nnone = 1\n```\n", 'none in [agent]' ],
          [ "```ini\n[none]\n```\n", '[none]' ],
          [ "```ini\n[service web]\nlocal = 1\n```\n" ],
+         [ '`sessions --none`', '--none' ],
+         [ '`curl --none`' ],
          [ '`make none`', 'make none' ])
     {
         my ($said, @found) = @$_;

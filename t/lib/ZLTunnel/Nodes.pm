@@ -8,11 +8,15 @@ package ZLTunnel::Nodes;
 #     $nodes[0]->run('ip', 'addr');              # (status, output)
 #     $nodes[0]->spawn('nginx', 'nginx', ...);   # a ZLTunnel::Proc
 #     $nodes[0]{ip}
+#
+# furnish() makes of one a machine on which a document can be done as it says:
+# with /etc, /run and the like of its own, nginx and the agent as packages have
+# them, host names, and certificates that it trusts.
 
 use strict;
 use warnings;
 
-use ZLTunnel::Proc qw(wait_for slurp);
+use ZLTunnel::Proc qw(wait_for slurp run_ok);
 
 our $why = '';                 # create() gave none
 
@@ -109,6 +113,94 @@ sub spawn {
 
     return ZLTunnel::Proc->start(name => "$name at $self->{name}", out => $out,
                                  cmd => [ $self->inside(@cmd) ]);
+}
+
+
+# Whether this nginx is where a package has it; what is not is in $why.
+
+sub packaged {
+    my $v = (ZLTunnel::Proc::run($ZLTunnel::NGINX, '-V'))[1];
+
+    return 1 if $v =~ m{--conf-path=/etc/nginx/nginx\.conf}
+                && $v =~ m{--modules-path=/usr/lib/nginx/modules};
+
+    $why = 'this nginx has not the paths of a package';
+    return 0;
+}
+
+
+# Options: dir, where its output goes; hosts => { name => address }; names, of
+# a certificate in /etc/nginx/tunnel.pem; files => [ more of them, for /mnt ];
+# nodes => [ those to which "scp" copies ].
+# Nothing of it is seen outside.
+
+sub furnish {
+    my ($self, %o) = @_;
+
+    my $dir = $self->{work} = "$o{dir}/$self->{name}";
+    my $n = 50;
+
+    mkdir $_ for $dir, map { "$dir/$_" } qw(bin modules modules-enabled);
+
+    run_ok('cp', $ZLTunnel::AGENT, "$dir/bin/zltunnel-agent");
+    run_ok('cp', "$ZLTunnel::ROOT/t/lib/$_", "$dir/bin") for qw(systemctl scp);
+    symlink $ZLTunnel::NGINX, "$dir/bin/nginx";
+
+    for my $file (ZLTunnel::load_modules() =~ /^load_module (\S+);/mg) {
+        my ($name) = $file =~ m{([^/]+)$};
+
+        run_ok('cp', $file, "$dir/modules");
+        ZLTunnel::write_file("$dir/modules-enabled/$n-$name.conf",
+                             "load_module modules/$name;\n");
+        $n += 20;
+    }
+
+    ZLTunnel::write_file("$dir/hosts", join('', "127.0.0.1 localhost\n",
+        map { "$o{hosts}{$_} $_\n" } sort keys %{ $o{hosts} || {} }), 0644);
+
+    ZLTunnel::write_file("$dir/keepers", join '',
+        map { "$_->{name} " . $_->{proc}->pid . "\n" } @{ $o{nodes} || [] });
+
+    my $ca = ZLTunnel->certs . '/ca';
+    my $files = join ' ', @{ $o{files} || [] };
+
+    certificate("$dir/tunnel", $ca, @{ $o{names} || [] });
+
+    my ($rc, $out) = $self->run('sh', '-c', <<"EOT");
+set -e
+mount -t tmpfs none /mnt
+chmod 755 /mnt
+cp -r $dir/bin $dir/modules $dir/keepers $files /mnt
+cp -a /etc /mnt/etc
+mount --bind /mnt/etc /etc
+mount --bind /mnt/modules /usr/lib/nginx/modules
+rm -rf /etc/nginx/modules-enabled /etc/nginx/sites-enabled /etc/zltunnel
+cp -r $dir/modules-enabled /etc/nginx
+mkdir -p /etc/zltunnel
+cp $dir/hosts /etc/hosts
+cat $ca.pem >> /etc/ssl/certs/ca-certificates.crt
+cp $ca.pem /etc/ssl/certs/\$(openssl x509 -hash -noout -in $ca.pem).0
+cp $dir/tunnel.* /etc/nginx
+for d in /root /run /var/log /var/cache /tmp; do mount -t tmpfs none \$d; done
+chmod 1777 /tmp
+mkdir -p /var/log/nginx
+EOT
+
+    $why = "$self->{name}: $out" if $rc;
+    return $rc == 0;
+}
+
+
+sub certificate {
+    my ($file, $ca, @names) = @_;
+
+    ZLTunnel::write_file("$file.ext", 'subjectAltName='
+                         . join(',', map { "DNS:$_" } 'localhost', @names));
+    run_ok(qw(openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes),
+           '-keyout', "$file.key", '-out', "$file.csr", '-subj', '/CN=test');
+    run_ok(qw(openssl x509 -req -days 30), '-in', "$file.csr", '-CA', "$ca.pem",
+           '-CAkey', "$ca.key", '-set_serial', 1 + int rand 1e9, '-extfile',
+           "$file.ext", '-out', "$file.pem");
 }
 
 
