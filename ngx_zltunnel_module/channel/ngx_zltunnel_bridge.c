@@ -20,6 +20,7 @@
 #include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_release.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
@@ -37,6 +38,8 @@ typedef struct {
 static void ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel,
+    ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
+static void ngx_zltunnel_bridge_none(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_bridge_done(ngx_zltunnel_relay_t *relay,
@@ -65,8 +68,18 @@ ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
 
     channel = peer ? ngx_zltunnel_channel_pop(peer, 0) : NULL;
 
+    if (channel && channel->end.kind != NGX_ZLTUNNEL_PLAIN
+        && ngx_zltunnel_room_scarce())
+    {
+        /* for the bridge: the channel is of more use here */
+
+        ngx_zltunnel_release_idle(channel);
+        channel = NULL;
+    }
+
     if (channel == NULL) {
         msg->type = NGX_ZLTUNNEL_IPC_NONE;
+        msg->code = 0;
         (void) ngx_zltunnel_ipc_send(registry, slot, msg, NULL, -1);
         return;
     }
@@ -82,12 +95,6 @@ ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 {
     ngx_zltunnel_ipc_t  msg;
 
-    if (ngx_zltunnel_channel_answer_flush(channel) != NGX_OK) {
-        /* the dial finds out by its timer */
-        ngx_zltunnel_channel_close(channel);
-        return;
-    }
-
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
     msg.code = channel->fresh;
@@ -98,6 +105,11 @@ ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     /* a frame that was given out is done with, as on any idle channel */
 
     msg.data_len = channel->have - channel->used;
+
+    if (ngx_zltunnel_channel_answer_flush(channel) != NGX_OK) {
+        ngx_zltunnel_bridge_none(channel, slot, &msg);
+        return;
+    }
 
     if (channel->end.kind == NGX_ZLTUNNEL_PLAIN) {
         ngx_zltunnel_channel_move(channel, slot, &msg);
@@ -129,7 +141,7 @@ ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
         /* nothing of a message is lost between the workers */
 
         if (ngx_zltunnel_end_flush(&channel->end) != NGX_OK) {
-            ngx_zltunnel_channel_close(channel);
+            ngx_zltunnel_bridge_none(channel, slot, msg);
             return;
         }
 
@@ -228,11 +240,24 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
 failed:
 
-    /* the dial finds out by its timer */
-
     if (bridge) {
         ngx_free(bridge);
     }
+
+    ngx_zltunnel_bridge_none(channel, slot, msg);
+}
+
+
+/* nothing comes of the channel: the dial looks for another one */
+
+static void
+ngx_zltunnel_bridge_none(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
+    ngx_zltunnel_ipc_t *msg)
+{
+    msg->type = NGX_ZLTUNNEL_IPC_NONE;
+    msg->data_len = 0;
+
+    (void) ngx_zltunnel_ipc_send(channel->registry, slot, msg, NULL, -1);
 
     ngx_zltunnel_channel_close(channel);
 }

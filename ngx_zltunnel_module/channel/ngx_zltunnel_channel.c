@@ -19,6 +19,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_bridge.h"
 #include "ngx_zltunnel_channel_answer.h"
+#include "ngx_zltunnel_channel_place.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial_connect.h"
@@ -33,12 +34,9 @@
 #include "zlt_msg.h"
 #include "zlt_wsd.h"
 
-#include <openssl/crypto.h>
-
 
 static void ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id);
-static ngx_uint_t ngx_zltunnel_channel_room(void);
 static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
@@ -47,140 +45,6 @@ static void ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel);
 
 static ngx_queue_t  ngx_zltunnel_channels;
 static ngx_uint_t   ngx_zltunnel_channels_ready;
-
-
-ngx_int_t
-ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
-    u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log)
-{
-    ngx_int_t                   rc;
-    const char                 *limit;
-    ngx_zltunnel_sh_tunnel_t   *tunnel;
-    ngx_zltunnel_sh_pending_t  *pending;
-
-    limit = NULL;
-
-    ngx_zltunnel_zone_lock(registry);
-
-    tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
-
-    if (tunnel == NULL
-        || CRYPTO_memcmp(tunnel->data_key, key, ZLT_KEY_SIZE) != 0)
-    {
-        rc = 403;
-
-    } else if (!ngx_zltunnel_channel_allowed(registry)) {
-        rc = 503;
-        limit = "max_channel_share";
-
-    } else if (connection_id) {
-        pending = ngx_zltunnel_pending_find(registry->sh, connection_id);
-
-        if (pending == NULL || pending->answered
-            || ngx_memcmp(pending->tunnel_id, tunnel_id, ZLT_ID_SIZE) != 0)
-        {
-            rc = 410;
-
-        } else {
-            pending->answered = 1;
-            rc = NGX_OK;
-        }
-
-    } else if (ngx_zltunnel_tunnel_nidle(registry->sh, tunnel)
-               >= registry->max_idle_channels)
-    {
-        rc = 503;
-        limit = "max_idle_channels";
-
-    } else {
-        ngx_zltunnel_tunnel_idle(registry, tunnel, 1);
-        rc = NGX_OK;
-    }
-
-    if (rc == NGX_OK) {
-        registry->nchannels++;
-    }
-
-    ngx_zltunnel_zone_unlock(registry);
-
-    if (limit) {
-        ngx_zltunnel_log_complain(log, "data channel refused: limit of %s",
-                                  limit);
-    }
-
-    if (rc == 403 && ngx_zltunnel_overlap_look()) {
-        rc = 421;
-    }
-
-    return rc;
-}
-
-
-ngx_uint_t
-ngx_zltunnel_channel_allowed(ngx_zltunnel_registry_t *registry)
-{
-    return registry->nchannels < ngx_zltunnel_channel_room()
-                                 * registry->max_channel_share / 100;
-}
-
-
-/* the connections that this worker can have: idle channels must not take all
-   of the descriptors that its ports leave, or it could accept nothing for as
-   long */
-
-static ngx_uint_t
-ngx_zltunnel_channel_room(void)
-{
-    struct rlimit  rlmt;
-
-    static ngx_uint_t  nofile;
-
-    if (nofile == 0) {
-
-        if (getrlimit(RLIMIT_NOFILE, &rlmt) == -1
-            || rlmt.rlim_cur > NGX_MAX_INT32_VALUE)
-        {
-            nofile = NGX_MAX_INT32_VALUE;
-
-        } else {
-            nofile = (ngx_uint_t) rlmt.rlim_cur;
-        }
-
-        nofile -= ngx_min(nofile - 1, ngx_cycle->listening.nelts);
-    }
-
-    return ngx_min(ngx_cycle->connection_n, nofile);
-}
-
-
-void
-ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
-    u_char *tunnel_id, u_char *connection_id)
-{
-    ngx_zltunnel_sh_tunnel_t   *tunnel;
-    ngx_zltunnel_sh_pending_t  *pending;
-
-    registry->nchannels--;
-
-    ngx_zltunnel_zone_lock(registry);
-
-    if (connection_id) {
-        pending = ngx_zltunnel_pending_find(registry->sh, connection_id);
-
-        if (pending) {
-            pending->answered = 0;
-        }
-
-    } else {
-        tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
-
-        if (tunnel) {
-            ngx_zltunnel_tunnel_idle(registry, tunnel, -1);
-        }
-    }
-
-    ngx_zltunnel_zone_unlock(registry);
-}
 
 
 void
@@ -229,7 +93,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
 
     ngx_zltunnel_zone_unlock(registry);
 
-    /* nchannels was raised by the check, and is lowered by the close */
+    /* nchannels was raised with its place, and is lowered by the close */
 
     channel = ngx_zltunnel_channel_create(registry, c,
                                           c->ssl ? NGX_ZLTUNNEL_TLS
@@ -239,7 +103,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
             ngx_free(answer->data);
         }
 
-        ngx_zltunnel_channel_cancel(registry, tunnel_id, connection_id);
+        ngx_zltunnel_channel_place_leave(registry, tunnel_id, connection_id);
         ngx_zltunnel_connection_close(c);
         return;
     }
@@ -518,6 +382,32 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
     }
 
     ngx_free(channel);
+}
+
+
+ngx_int_t
+ngx_zltunnel_channel_evict(ngx_zltunnel_registry_t *registry)
+{
+    ngx_queue_t             *q;
+    ngx_zltunnel_channel_t  *channel;
+
+    if (!ngx_zltunnel_channels_ready) {
+        return NGX_DECLINED;
+    }
+
+    for (q = ngx_queue_head(&ngx_zltunnel_channels);
+         q != ngx_queue_sentinel(&ngx_zltunnel_channels);
+         q = ngx_queue_next(q))
+    {
+        channel = ngx_queue_data(q, ngx_zltunnel_channel_t, all);
+
+        if (channel->registry == registry && channel->peer) {
+            ngx_zltunnel_channel_close(channel);
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
 }
 
 

@@ -17,6 +17,7 @@
 #include "ngx_zltunnel_bridge.h"
 #include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_channel_io.h"
+#include "ngx_zltunnel_channel_place.h"
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_dial_told.h"
@@ -72,14 +73,6 @@ struct ngx_zltunnel_channel_s {
 
 
 /*
- * What the http side asks before it answers 101: checks key and limits,
- * reserves the place.  connection_id may be NULL: an idle channel.
- * NGX_OK; or an http status: 403, 410, 421 (ask again: another binary has the
- * tunnel, perhaps), 503.
- */
-ngx_int_t ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
-    u_char *tunnel_id, u_char *key, u_char *connection_id, ngx_log_t *log);
-/*
  * Takes c over as ngx_zltunnel_control_start() does.  ws: a WebSocket has been
  * accepted on it, and data, which is changed, is within it.  answer is the
  * 101, not sent yet, from ngx_alloc() and no longer the caller's; or its data
@@ -88,12 +81,6 @@ ngx_int_t ngx_zltunnel_channel_check(ngx_zltunnel_registry_t *registry,
 void ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,
     ngx_uint_t ws, u_char *data, size_t len, ngx_str_t *answer);
-/* the connection ended before ngx_zltunnel_channel_start(): gives back what
-   the check reserved */
-void ngx_zltunnel_channel_cancel(ngx_zltunnel_registry_t *registry,
-    u_char *tunnel_id, u_char *connection_id);
-/* 1 if this worker may have one more: max_channel_share */
-ngx_uint_t ngx_zltunnel_channel_allowed(ngx_zltunnel_registry_t *registry);
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_create(
     ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
@@ -109,6 +96,8 @@ void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
 ngx_int_t ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel,
     u_char *token, ngx_str_t *name);
 void ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel);
+/* closes the oldest idle one of this worker; NGX_DECLINED: there is none */
+ngx_int_t ngx_zltunnel_channel_evict(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_channel_drop(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, uint64_t epoch);
 void ngx_zltunnel_channel_exit(void);

@@ -58,6 +58,7 @@ static ngx_uint_t ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
 static void ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial,
     ngx_uint_t slot);
 static void ngx_zltunnel_dial_timer(ngx_event_t *ev);
+static ngx_uint_t ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial);
 
 
 static ngx_rbtree_t       ngx_zltunnel_dials;
@@ -306,8 +307,6 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     dial->searching = 1;
     dial->taking = 0;
 
-    ngx_zltunnel_dial_reserve(dial, 1);
-
     if (!fresh) {
         channel = ngx_zltunnel_dial_local(dial);
 
@@ -315,6 +314,10 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
             ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_LOCAL);
             return;
         }
+    }
+
+    if (dial->held == NULL) {
+        dial->held = ngx_zltunnel_room_hold();
     }
 
     ngx_zltunnel_zone_lock(registry);
@@ -524,6 +527,7 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
             /* a channel that has answered is lost: another one may */
 
             pending->answered = 0;
+            pending->expires = ngx_current_msec + dial->timeout + 1000;
             return NGX_OK;
         }
     }
@@ -658,6 +662,15 @@ ngx_zltunnel_dial_timer(ngx_event_t *ev)
 
     dial = ev->data;
 
+    if (dial->searching && ngx_zltunnel_dial_refused(dial)) {
+
+        /* what has become idle meanwhile, or in its turn, a fresh one again */
+
+        ngx_add_timer(&dial->timer, ngx_zltunnel_dial_left(dial));
+        ngx_zltunnel_dial_next(dial, 0);
+        return;
+    }
+
     left = ngx_zltunnel_dial_left(dial);
 
     if (left == 0) {
@@ -702,6 +715,45 @@ ngx_zltunnel_dial_timer(ngx_event_t *ev)
     }
 
     ngx_zltunnel_dial_next(dial, 1);
+}
+
+
+/*
+ * 1: the agent is there and has opened the channel that it was asked for, but no
+ * worker had room for it.  The client goes on waiting, as those in the queues
+ * of the sockets do, and so do those behind it.
+ */
+
+static ngx_uint_t
+ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial)
+{
+    ngx_uint_t                  refused;
+    ngx_zltunnel_sh_pending_t  *pending;
+
+    if (!dial->pending) {
+        return 0;
+    }
+
+    refused = 0;
+
+    ngx_zltunnel_zone_lock(dial->registry);
+
+    pending = ngx_zltunnel_pending_find(dial->registry->sh, dial->id);
+
+    if (pending) {
+        refused = pending->refused;
+        pending->refused = 0;
+    }
+
+    ngx_zltunnel_zone_unlock(dial->registry);
+
+    if (refused) {
+        dial->since = ngx_current_msec;
+        dial->taken = 0;
+        ngx_zltunnel_dial_turn_over(dial, 1);
+    }
+
+    return refused;
 }
 
 
@@ -764,16 +816,6 @@ ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial)
 }
 
 
-void
-ngx_zltunnel_dial_reserve(ngx_zltunnel_dial_t *dial, ngx_uint_t on)
-{
-    if (dial->reserving != on) {
-        dial->reserving = on;
-        ngx_zltunnel_room_reserve(on ? 1 : -1);
-    }
-}
-
-
 /* ends the search: dial->channel and the link stay, for what follows */
 
 static void
@@ -796,7 +838,7 @@ ngx_zltunnel_dial_stop(ngx_zltunnel_dial_t *dial)
 
     ngx_zltunnel_dial_unpend(dial);
     ngx_zltunnel_dial_turn_over(dial, 0);
-    ngx_zltunnel_dial_reserve(dial, 0);
+    ngx_zltunnel_room_release(&dial->held);
 
     for (i = 0; i < 2; i++) {
         channel = dial->asked[i];

@@ -68,6 +68,7 @@ struct ngx_zltunnel_dial_s {
     ngx_zltunnel_relay_t        *relay;      /* cut with the tunnel */
     ngx_zltunnel_channel_t      *asked[2];   /* the first, and the repeat */
     size_t                       sent[2];    /* of buf, on each */
+    ngx_connection_t            *held;       /* in place of its channel's */
     ngx_event_t                  timer;
     ngx_event_t                  uncork;     /* posted while Connect waits */
     ngx_msec_t                   started;
@@ -85,7 +86,6 @@ struct ngx_zltunnel_dial_s {
     unsigned                     taking:1;   /* another worker was asked */
     unsigned                     asking:1;   /* .. or the agent, which counts */
     unsigned                     queued:1;   /* until it is its turn to ask */
-    unsigned                     reserving:1;/* a connection for its channel */
     unsigned                     announced:1;/* Connect went on a control
                                                 channel */
     unsigned                     lost:1;     /* a channel ended on which the
@@ -141,8 +141,6 @@ const char *ngx_zltunnel_dial_error(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
 /* an idle channel of this worker, or a lane, taken for it; or NULL */
 ngx_zltunnel_channel_t *ngx_zltunnel_dial_local(ngx_zltunnel_dial_t *dial);
-/* on: one of the worker's connections is to be left for its channel */
-void ngx_zltunnel_dial_reserve(ngx_zltunnel_dial_t *dial, ngx_uint_t on);
 /* looks for a channel; fresh: that the agent is to open */
 void ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial,
     ngx_uint_t fresh);

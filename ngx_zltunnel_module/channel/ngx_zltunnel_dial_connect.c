@@ -55,7 +55,7 @@ ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
     dial->taking = 0;
 
     ngx_zltunnel_dial_turn_over(dial, 1);
-    ngx_zltunnel_dial_reserve(dial, 0);
+    ngx_zltunnel_room_release(&dial->held);
 
     if (channel->end.lane) {
         way = NGX_ZLTUNNEL_LANED;

@@ -71,6 +71,8 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
         return;
     }
 
+    ngx_zltunnel_room_release(&dial->held);
+
     c = ngx_zltunnel_connection_create(fd, ngx_cycle->log);
     if (c == NULL) {
         ngx_zltunnel_dial_declined(registry, msg);
@@ -187,7 +189,18 @@ ngx_zltunnel_dial_told_none(ngx_zltunnel_registry_t *registry,
 
     dial = ngx_zltunnel_dial_find(msg->connection_id);
 
-    if (dial && dial->searching) {
+    if (dial == NULL) {
+        return;
+    }
+
+    if (msg->code) {
+
+        /* a fresh one, whose Connect the agent has acted on */
+
+        dial->lost = 1;
+    }
+
+    if (dial->searching) {
         ngx_zltunnel_dial_next(dial, 0);
     }
 }

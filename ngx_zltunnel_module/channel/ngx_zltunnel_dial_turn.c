@@ -29,6 +29,7 @@
 
 #define NGX_ZLTUNNEL_DIAL_TURNS    384
 #define NGX_ZLTUNNEL_DIAL_LEAST    32      /* in each */
+#define NGX_ZLTUNNEL_DIAL_FEW      4       /* .. that has few connections */
 
 
 static ngx_uint_t ngx_zltunnel_dial_turn_most(void);
@@ -72,7 +73,7 @@ ngx_zltunnel_dial_turn_take(ngx_zltunnel_dial_t *dial)
 static ngx_uint_t
 ngx_zltunnel_dial_turn_most(void)
 {
-    ngx_uint_t        n;
+    ngx_uint_t        n, others;
     ngx_core_conf_t  *ccf;
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
@@ -80,7 +81,14 @@ ngx_zltunnel_dial_turn_most(void)
 
     n = ngx_max(ccf->worker_processes, 1);
 
-    return ngx_max(NGX_ZLTUNNEL_DIAL_TURNS / n, NGX_ZLTUNNEL_DIAL_LEAST);
+    /* the channels may all come to one worker, which has not more for them */
+
+    others = ngx_zltunnel_room_others() / n;
+
+    return ngx_max(ngx_min(ngx_max(NGX_ZLTUNNEL_DIAL_TURNS / n,
+                                   NGX_ZLTUNNEL_DIAL_LEAST),
+                           others),
+                   NGX_ZLTUNNEL_DIAL_FEW);
 }
 
 

@@ -47,6 +47,8 @@ typedef struct {
 
     ngx_zltunnel_access_request_t  access;    /* of a visitor's channel */
 
+    ngx_connection_t            *held;        /* for the bridge to another
+                                                 worker, or NULL */
     unsigned                     channel:1;
     unsigned                     ws:1;
     unsigned                     fresh:1;
@@ -169,9 +171,10 @@ ngx_http_zltunnel_reserve(ngx_http_request_t *r,
                                       r->connection->log);
 
     } else {
-        rc = ngx_zltunnel_channel_check(d->registry, d->tunnel_id, key,
+        rc = ngx_zltunnel_channel_place_take(d->registry, r->connection,
+                                        d->tunnel_id, key,
                                         d->fresh ? d->connection_id : NULL,
-                                        r->connection->log);
+                                        &d->held);
     }
 
     switch (rc) {
@@ -236,8 +239,9 @@ ngx_http_zltunnel_cleanup(void *data)
         return;
     }
 
-    ngx_zltunnel_channel_cancel(d->registry, d->tunnel_id,
-                                d->fresh ? d->connection_id : NULL);
+    ngx_zltunnel_room_release(&d->held);
+    ngx_zltunnel_channel_place_leave(d->registry, d->tunnel_id,
+                                     d->fresh ? d->connection_id : NULL);
 }
 
 
@@ -600,6 +604,7 @@ ngx_http_zltunnel_detach_done(ngx_http_zltunnel_detach_t *d)
     }
 
     if (d->channel) {
+        ngx_zltunnel_room_release(&d->held);
         ngx_zltunnel_channel_start(d->registry, c, d->tunnel_id,
                                    d->fresh ? d->connection_id : NULL, d->ws,
                                    d->data.data, d->data.len, &d->answer);

@@ -203,6 +203,7 @@ typedef struct {
     ngx_pid_t                    pid;
     ngx_msec_t                   expires;
     ngx_uint_t                   answered;    /* a channel is being opened */
+    ngx_uint_t                   refused;     /* .. that was, for want of room */
     ngx_uint_t                   datagrams;   /* for UDP sessions */
 } ngx_zltunnel_sh_pending_t;
 

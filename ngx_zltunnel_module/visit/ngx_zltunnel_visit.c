@@ -87,7 +87,7 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
     {
         rc = 410;
 
-    } else if (!ngx_zltunnel_channel_allowed(registry)) {
+    } else if (!ngx_zltunnel_channel_place_left(registry)) {
         limit = "max_channel_share";
 
     } else if (tunnel->visits >= registry->max_connections) {

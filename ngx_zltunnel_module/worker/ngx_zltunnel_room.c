@@ -8,9 +8,10 @@
  *
  * nginx accepts clients as long as it has connections, and closes those that
  * come then.  A client of ours needs two, its own and a channel, and would be
- * reset with the first and without the second.  So each that waits for a channel
- * has a connection reserved for it, and when the others have gone clients stay
- * in the queues of their sockets, or go to another worker.
+ * reset with the first and without the second.  So for each that waits for a
+ * channel one of nginx's connections is held, taken from its free ones, and
+ * when few are left clients stay in the queues of their sockets, or go to
+ * another worker.
  */
 
 
@@ -24,23 +25,50 @@
 #define NGX_ZLTUNNEL_ROOM_OTHERS  8
 
 
-static ngx_int_t  ngx_zltunnel_room_reserved;
+ngx_connection_t *
+ngx_zltunnel_room_hold(void)
+{
+    ngx_connection_t  *c;
+
+    if (ngx_cycle->free_connection_n == 0) {
+
+        /* nginx would say so at "alert" */
+
+        return NULL;
+    }
+
+    c = ngx_get_connection(0, ngx_cycle->log);
+
+    if (c) {
+
+        /* it has no descriptor, and nobody closes it */
+
+        c->fd = (ngx_socket_t) -1;
+    }
+
+    return c;
+}
 
 
 void
-ngx_zltunnel_room_reserve(ngx_int_t n)
+ngx_zltunnel_room_release(ngx_connection_t **held)
 {
-    ngx_zltunnel_room_reserved += n;
+    if (*held) {
+        ngx_free_connection(*held);
+        *held = NULL;
+    }
 }
 
 
 ngx_uint_t
 ngx_zltunnel_room_scarce(void)
 {
-    ngx_uint_t  wanted;
+    return ngx_cycle->free_connection_n <= ngx_zltunnel_room_others();
+}
 
-    wanted = ngx_zltunnel_room_reserved
-             + ngx_cycle->connection_n / NGX_ZLTUNNEL_ROOM_OTHERS;
 
-    return ngx_cycle->free_connection_n <= wanted;
+ngx_uint_t
+ngx_zltunnel_room_others(void)
+{
+    return ngx_cycle->connection_n / NGX_ZLTUNNEL_ROOM_OTHERS;
 }

@@ -11,11 +11,14 @@
 #include "ngx_zltunnel.h"
 
 
-/* so many clients more wait for a channel here, each of which will take one of
-   the worker's connections; or so many less */
-void ngx_zltunnel_room_reserve(ngx_int_t n);
+/* holds one of the worker's connections, for one that is to be made soon; NULL:
+   there is none.  The caller's, until it is released: *held is NULL then. */
+ngx_connection_t *ngx_zltunnel_room_hold(void);
+void ngx_zltunnel_room_release(ngx_connection_t **held);
 /* 1: there is no connection for one more client and its channel */
 ngx_uint_t ngx_zltunnel_room_scarce(void);
+/* how many are left to others */
+ngx_uint_t ngx_zltunnel_room_others(void);
 
 
 #endif /* _NGX_ZLTUNNEL_ROOM_H_INCLUDED_ */

@@ -5,7 +5,9 @@
 # a visitor, with all limits as they are by default: none is reset while the
 # agent is there, each gets its own bytes, whether all stay open or each ends at
 # once.  Where there are not connections for all they wait in the queue of the
-# socket.  max_pending holds for an agent that is away, and for that only.
+# socket, or if their channels find none, with one worker or several; and where
+# other agents' idle channels have all that channels may have.  max_pending
+# holds for an agent that is away, and for that only.
 #
 # Long: 5,000 of them.
 
@@ -36,7 +38,9 @@ subtest 'upstreams' => \&upstreams;
 subtest 'visitors' => \&visitors;
 subtest 'an agent that is away' => \&away;
 subtest 'a turn that comes late' => \&late;
-subtest "few connections, $_" => \&few, $_ for qw(ws wss);
+subtest "few connections, $_" => \&few, $_, 1, 600, 250 for qw(ws wss);
+subtest 'few connections, wss, 4 workers' => \&few, 'wss', 4, 2_000, 400;
+subtest 'a small share' => \&share;
 
 done_testing();
 
@@ -260,7 +264,11 @@ sub late {
 
     my @served = map { answer($t, $agent, $_) } @more;
     my %ending;
-    $ending{ $_->ending(0.01) }++ for @c;
+    wait_for(sub {
+        %ending = ();
+        $ending{ $_->ending(0.01) }++ for @c;
+        return ($ending{reset} // 0) >= 383;
+    });
     is_deeply(\%ending, { open => 17, reset => 383 },
               'who was asked for and not answered is reset, nobody else');
 
@@ -270,14 +278,15 @@ sub late {
 }
 
 
-# Many more clients than the worker has connections for.
+# Many more clients than the workers have connections for: n that end at once,
+# and some that stay.
 
 sub few {
-    my ($scheme) = @_;
+    my ($scheme, $workers, $n, $stay) = @_;
 
     # the agent's channels in advance may meet the limit
 
-    my $t = server(connections => 256,
+    my $t = server(connections => 256, workers => $workers,
                    allow => [ qr/worker_connections are not enough/ ]);
     my $pass = $t->free_port;
     $t->write_conf(stream => "server { listen 127.0.0.1:$pass;
@@ -291,27 +300,22 @@ sub few {
 
     for my $port ($agent->port('e'), $pass) {
         my ($rc, $out) = run({ timeout => 180 }, $t->nettool, 'short', $port,
-                             600, 600);
-        is($rc, 0, '600 short ones, none is reset') or diag($out);
+                             $n, $n);
+        is($rc, 0, "$n short ones, none is reset") or diag($out);
         note $out;
     }
 
     # those that are served stay
 
-    my @c = map { ZLTunnel::Wire::Socket->new($agent->port('e')) } 1 .. 250;
+    my @c = map { ZLTunnel::Wire::Socket->new($agent->port('e')) } 1 .. $stay;
     $_->send('hello') for @c;
 
     my $rounds = 0;
 
     while (@c && $rounds < 20) {
-        my @served;
-        wait_for(sub {
-            my $was = @served;
-            @served = grep { length($_->{in}) == 5 || $_->fill(0.002) } @c;
-            return @served && @served == $was;
-        });
+        my @served = served(\@c, 1);
 
-        cmp_ok(scalar(@served), '<', 128, 'not all have room')
+        cmp_ok(scalar(@served), '<', $stay, 'not all have room')
             if $rounds == 0;
         is(scalar(grep { $_->{end} } @c), 0, 'and none is reset');
 
@@ -324,6 +328,68 @@ sub few {
     is(scalar(@c), 0, "all are served, $rounds times some");
 
     $t->finish;
+}
+
+
+# Of 256 connections channels may have 25, and another agent has all of these
+# in advance.  Who waits longer than connect_timeout is not reset either.
+
+sub share {
+    my $t = server(connections => 256,
+                   zltunnel => 'max_channel_share 10%; connect_timeout 2s;');
+    my ($token, $other) = map { $t->token($_) } qw(alice bob);
+    $t->start;
+
+    my $echo = $t->service('echo');
+    my $greedy = $t->agent(token => $other, services => ["o:$echo->{port}"],
+                           args => [ '--min-idle=25', '--max-idle=25' ]);
+    ok(wait_for(sub {
+        ($t->status->{tunnels}[0]{idle_channels} // 0) >= 24;
+    }), 'the share is taken') or diag(explain($t->status->{tunnels}));
+
+    my $agent = $t->agent(token => $token, services => ["e:$echo->{port}"]);
+    my @c = map { ZLTunnel::Wire::Socket->new($agent->port('e')) } 1 .. 40;
+    $_->send('hello') for @c;
+
+    my @first = served(\@c, 10);
+    cmp_ok(scalar(@first), '>=', 10, 'the idle ones give way');
+    cmp_ok(scalar(@first), '<=', 25, 'to as many as the share allows');
+
+    sleep 3;
+    is(scalar(grep { $_->{end} } @c), 0, 'the others wait');
+
+    my $n = @first;
+    $_->close for @first;
+    my %first = map { $_ => 1 } @first;
+    @c = grep { !$first{$_} } @c;
+
+    while (my @served = served(\@c, 1)) {
+        $n += @served;
+        $_->close for @served;
+        my %served = map { $_ => 1 } @served;
+        @c = grep { !$served{$_} } @c;
+    }
+
+    is($n, 40, 'and are served when there is room');
+
+    $t->finish;
+}
+
+
+# Those of the connections that have been answered, at least so many of them if
+# there are, when no more come.
+
+sub served {
+    my ($c, $least) = @_;
+    my @served;
+
+    wait_for(sub {
+        my $was = @served;
+        @served = grep { length($_->{in}) == 5 || $_->fill(0.002) } @$c;
+        return @$c == 0 || @served >= $least && @served == $was;
+    });
+
+    return @served;
 }
 
 
