@@ -9,6 +9,7 @@
 #   make install         DESTDIR=, PREFIX=/usr/local, MODULES_DIR=; STRIP= keeps
 #                        what a debugger wants; and make uninstall
 #   make agent install-agent    without nginx; and make uninstall-agent
+#   make man completions        man pages and shells' completion, in objs/
 #
 # For those who change it:
 #
@@ -107,8 +108,8 @@ endif
         install install-module install-agent install-doc \
         uninstall uninstall-module uninstall-agent uninstall-doc \
         sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
-        lint lint-baseline layers figures clean deps need-agent \
-        need-modules-dir FORCE
+        lint lint-baseline layers figures man completions clean deps \
+        need-agent need-modules-dir FORCE
 
 .DELETE_ON_ERROR:
 
@@ -295,6 +296,28 @@ sanitize:
 sanitize-check:
 	@t/install-deps.sh
 	+@PROVE="$(PROVE)" auto/sanitize-check $(T)
+
+
+# The manual and the completion of shells, from docs/ and from the agent's own
+# words.
+
+MAN =          zltunnel-agent.1 agent.conf.5 zltunnel.8
+COMPLETION =   bash zsh fish
+
+man: $(MAN:%=$(OBJS)/man/%)
+
+completions: $(COMPLETION:%=$(OBJS)/completion/%)
+
+$(OBJS)/man/%: auto/manual auto/Agent.pm docs/agent.md docs/directives.md \
+		agent/agent.conf.example $(AGENT)
+	$(call say,MAN,$@)
+	@mkdir -p $(@D)
+	$(Q)AGENT=$(strip $(AGENT)) auto/manual $* > $@
+
+$(OBJS)/completion/%: auto/completion auto/Agent.pm $(AGENT)
+	$(call say,COMP,$@)
+	@mkdir -p $(@D)
+	$(Q)AGENT=$(strip $(AGENT)) auto/completion $* > $@
 
 
 # What looks at the source.

@@ -27,6 +27,8 @@ my %where = (
 my $dir = File::Temp::tempdir(CLEANUP => 1);
 
 subtest 'keys' => \&keys_of_sections;
+subtest 'defaults and bounds' => \&values;
+subtest 'the example' => \&example;
 subtest 'options' => \&options;
 subtest 'suffixes' => \&suffixes;
 subtest 'requests' => \&requests;
@@ -80,6 +82,80 @@ sub keys_of_sections {
 
         same([ grep { $own{$_} || !$also{$_} } documented($section) ], \@keys,
              "[$section]");
+    }
+}
+
+
+# Each default and each bound of the table is in the row of its key, and no
+# other.
+
+sub values {
+    for my $row (key_table()) {
+        my ($section, $key) = @$row{qw(section key)};
+        my ($cells) = grep { $_->[0] =~ /`$key`/ } rows($section);
+        my ($keys, $default, $text) = @{ $cells // next };
+        my $what = "[$section] $key";
+
+        # "`a`, `b`" have one default in common
+        is($default =~ tr/`//dr, $row->{default}, "$what: default")
+            if $row->{default} ne '';
+        unlike($default, qr/^[\d`]/, "$what: no default that is a value")
+            if $row->{default} eq '';
+
+        like($text, qr/\b\Q$_\E\b|^as above/, "$what: choice $_")
+            for grep { $_ ne $row->{default} } split /\|/, $row->{choices};
+        like($text, qr/\Q$_\E/, "$what: bounds")
+            for $row->{form} =~ /time|number/
+                ? $row->{bounds} =~ /((?:from|up to) .*)/ : ();
+    }
+}
+
+
+# The rows of a section's table: [ keys, default, text ].
+
+sub rows {
+    my ($section) = @_;
+
+    $page{ $where{$section} } =~ /^\| \[\Q$section\E\] \|.*\n\|[-|]+\n((?:\|.*\n)+)/m
+        or return;
+
+    return map { [ map { s/^ +| +$//gr } (split /(?<!\\)\|/, $_, -1)[1 .. 3] ] }
+           split /\n/, $1;
+}
+
+
+# agent.conf.example has the keys of each section, in a comment too; a value
+# of [agent] in a comment is the default, where there is one.
+
+sub example {
+    my %known = %{ known_keys() };
+    my %default = map { $_->{key} => $_->{default} }
+                  grep { $_->{section} eq 'agent' } key_table();
+    my ($section, %seen);
+
+    for (split /\n/, slurp("$ZLTunnel::ROOT/agent/agent.conf.example")) {
+        if (/^(?:; )?\[(\w+)( \S+)?\]$/) {
+            $section = $2 ? "$1 NAME" : $1;
+            ok($known{$section}, "there is a section [$section]");
+
+        } elsif (/^(; )?(\w+) = (.*)$/) {
+            $seen{$section}{$2} = 1;
+            is($3, $default{$2}, "$2: its default")
+                if $1 && $section eq 'agent' && $default{$2};
+        }
+    }
+
+    is((grep { delete $seen{$_}{include} } keys %seen), 1, 'and "include"');
+
+    for my $of (sort keys %known) {
+        my %have = %{ $seen{$of} // {} };
+        my %may = map { $_ => 1 } @{ $known{$of} },
+                  $of eq 'tunnel NAME' ? @{ $known{agent} } : ();
+
+        is(join(' ', grep { !$may{$_} } sort keys %have), '',
+           "[$of] has no key that is not known");
+        is(join(' ', grep { !$have{$_} && $_ ne '*' && !refused($_) }
+                     @{ $known{$of} }), '', "[$of] has all");
     }
 }
 
