@@ -303,7 +303,8 @@ zlt_channel_dial_resolved(zlt_waiter_t *waiter, const char *error)
 /*
  * Most services have an address, or have one that works, which is the first.
  * So that one is tried without ceremony, and often is there at once; only if
- * it is not, and there are others, it begins to race with them.
+ * it is not, and there are others, it begins to race with them.  Those of
+ * this machine answer at once, or refuse: the second waits for that.
  */
 
 static void
@@ -337,7 +338,9 @@ zlt_channel_dial_begin(zlt_channel_t *ch)
 
         zlt_channel_dial_race(ch, &addrs, NULL);
 
-    } else if (rc == ZLT_CHANNEL_DIAL_PENDING && addrs.n > 1) {
+    } else if (rc == ZLT_CHANNEL_DIAL_PENDING && addrs.n > 1
+               && !ch->service->loopback)
+    {
         zlt_channel_dial_race(ch, &addrs, &ch->relay.side[ZLT_RELAY_SERVICE]);
     }
 }
@@ -486,6 +489,7 @@ zlt_channel_dial_connecting(zlt_io_t *io)
 {
     int             rc, err;
     zlt_conn_t     *c;
+    zlt_addrs_t     addrs;
     zlt_channel_t  *ch;
 
     ch = io->data;
@@ -507,7 +511,13 @@ zlt_channel_dial_connecting(zlt_io_t *io)
     err = errno;
 
     zlt_conn_close(c);
-    zlt_channel_fail(ch, err);
+
+    if (zlt_channel_dial_permitted(ch, &addrs) > 1) {
+        zlt_channel_dial_race(ch, &addrs, NULL);
+
+    } else {
+        zlt_channel_fail(ch, err);
+    }
 }
 
 

@@ -203,6 +203,7 @@ zlt_option_service_local(const char *text, zlt_service_conf_t *s,
 
     s->has_local = 1;
     s->is_unix = 0;
+    s->bare = 0;
 
     if (strncmp(text, "unix:", 5) == 0) {
 
@@ -228,6 +229,7 @@ zlt_option_service_local(const char *text, zlt_service_conf_t *s,
 
     if (colon == NULL || (*text == '[' && text[strlen(text) - 1] == ']')) {
         port = text;
+        s->bare = 1;
         (void) strcpy(host, "127.0.0.1");
 
     } else {

@@ -35,6 +35,8 @@ struct zlt_service_conf_s {
     uint8_t      proxy_protocol;                  /* 0: none, 1, 2 */
     unsigned     is_unix:1;
     unsigned     has_local:1;
+    unsigned     bare:1;                          /* a port alone: 127.0.0.1,
+                                                     and for TCP ::1 then */
     char         allow_access[ZLT_OPTION_ALLOW_MAX + 1];  /* token names */
 };
 

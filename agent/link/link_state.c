@@ -80,6 +80,7 @@ zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t)
     zlt_service_t  *s;
 
     t->open = 0;
+    t->sessions = 0;
     t->total = l->owner.connections + l->udp_sessions;
     t->bytes_in = l->owner.bytes[ZLT_RELAY_CHANNEL];
     t->bytes_out = l->owner.bytes[ZLT_RELAY_SERVICE];
@@ -96,6 +97,7 @@ zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t)
         s = zlt_list_data(link, zlt_service_t, link);
 
         t->open += s->nsessions;
+        t->sessions += s->nsessions;
         t->total += s->udp.sessions;
         t->bytes_in += s->udp.bytes_in;
         t->bytes_out += s->udp.bytes_out;

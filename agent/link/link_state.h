@@ -28,6 +28,7 @@ typedef enum {
 
 typedef struct {
     unsigned         open;             /* connections, and UDP sessions */
+    unsigned         sessions;         /* .. the latter */
     uint64_t         total;
     uint64_t         bytes_in;         /* to the services */
     uint64_t         bytes_out;

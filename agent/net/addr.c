@@ -8,8 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "addr.h"
+
+
+static int zlt_addr_is_here(const zlt_addr_t *addr);
 
 
 int
@@ -38,6 +42,45 @@ zlt_addr_numeric(zlt_addrs_t *a, const char *host, uint16_t port)
     a->n = 1;
 
     return 0;
+}
+
+
+void
+zlt_addr_loopback(zlt_addrs_t *a, uint16_t port, int six_first)
+{
+    zlt_addrs_t  six;
+
+    (void) zlt_addr_numeric(a, "127.0.0.1", port);
+    (void) zlt_addr_numeric(&six, "::1", port);
+
+    if (zlt_addr_is_here(&six.addrs[0])) {
+        a->addrs[1] = six_first ? a->addrs[0] : six.addrs[0];
+        a->addrs[0] = six_first ? six.addrs[0] : a->addrs[0];
+        a->n = 2;
+    }
+}
+
+
+static int
+zlt_addr_is_here(const zlt_addr_t *addr)
+{
+    int         fd, rc;
+    zlt_addr_t  any;
+
+    fd = socket(addr->addr.sa.sa_family, SOCK_STREAM|SOCK_CLOEXEC, 0);
+
+    if (fd == -1) {
+        return 0;
+    }
+
+    any = *addr;
+    any.addr.in6.sin6_port = 0;
+
+    rc = bind(fd, &any.addr.sa, any.len);
+
+    (void) close(fd);
+
+    return rc == 0;
 }
 
 

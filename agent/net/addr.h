@@ -45,6 +45,10 @@ typedef struct {
 /* 0 if host is an address and need not be resolved, -1 if it is a name */
 int zlt_addr_numeric(zlt_addrs_t *a, const char *host, uint16_t port);
 
+/* Both of the loopback interface, ::1 first or last, and only where this
+   machine has it. */
+void zlt_addr_loopback(zlt_addrs_t *a, uint16_t port, int six_first);
+
 /* the same for a UNIX socket, whose path must fit */
 void zlt_addr_unix(zlt_addrs_t *a, const char *path);
 

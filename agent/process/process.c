@@ -435,6 +435,8 @@ zlt_process_waits(zlt_process_t *p, int signum)
 }
 
 
+/* UDP sessions have no end to wait for. */
+
 static unsigned
 zlt_process_open(const zlt_list_t *links)
 {
@@ -446,7 +448,7 @@ zlt_process_open(const zlt_list_t *links)
 
     for (link = links->next; link != links; link = link->next) {
         zlt_link_state_totals(zlt_list_data(link, zlt_link_t, node), &t);
-        n += t.open;
+        n += t.open - t.sessions;
     }
 
     return n;

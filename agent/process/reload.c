@@ -435,7 +435,7 @@ zlt_reload_lead(const zlt_link_t *l, zlt_service_t *s,
                      "protocol now", c->name, (unsigned) c->proxy_protocol);
     }
 
-    if (strcmp(c->local, s->conf.local) == 0) {
+    if (strcmp(c->local, s->conf.local) == 0 && c->bare == s->conf.bare) {
         s->conf = *c;
         return;
     }

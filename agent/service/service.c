@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "io.h"
 #include "resolve.h"
@@ -54,7 +55,10 @@ zlt_service_create(zlt_list_t *services, const zlt_service_conf_t *conf)
 static void
 zlt_service_address(zlt_service_t *s)
 {
+    unsigned  bare;
+
     s->fixed = 1;
+    s->loopback = 0;
     s->expires = 0;
     s->udp_address = 0;
 
@@ -66,6 +70,14 @@ zlt_service_address(zlt_service_t *s)
 
     if (s->conf.is_unix) {
         zlt_addr_unix(&s->addrs, s->conf.host);
+        return;
+    }
+
+    bare = s->conf.bare && s->conf.protocol == ZLT_PROTO_TCP;
+
+    if (bare || strcasecmp(s->conf.host, "localhost") == 0) {
+        zlt_addr_loopback(&s->addrs, s->conf.port, !bare);
+        s->loopback = 1;
         return;
     }
 
@@ -337,8 +349,11 @@ zlt_service_resolved(void *data, const char *why, const zlt_addrs_t *addrs)
 void
 zlt_service_worked(zlt_service_t *s, const zlt_addr_t *addr)
 {
-    if (!s->fixed) {
+    if (!s->fixed || s->loopback) {
         zlt_addr_prefer(&s->addrs, addr);
+    }
+
+    if (!s->fixed) {
         zlt_resolve_worked(s->conf.host, addr);
     }
 }

@@ -71,6 +71,8 @@ struct zlt_service_s {
     zlt_addrs_t          addrs;
     uint64_t             expires;      /* ms; of the addresses */
     unsigned             fixed:1;      /* they need no resolving */
+    unsigned             loopback:1;   /* localhost: the second is for where
+                                          the first refuses */
     struct zlt_resolve_s  *resolve;
     zlt_list_t           waiters;
 

@@ -12,11 +12,12 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 
 use IO::Socket::INET;
+use IO::Socket::IP;
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Wire;
 
-my $t = ZLTunnel->new;
+my $t = ZLTunnel->new(range => 40);
 my $token = $t->token('home');
 my $certs = $t->certs;
 my %port = map { $_ => $t->free_port } qw(other down full closed upgrades);
@@ -160,6 +161,7 @@ subtest 'a token that is revoked' => \&revoked;
 subtest 'Ctrl-C' => \&stops;
 subtest 'an attempt' => \&attempt;
 subtest 'clients' => \&clients;
+subtest 'localhost' => \&localhost;
 
 is($holder->stop, 0, 'who has the token ends');
 $t->finish;
@@ -348,11 +350,12 @@ sub clients {
 
     my $c = ZLTunnel::Wire::Socket->new($agent->port('down'));
     my $from = '127.0.0.1:' . $c->{s}->sockport;
+    my $and_six = six(0) ? " and [::1]:$port{down}" : '';
 
     is($c->ending(20), 'reset', 'a service that is down');
     ok($agent->logged(qr/^\S+ DEBUG a client of "down" from \Q$from\E$/m),
        'the client is told at debug') or diag($agent->log);
-    ok($agent->logged(qr/^\S+ WARN a connection to "down" failed: \Q127.0.0.1:$port{down}: Connection refused\E$/m),
+    ok($agent->logged(qr/^\S+ WARN a connection to "down" failed: \Q127.0.0.1:$port{down}$and_six: Connection refused\E$/m),
        'and which address was tried') or diag($agent->log);
 
     is(ZLTunnel::Wire::Socket->new($agent->port('missing'))->ending(20),
@@ -364,6 +367,60 @@ sub clients {
        'reset', 'a service that does not answer');
     ok($agent->logged(qr/^\S+ WARN a connection to "stuck" failed: 127\.0\.0\.1:$port{full} did not answer within 1 s$/m),
        'told with the time') or diag($agent->log);
+
+    is($agent->stop, 0, 'the agent ends');
+}
+
+
+# A listener at ::1, where there is one.
+
+sub six {
+    my ($port) = @_;
+
+    return IO::Socket::IP->new(LocalHost => '::1', LocalPort => $port,
+                               Listen => 8, V6Only => 1);
+}
+
+
+# It is ::1 and 127.0.0.1, and a port alone is 127.0.0.1 and ::1: of many
+# servers of developers only one of them is there.
+
+sub localhost {
+    plan(skip_all => 'no IPv6 here') if !six(0);
+
+    my ($v6, $v4) = map { $t->free_port } 1, 2;
+    my @at = (six($v6) || die("listen: $!"),
+              IO::Socket::IP->new(LocalHost => '127.0.0.1', Listen => 8,
+                                  LocalPort => $v4) || die "listen: $!");
+
+    my $agent = $t->agent(token => $token, services => [
+        "bare6:$v6", "name6:localhost:$v6", "bare4:$v4",
+        "name4:LocalHost:$v4", "four:127.0.0.1:$v6", "dns:$port{down}/udp" ]);
+
+    # the second time it is the first that is tried
+
+    for my $name (qw(bare6 name6 bare4 name4), qw(bare6 name6)) {
+        my $c = ZLTunnel::Wire::Socket->new($agent->port($name));
+        my $at = $at[$name =~ /6/ ? 0 : 1];
+
+        $at->timeout(20);
+        my $s = $at->accept;
+        ok($s, "$name: it is found") or diag($agent->log);
+
+        $_->close for grep { $_ } $s, $c;
+    }
+
+    is(ZLTunnel::Wire::Socket->new($agent->port('four'))->ending(20), 'reset',
+       '127.0.0.1 is that one');
+    ok($agent->logged(qr/^\S+ WARN a connection to "four" failed: \Q127.0.0.1:$v6: Connection refused\E$/m),
+       'told so');
+
+    $_->close for @at;
+
+    is(ZLTunnel::Wire::Socket->new($agent->port('name6'))->ending(20), 'reset',
+       'neither of them');
+    ok($agent->logged(qr/^\S+ WARN a connection to "name6" failed: \Q[::1]:$v6 and 127.0.0.1:$v6: Connection refused\E$/m),
+       'told with both');
 
     is($agent->stop, 0, 'the agent ends');
 }
