@@ -7,9 +7,11 @@
  * When a link is tried again, and at which of its servers.
  *
  * Reconnecting: random(0, min(cap, base * 2^n)), so that many agents of one
- * server do not return in step; n begins anew after a healthy minute.  When
- * one is lost that had been healthy for 10 s, the first attempt comes within
- * 200 ms; it counts as one what the server asked to move on, at a reload.
+ * server do not return in step.  When one is lost that had been healthy for
+ * 10 s, the first attempt comes within 200 ms, and n begins anew; it counts as
+ * one what the server asked to move on, at a reload.  For one that had been
+ * healthy for less n is so small that nobody waits for longer than that: a
+ * server that is started a few times in a row is one that works.
  *
  * Where there are several servers the one in use is kept as long as it can be
  * reached.  Otherwise each of the others is tried, in their order, within
@@ -31,8 +33,8 @@
 
 
 #define ZLT_BACKOFF_QUICK        200     /* ms, the first retry */
-#define ZLT_BACKOFF_SOUND        10000   /* ms up that earn it */
-#define ZLT_BACKOFF_HEALTHY      60000   /* ms up that end the backoff */
+#define ZLT_BACKOFF_SOUND        10000   /* ms up that earn it, and end the
+                                            backoff */
 #define ZLT_BACKOFF_IN_USE       5000    /* ms */
 #define ZLT_BACKOFF_LEAST        2000    /* ms, whatever the server says, but
                                             after a channel that was sound */
@@ -233,23 +235,23 @@ zlt_backoff_random(zlt_link_t *l, uint64_t healthy)
 
     conf = l->owner.conf;
 
-    if (healthy >= ZLT_BACKOFF_HEALTHY) {
-        l->attempts = 0;
-    }
-
     if (healthy >= ZLT_BACKOFF_SOUND) {
+        l->attempts = 0;
         return zlt_random_below(ZLT_BACKOFF_QUICK);
     }
 
     most = conf->reconnect_interval;
 
-    for (i = 0; i < l->attempts && most < conf->max_reconnect_interval;
-         i++)
-    {
+    for (i = 0; i < l->attempts && most < conf->max_reconnect_interval; i++) {
+
+        if (healthy >= conf->reconnect_interval && most * 2 > healthy) {
+            break;
+        }
+
         most *= 2;
     }
 
-    l->attempts++;
+    l->attempts = i + 1;
 
     if (most > conf->max_reconnect_interval) {
         most = conf->max_reconnect_interval;

@@ -2,8 +2,9 @@
 
 # Protects: a control channel that is cut takes nothing with it.  Established
 # connections live on, new ones wait for the agent, which is back at once if
-# the channel was healthy, and with jitter if not; and one that is dropped
-# silently, as by a firewall, is found dead by both sides in heartbeat_timeout.
+# the channel was healthy, with jitter if not, and no later than it was up; and
+# one that is dropped silently, as by a firewall, is found dead by both sides in
+# heartbeat_timeout.
 #
 # Long: 200 long connections, short: 40.
 
@@ -24,6 +25,7 @@ my $long = sizes('long connections', 200, 40);
 subtest 'reset' => \&reset_;
 subtest 'silence' => \&silence;
 subtest 'jitter' => \&jitter;
+subtest 'up in between' => \&between;
 
 done_testing();
 
@@ -165,6 +167,49 @@ sub jitter {
 
     my ($least, $most) = (sort { $a <=> $b } @delays)[0, -1];
     cmp_ok($most - $least, '>', 0.1, 'they are not all the same');
+
+    $relay->{proc}->stop;
+    $t->finish;
+}
+
+
+# A server that is started again and again, and is up for a second each time: what
+# came before does not make an agent wait longer than that.
+
+sub between {
+    my $t = ZLTunnel->new;
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $relay = $t->relay;
+    my $agent = $t->agent(
+        token => $token, services => ['e:1'], server => $relay->{url},
+        args => ['--reconnect-interval', '100ms',
+                 '--max-reconnect-interval', '60s']);
+
+    my $n = 1;
+    my $back = time;
+    my $cut = sub {
+        $t->tell($relay, 'reset 1-');
+        ok(wait_for(sub { connected_n($agent) > $n }, 60), "cut $n: back");
+        $n = connected_n($agent);
+        my $took = time - $back;
+        $back += $took;
+        return $took;
+    };
+
+    $cut->() for 1 .. 6;
+
+    for (1 .. 4) {
+        select undef, undef, undef, 1;
+
+        my $lines = () = $agent->log =~ /connecting again in/g;
+        my $took = $cut->();
+
+        my @told = $agent->log =~ /connecting again in ([\d.]+) s/g;
+        my $waited = @told > $lines ? $told[$lines] : 0;
+        cmp_ok($waited, '<=', $took - $waited + 0.2, 'no longer than it was up');
+    }
 
     $relay->{proc}->stop;
     $t->finish;
