@@ -10,6 +10,7 @@
 #                        what a debugger wants; and make uninstall
 #   make agent install-agent    without nginx; and make uninstall-agent
 #   make man completions        man pages and shells' completion, in objs/
+#   make deb             Debian's packages, in objs/deb
 #
 # For those who change it:
 #
@@ -104,7 +105,7 @@ MODULE_MAKE =  $(MAKE) -s CC='$(CURDIR)/auto/cc $(CC)'
 endif
 
 
-.PHONY: all module agent units demo check check-long test bench \
+.PHONY: all module agent units deb demo check check-long test bench \
         install install-module install-agent install-doc \
         uninstall uninstall-module uninstall-agent uninstall-doc \
         sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
@@ -399,6 +400,14 @@ STRIP =        strip
 BINDIR =       $(PREFIX)/bin
 DOCDIR =       $(PREFIX)/share/doc/zltunnel
 UNITDIR =      $(PREFIX)/lib/systemd/system
+SYSUSERSDIR =  $(PREFIX)/lib/sysusers.d
+MANDIR =       $(PREFIX)/share/man
+
+# where shells look for completion, by their names
+
+COMPLETE_bash = $(PREFIX)/share/bash-completion/completions/zltunnel-agent
+COMPLETE_zsh =  $(PREFIX)/share/zsh/site-functions/_zltunnel-agent
+COMPLETE_fish = $(PREFIX)/share/fish/vendor_completions.d/zltunnel-agent.fish
 
 DOCS =         README.md CHANGES LICENSE $(wildcard docs/*.md)
 UNITS_SYSTEMD = $(wildcard agent/*.service)
@@ -434,7 +443,19 @@ install-module: $(MODULE) need-modules-dir
 uninstall-module: need-modules-dir
 	rm -f $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
 
-install-agent: $(AGENT)
+MAN_AGENT =    $(filter %.1 %.5,$(MAN))
+MAN_MODULE =   $(filter-out $(MAN_AGENT),$(MAN))
+
+# one page, or more, each in its section
+
+define install-man
+	$(Q)for page in $(1); do install -D -m 644 $(OBJS)/man/$$page \
+	    $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page || exit 1; done
+endef
+
+installed-man = $(foreach p,$(1),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(p)))/$(p))
+
+install-agent: $(AGENT) man completions
 	$(call install,755,$(AGENT),$(BINDIR)/zltunnel-agent)
 	$(call say,INST,$(DESTDIR)$(UNITDIR))
 	$(Q)install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)
@@ -442,22 +463,52 @@ install-agent: $(AGENT)
 	    sed 's|/usr/local/bin/zltunnel-agent|$(BINDIR)/zltunnel-agent|' \
 	        $$unit > $(DESTDIR)$(UNITDIR)/$${unit##*/} \
 	    && chmod 644 $(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; done
+	$(Q)install -D -m 644 agent/zltunnel-agent.sysusers \
+	    $(DESTDIR)$(SYSUSERSDIR)/zltunnel-agent.conf
 	$(Q)install -m 644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/
+	$(call install-man,$(MAN_AGENT))
+	$(Q)$(foreach s,$(COMPLETION),install -D -m 644 $(OBJS)/completion/$(s) \
+	    $(DESTDIR)$(COMPLETE_$(s)) &&) true
 
 uninstall-agent:
 	rm -f $(DESTDIR)$(BINDIR)/zltunnel-agent \
+	    $(DESTDIR)$(SYSUSERSDIR)/zltunnel-agent.conf \
 	    $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS_SYSTEMD))) \
-	    $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(EXAMPLES)))
+	    $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(EXAMPLES))) \
+	    $(call installed-man,$(MAN_AGENT)) \
+	    $(foreach s,$(COMPLETION),$(DESTDIR)$(COMPLETE_$(s)))
 	-@rmdir $(DESTDIR)$(DOCDIR) 2> /dev/null || true
 
-install-doc:
+install-doc: man
 	$(call say,INST,$(DESTDIR)$(DOCDIR))
 	$(Q)install -d $(DESTDIR)$(DOCDIR)
 	$(Q)install -m 644 $(DOCS) $(DESTDIR)$(DOCDIR)/
+	$(call install-man,$(MAN_MODULE))
 
-uninstall-doc:
-	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(DOCS)))
+uninstall-doc: man
+	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(DOCS))) \
+	    $(call installed-man,$(MAN_MODULE))
 	-@rmdir $(DESTDIR)$(DOCDIR) 2> /dev/null || true
+
+# Packages, built in a copy; with BUILT=1 of what was built here, for tests.
+
+DEB =          $(OBJS)/deb
+DEB_TREE =     $(DEB)/zltunnel
+
+deb: $(if $(BUILT),all)
+	@t/install-deps.sh deb
+	@rm -rf $(DEB)
+	@mkdir -p $(DEB_TREE)
+	@cp -a $(filter-out $(OBJS),$(wildcard *)) $(DEB_TREE)/
+	@$(if $(BUILT),mkdir $(DEB_TREE)/objs && cp -a $(filter-out $(DEB) \
+	    $(TREE) %/unit %/fuzz %/sanitize,$(wildcard $(OBJS)/*)) $(DEB_TREE)/objs/)
+	$(call say,DEB,$(DEB))
+	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS $(if $(BUILT),ZLT_BUILT=1 \
+	        DEB_BUILD_OPTIONS='noautodbgsym nocheck') \
+	    dpkg-buildpackage -b -us -uc $(if $(BUILT),-d) > ../build.log 2>&1 \
+	    || { tail -30 ../build.log >&2; exit 1; }
+	@rm -rf $(DEB_TREE)
+	@ls $(DEB)/*.deb
 
 clean:
 	rm -rf $(OBJS)

@@ -2,11 +2,11 @@
 
 # Installs the Debian packages that are missing, and nothing if none is.
 #
-#     t/install-deps.sh [build] [demo] [check] [bench] [fuzz] [lint]
+#     t/install-deps.sh [build] [demo] [check] [bench] [fuzz] [lint] [deb]
 #
 # build: to compile the module and the agent; demo: to run the demo; check:
-# for the tests; bench, fuzz, lint: for "make" with these.  The first three of
-# them without arguments.  Services that come with the packages (nginx, sshd,
+# for the tests; bench, fuzz, lint, deb: for "make" with these.  The first three
+# of them without arguments.  Services that come with the packages (nginx, sshd,
 # redis) are not started: their programs are wanted.
 
 set -eu
@@ -15,13 +15,14 @@ build='gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-stream
        libssl-dev libuv1-dev zlib1g-dev'
 demo='curl openssl procps'
 bench=wrk
+deb='debhelper dpkg-dev fakeroot'
 fuzz='clang libclang-rt-dev'
 lint='clang clang-tidy cppcheck shellcheck libperl-critic-perl'
 check='perl curl openssl ca-certificates procps iproute2 openssh-server
        openssh-client redis-server redis-tools iperf3 dnsmasq-base
        bind9-dnsutils wrk python3-grpcio postgresql tinyproxy-bin squid
        microsocks dante-server haproxy jq nftables fail2ban mandoc zsh
-       fish'
+       fish lintian mmdebstrap systemd'
 
 [ $# -gt 0 ] || set -- build demo check
 
@@ -35,6 +36,7 @@ for set; do
     check) packages=$check ;;
     fuzz)  packages=$fuzz ;;
     lint)  packages=$lint ;;
+    deb)   packages="$build $deb" ;;
     *)     echo "unknown set of packages: $set" >&2; exit 2 ;;
     esac
 

@@ -38,6 +38,11 @@ my %there = map { $_ => 1 } @files;
 
 for my $file (qw(/m/ngx_zltunnel_module.so /opt/zlt/bin/zltunnel-agent
                  /opt/zlt/lib/systemd/system/zltunnel-agent.service
+                 /opt/zlt/lib/sysusers.d/zltunnel-agent.conf
+                 /opt/zlt/share/man/man1/zltunnel-agent.1
+                 /opt/zlt/share/man/man5/agent.conf.5
+                 /opt/zlt/share/man/man8/zltunnel.8
+                 /opt/zlt/share/bash-completion/completions/zltunnel-agent
                  /opt/zlt/share/doc/zltunnel/README.md))
 {
     ok($there{$file}, "installed: $file");

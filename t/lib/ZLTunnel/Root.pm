@@ -1,0 +1,170 @@
+package ZLTunnel::Root;
+
+# A machine of the test's own, to install in: namespaces with systemd as their
+# first process, a loopback of their own, and a tree that nothing else sees.
+#
+#     my $why = ZLTunnel::Root::missing();
+#     my $root = ZLTunnel::Root->new(dir => $dir);
+#     my ($rc, $out) = $root->run('apt-get install -y ./x.deb');
+#     my $proc = $root->start(name => 'client', command => 'nc ...');
+#     $root->copy($file, '/root/x.deb');
+#     $root->close;
+#
+# The tree is this machine's, with whatever is installed here; or with fresh =>
+# "package..." a new Debian of the smallest kind with these besides, for which
+# the mirror of this machine is asked.  It takes a minute.
+#
+# What is written goes to memory, and is gone with the root.
+
+use strict;
+use warnings;
+
+use File::Path ();
+use Time::HiRes qw(sleep);
+
+use ZLTunnel::Proc qw(wait_for slurp);
+
+my $ENTER = __FILE__ =~ s{/ZLTunnel/[^/]*$}{/root/enter.sh}r;
+my @UNSHARE = qw(unshare --mount --pid --net --uts --ipc --cgroup --fork
+                 --kill-child);
+
+
+# Why this cannot be had here, or undef.
+
+sub missing {
+    return 'not root' if $> != 0;
+
+    for my $program (qw(unshare nsenter dpkg)) {
+        return "there is no $program" if system("command -v $program > /dev/null");
+    }
+
+    return 'there is no systemd' if !-x '/lib/systemd/systemd';
+
+    my $try = 'd=$(mktemp -d) && mount -t tmpfs x $d && mkdir $d/u $d/w $d/r'
+        . ' && mount -t overlay x -o lowerdir=/,upperdir=$d/u,workdir=$d/w $d/r'
+        . ' && mount -t cgroup2 x $d/w; s=$?; umount $d/r; umount $d; rmdir $d;'
+        . ' exit $s';
+    my ($rc) = ZLTunnel::Proc::run(@UNSHARE, 'sh', '-c', $try);
+
+    return $rc == 0 ? undef : 'there are no namespaces with mounts';
+}
+
+
+# Options: dir, an empty directory of the test; fresh.
+
+sub new {
+    my ($class, %o) = @_;
+
+    my $self = bless { dir => $o{dir} }, $class;
+    my $lower = '/';
+
+    mkdir "$o{dir}/root";
+
+    if ($o{fresh}) {
+        $lower = "$o{dir}/lower";
+        debian($lower, $o{fresh});
+    }
+
+    $self->{proc} = ZLTunnel::Proc->start(
+        name => 'root', cmd => [ @UNSHARE, $ENTER, "$o{dir}/root", $lower ],
+        out => "$o{dir}/boot.log");
+
+    my ($up) = wait_for(sub {
+        ($self->{pid}) = split ' ', slurp(
+            "/proc/$self->{proc}{pid}/task/$self->{proc}{pid}/children");
+        return $self->{pid}
+            && readlink("/proc/$self->{pid}/exe") =~ m{/systemd$}
+            && ($self->run('systemctl is-active basic.target'))[0] == 0;
+    }, 60);
+
+    die "the root does not start:\n" . slurp("$o{dir}/boot.log") if !$up;
+
+    return $self;
+}
+
+
+# A new Debian in a directory, its lists of packages kept, and what is named
+# fetched: its root has no network.
+
+sub debian {
+    my ($dir, $packages) = @_;
+
+    my ($codename) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m;
+
+    ZLTunnel::Proc::run_ok({ timeout => 600 },
+        'mmdebstrap', '--quiet', '--variant=minbase', '--mode=root',
+        '--skip=cleanup/apt', '--include=systemd-sysv,dbus,iproute2,init',
+        '--customize-hook=chroot "$1" apt-get install -qq -y --download-only '
+        . $packages, $codename, $dir);
+}
+
+
+sub inside {
+    my ($self, $command) = @_;
+
+    return ('nsenter', '--target', $self->{pid}, '--mount', '--pid', '--net',
+            '--uts', '--ipc', '--cgroup', '--root', '--wd', '--', 'env', '-i',
+            'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+            'HOME=/root', 'LANG=C.UTF-8', 'DEBIAN_FRONTEND=noninteractive',
+            'sh', '-c', "cd /root\n$command");
+}
+
+
+# Runs a command, of a shell, by root in /root: (status, output with stderr).
+
+sub run {
+    my ($self, $command, %o) = @_;
+
+    return ZLTunnel::Proc::run({ timeout => $o{timeout} // 120, %o },
+                               $self->inside($command));
+}
+
+
+# Starts one: name, command, out.
+
+sub start {
+    my ($self, %o) = @_;
+
+    return ZLTunnel::Proc->start(%o, cmd => [ $self->inside($o{command}) ]);
+}
+
+
+# Where a file of it is for us.
+
+sub path { my ($self, $file) = @_; return "/proc/$self->{pid}/root$file" }
+
+sub slurp_file { my ($self, $file) = @_; return slurp($self->path($file)) }
+
+
+sub write {
+    my ($self, $file, $text, $mode) = @_;
+
+    open my $fh, '>', $self->path($file) or die "$file: $!";
+    print $fh $text;
+    close $fh or die "$file: $!";
+    chmod $mode // 0644, $self->path($file);
+}
+
+
+sub copy {
+    my ($self, $from, $to) = @_;
+
+    $self->write($to, slurp($from));
+}
+
+
+sub close {
+    my ($self) = @_;
+
+    my $proc = delete $self->{proc} or return;
+
+    kill 'KILL', $self->{pid} if $self->{pid};
+    $proc->stop('KILL');
+    File::Path::remove_tree("$self->{dir}/lower");
+}
+
+
+sub DESTROY { my ($self) = @_; $self->close }
+
+
+1;
