@@ -47,6 +47,9 @@ static void zlt_access_freed(zlt_task_t *task);
 static void zlt_access_try(zlt_access_t *x, uint64_t now);
 static void zlt_access_open(zlt_access_t *x);
 static void zlt_access_open_all(zlt_owner_t *o);
+static void zlt_access_open_none(zlt_owner_t *o, zlt_access_t *x,
+    const char *why);
+static void zlt_access_opened(zlt_access_t *x);
 static int zlt_access_over(const zlt_owner_t *o, int *failed);
 static int zlt_access_same(const zlt_access_conf_t *a,
     const zlt_access_conf_t *b);
@@ -256,7 +259,8 @@ zlt_access_try(zlt_access_t *x, uint64_t now)
 
 
 void
-zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
+zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl,
+    int served)
 {
     uint64_t  deadline;
 
@@ -281,6 +285,7 @@ zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
 
     x->state = ZLT_ACCESS_RUNS;
     x->again_at = 0;
+    x->served = served ? 1 : 0;
 
     if (x->owner->conf->visitor) {
         zlt_access_open_all(x->owner);
@@ -296,6 +301,7 @@ zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl)
 static void
 zlt_access_open_all(zlt_owner_t *o)
 {
+    char           error[ZLT_CONF_ERROR_SIZE];
     zlt_list_t    *link, *next;
     zlt_access_t  *x;
 
@@ -307,12 +313,36 @@ zlt_access_open_all(zlt_owner_t *o)
         }
     }
 
+    zlt_list_each(link, &o->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+
+        if (zlt_access_runs(x) && zlt_access_listen(x, error) == -1) {
+            zlt_access_open_none(o, x, error);
+            return;
+        }
+    }
+
     zlt_list_each_safe(link, next, &o->accesses) {
         x = zlt_list_data(link, zlt_access_t, link);
 
         if (zlt_access_runs(x)) {
-            zlt_access_open(x);
+            zlt_access_opened(x);
         }
+    }
+}
+
+
+static void
+zlt_access_open_none(zlt_owner_t *o, zlt_access_t *x, const char *why)
+{
+    zlt_list_t  *link, *next;
+
+    x->failed = 1;
+    (void) zlt_access_stop(x, why);
+
+    zlt_list_each_safe(link, next, &o->accesses) {
+        (void) zlt_access_stop(zlt_list_data(link, zlt_access_t, link),
+                               "another one cannot be opened");
     }
 }
 
@@ -323,15 +353,27 @@ zlt_access_open(zlt_access_t *x)
     char  error[ZLT_CONF_ERROR_SIZE];
 
     if (zlt_access_listen(x, error) == -1) {
-        x->owner->access_ops->close(x, "no local address");
         x->failed = 1;
-        zlt_access_end(x, error);
+        (void) zlt_access_stop(x, error);
         return;
     }
 
+    zlt_access_opened(x);
+}
+
+
+static void
+zlt_access_opened(zlt_access_t *x)
+{
     if (!x->announced) {
         x->announced = 1;
         zlt_access_announce(x);
+
+        if (!x->served) {
+            zlt_log_link(x->owner->label, ZLT_LOG_WARN, "access to \"%s\": "
+                         "nobody serves \"%s\" yet", x->conf.name,
+                         x->conf.service);
+        }
     }
 
     zlt_visit_go(x);

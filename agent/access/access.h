@@ -95,6 +95,7 @@ struct zlt_access_s {
     uint64_t             reset_at;     /* ms, by the server, lately */
     unsigned             nreset;
 
+    unsigned             served:1;     /* by somebody, when it was granted */
     unsigned             has_id:1;
     unsigned             bound:1;
     unsigned             listening:1;
@@ -107,8 +108,10 @@ struct zlt_access_s {
 /* Stops one: 0, or -1 if it has ended already. */
 int zlt_access_stop(zlt_access_t *x, const char *why);
 
-/* What was granted: seconds that are left, 0 for no end. */
-void zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl);
+/* What was granted: seconds that are left, 0 for no end; served: somebody has
+   the service now. */
+void zlt_access_granted(zlt_access_t *x, const uint8_t *id, uint32_t ttl,
+    int served);
 
 /* Another time may do, or none ever will. */
 void zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason);

@@ -36,6 +36,7 @@
 #define ZLT_ACCESS_ACCEPTS  64         /* a turn */
 
 
+static int zlt_access_listen_ours(const zlt_access_t *x);
 static const char *zlt_access_listen_wanted(const zlt_access_t *x, char *buf);
 static int zlt_access_listen_address(zlt_access_t *x, zlt_addr_t *addr);
 static int zlt_access_listen_socket(const zlt_addr_t *addr, int type);
@@ -74,6 +75,13 @@ zlt_access_listen_bind(zlt_access_t *x, char *error)
     }
 
     if (x->conf.is_unix && zlt_access_listen_stale(&addr) == -1) {
+        goto failed;
+    }
+
+    /* one that does not listen yet would not be in the way of bind() */
+
+    if (zlt_access_listen_ours(x)) {
+        errno = EADDRINUSE;
         goto failed;
     }
 
@@ -131,6 +139,33 @@ failed:
     }
 
     return -1;
+}
+
+
+/* 1 if another access of the same tunnel is to be at that port, and is not
+   open yet. */
+
+static int
+zlt_access_listen_ours(const zlt_access_t *x)
+{
+    const zlt_list_t    *link;
+    const zlt_access_t  *y;
+
+    for (link = x->owner->accesses.next; link != &x->owner->accesses;
+         link = link->next)
+    {
+        y = zlt_list_data(link, zlt_access_t, link);
+
+        if (y != x && y->bound && x->conf.port && y->conf.port == x->conf.port
+            && y->conf.protocol == x->conf.protocol
+            && y->conf.is_unix == x->conf.is_unix
+            && strcmp(y->conf.host, x->conf.host) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -542,6 +542,7 @@ zlt_channel_dial_join(zlt_channel_t *ch)
     ch->state = ZLT_CHANNEL_RELAY;
     ch->owner->connections++;
 
+    zlt_service_served(ch->service);
     zlt_service_release(ch->service);
     ch->service = NULL;
 

@@ -211,6 +211,10 @@ zlt_channel_end_fail_told(zlt_channel_t *ch, unsigned code,
         name = ch->service ? ch->service->conf.name : "?";
         zlt_often_warn(ch->owner->label, name, "a connection to \"%s\" "
                        "failed: %s", name, told);
+
+        if (ch->service) {
+            zlt_service_failed(ch->service, told);
+        }
     }
 
     if (ch->fresh && !ch->upgraded) {

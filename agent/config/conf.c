@@ -455,7 +455,9 @@ zlt_conf_check(const zlt_conf_t *conf, char *error)
     unsigned  i, tls, is_unix;
 
     if (conf->server == NULL) {
-        (void) strcpy(error, "\"server\" is missing");
+        (void) strcpy(error, "\"server\" is missing: --server wss://HOST, or "
+                             "ZLTUNNEL_SERVER, or \"server = wss://HOST\" in "
+                             "the file");
         return -1;
     }
 

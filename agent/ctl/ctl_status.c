@@ -21,39 +21,69 @@
 #include "version.h"
 
 
-static int zlt_ctl_status_known(zlt_ctl_request_t *r, const char *name);
-static void zlt_ctl_status_table(zlt_ctl_request_t *r, const char *name);
+/* what is asked for: all, or a tunnel, or a service */
+
+typedef struct {
+    zlt_process_t   *process;
+    const char      *name;             /* of a tunnel; NULL: any */
+    const char      *service;          /* NULL: any */
+} zlt_ctl_status_t;
+
+
+static zlt_link_t *zlt_ctl_status_next(const zlt_ctl_status_t *st,
+    const zlt_link_t *after);
+static const zlt_tunnel_conf_t *zlt_ctl_status_expected(
+    const zlt_ctl_status_t *st, const zlt_tunnel_conf_t *after);
+static void zlt_ctl_status_table(zlt_text_t *t, const zlt_ctl_status_t *st);
 static void zlt_ctl_status_widen(int *width, const char *text);
 static void zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l,
     const int *width);
+static void zlt_ctl_status_troubles(zlt_text_t *t, const zlt_link_t *l);
 static void zlt_ctl_status_detail(zlt_text_t *t, const zlt_link_t *l);
-static const char *zlt_ctl_status_transport(const zlt_link_t *l);
-static void zlt_ctl_status_json(zlt_ctl_request_t *r, const char *name);
-static void zlt_ctl_status_json_string(zlt_text_t *t, const char *string);
-static void zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l);
-static void zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l);
-static void zlt_ctl_status_json_expected(zlt_ctl_request_t *r,
+static void zlt_ctl_status_services(zlt_text_t *t, const zlt_link_t *l,
     const char *name);
+static void zlt_ctl_status_failure(zlt_text_t *t, const zlt_service_t *s);
+static const char *zlt_ctl_status_transport(const zlt_link_t *l);
+static void zlt_ctl_status_json(zlt_text_t *t, const zlt_ctl_status_t *st);
+static void zlt_ctl_status_json_string(zlt_text_t *t, const char *string);
+static void zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
+    const char *service);
+static void zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
+    const char *name);
+static void zlt_ctl_status_json_expected(zlt_text_t *t,
+    const zlt_ctl_status_t *st);
 static const char *zlt_ctl_status_service(const zlt_service_t *s);
 
 
 void
 zlt_ctl_status(zlt_ctl_request_t *r)
 {
-    const char  *name;
+    zlt_ctl_status_t  st;
 
-    name = r->nwords > 2 ? r->words[2] : NULL;
+    st.process = r->process;
+    st.name = r->nwords > 2 ? r->words[2] : NULL;
+    st.service = NULL;
 
-    if (name && !zlt_ctl_status_known(r, name)) {
-        zlt_ctl_fail(r, "there is no tunnel \"%.100s\"", name);
+    if (st.name && !zlt_ctl_status_next(&st, NULL)
+        && !zlt_ctl_status_expected(&st, NULL))
+    {
+        /* for most people the service is the tunnel */
+
+        st.service = st.name;
+        st.name = NULL;
+    }
+
+    if (st.service && !zlt_ctl_status_next(&st, NULL)) {
+        zlt_ctl_fail(r, "there is no tunnel and no service \"%.100s\"",
+                     st.service);
         return;
     }
 
     if (strcmp(r->words[1], "json") == 0) {
-        zlt_ctl_status_json(r, name);
+        zlt_ctl_status_json(&r->text, &st);
 
     } else if (strcmp(r->words[1], "text") == 0) {
-        zlt_ctl_status_table(r, name);
+        zlt_ctl_status_table(&r->text, &st);
 
     } else {
         zlt_ctl_fail(r, "a status is \"text\" or \"json\"");
@@ -64,52 +94,76 @@ zlt_ctl_status(zlt_ctl_request_t *r)
 }
 
 
-static int
-zlt_ctl_status_known(zlt_ctl_request_t *r, const char *name)
+/* The next link of those that are asked for; NULL for the first, and after
+   the last. */
+
+static zlt_link_t *
+zlt_ctl_status_next(const zlt_ctl_status_t *st, const zlt_link_t *after)
 {
-    return zlt_process_find(r->process, name, NULL)
-           || zlt_config_expected(r->process->config, name, NULL);
+    zlt_link_t  *l;
+
+    l = zlt_process_find(st->process, st->name, after);
+
+    while (l && st->service
+           && zlt_service_find(&l->owner.services, st->service) == NULL)
+    {
+        l = zlt_process_find(st->process, st->name, l);
+    }
+
+    return l;
+}
+
+
+static const zlt_tunnel_conf_t *
+zlt_ctl_status_expected(const zlt_ctl_status_t *st,
+    const zlt_tunnel_conf_t *after)
+{
+    return st->service ? NULL
+                       : zlt_config_expected(st->process->config, st->name,
+                                             after);
 }
 
 
 static void
-zlt_ctl_status_table(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_table(zlt_text_t *t, const zlt_ctl_status_t *st)
 {
     int                       width[2];
     zlt_link_t               *l;
-    const zlt_tunnel_conf_t  *t;
+    const zlt_tunnel_conf_t  *e;
 
     width[0] = 4;
     width[1] = 6;
 
-    for (l = NULL; (l = zlt_process_find(r->process, name, l)) != NULL; ) {
+    for (l = NULL; (l = zlt_ctl_status_next(st, l)) != NULL; ) {
         zlt_ctl_status_widen(&width[0], l->owner.conf->name);
         zlt_ctl_status_widen(&width[1], l->owner.conf->server);
     }
 
-    for (t = NULL;
-         (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
-    {
-        zlt_ctl_status_widen(&width[0], t->conf.name);
+    for (e = NULL; (e = zlt_ctl_status_expected(st, e)) != NULL; ) {
+        zlt_ctl_status_widen(&width[0], e->conf.name);
     }
 
-    zlt_text_printf(&r->text, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s"
+    zlt_text_printf(t, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s"
                     "  %s\n", width[0], "NAME", "STATE", width[1], "SERVER",
                     "SINCE", "ACTIVE", "OPEN/ALL", "IN", "OUT", "LATENCY");
 
-    for (l = NULL; (l = zlt_process_find(r->process, name, l)) != NULL; ) {
-        zlt_ctl_status_row(&r->text, l, width);
+    for (l = NULL; (l = zlt_ctl_status_next(st, l)) != NULL; ) {
+        zlt_ctl_status_row(t, l, width);
 
-        if (name) {
-            zlt_ctl_status_detail(&r->text, l);
+        if (st->name) {
+            zlt_ctl_status_detail(t, l);
+
+        } else if (st->service) {
+            zlt_ctl_status_services(t, l, st->service);
+
+        } else {
+            zlt_ctl_status_troubles(t, l);
         }
     }
 
-    for (t = NULL;
-         (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
-    {
-        zlt_text_printf(&r->text, "%-*s  %-12s  from %s\n", width[0],
-                        t->conf.name, "expected", t->from);
+    for (e = NULL; (e = zlt_ctl_status_expected(st, e)) != NULL; ) {
+        zlt_text_printf(t, "%-*s  %-12s  from %s\n", width[0], e->conf.name,
+                        "expected", e->from);
     }
 }
 
@@ -189,9 +243,7 @@ zlt_ctl_status_transport(const zlt_link_t *l)
 static void
 zlt_ctl_status_detail(zlt_text_t *t, const zlt_link_t *l)
 {
-    unsigned              i;
-    zlt_list_t           *link;
-    const zlt_service_t  *s;
+    unsigned  i;
 
     zlt_text_printf(t, "    data channels: %s\n", zlt_ctl_status_transport(l));
 
@@ -207,15 +259,73 @@ zlt_ctl_status_detail(zlt_text_t *t, const zlt_link_t *l)
         }
     }
 
+    zlt_ctl_status_services(t, l, NULL);
+}
+
+
+static void
+zlt_ctl_status_services(zlt_text_t *t, const zlt_link_t *l, const char *name)
+{
+    zlt_list_t           *link;
+    const zlt_service_t  *s;
+
     zlt_list_each(link, &l->owner.services) {
         s = zlt_list_data(link, zlt_service_t, link);
 
-        zlt_text_printf(t, "    %s  %s  %s  ->  %s  %s\n", s->conf.name,
+        if (name && strcmp(s->conf.name, name) != 0) {
+            continue;
+        }
+
+        zlt_text_printf(t, "    %s  %s  %s  ->  %s  %s", s->conf.name,
                         s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp",
                         s->conf.local, s->shown[0] ? s->shown : "-",
                         s->state == ZLT_SERVICE_REFUSED
                         ? s->refused : zlt_ctl_status_service(s));
+
+        if (s->failure[0]) {
+            zlt_text_printf(t, "; ");
+            zlt_ctl_status_failure(t, s);
+        }
+
+        zlt_text_printf(t, "\n");
     }
+}
+
+
+/* Of a link that is fine, the services that are not. */
+
+static void
+zlt_ctl_status_troubles(zlt_text_t *t, const zlt_link_t *l)
+{
+    zlt_list_t           *link;
+    const zlt_service_t  *s;
+
+    zlt_list_each(link, &l->owner.services) {
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        if (s->state == ZLT_SERVICE_REFUSED
+            && l->state == ZLT_LINK_CONNECTED)
+        {
+            zlt_text_printf(t, "    the service \"%s\" is refused: %s\n",
+                            s->conf.name, s->refused);
+
+        } else if (s->failure[0]) {
+            zlt_text_printf(t, "    the service \"%s\": ", s->conf.name);
+            zlt_ctl_status_failure(t, s);
+            zlt_text_printf(t, "\n");
+        }
+    }
+}
+
+
+static void
+zlt_ctl_status_failure(zlt_text_t *t, const zlt_service_t *s)
+{
+    char  ago[ZLT_TEXT_UNIT];
+
+    zlt_text_printf(t, "last failure %s ago: %s",
+                    zlt_text_time(ago, (zlt_io_now() - s->failed_at) / 1000),
+                    s->failure);
 }
 
 
@@ -231,31 +341,28 @@ zlt_ctl_status_service(const zlt_service_t *s)
 
 
 static void
-zlt_ctl_status_json(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_json(zlt_text_t *t, const zlt_ctl_status_t *st)
 {
     char         when[ZLT_CLOCK_UTC];
-    zlt_text_t  *t;
     const char  *comma;
     zlt_link_t  *l;
 
-    t = &r->text;
-
     zlt_text_printf(t, "{\"version\":\"" ZLT_AGENT_VERSION "\",\"pid\":%ld,"
                     "\"started\":\"%s\",\"node\":", (long) getpid(),
-                    zlt_clock_utc(when, r->process->started));
-    zlt_ctl_status_json_string(t, r->process->config->node);
+                    zlt_clock_utc(when, st->process->started));
+    zlt_ctl_status_json_string(t, st->process->config->node);
 
     zlt_text_printf(t, ",\n\"tunnels\":[");
     comma = "\n";
 
-    for (l = NULL; (l = zlt_process_find(r->process, name, l)) != NULL; ) {
+    for (l = NULL; (l = zlt_ctl_status_next(st, l)) != NULL; ) {
         zlt_text_printf(t, "%s", comma);
-        zlt_ctl_status_json_link(t, l);
+        zlt_ctl_status_json_link(t, l, st->service);
         comma = ",\n";
     }
 
     zlt_text_printf(t, "],\n\"expected\":[");
-    zlt_ctl_status_json_expected(r, name);
+    zlt_ctl_status_json_expected(t, st);
     zlt_text_printf(t, "]}\n");
 }
 
@@ -277,7 +384,8 @@ zlt_ctl_status_json_string(zlt_text_t *t, const char *string)
 /* Times are in seconds, latencies in milliseconds. */
 
 static void
-zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l)
+zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
+    const char *service)
 {
     char               when[ZLT_CLOCK_UTC];
     unsigned           i;
@@ -345,13 +453,14 @@ zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l)
     }
 
     zlt_text_printf(t, ",\n \"services\":[");
-    zlt_ctl_status_json_services(t, l);
+    zlt_ctl_status_json_services(t, l, service);
     zlt_text_printf(t, "]}");
 }
 
 
 static void
-zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l)
+zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
+    const char *name)
 {
     const char           *comma;
     zlt_list_t           *link;
@@ -361,6 +470,10 @@ zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l)
 
     zlt_list_each(link, &l->owner.services) {
         s = zlt_list_data(link, zlt_service_t, link);
+
+        if (name && strcmp(s->conf.name, name) != 0) {
+            continue;
+        }
 
         zlt_text_printf(t, "%s{\"name\":", comma);
         zlt_text_json(t, s->conf.name);
@@ -377,33 +490,41 @@ zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l)
         zlt_ctl_status_json_string(t, s->state == ZLT_SERVICE_REFUSED
                                       ? s->refused : "");
 
-        zlt_text_printf(t, "}");
+        if (s->failure[0]) {
+            zlt_text_printf(t, ",\"failure\":{\"seconds\":%llu,\"reason\":",
+                            (unsigned long long)
+                            (zlt_io_now() - s->failed_at) / 1000);
+            zlt_text_json(t, s->failure);
+            zlt_text_printf(t, "}}");
+
+        } else {
+            zlt_text_printf(t, ",\"failure\":null}");
+        }
+
         comma = ",";
     }
 }
 
 
 static void
-zlt_ctl_status_json_expected(zlt_ctl_request_t *r, const char *name)
+zlt_ctl_status_json_expected(zlt_text_t *t, const zlt_ctl_status_t *st)
 {
     const char               *comma;
-    const zlt_tunnel_conf_t  *t;
+    const zlt_tunnel_conf_t  *e;
 
     comma = "\n";
 
-    for (t = NULL;
-         (t = zlt_config_expected(r->process->config, name, t)) != NULL; )
-    {
-        zlt_text_printf(&r->text, "%s{\"name\":", comma);
-        zlt_text_json(&r->text, t->conf.name);
-        zlt_text_printf(&r->text, ",\"from\":");
-        zlt_text_json(&r->text, t->from);
-        zlt_text_printf(&r->text, ",\"protocol\":\"%s\",\"remote_port\":%u,"
+    for (e = NULL; (e = zlt_ctl_status_expected(st, e)) != NULL; ) {
+        zlt_text_printf(t, "%s{\"name\":", comma);
+        zlt_text_json(t, e->conf.name);
+        zlt_text_printf(t, ",\"from\":");
+        zlt_text_json(t, e->from);
+        zlt_text_printf(t, ",\"protocol\":\"%s\",\"remote_port\":%u,"
                         "\"expose\":\"%s\"}",
-                        t->conf.services[0].protocol == ZLT_PROTO_UDP
+                        e->conf.services[0].protocol == ZLT_PROTO_UDP
                         ? "udp" : "tcp",
-                        (unsigned) t->conf.services[0].remote_port,
-                        t->is_public ? "public" : "internal");
+                        (unsigned) e->conf.services[0].remote_port,
+                        e->is_public ? "public" : "internal");
         comma = ",\n";
     }
 }

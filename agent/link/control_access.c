@@ -264,7 +264,8 @@ zlt_control_access_ok(zlt_control_t *c, const zlt_msg_t *m)
         zlt_access_expiry_renewed(x, m->ttl);
 
     } else {
-        zlt_access_granted(x, m->access_id, m->ttl);
+        zlt_access_granted(x, m->access_id, m->ttl,
+                           (m->ext & ZLT_X_SERVED_BY) != 0);
     }
 
     zlt_ask_finish(ask, NULL);

@@ -357,3 +357,22 @@ zlt_service_worked(zlt_service_t *s, const zlt_addr_t *addr)
         zlt_resolve_worked(s->conf.host, addr);
     }
 }
+
+
+void
+zlt_service_failed(zlt_service_t *s, const char *why)
+{
+    s = s->open ? s->open : s;
+
+    (void) snprintf(s->failure, sizeof(s->failure), "%.*s",
+                    (int) sizeof(s->failure) - 1, why);
+    s->failed_at = zlt_io_now();
+}
+
+
+void
+zlt_service_served(zlt_service_t *s)
+{
+    s = s->open ? s->open : s;
+    s->failure[0] = '\0';
+}

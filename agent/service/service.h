@@ -23,6 +23,7 @@
 #define ZLT_SERVICE_IDS     4
 #define ZLT_SERVICE_PUBLIC  280
 #define ZLT_SERVICE_NO_PORT "(no port)"
+#define ZLT_SERVICE_FAILURE 200
 
 
 /* of a UDP service; "in" is to the service, "out" to the server */
@@ -62,6 +63,10 @@ struct zlt_service_s {
     uint16_t             port;         /* assigned last, 0: none */
     char                 shown[ZLT_SERVICE_PUBLIC];  /* printed last */
     char                 refused[ZLT_SERVICE_PUBLIC];/* reason logged last */
+
+    /* why it was not reached the last time; "": it was */
+    char                 failure[ZLT_SERVICE_FAILURE];
+    uint64_t             failed_at;    /* ms */
 
     /* of this registration and of earlier ones: a channel that was opened
        before a reconnect may still bring a Connect with an older id */
@@ -116,6 +121,10 @@ void zlt_service_add_id(zlt_service_t *s, const uint8_t *id);
 /* 0 if s->addrs may be used now; else the waiter is called when it may, or
    with an error; it may be removed from its list before that. */
 int zlt_service_resolve(zlt_service_t *s, zlt_waiter_t *waiter);
+
+/* A connection to it, or to a target of it, could not be made; or was. */
+void zlt_service_failed(zlt_service_t *s, const char *why);
+void zlt_service_served(zlt_service_t *s);
 
 /* That one of its addresses is right: the first to be tried, for a while. */
 void zlt_service_worked(zlt_service_t *s, const zlt_addr_t *addr);

@@ -75,6 +75,8 @@ static void zlt_udp_session_message(zlt_udp_session_t *s,
 static void zlt_udp_session_resume(zlt_udp_session_t *s);
 static int zlt_udp_session_failed(zlt_udp_session_t *s, int err);
 static int zlt_udp_session_refused(zlt_udp_session_t *s, int err);
+static void zlt_udp_session_lost(const zlt_udp_session_t *s, const char *how,
+    const zlt_addr_t *addr, const char *why);
 static void zlt_udp_session_used(zlt_udp_session_t *s);
 static void zlt_udp_session_complain(const zlt_udp_t *u,
     const zlt_service_t *service, const char *fmt, ...)
@@ -339,6 +341,7 @@ zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error)
         zlt_udp_session_complain(s->peer.udp, s->service,
                                  "a session could not be opened: %s",
                                  error ? error : "no address");
+        zlt_service_failed(s->service, error ? error : "no address");
         zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
         return;
     }
@@ -357,7 +360,6 @@ static int
 zlt_udp_session_connect(zlt_udp_session_t *s)
 {
     int          err;
-    char         text[ZLT_ADDR_TEXT];
     unsigned     cause;
     zlt_addr_t  *addr;
 
@@ -392,11 +394,9 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
         s->address = (uint8_t) ((s->address + 1) % s->service->addrs.n);
     }
 
-    zlt_udp_session_complain(s->peer.udp, s->service,
-                             "a session could not be opened: %s: %s",
-                             zlt_addr_text(text, addr),
-                             cause == ZLT_E_FORBIDDEN
-                             ? "the target is not allowed" : strerror(err));
+    zlt_udp_session_lost(s, "could not be opened", addr,
+                         cause == ZLT_E_FORBIDDEN
+                         ? "the target is not allowed" : strerror(err));
     zlt_udp_session_close(s, cause, 1);
 
     return -1;
@@ -453,7 +453,11 @@ zlt_udp_session_read(zlt_udp_session_t *s)
             continue;
         }
 
-        s->answered = 1;
+        if (!s->answered) {
+            s->answered = 1;
+            zlt_service_served(s->service);
+        }
+
         zlt_udp_session_used(s);
 
         for (i = 0; i < n; i++) {
@@ -611,8 +615,6 @@ zlt_udp_session_resume(zlt_udp_session_t *s)
 static int
 zlt_udp_session_failed(zlt_udp_session_t *s, int err)
 {
-    char  text[ZLT_ADDR_TEXT];
-
     switch (err) {
 
     case EAGAIN:
@@ -638,11 +640,8 @@ zlt_udp_session_failed(zlt_udp_session_t *s, int err)
         return ZLT_UDP_SKIP;
     }
 
-    zlt_udp_session_complain(s->peer.udp, s->service,
-                             "a session has failed: %s: %s",
-                             zlt_addr_text(text,
-                                  &s->service->addrs.addrs[s->address]),
-                             strerror(err));
+    zlt_udp_session_lost(s, "has failed",
+                         &s->service->addrs.addrs[s->address], strerror(err));
     zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
 
     return ZLT_UDP_DEAD;
@@ -658,7 +657,6 @@ zlt_udp_session_failed(zlt_udp_session_t *s, int err)
 static int
 zlt_udp_session_refused(zlt_udp_session_t *s, int err)
 {
-    char            text[ZLT_ADDR_TEXT];
     zlt_service_t  *service;
 
     service = s->service;
@@ -672,15 +670,27 @@ zlt_udp_session_refused(zlt_udp_session_t *s, int err)
         return zlt_udp_session_connect(s) == 0 ? ZLT_UDP_AGAIN : ZLT_UDP_DEAD;
     }
 
-    zlt_udp_session_complain(s->peer.udp, service, "a session has ended: "
-                             "%s: %s",
-                             zlt_addr_text(text,
-                                           &service->addrs.addrs[s->address]),
-                             strerror(err));
+    zlt_udp_session_lost(s, "has ended", &service->addrs.addrs[s->address],
+                         strerror(err));
 
     zlt_udp_session_close(s, err == ECONNREFUSED ? ZLT_E_REFUSED
                                                  : ZLT_E_UNREACHABLE, 1);
     return ZLT_UDP_DEAD;
+}
+
+
+static void
+zlt_udp_session_lost(const zlt_udp_session_t *s, const char *how,
+    const zlt_addr_t *addr, const char *why)
+{
+    char  text[ZLT_ADDR_TEXT], told[ZLT_ADDR_TEXT + 128];
+
+    (void) snprintf(told, sizeof(told), "%s: %s", zlt_addr_text(text, addr),
+                    why);
+
+    zlt_service_failed(s->service, told);
+    zlt_udp_session_complain(s->peer.udp, s->service, "a session %s: %s", how,
+                             told);
 }
 
 

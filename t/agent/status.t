@@ -74,7 +74,7 @@ sub states {
     ok(wait_for(sub { $state->() eq 'connecting' }), 'TCP alone: connecting');
     ok($server->wait(sub { $server->{held} }), 'Auth has come');
     is($state->(), 'connecting', 'Auth without an answer: connecting');
-    unlike($agent->log, qr/connected to/, 'nor does the log say more');
+    unlike($agent->log, qr/INFO connected/, 'nor does the log say more');
 
     $server->release('Auth');
     ok($server->wait(sub { @{ $server->{held} } == 2 }), 'two Registers');

@@ -40,6 +40,7 @@ EOT2
 my $few = $t->token('few', "ports=$t->{base}-" . ($t->{base} + 1));
 my $held = $t->token('held');
 my $former = $t->token('former');
+my $visitor = $t->token('visitor', 'access=* sessions=4');
 my $other = $t->token('other');
 my $last = $t->{base} + $t->{range} - 1;
 
@@ -162,6 +163,8 @@ subtest 'Ctrl-C' => \&stops;
 subtest 'an attempt' => \&attempt;
 subtest 'clients' => \&clients;
 subtest 'localhost' => \&localhost;
+subtest 'status' => \&status;
+subtest 'access' => \&access;
 
 is($holder->stop, 0, 'who has the token ends');
 $t->finish;
@@ -423,4 +426,111 @@ sub localhost {
        'told with both');
 
     is($agent->stop, 0, 'the agent ends');
+}
+
+
+# It finds services, and tells which of them are not well.
+
+sub status {
+    my $echo = $t->service('echo');
+    my $agent = $t->agent(token => $token, services => [
+        "web:127.0.0.1:$echo->{port}", "down:127.0.0.1:$port{down}" ]);
+    my $refused = "dns:$port{down}:99/udp";
+    my $other = $t->agent(token => $other, wait => 0, services => [
+        "web:127.0.0.1:$echo->{port}", $refused ]);
+
+    my $failure = sub { (grep { $_->{name} eq 'down' }
+                         @{ $agent->link->{services} })[0]{failure} };
+    my $text = sub { ($agent->ask('status', @_))[1] };
+
+    is($failure->(), undef, 'nothing has failed yet');
+    unlike($text->(), qr/failure/, 'nor is anything told');
+
+    ZLTunnel::Wire::Socket->new($agent->port('down'))->ending(20);
+    ok(wait_for(sub { $failure->() }), 'a failure is told to machines');
+    is($failure->()->{reason}, "127.0.0.1:$port{down}: Connection refused",
+       'with the address');
+    like($failure->()->{seconds}, qr/^\d+\z/, 'and the time');
+    like($text->(), qr/^    the service "down": last failure \d+s ago: \Q127.0.0.1:$port{down}: Connection refused\E$/m,
+         'the summary has it');
+    like($text->('agent'), qr/^    down  tcp  \S+  ->  \S+  up; last failure /m,
+         'the tunnel, too');
+
+    my ($rc, $out) = $agent->ask('status', 'web');
+    is($rc, 0, 'a service is found');
+    like($out, qr/^agent .*\n    web  tcp  127\.0\.0\.1:$echo->{port}  ->  \S+  up\n\z/m,
+         'alone');
+    is_deeply([ map { $_->{name} } @{ $agent->status('web')->{tunnels}[0]{services} } ],
+              [ 'web' ], 'for machines, too');
+
+    ($rc, $out) = $agent->ask('status', 'wep');
+    is($rc, 1, 'a service that there is not');
+    is($out, qq{zltunnel-agent: there is no tunnel and no service "wep"\n},
+       'told so');
+
+    # it is well again when one has been served
+
+    my $back = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5,
+                                     LocalPort => $port{down}, ReuseAddr => 1)
+        or die "listen: $!";
+    my $c = ZLTunnel::Wire::Socket->new($agent->port('down'));
+    ok(wait_for(sub { !$failure->() }), 'served again: no failure');
+    $_->close for $c, $back;
+
+    ok($other->in_state('agent', 'connected'), 'one of two is refused');
+    like(($other->ask('status'))[1], qr/^    the service "dns" is refused: this server does not offer port 99 for UDP/m,
+         'which the summary tells');
+
+    is($_->stop, 0, 'the agent ends') for $agent, $other;
+}
+
+
+sub access {
+    my $agent = $t->agent(token => $token, services => ['db:1/private']);
+    my $visit = sub {
+        $t->agent(token => $visitor, wait => 0, access => [@_]);
+    };
+
+    my $v = $visit->('later');
+    ok($v->granted('later'), 'a service that nobody has');
+    ok($v->logged(qr/^\S+ WARN access to "later": nobody serves "later" yet$/m),
+       'told so') or diag($v->log);
+    is($v->stop, 0, 'it ends');
+
+    $v = $visit->('db');
+    ok($v->granted('db'), 'one that somebody has');
+    is($v->stop, 0, 'it ends');
+    unlike($v->log, qr/nobody/, 'nothing is said');
+
+    # all of them, or none
+
+    my ($twice, @one) = map { $t->free_port } 1 .. 3;
+    $v = $visit->("db:$twice", "later:$twice");
+    is($v->{proc}->wait(20), 1, 'one port for two: 1');
+    is(slurp($v->{out}), '', 'none is opened');
+    like($v->log, qr/^zltunnel-agent: access to "later" cannot be at 127\.0\.0\.1:$twice: Address already in use; /m,
+         'told why');
+
+    # a port that another one takes when it is ours already; neither listens
+    # before the server has answered
+
+    kill 'STOP', $t->workers;
+    my @v = map { $visit->("db:$twice", "later:$_") } @one;
+    $_->logged(qr/connecting to/) for @v;
+    kill 'CONT', $t->workers;
+
+    ok(wait_for(sub { grep { !$_->{proc}->running } @v }), 'one of two ends');
+    my ($lost) = grep { !$_->{proc}->running } @v;
+    my ($won) = grep { $_ != $lost } @v;
+    is($lost->{proc}->wait(1), 1, 'with 1');
+    is(slurp($lost->{out}), '', 'none of its own is opened');
+    like($lost->log, qr/^\S+ ERROR access to "db": 127\.0\.0\.1:$twice: Address already in use$/m,
+         'told why');
+    ok($won->granted('db'), 'the other one has it');
+    is($_->stop, 0, 'it ends') for $won, $agent;
+
+    my ($rc, $out) = run($ZLTunnel::AGENT, 'access', 'db');
+    is($rc, 2, 'without a server: 2');
+    like($out, qr/^zltunnel-agent: "server" is missing: --server wss:\/\/HOST, or ZLTUNNEL_SERVER, or "server = wss:\/\/HOST" in the file$/m,
+         'told what to do');
 }
