@@ -38,7 +38,7 @@ typedef struct {
 static void ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel,
-    ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
+    ngx_uint_t slot, ngx_zltunnel_ipc_t *msg, ngx_uint_t requests);
 static void ngx_zltunnel_bridge_none(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link);
@@ -58,11 +58,12 @@ void
 ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg)
 {
-    ngx_uint_t               slot;
+    ngx_uint_t               slot, requests;
     ngx_zltunnel_peer_t     *peer;
     ngx_zltunnel_channel_t  *channel;
 
     slot = msg->slot;
+    requests = msg->code;
 
     peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
 
@@ -85,13 +86,13 @@ ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
     }
 
     ngx_zltunnel_bridge_send(channel, slot, msg->connection_id,
-                             msg->tunnel_id);
+                             msg->tunnel_id, requests);
 }
 
 
 void
 ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
-    u_char *connection_id, u_char *tunnel_id)
+    u_char *connection_id, u_char *tunnel_id, ngx_uint_t requests)
 {
     ngx_zltunnel_ipc_t  msg;
 
@@ -115,7 +116,7 @@ ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
         ngx_zltunnel_channel_move(channel, slot, &msg);
 
     } else {
-        ngx_zltunnel_bridge_start(channel, slot, &msg);
+        ngx_zltunnel_bridge_start(channel, slot, &msg, requests);
     }
 }
 
@@ -165,7 +166,7 @@ ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
 static void
 ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
-    ngx_zltunnel_ipc_t *msg)
+    ngx_zltunnel_ipc_t *msg, ngx_uint_t requests)
 {
     ngx_socket_t              s[2];
     ngx_connection_t         *c;
@@ -224,6 +225,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     bridge->relay.side[0] = &bridge->end;
     bridge->relay.side[1] = &channel->end;
+    bridge->relay.dead = requests ? registry->heartbeat_timeout : 0;
     bridge->relay.handler = ngx_zltunnel_bridge_done;
     bridge->relay.data = bridge;
 

@@ -56,7 +56,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     uint64_t                    epoch;
     ngx_str_t                   name;
     ngx_int_t                   rc;
-    ngx_uint_t                  slot;
+    ngx_uint_t                  slot, requests;
     zlt_wsd_phase_t             tx;
     ngx_zltunnel_channel_t     *channel;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
@@ -65,6 +65,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     epoch = 0;
     tx = ZLT_WSD_FRAMED;
     slot = NGX_ZLTUNNEL_NO_SLOT;
+    requests = 0;
     name.len = 0;
     name.data = text;
 
@@ -84,6 +85,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
 
         if (pending) {
             slot = pending->slot;
+            requests = pending->requests;
 
             /* the agent has had Connect */
 
@@ -143,7 +145,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
 
         if (slot != registry->slot) {
             ngx_zltunnel_bridge_send(channel, slot, connection_id,
-                                     tunnel_id);
+                                     tunnel_id, requests);
 
         } else if (ngx_zltunnel_dial_told_fresh(channel, connection_id)
                    != NGX_OK)

@@ -367,6 +367,7 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
     msg.type = NGX_ZLTUNNEL_IPC_TAKE;
+    msg.code = dial->requests;
     ngx_memcpy(msg.tunnel_id, dial->tunnel_id, ZLT_ID_SIZE);
     ngx_memcpy(msg.connection_id, dial->id, ZLT_ID_SIZE);
 
@@ -536,14 +537,13 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
         return NGX_DECLINED;
     }
 
-    if (ngx_zltunnel_pending_add(dial->registry, tunnel, dial->id,
-                                 dial->datagrams,
-                                 dial->timeout + 1000)
-        == NULL)
-    {
+    pending = ngx_zltunnel_pending_add(dial->registry, tunnel, dial->id,
+                                       dial->datagrams, dial->timeout + 1000);
+    if (pending == NULL) {
         return NGX_ERROR;
     }
 
+    pending->requests = dial->requests;
     dial->pending = 1;
 
     return NGX_OK;

@@ -45,6 +45,8 @@ struct ngx_zltunnel_dial_s {
     unsigned                     framed:1;   /* the channel can be used again:
                                                 channel_release() */
     unsigned                     lanes:1;    /* .. or be a lane of one */
+    unsigned                     requests:1; /* each with an answer that somebody
+                                                waits for */
     unsigned                     corked:1;   /* Connect waits for bytes to go
                                                 with, in this turn only */
     ngx_zltunnel_dial_pt         handler;

@@ -205,6 +205,8 @@ typedef struct {
     ngx_uint_t                   answered;    /* a channel is being opened */
     ngx_uint_t                   refused;     /* .. that was, for want of room */
     ngx_uint_t                   datagrams;   /* for UDP sessions */
+    ngx_uint_t                   requests;    /* for answers that somebody waits
+                                                 for */
 } ngx_zltunnel_sh_pending_t;
 
 

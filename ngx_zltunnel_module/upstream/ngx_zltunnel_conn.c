@@ -135,6 +135,7 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     dial->log = pc->log;
     dial->local = up->local;
     dial->framed = up->framed;
+    dial->requests = up->requests;
     dial->lanes = up->framed && up->conf->lanes;
     dial->corked = up->early;
     dial->timeout = up->early ? up->timeout : 0;

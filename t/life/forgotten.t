@@ -4,7 +4,7 @@
 # through any more; the agent comes back from another address.  Whoever waits
 # for an answer on a channel that is dead by that is told so as soon as a
 # control channel would be found dead, and whoever may be served otherwise is,
-# when the agent is back.
+# when the agent is back; also where another worker has the channel.
 
 use strict;
 use warnings;
@@ -28,17 +28,20 @@ my ($interval, $timeout) = (2, 3);         # s
 my $lost = ($timeout + 1 + 4) * $SLOW;
 my $back = (2 * $timeout + 12) * $SLOW;
 
-subtest 'ws' => \&forgotten, 'ws';
-subtest 'wss' => \&forgotten, 'wss';
-subtest 'within a WebSocket' => \&forgotten, 'wss', '--transport', 'websocket';
+subtest 'ws' => \&forgotten, 'ws', 1;
+subtest 'wss' => \&forgotten, 'wss', 1;
+subtest 'wss, 2 workers' => \&forgotten, 'wss', 2;
+subtest 'within a WebSocket' => \&forgotten, 'wss', 1, '--transport',
+        'websocket';
 
 done_testing();
 
 
 sub forgotten {
-    my ($scheme, @args) = @_;
+    my ($scheme, $workers, @args) = @_;
 
     my $t = ZLTunnel->new(
+        workers => $workers,
         zltunnel => "heartbeat_interval ${interval}s;
                      heartbeat_timeout ${timeout}s;");
     my $wan = ZLTunnel::Wan->new($t)
@@ -109,16 +112,21 @@ EOT
     # not one that nginx would send again by itself
 
     my %held = map { $_ => asked($port{front}, "/$_/hold", 'POST') } @ways;
+
+    # chance says where a channel is: of so many one is over a bridge
+
+    my @more = map { asked($port{front}, "/off/hold", 'POST') }
+               1 .. ($workers > 1 ? 12 : 0);
     is(get($port{front}, "/$_/")->{status}, 200, "$_: another") for @kept;
 
     ok(wait_for(sub {
-        return 6 <= (() = slurp($log) =~ /^accept/mg);
+        return 1 + @ways + @more == (() = slurp($log) =~ /^hold/mg);
     }), 'all are at the service');
 
     forget($wan);
 
     my %new = map { $_ => asked($port{front}, "/$_/") } @ways;
-    answers(values %held, values %new);
+    answers(values %held, values %new, @more);
 
     for my $way (@ways) {
         my $h = $held{$way};
@@ -132,6 +140,8 @@ EOT
         is($n->{status}, 200, "$way: served when the agent is back");
         cmp_ok($n->{time}, '<', $back, "$way: soon");
     }
+
+    is(scalar(grep { $_->{time} >= $lost } @more), 0, 'all others are told, too');
 
     is($established->ending(90), 'reset', 'a connection of a port is reset')
         if ZLTunnel::long_run();
