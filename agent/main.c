@@ -6,7 +6,6 @@
 /* zltunnel-agent: the commands, and what holds for all of them. */
 
 
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,27 +16,32 @@
 
 #include "cmd.h"
 #include "log.h"
+#include "near.h"
 #include "out.h"
 
 
+static int zlt_main_is(const char *word, const char *name);
+static int zlt_main_command(int argc, char **argv);
 static void zlt_main_process(void);
 static void zlt_main_help(FILE *out);
 
 
+/* in the order in which they are met */
+
 static const zlt_cmd_t  zlt_commands[] = {
-    { "connect", "connect to a server, options on the command line",
+    { "connect", "publish services, with options on the command line",
       zlt_cmd_connect },
-    { "access",  "reach services that others publish", zlt_cmd_access },
     { "run",     "the same with a configuration file", zlt_cmd_run },
     { "check",   "check a configuration file", zlt_cmd_run_check },
+    { "access",  "reach services that others publish", zlt_cmd_access },
     { "token",   "make a new token", zlt_cmd_token },
     { "status",  "tell the state of a running agent", zlt_cmd_ctl },
     { "start",   "start one of its tunnels", zlt_cmd_ctl },
     { "stop",    "stop one of its tunnels, or of its access sessions",
       zlt_cmd_ctl },
+    { "reload",  "let it read its configuration again", zlt_cmd_ctl },
     { "sessions", "tell its access sessions", zlt_cmd_ctl },
     { "renew",   "renew one of them", zlt_cmd_ctl },
-    { "reload",  "let it read its configuration again", zlt_cmd_ctl },
     { "keys",    NULL, zlt_cmd_keys },
     { NULL, NULL, NULL }
 };
@@ -46,7 +50,9 @@ static const zlt_cmd_t  zlt_commands[] = {
 int
 main(int argc, char **argv)
 {
-    const zlt_cmd_t  *command;
+    char        *name;
+    char        *words[] = { NULL, NULL, NULL };
+    static char  run[] = "run", help[] = "--help";
 
     if (zlt_out_open() == -1) {
         /* there may be nowhere to say so */
@@ -57,29 +63,73 @@ main(int argc, char **argv)
     zlt_log_init();
 
     if (argc < 2) {
+
+        if (zlt_cmd_run_has_file()) {
+            words[0] = run;
+            return zlt_cmd_run(1, words);
+        }
+
         zlt_main_help(stderr);
         return ZLT_EXIT_USAGE;
     }
 
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0
-        || strcmp(argv[1], "help") == 0)
+    name = argv[1];
+
+    if (zlt_main_is(name, "help") && argc > 2) {
+        words[0] = argv[2];
+        words[1] = help;
+        return zlt_main_command(2, words);
+    }
+
+    if (zlt_main_is(name, "help") || zlt_main_is(name, "--help")
+        || zlt_main_is(name, "-h"))
     {
         zlt_main_help(stdout);
         return ZLT_EXIT_OK;
     }
 
-    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+    if (zlt_main_is(name, "version") || zlt_main_is(name, "--version")
+        || zlt_main_is(name, "-V") || zlt_main_is(name, "-v"))
+    {
         zlt_cmd_version();
         return ZLT_EXIT_OK;
     }
 
+    return zlt_main_command(argc - 1, argv + 1);
+}
+
+
+static int
+zlt_main_is(const char *word, const char *name)
+{
+    return strcmp(word, name) == 0;
+}
+
+
+static int
+zlt_main_command(int argc, char **argv)
+{
+    zlt_near_t        near;
+    const zlt_cmd_t  *command;
+
+    zlt_near_init(&near, argv[0]);
+
     for (command = zlt_commands; command->name; command++) {
-        if (strcmp(command->name, argv[1]) == 0) {
-            return command->run(argc - 1, argv + 1);
+
+        if (zlt_main_is(argv[0], command->name)) {
+            return command->run(argc, argv);
         }
+
+        zlt_near_try(&near, command->name);
     }
 
-    zlt_log_complain("there is no command \"%s\"; see --help", argv[1]);
+    if (near.best) {
+        zlt_log_complain("there is no command \"%s\"; did you mean \"%s\"?",
+                         argv[0], near.best);
+
+    } else {
+        zlt_log_complain("there is no command \"%s\"; see --help", argv[0]);
+    }
 
     return ZLT_EXIT_USAGE;
 }
@@ -121,5 +171,12 @@ zlt_main_help(FILE *out)
     }
 
     (void) fprintf(out, "\n  --help, --version\n\n"
-                   "\"zltunnel-agent COMMAND --help\" tells the options.\n");
+                   "Without a COMMAND it is \"run\", if there is a "
+                   "configuration file where \"run\"\nlooks for one.  "
+                   "\"zltunnel-agent help COMMAND\" tells its options.\n\n"
+                   "Examples:\n"
+                   "  zltunnel-agent connect --server "
+                   "wss://tunnel.example.com \\\n"
+                   "      --token-file token --service 3000\n"
+                   "  zltunnel-agent run -c /etc/zltunnel/agent.conf\n");
 }

@@ -18,6 +18,7 @@
 #include "io.h"            /* descriptors that are ready, the loop */
 #include "log.h"
 #include "often.h"         /* lines of the log that come often */
+#include "near.h"          /* which word was meant */
 #include "out.h"           /* stdout and stderr, without waiting */
 #include "parse.h"         /* numbers and times that users write */
 #include "random.h"

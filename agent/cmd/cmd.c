@@ -12,6 +12,7 @@
 
 #include "cmd.h"
 #include "log.h"
+#include "near.h"
 #include "token.h"
 #include "version.h"
 
@@ -24,9 +25,11 @@ zlt_cmd_version(void)
 
 
 void
-zlt_cmd_option(int c, char **argv)
+zlt_cmd_option(int c, char **argv, const struct option *options)
 {
     int          len;
+    char         name[32];
+    zlt_near_t   near;
     const char  *option;
 
     option = argv[optind - 1];
@@ -37,8 +40,25 @@ zlt_cmd_option(int c, char **argv)
         return;
     }
 
-    zlt_log_complain(c == ':' ? "\"%.*s\" needs a value"
-                              : "\"%.*s\" is not an option", len, option);
+    if (c == ':') {
+        zlt_log_complain("\"%.*s\" needs a value", len, option);
+        return;
+    }
+
+    (void) snprintf(name, sizeof(name), "%.*s", len, option);
+    zlt_near_init(&near, name + strspn(name, "-"));
+
+    for ( /* void */ ; options->name; options++) {
+        zlt_near_try(&near, options->name);
+    }
+
+    if (near.best) {
+        zlt_log_complain("\"%.*s\" is not an option; did you mean \"--%s\"?",
+                         len, option, near.best);
+
+    } else {
+        zlt_log_complain("\"%.*s\" is not an option", len, option);
+    }
 }
 
 

@@ -10,6 +10,8 @@
 #define ZLT_CMD_H_INCLUDED
 
 
+#include <getopt.h>
+
 #include "exit.h"
 
 
@@ -25,6 +27,10 @@ int zlt_cmd_connect(int argc, char **argv);
 int zlt_cmd_access(int argc, char **argv);
 int zlt_cmd_run(int argc, char **argv);
 int zlt_cmd_run_check(int argc, char **argv);
+
+/* 1 if there is a configuration file that "run" would take by itself */
+int zlt_cmd_run_has_file(void);
+
 int zlt_cmd_token(int argc, char **argv);
 int zlt_cmd_keys(int argc, char **argv);
 
@@ -39,7 +45,7 @@ void zlt_cmd_version(void);
 
 /* Says what is wrong with an option, for which getopt_long() has returned c,
    '?' or ':'; never its value, which may be a misplaced secret. */
-void zlt_cmd_option(int c, char **argv);
+void zlt_cmd_option(int c, char **argv, const struct option *options);
 
 /* .. and why there is no --token */
 void zlt_cmd_token_option(void);

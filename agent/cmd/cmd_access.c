@@ -56,7 +56,10 @@ static const zlt_cmd_page_t  zlt_access_page = {
     zlt_access_options,
     ZLT_KEY_VISIT,
     "It ends with the last of its sessions, or at SIGINT and SIGTERM.\n",
-    NULL
+    "  zltunnel-agent access db:5432 --server wss://tunnel.example.com \\\n"
+    "      --token-file token --ttl 8h\n"
+    "  zltunnel-agent access office --to 10.0.0.5:8080 --local-port 8080 \\\n"
+    "      --server wss://tunnel.example.com --token-file token\n"
 };
 
 
@@ -99,7 +102,7 @@ zlt_cmd_access(int argc, char **argv)
 
         case '?':
         case ':':
-            zlt_cmd_option(c, argv);
+            zlt_cmd_option(c, argv, list);
             goto usage;
 
         default:

@@ -33,8 +33,9 @@ static int zlt_cmd_connect_service(zlt_conf_t *conf, const char *from,
 
 static const zlt_cmd_option_t  zlt_connect_options[] = {
     { "service", 's', "SPEC",
-      "NAME:[HOST:]PORT[:REMOTE_PORT][/udp]; may be given several times.  "
-      "Also NAME:unix:/PATH, and /private (no port), /internal, /proxy-v1 or "
+      "NAME:[HOST:]PORT[:REMOTE_PORT][/udp], or a PORT, which is the name as "
+      "well; may be given several times.  Also NAME:unix:/PATH, and /private "
+      "(no port), /internal, /proxy-v1 or "
       "/proxy-v2 (PROXY protocol) at the end" },
     { "token", 't', "", NULL },
     { "help", 'h', NULL, NULL },
@@ -51,7 +52,11 @@ static const zlt_cmd_page_t  zlt_connect_page = {
     "The token is in a file or in the variable ZLTUNNEL_TOKEN, never an "
     "option.  The\nvariable ZLTUNNEL_SERVICE has SPECs with blanks between "
     "them.\n",
-    NULL
+    "  zltunnel-agent connect --server wss://tunnel.example.com \\\n"
+    "      --token-file token --service 3000\n"
+    "  zltunnel-agent connect --server wss://tunnel.example.com \\\n"
+    "      --token-file token --service web:8080 --service ssh:22:2222 \\\n"
+    "      --service dns:53:53/udp\n"
 };
 
 
@@ -124,7 +129,7 @@ zlt_cmd_connect_options(zlt_conf_t *conf, zlt_conf_t *options, int argc,
 
         case '?':
         case ':':
-            zlt_cmd_option(c, argv);
+            zlt_cmd_option(c, argv, list);
             return -1;
 
         case 't':

@@ -6,24 +6,23 @@
 /* zltunnel-agent status, start, stop, reload: what a running agent is asked. */
 
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd.h"
+#include "cmd_page.h"
 #include "ctl_client.h"
 #include "log.h"
 
 
 typedef struct {
-    const char  *name;
-    const char  *usage;
-    const char  *help;
-    int          least;        /* arguments */
-    int          most;
-    int          json;         /* has --json */
-    int          ttl;          /* has --ttl */
+    const char      *name;
+    int              least;        /* arguments */
+    int              most;
+    int              json;         /* has --json */
+    int              ttl;          /* has --ttl */
+    zlt_cmd_page_t   page;
 } zlt_cmd_ctl_usage_t;
 
 
@@ -31,43 +30,80 @@ static int zlt_cmd_ctl_run(int argc, char **argv,
     const zlt_cmd_ctl_usage_t *u);
 
 
-static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usages[] = {
-    { "status", "status [NAME] [--json]",
-      "The state of the running agent's tunnels.", 0, 1, 1, 0 },
+#define ZLT_CMD_CTL_COMMON                                                    \
+    { "control", 's', "PATH", "the agent's control socket" },                 \
+    { "help", 'h', NULL, NULL },                                              \
+    { "version", 'V', NULL, NULL },                                           \
+    { NULL, 0, NULL, NULL }
 
-    { "start", "start NAME",
-      "Starts a tunnel that was stopped.", 1, 1, 0, 0 },
+/* what a command has not is taken, and refused by name */
 
-    { "stop", "stop NAME|ID",
-      "Stops an access session, of which \"sessions\" tells the ID, at once.\n"
-      "Stops a tunnel: its ports close, connections that run are finished, "
-      "for\n"
-      "shutdown_timeout.  It stays stopped until it is started, or the agent "
-      "is.", 1, 1, 0, 0 },
+static const zlt_cmd_option_t  zlt_cmd_ctl_plain[] = {
+    { "json", 'j', NULL, NULL },
+    { "ttl", 'T', "T", NULL },
+    ZLT_CMD_CTL_COMMON
+};
 
-    { "reload", "reload",
-      "Reads the configuration again, as SIGHUP does, and tells what is wrong "
-      "with it.", 0, 0, 0, 0 },
+static const zlt_cmd_option_t  zlt_cmd_ctl_json[] = {
+    { "json", 'j', NULL, "for machines" },
+    { "ttl", 'T', "T", NULL },
+    ZLT_CMD_CTL_COMMON
+};
 
-    { "sessions", "sessions [--json]",
-      "The access sessions of the running agent.", 0, 0, 1, 0 },
-
-    { "renew", "renew ID [--ttl T]",
-      "Renews an access session: it ends so long from now, or after the time "
-      "that it\nwas opened for.  The first 8 digits of its ID are enough.",
-      1, 1, 0, 1 },
-
-    { NULL, NULL, NULL, 0, 0, 0, 0 }
+static const zlt_cmd_option_t  zlt_cmd_ctl_ttl[] = {
+    { "json", 'j', NULL, NULL },
+    { "ttl", 'T', "T", "how long from now" },
+    ZLT_CMD_CTL_COMMON
 };
 
 
-static const struct option  zlt_cmd_ctl_options[] = {
-    { "json",    no_argument,       NULL, 'j' },
-    { "ttl",     required_argument, NULL, 'T' },
-    { "control", required_argument, NULL, 's' },
-    { "help",    no_argument,       NULL, 'h' },
-    { "version", no_argument,       NULL, 'V' },
-    { NULL, 0, NULL, 0 }
+static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usages[] = {
+    { "status", 0, 1, 1, 0,
+      { "status [NAME] [--json] [--control PATH]",
+        "The state of the running agent's tunnels.\n",
+        zlt_cmd_ctl_json, 0, NULL,
+        "  zltunnel-agent status\n"
+        "  zltunnel-agent status agent --json\n" } },
+
+    { "start", 1, 1, 0, 0,
+      { "start NAME [--control PATH]",
+        "Starts a tunnel that was stopped.\n",
+        zlt_cmd_ctl_plain, 0, NULL,
+        "  zltunnel-agent start agent\n" } },
+
+    { "stop", 1, 1, 0, 0,
+      { "stop NAME|ID [--control PATH]",
+        "Stops an access session, of which \"sessions\" tells the ID, at "
+        "once.\n"
+        "Stops a tunnel: its ports close, connections that run are finished, "
+        "for\n"
+        "shutdown_timeout.  It stays stopped until it is started, or the "
+        "agent is.\n",
+        zlt_cmd_ctl_plain, 0, NULL,
+        "  zltunnel-agent stop agent\n" } },
+
+    { "reload", 0, 0, 0, 0,
+      { "reload [--control PATH]",
+        "Reads the configuration again, as SIGHUP does, and tells what is "
+        "wrong with it.\n",
+        zlt_cmd_ctl_plain, 0, NULL,
+        "  zltunnel-agent check -c FILE && zltunnel-agent reload\n" } },
+
+    { "sessions", 0, 0, 1, 0,
+      { "sessions [--json] [--control PATH]",
+        "The access sessions of the running agent.\n",
+        zlt_cmd_ctl_json, 0, NULL,
+        "  zltunnel-agent sessions\n" } },
+
+    { "renew", 1, 1, 0, 1,
+      { "renew ID [--ttl T] [--control PATH]",
+        "Renews an access session: it ends so long from now, or after the "
+        "time that it\nwas opened for.  The first 8 digits of its ID are "
+        "enough.\n",
+        zlt_cmd_ctl_ttl, 0, NULL,
+        "  zltunnel-agent renew 0123abcd --ttl 2h\n" } },
+
+    { NULL, 0, 0, 0, 0, { NULL, NULL, NULL, 0, NULL, NULL } }
 };
 
 
@@ -89,28 +125,23 @@ zlt_cmd_ctl(int argc, char **argv)
 static int
 zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
 {
-    int          c, rc, json;
-    unsigned     n;
-    zlt_text_t   text;
-    const char  *path, *ttl, *words[ZLT_CTL_WORDS];
+    int             c, rc, json;
+    unsigned        n;
+    zlt_text_t      text;
+    const char     *path, *ttl, *words[ZLT_CTL_WORDS];
+    struct option   options[ZLT_CMD_PAGE_OPTIONS];
 
     path = NULL;
     ttl = NULL;
     json = 0;
     opterr = 0;
 
-    while ((c = getopt_long(argc, argv, ":hV", zlt_cmd_ctl_options, NULL))
-           != -1)
-    {
+    zlt_cmd_page_options(&u->page, options);
+
+    while ((c = getopt_long(argc, argv, ":hV", options, NULL)) != -1) {
 
         if (c == 'h') {
-            (void) printf("Usage: zltunnel-agent %s [--control PATH]\n\n"
-                          "%s\n\n"
-                          "  --control PATH            the agent's control "
-                          "socket\n%s"
-                          "  --help, --version\n", u->usage, u->help,
-                          u->json ? "  --json                    for "
-                                    "machines\n" : "");
+            zlt_cmd_page_help(&u->page);
             return ZLT_EXIT_OK;
         }
 
@@ -141,7 +172,7 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
             return ZLT_EXIT_USAGE;
 
         } else {
-            zlt_cmd_option(c, argv);
+            zlt_cmd_option(c, argv, options);
             return ZLT_EXIT_USAGE;
         }
     }
@@ -152,7 +183,7 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
     }
 
     if (argc - optind < u->least || argc - optind > u->most) {
-        zlt_log_complain("usage: zltunnel-agent %s", u->usage);
+        zlt_log_complain("usage: zltunnel-agent %s", u->page.usage);
         return ZLT_EXIT_USAGE;
     }
 

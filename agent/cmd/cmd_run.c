@@ -6,8 +6,11 @@
 /* zltunnel-agent run, and check: with a configuration file. */
 
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd.h"
 #include "cmd_page.h"
@@ -18,18 +21,29 @@
 #include "tls.h"
 
 
+#define ZLT_CMD_RUN_SYSTEM  "/etc/zltunnel/agent.conf"
+#define ZLT_CMD_RUN_USER    "zltunnel/agent.conf"
+
+#define ZLT_CMD_RUN_FILES                                                     \
+    "Without -c it is ~/.config/" ZLT_CMD_RUN_USER ", or "                     \
+    ZLT_CMD_RUN_SYSTEM "; for\nroot the other way round.\n\n"
+
+
 static int zlt_cmd_run_read(int argc, char **argv,
     const zlt_cmd_page_t *page, const char **file, zlt_config_t *config,
     zlt_conf_t *with);
 static int zlt_cmd_run_options(int argc, char **argv,
     const zlt_cmd_page_t *page, const char **file, zlt_conf_t *options);
+static const char *zlt_cmd_run_default(void);
+static int zlt_cmd_run_user(char *file);
 static int zlt_cmd_run_check_link(zlt_conf_t *conf, char *error);
 static void zlt_cmd_run_check_tell(const zlt_config_t *config,
     const char *file);
 
 
 static const zlt_cmd_option_t  zlt_cmd_run_extra[] = {
-    { "config", 'c', "FILE", "the configuration file, also -c FILE" },
+    { "config", 'c', "FILE",
+      "the configuration file, also -c FILE (default: as below)" },
     { "token", 't', "", NULL },
     { "help", 'h', NULL, NULL },
     { "version", 'V', NULL, NULL },
@@ -37,24 +51,27 @@ static const zlt_cmd_option_t  zlt_cmd_run_extra[] = {
 };
 
 static const zlt_cmd_page_t  zlt_cmd_run_page = {
-    "run -c FILE [OPTION]...",
+    "run [-c FILE] [OPTION]...",
     NULL,
     zlt_cmd_run_extra,
     ZLT_KEY_RUN,
+    ZLT_CMD_RUN_FILES
     "An option stands above the variable, a variable above the key of [agent] "
     "in the\nfile.  SIGHUP reads the file again, SIGTERM ends after the open "
     "connections.\n",
-    NULL
+    "  zltunnel-agent run -c agent.conf --log-level debug\n"
+    "  ZLTUNNEL_SERVER=wss://tunnel.example.com zltunnel-agent run\n"
 };
 
 static const zlt_cmd_page_t  zlt_cmd_run_check_page = {
-    "check -c FILE [OPTION]...",
+    "check [-c FILE] [OPTION]...",
     "  OPTION                    of \"run\", and variables: as they count "
     "there",
     zlt_cmd_run_extra,
     0,
+    ZLT_CMD_RUN_FILES
     "Exit code: 0 if it is all right, 2 if it is not.\n",
-    NULL
+    "  zltunnel-agent check -c agent.conf\n"
 };
 
 
@@ -124,7 +141,7 @@ zlt_cmd_run_options(int argc, char **argv, const zlt_cmd_page_t *page,
 
         case '?':
         case ':':
-            zlt_cmd_option(c, argv);
+            zlt_cmd_option(c, argv, list);
             return ZLT_EXIT_USAGE;
 
         default:
@@ -135,16 +152,89 @@ zlt_cmd_run_options(int argc, char **argv, const zlt_cmd_page_t *page,
     }
 
     if (optind < argc) {
-        zlt_log_complain("\"%s\" is not an option", argv[optind]);
+        zlt_log_complain("\"%s\" is not an option; is it the file?  -c %s",
+                         argv[optind], argv[optind]);
         return ZLT_EXIT_USAGE;
     }
 
     if (*file == NULL) {
-        zlt_log_complain("which file? -c FILE");
-        return ZLT_EXIT_USAGE;
+        *file = zlt_cmd_run_default();
     }
 
-    return -1;
+    return *file ? -1 : ZLT_EXIT_USAGE;
+}
+
+
+/* NULL after a complaint. */
+
+static const char *
+zlt_cmd_run_default(void)
+{
+    int          i, user;
+    const char  *files[2];
+
+    static char  own[PATH_MAX];
+
+    user = zlt_cmd_run_user(own);
+
+    files[0] = ZLT_CMD_RUN_SYSTEM;
+    files[1] = user ? own : NULL;
+
+    if (geteuid() != 0) {
+        files[0] = files[1];
+        files[1] = ZLT_CMD_RUN_SYSTEM;
+    }
+
+    /* one that is there counts, even if it cannot be read */
+
+    for (i = 0; i < 2; i++) {
+        if (files[i] && access(files[i], F_OK) == 0) {
+            return files[i];
+        }
+    }
+
+    zlt_log_complain("which file?  There is neither " ZLT_CMD_RUN_SYSTEM
+                     " nor %s; -c FILE", user ? own
+                     : "one of the user's, whose HOME is not set");
+
+    return NULL;
+}
+
+
+/* 0 if there is no place for it; file has PATH_MAX bytes. */
+
+static int
+zlt_cmd_run_user(char *file)
+{
+    int          n;
+    const char  *dir;
+
+    dir = getenv("XDG_CONFIG_HOME");
+
+    if (dir && *dir == '/') {
+        n = snprintf(file, PATH_MAX, "%s/" ZLT_CMD_RUN_USER, dir);
+
+    } else {
+        dir = getenv("HOME");
+
+        if (dir == NULL || *dir == '\0') {
+            return 0;
+        }
+
+        n = snprintf(file, PATH_MAX, "%s/.config/" ZLT_CMD_RUN_USER, dir);
+    }
+
+    return n < PATH_MAX;
+}
+
+
+int
+zlt_cmd_run_has_file(void)
+{
+    char  own[PATH_MAX];
+
+    return access(ZLT_CMD_RUN_SYSTEM, F_OK) == 0
+           || (zlt_cmd_run_user(own) && access(own, F_OK) == 0);
 }
 
 

@@ -6,7 +6,6 @@
 /* zltunnel-agent token: a new token, and its line for the server. */
 
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #include <openssl/rand.h>
 
 #include "cmd.h"
+#include "cmd_page.h"
 #include "log.h"
 #include "zlt_hex.h"
 #include "zlt_name.h"
@@ -28,22 +28,23 @@
 static int zlt_cmd_token_name_valid(const char *name);
 
 
-static const char  zlt_token_help[] =
-    "Usage: zltunnel-agent token [--name NAME]\n"
-    "\n"
-    "  --name NAME               the token's name in the server's file; the\n"
-    "                            default is \"agent\"\n"
-    "  --help, --version\n"
-    "\n"
+static const zlt_cmd_option_t  zlt_token_options[] = {
+    { "name", 'n', "NAME",
+      "the token's name in the server's file; the default is \"agent\"" },
+    { "help", 'h', NULL, NULL },
+    { "version", 'V', NULL, NULL },
+    { NULL, 0, NULL, NULL }
+};
+
+
+static const zlt_cmd_page_t  zlt_token_page = {
+    "token [--name NAME]",
+    NULL,
+    zlt_token_options,
+    0,
     "Prints a new token, to be kept secret by the agent, and the line for\n"
-    "the server's token file, which is no secret.\n";
-
-
-static const struct option  zlt_token_options[] = {
-    { "name",    required_argument, NULL, 'n' },
-    { "help",    no_argument,       NULL, 'h' },
-    { "version", no_argument,       NULL, 'V' },
-    { NULL, 0, NULL, 0 }
+    "the server's token file, which is no secret.\n",
+    "  zltunnel-agent token --name alice\n"
 };
 
 
@@ -57,13 +58,15 @@ zlt_cmd_token(int argc, char **argv)
     unsigned      len;
     const char   *name;
     struct stat   st;
+    struct option options[ZLT_CMD_PAGE_OPTIONS];
 
     name = "agent";
     opterr = 0;
 
-    while ((c = getopt_long(argc, argv, ":n:hV", zlt_token_options, NULL))
-           != -1)
-    {
+    zlt_cmd_page_options(&zlt_token_page, options);
+
+    while ((c = getopt_long(argc, argv, ":n:hV", options, NULL)) != -1) {
+
         switch (c) {
 
         case 'n':
@@ -71,7 +74,7 @@ zlt_cmd_token(int argc, char **argv)
             break;
 
         case 'h':
-            (void) fputs(zlt_token_help, stdout);
+            zlt_cmd_page_help(&zlt_token_page);
             return ZLT_EXIT_OK;
 
         case 'V':
@@ -79,7 +82,7 @@ zlt_cmd_token(int argc, char **argv)
             return ZLT_EXIT_OK;
 
         default:
-            zlt_cmd_option(c, argv);
+            zlt_cmd_option(c, argv, options);
             return ZLT_EXIT_USAGE;
         }
     }

@@ -61,8 +61,10 @@ int
 zlt_option_service(const char *text, zlt_service_conf_t *s,
     const char **error)
 {
-    int    rc;
-    char  *copy, *local, *colon, *last;
+    int      rc;
+    char     name[ZLT_MAX_NAME + 2];
+    char    *copy, *local, *colon, *last;
+    size_t   len;
 
     memset(s, 0, sizeof(zlt_service_conf_t));
 
@@ -76,14 +78,26 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
 
     local = strchr(copy, ':');
 
-    if (local == NULL) {
-        *error = "expected NAME:[HOST:]PORT[:REMOTE_PORT][/udp]";
-        goto done;
+    if (local) {
+        *local++ = '\0';
+        (void) snprintf(name, sizeof(name), "%s", copy);
+
+    } else {
+        /* a port alone is its own name */
+
+        len = strspn(copy, "0123456789");
+
+        if (len == 0 || (copy[len] != '\0' && copy[len] != '/')) {
+            *error = "expected NAME:[HOST:]PORT[:REMOTE_PORT][/udp], for one "
+                     "web:3000, or a port";
+            goto done;
+        }
+
+        local = copy;
+        (void) snprintf(name, sizeof(name), "%.*s", (int) len, copy);
     }
 
-    *local++ = '\0';
-
-    if (zlt_option_service_name(copy, s, error) == -1
+    if (zlt_option_service_name(name, s, error) == -1
         || zlt_option_service_suffixes(local, s, error) == -1)
     {
         goto done;

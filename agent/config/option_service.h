@@ -43,8 +43,8 @@ struct zlt_service_conf_s {
 
 /* All return 0, or -1; those with "error" put a static text there. */
 
-/* NAME:[HOST:]PORT[:REMOTE_PORT][/udp][/private][/internal][/proxy-v1]
-   and NAME:unix:/PATH[:REMOTE_PORT] */
+/* NAME:[HOST:]PORT[:REMOTE_PORT][/udp][/private][/internal][/proxy-v1],
+   NAME:unix:/PATH[:REMOTE_PORT], and a port alone, which is the name, too */
 int zlt_option_service(const char *text, zlt_service_conf_t *s,
     const char **error);
 

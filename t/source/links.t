@@ -33,7 +33,7 @@ my %variable = map { $_ => 1 }
                $module =~ /\{ ngx_string\("(zltunnel_\w+)"\), NULL,/g;
 my @parameters = $module =~ /\{ ngx_string\("(\w+)"\), ngx_zltunnel_token_/g;
 my ($help) = (run($ZLTunnel::AGENT, '--help'))[1] =~ /^Commands:\n(.*?)^$/ms;
-my %command = map { $_ => 1 } ($help // '') =~ /^  (\w+)/mg;
+my %command = map { $_ => 1 } 'help', 'version', ($help // '') =~ /^  (\w+)/mg;
 
 # what a document defines itself: names for Prometheus
 my %metric = map { $_ => 1 } map { /kind\("(\w+)"/g } values %text;

@@ -1,0 +1,170 @@
+#!/usr/bin/perl
+
+# Protects: what the agent does with few words.  The file that it finds by
+# itself, help for each command with examples that it takes, a version by each
+# of its names, a port for a service, and what was meant by a word with a typo.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use File::Path qw(make_path);
+use File::Temp ();
+use Test::More;
+use ZLTunnel;
+
+my $system = '/etc/zltunnel/agent.conf';
+my $dir = File::Temp::tempdir(CLEANUP => 1);
+
+delete $ENV{$_} for 'XDG_CONFIG_HOME', grep { /^ZLTUNNEL_/ } keys %ENV;
+$ENV{HOME} = "$dir/home";
+$ENV{XDG_RUNTIME_DIR} = $dir;
+chdir $dir or die;
+
+subtest 'the file' => \&file;
+subtest 'help' => \&help;
+subtest 'versions' => \&versions;
+subtest 'typos' => \&typos;
+
+chdir '/';
+done_testing();
+
+
+sub agent { run({ timeout => 10 }, $ZLTunnel::AGENT, @_) }
+
+
+sub conf {
+    my ($path) = @_;
+
+    make_path($path =~ s{/[^/]*$}{}r);
+    write_file("$dir/token", "secret\n", 0600);
+    write_file($path, "[agent]\nserver = ws://127.0.0.1:1/\n"
+                      . "token_file = $dir/token\nreconnect_interval = 1h\n"
+                      . "max_reconnect_interval = 1h\ncontrol = none\n"
+                      . "[service web]\nlocal = 1\n");
+}
+
+
+sub file {
+    plan(skip_all => "there is a $system") if -e $system;
+
+    my ($rc, $out) = agent('check');
+    is($rc, 2, 'none: exit 2');
+    my $home = "$dir/home/.config/zltunnel/agent.conf";
+    like($out, qr/which file\?  There is neither \Q$system nor $home; -c FILE/,
+         'none: both are named');
+
+    ($rc, $out) = agent();
+    is($rc, 2, 'none, without a command: exit 2');
+    like($out, qr/^Usage: .*^  connect /ms, 'and the help');
+
+    my $own = "$dir/home/.config/zltunnel/agent.conf";
+    conf($own);
+    ($rc, $out) = agent('check');
+    is($rc, 0, 'the user\'s') or diag($out);
+    like($out, qr/^\Q$own\E: OK/m, 'is named');
+
+    conf("$dir/xdg/zltunnel/agent.conf");
+    $ENV{XDG_CONFIG_HOME} = "$dir/xdg";
+    like((agent('check'))[1], qr{^\Q$dir\E/xdg/zltunnel/agent.conf: OK}m,
+         'below XDG_CONFIG_HOME');
+    $ENV{XDG_CONFIG_HOME} = 'relative';
+    like((agent('check'))[1], qr/^\Q$own\E: OK/m,
+         'which counts only if it is absolute');
+    delete $ENV{XDG_CONFIG_HOME};
+
+    for my $command ([], ['run']) {
+        my $log = "$dir/log@$command";
+        my $agent = ZLTunnel::Proc->start(name => 'agent', out => $log,
+                                          cmd => [ $ZLTunnel::AGENT,
+                                                   @$command ]);
+        ok(wait_for(sub { slurp($log) =~ /cannot be reached/ }),
+           "@$command it runs");
+        is($agent->stop, 0, 'it ends');
+    }
+
+    # one that cannot be read is not passed over
+    unlink $own;
+    make_path($own);
+    ($rc, $out) = agent('run');
+    is($rc, 2, 'a folder in its place');
+    like($out, qr/\Q$own\E: Is a directory/, 'is told');
+
+    ($rc, $out) = agent('run', 'agent.conf');
+    is($rc, 2, 'without -c');
+    like($out, qr/"agent.conf" is not an option; is it the file\?  -c agent/,
+         'is told');
+}
+
+
+sub help {
+    my ($rc, $out) = agent('--help');
+    is($rc, 0, '--help');
+    is((agent('help'))[1], $out, 'help');
+    is((agent('-h'))[1], $out, '-h');
+
+    my @commands = $out =~ /^  (\w+) +\w/mg;
+    is(join(' ', @commands[0 .. 2]), 'connect run check',
+       'what is needed first comes first');
+
+    for my $command (@commands) {
+        my ($rc, $out) = agent('help', $command);
+        is($rc, 0, "help $command");
+        is($out, (agent($command, '--help'))[1], "$command --help is the same");
+        unlike($out, qr/.{81}/, '80 columns');
+
+        my ($examples) = $out =~ /^Examples:\n(.*)/ms;
+        ok($examples, "$command has an example") or next;
+
+        # options are taken one after the other, and --help is the last
+        for my $example (split /\n(?=  \S)/, $examples) {
+            $example =~ s/\\\n//g;
+            $example =~ s/\bzltunnel-agent\b(.*?)(?=&&|$)/\$AGENT$1 --help/mg;
+            local $ENV{AGENT} = $ZLTunnel::AGENT;
+            my ($rc, $out) = run('sh', '-c', $example);
+            is($rc, 0, $example =~ s/^ +//r) or diag($out);
+        }
+    }
+
+    ($rc, $out) = agent('help', 'fly');
+    is($rc, 2, 'help of no command');
+    like($out, qr/there is no command "fly"; see --help/, 'is told');
+}
+
+
+sub versions {
+    my ($rc, $out) = agent('--version');
+    like($out, qr/^zltunnel-agent \d/, $out);
+
+    for my $word (qw(version -V -v)) {
+        ($rc, my $same) = agent($word);
+        is($rc, 0, $word);
+        is($same, $out, 'says so');
+    }
+}
+
+
+sub typos {
+    my @wrong = (
+        [ 'there is no command "statsu"; did you mean "status"?', 'statsu' ],
+        [ 'there is no command "Connect"; did you mean "connect"?',
+          'Connect' ],
+        [ 'there is no command "ls"; see --help', 'ls' ],
+        [ '"--sevice" is not an option; did you mean "--service"?', 'connect',
+          '--sevice', 'a:1' ],
+        [ '"--token_file" is not an option; did you mean "--token-file"?',
+          'run', '--token_file=x' ],
+        [ '"--colour" is not an option', 'connect', '--colour', 'red' ],
+        [ '"--jsn" is not an option; did you mean "--json"?', 'status',
+          '--jsn' ],
+    );
+
+    for my $case (@wrong) {
+        my ($say, @words) = @$case;
+        my ($rc, $out) = agent(@words);
+        is($rc, 2, "@words: exit 2");
+        like($out, qr/^zltunnel-agent: \Q$say\E$/m, "@words: $say");
+    }
+}
