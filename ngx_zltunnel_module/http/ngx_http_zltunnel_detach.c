@@ -54,6 +54,7 @@ typedef struct {
     unsigned                     fresh:1;
     unsigned                     visit:1;
     unsigned                     reserved:1;
+    unsigned                     flushed:1;
 } ngx_http_zltunnel_detach_t;
 
 
@@ -441,6 +442,16 @@ ngx_http_zltunnel_flush(ngx_http_zltunnel_detach_t *d)
 
     if (c->error || c->close) {
         return NGX_ERROR;
+    }
+
+    /* of the 101 of a channel, which could not be taken, nothing is due yet */
+
+    if (d->channel && !d->flushed) {
+        d->flushed = 1;
+
+        if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
     }
 
     if (!wev->delayed && (r->out || r->buffered || c->buffered)

@@ -17,6 +17,8 @@ use ZLTunnel::Wire qw(msg register new_id str16);
 
 my $t = ZLTunnel->new(
     zltunnel => 'max_unauthenticated 5; max_idle_channels 3;',
+    location => 'location = /long { zltunnel; postpone_output 8k; add_header '
+                . 'X-Long "' . 'x' x 3000 . '" always; }',
     range => 2);
 my $token = $t->token('alice');
 $t->start;
@@ -176,6 +178,13 @@ is(ZLTunnel::Wire->channel($t, $id, $key)->{answer}{status}, 503,
 # A connection is announced, answered by a fresh channel, once
 
 $_->close for @idle, $d;
+
+# one that nginx would keep until more of it comes
+
+$r = ask({ Upgrade => 'zltunnel', 'Zltunnel-Tunnel' => unpack('H*', $id),
+           'Zltunnel-Key' => unpack 'H*', $key }, 'GET /long HTTP/1.1');
+is($r && $r->{status}, 101, 'a long answer: 101');
+
 ok(wait_for(sub { $t->status->{tunnels}[0]{idle_channels} == 0 }),
    'channels that closed are forgotten');
 
