@@ -45,11 +45,12 @@ static zlt_access_t *zlt_access_create(zlt_owner_t *o,
 static void zlt_access_free(zlt_access_t *x);
 static void zlt_access_freed(zlt_task_t *task);
 static void zlt_access_try(zlt_access_t *x, uint64_t now);
-static void zlt_access_open(zlt_access_t *x);
 static void zlt_access_open_all(zlt_owner_t *o);
 static void zlt_access_open_none(zlt_owner_t *o, zlt_access_t *x,
     const char *why);
+static void zlt_access_open(zlt_access_t *x);
 static void zlt_access_opened(zlt_access_t *x);
+static void zlt_access_later(zlt_access_t *x, const char *why);
 static int zlt_access_over(const zlt_owner_t *o, int *failed);
 static int zlt_access_same(const zlt_access_conf_t *a,
     const zlt_access_conf_t *b);
@@ -353,8 +354,8 @@ zlt_access_open(zlt_access_t *x)
     char  error[ZLT_CONF_ERROR_SIZE];
 
     if (zlt_access_listen(x, error) == -1) {
-        x->failed = 1;
-        (void) zlt_access_stop(x, error);
+        x->owner->access_ops->close(x, "no local address");
+        zlt_access_later(x, error);
         return;
     }
 
@@ -377,6 +378,24 @@ zlt_access_opened(zlt_access_t *x)
     }
 
     zlt_visit_go(x);
+}
+
+
+/* As where the address cannot be had in the first place. */
+
+static void
+zlt_access_later(zlt_access_t *x, const char *why)
+{
+    zlt_log_link(x->owner->label, ZLT_LOG_ERROR, "access to \"%s\" cannot be "
+                 "at %s; it is tried again every 30 s", x->conf.name, why);
+
+    zlt_access_listen_stop(x);
+
+    x->has_id = 0;
+    x->created = 0;
+    x->deadline = 0;
+    x->state = ZLT_ACCESS_WAITS;
+    x->again_at = zlt_io_now() + ZLT_ACCESS_AGAIN;
 }
 
 

@@ -58,7 +58,7 @@ zlt_control_register(zlt_control_t *c, zlt_service_t *service)
         pending = realloc(c->pending, size * sizeof(zlt_service_t *));
 
         if (pending == NULL) {
-            zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "out of memory");
+            zlt_control_fail(c, ZLT_DOWN_LOST, 0, "out of memory");
             return;
         }
 

@@ -1,0 +1,300 @@
+#!/usr/bin/perl
+
+# Protects: where memory is short, an agent and the workers of nginx refuse
+# work, say so, and go on.  Each place in the agent at which it takes memory
+# fails once, from its first line to its last: it ends with an exit code, or
+# does everything all the same.  Then one allocation in ten fails beneath an
+# agent and a worker that are busy: when there is memory again all is as before.
+#
+# It is t/lib/preload/memory.c that has allocations fail; t/lib/preload/lapse.c
+# makes time pass quickly for the agents, which come again after 30 s.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use File::Path ();
+use IO::Socket::INET;
+use Test::More;
+use ZLTunnel;
+use ZLTunnel::Wire;
+
+plan(skip_all => 'Linux only') if $^O ne 'linux';
+
+my ($memory, $lapse) = map { library($_) } qw(memory lapse);
+
+my $beside = 10;             # agents at a time
+my %seen;                    # places in the agent that have failed
+
+subtest "each place of the agent, $_" => \&places, $_
+    for 'raw', long_run() ? 'websocket' : ();
+subtest 'a busy agent' => \&busy, 'agent';
+subtest 'a busy worker' => \&busy, 'worker';
+
+done_testing();
+
+
+sub library {
+    my ($name) = @_;
+
+    my $dir = "$ZLTunnel::ROOT/objs/t";
+
+    File::Path::make_path($dir);
+    run_ok($ENV{CC} || 'cc', '-shared', '-fPIC', '-O2', '-fno-builtin',
+           '-Wall', '-Wextra', '-o', "$dir/memory-$name.so",
+           "$ZLTunnel::ROOT/t/lib/preload/$name.c");
+
+    return "$dir/memory-$name.so";
+}
+
+
+# A server, and an agent with what others have access to.
+
+sub scene {
+    my (%o) = @_;
+
+    my $t = ZLTunnel->new(udp => 1, range => 3 * $beside, %o);
+    my %s = (t => $t, tcp => $t->service('echo'), udp => $t->free_port,
+             odds => "$t->{dir}/odds");
+
+    $s{token} = $t->token('site');
+    $s{tokens} = [ map { $t->token("agent$_", 'services=* access=*') }
+                   0 .. $beside - 1 ];
+
+    my $echo = $t->spawn('udp-echo', $t->nettool, 'udp-echo', $s{udp});
+    wait_for(sub { $echo->output =~ /ready/ }) or die 'no echo service';
+
+    {
+        local $ENV{LD_PRELOAD} = $memory;
+        local $ENV{MEMORY_ODDS} = $s{odds};
+        local $ENV{ASAN_OPTIONS} = join ':', 'verify_asan_link_order=0',
+                                             $ENV{ASAN_OPTIONS} // ();
+        $t->start;
+    }
+
+    $t->agent(token => $s{token},
+              services => [ "far:$s{tcp}{port}/private",
+                            "faru:$s{udp}/udp/private" ]);
+
+    $s{local} = [ map { [ $t->free_port, $t->free_port ] } 1 .. $beside ];
+
+    return \%s;
+}
+
+
+# An agent that has something of everything.
+
+sub agent {
+    my ($s, $n, $transport, %env) = @_;
+
+    my $t = $s->{t};
+    my ($tcp, $udp) = @{ $s->{local}[$n] };
+    my $certs = $t->certs;
+
+    more($s, $n, 'more');
+
+    return $t->agent(token => $s->{tokens}[$n], wait => 0, conf => <<"EOT",
+[agent]
+server = @{[ $t->url('wss') ]}
+token_file = %%token_file%%
+ca_file = $certs/ca.pem
+transport = $transport
+reconnect_interval = 1s
+max_reconnect_interval = 2s
+connect_timeout = 120s
+include = $t->{dir}/more$n.conf
+
+[service t$n]
+local = 127.0.0.1:$s->{tcp}{port}
+
+[service u$n]
+protocol = udp
+local = 127.0.0.1:$s->{udp}
+
+[access]
+name = open$n
+allow = localhost:*, 127.0.0.0/8:80
+
+[access far]
+local = 127.0.0.1:$tcp
+
+[access faru]
+protocol = udp
+local = 127.0.0.1:$udp
+EOT
+        env => { LD_PRELOAD => "$memory:$lapse", LAPSE => 10,
+                 MEMORY_ODDS => $s->{odds}, %env,
+                 ASAN_OPTIONS => 'verify_asan_link_order=0' });
+}
+
+
+# The services in the file that is included.
+
+sub more {
+    my ($s, $n, @names) = @_;
+
+    my $text = join '', map { <<"EOT" } @names;
+[service $_$n]
+local = 127.0.0.1:$s->{tcp}{port}
+private = yes
+EOT
+
+    write_file("$s->{t}{dir}/more$n.conf", $text, 0600);
+}
+
+
+sub has {
+    my ($agent, $name) = @_;
+
+    my $link = $agent->link or return 0;
+    return scalar grep { $_->{name} eq $name && $_->{state} eq 'up' }
+                       @{ $link->{services} };
+}
+
+
+sub echoes {
+    my ($port) = @_;
+
+    my $c = ZLTunnel::Wire::Socket->new($port) or return 0;
+    $c->send('hello');
+    my $ok = ($c->take(5, 2) // '') eq 'hello';
+    $c->close;
+
+    return $ok;
+}
+
+
+sub echoes_udp {
+    my ($port) = @_;
+
+    my $c = IO::Socket::INET->new(Proto => 'udp', PeerAddr => '127.0.0.1',
+                                  PeerPort => $port) or return 0;
+    send $c, 'hello', 0;
+    vec(my $rin = '', fileno $c, 1) = 1;
+    select($rin, undef, undef, 0.5) or return 0;
+    recv $c, my $got, 100, 0;
+
+    return ($got // '') eq 'hello';
+}
+
+
+# Whether an agent has ended, or does all that it is there for.
+
+sub works {
+    my ($s, $n, $agent) = @_;
+
+    my ($tcp, $udp) = @{ $s->{local}[$n] };
+    my $proc = $agent->{proc};
+    my ($t_port, $u_port);
+
+    my @steps = (
+        sub { ($t_port, $u_port) = map { $agent->port("$_$n") } qw(t u);
+              $t_port && $u_port },
+        sub { echoes($t_port) }, sub { echoes_udp($u_port) },
+        sub { echoes($tcp) }, sub { echoes_udp($udp) },
+        sub { $agent->status },
+        sub { more($s, $n, qw(more other));
+              my ($rc) = $agent->ask('reload');
+              $rc == 0 && has($agent, "other$n") },
+        sub { echoes($t_port) },
+    );
+
+    for my $i (0 .. $#steps) {
+        wait_for(sub { !$proc->running || $steps[$i]->() }, 30)
+            or return "step $i is not made";
+        return 'ended' if !$proc->running;
+    }
+
+    return 'works';
+}
+
+
+sub places {
+    my ($transport) = @_;
+
+    my $s = scene();
+    my $t = $s->{t};
+    my $last = 0;
+
+    for (my $first = 1; !$last && $first < 1000; $first += $beside) {
+        my @agents = map {
+            agent($s, $_, $transport, MEMORY_CALLER => $first + $_)
+        } 0 .. $beside - 1;
+
+        for my $n (0 .. $beside - 1) {
+            my $what = 'place ' . ($first + $n);
+            my $agent = $agents[$n];
+
+            my $how = works($s, $n, $agent);
+            my $rc = $agent->stop;
+
+            my ($where) = $agent->log =~ /^memory: .*(\+0x\w+)$/m;
+            $last = 1 if !$where;
+            $seen{ $where // '' }++;
+
+            $what .= ' ' . ($where // 'is not there');
+
+            my $ok = $how eq 'works' ? $rc == 0
+                                     : $how eq 'ended' && $rc =~ /^[12]$/
+                                       && $agent->log =~ /memory/;
+            ok($ok, "$what: $how, exit code " . ($rc // 'none'))
+                or diag($agent->log);
+            last if !$ok;                # the next ones would take as long
+        }
+
+        $last = 1 if !Test::More->builder->is_passing;
+        splice @{ $t->{agents} }, 1;
+    }
+
+    ok($last, 'all of them');
+    cmp_ok(keys %seen, '>', 40, 'which are not few');
+
+    $t->finish;
+}
+
+
+# One in ten fails, for a while.
+
+sub busy {
+    my ($who) = @_;
+
+    my $s = scene(allow => [ qr/Cannot allocate memory|no memory/ ]);
+    my $t = $s->{t};
+    my $agent = agent($s, 0, 'auto');
+    my ($tcp, $udp) = @{ $s->{local}[0] };
+
+    is(works($s, 0, $agent), 'works', 'all works at first');
+
+    my ($pid) = $who eq 'agent' ? $agent->pid : $t->workers;
+    my @ports = map { $agent->port($_) } qw(t0 u0);
+    my ($there, $did) = (1, 0);
+
+    write_file("$s->{odds}.$pid", 10);
+
+    for my $round (1 .. 40) {
+        my @c = map { ZLTunnel::Wire::Socket->new($_) // () }
+                    ($ports[0], $tcp) x 2;
+
+        $_->send("round $round") for @c;
+        echoes_udp($_) for $ports[1], $udp;
+        $agent->status if $round % 8 == 0;
+        more($s, 0, $round % 2 ? 'more' : qw(more other));
+        $agent->ask('reload') if $round % 8 == 0;
+        $did += ($_->take(8, 0.1) // '') eq "round $round" for @c;
+        $_->close for @c;
+
+        $there &&= ZLTunnel::Proc::exists_pid($pid);
+    }
+
+    unlink "$s->{odds}.$pid";
+    note "$did of 160 echoes";
+
+    ok($there, 'it runs, though memory is short');
+    is(works($s, 0, $agent), 'works', 'with memory all works again');
+    is_deeply([ grep { $_ == $pid } $agent->pid, $t->workers ], [ $pid ],
+              'by the same process');
+
+    $t->finish;
+}
