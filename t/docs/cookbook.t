@@ -9,37 +9,20 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
-use File::Temp ();
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Doc;
-use ZLTunnel::Nodes;
 
-plan(skip_all => $ZLTunnel::Nodes::why) if !ZLTunnel::Nodes->packaged;
-
-for my $program (qw(openssl curl python3 jq nft fail2ban-regex)) {
-    plan(skip_all => "there is no $program")
-        if (run('sh', '-c', "command -v $program"))[0] != 0;
-}
-
-my @nodes = ZLTunnel::Nodes->create('server', 'second', 'home');
-plan(skip_all => $ZLTunnel::Nodes::why) if !@nodes;
-
-my ($server, $second, $home) = @nodes;
-my $dir = File::Temp::tempdir(CLEANUP => 1);
 my @names = ('tunnel', map { "$_.tunnel" } qw(web wiki none git));
-my %hosts = ((map { ("$_.example.com" => $server->{ip}) } @names),
-             'second.example.com' => $second->{ip});
+my @nodes = ZLTunnel::Doc->machines([ 'server', 'second', 'home' ],
+    programs => [qw(jq nft fail2ban-regex)],
+    hosts => { 'second.example.com' => 'second',
+               map { ("$_.example.com" => 'server') } @names },
+    files => [ "$ZLTunnel::ROOT/t/lib/oauth2.py" ])
+    or plan(skip_all => $ZLTunnel::Nodes::why);
 
-for my $node (@nodes) {
-    $node->furnish(dir => $dir, names => [ keys %hosts ], nodes => \@nodes,
-                   hosts => \%hosts,
-                   files => [ "$ZLTunnel::ROOT/t/lib/oauth2.py" ])
-        or BAIL_OUT($ZLTunnel::Nodes::why);
-}
-
-my $doc = ZLTunnel::Doc->new('docs/cookbook.md', server => $server,
-                             second => $second, home => $home);
+my $doc = ZLTunnel::Doc->new('docs/cookbook.md',
+                             map { $_->{name} => $_ } @nodes);
 my %more = (
     'Visitors have to log in' => [ \&provider, \&logged_in ],
     'fail2ban'                => [ \&auth_log ],
@@ -63,7 +46,6 @@ for my $title ($doc->sections) {
 }
 
 $doc->finish;
-$_->stop for @nodes;
 
 done_testing();
 

@@ -3,8 +3,7 @@
 # Protects: tunnels between nodes.  Three machines, each with an nginx, an
 # agent and the same file, in a ring of tunnels of both protocols: all carry
 # what they are given, one machine that dies takes its own tunnels and no
-# others, and a server is reached by its other address when one is lost.  And
-# the walk-through of docs/nodes.md leads to what it says, as it is written.
+# others, and a server is reached by its other address when one is lost.
 
 use strict;
 use warnings;
@@ -25,7 +24,6 @@ my $count = sizes('datagrams of each client', 5000, 100);
 my ($t, %p, @n, $separate);
 
 subtest 'a ring' => \&ring;
-subtest 'the walk-through' => \&walk_through;
 
 done_testing();
 
@@ -417,146 +415,3 @@ sub logs_are_clean {
 
 # Every command and every file is the document's; what a reader does by hand,
 # to save the files and to copy a directory, is done here.
-
-sub walk_through {
-    my $paths = (run($ZLTunnel::NGINX, '-V'))[1];
-
-    if ($paths !~ m{--conf-path=/etc/nginx/nginx\.conf}
-        || $paths !~ m{--modules-path=(/usr/lib/nginx/modules)}) {
-        plan(skip_all => 'this nginx has not the paths of a package');
-    }
-
-    for my $program (qw(openssl curl python3)) {
-        plan(skip_all => "there is no $program")
-            if (run('sh', '-c', "command -v $program"))[0] != 0;
-    }
-
-    my @nodes = ZLTunnel::Nodes->create('us-east', 'eu-west');
-    plan(skip_all => $ZLTunnel::Nodes::why) if !@nodes;
-
-    my $dir = File::Temp::tempdir(CLEANUP => 1);
-    my %node = map { $_->{name} => $_ } @nodes;
-    my ($where, $output, $last, $copied) = ('', '');
-
-    mkdir $_ for "$dir/bin", "$dir/modules", "$dir/work";
-    run_ok('cp', $ZLTunnel::AGENT, "$dir/bin/zltunnel-agent");
-    symlink $ZLTunnel::NGINX, "$dir/bin/nginx";
-
-    for my $line (split /\n/, ZLTunnel::load_modules()) {
-        run_ok('cp', $1, "$dir/modules") if $line =~ /^load_module (\S+);/;
-    }
-
-    my ($text) = slurp("$ZLTunnel::ROOT/docs/nodes.md")
-                 =~ /^## A walk-through$(.*?)^## /ms;
-
-    while ($text =~ /\*\*(In|On) ([\w\s-]+?)\*\*|^```(\w+)\n(.*?)^```$/msg) {
-        my ($in, $place, $kind, $body) = ($1, $2, $3, $4);
-
-        if ($place) {
-            $where = $place;
-
-            if ($where eq 'each node' && !$copied++) {
-                machine($_, $dir, \%node) for @nodes;
-            }
-
-        } elsif ($kind eq 'ini' || $kind eq 'nginx') {
-            my $file = $kind eq 'ini' ? 'nodes.conf' : 'nginx.conf';
-            write_file("$dir/work/$file", $body);
-
-        } elsif ($kind eq 'sh') {
-            my @at = $where eq 'an empty directory' ? undef
-                     : $where eq 'each node' ? @nodes : $node{$where};
-            $last = sub {
-                my ($rc, $out);
-                ($rc, $out) = shell($_, $dir, $body) for @at;
-                return ($rc, $out);
-            };
-
-            # what shows something may need a moment until it does
-
-            next if substr($text, pos $text) =~ /\A(?:(?!^```).)*^```text$/ms;
-
-            my ($rc, $out) = $last->();
-            is($rc, 0, "$where: " . ($body =~ /^(.*)$/m)[0])
-                or diag($out, map { slurp($_) } glob "$dir/*.out");
-
-        } elsif ($kind eq 'text') {
-            ok(wait_for(sub {
-                my ($rc, $out) = $last->();
-                return $rc == 0 && same($out, $body);
-            }, 20), "$where: the output is as shown") or diag($last->());
-        }
-    }
-
-    is($copied, 1, 'the document was read');
-
-    my @bad = map { grep { /Sanitizer|runtime error|\[alert\]|\[emerg\]/ }
-                    split /\n/, slurp($_) } glob "$dir/*.out";
-    is_deeply(\@bad, [], 'nobody complains');
-
-    $_->stop for @nodes;
-    done_testing();
-}
-
-
-# Directories of its own where the document writes, its name in /etc/hosts.
-
-sub machine {
-    my ($node, $dir, $all) = @_;
-
-    my $hosts = join '', "127.0.0.1 localhost\n",
-                map { "$_->{ip} $_->{name}.example.com\n" } values %$all;
-    write_file("$dir/hosts", $hosts, 0644);
-
-    my $script = <<"EOT";
-set -e
-mkdir -p /etc/zltunnel.test 2> /dev/null && rmdir /etc/zltunnel.test
-mount -t tmpfs none /mnt
-cp -r $dir/bin $dir/modules $dir/hosts /mnt
-mkdir /mnt/zltunnel && cp -r $dir/work/$node->{name}/. /mnt/zltunnel
-mount --bind /mnt/hosts /etc/hosts
-mount --bind /mnt/modules /usr/lib/nginx/modules
-for d in /etc/nginx /var/log/nginx /run; do mount -t tmpfs none \$d; done
-mkdir -p /etc/zltunnel && mount --bind /mnt/zltunnel /etc/zltunnel
-mount -t tmpfs none /tmp
-EOT
-
-    my ($rc, $out) = $node->run('sh', '-c', $script);
-    is($rc, 0, "$node->{name} has its files") or diag($out);
-}
-
-
-# Its standard output; what it starts in the background stays.
-
-sub shell {
-    my ($node, $dir, $body) = @_;
-
-    my $out = "$dir/" . ($node ? $node->{name} : 'work') . '.stdout';
-    my $err = $out =~ s/stdout$/out/r;
-    my $bin = $node ? '/mnt/bin' : "$dir/bin";
-    my @cmd = ('sh', '-c', "export PATH=$bin:\$PATH; cd "
-                           . ($node ? '/' : "$dir/work") . "; set -e; $body");
-
-    unlink $out;
-    my $proc = ZLTunnel::Proc->start(
-        name => 'a step', out => $out, err => $err,
-        env => { ASAN_OPTIONS => 'detect_leaks=0' },
-        cmd => [ $node ? $node->inside(@cmd) : @cmd ]);
-
-    return ($proc->wait(60), slurp($out));
-}
-
-
-# A table is the same if its first columns are; times and counts differ.
-
-sub same {
-    my ($got, $shown) = @_;
-
-    return $got eq $shown if $shown !~ /^NAME /;
-
-    my @columns = map {
-        join "\n", map { join ' ', (split)[ 0 .. 2 ] } split /\n/, $_
-    } $got, $shown;
-
-    return $columns[0] eq $columns[1];
-}

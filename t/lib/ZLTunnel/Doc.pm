@@ -4,34 +4,82 @@ package ZLTunnel::Doc;
 # What it says to write is written, what it says to type is typed, and what it
 # shows has to come:
 #
-#     my $doc = ZLTunnel::Doc->new('docs/nodes.md', 'us-east' => $node, ...);
-#     $doc->follow('A walk-through');
+#     my @nodes = ZLTunnel::Doc->machines([ 'server', 'home' ], hosts =>
+#         { 'tunnel.example.com' => 'server' }) or plan(skip_all => ...);
+#     my $doc = ZLTunnel::Doc->new('docs/cookbook.md',
+#                                  map { $_->{name} => $_ } @nodes);
+#     $doc->follow('fail2ban');
+#     $doc->finish;
 #
 # A block of code is one of these:
 #
 #     a file      the line before it ends with its name in backquotes and a
 #                 colon; a relative one is put where commands run
 #     ```sh       commands, all of which must succeed; what they start in the
-#                 background goes on
+#                 background goes on, and so does what they export
 #     ```text     what the commands before it show, as soon as it is so.  "..."
 #                 stands for anything within a line; of a table that begins
 #                 with NAME three columns count
 #
-# Words in bold, "**On NAME**", tell where it is done from there on: at one of
-# the machines (ZLTunnel::Nodes, furnished), at "each NAME", or at the place
-# that is named first.  Without them all is done at the first machine.
+# Words in bold, "**On NAME**" (In, At, From), tell where it is done from there
+# on: at one of the machines, at "each NAME", or at a place that is a folder.
+# Without them, and where a section begins, it is the place that is named first.
 
 use strict;
 use warnings;
 
+use File::Temp ();
 use Test::More;
-use ZLTunnel::Proc qw(wait_for slurp);
+use ZLTunnel::Nodes;
+use ZLTunnel::Proc qw(wait_for slurp run);
+
+my $work = File::Temp::tempdir(CLEANUP => 1);
+
+
+# Machines of these names; none where they cannot be had, for the reason that
+# $ZLTunnel::Nodes::why tells.  Options: hosts => { name => machine }, which
+# their certificate is for, too; programs that the document wants; files for
+# /mnt.
+
+sub machines {
+    my ($class, $names, %o) = @_;
+
+    ZLTunnel::Nodes->packaged or return;
+
+    for my $program (qw(openssl curl python3), @{ $o{programs} || [] }) {
+        $ZLTunnel::Nodes::why = "there is no $program";
+        return if (run('sh', '-c', "command -v $program"))[0] != 0;
+    }
+
+    my @nodes = ZLTunnel::Nodes->create(@$names) or return;
+    my %ip = map { $_->{name} => $_->{ip} } @nodes;
+    my %hosts = map { $_ => $ip{ $o{hosts}{$_} } } keys %{ $o{hosts} };
+
+    for my $node (@nodes) {
+        $node->furnish(dir => $work, names => [ sort keys %hosts ],
+                       hosts => \%hosts, nodes => \@nodes,
+                       files => $o{files}) or return;
+    }
+
+    return @nodes;
+}
 
 
 sub new {
     my ($class, $file, @places) = @_;
 
     my %place = @places;
+
+    # a place that is no machine: a folder with what a machine has in /mnt
+
+    for my $at (grep { !ref $place{$_} } keys %place) {
+        my ($node) = grep { ref } values %place;
+        $place{$at} = "$work/$place{$at}";
+        ZLTunnel::run_ok('mkdir', $place{$at});
+        ZLTunnel::run_ok('cp', '-r', "$node->{work}/bin",
+                         "$node->{work}/keepers", $place{$at});
+    }
+
     my $text = slurp("$ZLTunnel::ROOT/$file");
     die "there is no $file" if !length $text;
 
@@ -61,7 +109,7 @@ sub follow {
     my ($n, $said) = (0, '');
 
     while ($text =~ /^```(\w*)\n(.*?)^```$
-                     |^(?:\*\*(?:On|In|At)\ ([\w\s-]+?)\*\*)?
+                     |^(?:\*\*(?:On|In|At|From)\ ([\w\s'-]+?)\*\*)?
                        ((?!```)[^\n]*)$/msgx)
     {
         my ($kind, $body, $where, $line) = ($1, $2, $3, $4);
@@ -90,7 +138,7 @@ sub places {
     my ($self, $where) = @_;
 
     $where =~ s/\s+/ /g;
-    $where =~ s/^the //;
+    $where =~ s/^the |'s$//g;
 
     return grep { ref $self->{place}{$_} } sort keys %{ $self->{place} }
         if $where =~ /^each /;
@@ -121,6 +169,7 @@ sub restore {
 [ -d /mnt/kept ] || exit 0
 nft flush ruleset 2> /dev/null || true
 systemctl stop zltunnel-agent nginx
+rm -f /mnt/env
 rm -rf /etc/nginx /etc/zltunnel /root/*
 cp -a /mnt/kept/nginx /mnt/kept/zltunnel /etc
 [ ! -e /mnt/kept/run.nginx ] || systemctl start nginx
@@ -169,7 +218,7 @@ sub type {
     my ($self, $body) = @_;
 
     for my $at (@{ $self->{at} }) {
-        my ($rc, $out, $err) = $self->shell($at, $body);
+        my ($rc, $out, $err) = $self->shell($at, $body, undef, 1);
         is($rc, 0, "$at: " . ($body =~ /^(.*)$/m)[0]) or diag($out, $err);
     }
 }
@@ -224,17 +273,22 @@ sub columns {
 }
 
 
-# Runs commands somewhere: (exit code, standard output, the rest).
+# Runs commands somewhere: (exit code, standard output, the rest).  With "goes
+# on" their umask and what they export is there for the next ones.
 
 sub shell {
-    my ($self, $at, $body, $input) = @_;
+    my ($self, $at, $body, $input, $goes_on) = @_;
 
     my $node = $self->{place}{$at};
     my $dir = ref $node ? $node->{work} : $node;
+    my $mnt = ref $node ? '/mnt' : $dir;
     my $out = "$dir/step." . ++$self->{n};
+    my $save = 'trap "{ export -p; echo umask \$(umask); }'
+               . " > $mnt/env\" EXIT";
     my @cmd = ('sh', '-c', "set -e; cd " . (ref $node ? '/root' : $dir)
-                           . "; export PATH=" . (ref $node ? '/mnt' : $dir)
-                           . "/bin:\$PATH\n$body");
+                           . "; export PATH=$mnt/bin:\$PATH HOME=/root\n"
+                           . "[ ! -e $mnt/env ] || . $mnt/env\n"
+                           . ($goes_on ? "$save\n" : '') . $body);
 
     my $proc = ZLTunnel::Proc->start(
         name => 'a step', out => "$out.out", err => "$out.err",
@@ -263,7 +317,7 @@ sub logs {
 }
 
 
-# Nobody has complained, at any place.
+# Nobody has complained, at any place.  The machines are gone then.
 
 sub finish {
     my ($self) = @_;
@@ -275,6 +329,8 @@ sub finish {
                   split /\n/, $said;
         is_deeply(\@bad, [], "$at: nobody complains");
     }
+
+    $_->stop for grep { ref } values %{ $self->{place} };
 }
 
 

@@ -138,6 +138,7 @@ sub furnish {
     my ($self, %o) = @_;
 
     my $dir = $self->{work} = "$o{dir}/$self->{name}";
+    my %hosts = %{ $o{hosts} || {} };
     my $n = 50;
 
     mkdir $_ for $dir, map { "$dir/$_" } qw(bin modules modules-enabled);
@@ -156,10 +157,14 @@ sub furnish {
     }
 
     ZLTunnel::write_file("$dir/hosts", join('', "127.0.0.1 localhost\n",
-        map { "$o{hosts}{$_} $_\n" } sort keys %{ $o{hosts} || {} }), 0644);
+        map { "$hosts{$_} $_\n" } sort keys %hosts), 0644);
 
+    # by each of their names
+    my %keeper = map { ($_->{name} => $_->{proc}->pid,
+                        $_->{ip}   => $_->{proc}->pid) } @{ $o{nodes} || [] };
+    $keeper{$_} = $keeper{ $hosts{$_} } // 0 for keys %hosts;
     ZLTunnel::write_file("$dir/keepers", join '',
-        map { "$_->{name} " . $_->{proc}->pid . "\n" } @{ $o{nodes} || [] });
+        map { "$_ $keeper{$_}\n" } sort keys %keeper);
 
     my $ca = ZLTunnel->certs . '/ca';
     my $files = join ' ', @{ $o{files} || [] };
