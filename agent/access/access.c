@@ -368,7 +368,10 @@ zlt_access_opened(zlt_access_t *x)
 {
     if (!x->announced) {
         x->announced = 1;
-        zlt_access_announce(x);
+
+        if (x->owner->conf->visitor != ZLT_CONF_STDIO) {
+            zlt_access_announce(x);
+        }
 
         if (!x->served) {
             zlt_log_link(x->owner->label, ZLT_LOG_WARN, "access to \"%s\": "

@@ -10,6 +10,7 @@
  *   access.c         the sessions, from their request to their end
  *   access_expiry.c  their time
  *   access_listen.c  where local clients connect
+ *   access_stdio.c   a connection at stdin and stdout
  *   visit.c          one connection of a client
  *   visit_udp.c      the clients of a UDP service
  *

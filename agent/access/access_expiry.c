@@ -47,7 +47,9 @@ zlt_access_expiry_renewed(zlt_access_t *x, uint32_t ttl)
 
     x->deadline = ttl ? zlt_clock_boot() + (uint64_t) ttl * 1000 : 0;
 
-    zlt_access_announce(x);
+    if (x->owner->conf->visitor != ZLT_CONF_STDIO) {
+        zlt_access_announce(x);
+    }
 }
 
 

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "access_listen.h"
+#include "access_stdio.h"
 #include "conf.h"
 #include "log.h"
 #include "often.h"
@@ -60,6 +61,12 @@ zlt_access_listen_bind(zlt_access_t *x, char *error)
 
     zlt_list_init(&x->task.link);
     x->task.handler = zlt_access_listen_turn;
+
+    if (x->owner->conf->visitor == ZLT_CONF_STDIO) {
+        (void) strcpy(x->local, "stdin and stdout");
+        x->bound = 1;
+        return 0;
+    }
 
     fd = -1;
 
@@ -352,7 +359,13 @@ zlt_access_listen(zlt_access_t *x, char *error)
     x->fd = -1;
     x->listening = 1;
 
-    if (x->conf.protocol == ZLT_PROTO_UDP) {
+    if (x->owner->conf->visitor == ZLT_CONF_STDIO) {
+
+        if (zlt_access_stdio_start(x) == 0) {
+            return 0;
+        }
+
+    } else if (x->conf.protocol == ZLT_PROTO_UDP) {
         x->udp = zlt_visit_udp_create(x, fd);
 
         if (x->udp) {
@@ -368,7 +381,10 @@ zlt_access_listen(zlt_access_t *x, char *error)
 
     (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "%.100s: %s", x->local,
                     strerror(errno));
-    (void) close(fd);
+
+    if (fd != -1) {
+        (void) close(fd);
+    }
 
     return -1;
 }

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access_stdio.h"
 #include "conf.h"
 #include "log.h"
 #include "often.h"
@@ -538,6 +539,7 @@ zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how)
     ch = zlt_list_data(r, zlt_channel_t, relay);
     v = ch->user;
     x = v->access;
+    v->whole = (how == ZLT_RELAY_DONE);
 
     zlt_log_link(x->owner->label, ZLT_LOG_DEBUG, "a connection of %s to "
                  "\"%s\" %s", v->client, x->conf.name, texts[how]);
@@ -583,6 +585,10 @@ zlt_visit_freed(zlt_channel_t *ch)
 
     zlt_list_remove(&v->link);
     x->nvisits--;
+
+    if (x->owner->conf->visitor == ZLT_CONF_STDIO) {
+        zlt_access_stdio_over(x, v->whole);
+    }
 
     free(v);
 }

@@ -23,6 +23,7 @@ struct zlt_visit_s {
     uint32_t             early;        /* bytes sent before ConnectAck */
     uint8_t              busy;         /* refusals for a while */
     unsigned             waiting:1;    /* the channel is not on its way */
+    unsigned             whole:1;      /* both directions have ended well */
     char                 client[ZLT_ADDR_TEXT];
 };
 

@@ -22,11 +22,13 @@
 typedef struct {
     zlt_access_conf_t    common;
     const char          *local;        /* NULL: not given */
+    unsigned             stdio;
 } zlt_access_options_t;
 
 
 static int zlt_cmd_access_option(zlt_conf_t *conf, zlt_access_options_t *o,
     int c, const char *value);
+static void zlt_cmd_access_stdio(zlt_conf_t *conf);
 static int zlt_cmd_access_time(const char *option, const char *value,
     uint32_t *seconds);
 static int zlt_cmd_access_names(zlt_conf_t *conf, zlt_access_options_t *o,
@@ -38,6 +40,8 @@ static const zlt_cmd_option_t  zlt_access_options[] = {
       "for one NAME: the port on 127.0.0.1; 0, or none: any that is free" },
     { "local", 'l', "[ADDR:]PORT|unix:/PATH",
       "for one NAME: another address, or a socket" },
+    { "stdio", 'S', NULL,
+      "for one NAME: one connection, at stdin and stdout" },
     { "ttl", 'T', "T",
       "how long, 1h; 0: without end, where the token allows it" },
     { "grace", 'g', "T", "how long connections may go on after that, 0" },
@@ -124,6 +128,10 @@ zlt_cmd_access(int argc, char **argv)
         goto usage;
     }
 
+    if (o.stdio) {
+        zlt_cmd_access_stdio(&config.agent);
+    }
+
     if (zlt_conf_check(&config.agent, error) == -1) {
         zlt_log_complain("%s", error);
         goto usage;
@@ -190,6 +198,10 @@ zlt_cmd_access_option(zlt_conf_t *conf, zlt_access_options_t *o, int c,
 
         return 0;
 
+    case 'S':
+        o->stdio = 1;
+        return 0;
+
     case 'u':
         o->common.protocol = ZLT_PROTO_UDP;
         return 0;
@@ -200,6 +212,19 @@ zlt_cmd_access_option(zlt_conf_t *conf, zlt_access_options_t *o, int c,
 
     default:
         return zlt_cmd_page_key(conf, c, value);
+    }
+}
+
+
+/* What is said goes to the terminal of whoever has typed "ssh". */
+
+static void
+zlt_cmd_access_stdio(zlt_conf_t *conf)
+{
+    conf->visitor = ZLT_CONF_STDIO;
+
+    if (!zlt_conf_is_set(conf, "log_level")) {
+        conf->log_level = ZLT_LOG_WARN;
     }
 }
 
@@ -237,6 +262,12 @@ zlt_cmd_access_names(zlt_conf_t *conf, zlt_access_options_t *o, int argc,
         return -1;
     }
 
+    if (o->stdio && (argc > 1 || o->local)) {
+        zlt_log_complain("--stdio is for one NAME, and takes the place of "
+                         "--local and --local-port");
+        return -1;
+    }
+
     for (i = 0; i < argc; i++) {
         x = o->common;
 
@@ -244,6 +275,12 @@ zlt_cmd_access_names(zlt_conf_t *conf, zlt_access_options_t *o, int argc,
             || zlt_option_access_check(&x, &why) == -1)
         {
             zlt_log_complain("\"%s\": %s", argv[i], why);
+            return -1;
+        }
+
+        if (o->stdio && (x.has_local || x.protocol == ZLT_PROTO_UDP)) {
+            zlt_log_complain("\"%s\": --stdio is for a TCP service, and takes "
+                             "no local port", argv[i]);
             return -1;
         }
 

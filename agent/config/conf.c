@@ -449,6 +449,13 @@ zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
 
 
 int
+zlt_conf_is_set(const zlt_conf_t *conf, const char *key)
+{
+    return (conf->set & zlt_conf_bit(key)) != 0;
+}
+
+
+int
 zlt_conf_check(const zlt_conf_t *conf, char *error)
 {
     uint32_t  trust;

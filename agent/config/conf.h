@@ -41,6 +41,11 @@ typedef struct {
 
 /* a link: [agent] with its services, or a tunnel between nodes */
 
+/* "visitor": access at addresses of this machine, or at stdin and stdout */
+#define ZLT_CONF_VISITOR  1
+#define ZLT_CONF_STDIO    2
+
+
 struct zlt_conf_s {
     char                 name[ZLT_MAX_NAME + 1];
     char                 to[ZLT_CONF_NODE_MAX + 1];        /* "": no node */
@@ -129,6 +134,9 @@ int zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
 /* The same for an access session: conf_access.c. */
 int zlt_conf_access_add(zlt_conf_t *conf, const zlt_access_conf_t *a,
     char *error);
+
+/* 1 if somebody has given that key a value */
+int zlt_conf_is_set(const zlt_conf_t *conf, const char *key);
 
 /* What must be there and what does not go together. */
 int zlt_conf_check(const zlt_conf_t *conf, char *error);

@@ -440,6 +440,14 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
         return;
     }
 
+    if (l->owner.conf->visitor == ZLT_CONF_STDIO && !l->good
+        && how != ZLT_DOWN_CLOSED && ++l->refusals >= l->owner.conf->nservers)
+    {
+        /* somebody waits who has a command of his own to try again */
+        l->ops->finish(l->process, 1);
+        return;
+    }
+
     if (how == ZLT_DOWN_REFUSED && !l->good
         && ++l->refusals >= l->owner.conf->nservers)
     {

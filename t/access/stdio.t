@@ -1,0 +1,162 @@
+#!/usr/bin/perl
+
+# Protects: "access --stdio NAME": stdin and stdout are a connection to a
+# service, to its last byte, as ssh's ProxyCommand wants it.  What the agent
+# says goes to stderr, and its exit code tells a connection that has ended from
+# one that was cut or could not be made.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use Test::More;
+use ZLTunnel;
+
+my $size = sizes('bytes of bulk', 64 << 20, 8 << 20);
+
+my $t = ZLTunnel->new(workers => 2);
+my $serve = $t->token('site');
+my $visit = $t->token('alice', 'access=* sessions=8');
+$t->start;
+
+my $echo = $t->service('echo');
+my $sum = $t->service('sum');
+my $reset = $t->service('reset');
+my $source = $t->service('source', $size);
+my $sshd = $t->free_port;
+my $agent = $t->agent(token => $serve, services => [
+    "echo:$echo->{port}/private", "sum:$sum->{port}/private",
+    "source:$source->{port}/private", "reset:$reset->{port}/private",
+    "down:@{[ $t->free_port ]}/private", "ssh:$sshd/private",
+    "dns:53/udp/private" ]);
+
+write_file("$t->{dir}/token", "$visit\n", 0600);
+
+my @command = ($ZLTunnel::AGENT, 'access', '--stdio', '--token-file',
+               "$t->{dir}/token", '--control', 'none');
+my @server = ('--server', $t->url('ws'));
+
+subtest 'bytes' => \&bytes;
+subtest 'what fails' => \&fails;
+subtest 'ssh' => \&ssh;
+
+$t->finish;
+
+
+# Apart from what goes to stderr: (exit code, stdout, stderr).
+
+sub stdio {
+    my ($input, @args) = @_;
+
+    write_file("$t->{dir}/in", $input);
+
+    my ($rc) = run('sh', '-c', '"$@" < in > out 2> err'
+                   =~ s/\b(in|out|err)\b/$t->{dir}\/$1/gr, 'sh', @command,
+                   @args);
+
+    return ($rc, slurp("$t->{dir}/out"), slurp("$t->{dir}/err"));
+}
+
+
+sub bytes {
+    my ($rc, $out, $err) = stdio('hello', @server, 'echo');
+    is($rc, 0, 'a connection: 0');
+    is($out, 'hello', 'its bytes');
+    is($err, '', 'and not a word');
+
+    ($rc, $out) = stdio('z' x $size, @server, 'sum');
+    is($rc, 0, 'bulk to the service: 0');
+    like($out, qr/@{[ sha256_hex('z' x $size) ]}/, 'all of it') or diag($out);
+
+    ($rc, $out) = stdio('', @server, 'source');
+    is($rc, 0, 'bulk from the service: 0');
+    is(length $out, $size, 'all of it, though stdin has ended');
+
+    ($rc, $out, $err) = stdio('hello', '--server', $t->url('wss'), '--ca-file',
+                              $t->certs . '/ca.pem', '--log-level', 'info',
+                              'echo');
+    is($rc, 0, 'over wss: 0');
+    is($out, 'hello', 'its bytes, and nothing else on stdout');
+    like($err, qr/^\S+ INFO connected as "alice"/m, 'the log is on stderr');
+}
+
+
+sub fails {
+    for my $case (
+        # what, arguments, exit code, what is told
+        [ 'a service that is down', [ @server, 'down' ], 1,
+          qr/WARN a connection to "down" failed: the agent could not connect/ ],
+        [ 'one that nobody serves', [ @server, 'none' ], 1,
+          qr/WARN access to "none": nobody serves "none" yet/ ],
+        [ 'one that resets', [ @server, 'reset' ], 1,
+          qr/ERROR access to "reset": the connection was cut/ ],
+        [ 'no server', [ '--server', 'ws://127.0.0.1:' . $t->free_port,
+                         'echo' ], 1,
+          qr/WARN the server cannot be reached: .*Connection refused/ ],
+        [ 'two names', [ @server, 'echo', 'sum' ], 2, qr/--stdio is for one/ ],
+        [ 'a local port', [ @server, 'echo:1' ], 2, qr/takes no local port/ ],
+        [ '--local', [ @server, '--local', '1', 'echo' ], 2,
+          qr/takes the place of --local/ ],
+        [ 'UDP', [ @server, 'dns/udp' ], 2, qr/--stdio is for a TCP service/ ],
+    ) {
+        my ($what, $args, $code, $told) = @$case;
+        my ($rc, $out, $err) = stdio('hello', @$args);
+
+        is($rc, $code, "$what: $code");
+        is($out, '', "$what: nothing on stdout");
+        like($err, $told, "$what: told");
+    }
+}
+
+
+sub ssh {
+    my ($program) = grep { -x } '/usr/sbin/sshd', map { "$_/sshd" }
+                    split /:/, $ENV{PATH};
+
+    plan(skip_all => 'no sshd and ssh here')
+        if !$program || grep { my $p = $_; !grep { -x "$_/$p" }
+                               split /:/, $ENV{PATH} } qw(ssh ssh-keygen);
+    plan(skip_all => 'a user without a shell')
+        if (getpwuid $>)[8] =~ /nologin|false/;
+
+    my $dir = "$t->{dir}/ssh";
+    mkdir $dir, 0700;
+
+    run_ok('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', "$dir/$_")
+        for qw(host user);
+    run_ok('cp', "$dir/user.pub", "$dir/authorized");
+
+    # privilege separation wants its directory, which a container may lack
+    mkdir '/run/sshd', 0755 if $> == 0 && !-d '/run/sshd';
+
+    write_file("$dir/sshd.conf", <<"EOT");
+Port $sshd
+ListenAddress 127.0.0.1
+HostKey $dir/host
+AuthorizedKeysFile $dir/authorized
+PidFile $dir/pid
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+EOT
+
+    my $proc = $t->spawn('sshd', $program, '-D', '-e', '-f', "$dir/sshd.conf");
+    ok(wait_for(sub { connect_to($sshd) }, 20), 'sshd listens') or return;
+
+    my $user = getpwuid $>;
+    my @ssh = ('ssh', '-i', "$dir/user", '-o', 'BatchMode=yes', '-o',
+               'StrictHostKeyChecking=no', '-o', 'LogLevel=ERROR', '-o',
+               "UserKnownHostsFile=$dir/known", '-o',
+               "ProxyCommand=@command @server %h", "$user\@ssh");
+
+    my ($rc, $out) = run(@ssh, 'echo through the tunnel; exit 3');
+    is($out, "through the tunnel\n", 'a command, and not a word beside it');
+    is($rc, 3, 'with its exit status');
+
+    ($rc, $out) = run({ input => 'z' x 5_000_000 }, @ssh, 'sha256sum');
+    is($out, sha256_hex('z' x 5_000_000) . "  -\n", '5 MB by stdin');
+
+    $proc->stop;
+}
