@@ -55,6 +55,7 @@ typedef struct ngx_zltunnel_listener_s    ngx_zltunnel_listener_t;
 typedef struct ngx_zltunnel_json_s        ngx_zltunnel_json_t;
 typedef zlt_ipc_t                         ngx_zltunnel_ipc_t;
 typedef struct ngx_zltunnel_peer_s        ngx_zltunnel_peer_t;
+typedef struct ngx_zltunnel_share_s       ngx_zltunnel_share_t;
 typedef struct ngx_zltunnel_link_s        ngx_zltunnel_link_t;
 typedef struct ngx_zltunnel_control_s     ngx_zltunnel_control_t;
 typedef struct ngx_zltunnel_channel_s     ngx_zltunnel_channel_t;
@@ -119,6 +120,7 @@ struct ngx_zltunnel_registry_s {
     ngx_zltunnel_tokens_t       *tokens;
     ngx_rbtree_t                 peers;       /* by tunnel id */
     ngx_rbtree_node_t            peers_sentinel;
+    ngx_queue_t                  shares;      /* ngx_zltunnel_share_t */
     ngx_uint_t                   nchannels;   /* idle and busy, here */
     ngx_uint_t                   unauthenticated;
     ngx_uint_t                   gated;       /* see ngx_zltunnel_gate.c */

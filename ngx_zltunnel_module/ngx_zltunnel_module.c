@@ -288,6 +288,7 @@ ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
 {
     ngx_rbtree_init(&registry->peers, &registry->peers_sentinel,
                     ngx_rbtree_insert_value);
+    ngx_queue_init(&registry->shares);
 
     if (ngx_zltunnel_registry_join(registry) != NGX_OK) {
         ngx_log_error(NGX_LOG_CRIT, cycle->log, 0,

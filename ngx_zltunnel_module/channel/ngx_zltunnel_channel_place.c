@@ -30,6 +30,8 @@ static ngx_int_t ngx_zltunnel_channel_place_look(
     ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
     ngx_zltunnel_sh_tunnel_t *tunnel, u_char *connection_id,
     const char **limit, ngx_connection_t **held);
+static ngx_uint_t ngx_zltunnel_channel_place_crowds(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_uint_t ngx_zltunnel_channel_place_most(void);
 
 
@@ -119,6 +121,11 @@ ngx_zltunnel_channel_place_look(ngx_zltunnel_registry_t *registry,
             return 503;
         }
 
+        if (ngx_zltunnel_channel_place_crowds(registry, tunnel)) {
+            *limit = "a token's share of max_channel_share";
+            return 503;
+        }
+
         if (ngx_zltunnel_tunnel_nidle(registry->sh, tunnel)
             >= registry->max_idle_channels)
         {
@@ -177,11 +184,35 @@ ngx_zltunnel_channel_place_leave(ngx_zltunnel_registry_t *registry,
 }
 
 
+/* the idle ones of one agent would keep those of others out */
+
+static ngx_uint_t
+ngx_zltunnel_channel_place_crowds(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    ngx_zltunnel_peer_t  *peer;
+
+    if (!registry->tokens->many) {
+        return 0;
+    }
+
+    peer = ngx_zltunnel_peer_find(registry, tunnel->id);
+
+    return peer
+           && ngx_zltunnel_room_crowds(peer->nidle,
+                                    ngx_zltunnel_channel_place_left(registry));
+}
+
+
 ngx_uint_t
 ngx_zltunnel_channel_place_left(ngx_zltunnel_registry_t *registry)
 {
-    return registry->nchannels < ngx_zltunnel_channel_place_most()
-                                 * registry->max_channel_share / 100;
+    ngx_uint_t  most;
+
+    most = ngx_zltunnel_channel_place_most() * registry->max_channel_share
+           / 100;
+
+    return most > registry->nchannels ? most - registry->nchannels : 0;
 }
 
 

@@ -26,7 +26,7 @@ ngx_int_t ngx_zltunnel_channel_place_take(ngx_zltunnel_registry_t *registry,
    was reserved */
 void ngx_zltunnel_channel_place_leave(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *connection_id);
-/* 1 if this worker may have one more: max_channel_share */
+/* how many more this worker may have: max_channel_share */
 ngx_uint_t ngx_zltunnel_channel_place_left(ngx_zltunnel_registry_t *registry);
 
 

@@ -185,6 +185,14 @@ ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
     dial->link.cut = ngx_zltunnel_dial_cut;
     ngx_zltunnel_peer_link(peer, &dial->link);
 
+    if (dial->listening && peer->share) {
+        dial->share = peer->share;
+        dial->share->clients++;
+
+        ngx_zltunnel_listener_served(dial->registry, dial->listening,
+                                     dial->share);
+    }
+
     if (dial->timeout == 0
         || dial->timeout > dial->registry->connect_timeout)
     {
@@ -872,6 +880,11 @@ ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial)
     }
 
     ngx_zltunnel_peer_unlink(&dial->link);
+
+    if (dial->share) {
+        dial->share->clients--;
+        dial->share = NULL;
+    }
 
     if (dial->buf) {
         ngx_free(dial->buf);

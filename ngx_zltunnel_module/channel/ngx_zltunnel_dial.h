@@ -36,6 +36,8 @@ struct ngx_zltunnel_dial_s {
     ngx_pool_t                  *pool;
     ngx_log_t                   *log;
     ngx_str_t                    client_addr;
+    ngx_listening_t             *listening;  /* which has accepted the client,
+                                                if that may wait; or NULL */
     ngx_msec_t                   timeout;    /* 0: connect_timeout */
     ngx_str_t                    target;     /* of an open service, or empty */
     unsigned                     local:1;    /* the client is on this host */
@@ -66,6 +68,7 @@ struct ngx_zltunnel_dial_s {
 
     /* state */
     ngx_zltunnel_link_t          link;
+    ngx_zltunnel_share_t        *share;      /* in which it is counted */
     ngx_queue_t                  turn;       /* peer->waiting, while queued */
     ngx_zltunnel_relay_t        *relay;      /* cut with the tunnel */
     ngx_zltunnel_channel_t      *asked[2];   /* the first, and the repeat */

@@ -30,6 +30,9 @@ struct ngx_zltunnel_listener_s {
     unsigned                     reserved:1;  /* only when asked for */
     unsigned                     pass:1;
     unsigned                     served:1;    /* an agent has the service */
+    unsigned                     paused:1;    /* no room for its clients */
+    ngx_zltunnel_share_t        *share;       /* of whose service it was last,
+                                                 or NULL */
 };
 
 

@@ -31,12 +31,18 @@
 #define NGX_ZLTUNNEL_ZONE_PORT        128
 #define NGX_ZLTUNNEL_ZONE_LIST        8192     /* the longest */
 
+/* connections of a worker that are few, beside those of ports */
+
+#define NGX_ZLTUNNEL_CONNECTIONS      512
+
 
 static void ngx_zltunnel_limits_zone(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_limits_tokens(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_limits_access(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry);
+static void ngx_zltunnel_limits_connections(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_limits_udp(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
@@ -50,6 +56,7 @@ ngx_zltunnel_limits_check(ngx_cycle_t *cycle,
     ngx_zltunnel_limits_zone(cycle, registry);
     ngx_zltunnel_limits_tokens(cycle, registry);
     ngx_zltunnel_limits_access(cycle, registry);
+    ngx_zltunnel_limits_connections(cycle, registry);
     ngx_zltunnel_limits_udp(cycle, registry);
 }
 
@@ -172,6 +179,32 @@ ngx_zltunnel_limits_access(ngx_cycle_t *cycle,
                       token[i].access_ttl == 1 ? "" : "s",
                       token[i].access_ttl, &registry->token_file);
     }
+}
+
+
+/* each open port takes one, and each client two: ngx_zltunnel_share.c */
+
+static void
+ngx_zltunnel_limits_connections(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry)
+{
+    ngx_uint_t  ports;
+
+    ports = cycle->listening.nelts;
+
+    if (registry->listeners.nelts == 0
+        || cycle->connection_n < ports
+        || cycle->connection_n - ports >= NGX_ZLTUNNEL_CONNECTIONS)
+    {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                  "%ui worker_connections are few: %ui listening sockets leave "
+                  "%ui to clients, each of which takes two, and to agents: at "
+                  "least %ui are needed", cycle->connection_n, ports,
+                  cycle->connection_n - ports,
+                  ports + NGX_ZLTUNNEL_CONNECTIONS);
 }
 
 

@@ -62,6 +62,7 @@ struct ngx_zltunnel_token_key_s {
 };
 
 
+static ngx_uint_t ngx_zltunnel_token_many(ngx_zltunnel_tokens_t *set);
 static ngx_int_t ngx_zltunnel_token_line(ngx_zltunnel_token_reader_t *r,
     ngx_str_t *line);
 static ngx_int_t ngx_zltunnel_token_rest(ngx_zltunnel_token_reader_t *r,
@@ -219,12 +220,36 @@ ngx_zltunnel_token_parse(ngx_zltunnel_tokens_t *set, u_char *data, size_t len,
         return NGX_ERROR;
     }
 
+    set->many = ngx_zltunnel_token_many(set);
+
     return NGX_OK;
 }
 
 
-/* NGX_DECLINED: it costs its own token; NGX_ERROR: the whole file */
+static ngx_uint_t
+ngx_zltunnel_token_many(ngx_zltunnel_tokens_t *set)
+{
+    ngx_uint_t             i;
+    ngx_zltunnel_token_t  *token;
 
+    token = set->tokens.elts;
+
+    for (i = 1; i < set->tokens.nelts; i++) {
+
+        if (token[i].name.len != token[0].name.len
+            || ngx_memcmp(token[i].name.data, token[0].name.data,
+                          token[0].name.len)
+               != 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* NGX_DECLINED: it costs its own token; NGX_ERROR: the whole file */
 
 static ngx_int_t
 ngx_zltunnel_token_line(ngx_zltunnel_token_reader_t *r, ngx_str_t *line)

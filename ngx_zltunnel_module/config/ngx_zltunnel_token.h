@@ -59,6 +59,7 @@ typedef struct {
 struct ngx_zltunnel_tokens_s {
     ngx_pool_t                  *pool;
     ngx_array_t                  tokens;      /* ngx_zltunnel_token_t */
+    ngx_uint_t                   many;        /* there is more than one name */
     ngx_uint_t                   nbad;        /* lines that were left out */
     ngx_zltunnel_token_error_t   bad;         /* .. the first of them */
     time_t                       mtime;

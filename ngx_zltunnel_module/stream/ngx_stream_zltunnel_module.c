@@ -215,6 +215,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     dial->pool = c->pool;
     dial->log = c->log;
     dial->local = ngx_zltunnel_util_client_local(c);
+    dial->listening = c->listening;
     dial->greedy = 1;
     dial->framed = 1;
     dial->handler = ngx_stream_zltunnel_dialled;

@@ -154,12 +154,7 @@ ngx_zltunnel_carrier_full(ngx_zltunnel_carrier_t *carrier)
 }
 
 
-/*
- * A service may have twice as many sessions as there is room left for in this
- * worker: two thirds of all, if it is the only one that wants many, two fifths
- * if there are two.  So a flood at one of them, or at several, leaves room for
- * the others, and most of it is used nevertheless.
- */
+/* a flood at one service, or at several, leaves room for the others */
 
 ngx_uint_t
 ngx_zltunnel_carrier_crowds(ngx_zltunnel_carrier_t *carrier)
@@ -172,7 +167,7 @@ ngx_zltunnel_carrier_crowds(ngx_zltunnel_carrier_t *carrier)
     left = most > ngx_zltunnel_client_count ? most - ngx_zltunnel_client_count
                                             : 0;
 
-    return carrier->nsessions >= 2 * left;
+    return ngx_zltunnel_room_crowds(carrier->nsessions, left);
 }
 
 

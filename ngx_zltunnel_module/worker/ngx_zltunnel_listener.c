@@ -27,6 +27,7 @@
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_room.h"
+#include "ngx_zltunnel_share.h"
 
 
 #define NGX_ZLTUNNEL_LISTENER_PAUSE  20    /* ms, while there is no room */
@@ -39,12 +40,16 @@ static void ngx_zltunnel_listener_arm(ngx_listening_t *ls,
 static void ngx_zltunnel_listener_disarm(ngx_listening_t *ls);
 static void ngx_zltunnel_listener_accept(ngx_event_t *ev);
 static void ngx_zltunnel_listener_accept_pass(ngx_event_t *ev);
-static void ngx_zltunnel_listener_pause(ngx_listening_t *ls);
+static ngx_uint_t ngx_zltunnel_listener_waits(
+    ngx_zltunnel_listener_t *listener);
+static void ngx_zltunnel_listener_pause(ngx_zltunnel_listener_t *listener,
+    ngx_listening_t *ls);
 static void ngx_zltunnel_listener_later(void);
 static void ngx_zltunnel_listener_resume(ngx_event_t *ev);
 static void ngx_zltunnel_listener_receive(ngx_event_t *ev);
 static void ngx_zltunnel_listener_missed(ngx_event_t *ev);
 static ngx_zltunnel_listener_t *ngx_zltunnel_listener_of(ngx_listening_t *ls);
+static ngx_int_t ngx_zltunnel_listener_index(ngx_cycle_t *cycle);
 static ngx_uint_t ngx_zltunnel_listener_mine(ngx_uint_t n);
 static ngx_uint_t ngx_zltunnel_listener_read(
     ngx_zltunnel_listener_t *listener);
@@ -57,6 +62,9 @@ static ngx_uint_t        ngx_zltunnel_listener_accepting;
 static ngx_event_t       ngx_zltunnel_listener_missed_event;
 static ngx_connection_t  ngx_zltunnel_listener_missed_dummy;
 static ngx_event_t       ngx_zltunnel_listener_pause_event;
+
+/* those of all registries, and of cycle->listening which is which */
+static ngx_zltunnel_listener_t  **ngx_zltunnel_listeners;
 
 
 void
@@ -160,6 +168,10 @@ ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
     ngx_zltunnel_listener_pause_event.handler = ngx_zltunnel_listener_resume;
     ngx_zltunnel_listener_pause_event.cancelable = 1;
 
+    if (ngx_zltunnel_listener_index(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
                                                 ngx_zltunnel_module);
     registry = conf->registries.elts;
@@ -249,6 +261,42 @@ ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
 }
 
 
+static ngx_int_t
+ngx_zltunnel_listener_index(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                 i, k;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_listener_t   *l;
+    ngx_zltunnel_registry_t  **registry;
+
+    ngx_zltunnel_listeners = ngx_pcalloc(cycle->pool, cycle->listening.nelts
+                                         * sizeof(ngx_zltunnel_listener_t *));
+    if (ngx_zltunnel_listeners == NULL) {
+        return NGX_ERROR;
+    }
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+    registry = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+        l = registry[i]->listeners.elts;
+
+        for (k = 0; k < registry[i]->listeners.nelts; k++) {
+            ngx_zltunnel_listeners[l[k].index] = &l[k];
+        }
+
+        l = registry[i]->passes.elts;
+
+        for (k = 0; k < registry[i]->passes.nelts; k++) {
+            ngx_zltunnel_listeners[l[k].index] = &l[k];
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 /* 1 if it is this worker that reads the n-th of several UDP sockets */
 
 static ngx_uint_t
@@ -316,6 +364,7 @@ ngx_zltunnel_listener_update_port(ngx_zltunnel_registry_t *registry,
              l;
              l = ngx_zltunnel_port_socket_next(l))
         {
+            l->share = NULL;
             ngx_zltunnel_listener_update(l);
         }
 
@@ -358,6 +407,7 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
      */
 
     ls = ngx_zltunnel_listener_socket(listener);
+    listener->paused = 0;
 
     if ((listener->pass || ngx_zltunnel_port_socket_listens(ls))
         && (!listener->registry->gated || listener->served)
@@ -365,7 +415,8 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
     {
         if (ls->connection == NULL) {
 
-            if (!listener->udp && ngx_zltunnel_room_scarce()) {
+            if (!listener->udp && ngx_zltunnel_listener_waits(listener)) {
+                listener->paused = 1;
                 ngx_zltunnel_listener_later();
                 return;
             }
@@ -555,11 +606,12 @@ ngx_zltunnel_listener_accept(ngx_event_t *ev)
 
     lc = ev->data;
     ls = lc->listening;
+    listener = ngx_zltunnel_listener_of(ls);
 
     if (ngx_zltunnel_port_socket_listens(ls)) {
 
-        if (ngx_zltunnel_room_scarce()) {
-            ngx_zltunnel_listener_pause(ls);
+        if (ngx_zltunnel_listener_waits(listener)) {
+            ngx_zltunnel_listener_pause(listener, ls);
             return;
         }
 
@@ -579,7 +631,6 @@ ngx_zltunnel_listener_accept(ngx_event_t *ev)
      * with which we share the socket during an upgrade.
      */
 
-    listener = ngx_zltunnel_listener_of(ls);
     open = 0;
 
     if (listener) {
@@ -604,12 +655,14 @@ ngx_zltunnel_listener_accept(ngx_event_t *ev)
 static void
 ngx_zltunnel_listener_accept_pass(ngx_event_t *ev)
 {
-    ngx_connection_t  *lc;
+    ngx_connection_t         *lc;
+    ngx_zltunnel_listener_t  *listener;
 
     lc = ev->data;
+    listener = ngx_zltunnel_listener_of(lc->listening);
 
-    if (ngx_zltunnel_room_scarce()) {
-        ngx_zltunnel_listener_pause(lc->listening);
+    if (ngx_zltunnel_listener_waits(listener)) {
+        ngx_zltunnel_listener_pause(listener, lc->listening);
         return;
     }
 
@@ -619,17 +672,53 @@ ngx_zltunnel_listener_accept_pass(ngx_event_t *ev)
 }
 
 
+void
+ngx_zltunnel_listener_served(ngx_zltunnel_registry_t *registry,
+    ngx_listening_t *ls, ngx_zltunnel_share_t *share)
+{
+    ngx_zltunnel_listener_t  *listener;
+
+    listener = ngx_zltunnel_listener_of(ls);
+
+    if (listener) {
+        listener->share = share;
+    }
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_listener_waits(ngx_zltunnel_listener_t *listener)
+{
+    return ngx_zltunnel_room_scarce()
+           || (listener && listener->share
+               && ngx_zltunnel_share_full(listener->registry,
+                                          listener->share));
+}
+
+
 /* clients stay in its queue until there is room for them, or another worker
    takes them */
 
 static void
-ngx_zltunnel_listener_pause(ngx_listening_t *ls)
+ngx_zltunnel_listener_pause(ngx_zltunnel_listener_t *listener,
+    ngx_listening_t *ls)
 {
     ngx_event_t  *rev;
 
-    ngx_zltunnel_log_complain(ngx_cycle->log,
-                              "clients wait to be accepted: limit of %s",
-                              "worker_connections");
+    if (ngx_zltunnel_room_scarce()) {
+        ngx_zltunnel_log_complain(ngx_cycle->log,
+                                  "clients wait to be accepted: limit of %s",
+                                  "worker_connections");
+
+    } else {
+        ngx_zltunnel_log_complain(ngx_cycle->log,
+                                  "clients of token \"%s\" wait to be "
+                                  "accepted: limit of its share of "
+                                  "worker_connections",
+                                  (char *) listener->share->name.data);
+    }
+
+    listener->paused = 1;
 
     rev = ls->connection->read;
 
@@ -656,10 +745,7 @@ ngx_zltunnel_listener_later(void)
 static void
 ngx_zltunnel_listener_resume(ngx_event_t *ev)
 {
-    ngx_uint_t                 i, k;
-    ngx_zltunnel_conf_t       *conf;
-    ngx_zltunnel_listener_t   *pass;
-    ngx_zltunnel_registry_t  **registry;
+    ngx_uint_t  i;
 
     if (ngx_exiting) {
         return;
@@ -670,17 +756,10 @@ ngx_zltunnel_listener_resume(ngx_event_t *ev)
         return;
     }
 
-    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
-                                                ngx_zltunnel_module);
-    registry = conf->registries.elts;
+    for (i = 0; i < ngx_cycle->listening.nelts; i++) {
 
-    for (i = 0; i < conf->registries.nelts; i++) {
-        ngx_zltunnel_listener_update_port(registry[i], 0, 0);
-
-        pass = registry[i]->passes.elts;
-
-        for (k = 0; k < registry[i]->passes.nelts; k++) {
-            ngx_zltunnel_listener_update(&pass[k]);
+        if (ngx_zltunnel_listeners[i] && ngx_zltunnel_listeners[i]->paused) {
+            ngx_zltunnel_listener_update(ngx_zltunnel_listeners[i]);
         }
     }
 }
@@ -689,27 +768,6 @@ ngx_zltunnel_listener_resume(ngx_event_t *ev)
 static ngx_zltunnel_listener_t *
 ngx_zltunnel_listener_of(ngx_listening_t *ls)
 {
-    ngx_uint_t                 i, k, index;
-    ngx_zltunnel_conf_t       *conf;
-    ngx_zltunnel_listener_t   *l;
-    ngx_zltunnel_registry_t  **registry;
-
-    index = ls - (ngx_listening_t *) ngx_cycle->listening.elts;
-
-    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
-                                                ngx_zltunnel_module);
-    registry = conf->registries.elts;
-
-    for (i = 0; i < conf->registries.nelts; i++) {
-        l = registry[i]->listeners.elts;
-
-        for (k = 0; k < registry[i]->listeners.nelts; k++) {
-
-            if (l[k].index == index) {
-                return &l[k];
-            }
-        }
-    }
-
-    return NULL;
+    return ngx_zltunnel_listeners[ls - (ngx_listening_t *)
+                                                 ngx_cycle->listening.elts];
 }

@@ -33,6 +33,9 @@ void ngx_zltunnel_listener_update_port(ngx_zltunnel_registry_t *registry,
 void ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener);
 ngx_int_t ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
     const ngx_zltunnel_listener_datagrams_t *datagrams);
+/* the clients of that socket are the token's whose share it is */
+void ngx_zltunnel_listener_served(ngx_zltunnel_registry_t *registry,
+    ngx_listening_t *ls, ngx_zltunnel_share_t *share);
 /* a port was opened or closed here: the other workers are told */
 void ngx_zltunnel_listener_changed(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);

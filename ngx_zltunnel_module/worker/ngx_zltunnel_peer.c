@@ -13,6 +13,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_peer.h"
 #include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_share.h"
 
 
 ngx_zltunnel_peer_t *
@@ -81,6 +82,7 @@ ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry, u_char *tunnel_id,
     t = ngx_zltunnel_token_find(registry, token);
     peer->expires = t ? t->expires : 0;
 
+    peer->share = ngx_zltunnel_share_get(registry, name);
     peer->registry = registry;
     ngx_queue_init(&peer->idle);
     ngx_queue_init(&peer->waiting);

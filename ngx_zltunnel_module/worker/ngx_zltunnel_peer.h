@@ -26,6 +26,7 @@ struct ngx_zltunnel_peer_s {
     u_char                       token[32];   /* SHA-256 */
     ngx_str_t                    name;        /* the token's */
     time_t                       expires;     /* the token; 0: never */
+    ngx_zltunnel_share_t        *share;       /* of its token, or NULL */
     ngx_zltunnel_registry_t     *registry;
     ngx_zltunnel_control_t      *control;     /* NULL: elsewhere */
     ngx_queue_t                  idle;        /* ngx_zltunnel_channel_t */

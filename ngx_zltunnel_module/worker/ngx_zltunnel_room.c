@@ -63,7 +63,19 @@ ngx_zltunnel_room_release(ngx_connection_t **held)
 ngx_uint_t
 ngx_zltunnel_room_scarce(void)
 {
-    return ngx_cycle->free_connection_n <= ngx_zltunnel_room_others();
+    return ngx_zltunnel_room_left() == 0;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_room_left(void)
+{
+    ngx_uint_t  others;
+
+    others = ngx_zltunnel_room_others();
+
+    return ngx_cycle->free_connection_n > others
+           ? ngx_cycle->free_connection_n - others : 0;
 }
 
 
@@ -71,4 +83,17 @@ ngx_uint_t
 ngx_zltunnel_room_others(void)
 {
     return ngx_cycle->connection_n / NGX_ZLTUNNEL_ROOM_OTHERS;
+}
+
+
+/*
+ * Two thirds of all for the only one who wants much, two fifths for each of two:
+ * so whoever takes what he can get leaves room for the others, and most of it is
+ * used nevertheless.
+ */
+
+ngx_uint_t
+ngx_zltunnel_room_crowds(ngx_uint_t has, ngx_uint_t left)
+{
+    return has >= 2 * left;
 }

@@ -19,6 +19,11 @@ void ngx_zltunnel_room_release(ngx_connection_t **held);
 ngx_uint_t ngx_zltunnel_room_scarce(void);
 /* how many are left to others */
 ngx_uint_t ngx_zltunnel_room_others(void);
+/* how many there are for clients and their channels */
+ngx_uint_t ngx_zltunnel_room_left(void);
+/* the one rule for whatever several share here: 1 if one that has so many of
+   it, and leaves so many, is to have no more */
+ngx_uint_t ngx_zltunnel_room_crowds(ngx_uint_t has, ngx_uint_t left);
 
 
 #endif /* _NGX_ZLTUNNEL_ROOM_H_INCLUDED_ */

@@ -16,6 +16,7 @@
 #include "ngx_zltunnel_listener.h"
 #include "ngx_zltunnel_peer.h"
 #include "ngx_zltunnel_room.h"
+#include "ngx_zltunnel_share.h"
 
 
 #endif /* _NGX_ZLTUNNEL_WORKER_H_INCLUDED_ */

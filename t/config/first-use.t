@@ -70,6 +70,10 @@ my @rows = (
       . 'sockets' ],
     [ 'few connections', { connections => 8 }, 1,
       'emerg: 8 worker_connections are not enough for 10 listening sockets' ],
+    [ 'hardly more', { connections => 256 }, 0,
+      'warn: 256 worker_connections are few: 10 listening sockets leave 246 to '
+      . 'clients, each of which takes two, and to agents: at least 522 are '
+      . 'needed' ],
     [ 'few descriptors', { main => 'worker_rlimit_nofile 64;' }, 1,
       qr/^emerg:\ 10\ listening\ sockets\ and\ 1\ workers\ need\ \d+
          \ descriptors\ in\ each\ process\ before\ there\ is\ a\ connection,\ the

@@ -331,8 +331,8 @@ sub few {
 }
 
 
-# Of 256 connections channels may have 25, and another agent has all of these
-# in advance.  Who waits longer than connect_timeout is not reset either.
+# Of 256 connections channels may have 25, and another agent has all that one
+# token may have of these in advance.  Who waits longer than connect_timeout is not reset either.
 
 sub share {
     my $t = server(connections => 256,
@@ -344,7 +344,7 @@ sub share {
     my $greedy = $t->agent(token => $other, services => ["o:$echo->{port}"],
                            args => [ '--min-idle=25', '--max-idle=25' ]);
     ok(wait_for(sub {
-        ($t->status->{tunnels}[0]{idle_channels} // 0) >= 24;
+        ($t->status->{tunnels}[0]{idle_channels} // 0) >= 16;
     }), 'the share is taken') or diag(explain($t->status->{tunnels}));
 
     my $agent = $t->agent(token => $token, services => ["e:$echo->{port}"]);
