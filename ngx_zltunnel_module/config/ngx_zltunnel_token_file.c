@@ -213,14 +213,11 @@ ngx_zltunnel_tokens_followed(ngx_zltunnel_registry_t *registry,
 {
     ngx_uint_t  n, mended, level;
 
-    if (!ngx_zltunnel_tokens_tells()) {
-        return;
-    }
-
     n = registry->tokens->tokens.nelts;
     mended = complained && registry->tokens->nbad == 0;
 
-    level = mended ? NGX_LOG_ERR : NGX_LOG_NOTICE;
+    level = !ngx_zltunnel_tokens_tells() ? NGX_LOG_INFO
+            : mended ? NGX_LOG_ERR : NGX_LOG_NOTICE;
 
     ngx_log_error(level, log, 0,
                   "zltunnel \"%V\": %V %s, it holds %ui token%s now",

@@ -389,9 +389,33 @@ sub token {
     push @{ $self->{tokens} }, { name => $name, rights => $rights // '',
                                  token => $token };
     push @{ $self->{secrets} }, $token;
+
+    if ($self->{nginx} && $self->{nginx}->running) {
+        $self->{new}{$token} = { pids => [ $self->workers ],
+                                 log => length $self->log };
+    }
+
     $self->write_tokens;
 
     return $token;
+}
+
+
+# Waits until no worker is left that has not read a token which was added while
+# it ran: an agent with "connect" ends if its token is refused.
+
+sub known {
+    my ($self, $token) = @_;
+
+    my $new = delete $self->{new}{$token // ''} or return;
+
+    wait_for(sub {
+        my %read = map { $_ => 1 }
+                   substr($self->log, $new->{log}) =~ /(\d+)#\d+: [^\n]* it holds /g;
+        my %run = map { $_ => 1 } $self->workers;
+
+        return !grep { $run{$_} && !$read{$_} } @{ $new->{pids} };
+    });
 }
 
 
@@ -568,6 +592,8 @@ sub url {
 
 sub agent {
     my ($self, %o) = @_;
+
+    $self->known($o{token});
 
     my $agent = ZLTunnel::Agent->start($self, %o);
     push @{ $self->{agents} }, $agent;
