@@ -36,6 +36,7 @@ typedef struct zlt_config_s        zlt_config_t;
 typedef struct zlt_service_conf_s  zlt_service_conf_t;
 typedef struct zlt_access_conf_s   zlt_access_conf_t;
 typedef struct zlt_service_s       zlt_service_t;
+typedef struct zlt_range_s         zlt_range_t;
 
 /* channel/, udp/ */
 typedef struct zlt_owner_s         zlt_owner_t;

@@ -65,6 +65,7 @@ struct zlt_owner_s {
     zlt_transport_t          transport;    /* of data channels */
 
     zlt_list_t               services;
+    zlt_list_t               ranges;       /* .. as they are registered */
     zlt_list_t               accesses;
     zlt_list_t               channels;     /* all of them */
     zlt_list_t               early;        /* whose Connect came before

@@ -35,8 +35,8 @@ static const zlt_cmd_option_t  zlt_connect_options[] = {
     { "service", 's', "SPEC",
       "NAME:[HOST:]PORT[:REMOTE_PORT][/udp], or a PORT, which is the name as "
       "well; may be given several times.  Also NAME:unix:/PATH, and /private "
-      "(no port), /internal, /proxy-v1 or "
-      "/proxy-v2 (PROXY protocol) at the end" },
+      "(no port), /internal, /proxy-v1 or /proxy-v2 (PROXY protocol) at the "
+      "end; both ports may be ranges of one length, FIRST-LAST" },
     { "token", 't', "", NULL },
     { "help", 'h', NULL, NULL },
     { "version", 'V', NULL, NULL },

@@ -14,6 +14,7 @@
 #include "conf.h"
 #include "key.h"
 #include "option_access.h"
+#include "option_range.h"
 #include "option_service.h"
 #include "transport.h"
 
@@ -416,20 +417,36 @@ int
 zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
     char *error)
 {
-    unsigned             i;
-    zlt_service_conf_t  *services;
+    unsigned             i, n;
+    zlt_service_conf_t  *services, *other;
+
+    n = zlt_option_range_count(s);
 
     for (i = 0; i < conf->nservices; i++) {
-        if (strcmp(conf->services[i].name, s->name) == 0) {
+        other = &conf->services[i];
+        n += zlt_option_range_count(other);
+
+        if (strcmp(other->name, s->name) == 0) {
             (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
                             "the service \"%.200s\" is there twice", s->name);
             return -1;
         }
+
+        if (zlt_option_range_has(other, s->name)
+            || zlt_option_range_has(s, other->name))
+        {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "the services "
+                            "\"%.200s\" and \"%.200s\" are at odds: the "
+                            "range of the one has a port of the other's name",
+                            other->name, s->name);
+            return -1;
+        }
     }
 
-    if (conf->nservices == ZLT_CONF_MAX_SERVICES) {
+    if (n > ZLT_CONF_MAX_SERVICES) {
         (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
-                        "more than %d services", ZLT_CONF_MAX_SERVICES);
+                        "more than %d services, each port of a range being "
+                        "one", ZLT_CONF_MAX_SERVICES);
         return -1;
     }
 

@@ -25,6 +25,7 @@ static int zlt_conf_file_begin(zlt_conf_file_t *f, const char *section);
 static int zlt_conf_file_end(zlt_conf_file_t *f);
 static int zlt_conf_file_key(zlt_conf_file_t *f, const char *name,
     const char *value, int more);
+static int zlt_conf_file_had(zlt_conf_file_t *f, const char *name);
 static int zlt_conf_file_unknown(zlt_conf_file_t *f, const char *name);
 static int zlt_conf_file_set(zlt_conf_file_t *f, const zlt_key_t *k,
     const char *value, char *error);
@@ -288,6 +289,19 @@ zlt_conf_file_unknown(zlt_conf_file_t *f, const char *name)
 }
 
 
+/* 1 if that key was in the section */
+
+static int
+zlt_conf_file_had(zlt_conf_file_t *f, const char *name)
+{
+    const zlt_key_t  *k;
+
+    k = zlt_key_find(f->kind->bit, name);
+
+    return k && (f->keys & ((uint64_t) 1 << (k - zlt_key_table)));
+}
+
+
 /* Into what the section makes. */
 
 static int
@@ -357,6 +371,13 @@ zlt_conf_file_service_end(zlt_conf_file_t *f)
     if (!f->service.has_local) {
         return zlt_conf_file_fail(f, f->section_at, "the service has no "
                                   "\"local\"");
+    }
+
+    if (zlt_conf_file_had(f, "remote_port")
+        && zlt_conf_file_had(f, "remote_ports"))
+    {
+        return zlt_conf_file_fail(f, f->section_at, "the service has both "
+                                  "\"remote_port\" and \"remote_ports\"");
     }
 
     if (zlt_option_service_check(&f->service, &text) == -1) {

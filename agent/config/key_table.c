@@ -41,6 +41,10 @@ static int zlt_key_table_name(const zlt_key_t *k, void *base,
     const char *value, char *error);
 static int zlt_key_table_local(const zlt_key_t *k, void *base,
     const char *value, char *error);
+static int zlt_key_table_remote_ports(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_remote_same(const void *a, const void *b);
+static int zlt_key_table_range_same(const void *a, const void *b);
 static int zlt_key_table_allow_access(const zlt_key_t *k, void *base,
     const char *value, char *error);
 static int zlt_key_table_host(const zlt_key_t *k, void *base,
@@ -191,7 +195,7 @@ const zlt_key_t  zlt_key_table[] = {
       zlt_key_at(zlt_service_conf_t, local), .set = zlt_key_table_local,
       .arg = "[HOST:]PORT|unix:/PATH",
       .help = "where the service is: a port of this machine, HOST:PORT, or "
-              "unix:/PATH",
+              "unix:/PATH; PORT may be a range, FIRST-LAST",
       .reload = ZLT_KEY_NEXT },
 
     { .name = "protocol",
@@ -203,9 +207,17 @@ const zlt_key_t  zlt_key_table[] = {
 
     { .name = "remote_port", .sections = ZLT_KEY_SERVICE|ZLT_KEY_TUNNEL,
       .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_PORT,
-      zlt_key_at(zlt_service_conf_t, remote_port), .arg = "PORT",
+      zlt_key_at(zlt_service_conf_t, remote_port),
+      .same = zlt_key_table_remote_same, .arg = "PORT",
       .without = "one that the server chooses",
       .help = "this port of the server, or the service is refused",
+      .reload = ZLT_KEY_REGISTER },
+
+    { .name = "remote_ports", .sections = ZLT_KEY_SERVICE,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_TEXT,
+      .set = zlt_key_table_remote_ports, .same = zlt_key_table_range_same,
+      .arg = "FIRST-LAST",
+      .help = "these ports of the server for a range, all of them or none",
       .reload = ZLT_KEY_REGISTER },
 
     { .name = "preferred_port", .sections = ZLT_KEY_SERVICE,
@@ -390,6 +402,53 @@ zlt_key_table_local(const zlt_key_t *k, void *base, const char *value,
 
     return zlt_option_service_local(value, base, &why) == 0
            ? 0 : zlt_key_table_bad(k, value, why, error);
+}
+
+
+static int
+zlt_key_table_remote_ports(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    const char          *why;
+    zlt_service_conf_t  *s;
+
+    s = base;
+
+    if (zlt_option_range_ports(value, &s->remote_port, &s->remote_ports, &why)
+        == 0)
+    {
+        return 0;
+    }
+
+    return zlt_key_table_bad(k, value,
+                             why ? why : "it is not a range like 8000-8010",
+                             error);
+}
+
+
+/* Of a range, what stays keeps its port. */
+
+static int
+zlt_key_table_remote_same(const void *a, const void *b)
+{
+    const zlt_service_conf_t  *s, *t;
+
+    s = a;
+    t = b;
+
+    return (s->ports && t->ports) || s->remote_port == t->remote_port;
+}
+
+
+static int
+zlt_key_table_range_same(const void *a, const void *b)
+{
+    const zlt_service_conf_t  *s, *t;
+
+    s = a;
+    t = b;
+
+    return (s->ports == 0) == (t->ports == 0);
 }
 
 

@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <sys/un.h>
 
+#include "option_range.h"
 #include "option_service.h"
 #include "parse.h"
 #include "zlt_name.h"
@@ -105,7 +106,7 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
 
     /*
      * What is left is LOCAL or LOCAL:REMOTE_PORT.  LOCAL is "PORT" if all of
-     * it up to the first colon are digits; a host name is not.
+     * it up to the first colon are digits, or a range; a host name is not.
      */
 
     last = NULL;
@@ -123,7 +124,7 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
         if (colon) {
             *colon = '\0';
 
-            if (zlt_parse_digits(local)) {
+            if (zlt_parse_digits(local) || zlt_option_range_is(local)) {
                 last = colon;
 
             } else {
@@ -138,9 +139,14 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
         *last = '\0';
 
         if (strcmp(last + 1, "0") != 0
-            && zlt_parse_port(last + 1, &s->remote_port) == -1)
+            && zlt_option_range_ports(last + 1, &s->remote_port,
+                                      &s->remote_ports, error)
+               == -1)
         {
-            *error = "the remote port is not a number from 1 to 65535";
+            if (*error == NULL) {
+                *error = "the remote port is not a number from 1 to 65535";
+            }
+
             goto done;
         }
     }
@@ -234,6 +240,7 @@ zlt_option_service_local(const char *text, zlt_service_conf_t *s,
         (void) strcpy(s->host, text + 5);
         (void) strcpy(s->local, text);
         s->port = 0;
+        s->ports = 0;
         s->is_unix = 1;
 
         return 0;
@@ -259,8 +266,12 @@ zlt_option_service_local(const char *text, zlt_service_conf_t *s,
         host[len] = '\0';
     }
 
-    if (zlt_parse_port(port, &s->port) == -1) {
-        *error = "the local port is not a number from 1 to 65535";
+    if (zlt_option_range_ports(port, &s->port, &s->ports, error) == -1) {
+
+        if (*error == NULL) {
+            *error = "the local port is not a number from 1 to 65535";
+        }
+
         return -1;
     }
 
@@ -288,9 +299,7 @@ zlt_option_service_local(const char *text, zlt_service_conf_t *s,
         return -1;
     }
 
-    (void) snprintf(s->local, sizeof(s->local),
-                    strchr(s->host, ':') ? "[%s]:%u" : "%s:%u", s->host,
-                    (unsigned) s->port);
+    zlt_option_range_local(s);
 
     return 0;
 }
@@ -314,7 +323,7 @@ zlt_option_service_check(const zlt_service_conf_t *s, const char **error)
         return -1;
     }
 
-    return 0;
+    return zlt_option_range_check(s, error);
 }
 
 

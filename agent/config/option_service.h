@@ -27,8 +27,10 @@ struct zlt_service_conf_s {
     char         name[ZLT_MAX_NAME + 1];
     char         host[ZLT_OPTION_HOST_MAX + 1];   /* or a socket's path */
     char         local[ZLT_OPTION_LOCAL_MAX];     /* as it is shown */
-    uint16_t     port;
-    uint16_t     remote_port;                     /* 0: any */
+    uint16_t     port;                            /* the first of a range */
+    uint16_t     ports;                           /* 0: it is no range */
+    uint16_t     remote_port;                     /* 0: any; as port */
+    uint16_t     remote_ports;
     uint16_t     preferred_port;                  /* 0: none */
     uint8_t      protocol;                        /* ZLT_PROTO_* */
     uint8_t      flags;                           /* ZLT_R_* */
@@ -44,11 +46,12 @@ struct zlt_service_conf_s {
 /* All return 0, or -1; those with "error" put a static text there. */
 
 /* NAME:[HOST:]PORT[:REMOTE_PORT][/udp][/private][/internal][/proxy-v1],
-   NAME:unix:/PATH[:REMOTE_PORT], and a port alone, which is the name, too */
+   where PORT may be FIRST-LAST; NAME:unix:/PATH[:REMOTE_PORT], and a port
+   alone, which is the name, too */
 int zlt_option_service(const char *text, zlt_service_conf_t *s,
     const char **error);
 
-/* HOST:PORT, PORT, unix:/PATH */
+/* HOST:PORT, PORT, unix:/PATH; PORT may be FIRST-LAST */
 int zlt_option_service_local(const char *text, zlt_service_conf_t *s,
     const char **error);
 

@@ -42,6 +42,7 @@ static void zlt_ctl_status_troubles(zlt_text_t *t, const zlt_link_t *l);
 static void zlt_ctl_status_detail(zlt_text_t *t, const zlt_link_t *l);
 static void zlt_ctl_status_services(zlt_text_t *t, const zlt_link_t *l,
     const char *name);
+static int zlt_ctl_status_is(const zlt_range_t *r, const char *name);
 static void zlt_ctl_status_failure(zlt_text_t *t, const zlt_service_t *s);
 static const char *zlt_ctl_status_transport(const zlt_link_t *l);
 static void zlt_ctl_status_json(zlt_text_t *t, const zlt_ctl_status_t *st);
@@ -52,7 +53,7 @@ static void zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
     const char *name);
 static void zlt_ctl_status_json_expected(zlt_text_t *t,
     const zlt_ctl_status_t *st);
-static const char *zlt_ctl_status_service(const zlt_service_t *s);
+static const char *zlt_ctl_status_range(const zlt_range_t *r);
 
 
 void
@@ -101,16 +102,35 @@ static zlt_link_t *
 zlt_ctl_status_next(const zlt_ctl_status_t *st, const zlt_link_t *after)
 {
     zlt_link_t  *l;
+    zlt_list_t  *link;
 
-    l = zlt_process_find(st->process, st->name, after);
-
-    while (l && st->service
-           && zlt_service_find(&l->owner.services, st->service) == NULL)
+    for (l = zlt_process_find(st->process, st->name, after); l;
+         l = zlt_process_find(st->process, st->name, l))
     {
-        l = zlt_process_find(st->process, st->name, l);
+        if (st->service == NULL) {
+            return l;
+        }
+
+        zlt_list_each(link, &l->owner.ranges) {
+            if (zlt_ctl_status_is(zlt_list_data(link, zlt_range_t, link),
+                                  st->service))
+            {
+                return l;
+            }
+        }
     }
 
-    return l;
+    return NULL;
+}
+
+
+/* By the name of one of its ports as well. */
+
+static int
+zlt_ctl_status_is(const zlt_range_t *r, const char *name)
+{
+    return name == NULL || strcmp(r->conf.name, name) == 0
+           || zlt_option_range_has(&r->conf, name);
 }
 
 
@@ -267,22 +287,25 @@ static void
 zlt_ctl_status_services(zlt_text_t *t, const zlt_link_t *l, const char *name)
 {
     zlt_list_t           *link;
+    const zlt_range_t    *r;
     const zlt_service_t  *s;
 
-    zlt_list_each(link, &l->owner.services) {
-        s = zlt_list_data(link, zlt_service_t, link);
+    zlt_list_each(link, &l->owner.ranges) {
+        r = zlt_list_data(link, zlt_range_t, link);
 
-        if (name && strcmp(s->conf.name, name) != 0) {
+        if (!zlt_ctl_status_is(r, name)) {
             continue;
         }
 
-        zlt_text_printf(t, "    %s  %s  %s  ->  %s  %s", s->conf.name,
-                        s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp",
-                        s->conf.local, s->shown[0] ? s->shown : "-",
-                        s->state == ZLT_SERVICE_REFUSED
-                        ? s->refused : zlt_ctl_status_service(s));
+        zlt_text_printf(t, "    %s  %s  %s  ->  %s  %s", r->conf.name,
+                        r->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp",
+                        r->conf.local, r->shown[0] ? r->shown : "-",
+                        r->state == ZLT_SERVICE_REFUSED
+                        ? r->refused : zlt_ctl_status_range(r));
 
-        if (s->failure[0]) {
+        s = zlt_range_failed(r);
+
+        if (s) {
             zlt_text_printf(t, "; ");
             zlt_ctl_status_failure(t, s);
         }
@@ -298,18 +321,20 @@ static void
 zlt_ctl_status_troubles(zlt_text_t *t, const zlt_link_t *l)
 {
     zlt_list_t           *link;
+    const zlt_range_t    *r;
     const zlt_service_t  *s;
 
-    zlt_list_each(link, &l->owner.services) {
-        s = zlt_list_data(link, zlt_service_t, link);
+    zlt_list_each(link, &l->owner.ranges) {
+        r = zlt_list_data(link, zlt_range_t, link);
+        s = zlt_range_failed(r);
 
-        if (s->state == ZLT_SERVICE_REFUSED
+        if (r->state == ZLT_SERVICE_REFUSED
             && l->state == ZLT_LINK_CONNECTED)
         {
             zlt_text_printf(t, "    the service \"%s\" is refused: %s\n",
-                            s->conf.name, s->refused);
+                            r->conf.name, r->refused);
 
-        } else if (s->failure[0]) {
+        } else if (s) {
             zlt_text_printf(t, "    the service \"%s\": ", s->conf.name);
             zlt_ctl_status_failure(t, s);
             zlt_text_printf(t, "\n");
@@ -330,13 +355,13 @@ zlt_ctl_status_failure(zlt_text_t *t, const zlt_service_t *s)
 
 
 static const char *
-zlt_ctl_status_service(const zlt_service_t *s)
+zlt_ctl_status_range(const zlt_range_t *r)
 {
     static const char *const  names[] = {
         "down", "pending", "up", "refused"
     };
 
-    return names[s->state];
+    return names[r->state];
 }
 
 
@@ -464,33 +489,36 @@ zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
 {
     const char           *comma;
     zlt_list_t           *link;
+    const zlt_range_t    *r;
     const zlt_service_t  *s;
 
     comma = "";
 
-    zlt_list_each(link, &l->owner.services) {
-        s = zlt_list_data(link, zlt_service_t, link);
+    zlt_list_each(link, &l->owner.ranges) {
+        r = zlt_list_data(link, zlt_range_t, link);
 
-        if (name && strcmp(s->conf.name, name) != 0) {
+        if (!zlt_ctl_status_is(r, name)) {
             continue;
         }
 
         zlt_text_printf(t, "%s{\"name\":", comma);
-        zlt_text_json(t, s->conf.name);
+        zlt_text_json(t, r->conf.name);
         zlt_text_printf(t, ",\"protocol\":\"%s\",\"local\":",
-                        s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp");
-        zlt_text_json(t, s->conf.local);
+                        r->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp");
+        zlt_text_json(t, r->conf.local);
         zlt_text_printf(t, ",\"state\":\"%s\",\"public\":",
-                        zlt_ctl_status_service(s));
+                        zlt_ctl_status_range(r));
 
-        zlt_ctl_status_json_string(t, s->state == ZLT_SERVICE_UP
+        zlt_ctl_status_json_string(t, r->state == ZLT_SERVICE_UP
                                       && zlt_link_state_carries(l)
-                                      ? s->shown : "");
+                                      ? r->shown : "");
         zlt_text_printf(t, ",\"reason\":");
-        zlt_ctl_status_json_string(t, s->state == ZLT_SERVICE_REFUSED
-                                      ? s->refused : "");
+        zlt_ctl_status_json_string(t, r->state == ZLT_SERVICE_REFUSED
+                                      ? r->refused : "");
 
-        if (s->failure[0]) {
+        s = zlt_range_failed(r);
+
+        if (s) {
             zlt_text_printf(t, ",\"failure\":{\"seconds\":%llu,\"reason\":",
                             (unsigned long long)
                             (zlt_io_now() - s->failed_at) / 1000);

@@ -6,6 +6,12 @@
 /*
  * Services, on the control channel.  Answers to Register carry nothing that
  * tells which they answer, so a queue remembers the order of the requests.
+ *
+ * A range is registered all or none.  Of its services as many are asked for at
+ * a time as are registered already, and one more: the first alone.  When one
+ * is refused the others are given back, and it is the first of the next
+ * attempt.  So a port that stays taken costs one request each time, and the
+ * other ports are left alone.
  */
 
 
@@ -23,53 +29,116 @@
 #include "service.h"
 
 
-#define ZLT_CONTROL_AGAIN  30000       /* ms, a refused service */
+#define ZLT_CONTROL_AGAIN  30          /* s, a refused range */
+#define ZLT_CONTROL_AHEAD  64          /* Registers of a range at a time */
 
 
-static zlt_service_t *zlt_control_register_answered(zlt_control_t *c,
-    int *gone);
+static void zlt_control_register_more(zlt_control_t *c, zlt_range_t *range);
+static void zlt_control_register_ask(zlt_control_t *c,
+    zlt_service_t *service);
+static int zlt_control_register_queue(zlt_control_t *c,
+    zlt_service_t *service);
 static int zlt_control_register_may(zlt_control_t *c,
     const zlt_service_conf_t *conf);
-static void zlt_control_register_refused(zlt_control_t *c,
+static void zlt_control_register_refused(zlt_control_t *c, zlt_range_t *range,
     zlt_service_t *service, const char *who, const char *why);
+static void zlt_control_register_give_back(zlt_control_t *c,
+    zlt_range_t *range);
+static void zlt_control_register_take_back(zlt_control_t *c,
+    const uint8_t *id);
+static zlt_service_t *zlt_control_register_answered(zlt_control_t *c,
+    int *gone);
+static void zlt_control_register_public(zlt_control_t *c, const zlt_msg_t *m,
+    zlt_service_t *service);
 static void zlt_control_register_done(zlt_control_t *c);
 
 
 void
-zlt_control_register(zlt_control_t *c, zlt_service_t *service)
+zlt_control_register(zlt_control_t *c, zlt_range_t *range)
 {
-    unsigned             size;
-    zlt_msg_t            m;
-    zlt_service_t      **pending;
-    zlt_service_conf_t  *conf;
-
-    conf = &service->conf;
-
-    if (!zlt_control_register_may(c, conf)) {
-        service->again = 0;
-        zlt_control_register_refused(c, service, "the server is not told of "
-                                     "the service", "it is not public, and "
+    if (!zlt_control_register_may(c, &range->conf)) {
+        range->again = 0;
+        zlt_control_register_refused(c, range, NULL, "the server is not told "
+                                     "of the service", "it is not public, and "
                                      "protocol version 1 makes all public");
         return;
     }
 
-    if (c->npending == c->pending_size) {
-        size = c->pending_size ? c->pending_size * 2 : 8;
-        pending = realloc(c->pending, size * sizeof(zlt_service_t *));
+    if (range->state == ZLT_SERVICE_REFUSED
+        && range->counts[ZLT_SERVICE_PENDING])
+    {
+        /* once the last answer to what was given back is there */
 
-        if (pending == NULL) {
+        range->again = 1;
+        range->again_at = 0;
+        return;
+    }
+
+    range->state = ZLT_SERVICE_PENDING;
+    range->spent = 0;
+
+    zlt_control_register_more(c, range);
+}
+
+
+int
+zlt_control_register_due(const zlt_range_t *range, uint64_t now)
+{
+    return range->state == ZLT_SERVICE_REFUSED && range->again
+           && now >= range->again_at
+           && range->counts[ZLT_SERVICE_PENDING] == 0;
+}
+
+
+static void
+zlt_control_register_more(zlt_control_t *c, zlt_range_t *range)
+{
+    unsigned        asked;
+    zlt_service_t  *service;
+
+    for ( ;; ) {
+        service = zlt_range_next(range);
+        asked = range->counts[ZLT_SERVICE_PENDING];
+
+        if (service == NULL || asked > range->counts[ZLT_SERVICE_UP]
+            || asked == ZLT_CONTROL_AHEAD)
+        {
+            break;
+        }
+
+        if (zlt_control_register_queue(c, service) == -1) {
             zlt_control_fail(c, ZLT_DOWN_LOST, 0, "out of memory");
             return;
         }
 
-        c->pending = pending;
-        c->pending_size = size;
+        zlt_control_register_ask(c, service);
+
+        if (!zlt_control_is_up(c)) {
+            return;
+        }
+
+        range->spent++;
     }
 
-    zlt_service_hold(service);
-    c->pending[c->npending++] = service;
+    if (zlt_range_is_up(range)) {
+        range->state = ZLT_SERVICE_UP;
+        range->again = 0;
+        range->refused[0] = '\0';
 
-    service->state = ZLT_SERVICE_PENDING;
+        zlt_link_control_announce(c->link, range);
+    }
+}
+
+
+static void
+zlt_control_register_ask(zlt_control_t *c, zlt_service_t *service)
+{
+    zlt_msg_t            m;
+    zlt_service_conf_t  *conf;
+
+    zlt_range_set(service, ZLT_SERVICE_PENDING);
+
+    conf = &service->conf;
 
     memset(&m, 0, sizeof(zlt_msg_t));
     m.type = ZLT_REGISTER;
@@ -106,6 +175,33 @@ zlt_control_register(zlt_control_t *c, zlt_service_t *service)
 }
 
 
+/* An answer to it is waited for: 0, or -1 without memory. */
+
+static int
+zlt_control_register_queue(zlt_control_t *c, zlt_service_t *service)
+{
+    unsigned         size;
+    zlt_service_t  **pending;
+
+    if (c->npending == c->pending_size) {
+        size = c->pending_size ? c->pending_size * 2 : 8;
+        pending = realloc(c->pending, size * sizeof(zlt_service_t *));
+
+        if (pending == NULL) {
+            return -1;
+        }
+
+        c->pending = pending;
+        c->pending_size = size;
+    }
+
+    zlt_service_hold(service);
+    c->pending[c->npending++] = service;
+
+    return 0;
+}
+
+
 /* A server of version 1 takes each service for a public one. */
 
 static int
@@ -116,23 +212,92 @@ zlt_control_register_may(zlt_control_t *c, const zlt_service_conf_t *conf)
 }
 
 
-/* A complaint that has not changed is made once. */
+/* All of the range, for the sake of that service.  A complaint that has not
+   changed is made once. */
 
 static void
-zlt_control_register_refused(zlt_control_t *c, zlt_service_t *service,
-    const char *who, const char *why)
+zlt_control_register_refused(zlt_control_t *c, zlt_range_t *range,
+    zlt_service_t *service, const char *who, const char *why)
 {
-    service->state = ZLT_SERVICE_REFUSED;
+    char      text[ZLT_SERVICE_PUBLIC], again[64];
+    unsigned  wait;
 
-    if (strncmp(service->refused, why, sizeof(service->refused) - 1) == 0) {
+    range->state = ZLT_SERVICE_REFUSED;
+
+    if (service) {
+        zlt_control_register_give_back(c, range);
+        zlt_range_set(service, ZLT_SERVICE_DOWN);
+        zlt_range_doubt(service);
+    }
+
+    /* no more requests than one a second; answers that are on their way make
+       one each */
+
+    wait = range->spent + range->counts[ZLT_SERVICE_PENDING];
+
+    if (wait < ZLT_CONTROL_AGAIN) {
+        wait = ZLT_CONTROL_AGAIN;
+    }
+
+    range->again_at = zlt_io_now() + (uint64_t) wait * 1000;
+
+    if (service && range->conf.ports) {
+        (void) snprintf(text, sizeof(text), "port %u: %.250s",
+                        (unsigned) (service->conf.remote_port
+                                    ? service->conf.remote_port
+                                    : service->conf.port), why);
+
+    } else {
+        (void) snprintf(text, sizeof(text), "%.270s", why);
+    }
+
+    if (strcmp(range->refused, text) == 0) {
         return;
     }
 
-    (void) snprintf(service->refused, sizeof(service->refused), "%.270s", why);
+    (void) strcpy(range->refused, text);
+    (void) snprintf(again, sizeof(again), wait == ZLT_CONTROL_AGAIN
+                    ? "; it is tried again every %u s"
+                    : "; it is tried again in %u s", wait);
 
     zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "%s \"%s\": %s%s", who,
-                 service->conf.name, why,
-                 service->again ? "; it is tried again every 30 s" : "");
+                 range->conf.name, text, range->again ? again : "");
+}
+
+
+static void
+zlt_control_register_give_back(zlt_control_t *c, zlt_range_t *range)
+{
+    zlt_list_t     *link, *next;
+    zlt_service_t  *service;
+
+    zlt_list_each_safe(link, next, &range->services) {
+        service = zlt_list_data(link, zlt_service_t, peer);
+
+        if (service->state != ZLT_SERVICE_UP) {
+            continue;
+        }
+
+        zlt_range_set(service, ZLT_SERVICE_DOWN);
+
+        if (zlt_control_is_up(c)) {
+            zlt_control_register_take_back(c, service->ids[0]);
+            range->spent++;
+        }
+    }
+}
+
+
+static void
+zlt_control_register_take_back(zlt_control_t *c, const uint8_t *id)
+{
+    zlt_msg_t  m;
+
+    memset(&m, 0, sizeof(zlt_msg_t));
+    m.type = ZLT_UNREGISTER;
+    m.service_id = id;
+
+    zlt_control_ws_send(c, &m);
 }
 
 
@@ -167,57 +332,73 @@ void
 zlt_control_register_ok(zlt_control_t *c, const zlt_msg_t *m)
 {
     int             gone;
-    char            public_addr[ZLT_SERVICE_PUBLIC],
-                    text[ZLT_LOG_TEXT_SIZE];
-    zlt_msg_t       un;
-    const char     *host;
+    zlt_range_t    *range;
     zlt_service_t  *service;
-    zlt_url_t      *url;
 
     service = zlt_control_register_answered(c, &gone);
+    range = service ? service->range : NULL;
 
-    if (service == NULL) {
-        if (gone) {
-            memset(&un, 0, sizeof(zlt_msg_t));
-            un.type = ZLT_UNREGISTER;
-            un.service_id = m->service_id;
-            zlt_control_ws_send(c, &un);
-        }
-
+    if (gone) {
+        zlt_control_register_take_back(c, m->service_id);
         return;
     }
 
-    service->state = ZLT_SERVICE_UP;
-    service->again = 0;
-    service->refused[0] = '\0';
+    if (service == NULL) {
+        return;
+    }
 
-    zlt_service_add_id(service, m->service_id);
+    if (range == NULL || range->state == ZLT_SERVICE_REFUSED) {
 
-    service->port = (m->ext & ZLT_X_PORT) ? m->port : 0;
+        /* another one of its range was refused meanwhile */
+
+        zlt_range_set(service, ZLT_SERVICE_DOWN);
+        zlt_control_register_take_back(c, m->service_id);
+
+    } else {
+        zlt_range_set(service, ZLT_SERVICE_UP);
+        zlt_service_add_id(service, m->service_id);
+
+        service->port = (m->ext & ZLT_X_PORT) ? m->port : 0;
+
+        zlt_control_register_public(c, m, service);
+        zlt_control_register_more(c, range);
+    }
+
+    zlt_service_release(service);
+    zlt_control_register_done(c);
+}
+
+
+/* Where clients find it. */
+
+static void
+zlt_control_register_public(zlt_control_t *c, const zlt_msg_t *m,
+    zlt_service_t *service)
+{
+    char              text[ZLT_LOG_TEXT_SIZE], *public_addr;
+    const char       *host;
+    const zlt_url_t  *url;
+
+    public_addr = service->range->public_addr;
 
     if (!(c->features & ZLT_F_CHANNELS)) {
         (void) strcpy(public_addr, "unknown");
 
     } else if (m->ext & ZLT_X_PUBLIC) {
-        (void) snprintf(public_addr, sizeof(public_addr), "%.270s",
+        (void) snprintf(public_addr, ZLT_SERVICE_PUBLIC, "%.270s",
                         zlt_log_text(text, m->public_addr));
 
     } else if (service->port) {
         url = &c->link->owner.conf->url;
         host = url->is_unix ? url->authority : url->host;
 
-        (void) snprintf(public_addr, sizeof(public_addr),
+        (void) snprintf(public_addr, ZLT_SERVICE_PUBLIC,
                         strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
                         (unsigned) service->port);
 
     } else {
         (void) strcpy(public_addr, ZLT_SERVICE_NO_PORT);
     }
-
-    zlt_link_control_announce(c->link, service, public_addr);
-    zlt_service_release(service);
-
-    zlt_control_register_done(c);
 }
 
 
@@ -227,6 +408,7 @@ zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
     int             gone;
     char            text[ZLT_LOG_TEXT_SIZE];
     unsigned        code;
+    zlt_range_t    *range;
     zlt_service_t  *service;
 
     service = zlt_control_register_answered(c, &gone);
@@ -235,16 +417,23 @@ zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
         return;
     }
 
-    code = (m->ext & ZLT_X_CODE) ? m->code : 0;
+    range = service->range;
 
-    service->again = (code == ZLT_E_PORT_TAKEN || code == ZLT_E_LIMIT
-                      || code == ZLT_E_BUSY);
-    service->again_at = zlt_io_now() + ZLT_CONTROL_AGAIN;
+    if (range && range->state != ZLT_SERVICE_REFUSED) {
+        code = (m->ext & ZLT_X_CODE) ? m->code : 0;
 
-    zlt_control_register_refused(c, service, "the server refuses the service",
-                                 zlt_log_text(text, m->reason));
+        range->again = (code == ZLT_E_PORT_TAKEN || code == ZLT_E_LIMIT
+                        || code == ZLT_E_BUSY);
+
+        zlt_control_register_refused(c, range, service, "the server refuses "
+                                     "the service",
+                                     zlt_log_text(text, m->reason));
+
+    } else {
+        zlt_range_set(service, ZLT_SERVICE_DOWN);
+    }
+
     zlt_service_release(service);
-
     zlt_control_register_done(c);
 }
 
@@ -254,6 +443,11 @@ zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
 static void
 zlt_control_register_done(zlt_control_t *c)
 {
+    if (!zlt_control_is_up(c)) {
+        /* it broke with what was said meanwhile */
+        return;
+    }
+
     zlt_channel_dial_registered(&c->link->owner);
 
     if (c->npending) {
@@ -273,13 +467,12 @@ zlt_control_register_done(zlt_control_t *c)
 void
 zlt_control_register_end(zlt_control_t *c, zlt_service_t *service)
 {
-    unsigned   i;
-    zlt_msg_t  m;
+    unsigned  i;
 
     for (i = 0; i < c->npending; i++) {
         if (c->pending[i] == service) {
             c->pending[i] = NULL;
-            service->state = ZLT_SERVICE_DOWN;
+            zlt_range_set(service, ZLT_SERVICE_DOWN);
             zlt_service_release(service);
             return;
         }
@@ -289,13 +482,8 @@ zlt_control_register_end(zlt_control_t *c, zlt_service_t *service)
         return;
     }
 
-    service->state = ZLT_SERVICE_DOWN;
-
-    memset(&m, 0, sizeof(zlt_msg_t));
-    m.type = ZLT_UNREGISTER;
-    m.service_id = service->ids[0];
-
-    zlt_control_ws_send(c, &m);
+    zlt_range_set(service, ZLT_SERVICE_DOWN);
+    zlt_control_register_take_back(c, service->ids[0]);
 }
 
 
@@ -305,19 +493,14 @@ void
 zlt_control_register_leave(zlt_control_t *c)
 {
     unsigned        i;
-    zlt_msg_t       m;
     zlt_list_t     *link;
     zlt_service_t  *service;
-
-    memset(&m, 0, sizeof(zlt_msg_t));
-    m.type = ZLT_UNREGISTER;
 
     zlt_list_each(link, &c->link->owner.services) {
         service = zlt_list_data(link, zlt_service_t, link);
 
         for (i = 0; i < service->nids && zlt_control_is_up(c); i++) {
-            m.service_id = service->ids[i];
-            zlt_control_ws_send(c, &m);
+            zlt_control_register_take_back(c, service->ids[i]);
         }
     }
 }
@@ -335,15 +518,12 @@ zlt_control_register_withdrawn(zlt_control_t *c, const zlt_msg_t *m)
         return;
     }
 
-    service->state = ZLT_SERVICE_REFUSED;
-    service->again = 0;
+    zlt_range_set(service, ZLT_SERVICE_DOWN);
 
-    (void) zlt_log_text(text, m->reason);
-    (void) snprintf(service->refused, sizeof(service->refused), "%.270s",
-                    text);
-
-    zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "the server has "
-                 "withdrawn the service \"%s\": %s", service->conf.name, text);
+    service->range->again = 0;
+    zlt_control_register_refused(c, service->range, service, "the server has "
+                                 "withdrawn the service",
+                                 zlt_log_text(text, m->reason));
 
     zlt_control_register_done(c);
 }
@@ -358,7 +538,7 @@ zlt_control_register_lost(zlt_control_t *c)
 
     for (i = 0; i < c->npending; i++) {
         if (c->pending[i]) {
-            c->pending[i]->state = ZLT_SERVICE_DOWN;
+            zlt_range_set(c->pending[i], ZLT_SERVICE_DOWN);
             zlt_service_release(c->pending[i]);
         }
     }

@@ -17,9 +17,10 @@ void zlt_control_register_ok(zlt_control_t *c, const zlt_msg_t *m);
 void zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m);
 void zlt_control_register_withdrawn(zlt_control_t *c, const zlt_msg_t *m);
 
-/* No answer to a Register is waited for any more. */
 /* Unregisters whatever this or an earlier control channel has registered. */
 void zlt_control_register_leave(zlt_control_t *c);
+
+/* No answer to a Register is waited for any more. */
 void zlt_control_register_lost(zlt_control_t *c);
 
 

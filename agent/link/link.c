@@ -39,6 +39,7 @@ static void zlt_link_owner_connect_fail(zlt_owner_t *o, uint32_t serial,
     const uint8_t *id, unsigned code, const char *reason);
 static const zlt_pool_param_t *zlt_link_owner_param(const zlt_owner_t *o,
     uint32_t serial);
+static void zlt_link_ranges_remove(zlt_link_t *l);
 static void zlt_link_label(char *label, const zlt_conf_t *conf);
 static void zlt_link_ended(zlt_link_t *l);
 static void zlt_link_totals_tick(zlt_link_t *l, uint64_t now);
@@ -62,10 +63,9 @@ zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
     uv_loop_t *loop, zlt_conf_t *conf, const zlt_token_t *token,
     zlt_tls_t *tls)
 {
-    unsigned        i;
-    zlt_list_t     *link, *next;
-    zlt_link_t     *l;
-    zlt_service_t  *s;
+    unsigned      i;
+    zlt_link_t   *l;
+    zlt_range_t  *r;
 
     l = calloc(1, sizeof(zlt_link_t));
     if (l == NULL) {
@@ -80,26 +80,24 @@ zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
 
     zlt_list_init(&l->node);
     zlt_list_init(&l->owner.services);
+    zlt_list_init(&l->owner.ranges);
     zlt_list_init(&l->owner.accesses);
     zlt_list_init(&l->kept);
     zlt_list_init(&l->owner.channels);
     zlt_list_init(&l->owner.early);
 
     for (i = 0; i < conf->nservices; i++) {
-        s = zlt_service_create(&l->owner.services, &conf->services[i]);
+        r = zlt_range_create(&l->owner.ranges, &l->owner.services,
+                             &conf->services[i]);
 
-        if (s == NULL) {
-
-            zlt_list_each_safe(link, next, &l->owner.services) {
-                zlt_service_remove(zlt_list_data(link, zlt_service_t, link));
-            }
-
+        if (r == NULL) {
+            zlt_link_ranges_remove(l);
             free(l);
             return NULL;
         }
 
-        if (s->conf.flags & ZLT_R_OPEN) {
-            zlt_allow_move(&s->allow, &conf->allow);
+        if (r->conf.flags & ZLT_R_OPEN) {
+            zlt_allow_move(&zlt_range_first(r)->allow, &conf->allow);
         }
     }
 
@@ -120,6 +118,17 @@ zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
     l->open_handles = 2;
 
     return l;
+}
+
+
+static void
+zlt_link_ranges_remove(zlt_link_t *l)
+{
+    zlt_list_t  *link, *next;
+
+    zlt_list_each_safe(link, next, &l->owner.ranges) {
+        zlt_range_remove(zlt_list_data(link, zlt_range_t, link));
+    }
 }
 
 
@@ -435,18 +444,18 @@ zlt_link_abort(zlt_link_t *l)
 void
 zlt_link_destroy(zlt_link_t *l)
 {
-    zlt_list_t     *link, *next;
-    zlt_service_t  *service;
+    zlt_list_t  *link;
 
     zlt_list_remove(&l->node);
 
     zlt_access_done(&l->owner);
 
-    zlt_list_each_safe(link, next, &l->owner.services) {
-        service = zlt_list_data(link, zlt_service_t, link);
-        zlt_udp_session_service_log(&l->owner, service);
-        zlt_service_remove(service);
+    zlt_list_each(link, &l->owner.services) {
+        zlt_udp_session_service_log(&l->owner,
+                                    zlt_list_data(link, zlt_service_t, link));
     }
+
+    zlt_link_ranges_remove(l);
 
     uv_close((uv_handle_t *) &l->reconnect, zlt_link_handle_closed);
     uv_close((uv_handle_t *) &l->refill, zlt_link_handle_closed);
@@ -531,26 +540,24 @@ zlt_link_totals_tick(zlt_link_t *l, uint64_t now)
 }
 
 
-/* Services whose refusal may have been for a while. */
+/* What was refused may have been so for a while. */
 
 static void
 zlt_link_register(zlt_link_t *l, uint64_t now)
 {
-    zlt_list_t     *link;
-    zlt_service_t  *service;
+    zlt_list_t   *link;
+    zlt_range_t  *range;
 
-    zlt_list_each(link, &l->owner.services) {
+    zlt_list_each(link, &l->owner.ranges) {
 
         if (l->control == NULL || !zlt_control_is_up(l->control)) {
             return;
         }
 
-        service = zlt_list_data(link, zlt_service_t, link);
+        range = zlt_list_data(link, zlt_range_t, link);
 
-        if (service->state == ZLT_SERVICE_REFUSED && service->again
-            && now >= service->again_at)
-        {
-            zlt_control_register(l->control, service);
+        if (zlt_control_register_due(range, now)) {
+            zlt_control_register(l->control, range);
         }
     }
 }

@@ -217,12 +217,15 @@ zlt_link_control_move(zlt_link_t *l)
 static void
 zlt_link_control_services_down(zlt_link_t *l)
 {
-    zlt_list_t     *link;
-    zlt_service_t  *service;
+    zlt_list_t  *link;
 
     zlt_list_each(link, &l->owner.services) {
-        service = zlt_list_data(link, zlt_service_t, link);
-        service->state = ZLT_SERVICE_DOWN;
+        zlt_range_set(zlt_list_data(link, zlt_service_t, link),
+                      ZLT_SERVICE_DOWN);
+    }
+
+    zlt_list_each(link, &l->owner.ranges) {
+        zlt_list_data(link, zlt_range_t, link)->state = ZLT_SERVICE_DOWN;
     }
 
     zlt_access_down(&l->owner);
@@ -271,7 +274,7 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
 {
     char                     id[2 * ZLT_ID_SIZE], text[ZLT_ADDR_TEXT];
     zlt_list_t              *link, *next;
-    zlt_service_t           *service;
+    zlt_range_t             *range;
     const zlt_pool_param_t  *param;
 
     param = zlt_control_param(c);
@@ -330,11 +333,11 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
         }
     }
 
-    zlt_list_each(link, &l->owner.services) {
-        service = zlt_list_data(link, zlt_service_t, link);
-        service->again = 0;
+    zlt_list_each(link, &l->owner.ranges) {
+        range = zlt_list_data(link, zlt_range_t, link);
+        range->again = 0;
 
-        zlt_control_register(c, service);
+        zlt_control_register(c, range);
 
         if (!zlt_control_is_up(c)) {
             /* it broke meanwhile */
@@ -361,21 +364,21 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
 void
 zlt_link_control_registered(zlt_link_t *l)
 {
-    zlt_list_t     *link;
-    zlt_service_t  *s, *refused;
+    zlt_list_t   *link;
+    zlt_range_t  *r, *refused;
 
     refused = NULL;
 
-    zlt_list_each(link, &l->owner.services) {
-        s = zlt_list_data(link, zlt_service_t, link);
+    zlt_list_each(link, &l->owner.ranges) {
+        r = zlt_list_data(link, zlt_range_t, link);
 
-        if (s->state != ZLT_SERVICE_REFUSED) {
+        if (r->state != ZLT_SERVICE_REFUSED) {
             refused = NULL;
             l->none_up = 0;
             break;
         }
 
-        refused = s;
+        refused = r;
     }
 
     if (refused == NULL) {
@@ -503,32 +506,34 @@ zlt_link_control_bound(zlt_link_t *l)
 
 
 void
-zlt_link_control_announce(zlt_link_t *l, zlt_service_t *s,
-    const char *public_addr)
+zlt_link_control_announce(zlt_link_t *l, zlt_range_t *r)
 {
+    char         public_addr[ZLT_SERVICE_PUBLIC];
     const char  *protocol;
 
-    protocol = s->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp";
+    protocol = r->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp";
+
+    zlt_range_public(r, public_addr);
 
     zlt_log_link(l->owner.label, ZLT_LOG_DEBUG, "the service \"%s\" is "
-                 "registered: %s", s->conf.name, public_addr);
+                 "registered: %s", r->conf.name, public_addr);
 
     /* once, and again when it has moved */
 
-    if (strcmp(s->shown, public_addr) == 0) {
+    if (strcmp(r->shown, public_addr) == 0) {
         return;
     }
 
-    (void) snprintf(s->shown, sizeof(s->shown), "%s", public_addr);
+    (void) strcpy(r->shown, public_addr);
 
-    zlt_log_print("%s  %s  %s  ->  %s\n", s->conf.name, protocol,
-                  s->conf.local, public_addr);
+    zlt_log_print("%s  %s  %s  ->  %s\n", r->conf.name, protocol,
+                  r->conf.local, public_addr);
 
     if (strcmp(public_addr, ZLT_SERVICE_NO_PORT) == 0
-        && !(s->conf.flags & (ZLT_R_PRIVATE|ZLT_R_OPEN)))
+        && !(r->conf.flags & (ZLT_R_PRIVATE|ZLT_R_OPEN)))
     {
         zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the service \"%s\" has no "
                      "port: the server has no %s port to assign; only its "
-                     "nginx reaches it", s->conf.name, protocol);
+                     "nginx reaches it", r->conf.name, protocol);
     }
 }

@@ -53,11 +53,15 @@ static void zlt_reload_gone(zlt_process_t *p, zlt_config_t *config);
 static void zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf,
     zlt_reload_link_t *r);
 static void zlt_reload_services(zlt_link_t *l, zlt_conf_t *conf);
-static void zlt_reload_lead(const zlt_link_t *l, zlt_service_t *s,
+static void zlt_reload_lead(zlt_link_t *l, zlt_range_t *r,
     const zlt_service_conf_t *c);
+static void zlt_reload_lead_tell(const zlt_link_t *l, const zlt_range_t *r,
+    const zlt_service_conf_t *c);
+static int zlt_reload_lead_ports(zlt_link_t *l, zlt_range_t *r);
 static int zlt_reload_same(const zlt_service_conf_t *a,
     const zlt_service_conf_t *b);
-static void zlt_reload_remove(zlt_link_t *l, zlt_service_t *s);
+static void zlt_reload_remove(zlt_link_t *l, zlt_range_t *r);
+static void zlt_reload_remove_service(zlt_link_t *l, zlt_service_t *s);
 static int zlt_reload_stays(const zlt_conf_t *a, zlt_conf_t *b);
 
 
@@ -363,71 +367,117 @@ zlt_reload_services(zlt_link_t *l, zlt_conf_t *conf)
 {
     unsigned             i;
     zlt_list_t          *link, *next;
-    zlt_service_t       *s;
+    zlt_range_t         *r;
     zlt_service_conf_t  *c;
 
-    zlt_list_each_safe(link, next, &l->owner.services) {
-        s = zlt_list_data(link, zlt_service_t, link);
+    zlt_list_each_safe(link, next, &l->owner.ranges) {
+        r = zlt_list_data(link, zlt_range_t, link);
 
         c = NULL;
 
         for (i = 0; i < conf->nservices; i++) {
-            if (strcmp(conf->services[i].name, s->conf.name) == 0) {
+            if (strcmp(conf->services[i].name, r->conf.name) == 0) {
                 c = &conf->services[i];
                 break;
             }
         }
 
-        if (c == NULL || !zlt_reload_same(c, &s->conf)) {
-            zlt_reload_remove(l, s);
+        if (c == NULL || !zlt_reload_same(c, &r->conf)) {
+            zlt_reload_remove(l, r);
             continue;
         }
 
         if (c->flags & ZLT_R_OPEN) {
-            zlt_allow_move(&s->allow, &conf->allow);
+            zlt_allow_move(&zlt_range_first(r)->allow, &conf->allow);
             continue;
         }
 
         /* the port need not be closed for what is left */
 
-        zlt_reload_lead(l, s, c);
+        zlt_reload_lead(l, r, c);
     }
 
     for (i = 0; i < conf->nservices; i++) {
         c = &conf->services[i];
 
-        if (zlt_service_find(&l->owner.services, c->name)) {
+        if (zlt_range_find(&l->owner.ranges, c->name)) {
             continue;
         }
 
-        s = zlt_service_create(&l->owner.services, c);
+        r = zlt_range_create(&l->owner.ranges, &l->owner.services, c);
 
-        if (s == NULL) {
+        if (r == NULL) {
             zlt_log_link(l->owner.label, ZLT_LOG_ERROR, "out of memory");
             return;
         }
 
         if (c->flags & ZLT_R_OPEN) {
-            zlt_allow_move(&s->allow, &conf->allow);
+            zlt_allow_move(&zlt_range_first(r)->allow, &conf->allow);
         }
 
         zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is new",
                      c->name);
 
         if (l->control && zlt_control_is_up(l->control)) {
-            zlt_control_register(l->control, s);
+            zlt_control_register(l->control, r);
         }
     }
 }
 
 
-/* What the server is not told counts for connections to come. */
+/* What the server is not told counts for connections to come; of a range, what
+   is in the new one too keeps its port. */
 
 static void
-zlt_reload_lead(const zlt_link_t *l, zlt_service_t *s,
+zlt_reload_lead(zlt_link_t *l, zlt_range_t *r, const zlt_service_conf_t *c)
+{
+    int                  i, changed;
+    zlt_list_t          *link, *next;
+    zlt_service_t       *s;
+    zlt_service_conf_t   one;
+
+    zlt_reload_lead_tell(l, r, c);
+
+    r->conf = *c;
+    changed = 0;
+
+    zlt_list_each_safe(link, next, &r->services) {
+        s = zlt_list_data(link, zlt_service_t, peer);
+
+        i = zlt_option_range_index(c, &s->conf);
+
+        if (i == -1) {
+            zlt_reload_remove_service(l, s);
+            changed = 1;
+            continue;
+        }
+
+        zlt_option_range_service(c, (unsigned) i, &one);
+
+        if (strcmp(one.local, s->conf.local) == 0
+            && one.bare == s->conf.bare)
+        {
+            s->conf = one;
+            continue;
+        }
+
+        zlt_service_move(s, &one);
+        zlt_udp_session_service_end(s);
+    }
+
+    changed |= zlt_reload_lead_ports(l, r);
+
+    if (changed && l->control && zlt_control_is_up(l->control)) {
+        zlt_control_register(l->control, r);
+    }
+}
+
+
+static void
+zlt_reload_lead_tell(const zlt_link_t *l, const zlt_range_t *r,
     const zlt_service_conf_t *c)
 {
-    if (c->proxy_protocol != s->conf.proxy_protocol) {
+    if (c->proxy_protocol != r->conf.proxy_protocol) {
         zlt_log_link(l->owner.label, ZLT_LOG_INFO, c->proxy_protocol
                      ? "the service \"%s\" gets the header of the PROXY "
                      "protocol v%u now"
@@ -435,21 +485,54 @@ zlt_reload_lead(const zlt_link_t *l, zlt_service_t *s,
                      "protocol now", c->name, (unsigned) c->proxy_protocol);
     }
 
-    if (strcmp(c->local, s->conf.local) == 0 && c->bare == s->conf.bare) {
-        s->conf = *c;
-        return;
+    if (strcmp(c->local, r->conf.local) != 0 || c->bare != r->conf.bare) {
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" leads "
+                     "to %s now", c->name, c->local);
     }
-
-    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" leads to "
-                 "%s now", c->name, c->local);
-
-    zlt_service_move(s, c);
-    zlt_udp_session_service_end(s);
 }
 
 
-/* 1 if the server need not be told.  What is behind the name, an address or
-   many places, is no key. */
+/* Adds the ports that are new: 1 if there are any. */
+
+static int
+zlt_reload_lead_ports(zlt_link_t *l, zlt_range_t *r)
+{
+    int                  added;
+    unsigned             i;
+    zlt_list_t          *link;
+    unsigned char        there[ZLT_OPTION_RANGE_MAX];
+    zlt_service_conf_t   one;
+
+    memset(there, 0, sizeof(there));
+    added = 0;
+
+    zlt_list_each(link, &r->services) {
+        there[zlt_option_range_index(&r->conf,
+                        &zlt_list_data(link, zlt_service_t, peer)->conf)] = 1;
+    }
+
+    for (i = 0; i < zlt_option_range_count(&r->conf); i++) {
+
+        if (there[i]) {
+            continue;
+        }
+
+        zlt_option_range_service(&r->conf, i, &one);
+
+        if (zlt_range_add(r, &l->owner.services, &one) == NULL) {
+            zlt_log_link(l->owner.label, ZLT_LOG_ERROR, "out of memory");
+            break;
+        }
+
+        added = 1;
+    }
+
+    return added;
+}
+
+
+/* 1 if the server need not be told of more than ports of a range.  What is
+   behind the name, an address or many places, is no key. */
 
 static int
 zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
@@ -461,11 +544,24 @@ zlt_reload_same(const zlt_service_conf_t *a, const zlt_service_conf_t *b)
 
 
 static void
-zlt_reload_remove(zlt_link_t *l, zlt_service_t *s)
+zlt_reload_remove(zlt_link_t *l, zlt_range_t *r)
 {
-    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is removed "
-                 "or changed", s->conf.name);
+    zlt_list_t  *link, *next;
 
+    zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is removed "
+                 "or changed", r->conf.name);
+
+    zlt_list_each_safe(link, next, &r->services) {
+        zlt_reload_remove_service(l, zlt_list_data(link, zlt_service_t, peer));
+    }
+
+    zlt_range_remove(r);
+}
+
+
+static void
+zlt_reload_remove_service(zlt_link_t *l, zlt_service_t *s)
+{
     if (l->control && zlt_control_is_up(l->control)) {
         zlt_control_register_end(l->control, s);
     }

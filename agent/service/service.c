@@ -41,6 +41,8 @@ zlt_service_create(zlt_list_t *services, const zlt_service_conf_t *conf)
     s->refs = 1;
     s->conf = *conf;
 
+    zlt_list_init(&s->peer);
+    zlt_list_init(&s->down);
     zlt_list_init(&s->waiters);
     zlt_list_init(&s->sessions);
     zlt_list_init(&s->targets);
@@ -111,6 +113,7 @@ zlt_service_move(zlt_service_t *s, const zlt_service_conf_t *conf)
 void
 zlt_service_remove(zlt_service_t *s)
 {
+    zlt_range_leave(s);
     zlt_list_remove(&s->link);
     zlt_service_release(s);
 }
@@ -215,24 +218,6 @@ zlt_service_permits(const zlt_service_t *s, const zlt_addr_t *addr)
 {
     return s->open == NULL
            || zlt_allow_permits(&s->open->allow, s->conf.host, addr);
-}
-
-
-zlt_service_t *
-zlt_service_find(zlt_list_t *services, const char *name)
-{
-    zlt_list_t     *link;
-    zlt_service_t  *s;
-
-    zlt_list_each(link, services) {
-        s = zlt_list_data(link, zlt_service_t, link);
-
-        if (strcmp(s->conf.name, name) == 0) {
-            return s;
-        }
-    }
-
-    return NULL;
 }
 
 

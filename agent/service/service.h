@@ -15,15 +15,15 @@
 #include "addr.h"
 #include "allow.h"
 #include "option_service.h"
+#include "range.h"
 #include "types.h"
 #include "waiter.h"
 #include "zlt_list.h"
 
 
-#define ZLT_SERVICE_IDS     4
-#define ZLT_SERVICE_PUBLIC  280
-#define ZLT_SERVICE_NO_PORT "(no port)"
-#define ZLT_SERVICE_FAILURE 200
+#define ZLT_SERVICE_IDS      4
+#define ZLT_SERVICE_NO_PORT  "(no port)"
+#define ZLT_SERVICE_FAILURE  200
 
 
 /* of a UDP service; "in" is to the service, "out" to the server */
@@ -44,25 +44,16 @@ typedef struct {
 } zlt_udp_count_t;
 
 
-typedef enum {
-    ZLT_SERVICE_DOWN = 0,      /* not registered */
-    ZLT_SERVICE_PENDING,       /* Register was sent */
-    ZLT_SERVICE_UP,
-    ZLT_SERVICE_REFUSED
-} zlt_service_state_e;
-
-
 struct zlt_service_s {
     zlt_list_t           link;
     unsigned             refs;
     zlt_service_conf_t   conf;
 
-    zlt_service_state_e  state;
-    unsigned             again:1;      /* worth another try */
-    uint64_t             again_at;     /* ms */
+    zlt_range_t         *range;        /* NULL: a target */
+    zlt_list_t           peer;         /* range->services */
+    zlt_list_t           down;         /* range->down */
+    zlt_service_state_e  state;        /* set by zlt_range_set() */
     uint16_t             port;         /* assigned last, 0: none */
-    char                 shown[ZLT_SERVICE_PUBLIC];  /* printed last */
-    char                 refused[ZLT_SERVICE_PUBLIC];/* reason logged last */
 
     /* why it was not reached the last time; "": it was */
     char                 failure[ZLT_SERVICE_FAILURE];
@@ -114,7 +105,6 @@ zlt_service_t *zlt_service_target(zlt_service_t *open, zlt_str_t target);
 /* 1 if it may be dialled at that address */
 int zlt_service_permits(const zlt_service_t *s, const zlt_addr_t *addr);
 
-zlt_service_t *zlt_service_find(zlt_list_t *services, const char *name);
 zlt_service_t *zlt_service_by_id(zlt_list_t *services, const uint8_t *id);
 void zlt_service_add_id(zlt_service_t *s, const uint8_t *id);
 

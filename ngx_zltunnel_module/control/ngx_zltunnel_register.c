@@ -47,6 +47,8 @@ static ngx_uint_t ngx_zltunnel_register_evict(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_uint_t ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name);
+static const char *ngx_zltunnel_register_full(const char *who, ngx_uint_t n,
+    const char *what);
 static void ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control,
     u_char *id, in_port_t port);
 
@@ -238,7 +240,12 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         && !ngx_zltunnel_register_evict(registry, tunnel))
     {
         *code = ZLT_E_LIMIT;
-        *reason = "The tunnel has reached its limit of services";
+        *reason = !control->extended
+                  ? "The tunnel has reached its limit of services"
+                  : ngx_zltunnel_register_full("The tunnel",
+                                               registry->max_services,
+                                               "\"max_services\" in the "
+                                               "server's configuration");
         return NULL;
     }
 
@@ -264,12 +271,31 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         && !ngx_zltunnel_register_evict(registry, tunnel))
     {
         *code = ZLT_E_LIMIT;
-        *reason = "The token has reached its limit of services";
+        *reason = !control->extended
+                  ? "The token has reached its limit of services"
+                  : ngx_zltunnel_register_full("The token",
+                                               token->max_services,
+                                               "\"max_services=\" in the "
+                                               "server's token file");
         return NULL;
     }
 
     return ngx_zltunnel_service_add(registry, tunnel, m, token, id, code,
                                     reason);
+}
+
+
+/* How many there may be, and by what; until the next call. */
+
+static const char *
+ngx_zltunnel_register_full(const char *who, ngx_uint_t n, const char *what)
+{
+    static u_char  text[128];
+
+    ngx_snprintf(text, sizeof(text), "%s has %ui service%s, and %s allows no "
+                 "more%Z", who, n, n == 1 ? "" : "s", what);
+
+    return (char *) text;
 }
 
 

@@ -136,6 +136,10 @@ my @cases = (
     [ 'service s', 'allow_access', 'bob', 'carol',
       sub { (registered('s')->{ext}{3} // '') eq 'carol' } ],
 
+    [ 'service r', 'remote_ports', '5000-5001', '5001-5002',
+      sub { registered('r-5002')->{name} && !registered('r-5000')->{name} },
+      with => { 'service r' => { local => '1-2' } } ],
+
     [ 'access', 'name', 'o', 'p', sub { registered('p')->{name} }, %open ],
     [ 'access', 'protocol', undef, 'udp',
       sub { registered('o')->{protocol} }, %open ],

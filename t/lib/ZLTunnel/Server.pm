@@ -327,6 +327,8 @@ sub tell {
 sub message {
     my ($self, $m) = @_;
 
+    $self->{server}{hear}->($m) if $self->{server}{hear};
+
     if ($self->{server}{hold}{ $m->{type} }) {
         push @{ $self->{server}{held} }, [ $self, $m ];
 
@@ -352,8 +354,9 @@ sub answer {
             5 => pack('n n', 2, 16))));
 
     } elsif ($m->{type} eq 'Register' && $server->{refuse}{ $m->{name} }) {
-        $self->tell(msg('RegisterFail',
-                        str16($server->{refuse}{ $m->{name} })));
+        my $code = $server->{code}{ $m->{name} };
+        $self->tell(msg('RegisterFail', str16($server->{refuse}{ $m->{name} })
+                        . (defined $code ? ext(1 => pack 'C', $code) : '')));
 
     } elsif ($m->{type} eq 'Register') {
         my $id = md5($m->{name});
