@@ -61,9 +61,11 @@ sub provider {
 # .. and the service learns who it is
 
 sub logged_in {
-    my ($rc, $out) = $doc->shell('home', 'curl -sSL -c jar -b jar '
-                                 . '"https://wiki.tunnel.example.com/?a=b"');
-    is($out, "the wiki at home\n", 'a visitor logs in, and is there');
+    my ($rc, $out) = $doc->shell('home', 'curl -sSL -c jar -b jar'
+                                 . ' -w "%{url_effective}"'
+                                 . ' "https://wiki.tunnel.example.com/?a=b&c=d"');
+    is($out, "the wiki at home\nhttps://wiki.tunnel.example.com/?a=b&c=d",
+       'a visitor logs in, and is there');
 }
 
 

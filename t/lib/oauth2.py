@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 
-# Stands in for oauth2-proxy with its provider: whoever is sent to log in is
-# alice from then on, by a cookie.
+# Stands in for oauth2-proxy and its provider, which lets everybody in: whoever
+# signs in is alice from then on, by a cookie, and comes back to where he was.
 #
 #     oauth2.py PORT
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -29,8 +29,14 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self.answer(401)
 
-        elif url.path == '/oauth2/start':
-            self.answer(302, Location=parse_qs(url.query)['rd'][0],
+        elif url.path == '/oauth2/sign_in':
+            state = urlencode({
+                'state': self.headers.get('X-Auth-Request-Redirect', '/')})
+            self.answer(302, Location='https://' + self.headers['Host']
+                        + '/oauth2/callback?' + state)
+
+        elif url.path == '/oauth2/callback':
+            self.answer(302, Location=parse_qs(url.query)['state'][0],
                         Set_Cookie='visitor=alice; Path=/; Secure; HttpOnly')
 
         else:
