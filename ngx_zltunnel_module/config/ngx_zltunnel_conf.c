@@ -28,7 +28,7 @@
 
 #define NGX_ZLTUNNEL_NAME_MAX         64
 #define NGX_ZLTUNNEL_ZONE_PAGES       8
-#define NGX_ZLTUNNEL_ZONE_DEFAULT     (8 * 1024 * 1024)
+#define NGX_ZLTUNNEL_ZONE_DEFAULT     (32 * 1024 * 1024)
 
 
 typedef struct {

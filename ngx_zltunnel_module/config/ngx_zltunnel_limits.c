@@ -40,6 +40,8 @@ static void ngx_zltunnel_limits_zone(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_limits_tokens(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
+static ngx_uint_t ngx_zltunnel_limits_services(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_token_t *token);
 static void ngx_zltunnel_limits_access(ngx_cycle_t *cycle,
     ngx_zltunnel_registry_t *registry);
 static void ngx_zltunnel_limits_connections(ngx_cycle_t *cycle,
@@ -121,17 +123,11 @@ ngx_zltunnel_limits_tokens(ngx_cycle_t *cycle,
         n = ngx_min(token[i].sessions, registry->max_tunnels - tunnels);
         tunnels += n;
 
-        services = (uint64_t) n * registry->max_services;
+        services = (uint64_t) n * ngx_zltunnel_limits_services(registry,
+                                                               &token[i]);
 
         if (token[i].max_services) {
             services = ngx_min(services, token[i].max_services);
-        }
-
-        if (token[i].services == NULL && token[i].access) {
-
-            /* a visitor's */
-
-            services = 0;
         }
 
         need += n * NGX_ZLTUNNEL_ZONE_TUNNEL
@@ -152,6 +148,43 @@ ngx_zltunnel_limits_tokens(ngx_cycle_t *cycle,
                   &registry->name, &registry->token_file,
                   registry->zone_size / 1024, (need + 1023) / 1024,
                   registry->file, registry->line);
+}
+
+
+/* how many one tunnel of that token may have */
+
+static ngx_uint_t
+ngx_zltunnel_limits_services(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_token_t *token)
+{
+    ngx_str_t   *glob;
+    ngx_uint_t   i, n;
+
+    if (token->services == NULL && token->access) {
+
+        /* a visitor's */
+
+        return 0;
+    }
+
+    n = registry->max_services;
+
+    if (token->services == NULL) {
+        return n;
+    }
+
+    glob = token->services->elts;
+
+    for (i = 0; i < token->services->nelts; i++) {
+
+        if (glob[i].data[glob[i].len - 1] == '*') {
+            return n;
+        }
+    }
+
+    /* each name once a protocol */
+
+    return ngx_min(n, token->services->nelts * (token->tcp + token->udp));
 }
 
 

@@ -182,6 +182,14 @@ my @rows = (
     [ 'a time with one',
       { tokens => "$hash alice services=web access=db access_ttl=8h\n" }, 0,
       undef ],
+    [ 'many tokens', { default_zone => 1, tokens => many(350, '') }, 0, undef ],
+    [ 'more tokens', { default_zone => 1, tokens => many(400, '') }, 0,
+      "warn: \"zone\" of zltunnel \"default\" is too small for all that the "
+      . "tokens in $file allow: it has 32768k, 35849k are needed; \"sessions=\" "
+      . 'and "max_services=" there say how much that is, in PLACE' ],
+    [ 'very many tokens of two services',
+      { default_zone => 1, tokens => many(900, 'services=web,db protocols=tcp') },
+      0, undef ],
     [ 'no tokens yet', { tokens => "# none\n" }, 0,
       "warn: no token in $file, no agent can connect to zltunnel \"default\"" ],
     [ 'no token file', { tokens => undef }, 1,
@@ -203,11 +211,14 @@ sub row {
 
     my %o = (%PARTS, %SIZES, %$change);
     my $sub = delete $o{sub};
+    my $default = delete $o{default_zone};
     my $tokens = exists $o{tokens} ? delete $o{tokens} : $first;
 
     defined $tokens ? write_file($file, $tokens) : unlink $file;
 
     $t->write_conf(%o);
+
+    $sub = [ qr/^    zone 2m;\n/m, '' ] if $default;
 
     if ($sub) {
         my $conf = slurp("$dir/nginx.conf");
@@ -230,6 +241,15 @@ sub row {
     }
 
     write_file($file, $first);
+}
+
+
+# A file of so many.
+
+sub many {
+    my ($n, $rights) = @_;
+
+    return join '', map { sha256_hex("n$_") . " n$_ $rights\n" } 1 .. $n;
 }
 
 
