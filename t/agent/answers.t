@@ -106,8 +106,15 @@ sub messages {
         my $server = ZLTunnel::Server->new($t);
         $server->{hold}{Auth} = 1 if $name =~ /Auth/;
 
-        my $agent = $t->agent(token => $token, server => $server->url,
-                              wait => 0, services => [ 'x:1' ]);
+        my $url = $server->url;
+        my $agent = $t->agent(token => $token, wait => 0, conf => <<"EOT");
+[agent]
+server = $url
+token_file = %%token_file%%
+
+[service x]
+local = 1
+EOT
 
         $server->wait(sub { $name =~ /Auth/ ? @{ $server->{held} || [] }
                                             : $server->{services}{x} })

@@ -21,11 +21,12 @@ use ZLTunnel::Wire qw(msg str16 ext new_id datagram_open ws_frame);
 
 # what the process says, whichever links there are
 
-my $process = qr/^(?:ended|told\ (?:again\ )?to\ end|the\ machine\ has\ slept
+my $process = qr/^(?:stopped|stopping\ |%u\ connection|the\ machine\ has\ slept
                  |the\ configuration\ (?:was\ read|is\ not)
                  |there\ is\ no\ (?:control\ socket|configuration)
+                 |"status"\ and\ the\ like\ cannot
                  |the\ tunnel\ "\S+"\ is\ (?:new|removed)
-                 |the\ control\ socket:|another\ \\?"control"
+                 |the\ control\ socket:|another\ "
                  |zltunnel-agent\ \S+:\ no\ tunnel
                  |the\ certificate\ in\ |\S+\ can\ be\ read\ by
                  |no\ random\ numbers)/x;

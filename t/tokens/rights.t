@@ -68,8 +68,15 @@ sub refused {
                   [ $old, 'expired', qr/expired/i ]) {
         my ($token, $name, $re) = @$case;
 
-        my $agent = $t->agent(token => $token, wait => 0,
-                              services => [ 'web:8080' ]);
+        my $url = $t->url('ws');
+        my $agent = $t->agent(token => $token, wait => 0, conf => <<"EOT");
+[agent]
+server = $url
+token_file = %%token_file%%
+
+[service web]
+local = 8080
+EOT
         ok($agent->logged($re), "$name: the agent says so");
         sleep 2;
         ok($agent->{proc}->running, "$name: and goes on trying");

@@ -375,7 +375,7 @@ sub configuration {
         $check->('an unknown method', qr/invalid parameter "balance=best"/,
                  $u->('zltunnel_service web balance=best;'));
         $check->('a registry that is not there',
-                 qr/no "zltunnel other \{ \}" block/,
+                 qr/no "zltunnel" block for registry "other"/,
                  $u->('zltunnel_service web registry=other;'));
     }
 
