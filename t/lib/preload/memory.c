@@ -172,6 +172,11 @@ fails(void *address)
     uintptr_t  from;
 
     if (!started) {
+        if (environ == NULL) {
+            /* the first ones of a sanitizer */
+            return 0;
+        }
+
         start();
     }
 
