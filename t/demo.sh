@@ -30,22 +30,30 @@ trap 'echo; cleanup; exit 0' INT TERM HUP
 
 die() {
     echo "demo: $*" >&2
+    [ ! -s "$dir/nginx.out" ] || tail -5 "$dir/nginx.out" >&2
     [ ! -s "$dir/error.log" ] || tail -5 "$dir/error.log" >&2
     [ ! -s "$dir/agent.log" ] || tail -5 "$dir/agent.log" >&2
     exit 1
 }
 
 
-# the first port from $1 on that nobody listens on
+# The first port from $1 on that is free, with the $2 - 1 behind it.  A port of
+# another zltunnel that has no service refuses connections, and is taken: so
+# they are bound.
 
-free_port() {
-    local port=$1
+free_ports() {
+    perl -MIO::Socket::INET -e '
+        my ($port, $n) = @ARGV;
+        my @held;
 
-    while (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do
-        port=$((port + 1))
-    done
+        for (; @held < $n && $port < 65536; $port++) {
+            my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1",
+                                          LocalPort => $port, Proto => "tcp");
+            @held = $s ? (@held, $s) : ();
+        }
 
-    echo "$port"
+        die "there are no free ports\n" if @held < $n;
+        print $port - $n, "\n"' "$1" "$2"
 }
 
 
@@ -62,9 +70,9 @@ wait_for() {
 [ -f "$objs/ngx_zltunnel_module.so" ] && [ -x "$objs/zltunnel-agent" ] \
     || die "nothing is built yet: run make"
 
-tunnel=$(free_port 8000)
-web=$(free_port 8080)
-first=$(free_port 30000)
+tunnel=$(free_ports 8000 1)
+web=$(free_ports 8080 1)
+first=$(free_ports 30000 10)
 last=$((first + 9))
 
 
