@@ -35,6 +35,8 @@ static const zlt_cmd_t  zlt_commands[] = {
     { "check",   "check a configuration file", zlt_cmd_run_check },
     { "access",  "reach services that others publish", zlt_cmd_access },
     { "token",   "make a new token", zlt_cmd_token },
+    { "init",    "write a first configuration, of the agent or of nginx",
+      zlt_cmd_init },
     { "status",  "tell the state of a running agent", zlt_cmd_ctl },
     { "start",   "start one of its tunnels", zlt_cmd_ctl },
     { "stop",    "stop one of its tunnels, or of its access sessions",

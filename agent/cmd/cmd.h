@@ -32,6 +32,7 @@ int zlt_cmd_run_check(int argc, char **argv);
 int zlt_cmd_run_has_file(void);
 
 int zlt_cmd_token(int argc, char **argv);
+int zlt_cmd_init(int argc, char **argv);
 int zlt_cmd_keys(int argc, char **argv);
 
 /* what a running agent is asked: status, start, stop, sessions, renew,
@@ -49,6 +50,16 @@ void zlt_cmd_option(int c, char **argv, const struct option *options);
 
 /* .. and why there is no --token */
 void zlt_cmd_token_option(void);
+
+/* 0, or -1 if that is no name of a token, which is said. */
+int zlt_cmd_token_name(const char *name);
+
+/* A new token, and the hash of it in hexadecimal.  0, or -1, which is said. */
+
+#define ZLT_CMD_TOKEN_SIZE       72
+#define ZLT_CMD_TOKEN_HASH_SIZE  65
+
+int zlt_cmd_token_make(char *token, char *hex);
 
 
 #endif /* ZLT_CMD_H_INCLUDED */

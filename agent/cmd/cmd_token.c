@@ -25,9 +25,6 @@
 #define ZLT_TOKEN_PREFIX  "zlt_"
 
 
-static int zlt_cmd_token_name_valid(const char *name);
-
-
 static const zlt_cmd_option_t  zlt_token_options[] = {
     { "name", 'n', "NAME",
       "the token's name in the server's file; the default is \"agent\"" },
@@ -52,10 +49,7 @@ int
 zlt_cmd_token(int argc, char **argv)
 {
     int           c;
-    char          token[sizeof(ZLT_TOKEN_PREFIX) + 2 * ZLT_TOKEN_BYTES],
-                  hex[2 * 32];
-    uint8_t       random[ZLT_TOKEN_BYTES], digest[EVP_MAX_MD_SIZE];
-    unsigned      len;
+    char          token[ZLT_CMD_TOKEN_SIZE], hex[ZLT_CMD_TOKEN_HASH_SIZE];
     const char   *name;
     struct stat   st;
     struct option options[ZLT_CMD_PAGE_OPTIONS];
@@ -92,30 +86,13 @@ zlt_cmd_token(int argc, char **argv)
         return ZLT_EXIT_USAGE;
     }
 
-    if (!zlt_cmd_token_name_valid(name)) {
-        zlt_log_complain("a token's name is 1 to %d letters, digits, \"-\", "
-                         "\"_\", \".\"", ZLT_MAX_TOKEN_NAME);
+    if (zlt_cmd_token_name(name) == -1) {
         return ZLT_EXIT_USAGE;
     }
 
-    if (RAND_bytes(random, sizeof(random)) != 1) {
-        zlt_log_complain("there are no random numbers");
+    if (zlt_cmd_token_make(token, hex) == -1) {
         return ZLT_EXIT_FAILED;
     }
-
-    (void) strcpy(token, ZLT_TOKEN_PREFIX);
-    zlt_hex_encode(token + sizeof(ZLT_TOKEN_PREFIX) - 1, random,
-                   ZLT_TOKEN_BYTES);
-    token[sizeof(ZLT_TOKEN_PREFIX) - 1 + 2 * ZLT_TOKEN_BYTES] = '\0';
-
-    if (EVP_Digest(token, strlen(token), digest, &len, EVP_sha256(), NULL)
-        != 1)
-    {
-        zlt_log_complain("SHA-256 is not available");
-        return ZLT_EXIT_FAILED;
-    }
-
-    zlt_hex_encode(hex, digest, 32);
 
     if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode)
         && (st.st_mode & 077))
@@ -124,22 +101,63 @@ zlt_cmd_token(int argc, char **argv)
                          "by others");
     }
 
-    (void) printf("%s\n%.*s %s\n", token, (int) sizeof(hex), hex, name);
+    (void) printf("%s\n%s %s\n", token, hex, name);
 
     OPENSSL_cleanse(token, sizeof(token));
-    OPENSSL_cleanse(random, sizeof(random));
 
     return fflush(stdout) == 0 ? ZLT_EXIT_OK : ZLT_EXIT_FAILED;
 }
 
 
-static int
-zlt_cmd_token_name_valid(const char *name)
+int
+zlt_cmd_token_name(const char *name)
 {
     size_t  len;
 
     len = strlen(name);
 
-    return len <= ZLT_MAX_TOKEN_NAME
-           && zlt_name_valid((const uint8_t *) name, len);
+    if (len <= ZLT_MAX_TOKEN_NAME
+        && zlt_name_valid((const uint8_t *) name, len))
+    {
+        return 0;
+    }
+
+    zlt_log_complain("a token's name is 1 to %d letters, digits, \"-\", "
+                     "\"_\", \".\"", ZLT_MAX_TOKEN_NAME);
+
+    return -1;
+}
+
+
+int
+zlt_cmd_token_make(char *token, char *hex)
+{
+    size_t    prefix;
+    uint8_t   random[ZLT_TOKEN_BYTES], digest[EVP_MAX_MD_SIZE];
+    unsigned  len;
+
+    if (RAND_bytes(random, sizeof(random)) != 1) {
+        zlt_log_complain("there are no random numbers");
+        return -1;
+    }
+
+    prefix = sizeof(ZLT_TOKEN_PREFIX) - 1;
+
+    memcpy(token, ZLT_TOKEN_PREFIX, prefix);
+    zlt_hex_encode(token + prefix, random, ZLT_TOKEN_BYTES);
+    token[prefix + 2 * ZLT_TOKEN_BYTES] = '\0';
+
+    OPENSSL_cleanse(random, sizeof(random));
+
+    if (EVP_Digest(token, strlen(token), digest, &len, EVP_sha256(), NULL)
+        != 1)
+    {
+        zlt_log_complain("SHA-256 is not available");
+        return -1;
+    }
+
+    zlt_hex_encode(hex, digest, 32);
+    hex[64] = '\0';
+
+    return 0;
 }

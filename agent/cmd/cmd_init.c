@@ -1,0 +1,525 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* zltunnel-agent init: a first configuration, here of the agent's side. */
+
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <openssl/crypto.h>
+
+#include "cmd.h"
+#include "cmd_init_file.h"
+#include "cmd_init_nginx.h"
+#include "cmd_page.h"
+#include "config.h"
+#include "log.h"
+#include "token.h"
+
+
+#define ZLT_CMD_INIT_SERVICES  32
+#define ZLT_CMD_INIT_PATH      512
+#define ZLT_CMD_INIT_ANSWER    512
+
+
+typedef struct {
+    const char           *dir;
+    const char           *server;
+    const char           *token_file;
+    const char           *services[ZLT_CMD_INIT_SERVICES];
+    unsigned              nservices;
+    int                   force;
+    unsigned              nginx:1;
+    zlt_cmd_init_nginx_t  side;
+    char                  dir_buf[ZLT_CMD_INIT_PATH];
+    char                  server_buf[ZLT_CMD_INIT_ANSWER];
+    char                  service_buf[ZLT_CMD_INIT_ANSWER];
+    char                  conf[ZLT_CMD_INIT_PATH + 32];
+    char                  token[ZLT_CMD_INIT_PATH + 32];
+} zlt_cmd_init_t;
+
+
+static int zlt_cmd_init_options(int argc, char **argv, zlt_cmd_init_t *init);
+static int zlt_cmd_init_agent(zlt_cmd_init_t *init);
+static int zlt_cmd_init_complete(zlt_cmd_init_t *init);
+static int zlt_cmd_init_dir(zlt_cmd_init_t *init);
+static int zlt_cmd_init_token(zlt_cmd_init_t *init, zlt_token_t *token);
+static int zlt_cmd_init_text(const zlt_cmd_init_t *init, zlt_text_t *text);
+static void zlt_cmd_init_service(zlt_text_t *text,
+    const zlt_service_conf_t *s);
+static int zlt_cmd_init_write(const zlt_cmd_init_t *init,
+    const zlt_text_t *text, const zlt_token_t *token);
+static int zlt_cmd_init_checked(const char *file);
+static void zlt_cmd_init_tell(const zlt_cmd_init_t *init);
+
+
+static const zlt_cmd_option_t  zlt_cmd_init_list[] = {
+    { "server", 's', "URL", "the server, wss://NAME" },
+    { "service", 'S', "SPEC",
+      "what is published, as \"connect\" has it; may be repeated" },
+    { "token-file", 'f', "FILE",
+      "holds the token, which is asked for otherwise, or read from the "
+      "standard input" },
+    { "token", 't', "", NULL },
+    { "nginx", 'n', NULL, "write the server's side instead" },
+    { "host", 'H', "NAME",
+      "the server's name, of its certificate" },
+    { "cert", 'C', "FILE",
+      "the certificate; the default is certbot's" },
+    { "key", 'K', "FILE", "its key" },
+    { "name", 'N', "NAME",
+      "the agent's name, of its token; the default is \"agent\"" },
+    { "ports", 'P', "RANGE",
+      "the ports that services get; the default is 30000-30099" },
+    { "dir", 'd', "DIR",
+      "where to write; the default is /etc/zltunnel, or ~/.config/zltunnel, "
+      "and /etc/nginx" },
+    { "force", 'F', NULL, "over what is there" },
+    { "help", 'h', NULL, NULL },
+    { "version", 'V', NULL, NULL },
+    { NULL, 0, NULL, NULL }
+};
+
+
+static const zlt_cmd_page_t  zlt_cmd_init_page = {
+    "init [--nginx --host NAME] [--server URL --service SPEC]... [OPTION]...",
+    NULL,
+    zlt_cmd_init_list,
+    0,
+    "Asks for what is missing, writes a first configuration of the agent, or "
+    "of\nnginx, and tells what to do then.  With nginx set up already, --nginx "
+    "makes a\ntoken for another agent.\n",
+    "  zltunnel-agent init --nginx --host tunnel.example.com --name home\n"
+    "  zltunnel-agent init --server wss://tunnel.example.com --service "
+    "web:8080\n"
+};
+
+
+/* the user of the package, who alone may read it */
+
+static const zlt_cmd_init_owner_t  zlt_cmd_init_secret = {
+    "zltunnel", NULL, 0600
+};
+
+static const zlt_cmd_init_owner_t  zlt_cmd_init_public = {
+    NULL, NULL, 0644
+};
+
+
+int
+zlt_cmd_init(int argc, char **argv)
+{
+    int             code;
+    zlt_cmd_init_t  init;
+
+    memset(&init, 0, sizeof(zlt_cmd_init_t));
+
+    code = zlt_cmd_init_options(argc, argv, &init);
+
+    if (code != -1) {
+        return code;
+    }
+
+    if (!init.nginx) {
+        return zlt_cmd_init_agent(&init);
+    }
+
+    init.side.dir = init.dir;
+    init.side.force = init.force;
+    init.side.name = init.side.name ? init.side.name : "agent";
+    init.side.ports = init.side.ports ? init.side.ports : "30000-30099";
+
+    return zlt_cmd_init_nginx(&init.side);
+}
+
+
+/* -1, or the exit code if that is all. */
+
+static int
+zlt_cmd_init_options(int argc, char **argv, zlt_cmd_init_t *init)
+{
+    int             c;
+    const char    **value;
+    struct option   options[ZLT_CMD_PAGE_OPTIONS];
+
+    opterr = 0;
+
+    zlt_cmd_page_options(&zlt_cmd_init_page, options);
+
+    while ((c = getopt_long(argc, argv, ":hV", options, NULL)) != -1) {
+
+        switch (c) {
+
+        case 's':  value = &init->server;         break;
+        case 'f':  value = &init->token_file;     break;
+        case 'd':  value = &init->dir;            break;
+        case 'H':  value = &init->side.host;      break;
+        case 'C':  value = &init->side.cert;      break;
+        case 'K':  value = &init->side.key;       break;
+        case 'N':  value = &init->side.name;      break;
+        case 'P':  value = &init->side.ports;     break;
+
+        case 'S':
+            if (init->nservices == ZLT_CMD_INIT_SERVICES) {
+                zlt_log_complain("more than %d services: add them to the file "
+                                 "then", ZLT_CMD_INIT_SERVICES);
+                return ZLT_EXIT_USAGE;
+            }
+
+            value = &init->services[init->nservices++];
+            break;
+
+        case 'n':
+            init->nginx = 1;
+            continue;
+
+        case 'F':
+            init->force = 1;
+            continue;
+
+        case 'h':
+            zlt_cmd_page_help(&zlt_cmd_init_page);
+            return ZLT_EXIT_OK;
+
+        case 'V':
+            zlt_cmd_version();
+            return ZLT_EXIT_OK;
+
+        case 't':
+            zlt_cmd_token_option();
+            return ZLT_EXIT_USAGE;
+
+        default:
+            zlt_cmd_option(c, argv, options);
+            return ZLT_EXIT_USAGE;
+        }
+
+        *value = optarg;
+    }
+
+    if (optind < argc) {
+        zlt_log_complain("\"%s\" is not an option", argv[optind]);
+        return ZLT_EXIT_USAGE;
+    }
+
+    if (init->nginx ? init->server || init->nservices || init->token_file
+                    : init->side.host || init->side.cert || init->side.key
+                      || init->side.name || init->side.ports)
+    {
+        zlt_log_complain(init->nginx
+                         ? "--server, --service and --token-file are of the "
+                           "agent's side, without --nginx"
+                         : "--host, --cert, --key, --name and --ports are of "
+                           "the server's side, with --nginx");
+        return ZLT_EXIT_USAGE;
+    }
+
+    return -1;
+}
+
+
+static int
+zlt_cmd_init_agent(zlt_cmd_init_t *init)
+{
+    int          code;
+    zlt_text_t   text;
+    zlt_token_t  token;
+
+    memset(&text, 0, sizeof(zlt_text_t));
+    memset(&token, 0, sizeof(zlt_token_t));
+
+    code = ZLT_EXIT_USAGE;
+
+    if (zlt_cmd_init_complete(init) == 0
+        && zlt_cmd_init_text(init, &text) == 0
+        && zlt_cmd_init_token(init, &token) == 0)
+    {
+        code = zlt_cmd_init_write(init, &text, &token);
+    }
+
+    if (code == ZLT_EXIT_OK) {
+        zlt_cmd_init_tell(init);
+    }
+
+    zlt_token_wipe(&token);
+    zlt_text_free(&text);
+
+    return code;
+}
+
+
+/* Where to write, and what is asked for: 0 or -1. */
+
+static int
+zlt_cmd_init_complete(zlt_cmd_init_t *init)
+{
+    if (zlt_cmd_init_dir(init) == -1
+        || zlt_cmd_init_file_free(init->conf, init->force) == -1)
+    {
+        return -1;
+    }
+
+    if (init->server == NULL && zlt_cmd_init_file_asks()
+        && zlt_cmd_init_file_ask("The server, as wss://tunnel.example.com", 0,
+                                 init->server_buf, sizeof(init->server_buf))
+           == 0)
+    {
+        init->server = init->server_buf;
+    }
+
+    if (init->server == NULL) {
+        zlt_log_complain("which server? --server wss://NAME");
+        return -1;
+    }
+
+    if (init->nservices == 0 && zlt_cmd_init_file_asks()
+        && zlt_cmd_init_file_ask("A service, as web:8080 or ssh:22:2222", 0,
+                                 init->service_buf, sizeof(init->service_buf))
+           == 0)
+    {
+        init->services[init->nservices++] = init->service_buf;
+    }
+
+    if (init->nservices == 0) {
+        zlt_log_complain("which service? --service NAME:PORT, as web:8080");
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+zlt_cmd_init_dir(zlt_cmd_init_t *init)
+{
+    const char  *home, *config;
+
+    if (init->dir == NULL && geteuid() == 0) {
+        init->dir = "/etc/zltunnel";
+    }
+
+    if (init->dir == NULL) {
+        config = getenv("XDG_CONFIG_HOME");
+        home = getenv("HOME");
+
+        if (config && *config == '/') {
+            (void) snprintf(init->dir_buf, sizeof(init->dir_buf),
+                            "%s/zltunnel", config);
+
+        } else if (home && *home == '/') {
+            (void) snprintf(init->dir_buf, sizeof(init->dir_buf),
+                            "%s/.config/zltunnel", home);
+
+        } else {
+            zlt_log_complain("where to write? HOME is not set: --dir DIR");
+            return -1;
+        }
+
+        init->dir = init->dir_buf;
+    }
+
+    if (strlen(init->dir) >= ZLT_CMD_INIT_PATH) {
+        zlt_log_complain("\"%.100s...\" is too long a name", init->dir);
+        return -1;
+    }
+
+    (void) snprintf(init->conf, sizeof(init->conf), "%s/agent.conf",
+                    init->dir);
+    (void) snprintf(init->token, sizeof(init->token), "%s/token", init->dir);
+
+    return 0;
+}
+
+
+/* From the file, the environment, or the standard input: 0 or -1. */
+
+static int
+zlt_cmd_init_token(zlt_cmd_init_t *init, zlt_token_t *token)
+{
+    char  error[ZLT_TOKEN_ERROR_SIZE];
+
+    if (init->token_file || getenv(ZLT_TOKEN_ENV)) {
+
+        if (zlt_token_read(token, init->token_file, error) == -1) {
+            zlt_log_complain("%s", error);
+            return -1;
+        }
+
+        return 0;
+    }
+
+    if (zlt_cmd_init_file_ask("The token", 1, token->text,
+                              sizeof(token->text))
+        == -1)
+    {
+        zlt_log_complain("which token? \"zltunnel-agent init --nginx\" prints "
+                         "one at the server; it is read from the standard "
+                         "input, or --token-file FILE");
+        return -1;
+    }
+
+    token->len = strlen(token->text);
+
+    if (strpbrk(token->text, " \t")) {
+        zlt_log_complain("that is more than a token: the first word alone");
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+zlt_cmd_init_text(const zlt_cmd_init_t *init, zlt_text_t *text)
+{
+    unsigned             i;
+    const char          *error;
+    zlt_service_conf_t   s;
+
+    zlt_text_printf(text,
+                    "; The configuration of zltunnel-agent, see agent.conf(5).\n"
+                    "; \"zltunnel-agent check -c FILE\" tells what is wrong "
+                    "with it.\n"
+                    "\n"
+                    "[agent]\n"
+                    "server = %s\n"
+                    "token_file = token\n", init->server);
+
+    for (i = 0; i < init->nservices; i++) {
+        memset(&s, 0, sizeof(zlt_service_conf_t));
+
+        if (zlt_option_service(init->services[i], &s, &error) == -1) {
+            zlt_log_complain("--service \"%.100s\": %s", init->services[i],
+                             error);
+            return -1;
+        }
+
+        zlt_cmd_init_service(text, &s);
+    }
+
+    return 0;
+}
+
+
+static void
+zlt_cmd_init_service(zlt_text_t *text, const zlt_service_conf_t *s)
+{
+    zlt_text_printf(text, "\n[service %s]\n", s->name);
+
+    if (s->bare && s->ports == 0) {
+        zlt_text_printf(text, "local = %u\n", s->port);
+
+    } else {
+        zlt_text_printf(text, "local = %s\n", s->local);
+    }
+
+    if (s->protocol == ZLT_PROTO_UDP) {
+        zlt_text_printf(text, "protocol = udp\n");
+    }
+
+    if (s->remote_port && s->remote_ports) {
+        zlt_text_printf(text, "remote_ports = %u-%u\n", s->remote_port,
+                        s->remote_port + s->remote_ports - 1U);
+
+    } else if (s->remote_port) {
+        zlt_text_printf(text, "remote_port = %u\n", s->remote_port);
+    }
+
+    if (s->flags & ZLT_R_PRIVATE) {
+        zlt_text_printf(text, "private = yes\n");
+    }
+
+    if (s->flags & ZLT_R_INTERNAL) {
+        zlt_text_printf(text, "internal = yes\n");
+    }
+
+    if (s->proxy_protocol) {
+        zlt_text_printf(text, "proxy_protocol = v%u\n", s->proxy_protocol);
+    }
+}
+
+
+/* The exit code.  Nothing that is there is touched before all is right. */
+
+static int
+zlt_cmd_init_write(const zlt_cmd_init_t *init, const zlt_text_t *text,
+    const zlt_token_t *token)
+{
+    int         code;
+    char        draft[sizeof(init->conf) + 16];
+    zlt_text_t  line;
+
+    (void) snprintf(draft, sizeof(draft), "%s.draft", init->conf);
+    memset(&line, 0, sizeof(zlt_text_t));
+    zlt_text_printf(&line, "%.*s\n", (int) token->len, token->text);
+
+    code = ZLT_EXIT_FAILED;
+
+    if (zlt_cmd_init_file_dir(init->dir) == 0
+        && zlt_cmd_init_file_write(draft, text, &zlt_cmd_init_public) == 0)
+    {
+        code = zlt_cmd_init_checked(draft) == 0 ? ZLT_EXIT_OK
+                                                : ZLT_EXIT_USAGE;
+        (void) unlink(draft);
+    }
+
+    if (code == ZLT_EXIT_OK
+        && (zlt_cmd_init_file_write(init->token, &line, &zlt_cmd_init_secret)
+            == -1
+            || zlt_cmd_init_file_write(init->conf, text, &zlt_cmd_init_public)
+               == -1))
+    {
+        code = ZLT_EXIT_FAILED;
+    }
+
+    if (line.data) {
+        OPENSSL_cleanse(line.data, line.len);
+    }
+
+    zlt_text_free(&line);
+
+    return code;
+}
+
+
+static int
+zlt_cmd_init_checked(const char *file)
+{
+    int           rc;
+    char          error[ZLT_CONF_ERROR_SIZE];
+    zlt_config_t  config;
+
+    zlt_config_init(&config);
+
+    rc = zlt_conf_file_read(&config, file, NULL, error);
+
+    if (rc == -1) {
+        zlt_log_complain("%s", error);
+    }
+
+    zlt_config_free(&config);
+
+    return rc;
+}
+
+
+static void
+zlt_cmd_init_tell(const zlt_cmd_init_t *init)
+{
+    (void) printf("Written: %s\n         %s\n\n", init->conf, init->token);
+
+    if (geteuid() == 0 && strcmp(init->dir, "/etc/zltunnel") == 0) {
+        (void) printf("Now, and at each start of this machine:\n\n"
+                      "    systemctl enable --now zltunnel-agent\n"
+                      "    zltunnel-agent status\n");
+
+    } else {
+        (void) printf("Now:\n\n    zltunnel-agent run -c %s\n", init->conf);
+    }
+
+    (void) fflush(stdout);
+}

@@ -1,0 +1,300 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * zltunnel-agent init --nginx: the server's side.
+ *
+ * Debian's nginx.conf includes modules-enabled/ at its top level, and conf.d/ in
+ * http: what the tunnel needs fits into files of its own there, and nginx.conf
+ * stays as it is.
+ */
+
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <openssl/crypto.h>
+
+#include "cmd.h"
+#include "cmd_init_file.h"
+#include "cmd_init_nginx.h"
+#include "log.h"
+
+
+#define ZLT_CMD_INIT_NAME  512
+
+
+typedef struct {
+    const char  *dir;
+    const char  *host;
+    const char  *cert;
+    const char  *key;
+    char         host_buf[ZLT_CMD_INIT_NAME];
+    char         cert_buf[ZLT_CMD_INIT_NAME + 64];
+    char         key_buf[ZLT_CMD_INIT_NAME + 64];
+    char         main[ZLT_CMD_INIT_NAME];
+    char         http[ZLT_CMD_INIT_NAME];
+    char         tokens[ZLT_CMD_INIT_NAME];
+    unsigned     there:1;      /* it is set up: a token is added */
+} zlt_cmd_init_nginx_ctx_t;
+
+
+static int zlt_cmd_init_nginx_find(zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init);
+static int zlt_cmd_init_nginx_cert(zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init);
+static int zlt_cmd_init_nginx_conf(const zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init);
+static int zlt_cmd_init_nginx_token(const zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init, char *token);
+static void zlt_cmd_init_nginx_tell(const zlt_cmd_init_nginx_ctx_t *ctx,
+    const char *token);
+static int zlt_cmd_init_nginx_word(const char *what, const char *text);
+
+
+/* root's, and read by the workers */
+
+static const zlt_cmd_init_owner_t  zlt_cmd_init_nginx_secret = {
+    NULL, "www-data", 0640
+};
+
+static const zlt_cmd_init_owner_t  zlt_cmd_init_nginx_public = {
+    NULL, NULL, 0644
+};
+
+
+int
+zlt_cmd_init_nginx(const zlt_cmd_init_nginx_t *init)
+{
+    int                       rc;
+    char                      token[ZLT_CMD_TOKEN_SIZE];
+    zlt_cmd_init_nginx_ctx_t  ctx;
+
+    memset(&ctx, 0, sizeof(ctx));
+
+    if (zlt_cmd_token_name(init->name) == -1
+        || zlt_cmd_init_nginx_find(&ctx, init) == -1)
+    {
+        return ZLT_EXIT_USAGE;
+    }
+
+    if ((!ctx.there && zlt_cmd_init_nginx_conf(&ctx, init) == -1)
+        || zlt_cmd_init_nginx_token(&ctx, init, token) == -1)
+    {
+        return ZLT_EXIT_FAILED;
+    }
+
+    zlt_cmd_init_nginx_tell(&ctx, token);
+    rc = fflush(stdout);
+
+    OPENSSL_cleanse(token, sizeof(token));
+
+    return rc == 0 ? ZLT_EXIT_OK : ZLT_EXIT_FAILED;
+}
+
+
+static int
+zlt_cmd_init_nginx_find(zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init)
+{
+    ctx->dir = init->dir ? init->dir : "/etc/nginx";
+
+    if (zlt_cmd_init_nginx_word("the directory", ctx->dir) == -1) {
+        return -1;
+    }
+
+    (void) snprintf(ctx->main, sizeof(ctx->main), "%s/modules-enabled",
+                    ctx->dir);
+
+    if (access(ctx->main, F_OK) == -1) {
+        zlt_log_complain("there is no \"%s\", which Debian's nginx has: see "
+                         "README.md for what goes where", ctx->main);
+        return -1;
+    }
+
+    (void) snprintf(ctx->main, sizeof(ctx->main),
+                    "%s/modules-enabled/80-zltunnel.conf", ctx->dir);
+    (void) snprintf(ctx->http, sizeof(ctx->http), "%s/conf.d/zltunnel.conf",
+                    ctx->dir);
+    (void) snprintf(ctx->tokens, sizeof(ctx->tokens), "%s/zltunnel.tokens",
+                    ctx->dir);
+
+    ctx->there = access(ctx->main, F_OK) == 0 && !init->force;
+    ctx->host = init->host;
+
+    if (ctx->host == NULL
+        && (!zlt_cmd_init_file_asks()
+            || zlt_cmd_init_file_ask("Under which name do agents reach this "
+                                     "machine", 0, ctx->host_buf,
+                                     sizeof(ctx->host_buf))
+               == -1))
+    {
+        zlt_log_complain("under which name do agents reach this machine? "
+                         "--host NAME");
+        return -1;
+    }
+
+    ctx->host = ctx->host ? ctx->host : ctx->host_buf;
+
+    if (zlt_cmd_init_nginx_word("the name", ctx->host) == -1) {
+        return -1;
+    }
+
+    return ctx->there ? 0 : zlt_cmd_init_nginx_cert(ctx, init);
+}
+
+
+/* What is given, or certbot's. */
+
+static int
+zlt_cmd_init_nginx_cert(zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init)
+{
+    if ((init->cert == NULL) != (init->key == NULL)) {
+        zlt_log_complain("--cert and --key belong together");
+        return -1;
+    }
+
+    (void) snprintf(ctx->cert_buf, sizeof(ctx->cert_buf),
+                    "/etc/letsencrypt/live/%s/fullchain.pem", ctx->host);
+    (void) snprintf(ctx->key_buf, sizeof(ctx->key_buf),
+                    "/etc/letsencrypt/live/%s/privkey.pem", ctx->host);
+
+    ctx->cert = init->cert ? init->cert : ctx->cert_buf;
+    ctx->key = init->key ? init->key : ctx->key_buf;
+
+    if (access(ctx->cert, F_OK) == -1) {
+        zlt_log_complain("there is no certificate \"%s\": get one for %s, with "
+                         "certbot for example, or name yours by --cert FILE "
+                         "--key FILE", ctx->cert, ctx->host);
+        return -1;
+    }
+
+    return zlt_cmd_init_nginx_word("the certificate's file", ctx->cert) == -1
+           || zlt_cmd_init_nginx_word("the key's file", ctx->key) == -1
+           || zlt_cmd_init_nginx_word("the range", init->ports) == -1
+           ? -1 : 0;
+}
+
+
+static int
+zlt_cmd_init_nginx_conf(const zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init)
+{
+    int          rc;
+    zlt_text_t   main, http;
+    const char  *ports;
+
+    memset(&main, 0, sizeof(zlt_text_t));
+    memset(&http, 0, sizeof(zlt_text_t));
+    ports = init->ports;
+
+    zlt_text_printf(&main,
+        "# zltunnel, beside http: nginx.conf includes this at its top level\n"
+        "\n"
+        "# who connects and what is refused, which nginx.conf leaves out\n"
+        "error_log /var/log/nginx/zltunnel.log notice;\n"
+        "\n"
+        "zltunnel {\n"
+        "    token_file zltunnel.tokens;\n"
+        "    max_udp_sessions 256;        # of a service: a third of "
+        "worker_connections\n"
+        "}\n"
+        "\n"
+        "# the ports that services get\n"
+        "\n"
+        "stream {\n"
+        "    server { listen %s; zltunnel_ports; }\n"
+        "    server { listen %s udp; zltunnel_ports; }\n"
+        "}\n", ports, ports);
+
+    zlt_text_printf(&http,
+        "# zltunnel, in http: where agents connect\n"
+        "\n"
+        "server {\n"
+        "    listen 443 ssl;\n"
+        "    server_name %s;\n"
+        "    ssl_certificate     %s;\n"
+        "    ssl_certificate_key %s;\n"
+        "\n"
+        "    location = /tunnel/v1     { zltunnel; }\n"
+        "    location = /tunnel/status {\n"
+        "        zltunnel_status;\n"
+        "        allow 127.0.0.1;\n"
+        "        deny all;\n"
+        "    }\n"
+        "}\n", ctx->host, ctx->cert, ctx->key);
+
+    rc = zlt_cmd_init_file_free(ctx->http, init->force) == -1
+         || zlt_cmd_init_file_write(ctx->http, &http,
+                                    &zlt_cmd_init_nginx_public) == -1
+         || zlt_cmd_init_file_write(ctx->main, &main,
+                                    &zlt_cmd_init_nginx_public) == -1;
+
+    zlt_text_free(&main);
+    zlt_text_free(&http);
+
+    return rc ? -1 : 0;
+}
+
+
+static int
+zlt_cmd_init_nginx_token(const zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init, char *token)
+{
+    int         rc;
+    char        hex[ZLT_CMD_TOKEN_HASH_SIZE];
+    zlt_text_t  line;
+
+    if (zlt_cmd_token_make(token, hex) == -1) {
+        return -1;
+    }
+
+    memset(&line, 0, sizeof(zlt_text_t));
+    zlt_text_printf(&line, "%s %s\n", hex, init->name);
+
+    rc = zlt_cmd_init_file_add(ctx->tokens, &line, &zlt_cmd_init_nginx_secret);
+
+    zlt_text_free(&line);
+
+    return rc;
+}
+
+
+static void
+zlt_cmd_init_nginx_tell(const zlt_cmd_init_nginx_ctx_t *ctx, const char *token)
+{
+    (void) printf("Written: %s\n", ctx->tokens);
+
+    if (!ctx->there) {
+        (void) printf("         %s\n         %s\n\nHere:\n\n"
+                      "    nginx -t && systemctl reload nginx\n",
+                      ctx->main, ctx->http);
+    }
+
+    (void) printf("\nOn the machine with the services, here with a web server "
+                  "at port 8080:\n\n"
+                  "    zltunnel-agent init --server wss://%s --service "
+                  "web:8080\n\n"
+                  "and when it asks for the token:\n\n"
+                  "    %s\n", ctx->host, token);
+}
+
+
+/* What goes into nginx's configuration is one word there. */
+
+static int
+zlt_cmd_init_nginx_word(const char *what, const char *text)
+{
+    if (*text && strlen(text) < ZLT_CMD_INIT_NAME - 40
+        && strpbrk(text, " \t\r\n;{}\"'$\\") == NULL)
+    {
+        return 0;
+    }
+
+    zlt_log_complain("%s, \"%.100s\", has a character that cannot be in "
+                     "nginx's configuration, or is too long", what, text);
+    return -1;
+}

@@ -1,0 +1,200 @@
+#!/usr/bin/perl
+
+# Protects: "zltunnel-agent init".  What it writes is taken by "check" and by
+# nginx, is its owner's alone where it is secret, and works together; it asks
+# for nothing where nobody can answer; and what is there already is lost neither
+# by a second run nor by one that fails.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use File::Temp ();
+use Test::More;
+use ZLTunnel;
+
+my $dir = File::Temp::tempdir('zltunnel-t-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my $etc = "$dir/nginx";
+my $conf = "$dir/agent";
+
+mkdir $_ for $etc, "$etc/modules-enabled", "$etc/conf.d";
+write_file("$dir/$_.pem", "$_\n") for qw(cert key);
+
+delete $ENV{ZLTUNNEL_TOKEN};
+
+subtest 'the server\'s side' => \&nginx;
+subtest 'the agent\'s side' => \&agent;
+subtest 'what is wrong' => \&wrong;
+
+done_testing();
+
+
+sub init {
+    my ($input, @args) = @_;
+
+    return run({ input => $input }, $ZLTunnel::AGENT, 'init', @args);
+}
+
+
+sub mode { return sprintf '%o', (stat $_[0])[2] & 07777 }
+
+
+sub nginx {
+    my @server = ('--nginx', '--dir', $etc, '--host', 'tunnel.example.com',
+                  '--cert', "$dir/cert.pem", '--key', "$dir/key.pem");
+
+    my ($rc, $out) = init('', @server, '--name', 'home');
+    is($rc, 0, 'init --nginx') or diag $out;
+    like($out, qr{^    zltunnel-agent init --server wss://tunnel\.example\.com }m,
+         'it tells what to do on the other side');
+
+    my ($token) = $out =~ /^    (zlt_[0-9a-f]{64})$/m;
+    is(slurp("$etc/zltunnel.tokens"), sha256_hex($token) . " home\n",
+       'the hash of the token that it prints');
+    is(mode("$etc/zltunnel.tokens"), '640', '.. for the workers');
+
+    my $main = slurp("$etc/modules-enabled/80-zltunnel.conf");
+    my $http = slurp("$etc/conf.d/zltunnel.conf");
+
+    like($main, qr/token_file zltunnel\.tokens;/, 'what is beside http');
+    like($main, qr/listen 30000-30099 udp; zltunnel_ports;/, '.. its ports');
+    like($http, qr/server_name tunnel\.example\.com;/, 'what is in http');
+    like($http, qr{ssl_certificate +$dir/cert\.pem;}, '.. its certificate');
+
+    # another agent, with what has been edited
+
+    write_file("$etc/conf.d/zltunnel.conf", "# mine\n");
+    chmod 0600, "$etc/zltunnel.tokens";
+    ($rc, $out) = init('', '--nginx', '--dir', $etc, '--host', 'x.example.com',
+                       '--name', 'office');
+    is($rc, 0, 'another agent') or diag $out;
+    like(slurp("$etc/zltunnel.tokens"), qr/\A\S+ home\n\S+ office\n\z/,
+         '.. is added');
+    is(mode("$etc/zltunnel.tokens"), '600', '.. with the mode that there is');
+    is(slurp("$etc/conf.d/zltunnel.conf"), "# mine\n", '.. and nothing else');
+
+    ($rc, $out) = init('', @server, '--force', '--ports', '40000-40009');
+    is($rc, 0, '--force') or diag $out;
+    like(slurp("$etc/modules-enabled/80-zltunnel.conf"),
+         qr/listen 40000-40009;/, '.. writes it anew');
+}
+
+
+sub agent {
+    my @options = ('--dir', $conf, '--server', 'wss://tunnel.example.com');
+
+    my ($rc, $out) = init(" zlt_abc \r\n", @options,
+        '--service', 'web:8080', '--service', 'ssh:[::1]:22:2222',
+        '--service', 'game:lan:27015:30015/udp', '--service',
+        'rtp:5000-5003:6000-6003/udp', '--service', 'db:unix:/run/db.sock/private/proxy-v2');
+    is($rc, 0, 'init') or diag $out;
+    like($out, qr{\AWritten: $conf/agent\.conf\n +$conf/token\n},
+         'it tells what it has written');
+    is(slurp("$conf/token"), "zlt_abc\n", 'the token');
+    is(mode("$conf/token"), '600', '.. is its owner\'s alone');
+
+    is(slurp("$conf/agent.conf") =~ s/^;.*\n//gmr, <<'EOT', 'the file');
+
+[agent]
+server = wss://tunnel.example.com
+token_file = token
+
+[service web]
+local = 8080
+
+[service ssh]
+local = [::1]:22
+remote_port = 2222
+
+[service game]
+local = lan:27015
+protocol = udp
+remote_port = 30015
+
+[service rtp]
+local = 127.0.0.1:5000-5003
+protocol = udp
+remote_ports = 6000-6003
+
+[service db]
+local = unix:/run/db.sock
+private = yes
+proxy_protocol = v2
+EOT
+
+    ($rc, $out) = run($ZLTunnel::AGENT, 'check', '-c', "$conf/agent.conf");
+    is($rc, 0, 'check takes it') or diag $out;
+
+    # once more
+
+    my @again = (@options, '--service', 'new:1');
+    ($rc, $out) = init("zlt_new\n", @again);
+    is($rc, 2, 'not over what is there');
+    like($out, qr{"$conf/agent\.conf" is there already: .*--force}, '.. is said');
+    like(slurp("$conf/agent.conf"), qr/27015/, '.. and it is kept');
+    is(slurp("$conf/token"), "zlt_abc\n", '.. the token, too');
+
+    ($rc, $out) = init("zlt_new\n", @again, '--force');
+    is($rc, 0, '--force') or diag $out;
+    like(slurp("$conf/agent.conf"), qr/\[service new\]/, '.. writes it anew');
+
+    # one that is nothing but comments, as the package has it
+
+    write_file("$conf/agent.conf", "; a comment\n\n  # another\n");
+    ($rc, $out) = run({ env => { ZLTUNNEL_TOKEN => 'zlt_env' } },
+                      $ZLTunnel::AGENT, 'init', @again);
+    is($rc, 0, 'over comments, with the token of the environment') or diag $out;
+    is(slurp("$conf/token"), "zlt_env\n", '.. which is written');
+
+    # for a user who has no /etc/zltunnel
+
+    ($rc, $out) = init("zlt_abc\n", '--dir', "$dir/a/b/c", @again[2 .. $#again]);
+    is($rc, 0, 'directories are made') or diag $out;
+    ok(-s "$dir/a/b/c/agent.conf", '.. for the file');
+}
+
+
+sub wrong {
+    my $fresh = "$dir/fresh";
+    my @ok = ('--dir', $fresh, '--server', 'wss://x.example.com');
+    my @nginx = ('--nginx', '--dir', $etc, '--host');
+
+    for ([ [ '--dir', $fresh ], qr/which server\? --server wss/ ],
+         [ [ @ok ], qr/which service\? --service NAME:PORT/ ],
+         [ [ @ok, '--service', 'web:8080' ], qr/which token\?/ ],
+         [ [ @ok, '--service', 'web' ], qr/--service "web": / ],
+         [ [ @ok, '--service', 'web:1', '--service', 'web:2' ], qr/twice/,
+           "zlt_abc\n" ],
+         [ [ '--dir', $fresh, '--server', 'ftp://x', '--service', 'web:1' ],
+           qr/must begin with/, "zlt_abc\n" ],
+         [ [ @ok, '--service', 'web:1' ], qr/more than a token/,
+           "zlt_abc home\n" ],
+         [ [ @ok, '--token-file', "$dir/none", '--service', 'web:1' ],
+           qr/none/ ],
+         [ [ @ok, '--token', 'zlt_abc' ], qr/there is no --token/ ],
+         [ [ @ok, '--host', 'x' ], qr/with --nginx/ ],
+         [ [ '--nginx', '--dir', $etc ], qr/--host NAME/ ],
+         [ [ @nginx, 'a;b' ], qr/a character that cannot be/ ],
+         [ [ @nginx, 'x', '--name', 'a b' ], qr/a token's name is/ ],
+         [ [ @nginx, 'x', '--force', '--cert', "$dir/cert.pem" ],
+           qr/belong together/ ],
+         [ [ @nginx, 'x.example.com', '--force' ], qr/certbot/ ],
+         [ [ '--nginx', '--dir', $dir, '--host', 'x' ], qr/modules-enabled/ ],
+         [ [ @nginx, 'x', '--service', 'web:1' ], qr/without --nginx/ ])
+    {
+        my ($args, $message, $input) = @$_;
+        my $former = slurp("$etc/zltunnel.tokens");
+        my ($rc, $out) = init($input // '', @$args);
+
+        is($rc, 2, "@$args") or diag $out;
+        like($out, $message, '.. the message');
+        unlike($out, qr/zlt_/, '.. without the token');
+        ok(!-e "$fresh/agent.conf" && !-e "$fresh/token",
+           '.. nothing is written');
+        is(slurp("$etc/zltunnel.tokens"), $former, '.. here, too');
+    }
+
+    is_deeply([ glob "$fresh/*" ], [], 'no draft is left');
+}
