@@ -8,7 +8,7 @@ package ZLTunnel::Root;
 #     my ($rc, $out) = $root->run('apt-get install -y ./x.deb');
 #     my $proc = $root->start(name => 'client', command => 'nc ...');
 #     $root->copy($file, '/root/x.deb');
-#     $root->close;
+#     $root->stop;
 #
 # The tree is this machine's, with whatever is installed here; or with fresh =>
 # "package..." a new Debian of the smallest kind with these besides, for which
@@ -55,9 +55,10 @@ sub missing {
 sub new {
     my ($class, %o) = @_;
 
-    my $self = bless { dir => $o{dir} }, $class;
+    my $self = bless { dir => $o{dir}, work => $o{dir} }, $class;
     my $lower = '/';
 
+    chmod 0755, $o{dir};               # apt has a user of its own
     mkdir "$o{dir}/root";
 
     if ($o{fresh}) {
@@ -100,13 +101,13 @@ sub debian {
 
 
 sub inside {
-    my ($self, $command) = @_;
+    my ($self, @cmd) = @_;
 
     return ('nsenter', '--target', $self->{pid}, '--mount', '--pid', '--net',
             '--uts', '--ipc', '--cgroup', '--root', '--wd', '--', 'env', '-i',
             'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
             'HOME=/root', 'LANG=C.UTF-8', 'DEBIAN_FRONTEND=noninteractive',
-            'sh', '-c', "cd /root\n$command");
+            @cmd);
 }
 
 
@@ -116,7 +117,7 @@ sub run {
     my ($self, $command, %o) = @_;
 
     return ZLTunnel::Proc::run({ timeout => $o{timeout} // 120, %o },
-                               $self->inside($command));
+                               $self->inside('sh', '-c', "cd /root\n$command"));
 }
 
 
@@ -125,7 +126,43 @@ sub run {
 sub start {
     my ($self, %o) = @_;
 
-    return ZLTunnel::Proc->start(%o, cmd => [ $self->inside($o{command}) ]);
+    return ZLTunnel::Proc->start(%o, cmd => [
+        $self->inside('sh', '-c', "cd /root\n$o{command}") ]);
+}
+
+
+# A cable to another one: their addresses.
+
+sub connect {
+    my ($self, $other) = @_;
+
+    my @ip = qw(10.78.0.1 10.78.0.2);
+
+    ZLTunnel::Proc::run_ok('ip', 'link', 'add', 'eth0', 'netns', $self->{pid},
+                           'type', 'veth', 'peer', 'name', 'eth0',
+                           'netns', $other->{pid});
+
+    for ([ $self, $ip[0] ], [ $other, $ip[1] ]) {
+        my ($root, $ip) = @$_;
+        my ($rc, $out) = $root->run("ip addr add $ip/24 dev eth0"
+                                    . ' && ip link set eth0 up');
+        die $out if $rc;
+    }
+
+    return @ip;
+}
+
+
+# Debian's packages of what was built, in this directory, by name.
+
+sub packages {
+    my ($dir, @how) = @_;
+
+    my ($rc, $out) = ZLTunnel::Proc::run({ timeout => 600 },
+        'make', '-C', $ZLTunnel::ROOT, 'deb', "DEB=$dir/deb", @how);
+    die $out if $rc;
+
+    return map { m{/([^/_]+)_[^/]*$} => $_ } glob "$dir/deb/*.deb";
 }
 
 
@@ -153,7 +190,7 @@ sub copy {
 }
 
 
-sub close {
+sub stop {
     my ($self) = @_;
 
     my $proc = delete $self->{proc} or return;
@@ -164,7 +201,7 @@ sub close {
 }
 
 
-sub DESTROY { my ($self) = @_; $self->close }
+sub DESTROY { my ($self) = @_; $self->stop }
 
 
 1;

@@ -1,0 +1,61 @@
+#!/usr/bin/perl
+
+# Protects: README.md's first tunnel, and the configuration that it shows.  What
+# it says to type is typed and what it says to write is written, on a server and
+# a machine at home that have Debian's nginx.conf and the packages; what it shows
+# has to come, and no line may do anything else than is said.  ZLT_LONG=1 does it
+# on a new Debian.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use File::Temp ();
+use Test::More;
+use ZLTunnel;
+use ZLTunnel::Doc;
+use ZLTunnel::Readme;
+
+my $why = ZLTunnel::Readme::missing();
+plan(skip_all => $why) if $why;
+
+my $dir = File::Temp::tempdir('zltunnel-t-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my ($server, $home) = ZLTunnel::Readme::machines($dir);
+my $doc = ZLTunnel::Readme->new('README.md', server => $server,
+                                home => $home);
+
+for my $title ('A first tunnel', 'How it is used') {
+    subtest $title => sub { cmp_ok($doc->follow($title), '>', 3, 'its blocks') };
+}
+
+subtest 'what else is said' => \&rest;
+
+$doc->finish;
+
+done_testing();
+
+
+sub rest {
+    my ($rc, $out) = $doc->shell('home', 'curl -s -H "Upgrade: websocket"'
+        . ' -H "Connection: upgrade" https://tunnel.example.com/headers');
+    like($out, qr{^GET /headers HTTP/1\.1\r?$}m, 'HTTP/1.1');
+    like($out, qr{^Host: tunnel\.example\.com\r?$}mi, '.. and Host');
+    like($out, qr{^Upgrade: websocket\r?$}mi, '.. and Upgrade');
+
+    ($rc, $out) = $doc->shell('home', 'zltunnel-agent status agent');
+    like($out, qr/\bgame\b.*:30015\b/, 'a service of UDP has its port');
+    like($out, qr/\bssh\b.*:2222\b/, 'a reserved port');
+
+    like($server->slurp_file('/var/log/nginx/zltunnel.log'),
+         qr/agent "home" connected/, 'the log tells who has come');
+
+    ($rc, $out) = $doc->shell('server', 'stat -c "%a %G" /etc/nginx/zltunnel.tokens');
+    is($out, "640 www-data\n", 'the workers may read the token file');
+    ($rc, $out) = $doc->shell('home', 'stat -c "%a %U" /etc/zltunnel/token');
+    is($out, "600 zltunnel\n", 'the token is the agent\'s alone');
+
+    ($rc, $out) = $doc->shell('server', 'nginx -t 2>&1');
+    unlike($out, qr/warn|emerg/, 'nginx -t has no complaint') or diag $out;
+}
