@@ -91,6 +91,10 @@ local = 127.0.0.1:1
 protocol = udp
 local = 127.0.0.1:$local{udp}
 
+[service range]
+local = 127.0.0.1:1-9
+remote_ports = 3001-3009
+
 [access]
 name = open
 allow = 127.0.0.0/8:*

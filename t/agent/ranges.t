@@ -23,10 +23,16 @@ use ZLTunnel::Wire;
 my $t = ZLTunnel->new(range => 32, udp => 1, zltunnel => 'max_services 40;');
 my $token = $t->token('alice', 'sessions=3');
 my $narrow = $t->token('bob');
-$t->start;
+my $private = $t->token('carol', 'services=in-*');
 
 # Local ports, of TCP and UDP, on which the test itself listens.
 my $local = $t->free_port(16);
+my $pass = $t->free_port;
+
+$t->write_conf(stream => "server { listen 127.0.0.1:$pass; "
+                         . 'zltunnel_pass in-' . ($local + 1) . '; }');
+$t->start;
+
 my @tcp = map { listener($local + $_) } 0 .. 11;
 my @udp = map { datagrams($local + $_) } 0 .. 11;
 my $first = $t->{base};
@@ -348,7 +354,7 @@ sub taken {
 
 
 sub private {
-    my $a = $t->agent(token => $token, services => [
+    my $a = $t->agent(token => $private, services => [
         'in:' . range_of($local, 3) . '/private' ], wait => 0);
 
     ok(wait_for(sub { $a->services->{in} }), 'a private range');
@@ -357,6 +363,7 @@ sub private {
                  map { @{ $_->{services} } } @{ $t->status->{tunnels} }),
        join(' ', map { 'in-' . ($local + $_) } 0 .. 2),
        'and the names of its local ports');
+    ok(through($pass, 1), 'by which zltunnel_pass finds one of them');
     ends($a);
 }
 

@@ -13,8 +13,31 @@
 
 #include "fuzz.h"
 #include "option_access.h"
+#include "option_range.h"
 #include "option_service.h"
 #include "parse.h"
+
+
+static void
+option_range(const zlt_service_conf_t *s)
+{
+    unsigned             i, n;
+    zlt_service_conf_t   one;
+
+    n = zlt_option_range_count(s);
+    must(n >= 1 && n <= ZLT_OPTION_RANGE_MAX);
+
+    for (i = 0; i < n; i += (n > 2) ? n - 1 : 1) {
+        zlt_option_range_service(s, i, &one);
+
+        must(strlen(one.name) <= ZLT_MAX_NAME);
+        must(strlen(one.local) < ZLT_OPTION_LOCAL_MAX);
+        must(one.ports == 0 && one.remote_ports == 0);
+        must(zlt_option_range_has(s, one.name));
+        must(zlt_option_range_index(s, &one) == (int) i);
+        must(zlt_option_range_index(&one, s) == 0);
+    }
+}
 
 
 static void
@@ -57,6 +80,10 @@ option_service(unsigned which, const char *text)
 
         rc = zlt_option_service_check(&s, &error);
         must(rc == 0 || (rc == -1 && error && *error));
+
+        if (rc == 0 && which == 0) {
+            option_range(&s);
+        }
     }
 }
 
