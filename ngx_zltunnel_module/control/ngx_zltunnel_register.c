@@ -47,8 +47,7 @@ static ngx_uint_t ngx_zltunnel_register_evict(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_uint_t ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name);
-static const char *ngx_zltunnel_register_full(const char *who, ngx_uint_t n,
-    const char *what);
+static const char *ngx_zltunnel_register_full(const char *fmt, ngx_uint_t n);
 static void ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control,
     u_char *id, in_port_t port);
 
@@ -242,10 +241,10 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         *code = ZLT_E_LIMIT;
         *reason = !control->extended
                   ? "The tunnel has reached its limit of services"
-                  : ngx_zltunnel_register_full("The tunnel",
-                                               registry->max_services,
-                                               "\"max_services\" in the "
-                                               "server's configuration");
+                  : ngx_zltunnel_register_full("The tunnel has as many "
+                        "services as \"max_services\" in the server's "
+                        "configuration allows: %ui%Z",
+                        registry->max_services);
         return NULL;
     }
 
@@ -273,10 +272,9 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         *code = ZLT_E_LIMIT;
         *reason = !control->extended
                   ? "The token has reached its limit of services"
-                  : ngx_zltunnel_register_full("The token",
-                                               token->max_services,
-                                               "\"max_services=\" in the "
-                                               "server's token file");
+                  : ngx_zltunnel_register_full("The token has as many "
+                        "services as \"max_services=\" in the server's token "
+                        "file allows: %ui%Z", token->max_services);
         return NULL;
     }
 
@@ -288,12 +286,11 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 /* How many there may be, and by what; until the next call. */
 
 static const char *
-ngx_zltunnel_register_full(const char *who, ngx_uint_t n, const char *what)
+ngx_zltunnel_register_full(const char *fmt, ngx_uint_t n)
 {
     static u_char  text[128];
 
-    ngx_snprintf(text, sizeof(text), "%s has %ui service%s, and %s allows no "
-                 "more%Z", who, n, n == 1 ? "" : "s", what);
+    ngx_snprintf(text, sizeof(text), fmt, n);
 
     return (char *) text;
 }

@@ -394,8 +394,8 @@ sub limit {
 
     ok(wait_for(sub { (of($a, 'a')->{state} // '') eq 'refused' }),
        'a range of more than the tunnel may have');
-    is(of($a, 'a')->{reason}, 'port 20040: The tunnel has 40 services, and '
-       . qq{"max_services" in the server's configuration allows no more},
+    is(of($a, 'a')->{reason}, 'port 20040: The tunnel has as many services as '
+       . qq{"max_services" in the server's configuration allows: 40},
        'is told the number and the directive');
     ok(wait_for(sub { names(qr/^a-/) eq '' }), 'nothing of it is left');
     is(of($a, 'b')->{state}, 'up', 'another service is there');
