@@ -6,6 +6,7 @@
 /* Reading the token. */
 
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,8 +21,13 @@
 #include "zlt_utf8.h"
 
 
+#define ZLT_TOKEN_BLANKS  " \t\r\n"
+
+
 static int zlt_token_file(zlt_token_t *token, const char *file, char *error);
 static int zlt_token_check(zlt_token_t *token, const char *from, char *error);
+static void zlt_token_trim(zlt_token_t *token);
+static int zlt_token_hash(const char *text, size_t len);
 
 
 int
@@ -140,11 +146,18 @@ failed:
 static int
 zlt_token_check(zlt_token_t *token, const char *from, char *error)
 {
-    size_t  i;
+    size_t       i;
+    const char  *why;
 
-    while (token->len && strchr(" \t\r\n", token->text[token->len - 1])) {
-        token->len--;
+    if (token->len >= 2 && (memcmp(token->text, "\xff\xfe", 2) == 0
+                            || memcmp(token->text, "\xfe\xff", 2) == 0))
+    {
+        (void) snprintf(error, ZLT_TOKEN_ERROR_SIZE,
+                        "%.200s is in UTF-16: save it as UTF-8", from);
+        return -1;
     }
+
+    zlt_token_trim(token);
 
     if (token->len == 0) {
         (void) snprintf(error, ZLT_TOKEN_ERROR_SIZE,
@@ -153,11 +166,24 @@ zlt_token_check(zlt_token_t *token, const char *from, char *error)
     }
 
     for (i = 0; i < token->len; i++) {
-        if ((unsigned char) token->text[i] <= ' ' || token->text[i] == 0x7f) {
-            (void) snprintf(error, ZLT_TOKEN_ERROR_SIZE,
-                            "%.200s has more in it than a token", from);
-            return -1;
+
+        if ((unsigned char) token->text[i] > ' ' && token->text[i] != 0x7f) {
+            continue;
         }
+
+        why = "has more in it than a token";
+
+        if (zlt_token_hash(token->text, i)) {
+            why = "has the line for the server, with the hash of a token; the "
+                  "token of \"zltunnel-agent token\" begins with zlt_";
+
+        } else if (token->text[i] == '\n' || token->text[i] == '\r') {
+            why = "must hold the token alone, the first line of "
+                  "\"zltunnel-agent token\"; the second one is for the server";
+        }
+
+        (void) snprintf(error, ZLT_TOKEN_ERROR_SIZE, "%.200s %s", from, why);
+        return -1;
     }
 
     if (!zlt_utf8_valid((const uint8_t *) token->text, token->len)) {
@@ -167,6 +193,53 @@ zlt_token_check(zlt_token_t *token, const char *from, char *error)
     }
 
     return 0;
+}
+
+
+/* Takes off what editors put in front, and blanks on both sides. */
+
+static void
+zlt_token_trim(zlt_token_t *token)
+{
+    size_t  n;
+
+    n = (token->len >= 3 && memcmp(token->text, "\xef\xbb\xbf", 3) == 0)
+        ? 3 : 0;
+
+    while (n < token->len && strchr(ZLT_TOKEN_BLANKS, token->text[n])
+           && token->text[n])
+    {
+        n++;
+    }
+
+    token->len -= n;
+    memmove(token->text, token->text + n, token->len);
+
+    while (token->len && token->text[token->len - 1]
+           && strchr(ZLT_TOKEN_BLANKS, token->text[token->len - 1]))
+    {
+        token->len--;
+    }
+}
+
+
+int
+zlt_token_is_hash(const zlt_token_t *token)
+{
+    return zlt_token_hash(token->text, token->len);
+}
+
+
+static int
+zlt_token_hash(const char *text, size_t len)
+{
+    size_t  i;
+
+    for (i = 0; i < len && isxdigit((unsigned char) text[i]); i++) {
+        /* void */
+    }
+
+    return len == 64 && i == len;
 }
 
 

@@ -30,6 +30,10 @@ typedef struct {
  */
 int zlt_token_read(zlt_token_t *token, const char *file, char *error);
 
+/* 1 if it has the form of a token's hash, which is for the server: by mistake,
+   or because somebody likes such tokens. */
+int zlt_token_is_hash(const zlt_token_t *token);
+
 /* Overwrites it. */
 void zlt_token_wipe(zlt_token_t *token);
 

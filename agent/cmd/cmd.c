@@ -62,6 +62,36 @@ zlt_cmd_option(int c, char **argv, const struct option *options)
 }
 
 
+int
+zlt_cmd_dashes(int argc, char **argv, const struct option *options)
+{
+    int                   i;
+    size_t                len;
+    const struct option  *o;
+
+    for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+
+        if (argv[i][0] != '-' || argv[i][1] == '-') {
+            continue;
+        }
+
+        len = strcspn(argv[i] + 1, "=");
+
+        for (o = options; o->name; o++) {
+            if (len > 1 && strlen(o->name) == len
+                && memcmp(o->name, argv[i] + 1, len) == 0)
+            {
+                zlt_log_complain("\"-%s\" is written with two dashes: "
+                                 "\"--%s\"", o->name, o->name);
+                return -1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
 void
 zlt_cmd_token_option(void)
 {

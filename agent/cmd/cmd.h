@@ -48,6 +48,9 @@ void zlt_cmd_version(void);
    '?' or ':'; never its value, which may be a misplaced secret. */
 void zlt_cmd_option(int c, char **argv, const struct option *options);
 
+/* -1 after a complaint if there is a long option with one dash */
+int zlt_cmd_dashes(int argc, char **argv, const struct option *options);
+
 /* .. and why there is no --token */
 void zlt_cmd_token_option(void);
 

@@ -88,6 +88,10 @@ zlt_cmd_access(int argc, char **argv)
 
     zlt_cmd_page_options(&zlt_access_page, list);
 
+    if (zlt_cmd_dashes(argc, argv, list) == -1) {
+        goto usage;
+    }
+
     while ((c = getopt_long(argc, argv, ":hVk", list, NULL)) != -1) {
 
         switch (c) {

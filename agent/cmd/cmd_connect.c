@@ -113,6 +113,10 @@ zlt_cmd_connect_options(zlt_conf_t *conf, zlt_conf_t *options, int argc,
 
     zlt_cmd_page_options(&zlt_connect_page, list);
 
+    if (zlt_cmd_dashes(argc, argv, list) == -1) {
+        return -1;
+    }
+
     while ((c = getopt_long(argc, argv, ":hVs:k", list, NULL)) != -1) {
 
         switch (c) {

@@ -138,6 +138,10 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
 
     zlt_cmd_page_options(&u->page, options);
 
+    if (zlt_cmd_dashes(argc, argv, options) == -1) {
+        return ZLT_EXIT_USAGE;
+    }
+
     while ((c = getopt_long(argc, argv, ":hV", options, NULL)) != -1) {
 
         if (c == 'h') {

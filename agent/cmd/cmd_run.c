@@ -36,7 +36,8 @@ static int zlt_cmd_run_options(int argc, char **argv,
     const zlt_cmd_page_t *page, const char **file, zlt_conf_t *options);
 static const char *zlt_cmd_run_default(void);
 static int zlt_cmd_run_user(char *file);
-static int zlt_cmd_run_check_link(zlt_conf_t *conf, char *error);
+static int zlt_cmd_run_check_link(zlt_conf_t *conf, const char *file,
+    char *error);
 static void zlt_cmd_run_check_tell(const zlt_config_t *config,
     const char *file);
 
@@ -119,6 +120,10 @@ zlt_cmd_run_options(int argc, char **argv, const zlt_cmd_page_t *page,
 
     zlt_cmd_page_options(&zlt_cmd_run_page, list);
 
+    if (zlt_cmd_dashes(argc, argv, list) == -1) {
+        return ZLT_EXIT_USAGE;
+    }
+
     while ((c = getopt_long(argc, argv, ":c:hVk", list, NULL)) != -1) {
 
         switch (c) {
@@ -193,9 +198,9 @@ zlt_cmd_run_default(void)
         }
     }
 
-    zlt_log_complain("which file?  There is neither " ZLT_CMD_RUN_SYSTEM
-                     " nor %s; -c FILE", user ? own
-                     : "one of the user's, whose HOME is not set");
+    zlt_log_complain("which file?  There is neither %s nor %s; -c FILE",
+                     ZLT_CMD_RUN_SYSTEM,
+                     user ? own : "one of the user's, whose HOME is not set");
 
     return NULL;
 }
@@ -283,7 +288,7 @@ zlt_cmd_run_check(int argc, char **argv)
 
     for (i = 0; i < config.nlinks && code == -1; i++) {
 
-        if (zlt_cmd_run_check_link(config.links[i], error) == -1) {
+        if (zlt_cmd_run_check_link(config.links[i], file, error) == -1) {
             zlt_log_complain(strcmp(config.links[i]->name, ZLT_CONF_AGENT) == 0
                              ? "%s: %.0s%s" : "%s: the tunnel \"%s\": %s",
                              file, config.links[i]->name, error);
@@ -306,7 +311,7 @@ zlt_cmd_run_check(int argc, char **argv)
 /* What its files say: 0 or -1. */
 
 static int
-zlt_cmd_run_check_link(zlt_conf_t *conf, char *error)
+zlt_cmd_run_check_link(zlt_conf_t *conf, const char *file, char *error)
 {
     unsigned      i;
     zlt_tls_t    *tls;
@@ -317,6 +322,12 @@ zlt_cmd_run_check_link(zlt_conf_t *conf, char *error)
     if (conf->token_file) {
         if (zlt_token_read(&token, conf->token_file, error) == -1) {
             return -1;
+        }
+
+        if (zlt_token_is_hash(&token)) {
+            zlt_log_complain("%s: warning: the 64 digits in %s look like the "
+                             "hash of a token, which is for the server", file,
+                             conf->token_file);
         }
 
         zlt_token_wipe(&token);

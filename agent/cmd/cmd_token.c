@@ -59,6 +59,10 @@ zlt_cmd_token(int argc, char **argv)
 
     zlt_cmd_page_options(&zlt_token_page, options);
 
+    if (zlt_cmd_dashes(argc, argv, options) == -1) {
+        return ZLT_EXIT_USAGE;
+    }
+
     while ((c = getopt_long(argc, argv, ":n:hV", options, NULL)) != -1) {
 
         switch (c) {

@@ -145,7 +145,7 @@ int
 zlt_conf_server_add(zlt_conf_t *conf, const char *value, char *error)
 {
     unsigned            i;
-    const char         *why;
+    const char         *why, *scheme;
     zlt_server_conf_t  *s;
 
     for (i = 0; i < conf->nservers; i++) {
@@ -172,6 +172,14 @@ zlt_conf_server_add(zlt_conf_t *conf, const char *value, char *error)
 
     conf->servers = s;
     s += conf->nservers;
+
+    scheme = strpbrk(value, " \t,");
+
+    if (scheme && strstr(scheme, "://")) {
+        (void) strcpy(error, "\"server\" has two URLs: each server has a line, "
+                             "or an option, of its own");
+        return -1;
+    }
 
     if (zlt_url_parse(&s->url, value, &why) == -1) {
         (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"server\" %s", why);

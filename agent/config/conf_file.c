@@ -279,13 +279,16 @@ zlt_conf_file_key(zlt_conf_file_t *f, const char *name, const char *value,
 static int
 zlt_conf_file_unknown(zlt_conf_file_t *f, const char *name)
 {
+    char  hint[ZLT_KEY_HINT_SIZE];
+
     if (f->kind->bit == ZLT_KEY_TUNNEL && zlt_key_find(ZLT_KEY_AGENT, name)) {
         return zlt_conf_file_fail(f, f->at, "\"%s\" is for all tunnels: it "
                                   "belongs into [agent]", name);
     }
 
-    return zlt_conf_file_fail(f, f->at, "unknown key \"%.100s\" in %s", name,
-                              zlt_key_section(f->kind->bit));
+    return zlt_conf_file_fail(f, f->at, "unknown key \"%.100s\" in %s%s",
+                              name, zlt_key_section(f->kind->bit),
+                              zlt_key_hint(f->kind->bit, name, hint));
 }
 
 

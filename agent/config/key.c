@@ -58,11 +58,22 @@ int
 zlt_key_set(const zlt_key_t *k, void *base, const char *value, char *error)
 {
     char      bounds[ZLT_KEY_BOUNDS_SIZE], *copy, **string;
+    size_t    len;
     uint32_t  n;
 
     if (*value == '\0') {
         (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is empty",
                         k->name);
+        return -1;
+    }
+
+    len = strlen(value);
+
+    if (len > 1 && value[0] == value[len - 1]
+        && (*value == '"' || *value == '\''))
+    {
+        (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\" is in quotes: "
+                        "values are written without them", k->name);
         return -1;
     }
 

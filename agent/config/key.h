@@ -112,6 +112,7 @@ struct zlt_key_s {
 
 #define ZLT_KEY_BOUNDS_SIZE  128
 #define ZLT_KEY_ENV_SIZE     48
+#define ZLT_KEY_HINT_SIZE    128
 
 
 /* The table, up to a key without a name. */
@@ -147,6 +148,11 @@ const char *zlt_key_env(const zlt_key_t *k, char *buf);
 
 /* What a reload does, in words. */
 const char *zlt_key_effect(const zlt_key_t *k);
+
+/* What may have been meant by a key that the section does not have, as the end
+   of a sentence; buf has ZLT_KEY_HINT_SIZE bytes; returns it, "" if nothing is
+   known. */
+const char *zlt_key_hint(unsigned section, const char *name, char *buf);
 
 /* "[service NAME]" for a section's bit */
 const char *zlt_key_section(unsigned section);

@@ -81,8 +81,10 @@ zlt_option_access_name(const char *text, zlt_access_conf_t *a,
     const char **error)
 {
     if (!zlt_name_valid((const uint8_t *) text, strlen(text))) {
-        *error = "a service name is 1 to 255 letters, digits, \"-\", \"_\", "
-                 "\".\"";
+        *error = strpbrk(text, "\"'")
+                 ? "names are written without quotes"
+                 : "a service name is 1 to 255 bytes: letters of any script, "
+                   "digits, \"-\", \"_\", \".\"";
         return -1;
     }
 

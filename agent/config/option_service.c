@@ -6,6 +6,7 @@
 /* A service, as users write it. */
 
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 static int zlt_option_service_suffixes(char *text, zlt_service_conf_t *s,
     const char **error);
 static char *zlt_option_service_colon(char *text);
+static int zlt_option_service_misplaced(const char *text, const char **error);
+static int zlt_option_service_bare6(const char *local);
 
 
 int
@@ -28,8 +31,10 @@ zlt_option_service_name(const char *text, zlt_service_conf_t *s,
     const char **error)
 {
     if (!zlt_name_valid((const uint8_t *) text, strlen(text))) {
-        *error = "a service name is 1 to 255 letters, digits, \"-\", \"_\", "
-                 "\".\"";
+        *error = strpbrk(text, "\"'")
+                 ? "names are written without quotes"
+                 : "a service name is 1 to 255 bytes: letters of any script, "
+                   "digits, \"-\", \"_\", \".\"";
         return -1;
     }
 
@@ -77,6 +82,10 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
 
     rc = -1;
 
+    if (zlt_option_service_misplaced(copy, error)) {
+        goto done;
+    }
+
     local = strchr(copy, ':');
 
     if (local) {
@@ -119,6 +128,11 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
         }
 
     } else {
+        if (zlt_option_service_bare6(local)) {
+            *error = "an IPv6 address needs brackets: web:[::1]:80";
+            goto done;
+        }
+
         colon = zlt_option_service_colon(local);
 
         if (colon) {
@@ -164,6 +178,64 @@ done:
     free(copy);
 
     return rc;
+}
+
+
+/* 1 if there is an address where the name should be, or a URL. */
+
+static int
+zlt_option_service_misplaced(const char *text, const char **error)
+{
+    char            name[INET6_ADDRSTRLEN];
+    size_t          len;
+    struct in_addr  in;
+
+    if (strstr(text, "://") && strstr(text, ":unix:") == NULL) {
+        *error = "a service is at HOST:PORT, not at a URL: web:localhost:80";
+        return 1;
+    }
+
+    len = strcspn(text, ":");
+
+    if (text[len] == '\0' || len >= sizeof(name)) {
+        return 0;
+    }
+
+    memcpy(name, text, len);
+    name[len] = '\0';
+
+    if (*text == '[' || strcasecmp(name, "localhost") == 0
+        || inet_pton(AF_INET, name, &in) == 1)
+    {
+        *error = "this is an address, and a name comes before it: "
+                 "web:localhost:3000";
+        return 1;
+    }
+
+    return 0;
+}
+
+
+/* HOST:PORT:REMOTE_PORT has two colons at most, and none side by side. */
+
+static int
+zlt_option_service_bare6(const char *local)
+{
+    unsigned  colons;
+
+    if (*local == '[') {
+        return 0;
+    }
+
+    if (strstr(local, "::")) {
+        return 1;
+    }
+
+    for (colons = 0; *local; local++) {
+        colons += (*local == ':');
+    }
+
+    return colons > 2;
 }
 
 

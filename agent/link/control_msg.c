@@ -186,8 +186,10 @@ zlt_control_msg_auth_fail(zlt_control_t *c, const zlt_msg_t *m)
 
     case ZLT_E_BAD_TOKEN:
         zlt_control_fail(c, ZLT_DOWN_REFUSED, retry, "the server refuses the "
-                         "token: %s (not in the server's token file, %s)",
-                         text, *zlt_tls_hint(c->link->owner.tls)
+                         "token: %s (%snot in the server's token file, %s)",
+                         text, zlt_token_is_hash(&c->link->token)
+                         ? "its 64 digits look like the hash of a token, which "
+                         "is for the server; " : "", *zlt_tls_hint(c->link->owner.tls)
                          ? "added less than 3 s ago, or bound to a certificate"
                          : "or added less than 3 s ago");
         return;

@@ -36,10 +36,14 @@ zlt_url_parse(zlt_url_t *url, const char *text, const char **error)
         return -1;
     }
 
-    if (strncasecmp(text, "wss://", 6) == 0) {
+    /* a browser's name for the same, by which people know the server */
+
+    if (strncasecmp(text, "wss://", 6) == 0
+        || strncasecmp(text, "https://", 8) == 0)
+    {
         url->tls = 1;
         url->port = 443;
-        p = text + 6;
+        p = strstr(text, "//") + 2;
 
     } else if (strncasecmp(text, "ws://", 5) == 0) {
         url->port = 80;
@@ -49,7 +53,10 @@ zlt_url_parse(zlt_url_t *url, const char *text, const char **error)
         return zlt_url_unix(url, text + 8, error);
 
     } else {
-        *error = "must begin with wss://, ws:// or ws+unix:";
+        *error = strstr(text, "://")
+                 ? "must begin with wss://, ws:// or ws+unix:"
+                 : "must begin with wss://, ws:// or ws+unix:, as in "
+                   "wss://tunnel.example.com";
         return -1;
     }
 

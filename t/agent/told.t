@@ -126,6 +126,11 @@ subtest 'the token' => sub { rows(\&of_token,
       q{ERROR the server refuses the token: Invalid token (not in the server's }
       . 'token file, or added less than 3 s ago)', 2 ],
 
+    [ 'its hash in place of the token', '0123456789abcdef' x 4, [],
+      'ERROR the server refuses the token: Invalid token (its 64 digits look '
+      . 'like the hash of a token, which is for the server; not in the '
+      . "server's token file, or added less than 3 s ago)", 2 ],
+
     [ 'a wrong token at two servers', undef,
       [ '--server', $wss, '--ca-file', "$certs/ca.pem" ],
       "INFO the next server is $wss", 2 ],
