@@ -59,6 +59,8 @@ static void ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial,
     ngx_uint_t slot);
 static void ngx_zltunnel_dial_timer(ngx_event_t *ev);
 static ngx_uint_t ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial);
+static void ngx_zltunnel_dial_note(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_dial_e rc);
 
 
 static ngx_rbtree_t       ngx_zltunnel_dials;
@@ -868,7 +870,35 @@ ngx_zltunnel_dial_finish(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
 
     dial->connect_time = ngx_current_msec - dial->started;
 
+    if (rc == NGX_ZLTUNNEL_DIAL_REFUSED || rc == NGX_ZLTUNNEL_DIAL_TIMEOUT) {
+        ngx_zltunnel_dial_note(dial, rc);
+    }
+
     dial->handler(dial, rc);
+}
+
+
+/* for who looks at the status, and not into the log */
+
+static void
+ngx_zltunnel_dial_note(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
+{
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
+    ngx_zltunnel_sh_service_t  *service;
+
+    ngx_zltunnel_zone_lock(dial->registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh, dial->tunnel_id);
+    service = tunnel ? ngx_zltunnel_service_by_id(tunnel, dial->service_id)
+                     : NULL;
+
+    if (service) {
+        service->unreached = ngx_time();
+        service->cause = (rc == NGX_ZLTUNNEL_DIAL_TIMEOUT) ? 0
+                         : dial->code ? (uint8_t) dial->code : 0xff;
+    }
+
+    ngx_zltunnel_zone_unlock(dial->registry);
 }
 
 

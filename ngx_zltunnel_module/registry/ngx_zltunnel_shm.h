@@ -150,6 +150,10 @@ struct ngx_zltunnel_sh_service_s {
     uint64_t                     used;        /* for round robin */
     ngx_uint_t                   fails;       /* as an upstream, of late */
     ngx_msec_t                   failed;      /* .. the last time */
+    time_t                       unreached;   /* the last time that it was not
+                                                 reached, or 0 */
+    uint8_t                      cause;       /* .. ZLT_E_*, 0xff: not said;
+                                                 0: not in time */
 
     ngx_queue_t                  counters;    /* ngx_zltunnel_sh_counter_t */
     uint64_t                     total;       /* folded in from dead workers */

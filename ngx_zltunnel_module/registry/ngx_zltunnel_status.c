@@ -20,6 +20,8 @@
 #include "ngx_zltunnel_tunnel.h"
 #include "ngx_zltunnel_zone.h"
 
+#include "zlt_msg.h"
+
 
 typedef struct {
     u_char                       id[ZLT_ID_SIZE];
@@ -38,6 +40,8 @@ typedef struct {
     uint64_t                     bytes[2];
     uint64_t                     datagrams[2];
     uint64_t                     dropped[NGX_ZLTUNNEL_DROPS];
+    time_t                       unreached;
+    uint8_t                      cause;
 } ngx_zltunnel_status_service_t;
 
 
@@ -74,6 +78,7 @@ static void ngx_zltunnel_status_workers(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st);
 static time_t ngx_zltunnel_status_time(ngx_msec_t msec);
+static const char *ngx_zltunnel_status_cause(ngx_uint_t code);
 static void ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
     ngx_zltunnel_status_service_t *service);
 
@@ -294,6 +299,8 @@ ngx_zltunnel_status_copy_service(ngx_zltunnel_status_service_t *copy,
     copy->port = service->port;
     copy->local_port = service->local_port;
     copy->udp = service->udp;
+    copy->unreached = service->unreached;
+    copy->cause = service->cause;
     copy->name_len = service->name_len;
     ngx_memcpy(copy->name, service->name, service->name_len);
 
@@ -543,11 +550,40 @@ ngx_zltunnel_status_time(ngx_msec_t msec)
 }
 
 
+/* what the agent said, when it could not reach the service */
+
+static const char *
+ngx_zltunnel_status_cause(ngx_uint_t code)
+{
+    switch (code) {
+
+    case 0:
+        return "timeout";
+
+    case ZLT_E_REFUSED:
+        return "refused";
+
+    case ZLT_E_UNREACHABLE:
+        return "unreachable";
+
+    case ZLT_E_BUSY:
+        return "busy";
+
+    case ZLT_E_FORBIDDEN:
+        return "forbidden";
+
+    default:
+        return "failed";
+    }
+}
+
+
 static void
 ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
     ngx_zltunnel_status_service_t *service)
 {
-    ngx_uint_t  i;
+    ngx_uint_t   i;
+    const char  *cause;
 
     static const char  *drops[NGX_ZLTUNNEL_DROPS] = {
         "queue", "age", "limit", "channel", "session", "send", "malformed",
@@ -566,6 +602,18 @@ ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
     ngx_zltunnel_json_number(j, "total", service->total);
     ngx_zltunnel_json_number(j, "bytes_in", service->bytes[0]);
     ngx_zltunnel_json_number(j, "bytes_out", service->bytes[1]);
+
+    if (service->unreached) {
+        ngx_zltunnel_json_open(j, "last_failure", '{');
+        ngx_zltunnel_json_number(j, "time", service->unreached);
+        cause = ngx_zltunnel_status_cause(service->cause);
+        ngx_zltunnel_json_string(j, "cause", (u_char *) cause,
+                                 ngx_strlen(cause));
+        ngx_zltunnel_json_close(j, '}');
+
+    } else {
+        ngx_zltunnel_json_null(j, "last_failure");
+    }
 
     if (service->udp) {
         ngx_zltunnel_json_number(j, "datagrams_in", service->datagrams[0]);

@@ -374,4 +374,18 @@ sub running {
                      \ \ \ \ \{\ "slot":\ 0,\ .*\ \}\n\ \ \],\n.*^\}\n\z/xms,
          'the status is for people, too');
     ok($t->status->{workers}, 'and JSON');
+
+    # an agent is there, its service is not
+
+    my $dead = $t->free_port;
+    $t->agent(token => $token, services => [ "web:$dead", "db:$dead" ]);
+
+    is(http_get($t->{http_port}, '/web')->{status}, 502,
+       'a service that is down: 502');
+
+    my $failure = $t->service_status('web')->{last_failure};
+    is($failure->{cause}, 'refused', 'a service that is down: why');
+    cmp_ok(abs($failure->{time} - time), '<=', 60,
+           'a service that is down: when');
+    is($t->service_status('db')->{last_failure}, undef, 'the other: never');
 }
