@@ -250,9 +250,10 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
 
     ngx_queue_insert_tail(&ngx_zltunnel_channels, &channel->all);
 
-    /* of the worker's connections a lane has none */
+    /* of the worker's connections a lane has none, and a bridge's is of a channel
+       that another worker counts */
 
-    if (kind != NGX_ZLTUNNEL_LANE) {
+    if (kind != NGX_ZLTUNNEL_LANE && kind != NGX_ZLTUNNEL_BRIDGE) {
         registry->nchannels++;
     }
 
@@ -364,7 +365,9 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
 
     ngx_queue_remove(&channel->all);
 
-    if (channel->end.kind != NGX_ZLTUNNEL_LANE) {
+    if (channel->end.kind != NGX_ZLTUNNEL_LANE
+        && channel->end.kind != NGX_ZLTUNNEL_BRIDGE)
+    {
         channel->registry->nchannels--;
     }
 

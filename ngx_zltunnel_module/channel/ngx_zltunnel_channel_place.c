@@ -32,6 +32,8 @@ static ngx_int_t ngx_zltunnel_channel_place_look(
     const char **limit, ngx_connection_t **held);
 static ngx_uint_t ngx_zltunnel_channel_place_crowds(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel);
+static ngx_uint_t ngx_zltunnel_channel_place_share(
+    ngx_zltunnel_registry_t *registry);
 static ngx_uint_t ngx_zltunnel_channel_place_most(void);
 
 
@@ -207,12 +209,27 @@ ngx_zltunnel_channel_place_crowds(ngx_zltunnel_registry_t *registry,
 ngx_uint_t
 ngx_zltunnel_channel_place_left(ngx_zltunnel_registry_t *registry)
 {
-    ngx_uint_t  most;
+    ngx_uint_t  share;
 
-    most = ngx_zltunnel_channel_place_most() * registry->max_channel_share
+    share = ngx_zltunnel_channel_place_share(registry);
+
+    return share > registry->nchannels ? share - registry->nchannels : 0;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_channel_place_visits(ngx_zltunnel_registry_t *registry)
+{
+    return ngx_zltunnel_channel_place_left(registry)
+           && 2 * registry->nvisits < ngx_zltunnel_channel_place_share(registry);
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_channel_place_share(ngx_zltunnel_registry_t *registry)
+{
+    return ngx_zltunnel_channel_place_most() * registry->max_channel_share
            / 100;
-
-    return most > registry->nchannels ? most - registry->nchannels : 0;
 }
 
 

@@ -28,6 +28,9 @@ void ngx_zltunnel_channel_place_leave(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *connection_id);
 /* how many more this worker may have: max_channel_share */
 ngx_uint_t ngx_zltunnel_channel_place_left(ngx_zltunnel_registry_t *registry);
+/* .. one more of a visitor, which needs another one, to its service */
+ngx_uint_t ngx_zltunnel_channel_place_visits(
+    ngx_zltunnel_registry_t *registry);
 
 
 #endif /* _NGX_ZLTUNNEL_CHANNEL_PLACE_H_INCLUDED_ */

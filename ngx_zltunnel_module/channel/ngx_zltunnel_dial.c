@@ -326,7 +326,9 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
         }
     }
 
-    if (dial->held == NULL) {
+    /* lanes share one, and nginx accepts the clients of http as it likes */
+
+    if (dial->held == NULL && !dial->lanes) {
         dial->held = ngx_zltunnel_room_hold();
     }
 

@@ -198,6 +198,8 @@ ngx_zltunnel_conf_create(ngx_cycle_t *cycle)
         != NGX_OK
         || ngx_array_init(&conf->datagrams, cycle->pool, 1,
                           sizeof(ngx_uint_t))
+           != NGX_OK
+        || ngx_array_init(&conf->streams, cycle->pool, 1, sizeof(ngx_uint_t))
            != NGX_OK)
     {
         return NULL;

@@ -52,6 +52,11 @@ typedef struct {
     ngx_array_t                  datagrams;   /* ngx_uint_t: UDP sockets of
                                                  zltunnel_pass, in
                                                  cycle->listening */
+    ngx_array_t                  streams;     /* ngx_uint_t: TCP sockets of
+                                                 stream whose clients may come
+                                                 to a service, besides those of
+                                                 ports and of passes */
+    ngx_uint_t                   upstreams;   /* there are some, of stream */
 
     /* set by the stream part: fills registry->listeners and validates them
        once all of the configuration has been read */

@@ -47,8 +47,8 @@ typedef struct {
 
     ngx_zltunnel_access_request_t  access;    /* of a visitor's channel */
 
-    ngx_connection_t            *held;        /* for the bridge to another
-                                                 worker, or NULL */
+    ngx_connection_t            *held;        /* for what it will need beside
+                                                 its own, or NULL */
     unsigned                     channel:1;
     unsigned                     ws:1;
     unsigned                     fresh:1;
@@ -169,7 +169,7 @@ ngx_http_zltunnel_reserve(ngx_http_request_t *r,
 
     if (d->visit) {
         rc = ngx_zltunnel_visit_check(d->registry, &d->access, key,
-                                      r->connection->log);
+                                      &d->held, r->connection->log);
 
     } else {
         rc = ngx_zltunnel_channel_place_take(d->registry, r->connection,
@@ -235,12 +235,13 @@ ngx_http_zltunnel_cleanup(void *data)
         return;
     }
 
+    ngx_zltunnel_room_release(&d->held);
+
     if (d->visit) {
         ngx_zltunnel_visit_cancel(d->registry, &d->access);
         return;
     }
 
-    ngx_zltunnel_room_release(&d->held);
     ngx_zltunnel_channel_place_leave(d->registry, d->tunnel_id,
                                      d->fresh ? d->connection_id : NULL);
 }
@@ -608,6 +609,8 @@ ngx_http_zltunnel_detach_done(ngx_http_zltunnel_detach_t *d)
     c->read->handler = ngx_http_empty_handler;
     c->write->handler = ngx_http_empty_handler;
 
+    ngx_zltunnel_room_release(&d->held);
+
     if (d->visit) {
         ngx_zltunnel_visit_start(d->registry, c, &d->access, d->data.data,
                                  d->data.len, &d->answer);
@@ -615,7 +618,6 @@ ngx_http_zltunnel_detach_done(ngx_http_zltunnel_detach_t *d)
     }
 
     if (d->channel) {
-        ngx_zltunnel_room_release(&d->held);
         ngx_zltunnel_channel_start(d->registry, c, d->tunnel_id,
                                    d->fresh ? d->connection_id : NULL, d->ws,
                                    d->data.data, d->data.len, &d->answer);

@@ -17,6 +17,7 @@
 static char *ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n);
 static char *ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n);
 static char *ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n);
+static char *ngx_stream_zltunnel_waiting(ngx_cycle_t *cycle, ngx_uint_t n);
 static ngx_stream_addr_conf_t *ngx_stream_zltunnel_addr(ngx_listening_t *ls,
     ngx_uint_t i);
 static int ngx_libc_cdecl ngx_stream_zltunnel_cmp(const void *one,
@@ -170,7 +171,7 @@ ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
     registry = ngx_stream_zltunnel_module_pass(ngx_zltunnel_addr_srv_conf(addr),
                                                &service, &token);
     if (registry == NULL) {
-        return NGX_CONF_OK;
+        return ngx_stream_zltunnel_waiting(cycle, n);
     }
 
     pass = ngx_array_push(&registry->passes);
@@ -207,7 +208,7 @@ ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n)
     port = ls->servers;
 
     if (ls->type != SOCK_DGRAM || ls->sockaddr->sa_family == AF_UNIX) {
-        return NGX_CONF_OK;
+        return ngx_stream_zltunnel_waiting(cycle, n);
     }
 
     for (i = 0; i < port->naddrs; i++) {
@@ -225,6 +226,54 @@ ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n)
                                                 ngx_zltunnel_module);
 
     index = ngx_array_push(&conf->datagrams);
+    if (index == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *index = n;
+
+    return NGX_CONF_OK;
+}
+
+
+/* a TCP socket some of whose clients may come to a service: which upstream a
+   server has, its requests may say */
+
+static char *
+ngx_stream_zltunnel_waiting(ngx_cycle_t *cycle, ngx_uint_t n)
+{
+    ngx_str_t                service, token;
+    ngx_uint_t               i, *index;
+    ngx_listening_t         *ls;
+    ngx_stream_port_t       *port;
+    ngx_zltunnel_conf_t     *conf;
+    ngx_stream_addr_conf_t  *addr;
+
+    ls = (ngx_listening_t *) cycle->listening.elts + n;
+    port = ls->servers;
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+
+    if (ls->type != SOCK_STREAM) {
+        return NGX_CONF_OK;
+    }
+
+    for (i = 0; !conf->upstreams && i < port->naddrs; i++) {
+        addr = ngx_stream_zltunnel_addr(ls, i);
+
+        if (ngx_stream_zltunnel_module_pass(ngx_zltunnel_addr_srv_conf(addr),
+                                            &service, &token))
+        {
+            break;
+        }
+    }
+
+    if (i == port->naddrs) {
+        return NGX_CONF_OK;
+    }
+
+    index = ngx_array_push(&conf->streams);
     if (index == NULL) {
         return NGX_CONF_ERROR;
     }

@@ -11,6 +11,7 @@
 
 #include "ngx_stream_zltunnel.h"
 #include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_upstream.h"
 
 
@@ -510,9 +511,14 @@ ngx_stream_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_stream_zltunnel_ups_conf_t *zucf = conf;
 
     char                                *rv;
+    ngx_zltunnel_conf_t                 *core;
     ngx_stream_upstream_server_t        *server;
     ngx_stream_upstream_srv_conf_t      *uscf;
     ngx_stream_compile_complex_value_t   ccv;
+
+    core = (ngx_zltunnel_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+    core->upstreams = 1;
 
     rv = ngx_zltunnel_upstream_conf_parse(cf, &zucf->up);
 

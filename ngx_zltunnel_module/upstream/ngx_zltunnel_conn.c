@@ -146,6 +146,10 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     dial->client_addr.len = ngx_sock_ntop(client->sockaddr, client->socklen,
                                           conn->addr, NGX_SOCKADDR_STRLEN, 1);
 
+    if (!dial->lanes) {
+        conn->held = ngx_zltunnel_room_hold();
+    }
+
     conn->dialling = 1;
     ngx_zltunnel_dial_service(dial, up->tunnel_id, up->service_id);
     conn->dialling = 0;
@@ -293,6 +297,8 @@ ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn)
     conn->connection = NULL;
     conn->up = NULL;
 
+    ngx_zltunnel_room_release(&conn->held);
+
     if (conn->lent) {
         ngx_zltunnel_lend_close(conn);
     }
@@ -416,6 +422,9 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
     channel = conn->dial.channel;
     kind = channel->end.kind;
     unsent = conn->dial.last - conn->dial.sent[0];
+
+    ngx_zltunnel_room_release(&conn->held);
+
     lend = (channel->end.frames && kind != NGX_ZLTUNNEL_BRIDGE && !unsent);
     conn->tcp = (kind != NGX_ZLTUNNEL_LANE);
 

@@ -30,6 +30,7 @@ struct ngx_zltunnel_conn_s {
     void                        *pair;        /* the relay behind it */
     ngx_zltunnel_channel_t      *lent;        /* the channel, to come back */
     ngx_connection_t            *own;         /* .. its own connection */
+    ngx_connection_t            *held;        /* for the relay, until then */
     ngx_zltunnel_channel_t      *moving;      /* the one to take its place */
     ngx_queue_t                  queue;       /* bound, of this worker */
     unsigned                     dialling:1;  /* the dial is being started */

@@ -60,7 +60,8 @@ static ngx_queue_t  ngx_zltunnel_visits;
 
 ngx_int_t
 ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_access_request_t *req, u_char *key, ngx_log_t *log)
+    ngx_zltunnel_access_request_t *req, u_char *key, ngx_connection_t **held,
+    ngx_log_t *log)
 {
     ngx_int_t                   rc;
     const char                 *limit;
@@ -87,8 +88,15 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
     {
         rc = 410;
 
-    } else if (!ngx_zltunnel_channel_place_left(registry)) {
+    } else if (!ngx_zltunnel_channel_place_visits(registry)) {
         limit = "max_channel_share";
+
+    } else if (ngx_zltunnel_room_scarce()
+               || (*held = ngx_zltunnel_room_hold()) == NULL)
+    {
+        /* for the channel to the service */
+
+        limit = "worker_connections";
 
     } else if (tunnel->visits >= registry->max_connections) {
         limit = "max_connections";
@@ -116,6 +124,10 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
 
     if (rc == NGX_OK) {
         registry->nchannels++;
+        registry->nvisits++;
+
+    } else {
+        ngx_zltunnel_room_release(held);
     }
 
     if (limit) {
@@ -136,6 +148,7 @@ ngx_zltunnel_visit_cancel(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_access_request_t *req)
 {
     registry->nchannels--;
+    registry->nvisits--;
 
     ngx_zltunnel_zone_lock(registry);
     ngx_zltunnel_access_leave(registry, req->counter);
@@ -485,6 +498,7 @@ ngx_zltunnel_visit_close(ngx_zltunnel_visit_t *visit)
     ngx_zltunnel_zone_unlock(registry);
 
     registry->nchannels--;
+    registry->nvisits--;
 
     ngx_queue_remove(&visit->queue);
     ngx_zltunnel_ws_free(&visit->end);

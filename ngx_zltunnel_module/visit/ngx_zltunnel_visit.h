@@ -92,10 +92,11 @@ typedef struct {
 } ngx_zltunnel_access_request_t;
 
 
-/* As ngx_zltunnel_channel_check(), _cancel() and _start(): NGX_OK, 403, 410,
-   421, 503.  Strings of the request are copied; data may be changed. */
+/* As ngx_zltunnel_channel_place_take(), _leave() and ngx_zltunnel_channel_start():
+   NGX_OK, 403, 410, 421, 503.  Strings of the request are copied; data may be changed. */
 ngx_int_t ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_access_request_t *req, u_char *key, ngx_log_t *log);
+    ngx_zltunnel_access_request_t *req, u_char *key, ngx_connection_t **held,
+    ngx_log_t *log);
 void ngx_zltunnel_visit_cancel(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_access_request_t *req);
 void ngx_zltunnel_visit_start(ngx_zltunnel_registry_t *registry,

@@ -46,6 +46,8 @@ static void ngx_zltunnel_listener_pause(ngx_zltunnel_listener_t *listener,
     ngx_listening_t *ls);
 static void ngx_zltunnel_listener_later(void);
 static void ngx_zltunnel_listener_resume(ngx_event_t *ev);
+static void ngx_zltunnel_listener_streams(ngx_cycle_t *cycle,
+    ngx_uint_t again);
 static void ngx_zltunnel_listener_receive(ngx_event_t *ev);
 static void ngx_zltunnel_listener_missed(ngx_event_t *ev);
 static ngx_zltunnel_listener_t *ngx_zltunnel_listener_of(ngx_listening_t *ls);
@@ -230,6 +232,8 @@ ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
             }
         }
     }
+
+    ngx_zltunnel_listener_streams(cycle, 0);
 
     /* UDP sockets with zltunnel_pass that several servers or workers have */
 
@@ -718,7 +722,9 @@ ngx_zltunnel_listener_pause(ngx_zltunnel_listener_t *listener,
                                   (char *) listener->share->name.data);
     }
 
-    listener->paused = 1;
+    if (listener) {
+        listener->paused = 1;
+    }
 
     rev = ls->connection->read;
 
@@ -760,6 +766,44 @@ ngx_zltunnel_listener_resume(ngx_event_t *ev)
 
         if (ngx_zltunnel_listeners[i] && ngx_zltunnel_listeners[i]->paused) {
             ngx_zltunnel_listener_update(ngx_zltunnel_listeners[i]);
+        }
+    }
+
+    ngx_zltunnel_listener_streams((ngx_cycle_t *) ngx_cycle, 1);
+}
+
+
+/*
+ * Other sockets of stream whose clients may come to a service, by an upstream
+ * with zltunnel_service: nginx would accept as long as it has connections, and
+ * have none left for their channels.
+ */
+
+static void
+ngx_zltunnel_listener_streams(ngx_cycle_t *cycle, ngx_uint_t again)
+{
+    ngx_uint_t            i, *index;
+    ngx_listening_t      *ls;
+    ngx_zltunnel_conf_t  *conf;
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+    index = conf->streams.elts;
+
+    for (i = 0; i < conf->streams.nelts; i++) {
+        ls = (ngx_listening_t *) cycle->listening.elts + index[i];
+
+#if (NGX_HAVE_REUSEPORT)
+        if (ls->reuseport && ls->worker != ngx_worker) {
+            continue;
+        }
+#endif
+
+        if (ls->connection) {
+            ls->connection->read->handler = ngx_zltunnel_listener_accept_pass;
+
+        } else if (again) {
+            ngx_zltunnel_listener_arm(ls, ngx_zltunnel_listener_accept_pass);
         }
     }
 }

@@ -41,6 +41,7 @@ subtest 'a turn that comes late' => \&late;
 subtest "few connections, $_" => \&few, $_, 1, 600, 250 for qw(ws wss);
 subtest 'few connections, wss, 4 workers' => \&few, 'wss', 4, 2_000, 400;
 subtest 'a small share' => \&share;
+subtest 'few connections, upstreams' => \&few_upstreams;
 
 done_testing();
 
@@ -137,9 +138,9 @@ EOT
     my $agent = $t->agent(token => $token,
                           services => ["e:$backend->{port}/private"]);
 
-    is_deeply(requests($front), { 200 => $n },
+    is_deeply(requests($front, $n), { 200 => $n },
               'requests of an http upstream');
-    is_deeply(requests($passed), { 200 => $n },
+    is_deeply(requests($passed, $n), { 200 => $n },
               'connections of a stream upstream');
 
     $t->finish;
@@ -147,7 +148,7 @@ EOT
 
 
 sub requests {
-    my ($port) = @_;
+    my ($port, $n) = @_;
 
     my %status;
     my @c = map { connect_to($port) // die "connect: $!" } 1 .. $n;
@@ -163,6 +164,7 @@ sub requests {
             sysread($c, $answer, 4096, length $answer) or last;
         }
 
+        close $c;
         $status{ ($answer =~ m{^HTTP/1.1 (\d+)})[0] // 'reset' }++;
     }
 
@@ -331,8 +333,43 @@ sub few {
 }
 
 
+# The sockets of other servers of stream, and of the visitor: clients wait there.
+
+sub few_upstreams {
+    my $t = server(connections => 256, workers => 4,
+                   allow => [ qr/worker_connections are not enough/ ]);
+    my $passed = $t->free_port;
+    $t->write_conf(stream => <<"EOT");
+upstream raw { zltunnel_service e; }
+server { listen 127.0.0.1:$passed backlog=4096; proxy_pass raw; }
+EOT
+    my $token = $t->token('site');
+    my $visit = $t->token('alice', 'access=e');
+    $t->start;
+
+    my $backend = backend($t, <<'EOT');
+server {
+    listen 127.0.0.1:%PORT% backlog=4096;
+    location / { return 200 "here\n"; }
+}
+EOT
+    my $agent = $t->agent(token => $token, tls => 1,
+                          services => ["e:$backend->{port}/private"]);
+    my $visitor = $t->agent(token => $visit, tls => 1, wait => 0,
+                            access => ['e']);
+
+    is_deeply(requests($passed, 600), { 200 => 600 },
+              'connections of a stream upstream');
+    is_deeply(requests($visitor->granted('e'), 300), { 200 => 300 },
+              'those of a visitor');
+
+    $t->finish;
+}
+
+
 # Of 256 connections channels may have 25, and another agent has all that one
-# token may have of these in advance.  Who waits longer than connect_timeout is not reset either.
+# token may have of these in advance.  Who waits longer than connect_timeout is not
+# reset either.
 
 sub share {
     my $t = server(connections => 256,
