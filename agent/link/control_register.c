@@ -76,6 +76,7 @@ zlt_control_register(zlt_control_t *c, zlt_range_t *range)
 
     range->state = ZLT_SERVICE_PENDING;
     range->spent = 0;
+    range->twice = 0;
 
     zlt_control_register_more(c, range);
 }
@@ -419,18 +420,29 @@ zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
 
     range = service->range;
 
-    if (range && range->state != ZLT_SERVICE_REFUSED) {
-        code = (m->ext & ZLT_X_CODE) ? m->code : 0;
+    code = (m->ext & ZLT_X_CODE) ? m->code : 0;
 
+    if (range == NULL || range->state == ZLT_SERVICE_REFUSED) {
+        zlt_range_set(service, ZLT_SERVICE_DOWN);
+
+    } else if (code == ZLT_E_DUPLICATE && !range->twice) {
+
+        /* one that a reload has removed before it was answered, and that was
+           given back when it was */
+
+        range->twice = 1;
+
+        zlt_range_set(service, ZLT_SERVICE_DOWN);
+        zlt_range_doubt(service);
+        zlt_control_register_more(c, range);
+
+    } else {
         range->again = (code == ZLT_E_PORT_TAKEN || code == ZLT_E_LIMIT
                         || code == ZLT_E_BUSY);
 
         zlt_control_register_refused(c, range, service, "the server refuses "
                                      "the service",
                                      zlt_log_text(text, m->reason));
-
-    } else {
-        zlt_range_set(service, ZLT_SERVICE_DOWN);
     }
 
     zlt_service_release(service);

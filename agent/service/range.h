@@ -42,6 +42,7 @@ struct zlt_range_s {
 
     zlt_service_state_e  state;
     unsigned             again:1;      /* refused, but worth another try */
+    unsigned             twice:1;      /* it was there, in this attempt */
     uint64_t             again_at;     /* ms */
     unsigned             spent;        /* requests, by the last attempt */
     char                 public_addr[ZLT_SERVICE_PUBLIC];  /* of a service */

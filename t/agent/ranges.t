@@ -48,6 +48,7 @@ subtest 'a range that is private' => \&private;
 subtest 'a port is withdrawn' => \&withdrawn;
 subtest 'more than there may be' => \&limit;
 subtest 'what an attempt costs' => \&cost;
+subtest 'a reload before the answer' => \&early;
 subtest 'a server of version 1' => \&version1;
 subtest 'no ranges' => \&bad;
 
@@ -456,6 +457,43 @@ sub cost {
     $server->{services} = {};
     $server->control->drop;
     ok($server->wait(sub { $registered->() == 12 }, 60), 'after a reconnect');
+
+    $a->{proc}->kill('TERM');
+    $server->wait(sub { !$a->{proc}->running }, 30);
+    is($a->stop, 0, 'the agent ends');
+    $server->close_all;
+}
+
+
+# The server still has what the agent has removed, and cannot give back before
+# it knows its id.
+
+sub early {
+    my $server = ZLTunnel::Server->new($t);
+    my $conf = join "\n", '[agent]', 'server = ' . $server->url,
+                          'token_file = %%token_file%%', '[service a]',
+                          'local = 1-3', 'remote_ports = 11-13',
+                          'allow_access = ';
+
+    $server->{hold}{Register} = 1;
+    my $a = $t->agent(token => $token, wait => 0, conf => $conf . "bob\n");
+    ok($server->wait(sub { @{ $server->{held} || [] } == 1 }), 'a Register');
+
+    $a->write_conf($conf . "carol\n");
+    $a->ask('reload');
+    ok($server->wait(sub { @{ $server->{held} } == 2 }), 'and another');
+
+    $server->release('Register', 1);
+    @$server{qw(refuse code)} = ({ 'a-11' => 'twice' }, { 'a-11' => 9 });
+    $server->release('Register', 1);
+    $server->{refuse} = {};
+    $server->release('Register');
+
+    ok($server->wait(sub { $a->services->{a} }), 'it is registered at once');
+    is(join(' ', map { $server->{services}{$_}{ext}{3} }
+                 sort keys %{ $server->{services} }), 'carol carol carol',
+       'as it is configured now');
+    unlike($a->log, qr/refuses/, 'and nobody is told of it');
 
     $a->{proc}->kill('TERM');
     $server->wait(sub { !$a->{proc}->running }, 30);
