@@ -10,7 +10,7 @@
 #                        what a debugger wants; and make uninstall
 #   make agent install-agent    without nginx; and make uninstall-agent
 #   make man completions        man pages and shells' completion, in objs/
-#   make deb             Debian's packages, in objs/deb
+#   make deb             Debian's packages, in objs/deb; make rpm, in objs/rpm
 #
 # For those who change it:
 #
@@ -105,7 +105,7 @@ MODULE_MAKE =  $(MAKE) -s CC='$(CURDIR)/auto/cc $(CC)'
 endif
 
 
-.PHONY: all module agent units deb demo check check-long test bench \
+.PHONY: all module agent units deb rpm demo check check-long test bench \
         install install-module install-agent install-doc \
         uninstall uninstall-module uninstall-agent uninstall-doc \
         sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
@@ -509,6 +509,26 @@ deb: $(if $(BUILT),all)
 	    || { tail -30 ../build.log >&2; exit 1; }
 	@rm -rf $(DEB_TREE)
 	@ls $(DEB)/*.deb
+
+# Where packages are Debian's, rpm knows of none that it would need.
+
+VERSION =      $(shell sed -n 's/.* ZLT_AGENT_VERSION *"\(.*\)"/\1/p' \
+                   agent/base/version.h)
+RPM =          $(OBJS)/rpm
+RPM_FLAGS =    $(if $(wildcard /etc/debian_version),--nodeps)
+
+rpm:
+	@t/install-deps.sh build rpm
+	@rm -rf $(RPM)
+	@mkdir -p $(RPM)/SOURCES
+	@tar -czf $(RPM)/SOURCES/zltunnel-$(VERSION).tar.gz \
+	    --transform 's,^,zltunnel-$(VERSION)/,' \
+	    $(filter-out $(OBJS),$(wildcard *))
+	$(call say,RPM,$(RPM))
+	$(Q)env -u MAKEFLAGS rpmbuild -bb $(RPM_FLAGS) \
+	    --define "_topdir $(abspath $(RPM))" packaging/rpm/zltunnel.spec \
+	    > $(RPM)/build.log 2>&1 || { tail -30 $(RPM)/build.log >&2; exit 1; }
+	@ls $(RPM)/RPMS/*/*.rpm
 
 clean:
 	rm -rf $(OBJS)

@@ -2,10 +2,10 @@
 
 # Installs the Debian packages that are missing, and nothing if none is.
 #
-#     t/install-deps.sh [build] [demo] [check] [bench] [fuzz] [lint] [deb]
+#     t/install-deps.sh [build] [demo] [check] [bench] [fuzz] [lint] [deb] [rpm]
 #
 # build: to compile the module and the agent; demo: to run the demo; check:
-# for the tests; bench, fuzz, lint, deb: for "make" with these.  The first three
+# for the tests; bench, fuzz, lint, deb, rpm: for "make" with these.  The first three
 # of them without arguments.  Services that come with the packages (nginx, sshd,
 # redis) are not started: their programs are wanted.
 
@@ -16,13 +16,14 @@ build='gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-stream
 demo='curl openssl procps'
 bench=wrk
 deb='debhelper dpkg-dev fakeroot'
+rpm=rpm
 fuzz='clang libclang-rt-dev'
 lint='clang clang-tidy cppcheck shellcheck libperl-critic-perl'
 check='perl curl openssl ca-certificates procps iproute2 openssh-server
        openssh-client redis-server redis-tools iperf3 dnsmasq-base
        bind9-dnsutils wrk python3-grpcio postgresql tinyproxy-bin squid
        microsocks dante-server haproxy jq nftables fail2ban mandoc zsh
-       fish lintian mmdebstrap systemd'
+       fish lintian mmdebstrap systemd rpm'
 
 [ $# -gt 0 ] || set -- build demo check
 
@@ -37,6 +38,7 @@ for set; do
     fuzz)  packages=$fuzz ;;
     lint)  packages=$lint ;;
     deb)   packages="$build $deb" ;;
+    rpm)   packages=$rpm ;;
     *)     echo "unknown set of packages: $set" >&2; exit 2 ;;
     esac
 

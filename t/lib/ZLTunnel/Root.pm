@@ -85,7 +85,8 @@ sub new {
 
 
 # A new Debian in a directory, its lists of packages kept, and what is named
-# fetched: its root has no network.
+# fetched: its root has no network.  Nor have we (ZLTunnel::Net), but who has
+# started us has.
 
 sub debian {
     my ($dir, $packages) = @_;
@@ -93,10 +94,26 @@ sub debian {
     my ($codename) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m;
 
     ZLTunnel::Proc::run_ok({ timeout => 600 },
-        'mmdebstrap', '--quiet', '--variant=minbase', '--mode=root',
+        'nsenter', '--net=' . network(), '--', 'mmdebstrap', '--quiet', '--variant=minbase', '--mode=root',
         '--skip=cleanup/apt', '--include=systemd-sysv,dbus,iproute2,init',
         '--customize-hook=chroot "$1" apt-get install -qq -y --download-only '
         . $packages, $codename, $dir);
+}
+
+
+# The namespace of the first process above us whose network is another.
+
+sub network {
+    my $ours = readlink '/proc/self/ns/net';
+    my $pid = $$;
+
+    while ($pid > 1) {
+        my $net = readlink "/proc/$pid/ns/net";
+        return "/proc/$pid/ns/net" if $net && $net ne $ours;
+        ($pid) = slurp("/proc/$pid/stat") =~ /\) \S (\d+)/ or last;
+    }
+
+    return '/proc/self/ns/net';
 }
 
 
