@@ -16,7 +16,7 @@ use ZLTunnel;
 use ZLTunnel::Access;
 use ZLTunnel::Wire qw(ext access_renew access_close register);
 
-my $SLOW = $ENV{ZLT_SLOW} || 1;
+my $SLOW = slowdown();
 
 subtest 'deadline, 1 worker' => \&deadline, 1;
 subtest 'deadline, 4 workers' => \&deadline, 4;

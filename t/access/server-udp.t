@@ -18,7 +18,7 @@ use ZLTunnel::Access;
 use ZLTunnel::Wire qw(msg ext access_open access_close register datagram
                       datagram_open datagram_close ws_frame);
 
-my $SLOW = $ENV{ZLT_SLOW} || 1;
+my $SLOW = slowdown();
 
 subtest 'a real agent, 1 worker' => \&real, 1;
 subtest 'a real agent, 4 workers' => \&real, 4;
@@ -336,7 +336,7 @@ sub slow {
     # as much as is taken at once
     my $frame = datagram(1, 'd' x 30000);
     my ($sent, $left) = (0, '');
-    my $end = time + 3 * $SLOW;
+    my $end = time + 3;
     $v->{s}->blocking(0);
 
     while (time < $end) {
@@ -352,7 +352,7 @@ sub slow {
     cmp_ok($memory->() - $before, '<', 8192, 'nor in memory');
 
     my $got = 0;
-    while (my $m = $ch->next(2)) {
+    while (my $m = $ch->next(2 * slowdown())) {
         last if $m->{type} ne 'Datagram' || length $m->{data} != 30000;
         $got++;
     }

@@ -16,7 +16,7 @@ use ZLTunnel;
 use ZLTunnel::Access;
 use ZLTunnel::Wire qw(ext access_open register);
 
-my $SLOW = $ENV{ZLT_SLOW} || 1;
+my $SLOW = slowdown();
 
 subtest 'takeover' => \&takeover;
 subtest 'a shared token' => \&shared;

@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 use ZLTunnel;
 
-my $SLOW = $ENV{ZLT_SLOW} || 1;
+my $SLOW = slowdown();
 
 subtest 'the deadline' => \&deadline;
 subtest 'grace' => \&grace;

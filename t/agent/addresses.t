@@ -23,7 +23,7 @@ plan(skip_all => $why) if $why;
 plan(skip_all => 'there is no IPv6')
     if !IO::Socket::IP->new(LocalHost => '::1', Listen => 1);
 
-my $SLOW = $ENV{ZLT_SLOW} || 1;
+my $SLOW = slowdown();
 
 subtest 'a service' => \&a_service;
 subtest 'a service that is not there at all' => \&nowhere;

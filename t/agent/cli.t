@@ -332,7 +332,7 @@ sub terminate {
     $agent = $t->agent(token => $token, services => ["s:$source->{port}"]);
     my $start = time;
     is($agent->stop, 0, 'without connections');
-    cmp_ok(time - $start, '<', 3 * ($ENV{ZLT_SLOW} || 1), 'at once');
+    cmp_ok(time - $start, '<', 3 * slowdown(), 'at once');
 
     my $hold = $t->service('hold');
     $agent = $t->agent(token => $token, services => ["h:$hold->{port}"]);

@@ -60,7 +60,7 @@ sub answer {
     my ($s) = @_;
 
     my $answer = '';
-    my $end = time + 20 * ($ENV{ZLT_SLOW} || 1);
+    my $end = time + 20 * slowdown();
 
     while (time < $end) {
         vec(my $rin = '', fileno $s, 1) = 1;
@@ -236,7 +236,7 @@ sub slow {
 
     like(answer($s[$_]), qr/^FAIL \d+\n.*within/, "silent client $_ is told")
         for 0 .. 2;
-    cmp_ok(time - $start, '<', 15 * ($ENV{ZLT_SLOW} || 1), 'in time');
+    cmp_ok(time - $start, '<', 15 * slowdown(), 'in time');
 }
 
 
@@ -251,7 +251,7 @@ sub many {
     } 1 .. 50;
     is(scalar(grep { defined && answer($_) =~ /^OK/ } @s), 50,
        '50 clients at once');
-    cmp_ok(time - $start, '<', 10 * ($ENV{ZLT_SLOW} || 1), 'soon');
+    cmp_ok(time - $start, '<', 10 * slowdown(), 'soon');
 
     # more than it takes at a time, all silent: one who asks has to wait for
     # them, and is answered

@@ -19,7 +19,7 @@ use ZLTunnel::Server;
 use ZLTunnel::Wire qw(msg str16 ext ws_frame datagram lane lane_credit
                       lane_end);
 
-my $limit = 2 * ($ENV{ZLT_SLOW} || 1);  # s, that a good client waits at most
+my $limit = 2 * slowdown();  # s, that a good client waits at most
 my $rounds = 15;                        # of good clients, in each flood
 
 my $id = 0;

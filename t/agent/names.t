@@ -20,7 +20,7 @@ use ZLTunnel::Wire;
 my $why = ZLTunnel::Names::missing();
 plan(skip_all => $why) if $why;
 
-my $SLOW = $ENV{ZLT_SLOW} || 1;
+my $SLOW = slowdown();
 
 subtest 'what was known' => \&known;
 subtest 'what nobody knows' => \&unknown;

@@ -136,7 +136,7 @@ sub readable {
     my ($s) = @_;
 
     vec(my $rin = '', fileno $s, 1) = 1;
-    return select $rin, undef, undef, 10 * ($ENV{ZLT_SLOW} || 1);
+    return select $rin, undef, undef, 10 * slowdown();
 }
 
 

@@ -291,7 +291,7 @@ sub stalled {
     is_right(\@r, 'others are not');
 
     my ($slowest) = sort { $b <=> $a } map { $_->{time} } @r;
-    cmp_ok($slowest, '<', 1 * ($ENV{ZLT_SLOW} || 1), "the slowest of them");
+    cmp_ok($slowest, '<', 1 * slowdown(), "the slowest of them");
 
     for my $pid (@pids) {
         last if $ENV{ZLT_SLOW};        # a sanitizer's allocator never gives
@@ -302,7 +302,7 @@ sub stalled {
     kill CONT => -$app->{proc}->pid;
 
     my @all = (@readers, @writers);
-    $end = time + 30 * ($ENV{ZLT_SLOW} || 1);
+    $end = time + 30 * slowdown();
 
     while (@all && time < $end) {
         @all = grep { !feed($_) } @all;

@@ -137,7 +137,7 @@ sub running {
 sub finished {
     my ($timeout, @r) = @_;
 
-    my $end = time + $timeout * ($ENV{ZLT_SLOW} || 1);
+    my $end = time + $timeout * slowdown();
     while (time < $end && @r) {
         @r = grep { !feed($_) } @r;
         sleep 0.01;
@@ -247,7 +247,7 @@ sub ends {
     $agent->stop('KILL');
     ok(finished(5, @running), 'agent killed: downloads end');
     is(scalar(grep { $_->{whole} } @running), 0, 'none looks whole');
-    cmp_ok(time - $start, '<', 3 * ($ENV{ZLT_SLOW} || 1), 'at once');
+    cmp_ok(time - $start, '<', 3 * slowdown(), 'at once');
 
     $agent->launch;
     ok($agent->registered(2), 'it returns');
@@ -278,7 +278,7 @@ sub ends {
     ok(finished(10, @running, @held), 'token revoked: all end');
     is(scalar(grep { $_->{whole} && $_->{status} == 200 } @running, @held), 0,
        'none looks whole');
-    cmp_ok(time - $start, '<', 3 * ($ENV{ZLT_SLOW} || 1), 'soon');
+    cmp_ok(time - $start, '<', 3 * slowdown(), 'soon');
     ok(wait_for(sub { get($front, '/files/text')->{status} == 502 }),
        'and no more are served');
 
@@ -428,7 +428,7 @@ sub dropped {
         # one that was kept is found dead by a heartbeat
 
         cmp_ok($slowest, '<', (since(1, 29, 7) ? 20 : 2.5)
-                         * ($ENV{ZLT_SLOW} || 1),
+                         * slowdown(),
                'within a second');
         note sprintf 'after %.1f s', $slowest;
     }

@@ -41,11 +41,11 @@ use Test::More;
 
 use ZLTunnel::Agent;
 use ZLTunnel::Local;
-use ZLTunnel::Proc qw(wait_for slurp run run_ok fds sockets has_connection
-                      children_of);
+use ZLTunnel::Proc qw(slowdown wait_for slurp run run_ok fds sockets
+                      has_connection children_of);
 
-our @EXPORT = qw(wait_for slurp run run_ok fds has_connection children_of
-                 long_run sizes need_nofile write_file http_get http_request
+our @EXPORT = qw(slowdown wait_for slurp run run_ok fds has_connection
+                 children_of long_run sizes need_nofile write_file http_get http_request
                  connect_to refuses sha256_hex);
 
 our @ISA = 'ZLTunnel::Local';

@@ -79,7 +79,7 @@ sub reset_ {
         ok(wait_for(sub { connected($s, $name) == 2 }, 20), "$name is back");
     }
 
-    cmp_ok(time - $start, '<', 1 * ($ENV{ZLT_SLOW} || 1), 'at once');
+    cmp_ok(time - $start, '<', 1 * slowdown(), 'at once');
     ok($s->settled, 'with the ports');
 
     is($_->{id}, $id{ $_->{name} }, "$_->{name}: the same tunnel")
@@ -162,7 +162,7 @@ sub jitter {
 
     note join ' ', map { sprintf '%.2f', $_ } @delays;
 
-    ok(!(grep { $_ > 4 + 1 * ($ENV{ZLT_SLOW} || 1) } @delays),
+    ok(!(grep { $_ > 4 + 1 * slowdown() } @delays),
        'no delay exceeds the maximum');
 
     my ($least, $most) = (sort { $a <=> $b } @delays)[0, -1];

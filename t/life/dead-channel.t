@@ -239,7 +239,7 @@ sub by_hand {
 
         ($n, $e) = $again->($e);
         is($n->{type}, 'Connect', "$how: announced again");
-        cmp_ok(time - $start, '<', 0.8 * ($ENV{ZLT_SLOW} || 1),
+        cmp_ok(time - $start, '<', 0.8 * slowdown(),
                "$how: at once");
         $e->ack($n);
         is($e->take(5), 'early', "$how: with the bytes");

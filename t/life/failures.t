@@ -65,7 +65,7 @@ sub services {
     my $start = time;
     is(ZLTunnel::Wire::Socket->new($port{down})->ending, 'reset',
        'a service that is down: the client is reset');
-    cmp_ok(time - $start, '<', 2 * ($ENV{ZLT_SLOW} || 1), 'at once');
+    cmp_ok(time - $start, '<', 2 * slowdown(), 'at once');
     ok($agent->logged(qr/down.*refused/i), 'the agent says why');
 
     is(ZLTunnel::Wire::Socket->new($port{nowhere})->ending, 'reset',

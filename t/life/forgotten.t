@@ -19,7 +19,7 @@ use ZLTunnel::App;
 use ZLTunnel::Wan;
 use ZLTunnel::Wire;
 
-my $SLOW = $ENV{ZLT_SLOW} || 1;
+my $SLOW = slowdown();
 my ($interval, $timeout) = (2, 3);         # s
 
 # what is lost is found in $timeout, an agent in as much, on both sides, and it

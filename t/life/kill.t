@@ -91,7 +91,7 @@ sub served_soon {
 
         my $took = time - $start;
         ok($ok, "$what: port $port serves");
-        cmp_ok($took, '<', 1 * ($ENV{ZLT_SLOW} || 1),
+        cmp_ok($took, '<', 1 * slowdown(),
                sprintf '%s: after %.2f s', $what, $took);
     }
 }

@@ -414,7 +414,7 @@ sub killed {
 
         my $begin = time;
         $start->($_) for @$order;
-        cmp_ok(time - $begin, '<', 15 * ($ENV{ZLT_SLOW} || 1),
+        cmp_ok(time - $begin, '<', 15 * slowdown(),
                "@$order: both are back at once");
 
         for my $name (qw(a b)) {

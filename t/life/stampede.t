@@ -53,7 +53,7 @@ is(scalar(keys %port), $n, 'each has a port');
 # stopped, and started again
 
 $t->{nginx}->stop('TERM');
-wait_for(sub { 0 }, $away / ($ENV{ZLT_SLOW} || 1));
+wait_for(sub { 0 }, $away / slowdown());
 rename "$t->{dir}/logs/times.log", "$t->{dir}/logs/times.log.1";
 my $start = time;
 $t->start;

@@ -48,7 +48,7 @@ sub restarted {
 
         my $start = time;
         $agent = $t->agent(token => $token, services => \@services);
-        cmp_ok(time - $start, '<', 5 * ($ENV{ZLT_SLOW} || 1),
+        cmp_ok(time - $start, '<', 5 * slowdown(),
                "round $round: registered at once");
 
         is_deeply({ map { $_ => $agent->port($_) } keys %port }, \%port,
@@ -257,7 +257,7 @@ sub second {
     # one that has not been heard from for 5 s is asked, and replaced when it
     # does not answer within 3
 
-    wait_for(sub { 0 }, 5.5 / ($ENV{ZLT_SLOW} || 1));
+    wait_for(sub { 0 }, 5.5 / slowdown());
     my $start = time;
     ($x, $m) = $try->($token);
     is($m->{type}, 'AuthOk', 'a dead holder is replaced');

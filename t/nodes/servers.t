@@ -356,7 +356,7 @@ sub names {
 
     my $start = time;
     is($agent->stop, 0, 'nor does the end');
-    cmp_ok(time - $start, '<', 3 * ($ENV{ZLT_SLOW} || 1), 'of the agent');
+    cmp_ok(time - $start, '<', 3 * slowdown(), 'of the agent');
 
     over();
 }

@@ -233,7 +233,7 @@ sub revoked {
     $t->revoke('alice');
 
     is($client{alice}->ending(20), 'reset', 'revoked: its client is reset');
-    cmp_ok(time - $start, '<', 7 * ($ENV{ZLT_SLOW} || 1), 'within seconds');
+    cmp_ok(time - $start, '<', 7 * slowdown(), 'within seconds');
     ok(wait_for(sub { refuses($agent{alice}->port('alice')) }, 10),
        'its port refuses');
 

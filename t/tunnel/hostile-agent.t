@@ -26,7 +26,7 @@ use ZLTunnel::Wire qw(msg str16 ext ws_frame register new_id datagram
 need_nofile(4_000);
 
 my $long = ZLTunnel::long_run();
-my $SLOW = $ENV{ZLT_SLOW} || 1;
+my $SLOW = slowdown();
 my $seconds = $long ? 10 : 2;
 my @seeds = $ENV{ZLT_SEED} ? split /,/, $ENV{ZLT_SEED}
             : $long ? map { time ^ $_ * 7919 } 1 .. 60

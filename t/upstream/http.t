@@ -112,11 +112,11 @@ EOT
 
     $r = get($front, '/nobody');
     is($r->{status}, 502, 'a name that nobody has registered');
-    cmp_ok($r->{time}, '<', 2 * ($ENV{ZLT_SLOW} || 1), 'is refused at once');
+    cmp_ok($r->{time}, '<', 2 * slowdown(), 'is refused at once');
 
     $r = get($front, '/broken');
     is($r->{status}, 502, 'a service that the agent cannot reach');
-    cmp_ok($r->{time}, '<', 2 * ($ENV{ZLT_SLOW} || 1), 'is refused at once');
+    cmp_ok($r->{time}, '<', 2 * slowdown(), 'is refused at once');
     like($t->log, qr/could not connect to service "broken"/, 'with a reason');
 
     for my $path ('/reset', '/once/reset', '/raw/reset') {
@@ -132,7 +132,7 @@ EOT
 
     $r = get($front, '/quick/');
     is($r->{status}, 504, 'a connect timeout');
-    cmp_ok($r->{time}, '<', 5 * ($ENV{ZLT_SLOW} || 1), '.. is the one set');
+    cmp_ok($r->{time}, '<', 5 * slowdown(), '.. is the one set');
 
     my @waiting = map {
         my $s = connect_to($front);

@@ -106,7 +106,7 @@ EOT
     my $start = time;
     $s = connect_to($p{nobody});
     is(sysread($s, my $buf, 1) || 0, 0, 'nobody has registered the service');
-    cmp_ok(time - $start, '<', 3 * ($ENV{ZLT_SLOW} || 1), 'known at once');
+    cmp_ok(time - $start, '<', 3 * slowdown(), 'known at once');
 
     my @got = map { get($p{two}, '/')->{body} // '' } 1 .. 10;
     is(scalar(grep { /^one / } @got), 10,

@@ -12,7 +12,7 @@ use IO::Socket::INET;
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time sleep);
 
-use ZLTunnel::Proc qw(wait_for slurp run);
+use ZLTunnel::Proc qw(slowdown wait_for slurp run);
 
 our @EXPORT = qw(app backend get request read_some abort give_up since);
 
@@ -171,7 +171,7 @@ sub read_some {
 
     return undef if $timeout <= 0;
     vec(my $rin = '', fileno $s, 1) = 1;
-    select($rin, undef, undef, $timeout * ($ENV{ZLT_SLOW} || 1))
+    select($rin, undef, undef, $timeout * slowdown())
         or return undef;
 
     return sysread($s, $$buf, 65536, length $$buf) || undef;

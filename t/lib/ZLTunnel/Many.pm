@@ -17,6 +17,7 @@ use Socket qw(SOL_SOCKET SO_RCVBUF);
 use Time::HiRes qw(time);
 
 use ZLTunnel::App ();
+use ZLTunnel::Proc qw(slowdown);
 
 our @EXPORT = qw(many pattern part start_request feed);
 
@@ -55,7 +56,7 @@ sub many {
 
     my @left = @$requests;
     my %open;
-    my $end = time + ($o{timeout} // 60) * ($ENV{ZLT_SLOW} || 1);
+    my $end = time + ($o{timeout} // 60) * slowdown();
 
     while (@left || %open) {
         while (@left && keys %open < $parallel) {

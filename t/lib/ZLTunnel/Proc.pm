@@ -10,20 +10,32 @@ use Exporter 'import';
 use POSIX ();
 use Time::HiRes qw(time sleep);
 
-our @EXPORT_OK = qw(wait_for slurp run run_ok fds sockets has_connection
+our @EXPORT_OK = qw(slowdown wait_for slurp run run_ok fds sockets has_connection
                     children_of);
 
 my %alive;                    # pid => name
 my $owner = $$;
 
 
+# How many times as long as on a machine of its own something may take here:
+# what ZLT_SLOW says, for sanitizers, times what else wants the processors.
+
+sub slowdown {
+    my ($load) = slurp('/proc/loadavg') =~ /^([\d.]+)/;
+    my $processors = () = slurp('/proc/cpuinfo') =~ /^processor\s*:/mg;
+    my $share = ($load // 0) / (2 * ($processors || 1));
+
+    return ($ENV{ZLT_SLOW} || 1) * ($share > 1 ? $share : 1);
+}
+
+
 # Polls until the condition gives a true value and returns it; undef when the
-# time, in seconds, is over.  ZLT_SLOW multiplies all times, for sanitizers.
+# time, in seconds, is over, which slowdown() multiplies.
 
 sub wait_for {
     my ($cond, $timeout) = @_;
 
-    my $end = time + ($timeout // 20) * ($ENV{ZLT_SLOW} || 1);
+    my $end = time + ($timeout // 20) * slowdown();
     my $nap = 0.005;
 
     while (1) {
@@ -220,7 +232,7 @@ sub run {
     close $in_wr;
 
     my $out = '';
-    my $end = time + ($o{timeout} // 60) * ($ENV{ZLT_SLOW} || 1);
+    my $end = time + ($o{timeout} // 60) * slowdown();
 
     while (1) {
         my $rin = '';

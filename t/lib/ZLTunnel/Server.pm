@@ -21,6 +21,7 @@ use Digest::SHA qw(sha1_base64);
 use IO::Socket::INET;
 use Time::HiRes qw(time);
 
+use ZLTunnel::Proc qw(slowdown);
 use ZLTunnel::Wire qw(msg str16 ext %TYPE parse);
 
 my %NAME = reverse %TYPE;
@@ -76,7 +77,7 @@ sub unwatch { delete $_[0]{watched}{ fileno $_[1] } }
 sub wait {
     my ($self, $cond, $timeout) = @_;
 
-    my $end = time + ($timeout // 20) * ($ENV{ZLT_SLOW} || 1);
+    my $end = time + ($timeout // 20) * slowdown();
 
     while (1) {
         my $value = $cond->();
