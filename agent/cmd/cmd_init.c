@@ -86,7 +86,7 @@ static const zlt_cmd_option_t  zlt_cmd_init_list[] = {
 
 
 static const zlt_cmd_page_t  zlt_cmd_init_page = {
-    "init [--nginx --host NAME] [--server URL --service SPEC]... [OPTION]...",
+    "init [--nginx --host NAME] [--server URL] [OPTION]...",
     NULL,
     zlt_cmd_init_list,
     0,
