@@ -89,6 +89,8 @@ zlt_io_run(void)
 
         zlt_io_tasks(&zlt_io_trash);
     }
+
+    zlt_io_stopped = 0;
 }
 
 

@@ -14,6 +14,7 @@
 
 #include "cmd.h"
 #include "cmd_page.h"
+#include "cmd_probe.h"
 #include "config.h"
 #include "ctl.h"
 #include "link.h"
@@ -30,10 +31,11 @@
 
 
 static int zlt_cmd_run_read(int argc, char **argv,
-    const zlt_cmd_page_t *page, const char **file, zlt_config_t *config,
-    zlt_conf_t *with);
+    const zlt_cmd_page_t *page, const char **file, int *connect,
+    zlt_config_t *config, zlt_conf_t *with);
 static int zlt_cmd_run_options(int argc, char **argv,
-    const zlt_cmd_page_t *page, const char **file, zlt_conf_t *options);
+    const zlt_cmd_page_t *page, const char **file, int *connect,
+    zlt_conf_t *options);
 static const char *zlt_cmd_run_default(void);
 static int zlt_cmd_run_user(char *file);
 static int zlt_cmd_run_check_link(zlt_conf_t *conf, const char *file,
@@ -64,15 +66,34 @@ static const zlt_cmd_page_t  zlt_cmd_run_page = {
     "  ZLTUNNEL_SERVER=wss://tunnel.example.com zltunnel-agent run\n"
 };
 
+static const zlt_cmd_option_t  zlt_cmd_run_check_extra[] = {
+    { "config", 'c', "FILE",
+      "the configuration file, also -c FILE (default: as below)" },
+    { "connect", 'C', NULL,
+      "try the way to each server, without a tunnel, step by step" },
+    { "token", 't', "", NULL },
+    { "help", 'h', NULL, NULL },
+    { "version", 'V', NULL, NULL },
+    { NULL, 0, NULL, NULL }
+};
+
 static const zlt_cmd_page_t  zlt_cmd_run_check_page = {
-    "check [-c FILE] [OPTION]...",
+    "check [-c FILE] [--connect] [OPTION]...",
     "  OPTION                    of \"run\", and variables: as they count "
     "there",
-    zlt_cmd_run_extra,
+    zlt_cmd_run_check_extra,
     0,
     ZLT_CMD_RUN_FILES
-    "Exit code: 0 if it is all right, 2 if it is not.\n",
+    "Exit code: 0 if it is all right, 2 if the file is not, 1 if a step to a "
+    "server\nhas failed.\n",
     "  zltunnel-agent check -c agent.conf\n"
+    "  zltunnel-agent check --connect\n"
+};
+
+/* what "check" takes, of which it does not tell all */
+
+static const zlt_cmd_page_t  zlt_cmd_run_check_list = {
+    NULL, NULL, zlt_cmd_run_check_extra, ZLT_KEY_RUN, NULL, NULL
 };
 
 
@@ -80,7 +101,7 @@ static const zlt_cmd_page_t  zlt_cmd_run_check_page = {
 
 static int
 zlt_cmd_run_read(int argc, char **argv, const zlt_cmd_page_t *page,
-    const char **file, zlt_config_t *config, zlt_conf_t *with)
+    const char **file, int *connect, zlt_config_t *config, zlt_conf_t *with)
 {
     int         code;
     char        error[ZLT_CONF_ERROR_SIZE];
@@ -88,7 +109,7 @@ zlt_cmd_run_read(int argc, char **argv, const zlt_cmd_page_t *page,
 
     zlt_conf_init(&options);
 
-    code = zlt_cmd_run_options(argc, argv, page, file, &options);
+    code = zlt_cmd_run_options(argc, argv, page, file, connect, &options);
 
     if (code == -1
         && (zlt_cmd_page_env(&zlt_cmd_run_page, with) == -1
@@ -110,15 +131,18 @@ zlt_cmd_run_read(int argc, char **argv, const zlt_cmd_page_t *page,
 
 static int
 zlt_cmd_run_options(int argc, char **argv, const zlt_cmd_page_t *page,
-    const char **file, zlt_conf_t *options)
+    const char **file, int *connect, zlt_conf_t *options)
 {
     int            c;
     struct option  list[ZLT_CMD_PAGE_OPTIONS];
 
     *file = NULL;
+    *connect = 0;
     opterr = 0;
 
-    zlt_cmd_page_options(&zlt_cmd_run_page, list);
+    zlt_cmd_page_options(page == &zlt_cmd_run_page ? page
+                                                   : &zlt_cmd_run_check_list,
+                         list);
 
     if (zlt_cmd_dashes(argc, argv, list) == -1) {
         return ZLT_EXIT_USAGE;
@@ -130,6 +154,10 @@ zlt_cmd_run_options(int argc, char **argv, const zlt_cmd_page_t *page,
 
         case 'c':
             *file = optarg;
+            break;
+
+        case 'C':
+            *connect = 1;
             break;
 
         case 'h':
@@ -246,7 +274,7 @@ zlt_cmd_run_has_file(void)
 int
 zlt_cmd_run(int argc, char **argv)
 {
-    int            code;
+    int            code, connect;
     zlt_conf_t     with;
     const char    *file;
     zlt_config_t   config;
@@ -254,8 +282,8 @@ zlt_cmd_run(int argc, char **argv)
     zlt_conf_init(&with);
     zlt_config_init(&config);
 
-    code = zlt_cmd_run_read(argc, argv, &zlt_cmd_run_page, &file, &config,
-                            &with);
+    code = zlt_cmd_run_read(argc, argv, &zlt_cmd_run_page, &file, &connect,
+                            &config, &with);
 
     if (code == -1) {
         code = zlt_process_run(&config, file, &with, &zlt_ctl_process);
@@ -273,7 +301,7 @@ zlt_cmd_run(int argc, char **argv)
 int
 zlt_cmd_run_check(int argc, char **argv)
 {
-    int            code;
+    int            code, connect;
     char           error[ZLT_CONF_ERROR_SIZE];
     unsigned       i;
     zlt_conf_t     with;
@@ -284,7 +312,7 @@ zlt_cmd_run_check(int argc, char **argv)
     zlt_config_init(&config);
 
     code = zlt_cmd_run_read(argc, argv, &zlt_cmd_run_check_page, &file,
-                            &config, &with);
+                            &connect, &config, &with);
 
     for (i = 0; i < config.nlinks && code == -1; i++) {
 
@@ -298,7 +326,7 @@ zlt_cmd_run_check(int argc, char **argv)
 
     if (code == -1) {
         zlt_cmd_run_check_tell(&config, file);
-        code = ZLT_EXIT_OK;
+        code = connect ? zlt_cmd_probe(&config) : ZLT_EXIT_OK;
     }
 
     zlt_config_free(&config);

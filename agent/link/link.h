@@ -12,6 +12,7 @@
  *   backoff          when the next one is tried, and where
  *   link_state       what it is, and what it has carried
  *   control*         one control channel, from dialling to its end
+ *   probe            the way to a server, tried without a tunnel
  *
  * A control channel that the server has told to reconnect lives on beside the
  * new one until the server closes it, and its pool with it.
@@ -29,6 +30,7 @@
 #include "link_control.h"
 #include "link_state.h"
 #include "owner.h"
+#include "probe.h"
 #include "stamp.h"
 #include "token.h"
 #include "zlt_list.h"

@@ -6,7 +6,7 @@
 /* As much of HTTP/1.1 as an upgrade takes. */
 
 
-#define _GNU_SOURCE           /* memmem() */
+#define _GNU_SOURCE           /* memmem(), strptime(), timegm() */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +41,7 @@ static int zlt_http_status(zlt_http_answer_t *a, const char *line,
     size_t len);
 static int zlt_http_header(zlt_http_answer_t *a, const char *line,
     size_t len);
+static time_t zlt_http_date(const char *value);
 static uint32_t zlt_http_retry(const char *value);
 static int zlt_http_token(const char *value, size_t len, const char *token);
 
@@ -92,6 +93,23 @@ zlt_http_websocket(char key[ZLT_HTTP_KEY_SIZE],
     (void) EVP_EncodeBlock((uint8_t *) accept, digest, 20);
 
     return 0;
+}
+
+
+size_t
+zlt_http_plain(char *buf, const zlt_url_t *url)
+{
+    int  n;
+
+    n = snprintf(buf, ZLT_HTTP_REQUEST_SIZE,
+                 "GET %s HTTP/1.1\r\n"
+                 "Host: %s\r\n"
+                 "User-Agent: zltunnel-agent/" ZLT_AGENT_VERSION "\r\n"
+                 "Connection: close\r\n"
+                 "\r\n",
+                 url->path, url->authority);
+
+    return (n < 0 || n >= ZLT_HTTP_REQUEST_SIZE) ? 0 : (size_t) n;
 }
 
 
@@ -309,11 +327,37 @@ zlt_http_header(zlt_http_answer_t *a, const char *line, size_t len)
             a->workers = workers;
         }
 
+    } else if (name == 4 && strncasecmp(line, "Date", name) == 0) {
+        a->date = zlt_http_date(value);
+
     } else if (name == 11 && strncasecmp(line, "Retry-After", name) == 0) {
         a->retry_after = zlt_http_retry(value);
     }
 
     return 0;
+}
+
+
+/* 0: it is none */
+
+static time_t
+zlt_http_date(const char *value)
+{
+    time_t       date;
+    struct tm    tm;
+    const char  *end;
+
+    memset(&tm, 0, sizeof(struct tm));
+
+    end = strptime(value, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+
+    if (end == NULL || *end != '\0') {
+        return 0;
+    }
+
+    date = timegm(&tm);
+
+    return date == (time_t) -1 ? 0 : date;
 }
 
 

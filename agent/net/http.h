@@ -11,6 +11,7 @@
 
 
 #include <sys/types.h>
+#include <time.h>
 
 #include "types.h"
 #include "zlt_msg.h"
@@ -30,6 +31,7 @@ struct zlt_http_answer_s {
     unsigned         worker;
     unsigned         workers;            /* 0: not told: not our server */
     uint32_t         retry_after;        /* ms, 0: not told */
+    time_t           date;               /* the server's clock, 0: not told */
     unsigned         websocket:1;        /* Upgrade: websocket */
     unsigned         zltunnel:1;         /* Upgrade: zltunnel */
     unsigned         upgrade:1;          /* Connection: upgrade */
@@ -44,6 +46,9 @@ struct zlt_http_answer_s {
 /* accept: what Sec-WebSocket-Accept has to be in the answer */
 size_t zlt_http_control(char *buf, const zlt_url_t *url,
     char accept[ZLT_HTTP_ACCEPT_SIZE]);
+
+/* no upgrade, as a browser would ask */
+size_t zlt_http_plain(char *buf, const zlt_url_t *url);
 
 /* connection_id: NULL for an idle channel; accept: as above, for a channel
    within a WebSocket, or NULL */

@@ -18,6 +18,8 @@
 
 static ngx_uint_t ngx_zltunnel_rights_matches(ngx_str_t *glob, u_char *name,
     size_t len);
+static u_char *ngx_zltunnel_rights_access(ngx_zltunnel_token_t *token,
+    u_char *p, u_char *last);
 
 
 ngx_uint_t
@@ -116,4 +118,69 @@ ngx_zltunnel_rights_port(ngx_zltunnel_token_t *token, in_port_t port)
     }
 
     return 0;
+}
+
+
+u_char *
+ngx_zltunnel_rights_text(ngx_zltunnel_token_t *token, u_char *p, u_char *last)
+{
+    in_port_t   *range;
+    ngx_str_t   *glob;
+    ngx_tm_t     tm;
+    ngx_uint_t   i;
+
+    if (token->services == NULL) {
+        p = ngx_slprintf(p, last, token->access ? "no services"
+                                                : "any services");
+    }
+
+    for (i = 0; token->services && i < token->services->nelts; i++) {
+        glob = token->services->elts;
+        p = ngx_slprintf(p, last, "%s%V", i ? "," : "services=", &glob[i]);
+    }
+
+    for (i = 0; token->ports && i < token->ports->nelts; i++) {
+        range = token->ports->elts;
+        p = ngx_slprintf(p, last, "%s%ui", i ? "," : " ports=",
+                         (ngx_uint_t) range[2 * i]);
+
+        if (range[2 * i + 1] != range[2 * i]) {
+            p = ngx_slprintf(p, last, "-%ui", (ngx_uint_t) range[2 * i + 1]);
+        }
+    }
+
+    if (!token->tcp || !token->udp) {
+        p = ngx_slprintf(p, last, " protocols=%s", token->tcp ? "tcp" : "udp");
+    }
+
+    if (token->max_services) {
+        p = ngx_slprintf(p, last, " max_services=%ui", token->max_services);
+    }
+
+    if (token->expires) {
+        ngx_gmtime(token->expires, &tm);
+        p = ngx_slprintf(p, last, " expires=%4d-%02d-%02dT%02d:%02d:%02dZ",
+                         tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
+                         tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec);
+    }
+
+    return ngx_zltunnel_rights_access(token, p, last);
+}
+
+
+static u_char *
+ngx_zltunnel_rights_access(ngx_zltunnel_token_t *token, u_char *p,
+    u_char *last)
+{
+    ngx_uint_t                    i;
+    ngx_zltunnel_token_access_t  *access;
+
+    for (i = 0; token->access && i < token->access->nelts; i++) {
+        access = token->access->elts;
+        p = ngx_slprintf(p, last, "%s%V%s%V", i ? "," : " access=",
+                         &access[i].name, access[i].token.len ? "@" : "",
+                         &access[i].token);
+    }
+
+    return p;
 }

@@ -20,5 +20,10 @@ ngx_uint_t ngx_zltunnel_rights_port(ngx_zltunnel_token_t *token,
 ngx_uint_t ngx_zltunnel_rights_reaches(ngx_zltunnel_token_t *token,
     ngx_str_t *name, ngx_str_t *by);
 
+/* what it may, in the words of the token file; the end of what was written,
+   before last */
+u_char *ngx_zltunnel_rights_text(ngx_zltunnel_token_t *token, u_char *p,
+    u_char *last);
+
 
 #endif /* _NGX_ZLTUNNEL_RIGHTS_H_INCLUDED_ */

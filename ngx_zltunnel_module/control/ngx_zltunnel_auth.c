@@ -16,6 +16,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_auth.h"
+#include "ngx_zltunnel_auth_check.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
@@ -132,6 +133,11 @@ ngx_zltunnel_auth_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     if (ngx_zltunnel_token_expired(session.token)) {
         ngx_zltunnel_auth_refuse(control, ZLT_E_EXPIRED,
                                  "The token has expired");
+        return;
+    }
+
+    if (control->extended && (m->ext & ZLT_X_CHECK)) {
+        ngx_zltunnel_auth_check(control, session.token);
         return;
     }
 

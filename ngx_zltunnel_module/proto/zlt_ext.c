@@ -48,6 +48,9 @@ static const zlt_ext_t  zlt_exts[] = {
     { ZLT_AUTH, 0x03, ZLT_X_RESUME_KEY,
       { zlt_field(KEY, resume_key) } },
 
+    { ZLT_AUTH, 0x04, ZLT_X_CHECK,
+      { zlt_field(U8, check) } },
+
     { ZLT_AUTH_OK, 0x01, ZLT_X_FEATURES,
       { zlt_field(U32, features) } },
 
@@ -67,6 +70,9 @@ static const zlt_ext_t  zlt_exts[] = {
 
     { ZLT_AUTH_OK, 0x06, ZLT_X_TOKEN_NAME,
       { zlt_field(TEXT, name) } },
+
+    { ZLT_AUTH_OK, 0x07, ZLT_X_RIGHTS,
+      { zlt_field(TEXT, rights) } },
 
     { ZLT_AUTH_FAIL, 0x01, ZLT_X_CODE,
       { zlt_field(U8, code) } },

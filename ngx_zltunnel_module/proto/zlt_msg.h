@@ -123,6 +123,8 @@ typedef enum {
 #define ZLT_X_ACCESS_ID        0x8000   /* AccessOpen, AccessFail */
 #define ZLT_X_SERVED_BY        0x10000  /* AccessOk */
 #define ZLT_X_TOKEN_NAME       0x20000  /* AuthOk */
+#define ZLT_X_CHECK            0x40000  /* Auth */
+#define ZLT_X_RIGHTS           0x80000  /* AuthOk */
 
 
 /*
@@ -161,6 +163,8 @@ struct zlt_msg_s {
     uint32_t        ext;           /* ZLT_X_* */
     uint32_t        features;
     zlt_str_t       agent;
+    uint8_t         check;         /* Auth: 1, what may I?  No tunnel */
+    zlt_str_t       rights;        /* AuthOk: the answer, for people */
     const uint8_t  *resume_key;
     const uint8_t  *data_key;
     uint32_t        heartbeat_interval;     /* milliseconds */

@@ -22,7 +22,7 @@
 #define KEY1  "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define KEY2  "fffefdfcfbfaf9f8f7f6f5f4f3f2f1f0efeeedecebeae9e8e7e6e5e4e3e2e1e0"
 
-#define MAX_TAGS  6
+#define MAX_TAGS  7
 
 static const uint8_t  id1[] = {
     0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
@@ -75,20 +75,23 @@ static const ext_vector_t  vectors[] = {
                .ext = ZLT_X_FEATURES|ZLT_X_AGENT,
                .features = UINT32_MAX } },
 
-    { .head = "02 00000076" ID1,
+    { .head = "02 0000007c" ID1,
       .tags = { { "01 0004 0000000d", ZLT_X_FEATURES, 0 },
                 { "02 0020" KEY1, ZLT_X_DATA_KEY, 0 },
                 { "03 0020" KEY2, ZLT_X_RESUME_KEY, 0 },
                 { "04 0008 00007530 00009c40", ZLT_X_HEARTBEAT, 0 },
                 { "05 0004 0001 0040", ZLT_X_IDLE, 0 },
-                { "06 0004 'home'", ZLT_X_TOKEN_NAME, 1 } },
+                { "06 0004 'home'", ZLT_X_TOKEN_NAME, 1 },
+                { "07 0003 'all'", ZLT_X_RIGHTS, 1 } },
       .msg = { .type = ZLT_AUTH_OK, .tunnel_id = id1,
                .ext = ZLT_X_FEATURES|ZLT_X_DATA_KEY|ZLT_X_RESUME_KEY
-                      |ZLT_X_HEARTBEAT|ZLT_X_IDLE|ZLT_X_TOKEN_NAME,
+                      |ZLT_X_HEARTBEAT|ZLT_X_IDLE|ZLT_X_TOKEN_NAME
+                      |ZLT_X_RIGHTS,
                .features = ZLT_F_CHANNELS|ZLT_F_DATAGRAMS|ZLT_F_ACCESS,
                .data_key = key1, .resume_key = key2,
                .heartbeat_interval = 30000, .heartbeat_timeout = 40000,
-               .idle_least = 1, .idle_most = 64, .name = S("home") } },
+               .idle_least = 1, .idle_most = 64, .name = S("home"),
+               .rights = S("all") } },
 
     { .head = "02 00000017" ID1,
       .tags = { { "05 0004 fffe ffff", ZLT_X_IDLE, 0 } },
@@ -185,7 +188,14 @@ static const ext_vector_t  vectors[] = {
       .tags = { { "01 0001 06", ZLT_X_CODE, 0 } },
       .msg = { .type = ZLT_ACCESS_CLOSE, .access_id = id1,
                .reason = S("over"), .ext = ZLT_X_CODE,
-               .code = ZLT_E_FORBIDDEN } }
+               .code = ZLT_E_FORBIDDEN } },
+
+    { .head = "01 00000020 0003 'tok'" ID1,
+      .tags = { { "01 0004 00000001", ZLT_X_FEATURES, 0 },
+                { "04 0001 01", ZLT_X_CHECK, 0 } },
+      .msg = { .type = ZLT_AUTH, .token = S("tok"), .client_id = id1,
+               .ext = ZLT_X_FEATURES|ZLT_X_CHECK, .features = 1,
+               .check = 1 } }
 };
 
 #define NVECTORS  (sizeof(vectors) / sizeof(vectors[0]))
@@ -285,6 +295,9 @@ with(const ext_vector_t *v, uint32_t bits)
 
     if (!(bits & ZLT_X_ALLOW)) { memset(&m.allow, 0, sizeof(zlt_str_t)); }
     if (!(bits & ZLT_X_TARGET)) { memset(&m.target, 0, sizeof(zlt_str_t)); }
+
+    if (!(bits & ZLT_X_CHECK)) { m.check = 0; }
+    if (!(bits & ZLT_X_RIGHTS)) { memset(&m.rights, 0, sizeof(zlt_str_t)); }
 
     if (!(bits & ZLT_X_SERVED_BY)) {
         memset(&m.served_by, 0, sizeof(zlt_str_t));
@@ -470,7 +483,7 @@ test_unknown_tags(void)
     size_t                    i, j, k, at, len;
     const ext_vector_t       *v;
     static const char *const  unknown[] = {
-        "00 0000", "07 0001 00", "fe 0003 010203", "ff 0007 'unknown'",
+        "00 0000", "08 0001 00", "fe 0003 010203", "ff 0007 'unknown'",
         ("7f 0020" KEY1)
     };
 
@@ -516,9 +529,9 @@ test_all_unknown_tags(void)
         v = &vectors[i];
 
         switch (v->msg.type) {
-        case ZLT_AUTH_OK:        least = 7; break;
-        case ZLT_REGISTER:
-        case ZLT_AUTH:           least = 4; break;
+        case ZLT_AUTH_OK:        least = 8; break;
+        case ZLT_AUTH:           least = 5; break;
+        case ZLT_REGISTER:       least = 4; break;
         case ZLT_REGISTER_FAIL:
         case ZLT_DATAGRAM_OPEN:
         case ZLT_ACCESS_OK:
@@ -770,7 +783,7 @@ test_utf8(void)
     expect(v, vector_read(buf, len, "02 0001 ff"), VOID);
     expect(v, vector_read(buf, len, "02 0003 e282 20"), VOID);
     expect(v, vector_read(buf, len, "02 0002 c3a9 03 0020" KEY1 "ff"), VOID);
-    expect(v, vector_read(buf, len, "04 0001 ff"), ZLT_X_FEATURES);
+    expect(v, vector_read(buf, len, "05 0001 ff"), ZLT_X_FEATURES);
 
     v = &vectors[7];
 
@@ -837,7 +850,7 @@ test_encode_only_what_belongs(void)
         len = whole(&vectors[i]);
 
         m = vectors[i].msg;
-        m.ext |= 0xfffc0000;
+        m.ext |= 0xfff00000;
 
         if (m.type == ZLT_AUTH_FAIL || m.type == ZLT_DISCONNECT) {
             m.ext |= ZLT_X_PORT|ZLT_X_PUBLIC|ZLT_X_FEATURES|ZLT_X_DATA_KEY;
