@@ -61,7 +61,7 @@ ngx_zltunnel_descriptors_check(ngx_cycle_t *cycle)
         limit = ngx_min(limit, (rlim_t) ccf->rlimit_nofile);
     }
 
-    workers = ccf->master ? ccf->worker_processes : 1;
+    workers = ccf->master ? (ngx_uint_t) ccf->worker_processes : 1;
 
     start = cycle->listening.nelts + ngx_zltunnel_descriptors_files(cycle)
             + workers * NGX_ZLTUNNEL_DESCRIPTORS_WORKER
@@ -117,9 +117,9 @@ ngx_zltunnel_descriptors_raise(ngx_core_conf_t *ccf, ngx_log_t *log)
 
     if (ccf->rlimit_nofile != NGX_CONF_UNSET
         && (rlim_t) ccf->rlimit_nofile > limit.rlim_max
-        && ngx_zltunnel_descriptors_allowed(ccf->rlimit_nofile))
+        && ngx_zltunnel_descriptors_allowed((ngx_uint_t) ccf->rlimit_nofile))
     {
-        limit.rlim_max = ccf->rlimit_nofile;
+        limit.rlim_max = (rlim_t) ccf->rlimit_nofile;
     }
 
     limit.rlim_cur = limit.rlim_max;

@@ -128,7 +128,7 @@ ngx_zltunnel_json_open(ngx_zltunnel_json_t *j, const char *name,
 {
     u_char  *p;
 
-    ngx_zltunnel_json_begin(j, name, bracket == '[' && name);
+    ngx_zltunnel_json_begin(j, name, (bracket == '[' && name) ? 1 : 0);
 
     p = ngx_zltunnel_json_need(j, 1);
 

@@ -72,7 +72,7 @@ ngx_zltunnel_limits_zone(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
-    workers = ccf->master ? ccf->worker_processes : 1;
+    workers = ccf->master ? (ngx_uint_t) ccf->worker_processes : 1;
     registry->workers = workers;
 
     /* what a tunnel has for each slot, of which there are 64 at least */

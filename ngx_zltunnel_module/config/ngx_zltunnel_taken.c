@@ -113,7 +113,7 @@ ngx_zltunnel_taken_running(ngx_cycle_t *cycle)
         n--;
     }
 
-    pid = ngx_atoi(buf, n);
+    pid = ngx_atoi(buf, (size_t) n);
 
     return pid > 0 && (kill((ngx_pid_t) pid, 0) == 0 || ngx_errno != NGX_ESRCH);
 }

@@ -11,8 +11,9 @@
  * and a file that says nothing sensible leaves the tokens as they were.  Of
  * one with bad lines, which cost their own tokens, the others count.
  *
- * All workers read the same, so one of them tells of it: a fault when it is new,
- * and each minute while it stays, and that it is mended, at the same level.
+ * All workers read the same, so one of them tells of it: a fault when it is
+ * new, and each minute while it stays, and that it is mended, at the same
+ * level.
  */
 
 

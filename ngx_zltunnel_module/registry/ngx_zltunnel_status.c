@@ -605,7 +605,8 @@ ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
 
     if (service->unreached) {
         ngx_zltunnel_json_open(j, "last_failure", '{');
-        ngx_zltunnel_json_number(j, "time", service->unreached);
+        ngx_zltunnel_json_number(j, "time",
+                                 (uint64_t) service->unreached);
         cause = ngx_zltunnel_status_cause(service->cause);
         ngx_zltunnel_json_string(j, "cause", (u_char *) cause,
                                  ngx_strlen(cause));
