@@ -19,6 +19,7 @@ use File::Path ();
 use IO::Socket::INET;
 use Test::More;
 use ZLTunnel;
+use ZLTunnel::App;
 use ZLTunnel::Wire;
 
 plan(skip_all => 'Linux only') if $^O ne 'linux';
@@ -59,9 +60,22 @@ sub scene {
     my %s = (t => $t, tcp => $t->service('echo'), udp => $t->free_port,
              odds => "$t->{dir}/odds");
 
+    my @all = 0 .. $beside - 1;
+
+    $s{front} = $t->free_port;
+
+    my $web = backend($t, 'server { listen 127.0.0.1:%PORT%; root %DIR%; }');
+    write_file("$web->{dir}/$_", 'x' x $_, 0644) for 10, 300_000;
+    $s{web} = $web->{port};
+
+    $t->write_conf(http => join "\n",
+        (map { "upstream w$_ { zltunnel_service w$_ max_fails=0; }" } @all),
+        "server { listen 127.0.0.1:$s{front}; proxy_buffering off;",
+        (map { "location /$_/ { proxy_pass http://w$_/; }" } @all), '}');
+
     $s{token} = $t->token('site');
     $s{tokens} = [ map { $t->token("agent$_", 'services=* access=*') }
-                   0 .. $beside - 1 ];
+                   @all ];
 
     my $echo = $t->spawn('udp-echo', $t->nettool, 'udp-echo', $s{udp});
     wait_for(sub { $echo->output =~ /ready/ }) or die 'no echo service';
@@ -108,6 +122,10 @@ include = $t->{dir}/more$n.conf
 
 [service t$n]
 local = 127.0.0.1:$s->{tcp}{port}
+
+[service w$n]
+local = 127.0.0.1:$s->{web}
+private = yes
 
 [service u$n]
 protocol = udp
@@ -166,6 +184,18 @@ sub echoes {
 }
 
 
+# At once on a lane, and so much that it leaves it.
+
+sub serves {
+    my ($s, $n, $bytes, $timeout) = @_;
+
+    my $r = http_request($s->{front}, "GET /$n/$bytes HTTP/1.1\r\n"
+                         . "Host: x\r\nConnection: close\r\n\r\n", $timeout);
+
+    return $r && $r->{status} == 200 && length $r->{body} == $bytes;
+}
+
+
 sub echoes_udp {
     my ($port) = @_;
 
@@ -193,6 +223,7 @@ sub works {
         sub { ($t_port, $u_port) = map { $agent->port("$_$n") } qw(t u);
               $t_port && $u_port },
         sub { echoes($t_port) }, sub { echoes_udp($u_port) },
+        sub { serves($s, $n, 10, 2) }, sub { serves($s, $n, 300_000, 5) },
         sub { echoes($tcp) }, sub { echoes_udp($udp) },
         sub { $agent->status },
         sub { more($s, $n, qw(more other));
@@ -279,6 +310,7 @@ sub busy {
 
         $_->send("round $round") for @c;
         echoes_udp($_) for $ports[1], $udp;
+        serves($s, 0, 300_000, 0.1);
         $agent->status if $round % 8 == 0;
         more($s, 0, $round % 2 ? 'more' : qw(more other));
         $agent->ask('reload') if $round % 8 == 0;
