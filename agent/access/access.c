@@ -463,9 +463,10 @@ zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
 
     once = (code == ZLT_E_LIMIT || code == ZLT_E_BUSY);
 
-    if (x->created == 0 && !x->owner->conf->visitor) {
-
-        /* one of a configuration; another token, or time, may help */
+    if (x->owner->conf->visitor ? x->created && code == ZLT_E_BUSY
+                                : x->created == 0 || once)
+    {
+        /* another token, or time, may help; it may be the same session yet */
 
         zlt_log_link(x->owner->label, ZLT_LOG_ERROR, "the server refuses "
                      "access to \"%s\": %s%s", x->conf.service, reason,

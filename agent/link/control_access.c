@@ -79,7 +79,7 @@ zlt_control_access_ask(zlt_access_t *x)
     ask = zlt_ask_create(c, x);
 
     if (ask == NULL) {
-        zlt_access_refused(x, ZLT_E_BUSY, "out of memory");
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "out of memory");
         return;
     }
 

@@ -30,7 +30,8 @@ my %NAME = reverse %TYPE;
 # Options: port; rcvbuf, of the connections it accepts; features, which it
 # grants; interval (ms), of the agent's heartbeats.  $server->{hold}{Auth} = 1
 # keeps messages of a type unanswered, until $server->release('Auth').  With
-# $server->{grant} it grants access to whatever is asked for.
+# $server->{grant} it grants access to whatever is asked for, and with
+# $server->{busy} refuses it for a while.
 
 sub new {
     my ($class, $t, %o) = @_;
@@ -370,7 +371,11 @@ sub answer {
                 if $server->{services}{$name}{id} eq $m->{service_id};
         }
 
+    } elsif ($m->{type} eq 'AccessOpen' && $server->{busy}) {
+        $self->tell(msg('AccessFail', str16('busy') . ext(1 => pack 'C', 10)));
+
     } elsif ($m->{type} eq 'AccessOpen' && $server->{grant}) {
+        $server->{sessions}{ $m->{name} }++;
         $self->tell(msg('AccessOk', md5($m->{name}) . pack 'N', 0));
 
     } elsif ($m->{type} eq 'Heartbeat') {
