@@ -189,7 +189,8 @@ zlt_control_msg_auth_fail(zlt_control_t *c, const zlt_msg_t *m)
                          "token: %s (%snot in the server's token file, %s)",
                          text, zlt_token_is_hash(&c->link->token)
                          ? "its 64 digits look like the hash of a token, which "
-                         "is for the server; " : "", *zlt_tls_hint(c->link->owner.tls)
+                         "is for the server; " : "",
+                         *zlt_tls_hint(c->link->owner.tls)
                          ? "added less than 3 s ago, or bound to a certificate"
                          : "or added less than 3 s ago");
         return;

@@ -51,8 +51,8 @@ struct zlt_tls_s {
     SSL_SESSION      *sessions[ZLT_TLS_SESSIONS];
     unsigned          nsessions;
     char             *ca_file;         /* NULL: the system's authorities */
-    char              names[ZLT_TLS_WHY_NAMES];    /* of the last certificate that
-                                                  was for another name */
+    char              names[ZLT_TLS_WHY_NAMES];    /* of the last certificate
+                                                  that was for another name */
     unsigned          insecure:1;
     unsigned          address:1;       /* host is an IP address */
     unsigned          certified:1;     /* we have a certificate */

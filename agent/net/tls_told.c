@@ -48,9 +48,9 @@ zlt_tls_told(const zlt_conn_t *c, char *text)
     zlt_tls_told_issuer(x509, issuer);
     (void) strftime(until, sizeof(until), "%Y-%m-%d", &tm);
 
-    (void) snprintf(text, ZLT_TLS_ERROR_SIZE, "%.16s, for %s, signed by %.150s, "
-                    "until %s (%d days)", SSL_get_version(c->ssl), names,
-                    issuer, until, days);
+    (void) snprintf(text, ZLT_TLS_ERROR_SIZE, "%.16s, for %s, signed by "
+                    "%.150s, until %s (%d days)", SSL_get_version(c->ssl),
+                    names, issuer, until, days);
 }
 
 
