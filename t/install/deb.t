@@ -133,8 +133,10 @@ sub ok_run {
 
 sub machine {
     $root = ZLTunnel::Root->new(
-        dir => $dir, fresh => long_run()
-            && 'nginx libnginx-mod-stream libuv1 systemd-standalone-sysusers');
+        dir => $dir, lower => long_run()
+            ? ZLTunnel::Root::debian("$dir/lower", 'nginx libnginx-mod-stream'
+                                     . ' libuv1 systemd-standalone-sysusers')
+            : '/');
 
     $root->copy($module, '/root/module.deb');
     $root->copy($agent, '/root/agent.deb');
@@ -151,6 +153,7 @@ sub machine {
 
 
 sub installed {
+    ok_run('apt-get install -y nginx', 'nginx') if long_run();
     ok_run(long_run() ? 'apt-get install -y ./module.deb ./agent.deb'
                       : 'dpkg -i module.deb agent.deb', 'installed');
 

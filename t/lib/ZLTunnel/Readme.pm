@@ -57,13 +57,15 @@ sub machines {
     delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES)};
 
     my %debs = ZLTunnel::Root::packages($dir, 'BUILT=1');
-    my $fresh = $ENV{ZLT_LONG} && 'nginx libnginx-mod-stream libuv1 curl'
-        . ' ca-certificates systemd-standalone-sysusers';
+    my $fresh = $ENV{ZLT_LONG} && ZLTunnel::Root::debian("$dir/lower",
+        'nginx libnginx-mod-stream libuv1 curl ca-certificates'
+        . ' systemd-standalone-sysusers');
     my @roots;
 
     for my $name (qw(server home)) {
         mkdir "$dir/$name";
-        push @roots, ZLTunnel::Root->new(dir => "$dir/$name", fresh => $fresh);
+        push @roots, ZLTunnel::Root->new(dir => "$dir/$name",
+                                         lower => $fresh || '/');
     }
 
     my ($ip) = $roots[0]->connect($roots[1]);

@@ -10,16 +10,15 @@ package ZLTunnel::Root;
 #     $root->copy($file, '/root/x.deb');
 #     $root->stop;
 #
-# The tree is this machine's, with whatever is installed here; or with fresh =>
-# "package..." a new Debian of the smallest kind with these besides, for which
-# the mirror of this machine is asked.  It takes a minute.
+# The tree is this machine's, with whatever is installed here; or with lower =>
+# one that debian() has made, a new one of the smallest kind, for which the mirror
+# of this machine is asked.  It takes a minute, and does for several roots.
 #
 # What is written goes to memory, and is gone with the root.
 
 use strict;
 use warnings;
 
-use File::Path ();
 use Time::HiRes qw(sleep);
 
 use ZLTunnel::Proc qw(wait_for slurp);
@@ -50,21 +49,15 @@ sub missing {
 }
 
 
-# Options: dir, an empty directory of the test; fresh.
+# Options: dir, an empty directory of the test; lower.
 
 sub new {
     my ($class, %o) = @_;
 
     my $self = bless { dir => $o{dir}, work => $o{dir} }, $class;
-    my $lower = '/';
+    my $lower = $o{lower} // '/';
 
-    chmod 0755, $o{dir};               # apt has a user of its own
     mkdir "$o{dir}/root";
-
-    if ($o{fresh}) {
-        $lower = "$o{dir}/lower";
-        debian($lower, $o{fresh});
-    }
 
     $self->{proc} = ZLTunnel::Proc->start(
         name => 'root', cmd => [ @UNSHARE, $ENTER, "$o{dir}/root", $lower ],
@@ -91,13 +84,16 @@ sub new {
 sub debian {
     my ($dir, $packages) = @_;
 
+    mkdir $dir;
+    chmod 0755, $dir, $dir =~ s{/[^/]*$}{}r;     # apt has a user of its own
+
     my ($codename) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m;
 
     ZLTunnel::Proc::run_ok({ timeout => 600 },
         'nsenter', '--net=' . network(), '--', 'mmdebstrap', '--quiet', '--variant=minbase', '--mode=root',
         '--skip=cleanup/apt', '--include=systemd-sysv,dbus,iproute2,init',
-        '--customize-hook=chroot "$1" apt-get install -qq -y --download-only '
-        . $packages, $codename, $dir);
+        '--customize-hook=chroot "$1" apt-get install -qq -y --download-only'
+        . ' -o APT::Install-Recommends=true ' . $packages, $codename, $dir);
 }
 
 
@@ -214,7 +210,6 @@ sub stop {
 
     kill 'KILL', $self->{pid} if $self->{pid};
     $proc->stop('KILL');
-    File::Path::remove_tree("$self->{dir}/lower");
 }
 
 
