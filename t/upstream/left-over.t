@@ -212,7 +212,7 @@ sub answer {
 my $victim = 0;
 
 sub ask_twice {
-    my ($c, $method, $path, $how) = @_;
+    my ($c, $method, $path, $how, $pause) = @_;
 
     my ($way) = $path =~ m{^/(\w+)};
     my $next = "/$way/good/" . (10 + $victim++ % 90);
@@ -227,6 +227,7 @@ sub ask_twice {
     syswrite $c->{s}, $before . ($how eq 'at once' ? $after : '');
     my $first = answer($c, $method);
 
+    select undef, undef, undef, $pause if $pause;
     syswrite $c->{s}, $after if $how ne 'at once';
     my $r = answer($c, 'GET');
 
@@ -279,12 +280,13 @@ sub none_is_wrong {
                 my $answer;
 
                 # What is still on its way when the next request goes, nobody
-                # can know of; that is not so three times.
+                # can know of: the next time there is a pause between.
 
-                for (1 .. 3) {
+                for my $pause (0, 0.3, 2) {
                     $before->($c, $way) if $before;
                     $answer = ask_twice($c, $method, "/$way/$kind/$size",
-                                        $how) // last;
+                                        $pause ? 'after it' : $how, $pause)
+                              // last;
                 }
 
                 push @wrong, $answer // ();
