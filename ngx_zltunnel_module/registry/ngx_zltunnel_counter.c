@@ -17,6 +17,15 @@
 #include "ngx_zltunnel_zone.h"
 
 
+/*
+ * A full zone has no room for a counter, and costs no client its connection:
+ * this worker counts in one of its own, of which nobody is told.  It is in no
+ * list, and always has a service, so that nothing folds or frees it.
+ */
+
+static ngx_zltunnel_sh_counter_t  ngx_zltunnel_counter_spare;
+
+
 void
 ngx_zltunnel_counter_orphan(ngx_zltunnel_registry_t *registry,
     ngx_queue_t *counters)
@@ -66,11 +75,17 @@ ngx_zltunnel_counter_find(ngx_zltunnel_registry_t *registry,
 {
     ngx_zltunnel_sh_counter_t  *counter;
 
+    if (registry->slot == NGX_ZLTUNNEL_NO_SLOT) {
+        return NULL;
+    }
+
     counter = ngx_zltunnel_counter_of(registry, &service->counters);
 
-    if (counter) {
-        counter->service = service;
+    if (counter == NULL) {
+        counter = &ngx_zltunnel_counter_spare;
     }
+
+    counter->service = service;
 
     return counter;
 }

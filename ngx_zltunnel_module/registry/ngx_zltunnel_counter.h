@@ -11,8 +11,9 @@
 #include "ngx_zltunnel.h"
 
 
-/* this worker's counter of the service, with one more active connection;
-   NULL: zone full */
+/* this worker's counter of the service, with one more active connection; one
+   that the status does not have, where the zone is full; NULL: this worker has
+   no slot */
 ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_get(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
 void ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,

@@ -231,9 +231,10 @@ sub game {
     my ($t, $port) = @_;
 
     my $n = sizes('players', 2000, 500);
+    my $often = sizes('of each, in a second', 5, 10);
 
     my $r = little_loss($t, $port, "$n players", 1, "clients=$n", 'count=40',
-                        'size=40-200', 'rate=' . 5 * $n);
+                        'size=40-200', 'rate=' . $often * $n);
     is($r->{sent}, 40 * $n, 'all have played');
 
     my $s = $t->service_status('echo');
@@ -266,7 +267,7 @@ sub packets {
 sub million {
     my ($t, $port) = @_;
 
-    my $n = sizes('datagrams', 1_000_000, 200_000);
+    my $n = sizes('datagrams', 1_000_000, 80_000);
 
     my $r = little_loss($t, $port, 'a million', 2, 'clients=50',
                         'count=' . $n / 50, 'size=64-1400', 'window=8');
