@@ -66,7 +66,7 @@ main(int argc, char **argv)
 
     if (argc < 2) {
 
-        if (zlt_cmd_run_has_file()) {
+        if (zlt_cmd_run_can()) {
             words[0] = run;
             return zlt_cmd_run(1, words);
         }
@@ -76,6 +76,12 @@ main(int argc, char **argv)
     }
 
     name = argv[1];
+
+    if (strncmp(name, "-c", 2) == 0 || zlt_main_is(name, "--config")
+        || strncmp(name, "--config=", 9) == 0)
+    {
+        return zlt_cmd_run(argc, argv);
+    }
 
     if (zlt_main_is(name, "help") && argc > 2) {
         words[0] = argv[2];
@@ -173,9 +179,10 @@ zlt_main_help(FILE *out)
     }
 
     (void) fprintf(out, "\n  --help, --version\n\n"
-                   "Without a COMMAND it is \"run\", if there is a "
-                   "configuration file where \"run\"\nlooks for one.  "
-                   "\"zltunnel-agent help COMMAND\" tells its options.\n\n"
+                   "Without a COMMAND it is \"run\", if -c names a file, "
+                   "or there is one where \"run\"\nlooks for it, or "
+                   "ZLTUNNEL_SERVICE is set.  \"zltunnel-agent help "
+                   "COMMAND\" tells\nits options.\n\n"
                    "Examples:\n"
                    "  zltunnel-agent connect --server "
                    "wss://tunnel.example.com \\\n"

@@ -12,6 +12,7 @@
 
 #include <getopt.h>
 
+#include "conf.h"
 #include "exit.h"
 
 
@@ -24,12 +25,19 @@ typedef struct {
 
 
 int zlt_cmd_connect(int argc, char **argv);
+
+/* Takes the services in ZLTUNNEL_SERVICE, if it is set: 0, or -1 after a
+   complaint; and 1 if it says something. */
+int zlt_cmd_connect_env(zlt_conf_t *conf);
+int zlt_cmd_connect_has_env(void);
+
 int zlt_cmd_access(int argc, char **argv);
 int zlt_cmd_run(int argc, char **argv);
 int zlt_cmd_run_check(int argc, char **argv);
 
-/* 1 if there is a configuration file that "run" would take by itself */
-int zlt_cmd_run_has_file(void);
+/* 1 if "run" would find what to do by itself: a configuration file, or
+   services in the environment */
+int zlt_cmd_run_can(void);
 
 int zlt_cmd_token(int argc, char **argv);
 int zlt_cmd_init(int argc, char **argv);

@@ -167,32 +167,12 @@ zlt_cmd_connect_options(zlt_conf_t *conf, zlt_conf_t *options, int argc,
 static int
 zlt_cmd_connect_configure(zlt_conf_t *conf, const zlt_conf_t *options)
 {
-    int          rc;
-    char         error[ZLT_CONF_ERROR_SIZE];
-    char        *copy, *value, *rest;
-    const char  *env;
+    char  error[ZLT_CONF_ERROR_SIZE];
 
-    if (zlt_cmd_page_env(&zlt_connect_page, conf) == -1) {
+    if (zlt_cmd_page_env(&zlt_connect_page, conf) == -1
+        || (conf->nservices == 0 && zlt_cmd_connect_env(conf) == -1))
+    {
         return -1;
-    }
-
-    env = getenv(ZLT_CONNECT_SERVICE);
-
-    if (env && conf->nservices == 0) {
-        copy = strdup(env);
-        rc = copy ? 0 : -1;
-
-        for (value = copy ? strtok_r(copy, " \t\n", &rest) : NULL;
-             value && rc == 0; value = strtok_r(NULL, " \t\n", &rest))
-        {
-            rc = zlt_cmd_connect_service(conf, ZLT_CONNECT_SERVICE, value);
-        }
-
-        free(copy);
-
-        if (rc == -1) {
-            return -1;
-        }
     }
 
     if (zlt_conf_override(conf, options) == -1) {
@@ -206,6 +186,51 @@ zlt_cmd_connect_configure(zlt_conf_t *conf, const zlt_conf_t *options)
     }
 
     return 0;
+}
+
+
+int
+zlt_cmd_connect_env(zlt_conf_t *conf)
+{
+    int          rc;
+    char        *copy, *value, *rest;
+    const char  *env;
+
+    env = getenv(ZLT_CONNECT_SERVICE);
+
+    if (env == NULL) {
+        return 0;
+    }
+
+    copy = strdup(env);
+
+    if (copy == NULL) {
+        zlt_log_complain("out of memory");
+        return -1;
+    }
+
+    rc = 0;
+
+    for (value = strtok_r(copy, " \t\n", &rest); value && rc == 0;
+         value = strtok_r(NULL, " \t\n", &rest))
+    {
+        rc = zlt_cmd_connect_service(conf, ZLT_CONNECT_SERVICE, value);
+    }
+
+    free(copy);
+
+    return rc;
+}
+
+
+int
+zlt_cmd_connect_has_env(void)
+{
+    const char  *env;
+
+    env = getenv(ZLT_CONNECT_SERVICE);
+
+    return env && *env;
 }
 
 

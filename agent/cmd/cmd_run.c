@@ -25,9 +25,14 @@
 #define ZLT_CMD_RUN_SYSTEM  "/etc/zltunnel/agent.conf"
 #define ZLT_CMD_RUN_USER    "zltunnel/agent.conf"
 
+/* in place of the file's name */
+#define ZLT_CMD_RUN_ENV     "the environment"
+
 #define ZLT_CMD_RUN_FILES                                                     \
     "Without -c it is ~/.config/" ZLT_CMD_RUN_USER ", or "                     \
-    ZLT_CMD_RUN_SYSTEM "; for\nroot the other way round.\n\n"
+    ZLT_CMD_RUN_SYSTEM "; for\nroot the other way round.  Where there is "  \
+    "none, services are in the variable\nZLTUNNEL_SERVICE, as \"connect\" "   \
+    "takes it.\n\n"
 
 
 static int zlt_cmd_run_read(int argc, char **argv,
@@ -36,7 +41,9 @@ static int zlt_cmd_run_read(int argc, char **argv,
 static int zlt_cmd_run_options(int argc, char **argv,
     const zlt_cmd_page_t *page, const char **file, int *connect,
     zlt_conf_t *options);
+static int zlt_cmd_run_env(zlt_config_t *config, const zlt_conf_t *with);
 static const char *zlt_cmd_run_default(void);
+static void zlt_cmd_run_which(void);
 static int zlt_cmd_run_user(char *file);
 static int zlt_cmd_run_check_link(zlt_conf_t *conf, const char *file,
     char *error);
@@ -120,12 +127,56 @@ zlt_cmd_run_read(int argc, char **argv, const zlt_cmd_page_t *page,
 
     zlt_conf_free(&options);
 
-    if (code == -1 && zlt_conf_file_read(config, *file, with, error) == -1) {
-        zlt_log_complain("%s", error);
-        code = ZLT_EXIT_USAGE;
+    if (code != -1) {
+        return code;
     }
 
-    return code;
+    if (*file == NULL && !zlt_cmd_connect_has_env()) {
+        zlt_cmd_run_which();
+        return ZLT_EXIT_USAGE;
+    }
+
+    if (*file == NULL) {
+        return zlt_cmd_run_env(config, with);
+    }
+
+    if (zlt_conf_file_read(config, *file, with, error) == -1) {
+        zlt_log_complain("%s", error);
+        return ZLT_EXIT_USAGE;
+    }
+
+    return -1;
+}
+
+
+/* What the file would say is in the environment and in options: -1, or the
+   exit code after a complaint. */
+
+static int
+zlt_cmd_run_env(zlt_config_t *config, const zlt_conf_t *with)
+{
+    char  error[ZLT_CONF_ERROR_SIZE];
+
+    if (zlt_cmd_connect_env(&config->agent) == -1) {
+        return ZLT_EXIT_USAGE;
+    }
+
+    if (zlt_conf_override(&config->agent, with) == -1) {
+        zlt_log_complain("out of memory");
+        return ZLT_EXIT_FAILED;
+    }
+
+    if (zlt_conf_check(&config->agent, error) == -1) {
+        zlt_log_complain("%s", error);
+        return ZLT_EXIT_USAGE;
+    }
+
+    if (zlt_config_links(config) == -1) {
+        zlt_log_complain("out of memory");
+        return ZLT_EXIT_FAILED;
+    }
+
+    return -1;
 }
 
 
@@ -194,11 +245,11 @@ zlt_cmd_run_options(int argc, char **argv, const zlt_cmd_page_t *page,
         *file = zlt_cmd_run_default();
     }
 
-    return *file ? -1 : ZLT_EXIT_USAGE;
+    return -1;
 }
 
 
-/* NULL after a complaint. */
+/* NULL if there is none. */
 
 static const char *
 zlt_cmd_run_default(void)
@@ -226,11 +277,22 @@ zlt_cmd_run_default(void)
         }
     }
 
-    zlt_log_complain("which file?  There is neither %s nor %s; -c FILE",
+    return NULL;
+}
+
+
+static void
+zlt_cmd_run_which(void)
+{
+    int   user;
+    char  own[PATH_MAX];
+
+    user = zlt_cmd_run_user(own);
+
+    zlt_log_complain("which file?  There is neither %s nor %s; -c FILE, or "
+                     "ZLTUNNEL_SERVER and ZLTUNNEL_SERVICE without one",
                      ZLT_CMD_RUN_SYSTEM,
                      user ? own : "one of the user's, whose HOME is not set");
-
-    return NULL;
 }
 
 
@@ -262,12 +324,9 @@ zlt_cmd_run_user(char *file)
 
 
 int
-zlt_cmd_run_has_file(void)
+zlt_cmd_run_can(void)
 {
-    char  own[PATH_MAX];
-
-    return access(ZLT_CMD_RUN_SYSTEM, F_OK) == 0
-           || (zlt_cmd_run_user(own) && access(own, F_OK) == 0);
+    return zlt_cmd_run_default() || zlt_cmd_connect_has_env();
 }
 
 
@@ -313,6 +372,10 @@ zlt_cmd_run_check(int argc, char **argv)
 
     code = zlt_cmd_run_read(argc, argv, &zlt_cmd_run_check_page, &file,
                             &connect, &config, &with);
+
+    if (file == NULL) {
+        file = ZLT_CMD_RUN_ENV;
+    }
 
     for (i = 0; i < config.nlinks && code == -1; i++) {
 

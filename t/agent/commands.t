@@ -53,12 +53,14 @@ sub file {
     my ($rc, $out) = agent('check');
     is($rc, 2, 'none: exit 2');
     my $home = "$dir/home/.config/zltunnel/agent.conf";
-    like($out, qr/which file\?  There is neither \Q$system nor $home; -c FILE/,
+    like($out, qr/which file\?  There is neither \Q$system nor $home\E; -c FILE, or ZLTUNNEL_SERVER and ZLTUNNEL_SERVICE without one$/m,
          'none: both are named');
 
     ($rc, $out) = agent();
     is($rc, 2, 'none, without a command: exit 2');
     like($out, qr/^Usage: .*^  connect /ms, 'and the help');
+
+    variables();
 
     my $own = "$dir/home/.config/zltunnel/agent.conf";
     conf($own);
@@ -75,15 +77,8 @@ sub file {
          'which counts only if it is absolute');
     delete $ENV{XDG_CONFIG_HOME};
 
-    for my $command ([], ['run']) {
-        my $log = "$dir/log@$command";
-        my $agent = ZLTunnel::Proc->start(name => 'agent', out => $log,
-                                          cmd => [ $ZLTunnel::AGENT,
-                                                   @$command ]);
-        ok(wait_for(sub { slurp($log) =~ /cannot be reached/ }),
-           "@$command it runs");
-        is($agent->stop, 0, 'it ends');
-    }
+    runs(@$_) for [], ['run'], [ '-c', $own ], [ "-c$own" ],
+                  [ '--config', $own ], ["--config=$own"];
 
     # one that cannot be read is not passed over
     unlink $own;
@@ -96,6 +91,58 @@ sub file {
     is($rc, 2, 'without -c');
     like($out, qr/"agent.conf" is not an option; is it the file\?  -c agent/,
          'is told');
+}
+
+
+# that the agent runs with these words
+
+sub runs {
+    my (@words) = @_;
+
+    my $log = "$dir/log";
+    unlink $log;
+    my $agent = ZLTunnel::Proc->start(name => 'agent', out => $log,
+                                      cmd => [ $ZLTunnel::AGENT, @words ]);
+    ok(wait_for(sub { slurp($log) =~ /cannot be reached/ }), "@words: it runs")
+        or diag(slurp($log));
+    is($agent->stop, 0, 'it ends');
+}
+
+
+# Without a file variables say it all.
+
+sub variables {
+    write_file("$dir/token", "secret\n", 0600);
+    local %ENV = (%ENV, ZLTUNNEL_SERVER => 'ws://127.0.0.1:1/',
+                  ZLTUNNEL_TOKEN_FILE => "$dir/token",
+                  ZLTUNNEL_SERVICE => 'web:1 ssh:22',
+                  ZLTUNNEL_CONTROL => 'none');
+
+    my ($rc, $out) = agent('check');
+    is($rc, 0, 'no file, but variables: check');
+    is($out, "the environment: OK, 2 services for ws://127.0.0.1:1/\n",
+       'says of what');
+
+    ($rc, $out) = agent('check', '--connect');
+    is($rc, 1, 'check --connect');
+    like($out, qr/^ +address +FAILED +127\.0\.0\.1:1: /m, 'tries the way');
+
+    runs();
+    runs('run', '--log-level', 'debug');
+
+    ($rc, $out) = agent('check', '-c', "$dir/none.conf");
+    is($rc, 2, 'a file that is named and is not there');
+    like($out, qr/\Q$dir\E\/none\.conf: No such file/, 'is told');
+
+    $ENV{ZLTUNNEL_SERVICE} = 'web';
+    ($rc, $out) = agent('check');
+    is($rc, 2, 'a service that is none');
+    like($out, qr/ZLTUNNEL_SERVICE "web": expected/, 'is told');
+
+    $ENV{ZLTUNNEL_SERVICE} = '';
+    ($rc, $out) = agent('check');
+    is($rc, 2, 'an empty variable');
+    like($out, qr/which file\?/, 'says nothing');
 }
 
 
