@@ -131,7 +131,6 @@ zlt_cmd_init(int argc, char **argv)
     init.side.dir = init.dir;
     init.side.force = init.force;
     init.side.name = init.side.name ? init.side.name : "agent";
-    init.side.ports = init.side.ports ? init.side.ports : "30000-30099";
 
     return zlt_cmd_init_nginx(&init.side);
 }

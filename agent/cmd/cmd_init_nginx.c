@@ -18,30 +18,28 @@
 #include <openssl/crypto.h>
 
 #include "cmd.h"
+#include "cmd_init_check.h"
 #include "cmd_init_file.h"
 #include "cmd_init_nginx.h"
 #include "log.h"
 
 
-#define ZLT_CMD_INIT_NAME  512
-
-
 typedef struct {
     const char  *dir;
-    const char  *host;
-    const char  *cert;
-    const char  *key;
-    char         host_buf[ZLT_CMD_INIT_NAME];
-    char         cert_buf[ZLT_CMD_INIT_NAME + 64];
-    char         key_buf[ZLT_CMD_INIT_NAME + 64];
-    char         main[ZLT_CMD_INIT_NAME];
-    char         http[ZLT_CMD_INIT_NAME];
-    char         tokens[ZLT_CMD_INIT_NAME];
+    const char  *ports;
+    char         host[ZLT_CMD_INIT_CHECK_NAME];
+    char         cert[ZLT_CMD_INIT_CHECK_NAME];
+    char         key[ZLT_CMD_INIT_CHECK_NAME];
+    char         main[ZLT_CMD_INIT_CHECK_NAME];
+    char         http[ZLT_CMD_INIT_CHECK_NAME];
+    char         tokens[ZLT_CMD_INIT_CHECK_NAME];
     unsigned     there:1;      /* it is set up: a token is added */
 } zlt_cmd_init_nginx_ctx_t;
 
 
 static int zlt_cmd_init_nginx_find(zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init);
+static int zlt_cmd_init_nginx_host(zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init);
 static int zlt_cmd_init_nginx_cert(zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init);
@@ -51,7 +49,6 @@ static int zlt_cmd_init_nginx_token(const zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init, char *token);
 static void zlt_cmd_init_nginx_tell(const zlt_cmd_init_nginx_ctx_t *ctx,
     const char *token);
-static int zlt_cmd_init_nginx_word(const char *what, const char *text);
 
 
 /* root's, and read by the workers */
@@ -101,7 +98,7 @@ zlt_cmd_init_nginx_find(zlt_cmd_init_nginx_ctx_t *ctx,
 {
     ctx->dir = init->dir ? init->dir : "/etc/nginx";
 
-    if (zlt_cmd_init_nginx_word("the directory", ctx->dir) == -1) {
+    if (zlt_cmd_init_check_word("the directory", ctx->dir) == -1) {
         return -1;
     }
 
@@ -122,27 +119,39 @@ zlt_cmd_init_nginx_find(zlt_cmd_init_nginx_ctx_t *ctx,
                     ctx->dir);
 
     ctx->there = access(ctx->main, F_OK) == 0 && !init->force;
-    ctx->host = init->host;
+    ctx->ports = init->ports ? init->ports : "30000-30099";
 
-    if (ctx->host == NULL
-        && (!zlt_cmd_init_file_asks()
-            || zlt_cmd_init_file_ask("Under which name do agents reach this "
-                                     "machine", 0, ctx->host_buf,
-                                     sizeof(ctx->host_buf))
-               == -1))
-    {
-        zlt_log_complain("under which name do agents reach this machine? "
-                         "--host NAME");
-        return -1;
-    }
-
-    ctx->host = ctx->host ? ctx->host : ctx->host_buf;
-
-    if (zlt_cmd_init_nginx_word("the name", ctx->host) == -1) {
+    if (zlt_cmd_init_nginx_host(ctx, init) == -1) {
         return -1;
     }
 
     return ctx->there ? 0 : zlt_cmd_init_nginx_cert(ctx, init);
+}
+
+
+static int
+zlt_cmd_init_nginx_host(zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init)
+{
+    char  answer[ZLT_CMD_INIT_CHECK_NAME];
+
+    if (init->host) {
+        return zlt_cmd_init_check_host(init->host, ctx->host);
+    }
+
+    while (zlt_cmd_init_file_asks()
+           && zlt_cmd_init_file_ask("Under which name do agents reach this "
+                                    "machine", 0, answer, sizeof(answer))
+              == 0)
+    {
+        if (zlt_cmd_init_check_host(answer, ctx->host) == 0) {
+            return 0;
+        }
+    }
+
+    zlt_log_complain("under which name do agents reach this machine? "
+                     "--host NAME");
+    return -1;
 }
 
 
@@ -152,29 +161,29 @@ static int
 zlt_cmd_init_nginx_cert(zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init)
 {
+    char         cert[ZLT_CMD_INIT_CHECK_NAME], key[ZLT_CMD_INIT_CHECK_NAME];
+    const char  *hint;
+
     if ((init->cert == NULL) != (init->key == NULL)) {
         zlt_log_complain("--cert and --key belong together");
         return -1;
     }
 
-    (void) snprintf(ctx->cert_buf, sizeof(ctx->cert_buf),
-                    "/etc/letsencrypt/live/%s/fullchain.pem", ctx->host);
-    (void) snprintf(ctx->key_buf, sizeof(ctx->key_buf),
-                    "/etc/letsencrypt/live/%s/privkey.pem", ctx->host);
+    (void) snprintf(cert, sizeof(cert),
+                    "/etc/letsencrypt/live/%.255s/fullchain.pem", ctx->host);
+    (void) snprintf(key, sizeof(key),
+                    "/etc/letsencrypt/live/%.255s/privkey.pem", ctx->host);
 
-    ctx->cert = init->cert ? init->cert : ctx->cert_buf;
-    ctx->key = init->key ? init->key : ctx->key_buf;
+    hint = init->cert ? ""
+                      : ": get one for that name, with certbot for example, or "
+                        "name yours by --cert FILE --key FILE";
 
-    if (access(ctx->cert, F_OK) == -1) {
-        zlt_log_complain("there is no certificate \"%s\": get one for %s, with "
-                         "certbot for example, or name yours by --cert FILE "
-                         "--key FILE", ctx->cert, ctx->host);
-        return -1;
-    }
-
-    return zlt_cmd_init_nginx_word("the certificate's file", ctx->cert) == -1
-           || zlt_cmd_init_nginx_word("the key's file", ctx->key) == -1
-           || zlt_cmd_init_nginx_word("the range", init->ports) == -1
+    return zlt_cmd_init_check_file("the certificate",
+                                   init->cert ? init->cert : cert, ctx->dir,
+                                   hint, ctx->cert) == -1
+           || zlt_cmd_init_check_file("its key", init->key ? init->key : key,
+                                      ctx->dir, hint, ctx->key) == -1
+           || zlt_cmd_init_check_ports(ctx->ports) == -1
            ? -1 : 0;
 }
 
@@ -183,13 +192,11 @@ static int
 zlt_cmd_init_nginx_conf(const zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init)
 {
-    int          rc;
-    zlt_text_t   main, http;
-    const char  *ports;
+    int         rc;
+    zlt_text_t  main, http;
 
     memset(&main, 0, sizeof(zlt_text_t));
     memset(&http, 0, sizeof(zlt_text_t));
-    ports = init->ports;
 
     zlt_text_printf(&main,
         "# zltunnel, beside http: nginx.conf includes this at its top level\n"
@@ -208,7 +215,7 @@ zlt_cmd_init_nginx_conf(const zlt_cmd_init_nginx_ctx_t *ctx,
         "stream {\n"
         "    server { listen %s; zltunnel_ports; }\n"
         "    server { listen %s udp; zltunnel_ports; }\n"
-        "}\n", ports, ports);
+        "}\n", ctx->ports, ctx->ports);
 
     zlt_text_printf(&http,
         "# zltunnel, in http: where agents connect\n"
@@ -280,21 +287,4 @@ zlt_cmd_init_nginx_tell(const zlt_cmd_init_nginx_ctx_t *ctx, const char *token)
                   "web:8080\n\n"
                   "and when it asks for the token:\n\n"
                   "    %s\n", ctx->host, token);
-}
-
-
-/* What goes into nginx's configuration is one word there. */
-
-static int
-zlt_cmd_init_nginx_word(const char *what, const char *text)
-{
-    if (*text && strlen(text) < ZLT_CMD_INIT_NAME - 40
-        && strpbrk(text, " \t\r\n;{}\"'$\\") == NULL)
-    {
-        return 0;
-    }
-
-    zlt_log_complain("%s, \"%.100s\", has a character that cannot be in "
-                     "nginx's configuration, or is too long", what, text);
-    return -1;
 }

@@ -16,7 +16,7 @@ typedef struct {
     const char  *host;         /* NULL: is asked for */
     const char  *cert;         /* NULL: certbot's */
     const char  *key;
-    const char  *ports;
+    const char  *ports;        /* NULL: the usual ones */
     int          force;
 } zlt_cmd_init_nginx_t;
 

@@ -25,6 +25,7 @@ write_file("$dir/$_.pem", "$_\n") for qw(cert key);
 delete $ENV{ZLTUNNEL_TOKEN};
 
 subtest 'the server\'s side' => \&nginx;
+subtest 'a name and files as people have them' => \&given;
 subtest 'the agent\'s side' => \&agent;
 subtest 'what is wrong' => \&wrong;
 
@@ -79,6 +80,35 @@ sub nginx {
     is($rc, 0, '--force') or diag $out;
     like(slurp("$etc/modules-enabled/80-zltunnel.conf"),
          qr/listen 40000-40009;/, '.. writes it anew');
+}
+
+
+# What goes into the files is the name alone, and where the files are.
+
+sub given {
+    my $other = "$dir/other";
+
+    mkdir $_ for $other, "$other/modules-enabled", "$other/conf.d";
+    write_file("$other/there.pem", "key\n");
+
+    for my $host ('https://localhost', 'wss://localhost/tunnel/v1',
+                  'wss://localhost:443', 'localhost/')
+    {
+        my ($rc, $out) = run('sh', '-c', 'cd "$1" && shift && exec "$@"', 'sh',
+            $dir, $ZLTunnel::AGENT, 'init', '--nginx', '--force', '--dir',
+            'other', '--host', $host, '--cert', 'cert.pem', '--key',
+            'there.pem');
+
+        is($rc, 0, $host) or diag $out;
+        like($out, qr{ --server wss://localhost --service}, '.. as it is told');
+
+        my $http = slurp("$other/conf.d/zltunnel.conf");
+        like($http, qr/server_name localhost;/, '.. the name alone');
+        like($http, qr{ssl_certificate +$dir/cert\.pem;},
+             '.. the certificate, from where it is given');
+        like($http, qr{ssl_certificate_key +$other/there\.pem;},
+             '.. the key, from where nginx looks for it');
+    }
 }
 
 
@@ -156,6 +186,15 @@ EOT
 }
 
 
+sub ports {
+    my ($ports, $message) = @_;
+
+    return [ [ '--nginx', '--dir', $etc, '--host', 'x', '--force', '--cert',
+               "$dir/cert.pem", '--key', "$dir/key.pem", '--ports', $ports ],
+             $message ];
+}
+
+
 sub wrong {
     my $fresh = "$dir/fresh";
     my @ok = ('--dir', $fresh, '--server', 'wss://x.example.com');
@@ -176,7 +215,26 @@ sub wrong {
          [ [ @ok, '--token', 'zlt_abc' ], qr/there is no --token/ ],
          [ [ @ok, '--host', 'x' ], qr/with --nginx/ ],
          [ [ '--nginx', '--dir', $etc ], qr/--host NAME/ ],
-         [ [ @nginx, 'a;b' ], qr/a character that cannot be/ ],
+         [ [ @nginx, 'a;b' ], qr/--host "a;b" is no host name/ ],
+         [ [ @nginx, '*.example.com' ], qr/is a pattern/ ],
+         [ [ @nginx, 'localhost:21443' ], qr/21443" has a port/ ],
+         [ [ @nginx, 'https://x.example.com:8443/' ], qr/has a port/ ],
+         [ [ @nginx, '-x.example.com' ], qr/is no host name/ ],
+         [ [ @nginx, 'x..example.com' ], qr/is no host name/ ],
+         [ [ @nginx, 'https://' ], qr{--host "https://" has no host} ],
+         ports('0-9', qr/is no range of ports/),
+         ports('10-70000', qr/from 1 to 65535/),
+         ports('a-b', qr/is no range of ports/),
+         ports('30000-30001-30002', qr/is no range of ports/),
+         ports('25009-25000', qr/begins after its end: is 25000-25009 meant/),
+         ports('25000-35000', qr/are 10001 ports: at most 10000/),
+         ports('400-500', qr/has port 443 in it/),
+         [ [ @nginx, 'x', '--force', '--cert', "$dir/cert.pem", '--key',
+             '/none' ], qr{no file "/none", for its key} ],
+         [ [ @nginx, 'x', '--force', '--cert', 'none.pem', '--key',
+             "$dir/key.pem" ], qr{no file "none\.pem" here, nor in "$etc"} ],
+         [ [ @nginx, 'x', '--force', '--cert', $dir, '--key',
+             "$dir/key.pem" ], qr{no file "$dir", for the certificate} ],
          [ [ @nginx, 'x', '--name', 'a b' ], qr/a token's name is/ ],
          [ [ @nginx, 'x', '--force', '--cert', "$dir/cert.pem" ],
            qr/belong together/ ],
