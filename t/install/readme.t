@@ -47,6 +47,7 @@ sub rest {
     ($rc, $out) = $doc->shell('home', 'zltunnel-agent status agent');
     like($out, qr/\bgame\b.*:30015\b/, 'a service of UDP has its port');
     like($out, qr/\bssh\b.*:2222\b/, 'a reserved port');
+    like($out, qr/\bweb\b.*\(no port\)/, 'what is behind http has no port beside it');
 
     like($server->slurp_file('/var/log/nginx/zltunnel.log'),
          qr/agent "home" connected/, 'the log tells who has come');
