@@ -425,7 +425,7 @@ int
 zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
     char *error)
 {
-    unsigned             i, n;
+    unsigned             i, n, port;
     zlt_service_conf_t  *services, *other;
 
     n = zlt_option_range_count(s);
@@ -456,6 +456,18 @@ zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
                         "more than %d services, each port of a range being "
                         "one", ZLT_CONF_MAX_SERVICES);
         return -1;
+    }
+
+    for (i = 0; i < conf->nservices; i++) {
+        other = &conf->services[i];
+        port = zlt_option_range_shared(other, s);
+
+        if (port) {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "the services "
+                            "\"%.200s\" and \"%.200s\" have the same remote "
+                            "port %u", other->name, s->name, port);
+            return -1;
+        }
     }
 
     services = realloc(conf->services,

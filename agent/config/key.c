@@ -13,6 +13,7 @@
 
 #include "conf.h"
 #include "key.h"
+#include "option_range.h"
 #include "parse.h"
 
 
@@ -98,8 +99,11 @@ zlt_key_set(const zlt_key_t *k, void *base, const char *value, char *error)
 
     if (zlt_key_number(k, value, &n) == -1) {
         (void) snprintf(error, ZLT_CONF_ERROR_SIZE,
-                        "\"%s\" is \"%.100s\", but must be %s", k->name,
-                        value, zlt_key_bounds(k, bounds));
+                        "\"%s\" is \"%.100s\", but must be %s%s", k->name,
+                        value, zlt_key_bounds(k, bounds),
+                        strcmp(k->name, "remote_port") == 0
+                        && zlt_option_range_is(value)
+                        ? "; a range is \"remote_ports\"" : "");
         return -1;
     }
 

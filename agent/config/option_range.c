@@ -201,6 +201,25 @@ zlt_option_range_index(const zlt_service_conf_t *range,
 }
 
 
+unsigned
+zlt_option_range_shared(const zlt_service_conf_t *a,
+    const zlt_service_conf_t *b)
+{
+    unsigned  first;
+
+    if (a->protocol != b->protocol || a->remote_port == 0
+        || b->remote_port == 0)
+    {
+        return 0;
+    }
+
+    first = a->remote_port > b->remote_port ? a->remote_port : b->remote_port;
+
+    return first < a->remote_port + zlt_option_range_count(a)
+           && first < b->remote_port + zlt_option_range_count(b) ? first : 0;
+}
+
+
 int
 zlt_option_range_has(const zlt_service_conf_t *range, const char *name)
 {

@@ -48,6 +48,10 @@ void zlt_option_range_service(const zlt_service_conf_t *range, unsigned i,
 int zlt_option_range_index(const zlt_service_conf_t *range,
     const zlt_service_conf_t *s);
 
+/* the first remote port that both ask for, of one protocol; 0: none */
+unsigned zlt_option_range_shared(const zlt_service_conf_t *a,
+    const zlt_service_conf_t *b);
+
 /* 1 if one of the services is called so */
 int zlt_option_range_has(const zlt_service_conf_t *range, const char *name);
 

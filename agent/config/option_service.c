@@ -318,6 +318,11 @@ zlt_option_service_local(const char *text, zlt_service_conf_t *s,
         return 0;
     }
 
+    if (strstr(text, "://")) {
+        *error = "a service is at HOST:PORT, not at a URL: localhost:80";
+        return -1;
+    }
+
     colon = strrchr(text, ':');
 
     if (colon == NULL || (*text == '[' && text[strlen(text) - 1] == ']')) {
@@ -359,7 +364,9 @@ zlt_option_service_local(const char *text, zlt_service_conf_t *s,
         (void) strcpy(s->host, host + 1);
 
     } else if (strchr(host, ':')) {
-        *error = "an IPv6 address needs brackets: [::1]:80";
+        *error = zlt_option_service_bare6(text)
+                 ? "an IPv6 address needs brackets: [::1]:80"
+                 : "there is more in it than HOST:PORT";
         return -1;
 
     } else {

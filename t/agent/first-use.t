@@ -182,6 +182,32 @@ my @rows = (
       says => 'FILE:1: a key before the first section' },
     { what => 'no local', service => 'protocol = tcp',
       says => 'FILE:4: the service has no "local"' },
+    { what => 'a URL in local', service => 'local = http://localhost:80',
+      says => 'FILE:5: "local" is "http://localhost:80": a service is at '
+              . 'HOST:PORT, not at a URL: localhost:80' },
+    { what => 'the remote port in local', service => 'local = localhost:80:90',
+      says => 'FILE:5: "local" is "localhost:80:90": there is more in it than '
+              . 'HOST:PORT' },
+    { what => 'IPv6 without brackets in local', service => 'local = ::1:80',
+      says => 'FILE:5: "local" is "::1:80": an IPv6 address needs brackets: '
+              . '[::1]:80' },
+    { what => 'a range for remote_port',
+      service => "local = 80-90\nremote_port = 80-90",
+      says => 'FILE:6: "remote_port" is "80-90", but must be a number from 1 '
+              . 'to 65535; a range is "remote_ports"' },
+    { what => 'a remote port twice', service => "local = 1\nremote_port = 80\n"
+              . "[service b]\nlocal = 2\nremote_port = 80",
+      says => 'FILE:7: the services "web" and "b" have the same remote port '
+              . '80' },
+    { what => 'a remote port of a range', service => "local = 1\n"
+              . "remote_port = 82\n[service b]\nlocal = 80-90\n"
+              . "remote_ports = 80-90",
+      says => 'FILE:7: the services "web" and "b" have the same remote port '
+              . '82' },
+    { what => 'a remote port of TCP and of UDP',
+      service => "local = 1\nremote_port = 80\n[service b]\nlocal = 2\n"
+                 . "protocol = udp\nremote_port = 80", rc => 0,
+      says => 'FILE: OK, 2 services for ws://127.0.0.1:1/' },
     { what => 'a long line', service => 'local = 80 ; ' . 'x' x 2000, rc => 0,
       says => $OK },
     { what => 'BOM, CRLF, ":" and comments',
