@@ -94,6 +94,7 @@ static const zlt_cmd_page_t  zlt_cmd_init_page = {
     "of\nnginx, and tells what to do then.  With nginx set up already, --nginx "
     "makes a\ntoken for another agent.\n",
     "  zltunnel-agent init --nginx --host tunnel.example.com --name home\n"
+    "  zltunnel-agent init --nginx --name office\n"
     "  zltunnel-agent init --server wss://tunnel.example.com --service "
     "web:8080\n"
 };

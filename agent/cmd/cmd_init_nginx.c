@@ -39,6 +39,10 @@ typedef struct {
 
 static int zlt_cmd_init_nginx_find(zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init);
+static int zlt_cmd_init_nginx_there(zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init);
+static int zlt_cmd_init_nginx_unnamed(const zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init);
 static int zlt_cmd_init_nginx_host(zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init);
 static int zlt_cmd_init_nginx_cert(zlt_cmd_init_nginx_ctx_t *ctx,
@@ -121,11 +125,91 @@ zlt_cmd_init_nginx_find(zlt_cmd_init_nginx_ctx_t *ctx,
     ctx->there = access(ctx->main, F_OK) == 0 && !init->force;
     ctx->ports = init->ports ? init->ports : "30000-30099";
 
-    if (zlt_cmd_init_nginx_host(ctx, init) == -1) {
+    if (ctx->there) {
+        return zlt_cmd_init_nginx_there(ctx, init);
+    }
+
+    return zlt_cmd_init_nginx_unnamed(ctx, init) == -1
+           || zlt_cmd_init_nginx_host(ctx, init) == -1
+           || zlt_cmd_init_nginx_cert(ctx, init) == -1
+           ? -1 : 0;
+}
+
+
+/* nginx is set up: what is given for its files would be lost. */
+
+static int
+zlt_cmd_init_nginx_there(zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init)
+{
+    char   line[ZLT_CMD_INIT_CHECK_NAME];
+    FILE  *f;
+
+    if (init->host || init->ports || init->cert || init->key) {
+        zlt_log_complain("--host, --ports, --cert, --key are for a new file, "
+                         "and \"%s\" is there: edit it, or --force writes it "
+                         "anew; without them a token for another agent is made",
+                         init->ports ? ctx->main : ctx->http);
         return -1;
     }
 
-    return ctx->there ? 0 : zlt_cmd_init_nginx_cert(ctx, init);
+    if (zlt_cmd_init_nginx_unnamed(ctx, init) == -1) {
+        return -1;
+    }
+
+    f = fopen(ctx->http, "re");
+
+    while (f && fgets(line, sizeof(line), f)
+           && sscanf(line, " server_name %255[^ \t\r\n;]", ctx->host) != 1)
+    {
+        /* void */
+    }
+
+    if (f) {
+        (void) fclose(f);
+    }
+
+    /* none, or one that no agent connects to: a pattern, nginx's "_" */
+
+    if (ctx->host[0] == '\0' || strchr("*._~$\"", ctx->host[0])) {
+        (void) strcpy(ctx->host, "NAME");
+    }
+
+    return 0;
+}
+
+
+/* No token has that name yet, or one more is forced. */
+
+static int
+zlt_cmd_init_nginx_unnamed(const zlt_cmd_init_nginx_ctx_t *ctx,
+    const zlt_cmd_init_nginx_t *init)
+{
+    int    found;
+    char   line[4096], name[ZLT_MAX_TOKEN_NAME + 2];
+    FILE  *f;
+
+    f = init->force ? NULL : fopen(ctx->tokens, "re");
+    found = 0;
+
+    while (f && !found && fgets(line, sizeof(line), f)) {
+        found = line[strspn(line, " \t")] != '#'
+                && sscanf(line, "%*s %64s", name) == 1
+                && strcmp(name, init->name) == 0;
+    }
+
+    if (f) {
+        (void) fclose(f);
+    }
+
+    if (found) {
+        zlt_log_complain("\"%s\" has a token named \"%s\" already: --name NAME "
+                         "makes one for another agent; for a new one of this "
+                         "agent remove the line first", ctx->tokens,
+                         init->name);
+    }
+
+    return found ? -1 : 0;
 }
 
 
@@ -275,7 +359,12 @@ zlt_cmd_init_nginx_tell(const zlt_cmd_init_nginx_ctx_t *ctx, const char *token)
 {
     (void) printf("Written: %s\n", ctx->tokens);
 
-    if (!ctx->there) {
+    if (ctx->there) {
+        (void) printf("\n\"%s\" is there and stays as it is\n(--force writes it "
+                      "anew); this is a token for another agent.\n",
+                      access(ctx->http, F_OK) == 0 ? ctx->http : ctx->main);
+
+    } else {
         (void) printf("         %s\n         %s\n\nHere:\n\n"
                       "    nginx -t && systemctl reload nginx\n",
                       ctx->main, ctx->http);

@@ -68,13 +68,47 @@ sub nginx {
 
     write_file("$etc/conf.d/zltunnel.conf", "# mine\n");
     chmod 0600, "$etc/zltunnel.tokens";
-    ($rc, $out) = init('', '--nginx', '--dir', $etc, '--host', 'x.example.com',
-                       '--name', 'office');
-    is($rc, 0, 'another agent') or diag $out;
+    ($rc, $out) = init('', '--nginx', '--dir', $etc, '--name', 'office');
+    is($rc, 0, 'another agent, without --host') or diag $out;
     like(slurp("$etc/zltunnel.tokens"), qr/\A\S+ home\n\S+ office\n\z/,
          '.. is added');
     is(mode("$etc/zltunnel.tokens"), '600', '.. with the mode that there is');
     is(slurp("$etc/conf.d/zltunnel.conf"), "# mine\n", '.. and nothing else');
+    like($out, qr{zltunnel\.conf" is there and stays as it is\n\(--force writes},
+         '.. as it is told');
+    like($out, qr/another agent/, '.. with what the token is for');
+    like($out, qr{ --server wss://NAME }, '.. which asks for the server');
+
+    write_file("$etc/conf.d/zltunnel.conf",
+               "server {\n  server_name  a.example.com b.example.com;\n}\n");
+    ($rc, $out) = init('', '--nginx', '--dir', $etc, '--name', 'third');
+    is($rc, 0, 'and another') or diag $out;
+    like($out, qr{ --server wss://a\.example\.com }, '.. with its name known');
+
+    write_file("$etc/conf.d/zltunnel.conf", "server {\n  server_name _;\n}\n");
+    ($rc, $out) = init('', '--nginx', '--dir', $etc, '--name', 'fourth');
+    like($out, qr{ --server wss://NAME }, '.. or with none');
+
+    # what would be left out, or come twice
+
+    my $former = slurp("$etc/zltunnel.tokens");
+
+    for ([ [ '--host', 'x.example.com' ], qr/--host, .*is there: edit it/ ],
+         [ [ '--ports', '40000-40009' ], qr/80-zltunnel\.conf" is there: edit it, or --force/ ],
+         [ [ '--cert', "$dir/cert.pem", '--key', "$dir/key.pem" ],
+           qr/--cert, --key/ ],
+         [ [ '--name', 'office' ],
+           qr{tokens" has a token named "office" already: --name NAME} ])
+    {
+        my ($args, $message) = @$_;
+
+        ($rc, $out) = init('', '--nginx', '--dir', $etc, '--name', 'new',
+                           @$args);
+        is($rc, 2, "@$args") or diag $out;
+        like($out, $message, '.. the message');
+        unlike($out, qr/zlt_|Written/, '.. without a token');
+        is(slurp("$etc/zltunnel.tokens"), $former, '.. nor a line for one');
+    }
 
     ($rc, $out) = init('', @server, '--force', '--ports', '40000-40009');
     is($rc, 0, '--force') or diag $out;
@@ -198,7 +232,7 @@ sub ports {
 sub wrong {
     my $fresh = "$dir/fresh";
     my @ok = ('--dir', $fresh, '--server', 'wss://x.example.com');
-    my @nginx = ('--nginx', '--dir', $etc, '--host');
+    my @nginx = ('--nginx', '--dir', $etc, '--force', '--host');
 
     for ([ [ '--dir', $fresh ], qr/which server\? --server wss/ ],
          [ [ @ok ], qr/which service\? --service NAME:PORT/ ],
@@ -214,7 +248,7 @@ sub wrong {
            qr/none/ ],
          [ [ @ok, '--token', 'zlt_abc' ], qr/there is no --token/ ],
          [ [ @ok, '--host', 'x' ], qr/with --nginx/ ],
-         [ [ '--nginx', '--dir', $etc ], qr/--host NAME/ ],
+         [ [ '--nginx', '--dir', $etc, '--force' ], qr/--host NAME/ ],
          [ [ @nginx, 'a;b' ], qr/--host "a;b" is no host name/ ],
          [ [ @nginx, '*.example.com' ], qr/is a pattern/ ],
          [ [ @nginx, 'localhost:21443' ], qr/21443" has a port/ ],
@@ -229,16 +263,16 @@ sub wrong {
          ports('25009-25000', qr/begins after its end: is 25000-25009 meant/),
          ports('25000-35000', qr/are 10001 ports: at most 10000/),
          ports('400-500', qr/has port 443 in it/),
-         [ [ @nginx, 'x', '--force', '--cert', "$dir/cert.pem", '--key',
+         [ [ @nginx, 'x', '--cert', "$dir/cert.pem", '--key',
              '/none' ], qr{no file "/none", for its key} ],
-         [ [ @nginx, 'x', '--force', '--cert', 'none.pem', '--key',
+         [ [ @nginx, 'x', '--cert', 'none.pem', '--key',
              "$dir/key.pem" ], qr{no file "none\.pem" here, nor in "$etc"} ],
-         [ [ @nginx, 'x', '--force', '--cert', $dir, '--key',
+         [ [ @nginx, 'x', '--cert', $dir, '--key',
              "$dir/key.pem" ], qr{no file "$dir", for the certificate} ],
          [ [ @nginx, 'x', '--name', 'a b' ], qr/a token's name is/ ],
-         [ [ @nginx, 'x', '--force', '--cert', "$dir/cert.pem" ],
+         [ [ @nginx, 'x', '--cert', "$dir/cert.pem" ],
            qr/belong together/ ],
-         [ [ @nginx, 'x.example.com', '--force' ], qr/certbot/ ],
+         [ [ @nginx, 'x.example.com' ], qr/certbot/ ],
          [ [ '--nginx', '--dir', $dir, '--host', 'x' ], qr/modules-enabled/ ],
          [ [ @nginx, 'x', '--service', 'web:1' ], qr/without --nginx/ ])
     {
