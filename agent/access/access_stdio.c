@@ -27,6 +27,7 @@
 
 #include "access_stdio.h"
 #include "conf.h"
+#include "out.h"
 #include "visit.h"
 
 
@@ -37,6 +38,7 @@ static int zlt_access_stdio_thread(void *(*run)(void *data));
 static void *zlt_access_stdio_in(void *data);
 static void *zlt_access_stdio_out(void *data);
 static int zlt_access_stdio_copy(int from, int to);
+static void zlt_access_stdio_close(void);
 static void zlt_access_stdio_written(zlt_io_t *io);
 static void zlt_access_stdio_end(zlt_task_t *task);
 
@@ -81,6 +83,8 @@ zlt_access_stdio_start(zlt_access_t *x)
     zlt_stdio.access = x;
     zlt_stdio.sock = pair[1];
     zlt_stdio.event = event[1];
+
+    zlt_out_leave();
 
     if (zlt_io_add(&zlt_stdio.written, event[0], zlt_access_stdio_written)
         == -1)
@@ -153,6 +157,9 @@ zlt_access_stdio_out(void *data)
 
         zlt_stdio.failed = 1;
         (void) shutdown(zlt_stdio.sock, SHUT_RDWR);
+
+    } else {
+        zlt_access_stdio_close();
     }
 
     (void) close(zlt_stdio.event);
@@ -209,6 +216,28 @@ zlt_access_stdio_copy(int from, int to)
             }
         }
     }
+}
+
+
+/*
+ * The end of stdout, which whoever reads it waits for before he ends stdin.  The
+ * descriptor is not given up: a socket that got its number would be taken for
+ * stdout.
+ */
+
+static void
+zlt_access_stdio_close(void)
+{
+    int  null;
+
+    null = open("/dev/null", O_WRONLY|O_CLOEXEC);
+
+    if (null == -1) {
+        return;
+    }
+
+    (void) dup2(null, STDOUT_FILENO);
+    (void) close(null);
 }
 
 

@@ -82,6 +82,11 @@ zlt_visit_start(zlt_access_t *x, int fd, const char *client)
     if (v == NULL) {
         zlt_log_link(o->label, ZLT_LOG_ERROR, "out of memory");
         (void) close(fd);
+
+        if (o->conf->visitor == ZLT_CONF_STDIO) {
+            zlt_access_stdio_over(x, 0);
+        }
+
         return;
     }
 

@@ -110,6 +110,20 @@ zlt_out_prepare(zlt_out_t *o, int fd)
 }
 
 
+void
+zlt_out_leave(void)
+{
+    zlt_out_t  *o;
+
+    o = &zlt_outs[ZLT_OUT_STDOUT];
+
+    if (o->fd != STDOUT_FILENO) {
+        (void) close(o->fd);
+        o->fd = STDOUT_FILENO;
+    }
+}
+
+
 int
 zlt_out_write(zlt_out_e out, const char *line, size_t len)
 {

@@ -29,6 +29,9 @@ int zlt_out_open(void);
 /* To be called before the first line. */
 void zlt_out_init(void);
 
+/* No lines go to stdout, which somebody else writes and closes. */
+void zlt_out_leave(void);
+
 /* Writes a line, '\n' and all, that is not longer than ZLT_OUT_LINE: 0, or -1
    if there is no room for it. */
 int zlt_out_write(zlt_out_e out, const char *line, size_t len);

@@ -11,6 +11,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
+use IO::Select;
+use POSIX qw(WNOHANG);
 use Test::More;
 use ZLTunnel;
 
@@ -39,6 +41,7 @@ my @command = ($ZLTunnel::AGENT, 'access', '--stdio', '--token-file',
 my @server = ('--server', $t->url('ws'));
 
 subtest 'bytes' => \&bytes;
+subtest 'the service ends first' => \&ends;
 subtest 'what fails' => \&fails;
 subtest 'ssh' => \&ssh;
 
@@ -80,6 +83,43 @@ sub bytes {
     is($rc, 0, 'over wss: 0');
     is($out, 'hello', 'its bytes, and nothing else on stdout');
     like($err, qr/^\S+ INFO connected as "alice"/m, 'the log is on stderr');
+}
+
+
+# Whoever has started us ends stdin only when he has seen the end of stdout.
+
+sub ends {
+    pipe my $stdin, my $in or die "pipe: $!";
+    pipe my $out, my $stdout or die "pipe: $!";
+
+    my $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        open STDIN, '<&', $stdin;
+        open STDOUT, '>&', $stdout;
+        open STDERR, '>', "$t->{dir}/err";
+        exec @command, @server, 'source' or POSIX::_exit(127);
+    }
+
+    close $_ for $stdin, $stdout;
+
+    my $got = 0;
+    my $ready = IO::Select->new($out);
+    my $n;
+
+    while ($ready->can_read(30) && ($n = sysread $out, my $buf, 1 << 20)) {
+        $got += $n;
+    }
+
+    is($got, $size, 'all that the service has sent');
+    is($n, 0, '.. and the end of stdout, while stdin is open');
+
+    close $in;
+
+    ok(wait_for(sub { waitpid($pid, WNOHANG) == $pid }),
+       'the process ends with stdin') or kill KILL => $pid;
+    is($?, 0, '.. as a connection that was whole');
+    is(slurp("$t->{dir}/err"), '', '.. without a word');
 }
 
 
