@@ -151,15 +151,31 @@ int
 zlt_cmd_init_file_add(const char *file, const zlt_text_t *text,
     const zlt_cmd_init_owner_t *owner)
 {
-    int  fd;
+    int   fd;
+    char  last;
 
     if (access(file, F_OK) == 0) {
         owner = NULL;
     }
 
-    fd = zlt_cmd_init_file_open(file, O_WRONLY|O_CREAT|O_APPEND, owner);
+    fd = zlt_cmd_init_file_open(file, O_RDWR|O_CREAT|O_APPEND, owner);
 
-    return fd == -1 ? -1 : zlt_cmd_init_file_put(fd, file, text);
+    if (fd == -1) {
+        return -1;
+    }
+
+    /* an editor may have left the last line without its end */
+
+    if (lseek(fd, -1, SEEK_END) != -1 && read(fd, &last, 1) == 1
+        && last != '\n' && write(fd, "\n", 1) != 1)
+    {
+        zlt_log_complain("\"%s\" cannot be written: %s", file,
+                         strerror(errno));
+        (void) close(fd);
+        return -1;
+    }
+
+    return zlt_cmd_init_file_put(fd, file, text);
 }
 
 

@@ -110,6 +110,14 @@ sub nginx {
         is(slurp("$etc/zltunnel.tokens"), $former, '.. nor a line for one');
     }
 
+    # a last line without its end
+
+    write_file("$etc/zltunnel.tokens", 'f' x 64 . ' hand');
+    ($rc, $out) = init('', '--nginx', '--dir', $etc, '--name', 'next');
+    is($rc, 0, 'an unfinished line') or diag $out;
+    like(slurp("$etc/zltunnel.tokens"), qr/\Af{64} hand\n\S+ next\n\z/,
+         '.. is not joined to the new one');
+
     ($rc, $out) = init('', @server, '--force', '--ports', '40000-40009');
     is($rc, 0, '--force') or diag $out;
     like(slurp("$etc/modules-enabled/80-zltunnel.conf"),
