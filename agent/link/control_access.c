@@ -16,6 +16,7 @@
 #include "access.h"
 #include "control_access.h"
 #include "control_ws.h"
+#include "exit.h"
 #include "link.h"
 #include "log.h"
 #include "often.h"
@@ -360,5 +361,5 @@ zlt_control_access_finish(zlt_owner_t *o, int failed)
 
     l = zlt_link_of(o);
 
-    l->ops->finish(l->process, failed);
+    l->ops->finish(l->process, failed ? ZLT_EXIT_FAILED : ZLT_EXIT_OK);
 }

@@ -50,8 +50,8 @@ struct zlt_link_ops_s {
     /* It was stopped, and has finished what ran. */
     void  (*gone)(zlt_process_t *p, zlt_link_t *l);
 
-    /* There is nothing more to do; failed: the exit code says so. */
-    void  (*finish)(zlt_process_t *p, int failed);
+    /* There is nothing more to do; ZLT_EXIT_* */
+    void  (*finish)(zlt_process_t *p, int code);
 
     /* All its servers have refused the token, and none had taken it. */
     void  (*refused)(zlt_process_t *p);

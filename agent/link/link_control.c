@@ -14,6 +14,7 @@
 #include "backoff.h"
 #include "conf.h"
 #include "control_part.h"
+#include "exit.h"
 #include "io.h"
 #include "link.h"
 #include "link_control.h"
@@ -439,7 +440,7 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
 
     if (how == ZLT_DOWN_REFUSED && l->owner.conf->visitor) {
         /* somebody waits for it */
-        l->ops->finish(l->process, 1);
+        l->ops->finish(l->process, l->good ? ZLT_EXIT_FAILED : ZLT_EXIT_USAGE);
         return;
     }
 
@@ -447,7 +448,7 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
         && how != ZLT_DOWN_CLOSED && ++l->refusals >= l->owner.conf->nservers)
     {
         /* somebody waits who has a command of his own to try again */
-        l->ops->finish(l->process, 1);
+        l->ops->finish(l->process, ZLT_EXIT_FAILED);
         return;
     }
 

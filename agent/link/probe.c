@@ -28,6 +28,7 @@
 #include "io.h"
 #include "log.h"
 #include "probe.h"
+#include "probe_rights.h"
 #include "reach.h"
 #include "tls.h"
 #include "tls_told.h"
@@ -98,6 +99,7 @@ static int zlt_probe_control(zlt_probe_t *p, const zlt_http_answer_t *a,
     const char *hint);
 static int zlt_probe_auth(zlt_probe_t *p);
 static void zlt_probe_message(zlt_probe_t *p);
+static void zlt_probe_services(zlt_probe_t *p, zlt_str_t rights);
 static void zlt_probe_said(zlt_probe_t *p, zlt_probe_result_e result,
     const char *fmt, ...) zlt_printf_like(3, 4);
 static void zlt_probe_tell(zlt_probe_t *p, const char *step,
@@ -618,10 +620,25 @@ zlt_probe_message(zlt_probe_t *p)
         zlt_probe_said(p, ZLT_PROBE_OK, "\"%s\": %s",
                        zlt_log_text(text, m.name),
                        zlt_log_text(rights, m.rights));
+        zlt_probe_services(p, m.rights);
 
     } else if (m.type == ZLT_AUTH_OK) {
         zlt_probe_said(p, ZLT_PROBE_OK, "it is right; the server, an older "
                        "one, does not tell what it may");
+    }
+}
+
+
+static void
+zlt_probe_services(zlt_probe_t *p, zlt_str_t rights)
+{
+    char  *text;
+
+    text = strndup((const char *) rights.data, rights.len);
+
+    if (text) {
+        p->failed += zlt_probe_rights(p->conf, text, p->tell);
+        free(text);
     }
 }
 

@@ -40,7 +40,6 @@ static void zlt_process_tick(uv_timer_t *timer);
 static void zlt_process_woken(zlt_process_t *p);
 static int64_t zlt_process_suspended(void);
 static void zlt_process_signal(uv_signal_t *handle, int signum);
-static void zlt_process_finish(zlt_process_t *p, int failed);
 static void zlt_process_refused(zlt_process_t *p);
 static void zlt_process_end(zlt_process_t *p, int code);
 static void zlt_process_waits(zlt_process_t *p, int signum);
@@ -54,7 +53,7 @@ static void zlt_process_handle_closed(uv_handle_t *handle, void *arg);
 const zlt_link_ops_t  zlt_process_link_ops = {
     zlt_process_notify,
     zlt_process_link_gone,
-    zlt_process_finish,
+    zlt_process_end,
     zlt_process_refused
 };
 
@@ -452,13 +451,6 @@ zlt_process_open(const zlt_list_t *links)
     }
 
     return n;
-}
-
-
-static void
-zlt_process_finish(zlt_process_t *p, int failed)
-{
-    zlt_process_end(p, failed ? ZLT_EXIT_FAILED : ZLT_EXIT_OK);
 }
 
 

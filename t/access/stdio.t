@@ -40,6 +40,8 @@ my @command = ($ZLTunnel::AGENT, 'access', '--stdio', '--token-file',
                "$t->{dir}/token", '--control', 'none');
 my @server = ('--server', $t->url('ws'));
 
+write_file("$t->{dir}/wrong", ZLTunnel::random_token() . "\n", 0600);
+
 subtest 'bytes' => \&bytes;
 subtest 'the service ends first' => \&ends;
 subtest 'what fails' => \&fails;
@@ -135,6 +137,9 @@ sub fails {
         [ 'no server', [ '--server', 'ws://127.0.0.1:' . $t->free_port,
                          'echo' ], 1,
           qr/WARN the server cannot be reached: .*Connection refused/ ],
+        [ 'a wrong token', [ @server, '--token-file', "$t->{dir}/wrong",
+                             'echo' ], 2,
+          qr/ERROR the server refuses the token: Invalid token/ ],
         [ 'two names', [ @server, 'echo', 'sum' ], 2, qr/--stdio is for one/ ],
         [ 'a local port', [ @server, 'echo:1' ], 2, qr/takes no local port/ ],
         [ '--local', [ @server, '--local', '1', 'echo' ], 2,

@@ -18,6 +18,9 @@ my $t = ZLTunnel->new(workers => 2);
 my $token = $t->token('home', 'services=web-* ports=30000-30009,30020 '
                       . 'expires=2037-01-31T00:00:00Z');
 my $one = $t->token('one');
+my $few = $t->token('few', 'services=web-* ports=30000-30009,30020 '
+                    . 'protocols=tcp');
+my $none = $t->token('none', 'access=*');
 my $certs = $t->certs;
 my $closed = $t->free_port;
 my $front = $t->free_port;
@@ -59,12 +62,15 @@ EOT2
 $t->start;
 
 write_file("$t->{dir}/token", "$token\n", 0600);
+write_file("$t->{dir}/few", "$few\n", 0600);
+write_file("$t->{dir}/none", "$none\n", 0600);
 write_file("$t->{dir}/wrong", ZLTunnel::random_token() . "\n", 0600);
 
 my $fine = qr/^    token      OK      "home": services=web-\* ports=30000-30009,30020 expires=2037-01-31T00:00:00Z; 0 of 1 session in use$/m;
 
 subtest 'all is well' => \&well;
 subtest 'what is not' => \&ill;
+subtest 'what is not allowed' => \&forbidden;
 subtest 'beside an agent' => \&beside;
 
 $t->finish;
@@ -122,6 +128,41 @@ EOT
     is($rc, 1, 'the same where that must not be: 1');
     like($out, qr/^    raw        FAILED  the server answered 426 Upgrade Required: does a proxy on the way pass on "Upgrade: zltunnel"\?$/m,
          'told so');
+}
+
+
+# What the token does not allow is told for each service.
+
+sub forbidden {
+    my ($rc, $out) = check($t->url('ws'), { token => 'few', conf => <<"EOT" });
+[service web-ok]
+local = 2
+remote_port = 30020
+[service ssh]
+local = 3
+[service web-range]
+local = 30008-30010
+remote_ports = 30008-30010
+[service web-port]
+local = 4
+remote_port = 30021
+[service web-udp]
+local = 5
+protocol = udp
+EOT
+    is($rc, 1, 'services that the token does not allow: 1');
+    is(join('', $out =~ /^    service .*\n/mg), <<"EOT", 'each is told')
+    service    FAILED  the token does not allow "ssh": no service of that name (services=)
+    service    FAILED  the token does not allow "web-range-30010": not the port 30010 (ports=)
+    service    FAILED  the token does not allow "web-port": not the port 30021 (ports=)
+    service    FAILED  the token does not allow "web-udp": not UDP (protocols=)
+EOT
+        or diag($out);
+
+    ($rc, $out) = check($t->url('ws'), { token => 'none' });
+    is($rc, 1, 'a token for access alone: 1');
+    like($out, qr/^    service    FAILED  the token does not allow "web-a": /m,
+         'is told');
 }
 
 
