@@ -25,7 +25,6 @@
 
 
 static int zlt_token_file(zlt_token_t *token, const char *file, char *error);
-static int zlt_token_check(zlt_token_t *token, const char *from, char *error);
 static void zlt_token_trim(zlt_token_t *token);
 static int zlt_token_hash(const char *text, size_t len);
 
@@ -143,7 +142,7 @@ failed:
 }
 
 
-static int
+int
 zlt_token_check(zlt_token_t *token, const char *from, char *error)
 {
     size_t       i;

@@ -30,6 +30,10 @@ typedef struct {
  */
 int zlt_token_read(zlt_token_t *token, const char *file, char *error);
 
+/* Takes off what is blank around it.  0, or -1 with a text in error if that is
+   no token alone; "from" tells where it is from. */
+int zlt_token_check(zlt_token_t *token, const char *from, char *error);
+
 /* 1 if it has the form of a token's hash, which is for the server: by mistake,
    or because somebody likes such tokens. */
 int zlt_token_is_hash(const zlt_token_t *token);

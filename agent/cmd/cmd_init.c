@@ -46,8 +46,11 @@ typedef struct {
 static int zlt_cmd_init_options(int argc, char **argv, zlt_cmd_init_t *init);
 static int zlt_cmd_init_agent(zlt_cmd_init_t *init);
 static int zlt_cmd_init_complete(zlt_cmd_init_t *init);
+static int zlt_cmd_init_server(const char *text);
+static int zlt_cmd_init_spec(const char *text);
 static int zlt_cmd_init_dir(zlt_cmd_init_t *init);
 static int zlt_cmd_init_token(zlt_cmd_init_t *init, zlt_token_t *token);
+static void zlt_cmd_init_token_doubt(const zlt_token_t *token);
 static int zlt_cmd_init_text(const zlt_cmd_init_t *init, zlt_text_t *text);
 static void zlt_cmd_init_service(zlt_text_t *text,
     const zlt_service_conf_t *s);
@@ -242,6 +245,7 @@ zlt_cmd_init_agent(zlt_cmd_init_t *init)
     }
 
     if (code == ZLT_EXIT_OK) {
+        zlt_cmd_init_token_doubt(&token);
         zlt_cmd_init_tell(init);
     }
 
@@ -263,9 +267,10 @@ zlt_cmd_init_complete(zlt_cmd_init_t *init)
         return -1;
     }
 
-    if (init->server == NULL && zlt_cmd_init_file_asks()
-        && zlt_cmd_init_file_ask("The server, as wss://tunnel.example.com", 0,
-                                 init->server_buf, sizeof(init->server_buf))
+    if (init->server == NULL
+        && zlt_cmd_init_file_answer("The server, as wss://tunnel.example.com",
+                                    zlt_cmd_init_server, init->server_buf,
+                                    sizeof(init->server_buf))
            == 0)
     {
         init->server = init->server_buf;
@@ -276,9 +281,14 @@ zlt_cmd_init_complete(zlt_cmd_init_t *init)
         return -1;
     }
 
-    if (init->nservices == 0 && zlt_cmd_init_file_asks()
-        && zlt_cmd_init_file_ask("A service, as web:8080 or ssh:22:2222", 0,
-                                 init->service_buf, sizeof(init->service_buf))
+    if (zlt_cmd_init_server(init->server) == -1) {
+        return -1;
+    }
+
+    if (init->nservices == 0
+        && zlt_cmd_init_file_answer("A service, as web:8080 or ssh:22:2222",
+                                    zlt_cmd_init_spec, init->service_buf,
+                                    sizeof(init->service_buf))
            == 0)
     {
         init->services[init->nservices++] = init->service_buf;
@@ -286,6 +296,50 @@ zlt_cmd_init_complete(zlt_cmd_init_t *init)
 
     if (init->nservices == 0) {
         zlt_log_complain("which service? --service NAME:PORT, as web:8080");
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+zlt_cmd_init_server(const char *text)
+{
+    int         rc;
+    char        error[ZLT_CONF_ERROR_SIZE];
+    size_t      skip;
+    zlt_conf_t  conf;
+
+    zlt_conf_init(&conf);
+
+    rc = zlt_conf_server_add(&conf, text, error);
+
+    if (rc == -1) {
+        skip = strncmp(error, "\"server\" ", 9) == 0 ? 9 : 0;
+
+        /* before an "@" there may be a password */
+
+        zlt_log_complain("--server \"%.100s\" %s",
+                         strchr(text, '@') ? "..." : text, error + skip);
+    }
+
+    zlt_conf_free(&conf);
+
+    return rc;
+}
+
+
+static int
+zlt_cmd_init_spec(const char *text)
+{
+    const char          *error;
+    zlt_service_conf_t   s;
+
+    memset(&s, 0, sizeof(zlt_service_conf_t));
+
+    if (zlt_option_service(text, &s, &error) == -1) {
+        zlt_log_complain("--service \"%.100s\": %s", text, error);
         return -1;
     }
 
@@ -364,12 +418,36 @@ zlt_cmd_init_token(zlt_cmd_init_t *init, zlt_token_t *token)
 
     token->len = strlen(token->text);
 
-    if (strpbrk(token->text, " \t")) {
-        zlt_log_complain("that is more than a token: the first word alone");
+    if (zlt_token_check(token, "what was entered", error) == -1) {
+        zlt_log_complain("%s", error);
         return -1;
     }
 
     return 0;
+}
+
+
+/* People may have made it themselves, and then it looks as it likes. */
+
+static void
+zlt_cmd_init_token_doubt(const zlt_token_t *token)
+{
+    size_t  len;
+
+    len = strlen("zlt_") + ZLT_CMD_TOKEN_HASH_SIZE - 1;
+
+    if (zlt_token_is_hash(token)) {
+        zlt_log_complain("warning: the token has the form of a hash, which is "
+                         "for the server; the token of \"zltunnel-agent "
+                         "token\" begins with zlt_");
+
+    } else if (token->len != len && token->len >= 4
+               && memcmp(token->text, "zlt_", 4) == 0)
+    {
+        zlt_log_complain("warning: the token has %zu characters, and what "
+                         "begins with zlt_ has %zu: is it whole?", token->len,
+                         len);
+    }
 }
 
 
@@ -491,14 +569,21 @@ zlt_cmd_init_checked(const char *file)
 {
     int           rc;
     char          error[ZLT_CONF_ERROR_SIZE];
+    size_t        len;
+    const char   *text;
     zlt_config_t  config;
 
     zlt_config_init(&config);
 
     rc = zlt_conf_file_read(&config, file, NULL, error);
 
+    /* the draft is gone when this is read */
+
     if (rc == -1) {
-        zlt_log_complain("%s", error);
+        len = strlen(file);
+        text = strncmp(error, file, len) == 0
+               ? error + len + strspn(error + len, ":0123456789 ") : error;
+        zlt_log_complain("%s", text);
     }
 
     zlt_config_free(&config);

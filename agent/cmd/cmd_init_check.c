@@ -156,8 +156,8 @@ zlt_cmd_init_check_ports(const char *text)
     }
 
     if (last - first >= ZLT_CMD_INIT_CHECK_PORTS) {
-        zlt_log_complain("--ports \"%.100s\" are %d ports: at most %d, as nginx "
-                         "has a socket open for each, for TCP and for UDP",
+        zlt_log_complain("--ports \"%.100s\" are %d ports: at most %d, as "
+                         "nginx has a socket open for each, for TCP and for UDP",
                          text, last - first + 1, ZLT_CMD_INIT_CHECK_PORTS);
         return -1;
     }

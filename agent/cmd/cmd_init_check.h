@@ -21,8 +21,8 @@
 /* One word of nginx's configuration; "what" names it. */
 int zlt_cmd_init_check_word(const char *what, const char *text);
 
-/* A host name, with which a scheme, a path and port 443 may come: the name alone
-   goes to host, of ZLT_CMD_INIT_CHECK_NAME bytes. */
+/* A host name, with which a scheme, a path and port 443 may come: the name
+   alone goes to host, of ZLT_CMD_INIT_CHECK_NAME bytes. */
 int zlt_cmd_init_check_host(const char *given, char *host);
 
 /* PORT or FIRST-LAST. */

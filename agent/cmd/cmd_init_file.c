@@ -354,6 +354,22 @@ zlt_cmd_init_file_ask(const char *what, int secret, char *buf, size_t size)
 }
 
 
+int
+zlt_cmd_init_file_answer(const char *what, int (*right)(const char *text),
+    char *buf, size_t size)
+{
+    while (zlt_cmd_init_file_asks()
+           && zlt_cmd_init_file_ask(what, 0, buf, size) == 0)
+    {
+        if (right(buf) == 0) {
+            return 0;
+        }
+    }
+
+    return -1;
+}
+
+
 static int
 zlt_cmd_init_file_line(char *buf, size_t size)
 {

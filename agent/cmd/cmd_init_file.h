@@ -50,6 +50,11 @@ int zlt_cmd_init_file_add(const char *file, const zlt_text_t *text,
 int zlt_cmd_init_file_ask(const char *what, int secret, char *buf,
     size_t size);
 
+/* Asks somebody, if there is one, until right() of the answer, which says what
+   is wrong, is 0.  0, or -1 without an answer. */
+int zlt_cmd_init_file_answer(const char *what, int (*right)(const char *text),
+    char *buf, size_t size);
+
 /* 1 if there is somebody to be asked */
 int zlt_cmd_init_file_asks(void);
 

@@ -360,8 +360,8 @@ zlt_cmd_init_nginx_tell(const zlt_cmd_init_nginx_ctx_t *ctx, const char *token)
     (void) printf("Written: %s\n", ctx->tokens);
 
     if (ctx->there) {
-        (void) printf("\n\"%s\" is there and stays as it is\n(--force writes it "
-                      "anew); this is a token for another agent.\n",
+        (void) printf("\n\"%s\" is there and stays as it is\n(--force writes "
+                      "it anew); this is a token for another agent.\n",
                       access(ctx->http, F_OK) == 0 ? ctx->http : ctx->main);
 
     } else {

@@ -22,11 +22,15 @@ my $conf = "$dir/agent";
 mkdir $_ for $etc, "$etc/modules-enabled", "$etc/conf.d";
 write_file("$dir/$_.pem", "$_\n") for qw(cert key);
 
+my $TOKEN = 'zlt_' . 'a1' x 32;
+
 delete $ENV{ZLTUNNEL_TOKEN};
 
 subtest 'the server\'s side' => \&nginx;
 subtest 'a name and files as people have them' => \&given;
 subtest 'the agent\'s side' => \&agent;
+subtest 'a token that is none' => \&doubt;
+subtest 'what is asked for' => \&asked;
 subtest 'what is wrong' => \&wrong;
 
 done_testing();
@@ -157,14 +161,14 @@ sub given {
 sub agent {
     my @options = ('--dir', $conf, '--server', 'wss://tunnel.example.com');
 
-    my ($rc, $out) = init(" zlt_abc \r\n", @options,
+    my ($rc, $out) = init(" $TOKEN \r\n", @options,
         '--service', 'web:8080', '--service', 'ssh:[::1]:22:2222',
         '--service', 'game:lan:27015:30015/udp', '--service',
         'rtp:5000-5003:6000-6003/udp', '--service', 'db:unix:/run/db.sock/private/proxy-v2');
     is($rc, 0, 'init') or diag $out;
     like($out, qr{\AWritten: $conf/agent\.conf\n +$conf/token\n},
          'it tells what it has written');
-    is(slurp("$conf/token"), "zlt_abc\n", 'the token');
+    is(slurp("$conf/token"), "$TOKEN\n", 'the token');
     is(mode("$conf/token"), '600', '.. is its owner\'s alone');
 
     is(slurp("$conf/agent.conf") =~ s/^;.*\n//gmr, <<'EOT', 'the file');
@@ -206,7 +210,7 @@ EOT
     is($rc, 2, 'not over what is there');
     like($out, qr{"$conf/agent\.conf" is there already: .*--force}, '.. is said');
     like(slurp("$conf/agent.conf"), qr/27015/, '.. and it is kept');
-    is(slurp("$conf/token"), "zlt_abc\n", '.. the token, too');
+    is(slurp("$conf/token"), "$TOKEN\n", '.. the token, too');
 
     ($rc, $out) = init("zlt_new\n", @again, '--force');
     is($rc, 0, '--force') or diag $out;
@@ -228,6 +232,56 @@ EOT
 }
 
 
+sub doubt {
+    my @to = ('--dir', "$dir/doubt", '--server', 'wss://x.example.com',
+              '--service', 'web:1', '--force');
+    my $hash = sha256_hex($TOKEN);
+
+    for ([ $TOKEN, 0, undef ],
+         [ 'correct-horse', 0, undef ],
+         [ 'zlt_short', 0, qr/warning: .* 9 characters, .* has 68: is it whole/ ],
+         [ $hash, 0, qr/warning: the token has the form of a hash/ ],
+         [ "$hash home", 2, qr/has the line for the server/ ])
+    {
+        my ($token, $code, $message) = @$_;
+        my $what = substr $token, 0, 13;
+
+        my ($rc, $out) = init("$token\n", @to);
+        is($rc, $code, $what) or diag $out;
+        unlike($out, qr/\Q$token\E/, '.. which is not shown');
+
+        if ($message) {
+            like($out, $message, '.. with a word on it');
+        } else {
+            unlike($out, qr/warning/, '.. without a word');
+        }
+
+        is(slurp("$dir/doubt/token"), "$token\n", '.. and written')
+            if $code == 0;
+    }
+}
+
+
+# A wrong answer is told at once, and the question comes again.
+
+sub asked {
+    my $to = "$dir/asked";
+    my ($rc, $out) = run({ input => "localhost:1\nwss://x.example.com\nweb\n"
+                                    . "web:8080\n",
+                           env => { ZLTUNNEL_TOKEN => $TOKEN } },
+                         'script', '-qec',
+                         "$ZLTunnel::AGENT init --dir $to", '/dev/null');
+
+    is($rc, 0, 'init at a terminal') or diag $out;
+    like($out, qr/The server.*"localhost:1" must begin.*The server/s,
+         'the server is asked for again');
+    like($out, qr/A service.*--service "web": .*A service/s,
+         '.. and the service');
+    like(slurp("$to/agent.conf"), qr{^server = wss://x\.example\.com$}m,
+         'what was right is written');
+}
+
+
 sub ports {
     my ($ports, $message) = @_;
 
@@ -246,11 +300,15 @@ sub wrong {
          [ [ @ok ], qr/which service\? --service NAME:PORT/ ],
          [ [ @ok, '--service', 'web:8080' ], qr/which token\?/ ],
          [ [ @ok, '--service', 'web' ], qr/--service "web": / ],
-         [ [ @ok, '--service', 'web:1', '--service', 'web:2' ], qr/twice/,
+         [ [ @ok, '--service', 'web:1', '--service', 'web:2' ], qr/\Azltunnel-agent: (?!.*draft).*twice/,
            "zlt_abc\n" ],
          [ [ '--dir', $fresh, '--server', 'ftp://x', '--service', 'web:1' ],
-           qr/must begin with/, "zlt_abc\n" ],
-         [ [ @ok, '--service', 'web:1' ], qr/more than a token/,
+           qr{--server "ftp://x" must begin with}, "zlt_abc\n" ],
+         [ [ '--dir', $fresh, '--server', 'localhost:1', '--service', 'web:1' ],
+           qr{--server "localhost:1" must begin with wss://}, "zlt_abc\n" ],
+         [ [ '--dir', $fresh, '--server', 'wss://a:s3cret@x', '--service',
+             'web:1' ], qr/"\.\.\." must not contain a user/, "zlt_abc\n" ],
+         [ [ @ok, '--service', 'web:1' ], qr/has more in it than a token/,
            "zlt_abc home\n" ],
          [ [ @ok, '--token-file', "$dir/none", '--service', 'web:1' ],
            qr/none/ ],
