@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <openssl/crypto.h>
 
@@ -46,6 +47,7 @@ typedef struct {
 static int zlt_cmd_init_options(int argc, char **argv, zlt_cmd_init_t *init);
 static int zlt_cmd_init_agent(zlt_cmd_init_t *init);
 static int zlt_cmd_init_complete(zlt_cmd_init_t *init);
+static int zlt_cmd_init_keep(const zlt_cmd_init_t *init);
 static int zlt_cmd_init_server(const char *text);
 static int zlt_cmd_init_spec(const char *text);
 static int zlt_cmd_init_dir(zlt_cmd_init_t *init);
@@ -262,7 +264,8 @@ static int
 zlt_cmd_init_complete(zlt_cmd_init_t *init)
 {
     if (zlt_cmd_init_dir(init) == -1
-        || zlt_cmd_init_file_free(init->conf, init->force) == -1)
+        || zlt_cmd_init_file_free(init->conf, init->force) == -1
+        || zlt_cmd_init_keep(init) == -1)
     {
         return -1;
     }
@@ -300,6 +303,30 @@ zlt_cmd_init_complete(zlt_cmd_init_t *init)
     }
 
     return 0;
+}
+
+
+/* A token that is there is not lost, since the server has but its hash: 0 if it
+   may be written, or -1. */
+
+static int
+zlt_cmd_init_keep(const zlt_cmd_init_t *init)
+{
+    struct stat  there, given;
+
+    if (init->force || stat(init->token, &there) == -1 || there.st_size == 0) {
+        return 0;
+    }
+
+    if (init->token_file && stat(init->token_file, &given) == 0
+        && given.st_dev == there.st_dev && given.st_ino == there.st_ino)
+    {
+        return 0;
+    }
+
+    zlt_log_complain("\"%s\" is there already: --token-file %s uses it, or "
+                     "--force writes it anew", init->token, init->token);
+    return -1;
 }
 
 

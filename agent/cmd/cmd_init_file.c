@@ -379,6 +379,11 @@ zlt_cmd_init_file_line(char *buf, size_t size)
         return -1;
     }
 
+    if (strlen(buf) == size - 1 && buf[size - 2] != '\n') {
+        zlt_log_complain("the answer is too long: at most %zu bytes", size - 2);
+        return -1;
+    }
+
     blank = strspn(buf, " \t");
     memmove(buf, buf + blank, strlen(buf + blank) + 1);
 

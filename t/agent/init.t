@@ -219,6 +219,17 @@ EOT
     # one that is nothing but comments, as the package has it
 
     write_file("$conf/agent.conf", "; a comment\n\n  # another\n");
+    ($rc, $out) = init("zlt_lost\n", @again);
+    is($rc, 2, 'not over a token that is there');
+    like($out, qr{"$conf/token" is there already: .*--force}, '.. is said');
+    is(slurp("$conf/token"), "zlt_new\n", '.. and it is kept');
+
+    ($rc, $out) = init('', @again, '--token-file', "$conf/../agent/token");
+    is($rc, 0, '.. unless it is the one to use') or diag $out;
+    is(slurp("$conf/token"), "zlt_new\n", '.. as it is');
+
+    write_file("$conf/agent.conf", "; a comment\n\n  # another\n");
+    unlink "$conf/token";
     ($rc, $out) = run({ env => { ZLTUNNEL_TOKEN => 'zlt_env' } },
                       $ZLTunnel::AGENT, 'init', @again);
     is($rc, 0, 'over comments, with the token of the environment') or diag $out;
@@ -310,6 +321,8 @@ sub wrong {
              'web:1' ], qr/"\.\.\." must not contain a user/, "zlt_abc\n" ],
          [ [ @ok, '--service', 'web:1' ], qr/has more in it than a token/,
            "zlt_abc home\n" ],
+         [ [ @ok, '--service', 'web:1' ], qr/the answer is too long/,
+           'zlt_' . 'a' x 65536 . "\n" ],
          [ [ @ok, '--token-file', "$dir/none", '--service', 'web:1' ],
            qr/none/ ],
          [ [ @ok, '--token', 'zlt_abc' ], qr/there is no --token/ ],
