@@ -42,7 +42,8 @@ zlt_token_read(zlt_token_t *token, const char *file, char *error)
         env = getenv(ZLT_TOKEN_ENV);
 
         if (env == NULL) {
-            (void) strcpy(error, "no token: give a token file, or set "
+            (void) strcpy(error, "no token: --token-file FILE, or "
+                                 "\"token_file = FILE\", or set "
                                  ZLT_TOKEN_ENV);
             return -1;
         }

@@ -450,8 +450,10 @@ zlt_cmd_run_check_tell(const zlt_config_t *config, const char *file)
     if (config->agent.nservers) {
         via = &config->links[0]->via;
 
-        (void) printf("%s: OK, %u services for %s%s%s%s\n", file,
-                      config->agent.nservices, config->agent.server,
+        (void) printf("%s: OK, %u service%s for %s%s%s%s\n", file,
+                      config->agent.nservices,
+                      config->agent.nservices == 1 ? "" : "s",
+                      config->agent.server,
                       via->kind ? " through " : "",
                       via->kind ? via->name : "",
                       config->agent.nservers == 1 ? ""
@@ -459,7 +461,8 @@ zlt_cmd_run_check_tell(const zlt_config_t *config, const char *file)
                       ? " and others" : ", others in reserve");
 
     } else {
-        (void) printf("%s: OK, %u tunnels\n", file, config->ntunnels);
+        (void) printf("%s: OK, %u tunnel%s\n", file, config->ntunnels,
+                      config->ntunnels == 1 ? "" : "s");
     }
 
     for (i = 0; i < config->ntunnels; i++) {

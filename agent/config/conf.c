@@ -506,7 +506,8 @@ zlt_conf_check(const zlt_conf_t *conf, char *error)
     }
 
     if (conf->nservices == 0 && conf->naccesses == 0) {
-        (void) strcpy(error, "no service is given");
+        (void) strcpy(error, "no service is given: --service web:8080, "
+                             "or a [service NAME] section");
         return -1;
     }
 

@@ -291,7 +291,8 @@ zlt_control_upgraded(zlt_control_t *c, zlt_http_answer_t *a, size_t header)
                      "the server answered %u %s%s", a->status, a->reason,
                      zlt_http_hint(a, c->in + header,
                                    (size_t) (c->last - c->in) - header,
-                                   c->link->owner.tls));
+                                   c->link->owner.tls,
+                                   c->link->owner.conf->url.path));
     return -1;
 }
 

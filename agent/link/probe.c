@@ -415,7 +415,7 @@ zlt_probe_answer(zlt_probe_t *p)
     }
 
     hint = zlt_http_hint(&a, p->in + n, (size_t) (p->last - p->in - n),
-                         p->tls);
+                         p->tls, p->conf->url.path);
 
     switch (p->step) {
 

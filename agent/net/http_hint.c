@@ -14,6 +14,7 @@
 
 #define _GNU_SOURCE           /* memmem() */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "http.h"
@@ -22,7 +23,6 @@
 
 
 #define ZLT_HTTP_HINT_TLS    ": is it a TLS port? then wss://"
-#define ZLT_HTTP_HINT_PATH   ": is the path the one where zltunnel is served?"
 #define ZLT_HTTP_HINT_ALERT  21        /* the type of a record of TLS */
 
 
@@ -34,8 +34,10 @@ static int zlt_http_hint_has(const uint8_t *body, size_t len,
 
 const char *
 zlt_http_hint(const zlt_http_answer_t *a, const uint8_t *body, size_t len,
-    const zlt_tls_t *tls)
+    const zlt_tls_t *tls, const char *path)
 {
+    static char  text[160];
+
     switch (a->status) {
 
     case 301:
@@ -60,7 +62,14 @@ zlt_http_hint(const zlt_http_answer_t *a, const uint8_t *body, size_t len,
         return zlt_http_hint_malformed(body, len, tls);
     }
 
-    return a->workers ? "" : ZLT_HTTP_HINT_PATH;
+    if (a->workers) {
+        return "";
+    }
+
+    (void) snprintf(text, sizeof(text), ": is the path \"%.80s\" the one "
+                    "where zltunnel is served?", path);
+
+    return text;
 }
 
 

@@ -127,7 +127,8 @@ zlt_tls_why_unknown(long verify, const char *ca_file, char *error)
     }
 
     (void) snprintf(error, ZLT_TLS_ERROR_SIZE, "the certificate is from an "
-                    "unknown authority (%s); ca_file names one to trust",
+                    "unknown authority (%s); ca_file (--ca-file) names "
+                    "one to trust",
                     why);
 }
 

@@ -426,10 +426,11 @@ zlt_process_waits(zlt_process_t *p, int signum)
     n = zlt_process_open(&p->links) + zlt_process_open(&p->ending);
 
     if (n) {
-        zlt_log_info("%u connection%s open: up to %u s, again %s ends at once",
+        zlt_log_info("%u connection%s open: up to %u s, %s again to end at "
+                     "once",
                      n, n == 1 ? " is" : "s are",
                      (p->config->agent.shutdown_timeout + 999) / 1000,
-                     signum == SIGINT ? "Ctrl-C" : "SIGTERM");
+                     signum == SIGINT ? "press Ctrl-C" : "send SIGTERM");
     }
 }
 

@@ -173,15 +173,15 @@ sub ill {
         [ 'a name that is none', 'ws://no-such-host.invalid', {},
           qr/name       FAILED  the name "no-such-host\.invalid" / ],
         [ 'another location', "ws://127.0.0.1:$t->{http_port}/plain", {},
-          'path       FAILED  the server answered 200 OK: is the path the one '
-          . 'where zltunnel is served?' ],
+          'path       FAILED  the server answered 200 OK: is the path "/plain" the '
+          . 'one where zltunnel is served?' ],
         [ 'ws:// to a TLS port', "ws://127.0.0.1:$t->{tls_port}", {},
           'path       FAILED  the server answered 400 Bad Request: is it a '
           . 'TLS port? then wss://' ],
         [ 'an unknown authority', $t->url('wss'), {},
           'TLS        FAILED  the certificate is from an unknown authority '
-          . '(unable to get local issuer certificate); ca_file names one to '
-          . 'trust' ],
+          . '(unable to get local issuer certificate); ca_file (--ca-file) '
+          . 'names one to trust' ],
         [ 'a wrong token', $t->url('ws'), { token => 'wrong' },
           q{token      FAILED  Invalid token (not in the server's token file, }
           . 'or added less than 3 s ago)' ],

@@ -27,7 +27,7 @@ delete $ENV{$_} for grep { /^ZLTUNNEL_/ } keys %ENV;
 # arguments; then "says", the exact words, without "zltunnel-agent: ", DIR for
 # the directory and FILE for the file; and "rc", 2 if it is not given.
 
-my $OK = 'FILE: OK, 1 services for ws://127.0.0.1:1/';
+my $OK = 'FILE: OK, 1 service for ws://127.0.0.1:1/';
 my $NAME = 'a service name is 1 to 255 bytes: letters of any script, digits, '
            . '"-", "_", "."';
 my $EXPECTED = 'expected NAME:[HOST:]PORT[:REMOTE_PORT][/udp], for one '
@@ -71,14 +71,14 @@ my @rows = (
     # the server's URL
 
     { what => 'https', agent => 'server = https://t.example.com/x', rc => 0,
-      says => 'FILE: OK, 1 services for https://t.example.com/x' },
+      says => 'FILE: OK, 1 service for https://t.example.com/x' },
     { what => 'http', agent => 'server = http://t.example.com/',
       says => 'FILE:2: "server" must begin with wss://, ws:// or ws+unix:' },
     { what => 'no scheme', agent => 'server = t.example.com',
       says => 'FILE:2: "server" must begin with wss://, ws:// or ws+unix:, '
               . 'as in wss://tunnel.example.com' },
     { what => 'no path', agent => 'server = wss://t.example.com', rc => 0,
-      says => 'FILE: OK, 1 services for wss://t.example.com' },
+      says => 'FILE: OK, 1 service for wss://t.example.com' },
     { what => 'a URL in quotes', agent => 'server = "wss://t.example.com"',
       says => 'FILE:2: "server" is in quotes: values are written without '
               . 'them' },
@@ -180,6 +180,9 @@ my @rows = (
               . '[node], [nodes], [tunnel NAME], [access NAME] and [access]' },
     { what => 'YAML', conf => "agent:\n  server: wss://t.example.com\n",
       says => 'FILE:1: a key before the first section' },
+    { what => 'no service', conf => "[agent]\nserver = ws://127.0.0.1:1/\n",
+      says => 'FILE: no service is given: --service web:8080, or a '
+              . '[service NAME] section' },
     { what => 'no local', service => 'protocol = tcp',
       says => 'FILE:4: the service has no "local"' },
     { what => 'a URL in local', service => 'local = http://localhost:80',

@@ -51,7 +51,7 @@ checked('in the midst of a section, and again', {
     'services.d/a.conf' => "[service a]\nlocal=2" }, 0, qr/OK, 3 services/);
 checked('nothing there', {
     'agent.conf' => "include = none.d/*.conf\ninclude = no*\n$agent$web" },
-    0, qr/OK, 1 services/);
+    0, qr/OK, 1 service/);
 checked('a file that is missing', {
     'agent.conf' => "$agent\ninclude = none.conf\n$web" }, 2,
     qr/$etc\/agent.conf:5: "include": there is no file "none.conf"/);
@@ -71,14 +71,14 @@ checked('paths within', {
     'agent.conf' => "include = services.d/*.conf\n",
     'services.d/a.conf' => "[tunnel t]\nserver = ws://127.0.0.1:1/\n"
                            . "token_file = own.token\nlocal_port = 1\n" },
-    0, qr/OK, 1 tunnels/);
+    0, qr/OK, 1 tunnel/);
 checked('an absolute path', {
     'agent.conf' => "include = $dir/etc/s*.d/*.conf\n$agent",
-    'services.d/a.conf' => $web }, 0, qr/OK, 1 services/);
+    'services.d/a.conf' => $web }, 0, qr/OK, 1 service/);
 checked('one that includes', {
     'agent.conf' => "include = services.d/a.conf\n$agent",
     'services.d/a.conf' => "include = b.conf\n", 'services.d/b.conf' => $web },
-    0, qr/OK, 1 services/);
+    0, qr/OK, 1 service/);
 checked('itself', { 'agent.conf' => "include = *.conf\n$agent$web" }, 2,
     qr/$etc\/agent.conf:1: "include": "\S+agent.conf" is part of the conf/);
 checked('a circle', {
@@ -102,6 +102,6 @@ write_file("$dir/etc/[odd]/a.inc", $web);
 write_file("$dir/etc/[odd]/token", "secret\n", 0600);
 my ($rc, $out) = run($ZLTunnel::AGENT, 'check', '-c',
                      "$dir/etc/[odd]/agent.conf");
-like($out, qr/OK, 1 services/, 'a folder with brackets in its name');
+like($out, qr/OK, 1 service/, 'a folder with brackets in its name');
 
 done_testing();

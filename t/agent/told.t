@@ -77,16 +77,16 @@ subtest 'the way to the server' => sub { rows(\&row,
       . 'this port' ],
 
     [ 'another location', $url->('/plain'), [],
-      'WARN the server answered 200 OK: is the path the one where zltunnel is '
-      . 'served?' ],
-
-    [ 'a path that is none', $url->('/typo'), [],
-      'WARN the server answered 404 Not Found: is the path the one where '
+      'WARN the server answered 200 OK: is the path "/plain" the one where '
       . 'zltunnel is served?' ],
 
-    [ 'a path that leads through the tunnel itself', $url->('/gone'), [],
-      'WARN the server answered 504 Gateway Time-out: is the path the one '
+    [ 'a path that is none', $url->('/typo'), [],
+      'WARN the server answered 404 Not Found: is the path "/typo" the one '
       . 'where zltunnel is served?' ],
+
+    [ 'a path that leads through the tunnel itself', $url->('/gone'), [],
+      'WARN the server answered 504 Gateway Time-out: is the path "/gone" the '
+      . 'one where zltunnel is served?' ],
 
     [ 'too many requests', $url->('/busy'), [],
       'WARN the server answered 429 Too Many Requests: something in front of '
@@ -106,8 +106,8 @@ subtest 'the way to the server' => sub { rows(\&row,
 
     [ 'an authority that the system does not have', $t->url('wss'), [],
       'WARN TLS with "127.0.0.1" failed: the certificate is from an unknown '
-      . 'authority (unable to get local issuer certificate); ca_file names '
-      . 'one to trust' ],
+      . 'authority (unable to get local issuer certificate); ca_file '
+      . '(--ca-file) names one to trust' ],
 
     [ 'a certificate that is not of ca_file', $t->url('wss'),
       [ '--ca-file', "$certs/unknown.pem" ],
@@ -304,7 +304,7 @@ sub stops {
     ok(wait_for(sub { $t->events($hold, 'accept') == 1 }), 'one is open');
 
     $agent->{proc}->kill('INT');
-    ok($agent->logged(qr/^\S+ INFO stopping \(SIGINT\)\n\S+ INFO 1 connection is open: up to 30 s, again Ctrl-C ends at once$/m),
+    ok($agent->logged(qr/^\S+ INFO stopping \(SIGINT\)\n\S+ INFO 1 connection is open: up to 30 s, press Ctrl-C again to end at once$/m),
        'what it waits for is told') or diag($agent->log);
     is($c->ending(0.2), 'open', 'the connection is');
 
