@@ -19,7 +19,7 @@ package ZLTunnel::Doc;
 #                 background goes on, and so does what they export
 #     ```text     what the commands before it show, as soon as it is so.  "..."
 #                 stands for anything within a line; of a table that begins
-#                 with NAME three columns count
+#                 with NAME the heading counts, and three columns below it
 #
 # Words in bold, "**On NAME**" (In, At, From), tell where it is done from there
 # on: at one of the machines, at "each NAME", or at a place that is a folder.
@@ -267,8 +267,10 @@ sub columns {
 
     my $table;
     return join "\n", map {
-        $table ||= /^NAME /;
-        $table ? join ' ', grep { defined } (split)[ 0 .. 2 ] : $_
+        my $heading = /^NAME /;
+        $table ||= $heading;
+        $heading ? join ' ', split
+                 : $table ? join ' ', grep { defined } (split)[ 0 .. 2 ] : $_
     } split /\n/, $text;
 }
 
