@@ -406,7 +406,11 @@ ngx_zltunnel_channel_evict(ngx_zltunnel_registry_t *registry)
     {
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, all);
 
-        if (channel->registry == registry && channel->peer) {
+        /* a bridge takes no place, and would leave none */
+
+        if (channel->registry == registry && channel->peer
+            && channel->end.kind != NGX_ZLTUNNEL_BRIDGE)
+        {
             ngx_zltunnel_channel_close(channel);
             return NGX_OK;
         }

@@ -195,9 +195,13 @@ ngx_zltunnel_dial_told_none(ngx_zltunnel_registry_t *registry,
 
     if (msg->code) {
 
-        /* a fresh one, whose Connect the agent has acted on */
+        /* a fresh one, with which the agent has answered a Connect */
 
         dial->lost = 1;
+
+        if (dial->unanswered) {
+            dial->unanswered--;
+        }
     }
 
     if (dial->searching) {

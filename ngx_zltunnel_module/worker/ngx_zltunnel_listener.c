@@ -378,6 +378,7 @@ ngx_zltunnel_listener_update_port(ngx_zltunnel_registry_t *registry,
     l = registry->listeners.elts;
 
     for (i = 0; i < registry->listeners.nelts; i++) {
+        l[i].share = NULL;
         ngx_zltunnel_listener_update(&l[i]);
     }
 }
@@ -434,6 +435,11 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
                                           : listener->pass
                                             ? ngx_zltunnel_listener_accept_pass
                                             : ngx_zltunnel_listener_accept);
+
+            if (ls->connection == NULL && !listener->udp) {
+                listener->paused = 1;
+                ngx_zltunnel_listener_later();
+            }
         }
 
     } else {
@@ -513,7 +519,7 @@ ngx_zltunnel_listener_arm(ngx_listening_t *ls, ngx_event_handler_pt handler)
 
     c = ngx_get_connection(ls->fd, ngx_cycle->log);
     if (c == NULL) {
-        /* the next tick tries again */
+        /* tried again: TCP by who arms it, UDP by the next tick */
         return;
     }
 
@@ -684,7 +690,9 @@ ngx_zltunnel_listener_served(ngx_zltunnel_registry_t *registry,
 
     listener = ngx_zltunnel_listener_of(ls);
 
-    if (listener) {
+    /* a port has one tenant; behind a pass may be several, by its variable */
+
+    if (listener && !listener->pass) {
         listener->share = share;
     }
 }
@@ -803,7 +811,15 @@ ngx_zltunnel_listener_streams(ngx_cycle_t *cycle, ngx_uint_t again)
             ls->connection->read->handler = ngx_zltunnel_listener_accept_pass;
 
         } else if (again) {
-            ngx_zltunnel_listener_arm(ls, ngx_zltunnel_listener_accept_pass);
+
+            if (!ngx_zltunnel_room_scarce()) {
+                ngx_zltunnel_listener_arm(ls,
+                                          ngx_zltunnel_listener_accept_pass);
+            }
+
+            if (ls->connection == NULL) {
+                ngx_zltunnel_listener_later();
+            }
         }
     }
 }

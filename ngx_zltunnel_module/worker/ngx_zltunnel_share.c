@@ -42,8 +42,8 @@ ngx_zltunnel_share_get(ngx_zltunnel_registry_t *registry, ngx_str_t *name)
         }
     }
 
-    share = ngx_calloc(sizeof(ngx_zltunnel_share_t) + name->len + 1,
-                       ngx_cycle->log);
+    share = ngx_pcalloc(ngx_cycle->pool,
+                        sizeof(ngx_zltunnel_share_t) + name->len + 1);
     if (share == NULL) {
         return NULL;
     }

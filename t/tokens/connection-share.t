@@ -23,6 +23,7 @@ my %most;
 
 share(2);
 share(1);
+pass();
 
 cmp_ok($most{1}, '>', $most{2} + 10, 'who is alone has more');
 
@@ -100,6 +101,40 @@ sub share {
 }
 
 
+# One socket for two tenants, chosen by the client's address: what the one has
+# there does not keep the other out.
+
+sub pass {
+    my $t = ZLTunnel->new(connections => $CONNECTIONS,
+                          zltunnel => 'connect_timeout 60s;');
+    my $port = $t->free_port;
+
+    $t->write_conf(stream => <<"EOT");
+        map \$remote_addr \$whose { 127.0.0.2 bob; default alice; }
+        server { listen 127.0.0.1:$port; zltunnel_pass \$whose; }
+EOT
+
+    my %token = map { $_ => $t->token($_) } qw(alice bob);
+    $t->start;
+
+    my $echo = $t->service('echo');
+    $t->agent(token => $token{$_},
+              services => [ "$_:$echo->{port}/private" ]) for sort keys %token;
+
+    my @alice = map { ZLTunnel::Wire::Socket->new($port) } 1 .. 80;
+    $_->send('x') for @alice;
+    is(scalar(grep { ($_->take(1, 20) // '') eq 'x' } @alice), 80,
+       'at a pass: one has more than its share at a port');
+
+    others($port, PeerHost => '127.0.0.1', LocalHost => '127.0.0.2');
+
+    $_->close for @alice;
+    $t->end;
+    $t->check_logs;
+    $t->{done} = 1;
+}
+
+
 # One byte; "gone" if the connection has ended, undef while there is nothing.
 
 sub answer {
@@ -111,9 +146,9 @@ sub answer {
 # Clients of another token, beside those that stay.
 
 sub others {
-    my ($port) = @_;
+    my ($port, %from) = @_;
 
-    my @bob = map { ZLTunnel::Wire::Socket->new($port) } 1 .. 10;
+    my @bob = map { ZLTunnel::Wire::Socket->new($port, %from) } 1 .. 10;
     $_->send('y') for @bob;
 
     my $n = grep { ($_->take(1, 10) // '') eq 'y' } @bob;
