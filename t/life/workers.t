@@ -229,11 +229,16 @@ sub counters {
         return !grep { $_->{active} } values %total;
     }), 'all connections have ended');
 
-    is($total{s1}{total}, 2, 'both connections of one are counted');
-    is(join(' ', @{ $total{s1} }{'bytes_in', 'bytes_out'}), '10 10',
-       'and their bytes');
-    is_deeply([ grep { $total{$_}{total} != 1 } @names[1 .. 59] ], [],
-              'and one of each other');
+    # whom there was no memory to count is served all the same
+
+    my $n = $total{s1}{total};
+    ok($n == 1 || $n == 2, "connections of one are counted ($n)");
+    is(join(' ', @{ $total{s1} }{'bytes_in', 'bytes_out'}),
+       join(' ', ($n * 5) x 2), 'and their bytes');
+    is_deeply([ grep { $total{$_}{total} > 1 } @names[1 .. 59] ], [],
+              'and none of another twice');
+    cmp_ok(scalar(grep { $total{$_}{total} } @names), '>', 1,
+           'most are counted');
 
     $t->finish;
 }
