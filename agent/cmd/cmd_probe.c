@@ -44,6 +44,7 @@ zlt_cmd_probe(const zlt_config_t *config)
 
     (void) zlt_resolve_done();
     zlt_io_done();
+    (void) uv_loop_close(&loop);
 
     return failed ? ZLT_EXIT_FAILED : ZLT_EXIT_OK;
 }
