@@ -92,17 +92,7 @@ sub recipe {
 }
 
 
-sub admitted {
-    my ($name) = @_;
-
-    my $x = ZLTunnel::Wire->control($t);
-    $x->auth($token{$name}, features => 1);
-    my $m = $x->next // { type => 'none' };
-    $x->reset;
-
-    # in use is known, too
-    return $m->{type} eq 'AuthOk' || ($m->{code} // 0) == 3;
-}
+sub admitted { ZLTunnel::Wire->admitted($t, $token{ $_[0] }) }
 
 
 sub cut {

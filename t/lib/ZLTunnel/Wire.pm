@@ -576,6 +576,21 @@ sub control {
 }
 
 
+# Whether a holder of the token is let in.
+
+sub admitted {
+    my ($class, $t, $token) = @_;
+
+    my $x = $class->control($t);
+    $x->auth($token, features => 1);
+    my $m = $x->next // { type => 'none' };
+    $x->reset;
+
+    # in use is known, too
+    return $m->{type} eq 'AuthOk' || ($m->{code} // 0) == 3;
+}
+
+
 # A control channel that is authenticated: the AuthOk in {ok}.
 
 sub agent {
