@@ -15,6 +15,7 @@ use IO::Select;
 use POSIX qw(WNOHANG);
 use Test::More;
 use ZLTunnel;
+use ZLTunnel::Sshd;
 
 my $size = sizes('bytes of bulk', 64 << 20, 8 << 20);
 
@@ -157,44 +158,9 @@ sub fails {
 
 
 sub ssh {
-    my ($program) = grep { -x } '/usr/sbin/sshd', map { "$_/sshd" }
-                    split /:/, $ENV{PATH};
-
-    plan(skip_all => 'no sshd and ssh here')
-        if !$program || grep { my $p = $_; !grep { -x "$_/$p" }
-                               split /:/, $ENV{PATH} } qw(ssh ssh-keygen);
-    plan(skip_all => 'a user without a shell')
-        if (getpwuid $>)[8] =~ /nologin|false/;
-
-    my $dir = "$t->{dir}/ssh";
-    mkdir $dir, 0700;
-
-    run_ok('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', "$dir/$_")
-        for qw(host user);
-    run_ok('cp', "$dir/user.pub", "$dir/authorized");
-
-    # privilege separation wants its directory, which a container may lack
-    mkdir '/run/sshd', 0755 if $> == 0 && !-d '/run/sshd';
-
-    write_file("$dir/sshd.conf", <<"EOT");
-Port $sshd
-ListenAddress 127.0.0.1
-HostKey $dir/host
-AuthorizedKeysFile $dir/authorized
-PidFile $dir/pid
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-EOT
-
-    my $proc = $t->spawn('sshd', $program, '-D', '-e', '-f', "$dir/sshd.conf");
-    ok(wait_for(sub { connect_to($sshd) }, 20), 'sshd listens') or return;
-
-    my $user = getpwuid $>;
-    my @ssh = ('ssh', '-i', "$dir/user", '-o', 'BatchMode=yes', '-o',
-               'StrictHostKeyChecking=no', '-o', 'LogLevel=ERROR', '-o',
-               "UserKnownHostsFile=$dir/known", '-o',
-               "ProxyCommand=@command @server %h", "$user\@ssh");
+    my $server = ZLTunnel::Sshd->start($t, $sshd) or return;
+    my @ssh = ('ssh', $server->options, '-o',
+               "ProxyCommand=@command @server %h", $server->user . '@ssh');
 
     my ($rc, $out) = run(@ssh, 'echo through the tunnel; exit 3');
     is($out, "through the tunnel\n", 'a command, and not a word beside it');
@@ -203,5 +169,5 @@ EOT
     ($rc, $out) = run({ input => 'z' x 5_000_000 }, @ssh, 'sha256sum');
     is($out, sha256_hex('z' x 5_000_000) . "  -\n", '5 MB by stdin');
 
-    $proc->stop;
+    $server->stop;
 }

@@ -14,6 +14,7 @@ use JSON::PP ();
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Proc;
+use ZLTunnel::Sshd;
 
 for my $scheme (qw(ws wss)) {
     subtest $scheme => sub { clients($scheme) };
@@ -62,44 +63,9 @@ sub listening {
 sub ssh {
     my ($t, $local, $port) = @_;
 
-    my $sshd = installed('sshd');
-    plan(skip_all => 'no sshd and ssh here')
-        unless $sshd && installed('ssh') && installed('ssh-keygen');
-    plan(skip_all => 'a user without a shell')
-        if (getpwuid $>)[8] =~ /nologin|false/;
-
-    my $dir = "$t->{dir}/ssh";
-    mkdir $dir, 0700;
-
-    run_ok('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', "$dir/$_")
-        for qw(host user);
-    run_ok('cp', "$dir/user.pub", "$dir/authorized");
-
-    # privilege separation wants its directory, which a container may lack
-    mkdir '/run/sshd', 0755 if $> == 0 && !-d '/run/sshd';
-
-    write_file("$dir/sshd.conf", <<"EOT");
-Port $local
-ListenAddress 127.0.0.1
-HostKey $dir/host
-AuthorizedKeysFile $dir/authorized
-PidFile $dir/pid
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-EOT
-
-    my $proc = $t->spawn('sshd', $sshd, '-D', '-e', '-f', "$dir/sshd.conf");
-
-    if (!listening($local)) {
-        diag($t->tails);
-        return fail('sshd listens');
-    }
-
-    my $user = getpwuid $>;
-    my @ssh = ('ssh', '-p', $port, '-i', "$dir/user", '-o', 'BatchMode=yes',
-               '-o', 'StrictHostKeyChecking=no', '-o', 'LogLevel=ERROR',
-               '-o', "UserKnownHostsFile=$dir/known", "$user\@127.0.0.1");
+    my $sshd = ZLTunnel::Sshd->start($t, $local) or return;
+    my @ssh = ('ssh', '-p', $port, $sshd->options,
+               $sshd->user . '@127.0.0.1');
 
     my ($rc, $out) = run(@ssh, 'echo through the tunnel');
     is($out, "through the tunnel\n", 'a command');
@@ -109,7 +75,7 @@ EOT
     is($out, sha256_hex('z' x 5_000_000) . "  -\n", '5 MB by stdin');
     is($rc, 7, 'with its exit status');
 
-    $proc->stop;
+    $sshd->stop;
 }
 
 
