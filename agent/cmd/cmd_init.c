@@ -14,6 +14,7 @@
 #include <openssl/crypto.h>
 
 #include "cmd.h"
+#include "cmd_init_ask.h"
 #include "cmd_init_file.h"
 #include "cmd_init_nginx.h"
 #include "cmd_page.h"
@@ -271,9 +272,9 @@ zlt_cmd_init_complete(zlt_cmd_init_t *init)
     }
 
     if (init->server == NULL
-        && zlt_cmd_init_file_answer("The server, as wss://tunnel.example.com",
-                                    zlt_cmd_init_server, init->server_buf,
-                                    sizeof(init->server_buf))
+        && zlt_cmd_init_ask_until("The server, as wss://tunnel.example.com",
+                                  zlt_cmd_init_server, init->server_buf,
+                                  sizeof(init->server_buf))
            == 0)
     {
         init->server = init->server_buf;
@@ -289,9 +290,9 @@ zlt_cmd_init_complete(zlt_cmd_init_t *init)
     }
 
     if (init->nservices == 0
-        && zlt_cmd_init_file_answer("A service, as web:8080 or ssh:22:2222",
-                                    zlt_cmd_init_spec, init->service_buf,
-                                    sizeof(init->service_buf))
+        && zlt_cmd_init_ask_until("A service, as web:8080 or ssh:22:2222",
+                                  zlt_cmd_init_spec, init->service_buf,
+                                  sizeof(init->service_buf))
            == 0)
     {
         init->services[init->nservices++] = init->service_buf;
@@ -433,8 +434,7 @@ zlt_cmd_init_token(zlt_cmd_init_t *init, zlt_token_t *token)
         return 0;
     }
 
-    if (zlt_cmd_init_file_ask("The token", 1, token->text,
-                              sizeof(token->text))
+    if (zlt_cmd_init_ask_secret("The token", token->text, sizeof(token->text))
         == -1)
     {
         zlt_log_complain("which token? \"zltunnel-agent init --nginx\" prints "

@@ -4,7 +4,7 @@
  */
 
 /*
- * The files that "zltunnel-agent init" writes, and what it asks for.
+ * The files that "zltunnel-agent init" writes.
  *
  * Users and groups are looked up in the files alone: an agent without libraries
  * must not load those of the machine.
@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "cmd_init_file.h"
@@ -36,7 +35,6 @@ static int zlt_cmd_init_file_user(const char *name, uid_t *uid, gid_t *gid);
 static int zlt_cmd_init_file_group(const char *name, gid_t *gid);
 static int zlt_cmd_init_file_put(int fd, const char *file,
     const zlt_text_t *text);
-static int zlt_cmd_init_file_line(char *buf, size_t size);
 
 
 int
@@ -313,85 +311,4 @@ zlt_cmd_init_file_put(int fd, const char *file, const zlt_text_t *text)
     (void) close(fd);
 
     return n == -1 ? -1 : 0;
-}
-
-
-int
-zlt_cmd_init_file_asks(void)
-{
-    return isatty(STDIN_FILENO);
-}
-
-
-int
-zlt_cmd_init_file_ask(const char *what, int secret, char *buf, size_t size)
-{
-    int             rc, tty;
-    struct termios  former, silent;
-
-    tty = zlt_cmd_init_file_asks();
-
-    if (tty) {
-        (void) fprintf(stderr, "%s: ", what);
-        (void) fflush(stderr);
-        secret = secret && tcgetattr(STDIN_FILENO, &former) == 0;
-    }
-
-    if (tty && secret) {
-        silent = former;
-        silent.c_lflag &= ~(tcflag_t) ECHO;
-        (void) tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
-    }
-
-    rc = zlt_cmd_init_file_line(buf, size);
-
-    if (tty && secret) {
-        (void) tcsetattr(STDIN_FILENO, TCSAFLUSH, &former);
-        (void) fprintf(stderr, "\n");
-    }
-
-    return rc;
-}
-
-
-int
-zlt_cmd_init_file_answer(const char *what, int (*right)(const char *text),
-    char *buf, size_t size)
-{
-    while (zlt_cmd_init_file_asks()
-           && zlt_cmd_init_file_ask(what, 0, buf, size) == 0)
-    {
-        if (right(buf) == 0) {
-            return 0;
-        }
-    }
-
-    return -1;
-}
-
-
-static int
-zlt_cmd_init_file_line(char *buf, size_t size)
-{
-    size_t  n, blank;
-
-    if (fgets(buf, (int) size, stdin) == NULL) {
-        return -1;
-    }
-
-    if (strlen(buf) == size - 1 && buf[size - 2] != '\n') {
-        zlt_log_complain("the answer is too long: at most %zu bytes", size - 2);
-        return -1;
-    }
-
-    blank = strspn(buf, " \t");
-    memmove(buf, buf + blank, strlen(buf + blank) + 1);
-
-    for (n = strlen(buf); n && strchr(" \t\r\n", buf[n - 1]); n--) {
-        /* void */
-    }
-
-    buf[n] = '\0';
-
-    return n ? 0 : -1;
 }

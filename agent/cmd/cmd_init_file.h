@@ -3,14 +3,12 @@
  * Copyright (C) zltunnel authors
  */
 
-/* The files that "zltunnel-agent init" writes, and what it asks for. */
+/* The files that "zltunnel-agent init" writes. */
 
 
 #ifndef ZLT_CMD_INIT_FILE_H_INCLUDED
 #define ZLT_CMD_INIT_FILE_H_INCLUDED
 
-
-#include <stddef.h>
 
 #include "text.h"
 
@@ -41,22 +39,6 @@ int zlt_cmd_init_file_write(const char *file, const zlt_text_t *text,
    that is there are kept. */
 int zlt_cmd_init_file_add(const char *file, const zlt_text_t *text,
     const zlt_cmd_init_owner_t *owner);
-
-/*
- * What the user types: the line, without its end and what is blank around it, in
- * buf.  The terminal does not show a secret.  "what" is the question.  An empty
- * line is -1, and so is the end of the input.
- */
-int zlt_cmd_init_file_ask(const char *what, int secret, char *buf,
-    size_t size);
-
-/* Asks somebody, if there is one, until right() of the answer, which says what
-   is wrong, is 0.  0, or -1 without an answer. */
-int zlt_cmd_init_file_answer(const char *what, int (*right)(const char *text),
-    char *buf, size_t size);
-
-/* 1 if there is somebody to be asked */
-int zlt_cmd_init_file_asks(void);
 
 
 #endif /* ZLT_CMD_INIT_FILE_H_INCLUDED */

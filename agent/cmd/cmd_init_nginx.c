@@ -18,6 +18,7 @@
 #include <openssl/crypto.h>
 
 #include "cmd.h"
+#include "cmd_init_ask.h"
 #include "cmd_init_check.h"
 #include "cmd_init_file.h"
 #include "cmd_init_nginx.h"
@@ -223,9 +224,9 @@ zlt_cmd_init_nginx_host(zlt_cmd_init_nginx_ctx_t *ctx,
         return zlt_cmd_init_check_host(init->host, ctx->host);
     }
 
-    while (zlt_cmd_init_file_asks()
-           && zlt_cmd_init_file_ask("Under which name do agents reach this "
-                                    "machine", 0, answer, sizeof(answer))
+    while (zlt_cmd_init_ask_can()
+           && zlt_cmd_init_ask("Under which name do agents reach this machine",
+                               answer, sizeof(answer))
               == 0)
     {
         if (zlt_cmd_init_check_host(answer, ctx->host) == 0) {
