@@ -15,6 +15,7 @@
 
 #include "cmd.h"
 #include "cmd_init_ask.h"
+#include "cmd_init_conf.h"
 #include "cmd_init_file.h"
 #include "cmd_init_nginx.h"
 #include "cmd_page.h"
@@ -49,17 +50,11 @@ static int zlt_cmd_init_options(int argc, char **argv, zlt_cmd_init_t *init);
 static int zlt_cmd_init_agent(zlt_cmd_init_t *init);
 static int zlt_cmd_init_complete(zlt_cmd_init_t *init);
 static int zlt_cmd_init_keep(const zlt_cmd_init_t *init);
-static int zlt_cmd_init_server(const char *text);
-static int zlt_cmd_init_spec(const char *text);
 static int zlt_cmd_init_dir(zlt_cmd_init_t *init);
 static int zlt_cmd_init_token(zlt_cmd_init_t *init, zlt_token_t *token);
 static void zlt_cmd_init_token_doubt(const zlt_token_t *token);
-static int zlt_cmd_init_text(const zlt_cmd_init_t *init, zlt_text_t *text);
-static void zlt_cmd_init_service(zlt_text_t *text,
-    const zlt_service_conf_t *s);
 static int zlt_cmd_init_write(const zlt_cmd_init_t *init,
     const zlt_text_t *text, const zlt_token_t *token);
-static int zlt_cmd_init_checked(const char *file);
 static void zlt_cmd_init_tell(const zlt_cmd_init_t *init);
 
 
@@ -241,7 +236,9 @@ zlt_cmd_init_agent(zlt_cmd_init_t *init)
     code = ZLT_EXIT_USAGE;
 
     if (zlt_cmd_init_complete(init) == 0
-        && zlt_cmd_init_text(init, &text) == 0
+        && zlt_cmd_init_conf_text(&text, init->server, init->services,
+                                  init->nservices)
+           == 0
         && zlt_cmd_init_token(init, &token) == 0)
     {
         code = zlt_cmd_init_write(init, &text, &token);
@@ -273,7 +270,7 @@ zlt_cmd_init_complete(zlt_cmd_init_t *init)
 
     if (init->server == NULL
         && zlt_cmd_init_ask_until("The server, as wss://tunnel.example.com",
-                                  zlt_cmd_init_server, init->server_buf,
+                                  zlt_cmd_init_conf_server, init->server_buf,
                                   sizeof(init->server_buf))
            == 0)
     {
@@ -285,13 +282,13 @@ zlt_cmd_init_complete(zlt_cmd_init_t *init)
         return -1;
     }
 
-    if (zlt_cmd_init_server(init->server) == -1) {
+    if (zlt_cmd_init_conf_server(init->server) == -1) {
         return -1;
     }
 
     if (init->nservices == 0
         && zlt_cmd_init_ask_until("A service, as web:8080 or ssh:22:2222",
-                                  zlt_cmd_init_spec, init->service_buf,
+                                  zlt_cmd_init_conf_service, init->service_buf,
                                   sizeof(init->service_buf))
            == 0)
     {
@@ -328,50 +325,6 @@ zlt_cmd_init_keep(const zlt_cmd_init_t *init)
     zlt_log_complain("\"%s\" is there already: --token-file %s uses it, or "
                      "--force writes it anew", init->token, init->token);
     return -1;
-}
-
-
-static int
-zlt_cmd_init_server(const char *text)
-{
-    int         rc;
-    char        error[ZLT_CONF_ERROR_SIZE];
-    size_t      skip;
-    zlt_conf_t  conf;
-
-    zlt_conf_init(&conf);
-
-    rc = zlt_conf_server_add(&conf, text, error);
-
-    if (rc == -1) {
-        skip = strncmp(error, "\"server\" ", 9) == 0 ? 9 : 0;
-
-        /* before an "@" there may be a password */
-
-        zlt_log_complain("--server \"%.100s\" %s",
-                         strchr(text, '@') ? "..." : text, error + skip);
-    }
-
-    zlt_conf_free(&conf);
-
-    return rc;
-}
-
-
-static int
-zlt_cmd_init_spec(const char *text)
-{
-    const char          *error;
-    zlt_service_conf_t   s;
-
-    memset(&s, 0, sizeof(zlt_service_conf_t));
-
-    if (zlt_option_service(text, &s, &error) == -1) {
-        zlt_log_complain("--service \"%.100s\": %s", text, error);
-        return -1;
-    }
-
-    return 0;
 }
 
 
@@ -478,76 +431,6 @@ zlt_cmd_init_token_doubt(const zlt_token_t *token)
 }
 
 
-static int
-zlt_cmd_init_text(const zlt_cmd_init_t *init, zlt_text_t *text)
-{
-    unsigned             i;
-    const char          *error;
-    zlt_service_conf_t   s;
-
-    zlt_text_printf(text,
-                    "; The configuration of zltunnel-agent, see agent.conf(5).\n"
-                    "; \"zltunnel-agent check -c FILE\" tells what is wrong "
-                    "with it.\n"
-                    "\n"
-                    "[agent]\n"
-                    "server = %s\n"
-                    "token_file = token\n", init->server);
-
-    for (i = 0; i < init->nservices; i++) {
-        memset(&s, 0, sizeof(zlt_service_conf_t));
-
-        if (zlt_option_service(init->services[i], &s, &error) == -1) {
-            zlt_log_complain("--service \"%.100s\": %s", init->services[i],
-                             error);
-            return -1;
-        }
-
-        zlt_cmd_init_service(text, &s);
-    }
-
-    return 0;
-}
-
-
-static void
-zlt_cmd_init_service(zlt_text_t *text, const zlt_service_conf_t *s)
-{
-    zlt_text_printf(text, "\n[service %s]\n", s->name);
-
-    if (s->bare && s->ports == 0) {
-        zlt_text_printf(text, "local = %u\n", s->port);
-
-    } else {
-        zlt_text_printf(text, "local = %s\n", s->local);
-    }
-
-    if (s->protocol == ZLT_PROTO_UDP) {
-        zlt_text_printf(text, "protocol = udp\n");
-    }
-
-    if (s->remote_port && s->remote_ports) {
-        zlt_text_printf(text, "remote_ports = %u-%u\n", s->remote_port,
-                        s->remote_port + s->remote_ports - 1U);
-
-    } else if (s->remote_port) {
-        zlt_text_printf(text, "remote_port = %u\n", s->remote_port);
-    }
-
-    if (s->flags & ZLT_R_PRIVATE) {
-        zlt_text_printf(text, "private = yes\n");
-    }
-
-    if (s->flags & ZLT_R_INTERNAL) {
-        zlt_text_printf(text, "internal = yes\n");
-    }
-
-    if (s->proxy_protocol) {
-        zlt_text_printf(text, "proxy_protocol = v%u\n", s->proxy_protocol);
-    }
-}
-
-
 /* The exit code.  Nothing that is there is touched before all is right. */
 
 static int
@@ -567,8 +450,8 @@ zlt_cmd_init_write(const zlt_cmd_init_t *init, const zlt_text_t *text,
     if (zlt_cmd_init_file_dir(init->dir) == 0
         && zlt_cmd_init_file_write(draft, text, &zlt_cmd_init_public) == 0)
     {
-        code = zlt_cmd_init_checked(draft) == 0 ? ZLT_EXIT_OK
-                                                : ZLT_EXIT_USAGE;
+        code = zlt_cmd_init_conf_check(draft) == 0 ? ZLT_EXIT_OK
+                                                   : ZLT_EXIT_USAGE;
         (void) unlink(draft);
     }
 
@@ -588,34 +471,6 @@ zlt_cmd_init_write(const zlt_cmd_init_t *init, const zlt_text_t *text,
     zlt_text_free(&line);
 
     return code;
-}
-
-
-static int
-zlt_cmd_init_checked(const char *file)
-{
-    int           rc;
-    char          error[ZLT_CONF_ERROR_SIZE];
-    size_t        len;
-    const char   *text;
-    zlt_config_t  config;
-
-    zlt_config_init(&config);
-
-    rc = zlt_conf_file_read(&config, file, NULL, error);
-
-    /* the draft is gone when this is read */
-
-    if (rc == -1) {
-        len = strlen(file);
-        text = strncmp(error, file, len) == 0
-               ? error + len + strspn(error + len, ":0123456789 ") : error;
-        zlt_log_complain("%s", text);
-    }
-
-    zlt_config_free(&config);
-
-    return rc;
 }
 
 
