@@ -17,67 +17,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include "conf.h"
-#include "conn.h"
-#include "http.h"
 #include "http_hint.h"
 #include "io.h"
 #include "log.h"
-#include "probe.h"
-#include "probe_rights.h"
-#include "reach.h"
+#include "probe_answer.h"
+#include "probe_state.h"
+#include "probe_token.h"
 #include "tls.h"
 #include "tls_told.h"
-#include "transport.h"
-#include "version.h"
-#include "zlt_ws.h"
-
-
-#define ZLT_PROBE_IN     16384
-#define ZLT_PROBE_OUT    8192
-#define ZLT_PROBE_CLOCK  60            /* s that clocks may be apart */
-
-
-typedef enum {
-    ZLT_PROBE_PATH = 0,
-    ZLT_PROBE_RAW,
-    ZLT_PROBE_WEBSOCKET,
-    ZLT_PROBE_TOKEN,
-    ZLT_PROBE_STEPS
-} zlt_probe_step_e;
-
-
-typedef struct {
-    uv_loop_t          *loop;
-    zlt_conf_t         *conf;
-    zlt_tls_t          *tls;
-    const zlt_token_t  *token;
-    zlt_probe_pt        tell;
-
-    zlt_probe_step_e    step;
-    zlt_reach_t        *reach;
-    zlt_conn_t          conn;
-    uv_timer_t          timer;
-    char                accept[ZLT_HTTP_ACCEPT_SIZE];
-    zlt_ws_parser_t     ws;
-
-    uint8_t             out[ZLT_PROBE_OUT];
-    size_t              out_pos;
-    size_t              out_len;
-    uint8_t             in[ZLT_PROBE_IN];
-    uint8_t            *pos;
-    uint8_t            *last;
-
-    unsigned            failed;
-    unsigned            named:1;       /* the name has been told */
-    unsigned            upgraded:1;    /* the token's question has been sent */
-    unsigned            raw:1;         /* such channels can be had */
-    unsigned            over:1;        /* this step */
-} zlt_probe_t;
 
 
 static void zlt_probe_step(zlt_probe_t *p);
@@ -90,20 +40,6 @@ static void zlt_probe_request(zlt_probe_t *p);
 static size_t zlt_probe_text(zlt_probe_t *p, char *buf);
 static void zlt_probe_event(zlt_io_t *io);
 static int zlt_probe_flush(zlt_probe_t *p);
-static int zlt_probe_answer(zlt_probe_t *p);
-static void zlt_probe_path(zlt_probe_t *p, const zlt_http_answer_t *a,
-    const char *hint);
-static void zlt_probe_clock(zlt_probe_t *p, const zlt_http_answer_t *a);
-static void zlt_probe_channel(zlt_probe_t *p, const zlt_http_answer_t *a);
-static int zlt_probe_control(zlt_probe_t *p, const zlt_http_answer_t *a,
-    const char *hint);
-static int zlt_probe_auth(zlt_probe_t *p);
-static void zlt_probe_message(zlt_probe_t *p);
-static void zlt_probe_services(zlt_probe_t *p, zlt_str_t rights);
-static void zlt_probe_said(zlt_probe_t *p, zlt_probe_result_e result,
-    const char *fmt, ...) zlt_printf_like(3, 4);
-static void zlt_probe_tell(zlt_probe_t *p, const char *step,
-    zlt_probe_result_e result, const char *fmt, ...) zlt_printf_like(4, 5);
 static void zlt_probe_expired(uv_timer_t *timer);
 
 
@@ -363,8 +299,12 @@ zlt_probe_event(zlt_io_t *io)
 
         p->last += n;
 
-        if (p->upgraded || zlt_probe_answer(p)) {
-            zlt_probe_message(p);
+        if (p->upgraded) {
+            zlt_probe_token_input(p);
+
+        } else if (zlt_probe_answer(p)) {
+            zlt_probe_token_ask(p);
+            zlt_probe_token_input(p);
         }
     }
 }
@@ -390,262 +330,7 @@ zlt_probe_flush(zlt_probe_t *p)
 }
 
 
-/* 1 if messages follow. */
-
-static int
-zlt_probe_answer(zlt_probe_t *p)
-{
-    ssize_t             n;
-    const char         *hint;
-    zlt_http_answer_t   a;
-
-    n = zlt_http_parse(&a, (char *) p->in, (size_t) (p->last - p->in));
-
-    if (n == 0) {
-        return 0;
-    }
-
-    if (n < 0) {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "the server does not answer in "
-                       "HTTP%s",
-                       zlt_http_hint_foreign(p->in,
-                                             (size_t) (p->last - p->in),
-                                             p->tls));
-        return 0;
-    }
-
-    hint = zlt_http_hint(&a, p->in + n, (size_t) (p->last - p->in - n),
-                         p->tls, p->conf->url.path);
-
-    switch (p->step) {
-
-    case ZLT_PROBE_PATH:
-        zlt_probe_path(p, &a, hint);
-        return 0;
-
-    case ZLT_PROBE_RAW:
-    case ZLT_PROBE_WEBSOCKET:
-        zlt_probe_channel(p, &a);
-        return 0;
-
-    default:
-        p->pos = p->in + n;
-        return zlt_probe_control(p, &a, hint);
-    }
-}
-
-
-/* zltunnel's own answer to a request without an upgrade is 426. */
-
-static void
-zlt_probe_path(zlt_probe_t *p, const zlt_http_answer_t *a, const char *hint)
-{
-    if (a->workers == 0 || a->status != 426) {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "the server answered %u %s%s",
-                       a->status, a->reason, hint);
-        return;
-    }
-
-    zlt_probe_said(p, ZLT_PROBE_OK, "zltunnel is at %s",
-                   p->conf->url.path);
-    zlt_probe_clock(p, a);
-}
-
-
-static void
-zlt_probe_clock(zlt_probe_t *p, const zlt_http_answer_t *a)
-{
-    long  apart;
-
-    if (a->date == 0) {
-        zlt_probe_tell(p, "clock", ZLT_PROBE_NO, "the server does not tell "
-                       "its time");
-        return;
-    }
-
-    apart = (long) (time(NULL) - a->date);
-
-    if (labs(apart) <= ZLT_PROBE_CLOCK) {
-        zlt_probe_tell(p, "clock", ZLT_PROBE_OK, "as the server's");
-        return;
-    }
-
-    zlt_probe_tell(p, "clock", ZLT_PROBE_FAILED, "this machine's is %ld s %s "
-                   "the server's: set the one that is wrong", labs(apart),
-                   apart > 0 ? "ahead of" : "behind");
-}
-
-
-static void
-zlt_probe_channel(zlt_probe_t *p, const zlt_http_answer_t *a)
-{
-    int  passes, raw;
-
-    raw = (p->step == ZLT_PROBE_RAW);
-
-    /* "no such tunnel", or a server that has its hands full; anything else is
-       said of another request than was sent */
-
-    passes = (a->workers && (a->status == 403 || a->status == 421
-                             || a->status == 503));
-
-    if (passes) {
-        p->raw |= raw;
-        zlt_probe_said(p, ZLT_PROBE_OK, raw
-                       ? "\"Upgrade: zltunnel\" passes"
-                       : "data channels within a WebSocket pass");
-
-    } else if (raw && p->conf->transport != ZLT_TRANSPORT_RAW) {
-        zlt_probe_said(p, ZLT_PROBE_NO, "\"Upgrade: zltunnel\" does not pass "
-                       "(the server answered %u %s): data channels go within "
-                       "a WebSocket", a->status, a->reason);
-
-    } else if (!raw && p->raw && p->conf->transport != ZLT_TRANSPORT_WEBSOCKET)
-    {
-        zlt_probe_said(p, ZLT_PROBE_NO, "data channels within a WebSocket do "
-                       "not pass (the server answered %u %s), nor are they "
-                       "needed", a->status, a->reason);
-
-    } else {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "the server answered %u %s: does "
-                       "a proxy on the way pass on %s?", a->status, a->reason,
-                       raw ? "\"Upgrade: zltunnel\"" : "WebSockets");
-    }
-}
-
-
-static int
-zlt_probe_control(zlt_probe_t *p, const zlt_http_answer_t *a,
-    const char *hint)
-{
-    if (a->status != 101 || !a->websocket || !a->upgrade
-        || strcmp(a->accept, p->accept) != 0)
-    {
-        zlt_probe_tell(p, "upgrade", ZLT_PROBE_FAILED, "the server answered "
-                       "%u %s%s", a->status, a->reason, hint);
-        p->over = 1;
-        zlt_io_stop();
-        return 0;
-    }
-
-    zlt_probe_tell(p, "upgrade", ZLT_PROBE_OK, "the control channel's "
-                   "WebSocket passes");
-
-    p->upgraded = 1;
-
-    if (zlt_probe_auth(p) == -1 || zlt_probe_flush(p) == -1) {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "the question could not be sent");
-        return 0;
-    }
-
-    zlt_ws_init(&p->ws, ZLT_WS_CLIENT, ZLT_MAX_MESSAGE_SIZE);
-
-    return 1;
-}
-
-
-static int
-zlt_probe_auth(zlt_probe_t *p)
-{
-    size_t     n, len;
-    uint8_t    client_id[ZLT_ID_SIZE], mask[4], msg[ZLT_PROBE_OUT / 2];
-    zlt_msg_t  m;
-
-    static const char  agent[] = "zltunnel-agent/" ZLT_AGENT_VERSION;
-
-    if (RAND_bytes(client_id, sizeof(client_id)) != 1
-        || RAND_bytes(mask, sizeof(mask)) != 1)
-    {
-        return -1;
-    }
-
-    memset(&m, 0, sizeof(zlt_msg_t));
-
-    m.type = ZLT_AUTH;
-    m.token.data = (const uint8_t *) p->token->text;
-    m.token.len = p->token->len;
-    m.client_id = client_id;
-    m.ext = ZLT_X_FEATURES|ZLT_X_AGENT|ZLT_X_CHECK;
-    m.features = ZLT_F_CHANNELS;
-    m.agent.data = (const uint8_t *) agent;
-    m.agent.len = sizeof(agent) - 1;
-    m.check = 1;
-
-    len = zlt_msg_encode(&m, msg, sizeof(msg));
-
-    if (len == 0) {
-        return -1;
-    }
-
-    n = zlt_ws_header(p->out, ZLT_WS_OP_BINARY, len, mask);
-    memcpy(p->out + n, msg, len);
-    zlt_ws_mask(p->out + n, len, mask, 0);
-    OPENSSL_cleanse(msg, sizeof(msg));
-
-    p->out_pos = 0;
-    p->out_len = n + len;
-
-    return 0;
-}
-
-
-static void
-zlt_probe_message(zlt_probe_t *p)
-{
-    char       text[ZLT_LOG_TEXT_SIZE], rights[ZLT_LOG_TEXT_SIZE];
-    size_t     used;
-    zlt_msg_t  m;
-
-    if (zlt_ws_parse(&p->ws, &p->pos, p->last) != ZLT_WS_DATA) {
-        return;
-    }
-
-    if (zlt_msg_decode(&m, p->ws.chunk, p->ws.chunk_len, ZLT_MAX_PAYLOAD,
-                       &used)
-        != ZLT_OK)
-    {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "the server's answer is not "
-                       "valid");
-        return;
-    }
-
-    if (m.type == ZLT_AUTH_FAIL) {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "%s%s",
-                       zlt_log_text(text, m.reason),
-                       (m.ext & ZLT_X_CODE) && m.code == ZLT_E_BAD_TOKEN
-                       ? " (not in the server's token file, or added less "
-                         "than 3 s ago)" : "");
-
-    } else if (m.type == ZLT_AUTH_OK && (m.ext & ZLT_X_RIGHTS)) {
-        zlt_probe_said(p, ZLT_PROBE_OK, "\"%s\": %s",
-                       zlt_log_text(text, m.name),
-                       zlt_log_text(rights, m.rights));
-        zlt_probe_services(p, m.rights);
-
-    } else if (m.type == ZLT_AUTH_OK) {
-        zlt_probe_said(p, ZLT_PROBE_OK, "it is right; the server, an older "
-                       "one, does not tell what it may");
-    }
-}
-
-
-static void
-zlt_probe_services(zlt_probe_t *p, zlt_str_t rights)
-{
-    char  *text;
-
-    text = strndup((const char *) rights.data, rights.len);
-
-    if (text) {
-        p->failed += zlt_probe_rights(p->conf, text, p->tell);
-        free(text);
-    }
-}
-
-
-/* What this step has come to. */
-
-static void
+void
 zlt_probe_said(zlt_probe_t *p, zlt_probe_result_e result, const char *fmt,
     ...)
 {
@@ -663,7 +348,7 @@ zlt_probe_said(zlt_probe_t *p, zlt_probe_result_e result, const char *fmt,
 }
 
 
-static void
+void
 zlt_probe_tell(zlt_probe_t *p, const char *step, zlt_probe_result_e result,
     const char *fmt, ...)
 {

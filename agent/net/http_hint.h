@@ -12,6 +12,9 @@
 
 #include <sys/types.h>
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "types.h"
 
 

@@ -2,7 +2,8 @@
 
 # Protects: "check --connect": the way to each server, step by step, one line
 # each, with what to do where a step fails; an agent that runs with the same
-# token is left alone, and so is one that is away.
+# token is left alone, and so is one that is away.  The answer to the token may
+# come in any pieces, behind other things.
 
 use strict;
 use warnings;
@@ -12,7 +13,8 @@ use lib "$FindBin::Bin/../lib";
 
 use Test::More;
 use ZLTunnel;
-use ZLTunnel::Wire;
+use ZLTunnel::Server;
+use ZLTunnel::Wire qw(msg ext);
 
 my $t = ZLTunnel->new(workers => 2);
 my $token = $t->token('home', 'services=web-* ports=30000-30009,30020 '
@@ -72,11 +74,15 @@ subtest 'all is well' => \&well;
 subtest 'what is not' => \&ill;
 subtest 'what is not allowed' => \&forbidden;
 subtest 'beside an agent' => \&beside;
+subtest 'pieces of an answer' => \&pieces;
 
 $t->finish;
 
 
-sub check {
+sub check { return run(command(@_)) }
+
+
+sub command {
     my ($server, $more, @args) = @_;
 
     write_file("$t->{dir}/agent.conf", <<"EOT", 0600);
@@ -89,8 +95,8 @@ connect_timeout = 5s
 local = 1
 EOT
 
-    return run($ZLTunnel::AGENT, 'check', '--connect', '-c',
-               "$t->{dir}/agent.conf", @args);
+    return ($ZLTunnel::AGENT, 'check', '--connect', '-c',
+            "$t->{dir}/agent.conf", @args);
 }
 
 
@@ -244,4 +250,67 @@ EOT
     is($agent->stop, 0, 'the agent ends');
     is(scalar(() = $agent->log =~ /INFO connected/g), 1,
        'it has connected once');
+}
+
+
+# What a server says to the question of the token, in the pieces in which it is
+# sent.
+
+sub pieces {
+    my $server = ZLTunnel::Server->new($t);
+    my $head = "Zltunnel-Worker: 0/1\r\nContent-Length: 0\r\n\r\n";
+
+    $server->{meet} = sub {
+        return $_[0] !~ /^Upgrade:/m ? "HTTP/1.1 426 Upgrade Required\r\n$head"
+               : $_[0] =~ /^Zltunnel-Key:/m ? "HTTP/1.1 403 Forbidden\r\n$head"
+               : undef;
+    };
+    $server->{hold}{Auth} = 1;
+
+    my $ok = msg('AuthOk', "\0" x 16
+                 . ext(1 => pack('N', 1), 6 => 'home',
+                       7 => 'any services; 0 of 1 session in use'));
+    my $frame = sub { ZLTunnel::Wire::ws_frame($_[0], mask => 0, @_[1 .. $#_]) };
+    my $right = qr/^    token      OK      "home": any services; 0 of 1 /m;
+
+    for my $case (
+        [ 'a frame in two', [ $frame->($ok) =~ /^(.{9})(.*)/s ], $right ],
+        [ 'a message in two frames',
+          [ $frame->(substr($ok, 0, 9), fin => 0) . $frame->('', op => 0, fin => 0),
+            $frame->(substr($ok, 9), op => 0) ], $right ],
+        [ 'Ping in front of it, and within it',
+          [ $frame->('one', op => 9) . $frame->(substr($ok, 0, 9), fin => 0)
+            . $frame->('two', op => 9), $frame->(substr($ok, 9), op => 0) ],
+          $right ],
+        [ 'more in front of it than is read at once',
+          [ $frame->(msg('Heartbeat', 'T' x 8)) x 3000 . $frame->($ok) ], $right ],
+        [ 'no message',
+          [ $frame->('what') ],
+          qr/^    token      FAILED  the server's answer is not valid$/m ],
+        [ 'Close in place of it', [ $frame->(pack('n', 1008) . 'no', op => 8) ],
+          qr/^    token      FAILED  the server closed the control channel without an answer: 1008 no$/m ],
+    ) {
+        my ($what, $says, $told) = @$case;
+        my $out = "$t->{dir}/pieces";
+        unlink $out;
+
+        my $proc = ZLTunnel::Proc->start(name => 'check', out => $out, cmd => [
+            command($server->url, {}) ]);
+        my $control = $server->wait(sub {
+            return @{ $server->{held} || [] } && $server->control;
+        });
+
+        for my $piece ($control ? @$says : ()) {
+            $control->say($piece);
+            $server->pass(0.1);
+        }
+
+        ok($server->wait(sub { !$proc->running }), "$what: it ends");
+        like(slurp($out), $told, "$what: told");
+        is_deeply($control->{pongs}, [ 'one', 'two' ], 'each Ping has its Pong')
+            if $what =~ /Ping/;
+        $server->{held} = [];
+    }
+
+    $server->close_all;
 }

@@ -31,7 +31,8 @@ my %NAME = reverse %TYPE;
 # grants; interval (ms), of the agent's heartbeats.  $server->{hold}{Auth} = 1
 # keeps messages of a type unanswered, until $server->release('Auth').  With
 # $server->{grant} it grants access to whatever is asked for, and with
-# $server->{busy} refuses it for a while.
+# $server->{busy} refuses it for a while.  $server->{meet} gets each request's
+# head before it is answered, and may return an answer in place of an upgrade.
 
 sub new {
     my ($class, $t, %o) = @_;
@@ -248,6 +249,14 @@ sub upgrade {
 
     $self->{head} = \%h;
 
+    my $answer = $self->{server}{meet} && $self->{server}{meet}->($head);
+
+    if (defined $answer) {
+        $self->{kind} = 'answered';
+        $self->say($answer);
+        return;
+    }
+
     if (lc $h{upgrade} eq 'zltunnel') {
         $self->{kind} = defined $h{'zltunnel-connection'} ? 'fresh'
                         : defined $h{'zltunnel-access'} ? 'visit' : 'idle';
@@ -314,6 +323,7 @@ sub websocket {
             return $self->drop('eof');
         }
 
+        push @{ $self->{pongs} }, $payload if ($op & 15) == 10;
         $self->message(parse($payload)) if ($op & 15) == 2;
         return if $self->{gone};
     }

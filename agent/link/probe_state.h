@@ -1,0 +1,75 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* What a probe knows, for the parts of it. */
+
+
+#ifndef ZLT_PROBE_STATE_H_INCLUDED
+#define ZLT_PROBE_STATE_H_INCLUDED
+
+
+#include "conf.h"
+#include "conn.h"
+#include "http.h"
+#include "probe.h"
+#include "reach.h"
+#include "zlt_ws.h"
+
+
+#define ZLT_PROBE_IN     16384
+#define ZLT_PROBE_OUT    8192
+
+
+typedef enum {
+    ZLT_PROBE_PATH = 0,
+    ZLT_PROBE_RAW,
+    ZLT_PROBE_WEBSOCKET,
+    ZLT_PROBE_TOKEN,
+    ZLT_PROBE_STEPS
+} zlt_probe_step_e;
+
+
+typedef struct {
+    uv_loop_t          *loop;
+    zlt_conf_t         *conf;
+    zlt_tls_t          *tls;
+    const zlt_token_t  *token;
+    zlt_probe_pt        tell;
+
+    zlt_probe_step_e    step;
+    zlt_reach_t        *reach;
+    zlt_conn_t          conn;
+    uv_timer_t          timer;
+    char                accept[ZLT_HTTP_ACCEPT_SIZE];
+
+    uint8_t             out[ZLT_PROBE_OUT];
+    size_t              out_pos;
+    size_t              out_len;
+    uint8_t             in[ZLT_PROBE_IN];
+    uint8_t            *pos;
+    uint8_t            *last;
+
+    zlt_ws_parser_t     ws;
+    uint8_t             message[ZLT_MAX_MESSAGE_SIZE];
+    size_t              message_len;
+
+    unsigned            failed;
+    unsigned            named:1;       /* the name has been told */
+    unsigned            upgraded:1;    /* the token's question has been sent */
+    unsigned            raw:1;         /* such channels can be had */
+    unsigned            over:1;        /* this step */
+} zlt_probe_t;
+
+
+/* What this step has come to: it is over. */
+void zlt_probe_said(zlt_probe_t *p, zlt_probe_result_e result,
+    const char *fmt, ...) zlt_printf_like(3, 4);
+
+/* The same of another one, by its name; this one goes on. */
+void zlt_probe_tell(zlt_probe_t *p, const char *step,
+    zlt_probe_result_e result, const char *fmt, ...) zlt_printf_like(4, 5);
+
+
+#endif /* ZLT_PROBE_STATE_H_INCLUDED */
