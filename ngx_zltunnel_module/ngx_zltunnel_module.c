@@ -268,6 +268,8 @@ ngx_zltunnel_init_process(ngx_cycle_t *cycle)
         ngx_zltunnel_registry_start(registry[i], cycle);
     }
 
+    ngx_zltunnel_room_init(ngx_zltunnel_channel_evict);
+
     /* after the slots were taken: what changes now comes as a message */
 
     if (ngx_zltunnel_listener_init_process(cycle, &ngx_zltunnel_datagrams)

@@ -185,6 +185,7 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
     channel->peer = peer;
     ngx_queue_insert_head(&peer->idle, &channel->queue);
     peer->nidle++;
+    peer->registry->nidle++;
 
     c = channel->end.connection;
 
@@ -311,6 +312,7 @@ ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel)
     channel->idle = 0;
     ngx_queue_remove(&channel->queue);
     peer->nidle--;
+    peer->registry->nidle--;
 
     if (channel->timer.timer_set) {
         ngx_del_timer(&channel->timer);
@@ -408,7 +410,8 @@ ngx_zltunnel_channel_evict(ngx_zltunnel_registry_t *registry)
 
         /* a bridge takes no place, and would leave none */
 
-        if (channel->registry == registry && channel->peer
+        if (channel->peer
+            && (registry == NULL || channel->registry == registry)
             && channel->end.kind != NGX_ZLTUNNEL_BRIDGE)
         {
             ngx_zltunnel_channel_close(channel);

@@ -96,7 +96,8 @@ void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
 ngx_int_t ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel,
     u_char *token, ngx_str_t *name);
 void ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel);
-/* closes the oldest idle one of this worker; NGX_DECLINED: there is none */
+/* closes the oldest idle one of this worker, of that registry or, if it is NULL,
+   of any; NGX_DECLINED: there is none */
 ngx_int_t ngx_zltunnel_channel_evict(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_channel_drop(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, uint64_t epoch);

@@ -66,7 +66,8 @@ ngx_zltunnel_channel_place_take(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_zone_unlock(registry);
 
     } while (rc == 503 && connection_id
-             && !ngx_zltunnel_channel_place_left(registry)
+             && (!ngx_zltunnel_channel_place_left(registry)
+                 || ngx_zltunnel_room_scarce())
              && ngx_zltunnel_channel_evict(registry) == NGX_OK);
 
     if (rc == NGX_OK) {

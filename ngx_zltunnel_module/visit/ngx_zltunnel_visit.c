@@ -40,6 +40,9 @@
 #define NGX_ZLTUNNEL_VISIT_CHANNELS  4       /* of one session of UDP */
 
 
+static ngx_int_t ngx_zltunnel_visit_look(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_access_request_t *req, u_char *key, const char **limit,
+    ngx_connection_t **held);
 static ngx_zltunnel_visit_t *ngx_zltunnel_visit_create(
     ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
     ngx_zltunnel_access_request_t *req);
@@ -63,13 +66,47 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_access_request_t *req, u_char *key, ngx_connection_t **held,
     ngx_log_t *log)
 {
+    ngx_int_t    rc;
+    const char  *limit;
+
+    do {
+        limit = NULL;
+        rc = ngx_zltunnel_visit_look(registry, req, key, &limit, held);
+
+    } while (rc == 503 && *held == NULL && ngx_zltunnel_room_scarce()
+             && ngx_zltunnel_channel_evict(registry) == NGX_OK);
+
+    if (rc == NGX_OK) {
+        registry->nchannels++;
+        registry->nvisits++;
+
+    } else {
+        ngx_zltunnel_room_release(held);
+    }
+
+    if (limit) {
+        ngx_zltunnel_log_complain(log, "visitor's channel refused: limit of %s",
+                                  limit);
+    }
+
+    if (rc == 403 && ngx_zltunnel_overlap_look()) {
+        rc = 421;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_visit_look(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_access_request_t *req, u_char *key, const char **limit,
+    ngx_connection_t **held)
+{
     ngx_int_t                   rc;
-    const char                 *limit;
     ngx_zltunnel_sh_access_t   *access;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_access_sum_t   sum;
 
-    limit = NULL;
     rc = 503;
 
     ngx_zltunnel_zone_lock(registry);
@@ -89,23 +126,23 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
         rc = 410;
 
     } else if (!ngx_zltunnel_channel_place_visits(registry)) {
-        limit = "max_channel_share";
+        *limit = "max_channel_share";
 
     } else if (ngx_zltunnel_room_scarce()
                || (*held = ngx_zltunnel_room_hold()) == NULL)
     {
         /* for the channel to the service */
 
-        limit = "worker_connections";
+        *limit = "worker_connections";
 
     } else if (tunnel->visits >= registry->max_connections) {
-        limit = "max_connections";
+        *limit = "max_connections";
 
     } else {
         ngx_zltunnel_access_sum(access, &sum);
 
         if (access->udp && sum.active >= NGX_ZLTUNNEL_VISIT_CHANNELS) {
-            limit = "channels of one session";
+            *limit = "channels of one session";
 
         } else {
             req->counter = ngx_zltunnel_access_enter(registry, access);
@@ -115,29 +152,12 @@ ngx_zltunnel_visit_check(ngx_zltunnel_registry_t *registry,
                 rc = NGX_OK;
 
             } else {
-                limit = NGX_ZLTUNNEL_ZONE_LIMIT;
+                *limit = NGX_ZLTUNNEL_ZONE_LIMIT;
             }
         }
     }
 
     ngx_zltunnel_zone_unlock(registry);
-
-    if (rc == NGX_OK) {
-        registry->nchannels++;
-        registry->nvisits++;
-
-    } else {
-        ngx_zltunnel_room_release(held);
-    }
-
-    if (limit) {
-        ngx_zltunnel_log_complain(log, "visitor's channel refused: limit of %s",
-                                  limit);
-    }
-
-    if (rc == 403 && ngx_zltunnel_overlap_look()) {
-        rc = 421;
-    }
 
     return rc;
 }

@@ -701,7 +701,7 @@ ngx_zltunnel_listener_served(ngx_zltunnel_registry_t *registry,
 static ngx_uint_t
 ngx_zltunnel_listener_waits(ngx_zltunnel_listener_t *listener)
 {
-    return ngx_zltunnel_room_scarce()
+    return ngx_zltunnel_room_none()
            || (listener && listener->share
                && ngx_zltunnel_share_full(listener->registry,
                                           listener->share));
@@ -765,7 +765,7 @@ ngx_zltunnel_listener_resume(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_zltunnel_room_scarce()) {
+    if (ngx_zltunnel_room_none()) {
         ngx_zltunnel_listener_later();
         return;
     }

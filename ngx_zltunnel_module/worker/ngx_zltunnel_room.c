@@ -25,6 +25,17 @@
 #define NGX_ZLTUNNEL_ROOM_OTHERS  8
 
 
+static ngx_int_t  (*ngx_zltunnel_room_evict)(
+    ngx_zltunnel_registry_t *registry);
+
+
+void
+ngx_zltunnel_room_init(ngx_int_t (*evict)(ngx_zltunnel_registry_t *registry))
+{
+    ngx_zltunnel_room_evict = evict;
+}
+
+
 ngx_connection_t *
 ngx_zltunnel_room_hold(void)
 {
@@ -64,6 +75,25 @@ ngx_uint_t
 ngx_zltunnel_room_scarce(void)
 {
     return ngx_zltunnel_room_left() == 0;
+}
+
+
+/*
+ * Idle channels were let in while there was room.  They are as many as agents
+ * like, and would keep clients out for as long as they are idle.
+ */
+
+ngx_uint_t
+ngx_zltunnel_room_none(void)
+{
+    while (ngx_zltunnel_room_scarce()) {
+
+        if (ngx_zltunnel_room_evict(NULL) != NGX_OK) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -15,8 +15,14 @@
    there is none.  The caller's, until it is released: *held is NULL then. */
 ngx_connection_t *ngx_zltunnel_room_hold(void);
 void ngx_zltunnel_room_release(ngx_connection_t **held);
+/* what gives way to a client when connections are few: it closes one of them;
+   NGX_DECLINED: there is none */
+void ngx_zltunnel_room_init(
+    ngx_int_t (*evict)(ngx_zltunnel_registry_t *registry));
 /* 1: there is no connection for one more client and its channel */
 ngx_uint_t ngx_zltunnel_room_scarce(void);
+/* the same for a client that is here, for whom one is made if there is none */
+ngx_uint_t ngx_zltunnel_room_none(void);
 /* how many are left to others */
 ngx_uint_t ngx_zltunnel_room_others(void);
 /* how many there are for clients and their channels */

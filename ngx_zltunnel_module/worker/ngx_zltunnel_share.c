@@ -10,7 +10,8 @@
  * could take all of it, and keep it.  A token may have twice as much as is left:
  * two thirds of the room if it is the only busy one, two fifths if there are two.
  * What comes beyond that waits in the queues of its sockets.  Who is alone in
- * the token file has all.
+ * the token file has all.  Idle channels count as left, whosoever they are: they
+ * carry the clients that come, or give way to them.
  */
 
 
@@ -62,8 +63,14 @@ ngx_uint_t
 ngx_zltunnel_share_full(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_share_t *share)
 {
-    return registry->tokens->many
-           && ngx_zltunnel_room_crowds(share->clients
-                                       * NGX_ZLTUNNEL_SHARE_CLIENT,
-                                       ngx_zltunnel_room_left());
+    ngx_uint_t  left;
+
+    if (!registry->tokens->many) {
+        return 0;
+    }
+
+    left = ngx_zltunnel_room_left() + registry->nidle;
+
+    return ngx_zltunnel_room_crowds(share->clients * NGX_ZLTUNNEL_SHARE_CLIENT,
+                                    left);
 }

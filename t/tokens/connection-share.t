@@ -3,7 +3,7 @@
 # Protects: the clients of one tenant do not take all of a worker's connections.
 # However many come to the ports of one token, and stay, clients of another are
 # served at once; those that are too many wait, are not reset, and are served
-# when others have left.  Who is alone has all.
+# when others have left.  Who is alone has all.  Idle channels keep nobody out.
 
 use strict;
 use warnings;
@@ -24,6 +24,7 @@ my %most;
 share(2);
 share(1);
 pass();
+idle();
 
 cmp_ok($most{1}, '>', $most{2} + 10, 'who is alone has more');
 
@@ -132,6 +133,45 @@ EOT
     $t->end;
     $t->check_logs;
     $t->{done} = 1;
+}
+
+
+# Idle channels, most of those that there may be, give way to clients.
+
+sub idle {
+    my $t = ZLTunnel->new(connections => $CONNECTIONS, range => 4,
+                          zltunnel => 'connect_timeout 60s;'
+                                      . ' max_idle_channels 200;');
+    my %token = map { $_ => $t->token($_) } qw(alice bob);
+    $t->start;
+
+    my $echo = $t->service('echo');
+    $t->agent(token => $token{alice}, services => [ "alice:$echo->{port}" ],
+              args => [ '--min-idle', 100, '--max-idle', 100 ]);
+    my $bob = $t->agent(token => $token{bob},
+                        services => [ "bob:$echo->{port}" ]);
+
+    ok(wait_for(sub { idle_channels($t) >= 75 }, 20),
+       'one agent has many idle channels');
+
+    my @bob = map { ZLTunnel::Wire::Socket->new($bob->port('bob')) } 1 .. 60;
+    $_->send('y') for @bob;
+    is(scalar(grep { ($_->take(1, 10) // '') eq 'y' } @bob), 60,
+       'clients of another are served in spite of them');
+    $_->close for @bob;
+
+    $t->end;
+    $t->check_logs;
+    $t->{done} = 1;
+}
+
+
+sub idle_channels {
+    my ($t) = @_;
+    my $n = 0;
+
+    $n += $_->{idle_channels} for @{ $t->status->{tunnels} };
+    return $n;
 }
 
 
