@@ -409,7 +409,11 @@ COMPLETE_bash = $(PREFIX)/share/bash-completion/completions/zltunnel-agent
 COMPLETE_zsh =  $(PREFIX)/share/zsh/site-functions/_zltunnel-agent
 COMPLETE_fish = $(PREFIX)/share/fish/vendor_completions.d/zltunnel-agent.fish
 
-DOCS =         README.md CHANGES LICENSE $(wildcard docs/*.md)
+# where the links of each to the others lead, here as there
+
+DOCS =         README.md CHANGES LICENSE CONTRIBUTING.md bench/README.md \
+               packaging/README.md docs/convert.py \
+               $(wildcard docs/*.md docs/*/*.md)
 UNITS_SYSTEMD = $(wildcard agent/*.service)
 EXAMPLES =     $(wildcard agent/*.example)
 
@@ -481,14 +485,16 @@ uninstall-agent:
 
 install-doc: man
 	$(call say,INST,$(DESTDIR)$(DOCDIR))
-	$(Q)install -d $(DESTDIR)$(DOCDIR)
-	$(Q)install -m 644 $(DOCS) $(DESTDIR)$(DOCDIR)/
+	$(Q)for doc in $(DOCS); do install -D -m 644 $$doc \
+	    $(DESTDIR)$(DOCDIR)/$$doc || exit 1; done
 	$(call install-man,$(MAN_MODULE))
 
 uninstall-doc: man
-	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(notdir $(DOCS))) \
+	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(DOCS)) \
 	    $(call installed-man,$(MAN_MODULE))
-	-@rmdir $(DESTDIR)$(DOCDIR) 2> /dev/null || true
+	-@cd $(DESTDIR)$(DOCDIR) 2> /dev/null \
+	    && rmdir -p $(sort $(filter-out ./,$(dir $(DOCS)))) 2> /dev/null; \
+	    rmdir $(DESTDIR)$(DOCDIR) 2> /dev/null || true
 
 # Packages, built in a copy; with BUILT=1 of what was built here, for tests.
 

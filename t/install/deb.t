@@ -15,6 +15,7 @@ use lib "$FindBin::Bin/../lib";
 use File::Temp ();
 use Test::More;
 use ZLTunnel;
+use ZLTunnel::Links;
 use ZLTunnel::Root;
 
 plan(skip_all => 'another build is tested')
@@ -56,11 +57,15 @@ sub tree {
 
 
 sub contents {
+    # for links to Debian's licenses
+    run_ok('mkdir', '-p', "$dir/files/usr/share");
+    symlink '/usr/share/common-licenses', "$dir/files/usr/share/common-licenses";
+
     my %has = ($module => [ qw(
         ./usr/lib/nginx/modules/ngx_zltunnel_module.so
         ./usr/share/nginx/modules-available/mod-zltunnel.conf
         ./usr/share/man/man8/zltunnel.8.gz
-        ./usr/share/doc/libnginx-mod-zltunnel/directives.md) ],
+        ./usr/share/doc/libnginx-mod-zltunnel/docs/directives.md) ],
     $agent => [ qw(
         ./usr/bin/zltunnel-agent
         ./etc/zltunnel/agent.conf
@@ -71,12 +76,20 @@ sub contents {
         ./usr/share/bash-completion/completions/zltunnel-agent
         ./usr/share/fish/vendor_completions.d/zltunnel-agent.fish
         ./usr/share/zsh/vendor-completions/_zltunnel-agent
-        ./usr/share/doc/zltunnel-agent/agent.md
+        ./usr/share/doc/zltunnel-agent/docs/agent.md
         ./usr/share/doc/zltunnel-agent/examples/agent.conf.example) ]);
 
     for my $file ($module, $agent) {
         my %there = map { (split)[5] => 1 } qx(dpkg-deb -c $file) =~ /(.+)/g;
         ok($there{$_}, $_) for @{ $has{$file} };
+
+        my ($package) = $file =~ m{([^/_]+)_[^/]*$};
+        my $doc = "$dir/files/usr/share/doc/$package";
+
+        run_ok('dpkg-deb', '-x', $file, "$dir/files");
+        cmp_ok(scalar documents($doc), '>', 10, "documents in $package");
+        is_deeply([ broken_links($doc, $_) ], [], "links of $_")
+            for documents($doc);
     }
 
     like(qx(dpkg-deb -f $module Depends), qr/\bnginx-abi-\S+/,

@@ -3,17 +3,22 @@
 # Protects what packagers and administrators meet first: "make install" puts
 # each file where it belongs, below DESTDIR only, the unit names the program
 # that was installed, systemd finds no fault with it, and a second "make" has
-# nothing to do.  What is installed is stripped, unless one asks for it whole;
-# "make uninstall" leaves nothing, and the agent needs no nginx for any of it.
+# nothing to do.  Links of documents lead somewhere where they are installed, too.
+# What is installed is stripped, unless one asks for it whole; "make uninstall"
+# leaves nothing, and the agent needs no nginx for any of it.
 
 use strict;
 use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
 
 use Cwd ();
 use File::Find ();
 use File::Path ();
 use File::Temp ();
 use Test::More;
+use ZLTunnel::Links;
 
 my $root = Cwd::abs_path(__FILE__ =~ s{/[^/]*$}{/../..}r);
 chdir $root or die;
@@ -43,10 +48,16 @@ for my $file (qw(/m/ngx_zltunnel_module.so /opt/zlt/bin/zltunnel-agent
                  /opt/zlt/share/man/man5/agent.conf.5
                  /opt/zlt/share/man/man8/zltunnel.8
                  /opt/zlt/share/bash-completion/completions/zltunnel-agent
-                 /opt/zlt/share/doc/zltunnel/README.md))
+                 /opt/zlt/share/doc/zltunnel/README.md
+                 /opt/zlt/share/doc/zltunnel/docs/agent.md
+                 /opt/zlt/share/doc/zltunnel/docs/jobs/vps.md))
 {
     ok($there{$file}, "installed: $file");
 }
+
+my $doc = "$dir/opt/zlt/share/doc/zltunnel";
+
+is_deeply([ broken_links($doc, $_) ], [], "links of $_") for documents($doc);
 
 ok(!(grep { !m{^/(m|opt/zlt)/} } @files), 'nothing elsewhere')
     or diag join "\n", @files;
@@ -101,6 +112,7 @@ unlink "$dir/zltunnel-agent.service";
 $out = `make uninstall $to 2>&1`;
 is($?, 0, 'make uninstall') or diag $out;
 is(files(), '', '.. leaves nothing');
+ok(!-e $doc, '.. and no folder of documents');
 
 
 # Without nginx.

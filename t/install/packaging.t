@@ -88,7 +88,9 @@ sub rpm {
                 glob "$dir/rpm/RPMS/*/*.rpm";
 
     for my $file (qw(/usr/bin/zltunnel-agent /etc/zltunnel/agent.conf
-                     /usr/share/nginx/modules/mod-zltunnel.conf)) {
+                     /usr/share/nginx/modules/mod-zltunnel.conf
+                     /usr/share/doc/zltunnel-agent/docs/jobs/vps.md
+                     /usr/share/doc/nginx-mod-zltunnel/docs/agent.md)) {
         like($files, qr/^\Q$file\E$/m, $file);
     }
 

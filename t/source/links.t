@@ -16,6 +16,7 @@ use File::Basename qw(dirname);
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Known;
+use ZLTunnel::Links;
 
 my $root = $ZLTunnel::ROOT;
 my @docs = map { s{^\Q$root\E/}{}r }
@@ -65,14 +66,13 @@ done_testing();
 sub faults {
     my ($doc, $text) = @_;
 
-    my (@code, @faults);
+    my @code;
+    my @faults = broken_links($root, $doc, $text);
 
     # a block of code, in a fence or by its indent; of what language
     $text =~ s{^```(\w*)\n(.*?)^```$}{push @code, [ $1, $2 ]; ''}msge;
     $text =~ s{(?:\A|(?<=\n))\n((?: {4}\S.*\n)(?: {4}.*\n|\n(?= {4}))*)}
               {push @code, [ '', $1 ]; "\n"}ge;
-
-    push @faults, links($doc, $text);
 
     my @inline = $text =~ /`([^`]+)`/g;
 
@@ -89,68 +89,6 @@ sub faults {
     }
 
     return @faults;
-}
-
-
-sub links {
-    my ($doc, $text) = @_;
-
-    my @faults;
-    my $dir = dirname($doc);
-
-    my $prose = $text =~ s/`[^`]*`/code/gr;
-
-    while ($prose =~ /\[[^\]]*\]\(\s*([^)\s]*)\s*\)/g) {
-        my $link = $1;
-
-        next if $link =~ /^https?:/;
-
-        my ($file, $anchor) = split /#/, $link, 2;
-        my $to = length $file ? normal("$dir/$file") : $doc;
-
-        if ($to ne $doc && !-e "$root/$to") {
-            push @faults, $link;
-
-        } elsif (defined $anchor) {
-            my $there = $to eq $doc ? $text{$doc} // $text : slurp("$root/$to");
-            push @faults, $link if !grep { $_ eq $anchor } anchors($there);
-        }
-    }
-
-    return @faults;
-}
-
-
-sub normal {
-    my ($path) = @_;
-
-    $path =~ s{(?:^|(?<=/))\./}{}g;
-    1 while $path =~ s{[^/]+/\.\./}{};
-    return $path;
-}
-
-
-# As GitHub makes them of headings: small letters, no punctuation, "-" for a
-# blank, and a number behind one that is there again.
-
-sub anchors {
-    my ($text) = @_;
-
-    my (%seen, @anchors);
-
-    $text =~ s/^```.*?^```$//msg;
-
-    for my $heading ($text =~ /^#{1,6} +(.*?) *$/mg) {
-        my $anchor = lc $heading =~ s/\[([^\]]*)\]\([^)]*\)/$1/gr;
-
-        $anchor =~ s/[^\w\s-]//g;
-        $anchor =~ s/\s/-/g;
-
-        my $n = $seen{$anchor}++;
-        push @anchors, $n ? "$anchor-$n" : $anchor;
-    }
-
-    return @anchors;
 }
 
 
