@@ -88,6 +88,7 @@ static int zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc,
 static void zlt_relay_finish(zlt_relay_t *r, zlt_relay_end_e how);
 static int zlt_relay_keep(zlt_relay_t *r, zlt_relay_end_e how);
 static void zlt_relay_expired(zlt_timer_t *timer);
+static int zlt_relay_dead(zlt_relay_t *r, unsigned i);
 
 
 static zlt_list_t  zlt_relay_open = { &zlt_relay_open, &zlt_relay_open };
@@ -119,6 +120,8 @@ zlt_relay_init(zlt_relay_t *r)
     r->bytes[0] = 0;
     r->bytes[1] = 0;
     r->kept = 0;
+    r->silent[0] = 0;
+    r->silent[1] = 0;
     r->handler = NULL;
 }
 
@@ -944,6 +947,8 @@ zlt_relay_reuse(zlt_relay_t *r)
     memset(r->flow, 0, sizeof(r->flow));
 
     r->kept = 0;
+    r->silent[0] = 0;
+    r->silent[1] = 0;
     r->handler = NULL;
 }
 
@@ -989,11 +994,25 @@ zlt_relay_tick(void)
             zlt_conn_keepalive(&r->side[1]);
         }
 
-        if (zlt_relay_now - r->active >= ZLT_RELAY_DEAD
-            && zlt_conn_dead(&r->side[ZLT_RELAY_CHANNEL],
-                             ZLT_RELAY_DEAD * 1000))
-        {
+        if (zlt_relay_dead(r, 0) || zlt_relay_dead(r, 1)) {
             zlt_relay_finish(r, ZLT_RELAY_TIMEOUT);
         }
     }
+}
+
+
+/*
+ * Keepalive finds a dead peer of an idle connection only.  What is on its way to
+ * one is unacknowledged, even if the kernel takes more of it for a long time.
+ */
+
+static int
+zlt_relay_dead(zlt_relay_t *r, unsigned i)
+{
+    if (!zlt_conn_dead(&r->side[i], ZLT_RELAY_SWEEP * 1000)) {
+        r->silent[i] = 0;
+        return 0;
+    }
+
+    return ++r->silent[i] > ZLT_RELAY_DEAD / ZLT_RELAY_SWEEP;
 }

@@ -61,6 +61,7 @@ struct zlt_relay_s {
     uint32_t         active;   /* seconds, when bytes moved last */
     uint64_t         bytes[2]; /* that side[i] has sent */
     unsigned         kept:1;   /* keepalive is on */
+    uint8_t          silent[2];    /* looks in a row that found side[i] so */
 
     zlt_relay_pt     handler;  /* called once; both sides are closed by then,
                                   but for a framed channel that goes on */

@@ -89,6 +89,8 @@ static ngx_int_t ngx_zltunnel_relay_blocked(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static void ngx_zltunnel_relay_moved(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i, size_t n);
+static void ngx_zltunnel_relay_sent(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t i);
 static ngx_int_t ngx_zltunnel_relay_failed(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static void ngx_zltunnel_relay_release(ngx_zltunnel_flow_t *f);
@@ -156,6 +158,8 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
 
     for (i = 0; i < 2; i++) {
         c = relay->side[i]->connection;
+
+        ngx_zltunnel_relay_sent(relay, i);
 
         relay->saved[i] = c->data;
 
@@ -272,6 +276,9 @@ ngx_zltunnel_relay_handler(ngx_event_t *ev)
 
     i = (c == relay->side[1]->connection);
     end = relay->side[i];
+
+    ngx_zltunnel_relay_sent(relay, 0);
+    ngx_zltunnel_relay_sent(relay, 1);
 
     /* the timer is ngx_zltunnel_end_eof()'s; to come here is all it is for */
 
@@ -851,8 +858,6 @@ ngx_zltunnel_relay_blocked(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 static void
 ngx_zltunnel_relay_moved(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t n)
 {
-    ngx_uint_t  to;
-
     relay->flow[i].bytes += n;
     relay->active = ngx_current_msec;
 
@@ -864,11 +869,21 @@ ngx_zltunnel_relay_moved(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t n)
         *relay->also[i] += n;
     }
 
-    to = 1 - i;
+    ngx_zltunnel_relay_sent(relay, 1 - i);
+}
 
-    if (relay->unacked[to] == 0) {
-        relay->unacked[to] = 1;
-        relay->unacked_since[to] = ngx_current_msec;
+
+/*
+ * To side[i], or perhaps: not only bytes go there, but ends, what was sent before
+ * the relay began, and answers that TLS and WebSocket give by themselves.
+ */
+
+static void
+ngx_zltunnel_relay_sent(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
+{
+    if (relay->unacked[i] == 0) {
+        relay->unacked[i] = 1;
+        relay->unacked_since[i] = ngx_current_msec;
     }
 }
 

@@ -45,6 +45,10 @@
    then */
 #define NGX_ZLTUNNEL_CONN_YOUNG    10000
 
+/* ms, where no request is waited for: unacknowledged, and between looks */
+#define NGX_ZLTUNNEL_CONN_DEAD     60000
+#define NGX_ZLTUNNEL_CONN_LOOK     15000
+
 /* descriptors of placeholders that are kept for later ones */
 #define NGX_ZLTUNNEL_SPARE         32
 
@@ -473,6 +477,7 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
     conn->dial.timer.log = ngx_cycle->log;
 
     conn->since = ngx_current_msec;
+    conn->looked = ngx_current_msec;
 
     if (lend) {
         ngx_zltunnel_lend(conn);
@@ -837,8 +842,9 @@ ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf, size_t size)
  * A channel on which somebody waits for an answer is dead where a control
  * channel would be, after as long a time: whoever waits goes on with another
  * agent, or with this one when it is back.  What was sent may be unacknowledged,
- * which is looked at each second; else keepalive tells.  A lane is seen to by
- * its channel, and a channel behind a relay by that.
+ * which is looked at each second; else keepalive tells.  In stream a minute is
+ * waited, as in a relay, and looked at now and then.  A lane is seen to by its
+ * channel, and a channel behind a relay by that.
  */
 
 static void
@@ -865,7 +871,17 @@ ngx_zltunnel_conn_watch(ngx_zltunnel_conn_t *conn)
         conn->kept = 1;
     }
 
-    if (dead == 0 || c->idle || ngx_zltunnel_end_acked(c, dead) == NGX_OK) {
+    if (dead == 0) {
+        dead = NGX_ZLTUNNEL_CONN_DEAD;
+
+        if (ngx_current_msec - conn->looked < NGX_ZLTUNNEL_CONN_LOOK) {
+            return;
+        }
+
+        conn->looked = ngx_current_msec;
+    }
+
+    if (c->idle || ngx_zltunnel_end_acked(c, dead) == NGX_OK) {
         conn->unacked = 0;
         return;
     }

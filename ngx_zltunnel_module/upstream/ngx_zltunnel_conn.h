@@ -46,6 +46,7 @@ struct ngx_zltunnel_conn_s {
                                                  nothing; 0: in a minute */
     ngx_msec_t                   since;       /* bound */
     ngx_msec_t                   unacked;     /* bytes, since; 0: none */
+    ngx_msec_t                   looked;      /* whether there are such */
     u_char                       addr[NGX_SOCKADDR_STRLEN];
 };
 
