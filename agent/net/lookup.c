@@ -15,6 +15,9 @@
  *
  * A thread hands its job back by a list, and wakes the loop.
  *
+ * "localhost" needs no thread: it is both addresses of the loopback interface,
+ * of which a hosts file may know but one (RFC 6761).
+ *
  * An agent without libraries (STATIC=1) is told by glibc what the hosts file and
  * name servers know.  Other sources of nsswitch.conf are libraries of the
  * machine, for its libc and not for the one that is in the agent.
@@ -27,6 +30,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -53,6 +57,7 @@ struct zlt_lookup_job_s {
 
 static int zlt_lookup_room(zlt_lookup_e kind);
 static int zlt_lookup_begin(zlt_lookup_t *l);
+static int zlt_lookup_is_local(const char *host);
 static int zlt_lookup_thread_start(zlt_lookup_job_t *job);
 static void *zlt_lookup_thread(void *data);
 static void zlt_lookup_finished(zlt_lookup_job_t *job);
@@ -195,12 +200,22 @@ zlt_lookup_begin(zlt_lookup_t *l)
 
     zlt_lookup_threads[job->kind]++;
 
-    if (zlt_lookup_thread_start(job) == -1) {
+    if (zlt_lookup_is_local(job->host)) {
+        zlt_lookup_finished(job);
+
+    } else if (zlt_lookup_thread_start(job) == -1) {
         job->error = EAI_MEMORY;
         zlt_lookup_finished(job);
     }
 
     return 0;
+}
+
+
+static int
+zlt_lookup_is_local(const char *host)
+{
+    return strcasecmp(host, "localhost") == 0;
 }
 
 
@@ -255,7 +270,7 @@ zlt_lookup_thread(void *data)
 }
 
 
-/* In the thread: the job is the loop's from here on. */
+/* In the thread, if there is one: the job is the loop's from here on. */
 
 static void
 zlt_lookup_finished(zlt_lookup_job_t *job)
@@ -319,6 +334,10 @@ zlt_lookup_over(zlt_lookup_job_t *job)
 
     addrs.n = 0;
     error = job->error;
+
+    if (zlt_lookup_is_local(job->host)) {
+        zlt_addr_loopback(&addrs, 0, 1);
+    }
 
     if (job->res) {
         zlt_lookup_collect(&addrs, job->res);

@@ -3,7 +3,8 @@
 # Protects: names with several addresses of which the first leads nowhere: what
 # is sent there is never answered.  The next one is tried a quarter of a second
 # later, for services and servers alike, and the one that has answered comes
-# first from then on.
+# first from then on.  A server or proxy at "localhost" is looked for at both
+# addresses of it, whatever is known of that name.
 
 use strict;
 use warnings;
@@ -28,6 +29,7 @@ my $SLOW = slowdown();
 subtest 'a service' => \&a_service;
 subtest 'a service that is not there at all' => \&nowhere;
 subtest 'a server' => \&a_server;
+subtest 'a server and a proxy at localhost' => \&localhost;
 
 done_testing();
 
@@ -170,6 +172,61 @@ sub a_server {
     $c->send('hello');
     is($c->take(5, 8), 'hello', 'and serves');
     $c->close;
+
+    $t->finish;
+}
+
+
+# The hosts file has but one of them, and it is the wrong one.
+
+sub localhost {
+    my $t = ZLTunnel->new;
+    my $token = $t->token('alice');
+    my $names = ZLTunnel::Names->new($t);
+    my $six = $t->free_port;
+
+    $t->write_conf(http => <<"EOT");
+        server {
+            listen [::1]:$six;
+            location / {
+                proxy_pass http://127.0.0.1:$t->{http_port};
+                proxy_http_version 1.1;
+                proxy_set_header Host \$host;
+                proxy_set_header Upgrade \$http_upgrade;
+                proxy_set_header Connection upgrade;
+            }
+        }
+EOT
+    $t->start;
+
+    my $check = sub {
+        my ($known, $server, @args) = @_;
+
+        $names->hosts(@$known);
+        write_file("$t->{dir}/token", "$token\n", 0600);
+        write_file("$t->{dir}/check.conf", <<"EOT", 0600);
+[agent]
+server = $server
+token_file = $t->{dir}/token
+[service e]
+local = 1
+EOT
+        return run($names->program, 'check', '--connect', '-c',
+                   "$t->{dir}/check.conf", @args);
+    };
+
+    my ($rc, $out) = $check->([], "ws://localhost:$six");
+    is($rc, 0, 'a server at ::1 alone: reached') or diag($out);
+    like($out, qr/^    name       OK      localhost is ::1, 127\.0\.0\.1$/m,
+         'both are known');
+
+    ($rc, $out) = $check->([], $t->url('ws', 'LocalHost'));
+    is($rc, 0, 'one at 127.0.0.1 alone: reached') or diag($out);
+
+    ($rc, $out) = $check->([], 'ws://127.0.0.1:1', '--proxy',
+                           "http://localhost:$six");
+    like($out, qr/^    proxy      FAILED  .*the proxy http:\/\/localhost:$six was asked /m,
+         'a proxy at ::1 alone: reached');
 
     $t->finish;
 }
