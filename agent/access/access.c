@@ -527,8 +527,9 @@ zlt_access_end(zlt_access_t *x, const char *why)
 
     } else {
         zlt_log_link(o->label, ZLT_LOG_INFO, "access to \"%s\" has ended: %s; "
-                     "%llu connections in all, %u of them cut", x->conf.name,
-                     why, (unsigned long long) x->total, cut);
+                     "%llu connection%s in all, %u of them cut", x->conf.name,
+                     why, (unsigned long long) x->total,
+                     x->total == 1 ? "" : "s", cut);
     }
 
     o->access_ops->forget(x);

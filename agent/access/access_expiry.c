@@ -93,8 +93,9 @@ zlt_access_expiry_due(zlt_access_t *x)
 
     if (n && x->conf.grace) {
         zlt_log_link(x->owner->label, ZLT_LOG_INFO, "the time of access to "
-                     "\"%s\" is over; %u connections may go on for %s",
-                     x->conf.name, n, zlt_text_time(span, x->conf.grace));
+                     "\"%s\" is over; %u connection%s may go on for %s",
+                     x->conf.name, n, n == 1 ? "" : "s",
+                     zlt_text_time(span, x->conf.grace));
     }
 
     if (x->conf.grace == 0) {

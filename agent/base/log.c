@@ -181,9 +181,10 @@ zlt_log_owed(zlt_out_e out, const char *what)
     }
 
     len = zlt_log_begin(line, "", ZLT_LOG_WARN);
-    len += (size_t) snprintf(line + len, sizeof(line) - len, "%llu lines %s "
-                             "were dropped, since nobody took them\n",
-                             (unsigned long long) zlt_log_dropped[out], what);
+    len += (size_t) snprintf(line + len, sizeof(line) - len, "%llu line%s %s "
+                             "dropped, since nobody took them\n",
+                             (unsigned long long) zlt_log_dropped[out],
+                             zlt_log_dropped[out] == 1 ? "" : "s", what);
 
     if (zlt_out_write(ZLT_OUT_STDERR, line, len) == 0) {
         zlt_log_dropped[out] = 0;

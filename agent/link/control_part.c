@@ -84,8 +84,9 @@ zlt_control_part_over(const zlt_control_t *c, uint64_t now)
     }
 
     if (n) {
-        zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "%u connections of "
-                     "the former token's tunnel are cut short", n);
+        zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "%u connection%s "
+                     "of the former token's tunnel cut short", n,
+                     n == 1 ? "" : "s");
     }
 
     return 1;

@@ -517,7 +517,8 @@ zlt_link_tick(zlt_link_t *l, uint64_t now)
 
     if (l->owner.stopping && !l->stopped && now >= l->stop_at) {
         zlt_log_link(l->owner.label, ZLT_LOG_WARN,
-                     "%u connections are cut short", l->owner.nchannels);
+                     "%u connection%s cut short", l->owner.nchannels,
+                     l->owner.nchannels == 1 ? "" : "s");
         zlt_link_abort(l);
     }
 }

@@ -49,8 +49,8 @@ zlt_tls_told(const zlt_conn_t *c, char *text)
     (void) strftime(until, sizeof(until), "%Y-%m-%d", &tm);
 
     (void) snprintf(text, ZLT_TLS_ERROR_SIZE, "%.16s, for %s, signed by "
-                    "%.150s, until %s (%d days)", SSL_get_version(c->ssl),
-                    names, issuer, until, days);
+                    "%.150s, until %s (%d day%s)", SSL_get_version(c->ssl),
+                    names, issuer, until, days, days == 1 ? "" : "s");
 }
 
 

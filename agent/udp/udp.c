@@ -797,7 +797,8 @@ zlt_udp_end(zlt_udp_t *u)
 
     if (u->broken && *u->broken) {
         zlt_log_link(u->owner->label, ZLT_LOG_DEBUG, "a datagram channel with "
-                     "%u sessions has ended: %s", u->npeers, u->broken);
+                     "%u session%s has ended: %s", u->npeers,
+                     u->npeers == 1 ? "" : "s", u->broken);
     }
 
     zlt_channel_abort(ch);

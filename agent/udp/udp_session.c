@@ -149,8 +149,9 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
     counted = service->open ? service->open : service;
 
     if (counted->nsessions >= u->owner->conf->max_udp_sessions) {
-        zlt_udp_session_complain(u, service, "%u sessions are open, which is "
-                                 "the limit", counted->nsessions);
+        zlt_udp_session_complain(u, service, "%u session%s open, which is the "
+                                 "limit", counted->nsessions,
+                                 counted->nsessions == 1 ? "" : "s");
         service->udp.refused++;
         cause = ZLT_E_LIMIT;
         goto release;
@@ -811,11 +812,12 @@ zlt_udp_session_service_log(const zlt_owner_t *o, const zlt_service_t *service)
         return;
     }
 
-    zlt_log_link(o->label, ZLT_LOG_INFO, "the UDP service \"%s\": %u sessions "
+    zlt_log_link(o->label, ZLT_LOG_INFO, "the UDP service \"%s\": %u session%s "
                  "open, %llu in all, %llu refused; to the service %llu "
                  "datagrams, %llu bytes, dropped %llu full, %llu late; to the "
                  "server %llu datagrams, %llu bytes, dropped %llu full, %llu "
                  "late; %llu failed", service->conf.name, service->nsessions,
+                 service->nsessions == 1 ? "" : "s",
                  (unsigned long long) c->sessions,
                  (unsigned long long) c->refused, (unsigned long long) c->in,
                  (unsigned long long) c->bytes_in,

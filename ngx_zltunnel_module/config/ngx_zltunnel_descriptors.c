@@ -77,19 +77,21 @@ ngx_zltunnel_descriptors_check(ngx_cycle_t *cycle)
 
     if (limit >= start) {
         ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
-                      "%ui worker_connections, %ui listening sockets and "
-                      "%ui workers may need %ui descriptors in a worker, "
+                      "%ui worker_connections, %ui listening socket%s and "
+                      "%ui worker%s may need %ui descriptors in a worker, "
                       "the limit is %uL: %s", cycle->connection_n,
-                      cycle->listening.nelts, workers, all, (uint64_t) limit,
-                      remedy);
+                      cycle->listening.nelts,
+                      cycle->listening.nelts == 1 ? "" : "s", workers,
+                      workers == 1 ? "" : "s", all, (uint64_t) limit, remedy);
         return NGX_OK;
     }
 
     ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                  "%ui listening sockets and %ui workers need %ui "
+                  "%ui listening socket%s and %ui worker%s need %ui "
                   "descriptors in each process before there is a connection, "
-                  "the limit is %uL: %s", cycle->listening.nelts, workers,
-                  start, (uint64_t) limit, remedy);
+                  "the limit is %uL: %s", cycle->listening.nelts,
+                  cycle->listening.nelts == 1 ? "" : "s", workers,
+                  workers == 1 ? "" : "s", start, (uint64_t) limit, remedy);
 
     return NGX_ERROR;
 }

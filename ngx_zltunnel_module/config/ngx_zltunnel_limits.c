@@ -95,10 +95,11 @@ ngx_zltunnel_limits_zone(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
     ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
                   "\"zone\" of zltunnel \"%V\" is too small for "
                   "\"max_tunnels %ui\", \"max_services %ui\" and %ui "
-                  "workers: it has %uzk, %uLk are needed, in %s:%ui",
+                  "worker%s: it has %uzk, %uLk are needed, in %s:%ui",
                   &registry->name, registry->max_tunnels,
-                  registry->max_services, workers, registry->zone_size / 1024,
-                  (need + 1023) / 1024, registry->file, registry->line);
+                  registry->max_services, workers, workers == 1 ? "" : "s",
+                  registry->zone_size / 1024, (need + 1023) / 1024,
+                  registry->file, registry->line);
 }
 
 
@@ -233,10 +234,10 @@ ngx_zltunnel_limits_connections(ngx_cycle_t *cycle,
     }
 
     ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
-                  "%ui worker_connections are few: %ui listening sockets leave "
-                  "%ui to clients, each of which takes two, and to agents: at "
-                  "least %ui are needed", cycle->connection_n, ports,
-                  cycle->connection_n - ports,
+                  "%ui worker_connections are few: %ui listening socket%s "
+                  "leave %ui to clients, each of which takes two, and to "
+                  "agents: at least %ui are needed", cycle->connection_n, ports,
+                  ports == 1 ? "" : "s", cycle->connection_n - ports,
                   ports + NGX_ZLTUNNEL_CONNECTIONS);
 }
 

@@ -39,7 +39,8 @@ ngx_zltunnel_log_complain(ngx_log_t *log, const char *fmt, const char *arg)
 
     if (held) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "the next complaint was suppressed %ui times", held);
+                      "the next complaint was suppressed %ui time%s", held,
+                      held == 1 ? "" : "s");
     }
 
     ngx_log_error(NGX_LOG_WARN, log, 0, fmt, arg);
@@ -57,7 +58,8 @@ ngx_zltunnel_log_paced(ngx_log_t *log, const char *what)
 
     if (held) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "%ui lines of %s were suppressed", held, what);
+                      "%ui line%s of %s suppressed", held,
+                      held == 1 ? "" : "s", what);
     }
 
     return 1;

@@ -514,9 +514,10 @@ ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
                   "agent \"%V\" stopped access session %s: "
-                  "%uL connections, %uL bytes in, %uL out, %ui to be cut",
+                  "%uL connection%s, %uL bytes in, %uL out, %ui to be cut",
                   &control->peer->name, ngx_zltunnel_access_hex(id),
-                  sum.total, sum.bytes[0], sum.bytes[1], sum.active);
+                  sum.total, sum.total == 1 ? "" : "s", sum.bytes[0],
+                  sum.bytes[1], sum.active);
 
     ngx_zltunnel_access_end_notify(control->registry);
 }

@@ -187,14 +187,14 @@ ngx_zltunnel_access_tell(ngx_zltunnel_control_t *control,
 
     ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
                   "access session %s of agent \"%V\" to service \"%V\" "
-                  "ended, %s: %uL connections, %uL bytes in, %uL out, "
+                  "ended, %s: %uL connection%s, %uL bytes in, %uL out, "
                   "%ui open",
                   ngx_zltunnel_access_hex(end->id), &control->peer->name,
                   &end->service,
                   (end->code == ZLT_E_EXPIRED) ? "expired"
                                                : "no longer allowed",
-                  end->sum.total, end->sum.bytes[0], end->sum.bytes[1],
-                  end->sum.active);
+                  end->sum.total, end->sum.total == 1 ? "" : "s",
+                  end->sum.bytes[0], end->sum.bytes[1], end->sum.active);
 
     ngx_memzero(&m, sizeof(zlt_msg_t));
 

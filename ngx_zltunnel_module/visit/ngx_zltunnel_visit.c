@@ -559,8 +559,8 @@ ngx_zltunnel_visit_check_all(ngx_zltunnel_registry_t *registry)
 
     if (n) {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "%ui connections of visitors were cut: their access "
-                      "sessions have ended", n);
+                      "%ui connection%s of visitors cut, with the end of "
+                      "access sessions", n, n == 1 ? "" : "s");
     }
 }
 

@@ -224,7 +224,7 @@ sub the_end {
     ok(exchange($c, 'before'), 'before the deadline');
 
     is($visitor->{proc}->wait(20), 0, 'at the deadline the command ends');
-    like($visitor->log, qr/"echo" has ended: its time is over; 1 connections/,
+    like($visitor->log, qr/"echo" has ended: its time is over; 1 connection in all/,
          'with its line');
 
     send $c, 'after', 0;

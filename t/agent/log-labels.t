@@ -161,7 +161,7 @@ sub two {
 
     for my $re (qr/^\S+ WARN down: a connection to "down" failed/m,
                 qr/^\S+ WARN udp: the UDP service "udp": 2 sessions/m,
-                qr/^\S+ INFO udp: the UDP service "udp": \d+ sessions open/m,
+                qr/^\S+ INFO udp: the UDP service "udp": \d+ sessions? open/m,
                 qr/^\S+ INFO down: the service "down" leads to/m,
                 qr/^\S+ WARN gone: the server cannot be reached/m,
                 qr/^\S+ WARN gone: ws|^\S+ INFO gone: zltunnel-agent/m,

@@ -52,7 +52,7 @@ my @rows = (
       'emerg: "zltunnel_ports" directive is not allowed here in PLACE' ],
     [ 'a zone too small', { zone => '32k' }, 0,
       qr/^warn:\ "zone"\ of\ zltunnel\ "default"\ is\ too\ small\ for
-         \ "max_tunnels\ 1000",\ "max_services\ 50"\ and\ 1\ workers:\ it
+         \ "max_tunnels\ 1000",\ "max_services\ 50"\ and\ 1\ worker:\ it
          \ has\ 32k,\ 1[12]\d\dk\ are\ needed,\ in\ PLACE$/mx ],
     [ 'a zone that is none', { zone => 'big' }, 1,
       'emerg: invalid value "big" of "zone": it must be a size of at least 8 '
@@ -75,7 +75,7 @@ my @rows = (
       . 'clients, each of which takes two, and to agents: at least 522 are '
       . 'needed' ],
     [ 'few descriptors', { main => 'worker_rlimit_nofile 64;' }, 1,
-      qr/^emerg:\ 10\ listening\ sockets\ and\ 1\ workers\ need\ \d+
+      qr/^emerg:\ 10\ listening\ sockets\ and\ 1\ worker\ need\ \d+
          \ descriptors\ in\ each\ process\ before\ there\ is\ a\ connection,\ the
          \ limit\ is\ 64:\ write\ "worker_rlimit_nofile\ \d+;"\ in
          \ nginx.conf$/x ],

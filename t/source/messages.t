@@ -2,7 +2,8 @@
 
 # Protects: docs/troubleshooting.md has the words that nginx and the agent say.
 # Each message in it is in the source, in one string; those of the last section
-# are nginx's own.  Who changes a message changes it there.
+# are nginx's own.  Who changes a message changes it there.  Of one thing no
+# message speaks as of several.
 
 use strict;
 use warnings;
@@ -18,6 +19,14 @@ my ($ours, $nginxs) = slurp("$root/docs/troubleshooting.md")
     =~ /\A(.*)^## What nginx itself says\n(.*)\z/ms;
 my $said = strings(map { glob "$root/$_" } 'agent/*/*.c',
                    'ngx_zltunnel_module/*.c', 'ngx_zltunnel_module/*/*.[ch]');
+my $counted = join '|', qw(workers sockets sessions connections services lines
+                          times days agents channels tokens visitors);
+my @plural = grep { !/more than %d|%u of %u/ }
+             $said =~ /^(.*%(?:[dui]|ui|uL|zu|llu)(?: [a-z]+)? (?:$counted)\b.*)/mg;
+
+# the "s" of more than one
+$said .= "\n" . $said =~ s/(?<=[a-z])%s(?![a-z])/s/gr;
+
 my $nginx = slurp($ZLTunnel::NGINX) =~ s/[\0\n]+/\n/gr;
 
 cmp_ok(messages($ours), '>', 60, 'messages of ours');
@@ -27,6 +36,8 @@ is(join("\n", grep { $said !~ pattern($_) } messages($ours)), '',
 cmp_ok(messages($nginxs), '>', 8, 'messages of nginx');
 is(join("\n", grep { !/^undefined symbol/ && $nginx !~ pattern($_) }
                messages($nginxs)), '', '.. are in its program');
+
+is(join("\n", @plural), '', 'one is no plural');
 
 unlike($said, pattern('the server ... every token'), 'what is not is found');
 like($said, pattern('agent from ... refused: ...'), '.. and what is');
