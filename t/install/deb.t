@@ -148,7 +148,8 @@ sub machine {
     $root = ZLTunnel::Root->new(
         dir => $dir, lower => long_run()
             ? ZLTunnel::Root::debian("$dir/lower", 'nginx libnginx-mod-stream'
-                                     . ' libuv1 systemd-standalone-sysusers')
+                                     . ' libuv1 ca-certificates'
+                                     . ' systemd-standalone-sysusers')
             : '/');
 
     $root->copy($module, '/root/module.deb');

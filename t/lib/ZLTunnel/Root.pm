@@ -77,9 +77,9 @@ sub new {
 }
 
 
-# A new Debian in a directory, its lists of packages kept, and what is named
-# fetched: its root has no network.  Nor have we (ZLTunnel::Net), but who has
-# started us has.
+# A new Debian in a directory, which it returns, its lists of packages kept, and
+# what is named fetched: its root has no network.  Nor have we (ZLTunnel::Net),
+# but who has started us has.
 
 sub debian {
     my ($dir, $packages) = @_;
@@ -90,10 +90,12 @@ sub debian {
     my ($codename) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m;
 
     ZLTunnel::Proc::run_ok({ timeout => 600 },
-        'nsenter', '--net=' . network(), '--', 'mmdebstrap', '--quiet', '--variant=minbase', '--mode=root',
-        '--skip=cleanup/apt', '--include=systemd-sysv,dbus,iproute2,init',
+        'nsenter', '--net=' . network(), '--', 'mmdebstrap', '--quiet',
+        '--variant=minbase', '--mode=root', '--skip=cleanup/apt', '--include=systemd-sysv,dbus,iproute2,init',
         '--customize-hook=chroot "$1" apt-get install -qq -y --download-only'
         . ' -o APT::Install-Recommends=true ' . $packages, $codename, $dir);
+
+    return $dir;
 }
 
 
