@@ -392,11 +392,15 @@ ngx_zltunnel_access_enter(ngx_zltunnel_registry_t *registry,
 {
     ngx_zltunnel_sh_counter_t  *counter;
 
-    counter = ngx_zltunnel_counter_of(registry, &access->counters);
+    counter = ngx_zltunnel_counter_of(registry, &access->counters, NULL,
+                                      access);
+    if (counter == NULL) {
+        return NULL;
+    }
 
-    if (counter) {
-        counter->access = access;
-        counter->active++;
+    counter->active++;
+
+    if (counter->access) {
         access->tunnel->visits++;
     }
 

@@ -115,7 +115,8 @@ ngx_zltunnel_sh_service_t *ngx_zltunnel_access_service(ngx_zltunnel_sh_t *sh,
 /* the visitor's token is on the serving agent's list, if that gave one */
 ngx_uint_t ngx_zltunnel_access_listed(ngx_zltunnel_sh_service_t *service,
     ngx_str_t *visitor);
-/* one of its visits begins in this worker: NULL: zone full */
+/* one of its visits begins in this worker; in a full zone none of its tunnel's
+   max_connections; NULL: the worker has no slot */
 ngx_zltunnel_sh_counter_t *ngx_zltunnel_access_enter(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_access_t *access);
 void ngx_zltunnel_access_leave(ngx_zltunnel_registry_t *registry,

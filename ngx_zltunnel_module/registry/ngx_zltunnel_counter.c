@@ -18,9 +18,10 @@
 
 
 /*
- * A full zone has no room for a counter, and costs no client its connection:
- * this worker counts in one of its own, of which nobody is told.  It is in no
- * list, and always has a service, so that nothing folds or frees it.
+ * A full zone has no room for a counter, and costs nobody a connection: this
+ * worker counts in one of its own, of which nobody is told.  It is in no list,
+ * and of no service or access session, which may be gone before who counts in
+ * it.
  */
 
 static ngx_zltunnel_sh_counter_t  ngx_zltunnel_counter_spare;
@@ -70,30 +71,32 @@ ngx_zltunnel_counter_get(ngx_zltunnel_registry_t *registry,
 
 
 ngx_zltunnel_sh_counter_t *
-ngx_zltunnel_counter_find(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_service_t *service)
+ngx_zltunnel_counter_more(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, ngx_zltunnel_sh_counter_t *counter)
 {
-    ngx_zltunnel_sh_counter_t  *counter;
-
-    if (registry->slot == NGX_ZLTUNNEL_NO_SLOT) {
-        return NULL;
-    }
-
-    counter = ngx_zltunnel_counter_of(registry, &service->counters);
-
     if (counter == NULL) {
-        counter = &ngx_zltunnel_counter_spare;
+        return ngx_zltunnel_counter_get(registry, service);
     }
 
-    counter->service = service;
+    counter->active++;
 
     return counter;
 }
 
 
 ngx_zltunnel_sh_counter_t *
+ngx_zltunnel_counter_find(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service)
+{
+    return ngx_zltunnel_counter_of(registry, &service->counters, service,
+                                   NULL);
+}
+
+
+ngx_zltunnel_sh_counter_t *
 ngx_zltunnel_counter_of(ngx_zltunnel_registry_t *registry,
-    ngx_queue_t *counters)
+    ngx_queue_t *counters, ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_sh_access_t *access)
 {
     ngx_queue_t                *q;
     ngx_zltunnel_sh_counter_t  *counter;
@@ -116,9 +119,11 @@ ngx_zltunnel_counter_of(ngx_zltunnel_registry_t *registry,
     counter = ngx_zltunnel_zone_alloc(registry,
                                       sizeof(ngx_zltunnel_sh_counter_t));
     if (counter == NULL) {
-        return NULL;
+        return &ngx_zltunnel_counter_spare;
     }
 
+    counter->service = service;
+    counter->access = access;
     counter->slot = registry->slot;
     counter->pid = ngx_pid;
 
@@ -142,7 +147,8 @@ void
 ngx_zltunnel_counter_check(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter)
 {
-    if (counter->active == 0 && counter->busy == 0
+    if (counter != &ngx_zltunnel_counter_spare
+        && counter->active == 0 && counter->busy == 0
         && counter->service == NULL && counter->access == NULL)
     {
         ngx_queue_remove(&counter->queue);

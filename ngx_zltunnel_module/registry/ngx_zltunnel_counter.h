@@ -16,15 +16,21 @@
    no slot */
 ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_get(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
+/* the same, for what counts all of its connections in one: this one, or if it
+   is NULL, as yet any */
+ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_more(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_sh_counter_t *counter);
 void ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter);
 /* the same, without a connection to count */
 ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_find(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_service_t *service);
-/* in a list of its counters, made if there is none; NULL: zone full, or this
-   worker has no slot, for want of the same */
+/* in the list of counters of a service or an access session, made if there is
+   none; in a full zone one that is of neither; NULL: no slot */
 ngx_zltunnel_sh_counter_t *ngx_zltunnel_counter_of(
-    ngx_zltunnel_registry_t *registry, ngx_queue_t *counters);
+    ngx_zltunnel_registry_t *registry, ngx_queue_t *counters,
+    ngx_zltunnel_sh_service_t *service, ngx_zltunnel_sh_access_t *access);
 /* what they count for is going: frees them, but for those still in use */
 void ngx_zltunnel_counter_orphan(ngx_zltunnel_registry_t *registry,
     ngx_queue_t *counters);

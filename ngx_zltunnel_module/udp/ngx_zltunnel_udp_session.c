@@ -231,7 +231,8 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
         return NGX_ZLTUNNEL_DIAL_LIMIT;
     }
 
-    counter = ngx_zltunnel_counter_get(udp->registry, service);
+    counter = ngx_zltunnel_counter_more(udp->registry, service,
+                                        carrier->counter);
 
     if (counter == NULL) {
         *limit = NGX_ZLTUNNEL_ZONE_LIMIT;

@@ -367,7 +367,7 @@ ngx_zltunnel_balance_take(ngx_zltunnel_upstream_t *up,
     if (up->conf->balance == NGX_ZLTUNNEL_LEAST_CONN
         || up->conf->balance == NGX_ZLTUNNEL_RANDOM)
     {
-        /* without it in a full zone, it is merely not counted */
+        /* in a full zone it is counted, and nobody sees it */
 
         up->busy = ngx_zltunnel_counter_find(up->conf->registry, service);
 

@@ -408,7 +408,7 @@ ngx_zltunnel_visit_admit(ngx_zltunnel_visit_t *visit)
         cause = ZLT_E_LIMIT;
 
     } else {
-        counter = ngx_zltunnel_counter_get(registry, service);
+        counter = ngx_zltunnel_counter_more(registry, service, visit->served);
 
         if (counter == NULL) {
             cause = ZLT_E_BUSY;

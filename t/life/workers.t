@@ -19,8 +19,10 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
+use ZLTunnel::Access qw(visitor ask connected);
 use ZLTunnel::Scene;
-use ZLTunnel::Wire;
+use ZLTunnel::UDP;
+use ZLTunnel::Wire qw(access_close datagram datagram_open datagram_close);
 
 need_nofile(4096);
 
@@ -31,6 +33,7 @@ subtest '70 workers, one reload' => sub { once(70) };
 subtest '128 workers, one reload' => sub { once(128) };
 subtest 'a zone without memory for a slot' => \&full;
 subtest 'a zone without memory for counters' => \&counters;
+subtest '.. nor for those of visitors' => \&visitors;
 subtest 'a master without descriptors' => \&descriptors;
 
 done_testing();
@@ -240,6 +243,86 @@ sub counters {
     cmp_ok(scalar(grep { $total{$_}{total} } @names), '>', 1,
            'most are counted');
 
+    $t->finish;
+}
+
+
+sub visitors {
+    my $t = ZLTunnel->new(workers => 1, zone => '64k', range => 1, udp => 1,
+                          zltunnel => 'max_tunnels 3; max_services 500;'
+                                      . 'reconnect_grace 1s;');
+    my $alice = $t->token('alice');
+    my $carol = $t->token('carol', 'access=*');
+
+    $t->{full} = $t->token('full');
+    $t->write_conf(ports => 'zltunnel_timeout 2s;');
+    $t->start;
+
+    my ($echo, $udp) = ($t->service('echo'), $t->free_port);
+    $t->spawn('udp-echo', $t->nettool, 'udp-echo', $udp);
+    my $agent = $t->agent(token => $alice, services => [
+        "web:$echo->{port}/private", "dns:$udp/udp",
+        "game:$udp/udp/private" ]);
+    my $visitor = visitor($t, $carol);
+    my @sessions = map { ask($visitor, 'web')->{access_id} // () } 1 .. 20;
+    my $game = ask($visitor, 'game', udp => 1)->{access_id};
+    is(scalar(@sessions), 20, 'a visitor has access sessions');
+
+    my $full = fill($t);
+    my @open = map { connected($visitor, $_) // () } @sessions;
+    is(scalar(@open), 20, 'a connection of each is served, all at once');
+
+    my @clients = ZLTunnel::UDP->client($agent->port('dns'));
+    my $v = ZLTunnel::Wire->visit($visitor, $game);
+    my $echoes = sub {
+        $clients[-1]->send('hello');
+        is($clients[-1]->recv, 'hello', 'a client of UDP is served');
+        $v->send(datagram_open($_[0]) . datagram($_[0], 'hello'));
+        is(($v->next // {})->{data}, 'hello', '.. and a visitor');
+    };
+    $echoes->(1);
+
+    my %counted;
+    my $counts = sub {
+        %counted = map { $_->{id} => $_->{connections} }
+                   grep { $_->{service} eq 'web' } @{ $t->status->{access} };
+        return grep { $_->{active} || $_->{total} } values %counted;
+    };
+    my $n = $counts->();
+    ok($n > 0 && $n < 20, "those are counted whom memory was left for ($n)");
+    is(scalar(grep { $_->{active} > 1 || $_->{total} > 1 } values %counted), 0,
+       '.. and no other one as theirs');
+
+    # what was not counted ends as well, in whatever order
+
+    $visitor->send_msg(access_close($sessions[$_])) for 0, 19;
+    $_->close for @open[5 .. 19], @open[0 .. 4];
+    ok(wait_for(sub {
+        $n = $counts->();
+        return keys %counted == 18 && !grep { $_->{active} } values %counted;
+    }), 'all of them end');
+
+    # with memory again they end as they began
+
+    my $free = $t->status->{zone}{free};
+    $full->close;
+    ok(wait_for(sub { $t->status->{zone}{free} > $free + 4096 }),
+       'there is memory again');
+    my ($session) = grep { my $c = $counted{ unpack 'H*', $_ };
+                           $c && !$c->{total} } @sessions;
+    my $last = connected($visitor, $session);
+    is($counts->(), $n + 1, 'one more is counted now');
+
+    push @clients, ZLTunnel::UDP->client($agent->port('dns'));
+    $echoes->(2);
+    $v->send(datagram_close(1) . datagram_close(2));
+    ok(wait_for(sub {
+        return !grep { $_->{active} } map { $t->service_status($_) }
+                                      qw(dns game);
+    }), 'those of UDP end');
+    $echoes->(3);
+
+    $_->close for $last // (), $v, $visitor;
     $t->finish;
 }
 
