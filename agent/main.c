@@ -184,6 +184,8 @@ zlt_main_help(FILE *out)
                    "ZLTUNNEL_SERVICE is set.  \"zltunnel-agent help "
                    "COMMAND\" tells\nits options.\n\n"
                    "Examples:\n"
+                   "  zltunnel-agent init --server wss://tunnel.example.com "
+                   "--service web:3000\n"
                    "  zltunnel-agent connect --server "
                    "wss://tunnel.example.com \\\n"
                    "      --token-file token --service 3000\n"

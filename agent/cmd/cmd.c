@@ -93,6 +93,18 @@ zlt_cmd_dashes(int argc, char **argv, const struct option *options)
 
 
 void
+zlt_cmd_unit(const char *option, const char *value)
+{
+    if (value[strspn(value, "0123456789")] == '\0'
+        && value[strspn(value, "0")] != '\0')
+    {
+        zlt_log_complain("--%s %s is taken for %s s; a time has a unit: 90s, "
+                         "30m, 8h, 1d", option, value, value);
+    }
+}
+
+
+void
 zlt_cmd_token_option(void)
 {
     zlt_log_complain("there is no --token, since every user of this machine "

@@ -59,6 +59,9 @@ void zlt_cmd_option(int c, char **argv, const struct option *options);
 /* -1 after a complaint if there is a long option with one dash */
 int zlt_cmd_dashes(int argc, char **argv, const struct option *options);
 
+/* Says of a time without a unit what it is taken for. */
+void zlt_cmd_unit(const char *option, const char *value);
+
 /* .. and why there is no --token */
 void zlt_cmd_token_option(void);
 

@@ -59,11 +59,14 @@ static const zlt_cmd_page_t  zlt_access_page = {
     "  NAME[/udp][:LOCAL_PORT]   a service that an agent of that server has",
     zlt_access_options,
     ZLT_KEY_VISIT,
-    "It ends with the last of its sessions, or at SIGINT and SIGTERM.\n",
+    "It ends with the last of its sessions, or at SIGINT and SIGTERM.\n"
+    "With --stdio it is a ProxyCommand of ssh.\n",
     "  zltunnel-agent access db:5432 --server wss://tunnel.example.com \\\n"
     "      --token-file token --ttl 8h\n"
     "  zltunnel-agent access office --to 10.0.0.5:8080 --local-port 8080 \\\n"
     "      --server wss://tunnel.example.com --token-file token\n"
+    "  zltunnel-agent access ssh --stdio --server wss://tunnel.example.com \\\n"
+    "      --token-file token\n"
 };
 
 
@@ -241,6 +244,8 @@ zlt_cmd_access_time(const char *option, const char *value, uint32_t *seconds)
                          "1d", option, value);
         return -1;
     }
+
+    zlt_cmd_unit(option, value);
 
     return 0;
 }

@@ -161,6 +161,7 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
                    && optarg[0] && !strpbrk(optarg, " \t\r\n"))
         {
             ttl = optarg;
+            zlt_cmd_unit("ttl", ttl);
 
         } else if (c == 'T') {
             zlt_log_complain(u->ttl

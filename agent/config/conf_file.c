@@ -18,10 +18,14 @@
 #include "conf_include.h"
 #include "conf_node.h"
 #include "ini.h"
+#include "near.h"
+#include "zlt_name.h"
 
 
 static int zlt_conf_file_one(zlt_conf_file_t *f);
 static int zlt_conf_file_begin(zlt_conf_file_t *f, const char *section);
+static int zlt_conf_file_foreign(zlt_conf_file_t *f, const char *word,
+    const char *name);
 static int zlt_conf_file_end(zlt_conf_file_t *f);
 static int zlt_conf_file_key(zlt_conf_file_t *f, const char *name,
     const char *value, int more);
@@ -208,9 +212,8 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *section)
     }
 
     if (s == NULL) {
-        return zlt_conf_file_fail(f, f->at, "unknown section: there are "
-                                  "[agent], [service NAME], [node], [nodes], "
-                                  "[tunnel NAME], [access NAME] and [access]");
+        f->section[len] = '\0';
+        return zlt_conf_file_foreign(f, f->section, name);
     }
 
     bit = 1u << i;
@@ -223,6 +226,51 @@ zlt_conf_file_begin(zlt_conf_file_t *f, const char *section)
     f->kind = s;
 
     return s->begin ? s->begin(f, name) : 0;
+}
+
+
+/* There is no such section.  One word that is like none of theirs is a service
+   for most people. */
+
+static int
+zlt_conf_file_foreign(zlt_conf_file_t *f, const char *word, const char *name)
+{
+    unsigned                   i, named;
+    zlt_near_t                 near;
+    const zlt_conf_section_t  *s;
+
+    named = 0;
+    zlt_near_init(&near, word);
+
+    for (i = 0; (s = zlt_conf_file_sections[i]) != NULL; i++) {
+        zlt_near_try(&near, s->name);
+        named = (near.best == s->name) ? s->named : named;
+    }
+
+    if (near.best == NULL) {
+        return *name || !zlt_name_valid((const uint8_t *) word, strlen(word))
+               ? zlt_conf_file_fail(f, f->at, "unknown section: there are "
+                                    "[agent], [service NAME], [node], "
+                                    "[nodes], [tunnel NAME], [access NAME] "
+                                    "and [access]")
+               : zlt_conf_file_fail(f, f->at, "unknown section [%.60s]; did "
+                                    "you mean [service %.60s]?", word, word);
+    }
+
+    if (near.distance == 0 && strcmp(near.best, word) == 0) {
+        return named
+               ? zlt_conf_file_fail(f, f->at, "[%s] needs a name: [%s NAME]%s",
+                                    word, word,
+                                    strcmp(word, "service") == 0
+                                    ? ", as in [service web]" : "")
+               : zlt_conf_file_fail(f, f->at, "[%s] has no name behind it",
+                                    word);
+    }
+
+    return zlt_conf_file_fail(f, f->at, "unknown section [%.60s%s%.60s]; did "
+                              "you mean [%s%s%.60s]?", word, *name ? " " : "",
+                              name, near.best, named ? " " : "",
+                              !named ? "" : *name ? name : "NAME");
 }
 
 

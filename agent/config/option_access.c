@@ -66,7 +66,9 @@ zlt_option_access(const char *text, zlt_access_conf_t *a, const char **error)
     }
 
     if (zlt_option_access_local_port(p + 1, &a->port) == -1) {
-        *error = "the local port is not a number from 0 to 65535";
+        *error = strstr(p, "/udp") || strstr(p, "/tcp")
+                 ? "the protocol comes before the port: NAME/udp:LOCAL_PORT"
+                 : "the local port is not a number from 0 to 65535";
         return -1;
     }
 

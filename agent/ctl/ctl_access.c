@@ -292,6 +292,28 @@ zlt_ctl_access_stop(zlt_ctl_request_t *r)
 }
 
 
+int
+zlt_ctl_access_named(zlt_ctl_request_t *r, const char *name)
+{
+    char           id[2 * ZLT_ID_SIZE + 1];
+    zlt_access_t  *x;
+
+    for (x = NULL; (x = zlt_ctl_access_next(r->process, x)) != NULL; ) {
+
+        if (x->has_id && x->state != ZLT_ACCESS_ENDED
+            && strcmp(x->conf.name, name) == 0)
+        {
+            zlt_ctl_fail(r, "\"%s\" is access to a service: \"stop %.*s\" "
+                         "ends that session", name, ZLT_ACCESS_PREFIX,
+                         zlt_ctl_access_id(id, x));
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 void
 zlt_ctl_access_renew(zlt_ctl_request_t *r)
 {

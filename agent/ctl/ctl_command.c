@@ -95,7 +95,14 @@ zlt_ctl_command_stop(zlt_ctl_request_t *r)
 {
     zlt_link_t  *l;
 
-    if (zlt_ctl_access_stop(r) || zlt_ctl_command_unknown(r, r->words[1])) {
+    if (zlt_ctl_access_stop(r)) {
+        return;
+    }
+
+    if (zlt_process_find(r->process, r->words[1], NULL) == NULL
+        && (zlt_ctl_access_named(r, r->words[1])
+            || zlt_ctl_command_unknown(r, r->words[1])))
+    {
         return;
     }
 
@@ -120,6 +127,7 @@ zlt_ctl_command_unknown(zlt_ctl_request_t *r, const char *name)
 {
     unsigned                  i;
     zlt_config_t             *config;
+    const zlt_link_t         *l;
     const zlt_tunnel_conf_t  *t;
 
     if (zlt_process_find(r->process, name, NULL)) {
@@ -136,6 +144,16 @@ zlt_ctl_command_unknown(zlt_ctl_request_t *r, const char *name)
                          name, t->from);
             return 1;
         }
+    }
+
+    l = zlt_ctl_status_has(r->process, name);
+
+    if (l) {
+        zlt_ctl_fail(r, "\"%s\" is a service of the tunnel \"%s\", which "
+                     "starts and stops as a whole; to end one service take it "
+                     "out of the file, and \"reload\"", name,
+                     l->owner.conf->name);
+        return 1;
     }
 
     zlt_ctl_fail(r, "there is no tunnel \"%.100s\"", name);

@@ -95,6 +95,19 @@ zlt_ctl_status(zlt_ctl_request_t *r)
 }
 
 
+const zlt_link_t *
+zlt_ctl_status_has(zlt_process_t *p, const char *service)
+{
+    zlt_ctl_status_t  st;
+
+    st.process = p;
+    st.name = NULL;
+    st.service = service;
+
+    return zlt_ctl_status_next(&st, NULL);
+}
+
+
 /* The next link of those that are asked for; NULL for the first, and after
    the last. */
 

@@ -151,6 +151,9 @@ sub help {
     is($rc, 0, '--help');
     is((agent('help'))[1], $out, 'help');
     is((agent('-h'))[1], $out, '-h');
+    like($out, qr/^  zltunnel-agent init /m, 'how one begins');
+    like((agent('help', 'access'))[1], qr/^  zltunnel-agent access \w+ --stdio /m,
+         'what ssh takes');
 
     my @commands = $out =~ /^  (\w+) +\w/mg;
     is(join(' ', @commands[0 .. 2]), 'connect run check',

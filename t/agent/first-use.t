@@ -132,6 +132,23 @@ my @rows = (
       env => { ZLTUNNEL_SERVICE => 'web:8080 ssh' },
       says => "ZLTUNNEL_SERVICE \"ssh\": $EXPECTED" },
 
+    # access
+
+    { what => 'UDP behind the port', args => [ 'access', 'web:21110/udp' ],
+      says => '"web:21110/udp": the protocol comes before the port: '
+              . 'NAME/udp:LOCAL_PORT' },
+    { what => 'a time without a unit',
+      args => [ 'access', 'web', '--ttl', '8', '--grace', '7200' ],
+      says => "--ttl 8 is taken for 8 s; a time has a unit: 90s, 30m, 8h, 1d\n"
+              . '--grace 7200 is taken for 7200 s; a time has a unit: 90s, '
+              . "30m, 8h, 1d\n$TAKEN" },
+    { what => 'without end', args => [ 'access', 'web', '--ttl', '0' ],
+      says => $TAKEN },
+    { what => 'a time without a unit, of renew', rc => 1,
+      args => [ 'renew', '01234567', '--ttl', '8', '--control', "$dir/none" ],
+      says => "--ttl 8 is taken for 8 s; a time has a unit: 90s, 30m, 8h, 1d\n"
+              . 'no agent answers at DIR/none: No such file or directory' },
+
     # agent.conf
 
     { what => 'keys with tabs before them',
@@ -176,6 +193,20 @@ my @rows = (
     { what => 'a section twice', service => "local = 80\n[agent]",
       says => 'FILE:6: [agent] is there twice' },
     { what => 'Agent', conf => "[Agent]\n",
+      says => 'FILE:1: unknown section [Agent]; did you mean [agent]?' },
+    { what => 'a service\'s name alone', service => "local = 80\n[ssh]",
+      says => 'FILE:6: unknown section [ssh]; did you mean [service ssh]?' },
+    { what => 'a service without its name', conf => "[service]\n",
+      says => 'FILE:1: [service] needs a name: [service NAME], as in '
+              . '[service web]' },
+    { what => 'a tunnel without its name', conf => "[tunnel]\n",
+      says => 'FILE:1: [tunnel] needs a name: [tunnel NAME]' },
+    { what => 'a section with a typo', conf => "[servce web]\n",
+      says => 'FILE:1: unknown section [servce web]; did you mean '
+              . '[service web]?' },
+    { what => 'two names', conf => "[agent home]\n",
+      says => 'FILE:1: [agent] has no name behind it' },
+    { what => 'a section that is none', conf => "[what is this]\n",
       says => 'FILE:1: unknown section: there are [agent], [service NAME], '
               . '[node], [nodes], [tunnel NAME], [access NAME] and [access]' },
     { what => 'YAML', conf => "agent:\n  server: wss://t.example.com\n",

@@ -473,6 +473,14 @@ sub status {
     is($out, qq{zltunnel-agent: there is no tunnel and no service "wep"\n},
        'told so');
 
+    for my $does (qw(start stop)) {
+        ($rc, $out) = $agent->ask($does, 'web');
+        is($rc, 1, "$does: a service is no tunnel");
+        is($out, 'zltunnel-agent: "web" is a service of the tunnel "agent", which '
+           . 'starts and stops as a whole; to end one service take it out of '
+           . qq{the file, and "reload"\n}, 'told what to do');
+    }
+
     # it is well again when one has been served
 
     my $back = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5,
@@ -504,7 +512,13 @@ sub access {
 
     $v = $visit->('db');
     ok($v->granted('db'), 'one that somebody has');
-    is($v->stop, 0, 'it ends');
+    my ($failed, $said) = $v->ask('stop', 'db');
+    is($failed, 1, 'stop: a session is stopped by its ID');
+    like($said, qr/^zltunnel-agent: "db" is access to a service: "stop [0-9a-f]{8}" ends that session\n\z/,
+         'which is told');
+    ($failed) = $v->ask('stop', $said =~ /stop (\w+)/);
+    is($failed, 0, 'and does it');
+    is($v->{proc}->wait(20), 0, 'it ends');
     unlike($v->log, qr/nobody/, 'nothing is said');
 
     # all of them, or none
