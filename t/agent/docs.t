@@ -2,7 +2,8 @@
 
 # Protects: the manual has what the agent has.  Every key of a section, every
 # suffix of a service, every request of the control socket and every option is
-# documented, and nothing is that the agent does not know.
+# documented, and nothing is that the agent does not know; a token is at the
+# same place on all pages.
 
 use strict;
 use warnings;
@@ -32,6 +33,7 @@ subtest 'the example' => \&example;
 subtest 'options' => \&options;
 subtest 'suffixes' => \&suffixes;
 subtest 'requests' => \&requests;
+subtest 'the token\'s place' => \&token_place;
 
 # what a service learns of its clients
 like($page{security}, qr/^## What is not protected\n.*`proxy_protocol`/ms,
@@ -157,6 +159,30 @@ sub example {
         is(join(' ', grep { !$have{$_} && $_ ne '*' && !refused($_) }
                      @{ $known{$of} }), '', "[$of] has all");
     }
+}
+
+
+# Beside the file that names it, where the agent's user can read it: what is
+# elsewhere is one exception of agent.md.
+
+sub token_place {
+    my %text = map { s{^\Q$ZLTunnel::ROOT\E/}{}r => slurp($_) }
+               "$ZLTunnel::ROOT/README.md", "$ZLTunnel::ROOT/debian/agent.conf",
+               glob("$ZLTunnel::ROOT/docs/*.md $ZLTunnel::ROOT/docs/*/*.md"
+                    . " $ZLTunnel::ROOT/agent/*.example");
+    my $n = 0;
+
+    for my $file (sort keys %text) {
+        for ($text{$file} =~ /^(?:; )?token_file = *(.*)$/mg) {
+            like($_, qr/^[\w-]+(?:\.token)?$/, "$file: token_file");
+            $n++;
+        }
+    }
+
+    cmp_ok($n, '>', 8, 'there are some');
+
+    my @root = grep { $text{$_} =~ m{/run/credentials} } sort keys %text;
+    is("@root", 'docs/agent.md', 'where a token is root\'s');
 }
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # Protects: the pages of docs/jobs/.  Each is done as it is written, by machines
-# of its own, with nginx.conf as Debian has it; what is published is reached.
+# of its own, with nginx.conf as Debian has it and an nginx that runs; what is
+# published is reached.
 
 use strict;
 use warnings;
@@ -85,6 +86,9 @@ sub job {
         or plan(skip_all => $ZLTunnel::Nodes::why);
     $doc = ZLTunnel::Doc->new("docs/jobs/$page.md", @{ $o{places} || [] },
                               map { $_->{name} => $_ } @nodes);
+
+    my %server = reverse %$hosts;
+    $doc->shell($_, 'systemctl start nginx') for sort keys %server;
 }
 
 

@@ -254,13 +254,29 @@ EOT
     ok_run('zltunnel-agent check -c /etc/zltunnel/agent.conf');
     ok_run('systemctl enable --now zltunnel-agent');
 
-    ok(wait_for(sub {
-        ($root->run('zltunnel-agent status'))[1] =~ /connected/
-    }), 'it connects');
+    ok(connected(), 'it connects');
+    # a token of another name, as docs/nodes.md has them
+
+    ok_run('cd /etc/zltunnel && mv token home.token'
+           . ' && sed -i "s/= token/= home.token/" agent.conf'
+           . ' && systemctl restart zltunnel-agent', 'the token has another name');
+    ok(connected(), '.. and it connects');
+    ok_run('cd /etc/zltunnel && mv home.token token'
+           . ' && sed -i "s/= home.token/= token/" agent.conf'
+           . ' && systemctl restart zltunnel-agent', 'and back');
+    ok(connected(), '.. and it connects again');
+
     like(ok_run('grep ^Uid /proc/$(systemctl show -P MainPID zltunnel-agent)/status',
                 'its process'), qr/Uid:\s+[1-9]/, 'it is not root');
 
     one_connection(0);
+}
+
+
+sub connected {
+    return wait_for(sub {
+        ($root->run('zltunnel-agent status'))[1] =~ /connected/
+    });
 }
 
 

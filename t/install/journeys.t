@@ -18,10 +18,10 @@ use ZLTunnel;
 my @journeys = (
     [ 'own VPS to first byte', 'README.md', [ 'A first tunnel' ], 7, 3 ],
     [ 'VPS: web, ssh, game', 'docs/jobs/vps.md', [ 'The server', 'At home' ],
-      12, 3 ],
+      8, 2 ],
     [ 'ngrok-like, once it is set up', 'docs/jobs/developer.md',
       [ 'Each time' ], 2, 0 ],
-    [ 'twenty teams', 'docs/jobs/teams.md', [ 'The server' ], 12, 2 ],
+    [ 'twenty teams', 'docs/jobs/teams.md', [ 'The server' ], 9, 1 ],
     # a look at the log, a renewal and an early end among them
     [ 'a database for an hour: who reaches it', 'docs/jobs/database.md',
       [ 'Alice' ], 9, 0 ],

@@ -21,6 +21,8 @@ package ZLTunnel::Doc;
 #                 stands for anything within a line; of a table that begins
 #                 with NAME the heading counts, and three columns below it
 #
+# Who does it types the token that "init --nginx" has printed where he is asked.
+#
 # Words in bold, "**On NAME**" (In, At, From), tell where it is done from there
 # on: at one of the machines, at "each NAME", or at a place that is a folder.
 # Without them, and where a section begins, it is the place that is named first.
@@ -281,6 +283,8 @@ sub columns {
 sub shell {
     my ($self, $at, $body, $input, $goes_on) = @_;
 
+    $input //= "$self->{token}\n" if $body =~ /^zltunnel-agent init --server/m;
+
     my $node = $self->{place}{$at};
     my $dir = ref $node ? $node->{work} : $node;
     my $mnt = ref $node ? '/mnt' : $dir;
@@ -302,7 +306,12 @@ sub shell {
         close delete $proc->{stdin};
     }
 
-    return ($proc->wait(60) // -1, slurp("$out.out"), slurp("$out.err"));
+    my $rc = $proc->wait(60) // -1;
+    my $said = slurp("$out.out");
+
+    $self->{token} = $1 if $said =~ /^    (zlt_[0-9a-f]{64})$/m;
+
+    return ($rc, $said, slurp("$out.err"));
 }
 
 

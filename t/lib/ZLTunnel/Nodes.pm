@@ -183,6 +183,8 @@ rm -rf /etc/nginx/modules-enabled /etc/nginx/sites-enabled /etc/zltunnel
 cp -r $dir/modules-enabled /etc/nginx
 mkdir -p /etc/zltunnel
 cp $dir/hosts /etc/hosts
+id zltunnel > /dev/null 2>&1 \\
+    || useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin zltunnel
 cat $ca.pem >> /etc/ssl/certs/ca-certificates.crt
 cp $ca.pem /etc/ssl/certs/\$(openssl x509 -hash -noout -in $ca.pem).0
 cp $dir/tunnel.* /etc/nginx

@@ -4,8 +4,6 @@ package ZLTunnel::Readme;
 # are done as they say (ZLTunnel::Doc): both have Debian's packages in /root, the
 # server has nginx running with what Debian's nginx.conf says, and a certificate
 # that both trust; at home a web application listens on port 8080.
-#
-# Who does it types the token that "init --nginx" has printed where he is asked.
 
 use strict;
 use warnings;
@@ -102,18 +100,6 @@ sub step {
 
     my ($rc, $out) = $root->run($command);
     die "$command: $out" if $rc;
-}
-
-
-sub shell {
-    my ($self, $at, $body, $input) = @_;
-
-    $input //= "$self->{token}\n" if $body =~ /^zltunnel-agent init --server/m;
-
-    my ($rc, $out, $err) = $self->SUPER::shell($at, $body, $input);
-    $self->{token} = $1 if $out =~ /(zlt_[0-9a-f]{64})/;
-
-    return ($rc, $out, $err);
 }
 
 
