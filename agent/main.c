@@ -20,6 +20,7 @@
 #include "out.h"
 
 
+static int zlt_main_run(int argc, char **argv);
 static int zlt_main_is(const char *word, const char *name);
 static int zlt_main_command(int argc, char **argv);
 static void zlt_main_process(void);
@@ -52,9 +53,7 @@ static const zlt_cmd_t  zlt_commands[] = {
 int
 main(int argc, char **argv)
 {
-    char        *name;
-    char        *words[] = { NULL, NULL, NULL };
-    static char  run[] = "run", help[] = "--help";
+    int  code;
 
     if (zlt_out_open() == -1) {
         /* there may be nowhere to say so */
@@ -63,6 +62,22 @@ main(int argc, char **argv)
 
     zlt_main_process();
     zlt_log_init();
+
+    code = zlt_main_run(argc, argv);
+
+    /* what could not be read may be right, and be read the next time */
+
+    return code == ZLT_EXIT_USAGE && zlt_log_starved() ? ZLT_EXIT_FAILED
+                                                       : code;
+}
+
+
+static int
+zlt_main_run(int argc, char **argv)
+{
+    char        *name;
+    char        *words[] = { NULL, NULL, NULL };
+    static char  run[] = "run", help[] = "--help";
 
     if (argc < 2) {
 

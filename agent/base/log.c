@@ -34,6 +34,7 @@ static void zlt_log_write(const char *label, zlt_log_level_e level,
 static size_t zlt_log_begin(char *line, const char *label,
     zlt_log_level_e level);
 static void zlt_log_owed(zlt_out_e out, const char *what);
+static int zlt_log_ends(const char *text, const char *reason);
 
 
 /* in the order of zlt_log_level_e */
@@ -48,6 +49,7 @@ static const zlt_log_name_t  zlt_log_names[] = {
 
 static zlt_log_level_e  zlt_log_level = ZLT_LOG_INFO;
 static int              zlt_log_journal;
+static int              zlt_log_no_memory;     /* .. was complained of */
 static uint64_t         zlt_log_dropped[2];    /* lines, by zlt_out_e */
 
 
@@ -251,6 +253,8 @@ zlt_log_link(const char *label, zlt_log_level_e level, const char *fmt, ...)
 void
 zlt_log_complain(const char *fmt, ...)
 {
+    int      n;
+    char     text[1024];
     va_list  ap;
 
     fputs("zltunnel-agent: ", stderr);
@@ -260,6 +264,38 @@ zlt_log_complain(const char *fmt, ...)
     va_end(ap);
 
     fputc('\n', stderr);
+
+    va_start(ap, fmt);
+    n = vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+
+    if (n > 0 && (size_t) n < sizeof(text)
+        && (zlt_log_ends(text, "out of memory")
+            || zlt_log_ends(text, strerror(ENOMEM))))
+    {
+        zlt_log_no_memory = 1;
+    }
+}
+
+
+/* The reason stands at the end of a complaint. */
+
+static int
+zlt_log_ends(const char *text, const char *reason)
+{
+    size_t  len, n;
+
+    len = strlen(text);
+    n = strlen(reason);
+
+    return len >= n && strcmp(text + len - n, reason) == 0;
+}
+
+
+int
+zlt_log_starved(void)
+{
+    return zlt_log_no_memory;
 }
 
 

@@ -53,6 +53,10 @@ void zlt_log_tick(void);
 /* for the terminal: "zltunnel-agent: message", before there is a log */
 void zlt_log_complain(const char *fmt, ...) zlt_printf_like(1, 2);
 
+/* 1 if something that was complained of has failed for want of memory: nobody's
+   configuration is wrong then */
+int zlt_log_starved(void);
+
 /*
  * A peer's text made fit to be printed: cut at ZLT_LOG_TEXT_MAX bytes,
  * what may not be shown (zlt_utf8_shown()) escaped.  buf has ZLT_LOG_TEXT_SIZE bytes; returns it.

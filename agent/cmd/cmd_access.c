@@ -123,9 +123,12 @@ zlt_cmd_access(int argc, char **argv)
         }
     }
 
-    if (zlt_cmd_page_env(&zlt_access_page, &config.agent) == -1
-        || zlt_conf_override(&config.agent, &options) == -1)
-    {
+    if (zlt_cmd_page_env(&zlt_access_page, &config.agent) == -1) {
+        goto usage;
+    }
+
+    if (zlt_conf_override(&config.agent, &options) == -1) {
+        zlt_log_complain("out of memory");
         goto usage;
     }
 

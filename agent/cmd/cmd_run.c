@@ -118,11 +118,13 @@ zlt_cmd_run_read(int argc, char **argv, const zlt_cmd_page_t *page,
 
     code = zlt_cmd_run_options(argc, argv, page, file, connect, &options);
 
-    if (code == -1
-        && (zlt_cmd_page_env(&zlt_cmd_run_page, with) == -1
-            || zlt_conf_override(with, &options) == -1))
-    {
+    if (code == -1 && zlt_cmd_page_env(&zlt_cmd_run_page, with) == -1) {
         code = ZLT_EXIT_USAGE;
+    }
+
+    if (code == -1 && zlt_conf_override(with, &options) == -1) {
+        zlt_log_complain("out of memory");
+        code = ZLT_EXIT_FAILED;
     }
 
     zlt_conf_free(&options);
