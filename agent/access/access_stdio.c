@@ -90,23 +90,34 @@ zlt_access_stdio_start(zlt_access_t *x)
         == -1)
     {
         (void) close(event[0]);
-        (void) close(pair[0]);
-        return -1;
-    }
 
-    if (zlt_access_stdio_thread(zlt_access_stdio_in) == -1
-        || zlt_access_stdio_thread(zlt_access_stdio_out) == -1)
-    {
+    } else if (zlt_access_stdio_thread(zlt_access_stdio_out) == -1) {
+        zlt_io_close(&zlt_stdio.written);
+
+    } else if (zlt_access_stdio_thread(zlt_access_stdio_in) == -1) {
+
+        /* the other one ends with that, and "event" with it */
+
+        (void) shutdown(pair[1], SHUT_RDWR);
         (void) close(pair[0]);
         errno = EAGAIN;
         return -1;
+
+    } else {
+        zlt_visit_start(x, pair[0], "stdin");
+        return 0;
     }
 
-    zlt_visit_start(x, pair[0], "stdin");
+    (void) close(event[1]);
+    (void) close(pair[0]);
+    (void) close(pair[1]);
+    errno = EAGAIN;
 
-    return 0;
+    return -1;
 }
 
+
+/* The one that reads stdin comes last: what it has taken is lost to others. */
 
 static int
 zlt_access_stdio_thread(void *(*run)(void *data))

@@ -46,6 +46,7 @@ write_file("$t->{dir}/wrong", ZLTunnel::random_token() . "\n", 0600);
 subtest 'bytes' => \&bytes;
 subtest 'the service ends first' => \&ends;
 subtest 'what fails' => \&fails;
+subtest 'no threads' => \&threads;
 subtest 'ssh' => \&ssh;
 
 $t->finish;
@@ -86,6 +87,28 @@ sub bytes {
     is($rc, 0, 'over wss: 0');
     is($out, 'hello', 'its bytes, and nothing else on stdout');
     like($err, qr/^\S+ INFO connected as "alice"/m, 'the log is on stderr');
+}
+
+
+# What cannot begin leaves stdin to whoever comes next.
+
+sub threads {
+    my $lib = "$ZLTunnel::ROOT/objs/t/threads.so";
+
+    run_ok($ENV{CC} || 'cc', '-shared', '-fPIC', '-O2', '-Wall', '-Wextra',
+           '-o', $lib, "$ZLTunnel::ROOT/t/lib/preload/threads.c", '-ldl');
+    write_file("$t->{dir}/in", "one\ntwo\n");
+
+    for my $n (1, 2) {
+        my ($rc, $out) = run({ env => {
+            IN => "$t->{dir}/in", PRELOAD => $lib, THREADS_FAIL => $n,
+            ASAN_OPTIONS => 'verify_asan_link_order=0' } },
+            'sh', '-c', '{ LD_PRELOAD=$PRELOAD "$@"; echo "code $?"; cat; } < $IN',
+            'sh', @command, @server, 'echo');
+        like($out, qr/^code 1$/m, "without thread $n: 1");
+        like($out, qr/Resource temporarily unavailable/, 'the reason');
+        like($out, qr/^one\ntwo\n\z/m, 'stdin is as it was') or diag($out);
+    }
 }
 
 
