@@ -168,11 +168,14 @@ ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
         return 0;
     }
 
-    if (set->changed == 0
-        || (ngx_msec_int_t) (ngx_current_msec - set->changed)
-           < NGX_ZLTUNNEL_SETTLE_TIME)
-    {
+    if (set->changed == 0) {
         ngx_zltunnel_tokens_left_out(registry, log);
+        return 0;
+    }
+
+    if ((ngx_msec_int_t) (ngx_current_msec - set->changed)
+        < NGX_ZLTUNNEL_SETTLE_TIME)
+    {
         return 0;
     }
 
