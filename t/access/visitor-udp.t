@@ -15,6 +15,7 @@ use IO::Socket::INET;
 use Test::More;
 use Time::HiRes qw(time sleep);
 use ZLTunnel;
+use ZLTunnel::Middle qw(installed);
 
 need_nofile(4096);
 
@@ -23,15 +24,6 @@ subtest 'failures' => \&failures;
 subtest 'the end' => \&the_end;
 
 done_testing();
-
-
-sub installed {
-    my ($program) = @_;
-
-    my ($path) = grep { -x } map { "$_/$program" }
-                 split(/:/, $ENV{PATH}), '/usr/sbin', '/sbin';
-    return $path;
-}
 
 
 sub scene {

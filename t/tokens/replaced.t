@@ -27,6 +27,7 @@ if ($root) {
 }
 
 my $access = access_of($file);
+my $bin = $ZLTunnel::AGENT =~ s{/[^/]*$}{}r;
 $t->start;
 
 # What is indented in the docs, one command after another.  "zltunnel.tokens" is
@@ -84,7 +85,7 @@ sub recipe {
 
         my ($rc, $out) = run({ env => { EDITOR => "$t->{dir}/editor" } },
                              'sh', '-c', "umask 077; cd $t->{dir} &&"
-                             . "PATH=$ZLTunnel::ROOT/objs:\$PATH; $cmd");
+                             . "PATH=$bin:\$PATH; $cmd");
         is($rc, 0, "$way: runs as it stands") or diag($cmd, $out);
     }
 

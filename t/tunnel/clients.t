@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/../lib";
 use JSON::PP ();
 use Test::More;
 use ZLTunnel;
+use ZLTunnel::Middle qw(installed);
 use ZLTunnel::Proc;
 use ZLTunnel::Sshd;
 
@@ -21,15 +22,6 @@ for my $scheme (qw(ws wss)) {
 }
 
 done_testing();
-
-
-sub installed {
-    my ($program) = @_;
-
-    my ($path) = grep { -x } map { "$_/$program" }
-                 split(/:/, $ENV{PATH}), qw(/usr/sbin /sbin);
-    return $path;
-}
 
 
 sub clients {

@@ -20,6 +20,7 @@ use JSON::PP ();
 use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
+use ZLTunnel::Middle qw(installed);
 use ZLTunnel::Proc;
 
 need_nofile(8192);
@@ -29,15 +30,6 @@ for my $scheme (qw(ws wss)) {
 }
 
 done_testing();
-
-
-sub installed {
-    my ($program) = @_;
-
-    my ($path) = grep { -x } map { "$_/$program" }
-                 split(/:/, $ENV{PATH}), qw(/usr/sbin /sbin);
-    return $path;
-}
 
 
 sub clients {
