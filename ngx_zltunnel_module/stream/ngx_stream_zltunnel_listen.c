@@ -15,9 +15,8 @@
 
 
 static char *ngx_stream_zltunnel_listener(ngx_cycle_t *cycle, ngx_uint_t n);
-static char *ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n);
 static char *ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n);
-static char *ngx_stream_zltunnel_waiting(ngx_cycle_t *cycle, ngx_uint_t n);
+static char *ngx_stream_zltunnel_shared(ngx_cycle_t *cycle, ngx_uint_t n);
 static ngx_stream_addr_conf_t *ngx_stream_zltunnel_addr(ngx_listening_t *ls,
     ngx_uint_t i);
 static int ngx_libc_cdecl ngx_stream_zltunnel_cmp(const void *one,
@@ -155,12 +154,12 @@ ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
     if (port->naddrs > 1
         || (ls->type == SOCK_DGRAM && ls->sockaddr->sa_family == AF_UNIX))
     {
-        return ngx_stream_zltunnel_datagrams(cycle, n);
+        return ngx_stream_zltunnel_shared(cycle, n);
     }
 
 #if (NGX_HAVE_REUSEPORT)
     if (ls->reuseport) {
-        return ngx_stream_zltunnel_datagrams(cycle, n);
+        return ngx_stream_zltunnel_shared(cycle, n);
     }
 #endif
 
@@ -171,7 +170,7 @@ ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
     registry = ngx_stream_zltunnel_module_pass(ngx_zltunnel_addr_srv_conf(addr),
                                                &service, &token);
     if (registry == NULL) {
-        return ngx_stream_zltunnel_waiting(cycle, n);
+        return ngx_stream_zltunnel_shared(cycle, n);
     }
 
     pass = ngx_array_push(&registry->passes);
@@ -192,13 +191,18 @@ ngx_stream_zltunnel_passing(ngx_cycle_t *cycle, ngx_uint_t n)
 }
 
 
-/* a UDP socket all of whose servers have zltunnel_pass is read by us */
+/*
+ * Any other socket.  A UDP socket all of whose servers have zltunnel_pass is read
+ * by us.  Some clients of a TCP socket may come to a service: which upstream a
+ * server has, its requests may say.
+ */
 
 static char *
-ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n)
+ngx_stream_zltunnel_shared(ngx_cycle_t *cycle, ngx_uint_t n)
 {
     ngx_str_t                service, token;
-    ngx_uint_t               i, *index;
+    ngx_uint_t               i, passes, *index;
+    ngx_array_t             *sockets;
     ngx_listening_t         *ls;
     ngx_stream_port_t       *port;
     ngx_zltunnel_conf_t     *conf;
@@ -206,74 +210,35 @@ ngx_stream_zltunnel_datagrams(ngx_cycle_t *cycle, ngx_uint_t n)
 
     ls = (ngx_listening_t *) cycle->listening.elts + n;
     port = ls->servers;
-
-    if (ls->type != SOCK_DGRAM || ls->sockaddr->sa_family == AF_UNIX) {
-        return ngx_stream_zltunnel_waiting(cycle, n);
-    }
+    passes = 0;
 
     for (i = 0; i < port->naddrs; i++) {
         addr = ngx_stream_zltunnel_addr(ls, i);
 
         if (ngx_stream_zltunnel_module_pass(ngx_zltunnel_addr_srv_conf(addr),
-                                            &service, &token)
-            == NULL)
-        {
-            return NGX_CONF_OK;
-        }
-    }
-
-    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
-                                                ngx_zltunnel_module);
-
-    index = ngx_array_push(&conf->datagrams);
-    if (index == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *index = n;
-
-    return NGX_CONF_OK;
-}
-
-
-/* a TCP socket some of whose clients may come to a service: which upstream a
-   server has, its requests may say */
-
-static char *
-ngx_stream_zltunnel_waiting(ngx_cycle_t *cycle, ngx_uint_t n)
-{
-    ngx_str_t                service, token;
-    ngx_uint_t               i, *index;
-    ngx_listening_t         *ls;
-    ngx_stream_port_t       *port;
-    ngx_zltunnel_conf_t     *conf;
-    ngx_stream_addr_conf_t  *addr;
-
-    ls = (ngx_listening_t *) cycle->listening.elts + n;
-    port = ls->servers;
-
-    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
-                                                ngx_zltunnel_module);
-
-    if (ls->type != SOCK_STREAM) {
-        return NGX_CONF_OK;
-    }
-
-    for (i = 0; !conf->upstreams && i < port->naddrs; i++) {
-        addr = ngx_stream_zltunnel_addr(ls, i);
-
-        if (ngx_stream_zltunnel_module_pass(ngx_zltunnel_addr_srv_conf(addr),
                                             &service, &token))
         {
-            break;
+            passes++;
         }
     }
 
-    if (i == port->naddrs) {
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+
+    if (ls->type == SOCK_STREAM) {
+        sockets = (passes || conf->upstreams) ? &conf->streams : NULL;
+
+    } else {
+        sockets = (passes == port->naddrs
+                   && ls->sockaddr->sa_family != AF_UNIX)
+                  ? &conf->datagrams : NULL;
+    }
+
+    if (sockets == NULL) {
         return NGX_CONF_OK;
     }
 
-    index = ngx_array_push(&conf->streams);
+    index = ngx_array_push(sockets);
     if (index == NULL) {
         return NGX_CONF_ERROR;
     }
