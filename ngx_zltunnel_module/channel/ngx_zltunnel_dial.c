@@ -693,9 +693,12 @@ ngx_zltunnel_dial_timer(ngx_event_t *ev)
             return;
         }
 
-        ngx_log_error(NGX_LOG_ERR, dial->log, NGX_ETIMEDOUT,
-                      "service \"%V\" of agent \"%V\" was not reached in time",
-                      &dial->service, &dial->tunnel);
+        if (ngx_zltunnel_log_paced(dial->log, "services not reached")) {
+            ngx_log_error(NGX_LOG_ERR, dial->log, NGX_ETIMEDOUT,
+                          "service \"%V\" of agent \"%V\" was not reached in "
+                          "time", &dial->service, &dial->tunnel);
+        }
+
         ngx_zltunnel_dial_finish(dial, NGX_ZLTUNNEL_DIAL_TIMEOUT);
         return;
     }

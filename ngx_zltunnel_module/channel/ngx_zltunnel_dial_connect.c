@@ -394,12 +394,15 @@ ngx_zltunnel_dial_connect_refused(ngx_zltunnel_dial_t *dial,
     ngx_str_t  text;
     u_char     buf[NGX_ZLTUNNEL_TEXT_MAX];
 
-    text.data = buf;
-    text.len = ngx_zltunnel_log_printable(buf, sizeof(buf), reason, len);
+    if (ngx_zltunnel_log_paced(dial->log, "services not connected to")) {
 
-    ngx_log_error(NGX_LOG_ERR, dial->log, 0,
-                  "agent \"%V\" could not connect to service \"%V\": %V",
-                  &dial->tunnel, &dial->service, &text);
+        text.data = buf;
+        text.len = ngx_zltunnel_log_printable(buf, sizeof(buf), reason, len);
+
+        ngx_log_error(NGX_LOG_ERR, dial->log, 0,
+                      "agent \"%V\" could not connect to service \"%V\": %V",
+                      &dial->tunnel, &dial->service, &text);
+    }
 
     ngx_zltunnel_dial_finish(dial, NGX_ZLTUNNEL_DIAL_REFUSED);
 }
@@ -426,9 +429,15 @@ ngx_zltunnel_dial_connect_dead(ngx_zltunnel_dial_t *dial,
     }
 
     if (dial->repeats++ == NGX_ZLTUNNEL_DIAL_REPEATS) {
-        ngx_log_error(NGX_LOG_ERR, dial->log, 0,
-                      "data channels to service \"%V\" end without an answer",
-                      &dial->service);
+
+        if (ngx_zltunnel_log_paced(dial->log,
+                                   "data channels without an answer"))
+        {
+            ngx_log_error(NGX_LOG_ERR, dial->log, 0,
+                          "data channels to service \"%V\" end without an "
+                          "answer", &dial->service);
+        }
+
         ngx_zltunnel_dial_finish(dial, NGX_ZLTUNNEL_DIAL_ERROR);
         return;
     }

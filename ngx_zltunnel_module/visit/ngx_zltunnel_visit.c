@@ -422,10 +422,14 @@ ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
     ngx_zltunnel_zone_unlock(registry);
 
     if (service == NULL) {
-        ngx_log_error(NGX_LOG_WARN, visit->end.connection->log, 0,
-                      "visitor \"%V\" is refused service \"%V\": %s",
-                      &visit->ask.visitor, &visit->ask.name,
-                      visit->ask.reason);
+        if (ngx_zltunnel_log_paced(visit->end.connection->log,
+                                   "visitors that are refused"))
+        {
+            ngx_log_error(NGX_LOG_WARN, visit->end.connection->log, 0,
+                          "visitor \"%V\" is refused service \"%V\": %s",
+                          &visit->ask.visitor, &visit->ask.name,
+                          visit->ask.reason);
+        }
 
         ngx_zltunnel_visit_tcp_refuse(visit, visit->ask.code,
                                       visit->ask.reason);

@@ -285,8 +285,8 @@ sub none_is_wrong {
                 for my $pause (0, 0.3, 2) {
                     $before->($c, $way) if $before;
                     $answer = ask_twice($c, $method, "/$way/$kind/$size",
-                                        $pause ? 'after it' : $how, $pause)
-                              // last;
+                                        $pause ? 'after it' : $how, $pause);
+                    last if !defined $answer;
                 }
 
                 push @wrong, $answer // ();
