@@ -17,6 +17,11 @@
 #include "version.h"
 
 
+static void zlt_cmd_foreign(int c, char **argv, const struct option *options);
+static int zlt_cmd_dashes(int argc, char **argv,
+    const struct option *options);
+
+
 void
 zlt_cmd_version(void)
 {
@@ -24,8 +29,81 @@ zlt_cmd_version(void)
 }
 
 
-void
-zlt_cmd_option(int c, char **argv, const struct option *options)
+int
+zlt_cmd_options(int argc, char **argv, const zlt_cmd_page_t *page,
+    struct option *options)
+{
+    opterr = 0;
+
+    zlt_cmd_page_options(page, options);
+
+    return zlt_cmd_dashes(argc, argv, options);
+}
+
+
+static int
+zlt_cmd_dashes(int argc, char **argv, const struct option *options)
+{
+    int                   i;
+    size_t                len;
+    const struct option  *o;
+
+    for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+
+        if (argv[i][0] != '-' || argv[i][1] == '-') {
+            continue;
+        }
+
+        len = strcspn(argv[i] + 1, "=");
+
+        for (o = options; o->name; o++) {
+            if (len > 1 && strlen(o->name) == len
+                && memcmp(o->name, argv[i] + 1, len) == 0)
+            {
+                zlt_log_complain("\"-%s\" is written with two dashes: "
+                                 "\"--%s\"", o->name, o->name);
+                return -1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+int
+zlt_cmd_common(int c, char **argv, const zlt_cmd_page_t *page,
+    const struct option *options)
+{
+    switch (c) {
+
+    case 'h':
+        zlt_cmd_page_help(page);
+        return ZLT_EXIT_OK;
+
+    case 'V':
+        zlt_cmd_version();
+        return ZLT_EXIT_OK;
+
+    case 't':
+        zlt_log_complain("there is no --token, since every user of this "
+                         "machine could see it: use --token-file, or "
+                         ZLT_TOKEN_ENV);
+        return ZLT_EXIT_USAGE;
+
+    case '?':
+    case ':':
+        zlt_cmd_foreign(c, argv, options);
+        return ZLT_EXIT_USAGE;
+
+    default:
+        return -1;
+    }
+}
+
+
+static void
+zlt_cmd_foreign(int c, char **argv, const struct option *options)
 {
     int          len;
     char         name[32];
@@ -63,32 +141,15 @@ zlt_cmd_option(int c, char **argv, const struct option *options)
 
 
 int
-zlt_cmd_dashes(int argc, char **argv, const struct option *options)
+zlt_cmd_rest(int argc, char **argv)
 {
-    int                   i;
-    size_t                len;
-    const struct option  *o;
-
-    for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-
-        if (argv[i][0] != '-' || argv[i][1] == '-') {
-            continue;
-        }
-
-        len = strcspn(argv[i] + 1, "=");
-
-        for (o = options; o->name; o++) {
-            if (len > 1 && strlen(o->name) == len
-                && memcmp(o->name, argv[i] + 1, len) == 0)
-            {
-                zlt_log_complain("\"-%s\" is written with two dashes: "
-                                 "\"--%s\"", o->name, o->name);
-                return -1;
-            }
-        }
+    if (optind == argc) {
+        return 0;
     }
 
-    return 0;
+    zlt_log_complain("\"%s\" is not an option", argv[optind]);
+
+    return -1;
 }
 
 
@@ -101,12 +162,4 @@ zlt_cmd_unit(const char *option, const char *value)
         zlt_log_complain("--%s %s is taken for %s s; a time has a unit: 90s, "
                          "30m, 8h, 1d", option, value, value);
     }
-}
-
-
-void
-zlt_cmd_token_option(void)
-{
-    zlt_log_complain("there is no --token, since every user of this machine "
-                     "could see it: use --token-file, or " ZLT_TOKEN_ENV);
 }

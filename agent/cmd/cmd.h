@@ -12,6 +12,7 @@
 
 #include <getopt.h>
 
+#include "cmd_page.h"
 #include "conf.h"
 #include "exit.h"
 
@@ -52,18 +53,25 @@ int zlt_cmd_ctl(int argc, char **argv);
 
 void zlt_cmd_version(void);
 
-/* Says what is wrong with an option, for which getopt_long() has returned c,
-   '?' or ':'; never its value, which may be a misplaced secret. */
-void zlt_cmd_option(int c, char **argv, const struct option *options);
+/* Before getopt_long(), whose table it makes: 0, or -1 after a complaint if there
+   is a long option with one dash. */
+int zlt_cmd_options(int argc, char **argv, const zlt_cmd_page_t *page,
+    struct option *options);
 
-/* -1 after a complaint if there is a long option with one dash */
-int zlt_cmd_dashes(int argc, char **argv, const struct option *options);
+/*
+ * What getopt_long() has returned, c, if all commands do the same: --help,
+ * --version, --token, which there is not, and what is no option.  The exit code,
+ * or -1 if it is an option of the command's own.  A complaint never has the
+ * value, which may be a misplaced secret.
+ */
+int zlt_cmd_common(int c, char **argv, const zlt_cmd_page_t *page,
+    const struct option *options);
+
+/* Behind the options: 0, or -1 after a complaint if there is more. */
+int zlt_cmd_rest(int argc, char **argv);
 
 /* Says of a time without a unit what it is taken for. */
 void zlt_cmd_unit(const char *option, const char *value);
-
-/* .. and why there is no --token */
-void zlt_cmd_token_option(void);
 
 /* 0, or -1 if that is no name of a token, which is said. */
 int zlt_cmd_token_name(const char *name);

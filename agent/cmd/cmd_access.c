@@ -73,7 +73,7 @@ static const zlt_cmd_page_t  zlt_access_page = {
 int
 zlt_cmd_access(int argc, char **argv)
 {
-    int                    c;
+    int                    c, code;
     char                   error[ZLT_CONF_ERROR_SIZE];
     zlt_conf_t             options;
     zlt_config_t           config;
@@ -87,55 +87,41 @@ zlt_cmd_access(int argc, char **argv)
     memset(&o, 0, sizeof(zlt_access_options_t));
     zlt_option_access_init(&o.common);
 
-    opterr = 0;
+    code = ZLT_EXIT_USAGE;
 
-    zlt_cmd_page_options(&zlt_access_page, list);
-
-    if (zlt_cmd_dashes(argc, argv, list) == -1) {
-        goto usage;
+    if (zlt_cmd_options(argc, argv, &zlt_access_page, list) == -1) {
+        goto done;
     }
 
     while ((c = getopt_long(argc, argv, ":hVk", list, NULL)) != -1) {
 
-        switch (c) {
+        code = zlt_cmd_common(c, argv, &zlt_access_page, list);
 
-        case 'h':
-            zlt_cmd_page_help(&zlt_access_page);
-            zlt_conf_free(&options);
-            zlt_config_free(&config);
-            return ZLT_EXIT_OK;
+        if (code != -1) {
+            goto done;
+        }
 
-        case 'V':
-            zlt_cmd_version();
-            zlt_conf_free(&options);
-            zlt_config_free(&config);
-            return ZLT_EXIT_OK;
+        code = ZLT_EXIT_USAGE;
 
-        case '?':
-        case ':':
-            zlt_cmd_option(c, argv, list);
-            goto usage;
-
-        default:
-            if (zlt_cmd_access_option(&options, &o, c, optarg) == -1) {
-                goto usage;
-            }
+        if (zlt_cmd_access_option(&options, &o, c, optarg) == -1) {
+            goto done;
         }
     }
 
     if (zlt_cmd_page_env(&zlt_access_page, &config.agent) == -1) {
-        goto usage;
+        goto done;
     }
 
     if (zlt_conf_override(&config.agent, &options) == -1) {
         zlt_log_complain("out of memory");
-        goto usage;
+        code = ZLT_EXIT_FAILED;
+        goto done;
     }
 
     if (zlt_cmd_access_names(&config.agent, &o, argc - optind, argv + optind)
         == -1)
     {
-        goto usage;
+        goto done;
     }
 
     if (o.stdio) {
@@ -144,28 +130,30 @@ zlt_cmd_access(int argc, char **argv)
 
     if (zlt_conf_check(&config.agent, error) == -1) {
         zlt_log_complain("%s", error);
-        goto usage;
+        goto done;
     }
 
     if (zlt_config_links(&config) == -1) {
         zlt_log_complain("out of memory");
-        zlt_conf_free(&options);
-        zlt_config_free(&config);
-        return ZLT_EXIT_FAILED;
+        code = ZLT_EXIT_FAILED;
+        goto done;
     }
 
     zlt_conf_free(&options);
 
     return zlt_process_run(&config, NULL, NULL, &zlt_ctl_process);
 
-usage:
+done:
 
-    (void) fputs("\"zltunnel-agent access --help\" tells the options\n",
-                 stderr);
+    if (code == ZLT_EXIT_USAGE) {
+        (void) fputs("\"zltunnel-agent access --help\" tells the options\n",
+                     stderr);
+    }
+
     zlt_conf_free(&options);
     zlt_config_free(&config);
 
-    return ZLT_EXIT_USAGE;
+    return code;
 }
 
 
@@ -215,10 +203,6 @@ zlt_cmd_access_option(zlt_conf_t *conf, zlt_access_options_t *o, int c,
     case 'u':
         o->common.protocol = ZLT_PROTO_UDP;
         return 0;
-
-    case 't':
-        zlt_cmd_token_option();
-        return -1;
 
     default:
         return zlt_cmd_page_key(conf, c, value);

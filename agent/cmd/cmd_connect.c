@@ -109,56 +109,27 @@ zlt_cmd_connect_options(zlt_conf_t *conf, zlt_conf_t *options, int argc,
     int            c, rc;
     struct option  list[ZLT_CMD_PAGE_OPTIONS];
 
-    opterr = 0;
-
-    zlt_cmd_page_options(&zlt_connect_page, list);
-
-    if (zlt_cmd_dashes(argc, argv, list) == -1) {
+    if (zlt_cmd_options(argc, argv, &zlt_connect_page, list) == -1) {
         return -1;
     }
 
     while ((c = getopt_long(argc, argv, ":hVs:k", list, NULL)) != -1) {
 
-        switch (c) {
+        *code = zlt_cmd_common(c, argv, &zlt_connect_page, list);
 
-        case 'h':
-            zlt_cmd_page_help(&zlt_connect_page);
-            *code = ZLT_EXIT_OK;
-            return 0;
-
-        case 'V':
-            zlt_cmd_version();
-            *code = ZLT_EXIT_OK;
-            return 0;
-
-        case '?':
-        case ':':
-            zlt_cmd_option(c, argv, list);
-            return -1;
-
-        case 't':
-            zlt_cmd_token_option();
-            return -1;
-
-        case 's':
-            rc = zlt_cmd_connect_service(conf, "--service", optarg);
-            break;
-
-        default:
-            rc = zlt_cmd_page_key(options, c, optarg);
+        if (*code != -1) {
+            return *code == ZLT_EXIT_OK ? 0 : -1;
         }
+
+        rc = (c == 's') ? zlt_cmd_connect_service(conf, "--service", optarg)
+                        : zlt_cmd_page_key(options, c, optarg);
 
         if (rc == -1) {
             return -1;
         }
     }
 
-    if (optind < argc) {
-        zlt_log_complain("\"%s\" is not an option", argv[optind]);
-        return -1;
-    }
-
-    return 0;
+    return zlt_cmd_rest(argc, argv);
 }
 
 

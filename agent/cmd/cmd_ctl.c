@@ -125,7 +125,7 @@ zlt_cmd_ctl(int argc, char **argv)
 static int
 zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
 {
-    int             c, rc, json;
+    int             c, rc, code, json;
     unsigned        n;
     zlt_text_t      text;
     const char     *path, *ttl, *words[ZLT_CTL_WORDS];
@@ -134,24 +134,17 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
     path = NULL;
     ttl = NULL;
     json = 0;
-    opterr = 0;
 
-    zlt_cmd_page_options(&u->page, options);
-
-    if (zlt_cmd_dashes(argc, argv, options) == -1) {
+    if (zlt_cmd_options(argc, argv, &u->page, options) == -1) {
         return ZLT_EXIT_USAGE;
     }
 
     while ((c = getopt_long(argc, argv, ":hV", options, NULL)) != -1) {
 
-        if (c == 'h') {
-            zlt_cmd_page_help(&u->page);
-            return ZLT_EXIT_OK;
-        }
+        code = zlt_cmd_common(c, argv, &u->page, options);
 
-        if (c == 'V') {
-            zlt_cmd_version();
-            return ZLT_EXIT_OK;
+        if (code != -1) {
+            return code;
         }
 
         if (c == 's') {
@@ -169,15 +162,11 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
                              : "--ttl \"%s\": only \"renew\" has it", optarg);
             return ZLT_EXIT_USAGE;
 
-        } else if (c == 'j' && u->json) {
+        } else if (u->json) {
             json = 1;
 
-        } else if (c == 'j') {
-            zlt_log_complain("\"%s\" has no --json", u->name);
-            return ZLT_EXIT_USAGE;
-
         } else {
-            zlt_cmd_option(c, argv, options);
+            zlt_log_complain("\"%s\" has no --json", u->name);
             return ZLT_EXIT_USAGE;
         }
     }

@@ -143,15 +143,21 @@ zlt_cmd_init(int argc, char **argv)
 static int
 zlt_cmd_init_options(int argc, char **argv, zlt_cmd_init_t *init)
 {
-    int             c;
+    int             c, code;
     const char    **value;
     struct option   options[ZLT_CMD_PAGE_OPTIONS];
 
-    opterr = 0;
-
-    zlt_cmd_page_options(&zlt_cmd_init_page, options);
+    if (zlt_cmd_options(argc, argv, &zlt_cmd_init_page, options) == -1) {
+        return ZLT_EXIT_USAGE;
+    }
 
     while ((c = getopt_long(argc, argv, ":hV", options, NULL)) != -1) {
+
+        code = zlt_cmd_common(c, argv, &zlt_cmd_init_page, options);
+
+        if (code != -1) {
+            return code;
+        }
 
         switch (c) {
 
@@ -178,32 +184,15 @@ zlt_cmd_init_options(int argc, char **argv, zlt_cmd_init_t *init)
             init->nginx = 1;
             continue;
 
-        case 'F':
+        default: /* 'F' */
             init->force = 1;
             continue;
-
-        case 'h':
-            zlt_cmd_page_help(&zlt_cmd_init_page);
-            return ZLT_EXIT_OK;
-
-        case 'V':
-            zlt_cmd_version();
-            return ZLT_EXIT_OK;
-
-        case 't':
-            zlt_cmd_token_option();
-            return ZLT_EXIT_USAGE;
-
-        default:
-            zlt_cmd_option(c, argv, options);
-            return ZLT_EXIT_USAGE;
         }
 
         *value = optarg;
     }
 
-    if (optind < argc) {
-        zlt_log_complain("\"%s\" is not an option", argv[optind]);
+    if (zlt_cmd_rest(argc, argv) == -1) {
         return ZLT_EXIT_USAGE;
     }
 

@@ -186,22 +186,26 @@ static int
 zlt_cmd_run_options(int argc, char **argv, const zlt_cmd_page_t *page,
     const char **file, int *connect, zlt_conf_t *options)
 {
-    int            c;
+    int            c, code;
     struct option  list[ZLT_CMD_PAGE_OPTIONS];
 
     *file = NULL;
     *connect = 0;
-    opterr = 0;
 
-    zlt_cmd_page_options(page == &zlt_cmd_run_page ? page
-                                                   : &zlt_cmd_run_check_list,
-                         list);
-
-    if (zlt_cmd_dashes(argc, argv, list) == -1) {
+    if (zlt_cmd_options(argc, argv, page == &zlt_cmd_run_page
+                                    ? page : &zlt_cmd_run_check_list, list)
+        == -1)
+    {
         return ZLT_EXIT_USAGE;
     }
 
     while ((c = getopt_long(argc, argv, ":c:hVk", list, NULL)) != -1) {
+
+        code = zlt_cmd_common(c, argv, page, list);
+
+        if (code != -1) {
+            return code;
+        }
 
         switch (c) {
 
@@ -212,23 +216,6 @@ zlt_cmd_run_options(int argc, char **argv, const zlt_cmd_page_t *page,
         case 'C':
             *connect = 1;
             break;
-
-        case 'h':
-            zlt_cmd_page_help(page);
-            return ZLT_EXIT_OK;
-
-        case 'V':
-            zlt_cmd_version();
-            return ZLT_EXIT_OK;
-
-        case 't':
-            zlt_cmd_token_option();
-            return ZLT_EXIT_USAGE;
-
-        case '?':
-        case ':':
-            zlt_cmd_option(c, argv, list);
-            return ZLT_EXIT_USAGE;
 
         default:
             if (zlt_cmd_page_key(options, c, optarg) == -1) {

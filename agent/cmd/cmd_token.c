@@ -48,45 +48,30 @@ static const zlt_cmd_page_t  zlt_token_page = {
 int
 zlt_cmd_token(int argc, char **argv)
 {
-    int           c;
+    int           c, code;
     char          token[ZLT_CMD_TOKEN_SIZE], hex[ZLT_CMD_TOKEN_HASH_SIZE];
     const char   *name;
     struct stat   st;
     struct option options[ZLT_CMD_PAGE_OPTIONS];
 
     name = "agent";
-    opterr = 0;
 
-    zlt_cmd_page_options(&zlt_token_page, options);
-
-    if (zlt_cmd_dashes(argc, argv, options) == -1) {
+    if (zlt_cmd_options(argc, argv, &zlt_token_page, options) == -1) {
         return ZLT_EXIT_USAGE;
     }
 
     while ((c = getopt_long(argc, argv, ":n:hV", options, NULL)) != -1) {
 
-        switch (c) {
+        code = zlt_cmd_common(c, argv, &zlt_token_page, options);
 
-        case 'n':
-            name = optarg;
-            break;
-
-        case 'h':
-            zlt_cmd_page_help(&zlt_token_page);
-            return ZLT_EXIT_OK;
-
-        case 'V':
-            zlt_cmd_version();
-            return ZLT_EXIT_OK;
-
-        default:
-            zlt_cmd_option(c, argv, options);
-            return ZLT_EXIT_USAGE;
+        if (code != -1) {
+            return code;
         }
+
+        name = optarg;
     }
 
-    if (optind < argc) {
-        zlt_log_complain("\"%s\" is not an option", argv[optind]);
+    if (zlt_cmd_rest(argc, argv) == -1) {
         return ZLT_EXIT_USAGE;
     }
 
