@@ -36,6 +36,7 @@ use ZLTunnel::Nodes;
 use ZLTunnel::Proc qw(wait_for slurp run);
 
 my $work = File::Temp::tempdir(CLEANUP => 1);
+my $steps = 0;                  # of all documents, each with files of its own
 
 
 # Machines of these names; none where they cannot be had, for the reason that
@@ -86,7 +87,7 @@ sub new {
     die "there is no $file" if !length $text;
 
     return bless { file => $file, text => $text, place => \%place,
-                   first => $places[0], n => 0 }, $class;
+                   first => $places[0] }, $class;
 }
 
 
@@ -96,12 +97,15 @@ sub sections { return $_[0]{text} =~ /^## (.*)$/mg }
 
 
 # Does what a section says, or what is before the first one; how many blocks
-# it has.
+# it has.  With commands => 1 it is a part of a reference, up to the next heading
+# of any kind, and only what is typed and shown is done.
 
 sub follow {
-    my ($self, $title) = @_;
+    my ($self, $title, %o) = @_;
 
-    my ($text) = defined $title
+    my ($text) = $o{commands}
+                 ? $self->{text} =~ /^##+ \Q$title\E\n(.*?)(?=^##|\z)/ms
+                 : defined $title
                  ? $self->{text} =~ /^## \Q$title\E\n(.*?)(?=^## |\z)/ms
                  : $self->{text} =~ /\A(.*?)(?=^## |\z)/ms;
     die "$self->{file} has no section \"$title\"" if !defined $text;
@@ -122,6 +126,8 @@ sub follow {
             $said = $line if length $line;
 
         } else {
+            next if $o{commands} && $kind ne 'sh' && $kind ne 'text';
+
             my ($name) = $said =~ /`([\w.\/-]+)`:$/;
             my $shown = substr($text, pos $text)
                         =~ /\A(?:(?!^```).)*^```text$/ms;
@@ -288,7 +294,7 @@ sub shell {
     my $node = $self->{place}{$at};
     my $dir = ref $node ? $node->{work} : $node;
     my $mnt = ref $node ? '/mnt' : $dir;
-    my $out = "$dir/step." . ++$self->{n};
+    my $out = "$dir/step." . ++$steps;
     my $save = 'trap "{ export -p; echo umask \$(umask); }'
                . " > $mnt/env\" EXIT";
     my @cmd = ('sh', '-c', "set -e; cd " . (ref $node ? '/root' : $dir)
