@@ -43,6 +43,7 @@ zlt_cmd_probe(const zlt_config_t *config)
     }
 
     (void) zlt_resolve_done();
+    (void) uv_run(&loop, UV_RUN_NOWAIT);
     zlt_io_done();
     (void) uv_loop_close(&loop);
 

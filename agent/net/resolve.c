@@ -121,6 +121,10 @@ zlt_resolve_done(void)
     zlt_list_init(&zlt_resolve_names);
     zlt_resolve_count = 0;
 
+    if (!uv_is_closing((uv_handle_t *) &zlt_resolve_soon)) {
+        uv_close((uv_handle_t *) &zlt_resolve_soon, NULL);
+    }
+
     return zlt_lookup_done();
 }
 
