@@ -20,6 +20,7 @@ use File::Temp ();
 use IO::Socket::INET;
 use Test::More;
 use ZLTunnel;
+use ZLTunnel::Access qw(visitor opened connected session);
 use ZLTunnel::App;
 use ZLTunnel::Wire;
 
@@ -33,6 +34,7 @@ my %seen;                    # places in the agent that have failed
 subtest "each place of $_->[0]" => \&command, @$_ for commands();
 subtest "each place of the agent, $_" => \&places, $_
     for 'raw', long_run() ? 'websocket' : ();
+subtest 'each place of a worker, in a visit' => \&visits;
 subtest 'a busy agent' => \&busy, 'agent';
 subtest 'a busy worker' => \&busy, 'worker';
 
@@ -349,6 +351,55 @@ sub places {
     ok($last, 'all of them');
     cmp_ok(keys %seen, '>', 40, 'which are not few');
 
+    $t->finish;
+}
+
+
+# A visitor comes again and again, and each time the next allocation fails that
+# the worker makes for it, until there is none.
+
+sub visits {
+    my $s = scene(allow => [ qr/Cannot allocate memory|no memory/ ]);
+    my $t = $s->{t};
+    my ($pid) = $t->workers;
+    my $visitor = visitor($t, $s->{tokens}[0]);
+    my $id = opened($visitor, 'far');
+    my $failures = sub { scalar(() = $t->log =~ /Cannot allocate memory/g) };
+    my $served = sub { my $v = connected($visitor, $id); $v && $v->close };
+    my ($n, $dropped) = (0, 0);
+
+    ok(wait_for($served), 'a visitor is served');
+
+    while ($n < 500) {
+        my $before = $failures->();
+        my $total = session($t, $id)->{connections}{total};
+
+        write_file("$s->{odds}.$pid", "+$n");
+        my $v = ZLTunnel::Wire->visit($visitor, $id);
+        my $answer = $v && $v->{answer}{status};
+        $v->next if $v && ($answer // 0) == 101;
+        $v->close if $v;
+        unlink "$s->{odds}.$pid";
+
+        last if $failures->() == $before;
+
+        # it was let in, and nobody told it
+
+        $dropped += !$answer && session($t, $id)->{connections}{total} > $total;
+
+        ok(wait_for(sub {
+            my $now = session($t, $id);
+            return $now && $now->{connections}{active} == 0;
+        }), "allocation $n fails: it is counted no more") or last;
+        ok(wait_for($served), '.. and the next visitor is served') or last;
+        $n++;
+    }
+
+    cmp_ok($n, '>', 5, "$n allocations");
+    cmp_ok($dropped, '>', 0, 'one where the visitor was let in already');
+    is(($t->workers)[0], $pid, 'the worker is the same');
+
+    $visitor->close;
     $t->finish;
 }
 

@@ -12,7 +12,8 @@
  * addr2line.
  *
  * With $MEMORY_ODDS=FILE one in M of a process's allocations fails for as long
- * as there is a FILE.PID, in which M is.
+ * as there is a FILE.PID, in which M is; or, if "+N" is, one alone, after N that
+ * do not.
  */
 
 
@@ -54,6 +55,8 @@ static uintptr_t  callers[CALLERS];
 static int        ncallers;
 
 static char       odds[256];
+static char       said[16];
+static long       left;
 static uint32_t   seed;
 
 
@@ -138,7 +141,7 @@ is_unlucky(void)
 {
     int      fd, n;
     long     m;
-    char     name[sizeof(odds) + 16], value[16];
+    char     name[sizeof(odds) + 16], value[sizeof(said)];
     ssize_t  len;
 
     n = snprintf(name, sizeof(name), "%s.%d", odds, (int) getpid());
@@ -157,6 +160,17 @@ is_unlucky(void)
     (void) close(fd);
 
     value[len > 0 ? len : 0] = '\0';
+
+    if (value[0] == '+') {
+
+        if (strcmp(value, said) != 0) {
+            (void) strcpy(said, value);
+            left = atol(value);
+        }
+
+        return left-- == 0;
+    }
+
     m = atol(value);
 
     seed = seed * 1103515245 + 12345;
