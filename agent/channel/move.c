@@ -20,7 +20,7 @@
 #include "framed.h"
 #include "lane.h"
 #include "move.h"
-#include "tls.h"
+#include "tls_io.h"
 
 
 static zlt_channel_t *zlt_move_find(zlt_channel_t *ch, const uint8_t *id);
@@ -197,7 +197,7 @@ zlt_move_switch(zlt_channel_t *ch)
     to->out = NULL;
 
     if (c->ssl) {
-        zlt_tls_moved(c);
+        zlt_tls_io_moved(c);
     }
 
     zlt_framed_start(c, &ch->framed);

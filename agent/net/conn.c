@@ -31,7 +31,7 @@
 #include "addr.h"
 #include "conn.h"
 #include "framed.h"
-#include "tls.h"
+#include "tls_io.h"
 #include "wsc.h"
 
 
@@ -211,7 +211,8 @@ zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size)
         return c->ops->read(c, buf, size);
     }
 
-    return c->ssl ? zlt_tls_read(c, buf, size) : zlt_conn_recv(c, buf, size);
+    return c->ssl ? zlt_tls_io_read(c, buf, size)
+                  : zlt_conn_recv(c, buf, size);
 }
 
 
@@ -222,7 +223,8 @@ zlt_conn_write_under(zlt_conn_t *c, const void *buf, size_t size)
         return c->ops->write(c, buf, size);
     }
 
-    return c->ssl ? zlt_tls_write(c, buf, size) : zlt_conn_send(c, buf, size);
+    return c->ssl ? zlt_tls_io_write(c, buf, size)
+                  : zlt_conn_send(c, buf, size);
 }
 
 
@@ -235,7 +237,7 @@ zlt_conn_flush_pending(zlt_conn_t *c)
         return zlt_wsc_flush(c);
     }
 
-    rc = zlt_tls_flush(c);
+    rc = zlt_tls_io_flush(c);
 
     return (rc == 0 && c->framed) ? zlt_framed_flush(c) : rc;
 }
@@ -361,7 +363,7 @@ zlt_conn_shutdown(zlt_conn_t *c)
     }
 
     if (c->ws || c->ssl) {
-        rc = c->ws ? zlt_wsc_shutdown(c) : zlt_tls_shutdown(c);
+        rc = c->ws ? zlt_wsc_shutdown(c) : zlt_tls_io_shutdown(c);
 
         if (rc != 0) {
             return rc;
@@ -393,7 +395,7 @@ zlt_conn_close(zlt_conn_t *c)
     }
 
     if (c->ssl) {
-        zlt_tls_free(c);
+        zlt_tls_io_free(c);
     }
 
     zlt_io_close(&c->io);

@@ -24,6 +24,7 @@
 #include "resolve.h"       /* names */
 #include "scratch.h"       /* what is read, while it is looked at */
 #include "tls.h"           /* .. under TLS */
+#include "tls_io.h"        /* .. and its bytes */
 #include "tls_told.h"      /* .. and what that is */
 #include "transport.h"     /* raw, or within a WebSocket */
 #include "url.h"

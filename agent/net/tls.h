@@ -48,15 +48,9 @@ int zlt_tls_handshake(zlt_conn_t *c, char *error);
    with a colon and speaks of our certificate, or "". */
 const char *zlt_tls_hint(const zlt_tls_t *tls);
 
-/* for conn.c */
-ssize_t zlt_tls_read(zlt_conn_t *c, void *buf, size_t size);
-ssize_t zlt_tls_write(zlt_conn_t *c, const void *buf, size_t size);
-int zlt_tls_flush(zlt_conn_t *c);
-int zlt_tls_shutdown(zlt_conn_t *c);
-void zlt_tls_free(zlt_conn_t *c);
-
-/* c has got the session of another connection, and its descriptor. */
-void zlt_tls_moved(zlt_conn_t *c);
+/* Looks at the error that OpenSSL has left: in TLS 1.3 a certificate is refused
+   when the handshake is over for us. */
+void zlt_tls_alert(zlt_conn_t *c);
 
 
 #endif /* ZLT_TLS_H_INCLUDED */

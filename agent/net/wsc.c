@@ -20,7 +20,7 @@
 
 #include "log.h"
 #include "often.h"
-#include "tls.h"
+#include "tls_io.h"
 #include "wsc.h"
 
 
@@ -294,7 +294,7 @@ zlt_wsc_flush(zlt_conn_t *c)
     ssize_t     n;
     zlt_buf_t  *out;
 
-    rc = zlt_tls_flush(c);
+    rc = zlt_tls_io_flush(c);
 
     if (rc != 0) {
         return rc;
@@ -360,7 +360,7 @@ zlt_wsc_shutdown(zlt_conn_t *c)
     }
 
     if (c->ssl) {
-        return zlt_tls_shutdown(c);
+        return zlt_tls_io_shutdown(c);
     }
 
     return shutdown(c->io.fd, SHUT_WR) == 0 ? 0 : ZLT_CONN_ERROR;

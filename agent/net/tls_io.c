@@ -1,0 +1,379 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The bytes of a connection through OpenSSL.
+ *
+ * OpenSSL does its I/O through a BIO of ours, which honours the readiness
+ * bits of the connection: it makes no system call that would say EAGAIN, and
+ * it reads ahead, so that a record costs one recv() and not two.
+ *
+ * Writing, several records are made one after the other in a buffer that all
+ * share, and sent by one system call; what is left of them, if there is no
+ * room, waits in c->out.  OpenSSL itself never has to wait for room then.
+ */
+
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <openssl/err.h>
+
+#include "conn.h"
+#include "tls.h"
+#include "tls_io.h"
+
+
+static int zlt_tls_io_send(zlt_conn_t *c);
+static int zlt_tls_io_result(zlt_conn_t *c, int rc, uint8_t *wants);
+static int zlt_tls_io_bio_read(BIO *bio, char *buf, int size);
+static int zlt_tls_io_bio_write(BIO *bio, const char *buf, int size);
+static long zlt_tls_io_bio_ctrl(BIO *bio, int cmd, long num, void *ptr);
+
+
+static BIO_METHOD  *zlt_tls_io_method;
+
+static uint8_t      zlt_tls_io_stage[ZLT_TLS_IO_STAGE];
+static size_t       zlt_tls_io_staged;
+static zlt_conn_t  *zlt_tls_io_staging;        /* whose records go there */
+
+
+/* Called for a result that is not a success. */
+
+static int
+zlt_tls_io_result(zlt_conn_t *c, int rc, uint8_t *wants)
+{
+    int  err;
+
+    err = SSL_get_error(c->ssl, rc);
+
+    switch (err) {
+
+    case SSL_ERROR_WANT_READ:
+        *wants = ZLT_IO_READ;
+        return ZLT_CONN_AGAIN;
+
+    case SSL_ERROR_WANT_WRITE:
+        *wants = ZLT_IO_WRITE;
+        return ZLT_CONN_AGAIN;
+
+    case SSL_ERROR_ZERO_RETURN:
+        return 0;
+    }
+
+    zlt_tls_alert(c);
+
+    /* among others, a FIN without close_notify: truncation */
+
+    if (err != SSL_ERROR_SYSCALL || errno == 0) {
+        errno = ECONNRESET;
+    }
+
+    ERR_clear_error();
+
+    return ZLT_CONN_ERROR;
+}
+
+
+ssize_t
+zlt_tls_io_read(zlt_conn_t *c, void *buf, size_t size)
+{
+    int     n;
+    size_t  got;
+
+    ERR_clear_error();
+    errno = 0;
+
+    for (got = 0; got < size; got += (size_t) n) {
+
+        n = SSL_read(c->ssl, (char *) buf + got, (int) (size - got));
+
+        if (n <= 0) {
+            n = zlt_tls_io_result(c, n, &c->read_wants);
+
+            /* an end or an error, if there were bytes before it, is told
+               in the next call */
+
+            c->more = (n != ZLT_CONN_AGAIN);
+
+            return got ? (ssize_t) got : n;
+        }
+    }
+
+    /* OpenSSL may hold more, and no event would tell */
+
+    c->more = 1;
+
+    return (ssize_t) got;
+}
+
+
+ssize_t
+zlt_tls_io_write(zlt_conn_t *c, const void *buf, size_t size)
+{
+    int     n;
+    size_t  done, len;
+
+    n = zlt_tls_io_flush(c);
+
+    if (n != 0) {
+        return n;
+    }
+
+    zlt_tls_io_staging = c;
+    zlt_tls_io_staged = 0;
+
+    ERR_clear_error();
+    errno = 0;
+
+    for (done = 0; done < size; done += (size_t) n) {
+
+        if (zlt_tls_io_staged + ZLT_TLS_IO_RECORD_MAX > ZLT_TLS_IO_STAGE) {
+            break;
+        }
+
+        len = size - done;
+
+        if (len > ZLT_TLS_IO_RECORD) {
+            len = ZLT_TLS_IO_RECORD;
+        }
+
+        n = SSL_write(c->ssl, (const char *) buf + done, (int) len);
+
+        if (n <= 0) {
+            break;
+        }
+    }
+
+    zlt_tls_io_staging = NULL;
+
+    if (done == 0) {
+        n = zlt_tls_io_result(c, n, &c->write_wants);
+        return n == 0 ? ZLT_CONN_ERROR : n;
+    }
+
+    c->write_wants = ZLT_IO_WRITE;
+
+    return zlt_tls_io_send(c) == 0 ? (ssize_t) done : ZLT_CONN_ERROR;
+}
+
+
+/* Sends what is staged, and keeps what there is no room for. */
+
+static int
+zlt_tls_io_send(zlt_conn_t *c)
+{
+    size_t   left;
+    ssize_t  n;
+
+    n = zlt_conn_send(c, zlt_tls_io_stage, zlt_tls_io_staged);
+
+    if (n == ZLT_CONN_ERROR) {
+        return -1;
+    }
+
+    if (n == ZLT_CONN_AGAIN) {
+        n = 0;
+    }
+
+    left = zlt_tls_io_staged - (size_t) n;
+
+    if (left == 0) {
+        return 0;
+    }
+
+    c->out = malloc(sizeof(zlt_buf_t) + left);
+
+    if (c->out == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+
+    memcpy(c->out->data, zlt_tls_io_stage + n, left);
+    c->out->pos = 0;
+    c->out->last = (uint32_t) left;
+
+    return 0;
+}
+
+
+int
+zlt_tls_io_flush(zlt_conn_t *c)
+{
+    ssize_t  n;
+
+    while (c->out) {
+        n = zlt_conn_send(c, c->out->data + c->out->pos,
+                          c->out->last - c->out->pos);
+
+        if (n < 0) {
+            return (int) n;
+        }
+
+        c->out->pos += (uint32_t) n;
+
+        if (c->out->pos == c->out->last) {
+            free(c->out);
+            c->out = NULL;
+        }
+    }
+
+    return 0;
+}
+
+
+int
+zlt_tls_io_shutdown(zlt_conn_t *c)
+{
+    int  rc;
+
+    rc = zlt_tls_io_flush(c);
+
+    if (rc != 0) {
+        return rc;
+    }
+
+    ERR_clear_error();
+    errno = 0;
+
+    /* 0: sent, the peer's has not come yet, nor need it */
+
+    rc = SSL_shutdown(c->ssl);
+
+    if (rc >= 0) {
+        return 0;
+    }
+
+    rc = zlt_tls_io_result(c, rc, &c->write_wants);
+
+    return rc == 0 ? ZLT_CONN_ERROR : rc;
+}
+
+
+void
+zlt_tls_io_free(zlt_conn_t *c)
+{
+    /* a connection that ends without close_notify need not spoil its
+       session, which others may resume */
+
+    SSL_set_quiet_shutdown(c->ssl, 1);
+    (void) SSL_shutdown(c->ssl);
+    SSL_free(c->ssl);
+    ERR_clear_error();
+
+    free(c->out);
+    c->out = NULL;
+
+    c->ssl = NULL;
+    c->read_wants = ZLT_IO_READ;
+    c->write_wants = ZLT_IO_WRITE;
+}
+
+
+BIO *
+zlt_tls_io_bio(zlt_conn_t *c)
+{
+    BIO  *bio;
+
+    if (zlt_tls_io_method == NULL) {
+        zlt_tls_io_method = BIO_meth_new(BIO_get_new_index()
+                                      |BIO_TYPE_SOURCE_SINK, "zltunnel");
+        if (zlt_tls_io_method == NULL) {
+            return NULL;
+        }
+
+        BIO_meth_set_read(zlt_tls_io_method, zlt_tls_io_bio_read);
+        BIO_meth_set_write(zlt_tls_io_method, zlt_tls_io_bio_write);
+        BIO_meth_set_ctrl(zlt_tls_io_method, zlt_tls_io_bio_ctrl);
+    }
+
+    bio = BIO_new(zlt_tls_io_method);
+
+    if (bio) {
+        BIO_set_data(bio, c);
+        BIO_set_init(bio, 1);
+    }
+
+    return bio;
+}
+
+
+void
+zlt_tls_io_moved(zlt_conn_t *c)
+{
+    BIO_set_data(SSL_get_rbio(c->ssl), c);
+    BIO_set_data(SSL_get_wbio(c->ssl), c);
+}
+
+
+static int
+zlt_tls_io_bio_read(BIO *bio, char *buf, int size)
+{
+    ssize_t      n;
+    zlt_conn_t  *c;
+
+    c = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+
+    n = zlt_conn_recv(c, buf, (size_t) size);
+
+    if (n == ZLT_CONN_AGAIN) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+
+    return n < 0 ? -1 : (int) n;
+}
+
+
+static int
+zlt_tls_io_bio_write(BIO *bio, const char *buf, int size)
+{
+    ssize_t      n;
+    zlt_conn_t  *c;
+
+    c = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+
+    if (c == zlt_tls_io_staging) {
+
+        if ((size_t) size > ZLT_TLS_IO_STAGE - zlt_tls_io_staged) {
+            BIO_set_retry_write(bio);
+            return -1;
+        }
+
+        memcpy(zlt_tls_io_stage + zlt_tls_io_staged, buf, (size_t) size);
+        zlt_tls_io_staged += (size_t) size;
+
+        return size;
+    }
+
+    /* an answer that TLS gives by itself must not overtake what waits */
+
+    if (zlt_tls_io_flush(c) != 0) {
+        BIO_set_retry_write(bio);
+        return -1;
+    }
+
+    n = zlt_conn_send(c, buf, (size_t) size);
+
+    if (n == ZLT_CONN_AGAIN) {
+        BIO_set_retry_write(bio);
+        return -1;
+    }
+
+    return n < 0 ? -1 : (int) n;
+}
+
+
+static long
+zlt_tls_io_bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+    (void) bio;
+    (void) num;
+    (void) ptr;
+
+    return cmd == BIO_CTRL_FLUSH;
+}
