@@ -513,7 +513,10 @@ zlt_relay_pass(zlt_relay_t *r, unsigned i, size_t len)
 
     to = &r->side[!i];
 
+    /* of a side that takes no more zlt_relay_end() knows what the end is */
+
     if (len < ZLT_BULK_READ && (r->side[i].io.ready & ZLT_IO_HUP)
+        && !r->flow[!i].dead
         && !zlt_conn_raw_out(to) && r->side[i].ssl == NULL)
     {
         n = zlt_conn_read(&r->side[i], zlt_scratch + len,
