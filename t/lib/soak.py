@@ -20,7 +20,8 @@
 #     wrong    a byte that is not the right one
 #     hung     nothing for LIMIT seconds
 #
-# and "detail".  A datagram that is lost is no line; one that is wrong is.
+# and "detail".  A datagram that is lost is no line; one that is wrong is.  What
+# the services see end before its time they say on standard error.
 
 import asyncio
 import hashlib
@@ -54,6 +55,8 @@ def reset(writer):
 # Services
 
 async def serve_raw(reader, writer):
+    seed = 0
+
     try:
         up, down, seed, flags = HEADER.unpack(
             await reader.readexactly(HEADER.size))
@@ -81,7 +84,9 @@ async def serve_raw(reader, writer):
         await writer.drain()
         writer.close()
 
-    except (OSError, asyncio.IncompleteReadError):
+    except (OSError, asyncio.IncompleteReadError) as e:
+        print(f'{time.monotonic():.3f} seed {seed}: {e!r}', file=sys.stderr,
+              flush=True)
         writer.transport.abort()
 
 
@@ -196,6 +201,12 @@ async def raw(port, breaks):
             raise Outcome('wrong', 'a reset came as an end')
         await sending
         raise Outcome('ok')
+
+    except Outcome as e:
+        if e.result == 'short':
+            client = writer.get_extra_info('sockname')[1]
+            e.detail += f', {up} up, flags {flags}, seed {seed}, from {client}'
+        raise
 
     finally:
         sending.cancel()
