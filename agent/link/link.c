@@ -451,7 +451,7 @@ zlt_link_destroy(zlt_link_t *l)
     zlt_access_done(&l->owner);
 
     zlt_list_each(link, &l->owner.services) {
-        zlt_udp_session_service_log(&l->owner,
+        zlt_udp_service_log(&l->owner,
                                     zlt_list_data(link, zlt_service_t, link));
     }
 
@@ -490,7 +490,7 @@ zlt_link_tick(zlt_link_t *l, uint64_t now)
     zlt_list_t     *link, *next;
     zlt_control_t  *kept;
 
-    zlt_udp_session_tick(&l->owner);
+    zlt_udp_service_tick(&l->owner);
     zlt_access_tick(&l->owner);
 
     if (l->owner.pool) {

@@ -29,7 +29,7 @@
 #include "reload.h"
 #include "service.h"
 #include "tls.h"
-#include "udp_session.h"
+#include "udp_service.h"
 #include "via.h"
 
 
@@ -462,7 +462,7 @@ zlt_reload_lead(zlt_link_t *l, zlt_range_t *r, const zlt_service_conf_t *c)
         }
 
         zlt_service_move(s, &one);
-        zlt_udp_session_service_end(s);
+        zlt_udp_service_end(s);
     }
 
     changed |= zlt_reload_lead_ports(l, r);
@@ -566,8 +566,8 @@ zlt_reload_remove_service(zlt_link_t *l, zlt_service_t *s)
         zlt_control_register_end(l->control, s);
     }
 
-    zlt_udp_session_service_end(s);
-    zlt_udp_session_service_log(&l->owner, s);
+    zlt_udp_service_end(s);
+    zlt_udp_service_log(&l->owner, s);
     zlt_link_state_fold(l, s);
     zlt_service_remove(s);
 }

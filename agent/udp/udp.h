@@ -9,6 +9,8 @@
  *   udp.c            the channel: frames in, frames out
  *   udp_peer.c       its sessions by number, and what comes for them
  *   udp_session.c    those of a service, each with a socket
+ *   udp_pass.c       .. their datagrams
+ *   udp_service.c    .. all of one service: which is idle, what is counted
  *   visit_udp.c      those of a visitor, which share a socket, in access/
  *   udp_socket.c     a socket, many datagrams a system call
  *   udp_queue.c      what waits, by session
@@ -23,6 +25,7 @@
 #include "types.h"
 #include "udp_peer.h"
 #include "udp_queue.h"
+#include "udp_service.h"
 #include "udp_session.h"
 #include "udp_socket.h"
 #include "zlt_dgram.h"

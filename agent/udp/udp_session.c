@@ -6,54 +6,22 @@
 /*
  * The sessions of the agent that serves: a connected socket each, so that the
  * kernel tells their answers apart, and their errors.
- *
- * A service's sessions are in the order in which they were used last, to the
- * second, so that the idle ones are at the front.
  */
 
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf.h"
 #include "log.h"
-#include "often.h"
 #include "owner.h"
 #include "service.h"
-#include "udp.h"
+#include "udp_pass.h"
+#include "udp_service.h"
 #include "udp_session.h"
-
-
-#define ZLT_UDP_READS    4             /* receives a turn, a session */
-#define ZLT_UDP_REPORT   60            /* s, between reports of drops */
-
-/* what an error of the socket means */
-#define ZLT_UDP_DEAD     -1            /* the session is closed */
-#define ZLT_UDP_SKIP     0             /* that datagram is lost */
-#define ZLT_UDP_AGAIN    1             /* the same once more */
-#define ZLT_UDP_WAIT     2             /* until there is room */
-
-
-typedef struct {
-    zlt_udp_peer_t       peer;
-    zlt_udp_socket_t     socket;
-    zlt_service_t       *service;
-    zlt_waiter_t         waiter;
-    zlt_task_t           task;         /* the next turn; frees it */
-    zlt_list_t           used;         /* service->sessions */
-
-    uint32_t             active;       /* s */
-    uint8_t              address;      /* of the service, in use */
-    uint8_t              tried;        /* addresses */
-    unsigned             answered:1;
-    unsigned             waiting:1;    /* for room in the socket */
-} zlt_udp_session_t;
-
-
-#define zlt_udp_session_of(p)  zlt_list_data(p, zlt_udp_session_t, peer)
+#include "udp_session_state.h"
 
 
 static void zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f);
@@ -61,32 +29,9 @@ static zlt_service_t *zlt_udp_session_service(zlt_udp_t *u,
     const zlt_dgram_t *f, unsigned *cause);
 static zlt_udp_session_t *zlt_udp_session_create(zlt_udp_t *u,
     uint32_t number, zlt_service_t *service);
-static void zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause,
-    int tell);
 static void zlt_udp_session_drop(zlt_udp_session_t *s);
 static void zlt_udp_session_freed(zlt_task_t *task);
 static void zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error);
-static int zlt_udp_session_connect(zlt_udp_session_t *s);
-static void zlt_udp_session_event(zlt_io_t *io);
-static void zlt_udp_session_turn(zlt_task_t *task);
-static void zlt_udp_session_read(zlt_udp_session_t *s);
-static void zlt_udp_session_message(zlt_udp_session_t *s,
-    const zlt_udp_message_t *message);
-static void zlt_udp_session_resume(zlt_udp_session_t *s);
-static int zlt_udp_session_failed(zlt_udp_session_t *s, int err);
-static int zlt_udp_session_refused(zlt_udp_session_t *s, int err);
-static void zlt_udp_session_lost(const zlt_udp_session_t *s, const char *how,
-    const zlt_addr_t *addr, const char *why);
-static void zlt_udp_session_used(zlt_udp_session_t *s);
-static void zlt_udp_session_complain(const zlt_udp_t *u,
-    const zlt_service_t *service, const char *fmt, ...)
-    zlt_printf_like(3, 4);
-static void zlt_udp_session_service_tick(const zlt_owner_t *o,
-    zlt_service_t *service, uint32_t timeout);
-static void zlt_udp_session_service_report(const zlt_owner_t *o,
-    zlt_service_t *service);
-static void zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov,
-    unsigned n);
 static void zlt_udp_role_close(zlt_udp_peer_t *p, unsigned cause, int tell);
 static void zlt_udp_role_drop(zlt_udp_peer_t *p);
 static void zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text);
@@ -94,7 +39,7 @@ static void zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text);
 
 static const zlt_udp_role_t  zlt_udp_serving = {
     zlt_udp_session_open,
-    zlt_udp_role_send,
+    zlt_udp_pass_send,
     zlt_udp_role_close,
     zlt_udp_role_drop,
     zlt_udp_role_complain
@@ -149,7 +94,7 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
     counted = service->open ? service->open : service;
 
     if (counted->nsessions >= u->owner->conf->max_udp_sessions) {
-        zlt_udp_session_complain(u, service, "%u session%s open, which is the "
+        zlt_udp_service_complain(u, service, "%u session%s open, which is the "
                                  "limit", counted->nsessions,
                                  counted->nsessions == 1 ? "" : "s");
         service->udp.refused++;
@@ -161,7 +106,7 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
                        : NULL;
 
     if (s == NULL) {
-        zlt_udp_session_complain(u, service, "a session could not be opened: "
+        zlt_udp_service_complain(u, service, "a session could not be opened: "
                                  "out of descriptors or memory");
         service->udp.refused++;
         cause = ZLT_E_BUSY;
@@ -208,7 +153,7 @@ zlt_udp_session_service(zlt_udp_t *u, const zlt_dgram_t *f, unsigned *cause)
     *cause = ZLT_E_FORBIDDEN;
 
     if (!(service->conf.flags & ZLT_R_OPEN) != !f->target.len) {
-        zlt_udp_session_complain(u, service, f->target.len
+        zlt_udp_service_complain(u, service, f->target.len
                                  ? "a session has a target, which the service "
                                    "does not take"
                                  : "a session has no target");
@@ -249,7 +194,7 @@ zlt_udp_session_create(zlt_udp_t *u, uint32_t number, zlt_service_t *service)
     }
 
     s->waiter.handler = zlt_udp_session_resolved;
-    s->task.handler = zlt_udp_session_turn;
+    s->task.handler = zlt_udp_pass_turn;
 
     zlt_list_init(&s->waiter.link);
     zlt_list_init(&s->task.link);
@@ -269,7 +214,7 @@ zlt_udp_session_create(zlt_udp_t *u, uint32_t number, zlt_service_t *service)
 }
 
 
-static void
+void
 zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause, int tell)
 {
     uint8_t     buf[ZLT_DGRAM_CLOSE_SIZE];
@@ -339,7 +284,7 @@ zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error)
     s = zlt_list_data(waiter, zlt_udp_session_t, waiter);
 
     if (error || s->service->addrs.n == 0) {
-        zlt_udp_session_complain(s->peer.udp, s->service,
+        zlt_udp_service_complain(s->peer.udp, s->service,
                                  "a session could not be opened: %s",
                                  error ? error : "no address");
         zlt_service_failed(s->service, error ? error : "no address");
@@ -350,14 +295,12 @@ zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error)
     s->address = (uint8_t) (s->service->udp_address % s->service->addrs.n);
 
     if (zlt_udp_session_connect(s) == 0) {
-        zlt_udp_session_resume(s);
+        zlt_udp_pass_resume(s);
     }
 }
 
 
-/* To the address that is next; 0, or -1: the session is closed. */
-
-static int
+int
 zlt_udp_session_connect(zlt_udp_session_t *s)
 {
     int          err;
@@ -380,7 +323,7 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
             cause = ZLT_E_FORBIDDEN;
 
         } else if (zlt_udp_socket_connect(&s->socket, &addr->addr.sa,
-                                          addr->len, zlt_udp_session_event)
+                                          addr->len, zlt_udp_pass_event)
             == 0)
         {
             s->socket.io.data = s;
@@ -405,142 +348,6 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
 
 
 static void
-zlt_udp_session_event(zlt_io_t *io)
-{
-    zlt_udp_session_t  *s;
-
-    s = io->data;
-
-    if (!zlt_udp_queue_flow_empty(&s->peer.to_local)
-        && (io->ready & ZLT_IO_WRITE))
-    {
-        zlt_udp_session_resume(s);
-    }
-
-    if (!s->peer.closed) {
-        zlt_udp_session_read(s);
-    }
-}
-
-
-static void
-zlt_udp_session_turn(zlt_task_t *task)
-{
-    zlt_udp_session_read(zlt_list_data(task, zlt_udp_session_t, task));
-}
-
-
-/* From the service.  Where there is more than that, others go first. */
-
-static void
-zlt_udp_session_read(zlt_udp_session_t *s)
-{
-    int                i, k, n;
-    zlt_udp_message_t  messages[ZLT_UDP_SLOTS];
-
-    for (k = 0; k < ZLT_UDP_READS; k++) {
-
-        n = zlt_udp_socket_receive(&s->socket, messages);
-
-        if (n == 0) {
-            return;
-        }
-
-        if (n == -1) {
-            if (zlt_udp_session_failed(s, errno) == ZLT_UDP_DEAD) {
-                return;
-            }
-
-            continue;
-        }
-
-        if (!s->answered) {
-            s->answered = 1;
-            zlt_service_served(s->service);
-        }
-
-        zlt_udp_session_used(s);
-
-        for (i = 0; i < n; i++) {
-            zlt_udp_session_message(s, &messages[i]);
-        }
-    }
-
-    if (s->socket.io.ready & ZLT_IO_READ) {
-        zlt_io_post(&s->task);
-    }
-}
-
-
-static void
-zlt_udp_session_message(zlt_udp_session_t *s, const zlt_udp_message_t *message)
-{
-    size_t            n, pos;
-    zlt_udp_count_t  *count;
-
-    count = &s->service->udp;
-    count->bytes_out += message->len;
-
-    if (message->segment == 0 || message->len <= message->segment) {
-        count->out++;
-        zlt_udp_forward(&s->peer, message->data, message->len);
-        return;
-    }
-
-    for (pos = 0; pos < message->len; pos += n) {
-        n = message->len - pos;
-
-        if (n > message->segment) {
-            n = message->segment;
-        }
-
-        count->out++;
-        zlt_udp_forward(&s->peer, message->data + pos, n);
-    }
-}
-
-
-static void
-zlt_udp_role_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
-{
-    int                 rc;
-    unsigned            done;
-    zlt_udp_session_t  *s;
-
-    s = zlt_udp_session_of(p);
-
-    zlt_udp_session_used(s);
-
-    for (done = 0; done < n; /* void */ ) {
-
-        done += zlt_udp_socket_send(&s->socket, &iov[done], n - done);
-
-        if (done == n) {
-            return;
-        }
-
-        rc = zlt_udp_session_failed(s, errno);
-
-        if (rc == ZLT_UDP_DEAD) {
-            return;
-        }
-
-        if (rc == ZLT_UDP_WAIT) {
-            break;
-        }
-
-        if (rc == ZLT_UDP_SKIP) {
-            done++;
-        }
-    }
-
-    for ( /* void */ ; done < n; done++) {
-        zlt_udp_peer_hold(p, iov[done].iov_base, iov[done].iov_len);
-    }
-}
-
-
-static void
 zlt_udp_role_close(zlt_udp_peer_t *p, unsigned cause, int tell)
 {
     zlt_udp_session_close(zlt_udp_session_of(p), cause, tell);
@@ -557,130 +364,12 @@ zlt_udp_role_drop(zlt_udp_peer_t *p)
 static void
 zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text)
 {
-    zlt_udp_session_complain(p->udp, zlt_udp_session_of(p)->service, "%s",
+    zlt_udp_service_complain(p->udp, zlt_udp_session_of(p)->service, "%s",
                              text);
 }
 
 
-/* There is room, or an address: what was queued goes. */
-
-static void
-zlt_udp_session_resume(zlt_udp_session_t *s)
-{
-    int              rc;
-    uint64_t         now;
-    struct iovec     iov;
-    zlt_udp_item_t  *item;
-    zlt_udp_queue_t *q;
-
-    q = &s->peer.udp->to_local;
-    now = zlt_io_now();
-
-    while ((item = zlt_udp_queue_get(q, &s->peer.to_local, now)) != NULL) {
-
-        iov.iov_base = item->data;
-        iov.iov_len = item->len;
-
-        rc = ZLT_UDP_SKIP;
-
-        while (zlt_udp_socket_send(&s->socket, &iov, 1) == 0) {
-
-            rc = zlt_udp_session_failed(s, errno);
-
-            if (rc != ZLT_UDP_AGAIN) {
-                break;
-            }
-        }
-
-        if (rc == ZLT_UDP_WAIT) {
-            zlt_udp_queue_unget(q, &s->peer.to_local, item);
-            return;
-        }
-
-        free(item);
-
-        if (rc == ZLT_UDP_DEAD) {
-            return;
-        }
-    }
-
-    if (s->waiting) {
-        s->waiting = 0;
-        zlt_io_await_write(&s->socket.io, 0);
-    }
-}
-
-
-/* ZLT_UDP_SKIP: it concerns one datagram, and the session goes on. */
-
-static int
-zlt_udp_session_failed(zlt_udp_session_t *s, int err)
-{
-    switch (err) {
-
-    case EAGAIN:
-        s->waiting = 1;
-        zlt_io_await_write(&s->socket.io, 1);
-        return ZLT_UDP_WAIT;
-
-    case ECONNREFUSED:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-        return zlt_udp_session_refused(s, err);
-
-    case EMSGSIZE:
-    case EINVAL:
-    case EPERM:
-    case EACCES:
-    case ENOBUFS:
-    case ENOMEM:
-        s->service->udp.failed++;
-        zlt_udp_session_complain(s->peer.udp, s->service,
-                                 "a datagram could not be delivered: %s",
-                                 strerror(err));
-        return ZLT_UDP_SKIP;
-    }
-
-    zlt_udp_session_lost(s, "has failed",
-                         &s->service->addrs.addrs[s->address], strerror(err));
-    zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
-
-    return ZLT_UDP_DEAD;
-}
-
-
-/*
- * Nobody is there.  A name like "localhost" has two addresses, of which the
- * service may have one: sessions that have had no answer go to the next, and
- * those to come begin with it.
- */
-
-static int
-zlt_udp_session_refused(zlt_udp_session_t *s, int err)
-{
-    zlt_service_t  *service;
-
-    service = s->service;
-
-    if (!s->answered && s->tried < service->addrs.n) {
-
-        zlt_io_close(&s->socket.io);
-        s->address = (uint8_t) ((s->address + 1) % service->addrs.n);
-        service->udp_address = s->address;
-
-        return zlt_udp_session_connect(s) == 0 ? ZLT_UDP_AGAIN : ZLT_UDP_DEAD;
-    }
-
-    zlt_udp_session_lost(s, "has ended", &service->addrs.addrs[s->address],
-                         strerror(err));
-
-    zlt_udp_session_close(s, err == ECONNREFUSED ? ZLT_E_REFUSED
-                                                 : ZLT_E_UNREACHABLE, 1);
-    return ZLT_UDP_DEAD;
-}
-
-
-static void
+void
 zlt_udp_session_lost(const zlt_udp_session_t *s, const char *how,
     const zlt_addr_t *addr, const char *why)
 {
@@ -690,162 +379,6 @@ zlt_udp_session_lost(const zlt_udp_session_t *s, const char *how,
                     why);
 
     zlt_service_failed(s->service, told);
-    zlt_udp_session_complain(s->peer.udp, s->service, "a session %s: %s", how,
+    zlt_udp_service_complain(s->peer.udp, s->service, "a session %s: %s", how,
                              told);
-}
-
-
-static void
-zlt_udp_session_used(zlt_udp_session_t *s)
-{
-    if (s->active == zlt_udp_now) {
-        return;
-    }
-
-    s->active = zlt_udp_now;
-    s->peer.udp->active = zlt_udp_now;
-
-    zlt_list_remove(&s->used);
-    zlt_list_append(&s->service->sessions, &s->used);
-}
-
-
-static void
-zlt_udp_session_complain(const zlt_udp_t *u, const zlt_service_t *service,
-    const char *fmt, ...)
-{
-    char     text[256];
-    va_list  args;
-
-    va_start(args, fmt);
-    (void) vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
-
-    zlt_often_warn(u->owner->label, service->conf.name, "the UDP service "
-                   "\"%s\": %s", service->conf.name, text);
-}
-
-
-void
-zlt_udp_session_tick(zlt_owner_t *o)
-{
-    uint32_t        timeout;
-    zlt_list_t     *link, *next, *inner;
-    zlt_service_t  *service, *target;
-
-    timeout = (o->conf->udp_timeout + 999) / 1000;
-
-    zlt_list_each(link, &o->services) {
-        service = zlt_list_data(link, zlt_service_t, link);
-
-        zlt_udp_session_service_tick(o, service, timeout);
-
-        /* a target goes with its last session */
-
-        zlt_list_each_safe(inner, next, &service->targets) {
-            target = zlt_list_data(inner, zlt_service_t, link);
-            zlt_udp_session_service_tick(o, target, timeout);
-        }
-    }
-}
-
-
-static void
-zlt_udp_session_service_tick(const zlt_owner_t *o, zlt_service_t *service,
-    uint32_t timeout)
-{
-    zlt_udp_session_t  *s;
-
-    zlt_service_hold(service);
-
-    while (!zlt_list_empty(&service->sessions)) {
-        s = zlt_list_data(service->sessions.next, zlt_udp_session_t, used);
-
-        if (zlt_udp_now - s->active <= timeout) {
-            break;
-        }
-
-        zlt_udp_session_close(s, ZLT_DGRAM_ENDED, 1);
-    }
-
-    if (zlt_udp_now % ZLT_UDP_REPORT == 0) {
-        zlt_udp_session_service_report(o, service);
-    }
-
-    zlt_service_release(service);
-}
-
-
-/* Tells of drops that were not told yet. */
-
-static void
-zlt_udp_session_service_report(const zlt_owner_t *o, zlt_service_t *service)
-{
-    uint64_t          dropped;
-    zlt_udp_count_t  *c;
-
-    c = &service->udp;
-    dropped = c->full_in + c->late_in + c->full_out + c->late_out + c->failed;
-
-    if (dropped == c->reported) {
-        return;
-    }
-
-    zlt_log_link(o->label, ZLT_LOG_WARN, "the UDP service \"%s\" has dropped "
-                 "%llu datagrams in the last minute", service->conf.name,
-                 (unsigned long long) (dropped - c->reported));
-
-    c->reported = dropped;
-
-    zlt_udp_session_service_log(o, service);
-}
-
-
-void
-zlt_udp_session_service_log(const zlt_owner_t *o, const zlt_service_t *service)
-{
-    const zlt_udp_count_t  *c;
-
-    c = &service->udp;
-
-    if (c->sessions == 0 && c->refused == 0) {
-        return;
-    }
-
-    zlt_log_link(o->label, ZLT_LOG_INFO, "the UDP service \"%s\": %u session%s "
-                 "open, %llu in all, %llu refused; to the service %llu "
-                 "datagrams, %llu bytes, dropped %llu full, %llu late; to the "
-                 "server %llu datagrams, %llu bytes, dropped %llu full, %llu "
-                 "late; %llu failed", service->conf.name, service->nsessions,
-                 service->nsessions == 1 ? "" : "s",
-                 (unsigned long long) c->sessions,
-                 (unsigned long long) c->refused, (unsigned long long) c->in,
-                 (unsigned long long) c->bytes_in,
-                 (unsigned long long) c->full_in,
-                 (unsigned long long) c->late_in, (unsigned long long) c->out,
-                 (unsigned long long) c->bytes_out,
-                 (unsigned long long) c->full_out,
-                 (unsigned long long) c->late_out,
-                 (unsigned long long) c->failed);
-}
-
-
-void
-zlt_udp_session_service_end(zlt_service_t *service)
-{
-    zlt_list_t         *link, *next;
-    zlt_udp_session_t  *s;
-
-    zlt_list_each_safe(link, next, &service->targets) {
-        zlt_udp_session_service_end(zlt_list_data(link, zlt_service_t, link));
-    }
-
-    zlt_service_hold(service);
-
-    while (!zlt_list_empty(&service->sessions)) {
-        s = zlt_list_data(service->sessions.next, zlt_udp_session_t, used);
-        zlt_udp_session_close(s, ZLT_DGRAM_ENDED, 1);
-    }
-
-    zlt_service_release(service);
 }
