@@ -30,12 +30,12 @@ my $access = access_of($file);
 my $bin = $ZLTunnel::AGENT =~ s{/[^/]*$}{}r;
 $t->start;
 
-# What is indented in the docs, one command after another.  "zltunnel.tokens" is
-# the file here, and the editor takes out a line.
+# The commands of the docs, one after another.  "zltunnel.tokens" of nginx is the
+# file here, that of /root is "new", and the editor takes out a line.
 
 my $docs = slurp("$ZLTunnel::ROOT/docs/operations.md");
 my ($section) = $docs =~ /^## Tokens\n(.*?)^To rotate/ms;
-my @recipes = $section =~ /^    (\S.*)$/mg;
+my @recipes = map { split /\n/ } $section =~ /^```sh\n(.*?)^```$/msg;
 my %way = map { /(\w+)/ ? ($1 => $_) : () } @recipes;
 
 write_file("$t->{dir}/editor", "#!/bin/sh\nexec sed -i '/ team8\$/d' \"\$1\"\n",
@@ -80,7 +80,8 @@ sub recipe {
     for my $way (@ways) {
         my $cmd = $way{$way} // return fail("the docs have one with $way");
 
-        $cmd =~ s/zltunnel\.tokens/tokens/g;
+        $cmd =~ s{/root/zltunnel\.tokens /etc/nginx$}{new tokens};
+        $cmd =~ s{(?:/etc/nginx/)?zltunnel\.tokens}{tokens}g;
         $cmd =~ s/-o root -g www-data // if !$root;
 
         my ($rc, $out) = run({ env => { EDITOR => "$t->{dir}/editor" } },
