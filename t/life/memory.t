@@ -3,8 +3,10 @@
 # Protects: where memory is short, an agent and the workers of nginx refuse
 # work, say so, and go on.  Each place in the agent at which it takes memory
 # fails once, from its first line to its last: it ends with the exit code 1, or
-# does everything all the same; 2 would say that its configuration is wrong.  Then one allocation in ten fails beneath an
-# agent and a worker that are busy: when there is memory again all is as before.
+# does everything all the same; 2 would say that its configuration is wrong.  So
+# does each of a worker's for a visitor, who is not counted for ever.  Then one
+# allocation in ten fails beneath an agent and a worker that are busy: when there
+# is memory again all is as before.
 #
 # It is t/lib/preload/memory.c that has allocations fail; t/lib/preload/lapse.c
 # makes time pass quickly for the agents, which come again after 30 s.
