@@ -135,19 +135,17 @@ my @rows = split /,/, $opt{rows};
 my @wanted = split /,/, $opt{setups};
 my $checked = 0;                       # targets
 
-# of another kind, in a program of its own
+# of another kind, in programs of their own
 
-my $wan = !@rows || grep { $_ eq 'wan' } @rows;
-my $only = "@rows" eq 'wan';
-
-@rows = grep { $_ ne 'wan' } @rows;
+my @others = @rows ? grep { /^(?:size|wan)$/ } @rows : qw(size wan);
+@rows = grep { !/^(?:size|wan)$/ } @rows;
 
 for my $row (@rows) {
     $rows{$row} or die "no row $row; there are: "
-                       . join(' ', sort(keys %rows), 'wan') . "\n";
+                       . join(' ', sort(keys %rows), 'size', 'wan') . "\n";
 }
 
-if (!@rows && !$only) {
+if (!@rows && !$opt{rows}) {
     @rows = qw(up1 down1 up8 down8 rr conn burst1000 burst5000 http once mem
                tunnels udp64 udp1200 udprr);
 }
@@ -634,7 +632,12 @@ eval {
 
 my $status = 0;
 
-long_path() if $wan;
+if (grep { $_ eq 'size' } @others) {
+    system "$FindBin::Bin/size.pl";
+    exit 2 if $?;
+}
+
+long_path() if grep { $_ eq 'wan' } @others;
 
 if (@missed) {
     print "\nTargets missed:\n", map { "    $_\n" } @missed;

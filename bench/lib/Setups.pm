@@ -25,7 +25,8 @@ use POSIX ();
 use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(setups service http_service workdir stop slurp family
-                    leaders far_side add_agent tunnel);
+                    leaders far_side add_agent tunnel frp rathole chisel
+                    on_path);
 
 my $owner = $$;
 my %running;                       # pid => 1, leaders of process groups
@@ -35,6 +36,7 @@ my $http_service;                  # port of the service of http rows
 
 our $NGINX = $ENV{TEST_NGINX_BINARY} || 'nginx';
 our $OBJS = 'objs';
+our $AGENT = "$OBJS/zltunnel-agent";
 
 
 sub slurp {
@@ -368,7 +370,7 @@ sub tunnel {
     my ($http, $front, $base) = (free_port(), free_port(),
                                  free_range($ports));
     my ($secret, $line) =
-        split /\n/, `$OBJS/zltunnel-agent token --name bench 2> /dev/null`;
+        split /\n/, `$AGENT token --name bench 2> /dev/null`;
     die "zltunnel-agent token has failed\n" if !$line;
 
     my $range = $ports > 1 ? "$base-" . ($base + $ports - 1) : $base;
@@ -421,7 +423,7 @@ sub add_agent {
     my $log = "$self->{dir}/agent$n";
     my $scheme = $self->{tls} ? 'wss' : 'ws';
 
-    my $pid = spawn($log, "$OBJS/zltunnel-agent", 'connect', '--server',
+    my $pid = spawn($log, $AGENT, 'connect', '--server',
                     "$scheme://127.0.0.1:$self->{http}/tunnel/v1",
                     '--token-file', "$self->{dir}/token",
                     '--transport', $self->{transport},
@@ -538,6 +540,29 @@ EOT
     wait_port($server, 'rathole');
     my $far = spawn("$dir/client", 'rathole', '--client', "$dir/client.toml");
     wait_port($port, 'rathole');
+
+    return { port => $port, near => $near, far => $far };
+}
+
+
+# For its size alone: it speaks TLS only with a certificate that a CA of the
+# system has signed.
+
+sub chisel {
+    my ($service) = @_;
+
+    my ($server, $port) = (free_port(), free_port());
+    my $dir = workdir() . "/chisel.$server";
+
+    mkdir $dir;
+
+    my $near = spawn("$dir/server", 'chisel', 'server', '--host', '127.0.0.1',
+                     '--port', $server, '--reverse');
+    wait_port($server, 'chisel');
+    my $far = spawn("$dir/client", 'chisel', 'client',
+                    "http://127.0.0.1:$server",
+                    "R:127.0.0.1:$port:127.0.0.1:$service");
+    wait_port($port, 'chisel');
 
     return { port => $port, near => $near, far => $far };
 }
