@@ -117,7 +117,7 @@ zlt_cmd_init_ask_silence(const char *what)
 
     action = &zlt_cmd_init_asked.action;
     action->sa_handler = zlt_cmd_init_ask_signal;
-    action->sa_flags = SA_RESTART|SA_RESETHAND|SA_NODEFER;
+    action->sa_flags = (int) (SA_RESTART|SA_RESETHAND|SA_NODEFER);
     (void) sigemptyset(&action->sa_mask);
 
     for (i = 0; i < ZLT_CMD_INIT_ASK_SIGNALS; i++) {

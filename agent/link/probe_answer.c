@@ -126,7 +126,7 @@ zlt_probe_answer_channel(zlt_probe_t *p, const zlt_http_answer_t *a)
                              || a->status == 503));
 
     if (passes) {
-        p->raw |= raw;
+        p->raw |= raw ? 1 : 0;
         zlt_probe_said(p, ZLT_PROBE_OK, raw
                        ? "\"Upgrade: zltunnel\" passes"
                        : "data channels within a WebSocket pass");
