@@ -13,7 +13,7 @@
  * on standard input, DELAY LOSS RATE QUEUE: ms each way, per mille, kbit/s and
  * bytes; a rate of 0 is no limit, a queue of 0 drops nothing.  "forget" is
  * what a NAT does that loses its table: packets of connections seen until then
- * go nowhere.  Each line is answered by "set".  It ends with standard input.
+ * go nowhere, but for a SYN, which begins another one.  Each line is answered by "set".  It ends with standard input.
  */
 
 
@@ -30,6 +30,8 @@
 #include <unistd.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
 #include "nettool.h"
@@ -153,6 +155,7 @@ nt_wan_free(nt_packet_t *p)
 static int
 nt_wan_forgotten(const nt_packet_t *p)
 {
+    int        syn;
     size_t     h;
     uint32_t   a, b;
     unsigned  *flow;
@@ -170,7 +173,12 @@ nt_wan_forgotten(const nt_packet_t *p)
     flow = &nt_wan_flow[((a ^ b) * 40503u ^ (a + b) * 2654435761u
                          ^ p->data[9]) & (NT_WAN_FLOWS - 1)];
 
-    if (*flow == 0) {
+    /* another connection of these ports, or of their hash, begins with SYN */
+
+    syn = (p->data[9] == IPPROTO_TCP && p->len > h + 13
+           && (p->data[h + 13] & (TH_SYN|TH_ACK)) == TH_SYN);
+
+    if (*flow == 0 || syn) {
         *flow = nt_wan_age;
     }
 
