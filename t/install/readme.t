@@ -31,10 +31,35 @@ for my $title ('A first tunnel', 'How it is used') {
 }
 
 subtest 'what else is said' => \&rest;
+subtest 'connect' => \&connect;
 
 $doc->finish;
 
 done_testing();
+
+
+# The command that needs no file, and what it prints.
+
+sub connect {
+    my ($command, $ssh) = $doc->{text}
+        =~ /^    (zltunnel-agent connect .*\\\n.*)\n\n    (ssh .*)\n    web /m;
+    ok($command, 'the command') or return;
+
+    my ($rc, $out, $err) = $doc->shell('home', 'systemctl stop zltunnel-agent'
+        . ' && install -m 600 /etc/zltunnel/token token');
+    is($rc, 0, 'the token is not in use') or diag $err;
+
+    $doc->shell('home', "timeout 60 $command > connect.out 2> connect.err &"
+                . ' echo $! > connect.pid');
+
+    ok(wait_for(sub {
+        ($rc, $out) = $doc->shell('home', 'cat connect.out');
+        $out =~ /^\Q$ssh\E$/m && $out =~ /^web  tcp .* tunnel\.example\.com:\d/m;
+    }), 'services are published, as shown')
+        or diag $out, ($doc->shell('home', 'cat connect.err'))[1];
+
+    $doc->shell('home', 'kill $(cat connect.pid)');
+}
 
 
 sub rest {
