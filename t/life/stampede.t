@@ -24,7 +24,11 @@ my $cap = sizes('seconds between attempts at most', 60, 5);
 
 need_nofile(4000);
 
+# who has not ended a second after SIGTERM is killed by the master; sanitizers look
+# for leaks meanwhile
+
 my $t = ZLTunnel->new(
+    allow => $ENV{ZLT_SLOW} ? [ qr/exited on signal 9/ ] : [],
     workers => 4, range => $n, zltunnel => 'max_tunnels 1000;',
     http => 'log_format times "$msec $status $http_upgrade";',
     location => 'access_log logs/times.log times;');
