@@ -40,6 +40,7 @@ static void ngx_zltunnel_listener_arm(ngx_listening_t *ls,
 static void ngx_zltunnel_listener_disarm(ngx_listening_t *ls);
 static void ngx_zltunnel_listener_accept(ngx_event_t *ev);
 static void ngx_zltunnel_listener_accept_pass(ngx_event_t *ev);
+static void ngx_zltunnel_listener_take(ngx_event_t *ev);
 static ngx_uint_t ngx_zltunnel_listener_waits(
     ngx_zltunnel_listener_t *listener);
 static void ngx_zltunnel_listener_pause(ngx_zltunnel_listener_t *listener,
@@ -625,9 +626,7 @@ ngx_zltunnel_listener_accept(ngx_event_t *ev)
             return;
         }
 
-        ngx_zltunnel_listener_accepting++;
-        ngx_event_accept(ev);
-        ngx_zltunnel_listener_accepting--;
+        ngx_zltunnel_listener_take(ev);
         return;
     }
 
@@ -676,9 +675,31 @@ ngx_zltunnel_listener_accept_pass(ngx_event_t *ev)
         return;
     }
 
+    ngx_zltunnel_listener_take(ev);
+}
+
+
+/*
+ * One client.  With "multi_accept" nginx would take all that there are, and ask
+ * for none of them whether there is room.
+ */
+
+static void
+ngx_zltunnel_listener_take(ngx_event_t *ev)
+{
+    ngx_flag_t         multi;
+    ngx_event_conf_t  *ecf;
+
+    ecf = ngx_event_get_conf(ngx_cycle->conf_ctx, ngx_event_core_module);
+
+    multi = ecf->multi_accept;
+    ecf->multi_accept = 0;
+
     ngx_zltunnel_listener_accepting++;
     ngx_event_accept(ev);
     ngx_zltunnel_listener_accepting--;
+
+    ecf->multi_accept = multi;
 }
 
 

@@ -5,9 +5,10 @@
 # a visitor, with all limits as they are by default: none is reset while the
 # agent is there, each gets its own bytes, whether all stay open or each ends at
 # once.  Where there are not connections for all they wait in the queue of the
-# socket, or if their channels find none, with one worker or several; and where
-# other agents' idle channels have all that channels may have.  max_pending
-# holds for an agent that is away, and for that only.
+# socket, or if their channels find none, with one worker or several, whatever
+# "multi_accept" says; and where other agents' idle channels have all that
+# channels may have.  max_pending holds for an agent that is away, and for that
+# only.
 #
 # Long: 5,000 of them.
 
@@ -38,7 +39,9 @@ subtest 'upstreams' => \&upstreams;
 subtest 'visitors' => \&visitors;
 subtest 'an agent that is away' => \&away;
 subtest 'a turn that comes late' => \&late;
-subtest "few connections, $_" => \&few, $_, 1, 600, 250 for qw(ws wss);
+subtest 'few connections, ws, all accepted at once' =>
+    \&few, 'ws', 1, 600, 250, events => 'multi_accept on;';
+subtest 'few connections, wss' => \&few, 'wss', 1, 600, 250;
 subtest 'few connections, wss, 4 workers' => \&few, 'wss', 4, 2_000, 400;
 subtest 'a small share' => \&share;
 subtest 'few connections, upstreams' => \&few_upstreams;
@@ -284,11 +287,11 @@ sub late {
 # and some that stay.
 
 sub few {
-    my ($scheme, $workers, $n, $stay) = @_;
+    my ($scheme, $workers, $n, $stay, %o) = @_;
 
     # the agent's channels in advance may meet the limit
 
-    my $t = server(connections => 256, workers => $workers,
+    my $t = server(connections => 256, workers => $workers, %o,
                    allow => [ qr/worker_connections are not enough/ ]);
     my $pass = $t->free_port;
     $t->write_conf(stream => "server { listen 127.0.0.1:$pass;
