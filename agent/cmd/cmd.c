@@ -123,6 +123,11 @@ zlt_cmd_foreign(int c, char **argv, const struct option *options)
         return;
     }
 
+    if (option[1] == '-' && optopt) {
+        zlt_log_complain("\"%.*s\" takes no value", len, option);
+        return;
+    }
+
     (void) snprintf(name, sizeof(name), "%.*s", len, option);
     zlt_near_init(&near, name + strspn(name, "-"));
 

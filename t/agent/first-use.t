@@ -123,6 +123,8 @@ my @rows = (
       says => '"-service" is written with two dashes: "--service"' },
     { what => 'one dash of status', args => [ 'status', '-json' ],
       says => '"-json" is written with two dashes: "--json"' },
+    { what => 'a value of an option that has none', args => [ 'status',
+      '--json=1' ], says => '"--json" takes no value' },
     { what => 'one dash of init', args => [ 'init', '-server', 'wss://x' ],
       says => '"-server" is written with two dashes: "--server"' },
     { what => 'one dash and "="', connect => [ '-token-file=x' ],
