@@ -58,8 +58,9 @@ void zlt_log_complain(const char *fmt, ...) zlt_printf_like(1, 2);
 int zlt_log_starved(void);
 
 /*
- * A peer's text made fit to be printed: cut at ZLT_LOG_TEXT_MAX bytes,
- * what may not be shown (zlt_utf8_shown()) escaped.  buf has ZLT_LOG_TEXT_SIZE bytes; returns it.
+ * A peer's text made fit to be printed: cut at ZLT_LOG_TEXT_MAX bytes, what
+ * may not be shown (zlt_utf8_shown()) escaped.  buf, which is returned, has
+ * ZLT_LOG_TEXT_SIZE bytes.
  */
 const char *zlt_log_text(char *buf, zlt_str_t text);
 

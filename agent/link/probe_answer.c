@@ -74,7 +74,8 @@ zlt_probe_answer(zlt_probe_t *p)
 /* zltunnel's own answer to a request without an upgrade is 426. */
 
 static void
-zlt_probe_answer_path(zlt_probe_t *p, const zlt_http_answer_t *a, const char *hint)
+zlt_probe_answer_path(zlt_probe_t *p, const zlt_http_answer_t *a,
+    const char *hint)
 {
     if (a->workers == 0 || a->status != 426) {
         zlt_probe_said(p, ZLT_PROBE_FAILED, "the server answered %u %s%s",

@@ -279,7 +279,7 @@ zlt_tls_io_bio(zlt_conn_t *c)
 
     if (zlt_tls_io_method == NULL) {
         zlt_tls_io_method = BIO_meth_new(BIO_get_new_index()
-                                      |BIO_TYPE_SOURCE_SINK, "zltunnel");
+                                         |BIO_TYPE_SOURCE_SINK, "zltunnel");
         if (zlt_tls_io_method == NULL) {
             return NULL;
         }

@@ -95,8 +95,9 @@ zlt_udp_service_report(const zlt_owner_t *o, zlt_service_t *service)
     }
 
     zlt_log_link(o->label, ZLT_LOG_WARN, "the UDP service \"%s\" has dropped "
-                 "%llu datagrams in the last minute", service->conf.name,
-                 (unsigned long long) (dropped - c->reported));
+                 "%llu datagram%s in the last minute", service->conf.name,
+                 (unsigned long long) (dropped - c->reported),
+                 dropped - c->reported == 1 ? "" : "s");
 
     c->reported = dropped;
 

@@ -13,7 +13,8 @@
  * on standard input, DELAY LOSS RATE QUEUE: ms each way, per mille, kbit/s and
  * bytes; a rate of 0 is no limit, a queue of 0 drops nothing.  "forget" is
  * what a NAT does that loses its table: packets of connections seen until then
- * go nowhere, but for a SYN, which begins another one.  Each line is answered by "set".  It ends with standard input.
+ * go nowhere, but for a SYN, which begins another one.  Each line is answered
+ * by "set".  It ends with standard input.
  */
 
 

@@ -20,8 +20,9 @@ my ($ours, $nginxs) = slurp("$root/docs/troubleshooting.md")
 my $said = strings(map { glob "$root/$_" } 'agent/*/*.c',
                    'ngx_zltunnel_module/*.c', 'ngx_zltunnel_module/*/*.[ch]');
 my $counted = join '|', qw(workers sockets sessions connections services lines
-                          times days agents channels tokens visitors);
-my @plural = grep { !/more than %d|%u of %u/ }
+                          times days agents channels tokens visitors
+                          datagrams);
+my @plural = grep { !/more than %d|%u of %u|%llu bytes/ }
              $said =~ /^(.*%(?:[dui]|ui|uL|zu|llu)(?: [a-z]+)? (?:$counted)\b.*)/mg;
 
 # the "s" of more than one
