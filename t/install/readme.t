@@ -84,4 +84,23 @@ sub rest {
 
     ($rc, $out) = $doc->shell('server', 'nginx -t 2>&1');
     unlike($out, qr/warn|emerg/, 'nginx -t has no complaint') or diag $out;
+
+    systemds();
+}
+
+
+# What other pages ask of systemd, which is here.
+
+sub systemds {
+    for ([ 'server', 'systemctl status nginx', qr/Active: active/ ],
+         [ 'home', 'systemctl status zltunnel-agent', qr/Active: active/ ],
+         [ 'home', 'journalctl -u zltunnel-agent', qr/connected as "home"/ ],
+         [ 'home', 'timedatectl', qr/Universal time:/ ])
+    {
+        my ($at, $command, $shown) = @$_;
+
+        my ($rc, $out, $err) = $doc->shell($at, $command);
+        is($rc, 0, $command) or diag $err;
+        like($out, $shown, '.. shows it');
+    }
 }

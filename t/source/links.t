@@ -21,6 +21,7 @@ use ZLTunnel::Links;
 my $root = $ZLTunnel::ROOT;
 my @docs = map { s{^\Q$root\E/}{}r }
            "$root/README.md", "$root/CONTRIBUTING.md", "$root/bench/README.md",
+           "$root/packaging/README.md",
            glob("$root/docs/*.md $root/docs/*/*.md");
 
 my %file = tree();
@@ -42,6 +43,9 @@ my %metric = map { $_ => 1 } map { /kind\("(\w+)"/g } values %text;
 my %option = map { $_ => 1 } known_options();
 my %key = %{ known_keys() };
 my %target = map { $_ => 1 } slurp("$root/Makefile") =~ /^([a-z][\w-]*):/mg;
+
+# that of pkg-oss's own Makefile
+$target{'module-zltunnel'} = 1;
 
 # of other programs: what configures nginx, and what measures
 my $others = join '', map { slurp($_) }
