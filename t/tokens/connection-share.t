@@ -24,7 +24,8 @@ my %most;
 share(2);
 share(1);
 a_pass();
-idle();
+idle('ws', 2);
+idle('wss', 1);
 
 cmp_ok($most{1}, '>', $most{2} + 10, 'who is alone has more');
 
@@ -136,27 +137,34 @@ EOT
 }
 
 
-# Idle channels, most of those that there may be, give way to clients.
+# Idle channels, most of those that there may be, give way to clients of another
+# agent: they count as left for its token, or are closed where it may have all.
 
 sub idle {
+    my ($scheme, $tenants) = @_;
+
+    my ($least, $clients) = $tenants == 1 ? (100, 90) : (75, 60);
     my $t = ZLTunnel->new(connections => $CONNECTIONS, range => 4,
                           zltunnel => 'connect_timeout 60s;'
                                       . ' max_idle_channels 200;');
-    my %token = map { $_ => $t->token($_) } qw(alice bob);
+    my ($alice, $bob) = map { $t->token($_, 'sessions=2') }
+                        qw(alice bob)[0 .. $tenants - 1];
     $t->start;
 
     my $echo = $t->service('echo');
-    $t->agent(token => $token{alice}, services => [ "alice:$echo->{port}" ],
-              args => [ '--min-idle', 100, '--max-idle', 100 ]);
-    my $bob = $t->agent(token => $token{bob},
-                        services => [ "bob:$echo->{port}" ]);
+    $t->agent(token => $alice, tls => $scheme eq 'wss',
+              services => [ "alice:$echo->{port}" ],
+              args => [ '--min-idle', 110, '--max-idle', 110 ]);
+    my $other = $t->agent(token => $bob // $alice, tls => $scheme eq 'wss',
+                          services => [ "bob:$echo->{port}" ]);
 
-    ok(wait_for(sub { idle_channels($t) >= 75 }, 20),
-       'one agent has many idle channels');
+    ok(wait_for(sub { idle_channels($t) >= $least }, 20),
+       "one agent has many idle channels, $scheme");
 
-    my @bob = map { ZLTunnel::Wire::Socket->new($bob->port('bob')) } 1 .. 60;
+    my @bob = map { ZLTunnel::Wire::Socket->new($other->port('bob')) }
+              1 .. $clients;
     $_->send('y') for @bob;
-    is(scalar(grep { ($_->take(1, 10) // '') eq 'y' } @bob), 60,
+    is(scalar(grep { ($_->take(1, 10) // '') eq 'y' } @bob), $clients,
        'clients of another are served in spite of them');
     $_->close for @bob;
 
