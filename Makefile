@@ -492,8 +492,8 @@ install-doc: man
 uninstall-doc: man
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,$(DOCS)) \
 	    $(call installed-man,$(MAN_MODULE))
-	-@cd $(DESTDIR)$(DOCDIR) 2> /dev/null \
-	    && rmdir -p $(sort $(filter-out ./,$(dir $(DOCS)))) 2> /dev/null; \
+	-@(cd $(DESTDIR)$(DOCDIR) \
+	    && rmdir -p $(sort $(filter-out ./,$(dir $(DOCS))))) 2> /dev/null; \
 	    rmdir $(DESTDIR)$(DOCDIR) 2> /dev/null || true
 
 # Packages, built in a copy; with BUILT=1 of what was built here, for tests.

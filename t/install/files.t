@@ -16,6 +16,7 @@ use lib "$FindBin::Bin/../lib";
 use Cwd ();
 use File::Find ();
 use File::Path ();
+use File::Spec ();
 use File::Temp ();
 use Test::More;
 use ZLTunnel::Links;
@@ -100,9 +101,10 @@ SKIP: {
 }
 
 
-# Whole, over what is there.
+# Whole, over what is there, by a relative path.
 
-my $to = "DESTDIR=$dir PREFIX=/opt/zlt MODULES_DIR=/m";
+my $to = 'DESTDIR=' . File::Spec->abs2rel($dir)
+         . ' PREFIX=/opt/zlt MODULES_DIR=/m';
 
 $out = `make install $to STRIP= 2>&1`;
 is($?, 0, 'make install STRIP=') or diag $out;
