@@ -160,7 +160,10 @@ sub followed {
 sub known {
     my ($page, $command) = @_;
 
-    return 1 if grep { $command =~ pattern($_) } keys %elsewhere, keys %never;
+    for my $said ($command, $command =~ s/^zltunnel-agent //r) {
+        return 1 if grep { $said =~ pattern($_) } keys %elsewhere, keys %never;
+    }
+
     return 1 if grep { $_->[1] eq $command } @typed;
 
     # a block has it, with what names stand for, and perhaps with more behind it
