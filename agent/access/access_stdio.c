@@ -60,7 +60,7 @@ static struct {
 int
 zlt_access_stdio_start(zlt_access_t *x)
 {
-    int  pair[2], event[2];
+    int  err, pair[2], event[2];
 
     if (socketpair(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0, pair) == -1) {
         return -1;
@@ -89,18 +89,21 @@ zlt_access_stdio_start(zlt_access_t *x)
     if (zlt_io_add(&zlt_stdio.written, event[0], zlt_access_stdio_written)
         == -1)
     {
+        err = errno;
         (void) close(event[0]);
 
     } else if (zlt_access_stdio_thread(zlt_access_stdio_out) == -1) {
+        err = errno;
         zlt_io_close(&zlt_stdio.written);
 
     } else if (zlt_access_stdio_thread(zlt_access_stdio_in) == -1) {
+        err = errno;
 
         /* the other one ends with that, and "event" with it */
 
         (void) shutdown(pair[1], SHUT_RDWR);
         (void) close(pair[0]);
-        errno = EAGAIN;
+        errno = err;
         return -1;
 
     } else {
@@ -111,7 +114,7 @@ zlt_access_stdio_start(zlt_access_t *x)
     (void) close(event[1]);
     (void) close(pair[0]);
     (void) close(pair[1]);
-    errno = EAGAIN;
+    errno = err;
 
     return -1;
 }
@@ -136,6 +139,7 @@ zlt_access_stdio_thread(void *(*run)(void *data))
     (void) pthread_sigmask(SIG_SETMASK, &former, NULL);
 
     if (rc != 0) {
+        errno = rc;
         return -1;
     }
 

@@ -30,7 +30,7 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attr,
     n = getenv("THREADS_FAIL");
 
     if (n && ++created == atoi(n)) {
-        return EAGAIN;
+        return EPERM;
     }
 
     next = (create_pt) dlsym(RTLD_NEXT, "pthread_create");
