@@ -66,6 +66,7 @@ typedef struct ngx_zltunnel_lane_s        ngx_zltunnel_lane_t;
 typedef struct ngx_zltunnel_sh_s          ngx_zltunnel_sh_t;
 typedef struct ngx_zltunnel_sh_tunnel_s   ngx_zltunnel_sh_tunnel_t;
 typedef struct ngx_zltunnel_sh_service_s  ngx_zltunnel_sh_service_t;
+typedef struct ngx_zltunnel_sh_host_s     ngx_zltunnel_sh_host_t;
 typedef struct ngx_zltunnel_sh_access_s   ngx_zltunnel_sh_access_t;
 typedef struct ngx_zltunnel_sh_counter_s  ngx_zltunnel_sh_counter_t;
 typedef struct ngx_zltunnel_end_s         ngx_zltunnel_end_t;
@@ -96,6 +97,11 @@ struct ngx_zltunnel_registry_s {
     ngx_msec_t                   reconnect_grace;
     ngx_uint_t                   max_tunnels;
     ngx_uint_t                   max_services;
+    ngx_uint_t                   max_hosts;   /* of a token */
+    ngx_str_t                    domain;      /* below which short names are;
+                                                 empty: there is none */
+    ngx_str_t                    public_url;  /* of hosts, with a star in place of
+                                                 the name; empty: as http says */
     ngx_uint_t                   max_unauthenticated;
     ngx_uint_t                   max_idle_channels;
     ngx_uint_t                   max_pending;

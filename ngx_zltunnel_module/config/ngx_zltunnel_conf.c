@@ -15,6 +15,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_conf.h"
 #include "ngx_zltunnel_descriptors.h"
+#include "ngx_zltunnel_domain.h"
 #include "ngx_zltunnel_limits.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_rights.h"
@@ -77,6 +78,10 @@ static ngx_zltunnel_range_t  ngx_zltunnel_max_tunnels = {
 
 static ngx_zltunnel_range_t  ngx_zltunnel_max_services = {
     ngx_zltunnel_parse_number, 1, 65535, 50, "a number from 1 to 65535"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_max_hosts = {
+    ngx_zltunnel_parse_number, 1, 65535, 256, "a number from 1 to 65535"
 };
 
 static ngx_zltunnel_range_t  ngx_zltunnel_connect_timeout = {
@@ -153,10 +158,25 @@ ngx_command_t  ngx_zltunnel_conf_commands[] = {
       0,
       NULL },
 
+    { ngx_string("domain"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_zltunnel_domain,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("public_url"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_zltunnel_domain_url,
+      0,
+      0,
+      NULL },
+
     ngx_zltunnel_range_command(heartbeat_interval),
     ngx_zltunnel_range_command(heartbeat_timeout),
     ngx_zltunnel_range_command(max_tunnels),
     ngx_zltunnel_range_command(max_services),
+    ngx_zltunnel_range_command(max_hosts),
     ngx_zltunnel_range_command(connect_timeout),
     ngx_zltunnel_range_command(reconnect_grace),
     ngx_zltunnel_range_command(max_unauthenticated),
@@ -422,6 +442,7 @@ ngx_zltunnel_conf_registry(ngx_conf_t *cf, ngx_str_t *name)
     registry->reconnect_grace = NGX_CONF_UNSET_MSEC;
     registry->max_tunnels = NGX_CONF_UNSET_UINT;
     registry->max_services = NGX_CONF_UNSET_UINT;
+    registry->max_hosts = NGX_CONF_UNSET_UINT;
     registry->max_unauthenticated = NGX_CONF_UNSET_UINT;
     registry->max_idle_channels = NGX_CONF_UNSET_UINT;
     registry->max_pending = NGX_CONF_UNSET_UINT;

@@ -13,6 +13,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_cert.h"
 #include "ngx_zltunnel_conf.h"
+#include "ngx_zltunnel_domain.h"
 #include "ngx_zltunnel_json.h"
 #include "ngx_zltunnel_log.h"
 #include "ngx_zltunnel_rights.h"

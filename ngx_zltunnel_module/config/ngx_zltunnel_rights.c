@@ -12,6 +12,8 @@
 #include "ngx_zltunnel_rights.h"
 #include "ngx_zltunnel_token.h"
 
+#include "zlt_host.h"
+
 #include <openssl/crypto.h>
 #include <time.h>
 
@@ -99,6 +101,44 @@ ngx_zltunnel_rights_reaches(ngx_zltunnel_token_t *token, ngx_str_t *name,
 
 
 ngx_uint_t
+ngx_zltunnel_rights_host(ngx_zltunnel_token_t *token, ngx_str_t *domain,
+    ngx_str_t *name, ngx_uint_t automatic)
+{
+    u_char       full[ZLT_MAX_HOST];
+    size_t       len;
+    ngx_str_t   *host;
+    ngx_uint_t   i;
+
+    if (token->hosts == NULL) {
+        return 0;
+    }
+
+    host = token->hosts->elts;
+
+    for (i = 0; i < token->hosts->nelts; i++) {
+
+        if (host[i].len == 4 && ngx_memcmp(host[i].data, "auto", 4) == 0) {
+
+            if (automatic) {
+                return 1;
+            }
+
+            continue;
+        }
+
+        len = zlt_host_full(full, host[i].data, host[i].len, domain->data,
+                            domain->len);
+
+        if (len && zlt_host_covers(full, len, name->data, name->len)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
 ngx_zltunnel_rights_port(ngx_zltunnel_token_t *token, in_port_t port)
 {
     in_port_t   *range;
@@ -151,6 +191,15 @@ ngx_zltunnel_rights_text(ngx_zltunnel_token_t *token, u_char *p, u_char *last)
 
     if (!token->tcp || !token->udp) {
         p = ngx_slprintf(p, last, " protocols=%s", token->tcp ? "tcp" : "udp");
+    }
+
+    for (i = 0; token->hosts && i < token->hosts->nelts; i++) {
+        glob = token->hosts->elts;
+        p = ngx_slprintf(p, last, "%s%V", i ? "," : " hosts=", &glob[i]);
+    }
+
+    if (token->max_hosts) {
+        p = ngx_slprintf(p, last, " max_hosts=%ui", token->max_hosts);
     }
 
     if (token->max_services) {

@@ -23,6 +23,7 @@
 #include "ngx_zltunnel_cert.h"
 
 #include "zlt_hex.h"
+#include "zlt_host.h"
 #include "zlt_name.h"
 
 #include <openssl/crypto.h>
@@ -89,6 +90,9 @@ static ngx_int_t ngx_zltunnel_token_accesses(ngx_pool_t *pool,
 static ngx_int_t ngx_zltunnel_token_ports(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_token_hosts(ngx_pool_t *pool,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
+    ngx_str_t *value);
 static ngx_int_t ngx_zltunnel_token_protocols(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
@@ -119,6 +123,15 @@ static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
     { ngx_string("protocols"), ngx_zltunnel_token_protocols,
       0,
       "\"tcp\", \"udp\" or \"tcp,udp\"" },
+
+    { ngx_string("hosts"), ngx_zltunnel_token_hosts,
+      0,
+      "names of hosts separated by commas, as in "
+      "*.alice.example.com,shop.example.org, or \"auto\"" },
+
+    { ngx_string("max_hosts"), ngx_zltunnel_token_number,
+      offsetof(ngx_zltunnel_token_t, max_hosts),
+      "a number from 1 to 65535" },
 
     { ngx_string("max_services"), ngx_zltunnel_token_number,
       offsetof(ngx_zltunnel_token_t, max_services),
@@ -456,7 +469,7 @@ ngx_zltunnel_token_parameter(ngx_zltunnel_token_reader_t *r,
 
     return ngx_zltunnel_token_fail(r, "unknown parameter behind the name: "
                      "allowed are services=, ports=, protocols=, "
-                     "max_services=, sessions=, expires=, access=, "
+                     "hosts=, max_hosts=, max_services=, sessions=, expires=, access=, "
                      "access_ttl=, max_access=, cert=");
 }
 
@@ -680,6 +693,45 @@ ngx_zltunnel_token_ports(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
 
         range[0] = (in_port_t) from;
         range[1] = (in_port_t) to;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_hosts(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
+{
+    u_char      name[ZLT_MAX_HOST];
+    ngx_str_t   item, *host;
+
+    token->hosts = ngx_array_create(pool, 4, sizeof(ngx_str_t));
+    if (token->hosts == NULL) {
+        return NGX_ERROR;
+    }
+
+    while (ngx_zltunnel_token_item(value, &item)) {
+
+        host = ngx_array_push(token->hosts);
+        if (host == NULL) {
+            return NGX_ERROR;
+        }
+
+        item.len = zlt_host_name(name, item.data, item.len);
+
+        if (item.len == 0) {
+            return NGX_ERROR;
+        }
+
+        item.data = name;
+
+        host->len = item.len;
+        host->data = ngx_pstrdup(pool, &item);
+
+        if (host->data == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;

@@ -26,6 +26,9 @@ struct ngx_zltunnel_token_s {
     ngx_array_t                 *ports;       /* in_port_t[2]; NULL: any */
     unsigned                     tcp:1;
     unsigned                     udp:1;
+    ngx_array_t                 *hosts;       /* ngx_str_t: names, "*.NAME" or
+                                                 "auto"; NULL: none */
+    ngx_uint_t                   max_hosts;      /* 0: the block's */
     ngx_uint_t                   max_services;   /* 0: the block's */
     ngx_uint_t                   sessions;       /* default 1 */
     time_t                       expires;        /* 0: never */

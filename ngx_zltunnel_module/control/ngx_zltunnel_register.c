@@ -12,6 +12,7 @@
 #include "ngx_zltunnel_register.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_register_host.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
@@ -50,6 +51,13 @@ static ngx_uint_t ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh,
 static const char *ngx_zltunnel_register_full(const char *fmt, ngx_uint_t n);
 static void ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control,
     u_char *id, in_port_t port);
+static void ngx_zltunnel_register_urls(ngx_zltunnel_registry_t *registry,
+    zlt_msg_t *m);
+
+
+/* of the Register that is being looked at */
+
+static ngx_zltunnel_register_host_t  ngx_zltunnel_register_hosts;
 
 
 void
@@ -77,6 +85,12 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     token = ngx_zltunnel_token_find(control->registry, control->token);
 
     code = ngx_zltunnel_register_check(control, m, token, &reason);
+
+    if (code == 0) {
+        code = ngx_zltunnel_register_host_check(control->registry, token, m,
+                                                &ngx_zltunnel_register_hosts,
+                                                &reason);
+    }
 
     if (code == 0) {
         ngx_zltunnel_util_random(id, ZLT_ID_SIZE);
@@ -260,8 +274,14 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     }
 
     if (service) {
-        return ngx_zltunnel_register_again(registry, tunnel, service, m, code,
-                                           reason) == NGX_OK ? service : NULL;
+        *code = ngx_zltunnel_register_host_claim(registry, token, service,
+                                                 &ngx_zltunnel_register_hosts,
+                                                 reason);
+
+        return *code == 0
+               && ngx_zltunnel_register_again(registry, tunnel, service, m,
+                                              code, reason)
+                  == NGX_OK ? service : NULL;
     }
 
     if (token->max_services
@@ -278,8 +298,21 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         return NULL;
     }
 
-    return ngx_zltunnel_service_add(registry, tunnel, m, token, id, code,
-                                    reason);
+    service = ngx_zltunnel_service_add(registry, tunnel, m, token, id, code,
+                                       reason);
+    if (service == NULL) {
+        return NULL;
+    }
+
+    *code = ngx_zltunnel_register_host_claim(registry, token, service,
+                                             &ngx_zltunnel_register_hosts,
+                                             reason);
+    if (*code) {
+        ngx_zltunnel_service_remove(registry, service);
+        return NULL;
+    }
+
+    return service;
 }
 
 
@@ -492,9 +525,41 @@ ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control, u_char *id,
             m.public_addr.data = addr;
             m.public_addr.len = p - addr;
         }
+
+        if (ngx_zltunnel_register_hosts.n) {
+            ngx_zltunnel_register_urls(control->registry, &m);
+        }
     }
 
     ngx_zltunnel_control_write(control, &m);
+}
+
+
+static void
+ngx_zltunnel_register_urls(ngx_zltunnel_registry_t *registry, zlt_msg_t *m)
+{
+    u_char                    *p;
+    ngx_uint_t                 i;
+    ngx_zltunnel_host_name_t  *names;
+
+    static u_char  text[NGX_ZLTUNNEL_REGISTER_HOSTS
+                        * (ZLT_MAX_HOST + NGX_ZLTUNNEL_DOMAIN_URL + 1)];
+
+    names = ngx_zltunnel_register_hosts.names;
+    p = text;
+
+    for (i = 0; i < ngx_zltunnel_register_hosts.n; i++) {
+
+        if (i) {
+            *p++ = ' ';
+        }
+
+        p = ngx_zltunnel_domain_of(registry, p, &names[i].name);
+    }
+
+    m->ext |= ZLT_X_URLS;
+    m->urls.data = text;
+    m->urls.len = p - text;
 }
 
 

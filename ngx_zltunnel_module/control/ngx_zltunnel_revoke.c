@@ -71,7 +71,7 @@ ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
             snext = ngx_queue_next(sq);
             service = ngx_queue_data(sq, ngx_zltunnel_sh_service_t, queue);
 
-            if (!ngx_zltunnel_withdraw_allowed(service, token)) {
+            if (!ngx_zltunnel_withdraw_allowed(registry, service, token)) {
                 ngx_zltunnel_service_remove(registry, service);
             }
         }

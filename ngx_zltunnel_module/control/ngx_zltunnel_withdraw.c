@@ -83,9 +83,29 @@ ngx_zltunnel_withdraw_rights(ngx_zltunnel_control_t *control)
 
 
 ngx_uint_t
-ngx_zltunnel_withdraw_allowed(ngx_zltunnel_sh_service_t *service,
-    ngx_zltunnel_token_t *token)
+ngx_zltunnel_withdraw_allowed(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, ngx_zltunnel_token_t *token)
 {
+    ngx_str_t                  name;
+    ngx_queue_t               *q;
+    ngx_zltunnel_sh_hosted_t  *hosted;
+
+    for (q = ngx_queue_head(&service->hosts);
+         q != ngx_queue_sentinel(&service->hosts);
+         q = ngx_queue_next(q))
+    {
+        hosted = ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, list);
+
+        name.data = hosted->host->name;
+        name.len = hosted->host->len;
+
+        if (!ngx_zltunnel_rights_host(token, &registry->domain, &name,
+                                      hosted->automatic))
+        {
+            return 0;
+        }
+    }
+
     return ngx_zltunnel_rights_service(token, service->name,
                                        service->name_len)
            && (service->udp ? token->udp : token->tcp)
@@ -125,7 +145,7 @@ ngx_zltunnel_withdraw_forbidden(ngx_zltunnel_control_t *control,
         next = ngx_queue_next(q);
         service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
 
-        if (!ngx_zltunnel_withdraw_allowed(service, token)) {
+        if (!ngx_zltunnel_withdraw_allowed(control->registry, service, token)) {
             ngx_memcpy(ids[n++], service->id, ZLT_ID_SIZE);
             ngx_zltunnel_service_remove(control->registry, service);
         }

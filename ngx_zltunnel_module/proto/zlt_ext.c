@@ -89,11 +89,17 @@ static const zlt_ext_t  zlt_exts[] = {
     { ZLT_REGISTER, 0x03, ZLT_X_ALLOW,
       { zlt_field(TEXT, allow) } },
 
+    { ZLT_REGISTER, 0x04, ZLT_X_HOSTS,
+      { zlt_field(TEXT, hosts) } },
+
     { ZLT_REGISTER_OK, 0x01, ZLT_X_PORT,
       { zlt_field(U16, port) } },
 
     { ZLT_REGISTER_OK, 0x02, ZLT_X_PUBLIC,
       { zlt_field(TEXT, public_addr) } },
+
+    { ZLT_REGISTER_OK, 0x03, ZLT_X_URLS,
+      { zlt_field(TEXT, urls) } },
 
     { ZLT_REGISTER_FAIL, 0x01, ZLT_X_CODE,
       { zlt_field(U8, code) } },

@@ -71,6 +71,7 @@ typedef enum {
                                            another */
 #define ZLT_F_LANES            0x20     /* .. and many at the same time */
 #define ZLT_F_WINDOWS          0x40     /* lanes' windows may grow */
+#define ZLT_F_HOSTS            0x80     /* services have names of hosts */
 
 /* flags of Connect */
 #define ZLT_C_FRAMED           0x01     /* its bytes come as Data messages */
@@ -93,6 +94,7 @@ typedef enum {
 #define ZLT_E_UNREACHABLE      8
 #define ZLT_E_DUPLICATE        9
 #define ZLT_E_BUSY             10
+#define ZLT_E_HOST_TAKEN       11
 
 /* actions of Disconnect */
 #define ZLT_D_STOP             0
@@ -125,6 +127,8 @@ typedef enum {
 #define ZLT_X_TOKEN_NAME       0x20000  /* AuthOk */
 #define ZLT_X_CHECK            0x40000  /* Auth */
 #define ZLT_X_RIGHTS           0x80000  /* AuthOk */
+#define ZLT_X_HOSTS            0x100000 /* Register */
+#define ZLT_X_URLS             0x200000 /* RegisterOk */
 
 
 /*
@@ -179,6 +183,8 @@ struct zlt_msg_s {
     zlt_str_t       public_addr;   /* "host:port" */
     uint8_t         action;        /* ZLT_D_* */
     zlt_str_t       allow;         /* token names, comma-separated */
+    zlt_str_t       hosts;         /* names of hosts, comma-separated */
+    zlt_str_t       urls;          /* .. where they are, blank-separated */
     zlt_str_t       target;        /* "host:port" */
     zlt_str_t       served_by;     /* a token's name */
 };

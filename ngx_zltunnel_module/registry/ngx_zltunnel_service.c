@@ -12,6 +12,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_port.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_zone.h"
@@ -238,12 +239,14 @@ ngx_zltunnel_service_move(ngx_zltunnel_sh_service_t *service,
     ngx_queue_remove(&service->queue);
     service->tunnel->nservices--;
     service->tunnel->lists -= list;
+    service->tunnel->nhosts -= service->nhosts;
 
     service->tunnel = tunnel;
 
     ngx_queue_insert_tail(&tunnel->services, &service->queue);
     tunnel->nservices++;
     tunnel->lists += list;
+    tunnel->nhosts += service->nhosts;
 }
 
 
@@ -274,6 +277,7 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
     service->remote_port = m->remote_port;
     service->tunnel = tunnel;
     ngx_queue_init(&service->counters);
+    ngx_queue_init(&service->hosts);
 
     if (ngx_zltunnel_service_allow(registry, service, m) != NGX_OK) {
         *code = ZLT_E_BUSY;
@@ -382,6 +386,7 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
     sh = registry->sh;
 
     ngx_zltunnel_port_free(registry, service);
+    ngx_zltunnel_host_leave(registry, service);
     ngx_zltunnel_counter_orphan(registry, &service->counters);
 
     ngx_rbtree_delete(&sh->names, &service->node);

@@ -60,6 +60,23 @@ typedef struct {
 } ngx_zltunnel_sh_worker_t;
 
 
+/* names of hosts: a hash table that grows by a bucket at a time, ngx_zltunnel_
+   host.c */
+
+#define NGX_ZLTUNNEL_HOST_SEGMENT   256    /* buckets */
+#define NGX_ZLTUNNEL_HOST_SEGMENTS  256
+
+typedef struct {
+    ngx_zltunnel_sh_host_t     **segments[NGX_ZLTUNNEL_HOST_SEGMENTS];
+    ngx_uint_t                   nbuckets;
+    ngx_uint_t                   mask;        /* 2^n - 1 >= nbuckets - 1 */
+    ngx_uint_t                   n;           /* names */
+    ngx_uint_t                   nwild;       /* .. that begin with "*." */
+    ngx_queue_t                  resting;     /* .. that no service has, as they
+                                                 became so */
+} ngx_zltunnel_sh_hosts_t;
+
+
 struct ngx_zltunnel_sh_s {
     ngx_uint_t                   generation;  /* raised by init_module */
     ngx_uint_t                   dirty;
@@ -75,6 +92,7 @@ struct ngx_zltunnel_sh_s {
     ngx_rbtree_t                 tunnels;     /* by id */
     ngx_rbtree_t                 names;       /* services, by name */
     ngx_rbtree_t                 ports;
+    ngx_zltunnel_sh_hosts_t      hosts;
     ngx_rbtree_t                 pendings;    /* by connection id */
     ngx_rbtree_t                 accesses;    /* access sessions, by id */
     ngx_rbtree_node_t            sentinel;
@@ -125,6 +143,7 @@ struct ngx_zltunnel_sh_tunnel_s {
     ngx_queue_t                  services;
     ngx_uint_t                   nservices;
     size_t                       lists;       /* what their allow takes */
+    ngx_uint_t                   nhosts;      /* names that they have */
     ngx_queue_t                  accesses;    /* sessions of a visitor */
     ngx_uint_t                   naccesses;
     ngx_uint_t                   visits;      /* connections of those */
@@ -147,6 +166,8 @@ struct ngx_zltunnel_sh_service_s {
     uint8_t                      stale;       /* not registered again yet */
     uint16_t                     allow_len;   /* names of tokens, separated */
     u_char                      *allow;       /* by commas; NULL: any */
+    ngx_queue_t                  hosts;       /* ngx_zltunnel_sh_hosted_t */
+    ngx_uint_t                   nhosts;
     uint64_t                     used;        /* for round robin */
     ngx_uint_t                   fails;       /* as an upstream, of late */
     ngx_msec_t                   failed;      /* .. the last time */
@@ -164,6 +185,29 @@ struct ngx_zltunnel_sh_service_s {
     uint8_t                      name_len;
     u_char                       name[1];     /* allocated to fit */
 };
+
+
+struct ngx_zltunnel_sh_host_s {
+    ngx_zltunnel_sh_host_t      *next;        /* in its bucket */
+    uint64_t                     hash;
+    ngx_queue_t                  services;    /* ngx_zltunnel_sh_hosted_t */
+    ngx_queue_t                  rest;        /* in resting, if it is empty */
+    uint64_t                     tenant;      /* hash of the token's name */
+    ngx_msec_t                   freed;       /* resting, since */
+    uint8_t                      len;
+    u_char                       name[1];     /* allocated to fit */
+};
+
+
+/* one service has one name */
+
+typedef struct {
+    ngx_queue_t                  queue;       /* host->services */
+    ngx_queue_t                  list;        /* service->hosts */
+    ngx_zltunnel_sh_host_t      *host;
+    ngx_zltunnel_sh_service_t   *service;
+    uint8_t                      automatic;   /* "auto" was asked for */
+} ngx_zltunnel_sh_hosted_t;
 
 
 /* of one worker and one service or access session, written by that worker

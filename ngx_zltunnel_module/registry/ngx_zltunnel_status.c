@@ -20,6 +20,7 @@
 #include "ngx_zltunnel_tunnel.h"
 #include "ngx_zltunnel_zone.h"
 
+#include "zlt_host.h"
 #include "zlt_msg.h"
 
 
@@ -42,7 +43,15 @@ typedef struct {
     uint64_t                     dropped[NGX_ZLTUNNEL_DROPS];
     time_t                       unreached;
     uint8_t                      cause;
+    ngx_uint_t                   hosts;       /* the first of its names */
+    ngx_uint_t                   nhosts;
 } ngx_zltunnel_status_service_t;
+
+
+typedef struct {
+    uint8_t                      len;
+    u_char                       name[ZLT_MAX_HOST];
+} ngx_zltunnel_status_host_t;
 
 
 typedef struct {
@@ -62,6 +71,9 @@ typedef struct {
     ngx_zltunnel_status_service_t  *services;
     ngx_uint_t                   nservices;
     ngx_uint_t                   room;        /* in services */
+    ngx_zltunnel_status_host_t  *hosts;
+    ngx_uint_t                   nhosts;
+    ngx_uint_t                   hosts_room;
 } ngx_zltunnel_status_t;
 
 
@@ -69,6 +81,8 @@ static ngx_int_t ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st);
 static ngx_int_t ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st,
     u_char *id);
 static void ngx_zltunnel_status_copy_service(
+    ngx_zltunnel_status_service_t *copy, ngx_zltunnel_sh_service_t *service);
+static void ngx_zltunnel_status_copy_hosts(ngx_zltunnel_status_t *st,
     ngx_zltunnel_status_service_t *copy, ngx_zltunnel_sh_service_t *service);
 static ngx_uint_t ngx_zltunnel_status_ports(ngx_zltunnel_sh_t *sh);
 
@@ -79,7 +93,7 @@ static void ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st);
 static time_t ngx_zltunnel_status_time(ngx_msec_t msec);
 static const char *ngx_zltunnel_status_cause(ngx_uint_t code);
-static void ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
+static void ngx_zltunnel_status_service(ngx_zltunnel_status_t *st,
     ngx_zltunnel_status_service_t *service);
 
 
@@ -231,18 +245,21 @@ ngx_zltunnel_status_ports(ngx_zltunnel_sh_t *sh)
 static ngx_int_t
 ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st, u_char *id)
 {
-    ngx_uint_t                  n;
-    ngx_queue_t                *q;
-    ngx_zltunnel_registry_t    *registry;
-    ngx_zltunnel_sh_tunnel_t   *tunnel;
-    ngx_zltunnel_sh_service_t  *service;
+    ngx_uint_t                      n, hosts;
+    ngx_queue_t                    *q;
+    ngx_zltunnel_registry_t        *registry;
+    ngx_zltunnel_sh_tunnel_t       *tunnel;
+    ngx_zltunnel_sh_service_t      *service;
+    ngx_zltunnel_status_service_t  *copy;
 
     registry = st->registry;
 
     for ( ;; ) {
 
         st->nservices = 0;
+        st->nhosts = 0;
         n = 0;
+        hosts = 0;
 
         ngx_zltunnel_zone_lock_read(registry);
 
@@ -250,9 +267,10 @@ ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st, u_char *id)
 
         if (tunnel) {
             n = tunnel->nservices;
+            hosts = tunnel->nhosts;
         }
 
-        if (tunnel && n <= st->room) {
+        if (tunnel && n <= st->room && hosts <= st->hosts_room) {
             st->tunnel = *tunnel;
 
             for (q = ngx_queue_head(&tunnel->services);
@@ -262,8 +280,10 @@ ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st, u_char *id)
             {
                 service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
 
-                ngx_zltunnel_status_copy_service(
-                                    &st->services[st->nservices++], service);
+                copy = &st->services[st->nservices++];
+
+                ngx_zltunnel_status_copy_service(copy, service);
+                ngx_zltunnel_status_copy_hosts(st, copy, service);
             }
         }
 
@@ -273,17 +293,48 @@ ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st, u_char *id)
             return NGX_DECLINED;
         }
 
-        if (n <= st->room) {
+        if (n <= st->room && hosts <= st->hosts_room) {
             return NGX_OK;
         }
 
         st->room = n + 16;
         st->services = ngx_palloc(st->json.pool, st->room
                                   * sizeof(ngx_zltunnel_status_service_t));
-        if (st->services == NULL) {
+
+        st->hosts_room = hosts + 16;
+        st->hosts = ngx_palloc(st->json.pool, st->hosts_room
+                                  * sizeof(ngx_zltunnel_status_host_t));
+
+        if (st->services == NULL || st->hosts == NULL) {
             return NGX_ERROR;
         }
     }
+}
+
+
+static void
+ngx_zltunnel_status_copy_hosts(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_status_service_t *copy, ngx_zltunnel_sh_service_t *service)
+{
+    ngx_queue_t                 *q;
+    ngx_zltunnel_sh_hosted_t    *hosted;
+    ngx_zltunnel_status_host_t  *host;
+
+    copy->hosts = st->nhosts;
+
+    for (q = ngx_queue_head(&service->hosts);
+         q != ngx_queue_sentinel(&service->hosts)
+         && st->nhosts < st->hosts_room;
+         q = ngx_queue_next(q))
+    {
+        hosted = ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, list);
+        host = &st->hosts[st->nhosts++];
+
+        host->len = hosted->host->len;
+        ngx_memcpy(host->name, hosted->host->name, host->len);
+    }
+
+    copy->nhosts = st->nhosts - copy->hosts;
 }
 
 
@@ -525,7 +576,7 @@ ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st)
     ngx_zltunnel_json_open(j, "services", '[');
 
     for (i = 0; i < st->nservices; i++) {
-        ngx_zltunnel_status_service(j, &st->services[i]);
+        ngx_zltunnel_status_service(st, &st->services[i]);
     }
 
     ngx_zltunnel_json_close(j, ']');
@@ -579,16 +630,20 @@ ngx_zltunnel_status_cause(ngx_uint_t code)
 
 
 static void
-ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
+ngx_zltunnel_status_service(ngx_zltunnel_status_t *st,
     ngx_zltunnel_status_service_t *service)
 {
-    ngx_uint_t   i;
-    const char  *cause;
+    ngx_uint_t                   i;
+    const char                  *cause;
+    ngx_zltunnel_json_t         *j;
+    ngx_zltunnel_status_host_t  *host;
 
     static const char  *drops[NGX_ZLTUNNEL_DROPS] = {
         "queue", "age", "limit", "channel", "session", "send", "malformed",
         "kernel"
     };
+
+    j = &st->json;
 
     ngx_zltunnel_json_open(j, NULL, '{');
 
@@ -598,6 +653,16 @@ ngx_zltunnel_status_service(ngx_zltunnel_json_t *j,
                              (u_char *) (service->udp ? "udp" : "tcp"), 3);
     ngx_zltunnel_json_number(j, "port", service->port);
     ngx_zltunnel_json_number(j, "local_port", service->local_port);
+
+    ngx_zltunnel_json_open(j, "hosts", '[');
+
+    for (i = 0; i < service->nhosts; i++) {
+        host = &st->hosts[service->hosts + i];
+        ngx_zltunnel_json_string(j, NULL, host->name, host->len);
+    }
+
+    ngx_zltunnel_json_close(j, ']');
+
     ngx_zltunnel_json_number(j, "active", service->active);
     ngx_zltunnel_json_number(j, "total", service->total);
     ngx_zltunnel_json_number(j, "bytes_in", service->bytes[0]);

@@ -15,6 +15,7 @@
 #include "ngx_zltunnel_counter.h"
 #include "ngx_zltunnel_overlap.h"
 #include "ngx_zltunnel_pending.h"
+#include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_port.h"
 #include "ngx_zltunnel_port_socket.h"
 #include "ngx_zltunnel_service.h"
@@ -100,6 +101,7 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
     }
 
     ngx_zltunnel_port_sweep(registry);
+    ngx_zltunnel_host_sweep(registry);
 
     if (ngx_zltunnel_overlap) {
 

@@ -15,6 +15,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_zone.h"
+#include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_notice.h"
 #include "ngx_zltunnel_shm.h"
 
@@ -74,6 +75,7 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     ngx_rbtree_init(&sh->ports, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_rbtree_init(&sh->pendings, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_rbtree_init(&sh->accesses, &sh->sentinel, ngx_rbtree_insert_value);
+    ngx_zltunnel_host_reset(sh);
     ngx_queue_init(&sh->list);
     ngx_queue_init(&sh->orphans);
     sh->changes++;

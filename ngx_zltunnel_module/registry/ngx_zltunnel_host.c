@@ -1,0 +1,620 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Names of hosts, and the services that have them.
+ *
+ * Requests look names up, so this is a hash table.  It grows by linear hashing
+ * (Litwin, 1980): each name that is added divides one bucket, so nobody holds
+ * the lock while ten thousand names move.  Its buckets are in segments, which
+ * stay where they are.
+ *
+ * A name that no service has any more rests: it is kept for its tenant, so that
+ * nobody gets the visitors of a service whose agent is away for longer.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_host.h"
+#include "ngx_zltunnel_shm.h"
+#include "ngx_zltunnel_tunnel.h"
+#include "ngx_zltunnel_zone.h"
+
+#include "zlt_host.h"
+
+
+#define NGX_ZLTUNNEL_HOST_REST     600000  /* ms */
+
+
+static ngx_zltunnel_sh_host_t **ngx_zltunnel_host_bucket(
+    ngx_zltunnel_sh_hosts_t *hosts, uint64_t hash);
+static ngx_int_t ngx_zltunnel_host_grow(ngx_zltunnel_registry_t *registry);
+static ngx_uint_t ngx_zltunnel_host_usable(ngx_zltunnel_sh_host_t *host,
+    uint64_t tenant);
+static ngx_zltunnel_host_e ngx_zltunnel_host_check(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_sh_service_t *service, ngx_str_t *token,
+    ngx_zltunnel_host_name_t *names, ngx_uint_t n, ngx_uint_t max,
+    ngx_str_t *failed);
+static ngx_zltunnel_sh_hosted_t *ngx_zltunnel_host_hosted(
+    ngx_zltunnel_sh_service_t *service, ngx_str_t *name);
+static ngx_int_t ngx_zltunnel_host_add(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, ngx_zltunnel_host_name_t *name,
+    uint64_t tenant);
+static ngx_zltunnel_sh_host_t *ngx_zltunnel_host_create(
+    ngx_zltunnel_registry_t *registry, ngx_str_t *name);
+static void ngx_zltunnel_host_drop(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_hosted_t *hosted);
+static void ngx_zltunnel_host_remove(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_host_t *host);
+static ngx_zltunnel_sh_host_t *ngx_zltunnel_host_rests(ngx_zltunnel_sh_t *sh,
+    uint64_t tenant, ngx_uint_t *n);
+
+
+ngx_zltunnel_sh_host_t *
+ngx_zltunnel_host_find(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
+{
+    uint64_t                 hash;
+    ngx_zltunnel_sh_host_t  *host;
+
+    if (sh->hosts.nbuckets == 0) {
+        return NULL;
+    }
+
+    hash = ngx_zltunnel_name_hash(name->data, name->len);
+
+    for (host = *ngx_zltunnel_host_bucket(&sh->hosts, hash);
+         host;
+         host = host->next)
+    {
+        if (host->hash == hash && host->len == name->len
+            && ngx_memcmp(host->name, name->data, name->len) == 0)
+        {
+            return host;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_zltunnel_sh_host_t *
+ngx_zltunnel_host_match(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
+{
+    u_char                  *p, text[ZLT_MAX_HOST + 2];
+    ngx_str_t                wild;
+    ngx_zltunnel_sh_host_t  *host;
+
+    host = ngx_zltunnel_host_find(sh, name);
+
+    if (host || sh->hosts.nwild == 0) {
+        return host;
+    }
+
+    /* "*" and what begins with each dot: the longest first */
+
+    ngx_memcpy(text + 1, name->data, name->len);
+
+    for (p = text + 1; p < text + 1 + name->len; p++) {
+
+        if (*p != '.') {
+            continue;
+        }
+
+        *(p - 1) = '*';
+
+        wild.data = p - 1;
+        wild.len = text + 1 + name->len - wild.data;
+
+        host = ngx_zltunnel_host_find(sh, &wild);
+
+        if (host) {
+            return host;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_zltunnel_sh_service_t *
+ngx_zltunnel_host_next(ngx_zltunnel_sh_host_t *host,
+    ngx_zltunnel_sh_service_t *prev)
+{
+    ngx_queue_t               *q;
+    ngx_zltunnel_sh_hosted_t  *hosted;
+
+    for (q = ngx_queue_head(&host->services);
+         q != ngx_queue_sentinel(&host->services);
+         q = ngx_queue_next(q))
+    {
+        hosted = ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, queue);
+
+        if (prev == NULL) {
+            return hosted->service;
+        }
+
+        if (hosted->service == prev) {
+            prev = NULL;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_host_free(ngx_zltunnel_sh_t *sh, ngx_str_t *name, uint64_t tenant)
+{
+    ngx_zltunnel_sh_host_t  *host;
+
+    host = ngx_zltunnel_host_find(sh, name);
+
+    return host == NULL || ngx_zltunnel_host_usable(host, tenant);
+}
+
+
+uint64_t
+ngx_zltunnel_host_tenant(ngx_str_t *token)
+{
+    return ngx_zltunnel_name_hash(token->data, token->len);
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_host_usable(ngx_zltunnel_sh_host_t *host, uint64_t tenant)
+{
+    return host->tenant == tenant
+           || (ngx_queue_empty(&host->services)
+               && ngx_current_msec - host->freed >= NGX_ZLTUNNEL_HOST_REST);
+}
+
+
+ngx_zltunnel_host_e
+ngx_zltunnel_host_claim(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, ngx_str_t *token,
+    ngx_zltunnel_host_name_t *names, ngx_uint_t n, ngx_uint_t max,
+    ngx_str_t *failed)
+{
+    uint64_t                   tenant;
+    ngx_uint_t                 i, had;
+    ngx_queue_t               *q, *next;
+    ngx_zltunnel_host_e        rc;
+    ngx_zltunnel_sh_hosted_t  *hosted;
+
+    rc = ngx_zltunnel_host_check(registry->sh, service, token, names, n, max,
+                                 failed);
+
+    if (rc != NGX_ZLTUNNEL_HOST_OK) {
+        return rc;
+    }
+
+    tenant = ngx_zltunnel_host_tenant(token);
+    had = service->nhosts;
+
+    for (i = 0; i < n; i++) {
+
+        if (ngx_zltunnel_host_hosted(service, &names[i].name)) {
+            continue;
+        }
+
+        if (ngx_zltunnel_host_add(registry, service, &names[i], tenant)
+            != NGX_OK)
+        {
+            *failed = names[i].name;
+
+            /* those that were added are behind those that it had */
+
+            while (service->nhosts > had) {
+                q = ngx_queue_last(&service->hosts);
+                ngx_zltunnel_host_drop(registry,
+                    ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, list));
+            }
+
+            return NGX_ZLTUNNEL_HOST_FULL;
+        }
+    }
+
+    for (q = ngx_queue_head(&service->hosts);
+         q != ngx_queue_sentinel(&service->hosts) && had;
+         q = next, had--)
+    {
+        next = ngx_queue_next(q);
+        hosted = ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, list);
+
+        for (i = 0; i < n; i++) {
+
+            if (hosted->host->len == names[i].name.len
+                && ngx_memcmp(hosted->host->name, names[i].name.data,
+                              names[i].name.len)
+                   == 0)
+            {
+                break;
+            }
+        }
+
+        if (i == n) {
+            ngx_zltunnel_host_drop(registry, hosted);
+        }
+    }
+
+    return NGX_ZLTUNNEL_HOST_OK;
+}
+
+
+static ngx_zltunnel_host_e
+ngx_zltunnel_host_check(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_sh_service_t *service, ngx_str_t *token,
+    ngx_zltunnel_host_name_t *names, ngx_uint_t n, ngx_uint_t max,
+    ngx_str_t *failed)
+{
+    uint64_t                   tenant;
+    ngx_uint_t                 i, have;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    tenant = ngx_zltunnel_host_tenant(token);
+
+    for (i = 0; i < n; i++) {
+
+        if (!ngx_zltunnel_host_free(sh, &names[i].name, tenant)) {
+            *failed = names[i].name;
+            return NGX_ZLTUNNEL_HOST_TAKEN;
+        }
+    }
+
+    if (n <= service->nhosts) {
+        return NGX_ZLTUNNEL_HOST_OK;
+    }
+
+    have = n - service->nhosts;
+
+    for (tunnel = ngx_zltunnel_tunnel_next(sh, token, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_next(sh, token, tunnel))
+    {
+        have += tunnel->nhosts;
+    }
+
+    if (have > max) {
+        *failed = names[n - 1].name;
+        return NGX_ZLTUNNEL_HOST_LIMIT;
+    }
+
+    return NGX_ZLTUNNEL_HOST_OK;
+}
+
+
+static ngx_zltunnel_sh_hosted_t *
+ngx_zltunnel_host_hosted(ngx_zltunnel_sh_service_t *service, ngx_str_t *name)
+{
+    ngx_queue_t               *q;
+    ngx_zltunnel_sh_hosted_t  *hosted;
+
+    for (q = ngx_queue_head(&service->hosts);
+         q != ngx_queue_sentinel(&service->hosts);
+         q = ngx_queue_next(q))
+    {
+        hosted = ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, list);
+
+        if (hosted->host->len == name->len
+            && ngx_memcmp(hosted->host->name, name->data, name->len) == 0)
+        {
+            return hosted;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_host_add(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, ngx_zltunnel_host_name_t *name,
+    uint64_t tenant)
+{
+    ngx_uint_t                 n;
+    ngx_zltunnel_sh_host_t    *host, *oldest;
+    ngx_zltunnel_sh_hosted_t  *hosted;
+
+    host = ngx_zltunnel_host_find(registry->sh, &name->name);
+
+    if (host == NULL) {
+
+        /* who registers ever new names fills no zone with those that he had */
+
+        oldest = ngx_zltunnel_host_rests(registry->sh, tenant, &n);
+
+        if (n >= registry->max_hosts) {
+            ngx_zltunnel_host_remove(registry, oldest);
+        }
+
+        host = ngx_zltunnel_host_create(registry, &name->name);
+        if (host == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    hosted = ngx_zltunnel_zone_alloc(registry,
+                                     sizeof(ngx_zltunnel_sh_hosted_t));
+    if (hosted == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_queue_empty(&host->services)) {
+        ngx_queue_remove(&host->rest);
+        host->tenant = tenant;
+    }
+
+    hosted->host = host;
+    hosted->service = service;
+    hosted->automatic = (uint8_t) name->automatic;
+
+    ngx_queue_insert_tail(&host->services, &hosted->queue);
+    ngx_queue_insert_tail(&service->hosts, &hosted->list);
+
+    service->nhosts++;
+    service->tunnel->nhosts++;
+
+    return NGX_OK;
+}
+
+
+/* one that rests, and has rested for long enough */
+
+static ngx_zltunnel_sh_host_t *
+ngx_zltunnel_host_create(ngx_zltunnel_registry_t *registry, ngx_str_t *name)
+{
+    ngx_zltunnel_sh_t        *sh;
+    ngx_zltunnel_sh_host_t   *host, **bucket;
+    ngx_zltunnel_sh_hosts_t  *hosts;
+
+    sh = registry->sh;
+    hosts = &sh->hosts;
+
+    host = ngx_zltunnel_zone_alloc(registry,
+                                   offsetof(ngx_zltunnel_sh_host_t, name)
+                                   + name->len);
+    if (host == NULL) {
+        return NULL;
+    }
+
+    /* a table that cannot grow has longer chains */
+
+    if (hosts->n >= hosts->nbuckets
+        && ngx_zltunnel_host_grow(registry) != NGX_OK
+        && hosts->nbuckets == 0)
+    {
+        ngx_zltunnel_zone_free(registry, host);
+        return NULL;
+    }
+
+    host->hash = ngx_zltunnel_name_hash(name->data, name->len);
+    host->freed = ngx_current_msec - NGX_ZLTUNNEL_HOST_REST;
+    host->len = (uint8_t) name->len;
+    ngx_memcpy(host->name, name->data, name->len);
+
+    ngx_queue_init(&host->services);
+
+    /* at the head are those that are due first */
+
+    ngx_queue_insert_head(&hosts->resting, &host->rest);
+
+    bucket = ngx_zltunnel_host_bucket(hosts, host->hash);
+    host->next = *bucket;
+    *bucket = host;
+
+    hosts->n++;
+    hosts->nwild += (name->data[0] == '*');
+
+    return host;
+}
+
+
+static ngx_zltunnel_sh_host_t **
+ngx_zltunnel_host_bucket(ngx_zltunnel_sh_hosts_t *hosts, uint64_t hash)
+{
+    ngx_uint_t  i;
+
+    i = (ngx_uint_t) hash & hosts->mask;
+
+    if (i >= hosts->nbuckets) {
+
+        /* that one has not been divided yet */
+
+        i &= hosts->mask >> 1;
+    }
+
+    return &hosts->segments[i / NGX_ZLTUNNEL_HOST_SEGMENT]
+                           [i % NGX_ZLTUNNEL_HOST_SEGMENT];
+}
+
+
+/* one bucket more, with about half of what is in the one that it divides */
+
+static ngx_int_t
+ngx_zltunnel_host_grow(ngx_zltunnel_registry_t *registry)
+{
+    size_t                    size;
+    ngx_uint_t                n;
+    ngx_zltunnel_sh_host_t   *host, **from, **to, **segment;
+    ngx_zltunnel_sh_hosts_t  *hosts;
+
+    hosts = &registry->sh->hosts;
+    n = hosts->nbuckets;
+
+    if (n % NGX_ZLTUNNEL_HOST_SEGMENT == 0) {
+
+        if (n / NGX_ZLTUNNEL_HOST_SEGMENT == NGX_ZLTUNNEL_HOST_SEGMENTS) {
+            return NGX_DECLINED;
+        }
+
+        size = NGX_ZLTUNNEL_HOST_SEGMENT * sizeof(ngx_zltunnel_sh_host_t *);
+
+        segment = ngx_zltunnel_zone_alloc(registry, size);
+        if (segment == NULL) {
+            return NGX_ERROR;
+        }
+
+        hosts->segments[n / NGX_ZLTUNNEL_HOST_SEGMENT] = segment;
+    }
+
+    if (n > hosts->mask) {
+        hosts->mask = 2 * hosts->mask + 1;
+    }
+
+    hosts->nbuckets = n + 1;
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    to = &hosts->segments[n / NGX_ZLTUNNEL_HOST_SEGMENT]
+                         [n % NGX_ZLTUNNEL_HOST_SEGMENT];
+
+    n &= hosts->mask >> 1;
+
+    from = &hosts->segments[n / NGX_ZLTUNNEL_HOST_SEGMENT]
+                           [n % NGX_ZLTUNNEL_HOST_SEGMENT];
+
+    while (*from) {
+        host = *from;
+
+        if (ngx_zltunnel_host_bucket(hosts, host->hash) != to) {
+            from = &host->next;
+            continue;
+        }
+
+        *from = host->next;
+        host->next = *to;
+        *to = host;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_zltunnel_host_leave(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service)
+{
+    ngx_queue_t  *q;
+
+    while (!ngx_queue_empty(&service->hosts)) {
+        q = ngx_queue_head(&service->hosts);
+        ngx_zltunnel_host_drop(registry,
+                        ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, list));
+    }
+}
+
+
+static void
+ngx_zltunnel_host_drop(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_hosted_t *hosted)
+{
+    ngx_zltunnel_sh_host_t     *host;
+    ngx_zltunnel_sh_service_t  *service;
+
+    host = hosted->host;
+    service = hosted->service;
+
+    ngx_queue_remove(&hosted->queue);
+    ngx_queue_remove(&hosted->list);
+
+    service->nhosts--;
+    service->tunnel->nhosts--;
+
+    ngx_zltunnel_zone_free(registry, hosted);
+
+    if (!ngx_queue_empty(&host->services)) {
+        return;
+    }
+
+    host->freed = ngx_current_msec;
+    ngx_queue_insert_tail(&registry->sh->hosts.resting, &host->rest);
+}
+
+
+/* how many rest for a tenant, and the one that has for the longest time */
+
+static ngx_zltunnel_sh_host_t *
+ngx_zltunnel_host_rests(ngx_zltunnel_sh_t *sh, uint64_t tenant, ngx_uint_t *n)
+{
+    ngx_queue_t             *q;
+    ngx_zltunnel_sh_host_t  *host, *oldest;
+
+    *n = 0;
+    oldest = NULL;
+
+    for (q = ngx_queue_last(&sh->hosts.resting);
+         q != ngx_queue_sentinel(&sh->hosts.resting);
+         q = ngx_queue_prev(q))
+    {
+        host = ngx_queue_data(q, ngx_zltunnel_sh_host_t, rest);
+
+        if (host->tenant == tenant) {
+            oldest = host;
+            (*n)++;
+        }
+    }
+
+    return oldest;
+}
+
+
+static void
+ngx_zltunnel_host_remove(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_host_t *host)
+{
+    ngx_zltunnel_sh_host_t   **p;
+    ngx_zltunnel_sh_hosts_t   *hosts;
+
+    hosts = &registry->sh->hosts;
+
+    for (p = ngx_zltunnel_host_bucket(hosts, host->hash);
+         *p != host;
+         p = &(*p)->next)
+    {
+        /* void */
+    }
+
+    *p = host->next;
+
+    hosts->n--;
+    hosts->nwild -= (host->name[0] == '*');
+
+    ngx_queue_remove(&host->rest);
+
+    ngx_zltunnel_zone_free(registry, host);
+}
+
+
+void
+ngx_zltunnel_host_sweep(ngx_zltunnel_registry_t *registry)
+{
+    ngx_queue_t              *q;
+    ngx_zltunnel_sh_host_t   *host;
+    ngx_zltunnel_sh_hosts_t  *hosts;
+
+    hosts = &registry->sh->hosts;
+
+    while (!ngx_queue_empty(&hosts->resting)) {
+        q = ngx_queue_head(&hosts->resting);
+        host = ngx_queue_data(q, ngx_zltunnel_sh_host_t, rest);
+
+        if (ngx_current_msec - host->freed < NGX_ZLTUNNEL_HOST_REST) {
+            return;
+        }
+
+        ngx_zltunnel_zone_change(registry);
+        ngx_zltunnel_host_remove(registry, host);
+    }
+}
+
+
+void
+ngx_zltunnel_host_reset(ngx_zltunnel_sh_t *sh)
+{
+    ngx_memzero(&sh->hosts, sizeof(ngx_zltunnel_sh_hosts_t));
+    ngx_queue_init(&sh->hosts.resting);
+}

@@ -1,0 +1,64 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* Names of hosts, and the services that have them.  Under the zone's lock. */
+
+
+#ifndef _NGX_ZLTUNNEL_HOST_H_INCLUDED_
+#define _NGX_ZLTUNNEL_HOST_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+
+
+typedef enum {
+    NGX_ZLTUNNEL_HOST_OK = 0,
+    NGX_ZLTUNNEL_HOST_TAKEN,        /* another token's, or was of late */
+    NGX_ZLTUNNEL_HOST_LIMIT,        /* the token has as many as it may */
+    NGX_ZLTUNNEL_HOST_FULL          /* the zone is full */
+} ngx_zltunnel_host_e;
+
+
+/* a name that a service is to have, in the form of zlt_host_name() */
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_uint_t                   automatic;   /* the server has made it up */
+} ngx_zltunnel_host_name_t;
+
+
+/* the host of exactly that name, in the form of zlt_host_name(); or NULL */
+ngx_zltunnel_sh_host_t *ngx_zltunnel_host_find(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name);
+/* the host that a request for that name is for: of the name, else of the longest
+   wildcard that covers it; NULL: there is none */
+ngx_zltunnel_sh_host_t *ngx_zltunnel_host_match(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name);
+/* the services that have it, one after another; prev: NULL, or the last one */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_host_next(ngx_zltunnel_sh_host_t *host,
+    ngx_zltunnel_sh_service_t *prev);
+/* whether the tenant, by ngx_zltunnel_host_tenant(), may have it now */
+ngx_uint_t ngx_zltunnel_host_free(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    uint64_t tenant);
+uint64_t ngx_zltunnel_host_tenant(ngx_str_t *token);
+/*
+ * The service has those n names from now on, and no others; or nothing has
+ * changed, and *failed is one that it cannot have.  max: how many a tenant may
+ * have in all.
+ */
+ngx_zltunnel_host_e ngx_zltunnel_host_claim(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, ngx_str_t *token,
+    ngx_zltunnel_host_name_t *names, ngx_uint_t n, ngx_uint_t max,
+    ngx_str_t *failed);
+/* the service goes: its names are kept for its tenant for a while */
+void ngx_zltunnel_host_leave(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service);
+/* every second: frees those that were kept long enough */
+void ngx_zltunnel_host_sweep(ngx_zltunnel_registry_t *registry);
+/* the table is lost, with all else in the zone */
+void ngx_zltunnel_host_reset(ngx_zltunnel_sh_t *sh);
+
+
+#endif /* _NGX_ZLTUNNEL_HOST_H_INCLUDED_ */
