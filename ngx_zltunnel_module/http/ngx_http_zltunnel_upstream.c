@@ -19,12 +19,14 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_zltunnel_host.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_upstream.h"
 
 
 typedef struct {
     ngx_zltunnel_upstream_conf_t   up;
+    ngx_http_complex_value_t      *host;      /* of zltunnel_host */
     ngx_http_complex_value_t      *key;       /* of balance=hash: */
     ngx_http_upstream_srv_conf_t   backup;    /* of the servers so marked */
     ngx_http_upstream_init_peer_pt original_init_peer;
@@ -37,6 +39,7 @@ typedef struct {
     ngx_http_zltunnel_ups_conf_t  *conf;
     ngx_http_request_t            *request;
     ngx_zltunnel_conn_t           *conn;      /* until it may be gone */
+    ngx_http_zltunnel_host_t       host;
 
     /* what variables show, after it */
     ngx_str_t                      service;
@@ -109,11 +112,20 @@ static void *ngx_http_zltunnel_ups_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_zltunnel_ups_create_conf(ngx_conf_t *cf);
 static char *ngx_http_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_http_complex_value_t *ngx_http_zltunnel_compile(ngx_conf_t *cf,
+    ngx_str_t *text);
 
 
 static ngx_command_t  ngx_http_zltunnel_ups_commands[] = {
 
     { ngx_string("zltunnel_service"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
+      ngx_http_zltunnel_service,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("zltunnel_host"),
       NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
       ngx_http_zltunnel_service,
       NGX_HTTP_SRV_CONF_OFFSET,
@@ -159,6 +171,7 @@ ngx_module_t  ngx_http_zltunnel_upstream_module = {
 #define NGX_HTTP_ZLTUNNEL_TUNNEL         1
 #define NGX_HTTP_ZLTUNNEL_CONNECTION_ID  2
 #define NGX_HTTP_ZLTUNNEL_CONNECT_TIME   3
+#define NGX_HTTP_ZLTUNNEL_ERROR          4
 
 
 static ngx_http_variable_t  ngx_http_zltunnel_variables[] = {
@@ -174,6 +187,9 @@ static ngx_http_variable_t  ngx_http_zltunnel_variables[] = {
 
     { ngx_string("zltunnel_connect_time"), NULL, ngx_http_zltunnel_variable,
       NGX_HTTP_ZLTUNNEL_CONNECT_TIME, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("zltunnel_error"), NULL, ngx_http_zltunnel_variable,
+      NGX_HTTP_ZLTUNNEL_ERROR, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -276,6 +292,8 @@ ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_http_zltunnel_peer_t *zp = data;
 
     ngx_zltunnel_conn_t  *conn;
+
+    ngx_http_zltunnel_host_done(&zp->host);
 
     conn = (zp->conn && zp->conn->bound && pc->connection) ? zp->conn : NULL;
 
@@ -544,6 +562,12 @@ ngx_http_zltunnel_init_inner(ngx_http_request_t *r,
         up->hash = ngx_murmur_hash2(key.data, key.len);
     }
 
+    if (ngx_http_zltunnel_host_init(&zp->host, r, up, zp->conf->host)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     tries = 0;
 
     if (up->conf->backup) {
@@ -619,6 +643,17 @@ ngx_http_zltunnel_get_inner(ngx_peer_connection_t *pc, void *data)
     }
 
     rc = zp->up.chosen ? NGX_OK : ngx_zltunnel_balance(&zp->up);
+
+    if (rc == NGX_BUSY && zp->up.absent && !zp->conf->up.backup) {
+
+        /* a connection that is to come, or to fail */
+
+        zp->up.name = zp->up.host.len ? zp->up.host : zp->conf->up.service;
+        zp->up.sockaddr.sun_family = AF_UNIX;
+        zp->up.socklen = sizeof(sa_family_t);
+
+        rc = NGX_OK;
+    }
 
     if (rc == NGX_OK) {
         pc->sockaddr = (struct sockaddr *) &zp->up.sockaddr;
@@ -729,6 +764,11 @@ ngx_http_zltunnel_variable(ngx_http_request_t *r,
 
     dial = (zp && zp->conn) ? &zp->conn->dial : NULL;
 
+    if (zp && data == NGX_HTTP_ZLTUNNEL_ERROR) {
+        ngx_http_zltunnel_host_error(&zp->host, &value);
+        goto found;
+    }
+
     if (zp == NULL || (dial ? dial->service.len : zp->service.len) == 0) {
         v->not_found = 1;
         return NGX_OK;
@@ -766,6 +806,8 @@ ngx_http_zltunnel_variable(ngx_http_request_t *r,
         value.len = p - value.data;
         break;
     }
+
+found:
 
     v->valid = 1;
     v->no_cacheable = 0;
@@ -863,10 +905,9 @@ ngx_http_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_zltunnel_ups_conf_t *zucf = conf;
 
-    char                              *rv;
-    ngx_http_upstream_server_t        *server;
-    ngx_http_upstream_srv_conf_t      *uscf;
-    ngx_http_compile_complex_value_t   ccv;
+    char                          *rv;
+    ngx_http_upstream_server_t    *server;
+    ngx_http_upstream_srv_conf_t  *uscf;
 
     rv = ngx_zltunnel_upstream_conf_parse(cf, &zucf->up);
 
@@ -875,18 +916,15 @@ ngx_http_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (zucf->up.key.len) {
-        zucf->key = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+        zucf->key = ngx_http_zltunnel_compile(cf, &zucf->up.key);
         if (zucf->key == NULL) {
             return NGX_CONF_ERROR;
         }
+    }
 
-        ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-        ccv.cf = cf;
-        ccv.value = &zucf->up.key;
-        ccv.complex_value = zucf->key;
-
-        if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+    if (zucf->up.host) {
+        zucf->host = ngx_http_zltunnel_compile(cf, &zucf->up.service);
+        if (zucf->host == NULL) {
             return NGX_CONF_ERROR;
         }
     }
@@ -925,4 +963,25 @@ ngx_http_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                   |NGX_HTTP_UPSTREAM_BACKUP;
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_http_complex_value_t *
+ngx_http_zltunnel_compile(ngx_conf_t *cf, ngx_str_t *text)
+{
+    ngx_http_complex_value_t          *value;
+    ngx_http_compile_complex_value_t   ccv;
+
+    value = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+    if (value == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = text;
+    ccv.complex_value = value;
+
+    return ngx_http_compile_complex_value(&ccv) == NGX_OK ? value : NULL;
 }

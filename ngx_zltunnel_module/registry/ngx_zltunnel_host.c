@@ -18,6 +18,8 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_host.h"
+#include "ngx_zltunnel_overlap.h"
+#include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_tunnel.h"
 #include "ngx_zltunnel_zone.h"
@@ -119,28 +121,59 @@ ngx_zltunnel_host_match(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
 
 
 ngx_zltunnel_sh_service_t *
-ngx_zltunnel_host_next(ngx_zltunnel_sh_host_t *host,
-    ngx_zltunnel_sh_service_t *prev)
+ngx_zltunnel_host_next(ngx_zltunnel_sh_host_t *host, ngx_str_t *token,
+    ngx_queue_t **q)
 {
-    ngx_queue_t               *q;
     ngx_zltunnel_sh_hosted_t  *hosted;
 
-    for (q = ngx_queue_head(&host->services);
-         q != ngx_queue_sentinel(&host->services);
-         q = ngx_queue_next(q))
+    for (*q = *q ? ngx_queue_next(*q) : ngx_queue_head(&host->services);
+         *q != ngx_queue_sentinel(&host->services);
+         *q = ngx_queue_next(*q))
     {
-        hosted = ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, queue);
+        hosted = ngx_queue_data(*q, ngx_zltunnel_sh_hosted_t, queue);
 
-        if (prev == NULL) {
+        if (token->len == 0
+            || ngx_zltunnel_tunnel_of(hosted->service->tunnel, token))
+        {
             return hosted->service;
-        }
-
-        if (hosted->service == prev) {
-            prev = NULL;
         }
     }
 
     return NULL;
+}
+
+
+ngx_zltunnel_sh_service_t *
+ngx_zltunnel_host_service(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    ngx_str_t *token)
+{
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_host_t     *host;
+    ngx_zltunnel_sh_service_t  *service, *best;
+
+    host = ngx_zltunnel_host_match(sh, name);
+
+    if (host == NULL) {
+        return NULL;
+    }
+
+    best = NULL;
+    q = NULL;
+
+    for (service = ngx_zltunnel_host_next(host, token, &q);
+         service;
+         service = ngx_zltunnel_host_next(host, token, &q))
+    {
+        if (ngx_zltunnel_service_before(service, best)) {
+            best = service;
+        }
+    }
+
+    if (best) {
+        best->used = ngx_zltunnel_turn(sh);
+    }
+
+    return best;
 }
 
 
@@ -586,6 +619,15 @@ ngx_zltunnel_host_remove(ngx_zltunnel_registry_t *registry,
     ngx_queue_remove(&host->rest);
 
     ngx_zltunnel_zone_free(registry, host);
+}
+
+
+ngx_uint_t
+ngx_zltunnel_host_expected(ngx_zltunnel_registry_t *registry)
+{
+    return ngx_zltunnel_overlap
+           || ngx_current_msec - registry->sh->started
+              < registry->reconnect_grace;
 }
 
 

@@ -36,9 +36,13 @@ ngx_zltunnel_sh_host_t *ngx_zltunnel_host_find(ngx_zltunnel_sh_t *sh,
    wildcard that covers it; NULL: there is none */
 ngx_zltunnel_sh_host_t *ngx_zltunnel_host_match(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name);
-/* the services that have it, one after another; prev: NULL, or the last one */
+/* the services that have it and are that token's (or anybody's, if it is empty),
+   one after another; *q: NULL at first */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_host_next(ngx_zltunnel_sh_host_t *host,
-    ngx_zltunnel_sh_service_t *prev);
+    ngx_str_t *token, ngx_queue_t **q);
+/* of these the one whose turn it is, as ngx_zltunnel_service_by_name() has it */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_host_service(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name, ngx_str_t *token);
 /* whether the tenant, by ngx_zltunnel_host_tenant(), may have it now */
 ngx_uint_t ngx_zltunnel_host_free(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
     uint64_t tenant);
@@ -55,6 +59,9 @@ ngx_zltunnel_host_e ngx_zltunnel_host_claim(ngx_zltunnel_registry_t *registry,
 /* the service goes: its names are kept for its tenant for a while */
 void ngx_zltunnel_host_leave(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service);
+/* agents may come that have names nobody knows of yet: the registry is new, or
+   another binary is here as well */
+ngx_uint_t ngx_zltunnel_host_expected(ngx_zltunnel_registry_t *registry);
 /* every second: frees those that were kept long enough */
 void ngx_zltunnel_host_sweep(ngx_zltunnel_registry_t *registry);
 /* the table is lost, with all else in the zone */

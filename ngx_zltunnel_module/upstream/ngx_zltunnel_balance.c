@@ -47,17 +47,13 @@ static ngx_int_t ngx_zltunnel_balance_take(ngx_zltunnel_upstream_t *up,
     ngx_zltunnel_sh_service_t *service);
 static ngx_zltunnel_sh_service_t *ngx_zltunnel_balance_find(
     ngx_zltunnel_upstream_t *up);
-
-
-#define ngx_zltunnel_balance_first(up)                                        \
-    ngx_zltunnel_service_named((up)->conf->registry->sh,                      \
-                               &(up)->conf->service, 0, &(up)->conf->token,   \
-                               NULL)
-
-#define ngx_zltunnel_balance_next(up, service)                                \
-    ngx_zltunnel_service_named((up)->conf->registry->sh,                      \
-                               &(up)->conf->service, 0, &(up)->conf->token,   \
-                               service)
+static ngx_zltunnel_absent_e ngx_zltunnel_balance_absent(
+    ngx_zltunnel_upstream_t *up);
+static void ngx_zltunnel_balance_tell(ngx_zltunnel_upstream_t *up);
+static ngx_zltunnel_sh_service_t *ngx_zltunnel_balance_first(
+    ngx_zltunnel_upstream_t *up);
+static ngx_zltunnel_sh_service_t *ngx_zltunnel_balance_next(
+    ngx_zltunnel_upstream_t *up, ngx_zltunnel_sh_service_t *service);
 
 
 ngx_int_t
@@ -99,23 +95,92 @@ ngx_zltunnel_balance(ngx_zltunnel_upstream_t *up)
     rc = service ? ngx_zltunnel_balance_take(up, service) : NGX_BUSY;
 
     missing = (service == NULL && ngx_zltunnel_balance_first(up) == NULL);
+    up->absent = missing ? ngx_zltunnel_balance_absent(up)
+                         : NGX_ZLTUNNEL_THERE;
 
     ngx_zltunnel_zone_unlock(up->conf->registry);
 
     if (missing && up->candidates == 0 && !up->told) {
         up->told = 1;
-
-        ngx_zltunnel_log_missing(up->log, up->conf->backup ? NGX_LOG_NOTICE
-                                                           : NGX_LOG_ERR,
-                                 up->conf->registry, &up->conf->service,
-                                 &up->conf->token);
+        ngx_zltunnel_balance_tell(up);
     }
 
     return rc;
 }
 
 
+static void
+ngx_zltunnel_balance_tell(ngx_zltunnel_upstream_t *up)
+{
+    if (up->conf->host) {
+
+        /* whoever likes may ask for any name */
+
+        ngx_log_error(NGX_LOG_INFO, up->log, 0, "no agent has the host \"%V\"",
+                      up->host.len ? &up->host : &up->conf->service);
+        return;
+    }
+
+    ngx_zltunnel_log_missing(up->log, up->conf->backup ? NGX_LOG_NOTICE
+                                                       : NGX_LOG_ERR,
+                             up->conf->registry, &up->conf->service,
+                             &up->conf->token);
+}
+
+
 /* the rest of this file runs under the lock, but for done and the like */
+
+static ngx_zltunnel_absent_e
+ngx_zltunnel_balance_absent(ngx_zltunnel_upstream_t *up)
+{
+    if (up->conf->host == 0) {
+        return NGX_ZLTUNNEL_THERE;
+    }
+
+    if (up->host.len == 0) {
+        return NGX_ZLTUNNEL_NOWHERE;
+    }
+
+    if (ngx_zltunnel_host_match(up->conf->registry->sh, &up->host)) {
+        return NGX_ZLTUNNEL_RESTING;
+    }
+
+    return ngx_zltunnel_host_expected(up->conf->registry)
+           ? NGX_ZLTUNNEL_EXPECTED : NGX_ZLTUNNEL_NOWHERE;
+}
+
+
+static ngx_zltunnel_sh_service_t *
+ngx_zltunnel_balance_first(ngx_zltunnel_upstream_t *up)
+{
+    up->cursor = NULL;
+
+    if (up->conf->host) {
+        up->sh_host = up->host.len
+                      ? ngx_zltunnel_host_match(up->conf->registry->sh,
+                                                &up->host)
+                      : NULL;
+    }
+
+    return ngx_zltunnel_balance_next(up, NULL);
+}
+
+
+static ngx_zltunnel_sh_service_t *
+ngx_zltunnel_balance_next(ngx_zltunnel_upstream_t *up,
+    ngx_zltunnel_sh_service_t *service)
+{
+    if (!up->conf->host) {
+        return ngx_zltunnel_service_named(up->conf->registry->sh,
+                                          &up->conf->service, 0,
+                                          &up->conf->token, service);
+    }
+
+    return up->sh_host ? ngx_zltunnel_host_next(up->sh_host, &up->conf->token,
+                                                &up->cursor)
+                       : NULL;
+}
+
 
 static ngx_zltunnel_sh_service_t *
 ngx_zltunnel_balance_choose(ngx_zltunnel_upstream_t *up)
@@ -462,6 +527,23 @@ ngx_zltunnel_balance_works(ngx_zltunnel_upstream_t *up)
     }
 
     ngx_zltunnel_zone_unlock(up->conf->registry);
+}
+
+
+ngx_uint_t
+ngx_zltunnel_balance_away(ngx_zltunnel_upstream_t *up)
+{
+    ngx_uint_t                  away;
+    ngx_zltunnel_sh_service_t  *service;
+
+    ngx_zltunnel_zone_lock_read(up->conf->registry);
+
+    service = ngx_zltunnel_balance_find(up);
+    away = (service == NULL || ngx_zltunnel_service_waits(service));
+
+    ngx_zltunnel_zone_unlock(up->conf->registry);
+
+    return away;
 }
 
 

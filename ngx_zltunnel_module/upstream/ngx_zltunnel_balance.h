@@ -14,12 +14,30 @@
 #include "ngx_zltunnel_upstream_conf.h"
 
 
+/* why there is none, for whom it was the name of a host */
+
+typedef enum {
+    NGX_ZLTUNNEL_THERE = 0,
+    NGX_ZLTUNNEL_NOWHERE,           /* nobody has that name */
+    NGX_ZLTUNNEL_EXPECTED,          /* .. yet: agents are on their way */
+    NGX_ZLTUNNEL_RESTING            /* its agent is away for longer */
+} ngx_zltunnel_absent_e;
+
+
 /* what one request or session has chosen, and has tried before */
 
 typedef struct {
     ngx_zltunnel_upstream_conf_t  *conf;
     ngx_pool_t                  *pool;        /* of the request or session */
     ngx_log_t                   *log;
+    ngx_str_t                    host;        /* with conf->host: asked for, in
+                                                 the form of zlt_host_name();
+                                                 empty: it is no host's name */
+    /* with conf->host; or NULL.  A connection has failed before anybody could
+       write to it: 1 if somebody else sees to the request now. */
+    ngx_uint_t                 (*failed)(void *data, ngx_zltunnel_dial_e rc,
+        ngx_uint_t code);
+    void                        *data;
     uint32_t                     hash;        /* of the key */
     unsigned                     local:1;     /* the client is on this host */
     unsigned                     direct:1;    /* nginx will not speak TLS on
@@ -44,6 +62,9 @@ typedef struct {
 
     ngx_zltunnel_sh_counter_t   *busy;        /* counted there */
     ngx_array_t                 *tried;       /* ids of services */
+    ngx_zltunnel_sh_host_t      *sh_host;     /* under the lock, as is this: */
+    ngx_queue_t                 *cursor;
+    ngx_zltunnel_absent_e        absent;      /* if none was chosen */
     unsigned                     chosen:1;
     unsigned                     told:1;      /* that there is none */
     unsigned                     suspect:1;   /* it has failed before */
@@ -60,6 +81,8 @@ typedef struct {
 ngx_int_t ngx_zltunnel_balance(ngx_zltunnel_upstream_t *up);
 /* the request or session is done with it, or tries another one */
 void ngx_zltunnel_balance_done(ngx_zltunnel_upstream_t *up);
+/* 1 if the agent of what was chosen is away, or it is gone */
+ngx_uint_t ngx_zltunnel_balance_away(ngx_zltunnel_upstream_t *up);
 /* it has failed, or it works again */
 void ngx_zltunnel_balance_failed(ngx_zltunnel_upstream_t *up);
 void ngx_zltunnel_balance_works(ngx_zltunnel_upstream_t *up);

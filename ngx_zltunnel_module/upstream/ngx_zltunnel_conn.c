@@ -36,6 +36,7 @@
 #include "ngx_zltunnel_lend.h"
 #include "ngx_zltunnel_move.h"
 #include "ngx_zltunnel_pair.h"
+#include "ngx_zltunnel_search.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
@@ -59,8 +60,6 @@ static ngx_connection_t *ngx_zltunnel_conn_placeholder(
 static ngx_socket_t ngx_zltunnel_conn_descriptor(ngx_log_t *log);
 static void ngx_zltunnel_conn_cleanup(void *data);
 static void ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_dial_e rc);
-static void ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn,
     ngx_zltunnel_dial_e rc);
 static ngx_socket_t ngx_zltunnel_conn_dead_socket(ngx_log_t *log);
 static ngx_int_t ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn);
@@ -93,12 +92,14 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     ngx_peer_connection_t *pc, ngx_connection_t *client, ngx_pool_t *pool,
     ngx_zltunnel_conn_t **result)
 {
+    ngx_uint_t            early;
     ngx_connection_t     *c;
     ngx_pool_cleanup_t   *cln;
     ngx_zltunnel_conn_t  *conn;
     ngx_zltunnel_dial_t  *dial;
 
     *result = NULL;
+    early = 0;
 
     c = ngx_zltunnel_conn_placeholder(pc);
     if (c == NULL) {
@@ -142,7 +143,7 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     dial->requests = up->requests;
     dial->lanes = up->framed && up->conf->lanes;
     dial->corked = up->early;
-    dial->timeout = up->early ? up->timeout : 0;
+    dial->timeout = (up->early || up->failed) ? up->timeout : 0;
     dial->handler = ngx_zltunnel_conn_dialled;
     dial->data = conn;
 
@@ -150,25 +151,30 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     dial->client_addr.len = ngx_sock_ntop(client->sockaddr, client->socklen,
                                           conn->addr, NGX_SOCKADDR_STRLEN, 1);
 
-    if (!dial->lanes) {
-        conn->held = ngx_zltunnel_room_hold();
+    if (up->absent) {
+        ngx_zltunnel_search(conn);
+
+    } else if (ngx_zltunnel_conn_dial(conn) == NGX_OK) {
+        early = (up->early && !conn->bound);
+
+    } else if (up->failed) {
+        ngx_zltunnel_search_failed(conn);
+
+    } else {
+        goto declined;
     }
 
-    conn->dialling = 1;
-    ngx_zltunnel_dial_service(dial, up->tunnel_id, up->service_id);
-    conn->dialling = 0;
+    pc->connection = c;
+    *result = conn;
 
-    if (!conn->failed) {
-        pc->connection = c;
-        *result = conn;
-
-        if (up->early && !conn->bound) {
-            ngx_zltunnel_early_start(conn);
-            return NGX_DONE;
-        }
-
-        return NGX_AGAIN;
+    if (early) {
+        ngx_zltunnel_early_start(conn);
+        return NGX_DONE;
     }
+
+    return NGX_AGAIN;
+
+declined:
 
     ngx_zltunnel_conn_release(conn);
 
@@ -189,6 +195,22 @@ failed:
     ngx_close_connection(c);
 
     return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_zltunnel_conn_dial(ngx_zltunnel_conn_t *conn)
+{
+    if (!conn->dial.lanes) {
+        conn->held = ngx_zltunnel_room_hold();
+    }
+
+    conn->dialling = 1;
+    ngx_zltunnel_dial_service(&conn->dial, conn->up->tunnel_id,
+                              conn->up->service_id);
+    conn->dialling = 0;
+
+    return conn->failed ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -302,6 +324,7 @@ ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn)
     conn->up = NULL;
 
     ngx_zltunnel_room_release(&conn->held);
+    ngx_zltunnel_search_end(conn);
 
     if (conn->lent) {
         ngx_zltunnel_lend_close(conn);
@@ -350,6 +373,7 @@ ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
                   &conn->up->name, ngx_zltunnel_dial_error(dial, rc));
 
     conn->failed = 1;
+    conn->rc = rc;
 
     if (!conn->dialling) {
         ngx_zltunnel_conn_fail(conn, rc);
@@ -357,13 +381,19 @@ ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
 }
 
 
-static void
+void
 ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
 {
-    ngx_socket_t       fd;
-    ngx_connection_t  *c;
+    ngx_socket_t              fd;
+    ngx_connection_t         *c;
+    ngx_zltunnel_upstream_t  *up;
 
     c = conn->connection;
+    up = conn->up;
+
+    if (up->failed && up->failed(up->data, rc, conn->dial.code)) {
+        return;
+    }
 
     if (conn->early) {
         ngx_zltunnel_early_fail(conn, rc);

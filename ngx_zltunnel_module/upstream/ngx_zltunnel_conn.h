@@ -33,6 +33,9 @@ struct ngx_zltunnel_conn_s {
     ngx_connection_t            *held;        /* for the relay, until then */
     ngx_zltunnel_channel_t      *moving;      /* the one to take its place */
     ngx_queue_t                  queue;       /* bound, of this worker */
+    ngx_event_t                  later;       /* see ngx_zltunnel_search.c */
+    ngx_msec_t                   until;
+    ngx_zltunnel_dial_e          rc;          /* of the dial, if it failed */
     unsigned                     dialling:1;  /* the dial is being started */
     unsigned                     failed:1;    /* .. and failed at once */
     unsigned                     bound:1;
@@ -77,6 +80,10 @@ void ngx_zltunnel_conn_count(ngx_zltunnel_conn_t *conn, off_t sent,
 void ngx_zltunnel_conn_check(void);
 /* whoever holds the connection finds it reset */
 void ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn);
+/* starts the dial to what was chosen; NGX_DECLINED: it has failed at once */
+ngx_int_t ngx_zltunnel_conn_dial(ngx_zltunnel_conn_t *conn);
+/* it has failed before it was bound */
+void ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc);
 /* keeps the descriptor of a placeholder for the next one */
 void ngx_zltunnel_conn_spare(ngx_connection_t *c);
 /* c->recv_chain() by c->recv() */

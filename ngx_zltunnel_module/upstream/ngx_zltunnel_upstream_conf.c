@@ -4,7 +4,8 @@
  */
 
 /*
- * The zltunnel_service directive, which http and stream have alike.
+ * The directives zltunnel_service and zltunnel_host, which http and stream have
+ * alike.
  */
 
 
@@ -21,20 +22,33 @@ static ngx_int_t ngx_zltunnel_upstream_balance(ngx_conf_t *cf,
     ngx_zltunnel_upstream_conf_t *conf, ngx_str_t *value);
 
 
-char * ngx_zltunnel_upstream_conf_parse(ngx_conf_t *cf,
+char *
+ngx_zltunnel_upstream_conf_parse(ngx_conf_t *cf,
     ngx_zltunnel_upstream_conf_t *conf)
 {
     char        *rv;
     ngx_str_t   *value, name;
     ngx_uint_t   i;
 
-    if (conf->service.len) {
-        return "is duplicate";
-    }
-
     value = cf->args->elts;
 
-    if (!zlt_name_valid(value[1].data, value[1].len)) {
+    if (conf->service.len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" is duplicate: an upstream has one "
+                           "\"zltunnel_service\" or \"zltunnel_host\"",
+                           &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->host = (ngx_strcmp(value[0].data, "zltunnel_host") == 0);
+
+    if (conf->host && value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no value of \"zltunnel_host\", it may be \"$host\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (!conf->host && !zlt_name_valid(value[1].data, value[1].len)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid service \"%V\" of \"zltunnel_service\", "
                            "a name has 1 to 255 bytes: letters, digits, "
@@ -62,6 +76,10 @@ char * ngx_zltunnel_upstream_conf_parse(ngx_conf_t *cf,
         if (conf->registry == NULL) {
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (conf->host) {
+        return NGX_CONF_OK;
     }
 
     if (ngx_zltunnel_conf_reference(cf, conf->registry, &conf->service,
@@ -146,12 +164,13 @@ ngx_zltunnel_upstream_param(ngx_conf_t *cf, ngx_zltunnel_upstream_conf_t *conf,
 invalid:
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid parameter \"%V\" of \"zltunnel_service\", it "
+                       "invalid parameter \"%V\" of \"%s\", it "
                        "may be \"registry=NAME\", \"token=NAME\", "
                        "\"balance=METHOD\", \"max_fails=N\", "
                        "\"fail_timeout=TIME\" or \"lanes=off\"; "
                        "a method is \"round_robin\", \"least_conn\", "
-                       "\"random\" or \"hash:KEY\"", value);
+                       "\"random\" or \"hash:KEY\"", value,
+                       conf->host ? "zltunnel_host" : "zltunnel_service");
 
     return NGX_CONF_ERROR;
 }
