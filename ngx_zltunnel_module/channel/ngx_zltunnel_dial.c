@@ -57,6 +57,8 @@ static ngx_uint_t ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 static void ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial,
     ngx_uint_t slot);
+static void ngx_zltunnel_dial_named(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_admission_t *admission);
 static void ngx_zltunnel_dial_timer(ngx_event_t *ev);
 static ngx_uint_t ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial);
 static void ngx_zltunnel_dial_note(ngx_zltunnel_dial_t *dial,
@@ -100,14 +102,41 @@ ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
 
     ngx_zltunnel_zone_unlock(dial->registry);
 
-    if (admission.rc == NGX_ZLTUNNEL_DIAL_OK && !dial->channels) {
+    ngx_zltunnel_dial_named(dial, &admission);
+}
+
+
+void
+ngx_zltunnel_dial_host(ngx_zltunnel_dial_t *dial, ngx_str_t *host,
+    ngx_str_t *token)
+{
+    ngx_zltunnel_admission_t  admission;
+
+    ngx_zltunnel_zone_lock(dial->registry);
+
+    ngx_zltunnel_dial_admit(dial,
+                            ngx_zltunnel_host_service(dial->registry->sh,
+                                                      host, token),
+                            &admission);
+
+    ngx_zltunnel_zone_unlock(dial->registry);
+
+    ngx_zltunnel_dial_named(dial, &admission);
+}
+
+
+static void
+ngx_zltunnel_dial_named(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_admission_t *admission)
+{
+    if (admission->rc == NGX_ZLTUNNEL_DIAL_OK && !dial->channels) {
 
         /* of those with the name none can carry it, so why wait */
 
-        admission.rc = NGX_ZLTUNNEL_DIAL_INCAPABLE;
+        admission->rc = NGX_ZLTUNNEL_DIAL_INCAPABLE;
     }
 
-    ngx_zltunnel_dial_start(dial, &admission);
+    ngx_zltunnel_dial_start(dial, admission);
 }
 
 

@@ -127,6 +127,9 @@ typedef struct {
 void ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port);
 void ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
     ngx_str_t *token);
+/* likewise by the name of a host, in the form of zlt_host_name() */
+void ngx_zltunnel_dial_host(ngx_zltunnel_dial_t *dial, ngx_str_t *host,
+    ngx_str_t *token);
 /* by its ids; with dial->datagrams it is not counted as a connection, and there
    is no Connect on the channel */
 void ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,

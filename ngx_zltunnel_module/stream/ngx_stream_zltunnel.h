@@ -19,7 +19,8 @@ typedef struct {
     ngx_zltunnel_registry_t     *registry;
     ngx_flag_t                   ports;
     ngx_flag_t                   reserved;
-    ngx_stream_complex_value_t  *pass;
+    ngx_stream_complex_value_t  *pass;        /* a service or, with host, a host */
+    ngx_uint_t                   host;
     ngx_str_t                    token;
     ngx_msec_t                   timeout;
     ngx_msec_t                   udp_timeout;

@@ -24,6 +24,7 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 
+#include "zlt_host.h"
 #include "zlt_name.h"
 
 
@@ -274,6 +275,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
 static void
 ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
 {
+    u_char                           host[ZLT_MAX_HOST];
     ngx_str_t                        name;
     ngx_connection_t                *c;
     ngx_stream_session_t            *s;
@@ -298,7 +300,15 @@ ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
             return;
         }
 
-        ngx_zltunnel_dial_name(&ctx->dial, &name, &zcf->token);
+        if (zcf->host) {
+            name.len = zlt_host_authority(host, name.data, name.len);
+            name.data = host;
+
+            ngx_zltunnel_dial_host(&ctx->dial, &name, &zcf->token);
+
+        } else {
+            ngx_zltunnel_dial_name(&ctx->dial, &name, &zcf->token);
+        }
     }
 
     /* nothing here from now on: the session may be gone */
@@ -895,8 +905,17 @@ ngx_stream_zltunnel_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    if (value[1].len == 0) {
-        return "needs the name of a service";
+    name = value[1];
+
+    if (ngx_strncmp(name.data, "host=", 5) == 0) {
+        zcf->host = 1;
+        name.data += 5;
+        name.len -= 5;
+    }
+
+    if (name.len == 0) {
+        return zcf->host ? "needs the name of a host behind \"host=\""
+                         : "needs the name of a service";
     }
 
     zcf->pass = ngx_palloc(cf->pool, sizeof(ngx_stream_complex_value_t));
@@ -907,14 +926,14 @@ ngx_stream_zltunnel_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_memzero(&ccv, sizeof(ngx_stream_compile_complex_value_t));
 
     ccv.cf = cf;
-    ccv.value = &value[1];
+    ccv.value = &name;
     ccv.complex_value = zcf->pass;
 
     if (ngx_stream_compile_complex_value(&ccv) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
-    if (zcf->pass->lengths == NULL) {
+    if (zcf->pass->lengths == NULL && !zcf->host) {
 
         if (!zlt_name_valid(value[1].data, value[1].len)) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -1005,7 +1024,7 @@ ngx_stream_zltunnel_module_pass(void **srv_conf, ngx_str_t *service,
     ngx_str_null(service);
     *token = zcf->token;
 
-    if (zcf->pass->lengths == NULL) {
+    if (zcf->pass->lengths == NULL && !zcf->host) {
         *service = zcf->pass->value;
     }
 

@@ -14,9 +14,12 @@
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_upstream.h"
 
+#include "zlt_host.h"
+
 
 typedef struct {
     ngx_zltunnel_upstream_conf_t     up;
+    ngx_stream_complex_value_t      *host;    /* of zltunnel_host */
     ngx_stream_complex_value_t      *key;     /* of balance=hash: */
     ngx_stream_upstream_srv_conf_t   backup;  /* of the servers so marked */
     unsigned                         ready:1; /* init_upstream was called */
@@ -69,11 +72,20 @@ static void *ngx_stream_zltunnel_ups_create_main_conf(ngx_conf_t *cf);
 static void *ngx_stream_zltunnel_ups_create_conf(ngx_conf_t *cf);
 static char *ngx_stream_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_stream_complex_value_t *ngx_stream_zltunnel_compile(ngx_conf_t *cf,
+    ngx_str_t *text);
 
 
 static ngx_command_t  ngx_stream_zltunnel_ups_commands[] = {
 
     { ngx_string("zltunnel_service"),
+      NGX_STREAM_UPS_CONF|NGX_CONF_1MORE,
+      ngx_stream_zltunnel_service,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("zltunnel_host"),
       NGX_STREAM_UPS_CONF|NGX_CONF_1MORE,
       ngx_stream_zltunnel_service,
       NGX_STREAM_SRV_CONF_OFFSET,
@@ -216,7 +228,7 @@ static ngx_int_t
 ngx_stream_zltunnel_init_peer(ngx_stream_session_t *s,
     ngx_stream_upstream_srv_conf_t *us)
 {
-    ngx_str_t                        key;
+    ngx_str_t                        host, key;
     ngx_uint_t                       tries;
     ngx_peer_connection_t           *pc;
     ngx_zltunnel_upstream_t         *up;
@@ -258,6 +270,20 @@ ngx_stream_zltunnel_init_peer(ngx_stream_session_t *s,
         }
 
         up->hash = ngx_murmur_hash2(key.data, key.len);
+    }
+
+    if (zucf->host) {
+
+        if (ngx_stream_complex_value(s, zucf->host, &host) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        up->host.data = ngx_pnalloc(up->pool, ZLT_MAX_HOST);
+        if (up->host.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        up->host.len = zlt_host_authority(up->host.data, host.data, host.len);
     }
 
     tries = 0;
@@ -342,7 +368,15 @@ ngx_stream_zltunnel_get_peer(ngx_peer_connection_t *pc, void *data)
         return zp->backup_get(pc, zp->backup_data);
     }
 
-    if (rc != NGX_OK) {
+    if (rc == NGX_BUSY && zp->up.absent) {
+
+        /* a connection that is to come, or to fail */
+
+        zp->up.name = zp->up.host.len ? zp->up.host : zp->conf->up.service;
+        zp->up.sockaddr.sun_family = AF_UNIX;
+        zp->up.socklen = sizeof(sa_family_t);
+
+    } else if (rc != NGX_OK) {
         pc->name = &zp->conf->up.service;
         return rc;
     }
@@ -510,11 +544,10 @@ ngx_stream_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_zltunnel_ups_conf_t *zucf = conf;
 
-    char                                *rv;
-    ngx_zltunnel_conf_t                 *core;
-    ngx_stream_upstream_server_t        *server;
-    ngx_stream_upstream_srv_conf_t      *uscf;
-    ngx_stream_compile_complex_value_t   ccv;
+    char                            *rv;
+    ngx_zltunnel_conf_t             *core;
+    ngx_stream_upstream_server_t    *server;
+    ngx_stream_upstream_srv_conf_t  *uscf;
 
     core = (ngx_zltunnel_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
                                                 ngx_zltunnel_module);
@@ -527,18 +560,15 @@ ngx_stream_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (zucf->up.key.len) {
-        zucf->key = ngx_palloc(cf->pool, sizeof(ngx_stream_complex_value_t));
+        zucf->key = ngx_stream_zltunnel_compile(cf, &zucf->up.key);
         if (zucf->key == NULL) {
             return NGX_CONF_ERROR;
         }
+    }
 
-        ngx_memzero(&ccv, sizeof(ngx_stream_compile_complex_value_t));
-
-        ccv.cf = cf;
-        ccv.value = &zucf->up.key;
-        ccv.complex_value = zucf->key;
-
-        if (ngx_stream_compile_complex_value(&ccv) != NGX_OK) {
+    if (zucf->up.host) {
+        zucf->host = ngx_stream_zltunnel_compile(cf, &zucf->up.service);
+        if (zucf->host == NULL) {
             return NGX_CONF_ERROR;
         }
     }
@@ -576,4 +606,25 @@ ngx_stream_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                   |NGX_STREAM_UPSTREAM_BACKUP;
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_stream_complex_value_t *
+ngx_stream_zltunnel_compile(ngx_conf_t *cf, ngx_str_t *text)
+{
+    ngx_stream_complex_value_t          *value;
+    ngx_stream_compile_complex_value_t   ccv;
+
+    value = ngx_palloc(cf->pool, sizeof(ngx_stream_complex_value_t));
+    if (value == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_stream_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = text;
+    ccv.complex_value = value;
+
+    return ngx_stream_compile_complex_value(&ccv) == NGX_OK ? value : NULL;
 }
