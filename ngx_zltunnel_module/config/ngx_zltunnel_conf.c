@@ -245,6 +245,12 @@ ngx_zltunnel_conf_init(ngx_cycle_t *cycle, void *data)
         if (ngx_zltunnel_registry_check(cycle, registry[i]) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
+
+        if (registry[i]->public_url.len == 0 && conf->url
+            && conf->url(cycle, registry[i]) != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
     }
 
     if (conf->listen && conf->listen(cycle) != NGX_CONF_OK) {

@@ -61,6 +61,9 @@ typedef struct {
     /* set by the stream part: fills registry->listeners and validates them
        once all of the configuration has been read */
     char                      *(*listen)(ngx_cycle_t *cycle);
+    /* set by the http part: sets public_url where the directive has not */
+    ngx_int_t                  (*url)(ngx_cycle_t *cycle,
+        ngx_zltunnel_registry_t *registry);
     /* set by the module: what makes the registry in the zone */
     ngx_shm_zone_init_pt         zone_init;
 } ngx_zltunnel_conf_t;

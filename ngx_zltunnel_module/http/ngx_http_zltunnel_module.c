@@ -9,9 +9,12 @@
 
 
 #include "ngx_http_zltunnel.h"
+#include "ngx_http_zltunnel_url.h"
+#include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_config.h"
 
 
+static ngx_int_t ngx_http_zltunnel_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_zltunnel_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_zltunnel_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -46,7 +49,7 @@ static ngx_command_t  ngx_http_zltunnel_commands[] = {
 
 static ngx_http_module_t  ngx_http_zltunnel_module_ctx = {
     NULL,                                  /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_http_zltunnel_postconfiguration,   /* postconfiguration */
 
     NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -73,6 +76,19 @@ ngx_module_t  ngx_http_zltunnel_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
+
+
+static ngx_int_t
+ngx_http_zltunnel_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_zltunnel_conf_t  *conf;
+
+    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                                ngx_zltunnel_module);
+    conf->url = ngx_http_zltunnel_url;
+
+    return NGX_OK;
+}
 
 
 static void *
