@@ -44,8 +44,13 @@ static ngx_int_t ngx_zltunnel_register_again(
     const char **reason);
 static size_t ngx_zltunnel_register_listed(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_zltunnel_sh_service_t *but);
+static ngx_uint_t ngx_zltunnel_register_names(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
+    ngx_zltunnel_sh_service_t *service, ngx_zltunnel_token_t *token,
+    const char **reason);
 static ngx_uint_t ngx_zltunnel_register_evict(
-    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel);
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
+    ngx_zltunnel_sh_service_t *but);
 static ngx_uint_t ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name);
 static const char *ngx_zltunnel_register_full(const char *fmt, ngx_uint_t n);
@@ -250,7 +255,7 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
     if ((service == NULL || service->tunnel != tunnel)
         && tunnel->nservices >= registry->max_services
-        && !ngx_zltunnel_register_evict(registry, tunnel))
+        && !ngx_zltunnel_register_evict(registry, tunnel, NULL))
     {
         *code = ZLT_E_LIMIT;
         *reason = !control->extended
@@ -274,9 +279,8 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     }
 
     if (service) {
-        *code = ngx_zltunnel_register_host_claim(registry, token, service,
-                                                 &ngx_zltunnel_register_hosts,
-                                                 reason);
+        *code = ngx_zltunnel_register_names(registry, tunnel, service, token,
+                                            reason);
 
         return *code == 0
                && ngx_zltunnel_register_again(registry, tunnel, service, m,
@@ -287,7 +291,7 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     if (token->max_services
         && ngx_zltunnel_register_services(registry->sh, &token->name)
            >= token->max_services
-        && !ngx_zltunnel_register_evict(registry, tunnel))
+        && !ngx_zltunnel_register_evict(registry, tunnel, NULL))
     {
         *code = ZLT_E_LIMIT;
         *reason = !control->extended
@@ -304,15 +308,36 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         return NULL;
     }
 
-    *code = ngx_zltunnel_register_host_claim(registry, token, service,
-                                             &ngx_zltunnel_register_hosts,
-                                             reason);
+    *code = ngx_zltunnel_register_names(registry, tunnel, service, token,
+                                        reason);
     if (*code) {
         ngx_zltunnel_service_remove(registry, service);
         return NULL;
     }
 
     return service;
+}
+
+
+/* its names of hosts: those of services that wait for their agent, which this
+   one has left out so far, give way */
+
+static ngx_uint_t
+ngx_zltunnel_register_names(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_sh_service_t *service,
+    ngx_zltunnel_token_t *token, const char **reason)
+{
+    ngx_uint_t  code;
+
+    do {
+        code = ngx_zltunnel_register_host_claim(registry, token, service,
+                                                &ngx_zltunnel_register_hosts,
+                                                reason);
+
+    } while (code == ZLT_E_LIMIT
+             && ngx_zltunnel_register_evict(registry, tunnel, service));
+
+    return code;
 }
 
 
@@ -433,7 +458,7 @@ ngx_zltunnel_register_again(ngx_zltunnel_registry_t *registry,
 
 static ngx_uint_t
 ngx_zltunnel_register_evict(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel)
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_sh_service_t *but)
 {
     ngx_queue_t                *q;
     ngx_zltunnel_sh_service_t  *service;
@@ -444,7 +469,7 @@ ngx_zltunnel_register_evict(ngx_zltunnel_registry_t *registry,
     {
         service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
 
-        if (service->stale) {
+        if (service->stale && service != but) {
             ngx_zltunnel_service_remove(registry, service);
             return 1;
         }
