@@ -71,6 +71,9 @@ typedef struct {
 
 static ngx_int_t ngx_http_zltunnel_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
+static void ngx_http_zltunnel_cleanup(void *data);
+static ngx_http_zltunnel_peer_t *ngx_http_zltunnel_last(
+    ngx_http_request_t *r);
 static ngx_int_t ngx_http_zltunnel_get_peer(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
@@ -217,6 +220,7 @@ static ngx_int_t
 ngx_http_zltunnel_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
+    ngx_pool_cleanup_t            *cln;
     ngx_peer_connection_t         *pc;
     ngx_http_zltunnel_peer_t      *zp;
     ngx_http_zltunnel_ups_conf_t  *zucf;
@@ -224,10 +228,17 @@ ngx_http_zltunnel_init_peer(ngx_http_request_t *r,
     zucf = ngx_http_conf_upstream_srv_conf(us,
                                           ngx_http_zltunnel_upstream_module);
 
-    zp = ngx_pcalloc(r->pool, sizeof(ngx_http_zltunnel_peer_t));
-    if (zp == NULL) {
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_zltunnel_peer_t));
+    if (cln == NULL) {
         return NGX_ERROR;
     }
+
+    zp = cln->data;
+    ngx_memzero(zp, sizeof(ngx_http_zltunnel_peer_t));
+
+    /* by which it is found again, see ngx_http_zltunnel_last() */
+
+    cln->handler = ngx_http_zltunnel_cleanup;
 
     zp->conf = zucf;
     zp->request = r;
@@ -256,6 +267,39 @@ ngx_http_zltunnel_init_peer(ngx_http_request_t *r,
 #endif
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_zltunnel_cleanup(void *data)
+{
+    /* void */
+}
+
+
+/* what the request has had last: an internal redirect, as of error_page, has
+   cleared the contexts of modules; or NULL */
+
+static ngx_http_zltunnel_peer_t *
+ngx_http_zltunnel_last(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t        *cln;
+    ngx_http_zltunnel_peer_t  *zp;
+
+    zp = ngx_http_get_module_ctx(r, ngx_http_zltunnel_upstream_module);
+
+    if (zp || !(r->internal || r->filter_finalize)) {
+        return zp;
+    }
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler == ngx_http_zltunnel_cleanup) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -760,7 +804,7 @@ ngx_http_zltunnel_variable(ngx_http_request_t *r,
     ngx_zltunnel_dial_t       *dial;
     ngx_http_zltunnel_peer_t  *zp;
 
-    zp = ngx_http_get_module_ctx(r, ngx_http_zltunnel_upstream_module);
+    zp = ngx_http_zltunnel_last(r);
 
     dial = (zp && zp->conn) ? &zp->conn->dial : NULL;
 

@@ -53,8 +53,8 @@ $t->start;
 
 sleep 1;      # after it nobody is expected any more
 
-my $app = ZLTunnel::App->new;
-my $mute = $t->service('mute');
+my $app = app($t, 'web');
+my $mute = $t->service('hold');
 my $gone = $t->free_port;
 
 my $agent = $t->agent(token => $token,
@@ -62,7 +62,7 @@ my $agent = $t->agent(token => $token,
     args => [ '--host', 'web', '--service', "mute:$mute->{port}",
               '--host', 'mute', '--service', "gone:$gone", '--host', 'gone' ]);
 
-ok(wait_for(sub { (get('web')->{status} // 0) == 200 }), 'a host is served');
+my $asked = 0;
 
 told('web', '/', 200, '');
 told('WEB', '/', 200, '');
@@ -70,28 +70,28 @@ told('nobody', '/', 404, 'unknown');
 told('mute', '/soon', 504, 'silent');
 told('gone', '/', 502, 'refused');
 
-like(get('nobody', '/', $pages)->{body}, qr/nobody has nobody\.t\.example/,
+like(ask('nobody', '/', $pages)->{body}, qr/nobody has nobody\.t\.example/,
      '404 can be caught');
-like(get('gone', '/', $pages)->{body}, qr/refused/, '502 can be caught');
-like(get('mute', '/', $pages)->{body}, qr/silent/, '504 can be caught');
+like(ask('gone', '/', $pages)->{body}, qr/refused/, '502 can be caught');
+like(ask('mute', '/', $pages)->{body}, qr/silent/, '504 can be caught');
 
-$agent->stop('KILL', 1);
+kill KILL => $agent->pid;
+$agent->{proc}->wait(5);
 ok(wait_for(sub { ($t->status->{tunnels}[0]{state} // '') eq 'disconnected'
                   || !@{ $t->status->{tunnels} } }), 'the agent is away');
 
 my $answer = told('web', '/', 503, 'away');
 like($answer->{head}, qr/^Retry-After: \d+\r?$/m, '.. with Retry-After');
-like(get('web', '/', $pages)->{body}, qr/web\.t\.example: away/,
+like(ask('web', '/', $pages)->{body}, qr/web\.t\.example: away/,
      '503 can be caught');
 
 ok(wait_for(sub { !@{ $t->status->{tunnels} } }, 20), 'its tunnel goes');
 told('web', '/', 503, 'away');
 
-$app->stop if $app->can('stop');
-done_testing();
+$t->finish;
 
 
-sub get {
+sub ask {
     my ($name, $path, $port) = @_;
 
     return ZLTunnel::http_request($port // $front, "GET " . ($path // '/')
@@ -103,11 +103,13 @@ sub get {
 sub told {
     my ($name, $path, $status, $error) = @_;
 
-    my $answer = get($name, $path);
+    my $answer = ask($name, $path);
     is($answer->{status}, $status, "$name$path: $status");
 
-    my ($line) = (split /\n/, slurp($log))[-1];
-    like($line, qr/ $status \S+ "\Q$error\E"$/, "$name: it is \"$error\"");
+    $asked++;
+    ok(wait_for(sub { (split /\n/, slurp($log)) == $asked }), 'it is logged');
+    like((split /\n/, slurp($log))[-1], qr/ $status \S+ "\Q$error\E"$/,
+         "$name: it is \"$error\"");
 
     return $answer;
 }
