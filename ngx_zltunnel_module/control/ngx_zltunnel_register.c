@@ -13,6 +13,7 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
 #include "ngx_zltunnel_register_host.h"
+#include "ngx_zltunnel_register_room.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
@@ -42,17 +43,10 @@ static ngx_int_t ngx_zltunnel_register_again(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
     ngx_zltunnel_sh_service_t *service, zlt_msg_t *m, ngx_uint_t *code,
     const char **reason);
-static size_t ngx_zltunnel_register_listed(ngx_zltunnel_sh_t *sh,
-    ngx_str_t *name, ngx_zltunnel_sh_service_t *but);
 static ngx_uint_t ngx_zltunnel_register_names(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
     ngx_zltunnel_sh_service_t *service, ngx_zltunnel_token_t *token,
     const char **reason);
-static ngx_uint_t ngx_zltunnel_register_evict(
-    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
-    ngx_zltunnel_sh_service_t *but);
-static ngx_uint_t ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh,
-    ngx_str_t *name);
 static const char *ngx_zltunnel_register_full(const char *fmt, ngx_uint_t n);
 static void ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control,
     u_char *id, in_port_t port);
@@ -255,7 +249,7 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
     if ((service == NULL || service->tunnel != tunnel)
         && tunnel->nservices >= registry->max_services
-        && !ngx_zltunnel_register_evict(registry, tunnel, NULL))
+        && !ngx_zltunnel_register_room_evict(registry, tunnel, NULL))
     {
         *code = ZLT_E_LIMIT;
         *reason = !control->extended
@@ -268,7 +262,7 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     }
 
     if ((m->ext & ZLT_X_ALLOW)
-        && ngx_zltunnel_register_listed(registry->sh, &token->name, service)
+        && ngx_zltunnel_register_room_lists(registry->sh, &token->name, service)
            + ngx_zltunnel_service_list_size(m->allow.len)
            > NGX_ZLTUNNEL_ZONE_LISTS)
     {
@@ -289,9 +283,9 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     }
 
     if (token->max_services
-        && ngx_zltunnel_register_services(registry->sh, &token->name)
+        && ngx_zltunnel_register_room_services(registry->sh, &token->name)
            >= token->max_services
-        && !ngx_zltunnel_register_evict(registry, tunnel, NULL))
+        && !ngx_zltunnel_register_room_evict(registry, tunnel, NULL))
     {
         *code = ZLT_E_LIMIT;
         *reason = !control->extended
@@ -335,7 +329,7 @@ ngx_zltunnel_register_names(ngx_zltunnel_registry_t *registry,
                                                 reason);
 
     } while (code == ZLT_E_LIMIT
-             && ngx_zltunnel_register_evict(registry, tunnel, service));
+             && ngx_zltunnel_register_room_evict(registry, tunnel, service));
 
     return code;
 }
@@ -453,74 +447,6 @@ ngx_zltunnel_register_again(ngx_zltunnel_registry_t *registry,
     service->flags = (m->ext & ZLT_X_FLAGS) ? m->flags : 0;
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-ngx_zltunnel_register_evict(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_sh_service_t *but)
-{
-    ngx_queue_t                *q;
-    ngx_zltunnel_sh_service_t  *service;
-
-    for (q = ngx_queue_head(&tunnel->services);
-         q != ngx_queue_sentinel(&tunnel->services);
-         q = ngx_queue_next(q))
-    {
-        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
-
-        if (service->stale && service != but) {
-            ngx_zltunnel_service_remove(registry, service);
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_uint_t
-ngx_zltunnel_register_services(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
-{
-    ngx_uint_t                 n;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
-
-    n = 0;
-
-    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
-         tunnel;
-         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
-    {
-        n += tunnel->nservices;
-    }
-
-    return n;
-}
-
-
-/* the room that lists take already; but: one that gets another */
-
-static size_t
-ngx_zltunnel_register_listed(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
-    ngx_zltunnel_sh_service_t *but)
-{
-    size_t                     n;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
-
-    n = 0;
-
-    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
-         tunnel;
-         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
-    {
-        n += tunnel->lists;
-    }
-
-    if (but && but->allow) {
-        n -= ngx_zltunnel_service_list_size(but->allow_len);
-    }
-
-    return n;
 }
 
 

@@ -1,0 +1,79 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * What a token's services take of what it may have, and who gives way.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_register_room.h"
+#include "ngx_zltunnel_registry.h"
+
+
+ngx_uint_t
+ngx_zltunnel_register_room_evict(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_sh_service_t *but)
+{
+    ngx_queue_t                *q;
+    ngx_zltunnel_sh_service_t  *service;
+
+    for (q = ngx_queue_head(&tunnel->services);
+         q != ngx_queue_sentinel(&tunnel->services);
+         q = ngx_queue_next(q))
+    {
+        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+
+        if (service->stale && service != but) {
+            ngx_zltunnel_service_remove(registry, service);
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_register_room_services(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
+{
+    ngx_uint_t                 n;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    n = 0;
+
+    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
+    {
+        n += tunnel->nservices;
+    }
+
+    return n;
+}
+
+
+size_t
+ngx_zltunnel_register_room_lists(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    ngx_zltunnel_sh_service_t *but)
+{
+    size_t                     n;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    n = 0;
+
+    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
+    {
+        n += tunnel->lists;
+    }
+
+    if (but && but->allow) {
+        n -= ngx_zltunnel_service_list_size(but->allow_len);
+    }
+
+    return n;
+}
