@@ -77,7 +77,13 @@ HARDEN_LD =    -pie -Wl,-z,relro -Wl,-z,now
 PROTO =        ngx_zltunnel_module/proto
 PROTO_SRCS =   $(wildcard $(PROTO)/*.c)
 AGENT_SRCS =   $(wildcard agent/*.c agent/*/*.c)
-AGENT_LIBS =   libuv openssl
+AGENT_LIBS =   libuv openssl $(QRENCODE)
+
+# for "zltunnel-agent http --qr", if it is there; QRENCODE= does without it
+
+QRENCODE :=    $(shell $(PKG_CONFIG) --exists libqrencode 2> /dev/null \
+                       && echo libqrencode)
+AGENT_FLAGS =  $(if $(QRENCODE),-DZLT_QRENCODE)
 
 UNIT_SRCS =    $(wildcard t/unit/*_test.c)
 FUZZ_SRCS =    $(wildcard t/fuzz/fuzz_*.c)
@@ -154,14 +160,14 @@ $(OBJS)/module.id: FORCE
 	                                    ngx_zltunnel_module/*/*.[ch])))
 
 $(OBJS)/agent.id: FORCE
-	$(call renew,echo '$(CC) $(CPPFLAGS) $(CFLAGS)')
+	$(call renew,echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(AGENT_FLAGS)')
 
 $(OBJS)/harden.id: auto/harden $(OBJS)/agent.id
 	$(call say,TRY,$(CC))
 	@auto/harden $(CC) $(CFLAGS) > $@
 
 $(OBJS)/clang.id: FORCE
-	$(call renew,echo '$(CLANG) $(CPPFLAGS)')
+	$(call renew,echo '$(CLANG) $(CPPFLAGS) $(AGENT_FLAGS)')
 
 $(OBJS)/sources.id: FORCE
 	$(call renew,echo $(sort $(AGENT_SRCS) $(PROTO_SRCS)))
@@ -183,7 +189,7 @@ FUZZ_LIB =     $(OBJS)/fuzz/obj/libzlt.a
 define compile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(1) $(C11) $(CPPFLAGS) $(WARNINGS) \
+	$(Q)$(1) $(C11) $(CPPFLAGS) $(AGENT_FLAGS) $(WARNINGS) \
 		`$(PKG_CONFIG) --cflags $(AGENT_LIBS)` -MMD -MP -c -o $@ $<
 endef
 
@@ -210,11 +216,11 @@ $(OBJS)/agent/%.o: %.c $(OBJS)/harden.id | need-agent
 # The linker would warn of what glibc looks for at run time: net/lookup.c keeps
 # it from that.
 
-STATIC_SRCS =  agent/net/lookup.c
+STATIC_SRCS =  agent/net/lookup.c agent/base/qr.c
 STATIC_O =     $(filter-out $(STATIC_SRCS:%.c=$(OBJS)/agent/%.o),$(AGENT_O)) \
                $(STATIC_SRCS:%.c=$(OBJS)/static/%.o)
 STATIC_LD =    -static-pie -Wl,-z,relro -Wl,-z,now -Wl,--no-warnings
-STATIC_LIBS =  --static $(AGENT_LIBS:libuv=libuv-static)
+STATIC_LIBS =  --static libuv-static openssl
 
 $(OBJS)/static/%.o: %.c $(OBJS)/harden.id | need-agent
 	$(call compile,$(CC) $(CFLAGS) -Wmissing-prototypes $(HARDEN) -DZLT_STATIC)

@@ -32,6 +32,7 @@ static void zlt_main_help(FILE *out);
 static const zlt_cmd_t  zlt_commands[] = {
     { "connect", "publish services, with options on the command line",
       zlt_cmd_connect },
+    { "http",    "publish a web server, and tell its URL", zlt_cmd_http },
     { "run",     "the same with a configuration file", zlt_cmd_run },
     { "check",   "check a configuration file", zlt_cmd_run_check },
     { "access",  "reach services that others publish", zlt_cmd_access },
@@ -204,5 +205,6 @@ zlt_main_help(FILE *out)
                    "  zltunnel-agent connect --server "
                    "wss://tunnel.example.com \\\n"
                    "      --token-file token --service 3000\n"
+                   "  zltunnel-agent http 3000\n"
                    "  zltunnel-agent run -c /etc/zltunnel/agent.conf\n");
 }

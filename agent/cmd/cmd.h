@@ -33,12 +33,16 @@ int zlt_cmd_connect_env(zlt_conf_t *conf);
 int zlt_cmd_connect_has_env(void);
 
 int zlt_cmd_access(int argc, char **argv);
+int zlt_cmd_http(int argc, char **argv);
 int zlt_cmd_run(int argc, char **argv);
 int zlt_cmd_run_check(int argc, char **argv);
 
 /* 1 if "run" would find what to do by itself: a configuration file, or
    services in the environment */
 int zlt_cmd_run_can(void);
+
+/* the configuration file that "run" takes without -c; NULL: there is none */
+const char *zlt_cmd_run_file(void);
 
 int zlt_cmd_token(int argc, char **argv);
 int zlt_cmd_init(int argc, char **argv);

@@ -29,6 +29,7 @@ static int zlt_cmd_connect_configure(zlt_conf_t *conf,
     const zlt_conf_t *options);
 static int zlt_cmd_connect_service(zlt_conf_t *conf, const char *from,
     const char *value);
+static int zlt_cmd_connect_host(zlt_conf_t *conf, const char *value);
 
 
 static const zlt_cmd_option_t  zlt_connect_options[] = {
@@ -37,6 +38,11 @@ static const zlt_cmd_option_t  zlt_connect_options[] = {
       "well; may be given several times.  Also NAME:unix:/PATH, and /private "
       "(no port), /internal, /proxy-v1 or /proxy-v2 (PROXY protocol) at the "
       "end; both ports may be ranges of one length, FIRST-LAST" },
+    { "host", 'H', "NAME",
+      "of the --service before it: a name under which it is reached by HTTP, "
+      "or TLS; may be given several times.  What has no dot is below the "
+      "server's domain, auto is one that the server makes up.  There is no "
+      "port then, unless one is asked for" },
     { "token", 't', "", NULL },
     { "help", 'h', NULL, NULL },
     { "version", 'V', NULL, NULL },
@@ -57,6 +63,8 @@ static const zlt_cmd_page_t  zlt_connect_page = {
     "  zltunnel-agent connect --server wss://tunnel.example.com \\\n"
     "      --token-file token --service web:8080 --service ssh:22:2222 \\\n"
     "      --service dns:53:53/udp\n"
+    "  zltunnel-agent connect --server wss://tunnel.example.com \\\n"
+    "      --token-file token --service web:8080 --host blog\n"
 };
 
 
@@ -122,7 +130,8 @@ zlt_cmd_connect_options(zlt_conf_t *conf, zlt_conf_t *options, int argc,
         }
 
         rc = (c == 's') ? zlt_cmd_connect_service(conf, "--service", optarg)
-                        : zlt_cmd_page_key(options, c, optarg);
+             : (c == 'H') ? zlt_cmd_connect_host(conf, optarg)
+                          : zlt_cmd_page_key(options, c, optarg);
 
         if (rc == -1) {
             return -1;
@@ -219,6 +228,45 @@ zlt_cmd_connect_service(zlt_conf_t *conf, const char *from, const char *value)
 
     if (zlt_conf_add_service(conf, &service, error) == -1) {
         zlt_log_complain("%s \"%s\": %s", from, value, error);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* Of the last service, which is put into the list anew. */
+
+static int
+zlt_cmd_connect_host(zlt_conf_t *conf, const char *value)
+{
+    char                 error[ZLT_CONF_ERROR_SIZE];
+    const char          *why;
+    zlt_service_conf_t   service;
+
+    if (conf->nservices == 0) {
+        zlt_log_complain("--host \"%s\" stands behind the --service that it is "
+                         "for", value);
+        return -1;
+    }
+
+    service = conf->services[conf->nservices - 1];
+
+    if (zlt_option_host_add(value, &service, &why) == -1) {
+        zlt_log_complain("--host %s", why);
+        return -1;
+    }
+
+    if (zlt_option_service_check(&service, &why) == -1) {
+        zlt_log_complain("--host \"%s\" of \"%s\": %s", value, service.name,
+                         why);
+        return -1;
+    }
+
+    conf->nservices--;
+
+    if (zlt_conf_add_service(conf, &service, error) == -1) {
+        zlt_log_complain("--host \"%s\": %s", value, error);
         return -1;
     }
 

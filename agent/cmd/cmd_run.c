@@ -42,7 +42,6 @@ static int zlt_cmd_run_options(int argc, char **argv,
     const zlt_cmd_page_t *page, const char **file, int *connect,
     zlt_conf_t *options);
 static int zlt_cmd_run_env(zlt_config_t *config, const zlt_conf_t *with);
-static const char *zlt_cmd_run_default(void);
 static void zlt_cmd_run_which(void);
 static int zlt_cmd_run_user(char *file);
 static int zlt_cmd_run_check_link(zlt_conf_t *conf, const char *file,
@@ -231,17 +230,15 @@ zlt_cmd_run_options(int argc, char **argv, const zlt_cmd_page_t *page,
     }
 
     if (*file == NULL) {
-        *file = zlt_cmd_run_default();
+        *file = zlt_cmd_run_file();
     }
 
     return -1;
 }
 
 
-/* NULL if there is none. */
-
-static const char *
-zlt_cmd_run_default(void)
+const char *
+zlt_cmd_run_file(void)
 {
     int          i, user;
     const char  *files[2];
@@ -315,7 +312,7 @@ zlt_cmd_run_user(char *file)
 int
 zlt_cmd_run_can(void)
 {
-    return zlt_cmd_run_default() || zlt_cmd_connect_has_env();
+    return zlt_cmd_run_file() || zlt_cmd_connect_has_env();
 }
 
 

@@ -14,6 +14,7 @@
 #include "conf.h"
 #include "key.h"
 #include "option_access.h"
+#include "option_host.h"
 #include "option_range.h"
 #include "option_service.h"
 #include "transport.h"
@@ -400,6 +401,7 @@ zlt_conf_copy(const zlt_conf_t *conf)
     }
 
     copy->visitor = conf->visitor;
+    copy->sole = conf->sole;
 
     return copy;
 
@@ -426,6 +428,7 @@ zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
     char *error)
 {
     unsigned             i, n, port;
+    const char          *host;
     zlt_service_conf_t  *services, *other;
 
     n = zlt_option_range_count(s);
@@ -466,6 +469,16 @@ zlt_conf_add_service(zlt_conf_t *conf, const zlt_service_conf_t *s,
             (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "the services "
                             "\"%.200s\" and \"%.200s\" have the same remote "
                             "port %u", other->name, s->name, port);
+            return -1;
+        }
+
+        host = zlt_option_host_shared(other, s);
+
+        if (host) {
+            (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "the services "
+                            "\"%.120s\" and \"%.120s\" have the same host "
+                            "\"%.*s\"", other->name, s->name,
+                            (int) strcspn(host, ","), host);
             return -1;
         }
     }

@@ -45,6 +45,10 @@ typedef struct {
 #define ZLT_CONF_VISITOR  1
 #define ZLT_CONF_STDIO    2
 
+/* "sole": one service, of which the URL alone is printed, with a QR code */
+#define ZLT_CONF_URL      1
+#define ZLT_CONF_QR       2
+
 
 struct zlt_conf_s {
     char                 name[ZLT_MAX_NAME + 1];
@@ -85,6 +89,7 @@ struct zlt_conf_s {
     unsigned             naccesses;
     zlt_allow_t          allow;            /* of the open service */
     uint32_t             visitor;          /* ends with its access sessions */
+    uint32_t             sole;             /* ends if its service is refused */
 
     const char          *server;           /* the current one; NULL: none */
     zlt_url_t            url;

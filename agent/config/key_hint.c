@@ -34,7 +34,6 @@ static const struct {
     { ZLT_KEY_SERVICE, "local_port", "here it is \"local = HOST:PORT\"" },
     { ZLT_KEY_SERVICE, "local_host", "here it is \"local = HOST:PORT\"" },
     { ZLT_KEY_SERVICE, "port", "here it is \"local = HOST:PORT\"" },
-    { ZLT_KEY_SERVICE, "host", "here it is \"local = HOST:PORT\"" },
     { ZLT_KEY_SERVICE, "name",
       "it is that of the section: \"[service NAME]\"" },
     { ZLT_KEY_SERVICE, "type", "here it is \"protocol = tcp\", or udp" },

@@ -49,6 +49,8 @@ static int zlt_key_table_allow_access(const zlt_key_t *k, void *base,
     const char *value, char *error);
 static int zlt_key_table_host(const zlt_key_t *k, void *base,
     const char *value, char *error);
+static int zlt_key_table_hosts(const zlt_key_t *k, void *base,
+    const char *value, char *error);
 static int zlt_key_table_visit(const zlt_key_t *k, void *base,
     const char *value, char *error);
 static int zlt_key_table_visit_local(const zlt_key_t *k, void *base,
@@ -239,6 +241,16 @@ const zlt_key_t  zlt_key_table[] = {
       zlt_key_at(zlt_service_conf_t, flags), .least = ZLT_R_INTERNAL,
       .fallback = "no",
       .help = "a port for the server's machine alone",
+      .reload = ZLT_KEY_REGISTER },
+
+    { .name = "host", .sections = ZLT_KEY_SERVICE, .many = 1,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_service_conf_t, hosts), .set = zlt_key_table_hosts,
+      .arg = "NAME,...",
+      .help = "the names under which it is reached by HTTP, or TLS; what has "
+              "no dot is below the server's domain, and auto is one that the "
+              "server makes up.  There is no port then, unless one is asked "
+              "for",
       .reload = ZLT_KEY_REGISTER },
 
     { .name = "proxy_protocol", .sections = ZLT_KEY_SERVICE|ZLT_KEY_TUNNEL,
@@ -482,6 +494,24 @@ zlt_key_table_host(const zlt_key_t *k, void *base, const char *value,
     (void) strcpy(t->host, value);
 
     return 0;
+}
+
+
+/* What is wrong is told with the name that it is wrong of. */
+
+static int
+zlt_key_table_hosts(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    const char  *why;
+
+    if (zlt_option_host_add(value, base, &why) == 0) {
+        return 0;
+    }
+
+    (void) snprintf(error, ZLT_CONF_ERROR_SIZE, "\"%s\": %s", k->name, why);
+
+    return -1;
 }
 
 

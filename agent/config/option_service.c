@@ -13,6 +13,7 @@
 #include <strings.h>
 #include <sys/un.h>
 
+#include "option_host.h"
 #include "option_range.h"
 #include "option_service.h"
 #include "parse.h"
@@ -152,10 +153,12 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
     if (last) {
         *last = '\0';
 
-        if (strcmp(last + 1, "0") != 0
-            && zlt_option_range_ports(last + 1, &s->remote_port,
-                                      &s->remote_ports, error)
-               == -1)
+        if (strcmp(last + 1, "0") == 0) {
+            s->any_port = 1;
+
+        } else if (zlt_option_range_ports(last + 1, &s->remote_port,
+                                          &s->remote_ports, error)
+                   == -1)
         {
             if (*error == NULL) {
                 *error = "the remote port is not a number from 1 to 65535";
@@ -399,6 +402,10 @@ zlt_option_service_check(const zlt_service_conf_t *s, const char **error)
 
     if ((s->flags & ZLT_R_PRIVATE) && (s->remote_port || s->preferred_port)) {
         *error = "a private service has no remote port";
+        return -1;
+    }
+
+    if (zlt_option_host_check(s, error) == -1) {
         return -1;
     }
 

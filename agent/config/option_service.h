@@ -19,6 +19,8 @@
 #define ZLT_OPTION_HOST_MAX   255
 #define ZLT_OPTION_LOCAL_MAX  (ZLT_OPTION_HOST_MAX + 16)
 #define ZLT_OPTION_ALLOW_MAX  199
+#define ZLT_OPTION_HOSTS      64       /* of a service */
+#define ZLT_OPTION_HOSTS_MAX  1023     /* bytes, with commas between them */
 
 
 /* a service, as it is configured */
@@ -39,7 +41,9 @@ struct zlt_service_conf_s {
     unsigned     has_local:1;
     unsigned     bare:1;                          /* a port alone: 127.0.0.1,
                                                      and for TCP ::1 then */
+    unsigned     any_port:1;                      /* asked for, as 0 */
     char         allow_access[ZLT_OPTION_ALLOW_MAX + 1];  /* token names */
+    char         hosts[ZLT_OPTION_HOSTS_MAX + 1];   /* option_host.c */
 };
 
 

@@ -38,6 +38,7 @@ static void zlt_ctl_status_table(zlt_text_t *t, const zlt_ctl_status_t *st);
 static void zlt_ctl_status_widen(int *width, const char *text);
 static void zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l,
     const int *width);
+static void zlt_ctl_status_places(zlt_text_t *t, const zlt_range_t *r);
 static void zlt_ctl_status_troubles(zlt_text_t *t, const zlt_link_t *l);
 static void zlt_ctl_status_detail(zlt_text_t *t, const zlt_link_t *l);
 static void zlt_ctl_status_services(zlt_text_t *t, const zlt_link_t *l,
@@ -51,6 +52,7 @@ static void zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     const char *service);
 static void zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
     const char *name);
+static void zlt_ctl_status_json_urls(zlt_text_t *t, const char *urls);
 static void zlt_ctl_status_json_expected(zlt_text_t *t,
     const zlt_ctl_status_t *st);
 static const char *zlt_ctl_status_range(const zlt_range_t *r);
@@ -310,11 +312,12 @@ zlt_ctl_status_services(zlt_text_t *t, const zlt_link_t *l, const char *name)
             continue;
         }
 
-        zlt_text_printf(t, "    %s  %s  %s  ->  %s  %s", r->conf.name,
+        zlt_text_printf(t, "    %s  %s  %s  ->  ", r->conf.name,
                         r->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp",
-                        r->conf.local, r->shown[0] ? r->shown : "-",
-                        r->state == ZLT_SERVICE_REFUSED
-                        ? r->refused : zlt_ctl_status_range(r));
+                        r->conf.local);
+        zlt_ctl_status_places(t, r);
+        zlt_text_printf(t, "  %s", r->state == ZLT_SERVICE_REFUSED
+                                   ? r->refused : zlt_ctl_status_range(r));
 
         s = zlt_range_failed(r);
 
@@ -324,6 +327,25 @@ zlt_ctl_status_services(zlt_text_t *t, const zlt_link_t *l, const char *name)
         }
 
         zlt_text_printf(t, "\n");
+    }
+}
+
+
+/* Its port, and the URLs of its hosts. */
+
+static void
+zlt_ctl_status_places(zlt_text_t *t, const zlt_range_t *r)
+{
+    int          len;
+    const char  *p, *url, *comma;
+
+    zlt_text_printf(t, "%s", r->shown[0] || r->urls_shown ? r->shown : "-");
+
+    comma = r->shown[0] ? ", " : "";
+
+    for (p = r->urls_shown; (len = zlt_urls_next(&p, &url)) != 0; comma = ", ")
+    {
+        zlt_text_printf(t, "%s%.*s", comma, len, url);
     }
 }
 
@@ -500,6 +522,7 @@ static void
 zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
     const char *name)
 {
+    int                   up;
     const char           *comma;
     zlt_list_t           *link;
     const zlt_range_t    *r;
@@ -522,10 +545,12 @@ zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
         zlt_text_printf(t, ",\"state\":\"%s\",\"public\":",
                         zlt_ctl_status_range(r));
 
-        zlt_ctl_status_json_string(t, r->state == ZLT_SERVICE_UP
-                                      && zlt_link_state_carries(l)
-                                      ? r->shown : "");
-        zlt_text_printf(t, ",\"reason\":");
+        up = r->state == ZLT_SERVICE_UP && zlt_link_state_carries(l);
+
+        zlt_ctl_status_json_string(t, up ? r->shown : "");
+        zlt_text_printf(t, ",\"urls\":[");
+        zlt_ctl_status_json_urls(t, up ? r->urls_shown : NULL);
+        zlt_text_printf(t, "],\"reason\":");
         zlt_ctl_status_json_string(t, r->state == ZLT_SERVICE_REFUSED
                                       ? r->refused : "");
 
@@ -543,6 +568,20 @@ zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
         }
 
         comma = ",";
+    }
+}
+
+
+/* They need no escapes. */
+
+static void
+zlt_ctl_status_json_urls(zlt_text_t *t, const char *urls)
+{
+    int          len;
+    const char  *url, *comma;
+
+    for (comma = ""; (len = zlt_urls_next(&urls, &url)) != 0; comma = ",") {
+        zlt_text_printf(t, "%s\"%.*s\"", comma, len, url);
     }
 }
 

@@ -327,7 +327,7 @@ zlt_control_auth(zlt_control_t *c)
 
     m.ext = ZLT_X_FEATURES|ZLT_X_AGENT;
     m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS
-                 |ZLT_F_ACCESS;
+                 |ZLT_F_ACCESS|ZLT_F_HOSTS;
 
     if (l->owner.conf->max_idle != 0) {
         /* a channel that is used again is idle in between */

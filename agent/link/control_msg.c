@@ -135,7 +135,7 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
         c->features = m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
                                      |ZLT_F_DATAGRAMS|ZLT_F_ACCESS
                                      |ZLT_F_REUSE|ZLT_F_LANES
-                                     |ZLT_F_WINDOWS);
+                                     |ZLT_F_WINDOWS|ZLT_F_HOSTS);
     }
 
     if (m->ext & ZLT_X_DATA_KEY) {

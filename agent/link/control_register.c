@@ -20,7 +20,7 @@
 #include <string.h>
 
 #include "channel.h"
-#include "conf.h"
+#include "config.h"
 #include "control_register.h"
 #include "control_ws.h"
 #include "link.h"
@@ -38,7 +38,7 @@ static void zlt_control_register_ask(zlt_control_t *c,
     zlt_service_t *service);
 static int zlt_control_register_queue(zlt_control_t *c,
     zlt_service_t *service);
-static int zlt_control_register_may(zlt_control_t *c,
+static const char *zlt_control_register_barred(zlt_control_t *c,
     const zlt_service_conf_t *conf);
 static void zlt_control_register_refused(zlt_control_t *c, zlt_range_t *range,
     zlt_service_t *service, const char *who, const char *why);
@@ -50,17 +50,23 @@ static zlt_service_t *zlt_control_register_answered(zlt_control_t *c,
     int *gone);
 static void zlt_control_register_public(zlt_control_t *c, const zlt_msg_t *m,
     zlt_service_t *service);
+static void zlt_control_register_urls(zlt_control_t *c, const zlt_msg_t *m,
+    zlt_range_t *range);
 static void zlt_control_register_done(zlt_control_t *c);
 
 
 void
 zlt_control_register(zlt_control_t *c, zlt_range_t *range)
 {
-    if (!zlt_control_register_may(c, &range->conf)) {
+    const char  *why;
+
+    why = zlt_control_register_barred(c, &range->conf);
+
+    if (why) {
         range->again = 0;
+        range->code = 0;
         zlt_control_register_refused(c, range, NULL, "the server is not told "
-                                     "of the service", "it is not public, and "
-                                     "protocol version 1 makes all public");
+                                     "of the service", why);
         return;
     }
 
@@ -150,9 +156,10 @@ zlt_control_register_ask(zlt_control_t *c, zlt_service_t *service)
     m.remote_port = conf->remote_port;
 
     if (c->features) {
-        if (conf->flags) {
+        m.flags = (uint8_t) zlt_option_host_flags(conf);
+
+        if (m.flags) {
             m.ext |= ZLT_X_FLAGS;
-            m.flags = conf->flags;
         }
 
         if (conf->allow_access[0]) {
@@ -161,9 +168,15 @@ zlt_control_register_ask(zlt_control_t *c, zlt_service_t *service)
             m.allow.len = strlen(conf->allow_access);
         }
 
+        if (conf->hosts[0]) {
+            m.ext |= ZLT_X_HOSTS;
+            m.hosts.data = (const uint8_t *) conf->hosts;
+            m.hosts.len = strlen(conf->hosts);
+        }
+
         /* the port that it had last, so that it keeps it if it can */
 
-        if (conf->remote_port == 0 && !(conf->flags & ZLT_R_PRIVATE)) {
+        if (conf->remote_port == 0 && !(m.flags & ZLT_R_PRIVATE)) {
             m.preferred_port = service->port ? service->port
                                              : conf->preferred_port;
             if (m.preferred_port) {
@@ -203,13 +216,24 @@ zlt_control_register_queue(zlt_control_t *c, zlt_service_t *service)
 }
 
 
-/* A server of version 1 takes each service for a public one. */
+/* A server of version 1 takes each service for a public one, and one that knows
+   of no hosts would be told of nothing that it understands.  NULL: it may be
+   told. */
 
-static int
-zlt_control_register_may(zlt_control_t *c, const zlt_service_conf_t *conf)
+static const char *
+zlt_control_register_barred(zlt_control_t *c, const zlt_service_conf_t *conf)
 {
-    return c->features
-           || !(conf->flags & (ZLT_R_PRIVATE|ZLT_R_INTERNAL|ZLT_R_OPEN));
+    if (conf->hosts[0] && !(c->features & ZLT_F_HOSTS)) {
+        return "it has a host, and the server, an older one, knows only ports";
+    }
+
+    if (c->features == 0
+        && (conf->flags & (ZLT_R_PRIVATE|ZLT_R_INTERNAL|ZLT_R_OPEN)))
+    {
+        return "it is not public, and protocol version 1 makes all public";
+    }
+
+    return NULL;
 }
 
 
@@ -362,6 +386,7 @@ zlt_control_register_ok(zlt_control_t *c, const zlt_msg_t *m)
         service->port = (m->ext & ZLT_X_PORT) ? m->port : 0;
 
         zlt_control_register_public(c, m, service);
+        zlt_control_register_urls(c, m, range);
         zlt_control_register_more(c, range);
     }
 
@@ -403,6 +428,32 @@ zlt_control_register_public(zlt_control_t *c, const zlt_msg_t *m,
 }
 
 
+/* .. by its hosts. */
+
+static void
+zlt_control_register_urls(zlt_control_t *c, const zlt_msg_t *m,
+    zlt_range_t *range)
+{
+    char       text[ZLT_LOG_TEXT_SIZE];
+    zlt_str_t  bad;
+
+    free(range->urls);
+    range->urls = NULL;
+
+    if (range->conf.hosts[0] == '\0' || !(m->ext & ZLT_X_URLS)) {
+        return;
+    }
+
+    range->urls = zlt_urls_take(m->urls, &bad);
+
+    if (bad.data) {
+        zlt_often_warn(c->link->owner.label, range->conf.name, "the server "
+                       "tells of the service \"%s\" what is no URL: %s",
+                       range->conf.name, zlt_log_text(text, bad));
+    }
+}
+
+
 void
 zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
 {
@@ -437,8 +488,9 @@ zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
         zlt_control_register_more(c, range);
 
     } else {
-        range->again = (code == ZLT_E_PORT_TAKEN || code == ZLT_E_LIMIT
-                        || code == ZLT_E_BUSY);
+        range->code = (uint8_t) code;
+        range->again = (code == ZLT_E_PORT_TAKEN || code == ZLT_E_HOST_TAKEN
+                        || code == ZLT_E_LIMIT || code == ZLT_E_BUSY);
 
         zlt_control_register_refused(c, range, service, "the server refuses "
                                      "the service",
@@ -533,6 +585,7 @@ zlt_control_register_withdrawn(zlt_control_t *c, const zlt_msg_t *m)
     zlt_range_set(service, ZLT_SERVICE_DOWN);
 
     service->range->again = 0;
+    service->range->code = ZLT_E_FORBIDDEN;
     zlt_control_register_refused(c, service->range, service, "the server has "
                                  "withdrawn the service",
                                  zlt_log_text(text, m->reason));

@@ -87,6 +87,8 @@ zlt_range_remove(zlt_range_t *r)
     }
 
     zlt_list_remove(&r->link);
+    free(r->urls);
+    free(r->urls_shown);
     free(r);
 }
 

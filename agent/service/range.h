@@ -43,11 +43,16 @@ struct zlt_range_s {
     zlt_service_state_e  state;
     unsigned             again:1;      /* refused, but worth another try */
     unsigned             twice:1;      /* it was there, in this attempt */
+    unsigned             told:1;       /* where it is, or was */
     uint64_t             again_at;     /* ms */
     unsigned             spent;        /* requests, by the last attempt */
     char                 public_addr[ZLT_SERVICE_PUBLIC];  /* of a service */
-    char                 shown[ZLT_SERVICE_PUBLIC];  /* printed last */
+    char                 shown[ZLT_SERVICE_PUBLIC];  /* printed last; "": there
+                                                        is no port to tell of */
+    char                *urls;         /* of its hosts, urls.c; NULL: none */
+    char                *urls_shown;   /* printed last */
     char                 refused[ZLT_SERVICE_PUBLIC];/* reason logged last */
+    uint8_t              code;         /* .. ZLT_E_*, 0: none */
 };
 
 

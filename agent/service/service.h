@@ -17,12 +17,14 @@
 #include "option_service.h"
 #include "range.h"
 #include "types.h"
+#include "urls.h"
 #include "waiter.h"
 #include "zlt_list.h"
 
 
 #define ZLT_SERVICE_IDS      4
 #define ZLT_SERVICE_NO_PORT  "(no port)"
+#define ZLT_SERVICE_NO_URL   "(no URL)"
 #define ZLT_SERVICE_FAILURE  200
 
 

@@ -199,7 +199,7 @@ sub refused {
 
 sub options {
     my ($rc, $help) = run($ZLTunnel::AGENT, 'connect', '--help');
-    my @help = grep { !/^(?:help|version|service)$/ } $help =~ /--([\w-]+)/g;
+    my @help = grep { !/^(?:help|version|service|host)$/ } $help =~ /--([\w-]+)/g;
     my %seen;
     @help = grep { !$seen{$_}++ } @help;
 

@@ -25,7 +25,7 @@ my $other = "$t->{dir}/other.token";
 write_file($other, $t->token('bob') . "\n", 0600);
 write_file("$t->{dir}/proxy", "http://127.0.0.1:9\n", 0600);
 
-my $server = ZLTunnel::Server->new($t, features => 15);
+my $server = ZLTunnel::Server->new($t, features => 0x8f);
 my $url = $server->url;
 
 # a service, which keeps its connections; a server that accepts and closes;
@@ -135,6 +135,13 @@ my @cases = (
       sub { (registered('s')->{ext}{2} // '') eq pack 'n', 4000 } ],
     [ 'service s', 'allow_access', 'bob', 'carol',
       sub { (registered('s')->{ext}{3} // '') eq 'carol' } ],
+
+    [ 'service s', 'host', undef, 'a, B.',
+      sub { (registered('s')->{ext}{4} // '') eq 'a,b' && flags('s') == 1 } ],
+    [ 'service s', 'host', 'a', 'b',
+      sub { (registered('s')->{ext}{4} // '') eq 'b' } ],
+    [ 'service s', 'host', 'a', undef,
+      sub { registered('s')->{name} && !registered('s')->{ext}{4} } ],
 
     [ 'service r', 'remote_ports', '5000-5001', '5001-5002',
       sub { registered('r-5002')->{name} && !registered('r-5000')->{name} },
