@@ -20,7 +20,8 @@
 #include "often.h"         /* lines of the log that come often */
 #include "near.h"          /* which word was meant */
 #include "out.h"           /* stdout and stderr, without waiting */
-#include "parse.h"         /* numbers and times that users write */
+#include "parse.h"
+#include "qr.h"         /* numbers and times that users write */
 #include "random.h"
 #include "task.h"          /* .. and what is to be done in its next turn */
 #include "secret.h"        /* files with one in them */
