@@ -6,8 +6,8 @@
 #   make check           all tests (check-long: in their full sizes)
 #   make test T=t/udp    some of them
 #   make bench           figures, beside two nginx stream proxies
-#   make install         DESTDIR=, PREFIX=/usr/local, MODULES_DIR=; STRIP= keeps
-#                        what a debugger wants; and make uninstall
+#   make install         DESTDIR=, PREFIX=/usr/local, MODULES_DIR=, CONF_DIR=;
+#                        STRIP= keeps what a debugger wants; and make uninstall
 #   make agent install-agent    without nginx; and make uninstall-agent
 #   make man completions        man pages and shells' completion, in objs/
 #   make deb             Debian's packages, in objs/deb; make rpm, in objs/rpm
@@ -116,7 +116,7 @@ endif
         uninstall uninstall-module uninstall-agent uninstall-doc \
         sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
         lint lint-baseline layers figures man completions clean deps \
-        need-agent need-modules-dir FORCE
+        need-agent need-nginx-dirs FORCE
 
 .DELETE_ON_ERROR:
 
@@ -422,15 +422,20 @@ DOCS =         README.md CHANGES LICENSE CONTRIBUTING.md bench/README.md \
                $(wildcard docs/*.md docs/*/*.md)
 UNITS_SYSTEMD = $(wildcard agent/*.service)
 EXAMPLES =     $(wildcard agent/*.example)
+INCLUDES =     $(wildcard ngx_zltunnel_module/*.conf)
 
-# nginx says where its modules are.
+# nginx says where its modules are, and what "include" looks for.
 
-MODULES_DIR =  $(shell $(NGINX) -V 2>&1 | tr ' ' '\n' \
-                   | sed -n 's/^--modules-path=//p')
+nginx-path =   $(shell $(NGINX) -V 2>&1 | tr ' ' '\n' | sed -n 's/^--$(1)=//p')
+MODULES_DIR =  $(call nginx-path,modules-path)
+CONF_DIR =     $(patsubst %/,%,$(dir $(call nginx-path,conf-path)))
 
-need-modules-dir:
+need-nginx-dirs:
 	@test -n "$(MODULES_DIR)" || { \
 	    echo '"$(NGINX) -V" has no --modules-path: set MODULES_DIR' >&2; \
+	    exit 1; }
+	@test -n "$(CONF_DIR)" || { \
+	    echo '"$(NGINX) -V" has no --conf-path: set CONF_DIR' >&2; \
 	    exit 1; }
 
 # a program in place of $(3): it may be running
@@ -447,11 +452,15 @@ install: install-module install-agent install-doc
 
 uninstall: uninstall-module uninstall-agent uninstall-doc
 
-install-module: $(MODULE) need-modules-dir
+install-module: $(MODULE) need-nginx-dirs
 	$(call install,644,$(MODULE),$(MODULES_DIR)/$(notdir $(MODULE)))
+	$(call say,INST,$(DESTDIR)$(CONF_DIR))
+	$(Q)install -d $(DESTDIR)$(CONF_DIR)
+	$(Q)install -m 644 $(INCLUDES) $(DESTDIR)$(CONF_DIR)/
 
-uninstall-module: need-modules-dir
-	rm -f $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
+uninstall-module: need-nginx-dirs
+	rm -f $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE)) \
+	    $(addprefix $(DESTDIR)$(CONF_DIR)/,$(notdir $(INCLUDES)))
 
 MAN_AGENT =    $(filter %.1 %.5,$(MAN))
 MAN_MODULE =   $(filter-out $(MAN_AGENT),$(MAN))

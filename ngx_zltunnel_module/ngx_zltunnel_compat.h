@@ -41,4 +41,13 @@
 #endif
 
 
+/* Since 1.23.0 headers of one name are linked; before, the first one counts. */
+
+#if (nginx_version >= 1023000)
+#define ngx_zltunnel_header_next(h)  (h)->next
+#else
+#define ngx_zltunnel_header_next(h)  NULL
+#endif
+
+
 #endif /* _NGX_ZLTUNNEL_COMPAT_H_INCLUDED_ */

@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_zltunnel.h"
+#include "ngx_http_zltunnel_forward.h"
 #include "ngx_http_zltunnel_url.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_config.h"
@@ -48,7 +49,7 @@ static ngx_command_t  ngx_http_zltunnel_commands[] = {
 
 
 static ngx_http_module_t  ngx_http_zltunnel_module_ctx = {
-    NULL,                                  /* preconfiguration */
+    ngx_http_zltunnel_forward_variables,   /* preconfiguration */
     ngx_http_zltunnel_postconfiguration,   /* postconfiguration */
 
     NULL,                                  /* create main configuration */

@@ -15,6 +15,8 @@ RUN strip --strip-unneeded -o /ngx_zltunnel_module.so /src/objs/ngx_zltunnel_mod
 FROM debian:12-slim
 RUN apt-get update && apt-get install -y --no-install-recommends libnginx-mod-stream nginx && rm -rf /var/lib/apt/lists/*
 COPY --from=build /ngx_zltunnel_module.so /usr/lib/nginx/modules/ngx_zltunnel_module.so
+COPY --from=build /src/ngx_zltunnel_module/zltunnel_error.conf /etc/nginx/zltunnel_error.conf
+COPY --from=build /src/ngx_zltunnel_module/zltunnel_proxy.conf /etc/nginx/zltunnel_proxy.conf
 RUN echo 'load_module modules/ngx_zltunnel_module.so;' > /etc/nginx/modules-enabled/70-mod-zltunnel.conf
 RUN rm -f /etc/nginx/sites-enabled/default
 STOPSIGNAL SIGQUIT

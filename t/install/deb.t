@@ -64,6 +64,8 @@ sub contents {
     my %has = ($module => [ qw(
         ./usr/lib/nginx/modules/ngx_zltunnel_module.so
         ./usr/share/nginx/modules-available/mod-zltunnel.conf
+        ./etc/nginx/zltunnel_error.conf
+        ./etc/nginx/zltunnel_proxy.conf
         ./usr/share/man/man8/zltunnel.8.gz
         ./usr/share/doc/libnginx-mod-zltunnel/docs/directives.md) ],
     $agent => [ qw(
@@ -98,6 +100,9 @@ sub contents {
          '.. and its stream');
     is(qx(dpkg-deb --ctrl-tarfile $agent | tar -xO ./conffiles),
        "/etc/zltunnel/agent.conf\n", 'one conffile');
+    is(qx(dpkg-deb --ctrl-tarfile $module | tar -xO ./conffiles),
+       "/etc/nginx/zltunnel_error.conf\n/etc/nginx/zltunnel_proxy.conf\n",
+       'what nginx includes may be changed');
     unlike(qx(dpkg-deb -f $agent Depends), qr/nginx/,
            'the agent needs no nginx');
 }

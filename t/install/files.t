@@ -36,13 +36,14 @@ $out = `make all 2>&1`;
 is($out, '', 'a second make is idle')
     or diag $out;
 
-$out = `make install DESTDIR=$dir PREFIX=/opt/zlt MODULES_DIR=/m 2>&1`;
+$out = `make install DESTDIR=$dir PREFIX=/opt/zlt MODULES_DIR=/m CONF_DIR=/c 2>&1`;
 is($?, 0, 'make install') or diag $out;
 
 my @files = split /\n/, files();
 my %there = map { $_ => 1 } @files;
 
 for my $file (qw(/m/ngx_zltunnel_module.so /opt/zlt/bin/zltunnel-agent
+                 /c/zltunnel_proxy.conf /c/zltunnel_error.conf
                  /opt/zlt/lib/systemd/system/zltunnel-agent.service
                  /opt/zlt/lib/sysusers.d/zltunnel-agent.conf
                  /opt/zlt/share/man/man1/zltunnel-agent.1
@@ -60,7 +61,7 @@ my $doc = "$dir/opt/zlt/share/doc/zltunnel";
 
 is_deeply([ broken_links($doc, $_) ], [], "links of $_") for documents($doc);
 
-ok(!(grep { !m{^/(m|opt/zlt)/} } @files), 'nothing elsewhere')
+ok(!(grep { !m{^/(m|c|opt/zlt)/} } @files), 'nothing elsewhere')
     or diag join "\n", @files;
 
 like(`$dir/opt/zlt/bin/zltunnel-agent --version 2>&1`, qr/0\.1\.0/,
@@ -104,7 +105,7 @@ SKIP: {
 # Whole, over what is there, by a relative path.
 
 my $to = 'DESTDIR=' . File::Spec->abs2rel($dir)
-         . ' PREFIX=/opt/zlt MODULES_DIR=/m';
+         . ' PREFIX=/opt/zlt MODULES_DIR=/m CONF_DIR=/c';
 
 $out = `make install $to STRIP= 2>&1`;
 is($?, 0, 'make install STRIP=') or diag $out;
@@ -125,7 +126,7 @@ $out = `make agent install-agent $no DESTDIR=$dir 2>&1`;
 is($?, 0, 'make agent install-agent without nginx') or diag $out;
 like(files(), qr{^/usr/local/bin/zltunnel-agent$}m, '.. installs the agent');
 
-$out = `make install-module $no MODULES_DIR=/m OBJS=$dir/objs 2>&1`;
+$out = `make install-module $no MODULES_DIR=/m CONF_DIR=/c OBJS=$dir/objs 2>&1`;
 isnt($?, 0, 'the module wants it');
 like($out, qr/apt-get install nginx/, '.. and says so');
 File::Path::remove_tree("$dir/objs");

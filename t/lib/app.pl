@@ -12,7 +12,10 @@
 #     /upload      "LENGTH SHA256\n" of the body
 #     /sse?N       N server-sent events, one after the other is acknowledged
 #                  by "next" in the file that NEXT names
+#     /stream?N    the same without a length, up to the end of the connection
 #     /ws          a WebSocket that echoes
+#     /grpc        gRPC-web: each message is sent back as soon as it is there
+#     /headers     the request's header
 #     /reset       half of an answer without a length, then a reset
 #     /status?N    an answer with that status
 #     /proxy       the PROXY protocol's header, with "proxy", which expects it
@@ -73,7 +76,8 @@ sub connection {
         more() or return while $in !~ /\r\n\r\n/;
         $in =~ s/^(.*?)\r\n\r\n//s;
 
-        my ($line, @fields) = split /\r\n/, $1;
+        my $head = $1;
+        my ($line, @fields) = split /\r\n/, $head;
         my ($method, $path, $arg)
             = $line =~ m{^(\w+) (/[^ ?]*)\??([^ &]*)\S* HTTP/};
         my %h = map { /^([^:]+):\s*(.*)$/ ? (lc $1, $2) : () } @fields;
@@ -85,6 +89,10 @@ sub connection {
         if ($rest eq 'upload') {
             $text = upload(\%h);
 
+        } elsif ($rest eq 'grpc') {
+            grpc_web(\%h);
+            next;
+
         } else {
             body(\%h, sub {});
         }
@@ -93,7 +101,10 @@ sub connection {
             return websocket(\%h);
 
         } elsif ($rest eq 'sse') {
-            return events($arg);
+            return events($arg, 'Transfer-Encoding: chunked');
+
+        } elsif ($rest eq 'stream') {
+            return events($arg, 'Connection: close');
 
         } elsif ($rest eq 'hold') {
             say_("hold $number");
@@ -110,6 +121,9 @@ sub connection {
         } elsif ($rest eq 'number') {
             say_("number $h{'x-number'}");
             $text = "number $h{'x-number'}\n";
+
+        } elsif ($rest eq 'headers') {
+            $text = "$head\n";
 
         } elsif ($rest eq 'slow') {
             say_("slow $number");
@@ -189,20 +203,49 @@ sub upload {
 
 
 sub events {
-    my ($n) = @_;
+    my ($n, $field) = @_;
+
+    my $chunked = $field =~ /chunked/;
 
     out("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-        . "Transfer-Encoding: chunked\r\n\r\n");
+        . "$field\r\n\r\n");
 
     for my $i (1 .. $n) {
         my $event = "data: event $i\n\n";
-        out(sprintf "%x\r\n%s\r\n", length $event, $event);
+        out($chunked ? sprintf "%x\r\n%s\r\n", length $event, $event : $event);
 
         # the next one only when the test has seen this one
         next unless $ENV{NEXT};
         sleep 0.01 until -e "$ENV{NEXT}.$i" || $i == $n;
     }
 
+    out("0\r\n\r\n") if $chunked;
+}
+
+
+# A message is a byte 0, its length as 4 bytes, and what it says; trailers are one
+# that begins with 0x80.
+
+sub grpc_web {
+    my ($h) = @_;
+
+    my $got = '';
+    my $chunk = sub { out(sprintf "%x\r\n%s\r\n", length $_[0], $_[0]) };
+
+    out("HTTP/1.1 200 OK\r\nContent-Type: $h->{'content-type'}\r\n"
+        . "Transfer-Encoding: chunked\r\n\r\n");
+
+    body($h, sub {
+        $got .= $_[0];
+
+        while (length $got >= 5) {
+            my $len = 5 + unpack 'x N', $got;
+            last if length $got < $len;
+            $chunk->(substr $got, 0, $len, '');
+        }
+    });
+
+    $chunk->(pack 'C N/a*', 0x80, "grpc-status:0\r\n");
     out("0\r\n\r\n");
 }
 
