@@ -43,6 +43,7 @@ sub nginx {
     $n++;
     $block =~ s/(ssl_certificate +)[^;]+/$1$certs\/server.pem/g;
     $block =~ s/(ssl_certificate_key +)[^;]+/$1$certs\/server.key/g;
+    $block =~ s/(proxy_cache_path +)\S+/$1$t->{dir}\/temp\/cache/g;
     $block =~ s/(token_file +)[^;]+/$1$t->{dir}\/tokens/g;
     $block =~ s/^load_module .*\n//mg;
 

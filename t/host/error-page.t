@@ -15,8 +15,6 @@ use Test::More;
 use ZLTunnel;
 use ZLTunnel::App;
 
-my $DIR = "$ZLTunnel::ROOT/ngx_zltunnel_module";
-
 my $t = ZLTunnel->new(workers => 1, zltunnel => 'domain t.example;'
                       . ' connect_timeout 1s; reconnect_grace 1s;');
 my $front = $t->free_port;
@@ -26,8 +24,8 @@ upstream tunnelled { zltunnel_host \$host; keepalive 8; }
 server {
     listen 127.0.0.1:$front;
     server_name *.t.example;
-    include $DIR/zltunnel_error.conf;
-    include $DIR/zltunnel_proxy.conf;
+    include zltunnel_error.conf;
+    include zltunnel_proxy.conf;
     location / { proxy_pass http://tunnelled; }
     location /soon { proxy_read_timeout 300ms; proxy_pass http://tunnelled; }
     location = /here { return 404; }

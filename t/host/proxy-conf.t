@@ -16,7 +16,6 @@ use Test::More;
 use ZLTunnel;
 use ZLTunnel::App;
 
-my $CONF = "$ZLTunnel::ROOT/ngx_zltunnel_module/zltunnel_proxy.conf";
 my $UPGRADE = { Upgrade => 'websocket', Connection => 'Upgrade',
                 'Sec-WebSocket-Version' => 13,
                 'Sec-WebSocket-Key' => 'dGhlIHNhbXBsZSBub25jZQ==' };
@@ -32,18 +31,18 @@ proxy_cache_path $t->{dir}/temp/cache keys_zone=c:1m;
 server {
     listen 127.0.0.1:$front;
     server_name *.t.example;
-    location / { include $CONF; proxy_pass http://tunnelled; }
+    location / { include zltunnel_proxy.conf; proxy_pass http://tunnelled; }
 }
 server {
     listen 127.0.0.1:$tls ssl;
     ssl_certificate $certs/server.pem;
     ssl_certificate_key $certs/server.key;
-    include $CONF;
+    include zltunnel_proxy.conf;
     location / { proxy_pass http://tunnelled; }
 }
 server {
     listen 127.0.0.1:$cached;
-    include $CONF;
+    include zltunnel_proxy.conf;
     location / {
         proxy_buffering on;
         proxy_cache c;

@@ -198,6 +198,9 @@ sub new {
 
     mkdir "$dir/$_" for qw(logs temp);
 
+    # what is installed beside nginx.conf
+    symlink $_, "$dir/" . s{.*/}{}r for glob "$ROOT/ngx_zltunnel_module/*.conf";
+
     if ($> == 0) {
         my ($uid, $gid) = (getpwnam 'www-data')[2, 3];
         chown $uid, $gid, "$dir/temp";
