@@ -34,9 +34,11 @@ typedef struct {
     const char           *server;
     const char           *token_file;
     const char           *services[ZLT_CMD_INIT_SERVICES];
+    const char           *hosts[ZLT_CMD_INIT_SERVICES];     /* of each */
     unsigned              nservices;
     int                   force;
     unsigned              nginx:1;
+    unsigned              early:1;      /* --host is of no service */
     zlt_cmd_init_nginx_t  side;
     char                  dir_buf[ZLT_CMD_INIT_PATH];
     char                  server_buf[ZLT_CMD_INIT_ANSWER];
@@ -47,6 +49,7 @@ typedef struct {
 
 
 static int zlt_cmd_init_options(int argc, char **argv, zlt_cmd_init_t *init);
+static int zlt_cmd_init_host(zlt_cmd_init_t *init, const char *value);
 static int zlt_cmd_init_agent(zlt_cmd_init_t *init);
 static int zlt_cmd_init_complete(zlt_cmd_init_t *init);
 static int zlt_cmd_init_keep(const zlt_cmd_init_t *init);
@@ -68,7 +71,11 @@ static const zlt_cmd_option_t  zlt_cmd_init_list[] = {
     { "token", 't', "", NULL },
     { "nginx", 'n', NULL, "write the server's side instead" },
     { "host", 'H', "NAME",
-      "the server's name, of its certificate" },
+      "the server's name, of its certificate; without --nginx: by which name "
+      "the service before it is reached" },
+    { "domain", 'D', "NAME",
+      "below which services have names, *.NAME; the certificate is for them, "
+      "too" },
     { "cert", 'C', "FILE",
       "the certificate; the default is certbot's" },
     { "key", 'K', "FILE", "its key" },
@@ -95,6 +102,8 @@ static const zlt_cmd_page_t  zlt_cmd_init_page = {
     "of\nnginx, and tells what to do then.  With nginx set up already, --nginx "
     "makes a\ntoken for another agent.\n",
     "  zltunnel-agent init --nginx --host tunnel.example.com --name home\n"
+    "  zltunnel-agent init --nginx --host tunnel.example.com "
+    "--domain t.example.com\n"
     "  zltunnel-agent init --nginx --name office\n"
     "  zltunnel-agent init --server wss://tunnel.example.com --service "
     "web:8080\n"
@@ -164,11 +173,18 @@ zlt_cmd_init_options(int argc, char **argv, zlt_cmd_init_t *init)
         case 's':  value = &init->server;         break;
         case 'f':  value = &init->token_file;     break;
         case 'd':  value = &init->dir;            break;
-        case 'H':  value = &init->side.host;      break;
+        case 'D':  value = &init->side.domain;    break;
         case 'C':  value = &init->side.cert;      break;
         case 'K':  value = &init->side.key;       break;
         case 'N':  value = &init->side.name;      break;
         case 'P':  value = &init->side.ports;     break;
+
+        case 'H':
+            if (zlt_cmd_init_host(init, optarg) == -1) {
+                return ZLT_EXIT_USAGE;
+            }
+
+            continue;
 
         case 'S':
             if (init->nservices == ZLT_CMD_INIT_SERVICES) {
@@ -197,18 +213,49 @@ zlt_cmd_init_options(int argc, char **argv, zlt_cmd_init_t *init)
     }
 
     if (init->nginx ? init->server || init->nservices || init->token_file
-                    : init->side.host || init->side.cert || init->side.key
-                      || init->side.name || init->side.ports)
+                    : init->early || init->side.domain || init->side.cert
+                      || init->side.key || init->side.name
+                      || init->side.ports)
     {
         zlt_log_complain(init->nginx
                          ? "--server, --service and --token-file are of the "
                            "agent's side, without --nginx"
-                         : "--host, --cert, --key, --name and --ports are of "
-                           "the server's side, with --nginx");
+                         : "--host, --domain, --cert, --key, --name and "
+                           "--ports are of the server's side, with --nginx; "
+                           "--host of a service stands behind its --service");
         return ZLT_EXIT_USAGE;
     }
 
     return -1;
+}
+
+
+/* The server's name, or of the last service, as "connect" has it. */
+
+static int
+zlt_cmd_init_host(zlt_cmd_init_t *init, const char *value)
+{
+    const char  **host;
+
+    init->side.host = value;
+
+    if (init->nservices == 0) {
+        init->early = 1;
+        return 0;
+    }
+
+    host = &init->hosts[init->nservices - 1];
+
+    if (*host) {
+        zlt_log_complain("--host \"%.100s\" is the second one of --service "
+                         "\"%.100s\": names have commas between them", value,
+                         init->services[init->nservices - 1]);
+        return -1;
+    }
+
+    *host = value;
+
+    return 0;
 }
 
 
@@ -226,7 +273,7 @@ zlt_cmd_init_agent(zlt_cmd_init_t *init)
 
     if (zlt_cmd_init_complete(init) == 0
         && zlt_cmd_init_conf_text(&text, init->server, init->services,
-                                  init->nservices)
+                                  init->hosts, init->nservices)
            == 0
         && zlt_cmd_init_token(init, &token) == 0)
     {

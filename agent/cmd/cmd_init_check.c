@@ -14,6 +14,7 @@
 
 #include "cmd_init_check.h"
 #include "log.h"
+#include "zlt_host.h"
 #include "net.h"
 #include "parse.h"
 
@@ -124,6 +125,30 @@ zlt_cmd_init_check_name(const char *host)
 
         host += len + 1;
     }
+}
+
+
+int
+zlt_cmd_init_check_domain(const char *given, char *domain)
+{
+    size_t       len;
+    uint8_t      name[ZLT_MAX_HOST];
+    const char  *text;
+
+    text = strncmp(given, "*.", 2) == 0 ? given + 2 : given;
+    len = text[0] == '*' ? 0 : zlt_host_name(name, (const uint8_t *) text,
+                                             strlen(text));
+
+    if (len == 0) {
+        zlt_log_complain("--domain \"%.100s\" is no domain's name: it has "
+                         "letters, digits, \"-\" and \".\", as "
+                         "t.example.com", given);
+        return -1;
+    }
+
+    (void) snprintf(domain, ZLT_CMD_INIT_CHECK_NAME, "%.*s", (int) len,
+                    (const char *) name);
+    return 0;
 }
 
 

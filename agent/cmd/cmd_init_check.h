@@ -25,6 +25,10 @@ int zlt_cmd_init_check_word(const char *what, const char *text);
    alone goes to host, of ZLT_CMD_INIT_CHECK_NAME bytes. */
 int zlt_cmd_init_check_host(const char *given, char *host);
 
+/* A domain below which hosts are, "*." perhaps in front: its name goes to
+   domain, of ZLT_CMD_INIT_CHECK_NAME bytes. */
+int zlt_cmd_init_check_domain(const char *given, char *domain);
+
 /* PORT or FIRST-LAST. */
 int zlt_cmd_init_check_ports(const char *text);
 

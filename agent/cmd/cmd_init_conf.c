@@ -64,7 +64,8 @@ zlt_cmd_init_conf_service(const char *text)
 
 int
 zlt_cmd_init_conf_text(zlt_text_t *text, const char *server,
-    const char *const *services, unsigned nservices)
+    const char *const *services, const char *const *hosts,
+    unsigned nservices)
 {
     unsigned             i;
     const char          *error;
@@ -84,6 +85,17 @@ zlt_cmd_init_conf_text(zlt_text_t *text, const char *server,
 
         if (zlt_option_service(services[i], &s, &error) == -1) {
             zlt_log_complain("--service \"%.100s\": %s", services[i], error);
+            return -1;
+        }
+
+        if (hosts[i] && zlt_option_host_add(hosts[i], &s, &error) == -1) {
+            zlt_log_complain("--host %s", error);
+            return -1;
+        }
+
+        if (hosts[i] && zlt_option_host_check(&s, &error) == -1) {
+            zlt_log_complain("--host \"%.100s\" of \"%s\": %s", hosts[i],
+                             s.name, error);
             return -1;
         }
 
@@ -116,6 +128,10 @@ zlt_cmd_init_conf_section(zlt_text_t *text, const zlt_service_conf_t *s)
 
     } else if (s->remote_port) {
         zlt_text_printf(text, "remote_port = %u\n", s->remote_port);
+    }
+
+    if (s->hosts[0]) {
+        zlt_text_printf(text, "host = %s\n", s->hosts);
     }
 
     if (s->flags & ZLT_R_PRIVATE) {

@@ -19,9 +19,10 @@
 int zlt_cmd_init_conf_server(const char *text);
 int zlt_cmd_init_conf_service(const char *text);
 
-/* Adds the lines of a configuration to text. */
+/* Adds the lines of a configuration to text; hosts: of each service, or NULL. */
 int zlt_cmd_init_conf_text(zlt_text_t *text, const char *server,
-    const char *const *services, unsigned nservices);
+    const char *const *services, const char *const *hosts,
+    unsigned nservices);
 
 /* Reads the file, a draft, as "check" would. */
 int zlt_cmd_init_conf_check(const char *file);

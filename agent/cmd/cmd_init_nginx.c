@@ -29,6 +29,7 @@ typedef struct {
     const char  *dir;
     const char  *ports;
     char         host[ZLT_CMD_INIT_CHECK_NAME];
+    char         domain[ZLT_CMD_INIT_CHECK_NAME];    /* empty: none */
     char         cert[ZLT_CMD_INIT_CHECK_NAME];
     char         key[ZLT_CMD_INIT_CHECK_NAME];
     char         main[ZLT_CMD_INIT_CHECK_NAME];
@@ -50,6 +51,10 @@ static int zlt_cmd_init_nginx_cert(zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init);
 static int zlt_cmd_init_nginx_conf(const zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init);
+static void zlt_cmd_init_nginx_main(const zlt_cmd_init_nginx_ctx_t *ctx,
+    zlt_text_t *text);
+static void zlt_cmd_init_nginx_http(const zlt_cmd_init_nginx_ctx_t *ctx,
+    zlt_text_t *text);
 static int zlt_cmd_init_nginx_token(const zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init, char *token);
 static void zlt_cmd_init_nginx_tell(const zlt_cmd_init_nginx_ctx_t *ctx,
@@ -132,6 +137,8 @@ zlt_cmd_init_nginx_find(zlt_cmd_init_nginx_ctx_t *ctx,
 
     return zlt_cmd_init_nginx_unnamed(ctx, init) == -1
            || zlt_cmd_init_nginx_host(ctx, init) == -1
+           || (init->domain
+               && zlt_cmd_init_check_domain(init->domain, ctx->domain) == -1)
            || zlt_cmd_init_nginx_cert(ctx, init) == -1
            ? -1 : 0;
 }
@@ -146,9 +153,9 @@ zlt_cmd_init_nginx_there(zlt_cmd_init_nginx_ctx_t *ctx,
     char   line[ZLT_CMD_INIT_CHECK_NAME];
     FILE  *f;
 
-    if (init->host || init->ports || init->cert || init->key) {
-        zlt_log_complain("--host, --ports, --cert, --key are for a new file, "
-                         "and \"%s\" is there: edit it, or --force writes it "
+    if (init->host || init->domain || init->ports || init->cert || init->key) {
+        zlt_log_complain("--host, --domain, --ports, --cert, --key are for a "
+                         "new file, and \"%s\" is there: edit it, or --force writes it "
                          "anew; without them a token for another agent is made",
                          init->ports ? ctx->main : ctx->http);
         return -1;
@@ -283,7 +290,26 @@ zlt_cmd_init_nginx_conf(const zlt_cmd_init_nginx_ctx_t *ctx,
     memset(&main, 0, sizeof(zlt_text_t));
     memset(&http, 0, sizeof(zlt_text_t));
 
-    zlt_text_printf(&main,
+    zlt_cmd_init_nginx_main(ctx, &main);
+    zlt_cmd_init_nginx_http(ctx, &http);
+
+    rc = zlt_cmd_init_file_free(ctx->http, init->force) == -1
+         || zlt_cmd_init_file_write(ctx->http, &http,
+                                    &zlt_cmd_init_nginx_public) == -1
+         || zlt_cmd_init_file_write(ctx->main, &main,
+                                    &zlt_cmd_init_nginx_public) == -1;
+
+    zlt_text_free(&main);
+    zlt_text_free(&http);
+
+    return rc ? -1 : 0;
+}
+
+
+static void
+zlt_cmd_init_nginx_main(const zlt_cmd_init_nginx_ctx_t *ctx, zlt_text_t *text)
+{
+    zlt_text_printf(text,
         "# zltunnel, beside http: nginx.conf includes this at its top level\n"
         "\n"
         "# who connects and what is refused, which nginx.conf leaves out\n"
@@ -292,7 +318,15 @@ zlt_cmd_init_nginx_conf(const zlt_cmd_init_nginx_ctx_t *ctx,
         "zltunnel {\n"
         "    token_file zltunnel.tokens;\n"
         "    max_udp_sessions 256;        # of a service: a third of "
-        "worker_connections\n"
+        "worker_connections\n");
+
+    if (ctx->domain[0]) {
+        zlt_text_printf(text,
+            "    domain %s;        # a host \"blog\" is below it\n",
+            ctx->domain);
+    }
+
+    zlt_text_printf(text,
         "}\n"
         "\n"
         "# the ports that services get\n"
@@ -301,8 +335,13 @@ zlt_cmd_init_nginx_conf(const zlt_cmd_init_nginx_ctx_t *ctx,
         "    server { listen %s; zltunnel_ports; }\n"
         "    server { listen %s udp; zltunnel_ports; }\n"
         "}\n", ctx->ports, ctx->ports);
+}
 
-    zlt_text_printf(&http,
+
+static void
+zlt_cmd_init_nginx_http(const zlt_cmd_init_nginx_ctx_t *ctx, zlt_text_t *text)
+{
+    zlt_text_printf(text,
         "# zltunnel, in http: where agents connect\n"
         "\n"
         "server {\n"
@@ -319,16 +358,26 @@ zlt_cmd_init_nginx_conf(const zlt_cmd_init_nginx_ctx_t *ctx,
         "    }\n"
         "}\n", ctx->host, ctx->cert, ctx->key);
 
-    rc = zlt_cmd_init_file_free(ctx->http, init->force) == -1
-         || zlt_cmd_init_file_write(ctx->http, &http,
-                                    &zlt_cmd_init_nginx_public) == -1
-         || zlt_cmd_init_file_write(ctx->main, &main,
-                                    &zlt_cmd_init_nginx_public) == -1;
+    if (ctx->domain[0] == '\0') {
+        return;
+    }
 
-    zlt_text_free(&main);
-    zlt_text_free(&http);
-
-    return rc ? -1 : 0;
+    zlt_text_printf(text,
+        "\n"
+        "# the hosts that agents bring\n"
+        "\n"
+        "upstream tunnelled { zltunnel_host $host; keepalive 64; }\n"
+        "\n"
+        "server {\n"
+        "    listen 443 ssl;\n"
+        "    server_name *.%s;\n"
+        "    ssl_certificate     %s;\n"
+        "    ssl_certificate_key %s;\n"
+        "\n"
+        "    include zltunnel_error.conf;\n"
+        "    location / { include zltunnel_proxy.conf; "
+        "proxy_pass http://tunnelled; }\n"
+        "}\n", ctx->domain, ctx->cert, ctx->key);
 }
 
 
@@ -345,7 +394,13 @@ zlt_cmd_init_nginx_token(const zlt_cmd_init_nginx_ctx_t *ctx,
     }
 
     memset(&line, 0, sizeof(zlt_text_t));
-    zlt_text_printf(&line, "%s %s\n", hex, init->name);
+    zlt_text_printf(&line, "%s %s", hex, init->name);
+
+    if (ctx->domain[0]) {
+        zlt_text_printf(&line, " hosts=*.%s", ctx->domain);
+    }
+
+    zlt_text_printf(&line, "\n");
 
     rc = zlt_cmd_init_file_add(ctx->tokens, &line, &zlt_cmd_init_nginx_secret);
 
@@ -374,7 +429,8 @@ zlt_cmd_init_nginx_tell(const zlt_cmd_init_nginx_ctx_t *ctx, const char *token)
     (void) printf("\nOn the machine with the services, here with a web server "
                   "at port 8080:\n\n"
                   "    zltunnel-agent init --server wss://%s --service "
-                  "web:8080\n\n"
+                  "web:8080%s\n\n"
                   "and when it asks for the token:\n\n"
-                  "    %s\n", ctx->host, token);
+                  "    %s\n", ctx->host,
+                  ctx->domain[0] ? " --host blog" : "", token);
 }

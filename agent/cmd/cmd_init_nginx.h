@@ -14,6 +14,7 @@ typedef struct {
     const char  *dir;          /* NULL: /etc/nginx */
     const char  *name;         /* of the token */
     const char  *host;         /* NULL: is asked for */
+    const char  *domain;       /* below which hosts are; NULL: there are none */
     const char  *cert;         /* NULL: certbot's */
     const char  *key;
     const char  *ports;        /* NULL: the usual ones */

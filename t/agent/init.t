@@ -28,6 +28,7 @@ delete $ENV{ZLTUNNEL_TOKEN};
 
 subtest 'the server\'s side' => \&nginx;
 subtest 'a name and files as people have them' => \&given;
+subtest 'hosts' => \&hosts;
 subtest 'the agent\'s side' => \&agent;
 subtest 'a token that is none' => \&doubt;
 subtest 'what is asked for' => \&asked;
@@ -67,6 +68,9 @@ sub nginx {
     like($main, qr/listen 30000-30099 udp; zltunnel_ports;/, '.. its ports');
     like($http, qr/server_name tunnel\.example\.com;/, 'what is in http');
     like($http, qr{ssl_certificate +$dir/cert\.pem;}, '.. its certificate');
+
+    unlike($main . $http . slurp("$etc/zltunnel.tokens"), qr/domain|hosts/,
+           'no hosts that nobody has asked for');
 
     # another agent, with what has been edited
 
@@ -155,6 +159,79 @@ sub given {
         like($http, qr{ssl_certificate_key +$other/there\.pem;},
              '.. the key, from where nginx looks for it');
     }
+}
+
+
+# With --domain any agent brings names, and nginx takes what is written.
+
+sub hosts {
+    my $etc = "$dir/hosts";
+    my $t = ZLTunnel->new;
+
+    mkdir $_ for $etc, "$etc/modules-enabled", "$etc/conf.d";
+    symlink "$t->{dir}/zltunnel_$_.conf", "$etc/zltunnel_$_.conf"
+        for qw(proxy error);
+
+    my ($rc, $out) = init('', '--nginx', '--dir', $etc, '--host',
+        'tunnel.example.com', '--domain', '*.T.example.com', '--name', 'home',
+        '--cert', $t->certs . '/server.pem', '--key', $t->certs . '/server.key');
+    is($rc, 0, 'init --nginx --domain') or diag $out;
+    like($out, qr/ --service web:8080 --host blog$/m, 'it tells of a host');
+
+    like(slurp("$etc/zltunnel.tokens"), qr/^\S+ home hosts=\*\.t\.example\.com$/,
+         'the token may have its names');
+    like(slurp("$etc/modules-enabled/80-zltunnel.conf"),
+         qr/^    domain t\.example\.com;/m, 'a domain');
+    like(slurp("$etc/conf.d/zltunnel.conf"),
+         qr/server_name \*\.t\.example\.com;/, 'a server for its names');
+
+    ($rc, $out) = $t->test_conf(conf => ZLTunnel::load_modules()
+        . "pid $etc/pid;\ninclude $etc/modules-enabled/*.conf;\nevents { }\n"
+        . "http { include $etc/conf.d/*.conf; }\n");
+    like($out, qr/syntax is ok/, 'nginx takes it') or diag $out;
+
+    ($rc, $out) = init('', '--nginx', '--dir', $etc, '--name', 'office',
+                       '--domain', 'u.example.com');
+    is($rc, 2, 'with the files there they are edited');
+    like($out, qr/--domain, .* are for a new file/, '.. it says');
+
+    for my $bad ('*', 'a_b', '10.0.0.1', 'https://t.example.com') {
+        ($rc, $out) = init('', '--nginx', '--dir', $etc, '--force', '--host',
+                           'tunnel.example.com', '--domain', $bad);
+        is($rc, 2, "--domain $bad");
+        like($out, qr/--domain "\Q$bad\E" is no domain's name/, '.. it says');
+    }
+
+    # the other side
+
+    my @to = ('--dir', "$dir/named", '--server', 'wss://tunnel.example.com');
+
+    ($rc, $out) = init("$TOKEN\n", @to, '--service', 'web:8080', '--host',
+                       'Blog,shop.example.org', '--service', 'ssh:22:2222');
+    is($rc, 0, 'init with a host') or diag $out;
+    like(slurp("$dir/named/agent.conf"),
+         qr/^\[service web\]\nlocal = 8080\nhost = blog,shop\.example\.org\n\n/m,
+         'it is the service\'s');
+
+    for my $row ([ [ '--host', 'blog', '--service', 'web:8080' ],
+                   qr/--host of a service stands behind its --service/ ],
+                 [ [ '--service', 'web:8080', '--host', 'a', '--host', 'b' ],
+                   qr/--host "b" is the second one of --service "web:8080"/ ],
+                 [ [ '--service', 'web:8080', '--host', 'a_b' ],
+                   qr/--host "a_b": a host's name has no "_"/ ],
+                 [ [ '--service', 'dns:53/udp', '--host', 'a' ],
+                   qr/--host "a" of "dns": / ],
+                 [ [ '--service', 'web:8080', '--domain', 'a.example' ],
+                   qr/--domain.* are of the server's side/ ])
+    {
+        my ($args, $says) = @$row;
+        ($rc, $out) = init("$TOKEN\n", '--dir', "$dir/none", @to[2 .. 3], @$args);
+        is($rc, 2, "@$args");
+        like($out, $says, '.. it says');
+    }
+
+    ok(!-e "$dir/none/agent.conf", 'and nothing is written');
+    $t->tidy;
 }
 
 
