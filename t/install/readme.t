@@ -64,15 +64,21 @@ sub connect {
 
 sub rest {
     my ($rc, $out) = $doc->shell('home', 'curl -s -H "Upgrade: websocket"'
-        . ' -H "Connection: upgrade" https://tunnel.example.com/headers');
+        . ' -H "Connection: upgrade" https://blog.t.example.com/headers');
     like($out, qr{^GET /headers HTTP/1\.1\r?$}m, 'HTTP/1.1');
-    like($out, qr{^Host: tunnel\.example\.com\r?$}mi, '.. and Host');
+    like($out, qr{^Host: blog\.t\.example\.com\r?$}mi, '.. and Host');
     like($out, qr{^Upgrade: websocket\r?$}mi, '.. and Upgrade');
 
     ($rc, $out) = $doc->shell('home', 'zltunnel-agent status agent');
     like($out, qr/\bgame\b.*:30015\b/, 'a service of UDP has its port');
     like($out, qr/\bssh\b.*:2222\b/, 'a reserved port');
-    like($out, qr/\bweb\b.*\(no port\)/, 'what is behind http has no port beside it');
+    like($out, qr{\bweb\b.*https://blog\.t\.example\.com}, 'a host has its URL');
+
+    ($rc, $out) = $doc->shell('home', 'curl -s https://tunnel.example.com/');
+    is($out, "Hello from home\n", 'one service, by its name');
+    ($rc, $out) = $doc->shell('server', 'curl -sk -H "Host: none.t.example.com"'
+        . ' https://localhost/ -o page -w "%{http_code}\n"; cat page; rm page');
+    like($out, qr/\A404\n<!DOCTYPE html>/, 'a page where nobody answers');
 
     like($server->slurp_file('/var/log/nginx/zltunnel.log'),
          qr/agent "home" connected/, 'the log tells who has come');

@@ -2,8 +2,8 @@ package ZLTunnel::Readme;
 
 # A server and a machine at home, as README.md supposes them, on which documents
 # are done as they say (ZLTunnel::Doc): both have Debian's packages in /root, the
-# server has nginx running with what Debian's nginx.conf says, and a certificate
-# that both trust; at home a web application listens on port 8080.
+# server has nginx running with what Debian's nginx.conf says, a wildcard in DNS, and
+# a certificate that both trust; at home a web application listens on port 8080.
 
 use strict;
 use warnings;
@@ -70,11 +70,12 @@ sub machines {
     my $ca = ZLTunnel->certs . '/ca.pem';
 
     ZLTunnel::Nodes::certificate("$dir/tunnel", $ca =~ s/\.pem$//r,
-                                 'tunnel.example.com');
+                                 'tunnel.example.com', '*.t.example.com');
 
     for my $root (@roots) {
         step($root, 'apt-get install -y curl ca-certificates') if $fresh;
-        step($root, "echo $ip tunnel.example.com >> /etc/hosts");
+        step($root, "echo $ip tunnel.example.com blog.t.example.com"
+                    . " www.t.example.com >> /etc/hosts");
         $root->copy($ca, '/root/ca.pem');
         step($root, 'cat ca.pem >> /etc/ssl/certs/ca-certificates.crt; rm ca.pem;'
                     . ' rm -f /etc/zltunnel/* /etc/nginx/zltunnel.tokens');
