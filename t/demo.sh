@@ -2,7 +2,8 @@
 
 # A tunnel on loopback, to see it work: nginx with the module, an agent, and
 # a small web service behind it, which is then fetched through the port that
-# nginx has assigned to it.  Ends at Ctrl-C; leaves nothing behind.
+# nginx has assigned to it, and by the name of its host.  Ends at Ctrl-C; leaves
+# nothing behind.
 
 set -eu
 
@@ -71,7 +72,8 @@ wait_for() {
     || die "nothing is built yet: run make"
 
 tunnel=$(free_ports 8000 1)
-web=$(free_ports 8080 1)
+web=$(free_ports 8080 2)
+hosts=$((web + 1))
 first=$(free_ports 30000 10)
 last=$((first + 9))
 
@@ -79,9 +81,14 @@ last=$((first + 9))
 # A token: its owner keeps the token, nginx has only its hash.
 
 (umask 077; "$objs/zltunnel-agent" token --name demo > "$dir/new")
-sed -n 2p "$dir/new" > "$dir/tokens"
+sed -n '2s/$/ hosts=*.demo.localhost/p' "$dir/new" > "$dir/tokens"
 (umask 077; sed -n 1p "$dir/new" > "$dir/token")
 rm "$dir/new"
+
+
+# what "make install" puts beside nginx.conf
+
+cp ngx_zltunnel_module/*.conf "$dir/"
 
 
 stream=$("$nginx" -V 2>&1 | tr ' ' '\n' | sed -n 's/^--modules-path=//p')
@@ -104,6 +111,10 @@ events { worker_connections 1024; }
 
 zltunnel {
     token_file $dir/tokens;
+    domain     demo.localhost;      # an agent's "web" is below it
+
+    # a name that nobody has is unknown at once, agents are not away for long
+    reconnect_grace 1s;
 }
 
 http {
@@ -119,6 +130,21 @@ http {
 
         location = /tunnel/v1     { zltunnel; }
         location = /tunnel/status { zltunnel_status; }
+    }
+
+    # the hosts that agents bring; in real life with TLS, and a wildcard in DNS
+
+    upstream tunnelled {
+        zltunnel_host \$host;
+        keepalive 64;
+    }
+
+    server {
+        listen 127.0.0.1:$hosts;
+        server_name *.demo.localhost;
+
+        include zltunnel_error.conf;
+        location / { include zltunnel_proxy.conf; proxy_pass http://tunnelled; }
     }
 
     # the service, on the agent's side in real life
@@ -146,14 +172,15 @@ wait_for curl -sf "http://127.0.0.1:$web/" || die "nginx does not start"
 
 "$objs/zltunnel-agent" connect \
     --server "ws://127.0.0.1:$tunnel/tunnel/v1" \
-    --token-file "$dir/token" --service "web:127.0.0.1:$web" \
+    --token-file "$dir/token" --service "web:127.0.0.1:$web:0" --host web \
     < /dev/null > "$dir/agent.out" 2> "$dir/agent.log" &
 pids+=($!)
 
-wait_for grep -q -- '->' "$dir/agent.out" || die "the agent does not register"
+wait_for grep -q -- '->.*http' "$dir/agent.out" \
+    || die "the agent does not register"
 
-line=$(grep -- '->' "$dir/agent.out")
-port=${line##*:}
+port=$(sed -n 's/.*->  [^/]*:\([0-9]*\)$/\1/p' "$dir/agent.out")
+url=http://web.demo.localhost:$hosts/
 
 cat << EOT
 
@@ -161,22 +188,29 @@ nginx   with the module: agents connect to ws://127.0.0.1:$tunnel/tunnel/v1,
         ports $first-$last are there to be assigned (a port that is not
         assigned refuses connections)
 agent   zltunnel-agent connect --server ws://127.0.0.1:$tunnel/tunnel/v1 \\
-            --token-file token --service web:127.0.0.1:$web
+            --token-file token --service web:127.0.0.1:$web:0 --host web
         and it says, once connected:
 
-        $line
-
-$ curl http://127.0.0.1:$port/
+$(grep -- '->' "$dir/agent.out" | sed 's/^/        /')
 EOT
 
-curl -sS --max-time 10 "http://127.0.0.1:$port/" > "$dir/answer" \
-    || die "no answer through the tunnel"
-cat "$dir/answer"
+for at in "http://127.0.0.1:$port/" "$url"; do
+    printf '\n$ curl %s\n' "$at"
 
-grep -q 'Hello from behind the tunnel' "$dir/answer" || die "a wrong answer"
+    # resolvers need not know names below localhost
+
+    curl -sS --max-time 10 --noproxy '*' \
+        --resolve "web.demo.localhost:$hosts:127.0.0.1" "$at" \
+        > "$dir/answer" || die "no answer through the tunnel"
+    cat "$dir/answer"
+
+    grep -q 'Hello from behind the tunnel' "$dir/answer" || die "a wrong answer"
+done
 
 cat << EOT
 
+In a browser: $url
+What one sees where nobody answers: http://nobody.demo.localhost:$hosts/
 What nginx knows about it: curl http://127.0.0.1:$tunnel/tunnel/status
 Its configuration: $dir/nginx.conf
 

@@ -37,8 +37,19 @@ my $demo = ZLTunnel::Proc->start(
 
 ok(wait_for(sub { !$demo->running || slurp("$dir/out") =~ /Ctrl-C ends/ }, 60),
    'it comes to its end');
-like(slurp("$dir/out"), qr/^Hello from behind the tunnel\.$/m, 'the service')
-    or diag slurp("$dir/out");
+is(scalar(() = slurp("$dir/out") =~ /^Hello from behind the tunnel\.$/mg), 2,
+   'the service, by its port and by its host') or diag slurp("$dir/out");
+
+my ($port) = slurp("$dir/out") =~ m{http://nobody\.demo\.localhost:(\d+)/};
+my $page;
+
+# right after a start its agent may be about to come
+ok(wait_for(sub {
+    $page = http_request($port // 0, "GET / HTTP/1.1\r\n"
+        . "Host: nobody.demo.localhost\r\nConnection: close\r\n\r\n", 20);
+    return $page && $page->{status} == 404;
+}, 30), 'a host of nobody');
+like($page->{body}, qr/<h1>There is nothing at this address/, '.. has a page');
 like(slurp("$dir/out"), qr/ports 30020-30029/, 'at ports that nobody has');
 
 is($demo->stop('INT'), 0, 'Ctrl-C ends it');
