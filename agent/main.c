@@ -32,9 +32,9 @@ static void zlt_main_help(FILE *out);
 static const zlt_cmd_t  zlt_commands[] = {
     { "connect", "publish services, with options on the command line",
       zlt_cmd_connect },
-    { "http",    "publish a web server, and tell its URL", zlt_cmd_http },
     { "run",     "the same with a configuration file", zlt_cmd_run },
     { "check",   "check a configuration file", zlt_cmd_run_check },
+    { "http",    "publish a web server, and tell its URL", zlt_cmd_http },
     { "access",  "reach services that others publish", zlt_cmd_access },
     { "token",   "make a new token", zlt_cmd_token },
     { "init",    "write a first configuration, of the agent or of nginx",

@@ -72,12 +72,12 @@ static const zlt_cmd_page_t  zlt_cmd_http_page = {
     "                            http://HOST:PORT and unix:/PATH",
     zlt_cmd_http_extra,
     ZLT_KEY_CONNECT,
-    "Server and token are those of the configuration file where \"run\" finds "
-    "it, unless\n--server or ZLTUNNEL_SERVER names a server: then --token-file "
-    "or ZLTUNNEL_TOKEN has\nthe token.  The URL is all that goes to stdout.  "
-    "There is no control socket, and\nonly warnings are logged, unless these "
-    "are asked for.  It ends at SIGINT and SIGTERM,\nand with 2 if the server "
-    "refuses the token or the host.\n",
+    "Server and token are those of the configuration file where \"run\" "
+    "finds it,\nunless --server or ZLTUNNEL_SERVER names a server: then "
+    "--token-file or\nZLTUNNEL_TOKEN has the token.  The URL is all that goes "
+    "to stdout.  There is\nno control socket, and only warnings are logged, "
+    "unless these are asked for.\nIt ends at SIGINT and SIGTERM, and with 2 if "
+    "the server refuses the token or\nthe host.\n",
     "  zltunnel-agent http 3000\n"
     "  zltunnel-agent http localhost:8080 --host blog --qr\n"
     "  ZLTUNNEL_SERVER=wss://tunnel.example.com zltunnel-agent http 3000 \\\n"
@@ -152,6 +152,12 @@ zlt_cmd_http_options(zlt_cmd_http_t *h, zlt_conf_t *options, int argc,
         }
     }
 
+    if (h->qr && !zlt_qr_can()) {
+        zlt_log_complain("--qr: this agent was built without libqrencode, and "
+                         "prints no QR codes");
+        return -1;
+    }
+
     if (optind == argc) {
         zlt_log_complain("which web server?  Its port: zltunnel-agent http "
                          "3000");
@@ -198,12 +204,6 @@ zlt_cmd_http_option(zlt_cmd_http_t *h, zlt_conf_t *options, int c,
         return 0;
 
     case 'q':
-        if (!zlt_qr_can()) {
-            zlt_log_complain("--qr: this agent was built without libqrencode, "
-                             "and prints no QR codes");
-            return -1;
-        }
-
         h->qr = 1;
         return 0;
 

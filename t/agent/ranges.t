@@ -208,6 +208,7 @@ sub shown {
 
     is_deeply(of($agent, 'game'), { name => 'game', protocol => 'udp',
                                     local => $l, state => 'up', public => $r,
+                                    urls => [],
                                     reason => undef, failure => undef },
               'and one by --json');
 

@@ -56,6 +56,8 @@ msg_all_inside(const zlt_msg_t *m, const uint8_t *p, size_t size)
     msg_inside(m->agent.data, m->agent.len, p, size);
     msg_inside(m->public_addr.data, m->public_addr.len, p, size);
     msg_inside(m->allow.data, m->allow.len, p, size);
+    msg_inside(m->hosts.data, m->hosts.len, p, size);
+    msg_inside(m->urls.data, m->urls.len, p, size);
     msg_inside(m->target.data, m->target.len, p, size);
     msg_inside(m->served_by.data, m->served_by.len, p, size);
 
@@ -245,6 +247,8 @@ msg_from_fields(const uint8_t *data, size_t size)
     msg_take_str(&s, &m.allow, 65535);
     msg_take_str(&s, &m.target, 65535);
     msg_take_str(&s, &m.served_by, 65535);
+    msg_take_str(&s, &m.hosts, 65535);
+    msg_take_str(&s, &m.urls, 65535);
 
     m.client_id = ids[0];
     m.tunnel_id = ids[1];

@@ -118,12 +118,14 @@ static const ext_vector_t  vectors[] = {
                .flags = ZLT_R_PRIVATE|ZLT_R_INTERNAL,
                .preferred_port = 31000 } },
 
-    { .head = "11 00000030" ID1,
+    { .head = "11 0000004a" ID1,
       .tags = { { "01 0002 7530", ZLT_X_PORT, 0 },
-                { "02 0018 'tunnel.example.com:30000'", ZLT_X_PUBLIC, 1 } },
+                { "02 0018 'tunnel.example.com:30000'", ZLT_X_PUBLIC, 1 },
+                { "03 0017 'https://a.b http://c:80'", ZLT_X_URLS, 1 } },
       .msg = { .type = ZLT_REGISTER_OK, .service_id = id1,
-               .ext = ZLT_X_PORT|ZLT_X_PUBLIC, .port = 30000,
-               .public_addr = S("tunnel.example.com:30000") } },
+               .ext = ZLT_X_PORT|ZLT_X_PUBLIC|ZLT_X_URLS, .port = 30000,
+               .public_addr = S("tunnel.example.com:30000"),
+               .urls = S("https://a.b http://c:80") } },
 
     { .head = "12 0000000a 0004 'busy'",
       .tags = { { "01 0001 0a", ZLT_X_CODE, 0 } },
@@ -143,14 +145,15 @@ static const ext_vector_t  vectors[] = {
                .ext = ZLT_X_ACTION|ZLT_X_RETRY, .action = ZLT_D_RECONNECT,
                .retry_after = 1000 } },
 
-    { .head = "10 0000001b 03 'web' 00 1f90 0000",
+    { .head = "10 00000026 03 'web' 00 1f90 0000",
       .tags = { { "01 0001 04", ZLT_X_FLAGS, 0 },
                 { "02 0002 0001", ZLT_X_PREFERRED, 0 },
-                { "03 0006 'ab,c-d'", ZLT_X_ALLOW, 1 } },
+                { "03 0006 'ab,c-d'", ZLT_X_ALLOW, 1 },
+                { "04 0008 'auto,a.b'", ZLT_X_HOSTS, 1 } },
       .msg = { .type = ZLT_REGISTER, .name = S("web"), .local_port = 8080,
-               .ext = ZLT_X_FLAGS|ZLT_X_PREFERRED|ZLT_X_ALLOW,
+               .ext = ZLT_X_FLAGS|ZLT_X_PREFERRED|ZLT_X_ALLOW|ZLT_X_HOSTS,
                .flags = ZLT_R_OPEN, .preferred_port = 1,
-               .allow = S("ab,c-d") } },
+               .allow = S("ab,c-d"), .hosts = S("auto,a.b") } },
 
     { .head = "20 00000038" ID1 ID1 "0003 'a:1'",
       .tags = { { "01 000c 'db.lan:54321'", ZLT_X_TARGET, 1 },
@@ -294,6 +297,8 @@ with(const ext_vector_t *v, uint32_t bits)
     }
 
     if (!(bits & ZLT_X_ALLOW)) { memset(&m.allow, 0, sizeof(zlt_str_t)); }
+    if (!(bits & ZLT_X_HOSTS)) { memset(&m.hosts, 0, sizeof(zlt_str_t)); }
+    if (!(bits & ZLT_X_URLS)) { memset(&m.urls, 0, sizeof(zlt_str_t)); }
     if (!(bits & ZLT_X_TARGET)) { memset(&m.target, 0, sizeof(zlt_str_t)); }
 
     if (!(bits & ZLT_X_CHECK)) { m.check = 0; }
@@ -530,8 +535,9 @@ test_all_unknown_tags(void)
 
         switch (v->msg.type) {
         case ZLT_AUTH_OK:        least = 8; break;
-        case ZLT_AUTH:           least = 5; break;
-        case ZLT_REGISTER:       least = 4; break;
+        case ZLT_AUTH:
+        case ZLT_REGISTER:       least = 5; break;
+        case ZLT_REGISTER_OK:    least = 4; break;
         case ZLT_REGISTER_FAIL:
         case ZLT_DATAGRAM_OPEN:
         case ZLT_ACCESS_OK:
@@ -850,7 +856,7 @@ test_encode_only_what_belongs(void)
         len = whole(&vectors[i]);
 
         m = vectors[i].msg;
-        m.ext |= 0xfff00000;
+        m.ext |= 0xffc00000;
 
         if (m.type == ZLT_AUTH_FAIL || m.type == ZLT_DISCONNECT) {
             m.ext |= ZLT_X_PORT|ZLT_X_PUBLIC|ZLT_X_FEATURES|ZLT_X_DATA_KEY;
@@ -886,6 +892,8 @@ test_encode_long_strings(void)
     memset(big, 'a', sizeof(big));
 
     m = vectors[7].msg;
+    m.ext &= ~(uint32_t) ZLT_X_URLS;
+    memset(&m.urls, 0, sizeof(zlt_str_t));
     m.public_addr.data = big;
 
     /* 16 + 5 + 3 + 65507 = 65531 */

@@ -156,6 +156,8 @@ msg_differs(const zlt_msg_t *a, const zlt_msg_t *b)
     differs_str(public_addr);
     differs_num(action);
     differs_str(allow);
+    differs_str(hosts);
+    differs_str(urls);
     differs_str(target);
     differs_str(served_by);
 
