@@ -555,6 +555,11 @@ zlt_link_control_announce(zlt_link_t *l, zlt_range_t *r)
 
     zlt_link_control_show(l, r, protocol);
 
+    if (r->conf.hosts[0] && r->urls == NULL) {
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the server does not tell "
+                     "where the service \"%s\" is", r->conf.name);
+    }
+
     if (no_port
         && !(zlt_option_host_flags(&r->conf) & (ZLT_R_PRIVATE|ZLT_R_OPEN)))
     {

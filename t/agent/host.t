@@ -166,6 +166,7 @@ sub both {
         qw(--host blog --host Shop.example.org --host auto
            --service port:2 --service both:3:0 --host both
            --service private:4/private) ]);
+    ok($agent->registered(4), 'registered');
 
     my $places = places($agent);
     my $host = qr/127\.0\.0\.1:\d+/;
@@ -284,7 +285,7 @@ sub old {
                                  --service plain:4) ]);
 
     ok($server->wait(sub { $server->{services}{plain} }), 'one is registered');
-    ok($server->wait(sub { ($agent->link || {})->{state} // '' eq 'connected' }),
+    ok($server->wait(sub { (($agent->link || {})->{state} // '') eq 'connected' }),
        'connected');
     is_deeply([ keys %{ $server->{services} } ], [ 'plain' ], 'one alone');
 
@@ -445,6 +446,8 @@ sub hostile {
         my $shown = slurp($agent->{out}) . $agent->log
                     . ($agent->ask('status', 'web'))[1];
         unlike($shown, qr/[^\n -~]/, '.. nothing that is not to be shown');
+        is($agent->log =~ /WARN the server does not tell where the service "web" is$/m ? 1 : 0,
+           @$want ? 0 : 1, '.. that there is none, too');
         is($agent->log =~ /WARN the server tells of the service "web" what is no URL: / ? 1 : 0,
            $text eq '' || $what =~ /^(?:a URL|many)$/ ? 0 : 1, '.. told');
 
