@@ -43,6 +43,8 @@ static int zlt_cmd_init_nginx_find(zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init);
 static int zlt_cmd_init_nginx_there(zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init);
+static void zlt_cmd_init_nginx_word(const char *file, const char *directive,
+    char *word);
 static int zlt_cmd_init_nginx_unnamed(const zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init);
 static int zlt_cmd_init_nginx_host(zlt_cmd_init_nginx_ctx_t *ctx,
@@ -150,13 +152,11 @@ static int
 zlt_cmd_init_nginx_there(zlt_cmd_init_nginx_ctx_t *ctx,
     const zlt_cmd_init_nginx_t *init)
 {
-    char   line[ZLT_CMD_INIT_CHECK_NAME];
-    FILE  *f;
-
     if (init->host || init->domain || init->ports || init->cert || init->key) {
         zlt_log_complain("--host, --domain, --ports, --cert, --key are for a "
-                         "new file, and \"%s\" is there: edit it, or --force writes it "
-                         "anew; without them a token for another agent is made",
+                         "new file, and \"%s\" is there: edit it, or --force "
+                         "writes it anew; without them a token for another "
+                         "agent is made",
                          init->ports ? ctx->main : ctx->http);
         return -1;
     }
@@ -165,17 +165,8 @@ zlt_cmd_init_nginx_there(zlt_cmd_init_nginx_ctx_t *ctx,
         return -1;
     }
 
-    f = fopen(ctx->http, "re");
-
-    while (f && fgets(line, sizeof(line), f)
-           && sscanf(line, " server_name %255[^ \t\r\n;]", ctx->host) != 1)
-    {
-        /* void */
-    }
-
-    if (f) {
-        (void) fclose(f);
-    }
+    zlt_cmd_init_nginx_word(ctx->http, "server_name", ctx->host);
+    zlt_cmd_init_nginx_word(ctx->main, "domain", ctx->domain);
 
     /* none, or one that no agent connects to: a pattern, nginx's "_" */
 
@@ -184,6 +175,35 @@ zlt_cmd_init_nginx_there(zlt_cmd_init_nginx_ctx_t *ctx,
     }
 
     return 0;
+}
+
+
+/* What stands behind the first directive of that name in a file; "" if there is
+   none. */
+
+static void
+zlt_cmd_init_nginx_word(const char *file, const char *directive, char *word)
+{
+    char   line[ZLT_CMD_INIT_CHECK_NAME], name[32];
+    FILE  *f;
+
+    f = fopen(file, "re");
+
+    while (f && fgets(line, sizeof(line), f)) {
+
+        if (sscanf(line, " %31[a-z_] %255[^ \t\r\n;]", name, word) == 2
+            && strcmp(name, directive) == 0)
+        {
+            (void) fclose(f);
+            return;
+        }
+    }
+
+    if (f) {
+        (void) fclose(f);
+    }
+
+    word[0] = '\0';
 }
 
 

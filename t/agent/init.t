@@ -195,6 +195,11 @@ sub hosts {
     is($rc, 2, 'with the files there they are edited');
     like($out, qr/--domain, .* are for a new file/, '.. it says');
 
+    ($rc, $out) = init('', '--nginx', '--dir', $etc, '--name', 'office');
+    is($rc, 0, 'a token for another agent') or diag $out;
+    like(slurp("$etc/zltunnel.tokens"),
+         qr/^\S+ office hosts=\*\.t\.example\.com$/m, '.. may have them, too');
+
     for my $bad ('*', 'a_b', '10.0.0.1', 'https://t.example.com') {
         ($rc, $out) = init('', '--nginx', '--dir', $etc, '--force', '--host',
                            'tunnel.example.com', '--domain', $bad);
