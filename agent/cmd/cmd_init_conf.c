@@ -99,6 +99,13 @@ zlt_cmd_init_conf_text(zlt_text_t *text, const char *server,
             return -1;
         }
 
+        if (s.hosts[0] && s.any_port) {
+            zlt_log_complain("--service \"%.100s\": beside a host the file has "
+                             "no 0 for a port; \"preferred_port\" there asks for "
+                             "one that may be another", services[i]);
+            return -1;
+        }
+
         zlt_cmd_init_conf_section(text, &s);
     }
 

@@ -60,7 +60,7 @@ sub one {
 
     $t->{next_port} = $port;
 
-    $server = ZLTunnel::Hostile->new($t, features => pick(63, 63, 63, 31, 7,
+    $server = ZLTunnel::Hostile->new($t, features => pick(63, 191, 191, 31, 7,
                                                           1, 0, rnd(256)));
     my $websocket = pick(0, 0, 1);
     my %local = map { $_ => $t->free_port } qw(udp tcp_access udp_access);
@@ -86,6 +86,10 @@ proxy_protocol = v2
 
 [service down]
 local = 127.0.0.1:1
+
+[service host]
+local = 127.0.0.1:$echo->{port}
+host = a, auto
 
 [service udp]
 protocol = udp
@@ -274,6 +278,12 @@ sub extension {
     return ext(map { rnd(6) ? ($_ => $o{$_}) : () } sort keys %o);
 }
 
+sub urls {
+    return join ' ', map { pick('https://a.b', 'http://c:80/', "http://\e[2J",
+                                '', 'x' x rnd(600), bytes(rnd(30))) }
+                     0 .. rnd(rnd(10) ? 3 : 200);
+}
+
 sub connect_message {
     my %target = rnd(3) ? () : (1 => pick('127.0.0.1:1', '', 'x' x 300,
                                           "127.0.0.1:$echo->{port}"));
@@ -294,7 +304,8 @@ sub control_message {
         sub { connect_message() }, sub { connect_message() },
         sub { connect_message() },
         sub { msg('RegisterOk', service() . extension(1 => bytes(2),
-                                                      2 => bytes(rnd(20)))) },
+                                                      2 => bytes(rnd(20)),
+                                                      3 => urls())) },
         sub { msg('RegisterFail', str16('no') . reason()) },
         sub { msg('Withdraw', service() . str16('x' x rnd(400))) },
         sub { msg('AccessOk', pick(md5('a'), md5('b'), bytes(16))

@@ -226,6 +226,8 @@ sub hosts {
                    qr/--host "a_b": a host's name has no "_"/ ],
                  [ [ '--service', 'dns:53/udp', '--host', 'a' ],
                    qr/--host "a" of "dns": / ],
+                 [ [ '--service', 'web:8080:0', '--host', 'a' ],
+                   qr/--service "web:8080:0": beside a host the file has no 0/ ],
                  [ [ '--service', 'web:8080', '--domain', 'a.example' ],
                    qr/--domain.* are of the server's side/ ])
     {
