@@ -294,8 +294,12 @@ ngx_http_zltunnel_last(ngx_http_request_t *r)
 
     for (cln = r->pool->cleanup; cln; cln = cln->next) {
 
-        if (cln->handler == ngx_http_zltunnel_cleanup) {
-            return cln->data;
+        zp = cln->data;
+
+        /* subrequests have the pool of the main request */
+
+        if (cln->handler == ngx_http_zltunnel_cleanup && zp->request == r) {
+            return zp;
         }
     }
 
@@ -347,6 +351,12 @@ ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
         if (ngx_http_zltunnel_rest(zp)) {
             pc->connection->read->eof = 1;
         }
+    }
+
+    /* keepalive keeps it by the address of what a search has found */
+
+    if (!zp->backup) {
+        pc->socklen = zp->up.socklen;
     }
 
     /* keepalive may close a connection instead of keeping it */

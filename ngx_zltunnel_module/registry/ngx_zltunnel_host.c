@@ -388,6 +388,7 @@ ngx_zltunnel_host_add(ngx_zltunnel_registry_t *registry,
 
     service->nhosts++;
     service->tunnel->nhosts++;
+    registry->sh->hosts.added++;
 
     return NGX_OK;
 }
@@ -657,6 +658,14 @@ ngx_zltunnel_host_sweep(ngx_zltunnel_registry_t *registry)
 void
 ngx_zltunnel_host_reset(ngx_zltunnel_sh_t *sh)
 {
+    ngx_uint_t  added;
+
+    /* whoever has seen it compares it with what comes */
+
+    added = sh->hosts.added;
+
     ngx_memzero(&sh->hosts, sizeof(ngx_zltunnel_sh_hosts_t));
     ngx_queue_init(&sh->hosts.resting);
+
+    sh->hosts.added = added;
 }

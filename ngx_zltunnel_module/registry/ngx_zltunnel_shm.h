@@ -72,6 +72,7 @@ typedef struct {
     ngx_uint_t                   mask;        /* 2^n - 1 >= nbuckets - 1 */
     ngx_uint_t                   n;           /* names */
     ngx_uint_t                   nwild;       /* .. that begin with "*." */
+    ngx_uint_t                   added;       /* times that a service got one */
     ngx_queue_t                  resting;     /* .. that no service has, as they
                                                  became so */
 } ngx_zltunnel_sh_hosts_t;

@@ -94,7 +94,8 @@ ngx_zltunnel_balance(ngx_zltunnel_upstream_t *up)
     service = ngx_zltunnel_balance_choose(up);
     rc = service ? ngx_zltunnel_balance_take(up, service) : NGX_BUSY;
 
-    missing = (service == NULL && ngx_zltunnel_balance_first(up) == NULL);
+    up->cursor = NULL;
+    missing = (service == NULL && ngx_zltunnel_balance_next(up, NULL) == NULL);
     up->absent = missing ? ngx_zltunnel_balance_absent(up)
                          : NGX_ZLTUNNEL_THERE;
 
@@ -141,7 +142,7 @@ ngx_zltunnel_balance_absent(ngx_zltunnel_upstream_t *up)
         return NGX_ZLTUNNEL_NOWHERE;
     }
 
-    if (ngx_zltunnel_host_match(up->conf->registry->sh, &up->host)) {
+    if (up->sh_host) {
         return NGX_ZLTUNNEL_RESTING;
     }
 

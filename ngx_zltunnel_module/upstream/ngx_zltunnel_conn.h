@@ -35,9 +35,11 @@ struct ngx_zltunnel_conn_s {
     ngx_queue_t                  queue;       /* bound, of this worker */
     ngx_event_t                  later;       /* see ngx_zltunnel_search.c */
     ngx_msec_t                   until;
+    ngx_uint_t                   seen;        /* hosts.added, at the last look */
     ngx_zltunnel_dial_e          rc;          /* of the dial, if it failed */
     unsigned                     dialling:1;  /* the dial is being started */
     unsigned                     failed:1;    /* .. and failed at once */
+    unsigned                     searches:1;  /* and is counted */
     unsigned                     bound:1;
     unsigned                     early:1;     /* written to, not bound yet */
     unsigned                     tcp:1;       /* it has the channel's socket */

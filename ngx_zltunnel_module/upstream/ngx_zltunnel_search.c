@@ -10,6 +10,9 @@
  * on their way.  A client of a port waits in the queue of its socket then; one
  * that asks for a host has its request read already, and waits here.
  *
+ * Whoever likes may ask for any name, so not all of a worker's connections may
+ * wait so: what is beyond a part of them fails at once, as if it had waited.
+ *
  * Whoever wants the connection is within peer.get, where it must not fail in a
  * way of ours; so it fails in an event of its own.
  */
@@ -18,9 +21,13 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_search.h"
 #include "ngx_zltunnel_balance.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_worker.h"
 
 
 #define NGX_ZLTUNNEL_SEARCH_TIME  50       /* ms, between two looks */
+#define NGX_ZLTUNNEL_SEARCH_PART  8        /* of the connections: each search has
+                                              two, or more */
 
 
 static void ngx_zltunnel_search_handler(ngx_event_t *ev);
@@ -29,12 +36,19 @@ static void ngx_zltunnel_search_later(ngx_zltunnel_conn_t *conn,
     ngx_event_handler_pt handler);
 
 
+static ngx_uint_t  ngx_zltunnel_searches;    /* of this worker */
+
+
 void
 ngx_zltunnel_search(ngx_zltunnel_conn_t *conn)
 {
     ngx_msec_t  timeout;
 
-    if (conn->up->absent != NGX_ZLTUNNEL_EXPECTED) {
+    if (conn->up->absent != NGX_ZLTUNNEL_EXPECTED
+        || ngx_zltunnel_room_scarce()
+        || ngx_zltunnel_searches
+           >= ngx_cycle->connection_n / NGX_ZLTUNNEL_SEARCH_PART)
+    {
         conn->rc = NGX_ZLTUNNEL_DIAL_NO_SERVICE;
         ngx_zltunnel_search_failed(conn);
         return;
@@ -47,6 +61,8 @@ ngx_zltunnel_search(ngx_zltunnel_conn_t *conn)
     }
 
     conn->until = ngx_current_msec + timeout;
+    conn->searches = 1;
+    ngx_zltunnel_searches++;
 
     /* nobody writes to it before it is found */
 
@@ -61,6 +77,7 @@ static void
 ngx_zltunnel_search_handler(ngx_event_t *ev)
 {
     ngx_int_t                 rc;
+    ngx_uint_t                added;
     ngx_msec_int_t            left;
     ngx_zltunnel_conn_t      *conn;
     ngx_zltunnel_upstream_t  *up;
@@ -68,9 +85,26 @@ ngx_zltunnel_search_handler(ngx_event_t *ev)
     conn = ev->data;
     up = conn->up;
 
+    added = up->conf->registry->sh->hosts.added;
+    left = (ngx_msec_int_t) (conn->until - ngx_current_msec);
+
+    if (added == conn->seen && left > 0
+        && ngx_zltunnel_host_expected(up->conf->registry))
+    {
+        /* nobody has come */
+
+        ngx_add_timer(ev, ngx_min(NGX_ZLTUNNEL_SEARCH_TIME,
+                                  (ngx_msec_t) left));
+        return;
+    }
+
+    conn->seen = added;
+
     rc = ngx_zltunnel_balance(up);
 
     if (rc == NGX_OK) {
+
+        ngx_zltunnel_search_end(conn);
 
         if (ngx_zltunnel_conn_dial(conn) != NGX_OK) {
             ngx_zltunnel_conn_fail(conn, conn->rc);
@@ -78,8 +112,6 @@ ngx_zltunnel_search_handler(ngx_event_t *ev)
 
         return;
     }
-
-    left = (ngx_msec_int_t) (conn->until - ngx_current_msec);
 
     if (rc == NGX_BUSY && up->absent == NGX_ZLTUNNEL_EXPECTED && left > 0) {
         ngx_add_timer(ev, ngx_min(NGX_ZLTUNNEL_SEARCH_TIME,
@@ -130,5 +162,10 @@ ngx_zltunnel_search_end(ngx_zltunnel_conn_t *conn)
 
     if (conn->later.posted) {
         ngx_delete_posted_event(&conn->later);
+    }
+
+    if (conn->searches) {
+        conn->searches = 0;
+        ngx_zltunnel_searches--;
     }
 }
