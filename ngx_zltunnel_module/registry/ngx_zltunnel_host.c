@@ -632,6 +632,25 @@ ngx_zltunnel_host_expected(ngx_zltunnel_registry_t *registry)
 }
 
 
+ngx_uint_t
+ngx_zltunnel_host_awaited(ngx_zltunnel_registry_t *registry, ngx_str_t *name)
+{
+    ngx_zltunnel_sh_host_t  *host;
+
+    if (name->len == 0 || !ngx_zltunnel_host_expected(registry)) {
+        return 0;
+    }
+
+    ngx_zltunnel_zone_lock_read(registry);
+
+    host = ngx_zltunnel_host_match(registry->sh, name);
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    return host == NULL;
+}
+
+
 void
 ngx_zltunnel_host_sweep(ngx_zltunnel_registry_t *registry)
 {

@@ -62,6 +62,9 @@ void ngx_zltunnel_host_leave(ngx_zltunnel_registry_t *registry,
 /* agents may come that have names nobody knows of yet: the registry is new, or
    another binary is here as well */
 ngx_uint_t ngx_zltunnel_host_expected(ngx_zltunnel_registry_t *registry);
+/* nobody has that name, or a wildcard that covers it, and such agents may */
+ngx_uint_t ngx_zltunnel_host_awaited(ngx_zltunnel_registry_t *registry,
+    ngx_str_t *name);
 /* every second: frees those that were kept long enough */
 void ngx_zltunnel_host_sweep(ngx_zltunnel_registry_t *registry);
 /* the table is lost, with all else in the zone */

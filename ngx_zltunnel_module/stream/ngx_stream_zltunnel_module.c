@@ -28,12 +28,16 @@
 #include "zlt_name.h"
 
 
+#define NGX_STREAM_ZLTUNNEL_LOOK  50        /* ms, for an agent to come */
+
+
 typedef struct {
     ngx_stream_session_t        *session;
     ngx_zltunnel_dial_t          dial;
     ngx_zltunnel_end_t           end;
     ngx_zltunnel_relay_t         relay;
     ngx_event_t                  start;
+    ngx_msec_t                   until;      /* it waits for an agent */
     size_t                       early;      /* bytes put into the relay */
     unsigned                     eof:1;
     unsigned                     relaying:1;
@@ -43,6 +47,8 @@ typedef struct {
 
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
 static void ngx_stream_zltunnel_start_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_stream_zltunnel_awaits(ngx_stream_zltunnel_ctx_t *ctx,
+    ngx_zltunnel_registry_t *registry, ngx_str_t *name);
 static void ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx);
 static void ngx_stream_zltunnel_read_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_empty_handler(ngx_event_t *ev);
@@ -304,6 +310,10 @@ ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
             name.len = zlt_host_authority(host, name.data, name.len);
             name.data = host;
 
+            if (ngx_stream_zltunnel_awaits(ctx, zcf->registry, &name)) {
+                return;
+            }
+
             ngx_zltunnel_dial_host(&ctx->dial, &name, &zcf->token);
 
         } else {
@@ -312,6 +322,32 @@ ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
     }
 
     /* nothing here from now on: the session may be gone */
+}
+
+
+/* as ngx_zltunnel_search(), for an agent that may be on its way; 1: later */
+
+static ngx_uint_t
+ngx_stream_zltunnel_awaits(ngx_stream_zltunnel_ctx_t *ctx,
+    ngx_zltunnel_registry_t *registry, ngx_str_t *name)
+{
+    if (ngx_zltunnel_room_scarce()
+        || !ngx_zltunnel_host_awaited(registry, name))
+    {
+        return 0;
+    }
+
+    if (ctx->until == 0) {
+        ctx->until = ngx_current_msec + registry->connect_timeout;
+    }
+
+    if ((ngx_msec_int_t) (ctx->until - ngx_current_msec) <= 0) {
+        return 0;
+    }
+
+    ngx_add_timer(&ctx->start, NGX_STREAM_ZLTUNNEL_LOOK);
+
+    return 1;
 }
 
 
@@ -432,6 +468,7 @@ void
 ngx_stream_zltunnel_module_missing(ngx_stream_session_t *s,
     ngx_zltunnel_dial_e rc)
 {
+    u_char                           host[ZLT_MAX_HOST];
     ngx_str_t                        name;
     ngx_stream_zltunnel_srv_conf_t  *zcf;
 
@@ -440,6 +477,19 @@ ngx_stream_zltunnel_module_missing(ngx_stream_session_t *s,
     if (rc == NGX_ZLTUNNEL_DIAL_NO_SERVICE && zcf->pass
         && ngx_stream_complex_value(s, zcf->pass, &name) == NGX_OK)
     {
+        if (zcf->host) {
+
+            /* whoever likes may ask for any name */
+
+            name.len = zlt_host_authority(host, name.data, name.len);
+            name.data = host;
+
+            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                          name.len ? "no agent has the host \"%V\""
+                                   : "the client names no host", &name);
+            return;
+        }
+
         ngx_zltunnel_log_missing(s->connection->log, NGX_LOG_NOTICE,
                                  zcf->registry, &name, &zcf->token);
     }
