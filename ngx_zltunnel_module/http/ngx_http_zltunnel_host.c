@@ -32,7 +32,8 @@ static ngx_uint_t ngx_http_zltunnel_host_failed(void *data,
     ngx_zltunnel_dial_e rc, ngx_uint_t code);
 static ngx_uint_t ngx_http_zltunnel_host_status(
     ngx_http_zltunnel_host_t *host, ngx_zltunnel_dial_e rc, ngx_uint_t code);
-static ngx_uint_t ngx_http_zltunnel_host_stale(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_zltunnel_host_stale(ngx_http_request_t *r,
+    ngx_zltunnel_dial_e rc);
 static void ngx_http_zltunnel_host_answer(ngx_event_t *ev);
 
 
@@ -119,7 +120,7 @@ ngx_http_zltunnel_host_failed(void *data, ngx_zltunnel_dial_e rc,
     if (!host->up->conf->host || host->status == 0
         || (host->up->absent == NGX_ZLTUNNEL_THERE
             && r->upstream->peer.tries > 1)
-        || ngx_http_zltunnel_host_stale(r))
+        || ngx_http_zltunnel_host_stale(r, rc))
     {
         return 0;
     }
@@ -191,15 +192,21 @@ ngx_http_zltunnel_host_status(ngx_http_zltunnel_host_t *host,
 /* an answer of the cache is better than none: the upstream code sends it */
 
 static ngx_uint_t
-ngx_http_zltunnel_host_stale(ngx_http_request_t *r)
+ngx_http_zltunnel_host_stale(ngx_http_request_t *r, ngx_zltunnel_dial_e rc)
 {
 #if (NGX_HTTP_CACHE)
+    ngx_uint_t            how;
     ngx_http_upstream_t  *u;
 
     u = r->upstream;
 
+    /* as ngx_http_upstream_next() has it, to which it looks like that */
+
+    how = (rc == NGX_ZLTUNNEL_DIAL_TIMEOUT) ? NGX_HTTP_UPSTREAM_FT_TIMEOUT
+                                            : NGX_HTTP_UPSTREAM_FT_ERROR;
+
     return r->cache && u->cache_status == NGX_HTTP_CACHE_EXPIRED
-           && (u->conf->cache_use_stale & NGX_HTTP_UPSTREAM_FT_ERROR);
+           && ((u->conf->cache_use_stale & how) || r->cache->stale_error);
 #else
     return 0;
 #endif

@@ -228,7 +228,10 @@ ngx_zltunnel_host_claim(ngx_zltunnel_registry_t *registry,
 
     for (i = 0; i < n; i++) {
 
-        if (ngx_zltunnel_host_hosted(service, &names[i].name)) {
+        hosted = ngx_zltunnel_host_hosted(service, &names[i].name);
+
+        if (hosted) {
+            hosted->automatic = (uint8_t) names[i].automatic;
             continue;
         }
 

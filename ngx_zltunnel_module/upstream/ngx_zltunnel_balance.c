@@ -420,6 +420,7 @@ ngx_zltunnel_balance_take(ngx_zltunnel_upstream_t *up,
     service->used = ngx_zltunnel_turn(up->conf->registry->sh);
 
     up->suspect = (service->fails != 0);
+    up->waits = ngx_zltunnel_service_waits(service);
 
     if (up->conf->max_fails && service->fails >= up->conf->max_fails) {
 

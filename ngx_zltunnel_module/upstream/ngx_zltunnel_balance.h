@@ -66,6 +66,7 @@ typedef struct {
     ngx_queue_t                 *cursor;
     ngx_zltunnel_absent_e        absent;      /* if none was chosen */
     unsigned                     chosen:1;
+    unsigned                     waits:1;     /* .. and its agent is away */
     unsigned                     told:1;      /* that there is none */
     unsigned                     suspect:1;   /* it has failed before */
     unsigned                     again:1;     /* set by the caller: the next

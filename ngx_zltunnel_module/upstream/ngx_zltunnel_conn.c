@@ -99,7 +99,11 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     ngx_zltunnel_dial_t  *dial;
 
     *result = NULL;
-    early = 0;
+
+    /* one that waits for its agent has all the time to connect, and not that for
+       an answer */
+
+    early = up->early && !up->waits;
 
     c = ngx_zltunnel_conn_placeholder(pc);
     if (c == NULL) {
@@ -142,8 +146,15 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     dial->framed = up->framed;
     dial->requests = up->requests;
     dial->lanes = up->framed && up->conf->lanes;
-    dial->corked = up->early;
-    dial->timeout = (up->early || up->failed) ? up->timeout : 0;
+    dial->corked = early;
+
+    if (up->early || up->failed) {
+
+        /* before the upstream code's own timeout, which has one answer */
+
+        dial->timeout = up->timeout - (up->timeout > 1);
+    }
+
     dial->handler = ngx_zltunnel_conn_dialled;
     dial->data = conn;
 
@@ -152,12 +163,14 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
                                           conn->addr, NGX_SOCKADDR_STRLEN, 1);
 
     if (up->absent) {
+        early = 0;
         ngx_zltunnel_search(conn);
 
     } else if (ngx_zltunnel_conn_dial(conn) == NGX_OK) {
-        early = (up->early && !conn->bound);
+        early = early && !conn->bound;
 
     } else if (up->failed) {
+        early = 0;
         ngx_zltunnel_search_failed(conn);
 
     } else {
@@ -392,6 +405,11 @@ ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
     up = conn->up;
 
     if (up->failed && up->failed(up->data, rc, conn->dial.code)) {
+
+        if (c->write->timer_set) {
+            ngx_del_timer(c->write);
+        }
+
         return;
     }
 

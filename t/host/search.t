@@ -15,11 +15,12 @@ use Test::More;
 use ZLTunnel;
 use ZLTunnel::App;
 
-my ($t, $front, $alice, $bob, $web, $shop);
+my ($t, $front, $alice, $bob, $web, $shop, $agent);
 
 set_up();
 kept();
 crowd();
+away();
 $t->finish;
 
 
@@ -31,6 +32,7 @@ sub set_up {
     $front = $t->free_port;
 
     $t->write_conf(http => <<"EOT");
+proxy_cache_path $t->{dir}/temp/cache keys_zone=cache:1m;
 upstream hosts { zltunnel_host \$host; keepalive 8; }
 server {
     listen 127.0.0.1:$front;
@@ -38,6 +40,16 @@ server {
     proxy_set_header Connection '';
     proxy_set_header Host \$host;
     location / { proxy_pass http://hosts; }
+    location /short { proxy_pass http://hosts; proxy_connect_timeout 2s;
+                      proxy_read_timeout 300ms; }
+    location /stale {
+        proxy_cache cache;
+        proxy_cache_key \$host\$request_uri;
+        proxy_cache_valid 200 1s;
+        proxy_cache_use_stale timeout;
+        proxy_connect_timeout 1s;
+        proxy_pass http://hosts;
+    }
 }
 EOT
 
@@ -54,7 +66,7 @@ EOT
 
 sub kept {
     my @waits = map { ask($_) } 'web', 'shop';
-    my $first = $t->agent(token => $alice, services => [ "web:$web->{port}" ],
+    $agent = $t->agent(token => $alice, services => [ "web:$web->{port}" ],
                           args => [ '--host', 'web' ]);
     like(answer($waits[0]), qr/^web /m, 'the first is answered by its agent');
     my @later = map { ask('shop') } 1 .. 3;
@@ -73,16 +85,40 @@ sub crowd {
     is(scalar(grep { answer(ask('web')) =~ /^web /m } 1 .. 20), 20,
        'others are served while a crowd waits for agents');
 
+    is(answer(ask('none', '/short')) =~ m{^HTTP/1.1 (\d+)} && $1, 503,
+       'so it is where nginx would wait for a shorter time');
+
     my %told;
     $told{ answer($_) =~ m{^HTTP/1.1 (\d+)} ? $1 : 'nothing' }++ for @s;
     is_deeply(\%told, { 503 => 300 }, 'and the crowd is told to come again');
 }
 
 
+# To wait for an agent is not to wait for an answer.
+
+sub away {
+    like(answer(ask('web', '/stale')), qr/^web /m, 'an answer is cached');
+    $agent->{proc}->kill('KILL');
+    $agent->{proc}->wait(5);
+    ok(wait_for(sub { grep { $_->{state} eq 'disconnected' }
+                      @{ $t->status->{tunnels} } }), 'an agent is away');
+    sleep 2;                                  # what is cached has expired
+
+    like(answer(ask('web', '/short')), qr/^HTTP\S+ 503 .*^Retry-After: /ms,
+         'where answers have less time than agents: 503');
+    like(answer(ask('web', '/stale')), qr/^web /m,
+         'what is cached is an answer, if a timeout allows it');
+
+    my $s = ask('web');
+    $agent->launch;
+    like(answer($s), qr/^web /m, 'it comes back in time');
+}
+
+
 sub ask {
-    my ($name, $method) = @_;
+    my ($name, $path) = @_;
     my $s = connect_to($front);
-    syswrite $s, ($method // 'GET') . " / HTTP/1.1\r\nHost: $name.t.example\r\n"
+    syswrite $s, 'GET ' . ($path // '/') . " HTTP/1.1\r\nHost: $name.t.example\r\n"
                  . "Content-Length: 0\r\nConnection: close\r\n\r\n";
     return $s;
 }
