@@ -264,11 +264,15 @@ short_names(void)
     check(becomes(full, "*", 1, NULL));
     check(becomes(full, "a_b", 3, NULL));
     check(becomes(full, "", 0, NULL));
+    check(becomes(full, ".", 1, NULL));
+    check(becomes(full, "3000", 4, "3000.t.example.com"));
+    check(becomes(full, "10.0.0.1", 8, NULL));
 
     domain = "";
 
     check(becomes(full, "Blog", 4, "blog"));
     check(becomes(full, "Blog.", 5, "blog"));
+    check(becomes(full, "3000", 4, NULL));
 
     /* up to the longest */
 
