@@ -16,6 +16,7 @@
 #     /ws          a WebSocket that echoes
 #     /grpc        gRPC-web: each message is sent back as soon as it is there
 #     /headers     the request's header
+#     /page        the file that PAGE names, of HTML
 #     /reset       half of an answer without a length, then a reset
 #     /status?N    an answer with that status
 #     /proxy       the PROXY protocol's header, with "proxy", which expects it
@@ -85,6 +86,7 @@ sub connection {
         $requests++;
         my $rest = $path =~ m{^/(\w+)} ? $1 : '';
         my $text = "$name $number $requests\n";
+        my $type = 'text/plain';
 
         if ($rest eq 'upload') {
             $text = upload(\%h);
@@ -125,6 +127,11 @@ sub connection {
         } elsif ($rest eq 'headers') {
             $text = "$head\n";
 
+        } elsif ($rest eq 'page') {
+            open my $fh, '<:raw', $ENV{PAGE} or die "$ENV{PAGE}: $!";
+            $text = do { local $/; <$fh> };
+            $type = 'text/html';
+
         } elsif ($rest eq 'slow') {
             say_("slow $number");
             sleep $arg / 1000;
@@ -135,7 +142,7 @@ sub connection {
 
         my $status = $rest eq 'status' ? $arg : 200;
 
-        out("HTTP/1.1 $status Whatever\r\nContent-Type: text/plain\r\n"
+        out("HTTP/1.1 $status Whatever\r\nContent-Type: $type\r\n"
             . 'Content-Length: ' . length($text) . "\r\n\r\n$text");
 
         return if ($h{connection} // '') =~ /close/i;
