@@ -63,6 +63,8 @@ my %elsewhere = (
                                        "'check', '--connect'" ],
     'zltunnel-agent connect --server wss://tunnel.example.com *'
                                   => [ 't/install/readme.t', 'agent connect' ],
+    'zltunnel-agent http 3000'    => [ 't/agent/http-command.t',
+                                       "'http', '3000'" ],
     'zltunnel-agent access office --to *' => [ 't/access/open.t',
                                                "'office', '--to'" ],
     'ufw *'                       => [ 't/docs/cookbook.t', "'ufw')" ],
