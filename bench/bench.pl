@@ -57,6 +57,7 @@ my %rows = (
     burst5000 => { run => sub { burst(5000, @_) } },
     http => { run => sub { http('/', @_) } },
     once => { run => sub { http('/once/', @_) } },
+    host => { run => \&by_name },
     mem  => { run => \&memory, fresh => 1 },
     tunnels => { run => \&idle_tunnels, fresh => 1 },
     udp64   => { run => sub { datagrams(64, @_) } },
@@ -107,6 +108,11 @@ my @figures = (
     { key => 'once.p50',    title => '  p50', unit => 'us' },
     { key => 'once.p99',    title => '  p99', unit => 'us', %http_p99 },
     { key => 'once.cpu',    title => '', %http_cpu },
+    { key => 'host.share',  title => 'http by name, requests beside service',
+      unit => '', least => { plain => 0.97, tls => 0.97 } },
+    { key => 'host.rate',   title => '  beside one nginx', unit => '1/s' },
+    { key => 'host.cpu',    title => '', unit => 'CPU-s/100k',
+      most => { plain => 1.25 } },
     { key => 'mem.conn',    title => 'memory, open idle connection',
       unit => 'kB', most => { plain => 1.0, tls => 1.0 } },
     { key => 'mem.kernel',  title => '  kernel, all its sockets',
@@ -146,8 +152,8 @@ for my $row (@rows) {
 }
 
 if (!@rows && !$opt{rows}) {
-    @rows = qw(up1 down1 up8 down8 rr conn burst1000 burst5000 http once mem
-               tunnels udp64 udp1200 udprr);
+    @rows = qw(up1 down1 up8 down8 rr conn burst1000 burst5000 http once host
+               mem tunnels udp64 udp1200 udprr);
 }
 
 my @setups = setups();
@@ -326,7 +332,7 @@ sub http {
     my $seconds = max(1, int($opt{seconds} + 0.5));
     my $cpu = cpu($running);
 
-    my $out = `wrk --latency -t 1 -c 32 -d ${seconds}s http://127.0.0.1:$running->{front}$path 2>&1`;
+    my $out = `wrk --latency -H 'Host: web.example' -t 1 -c 32 -d ${seconds}s http://127.0.0.1:$running->{front}$path 2>&1`;
     die "wrk: $out" if $? || $out =~ /Non-2xx|Socket errors/;
 
     sleep 0.05;
@@ -338,6 +344,39 @@ sub http {
     return { rate => $rate, p50 => microseconds($out =~ /^\s*50%\s+(\S+)/m),
              p99 => microseconds($out =~ /^\s*99%\s+(\S+)/m),
              cpu => leaders($running) ? $cpu / $n * 1e5 : undef };
+}
+
+
+# By the name of a host, and by that of the service, which take turns; the chain
+# has one nginx alone there, whose upstream is the service.
+
+sub by_name {
+    my ($running) = @_;
+
+    return {} if !$running->{front};
+
+    my @name = http('/host/', $running);
+    my @service = $running->{agents} ? map { http('/', $running) } 1, 2 : @name;
+
+    push @name, http('/host/', $running) if $running->{agents};
+
+    my $cpu = mean('cpu', @name);
+
+    return { rate => mean('rate', @name), cpu => $cpu,
+             share => $cpu ? mean('cpu', @service) / $cpu : undef };
+}
+
+
+sub mean {
+    my ($figure, @of) = @_;
+    my $sum = 0;
+
+    for my $f (@of) {
+        return undef if !defined $f->{$figure};
+        $sum += $f->{$figure};
+    }
+
+    return $sum / @of;
 }
 
 

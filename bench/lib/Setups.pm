@@ -263,10 +263,11 @@ sub certificate {
 }
 
 
-# What both have for http: a front with keepalive to its upstream, and without.
+# What both have for http: a front with keepalive to its upstream, and without;
+# and what is beside a service by the name of a host.
 
 sub http_front {
-    my ($port, $server, $scheme, $ssl) = @_;
+    my ($port, $server, $scheme, $ssl, $host) = @_;
 
     return <<EOT;
     access_log off;
@@ -286,11 +287,18 @@ sub http_front {
         $server;
     }
 
+    upstream host {
+        $host;
+        keepalive 64;
+        keepalive_requests 1000000;
+    }
+
     server {
         listen 127.0.0.1:$port;
         keepalive_requests 1000000;
         proxy_http_version 1.1;
         proxy_set_header Connection '';
+        location /host/ { proxy_pass http://host; }
         $ssl
         location / { proxy_pass $scheme://web; }
         location /once/ { proxy_pass $scheme://once;
@@ -336,7 +344,8 @@ EOT
 
     my $http = http_front($front, "server 127.0.0.1:$web",
                           $tls ? 'https' : 'http',
-                          $ssl =~ s/proxy_ssl on;//r);
+                          $ssl =~ s/proxy_ssl on;//r,
+                          "server 127.0.0.1:$http_service");
 
     my ($near) = nginx('chain-near', $workers, <<EOT, port => $a);
 stream {
@@ -376,7 +385,8 @@ sub tunnel {
     my $range = $ports > 1 ? "$base-" . ($base + $ports - 1) : $base;
     my $cert = $tls ? certificate() : '';
     my $listen = $tls ? 'ssl' : '';
-    my $web = http_front($front, 'zltunnel_service web', 'http', '');
+    my $web = http_front($front, 'zltunnel_service web', 'http', '',
+                         'zltunnel_host $host');
 
     my ($near, $dir) = nginx($tls ? 'wss' : 'ws', $workers, <<EOT,
 zltunnel {
@@ -401,7 +411,7 @@ stream {
     }
 }
 EOT
-        port => $http, module => 1, tokens => "$line sessions=1000\n");
+        port => $http, module => 1, tokens => "$line sessions=1000 hosts=web.example\n");
 
     my $self = { near => $near, agents => [], http => $http, dir => $dir,
                  service => $service, tls => $tls, front => $front,
@@ -432,7 +442,8 @@ sub add_agent {
                     $n == 0 ? ('--service',
                                "udp:127.0.0.1:$self->{service}/udp",
                                '--service',
-                               "web:127.0.0.1:$http_service/private")
+                               "web:127.0.0.1:$http_service/private",
+                               '--host', 'web.example')
                             : ());
 
     push @{ $self->{agents} }, $pid;
