@@ -45,11 +45,13 @@ static ngx_int_t ngx_zltunnel_host_add(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service, ngx_zltunnel_host_name_t *name,
     uint64_t tenant);
 static ngx_zltunnel_sh_host_t *ngx_zltunnel_host_create(
-    ngx_zltunnel_registry_t *registry, ngx_str_t *name);
+    ngx_zltunnel_registry_t *registry, ngx_str_t *name, uint64_t tenant);
 static void ngx_zltunnel_host_drop(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_hosted_t *hosted);
 static void ngx_zltunnel_host_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_host_t *host);
+static ngx_queue_t *ngx_zltunnel_host_resting(ngx_zltunnel_sh_t *sh,
+    uint64_t tenant);
 static ngx_zltunnel_sh_host_t *ngx_zltunnel_host_rests(ngx_zltunnel_sh_t *sh,
     uint64_t tenant, ngx_uint_t *n);
 
@@ -200,7 +202,8 @@ ngx_zltunnel_host_usable(ngx_zltunnel_sh_host_t *host, uint64_t tenant)
 {
     return host->tenant == tenant
            || (ngx_queue_empty(&host->services)
-               && ngx_current_msec - host->freed >= NGX_ZLTUNNEL_HOST_REST);
+               && ngx_zltunnel_zone_since(host->freed)
+                  >= NGX_ZLTUNNEL_HOST_REST);
 }
 
 
@@ -365,7 +368,7 @@ ngx_zltunnel_host_add(ngx_zltunnel_registry_t *registry,
             ngx_zltunnel_host_remove(registry, oldest);
         }
 
-        host = ngx_zltunnel_host_create(registry, &name->name);
+        host = ngx_zltunnel_host_create(registry, &name->name, tenant);
         if (host == NULL) {
             return NGX_ERROR;
         }
@@ -400,7 +403,8 @@ ngx_zltunnel_host_add(ngx_zltunnel_registry_t *registry,
 /* one that rests, and has rested for long enough */
 
 static ngx_zltunnel_sh_host_t *
-ngx_zltunnel_host_create(ngx_zltunnel_registry_t *registry, ngx_str_t *name)
+ngx_zltunnel_host_create(ngx_zltunnel_registry_t *registry, ngx_str_t *name,
+    uint64_t tenant)
 {
     ngx_zltunnel_sh_t        *sh;
     ngx_zltunnel_sh_host_t   *host, **bucket;
@@ -427,6 +431,7 @@ ngx_zltunnel_host_create(ngx_zltunnel_registry_t *registry, ngx_str_t *name)
     }
 
     host->hash = ngx_zltunnel_name_hash(name->data, name->len);
+    host->tenant = tenant;
     host->freed = ngx_current_msec - NGX_ZLTUNNEL_HOST_REST;
     host->len = (uint8_t) name->len;
     ngx_memcpy(host->name, name->data, name->len);
@@ -435,7 +440,7 @@ ngx_zltunnel_host_create(ngx_zltunnel_registry_t *registry, ngx_str_t *name)
 
     /* at the head are those that are due first */
 
-    ngx_queue_insert_head(&hosts->resting, &host->rest);
+    ngx_queue_insert_head(ngx_zltunnel_host_resting(sh, tenant), &host->rest);
 
     bucket = ngx_zltunnel_host_bucket(hosts, host->hash);
     host->next = *bucket;
@@ -568,7 +573,19 @@ ngx_zltunnel_host_drop(ngx_zltunnel_registry_t *registry,
     }
 
     host->freed = ngx_current_msec;
-    ngx_queue_insert_tail(&registry->sh->hosts.resting, &host->rest);
+    ngx_queue_insert_tail(ngx_zltunnel_host_resting(registry->sh,
+                                                    host->tenant),
+                          &host->rest);
+}
+
+
+/* several lists, so that who looks for his own names does not walk those of
+   all */
+
+static ngx_queue_t *
+ngx_zltunnel_host_resting(ngx_zltunnel_sh_t *sh, uint64_t tenant)
+{
+    return &sh->hosts.resting[tenant % NGX_ZLTUNNEL_HOST_RESTS];
 }
 
 
@@ -577,14 +594,15 @@ ngx_zltunnel_host_drop(ngx_zltunnel_registry_t *registry,
 static ngx_zltunnel_sh_host_t *
 ngx_zltunnel_host_rests(ngx_zltunnel_sh_t *sh, uint64_t tenant, ngx_uint_t *n)
 {
-    ngx_queue_t             *q;
+    ngx_queue_t             *q, *resting;
     ngx_zltunnel_sh_host_t  *host, *oldest;
 
     *n = 0;
     oldest = NULL;
+    resting = ngx_zltunnel_host_resting(sh, tenant);
 
-    for (q = ngx_queue_last(&sh->hosts.resting);
-         q != ngx_queue_sentinel(&sh->hosts.resting);
+    for (q = ngx_queue_last(resting);
+         q != ngx_queue_sentinel(resting);
          q = ngx_queue_prev(q))
     {
         host = ngx_queue_data(q, ngx_zltunnel_sh_host_t, rest);
@@ -630,7 +648,7 @@ ngx_uint_t
 ngx_zltunnel_host_expected(ngx_zltunnel_registry_t *registry)
 {
     return ngx_zltunnel_overlap
-           || ngx_current_msec - registry->sh->started
+           || ngx_zltunnel_zone_since(registry->sh->started)
               < registry->reconnect_grace;
 }
 
@@ -657,22 +675,27 @@ ngx_zltunnel_host_awaited(ngx_zltunnel_registry_t *registry, ngx_str_t *name)
 void
 ngx_zltunnel_host_sweep(ngx_zltunnel_registry_t *registry)
 {
-    ngx_queue_t              *q;
-    ngx_zltunnel_sh_host_t   *host;
-    ngx_zltunnel_sh_hosts_t  *hosts;
+    ngx_uint_t               i;
+    ngx_queue_t             *q, *resting;
+    ngx_zltunnel_sh_host_t  *host;
 
-    hosts = &registry->sh->hosts;
+    for (i = 0; i < NGX_ZLTUNNEL_HOST_RESTS; i++) {
 
-    while (!ngx_queue_empty(&hosts->resting)) {
-        q = ngx_queue_head(&hosts->resting);
-        host = ngx_queue_data(q, ngx_zltunnel_sh_host_t, rest);
+        resting = &registry->sh->hosts.resting[i];
 
-        if (ngx_current_msec - host->freed < NGX_ZLTUNNEL_HOST_REST) {
-            return;
+        while (!ngx_queue_empty(resting)) {
+            q = ngx_queue_head(resting);
+            host = ngx_queue_data(q, ngx_zltunnel_sh_host_t, rest);
+
+            if (ngx_zltunnel_zone_since(host->freed)
+                < NGX_ZLTUNNEL_HOST_REST)
+            {
+                break;
+            }
+
+            ngx_zltunnel_zone_change(registry);
+            ngx_zltunnel_host_remove(registry, host);
         }
-
-        ngx_zltunnel_zone_change(registry);
-        ngx_zltunnel_host_remove(registry, host);
     }
 }
 
@@ -680,14 +703,17 @@ ngx_zltunnel_host_sweep(ngx_zltunnel_registry_t *registry)
 void
 ngx_zltunnel_host_reset(ngx_zltunnel_sh_t *sh)
 {
-    ngx_uint_t  added;
+    ngx_uint_t  i, added;
 
     /* whoever has seen it compares it with what comes */
 
     added = sh->hosts.added;
 
     ngx_memzero(&sh->hosts, sizeof(ngx_zltunnel_sh_hosts_t));
-    ngx_queue_init(&sh->hosts.resting);
+
+    for (i = 0; i < NGX_ZLTUNNEL_HOST_RESTS; i++) {
+        ngx_queue_init(&sh->hosts.resting[i]);
+    }
 
     sh->hosts.added = added;
 }

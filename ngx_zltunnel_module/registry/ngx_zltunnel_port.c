@@ -298,9 +298,9 @@ ngx_zltunnel_port_assign(ngx_zltunnel_registry_t *registry,
 
             /* somebody's until lately: only if there is nothing else */
 
-            if (oldest == 0 || ngx_current_msec - p->freed > age) {
+            if (oldest == 0 || ngx_zltunnel_zone_since(p->freed) > age) {
                 oldest = port;
-                age = ngx_current_msec - p->freed;
+                age = ngx_zltunnel_zone_since(p->freed);
             }
 
             continue;
@@ -472,7 +472,7 @@ ngx_zltunnel_port_rested(ngx_zltunnel_sh_port_t *port)
     /* it is nobody's yet where its socket could not be opened */
 
     return port->tenant == 0
-           || ngx_current_msec - port->freed >= NGX_ZLTUNNEL_PORT_REST;
+           || ngx_zltunnel_zone_since(port->freed) >= NGX_ZLTUNNEL_PORT_REST;
 }
 
 

@@ -65,6 +65,7 @@ typedef struct {
 
 #define NGX_ZLTUNNEL_HOST_SEGMENT   256    /* buckets */
 #define NGX_ZLTUNNEL_HOST_SEGMENTS  256
+#define NGX_ZLTUNNEL_HOST_RESTS     64     /* lists, by tenant */
 
 typedef struct {
     ngx_zltunnel_sh_host_t     **segments[NGX_ZLTUNNEL_HOST_SEGMENTS];
@@ -73,7 +74,8 @@ typedef struct {
     ngx_uint_t                   n;           /* names */
     ngx_uint_t                   nwild;       /* .. that begin with "*." */
     ngx_uint_t                   added;       /* times that a service got one */
-    ngx_queue_t                  resting;     /* .. that no service has, as they
+    ngx_queue_t                  resting[NGX_ZLTUNNEL_HOST_RESTS];
+                                              /* .. that no service has, as they
                                                  became so */
 } ngx_zltunnel_sh_hosts_t;
 

@@ -183,6 +183,17 @@ ngx_zltunnel_zone_unlock(ngx_zltunnel_registry_t *registry)
 }
 
 
+ngx_msec_t
+ngx_zltunnel_zone_since(ngx_msec_t at)
+{
+    ngx_msec_int_t  since;
+
+    since = (ngx_msec_int_t) (ngx_current_msec - at);
+
+    return ngx_max(since, 0);
+}
+
+
 void *
 ngx_zltunnel_zone_alloc(ngx_zltunnel_registry_t *registry, size_t size)
 {

@@ -31,6 +31,9 @@ void ngx_zltunnel_zone_lock(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_zone_lock_read(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_zone_change(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_zone_unlock(ngx_zltunnel_registry_t *registry);
+/* milliseconds since a time that is in the zone: another worker's, whose clock
+   may have been read later than ours, so that it is not over yet */
+ngx_msec_t ngx_zltunnel_zone_since(ngx_msec_t at);
 /*
  * Memory of the zone, zeroed; under the lock.  NULL: it is full, which is an
  * error to one agent or client and never to the server: whoever asked gives

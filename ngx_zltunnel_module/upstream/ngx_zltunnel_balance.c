@@ -273,7 +273,7 @@ ngx_zltunnel_balance_class(ngx_zltunnel_upstream_t *up,
 
     if (up->conf->max_fails
         && service->fails >= up->conf->max_fails
-        && ngx_current_msec - service->failed < up->conf->fail_timeout)
+        && ngx_zltunnel_zone_since(service->failed) < up->conf->fail_timeout)
     {
         return NGX_ZLTUNNEL_ASIDE;
     }
@@ -491,7 +491,8 @@ ngx_zltunnel_balance_failed(ngx_zltunnel_upstream_t *up)
 
     if (service) {
 
-        if (ngx_current_msec - service->failed >= up->conf->fail_timeout) {
+        if (ngx_zltunnel_zone_since(service->failed) >= up->conf->fail_timeout)
+        {
             service->fails = 0;
         }
 

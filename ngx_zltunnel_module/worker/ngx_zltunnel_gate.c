@@ -91,7 +91,7 @@ ngx_zltunnel_gate_expecting(ngx_zltunnel_registry_t *registry)
     }
 
     return registry->sh->expecting
-           && ngx_current_msec - registry->sh->started
+           && ngx_zltunnel_zone_since(registry->sh->started)
               < registry->reconnect_grace;
 }
 

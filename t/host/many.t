@@ -155,7 +155,8 @@ sub found {
 # they hear; what they are told is what is there in the end.
 
 sub any_order {
-    my $t = server(zone => '192k', zltunnel => 'max_hosts 512;');
+    my $t = server(zone => '192k', zltunnel => 'max_hosts 512;'
+                   . ' max_services 5000;');
     my @tokens = map { $t->token($_, "hosts=*.$_.t.example sessions=4") }
                      qw(alice bob carol);
     $t->start;
