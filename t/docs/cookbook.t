@@ -15,10 +15,12 @@ use Test::More;
 use ZLTunnel;
 use ZLTunnel::Doc;
 
+my $LETSENCRYPT = 'acme-v02.api.letsencrypt.org';
 my @names = ('tunnel', map { "$_.tunnel" } qw(web wiki none git));
 my @nodes = ZLTunnel::Doc->machines([ 'server', 'second', 'home' ],
     programs => [qw(jq nft fail2ban-regex)],
-    hosts => { 'second.example.com' => 'second',
+    hosts => { 'second.example.com' => 'second', $LETSENCRYPT => 'second',
+               (map { ($_ => 'server') } qw(blog.t.example.com shop.example.org)),
                map { ("$_.example.com" => 'server') } @names },
     files => [ "$ZLTunnel::ROOT/t/lib/oauth2.py" ])
     or plan(skip_all => $ZLTunnel::Nodes::why);
@@ -26,11 +28,27 @@ my @nodes = ZLTunnel::Doc->machines([ 'server', 'second', 'home' ],
 my $doc = ZLTunnel::Doc->new('docs/cookbook.md',
                              map { $_->{name} => $_ } @nodes);
 my %more = (
+    'A wildcard certificate for hosts' => [ \&authority, \&renewed ],
+    'A certificate for each host, by nginx' => [ \&authority_for_nginx,
+                                                 \&no_resolver ],
     'Visitors have to log in' => [ \&provider, \&logged_in ],
     'fail2ban'                => [ \&auth_log ],
     'From frp, from rathole'  => [ \&converter ],
     'Prometheus and Grafana'  => [ undef, sub { cron(); queries() } ],
     'Firewalls and SELinux'   => [ undef, \&firewalls ],
+);
+
+# what is not in Debian 12, or large
+my %missing = (
+    'A wildcard certificate for hosts' => sub {
+        return lacking(qw(certbot pebble named))
+               || (run('/usr/bin/python3', '-c', 'import certbot_dns_rfc2136'))[0]
+                  && 'there is no python3-certbot-dns-rfc2136';
+    },
+    'A certificate for each host, by nginx' => sub {
+        return 'there is no ngx_http_acme_module' if !acme_module();
+        return lacking(qw(pebble named dnsmasq));
+    },
 );
 
 # all build on the first section, and on nothing that another has left
@@ -39,6 +57,9 @@ for my $title ($doc->sections) {
     my ($before, $after) = @{ $more{$title} || [] };
 
     subtest $title => sub {
+        my $why = $missing{$title} && $missing{$title}->();
+        plan(skip_all => $why) if $why;
+
         $doc->restore;
         $before->() if $before;
         cmp_ok($doc->follow($title), '>', 2, 'its blocks');
@@ -51,6 +72,133 @@ for my $title ($doc->sections) {
 $doc->finish;
 
 done_testing();
+
+
+sub lacking {
+    my @missing = grep { (run('sh', '-c', "command -v $_"))[0] } @_;
+
+    return @missing && "there is no $missing[0]";
+}
+
+
+# Debian's nginx has its modules there; TEST_ACME_MODULE is one that was built.
+
+sub acme_module {
+    my ($file) = grep { -e } $ENV{TEST_ACME_MODULE} // (),
+                 '/usr/lib/nginx/modules/ngx_http_acme_module.so';
+
+    return $file;
+}
+
+
+# A CA that is asked by the name of Let's Encrypt, and asks the DNS of the domains,
+# which is beside it.  Both sides trust it.
+
+sub authority {
+    my ($second, $server) = map { $doc->{place}{$_}{ip} } qw(second server);
+
+    $doc->shell('second', <<"EOT");
+ip addr replace 192.0.2.53/32 dev eth0
+mkdir -p /tmp/ca
+cd /tmp/ca
+cat > named.conf << 'END'
+options { directory "/tmp/ca"; pid-file none; recursion no; listen-on { any; };
+          listen-on-v6 { none; }; dnssec-validation no; };
+controls { };
+key "acme." { algorithm hmac-sha256;
+              secret "cGxlYXNlIG1ha2Ugb25lIG9mIHlvdXIgb3du"; };
+zone "example.com" { type primary; file "zone.com"; update-policy {
+    grant acme. name _acme-challenge.t.example.com. TXT; }; };
+zone "example.org" { type primary; file "zone.org"; };
+END
+for top in com org; do cat > zone.\$top << END; done
+\\\$TTL 60
+@ SOA ns.example.\$top. admin.example.\$top. 1 60 60 3600 60
+@ NS ns
+ns A $second
+* A $server
+END
+cat > pebble.json << END
+{ "pebble": { "listenAddress": "127.0.0.1:14000",
+  "managementListenAddress": "127.0.0.1:15000",
+  "certificate": "/etc/nginx/tunnel.pem", "privateKey": "/etc/nginx/tunnel.key",
+  "httpPort": 80, "tlsPort": 443, "ocspResponderURL": "",
+  "externalAccountBindingRequired": false } }
+END
+cat > nginx.conf << 'END'
+pid /tmp/ca/nginx.pid;
+error_log /tmp/ca/error.log;
+events { }
+http {
+    access_log off;
+    server {
+        listen 443 ssl;
+        ssl_certificate /etc/nginx/tunnel.pem;
+        ssl_certificate_key /etc/nginx/tunnel.key;
+        rewrite ^/directory\$ /dir break;
+        location / { proxy_pass https://127.0.0.1:14000;
+                     proxy_set_header Host \$host; }
+    }
+}
+END
+nginx -e /tmp/ca/error.log -c /tmp/ca/nginx.conf
+named -c named.conf -g > named.log 2>&1 &
+echo \$! > pids
+PEBBLE_VA_NOSLEEP=1 pebble -config pebble.json -dnsserver $second:53 > pebble.log 2>&1 &
+echo \$! >> pids
+EOT
+    $doc->shell('server', "ip route replace 192.0.2.53 via $second;"
+                . ' mkdir -p /etc/letsencrypt /var/lib/letsencrypt;'
+                . ' mount -t tmpfs none /var/lib/letsencrypt');
+
+    my $root = '';
+    ok(wait_for(sub {
+        $root = ($doc->shell('second',
+            "curl -sSk https://$LETSENCRYPT/directory > /dev/null"
+            . ' && curl -sSkf https://127.0.0.1:15000/roots/0'))[1];
+        return $root =~ /BEGIN CERTIFICATE/;
+    }), 'a CA') or diag($doc->logs('second'));
+
+    $doc->shell($_, 'cat >> /etc/ssl/certs/ca-certificates.crt', $root)
+        for qw(server home);
+}
+
+
+sub no_authority {
+    $doc->shell('second', 'kill $(cat /tmp/ca/pids /tmp/ca/nginx.pid);'
+                          . ' rm -r /tmp/ca');
+}
+
+
+# .. and is taken by nginx without a word to it
+
+sub renewed {
+    my $serial = 'openssl s_client -connect 127.0.0.1:443 -servername'
+                 . ' blog.t.example.com < /dev/null 2> /dev/null'
+                 . ' | openssl x509 -noout -serial';
+    my $first = typed($serial);
+
+    typed('certbot renew --force-renewal --no-random-sleep-on-renew');
+    ok(wait_for(sub { typed_quietly($serial) ne $first }), 'a renewed one is used');
+    no_authority();
+}
+
+
+sub authority_for_nginx {
+    authority();
+
+    $doc->shell('server', 'cat > /usr/lib/nginx/modules/ngx_http_acme_module.so',
+                slurp(acme_module()));
+    $doc->shell('server', 'dnsmasq -k --no-resolv --local=/org/ --user=root'
+                          . ' --listen-address=127.0.0.1 --bind-interfaces'
+                          . ' > /tmp/dnsmasq 2>&1 & echo $! > /tmp/dnsmasq.pid');
+}
+
+
+sub no_resolver {
+    $doc->shell('server', 'kill $(cat /tmp/dnsmasq.pid)');
+    no_authority();
+}
 
 
 sub provider {
@@ -158,6 +306,9 @@ sub typed {
 
     return $out;
 }
+
+
+sub typed_quietly { return ($doc->shell('server', $_[0]))[1] }
 
 
 # Names are those of prometheus.jq, and Prometheus can read it.

@@ -156,6 +156,8 @@ sub furnish {
         $n += 20;
     }
 
+    run_ok('cp', $_, $dir)
+        for glob "$ZLTunnel::ROOT/ngx_zltunnel_module/*.conf";
     ZLTunnel::write_file("$dir/hosts", join('', "127.0.0.1 localhost\n",
         map { "$hosts{$_} $_\n" } sort keys %hosts), 0644);
 
@@ -180,7 +182,7 @@ cp -a /etc /mnt/etc
 mount --bind /mnt/etc /etc
 mount --bind /mnt/modules /usr/lib/nginx/modules
 rm -rf /etc/nginx/modules-enabled /etc/nginx/sites-enabled /etc/zltunnel
-cp -r $dir/modules-enabled /etc/nginx
+cp -r $dir/modules-enabled $dir/zltunnel_*.conf /etc/nginx
 mkdir -p /etc/zltunnel
 cp $dir/hosts /etc/hosts
 id zltunnel > /dev/null 2>&1 \\
