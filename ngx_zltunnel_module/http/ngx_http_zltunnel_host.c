@@ -25,9 +25,6 @@
 #include "zlt_msg.h"
 
 
-#define NGX_HTTP_ZLTUNNEL_RETRY  "5"      /* seconds, Retry-After */
-
-
 static ngx_uint_t ngx_http_zltunnel_host_failed(void *data,
     ngx_zltunnel_dial_e rc, ngx_uint_t code);
 static ngx_uint_t ngx_http_zltunnel_host_status(
@@ -35,6 +32,10 @@ static ngx_uint_t ngx_http_zltunnel_host_status(
 static ngx_uint_t ngx_http_zltunnel_host_stale(ngx_http_request_t *r,
     ngx_zltunnel_dial_e rc);
 static void ngx_http_zltunnel_host_answer(ngx_event_t *ev);
+static void ngx_http_zltunnel_host_forget(ngx_http_request_t *r);
+
+
+static u_char  ngx_http_zltunnel_retry[] = "5";      /* seconds, Retry-After */
 
 
 ngx_int_t
@@ -50,6 +51,8 @@ ngx_http_zltunnel_host_init(ngx_http_zltunnel_host_t *host,
 
     up->failed = ngx_http_zltunnel_host_failed;
     up->data = host;
+
+    ngx_http_zltunnel_host_forget(r);
 
     if (value == NULL) {
         return NGX_OK;
@@ -213,6 +216,28 @@ ngx_http_zltunnel_host_stale(ngx_http_request_t *r, ngx_zltunnel_dial_e rc)
 }
 
 
+/* of a former one, which error_page has led here from: the answer is another */
+
+static void
+ngx_http_zltunnel_host_forget(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].value.data == ngx_http_zltunnel_retry) {
+                h[i].hash = 0;
+            }
+        }
+    }
+}
+
+
 static void
 ngx_http_zltunnel_host_answer(ngx_event_t *ev)
 {
@@ -236,7 +261,7 @@ ngx_http_zltunnel_host_answer(ngx_event_t *ev)
 
     if (status == NGX_HTTP_SERVICE_UNAVAILABLE
         && ngx_http_zltunnel_answer_header(r, "Retry-After",
-                                           NGX_HTTP_ZLTUNNEL_RETRY)
+                                           (char *) ngx_http_zltunnel_retry)
            != NGX_OK)
     {
         status = NGX_HTTP_INTERNAL_SERVER_ERROR;
