@@ -152,6 +152,9 @@ for my $round (1 .. 20) {
     $round % 2 ? abort($s) : close $s;
 }
 
+ok(wait_for(sub { !grep { $_->{pending} } @{ $t->status->{tunnels} } }, 30),
+   'nothing is left of those that have gone');
+
 # and one waits until it is back
 
 my $s = connect_to($front);
@@ -160,9 +163,6 @@ $agent->launch;
 my $text = '';
 1 while defined read_some($s, \$text, 20);
 like($text, qr/^web /m, 'the agent is back');
-
-ok(wait_for(sub { !grep { $_->{pending} } @{ $t->status->{tunnels} } }),
-   'and nothing is left of those that have gone');
 
 $t->finish;
 
