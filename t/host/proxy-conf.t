@@ -22,6 +22,7 @@ my $UPGRADE = { Upgrade => 'websocket', Connection => 'Upgrade',
 
 my $t = ZLTunnel->new(workers => 2, zltunnel => 'domain t.example;');
 my ($front, $tls, $cached) = map { $t->free_port } 1 .. 3;
+my ($h2, $h2_on) = since(1, 25, 1) ? ('', 'http2 on;') : (' http2', '');
 my $certs = $t->certs;
 my $next = "$t->{dir}/next";
 
@@ -34,7 +35,8 @@ server {
     location / { include zltunnel_proxy.conf; proxy_pass http://tunnelled; }
 }
 server {
-    listen 127.0.0.1:$tls ssl;
+    listen 127.0.0.1:$tls ssl$h2;
+    $h2_on
     ssl_certificate $certs/server.pem;
     ssl_certificate_key $certs/server.key;
     include zltunnel_proxy.conf;
@@ -108,11 +110,13 @@ sub seen {
                                             connection upgrade) ], [],
               'no more than that');
 
-    my $out = run_ok('curl', '-sS', '--cacert', "$certs/ca.pem", '--connect-to',
-                     "::127.0.0.1:$tls", '-k',
-                     "https://blog.t.example:$tls/headers");
-    like($out, qr/^X-Forwarded-Proto: https\r?$/m, 'https');
-    like($out, qr/^Host: blog\.t\.example:$tls\r?$/m, 'and its port');
+    for my $version ('--http1.1', '--http2') {
+        my $out = run_ok('curl', '-sSk', $version, '--connect-to',
+                         "::127.0.0.1:$tls",
+                         "https://BLOG.t.example:$tls/headers");
+        like($out, qr/^X-Forwarded-Proto: https\r?$/m, "$version: https");
+        like($out, qr/^Host: blog\.t\.example:$tls\r?$/m, '.. and its port');
+    }
 }
 
 
