@@ -121,7 +121,7 @@ sub hard {
 
     my $what = "hard limit, workers $workers";
     my $says = qr/\[emerg\].*\b$SOCKETS\ listening\ sockets\ and\ $workers
-                  \ workers\ need\ (\d+)\ descriptors\ in\ each\ process\ before
+                  \ workers?\ need\ (\d+)\ descriptors\ in\ each\ process\ before
                   \ there\ is\ a\ connection,\ the\ limit\ is\ 1024:
                   \ (.*)$/mx;
 
