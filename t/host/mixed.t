@@ -60,6 +60,7 @@ for my $c (@clients) {
     my $http = $c->{http2} ? 'HTTP/2' : 'HTTP/1.1';
 
     is_deeply($r->{wrong}, [], "$http: no wrong answer");
+    cmp_ok($r->{cut} // 0, '<', 50, "$http: few POST go with an agent");
     is($r->{404} // 0, 0, "$http: nobody is told that there is no such host");
     note "$http: ", JSON::PP->new->canonical->encode({ %$r, by => undef });
 }

@@ -12,7 +12,8 @@ package ZLTunnel::Hosts;
 #
 # The services answer "PORT HOST URI", of the request that came there.  A request
 # that had no byte of an answer is made again: connections end when nginx reads
-# its configuration again, or a worker dies.
+# its configuration again, or a worker dies.  A POST that an agent had when it was
+# killed is counted as "cut".
 
 use strict;
 use warnings;
@@ -292,9 +293,16 @@ sub read_http2 {
 sub answer {
     my ($self, $q, $status, $body) = @_;
 
+    # nginx does not ask again what is not to be done twice
+
+    if ($status == 502 && $q->{method} eq 'POST') {
+        $self->{r}{cut}++;
+        return;
+    }
+
     if ($status != 200) {
         $self->{r}{$status}++;
-        $self->{r}{$_}{$status} = "$q->{host} $q->{path}" for 'last';
+        $self->{r}{last}{$status} = "$q->{method} $q->{host} $q->{path}";
         return;
     }
 
