@@ -11,9 +11,8 @@ package ZLTunnel::Hosts;
 #     my $r = $c->stop;            # { good, wrong => [...], 404 => n, ... }
 #
 # The services answer "PORT HOST URI", of the request that came there.  A request
-# that had no byte of an answer is made again: connections end when nginx reads
-# its configuration again, or a worker dies.  A POST that an agent had when it was
-# killed is counted as "cut".
+# without an answer is made again: connections end when nginx reads its
+# configuration again, or a worker dies.  What had begun is counted as "half".
 
 use strict;
 use warnings;
@@ -218,10 +217,8 @@ sub turn {
 sub again {
     my ($self, $q) = @_;
 
-    return $self->wrong($q, 'half of an answer') if $q->{begun};
-
-    $self->{r}{again}++;
-    push @{ $self->{again} }, $q;
+    $self->{r}{ $q->{begun} ? 'half' : 'again' }++;
+    push @{ $self->{again} }, { %$q, begun => 0, body => undef };
 }
 
 
@@ -292,13 +289,6 @@ sub read_http2 {
 
 sub answer {
     my ($self, $q, $status, $body) = @_;
-
-    # nginx does not ask again what is not to be done twice
-
-    if ($status == 502 && $q->{method} eq 'POST') {
-        $self->{r}{cut}++;
-        return;
-    }
 
     if ($status != 200) {
         $self->{r}{$status}++;
