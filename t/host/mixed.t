@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
 # Protects: two hundred names of two tenants, asked for all mixed up over kept
-# connections of HTTP/1.1 and HTTP/2: each is answered by the right agent, and
+# connections of HTTP/1.1, HTTP/2 and, where nginx has it, HTTP/3: each is answered by the right agent, and
 # no request gets another one's answer.  So it is with keepalive to the agents,
 # with lanes and without, with a cache, and while nginx reloads, agents end, die
 # and come back, another agent takes over, a worker is killed, and nginx is
@@ -23,10 +23,14 @@ use ZLTunnel::Hosts;
 my $requests = sizes('requests', 100_000, 1_500);
 my $between = sizes('requests between events', 5_000, 300);
 
-my ($t, $front, %token, %agent, %owner, %serves, @clients);
+my $quics = 0;
+my $python = http3_client();          # one that has aioquic, and nginx HTTP/3
+my ($t, $front, $h3, %token, %agent, %owner, %serves, @clients);
 
 set_up();
 goes_on('two hundred names', $requests);
+
+quic('HTTP/3');
 
 $t->{nginx}->kill('HUP');
 goes_on('a reload');
@@ -54,6 +58,7 @@ my $absent = told(502);
 $agent{bob2}->stop('TERM');
 $agent{bob2}->launch;
 goes_on('the only agent with its names ends, and is back');
+quic('HTTP/3, after all that');
 
 upgrade();
 
@@ -82,6 +87,16 @@ sub set_up {
 
     my $h2 = $t->free_port;
     my $cache = "$t->{dir}/temp/cache";
+    my $certs = $t->certs;
+    my $quic = '';
+
+    if ($python) {
+        $h3 = $t->free_port;
+        $quic = "listen 127.0.0.1:$h3 quic reuseport;"
+                . " ssl_certificate $certs/server.pem;"
+                . " ssl_certificate_key $certs/server.key;";
+    }
+
     my $http2 = since(1, 25, 1) ? 'http2 on; listen' : 'listen';
     my $param = since(1, 25, 1) ? '' : ' http2';
 
@@ -93,6 +108,7 @@ proxy_cache_path $cache keys_zone=cache:1m;
 server {
     listen 127.0.0.1:$front;
     $http2 127.0.0.1:$h2$param;
+    $quic
     keepalive_requests 100000;
     proxy_http_version 1.1;
     proxy_set_header Connection '';
@@ -186,6 +202,53 @@ sub goes_on {
         ok($c->goes_on($n // $between, $requests / 50 + 60),
            "$what: " . ($c->{http2} ? 'HTTP/2' : 'HTTP/1.1') . ' is answered')
             or diag explain $c->report;
+    }
+}
+
+
+sub http3_client {
+    my (undef, $v) = run($ZLTunnel::NGINX, '-V');
+
+    return if $v !~ /--with-http_v3_module/;
+    return (grep { !(run($_, '-c', 'import aioquic'))[0] }
+            $ENV{TEST_PYTHON} || ('/usr/bin/python3', 'python3'))[0];
+}
+
+
+# All names at once, on one connection, a few times.
+
+sub quic {
+    my ($what) = @_;
+
+  SKIP: {
+        skip 'no HTTP/3, in nginx or as a client', 2 if !$python;
+
+        my $client = $t->spawn('h3-' . ++$quics, $python, "$FindBin::Bin/../lib/h3_client.py",
+                               $h3, $t->certs . '/ca.pem', 60);
+        my ($good, @bad) = (0);
+
+        for my $n (1 .. 5) {
+            my @names = sort keys %owner;
+            $client->say("hosts /$n @names");
+            wait_for(sub { $n == (() = $client->output =~ /^done hosts/mg)
+                     }, 15) or last;
+        }
+
+        for my $line (split /\n/, $client->output) {
+            my ($host, $status, $port, $name) = split ' ', $line;
+            next if $line !~ /t\.example/;
+
+            $status eq 200 && $name eq $host
+                && ($serves{$port} // '') eq $owner{$host} ? $good++
+                                                           : push @bad, $line;
+        }
+
+        # an old worker waits for a connection that has not been closed
+
+        close $client->{stdin};
+        $client->wait(10) // $client->stop('KILL');
+        is(join('; ', splice @bad, 0, 5), '', "$what: none is mixed up");
+        is($good, 5 * keys %owner, "$what: all are answered");
     }
 }
 

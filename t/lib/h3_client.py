@@ -9,6 +9,8 @@
 # "done COMMAND".
 #
 #     get PATH...           all at once; PATH@FROM-TO asks for a range of bytes
+#     hosts PATH HOST...    the same of each of them, all at once; printed is
+#                           "HOST STATUS BODY"
 #     post PATH SIZE        begins an upload and sends half of it, the bytes
 #                           that body() tells
 #     rest                  sends the rest
@@ -39,6 +41,7 @@ class Answer:
         self.status = '-'
         self.length = 0
         self.sha = hashlib.sha256()
+        self.begin = b''
         self.begun = asyncio.Event()
         self.ended = asyncio.get_running_loop().create_future()
 
@@ -81,18 +84,19 @@ class Client(QuicConnectionProtocol):
             elif isinstance(e, DataReceived):
                 answer.length += len(e.data)
                 answer.sha.update(e.data)
+                answer.begin = (answer.begin + e.data)[:1000]
                 answer.begun.set()
 
             if e.stream_ended:
                 answer.end('whole')
 
-    def request(self, path, method='GET', length=None):
+    def request(self, path, method='GET', length=None, host='localhost'):
         stream = self._quic.get_next_available_stream_id()
         self.answers[stream] = Answer(path)
 
         path, _, part = path.partition('@')
         headers = [(b':method', method.encode()), (b':scheme', b'https'),
-                   (b':authority', b'localhost'), (b':path', path.encode())]
+                   (b':authority', host.encode()), (b':path', path.encode())]
         if part:
             headers.append((b'range', b'bytes=' + part.encode()))
         if length is not None:
@@ -107,6 +111,13 @@ class Client(QuicConnectionProtocol):
         streams = [self.request(path) for path in paths]
         for stream in streams:
             await self.answers[stream].show()
+
+    async def hosts(self, path, *hosts):
+        streams = [(host, self.request(path, host=host)) for host in hosts]
+        for host, stream in streams:
+            answer = self.answers[stream]
+            await answer.ended
+            print(host, answer.status, answer.begin.decode().strip())
 
     async def post(self, path, size):
         data = body(int(size))
