@@ -88,15 +88,20 @@ ngx_zltunnel_host_match(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
 {
     u_char                  *p, text[ZLT_MAX_HOST + 2];
     ngx_str_t                wild;
-    ngx_zltunnel_sh_host_t  *host;
+    ngx_zltunnel_sh_host_t  *host, *first;
 
-    host = ngx_zltunnel_host_find(sh, name);
+    first = ngx_zltunnel_host_find(sh, name);
 
-    if (host || sh->hosts.nwild == 0) {
-        return host;
+    if (sh->hosts.nwild == 0
+        || (first && !ngx_queue_empty(&first->services)))
+    {
+        return first;
     }
 
-    /* "*" and what begins with each dot: the longest first */
+    /*
+     * "*" and what begins with each dot: the longest first.  Behind one that
+     * rests there are those of its own tenant only.
+     */
 
     ngx_memcpy(text + 1, name->data, name->len);
 
@@ -113,12 +118,20 @@ ngx_zltunnel_host_match(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
 
         host = ngx_zltunnel_host_find(sh, &wild);
 
-        if (host) {
+        if (host == NULL || (first && host->tenant != first->tenant)) {
+            continue;
+        }
+
+        if (!ngx_queue_empty(&host->services)) {
             return host;
+        }
+
+        if (first == NULL) {
+            first = host;
         }
     }
 
-    return NULL;
+    return first;
 }
 
 

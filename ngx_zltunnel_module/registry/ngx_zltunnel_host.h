@@ -33,7 +33,8 @@ typedef struct {
 ngx_zltunnel_sh_host_t *ngx_zltunnel_host_find(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name);
 /* the host that a request for that name is for: of the name, else of the longest
-   wildcard that covers it; NULL: there is none */
+   wildcard that covers it, that a service has; of those that rest, the first, if
+   no other is its tenant's; NULL: there is none */
 ngx_zltunnel_sh_host_t *ngx_zltunnel_host_match(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name);
 /* the services that have it and are that token's (or anybody's, if it is empty),

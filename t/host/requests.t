@@ -18,7 +18,7 @@ use ZLTunnel::App;
 
 my $LONG = join('.', ('y' x 60) x 4) . '.t.example';        # 253 bytes
 
-my ($t, %p, %app, $bob);
+my ($t, %p, %app, $alice, $bob);
 
 set_up();
 forms();
@@ -65,7 +65,7 @@ server {
 }
 EOT
 
-    my $alice = $t->token('alice', 'hosts=*.t.example');
+    $alice = $t->token('alice', 'hosts=*.t.example sessions=2');
     my $token = $t->token('bob', 'hosts=bob.wild.t.example,shop.example');
     $t->start;
 
@@ -171,6 +171,15 @@ sub wildcards {
         [ 'x.deep.wild', 'deep' ], [ 'x.y.deep.wild', 'deep' ],
         [ 'xdeep.wild', 'wild' ], [ 'bob.wild', 'bob' ],
         [ 'x.bob.wild', 'wild' ];
+
+    # a name of alice's own that has gone is below her wildcard again
+
+    my $more = $t->agent(token => $alice, services => [ "x:$app{exact}{port}" ],
+                         args => [ '--host', 'own.wild.t.example' ]);
+    host('host', 'own.wild.t.example', 'exact');
+    $more->stop('TERM');
+    ok(wait_for(sub { @{ $t->status->{tunnels} } == 2 }, 20), 'its agent goes');
+    host('host', 'own.wild.t.example', 'wild');
 
     # what was bob's is not alice's when he has gone
 
