@@ -60,8 +60,8 @@ typedef struct {
 } ngx_zltunnel_sh_worker_t;
 
 
-/* names of hosts: a hash table that grows by a bucket at a time, ngx_zltunnel_
-   host.c */
+/* names of hosts: a hash table that grows by a bucket at a time, see
+   ngx_zltunnel_host.c */
 
 #define NGX_ZLTUNNEL_HOST_SEGMENT   256    /* buckets */
 #define NGX_ZLTUNNEL_HOST_SEGMENTS  256
