@@ -318,6 +318,13 @@ ngx_http_zltunnel_get_peer(ngx_peer_connection_t *pc, void *data)
 
     rc = zp->get(pc, zp->data);
 
+    if (rc == NGX_OK || rc == NGX_DONE) {
+
+        /* a former attempt's: another one is made */
+
+        ngx_str_null(&zp->host.error);
+    }
+
     if (zp->backup || (rc != NGX_OK && rc != NGX_DONE)) {
         return rc;
     }

@@ -48,7 +48,7 @@ server {
 }
 EOT
 
-my $token = $t->token('alice', 'hosts=*.t.example');
+my $token = $t->token('alice', 'hosts=*.t.example sessions=2');
 $t->start;
 
 sleep 1;      # after it nobody is expected any more
@@ -60,7 +60,8 @@ my $gone = $t->free_port;
 my $agent = $t->agent(token => $token,
     services => [ "web:$app->{port}" ],
     args => [ '--host', 'web', '--service', "mute:$mute->{port}",
-              '--host', 'mute', '--service', "gone:$gone", '--host', 'gone' ]);
+              '--host', 'mute', '--service', "gone:$gone", '--host', 'gone',
+              '--service', "left:$gone", '--host', 'pair' ]);
 
 my $asked = 0;
 
@@ -69,6 +70,15 @@ told('WEB', '/', 200, '');
 told('nobody', '/', 404, 'unknown');
 told('mute', '/soon', 504, 'silent');
 told('gone', '/', 502, 'refused');
+
+# what another agent answers has not failed
+
+my $other = $t->agent(token => $token, services => [ "right:$app->{port}" ],
+                      args => [ '--host', 'pair' ]);
+
+told('pair', '/', 200, '') for 1 .. 2;
+like(slurp($log), qr/^pair\S+ 200 502, 200 ""$/m, 'the other one was asked');
+is($other->stop, 0, 'it ends');
 
 like(ask('nobody', '/', $pages)->{body}, qr/nobody has nobody\.t\.example/,
      '404 can be caught');
@@ -108,7 +118,7 @@ sub told {
 
     $asked++;
     ok(wait_for(sub { (split /\n/, slurp($log)) == $asked }), 'it is logged');
-    like((split /\n/, slurp($log))[-1], qr/ $status \S+ "\Q$error\E"$/,
+    like((split /\n/, slurp($log))[-1], qr/ $status (?:\d+, )?\S+ "\Q$error\E"$/,
          "$name: it is \"$error\"");
 
     return $answer;
