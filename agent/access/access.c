@@ -458,19 +458,22 @@ zlt_access_bytes(const zlt_access_t *x, uint64_t bytes[2])
 void
 zlt_access_refused(zlt_access_t *x, unsigned code, const char *reason)
 {
-    int   once;
+    int   once, busy;
     char  why[ZLT_CONF_ERROR_SIZE];
 
-    once = (code == ZLT_E_LIMIT || code == ZLT_E_BUSY);
+    busy = (code == ZLT_E_BUSY);
+    once = (code == ZLT_E_LIMIT || busy);
 
     if (x->owner->conf->visitor ? x->created && code == ZLT_E_BUSY
                                 : x->created == 0 || once)
     {
         /* another token, or time, may help; it may be the same session yet */
 
-        zlt_log_link(x->owner->label, ZLT_LOG_ERROR, "the server refuses "
-                     "access to \"%s\": %s%s", x->conf.service, reason,
-                     once ? "; it is tried again every 30 s" : "");
+        zlt_log_link(x->owner->label, busy ? ZLT_LOG_WARN : ZLT_LOG_ERROR,
+                     "the server %s access to \"%s\": %s%s%s",
+                     busy ? "puts off" : "refuses", x->conf.service, reason,
+                     once ? "; it is tried again " : "",
+                     busy ? "within 30 s" : once ? "every 30 s" : "");
 
         x->state = ZLT_ACCESS_WAITS;
         x->again_at = once ? zlt_io_now() + ZLT_ACCESS_AGAIN

@@ -244,8 +244,9 @@ static void
 zlt_control_register_refused(zlt_control_t *c, zlt_range_t *range,
     zlt_service_t *service, const char *who, const char *why)
 {
-    char      text[ZLT_SERVICE_PUBLIC], again[64];
-    unsigned  wait;
+    char         text[ZLT_SERVICE_PUBLIC], again[64];
+    unsigned     wait, busy;
+    const char  *when;
 
     range->state = ZLT_SERVICE_REFUSED;
 
@@ -280,13 +281,19 @@ zlt_control_register_refused(zlt_control_t *c, zlt_range_t *range,
         return;
     }
 
-    (void) strcpy(range->refused, text);
-    (void) snprintf(again, sizeof(again), wait == ZLT_CONTROL_AGAIN
-                    ? "; it is tried again every %u s"
-                    : "; it is tried again in %u s", wait);
+    /* one that reloads has the agent connect to its new workers, at once */
 
-    zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "%s \"%s\": %s%s", who,
-                 range->conf.name, text, range->again ? again : "");
+    busy = (range->code == ZLT_E_BUSY);
+
+    (void) strcpy(range->refused, text);
+    when = (wait == ZLT_CONTROL_AGAIN) ? "every" : "in";
+
+    (void) snprintf(again, sizeof(again), "; it is tried again %s %u s",
+                    busy ? "within" : when, wait);
+
+    zlt_log_link(c->link->owner.label, busy ? ZLT_LOG_WARN : ZLT_LOG_ERROR,
+                 "%s \"%s\": %s%s", who, range->conf.name, text,
+                 range->again ? again : "");
 }
 
 
@@ -492,8 +499,9 @@ zlt_control_register_fail(zlt_control_t *c, const zlt_msg_t *m)
         range->again = (code == ZLT_E_PORT_TAKEN || code == ZLT_E_HOST_TAKEN
                         || code == ZLT_E_LIMIT || code == ZLT_E_BUSY);
 
-        zlt_control_register_refused(c, range, service, "the server refuses "
-                                     "the service",
+        zlt_control_register_refused(c, range, service, code == ZLT_E_BUSY
+                                     ? "the server puts off the service"
+                                     : "the server refuses the service",
                                      zlt_log_text(text, m->reason));
     }
 

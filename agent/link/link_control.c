@@ -391,9 +391,11 @@ zlt_link_control_registered(zlt_link_t *l)
         return;
     }
 
-    (void) snprintf(l->reason, sizeof(l->reason), "the server refuses the "
-                    "service \"%.80s\": %.180s", refused->conf.name,
-                    refused->refused);
+    (void) snprintf(l->reason, sizeof(l->reason),
+                    refused->code == ZLT_E_BUSY
+                    ? "the server puts off the service \"%.80s\": %.180s"
+                    : "the server refuses the service \"%.80s\": %.180s",
+                    refused->conf.name, refused->refused);
     zlt_link_state_set(l, ZLT_LINK_FAILED);
 
     if (l->owner.conf->sole && refused->code != ZLT_E_BUSY && !refused->told) {

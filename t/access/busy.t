@@ -57,6 +57,9 @@ sub busy {
 
     ok($agent->{proc}->running, 'the agent runs');
     ok(!refuses($local), 'the local address is there');
+    like($agent->log, qr/ WARN the server puts off access to "web": busy; /,
+         'told as what it is');
+    unlike($agent->log, qr/ ERROR /, 'which is no error');
     unlike($agent->log, qr/has ended/, 'the session has not ended');
 
     $agent->{proc}->kill('TERM');

@@ -323,18 +323,23 @@ sub taken {
 
     is($_->stop, 0, 'the agent ends') for $agent, $first;
 
-    # by code 11, whatever the reason, and a code that nobody knows is final
+    # by code 11, whatever the reason, and a code that nobody knows is final; by
+    # code 10 the server is only busy, as while it reloads
 
-    for my $code (11, 12) {
+    for my $code (10, 11, 12) {
+        my $told = $code == 10 ? 'WARN the server puts off'
+                               : 'ERROR the server refuses';
         my $server = server();
         $server->{refuse}{web} = 'no';
         $server->{code}{web} = $code;
         $agent = at($server, [ qw(--service web:1 --host blog) ]);
 
-        ok($server->wait(sub { $agent->log =~ /refuses the service "web": no/ }),
-           "code $code: refused");
-        is($agent->log =~ /tried again/ ? 1 : 0, $code == 11 ? 1 : 0,
+        ok($server->wait(sub { $agent->log =~ /the service "web": no/ }),
+           "code $code: told");
+        like($agent->log, qr/^\S+ $told the service "web": no/m, '.. as such');
+        is($agent->log =~ /tried again/ ? 1 : 0, $code < 12 ? 1 : 0,
            'tried again, or not');
+        unlike($agent->log, qr/ERROR/, 'no fright') if $code == 10;
 
         $agent->{proc}->kill('TERM');
         $server->wait(sub { !$agent->{proc}->running });
