@@ -41,8 +41,8 @@ static ngx_uint_t ngx_zltunnel_register_fits(
     ngx_zltunnel_token_t *token);
 static ngx_int_t ngx_zltunnel_register_again(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
-    ngx_zltunnel_sh_service_t *service, zlt_msg_t *m, ngx_uint_t *code,
-    const char **reason);
+    ngx_zltunnel_sh_service_t *service, zlt_msg_t *m,
+    ngx_zltunnel_token_t *token, ngx_uint_t *code, const char **reason);
 static ngx_uint_t ngx_zltunnel_register_names(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
     ngx_zltunnel_sh_service_t *service, ngx_zltunnel_token_t *token,
@@ -273,13 +273,9 @@ ngx_zltunnel_register_add(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     }
 
     if (service) {
-        *code = ngx_zltunnel_register_names(registry, tunnel, service, token,
-                                            reason);
-
-        return *code == 0
-               && ngx_zltunnel_register_again(registry, tunnel, service, m,
-                                              code, reason)
-                  == NGX_OK ? service : NULL;
+        return ngx_zltunnel_register_again(registry, tunnel, service, m, token,
+                                           code, reason)
+               == NGX_OK ? service : NULL;
     }
 
     if (token->max_services
@@ -426,16 +422,34 @@ ngx_zltunnel_register_fits(ngx_zltunnel_sh_service_t *service, zlt_msg_t *m,
 }
 
 
+/* what cannot be leaves it as it was, to wait on */
+
 static ngx_int_t
 ngx_zltunnel_register_again(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_sh_service_t *service,
-    zlt_msg_t *m, ngx_uint_t *code, const char **reason)
+    zlt_msg_t *m, ngx_zltunnel_token_t *token, ngx_uint_t *code,
+    const char **reason)
 {
-    if (ngx_zltunnel_service_allow(registry, service, m) != NGX_OK) {
+    u_char  *list;
+
+    if (ngx_zltunnel_service_list(registry, m, &list) != NGX_OK) {
         *code = ZLT_E_BUSY;
         *reason = NGX_ZLTUNNEL_ZONE_FULL;
         return NGX_ERROR;
     }
+
+    *code = ngx_zltunnel_register_names(registry, tunnel, service, token,
+                                        reason);
+    if (*code) {
+
+        if (list) {
+            ngx_zltunnel_zone_free(registry, list);
+        }
+
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_service_allow(registry, service, list, m->allow.len);
 
     if (service->tunnel != tunnel) {
         ngx_zltunnel_service_move(service, tunnel);

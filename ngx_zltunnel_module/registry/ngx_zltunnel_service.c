@@ -256,6 +256,7 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_token_t *token, u_char *id, ngx_uint_t *code,
     const char **reason)
 {
+    u_char                     *list;
     ngx_int_t                   rc;
     ngx_zltunnel_sh_service_t  *service;
 
@@ -279,10 +280,13 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
     ngx_queue_init(&service->counters);
     ngx_queue_init(&service->hosts);
 
-    if (ngx_zltunnel_service_allow(registry, service, m) != NGX_OK) {
+    rc = ngx_zltunnel_service_list(registry, m, &list);
+
+    ngx_zltunnel_service_allow(registry, service, list, m->allow.len);
+
+    if (rc != NGX_OK) {
         *code = ZLT_E_BUSY;
         *reason = NGX_ZLTUNNEL_ZONE_FULL;
-        rc = NGX_ERROR;
 
     } else if (service->flags & (ZLT_R_PRIVATE|ZLT_R_OPEN)) {
         rc = NGX_OK;
@@ -331,31 +335,37 @@ ngx_zltunnel_service_list_size(size_t len)
 
 
 ngx_int_t
-ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_service_t *service, zlt_msg_t *m)
+ngx_zltunnel_service_list(ngx_zltunnel_registry_t *registry, zlt_msg_t *m,
+    u_char **list)
 {
-    u_char  *p;
+    *list = NULL;
 
-    p = NULL;
-
-    if (m->ext & ZLT_X_ALLOW) {
-        p = ngx_zltunnel_zone_alloc(registry, m->allow.len + 1);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memcpy(p, m->allow.data, m->allow.len);
+    if (!(m->ext & ZLT_X_ALLOW)) {
+        return NGX_OK;
     }
 
-    ngx_zltunnel_service_unlist(registry, service);
-
-    if (p) {
-        service->allow = p;
-        service->allow_len = (uint16_t) m->allow.len;
-        service->tunnel->lists += ngx_zltunnel_service_list_size(m->allow.len);
+    *list = ngx_zltunnel_zone_alloc(registry, m->allow.len + 1);
+    if (*list == NULL) {
+        return NGX_ERROR;
     }
+
+    ngx_memcpy(*list, m->allow.data, m->allow.len);
 
     return NGX_OK;
+}
+
+
+void
+ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, u_char *list, size_t len)
+{
+    ngx_zltunnel_service_unlist(registry, service);
+
+    if (list) {
+        service->allow = list;
+        service->allow_len = (uint16_t) len;
+        service->tunnel->lists += ngx_zltunnel_service_list_size(len);
+    }
 }
 
 

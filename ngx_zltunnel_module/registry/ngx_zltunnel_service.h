@@ -42,9 +42,13 @@ ngx_zltunnel_sh_service_t *ngx_zltunnel_service_next(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_zltunnel_sh_service_t *prev);
 /* bytes of the zone that a list of so many takes */
 size_t ngx_zltunnel_service_list_size(size_t len);
-/* sets the tokens whose visitors may reach it: NGX_ERROR: zone full */
-ngx_int_t ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_service_t *service, zlt_msg_t *m);
+/* the tokens whose visitors may reach it, copied to the zone for
+   ngx_zltunnel_service_allow(), which sets them; NULL: any.  NGX_ERROR: zone
+   full */
+ngx_int_t ngx_zltunnel_service_list(ngx_zltunnel_registry_t *registry,
+    zlt_msg_t *m, u_char **list);
+void ngx_zltunnel_service_allow(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, u_char *list, size_t len);
 /* Adds a service with its port, chosen as design.md says and opened.  NULL:
    *code is ZLT_E_*, *reason a static text. */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_add(
