@@ -56,15 +56,17 @@ my @inline = (
     [ 'CONTRIBUTING', 'server', 'gdb -p PID', '! command -v gdb'
       . ' || gdb -p $(cat /run/nginx.pid) -batch' ],
 
-    # of a visitor, and of a name for a while
+    # other agents' tokens, and what a visitor types
+    [ 'README', 'server', 'init --nginx --name laptop',
+      'zltunnel-agent init --nginx --name laptop' ],
+    [ 'jobs/developer', 'server', 'init --nginx --name alice',
+      'zltunnel-agent init --nginx --name alice' ],
     [ 'jobs/teams', 'server', 'init --nginx --name team20',
       "zltunnel-agent init --nginx --name team20 | grep -o 'zlt_.*' > token"
       . " && chmod 600 token && sed -i 's/ team20\$/& access=internal-api/'"
       . " $tokens" ],
     [ 'README', 'server', 'zltunnel-agent access internal-api --ttl 1h',
       goes_on('zltunnel-agent access internal-api --ttl 1h', 'Access internal') ],
-    [ 'jobs/developer', 'server', 'kill %1',
-      goes_on('zltunnel-agent connect --service demo:3000/private', 'connected as') ],
 );
 
 my @nodes = ZLTunnel::Doc->machines([ 'server', 'home' ],

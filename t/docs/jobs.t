@@ -48,10 +48,11 @@ subtest 'teams' => sub {
 subtest 'developer' => sub {
     job('developer', [qw(server laptop elsewhere)],
         { 'tunnel.dev.example.com' => 'server',
-          'demo.dev.example.com' => 'server' });
+          'demo.dev.example.com' => 'server', '*.dev.example.com' => 'server' });
 
     web('laptop', 3000, 'hello from the laptop');
     done();
+    made_up();
     $doc->finish;
 };
 
@@ -115,6 +116,33 @@ sub web {
     ok(wait_for(sub {
         ($doc->shell($at, "curl -sS http://127.0.0.1:$port/"))[1] eq "$text\n"
     }), $text);
+}
+
+
+# The next developer's token, and a name that the server makes up.  The server
+# knows a new token within seconds.
+
+sub made_up {
+    my ($rc, $out, $err) = $doc->shell('server', 'umask 077; zltunnel-agent'
+        . " init --nginx --name alice | grep -o 'zlt_.*' > token");
+    is($rc, 0, 'another token') or diag($err);
+
+    ($rc, $out, $err) = $doc->shell('laptop', <<'EOT');
+scp server:token .
+export ZLTUNNEL_SERVER=wss://tunnel.dev.example.com ZLTUNNEL_TOKEN_FILE=token
+timeout 60 sh -c 'until zltunnel-agent http 3000 > url; do sleep 0.5; done' &
+EOT
+    is($rc, 0, 'http') or diag($err);
+
+    my $url;
+    ok(wait_for(sub {
+        ($url) = ($doc->shell('laptop', 'cat url'))[1]
+                 =~ m{\A(https://[a-z0-9-]+\.dev\.example\.com)\n\z}
+    }, 30), 'its address alone is printed') or return;
+
+    ($rc, $out) = $doc->shell('elsewhere', 'curl -sS --connect-to'
+                              . " ::tunnel.dev.example.com: $url/");
+    is($out, "hello from the laptop\n", 'which leads there');
 }
 
 

@@ -20,8 +20,9 @@ my @journeys = (
     [ 'own VPS to first byte', 'README.md', [ 'A first tunnel' ], 8, 2 ],
     [ 'VPS: web, ssh, game', 'docs/jobs/vps.md', [ 'The server', 'At home' ],
       8, 2 ],
-    [ 'ngrok-like, once it is set up', 'docs/jobs/developer.md',
-      [ 'Each time' ], 2, 0 ],
+    # the token is asked for once, and from then on it is one command
+    [ 'ngrok-like, once the server is set up', 'docs/jobs/developer.md',
+      [ 'The laptop' ], 2, 0 ],
     [ 'twenty teams', 'docs/jobs/teams.md', [ 'The server' ], 9, 1 ],
     # a look at the log, a renewal and an early end among them
     [ 'a database for an hour: who reaches it', 'docs/jobs/database.md',
