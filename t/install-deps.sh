@@ -12,7 +12,7 @@
 set -eu
 
 build='gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-stream
-       libssl-dev libuv1-dev zlib1g-dev'
+       libssl-dev libuv1-dev zlib1g-dev libqrencode-dev'
 demo='curl openssl procps'
 bench=wrk
 deb='debhelper dpkg-dev fakeroot'

@@ -103,6 +103,12 @@ ngx_zltunnel_register_host_add(ngx_zltunnel_registry_t *registry,
     ngx_uint_t                 i;
     ngx_zltunnel_host_name_t  *host;
 
+    if (token->hosts == NULL) {
+        *reason = "The token allows no names of hosts: its line in the server's "
+                  "token file has no \"hosts=\", as in hosts=*.t.example.com";
+        return ZLT_E_FORBIDDEN;
+    }
+
     if (hosts->n == NGX_ZLTUNNEL_REGISTER_HOSTS) {
         *reason = ngx_zltunnel_register_host_text("A service has at most %ui "
                       "names of hosts%Z", NULL, NGX_ZLTUNNEL_REGISTER_HOSTS);

@@ -318,7 +318,7 @@ sub taken {
 
     $agent = $t->agent(token => $none, wait => 0, services => ['web:1'],
                        args => [ '--host', 'few' ]);
-    ok($agent->logged(qr/^\S+ ERROR the server refuses the service "web": The token does not allow the host "few\.t\.example\.com": "hosts=" in the server's token file says which$/m),
+    ok($agent->logged(qr/^\S+ ERROR the server refuses the service "web": The token allows no names of hosts: its line in the server's token file has no "hosts=", as in hosts=\*\.t\.example\.com$/m),
        'not allowed: told') or diag($agent->log);
 
     is($_->stop, 0, 'the agent ends') for $agent, $first;

@@ -34,7 +34,7 @@ EOT
 $t->write_conf(location => 'location = /hello { return 200 "hello"; }');
 
 my $token = $t->token('alice', 'hosts=auto,*.t.example.com sessions=4');
-my $none = $t->token('none');
+my $none = $t->token('none', 'hosts=other.example.org');
 my $held = $t->token('held', 'hosts=taken');
 
 $t->start;

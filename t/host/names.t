@@ -25,6 +25,7 @@ my $alice = $t->token('alice', 'hosts=*.alice.t.example,blog,shop.example.org,de
                                . ' sessions=2');
 my $bob = $t->token('bob', 'hosts=*.t.example,auto,shop.example.org');
 my $carol = $t->token('carol');
+my $erin = $t->token('erin', 'hosts=2024');
 my $dave = $t->token('dave', 'hosts=auto max_hosts=2');
 $t->start;
 
@@ -64,7 +65,12 @@ sub rights {
            ? sprintf($url, $row->[1]) : $row->[1], "alice asks for $row->[0]");
     }
 
-    is(hosts(agent($carol), 'blog'), $FORBIDDEN, 'without hosts= there is none');
+    my $none = agent($carol);
+    is(hosts($none, 'blog'), $FORBIDDEN, 'without hosts= there is none');
+    like($t->log, qr/"carol" refused: The token allows no names of hosts/,
+         '.. and what would allow them is said');
+    is(hosts(agent($erin), '2024'), sprintf($url, '2024.t.example'),
+       'a label of digits');
     is(hosts($c, 'x.alice.t.example', udp => 1), $FORBIDDEN, 'nor for UDP');
 
     $c->close;
@@ -157,7 +163,7 @@ sub limits {
     my $d = agent($dave);
 
     for my $n (1, 2) {
-        like(hosts($d, 'auto', name => "n$n", keep => 1), qr/http/, "$n");
+        like(hosts($d, 'auto', name => "n$n", keep => 1), qr/http/, "name $n");
     }
 
     is(hosts($d, 'auto', name => 'n3'), $LIMIT, 'no more than max_hosts=');
@@ -165,7 +171,7 @@ sub limits {
 
     my $b = agent($bob);
 
-    like(hosts($b, join(',', map { "m$_" } 1 .. 8), keep => 1), qr/m8/, '8');
+    like(hosts($b, join(',', map { "m$_" } 1 .. 8), keep => 1), qr/m8/, 'eight of them');
     is(hosts($b, 'm9'), $LIMIT, 'no more than max_hosts');
     is(hosts($b, join(',', map { "k$_" } 1 .. 65)), $LIMIT, 'nor 65 of one');
     $b->close;

@@ -373,8 +373,10 @@ sub frame {
 
     die "the server sent a masked frame\n" if $len & 0x80;
 
-    $len = unpack 'n', $self->take(2) // return undef if $len == 126;
-    $len = unpack 'Q>', $self->take(8) // return undef if $len == 127;
+    # one after the other, 127 bytes would be taken for a longer form
+    my $more = $len == 126 ? 2 : $len == 127 ? 8 : 0;
+    $len = unpack $more == 2 ? 'n' : 'Q>', $self->take($more) // return undef
+        if $more;
 
     my $payload = $len ? $self->take($len) // return undef : '';
 
