@@ -7,12 +7,12 @@
 # TEST is a program or a folder.  One that measures what others would disturb
 # says so in its opening comment, "# Alone: " and why, and runs by itself.
 #
-#     PROVE_JOBS=N     at a time, three for each processor by default
+#     PROVE_JOBS=N     at a time, four for each processor by default
 #     PROVE=...        another prove, or with more options
 
 set -eu
 
-jobs=${PROVE_JOBS:-$((3 * $(nproc)))}
+jobs=${PROVE_JOBS:-$((4 * $(nproc)))}
 tests=
 
 for test; do
