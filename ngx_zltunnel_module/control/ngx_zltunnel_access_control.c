@@ -55,8 +55,6 @@ static void ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control,
 static ngx_zltunnel_sh_access_t *ngx_zltunnel_access_resumed(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
     zlt_msg_t *m);
-static ngx_uint_t ngx_zltunnel_access_count(ngx_zltunnel_sh_t *sh,
-    ngx_str_t *name);
 static void ngx_zltunnel_access_renew(ngx_zltunnel_control_t *control,
     zlt_msg_t *m);
 static void ngx_zltunnel_access_renew_locked(ngx_zltunnel_control_t *control,
@@ -276,7 +274,9 @@ ngx_zltunnel_access_open_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
     } else {
 
-        if (ngx_zltunnel_access_count(registry->sh, &control->peer->name)
+        if (ngx_zltunnel_tunnel_sum(registry->sh, &control->peer->name,
+                                    offsetof(ngx_zltunnel_sh_tunnel_t,
+                                             naccesses))
             >= answer->ask.token->max_access
             && !ngx_zltunnel_access_stale(registry, tunnel))
         {
@@ -336,27 +336,6 @@ ngx_zltunnel_access_resumed(ngx_zltunnel_registry_t *registry,
     }
 
     return access;
-}
-
-
-/* of all tunnels of a token's name */
-
-static ngx_uint_t
-ngx_zltunnel_access_count(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
-{
-    ngx_uint_t                 n;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
-
-    n = 0;
-
-    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
-         tunnel;
-         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
-    {
-        n += tunnel->naccesses;
-    }
-
-    return n;
 }
 
 

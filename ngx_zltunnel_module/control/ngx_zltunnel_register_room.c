@@ -39,19 +39,9 @@ ngx_zltunnel_register_room_evict(ngx_zltunnel_registry_t *registry,
 ngx_uint_t
 ngx_zltunnel_register_room_services(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
 {
-    ngx_uint_t                 n;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
-
-    n = 0;
-
-    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
-         tunnel;
-         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
-    {
-        n += tunnel->nservices;
-    }
-
-    return n;
+    return ngx_zltunnel_tunnel_sum(sh, name,
+                                   offsetof(ngx_zltunnel_sh_tunnel_t,
+                                            nservices));
 }
 
 
@@ -59,17 +49,10 @@ size_t
 ngx_zltunnel_register_room_lists(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
     ngx_zltunnel_sh_service_t *but)
 {
-    size_t                     n;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
+    size_t  n;
 
-    n = 0;
-
-    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
-         tunnel;
-         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
-    {
-        n += tunnel->lists;
-    }
+    n = ngx_zltunnel_tunnel_sum(sh, name,
+                                offsetof(ngx_zltunnel_sh_tunnel_t, lists));
 
     if (but && but->allow) {
         n -= ngx_zltunnel_service_list_size(but->allow_len);

@@ -30,6 +30,10 @@
 #define NGX_ZLTUNNEL_HOST_REST     600000  /* ms */
 
 
+static ngx_uint_t ngx_zltunnel_host_is(ngx_zltunnel_sh_host_t *host,
+    ngx_str_t *name);
+static ngx_zltunnel_sh_host_t *ngx_zltunnel_host_find(ngx_zltunnel_sh_t *sh,
+    ngx_str_t *name);
 static ngx_zltunnel_sh_host_t **ngx_zltunnel_host_bucket(
     ngx_zltunnel_sh_hosts_t *hosts, uint64_t hash);
 static ngx_int_t ngx_zltunnel_host_grow(ngx_zltunnel_registry_t *registry);
@@ -56,7 +60,17 @@ static ngx_zltunnel_sh_host_t *ngx_zltunnel_host_rests(ngx_zltunnel_sh_t *sh,
     uint64_t tenant, ngx_uint_t *n);
 
 
-ngx_zltunnel_sh_host_t *
+static ngx_uint_t
+ngx_zltunnel_host_is(ngx_zltunnel_sh_host_t *host, ngx_str_t *name)
+{
+    return host->len == name->len
+           && ngx_memcmp(host->name, name->data, name->len) == 0;
+}
+
+
+/* of exactly that name; or NULL */
+
+static ngx_zltunnel_sh_host_t *
 ngx_zltunnel_host_find(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
 {
     uint64_t                 hash;
@@ -72,9 +86,7 @@ ngx_zltunnel_host_find(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
          host;
          host = host->next)
     {
-        if (host->hash == hash && host->len == name->len
-            && ngx_memcmp(host->name, name->data, name->len) == 0)
-        {
+        if (host->hash == hash && ngx_zltunnel_host_is(host, name)) {
             return host;
         }
     }
@@ -277,11 +289,7 @@ ngx_zltunnel_host_claim(ngx_zltunnel_registry_t *registry,
 
         for (i = 0; i < n; i++) {
 
-            if (hosted->host->len == names[i].name.len
-                && ngx_memcmp(hosted->host->name, names[i].name.data,
-                              names[i].name.len)
-                   == 0)
-            {
+            if (ngx_zltunnel_host_is(hosted->host, &names[i].name)) {
                 break;
             }
         }
@@ -301,9 +309,8 @@ ngx_zltunnel_host_check(ngx_zltunnel_sh_t *sh,
     ngx_zltunnel_host_name_t *names, ngx_uint_t n, ngx_uint_t max,
     ngx_str_t *failed)
 {
-    uint64_t                   tenant;
-    ngx_uint_t                 i, have;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
+    uint64_t    tenant;
+    ngx_uint_t  i, have;
 
     tenant = ngx_zltunnel_host_tenant(token);
 
@@ -319,14 +326,10 @@ ngx_zltunnel_host_check(ngx_zltunnel_sh_t *sh,
         return NGX_ZLTUNNEL_HOST_OK;
     }
 
-    have = n - service->nhosts;
-
-    for (tunnel = ngx_zltunnel_tunnel_next(sh, token, NULL);
-         tunnel;
-         tunnel = ngx_zltunnel_tunnel_next(sh, token, tunnel))
-    {
-        have += tunnel->nhosts;
-    }
+    have = n - service->nhosts
+           + ngx_zltunnel_tunnel_sum(sh, token,
+                                     offsetof(ngx_zltunnel_sh_tunnel_t,
+                                              nhosts));
 
     if (have > max) {
         *failed = names[n - 1].name;
@@ -349,9 +352,7 @@ ngx_zltunnel_host_hosted(ngx_zltunnel_sh_service_t *service, ngx_str_t *name)
     {
         hosted = ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, list);
 
-        if (hosted->host->len == name->len
-            && ngx_memcmp(hosted->host->name, name->data, name->len) == 0)
-        {
+        if (ngx_zltunnel_host_is(hosted->host, name)) {
             return hosted;
         }
     }

@@ -29,9 +29,6 @@ typedef struct {
 } ngx_zltunnel_host_name_t;
 
 
-/* the host of exactly that name, in the form of zlt_host_name(); or NULL */
-ngx_zltunnel_sh_host_t *ngx_zltunnel_host_find(ngx_zltunnel_sh_t *sh,
-    ngx_str_t *name);
 /* the host that a request for that name is for: of the name, else of the longest
    wildcard that covers it, that a service has; of those that rest, the first, if
    no other is its tenant's; NULL: there is none */

@@ -145,7 +145,7 @@ struct ngx_zltunnel_sh_tunnel_s {
 
     ngx_queue_t                  services;
     ngx_uint_t                   nservices;
-    size_t                       lists;       /* what their allow takes */
+    ngx_uint_t                   lists;       /* bytes that their allow takes */
     ngx_uint_t                   nhosts;      /* names that they have */
     ngx_queue_t                  accesses;    /* sessions of a visitor */
     ngx_uint_t                   naccesses;

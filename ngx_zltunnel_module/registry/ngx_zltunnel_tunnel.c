@@ -51,6 +51,25 @@ ngx_zltunnel_tunnel_next(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
 }
 
 
+ngx_uint_t
+ngx_zltunnel_tunnel_sum(ngx_zltunnel_sh_t *sh, ngx_str_t *name, size_t offset)
+{
+    ngx_uint_t                 n;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    n = 0;
+
+    for (tunnel = ngx_zltunnel_tunnel_next(sh, name, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_next(sh, name, tunnel))
+    {
+        n += *(ngx_uint_t *) ((u_char *) tunnel + offset);
+    }
+
+    return n;
+}
+
+
 ngx_zltunnel_sh_tunnel_t *
 ngx_zltunnel_tunnel_create(ngx_zltunnel_registry_t *registry, u_char *random)
 {

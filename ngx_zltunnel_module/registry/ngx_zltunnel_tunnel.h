@@ -17,6 +17,9 @@ ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh,
    NULL at first */
 ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_next(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_zltunnel_sh_tunnel_t *prev);
+/* the sum of a counter of theirs, an ngx_uint_t at that offset */
+ngx_uint_t ngx_zltunnel_tunnel_sum(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
+    size_t offset);
 /* where the agents of those are that are live, as text, not all if they are
    many; under the lock; the end of what was written, before last */
 u_char *ngx_zltunnel_tunnel_addresses(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
