@@ -70,16 +70,9 @@ zlt_option_host_one(const char *text, size_t len, zlt_service_conf_t *s,
         return -1;
     }
 
-    n = zlt_host_name(name, (const uint8_t *) text, len);
-
-    if (n == 0 && strspn(text, "0123456789") >= len) {
-
-        /* an address alone, but not below the server's domain, as it will be */
-
-        n = zlt_host_full(name, (const uint8_t *) text, len,
-                          (const uint8_t *) "x", 1);
-        n -= n ? 2 : 0;
-    }
+    n = (strspn(text, "0123456789") >= len)
+        ? zlt_host_short(name, (const uint8_t *) text, len)
+        : zlt_host_name(name, (const uint8_t *) text, len);
 
     if (n == 0) {
         return zlt_option_host_fail(error, text, len,

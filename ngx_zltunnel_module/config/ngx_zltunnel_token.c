@@ -704,7 +704,6 @@ ngx_zltunnel_token_hosts(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
     ngx_zltunnel_token_key_t *key, ngx_str_t *value)
 {
     u_char      name[ZLT_MAX_HOST];
-    size_t      len;
     ngx_str_t   item, *host;
 
     token->hosts = ngx_array_create(pool, 4, sizeof(ngx_str_t));
@@ -719,22 +718,13 @@ ngx_zltunnel_token_hosts(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
             return NGX_ERROR;
         }
 
-        len = zlt_host_name(name, item.data, item.len);
+        item.len = zlt_host_short(name, item.data, item.len);
 
-        if (len == 0) {
-
-            /* an address alone, but not below the domain, as it will be */
-
-            len = zlt_host_full(name, item.data, item.len, (u_char *) "x", 1);
-            len -= ngx_min(len, 2);
-        }
-
-        if (len == 0 || (len < item.len && item.data[len] != '.')) {
+        if (item.len == 0) {
             return NGX_ERROR;
         }
 
         item.data = name;
-        item.len = len;
 
         host->len = item.len;
         host->data = ngx_pstrdup(pool, &item);

@@ -81,6 +81,23 @@ zlt_host_full(uint8_t *dst, const uint8_t *p, size_t len,
 
 
 size_t
+zlt_host_short(uint8_t *dst, const uint8_t *p, size_t len)
+{
+    size_t  n;
+
+    n = zlt_host_name(dst, p, len);
+
+    if (n) {
+        return n;
+    }
+
+    n = zlt_host_full(dst, p, len, (const uint8_t *) "x", 1);
+
+    return n ? n - 2 : 0;
+}
+
+
+size_t
 zlt_host_authority(uint8_t *dst, const uint8_t *p, size_t len)
 {
     size_t  n;

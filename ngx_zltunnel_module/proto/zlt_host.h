@@ -33,6 +33,10 @@ size_t zlt_host_authority(uint8_t *dst, const uint8_t *p, size_t len);
 size_t zlt_host_full(uint8_t *dst, const uint8_t *p, size_t len,
     const uint8_t *domain, size_t domain_len);
 
+/* as zlt_host_name(), of what may be short for a name below a domain that is
+   not known here: so digits alone are no address */
+size_t zlt_host_short(uint8_t *dst, const uint8_t *p, size_t len);
+
 /* 1 if that is the name, or it begins with "*." and the name is below it, at any
    depth; both in the form above */
 int zlt_host_covers(const uint8_t *pattern, size_t pattern_len,

@@ -273,6 +273,13 @@ short_names(void)
     check(becomes(full, "Blog", 4, "blog"));
     check(becomes(full, "Blog.", 5, "blog"));
     check(becomes(full, "3000", 4, NULL));
+    check(becomes(zlt_host_short, "3000", 4, "3000"));
+    check(becomes(zlt_host_short, "Blog.", 5, "blog"));
+    check(becomes(zlt_host_short, "*.x", 3, "*.x"));
+    check(becomes(zlt_host_short, "*", 1, NULL));
+    check(becomes(zlt_host_short, "10.0.0.1", 8, NULL));
+    check(becomes(zlt_host_short, "a_b", 3, NULL));
+    check(becomes(zlt_host_short, "", 0, NULL));
 
     /* up to the longest */
 
