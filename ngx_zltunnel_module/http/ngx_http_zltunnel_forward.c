@@ -18,6 +18,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_zltunnel_forward.h"
+#include "ngx_http_zltunnel_variable.h"
 #include "ngx_zltunnel_compat.h"
 
 
@@ -44,19 +45,7 @@ static ngx_http_variable_t  ngx_http_zltunnel_forward[] = {
 ngx_int_t
 ngx_http_zltunnel_forward_variables(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
-
-    for (v = ngx_http_zltunnel_forward; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
+    return ngx_http_zltunnel_variable_add(cf, ngx_http_zltunnel_forward);
 }
 
 

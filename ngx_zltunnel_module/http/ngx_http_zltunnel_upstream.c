@@ -20,6 +20,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_zltunnel_host.h"
+#include "ngx_http_zltunnel_variable.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_upstream.h"
 
@@ -883,19 +884,7 @@ found:
 static ngx_int_t
 ngx_http_zltunnel_add_variables(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
-
-    for (v = ngx_http_zltunnel_variables; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
+    return ngx_http_zltunnel_variable_add(cf, ngx_http_zltunnel_variables);
 }
 
 
