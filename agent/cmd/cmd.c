@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "ctl.h"
 #include "log.h"
 #include "near.h"
 #include "token.h"
@@ -142,6 +143,28 @@ zlt_cmd_foreign(int c, char **argv, const struct option *options)
     } else {
         zlt_log_complain("\"%.*s\" is not an option", len, option);
     }
+}
+
+
+int
+zlt_cmd_process(const char *name, zlt_config_t *config, int rc, int code)
+{
+    if (rc == -1) {
+        (void) fprintf(stderr, "\"zltunnel-agent %s --help\" tells the "
+                       "options\n", name);
+        code = ZLT_EXIT_USAGE;
+
+    } else if (code == -1 && zlt_config_links(config) == -1) {
+        zlt_log_complain("out of memory");
+        code = ZLT_EXIT_FAILED;
+    }
+
+    if (code != -1) {
+        zlt_config_free(config);
+        return code;
+    }
+
+    return zlt_process_run(config, NULL, NULL, &zlt_ctl_process);
 }
 
 

@@ -13,7 +13,7 @@
 #include <getopt.h>
 
 #include "cmd_page.h"
-#include "conf.h"
+#include "config.h"
 #include "exit.h"
 
 
@@ -70,6 +70,13 @@ int zlt_cmd_options(int argc, char **argv, const zlt_cmd_page_t *page,
  */
 int zlt_cmd_common(int c, char **argv, const zlt_cmd_page_t *page,
     const struct option *options);
+
+/*
+ * The end of a command without a file, whose options have given rc, -1 after a
+ * complaint, and code, -1 if there is more to do: tells of --help, or runs the
+ * process with the configuration.  The exit code.
+ */
+int zlt_cmd_process(const char *name, zlt_config_t *config, int rc, int code);
 
 /* Behind the options: 0, or -1 after a complaint if there is more. */
 int zlt_cmd_rest(int argc, char **argv);

@@ -16,7 +16,6 @@
 #include "cmd.h"
 #include "cmd_page.h"
 #include "config.h"
-#include "ctl.h"
 #include "log.h"
 
 
@@ -88,22 +87,7 @@ zlt_cmd_connect(int argc, char **argv)
 
     zlt_conf_free(&options);
 
-    if (rc == -1) {
-        (void) fputs("\"zltunnel-agent connect --help\" tells the options\n",
-                     stderr);
-        code = ZLT_EXIT_USAGE;
-
-    } else if (code == -1 && zlt_config_links(&config) == -1) {
-        zlt_log_complain("out of memory");
-        code = ZLT_EXIT_FAILED;
-    }
-
-    if (code != -1) {
-        zlt_config_free(&config);
-        return code;
-    }
-
-    return zlt_process_run(&config, NULL, NULL, &zlt_ctl_process);
+    return zlt_cmd_process("connect", &config, rc, code);
 }
 
 
