@@ -23,7 +23,8 @@ my $SLOW = slowdown();
 my ($interval, $timeout) = (2, 3);         # s
 
 # what is lost is found in $timeout, an agent in as much, on both sides, and it
-# needs some time to come back; the rest is for a busy machine
+# needs some time to come back, chance says how much (reconnect_interval, 5 s);
+# a client waits for longer than both; the rest is for a busy machine
 
 my $lost = ($timeout + 1 + 4) * $SLOW;
 my $back = (2 * $timeout + 12) * $SLOW;
@@ -42,7 +43,8 @@ sub forgotten {
 
     my $t = ZLTunnel->new(
         workers => $workers,
-        zltunnel => "heartbeat_interval ${interval}s;
+        zltunnel => "connect_timeout 30s;
+                     heartbeat_interval ${interval}s;
                      heartbeat_timeout ${timeout}s;");
     my $wan = ZLTunnel::Wan->new($t)
         or plan(skip_all => $ZLTunnel::Wan::why);
