@@ -116,7 +116,9 @@ $t->write_tokens;
 ok(wait_for(sub { complaints() == 2 }, 30),
    'it loses them all, and is cut off');
 is_deeply(tunnel('bob')->{services}, [], 'none of them is left');
-isnt($one->ending(20), 'open', 'its connection ends');
+# TCP asks an agent that did not read ever more rarely
+
+isnt($one->ending(120), 'open', 'its connection ends');
 
 is_deeply([ $t->workers ], [ $worker ], 'the worker lives');
 ok(!refuses($port), 'and serves the others');
