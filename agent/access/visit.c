@@ -9,7 +9,7 @@
  * service.
  *
  * The client waits, unread, until the channel has its 101.  From then on its
- * bytes go to the server at once, but not more of them than the server keeps
+ * bytes go to the server at once, as messages, but not more of them than the server keeps
  * before it has found the service; the relay begins with ConnectAck.
  *
  * Until a byte was sent, a channel that fails costs the client nothing: another
@@ -25,6 +25,7 @@
 
 #include "access_stdio.h"
 #include "conf.h"
+#include "framed.h"
 #include "log.h"
 #include "often.h"
 #include "visit.h"
@@ -328,6 +329,10 @@ zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
 
     zlt_conn_keepalive(&c[ZLT_RELAY_CHANNEL]);
 
+    if (!ch->websocket) {
+        zlt_framed_start(&c[ZLT_RELAY_CHANNEL], &ch->framed);
+    }
+
     zlt_timer_start(&ch->relay.timer,
                     (ch->owner->conf->connect_timeout + 999) / 1000
                     + ZLT_VISIT_MARGIN, zlt_channel_expired);
@@ -471,18 +476,12 @@ zlt_visit_early(zlt_visit_t *v)
 static void
 zlt_visit_join(zlt_visit_t *v, const uint8_t *data, size_t len)
 {
-    zlt_relay_t  *r;
-
-    r = &v->channel->relay;
-
-    if (len && zlt_relay_put(r, ZLT_RELAY_CHANNEL, data, len) == -1) {
+    if (zlt_channel_connect_early(v->channel, data, len) == -1) {
         zlt_visit_drop(v);
         return;
     }
 
-    r->bytes[ZLT_RELAY_CHANNEL] += len;
-
-    zlt_relay_start(r, zlt_visit_done);
+    zlt_relay_start(&v->channel->relay, zlt_visit_done);
 }
 
 
@@ -530,6 +529,7 @@ zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how)
 {
     uint64_t        now;
     zlt_visit_t    *v;
+    zlt_conn_t     *c;
     zlt_access_t   *x;
     zlt_channel_t  *ch;
 
@@ -561,6 +561,17 @@ zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how)
 
         x->reset_at = now;
         x->nreset++;
+    }
+
+    /* the relay leaves one open that might be used again */
+
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    if (v->whole) {
+        zlt_conn_close(c);
+
+    } else {
+        zlt_conn_reset(c);
     }
 
     zlt_channel_free(ch);

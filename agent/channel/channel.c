@@ -302,6 +302,7 @@ zlt_channel_fill(zlt_channel_t *ch, size_t *len)
 {
     size_t       kept;
     ssize_t      n;
+    zlt_conn_t  *c;
     zlt_flow_t  *f;
 
     f = &ch->relay.flow[ZLT_RELAY_CHANNEL];
@@ -312,8 +313,11 @@ zlt_channel_fill(zlt_channel_t *ch, size_t *len)
         n = 0;
 
     } else {
-        n = zlt_conn_read(&ch->relay.side[ZLT_RELAY_CHANNEL],
-                          zlt_scratch + kept, ZLT_SCRATCH_SIZE - kept);
+        c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+        n = zlt_conn_readable(c)
+            ? zlt_conn_pull(c, zlt_scratch + kept, ZLT_SCRATCH_SIZE - kept)
+            : ZLT_CONN_AGAIN;
 
         if (n <= 0) {
             return n;

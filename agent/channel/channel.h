@@ -175,6 +175,11 @@ void zlt_channel_log(zlt_channel_t *ch, const char *what);
 void zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
     const zlt_pool_param_t *param, const zlt_msg_t *m);
 
+/* Bytes of the connection that came behind Connect, or ConnectAck, for its
+   relay; they may be changed.  0 or -1. */
+int zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data,
+    size_t len);
+
 
 /* channel_open.c */
 

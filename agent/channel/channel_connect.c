@@ -262,9 +262,6 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
 }
 
 
-/* Bytes of the client that came behind Connect, in the shared buffer: 0 or
-   -1. */
-
 int
 zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {

@@ -25,11 +25,6 @@ void zlt_channel_connect_idle(zlt_io_t *io);
 void zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
 
-/* Bytes of the client that came behind Connect, in the shared buffer: 0 or
-   -1. */
-int zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data,
-    size_t len);
-
 /* The first frame says that the channel is for datagrams, or the Connect that
    asked for it did. */
 void zlt_channel_connect_datagrams(zlt_channel_t *ch, const uint8_t *p,

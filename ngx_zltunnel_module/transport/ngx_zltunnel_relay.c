@@ -812,8 +812,9 @@ ngx_zltunnel_relay_shutdown(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     to = relay->side[1 - i];
 
     if (relay->side[i]->shut
-        && (!ngx_zltunnel_end_raw_out(to)
-            || (to->kind == NGX_ZLTUNNEL_PLAIN && to->ws == NULL)))
+        && (ngx_zltunnel_end_raw_out(to)
+            ? to->kind == NGX_ZLTUNNEL_PLAIN && to->ws == NULL
+            : i == 0))
     {
         /* the last to end: the close, or release, that follows at once says
            so */
@@ -1155,7 +1156,7 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
 
     for (i = 0; i < 2; i++) {
 
-        if (relay->side[i]->frames) {
+        if (i == 1 && relay->side[i]->frames) {
 
             /* ngx_zltunnel_release() */
 

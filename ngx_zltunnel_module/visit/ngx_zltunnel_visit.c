@@ -276,10 +276,6 @@ ngx_zltunnel_visit_create(ngx_zltunnel_registry_t *registry,
     c->read->handler = ngx_zltunnel_visit_empty_handler;
     c->write->handler = ngx_zltunnel_visit_empty_handler;
 
-    /* until the relay has ended well, any end is a reset */
-
-    ngx_zltunnel_end_linger(c, 1);
-
     return visit;
 }
 

@@ -49,6 +49,7 @@ struct ngx_zltunnel_visit_s {
     ngx_queue_t                  queue;       /* of this worker */
     ngx_zltunnel_registry_t     *registry;
     ngx_zltunnel_end_t           end;         /* the visitor's channel */
+    zlt_frames_t                 frames;      /* of it, for TCP */
     ngx_zltunnel_link_t          link;        /* to the visitor's tunnel */
     ngx_zltunnel_sh_counter_t   *counter;     /* of the session */
     u_char                       access_id[ZLT_ID_SIZE];

@@ -7,11 +7,12 @@
  * Visits of sessions of TCP.
  *
  * Theory of operation.  From the 101 on the visitor may send its client's
- * bytes.  Meanwhile a dial looks for the service like that of any client of
+ * bytes, as messages.  Meanwhile a dial looks for the service like that of any client of
  * this server: the bytes are sent behind Connect, and kept until the agent has
  * answered.  ConnectAck goes to the visitor in front of the service's first
- * byte, and a relay joins the two channels; both are plain sockets perhaps, and
- * then it splices.  If there is no service, or it refuses, the visitor gets
+ * byte, and a relay joins the two channels.  Where both are plain sockets, and
+ * what passes is bulk, they turn raw, and it splices.  Each end of the connection
+ * is a message, without which the end of the channel is a reset.  If there is no service, or it refuses, the visitor gets
  * ConnectFail, and is read to its end so that the answer is not lost behind a
  * reset.
  */
@@ -48,6 +49,7 @@ ngx_zltunnel_visit_tcp_start(ngx_zltunnel_visit_t *visit, u_char *data,
     size_t len)
 {
     u_char               *p;
+    ssize_t               n;
     ngx_connection_t     *c;
     ngx_zltunnel_dial_t  *dial;
 
@@ -65,17 +67,24 @@ ngx_zltunnel_visit_tcp_start(ngx_zltunnel_visit_t *visit, u_char *data,
     dial->handler = ngx_zltunnel_visit_dialled;
     dial->data = visit;
 
-    if (len) {
+    n = (ssize_t) len;
+
+    if (visit->end.ws == NULL) {
+        ngx_zltunnel_framed_start(&visit->end, &visit->frames);
+        n = ngx_zltunnel_framed_take(&visit->end, data, len);
+    }
+
+    if (n) {
 
         /* bytes that came behind the request */
 
-        if (len > ngx_zltunnel_dial_connect_room(dial, &p)) {
+        if (n < 0 || (size_t) n > ngx_zltunnel_dial_connect_room(dial, &p)) {
             ngx_zltunnel_visit_cut(visit);
             return;
         }
 
-        ngx_memcpy(p, data, len);
-        ngx_zltunnel_dial_connect_put(dial, len);
+        ngx_memcpy(p, data, n);
+        ngx_zltunnel_dial_connect_put(dial, n);
     }
 
     c->read->handler = ngx_zltunnel_visit_read_handler;
@@ -257,7 +266,7 @@ ngx_zltunnel_visit_prepare(ngx_zltunnel_visit_t *visit)
 
     /* nothing but the 101 is before it, so it fits, or the channel is dead */
 
-    if (ngx_zltunnel_end_send(&visit->end, buf, len) != (ssize_t) len) {
+    if (ngx_zltunnel_end_push(&visit->end, buf, len) != (ssize_t) len) {
         return NGX_ERROR;
     }
 
@@ -361,14 +370,16 @@ ngx_zltunnel_visit_tcp_refuse(ngx_zltunnel_visit_t *visit, ngx_uint_t code,
 
     ngx_zltunnel_dial_done(&visit->dial);
 
+    /* our end of the connection; what else comes is for nobody */
+
+    visit->end.frames = NULL;
+
     if (ngx_zltunnel_end_send(&visit->end, buf, len) != (ssize_t) len
         || ngx_zltunnel_end_shutdown(&visit->end) == NGX_ERROR)
     {
         ngx_zltunnel_visit_cut(visit);
         return;
     }
-
-    ngx_zltunnel_end_linger(c, 0);
 
     visit->failing = 1;
 

@@ -69,10 +69,6 @@ ngx_zltunnel_visit_udp_start(ngx_zltunnel_visit_t *visit, u_char *data,
     ngx_rbtree_init(&visit->sessions, &visit->sentinel,
                     ngx_rbtree_insert_value);
 
-    /* a channel of datagrams ends by a FIN, as its other end may */
-
-    ngx_zltunnel_end_linger(c, 0);
-
     dial->registry = visit->registry;
     dial->pool = c->pool;
     dial->log = c->log;

@@ -54,7 +54,7 @@ sub real {
     for my $round (1 .. 2) {
         my $early = join '', map { $ws ? ws_frame($_) : $_ }
                     datagram_open(1), datagram(1, 'early');
-        my $v = ZLTunnel::Wire->visit($c, $id,
+        my $v = ZLTunnel::Wire->visit($c, $id, udp => 1,
             port => $tls ? $proxy : $t->{http_port}, ws => $ws,
             early => $round == 1 ? $early : '');
         is($v->{answer}{status}, 101, 'a channel');
@@ -132,7 +132,7 @@ sub pair {
 sub joined {
     my ($t, $s, $c, $id) = @_;
 
-    my $v = ZLTunnel::Wire->visit($c, $id);
+    my $v = ZLTunnel::Wire->visit($c, $id, udp => 1);
     my $m = $s->expect('Connect');
     my $ch = ZLTunnel::Wire->channel($t, $s->{ok}{tunnel_id},
         $s->{ok}{data_key}, $m->{connection_id});
@@ -268,7 +268,7 @@ sub ends {
                                        $s->{ok}{data_key});
     ok(wait_for(sub { grep { $_->{idle_channels} }
                       @{ ($t->status // {})->{tunnels} // [] } }), 'idle');
-    $v = ZLTunnel::Wire->visit($c, $id, early => datagram_open(1));
+    $v = ZLTunnel::Wire->visit($c, $id, udp => 1, early => datagram_open(1));
     my $m = $idle->next;
     is($m->{type}, 'DatagramOpen', 'an idle channel is used');
     $idle->send(msg('Retire'));
@@ -291,18 +291,19 @@ sub ends {
 
     # too many channels of one session
     $id = opened($c, 'dns', udp => 1);
-    my @v = map { ZLTunnel::Wire->visit($c, $id) } 1 .. 5;
+    my @v = map { ZLTunnel::Wire->visit($c, $id, udp => 1) } 1 .. 5;
     is_deeply([ map { $_->{answer}{status} } @v ], [ (101) x 4, 503 ],
               'a few channels of one session, not more');
     $_->close for @v;
 
     # garbage
     my $oid = opened($c, 'nobody', udp => 1);
-    $v = ZLTunnel::Wire->visit($c, $oid, early => datagram_open(1));
+    $v = ZLTunnel::Wire->visit($c, $oid, udp => 1, early => datagram_open(1));
     ok($v->ending =~ /eof|reset/, 'nobody serves it: closed');
     for (1 .. 20) {
         my $junk = join '', map { chr int rand 256 } 1 .. 1 + int rand 200;
-        my $g = ZLTunnel::Wire->visit($c, $id, early => $junk) or next;
+        my $g = ZLTunnel::Wire->visit($c, $id, udp => 1, early => $junk)
+            or next;
         $g->close;
     }
 

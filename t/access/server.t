@@ -166,6 +166,7 @@ sub connections {
         ok($back eq $early . $data, "$size bytes come back as they went");
         is($v->ending, 'eof', 'and then the end');
         is(length $v->{in}, 0, 'with nothing behind');
+        is($v->over, 'eof', 'and that of the channel');
 
         $_ += $size for $in, $out;
         $total++;
@@ -178,7 +179,9 @@ sub connections {
     my $v = ZLTunnel::Wire->visit($c, $id);
     $v->send(substr $large, 0, 200_000);
     is($v->next->{type}, 'ConnectAck', 'ConnectAck behind much');
-    $v->send(substr $large, 200_000);
+    $v->send(substr $large, 200_000, 100_000);
+    $v->raw;
+    $v->send(substr $large, 300_000);
     $v->shut;
     ok(($v->take(length $large, 30) // '') eq $large, 'all of it comes back');
     is($v->ending, 'eof', 'and the end');
@@ -211,6 +214,20 @@ sub connections {
     ok(wait_for(sub { $t->events($echo, 'reset') > $before }),
        'a reset of the visitor reaches the service');
     $_->close for @v[1 .. 19];
+
+    # the end of the channel alone is one, and so is what is no message
+
+    for my $what ('close', 'shutdown', 'garbage') {
+        $before = $t->events($echo, 'reset');
+        $v = joined($c, $id);
+        $what eq 'close' ? $v->close
+            : $what eq 'shutdown' ? shutdown($v->{s}, 1)
+            : $v->send_msg('garbage');
+        ok(wait_for(sub { $t->events($echo, 'reset') > $before }),
+           "$what without an end marker is a reset");
+        $v->close;
+        $total++;
+    }
 
     # a service that refuses
     my $shut = opened($c, 'closed');

@@ -67,6 +67,9 @@ sub programs {
                         "\@$t->{dir}/www/big", "http://127.0.0.1:$port/big");
     is($upload, 405, 'an upload is answered');
 
+    cmp_ok($t->status->{spliced}, '>', 2_000_000, 'between sockets')
+        if !$tls;
+
     SKIP: {
         skip 'no PostgreSQL', 2 unless @as;
 

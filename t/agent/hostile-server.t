@@ -358,7 +358,7 @@ sub channel_message {
                    : pick(msg('ConnectAck', bytes(16)),
                           msg('ConnectFail', bytes(16) . str16('no')
                                              . reason()),
-                          datagrams($c));
+                          framed($c), datagrams($c));
         },
     }->{$mode}->();
 }

@@ -273,7 +273,7 @@ sub visitors {
     is(scalar(@open), 20, 'a connection of each is served, all at once');
 
     my @clients = ZLTunnel::UDP->client($agent->port('dns'));
-    my $v = ZLTunnel::Wire->visit($visitor, $game);
+    my $v = ZLTunnel::Wire->visit($visitor, $game, udp => 1);
     my $echoes = sub {
         $clients[-1]->send('hello');
         is($clients[-1]->recv, 'hello', 'a client of UDP is served');

@@ -437,7 +437,8 @@ sub access {
         my $ch = channel($server->{control});
         push @{ $server->{channels} }, $ch;
 
-        my $v = ZLTunnel::Wire->visit($visitor, $session, port => $to);
+        my $v = ZLTunnel::Wire->visit($visitor, $session, udp => 1,
+                                      port => $to);
         is($v->{answer}{status}, 101, "$what: a visit");
         $v->send(datagram_open(1) . datagram(1, 'hello'));
         $server->session('hello');

@@ -517,6 +517,111 @@ sub next_of_lanes {
 }
 
 
+# That of a visitor, whose bytes are messages behind ConnectAck: send(), take(),
+# shut() and ending() are those of the connection.  With raw() its own
+# direction turns so.  over() is how the channel itself ends.
+
+package ZLTunnel::Wire::Visit;
+
+our @ISA = 'ZLTunnel::Wire::Channel';
+
+sub framed {
+    my ($bytes) = @_;
+    return join '', map { ZLTunnel::Wire::msg('Data', $_) }
+                    unpack '(a30000)*', $bytes;
+}
+
+sub send {
+    my ($self, $bytes) = @_;
+    return $self->SUPER::send($self->{raw} || !$self->{answer}
+                              ? $bytes : framed($bytes));
+}
+
+sub send_msg { my ($self, $bytes) = @_; return $self->SUPER::send($bytes) }
+
+sub raw {
+    my ($self) = @_;
+    $self->send_msg(ZLTunnel::Wire::msg('Raw'));
+    $self->{raw} = 1;
+}
+
+sub shut {
+    my ($self) = @_;
+    return $self->SUPER::shut if $self->{raw};
+    return $self->send_msg(ZLTunnel::Wire::msg('Eof'));
+}
+
+sub next {
+    my ($self, @o) = @_;
+
+    my $m = $self->SUPER::next(@o) // return undef;
+
+    if ($m->{type} eq 'ConnectAck') {
+        @$self{qw(joined wire in)} = (1, $self->{in}, '');
+        $self->unframe;
+    }
+
+    return $m;
+}
+
+sub fill {
+    my ($self, $timeout) = @_;
+
+    return $self->SUPER::fill($timeout) if !$self->{joined} || $self->{end};
+
+    (my $in, $self->{in}) = @$self{qw(in wire)};
+    my $rc = $self->SUPER::fill($timeout);
+    @$self{qw(in wire)} = ($in, $self->{in});
+
+    # no end of the connection
+    $self->{end} = 'reset' if $self->{end} && !$self->{came_raw};
+
+    $self->unframe;
+    return $rc;
+}
+
+sub unframe {
+    my ($self) = @_;
+
+    my $wire = \$self->{wire};
+
+    while (length $$wire && !$self->{ended}) {
+        my $n = $self->{came_raw} ? length $$wire : $self->{left};
+
+        if ($n) {
+            $n = length $$wire if $n > length $$wire;
+            $self->{in} .= substr $$wire, 0, $n, '';
+            $self->{left} -= $n if !$self->{came_raw};
+            next;
+        }
+
+        return if length $$wire < 5;
+        my ($type, $len) = unpack 'C N', substr $$wire, 0, 5, '';
+
+        if ($type == $ZLTunnel::Wire::TYPE{Data}) {
+            $self->{left} = $len;
+
+        } elsif ($type == $ZLTunnel::Wire::TYPE{Raw}) {
+            $self->{came_raw} = 1;
+
+        } else {
+            $self->{ended} = 1;
+            $self->{end} = $type == $ZLTunnel::Wire::TYPE{Eof} ? 'eof'
+                         : $type == $ZLTunnel::Wire::TYPE{Reset} ? 'reset'
+                         : "type $type";
+        }
+    }
+}
+
+sub over {
+    my ($self) = @_;
+
+    local $self->{end};
+    local $self->{joined};
+    return $self->SUPER::ending . (length $self->{wire} ? ', bytes' : '');
+}
+
+
 # One within a WebSocket: next() is that of a control channel.
 
 package ZLTunnel::Wire::Framed;
@@ -632,8 +737,8 @@ sub agent {
 sub channel {
     my ($class, $t, $tunnel, $key, $connection, %o) = @_;
 
-    my $self = ZLTunnel::Wire::Channel->new($o{port} // $t->{http_port})
-        // return undef;
+    my $self = ($o{class} // 'ZLTunnel::Wire::Channel')
+        ->new($o{port} // $t->{http_port}) // return undef;
 
     $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
         . "Connection: Upgrade\r\nUpgrade: zltunnel\r\n"
@@ -648,13 +753,19 @@ sub channel {
 
 
 # The channel of a visitor: visit(control channel, access id); what it
-# answers is in {answer}.  Options: early => bytes behind the request; ws => 1:
-# within a WebSocket.
+# answers is in {answer}.  Options: early => bytes behind the request; udp => 1:
+# of datagrams; ws => 1: within a WebSocket.
 
 sub visit {
     my ($class, $c, $id, %o) = @_;
 
     my $make = $o{ws} ? 'framed' : 'channel';
+
+    if (!$o{ws} && !$o{udp}) {
+        $o{class} = 'ZLTunnel::Wire::Visit';
+        $o{early} = ZLTunnel::Wire::Visit::framed($o{early})
+            if defined $o{early};
+    }
 
     return $class->$make($c->{t}, $c->{ok}{tunnel_id}, $c->{ok}{data_key},
         undef, %o, headers => 'Zltunnel-Access: ' . unpack('H*', $id) . "\r\n"
