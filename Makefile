@@ -22,6 +22,7 @@
 #   make coverage        lines run by the tests, or by T=t/...
 #   make lint            compilers' warnings, and checkers, or CHECKER=gcc
 #   make lint-baseline   as many complaints as there are now
+#   make figures         how the source stands; make traces: and is walked
 #
 #   NGINX=/path/to/nginx     the nginx to build for, "nginx" by default
 #   NGINX_SRC=dir            its source tree, instead of Debian's nginx-dev
@@ -115,7 +116,7 @@ endif
         install install-module install-agent install-doc \
         uninstall uninstall-module uninstall-agent uninstall-doc \
         sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
-        lint lint-baseline layers figures man completions clean deps \
+        lint lint-baseline layers figures traces man completions clean deps \
         need-agent need-nginx-dirs FORCE
 
 .DELETE_ON_ERROR:
@@ -334,6 +335,11 @@ layers: all
 
 figures: all
 	@auto/figures
+
+# needs what "make test" needs
+
+traces: all
+	@auto/traces
 
 coverage:
 	@t/install-deps.sh
