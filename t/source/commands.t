@@ -99,6 +99,7 @@ my %never = (
     'make fuzz-corpus'            => 'changes the tree',
     'make lint'                   => 'minutes; done before each change',
     'make figures'                => 'prints what to look at',
+    'make traces'                 => 'prints what to look at',
     'make module-zltunnel'        => 'a checkout of pkg-oss; t/install/packaging.t'
                                      . ' reads its recipe',
     'docker build *'              => 'no docker in tests; t/install/packaging.t'
