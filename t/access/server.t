@@ -318,18 +318,18 @@ sub serving {
         my ($m, $ch) = $serve->('web');
         is($m->{service_id}, $id{web}, 'asked for the service');
         like($m->{client_addr}, qr/^127\.0\.0\.1:\d+$/, 'with an address');
-        is($m->{ext}, undef, 'without a target');
-        is($ch->take(5), 'early', 'early bytes arrive');
+        is($m->{ext}{1}, undef, 'without a target');
+        is($ch->bytes(5), 'early', 'early bytes arrive');
         is($v->next->{type}, 'ConnectAck', 'the visitor hears of it');
 
-        $ch->send('bye');
-        $ch->shut;
+        $ch->data('bye');
+        $ch->eof;
         is($v->take(3), 'bye', 'bytes back');
         is($v->ending, 'eof', 'half-close');
         $v->send('more');
-        is($ch->take(4), 'more', 'the other direction goes on');
+        is($ch->bytes(4), 'more', 'the other direction goes on');
         $v->shut;
-        is($ch->ending, 'eof', 'to its own end');
+        is($ch->ends, 'eof', 'to its own end');
         $_->close for $v, $ch;
     }
 

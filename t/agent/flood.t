@@ -17,7 +17,7 @@ use Time::HiRes qw(time);
 use ZLTunnel;
 use ZLTunnel::Server;
 use ZLTunnel::Wire qw(msg str16 ext ws_frame datagram lane lane_credit
-                      lane_end);
+                      lane_end announce);
 
 my $limit = 2 * slowdown();  # s, that a good client waits at most
 my $rounds = 15;                        # of good clients, in each flood
@@ -26,8 +26,7 @@ my $id = 0;
 my $nowhere = md5('nowhere');
 
 sub ws { ws_frame($_[0], mask => 0, @_[1 .. $#_]) }
-sub connect_msg { msg('Connect', $_[0] . pack('a12 N', 'connection', ++$id)
-                                 . str16('192.0.2.1:1') . ($_[1] // '')) }
+sub connect_msg { announce($_[0], id => pack 'a12 N', 'connection', ++$id) }
 sub beat { msg('Heartbeat', "\0" x 8) }
 
 # What goes on a control channel.  A sub makes a piece of it, which is sent
@@ -60,13 +59,11 @@ my %control = (
 my %channel = (
     Heartbeat => [ '', sub { beat() } ],
     HeartbeatAck => [ '', sub { msg('HeartbeatAck', "\0" x 8) } ],
-    'Connect and Reset' => [ '', [ sub { connect_msg($nowhere, ext(2, "\1"))
-                                         . msg('Reset') } ] ],
-    'a dead service' => [ '', [ sub { connect_msg(md5('down'), ext(2, "\1"))
-                                      . msg('Reset') } ] ],
-    'empty Data' => [ sub { connect_msg(md5('e'), ext(2, "\1")) },
+    'Connect and Reset' => [ '', [ sub { connect_msg($nowhere) . msg('Reset') } ] ],
+    'a dead service' => [ '', [ sub { connect_msg(md5('down')) . msg('Reset') } ] ],
+    'empty Data' => [ sub { connect_msg(md5('e')) },
                       sub { msg('Data') } ],
-    'Data of a byte' => [ sub { connect_msg(md5('e'), ext(2, "\1")) },
+    'Data of a byte' => [ sub { connect_msg(md5('e')) },
                           sub { msg('Data', 'x') } ],
     Move => [ '', sub { msg('Move', 'x' x 16) } ],
     nonsense => [ '', sub { msg('Auth', 'x' x 20) } ],
@@ -74,8 +71,7 @@ my %channel = (
     'lanes: Heartbeat' => [ sub { lane_end(1) }, sub { beat() } ],
     'lanes: no lane' => [ sub { lane_end(9) }, sub { lane(5, 'x')
                                                      . lane_credit(6, 1) } ],
-    'lanes: Connect' => [ '', [ sub { lane(++$id, connect_msg($nowhere,
-                                                          ext(2, "\1"))) } ] ],
+    'lanes: Connect' => [ '', [ sub { lane(++$id, connect_msg($nowhere)) } ] ],
     'lanes: LaneEnd' => [ '', [ sub { lane(++$id, 'x') . lane_end($id) } ] ],
 
     'datagrams: Open' => [ '', [ sub { msg('DatagramOpen', pack('N', ++$id)

@@ -17,7 +17,8 @@ use Test::More;
 use ZLTunnel;
 use ZLTunnel::Known;
 use ZLTunnel::Server;
-use ZLTunnel::Wire qw(msg str16 ext new_id datagram_open ws_frame);
+use ZLTunnel::Wire qw(msg str16 ext new_id datagram_open ws_frame
+                      announce);
 
 # what the process says, whichever links there are
 
@@ -91,11 +92,11 @@ sub provoke {
     my ($server) = @_;
     my $dead = $server->idle;
 
-    $dead->say(msg('Connect', md5('down') . new_id() . str16('192.0.2.7:7')));
+    $dead->say(announce(md5('down')));
     $server->wait(sub { @{ $dead->{frames} } });
 
     my $unknown = $server->idle;
-    $unknown->say(msg('Connect', new_id() . new_id() . str16('192.0.2.7:7')));
+    $unknown->say(announce(new_id()));
     $server->wait(sub { @{ $unknown->{frames} } });
 
     my $udp = $server->idle;

@@ -15,7 +15,7 @@ use Digest::MD5 qw(md5);
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Server;
-use ZLTunnel::Wire qw(msg str16 ext ws_frame);
+use ZLTunnel::Wire qw(msg str16 ext ws_frame announce);
 
 my $t = ZLTunnel->new;
 my $token = $t->token('alice');
@@ -34,7 +34,7 @@ $t->finish;
 sub setup {
     my ($services, %o) = @_;
 
-    $server = ZLTunnel::Server->new($t, features => 7 | 16);
+    $server = ZLTunnel::Server->new($t, features => 7);
     $server->{hold}{Register} = 1 if $o{hold};
 
     $agent = $t->agent(token => $token, server => $server->url, wait => 0,
@@ -63,8 +63,7 @@ sub teardown {
 sub connect_to_service {
     my ($name) = @_;
 
-    return msg('Connect', md5($name) . pack('a12 N', 'connection', ++$ids)
-                          . str16('192.0.2.1:1234') . ext(2, "\1"));
+    return announce(md5($name), id => pack 'a12 N', 'connection', ++$ids);
 }
 
 sub bytes_of {

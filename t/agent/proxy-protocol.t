@@ -16,7 +16,7 @@ use IO::Socket::INET;
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Server;
-use ZLTunnel::Wire qw(msg str16 ext new_id);
+use ZLTunnel::Wire qw(msg announce);
 
 my $t = ZLTunnel->new;
 my $token = $t->token('alice');
@@ -53,18 +53,18 @@ ok($server->wait(sub { @{ $server->{held} || [] } == 3 }), 'three Registers');
 my $forged = "PROXY TCP4 203.0.113.9 203.0.113.9 1 1\r\n";
 my %v2 = (v2 => "\r\n\r\n\0\r\nQUIT\n\x21\x11");
 
-# before RegisterOk: with the client's first bytes, without, and as messages
+# before RegisterOk: with the client's first bytes, without, and in two messages
 
 my %early = map { $_ => connection($_, $forged) } qw(v1 v2 none);
-my $late = connection('v1', '');
-my $framed = connection('v1', msg('Data', $forged), ext(2 => "\1"));
+my $late = connection('v1');
+my $two = connection('v1', unpack 'a9 a*', $forged);
 
 $server->pass(0.5);
 is(scalar @got, 0, 'nobody is dialled before RegisterOk');
 $server->release('Register');
 
 ok($server->wait(sub { @got == 5 }), 'then all are');
-$late->say($forged);
+$late->say(msg('Data', $forged));
 ok($server->wait(sub { 5 == grep { $_->{bytes} =~ /\Q$forged\E\z/ } @got }),
    'the bytes have come');
 judge('before RegisterOk', v1 => 3, v2 => 1, none => 1);
@@ -84,11 +84,10 @@ $t->finish;
 
 
 sub connection {
-    my ($name, $bytes, $ext) = @_;
+    my ($name, @bytes) = @_;
 
     my $ch = $server->idle;
-    $ch->say(msg('Connect', md5($name) . new_id() . str16('192.0.2.7:7')
-                            . ($ext // '')) . $bytes);
+    $ch->say(join '', announce(md5($name)), map { msg('Data', $_) } @bytes);
     return $ch;
 }
 

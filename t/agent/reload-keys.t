@@ -17,7 +17,7 @@ use Test::More;
 use ZLTunnel;
 use ZLTunnel::Known;
 use ZLTunnel::Server;
-use ZLTunnel::Wire qw(msg str16 ext parse datagram_open);
+use ZLTunnel::Wire qw(msg ext parse datagram_open announce);
 
 my $t = ZLTunnel->new;
 my $token = $t->token('alice');
@@ -368,9 +368,8 @@ sub connection {
     my ($name, $ext) = @_;
 
     $ch = $server->idle;
-    $ch->say(msg('Connect', md5($name) . ZLTunnel::Wire::new_id()
-                            . str16('192.0.2.7:7') . ($ext // '')));
-    $ch->say('hello');
+    $ch->say(announce(md5($name), ext => $ext));
+    $ch->say(msg('Data', 'hello'));
 }
 
 

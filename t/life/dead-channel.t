@@ -195,7 +195,7 @@ sub by_hand {
 
     my ($c, $d, $e, $m) = $setup->('early bytes');
     my $start = time;
-    is($d->take(11), 'early bytes', 'bytes follow Connect without waiting');
+    is($d->bytes(11), 'early bytes', 'bytes follow Connect without waiting');
 
     (my $n, $e) = $again->($e);
     is($n->{type}, 'Connect', 'silence: announced again');
@@ -203,8 +203,8 @@ sub by_hand {
     cmp_ok(time - $start, '>', 0.7, 'after a second');
 
     $e->ack($n);
-    is($e->take(11), 'early bytes', 'with the same bytes');
-    $e->send('answer');
+    is($e->bytes(11), 'early bytes', 'with the same bytes');
+    $e->data('answer');
     is($c->take(6), 'answer', 'the second channel serves');
     isnt($d->ending(5), 'open', 'the first one is closed');
     $end->($c, $d, $e);
@@ -219,11 +219,11 @@ sub by_hand {
     is($c->ending(0.3), 'open', 'duplicate: the client is held');
 
     $d->ack($m);
-    is($d->take(11), 'early bytes', 'duplicate: the bytes came once');
-    $d->send('answer');
+    is($d->bytes(11), 'early bytes', 'duplicate: the bytes came once');
+    $d->data('answer');
     is($c->take(6), 'answer', 'duplicate: the first channel serves');
     $c->send('more');
-    is($d->take(4), 'more', 'duplicate: and goes on');
+    is($d->bytes(4), 'more', 'duplicate: and goes on');
     $end->($c, $d, $e);
 
 
@@ -242,7 +242,7 @@ sub by_hand {
         cmp_ok(time - $start, '<', 0.8 * slowdown(),
                "$how: at once");
         $e->ack($n);
-        is($e->take(5), 'early', "$how: with the bytes");
+        is($e->bytes(5), 'early', "$how: with the bytes");
         $end->($c, $d, $e);
     }
 
@@ -253,7 +253,7 @@ sub by_hand {
     ($c, $d, $e, $m) = $setup->($bytes);
     ($n, $e) = $again->($e);
     $e->ack($n);
-    ok(($e->take(200_000, 20) // '') eq $bytes,
+    ok($e->bytes(200_000, 20) eq $bytes,
        '200,000 bytes come whole on the second channel');
     $end->($c, $d, $e);
 
@@ -264,10 +264,10 @@ sub by_hand {
     $c->shut;
     ($n, $e) = $again->($e);
     $e->ack($n);
-    is($e->take(8), 'question', 'half-closed early: the bytes');
-    is($e->ending(5), 'eof', 'half-closed early: and EOF after them');
-    $e->send('answer');
-    $e->shut;
+    is($e->bytes(8), 'question', 'half-closed early: the bytes');
+    is($e->ends(5), 'eof', 'half-closed early: and EOF after them');
+    $e->data('answer');
+    $e->eof;
     is($c->take(6), 'answer', 'half-closed early: the answer comes');
     is($c->ending, 'eof', 'half-closed early: and ends');
     $end->($c, $d, $e);
@@ -284,8 +284,8 @@ sub by_hand {
                          . str16('duplicate') . ext(1, pack 'C', 9)));
     is($c->ending(1.5), 'open', 'duplicate there: the client is held');
     $d->ack($m);
-    is($d->take(5), 'early', 'duplicate there: the bytes');
-    $d->send('answer');
+    is($d->bytes(5), 'early', 'duplicate there: the bytes');
+    $d->data('answer');
     is($c->take(6), 'answer', 'duplicate there: the first channel serves');
     $end->($c, $d, $e);
 
@@ -311,8 +311,8 @@ sub by_hand {
     my $f = ZLTunnel::Wire->channel($t, @ok, $n->{connection_id});
     is($f->{answer}{status}, 101, 'twice: a fresh channel');
     $f->ack($n);
-    is($f->take(5), 'early', 'twice: the bytes');
-    $f->send('answer');
+    is($f->bytes(5), 'early', 'twice: the bytes');
+    $f->data('answer');
     is($c->take(6), 'answer', 'twice: the fresh channel serves');
     $end->($c, $d, $f);
 

@@ -212,7 +212,7 @@ sub gives_up {
     my $d = ZLTunnel::Wire->channel($t, @{ $agent->{ok} }{qw(tunnel_id
                                     data_key)}, $m->{connection_id});
     $d->ack($m);
-    is($d->take(5), 'hello', 'and the next one is served');
+    is($d->bytes(5), 'hello', 'and the next one is served');
     $_->close for $c, $d;
 
     $agent->reset;

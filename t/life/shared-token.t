@@ -151,9 +151,9 @@ sub waiting {
                 is($d->{answer}{status}, 101, "@$order: $name is told of one");
                 $d->ack($m);
 
-                my $text = $d->take(5) // '';
+                my $text = $d->bytes(5);
                 is($text, 'for ' . substr($text, 4), 'its bytes come');
-                $d->send('served');
+                $d->data('served');
                 $agent{"$name $n"} = $d;
             }
         }

@@ -145,8 +145,8 @@ sub resume {
     isnt($c->ending(10), 'open', 'the old one is closed');
 
     $client->send('early');
-    is($d->take(5), 'early', 'the data channel goes on');
-    $d->send('late');
+    is($d->bytes(5), 'early', 'the data channel goes on');
+    $d->data('late');
     is($client->take(4), 'late', 'both ways');
 
     $n->send_msg(register('a'));
@@ -157,7 +157,7 @@ sub resume {
     ok(!refuses($rb->{port}), 'the service not registered again is kept');
     ok(wait_for(sub { refuses($rb->{port}) }, 20), 'for 10 s');
 
-    $d->shut;
+    $d->eof;
     is($client->ending, 'eof', 'the client has its end');
     $_->close for $client, $d;
 
@@ -218,7 +218,7 @@ sub waiting {
                                         data_key)}, $m->{connection_id} // '');
         is($d->{answer}{status}, 101, "$name: the client is announced");
         $d->ack($m);
-        is($d->take(6), 'hello?', "$name: and served");
+        is($d->bytes(6), 'hello?', "$name: and served");
 
         $_->close for $d, $client;
         $n->reset;

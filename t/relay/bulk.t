@@ -16,7 +16,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 use ZLTunnel;
 use ZLTunnel::Server;
-use ZLTunnel::Wire qw(msg str16 ext new_id register);
+use ZLTunnel::Wire qw(msg register announce);
 
 my ($read, $times) = (16384, 3);
 
@@ -72,7 +72,7 @@ sub nginx {
     my $token = $t->token('alice');
     $t->start;
 
-    my $agent = ZLTunnel::Wire->agent($t, $token, features => 0x11);
+    my $agent = ZLTunnel::Wire->agent($t, $token, features => 1);
     $agent->send_msg(register('e'));
     my $port = $agent->expect('RegisterOk')->{port};
     my @ok = @{ $agent->{ok} }{qw(tunnel_id data_key)};
@@ -107,7 +107,7 @@ sub agent {
     my $token = $t->token('alice');
     my $service = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 8)
         or die "listen: $!";
-    my $server = ZLTunnel::Server->new($t, features => 0x17);
+    my $server = ZLTunnel::Server->new($t, features => 7);
     my @s;
 
     $server->watch($service, sub { push @s, scalar $service->accept });
@@ -121,8 +121,7 @@ sub agent {
         my $ch = $server->idle;
         @s = ();
         $ch->{frames} = [];
-        $ch->say(msg('Connect', md5('e') . new_id() . str16('192.0.2.7:7')
-                                . ext(2 => "\1")));
+        $ch->say(announce(md5('e')));
         $server->wait(sub { @s && @{ $ch->{frames} } }) or die 'no ConnectAck';
         shift @{ $ch->{frames} };
 

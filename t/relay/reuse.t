@@ -26,7 +26,6 @@ for my $scheme (qw(ws wss)) {
 subtest 'an agent that keeps none idle' => \&none;
 subtest 'by hand' => \&by_hand;
 subtest 'by hand, garbage' => \&garbage;
-subtest 'by hand, without the feature' => \&without;
 
 done_testing();
 
@@ -183,13 +182,11 @@ sub none {
 my ($t, $agent, $port, @ok);
 
 sub setup {
-    my ($features) = @_;
-
     $t = ZLTunnel->new(workers => 1);
     my $token = $t->token('alice');
     $t->start;
 
-    $agent = ZLTunnel::Wire->agent($t, $token, features => $features);
+    $agent = ZLTunnel::Wire->agent($t, $token, features => 1);
     $agent->send_msg(register('e'));
     $port = $agent->expect('RegisterOk')->{port};
     @ok = @{ $agent->{ok} }{qw(tunnel_id data_key)};
@@ -227,12 +224,11 @@ sub is_idle { ok(wait_for(sub { idle($t) == 1 }), 'idle again') }
 
 
 sub by_hand {
-    setup(0x11);
+    setup();
 
     my $d = channel();
     my ($c, $m) = connection($d, 'hello');
 
-    is(unpack('C', $m->{ext}{2} // "\0"), 1, 'framed');
     is_msg($d, 'Data', 'hello');
 
     $d->send(ack($m) . msg('Data', 'wor') . msg('Data', '')
@@ -327,7 +323,7 @@ sub by_hand {
 
 
 sub garbage {
-    setup(0x11);
+    setup();
 
     my %garbage = (
         'an unknown type' => pack('C N', 0x7f, 0),
@@ -366,25 +362,6 @@ sub garbage {
 
     ok(wait_for(sub { ($t->service_status('e') // {})->{active} == 0 }),
        'none is active');
-
-    $agent->close;
-    $t->finish;
-}
-
-
-sub without {
-    setup(0x1);
-
-    my $d = channel();
-    my ($c, $m) = connection($d, 'hello');
-
-    is($m->{ext}{2}, undef, 'not framed');
-    is($d->take(5), 'hello', 'raw bytes behind Connect');
-    $d->send(ack($m) . 'world');
-    is($c->take(5), 'world', 'and back');
-    $d->shut;
-    is($c->ending, 'eof', 'to the end');
-    $c->close;
 
     $agent->close;
     $t->finish;

@@ -427,11 +427,11 @@ beside 'data channels' => sub {
     my $m = $c->expect('Connect');
     my $d = ZLTunnel::Wire->channel($t, @ok, $m->{connection_id});
     $d->ack($m);
-    $d->send('fine');
+    $d->data('fine');
     is($client->take(4), 'fine', 'answered');
     $c->send_msg(msg('ConnectFail', $m->{connection_id} . str16('late')));
     is($client->ending(0.3), 'open', 'ConnectFail after that is ignored');
-    $d->send('still');
+    $d->data('still');
     is($client->take(5), 'still', 'the connection goes on');
 
     is(ZLTunnel::Wire->channel($t, @ok, $m->{connection_id})

@@ -199,7 +199,7 @@ is($m->{client_addr}, '127.0.0.1:' . $client->sockport, 'and the client');
 my $fresh = ZLTunnel::Wire->channel($t, $id, $key, $m->{connection_id});
 is($fresh->{answer}{status}, 101, 'its connection id: 101');
 $fresh->ack($m);
-$fresh->send('from the service');
+$fresh->data('from the service');
 sysread $client, my $buf, 100;
 is($buf, 'from the service', 'bytes flow');
 

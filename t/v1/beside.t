@@ -60,7 +60,7 @@ sub serves {
     my $d = ZLTunnel::Wire->channel($t, @{ $c->{ok} }{qw(tunnel_id data_key)},
                                     $m->{connection_id} // '');
     $d->ack($m);
-    $d->send('served');
+    $d->data('served');
 
     return $d;
 }

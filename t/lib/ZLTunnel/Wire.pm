@@ -20,7 +20,8 @@ use Time::HiRes qw(time);
 
 our @EXPORT_OK = qw(msg str16 ext ws_frame %TYPE parse new_id register
                     datagram datagram_open datagram_close access_open
-                    access_renew access_close lane lane_credit lane_end);
+                    access_renew access_close lane lane_credit lane_end
+                    announce);
 
 our %TYPE = (
     Auth => 0x01, AuthOk => 0x02, AuthFail => 0x03, Register => 0x10,
@@ -65,6 +66,17 @@ sub register {
     return msg('Register', pack('C/a C n n', $name, $o{udp} ? 1 : 0,
                                 $o{local} // 8080, $o{remote} // 0)
                            . ($o{ext} // ''));
+}
+
+
+# announce(service, id => connection's, addr => client's, ext => "...")
+
+sub announce {
+    my ($service, %o) = @_;
+
+    return msg('Connect', $service . ($o{id} // new_id())
+                          . str16($o{addr} // '192.0.2.7:7')
+                          . ext(2, "\1") . ($o{ext} // ''));
 }
 
 
@@ -172,7 +184,7 @@ sub parse {
         if $m->{type} =~ /Fail$|^AccessClose$/ && defined $e->{1};
 
     if ($m->{type} eq 'AuthOk') {
-        $m->{features} = unpack 'N', $e->{1} if defined $e->{1};
+        $m->{features} = unpack('N', $e->{1}) & ~0x70 if defined $e->{1};
         @$m{qw(data_key resume_key)} = @$e{2, 3};
         $m->{heartbeat} = [ unpack 'N N', $e->{4} ] if defined $e->{4};
         $m->{idle} = [ unpack 'n n', $e->{5} ] if defined $e->{5};
@@ -353,8 +365,11 @@ sub send_msg {
 sub auth {
     my ($self, $token, %o) = @_;
 
+    my $features = $o{features} // 0;
+    $features |= 0x70 if ($features & 0x71) == 1;
+
     my $ext = '';
-    $ext .= ZLTunnel::Wire::ext(1, pack 'N', $o{features}) if $o{features};
+    $ext .= ZLTunnel::Wire::ext(1, pack 'N', $features) if $features;
     $ext .= ZLTunnel::Wire::ext(3, $o{resume_key}) if $o{resume_key};
 
     return $self->send_msg(ZLTunnel::Wire::msg('Auth',
@@ -444,13 +459,87 @@ sub expect {
 }
 
 
-# A data channel in the raw form.
+# A connection on a data channel: its bytes are messages, behind Connect and
+# ConnectAck.  Of a channel of any kind, which has send_msg() and next().
+
+package ZLTunnel::Wire::Connection;
+
+use Time::HiRes qw(time);
+
+sub ack {
+    my ($self, $m) = @_;
+    return $self->send_msg(ZLTunnel::Wire::msg('ConnectAck',
+                                               $m->{connection_id}));
+}
+
+
+# data("bytes"), in as many messages as they need; eof(), rst().
+
+sub data {
+    my ($self, $bytes) = @_;
+
+    for my $part (length $bytes ? unpack '(a65531)*', $bytes : '') {
+        $self->send_msg(ZLTunnel::Wire::msg('Data', $part)) or return 0;
+    }
+
+    return 1;
+}
+
+sub eof { $_[0]->send_msg(ZLTunnel::Wire::msg('Eof')) }
+
+sub rst { $_[0]->send_msg(ZLTunnel::Wire::msg('Reset')) }
+
+
+# So many of its bytes; or those that there are, and what came instead.
+
+sub bytes {
+    my ($self, $n, $timeout) = @_;
+
+    $self->{data} //= '';
+
+    while (length $self->{data} < $n && !$self->{raw}) {
+        my $m = $self->next($timeout) // { type => $self->{end} // 'none' };
+
+        if ($m->{type} eq 'Raw') {
+            $self->{raw} = 1;
+
+        } elsif ($m->{type} ne 'Data') {
+            return delete($self->{data}) . " $m->{type}";
+        }
+
+        $self->{data} .= $m->{payload} // '';
+    }
+
+    my $left = $n - length $self->{data};
+    $self->{data} .= $self->take($left, $timeout) // '' if $left > 0;
+
+    return substr $self->{data}, 0, $n, '';
+}
+
+
+# How it ends: "eof" or "reset"; "open" if it does not within the time, or what
+# comes in place of that.
+
+sub ends {
+    my ($self, $timeout) = @_;
+
+    return $self->ending($timeout) if $self->{raw};
+    return 'Data' if length($self->{data} // '');
+
+    my $m = $self->next($timeout)
+            // { type => $self->{end} ? 'Reset' : 'open' };
+
+    return { Eof => 'eof', Reset => 'reset' }->{ $m->{type} } // $m->{type};
+}
+
+
+# A data channel.
 
 package ZLTunnel::Wire::Channel;
 
 use Time::HiRes qw(time);
 
-our @ISA = 'ZLTunnel::Wire::Socket';
+our @ISA = qw(ZLTunnel::Wire::Socket ZLTunnel::Wire::Connection);
 
 sub send_msg { my ($self, $bytes) = @_; return $self->send($bytes) }
 
@@ -471,11 +560,6 @@ sub next {
 
         return $m;
     }
-}
-
-sub ack {
-    my ($self, $m) = @_;
-    return $self->send(ZLTunnel::Wire::msg('ConnectAck', $m->{connection_id}));
 }
 
 
@@ -626,39 +710,7 @@ sub over {
 
 package ZLTunnel::Wire::Framed;
 
-our @ISA = 'ZLTunnel::Wire::Control';
-
-*ack = sub {
-    my ($self, $m) = @_;
-    return $self->send_msg(ZLTunnel::Wire::msg('ConnectAck',
-                                               $m->{connection_id}));
-};
-
-
-# data("bytes") in one message; eof(), rst().
-
-sub data { $_[0]->send_msg(ZLTunnel::Wire::msg('Data', $_[1])) }
-
-sub eof { $_[0]->send_msg(ZLTunnel::Wire::msg('Eof')) }
-
-sub rst { $_[0]->send_msg(ZLTunnel::Wire::msg('Reset')) }
-
-
-# The bytes of so many bytes of Data, or what came instead.
-
-sub bytes {
-    my ($self, $n) = @_;
-
-    my $bytes = '';
-
-    while (length $bytes < $n) {
-        my $m = $self->next // return $bytes . ' ' . ($self->{end} // 'none');
-        return "$bytes $m->{type}" if $m->{type} ne 'Data';
-        $bytes .= $m->{payload};
-    }
-
-    return $bytes;
-}
+our @ISA = qw(ZLTunnel::Wire::Control ZLTunnel::Wire::Connection);
 
 
 package ZLTunnel::Wire;
