@@ -42,14 +42,18 @@
 #include "zlt_msg.h"
 
 
-#define NGX_ZLTUNNEL_DIAL_TAKES    2
-#define NGX_ZLTUNNEL_DIAL_TAKING   250    /* ms for another worker */
+#define NGX_ZLTUNNEL_DIAL_TAKES      2    /* tries at other workers */
+#define NGX_ZLTUNNEL_DIAL_TAKE_TIME  250  /* ms for each */
 
 
 static ngx_zltunnel_dial_e ngx_zltunnel_dial_enter(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_service_t *service, u_char *token, const char **limit);
 static ngx_zltunnel_dial_e ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial,
-    ngx_uint_t *fresh, ngx_uint_t *slot);
+    ngx_uint_t fresh, ngx_uint_t *slot, ngx_zltunnel_dial_state_e *state);
+static void ngx_zltunnel_dial_nowhere(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_dial_e rc);
+static void ngx_zltunnel_dial_take(ngx_zltunnel_dial_t *dial,
+    ngx_uint_t slot);
 static ngx_int_t ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_uint_t live);
 static ngx_int_t ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial);
@@ -182,8 +186,8 @@ ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
     dial->id[4] = (u_char) (ngx_worker >> 8);
     dial->id[5] = (u_char) ngx_worker;
 
-    dial->running = 1;
-    dial->searching = 1;
+    ngx_zltunnel_dial_state(dial, NGX_ZLTUNNEL_DIAL_LOOKING);
+
     dial->started = ngx_current_msec;
     dial->since = ngx_current_msec;
 
@@ -336,15 +340,15 @@ ngx_zltunnel_dial_local(ngx_zltunnel_dial_t *dial)
 void
 ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
 {
-    ngx_uint_t                slot;
-    ngx_zltunnel_ipc_t        msg;
-    ngx_zltunnel_dial_e       rc;
-    ngx_zltunnel_channel_t   *channel;
-    ngx_zltunnel_registry_t  *registry;
+    ngx_uint_t                  slot;
+    ngx_zltunnel_dial_e         rc;
+    ngx_zltunnel_channel_t     *channel;
+    ngx_zltunnel_registry_t    *registry;
+    ngx_zltunnel_dial_state_e   state;
 
     registry = dial->registry;
-    dial->searching = 1;
-    dial->taking = 0;
+
+    ngx_zltunnel_dial_state(dial, NGX_ZLTUNNEL_DIAL_LOOKING);
 
     if (!fresh) {
         channel = ngx_zltunnel_dial_local(dial);
@@ -362,30 +366,19 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     }
 
     ngx_zltunnel_zone_lock(registry);
-    rc = ngx_zltunnel_dial_where(dial, &fresh, &slot);
+    rc = ngx_zltunnel_dial_where(dial, fresh, &slot, &state);
     ngx_zltunnel_zone_unlock(registry);
+
+    ngx_zltunnel_dial_state(dial, state);
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
 
-        if (dial->asked[0]) {
+        if (dial->asked[0] || dial->asked[1]) {
             /* there is one that may yet answer */
             return;
         }
 
-        if (rc == NGX_ZLTUNNEL_DIAL_NO_SERVICE
-            && ngx_zltunnel_dial_follow(dial) == NGX_OK)
-        {
-            ngx_zltunnel_dial_next(dial, 0);
-            return;
-        }
-
-        if (rc == NGX_ZLTUNNEL_DIAL_LIMIT) {
-            ngx_zltunnel_log_complain(dial->log,
-                                      "client refused: limit of %s",
-                                      "max_pending");
-        }
-
-        ngx_zltunnel_dial_finish(dial, rc);
+        ngx_zltunnel_dial_nowhere(dial, rc);
         return;
     }
 
@@ -399,11 +392,41 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
         return;
     }
 
-    if (fresh) {
-        ngx_zltunnel_dial_announce(dial, slot);
-        ngx_zltunnel_dial_insist(dial);
+    if (state == NGX_ZLTUNNEL_DIAL_TAKING) {
+        ngx_zltunnel_dial_take(dial, slot);
         return;
     }
+
+    ngx_zltunnel_dial_announce(dial, slot);
+    ngx_zltunnel_dial_insist(dial);
+}
+
+
+/* there is no such service, or no room for one more that waits for it */
+
+static void
+ngx_zltunnel_dial_nowhere(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
+{
+    if (rc == NGX_ZLTUNNEL_DIAL_NO_SERVICE
+        && ngx_zltunnel_dial_follow(dial) == NGX_OK)
+    {
+        ngx_zltunnel_dial_next(dial, 0);
+        return;
+    }
+
+    if (rc == NGX_ZLTUNNEL_DIAL_LIMIT) {
+        ngx_zltunnel_log_complain(dial->log, "client refused: limit of %s",
+                                  "max_pending");
+    }
+
+    ngx_zltunnel_dial_finish(dial, rc);
+}
+
+
+static void
+ngx_zltunnel_dial_take(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
+{
+    ngx_zltunnel_ipc_t  msg;
 
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
@@ -412,13 +435,14 @@ ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     ngx_memcpy(msg.tunnel_id, dial->tunnel_id, ZLT_ID_SIZE);
     ngx_memcpy(msg.connection_id, dial->id, ZLT_ID_SIZE);
 
-    if (ngx_zltunnel_ipc_send(registry, slot, &msg, NULL, -1) != NGX_OK) {
+    if (ngx_zltunnel_ipc_send(dial->registry, slot, &msg, NULL, -1)
+        != NGX_OK)
+    {
         ngx_zltunnel_dial_next(dial, 1);
         return;
     }
 
-    dial->taking = 1;
-    ngx_add_timer(&dial->timer, ngx_min(NGX_ZLTUNNEL_DIAL_TAKING,
+    ngx_add_timer(&dial->timer, ngx_min(NGX_ZLTUNNEL_DIAL_TAKE_TIME,
                                         ngx_zltunnel_dial_left(dial)));
 }
 
@@ -480,7 +504,6 @@ ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial)
     ngx_zltunnel_peer_link(peer, &dial->link);
 
     ngx_memcpy(dial->tunnel_id, id, ZLT_ID_SIZE);
-    dial->announced = 0;
     dial->unanswered = 0;
     dial->taken = 0;
 
@@ -489,14 +512,14 @@ ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial)
 
 
 /*
- * Under the lock: who is to be asked for a channel, if anybody is.  Another
- * worker that has an idle one; or fresh: the agent, by the worker with the
- * control channel.
+ * Under the lock: who is to be asked for a channel, if anybody is, and the
+ * state that leads to.  Another worker that has an idle one; or the agent, by
+ * the worker with the control channel.
  */
 
 static ngx_zltunnel_dial_e
-ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t *fresh,
-    ngx_uint_t *slot)
+ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh,
+    ngx_uint_t *slot, ngx_zltunnel_dial_state_e *state)
 {
     ngx_uint_t                  live;
     ngx_zltunnel_sh_t          *sh;
@@ -505,6 +528,7 @@ ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t *fresh,
 
     sh = dial->registry->sh;
     *slot = NGX_ZLTUNNEL_NO_SLOT;
+    *state = NGX_ZLTUNNEL_DIAL_WAITING;
 
     tunnel = ngx_zltunnel_tunnel_find(sh, dial->tunnel_id);
     service = tunnel ? ngx_zltunnel_service_by_id(tunnel, dial->service_id)
@@ -516,15 +540,17 @@ ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t *fresh,
 
     live = (tunnel->state == NGX_ZLTUNNEL_LIVE && !service->stale);
 
-    if (live && !*fresh) {
+    if (live && !fresh) {
         *slot = ngx_zltunnel_dial_holder(dial, tunnel);
 
         if (*slot != NGX_ZLTUNNEL_NO_SLOT) {
+            *state = NGX_ZLTUNNEL_DIAL_TAKING;
             return NGX_ZLTUNNEL_DIAL_OK;
         }
     }
 
     if (live && ngx_zltunnel_dial_turn_take(dial) != NGX_OK) {
+        *state = NGX_ZLTUNNEL_DIAL_QUEUED;
         return NGX_ZLTUNNEL_DIAL_OK;
     }
 
@@ -542,7 +568,6 @@ ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t *fresh,
 
     if (live) {
         *slot = tunnel->slot;
-        *fresh = 1;
     }
 
     return NGX_ZLTUNNEL_DIAL_OK;
@@ -561,7 +586,7 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
 {
     ngx_zltunnel_sh_pending_t  *pending;
 
-    if (dial->pending) {
+    if (dial->entry != NGX_ZLTUNNEL_DIAL_UNKNOWN) {
         pending = ngx_zltunnel_pending_find(dial->registry->sh, dial->id);
 
         if (pending) {
@@ -585,7 +610,10 @@ ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
     }
 
     pending->requests = dial->requests;
-    dial->pending = 1;
+
+    if (dial->entry == NGX_ZLTUNNEL_DIAL_UNKNOWN) {
+        dial->entry = NGX_ZLTUNNEL_DIAL_PENDING;
+    }
 
     return NGX_OK;
 }
@@ -655,7 +683,7 @@ ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
 {
     ngx_zltunnel_ipc_t  msg;
 
-    dial->announced = 1;
+    dial->entry = NGX_ZLTUNNEL_DIAL_ANNOUNCED;
     dial->unanswered++;
 
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
@@ -703,7 +731,12 @@ ngx_zltunnel_dial_timer(ngx_event_t *ev)
 
     dial = ev->data;
 
-    if (dial->searching && ngx_zltunnel_dial_refused(dial)) {
+    if (dial->state == NGX_ZLTUNNEL_DIAL_FAULT) {
+        ngx_zltunnel_dial_finish(dial, NGX_ZLTUNNEL_DIAL_ERROR);
+        return;
+    }
+
+    if (ngx_zltunnel_dial_searches(dial) && ngx_zltunnel_dial_refused(dial)) {
 
         /* what has become idle meanwhile, or in its turn, a fresh one again */
 
@@ -734,14 +767,15 @@ ngx_zltunnel_dial_timer(ngx_event_t *ev)
 
     ngx_add_timer(&dial->timer, left);
 
-    if (dial->taking || (dial->searching && dial->announced
-                         && dial->channels))
+    if (dial->state == NGX_ZLTUNNEL_DIAL_TAKING
+        || (dial->state == NGX_ZLTUNNEL_DIAL_WAITING
+            && dial->entry == NGX_ZLTUNNEL_DIAL_ANNOUNCED && dial->channels))
     {
         ngx_zltunnel_dial_next(dial, 1);
         return;
     }
 
-    if (dial->silent || dial->searching) {
+    if (dial->silent || dial->state != NGX_ZLTUNNEL_DIAL_ASKED) {
         return;
     }
 
@@ -774,7 +808,7 @@ ngx_zltunnel_dial_refused(ngx_zltunnel_dial_t *dial)
     ngx_uint_t                  refused;
     ngx_zltunnel_sh_pending_t  *pending;
 
-    if (!dial->pending) {
+    if (dial->entry == NGX_ZLTUNNEL_DIAL_UNKNOWN) {
         return 0;
     }
 
@@ -823,7 +857,7 @@ ngx_zltunnel_dial_cut(ngx_zltunnel_link_t *link)
 
     dial = ngx_zltunnel_dial_of(link);
 
-    if (dial->running) {
+    if (ngx_zltunnel_dial_runs(dial)) {
         ngx_zltunnel_dial_finish(dial, NGX_ZLTUNNEL_DIAL_ERROR);
         return;
     }
@@ -842,11 +876,11 @@ ngx_zltunnel_dial_unpend(ngx_zltunnel_dial_t *dial)
 {
     ngx_zltunnel_sh_pending_t  *pending;
 
-    if (!dial->pending) {
+    if (dial->entry == NGX_ZLTUNNEL_DIAL_UNKNOWN) {
         return;
     }
 
-    dial->pending = 0;
+    dial->entry = NGX_ZLTUNNEL_DIAL_UNKNOWN;
 
     ngx_zltunnel_zone_lock(dial->registry);
 
@@ -868,7 +902,7 @@ ngx_zltunnel_dial_stop(ngx_zltunnel_dial_t *dial)
     ngx_uint_t               i;
     ngx_zltunnel_channel_t  *channel;
 
-    dial->running = 0;
+    ngx_zltunnel_dial_state(dial, NGX_ZLTUNNEL_DIAL_OVER);
 
     ngx_rbtree_delete(&ngx_zltunnel_dials, &dial->node);
 
@@ -939,7 +973,7 @@ ngx_zltunnel_dial_note(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
 void
 ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial)
 {
-    if (dial->running) {
+    if (ngx_zltunnel_dial_runs(dial)) {
         ngx_zltunnel_dial_stop(dial);
     }
 

@@ -14,11 +14,21 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_dial_state.h"
 #include "ngx_zltunnel_worker.h"
 
 
 #define NGX_ZLTUNNEL_REPEAT_AFTER     1000     /* ms without ConnectAck */
 #define NGX_ZLTUNNEL_EARLY_SIZE       16384    /* bytes kept until it */
+
+
+/* of a dial, in the registry: for a fresh channel, and who counts them */
+
+typedef enum {
+    NGX_ZLTUNNEL_DIAL_UNKNOWN = 0,
+    NGX_ZLTUNNEL_DIAL_PENDING,
+    NGX_ZLTUNNEL_DIAL_ANNOUNCED     /* Connect went on a control channel */
+} ngx_zltunnel_dial_entry_e;
 
 
 typedef void (*ngx_zltunnel_dial_pt)(ngx_zltunnel_dial_t *dial,
@@ -69,7 +79,7 @@ struct ngx_zltunnel_dial_s {
     /* state */
     ngx_zltunnel_link_t          link;
     ngx_zltunnel_share_t        *share;      /* in which it is counted */
-    ngx_queue_t                  turn;       /* peer->waiting, while queued */
+    ngx_queue_t                  turn;       /* peer->waiting, if QUEUED */
     ngx_zltunnel_relay_t        *relay;      /* cut with the tunnel */
     ngx_zltunnel_channel_t      *asked[2];   /* the first, and the repeat */
     size_t                       sent[2];    /* of buf, on each */
@@ -82,17 +92,12 @@ struct ngx_zltunnel_dial_s {
     ngx_uint_t                   taken;      /* tries at other workers */
     ngx_uint_t                   unanswered; /* Connects on control channels */
 
+    ngx_zltunnel_dial_state_e    state;
+    ngx_zltunnel_dial_entry_e    entry;
     unsigned                     due:2;      /* Connect, on each */
-    unsigned                     running:1;
-    unsigned                     searching:1;/* no channel is on its way to
-                                                the agent yet */
-    unsigned                     pending:1;  /* has an entry in the registry */
     unsigned                     silent:1;   /* the first did not answer */
-    unsigned                     taking:1;   /* another worker was asked */
-    unsigned                     asking:1;   /* .. or the agent, which counts */
-    unsigned                     queued:1;   /* until it is its turn to ask */
-    unsigned                     announced:1;/* Connect went on a control
-                                                channel */
+    unsigned                     asking:1;   /* counts among those that ask the
+                                                agent */
     unsigned                     lost:1;     /* a channel ended on which the
                                                 agent may have acted */
     unsigned                     channels:1; /* not an agent of version 1 */
@@ -111,6 +116,18 @@ typedef struct {
 #define ngx_zltunnel_dial_of(l)                                               \
     ((ngx_zltunnel_dial_t *) ((u_char *) (l)                                  \
                               - offsetof(ngx_zltunnel_dial_t, link)))
+
+
+#define ngx_zltunnel_dial_runs(d)                                             \
+    ((d)->state != NGX_ZLTUNNEL_DIAL_NEW                                      \
+     && (d)->state != NGX_ZLTUNNEL_DIAL_OVER)
+
+
+/* no channel is on its way to the agent yet, or not the one that counts */
+
+#define ngx_zltunnel_dial_searches(d)                                         \
+    ((d)->state >= NGX_ZLTUNNEL_DIAL_LOOKING                                  \
+     && (d)->state <= NGX_ZLTUNNEL_DIAL_WAITING)
 
 
 #define ngx_zltunnel_dial_worker(dial)                                        \

@@ -43,7 +43,7 @@ ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
 
     /* a fresh channel may be on its way, and be the one that counts */
 
-    if (!dial->announced) {
+    if (dial->entry == NGX_ZLTUNNEL_DIAL_PENDING) {
         ngx_zltunnel_dial_unpend(dial);
     }
 
@@ -51,9 +51,7 @@ ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
         dial->unanswered--;
     }
 
-    dial->searching = 0;
-    dial->taking = 0;
-
+    ngx_zltunnel_dial_state(dial, NGX_ZLTUNNEL_DIAL_ASKED);
     ngx_zltunnel_dial_turn_over(dial, 1);
     ngx_zltunnel_room_release(&dial->held);
 
@@ -120,7 +118,7 @@ ngx_zltunnel_dial_connect_uncork(ngx_event_t *ev)
 
     for (i = 0; i < 2; i++) {
 
-        if (dial->running && (dial->due & (1 << i))
+        if (ngx_zltunnel_dial_runs(dial) && (dial->due & (1 << i))
             && ngx_zltunnel_dial_connect_send(dial, i) != NGX_OK)
         {
             ngx_zltunnel_dial_connect_dead(dial, dial->asked[i], 0);
@@ -277,7 +275,7 @@ ngx_zltunnel_dial_connect_put(ngx_zltunnel_dial_t *dial, size_t n)
 
     for (i = 0; i < 2; i++) {
 
-        if (dial->running && dial->asked[i]) {
+        if (ngx_zltunnel_dial_runs(dial) && dial->asked[i]) {
             due = dial->due & (1 << i);
 
             /*
@@ -347,8 +345,10 @@ ngx_zltunnel_dial_connect_answer(ngx_zltunnel_dial_t *dial,
 
         ngx_zltunnel_dial_connect_failed(dial, i);
 
-        if (dial->asked[!i] == NULL) {
-            dial->searching = 1;
+        if (dial->asked[!i] == NULL
+            && dial->state == NGX_ZLTUNNEL_DIAL_ASKED)
+        {
+            ngx_zltunnel_dial_state(dial, NGX_ZLTUNNEL_DIAL_WAITING);
             ngx_zltunnel_dial_insist(dial);
         }
 
@@ -424,7 +424,7 @@ ngx_zltunnel_dial_connect_dead(ngx_zltunnel_dial_t *dial,
     channel->dial = NULL;
     ngx_zltunnel_channel_close(channel);
 
-    if (dial->asked[!i] || dial->searching) {
+    if (dial->asked[!i] || ngx_zltunnel_dial_searches(dial)) {
         return;
     }
 

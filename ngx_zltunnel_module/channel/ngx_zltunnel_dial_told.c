@@ -30,6 +30,8 @@ static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer,
     u_char *service_id);
+static ngx_uint_t ngx_zltunnel_dial_waits(ngx_zltunnel_dial_t *dial,
+    u_char *service_id);
 
 
 ngx_int_t
@@ -204,7 +206,9 @@ ngx_zltunnel_dial_told_none(ngx_zltunnel_registry_t *registry,
         }
     }
 
-    if (dial->searching) {
+    if (dial->state == NGX_ZLTUNNEL_DIAL_TAKING
+        || dial->state == NGX_ZLTUNNEL_DIAL_WAITING)
+    {
         ngx_zltunnel_dial_next(dial, 0);
     }
 }
@@ -308,22 +312,28 @@ ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer, u_char *service_id)
 
         dial = ngx_zltunnel_dial_of(link);
 
-        if (!dial->running || !dial->searching || dial->queued) {
-            continue;
-        }
-
-        if (service_id
-            ? dial->pending
-              && ngx_memcmp(dial->service_id, service_id, ZLT_ID_SIZE) == 0
-            : !dial->announced && !dial->taking)
+        if (service_id ? ngx_zltunnel_dial_waits(dial, service_id)
+                       : dial->state == NGX_ZLTUNNEL_DIAL_WAITING
+                         && dial->entry != NGX_ZLTUNNEL_DIAL_ANNOUNCED)
         {
 
             /* an agent that remembers it says "duplicate", and a fresh
                channel is on its way */
 
-            ngx_zltunnel_dial_next(dial, dial->announced);
+            ngx_zltunnel_dial_next(dial,
+                                dial->entry == NGX_ZLTUNNEL_DIAL_ANNOUNCED);
         }
     }
 
     ngx_zltunnel_peer_unlink(&guard);
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_dial_waits(ngx_zltunnel_dial_t *dial, u_char *service_id)
+{
+    return (dial->state == NGX_ZLTUNNEL_DIAL_TAKING
+            || dial->state == NGX_ZLTUNNEL_DIAL_WAITING)
+           && dial->entry != NGX_ZLTUNNEL_DIAL_UNKNOWN
+           && ngx_memcmp(dial->service_id, service_id, ZLT_ID_SIZE) == 0;
 }

@@ -51,22 +51,16 @@ ngx_zltunnel_dial_turn_take(ngx_zltunnel_dial_t *dial)
         return NGX_OK;
     }
 
-    if (dial->queued) {
+    peer = dial->link.peer;
+
+    if (peer->nasking >= ngx_zltunnel_dial_turn_most()) {
         return NGX_AGAIN;
     }
 
-    peer = dial->link.peer;
+    dial->asking = 1;
+    peer->nasking++;
 
-    if (peer->nasking < ngx_zltunnel_dial_turn_most()) {
-        dial->asking = 1;
-        peer->nasking++;
-        return NGX_OK;
-    }
-
-    dial->queued = 1;
-    ngx_queue_insert_tail(&peer->waiting, &dial->turn);
-
-    return NGX_AGAIN;
+    return NGX_OK;
 }
 
 
@@ -103,16 +97,6 @@ ngx_zltunnel_dial_turn_over(ngx_zltunnel_dial_t *dial, ngx_uint_t served)
         peer->served = ngx_current_msec;
     }
 
-    if (dial->queued) {
-        dial->queued = 0;
-        ngx_queue_remove(&dial->turn);
-
-        if (ngx_queue_empty(&peer->waiting) && peer->due) {
-            peer->due = 0;
-            ngx_queue_remove(&peer->turn);
-        }
-    }
-
     if (dial->asking) {
         dial->asking = 0;
         peer->nasking--;
@@ -127,7 +111,9 @@ ngx_zltunnel_dial_turn_left(ngx_zltunnel_dial_t *dial)
 {
     ngx_msec_t  elapsed;
 
-    if (!dial->queued || dial->link.peer->served == 0) {
+    if (dial->state != NGX_ZLTUNNEL_DIAL_QUEUED
+        || dial->link.peer->served == 0)
+    {
         return 0;
     }
 
@@ -200,7 +186,7 @@ ngx_zltunnel_dial_turn_peer(ngx_zltunnel_peer_t *peer)
         q = ngx_queue_head(&peer->waiting);
         dial = ngx_queue_data(q, ngx_zltunnel_dial_t, turn);
 
-        fresh = dial->announced || dial->silent;
+        fresh = dial->entry == NGX_ZLTUNNEL_DIAL_ANNOUNCED || dial->silent;
         channel = fresh ? NULL : ngx_zltunnel_dial_local(dial);
 
         if (channel == NULL
@@ -209,9 +195,7 @@ ngx_zltunnel_dial_turn_peer(ngx_zltunnel_peer_t *peer)
             break;
         }
 
-        dial->queued = 0;
         dial->since = ngx_current_msec;
-        ngx_queue_remove(q);
 
         if (channel) {
             ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_LOCAL);

@@ -13,7 +13,7 @@
 
 /* NGX_OK: the agent may be asked for a channel, and the dial counts until
    ngx_zltunnel_dial_turn_over(); NGX_AGAIN: too many do, it has to wait for its
-   turn.  Neither logs nor waits, so it may be called under the lock. */
+   turn.  May be called under the lock. */
 ngx_int_t ngx_zltunnel_dial_turn_take(ngx_zltunnel_dial_t *dial);
 /* the dial has a channel, or does not want one any more */
 void ngx_zltunnel_dial_turn_over(ngx_zltunnel_dial_t *dial,
