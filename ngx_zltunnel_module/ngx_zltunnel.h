@@ -73,7 +73,6 @@ typedef struct ngx_zltunnel_end_s         ngx_zltunnel_end_t;
 typedef struct ngx_zltunnel_visit_s       ngx_zltunnel_visit_t;
 typedef struct ngx_zltunnel_udp_s         ngx_zltunnel_udp_t;
 typedef struct ngx_zltunnel_carrier_s     ngx_zltunnel_carrier_t;
-typedef struct ngx_zltunnel_datagram_s    ngx_zltunnel_datagram_t;
 typedef struct ngx_zltunnel_client_s      ngx_zltunnel_client_t;
 typedef struct ngx_zltunnel_newcomer_s    ngx_zltunnel_newcomer_t;
 typedef struct ngx_zltunnel_conn_s        ngx_zltunnel_conn_t;

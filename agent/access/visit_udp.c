@@ -59,7 +59,7 @@ struct zlt_visit_udp_s {
     uint32_t             number;       /* of the last session */
     uint32_t             active;       /* s, when a client was there */
 
-    zlt_udp_queue_t      pending;      /* until the channel is open */
+    zlt_queue_t          pending;      /* until the channel is open */
     uint64_t             again_at;     /* ms */
     zlt_udp_count_t      count;        /* "in": to clients */
 
@@ -85,8 +85,6 @@ static void zlt_visit_udp_read(zlt_visit_udp_t *v);
 static void zlt_visit_udp_message(zlt_visit_udp_t *v,
     const zlt_udp_message_t *m);
 static void zlt_visit_udp_datagram(zlt_client_t *c, const uint8_t *data,
-    size_t len);
-static void zlt_visit_udp_pend(zlt_client_t *c, const uint8_t *data,
     size_t len);
 static void zlt_visit_udp_open(zlt_visit_udp_t *v);
 static void zlt_visit_udp_lost(zlt_visit_udp_t *v, const char *why);
@@ -142,7 +140,7 @@ zlt_visit_udp_create(zlt_access_t *x, int fd)
     v->access = x;
     v->active = zlt_udp_now;
 
-    zlt_udp_queue_init(&v->pending);
+    zlt_queue_init(&v->pending, &zlt_udp_peer_to_server);
     zlt_list_init(&v->clients);
     zlt_list_init(&v->task.link);
 
@@ -323,7 +321,7 @@ zlt_visit_udp_datagram(zlt_client_t *c, const uint8_t *data, size_t len)
     v->access->bytes[0] += len;
 
     if (v->udp == NULL) {
-        zlt_visit_udp_pend(c, data, len);
+        zlt_udp_peer_wait(&c->peer, &v->pending, data, len, 0);
         zlt_visit_udp_open(v);
         return;
     }
@@ -333,25 +331,6 @@ zlt_visit_udp_datagram(zlt_client_t *c, const uint8_t *data, size_t len)
     }
 
     zlt_udp_forward(&c->peer, data, len);
-}
-
-
-static void
-zlt_visit_udp_pend(zlt_client_t *c, const uint8_t *data, size_t len)
-{
-    zlt_udp_item_t  *item;
-
-    item = zlt_udp_queue_item_alloc(len);
-
-    if (item == NULL) {
-        c->visits->count.failed++;
-        return;
-    }
-
-    memcpy(item->data, data, len);
-
-    zlt_udp_queue_put(&c->visits->pending, &c->peer.to_server, item,
-                      zlt_io_now());
 }
 
 
@@ -440,7 +419,7 @@ zlt_visit_udp_lost(zlt_visit_udp_t *v, const char *why)
 
     zlt_list_each(link, &v->clients) {
         c = zlt_list_data(link, zlt_client_t, used);
-        zlt_udp_queue_purge(&v->pending, &c->peer.to_server);
+        zlt_queue_purge(&v->pending, &c->peer.to_server);
     }
 }
 
@@ -490,27 +469,21 @@ zlt_visit_udp_gone(zlt_channel_t *ch)
 static void
 zlt_visit_udp_flush(zlt_visit_udp_t *v)
 {
-    uint64_t          now;
-    struct iovec      iov;
-    zlt_client_t     *c;
-    zlt_udp_flow_t   *f;
-    zlt_udp_item_t   *item;
-    zlt_udp_queue_t  *q;
+    uint64_t           now;
+    zlt_queue_t       *q;
+    struct iovec       iov;
+    zlt_client_t      *c;
+    zlt_queue_flow_t  *f;
+    zlt_queue_item_t  *item;
 
     now = zlt_io_now();
 
     while (v->udp) {
         q = &v->udp->to_local;
-        f = zlt_udp_queue_turn(q);
-
-        if (f == NULL) {
-            break;
-        }
-
-        item = zlt_udp_queue_get(q, f, now);
+        item = zlt_queue_next(q, &f, now);
 
         if (item == NULL) {
-            continue;
+            break;
         }
 
         c = zlt_client_of(zlt_list_data(f, zlt_udp_peer_t, to_local));
@@ -523,7 +496,7 @@ zlt_visit_udp_flush(zlt_visit_udp_t *v)
         {
 
             if (errno == EAGAIN) {
-                zlt_udp_queue_unget(q, f, item);
+                zlt_queue_unget(q, f, item);
                 return;
             }
 
@@ -595,15 +568,8 @@ zlt_client_create(zlt_visit_udp_t *v, const struct sockaddr *sa, socklen_t len)
     memcpy(&c->addr, sa, len);
     c->len = len;
 
-    c->peer.in = &v->count.in;
-    c->peer.bytes_in = &v->access->bytes[1];
-    c->peer.failed = &v->count.failed;
+    zlt_udp_peer_init(&c->peer, &v->count, &v->access->bytes[1]);
     c->peer.ready = 1;
-
-    zlt_udp_queue_flow_init(&c->peer.to_local, &v->count.full_in,
-                            &v->count.late_in);
-    zlt_udp_queue_flow_init(&c->peer.to_server, &v->count.full_out,
-                            &v->count.late_out);
 
     zlt_list_init(&c->task.link);
     zlt_list_append(&v->clients, &c->used);
@@ -624,9 +590,9 @@ zlt_client_create(zlt_visit_udp_t *v, const struct sockaddr *sa, socklen_t len)
 static void
 zlt_client_begin(zlt_client_t *c)
 {
-    zlt_visit_udp_t  *v;
-    zlt_udp_flow_t   *f;
-    zlt_udp_item_t   *item, *items, **last;
+    zlt_visit_udp_t   *v;
+    zlt_queue_flow_t  *f;
+    zlt_queue_item_t  *item, *items, **last;
 
     v = c->visits;
     f = &c->peer.to_server;
@@ -634,8 +600,8 @@ zlt_client_begin(zlt_client_t *c)
 
     /* the flow cannot be in two queues */
 
-    while (!zlt_udp_queue_flow_empty(f)) {
-        item = zlt_udp_queue_get(&v->pending, f, f->first->since);
+    while (!zlt_queue_flow_empty(f)) {
+        item = zlt_queue_get(&v->pending, f, f->first->since);
         *last = item;
         last = &item->next;
     }
@@ -720,7 +686,7 @@ zlt_client_forget(zlt_client_t *c)
         zlt_visiting_drop(&c->peer);
     }
 
-    zlt_udp_queue_purge(&v->pending, &c->peer.to_server);
+    zlt_queue_purge(&v->pending, &c->peer.to_server);
 
     for (p = zlt_client_bucket(v, &c->addr.sa, c->len); *p != c;
          p = &(*p)->next)

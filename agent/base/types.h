@@ -14,7 +14,6 @@
 
 
 /* base/ */
-typedef struct zlt_list_s          zlt_list_t;
 typedef struct zlt_task_s          zlt_task_t;
 
 /* net/ */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "types.h"
+#include "zlt_list.h"
 
 
 /* how a control channel has ended, which decides when the next one begins */

@@ -56,8 +56,8 @@
 
 
 typedef struct {
-    zlt_udp_item_t  *item;
-    zlt_udp_flow_t  *flow;
+    zlt_queue_item_t  *item;
+    zlt_queue_flow_t  *flow;
 } zlt_udp_refill_t;
 
 
@@ -70,8 +70,6 @@ static int zlt_udp_costly(int rc, const zlt_dgram_t *f);
 static void zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f);
 static void zlt_udp_heartbeat(zlt_udp_t *u, const zlt_dgram_t *f);
 static void zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f);
-static void zlt_udp_enqueue(zlt_udp_peer_t *peer, const uint8_t *data,
-    size_t len);
 static void zlt_udp_write(zlt_udp_t *u);
 static int zlt_udp_write_out(zlt_udp_t *u);
 static unsigned zlt_udp_refill(zlt_udp_t *u);
@@ -109,7 +107,7 @@ zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
 
     u->out = malloc(ZLT_UDP_OUT);
 
-    if (u->out == NULL || zlt_udp_peer_init(u) == -1) {
+    if (u->out == NULL || zlt_udp_peer_init_all(u) == -1) {
         free(u->out);
         free(u);
         return NULL;
@@ -122,8 +120,6 @@ zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
     u->active = zlt_udp_now;
     u->whole = 1;
 
-    zlt_udp_queue_init(&u->to_local);
-    zlt_udp_queue_init(&u->to_server);
     zlt_list_init(&u->task.link);
     zlt_list_append(&zlt_udp_all, &u->link);
 
@@ -495,7 +491,8 @@ zlt_udp_forward(zlt_udp_peer_t *peer, const uint8_t *data, size_t len)
     }
 
     if (u->blocked || u->out_len + ZLT_DGRAM_HEADER + len > ZLT_UDP_OUT) {
-        zlt_udp_enqueue(peer, data, len);
+        zlt_udp_peer_wait(peer, &u->to_server, data, len,
+                          u->out_len - u->out_pos);
         return;
     }
 
@@ -507,27 +504,6 @@ zlt_udp_forward(zlt_udp_peer_t *peer, const uint8_t *data, size_t len)
     memcpy(p, data, len);
 
     u->out_len += ZLT_DGRAM_HEADER + len;
-}
-
-
-static void
-zlt_udp_enqueue(zlt_udp_peer_t *peer, const uint8_t *data, size_t len)
-{
-    uint8_t         *p;
-    zlt_udp_item_t  *item;
-
-    item = zlt_udp_queue_item_alloc(ZLT_DGRAM_HEADER + len);
-
-    if (item == NULL) {
-        (*peer->failed)++;
-        return;
-    }
-
-    p = zlt_dgram_header(item->data, peer->number, len);
-    memcpy(p, data, len);
-
-    zlt_udp_queue_put(&peer->udp->to_server, &peer->to_server, item,
-                      zlt_io_now());
 }
 
 
@@ -651,35 +627,34 @@ zlt_udp_write_out(zlt_udp_t *u)
 static unsigned
 zlt_udp_refill(zlt_udp_t *u)
 {
-    unsigned         n;
-    uint64_t         now;
-    zlt_udp_flow_t  *f;
-    zlt_udp_item_t  *item;
+    uint8_t           *p;
+    unsigned           n;
+    uint64_t           now;
+    zlt_queue_flow_t  *f;
+    zlt_queue_item_t  *item;
 
     now = zlt_io_now();
     n = 0;
 
     while (n < ZLT_UDP_REFILL) {
 
-        f = zlt_udp_queue_turn(&u->to_server);
-
-        if (f == NULL) {
-            break;
-        }
-
-        item = zlt_udp_queue_get(&u->to_server, f, now);
+        item = zlt_queue_next(&u->to_server, &f, now);
 
         if (item == NULL) {
-            continue;
-        }
-
-        if (u->out_len + item->len > ZLT_UDP_OUT) {
-            zlt_udp_queue_unget(&u->to_server, f, item);
             break;
         }
 
-        memcpy(u->out + u->out_len, item->data, item->len);
-        u->out_len += item->len;
+        if (u->out_len + ZLT_DGRAM_HEADER + item->len > ZLT_UDP_OUT) {
+            zlt_queue_unget(&u->to_server, f, item);
+            break;
+        }
+
+        p = zlt_dgram_header(u->out + u->out_len,
+                             zlt_list_data(f, zlt_udp_peer_t,
+                                           to_server)->number,
+                             item->len);
+        memcpy(p, item->data, item->len);
+        u->out_len += ZLT_DGRAM_HEADER + item->len;
 
         zlt_udp_refills[n].item = item;
         zlt_udp_refills[n++].flow = f;
@@ -697,11 +672,11 @@ zlt_udp_refill_back(zlt_udp_t *u, unsigned n)
     zlt_udp_refill_t  *r;
 
     for (r = &zlt_udp_refills[n - 1];
-         n && u->out_len - r->item->len >= u->out_pos;
+         n && u->out_len - ZLT_DGRAM_HEADER - r->item->len >= u->out_pos;
          r--, n--)
     {
-        u->out_len -= r->item->len;
-        zlt_udp_queue_unget(&u->to_server, r->flow, r->item);
+        u->out_len -= ZLT_DGRAM_HEADER + r->item->len;
+        zlt_queue_unget(&u->to_server, r->flow, r->item);
     }
 
     /* those before went, the last of them perhaps in part */
@@ -763,7 +738,8 @@ zlt_udp_out_back(zlt_udp_t *u)
             peer = zlt_udp_peer_find(u, f.session);
 
             if (peer) {
-                zlt_udp_enqueue(peer, f.data.data, f.data.len);
+                zlt_udp_peer_wait(peer, &u->to_server, f.data.data,
+                                  f.data.len, 0);
             }
 
             continue;

@@ -13,7 +13,6 @@
  *   udp_service.c    .. all of one service: which is idle, what is counted
  *   visit_udp.c      those of a visitor, which share a socket, in access/
  *   udp_socket.c     a socket, many datagrams a system call
- *   udp_queue.c      what waits, by session
  */
 
 
@@ -24,7 +23,6 @@
 #include "task.h"
 #include "types.h"
 #include "udp_peer.h"
-#include "udp_queue.h"
 #include "udp_service.h"
 #include "udp_session.h"
 #include "udp_socket.h"
@@ -73,8 +71,8 @@ struct zlt_udp_s {
     zlt_list_t           staged;       /* sessions with datagrams to deliver */
     unsigned             nstaged;      /* datagrams */
 
-    zlt_udp_queue_t      to_local;
-    zlt_udp_queue_t      to_server;
+    zlt_queue_t          to_local;
+    zlt_queue_t          to_server;
 
     /* frames on their way to the server: those of this turn, or what is left
        of one that went in part, and what must not be dropped */

@@ -40,7 +40,7 @@ zlt_udp_pass_event(zlt_io_t *io)
 
     s = io->data;
 
-    if (!zlt_udp_queue_flow_empty(&s->peer.to_local)
+    if (!zlt_queue_flow_empty(&s->peer.to_local)
         && (io->ready & ZLT_IO_WRITE))
     {
         zlt_udp_pass_resume(s);
@@ -172,16 +172,16 @@ zlt_udp_pass_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
 void
 zlt_udp_pass_resume(zlt_udp_session_t *s)
 {
-    int              rc;
-    uint64_t         now;
-    struct iovec     iov;
-    zlt_udp_item_t  *item;
-    zlt_udp_queue_t *q;
+    int                rc;
+    uint64_t           now;
+    zlt_queue_t       *q;
+    struct iovec       iov;
+    zlt_queue_item_t  *item;
 
     q = &s->peer.udp->to_local;
     now = zlt_io_now();
 
-    while ((item = zlt_udp_queue_get(q, &s->peer.to_local, now)) != NULL) {
+    while ((item = zlt_queue_get(q, &s->peer.to_local, now)) != NULL) {
 
         iov.iov_base = item->data;
         iov.iov_len = item->len;
@@ -198,7 +198,7 @@ zlt_udp_pass_resume(zlt_udp_session_t *s)
         }
 
         if (rc == ZLT_UDP_WAIT) {
-            zlt_udp_queue_unget(q, &s->peer.to_local, item);
+            zlt_queue_unget(q, &s->peer.to_local, item);
             return;
         }
 

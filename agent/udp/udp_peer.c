@@ -30,13 +30,28 @@ typedef struct {
 
 static void zlt_udp_peer_grow(zlt_udp_t *u);
 static void zlt_udp_peer_deliver(zlt_udp_peer_t *p);
+static void zlt_udp_peer_lost_in(zlt_queue_flow_t *f, zlt_queue_item_t *item,
+    zlt_queue_drop_e why);
+static void zlt_udp_peer_lost_out(zlt_queue_flow_t *f, zlt_queue_item_t *item,
+    zlt_queue_drop_e why);
+
+
+static const zlt_queue_ops_t  zlt_udp_peer_to_local = {
+    malloc,
+    zlt_udp_peer_lost_in
+};
+
+const zlt_queue_ops_t  zlt_udp_peer_to_server = {
+    malloc,
+    zlt_udp_peer_lost_out
+};
 
 
 static zlt_udp_staged_t  zlt_udp_staged[ZLT_UDP_SEND_MAX];
 
 
 int
-zlt_udp_peer_init(zlt_udp_t *u)
+zlt_udp_peer_init_all(zlt_udp_t *u)
 {
     u->buckets = calloc(ZLT_UDP_BUCKETS, sizeof(zlt_udp_peer_t *));
 
@@ -48,6 +63,9 @@ zlt_udp_peer_init(zlt_udp_t *u)
 
     zlt_list_init(&u->peers);
     zlt_list_init(&u->staged);
+
+    zlt_queue_init(&u->to_local, &zlt_udp_peer_to_local);
+    zlt_queue_init(&u->to_server, &zlt_udp_peer_to_server);
 
     return 0;
 }
@@ -61,6 +79,18 @@ zlt_udp_peer_free_all(zlt_udp_t *u)
     zlt_list_each_safe(link, next, &u->peers) {
         u->role->drop(zlt_list_data(link, zlt_udp_peer_t, link));
     }
+}
+
+
+void
+zlt_udp_peer_init(zlt_udp_peer_t *p, zlt_udp_count_t *count,
+    uint64_t *bytes_in)
+{
+    p->count = count;
+    p->bytes_in = bytes_in;
+
+    zlt_queue_flow_init(&p->to_local);
+    zlt_queue_flow_init(&p->to_server);
 }
 
 
@@ -155,8 +185,8 @@ zlt_udp_peer_remove(zlt_udp_peer_t *p)
         u->recent = NULL;
     }
 
-    zlt_udp_queue_purge(&u->to_local, &p->to_local);
-    zlt_udp_queue_purge(&u->to_server, &p->to_server);
+    zlt_queue_purge(&u->to_local, &p->to_local);
+    zlt_queue_purge(&u->to_server, &p->to_server);
 
     zlt_list_remove(&p->link);
     zlt_list_remove(&p->stage);
@@ -172,10 +202,10 @@ zlt_udp_peer_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
 
     u = p->udp;
 
-    (*p->in)++;
+    p->count->in++;
     *p->bytes_in += len;
 
-    if (!p->ready || !zlt_udp_queue_flow_empty(&p->to_local)) {
+    if (!p->ready || !zlt_queue_flow_empty(&p->to_local)) {
         zlt_udp_peer_hold(p, data, len);
         return;
     }
@@ -187,7 +217,7 @@ zlt_udp_peer_stage(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
             return;
         }
 
-        if (!zlt_udp_queue_flow_empty(&p->to_local)) {
+        if (!zlt_queue_flow_empty(&p->to_local)) {
             zlt_udp_peer_hold(p, data, len);
             return;
         }
@@ -254,16 +284,52 @@ zlt_udp_peer_deliver(zlt_udp_peer_t *p)
 void
 zlt_udp_peer_hold(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
 {
-    zlt_udp_item_t  *item;
-
-    item = zlt_udp_queue_item_alloc(len);
-
-    if (item == NULL) {
-        (*p->failed)++;
-        return;
+    if (zlt_queue_put(&p->udp->to_local, &p->to_local, data, len, 0,
+                      zlt_io_now())
+        == -1)
+    {
+        p->count->failed++;
     }
+}
 
-    memcpy(item->data, data, len);
 
-    zlt_udp_queue_put(&p->udp->to_local, &p->to_local, item, zlt_io_now());
+void
+zlt_udp_peer_wait(zlt_udp_peer_t *p, zlt_queue_t *q, const uint8_t *data,
+    size_t len, size_t beside)
+{
+    if (zlt_queue_put(q, &p->to_server, data, len, beside, zlt_io_now())
+        == -1)
+    {
+        p->count->failed++;
+    }
+}
+
+
+static void
+zlt_udp_peer_lost_in(zlt_queue_flow_t *f, zlt_queue_item_t *item,
+    zlt_queue_drop_e why)
+{
+    zlt_udp_peer_t  *p;
+
+    p = zlt_list_data(f, zlt_udp_peer_t, to_local);
+
+    p->count->full_in += (why == ZLT_QUEUE_FULL);
+    p->count->late_in += (why == ZLT_QUEUE_LATE);
+
+    free(item);
+}
+
+
+static void
+zlt_udp_peer_lost_out(zlt_queue_flow_t *f, zlt_queue_item_t *item,
+    zlt_queue_drop_e why)
+{
+    zlt_udp_peer_t  *p;
+
+    p = zlt_list_data(f, zlt_udp_peer_t, to_server);
+
+    p->count->full_out += (why == ZLT_QUEUE_FULL);
+    p->count->late_out += (why == ZLT_QUEUE_LATE);
+
+    free(item);
 }

@@ -200,14 +200,7 @@ zlt_udp_session_create(zlt_udp_t *u, uint32_t number, zlt_service_t *service)
     zlt_list_init(&s->task.link);
     zlt_list_append(&service->sessions, &s->used);
 
-    zlt_udp_queue_flow_init(&s->peer.to_local, &service->udp.full_in,
-                            &service->udp.late_in);
-    zlt_udp_queue_flow_init(&s->peer.to_server, &service->udp.full_out,
-                            &service->udp.late_out);
-    s->peer.in = &service->udp.in;
-    s->peer.bytes_in = &service->udp.bytes_in;
-    s->peer.failed = &service->udp.failed;
-
+    zlt_udp_peer_init(&s->peer, &service->udp, &service->udp.bytes_in);
     zlt_udp_peer_add(u, &s->peer, number);
 
     return s;

@@ -102,7 +102,7 @@ ngx_zltunnel_carrier_create(ngx_zltunnel_registry_t *registry,
 
     carrier->registry = registry;
     ngx_queue_init(&carrier->sessions);
-    ngx_queue_init(&carrier->turns);
+    zlt_queue_init(&carrier->queue, &ngx_zltunnel_udp_session_queue);
 
     carrier->node.key = ngx_zltunnel_id_key(carrier->id);
     ngx_rbtree_insert(&ngx_zltunnel_carriers, &carrier->node);
@@ -284,7 +284,7 @@ ngx_zltunnel_carrier_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
 
     ngx_zltunnel_carrier_dial_done(carrier);
 
-    carrier->opened = ngx_current_msec;
+    zlt_queue_opened(&carrier->queue, ngx_current_msec);
     carrier->heard = ngx_current_msec;
     carrier->asked = 0;
     carrier->number = 0;
@@ -444,14 +444,14 @@ ngx_zltunnel_carrier_lost(ngx_zltunnel_carrier_t *carrier)
 static void
 ngx_zltunnel_carrier_redial(ngx_zltunnel_carrier_t *carrier)
 {
-    ngx_queue_t         *q;
-    ngx_zltunnel_udp_t  *udp;
+    zlt_list_t  *link;
 
-    if (carrier->nturns) {
-        q = ngx_queue_head(&carrier->turns);
-        udp = ngx_queue_data(q, ngx_zltunnel_udp_t, turn);
+    if (!zlt_queue_empty(&carrier->queue)) {
+        link = carrier->queue.flows.next;
 
-        ngx_zltunnel_carrier_dial(carrier, udp);
+        ngx_zltunnel_carrier_dial(carrier,
+                                  zlt_list_data(link, ngx_zltunnel_udp_t,
+                                                waiting.link));
     }
 }
 

@@ -13,6 +13,7 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_dgram.h"
+#include "zlt_queue.h"
 
 
 #define NGX_ZLTUNNEL_CARRIER_SHARE  "a service's share of max_channel_share"
@@ -32,7 +33,6 @@ struct ngx_zltunnel_carrier_s {
     ngx_zltunnel_dial_t          dial;
     ngx_pool_t                  *dial_pool;
     ngx_zltunnel_channel_t      *channel;
-    ngx_msec_t                   opened;     /* when the channel came */
     ngx_msec_t                   failed;     /* when none was to be had */
 
     ngx_queue_t                  sessions;
@@ -42,9 +42,7 @@ struct ngx_zltunnel_carrier_s {
     uint32_t                     number;     /* the last one given */
     ngx_msec_t                   full;       /* at max_udp_sessions, since */
 
-    ngx_queue_t                  turns;      /* sessions that wait */
-    size_t                       waiting;    /* bytes in all of them */
-    ngx_uint_t                   nturns;
+    zlt_queue_t                  queue;      /* datagrams that wait */
 
     u_char                      *out;        /* frames, begun to be written */
     size_t                       out_pos;

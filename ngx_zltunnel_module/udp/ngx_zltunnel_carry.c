@@ -486,10 +486,10 @@ ngx_zltunnel_carry_send(ngx_zltunnel_carrier_t *carrier, u_char *data,
 void
 ngx_zltunnel_carry_write(ngx_zltunnel_carrier_t *carrier)
 {
-    size_t                    size;
-    ssize_t                   n;
-    ngx_zltunnel_udp_t       *udp;
-    ngx_zltunnel_datagram_t  *d;
+    size_t               size;
+    ssize_t              n;
+    zlt_queue_item_t    *d;
+    ngx_zltunnel_udp_t  *udp;
 
     for ( ;; ) {
 
@@ -531,7 +531,7 @@ ngx_zltunnel_carry_write(ngx_zltunnel_carrier_t *carrier)
 
         ngx_zltunnel_carry_flush();
 
-        if (carrier->nturns == 0 || carrier->out_len
+        if (zlt_queue_empty(&carrier->queue) || carrier->out_len
             || carrier->channel->end.connection->error)
         {
             break;
@@ -560,7 +560,7 @@ ngx_zltunnel_carry_write_handler(ngx_event_t *ev)
         return;
     }
 
-    if (carrier->out_len || carrier->nturns) {
+    if (carrier->out_len || !zlt_queue_empty(&carrier->queue)) {
         ngx_zltunnel_carry_write(carrier);
     }
 }

@@ -92,17 +92,15 @@ ngx_int_t
 ngx_zltunnel_newcomer_put(ngx_zltunnel_newcomer_t *newcomer, u_char *data,
     size_t len)
 {
-    ngx_zltunnel_datagram_t  *d;
+    zlt_queue_item_t  *d;
 
-    d = ngx_alloc(offsetof(ngx_zltunnel_datagram_t, data) + len,
-                  ngx_cycle->log);
+    d = ngx_alloc(sizeof(zlt_queue_item_t) + len, ngx_cycle->log);
     if (d == NULL) {
         return NGX_ERROR;
     }
 
     d->next = NULL;
-    d->since = ngx_current_msec;
-    d->len = len;
+    d->len = (uint32_t) len;
     ngx_memcpy(d->data, data, len);
 
     if (newcomer->first == NULL) {
@@ -114,7 +112,7 @@ ngx_zltunnel_newcomer_put(ngx_zltunnel_newcomer_t *newcomer, u_char *data,
 
     newcomer->last = d;
 
-    ngx_zltunnel_newcomer_bytes += sizeof(ngx_zltunnel_datagram_t) + len;
+    ngx_zltunnel_newcomer_bytes += sizeof(zlt_queue_item_t) + len;
 
     return NGX_OK;
 }
@@ -154,13 +152,13 @@ ngx_zltunnel_newcomer_remove(ngx_zltunnel_newcomer_t *newcomer)
 void
 ngx_zltunnel_newcomer_free(ngx_zltunnel_newcomer_t *newcomer)
 {
-    ngx_zltunnel_datagram_t  *d;
+    zlt_queue_item_t  *d;
 
     while (newcomer->first) {
         d = newcomer->first;
         newcomer->first = d->next;
 
-        ngx_zltunnel_newcomer_bytes -= sizeof(ngx_zltunnel_datagram_t)
+        ngx_zltunnel_newcomer_bytes -= sizeof(zlt_queue_item_t)
                                        + d->len;
         ngx_free(d);
     }

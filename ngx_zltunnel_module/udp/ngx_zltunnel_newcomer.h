@@ -11,6 +11,8 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_client.h"
 
+#include "zlt_queue.h"
+
 
 /* a UDP client that has no session yet, and its datagrams, the oldest first */
 
@@ -25,8 +27,8 @@ struct ngx_zltunnel_newcomer_s {
     ngx_sockaddr_t               addr;
     socklen_t                    socklen;
     ngx_sockaddr_t               local;
-    ngx_zltunnel_datagram_t     *first;
-    ngx_zltunnel_datagram_t     *last;
+    zlt_queue_item_t            *first;
+    zlt_queue_item_t            *last;
 };
 
 

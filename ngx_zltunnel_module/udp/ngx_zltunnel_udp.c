@@ -300,7 +300,7 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_newcomer_t *newcomer)
 {
     ngx_listening_t            *ls;
     ngx_zltunnel_client_t      *client;
-    ngx_zltunnel_datagram_t    *d;
+    zlt_queue_item_t           *d;
     ngx_zltunnel_udp_socket_t  *sock;
 
     ls = newcomer->listening;

@@ -4,13 +4,8 @@
  */
 
 /*
- * UDP sessions, and the datagrams of them that wait for the channel.
- *
- * What the channel does not take at once waits, in a queue for each session.
- * They are served in turn.  What is too much is taken from a session that has
- * at least its share of the waiting bytes, from the one that adds to them if
- * it is one: whoever floods loses his own datagrams.  Late datagrams are
- * dropped as they come to their turn.
+ * UDP sessions, and the datagrams of them that wait for the channel, in the
+ * carrier's queue.
  */
 
 
@@ -26,11 +21,7 @@
 
 #include "zlt_dgram.h"
 #include "zlt_msg.h"
-
-
-#define NGX_ZLTUNNEL_UDP_QUEUE   (256 * 1024) /* bytes that wait */
-#define NGX_ZLTUNNEL_UDP_AGE     100     /* ms */
-#define NGX_ZLTUNNEL_UDP_FIRST   1000    /* ms, while a channel is dialled */
+#include "zlt_queue.h"
 
 
 static ngx_zltunnel_dial_e ngx_zltunnel_udp_open(ngx_zltunnel_udp_t *udp,
@@ -40,9 +31,17 @@ static ngx_zltunnel_dial_e ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     ngx_zltunnel_sh_service_t *service, const char **limit);
 static void ngx_zltunnel_udp_wait(ngx_zltunnel_udp_t *udp, u_char *data,
     size_t len);
-static void ngx_zltunnel_udp_shed(ngx_zltunnel_udp_t *udp);
-static ngx_zltunnel_datagram_t *ngx_zltunnel_udp_pop(ngx_zltunnel_udp_t *udp);
+static void *ngx_zltunnel_udp_alloc(size_t size);
+static void ngx_zltunnel_udp_lost(zlt_queue_flow_t *flow,
+    zlt_queue_item_t *item, zlt_queue_drop_e why);
+static void ngx_zltunnel_udp_served(ngx_zltunnel_udp_t *udp);
 static void ngx_zltunnel_udp_timer(ngx_event_t *ev);
+
+
+const zlt_queue_ops_t  ngx_zltunnel_udp_session_queue = {
+    ngx_zltunnel_udp_alloc,
+    ngx_zltunnel_udp_lost
+};
 
 
 ngx_zltunnel_dial_e
@@ -254,6 +253,7 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
     carrier->nsessions++;
 
     ngx_queue_insert_tail(&carrier->sessions, &udp->queue);
+    zlt_queue_flow_init(&udp->waiting);
 
     udp->carrier = carrier;
 
@@ -280,7 +280,7 @@ ngx_zltunnel_udp_session_send(ngx_zltunnel_udp_t *udp, u_char *data,
     carrier->counter->datagrams[0]++;
     carrier->counter->bytes[0] += len;
 
-    if (carrier->channel && carrier->nturns == 0
+    if (carrier->channel && zlt_queue_empty(&carrier->queue)
         && ngx_zltunnel_carry_ready(carrier))
     {
         ngx_zltunnel_carry_datagram(carrier, udp, data, len);
@@ -289,17 +289,14 @@ ngx_zltunnel_udp_session_send(ngx_zltunnel_udp_t *udp, u_char *data,
         ngx_zltunnel_udp_wait(udp, data, len);
     }
 
-    if (udp->responses == 0 && udp->first == NULL) {
-        ngx_zltunnel_udp_session_end(udp, NGX_ZLTUNNEL_UDP_DONE);
-    }
+    ngx_zltunnel_udp_served(udp);
 }
 
 
 static void
 ngx_zltunnel_udp_wait(ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
 {
-    ngx_zltunnel_carrier_t   *carrier;
-    ngx_zltunnel_datagram_t  *d;
+    ngx_zltunnel_carrier_t  *carrier;
 
     carrier = udp->carrier;
 
@@ -313,40 +310,13 @@ ngx_zltunnel_udp_wait(ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
         }
     }
 
-    while (carrier->waiting
-           && carrier->waiting + carrier->out_len - carrier->out_pos + len
-              > NGX_ZLTUNNEL_UDP_QUEUE)
+    if (zlt_queue_put(&carrier->queue, &udp->waiting, data, len,
+                      carrier->out_len - carrier->out_pos, ngx_current_msec)
+        == -1)
     {
-        ngx_zltunnel_udp_shed(udp);
-    }
-
-    d = ngx_alloc(offsetof(ngx_zltunnel_datagram_t, data) + len,
-                  ngx_cycle->log);
-    if (d == NULL) {
         ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_QUEUE);
         return;
     }
-
-    d->next = NULL;
-    d->since = ngx_current_msec;
-    d->len = len;
-    ngx_memcpy(d->data, data, len);
-
-    if (udp->first == NULL) {
-        udp->first = d;
-        ngx_queue_insert_tail(&carrier->turns, &udp->turn);
-        carrier->nturns++;
-
-    } else {
-        udp->last->next = d;
-    }
-
-    udp->last = d;
-
-    /* an empty datagram counts, too: what it takes is its frame */
-
-    udp->waiting += len + ZLT_DGRAM_HEADER;
-    carrier->waiting += len + ZLT_DGRAM_HEADER;
 
     if (carrier->channel && ngx_zltunnel_carry_ready(carrier)) {
         ngx_zltunnel_carry_write(carrier);
@@ -354,99 +324,62 @@ ngx_zltunnel_udp_wait(ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
 }
 
 
-/* drops the oldest datagram of a session that has its share, or more */
+static void *
+ngx_zltunnel_udp_alloc(size_t size)
+{
+    return ngx_alloc(size, ngx_cycle->log);
+}
+
 
 static void
-ngx_zltunnel_udp_shed(ngx_zltunnel_udp_t *udp)
+ngx_zltunnel_udp_lost(zlt_queue_flow_t *flow, zlt_queue_item_t *item,
+    zlt_queue_drop_e why)
 {
-    size_t                   share;
-    ngx_queue_t             *q;
-    ngx_zltunnel_carrier_t  *carrier;
+    ngx_zltunnel_udp_t  *udp;
 
-    carrier = udp->carrier;
-    share = carrier->waiting / carrier->nturns;
+    static const ngx_uint_t  causes[] = {
+        NGX_ZLTUNNEL_DROP_QUEUE,     /* ZLT_QUEUE_FULL */
+        NGX_ZLTUNNEL_DROP_AGE,       /* ZLT_QUEUE_LATE */
+        NGX_ZLTUNNEL_DROP_SESSION    /* ZLT_QUEUE_GONE */
+    };
 
-    while (udp->first == NULL || udp->waiting < share) {
+    udp = zlt_list_data(flow, ngx_zltunnel_udp_t, waiting);
 
-        /* one of them has it */
+    ngx_zltunnel_carrier_drop(udp->carrier, udp, causes[why]);
+    ngx_free(item);
 
-        q = ngx_queue_head(&carrier->turns);
-        ngx_queue_remove(q);
-        ngx_queue_insert_tail(&carrier->turns, q);
-
-        udp = ngx_queue_data(q, ngx_zltunnel_udp_t, turn);
+    if (why == ZLT_QUEUE_LATE) {
+        ngx_zltunnel_udp_served(udp);
     }
-
-    ngx_free(ngx_zltunnel_udp_pop(udp));
-
-    ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_QUEUE);
 }
 
 
-static ngx_zltunnel_datagram_t *
-ngx_zltunnel_udp_pop(ngx_zltunnel_udp_t *udp)
-{
-    ngx_zltunnel_carrier_t   *carrier;
-    ngx_zltunnel_datagram_t  *d;
-
-    carrier = udp->carrier;
-    d = udp->first;
-
-    udp->first = d->next;
-    udp->waiting -= d->len + ZLT_DGRAM_HEADER;
-    carrier->waiting -= d->len + ZLT_DGRAM_HEADER;
-
-    if (udp->first == NULL) {
-        udp->last = NULL;
-        ngx_queue_remove(&udp->turn);
-        carrier->nturns--;
-    }
-
-    return d;
-}
-
-
-ngx_zltunnel_datagram_t *
+zlt_queue_item_t *
 ngx_zltunnel_udp_session_next(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t **udp)
 {
-    ngx_msec_t                age, limit;
-    ngx_queue_t              *q;
-    ngx_zltunnel_udp_t       *u;
-    ngx_zltunnel_datagram_t  *d;
+    zlt_queue_flow_t  *flow;
+    zlt_queue_item_t  *item;
 
-    while (carrier->nturns) {
-        q = ngx_queue_head(&carrier->turns);
-        u = ngx_queue_data(q, ngx_zltunnel_udp_t, turn);
+    item = zlt_queue_next(&carrier->queue, &flow, ngx_current_msec);
 
-        d = ngx_zltunnel_udp_pop(u);
-
-        if (u->first) {
-            ngx_queue_remove(q);
-            ngx_queue_insert_tail(&carrier->turns, q);
-        }
-
-        if (u->responses == 0 && u->first == NULL) {
-            ngx_zltunnel_udp_session_end(u, NGX_ZLTUNNEL_UDP_DONE);
-        }
-
-        /* those that came before the channel did have had to wait for it */
-
-        limit = ((ngx_msec_int_t) (d->since - carrier->opened) <= 0)
-                ? NGX_ZLTUNNEL_UDP_FIRST : NGX_ZLTUNNEL_UDP_AGE;
-
-        age = ngx_current_msec - d->since;
-
-        if (age <= limit) {
-            *udp = u;
-            return d;
-        }
-
-        ngx_free(d);
-        ngx_zltunnel_carrier_drop(carrier, u, NGX_ZLTUNNEL_DROP_AGE);
+    if (item) {
+        *udp = zlt_list_data(flow, ngx_zltunnel_udp_t, waiting);
+        ngx_zltunnel_udp_served(*udp);
     }
 
-    return NULL;
+    return item;
+}
+
+
+/* a session that expects no answer ends with its last datagram */
+
+static void
+ngx_zltunnel_udp_served(ngx_zltunnel_udp_t *udp)
+{
+    if (udp->responses == 0 && zlt_queue_flow_empty(&udp->waiting)) {
+        ngx_zltunnel_udp_session_end(udp, NGX_ZLTUNNEL_UDP_DONE);
+    }
 }
 
 
@@ -514,10 +447,7 @@ ngx_zltunnel_udp_session_close(ngx_zltunnel_udp_t *udp)
         ngx_del_timer(&udp->timer);
     }
 
-    while (udp->first) {
-        ngx_free(ngx_zltunnel_udp_pop(udp));
-        ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_SESSION);
-    }
+    zlt_queue_purge(&carrier->queue, &udp->waiting);
 
     if (udp->number) {
 

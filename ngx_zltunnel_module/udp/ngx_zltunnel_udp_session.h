@@ -12,6 +12,8 @@
 
 #include "ngx_zltunnel.h"
 
+#include "zlt_queue.h"
+
 
 typedef enum {
     NGX_ZLTUNNEL_UDP_DONE = 0,     /* as many answers as were expected */
@@ -24,16 +26,6 @@ typedef enum {
 
 typedef void (*ngx_zltunnel_udp_pt)(ngx_zltunnel_udp_t *udp,
     ngx_zltunnel_udp_end_e how);
-
-
-/* a datagram that waits for the channel */
-
-struct ngx_zltunnel_datagram_s {
-    ngx_zltunnel_datagram_t     *next;
-    ngx_msec_t                   since;
-    size_t                       len;
-    u_char                       data[1];    /* allocated to fit */
-};
 
 
 struct ngx_zltunnel_udp_s {
@@ -56,12 +48,9 @@ struct ngx_zltunnel_udp_s {
     /* state */
     ngx_zltunnel_carrier_t      *carrier;
     ngx_queue_t                  queue;      /* carrier->sessions */
-    ngx_queue_t                  turn;       /* carrier->turns, if waiting */
     ngx_zltunnel_udp_t          *next;       /* of the same number hash */
     uint32_t                     number;     /* on the channel; 0: not open */
-    ngx_zltunnel_datagram_t     *first;      /* waiting for the channel */
-    ngx_zltunnel_datagram_t     *last;
-    size_t                       waiting;    /* bytes of those */
+    zlt_queue_flow_t             waiting;    /* for the channel */
     ngx_event_t                  timer;
     ngx_msec_t                   active;     /* last time of a datagram */
     ngx_zltunnel_udp_end_e       how;
@@ -96,8 +85,10 @@ void ngx_zltunnel_udp_session_close(ngx_zltunnel_udp_t *udp);
 void ngx_zltunnel_udp_session_end(ngx_zltunnel_udp_t *udp,
     ngx_zltunnel_udp_end_e how);
 /* the next datagram that waits, taken out of its queue; the caller frees it */
-ngx_zltunnel_datagram_t *ngx_zltunnel_udp_session_next(
+zlt_queue_item_t *ngx_zltunnel_udp_session_next(
     ngx_zltunnel_carrier_t *carrier, ngx_zltunnel_udp_t **udp);
+/* of a carrier's queue */
+extern const zlt_queue_ops_t  ngx_zltunnel_udp_session_queue;
 /* the names of what it goes to */
 ngx_str_t *ngx_zltunnel_udp_session_service(ngx_zltunnel_udp_t *udp);
 ngx_str_t *ngx_zltunnel_udp_session_tunnel(ngx_zltunnel_udp_t *udp);

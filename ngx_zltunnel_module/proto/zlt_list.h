@@ -16,8 +16,8 @@
 
 #include <stddef.h>
 
-#include "types.h"
 
+typedef struct zlt_list_s  zlt_list_t;
 
 struct zlt_list_s {
     zlt_list_t  *prev;

@@ -4,18 +4,39 @@
  */
 
 /*
- * Protects: the agent's queue of datagrams: bounds in bytes and in age, order
- * within a session, sessions in turn, and that who floods loses its own.
+ * Protects: the queue of datagrams of nginx and the agent: bounds in bytes and
+ * in age, order within a session, sessions in turn, and that who floods loses
+ * its own.
  */
 
 
+#include <stdlib.h>
+
 #include "tap.h"
-#include "udp_queue.h"
+#include "zlt_queue.h"
 
 
-static zlt_udp_queue_t  q;
-static zlt_udp_flow_t   flows[8];
-static uint64_t         full[8], late[8];
+static zlt_queue_t       q;
+static zlt_queue_flow_t  flows[8];
+static uint64_t          full[8], late[8], gone[8];
+static int               poor;
+
+
+static void *
+alloc(size_t size)
+{
+    return poor ? NULL : malloc(size);
+}
+
+
+static void
+drop(zlt_queue_flow_t *f, zlt_queue_item_t *item, zlt_queue_drop_e why)
+{
+    uint64_t  *counts[] = { full, late, gone };
+
+    counts[why][f - flows]++;
+    free(item);
+}
 
 
 static void
@@ -23,25 +44,34 @@ setup(void)
 {
     unsigned  i;
 
-    zlt_udp_queue_init(&q);
+    static const zlt_queue_ops_t  ops = { alloc, drop };
+
+    zlt_queue_init(&q, &ops);
 
     for (i = 0; i < 8; i++) {
         full[i] = 0;
         late[i] = 0;
-        zlt_udp_queue_flow_init(&flows[i], &full[i], &late[i]);
+        gone[i] = 0;
+        zlt_queue_flow_init(&flows[i]);
     }
+}
+
+
+static int
+put_beside(unsigned i, uint8_t mark, size_t len, size_t beside, uint64_t now)
+{
+    static uint8_t  data[65536];
+
+    memset(data, mark, len);
+
+    return zlt_queue_put(&q, &flows[i], data, len, beside, now);
 }
 
 
 static void
 put(unsigned i, uint8_t mark, size_t len, uint64_t now)
 {
-    zlt_udp_item_t  *item;
-
-    item = zlt_udp_queue_item_alloc(len);
-    memset(item->data, mark, len);
-
-    zlt_udp_queue_put(&q, &flows[i], item, now);
+    (void) put_beside(i, mark, len, 0, now);
 }
 
 
@@ -50,10 +80,10 @@ put(unsigned i, uint8_t mark, size_t len, uint64_t now)
 static int
 get(unsigned i, uint64_t now)
 {
-    int              mark;
-    zlt_udp_item_t  *item;
+    int                mark;
+    zlt_queue_item_t  *item;
 
-    item = zlt_udp_queue_get(&q, &flows[i], now);
+    item = zlt_queue_get(&q, &flows[i], now);
 
     if (item == NULL) {
         return -1;
@@ -72,7 +102,7 @@ empty(const char *what)
     unsigned  i;
 
     for (i = 0; i < 8; i++) {
-        zlt_udp_queue_purge(&q, &flows[i]);
+        zlt_queue_purge(&q, &flows[i]);
     }
 
     tap_note("%s: nothing is left", what);
@@ -83,7 +113,7 @@ empty(const char *what)
 static void
 test_order(void)
 {
-    zlt_udp_item_t  *a, *b;
+    zlt_queue_item_t  *a, *b;
 
     setup();
 
@@ -104,10 +134,10 @@ test_order(void)
     put(0, 2, 10, 0);
     put(0, 3, 10, 0);
 
-    a = zlt_udp_queue_get(&q, &flows[0], 0);
-    b = zlt_udp_queue_get(&q, &flows[0], 0);
-    zlt_udp_queue_unget(&q, &flows[0], b);
-    zlt_udp_queue_unget(&q, &flows[0], a);
+    a = zlt_queue_get(&q, &flows[0], 0);
+    b = zlt_queue_get(&q, &flows[0], 0);
+    zlt_queue_unget(&q, &flows[0], b);
+    zlt_queue_unget(&q, &flows[0], a);
     put(0, 4, 10, 0);
 
     tap_note("what is put back comes first");
@@ -117,8 +147,8 @@ test_order(void)
     check(get(0, 0) == 4);
 
     put(0, 5, 10, 0);
-    a = zlt_udp_queue_get(&q, &flows[0], 0);
-    zlt_udp_queue_unget(&q, &flows[0], a);
+    a = zlt_queue_get(&q, &flows[0], 0);
+    zlt_queue_unget(&q, &flows[0], a);
     put(0, 6, 10, 0);
 
     tap_note("into an empty one as well");
@@ -131,8 +161,9 @@ test_order(void)
 static void
 test_turns(void)
 {
-    unsigned         i, n, wrong;
-    zlt_udp_flow_t  *f;
+    unsigned           i, n, wrong;
+    zlt_queue_flow_t  *f;
+    zlt_queue_item_t  *item;
 
     setup();
 
@@ -148,21 +179,34 @@ test_turns(void)
     wrong = 0;
 
     for (n = 0; n < 9; n++) {
-        f = zlt_udp_queue_turn(&q);
+        item = zlt_queue_next(&q, &f, 0);
         wrong += (f != &flows[n % 3]);
-        free(zlt_udp_queue_get(&q, f, 0));
+        free(item);
     }
 
     tap_note("sessions take turns");
     check(wrong == 0);
 
-    f = zlt_udp_queue_turn(&q);
+    item = zlt_queue_next(&q, &f, 0);
     tap_note("those that have something");
     check(f == &flows[0] && q.nflows == 1);
 
+    put(3, 0, 10, 0);
+    zlt_queue_unget(&q, f, item);
+    item = zlt_queue_next(&q, &f, 0);
+    tap_note("who could not be sent has its turn still");
+    check(f == &flows[0]);
+    free(item);
+
+    put(4, 0, 10, 150);
+    item = zlt_queue_next(&q, &f, 150);
+    tap_note("who has late ones only is passed over");
+    check(f == &flows[4] && late[0] == 26 && late[3] == 1);
+    free(item);
+
     empty("turns");
     tap_note("an empty queue has no turn");
-    check(zlt_udp_queue_turn(&q) == NULL);
+    check(zlt_queue_next(&q, &f, 0) == NULL);
 }
 
 
@@ -189,7 +233,46 @@ test_age(void)
     tap_note("all of them may be");
     check(get(0, 500) == -1 && late[0] == 3);
 
+    put(0, 1, 10, 1000);
+    put(0, 2, 10, 1500);
+    zlt_queue_opened(&q, 1500);
+    put(0, 3, 10, 1501);
+
+    tap_note("what waited for the channel has a second");
+    check(get(0, 2001) == 2 && late[0] == 4);
+    tap_note("what comes then has not");
+    check(get(0, 2001) == -1 && late[0] == 5);
+
     empty("age");
+}
+
+
+static void
+test_memory(void)
+{
+    setup();
+
+    put(0, 1, 10, 0);
+
+    poor = 1;
+    tap_note("without memory a datagram is not taken");
+    check(put_beside(0, 2, 10, 0, 0) == -1);
+    check(put_beside(1, 2, 10, 0, 0) == -1 && q.nflows == 1);
+    poor = 0;
+
+    tap_note("the others stay");
+    check(get(0, 0) == 1 && get(0, 0) == -1);
+
+    put(0, 1, 10, 0);
+    put(0, 2, 10, 0);
+    put(1, 3, 10, 0);
+    zlt_queue_purge(&q, &flows[0]);
+
+    tap_note("a session goes with what it has, and nothing else");
+    check(gone[0] == 2 && full[0] == 0 && late[0] == 0);
+    check(q.nflows == 1 && get(1, 0) == 3);
+
+    empty("memory");
 }
 
 
@@ -212,7 +295,7 @@ test_bounds(void)
     }
 
     tap_note("%lu bytes at the most", (unsigned long) most);
-    check(most <= ZLT_UDP_QUEUE && most > ZLT_UDP_QUEUE - 2400);
+    check(most <= ZLT_QUEUE_BYTES && most > ZLT_QUEUE_BYTES - 2400);
 
     n = (unsigned) (1000 - full[0]);
     first = get(0, 0);
@@ -244,8 +327,23 @@ test_bounds(void)
     }
 
     tap_note("the largest fit, three of them");
-    check(q.bytes <= ZLT_UDP_QUEUE && q.nflows == 3);
+    check(q.bytes <= ZLT_QUEUE_BYTES && q.nflows == 3);
     empty("large ones");
+
+    setup();
+
+    for (i = 0; i < 1000; i++) {
+        put_beside(0, 0, 1200, 200000, 0);
+    }
+
+    tap_note("what waits elsewhere counts");
+    check(q.bytes <= ZLT_QUEUE_BYTES - 200000);
+    check(q.bytes > ZLT_QUEUE_BYTES - 202400);
+
+    put_beside(1, 7, 1200, ZLT_QUEUE_BYTES, 0);
+    tap_note("but the last that came is taken");
+    check(q.nflows == 1 && get(1, 0) == 7);
+    empty("beside");
 }
 
 
@@ -320,6 +418,7 @@ main(void)
     tap_run(test_order, "order within a session");
     tap_run(test_turns, "sessions in turn");
     tap_run(test_age, "age");
+    tap_run(test_memory, "memory");
     tap_run(test_bounds, "bytes");
     tap_run(test_shares, "a flood and the others");
 
