@@ -351,7 +351,8 @@ ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
 
     ngx_http_zltunnel_host_done(&zp->host);
 
-    conn = (zp->conn && zp->conn->bound && pc->connection) ? zp->conn : NULL;
+    conn = (zp->conn && ngx_zltunnel_conn_bound(zp->conn) && pc->connection)
+           ? zp->conn : NULL;
 
     if (conn) {
         ngx_zltunnel_conn_settle(conn, ngx_http_zltunnel_kept(zp));

@@ -412,7 +412,7 @@ ngx_stream_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
 
     if (zp->conn) {
 
-        if (zp->conn->bound && pc->connection) {
+        if (ngx_zltunnel_conn_bound(zp->conn) && pc->connection) {
             ngx_zltunnel_conn_count(zp->conn, pc->connection->sent,
                                     zp->session->upstream->received);
         }

@@ -25,6 +25,39 @@
  * be known.  These, channels within a WebSocket, and those that are bridged
  * from another worker, stay what they are: the connection gets one end of a
  * socketpair, and a relay of this worker joins the other end and the channel.
+ *
+ * The steps from state to state.  The owner may close it in any of them: CLOSED.
+ *
+ *       NEW ------------> SEARCHES ------.
+ *        | |                  |          |
+ *        | |   nobody has it  |          |  the search was in vain
+ *        | `------------.     |          |
+ *        v              |     |          |
+ *      STARTS <---------|-----'          |
+ *        | |            v                |
+ *        | `--------> REFUSED ---------->|       nginx does not know yet
+ *        |                               v
+ *        |-> DIALS ------------------> FAILED    nginx finds an error
+ *        |     |  `----> EARLY --------->^
+ *        v     v          v
+ *      what was found, and how nginx has it:     EARLY: it writes already
+ *        |
+ *        |-> TAKEN
+ *        |-> PAIRED ----> OVER                   the relay has ended
+ *        |-> LENT <--------------------.
+ *        `-> LANE ------> ASKS         |
+ *             ^            |   |       |  the agent's Moved
+ *             |  no answer |   v       |
+ *             `<-----------+- LEAVES   |
+ *               cancelled      |       |
+ *                              `---> MOVED       we write to the other channel
+ *
+ * TAKEN, OVER, LENT, LANE and MOVED lead to BROKEN, PAIRED if its relay fails: a
+ * token was revoked, or a peer is dead, or a move was cancelled.
+ *
+ * A move is cancelled where the other channel fails or is silent.  Up to our
+ * Moved nothing is lost by that, and the lane goes on.  Behind it the agent may
+ * have written to that channel, and what it wrote is gone.
  */
 
 
@@ -54,6 +87,8 @@
 #define NGX_ZLTUNNEL_SPARE         32
 
 
+static void ngx_zltunnel_conn_time_out(ngx_connection_t *c);
+static void ngx_zltunnel_conn_reset(ngx_zltunnel_conn_t *conn);
 static void ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled);
 static ngx_connection_t *ngx_zltunnel_conn_placeholder(
     ngx_peer_connection_t *pc);
@@ -85,6 +120,103 @@ static ngx_uint_t    ngx_zltunnel_conns_ready;
 static ngx_socket_t  ngx_zltunnel_spare[NGX_ZLTUNNEL_SPARE];
 static ngx_uint_t    ngx_zltunnel_nspare;
 static ngx_uint_t    ngx_zltunnel_spared;     /* some were, of late */
+
+
+#define ngx_zltunnel_step(state)  (1 << NGX_ZLTUNNEL_CONN_ ## state)
+
+#define NGX_ZLTUNNEL_STEPS_BOUND                                              \
+    (ngx_zltunnel_step(TAKEN) | ngx_zltunnel_step(PAIRED)                     \
+     | ngx_zltunnel_step(OVER) | ngx_zltunnel_step(LENT)                      \
+     | ngx_zltunnel_step(LANE))
+
+
+static const uint32_t  ngx_zltunnel_conn_steps[] = {
+
+    /* NEW */
+    ngx_zltunnel_step(SEARCHES) | ngx_zltunnel_step(STARTS)
+    | ngx_zltunnel_step(REFUSED),
+
+    /* SEARCHES */
+    ngx_zltunnel_step(STARTS) | ngx_zltunnel_step(FAILED),
+
+    /* STARTS */
+    NGX_ZLTUNNEL_STEPS_BOUND | ngx_zltunnel_step(DIALS)
+    | ngx_zltunnel_step(REFUSED),
+
+    /* DIALS */
+    NGX_ZLTUNNEL_STEPS_BOUND | ngx_zltunnel_step(EARLY)
+    | ngx_zltunnel_step(FAILED),
+
+    /* EARLY */
+    NGX_ZLTUNNEL_STEPS_BOUND | ngx_zltunnel_step(FAILED),
+
+    /* REFUSED */
+    ngx_zltunnel_step(FAILED),
+
+    /* FAILED */
+    0,
+
+    /* TAKEN */
+    ngx_zltunnel_step(BROKEN),
+
+    /* PAIRED */
+    ngx_zltunnel_step(OVER) | ngx_zltunnel_step(BROKEN),
+
+    /* OVER */
+    ngx_zltunnel_step(BROKEN),
+
+    /* LENT */
+    ngx_zltunnel_step(BROKEN),
+
+    /* LANE */
+    ngx_zltunnel_step(ASKS) | ngx_zltunnel_step(BROKEN),
+
+    /* ASKS */
+    ngx_zltunnel_step(LANE) | ngx_zltunnel_step(LEAVES),
+
+    /* LEAVES */
+    ngx_zltunnel_step(LANE) | ngx_zltunnel_step(MOVED),
+
+    /* MOVED */
+    ngx_zltunnel_step(LENT) | ngx_zltunnel_step(BROKEN),
+
+    /* BROKEN */
+    0,
+
+    /* CLOSED */
+    0
+};
+
+
+void
+ngx_zltunnel_conn_enter(ngx_zltunnel_conn_t *conn,
+    ngx_zltunnel_conn_state_e state)
+{
+    ngx_zltunnel_conn_state_e  from;
+
+    from = conn->state;
+
+    if ((ngx_zltunnel_conn_steps[from] & (1 << state))
+        || (state == NGX_ZLTUNNEL_CONN_CLOSED && from != state))
+    {
+        conn->state = state;
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                  "impossible step of an upstream connection, %ui to %ui",
+                  (ngx_uint_t) from, (ngx_uint_t) state);
+
+    if (ngx_zltunnel_conn_bound(conn)) {
+        conn->state = NGX_ZLTUNNEL_CONN_BROKEN;
+        ngx_zltunnel_conn_reset(conn);
+
+    } else if (from < NGX_ZLTUNNEL_CONN_FAILED) {
+        conn->state = NGX_ZLTUNNEL_CONN_FAILED;
+        ngx_zltunnel_dial_done(&conn->dial);
+        ngx_zltunnel_conn_time_out(conn->connection);
+    }
+}
 
 
 ngx_int_t
@@ -167,7 +299,7 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
         ngx_zltunnel_search(conn);
 
     } else if (ngx_zltunnel_conn_dial(conn) == NGX_OK) {
-        early = early && !conn->bound;
+        early = early && conn->state == NGX_ZLTUNNEL_CONN_DIALS;
 
     } else if (up->failed) {
         early = 0;
@@ -218,12 +350,16 @@ ngx_zltunnel_conn_dial(ngx_zltunnel_conn_t *conn)
         conn->held = ngx_zltunnel_room_hold();
     }
 
-    conn->dialling = 1;
+    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_STARTS);
+
     ngx_zltunnel_dial_service(&conn->dial, conn->up->tunnel_id,
                               conn->up->service_id);
-    conn->dialling = 0;
 
-    return conn->failed ? NGX_DECLINED : NGX_OK;
+    if (conn->state == NGX_ZLTUNNEL_CONN_STARTS) {
+        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_DIALS);
+    }
+
+    return conn->state == NGX_ZLTUNNEL_CONN_REFUSED ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -329,23 +465,24 @@ ngx_zltunnel_conn_cleanup(void *data)
 void
 ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn)
 {
-    if (conn->connection == NULL) {
+    if (conn->state == NGX_ZLTUNNEL_CONN_CLOSED) {
         return;
     }
-
-    conn->connection = NULL;
-    conn->up = NULL;
 
     ngx_zltunnel_room_release(&conn->held);
     ngx_zltunnel_search_end(conn);
 
-    if (conn->lent) {
-        ngx_zltunnel_lend_close(conn);
+    if (ngx_zltunnel_conn_bound(conn)) {
+        ngx_queue_remove(&conn->queue);
     }
 
-    if (conn->bound) {
-        ngx_queue_remove(&conn->queue);
-        conn->bound = 0;
+    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_CLOSED);
+
+    conn->connection = NULL;
+    conn->up = NULL;
+
+    if (conn->lent) {
+        ngx_zltunnel_lend_close(conn);
     }
 
     if (conn->pair) {
@@ -385,10 +522,12 @@ ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
     ngx_log_error(NGX_LOG_INFO, dial->log, 0, "no connection to \"%V\": %s",
                   &conn->up->name, ngx_zltunnel_dial_error(dial, rc));
 
-    conn->failed = 1;
     conn->rc = rc;
 
-    if (!conn->dialling) {
+    if (conn->state == NGX_ZLTUNNEL_CONN_STARTS) {
+        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_REFUSED);
+
+    } else {
         ngx_zltunnel_conn_fail(conn, rc);
     }
 }
@@ -397,12 +536,16 @@ ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
 void
 ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
 {
+    ngx_uint_t                early;
     ngx_socket_t              fd;
     ngx_connection_t         *c;
     ngx_zltunnel_upstream_t  *up;
 
     c = conn->connection;
     up = conn->up;
+    early = (conn->state == NGX_ZLTUNNEL_CONN_EARLY);
+
+    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_FAILED);
 
     if (up->failed && up->failed(up->data, rc, conn->dial.code)) {
 
@@ -413,7 +556,7 @@ ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
         return;
     }
 
-    if (conn->early) {
+    if (early) {
         ngx_zltunnel_early_fail(conn, rc);
         return;
     }
@@ -427,6 +570,15 @@ ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
         }
     }
 
+    ngx_zltunnel_conn_time_out(c);
+}
+
+
+/* the upstream code finds that connecting has taken too long */
+
+static void
+ngx_zltunnel_conn_time_out(ngx_connection_t *c)
+{
     if (c->write->timer_set) {
         ngx_del_timer(c->write);
     }
@@ -463,14 +615,16 @@ ngx_zltunnel_conn_dead_socket(ngx_log_t *log)
 static ngx_int_t
 ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 {
-    size_t                   unsent;
-    ngx_uint_t               polled, lend;
-    ngx_socket_t             fd;
-    ngx_zltunnel_kind_e      kind;
-    ngx_zltunnel_channel_t  *channel;
+    size_t                      unsent;
+    ngx_uint_t                  polled, lend;
+    ngx_socket_t                fd;
+    ngx_zltunnel_kind_e         kind;
+    ngx_zltunnel_channel_t     *channel;
+    ngx_zltunnel_conn_state_e   state;
 
     polled = 0;
     fd = (ngx_socket_t) -1;
+    state = NGX_ZLTUNNEL_CONN_TAKEN;
     channel = conn->dial.channel;
     kind = channel->end.kind;
     unsent = conn->dial.last - conn->dial.sent[0];
@@ -478,9 +632,8 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
     ngx_zltunnel_room_release(&conn->held);
 
     lend = (channel->end.frames && kind != NGX_ZLTUNNEL_BRIDGE && !unsent);
-    conn->tcp = (kind != NGX_ZLTUNNEL_LANE);
 
-    if (conn->early) {
+    if (conn->state == NGX_ZLTUNNEL_CONN_EARLY) {
         ngx_zltunnel_early_done(conn);
     }
 
@@ -489,7 +642,7 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 
     } else if (channel->end.ws || channel->end.frames || unsent) {
         fd = ngx_zltunnel_pair_start(conn);
-        conn->tcp = 0;
+        state = NGX_ZLTUNNEL_CONN_PAIRED;
 
     } else if (kind == NGX_ZLTUNNEL_PLAIN) {
         fd = ngx_zltunnel_conn_take(conn, &polled);
@@ -501,20 +654,12 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 
     } else {
         fd = ngx_zltunnel_pair_start(conn);
-        conn->tcp = 0;
+        state = NGX_ZLTUNNEL_CONN_PAIRED;
     }
 
     if (!lend && fd == (ngx_socket_t) -1) {
         return NGX_ERROR;
     }
-
-    if (!ngx_zltunnel_conns_ready) {
-        ngx_queue_init(&ngx_zltunnel_conns);
-        ngx_zltunnel_conns_ready = 1;
-    }
-
-    ngx_queue_insert_tail(&ngx_zltunnel_conns, &conn->queue);
-    conn->bound = 1;
 
     conn->up = NULL;
     conn->dial.link.cut = ngx_zltunnel_conn_cut;
@@ -532,6 +677,17 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 
     } else {
         ngx_zltunnel_conn_swap(conn->connection, fd, polled);
+        ngx_zltunnel_conn_enter(conn, state);
+    }
+
+    if (ngx_zltunnel_conn_bound(conn)) {
+
+        if (!ngx_zltunnel_conns_ready) {
+            ngx_queue_init(&ngx_zltunnel_conns);
+            ngx_zltunnel_conns_ready = 1;
+        }
+
+        ngx_queue_insert_tail(&ngx_zltunnel_conns, &conn->queue);
     }
 
     if (conn->dial.buf) {
@@ -777,7 +933,7 @@ ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn, ngx_uint_t keep)
 
     c = conn->connection;
 
-    if (!keep && !(conn->lent && conn->lent->end.lane)) {
+    if (!keep && !ngx_zltunnel_conn_on_lane(conn)) {
         return;
     }
 
@@ -835,21 +991,37 @@ ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link)
 
     ngx_zltunnel_peer_unlink(link);
 
-    ngx_zltunnel_move_cancel(conn);
-
-    if (conn->connection && conn->pair == NULL) {
-        ngx_zltunnel_conn_break(conn);
+    if (conn->state == NGX_ZLTUNNEL_CONN_PAIRED) {
+        /* and so finds the relay */
+        return;
     }
+
+    ngx_zltunnel_move_cancel(conn);
+    ngx_zltunnel_conn_break(conn);
 }
 
 
 void
 ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn)
 {
+    if (conn->state != NGX_ZLTUNNEL_CONN_BROKEN) {
+        ngx_zltunnel_conn_reset(conn);
+        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_BROKEN);
+    }
+}
+
+
+static void
+ngx_zltunnel_conn_reset(ngx_zltunnel_conn_t *conn)
+{
     struct linger      linger;
     ngx_connection_t  *c;
 
     c = conn->connection;
+
+    if (conn->lent && conn->lent->end.lane) {
+        ngx_zltunnel_lane_break(conn->lent->end.lane);
+    }
 
     linger.l_onoff = 1;
     linger.l_linger = 0;
@@ -901,7 +1073,9 @@ ngx_zltunnel_conn_watch(ngx_zltunnel_conn_t *conn)
     ngx_msec_t         young, dead;
     ngx_connection_t  *c;
 
-    if (!conn->tcp) {
+    if (conn->state != NGX_ZLTUNNEL_CONN_TAKEN
+        && conn->state != NGX_ZLTUNNEL_CONN_LENT)
+    {
         return;
     }
 

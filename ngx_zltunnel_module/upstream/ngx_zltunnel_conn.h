@@ -17,6 +17,31 @@
 #include "ngx_zltunnel_channel.h"
 
 
+/* how far it is: see ngx_zltunnel_conn.c */
+
+typedef enum {
+    NGX_ZLTUNNEL_CONN_NEW = 0,
+    NGX_ZLTUNNEL_CONN_SEARCHES,     /* for an agent that has its host */
+    NGX_ZLTUNNEL_CONN_STARTS,       /* its dial, within this call */
+    NGX_ZLTUNNEL_CONN_DIALS,
+    NGX_ZLTUNNEL_CONN_EARLY,        /* .. and is written to already */
+    NGX_ZLTUNNEL_CONN_REFUSED,      /* at once, and nobody was told */
+    NGX_ZLTUNNEL_CONN_FAILED,
+
+    NGX_ZLTUNNEL_CONN_TAKEN,        /* a channel's socket, all of it */
+    NGX_ZLTUNNEL_CONN_PAIRED,       /* a socketpair, with a relay behind it */
+    NGX_ZLTUNNEL_CONN_OVER,         /* .. of which the relay has ended */
+    NGX_ZLTUNNEL_CONN_LENT,         /* a channel, with its socket */
+    NGX_ZLTUNNEL_CONN_LANE,         /* a channel that is a lane */
+    NGX_ZLTUNNEL_CONN_ASKS,         /* .. whether it may leave that */
+    NGX_ZLTUNNEL_CONN_LEAVES,       /* .. which it may, behind a message */
+    NGX_ZLTUNNEL_CONN_MOVED,        /* .. and writes to the other channel */
+    NGX_ZLTUNNEL_CONN_BROKEN,       /* whoever holds it finds it reset */
+
+    NGX_ZLTUNNEL_CONN_CLOSED
+} ngx_zltunnel_conn_state_e;
+
+
 /*
  * The connection to a service that nginx's upstream code holds, with what of
  * it is ours: it lasts as long as that connection, beyond a request if it is
@@ -25,6 +50,7 @@
 
 struct ngx_zltunnel_conn_s {
     ngx_zltunnel_dial_t          dial;
+    ngx_zltunnel_conn_state_e    state;
     ngx_connection_t            *connection;  /* NULL: closed */
     ngx_zltunnel_upstream_t     *up;          /* until it is bound */
     void                        *pair;        /* the relay behind it */
@@ -32,21 +58,12 @@ struct ngx_zltunnel_conn_s {
     ngx_connection_t            *own;         /* .. its own connection */
     ngx_connection_t            *held;        /* for the relay, until then */
     ngx_zltunnel_channel_t      *moving;      /* the one to take its place */
-    ngx_queue_t                  queue;       /* bound, of this worker */
+    ngx_queue_t                  queue;       /* of this worker, if bound */
     ngx_event_t                  later;       /* see ngx_zltunnel_search.c */
     ngx_msec_t                   until;
     ngx_uint_t                   seen;        /* hosts.added, at the last look */
     ngx_zltunnel_dial_e          rc;          /* of the dial, if it failed */
-    unsigned                     dialling:1;  /* the dial is being started */
-    unsigned                     failed:1;    /* .. and failed at once */
-    unsigned                     searches:1;  /* and is counted */
-    unsigned                     bound:1;
-    unsigned                     early:1;     /* written to, not bound yet */
-    unsigned                     tcp:1;       /* it has the channel's socket */
     unsigned                     kept:1;      /* by TCP's keepalive */
-    unsigned                     asked:1;     /* the agent knows of moving */
-    unsigned                     moved:1;     /* .. and that we have left the
-                                                 lane */
     ngx_msec_t                   dead;        /* its channel is, that says
                                                  nothing; 0: in a minute */
     ngx_msec_t                   since;       /* bound */
@@ -56,6 +73,21 @@ struct ngx_zltunnel_conn_s {
 };
 
 
+/* it has what its dial has found, and may last longer than a request */
+#define ngx_zltunnel_conn_bound(conn)                                         \
+    ((conn)->state >= NGX_ZLTUNNEL_CONN_TAKEN                                 \
+     && (conn)->state < NGX_ZLTUNNEL_CONN_CLOSED)
+
+/* and what that is, is a lane, which it may be about to leave */
+#define ngx_zltunnel_conn_on_lane(conn)                                       \
+    ((conn)->state >= NGX_ZLTUNNEL_CONN_LANE                                  \
+     && (conn)->state <= NGX_ZLTUNNEL_CONN_MOVED)
+
+
+/* The one place where the state changes: last, when all is as the new one has
+   it.  What is no step is said in the log, and ends the connection. */
+void ngx_zltunnel_conn_enter(ngx_zltunnel_conn_t *conn,
+    ngx_zltunnel_conn_state_e state);
 /*
  * What peer.get returns for the chosen service.  NGX_AGAIN: pc->connection
  * is a placeholder that will be connected, fail, or time out as if connect()

@@ -46,8 +46,6 @@ ngx_zltunnel_early_start(ngx_zltunnel_conn_t *conn)
 
     c = conn->connection;
 
-    conn->early = 1;
-
     c->recv = ngx_zltunnel_early_recv;
     c->recv_chain = ngx_zltunnel_conn_recv_chain;
     c->send = ngx_zltunnel_early_send;
@@ -56,6 +54,8 @@ ngx_zltunnel_early_start(ngx_zltunnel_conn_t *conn)
     c->read->active = 1;
     c->write->active = 1;
     c->write->ready = 1;
+
+    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_EARLY);
 }
 
 
@@ -65,8 +65,6 @@ ngx_zltunnel_early_done(ngx_zltunnel_conn_t *conn)
     ngx_connection_t  *c;
 
     c = conn->connection;
-
-    conn->early = 0;
 
     c->recv = ngx_recv;
     c->recv_chain = ngx_recv_chain;

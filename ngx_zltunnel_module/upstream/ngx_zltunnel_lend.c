@@ -118,6 +118,10 @@ ngx_zltunnel_lend_attach(ngx_zltunnel_conn_t *conn,
         c->read->ready = 1;
         ngx_post_event(c->read, &ngx_posted_events);
     }
+
+    ngx_zltunnel_conn_enter(conn, channel->end.kind == NGX_ZLTUNNEL_LANE
+                                  ? NGX_ZLTUNNEL_CONN_LANE
+                                  : NGX_ZLTUNNEL_CONN_LENT);
 }
 
 
@@ -182,17 +186,20 @@ ngx_zltunnel_lent_handler(ngx_event_t *ev)
 
     to->ready = 1;
 
-    if (conn->moved && ev->write) {
+    if (conn->state == NGX_ZLTUNNEL_CONN_MOVED) {
 
-        /* on the lane nothing is to be written but the last message */
+        if (ev->write) {
 
-        ngx_zltunnel_move_leave(conn);
-        return;
-    }
+            /* on the lane nothing is to be written but the last message */
 
-    if (conn->moved && c->idle) {
-        ngx_zltunnel_lent_idle(conn);
-        return;
+            ngx_zltunnel_move_leave(conn);
+            return;
+        }
+
+        if (c->idle) {
+            ngx_zltunnel_lent_idle(conn);
+            return;
+        }
     }
 
     to->available = ev->available;
@@ -236,7 +243,8 @@ ngx_zltunnel_lend_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
     own = conn->own;
     channel = conn->lent;
 
-    if (channel == NULL || c->recv != ngx_zltunnel_lent_recv
+    if ((conn->state != NGX_ZLTUNNEL_CONN_LENT
+         && conn->state != NGX_ZLTUNNEL_CONN_LANE)
         || c->buffered || c->close || c->read->error || c->write->error)
     {
         return NGX_DECLINED;
@@ -554,7 +562,7 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
             return ngx_chain_update_sent(in, 0);
         }
 
-        if (conn->moved) {
+        if (conn->state == NGX_ZLTUNNEL_CONN_MOVED) {
             end = ngx_zltunnel_move_target(conn);
 
             if (end == NULL) {
@@ -608,7 +616,7 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
 static void
 ngx_zltunnel_lent_on_lane(ngx_zltunnel_conn_t *conn)
 {
-    if (conn->asked) {
+    if (conn->state == NGX_ZLTUNNEL_CONN_LEAVES) {
         ngx_zltunnel_move_leave(conn);
 
     } else if (ngx_zltunnel_lane_bulky(conn->lent->end.lane)) {

@@ -51,7 +51,7 @@ ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
     /* the agent has gone on with another shared channel, or is another one
        meanwhile, or about to end: it would not know of this connection */
 
-    if (conn->moving || peer == NULL || ngx_exiting
+    if (conn->state != NGX_ZLTUNNEL_CONN_LANE || peer == NULL || ngx_exiting
         || peer->shared != conn->lent->end.lane->shared
         || frames->in.end != ZLT_FRAMES_OPEN
         || frames->out.end != ZLT_FRAMES_OPEN)
@@ -73,6 +73,8 @@ ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
     c->log->action = "waiting for a connection to move";
     c->read->handler = ngx_zltunnel_move_handler;
     c->write->handler = ngx_zltunnel_move_write_handler;
+
+    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_ASKS);
 
     if (ngx_zltunnel_move_ask(conn) != NGX_OK) {
         ngx_zltunnel_move_cancel(conn);
@@ -133,14 +135,14 @@ ngx_zltunnel_move_handler(ngx_event_t *ev)
         return;
     }
 
-    if (conn->asked) {
+    if (conn->state != NGX_ZLTUNNEL_CONN_ASKS) {
 
         /*
          * The agent may have read our Moved already, and gone on here: what it
          * sends may be seen before its own Moved, and is read behind that.
          */
 
-        if (ev->pending_eof && !conn->moved) {
+        if (ev->pending_eof && conn->state == NGX_ZLTUNNEL_CONN_LEAVES) {
             ngx_zltunnel_move_cancel(conn);
         }
 
@@ -177,7 +179,7 @@ ngx_zltunnel_move_handler(ngx_event_t *ev)
 
     ngx_del_timer(ev);
 
-    conn->asked = 1;
+    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_LEAVES);
     ngx_zltunnel_move_leave(conn);
 }
 
@@ -193,7 +195,7 @@ ngx_zltunnel_move_write_handler(ngx_event_t *ev)
     c = ev->data;
     conn = c->data;
 
-    if (conn->moved && !c->close) {
+    if (conn->state == NGX_ZLTUNNEL_CONN_MOVED && !c->close) {
         c = conn->connection;
 
         c->write->ready = 1;
@@ -211,7 +213,7 @@ ngx_zltunnel_move_target(ngx_zltunnel_conn_t *conn)
 
     /* who knows of windows that grow knows of this, too */
 
-    if (conn->moving == NULL || !lane->lane->shared->grows
+    if (conn->state != NGX_ZLTUNNEL_CONN_MOVED || !lane->lane->shared->grows
         || zlt_frames_pending(&lane->frames->out))
     {
         return NULL;
@@ -231,7 +233,7 @@ ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
     end = &conn->lent->end;
     sent = end->connection->sent;
 
-    if (!conn->moved) {
+    if (conn->state == NGX_ZLTUNNEL_CONN_LEAVES) {
 
         if (end->frames->in.end != ZLT_FRAMES_OPEN
             || end->frames->out.end != ZLT_FRAMES_OPEN)
@@ -244,9 +246,9 @@ ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
             return;
         }
 
-        conn->moved = 1;
-
         ngx_zltunnel_framed_start(&conn->moving->end, &conn->moving->frames);
+
+        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_MOVED);
     }
 
     if (ngx_zltunnel_framed_end(end, ZLT_FRAMES_MOVED) == NGX_ERROR) {
@@ -276,7 +278,7 @@ ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
 
     channel = conn->moving;
 
-    if (channel == NULL || !conn->moved
+    if (conn->state != NGX_ZLTUNNEL_CONN_MOVED
         || zlt_frames_pending(&conn->lent->frames.out))
     {
         ngx_log_error(NGX_LOG_INFO, conn->connection->log, 0,
@@ -287,9 +289,6 @@ ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
     ngx_zltunnel_lane_over(conn->lent);
 
     conn->moving = NULL;
-    conn->asked = 0;
-    conn->moved = 0;
-    conn->tcp = 1;
 
     registry = channel->registry;
 
@@ -311,7 +310,7 @@ ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
 void
 ngx_zltunnel_move_end(ngx_zltunnel_conn_t *conn)
 {
-    if (conn->moving && conn->moved
+    if (conn->state == NGX_ZLTUNNEL_CONN_MOVED
         && conn->lent->frames.in.end == ZLT_FRAMES_EOF
         && ngx_zltunnel_move_finish(conn) == NGX_OK)
     {
@@ -337,12 +336,22 @@ ngx_zltunnel_move_cancel(ngx_zltunnel_conn_t *conn)
     }
 
     conn->moving = NULL;
-    conn->asked = 0;
 
     ngx_zltunnel_end_abort(&channel->end);
     ngx_zltunnel_channel_close(channel);
 
-    if (conn->moved && conn->lent) {
-        ngx_zltunnel_lane_break(conn->lent->end.lane);
+    switch (conn->state) {
+
+    case NGX_ZLTUNNEL_CONN_ASKS:
+    case NGX_ZLTUNNEL_CONN_LEAVES:
+        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_LANE);
+        break;
+
+    case NGX_ZLTUNNEL_CONN_MOVED:
+        ngx_zltunnel_conn_break(conn);
+        break;
+
+    default:    /* its owner has closed it */
+        break;
     }
 }

@@ -179,8 +179,11 @@ ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
     if (conn) {
         conn->pair = NULL;
 
-        if (how != NGX_ZLTUNNEL_RELAY_DONE && conn->bound) {
+        if (how != NGX_ZLTUNNEL_RELAY_DONE) {
             ngx_zltunnel_conn_break(conn);
+
+        } else {
+            ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_OVER);
         }
     }
 

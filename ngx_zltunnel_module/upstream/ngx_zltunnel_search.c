@@ -50,6 +50,7 @@ ngx_zltunnel_search(ngx_zltunnel_conn_t *conn)
            >= ngx_cycle->connection_n / NGX_ZLTUNNEL_SEARCH_PART)
     {
         conn->rc = NGX_ZLTUNNEL_DIAL_NO_SERVICE;
+        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_REFUSED);
         ngx_zltunnel_search_failed(conn);
         return;
     }
@@ -61,7 +62,6 @@ ngx_zltunnel_search(ngx_zltunnel_conn_t *conn)
     }
 
     conn->until = ngx_current_msec + timeout;
-    conn->searches = 1;
     ngx_zltunnel_searches++;
 
     /* nobody writes to it before it is found */
@@ -70,6 +70,8 @@ ngx_zltunnel_search(ngx_zltunnel_conn_t *conn)
 
     ngx_zltunnel_search_later(conn, ngx_zltunnel_search_handler);
     ngx_add_timer(&conn->later, ngx_min(NGX_ZLTUNNEL_SEARCH_TIME, timeout));
+
+    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_SEARCHES);
 }
 
 
@@ -102,20 +104,20 @@ ngx_zltunnel_search_handler(ngx_event_t *ev)
 
     rc = ngx_zltunnel_balance(up);
 
-    if (rc == NGX_OK) {
+    if (rc == NGX_BUSY && up->absent == NGX_ZLTUNNEL_EXPECTED && left > 0) {
+        ngx_add_timer(ev, ngx_min(NGX_ZLTUNNEL_SEARCH_TIME,
+                                  (ngx_msec_t) left));
+        return;
+    }
 
-        ngx_zltunnel_search_end(conn);
+    ngx_zltunnel_search_end(conn);
+
+    if (rc == NGX_OK) {
 
         if (ngx_zltunnel_conn_dial(conn) != NGX_OK) {
             ngx_zltunnel_conn_fail(conn, conn->rc);
         }
 
-        return;
-    }
-
-    if (rc == NGX_BUSY && up->absent == NGX_ZLTUNNEL_EXPECTED && left > 0) {
-        ngx_add_timer(ev, ngx_min(NGX_ZLTUNNEL_SEARCH_TIME,
-                                  (ngx_msec_t) left));
         return;
     }
 
@@ -164,8 +166,7 @@ ngx_zltunnel_search_end(ngx_zltunnel_conn_t *conn)
         ngx_delete_posted_event(&conn->later);
     }
 
-    if (conn->searches) {
-        conn->searches = 0;
+    if (conn->state == NGX_ZLTUNNEL_CONN_SEARCHES) {
         ngx_zltunnel_searches--;
     }
 }

@@ -34,6 +34,8 @@ subtest 'not moved' => \&not_moved;
 subtest 'without the feature' => \&without;
 
 subtest 'an agent by hand: Moved waits' => \&moved_waits;
+subtest 'cancelled within a message, and moved later' => \&cancelled;
+subtest 'revoked on the move' => \&revoked;
 subtest 'an agent by hand: Moved for one that is kept' => \&moved_kept;
 subtest 'an agent by hand: Moved after an end' => \&moved_ended;
 
@@ -1068,6 +1070,74 @@ sub moved_waits {
     is_got($c, 'there', 'the answer on the other channel');
     is(($d2->next(5) || {})->{type}, 'Eof', 'and the end of it');
 
+    $d->close;
+    done();
+}
+
+
+# The agent has agreed, but nginx is within a message, for which there is no
+# window.  The other channel fails: the connection is as before on its lane, and
+# may leave it for a third one.
+
+sub cancelled {
+    setup(FEATURES);
+
+    my $d = channel();
+    my $body = pattern(150_000);
+    my $c = ask('POST /', 'Content-Length: ' . length($body) . "\r\n\r\n"
+                . $body);
+    my $m = is_asked($d, 1, 'POST /', 1);
+    my $d2 = channel();
+    my $x = { d => $d, got => '', credited => WINDOW };
+
+    $d->send(lane(1, ack($m)));
+    ok(wait_for(sub { take_lane($x, 0.05); $d->{came}{1} == WINDOW }),
+       'the window is used up');
+    is(($d2->next(5) || {})->{type}, 'Move', 'bulk: Move');
+    $d2->send(ack($m));
+    is($d->next_of_lanes(0.3), undef, 'it leaves behind this message');
+
+    shutdown $d2->{s}, 1;
+    isnt($d2->ending(5), 'open', 'the other channel ends: nginx gives it up');
+
+    $d->send(lane_credit(1, $x->{credited} = 32768));
+    wait_for(sub { !defined take_lane($x, 0.05)
+                   && $x->{got} =~ /\r\n\r\n/
+                   && length($x->{got}) - $+[0] == length $body });
+    is_whole($x, $body, 'the connection goes on there, exact');
+
+    my $d3 = channel();
+    my $answer = pattern(200_000);
+    my $rest = moves($d, $d3, $m, answer($answer));
+
+    # to the end of the fifth message
+    $d->send(lane(1, substr($rest, 0, 5 * 16_005 - 75_000, '')
+                     . msg('Moved')));
+    $d3->send($rest . msg('Eof'));
+    is_got($c, $answer, 'moved now, the answer is exact');
+    is(($d3->next(5) || {})->{type}, 'Eof', 'and the end of it');
+
+    $_->close for $d, $d2, $d3;
+    done();
+}
+
+
+# Behind its Moved there is no way back for a connection: it ends with an error.
+
+sub revoked {
+    setup(FEATURES);
+
+    my $d = channel();
+    my $c = ask('GET /raw');
+    my $m = is_asked($d, 1, 'GET /raw');
+    my $d2 = channel();
+
+    moves($d, $d2, $m, ack($m) . answer(pattern(100_000)));
+    $t->revoke('alice');
+    isnt($d2->ending(5), 'open', 'the token is revoked: the channel is closed');
+
+    my ($whole) = got($c);
+    ok($c->{end} && !$whole, 'and the client finds an error');
     $d->close;
     done();
 }
