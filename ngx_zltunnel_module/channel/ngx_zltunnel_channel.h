@@ -18,6 +18,7 @@
 #include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_channel_place.h"
+#include "ngx_zltunnel_connect.h"
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_dial_told.h"

@@ -862,11 +862,6 @@ ngx_zltunnel_dial_cut(ngx_zltunnel_link_t *link)
         return;
     }
 
-    if (dial->relay) {
-        ngx_zltunnel_relay_abort(dial->relay);
-        return;
-    }
-
     ngx_zltunnel_peer_unlink(link);
 }
 

@@ -35,12 +35,9 @@ typedef struct {
     ngx_stream_session_t        *session;
     ngx_zltunnel_dial_t          dial;
     ngx_zltunnel_end_t           end;
-    ngx_zltunnel_relay_t         relay;
+    ngx_zltunnel_connect_t       connect;
     ngx_event_t                  start;
     ngx_msec_t                   until;      /* it waits for an agent */
-    size_t                       early;      /* bytes put into the relay */
-    unsigned                     eof:1;
-    unsigned                     relaying:1;
     u_char                       addr[NGX_SOCKADDR_STRLEN];
 } ngx_stream_zltunnel_ctx_t;
 
@@ -52,10 +49,9 @@ static ngx_uint_t ngx_stream_zltunnel_awaits(ngx_stream_zltunnel_ctx_t *ctx,
 static void ngx_stream_zltunnel_started(ngx_stream_zltunnel_ctx_t *ctx);
 static void ngx_stream_zltunnel_read_handler(ngx_event_t *ev);
 static void ngx_stream_zltunnel_empty_handler(ngx_event_t *ev);
-static void ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_dial_e rc);
-static void ngx_stream_zltunnel_relay(ngx_stream_zltunnel_ctx_t *ctx);
-static void ngx_stream_zltunnel_relayed(ngx_zltunnel_relay_t *relay,
+static void ngx_stream_zltunnel_connected(ngx_zltunnel_connect_t *connect,
+    ngx_zltunnel_dial_e rc, ngx_zltunnel_relay_end_e how);
+static ngx_uint_t ngx_stream_zltunnel_relayed(ngx_stream_zltunnel_ctx_t *ctx,
     ngx_zltunnel_relay_end_e how);
 static void ngx_stream_zltunnel_reset(ngx_stream_session_t *s,
     ngx_uint_t status);
@@ -179,11 +175,11 @@ static ngx_stream_variable_t  ngx_stream_zltunnel_variables[] = {
 static void
 ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
 {
-    size_t                           len;
-    u_char                          *p;
+    ngx_buf_t                       *b;
     ngx_connection_t                *c;
     ngx_pool_cleanup_t              *cln;
     ngx_zltunnel_dial_t             *dial;
+    ngx_zltunnel_connect_t          *connect;
     ngx_stream_zltunnel_ctx_t       *ctx;
     ngx_stream_zltunnel_srv_conf_t  *zcf;
 
@@ -223,29 +219,39 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     dial->log = c->log;
     dial->local = ngx_zltunnel_util_client_local(c);
     dial->listening = c->listening;
-    dial->greedy = 1;
-    dial->framed = 1;
-    dial->handler = ngx_stream_zltunnel_dialled;
-    dial->data = ctx;
-
     dial->client_addr.data = ctx->addr;
     dial->client_addr.len = ngx_sock_ntop(c->sockaddr, c->socklen, ctx->addr,
                                           NGX_SOCKADDR_STRLEN, 1);
 
-    if (c->buffer && c->buffer->pos < c->buffer->last) {
+    ngx_zltunnel_end_init(&ctx->end, c, c->ssl ? NGX_ZLTUNNEL_TLS
+                                               : NGX_ZLTUNNEL_PLAIN);
+
+    connect = &ctx->connect;
+
+    connect->dial = dial;
+    connect->end = &ctx->end;
+    connect->action = "relaying tunnelled connection";
+    connect->relay.timeout = zcf->timeout;
+    connect->relay.half_timeout = zcf->half_timeout;
+    connect->handler = ngx_stream_zltunnel_connected;
+    connect->data = ctx;
+
+    ngx_zltunnel_connect_start(connect);
+
+    b = c->buffer;
+
+    if (b) {
 
         /* what ssl_preread and the like have read */
 
-        len = c->buffer->last - c->buffer->pos;
-
-        if (len > ngx_zltunnel_dial_connect_room(dial, &p)) {
+        if (ngx_zltunnel_connect_put(connect, b->pos, b->last - b->pos)
+            != NGX_OK)
+        {
             ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
             return;
         }
 
-        ngx_memcpy(p, c->buffer->pos, len);
-        c->buffer->pos = c->buffer->last;
-        ngx_zltunnel_dial_connect_put(dial, len);
+        b->pos = b->last;
     }
 
     c->read->handler = ngx_stream_zltunnel_read_handler;
@@ -374,9 +380,8 @@ ngx_stream_zltunnel_module_port(ngx_connection_t *c)
 static void
 ngx_stream_zltunnel_read_handler(ngx_event_t *ev)
 {
-    size_t                      size;
-    u_char                     *p;
-    ssize_t                     n;
+    size_t                      had;
+    ngx_int_t                   rc;
     ngx_connection_t           *c;
     ngx_stream_session_t       *s;
     ngx_stream_zltunnel_ctx_t  *ctx;
@@ -392,41 +397,14 @@ ngx_stream_zltunnel_read_handler(ngx_event_t *ev)
         return;
     }
 
-    while (!ctx->eof) {
+    had = ctx->dial.last;
 
-        size = ngx_zltunnel_dial_connect_room(&ctx->dial, &p);
+    rc = ngx_zltunnel_connect_read(&ctx->connect);
 
-        if (size == 0) {
-            /* enough for now: the relay reads on */
-            break;
-        }
+    s->received += ctx->dial.last - had;
 
-        n = c->recv(c, p, size);
-
-        if (n == NGX_AGAIN) {
-            break;
-        }
-
-        if (n == NGX_ERROR) {
-            ngx_stream_zltunnel_reset(s, NGX_STREAM_OK);
-            return;
-        }
-
-        if (n == 0) {
-
-            /* the relay reads it again, and passes it on */
-
-            ctx->eof = 1;
-            ev->ready = 1;
-            return;
-        }
-
-        s->received += n;
-        ngx_zltunnel_dial_connect_put(&ctx->dial, n);
-    }
-
-    if (ngx_handle_read_event(ev, 0) != NGX_OK) {
-        ngx_stream_zltunnel_reset(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+    if (rc != NGX_OK) {
+        ngx_stream_zltunnel_reset(s, NGX_STREAM_OK);
     }
 }
 
@@ -440,25 +418,71 @@ ngx_stream_zltunnel_empty_handler(ngx_event_t *ev)
 
 
 static void
-ngx_stream_zltunnel_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
+ngx_stream_zltunnel_connected(ngx_zltunnel_connect_t *connect,
+    ngx_zltunnel_dial_e rc, ngx_zltunnel_relay_end_e how)
 {
     ngx_stream_session_t       *s;
     ngx_stream_zltunnel_ctx_t  *ctx;
 
-    ctx = dial->data;
+    ctx = connect->data;
     s = ctx->session;
 
     if (rc == NGX_ZLTUNNEL_DIAL_OK) {
-        ngx_stream_zltunnel_relay(ctx);
+        ngx_stream_finalize_session(s, ngx_stream_zltunnel_relayed(ctx, how));
         return;
     }
 
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
-                  "client is reset: %s", ngx_zltunnel_dial_error(dial, rc));
+                  "client is reset: %s", ngx_zltunnel_dial_error(&ctx->dial,
+                                                                 rc));
 
     ngx_stream_zltunnel_module_missing(s, rc);
 
     ngx_stream_zltunnel_reset(s, ngx_stream_zltunnel_module_status(rc));
+}
+
+
+/* what the session's log says of how it ended */
+
+static ngx_uint_t
+ngx_stream_zltunnel_relayed(ngx_stream_zltunnel_ctx_t *ctx,
+    ngx_zltunnel_relay_end_e how)
+{
+    off_t                  n;
+    ngx_log_t             *log;
+    ngx_stream_session_t  *s;
+
+    s = ctx->session;
+    log = s->connection->log;
+
+    /* but for early bytes, which are counted already */
+
+    n = ctx->connect.relay.flow[0].bytes - (off_t) ctx->connect.early;
+
+    if (n > 0) {
+        s->received += n;
+    }
+
+    switch (how) {
+
+    case NGX_ZLTUNNEL_RELAY_CHANNEL:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "service \"%V\" reset the connection",
+                      &ctx->dial.service);
+        return NGX_STREAM_BAD_GATEWAY;
+
+    case NGX_ZLTUNNEL_RELAY_TIMEOUT:
+        ngx_log_error(NGX_LOG_INFO, log, NGX_ETIMEDOUT,
+                      "tunnelled connection was idle too long");
+        return NGX_STREAM_OK;
+
+    case NGX_ZLTUNNEL_RELAY_ABORTED:
+        ngx_log_error(NGX_LOG_INFO, log, 0, "tunnelled connection was cut");
+        return NGX_STREAM_SERVICE_UNAVAILABLE;
+
+    default:
+        return NGX_STREAM_OK;
+    }
 }
 
 
@@ -513,126 +537,6 @@ ngx_stream_zltunnel_module_status(ngx_zltunnel_dial_e rc)
 }
 
 
-static void
-ngx_stream_zltunnel_relay(ngx_stream_zltunnel_ctx_t *ctx)
-{
-    ngx_connection_t                *c;
-    ngx_zltunnel_dial_t             *dial;
-    ngx_stream_session_t            *s;
-    ngx_zltunnel_relay_t            *relay;
-    ngx_stream_zltunnel_srv_conf_t  *zcf;
-
-    s = ctx->session;
-    c = s->connection;
-    dial = &ctx->dial;
-    relay = &ctx->relay;
-
-    zcf = ngx_stream_get_module_srv_conf(s, ngx_stream_zltunnel_module);
-
-    c->log->action = "relaying tunnelled connection";
-    dial->channel->end.connection->log->action = "relaying data channel";
-
-    ngx_zltunnel_end_init(&ctx->end, c, c->ssl ? NGX_ZLTUNNEL_TLS
-                                               : NGX_ZLTUNNEL_PLAIN);
-
-    relay->side[0] = &ctx->end;
-    relay->side[1] = &dial->channel->end;
-    relay->timeout = zcf->timeout;
-    relay->half_timeout = zcf->half_timeout;
-    relay->handler = ngx_stream_zltunnel_relayed;
-    relay->data = ctx;
-    relay->count[0] = &dial->counter->bytes[0];
-    relay->count[1] = &dial->counter->bytes[1];
-
-    if (dial->registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
-        relay->spliced = &ngx_zltunnel_dial_worker(dial)->spliced;
-    }
-
-    dial->counter->bytes[0] += dial->sent[0];
-    ctx->early = dial->last - dial->sent[0];
-
-    if (ctx->early
-        && ngx_zltunnel_relay_put(relay, 0, dial->buf + dial->sent[0],
-                                  ctx->early)
-           != NGX_OK)
-    {
-        ngx_zltunnel_end_abort(&dial->channel->end);
-        ngx_zltunnel_channel_close(dial->channel);
-        ngx_stream_zltunnel_reset(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
-        return;
-    }
-
-    if (dial->buf) {
-        ngx_free(dial->buf);
-        dial->buf = NULL;
-    }
-
-    if (ngx_zltunnel_channel_io_rest(dial->channel, relay) != NGX_OK) {
-        ngx_zltunnel_end_abort(&dial->channel->end);
-        ngx_zltunnel_channel_close(dial->channel);
-        ngx_stream_zltunnel_reset(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
-        return;
-    }
-
-    dial->relay = relay;
-    ctx->relaying = 1;
-
-    ngx_zltunnel_relay_start(relay);
-}
-
-
-static void
-ngx_stream_zltunnel_relayed(ngx_zltunnel_relay_t *relay,
-    ngx_zltunnel_relay_end_e how)
-{
-    ngx_uint_t                  status;
-    ngx_stream_session_t       *s;
-    ngx_stream_zltunnel_ctx_t  *ctx;
-
-    ctx = relay->data;
-    s = ctx->session;
-
-    ctx->relaying = 0;
-    ctx->dial.relay = NULL;
-
-    if (relay->flow[0].bytes > (off_t) ctx->early) {
-        s->received += relay->flow[0].bytes - ctx->early;
-    }
-
-    ngx_zltunnel_release(ctx->dial.channel,
-                         how != NGX_ZLTUNNEL_RELAY_DONE);
-    ctx->dial.channel = NULL;
-
-    switch (how) {
-
-    case NGX_ZLTUNNEL_RELAY_CHANNEL:
-        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
-                      "service \"%V\" reset the connection",
-                      &ctx->dial.service);
-        status = NGX_STREAM_BAD_GATEWAY;
-        break;
-
-    case NGX_ZLTUNNEL_RELAY_TIMEOUT:
-        ngx_log_error(NGX_LOG_INFO, s->connection->log, NGX_ETIMEDOUT,
-                      "tunnelled connection was idle too long");
-        status = NGX_STREAM_OK;
-        break;
-
-    case NGX_ZLTUNNEL_RELAY_ABORTED:
-        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
-                      "tunnelled connection was cut");
-        status = NGX_STREAM_SERVICE_UNAVAILABLE;
-        break;
-
-    default:
-        status = NGX_STREAM_OK;
-        break;
-    }
-
-    ngx_stream_finalize_session(s, status);
-}
-
-
 /* a client that has no answer gets a reset, not an end that looks like one */
 
 static void
@@ -641,12 +545,6 @@ ngx_stream_zltunnel_reset(ngx_stream_session_t *s, ngx_uint_t status)
     ngx_stream_zltunnel_ctx_t  *ctx;
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_module);
-
-    if (ctx->end.connection == NULL) {
-        ctx->end.connection = s->connection;
-        ctx->end.kind = s->connection->ssl ? NGX_ZLTUNNEL_TLS
-                                           : NGX_ZLTUNNEL_PLAIN;
-    }
 
     ngx_zltunnel_end_abort(&ctx->end);
 

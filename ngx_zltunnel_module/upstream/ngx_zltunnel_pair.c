@@ -24,32 +24,22 @@
 
 typedef struct {
     ngx_zltunnel_end_t           end;         /* towards the connection */
-    ngx_zltunnel_channel_t      *channel;
-    ngx_zltunnel_relay_t         relay;
-    ngx_zltunnel_link_t          link;
+    ngx_zltunnel_connect_t       connect;
     ngx_zltunnel_conn_t         *conn;        /* NULL: it is closed */
 } ngx_zltunnel_pair_t;
 
 
-static void ngx_zltunnel_pair_cut(ngx_zltunnel_link_t *link);
-static void ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
-    ngx_zltunnel_relay_end_e how);
+static void ngx_zltunnel_pair_done(ngx_zltunnel_connect_t *connect,
+    ngx_zltunnel_dial_e rc, ngx_zltunnel_relay_end_e how);
 
 
 ngx_socket_t
 ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
 {
-    ngx_socket_t              s[2];
-    ngx_connection_t         *c;
-    ngx_zltunnel_dial_t      *dial;
-    ngx_zltunnel_pair_t      *pair;
-    ngx_zltunnel_channel_t   *channel;
-    ngx_zltunnel_registry_t  *registry;
-
-    channel = conn->dial.channel;
-    conn->dial.channel = NULL;
-
-    registry = channel->registry;
+    ngx_socket_t             s[2];
+    ngx_connection_t        *c;
+    ngx_zltunnel_pair_t     *pair;
+    ngx_zltunnel_connect_t  *connect;
 
     pair = ngx_calloc(sizeof(ngx_zltunnel_pair_t), ngx_cycle->log);
     if (pair == NULL) {
@@ -72,46 +62,25 @@ ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
 
     ngx_zltunnel_end_init(&pair->end, c, NGX_ZLTUNNEL_PAIR);
 
-    c->log->action = "relaying upstream connection";
-    channel->end.connection->log->action = "relaying data channel";
-
     pair->conn = conn;
-    pair->channel = channel;
-    pair->link.cut = ngx_zltunnel_pair_cut;
-
-    if (conn->dial.link.peer) {
-        ngx_zltunnel_peer_link(conn->dial.link.peer, &pair->link);
-    }
-
-    pair->relay.side[0] = &pair->end;
-    pair->relay.side[1] = &channel->end;
-    pair->relay.dead = conn->dead;
-    pair->relay.handler = ngx_zltunnel_pair_done;
-    pair->relay.data = pair;
-
-    if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
-        pair->relay.spliced =
-                    &ngx_zltunnel_slot(registry->sh, registry->slot)->spliced;
-    }
-
-    /* early bytes that could not be sent yet, and an answer to them */
-
-    dial = &conn->dial;
-
-    if (ngx_zltunnel_relay_put(&pair->relay, 0, dial->buf + dial->sent[0],
-                               dial->last - dial->sent[0])
-        != NGX_OK
-        || ngx_zltunnel_channel_io_rest(channel, &pair->relay) != NGX_OK)
-    {
-        ngx_zltunnel_peer_unlink(&pair->link);
-        ngx_zltunnel_end_close(&pair->end);
-        (void) ngx_close_socket(s[1]);
-        goto failed;
-    }
-
     conn->pair = pair;
 
-    ngx_zltunnel_relay_start(&pair->relay);
+    connect = &pair->connect;
+
+    connect->dial = &conn->dial;
+    connect->end = &pair->end;
+    connect->action = "relaying upstream connection";
+    connect->relay.dead = conn->dead;
+    connect->handler = ngx_zltunnel_pair_done;
+    connect->data = pair;
+
+    if (ngx_zltunnel_connect_relay(connect) != NGX_OK) {
+        conn->pair = NULL;
+        ngx_zltunnel_end_close(&pair->end);
+        (void) ngx_close_socket(s[1]);
+        ngx_free(pair);
+        return (ngx_socket_t) -1;
+    }
 
     return s[1];
 
@@ -121,8 +90,7 @@ failed:
         ngx_free(pair);
     }
 
-    ngx_zltunnel_end_abort(&channel->end);
-    ngx_zltunnel_channel_close(channel);
+    ngx_zltunnel_connect_close(&conn->dial);
 
     return (ngx_socket_t) -1;
 }
@@ -135,7 +103,7 @@ ngx_zltunnel_pair_left(ngx_zltunnel_conn_t *conn)
 
     pair = conn->pair;
 
-    return ngx_zltunnel_relay_left(&pair->relay, 1);
+    return ngx_zltunnel_relay_left(&pair->connect.relay, 1);
 }
 
 
@@ -149,31 +117,19 @@ ngx_zltunnel_pair_leave(ngx_zltunnel_conn_t *conn)
     pair = conn->pair;
 
     pair->conn = NULL;
-    pair->relay.half_timeout = NGX_ZLTUNNEL_PAIR_LINGER;
+    pair->connect.relay.half_timeout = NGX_ZLTUNNEL_PAIR_LINGER;
     conn->pair = NULL;
 }
 
 
 static void
-ngx_zltunnel_pair_cut(ngx_zltunnel_link_t *link)
-{
-    ngx_zltunnel_pair_t  *pair;
-
-    pair = (ngx_zltunnel_pair_t *)
-               ((u_char *) link - offsetof(ngx_zltunnel_pair_t, link));
-
-    ngx_zltunnel_relay_abort(&pair->relay);
-}
-
-
-static void
-ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
-    ngx_zltunnel_relay_end_e how)
+ngx_zltunnel_pair_done(ngx_zltunnel_connect_t *connect,
+    ngx_zltunnel_dial_e rc, ngx_zltunnel_relay_end_e how)
 {
     ngx_zltunnel_conn_t  *conn;
     ngx_zltunnel_pair_t  *pair;
 
-    pair = relay->data;
+    pair = connect->data;
     conn = pair->conn;
 
     if (conn) {
@@ -187,9 +143,6 @@ ngx_zltunnel_pair_done(ngx_zltunnel_relay_t *relay,
         }
     }
 
-    ngx_zltunnel_release(pair->channel,
-                         how != NGX_ZLTUNNEL_RELAY_DONE);
-    ngx_zltunnel_peer_unlink(&pair->link);
     ngx_zltunnel_end_close(&pair->end);
 
     ngx_free(pair);

@@ -432,8 +432,6 @@ ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
         return;
     }
 
-    visit->dialling = 1;
-
     ngx_zltunnel_dial_start(&visit->dial, &admission);
 }
 
@@ -479,11 +477,8 @@ ngx_zltunnel_visit_link_cut(ngx_zltunnel_link_t *link)
 void
 ngx_zltunnel_visit_cut(ngx_zltunnel_visit_t *visit)
 {
-    if (visit->relaying) {
-
-        /* its handler closes the visit */
-
-        ngx_zltunnel_relay_abort(&visit->relay);
+    if (ngx_zltunnel_connect_abort(&visit->connect) == NGX_OK) {
+        /* its handler has closed the visit */
         return;
     }
 

@@ -60,9 +60,8 @@ struct ngx_zltunnel_visit_s {
     ngx_zltunnel_access_ask_t    ask;         /* but for the token */
     ngx_str_t                    client_addr; /* the visitor's */
     ngx_zltunnel_dial_t          dial;
-    ngx_zltunnel_relay_t         relay;
+    ngx_zltunnel_connect_t       connect;     /* of TCP */
     ngx_event_t                  timer;
-    size_t                       early;       /* bytes the relay was given */
 
     /* of datagrams */
     ngx_zltunnel_visit_side_t    side[2];     /* 0 visitor, 1 service */
@@ -72,11 +71,8 @@ struct ngx_zltunnel_visit_s {
     ngx_uint_t                   nsessions;
     uint32_t                     number;      /* the last one */
 
-    unsigned                     dialling:1;
-    unsigned                     relaying:1;
     unsigned                     carrying:1;
     unsigned                     failing:1;   /* ConnectFail was sent */
-    unsigned                     eof:1;
 };
 
 

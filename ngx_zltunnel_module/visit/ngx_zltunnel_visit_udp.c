@@ -99,7 +99,6 @@ ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,
 
     visit = dial->data;
     channel = dial->channel;
-    visit->dialling = 0;
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
         ngx_log_error(NGX_LOG_INFO, visit->end.connection->log, 0,
