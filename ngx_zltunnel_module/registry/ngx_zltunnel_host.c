@@ -6,11 +6,6 @@
 /*
  * Names of hosts, and the services that have them.
  *
- * Requests look names up, so this is a hash table.  It grows by linear hashing
- * (Litwin, 1980): each name that is added divides one bucket, so nobody holds
- * the lock while ten thousand names move.  Its buckets are in segments, which
- * stay where they are.
- *
  * A name that no service has any more rests: it is kept for its tenant, so that
  * nobody gets the visitors of a service whose agent is away for longer.
  */
@@ -18,6 +13,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_host.h"
+#include "ngx_zltunnel_host_table.h"
 #include "ngx_zltunnel_overlap.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_shm.h"
@@ -30,13 +26,6 @@
 #define NGX_ZLTUNNEL_HOST_REST     600000  /* ms */
 
 
-static ngx_uint_t ngx_zltunnel_host_is(ngx_zltunnel_sh_host_t *host,
-    ngx_str_t *name);
-static ngx_zltunnel_sh_host_t *ngx_zltunnel_host_find(ngx_zltunnel_sh_t *sh,
-    ngx_str_t *name);
-static ngx_zltunnel_sh_host_t **ngx_zltunnel_host_bucket(
-    ngx_zltunnel_sh_hosts_t *hosts, uint64_t hash);
-static ngx_int_t ngx_zltunnel_host_grow(ngx_zltunnel_registry_t *registry);
 static ngx_uint_t ngx_zltunnel_host_usable(ngx_zltunnel_sh_host_t *host,
     uint64_t tenant);
 static ngx_zltunnel_host_e ngx_zltunnel_host_check(ngx_zltunnel_sh_t *sh,
@@ -60,41 +49,6 @@ static ngx_zltunnel_sh_host_t *ngx_zltunnel_host_rests(ngx_zltunnel_sh_t *sh,
     uint64_t tenant, ngx_uint_t *n);
 
 
-static ngx_uint_t
-ngx_zltunnel_host_is(ngx_zltunnel_sh_host_t *host, ngx_str_t *name)
-{
-    return host->len == name->len
-           && ngx_memcmp(host->name, name->data, name->len) == 0;
-}
-
-
-/* of exactly that name; or NULL */
-
-static ngx_zltunnel_sh_host_t *
-ngx_zltunnel_host_find(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
-{
-    uint64_t                 hash;
-    ngx_zltunnel_sh_host_t  *host;
-
-    if (sh->hosts.nbuckets == 0) {
-        return NULL;
-    }
-
-    hash = ngx_zltunnel_name_hash(name->data, name->len);
-
-    for (host = *ngx_zltunnel_host_bucket(&sh->hosts, hash);
-         host;
-         host = host->next)
-    {
-        if (host->hash == hash && ngx_zltunnel_host_is(host, name)) {
-            return host;
-        }
-    }
-
-    return NULL;
-}
-
-
 ngx_zltunnel_sh_host_t *
 ngx_zltunnel_host_match(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
 {
@@ -102,7 +56,7 @@ ngx_zltunnel_host_match(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
     ngx_str_t                wild;
     ngx_zltunnel_sh_host_t  *host, *first;
 
-    first = ngx_zltunnel_host_find(sh, name);
+    first = ngx_zltunnel_host_table_find(sh, name);
 
     if (sh->hosts.nwild == 0
         || (first && !ngx_queue_empty(&first->services)))
@@ -128,7 +82,7 @@ ngx_zltunnel_host_match(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
         wild.data = p - 1;
         wild.len = text + 1 + name->len - wild.data;
 
-        host = ngx_zltunnel_host_find(sh, &wild);
+        host = ngx_zltunnel_host_table_find(sh, &wild);
 
         if (host == NULL || (first && host->tenant != first->tenant)) {
             continue;
@@ -209,7 +163,7 @@ ngx_zltunnel_host_free(ngx_zltunnel_sh_t *sh, ngx_str_t *name, uint64_t tenant)
 {
     ngx_zltunnel_sh_host_t  *host;
 
-    host = ngx_zltunnel_host_find(sh, name);
+    host = ngx_zltunnel_host_table_find(sh, name);
 
     return host == NULL || ngx_zltunnel_host_usable(host, tenant);
 }
@@ -289,7 +243,7 @@ ngx_zltunnel_host_claim(ngx_zltunnel_registry_t *registry,
 
         for (i = 0; i < n; i++) {
 
-            if (ngx_zltunnel_host_is(hosted->host, &names[i].name)) {
+            if (ngx_zltunnel_host_table_is(hosted->host, &names[i].name)) {
                 break;
             }
         }
@@ -352,7 +306,7 @@ ngx_zltunnel_host_hosted(ngx_zltunnel_sh_service_t *service, ngx_str_t *name)
     {
         hosted = ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, list);
 
-        if (ngx_zltunnel_host_is(hosted->host, name)) {
+        if (ngx_zltunnel_host_table_is(hosted->host, name)) {
             return hosted;
         }
     }
@@ -370,7 +324,7 @@ ngx_zltunnel_host_add(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_host_t    *host, *oldest;
     ngx_zltunnel_sh_hosted_t  *hosted;
 
-    host = ngx_zltunnel_host_find(registry->sh, &name->name);
+    host = ngx_zltunnel_host_table_find(registry->sh, &name->name);
 
     if (host == NULL) {
 
@@ -420,27 +374,12 @@ static ngx_zltunnel_sh_host_t *
 ngx_zltunnel_host_create(ngx_zltunnel_registry_t *registry, ngx_str_t *name,
     uint64_t tenant)
 {
-    ngx_zltunnel_sh_t        *sh;
-    ngx_zltunnel_sh_host_t   *host, **bucket;
-    ngx_zltunnel_sh_hosts_t  *hosts;
-
-    sh = registry->sh;
-    hosts = &sh->hosts;
+    ngx_zltunnel_sh_host_t  *host;
 
     host = ngx_zltunnel_zone_alloc(registry,
                                    offsetof(ngx_zltunnel_sh_host_t, name)
                                    + name->len);
     if (host == NULL) {
-        return NULL;
-    }
-
-    /* a table that cannot grow has longer chains */
-
-    if (hosts->n >= hosts->nbuckets
-        && ngx_zltunnel_host_grow(registry) != NGX_OK
-        && hosts->nbuckets == 0)
-    {
-        ngx_zltunnel_zone_free(registry, host);
         return NULL;
     }
 
@@ -452,101 +391,17 @@ ngx_zltunnel_host_create(ngx_zltunnel_registry_t *registry, ngx_str_t *name,
 
     ngx_queue_init(&host->services);
 
+    if (ngx_zltunnel_host_table_add(registry, host) != NGX_OK) {
+        ngx_zltunnel_zone_free(registry, host);
+        return NULL;
+    }
+
     /* at the head are those that are due first */
 
-    ngx_queue_insert_head(ngx_zltunnel_host_resting(sh, tenant), &host->rest);
-
-    bucket = ngx_zltunnel_host_bucket(hosts, host->hash);
-    host->next = *bucket;
-    *bucket = host;
-
-    hosts->n++;
-    hosts->nwild += (name->data[0] == '*');
+    ngx_queue_insert_head(ngx_zltunnel_host_resting(registry->sh, tenant),
+                          &host->rest);
 
     return host;
-}
-
-
-static ngx_zltunnel_sh_host_t **
-ngx_zltunnel_host_bucket(ngx_zltunnel_sh_hosts_t *hosts, uint64_t hash)
-{
-    ngx_uint_t  i;
-
-    i = (ngx_uint_t) hash & hosts->mask;
-
-    if (i >= hosts->nbuckets) {
-
-        /* that one has not been divided yet */
-
-        i &= hosts->mask >> 1;
-    }
-
-    return &hosts->segments[i / NGX_ZLTUNNEL_HOST_SEGMENT]
-                           [i % NGX_ZLTUNNEL_HOST_SEGMENT];
-}
-
-
-/* one bucket more, with about half of what is in the one that it divides */
-
-static ngx_int_t
-ngx_zltunnel_host_grow(ngx_zltunnel_registry_t *registry)
-{
-    size_t                    size;
-    ngx_uint_t                n;
-    ngx_zltunnel_sh_host_t   *host, **from, **to, **segment;
-    ngx_zltunnel_sh_hosts_t  *hosts;
-
-    hosts = &registry->sh->hosts;
-    n = hosts->nbuckets;
-
-    if (n % NGX_ZLTUNNEL_HOST_SEGMENT == 0) {
-
-        if (n / NGX_ZLTUNNEL_HOST_SEGMENT == NGX_ZLTUNNEL_HOST_SEGMENTS) {
-            return NGX_DECLINED;
-        }
-
-        size = NGX_ZLTUNNEL_HOST_SEGMENT * sizeof(ngx_zltunnel_sh_host_t *);
-
-        segment = ngx_zltunnel_zone_alloc(registry, size);
-        if (segment == NULL) {
-            return NGX_ERROR;
-        }
-
-        hosts->segments[n / NGX_ZLTUNNEL_HOST_SEGMENT] = segment;
-    }
-
-    if (n > hosts->mask) {
-        hosts->mask = 2 * hosts->mask + 1;
-    }
-
-    hosts->nbuckets = n + 1;
-
-    if (n == 0) {
-        return NGX_OK;
-    }
-
-    to = &hosts->segments[n / NGX_ZLTUNNEL_HOST_SEGMENT]
-                         [n % NGX_ZLTUNNEL_HOST_SEGMENT];
-
-    n &= hosts->mask >> 1;
-
-    from = &hosts->segments[n / NGX_ZLTUNNEL_HOST_SEGMENT]
-                           [n % NGX_ZLTUNNEL_HOST_SEGMENT];
-
-    while (*from) {
-        host = *from;
-
-        if (ngx_zltunnel_host_bucket(hosts, host->hash) != to) {
-            from = &host->next;
-            continue;
-        }
-
-        *from = host->next;
-        host->next = *to;
-        *to = host;
-    }
-
-    return NGX_OK;
 }
 
 
@@ -635,23 +490,7 @@ static void
 ngx_zltunnel_host_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_host_t *host)
 {
-    ngx_zltunnel_sh_host_t   **p;
-    ngx_zltunnel_sh_hosts_t   *hosts;
-
-    hosts = &registry->sh->hosts;
-
-    for (p = ngx_zltunnel_host_bucket(hosts, host->hash);
-         *p != host;
-         p = &(*p)->next)
-    {
-        /* void */
-    }
-
-    *p = host->next;
-
-    hosts->n--;
-    hosts->nwild -= (host->name[0] == '*');
-
+    ngx_zltunnel_host_table_remove(registry->sh, host);
     ngx_queue_remove(&host->rest);
 
     ngx_zltunnel_zone_free(registry, host);
