@@ -43,8 +43,6 @@ static const zlt_conn_ops_t  zlt_lane_ops = {
     zlt_lane_moved
 };
 
-static const zlt_inbox_memory_t  zlt_lane_memory = { malloc, free };
-
 
 zlt_lane_t *
 zlt_lane_create(zlt_shared_t *shared, uint32_t number, zlt_conn_t *conn)
@@ -113,7 +111,7 @@ zlt_lane_read(zlt_conn_t *c, void *buf, size_t size)
 
     lane = c->lane;
 
-    size = zlt_inbox_take(&lane->in, &zlt_lane_memory, buf, size);
+    size = zlt_inbox_take(&lane->in, &zlt_conn_memory, buf, size);
 
     if (size == 0) {
 
@@ -223,9 +221,9 @@ zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len)
         return -1;
     }
 
-    if (zlt_inbox_put(&lane->in, &zlt_lane_memory, data, len) == -1) {
+    if (zlt_inbox_put(&lane->in, &zlt_conn_memory, data, len) == -1) {
         lane->broken = 1;
-        zlt_inbox_drop(&lane->in, &zlt_lane_memory);
+        zlt_inbox_drop(&lane->in, &zlt_conn_memory);
         zlt_lane_wake(lane, ZLT_IO_READ|ZLT_IO_WRITE);
         return 0;
     }
@@ -311,6 +309,6 @@ zlt_lane_close(zlt_conn_t *c)
     zlt_window_end(&lane->window);
     zlt_shared_remove(lane->shared, lane);
 
-    zlt_inbox_drop(&lane->in, &zlt_lane_memory);
+    zlt_inbox_drop(&lane->in, &zlt_conn_memory);
     free(lane);
 }

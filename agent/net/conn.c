@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "addr.h"
@@ -40,6 +41,9 @@
 
 static int zlt_conn_socket(int family);
 static void zlt_conn_quickack(int fd, int on);
+
+
+const zlt_memory_t  zlt_conn_memory = { malloc, free };
 
 
 void

@@ -19,6 +19,7 @@
 #include "io.h"
 #include "types.h"
 #include "zlt_frames.h"
+#include "zlt_unsent.h"
 
 
 #define ZLT_CONN_AGAIN  -1
@@ -63,7 +64,7 @@ typedef struct {
 struct zlt_conn_s {
     zlt_io_t         io;           /* first: handlers get its address */
     SSL             *ssl;          /* NULL: plain */
-    zlt_buf_t       *out;          /* TLS: records not sent yet, or NULL */
+    zlt_unsent_t    *out;          /* TLS: records, or NULL */
     zlt_framed_t    *framed;       /* NULL: raw */
     zlt_wsc_t       *ws;           /* within a WebSocket; or NULL */
     zlt_lane_t      *lane;         /* of a shared channel, and no descriptor;
@@ -80,6 +81,10 @@ struct zlt_conn_s {
     uint8_t          shut;         /* our direction has been ended */
     uint8_t          speaks;       /* ACKs wait for the first bytes */
 };
+
+
+/* malloc() and free(), for proto/ */
+extern const zlt_memory_t  zlt_conn_memory;
 
 
 void zlt_conn_init(zlt_conn_t *c);

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "tls.h"
 #include "tls_io.h"
+#include "zlt_stage.h"
 #include "tls_why.h"
 #include "trust.h"
 
@@ -128,7 +129,7 @@ zlt_tls_context(zlt_tls_t *tls, char *error)
                           |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
                           |SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ctx, 1);
-    SSL_CTX_set_default_read_buffer_len(ctx, ZLT_TLS_IO_STAGE);
+    SSL_CTX_set_default_read_buffer_len(ctx, ZLT_STAGE_SIZE);
 
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT
                                         |SSL_SESS_CACHE_NO_INTERNAL);

@@ -10,9 +10,9 @@
  * bits of the connection: it makes no system call that would say EAGAIN, and
  * it reads ahead, so that a record costs one recv() and not two.
  *
- * Writing, several records are made one after the other in a buffer that all
- * share, and sent by one system call; what is left of them, if there is no
- * room, waits in c->out.  OpenSSL itself never has to wait for room then.
+ * What is written is staged (proto/zlt_stage.h); what is left of the records, if
+ * there is no room, waits in c->out.  OpenSSL itself never has to wait for room
+ * then.
  */
 
 
@@ -24,8 +24,10 @@
 #include "conn.h"
 #include "tls.h"
 #include "tls_io.h"
+#include "zlt_stage.h"
 
 
+static int zlt_tls_io_seal(void *c, const void *buf, size_t size);
 static int zlt_tls_io_send(zlt_conn_t *c);
 static int zlt_tls_io_result(zlt_conn_t *c, int rc, uint8_t *wants);
 static int zlt_tls_io_bio_read(BIO *bio, char *buf, int size);
@@ -35,9 +37,7 @@ static long zlt_tls_io_bio_ctrl(BIO *bio, int cmd, long num, void *ptr);
 
 static BIO_METHOD  *zlt_tls_io_method;
 
-static uint8_t      zlt_tls_io_stage[ZLT_TLS_IO_STAGE];
-static size_t       zlt_tls_io_staged;
-static zlt_conn_t  *zlt_tls_io_staging;        /* whose records go there */
+static zlt_stage_t  zlt_tls_io_stage;
 
 
 /* Called for a result that is not a success. */
@@ -114,7 +114,7 @@ ssize_t
 zlt_tls_io_write(zlt_conn_t *c, const void *buf, size_t size)
 {
     int     n;
-    size_t  done, len;
+    size_t  done;
 
     n = zlt_tls_io_flush(c);
 
@@ -122,32 +122,10 @@ zlt_tls_io_write(zlt_conn_t *c, const void *buf, size_t size)
         return n;
     }
 
-    zlt_tls_io_staging = c;
-    zlt_tls_io_staged = 0;
-
     ERR_clear_error();
     errno = 0;
 
-    for (done = 0; done < size; done += (size_t) n) {
-
-        if (zlt_tls_io_staged + ZLT_TLS_IO_RECORD_MAX > ZLT_TLS_IO_STAGE) {
-            break;
-        }
-
-        len = size - done;
-
-        if (len > ZLT_TLS_IO_RECORD) {
-            len = ZLT_TLS_IO_RECORD;
-        }
-
-        n = SSL_write(c->ssl, (const char *) buf + done, (int) len);
-
-        if (n <= 0) {
-            break;
-        }
-    }
-
-    zlt_tls_io_staging = NULL;
+    done = zlt_stage_fill(&zlt_tls_io_stage, c, zlt_tls_io_seal, buf, size, &n);
 
     if (done == 0) {
         n = zlt_tls_io_result(c, n, &c->write_wants);
@@ -160,40 +138,33 @@ zlt_tls_io_write(zlt_conn_t *c, const void *buf, size_t size)
 }
 
 
+static int
+zlt_tls_io_seal(void *c, const void *buf, size_t size)
+{
+    return SSL_write(((zlt_conn_t *) c)->ssl, buf, (int) size);
+}
+
+
 /* Sends what is staged, and keeps what there is no room for. */
 
 static int
 zlt_tls_io_send(zlt_conn_t *c)
 {
-    size_t   left;
     ssize_t  n;
 
-    n = zlt_conn_send(c, zlt_tls_io_stage, zlt_tls_io_staged);
+    n = zlt_conn_send(c, zlt_tls_io_stage.data, zlt_tls_io_stage.len);
 
     if (n == ZLT_CONN_ERROR) {
         return -1;
     }
 
-    if (n == ZLT_CONN_AGAIN) {
-        n = 0;
-    }
-
-    left = zlt_tls_io_staged - (size_t) n;
-
-    if (left == 0) {
-        return 0;
-    }
-
-    c->out = malloc(sizeof(zlt_buf_t) + left);
-
-    if (c->out == NULL) {
+    if (zlt_stage_keep(&zlt_tls_io_stage, n == ZLT_CONN_AGAIN ? 0 : (size_t) n,
+                       &c->out, &zlt_conn_memory)
+        == -1)
+    {
         errno = ENOMEM;
         return -1;
     }
-
-    memcpy(c->out->data, zlt_tls_io_stage + n, left);
-    c->out->pos = 0;
-    c->out->last = (uint32_t) left;
 
     return 0;
 }
@@ -205,19 +176,13 @@ zlt_tls_io_flush(zlt_conn_t *c)
     ssize_t  n;
 
     while (c->out) {
-        n = zlt_conn_send(c, c->out->data + c->out->pos,
-                          c->out->last - c->out->pos);
+        n = zlt_conn_send(c, zlt_unsent_next(c->out), zlt_unsent_left(c->out));
 
         if (n < 0) {
             return (int) n;
         }
 
-        c->out->pos += (uint32_t) n;
-
-        if (c->out->pos == c->out->last) {
-            free(c->out);
-            c->out = NULL;
-        }
+        zlt_unsent_sent(&c->out, &zlt_conn_memory, (size_t) n);
     }
 
     return 0;
@@ -263,8 +228,7 @@ zlt_tls_io_free(zlt_conn_t *c)
     SSL_free(c->ssl);
     ERR_clear_error();
 
-    free(c->out);
-    c->out = NULL;
+    zlt_unsent_drop(&c->out, &zlt_conn_memory);
 
     c->ssl = NULL;
     c->read_wants = ZLT_IO_READ;
@@ -337,15 +301,12 @@ zlt_tls_io_bio_write(BIO *bio, const char *buf, int size)
     c = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
 
-    if (c == zlt_tls_io_staging) {
+    if (zlt_tls_io_stage.owner == c) {
 
-        if ((size_t) size > ZLT_TLS_IO_STAGE - zlt_tls_io_staged) {
+        if (!zlt_stage_put(&zlt_tls_io_stage, c, buf, (size_t) size)) {
             BIO_set_retry_write(bio);
             return -1;
         }
-
-        memcpy(zlt_tls_io_stage + zlt_tls_io_staged, buf, (size_t) size);
-        zlt_tls_io_staged += (size_t) size;
 
         return size;
     }

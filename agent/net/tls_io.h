@@ -17,12 +17,6 @@
 #include "types.h"
 
 
-/* what is sent at once, and read: the server's buffer is as large */
-#define ZLT_TLS_IO_RECORD      16384
-#define ZLT_TLS_IO_RECORD_MAX  (ZLT_TLS_IO_RECORD + 256)   /* with its frame */
-#define ZLT_TLS_IO_STAGE       (4 * ZLT_TLS_IO_RECORD_MAX)
-
-
 /* as those of conn.h without TLS */
 ssize_t zlt_tls_io_read(zlt_conn_t *c, void *buf, size_t size);
 ssize_t zlt_tls_io_write(zlt_conn_t *c, const void *buf, size_t size);

@@ -33,7 +33,6 @@ static ssize_t ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf,
 static ssize_t ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 static void ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end);
-static void *ngx_zltunnel_lane_alloc(size_t size);
 static void ngx_zltunnel_lane_wake(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane);
@@ -46,11 +45,6 @@ static const ngx_zltunnel_end_ops_t  ngx_zltunnel_lane_ops = {
     ngx_zltunnel_lane_recv,
     ngx_zltunnel_lane_send,
     ngx_zltunnel_lane_close
-};
-
-static const zlt_inbox_memory_t  ngx_zltunnel_lane_memory = {
-    ngx_zltunnel_lane_alloc,
-    free
 };
 
 
@@ -134,7 +128,7 @@ ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     lane = end->lane;
     rev = end->connection->read;
 
-    size = zlt_inbox_take(&lane->in, &ngx_zltunnel_lane_memory, buf, size);
+    size = zlt_inbox_take(&lane->in, &ngx_zltunnel_buffer_memory, buf, size);
 
     if (size == 0) {
 
@@ -332,7 +326,7 @@ ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane, const u_char *data,
         return NGX_ERROR;
     }
 
-    if (zlt_inbox_put(&lane->in, &ngx_zltunnel_lane_memory, data, len) != 0) {
+    if (zlt_inbox_put(&lane->in, &ngx_zltunnel_buffer_memory, data, len) != 0) {
         ngx_zltunnel_lane_break(lane);
         return NGX_OK;
     }
@@ -340,13 +334,6 @@ ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane, const u_char *data,
     ngx_zltunnel_lane_wake(lane);
 
     return NGX_OK;
-}
-
-
-static void *
-ngx_zltunnel_lane_alloc(size_t size)
-{
-    return ngx_alloc(size, ngx_cycle->log);
 }
 
 
@@ -413,7 +400,7 @@ void
 ngx_zltunnel_lane_break(ngx_zltunnel_lane_t *lane)
 {
     lane->broken = 1;
-    zlt_inbox_drop(&lane->in, &ngx_zltunnel_lane_memory);
+    zlt_inbox_drop(&lane->in, &ngx_zltunnel_buffer_memory);
     ngx_zltunnel_lane_wake(lane);
 }
 
@@ -467,7 +454,7 @@ ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
         ngx_delete_posted_event(&lane->write);
     }
 
-    zlt_inbox_drop(&lane->in, &ngx_zltunnel_lane_memory);
+    zlt_inbox_drop(&lane->in, &ngx_zltunnel_buffer_memory);
 
     ngx_free(lane);
 

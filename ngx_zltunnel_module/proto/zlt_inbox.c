@@ -9,12 +9,12 @@
 #include "zlt_inbox.h"
 
 
-static int zlt_inbox_add(zlt_inbox_t *in, const zlt_inbox_memory_t *memory,
+static int zlt_inbox_add(zlt_inbox_t *in, const zlt_memory_t *memory,
     size_t len);
 
 
 int
-zlt_inbox_put(zlt_inbox_t *in, const zlt_inbox_memory_t *memory,
+zlt_inbox_put(zlt_inbox_t *in, const zlt_memory_t *memory,
     const uint8_t *data, size_t len)
 {
     size_t              n;
@@ -50,7 +50,7 @@ zlt_inbox_put(zlt_inbox_t *in, const zlt_inbox_memory_t *memory,
 
 
 static int
-zlt_inbox_add(zlt_inbox_t *in, const zlt_inbox_memory_t *memory, size_t len)
+zlt_inbox_add(zlt_inbox_t *in, const zlt_memory_t *memory, size_t len)
 {
     size_t              size;
     zlt_inbox_block_t  *b;
@@ -82,7 +82,7 @@ zlt_inbox_add(zlt_inbox_t *in, const zlt_inbox_memory_t *memory, size_t len)
 
 
 size_t
-zlt_inbox_take(zlt_inbox_t *in, const zlt_inbox_memory_t *memory,
+zlt_inbox_take(zlt_inbox_t *in, const zlt_memory_t *memory,
     uint8_t *buf, size_t size)
 {
     size_t              n, taken;
@@ -128,7 +128,7 @@ zlt_inbox_take(zlt_inbox_t *in, const zlt_inbox_memory_t *memory,
 
 
 void
-zlt_inbox_drop(zlt_inbox_t *in, const zlt_inbox_memory_t *memory)
+zlt_inbox_drop(zlt_inbox_t *in, const zlt_memory_t *memory)
 {
     zlt_inbox_block_t  *b;
 

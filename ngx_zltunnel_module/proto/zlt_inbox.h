@@ -32,12 +32,6 @@ struct zlt_inbox_block_s {
 };
 
 
-typedef struct {
-    void              *(*alloc)(size_t size);      /* NULL: there is none */
-    void               (*free)(void *p);
-} zlt_inbox_memory_t;
-
-
 /* all zero at the start */
 
 typedef struct {
@@ -48,15 +42,15 @@ typedef struct {
 
 
 /* Adds a copy: 0, or -1 without memory. */
-int zlt_inbox_put(zlt_inbox_t *in, const zlt_inbox_memory_t *memory,
+int zlt_inbox_put(zlt_inbox_t *in, const zlt_memory_t *memory,
     const uint8_t *data, size_t len);
 
 /* Takes up to size bytes out; how many. */
-size_t zlt_inbox_take(zlt_inbox_t *in, const zlt_inbox_memory_t *memory,
+size_t zlt_inbox_take(zlt_inbox_t *in, const zlt_memory_t *memory,
     uint8_t *buf, size_t size);
 
 /* Frees all of it. */
-void zlt_inbox_drop(zlt_inbox_t *in, const zlt_inbox_memory_t *memory);
+void zlt_inbox_drop(zlt_inbox_t *in, const zlt_memory_t *memory);
 
 
 #endif /* ZLT_INBOX_H_INCLUDED */

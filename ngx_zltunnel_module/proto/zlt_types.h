@@ -42,6 +42,14 @@ typedef struct {
 } zlt_str_t;
 
 
+/* where memory comes from */
+
+typedef struct {
+    void              *(*alloc)(size_t size);      /* NULL: there is none */
+    void               (*free)(void *p);
+} zlt_memory_t;
+
+
 typedef struct zlt_msg_s     zlt_msg_t;     /* zlt_msg.h */
 typedef struct zlt_frames_s  zlt_frames_t;  /* zlt_frames.h */
 typedef struct zlt_wsd_s     zlt_wsd_t;     /* zlt_wsd.h */

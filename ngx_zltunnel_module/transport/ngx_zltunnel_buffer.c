@@ -23,8 +23,16 @@ struct ngx_zltunnel_buffer_s {
 };
 
 
+static void *ngx_zltunnel_buffer_alloc(size_t size);
+
+
 static ngx_zltunnel_buffer_t  *ngx_zltunnel_buffers;
 static ngx_uint_t              ngx_zltunnel_nbuffers;
+
+const zlt_memory_t  ngx_zltunnel_buffer_memory = {
+    ngx_zltunnel_buffer_alloc,
+    free
+};
 
 
 u_char *
@@ -75,4 +83,11 @@ ngx_zltunnel_buffer_cleanup(void)
 
         ngx_free(b);
     }
+}
+
+
+static void *
+ngx_zltunnel_buffer_alloc(size_t size)
+{
+    return ngx_alloc(size, ngx_cycle->log);
 }

@@ -13,6 +13,8 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_ws.h"
 
+#include "zlt_unsent.h"
+
 
 #define NGX_ZLTUNNEL_REST_SIZE        64       /* behind an end marker */
 
@@ -75,9 +77,7 @@ struct ngx_zltunnel_end_s {
     unsigned                     eof:1;       /* read */
     unsigned                     shut:1;      /* EOF has been passed on */
 
-    u_char                      *records;     /* of TLS, to be sent; or NULL */
-    size_t                       records_pos;
-    size_t                       records_len;
+    zlt_unsent_t                *records;     /* of TLS; or NULL */
 
     zlt_frames_t                *frames;      /* of a framed channel, or NULL */
     unsigned                     lent:1;      /* connection is not its own */

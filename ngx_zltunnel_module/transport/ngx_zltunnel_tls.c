@@ -11,29 +11,26 @@
  * how much is left after each read, and marks the connection so that it would
  * never send close_notify after it has received one.
  *
- * OpenSSL makes a system call for each record of 16 KiB.  Of what is longer,
- * some records are made one after the other in a buffer that the worker has
- * for all, and sent by one call.  For that the SSL object is given another BIO
- * to write to, and gets its own back before anything else happens, unless the
- * socket has no room: then what is left of the records is kept in end->records,
- * and until it has gone the BIO stays, which takes nothing, so that whatever
- * else OpenSSL wants to say waits behind it.
+ * What is longer than a record is staged (proto/zlt_stage.h).  For that the SSL
+ * object is given another BIO to write to, and gets its own back before anything
+ * else happens, unless the socket has no room: then what is left of the records
+ * is kept in end->records, and until it has gone the BIO stays, which takes
+ * nothing, so that whatever else OpenSSL wants to say waits behind it.
  */
 
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_tls.h"
+#include "ngx_zltunnel_buffer.h"
 #include "ngx_zltunnel_end.h"
+
+#include "zlt_stage.h"
 
 
 #if (NGX_SSL)
 
 
-#define NGX_ZLTUNNEL_TLS_RECORD  16384
-#define NGX_ZLTUNNEL_TLS_SEALED  (NGX_ZLTUNNEL_TLS_RECORD + 256)  /* at most */
-#define NGX_ZLTUNNEL_TLS_STAGE   (4 * NGX_ZLTUNNEL_TLS_SEALED)
-
-
+static int ngx_zltunnel_tls_write(void *c, const void *buf, size_t size);
 static ssize_t ngx_zltunnel_tls_send_error(ngx_connection_t *c, int n);
 static ngx_uint_t ngx_zltunnel_tls_bulk(ngx_connection_t *c, size_t size);
 static ssize_t ngx_zltunnel_tls_send_many(ngx_zltunnel_end_t *end, u_char *buf,
@@ -49,10 +46,8 @@ static ngx_int_t ngx_zltunnel_tls_error(ngx_connection_t *c, int sslerr,
     ngx_err_t err, char *text);
 
 
-static BIO         *ngx_zltunnel_tls_stage_bio;
-static ngx_uint_t   ngx_zltunnel_tls_staging;    /* it takes what is written */
-static size_t       ngx_zltunnel_tls_staged;
-static u_char       ngx_zltunnel_tls_stage[NGX_ZLTUNNEL_TLS_STAGE];
+static BIO          *ngx_zltunnel_tls_stage_bio;
+static zlt_stage_t   ngx_zltunnel_tls_stage;
 
 
 ssize_t
@@ -165,17 +160,38 @@ ngx_zltunnel_tls_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 
     ERR_clear_error();
 
+    n = ngx_zltunnel_tls_write(c, buf, size);
+
+    if (n <= 0) {
+        rc = ngx_zltunnel_tls_send_error(c, n);
+
+        if (rc == NGX_AGAIN && SSL_want_write(c->ssl->connection)) {
+            c->write->ready = 0;
+        }
+
+        return rc;
+    }
+
+    c->sent += n;
+
+    return n;
+}
+
+
+static int
+ngx_zltunnel_tls_write(void *connection, const void *buf, size_t size)
+{
+    int                n;
+    ngx_connection_t  *c;
+
+    c = connection;
+
     n = SSL_write(c->ssl->connection, buf, size);
 
     ngx_log_debug2(NGX_LOG_DEBUG_EVENT, c->log, 0,
                    "SSL_write: %d of %uz", n, size);
 
-    if (n > 0) {
-        c->sent += n;
-        return n;
-    }
-
-    return ngx_zltunnel_tls_send_error(c, n);
+    return n;
 }
 
 
@@ -188,18 +204,7 @@ ngx_zltunnel_tls_send_error(ngx_connection_t *c, int n)
     err = ngx_socket_errno;
     sslerr = SSL_get_error(c->ssl->connection, n);
 
-    if (sslerr == SSL_ERROR_WANT_WRITE) {
-
-        /* else it is not the socket that has no room */
-
-        if (!ngx_zltunnel_tls_staging) {
-            c->write->ready = 0;
-        }
-
-        return NGX_AGAIN;
-    }
-
-    if (sslerr == SSL_ERROR_WANT_READ) {
+    if (sslerr == SSL_ERROR_WANT_WRITE || sslerr == SSL_ERROR_WANT_READ) {
         return NGX_AGAIN;
     }
 
@@ -217,7 +222,7 @@ ngx_zltunnel_tls_bulk(ngx_connection_t *c, size_t size)
     BIO  *bio;
     SSL  *ssl;
 
-    if (size <= NGX_ZLTUNNEL_TLS_RECORD) {
+    if (size <= ZLT_STAGE_RECORD) {
         return 0;
     }
 
@@ -243,35 +248,17 @@ ngx_zltunnel_tls_send_many(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     ngx_connection_t  *c;
 
     c = end->connection;
-    done = 0;
     rc = NGX_OK;
 
     ngx_zltunnel_tls_write_to(c, ngx_zltunnel_tls_stage_bio);
 
-    ngx_zltunnel_tls_staging = 1;
-    ngx_zltunnel_tls_staged = 0;
-
     ERR_clear_error();
 
-    do {
-        n = SSL_write(c->ssl->connection, buf + done,
-                      ngx_min(size - done, NGX_ZLTUNNEL_TLS_RECORD));
-
-        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, c->log, 0,
-                       "SSL_write: %d of %uz", n, size - done);
-
-        if (n <= 0) {
-            rc = ngx_zltunnel_tls_send_error(c, n);
-            break;
-        }
-
-        done += n;
-
-    } while (done < size
-             && ngx_zltunnel_tls_staged + NGX_ZLTUNNEL_TLS_SEALED
-                <= NGX_ZLTUNNEL_TLS_STAGE);
-
-    ngx_zltunnel_tls_staging = 0;
+    done = zlt_stage_fill(&ngx_zltunnel_tls_stage, c, ngx_zltunnel_tls_write,
+                          buf, size, &n);
+    if (n <= 0) {
+        rc = ngx_zltunnel_tls_send_error(c, n);
+    }
 
     if (rc == NGX_ERROR || ngx_zltunnel_tls_send_stage(end) != NGX_OK) {
         return NGX_ERROR;
@@ -288,35 +275,28 @@ ngx_zltunnel_tls_send_many(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 static ngx_int_t
 ngx_zltunnel_tls_send_stage(ngx_zltunnel_end_t *end)
 {
-    size_t             left;
     ssize_t            n;
     ngx_connection_t  *c;
 
     c = end->connection;
 
-    n = ngx_zltunnel_tls_send_socket(c, ngx_zltunnel_tls_stage,
-                                     ngx_zltunnel_tls_staged);
+    n = ngx_zltunnel_tls_send_socket(c, ngx_zltunnel_tls_stage.data,
+                                     ngx_zltunnel_tls_stage.len);
     if (n == NGX_ERROR) {
         return NGX_ERROR;
     }
 
-    left = ngx_zltunnel_tls_staged - n;
-
-    if (left == 0) {
-        ngx_zltunnel_tls_write_to(c, SSL_get_rbio(c->ssl->connection));
-        return NGX_OK;
-    }
-
-    end->records = ngx_alloc(left, c->log);
-    if (end->records == NULL) {
+    if (zlt_stage_keep(&ngx_zltunnel_tls_stage, n, &end->records,
+                       &ngx_zltunnel_buffer_memory)
+        == -1)
+    {
         c->write->error = 1;
         return NGX_ERROR;
     }
 
-    ngx_memcpy(end->records, ngx_zltunnel_tls_stage + n, left);
-
-    end->records_pos = 0;
-    end->records_len = left;
+    if (end->records == NULL) {
+        ngx_zltunnel_tls_write_to(c, SSL_get_rbio(c->ssl->connection));
+    }
 
     return NGX_OK;
 }
@@ -334,19 +314,18 @@ ngx_zltunnel_tls_flush(ngx_zltunnel_end_t *end)
 
     c = end->connection;
 
-    n = ngx_zltunnel_tls_send_socket(c, end->records + end->records_pos,
-                                     end->records_len - end->records_pos);
+    n = ngx_zltunnel_tls_send_socket(c, zlt_unsent_next(end->records),
+                                     zlt_unsent_left(end->records));
     if (n == NGX_ERROR) {
         return NGX_ERROR;
     }
 
-    end->records_pos += n;
+    zlt_unsent_sent(&end->records, &ngx_zltunnel_buffer_memory, n);
 
-    if (end->records_pos < end->records_len) {
+    if (end->records) {
         return NGX_AGAIN;
     }
 
-    ngx_zltunnel_tls_drop(end);
     ngx_zltunnel_tls_write_to(c, SSL_get_rbio(c->ssl->connection));
 
     return NGX_OK;
@@ -356,10 +335,7 @@ ngx_zltunnel_tls_flush(ngx_zltunnel_end_t *end)
 void
 ngx_zltunnel_tls_drop(ngx_zltunnel_end_t *end)
 {
-    if (end->records) {
-        ngx_free(end->records);
-        end->records = NULL;
-    }
+    zlt_unsent_drop(&end->records, &ngx_zltunnel_buffer_memory);
 }
 
 
@@ -428,15 +404,14 @@ ngx_zltunnel_tls_bio_write(BIO *bio, const char *buf, int size)
 {
     BIO_clear_retry_flags(bio);
 
-    if (!ngx_zltunnel_tls_staging
-        || (size_t) size > NGX_ZLTUNNEL_TLS_STAGE - ngx_zltunnel_tls_staged)
+    /* of all connections, the one whose records are made writes now */
+
+    if (!zlt_stage_put(&ngx_zltunnel_tls_stage, ngx_zltunnel_tls_stage.owner,
+                       buf, size))
     {
         BIO_set_retry_write(bio);
         return -1;
     }
-
-    ngx_memcpy(ngx_zltunnel_tls_stage + ngx_zltunnel_tls_staged, buf, size);
-    ngx_zltunnel_tls_staged += size;
 
     return size;
 }

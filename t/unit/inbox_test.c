@@ -41,7 +41,7 @@ give_memory(void *p)
 }
 
 
-static const zlt_inbox_memory_t  memory = { take_memory, give_memory };
+static const zlt_memory_t  memory = { take_memory, give_memory };
 
 
 static uint8_t
