@@ -39,7 +39,7 @@
 
 
 static size_t zlt_visit_request(zlt_channel_t *ch,
-    const zlt_pool_param_t *param, char *buf);
+    const zlt_pool_param_t *param, char *buf, zlt_http_want_t *want);
 static void zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data,
     size_t len);
 static void zlt_visit_failed(zlt_channel_t *ch,
@@ -233,7 +233,8 @@ zlt_visit_cut(zlt_access_t *x)
 
 
 size_t
-zlt_visit_ask(zlt_visit_t *v, const zlt_pool_param_t *param, char *buf)
+zlt_visit_ask(zlt_visit_t *v, const zlt_pool_param_t *param, char *buf,
+    zlt_http_want_t *want)
 {
     zlt_channel_t  *ch;
 
@@ -241,14 +242,15 @@ zlt_visit_ask(zlt_visit_t *v, const zlt_pool_param_t *param, char *buf)
 
     return zlt_http_access(buf, &ch->owner->conf->url, param->tunnel_id,
                            param->key, v->access->id, v->client,
-                           ch->websocket ? ch->accept : NULL);
+                           ch->websocket, want);
 }
 
 
 static size_t
-zlt_visit_request(zlt_channel_t *ch, const zlt_pool_param_t *param, char *buf)
+zlt_visit_request(zlt_channel_t *ch, const zlt_pool_param_t *param, char *buf,
+    zlt_http_want_t *want)
 {
-    return zlt_visit_ask(ch->user, param, buf);
+    return zlt_visit_ask(ch->user, param, buf, want);
 }
 
 

@@ -44,7 +44,7 @@ zlt_visit_t *zlt_visit_create(zlt_access_t *x, const char *client,
 
 /* Writes the request for its channel: as zlt_http_access(). */
 size_t zlt_visit_ask(zlt_visit_t *v, const zlt_pool_param_t *param,
-    char *buf);
+    char *buf, zlt_http_want_t *want);
 
 /* The channel could not be opened, with an answer or without (NULL): 1 if it
    is tried again at once. */

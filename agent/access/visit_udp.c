@@ -72,7 +72,7 @@ struct zlt_visit_udp_s {
 
 
 static size_t zlt_visit_udp_request(zlt_channel_t *ch,
-    const zlt_pool_param_t *param, char *buf);
+    const zlt_pool_param_t *param, char *buf, zlt_http_want_t *want);
 static void zlt_visit_udp_opened(zlt_channel_t *ch, const uint8_t *data,
     size_t len);
 static void zlt_visit_udp_failed(zlt_channel_t *ch,
@@ -371,9 +371,9 @@ zlt_visit_udp_open(zlt_visit_udp_t *v)
 
 static size_t
 zlt_visit_udp_request(zlt_channel_t *ch, const zlt_pool_param_t *param,
-    char *buf)
+    char *buf, zlt_http_want_t *want)
 {
-    return zlt_visit_ask(ch->user, param, buf);
+    return zlt_visit_ask(ch->user, param, buf, want);
 }
 
 

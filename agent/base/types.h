@@ -27,6 +27,7 @@ typedef struct zlt_url_s           zlt_url_t;
 /* proxy/ */
 typedef struct zlt_reach_s         zlt_reach_t;
 typedef struct zlt_talk_s          zlt_talk_t;
+typedef struct zlt_upgrade_s       zlt_upgrade_t;
 typedef struct zlt_proxy_s         zlt_proxy_t;
 
 /* config/, service/ */

@@ -47,11 +47,10 @@
 #include "conf.h"
 #include "dup.h"
 #include "log.h"
-#include "often.h"
 #include "race.h"
 #include "service.h"
 #include "shared.h"
-#include "talk.h"
+#include "upgrade.h"
 #include "zlt_hex.h"
 
 
@@ -117,8 +116,8 @@ zlt_channel_free(zlt_channel_t *ch)
         ch->moving = NULL;
     }
 
-    zlt_talk_free(ch->talk);
-    ch->talk = NULL;
+    zlt_upgrade_cancel(ch->upgrade);
+    ch->upgrade = NULL;
 
     zlt_list_remove(&ch->all);
     zlt_list_remove(&ch->waiter.link);
@@ -246,7 +245,6 @@ zlt_channel_is_joined(const zlt_channel_t *ch)
 void
 zlt_channel_expired(zlt_timer_t *timer)
 {
-    const char     *why;
     zlt_relay_t    *r;
     zlt_channel_t  *ch;
 
@@ -270,29 +268,11 @@ zlt_channel_expired(zlt_timer_t *timer)
         zlt_conn_reset(&r->side[ZLT_RELAY_CHANNEL]);
         zlt_channel_free(ch);
 
-    } else if (!ch->connected
-               && (ch->service || ch->state == ZLT_CHANNEL_TAKEN))
-    {
+    } else if (!ch->connected && ch->state == ZLT_CHANNEL_TAKEN) {
         zlt_channel_fail_late(ch);
 
-    } else {
-        /* no time is left to try again */
-
-        if (r->side[ZLT_RELAY_CHANNEL].io.handler == zlt_channel_open_answer) {
-            zlt_transport_failed(&ch->owner->transport, ch->websocket,
-                                 ZLT_TRANSPORT_SIGN, "no answer came",
-                                 zlt_io_now());
-        }
-
-        why = ch->talk ? "the proxy did not answer in time"
-                       : "the server did not answer in time";
-
-        if (ch->fresh) {
-            zlt_often_warn(ch->owner->label, "", "a data channel could not "
-                           "be opened: %s", why);
-        }
-
-        zlt_channel_open_given_up(ch, why);
+    } else if (!ch->connected || ch->upgrade == NULL) {
+        zlt_channel_open_late(ch, "the server did not answer in time");
     }
 }
 

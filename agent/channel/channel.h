@@ -50,7 +50,7 @@ typedef struct {
 
     /* Writes the request for it: as zlt_http_channel(). */
     size_t  (*request)(zlt_channel_t *ch, const zlt_pool_param_t *param,
-                       char *buf);
+                       char *buf, zlt_http_want_t *want);
 
     /* The 101 has come, and data behind it. */
     void    (*opened)(zlt_channel_t *ch, const uint8_t *data, size_t len);
@@ -80,7 +80,7 @@ struct zlt_channel_s {
     zlt_shared_t    *shared;           /* one with lanes */
     zlt_channel_t   *moving;           /* it will go on there, or, of that one,
                                           what is to come */
-    zlt_talk_t      *talk;             /* with the proxy, at the start */
+    zlt_upgrade_t   *upgrade;          /* on the way to the server, or NULL */
 
     const zlt_channel_use_t  *use;     /* a visitor's; NULL: the server's */
     void                     *user;
@@ -107,7 +107,6 @@ struct zlt_channel_s {
     uint32_t         discarded;        /* bytes, after our end */
     unsigned         websocket:1;      /* opened within one */
     unsigned         windows:1;        /* those of lanes may grow */
-    char             accept[ZLT_HTTP_ACCEPT_SIZE]; /* its answer to that */
 };
 
 

@@ -66,7 +66,7 @@ zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
     memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);
     ch->windows = param->windows;
 
-    if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
+    if (zlt_channel_open_start(ch, &param->way) == -1) {
         zlt_channel_end_fail(ch, ZLT_E_BUSY, strerror(errno));
         return;
     }

@@ -4,8 +4,8 @@
  */
 
 /*
- * A data channel's way to the server: connection, proxy, TLS, request and
- * answer, and what becomes of a failure at each.
+ * A data channel's way to the server (upgrade.c): what it is opened with, what
+ * it becomes then, and what becomes of a failure.
  */
 
 
@@ -17,34 +17,29 @@
 #include "channel_connect.h"
 #include "channel_dial.h"
 #include "channel_end.h"
+#include "channel_fail.h"
 #include "channel_open.h"
 #include "conf.h"
 #include "dup.h"
 #include "framed.h"
 #include "log.h"
 #include "often.h"
-#include "talk.h"
-#include "tls.h"
-#include "via.h"
+#include "upgrade.h"
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
 #define ZLT_CHANNEL_ASTRAY   100       /* .. and the binary with its tunnel */
 
 
-static void zlt_channel_open_connecting(zlt_io_t *io);
-static void zlt_channel_open_talk(zlt_channel_t *ch);
-static void zlt_channel_open_talking(zlt_io_t *io);
-static void zlt_channel_open_reached(zlt_channel_t *ch);
-static void zlt_channel_open_handshaking(zlt_io_t *io);
-static void zlt_channel_open_request(zlt_channel_t *ch);
-static void zlt_channel_open_read(zlt_channel_t *ch);
+static size_t zlt_channel_open_request(void *data, char *buf,
+    zlt_http_want_t *want);
+static void zlt_channel_open_done(void *data, const zlt_upgrade_end_t *end);
+static void zlt_channel_open_opened(zlt_channel_t *ch,
+    const zlt_upgrade_end_t *end);
 static const zlt_pool_param_t *zlt_channel_open_param(zlt_channel_t *ch);
 static zlt_wsc_use_e zlt_channel_open_use(const zlt_channel_t *ch);
-static int zlt_channel_open_upgraded(zlt_channel_t *ch,
-    const zlt_http_answer_t *answer);
 static void zlt_channel_open_refused(zlt_channel_t *ch,
-    const zlt_http_answer_t *answer);
+    const zlt_http_answer_t *answer, const char *why);
 static unsigned zlt_channel_open_doubtful(const zlt_http_answer_t *answer);
 static void zlt_channel_open_doubt(zlt_channel_t *ch, unsigned doubt,
     const char *why);
@@ -54,10 +49,19 @@ static void zlt_channel_open_shut(zlt_channel_t *ch);
 static void zlt_channel_open_again(zlt_task_t *task);
 
 
+static const zlt_upgrade_ops_t  zlt_channel_open_ops = {
+    zlt_channel_open_request,
+    zlt_channel_open_done,
+    NULL,
+    NULL
+};
+
+
 int
 zlt_channel_open_idle(zlt_pool_t *p, zlt_owner_t *o)
 {
-    zlt_channel_t  *ch;
+    zlt_channel_t           *ch;
+    const zlt_pool_param_t  *param;
 
     /* one for it and one for the service that it may have to dial */
 
@@ -71,17 +75,18 @@ zlt_channel_open_idle(zlt_pool_t *p, zlt_owner_t *o)
         return -1;
     }
 
-    if (zlt_channel_open_start(ch, &zlt_pool_get_param(p)->way.addr) == -1) {
+    param = zlt_pool_get_param(p);
+
+    if (zlt_channel_open_start(ch, &param->way) == -1) {
         zlt_channel_free(ch);
         return -1;
     }
 
     ch->pool = p;
-    memcpy(ch->tunnel_id, zlt_pool_get_param(p)->tunnel_id, ZLT_ID_SIZE);
-    ch->windows = zlt_pool_get_param(p)->windows;
+    memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);
+    ch->windows = param->windows;
 
-    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
-    zlt_channel_open_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+    zlt_upgrade_presume(ch->upgrade);
 
     return 0;
 }
@@ -99,12 +104,11 @@ zlt_channel_open_visit(zlt_channel_t *ch)
         return -1;
     }
 
-    if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
+    if (zlt_channel_open_start(ch, &param->way) == -1) {
         return -1;
     }
 
-    zlt_conn_presume(&ch->relay.side[ZLT_RELAY_CHANNEL]);
-    zlt_channel_open_connecting(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+    zlt_upgrade_presume(ch->upgrade);
 
     return 0;
 }
@@ -123,11 +127,9 @@ zlt_channel_open_undo(zlt_channel_t *ch)
 
 
 int
-zlt_channel_open_start(zlt_channel_t *ch, const zlt_addr_t *addr)
+zlt_channel_open_start(zlt_channel_t *ch, const zlt_way_t *way)
 {
-    zlt_conn_t  *c;
-
-    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+    zlt_upgrade_param_t  param;
 
     /* where a client waits nothing is tried out */
 
@@ -136,280 +138,122 @@ zlt_channel_open_start(zlt_channel_t *ch, const zlt_addr_t *addr)
                                        zlt_io_now())
                     ? 1 : 0;
 
-    if (zlt_conn_connect(c, &addr->addr.sa, addr->len, 1,
-                         zlt_channel_open_connecting)
-        == -1)
-    {
-        return -1;
-    }
-
-    c->io.data = ch;
+    param.loop = ch->owner->loop;
+    param.conn = &ch->relay.side[ZLT_RELAY_CHANNEL];
+    param.url = &ch->owner->conf->url;
+    param.via = &ch->owner->conf->via;
+    param.tls = &ch->owner->tls;
+    param.way = way;
 
     /* a visitor's client has a time of its own, for all attempts */
 
-    if (ch->use == NULL) {
-        zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
-                        zlt_channel_expired);
-    }
+    param.reach = ch->use ? 0 : zlt_channel_timeout(ch);
+    param.answer = 0;
 
-    return 0;
+    ch->upgrade = zlt_upgrade_start(&param, &zlt_channel_open_ops, ch);
+
+    return ch->upgrade ? 0 : -1;
 }
 
 
-static void
-zlt_channel_open_connecting(zlt_io_t *io)
+static size_t
+zlt_channel_open_request(void *data, char *buf, zlt_http_want_t *want)
 {
-    int             rc;
-    zlt_conn_t     *c;
-    zlt_channel_t  *ch;
-
-    ch = io->data;
-    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
-
-    rc = zlt_conn_connected(c);
-
-    if (rc == ZLT_CONN_AGAIN) {
-        return;
-    }
-
-    if (rc == ZLT_CONN_ERROR) {
-        zlt_channel_open_unreachable(ch, errno);
-        return;
-    }
-
-    if (ch->owner->conf->via.kind) {
-        zlt_channel_open_talk(ch);
-
-    } else {
-        zlt_channel_open_reached(ch);
-    }
-}
-
-
-/* The proxy is there, and has to be told where to. */
-
-static void
-zlt_channel_open_talk(zlt_channel_t *ch)
-{
-    zlt_io_t                *io;
-    zlt_conf_t              *conf;
+    zlt_channel_t           *ch;
     const zlt_pool_param_t  *param;
 
+    ch = data;
     param = zlt_channel_open_param(ch);
 
     if (param == NULL) {
-        zlt_channel_open_failed(ch, "the tunnel is gone");
-        return;
-    }
-
-    conf = ch->owner->conf;
-    ch->talk = zlt_reach_talk(&conf->url, &conf->via, &param->way.target);
-
-    if (ch->talk == NULL) {
-        zlt_channel_open_failed(ch, "out of memory");
-        return;
-    }
-
-    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
-    io->handler = zlt_channel_open_talking;
-    zlt_channel_open_talking(io);
-}
-
-
-static void
-zlt_channel_open_talking(zlt_io_t *io)
-{
-    int             rc;
-    char            error[ZLT_PROXY_ERROR_SIZE];
-    zlt_channel_t  *ch;
-
-    ch = io->data;
-
-    rc = zlt_talk_step(ch->talk, &ch->relay.side[ZLT_RELAY_CHANNEL], error);
-
-    if (rc == ZLT_CONN_AGAIN) {
-        return;
-    }
-
-    zlt_talk_free(ch->talk);
-    ch->talk = NULL;
-
-    if (rc == 0) {
-        zlt_channel_open_reached(ch);
-
-    } else {
-        zlt_channel_open_failed(ch, error);
-    }
-}
-
-
-static void
-zlt_channel_open_reached(zlt_channel_t *ch)
-{
-    zlt_conn_t  *c;
-
-    if (ch->owner->tls == NULL) {
-        zlt_channel_open_request(ch);
-        return;
-    }
-
-    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
-
-    if (zlt_tls_start(ch->owner->tls, c) == -1) {
-        zlt_channel_open_failed(ch, "out of memory");
-        return;
-    }
-
-    c->io.handler = zlt_channel_open_handshaking;
-    zlt_channel_open_handshaking(&c->io);
-}
-
-
-static void
-zlt_channel_open_handshaking(zlt_io_t *io)
-{
-    int             rc;
-    char            error[ZLT_TLS_ERROR_SIZE];
-    zlt_channel_t  *ch;
-
-    ch = io->data;
-
-    rc = zlt_tls_handshake(&ch->relay.side[ZLT_RELAY_CHANNEL], error);
-
-    if (rc == 0) {
-        zlt_channel_open_request(ch);
-
-    } else if (rc == ZLT_CONN_ERROR) {
-        zlt_channel_open_failed(ch, error);
-    }
-}
-
-
-static void
-zlt_channel_open_request(zlt_channel_t *ch)
-{
-    char                     buf[ZLT_HTTP_REQUEST_SIZE];
-    size_t                   n;
-    zlt_io_t                *io;
-    const zlt_pool_param_t  *param;
-
-    param = zlt_channel_open_param(ch);
-
-    if (param == NULL) {
-        zlt_channel_open_failed(ch, "the tunnel is gone");
-        return;
+        /* the tunnel is gone */
+        return 0;
     }
 
     if (ch->use) {
-        n = ch->use->request(ch, param, buf);
-
-    } else {
-        n = zlt_http_channel(buf, &ch->owner->conf->url, param->tunnel_id,
-                             param->key, ch->fresh ? ch->id : NULL,
-                             ch->websocket ? ch->accept : NULL);
+        return ch->use->request(ch, param, buf, want);
     }
 
-    if (n == 0 || zlt_channel_write(ch, (uint8_t *) buf, n) == -1) {
-        zlt_channel_open_failed(ch, "the request could not be sent");
-        return;
-    }
-
-    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
-    io->handler = zlt_channel_open_answer;
-
-    if (io->ready & ZLT_IO_READ) {
-        zlt_channel_open_answer(io);
-    }
+    return zlt_http_channel(buf, &ch->owner->conf->url, param->tunnel_id,
+                            param->key, ch->fresh ? ch->id : NULL,
+                            ch->websocket, want);
 }
 
 
-void
-zlt_channel_open_answer(zlt_io_t *io)
+static void
+zlt_channel_open_done(void *data, const zlt_upgrade_end_t *end)
 {
     zlt_channel_t  *ch;
 
-    ch = io->data;
+    ch = data;
+    ch->upgrade = NULL;
 
-    if (zlt_channel_flush(ch) == -1) {
-        zlt_channel_open_failed(ch, strerror(errno));
+    if (end->late) {
+
+        if (end->step == ZLT_UPGRADE_ANSWER) {
+            zlt_transport_failed(&ch->owner->transport, ch->websocket,
+                                 ZLT_TRANSPORT_SIGN, "no answer came",
+                                 zlt_io_now());
+        }
+
+        zlt_channel_open_late(ch, end->error);
         return;
     }
 
-    zlt_scratch_borrow();
+    switch (end->step) {
 
-    zlt_channel_open_read(ch);
+    case ZLT_UPGRADE_OPEN:
+        break;
 
-    zlt_scratch_return();
+    case ZLT_UPGRADE_REFUSED:
+        zlt_channel_open_refused(ch, &end->answer, end->error);
+        return;
+
+    case ZLT_UPGRADE_FOREIGN:
+        zlt_channel_open_doubt(ch, ZLT_TRANSPORT_PROOF, end->error);
+        return;
+
+    case ZLT_UPGRADE_ANSWER:
+        zlt_channel_open_doubt(ch, ZLT_TRANSPORT_HINT, end->error);
+        return;
+
+    default:
+        zlt_channel_open_failed(ch, end->error);
+        return;
+    }
+
+    zlt_channel_open_opened(ch, end);
 
     /* under TLS what came behind it raises no event again, nor does an end */
 
     if (ch->state == ZLT_CHANNEL_IDLE && !ch->unread) {
-        zlt_channel_connect_idle(io);
+        zlt_channel_connect_idle(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
     }
 }
 
 
-/* In the shared buffer: the answer, and what has come behind it. */
-
 static void
-zlt_channel_open_read(zlt_channel_t *ch)
+zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
 {
-    size_t              len;
-    ssize_t             n;
-    zlt_io_t           *io;
-    zlt_http_answer_t   answer;
+    size_t     len;
+    zlt_io_t  *io;
+
+    len = end->len;
 
     io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
-
-    n = zlt_channel_fill(ch, &len);
-
-    if (n == ZLT_CONN_AGAIN) {
-        return;
-    }
-
-    if (n <= 0) {
-        zlt_channel_open_doubt(ch, ZLT_TRANSPORT_HINT,
-                               n == 0 ? "the connection was closed"
-                                      : strerror(errno));
-        return;
-    }
-
-    n = zlt_http_parse(&answer, (char *) zlt_scratch, len);
-
-    if (n == 0) {
-        if (zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, zlt_scratch, len)
-            == -1)
-        {
-            zlt_channel_open_failed(ch, "out of memory");
-        }
-
-        return;
-    }
-
-    if (n < 0) {
-        zlt_channel_open_doubt(ch, ZLT_TRANSPORT_PROOF,
-                               "the answer is not HTTP");
-        return;
-    }
-
-    if (!zlt_channel_open_upgraded(ch, &answer)) {
-        zlt_channel_open_refused(ch, &answer);
-        return;
-    }
+    io->data = ch;
 
     zlt_transport_opened(&ch->owner->transport, ch->websocket, zlt_io_now());
 
     ch->upgraded = 1;
-    ch->worker = (uint16_t) (answer.worker % ZLT_CHANNEL_WORKERS);
-    ch->workers = (uint16_t) (answer.workers > ZLT_CHANNEL_WORKERS
-                              ? ZLT_CHANNEL_WORKERS : answer.workers);
-
-    len -= (size_t) n;
+    ch->worker = (uint16_t) (end->answer.worker % ZLT_CHANNEL_WORKERS);
+    ch->workers = (uint16_t) (end->answer.workers > ZLT_CHANNEL_WORKERS
+                              ? ZLT_CHANNEL_WORKERS : end->answer.workers);
 
     if (ch->websocket
         && zlt_wsc_start(&ch->relay.side[ZLT_RELAY_CHANNEL],
                          zlt_channel_open_use(ch), ch->owner->label,
-                         zlt_scratch + n, &len)
+                         end->data, &len)
            == -1)
     {
         zlt_channel_open_failed(ch, "out of memory");
@@ -418,12 +262,12 @@ zlt_channel_open_read(zlt_channel_t *ch)
 
     if (ch->use) {
         ch->state = ZLT_CHANNEL_RELAY;
-        ch->use->opened(ch, zlt_scratch + n, len);
+        ch->use->opened(ch, end->data, len);
         return;
     }
 
     if (ch->datagrams) {
-        zlt_channel_connect_datagrams(ch, zlt_scratch + n, len);
+        zlt_channel_connect_datagrams(ch, end->data, len);
         return;
     }
 
@@ -437,7 +281,7 @@ zlt_channel_open_read(zlt_channel_t *ch)
             zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
         }
 
-        if (zlt_channel_connect_early(ch, zlt_scratch + n, len) == -1) {
+        if (zlt_channel_connect_early(ch, end->data, len) == -1) {
             zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
             return;
         }
@@ -455,7 +299,7 @@ zlt_channel_open_read(zlt_channel_t *ch)
     zlt_pool_idle(ch->pool, ch);
 
     if (len && ch->state == ZLT_CHANNEL_IDLE) {
-        zlt_channel_connect_frames(ch, zlt_scratch + n, len);
+        zlt_channel_connect_frames(ch, end->data, len);
     }
 }
 
@@ -501,27 +345,10 @@ zlt_channel_open_use(const zlt_channel_t *ch)
 }
 
 
-static int
-zlt_channel_open_upgraded(zlt_channel_t *ch, const zlt_http_answer_t *answer)
-{
-    if (answer->status != 101 || !answer->upgrade) {
-        return 0;
-    }
-
-    return ch->websocket ? answer->websocket && answer->data
-                           && strcmp(answer->accept, ch->accept) == 0
-                         : answer->zltunnel;
-}
-
-
 static void
-zlt_channel_open_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer)
+zlt_channel_open_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer,
+    const char *why)
 {
-    char  why[128];
-
-    (void) snprintf(why, sizeof(why), "the server answered %u %s",
-                    answer->status, answer->reason);
-
     if (ch->use) {
         ch->use->failed(ch, answer, why);
         return;
@@ -658,22 +485,13 @@ zlt_channel_open_anew(zlt_channel_t *ch, const char *why)
 }
 
 
-/* The way to the server, and what was under way on it. */
-
 static void
 zlt_channel_open_shut(zlt_channel_t *ch)
 {
-    unsigned  i;
+    zlt_upgrade_cancel(ch->upgrade);
+    ch->upgrade = NULL;
 
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_CHANNEL]);
-
-    zlt_talk_free(ch->talk);
-    ch->talk = NULL;
-
-    for (i = 0; i < 2; i++) {
-        free(ch->relay.flow[i].buf);
-        ch->relay.flow[i].buf = NULL;
-    }
 }
 
 
@@ -695,9 +513,28 @@ zlt_channel_open_again(zlt_task_t *task)
     } else if (param == NULL) {
         zlt_channel_open_given_up(ch, "the tunnel is gone");
 
-    } else if (zlt_channel_open_start(ch, &param->way.addr) == -1) {
+    } else if (zlt_channel_open_start(ch, &param->way) == -1) {
         zlt_channel_open_unreachable(ch, errno);
     }
+}
+
+
+void
+zlt_channel_open_late(zlt_channel_t *ch, const char *why)
+{
+    if (!ch->connected && ch->service) {
+        zlt_channel_fail_late(ch);
+        return;
+    }
+
+    /* no time is left to try again */
+
+    if (ch->fresh) {
+        zlt_often_warn(ch->owner->label, "", "a data channel could not "
+                       "be opened: %s", why);
+    }
+
+    zlt_channel_open_given_up(ch, why);
 }
 
 

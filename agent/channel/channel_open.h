@@ -14,10 +14,10 @@
 
 
 /* Dials the server, or its proxy: 0 or -1. */
-int zlt_channel_open_start(zlt_channel_t *ch, const zlt_addr_t *addr);
+int zlt_channel_open_start(zlt_channel_t *ch, const zlt_way_t *way);
 
-/* The step in which the server's answer is waited for. */
-void zlt_channel_open_answer(zlt_io_t *io);
+/* The time is over, why says for what. */
+void zlt_channel_open_late(zlt_channel_t *ch, const char *why);
 
 /* why: NULL if the pool has been told */
 void zlt_channel_open_given_up(zlt_channel_t *ch, const char *why);

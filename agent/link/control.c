@@ -6,8 +6,7 @@
 /*
  * A control channel, from dialling to its end.
  *
- * Reach, TLS, the upgrade, Auth, and from AuthOk on it is up.  The handler of
- * its connection is the step.
+ * The upgrade (upgrade.c), Auth, and from AuthOk on it is up.
  */
 
 
@@ -25,28 +24,22 @@
 #include "control_heartbeat.h"
 #include "control_register.h"
 #include "control_ws.h"
-#include "http_hint.h"
 #include "link.h"
 #include "log.h"
-#include "tls.h"
 #include "version.h"
 
 
-#define ZLT_CONTROL_AUTH_TIMEOUT   15000       /* ms, upgrade and Auth each */
-#define ZLT_CONTROL_CLOSE_TIMEOUT  2000
+#define ZLT_CONTROL_AUTH_TIMEOUT   15          /* s, upgrade and Auth each */
+#define ZLT_CONTROL_CLOSE_TIMEOUT  2000        /* ms */
 
 
 static void zlt_control_found(void *data, const char *host,
     const zlt_addrs_t *addrs);
 static void zlt_control_tell(const zlt_control_t *c, const char *fmt, ...)
     zlt_printf_like(2, 3);
-static void zlt_control_reached(void *data, zlt_conn_t *conn,
-    const zlt_way_t *way, const char *error);
-static void zlt_control_handshaking(zlt_io_t *io);
-static void zlt_control_request(zlt_control_t *c);
-static void zlt_control_answer(zlt_io_t *io);
-static int zlt_control_upgraded(zlt_control_t *c, zlt_http_answer_t *a,
-    size_t header);
+static size_t zlt_control_request(void *data, char *buf,
+    zlt_http_want_t *want);
+static void zlt_control_upgraded(void *data, const zlt_upgrade_end_t *end);
 static void zlt_control_auth(zlt_control_t *c);
 static void zlt_control_event(zlt_io_t *io);
 static void zlt_control_forget(zlt_control_t *c);
@@ -55,15 +48,24 @@ static void zlt_control_end(zlt_control_t *c, zlt_down_e how,
     uint32_t retry_after);
 
 
+static const zlt_upgrade_ops_t  zlt_control_upgrade = {
+    zlt_control_request,
+    zlt_control_upgraded,
+    zlt_control_found,
+    NULL
+};
+
+
 static uint32_t  zlt_control_serials;
 
 
 zlt_control_t *
 zlt_control_start(zlt_link_t *l)
 {
-    char               text[ZLT_URL_TEXT];
-    zlt_control_t     *c;
-    const zlt_conf_t  *conf;
+    char                  text[ZLT_URL_TEXT];
+    zlt_control_t        *c;
+    const zlt_conf_t     *conf;
+    zlt_upgrade_param_t   param;
 
     c = calloc(1, sizeof(zlt_control_t));
     if (c == NULL) {
@@ -84,11 +86,18 @@ zlt_control_start(zlt_link_t *l)
 
     conf = l->owner.conf;
 
-    c->reach = zlt_reach_start(l->owner.loop, &conf->url, &conf->via,
-                               conf->connect_timeout, zlt_control_reached,
-                               zlt_control_found, c);
+    param.loop = l->owner.loop;
+    param.conn = &c->conn;
+    param.url = &conf->url;
+    param.via = &conf->via;
+    param.tls = &l->owner.tls;
+    param.way = NULL;
+    param.reach = (conf->connect_timeout + 999) / 1000;
+    param.answer = ZLT_CONTROL_AUTH_TIMEOUT;
 
-    if (c->reach == NULL) {
+    c->upgrade = zlt_upgrade_start(&param, &zlt_control_upgrade, c);
+
+    if (c->upgrade == NULL) {
         free(c);
         return NULL;
     }
@@ -129,171 +138,69 @@ zlt_control_tell(const zlt_control_t *c, const char *fmt, ...)
 }
 
 
-static void
-zlt_control_reached(void *data, zlt_conn_t *conn, const zlt_way_t *way,
-    const char *error)
+static size_t
+zlt_control_request(void *data, char *buf, zlt_http_want_t *want)
 {
     zlt_control_t  *c;
 
     c = data;
-    c->reach = NULL;
 
-    if (conn == NULL) {
-        zlt_control_fail(c, ZLT_DOWN_LOST, 0,
-                         "the server cannot be reached: %s", error);
+    return zlt_http_control(buf, &c->link->owner.conf->url, want);
+}
+
+
+static void
+zlt_control_upgraded(void *data, const zlt_upgrade_end_t *end)
+{
+    char            text[ZLT_UPGRADE_ERROR_SIZE];
+    zlt_control_t  *c;
+
+    c = data;
+    c->upgrade = NULL;
+
+    switch (end->step) {
+
+    case ZLT_UPGRADE_OPEN:
+        break;
+
+    case ZLT_UPGRADE_REACH:
+        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server cannot be reached: "
+                         "%s", end->error);
+        return;
+
+    case ZLT_UPGRADE_TLS:
+        if (!end->late) {
+            zlt_control_fail(c, ZLT_DOWN_LOST, 0, "TLS with \"%s\" failed: %s",
+                             end->param->url->host, end->error);
+            return;
+        }
+
+        /* fall through */
+
+    default:
+        zlt_control_fail(c, ZLT_DOWN_LOST, end->answer.retry_after, "%s",
+                         end->answer.status == 101
+                         ? "the server's upgrade to WebSocket is not valid"
+                         : zlt_upgrade_told(end, text));
         return;
     }
 
-    c->param.way = *way;
-
-    if (zlt_io_move(&c->conn.io, &conn->io, zlt_control_handshaking) == -1) {
-        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "%s", strerror(errno));
-        return;
-    }
+    c->param.way = *end->way;
+    c->deadline = zlt_io_now() + ZLT_CONTROL_AUTH_TIMEOUT * 1000;
 
     c->conn.io.data = c;
-    c->deadline = zlt_io_now() + ZLT_CONTROL_AUTH_TIMEOUT;
+    c->conn.io.handler = zlt_control_event;
 
     zlt_conn_keepalive(&c->conn);
 
-    if (c->link->owner.tls == NULL) {
-        zlt_control_request(c);
-        return;
-    }
-
-    if (zlt_tls_start(c->link->owner.tls, &c->conn) == -1) {
-        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "out of memory");
-        return;
-    }
-
-    zlt_control_handshaking(&c->conn.io);
-}
-
-
-static void
-zlt_control_handshaking(zlt_io_t *io)
-{
-    int             rc;
-    char            error[ZLT_TLS_ERROR_SIZE];
-    zlt_control_t  *c;
-
-    c = io->data;
-
-    rc = zlt_tls_handshake(&c->conn, error);
-
-    if (rc == ZLT_CONN_ERROR) {
-        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "TLS with \"%s\" failed: %s",
-                         c->link->owner.conf->url.host, error);
-
-    } else if (rc == 0) {
-        zlt_control_request(c);
-    }
-}
-
-
-static void
-zlt_control_request(zlt_control_t *c)
-{
-    char    buf[ZLT_HTTP_REQUEST_SIZE];
-    size_t  n;
-
-    n = zlt_http_control(buf, &c->link->owner.conf->url, c->accept);
-
-    if (n == 0 || zlt_control_ws_output(c, buf, n) == -1) {
-        zlt_control_fail(c, ZLT_DOWN_LOST, 0,
-                         "the request could not be made");
-        return;
-    }
-
-    c->conn.io.handler = zlt_control_answer;
-
-    zlt_control_answer(&c->conn.io);
-}
-
-
-static void
-zlt_control_answer(zlt_io_t *io)
-{
-    ssize_t             n;
-    zlt_control_t      *c;
-    zlt_http_answer_t   answer;
-
-    c = io->data;
-
-    if (zlt_control_ws_flush(c) == -1) {
-        return;
-    }
-
-    do {
-        n = zlt_conn_read(&c->conn, c->last,
-                          (size_t) (c->in + ZLT_CONTROL_IN - c->last));
-
-        if (n == ZLT_CONN_AGAIN) {
-            return;
-        }
-
-        if (n <= 0) {
-            zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server closed the "
-                             "connection without an answer%s",
-                             zlt_http_hint_foreign(c->in,
-                                                   (size_t) (c->last - c->in),
-                                                   c->link->owner.tls));
-            return;
-        }
-
-        c->last += n;
-
-        n = zlt_http_parse(&answer, (char *) c->in,
-                           (size_t) (c->last - c->in));
-    } while (n == 0);
-
-    if (n < 0) {
-        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server does not answer in "
-                         "HTTP%s",
-                         zlt_http_hint_foreign(c->in,
-                                               (size_t) (c->last - c->in),
-                                               c->link->owner.tls));
-        return;
-    }
-
-    if (zlt_control_upgraded(c, &answer, (size_t) n) == -1) {
-        return;
-    }
-
-    c->pos += n;
-    c->conn.io.handler = zlt_control_event;
-    c->deadline = zlt_io_now() + ZLT_CONTROL_AUTH_TIMEOUT;
+    memcpy(c->in, end->data, end->len);
+    c->last = c->in + end->len;
 
     zlt_control_auth(c);
 
     if (c->conn.io.fd != -1) {
-        zlt_control_event(io);
+        zlt_control_event(&c->conn.io);
     }
-}
-
-
-static int
-zlt_control_upgraded(zlt_control_t *c, zlt_http_answer_t *a, size_t header)
-{
-    if (a->status == 101 && a->websocket && a->upgrade
-        && strcmp(a->accept, c->accept) == 0)
-    {
-        return 0;
-    }
-
-    if (a->status == 101) {
-        zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server's upgrade to "
-                         "WebSocket is not valid");
-        return -1;
-    }
-
-    zlt_control_fail(c, ZLT_DOWN_LOST, a->retry_after,
-                     "the server answered %u %s%s", a->status, a->reason,
-                     zlt_http_hint(a, c->in + header,
-                                   (size_t) (c->last - c->in) - header,
-                                   c->link->owner.tls,
-                                   c->link->owner.conf->url.path));
-    return -1;
 }
 
 
@@ -451,8 +358,8 @@ zlt_control_abort(zlt_control_t *c)
 
     c->freed = 1;
 
-    zlt_reach_cancel(c->reach);
-    c->reach = NULL;
+    zlt_upgrade_cancel(c->upgrade);
+    c->upgrade = NULL;
 
     zlt_conn_close(&c->conn);
     zlt_list_remove(&c->node);
@@ -504,7 +411,7 @@ zlt_control_close(zlt_control_t *c, const char *reason)
 
     c->closing = 1;
 
-    if (c->conn.io.fd == -1 || c->conn.io.handler != zlt_control_event) {
+    if (c->conn.io.fd == -1 || c->upgrade) {
         zlt_control_end(c, ZLT_DOWN_CLOSED, 0);
         return;
     }

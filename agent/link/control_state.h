@@ -12,14 +12,14 @@
 
 #include "conn.h"
 #include "control.h"
-#include "http.h"
 #include "pool.h"
 #include "task.h"
+#include "upgrade.h"
 #include "zlt_list.h"
 #include "zlt_ws.h"
 
 
-#define ZLT_CONTROL_IN  16384          /* more than the answer's header */
+#define ZLT_CONTROL_IN  ZLT_UPGRADE_IN
 
 
 struct zlt_control_s {
@@ -27,10 +27,9 @@ struct zlt_control_s {
     zlt_link_t        *link;
     zlt_list_t         node;           /* link->kept */
     zlt_task_t         task;
-    zlt_reach_t       *reach;
+    zlt_upgrade_t     *upgrade;        /* until the 101; NULL afterwards */
     uint32_t           serial;
 
-    char               accept[ZLT_HTTP_ACCEPT_SIZE];
     zlt_ws_parser_t    ws;
 
     uint8_t           *pos;            /* in "in": not parsed yet */

@@ -212,20 +212,6 @@ zlt_control_ws_frame(zlt_control_t *c, unsigned opcode, const uint8_t *payload,
 
 
 int
-zlt_control_ws_output(zlt_control_t *c, const void *data, size_t len)
-{
-    if (zlt_control_ws_grow(&c->out, &c->out_size, c->out_len + len) == -1) {
-        return -1;
-    }
-
-    memcpy(c->out + c->out_len, data, len);
-    c->out_len += len;
-
-    return 0;
-}
-
-
-int
 zlt_control_ws_flush(zlt_control_t *c)
 {
     ssize_t  n;

@@ -18,9 +18,6 @@ void zlt_control_ws_send(zlt_control_t *c, const zlt_msg_t *m);
 void zlt_control_ws_frame(zlt_control_t *c, unsigned opcode,
     const uint8_t *payload, size_t len);
 
-/* Writes now, or keeps it: 0 or -1. */
-int zlt_control_ws_output(zlt_control_t *c, const void *data, size_t len);
-
 /* -1: the control channel has failed */
 int zlt_control_ws_flush(zlt_control_t *c);
 

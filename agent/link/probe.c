@@ -20,7 +20,6 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include "http_hint.h"
 #include "io.h"
 #include "log.h"
 #include "probe_answer.h"
@@ -33,14 +32,22 @@
 static void zlt_probe_step(zlt_probe_t *p);
 static void zlt_probe_found(void *data, const char *host,
     const zlt_addrs_t *addrs);
-static void zlt_probe_reached(void *data, zlt_conn_t *conn,
-    const zlt_way_t *way, const char *error);
-static void zlt_probe_handshake(zlt_io_t *io);
-static void zlt_probe_request(zlt_probe_t *p);
-static size_t zlt_probe_text(zlt_probe_t *p, char *buf);
+static void zlt_probe_passed(void *data, zlt_upgrade_step_e step,
+    const zlt_way_t *way);
+static size_t zlt_probe_request(void *data, char *buf, zlt_http_want_t *want);
+static void zlt_probe_done(void *data, const zlt_upgrade_end_t *end);
 static void zlt_probe_event(zlt_io_t *io);
 static int zlt_probe_flush(zlt_probe_t *p);
-static void zlt_probe_expired(uv_timer_t *timer);
+static void zlt_probe_second(uv_timer_t *timer);
+static void zlt_probe_expired(zlt_timer_t *timer);
+
+
+static const zlt_upgrade_ops_t  zlt_probe_upgrade = {
+    zlt_probe_request,
+    zlt_probe_done,
+    zlt_probe_found,
+    zlt_probe_passed
+};
 
 
 static const char *const  zlt_probe_names[] = {
@@ -68,8 +75,10 @@ zlt_probe(uv_loop_t *loop, zlt_conf_t *conf, zlt_tls_t *tls,
     p->token = token;
     p->tell = tell;
 
+    zlt_timer_init(&p->late);
+
     (void) uv_timer_init(loop, &p->timer);
-    p->timer.data = p;
+    (void) uv_timer_start(&p->timer, zlt_probe_second, 1000, 1000);
 
     for ( /* void */ ; p->step < ZLT_PROBE_STEPS; p->step++) {
 
@@ -96,32 +105,42 @@ zlt_probe(uv_loop_t *loop, zlt_conf_t *conf, zlt_tls_t *tls,
 static void
 zlt_probe_step(zlt_probe_t *p)
 {
+    unsigned             seconds;
+    zlt_upgrade_param_t  param;
+
     zlt_conn_init(&p->conn);
 
     p->over = 0;
     p->out_pos = 0;
     p->out_len = 0;
-    p->pos = p->in;
-    p->last = p->in;
 
-    p->reach = zlt_reach_start(p->loop, &p->conf->url, &p->conf->via,
-                               p->conf->connect_timeout, zlt_probe_reached,
-                               zlt_probe_found, p);
+    seconds = (p->conf->connect_timeout + 999) / 1000;
 
-    if (p->reach == NULL) {
+    param.loop = p->loop;
+    param.conn = &p->conn;
+    param.url = &p->conf->url;
+    param.via = &p->conf->via;
+    param.tls = &p->tls;
+    param.way = NULL;
+    param.reach = seconds;
+    param.answer = 2 * seconds;
+
+    p->upgrade = zlt_upgrade_start(&param, &zlt_probe_upgrade, p);
+
+    if (p->upgrade == NULL) {
         zlt_probe_said(p, ZLT_PROBE_FAILED, "out of memory");
         return;
     }
 
-    (void) uv_timer_start(&p->timer, zlt_probe_expired,
-                          2 * (uint64_t) p->conf->connect_timeout, 0);
+    zlt_timer_start(&p->late, (p->conf->connect_timeout * 2 + 999) / 1000,
+                    zlt_probe_expired);
 
     zlt_io_run();
 
-    (void) uv_timer_stop(&p->timer);
+    zlt_timer_stop(&p->late);
 
-    zlt_reach_cancel(p->reach);
-    p->reach = NULL;
+    zlt_upgrade_cancel(p->upgrade);
+    p->upgrade = NULL;
 
     zlt_conn_close(&p->conn);
 }
@@ -144,105 +163,41 @@ zlt_probe_found(void *data, const char *host, const zlt_addrs_t *addrs)
 
 
 static void
-zlt_probe_reached(void *data, zlt_conn_t *conn, const zlt_way_t *way,
-    const char *error)
+zlt_probe_passed(void *data, zlt_upgrade_step_e step, const zlt_way_t *way)
 {
-    char          text[ZLT_ADDR_TEXT];
-    const char   *step;
+    char          text[ZLT_ADDR_TEXT], told[ZLT_TLS_ERROR_SIZE];
     zlt_probe_t  *p;
 
     p = data;
-    p->reach = NULL;
-    step = p->conf->via.kind ? "proxy" : "address";
 
-    if (conn == NULL) {
-        zlt_probe_tell(p, strncmp(error, "the name ", 9) == 0 ? "name" : step,
-                       ZLT_PROBE_FAILED, "%s", error);
-        p->over = 1;
-        zlt_io_stop();
+    if (p->step != ZLT_PROBE_PATH) {
         return;
     }
 
-    if (p->step == ZLT_PROBE_PATH && p->conf->via.kind) {
-        zlt_probe_tell(p, step, ZLT_PROBE_OK, "%s at %s, from %s",
+    if (step == ZLT_UPGRADE_TLS) {
+        zlt_tls_told(&p->conn, told);
+        zlt_probe_tell(p, "TLS", ZLT_PROBE_OK, "%s%s", told,
+                       p->conf->insecure ? "; it is not verified" : "");
+
+    } else if (p->conf->via.kind) {
+        zlt_probe_tell(p, "proxy", ZLT_PROBE_OK, "%s at %s, from %s",
                        p->conf->via.name, zlt_addr_text(text, &way->addr),
                        p->conf->via.source);
 
-    } else if (p->step == ZLT_PROBE_PATH) {
-        zlt_probe_tell(p, step, ZLT_PROBE_OK, "%s is connected",
+    } else {
+        zlt_probe_tell(p, "address", ZLT_PROBE_OK, "%s is connected",
                        zlt_addr_text(text, &way->addr));
     }
-
-    if (zlt_io_move(&p->conn.io, &conn->io, zlt_probe_handshake) == -1) {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "%s", strerror(errno));
-        return;
-    }
-
-    p->conn.io.data = p;
-
-    if (p->tls == NULL) {
-        zlt_probe_request(p);
-
-    } else if (zlt_tls_start(p->tls, &p->conn) == -1) {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "out of memory");
-
-    } else {
-        zlt_probe_handshake(&p->conn.io);
-    }
-}
-
-
-static void
-zlt_probe_handshake(zlt_io_t *io)
-{
-    int           rc;
-    char          text[ZLT_TLS_ERROR_SIZE];
-    zlt_probe_t  *p;
-
-    p = io->data;
-
-    rc = zlt_tls_handshake(&p->conn, text);
-
-    if (rc == ZLT_CONN_AGAIN) {
-        return;
-    }
-
-    if (rc == ZLT_CONN_ERROR) {
-        zlt_probe_tell(p, "TLS", ZLT_PROBE_FAILED, "%s", text);
-        p->over = 1;
-        zlt_io_stop();
-        return;
-    }
-
-    if (p->step == ZLT_PROBE_PATH) {
-        zlt_tls_told(&p->conn, text);
-        zlt_probe_tell(p, "TLS", ZLT_PROBE_OK, "%s%s", text,
-                       p->conf->insecure ? "; it is not verified" : "");
-    }
-
-    zlt_probe_request(p);
-}
-
-
-static void
-zlt_probe_request(zlt_probe_t *p)
-{
-    p->out_len = zlt_probe_text(p, (char *) p->out);
-
-    if (p->out_len == 0) {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "the request could not be made");
-        return;
-    }
-
-    p->conn.io.handler = zlt_probe_event;
-    zlt_probe_event(&p->conn.io);
 }
 
 
 static size_t
-zlt_probe_text(zlt_probe_t *p, char *buf)
+zlt_probe_request(void *data, char *buf, zlt_http_want_t *want)
 {
-    uint8_t  id[ZLT_ID_SIZE], key[ZLT_KEY_SIZE];
+    uint8_t       id[ZLT_ID_SIZE], key[ZLT_KEY_SIZE];
+    zlt_probe_t  *p;
+
+    p = data;
 
     if (RAND_bytes(id, sizeof(id)) != 1 || RAND_bytes(key, sizeof(key)) != 1) {
         return 0;
@@ -251,16 +206,61 @@ zlt_probe_text(zlt_probe_t *p, char *buf)
     switch (p->step) {
 
     case ZLT_PROBE_PATH:
-        return zlt_http_plain(buf, &p->conf->url);
+        return zlt_http_plain(buf, &p->conf->url, want);
 
     case ZLT_PROBE_RAW:
-        return zlt_http_channel(buf, &p->conf->url, id, key, NULL, NULL);
-
     case ZLT_PROBE_WEBSOCKET:
-        return zlt_http_channel(buf, &p->conf->url, id, key, NULL, p->accept);
+        return zlt_http_channel(buf, &p->conf->url, id, key, NULL,
+                                p->step == ZLT_PROBE_WEBSOCKET, want);
 
     default:
-        return zlt_http_control(buf, &p->conf->url, p->accept);
+        return zlt_http_control(buf, &p->conf->url, want);
+    }
+}
+
+
+static void
+zlt_probe_done(void *data, const zlt_upgrade_end_t *end)
+{
+    char          text[ZLT_UPGRADE_ERROR_SIZE];
+    zlt_probe_t  *p;
+
+    p = data;
+    p->upgrade = NULL;
+
+    switch (end->step) {
+
+    case ZLT_UPGRADE_REACH:
+        zlt_probe_failed(p, strncmp(end->error, "the name ", 9) == 0 ? "name"
+                            : p->conf->via.kind ? "proxy" : "address",
+                         end->error);
+        break;
+
+    case ZLT_UPGRADE_TLS:
+        zlt_probe_failed(p, "TLS", end->error);
+        break;
+
+    case ZLT_UPGRADE_REFUSED:
+    case ZLT_UPGRADE_OPEN:
+        if (!zlt_probe_answer(p, end)) {
+            break;
+        }
+
+        memcpy(p->in, end->data, end->len);
+        p->pos = p->in;
+        p->last = p->in + end->len;
+
+        p->conn.io.data = p;
+        p->conn.io.handler = zlt_probe_event;
+
+        zlt_probe_token_ask(p);
+        zlt_probe_token_input(p);
+        zlt_probe_event(&p->conn.io);
+        break;
+
+    default:
+        zlt_probe_said(p, ZLT_PROBE_FAILED, "%s",
+                       zlt_upgrade_told(end, text));
     }
 }
 
@@ -289,23 +289,13 @@ zlt_probe_event(zlt_io_t *io)
 
         if (n <= 0) {
             zlt_probe_said(p, ZLT_PROBE_FAILED, "the server closed the "
-                           "connection without an answer%s",
-                           p->upgraded ? ""
-                           : zlt_http_hint_foreign(p->in,
-                                                   (size_t) (p->last - p->in),
-                                                   p->tls));
+                           "connection without an answer");
             return;
         }
 
         p->last += n;
 
-        if (p->upgraded) {
-            zlt_probe_token_input(p);
-
-        } else if (zlt_probe_answer(p)) {
-            zlt_probe_token_ask(p);
-            zlt_probe_token_input(p);
-        }
+        zlt_probe_token_input(p);
     }
 }
 
@@ -349,6 +339,16 @@ zlt_probe_said(zlt_probe_t *p, zlt_probe_result_e result, const char *fmt,
 
 
 void
+zlt_probe_failed(zlt_probe_t *p, const char *step, const char *why)
+{
+    zlt_probe_tell(p, step, ZLT_PROBE_FAILED, "%s", why);
+
+    p->over = 1;
+    zlt_io_stop();
+}
+
+
+void
 zlt_probe_tell(zlt_probe_t *p, const char *step, zlt_probe_result_e result,
     const char *fmt, ...)
 {
@@ -365,11 +365,20 @@ zlt_probe_tell(zlt_probe_t *p, const char *step, zlt_probe_result_e result,
 
 
 static void
-zlt_probe_expired(uv_timer_t *timer)
+zlt_probe_second(uv_timer_t *timer)
+{
+    (void) timer;
+
+    zlt_timer_tick();
+}
+
+
+static void
+zlt_probe_expired(zlt_timer_t *timer)
 {
     zlt_probe_t  *p;
 
-    p = timer->data;
+    p = zlt_list_data(timer, zlt_probe_t, late);
 
     zlt_probe_said(p, ZLT_PROBE_FAILED, "the server did not answer within "
                    "%u s", (p->conf->connect_timeout * 2 + 999) / 1000);

@@ -10,8 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "http_hint.h"
-#include "io.h"
 #include "probe_answer.h"
 #include "transport.h"
 
@@ -19,54 +17,38 @@
 #define ZLT_PROBE_CLOCK  60            /* s that clocks may be apart */
 
 
-static void zlt_probe_answer_path(zlt_probe_t *p, const zlt_http_answer_t *a,
-    const char *hint);
+static void zlt_probe_answer_path(zlt_probe_t *p,
+    const zlt_upgrade_end_t *end);
 static void zlt_probe_answer_clock(zlt_probe_t *p, const zlt_http_answer_t *a);
 static void zlt_probe_answer_channel(zlt_probe_t *p,
     const zlt_http_answer_t *a);
-static int zlt_probe_answer_control(zlt_probe_t *p,
-    const zlt_http_answer_t *a, const char *hint);
 
 
 int
-zlt_probe_answer(zlt_probe_t *p)
+zlt_probe_answer(zlt_probe_t *p, const zlt_upgrade_end_t *end)
 {
-    ssize_t             n;
-    const char         *hint;
-    zlt_http_answer_t   a;
-
-    n = zlt_http_parse(&a, (char *) p->in, (size_t) (p->last - p->in));
-
-    if (n == 0) {
-        return 0;
-    }
-
-    if (n < 0) {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "the server does not answer in "
-                       "HTTP%s",
-                       zlt_http_hint_foreign(p->in,
-                                             (size_t) (p->last - p->in),
-                                             p->tls));
-        return 0;
-    }
-
-    hint = zlt_http_hint(&a, p->in + n, (size_t) (p->last - p->in - n),
-                         p->tls, p->conf->url.path);
+    char  text[ZLT_UPGRADE_ERROR_SIZE];
 
     switch (p->step) {
 
     case ZLT_PROBE_PATH:
-        zlt_probe_answer_path(p, &a, hint);
+        zlt_probe_answer_path(p, end);
         return 0;
 
     case ZLT_PROBE_RAW:
     case ZLT_PROBE_WEBSOCKET:
-        zlt_probe_answer_channel(p, &a);
+        zlt_probe_answer_channel(p, &end->answer);
         return 0;
 
     default:
-        p->pos = p->in + n;
-        return zlt_probe_answer_control(p, &a, hint);
+        if (end->step != ZLT_UPGRADE_OPEN) {
+            zlt_probe_failed(p, "upgrade", zlt_upgrade_told(end, text));
+            return 0;
+        }
+
+        zlt_probe_tell(p, "upgrade", ZLT_PROBE_OK, "the control channel's "
+                       "WebSocket passes");
+        return 1;
     }
 }
 
@@ -74,12 +56,16 @@ zlt_probe_answer(zlt_probe_t *p)
 /* zltunnel's own answer to a request without an upgrade is 426. */
 
 static void
-zlt_probe_answer_path(zlt_probe_t *p, const zlt_http_answer_t *a,
-    const char *hint)
+zlt_probe_answer_path(zlt_probe_t *p, const zlt_upgrade_end_t *end)
 {
+    char                      text[ZLT_UPGRADE_ERROR_SIZE];
+    const zlt_http_answer_t  *a;
+
+    a = &end->answer;
+
     if (a->workers == 0 || a->status != 426) {
-        zlt_probe_said(p, ZLT_PROBE_FAILED, "the server answered %u %s%s",
-                       a->status, a->reason, hint);
+        zlt_probe_said(p, ZLT_PROBE_FAILED, "%s",
+                       zlt_upgrade_told(end, text));
         return;
     }
 
@@ -148,27 +134,4 @@ zlt_probe_answer_channel(zlt_probe_t *p, const zlt_http_answer_t *a)
                        "a proxy on the way pass on %s?", a->status, a->reason,
                        raw ? "\"Upgrade: zltunnel\"" : "WebSockets");
     }
-}
-
-
-static int
-zlt_probe_answer_control(zlt_probe_t *p, const zlt_http_answer_t *a,
-    const char *hint)
-{
-    if (a->status != 101 || !a->websocket || !a->upgrade
-        || strcmp(a->accept, p->accept) != 0)
-    {
-        zlt_probe_tell(p, "upgrade", ZLT_PROBE_FAILED, "the server answered "
-                       "%u %s%s", a->status, a->reason, hint);
-        p->over = 1;
-        zlt_io_stop();
-        return 0;
-    }
-
-    zlt_probe_tell(p, "upgrade", ZLT_PROBE_OK, "the control channel's "
-                   "WebSocket passes");
-
-    p->upgraded = 1;
-
-    return 1;
 }

@@ -13,8 +13,8 @@
 #include "probe_state.h"
 
 
-/* Judges what has come so far.  1 if it is an upgrade, and messages follow. */
-int zlt_probe_answer(zlt_probe_t *p);
+/* Judges it.  1 if it is an upgrade, and messages follow. */
+int zlt_probe_answer(zlt_probe_t *p, const zlt_upgrade_end_t *end);
 
 
 #endif /* ZLT_PROBE_ANSWER_H_INCLUDED */

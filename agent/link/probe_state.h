@@ -12,13 +12,13 @@
 
 #include "conf.h"
 #include "conn.h"
-#include "http.h"
 #include "probe.h"
-#include "reach.h"
+#include "timer.h"
+#include "upgrade.h"
 #include "zlt_ws.h"
 
 
-#define ZLT_PROBE_IN     16384
+#define ZLT_PROBE_IN     ZLT_UPGRADE_IN
 #define ZLT_PROBE_OUT    8192
 
 
@@ -39,10 +39,10 @@ typedef struct {
     zlt_probe_pt        tell;
 
     zlt_probe_step_e    step;
-    zlt_reach_t        *reach;
+    zlt_upgrade_t      *upgrade;       /* NULL: it has ended */
     zlt_conn_t          conn;
-    uv_timer_t          timer;
-    char                accept[ZLT_HTTP_ACCEPT_SIZE];
+    uv_timer_t          timer;         /* each second */
+    zlt_timer_t         late;          /* this step's */
 
     uint8_t             out[ZLT_PROBE_OUT];
     size_t              out_pos;
@@ -57,7 +57,6 @@ typedef struct {
 
     unsigned            failed;
     unsigned            named:1;       /* the name has been told */
-    unsigned            upgraded:1;    /* the token's question has been sent */
     unsigned            raw:1;         /* such channels can be had */
     unsigned            over:1;        /* this step */
 } zlt_probe_t;
@@ -67,7 +66,10 @@ typedef struct {
 void zlt_probe_said(zlt_probe_t *p, zlt_probe_result_e result,
     const char *fmt, ...) zlt_printf_like(3, 4);
 
-/* The same of another one, by its name; this one goes on. */
+/* It is over, for what has failed before it could be asked. */
+void zlt_probe_failed(zlt_probe_t *p, const char *step, const char *why);
+
+/* The result of another one, by its name; this one goes on. */
 void zlt_probe_tell(zlt_probe_t *p, const char *step,
     zlt_probe_result_e result, const char *fmt, ...) zlt_printf_like(4, 5);
 

@@ -33,10 +33,11 @@
 
 
 static int zlt_http_websocket(char key[ZLT_HTTP_KEY_SIZE],
-    char accept[ZLT_HTTP_ACCEPT_SIZE]);
+    zlt_http_want_t *want);
 static size_t zlt_http_data(char *buf, const zlt_url_t *url,
     const uint8_t *tunnel_id, const uint8_t *key, const char *what,
-    const uint8_t *id, const char *client, char *accept);
+    const uint8_t *id, const char *client, int websocket,
+    zlt_http_want_t *want);
 static int zlt_http_status(zlt_http_answer_t *a, const char *line,
     size_t len);
 static int zlt_http_header(zlt_http_answer_t *a, const char *line,
@@ -47,13 +48,14 @@ static int zlt_http_token(const char *value, size_t len, const char *token);
 
 
 size_t
-zlt_http_control(char *buf, const zlt_url_t *url,
-    char accept[ZLT_HTTP_ACCEPT_SIZE])
+zlt_http_control(char *buf, const zlt_url_t *url, zlt_http_want_t *want)
 {
     int   n;
     char  key[ZLT_HTTP_KEY_SIZE];
 
-    if (zlt_http_websocket(key, accept) == -1) {
+    want->protocol = ZLT_HTTP_WANT_CONTROL;
+
+    if (zlt_http_websocket(key, want) == -1) {
         return 0;
     }
 
@@ -72,8 +74,7 @@ zlt_http_control(char *buf, const zlt_url_t *url,
 /* A new key, and the answer that it wants: 0 or -1. */
 
 static int
-zlt_http_websocket(char key[ZLT_HTTP_KEY_SIZE],
-    char accept[ZLT_HTTP_ACCEPT_SIZE])
+zlt_http_websocket(char key[ZLT_HTTP_KEY_SIZE], zlt_http_want_t *want)
 {
     char      text[ZLT_HTTP_KEY_SIZE + sizeof(ZLT_HTTP_GUID)];
     uint8_t   nonce[16], digest[EVP_MAX_MD_SIZE];
@@ -90,16 +91,18 @@ zlt_http_websocket(char key[ZLT_HTTP_KEY_SIZE],
         return -1;
     }
 
-    (void) EVP_EncodeBlock((uint8_t *) accept, digest, 20);
+    (void) EVP_EncodeBlock((uint8_t *) want->accept, digest, 20);
 
     return 0;
 }
 
 
 size_t
-zlt_http_plain(char *buf, const zlt_url_t *url)
+zlt_http_plain(char *buf, const zlt_url_t *url, zlt_http_want_t *want)
 {
     int  n;
+
+    want->protocol = ZLT_HTTP_WANT_NONE;
 
     n = snprintf(buf, ZLT_HTTP_REQUEST_SIZE,
                  "GET %s HTTP/1.1\r\n"
@@ -115,39 +118,43 @@ zlt_http_plain(char *buf, const zlt_url_t *url)
 
 size_t
 zlt_http_channel(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
-    const uint8_t *key, const uint8_t *connection_id, char *accept)
+    const uint8_t *key, const uint8_t *connection_id, int websocket,
+    zlt_http_want_t *want)
 {
     return zlt_http_data(buf, url, tunnel_id, key, "Connection",
-                         connection_id, NULL, accept);
+                         connection_id, NULL, websocket, want);
 }
 
 
 size_t
 zlt_http_access(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
     const uint8_t *key, const uint8_t *access_id, const char *client,
-    char *accept)
+    int websocket, zlt_http_want_t *want)
 {
     return zlt_http_data(buf, url, tunnel_id, key, "Access", access_id,
-                         client, accept);
+                         client, websocket, want);
 }
 
 
-/* id: what the channel is for, or NULL; client, accept: or NULL */
+/* id: what the channel is for, or NULL; client: or NULL */
 
 static size_t
 zlt_http_data(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
     const uint8_t *key, const char *what, const uint8_t *id,
-    const char *client, char *accept)
+    const char *client, int websocket, zlt_http_want_t *want)
 {
     int   n;
     char  tunnel[2 * ZLT_ID_SIZE], secret[2 * ZLT_KEY_SIZE],
           purpose[2 * ZLT_ID_SIZE], upgrade[256], ws_key[ZLT_HTTP_KEY_SIZE];
 
-    if (accept == NULL) {
+    want->protocol = websocket ? ZLT_HTTP_WANT_WEBSOCKET
+                               : ZLT_HTTP_WANT_ZLTUNNEL;
+
+    if (!websocket) {
         (void) strcpy(upgrade, "Connection: Upgrade\r\n"
                                "Upgrade: zltunnel\r\n");
 
-    } else if (zlt_http_websocket(ws_key, accept) == 0) {
+    } else if (zlt_http_websocket(ws_key, want) == 0) {
         (void) snprintf(upgrade, sizeof(upgrade), ZLT_HTTP_WEBSOCKET
                         "Sec-WebSocket-Protocol: zltunnel-data\r\n", ws_key);
 
@@ -180,6 +187,28 @@ zlt_http_data(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
                  client ? "\r\n" : "");
 
     return (n < 0 || n >= ZLT_HTTP_REQUEST_SIZE) ? 0 : (size_t) n;
+}
+
+
+int
+zlt_http_upgraded(const zlt_http_answer_t *a, const zlt_http_want_t *want)
+{
+    if (a->status != 101 || !a->upgrade) {
+        return 0;
+    }
+
+    switch (want->protocol) {
+
+    case ZLT_HTTP_WANT_NONE:
+        return 0;
+
+    case ZLT_HTTP_WANT_ZLTUNNEL:
+        return a->zltunnel;
+
+    default:
+        return a->websocket && strcmp(a->accept, want->accept) == 0
+               && (a->data || want->protocol == ZLT_HTTP_WANT_CONTROL);
+    }
 }
 
 

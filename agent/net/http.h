@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* The two upgrade requests and their answer; no I/O. */
+/* The upgrade requests and their answer; no I/O. */
 
 
 #ifndef ZLT_HTTP_H_INCLUDED
@@ -40,26 +40,42 @@ struct zlt_http_answer_s {
 };
 
 
-/* Both write into buf of ZLT_HTTP_REQUEST_SIZE bytes and return the size, or
-   0 if it does not fit. */
+/* what a request asks for */
 
-/* accept: what Sec-WebSocket-Accept has to be in the answer */
+typedef enum {
+    ZLT_HTTP_WANT_NONE = 0,            /* no upgrade, as a browser would */
+    ZLT_HTTP_WANT_CONTROL,             /* a control channel, a WebSocket */
+    ZLT_HTTP_WANT_ZLTUNNEL,            /* a data channel */
+    ZLT_HTTP_WANT_WEBSOCKET            /* .. within a WebSocket */
+} zlt_http_protocol_e;
+
+
+typedef struct {
+    zlt_http_protocol_e  protocol;
+    char             accept[ZLT_HTTP_ACCEPT_SIZE];     /* of a WebSocket */
+} zlt_http_want_t;
+
+
+/* They write into buf of ZLT_HTTP_REQUEST_SIZE bytes, and into want what has
+   to be answered; they return the size, or 0 if it does not fit. */
+
 size_t zlt_http_control(char *buf, const zlt_url_t *url,
-    char accept[ZLT_HTTP_ACCEPT_SIZE]);
+    zlt_http_want_t *want);
+size_t zlt_http_plain(char *buf, const zlt_url_t *url, zlt_http_want_t *want);
 
-/* no upgrade, as a browser would ask */
-size_t zlt_http_plain(char *buf, const zlt_url_t *url);
-
-/* connection_id: NULL for an idle channel; accept: as above, for a channel
-   within a WebSocket, or NULL */
+/* connection_id: NULL for an idle channel */
 size_t zlt_http_channel(char *buf, const zlt_url_t *url,
     const uint8_t *tunnel_id, const uint8_t *key,
-    const uint8_t *connection_id, char *accept);
+    const uint8_t *connection_id, int websocket, zlt_http_want_t *want);
 
 /* For a client of an access session; client is only told, in the log. */
 size_t zlt_http_access(char *buf, const zlt_url_t *url,
     const uint8_t *tunnel_id, const uint8_t *key, const uint8_t *access_id,
-    const char *client, char *accept);
+    const char *client, int websocket, zlt_http_want_t *want);
+
+/* 1 if the answer is the 101 that the request has asked for */
+int zlt_http_upgraded(const zlt_http_answer_t *a,
+    const zlt_http_want_t *want);
 
 /*
  * Parses the answer's header at the start of data.  Its size, with the empty

@@ -15,7 +15,6 @@
 
 #include "addr.h"          /* addresses */
 #include "conn.h"          /* a connection, whatever it is made of */
-#include "dial.h"          /* to a host, by all of its addresses */
 #include "framed.h"        /* .. whose bytes are messages */
 #include "http.h"          /* the requests, and their answers */
 #include "http_hint.h"     /* .. what one that is wrong may mean */

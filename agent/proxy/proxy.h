@@ -14,6 +14,7 @@
 #include "reach.h"
 #include "talk.h"
 #include "types.h"
+#include "upgrade.h"
 #include "via.h"
 
 

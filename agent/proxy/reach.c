@@ -4,379 +4,387 @@
  */
 
 /*
- * Reaching the server: dial it, or dial the proxy and be led on.  A proxy of
- * the kind socks5:// is asked for addresses, which are resolved here, one
- * after the other until it gets to one.
+ * Reaching the server: by the addresses of its name, or by those of the proxy,
+ * which leads on.  A proxy of the kind socks5:// is asked for addresses, which
+ * are resolved here, one after the other until it gets to one.
+ *
+ * What was found once is a way, and whoever knows it goes it at once.
  */
 
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conn.h"
-#include "dial.h"
-#include "proxy.h"
 #include "reach.h"
-#include "resolve.h"
-#include "task.h"
-#include "zlt_list.h"
+#include "talk.h"
+#include "via.h"
 
 
-struct zlt_reach_s {
-    uv_loop_t         *loop;
-    const zlt_url_t   *url;
-    const zlt_proxy_t  *via;
-    unsigned           limit;          /* ms */
-
-    zlt_conn_t         conn;           /* to the proxy */
-    zlt_way_t          way;
-    zlt_addrs_t        targets;
-    unsigned           next;           /* of them */
-
-    zlt_dial_t        *dial;
-    zlt_resolve_t     *resolve;
-    zlt_talk_t        *talk;
-    uv_timer_t         timeout;
-    zlt_task_t         task;           /* frees it */
-    unsigned           done:1;
-
-    zlt_reach_pt       handler;
-    zlt_dial_found_pt  found;
-    void              *data;
-    char               error[ZLT_REACH_ERROR_SIZE];
-};
-
-
-static void zlt_reach_begin(uv_timer_t *timer);
+static int zlt_reach_dial(zlt_reach_t *r);
+static int zlt_reach_race(zlt_reach_t *r, const zlt_addrs_t *addrs);
+static int zlt_reach_resolve(zlt_reach_t *r, zlt_reach_step_e step,
+    const char *host, uint16_t port);
 static void zlt_reach_resolved(void *data, const char *why,
     const zlt_addrs_t *addrs);
-static void zlt_reach_dial(zlt_reach_t *r);
-static void zlt_reach_found(void *data, const char *host,
-    const zlt_addrs_t *addrs);
-static void zlt_reach_dialled(void *data, zlt_conn_t *c,
-    const zlt_addr_t *addr, const char *error);
-static void zlt_reach_talking(zlt_io_t *io);
-static void zlt_reach_expired(uv_timer_t *timer);
-static void zlt_reach_finish(zlt_reach_t *r, zlt_conn_t *c);
-static void zlt_reach_closed(uv_handle_t *handle);
-static void zlt_reach_free(zlt_task_t *task);
+static int zlt_reach_keep(zlt_reach_t *r, const zlt_addrs_t *addrs);
+static void zlt_reach_raced(void *data, zlt_conn_t *c, const zlt_addr_t *addr,
+    int err);
+static void zlt_reach_connected(zlt_reach_t *r);
+static void zlt_reach_talking(zlt_reach_t *r);
+static const char *zlt_reach_hop(const zlt_reach_t *r, const char *why,
+    char *error);
 
 
-zlt_reach_t *
-zlt_reach_start(uv_loop_t *loop, const zlt_url_t *url, const zlt_proxy_t *via,
-    unsigned timeout, zlt_reach_pt handler, zlt_dial_found_pt found,
-    void *data)
+/* the next hop */
+#define zlt_reach_host(r)  ((r)->via->kind ? (r)->via->host : (r)->url->host)
+#define zlt_reach_port(r)  ((r)->via->kind ? (r)->via->port : (r)->url->port)
+
+
+int
+zlt_reach_start(zlt_reach_t *r)
 {
-    zlt_reach_t  *r;
+    zlt_addrs_t  addrs;
 
-    r = calloc(1, sizeof(zlt_reach_t));
-    if (r == NULL) {
-        return NULL;
+    if (r->via->kind == ZLT_PROXY_SOCKS5) {
+
+        if (zlt_addr_numeric(&addrs, r->url->host, r->url->port) == -1) {
+            return zlt_reach_resolve(r, ZLT_REACH_TARGET, r->url->host,
+                                     r->url->port);
+        }
+
+        if (zlt_reach_keep(r, &addrs) == -1) {
+            return -1;
+        }
     }
 
-    r->loop = loop;
-    r->url = url;
-    r->via = via;
-    r->limit = timeout;
-    r->handler = handler;
-    r->found = found;
-    r->data = data;
-
-    zlt_conn_init(&r->conn);
-    zlt_list_init(&r->task.link);
-
-    (void) uv_timer_init(loop, &r->timeout);
-    r->timeout.data = r;
-
-    /* from a handler of the loop, as all the rest */
-
-    (void) uv_timer_start(&r->timeout, zlt_reach_begin, 0, 0);
-
-    return r;
+    return zlt_reach_dial(r);
 }
 
 
-static void
-zlt_reach_begin(uv_timer_t *timer)
+int
+zlt_reach_start_known(zlt_reach_t *r)
 {
-    zlt_reach_t  *r;
+    r->step = ZLT_REACH_CONNECT;
 
-    r = timer->data;
-
-    (void) uv_timer_start(timer, zlt_reach_expired, r->limit, 0);
-
-    if (r->via->kind != ZLT_PROXY_SOCKS5
-        || zlt_addr_numeric(&r->targets, r->url->host, r->url->port) == 0)
+    if (zlt_conn_connect(r->conn, &r->way.addr.addr.sa, r->way.addr.len, 1,
+                         zlt_reach_event)
+        == -1)
     {
-        zlt_reach_dial(r);
-        return;
+        return -1;
     }
 
-    r->resolve = zlt_resolve_start(ZLT_LOOKUP_SERVER, r->url->host,
-                                   r->url->port, zlt_reach_resolved, r);
+    r->conn->io.data = r;
 
-    if (r->resolve == NULL) {
-        (void) snprintf(r->error, sizeof(r->error),
-                        "\"%.150s\" cannot be resolved", r->url->host);
-        zlt_reach_finish(r, NULL);
+    return 0;
+}
+
+
+static int
+zlt_reach_dial(zlt_reach_t *r)
+{
+    const char   *host;
+    zlt_addrs_t   addrs;
+
+    host = zlt_reach_host(r);
+    addrs.n = 0;
+
+    if (*host == '/') {
+        zlt_addr_unix(&addrs, host);
     }
+
+    if (addrs.n || zlt_addr_numeric(&addrs, host, zlt_reach_port(r)) == 0) {
+        return zlt_reach_race(r, &addrs);
+    }
+
+    return zlt_reach_resolve(r, ZLT_REACH_NAME, host, zlt_reach_port(r));
+}
+
+
+static int
+zlt_reach_race(zlt_reach_t *r, const zlt_addrs_t *addrs)
+{
+    r->step = ZLT_REACH_CONNECT;
+    r->race = zlt_race_start(r->loop, addrs, NULL, 0, zlt_reach_raced, r);
+
+    return r->race ? 0 : -1;
+}
+
+
+static int
+zlt_reach_resolve(zlt_reach_t *r, zlt_reach_step_e step, const char *host,
+    uint16_t port)
+{
+    r->step = step;
+    r->resolve = zlt_resolve_start(ZLT_LOOKUP_SERVER, host, port,
+                                   zlt_reach_resolved, r);
+
+    return r->resolve ? 0 : -1;
 }
 
 
 static void
 zlt_reach_resolved(void *data, const char *why, const zlt_addrs_t *addrs)
 {
+    int           rc, target;
+    char          text[ZLT_REACH_ERROR_SIZE / 2], error[ZLT_REACH_ERROR_SIZE];
+    const char   *host;
     zlt_reach_t  *r;
 
     r = data;
     r->resolve = NULL;
+    target = (r->step == ZLT_REACH_TARGET);
+    host = target ? r->url->host : zlt_reach_host(r);
 
     if (why) {
-        (void) snprintf(r->error, sizeof(r->error),
-                        "the name \"%.150s\" cannot be resolved: %s (a proxy "
-                        "of the kind socks5h:// resolves it itself)",
-                        r->url->host, why);
-        zlt_reach_finish(r, NULL);
+        (void) snprintf(text, sizeof(text),
+                        "the name \"%.150s\" cannot be resolved: %s%s", host,
+                        why, target ? " (a proxy of the kind socks5h:// "
+                                      "resolves it itself)" : "");
+
+        r->handler(r, target ? text : zlt_reach_hop(r, text, error));
         return;
     }
 
-    r->targets = *addrs;
+    r->found(r, host, addrs);
 
-    zlt_reach_found(r, r->url->host, addrs);
-    zlt_reach_dial(r);
-}
+    if (target) {
+        rc = zlt_reach_keep(r, addrs) == 0 ? zlt_reach_dial(r) : -1;
 
-
-static void
-zlt_reach_dial(zlt_reach_t *r)
-{
-    uint16_t     port;
-    const char  *host;
-
-    host = r->via->kind ? r->via->host : r->url->host;
-    port = r->via->kind ? r->via->port : r->url->port;
-
-    r->dial = zlt_dial_start(r->loop, host, port, r->limit, zlt_reach_dialled,
-                             r);
-
-    if (r->dial == NULL) {
-        (void) strcpy(r->error, "out of memory");
-        zlt_reach_finish(r, NULL);
-        return;
+    } else {
+        rc = zlt_reach_race(r, addrs);
     }
 
-    zlt_dial_watch(r->dial, zlt_reach_found);
-}
-
-
-static void
-zlt_reach_found(void *data, const char *host, const zlt_addrs_t *addrs)
-{
-    zlt_reach_t  *r;
-
-    r = data;
-
-    if (r->found) {
-        r->found(r->data, host, addrs);
+    if (rc == -1) {
+        r->handler(r, "out of memory");
     }
 }
 
 
-static void
-zlt_reach_dialled(void *data, zlt_conn_t *c, const zlt_addr_t *addr,
-    const char *error)
+static int
+zlt_reach_keep(zlt_reach_t *r, const zlt_addrs_t *addrs)
 {
+    r->targets = malloc(sizeof(zlt_addrs_t));
+
+    if (r->targets == NULL) {
+        return -1;
+    }
+
+    *r->targets = *addrs;
+
+    return 0;
+}
+
+
+static void
+zlt_reach_raced(void *data, zlt_conn_t *c, const zlt_addr_t *addr, int err)
+{
+    char          text[ZLT_RACE_TEXT], error[ZLT_REACH_ERROR_SIZE];
     zlt_reach_t  *r;
 
+    (void) err;
+
     r = data;
-    r->dial = NULL;
 
     if (c == NULL) {
-        if (r->via->kind) {
-            (void) snprintf(r->error, sizeof(r->error), "the proxy %s cannot "
-                            "be reached: %s", r->via->name, error);
-        } else {
-            (void) snprintf(r->error, sizeof(r->error), "%s", error);
-        }
+        (void) zlt_race_why(r->race, text);
+        r->race = NULL;
 
-        zlt_reach_finish(r, NULL);
+        r->handler(r, zlt_reach_hop(r, text, error));
         return;
     }
 
+    r->race = NULL;
     r->way.addr = *addr;
 
-    if (r->via->kind == ZLT_PROXY_NONE) {
-        zlt_reach_finish(r, c);
+    zlt_resolve_worked(zlt_reach_host(r), addr);
+
+    if (zlt_race_take(r->conn, c, zlt_reach_event) == -1) {
+        r->handler(r, strerror(errno));
         return;
     }
 
-    if (r->next < r->targets.n) {
-        r->way.target = r->targets.addrs[r->next++];
-    }
+    r->conn->io.data = r;
 
-    r->talk = zlt_reach_talk(r->url, r->via, &r->way.target);
-
-    if (r->talk == NULL
-        || zlt_io_move(&r->conn.io, &c->io, zlt_reach_talking) == -1)
-    {
-        (void) strcpy(r->error, "out of memory");
-        zlt_reach_finish(r, NULL);
-        return;
-    }
-
-    r->conn.io.data = r;
-
-    zlt_reach_talking(&r->conn.io);
+    zlt_reach_connected(r);
 }
 
 
+/* The server is there, or the proxy, which has to be told where to. */
+
 static void
-zlt_reach_talking(zlt_io_t *io)
+zlt_reach_connected(zlt_reach_t *r)
 {
-    int           rc, again;
+    char         host[ZLT_ADDR_TEXT];
+    const char  *name;
+
+    if (r->via->kind == ZLT_PROXY_NONE) {
+        r->handler(r, NULL);
+        return;
+    }
+
+    if (r->targets && r->next < r->targets->n) {
+        r->way.target = r->targets->addrs[r->next++];
+    }
+
+    name = r->way.target.len ? zlt_addr_host(host, &r->way.target)
+                             : r->url->host;
+
+    r->talk = zlt_talk_create(r->via, name, r->url->port);
+
+    if (r->talk == NULL) {
+        r->handler(r, "out of memory");
+        return;
+    }
+
+    r->step = ZLT_REACH_TALK;
+
+    zlt_reach_talking(r);
+}
+
+
+void
+zlt_reach_event(zlt_io_t *io)
+{
+    char          error[ZLT_ADDR_TEXT + 128], text[ZLT_ADDR_TEXT];
     zlt_reach_t  *r;
 
     r = io->data;
 
-    rc = zlt_talk_step(r->talk, &r->conn, r->error);
+    if (r->step == ZLT_REACH_TALK) {
+        zlt_reach_talking(r);
+        return;
+    }
+
+    /* on a way that was known */
+
+    switch (zlt_conn_connected(r->conn)) {
+
+    case ZLT_CONN_AGAIN:
+        return;
+
+    case 0:
+        zlt_reach_connected(r);
+        return;
+
+    default:
+        (void) snprintf(error, sizeof(error), "%s: %s",
+                        zlt_addr_text(text, &r->way.addr), strerror(errno));
+
+        r->handler(r, error);
+    }
+}
+
+
+static void
+zlt_reach_talking(zlt_reach_t *r)
+{
+    int   rc, again;
+    char  error[ZLT_PROXY_ERROR_SIZE];
+
+    rc = zlt_talk_step(r->talk, r->conn, error);
 
     if (rc == ZLT_CONN_AGAIN) {
         return;
     }
 
     again = (rc == ZLT_CONN_ERROR && zlt_talk_unreachable(r->talk)
-             && r->next < r->targets.n);
-
-    if (rc == 0 && r->way.target.len) {
-        zlt_resolve_worked(r->url->host, &r->way.target);
-    }
+             && r->targets && r->next < r->targets->n);
 
     zlt_talk_free(r->talk);
     r->talk = NULL;
 
-    if (rc == 0) {
-        zlt_reach_finish(r, &r->conn);
-        return;
-    }
-
-    zlt_conn_close(&r->conn);
-
     if (again) {
-        zlt_reach_dial(r);
+        zlt_conn_close(r->conn);
 
-    } else {
-        zlt_reach_finish(r, NULL);
-    }
-}
+        if (zlt_reach_dial(r) == -1) {
+            r->handler(r, "out of memory");
+        }
 
-
-zlt_talk_t *
-zlt_reach_talk(const zlt_url_t *url, const zlt_proxy_t *via,
-    const zlt_addr_t *target)
-{
-    char         host[ZLT_ADDR_TEXT];
-    const char  *name;
-
-    name = url->host;
-
-    if (target->len) {
-        name = zlt_addr_host(host, target);
-    }
-
-    return zlt_talk_create(via, name, url->port);
-}
-
-
-static void
-zlt_reach_expired(uv_timer_t *timer)
-{
-    zlt_reach_t  *r;
-
-    r = timer->data;
-
-    if (r->dial) {
-        /* which knows at whom it was */
-        zlt_dial_expire(r->dial);
         return;
     }
 
-    if (r->resolve) {
-        (void) snprintf(r->error, sizeof(r->error),
-                        "the name \"%.150s\" could not be resolved within "
-                        "%u s: does its name server answer?", r->url->host,
-                        (r->limit + 999) / 1000);
+    if (rc == 0 && r->targets) {
+        zlt_resolve_worked(r->url->host, &r->way.target);
+    }
 
-    } else {
-        (void) snprintf(r->error, sizeof(r->error),
+    r->handler(r, rc == 0 ? NULL : error);
+}
+
+
+void
+zlt_reach_late(zlt_reach_t *r, char *error)
+{
+    char  text[ZLT_REACH_ERROR_SIZE / 2], ways[ZLT_RACE_TEXT];
+
+    switch (r->step) {
+
+    case ZLT_REACH_TARGET:
+    case ZLT_REACH_NAME:
+        (void) snprintf(text, sizeof(text), "the name \"%.150s\" could not be "
+                        "resolved within %u s: does its name server answer?",
+                        r->step == ZLT_REACH_TARGET ? r->url->host
+                                                    : zlt_reach_host(r),
+                        r->limit);
+        break;
+
+    case ZLT_REACH_CONNECT:
+        if (r->race == NULL) {
+            (void) strcpy(error, "the server did not answer in time");
+            return;
+        }
+
+        (void) snprintf(text, sizeof(text), "%s did not answer within %u s: a "
+                        "firewall?", zlt_race_under_way(r->race, ways),
+                        r->limit);
+        break;
+
+    default:  /* ZLT_REACH_TALK */
+        (void) snprintf(error, ZLT_REACH_ERROR_SIZE,
                         "the proxy %s did not answer in time", r->via->name);
 
         /* it may be that address; the next one has its turn then */
 
-        if (r->talk && r->next < r->targets.n) {
-            zlt_resolve_worked(r->url->host, &r->targets.addrs[r->next]);
+        if (r->targets && r->next < r->targets->n) {
+            zlt_resolve_worked(r->url->host, &r->targets->addrs[r->next]);
         }
-    }
 
-    zlt_reach_finish(r, NULL);
-}
-
-
-static void
-zlt_reach_finish(zlt_reach_t *r, zlt_conn_t *c)
-{
-    void          *data;
-    zlt_reach_pt   handler;
-
-    if (r->done) {
         return;
     }
 
-    handler = r->handler;
-    data = r->data;
+    if (r->step == ZLT_REACH_TARGET) {
+        (void) strcpy(error, text);
 
-    r->done = 1;
+    } else {
+        (void) zlt_reach_hop(r, text, error);
+    }
+}
 
-    handler(data, c, &r->way, r->error);
 
-    r->done = 0;
+/* What failed was the way to the next hop: says so if that is the proxy. */
 
-    zlt_reach_cancel(r);
+static const char *
+zlt_reach_hop(const zlt_reach_t *r, const char *why, char *error)
+{
+    if (r->via->kind) {
+        (void) snprintf(error, ZLT_REACH_ERROR_SIZE,
+                        "the proxy %s cannot be reached: %s", r->via->name,
+                        why);
+    } else {
+        (void) snprintf(error, ZLT_REACH_ERROR_SIZE, "%s", why);
+    }
+
+    return error;
 }
 
 
 void
 zlt_reach_cancel(zlt_reach_t *r)
 {
-    if (r == NULL || r->done) {
-        return;
-    }
-
-    r->done = 1;
-
-    zlt_dial_cancel(r->dial);
     zlt_resolve_cancel(r->resolve);
+    zlt_race_cancel(r->race);
     zlt_talk_free(r->talk);
-    zlt_conn_close(&r->conn);
-
-    uv_close((uv_handle_t *) &r->timeout, zlt_reach_closed);
-}
-
-
-static void
-zlt_reach_closed(uv_handle_t *handle)
-{
-    zlt_reach_t  *r;
-
-    r = handle->data;
-
-    r->task.handler = zlt_reach_free;
-    zlt_io_later(&r->task);
-}
-
-
-static void
-zlt_reach_free(zlt_task_t *task)
-{
-    free(zlt_list_data(task, zlt_reach_t, task));
+    free(r->targets);
 }

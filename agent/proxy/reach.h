@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* A connection to the server, directly or through a proxy. */
+/* A connection to the server, directly or through a proxy: for upgrade.c. */
 
 
 #ifndef ZLT_REACH_H_INCLUDED
@@ -13,7 +13,8 @@
 #include <uv.h>
 
 #include "addr.h"
-#include "dial.h"
+#include "race.h"
+#include "resolve.h"
 #include "types.h"
 
 
@@ -29,25 +30,53 @@ typedef struct {
 } zlt_way_t;
 
 
-/*
- * c leads to the server, or is NULL with a text in error; it is to be taken
- * over with zlt_io_move() before the return.
- */
-typedef void (*zlt_reach_pt)(void *data, zlt_conn_t *c, const zlt_way_t *way,
-    const char *error);
+typedef enum {
+    ZLT_REACH_TARGET = 0,      /* looks for what the proxy is to be asked */
+    ZLT_REACH_NAME,            /* .. for the next hop, server or proxy */
+    ZLT_REACH_CONNECT,         /* is on its way there */
+    ZLT_REACH_TALK             /* asks the proxy */
+} zlt_reach_step_e;
 
 
-/* timeout, in milliseconds, is for all of it; url and via must live as long.
-   found, or NULL, is told where the name of the server, or of the proxy, leads
-   to.  NULL: no memory. */
-zlt_reach_t *zlt_reach_start(uv_loop_t *loop, const zlt_url_t *url,
-    const zlt_proxy_t *via, unsigned timeout, zlt_reach_pt handler,
-    zlt_dial_found_pt found, void *data);
+struct zlt_reach_s {
+    uv_loop_t         *loop;
+    zlt_conn_t        *conn;           /* that is to lead to the server */
+    const zlt_url_t   *url;
+    const zlt_proxy_t *via;
+    unsigned           limit;          /* s, for the texts */
+    zlt_way_t          way;
+
+    zlt_reach_step_e   step;
+    zlt_addrs_t       *targets;        /* NULL: there is no choice */
+    unsigned           next;           /* of them */
+    zlt_resolve_t     *resolve;
+    zlt_race_t        *race;
+    zlt_talk_t        *talk;
+
+    /* conn leads to the server, or error says why it does not; not called
+       from within zlt_reach_start() */
+    void  (*handler)(zlt_reach_t *r, const char *error);
+
+    /* where the name of the server, or of the proxy, leads to */
+    void  (*found)(zlt_reach_t *r, const char *host,
+                   const zlt_addrs_t *addrs);
+};
+
+
+/* Looks for the way: 0, or -1 without memory. */
+int zlt_reach_start(zlt_reach_t *r);
+
+/* Goes r->way, which was found before: 0, or -1 with errno set. */
+int zlt_reach_start_known(zlt_reach_t *r);
+
+/* The next step, after zlt_conn_presume() too. */
+void zlt_reach_event(zlt_io_t *io);
+
+/* What it was waiting for, as a text in error (ZLT_REACH_ERROR_SIZE bytes): the
+   time is over. */
+void zlt_reach_late(zlt_reach_t *r, char *error);
+
 void zlt_reach_cancel(zlt_reach_t *r);
-
-/* What is said to the proxy on another connection of that way. */
-zlt_talk_t *zlt_reach_talk(const zlt_url_t *url, const zlt_proxy_t *via,
-    const zlt_addr_t *target);
 
 
 #endif /* ZLT_REACH_H_INCLUDED */
