@@ -19,6 +19,8 @@
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_channel_place.h"
 #include "ngx_zltunnel_connect.h"
+#include "ngx_zltunnel_datagrams.h"
+#include "ngx_zltunnel_datagrams_out.h"
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_dial_told.h"

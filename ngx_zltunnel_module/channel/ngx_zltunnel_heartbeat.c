@@ -15,6 +15,7 @@
 #include "ngx_zltunnel_transport.h"
 
 #include "zlt_msg.h"
+#include "zlt_wire.h"
 
 #include <openssl/crypto.h>
 
@@ -61,6 +62,80 @@ ngx_zltunnel_heartbeat_answer(ngx_zltunnel_registry_t *registry)
                    registry->heartbeat_timeout * 2 / 3);
 
     return ngx_max(time, NGX_ZLTUNNEL_CHANNEL_LEAST);
+}
+
+
+void
+ngx_zltunnel_heartbeat_start(ngx_zltunnel_heartbeat_t *beat,
+    ngx_zltunnel_registry_t *registry)
+{
+    beat->asked = 0;
+    beat->next = ngx_current_msec + ngx_zltunnel_heartbeat_period(registry);
+}
+
+
+void
+ngx_zltunnel_heartbeat_heard(ngx_zltunnel_heartbeat_t *beat,
+    ngx_zltunnel_registry_t *registry)
+{
+    if (beat->asked) {
+        ngx_zltunnel_heartbeat_start(beat, registry);
+    }
+}
+
+
+void
+ngx_zltunnel_heartbeat_ask(ngx_zltunnel_heartbeat_t *beat,
+    ngx_zltunnel_registry_t *registry)
+{
+    beat->asked = 1;
+    beat->next = ngx_current_msec + ngx_zltunnel_heartbeat_answer(registry);
+}
+
+
+ngx_zltunnel_heartbeat_e
+ngx_zltunnel_heartbeat_tick(ngx_zltunnel_heartbeat_t *beat,
+    ngx_zltunnel_registry_t *registry)
+{
+    if ((ngx_msec_int_t) (ngx_current_msec - beat->next) < 0) {
+        return NGX_ZLTUNNEL_HEARTBEAT_WAIT;
+    }
+
+    if (beat->asked) {
+        return NGX_ZLTUNNEL_HEARTBEAT_DEAD;
+    }
+
+    ngx_zltunnel_heartbeat_ask(beat, registry);
+
+    return NGX_ZLTUNNEL_HEARTBEAT_ASK;
+}
+
+
+ngx_msec_t
+ngx_zltunnel_heartbeat_left(ngx_zltunnel_heartbeat_t *beat)
+{
+    ngx_msec_int_t  left;
+
+    left = (ngx_msec_int_t) (beat->next - ngx_current_msec);
+
+    return ngx_max(left, 1);
+}
+
+
+u_char *
+ngx_zltunnel_heartbeat_write(u_char *p, ngx_uint_t type, uint64_t timestamp)
+{
+    ngx_time_t  *tp;
+
+    if (type == ZLT_HEARTBEAT) {
+        tp = ngx_timeofday();
+        timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
+    }
+
+    *p++ = (u_char) type;
+    p = zlt_put32(p, 8);
+
+    return zlt_put64(p, timestamp);
 }
 
 

@@ -45,7 +45,6 @@ static ngx_int_t ngx_zltunnel_carrier_there(ngx_zltunnel_carrier_t *carrier);
 static ngx_int_t ngx_zltunnel_carrier_move(ngx_zltunnel_carrier_t *carrier,
     u_char *tunnel_id, u_char *token);
 static void ngx_zltunnel_carrier_tick(ngx_event_t *ev);
-static void ngx_zltunnel_carrier_watch(ngx_zltunnel_carrier_t *carrier);
 static void ngx_zltunnel_carrier_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_carrier_end(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_end_e how);
@@ -285,8 +284,6 @@ ngx_zltunnel_carrier_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
     ngx_zltunnel_carrier_dial_done(carrier);
 
     zlt_queue_opened(&carrier->queue, ngx_current_msec);
-    carrier->heard = ngx_current_msec;
-    carrier->asked = 0;
     carrier->number = 0;
 
     ngx_zltunnel_carry_start(carrier, channel);
@@ -325,7 +322,7 @@ ngx_zltunnel_carrier_number(ngx_zltunnel_carrier_t *carrier,
 
         /* none is used twice: they begin anew on another channel */
 
-        ngx_zltunnel_carry_failed(carrier);
+        ngx_zltunnel_datagrams_out_fail(&carrier->frames);
         return;
     }
 
@@ -470,34 +467,7 @@ ngx_zltunnel_carrier_tick(ngx_event_t *ev)
         return;
     }
 
-    if (carrier->channel) {
-        ngx_zltunnel_carrier_watch(carrier);
-    }
-
     ngx_add_timer(ev, NGX_ZLTUNNEL_CARRIER_TICK);
-}
-
-
-static void
-ngx_zltunnel_carrier_watch(ngx_zltunnel_carrier_t *carrier)
-{
-    if (carrier->asked) {
-
-        if ((ngx_msec_int_t) (ngx_current_msec - carrier->limit) < 0) {
-            return;
-        }
-
-        ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, NGX_ETIMEDOUT,
-                      "datagram channel of service \"%V\" does not answer",
-                      &carrier->service);
-
-        ngx_zltunnel_carrier_lost(carrier);
-        return;
-    }
-
-    if ((ngx_msec_int_t) (ngx_current_msec - carrier->beat) >= 0) {
-        ngx_zltunnel_carry_heartbeat(carrier);
-    }
 }
 
 
@@ -538,7 +508,7 @@ ngx_zltunnel_carrier_end(ngx_zltunnel_carrier_t *carrier,
     }
 
     if (carrier->channel) {
-        ngx_zltunnel_carry_flush();
+        ngx_zltunnel_datagrams_out_flush();
     }
 
     if (carrier->channel) {

@@ -12,7 +12,6 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_dgram.h"
 #include "zlt_queue.h"
 
 
@@ -33,6 +32,7 @@ struct ngx_zltunnel_carrier_s {
     ngx_zltunnel_dial_t          dial;
     ngx_pool_t                  *dial_pool;
     ngx_zltunnel_channel_t      *channel;
+    ngx_zltunnel_datagrams_t     frames;     /* on it */
     ngx_msec_t                   failed;     /* when none was to be had */
 
     ngx_queue_t                  sessions;
@@ -44,28 +44,12 @@ struct ngx_zltunnel_carrier_s {
 
     zlt_queue_t                  queue;      /* datagrams that wait */
 
-    u_char                      *out;        /* frames, begun to be written */
-    size_t                       out_pos;
-    size_t                       out_len;
-    size_t                       out_size;
-
-    u_char                      *in;         /* read, and not parsed: the
-                                                beginning of a frame, or more */
-    size_t                       in_len;
-    size_t                       in_size;
-    zlt_dgram_reader_t           reader;
-
     ngx_event_t                  tick;       /* 1 s, cancelable */
     ngx_msec_t                   unused;     /* without sessions since */
-    ngx_msec_t                   heard;      /* last frame of the agent */
-    ngx_msec_t                   beat;       /* when a heartbeat is due */
-    ngx_msec_t                   limit;      /* .. or to be answered */
 
     unsigned                     capable:1;  /* its agent carries datagrams */
     unsigned                     dialling:1;
-    unsigned                     asked:1;    /* for a sign of life */
     unsigned                     isfull:1;
-    unsigned                     more:1;     /* of what is in "in" */
     unsigned                     dead:1;
 };
 

@@ -4,127 +4,67 @@
  */
 
 /*
- * A datagram channel, and what goes to the agent on it.
+ * The datagram channel of a carrier: its sessions' datagrams to the agent, and
+ * those of the agent to the clients, many by one call.
  *
- * Frames are put one behind the other into a buffer that all channels of the
- * worker share, and written by one call when the batch that brought them has
- * been read.  What the socket does not take of it goes into a buffer of the
- * carrier, and until that is gone datagrams wait in the queues of their
- * sessions, where the old ones can still be dropped.  Nothing that has once
- * been offered to the socket is: under TLS it may be half encrypted.
+ * While the channel does not take what was put, datagrams wait in the carrier's
+ * queue, where the old ones can still be dropped.
  */
 
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_carry.h"
 #include "ngx_zltunnel_carrier.h"
-#include "ngx_zltunnel_carry_read.h"
 #include "ngx_zltunnel_channel.h"
-#include "ngx_zltunnel_transport.h"
+#include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_reply.h"
 #include "ngx_zltunnel_udp_session.h"
 
 #include "zlt_dgram.h"
 #include "zlt_msg.h"
 
 
-#define NGX_ZLTUNNEL_CARRY_BATCH    65536
-#define NGX_ZLTUNNEL_CARRY_FILL     32768   /* of what waits, by one write */
-#define NGX_ZLTUNNEL_CARRY_STAGE    (NGX_ZLTUNNEL_CARRY_BATCH                 \
-                                     + 2 * ZLT_MAX_MESSAGE_SIZE)
-#define NGX_ZLTUNNEL_CARRY_OUT      (512 * 1024)
-#define NGX_ZLTUNNEL_CARRY_RECORD   16384   /* of TLS */
-
-#define NGX_ZLTUNNEL_CARRY_FIRST    3000    /* ms for the first sign of life */
+#define NGX_ZLTUNNEL_CARRY_FILL  32768   /* of what waits, by one write */
 
 
-static void ngx_zltunnel_carry_write_handler(ngx_event_t *ev);
-static u_char *ngx_zltunnel_carry_room(ngx_zltunnel_carrier_t *carrier,
-    size_t size);
-static void ngx_zltunnel_carry_commit(ngx_zltunnel_carrier_t *carrier,
-    u_char *end);
-static u_char *ngx_zltunnel_carry_out(ngx_zltunnel_carrier_t *carrier,
-    size_t size);
-static ssize_t ngx_zltunnel_carry_send(ngx_zltunnel_carrier_t *carrier,
-    u_char *data, size_t len);
-static void ngx_zltunnel_carry_flush_handler(ngx_event_t *ev);
+static ngx_int_t ngx_zltunnel_carry_reply(ngx_zltunnel_datagrams_t *d,
+    zlt_dgram_t *f);
+static ngx_int_t ngx_zltunnel_carry_closed(ngx_zltunnel_datagrams_t *d,
+    zlt_dgram_t *f);
+static ngx_int_t ngx_zltunnel_carry_opened(ngx_zltunnel_datagrams_t *d,
+    zlt_dgram_t *f);
+static ngx_int_t ngx_zltunnel_carry_malformed(ngx_zltunnel_datagrams_t *d,
+    zlt_dgram_t *f);
+static void ngx_zltunnel_carry_end_of_read(ngx_zltunnel_datagrams_t *d);
+static ngx_uint_t ngx_zltunnel_carry_writable(ngx_zltunnel_datagrams_t *d);
+static void ngx_zltunnel_carry_lost(ngx_zltunnel_datagrams_t *d,
+    ngx_uint_t silent);
 
 
-/* frames of one carrier that have not been offered to its socket */
-
-static struct {
-    ngx_zltunnel_carrier_t  *carrier;
-    size_t                   len;
-    u_char                   data[NGX_ZLTUNNEL_CARRY_STAGE];
-} ngx_zltunnel_stage;
-
-static ngx_event_t           ngx_zltunnel_flush_event;
-static ngx_connection_t      ngx_zltunnel_flush_dummy;
+static const ngx_zltunnel_datagrams_use_t  ngx_zltunnel_carry_use = {
+    ngx_zltunnel_carry_reply,
+    ngx_zltunnel_carry_closed,
+    ngx_zltunnel_carry_opened,
+    ngx_zltunnel_carry_malformed,
+    ngx_zltunnel_carry_end_of_read,
+    NULL,
+    ngx_zltunnel_carry_writable,
+    ngx_zltunnel_carry_lost
+};
 
 
 void
 ngx_zltunnel_carry_start(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_channel_t *channel)
 {
-    size_t             len;
-    ngx_connection_t  *c;
-
-    c = channel->end.connection;
-
     carrier->channel = channel;
-    carrier->in_len = 0;
-    carrier->more = 0;
-    carrier->out_len = 0;
-    carrier->out_pos = 0;
-    ngx_memzero(&carrier->reader, sizeof(zlt_dgram_reader_t));
 
-    c->data = carrier;
-    c->log->action = "carrying datagrams";
-    c->read->handler = ngx_zltunnel_carry_read_handler;
-    c->write->handler = ngx_zltunnel_carry_write_handler;
+    ngx_zltunnel_datagrams_take(&carrier->frames, &ngx_zltunnel_carry_use,
+                                carrier, channel);
 
-    ngx_zltunnel_end_datagrams(&channel->end);
-
-    /* the answer to its request may not have been sent yet */
-
-    if (ngx_zltunnel_channel_answer_flush(channel) != NGX_OK) {
-        ngx_zltunnel_channel_answer_drop(channel);
-        ngx_zltunnel_carry_failed(carrier);
-        return;
+    if (ngx_zltunnel_datagrams_out_ready(&carrier->frames)) {
+        ngx_zltunnel_datagrams_out_write(&carrier->frames);
     }
-
-    /* the bytes that came behind the last frame of an idle channel */
-
-    len = channel->have - channel->used;
-
-    if (len
-        && ngx_zltunnel_carry_read_keep(carrier,
-                                        channel->frame + channel->used, len)
-           != NGX_OK)
-    {
-        ngx_zltunnel_carry_failed(carrier);
-        return;
-    }
-
-    channel->have = 0;
-    channel->used = 0;
-
-    /* it may have been dropped on the way long ago: an answer tells */
-
-    ngx_zltunnel_carry_heartbeat(carrier);
-    carrier->limit = ngx_current_msec + NGX_ZLTUNNEL_CARRY_FIRST;
-
-    if (carrier->in_len || c->read->ready
-        || ngx_zltunnel_end_told(&channel->end))
-    {
-        ngx_post_event(c->read, &ngx_posted_events);
-    }
-
-    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
-        ngx_zltunnel_carry_failed(carrier);
-        return;
-    }
-
-    ngx_zltunnel_carry_write(carrier);
 }
 
 
@@ -133,10 +73,7 @@ ngx_zltunnel_carry_stop(ngx_zltunnel_carrier_t *carrier)
 {
     ngx_zltunnel_channel_t  *channel;
 
-    if (ngx_zltunnel_stage.carrier == carrier) {
-        ngx_zltunnel_stage.carrier = NULL;
-        ngx_zltunnel_stage.len = 0;
-    }
+    ngx_zltunnel_datagrams_stop(&carrier->frames);
 
     channel = carrier->channel;
     carrier->channel = NULL;
@@ -145,45 +82,6 @@ ngx_zltunnel_carry_stop(ngx_zltunnel_carrier_t *carrier)
         channel->end.connection->data = channel;
         ngx_zltunnel_channel_close(channel);
     }
-
-    if (carrier->out) {
-        ngx_free(carrier->out);
-        carrier->out = NULL;
-        carrier->out_size = 0;
-    }
-
-    carrier->out_len = 0;
-    carrier->out_pos = 0;
-
-    if (carrier->in) {
-        ngx_free(carrier->in);
-        carrier->in = NULL;
-        carrier->in_size = 0;
-    }
-
-    carrier->in_len = 0;
-    carrier->more = 0;
-}
-
-
-/* Not at once: the caller, or his, goes on with the carrier's sessions. */
-
-void
-ngx_zltunnel_carry_failed(ngx_zltunnel_carrier_t *carrier)
-{
-    ngx_connection_t  *c;
-
-    c = carrier->channel->end.connection;
-
-    c->error = 1;
-    ngx_post_event(c->read, &ngx_posted_events);
-}
-
-
-ngx_uint_t
-ngx_zltunnel_carry_ready(ngx_zltunnel_carrier_t *carrier)
-{
-    return carrier->out_len == 0 && !carrier->channel->end.connection->error;
 }
 
 
@@ -200,7 +98,7 @@ ngx_zltunnel_carry_datagram(ngx_zltunnel_carrier_t *carrier,
         size += ZLT_HEADER_SIZE + 4 + ZLT_ID_SIZE + 2 + udp->client_addr.len;
     }
 
-    p = ngx_zltunnel_carry_room(carrier, size);
+    p = ngx_zltunnel_datagrams_out_room(&carrier->frames, size);
     if (p == NULL) {
         ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_CHANNEL);
         return;
@@ -223,344 +121,136 @@ ngx_zltunnel_carry_datagram(ngx_zltunnel_carrier_t *carrier,
 
     p = zlt_dgram_header(p, udp->number, len);
 
-    ngx_zltunnel_carry_commit(carrier, ngx_cpymem(p, data, len));
+    ngx_zltunnel_datagrams_out_commit(&carrier->frames,
+                                      ngx_cpymem(p, data, len));
 }
 
 
-void
-ngx_zltunnel_carry_close(ngx_zltunnel_carrier_t *carrier, uint32_t number,
-    ngx_uint_t cause)
+/* the next of what waits */
+
+static ngx_uint_t
+ngx_zltunnel_carry_writable(ngx_zltunnel_datagrams_t *d)
 {
-    u_char  *p;
-
-    if (carrier->channel == NULL) {
-        return;
-    }
-
-    p = ngx_zltunnel_carry_room(carrier, ZLT_DGRAM_CLOSE_SIZE);
-
-    if (p) {
-        ngx_zltunnel_carry_commit(carrier, zlt_dgram_close(p, number, cause));
-    }
-}
-
-
-void
-ngx_zltunnel_carry_heartbeat(ngx_zltunnel_carrier_t *carrier)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    carrier->asked = 1;
-    carrier->limit = ngx_current_msec
-                     + ngx_zltunnel_heartbeat_answer(carrier->registry);
-    carrier->beat = ngx_current_msec
-                    + ngx_zltunnel_heartbeat_period(carrier->registry);
-
-    ngx_zltunnel_carry_beat(carrier, ZLT_HEARTBEAT,
-                            (uint64_t) tp->sec * 1000 + tp->msec);
-}
-
-
-void
-ngx_zltunnel_carry_beat(ngx_zltunnel_carrier_t *carrier, ngx_uint_t type,
-    uint64_t timestamp)
-{
-    u_char     *p;
-    size_t      len;
-    zlt_msg_t   m;
-
-    p = ngx_zltunnel_carry_room(carrier, ZLT_HEADER_SIZE + 8);
-
-    if (p == NULL) {
-        return;
-    }
-
-    ngx_memzero(&m, sizeof(zlt_msg_t));
-
-    m.type = (uint8_t) type;
-    m.timestamp = timestamp;
-
-    len = zlt_msg_encode(&m, p, ZLT_HEADER_SIZE + 8);
-
-    ngx_zltunnel_carry_commit(carrier, p + len);
-}
-
-
-/*
- * Where size bytes of frames may be put, to be followed by a commit.  NULL if
- * there is no memory, or if the agent has long stopped to read.
- */
-
-static u_char *
-ngx_zltunnel_carry_room(ngx_zltunnel_carrier_t *carrier, size_t size)
-{
-    if (ngx_zltunnel_stage.carrier != carrier
-        || ngx_zltunnel_stage.len + size > NGX_ZLTUNNEL_CARRY_STAGE)
-    {
-        ngx_zltunnel_carry_flush();
-    }
-
-    if (carrier->out_len) {
-        return ngx_zltunnel_carry_out(carrier, size);
-    }
-
-    ngx_zltunnel_stage.carrier = carrier;
-
-    return ngx_zltunnel_stage.data + ngx_zltunnel_stage.len;
-}
-
-
-static void
-ngx_zltunnel_carry_commit(ngx_zltunnel_carrier_t *carrier, u_char *end)
-{
-    if (carrier->out_len) {
-        carrier->out_len = end - carrier->out;
-        return;
-    }
-
-    ngx_zltunnel_stage.len = end - ngx_zltunnel_stage.data;
-
-    if (ngx_zltunnel_stage.len >= NGX_ZLTUNNEL_CARRY_BATCH) {
-        ngx_zltunnel_carry_flush();
-        return;
-    }
-
-    if (ngx_zltunnel_flush_event.handler == NULL) {
-        ngx_zltunnel_flush_dummy.fd = (ngx_socket_t) -1;
-        ngx_zltunnel_flush_event.data = &ngx_zltunnel_flush_dummy;
-        ngx_zltunnel_flush_event.log = ngx_cycle->log;
-        ngx_zltunnel_flush_event.handler = ngx_zltunnel_carry_flush_handler;
-    }
-
-    ngx_post_event(&ngx_zltunnel_flush_event, &ngx_posted_events);
-}
-
-
-/* room behind what the socket has not taken */
-
-static u_char *
-ngx_zltunnel_carry_out(ngx_zltunnel_carrier_t *carrier, size_t size)
-{
-    u_char  *p;
-    size_t   need, n;
-
-    need = carrier->out_len + size;
-
-    if (need <= carrier->out_size) {
-        return carrier->out + carrier->out_len;
-    }
-
-    if (need > NGX_ZLTUNNEL_CARRY_OUT) {
-        return NULL;
-    }
-
-    n = carrier->out_len - carrier->out_pos;
-
-    p = ngx_alloc(n + size + 4096, ngx_cycle->log);
-    if (p == NULL) {
-        return NULL;
-    }
-
-    if (carrier->out) {
-        ngx_memcpy(p, carrier->out + carrier->out_pos, n);
-        ngx_free(carrier->out);
-    }
-
-    carrier->out = p;
-    carrier->out_pos = 0;
-    carrier->out_len = n;
-    carrier->out_size = n + size + 4096;
-
-    return p + n;
-}
-
-
-void
-ngx_zltunnel_carry_flush(void)
-{
-    u_char                  *p;
-    size_t                   len;
-    ssize_t                  n;
+    size_t                   size;
+    zlt_queue_item_t        *item;
+    ngx_zltunnel_udp_t      *udp;
     ngx_zltunnel_carrier_t  *carrier;
 
-    carrier = ngx_zltunnel_stage.carrier;
-    len = ngx_zltunnel_stage.len;
+    carrier = d->data;
 
-    ngx_zltunnel_stage.carrier = NULL;
-    ngx_zltunnel_stage.len = 0;
+    size = 0;
 
-    if (carrier == NULL || len == 0) {
-        return;
+    while (size < NGX_ZLTUNNEL_CARRY_FILL && d->out_len == 0) {
+
+        item = ngx_zltunnel_udp_session_next(carrier, &udp);
+
+        if (item == NULL) {
+            return 0;
+        }
+
+        size += ZLT_DGRAM_HEADER + item->len;
+
+        ngx_zltunnel_carry_datagram(carrier, udp, item->data, item->len);
+        ngx_free(item);
     }
 
-    n = ngx_zltunnel_carry_send(carrier, ngx_zltunnel_stage.data, len);
-
-    if (n == NGX_ERROR) {
-        ngx_zltunnel_carry_failed(carrier);
-        return;
-    }
-
-    if ((size_t) n == len) {
-        return;
-    }
-
-    len -= n;
-
-    p = ngx_zltunnel_carry_out(carrier, len);
-    if (p == NULL) {
-        ngx_zltunnel_carry_failed(carrier);
-        return;
-    }
-
-    ngx_memcpy(p, ngx_zltunnel_stage.data + n, len);
-    carrier->out_len += len;
-
-    /* it may be dead: the answer tells, or that there is none */
-
-    if (!carrier->asked) {
-        ngx_zltunnel_carry_heartbeat(carrier);
-    }
+    return 1;
 }
 
 
-static void
-ngx_zltunnel_carry_flush_handler(ngx_event_t *ev)
+static ngx_int_t
+ngx_zltunnel_carry_reply(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
 {
-    ngx_zltunnel_carry_flush();
-}
-
-
-/* the number of bytes that were taken, or NGX_ERROR */
-
-static ssize_t
-ngx_zltunnel_carry_send(ngx_zltunnel_carrier_t *carrier, u_char *data,
-    size_t len)
-{
-    size_t               sent, size;
-    ssize_t              n;
-    ngx_connection_t    *c;
-    ngx_zltunnel_end_t  *end;
-
-    end = &carrier->channel->end;
-    c = end->connection;
-    sent = 0;
-
-    if (c->error) {
-        return NGX_ERROR;
-    }
-
-    while (sent < len && c->write->ready) {
-        size = len - sent;
-
-        /* a retry must offer OpenSSL the same bytes: a record of them */
-
-        if (end->kind == NGX_ZLTUNNEL_TLS) {
-            size = ngx_min(size, NGX_ZLTUNNEL_CARRY_RECORD);
-        }
-
-        n = ngx_zltunnel_end_send(end, data + sent, size);
-
-        if (n == NGX_AGAIN) {
-            break;
-        }
-
-        if (n <= 0) {
-            return NGX_ERROR;
-        }
-
-        sent += n;
-    }
-
-    if ((sent < len || ngx_zltunnel_end_pending(end))
-        && ngx_handle_write_event(c->write, 0) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return sent;
-}
-
-
-void
-ngx_zltunnel_carry_write(ngx_zltunnel_carrier_t *carrier)
-{
-    size_t               size;
-    ssize_t              n;
-    zlt_queue_item_t    *d;
     ngx_zltunnel_udp_t  *udp;
 
-    for ( ;; ) {
+    udp = ngx_zltunnel_carrier_session(d->data, f->session);
 
-        if (carrier->out_len) {
-            n = ngx_zltunnel_carry_send(carrier,
-                                        carrier->out + carrier->out_pos,
-                                        carrier->out_len - carrier->out_pos);
-            if (n == NGX_ERROR) {
-                ngx_zltunnel_carry_failed(carrier);
-                return;
-            }
+    if (udp && !udp->ending) {
+        ngx_zltunnel_reply(udp, f->data.data, f->data.len);
 
-            carrier->out_pos += n;
-
-            if (carrier->out_pos < carrier->out_len) {
-                return;
-            }
-
-            carrier->out_pos = 0;
-            carrier->out_len = 0;
-        }
-
-        for (size = 0; size < NGX_ZLTUNNEL_CARRY_FILL; size += n) {
-
-            d = ngx_zltunnel_udp_session_next(carrier, &udp);
-
-            if (d == NULL) {
-                break;
-            }
-
-            n = d->len + ZLT_DGRAM_HEADER;
-            ngx_zltunnel_carry_datagram(carrier, udp, d->data, d->len);
-            ngx_free(d);
-
-            if (carrier->out_len) {
-                break;
-            }
-        }
-
-        ngx_zltunnel_carry_flush();
-
-        if (zlt_queue_empty(&carrier->queue) || carrier->out_len
-            || carrier->channel->end.connection->error)
-        {
-            break;
-        }
+    } else {
+        ngx_zltunnel_carrier_drop(d->data, NULL, NGX_ZLTUNNEL_DROP_SESSION);
     }
 
-    if (carrier->out && carrier->out_len == 0) {
-        ngx_free(carrier->out);
-        carrier->out = NULL;
-        carrier->out_size = 0;
-    }
+    return NGX_OK;
 }
 
 
 static void
-ngx_zltunnel_carry_write_handler(ngx_event_t *ev)
+ngx_zltunnel_carry_end_of_read(ngx_zltunnel_datagrams_t *d)
 {
-    ngx_connection_t        *c;
+    ngx_zltunnel_reply_flush();
+}
+
+
+static ngx_int_t
+ngx_zltunnel_carry_closed(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
+{
+    ngx_zltunnel_udp_t  *udp;
+
+    udp = ngx_zltunnel_carrier_session(d->data, f->session);
+
+    if (udp) {
+        udp->cause = f->cause;
+        ngx_zltunnel_udp_session_end(udp, NGX_ZLTUNNEL_UDP_AGENT);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_carry_opened(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
+{
+    ngx_zltunnel_log_complain(d->end->connection->log,
+                              "unexpected %s on a datagram channel",
+                              zlt_msg_name(f->type));
+
+    return ngx_zltunnel_carry_malformed(d, f);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_carry_malformed(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
+{
+    ngx_zltunnel_udp_t  *udp;
+
+    udp = f->has_session ? ngx_zltunnel_carrier_session(d->data, f->session)
+                         : NULL;
+
+    ngx_zltunnel_carrier_drop(d->data, udp, NGX_ZLTUNNEL_DROP_MALFORMED);
+
+    ngx_zltunnel_log_complain(d->end->connection->log,
+                              "malformed %s on a datagram channel",
+                              zlt_msg_name(f->type));
+
+    if (udp && !udp->ending) {
+
+        /* the agent is told here, and not once more at the close */
+
+        (void) ngx_zltunnel_datagrams_out_close(d, udp->number,
+                                                ZLT_E_FORBIDDEN);
+
+        udp->cause = ZLT_E_FORBIDDEN;
+        ngx_zltunnel_udp_session_end(udp, NGX_ZLTUNNEL_UDP_AGENT);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_carry_lost(ngx_zltunnel_datagrams_t *d, ngx_uint_t silent)
+{
     ngx_zltunnel_carrier_t  *carrier;
 
-    c = ev->data;
-    carrier = c->data;
+    carrier = d->data;
 
-    if (ngx_zltunnel_end_flush(&carrier->channel->end) == NGX_ERROR) {
-        ngx_zltunnel_carry_failed(carrier);
-        return;
+    if (silent) {
+        ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, NGX_ETIMEDOUT,
+                      "datagram channel of service \"%V\" does not answer",
+                      &carrier->service);
     }
 
-    if (carrier->out_len || !zlt_queue_empty(&carrier->queue)) {
-        ngx_zltunnel_carry_write(carrier);
-    }
+    ngx_zltunnel_carrier_lost(carrier);
 }

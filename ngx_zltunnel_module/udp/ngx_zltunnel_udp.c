@@ -251,7 +251,7 @@ ngx_zltunnel_udp_receive(ngx_event_t *ev)
             ngx_zltunnel_udp_datagram(ls, sock, i);
         }
 
-        ngx_zltunnel_carry_flush();
+        ngx_zltunnel_datagrams_out_flush();
 
         if (n < NGX_ZLTUNNEL_UDP_BATCH) {
             break;
@@ -284,7 +284,7 @@ ngx_zltunnel_udp_newcomers(ngx_event_t *ev)
         ngx_zltunnel_newcomer_free(newcomer);
     }
 
-    ngx_zltunnel_carry_flush();
+    ngx_zltunnel_datagrams_out_flush();
 
     if (ngx_zltunnel_newcomer_first()) {
 

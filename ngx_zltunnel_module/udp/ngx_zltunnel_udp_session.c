@@ -281,7 +281,7 @@ ngx_zltunnel_udp_session_send(ngx_zltunnel_udp_t *udp, u_char *data,
     carrier->counter->bytes[0] += len;
 
     if (carrier->channel && zlt_queue_empty(&carrier->queue)
-        && ngx_zltunnel_carry_ready(carrier))
+        && ngx_zltunnel_datagrams_out_ready(&carrier->frames))
     {
         ngx_zltunnel_carry_datagram(carrier, udp, data, len);
 
@@ -311,15 +311,16 @@ ngx_zltunnel_udp_wait(ngx_zltunnel_udp_t *udp, u_char *data, size_t len)
     }
 
     if (zlt_queue_put(&carrier->queue, &udp->waiting, data, len,
-                      carrier->out_len - carrier->out_pos, ngx_current_msec)
+                      ngx_zltunnel_datagrams_waiting(&carrier->frames),
+                      ngx_current_msec)
         == -1)
     {
         ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_QUEUE);
         return;
     }
 
-    if (carrier->channel && ngx_zltunnel_carry_ready(carrier)) {
-        ngx_zltunnel_carry_write(carrier);
+    if (carrier->channel && ngx_zltunnel_datagrams_out_ready(&carrier->frames)) {
+        ngx_zltunnel_datagrams_out_write(&carrier->frames);
     }
 }
 
@@ -451,8 +452,10 @@ ngx_zltunnel_udp_session_close(ngx_zltunnel_udp_t *udp)
 
     if (udp->number) {
 
-        if (udp->how != NGX_ZLTUNNEL_UDP_AGENT) {
-            ngx_zltunnel_carry_close(carrier, udp->number, ZLT_DGRAM_ENDED);
+        if (udp->how != NGX_ZLTUNNEL_UDP_AGENT && carrier->channel) {
+            (void) ngx_zltunnel_datagrams_out_close(&carrier->frames,
+                                                    udp->number,
+                                                    ZLT_DGRAM_ENDED);
         }
 
         ngx_zltunnel_carrier_unnumber(carrier, udp);

@@ -77,7 +77,7 @@ ngx_zltunnel_dial_e ngx_zltunnel_udp_session_open_port(ngx_zltunnel_udp_t *udp,
 ngx_zltunnel_dial_e ngx_zltunnel_udp_session_open_name(ngx_zltunnel_udp_t *udp,
     ngx_str_t *name, ngx_str_t *token);
 /* Takes a datagram of the client: written when the event loop comes round, or
-   by ngx_zltunnel_carry_flush(); dropped where it cannot be. */
+   by ngx_zltunnel_datagrams_out_flush(); dropped where it cannot be. */
 void ngx_zltunnel_udp_session_send(ngx_zltunnel_udp_t *udp, u_char *data,
     size_t len);
 void ngx_zltunnel_udp_session_close(ngx_zltunnel_udp_t *udp);

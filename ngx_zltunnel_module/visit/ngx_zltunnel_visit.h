@@ -11,7 +11,7 @@
  * channel of the agent that has the service, and a relay joins the two.  A
  * visit is one such connection, in the worker where it landed,
  * ngx_zltunnel_visit_tcp.c; or, of a session of UDP, the one channel with its
- * datagrams, ngx_zltunnel_visit_udp.c and ngx_zltunnel_visit_side.c.
+ * datagrams, ngx_zltunnel_visit_udp.c.
  */
 
 
@@ -24,25 +24,6 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
-
-#include "zlt_dgram.h"
-
-
-/* one of the two ends of datagram channels */
-
-typedef struct {
-    ngx_zltunnel_end_t          *end;
-    zlt_dgram_reader_t           reader;
-    u_char                      *in;          /* the beginning of a frame */
-    size_t                       in_len;
-    size_t                       in_size;
-    u_char                      *out;         /* frames on their way there */
-    size_t                       out_pos;
-    size_t                       out_len;
-    size_t                       out_size;
-    ngx_msec_t                   due;         /* a heartbeat, or its answer */
-    unsigned                     asked:1;
-} ngx_zltunnel_visit_side_t;
 
 
 struct ngx_zltunnel_visit_s {
@@ -64,7 +45,7 @@ struct ngx_zltunnel_visit_s {
     ngx_event_t                  timer;
 
     /* of datagrams */
-    ngx_zltunnel_visit_side_t    side[2];     /* 0 visitor, 1 service */
+    ngx_zltunnel_datagrams_t     side[2];     /* 0 visitor, 1 service */
     ngx_zltunnel_sh_counter_t   *served;      /* while there are sessions */
     ngx_rbtree_t                 sessions;    /* their numbers */
     ngx_rbtree_node_t            sentinel;

@@ -12,8 +12,9 @@
  * gets the id of the service, the address of the visitor and the target; what
  * belongs to no open session is dropped here.
  *
- * The two sides are served by the same code, in _access_side.c, and so are
- * most frames here.
+ * Nothing is read from a side while more than 256 KiB wait for the other: TCP
+ * slows the sender down, and the queues where datagrams are dropped by age are
+ * at the two ends.
  *
  * Until the serving agent's channel is there, nothing is read from the visitor.
  * When one of the channels ends, so does the other; the visitor comes again
@@ -28,23 +29,35 @@
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_visit.h"
-#include "ngx_zltunnel_visit_side.h"
 
 #include "zlt_dgram.h"
 #include "zlt_msg.h"
 
 
+#define NGX_ZLTUNNEL_VISIT_WAITING  (256 * 1024)
+
+/* 0 visitor, 1 service; and the other one */
+#define ngx_zltunnel_visit_side(visit, d)   ((d) - (visit)->side)
+#define ngx_zltunnel_visit_other(visit, d)                                    \
+    (&(visit)->side[1 - ngx_zltunnel_visit_side(visit, d)])
+
+
 static void ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
 static void ngx_zltunnel_visit_served_cut(ngx_zltunnel_link_t *link);
-static ngx_int_t ngx_zltunnel_visit_frame(ngx_zltunnel_visit_t *visit,
-    ngx_uint_t i, zlt_dgram_t *f);
-static ngx_int_t ngx_zltunnel_visit_datagram(ngx_zltunnel_visit_t *visit,
-    ngx_uint_t i, zlt_dgram_t *f);
-static ngx_int_t ngx_zltunnel_visit_open(ngx_zltunnel_visit_t *visit,
+static ngx_uint_t ngx_zltunnel_visit_wants(ngx_zltunnel_datagrams_t *d);
+static ngx_uint_t ngx_zltunnel_visit_writable(ngx_zltunnel_datagrams_t *d);
+static void ngx_zltunnel_visit_end_of_read(ngx_zltunnel_datagrams_t *d);
+static void ngx_zltunnel_visit_lost(ngx_zltunnel_datagrams_t *d,
+    ngx_uint_t silent);
+static ngx_int_t ngx_zltunnel_visit_datagram(ngx_zltunnel_datagrams_t *d,
+    zlt_dgram_t *f);
+static ngx_int_t ngx_zltunnel_visit_open(ngx_zltunnel_datagrams_t *d,
     zlt_dgram_t *f);
 static ngx_uint_t ngx_zltunnel_visit_admit(ngx_zltunnel_visit_t *visit);
-static ngx_int_t ngx_zltunnel_visit_malformed(ngx_zltunnel_visit_t *visit,
+static ngx_int_t ngx_zltunnel_visit_closed(ngx_zltunnel_datagrams_t *d,
+    zlt_dgram_t *f);
+static ngx_int_t ngx_zltunnel_visit_malformed(ngx_zltunnel_datagrams_t *d,
     zlt_dgram_t *f);
 static ngx_int_t ngx_zltunnel_visit_end(ngx_zltunnel_visit_t *visit,
     ngx_uint_t to, uint32_t number, ngx_uint_t cause);
@@ -54,6 +67,30 @@ static void ngx_zltunnel_visit_forget(ngx_zltunnel_visit_t *visit,
     ngx_rbtree_node_t *node);
 static void ngx_zltunnel_visit_drop(ngx_zltunnel_visit_t *visit,
     ngx_uint_t cause);
+
+
+static const ngx_zltunnel_datagrams_use_t  ngx_zltunnel_visit_visitor = {
+    ngx_zltunnel_visit_datagram,
+    ngx_zltunnel_visit_closed,
+    ngx_zltunnel_visit_open,
+    ngx_zltunnel_visit_malformed,
+    ngx_zltunnel_visit_end_of_read,
+    ngx_zltunnel_visit_wants,
+    ngx_zltunnel_visit_writable,
+    ngx_zltunnel_visit_lost
+};
+
+
+static const ngx_zltunnel_datagrams_use_t  ngx_zltunnel_visit_service = {
+    ngx_zltunnel_visit_datagram,
+    ngx_zltunnel_visit_closed,
+    NULL,
+    ngx_zltunnel_visit_malformed,
+    ngx_zltunnel_visit_end_of_read,
+    ngx_zltunnel_visit_wants,
+    ngx_zltunnel_visit_writable,
+    ngx_zltunnel_visit_lost
+};
 
 
 void
@@ -80,7 +117,7 @@ ngx_zltunnel_visit_udp_start(ngx_zltunnel_visit_t *visit, u_char *data,
 
     /* nothing is read until the other channel is there */
 
-    if (ngx_zltunnel_visit_side_keep(&visit->side[0], data, len) != NGX_OK) {
+    if (ngx_zltunnel_datagrams_keep(&visit->side[0], data, len) != NGX_OK) {
         ngx_zltunnel_visit_close(visit);
         return;
     }
@@ -93,12 +130,9 @@ static void
 ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc)
 {
-    size_t                   len;
-    ngx_zltunnel_visit_t    *visit;
-    ngx_zltunnel_channel_t  *channel;
+    ngx_zltunnel_visit_t  *visit;
 
     visit = dial->data;
-    channel = dial->channel;
 
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
         ngx_log_error(NGX_LOG_INFO, visit->end.connection->log, 0,
@@ -113,23 +147,10 @@ ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,
     visit->carrying = 1;
     dial->link.cut = ngx_zltunnel_visit_served_cut;
 
-    /* the answer to its request may not have been sent yet; and bytes may
-       have come behind the last frame of an idle channel */
-
-    len = channel->have - channel->used;
-
-    if (ngx_zltunnel_channel_answer_flush(channel) != NGX_OK
-        || ngx_zltunnel_visit_side_keep(&visit->side[1],
-                                        channel->frame + channel->used, len)
-           != NGX_OK
-        || ngx_zltunnel_visit_side_start(visit, &channel->end) != NGX_OK)
-    {
-        ngx_zltunnel_visit_close(visit);
-        return;
-    }
-
-    channel->have = 0;
-    channel->used = 0;
+    ngx_zltunnel_datagrams_start(&visit->side[0], &ngx_zltunnel_visit_visitor,
+                                 visit, visit->registry, &visit->end);
+    ngx_zltunnel_datagrams_take(&visit->side[1], &ngx_zltunnel_visit_service,
+                                visit, dial->channel);
 }
 
 
@@ -143,10 +164,6 @@ ngx_zltunnel_visit_served_cut(ngx_zltunnel_link_t *link)
 void
 ngx_zltunnel_visit_udp_done(ngx_zltunnel_visit_t *visit)
 {
-    ngx_uint_t                  i;
-    ngx_event_t                *rev;
-    ngx_zltunnel_visit_side_t  *side;
-
     if (visit->sessions.root) {
 
         while (visit->sessions.root != &visit->sentinel) {
@@ -154,147 +171,100 @@ ngx_zltunnel_visit_udp_done(ngx_zltunnel_visit_t *visit)
         }
     }
 
-    for (i = 0; i < 2; i++) {
-        side = &visit->side[i];
+    ngx_zltunnel_datagrams_stop(&visit->side[0]);
+    ngx_zltunnel_datagrams_stop(&visit->side[1]);
 
-        if (side->in) {
-            ngx_free(side->in);
-        }
-
-        if (side->out) {
-            ngx_free(side->out);
-        }
-    }
-
-    if (!visit->carrying) {
-        return;
-    }
-
-    rev = visit->end.connection->read;
-
-    if (rev->posted) {
-        ngx_delete_posted_event(rev);
-    }
-
-    if (visit->dial.channel) {
+    if (visit->carrying && visit->dial.channel) {
         ngx_zltunnel_channel_close(visit->dial.channel);
         visit->dial.channel = NULL;
     }
 }
 
 
-ngx_int_t
-ngx_zltunnel_visit_udp_parse(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
-    const u_char *data, size_t len)
+static ngx_uint_t
+ngx_zltunnel_visit_wants(ngx_zltunnel_datagrams_t *d)
 {
-    int                         rc;
-    ngx_int_t                   ok;
-    zlt_dgram_t                 f;
-    const u_char               *end;
-    ngx_zltunnel_visit_side_t  *side;
+    ngx_zltunnel_datagrams_t  *to;
 
-    side = &visit->side[i];
-    end = data + len;
+    to = ngx_zltunnel_visit_other((ngx_zltunnel_visit_t *) d->data, d);
 
-    for ( ;; ) {
-        rc = zlt_dgram_read(&side->reader, &f, &data, end);
+    return ngx_zltunnel_datagrams_waiting(to) <= NGX_ZLTUNNEL_VISIT_WAITING;
+}
 
-        switch (rc) {
 
-        case ZLT_OK:
-            ok = (f.type == ZLT_DATAGRAM)
-                 ? ngx_zltunnel_visit_datagram(visit, i, &f)
-                 : ngx_zltunnel_visit_frame(visit, i, &f);
-            break;
+/* what was not read from the other side meanwhile is */
 
-        case ZLT_DGRAM_BAD:
-            ok = ngx_zltunnel_visit_malformed(visit, &f);
-            break;
+static ngx_uint_t
+ngx_zltunnel_visit_writable(ngx_zltunnel_datagrams_t *d)
+{
+    ngx_event_t               *rev;
+    ngx_zltunnel_datagrams_t  *from;
 
-        case ZLT_AGAIN:
-            return ngx_zltunnel_visit_side_keep(side, data, end - data);
+    from = ngx_zltunnel_visit_other((ngx_zltunnel_visit_t *) d->data, d);
+    rev = from->end->connection->read;
 
-        default:
-            ngx_log_error(NGX_LOG_INFO, side->end->connection->log, 0,
-                          "bad frame on a datagram channel: %s",
-                          zlt_msg_strerror(rc));
-            ok = NGX_ERROR;
-            break;
-        }
-
-        if (ok != NGX_OK) {
-            return NGX_ERROR;
-        }
+    if ((rev->ready || from->more) && !rev->posted) {
+        ngx_post_event(rev, &ngx_posted_next_events);
     }
+
+    return 0;
+}
+
+
+static void
+ngx_zltunnel_visit_end_of_read(ngx_zltunnel_datagrams_t *d)
+{
+    ngx_zltunnel_datagrams_out_flush();
+}
+
+
+static void
+ngx_zltunnel_visit_lost(ngx_zltunnel_datagrams_t *d, ngx_uint_t silent)
+{
+    ngx_zltunnel_visit_t  *visit;
+
+    visit = d->data;
+
+    if (silent) {
+        ngx_log_error(NGX_LOG_INFO, d->end->connection->log, NGX_ETIMEDOUT,
+                      "datagram channel of %s does not answer, service "
+                      "\"%V\"", ngx_zltunnel_visit_side(visit, d)
+                                ? "an agent" : "a visitor",
+                      &visit->ask.name);
+    }
+
+    ngx_zltunnel_visit_close(visit);
 }
 
 
 static ngx_int_t
-ngx_zltunnel_visit_frame(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
-    zlt_dgram_t *f)
+ngx_zltunnel_visit_datagram(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
 {
-    switch (f->type) {
+    u_char                    *p;
+    ngx_uint_t                 i;
+    ngx_zltunnel_visit_t      *visit;
+    ngx_zltunnel_datagrams_t  *to;
 
-    case ZLT_HEARTBEAT:
-        return ngx_zltunnel_visit_side_beat(&visit->side[i], ZLT_HEARTBEAT_ACK,
-                                            f->timestamp);
-
-    case ZLT_HEARTBEAT_ACK:
-        return NGX_OK;
-
-    case ZLT_DATAGRAM_CLOSE:
-        return ngx_zltunnel_visit_end(visit, 1 - i, f->session, f->cause);
-
-    case ZLT_DATAGRAM_OPEN:
-        if (i == 0) {
-            return ngx_zltunnel_visit_open(visit, f);
-        }
-
-        break;
-
-    default: /* ZLT_RETIRE */
-
-        if (i == 1) {
-
-            /* sent before it had read what we sent: the visitor comes again,
-               and another channel is taken */
-
-            return NGX_ERROR;
-        }
-
-        break;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, visit->side[i].end->connection->log, 0,
-                  "unexpected %s on a datagram channel",
-                  zlt_msg_name(f->type));
-
-    return NGX_ERROR;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_visit_datagram(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
-    zlt_dgram_t *f)
-{
-    u_char                     *p;
-    ngx_zltunnel_visit_side_t  *to;
+    visit = d->data;
 
     if (ngx_zltunnel_visit_session(visit, f->session) == NULL) {
         ngx_zltunnel_visit_drop(visit, NGX_ZLTUNNEL_DROP_SESSION);
         return NGX_OK;
     }
 
-    to = &visit->side[1 - i];
+    to = ngx_zltunnel_visit_other(visit, d);
 
-    p = ngx_zltunnel_visit_side_room(to, ZLT_DGRAM_HEADER + f->data.len);
+    p = ngx_zltunnel_datagrams_out_room(to, ZLT_DGRAM_HEADER + f->data.len);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     p = zlt_dgram_header(p, f->session, f->data.len);
     p = ngx_cpymem(p, f->data.data, f->data.len);
-    to->out_len = p - to->out;
+
+    ngx_zltunnel_datagrams_out_commit(to, p);
+
+    i = ngx_zltunnel_visit_side(visit, d);
 
     visit->served->bytes[i] += f->data.len;
     visit->served->datagrams[i]++;
@@ -306,20 +276,23 @@ ngx_zltunnel_visit_datagram(ngx_zltunnel_visit_t *visit, ngx_uint_t i,
 
 
 static ngx_int_t
-ngx_zltunnel_visit_open(ngx_zltunnel_visit_t *visit, zlt_dgram_t *f)
+ngx_zltunnel_visit_open(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
 {
-    size_t                      size;
-    u_char                     *p;
-    zlt_str_t                   target;
-    ngx_uint_t                  cause;
-    ngx_rbtree_node_t          *node;
-    ngx_zltunnel_visit_side_t  *to;
+    size_t                     size;
+    u_char                    *p;
+    zlt_str_t                  target;
+    ngx_uint_t                 cause;
+    ngx_rbtree_node_t         *node;
+    ngx_zltunnel_visit_t      *visit;
+    ngx_zltunnel_datagrams_t  *to;
+
+    visit = d->data;
 
     if (f->session <= visit->number) {
 
         /* numbers rise; a session that is open already ends */
 
-        return ngx_zltunnel_visit_malformed(visit, f);
+        return ngx_zltunnel_visit_malformed(d, f);
     }
 
     visit->number = f->session;
@@ -333,15 +306,7 @@ ngx_zltunnel_visit_open(ngx_zltunnel_visit_t *visit, zlt_dgram_t *f)
 
     if (cause) {
         ngx_free(node);
-
-        to = &visit->side[0];
-        p = ngx_zltunnel_visit_side_room(to, ZLT_DGRAM_CLOSE_SIZE);
-
-        if (p) {
-            to->out_len = zlt_dgram_close(p, f->session, cause) - to->out;
-        }
-
-        return p ? NGX_OK : NGX_ERROR;
+        return ngx_zltunnel_datagrams_out_close(d, f->session, cause);
     }
 
     node->key = f->session;
@@ -352,7 +317,7 @@ ngx_zltunnel_visit_open(ngx_zltunnel_visit_t *visit, zlt_dgram_t *f)
     size = ZLT_DGRAM_HEADER + ZLT_ID_SIZE + 2 + ZLT_DGRAM_MAX_ADDR
            + 3 + ZLT_MAX_TARGET;
 
-    p = ngx_zltunnel_visit_side_room(to, size);
+    p = ngx_zltunnel_datagrams_out_room(to, size);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -367,7 +332,7 @@ ngx_zltunnel_visit_open(ngx_zltunnel_visit_t *visit, zlt_dgram_t *f)
         return NGX_ERROR;
     }
 
-    to->out_len = p - to->out;
+    ngx_zltunnel_datagrams_out_commit(to, p);
 
     return NGX_OK;
 }
@@ -426,11 +391,28 @@ ngx_zltunnel_visit_admit(ngx_zltunnel_visit_t *visit)
 }
 
 
+static ngx_int_t
+ngx_zltunnel_visit_closed(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
+{
+    ngx_zltunnel_visit_t  *visit;
+
+    visit = d->data;
+
+    return ngx_zltunnel_visit_end(visit,
+                                  1 - ngx_zltunnel_visit_side(visit, d),
+                                  f->session, f->cause);
+}
+
+
 /* the session that it names, if it does, ends on both sides */
 
 static ngx_int_t
-ngx_zltunnel_visit_malformed(ngx_zltunnel_visit_t *visit, zlt_dgram_t *f)
+ngx_zltunnel_visit_malformed(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
 {
+    ngx_zltunnel_visit_t  *visit;
+
+    visit = d->data;
+
     ngx_zltunnel_visit_drop(visit, NGX_ZLTUNNEL_DROP_MALFORMED);
 
     ngx_zltunnel_log_complain(visit->end.connection->log,
@@ -459,9 +441,7 @@ static ngx_int_t
 ngx_zltunnel_visit_end(ngx_zltunnel_visit_t *visit, ngx_uint_t to,
     uint32_t number, ngx_uint_t cause)
 {
-    u_char                     *p;
-    ngx_rbtree_node_t          *node;
-    ngx_zltunnel_visit_side_t  *side;
+    ngx_rbtree_node_t  *node;
 
     node = ngx_zltunnel_visit_session(visit, number);
 
@@ -469,16 +449,7 @@ ngx_zltunnel_visit_end(ngx_zltunnel_visit_t *visit, ngx_uint_t to,
         ngx_zltunnel_visit_forget(visit, node);
     }
 
-    side = &visit->side[to];
-
-    p = ngx_zltunnel_visit_side_room(side, ZLT_DGRAM_CLOSE_SIZE);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    side->out_len = zlt_dgram_close(p, number, cause) - side->out;
-
-    return NGX_OK;
+    return ngx_zltunnel_datagrams_out_close(&visit->side[to], number, cause);
 }
 
 

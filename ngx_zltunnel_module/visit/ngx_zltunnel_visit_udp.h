@@ -16,9 +16,6 @@ void ngx_zltunnel_visit_udp_start(ngx_zltunnel_visit_t *visit, u_char *data,
     size_t len);
 /* frees what it has */
 void ngx_zltunnel_visit_udp_done(ngx_zltunnel_visit_t *visit);
-/* passes on the frames that side[i] has sent: NGX_ERROR: it must end */
-ngx_int_t ngx_zltunnel_visit_udp_parse(ngx_zltunnel_visit_t *visit,
-    ngx_uint_t i, const u_char *data, size_t len);
 
 
 #endif /* _NGX_ZLTUNNEL_VISIT_UDP_H_INCLUDED_ */
