@@ -14,17 +14,6 @@
  * lie: a session's datagrams by one call, those of one size as one message.
  * Nothing of a read outlives it but the beginning of a frame.
  *
- * To the server: the sockets that have something in this turn of the loop are
- * read, and their datagrams framed one behind the other into "out", which is
- * written once, at the end of the turn, or when it is full.
- *
- * Reading never waits for writing, neither way: one session, or a slow server,
- * must not delay the others.  Where a socket or the channel is full, datagrams
- * are queued by session, and there they get too many or too old.  A write that
- * went in part leaves the rest of one frame in "out"; the frames behind it go
- * back to the queue, so that they can still be dropped.  DatagramClose and
- * HeartbeatAck are not dropped: they wait in "out".
- *
  * A session's socket lives on a stack of calls that may find the channel
  * broken.  So a channel that fails is only marked, and ends when the loop
  * comes back to it, with no frame of anyone's above.
@@ -41,24 +30,17 @@
 #include "log.h"
 #include "often.h"
 #include "udp.h"
+#include "udp_out.h"
 
 
 #define ZLT_UDP_IN       (256 * 1024)  /* one read */
-#define ZLT_UDP_OUT      (160 * 1024)  /* one write, two largest frames */
-#define ZLT_UDP_REFILL   512           /* queued datagrams of one write */
 
 #define ZLT_UDP_LOWAT    65536         /* unsent, in the kernel */
 
 #define ZLT_UDP_SILENCE  60            /* s, no session and nothing heard */
-#define ZLT_UDP_DEAD     60            /* s, unacknowledged */
+#define ZLT_UDP_UNACKED  60            /* s, unacknowledged */
 #define ZLT_UDP_QUIET    1             /* s, that end it when the agent ends */
 #define ZLT_UDP_GRACE    3             /* s, if it never is quiet */
-
-
-typedef struct {
-    zlt_queue_item_t  *item;
-    zlt_queue_flow_t  *flow;
-} zlt_udp_refill_t;
 
 
 static void zlt_udp_event(zlt_io_t *io);
@@ -70,11 +52,6 @@ static int zlt_udp_costly(int rc, const zlt_dgram_t *f);
 static void zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f);
 static void zlt_udp_heartbeat(zlt_udp_t *u, const zlt_dgram_t *f);
 static void zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f);
-static void zlt_udp_write(zlt_udp_t *u);
-static int zlt_udp_write_out(zlt_udp_t *u);
-static unsigned zlt_udp_refill(zlt_udp_t *u);
-static void zlt_udp_refill_back(zlt_udp_t *u, unsigned n);
-static void zlt_udp_out_back(zlt_udp_t *u);
 static void zlt_udp_free_later(zlt_task_t *task);
 static void zlt_udp_end(zlt_udp_t *u);
 static void zlt_udp_finish(zlt_udp_t *u);
@@ -87,8 +64,6 @@ static zlt_list_t        zlt_udp_all = { &zlt_udp_all, &zlt_udp_all };
 
 /* what remained of the last read comes first */
 static uint8_t           zlt_udp_in[ZLT_MAX_MESSAGE_SIZE + ZLT_UDP_IN];
-
-static zlt_udp_refill_t  zlt_udp_refills[ZLT_UDP_REFILL];
 
 
 zlt_udp_t *
@@ -140,7 +115,7 @@ zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
     f = &ch->relay.flow[ZLT_RELAY_SERVICE];
 
     if (f->buf) {
-        zlt_udp_control(u, f->buf->data + f->buf->pos,
+        zlt_udp_out_control(u, f->buf->data + f->buf->pos,
                         f->buf->last - f->buf->pos);
         u->whole = 0;
         free(f->buf);
@@ -201,7 +176,7 @@ zlt_udp_event(zlt_io_t *io)
     u = ch->udp;
 
     if (u->blocked || zlt_conn_pending(&ch->relay.side[ZLT_RELAY_CHANNEL])) {
-        zlt_udp_write(u);
+        zlt_udp_out_write(u);
     }
 
     zlt_udp_input(u);
@@ -226,7 +201,7 @@ zlt_udp_turn(zlt_task_t *task)
         }
     }
 
-    zlt_udp_write(u);
+    zlt_udp_out_write(u);
 
     if (u->broken) {
         zlt_udp_end(u);
@@ -402,7 +377,7 @@ zlt_udp_frame(zlt_udp_t *u, const zlt_dgram_t *f)
             /* it may have met with an error */
 
             if (!p->closed) {
-                u->role->close(p, f->cause, 0);
+                zlt_udp_peer_close(p, f->cause, 0);
             }
         }
 
@@ -435,7 +410,7 @@ zlt_udp_heartbeat(zlt_udp_t *u, const zlt_dgram_t *f)
     ack.timestamp = f->timestamp;
 
     n = zlt_msg_encode(&ack, buf, sizeof(buf));
-    zlt_udp_control(u, buf, n);
+    zlt_udp_out_control(u, buf, n);
 }
 
 
@@ -455,11 +430,11 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
     p = zlt_udp_peer_find(u, f->session);
 
     if (p) {
-        u->role->complain(p, "a malformed frame ends its session");
+        p->role->complain(p, "a malformed frame ends its session");
         zlt_udp_peer_deliver_all(u);
 
         if (!p->closed) {
-            u->role->close(p, ZLT_E_FORBIDDEN, 1);
+            zlt_udp_peer_close(p, ZLT_E_FORBIDDEN, 1);
         }
 
         return;
@@ -469,291 +444,7 @@ zlt_udp_malformed(zlt_udp_t *u, const zlt_dgram_t *f)
 
     if (f->type == ZLT_DATAGRAM_OPEN && u->role->open) {
         (void) zlt_dgram_close(buf, f->session, ZLT_E_FORBIDDEN);
-        zlt_udp_control(u, buf, sizeof(buf));
-    }
-}
-
-
-void
-zlt_udp_forward(zlt_udp_peer_t *peer, const uint8_t *data, size_t len)
-{
-    uint8_t    *p;
-    zlt_udp_t  *u;
-
-    u = peer->udp;
-
-    if (u->broken) {
-        return;
-    }
-
-    if (!u->blocked && u->out_len + ZLT_DGRAM_HEADER + len > ZLT_UDP_OUT) {
-        zlt_udp_write(u);
-    }
-
-    if (u->blocked || u->out_len + ZLT_DGRAM_HEADER + len > ZLT_UDP_OUT) {
-        zlt_udp_peer_wait(peer, &u->to_server, data, len,
-                          u->out_len - u->out_pos);
-        return;
-    }
-
-    if (zlt_list_empty(&u->task.link)) {
-        zlt_io_post(&u->task);
-    }
-
-    p = zlt_dgram_header(u->out + u->out_len, peer->number, len);
-    memcpy(p, data, len);
-
-    u->out_len += ZLT_DGRAM_HEADER + len;
-}
-
-
-void
-zlt_udp_control(zlt_udp_t *u, const uint8_t *frame, size_t len)
-{
-    if (u->broken) {
-        return;
-    }
-
-    if (u->out_len + len > ZLT_UDP_OUT) {
-        zlt_udp_write(u);
-    }
-
-    if (u->out_len + len > ZLT_UDP_OUT && u->out_pos) {
-        memmove(u->out, u->out + u->out_pos, u->out_len - u->out_pos);
-        u->out_len -= u->out_pos;
-        u->out_pos = 0;
-    }
-
-    if (u->out_len + len > ZLT_UDP_OUT) {
-
-        /* ten thousand of them, and it reads none */
-
-        u->broken = "the server does not read";
-
-    } else {
-        memcpy(u->out + u->out_len, frame, len);
-        u->out_len += len;
-    }
-
-    zlt_io_post(&u->task);
-}
-
-
-/* Writes what there is, the queue too, as far as it goes. */
-
-static void
-zlt_udp_write(zlt_udp_t *u)
-{
-    unsigned  i, n;
-
-    if (u->broken) {
-        return;
-    }
-
-    n = 0;
-
-    for ( ;; ) {
-
-        if (zlt_udp_write_out(u) == -1) {
-            u->broken = strerror(errno);
-            zlt_io_post(&u->task);
-        }
-
-        if (u->broken == NULL && u->out_pos < u->out_len) {
-            break;
-        }
-
-        for (i = 0; i < n; i++) {
-            free(zlt_udp_refills[i].item);
-        }
-
-        u->out_pos = 0;
-        u->out_len = 0;
-        u->whole = 1;
-
-        n = u->broken ? 0 : zlt_udp_refill(u);
-
-        if (n == 0) {
-            u->blocked = 0;
-            return;
-        }
-    }
-
-    if (n) {
-        zlt_udp_refill_back(u, n);
-
-    } else if (u->whole) {
-        zlt_udp_out_back(u);
-    }
-
-    u->whole = 0;
-    u->blocked = 1;
-}
-
-
-/* 0: as much as there is room for */
-
-static int
-zlt_udp_write_out(zlt_udp_t *u)
-{
-    ssize_t      n;
-    zlt_conn_t  *c;
-
-    c = &u->channel->relay.side[ZLT_RELAY_CHANNEL];
-
-    n = zlt_conn_flush(c);
-
-    if (n != 0) {
-        return n == ZLT_CONN_AGAIN ? 0 : -1;
-    }
-
-    while (u->out_pos < u->out_len) {
-
-        n = zlt_conn_write(c, u->out + u->out_pos, u->out_len - u->out_pos);
-
-        if (n < 0) {
-            return n == ZLT_CONN_AGAIN ? 0 : -1;
-        }
-
-        u->out_pos += (size_t) n;
-    }
-
-    return 0;
-}
-
-
-/* From the queue into "out", which is empty; sessions take turns. */
-
-static unsigned
-zlt_udp_refill(zlt_udp_t *u)
-{
-    uint8_t           *p;
-    unsigned           n;
-    uint64_t           now;
-    zlt_queue_flow_t  *f;
-    zlt_queue_item_t  *item;
-
-    now = zlt_io_now();
-    n = 0;
-
-    while (n < ZLT_UDP_REFILL) {
-
-        item = zlt_queue_next(&u->to_server, &f, now);
-
-        if (item == NULL) {
-            break;
-        }
-
-        if (u->out_len + ZLT_DGRAM_HEADER + item->len > ZLT_UDP_OUT) {
-            zlt_queue_unget(&u->to_server, f, item);
-            break;
-        }
-
-        p = zlt_dgram_header(u->out + u->out_len,
-                             zlt_list_data(f, zlt_udp_peer_t,
-                                           to_server)->number,
-                             item->len);
-        memcpy(p, item->data, item->len);
-        u->out_len += ZLT_DGRAM_HEADER + item->len;
-
-        zlt_udp_refills[n].item = item;
-        zlt_udp_refills[n++].flow = f;
-    }
-
-    return n;
-}
-
-
-/* The write stopped within what came from the queue. */
-
-static void
-zlt_udp_refill_back(zlt_udp_t *u, unsigned n)
-{
-    zlt_udp_refill_t  *r;
-
-    for (r = &zlt_udp_refills[n - 1];
-         n && u->out_len - ZLT_DGRAM_HEADER - r->item->len >= u->out_pos;
-         r--, n--)
-    {
-        u->out_len -= ZLT_DGRAM_HEADER + r->item->len;
-        zlt_queue_unget(&u->to_server, r->flow, r->item);
-    }
-
-    /* those before went, the last of them perhaps in part */
-
-    while (n) {
-        free(zlt_udp_refills[--n].item);
-    }
-
-    if (u->out_pos == u->out_len) {
-        u->out_pos = 0;
-        u->out_len = 0;
-    }
-}
-
-
-/* The write stopped within the frames of this turn. */
-
-static void
-zlt_udp_out_back(zlt_udp_t *u)
-{
-    int                  rc;
-    size_t               kept;
-    zlt_dgram_t          f;
-    const uint8_t       *p, *start, *end;
-    zlt_udp_peer_t      *peer;
-    zlt_dgram_reader_t   reader;
-
-    memset(&reader, 0, sizeof(zlt_dgram_reader_t));
-
-    p = u->out;
-    end = u->out + u->out_len;
-    kept = 0;
-
-    for ( ;; ) {
-        start = p;
-        rc = zlt_dgram_read(&reader, &f, &p, end);
-
-        if (rc != ZLT_OK) {
-            break;
-        }
-
-        if (p <= u->out + u->out_pos) {
-            continue;
-        }
-
-        if (start < u->out + u->out_pos) {
-
-            /* this one went in part */
-
-            kept = (size_t) (p - u->out);
-            continue;
-        }
-
-        if (kept == 0) {
-            kept = u->out_pos;
-        }
-
-        if (f.type == ZLT_DATAGRAM) {
-            peer = zlt_udp_peer_find(u, f.session);
-
-            if (peer) {
-                zlt_udp_peer_wait(peer, &u->to_server, f.data.data,
-                                  f.data.len, 0);
-            }
-
-            continue;
-        }
-
-        memmove(u->out + kept, start, (size_t) (p - start));
-        kept += (size_t) (p - start);
-    }
-
-    u->out_len = kept;
-
-    if (u->out_pos == u->out_len) {
-        u->out_pos = 0;
-        u->out_len = 0;
+        zlt_udp_out_control(u, buf, sizeof(buf));
     }
 }
 
@@ -790,7 +481,7 @@ zlt_udp_finish(zlt_udp_t *u)
 
     ch = u->channel;
 
-    zlt_udp_write(u);
+    zlt_udp_out_write(u);
 
     if (u->broken) {
         zlt_udp_end(u);
@@ -850,7 +541,7 @@ zlt_udp_tick_one(zlt_udp_t *u)
 
     if (u->npeers == 0
         || zlt_conn_dead(&u->channel->relay.side[ZLT_RELAY_CHANNEL],
-                         ZLT_UDP_DEAD * 1000))
+                         ZLT_UDP_UNACKED * 1000))
     {
         u->broken = "nothing comes from the server";
         zlt_udp_end(u);

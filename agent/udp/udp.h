@@ -6,12 +6,13 @@
 /*
  * A datagram channel and its sessions.
  *
- *   udp.c            the channel: frames in, frames out
+ *   udp.c            the channel, and what comes on it
+ *   udp_out.c        .. and what goes out
  *   udp_peer.c       its sessions by number, and what comes for them
  *   udp_session.c    those of a service, each with a socket
- *   udp_pass.c       .. their datagrams
+ *   udp_pass.c       .. what comes from there, and its errors
  *   udp_service.c    .. all of one service: which is idle, what is counted
- *   visit_udp.c      those of a visitor, which share a socket, in access/
+ *   visit_client.c   those of a visitor, which share a socket, in access/
  *   udp_socket.c     a socket, many datagrams a system call
  */
 
@@ -22,31 +23,12 @@
 
 #include "task.h"
 #include "types.h"
+#include "udp_out.h"
 #include "udp_peer.h"
 #include "udp_service.h"
 #include "udp_session.h"
 #include "udp_socket.h"
 #include "zlt_dgram.h"
-
-
-/* Who is at the end of the channel: the agent that serves, or the visitor. */
-
-typedef struct {
-
-    /* DatagramOpen; NULL: the server does not send it here */
-    void  (*open)(zlt_udp_t *u, const zlt_dgram_t *f);
-
-    /* Datagrams that must be sent, or queued, before the return. */
-    void  (*send)(zlt_udp_peer_t *p, struct iovec *iov, unsigned n);
-
-    /* "cause" (ZLT_E_*) goes to the server, unless the server has asked. */
-    void  (*close)(zlt_udp_peer_t *p, unsigned cause, int tell);
-
-    /* The channel ends: without a word to the server. */
-    void  (*drop)(zlt_udp_peer_t *p);
-
-    void  (*complain)(zlt_udp_peer_t *p, const char *text);
-} zlt_udp_role_t;
 
 
 struct zlt_udp_s {
@@ -101,12 +83,6 @@ struct zlt_udp_s {
 zlt_udp_t *zlt_udp_begin(zlt_channel_t *ch, const zlt_udp_role_t *role,
     const uint8_t *data, size_t len);
 void zlt_udp_free(zlt_udp_t *u);
-
-/* A datagram on its way to the server: copied. */
-void zlt_udp_forward(zlt_udp_peer_t *p, const uint8_t *data, size_t len);
-
-/* A frame that must not be lost. */
-void zlt_udp_control(zlt_udp_t *u, const uint8_t *frame, size_t len);
 
 /* To be called each second. */
 void zlt_udp_tick(void);

@@ -18,11 +18,8 @@
 void zlt_udp_pass_event(zlt_io_t *io);
 void zlt_udp_pass_turn(zlt_task_t *task);
 
-/* To the service; what it does not take now waits. */
-void zlt_udp_pass_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n);
-
-/* There is room, or an address: what was queued goes. */
-void zlt_udp_pass_resume(zlt_udp_session_t *s);
+/* An error of the socket. */
+zlt_udp_failed_e zlt_udp_pass_failed(zlt_udp_peer_t *p, int err);
 
 
 #endif /* ZLT_UDP_PASS_H_INCLUDED */

@@ -9,10 +9,12 @@
  */
 
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "udp.h"
+#include "udp_out.h"
 #include "udp_peer.h"
 
 
@@ -30,6 +32,11 @@ typedef struct {
 
 static void zlt_udp_peer_grow(zlt_udp_t *u);
 static void zlt_udp_peer_deliver(zlt_udp_peer_t *p);
+static void zlt_udp_peer_send(zlt_udp_peer_t *p, struct iovec *iov,
+    unsigned n);
+static zlt_udp_failed_e zlt_udp_peer_failed(zlt_udp_peer_t *p, int err);
+static void zlt_udp_peer_hold(zlt_udp_peer_t *p, const uint8_t *data,
+    size_t len);
 static void zlt_udp_peer_lost_in(zlt_queue_flow_t *f, zlt_queue_item_t *item,
     zlt_queue_drop_e why);
 static void zlt_udp_peer_lost_out(zlt_queue_flow_t *f, zlt_queue_item_t *item,
@@ -74,23 +81,79 @@ zlt_udp_peer_init_all(zlt_udp_t *u)
 void
 zlt_udp_peer_free_all(zlt_udp_t *u)
 {
-    zlt_list_t  *link, *next;
+    zlt_list_t      *link, *next;
+    zlt_udp_peer_t  *p;
 
     zlt_list_each_safe(link, next, &u->peers) {
-        u->role->drop(zlt_list_data(link, zlt_udp_peer_t, link));
+        p = zlt_list_data(link, zlt_udp_peer_t, link);
+        p->role->drop(p);
     }
 }
 
 
 void
-zlt_udp_peer_init(zlt_udp_peer_t *p, zlt_udp_count_t *count,
-    uint64_t *bytes_in)
+zlt_udp_peer_init(zlt_udp_peer_t *p, const zlt_udp_role_t *role)
 {
-    p->count = count;
-    p->bytes_in = bytes_in;
+    p->role = role;
+    p->active = zlt_udp_now;
 
     zlt_queue_flow_init(&p->to_local);
     zlt_queue_flow_init(&p->to_server);
+
+    zlt_list_append(p->users, &p->used);
+}
+
+
+void
+zlt_udp_peer_used(zlt_udp_peer_t *p)
+{
+    if (p->active == zlt_udp_now) {
+        return;
+    }
+
+    p->active = zlt_udp_now;
+
+    if (p->udp) {
+        p->udp->active = zlt_udp_now;
+    }
+
+    zlt_list_remove(&p->used);
+    zlt_list_append(p->users, &p->used);
+}
+
+
+void
+zlt_udp_peer_idle(zlt_list_t *users, uint32_t timeout)
+{
+    zlt_udp_peer_t  *p;
+
+    while (!zlt_list_empty(users)) {
+        p = zlt_list_data(users->next, zlt_udp_peer_t, used);
+
+        if (zlt_udp_now - p->active <= (timeout + 999) / 1000) {
+            break;
+        }
+
+        zlt_udp_peer_close(p, ZLT_DGRAM_ENDED, 1);
+    }
+}
+
+
+void
+zlt_udp_peer_close(zlt_udp_peer_t *p, unsigned cause, int tell)
+{
+    uint8_t     buf[ZLT_DGRAM_CLOSE_SIZE];
+    zlt_udp_t  *u;
+
+    u = p->udp;
+
+    (void) zlt_dgram_close(buf, p->number, cause);
+
+    p->role->close(p, cause, tell);
+
+    if (tell && u) {
+        zlt_udp_out_control(u, buf, sizeof(buf));
+    }
 }
 
 
@@ -277,11 +340,144 @@ zlt_udp_peer_deliver(zlt_udp_peer_t *p)
         }
     }
 
-    p->udp->role->send(p, iovs, n);
+    zlt_udp_peer_used(p);
+    zlt_udp_peer_send(p, iovs, n);
+}
+
+
+/* What the socket does not take now waits. */
+
+static void
+zlt_udp_peer_send(zlt_udp_peer_t *p, struct iovec *iov, unsigned n)
+{
+    unsigned          done;
+    zlt_udp_failed_e  why;
+
+    for (done = 0; done < n; /* void */ ) {
+
+        done += zlt_udp_socket_send_to(p->socket, p->to, p->tolen, &iov[done],
+                                       n - done);
+        if (done == n) {
+            return;
+        }
+
+        why = zlt_udp_peer_failed(p, errno);
+
+        if (why == ZLT_UDP_DEAD) {
+            return;
+        }
+
+        if (why == ZLT_UDP_WAIT) {
+            break;
+        }
+
+        done += (why == ZLT_UDP_SKIP);
+    }
+
+    for ( /* void */ ; done < n; done++) {
+        zlt_udp_peer_hold(p, iov[done].iov_base, iov[done].iov_len);
+    }
+}
+
+
+static zlt_udp_failed_e
+zlt_udp_peer_failed(zlt_udp_peer_t *p, int err)
+{
+    if (err != EAGAIN) {
+        return p->role->failed(p, err);
+    }
+
+    zlt_udp_socket_wait(p->socket, 1);
+
+    return ZLT_UDP_WAIT;
 }
 
 
 void
+zlt_udp_peer_resume(zlt_udp_socket_t *socket, zlt_udp_t *u,
+    zlt_udp_peer_t *one)
+{
+    uint64_t           now;
+    struct iovec       iov;
+    zlt_udp_peer_t    *p;
+    zlt_udp_failed_e   why;
+    zlt_queue_flow_t  *f;
+    zlt_queue_item_t  *item;
+
+    now = zlt_io_now();
+
+    while (u) {
+
+        if (one) {
+            f = &one->to_local;
+            item = zlt_queue_get(&u->to_local, f, now);
+
+        } else {
+            item = zlt_queue_next(&u->to_local, &f, now);
+        }
+
+        if (item == NULL) {
+            break;
+        }
+
+        p = zlt_list_data(f, zlt_udp_peer_t, to_local);
+
+        iov.iov_base = item->data;
+        iov.iov_len = item->len;
+
+        do {
+            why = ZLT_UDP_SKIP;
+
+            if (zlt_udp_socket_send_to(socket, p->to, p->tolen, &iov, 1) == 0)
+            {
+                why = zlt_udp_peer_failed(p, errno);
+            }
+
+        } while (why == ZLT_UDP_AGAIN);
+
+        if (why == ZLT_UDP_WAIT) {
+            zlt_queue_unget(&u->to_local, f, item);
+            return;
+        }
+
+        free(item);
+
+        if (why == ZLT_UDP_DEAD) {
+            return;
+        }
+    }
+
+    zlt_udp_socket_wait(socket, 0);
+}
+
+
+void
+zlt_udp_peer_receive(zlt_udp_peer_t *p, const zlt_udp_message_t *m)
+{
+    size_t  n, pos;
+
+    zlt_udp_peer_used(p);
+
+    *p->bytes_out += m->len;
+
+    n = (m->segment && m->segment < m->len) ? m->segment : m->len;
+    pos = 0;
+
+    do {
+        if (n > m->len - pos) {
+            n = m->len - pos;
+        }
+
+        p->count->out++;
+        p->role->forward(p, m->data + pos, n);
+
+        pos += n;
+
+    } while (pos < m->len);
+}
+
+
+static void
 zlt_udp_peer_hold(zlt_udp_peer_t *p, const uint8_t *data, size_t len)
 {
     if (zlt_queue_put(&p->udp->to_local, &p->to_local, data, len, 0,

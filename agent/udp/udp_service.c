@@ -23,8 +23,8 @@
 #define ZLT_UDP_REPORT   60            /* s, between reports of drops */
 
 
-static void zlt_udp_service_idle(const zlt_owner_t *o, zlt_service_t *service,
-    uint32_t timeout);
+static void zlt_udp_service_idle(const zlt_owner_t *o,
+    zlt_service_t *service);
 static void zlt_udp_service_report(const zlt_owner_t *o,
     zlt_service_t *service);
 
@@ -32,44 +32,30 @@ static void zlt_udp_service_report(const zlt_owner_t *o,
 void
 zlt_udp_service_tick(zlt_owner_t *o)
 {
-    uint32_t        timeout;
     zlt_list_t     *link, *next, *inner;
     zlt_service_t  *service, *target;
-
-    timeout = (o->conf->udp_timeout + 999) / 1000;
 
     zlt_list_each(link, &o->services) {
         service = zlt_list_data(link, zlt_service_t, link);
 
-        zlt_udp_service_idle(o, service, timeout);
+        zlt_udp_service_idle(o, service);
 
         /* a target goes with its last session */
 
         zlt_list_each_safe(inner, next, &service->targets) {
             target = zlt_list_data(inner, zlt_service_t, link);
-            zlt_udp_service_idle(o, target, timeout);
+            zlt_udp_service_idle(o, target);
         }
     }
 }
 
 
 static void
-zlt_udp_service_idle(const zlt_owner_t *o, zlt_service_t *service,
-    uint32_t timeout)
+zlt_udp_service_idle(const zlt_owner_t *o, zlt_service_t *service)
 {
-    zlt_udp_session_t  *s;
-
     zlt_service_hold(service);
 
-    while (!zlt_list_empty(&service->sessions)) {
-        s = zlt_list_data(service->sessions.next, zlt_udp_session_t, used);
-
-        if (zlt_udp_now - s->active <= timeout) {
-            break;
-        }
-
-        zlt_udp_session_close(s, ZLT_DGRAM_ENDED, 1);
-    }
+    zlt_udp_peer_idle(&service->sessions, o->conf->udp_timeout);
 
     if (zlt_udp_now % ZLT_UDP_REPORT == 0) {
         zlt_udp_service_report(o, service);
@@ -137,8 +123,7 @@ zlt_udp_service_log(const zlt_owner_t *o, const zlt_service_t *service)
 void
 zlt_udp_service_end(zlt_service_t *service)
 {
-    zlt_list_t         *link, *next;
-    zlt_udp_session_t  *s;
+    zlt_list_t  *link, *next;
 
     zlt_list_each_safe(link, next, &service->targets) {
         zlt_udp_service_end(zlt_list_data(link, zlt_service_t, link));
@@ -147,8 +132,9 @@ zlt_udp_service_end(zlt_service_t *service)
     zlt_service_hold(service);
 
     while (!zlt_list_empty(&service->sessions)) {
-        s = zlt_list_data(service->sessions.next, zlt_udp_session_t, used);
-        zlt_udp_session_close(s, ZLT_DGRAM_ENDED, 1);
+        zlt_udp_peer_close(zlt_list_data(service->sessions.next,
+                                         zlt_udp_peer_t, used),
+                           ZLT_DGRAM_ENDED, 1);
     }
 
     zlt_service_release(service);

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "owner.h"
 #include "service.h"
+#include "udp_out.h"
 #include "udp_pass.h"
 #include "udp_service.h"
 #include "udp_session.h"
@@ -39,7 +40,8 @@ static void zlt_udp_role_complain(zlt_udp_peer_t *p, const char *text);
 
 static const zlt_udp_role_t  zlt_udp_serving = {
     zlt_udp_session_open,
-    zlt_udp_pass_send,
+    zlt_udp_out_forward,
+    zlt_udp_pass_failed,
     zlt_udp_role_close,
     zlt_udp_role_drop,
     zlt_udp_role_complain
@@ -69,7 +71,7 @@ zlt_udp_session_open(zlt_udp_t *u, const zlt_dgram_t *f)
 
         if (p) {
             zlt_udp_role_complain(p, "a session was opened twice");
-            zlt_udp_role_close(p, ZLT_E_FORBIDDEN, 1);
+            zlt_udp_peer_close(p, ZLT_E_FORBIDDEN, 1);
             return;
         }
 
@@ -132,7 +134,7 @@ release:
 refused:
 
     (void) zlt_dgram_close(buf, f->session, cause);
-    zlt_udp_control(u, buf, sizeof(buf));
+    zlt_udp_out_control(u, buf, sizeof(buf));
 }
 
 
@@ -181,7 +183,6 @@ zlt_udp_session_create(zlt_udp_t *u, uint32_t number, zlt_service_t *service)
     }
 
     s->socket.io.fd = -1;
-    s->active = zlt_udp_now;
     u->active = zlt_udp_now;
 
     s->service = service;
@@ -198,36 +199,17 @@ zlt_udp_session_create(zlt_udp_t *u, uint32_t number, zlt_service_t *service)
 
     zlt_list_init(&s->waiter.link);
     zlt_list_init(&s->task.link);
-    zlt_list_append(&service->sessions, &s->used);
 
-    zlt_udp_peer_init(&s->peer, &service->udp, &service->udp.bytes_in);
+    s->peer.socket = &s->socket;
+    s->peer.users = &service->sessions;
+    s->peer.count = &service->udp;
+    s->peer.bytes_in = &service->udp.bytes_in;
+    s->peer.bytes_out = &service->udp.bytes_out;
+
+    zlt_udp_peer_init(&s->peer, &zlt_udp_serving);
     zlt_udp_peer_add(u, &s->peer, number);
 
     return s;
-}
-
-
-void
-zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause, int tell)
-{
-    uint8_t     buf[ZLT_DGRAM_CLOSE_SIZE];
-    zlt_udp_t  *u;
-
-    u = s->peer.udp;
-
-    zlt_log_link(u->owner->label, ZLT_LOG_DEBUG, "session %u of \"%s\" is "
-                 "closed by the %s, cause %u", (unsigned) s->peer.number,
-                 s->service->conf.name, tell ? "agent" : "server", cause);
-
-    if (tell) {
-        (void) zlt_dgram_close(buf, s->peer.number, cause);
-    }
-
-    zlt_udp_session_drop(s);
-
-    if (tell) {
-        zlt_udp_control(u, buf, sizeof(buf));
-    }
 }
 
 
@@ -245,7 +227,7 @@ zlt_udp_session_drop(zlt_udp_session_t *s)
     zlt_udp_peer_remove(&s->peer);
     zlt_io_close(&s->socket.io);
 
-    zlt_list_remove(&s->used);
+    zlt_list_remove(&s->peer.used);
     zlt_list_remove(&s->waiter.link);
 
     s->service->nsessions--;
@@ -281,14 +263,14 @@ zlt_udp_session_resolved(zlt_waiter_t *waiter, const char *error)
                                  "a session could not be opened: %s",
                                  error ? error : "no address");
         zlt_service_failed(s->service, error ? error : "no address");
-        zlt_udp_session_close(s, ZLT_E_UNREACHABLE, 1);
+        zlt_udp_peer_close(&s->peer, ZLT_E_UNREACHABLE, 1);
         return;
     }
 
     s->address = (uint8_t) (s->service->udp_address % s->service->addrs.n);
 
     if (zlt_udp_session_connect(s) == 0) {
-        zlt_udp_pass_resume(s);
+        zlt_udp_peer_resume(&s->socket, s->peer.udp, &s->peer);
     }
 }
 
@@ -304,7 +286,6 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
     err = EHOSTUNREACH;
     cause = ZLT_E_UNREACHABLE;
     s->peer.ready = 0;
-    s->waiting = 0;
 
     while (s->tried < s->service->addrs.n) {
 
@@ -334,7 +315,7 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
     zlt_udp_session_lost(s, "could not be opened", addr,
                          cause == ZLT_E_FORBIDDEN
                          ? "the target is not allowed" : strerror(err));
-    zlt_udp_session_close(s, cause, 1);
+    zlt_udp_peer_close(&s->peer, cause, 1);
 
     return -1;
 }
@@ -343,7 +324,15 @@ zlt_udp_session_connect(zlt_udp_session_t *s)
 static void
 zlt_udp_role_close(zlt_udp_peer_t *p, unsigned cause, int tell)
 {
-    zlt_udp_session_close(zlt_udp_session_of(p), cause, tell);
+    zlt_udp_session_t  *s;
+
+    s = zlt_udp_session_of(p);
+
+    zlt_log_link(p->udp->owner->label, ZLT_LOG_DEBUG, "session %u of \"%s\" is "
+                 "closed by the %s, cause %u", (unsigned) p->number,
+                 s->service->conf.name, tell ? "agent" : "server", cause);
+
+    zlt_udp_session_drop(s);
 }
 
 

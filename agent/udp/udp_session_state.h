@@ -20,21 +20,15 @@ typedef struct {
     zlt_service_t       *service;
     zlt_waiter_t         waiter;
     zlt_task_t           task;         /* the next turn; frees it */
-    zlt_list_t           used;         /* service->sessions */
 
-    uint32_t             active;       /* s */
     uint8_t              address;      /* of the service, in use */
     uint8_t              tried;        /* addresses */
     unsigned             answered:1;
-    unsigned             waiting:1;    /* for room in the socket */
 } zlt_udp_session_t;
 
 
 #define zlt_udp_session_of(p)  zlt_list_data(p, zlt_udp_session_t, peer)
 
-
-/* Tells the server, or has been told by it. */
-void zlt_udp_session_close(zlt_udp_session_t *s, unsigned cause, int tell);
 
 /* To the address that is next; 0, or -1: the session is closed. */
 int zlt_udp_session_connect(zlt_udp_session_t *s);

@@ -48,6 +48,7 @@
 #define ZLT_UDP_MESSAGES     64        /* of one sendmmsg() */
 
 #define ZLT_UDP_BUFFER       (1024 * 1024)
+#define ZLT_UDP_READS        4         /* receives a turn */
 
 
 typedef union {
@@ -66,6 +67,8 @@ typedef struct {
 } zlt_udp_receiver_t;
 
 
+static int zlt_udp_socket_receive(zlt_udp_socket_t *u,
+    zlt_udp_message_t *messages);
 static void zlt_udp_socket_receiver_init(zlt_udp_receiver_t *r);
 static unsigned zlt_udp_socket_message(zlt_udp_socket_t *u, struct msghdr *m,
     zlt_udp_control_t *control, struct iovec *iov, unsigned n);
@@ -132,6 +135,8 @@ zlt_udp_socket_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
 {
     int  size;
 
+    u->waiting = 0;
+
     if (zlt_io_add_datagram(&u->io, fd, handler) == -1) {
         return -1;
     }
@@ -152,7 +157,42 @@ zlt_udp_socket_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
 }
 
 
-int
+void
+zlt_udp_socket_read(zlt_udp_socket_t *u, zlt_udp_socket_pt handler,
+    zlt_task_t *more)
+{
+    int                k, n;
+    zlt_udp_message_t  messages[ZLT_UDP_SLOTS];
+
+    for (k = 0; k < ZLT_UDP_READS; k++) {
+
+        n = zlt_udp_socket_receive(u, messages);
+
+        if (n == 0 || handler(u, messages, n) == -1) {
+            return;
+        }
+    }
+
+    if (u->io.ready & ZLT_IO_READ) {
+        zlt_io_post(more);
+    }
+}
+
+
+void
+zlt_udp_socket_wait(zlt_udp_socket_t *u, int wait)
+{
+    if (u->waiting != (unsigned) wait) {
+        u->waiting = (unsigned) wait;
+        zlt_io_await_write(&u->io, wait);
+    }
+}
+
+
+/* Up to ZLT_UDP_SLOTS messages, into memory that all sockets share: their
+   number, 0 if there is nothing, or -1 with errno set. */
+
+static int
 zlt_udp_socket_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
 {
     int              i, n;

@@ -29,6 +29,7 @@ typedef struct {
     zlt_io_t         io;               /* first: handlers get its address */
     uint16_t         segment;          /* a datagram up to this size may be
                                           sent as a part of a larger message */
+    unsigned         waiting:1;        /* for room */
 } zlt_udp_socket_t;
 
 
@@ -54,10 +55,18 @@ int zlt_udp_socket_connect(zlt_udp_socket_t *u, const struct sockaddr *sa,
 int zlt_udp_socket_bind(zlt_udp_socket_t *u, int fd, zlt_io_pt handler);
 
 /*
- * Receives up to ZLT_UDP_SLOTS messages into memory that all sockets share.
- * Their number, or -1 with errno set; 0 if there is nothing.
+ * Gives what there is to a handler, message by message, a few receives at most:
+ * where there is more the task is posted, so that others go first.  An error is
+ * given as -1, with errno set; the handler returns -1 if the socket is gone.
  */
-int zlt_udp_socket_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages);
+typedef int (*zlt_udp_socket_pt)(zlt_udp_socket_t *u,
+    const zlt_udp_message_t *messages, int n);
+
+void zlt_udp_socket_read(zlt_udp_socket_t *u, zlt_udp_socket_pt handler,
+    zlt_task_t *more);
+
+/* The handler of its events is called when there is room, or no more. */
+void zlt_udp_socket_wait(zlt_udp_socket_t *u, int wait);
 
 /*
  * Sends n datagrams in their order, n <= ZLT_UDP_SEND_MAX.  The number that
@@ -65,10 +74,6 @@ int zlt_udp_socket_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages);
  */
 unsigned zlt_udp_socket_send_to(zlt_udp_socket_t *u, const struct sockaddr *to,
     socklen_t tolen, struct iovec *iov, unsigned n);
-
-/* .. to where it is connected */
-#define zlt_udp_socket_send(u, iov, n)                                        \
-    zlt_udp_socket_send_to(u, NULL, 0, iov, n)
 
 
 #endif /* ZLT_UDP_SOCKET_H_INCLUDED */
