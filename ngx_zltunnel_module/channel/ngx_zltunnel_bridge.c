@@ -67,10 +67,15 @@ ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
 
     peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
 
-    channel = peer ? ngx_zltunnel_channel_pop(peer, 0) : NULL;
+    channel = peer
+              ? ngx_zltunnel_channel_pop(peer, requests
+                                               ? NGX_ZLTUNNEL_FOR_REQUESTS
+                                               : NGX_ZLTUNNEL_FOR_BYTES)
+              : NULL;
 
     if (channel && channel->end.kind != NGX_ZLTUNNEL_PLAIN
-        && ngx_zltunnel_room_scarce())
+        && (channel->end.kind == NGX_ZLTUNNEL_BRIDGE
+            || ngx_zltunnel_room_scarce()))
     {
         /* for the bridge: the channel is of more use here, unless a part of
            a message has been read from it, which would be lost */

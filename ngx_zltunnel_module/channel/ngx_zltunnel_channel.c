@@ -40,6 +40,8 @@ static void ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
 static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_zltunnel_channel_bridge_for(
+    ngx_zltunnel_channel_t *channel, ngx_zltunnel_channel_for_e what);
 static void ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel);
 
 
@@ -251,10 +253,9 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
 
     ngx_queue_insert_tail(&ngx_zltunnel_channels, &channel->all);
 
-    /* of the worker's connections a lane has none, and a bridge's is of a channel
-       that another worker counts */
+    /* of the worker's connections a lane has none */
 
-    if (kind != NGX_ZLTUNNEL_LANE && kind != NGX_ZLTUNNEL_BRIDGE) {
+    if (kind != NGX_ZLTUNNEL_LANE) {
         registry->nchannels++;
     }
 
@@ -270,7 +271,8 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
 
 
 ngx_zltunnel_channel_t *
-ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer, ngx_uint_t lanes)
+ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_channel_for_e what)
 {
     ngx_queue_t             *q;
     ngx_zltunnel_channel_t  *channel;
@@ -284,7 +286,9 @@ ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer, ngx_uint_t lanes)
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, queue);
 
         if (channel->have == channel->used
-            && !(lanes && channel->websocket)
+            && !(what == NGX_ZLTUNNEL_FOR_LANES && channel->websocket)
+            && (channel->end.kind != NGX_ZLTUNNEL_BRIDGE
+                || ngx_zltunnel_channel_bridge_for(channel, what))
             && (channel->end.ws == NULL
                 || ngx_zltunnel_ws_between(&channel->end)))
         {
@@ -294,6 +298,21 @@ ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer, ngx_uint_t lanes)
     }
 
     return NULL;
+}
+
+
+/*
+ * Its other worker finds out when the agent is dead, and was told once how long
+ * that may take.  For lanes the round trip is to be known, which is that
+ * worker's, too.
+ */
+
+static ngx_uint_t
+ngx_zltunnel_channel_bridge_for(ngx_zltunnel_channel_t *channel,
+    ngx_zltunnel_channel_for_e what)
+{
+    return channel->requests ? what == NGX_ZLTUNNEL_FOR_REQUESTS
+                             : what == NGX_ZLTUNNEL_FOR_BYTES;
 }
 
 
@@ -367,9 +386,7 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
 
     ngx_queue_remove(&channel->all);
 
-    if (channel->end.kind != NGX_ZLTUNNEL_LANE
-        && channel->end.kind != NGX_ZLTUNNEL_BRIDGE)
-    {
+    if (channel->end.kind != NGX_ZLTUNNEL_LANE) {
         channel->registry->nchannels--;
     }
 
@@ -408,11 +425,8 @@ ngx_zltunnel_channel_evict(ngx_zltunnel_registry_t *registry)
     {
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, all);
 
-        /* a bridge takes no place, and would leave none */
-
         if (channel->peer
-            && (registry == NULL || channel->registry == registry)
-            && channel->end.kind != NGX_ZLTUNNEL_BRIDGE)
+            && (registry == NULL || channel->registry == registry))
         {
             ngx_zltunnel_channel_close(channel);
             return NGX_OK;

@@ -36,6 +36,15 @@
 #define NGX_ZLTUNNEL_ANSWER_SIZE      2048     /* of a 101 that waits */
 
 
+/* what a channel is wanted for */
+
+typedef enum {
+    NGX_ZLTUNNEL_FOR_BYTES = 0,
+    NGX_ZLTUNNEL_FOR_REQUESTS,               /* see dial->requests */
+    NGX_ZLTUNNEL_FOR_LANES
+} ngx_zltunnel_channel_for_e;
+
+
 /*
  * A data channel while it is framed: idle, or sent Connect and not answered
  * yet.  It belongs to peer->idle, to a dial, or to a bridge.
@@ -68,6 +77,8 @@ struct ngx_zltunnel_channel_s {
     unsigned                     fresh:1;    /* answers a Connect */
     unsigned                     draining:1; /* until the agent's end */
     unsigned                     websocket:1;/* within one: not framed */
+    unsigned                     requests:1; /* a bridge, whose other worker
+                                                was told so: dial->requests */
 #if (NGX_DEBUG)
     unsigned                     delayed:1;  /* by debug_delay */
 #endif
@@ -87,10 +98,10 @@ void ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_create(
     ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
-/* the most recent idle channel of the peer, no longer idle; or NULL.  lanes:
-   only one that can have lanes. */
+/* the most recent idle channel of the peer that is good for this, no longer
+   idle; or NULL */
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,
-    ngx_uint_t lanes);
+    ngx_zltunnel_channel_for_e what);
 /* reads the answer for that dial from now on */
 void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     ngx_zltunnel_dial_t *dial);

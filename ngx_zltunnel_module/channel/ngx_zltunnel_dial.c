@@ -333,7 +333,13 @@ ngx_zltunnel_dial_local(ngx_zltunnel_dial_t *dial)
     channel = dial->lanes ? ngx_zltunnel_lane_open(dial->link.peer, NULL)
                           : NULL;
 
-    return channel ? channel : ngx_zltunnel_channel_pop(dial->link.peer, 0);
+    if (channel) {
+        return channel;
+    }
+
+    return ngx_zltunnel_channel_pop(dial->link.peer,
+                                    dial->requests ? NGX_ZLTUNNEL_FOR_REQUESTS
+                                                   : NGX_ZLTUNNEL_FOR_BYTES);
 }
 
 

@@ -103,6 +103,7 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_end_bridge(&channel->end, &ngx_zltunnel_bridge_ops,
                                 registry, msg->bridge_id, msg->slot,
                                 msg->from);
+        channel->requests = dial->requests;
     }
 
     channel->epoch = msg->epoch;

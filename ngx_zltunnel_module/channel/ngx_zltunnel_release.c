@@ -102,7 +102,6 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
     }
 
     if (ngx_zltunnel_end_raw_in(end) || ngx_zltunnel_end_raw_out(end)
-        || end->kind == NGX_ZLTUNNEL_BRIDGE
         || (ngx_exiting && end->kind != NGX_ZLTUNNEL_LANE))
     {
         if (!reset) {

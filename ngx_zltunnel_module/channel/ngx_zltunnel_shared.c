@@ -130,7 +130,7 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_peer_link(peer, &shared->link);
 
     if (channel == NULL) {
-        channel = ngx_zltunnel_channel_pop(peer, 1);
+        channel = ngx_zltunnel_channel_pop(peer, NGX_ZLTUNNEL_FOR_LANES);
     }
 
     if (channel == NULL) {

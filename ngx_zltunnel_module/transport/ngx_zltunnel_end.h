@@ -104,10 +104,10 @@ struct ngx_zltunnel_end_s {
          && (e)->frames->in.end != ZLT_FRAMES_RAW))
 
 
-/* the bytes on the descriptor are those of the relay: splice() may be used,
-   and others may read and write it */
+/* the bytes on the descriptor can be those of the relay: splice() may be used.
+   There is TLS behind a bridge, so its bytes are messages to the end. */
 #define ngx_zltunnel_end_raw(end)                                             \
-    ((end)->kind != NGX_ZLTUNNEL_TLS && (end)->kind != NGX_ZLTUNNEL_LANE      \
+    (((end)->kind == NGX_ZLTUNNEL_PLAIN || (end)->kind == NGX_ZLTUNNEL_PAIR)  \
      && (end)->ws == NULL)
 
 

@@ -22,9 +22,9 @@
  * So it is with channels that are TCP in this worker.  One under TLS gives its
  * TLS session, too, and its pool, where that is; but not if the upstream code
  * is to speak TLS to the service itself, and not in stream, where that cannot
- * be known.  These, channels within a WebSocket, and those that are bridged
- * from another worker, stay what they are: the connection gets one end of a
- * socketpair, and a relay of this worker joins the other end and the channel.
+ * be known.  These, and channels within a WebSocket, stay what they are: the
+ * connection gets one end of a socketpair, and a relay of this worker joins the
+ * other end and the channel.
  *
  * The steps from state to state.  The owner may close it in any of them: CLOSED.
  *
@@ -631,7 +631,7 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 
     ngx_zltunnel_room_release(&conn->held);
 
-    lend = (channel->end.frames && kind != NGX_ZLTUNNEL_BRIDGE && !unsent);
+    lend = (channel->end.frames && !unsent);
 
     if (conn->state == NGX_ZLTUNNEL_CONN_EARLY) {
         ngx_zltunnel_early_done(conn);
@@ -937,7 +937,8 @@ ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn, ngx_uint_t keep)
         return;
     }
 
-    if (conn->lent == NULL && conn->dial.lanes && conn->dial.link.peer
+    if ((conn->lent == NULL || conn->lent->end.kind == NGX_ZLTUNNEL_BRIDGE)
+        && conn->dial.lanes && conn->dial.link.peer
         && ngx_zltunnel_shared_get(conn->dial.link.peer, NULL))
     {
         /* by way of another worker, and the next one need not be */
@@ -1064,7 +1065,7 @@ ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf, size_t size)
  * agent, or with this one when it is back.  What was sent may be unacknowledged,
  * which is looked at each second; else keepalive tells.  In stream a minute is
  * waited, as in a relay, and looked at now and then.  A lane is seen to by its
- * channel, and a channel behind a relay by that.
+ * channel, and a channel behind a relay, of this worker or another, by that.
  */
 
 static void

@@ -59,7 +59,7 @@ ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
         return;
     }
 
-    channel = ngx_zltunnel_channel_pop(peer, 1);
+    channel = ngx_zltunnel_channel_pop(peer, NGX_ZLTUNNEL_FOR_LANES);
 
     if (channel == NULL) {
         /* there may be one when as much has passed again */

@@ -56,7 +56,11 @@ sub again {
     my ($then, $now) = @use{$early, $reloads};
     note explain(\%use);
 
-    cmp_ok($now->{$_}, '<=', $then->{$_} + 4,
+    # one under TLS that is idle in another worker has two in its own
+
+    my $bridged = 2 * $now->{idle};
+
+    cmp_ok($now->{$_}, '<=', $then->{$_} + 4 + (/^workers/ ? $bridged : 0),
            "$_: $then->{$_} after $early reloads, now $now->{$_}")
         for grep { /descriptors|sockets/ } sort keys %$now;
 
@@ -101,6 +105,8 @@ sub measure {
     $use{'workers, descriptors but for idle channels'} =
         max(map { $all->($_->{pid}) - $_->{idle_channels} }
             grep { !$_->{exiting} } @{ $t->status->{workers} });
+    $use{idle} = sum(map { $_->{idle_channels} } grep { $_->{name} eq 'bob' }
+                     @{ $t->status->{tunnels} });
     $use{'first workers, sockets'} = sum(map { fds($_)->{socket} } @first);
     $use{'first workers, kB'} = sum(map { $s->memory($_) } @first);
 

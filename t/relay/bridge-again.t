@@ -1,0 +1,177 @@
+#!/usr/bin/perl
+
+# Protects: a channel under TLS that another worker holds is like any other to
+# the worker of the client: idle there after a connection, asked there whether it
+# lives, used again, and lent to nginx's upstream code, with no new bridge.
+#
+# The worker of the clients sleeps while the agent opens its channel, and the
+# one with the channel while a client comes.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use Test::More;
+use ZLTunnel;
+use ZLTunnel::Wire qw(register);
+
+my $t = ZLTunnel->new(workers => 2, range => 2, allow => [ qr/signal 9/ ],
+                      zltunnel => 'heartbeat_interval 1s;');
+my $token = $t->token('alice');
+my $front = $t->free_port;
+$t->write_conf(http => <<"EOT");
+upstream web { zltunnel_service web lanes=off; }
+server { listen 127.0.0.1:$front; location / { proxy_pass http://web; } }
+EOT
+$t->start;
+
+my $tls = $t->tls_to($t->{tls_port});
+my ($holder, $other) = $t->workers;
+
+halt($other);
+my $agent = ZLTunnel::Wire->agent($t, $token, features => 1);
+$agent->send_msg(register('web'));
+my $port = $agent->expect('RegisterOk')->{port};
+
+
+# for clients of a port
+
+my $ch = channel();
+
+for my $n (1 .. 3) {
+    my $c = client($port);
+    $c->send("hello $n");
+    served($ch, "hello $n", "answer $n");
+    is($c->take(8), "answer $n", 'its answer comes back');
+    $c->shut;
+    is($ch->ends, 'eof', 'the end of the client');
+    $ch->eof;
+    is($c->ending, 'eof', 'and that of the service');
+    is_idle();
+}
+
+is_deeply(ways(), { bridged => 1, local => 2 }, 'over one bridge');
+
+# what is reset, or refused, is over as well
+
+my $c = client($port);
+$c->send('hello');
+served($ch, 'hello', 'answer');
+$c->take(6);
+$c->reset;
+is($ch->ends, 'reset', 'a client that is reset');
+$ch->rst;
+is_idle();
+is_deeply(ways(), { bridged => 1, local => 3 }, 'over the same');
+
+my $beat = $ch->next(20, heartbeats => 1) // { type => 'none' };
+is($beat->{type}, 'Heartbeat', 'while it is idle it is asked for a heartbeat');
+$ch->send(ZLTunnel::Wire::msg('HeartbeatAck', $beat->{payload}));
+
+# its worker dies
+
+kill CONT => $other;
+kill KILL => $holder;
+ok(wait_for(sub { idle() == 0 }), 'with its worker it is gone');
+ok(wait_for(sub { 2 == grep { $_ != $holder } $t->workers }, 20),
+   'there is another');
+$_->close for $ch, $agent;
+($other, $holder) = sort { ($a != $other) <=> ($b != $other) } $t->workers;
+
+
+# for requests: the connection is lent
+
+halt($other);
+ok(wait_for(sub {
+    $agent = ZLTunnel::Wire->agent($t, $token, features => 1) or return 0;
+    return ($agent->{ok}{type} // '') eq 'AuthOk';
+}), 'the agent is back');
+$agent->send_msg(register('web'));
+$agent->expect('RegisterOk');
+$ch = channel();
+my $before = ways();
+
+for my $n (1 .. 3) {
+    my $c = client($front);
+    $c->send("GET /$n HTTP/1.0\r\n\r\n");
+
+    served($ch, "GET /$n HTTP/1.0\r\n",
+           "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n$n!");
+    $ch->eof;
+    $c->ending;
+    like($c->{in}, qr/^HTTP\/1\.\d 200.*$n!$/s, 'the answer comes back');
+
+    my $m;
+    do { $m = $ch->next // { type => 'none' } } while $m->{type} eq 'Data';
+    like($m->{type}, qr/^(?:Eof|Reset)$/, 'the end of the request');
+    $ch->{data} = '';
+    is_idle();
+}
+
+my $now = ways();
+$now->{$_} -= $before->{$_} // 0 for keys %$now;
+delete @$now{ grep { !$now->{$_} } keys %$now };
+is_deeply($now, { bridged => 1, local => 2 }, 'over one bridge');
+
+kill CONT => $other;
+$_->close for $ch, $agent;
+$t->finish;
+
+
+# One that is asleep in epoll_wait() still may be woken for a connection, until
+# it has really stopped.
+
+sub halt {
+    my ($pid) = @_;
+
+    kill STOP => $pid;
+    wait_for(sub { slurp("/proc/$pid/stat") =~ /\) T / }) or die 'not stopped';
+}
+
+sub idle { (($t->status->{tunnels} || [])->[0] || {})->{idle_channels} // 0 }
+
+sub is_idle { ok(wait_for(sub { idle() == 1 }), 'idle again') }
+
+sub ways {
+    my $all = $t->status->{acquired};
+    return { map { $_ => $all->{$_} } grep { $all->{$_} } keys %$all };
+}
+
+
+# Of the agent, in the one worker that is awake.
+
+sub channel {
+    my $ch = ZLTunnel::Wire->channel($t, @{ $agent->{ok} }{qw(tunnel_id
+        data_key)}, undef, port => $tls->{port});
+    ok(wait_for(sub { idle() == 1 }), 'an idle channel');
+    return $ch;
+}
+
+
+# That has come to the worker without the channel.
+
+sub client {
+    my ($to) = @_;
+
+    halt($holder);
+    kill CONT => $other;
+
+    my $c = ZLTunnel::Wire::Socket->new($to);
+    ok(wait_for(sub { has_connection($other, $to, $c->{s}->sockport) }),
+       'a client of the other worker');
+
+    kill CONT => $holder;
+    return $c;
+}
+
+sub served {
+    my ($ch, $bytes, $answer) = @_;
+
+    my $m = $ch->next // { type => $ch->{end} // 'none' };
+    is($m->{type}, 'Connect', 'Connect on the same channel');
+    $ch->ack($m);
+    is($ch->bytes(length $bytes), $bytes, 'and its bytes');
+    $ch->data($answer);
+}
