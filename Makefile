@@ -5,7 +5,8 @@
 #   make demo            a tunnel on loopback, to see it work
 #   make check           all tests (check-long: in their full sizes)
 #   make test T=t/udp    some of them
-#   make bench           figures, beside two nginx stream proxies
+#   make bench           figures, beside two nginx stream proxies; or beside
+#                        another tree of this, BASE=dir
 #   make install         DESTDIR=, PREFIX=/usr/local, MODULES_DIR=, CONF_DIR=;
 #                        STRIP= keeps what a debugger wants; and make uninstall
 #   make agent install-agent    without nginx; and make uninstall-agent
@@ -397,7 +398,7 @@ endif
 bench:
 	t/install-deps.sh build bench
 	$(MAKE) all $(OBJS)/bench/load
-	@bench/bench.pl $(BENCH)
+	@$(if $(BASE),bench/compare.pl $(BASE),bench/bench.pl) $(BENCH)
 
 $(OBJS)/bench/load: $(wildcard bench/*.c bench/*.h)
 	$(call say,CC,$(filter %.c,$^))

@@ -15,17 +15,18 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Getopt::Long;
-use List::Util qw(max min sum0);
+use List::Util qw(max min);
 use POSIX ();
-use Setups qw(setups service http_service workdir stop slurp family leaders
-              far_side add_agent tunnel);
+use Rows qw(bulk latency connections burst http by_name memory idle_tunnels
+            datagrams udp_latency);
+use Setups qw(setups service http_service stop slurp leaders);
 use Time::HiRes qw(sleep);
 
 chdir "$FindBin::Bin/.." or die;
 $| = 1;
 
 my %opt = (rows => '', workers => '1,4', runs => 5, setups => '',
-           seconds => 1.5, connections => 2000, tunnels => 20);
+           %Rows::opt);
 
 GetOptions(\%opt, 'quick', 'verbose', 'rows=s', 'workers=s', 'runs=i',
            'setups=s', 'seconds=f', 'connections=i', 'tunnels=i')
@@ -35,15 +36,15 @@ if ($opt{quick}) {
     @opt{qw(runs seconds connections tunnels)} = (3, 0.4, 500, 5);
 }
 
+$Rows::opt{$_} = $opt{$_} for keys %Rows::opt;
+
 $SIG{INT} = $SIG{TERM} = sub { exit 2 };
 
-my $load = 'objs/bench/load';
-my $tick = POSIX::sysconf(POSIX::_SC_CLK_TCK());
 my %base = (plain => 'chain', tls => 'chain-tls');
 my %ours = (ws => 1, wss => 1);
 
 # Rows: what is measured together, and the figures that come of it.  A target
-# is a ratio to the chain, a number for both or one each; "more" is better
+# is a ratio to the chain, or to the "base", a number for both or one each; "more" is better
 # where it is a least.  What is to be zero is so in every run.
 
 my %rows = (
@@ -90,8 +91,10 @@ my @figures = (
     { key => 'rr.p50',      title => 'request of 64 bytes, p50', unit => 'us',
       most => { plain => 1.1, tls => 1.1 } },
     { key => 'rr.p99',      title => '  p99', unit => 'us' },
+    { key => 'rr.cpu',      title => '', unit => 'CPU-s/100k' },
     { key => 'conn.rate',   title => 'new connections, 16 at once',
       unit => '1/s', least => { plain => 0.9, tls => 0.9 } },
+    { key => 'conn.cpu',    title => '', unit => 'CPU-s/100k' },
     { key => 'burst1000.time', title => '1,000 clients at once',
       %burst_time },
     { key => 'burst1000.resets', title => '  reset', unit => '', zero => 1 },
@@ -103,15 +106,18 @@ my @figures = (
     { key => 'http.p50',    title => '  p50', unit => 'us' },
     { key => 'http.p99',    title => '  p99', unit => 'us', %http_p99 },
     { key => 'http.cpu',    title => '', %http_cpu },
+    { key => 'http.cpu',    title => '  beside the hop', unit => 'CPU-s/100k',
+      base => 'hop', most => { plain => 1.15, tls => 1.25 } },
     { key => 'once.rate',   title => 'http, a connection each', unit => '1/s',
       %http_rate },
     { key => 'once.p50',    title => '  p50', unit => 'us' },
     { key => 'once.p99',    title => '  p99', unit => 'us', %http_p99 },
     { key => 'once.cpu',    title => '', %http_cpu },
     { key => 'host.share',  title => 'http by name, requests beside service',
-      unit => '', least => { plain => 0.97, tls => 0.97 } },
-    { key => 'host.rate',   title => '  beside one nginx', unit => '1/s' },
-    { key => 'host.cpu',    title => '', unit => 'CPU-s/100k',
+      unit => '', base => 'hop', least => { plain => 0.97, tls => 0.97 } },
+    { key => 'host.rate',   title => '  beside the hop', unit => '1/s',
+      base => 'hop' },
+    { key => 'host.cpu',    title => '', unit => 'CPU-s/100k', base => 'hop',
       most => { plain => 1.25 } },
     { key => 'mem.conn',    title => 'memory, open idle connection',
       unit => 'kB', most => { plain => 1.0, tls => 1.0 } },
@@ -162,311 +168,6 @@ if (@wanted) {
     my %want = map { $_ => 1 } @wanted;
     @setups = grep { delete $want{$_->{name}} } @setups;
     die 'not here: ' . join(' ', keys %want) . "\n" if %want;
-}
-
-
-# One load; its figures by name.
-
-sub load {
-    my @args = @_;
-
-    my $out = `$load @args 2>&1`;
-    die "load @args: $out" if $?;
-
-    my %figures = $out =~ /(\w+) ([\d.]+)/g;
-    return \%figures;
-}
-
-
-# CPU seconds that the relaying processes have used so far.
-
-sub cpu {
-    my ($running) = @_;
-    my $sum = 0;
-
-    for my $pid (family(leaders($running))) {
-        my ($rest) = slurp("/proc/$pid/stat") =~ /^.*\) (.*)/s or next;
-        my @field = split / /, $rest;
-        $sum += $field[11] + $field[12];
-    }
-
-    return $sum / $tick;
-}
-
-
-# Resident memory, in kB: shared pages in part; or without files' pages, for
-# what grows, as those are shared by more and fewer processes.
-
-sub pss {
-    return memory_of(qr/^Pss:\s+(\d+)/m, @_);
-}
-
-
-sub own_memory {
-    return memory_of(qr/^Pss_(?:Anon|Shmem):\s+(\d+)/m, @_);
-}
-
-
-sub memory_of {
-    my ($re, @pids) = @_;
-    my $sum = 0;
-
-    for my $pid (family(@pids)) {
-        $sum += sum0(slurp("/proc/$pid/smaps_rollup") =~ /$re/g);
-    }
-
-    return $sum;
-}
-
-
-sub kernel_memory {
-    my ($slab) = slurp('/proc/meminfo') =~ /^Slab:\s+(\d+)/m;
-    my ($pages) = slurp('/proc/net/sockstat') =~ /^TCP:.* mem (\d+)/m;
-
-    return $slab + 4 * $pages;
-}
-
-
-# So many bytes that it takes about the time asked for, whatever the way.
-
-sub bulk {
-    my ($mode, $streams, $running) = @_;
-
-    my $bytes = $running->{"bytes$mode$streams"};
-
-    if (!$bytes) {
-        my $n = 64e6 / $streams;
-        load($mode, $running->{port}, $streams, $n);
-        my $f = load($mode, $running->{port}, $streams, 4 * $n);
-        $bytes = $f->{bytes} / $f->{seconds} * $opt{seconds} / $streams;
-        $bytes = max(1e6, int($bytes / 1e6) * 1e6);
-        $running->{"bytes$mode$streams"} = $bytes;
-    }
-
-    my $cpu = cpu($running);
-    my $f = load($mode, $running->{port}, $streams, $bytes);
-
-    die "$f->{bytes} bytes of " . $bytes * $streams . "\n"
-        if $f->{bytes} != $bytes * $streams;
-
-    sleep 0.05;
-    $cpu = cpu($running) - $cpu;
-    my $gb = $f->{bytes} / 1e9;
-
-    return { speed => $gb / $f->{seconds},
-             cpu => leaders($running) ? $cpu / $gb : undef };
-}
-
-
-sub latency {
-    my ($running) = @_;
-
-    my $f = load('rr', $running->{port}, $opt{seconds} / 2);
-    return { p50 => $f->{p50}, p99 => $f->{p99} };
-}
-
-
-# There and back, by 16 clients with 16 under way each.  A datagram counts once
-# for each way.
-
-sub datagrams {
-    my ($size, $running) = @_;
-
-    return {} if !$running->{udp};
-
-    # what is under way, and is lost, when sessions are opened
-
-    load('udp', $running->{udp}, 16, 0.1, 4, $size);
-
-    my $cpu = cpu($running);
-    my $f = load('udp', $running->{udp}, 16, $opt{seconds}, 16, $size);
-
-    $cpu = cpu($running) - $cpu;
-    my $loss = 100 * $f->{lost} / $f->{sent};
-
-    die sprintf "%.2f %% of the datagrams were lost\n", $loss
-        if $running->{agents} && $loss > 0.1;
-
-    return { rate => 2 * $f->{datagrams} / $f->{seconds}, loss => $loss,
-             cpu => leaders($running) ? 1e6 * $cpu / (2 * $f->{datagrams})
-                                      : undef };
-}
-
-
-sub udp_latency {
-    my ($running) = @_;
-
-    return {} if !$running->{udp};
-
-    my $f = load('udp-rr', $running->{udp}, $opt{seconds} / 2, 200);
-    return { p50 => $f->{p50}, p99 => $f->{p99} };
-}
-
-
-sub connections {
-    my ($running) = @_;
-
-    my $f = load('connect', $running->{port}, 16, $opt{seconds} / 2);
-    return { rate => $f->{connections} / $f->{seconds} };
-}
-
-
-# That many in the same moment, each of one byte there and back, all open until
-# the last one has had its byte.
-
-sub burst {
-    my ($n, $running) = @_;
-
-    my $f = load('burst', $running->{port}, $n);
-    return { time => $f->{seconds}, resets => $f->{resets} };
-}
-
-
-# wrk at an http front, with 32 clients that keep their connections.
-
-sub http {
-    my ($path, $running) = @_;
-
-    return {} if !$running->{front};
-
-    my $seconds = max(1, int($opt{seconds} + 0.5));
-    my $cpu = cpu($running);
-
-    my $out = `wrk --latency -H 'Host: web.example' -t 1 -c 32 -d ${seconds}s http://127.0.0.1:$running->{front}$path 2>&1`;
-    die "wrk: $out" if $? || $out =~ /Non-2xx|Socket errors/;
-
-    sleep 0.05;
-    $cpu = cpu($running) - $cpu;
-
-    my ($n) = $out =~ /^\s*(\d+) requests in/m or die "wrk: $out";
-    my ($rate) = $out =~ /^Requests\/sec:\s*([\d.]+)/m;
-
-    return { rate => $rate, p50 => microseconds($out =~ /^\s*50%\s+(\S+)/m),
-             p99 => microseconds($out =~ /^\s*99%\s+(\S+)/m),
-             cpu => leaders($running) ? $cpu / $n * 1e5 : undef };
-}
-
-
-# By the name of a host, and by that of the service, which take turns; the chain
-# has one nginx alone there, whose upstream is the service.
-
-sub by_name {
-    my ($running) = @_;
-
-    return {} if !$running->{front};
-
-    my @name = http('/host/', $running);
-    my @service = $running->{agents} ? map { http('/', $running) } 1, 2 : @name;
-
-    push @name, http('/host/', $running) if $running->{agents};
-
-    my $cpu = mean('cpu', @name);
-
-    return { rate => mean('rate', @name), cpu => $cpu,
-             share => $cpu ? mean('cpu', @service) / $cpu : undef };
-}
-
-
-sub mean {
-    my ($figure, @of) = @_;
-    my $sum = 0;
-
-    for my $f (@of) {
-        return undef if !defined $f->{$figure};
-        $sum += $f->{$figure};
-    }
-
-    return $sum / @of;
-}
-
-
-sub microseconds {
-    my ($n, $unit) = $_[0] =~ /^([\d.]+)(us|ms|s)$/ or die "wrk: $_[0]\n";
-
-    return $n * { us => 1, ms => 1e3, s => 1e6 }->{$unit};
-}
-
-
-# In processes just started, since nobody gives freed memory back: the growth
-# with so many connections open, each of which has carried bytes.
-
-sub memory {
-    my ($running) = @_;
-
-    my @relays = leaders($running);
-    my $n = $opt{connections};
-
-    hold($running, 20, sub { });
-    sleep 0.5;
-
-    my ($far, $before) = (pss(far_side($running)), own_memory(@relays));
-    my $kernel = kernel_memory();
-    my $after;
-
-    hold($running, $n, sub {
-        sleep 1;
-        $after = own_memory(@relays);
-        $kernel = kernel_memory() - $kernel;
-    });
-
-    return { kernel => $kernel / $n } if !@relays;
-    return { conn => ($after - $before) / $n, kernel => $kernel / $n,
-             far => $far };
-}
-
-
-sub hold {
-    my ($running, $n, $code) = @_;
-
-    pipe my $stdin, my $release or die "pipe: $!\n";
-    pipe my $out, my $stdout or die "pipe: $!\n";
-
-    my $pid = fork() // die "fork: $!\n";
-
-    if (!$pid) {
-        open STDIN, '<&', $stdin;
-        open STDOUT, '>&', $stdout;
-        close $release;
-        exec $load, 'hold', $running->{port}, $n or POSIX::_exit(127);
-    }
-
-    close $stdin;
-    close $stdout;
-
-    my $line = <$out> // '';
-    $line eq "held $n\n" or die "hold: $n connections could not be opened\n";
-    $code->();
-
-    print $release "\n";
-    close $release;
-    $line = <$out> // '';
-    waitpid $pid, 0;
-    $line eq "closed $n\n" or die "hold: some of $n connections are gone\n";
-}
-
-
-sub idle_tunnels {
-    my ($running) = @_;
-
-    return {} if !$running->{agents};
-
-    my $n = $opt{tunnels};
-    stop(leaders($running));
-
-    $running = tunnel($running->{tls}, $running->{workers},
-                      $running->{service}, ports => $n + 1,
-                      framed => $running->{transport} eq 'websocket');
-    sleep 1;
-
-    my $before = own_memory($running->{near});
-    add_agent($running) for 1 .. $n;
-    sleep 1;
-
-    my $f = { near => (own_memory($running->{near}) - $before) / $n,
-              far => own_memory(@{ $running->{agents} }) / ($n + 1) };
-
-    stop(leaders($running));
-    return $f;
 }
 
 
@@ -541,7 +242,7 @@ sub table {
     my ($workers, $values, $group) = @_;
 
     my @missed;
-    my @columns = grep { $_->{group} eq $group || $_->{name} eq 'direct' }
+    my @columns = grep { $_->{group} eq $group || $_->{group} eq 'both' }
                        @setups;
     return if !grep { $_->{group} eq $group } @columns;
 
@@ -574,8 +275,8 @@ sub table {
 
             next if !$ours{$name};
 
-            my $chain = median(@{ $values->{$base{$group}}{$figure->{key}}
-                                  || [] });
+            my $beside = $figure->{base} || $base{$group};
+            my $chain = median(@{ $values->{$beside}{$figure->{key}} || [] });
             my $ratio = defined $value && $chain ? $value / $chain : undef;
             my $least = ($figure->{least} || {})->{$group};
             my $most = ($figure->{most} || {})->{$group};

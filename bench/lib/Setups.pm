@@ -4,6 +4,8 @@ package Setups;
 # processes, in a directory of its own:
 #
 #     direct      client - service
+#     hop         client - nginx - service: stream, UDP, and http, without a
+#                 tunnel
 #     chain       client - nginx - nginx - service, stream proxies both
 #     ws          client - nginx with the module - agent - service
 #     chain-tls   the chain with TLS between the two nginxes
@@ -37,6 +39,7 @@ my $http_service;                  # port of the service of http rows
 our $NGINX = $ENV{TEST_NGINX_BINARY} || 'nginx';
 our $OBJS = 'objs';
 our $AGENT = "$OBJS/zltunnel-agent";
+our @UNDER;                        # what the tunnel's programs are run by
 
 
 sub slurp {
@@ -107,7 +110,7 @@ sub free_range {
 sub wait_port {
     my ($port, $what) = @_;
 
-    for (1 .. 200) {
+    for (1 .. 600) {
         return if IO::Socket::INET->new(PeerAddr => '127.0.0.1',
                                         PeerPort => $port);
         sleep 0.05;
@@ -233,7 +236,7 @@ EOT
 
     spew("$dir/tokens", $o{tokens}) if $o{tokens};
 
-    my $pid = spawn("$dir/nginx", $NGINX, '-p', $dir, '-c',
+    my $pid = spawn("$dir/nginx", $o{module} ? @UNDER : (), $NGINX, '-p', $dir, '-c',
                     "$dir/nginx.conf", '-e', "$dir/error.log");
 
     eval { wait_port($o{port}, $name); 1 }
@@ -370,6 +373,36 @@ EOT
 }
 
 
+# What a user has who needs no tunnel.
+
+sub hop {
+    my ($workers, $service) = @_;
+
+    my ($port, $front) = (free_port(), free_port());
+    my $server = "server 127.0.0.1:$http_service";
+    my $http = http_front($front, $server, 'http', '', $server);
+
+    my ($near) = nginx('hop', $workers, <<EOT, port => $port);
+stream {
+    server {
+        listen 127.0.0.1:$port;
+        proxy_pass 127.0.0.1:$service;
+    }
+    server {
+        listen 127.0.0.1:$port udp rcvbuf=4m reuseport;
+        proxy_pass 127.0.0.1:$service;
+    }
+}
+
+http {
+$http
+}
+EOT
+
+    return { port => $port, near => $near, front => $front, udp => $port };
+}
+
+
 # One nginx with the module and an agent; ports: for how many agents.
 
 sub tunnel {
@@ -433,7 +466,7 @@ sub add_agent {
     my $log = "$self->{dir}/agent$n";
     my $scheme = $self->{tls} ? 'wss' : 'ws';
 
-    my $pid = spawn($log, $AGENT, 'connect', '--server',
+    my $pid = spawn($log, @UNDER, $AGENT, 'connect', '--server',
                     "$scheme://127.0.0.1:$self->{http}/tunnel/v1",
                     '--token-file', "$self->{dir}/token",
                     '--transport', $self->{transport},
@@ -448,7 +481,7 @@ sub add_agent {
 
     push @{ $self->{agents} }, $pid;
 
-    for (1 .. 200) {
+    for (1 .. 600) {
         my $out = slurp("$log.out");
 
         if ($out =~ /^bench$n\s+tcp\s.*->\s.*:(\d+)\s*$/m) {
@@ -590,9 +623,10 @@ sub on_path {
 
 sub setups {
     my @all = (
-        { name => 'direct', group => 'plain',
+        { name => 'direct', group => 'both',
           start => sub { return { port => $_[1], udp => $_[1],
                                   front => $http_service } } },
+        { name => 'hop', group => 'both', start => \&hop },
         { name => 'chain', group => 'plain', start => sub { chain(0, @_) } },
         { name => 'ws', group => 'plain', start => sub { tunnel(0, @_) } },
         { name => 'ws-framed', group => 'plain',

@@ -95,6 +95,7 @@ my %never = (
     'make coverage'               => 'twenty minutes',
     'make bench'                  => 'twenty minutes',
     'make bench BENCH=*'          => 'a machine without other work',
+    'make bench BASE=*'           => 'another tree, built',
     'make fuzz FUZZ=*'            => 'ten minutes',
     'make fuzz-corpus'            => 'changes the tree',
     'make lint'                   => 'minutes; done before each change',
