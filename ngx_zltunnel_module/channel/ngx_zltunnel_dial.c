@@ -781,6 +781,11 @@ ngx_zltunnel_dial_timer(ngx_event_t *ev)
         return;
     }
 
+    if (dial->state == NGX_ZLTUNNEL_DIAL_QUEUED) {
+        ngx_zltunnel_dial_turn_next(dial->link.peer);
+        return;
+    }
+
     if (dial->silent || dial->state != NGX_ZLTUNNEL_DIAL_ASKED) {
         return;
     }

@@ -95,8 +95,9 @@ struct ngx_zltunnel_dial_s {
     ngx_zltunnel_dial_entry_e    entry;
     unsigned                     due:2;      /* Connect, on each */
     unsigned                     silent:1;   /* the first did not answer */
-    unsigned                     asking:1;   /* counts among those that ask the
-                                                agent */
+    unsigned                     asking:2;   /* 1: counts among those that ask
+                                                the agent, 2: .. and would do
+                                                with the worker's first lane */
     unsigned                     lost:1;     /* a channel ended on which the
                                                 agent may have acted */
     unsigned                     channels:1; /* not an agent of version 1 */

@@ -14,6 +14,12 @@
  * place of one that has got its channel, or a channel that has become idle
  * meanwhile: many short connections need few channels.  Its timeout begins when
  * it is its turn, and waiting is given up only when others get nothing either.
+ *
+ * Those that may have a lane need one channel together.  Where the worker has
+ * no shared one yet the first of them asks, and the others wait: an agent that
+ * uses a channel opens another that is idle, and that is shared by all.  If
+ * none comes, as many more ask as have got one for themselves, and one; after
+ * a second all do.
  */
 
 
@@ -31,10 +37,21 @@
 #define NGX_ZLTUNNEL_DIAL_LEAST    32      /* in each */
 #define NGX_ZLTUNNEL_DIAL_FEW      4       /* .. that has few connections */
 
+#define NGX_ZLTUNNEL_DIAL_FIRST    1000    /* ms for the first lane */
+
 
 static ngx_uint_t ngx_zltunnel_dial_turn_most(void);
+static ngx_uint_t ngx_zltunnel_dial_turn_first(ngx_zltunnel_dial_t *dial);
+static ngx_msec_t ngx_zltunnel_dial_turn_wait(ngx_zltunnel_dial_t *dial);
 static void ngx_zltunnel_dial_turn_handler(ngx_event_t *ev);
 static void ngx_zltunnel_dial_turn_peer(ngx_zltunnel_peer_t *peer);
+static ngx_zltunnel_dial_t *ngx_zltunnel_dial_turn_head(
+    ngx_zltunnel_peer_t *peer, ngx_zltunnel_channel_t **channel);
+
+
+/* what is idle would not do */
+#define ngx_zltunnel_dial_turn_fresh(dial)                                    \
+    ((dial)->entry == NGX_ZLTUNNEL_DIAL_ANNOUNCED || (dial)->silent)
 
 
 static ngx_queue_t       ngx_zltunnel_dial_turn_peers;
@@ -45,6 +62,7 @@ static ngx_connection_t  ngx_zltunnel_dial_turn_dummy;
 ngx_int_t
 ngx_zltunnel_dial_turn_take(ngx_zltunnel_dial_t *dial)
 {
+    ngx_msec_t            wait;
     ngx_zltunnel_peer_t  *peer;
 
     if (dial->asking) {
@@ -57,10 +75,60 @@ ngx_zltunnel_dial_turn_take(ngx_zltunnel_dial_t *dial)
         return NGX_AGAIN;
     }
 
+    wait = ngx_zltunnel_dial_turn_wait(dial);
+
+    if (wait) {
+        ngx_add_timer(&dial->timer, ngx_min(wait,
+                                            ngx_zltunnel_dial_left(dial)));
+        return NGX_AGAIN;
+    }
+
     dial->asking = 1;
     peer->nasking++;
 
+    if (ngx_zltunnel_dial_turn_first(dial)) {
+        dial->asking = 2;
+
+        if (peer->nfirst == 0 && !ngx_zltunnel_dial_turn_waited(peer)) {
+            peer->first = ngx_current_msec;
+            peer->ngot = 0;
+        }
+
+        peer->nfirst++;
+    }
+
     return NGX_OK;
+}
+
+
+/* 1: a channel that others share with it would do, and there is none yet */
+
+static ngx_uint_t
+ngx_zltunnel_dial_turn_first(ngx_zltunnel_dial_t *dial)
+{
+    return dial->lanes && dial->link.peer->shared == NULL
+           && dial->asked[0] == NULL && dial->asked[1] == NULL;
+}
+
+
+/* ms, for which it does not ask, since others have; or 0 */
+
+static ngx_msec_t
+ngx_zltunnel_dial_turn_wait(ngx_zltunnel_dial_t *dial)
+{
+    ngx_msec_t            elapsed;
+    ngx_zltunnel_peer_t  *peer;
+
+    peer = dial->link.peer;
+
+    if (!ngx_zltunnel_dial_turn_first(dial) || peer->nfirst <= peer->ngot) {
+        return 0;
+    }
+
+    elapsed = ngx_current_msec - peer->first;
+
+    return elapsed < NGX_ZLTUNNEL_DIAL_FIRST
+           ? NGX_ZLTUNNEL_DIAL_FIRST - elapsed : 0;
 }
 
 
@@ -98,6 +166,12 @@ ngx_zltunnel_dial_turn_over(ngx_zltunnel_dial_t *dial, ngx_uint_t served)
     }
 
     if (dial->asking) {
+
+        if (dial->asking == 2) {
+            peer->nfirst--;
+            peer->ngot += served;
+        }
+
         dial->asking = 0;
         peer->nasking--;
 
@@ -174,24 +248,16 @@ ngx_zltunnel_dial_turn_handler(ngx_event_t *ev)
 static void
 ngx_zltunnel_dial_turn_peer(ngx_zltunnel_peer_t *peer)
 {
-    ngx_uint_t               fresh;
-    ngx_queue_t             *q;
     ngx_zltunnel_dial_t     *dial;
     ngx_zltunnel_link_t      guard;
     ngx_zltunnel_channel_t  *channel;
 
     ngx_zltunnel_peer_link(peer, &guard);
 
-    while (ngx_zltunnel_dial_turn_waited(peer)) {
-        q = ngx_queue_head(&peer->waiting);
-        dial = ngx_queue_data(q, ngx_zltunnel_dial_t, turn);
+    for ( ;; ) {
+        dial = ngx_zltunnel_dial_turn_head(peer, &channel);
 
-        fresh = dial->entry == NGX_ZLTUNNEL_DIAL_ANNOUNCED || dial->silent;
-        channel = fresh ? NULL : ngx_zltunnel_dial_local(dial);
-
-        if (channel == NULL
-            && peer->nasking >= ngx_zltunnel_dial_turn_most())
-        {
+        if (dial == NULL) {
             break;
         }
 
@@ -201,9 +267,52 @@ ngx_zltunnel_dial_turn_peer(ngx_zltunnel_peer_t *peer)
             ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_LOCAL);
 
         } else {
-            ngx_zltunnel_dial_next(dial, fresh);
+            ngx_zltunnel_dial_next(dial,
+                                   ngx_zltunnel_dial_turn_fresh(dial));
         }
     }
 
     ngx_zltunnel_peer_unlink(&guard);
+}
+
+
+/* the first whose turn it is, with a channel that is here, or NULL */
+
+static ngx_zltunnel_dial_t *
+ngx_zltunnel_dial_turn_head(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_channel_t **channel)
+{
+    ngx_uint_t            most;
+    ngx_queue_t          *q;
+    ngx_zltunnel_dial_t  *dial;
+
+    most = ngx_zltunnel_dial_turn_most();
+
+    for (q = ngx_queue_head(&peer->waiting);
+         q != ngx_queue_sentinel(&peer->waiting);
+         q = ngx_queue_next(q))
+    {
+        dial = ngx_queue_data(q, ngx_zltunnel_dial_t, turn);
+        *channel = NULL;
+
+        if (!ngx_zltunnel_dial_turn_fresh(dial)
+            && (peer->nidle || peer->shared))
+        {
+            *channel = ngx_zltunnel_dial_local(dial);
+        }
+
+        if (*channel) {
+            return dial;
+        }
+
+        if (peer->nasking >= most) {
+            return NULL;
+        }
+
+        if (ngx_zltunnel_dial_turn_wait(dial) == 0) {
+            return dial;
+        }
+    }
+
+    return NULL;
 }

@@ -36,6 +36,9 @@ struct ngx_zltunnel_peer_s {
     ngx_queue_t                  waiting;     /* dials, to ask for a channel */
     ngx_uint_t                   nasking;     /* .. that have asked */
     ngx_msec_t                   served;      /* when the last got one, or 0 */
+    ngx_uint_t                   nfirst;      /* of those, for the first lane */
+    ngx_uint_t                   ngot;        /* .. that have got a channel */
+    ngx_msec_t                   first;       /* .. since they began to */
     ngx_queue_t                  turn;        /* of peers, while due */
     ngx_uint_t                   due;         /* some that wait need not */
     ngx_queue_t                  links;       /* relays, bridges, dials: cut

@@ -23,6 +23,7 @@ use constant { WINDOW => 65536, FEATURES => 0x31, GROWS => 0x71 };
 my ($t, $front, $agent, @ok);
 
 subtest 'an agent by hand' => \&by_hand;
+subtest 'the first of a worker' => \&first;
 subtest 'its windows' => \&windows;
 subtest 'windows that grow' => \&grows;
 subtest 'its end' => \&ends;
@@ -746,6 +747,69 @@ sub is_whole {
 
     $x->{got} =~ s/^POST .*?\r\n\r\n//s;
     ok($x->{got} eq $body, $name);
+}
+
+
+# Twenty clients, and no channel: the agent is not asked for twenty, since the
+# first that is idle carries the lanes of all.  Where none comes, each has one.
+
+sub first {
+    setup(FEATURES);
+
+    my $n = 20;
+    my $asked;
+
+    # a machine that is busy may have let the second pass that they wait
+
+    for (1 .. 5) {
+        $asked = burst($n, 1);
+        last if $asked < $n / 2;
+    }
+
+    cmp_ok($asked, '<', $n / 2, "the agent is asked for $asked channels");
+
+    is(burst($n, 0), $n, 'with an agent that has none that are idle, for all');
+
+    done();
+}
+
+# How often the agent is asked for a channel, and the idle one that it opens when
+# it is asked first, if it does.
+
+sub burst {
+    my ($n, $opens) = @_;
+
+    my @c = map { ask("GET /$_") } 1 .. $n;
+    my $d;
+    my (@fresh, $served);
+
+    wait_for(sub {
+        while (my $m = $agent->next(0.02)) {
+            next if $m->{type} ne 'Connect';
+            $d //= ZLTunnel::Wire->channel($t, @ok) if $opens;
+            push @fresh, [ $m, ZLTunnel::Wire->channel($t, @ok,
+                                                       $m->{connection_id}) ];
+        }
+
+        while ($d && (my $m = $d->next_of_lanes(0.02))) {
+            next if $m->{type} ne 'Connect';
+            $d->send(lane($m->{lane}, ack($m) . answer('x') . msg('Eof')));
+            $served++;
+        }
+
+        return @fresh + ($served // 0) >= $n;
+    });
+
+    $_->[1]->send(ack($_->[0]) . answer('x') . msg('Eof')) for @fresh;
+
+    is(scalar(grep { my @got = got($_); $got[0] && $got[1] eq 'x' } @c), $n,
+       'all are served');
+
+    # none of them is idle for what comes next
+    $_->close for @c, grep { $_ } $d, map { $_->[1] } @fresh;
+    wait_for(sub { mine()->{idle_channels} == 0 });
+
+    return scalar @fresh;
 }
 
 
