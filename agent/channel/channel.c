@@ -4,16 +4,8 @@
  */
 
 /*
- * A data channel, step by step: the handler of its connection is the step.
- *
- *   connecting, talking, handshaking,   on its way to the server; talking is
- *   answer                              with a proxy
- *   idle                                framed: heartbeats, then Connect
- *   (service: dialling)                 taken: early bytes wait
- *   relay                               raw or framed, relay.c
- *   closing                             framed: until the server's end comes
- *   datagrams                           framed, udp.c
- *   ending                              ConnectFail or Retire was sent
+ * A data channel, step by step.  What it is says channel_state.h; the handler
+ * of its connection is the step.
  *
  * The steps to the server are in channel_open.c, what comes on an idle channel
  * in channel_connect.c, the steps to the service in channel_dial.c, and what
@@ -87,6 +79,8 @@ zlt_channel_create(zlt_owner_t *o)
 void
 zlt_channel_free(zlt_channel_t *ch)
 {
+    zlt_channel_state(ch, ZLT_CHANNEL_GONE);
+
     zlt_relay_cleanup(&ch->relay);
 
     (void) zlt_pool_leave(ch);
@@ -182,8 +176,7 @@ zlt_channel_lane(zlt_channel_t *of)
     if (ch) {
         memcpy(ch->tunnel_id, of->tunnel_id, ZLT_ID_SIZE);
 
-        ch->state = ZLT_CHANNEL_IDLE;
-        ch->upgraded = 1;
+        zlt_channel_state(ch, ZLT_CHANNEL_IDLE);
 
         io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
         io->handler = zlt_channel_connect_idle;
@@ -205,10 +198,7 @@ zlt_channel_lost(zlt_channel_t *ch, const char *why)
     zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "an idle data channel is "
                  "lost: %s", why);
 
-    zlt_relay_abort(&ch->relay);
-
-    ch->state = ZLT_CHANNEL_ENDING;
-    zlt_channel_free(ch);
+    zlt_channel_abort(ch);
 }
 
 
@@ -251,28 +241,40 @@ zlt_channel_expired(zlt_timer_t *timer)
     r = zlt_list_data(timer, zlt_relay_t, timer);
     ch = zlt_list_data(r, zlt_channel_t, relay);
 
+    if (ch->state == ZLT_CHANNEL_ENDING || ch->state == ZLT_CHANNEL_CLOSING) {
+        zlt_conn_reset(&r->side[ZLT_RELAY_CHANNEL]);
+        zlt_channel_free(ch);
+        return;
+    }
+
     if (ch->use) {
         ch->use->expired(ch);
+        return;
+    }
 
-    } else if (ch->state == ZLT_CHANNEL_IDLE) {
+    switch (ch->state) {
+
+    case ZLT_CHANNEL_IDLE:
         zlt_channel_lost(ch, "no heartbeat came");
+        break;
 
-    } else if (ch->state == ZLT_CHANNEL_SHARED) {
+    case ZLT_CHANNEL_SHARED:
         zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a shared data channel "
                      "is lost: no heartbeat came");
         zlt_channel_abort(ch);
+        break;
 
-    } else if (ch->state == ZLT_CHANNEL_ENDING
-               || ch->state == ZLT_CHANNEL_CLOSING)
-    {
-        zlt_conn_reset(&r->side[ZLT_RELAY_CHANNEL]);
-        zlt_channel_free(ch);
-
-    } else if (!ch->connected && ch->state == ZLT_CHANNEL_TAKEN) {
+    case ZLT_CHANNEL_TAKEN:
         zlt_channel_fail_late(ch);
+        break;
 
-    } else if (!ch->connected || ch->upgrade == NULL) {
+    case ZLT_CHANNEL_OPENING:
         zlt_channel_open_late(ch, "the server did not answer in time");
+        break;
+
+    default:
+        /* the server's time is another one */
+        break;
     }
 }
 

@@ -13,6 +13,7 @@
 #define ZLT_CHANNEL_H_INCLUDED
 
 
+#include "channel_state.h"
 #include "http.h"
 #include "owner.h"
 #include "pool.h"
@@ -28,19 +29,6 @@
 #define ZLT_CHANNEL_FAIL     512
 
 #define ZLT_CHANNEL_WORKERS  256
-
-
-enum {
-    ZLT_CHANNEL_OPENING = 0,
-    ZLT_CHANNEL_IDLE,
-    ZLT_CHANNEL_TAKEN,
-    ZLT_CHANNEL_RELAY,
-    ZLT_CHANNEL_CLOSING,
-    ZLT_CHANNEL_DATAGRAMS,
-    ZLT_CHANNEL_SHARED,
-    ZLT_CHANNEL_MOVING,
-    ZLT_CHANNEL_ENDING
-};
 
 
 /* whose a channel is that leads to no service of ours, and what he is told */
@@ -93,15 +81,12 @@ struct zlt_channel_s {
     uint32_t         serial;           /* of the control channel that asked */
     uint16_t         worker;
     uint16_t         workers;
-    uint8_t          state;
+    zlt_channel_state_e  state;
     uint8_t          tries;            /* to reach the server, failed */
     uint8_t          astray;           /* .. the binary with the tunnel */
     unsigned         fresh:1;
-    unsigned         upgraded:1;       /* 101 has come */
-    unsigned         connected:1;      /* to the service */
     unsigned         datagrams:1;      /* fresh: for a UDP service */
     unsigned         early:1;          /* bytes went to the service at once */
-    unsigned         draining:1;       /* our direction is shut */
     unsigned         reusable:1;       /* this Connect says so */
     unsigned         unread:1;         /* what is kept was not looked at */
     uint32_t         discarded;        /* bytes, after our end */

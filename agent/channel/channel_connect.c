@@ -32,9 +32,9 @@ static void zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     const uint8_t *early, size_t len);
 static void zlt_channel_connect_share(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
-static void zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
-    zlt_channel_start_pt start, const uint8_t *p, size_t len,
-    const char *failed);
+static void zlt_channel_connect_become(zlt_channel_t *ch,
+    zlt_channel_state_e state, zlt_channel_start_pt start, const uint8_t *p,
+    size_t len, const char *failed);
 
 
 void
@@ -234,7 +234,7 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
 
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
 
-    ch->state = ZLT_CHANNEL_TAKEN;
+    zlt_channel_state(ch, ZLT_CHANNEL_TAKEN);
     ch->reusable = zlt_channel_framed(m) && !ch->websocket;
     ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_dial_wait;
 
@@ -310,7 +310,7 @@ zlt_channel_connect_share(zlt_channel_t *ch, const uint8_t *p, size_t len)
 
 
 static void
-zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
+zlt_channel_connect_become(zlt_channel_t *ch, zlt_channel_state_e state,
     zlt_channel_start_pt start, const uint8_t *p, size_t len,
     const char *failed)
 {
@@ -318,7 +318,7 @@ zlt_channel_connect_become(zlt_channel_t *ch, unsigned state,
 
     pool = zlt_pool_leave(ch);
 
-    ch->state = (uint8_t) state;
+    zlt_channel_state(ch, state);
 
     zlt_timer_stop(&ch->relay.timer);
 

@@ -49,6 +49,7 @@ static void zlt_channel_dial_race(zlt_channel_t *ch, zlt_addrs_t *addrs,
 static void zlt_channel_dial_raced(void *data, zlt_conn_t *winner,
     const zlt_addr_t *addr, int err);
 static void zlt_channel_dial_connecting(zlt_io_t *io);
+static void zlt_channel_dial_served(zlt_channel_t *ch);
 static void zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how);
 
 
@@ -429,10 +430,9 @@ zlt_channel_dial_early(zlt_channel_t *ch)
     }
 
     ch->early = 1;
-    ch->connected = 1;
     c->io.handler = zlt_channel_dial_wait;
 
-    zlt_channel_dial_join(ch);
+    zlt_channel_dial_served(ch);
 
     return ZLT_CHANNEL_DIAL_JOINED;
 }
@@ -477,10 +477,9 @@ zlt_channel_dial_raced(void *data, zlt_conn_t *winner, const zlt_addr_t *addr,
     }
 
     c->io.data = ch;
-    ch->connected = 1;
 
     zlt_service_worked(ch->service, addr);
-    zlt_channel_dial_join(ch);
+    zlt_channel_dial_served(ch);
 }
 
 
@@ -502,9 +501,8 @@ zlt_channel_dial_connecting(zlt_io_t *io)
     }
 
     if (rc == 0) {
-        ch->connected = 1;
         io->handler = zlt_channel_dial_wait;
-        zlt_channel_dial_join(ch);
+        zlt_channel_dial_served(ch);
         return;
     }
 
@@ -517,6 +515,20 @@ zlt_channel_dial_connecting(zlt_io_t *io)
 
     } else {
         zlt_channel_fail(ch, err);
+    }
+}
+
+
+/* The service is there. */
+
+static void
+zlt_channel_dial_served(zlt_channel_t *ch)
+{
+    if (ch->state == ZLT_CHANNEL_OPENING) {
+        zlt_channel_state(ch, ZLT_CHANNEL_SERVED);
+
+    } else {
+        zlt_channel_dial_join(ch);
     }
 }
 
@@ -535,11 +547,7 @@ zlt_channel_dial_join(zlt_channel_t *ch)
     uint8_t    buf[ZLT_CHANNEL_SMALL];
     zlt_msg_t  ack;
 
-    if (!ch->connected || !ch->upgraded) {
-        return;
-    }
-
-    ch->state = ZLT_CHANNEL_RELAY;
+    zlt_channel_state(ch, ZLT_CHANNEL_RELAY);
     ch->owner->connections++;
 
     zlt_service_served(ch->service);

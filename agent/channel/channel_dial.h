@@ -24,7 +24,7 @@ void zlt_channel_dial_wait(zlt_io_t *io);
 /* The service's addresses that may be dialled; their number. */
 unsigned zlt_channel_dial_permitted(const zlt_channel_t *ch, zlt_addrs_t *to);
 
-/* Server and service are both there, perhaps: answer, and relay. */
+/* Server and service are both there: answer, and relay. */
 void zlt_channel_dial_join(zlt_channel_t *ch);
 
 

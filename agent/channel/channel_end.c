@@ -50,7 +50,7 @@ zlt_channel_end_connection(zlt_channel_t *ch)
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_SERVICE]);
     zlt_relay_reuse(&ch->relay);
 
-    ch->state = ZLT_CHANNEL_CLOSING;
+    zlt_channel_state(ch, ZLT_CHANNEL_CLOSING);
     ch->discarded = 0;
 
     zlt_channel_end_leave(ch, zlt_channel_end_closing);
@@ -162,13 +162,12 @@ zlt_channel_end_reuse(zlt_channel_t *ch)
     ch->client = NULL;
 
     ch->fresh = 0;
-    ch->connected = 0;
     ch->early = 0;
     ch->reusable = 0;
 
     c->io.data = ch;
     c->io.handler = zlt_channel_connect_idle;
-    ch->state = ZLT_CHANNEL_IDLE;
+    zlt_channel_state(ch, ZLT_CHANNEL_IDLE);
 
     zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
                     zlt_channel_expired);
@@ -217,7 +216,7 @@ zlt_channel_end_fail_told(zlt_channel_t *ch, unsigned code,
         }
     }
 
-    if (ch->fresh && !ch->upgraded) {
+    if (ch->state == ZLT_CHANNEL_OPENING || ch->state == ZLT_CHANNEL_SERVED) {
 
         /* the server will not wait for the channel any longer */
 
@@ -289,7 +288,7 @@ zlt_channel_end(zlt_channel_t *ch)
 {
     zlt_flow_t  *f;
 
-    ch->state = ZLT_CHANNEL_ENDING;
+    zlt_channel_state(ch, ZLT_CHANNEL_ENDING);
 
     f = &ch->relay.flow[ZLT_RELAY_CHANNEL];
     free(f->buf);
@@ -312,14 +311,8 @@ zlt_channel_end_ending(zlt_io_t *io)
 
     rc = zlt_channel_flush(ch);
 
-    if (rc == 0 && ch->relay.flow[ZLT_RELAY_SERVICE].buf == NULL
-        && !ch->draining)
-    {
+    if (rc == 0 && ch->relay.flow[ZLT_RELAY_SERVICE].buf == NULL) {
         rc = zlt_conn_shutdown(c);
-
-        if (rc == 0) {
-            ch->draining = 1;
-        }
     }
 
     if (rc == 0 || rc == ZLT_CONN_AGAIN) {

@@ -119,8 +119,7 @@ zlt_channel_open_undo(zlt_channel_t *ch)
 {
     zlt_channel_open_shut(ch);
 
-    ch->state = ZLT_CHANNEL_OPENING;
-    ch->upgraded = 0;
+    zlt_channel_state(ch, ZLT_CHANNEL_OPENING);
 
     zlt_list_remove(&ch->relay.task.link);
 }
@@ -235,6 +234,7 @@ zlt_channel_open_done(void *data, const zlt_upgrade_end_t *end)
 static void
 zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
 {
+    int        served;
     size_t     len;
     zlt_io_t  *io;
 
@@ -245,7 +245,6 @@ zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
 
     zlt_transport_opened(&ch->owner->transport, ch->websocket, zlt_io_now());
 
-    ch->upgraded = 1;
     ch->worker = (uint16_t) (end->answer.worker % ZLT_CHANNEL_WORKERS);
     ch->workers = (uint16_t) (end->answer.workers > ZLT_CHANNEL_WORKERS
                               ? ZLT_CHANNEL_WORKERS : end->answer.workers);
@@ -261,7 +260,7 @@ zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
     }
 
     if (ch->use) {
-        ch->state = ZLT_CHANNEL_RELAY;
+        zlt_channel_state(ch, ZLT_CHANNEL_RELAY);
         ch->use->opened(ch, end->data, len);
         return;
     }
@@ -274,6 +273,9 @@ zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
     if (ch->fresh) {
         /* its Connect came before: the client's bytes from here on */
 
+        served = (ch->state == ZLT_CHANNEL_SERVED);
+
+        zlt_channel_state(ch, ZLT_CHANNEL_TAKEN);
         io->handler = zlt_channel_dial_wait;
         ch->reusable = ch->reusable && !ch->websocket;
 
@@ -286,11 +288,14 @@ zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
             return;
         }
 
-        zlt_channel_dial_join(ch);
+        if (served) {
+            zlt_channel_dial_join(ch);
+        }
+
         return;
     }
 
-    ch->state = ZLT_CHANNEL_IDLE;
+    zlt_channel_state(ch, ZLT_CHANNEL_IDLE);
     io->handler = zlt_channel_connect_idle;
 
     zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
@@ -522,7 +527,7 @@ zlt_channel_open_again(zlt_task_t *task)
 void
 zlt_channel_open_late(zlt_channel_t *ch, const char *why)
 {
-    if (!ch->connected && ch->service) {
+    if (ch->state == ZLT_CHANNEL_OPENING && ch->service) {
         zlt_channel_fail_late(ch);
         return;
     }

@@ -48,7 +48,7 @@ zlt_move_begin(zlt_channel_t *ch, const zlt_msg_t *m, size_t behind)
 
     p = zlt_pool_leave(ch);
 
-    ch->state = ZLT_CHANNEL_MOVING;
+    zlt_channel_state(ch, ZLT_CHANNEL_MOVING);
     ch->moving = from;
     from->moving = ch;
 
