@@ -84,7 +84,7 @@ ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
             ngx_zltunnel_channel_close(channel);
 
         } else {
-            ngx_zltunnel_release_idle(channel);
+            ngx_zltunnel_release_idle(channel, NULL);
         }
 
         channel = NULL;

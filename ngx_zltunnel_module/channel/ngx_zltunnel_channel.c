@@ -40,9 +40,12 @@ static void ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
 static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
+static ngx_zltunnel_channel_t *ngx_zltunnel_channel_newest(
+    ngx_zltunnel_peer_t *peer, ngx_zltunnel_channel_for_e what);
 static ngx_uint_t ngx_zltunnel_channel_bridge_for(
     ngx_zltunnel_channel_t *channel, ngx_zltunnel_channel_for_e what);
 static void ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel);
+static void ngx_zltunnel_channel_remove(ngx_zltunnel_channel_t *channel);
 
 
 static ngx_queue_t  ngx_zltunnel_channels;
@@ -274,10 +277,46 @@ ngx_zltunnel_channel_t *
 ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_channel_for_e what)
 {
-    ngx_queue_t             *q;
     ngx_zltunnel_channel_t  *channel;
 
-    /* the newest is the least likely to have been dropped on the way */
+    channel = ngx_zltunnel_channel_newest(peer, what);
+
+    if (channel) {
+        ngx_zltunnel_channel_unlist(channel);
+    }
+
+    return channel;
+}
+
+
+ngx_zltunnel_channel_t *
+ngx_zltunnel_channel_take(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_channel_for_e what)
+{
+    ngx_zltunnel_peer_t     *peer;
+    ngx_zltunnel_channel_t  *channel;
+
+    peer = ngx_zltunnel_peer_find(registry, tunnel->id);
+
+    channel = peer ? ngx_zltunnel_channel_newest(peer, what) : NULL;
+
+    if (channel) {
+        ngx_zltunnel_channel_remove(channel);
+        ngx_zltunnel_tunnel_idle(registry, tunnel, -1);
+    }
+
+    return channel;
+}
+
+
+/* the newest is the least likely to have been dropped on the way */
+
+static ngx_zltunnel_channel_t *
+ngx_zltunnel_channel_newest(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_channel_for_e what)
+{
+    ngx_queue_t             *q;
+    ngx_zltunnel_channel_t  *channel;
 
     for (q = ngx_queue_head(&peer->idle);
          q != ngx_queue_sentinel(&peer->idle);
@@ -292,7 +331,6 @@ ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,
             && (channel->end.ws == NULL
                 || ngx_zltunnel_ws_between(&channel->end)))
         {
-            ngx_zltunnel_channel_unlist(channel);
             return channel;
         }
     }
@@ -327,6 +365,21 @@ ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel)
         return;
     }
 
+    ngx_zltunnel_channel_remove(channel);
+    ngx_zltunnel_channel_idle_out(channel->registry, peer->id);
+    ngx_zltunnel_peer_release(peer);
+}
+
+
+/* here only, not in the registry */
+
+static void
+ngx_zltunnel_channel_remove(ngx_zltunnel_channel_t *channel)
+{
+    ngx_zltunnel_peer_t  *peer;
+
+    peer = channel->peer;
+
     channel->peer = NULL;
     channel->idle = 0;
     ngx_queue_remove(&channel->queue);
@@ -336,10 +389,6 @@ ngx_zltunnel_channel_unlist(ngx_zltunnel_channel_t *channel)
     if (channel->timer.timer_set) {
         ngx_del_timer(&channel->timer);
     }
-
-    ngx_zltunnel_channel_idle_out(channel->registry, peer->id);
-
-    ngx_zltunnel_peer_release(peer);
 }
 
 

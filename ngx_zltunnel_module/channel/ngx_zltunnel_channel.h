@@ -102,6 +102,11 @@ ngx_zltunnel_channel_t *ngx_zltunnel_channel_create(
    idle; or NULL */
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_channel_for_e what);
+/* the same under the lock, for a tunnel; the caller links its peer then, which
+   may have nothing else */
+ngx_zltunnel_channel_t *ngx_zltunnel_channel_take(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
+    ngx_zltunnel_channel_for_e what);
 /* reads the answer for that dial from now on */
 void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     ngx_zltunnel_dial_t *dial);

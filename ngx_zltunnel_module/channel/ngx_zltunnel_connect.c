@@ -256,7 +256,10 @@ ngx_zltunnel_connect_relayed(ngx_zltunnel_relay_t *relay,
     channel = connect->channel;
     connect->channel = NULL;
 
-    ngx_zltunnel_release(channel, how != NGX_ZLTUNNEL_RELAY_DONE);
+    /* the dial of a pair may be gone, and counts by itself */
+
+    ngx_zltunnel_release(channel, how != NGX_ZLTUNNEL_RELAY_DONE,
+                         relay->count[0] ? &connect->dial->counter : NULL);
     ngx_zltunnel_peer_unlink(&connect->link);
 
     connect->handler(connect, NGX_ZLTUNNEL_DIAL_OK, how);

@@ -36,10 +36,15 @@
 #include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_release.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_msg.h"
+
+
+#define ngx_zltunnel_dial_for(dial)                                           \
+    ((dial)->requests ? NGX_ZLTUNNEL_FOR_REQUESTS : NGX_ZLTUNNEL_FOR_BYTES)
 
 
 #define NGX_ZLTUNNEL_DIAL_TAKES      2    /* tries at other workers */
@@ -169,7 +174,8 @@ void
 ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_admission_t *admission)
 {
-    ngx_zltunnel_peer_t  *peer;
+    ngx_zltunnel_peer_t     *peer;
+    ngx_zltunnel_channel_t  *channel;
 
     if (ngx_zltunnel_dials.root == NULL) {
         ngx_rbtree_init(&ngx_zltunnel_dials, &ngx_zltunnel_dials_sentinel,
@@ -236,6 +242,14 @@ ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
 
     ngx_add_timer(&dial->timer, dial->timeout);
 
+    channel = dial->found;
+
+    if (channel) {
+        dial->found = NULL;
+        ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_LOCAL);
+        return;
+    }
+
     ngx_zltunnel_dial_next(dial, 0);
 }
 
@@ -253,6 +267,14 @@ ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
 
     admission->rc = ngx_zltunnel_dial_enter(dial, service, admission->token,
                                             &admission->limit);
+
+    /* the lock is taken once, for most connections */
+
+    if (admission->rc == NGX_ZLTUNNEL_DIAL_OK && !dial->lanes) {
+        dial->found = ngx_zltunnel_channel_take(dial->registry,
+                                                service->tunnel,
+                                                ngx_zltunnel_dial_for(dial));
+    }
 }
 
 
@@ -338,8 +360,7 @@ ngx_zltunnel_dial_local(ngx_zltunnel_dial_t *dial)
     }
 
     return ngx_zltunnel_channel_pop(dial->link.peer,
-                                    dial->requests ? NGX_ZLTUNNEL_FOR_REQUESTS
-                                                   : NGX_ZLTUNNEL_FOR_BYTES);
+                                    ngx_zltunnel_dial_for(dial));
 }
 
 
@@ -923,6 +944,11 @@ ngx_zltunnel_dial_stop(ngx_zltunnel_dial_t *dial)
     ngx_zltunnel_dial_unpend(dial);
     ngx_zltunnel_dial_turn_over(dial, 0);
     ngx_zltunnel_room_release(&dial->held);
+
+    if (dial->found) {
+        ngx_zltunnel_release_idle(dial->found, NULL);
+        dial->found = NULL;
+    }
 
     for (i = 0; i < 2; i++) {
         channel = dial->asked[i];

@@ -80,6 +80,7 @@ struct ngx_zltunnel_dial_s {
     ngx_zltunnel_link_t          link;
     ngx_zltunnel_share_t        *share;      /* in which it is counted */
     ngx_queue_t                  turn;       /* peer->waiting, if QUEUED */
+    ngx_zltunnel_channel_t      *found;      /* idle here, when it was admitted */
     ngx_zltunnel_channel_t      *asked[2];   /* the first, and the repeat */
     size_t                       sent[2];    /* of buf, on each */
     ngx_connection_t            *held;       /* in place of its channel's */

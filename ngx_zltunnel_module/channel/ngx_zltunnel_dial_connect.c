@@ -383,7 +383,7 @@ ngx_zltunnel_dial_connect_failed(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
         channel->frames.in.end = ZLT_FRAMES_RESET;
     }
 
-    ngx_zltunnel_release(channel, 1);
+    ngx_zltunnel_release(channel, 1, NULL);
 }
 
 

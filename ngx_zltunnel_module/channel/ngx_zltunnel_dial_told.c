@@ -149,7 +149,7 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
             lane = ngx_zltunnel_lane_open(dial->link.peer, NULL);
 
             if (lane) {
-                ngx_zltunnel_release_idle(channel);
+                ngx_zltunnel_release_idle(channel, NULL);
             }
         }
 

@@ -44,7 +44,8 @@ static void ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel);
 
 
 void
-ngx_zltunnel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
+ngx_zltunnel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset,
+    ngx_zltunnel_sh_counter_t **counter)
 {
     if (channel->end.frames == NULL) {
         ngx_zltunnel_channel_close(channel);
@@ -62,7 +63,7 @@ ngx_zltunnel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
     }
 
     if (zlt_frames_over(channel->end.frames)) {
-        ngx_zltunnel_release_idle(channel);
+        ngx_zltunnel_release_idle(channel, counter);
         return;
     }
 
@@ -276,7 +277,7 @@ ngx_zltunnel_channel_drain(ngx_zltunnel_channel_t *channel)
     }
 
     if (zlt_frames_over(frames)) {
-        ngx_zltunnel_release_idle(channel);
+        ngx_zltunnel_release_idle(channel, NULL);
         return;
     }
 
@@ -296,7 +297,8 @@ failed:
 
 
 void
-ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel)
+ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel,
+    ngx_zltunnel_sh_counter_t **counter)
 {
     u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
     ngx_str_t                   name;
@@ -342,6 +344,11 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel)
     waited = peer && ngx_zltunnel_dial_turn_waited(peer);
 
     ngx_zltunnel_zone_lock(registry);
+
+    if (counter && *counter) {
+        ngx_zltunnel_counter_put(registry, *counter);
+        *counter = NULL;
+    }
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, channel->tunnel_id);
 

@@ -289,7 +289,7 @@ ngx_zltunnel_lend_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
 
     /* while the dial still holds the tunnel's peer */
 
-    ngx_zltunnel_release(channel, reset);
+    ngx_zltunnel_release(channel, reset, &conn->dial.counter);
 
     pool = c->pool;
 
