@@ -690,6 +690,10 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
         ngx_queue_insert_tail(&ngx_zltunnel_conns, &conn->queue);
     }
 
+    if (conn->pair) {
+        ngx_zltunnel_pair_relay(conn);
+    }
+
     if (conn->dial.buf) {
         ngx_free(conn->dial.buf);
         conn->dial.buf = NULL;

@@ -74,14 +74,6 @@ ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
     connect->handler = ngx_zltunnel_pair_done;
     connect->data = pair;
 
-    if (ngx_zltunnel_connect_relay(connect) != NGX_OK) {
-        conn->pair = NULL;
-        ngx_zltunnel_end_close(&pair->end);
-        (void) ngx_close_socket(s[1]);
-        ngx_free(pair);
-        return (ngx_socket_t) -1;
-    }
-
     return s[1];
 
 failed:
@@ -93,6 +85,20 @@ failed:
     ngx_zltunnel_connect_close(&conn->dial);
 
     return (ngx_socket_t) -1;
+}
+
+
+void
+ngx_zltunnel_pair_relay(ngx_zltunnel_conn_t *conn)
+{
+    ngx_zltunnel_connect_t  *connect;
+
+    connect = &((ngx_zltunnel_pair_t *) conn->pair)->connect;
+
+    if (ngx_zltunnel_connect_relay(connect) != NGX_OK) {
+        ngx_zltunnel_pair_done(connect, NGX_ZLTUNNEL_DIAL_OK,
+                               NGX_ZLTUNNEL_RELAY_ABORTED);
+    }
 }
 
 
