@@ -246,7 +246,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
                     &ngx_zltunnel_slot(registry->sh, registry->slot)->spliced;
     }
 
-    channel->end.connection->log->action = "bridging data channel";
+    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_BRIDGED);
 
     ngx_zltunnel_relay_start(&bridge->relay);
 

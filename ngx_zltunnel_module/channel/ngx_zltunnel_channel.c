@@ -122,7 +122,6 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     registry->nchannels--;
 
     channel->epoch = epoch;
-    channel->idle = (connection_id == NULL);
     channel->websocket = ws;
     ngx_memcpy(channel->tunnel_id, tunnel_id, ZLT_ID_SIZE);
 
@@ -137,7 +136,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
         || tunnel == NULL || (connection_id && slot == NGX_ZLTUNNEL_NO_SLOT)
         || ngx_zltunnel_channel_io_unread(channel, data, len) != NGX_OK)
     {
-        if (channel->idle && tunnel) {
+        if (connection_id == NULL && tunnel) {
             ngx_zltunnel_channel_idle_out(registry, tunnel_id);
         }
 
@@ -186,7 +185,8 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
         return NGX_ERROR;
     }
 
-    channel->idle = 1;
+    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_IDLE);
+
     channel->peer = peer;
     ngx_queue_insert_head(&peer->idle, &channel->queue);
     peer->nidle++;
@@ -194,7 +194,6 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
 
     c = channel->end.connection;
 
-    c->log->action = "waiting on idle data channel";
     c->read->handler = ngx_zltunnel_channel_idle_handler;
     c->write->handler = ngx_zltunnel_channel_write_handler;
 
@@ -380,15 +379,12 @@ ngx_zltunnel_channel_remove(ngx_zltunnel_channel_t *channel)
 
     peer = channel->peer;
 
+    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_TAKEN);
+
     channel->peer = NULL;
-    channel->idle = 0;
     ngx_queue_remove(&channel->queue);
     peer->nidle--;
     peer->registry->nidle--;
-
-    if (channel->timer.timer_set) {
-        ngx_del_timer(&channel->timer);
-    }
 }
 
 
@@ -399,6 +395,8 @@ ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     ngx_connection_t  *c;
 
     c = channel->end.connection;
+
+    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_ASKED);
 
     channel->dial = dial;
 
@@ -413,7 +411,6 @@ ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
         ngx_zltunnel_framed_start(&channel->end, &channel->frames);
     }
 
-    c->log->action = "waiting for ConnectAck";
     c->read->handler = ngx_zltunnel_channel_asked_handler;
     c->write->handler = ngx_zltunnel_channel_write_handler;
 
@@ -433,14 +430,12 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
     ngx_zltunnel_channel_unlist(channel);
     ngx_zltunnel_channel_answer_drop(channel);
 
+    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_CLOSED);
+
     ngx_queue_remove(&channel->all);
 
     if (channel->end.kind != NGX_ZLTUNNEL_LANE) {
         channel->registry->nchannels--;
-    }
-
-    if (channel->timer.timer_set) {
-        ngx_del_timer(&channel->timer);
     }
 
     if (channel->end.connection) {
@@ -450,7 +445,7 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
         ngx_zltunnel_ws_free(&channel->end);
     }
 
-    if (channel->allocated) {
+    if (channel->frame != channel->small) {
         ngx_free(channel->frame);
     }
 
@@ -582,8 +577,8 @@ ngx_zltunnel_channel_idle_handler(ngx_event_t *ev)
         switch (m.type) {
 
         case ZLT_HEARTBEAT_ACK:
-            if (channel->waiting) {
-                channel->waiting = 0;
+            if (channel->state == NGX_ZLTUNNEL_CHANNEL_BEATING) {
+                ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_IDLE);
                 ngx_add_timer(&channel->timer,
                       ngx_zltunnel_heartbeat_period(channel->registry));
             }

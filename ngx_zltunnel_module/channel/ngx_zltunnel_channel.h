@@ -18,6 +18,7 @@
 #include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_channel_place.h"
+#include "ngx_zltunnel_channel_state.h"
 #include "ngx_zltunnel_connect.h"
 #include "ngx_zltunnel_datagrams.h"
 #include "ngx_zltunnel_datagrams_out.h"
@@ -45,11 +46,6 @@ typedef enum {
 } ngx_zltunnel_channel_for_e;
 
 
-/*
- * A data channel while it is framed: idle, or sent Connect and not answered
- * yet.  It belongs to peer->idle, to a dial, or to a bridge.
- */
-
 struct ngx_zltunnel_channel_s {
     ngx_queue_t                  queue;      /* peer->idle */
     ngx_queue_t                  all;        /* of this worker */
@@ -72,17 +68,14 @@ struct ngx_zltunnel_channel_s {
     ngx_str_t                    answer;     /* the 101, until it is sent */
     ngx_queue_t                  held;       /* while there is one */
 
-    unsigned                     idle:1;     /* counted in the registry */
-    unsigned                     waiting:1;  /* for a HeartbeatAck */
+    ngx_zltunnel_channel_state_e  state;
     unsigned                     fresh:1;    /* answers a Connect */
-    unsigned                     draining:1; /* until the agent's end */
     unsigned                     websocket:1;/* within one: not framed */
     unsigned                     requests:1; /* a bridge, whose other worker
                                                 was told so: dial->requests */
 #if (NGX_DEBUG)
     unsigned                     delayed:1;  /* by debug_delay */
 #endif
-    unsigned                     allocated:1;/* frame */
 };
 
 

@@ -205,13 +205,12 @@ ngx_zltunnel_channel_grow(ngx_zltunnel_channel_t *channel, size_t size)
 
     ngx_memcpy(p, channel->frame, channel->have);
 
-    if (channel->allocated) {
+    if (channel->frame != channel->small) {
         ngx_free(channel->frame);
     }
 
     channel->frame = p;
     channel->size = size;
-    channel->allocated = 1;
 
     return NGX_OK;
 }

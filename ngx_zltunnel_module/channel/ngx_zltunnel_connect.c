@@ -202,7 +202,6 @@ ngx_zltunnel_connect_relay(ngx_zltunnel_connect_t *connect)
     }
 
     connect->end->connection->log->action = connect->action;
-    channel->end.connection->log->action = "relaying data channel";
 
     ngx_zltunnel_relay_start(relay);
 

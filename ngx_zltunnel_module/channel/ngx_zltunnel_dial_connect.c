@@ -64,6 +64,8 @@ ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
     }
 
     if (dial->datagrams) {
+        ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_USED);
+
         dial->channel = channel;
         ngx_zltunnel_dial_finish(dial, NGX_ZLTUNNEL_DIAL_OK);
         return;
@@ -327,6 +329,8 @@ ngx_zltunnel_dial_connect_answer(ngx_zltunnel_dial_t *dial,
     }
 
     if (m->type == ZLT_CONNECT_ACK) {
+        ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_USED);
+
         dial->asked[i] = NULL;
         dial->channel = channel;
         dial->sent[0] = dial->sent[i];

@@ -148,7 +148,7 @@ ngx_zltunnel_heartbeat_handler(ngx_event_t *ev)
 
     channel = ev->data;
 
-    if (channel->draining) {
+    if (channel->state == NGX_ZLTUNNEL_CHANNEL_DRAINING) {
         ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
                       "agent did not end a connection");
         ngx_zltunnel_end_abort(&channel->end);
@@ -156,7 +156,7 @@ ngx_zltunnel_heartbeat_handler(ngx_event_t *ev)
         return;
     }
 
-    if (channel->waiting) {
+    if (channel->state == NGX_ZLTUNNEL_CHANNEL_BEATING) {
         ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
                       "idle data channel did not answer a heartbeat");
         ngx_zltunnel_channel_close(channel);
@@ -169,7 +169,7 @@ ngx_zltunnel_heartbeat_handler(ngx_event_t *ev)
     m.type = ZLT_HEARTBEAT;
     m.timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
 
-    channel->waiting = 1;
+    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_BEATING);
 
     if (ngx_zltunnel_channel_io_write(channel, &m) != NGX_OK) {
         ngx_zltunnel_channel_close(channel);

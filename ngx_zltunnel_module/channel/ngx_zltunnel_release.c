@@ -67,11 +67,11 @@ ngx_zltunnel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset,
         return;
     }
 
-    channel->draining = 1;
+    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_DRAINING);
+
     channel->drained = 0;
 
     channel->end.connection->data = channel;
-    channel->end.connection->log->action = "draining data channel";
     channel->end.connection->read->handler = ngx_zltunnel_channel_drain_handler;
     channel->end.connection->write->handler =
                                             ngx_zltunnel_channel_drain_handler;
@@ -313,10 +313,6 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel,
     end = &channel->end;
     c = end->connection;
 
-    if (channel->timer.timer_set) {
-        ngx_del_timer(&channel->timer);
-    }
-
     if (end->kind == NGX_ZLTUNNEL_LANE) {
         ngx_zltunnel_lane_over(channel);
         return;
@@ -324,8 +320,6 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel,
 
     used = (end->frames != NULL);
 
-    channel->draining = 0;
-    channel->waiting = 0;
     channel->fresh = 0;
     channel->have = 0;
     channel->used = 0;

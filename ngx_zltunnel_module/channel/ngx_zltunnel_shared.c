@@ -142,6 +142,8 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
 
     c = channel->end.connection;
 
+    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_SHARED);
+
     shared->channel = channel;
     shared->link.cut = ngx_zltunnel_shared_cut;
     shared->grows = ngx_zltunnel_shared_grows(peer);
@@ -165,7 +167,6 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_shared_watch(shared);
 
     c->data = shared;
-    c->log->action = "carrying lanes";
     c->read->handler = ngx_zltunnel_shared_read_handler;
     c->write->handler = ngx_zltunnel_shared_write_handler;
 

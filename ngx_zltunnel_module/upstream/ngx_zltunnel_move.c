@@ -66,6 +66,8 @@ ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
         return;
     }
 
+    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_USED);
+
     conn->moving = channel;
 
     c = channel->end.connection;
