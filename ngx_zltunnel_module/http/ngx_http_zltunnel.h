@@ -41,15 +41,26 @@ typedef struct {
 extern ngx_module_t  ngx_http_zltunnel_module;
 
 
-/* ngx_http_zltunnel_upgrade.c */
+/* ngx_http_zltunnel_handshake.c */
 
 /* the content handler of zltunnel: control and data channels */
 ngx_int_t ngx_http_zltunnel_handshake_handler(ngx_http_request_t *r);
+
+
+/* ngx_http_zltunnel_answer.c */
+
 /* a response of our own, in plain text; Cache-Control: no-store, and
    Zltunnel-Worker, by which agents know that it is one */
 ngx_int_t ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
     const char *line, const char *text);
-ngx_int_t ngx_http_zltunnel_answer_worker(ngx_http_request_t *r);
+/* 101, with its headers: sent, or for a data channel in the request's output
+   chain.  NGX_ERROR, or a status: it is not. */
+ngx_int_t ngx_http_zltunnel_answer_switch(ngx_http_request_t *r,
+    ngx_http_zltunnel_upgrade_t *upgrade);
+/* takes it from there, if none of it has been sent, into memory of
+   ngx_alloc(); or NGX_DECLINED */
+ngx_int_t ngx_http_zltunnel_answer_take(ngx_http_request_t *r,
+    ngx_str_t *answer);
 ngx_int_t ngx_http_zltunnel_answer_header(ngx_http_request_t *r,
     const char *name, const char *value);
 
@@ -57,9 +68,9 @@ ngx_int_t ngx_http_zltunnel_answer_header(ngx_http_request_t *r,
 /* ngx_http_zltunnel_detach.c */
 
 /*
- * Answers 101, whose own headers have been added, and, once that is sent,
- * takes the connection from http and gives it to the core.  What the request
- * asks for is checked and reserved here.  Returns what a content handler does.
+ * Answers 101 and, once that is sent, takes the connection from http and gives
+ * it to the core.  What the request asks for is checked and reserved here.
+ * Returns what a content handler does.
  */
 ngx_int_t ngx_http_zltunnel_detach(ngx_http_request_t *r,
     ngx_http_zltunnel_upgrade_t *upgrade);

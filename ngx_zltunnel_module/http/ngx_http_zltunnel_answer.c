@@ -4,13 +4,18 @@
  */
 
 /*
- * Responses of our own, in plain text: refusals, and what they say to agents.
+ * Responses of our own: refusals, in plain text, and 101, and what they say to
+ * agents.
  */
 
 
 #include <ngx_sha1.h>
 
 #include "ngx_http_zltunnel.h"
+#include "ngx_zltunnel_channel.h"
+
+
+static ngx_int_t ngx_http_zltunnel_answer_worker(ngx_http_request_t *r);
 
 
 ngx_int_t
@@ -74,6 +79,118 @@ ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
 
 
 ngx_int_t
+ngx_http_zltunnel_answer_switch(ngx_http_request_t *r,
+    ngx_http_zltunnel_upgrade_t *upgrade)
+{
+    ngx_int_t  rc;
+
+    if (ngx_http_zltunnel_answer_header(r, "Cache-Control", "no-store")
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (upgrade->channel && !upgrade->ws) {
+        rc = ngx_http_zltunnel_answer_header(r, "Upgrade", "zltunnel");
+
+    } else {
+        rc = ngx_http_zltunnel_answer_header(r, "Upgrade", "websocket");
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_zltunnel_answer_header(r, "Sec-WebSocket-Accept",
+                                                 (char *) upgrade->accept.data);
+        }
+    }
+
+    if (rc == NGX_OK && upgrade->ws) {
+        rc = ngx_http_zltunnel_answer_header(r, "Sec-WebSocket-Protocol",
+                                             "zltunnel-data");
+    }
+
+    if (rc == NGX_OK && upgrade->channel) {
+        rc = ngx_http_zltunnel_answer_worker(r);
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* the header filter adds "Connection: upgrade" by itself */
+
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
+
+    r->keepalive = 0;
+    r->limit_rate = 0;
+    r->limit_rate_set = 1;
+
+    if (ngx_tcp_nodelay(r->connection) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || upgrade->channel) {
+        return rc;
+    }
+
+    return ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR ? NGX_ERROR
+                                                                 : NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_zltunnel_answer_take(ngx_http_request_t *r, ngx_str_t *answer)
+{
+    u_char       *p;
+    size_t        len;
+    ngx_chain_t  *cl;
+
+    if (r->out == NULL || r->connection->buffered
+        || r->connection->sent || r->connection->error
+        || r->connection->close)
+    {
+        return NGX_DECLINED;
+    }
+
+    len = 0;
+
+    for (cl = r->out; cl; cl = cl->next) {
+
+        if (!ngx_buf_in_memory_only(cl->buf)) {
+            return NGX_DECLINED;
+        }
+
+        len += ngx_buf_size(cl->buf);
+    }
+
+    if (len > NGX_ZLTUNNEL_ANSWER_SIZE) {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_alloc(len, r->connection->log);
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    answer->data = p;
+    answer->len = len;
+
+    for (cl = r->out; cl; cl = cl->next) {
+        p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+    }
+
+    r->out = NULL;
+
+    /* as the log would have it */
+
+    r->connection->sent = len;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_zltunnel_answer_worker(ngx_http_request_t *r)
 {
     u_char           *p;

@@ -61,11 +61,8 @@ typedef struct {
 static ngx_int_t ngx_http_zltunnel_reserve(ngx_http_request_t *r,
     ngx_http_zltunnel_detach_t *d, u_char *key);
 static void ngx_http_zltunnel_cleanup(void *data);
-static ngx_int_t ngx_http_zltunnel_switch(ngx_http_request_t *r,
-    ngx_http_zltunnel_detach_t *d, ngx_http_zltunnel_upgrade_t *upgrade);
 static void ngx_http_zltunnel_write_handler(ngx_http_request_t *r);
 static void ngx_http_zltunnel_event_handler(ngx_event_t *ev);
-static ngx_int_t ngx_http_zltunnel_take(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_flush(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_keep(ngx_http_zltunnel_detach_t *d);
 static ngx_int_t ngx_http_zltunnel_keep_visit(ngx_http_zltunnel_detach_t *d);
@@ -124,7 +121,7 @@ ngx_http_zltunnel_detach(ngx_http_request_t *r,
         return rc;
     }
 
-    rc = ngx_http_zltunnel_switch(r, d, upgrade);
+    rc = ngx_http_zltunnel_answer_switch(r, upgrade);
 
     if (rc == NGX_ERROR || rc > NGX_OK) {
         return rc;
@@ -247,67 +244,6 @@ ngx_http_zltunnel_cleanup(void *data)
 }
 
 
-static ngx_int_t
-ngx_http_zltunnel_switch(ngx_http_request_t *r, ngx_http_zltunnel_detach_t *d,
-    ngx_http_zltunnel_upgrade_t *upgrade)
-{
-    ngx_int_t  rc;
-
-    if (ngx_http_zltunnel_answer_header(r, "Cache-Control", "no-store")
-        != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (d->channel && !d->ws) {
-        rc = ngx_http_zltunnel_answer_header(r, "Upgrade", "zltunnel");
-
-    } else {
-        rc = ngx_http_zltunnel_answer_header(r, "Upgrade", "websocket");
-
-        if (rc == NGX_OK) {
-            rc = ngx_http_zltunnel_answer_header(r, "Sec-WebSocket-Accept",
-                                                 (char *) upgrade->accept.data);
-        }
-    }
-
-    if (rc == NGX_OK && d->ws) {
-        rc = ngx_http_zltunnel_answer_header(r, "Sec-WebSocket-Protocol",
-                                             "zltunnel-data");
-    }
-
-    if (rc == NGX_OK && d->channel) {
-        rc = ngx_http_zltunnel_answer_worker(r);
-    }
-
-    if (rc != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    /* the header filter adds "Connection: upgrade" by itself */
-
-    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
-    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
-
-    r->keepalive = 0;
-    r->limit_rate = 0;
-    r->limit_rate_set = 1;
-
-    if (ngx_tcp_nodelay(r->connection) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || d->channel) {
-        return rc;
-    }
-
-    return ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR ? NGX_ERROR
-                                                                 : NGX_OK;
-}
-
-
 /* the connection can be written to, or has failed, or timed out */
 
 static void
@@ -343,7 +279,9 @@ ngx_http_zltunnel_event_handler(ngx_event_t *ev)
     if ((ngx_exiting && !d->fresh) || ngx_terminate) {
         rc = NGX_ERROR;
 
-    } else if (ngx_http_zltunnel_take(d) == NGX_OK) {
+    } else if (d->channel
+               && ngx_http_zltunnel_answer_take(r, &d->answer) == NGX_OK)
+    {
         rc = NGX_OK;
 
     } else {
@@ -363,62 +301,6 @@ ngx_http_zltunnel_event_handler(ngx_event_t *ev)
 
     ngx_http_finalize_request(r, NGX_ERROR);
     ngx_http_run_posted_requests(c);
-}
-
-
-/* the 101, if none of it has been sent, out of the request's output chain */
-
-static ngx_int_t
-ngx_http_zltunnel_take(ngx_http_zltunnel_detach_t *d)
-{
-    u_char              *p;
-    size_t               len;
-    ngx_chain_t         *cl;
-    ngx_http_request_t  *r;
-
-    r = d->request;
-
-    if (!d->channel || r->out == NULL || r->connection->buffered
-        || r->connection->sent || r->connection->error
-        || r->connection->close)
-    {
-        return NGX_DECLINED;
-    }
-
-    len = 0;
-
-    for (cl = r->out; cl; cl = cl->next) {
-
-        if (!ngx_buf_in_memory_only(cl->buf)) {
-            return NGX_DECLINED;
-        }
-
-        len += ngx_buf_size(cl->buf);
-    }
-
-    if (len > NGX_ZLTUNNEL_ANSWER_SIZE) {
-        return NGX_DECLINED;
-    }
-
-    p = ngx_alloc(len, r->connection->log);
-    if (p == NULL) {
-        return NGX_DECLINED;
-    }
-
-    d->answer.data = p;
-    d->answer.len = len;
-
-    for (cl = r->out; cl; cl = cl->next) {
-        p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
-    }
-
-    r->out = NULL;
-
-    /* as the log would have it */
-
-    r->connection->sent = len;
-
-    return NGX_OK;
 }
 
 
@@ -554,19 +436,19 @@ static ngx_int_t
 ngx_http_zltunnel_copy(ngx_pool_t *pool, ngx_str_t *dst, u_char *data,
     size_t len)
 {
+    ngx_str_t  src;
+
     if (len == 0) {
         return NGX_OK;
     }
 
-    dst->data = ngx_pnalloc(pool, len);
-    if (dst->data == NULL) {
-        return NGX_ERROR;
-    }
+    src.data = data;
+    src.len = len;
 
-    ngx_memcpy(dst->data, data, len);
+    dst->data = ngx_pstrdup(pool, &src);
     dst->len = len;
 
-    return NGX_OK;
+    return dst->data ? NGX_OK : NGX_ERROR;
 }
 
 
