@@ -119,7 +119,7 @@ static ngx_core_module_t  ngx_zltunnel_module_ctx = {
 ngx_module_t  ngx_zltunnel_module = {
     NGX_MODULE_V1,
     &ngx_zltunnel_module_ctx,              /* module context */
-    ngx_zltunnel_conf_commands,                 /* module directives */
+    ngx_zltunnel_block_commands,                /* module directives */
     NGX_CORE_MODULE,                       /* module type */
     NULL,                                  /* init master */
     ngx_zltunnel_init_module,              /* init module */

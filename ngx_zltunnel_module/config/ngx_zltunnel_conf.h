@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* The zltunnel{} block, and what other blocks refer to in it. */
+/* Registries, and what other blocks refer to in them. */
 
 
 #ifndef _NGX_ZLTUNNEL_CONF_H_INCLUDED_
@@ -71,9 +71,6 @@ typedef struct {
 
 #define ngx_zltunnel_listener_socket(listener)                                \
     ((ngx_listening_t *) ngx_cycle->listening.elts + (listener)->index)
-
-
-extern ngx_command_t  ngx_zltunnel_conf_commands[];
 
 
 /*

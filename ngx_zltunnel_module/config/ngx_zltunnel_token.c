@@ -20,18 +20,15 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_token.h"
-#include "ngx_zltunnel_cert.h"
+#include "ngx_zltunnel_token_key.h"
 
 #include "zlt_hex.h"
-#include "zlt_host.h"
 #include "zlt_name.h"
 
 #include <openssl/crypto.h>
-#include <time.h>
 
 
 #define NGX_ZLTUNNEL_TOKEN_ACCESS_TTL  86400        /* s */
-#define NGX_ZLTUNNEL_TOKEN_TIME_MAX    315360000    /* s, ten years */
 #define NGX_ZLTUNNEL_TOKEN_MAX_ACCESS  100
 
 
@@ -49,20 +46,6 @@ typedef struct {
 } ngx_zltunnel_token_seen_t;
 
 
-typedef struct ngx_zltunnel_token_key_s  ngx_zltunnel_token_key_t;
-
-
-struct ngx_zltunnel_token_key_s {
-    ngx_str_t                    name;
-    ngx_int_t                  (*set)(ngx_pool_t *pool,
-                                      ngx_zltunnel_token_t *token,
-                                      ngx_zltunnel_token_key_t *key,
-                                      ngx_str_t *value);
-    size_t                       offset;
-    const char                  *allowed;
-};
-
-
 static ngx_uint_t ngx_zltunnel_token_many(ngx_zltunnel_tokens_t *set);
 static ngx_int_t ngx_zltunnel_token_line(ngx_zltunnel_token_reader_t *r,
     ngx_str_t *line);
@@ -75,96 +58,8 @@ static ngx_int_t ngx_zltunnel_token_seen(ngx_zltunnel_token_reader_t *r,
 static ngx_int_t ngx_zltunnel_token_parameter(ngx_zltunnel_token_reader_t *r,
     ngx_zltunnel_token_t *token, ngx_uint_t *seen, ngx_str_t *word);
 static ngx_uint_t ngx_zltunnel_token_word(ngx_str_t *line, ngx_str_t *word);
-static ngx_uint_t ngx_zltunnel_token_item(ngx_str_t *list, ngx_str_t *item);
 static ngx_int_t ngx_zltunnel_token_fail(ngx_zltunnel_token_reader_t *r,
     const char *fmt, ...);
-
-static ngx_int_t ngx_zltunnel_token_globs(ngx_pool_t *pool,
-    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
-    ngx_str_t *value);
-static ngx_int_t ngx_zltunnel_token_glob(ngx_pool_t *pool, ngx_str_t *glob,
-    ngx_str_t *item);
-static ngx_int_t ngx_zltunnel_token_accesses(ngx_pool_t *pool,
-    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
-    ngx_str_t *value);
-static ngx_int_t ngx_zltunnel_token_ports(ngx_pool_t *pool,
-    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
-    ngx_str_t *value);
-static ngx_int_t ngx_zltunnel_token_hosts(ngx_pool_t *pool,
-    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
-    ngx_str_t *value);
-static ngx_int_t ngx_zltunnel_token_protocols(ngx_pool_t *pool,
-    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
-    ngx_str_t *value);
-static ngx_int_t ngx_zltunnel_token_number(ngx_pool_t *pool,
-    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
-    ngx_str_t *value);
-static ngx_int_t ngx_zltunnel_token_date(ngx_pool_t *pool,
-    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
-    ngx_str_t *value);
-static ngx_int_t ngx_zltunnel_token_time(ngx_pool_t *pool,
-    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
-    ngx_str_t *value);
-static ngx_int_t ngx_zltunnel_token_cert(ngx_pool_t *pool,
-    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
-    ngx_str_t *value);
-
-
-static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
-
-    { ngx_string("services"), ngx_zltunnel_token_globs,
-      offsetof(ngx_zltunnel_token_t, services),
-      "service names separated by commas, each of which may end in \"*\"" },
-
-    { ngx_string("ports"), ngx_zltunnel_token_ports,
-      offsetof(ngx_zltunnel_token_t, ports),
-      "ports from 1 to 65535 and ranges of them, as in 2222,30000-30100" },
-
-    { ngx_string("protocols"), ngx_zltunnel_token_protocols,
-      0,
-      "\"tcp\", \"udp\" or \"tcp,udp\"" },
-
-    { ngx_string("hosts"), ngx_zltunnel_token_hosts,
-      0,
-      "names of hosts separated by commas, as in "
-      "*.alice.example.com,shop.example.org, or \"auto\"" },
-
-    { ngx_string("max_hosts"), ngx_zltunnel_token_number,
-      offsetof(ngx_zltunnel_token_t, max_hosts),
-      "a number from 1 to 65535" },
-
-    { ngx_string("max_services"), ngx_zltunnel_token_number,
-      offsetof(ngx_zltunnel_token_t, max_services),
-      "a number from 1 to 65535" },
-
-    { ngx_string("sessions"), ngx_zltunnel_token_number,
-      offsetof(ngx_zltunnel_token_t, sessions),
-      "a number from 1 to 65535" },
-
-    { ngx_string("expires"), ngx_zltunnel_token_date,
-      offsetof(ngx_zltunnel_token_t, expires),
-      "a time in UTC, as in 2027-01-31T00:00:00Z" },
-
-    { ngx_string("access"), ngx_zltunnel_token_accesses,
-      0,
-      "service names separated by commas, each of which may end in \"*\" and "
-      "be followed by \"@\" and the name of the token that registers it" },
-
-    { ngx_string("access_ttl"), ngx_zltunnel_token_time,
-      offsetof(ngx_zltunnel_token_t, access_ttl),
-      "a time, as in 8h, or 0 for no limit" },
-
-    { ngx_string("max_access"), ngx_zltunnel_token_number,
-      offsetof(ngx_zltunnel_token_t, max_access),
-      "a number from 1 to 65535" },
-
-    { ngx_string("cert"), ngx_zltunnel_token_cert,
-      0,
-      "sha256:<64 hexadecimal digits>, cn:<name> or dn:<subject>, or several "
-      "separated by \"|\", with %20 for a space" },
-
-    { ngx_null_string, NULL, 0, NULL }
-};
 
 
 ngx_int_t
@@ -437,15 +332,9 @@ ngx_zltunnel_token_parameter(ngx_zltunnel_token_reader_t *r,
     p = ngx_strlchr(word->data, word->data + word->len, '=');
     len = p ? (size_t) (p - word->data) : 0;
 
-    for (i = 0; ngx_zltunnel_token_keys[i].name.len; i++) {
+    key = ngx_zltunnel_token_key_find(word->data, len, &i);
 
-        key = &ngx_zltunnel_token_keys[i];
-
-        if (key->name.len != len
-            || ngx_strncmp(key->name.data, word->data, len) != 0)
-        {
-            continue;
-        }
+    if (key) {
 
         if (*seen & (1U << i)) {
             return ngx_zltunnel_token_fail(r, "\"%V=\" is duplicate",
@@ -501,36 +390,6 @@ ngx_zltunnel_token_word(ngx_str_t *line, ngx_str_t *word)
 }
 
 
-static ngx_uint_t
-ngx_zltunnel_token_item(ngx_str_t *list, ngx_str_t *item)
-{
-    u_char  *p, *last;
-
-    /* the end of a list is at data of NULL, so that "a," has an empty item */
-
-    if (list->data == NULL) {
-        return 0;
-    }
-
-    last = list->data + list->len;
-    p = ngx_strlchr(list->data, last, ',');
-
-    item->data = list->data;
-
-    if (p == NULL) {
-        item->len = list->len;
-        list->data = NULL;
-        return 1;
-    }
-
-    item->len = p - list->data;
-    list->data = p + 1;
-    list->len = last - p - 1;
-
-    return 1;
-}
-
-
 static ngx_int_t
 ngx_zltunnel_token_fail(ngx_zltunnel_token_reader_t *r, const char *fmt, ...)
 {
@@ -546,318 +405,6 @@ ngx_zltunnel_token_fail(ngx_zltunnel_token_reader_t *r, const char *fmt, ...)
     *p = '\0';
 
     return NGX_ERROR;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_token_globs(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
-    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
-{
-    ngx_str_t     *glob, item;
-    ngx_array_t  **globs;
-
-    globs = (ngx_array_t **) ((char *) token + key->offset);
-
-    *globs = ngx_array_create(pool, 4, sizeof(ngx_str_t));
-    if (*globs == NULL) {
-        return NGX_ERROR;
-    }
-
-    while (ngx_zltunnel_token_item(value, &item)) {
-
-        glob = ngx_array_push(*globs);
-
-        if (glob == NULL
-            || ngx_zltunnel_token_glob(pool, glob, &item) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_token_glob(ngx_pool_t *pool, ngx_str_t *glob, ngx_str_t *item)
-{
-    size_t  len;
-
-    len = item->len;
-
-    if (len && item->data[len - 1] == '*') {
-        len--;
-    }
-
-    if (item->len == 0 || (len && !zlt_name_valid(item->data, len))) {
-        return NGX_ERROR;
-    }
-
-    glob->len = item->len;
-    glob->data = ngx_pstrdup(pool, item);
-
-    return glob->data ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_token_accesses(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
-    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
-{
-    u_char                       *at;
-    ngx_str_t                     item, name;
-    ngx_zltunnel_token_access_t  *access;
-
-    token->access = ngx_array_create(pool, 4,
-                                     sizeof(ngx_zltunnel_token_access_t));
-    if (token->access == NULL) {
-        return NGX_ERROR;
-    }
-
-    while (ngx_zltunnel_token_item(value, &item)) {
-
-        access = ngx_array_push(token->access);
-        if (access == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_str_null(&access->token);
-
-        name = item;
-        at = ngx_strlchr(item.data, item.data + item.len, '@');
-
-        if (at) {
-            name.len = at - item.data;
-
-            item.len -= name.len + 1;
-            item.data = at + 1;
-
-            if (item.len > NGX_ZLTUNNEL_TOKEN_NAME
-                || !zlt_name_valid(item.data, item.len))
-            {
-                return NGX_ERROR;
-            }
-
-            access->token.len = item.len;
-            access->token.data = ngx_pstrdup(pool, &item);
-            if (access->token.data == NULL) {
-                return NGX_ERROR;
-            }
-        }
-
-        if (ngx_zltunnel_token_glob(pool, &access->name, &name) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_token_ports(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
-    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
-{
-    u_char     *dash, *last;
-    ngx_int_t   from, to;
-    ngx_str_t   item;
-    in_port_t  *range;
-
-    token->ports = ngx_array_create(pool, 4, 2 * sizeof(in_port_t));
-    if (token->ports == NULL) {
-        return NGX_ERROR;
-    }
-
-    while (ngx_zltunnel_token_item(value, &item)) {
-
-        last = item.data + item.len;
-        dash = ngx_strlchr(item.data, last, '-');
-
-        if (dash) {
-            from = ngx_atoi(item.data, dash - item.data);
-            to = ngx_atoi(dash + 1, last - dash - 1);
-
-        } else {
-            from = ngx_atoi(item.data, item.len);
-            to = from;
-        }
-
-        if (from < 1 || to < from || to > 65535) {
-            return NGX_ERROR;
-        }
-
-        range = ngx_array_push(token->ports);
-        if (range == NULL) {
-            return NGX_ERROR;
-        }
-
-        range[0] = (in_port_t) from;
-        range[1] = (in_port_t) to;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_token_hosts(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
-    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
-{
-    u_char      name[ZLT_MAX_HOST];
-    ngx_str_t   item, *host;
-
-    token->hosts = ngx_array_create(pool, 4, sizeof(ngx_str_t));
-    if (token->hosts == NULL) {
-        return NGX_ERROR;
-    }
-
-    while (ngx_zltunnel_token_item(value, &item)) {
-
-        host = ngx_array_push(token->hosts);
-        if (host == NULL) {
-            return NGX_ERROR;
-        }
-
-        item.len = zlt_host_short(name, item.data, item.len);
-
-        if (item.len == 0) {
-            return NGX_ERROR;
-        }
-
-        item.data = name;
-
-        host->len = item.len;
-        host->data = ngx_pstrdup(pool, &item);
-
-        if (host->data == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_token_protocols(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
-    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
-{
-    ngx_str_t  item;
-
-    token->tcp = 0;
-    token->udp = 0;
-
-    while (ngx_zltunnel_token_item(value, &item)) {
-
-        if (item.len == 3 && ngx_strncmp(item.data, "tcp", 3) == 0) {
-            token->tcp = 1;
-
-        } else if (item.len == 3 && ngx_strncmp(item.data, "udp", 3) == 0) {
-            token->udp = 1;
-
-        } else {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_token_number(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
-    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi(value->data, value->len);
-
-    if (n < 1 || n > 65535) {
-        return NGX_ERROR;
-    }
-
-    *(ngx_uint_t *) ((char *) token + key->offset) = n;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_token_date(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
-    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
-{
-    time_t     t;
-    u_char     ch;
-    size_t     i;
-    struct tm  tm, check;
-
-    static const char  form[] = "0000-00-00T00:00:00Z";
-
-    if (value->len != sizeof(form) - 1) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < value->len; i++) {
-        ch = value->data[i];
-
-        if (form[i] == '0' ? (ch < '0' || ch > '9') : ch != form[i]) {
-            return NGX_ERROR;
-        }
-    }
-
-    ngx_memzero(&tm, sizeof(struct tm));
-
-    tm.tm_year = (int) ngx_atoi(value->data, 4) - 1900;
-    tm.tm_mon = (int) ngx_atoi(value->data + 5, 2) - 1;
-    tm.tm_mday = (int) ngx_atoi(value->data + 8, 2);
-    tm.tm_hour = (int) ngx_atoi(value->data + 11, 2);
-    tm.tm_min = (int) ngx_atoi(value->data + 14, 2);
-    tm.tm_sec = (int) ngx_atoi(value->data + 17, 2);
-
-    check = tm;
-    t = timegm(&check);
-
-    /* timegm() makes March of the 30th of February */
-
-    if (t <= 0
-        || check.tm_mon != tm.tm_mon || check.tm_mday != tm.tm_mday
-        || check.tm_hour != tm.tm_hour || check.tm_min != tm.tm_min
-        || check.tm_sec != tm.tm_sec)
-    {
-        return NGX_ERROR;
-    }
-
-    token->expires = t;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_token_time(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
-    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
-{
-    ngx_int_t  n;
-
-    n = ngx_parse_time(value, 1);
-
-    if (n == NGX_ERROR || n > NGX_ZLTUNNEL_TOKEN_TIME_MAX) {
-        return NGX_ERROR;
-    }
-
-    *(time_t *) ((char *) token + key->offset) = n;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_token_cert(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
-    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
-{
-    token->certs = ngx_zltunnel_cert_parse(pool, value);
-
-    return token->certs ? NGX_OK : NGX_ERROR;
 }
 
 
