@@ -87,11 +87,9 @@ struct zlt_channel_s {
     unsigned         fresh:1;
     unsigned         datagrams:1;      /* fresh: for a UDP service */
     unsigned         early:1;          /* bytes went to the service at once */
-    unsigned         reusable:1;       /* this Connect says so */
     unsigned         unread:1;         /* what is kept was not looked at */
     uint32_t         discarded;        /* bytes, after our end */
     unsigned         websocket:1;      /* opened within one */
-    unsigned         windows:1;        /* those of lanes may grow */
 };
 
 

@@ -61,10 +61,8 @@ zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
 
     ch->fresh = 1;
     ch->serial = serial;
-    ch->reusable = zlt_channel_framed(m);
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
     memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);
-    ch->windows = param->windows;
 
     if (zlt_channel_open_start(ch, &param->way) == -1) {
         zlt_channel_end_fail(ch, ZLT_E_BUSY, strerror(errno));
@@ -193,11 +191,6 @@ zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
             break;
 
         case ZLT_CONNECT:
-            if (lane && !zlt_channel_framed(&m)) {
-                zlt_channel_lost(ch, "a lane that is not framed");
-                return;
-            }
-
             zlt_channel_connect_taken(ch, &m, p, len);
             return;
 
@@ -235,12 +228,9 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
 
     zlt_channel_state(ch, ZLT_CHANNEL_TAKEN);
-    ch->reusable = zlt_channel_framed(m) && !ch->websocket;
     ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_dial_wait;
 
-    if (ch->reusable) {
-        zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
-    }
+    zlt_channel_connect_framed(ch);
 
     if (zlt_dup_seen(ch->id)) {
         zlt_channel_end_fail(ch, ZLT_E_DUPLICATE, "duplicate");
@@ -258,6 +248,15 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
 
     if (p) {
         zlt_pool_demand(p);
+    }
+}
+
+
+void
+zlt_channel_connect_framed(zlt_channel_t *ch)
+{
+    if (!ch->websocket) {
+        zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
     }
 }
 

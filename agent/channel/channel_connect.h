@@ -13,17 +13,16 @@
 #include "channel.h"
 
 
-/* whether the connection of a Connect is framed */
-#define zlt_channel_framed(m)                                                 \
-    (((m)->ext & ZLT_X_FLAGS) && ((m)->flags & ZLT_C_FRAMED))
-
-
 /* The step of an idle channel. */
 void zlt_channel_connect_idle(zlt_io_t *io);
 
 /* What has come on an idle channel. */
 void zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
+
+/* The messages of the connection begin.  Within a WebSocket there are some
+   beneath already, zlt_wsd.h. */
+void zlt_channel_connect_framed(zlt_channel_t *ch);
 
 /* The first frame says that the channel is for datagrams, or the Connect that
    asked for it did. */

@@ -560,7 +560,7 @@ zlt_channel_dial_join(zlt_channel_t *ch)
 
     n = zlt_msg_encode(&ack, buf, sizeof(buf));
 
-    if (ch->reusable) {
+    if (ch->relay.side[ZLT_RELAY_CHANNEL].framed) {
         zlt_frames_put(&ch->framed.frames.out, buf, n);
 
     } else if (zlt_relay_put(&ch->relay, ZLT_RELAY_SERVICE, buf, n) == -1) {

@@ -163,7 +163,6 @@ zlt_channel_end_reuse(zlt_channel_t *ch)
 
     ch->fresh = 0;
     ch->early = 0;
-    ch->reusable = 0;
 
     c->io.data = ch;
     c->io.handler = zlt_channel_connect_idle;
@@ -236,7 +235,7 @@ zlt_channel_end_fail_told(zlt_channel_t *ch, unsigned code,
     m.ext = ZLT_X_CODE;
     m.code = (uint8_t) code;
 
-    if (ch->reusable) {
+    if (ch->relay.side[ZLT_RELAY_CHANNEL].framed) {
         zlt_channel_end_fail_framed(ch, &m);
         return;
     }

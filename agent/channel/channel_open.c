@@ -84,7 +84,6 @@ zlt_channel_open_idle(zlt_pool_t *p, zlt_owner_t *o)
 
     ch->pool = p;
     memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);
-    ch->windows = param->windows;
 
     zlt_upgrade_presume(ch->upgrade);
 
@@ -277,11 +276,7 @@ zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
 
         zlt_channel_state(ch, ZLT_CHANNEL_TAKEN);
         io->handler = zlt_channel_dial_wait;
-        ch->reusable = ch->reusable && !ch->websocket;
-
-        if (ch->reusable) {
-            zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
-        }
+        zlt_channel_connect_framed(ch);
 
         if (zlt_channel_connect_early(ch, end->data, len) == -1) {
             zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");

@@ -237,10 +237,7 @@ zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len)
 int
 zlt_lane_credit(zlt_lane_t *lane, uint32_t credit)
 {
-    if (zlt_window_add(&lane->credit, credit,
-                       zlt_shared_windows(lane->shared) != NULL)
-        == -1)
-    {
+    if (zlt_window_add(&lane->credit, credit) == -1) {
         return -1;
     }
 

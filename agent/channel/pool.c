@@ -311,7 +311,8 @@ zlt_pool_return(zlt_pool_t *p, zlt_channel_t *ch)
 int
 zlt_pool_wants(const zlt_pool_t *p, const uint8_t *tunnel_id)
 {
-    return !p->abandoned && !p->suspended && zlt_pool_is(p, tunnel_id);
+    return p->most && !p->abandoned && !p->suspended
+           && zlt_pool_is(p, tunnel_id);
 }
 
 

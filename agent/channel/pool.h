@@ -23,7 +23,6 @@ struct zlt_pool_param_s {
     zlt_way_t        way;
     uint16_t         least;            /* idle channels */
     uint16_t         most;
-    unsigned         windows:1;        /* of lanes may grow */
 };
 
 

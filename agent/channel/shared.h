@@ -40,7 +40,7 @@ uint8_t *zlt_shared_room(zlt_shared_t *sh, size_t size);
    which wait behind what is there, and have their turn. */
 size_t zlt_shared_left(const zlt_shared_t *sh, int large);
 
-/* What their windows share; NULL: they do not grow. */
+/* What their windows share. */
 zlt_window_share_t *zlt_shared_windows(zlt_shared_t *sh);
 
 /* The channel's round trip, ms. */

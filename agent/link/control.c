@@ -236,11 +236,6 @@ zlt_control_auth(zlt_control_t *c)
     m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS
                  |ZLT_F_ACCESS|ZLT_F_HOSTS;
 
-    if (l->owner.conf->max_idle != 0) {
-        /* a channel that is used again is idle in between */
-        m.features |= ZLT_F_REUSE|ZLT_F_LANES|ZLT_F_WINDOWS;
-    }
-
     m.agent.data = (const uint8_t *) agent;
     m.agent.len = sizeof(agent) - 1;
 

@@ -134,8 +134,7 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
     if (m->ext & ZLT_X_FEATURES) {
         c->features = m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
                                      |ZLT_F_DATAGRAMS|ZLT_F_ACCESS
-                                     |ZLT_F_REUSE|ZLT_F_LANES
-                                     |ZLT_F_WINDOWS|ZLT_F_HOSTS);
+                                     |ZLT_F_HOSTS);
     }
 
     if (m->ext & ZLT_X_DATA_KEY) {
@@ -159,7 +158,6 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
 
     c->param.least = 1;
     c->param.most = 16;
-    c->param.windows = (c->features & ZLT_F_WINDOWS) ? 1 : 0;
 
     if (m->ext & ZLT_X_IDLE) {
         c->param.least = m->idle_least;

@@ -316,11 +316,6 @@ zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf, zlt_reload_link_t *r)
     moved = r->token.len != l->token.len
             || CRYPTO_memcmp(r->token.text, l->token.text, r->token.len) != 0;
 
-    if ((conf->max_idle == 0) != (l->owner.conf->max_idle == 0)) {
-        /* whether channels are used again is said with the token */
-        moved = 1;
-    }
-
     if (conf->transport != l->owner.conf->transport) {
         zlt_transport_init(&l->owner.transport, zlt_conf_transport(conf),
                            l->owner.label);

@@ -167,7 +167,7 @@ ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
         msg->ws = 1;
     }
 
-    fd = ngx_zltunnel_connection_detach(channel->end.connection, 0);
+    fd = ngx_zltunnel_connection_detach(channel->end.connection);
     channel->end.connection = NULL;
 
     (void) ngx_zltunnel_ipc_send(registry, slot, msg, data, fd);

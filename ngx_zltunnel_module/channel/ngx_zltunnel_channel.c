@@ -407,7 +407,9 @@ ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     }
 #endif
 
-    if (dial->framed && !channel->websocket) {
+    /* within a WebSocket there are messages beneath, zlt_wsd.h */
+
+    if (!channel->websocket) {
         ngx_zltunnel_framed_start(&channel->end, &channel->frames);
     }
 

@@ -6,10 +6,9 @@
 /*
  * Frames on data channels: how they are read, and sent.
  *
- * A frame is read with never a byte more: what follows ConnectAck is the
- * service's, and goes wherever the descriptor goes.  Only a dial that relays
- * is greedy: its descriptor stays, so what there is can be read at once.  So
- * it is on a framed channel.
+ * On an idle channel a frame is read with never a byte more, so that it can
+ * move to another worker.  On one that belongs to a dial all that there is can
+ * be read at once: what follows ConnectAck is the service's.
  */
 
 
@@ -20,9 +19,6 @@
 #include "ngx_zltunnel_transport.h"
 
 #include "zlt_msg.h"
-
-
-#define NGX_ZLTUNNEL_ACK_SIZE           (ZLT_HEADER_SIZE + ZLT_ID_SIZE)
 
 
 static ssize_t ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel,
@@ -55,13 +51,6 @@ ngx_zltunnel_channel_io_unread(ngx_zltunnel_channel_t *channel, u_char *data,
     return NGX_OK;
 }
 
-
-/*
- * Unless the dial is greedy, or the channel framed, no byte behind ConnectAck
- * is read.  The answer to Connect has at least the size of ConnectAck, so as
- * much can be read at once; a heartbeat that is in the way is shorter, and what
- * was read behind it is the next frame's.
- */
 
 ngx_int_t
 ngx_zltunnel_channel_io_read(ngx_zltunnel_channel_t *channel, zlt_msg_t *m,
@@ -135,7 +124,7 @@ ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel, size_t need)
 
     have = channel->have;
 
-    if (channel->dial && (channel->dial->greedy || channel->end.frames)) {
+    if (channel->dial) {
         n = ngx_zltunnel_end_pull(&channel->end, buf, sizeof(buf));
 
         if (n <= 0) {
@@ -151,10 +140,6 @@ ngx_zltunnel_channel_recv(ngx_zltunnel_channel_t *channel, size_t need)
         ngx_memcpy(channel->frame + have, buf, n);
 
         return n;
-    }
-
-    if (channel->dial && have < ZLT_HEADER_SIZE) {
-        need = NGX_ZLTUNNEL_ACK_SIZE;
     }
 
     if (need > channel->size

@@ -20,7 +20,7 @@ ngx_int_t ngx_zltunnel_channel_io_read(ngx_zltunnel_channel_t *channel,
 /* puts unparsed bytes in front of what will be read */
 ngx_int_t ngx_zltunnel_channel_io_unread(ngx_zltunnel_channel_t *channel,
     u_char *data, size_t len);
-/* hands the relay what a greedy dial has read behind ConnectAck */
+/* hands the relay what a dial has read behind ConnectAck */
 ngx_int_t ngx_zltunnel_channel_io_rest(ngx_zltunnel_channel_t *channel,
     ngx_zltunnel_relay_t *relay);
 /* a message on an idle channel: NGX_OK, NGX_ERROR */

@@ -47,8 +47,6 @@ ngx_zltunnel_connect_start(ngx_zltunnel_connect_t *connect)
 
     dial = connect->dial;
 
-    dial->greedy = 1;
-    dial->framed = 1;
     dial->handler = ngx_zltunnel_connect_dialled;
     dial->data = connect;
 }

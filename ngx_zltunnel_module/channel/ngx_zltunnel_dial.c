@@ -321,14 +321,6 @@ ngx_zltunnel_dial_enter(ngx_zltunnel_dial_t *dial,
 
     dial->channels = (tunnel->features & ZLT_F_CHANNELS) ? 1 : 0;
 
-    if (dial->datagrams || !(tunnel->features & ZLT_F_REUSE)) {
-        dial->framed = 0;
-    }
-
-    if (!(tunnel->features & ZLT_F_LANES)) {
-        dial->lanes = 0;
-    }
-
     if (dial->datagrams) {
         /* its sessions are counted */
         return NGX_ZLTUNNEL_DIAL_OK;
@@ -502,14 +494,6 @@ ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial)
         ngx_memcpy(token, service->tunnel->token, 32);
 
         dial->channels = (service->tunnel->features & ZLT_F_CHANNELS) ? 1 : 0;
-
-        if (!(service->tunnel->features & ZLT_F_REUSE)) {
-            dial->framed = 0;
-        }
-
-        if (!(service->tunnel->features & ZLT_F_LANES)) {
-            dial->lanes = 0;
-        }
     }
 
     ngx_zltunnel_zone_unlock(registry);
@@ -716,7 +700,6 @@ ngx_zltunnel_dial_announce(ngx_zltunnel_dial_t *dial, ngx_uint_t slot)
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
     msg.type = NGX_ZLTUNNEL_IPC_CONNECT;
-    msg.code = dial->framed ? ZLT_C_FRAMED : 0;
     ngx_memcpy(msg.tunnel_id, dial->tunnel_id, ZLT_ID_SIZE);
     ngx_memcpy(msg.service_id, dial->service_id, ZLT_ID_SIZE);
     ngx_memcpy(msg.connection_id, dial->id, ZLT_ID_SIZE);

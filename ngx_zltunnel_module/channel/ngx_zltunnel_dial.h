@@ -52,11 +52,7 @@ struct ngx_zltunnel_dial_s {
     ngx_str_t                    target;     /* of an open service, or empty */
     unsigned                     local:1;    /* the client is on this host */
     unsigned                     datagrams:1;/* only the channel is wanted */
-    unsigned                     greedy:1;   /* bytes behind ConnectAck may
-                                                be read: channel_rest() */
-    unsigned                     framed:1;   /* the channel can be used again:
-                                                channel_release() */
-    unsigned                     lanes:1;    /* .. or be a lane of one */
+    unsigned                     lanes:1;    /* it may be a lane */
     unsigned                     requests:1; /* each with an answer that somebody
                                                 waits for */
     unsigned                     corked:1;   /* Connect waits for bytes to go

@@ -187,11 +187,6 @@ ngx_zltunnel_dial_connect_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
             m.target.len = dial->target.len;
         }
 
-        if (channel->end.frames) {
-            m.ext |= ZLT_X_FLAGS;
-            m.flags = ZLT_C_FRAMED;
-        }
-
         len += zlt_msg_encode(&m, out + len, NGX_ZLTUNNEL_DIAL_CONNECT);
     }
 

@@ -108,7 +108,7 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     channel->end.lane = lane;
     channel->end.ops = &ngx_zltunnel_lane_ops;
 
-    zlt_window_start(&lane->window, shared->grows ? &shared->share : NULL);
+    zlt_window_start(&lane->window, &shared->share);
 
     lane->credit = ZLT_WINDOW_FIRST;
     lane->channel = channel;
@@ -275,8 +275,7 @@ ngx_zltunnel_lane_count(ngx_zltunnel_lane_t *lane, size_t size,
 
 /*
  * A connection on a channel of its own begins with the small window of TCP, so
- * that one of bulk has to last before leaving a lane pays.  The window of a
- * lane that does not grow is worse than that.
+ * that one of bulk has to last before leaving a lane pays.
  */
 
 ngx_uint_t
@@ -298,9 +297,8 @@ ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane)
         return 0;
     }
 
-    return !lane->shared->grows
-           || lane->lasted >= NGX_ZLTUNNEL_LANE_LASTS
-                              * ngx_zltunnel_shared_least_rtt(lane->shared);
+    return lane->lasted >= NGX_ZLTUNNEL_LANE_LASTS
+                           * ngx_zltunnel_shared_least_rtt(lane->shared);
 }
 
 
@@ -350,7 +348,7 @@ ngx_zltunnel_lane_wake(ngx_zltunnel_lane_t *lane)
 ngx_int_t
 ngx_zltunnel_lane_credit(ngx_zltunnel_lane_t *lane, uint32_t credit)
 {
-    if (zlt_window_add(&lane->credit, credit, lane->shared->grows) != 0) {
+    if (zlt_window_add(&lane->credit, credit) != 0) {
         return NGX_ERROR;
     }
 

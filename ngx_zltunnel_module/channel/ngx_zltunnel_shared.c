@@ -49,7 +49,6 @@
 
 static ngx_zltunnel_shared_t *ngx_zltunnel_shared_create(
     ngx_zltunnel_peer_t *peer, ngx_zltunnel_channel_t *channel);
-static ngx_uint_t ngx_zltunnel_shared_grows(ngx_zltunnel_peer_t *peer);
 static void ngx_zltunnel_shared_retire(ngx_zltunnel_shared_t *shared);
 static ngx_zltunnel_lane_t *ngx_zltunnel_shared_find(
     ngx_zltunnel_shared_t *shared, uint32_t number);
@@ -146,7 +145,6 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
 
     shared->channel = channel;
     shared->link.cut = ngx_zltunnel_shared_cut;
-    shared->grows = ngx_zltunnel_shared_grows(peer);
     shared->share.most = ZLT_WINDOW_CHANNEL;
     shared->share.of = &ngx_zltunnel_shared_windows;
 
@@ -197,25 +195,6 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_dial_turn_next(peer);
 
     return shared;
-}
-
-
-/* whether the agent knows of windows that grow */
-
-static ngx_uint_t
-ngx_zltunnel_shared_grows(ngx_zltunnel_peer_t *peer)
-{
-    ngx_uint_t                 grows;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
-
-    ngx_zltunnel_zone_lock(peer->registry);
-
-    tunnel = ngx_zltunnel_tunnel_find(peer->registry->sh, peer->id);
-    grows = (tunnel && (tunnel->features & ZLT_F_WINDOWS)) ? 1 : 0;
-
-    ngx_zltunnel_zone_unlock(peer->registry);
-
-    return grows;
 }
 
 

@@ -49,7 +49,6 @@ typedef struct {
     unsigned                     asked:1;     /* .. that was a heartbeat */
     unsigned                     silent:1;    /* .. or a dial */
     unsigned                     retired:1;   /* no more lanes */
-    unsigned                     grows:1;     /* windows may */
 } ngx_zltunnel_shared_t;
 
 

@@ -939,11 +939,6 @@ ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
     m.client_addr.data = msg->text;
     m.client_addr.len = msg->text_len;
 
-    if (msg->code) {
-        m.ext |= ZLT_X_FLAGS;
-        m.flags = msg->code;
-    }
-
     if (msg->data_len) {
         m.ext |= ZLT_X_TARGET;
         m.target.data = data;

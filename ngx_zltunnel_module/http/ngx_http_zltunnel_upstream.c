@@ -607,8 +607,6 @@ ngx_http_zltunnel_init_inner(ngx_http_request_t *r,
     up->direct = 1;
 #endif
 
-    up->framed = up->direct;
-
     /* see ngx_http_upstream_next(): what it would send again */
 
     up->early = (up->direct && !r->request_body_no_buffering

@@ -107,9 +107,6 @@ static const zlt_ext_t  zlt_exts[] = {
     { ZLT_CONNECT, 0x01, ZLT_X_TARGET,
       { zlt_field(TEXT, target) } },
 
-    { ZLT_CONNECT, 0x02, ZLT_X_FLAGS,
-      { zlt_field(U8, flags) } },
-
     { ZLT_CONNECT_FAIL, 0x01, ZLT_X_CODE,
       { zlt_field(U8, code) } },
 

@@ -5,7 +5,7 @@
 
 /*
  * The bytes of a connection on a channel that will carry another one after
- * it: docs/protocol.md, "Channels that are used again".
+ * it: docs/protocol.md, "The bytes of a connection".
  *
  * Each direction is a row of Data messages with an end marker behind them,
  * Eof or Reset, or Moved if it is a lane; or Raw, after which there are no

@@ -67,14 +67,7 @@ typedef enum {
 #define ZLT_F_HEARTBEATS       0x02     /* heartbeats by the client */
 #define ZLT_F_DATAGRAMS        0x04     /* datagram channels */
 #define ZLT_F_ACCESS           0x08     /* private services and access */
-#define ZLT_F_REUSE            0x10     /* channels carry one connection after
-                                           another */
-#define ZLT_F_LANES            0x20     /* .. and many at the same time */
-#define ZLT_F_WINDOWS          0x40     /* lanes' windows may grow */
 #define ZLT_F_HOSTS            0x80     /* services have names of hosts */
-
-/* flags of Connect */
-#define ZLT_C_FRAMED           0x01     /* its bytes come as Data messages */
 
 /* flags of Register */
 #define ZLT_R_PRIVATE          0x01     /* no port */
@@ -115,7 +108,7 @@ typedef enum {
 #define ZLT_X_IDLE             0x0020   /* AuthOk */
 #define ZLT_X_CODE             0x0040   /* *Fail, AccessClose */
 #define ZLT_X_RETRY            0x0080   /* AuthFail, Disconnect */
-#define ZLT_X_FLAGS            0x0100   /* Register, Connect */
+#define ZLT_X_FLAGS            0x0100   /* Register */
 #define ZLT_X_PREFERRED        0x0200   /* Register */
 #define ZLT_X_PORT             0x0400   /* RegisterOk */
 #define ZLT_X_PUBLIC           0x0800   /* RegisterOk */

@@ -116,13 +116,9 @@ zlt_window_end(zlt_window_t *w)
 
 
 int
-zlt_window_add(uint32_t *left, uint32_t credit, int grows)
+zlt_window_add(uint32_t *left, uint32_t credit)
 {
-    uint32_t  most;
-
-    most = grows ? ZLT_WINDOW_MOST : ZLT_WINDOW_FIRST;
-
-    if (credit > most - *left) {
+    if (credit > ZLT_WINDOW_MOST - *left) {
         return -1;
     }
 

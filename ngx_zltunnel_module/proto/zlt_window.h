@@ -50,11 +50,10 @@ typedef struct {
     uint32_t             kept;     /* .. has come, and was not read */
     uint32_t             read;     /* in this round trip */
     uint32_t             since;    /* ms, when it began */
-    zlt_window_share_t  *share;    /* NULL: it does not grow */
+    zlt_window_share_t  *share;    /* NULL: the lane is over */
 } zlt_window_t;
 
 
-/* share: NULL if the sender does not know of windows that grow */
 void zlt_window_start(zlt_window_t *w, zlt_window_share_t *share);
 
 /* So many bytes have come: 0, or -1 if that is more than was allowed. */
@@ -72,7 +71,7 @@ void zlt_window_end(zlt_window_t *w);
 
 /* The sender's view: adds credit to what may be sent.  0, or -1 if it is more
    than may be given. */
-int zlt_window_add(uint32_t *left, uint32_t credit, int grows);
+int zlt_window_add(uint32_t *left, uint32_t credit);
 
 
 #endif /* ZLT_WINDOW_H_INCLUDED */

@@ -128,7 +128,7 @@ ngx_zltunnel_connection_close(ngx_connection_t *c)
 
 
 ngx_socket_t
-ngx_zltunnel_connection_detach(ngx_connection_t *c, ngx_uint_t polled)
+ngx_zltunnel_connection_detach(ngx_connection_t *c)
 {
     ngx_pool_t    *pool;
     ngx_socket_t   fd;
@@ -143,9 +143,7 @@ ngx_zltunnel_connection_detach(ngx_connection_t *c, ngx_uint_t polled)
 
     /* epoll forgets only the last copy of a descriptor by itself */
 
-    if (!polled) {
-        (void) ngx_del_conn(c, 0);
-    }
+    (void) ngx_del_conn(c, 0);
 
     if (c->read->posted) {
         ngx_delete_posted_event(c->read);

@@ -15,10 +15,8 @@
    event in epoll.  On error NULL and the descriptor is closed. */
 ngx_connection_t *ngx_zltunnel_connection_create(ngx_socket_t fd,
     ngx_log_t *log);
-/* Takes the descriptor out of the connection, which is gone then; polled: it
-   stays in epoll, for another connection to change that at once. */
-ngx_socket_t ngx_zltunnel_connection_detach(ngx_connection_t *c,
-    ngx_uint_t polled);
+/* Takes the descriptor out of the connection, which is gone then. */
+ngx_socket_t ngx_zltunnel_connection_detach(ngx_connection_t *c);
 void ngx_zltunnel_connection_close(ngx_connection_t *c);
 
 

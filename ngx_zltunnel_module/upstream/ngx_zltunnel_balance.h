@@ -41,11 +41,11 @@ typedef struct {
     uint32_t                     hash;        /* of the key */
     unsigned                     local:1;     /* the client is on this host */
     unsigned                     direct:1;    /* nginx will not speak TLS on
-                                                 the connection itself */
-    unsigned                     framed:1;    /* .. nor use its descriptor:
-                                                 set with direct only */
+                                                 the connection itself, nor use
+                                                 its descriptor */
     unsigned                     early:1;     /* a request that failed may be
-                                                 sent again: likewise */
+                                                 sent again: set with direct
+                                                 only */
     unsigned                     requests:1;  /* each with an answer, for which
                                                  somebody waits */
     ngx_msec_t                   timeout;     /* for the connection, if early */

@@ -12,17 +12,16 @@
  * nothing happens, while a dial is under way.  The upstream code starts its
  * connect timeout and waits for it to become writable.
  *
- * When the agent has answered, the data channel's descriptor takes the place
- * of the placeholder's in the connection, and an event says that it is
- * writable.  From then on nginx reads and writes the channel itself, and no
- * hop is between.  If the dial fails, the descriptor's place is taken by that
- * of a socket with an error pending, as after a connect() that failed; if it
- * times out, so does the connection.
+ * When the agent has answered, the data channel is lent to the connection
+ * (ngx_zltunnel_lend.c), and an event says that it is writable.  From then on
+ * nginx reads and writes the channel itself, and no hop is between.  If the
+ * dial fails, the descriptor's place is taken by that of a socket with an error
+ * pending, as after a connect() that failed; if it times out, so does the
+ * connection.
  *
- * So it is with channels that are TCP in this worker.  One under TLS gives its
- * TLS session, too, and its pool, where that is; but not if the upstream code
- * is to speak TLS to the service itself, and not in stream, where that cannot
- * be known.  These, and channels within a WebSocket, stay what they are: the
+ * Where the upstream code needs a descriptor, since it is to speak TLS to the
+ * service itself, or in stream, where that cannot be known; and where the
+ * channel is within a WebSocket, the
  * connection gets one end of a socketpair, and a relay of this worker joins the
  * other end and the channel.
  *
@@ -42,7 +41,6 @@
  *        v     v          v
  *      what was found, and how nginx has it:     EARLY: it writes already
  *        |
- *        |-> TAKEN
  *        |-> PAIRED ----> OVER                   the relay has ended
  *        |-> LENT <--------------------.
  *        `-> LANE ------> ASKS         |
@@ -52,8 +50,8 @@
  *               cancelled      |       |
  *                              `---> MOVED       we write to the other channel
  *
- * TAKEN, OVER, LENT, LANE and MOVED lead to BROKEN, PAIRED if its relay fails: a
- * token was revoked, or a peer is dead, or a move was cancelled.
+ * OVER, LENT, LANE and MOVED lead to BROKEN, PAIRED if its relay fails: a token
+ * was revoked, or a peer is dead, or a move was cancelled.
  *
  * A move is cancelled where the other channel fails or is silent.  Up to our
  * Moved nothing is lost by that, and the lane goes on.  Behind it the agent may
@@ -79,17 +77,12 @@
    then */
 #define NGX_ZLTUNNEL_CONN_YOUNG    10000
 
-/* ms, where no request is waited for: unacknowledged, and between looks */
-#define NGX_ZLTUNNEL_CONN_DEAD     60000
-#define NGX_ZLTUNNEL_CONN_LOOK     15000
-
 /* descriptors of placeholders that are kept for later ones */
 #define NGX_ZLTUNNEL_SPARE         32
 
 
 static void ngx_zltunnel_conn_time_out(ngx_connection_t *c);
 static void ngx_zltunnel_conn_reset(ngx_zltunnel_conn_t *conn);
-static void ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled);
 static ngx_connection_t *ngx_zltunnel_conn_placeholder(
     ngx_peer_connection_t *pc);
 static ngx_socket_t ngx_zltunnel_conn_descriptor(ngx_log_t *log);
@@ -98,15 +91,7 @@ static void ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
 static ngx_socket_t ngx_zltunnel_conn_dead_socket(ngx_log_t *log);
 static ngx_int_t ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn);
-static ngx_socket_t ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn,
-    ngx_uint_t *polled);
-#if (NGX_SSL)
-static ngx_socket_t ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn,
-    ngx_uint_t *polled);
-static void ngx_zltunnel_conn_pool_cleanup(void *data);
-#endif
-static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
-    ngx_uint_t polled);
+static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd);
 static ngx_uint_t ngx_zltunnel_conn_left(ngx_zltunnel_conn_t *conn);
 static void ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_conn_watch(ngx_zltunnel_conn_t *conn);
@@ -125,9 +110,8 @@ static ngx_uint_t    ngx_zltunnel_spared;     /* some were, of late */
 #define ngx_zltunnel_step(state)  (1 << NGX_ZLTUNNEL_CONN_ ## state)
 
 #define NGX_ZLTUNNEL_STEPS_BOUND                                              \
-    (ngx_zltunnel_step(TAKEN) | ngx_zltunnel_step(PAIRED)                     \
-     | ngx_zltunnel_step(OVER) | ngx_zltunnel_step(LENT)                      \
-     | ngx_zltunnel_step(LANE))
+    (ngx_zltunnel_step(PAIRED) | ngx_zltunnel_step(OVER)                      \
+     | ngx_zltunnel_step(LENT) | ngx_zltunnel_step(LANE))
 
 
 static const uint32_t  ngx_zltunnel_conn_steps[] = {
@@ -155,9 +139,6 @@ static const uint32_t  ngx_zltunnel_conn_steps[] = {
 
     /* FAILED */
     0,
-
-    /* TAKEN */
-    ngx_zltunnel_step(BROKEN),
 
     /* PAIRED */
     ngx_zltunnel_step(OVER) | ngx_zltunnel_step(BROKEN),
@@ -275,9 +256,8 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     dial->pool = pool;
     dial->log = pc->log;
     dial->local = up->local;
-    dial->framed = up->framed;
     dial->requests = up->requests;
-    dial->lanes = up->framed && up->conf->lanes;
+    dial->lanes = up->direct && up->conf->lanes;
     dial->corked = early;
 
     if (up->early || up->failed) {
@@ -565,7 +545,7 @@ ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
         fd = ngx_zltunnel_conn_dead_socket(c->log);
 
         if (fd != (ngx_socket_t) -1) {
-            ngx_zltunnel_conn_swap(c, fd, 0);
+            ngx_zltunnel_conn_swap(c, fd);
             return;
         }
     }
@@ -615,50 +595,28 @@ ngx_zltunnel_conn_dead_socket(ngx_log_t *log)
 static ngx_int_t
 ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 {
-    size_t                      unsent;
-    ngx_uint_t                  polled, lend;
-    ngx_socket_t                fd;
-    ngx_zltunnel_kind_e         kind;
-    ngx_zltunnel_channel_t     *channel;
-    ngx_zltunnel_conn_state_e   state;
+    ngx_uint_t               lend;
+    ngx_socket_t             fd;
+    ngx_zltunnel_channel_t  *channel;
 
-    polled = 0;
     fd = (ngx_socket_t) -1;
-    state = NGX_ZLTUNNEL_CONN_TAKEN;
     channel = conn->dial.channel;
-    kind = channel->end.kind;
-    unsent = conn->dial.last - conn->dial.sent[0];
 
     ngx_zltunnel_room_release(&conn->held);
 
-    lend = (channel->end.frames && !unsent);
+    lend = (conn->up->direct && channel->end.frames
+            && conn->dial.last == conn->dial.sent[0]);
 
     if (conn->state == NGX_ZLTUNNEL_CONN_EARLY) {
         ngx_zltunnel_early_done(conn);
     }
 
-    if (lend) {
-        /* below */
-
-    } else if (channel->end.ws || channel->end.frames || unsent) {
+    if (!lend) {
         fd = ngx_zltunnel_pair_start(conn);
-        state = NGX_ZLTUNNEL_CONN_PAIRED;
 
-    } else if (kind == NGX_ZLTUNNEL_PLAIN) {
-        fd = ngx_zltunnel_conn_take(conn, &polled);
-
-#if (NGX_SSL)
-    } else if (kind == NGX_ZLTUNNEL_TLS && conn->up->direct) {
-        fd = ngx_zltunnel_conn_adopt(conn, &polled);
-#endif
-
-    } else {
-        fd = ngx_zltunnel_pair_start(conn);
-        state = NGX_ZLTUNNEL_CONN_PAIRED;
-    }
-
-    if (!lend && fd == (ngx_socket_t) -1) {
-        return NGX_ERROR;
+        if (fd == (ngx_socket_t) -1) {
+            return NGX_ERROR;
+        }
     }
 
     conn->up = NULL;
@@ -670,14 +628,13 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
     conn->dial.timer.log = ngx_cycle->log;
 
     conn->since = ngx_current_msec;
-    conn->looked = ngx_current_msec;
 
     if (lend) {
         ngx_zltunnel_lend(conn);
 
     } else {
-        ngx_zltunnel_conn_swap(conn->connection, fd, polled);
-        ngx_zltunnel_conn_enter(conn, state);
+        ngx_zltunnel_conn_swap(conn->connection, fd);
+        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_PAIRED);
     }
 
     if (ngx_zltunnel_conn_bound(conn)) {
@@ -701,104 +658,6 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 
     return NGX_OK;
 }
-
-
-/* takes the descriptor out of the channel, of which nothing stays */
-
-static ngx_socket_t
-ngx_zltunnel_conn_take(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
-{
-    ngx_socket_t             fd;
-    ngx_connection_t        *c;
-    ngx_zltunnel_channel_t  *channel;
-
-    channel = conn->dial.channel;
-    conn->dial.channel = NULL;
-
-    c = channel->end.connection;
-    *polled = (c->read->active || c->write->active);
-
-    fd = ngx_zltunnel_connection_detach(c, *polled);
-    channel->end.connection = NULL;
-
-    ngx_zltunnel_channel_close(channel);
-
-    return fd;
-}
-
-
-#if (NGX_SSL)
-
-/*
- * As above, with the TLS session.  Its memory is in the channel's pool, which
- * goes with that of the connection; core ends the session before.
- */
-
-static ngx_socket_t
-ngx_zltunnel_conn_adopt(ngx_zltunnel_conn_t *conn, ngx_uint_t *polled)
-{
-    ngx_pool_t              *pool;
-    ngx_connection_t        *c;
-    ngx_pool_cleanup_t      *cln;
-    ngx_ssl_connection_t    *ssl;
-    ngx_zltunnel_channel_t  *channel;
-
-    channel = conn->dial.channel;
-    c = channel->end.connection;
-
-    cln = ngx_pool_cleanup_add(conn->connection->pool, 0);
-
-    if (cln == NULL
-        || SSL_set_ex_data(c->ssl->connection, ngx_ssl_connection_index,
-                           conn->connection)
-           == 0)
-    {
-        conn->dial.channel = NULL;
-        ngx_zltunnel_end_abort(&channel->end);
-        ngx_zltunnel_channel_close(channel);
-        return (ngx_socket_t) -1;
-    }
-
-    pool = c->pool;
-    ssl = c->ssl;
-
-    c->pool = NULL;
-    c->ssl = NULL;
-
-    cln->handler = ngx_zltunnel_conn_pool_cleanup;
-    cln->data = pool;
-
-    ssl->handler = NULL;
-    ssl->saved_read_handler = NULL;
-    ssl->saved_write_handler = NULL;
-
-    c = conn->connection;
-
-    /* nginx's own takes a reset for an end */
-
-    c->ssl = ssl;
-    c->recv = ngx_zltunnel_tls_recv;
-    c->send = ngx_ssl_write;
-    c->recv_chain = ngx_zltunnel_conn_recv_chain;
-    c->send_chain = ngx_ssl_send_chain;
-
-    if (SSL_has_pending(ssl->connection)) {
-        c->read->ready = 1;
-        ngx_post_event(c->read, &ngx_posted_events);
-    }
-
-    return ngx_zltunnel_conn_take(conn, polled);
-}
-
-
-static void
-ngx_zltunnel_conn_pool_cleanup(void *data)
-{
-    ngx_destroy_pool(data);
-}
-
-
-#endif
 
 
 /* as ngx_ssl_recv_chain() */
@@ -869,14 +728,18 @@ ngx_zltunnel_conn_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
  */
 
 static void
-ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd,
-    ngx_uint_t polled)
+ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd)
 {
     ngx_zltunnel_conn_spare(c);
 
     c->fd = fd;
 
-    ngx_zltunnel_conn_ready(c, polled);
+    if (ngx_add_conn(c) == NGX_ERROR) {
+        c->write->timedout = 1;
+    }
+
+    c->write->ready = 1;
+    ngx_post_event(c->write, &ngx_posted_events);
 }
 
 
@@ -892,33 +755,6 @@ ngx_zltunnel_conn_spare(ngx_connection_t *c)
         ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
                       ngx_close_socket_n " failed");
     }
-}
-
-
-/* reports c as writable; polled: its descriptor is in epoll */
-
-static void
-ngx_zltunnel_conn_ready(ngx_connection_t *c, ngx_uint_t polled)
-{
-    if (polled) {
-
-        /* it is in epoll: changed, not added */
-
-        c->write->active = 1;
-
-        if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT)
-            != NGX_OK)
-        {
-            c->write->active = 0;
-            c->write->timedout = 1;
-        }
-
-    } else if (ngx_add_conn(c) == NGX_ERROR) {
-        c->write->timedout = 1;
-    }
-
-    c->write->ready = 1;
-    ngx_post_event(c->write, &ngx_posted_events);
 }
 
 
@@ -1067,45 +903,28 @@ ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf, size_t size)
  * A channel on which somebody waits for an answer is dead where a control
  * channel would be, after as long a time: whoever waits goes on with another
  * agent, or with this one when it is back.  What was sent may be unacknowledged,
- * which is looked at each second; else keepalive tells.  In stream a minute is
- * waited, as in a relay, and looked at now and then.  A lane is seen to by its
- * channel, and a channel behind a relay, of this worker or another, by that.
+ * which is looked at each second; else keepalive tells.  A lane is seen to by
+ * its channel, and a channel behind a relay, of this worker or another, by that.
  */
 
 static void
 ngx_zltunnel_conn_watch(ngx_zltunnel_conn_t *conn)
 {
-    ngx_msec_t         young, dead;
+    ngx_msec_t         dead, young;
     ngx_connection_t  *c;
 
-    if (conn->state != NGX_ZLTUNNEL_CONN_TAKEN
-        && conn->state != NGX_ZLTUNNEL_CONN_LENT)
-    {
+    if (conn->state != NGX_ZLTUNNEL_CONN_LENT) {
         return;
     }
 
     c = conn->connection;
     dead = conn->dead;
 
-    young = NGX_ZLTUNNEL_CONN_YOUNG;
-
-    if (dead) {
-        young = ngx_min(young, dead / 3);
-    }
+    young = ngx_min(NGX_ZLTUNNEL_CONN_YOUNG, dead / 3);
 
     if (!conn->kept && ngx_current_msec - conn->since >= young) {
         ngx_zltunnel_end_keepalive(c, dead);
         conn->kept = 1;
-    }
-
-    if (dead == 0) {
-        dead = NGX_ZLTUNNEL_CONN_DEAD;
-
-        if (ngx_current_msec - conn->looked < NGX_ZLTUNNEL_CONN_LOOK) {
-            return;
-        }
-
-        conn->looked = ngx_current_msec;
     }
 
     if (c->idle || ngx_zltunnel_end_acked(c, dead) == NGX_OK) {

@@ -28,7 +28,6 @@ typedef enum {
     NGX_ZLTUNNEL_CONN_REFUSED,      /* at once, and nobody was told */
     NGX_ZLTUNNEL_CONN_FAILED,
 
-    NGX_ZLTUNNEL_CONN_TAKEN,        /* a channel's socket, all of it */
     NGX_ZLTUNNEL_CONN_PAIRED,       /* a socketpair, with a relay behind it */
     NGX_ZLTUNNEL_CONN_OVER,         /* .. of which the relay has ended */
     NGX_ZLTUNNEL_CONN_LENT,         /* a channel, with its socket */
@@ -68,14 +67,13 @@ struct ngx_zltunnel_conn_s {
                                                  nothing; 0: in a minute */
     ngx_msec_t                   since;       /* bound */
     ngx_msec_t                   unacked;     /* bytes, since; 0: none */
-    ngx_msec_t                   looked;      /* whether there are such */
     u_char                       addr[NGX_SOCKADDR_STRLEN];
 };
 
 
 /* it has what its dial has found, and may last longer than a request */
 #define ngx_zltunnel_conn_bound(conn)                                         \
-    ((conn)->state >= NGX_ZLTUNNEL_CONN_TAKEN                                 \
+    ((conn)->state >= NGX_ZLTUNNEL_CONN_PAIRED                                \
      && (conn)->state < NGX_ZLTUNNEL_CONN_CLOSED)
 
 /* and what that is, is a lane, which it may be about to leave */

@@ -213,9 +213,7 @@ ngx_zltunnel_move_target(ngx_zltunnel_conn_t *conn)
 
     lane = &conn->lent->end;
 
-    /* who knows of windows that grow knows of this, too */
-
-    if (conn->state != NGX_ZLTUNNEL_CONN_MOVED || !lane->lane->shared->grows
+    if (conn->state != NGX_ZLTUNNEL_CONN_MOVED
         || zlt_frames_pending(&lane->frames->out))
     {
         return NULL;

@@ -290,7 +290,7 @@ sub connect_message {
 
     return msg('Connect', service() . connection() . str16(pick('192.0.2.1:5',
                    '192.0.2.1:5', '[2001:db8::1]:5', '', 'x' x rnd(300)))
-               . extension(%target, 2 => chr pick(1, 1, 1, 0, 3)));
+               . extension(%target));
 }
 
 sub reason { extension(1 => chr rnd(12), 2 => pack 'N', pick(0, 1, 100)) }

@@ -123,8 +123,8 @@ my @cases = (
     [ 'agent', 'min_idle', 5, undef, sub { idle() == 2 } ],
     [ 'agent', 'max_idle', undef, 1, sub { idle() == 1 } ],
     [ 'agent', 'max_idle', 1, undef, sub { idle() == 2 } ],
-    [ 'agent', 'max_idle', undef, 0, sub { !reuses() && idle() == 0 } ],
-    [ 'agent', 'max_idle', 0, undef, sub { reuses() && idle() == 2 } ],
+    [ 'agent', 'max_idle', undef, 0, sub { idle() == 0 } ],
+    [ 'agent', 'max_idle', 0, undef, sub { idle() == 2 } ],
 
     of_service('service s', 's'),
     [ 'service s', 'local', address($hold), address($closer),
@@ -322,7 +322,6 @@ sub changed {
 
 sub said { substr($agent->log, $mark) =~ $_[0] }
 sub auths { $server->{auths} > $was{auths} }
-sub reuses { unpack('N', $server->{auth}{ext}{1}) & 0x10 }
 sub link_of { $agent->link(@_) }
 sub registered { $server->{services}{ $_[0] } || {} }
 

@@ -18,7 +18,7 @@ use ZLTunnel::App;
 use ZLTunnel::Many;
 use ZLTunnel::Wire qw(msg register ext str16 lane lane_credit lane_end);
 
-use constant { WINDOW => 65536, FEATURES => 0x31, GROWS => 0x71 };
+use constant WINDOW => 65536;
 
 my ($t, $front, $agent, @ok);
 
@@ -30,9 +30,7 @@ subtest 'its end' => \&ends;
 subtest 'its garbage' => \&garbage;
 subtest 'moved' => \&moved, 0;
 subtest 'moved, its bytes seen early' => \&moved, 1;
-subtest 'moved, goes on at once' => \&moved, 0, GROWS;
 subtest 'not moved' => \&not_moved;
-subtest 'without the feature' => \&without;
 
 subtest 'an agent by hand: Moved waits' => \&moved_waits;
 subtest 'cancelled within a message, and moved later' => \&cancelled;
@@ -46,8 +44,6 @@ done_testing();
 # nginx, and an agent by hand that has the service "e".
 
 sub setup {
-    my ($features) = @_;
-
     $t = ZLTunnel->new(workers => 1, zltunnel => 'reconnect_grace 2s;');
     $front = $t->free_port;
 
@@ -88,7 +84,7 @@ EOT
     $t->{other} = $t->agent(token => $bob,
                             services => ["other:$backend->{port}/private"]);
 
-    $agent = ZLTunnel::Wire->agent($t, $token, features => $features);
+    $agent = ZLTunnel::Wire->agent($t, $token, features => 1);
     $agent->send_msg(register('e', ext => ext(1, pack 'C', 1)));
     $agent->expect('RegisterOk');
     @ok = @{ $agent->{ok} }{qw(tunnel_id data_key)};
@@ -130,7 +126,6 @@ sub is_asked {
     my $m = $d->next_of_lanes || { type => $d->{end} // 'nothing' };
     is($m->{type}, 'Connect', "$line: Connect");
     is($m->{lane}, $lane, "on lane $lane");
-    is(unpack('C', $m->{ext}{2} // "\0"), 1, 'framed');
     return $m if $later;             # the request goes behind the answer
 
     my $data = $d->next_of_lanes || { type => $d->{end} // 'nothing' };
@@ -195,7 +190,7 @@ sub is_got {
 
 
 sub by_hand {
-    setup(FEATURES);
+    setup();
 
     my $d = channel();
     my $c = ask('GET /one');
@@ -290,7 +285,7 @@ sub by_hand {
 # Each direction has 65536 bytes that may be under way.
 
 sub windows {
-    setup(FEATURES);
+    setup();
 
     my $d = channel();
 
@@ -367,7 +362,8 @@ sub windows {
     }
 
     is_got($c, $body, 'a body within the window, exact');
-    cmp_ok($d->{credit}{2}, '<=', $sent, 'with no more credit than bytes');
+    cmp_ok($d->{credit}{2}, '<=', $sent + 4 * 1024 * 1024,
+           'with no more credit than bytes, and a window');
     is_next($d, 2, 'Eof');
 
     # of a client that does not, so much and no more; others go on
@@ -418,7 +414,7 @@ sub windows {
 # How lanes end, and channels with lanes.
 
 sub ends {
-    setup(FEATURES);
+    setup();
 
     my $d = channel();
 
@@ -552,7 +548,7 @@ sub ends {
 # What breaks the rules costs the channel, and nobody else anything.
 
 sub garbage {
-    setup(FEATURES);
+    setup();
 
     my @garbage = (
         'lane 0' => lane(0, 'x'),
@@ -572,7 +568,7 @@ sub garbage {
         'LaneCredit too short' => msg('LaneCredit', pack 'N n', 1, 1),
         'LaneEnd too long' => msg('LaneEnd', 'x' x 5),
         'Retire with a payload' => msg('Retire', 'x'),
-        'credit that was not due' => lane_credit(1, 65536),
+        'credit that was not due' => lane_credit(1, 16 * 1024 * 1024),
         'credit of 4294967295' => lane_credit(1, 0xffffffff),
     );
 
@@ -666,30 +662,11 @@ sub garbage {
 }
 
 
-sub without {
-    setup(0x11);
-
-    my $d = channel();
-    my $c = ask('GET /one');
-
-    my $m = $d->next || {};
-    is($m->{type}, 'Connect', 'no lane without the feature');
-    $d->next;
-    $d->send(ack($m) . answer('one') . msg('Eof'));
-    is_got($c, 'one', 'but a channel as before');
-    is(($d->next || {})->{type}, 'Eof', 'to its end');
-    ok(wait_for(sub { mine()->{idle_channels} == 1 }), 'and idle again');
-    $d->close;
-
-    done();
-}
-
-
 # Two channels, and an upload that is bulk: the Connect of it, the lane's
 # channel, and the one on which Move has come.
 
 sub bulk {
-    my ($body, $pause) = @_;
+    my ($body) = @_;
 
     my $d = channel();
     my $c = ask('POST /up', 'Content-Length: ' . length($body) . "\r\n\r\n");
@@ -703,8 +680,7 @@ sub bulk {
 
     # what comes on the lane meanwhile
 
-    my $x = { d => $d, c => $c, e => $e, m => $m, got => '', credited => 0,
-              pause => $pause };
+    my $x = { d => $d, c => $c, e => $e, m => $m, got => '', credited => 0 };
     my $move;
     wait_for(sub {
         take_lane($x, 0.01);
@@ -733,10 +709,10 @@ sub take_lane {
         $d->send(lane_credit(1, $came - $x->{credited}));
         $x->{credited} = $came;
 
-        if ($x->{pause}) {
-            sleep $x->{pause};
-            return undef;
-        }
+        # it has to last
+
+        sleep 0.02;
+        return undef;
     }
 
     return undef;
@@ -754,7 +730,7 @@ sub is_whole {
 # first that is idle carries the lanes of all.  Where none comes, each has one.
 
 sub first {
-    setup(FEATURES);
+    setup();
 
     my $n = 20;
     my $asked;
@@ -813,11 +789,11 @@ sub burst {
 }
 
 
-# With an agent that knows of it: what nginx reads fast it gives more credit for,
+# What nginx reads fast it gives more credit for,
 # and takes more credit itself, but not without bounds.
 
 sub grows {
-    setup(GROWS);
+    setup();
 
     my $d = channel();
     my $body = pattern(3_900_000);
@@ -902,15 +878,13 @@ sub grows {
 # A connection that leaves its lane for the other channel.
 
 sub moved {
-    my ($early, $features) = @_;
+    my ($early) = @_;
 
     my $body = pattern(3_000_000);
 
-    setup($features // FEATURES);
+    setup();
 
-    # it has to last, where windows may grow
-
-    my $x = bulk($body, $features ? 0.02 : 0);
+    my $x = bulk($body);
     my ($d, $c, $e) = @$x{qw(d c e)};
 
     $e->send(ack($x->{m}));
@@ -919,14 +893,9 @@ sub moved {
     wait_for(sub { $n = take_lane($x, 0.05) }, 5);
     is($n->{type}, 'Moved', 'acknowledged: Moved on the lane');
 
-    if ($features) {
-        $n = $e->next(5) || {};
-        is($n->{type}, 'Data', 'what follows is on the channel already');
-        $x->{got} .= $n->{payload} // '';
-
-    } else {
-        is($e->next(0.2), undef, 'nothing on the channel before ours');
-    }
+    $n = $e->next(5) || {};
+    is($n->{type}, 'Data', 'what follows is on the channel already');
+    $x->{got} .= $n->{payload} // '';
 
     # what is on the way there may be seen before our Moved is
 
@@ -990,7 +959,7 @@ sub not_moved {
         'garbage' => sub { $_[0]->send(pack 'C N', 0x7f, 0) },
     );
 
-    setup(FEATURES);
+    setup();
 
     for my $name (sort keys %stays) {
         my $x = bulk($body);
@@ -1084,57 +1053,43 @@ sub not_moved {
 # whole message: nginx's Moved has to wait for credit, and goes then.
 
 sub moved_waits {
-    setup(FEATURES);
+    setup();
 
-    my $d = channel();
-    my ($d2, $c, $m, $n);
-    my ($size, $came) = (40_000, 0);
+    my $body = pattern(3_000_000);
+    my $x = bulk($body);
+    my ($d, $c, $e) = @$x{qw(d c e)};
 
-    for $n (1 .. 6) {
-        my $body = pattern($size);
-        my ($got, $last) = ('', 0);
+    # the window is used up within a message
 
-        $c = ask('POST /', "Content-Length: $size\r\n\r\n$body");
-        $m = is_asked($d, $n, 'POST /', 1);
-        $d2 //= channel();
-        $d->send(lane($n, ack($m)));
+    $d->send(lane_credit(1, 100));
+    while (my $n = $d->next_of_lanes(0.1)) { $x->{got} .= $n->{payload} }
 
-        while ($got !~ /\r\n\r\n/ || length($got) - $+[0] < $size) {
-            my $next = $d->next_of_lanes(5) or last;
-            $last = length $next->{payload};
-            $got .= $next->{payload};
-        }
+    $e->send(ack($x->{m}));
+    sleep 0.5;
 
-        is(substr($got, -1000), substr($body, -1000), "all of $size");
-        $came = $d->{came}{$n};
-        last if $came == WINDOW;
+    # it has room for the rest of that, and for nothing else
 
-        $d->send(lane($n, answer('ok') . msg('Eof')));
-        is_got($c, 'ok', "answered, $came bytes");
-        is_next($d, $n, 'Eof');
+    my $left = 5 + unpack('x N', $d->{lanes}{1}) - length $d->{lanes}{1};
+    $d->send(lane_credit(1, $left));
 
-        # messages are of 16379 bytes at most
-        my $more = WINDOW - $came;
-        my $room = 16379 - $last;
-        $size += $more <= $room ? $more : $room + 1000;
-    }
-
-    is($came, WINDOW, 'the window is used up');
-
-    my $move = $d2->next(5) || {};
-    is($move->{type}, 'Move', 'bulk: Move');
-    $d2->send(ack($m));
+    my $n = $d->next_of_lanes(5) || {};
+    is($n->{type}, 'Data', 'the window is used up');
+    $x->{got} .= $n->{payload};
     is($d->next_of_lanes(0.5), undef, 'no window for Moved');
 
-    $d->send(lane_credit($m->{lane}, 32768));
-    is_next($d, $m->{lane}, 'Moved', 'with credit it comes');
+    $d->send(lane_credit(1, 32768));
+    is_next($d, 1, 'Moved', 'with credit it comes');
 
-    $d->send(lane($m->{lane}, msg('Moved')));
-    $d2->send(data(answer('there')) . msg('Eof'));
+    $d->send(lane(1, msg('Moved')));
+    my $head = 4 + index $x->{got}, "\r\n\r\n";
+    $x->{got} .= $e->bytes($head + length($body) - length $x->{got});
+    is_whole($x, $body, 'the rest comes there, exact');
+
+    $e->send(data(answer('there')) . msg('Eof'));
     is_got($c, 'there', 'the answer on the other channel');
-    is(($d2->next(5) || {})->{type}, 'Eof', 'and the end of it');
+    is(($e->next(5) || {})->{type}, 'Eof', 'and the end of it');
 
-    $d->close;
+    $_->close for $d, $e;
     done();
 }
 
@@ -1144,27 +1099,25 @@ sub moved_waits {
 # may leave it for a third one.
 
 sub cancelled {
-    setup(FEATURES);
+    setup();
 
-    my $d = channel();
-    my $body = pattern(150_000);
-    my $c = ask('POST /', 'Content-Length: ' . length($body) . "\r\n\r\n"
-                . $body);
-    my $m = is_asked($d, 1, 'POST /', 1);
-    my $d2 = channel();
-    my $x = { d => $d, got => '', credited => WINDOW };
+    my $body = pattern(3_000_000);
+    my $x = bulk($body);
+    my ($d, $c, $d2, $m) = @$x{qw(d c e m)};
 
-    $d->send(lane(1, ack($m)));
-    ok(wait_for(sub { take_lane($x, 0.05); $d->{came}{1} == WINDOW }),
-       'the window is used up');
-    is(($d2->next(5) || {})->{type}, 'Move', 'bulk: Move');
+    # the window is used up within a message
+
+    $d->send(lane_credit(1, 100));
+    while (my $n = $d->next_of_lanes(0.1)) { $x->{got} .= $n->{payload} }
+
     $d2->send(ack($m));
     is($d->next_of_lanes(0.3), undef, 'it leaves behind this message');
 
     shutdown $d2->{s}, 1;
     isnt($d2->ending(5), 'open', 'the other channel ends: nginx gives it up');
 
-    $d->send(lane_credit(1, $x->{credited} = 32768));
+    $d->send(lane_credit(1, $d->{came}{1} - $x->{credited}));
+    $x->{credited} = $d->{came}{1};
     wait_for(sub { !defined take_lane($x, 0.05)
                    && $x->{got} =~ /\r\n\r\n/
                    && length($x->{got}) - $+[0] == length $body });
@@ -1189,7 +1142,7 @@ sub cancelled {
 # Behind its Moved there is no way back for a connection: it ends with an error.
 
 sub revoked {
-    setup(FEATURES);
+    setup();
 
     my $d = channel();
     my $c = ask('GET /raw');
@@ -1211,7 +1164,7 @@ sub revoked {
 # what becomes of that in the keepalive cache.
 
 sub moved_kept {
-    setup(FEATURES);
+    setup();
 
     for my $later (0, 1) {
         my $d = channel();
@@ -1276,7 +1229,7 @@ sub moves {
 # channel carries nginx's end, and the next connection.
 
 sub moved_ended {
-    setup(FEATURES);
+    setup();
 
     my $d = channel();
     my $body = pattern(100_000);

@@ -405,11 +405,10 @@ sub answers {
     $text = "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" . bytes(200_000)
         if chance(0.1);
 
-    my $all = $ack . ($m->{framed}
-        ? join('', map { msg('Data', $_) } unpack '(a16000)*', $text)
-          . some('', '', msg('Eof'), msg('Eof'), msg('Reset'), msg('Raw'),
-                 msg('Moved'))
-        : $text);
+    my $all = $ack
+        . join('', map { msg('Data', $_) } unpack '(a16000)*', $text)
+        . some('', '', msg('Eof'), msg('Eof'), msg('Reset'), msg('Raw'),
+               msg('Moved'));
 
     if ($m->{type} eq 'Move') {
         $all = msg('ConnectAck', $m->{connection_id});
@@ -552,8 +551,6 @@ sub seen {
     } elsif ($type eq 'Connect' || $type eq 'Move') {
         return if length($m->{connection_id} // '') != 16;
         keep('ids', $m->{connection_id});
-        $m->{framed} = $type eq 'Move'
-                       || unpack 'C', $m->{ext}{2} // "\0";
 
         if ($c->{kind} eq 'control') {
             channel($m->{connection_id}, $m) if chance(0.8);

@@ -155,12 +155,11 @@ static const ext_vector_t  vectors[] = {
                .flags = ZLT_R_OPEN, .preferred_port = 1,
                .allow = S("ab,c-d"), .hosts = S("auto,a.b") } },
 
-    { .head = "20 00000038" ID1 ID1 "0003 'a:1'",
-      .tags = { { "01 000c 'db.lan:54321'", ZLT_X_TARGET, 1 },
-                { "02 0001 01", ZLT_X_FLAGS, 0 } },
+    { .head = "20 00000034" ID1 ID1 "0003 'a:1'",
+      .tags = { { "01 000c 'db.lan:54321'", ZLT_X_TARGET, 1 } },
       .msg = { .type = ZLT_CONNECT, .service_id = id1, .connection_id = id1,
-               .client_addr = S("a:1"), .ext = ZLT_X_TARGET|ZLT_X_FLAGS,
-               .target = S("db.lan:54321"), .flags = ZLT_C_FRAMED } },
+               .client_addr = S("a:1"), .ext = ZLT_X_TARGET,
+               .target = S("db.lan:54321") } },
 
     { .head = "50 00000028 00000007" ID1 "0001 'a'",
       .tags = { { "01 000e '[2001:db8::]:5'", ZLT_X_TARGET, 1 } },

@@ -50,12 +50,10 @@ sub new {
     return bless { listen => $listen, port => $port, conns => {},
                    watched => {}, services => {}, auths => 0, hold => {},
                    interval => $o{interval} // 30000, refuse => {},
-                   granted => granted($o{features} // 7),
+                   granted => $o{features} // 7,
                    tunnel => 'T' x 16, key => 'K' x 32 }, $class;
 }
 
-
-sub granted { $_[0] | (($_[0] & 0x71) == 1 ? 0x70 : 0) }
 
 sub url { "ws://127.0.0.1:$_[0]{port}/tunnel/v1" }
 

@@ -76,7 +76,7 @@ sub announce {
 
     return msg('Connect', $service . ($o{id} // new_id())
                           . str16($o{addr} // '192.0.2.7:7')
-                          . ext(2, "\1") . ($o{ext} // ''));
+                          . ($o{ext} // ''));
 }
 
 
@@ -184,7 +184,7 @@ sub parse {
         if $m->{type} =~ /Fail$|^AccessClose$/ && defined $e->{1};
 
     if ($m->{type} eq 'AuthOk') {
-        $m->{features} = unpack('N', $e->{1}) & ~0x70 if defined $e->{1};
+        $m->{features} = unpack 'N', $e->{1} if defined $e->{1};
         @$m{qw(data_key resume_key)} = @$e{2, 3};
         $m->{heartbeat} = [ unpack 'N N', $e->{4} ] if defined $e->{4};
         $m->{idle} = [ unpack 'n n', $e->{5} ] if defined $e->{5};
@@ -365,11 +365,8 @@ sub send_msg {
 sub auth {
     my ($self, $token, %o) = @_;
 
-    my $features = $o{features} // 0;
-    $features |= 0x70 if ($features & 0x71) == 1;
-
     my $ext = '';
-    $ext .= ZLTunnel::Wire::ext(1, pack 'N', $features) if $features;
+    $ext .= ZLTunnel::Wire::ext(1, pack 'N', $o{features}) if $o{features};
     $ext .= ZLTunnel::Wire::ext(3, $o{resume_key}) if $o{resume_key};
 
     return $self->send_msg(ZLTunnel::Wire::msg('Auth',
