@@ -562,16 +562,13 @@ zlt_relay_pass(zlt_relay_t *r, unsigned i, size_t len)
 static int
 zlt_relay_bulky(zlt_relay_t *r, unsigned i)
 {
-    int          plain;
     zlt_flow_t  *f;
     zlt_conn_t  *to;
 
     f = &r->flow[i];
     to = &r->side[!i];
 
-    plain = zlt_conn_raw(&r->side[0]) && zlt_conn_raw(&r->side[1]);
-
-    if ((!plain && f->full < ZLT_BULK_RUN_TLS) || f->buf || to->lane
+    if (!zlt_conn_raw(&r->side[0]) || !zlt_conn_raw(&r->side[1]) || f->buf
         || !zlt_conn_raw_in(&r->side[i]))
     {
         return ZLT_RELAY_MORE;
@@ -585,7 +582,7 @@ zlt_relay_bulky(zlt_relay_t *r, unsigned i)
 
     f->full = 0;
     f->small = 0;
-    f->bulk = plain;
+    f->bulk = 1;
 
     return ZLT_RELAY_MORE;
 }

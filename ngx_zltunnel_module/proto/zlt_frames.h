@@ -27,7 +27,6 @@
    in a row have brought so much */
 #define ZLT_BULK_READ        16384   /* bytes */
 #define ZLT_BULK_RUN         3       /* .. then Raw, and splice() */
-#define ZLT_BULK_RUN_TLS     32      /* .. where it only saves headers */
 
 
 typedef enum {

@@ -551,16 +551,13 @@ ngx_zltunnel_relay_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 static ngx_int_t
 ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 {
-    ngx_uint_t            plain;
     ngx_zltunnel_end_t   *to;
     ngx_zltunnel_flow_t  *f;
 
     f = &relay->flow[i];
     to = relay->side[1 - i];
 
-    plain = ngx_zltunnel_splice_possible(relay->side[0], relay->side[1]);
-
-    if ((!plain && f->full_reads < ZLT_BULK_RUN_TLS)
+    if (!ngx_zltunnel_splice_possible(relay->side[0], relay->side[1])
         || f->pos != f->last || !ngx_zltunnel_end_raw_in(relay->side[i]))
     {
         return NGX_OK;
@@ -579,10 +576,7 @@ ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         }
     }
 
-    if (plain) {
-        (void) ngx_zltunnel_splice_pipe_get(f->pipe, &f->pipe_size,
-                                            relay->log);
-    }
+    (void) ngx_zltunnel_splice_pipe_get(f->pipe, &f->pipe_size, relay->log);
 
     return NGX_OK;
 }

@@ -21,9 +21,8 @@
  *
  * Where the upstream code needs a descriptor, since it is to speak TLS to the
  * service itself, or in stream, where that cannot be known; and where the
- * channel is within a WebSocket, the
- * connection gets one end of a socketpair, and a relay of this worker joins the
- * other end and the channel.
+ * channel is within a WebSocket, the connection gets one end of a socketpair,
+ * and a relay of this worker joins the other end and the channel.
  *
  * The steps from state to state.  The owner may close it in any of them: CLOSED.
  *

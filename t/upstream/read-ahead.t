@@ -10,8 +10,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
-use POSIX ();
-use Socket;
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Wire qw(register);
@@ -42,7 +40,9 @@ my $answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n"
 for my $where ([ 'a port', $port ], [ 'an upstream', $front ]) {
     my ($name, $to) = @$where;
 
-    my $channel = tls_channel();
+    my $channel = ZLTunnel::Wire->channel($t,
+        @{ $control->{ok} }{qw(tunnel_id data_key)}, undef, tls => 1);
+    is($channel->{answer}{status}, 101, 'a channel under TLS');
     my $client = ZLTunnel::Wire::Socket->new($to);
     $client->send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
 
@@ -70,41 +70,6 @@ for my $where ([ 'a port', $port ], [ 'an upstream', $front ]) {
 
 $control->close;
 $t->finish;
-
-
-# A data channel under TLS.
-
-sub tls_channel {
-    socketpair(my $near, my $far, AF_UNIX, SOCK_STREAM, PF_UNSPEC)
-        or die "socketpair: $!";
-
-    my $pid = fork // die "fork: $!";
-
-    if ($pid == 0) {
-        open STDIN, '<&', $far;
-        open STDOUT, '>&', $far;
-        open STDERR, '>', "$t->{dir}/logs/s_client";
-        close $near;
-        exec { 'openssl' } 'openssl', 's_client', '-quiet', '-connect',
-             "127.0.0.1:$t->{tls_port}"
-            or POSIX::_exit(1);
-    }
-
-    close $far;
-
-    my $self = bless { s => $near, in => '' }, 'ZLTunnel::Wire::Channel';
-
-    $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
-        . "Connection: Upgrade\r\nUpgrade: zltunnel\r\n"
-        . 'Zltunnel-Tunnel: ' . unpack('H*', $control->{ok}{tunnel_id}) . "\r\n"
-        . 'Zltunnel-Key: ' . unpack('H*', $control->{ok}{data_key})
-        . "\r\n\r\n")
-        or BAIL_OUT('no channel');
-
-    is($self->{answer}{status}, 101, 'a channel under TLS');
-
-    return $self;
-}
 
 
 # Waits until nginx has so many bytes unread on a connection of its TLS port;

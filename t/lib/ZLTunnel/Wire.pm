@@ -16,6 +16,8 @@ use Exporter 'import';
 use IO::Socket::INET;
 use IO::Socket::IP;
 use MIME::Base64 qw(encode_base64);
+use POSIX ();
+use Socket ();
 use Time::HiRes qw(time);
 
 our @EXPORT_OK = qw(msg str16 ext ws_frame %TYPE parse new_id register
@@ -781,13 +783,14 @@ sub agent {
 }
 
 
-# channel(t, tunnel id, key, connection id or undef)
+# channel(t, tunnel id, key, connection id or undef); tls => 1: under TLS.
 
 sub channel {
     my ($class, $t, $tunnel, $key, $connection, %o) = @_;
 
-    my $self = ($o{class} // 'ZLTunnel::Wire::Channel')
-        ->new($o{port} // $t->{http_port}) // return undef;
+    my $self = $o{tls} ? under_tls($t)
+               : ($o{class} // 'ZLTunnel::Wire::Channel')
+                 ->new($o{port} // $t->{http_port}) // return undef;
 
     $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
         . "Connection: Upgrade\r\nUpgrade: zltunnel\r\n"
@@ -798,6 +801,30 @@ sub channel {
         . ($o{headers} // '') . "\r\n" . ($o{early} // '')) // return undef;
 
     return $self;
+}
+
+
+# By way of a process that speaks TLS: each piece that is sent is a record.
+
+sub under_tls {
+    my ($t) = @_;
+
+    socketpair(my $near, my $far, Socket::AF_UNIX(), Socket::SOCK_STREAM(),
+               Socket::PF_UNSPEC()) or die "socketpair: $!";
+
+    my $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        open STDIN, '<&', $far;
+        open STDOUT, '>&', $far;
+        open STDERR, '>', "$t->{dir}/logs/s_client";
+        CORE::close($near);
+        exec { 'openssl' } 'openssl', 's_client', '-quiet', '-connect',
+             "127.0.0.1:$t->{tls_port}"
+            or POSIX::_exit(1);
+    }
+
+    return bless { s => $near, in => '' }, 'ZLTunnel::Wire::Channel';
 }
 
 
