@@ -60,7 +60,6 @@ static void zlt_visit_drop(zlt_visit_t *v);
 
 
 static const zlt_channel_use_t  zlt_visit_use = {
-    ZLT_WSC_VISIT,
     zlt_visit_request,
     zlt_visit_opened,
     zlt_visit_failed,
@@ -331,9 +330,7 @@ zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
 
     zlt_conn_keepalive(&c[ZLT_RELAY_CHANNEL]);
 
-    if (!ch->websocket) {
-        zlt_framed_start(&c[ZLT_RELAY_CHANNEL], &ch->framed);
-    }
+    zlt_framed_start(&c[ZLT_RELAY_CHANNEL], &ch->framed);
 
     zlt_timer_start(&ch->relay.timer,
                     (ch->owner->conf->connect_timeout + 999) / 1000

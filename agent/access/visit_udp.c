@@ -45,7 +45,6 @@ static void zlt_visit_udp_freed(zlt_task_t *task);
 
 
 static const zlt_channel_use_t  zlt_visit_udp_use = {
-    ZLT_WSC_FRAMES,
     zlt_visit_udp_request,
     zlt_visit_udp_opened,
     zlt_visit_udp_failed,

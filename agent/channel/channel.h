@@ -20,7 +20,6 @@
 #include "relay.h"
 #include "scratch.h"
 #include "waiter.h"
-#include "wsc.h"
 
 
 #define ZLT_CHANNEL_SILENCE  60        /* s; the server heartbeats every 25 */
@@ -34,8 +33,6 @@
 /* whose a channel is that leads to no service of ours, and what he is told */
 
 typedef struct {
-    zlt_wsc_use_e  websocket;
-
     /* Writes the request for it: as zlt_http_channel(). */
     size_t  (*request)(zlt_channel_t *ch, const zlt_pool_param_t *param,
                        char *buf, zlt_http_want_t *want);

@@ -230,7 +230,7 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     zlt_channel_state(ch, ZLT_CHANNEL_TAKEN);
     ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_dial_wait;
 
-    zlt_channel_connect_framed(ch);
+    zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
 
     if (zlt_dup_seen(ch->id)) {
         zlt_channel_end_fail(ch, ZLT_E_DUPLICATE, "duplicate");
@@ -252,15 +252,6 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
 }
 
 
-void
-zlt_channel_connect_framed(zlt_channel_t *ch)
-{
-    if (!ch->websocket) {
-        zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
-    }
-}
-
-
 int
 zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
 {
@@ -270,7 +261,7 @@ zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
     n = (ssize_t) len;
 
-    if (len && c->framed) {
+    if (len) {
         n = zlt_framed_take(c, (uint8_t *) data, len);
     }
 

@@ -20,10 +20,6 @@ void zlt_channel_connect_idle(zlt_io_t *io);
 void zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
 
-/* The messages of the connection begin.  Within a WebSocket there are some
-   beneath already, zlt_wsd.h. */
-void zlt_channel_connect_framed(zlt_channel_t *ch);
-
 /* The first frame says that the channel is for datagrams, or the Connect that
    asked for it did. */
 void zlt_channel_connect_datagrams(zlt_channel_t *ch, const uint8_t *p,

@@ -25,6 +25,7 @@
 #include "log.h"
 #include "often.h"
 #include "upgrade.h"
+#include "wsc.h"
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
@@ -37,7 +38,6 @@ static void zlt_channel_open_done(void *data, const zlt_upgrade_end_t *end);
 static void zlt_channel_open_opened(zlt_channel_t *ch,
     const zlt_upgrade_end_t *end);
 static const zlt_pool_param_t *zlt_channel_open_param(zlt_channel_t *ch);
-static zlt_wsc_use_e zlt_channel_open_use(const zlt_channel_t *ch);
 static void zlt_channel_open_refused(zlt_channel_t *ch,
     const zlt_http_answer_t *answer, const char *why);
 static unsigned zlt_channel_open_doubtful(const zlt_http_answer_t *answer);
@@ -250,8 +250,7 @@ zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
 
     if (ch->websocket
         && zlt_wsc_start(&ch->relay.side[ZLT_RELAY_CHANNEL],
-                         zlt_channel_open_use(ch), ch->owner->label,
-                         end->data, &len)
+                         ch->owner->label, end->data, &len)
            == -1)
     {
         zlt_channel_open_failed(ch, "out of memory");
@@ -276,7 +275,7 @@ zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
 
         zlt_channel_state(ch, ZLT_CHANNEL_TAKEN);
         io->handler = zlt_channel_dial_wait;
-        zlt_channel_connect_framed(ch);
+        zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
 
         if (zlt_channel_connect_early(ch, end->data, len) == -1) {
             zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
@@ -331,17 +330,6 @@ zlt_channel_open_param(zlt_channel_t *ch)
     }
 
     return param;
-}
-
-
-static zlt_wsc_use_e
-zlt_channel_open_use(const zlt_channel_t *ch)
-{
-    if (ch->use) {
-        return ch->use->websocket;
-    }
-
-    return ch->fresh ? ZLT_WSC_FRESH : ZLT_WSC_FRAMES;
 }
 
 

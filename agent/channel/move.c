@@ -188,12 +188,14 @@ zlt_move_switch(zlt_channel_t *ch)
     }
 
     c->ssl = to->ssl;
+    c->ws = to->ws;
     c->out = to->out;
     c->read_wants = to->read_wants;
     c->write_wants = to->write_wants;
     c->shut = 0;
 
     to->ssl = NULL;
+    to->ws = NULL;
     to->out = NULL;
 
     if (c->ssl) {

@@ -237,11 +237,7 @@ zlt_conn_flush_pending(zlt_conn_t *c)
 {
     int  rc;
 
-    if (c->ws) {
-        return zlt_wsc_flush(c);
-    }
-
-    rc = zlt_tls_io_flush(c);
+    rc = c->ws ? zlt_wsc_flush(c) : zlt_tls_io_flush(c);
 
     return (rc == 0 && c->framed) ? zlt_framed_flush(c) : rc;
 }
@@ -358,6 +354,10 @@ zlt_conn_shutdown(zlt_conn_t *c)
 {
     int  rc;
 
+    if (c->ws && zlt_conn_raw_out(c)) {
+        return zlt_wsc_close(c);
+    }
+
     if (c->shut) {
         return 0;
     }
@@ -366,8 +366,8 @@ zlt_conn_shutdown(zlt_conn_t *c)
         return zlt_framed_end(c, ZLT_FRAMES_EOF);
     }
 
-    if (c->ws || c->ssl) {
-        rc = c->ws ? zlt_wsc_shutdown(c) : zlt_tls_io_shutdown(c);
+    if (c->ssl) {
+        rc = zlt_tls_io_shutdown(c);
 
         if (rc != 0) {
             return rc;
@@ -395,6 +395,11 @@ zlt_conn_close(zlt_conn_t *c)
     }
 
     if (c->ws) {
+
+        if (!c->shut) {
+            (void) zlt_wsc_close(c);
+        }
+
         zlt_wsc_free(c);
     }
 
@@ -411,9 +416,7 @@ zlt_conn_reset(zlt_conn_t *c)
 {
     struct linger  linger;
 
-    if (c->ws) {
-        zlt_wsc_reset(c);
-    }
+    c->shut = 1;
 
     if (c->io.fd != -1) {
         linger.l_onoff = 1;

@@ -18,6 +18,9 @@
 #include "zlt_msg.h"
 
 
+#define ZLT_FRAMED_REST  64            /* bytes behind the server's end */
+
+
 static int zlt_framed_keep(zlt_framed_t *f, const uint8_t *data, size_t len);
 
 
@@ -38,9 +41,9 @@ zlt_framed_stop(zlt_conn_t *c)
     c->framed->rest = NULL;
     c->framed = NULL;
 
-    /* TLS alone knows what it holds */
+    /* what is beneath alone knows what it holds */
 
-    c->more = (c->ssl != NULL);
+    c->more = (c->ssl || c->ws);
 }
 
 
@@ -120,6 +123,11 @@ zlt_framed_take(zlt_conn_t *c, uint8_t *buf, size_t len)
 
     n = zlt_frames_decode(in, buf, len, &rest);
 
+    if (in->end == ZLT_FRAMES_RAW && c->ws) {
+        /* no splice() could follow */
+        n = ZLT_ERR_TYPE;
+    }
+
     if (n < 0) {
         errno = EPROTO;
         return ZLT_CONN_ERROR;
@@ -145,16 +153,58 @@ zlt_framed_take(zlt_conn_t *c, uint8_t *buf, size_t len)
 static int
 zlt_framed_keep(zlt_framed_t *f, const uint8_t *data, size_t len)
 {
-    f->rest = malloc(sizeof(zlt_buf_t) + len);
+    size_t      kept;
+    zlt_buf_t  *buf;
 
-    if (f->rest == NULL) {
+    kept = f->rest ? f->rest->last : 0;
+
+    buf = realloc(f->rest, sizeof(zlt_buf_t) + kept + len);
+
+    if (buf == NULL) {
         return -1;
     }
 
-    memcpy(f->rest->data, data, len);
+    memcpy(buf->data + kept, data, len);
 
-    f->rest->pos = 0;
-    f->rest->last = (uint32_t) len;
+    buf->pos = 0;
+    buf->last = (uint32_t) (kept + len);
+
+    f->rest = buf;
+
+    return 0;
+}
+
+
+int
+zlt_framed_behind(zlt_conn_t *c)
+{
+    ssize_t        n;
+    uint8_t        buf[ZLT_FRAMED_REST];
+    zlt_framed_t  *f;
+
+    f = c->framed;
+
+    while (zlt_conn_readable(c)
+           && (f->rest == NULL || f->rest->last < ZLT_FRAMED_REST))
+    {
+        /* what has been decoded is not asked for again */
+
+        c->more = 0;
+
+        n = zlt_conn_pull(c, buf, sizeof(buf));
+
+        if (n == ZLT_CONN_AGAIN) {
+            return 0;
+        }
+
+        if (n == 0) {
+            errno = ECONNRESET;
+        }
+
+        if (n <= 0 || zlt_framed_keep(f, buf, (size_t) n) == -1) {
+            return -1;
+        }
+    }
 
     return 0;
 }

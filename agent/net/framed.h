@@ -21,6 +21,13 @@ void zlt_framed_stop(zlt_conn_t *c);
  */
 ssize_t zlt_framed_take(zlt_conn_t *c, uint8_t *buf, size_t len);
 
+/*
+ * Reads behind the server's Eof, while our direction goes on: what is of the
+ * next connection is kept, and what is beneath it has an answer.  -1: the
+ * channel has ended, which is a reset.
+ */
+int zlt_framed_behind(zlt_conn_t *c);
+
 /* for conn.c */
 ssize_t zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size);
 ssize_t zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size);

@@ -268,7 +268,7 @@ zlt_relay_flows(zlt_relay_t *r, zlt_relay_end_e *how)
             return 1;
         }
 
-        if (r->side[i].ws && r->flow[i].eof && zlt_relay_ended(r, i, how)) {
+        if (r->flow[i].eof && zlt_relay_ended(r, i, how)) {
             return 1;
         }
 
@@ -764,16 +764,19 @@ zlt_relay_end(zlt_relay_t *r, unsigned i)
 
 
 /*
- * Within a WebSocket something may come behind the end of the bytes: what
+ * Of a framed channel something may come behind the end of the bytes: what
  * wants an answer, or a reset.  1 if the relay is over.
  */
 
 static int
 zlt_relay_ended(zlt_relay_t *r, unsigned i, zlt_relay_end_e *how)
 {
-    if (r->flow[!i].shut
-        || zlt_conn_read(&r->side[i], zlt_scratch, ZLT_SCRATCH_SIZE)
-           == ZLT_CONN_AGAIN)
+    zlt_conn_t  *c;
+
+    c = &r->side[i];
+
+    if (r->flow[!i].shut || zlt_conn_raw_in(c) || c->ops
+        || zlt_framed_behind(c) == 0)
     {
         return 0;
     }

@@ -4,7 +4,7 @@
  */
 
 /*
- * Connections within a WebSocket; zlt_wsd.c translates.
+ * Connections within a WebSocket; the codec is zlt_ws_stream.c.
  *
  * What is read is decoded where the caller wants it.  What is written is
  * masked into a buffer that all share, and sent from there by one call; what
@@ -24,12 +24,12 @@
 #include "wsc.h"
 
 
-#define ZLT_WSC_STAGE   (65536 + ZLT_WSD_PONG + ZLT_WSD_HEADER)
+#define ZLT_WSC_STAGE   (65536 + ZLT_WS_STREAM_HEAD)
 #define ZLT_WSC_RANDOM  4096           /* bytes, for a thousand masks */
 
 
 static void zlt_wsc_random(uint8_t mask[4]);
-static int zlt_wsc_done(zlt_conn_t *c);
+static size_t zlt_wsc_decode(zlt_conn_t *c, uint8_t *data, size_t len);
 static void zlt_wsc_pong(zlt_conn_t *c);
 static int zlt_wsc_send(zlt_conn_t *c, const uint8_t *data, size_t len);
 static int zlt_wsc_keep(zlt_conn_t *c, const uint8_t *data, size_t len);
@@ -39,36 +39,18 @@ static uint8_t  zlt_wsc_stage[ZLT_WSC_STAGE];
 
 
 int
-zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, const char *label,
-    uint8_t *data, size_t *len)
+zlt_wsc_start(zlt_conn_t *c, const char *label, uint8_t *data, size_t *len)
 {
-    zlt_wsd_t  *w;
-
     c->ws = calloc(1, sizeof(zlt_wsc_t));
     if (c->ws == NULL) {
         return -1;
     }
 
     c->ws->label = label;
-    w = &c->ws->data;
 
-    zlt_wsd_init(w, zlt_wsc_random,
-                 use == ZLT_WSC_FRESH ? ZLT_WSD_EITHER : ZLT_WSD_FRAMED,
-                 use == ZLT_WSC_VISIT ? ZLT_WSD_BYTES : ZLT_WSD_FRAMED);
+    zlt_ws_stream_init(&c->ws->stream, zlt_wsc_random);
 
-    if (use == ZLT_WSC_VISIT) {
-        zlt_wsd_visit(w);
-    }
-
-    *len = zlt_wsd_decode(w, data, *len);
-
-    if (w->ponging) {
-        zlt_wsc_pong(c);
-    }
-
-    if (w->how != ZLT_WSD_OPEN) {
-        c->more = 1;
-    }
+    *len = zlt_wsc_decode(c, data, *len);
 
     return 0;
 }
@@ -103,90 +85,52 @@ zlt_wsc_random(uint8_t mask[4])
 ssize_t
 zlt_wsc_read(zlt_conn_t *c, void *buf, size_t size)
 {
-    ssize_t     n;
-    zlt_wsc_t  *ws;
-    zlt_wsd_t  *w;
+    ssize_t           n;
+    zlt_ws_stream_t  *s;
 
-    ws = c->ws;
-    w = &ws->data;
+    s = &c->ws->stream;
 
     for ( ;; ) {
 
-        /* Eof that has been told: something may follow, or the end of all */
+        if (s->end == ZLT_WS_STREAM_CLOSED) {
+            return 0;
+        }
 
-        if (w->how != ZLT_WSD_OPEN && !(w->how == ZLT_WSD_EOF && ws->told)) {
-            return zlt_wsc_done(c);
+        if (s->end == ZLT_WS_STREAM_BROKEN) {
+            zlt_often_warn(c->ws->label, "", "the server broke the protocol "
+                           "of a data channel: %s", s->parser.error);
+            errno = EPROTO;
+            return ZLT_CONN_ERROR;
         }
 
         n = zlt_conn_read_under(c, buf, size);
 
-        if (n < 0) {
+        if (n <= 0) {
             return n;
         }
 
-        if (n == 0) {
-
-            if (w->how == ZLT_WSD_EOF) {
-                return 0;
-            }
-
-            w->how = (w->rx == ZLT_WSD_BYTES) ? ZLT_WSD_RESET
-                                              : ZLT_WSD_CLOSED;
-            continue;
-        }
-
-        n = (ssize_t) zlt_wsd_decode(w, buf, (size_t) n);
-
-        if (w->ponging) {
-            zlt_wsc_pong(c);
-        }
+        n = (ssize_t) zlt_wsc_decode(c, buf, (size_t) n);
 
         if (n) {
-
-            if (w->how != ZLT_WSD_OPEN) {
-                /* no event will tell */
-                c->more = 1;
-            }
-
             return n;
         }
     }
 }
 
 
-/* After the last byte: 0 or ZLT_CONN_ERROR. */
-
-static int
-zlt_wsc_done(zlt_conn_t *c)
+static size_t
+zlt_wsc_decode(zlt_conn_t *c, uint8_t *data, size_t len)
 {
-    zlt_wsc_t  *ws;
+    len = zlt_ws_stream_decode(&c->ws->stream, data, len);
 
-    ws = c->ws;
+    zlt_wsc_pong(c);
 
-    switch (ws->data.how) {
-
-    case ZLT_WSD_EOF:
-        ws->told = 1;
-
-        /* TLS may hold what follows */
-
-        c->more = (c->ssl != NULL);
-
-        return 0;
-
-    case ZLT_WSD_CLOSED:
-        return 0;
-
-    case ZLT_WSD_BROKEN:
-        zlt_often_warn(ws->label, "", "the server broke the protocol of a "
-                       "data channel: %s", ws->data.error);
-        errno = EPROTO;
-        return ZLT_CONN_ERROR;
-
-    default:  /* ZLT_WSD_RESET */
-        errno = ECONNRESET;
-        return ZLT_CONN_ERROR;
+    if (c->ws->stream.end != ZLT_WS_STREAM_OPEN) {
+        /* no event will tell */
+        c->more = 1;
     }
+
+    return len;
 }
 
 
@@ -194,14 +138,14 @@ static void
 zlt_wsc_pong(zlt_conn_t *c)
 {
     size_t   n;
-    uint8_t  buf[ZLT_WSD_PONG];
+    uint8_t  buf[ZLT_WS_STREAM_PONG];
 
-    if (c->ws->out) {
+    if (c->ws->out || c->shut) {
         /* with what follows, or when that has gone */
         return;
     }
 
-    n = zlt_wsd_pong(&c->ws->data, buf);
+    n = zlt_ws_stream_pong(&c->ws->stream, buf);
 
     /* an error is found by reading */
 
@@ -221,8 +165,8 @@ zlt_wsc_write(zlt_conn_t *c, const void *buf, size_t size)
         return rc;
     }
 
-    n = zlt_wsd_encode(&c->ws->data, zlt_wsc_stage, ZLT_WSC_STAGE, buf, size,
-                       &used);
+    n = zlt_ws_stream_encode(&c->ws->stream, zlt_wsc_stage, ZLT_WSC_STAGE,
+                             buf, size, &used);
 
     return zlt_wsc_send(c, zlt_wsc_stage, n) == 0 ? (ssize_t) used
                                                   : ZLT_CONN_ERROR;
@@ -315,9 +259,7 @@ zlt_wsc_flush(zlt_conn_t *c)
             free(out);
             c->ws->out = NULL;
 
-            if (c->ws->data.ponging) {
-                zlt_wsc_pong(c);
-            }
+            zlt_wsc_pong(c);
         }
     }
 
@@ -325,63 +267,23 @@ zlt_wsc_flush(zlt_conn_t *c)
 }
 
 
-/*
- * The connection itself stays until both have said Eof: half of a TCP
- * connection is more than some middleboxes understand.
- */
-
 int
-zlt_wsc_shutdown(zlt_conn_t *c)
+zlt_wsc_close(zlt_conn_t *c)
 {
-    int         rc;
-    size_t      n;
-    uint8_t     buf[ZLT_WSD_END];
-    zlt_wsd_t  *w;
+    size_t   n;
+    uint8_t  buf[ZLT_WS_STREAM_CLOSE];
 
-    w = &c->ws->data;
+    if (!c->shut) {
+        c->shut = 1;
 
-    if (!w->finished) {
-        n = zlt_wsd_eof(w, buf);
-
-        if (n == 0) {
-            errno = EPROTO;
-            return ZLT_CONN_ERROR;
-        }
+        n = zlt_ws_stream_close(&c->ws->stream, buf);
 
         if (zlt_wsc_keep(c, buf, n) == -1) {
             return ZLT_CONN_ERROR;
         }
     }
 
-    rc = zlt_wsc_flush(c);
-
-    if (rc != 0 || !w->ended) {
-        return rc;
-    }
-
-    if (c->ssl) {
-        return zlt_tls_io_shutdown(c);
-    }
-
-    return shutdown(c->io.fd, SHUT_WR) == 0 ? 0 : ZLT_CONN_ERROR;
-}
-
-
-void
-zlt_wsc_reset(zlt_conn_t *c)
-{
-    size_t   n;
-    uint8_t  buf[ZLT_WSD_END];
-
-    if (c->io.fd == -1 || zlt_conn_pending(c)) {
-        return;
-    }
-
-    n = zlt_wsd_reset(&c->ws->data, buf);
-
-    if (n) {
-        (void) zlt_conn_write_under(c, buf, n);
-    }
+    return zlt_wsc_flush(c);
 }
 
 

@@ -14,40 +14,32 @@
 
 
 #include "conn.h"
-#include "zlt_wsd.h"
+#include "zlt_ws_stream.h"
 
 
 struct zlt_wsc_s {
-    zlt_wsd_t        data;
+    zlt_ws_stream_t  stream;
     const char      *label;        /* of the link, for the log */
     zlt_buf_t       *out;          /* not sent yet, or NULL */
-    unsigned         told:1;       /* of Eof */
 };
-
-
-/* what the channel is for, which says when frames turn to bytes */
-
-typedef enum {
-    ZLT_WSC_FRAMES = 0,        /* idle: by Connect; or it carries datagrams */
-    ZLT_WSC_FRESH,             /* the server's direction: bytes, or a frame */
-    ZLT_WSC_VISIT              /* ours: bytes; the server's: by ConnectAck */
-} zlt_wsc_use_e;
 
 
 /*
  * The server has accepted a WebSocket; *len bytes of it that came already are
- * at data, and *len bytes of the channel are there afterwards.  0, or -1
+ * at data, and *len bytes of the stream are there afterwards.  0, or -1
  * without memory.  label: zlt_log_link(), it outlives the connection.
  */
-int zlt_wsc_start(zlt_conn_t *c, zlt_wsc_use_e use, const char *label,
-    uint8_t *data, size_t *len);
+int zlt_wsc_start(zlt_conn_t *c, const char *label, uint8_t *data,
+    size_t *len);
 
 /* for conn.c */
 ssize_t zlt_wsc_read(zlt_conn_t *c, void *buf, size_t size);
 ssize_t zlt_wsc_write(zlt_conn_t *c, const void *buf, size_t size);
 int zlt_wsc_flush(zlt_conn_t *c);
-int zlt_wsc_shutdown(zlt_conn_t *c);
-void zlt_wsc_reset(zlt_conn_t *c);
+
+/* Close, behind all that was written; then as zlt_wsc_flush(). */
+int zlt_wsc_close(zlt_conn_t *c);
+
 void zlt_wsc_free(zlt_conn_t *c);
 
 

@@ -6,8 +6,8 @@
 /*
  * Channels for the dials of other workers.
  *
- * A plain channel moves: its descriptor is passed on, with the state of its
- * WebSocket if it is within one, and nothing of it stays here.  The state of a
+ * A plain channel moves: its descriptor is passed on, with the state of what
+ * is above that, and nothing of it stays here.  The state of a
  * TLS session cannot move, so such a channel stays, and what is passed on is
  * one end of a socketpair; this worker relays between the other end and the
  * channel, frames and raw bytes alike, and the dial finds no difference.
@@ -23,8 +23,6 @@
 #include "ngx_zltunnel_release.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
-
-#include "zlt_wsd.h"
 
 
 typedef struct {
@@ -137,35 +135,27 @@ static void
 ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     ngx_zltunnel_ipc_t *msg)
 {
-    u_char                   *data;
     ngx_socket_t              fd;
     ngx_zltunnel_registry_t  *registry;
 
-    static u_char  buf[sizeof(zlt_wsd_t) + ZLT_HEADER_SIZE
-                       + ZLT_MAX_CHANNEL_FRAME];
+    static u_char  data[NGX_ZLTUNNEL_END_STATE + ZLT_HEADER_SIZE
+                        + ZLT_MAX_CHANNEL_FRAME];
 
     registry = channel->registry;
-    data = channel->frame + channel->used;
+
+    /* nothing of a message is lost between the workers */
+
+    if (ngx_zltunnel_end_flush(&channel->end) != NGX_OK) {
+        ngx_zltunnel_bridge_none(channel, slot, msg);
+        return;
+    }
 
     msg->type = NGX_ZLTUNNEL_IPC_CHANNEL;
+    msg->state = ngx_zltunnel_end_state(&channel->end, data);
 
-    if (channel->end.ws) {
-
-        /* nothing of a message is lost between the workers */
-
-        if (ngx_zltunnel_end_flush(&channel->end) != NGX_OK) {
-            ngx_zltunnel_bridge_none(channel, slot, msg);
-            return;
-        }
-
-        ngx_memcpy(buf, ngx_zltunnel_ws_state(&channel->end),
-                   sizeof(zlt_wsd_t));
-        ngx_memcpy(buf + sizeof(zlt_wsd_t), data, msg->data_len);
-
-        data = buf;
-        msg->data_len += sizeof(zlt_wsd_t);
-        msg->ws = 1;
-    }
+    ngx_memcpy(data + msg->state, channel->frame + channel->used,
+               msg->data_len);
+    msg->data_len += msg->state;
 
     fd = ngx_zltunnel_connection_detach(channel->end.connection);
     channel->end.connection = NULL;
@@ -216,7 +206,6 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     ngx_memcpy(msg->bridge_id, bridge->end.bridge_id, ZLT_ID_SIZE);
     msg->type = NGX_ZLTUNNEL_IPC_BRIDGE;
-    msg->ws = (channel->end.ws != NULL);
 
     if (ngx_zltunnel_ipc_send(registry, slot, msg,
                               channel->frame + channel->used, s[1])

@@ -32,7 +32,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_msg.h"
-#include "zlt_wsd.h"
 
 
 static void ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
@@ -60,15 +59,12 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
     uint64_t                    epoch;
     ngx_str_t                   name;
-    ngx_int_t                   rc;
     ngx_uint_t                  slot, requests;
-    zlt_wsd_phase_t             tx;
     ngx_zltunnel_channel_t     *channel;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_pending_t  *pending;
 
     epoch = 0;
-    tx = ZLT_WSD_FRAMED;
     slot = NGX_ZLTUNNEL_NO_SLOT;
     requests = 0;
     name.len = 0;
@@ -91,10 +87,6 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
         if (pending) {
             slot = pending->slot;
             requests = pending->requests;
-
-            /* the agent has had Connect */
-
-            tx = pending->datagrams ? ZLT_WSD_FRAMED : ZLT_WSD_BYTES;
         }
     }
 
@@ -122,17 +114,9 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
     registry->nchannels--;
 
     channel->epoch = epoch;
-    channel->websocket = ws;
     ngx_memcpy(channel->tunnel_id, tunnel_id, ZLT_ID_SIZE);
 
-    rc = ws ? ngx_zltunnel_ws_init(&channel->end, ZLT_WSD_FRAMED, tx) : NGX_OK;
-
-    if (rc == NGX_OK && ws) {
-        len = zlt_wsd_decode(ngx_zltunnel_ws_state(&channel->end), data,
-                             len);
-    }
-
-    if (rc != NGX_OK
+    if ((ws && ngx_zltunnel_ws_start(&channel->end, data, &len) != NGX_OK)
         || tunnel == NULL || (connection_id && slot == NGX_ZLTUNNEL_NO_SLOT)
         || ngx_zltunnel_channel_io_unread(channel, data, len) != NGX_OK)
     {
@@ -324,11 +308,8 @@ ngx_zltunnel_channel_newest(ngx_zltunnel_peer_t *peer,
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, queue);
 
         if (channel->have == channel->used
-            && !(what == NGX_ZLTUNNEL_FOR_LANES && channel->websocket)
             && (channel->end.kind != NGX_ZLTUNNEL_BRIDGE
-                || ngx_zltunnel_channel_bridge_for(channel, what))
-            && (channel->end.ws == NULL
-                || ngx_zltunnel_ws_between(&channel->end)))
+                || ngx_zltunnel_channel_bridge_for(channel, what)))
         {
             return channel;
         }
@@ -407,20 +388,14 @@ ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
     }
 #endif
 
-    /* within a WebSocket there are messages beneath, zlt_wsd.h */
-
-    if (!channel->websocket) {
-        ngx_zltunnel_framed_start(&channel->end, &channel->frames);
-    }
+    ngx_zltunnel_framed_start(&channel->end, &channel->frames);
 
     c->read->handler = ngx_zltunnel_channel_asked_handler;
     c->write->handler = ngx_zltunnel_channel_write_handler;
 
     /* what came with it, or while it was between two handlers */
 
-    if (channel->have > channel->used || c->read->ready
-        || ngx_zltunnel_end_told(&channel->end))
-    {
+    if (channel->have > channel->used || c->read->ready) {
         ngx_post_event(c->read, &ngx_posted_events);
     }
 }
@@ -440,12 +415,7 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
         channel->registry->nchannels--;
     }
 
-    if (channel->end.connection) {
-        ngx_zltunnel_end_close(&channel->end);
-
-    } else {
-        ngx_zltunnel_ws_free(&channel->end);
-    }
+    ngx_zltunnel_end_close(&channel->end);
 
     if (channel->frame != channel->small) {
         ngx_free(channel->frame);

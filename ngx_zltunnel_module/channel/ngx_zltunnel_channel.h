@@ -70,7 +70,6 @@ struct ngx_zltunnel_channel_s {
 
     ngx_zltunnel_channel_state_e  state;
     unsigned                     fresh:1;    /* answers a Connect */
-    unsigned                     websocket:1;/* within one: not framed */
     unsigned                     requests:1; /* a bridge, whose other worker
                                                 was told so: dial->requests */
 #if (NGX_DEBUG)

@@ -98,8 +98,8 @@ ngx_zltunnel_channel_answer_flush(ngx_zltunnel_channel_t *channel)
         return NGX_OK;
     }
 
-    n = ngx_zltunnel_end_write(&channel->end, channel->answer.data,
-                               channel->answer.len);
+    n = ngx_zltunnel_end_push(&channel->end, channel->answer.data,
+                              channel->answer.len);
 
     /* the first bytes on the connection, so they fit, or it is dead */
 

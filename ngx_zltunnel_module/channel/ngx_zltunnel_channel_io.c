@@ -163,12 +163,10 @@ ngx_zltunnel_channel_io_rest(ngx_zltunnel_channel_t *channel,
     p = channel->frame + channel->used;
     n = channel->have - channel->used;
 
-    if (channel->end.frames) {
-        n = ngx_zltunnel_framed_take(&channel->end, p, n);
+    n = ngx_zltunnel_framed_take(&channel->end, p, n);
 
-        if (n == NGX_ERROR) {
-            return NGX_ERROR;
-        }
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
     }
 
     channel->have = 0;

@@ -152,20 +152,6 @@ ngx_zltunnel_dial_connect_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
 
     len = channel->answer.len;
 
-    if (len && channel->end.ws) {
-
-        /* it goes by the same call, but is not within the WebSocket */
-
-        if (ngx_zltunnel_ws_put(&channel->end, channel->answer.data, len)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        ngx_zltunnel_channel_answer_drop(channel);
-        len = 0;
-    }
-
     if (len) {
         ngx_memcpy(out, channel->answer.data, len);
     }
@@ -199,14 +185,12 @@ ngx_zltunnel_dial_connect_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
 
     head = 0;
 
-    if (size && channel->end.frames) {
+    if (size) {
         size = zlt_frames_data(&channel->frames.out, size);
         head = zlt_frames_pending(&channel->frames.out);
 
         (void) zlt_frames_prefix(&channel->frames.out, out + len + head);
-    }
 
-    if (size) {
         ngx_memcpy(out + len + head, dial->buf + dial->sent[i], size);
     }
 
@@ -232,13 +216,7 @@ ngx_zltunnel_dial_connect_send(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
         return NGX_ERROR;
     }
 
-    n -= len;
-
-    if (channel->end.frames) {
-        n = zlt_frames_sent(&channel->frames.out, n);
-    }
-
-    dial->sent[i] += n;
+    dial->sent[i] += zlt_frames_sent(&channel->frames.out, n - len);
 
     ngx_zltunnel_channel_answer_drop(channel);
 
@@ -365,8 +343,7 @@ ngx_zltunnel_dial_connect_answer(ngx_zltunnel_dial_t *dial,
 }
 
 
-/* ConnectFail has come, the agent's end of the connection; of the channel only
-   if it is not framed */
+/* ConnectFail has come, the agent's end of the connection */
 
 static void
 ngx_zltunnel_dial_connect_failed(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
@@ -378,9 +355,7 @@ ngx_zltunnel_dial_connect_failed(ngx_zltunnel_dial_t *dial, ngx_uint_t i)
     dial->asked[i] = NULL;
     channel->dial = NULL;
 
-    if (channel->end.frames) {
-        channel->frames.in.end = ZLT_FRAMES_RESET;
-    }
+    channel->frames.in.end = ZLT_FRAMES_RESET;
 
     ngx_zltunnel_release(channel, 1, NULL);
 }

@@ -23,7 +23,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_msg.h"
-#include "zlt_wsd.h"
 
 
 static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
@@ -57,7 +56,6 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, ngx_socket_t fd, u_char *data)
 {
     size_t                   len;
-    ngx_int_t                rc;
     ngx_uint_t               way;
     ngx_connection_t        *c;
     ngx_zltunnel_kind_e      kind;
@@ -114,30 +112,18 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
         way = NGX_ZLTUNNEL_FRESH;
     }
 
-    rc = NGX_OK;
-    len = msg->data_len;
+    len = msg->data_len - msg->state;
 
-    channel->websocket = msg->ws ? 1 : 0;
-
-    /* a bridge leads to the inside of its WebSocket */
-
-    if (msg->ws && kind == NGX_ZLTUNNEL_PLAIN) {
-        rc = ngx_zltunnel_ws_restore(&channel->end, data);
-        data += sizeof(zlt_wsd_t);
-        len -= sizeof(zlt_wsd_t);
-    }
-
-    if (rc != NGX_OK
-        || ngx_zltunnel_channel_io_unread(channel, data, len) != NGX_OK)
+    if (ngx_zltunnel_end_restore(&channel->end, data, msg->state) != NGX_OK
+        || ngx_zltunnel_channel_io_unread(channel, data + msg->state, len)
+           != NGX_OK)
     {
         ngx_zltunnel_channel_close(channel);
         ngx_zltunnel_dial_told_none(registry, msg);
         return;
     }
 
-    if (dial->lanes && way == NGX_ZLTUNNEL_MOVED && len == 0
-        && !channel->websocket)
-    {
+    if (dial->lanes && way == NGX_ZLTUNNEL_MOVED && len == 0) {
         /* .. as if it had been here from the start */
 
         lane = ngx_zltunnel_lane_open(dial->link.peer, channel);

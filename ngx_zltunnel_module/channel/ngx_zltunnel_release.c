@@ -47,11 +47,6 @@ void
 ngx_zltunnel_release(ngx_zltunnel_channel_t *channel, ngx_uint_t reset,
     ngx_zltunnel_sh_counter_t **counter)
 {
-    if (channel->end.frames == NULL) {
-        ngx_zltunnel_channel_close(channel);
-        return;
-    }
-
     if (ngx_zltunnel_channel_finish(channel, reset) != NGX_OK) {
 
         if (reset) {

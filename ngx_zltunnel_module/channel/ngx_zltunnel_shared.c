@@ -288,7 +288,7 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
     ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
 
     do {
-        n = ngx_zltunnel_end_read(&shared->channel->end, buf, sizeof(buf));
+        n = ngx_zltunnel_end_pull(&shared->channel->end, buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
             break;
@@ -551,9 +551,9 @@ ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
 
     while (shared->pos < shared->last && c->write->ready) {
 
-        n = ngx_zltunnel_end_write(&shared->channel->end,
-                                   shared->out + shared->pos,
-                                   shared->last - shared->pos);
+        n = ngx_zltunnel_end_push(&shared->channel->end,
+                                  shared->out + shared->pos,
+                                  shared->last - shared->pos);
 
         if (n == NGX_AGAIN) {
             break;

@@ -279,7 +279,9 @@ ngx_http_zltunnel_event_handler(ngx_event_t *ev)
     if ((ngx_exiting && !d->fresh) || ngx_terminate) {
         rc = NGX_ERROR;
 
-    } else if (d->channel
+    /* what is to go with the 101 would be within its WebSocket */
+
+    } else if (d->channel && !d->ws
                && ngx_http_zltunnel_answer_take(r, &d->answer) == NGX_OK)
     {
         rc = NGX_OK;

@@ -7,20 +7,15 @@
 
 
 #include "zlt_ipc.h"
-#include "zlt_wsd.h"
 
 
 int
-zlt_ipc_check(const zlt_ipc_t *msg, size_t size, int moved)
+zlt_ipc_check(const zlt_ipc_t *msg, size_t size)
 {
     if (size < sizeof(zlt_ipc_t)
         || size - sizeof(zlt_ipc_t) != msg->data_len
-        || msg->text_len > ZLT_IPC_TEXT)
+        || msg->text_len > ZLT_IPC_TEXT || msg->state > msg->data_len)
     {
-        return ZLT_ERR_SIZE;
-    }
-
-    if (moved && msg->ws && msg->data_len < sizeof(zlt_wsd_t)) {
         return ZLT_ERR_SIZE;
     }
 

@@ -40,16 +40,15 @@ struct zlt_ipc_s {
     uint16_t         port;
     uint16_t         text_len;
     uint16_t         data_len;         /* unparsed bytes behind it */
-    uint16_t         ws;               /* .. of which a zlt_wsd_t is first, if
-                                          the channel was moved */
+    uint16_t         state;            /* .. of which so many are the state of
+                                          a channel that was moved */
     uint8_t          text[ZLT_IPC_TEXT];
 };
 
 
 /* ZLT_OK if it was received whole, in so many bytes with its data, and all of
-   its parts are within; else ZLT_ERR_SIZE.  "moved": its type says that a
-   channel was moved. */
-int zlt_ipc_check(const zlt_ipc_t *msg, size_t size, int moved);
+   its parts are within; else ZLT_ERR_SIZE. */
+int zlt_ipc_check(const zlt_ipc_t *msg, size_t size);
 
 
 #endif /* ZLT_IPC_H_INCLUDED */

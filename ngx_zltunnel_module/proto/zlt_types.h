@@ -52,7 +52,6 @@ typedef struct {
 
 typedef struct zlt_msg_s     zlt_msg_t;     /* zlt_msg.h */
 typedef struct zlt_frames_s  zlt_frames_t;  /* zlt_frames.h */
-typedef struct zlt_wsd_s     zlt_wsd_t;     /* zlt_wsd.h */
 typedef struct zlt_ipc_s     zlt_ipc_t;     /* zlt_ipc.h */
 
 

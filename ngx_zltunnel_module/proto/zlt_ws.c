@@ -53,7 +53,7 @@ static zlt_ws_event_t zlt_ws_error(zlt_ws_parser_t *p, unsigned code,
 
 
 void
-zlt_ws_init(zlt_ws_parser_t *p, unsigned role, size_t max_message)
+zlt_ws_init(zlt_ws_parser_t *p, unsigned role, uint64_t max_message)
 {
     memset(p, 0, sizeof(zlt_ws_parser_t));
 
@@ -250,7 +250,7 @@ zlt_ws_length_done(zlt_ws_parser_t *p)
             return zlt_ws_error(p, ZLT_WS_TOO_BIG, "message too big");
         }
 
-        p->message_len += (size_t) p->left;
+        p->message_len += p->left;
     }
 
     p->mask_pos = 0;

@@ -84,17 +84,21 @@ typedef struct {
     uint8_t          mask[4];
     uint8_t          mask_pos;
     uint64_t         left;         /* payload bytes still to come */
-    size_t           message_len;  /* payload so far of the open message */
-    size_t           max_message;
+    uint64_t         message_len;  /* payload so far of the open message */
+    uint64_t         max_message;
 } zlt_ws_parser_t;
 
 
 /*
- * max_message is the limit of a reassembled message in bytes; one above it
- * is ZLT_WS_TOO_BIG, known from the header, before any payload is taken.
- * Text messages are discarded up to the same limit and refused above it.
+ * max_message is the limit of a reassembled message in bytes, UINT64_MAX if
+ * there is none; one above it is ZLT_WS_TOO_BIG, known from the header, before
+ * any payload is taken.  Text messages are discarded up to the same limit and
+ * refused above it.
  */
-void zlt_ws_init(zlt_ws_parser_t *p, unsigned role, size_t max_message);
+void zlt_ws_init(zlt_ws_parser_t *p, unsigned role, uint64_t max_message);
+
+/* 1 if no frame has come in part; a message may be open */
+#define zlt_ws_between(p)  ((p)->state == 0)
 
 /*
  * Parses from *pos up to end, advances *pos past what was used.  To be called

@@ -17,7 +17,7 @@
  *   lane     (framed)                         LaneEnd, or one of the channel
  *
  * Plain or under TLS (ngx_zltunnel_tls.c), there may be a WebSocket within
- * (ngx_zltunnel_ws.c), and then it is the one that says so.
+ * (ngx_zltunnel_ws.c), for the bytes of framed ends alone.
  */
 
 
@@ -245,20 +245,20 @@ ngx_zltunnel_end_push(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 ngx_int_t
 ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end)
 {
-#if (NGX_SSL)
-
     ngx_int_t  rc;
 
+    rc = NGX_OK;
+
+#if (NGX_SSL)
     rc = ngx_zltunnel_tls_flush(end);
+#endif
+
+    if (rc == NGX_OK && end->ws) {
+        rc = ngx_zltunnel_ws_flush(end);
+    }
 
     if (rc != NGX_OK) {
         return rc;
-    }
-
-#endif
-
-    if (end->ws && ngx_zltunnel_ws_pending(end)) {
-        return ngx_zltunnel_ws_flush(end);
     }
 
     return end->frames ? ngx_zltunnel_framed_flush(end) : NGX_OK;
@@ -316,6 +316,20 @@ ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 }
 
 
+size_t
+ngx_zltunnel_end_state(ngx_zltunnel_end_t *end, u_char *buf)
+{
+    return end->ws ? ngx_zltunnel_ws_state(end, buf) : 0;
+}
+
+
+ngx_int_t
+ngx_zltunnel_end_restore(ngx_zltunnel_end_t *end, u_char *state, size_t len)
+{
+    return len ? ngx_zltunnel_ws_restore(end, state) : NGX_OK;
+}
+
+
 ngx_uint_t
 ngx_zltunnel_end_amid(ngx_zltunnel_end_t *end)
 {
@@ -329,7 +343,7 @@ ngx_zltunnel_end_amid(ngx_zltunnel_end_t *end)
         }
     }
 
-    if (end->ws && !ngx_zltunnel_ws_between(end)) {
+    if (end->ws && ngx_zltunnel_ws_amid(end)) {
         return 1;
     }
 
@@ -415,11 +429,11 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
         return ngx_zltunnel_framed_end(end, ZLT_FRAMES_EOF);
     }
 
-    c = end->connection;
-
     if (end->ws) {
-        return ngx_zltunnel_ws_shutdown(end);
+        return ngx_zltunnel_ws_close(end);
     }
+
+    c = end->connection;
 
 #if (NGX_SSL)
     if (end->kind == NGX_ZLTUNNEL_TLS) {
@@ -550,7 +564,7 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
     c = end->connection;
 
     if (end->ws) {
-        ngx_zltunnel_ws_reset(end);
+        ngx_zltunnel_ws_abort(end);
     }
 
 #if (NGX_SSL)
@@ -612,6 +626,8 @@ ngx_zltunnel_end_linger(ngx_connection_t *c, ngx_uint_t reset)
 void
 ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
 {
+    ngx_connection_t  *c;
+
     if (end->kind == NGX_ZLTUNNEL_LANE) {
         end->ops->close(end);
         return;
@@ -625,15 +641,22 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
     }
 
     ngx_zltunnel_end_bridge_remove(end);
+
+    c = end->connection;
+
+    if (end->ws && c) {
+        (void) ngx_zltunnel_ws_close(end);
+    }
+
     ngx_zltunnel_ws_free(end);
 
 #if (NGX_SSL)
     ngx_zltunnel_tls_drop(end);
 #endif
 
-    if (end->connection) {
-        ngx_zltunnel_connection_close(end->connection);
+    if (c) {
         end->connection = NULL;
+        ngx_zltunnel_connection_close(c);
     }
 }
 

@@ -111,16 +111,19 @@ struct ngx_zltunnel_end_s {
      && (end)->ws == NULL)
 
 
+/* bytes were taken beneath the messages, and wait to be sent */
+#define ngx_zltunnel_end_kept(end)                                            \
+    ((end)->records || ((end)->ws && ngx_zltunnel_ws_pending(end)))
+
+
 /* there is something that waits to be sent, though it was taken */
 #define ngx_zltunnel_end_pending(end)                                         \
-    ((end)->records                                                           \
-     || ((end)->ws && ngx_zltunnel_ws_pending(end))                           \
+    (ngx_zltunnel_end_kept(end)                                               \
      || ((end)->frames && zlt_frames_pending(&(end)->frames->out)))
 
 
-/* read() may have to be called though no event tells */
-#define ngx_zltunnel_end_told(end)                                            \
-    ((end)->ws && ngx_zltunnel_ws_ended(end))
+/* the most that ngx_zltunnel_end_state() makes, bytes */
+#define NGX_ZLTUNNEL_END_STATE        NGX_ZLTUNNEL_WS_STATE
 
 
 /* Sets an end's socket up for relaying: TCP_NODELAY; for TLS, a FIN without
@@ -159,6 +162,12 @@ ssize_t ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 ssize_t ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
+/* What another worker has to know, beside the descriptor, of an end without
+   messages of which nothing is pending: at buf, and its length, 0 if there is
+   nothing.  What restores it may be without memory: NGX_ERROR. */
+size_t ngx_zltunnel_end_state(ngx_zltunnel_end_t *end, u_char *buf);
+ngx_int_t ngx_zltunnel_end_restore(ngx_zltunnel_end_t *end, u_char *state,
+    size_t len);
 /* 1: what has come is not all that was read, or the middle of a message */
 ngx_uint_t ngx_zltunnel_end_amid(ngx_zltunnel_end_t *end);
 /* What an EOF that was just read means: NGX_OK it is one, NGX_ERROR it is a

@@ -130,6 +130,11 @@ ngx_zltunnel_framed_take(ngx_zltunnel_end_t *end, u_char *buf, size_t len)
 
     n = zlt_frames_decode(in, buf, len, &rest);
 
+    if (in->end == ZLT_FRAMES_RAW && end->ws) {
+        /* no splice() could follow */
+        n = ZLT_ERR_TYPE;
+    }
+
     if (n < 0) {
         ngx_log_error(NGX_LOG_INFO, end->connection->log, 0,
                       "bad message on a data channel: %s",
@@ -165,6 +170,41 @@ ngx_zltunnel_framed_rest(ngx_zltunnel_end_t *end, u_char *data, size_t len)
 
     ngx_memcpy(end->rest, data, len);
     end->nrest = len;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_zltunnel_framed_behind(ngx_zltunnel_end_t *end)
+{
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = end->connection;
+
+    if (end->frames->in.end != ZLT_FRAMES_EOF
+        || end->kind == NGX_ZLTUNNEL_LANE || end->kind == NGX_ZLTUNNEL_BRIDGE)
+    {
+        return NGX_OK;
+    }
+
+    while (c->read->ready && end->nrest < sizeof(end->rest)) {
+
+        n = ngx_zltunnel_end_pull(end, end->rest + end->nrest,
+                                  sizeof(end->rest) - end->nrest);
+
+        if (n == NGX_AGAIN) {
+            return NGX_OK;
+        }
+
+        if (n <= 0) {
+            return ngx_connection_error(c, NGX_ECONNRESET,
+                                        "data channel ended");
+        }
+
+        end->nrest += n;
+    }
 
     return NGX_OK;
 }

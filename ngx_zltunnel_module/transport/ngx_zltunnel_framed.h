@@ -21,6 +21,10 @@ void ngx_zltunnel_framed_start(ngx_zltunnel_end_t *end, zlt_frames_t *frames);
    start of buf then.  Its length, or NGX_ERROR. */
 ssize_t ngx_zltunnel_framed_take(ngx_zltunnel_end_t *end, u_char *buf,
     size_t len);
+/* Reads behind the peer's Eof, while our direction goes on: what is of the next
+   connection is kept, and what is beneath it has an answer.  NGX_ERROR: the
+   channel has ended, which is a reset. */
+ngx_int_t ngx_zltunnel_framed_behind(ngx_zltunnel_end_t *end);
 /* for ngx_zltunnel_end.c */
 ssize_t ngx_zltunnel_framed_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);

@@ -195,9 +195,7 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
 
         /* what has been seen of an end already raises no event again */
 
-        if (c->read->eof || c->read->pending_eof || c->read->error
-            || ngx_zltunnel_end_told(relay->side[i]))
-        {
+        if (c->read->eof || c->read->pending_eof || c->read->error) {
             c->read->ready = 1;
             c->read->available = -1;
         }
@@ -284,11 +282,11 @@ ngx_zltunnel_relay_handler(ngx_event_t *ev)
 
     ev->timedout = 0;
 
-    if (!ev->write && end->ws && end->eof) {
+    if (!ev->write && end->eof && !end->shut && end->frames) {
 
         /* nothing more is read for the flow, but there may be something */
 
-        if (ngx_zltunnel_ws_drain(end) != NGX_OK) {
+        if (ngx_zltunnel_framed_behind(end) != NGX_OK) {
             (void) ngx_zltunnel_relay_failed(relay, i);
             ngx_zltunnel_relay_finish(relay, relay->how);
             return;
@@ -786,7 +784,9 @@ ngx_zltunnel_relay_eof(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         end->eof = 1;
         end->waits = 0;
 
-        if (end->ws && ngx_zltunnel_ws_drain(end) != NGX_OK) {
+        if (end->frames && !end->shut
+            && ngx_zltunnel_framed_behind(end) != NGX_OK)
+        {
             return ngx_zltunnel_relay_failed(relay, i);
         }
     }
@@ -806,9 +806,8 @@ ngx_zltunnel_relay_shutdown(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     to = relay->side[1 - i];
 
     if (relay->side[i]->shut
-        && (ngx_zltunnel_end_raw_out(to)
-            ? to->kind == NGX_ZLTUNNEL_PLAIN && to->ws == NULL
-            : i == 0))
+        && (ngx_zltunnel_end_raw_out(to) ? to->kind == NGX_ZLTUNNEL_PLAIN
+                                         : i == 0))
     {
         /* the last to end: the close, or release, that follows at once says
            so */

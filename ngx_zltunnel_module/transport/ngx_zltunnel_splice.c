@@ -45,7 +45,11 @@ ngx_uint_t
 ngx_zltunnel_splice_possible(ngx_zltunnel_end_t *one,
     ngx_zltunnel_end_t *other)
 {
-    return ngx_zltunnel_end_raw(one) && ngx_zltunnel_end_raw(other);
+    /* beyond a bridge there is TLS, or a WebSocket, through which no Raw goes */
+
+    return ngx_zltunnel_end_raw(one) && ngx_zltunnel_end_raw(other)
+           && one->kind != NGX_ZLTUNNEL_BRIDGE
+           && other->kind != NGX_ZLTUNNEL_BRIDGE;
 }
 
 

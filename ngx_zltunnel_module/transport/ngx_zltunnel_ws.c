@@ -4,15 +4,14 @@
  */
 
 /*
- * An end within a WebSocket: what is between the relay, or whoever reads and
- * writes, and the socket or TLS beneath.  The translation is zlt_wsd.c's.
+ * An end within a WebSocket: what is between the messages of a channel and the
+ * socket or TLS beneath.  The codec is zlt_ws_stream.c.
  *
  * Bytes are read into the caller's buffer and decoded there, so that never
  * more is read than was asked for, and nothing of the channel's bytes stays
  * here.  Written, what is encoded and cannot be sent is kept in "out", and as
- * long as there is such a rest nothing more is taken.  Without TLS, the bytes
- * of a client are sent from where they are, with the header in front of them by
- * the same call.
+ * long as there is such a rest nothing more is taken.  Without TLS, bytes are
+ * sent from where they are, with the header in front of them by the same call.
  */
 
 
@@ -23,12 +22,12 @@
 #include "ngx_zltunnel_end.h"
 #include "ngx_zltunnel_tls.h"
 
-#include "zlt_wsd.h"
+#include "zlt_ws_stream.h"
 
 
 struct ngx_zltunnel_ws_s {
-    zlt_wsd_t                    data;
-    ngx_uint_t                   mute;        /* a Pong could not be sent */
+    zlt_ws_stream_t              stream;
+    ngx_uint_t                   mute;        /* says nothing any more */
     u_char                      *out;         /* not sent yet, or NULL */
     size_t                       out_pos;
     size_t                       out_len;
@@ -40,6 +39,9 @@ struct ngx_zltunnel_ws_s {
 #define NGX_ZLTUNNEL_WS_RECORD    16384    /* of TLS */
 
 
+static size_t ngx_zltunnel_ws_decode(ngx_zltunnel_end_t *end, u_char *data,
+    size_t len);
+static void ngx_zltunnel_ws_told(ngx_zltunnel_end_t *end);
 static ssize_t ngx_zltunnel_ws_done(ngx_zltunnel_end_t *end);
 static void ngx_zltunnel_ws_pong(ngx_zltunnel_end_t *end);
 static ssize_t ngx_zltunnel_ws_data(ngx_zltunnel_end_t *end, u_char *buf,
@@ -48,30 +50,49 @@ static ssize_t ngx_zltunnel_ws_writev(ngx_connection_t *c, struct iovec *iov,
     ngx_uint_t n);
 static ngx_int_t ngx_zltunnel_ws_write(ngx_zltunnel_end_t *end, u_char *data,
     size_t len);
+static ngx_int_t ngx_zltunnel_ws_put(ngx_zltunnel_end_t *end, u_char *data,
+    size_t len);
 
 
 ngx_int_t
-ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end, ngx_uint_t rx, ngx_uint_t tx)
+ngx_zltunnel_ws_start(ngx_zltunnel_end_t *end, u_char *data, size_t *len)
 {
     end->ws = ngx_calloc(sizeof(ngx_zltunnel_ws_t), end->connection->log);
     if (end->ws == NULL) {
         return NGX_ERROR;
     }
 
-    zlt_wsd_init(&end->ws->data, NULL, rx, tx);
+    zlt_ws_stream_init(&end->ws->stream, NULL);
+
+    *len = ngx_zltunnel_ws_decode(end, data, *len);
 
     return NGX_OK;
+}
+
+
+size_t
+ngx_zltunnel_ws_state(ngx_zltunnel_end_t *end, u_char *buf)
+{
+    ngx_memcpy(buf, &end->ws->stream, sizeof(zlt_ws_stream_t));
+
+    return sizeof(zlt_ws_stream_t);
 }
 
 
 ngx_int_t
 ngx_zltunnel_ws_restore(ngx_zltunnel_end_t *end, u_char *state)
 {
-    if (ngx_zltunnel_ws_init(end, ZLT_WSD_FRAMED, ZLT_WSD_FRAMED) != NGX_OK) {
+    size_t  none;
+
+    none = 0;
+
+    if (ngx_zltunnel_ws_start(end, NULL, &none) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(&end->ws->data, state, sizeof(zlt_wsd_t));
+    ngx_memcpy(&end->ws->stream, state, sizeof(zlt_ws_stream_t));
+
+    ngx_zltunnel_ws_told(end);
 
     return NGX_OK;
 }
@@ -97,61 +118,37 @@ ssize_t
 ngx_zltunnel_ws_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
     ssize_t                 n;
-    zlt_wsd_t              *w;
     ngx_event_t            *rev;
+    zlt_ws_stream_t        *s;
     ngx_zltunnel_budget_t   budget;
 
-    w = &end->ws->data;
+    s = &end->ws->stream;
     rev = end->connection->read;
 
     ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
 
     while (!ngx_zltunnel_budget_spent(&budget)) {
 
-        /* Eof that has been told: what follows may still be asked for */
-
-        if (w->how != ZLT_WSD_OPEN && !(w->how == ZLT_WSD_EOF && end->eof)) {
+        if (s->end != ZLT_WS_STREAM_OPEN) {
             return ngx_zltunnel_ws_done(end);
         }
 
         n = ngx_zltunnel_end_read(end, buf, size);
 
-        if (n == NGX_AGAIN || n == NGX_ERROR) {
+        if (n <= 0) {
             return n;
-        }
-
-        if (n == 0) {
-
-            if (w->how == ZLT_WSD_OPEN) {
-                w->how = (w->rx == ZLT_WSD_BYTES) ? ZLT_WSD_RESET
-                                                  : ZLT_WSD_CLOSED;
-                continue;
-            }
-
-            return 0;
         }
 
         budget.bytes += n;
         budget.messages++;
 
-        n = zlt_wsd_decode(w, buf, n);
-
-        if (w->ponging) {
-            ngx_zltunnel_ws_pong(end);
-        }
-
-        if (w->how != ZLT_WSD_OPEN && !end->eof) {
-
-            /* no event will tell */
-
-            rev->ready = 1;
-        }
+        n = ngx_zltunnel_ws_decode(end, buf, n);
 
         if (n) {
             return n;
         }
 
-        if (w->how == ZLT_WSD_OPEN && !rev->ready) {
+        if (!rev->ready) {
             return NGX_AGAIN;
         }
     }
@@ -164,64 +161,49 @@ ngx_zltunnel_ws_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 }
 
 
-/* what comes after the last byte: 0 or NGX_ERROR */
+static size_t
+ngx_zltunnel_ws_decode(ngx_zltunnel_end_t *end, u_char *data, size_t len)
+{
+    len = zlt_ws_stream_decode(&end->ws->stream, data, len);
+
+    ngx_zltunnel_ws_pong(end);
+    ngx_zltunnel_ws_told(end);
+
+    return len;
+}
+
+
+/* no event tells of an end that was read together with bytes */
+
+static void
+ngx_zltunnel_ws_told(ngx_zltunnel_end_t *end)
+{
+    if (end->ws->stream.end != ZLT_WS_STREAM_OPEN) {
+        end->connection->read->ready = 1;
+    }
+}
+
+
+/* after the last byte: 0 or NGX_ERROR */
 
 static ssize_t
 ngx_zltunnel_ws_done(ngx_zltunnel_end_t *end)
 {
-    zlt_wsd_t         *w;
     ngx_connection_t  *c;
 
-    w = &end->ws->data;
     c = end->connection;
-
-    switch (w->how) {
-
-    case ZLT_WSD_EOF:
-    case ZLT_WSD_CLOSED:
-        return 0;
-
-    case ZLT_WSD_BROKEN:
-        ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                      "bad WebSocket message on a data channel: %s", w->error);
-        break;
-
-    default:  /* ZLT_WSD_RESET */
-        ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                      "data channel within a WebSocket was reset");
-        break;
-    }
-
     c->read->ready = 0;
+
+    if (end->ws->stream.end == ZLT_WS_STREAM_CLOSED) {
+        c->read->eof = 1;
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "bad WebSocket frame on a data channel: %s",
+                  end->ws->stream.parser.error);
+
     c->read->error = 1;
-
-    return NGX_ERROR;
-}
-
-
-ngx_int_t
-ngx_zltunnel_ws_drain(ngx_zltunnel_end_t *end)
-{
-    ssize_t  n;
-
-    static u_char  buf[1024];
-
-    if (end->ws->data.how != ZLT_WSD_EOF) {
-        return NGX_OK;
-    }
-
-    do {
-        n = ngx_zltunnel_ws_recv(end, buf, sizeof(buf));
-    } while (n > 0);
-
-    if (n == NGX_AGAIN || end->shut) {
-        return NGX_OK;
-    }
-
-    if (n == 0) {
-        ngx_log_error(NGX_LOG_INFO, end->connection->log, 0,
-                      "data channel within a WebSocket was closed");
-    }
 
     return NGX_ERROR;
 }
@@ -231,7 +213,7 @@ static void
 ngx_zltunnel_ws_pong(ngx_zltunnel_end_t *end)
 {
     size_t  n;
-    u_char  buf[ZLT_WSD_PONG];
+    u_char  buf[ZLT_WS_STREAM_PONG];
 
     if (end->ws->out || end->ws->mute) {
 
@@ -240,7 +222,7 @@ ngx_zltunnel_ws_pong(ngx_zltunnel_end_t *end)
         return;
     }
 
-    n = zlt_wsd_pong(&end->ws->data, buf);
+    n = zlt_ws_stream_pong(&end->ws->stream, buf);
 
     /* an error is found by reading, behind all that came before it */
 
@@ -282,14 +264,12 @@ ngx_zltunnel_ws_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
         }
     }
 
-    if (len == 0 && end->kind == NGX_ZLTUNNEL_PLAIN
-        && zlt_wsd_plain(&ws->data))
-    {
+    if (len == 0 && end->kind == NGX_ZLTUNNEL_PLAIN) {
         return ngx_zltunnel_ws_data(end, buf, size);
     }
 
-    len += zlt_wsd_encode(&ws->data, stage + len, sizeof(stage) - len, buf,
-                          size, &used);
+    len += zlt_ws_stream_encode(&ws->stream, stage + len, sizeof(stage) - len,
+                                buf, size, &used);
 
     if (ngx_zltunnel_ws_write(end, stage, len) == NGX_ERROR) {
         return NGX_ERROR;
@@ -307,16 +287,17 @@ ngx_zltunnel_ws_data(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     size_t             len;
     ssize_t            n;
     ngx_uint_t         i;
-    zlt_wsd_t         *w;
     struct iovec       iov[2];
+    zlt_ws_stream_t   *s;
     ngx_connection_t  *c;
 
-    u_char  header[ZLT_WSD_PONG + ZLT_WSD_HEADER];
+    u_char  header[ZLT_WS_STREAM_HEAD];
 
     c = end->connection;
-    w = &end->ws->data;
+    s = &end->ws->stream;
 
-    len = zlt_wsd_begin(w, header, ngx_min(size, NGX_ZLTUNNEL_BUFFER_SIZE));
+    len = zlt_ws_stream_begin(s, header,
+                              ngx_min(size, NGX_ZLTUNNEL_BUFFER_SIZE));
     i = 0;
 
     if (len) {
@@ -325,7 +306,7 @@ ngx_zltunnel_ws_data(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     }
 
     iov[i].iov_base = (void *) buf;
-    iov[i++].iov_len = ngx_min(size, w->tx_left);
+    iov[i++].iov_len = ngx_min(size, s->left);
 
     n = ngx_zltunnel_ws_writev(c, iov, i);
 
@@ -343,11 +324,9 @@ ngx_zltunnel_ws_data(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     }
 
     n -= len;
-    zlt_wsd_sent(w, n);
+    zlt_ws_stream_sent(s, n);
 
-    if (w->ponging) {
-        ngx_zltunnel_ws_pong(end);
-    }
+    ngx_zltunnel_ws_pong(end);
 
     return n ? n : NGX_AGAIN;
 }
@@ -432,7 +411,7 @@ ngx_zltunnel_ws_write(ngx_zltunnel_end_t *end, u_char *data, size_t len)
 
 /* behind what is kept already */
 
-ngx_int_t
+static ngx_int_t
 ngx_zltunnel_ws_put(ngx_zltunnel_end_t *end, u_char *data, size_t len)
 {
     u_char             *p;
@@ -501,9 +480,7 @@ ngx_zltunnel_ws_flush(ngx_zltunnel_end_t *end)
             ngx_free(ws->out);
             ws->out = NULL;
 
-            if (ws->data.ponging) {
-                ngx_zltunnel_ws_pong(end);
-            }
+            ngx_zltunnel_ws_pong(end);
         }
     }
 
@@ -511,69 +488,32 @@ ngx_zltunnel_ws_flush(ngx_zltunnel_end_t *end)
 }
 
 
-/*
- * The connection itself stays open until both have said Eof: half of a TCP
- * connection is more than some middleboxes understand.
- */
-
 ngx_int_t
-ngx_zltunnel_ws_shutdown(ngx_zltunnel_end_t *end)
+ngx_zltunnel_ws_close(ngx_zltunnel_end_t *end)
 {
-    size_t      n;
-    u_char      buf[ZLT_WSD_END];
-    ngx_int_t   rc;
-    zlt_wsd_t  *w;
+    size_t  n;
+    u_char  buf[ZLT_WS_STREAM_CLOSE];
 
-    w = &end->ws->data;
+    if (!end->ws->mute) {
+        end->ws->mute = 1;
 
-    if (!w->finished) {
-        n = zlt_wsd_eof(w, buf);
+        n = zlt_ws_stream_close(&end->ws->stream, buf);
 
-        if (n == 0 || ngx_zltunnel_ws_put(end, buf, n) != NGX_OK) {
+        if (n == 0 || end->connection->write->error
+            || ngx_zltunnel_ws_put(end, buf, n) != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
 
-    rc = ngx_zltunnel_end_flush(end);
-
-#if (NGX_SSL)
-
-    /* a word of goodbye, if it goes */
-
-    if (rc == NGX_OK && w->ended && end->kind == NGX_ZLTUNNEL_TLS) {
-        (void) ngx_zltunnel_tls_shutdown(end);
-    }
-
-#endif
-
-    return rc;
+    return ngx_zltunnel_ws_flush(end);
 }
 
 
 void
-ngx_zltunnel_ws_reset(ngx_zltunnel_end_t *end)
+ngx_zltunnel_ws_abort(ngx_zltunnel_end_t *end)
 {
-    size_t  n;
-    u_char  buf[ZLT_WSD_END];
-
-    if (end->ws->out || !end->connection->write->ready
-        || end->connection->write->error)
-    {
-        return;
-    }
-
-    n = zlt_wsd_reset(&end->ws->data, buf);
-
-    if (n) {
-        (void) ngx_zltunnel_end_write(end, buf, n);
-    }
-}
-
-
-zlt_wsd_t *
-ngx_zltunnel_ws_state(ngx_zltunnel_end_t *end)
-{
-    return end->ws ? &end->ws->data : NULL;
+    end->ws->mute = 1;
 }
 
 
@@ -585,14 +525,7 @@ ngx_zltunnel_ws_pending(ngx_zltunnel_end_t *end)
 
 
 ngx_uint_t
-ngx_zltunnel_ws_between(ngx_zltunnel_end_t *end)
+ngx_zltunnel_ws_amid(ngx_zltunnel_end_t *end)
 {
-    return end->ws->out == NULL && zlt_wsd_between(&end->ws->data);
-}
-
-
-ngx_uint_t
-ngx_zltunnel_ws_ended(ngx_zltunnel_end_t *end)
-{
-    return end->ws->data.how != ZLT_WSD_OPEN;
+    return zlt_ws_stream_amid(&end->ws->stream);
 }

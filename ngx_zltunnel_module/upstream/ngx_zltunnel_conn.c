@@ -20,9 +20,9 @@
  * connection.
  *
  * Where the upstream code needs a descriptor, since it is to speak TLS to the
- * service itself, or in stream, where that cannot be known; and where the
- * channel is within a WebSocket, the connection gets one end of a socketpair,
- * and a relay of this worker joins the other end and the channel.
+ * service itself, or in stream, where that cannot be known, the connection gets
+ * one end of a socketpair, and a relay of this worker joins the other end and
+ * the channel.
  *
  * The steps from state to state.  The owner may close it in any of them: CLOSED.
  *
@@ -594,17 +594,14 @@ ngx_zltunnel_conn_dead_socket(ngx_log_t *log)
 static ngx_int_t
 ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 {
-    ngx_uint_t               lend;
-    ngx_socket_t             fd;
-    ngx_zltunnel_channel_t  *channel;
+    ngx_uint_t    lend;
+    ngx_socket_t  fd;
 
     fd = (ngx_socket_t) -1;
-    channel = conn->dial.channel;
 
     ngx_zltunnel_room_release(&conn->held);
 
-    lend = (conn->up->direct && channel->end.frames
-            && conn->dial.last == conn->dial.sent[0]);
+    lend = (conn->up->direct && conn->dial.last == conn->dial.sent[0]);
 
     if (conn->state == NGX_ZLTUNNEL_CONN_EARLY) {
         ngx_zltunnel_early_done(conn);

@@ -47,6 +47,8 @@ static ngx_chain_t *ngx_zltunnel_lent_send_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
 static ngx_chain_t *ngx_zltunnel_lent_copy_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
+static ngx_int_t ngx_zltunnel_lent_flush(ngx_zltunnel_conn_t *conn,
+    ngx_zltunnel_end_t *end);
 static void ngx_zltunnel_lent_on_lane(ngx_zltunnel_conn_t *conn);
 static off_t ngx_zltunnel_lent_size(ngx_chain_t *in);
 
@@ -89,9 +91,7 @@ ngx_zltunnel_lend_attach(ngx_zltunnel_conn_t *conn,
     c->recv_chain = ngx_zltunnel_conn_recv_chain;
     c->send_chain = ngx_zltunnel_lent_send_chain;
 
-    if (channel->end.kind == NGX_ZLTUNNEL_TLS
-        || channel->end.kind == NGX_ZLTUNNEL_LANE)
-    {
+    if (!ngx_zltunnel_end_raw(&channel->end)) {
         c->send_chain = ngx_zltunnel_lent_copy_chain;
     }
 
@@ -516,8 +516,8 @@ ngx_zltunnel_lent_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 }
 
 
-/* For TLS and lanes.  Not ngx_ssl_send_chain(): its buffer would be in the
-   connection's pool, which goes before the TLS session does. */
+/* For TLS, WebSocket and lanes.  Not ngx_ssl_send_chain(): its buffer would be
+   in the connection's pool, which goes before the TLS session does. */
 
 static ngx_chain_t *
 ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
@@ -527,6 +527,7 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
     size_t                size, len;
     u_char               *p;
     ssize_t               n;
+    ngx_int_t             rc;
     ngx_chain_t          *cl;
     ngx_zltunnel_end_t   *end;
     ngx_zltunnel_conn_t  *conn;
@@ -535,6 +536,15 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
 
     conn = ngx_zltunnel_conn_of(c);
     end = &conn->lent->end;
+
+    if (c->buffered) {
+        rc = ngx_zltunnel_lent_flush(conn,
+                                     conn->state == NGX_ZLTUNNEL_CONN_MOVED
+                                     ? ngx_zltunnel_move_target(conn) : end);
+        if (rc != NGX_OK) {
+            return (rc == NGX_ERROR) ? NGX_CHAIN_ERROR : in;
+        }
+    }
 
     for ( ;; ) {
         p = buf + ZLT_FRAMES_ROOM;
@@ -592,6 +602,10 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
             c->write->ready = 0;
         }
 
+        if (ngx_zltunnel_lent_flush(conn, end) == NGX_ERROR) {
+            return NGX_CHAIN_ERROR;
+        }
+
         if (end->lane) {
             ngx_zltunnel_lent_on_lane(conn);
         }
@@ -608,6 +622,35 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
             }
         }
     }
+}
+
+
+/* What was taken and waits for room: NGX_OK, there is nothing.  Core asks again
+   as long as the connection is buffered. */
+
+static ngx_int_t
+ngx_zltunnel_lent_flush(ngx_zltunnel_conn_t *conn, ngx_zltunnel_end_t *end)
+{
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    if (end && ngx_zltunnel_end_kept(end)) {
+
+        if (ngx_zltunnel_end_flush(end) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (ngx_zltunnel_end_kept(end)) {
+            c->buffered |= NGX_LOWLEVEL_BUFFERED;
+            c->write->ready = 0;
+            return NGX_AGAIN;
+        }
+    }
+
+    c->buffered &= ~NGX_LOWLEVEL_BUFFERED;
+
+    return NGX_OK;
 }
 
 

@@ -113,7 +113,7 @@ ngx_zltunnel_move_ask(ngx_zltunnel_conn_t *conn)
 
     len = zlt_msg_encode(&m, buf, sizeof(buf));
 
-    return ngx_zltunnel_end_write(&channel->end, buf, len) == (ssize_t) len
+    return ngx_zltunnel_end_push(&channel->end, buf, len) == (ssize_t) len
            ? NGX_OK : NGX_ERROR;
 }
 

@@ -32,7 +32,6 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_msg.h"
-#include "zlt_wsd.h"
 
 #include <openssl/crypto.h>
 
@@ -51,8 +50,6 @@ static ngx_int_t ngx_zltunnel_visit_string(ngx_pool_t *pool, ngx_str_t *dst,
 static ngx_int_t ngx_zltunnel_visit_join(ngx_zltunnel_visit_t *visit);
 static ngx_int_t ngx_zltunnel_visit_answer(ngx_zltunnel_visit_t *visit,
     ngx_str_t *answer);
-static ngx_int_t ngx_zltunnel_visit_ws(ngx_zltunnel_visit_t *visit,
-    u_char *data, size_t *len);
 static void ngx_zltunnel_visit_empty_handler(ngx_event_t *ev);
 static void ngx_zltunnel_visit_link_cut(ngx_zltunnel_link_t *link);
 static ngx_uint_t ngx_zltunnel_visit_over(ngx_zltunnel_visit_t *visit);
@@ -200,7 +197,8 @@ ngx_zltunnel_visit_start(ngx_zltunnel_registry_t *registry,
 
     if (ngx_zltunnel_visit_answer(visit, answer) != NGX_OK
         || rc == NGX_ERROR
-        || (req->ws && ngx_zltunnel_visit_ws(visit, data, &len) != NGX_OK))
+        || (req->ws
+            && ngx_zltunnel_ws_start(&visit->end, data, &len) != NGX_OK))
     {
         ngx_zltunnel_visit_cut(visit);
         return;
@@ -436,27 +434,6 @@ ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
 }
 
 
-/* what came behind the request is within the WebSocket already */
-
-static ngx_int_t
-ngx_zltunnel_visit_ws(ngx_zltunnel_visit_t *visit, u_char *data, size_t *len)
-{
-    if (ngx_zltunnel_ws_init(&visit->end, visit->ask.udp ? ZLT_WSD_FRAMED
-                                                         : ZLT_WSD_BYTES,
-                             ZLT_WSD_FRAMED)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    zlt_wsd_visit(ngx_zltunnel_ws_state(&visit->end));
-
-    *len = zlt_wsd_decode(ngx_zltunnel_ws_state(&visit->end), data, *len);
-
-    return NGX_OK;
-}
-
-
 static void
 ngx_zltunnel_visit_empty_handler(ngx_event_t *ev)
 {
@@ -490,10 +467,8 @@ ngx_zltunnel_visit_cut(ngx_zltunnel_visit_t *visit)
 void
 ngx_zltunnel_visit_close(ngx_zltunnel_visit_t *visit)
 {
-    ngx_connection_t         *c;
     ngx_zltunnel_registry_t  *registry;
 
-    c = visit->end.connection;
     registry = visit->registry;
 
     if (visit->timer.timer_set) {
@@ -516,11 +491,10 @@ ngx_zltunnel_visit_close(ngx_zltunnel_visit_t *visit)
     registry->nvisits--;
 
     ngx_queue_remove(&visit->queue);
-    ngx_zltunnel_ws_free(&visit->end);
 
     /* with the pool, in which it is */
 
-    ngx_zltunnel_connection_close(c);
+    ngx_zltunnel_end_close(&visit->end);
 }
 
 

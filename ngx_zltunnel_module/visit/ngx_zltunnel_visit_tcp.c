@@ -75,12 +75,9 @@ ngx_zltunnel_visit_tcp_start(ngx_zltunnel_visit_t *visit, u_char *data,
 
     ngx_zltunnel_connect_start(connect);
 
-    n = (ssize_t) len;
+    ngx_zltunnel_framed_start(&visit->end, &visit->frames);
 
-    if (visit->end.ws == NULL) {
-        ngx_zltunnel_framed_start(&visit->end, &visit->frames);
-        n = ngx_zltunnel_framed_take(&visit->end, data, len);
-    }
+    n = ngx_zltunnel_framed_take(&visit->end, data, len);
 
     c->read->handler = ngx_zltunnel_visit_read_handler;
 

@@ -29,12 +29,11 @@
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_pairs.h"
 #include "ngx_zltunnel_registry.h"
-
-#include "zlt_wsd.h"
+#include "ngx_zltunnel_transport.h"
 
 
 #define NGX_ZLTUNNEL_IPC_DATA    (ZLT_MAX_CHANNEL_FRAME + ZLT_HEADER_SIZE     \
-                                  + sizeof(zlt_wsd_t))
+                                  + NGX_ZLTUNNEL_END_STATE)
 #define NGX_ZLTUNNEL_IPC_HOPS    500
 #define NGX_ZLTUNNEL_IPC_PAUSE   2     /* ms */
 #define NGX_ZLTUNNEL_IPC_RETRY   5     /* ms */
@@ -879,10 +878,7 @@ ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
             ngx_memcpy(fd, CMSG_DATA(&cmsg.cm), sizeof(int));
         }
 
-        if (zlt_ipc_check(msg, n, (size_t) n >= sizeof(ngx_zltunnel_ipc_t)
-                                  && msg->type == NGX_ZLTUNNEL_IPC_CHANNEL)
-            != ZLT_OK)
-        {
+        if (zlt_ipc_check(msg, n) != ZLT_OK) {
             ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                           "zltunnel worker message of %z bytes", n);
 

@@ -8,19 +8,17 @@
  * its text, its data and what a moved channel brings along can be read, all of
  * them, and lie within what was received.
  *
- * The first byte of an input says whether it is of a moved channel.
+ * The first byte of an input means nothing.
  */
 
 
 #include "fuzz.h"
 #include "zlt_ipc.h"
-#include "zlt_wsd.h"
 
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    int               moved;
     size_t            i;
     uint8_t          *bytes;
     unsigned          sum;
@@ -31,15 +29,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
 
-    moved = data[0] & 1;
     size--;
 
     bytes = fuzz_copy(data + 1, size);
     msg = (const zlt_ipc_t *) (void *) bytes;
 
-    if (zlt_ipc_check(msg, size, moved) != ZLT_OK) {
+    if (zlt_ipc_check(msg, size) != ZLT_OK) {
         must(size != sizeof(zlt_ipc_t) || msg->data_len
-             || msg->text_len > ZLT_IPC_TEXT || moved);
+             || msg->text_len > ZLT_IPC_TEXT || msg->state);
         free(bytes);
         return 0;
     }
@@ -53,20 +50,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     must(msg->text + i <= bytes + sizeof(zlt_ipc_t));
 
-    if (moved && msg->ws) {
-        must(msg->data_len >= sizeof(zlt_wsd_t));
-
-        for (i = 0; i < sizeof(zlt_wsd_t); i++) {
-            sum += p[i];
-        }
-    }
+    must(msg->state <= msg->data_len);
 
     for (i = 0; i < msg->data_len; i++) {
         sum += p[i];
     }
 
     must(p + i == bytes + size);
-    must(sum <= 255u * (msg->text_len + 2u * msg->data_len));
+    must(sum <= 255u * (msg->text_len + (unsigned) msg->data_len));
 
     free(bytes);
 

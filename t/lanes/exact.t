@@ -316,7 +316,7 @@ sub stalled {
 }
 
 
-# Switched off, or within a WebSocket: each has a channel of its own.
+# Switched off: each has a channel of its own.
 
 sub without {
     my $x = setup(0, 2, server => 'lanes=off');
@@ -325,19 +325,10 @@ sub without {
     isnt($rc, 0, 'lanes=maybe is refused');
     like($out, qr/lanes=maybe.*"lanes=off"/, 'with the remedy');
 
-    none($x);
-
-    my $y = setup(0, 2, args => [ '--transport', 'websocket' ]);
-    none($y);
-
-    $x->{t}->finish($y->{t});
-}
-
-sub none {
-    my ($x) = @_;
-
     my @r = map { download($_ % 2 ? '/kept' : '/files', $_, 50_000) } 1 .. 60;
     many($x->{front}, 20, \@r);
     is_right(\@r, 'served all the same');
     is($x->{t}->status->{acquired}{lane}, 0, 'without lanes');
+
+    $x->{t}->finish;
 }

@@ -423,12 +423,8 @@ sub answers {
         say_on($c, lane($lane, $_)) for @parts;
         say_on($c, lane_credit($lane, some(0, 100, 32768))) if chance(0.3);
 
-    } elsif ($c->{kind} eq 'ws') {
-        say_on($c, ws_frame($ack));
-        say_on($c, ws_frame(msg('Data', $text)));
-
     } else {
-        say_on($c, $_) for @parts;
+        say_on($c, $c->{kind} eq 'ws' ? ws_frame($_) : $_) for @parts;
     }
 }
 
@@ -507,12 +503,29 @@ sub taken {
 sub next_of {
     my ($c) = @_;
 
-    if ($c->{kind} eq 'channel') {
-        return undef if length $c->{in} < 5;
-        my $len = 5 + unpack 'x N', $c->{in};
-        return undef if length $c->{in} < $len;
-        return substr $c->{in}, 0, $len, '';
+    return message_of(\$c->{in}) if $c->{kind} eq 'channel';
+    return websocket_of($c) if $c->{kind} ne 'ws';
+
+    # a channel within a WebSocket
+
+    while (1) {
+        my $m = message_of(\$c->{stream});
+        return $m if defined $m;
+        $c->{stream} .= websocket_of($c) // return undef;
     }
+}
+
+sub message_of {
+    my ($in) = @_;
+
+    return undef if length($$in // '') < 5;
+    my $len = 5 + unpack 'x N', $$in;
+    return undef if length $$in < $len;
+    return substr $$in, 0, $len, '';
+}
+
+sub websocket_of {
+    my ($c) = @_;
 
     return undef if length $c->{in} < 2;
 

@@ -54,8 +54,11 @@ sub fresh {
     $p->many;
     $p->datagrams;
 
-    my $acquired = $t->status->{acquired};
-    is("@$acquired{qw(local moved bridged)}", '0 0 0', 'all were fresh');
+    # but for those that a client meets before the agent has retired them
+
+    my $a = $t->status->{acquired};
+    cmp_ok($a->{local} + $a->{moved} + $a->{bridged}, '<', $a->{fresh} / 2,
+           "most were fresh: $a->{fresh}");
 
     $p->end;
     $t->finish;

@@ -705,11 +705,107 @@ sub over {
 }
 
 
-# One within a WebSocket: next() is that of a control channel.
+# One within a WebSocket, which carries its bytes: in and take() are of the
+# stream, send() is beneath it, and send_msg() makes one message of what it is
+# given.  next() tells of Pong first, and of Close when no message is left.
 
 package ZLTunnel::Wire::Framed;
 
-our @ISA = qw(ZLTunnel::Wire::Control ZLTunnel::Wire::Connection);
+use Time::HiRes qw(time);
+
+our @ISA = 'ZLTunnel::Wire::Channel';
+
+*expect = \&ZLTunnel::Wire::Control::expect;
+
+sub send_msg {
+    my ($self, $bytes) = @_;
+    return $self->send(ZLTunnel::Wire::ws_frame($bytes));
+}
+
+sub upgrade {
+    my ($self, $request) = @_;
+
+    my $answer = $self->SUPER::upgrade($request) // return undef;
+
+    if ($answer->{status} == 101) {
+        @$self{qw(ws in)} = ($self->{in}, '');
+        $self->unframe;
+    }
+
+    return $answer;
+}
+
+sub fill {
+    my ($self, $timeout) = @_;
+
+    return $self->SUPER::fill($timeout) if !defined $self->{ws};
+
+    (my $in, $self->{in}) = @$self{qw(in ws)};
+    my $rc = $self->SUPER::fill($timeout);
+    @$self{qw(in ws)} = ($in, $self->{in});
+
+    $self->unframe;
+    return $rc;
+}
+
+sub unframe {
+    my ($self) = @_;
+
+    my $ws = \$self->{ws};
+
+    while (length $$ws >= 2) {
+        my ($op, $len) = unpack 'C C', $$ws;
+        my $head = $len == 126 ? 4 : $len == 127 ? 10 : 2;
+
+        die "the server sent a masked frame\n" if $len & 0x80;
+
+        return if length $$ws < $head;
+        $len = unpack $head == 4 ? 'x2 n' : 'x2 Q>', $$ws if $head > 2;
+        return if length $$ws < $head + $len;
+
+        my $payload = substr $$ws, $head, $len;
+        substr $$ws, 0, $head + $len, '';
+
+        if ($op == 0x82) {
+            $self->{in} .= $payload;
+
+        } elsif ($op == 0x8a) {
+            push @{ $self->{said} }, { type => 'Pong', payload => $payload };
+
+        } elsif ($op == 0x88) {
+            push @{ $self->{said} },
+                 { type => 'Close', code => unpack 'n', $payload };
+
+        } else {
+            die "the server sent a frame of opcode $op\n";
+        }
+    }
+}
+
+sub next {
+    my ($self, $timeout, %o) = @_;
+
+    my $end = time + ($timeout // 10);
+
+    while (1) {
+        my $said = $self->{said} //= [];
+        return shift @$said if @$said && $said->[0]{type} eq 'Pong';
+
+        my $len = length $self->{in} < 5 ? 0 : unpack 'x N', $self->{in};
+
+        if (length $self->{in} >= 5 + $len) {
+            my $m = $self->SUPER::next(1, heartbeats => 1);
+
+            return $m if $m->{type} ne 'Heartbeat' || $o{heartbeats};
+            $self->send_msg(ZLTunnel::Wire::msg('HeartbeatAck',
+                                                $m->{payload}));
+            next;
+        }
+
+        return shift @$said if @$said;
+        $self->fill($end - time) or return undef;
+    }
+}
 
 
 package ZLTunnel::Wire;
