@@ -4,12 +4,12 @@
  */
 
 /*
- * The listening sockets of assigned ports in this worker: when it accepts.
+ * The listening sockets of assigned ports in this worker: which are in epoll.
  *
  * How a port is opened and closed, by whoever changes the registry, is in
  * ngx_zltunnel_port_socket.c.  The other workers are told, and take the accept
- * event out of epoll or put it in.  A message can be late, so the accept
- * handler first asks the socket whether it listens.
+ * event out of epoll or put it in.  What is done when it fires is in
+ * ngx_zltunnel_accept.c.
  *
  * All workers share the queue of a UDP socket, and would tear the datagrams of
  * one client apart, so one worker alone reads it, the one that the port's
@@ -22,36 +22,17 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_listener.h"
+#include "ngx_zltunnel_accept.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_ipc.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_registry.h"
-#include "ngx_zltunnel_room.h"
-#include "ngx_zltunnel_share.h"
-
-
-#define NGX_ZLTUNNEL_LISTENER_PAUSE  20    /* ms, while there is no room */
 
 
 static void ngx_zltunnel_listener_init(ngx_cycle_t *cycle,
     ngx_zltunnel_listener_t *listener);
-static void ngx_zltunnel_listener_arm(ngx_listening_t *ls,
-    ngx_event_handler_pt handler);
-static void ngx_zltunnel_listener_disarm(ngx_listening_t *ls);
-static void ngx_zltunnel_listener_accept(ngx_event_t *ev);
-static void ngx_zltunnel_listener_accept_pass(ngx_event_t *ev);
-static void ngx_zltunnel_listener_take(ngx_event_t *ev);
-static ngx_uint_t ngx_zltunnel_listener_waits(
-    ngx_zltunnel_listener_t *listener);
-static void ngx_zltunnel_listener_pause(ngx_zltunnel_listener_t *listener,
-    ngx_listening_t *ls);
-static void ngx_zltunnel_listener_later(void);
-static void ngx_zltunnel_listener_resume(ngx_event_t *ev);
-static void ngx_zltunnel_listener_streams(ngx_cycle_t *cycle,
-    ngx_uint_t again);
 static void ngx_zltunnel_listener_receive(ngx_event_t *ev);
 static void ngx_zltunnel_listener_missed(ngx_event_t *ev);
-static ngx_zltunnel_listener_t *ngx_zltunnel_listener_of(ngx_listening_t *ls);
 static ngx_int_t ngx_zltunnel_listener_index(ngx_cycle_t *cycle);
 static ngx_uint_t ngx_zltunnel_listener_mine(ngx_uint_t n);
 static ngx_uint_t ngx_zltunnel_listener_read(
@@ -61,10 +42,8 @@ static ngx_uint_t ngx_zltunnel_listener_read(
 static const ngx_zltunnel_listener_datagrams_t
                         *ngx_zltunnel_listener_datagrams;
 
-static ngx_uint_t        ngx_zltunnel_listener_accepting;
 static ngx_event_t       ngx_zltunnel_listener_missed_event;
 static ngx_connection_t  ngx_zltunnel_listener_missed_dummy;
-static ngx_event_t       ngx_zltunnel_listener_pause_event;
 
 /* those of all registries, and of cycle->listening which is which */
 static ngx_zltunnel_listener_t  **ngx_zltunnel_listeners;
@@ -151,11 +130,10 @@ ngx_int_t
 ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
     const ngx_zltunnel_listener_datagrams_t *datagrams)
 {
-    ngx_uint_t                 i, k, udp, *index;
-    ngx_listening_t           *ls;
-    ngx_zltunnel_conf_t       *conf;
-    ngx_zltunnel_listener_t   *l;
-    ngx_zltunnel_registry_t  **registry;
+    ngx_uint_t                i, udp, *index;
+    ngx_listening_t          *ls;
+    ngx_zltunnel_conf_t      *conf;
+    ngx_zltunnel_listener_t  *l;
 
     ngx_zltunnel_listener_datagrams = datagrams;
 
@@ -165,76 +143,45 @@ ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
     ngx_zltunnel_listener_missed_event.log = cycle->log;
     ngx_zltunnel_listener_missed_event.handler = ngx_zltunnel_listener_missed;
 
-    ngx_zltunnel_listener_pause_event.data =
-                                        &ngx_zltunnel_listener_missed_dummy;
-    ngx_zltunnel_listener_pause_event.log = cycle->log;
-    ngx_zltunnel_listener_pause_event.handler = ngx_zltunnel_listener_resume;
-    ngx_zltunnel_listener_pause_event.cancelable = 1;
-
     if (ngx_zltunnel_listener_index(cycle) != NGX_OK) {
         return NGX_ERROR;
     }
 
     conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
                                                 ngx_zltunnel_module);
-    registry = conf->registries.elts;
-
     udp = conf->datagrams.nelts;
 
-    for (i = 0; i < conf->registries.nelts; i++) {
-        l = registry[i]->listeners.elts;
-
-        for (k = 0; k < registry[i]->listeners.nelts; k++) {
-            udp += l[k].udp;
-        }
-
-        l = registry[i]->passes.elts;
-
-        for (k = 0; k < registry[i]->passes.nelts; k++) {
-            udp += l[k].udp;
-        }
+    for (i = 0; i < cycle->listening.nelts; i++) {
+        l = ngx_zltunnel_listeners[i];
+        udp += l ? l->udp : 0;
     }
 
     if (udp && datagrams->init(cycle) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < conf->registries.nelts; i++) {
-        l = registry[i]->listeners.elts;
+    for (i = 0; i < cycle->listening.nelts; i++) {
+        l = ngx_zltunnel_listeners[i];
 
-        for (k = 0; k < registry[i]->listeners.nelts; k++) {
-            ls = (ngx_listening_t *) cycle->listening.elts + l[k].index;
-
-            if (l[k].udp) {
-                ngx_zltunnel_listener_disarm(ls);
-                ngx_zltunnel_listener_update(&l[k]);
-
-            } else if (!ngx_zltunnel_port_socket_listens(ls)) {
-                ngx_zltunnel_listener_disarm(ls);
-
-            } else if (ls->connection) {
-                ls->connection->read->handler = ngx_zltunnel_listener_accept;
-            }
+        if (l == NULL) {
+            continue;
         }
 
-        l = registry[i]->passes.elts;
+        ls = (ngx_listening_t *) cycle->listening.elts + i;
 
-        for (k = 0; k < registry[i]->passes.nelts; k++) {
+        if (l->udp) {
+            ngx_zltunnel_listener_disarm(ls);
+            ngx_zltunnel_listener_update(l);
 
-            ls = (ngx_listening_t *) cycle->listening.elts + l[k].index;
+        } else if (!l->pass && !ngx_zltunnel_port_socket_listens(ls)) {
+            ngx_zltunnel_listener_disarm(ls);
 
-            if (l[k].udp) {
-                ngx_zltunnel_listener_disarm(ls);
-                ngx_zltunnel_listener_update(&l[k]);
-
-            } else if (ls->connection) {
-                ls->connection->read->handler =
-                                            ngx_zltunnel_listener_accept_pass;
-            }
+        } else if (ls->connection) {
+            ls->connection->read->handler = ngx_zltunnel_accept_handler(l);
         }
     }
 
-    ngx_zltunnel_listener_streams(cycle, 0);
+    ngx_zltunnel_accept_streams(cycle, 0);
 
     /* UDP sockets with zltunnel_pass that several servers or workers have */
 
@@ -320,9 +267,6 @@ ngx_zltunnel_listener_mine(ngx_uint_t n)
 }
 
 
-/* the next socket of the same port, on another address */
-
-
 /* a port was opened or closed under the lock: the other workers are told */
 
 void
@@ -354,7 +298,7 @@ ngx_zltunnel_listener_update_port(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    if (ngx_zltunnel_listener_accepting) {
+    if (ngx_zltunnel_accept_under_way) {
         ngx_post_event(&ngx_zltunnel_listener_missed_event,
                        &ngx_posted_events);
         return;
@@ -421,9 +365,9 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
     {
         if (ls->connection == NULL) {
 
-            if (!listener->udp && ngx_zltunnel_listener_waits(listener)) {
+            if (!listener->udp && ngx_zltunnel_accept_waits(listener)) {
                 listener->paused = 1;
-                ngx_zltunnel_listener_later();
+                ngx_zltunnel_accept_later();
                 return;
             }
 
@@ -433,13 +377,12 @@ ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener)
 
             ngx_zltunnel_listener_arm(ls, listener->udp
                                           ? ngx_zltunnel_listener_receive
-                                          : listener->pass
-                                            ? ngx_zltunnel_listener_accept_pass
-                                            : ngx_zltunnel_listener_accept);
+                                          : ngx_zltunnel_accept_handler(
+                                                                  listener));
 
             if (ls->connection == NULL && !listener->udp) {
                 listener->paused = 1;
-                ngx_zltunnel_listener_later();
+                ngx_zltunnel_accept_later();
             }
         }
 
@@ -511,7 +454,7 @@ ngx_zltunnel_listener_tick(ngx_zltunnel_registry_t *registry)
 }
 
 
-static void
+void
 ngx_zltunnel_listener_arm(ngx_listening_t *ls, ngx_event_handler_pt handler)
 {
     ngx_uint_t         flags;
@@ -558,7 +501,7 @@ ngx_zltunnel_listener_arm(ngx_listening_t *ls, ngx_event_handler_pt handler)
 }
 
 
-static void
+void
 ngx_zltunnel_listener_disarm(ngx_listening_t *ls)
 {
     ngx_event_t       *rev;
@@ -601,105 +544,9 @@ ngx_zltunnel_listener_disarm(ngx_listening_t *ls)
 static void
 ngx_zltunnel_listener_receive(ngx_event_t *ev)
 {
-    ngx_zltunnel_listener_accepting++;
+    ngx_zltunnel_accept_under_way++;
     ngx_zltunnel_listener_datagrams->receive(ev);
-    ngx_zltunnel_listener_accepting--;
-}
-
-
-static void
-ngx_zltunnel_listener_accept(ngx_event_t *ev)
-{
-    ngx_uint_t                open;
-    ngx_listening_t          *ls;
-    ngx_connection_t         *lc;
-    ngx_zltunnel_listener_t  *listener;
-
-    lc = ev->data;
-    ls = lc->listening;
-    listener = ngx_zltunnel_listener_of(ls);
-
-    if (ngx_zltunnel_port_socket_listens(ls)) {
-
-        if (ngx_zltunnel_listener_waits(listener)) {
-            ngx_zltunnel_listener_pause(listener, ls);
-            return;
-        }
-
-        ngx_zltunnel_listener_take(ev);
-        return;
-    }
-
-    if (ev->timedout) {
-        ev->timedout = 0;
-        (void) ngx_enable_accept_events((ngx_cycle_t *) ngx_cycle);
-    }
-
-    /*
-     * It was shut: by us, because its service has gone, or by another binary
-     * with which we share the socket during an upgrade.
-     */
-
-    open = 0;
-
-    if (listener) {
-        ngx_zltunnel_zone_lock_read(listener->registry);
-
-        if (ngx_zltunnel_port_service(listener->registry->sh,
-                                      listener->port, 0)
-            && ngx_zltunnel_port_socket_listen(ls) == NGX_OK)
-        {
-            open = 1;
-        }
-
-        ngx_zltunnel_zone_unlock(listener->registry);
-    }
-
-    if (!open) {
-        ngx_zltunnel_listener_disarm(ls);
-    }
-}
-
-
-static void
-ngx_zltunnel_listener_accept_pass(ngx_event_t *ev)
-{
-    ngx_connection_t         *lc;
-    ngx_zltunnel_listener_t  *listener;
-
-    lc = ev->data;
-    listener = ngx_zltunnel_listener_of(lc->listening);
-
-    if (ngx_zltunnel_listener_waits(listener)) {
-        ngx_zltunnel_listener_pause(listener, lc->listening);
-        return;
-    }
-
-    ngx_zltunnel_listener_take(ev);
-}
-
-
-/*
- * One client.  With "multi_accept" nginx would take all that there are, and ask
- * for none of them whether there is room.
- */
-
-static void
-ngx_zltunnel_listener_take(ngx_event_t *ev)
-{
-    ngx_flag_t         multi;
-    ngx_event_conf_t  *ecf;
-
-    ecf = ngx_event_get_conf(ngx_cycle->conf_ctx, ngx_event_core_module);
-
-    multi = ecf->multi_accept;
-    ecf->multi_accept = 0;
-
-    ngx_zltunnel_listener_accepting++;
-    ngx_event_accept(ev);
-    ngx_zltunnel_listener_accepting--;
-
-    ecf->multi_accept = multi;
+    ngx_zltunnel_accept_under_way--;
 }
 
 
@@ -719,77 +566,10 @@ ngx_zltunnel_listener_served(ngx_zltunnel_registry_t *registry,
 }
 
 
-static ngx_uint_t
-ngx_zltunnel_listener_waits(ngx_zltunnel_listener_t *listener)
-{
-    return ngx_zltunnel_room_none()
-           || (listener && listener->share
-               && ngx_zltunnel_share_full(listener->registry,
-                                          listener->share));
-}
-
-
-/* clients stay in its queue until there is room for them, or another worker
-   takes them */
-
-static void
-ngx_zltunnel_listener_pause(ngx_zltunnel_listener_t *listener,
-    ngx_listening_t *ls)
-{
-    ngx_event_t  *rev;
-
-    if (ngx_zltunnel_room_scarce()) {
-        ngx_zltunnel_log_complain(ngx_cycle->log,
-                                  "clients wait to be accepted: limit of %s",
-                                  "worker_connections");
-
-    } else {
-        ngx_zltunnel_log_complain(ngx_cycle->log,
-                                  "clients of token \"%s\" wait to be "
-                                  "accepted: limit of its share of "
-                                  "worker_connections",
-                                  (char *) listener->share->name.data);
-    }
-
-    if (listener) {
-        listener->paused = 1;
-    }
-
-    rev = ls->connection->read;
-
-    if (rev->timedout) {
-        rev->timedout = 0;
-        (void) ngx_enable_accept_events((ngx_cycle_t *) ngx_cycle);
-    }
-
-    ngx_zltunnel_listener_disarm(ls);
-    ngx_zltunnel_listener_later();
-}
-
-
-static void
-ngx_zltunnel_listener_later(void)
-{
-    if (!ngx_zltunnel_listener_pause_event.timer_set) {
-        ngx_add_timer(&ngx_zltunnel_listener_pause_event,
-                      NGX_ZLTUNNEL_LISTENER_PAUSE);
-    }
-}
-
-
-static void
-ngx_zltunnel_listener_resume(ngx_event_t *ev)
+void
+ngx_zltunnel_listener_resume(void)
 {
     ngx_uint_t  i;
-
-    if (ngx_exiting) {
-        return;
-    }
-
-    if (ngx_zltunnel_room_none()) {
-        ngx_zltunnel_listener_later();
-        return;
-    }
 
     for (i = 0; i < ngx_cycle->listening.nelts; i++) {
 
@@ -797,56 +577,10 @@ ngx_zltunnel_listener_resume(ngx_event_t *ev)
             ngx_zltunnel_listener_update(ngx_zltunnel_listeners[i]);
         }
     }
-
-    ngx_zltunnel_listener_streams((ngx_cycle_t *) ngx_cycle, 1);
 }
 
 
-/*
- * Other sockets of stream whose clients may come to a service, by an upstream
- * with zltunnel_service: nginx would accept as long as it has connections, and
- * have none left for their channels.
- */
-
-static void
-ngx_zltunnel_listener_streams(ngx_cycle_t *cycle, ngx_uint_t again)
-{
-    ngx_uint_t            i, *index;
-    ngx_listening_t      *ls;
-    ngx_zltunnel_conf_t  *conf;
-
-    conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cycle->conf_ctx,
-                                                ngx_zltunnel_module);
-    index = conf->streams.elts;
-
-    for (i = 0; i < conf->streams.nelts; i++) {
-        ls = (ngx_listening_t *) cycle->listening.elts + index[i];
-
-#if (NGX_HAVE_REUSEPORT)
-        if (ls->reuseport && ls->worker != ngx_worker) {
-            continue;
-        }
-#endif
-
-        if (ls->connection) {
-            ls->connection->read->handler = ngx_zltunnel_listener_accept_pass;
-
-        } else if (again) {
-
-            if (!ngx_zltunnel_room_scarce()) {
-                ngx_zltunnel_listener_arm(ls,
-                                          ngx_zltunnel_listener_accept_pass);
-            }
-
-            if (ls->connection == NULL) {
-                ngx_zltunnel_listener_later();
-            }
-        }
-    }
-}
-
-
-static ngx_zltunnel_listener_t *
+ngx_zltunnel_listener_t *
 ngx_zltunnel_listener_of(ngx_listening_t *ls)
 {
     return ngx_zltunnel_listeners[ls - (ngx_listening_t *)

@@ -31,6 +31,14 @@ void ngx_zltunnel_listener_update_port(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t udp);
 /* puts the accept event into epoll, or takes it out, as it should be */
 void ngx_zltunnel_listener_update(ngx_zltunnel_listener_t *listener);
+/* .. of all that wait for room */
+void ngx_zltunnel_listener_resume(void);
+/* the same for any socket, as whose handler says */
+void ngx_zltunnel_listener_arm(ngx_listening_t *ls,
+    ngx_event_handler_pt handler);
+void ngx_zltunnel_listener_disarm(ngx_listening_t *ls);
+/* what is known of the socket, or NULL */
+ngx_zltunnel_listener_t *ngx_zltunnel_listener_of(ngx_listening_t *ls);
 ngx_int_t ngx_zltunnel_listener_init_process(ngx_cycle_t *cycle,
     const ngx_zltunnel_listener_datagrams_t *datagrams);
 /* the clients of that socket are the token's whose share it is */
