@@ -37,6 +37,7 @@
 static void ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id);
 static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
+static void ngx_zltunnel_channel_timer_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
 static ngx_zltunnel_channel_t *ngx_zltunnel_channel_newest(
@@ -181,8 +182,8 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
     c->read->handler = ngx_zltunnel_channel_idle_handler;
     c->write->handler = ngx_zltunnel_channel_write_handler;
 
-    ngx_add_timer(&channel->timer,
-                  ngx_zltunnel_heartbeat_period(channel->registry));
+    ngx_zltunnel_heartbeat_start(&channel->beat, channel->registry);
+    ngx_add_timer(&channel->timer, ngx_zltunnel_heartbeat_left(&channel->beat));
 
     ngx_zltunnel_dial_turn_next(peer);
 
@@ -232,7 +233,7 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
     channel->frame = channel->small;
     channel->size = sizeof(channel->small);
 
-    channel->timer.handler = ngx_zltunnel_heartbeat_handler;
+    channel->timer.handler = ngx_zltunnel_channel_timer_handler;
     channel->timer.data = channel;
     channel->timer.log = c->log;
     channel->timer.cancelable = 1;
@@ -549,10 +550,11 @@ ngx_zltunnel_channel_idle_handler(ngx_event_t *ev)
         switch (m.type) {
 
         case ZLT_HEARTBEAT_ACK:
-            if (channel->state == NGX_ZLTUNNEL_CHANNEL_BEATING) {
-                ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_IDLE);
+            if (ngx_zltunnel_heartbeat_heard(&channel->beat,
+                                             channel->registry))
+            {
                 ngx_add_timer(&channel->timer,
-                      ngx_zltunnel_heartbeat_period(channel->registry));
+                              ngx_zltunnel_heartbeat_left(&channel->beat));
             }
 
             break;
@@ -579,6 +581,53 @@ ngx_zltunnel_channel_idle_handler(ngx_event_t *ev)
             return;
         }
     }
+}
+
+
+static void
+ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
+{
+    zlt_msg_t                m;
+    ngx_time_t              *tp;
+    ngx_zltunnel_channel_t  *channel;
+
+    channel = ev->data;
+
+    if (channel->state == NGX_ZLTUNNEL_CHANNEL_DRAINING) {
+        ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
+                      "agent did not end a connection");
+        ngx_zltunnel_end_abort(&channel->end);
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    switch (ngx_zltunnel_heartbeat_tick(&channel->beat, channel->registry)) {
+
+    case NGX_ZLTUNNEL_HEARTBEAT_DEAD:
+        ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
+                      "idle data channel did not answer a heartbeat");
+        ngx_zltunnel_channel_close(channel);
+        return;
+
+    case NGX_ZLTUNNEL_HEARTBEAT_ASK:
+        tp = ngx_timeofday();
+
+        ngx_memzero(&m, sizeof(zlt_msg_t));
+        m.type = ZLT_HEARTBEAT;
+        m.timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
+
+        if (ngx_zltunnel_channel_io_write(channel, &m) != NGX_OK) {
+            ngx_zltunnel_channel_close(channel);
+            return;
+        }
+
+        break;
+
+    default: /* NGX_ZLTUNNEL_HEARTBEAT_WAIT */
+        break;
+    }
+
+    ngx_add_timer(ev, ngx_zltunnel_heartbeat_left(&channel->beat));
 }
 
 

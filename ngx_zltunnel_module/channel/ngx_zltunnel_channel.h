@@ -56,6 +56,7 @@ struct ngx_zltunnel_channel_s {
     u_char                       tunnel_id[ZLT_ID_SIZE];
     uint64_t                     epoch;      /* the tunnel's when it came */
     ngx_event_t                  timer;      /* heartbeats; draining */
+    ngx_zltunnel_heartbeat_t     beat;       /* while it is idle */
     zlt_frames_t                 frames;     /* of the end, while framed */
     size_t                       drained;    /* bytes */
 

@@ -6,13 +6,12 @@
 /*
  * The states of a data channel, and how it gets from one to another.
  *
- *        the agent has opened it           no answer, Retire
- *                 |          +---> BEATING ---------------------> CLOSED,
- *                 |          v        |                           from any
- *      fresh      +-------> IDLE      |
- *        |                  | ^       |
- *        |          a taker v |       |
- *        +--------------> TAKEN <-----+
+ *        the agent has opened it
+ *                 |
+ *      fresh      +-------> IDLE                             CLOSED,
+ *        |                  | ^                              from any
+ *        |          a taker v |
+ *        +--------------> TAKEN
  *                           |
  *           +---------+-----+----+-----------+
  *           v         v          v           v
@@ -52,11 +51,7 @@ static const ngx_zltunnel_channel_step_t  ngx_zltunnel_channel_steps[] = {
       "taking data channel" },
 
     { "idle",
-      NGX_ZLTUNNEL_CHANNEL_TO(BEATING)|NGX_ZLTUNNEL_CHANNEL_TO(TAKEN),
-      "waiting on idle data channel" },
-
-    { "beating",
-      NGX_ZLTUNNEL_CHANNEL_TO(IDLE)|NGX_ZLTUNNEL_CHANNEL_TO(TAKEN),
+      NGX_ZLTUNNEL_CHANNEL_TO(TAKEN),
       "waiting on idle data channel" },
 
     { "asked",

@@ -16,7 +16,6 @@
 typedef enum {
     NGX_ZLTUNNEL_CHANNEL_TAKEN = 0, /* new, or on its way to somebody */
     NGX_ZLTUNNEL_CHANNEL_IDLE,      /* in its peer's list, and counted */
-    NGX_ZLTUNNEL_CHANNEL_BEATING,   /* likewise, asked for a HeartbeatAck */
     NGX_ZLTUNNEL_CHANNEL_ASKED,     /* a dial's, until ConnectAck */
     NGX_ZLTUNNEL_CHANNEL_USED,      /* by a connection, or datagrams */
     NGX_ZLTUNNEL_CHANNEL_DRAINING,  /* until the agent's end of it */

@@ -4,20 +4,16 @@
  */
 
 /*
- * Heartbeats on idle channels: where one that is dead is found.
+ * Heartbeats on data channels, idle, shared or with datagrams: where one that is
+ * dead is found.  The timer is the channel's.
  */
 
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_heartbeat.h"
-#include "ngx_zltunnel_channel.h"
-#include "ngx_zltunnel_channel_io.h"
-#include "ngx_zltunnel_transport.h"
 
 #include "zlt_msg.h"
 #include "zlt_wire.h"
-
-#include <openssl/crypto.h>
 
 
 #define NGX_ZLTUNNEL_CHANNEL_BEAT       25000   /* ms, at most */
@@ -26,7 +22,16 @@
 #define NGX_ZLTUNNEL_CHANNEL_LEAST      1000
 
 
-ngx_msec_t
+static ngx_msec_t ngx_zltunnel_heartbeat_period(
+    ngx_zltunnel_registry_t *registry);
+static ngx_msec_t ngx_zltunnel_heartbeat_answer(
+    ngx_zltunnel_registry_t *registry);
+
+
+/* ms until the next heartbeat, around 25 s, or less where control channels have
+   more */
+
+static ngx_msec_t
 ngx_zltunnel_heartbeat_period(ngx_zltunnel_registry_t *registry)
 {
     ngx_msec_t  mean;
@@ -43,7 +48,7 @@ ngx_zltunnel_heartbeat_period(ngx_zltunnel_registry_t *registry)
 }
 
 
-/* both together are no more than heartbeat_timeout */
+/* together with the time for the answer no more than heartbeat_timeout */
 
 ngx_msec_t
 ngx_zltunnel_heartbeat_quiet(ngx_zltunnel_registry_t *registry)
@@ -53,7 +58,9 @@ ngx_zltunnel_heartbeat_quiet(ngx_zltunnel_registry_t *registry)
 }
 
 
-ngx_msec_t
+/* ms for the answer to one */
+
+static ngx_msec_t
 ngx_zltunnel_heartbeat_answer(ngx_zltunnel_registry_t *registry)
 {
     ngx_msec_t  time;
@@ -74,13 +81,19 @@ ngx_zltunnel_heartbeat_start(ngx_zltunnel_heartbeat_t *beat,
 }
 
 
-void
+ngx_uint_t
 ngx_zltunnel_heartbeat_heard(ngx_zltunnel_heartbeat_t *beat,
     ngx_zltunnel_registry_t *registry)
 {
-    if (beat->asked) {
-        ngx_zltunnel_heartbeat_start(beat, registry);
+    beat->unheard = 0;
+
+    if (!beat->asked) {
+        return 0;
     }
+
+    ngx_zltunnel_heartbeat_start(beat, registry);
+
+    return 1;
 }
 
 
@@ -97,7 +110,9 @@ ngx_zltunnel_heartbeat_e
 ngx_zltunnel_heartbeat_tick(ngx_zltunnel_heartbeat_t *beat,
     ngx_zltunnel_registry_t *registry)
 {
-    if ((ngx_msec_int_t) (ngx_current_msec - beat->next) < 0) {
+    if ((ngx_msec_int_t) (ngx_current_msec - beat->next) < 0
+        && (beat->asked || !beat->unheard))
+    {
         return NGX_ZLTUNNEL_HEARTBEAT_WAIT;
     }
 
@@ -118,6 +133,10 @@ ngx_zltunnel_heartbeat_left(ngx_zltunnel_heartbeat_t *beat)
 
     left = (ngx_msec_int_t) (beat->next - ngx_current_msec);
 
+    if (beat->quiet && !beat->asked) {
+        left = ngx_min(left, (ngx_msec_int_t) beat->quiet);
+    }
+
     return ngx_max(left, 1);
 }
 
@@ -137,46 +156,3 @@ ngx_zltunnel_heartbeat_write(u_char *p, ngx_uint_t type, uint64_t timestamp)
 
     return zlt_put64(p, timestamp);
 }
-
-
-void
-ngx_zltunnel_heartbeat_handler(ngx_event_t *ev)
-{
-    zlt_msg_t                m;
-    ngx_time_t              *tp;
-    ngx_zltunnel_channel_t  *channel;
-
-    channel = ev->data;
-
-    if (channel->state == NGX_ZLTUNNEL_CHANNEL_DRAINING) {
-        ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
-                      "agent did not end a connection");
-        ngx_zltunnel_end_abort(&channel->end);
-        ngx_zltunnel_channel_close(channel);
-        return;
-    }
-
-    if (channel->state == NGX_ZLTUNNEL_CHANNEL_BEATING) {
-        ngx_log_error(NGX_LOG_INFO, channel->end.connection->log, 0,
-                      "idle data channel did not answer a heartbeat");
-        ngx_zltunnel_channel_close(channel);
-        return;
-    }
-
-    tp = ngx_timeofday();
-
-    ngx_memzero(&m, sizeof(zlt_msg_t));
-    m.type = ZLT_HEARTBEAT;
-    m.timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
-
-    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_BEATING);
-
-    if (ngx_zltunnel_channel_io_write(channel, &m) != NGX_OK) {
-        ngx_zltunnel_channel_close(channel);
-        return;
-    }
-
-    ngx_add_timer(ev, ngx_zltunnel_heartbeat_answer(channel->registry));
-}
-
-

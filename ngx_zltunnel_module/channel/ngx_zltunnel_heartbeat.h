@@ -16,19 +16,20 @@
 #define NGX_ZLTUNNEL_HEARTBEAT_SIZE  (ZLT_HEADER_SIZE + 8)
 
 
-/* ms until the next heartbeat on a data channel, around 25 s, or less where
-   control channels have more */
-ngx_msec_t ngx_zltunnel_heartbeat_period(ngx_zltunnel_registry_t *registry);
 /* ms without a word on a channel that somebody waits on, after which it is asked
-   for a sign of life, and ms for the answer to a heartbeat */
+   for a sign of life */
 ngx_msec_t ngx_zltunnel_heartbeat_quiet(ngx_zltunnel_registry_t *registry);
-ngx_msec_t ngx_zltunnel_heartbeat_answer(ngx_zltunnel_registry_t *registry);
+
 
 /* of one channel */
 
 typedef struct {
     ngx_msec_t                   next;       /* one is due, or its answer */
+    ngx_msec_t                   quiet;      /* ms between two looks at who is
+                                                unheard; 0: none */
     unsigned                     asked:1;    /* for a sign of life */
+    unsigned                     unheard:1;  /* nothing came since something
+                                                was sent: one is due */
 } ngx_zltunnel_heartbeat_t;
 
 
@@ -41,8 +42,8 @@ typedef enum {
 
 void ngx_zltunnel_heartbeat_start(ngx_zltunnel_heartbeat_t *beat,
     ngx_zltunnel_registry_t *registry);
-/* whatever comes is a sign of life */
-void ngx_zltunnel_heartbeat_heard(ngx_zltunnel_heartbeat_t *beat,
+/* whatever comes is a sign of life: 1 if it was asked for */
+ngx_uint_t ngx_zltunnel_heartbeat_heard(ngx_zltunnel_heartbeat_t *beat,
     ngx_zltunnel_registry_t *registry);
 /* one is sent, to be answered from now on */
 void ngx_zltunnel_heartbeat_ask(ngx_zltunnel_heartbeat_t *beat,
@@ -56,10 +57,6 @@ ngx_msec_t ngx_zltunnel_heartbeat_left(ngx_zltunnel_heartbeat_t *beat);
    room for NGX_ZLTUNNEL_HEARTBEAT_SIZE bytes: the end of it */
 u_char *ngx_zltunnel_heartbeat_write(u_char *p, ngx_uint_t type,
     uint64_t timestamp);
-
-/* of a channel's timer: sends one, or closes the channel that has not
-   answered */
-void ngx_zltunnel_heartbeat_handler(ngx_event_t *ev);
 
 
 #endif /* _NGX_ZLTUNNEL_HEARTBEAT_H_INCLUDED_ */

@@ -64,8 +64,6 @@ static void ngx_zltunnel_shared_watch(ngx_zltunnel_shared_t *shared);
 static void ngx_zltunnel_shared_timer_handler(ngx_event_t *ev);
 static ngx_int_t ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared,
     uint8_t type, uint64_t timestamp);
-static ngx_int_t ngx_zltunnel_shared_put(ngx_zltunnel_shared_t *shared,
-    u_char *data, size_t len);
 static void ngx_zltunnel_shared_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_shared_end(ngx_zltunnel_shared_t *shared);
 
@@ -112,6 +110,7 @@ static ngx_zltunnel_shared_t *
 ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_channel_t *channel)
 {
+    u_char                 *p;
     ngx_connection_t       *c;
     ngx_zltunnel_shared_t  *shared;
 
@@ -174,13 +173,14 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
 
     if (channel->answer.len) {
 
-        if (ngx_zltunnel_shared_put(shared, channel->answer.data,
-                                    channel->answer.len)
-            != NGX_OK)
-        {
+        p = ngx_zltunnel_shared_room(shared, channel->answer.len);
+
+        if (p == NULL) {
             ngx_zltunnel_shared_failed(shared);
             return NULL;
         }
+
+        ngx_memcpy(p, channel->answer.data, channel->answer.len);
 
         ngx_zltunnel_channel_answer_drop(channel);
     }
@@ -299,12 +299,13 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
             return;
         }
 
-        shared->unheard = 0;
         shared->silent = 0;
 
-        if (shared->asked) {
-            shared->asked = 0;
-            ngx_zltunnel_shared_watch(shared);
+        if (ngx_zltunnel_heartbeat_heard(&shared->beat,
+                                         shared->channel->registry))
+        {
+            ngx_add_timer(&shared->timer,
+                          ngx_zltunnel_heartbeat_left(&shared->beat));
         }
 
         if (ngx_zltunnel_shared_take(shared, buf, n, &budget) != NGX_OK) {
@@ -565,7 +566,7 @@ ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
         }
 
         shared->pos += n;
-        shared->unheard = 1;
+        shared->beat.unheard = 1;
     }
 
     if (shared->out && shared->pos == shared->last) {
@@ -612,9 +613,9 @@ ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared)
     }
 
     shared->silent = 1;
-    shared->unheard = 1;
+    shared->beat.unheard = 1;
 
-    if (!shared->asked) {
+    if (!shared->beat.asked) {
         ngx_add_timer(&shared->timer, 1);
     }
 }
@@ -629,92 +630,67 @@ ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared)
 static void
 ngx_zltunnel_shared_watch(ngx_zltunnel_shared_t *shared)
 {
-    ngx_msec_t                beat;
     ngx_zltunnel_registry_t  *registry;
 
     registry = shared->channel->registry;
-    beat = ngx_zltunnel_heartbeat_period(registry);
 
-    shared->beat = ngx_current_msec + beat;
+    ngx_zltunnel_heartbeat_start(&shared->beat, registry);
+    shared->beat.quiet = ngx_zltunnel_heartbeat_quiet(registry);
 
-    ngx_add_timer(&shared->timer,
-                  ngx_min(beat, ngx_zltunnel_heartbeat_quiet(registry)));
+    ngx_add_timer(&shared->timer, ngx_zltunnel_heartbeat_left(&shared->beat));
 }
 
 
 static void
 ngx_zltunnel_shared_timer_handler(ngx_event_t *ev)
 {
-    ngx_time_t               *tp;
-    ngx_zltunnel_shared_t    *shared;
-    ngx_zltunnel_registry_t  *registry;
+    ngx_zltunnel_shared_t  *shared;
 
     shared = ev->data;
-    registry = shared->channel->registry;
 
-    if (shared->asked) {
+    switch (ngx_zltunnel_heartbeat_tick(&shared->beat,
+                                        shared->channel->registry))
+    {
+
+    case NGX_ZLTUNNEL_HEARTBEAT_DEAD:
         ngx_log_error(NGX_LOG_INFO, ev->log, 0,
                       "shared data channel did not answer a heartbeat");
         ngx_zltunnel_shared_failed(shared);
         return;
+
+    case NGX_ZLTUNNEL_HEARTBEAT_ASK:
+        if (ngx_zltunnel_shared_heartbeat(shared, ZLT_HEARTBEAT, 0)
+            != NGX_OK)
+        {
+            ngx_zltunnel_shared_failed(shared);
+            return;
+        }
+
+        break;
+
+    default: /* NGX_ZLTUNNEL_HEARTBEAT_WAIT */
+        break;
     }
 
-    if (!shared->unheard
-        && (ngx_msec_int_t) (shared->beat - ngx_current_msec) > 0)
-    {
-        ngx_add_timer(ev, ngx_min(shared->beat - ngx_current_msec,
-                                  ngx_zltunnel_heartbeat_quiet(registry)));
-        return;
-    }
-
-    tp = ngx_timeofday();
-
-    if (ngx_zltunnel_shared_heartbeat(shared, ZLT_HEARTBEAT,
-                                      (uint64_t) tp->sec * 1000 + tp->msec)
-        != NGX_OK)
-    {
-        ngx_zltunnel_shared_failed(shared);
-        return;
-    }
-
-    shared->asked = 1;
-    ngx_add_timer(ev, ngx_zltunnel_heartbeat_answer(registry));
-}
-
-
-static ngx_int_t
-ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared, uint8_t type,
-    uint64_t timestamp)
-{
-    size_t     len;
-    u_char     buf[64];
-    zlt_msg_t  m;
-
-    ngx_memzero(&m, sizeof(zlt_msg_t));
-    m.type = type;
-    m.timestamp = timestamp;
-
-    len = zlt_msg_encode(&m, buf, sizeof(buf));
-
-    return ngx_zltunnel_shared_put(shared, buf, len);
+    ngx_add_timer(ev, ngx_zltunnel_heartbeat_left(&shared->beat));
 }
 
 
 /* NGX_ERROR: there is no room */
 
 static ngx_int_t
-ngx_zltunnel_shared_put(ngx_zltunnel_shared_t *shared, u_char *data,
-    size_t len)
+ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared, uint8_t type,
+    uint64_t timestamp)
 {
     u_char  *p;
 
-    p = ngx_zltunnel_shared_room(shared, len);
+    p = ngx_zltunnel_shared_room(shared, NGX_ZLTUNNEL_HEARTBEAT_SIZE);
 
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(p, data, len);
+    (void) ngx_zltunnel_heartbeat_write(p, type, timestamp);
 
     return NGX_OK;
 }

@@ -9,6 +9,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_lanes.h"
@@ -42,12 +43,9 @@ typedef struct {
 
     ngx_event_t                  flush;       /* posted */
     ngx_event_t                  timer;       /* heartbeats */
-    ngx_msec_t                   beat;        /* the next, at the latest */
+    ngx_zltunnel_heartbeat_t     beat;
 
-    unsigned                     unheard:1;   /* nothing came since something
-                                                 was sent */
-    unsigned                     asked:1;     /* .. that was a heartbeat */
-    unsigned                     silent:1;    /* .. or a dial */
+    unsigned                     silent:1;    /* a dial was not answered */
     unsigned                     retired:1;   /* no more lanes */
 } ngx_zltunnel_shared_t;
 
