@@ -18,11 +18,9 @@
  * A fresh channel, which answers a Connect that came on the control channel,
  * dials server and service at the same time and joins both.
  *
- * The protocol has a framed reader take a header and its payload and no byte
- * more, so that a descriptor can change hands.  Here it never does, so we
- * read what there is at once: bytes behind Connect are the service's and
- * wait in the relay's flow, and an idle channel that is taken costs one
- * recv() and not three.
+ * What there is is read at once: bytes behind Connect are the service's and
+ * wait in the relay's flow, and an idle channel that is taken costs one recv()
+ * and not three.
  */
 
 

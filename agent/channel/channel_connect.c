@@ -259,11 +259,7 @@ zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
     zlt_conn_t  *c;
 
     c = &ch->relay.side[ZLT_RELAY_CHANNEL];
-    n = (ssize_t) len;
-
-    if (len) {
-        n = zlt_framed_take(c, (uint8_t *) data, len);
-    }
+    n = len ? zlt_framed_take(c, (uint8_t *) data, len) : 0;
 
     if (n <= 0) {
         return n == 0 ? 0 : -1;

@@ -560,14 +560,7 @@ zlt_channel_dial_join(zlt_channel_t *ch)
 
     n = zlt_msg_encode(&ack, buf, sizeof(buf));
 
-    if (ch->relay.side[ZLT_RELAY_CHANNEL].framed) {
-        zlt_frames_put(&ch->framed.frames.out, buf, n);
-
-    } else if (zlt_relay_put(&ch->relay, ZLT_RELAY_SERVICE, buf, n) == -1) {
-        zlt_relay_abort(&ch->relay);
-        zlt_channel_free(ch);
-        return;
-    }
+    zlt_frames_put(&ch->framed.frames.out, buf, n);
 
     if (ch->early || ch->relay.flow[ZLT_RELAY_CHANNEL].buf) {
         zlt_relay_hold(&ch->relay, ZLT_RELAY_SERVICE);
@@ -593,6 +586,8 @@ zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how)
     ch = zlt_list_data(r, zlt_channel_t, relay);
 
     zlt_channel_log(ch, texts[how]);
+
+    /* the relay has left the channel open, to be used again */
 
     if (ch->relay.side[ZLT_RELAY_CHANNEL].framed) {
         zlt_channel_end_connection(ch);

@@ -6,7 +6,7 @@
 /*
  * How a connection ends on a data channel, and a channel itself.
  *
- * A framed connection ends by messages, and the channel is idle again.  Else
+ * A connection ends by messages, and the channel is idle again.  Behind Retire
  * what was sent last must arrive: a channel is shut down, and read to its end.
  */
 
@@ -34,7 +34,6 @@
 static void zlt_channel_end_leave(zlt_channel_t *ch, zlt_io_pt handler);
 static void zlt_channel_end_closing(zlt_io_t *io);
 static void zlt_channel_end_reuse(zlt_channel_t *ch);
-static void zlt_channel_end_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m);
 static void zlt_channel_end_ending(zlt_io_t *io);
 
 
@@ -202,6 +201,9 @@ void
 zlt_channel_end_fail_told(zlt_channel_t *ch, unsigned code,
     const char *reason, const char *told)
 {
+    size_t       n;
+    ssize_t      sent;
+    uint8_t      buf[ZLT_CHANNEL_FAIL];
     zlt_msg_t    m;
     const char  *name;
 
@@ -235,35 +237,9 @@ zlt_channel_end_fail_told(zlt_channel_t *ch, unsigned code,
     m.ext = ZLT_X_CODE;
     m.code = (uint8_t) code;
 
-    if (ch->relay.side[ZLT_RELAY_CHANNEL].framed) {
-        zlt_channel_end_fail_framed(ch, &m);
-        return;
-    }
-
-    if (zlt_channel_send(ch, &m, ZLT_CHANNEL_FAIL) == -1) {
-        zlt_relay_abort(&ch->relay);
-        zlt_channel_free(ch);
-        return;
-    }
-
-    zlt_channel_end(ch);
-}
-
-
-/* It is our end of the connection. */
-
-static void
-zlt_channel_end_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m)
-{
-    size_t       n;
-    ssize_t      sent;
-    uint8_t      buf[ZLT_CHANNEL_FAIL];
-    zlt_conn_t  *c;
-
-    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
-
-    n = zlt_msg_encode(m, buf, sizeof(buf));
-    sent = n ? zlt_conn_push(c, buf, n) : ZLT_CONN_ERROR;
+    n = zlt_msg_encode(&m, buf, sizeof(buf));
+    sent = n ? zlt_conn_push(&ch->relay.side[ZLT_RELAY_CHANNEL], buf, n)
+             : ZLT_CONN_ERROR;
 
     /* nothing was under way, so it is taken, or the channel is dead */
 
@@ -272,6 +248,8 @@ zlt_channel_end_fail_framed(zlt_channel_t *ch, const zlt_msg_t *m)
         zlt_channel_free(ch);
         return;
     }
+
+    /* it is our end of the connection */
 
     ch->framed.frames.out.end = ZLT_FRAMES_RESET;
 
