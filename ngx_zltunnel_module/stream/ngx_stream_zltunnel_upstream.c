@@ -31,16 +31,6 @@ typedef struct {
     ngx_stream_zltunnel_ups_conf_t  *conf;
     ngx_stream_session_t            *session;
     ngx_zltunnel_conn_t             *conn;
-
-    ngx_event_get_peer_pt            backup_get;
-    ngx_event_free_peer_pt           backup_free;
-    void                            *backup_data;
-#if (NGX_STREAM_SSL)
-    ngx_event_set_peer_session_pt    backup_set_session;
-    ngx_event_save_peer_session_pt   backup_save_session;
-#endif
-
-    unsigned                         backup:1;  /* it serves now */
 } ngx_stream_zltunnel_peer_t;
 
 
@@ -58,13 +48,6 @@ static void ngx_stream_zltunnel_free_peer(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
 static void ngx_stream_zltunnel_notify_peer(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t type);
-
-#if (NGX_STREAM_SSL)
-static ngx_int_t ngx_stream_zltunnel_set_session(ngx_peer_connection_t *pc,
-    void *data);
-static void ngx_stream_zltunnel_save_session(ngx_peer_connection_t *pc,
-    void *data);
-#endif
 
 static char *ngx_stream_zltunnel_ups_init_main_conf(ngx_conf_t *cf,
     void *conf);
@@ -310,8 +293,8 @@ ngx_stream_zltunnel_init_peer(ngx_stream_session_t *s,
     pc->data = zp;
 
 #if (NGX_STREAM_SSL)
-    pc->set_session = ngx_stream_zltunnel_set_session;
-    pc->save_session = ngx_stream_zltunnel_save_session;
+    pc->set_session = ngx_zltunnel_choice_set_session;
+    pc->save_session = ngx_zltunnel_choice_save_session;
 #endif
 
     return NGX_OK;
@@ -333,14 +316,7 @@ ngx_stream_zltunnel_init_peer_backup(ngx_stream_session_t *s,
         return NGX_ERROR;
     }
 
-    zp->backup_get = pc->get;
-    zp->backup_free = pc->free;
-    zp->backup_data = pc->data;
-
-#if (NGX_STREAM_SSL)
-    zp->backup_set_session = pc->set_session;
-    zp->backup_save_session = pc->save_session;
-#endif
+    ngx_zltunnel_choice_backup(&zp->up, pc);
 
     return NGX_OK;
 }
@@ -354,30 +330,9 @@ ngx_stream_zltunnel_get_peer(ngx_peer_connection_t *pc, void *data)
     ngx_int_t   rc;
     ngx_str_t  *name;
 
-    pc->cached = 0;
-    pc->connection = NULL;
+    rc = ngx_zltunnel_choice_get(&zp->up, pc);
 
-    if (zp->backup) {
-        return zp->backup_get(pc, zp->backup_data);
-    }
-
-    rc = zp->up.chosen ? NGX_OK : ngx_zltunnel_balance(&zp->up);
-
-    if (rc == NGX_BUSY && zp->conf->up.backup) {
-        zp->backup = 1;
-        return zp->backup_get(pc, zp->backup_data);
-    }
-
-    if (rc == NGX_BUSY && zp->up.absent) {
-
-        /* a connection that is to come, or to fail */
-
-        zp->up.name = zp->up.host.len ? zp->up.host : zp->conf->up.service;
-        zp->up.sockaddr.sun_family = AF_UNIX;
-        zp->up.socklen = sizeof(sa_family_t);
-
-    } else if (rc != NGX_OK) {
-        pc->name = &zp->conf->up.service;
+    if (rc != NGX_OK || zp->up.backup.serves) {
         return rc;
     }
 
@@ -390,8 +345,6 @@ ngx_stream_zltunnel_get_peer(ngx_peer_connection_t *pc, void *data)
 
     *name = zp->up.name;
 
-    pc->sockaddr = (struct sockaddr *) &zp->up.sockaddr;
-    pc->socklen = zp->up.socklen;
     pc->name = name;
 
     return ngx_zltunnel_conn_connect(&zp->up, pc, zp->session->connection,
@@ -405,8 +358,8 @@ ngx_stream_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
 {
     ngx_stream_zltunnel_peer_t *zp = data;
 
-    if (zp->backup) {
-        zp->backup_free(pc, zp->backup_data, state);
+    if (zp->up.backup.serves) {
+        zp->up.backup.free(pc, zp->up.backup.data, state);
         return;
     }
 
@@ -442,34 +395,10 @@ ngx_stream_zltunnel_notify_peer(ngx_peer_connection_t *pc, void *data,
 {
     ngx_stream_zltunnel_peer_t *zp = data;
 
-    if (!zp->backup && type == NGX_STREAM_UPSTREAM_NOTIFY_CONNECT) {
+    if (!zp->up.backup.serves && type == NGX_STREAM_UPSTREAM_NOTIFY_CONNECT) {
         ngx_zltunnel_balance_works(&zp->up);
     }
 }
-
-
-#if (NGX_STREAM_SSL)
-
-static ngx_int_t
-ngx_stream_zltunnel_set_session(ngx_peer_connection_t *pc, void *data)
-{
-    ngx_stream_zltunnel_peer_t *zp = data;
-
-    return zp->backup ? zp->backup_set_session(pc, zp->backup_data) : NGX_OK;
-}
-
-
-static void
-ngx_stream_zltunnel_save_session(ngx_peer_connection_t *pc, void *data)
-{
-    ngx_stream_zltunnel_peer_t *zp = data;
-
-    if (zp->backup) {
-        zp->backup_save_session(pc, zp->backup_data);
-    }
-}
-
-#endif
 
 
 /* for the variables of ngx_stream_zltunnel_module.c */
@@ -481,7 +410,7 @@ ngx_stream_zltunnel_upstream_dial(ngx_stream_session_t *s)
 
     zp = ngx_stream_get_module_ctx(s, ngx_stream_zltunnel_upstream_module);
 
-    return (zp && !zp->backup && zp->conn) ? &zp->conn->dial : NULL;
+    return (zp && !zp->up.backup.serves && zp->conn) ? &zp->conn->dial : NULL;
 }
 
 

@@ -10,6 +10,8 @@
 #define _NGX_ZLTUNNEL_BALANCE_H_INCLUDED_
 
 
+#include <ngx_event_connect.h>
+
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_upstream_conf.h"
 
@@ -22,6 +24,20 @@ typedef enum {
     NGX_ZLTUNNEL_EXPECTED,          /* .. yet: agents are on their way */
     NGX_ZLTUNNEL_RESTING            /* its agent is away for longer */
 } ngx_zltunnel_absent_e;
+
+
+/* servers marked "backup", as round robin has them */
+
+typedef struct {
+    ngx_event_get_peer_pt        get;
+    ngx_event_free_peer_pt       free;
+    void                        *data;
+#if (NGX_SSL)
+    ngx_event_set_peer_session_pt  set_session;
+    ngx_event_save_peer_session_pt  save_session;
+#endif
+    unsigned                     serves:1;    /* from now on */
+} ngx_zltunnel_backup_t;
 
 
 /* what one request or session has chosen, and has tried before */
@@ -49,6 +65,7 @@ typedef struct {
     unsigned                     requests:1;  /* each with an answer, for which
                                                  somebody waits */
     ngx_msec_t                   timeout;     /* for the connection, if early */
+    ngx_zltunnel_backup_t        backup;      /* with conf->backup */
     uintptr_t                    speaks[2];   /* what is spoken there, and with
                                                  which TLS; to be compared */
 

@@ -12,6 +12,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_balance.h"
+#include "ngx_zltunnel_choice.h"
 #include "ngx_zltunnel_conn.h"
 #include "ngx_zltunnel_lend.h"
 #include "ngx_zltunnel_upstream_conf.h"
