@@ -185,7 +185,7 @@ ngx_http_zltunnel_free_peer(ngx_peer_connection_t *pc, void *data,
            ? zp->conn : NULL;
 
     if (conn) {
-        ngx_zltunnel_conn_settle(conn, ngx_http_zltunnel_kept(zp));
+        ngx_zltunnel_conn_end_settle(conn, ngx_http_zltunnel_kept(zp));
 
         if (ngx_http_zltunnel_rest(zp)) {
             pc->connection->read->eof = 1;

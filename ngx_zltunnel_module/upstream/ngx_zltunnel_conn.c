@@ -23,38 +23,6 @@
  * service itself, or in stream, where that cannot be known, the connection gets
  * one end of a socketpair, and a relay of this worker joins the other end and
  * the channel.
- *
- * The steps from state to state.  The owner may close it in any of them: CLOSED.
- *
- *       NEW ------------> SEARCHES ------.
- *        | |                  |          |
- *        | |   nobody has it  |          |  the search was in vain
- *        | `------------.     |          |
- *        v              |     |          |
- *      STARTS <---------|-----'          |
- *        | |            v                |
- *        | `--------> REFUSED ---------->|       nginx does not know yet
- *        |                               v
- *        |-> DIALS ------------------> FAILED    nginx finds an error
- *        |     |  `----> EARLY --------->^
- *        v     v          v
- *      what was found, and how nginx has it:     EARLY: it writes already
- *        |
- *        |-> PAIRED ----> OVER                   the relay has ended
- *        |-> LENT <--------------------.
- *        `-> LANE ------> ASKS         |
- *             ^            |   |       |  the agent's Moved
- *             |  no answer |   v       |
- *             `<-----------+- LEAVES   |
- *               cancelled      |       |
- *                              `---> MOVED       we write to the other channel
- *
- * OVER, LENT, LANE and MOVED lead to BROKEN, PAIRED if its relay fails: a token
- * was revoked, or a peer is dead, or a move was cancelled.
- *
- * A move is cancelled where the other channel fails or is silent.  Up to our
- * Moved nothing is lost by that, and the lane goes on.  Behind it the agent may
- * have written to that channel, and what it wrote is gone.
  */
 
 
@@ -62,141 +30,22 @@
 #include "ngx_zltunnel_conn.h"
 #include "ngx_zltunnel_balance.h"
 #include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_conn_check.h"
+#include "ngx_zltunnel_conn_end.h"
 #include "ngx_zltunnel_early.h"
 #include "ngx_zltunnel_lend.h"
-#include "ngx_zltunnel_move.h"
 #include "ngx_zltunnel_pair.h"
+#include "ngx_zltunnel_placeholder.h"
 #include "ngx_zltunnel_search.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
 
-/* ms, before keepalive is turned on, at most: most connections are gone by
-   then */
-#define NGX_ZLTUNNEL_CONN_YOUNG    10000
-
-/* descriptors of placeholders that are kept for later ones */
-#define NGX_ZLTUNNEL_SPARE         32
-
-
-static void ngx_zltunnel_conn_time_out(ngx_connection_t *c);
-static void ngx_zltunnel_conn_reset(ngx_zltunnel_conn_t *conn);
-static ngx_connection_t *ngx_zltunnel_conn_placeholder(
-    ngx_peer_connection_t *pc);
-static ngx_socket_t ngx_zltunnel_conn_descriptor(ngx_log_t *log);
 static void ngx_zltunnel_conn_cleanup(void *data);
 static void ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
-static ngx_socket_t ngx_zltunnel_conn_dead_socket(ngx_log_t *log);
 static ngx_int_t ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn);
-static void ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd);
-static ngx_uint_t ngx_zltunnel_conn_left(ngx_zltunnel_conn_t *conn);
-static void ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link);
-static void ngx_zltunnel_conn_watch(ngx_zltunnel_conn_t *conn);
-static ssize_t ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf,
-    size_t size);
-
-
-static ngx_queue_t   ngx_zltunnel_conns;
-static ngx_uint_t    ngx_zltunnel_conns_ready;
-
-static ngx_socket_t  ngx_zltunnel_spare[NGX_ZLTUNNEL_SPARE];
-static ngx_uint_t    ngx_zltunnel_nspare;
-static ngx_uint_t    ngx_zltunnel_spared;     /* some were, of late */
-
-
-#define ngx_zltunnel_step(state)  (1 << NGX_ZLTUNNEL_CONN_ ## state)
-
-#define NGX_ZLTUNNEL_STEPS_BOUND                                              \
-    (ngx_zltunnel_step(PAIRED) | ngx_zltunnel_step(OVER)                      \
-     | ngx_zltunnel_step(LENT) | ngx_zltunnel_step(LANE))
-
-
-static const uint32_t  ngx_zltunnel_conn_steps[] = {
-
-    /* NEW */
-    ngx_zltunnel_step(SEARCHES) | ngx_zltunnel_step(STARTS)
-    | ngx_zltunnel_step(REFUSED),
-
-    /* SEARCHES */
-    ngx_zltunnel_step(STARTS) | ngx_zltunnel_step(FAILED),
-
-    /* STARTS */
-    NGX_ZLTUNNEL_STEPS_BOUND | ngx_zltunnel_step(DIALS)
-    | ngx_zltunnel_step(REFUSED),
-
-    /* DIALS */
-    NGX_ZLTUNNEL_STEPS_BOUND | ngx_zltunnel_step(EARLY)
-    | ngx_zltunnel_step(FAILED),
-
-    /* EARLY */
-    NGX_ZLTUNNEL_STEPS_BOUND | ngx_zltunnel_step(FAILED),
-
-    /* REFUSED */
-    ngx_zltunnel_step(FAILED),
-
-    /* FAILED */
-    0,
-
-    /* PAIRED */
-    ngx_zltunnel_step(OVER) | ngx_zltunnel_step(BROKEN),
-
-    /* OVER */
-    ngx_zltunnel_step(BROKEN),
-
-    /* LENT */
-    ngx_zltunnel_step(BROKEN),
-
-    /* LANE */
-    ngx_zltunnel_step(ASKS) | ngx_zltunnel_step(BROKEN),
-
-    /* ASKS */
-    ngx_zltunnel_step(LANE) | ngx_zltunnel_step(LEAVES),
-
-    /* LEAVES */
-    ngx_zltunnel_step(LANE) | ngx_zltunnel_step(MOVED),
-
-    /* MOVED */
-    ngx_zltunnel_step(LENT) | ngx_zltunnel_step(BROKEN),
-
-    /* BROKEN */
-    0,
-
-    /* CLOSED */
-    0
-};
-
-
-void
-ngx_zltunnel_conn_enter(ngx_zltunnel_conn_t *conn,
-    ngx_zltunnel_conn_state_e state)
-{
-    ngx_zltunnel_conn_state_e  from;
-
-    from = conn->state;
-
-    if ((ngx_zltunnel_conn_steps[from] & (1 << state))
-        || (state == NGX_ZLTUNNEL_CONN_CLOSED && from != state))
-    {
-        conn->state = state;
-        return;
-    }
-
-    ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                  "impossible step of an upstream connection, %ui to %ui",
-                  (ngx_uint_t) from, (ngx_uint_t) state);
-
-    if (ngx_zltunnel_conn_bound(conn)) {
-        conn->state = NGX_ZLTUNNEL_CONN_BROKEN;
-        ngx_zltunnel_conn_reset(conn);
-
-    } else if (from < NGX_ZLTUNNEL_CONN_FAILED) {
-        conn->state = NGX_ZLTUNNEL_CONN_FAILED;
-        ngx_zltunnel_dial_done(&conn->dial);
-        ngx_zltunnel_conn_time_out(conn->connection);
-    }
-}
 
 
 ngx_int_t
@@ -217,7 +66,7 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
 
     early = up->early && !up->waits;
 
-    c = ngx_zltunnel_conn_placeholder(pc);
+    c = ngx_zltunnel_placeholder_create(pc);
     if (c == NULL) {
         return NGX_ERROR;
     }
@@ -329,92 +178,16 @@ ngx_zltunnel_conn_dial(ngx_zltunnel_conn_t *conn)
         conn->held = ngx_zltunnel_room_hold();
     }
 
-    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_STARTS);
+    ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_STARTS);
 
     ngx_zltunnel_dial_service(&conn->dial, conn->up->tunnel_id,
                               conn->up->service_id);
 
     if (conn->state == NGX_ZLTUNNEL_CONN_STARTS) {
-        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_DIALS);
+        ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_DIALS);
     }
 
     return conn->state == NGX_ZLTUNNEL_CONN_REFUSED ? NGX_DECLINED : NGX_OK;
-}
-
-
-/* as ngx_event_connect_peer() would make one, but for connect() */
-
-static ngx_connection_t *
-ngx_zltunnel_conn_placeholder(ngx_peer_connection_t *pc)
-{
-    ngx_socket_t       s;
-    ngx_connection_t  *c;
-
-    s = ngx_zltunnel_conn_descriptor(pc->log);
-
-    if (s == (ngx_socket_t) -1) {
-        return NULL;
-    }
-
-    c = ngx_get_connection(s, pc->log);
-
-    if (c == NULL) {
-        if (ngx_close_socket(s) == -1) {
-            ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
-                          ngx_close_socket_n " failed");
-        }
-
-        return NULL;
-    }
-
-    c->type = SOCK_STREAM;
-
-    c->recv = ngx_recv;
-    c->send = ngx_send;
-    c->recv_chain = ngx_recv_chain;
-    c->send_chain = ngx_send_chain;
-
-    /*
-     * The channel has its TCP_NODELAY already, a socketpair needs none.  The
-     * channel may be under TLS, which has no sendfile(), and core wants to
-     * know that now.
-     */
-
-    c->sendfile = 0;
-    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
-    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
-
-    c->log_error = pc->log_error;
-    c->log = pc->log;
-    c->read->log = pc->log;
-    c->write->log = pc->log;
-
-    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
-    c->start_time = ngx_current_msec;
-
-    return c;
-}
-
-
-/* nobody reads or writes it, but core asks it for SO_ERROR */
-
-static ngx_socket_t
-ngx_zltunnel_conn_descriptor(ngx_log_t *log)
-{
-    ngx_socket_t  s;
-
-    if (ngx_zltunnel_nspare) {
-        return ngx_zltunnel_spare[--ngx_zltunnel_nspare];
-    }
-
-    s = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0);
-
-    if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_CRIT, log, ngx_socket_errno,
-                      ngx_socket_n " failed");
-    }
-
-    return s;
 }
 
 
@@ -455,7 +228,7 @@ ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn)
         ngx_queue_remove(&conn->queue);
     }
 
-    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_CLOSED);
+    ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_CLOSED);
 
     conn->connection = NULL;
     conn->up = NULL;
@@ -504,7 +277,7 @@ ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
     conn->rc = rc;
 
     if (conn->state == NGX_ZLTUNNEL_CONN_STARTS) {
-        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_REFUSED);
+        ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_REFUSED);
 
     } else {
         ngx_zltunnel_conn_fail(conn, rc);
@@ -524,7 +297,7 @@ ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
     up = conn->up;
     early = (conn->state == NGX_ZLTUNNEL_CONN_EARLY);
 
-    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_FAILED);
+    ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_FAILED);
 
     if (up->failed && up->failed(up->data, rc, conn->dial.code)) {
 
@@ -541,53 +314,15 @@ ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc)
     }
 
     if (rc != NGX_ZLTUNNEL_DIAL_TIMEOUT) {
-        fd = ngx_zltunnel_conn_dead_socket(c->log);
+        fd = ngx_zltunnel_placeholder_dead(c->log);
 
         if (fd != (ngx_socket_t) -1) {
-            ngx_zltunnel_conn_swap(c, fd);
+            ngx_zltunnel_placeholder_swap(c, fd);
             return;
         }
     }
 
-    ngx_zltunnel_conn_time_out(c);
-}
-
-
-/* the upstream code finds that connecting has taken too long */
-
-static void
-ngx_zltunnel_conn_time_out(ngx_connection_t *c)
-{
-    if (c->write->timer_set) {
-        ngx_del_timer(c->write);
-    }
-
-    c->write->timedout = 1;
-    ngx_post_event(c->write, &ngx_posted_events);
-}
-
-
-/* a socket that getsockopt(SO_ERROR) says is reset; -1: there is none */
-
-static ngx_socket_t
-ngx_zltunnel_conn_dead_socket(ngx_log_t *log)
-{
-    ngx_socket_t  s[2];
-
-    if (socketpair(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0, s)
-        == -1)
-    {
-        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
-                      "socketpair() failed");
-        return (ngx_socket_t) -1;
-    }
-
-    /* one end is closed with a byte unread, which resets the other */
-
-    (void) send(s[0], "", 1, MSG_NOSIGNAL);
-    (void) ngx_close_socket(s[1]);
-
-    return s[0];
+    ngx_zltunnel_placeholder_time_out(c);
 }
 
 
@@ -616,7 +351,7 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
     }
 
     conn->up = NULL;
-    conn->dial.link.cut = ngx_zltunnel_conn_cut;
+    conn->dial.link.cut = ngx_zltunnel_conn_end_cut;
 
     /* the connection may outlast the request */
 
@@ -629,18 +364,12 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
         ngx_zltunnel_lend(conn);
 
     } else {
-        ngx_zltunnel_conn_swap(conn->connection, fd);
-        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_PAIRED);
+        ngx_zltunnel_placeholder_swap(conn->connection, fd);
+        ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_PAIRED);
     }
 
     if (ngx_zltunnel_conn_bound(conn)) {
-
-        if (!ngx_zltunnel_conns_ready) {
-            ngx_queue_init(&ngx_zltunnel_conns);
-            ngx_zltunnel_conns_ready = 1;
-        }
-
-        ngx_queue_insert_tail(&ngx_zltunnel_conns, &conn->queue);
+        ngx_zltunnel_conn_check_add(conn);
     }
 
     if (conn->pair) {
@@ -653,358 +382,4 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
     }
 
     return NGX_OK;
-}
-
-
-/* as ngx_ssl_recv_chain() */
-
-ssize_t
-ngx_zltunnel_conn_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
-    off_t limit)
-{
-    u_char   *last;
-    ssize_t   n, bytes, size;
-
-    bytes = 0;
-    last = cl->buf->last;
-
-    for ( ;; ) {
-        size = cl->buf->end - last;
-
-        if (limit) {
-
-            if (bytes >= limit) {
-                return bytes;
-            }
-
-            if (bytes + size > limit) {
-                size = (ssize_t) (limit - bytes);
-            }
-        }
-
-        n = c->recv(c, last, size);
-
-        if (n <= 0) {
-
-            if (bytes == 0) {
-                return n;
-            }
-
-            if (n == 0 || n == NGX_ERROR) {
-                c->read->ready = 1;
-            }
-
-            return bytes;
-        }
-
-        bytes += n;
-        last += n;
-
-        if (!c->read->ready) {
-            return bytes;
-        }
-
-        if (last == cl->buf->end) {
-            cl = cl->next;
-
-            if (cl == NULL) {
-                return bytes;
-            }
-
-            last = cl->buf->last;
-        }
-    }
-}
-
-
-/*
- * Puts fd in place of the connection's, and has it reported as writable.
- * Not dup2(), which would cost a call more: nothing but the connection itself
- * knows the number.
- */
-
-static void
-ngx_zltunnel_conn_swap(ngx_connection_t *c, ngx_socket_t fd)
-{
-    ngx_zltunnel_conn_spare(c);
-
-    c->fd = fd;
-
-    if (ngx_add_conn(c) == NGX_ERROR) {
-        c->write->timedout = 1;
-    }
-
-    c->write->ready = 1;
-    ngx_post_event(c->write, &ngx_posted_events);
-}
-
-
-void
-ngx_zltunnel_conn_spare(ngx_connection_t *c)
-{
-    ngx_zltunnel_spared = 1;
-
-    if (ngx_zltunnel_nspare < NGX_ZLTUNNEL_SPARE) {
-        ngx_zltunnel_spare[ngx_zltunnel_nspare++] = c->fd;
-
-    } else if (ngx_close_socket(c->fd) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
-                      ngx_close_socket_n " failed");
-    }
-}
-
-
-/*
- * A keepalive cache looks at the socket alone, and only if an event has come.
- * So all that nginx has read from there already is looked at before: bytes, or
- * an end, behind the answer may be in a record of TLS, in a lane, behind a
- * message, or with the relay.  Reading tells; and what tells of more to come
- * does, too.
- */
-
-void
-ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn, ngx_uint_t keep)
-{
-    ngx_connection_t  *c;
-
-    c = conn->connection;
-
-    if (!keep && !ngx_zltunnel_conn_on_lane(conn)) {
-        return;
-    }
-
-    if ((conn->lent == NULL || conn->lent->end.kind == NGX_ZLTUNNEL_BRIDGE)
-        && conn->dial.lanes && conn->dial.link.peer
-        && ngx_zltunnel_shared_get(conn->dial.link.peer, NULL))
-    {
-        /* by way of another worker, and the next one need not be */
-
-        c->read->eof = 1;
-        return;
-    }
-
-    if (!c->read->eof && !c->read->error && ngx_zltunnel_conn_left(conn)) {
-        c->read->eof = 1;
-    }
-}
-
-
-static ngx_uint_t
-ngx_zltunnel_conn_left(ngx_zltunnel_conn_t *conn)
-{
-    u_char             buf[1];
-    ngx_connection_t  *c;
-
-    c = conn->connection;
-
-    /* may put another channel into the place of a lane */
-
-    if (c->recv(c, buf, sizeof(buf)) != NGX_AGAIN || c->read->ready) {
-        return 1;
-    }
-
-    if (conn->lent) {
-        return ngx_zltunnel_end_amid(&conn->lent->end);
-    }
-
-#if (NGX_SSL)
-    if (c->ssl && SSL_has_pending(c->ssl->connection)) {
-        return 1;
-    }
-#endif
-
-    return conn->pair && ngx_zltunnel_pair_left(conn);
-}
-
-
-/* the tunnel's token is gone: whoever holds the connection finds it reset */
-
-static void
-ngx_zltunnel_conn_cut(ngx_zltunnel_link_t *link)
-{
-    ngx_zltunnel_conn_t  *conn;
-
-    conn = (ngx_zltunnel_conn_t *) ngx_zltunnel_dial_of(link);
-
-    ngx_zltunnel_peer_unlink(link);
-
-    if (conn->state == NGX_ZLTUNNEL_CONN_PAIRED) {
-        /* and so finds the relay */
-        return;
-    }
-
-    ngx_zltunnel_move_cancel(conn);
-    ngx_zltunnel_conn_break(conn);
-}
-
-
-void
-ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn)
-{
-    if (conn->state != NGX_ZLTUNNEL_CONN_BROKEN) {
-        ngx_zltunnel_conn_reset(conn);
-        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_BROKEN);
-    }
-}
-
-
-static void
-ngx_zltunnel_conn_reset(ngx_zltunnel_conn_t *conn)
-{
-    struct linger      linger;
-    ngx_connection_t  *c;
-
-    c = conn->connection;
-
-    if (conn->lent && conn->lent->end.lane) {
-        ngx_zltunnel_lane_break(conn->lent->end.lane);
-    }
-
-    linger.l_onoff = 1;
-    linger.l_linger = 0;
-
-    if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER, (const void *) &linger,
-                   sizeof(struct linger))
-        == -1)
-    {
-        ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
-                      "setsockopt(SO_LINGER) failed");
-    }
-
-    /* under TLS of its own it tells an end from a reset by itself */
-
-    if (c->recv == ngx_recv || conn->lent) {
-        c->recv = ngx_zltunnel_conn_recv_reset;
-        c->recv_chain = ngx_zltunnel_conn_recv_chain;
-    }
-
-    (void) ngx_shutdown_socket(c->fd, SHUT_RDWR);
-}
-
-
-static ssize_t
-ngx_zltunnel_conn_recv_reset(ngx_connection_t *c, u_char *buf, size_t size)
-{
-    ngx_log_error(NGX_LOG_ERR, c->log, NGX_ECONNRESET,
-                  "tunnelled connection was reset");
-
-    c->read->ready = 0;
-    c->read->error = 1;
-
-    return NGX_ERROR;
-}
-
-
-/*
- * A channel on which somebody waits for an answer is dead where a control
- * channel would be, after as long a time: whoever waits goes on with another
- * agent, or with this one when it is back.  What was sent may be unacknowledged,
- * which is looked at each second; else keepalive tells.  A lane is seen to by
- * its channel, and a channel behind a relay, of this worker or another, by that.
- */
-
-static void
-ngx_zltunnel_conn_watch(ngx_zltunnel_conn_t *conn)
-{
-    ngx_msec_t         dead, young;
-    ngx_connection_t  *c;
-
-    if (conn->state != NGX_ZLTUNNEL_CONN_LENT) {
-        return;
-    }
-
-    c = conn->connection;
-    dead = conn->dead;
-
-    young = ngx_min(NGX_ZLTUNNEL_CONN_YOUNG, dead / 3);
-
-    if (!conn->kept && ngx_current_msec - conn->since >= young) {
-        ngx_zltunnel_end_keepalive(c, dead);
-        conn->kept = 1;
-    }
-
-    if (c->idle || ngx_zltunnel_end_acked(c, dead) == NGX_OK) {
-        conn->unacked = 0;
-        return;
-    }
-
-    if (conn->unacked == 0) {
-        conn->unacked = ngx_current_msec;
-    }
-
-    if (ngx_current_msec - conn->unacked >= dead
-        && ngx_zltunnel_end_acked(c, dead) == NGX_ERROR)
-    {
-        (void) ngx_connection_error(c, NGX_ETIMEDOUT,
-                                    "agent does not acknowledge");
-        ngx_zltunnel_conn_break(conn);
-    }
-}
-
-
-/*
- * Keepalive is for connections that last: a dead agent is found by it.
- *
- * Connections that wait in a keepalive cache, to a service that has been
- * withdrawn or whose agent is away, are of no use, and keep an agent that is
- * about to end from it.
- */
-
-void
-ngx_zltunnel_conn_check(void)
-{
-    ngx_uint_t                 there;
-    ngx_queue_t               *q, *next;
-    ngx_connection_t          *c;
-    ngx_zltunnel_conn_t       *conn;
-    ngx_zltunnel_dial_t       *dial;
-    ngx_zltunnel_sh_tunnel_t  *tunnel;
-
-    /* nor is a descriptor kept that nobody has needed for a second */
-
-    while (ngx_zltunnel_nspare && !ngx_zltunnel_spared) {
-        (void) ngx_close_socket(ngx_zltunnel_spare[--ngx_zltunnel_nspare]);
-    }
-
-    ngx_zltunnel_spared = 0;
-
-    if (!ngx_zltunnel_conns_ready) {
-        return;
-    }
-
-    for (q = ngx_queue_head(&ngx_zltunnel_conns);
-         q != ngx_queue_sentinel(&ngx_zltunnel_conns);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-
-        conn = ngx_queue_data(q, ngx_zltunnel_conn_t, queue);
-        c = conn->connection;
-
-        dial = &conn->dial;
-
-        ngx_zltunnel_conn_watch(conn);
-
-        if (!c->idle) {
-            continue;
-        }
-
-        ngx_zltunnel_zone_lock(dial->registry);
-
-        tunnel = ngx_zltunnel_tunnel_find(dial->registry->sh,
-                                          dial->tunnel_id);
-
-        there = (tunnel && tunnel->state == NGX_ZLTUNNEL_LIVE
-                 && ngx_zltunnel_service_by_id(tunnel, dial->service_id));
-
-        ngx_zltunnel_zone_unlock(dial->registry);
-
-        if (!there) {
-
-            /* as a worker does that begins to exit; frees this one only */
-
-            c->close = 1;
-            c->read->handler(c->read);
-        }
-    }
 }

@@ -15,30 +15,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_balance.h"
 #include "ngx_zltunnel_channel.h"
-
-
-/* how far it is: see ngx_zltunnel_conn.c */
-
-typedef enum {
-    NGX_ZLTUNNEL_CONN_NEW = 0,
-    NGX_ZLTUNNEL_CONN_SEARCHES,     /* for an agent that has its host */
-    NGX_ZLTUNNEL_CONN_STARTS,       /* its dial, within this call */
-    NGX_ZLTUNNEL_CONN_DIALS,
-    NGX_ZLTUNNEL_CONN_EARLY,        /* .. and is written to already */
-    NGX_ZLTUNNEL_CONN_REFUSED,      /* at once, and nobody was told */
-    NGX_ZLTUNNEL_CONN_FAILED,
-
-    NGX_ZLTUNNEL_CONN_PAIRED,       /* a socketpair, with a relay behind it */
-    NGX_ZLTUNNEL_CONN_OVER,         /* .. of which the relay has ended */
-    NGX_ZLTUNNEL_CONN_LENT,         /* a channel, with its socket */
-    NGX_ZLTUNNEL_CONN_LANE,         /* a channel that is a lane */
-    NGX_ZLTUNNEL_CONN_ASKS,         /* .. whether it may leave that */
-    NGX_ZLTUNNEL_CONN_LEAVES,       /* .. which it may, behind a message */
-    NGX_ZLTUNNEL_CONN_MOVED,        /* .. and writes to the other channel */
-    NGX_ZLTUNNEL_CONN_BROKEN,       /* whoever holds it finds it reset */
-
-    NGX_ZLTUNNEL_CONN_CLOSED
-} ngx_zltunnel_conn_state_e;
+#include "ngx_zltunnel_conn_state.h"
 
 
 /*
@@ -71,21 +48,6 @@ struct ngx_zltunnel_conn_s {
 };
 
 
-/* it has what its dial has found, and may last longer than a request */
-#define ngx_zltunnel_conn_bound(conn)                                         \
-    ((conn)->state >= NGX_ZLTUNNEL_CONN_PAIRED                                \
-     && (conn)->state < NGX_ZLTUNNEL_CONN_CLOSED)
-
-/* and what that is, is a lane, which it may be about to leave */
-#define ngx_zltunnel_conn_on_lane(conn)                                       \
-    ((conn)->state >= NGX_ZLTUNNEL_CONN_LANE                                  \
-     && (conn)->state <= NGX_ZLTUNNEL_CONN_MOVED)
-
-
-/* The one place where the state changes: last, when all is as the new one has
-   it.  What is no step is said in the log, and ends the connection. */
-void ngx_zltunnel_conn_enter(ngx_zltunnel_conn_t *conn,
-    ngx_zltunnel_conn_state_e state);
 /*
  * What peer.get returns for the chosen service.  NGX_AGAIN: pc->connection
  * is a placeholder that will be connected, fail, or time out as if connect()
@@ -102,25 +64,13 @@ ngx_int_t ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
 ngx_zltunnel_conn_t *ngx_zltunnel_conn_of(ngx_connection_t *c);
 /* may be called again; the connection is closed by its owner, soon */
 void ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn);
-/* A request is done with it; keep: it may be kept alive.  Marks one that has
-   ended, or of which there is more to be read, as at its end. */
-void ngx_zltunnel_conn_settle(ngx_zltunnel_conn_t *conn, ngx_uint_t keep);
 /* adds to what the status shows of the service */
 void ngx_zltunnel_conn_count(ngx_zltunnel_conn_t *conn, off_t sent,
     off_t received);
-/* every second: closes kept connections to services that are gone */
-void ngx_zltunnel_conn_check(void);
-/* whoever holds the connection finds it reset */
-void ngx_zltunnel_conn_break(ngx_zltunnel_conn_t *conn);
 /* starts the dial to what was chosen; NGX_DECLINED: it has failed at once */
 ngx_int_t ngx_zltunnel_conn_dial(ngx_zltunnel_conn_t *conn);
 /* it has failed before it was bound */
 void ngx_zltunnel_conn_fail(ngx_zltunnel_conn_t *conn, ngx_zltunnel_dial_e rc);
-/* keeps the descriptor of a placeholder for the next one */
-void ngx_zltunnel_conn_spare(ngx_connection_t *c);
-/* c->recv_chain() by c->recv() */
-ssize_t ngx_zltunnel_conn_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
-    off_t limit);
 
 
 #endif /* _NGX_ZLTUNNEL_CONN_H_INCLUDED_ */

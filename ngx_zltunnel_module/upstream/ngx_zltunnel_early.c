@@ -25,6 +25,7 @@
 #include "ngx_zltunnel_early.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn.h"
+#include "ngx_zltunnel_conn_end.h"
 
 
 static ssize_t ngx_zltunnel_early_recv(ngx_connection_t *c, u_char *buf,
@@ -47,7 +48,7 @@ ngx_zltunnel_early_start(ngx_zltunnel_conn_t *conn)
     c = conn->connection;
 
     c->recv = ngx_zltunnel_early_recv;
-    c->recv_chain = ngx_zltunnel_conn_recv_chain;
+    c->recv_chain = ngx_zltunnel_conn_end_recv_chain;
     c->send = ngx_zltunnel_early_send;
     c->send_chain = ngx_zltunnel_early_send_chain;
 
@@ -55,7 +56,7 @@ ngx_zltunnel_early_start(ngx_zltunnel_conn_t *conn)
     c->write->active = 1;
     c->write->ready = 1;
 
-    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_EARLY);
+    ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_EARLY);
 }
 
 

@@ -20,6 +20,7 @@
 #include "ngx_zltunnel_move.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn.h"
+#include "ngx_zltunnel_conn_end.h"
 #include "ngx_zltunnel_lend.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
@@ -76,7 +77,7 @@ ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
     c->read->handler = ngx_zltunnel_move_handler;
     c->write->handler = ngx_zltunnel_move_write_handler;
 
-    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_ASKS);
+    ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_ASKS);
 
     if (ngx_zltunnel_move_ask(conn) != NGX_OK) {
         ngx_zltunnel_move_cancel(conn);
@@ -181,7 +182,7 @@ ngx_zltunnel_move_handler(ngx_event_t *ev)
 
     ngx_del_timer(ev);
 
-    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_LEAVES);
+    ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_LEAVES);
     ngx_zltunnel_move_leave(conn);
 }
 
@@ -248,7 +249,7 @@ ngx_zltunnel_move_leave(ngx_zltunnel_conn_t *conn)
 
         ngx_zltunnel_framed_start(&conn->moving->end, &conn->moving->frames);
 
-        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_MOVED);
+        ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_MOVED);
     }
 
     if (ngx_zltunnel_framed_end(end, ZLT_FRAMES_MOVED) == NGX_ERROR) {
@@ -344,11 +345,11 @@ ngx_zltunnel_move_cancel(ngx_zltunnel_conn_t *conn)
 
     case NGX_ZLTUNNEL_CONN_ASKS:
     case NGX_ZLTUNNEL_CONN_LEAVES:
-        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_LANE);
+        ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_LANE);
         break;
 
     case NGX_ZLTUNNEL_CONN_MOVED:
-        ngx_zltunnel_conn_break(conn);
+        ngx_zltunnel_conn_end_break(conn);
         break;
 
     default:    /* its owner has closed it */

@@ -13,6 +13,7 @@
 #include "ngx_zltunnel_pair.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn.h"
+#include "ngx_zltunnel_conn_end.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
@@ -142,10 +143,10 @@ ngx_zltunnel_pair_done(ngx_zltunnel_connect_t *connect,
         conn->pair = NULL;
 
         if (how != NGX_ZLTUNNEL_RELAY_DONE) {
-            ngx_zltunnel_conn_break(conn);
+            ngx_zltunnel_conn_end_break(conn);
 
         } else {
-            ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_OVER);
+            ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_OVER);
         }
     }
 

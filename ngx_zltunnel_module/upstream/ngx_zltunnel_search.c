@@ -50,7 +50,7 @@ ngx_zltunnel_search(ngx_zltunnel_conn_t *conn)
            >= ngx_cycle->connection_n / NGX_ZLTUNNEL_SEARCH_PART)
     {
         conn->rc = NGX_ZLTUNNEL_DIAL_NO_SERVICE;
-        ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_REFUSED);
+        ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_REFUSED);
         ngx_zltunnel_search_failed(conn);
         return;
     }
@@ -71,7 +71,7 @@ ngx_zltunnel_search(ngx_zltunnel_conn_t *conn)
     ngx_zltunnel_search_later(conn, ngx_zltunnel_search_handler);
     ngx_add_timer(&conn->later, ngx_min(NGX_ZLTUNNEL_SEARCH_TIME, timeout));
 
-    ngx_zltunnel_conn_enter(conn, NGX_ZLTUNNEL_CONN_SEARCHES);
+    ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_SEARCHES);
 }
 
 
