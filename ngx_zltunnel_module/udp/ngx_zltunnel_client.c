@@ -14,7 +14,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_client.h"
 #include "ngx_zltunnel_config.h"
-#include "ngx_zltunnel_udp.h"
+#include "ngx_zltunnel_udp_connection.h"
 
 
 static ngx_int_t ngx_zltunnel_clients_grow(void);
@@ -219,7 +219,7 @@ ngx_zltunnel_client_remove(void *data)
 
     ngx_zltunnel_client_t  **p;
 
-    ngx_zltunnel_udp_forget(client->connection);
+    ngx_zltunnel_udp_connection_forget(client->connection);
 
     if (ngx_zltunnel_clients == NULL) {
         return;

@@ -28,6 +28,7 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_newcomer.h"
 #include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_udp_connection.h"
 #include "ngx_zltunnel_udp_session.h"
 #include "ngx_zltunnel_udp_socket.h"
 
@@ -71,12 +72,6 @@ static void ngx_zltunnel_udp_control(ngx_listening_t *ls,
 static ngx_uint_t ngx_zltunnel_udp_refuse(ngx_listening_t *ls,
     ngx_zltunnel_udp_socket_t *sock);
 static void ngx_zltunnel_udp_accept(ngx_zltunnel_newcomer_t *newcomer);
-static ngx_int_t ngx_zltunnel_udp_connection(ngx_connection_t *c,
-    ngx_listening_t *ls, struct sockaddr *sa, socklen_t socklen,
-    ngx_sockaddr_t *local, u_char *data, size_t len);
-static void ngx_zltunnel_udp_discard(ngx_connection_t *c);
-static ssize_t ngx_zltunnel_udp_recv(ngx_connection_t *c, u_char *buf,
-    size_t size);
 
 
 /* what is being read */
@@ -87,12 +82,6 @@ static ngx_sockaddr_t    ngx_zltunnel_in_addrs[NGX_ZLTUNNEL_UDP_BATCH];
 static ngx_zltunnel_udp_control_t
                          ngx_zltunnel_in_control[NGX_ZLTUNNEL_UDP_BATCH];
 static u_char           *ngx_zltunnel_in_data;
-
-/* the datagram that nginx's handlers are about to read, and of whom */
-
-static ngx_connection_t *ngx_zltunnel_in_connection;
-static u_char           *ngx_zltunnel_in_pos;
-static size_t            ngx_zltunnel_in_len;
 
 static ngx_zltunnel_udp_socket_t  *ngx_zltunnel_udp_sockets;
 
@@ -421,8 +410,6 @@ static void
 ngx_zltunnel_udp_deliver(ngx_zltunnel_udp_socket_t *sock,
     ngx_zltunnel_client_t *client, u_char *data, size_t len)
 {
-    ngx_event_t  *rev;
-
     if (client->udp) {
 
         if (sock->lost) {
@@ -437,24 +424,7 @@ ngx_zltunnel_udp_deliver(ngx_zltunnel_udp_socket_t *sock,
 
     /* a module of an earlier phase has it yet */
 
-    rev = client->connection->read;
-
-    ngx_zltunnel_in_connection = client->connection;
-    ngx_zltunnel_in_pos = data;
-    ngx_zltunnel_in_len = len;
-
-    rev->ready = 1;
-    rev->active = 0;
-
-    rev->handler(rev);
-
-    /* the event stays valid, whatever came of the connection */
-
-    if (ngx_zltunnel_in_connection) {
-        ngx_zltunnel_in_connection = NULL;
-        rev->ready = 0;
-        rev->active = 1;
-    }
+    ngx_zltunnel_udp_connection_event(client->connection, data, len);
 }
 
 
@@ -609,8 +579,6 @@ ngx_zltunnel_udp_refuse(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock)
 }
 
 
-/* what ngx_event_recvmsg() does with the first datagram of a client */
-
 static void
 ngx_zltunnel_udp_accept(ngx_zltunnel_newcomer_t *newcomer)
 {
@@ -621,34 +589,8 @@ ngx_zltunnel_udp_accept(ngx_zltunnel_newcomer_t *newcomer)
 
     ls = newcomer->listening;
 
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_accepted, 1);
-#endif
-
-    ngx_accept_disabled = ngx_cycle->connection_n / 8
-                          - ngx_cycle->free_connection_n;
-
-    c = ngx_get_connection(ls->fd, &ls->log);
+    c = ngx_zltunnel_udp_connection_create(newcomer);
     if (c == NULL) {
-        return;
-    }
-
-    c->shared = 1;
-    c->type = SOCK_DGRAM;
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
-#endif
-
-    if (ngx_zltunnel_udp_connection(c, ls, &newcomer->addr.sockaddr,
-                                    newcomer->socklen, &newcomer->local,
-                                    newcomer->first->data,
-                                    newcomer->first->len)
-        != NGX_OK
-        || ngx_zltunnel_client_insert(c, &newcomer->key, newcomer->hash)
-           != NGX_OK)
-    {
-        ngx_zltunnel_udp_discard(c);
         return;
     }
 
@@ -668,138 +610,6 @@ ngx_zltunnel_udp_accept(ngx_zltunnel_newcomer_t *newcomer)
     if (client && client->udp) {
         ngx_zltunnel_carrier_lose(client->udp->carrier, sock->lost);
         sock->lost = 0;
-    }
-}
-
-
-static ngx_int_t
-ngx_zltunnel_udp_connection(ngx_connection_t *c, ngx_listening_t *ls,
-    struct sockaddr *sa, socklen_t socklen, ngx_sockaddr_t *local,
-    u_char *data, size_t len)
-{
-    ngx_log_t  *log;
-
-    c->pool = ngx_create_pool(ls->pool_size, &ls->log);
-    if (c->pool == NULL) {
-        return NGX_ERROR;
-    }
-
-    log = ngx_palloc(c->pool, sizeof(ngx_log_t));
-    c->sockaddr = ngx_palloc(c->pool, socklen);
-
-    if (log == NULL || c->sockaddr == NULL) {
-        return NGX_ERROR;
-    }
-
-    *log = ls->log;
-
-    c->log = log;
-    c->pool->log = log;
-
-    ngx_memcpy(c->sockaddr, sa, socklen);
-    c->socklen = socklen;
-    c->listening = ls;
-
-    c->local_sockaddr = ls->sockaddr;
-    c->local_socklen = ls->socklen;
-
-    if (ls->wildcard) {
-        c->local_sockaddr = ngx_palloc(c->pool, ls->socklen);
-
-        if (c->local_sockaddr == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memcpy(c->local_sockaddr, local, ls->socklen);
-    }
-
-    c->recv = ngx_zltunnel_udp_recv;
-    c->send = ngx_udp_send;
-    c->send_chain = ngx_udp_send_chain;
-    ngx_zltunnel_need_flush_buf(c);
-
-    c->buffer = ngx_create_temp_buf(c->pool, len);
-    if (c->buffer == NULL) {
-        return NGX_ERROR;
-    }
-
-    c->buffer->last = ngx_cpymem(c->buffer->last, data, len);
-
-    if (ls->addr_ntop) {
-        c->addr_text.data = ngx_pnalloc(c->pool, ls->addr_text_max_len);
-        if (c->addr_text.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        c->addr_text.len = ngx_sock_ntop(c->sockaddr, c->socklen,
-                                         c->addr_text.data,
-                                         ls->addr_text_max_len, 0);
-        if (c->addr_text.len == 0) {
-            return NGX_ERROR;
-        }
-    }
-
-    c->read->active = 1;
-    c->write->ready = 1;
-
-    c->read->log = log;
-    c->write->log = log;
-
-    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
-    c->start_time = ngx_current_msec;
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_handled, 1);
-#endif
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_zltunnel_udp_discard(ngx_connection_t *c)
-{
-    ngx_free_connection(c);
-
-    c->fd = (ngx_socket_t) -1;
-
-    if (c->pool) {
-        ngx_destroy_pool(c->pool);
-    }
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
-#endif
-}
-
-
-static ssize_t
-ngx_zltunnel_udp_recv(ngx_connection_t *c, u_char *buf, size_t size)
-{
-    size_t  n;
-
-    if (ngx_zltunnel_in_connection != c) {
-        return NGX_AGAIN;
-    }
-
-    n = ngx_min(ngx_zltunnel_in_len, size);
-
-    ngx_memcpy(buf, ngx_zltunnel_in_pos, n);
-
-    ngx_zltunnel_in_connection = NULL;
-
-    c->read->ready = 0;
-    c->read->active = 1;
-
-    return n;
-}
-
-
-void
-ngx_zltunnel_udp_forget(ngx_connection_t *c)
-{
-    if (ngx_zltunnel_in_connection == c) {
-        ngx_zltunnel_in_connection = NULL;
     }
 }
 

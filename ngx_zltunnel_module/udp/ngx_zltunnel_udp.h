@@ -21,8 +21,6 @@ ngx_int_t ngx_zltunnel_udp_init_process(ngx_cycle_t *cycle);
 void ngx_zltunnel_udp_arm(ngx_zltunnel_listener_t *listener);
 /* reads datagrams of all clients of a listening socket */
 void ngx_zltunnel_udp_receive(ngx_event_t *ev);
-/* the connection for which nginx's handlers are called is gone */
-void ngx_zltunnel_udp_forget(ngx_connection_t *c);
 /* frees what the process has of it */
 void ngx_zltunnel_udp_cleanup(void);
 /* every second: ends what belongs to services that are gone */
