@@ -132,7 +132,7 @@ zlt_visit_create(zlt_access_t *x, const char *client,
     }
 
     v->access = x;
-    v->channel = zlt_channel_create_for(x->owner, use, v);
+    v->channel = zlt_channel_create(x->owner, use, v);
 
     if (v->channel == NULL) {
         free(v);
@@ -324,6 +324,8 @@ zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
     v = ch->user;
 
     c = ch->relay.side;
+
+    zlt_channel_state(ch, ZLT_CHANNEL_RELAY);
 
     c[ZLT_RELAY_CHANNEL].io.handler = zlt_visit_event;
     c[ZLT_RELAY_SERVICE].io.handler = zlt_visit_event;

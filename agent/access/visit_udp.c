@@ -289,6 +289,7 @@ zlt_visit_udp_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
 
     v = ((zlt_visit_t *) ch->user)->udp;
 
+    zlt_channel_state(ch, ZLT_CHANNEL_DATAGRAMS);
     zlt_timer_stop(&ch->relay.timer);
 
     v->number = 0;

@@ -49,7 +49,7 @@ static void zlt_channel_turn(zlt_task_t *task);
 
 
 zlt_channel_t *
-zlt_channel_create(zlt_owner_t *o)
+zlt_channel_create(zlt_owner_t *o, const zlt_channel_use_t *use, void *user)
 {
     zlt_channel_t  *ch;
 
@@ -65,6 +65,9 @@ zlt_channel_create(zlt_owner_t *o)
     zlt_list_append(&o->channels, &ch->all);
 
     ch->owner = o;
+    ch->use = use;
+    ch->user = user;
+
     o->nchannels++;
 
     return ch;
@@ -83,14 +86,7 @@ zlt_channel_free(zlt_channel_t *ch)
 
     (void) zlt_pool_leave(ch);
 
-    if (ch->use) {
-        ch->use->freed(ch);
-        ch->use = NULL;
-
-    } else {
-        ch->owner->bytes[0] += ch->relay.bytes[0];
-        ch->owner->bytes[1] += ch->relay.bytes[1];
-    }
+    ch->use->freed(ch);
 
     if (ch->udp) {
         ch->owner->ops->datagrams_free(ch->udp);
@@ -147,29 +143,13 @@ zlt_channel_freed(zlt_task_t *task)
 
 
 zlt_channel_t *
-zlt_channel_create_for(zlt_owner_t *o, const zlt_channel_use_t *use,
-    void *user)
-{
-    zlt_channel_t  *ch;
-
-    ch = zlt_channel_create(o);
-
-    if (ch) {
-        ch->use = use;
-        ch->user = user;
-    }
-
-    return ch;
-}
-
-
-zlt_channel_t *
 zlt_channel_lane(zlt_channel_t *of)
 {
     zlt_io_t       *io;
     zlt_channel_t  *ch;
 
-    ch = zlt_io_room(1) ? zlt_channel_create(of->owner) : NULL;
+    ch = zlt_io_room(1) ? zlt_channel_create(of->owner, &zlt_channel_use_idle,
+                                              NULL) : NULL;
 
     if (ch) {
         memcpy(ch->tunnel_id, of->tunnel_id, ZLT_ID_SIZE);
@@ -226,7 +206,7 @@ zlt_channel_is_shared(const zlt_channel_t *ch)
 int
 zlt_channel_is_joined(const zlt_channel_t *ch)
 {
-    return ch->state == ZLT_CHANNEL_RELAY && ch->use == NULL;
+    return ch->state == ZLT_CHANNEL_RELAY && ch->user == NULL;
 }
 
 
@@ -242,14 +222,16 @@ zlt_channel_expired(zlt_timer_t *timer)
     if (ch->state == ZLT_CHANNEL_ENDING || ch->state == ZLT_CHANNEL_CLOSING) {
         zlt_conn_reset(&r->side[ZLT_RELAY_CHANNEL]);
         zlt_channel_free(ch);
-        return;
-    }
 
-    if (ch->use) {
+    } else {
         ch->use->expired(ch);
-        return;
     }
+}
 
+
+void
+zlt_channel_late(zlt_channel_t *ch)
+{
     switch (ch->state) {
 
     case ZLT_CHANNEL_IDLE:
@@ -274,6 +256,14 @@ zlt_channel_expired(zlt_timer_t *timer)
         /* the server's time is another one */
         break;
     }
+}
+
+
+void
+zlt_channel_count(zlt_channel_t *ch)
+{
+    ch->owner->bytes[0] += ch->relay.bytes[0];
+    ch->owner->bytes[1] += ch->relay.bytes[1];
 }
 
 

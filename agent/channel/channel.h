@@ -30,7 +30,7 @@
 #define ZLT_CHANNEL_WORKERS  256
 
 
-/* whose a channel is that leads to no service of ours, and what he is told */
+/* what a channel is for: to be idle, to answer a Connect, or a visitor's */
 
 typedef struct {
     /* Writes the request for it: as zlt_http_channel(). */
@@ -43,6 +43,8 @@ typedef struct {
     /* It could not be opened; answer is NULL if there was none. */
     void    (*failed)(zlt_channel_t *ch, const zlt_http_answer_t *answer,
                       const char *why);
+
+    /* The relay's timer, before there is a relay. */
     void    (*expired)(zlt_channel_t *ch);
     void    (*freed)(zlt_channel_t *ch);
 } zlt_channel_use_t;
@@ -67,8 +69,8 @@ struct zlt_channel_s {
                                           what is to come */
     zlt_upgrade_t   *upgrade;          /* on the way to the server, or NULL */
 
-    const zlt_channel_use_t  *use;     /* a visitor's; NULL: the server's */
-    void                     *user;
+    const zlt_channel_use_t  *use;
+    void                     *user;    /* a visitor's; NULL: the server's */
 
     zlt_framed_t     framed;           /* .. one that will be idle again */
 
@@ -81,8 +83,6 @@ struct zlt_channel_s {
     zlt_channel_state_e  state;
     uint8_t          tries;            /* to reach the server, failed */
     uint8_t          astray;           /* .. the binary with the tunnel */
-    unsigned         fresh:1;
-    unsigned         datagrams:1;      /* fresh: for a UDP service */
     unsigned         early:1;          /* bytes went to the service at once */
     unsigned         unread:1;         /* what is kept was not looked at */
     uint32_t         discarded;        /* bytes, after our end */
@@ -93,11 +93,9 @@ struct zlt_channel_s {
 /* To be called each second. */
 void zlt_channel_tick(void);
 
-/* A channel without a connection yet; NULL without memory. */
-zlt_channel_t *zlt_channel_create(zlt_owner_t *o);
-
-/* The same for a visitor. */
-zlt_channel_t *zlt_channel_create_for(zlt_owner_t *o,
+/* A channel without a connection yet; NULL without memory.  user: a visitor's,
+   or NULL. */
+zlt_channel_t *zlt_channel_create(zlt_owner_t *o,
     const zlt_channel_use_t *use, void *user);
 
 /* A lane of that channel, idle; its connection has nothing beneath it yet.
@@ -122,6 +120,10 @@ int zlt_channel_is_joined(const zlt_channel_t *ch);
 /* The handler of its relay's timer. */
 void zlt_channel_expired(zlt_timer_t *timer);
 unsigned zlt_channel_timeout(zlt_channel_t *ch);
+
+/* of the server's channels, whatever they are for: expired and freed */
+void zlt_channel_late(zlt_channel_t *ch);
+void zlt_channel_count(zlt_channel_t *ch);
 
 /*
  * Reads behind what an earlier, incomplete read has left.  The bytes are at

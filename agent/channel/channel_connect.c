@@ -49,7 +49,8 @@ zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
         return;
     }
 
-    ch = zlt_io_room(2) ? zlt_channel_create(o) : NULL;
+    ch = zlt_io_room(2) ? zlt_channel_create(o, &zlt_channel_use_fresh, NULL)
+                        : NULL;
 
     if (ch == NULL) {
         zlt_often_warn(o->label, "", "a connection is refused: out of "
@@ -59,7 +60,6 @@ zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
         return;
     }
 
-    ch->fresh = 1;
     ch->serial = serial;
     memcpy(ch->id, m->connection_id, ZLT_ID_SIZE);
     memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);

@@ -17,6 +17,7 @@
 #include "channel_dial.h"
 #include "channel_end.h"
 #include "channel_fail.h"
+#include "channel_open.h"
 #include "log.h"
 #include "pp.h"
 #include "race.h"
@@ -197,9 +198,11 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
         return;
     }
 
-    if (ch->fresh && s->conf.protocol == ZLT_PROTO_UDP) {
+    if (ch->state == ZLT_CHANNEL_OPENING
+        && s->conf.protocol == ZLT_PROTO_UDP)
+    {
         /* its sessions come with the first frames */
-        ch->datagrams = 1;
+        ch->use = &zlt_channel_use_datagrams;
         return;
     }
 

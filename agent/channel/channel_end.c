@@ -18,6 +18,7 @@
 
 #include "channel_connect.h"
 #include "channel_end.h"
+#include "channel_open.h"
 #include "framed.h"
 #include "lane.h"
 #include "log.h"
@@ -160,7 +161,7 @@ zlt_channel_end_reuse(zlt_channel_t *ch)
     free(ch->client);
     ch->client = NULL;
 
-    ch->fresh = 0;
+    ch->use = &zlt_channel_use_idle;
     ch->early = 0;
 
     c->io.data = ch;

@@ -37,16 +37,23 @@ static size_t zlt_channel_open_request(void *data, char *buf,
 static void zlt_channel_open_done(void *data, const zlt_upgrade_end_t *end);
 static void zlt_channel_open_opened(zlt_channel_t *ch,
     const zlt_upgrade_end_t *end);
-static const zlt_pool_param_t *zlt_channel_open_param(zlt_channel_t *ch);
-static void zlt_channel_open_refused(zlt_channel_t *ch,
-    const zlt_http_answer_t *answer, const char *why);
+static unsigned zlt_channel_open_doubt(const zlt_upgrade_end_t *end);
 static unsigned zlt_channel_open_doubtful(const zlt_http_answer_t *answer);
-static void zlt_channel_open_doubt(zlt_channel_t *ch, unsigned doubt,
-    const char *why);
+static const zlt_pool_param_t *zlt_channel_open_param(zlt_channel_t *ch);
 static void zlt_channel_open_unreachable(zlt_channel_t *ch, int err);
-static void zlt_channel_open_failed(zlt_channel_t *ch, const char *why);
 static void zlt_channel_open_shut(zlt_channel_t *ch);
 static void zlt_channel_open_again(zlt_task_t *task);
+static size_t zlt_channel_open_ask(zlt_channel_t *ch,
+    const zlt_pool_param_t *param, char *buf, zlt_http_want_t *want);
+static void zlt_channel_open_idles(zlt_channel_t *ch, const uint8_t *data,
+    size_t len);
+static void zlt_channel_open_idle_failed(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer, const char *why);
+static void zlt_channel_open_joins(zlt_channel_t *ch, const uint8_t *data,
+    size_t len);
+static void zlt_channel_open_fresh_failed(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer, const char *why);
+static void zlt_channel_open_given_up(zlt_channel_t *ch, const char *why);
 
 
 static const zlt_upgrade_ops_t  zlt_channel_open_ops = {
@@ -54,6 +61,33 @@ static const zlt_upgrade_ops_t  zlt_channel_open_ops = {
     zlt_channel_open_done,
     NULL,
     NULL
+};
+
+
+const zlt_channel_use_t  zlt_channel_use_idle = {
+    zlt_channel_open_ask,
+    zlt_channel_open_idles,
+    zlt_channel_open_idle_failed,
+    zlt_channel_late,
+    zlt_channel_count
+};
+
+
+const zlt_channel_use_t  zlt_channel_use_fresh = {
+    zlt_channel_open_ask,
+    zlt_channel_open_joins,
+    zlt_channel_open_fresh_failed,
+    zlt_channel_late,
+    zlt_channel_count
+};
+
+
+const zlt_channel_use_t  zlt_channel_use_datagrams = {
+    zlt_channel_open_ask,
+    zlt_channel_connect_datagrams,
+    zlt_channel_open_fresh_failed,
+    zlt_channel_late,
+    zlt_channel_count
 };
 
 
@@ -70,19 +104,20 @@ zlt_channel_open_idle(zlt_pool_t *p, zlt_owner_t *o)
         return -1;
     }
 
-    ch = zlt_channel_create(o);
+    ch = zlt_channel_create(o, &zlt_channel_use_idle, NULL);
     if (ch == NULL) {
         return -1;
     }
 
     param = zlt_pool_get_param(p);
+    ch->pool = p;
 
     if (zlt_channel_open_start(ch, &param->way) == -1) {
+        ch->pool = NULL;
         zlt_channel_free(ch);
         return -1;
     }
 
-    ch->pool = p;
     memcpy(ch->tunnel_id, param->tunnel_id, ZLT_ID_SIZE);
 
     zlt_upgrade_presume(ch->upgrade);
@@ -132,7 +167,7 @@ zlt_channel_open_start(zlt_channel_t *ch, const zlt_way_t *way)
     /* where a client waits nothing is tried out */
 
     ch->websocket = zlt_transport_pick(&ch->owner->transport,
-                                       !ch->fresh && ch->use == NULL,
+                                       ch->pool != NULL,
                                        zlt_io_now())
                     ? 1 : 0;
 
@@ -145,7 +180,7 @@ zlt_channel_open_start(zlt_channel_t *ch, const zlt_way_t *way)
 
     /* a visitor's client has a time of its own, for all attempts */
 
-    param.reach = ch->use ? 0 : zlt_channel_timeout(ch);
+    param.reach = ch->user ? 0 : zlt_channel_timeout(ch);
     param.answer = 0;
 
     ch->upgrade = zlt_upgrade_start(&param, &zlt_channel_open_ops, ch);
@@ -168,64 +203,39 @@ zlt_channel_open_request(void *data, char *buf, zlt_http_want_t *want)
         return 0;
     }
 
-    if (ch->use) {
-        return ch->use->request(ch, param, buf, want);
-    }
-
-    return zlt_http_channel(buf, &ch->owner->conf->url, param->tunnel_id,
-                            param->key, ch->fresh ? ch->id : NULL,
-                            ch->websocket, want);
+    return ch->use->request(ch, param, buf, want);
 }
 
 
 static void
 zlt_channel_open_done(void *data, const zlt_upgrade_end_t *end)
 {
+    unsigned        doubt;
     zlt_channel_t  *ch;
 
     ch = data;
     ch->upgrade = NULL;
 
+    if (end->step == ZLT_UPGRADE_OPEN) {
+        zlt_channel_open_opened(ch, end);
+        return;
+    }
+
+    doubt = zlt_channel_open_doubt(end);
+
+    if (doubt && !(ch->user && end->step == ZLT_UPGRADE_REFUSED)) {
+        zlt_transport_failed(&ch->owner->transport, ch->websocket, doubt,
+                             end->late ? "no answer came" : end->error,
+                             zlt_io_now());
+    }
+
     if (end->late) {
-
-        if (end->step == ZLT_UPGRADE_ANSWER) {
-            zlt_transport_failed(&ch->owner->transport, ch->websocket,
-                                 ZLT_TRANSPORT_SIGN, "no answer came",
-                                 zlt_io_now());
-        }
-
         zlt_channel_open_late(ch, end->error);
-        return;
-    }
 
-    switch (end->step) {
-
-    case ZLT_UPGRADE_OPEN:
-        break;
-
-    case ZLT_UPGRADE_REFUSED:
-        zlt_channel_open_refused(ch, &end->answer, end->error);
-        return;
-
-    case ZLT_UPGRADE_FOREIGN:
-        zlt_channel_open_doubt(ch, ZLT_TRANSPORT_PROOF, end->error);
-        return;
-
-    case ZLT_UPGRADE_ANSWER:
-        zlt_channel_open_doubt(ch, ZLT_TRANSPORT_HINT, end->error);
-        return;
-
-    default:
-        zlt_channel_open_failed(ch, end->error);
-        return;
-    }
-
-    zlt_channel_open_opened(ch, end);
-
-    /* under TLS what came behind it raises no event again, nor does an end */
-
-    if (ch->state == ZLT_CHANNEL_IDLE && !ch->unread) {
-        zlt_channel_connect_idle(&ch->relay.side[ZLT_RELAY_CHANNEL].io);
+    } else {
+        ch->use->failed(ch, end->step == ZLT_UPGRADE_REFUSED ? &end->answer
+                                                             : NULL,
+                        end->error);
     }
 }
 
@@ -233,14 +243,11 @@ zlt_channel_open_done(void *data, const zlt_upgrade_end_t *end)
 static void
 zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
 {
-    int        served;
-    size_t     len;
-    zlt_io_t  *io;
+    size_t  len;
 
     len = end->len;
 
-    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
-    io->data = ch;
+    ch->relay.side[ZLT_RELAY_CHANNEL].io.data = ch;
 
     zlt_transport_opened(&ch->owner->transport, ch->websocket, zlt_io_now());
 
@@ -253,121 +260,33 @@ zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
                          ch->owner->label, end->data, &len)
            == -1)
     {
-        zlt_channel_open_failed(ch, "out of memory");
+        ch->use->failed(ch, NULL, "out of memory");
         return;
     }
 
-    if (ch->use) {
-        zlt_channel_state(ch, ZLT_CHANNEL_RELAY);
-        ch->use->opened(ch, end->data, len);
-        return;
-    }
-
-    if (ch->datagrams) {
-        zlt_channel_connect_datagrams(ch, end->data, len);
-        return;
-    }
-
-    if (ch->fresh) {
-        /* its Connect came before: the client's bytes from here on */
-
-        served = (ch->state == ZLT_CHANNEL_SERVED);
-
-        zlt_channel_state(ch, ZLT_CHANNEL_TAKEN);
-        io->handler = zlt_channel_dial_wait;
-        zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
-
-        if (zlt_channel_connect_early(ch, end->data, len) == -1) {
-            zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
-            return;
-        }
-
-        if (served) {
-            zlt_channel_dial_join(ch);
-        }
-
-        return;
-    }
-
-    zlt_channel_state(ch, ZLT_CHANNEL_IDLE);
-    io->handler = zlt_channel_connect_idle;
-
-    zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
-                    zlt_channel_expired);
-
-    zlt_pool_idle(ch->pool, ch);
-
-    if (len && ch->state == ZLT_CHANNEL_IDLE) {
-        zlt_channel_connect_frames(ch, end->data, len);
-    }
+    ch->use->opened(ch, end->data, len);
 }
 
 
-/* What its requests say who it belongs to; NULL: there is no tunnel. */
+/* How much its failure says of something on the way. */
 
-static const zlt_pool_param_t *
-zlt_channel_open_param(zlt_channel_t *ch)
+static unsigned
+zlt_channel_open_doubt(const zlt_upgrade_end_t *end)
 {
-    zlt_owner_t             *o;
-    const zlt_pool_param_t  *param;
+    switch (end->step) {
 
-    o = ch->owner;
+    case ZLT_UPGRADE_ANSWER:
+        return end->late ? ZLT_TRANSPORT_SIGN : ZLT_TRANSPORT_HINT;
 
-    if (ch->use) {
-        return o->has_param ? &o->param : NULL;
+    case ZLT_UPGRADE_FOREIGN:
+        return ZLT_TRANSPORT_PROOF;
+
+    case ZLT_UPGRADE_REFUSED:
+        return zlt_channel_open_doubtful(&end->answer);
+
+    default:
+        return 0;
     }
-
-    if (!ch->fresh) {
-        return zlt_pool_get_param(ch->pool);
-    }
-
-    param = o->ops->param(o, ch->serial);
-
-    /* the tunnel has moved on to another control channel, keys and all */
-
-    if (param == NULL && o->has_param) {
-        param = &o->param;
-    }
-
-    return param;
-}
-
-
-static void
-zlt_channel_open_refused(zlt_channel_t *ch, const zlt_http_answer_t *answer,
-    const char *why)
-{
-    if (ch->use) {
-        ch->use->failed(ch, answer, why);
-        return;
-    }
-
-    if (answer->status == 421 && ch->fresh) {
-
-        /* another binary is about to take the server over, or was; chance
-           decides which of them a connection meets */
-
-        if (++ch->astray < ZLT_CHANNEL_ASTRAY) {
-            zlt_channel_open_anew(ch, why);
-            return;
-        }
-
-    } else if (answer->status == 421) {
-        zlt_pool_astray(ch->pool);
-        zlt_channel_open_given_up(ch, NULL);
-        return;
-    }
-
-    if (ch->fresh && (answer->status == 410 || answer->status == 403)) {
-
-        /* 410: another one was faster, or the client has gone; 403: the
-           tunnel has */
-
-        zlt_channel_open_given_up(ch, why);
-        return;
-    }
-
-    zlt_channel_open_doubt(ch, zlt_channel_open_doubtful(answer), why);
 }
 
 
@@ -402,17 +321,28 @@ zlt_channel_open_doubtful(const zlt_http_answer_t *answer)
 }
 
 
-/* It has failed, and that may be for what its request was. */
+/* What its requests say who it belongs to; NULL: there is no tunnel. */
 
-static void
-zlt_channel_open_doubt(zlt_channel_t *ch, unsigned doubt, const char *why)
+static const zlt_pool_param_t *
+zlt_channel_open_param(zlt_channel_t *ch)
 {
-    if (doubt) {
-        zlt_transport_failed(&ch->owner->transport, ch->websocket, doubt, why,
-                             zlt_io_now());
+    zlt_owner_t             *o;
+    const zlt_pool_param_t  *param;
+
+    if (ch->pool) {
+        return zlt_pool_get_param(ch->pool);
     }
 
-    zlt_channel_open_failed(ch, why);
+    o = ch->owner;
+    param = ch->serial ? o->ops->param(o, ch->serial) : NULL;
+
+    /* the tunnel has moved on to another control channel, keys and all */
+
+    if (param == NULL && o->has_param) {
+        param = &o->param;
+    }
+
+    return param;
 }
 
 
@@ -427,36 +357,7 @@ zlt_channel_open_unreachable(zlt_channel_t *ch, int err)
     (void) snprintf(why, sizeof(why), "%s: %s",
                     param ? zlt_addr_text(text, &param->way.addr)
                           : "the server", strerror(err));
-    zlt_channel_open_failed(ch, why);
-}
-
-
-/*
- * A client waits for a fresh one, so it is tried again at once: at a reload,
- * the worker that it met may have exited.
- */
-
-static void
-zlt_channel_open_failed(zlt_channel_t *ch, const char *why)
-{
-    if (ch->use) {
-        ch->use->failed(ch, NULL, why);
-        return;
-    }
-
-    if (!ch->fresh) {
-        zlt_channel_open_given_up(ch, why);
-        return;
-    }
-
-    if (++ch->tries == ZLT_CHANNEL_TRIES) {
-        zlt_often_warn(ch->owner->label, "", "a data channel could not be "
-                       "opened: %s", why);
-        zlt_channel_open_given_up(ch, why);
-        return;
-    }
-
-    zlt_channel_open_anew(ch, why);
+    ch->use->failed(ch, NULL, why);
 }
 
 
@@ -495,7 +396,7 @@ zlt_channel_open_again(zlt_task_t *task)
 
     param = zlt_channel_open_param(ch);
 
-    if (param == NULL && ch->use) {
+    if (param == NULL && ch->user) {
         ch->use->failed(ch, NULL, "the tunnel is gone");
 
     } else if (param == NULL) {
@@ -517,32 +418,131 @@ zlt_channel_open_late(zlt_channel_t *ch, const char *why)
 
     /* no time is left to try again */
 
-    if (ch->fresh) {
-        zlt_often_warn(ch->owner->label, "", "a data channel could not "
-                       "be opened: %s", why);
+    ch->tries = ZLT_CHANNEL_TRIES - 1;
+
+    ch->use->failed(ch, NULL, why);
+}
+
+
+/* The server's: for the pool, or to answer a Connect. */
+
+static size_t
+zlt_channel_open_ask(zlt_channel_t *ch, const zlt_pool_param_t *param,
+    char *buf, zlt_http_want_t *want)
+{
+    return zlt_http_channel(buf, &ch->owner->conf->url, param->tunnel_id,
+                            param->key, ch->pool ? NULL : ch->id,
+                            ch->websocket, want);
+}
+
+
+static void
+zlt_channel_open_idles(zlt_channel_t *ch, const uint8_t *data, size_t len)
+{
+    zlt_io_t  *io;
+
+    io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
+
+    zlt_channel_state(ch, ZLT_CHANNEL_IDLE);
+    io->handler = zlt_channel_connect_idle;
+
+    zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
+                    zlt_channel_expired);
+
+    zlt_pool_idle(ch->pool, ch);
+
+    if (len && ch->state == ZLT_CHANNEL_IDLE) {
+        zlt_channel_connect_frames(ch, data, len);
     }
+
+    /* under TLS what came behind it raises no event again, nor does an end */
+
+    if (ch->state == ZLT_CHANNEL_IDLE && !ch->unread) {
+        zlt_channel_connect_idle(io);
+    }
+}
+
+
+static void
+zlt_channel_open_idle_failed(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer, const char *why)
+{
+    if (answer && answer->status == 421) {
+        zlt_pool_astray(ch->pool);
+
+    } else {
+        zlt_pool_failed(ch->pool, why);
+    }
+
+    zlt_channel_abort(ch);
+}
+
+
+/* Its Connect came before: the client's bytes from here on. */
+
+static void
+zlt_channel_open_joins(zlt_channel_t *ch, const uint8_t *data, size_t len)
+{
+    int  served;
+
+    served = (ch->state == ZLT_CHANNEL_SERVED);
+
+    zlt_channel_state(ch, ZLT_CHANNEL_TAKEN);
+
+    ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_dial_wait;
+    zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
+
+    if (zlt_channel_connect_early(ch, data, len) == -1) {
+        zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
+
+    } else if (served) {
+        zlt_channel_dial_join(ch);
+    }
+}
+
+
+/*
+ * A client waits for it, so it is tried again at once: at a reload, the worker
+ * that it met may have exited.  Or another binary is about to take the server
+ * over, or was (421); chance decides which of them a connection meets.
+ */
+
+static void
+zlt_channel_open_fresh_failed(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer, const char *why)
+{
+    if (answer && (answer->status == 410 || answer->status == 403)) {
+
+        /* 410: another one was faster, or the client has gone; 403: the
+           tunnel has */
+
+        zlt_channel_open_given_up(ch, why);
+        return;
+    }
+
+    if ((answer && answer->status == 421 && ++ch->astray < ZLT_CHANNEL_ASTRAY)
+        || ++ch->tries < ZLT_CHANNEL_TRIES)
+    {
+        zlt_channel_open_anew(ch, why);
+        return;
+    }
+
+    zlt_often_warn(ch->owner->label, "", "a data channel could not be opened: "
+                   "%s", why);
 
     zlt_channel_open_given_up(ch, why);
 }
 
 
-/* why: NULL if the pool has been told */
-
-void
+static void
 zlt_channel_open_given_up(zlt_channel_t *ch, const char *why)
 {
-    if (ch->fresh) {
-        zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a data channel is "
-                     "given up: %s", why ? why : "");
+    zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a data channel is given "
+                 "up: %s", why);
 
-        /* the service may have been dialled, but has not seen a byte */
+    /* the service may have been dialled, but has not seen a byte */
 
-        zlt_dup_forget(ch->id);
+    zlt_dup_forget(ch->id);
 
-    } else if (why) {
-        zlt_pool_failed(ch->pool, why);
-    }
-
-    zlt_relay_abort(&ch->relay);
-    zlt_channel_free(ch);
+    zlt_channel_abort(ch);
 }

@@ -19,8 +19,11 @@ int zlt_channel_open_start(zlt_channel_t *ch, const zlt_way_t *way);
 /* The time is over, why says for what. */
 void zlt_channel_open_late(zlt_channel_t *ch, const char *why);
 
-/* why: NULL if the pool has been told */
-void zlt_channel_open_given_up(zlt_channel_t *ch, const char *why);
+/* For the pool; to answer a Connect of the control channel; and that of a
+   service for datagrams. */
+extern const zlt_channel_use_t  zlt_channel_use_idle;
+extern const zlt_channel_use_t  zlt_channel_use_fresh;
+extern const zlt_channel_use_t  zlt_channel_use_datagrams;
 
 
 #endif /* ZLT_CHANNEL_OPEN_H_INCLUDED */

@@ -34,8 +34,7 @@ static const struct {
         "taken", ZLT_CHANNEL_TO(RELAY) | ZLT_CHANNEL_TO(CLOSING)
                  | ZLT_CHANNEL_TO(ENDING) },
     [ZLT_CHANNEL_RELAY] = {
-        "relay", ZLT_CHANNEL_TO(CLOSING) | ZLT_CHANNEL_TO(ENDING)
-                 | ZLT_CHANNEL_TO(OPENING) },
+        "relay", ZLT_CHANNEL_TO(CLOSING) | ZLT_CHANNEL_TO(OPENING) },
     [ZLT_CHANNEL_CLOSING] = { "closing", ZLT_CHANNEL_TO(IDLE) },
     [ZLT_CHANNEL_DATAGRAMS] = { "datagrams", ZLT_CHANNEL_TO(ENDING) },
     [ZLT_CHANNEL_SHARED] = { "shared", 0 },
