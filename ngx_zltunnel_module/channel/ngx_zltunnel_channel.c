@@ -17,17 +17,11 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_channel.h"
-#include "ngx_zltunnel_bridge.h"
 #include "ngx_zltunnel_channel_answer.h"
-#include "ngx_zltunnel_channel_place.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_config.h"
-#include "ngx_zltunnel_dial_connect.h"
-#include "ngx_zltunnel_dial_told.h"
-#include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_registry.h"
-#include "ngx_zltunnel_shared.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
@@ -38,7 +32,6 @@ static void ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id);
 static void ngx_zltunnel_channel_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_timer_handler(ngx_event_t *ev);
-static void ngx_zltunnel_channel_asked_handler(ngx_event_t *ev);
 static void ngx_zltunnel_channel_write_handler(ngx_event_t *ev);
 static ngx_zltunnel_channel_t *ngx_zltunnel_channel_newest(
     ngx_zltunnel_peer_t *peer, ngx_zltunnel_channel_for_e what);
@@ -50,105 +43,6 @@ static void ngx_zltunnel_channel_remove(ngx_zltunnel_channel_t *channel);
 
 static ngx_queue_t  ngx_zltunnel_channels;
 static ngx_uint_t   ngx_zltunnel_channels_ready;
-
-
-void
-ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
-    ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,
-    ngx_uint_t ws, u_char *data, size_t len, ngx_str_t *answer)
-{
-    u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
-    uint64_t                    epoch;
-    ngx_str_t                   name;
-    ngx_uint_t                  slot, requests;
-    ngx_zltunnel_channel_t     *channel;
-    ngx_zltunnel_sh_tunnel_t   *tunnel;
-    ngx_zltunnel_sh_pending_t  *pending;
-
-    epoch = 0;
-    slot = NGX_ZLTUNNEL_NO_SLOT;
-    requests = 0;
-    name.len = 0;
-    name.data = text;
-
-    ngx_zltunnel_zone_lock_read(registry);
-
-    tunnel = ngx_zltunnel_tunnel_find(registry->sh, tunnel_id);
-
-    if (tunnel) {
-        epoch = tunnel->epoch;
-        ngx_memcpy(token, tunnel->token, 32);
-        name.len = tunnel->name_len;
-        ngx_memcpy(text, tunnel->name, name.len);
-    }
-
-    if (connection_id) {
-        pending = ngx_zltunnel_pending_find(registry->sh, connection_id);
-
-        if (pending) {
-            slot = pending->slot;
-            requests = pending->requests;
-        }
-    }
-
-    ngx_zltunnel_zone_unlock(registry);
-
-    /* nchannels was raised with its place, and is lowered by the close */
-
-    channel = ngx_zltunnel_channel_create(registry, c,
-                                          c->ssl ? NGX_ZLTUNNEL_TLS
-                                                 : NGX_ZLTUNNEL_PLAIN);
-    if (channel == NULL) {
-        if (answer->data) {
-            ngx_free(answer->data);
-        }
-
-        ngx_zltunnel_channel_place_leave(registry, tunnel_id, connection_id);
-        ngx_zltunnel_connection_close(c);
-        return;
-    }
-
-    if (answer->data) {
-        ngx_zltunnel_channel_answer_hold(channel, answer);
-    }
-
-    registry->nchannels--;
-
-    channel->epoch = epoch;
-    ngx_memcpy(channel->tunnel_id, tunnel_id, ZLT_ID_SIZE);
-
-    if ((ws && ngx_zltunnel_ws_start(&channel->end, data, &len) != NGX_OK)
-        || tunnel == NULL || (connection_id && slot == NGX_ZLTUNNEL_NO_SLOT)
-        || ngx_zltunnel_channel_io_unread(channel, data, len) != NGX_OK)
-    {
-        if (connection_id == NULL && tunnel) {
-            ngx_zltunnel_channel_idle_out(registry, tunnel_id);
-        }
-
-        ngx_zltunnel_channel_close(channel);
-        return;
-    }
-
-    if (connection_id) {
-        channel->fresh = 1;
-
-        if (slot != registry->slot) {
-            ngx_zltunnel_bridge_send(channel, slot, connection_id,
-                                     tunnel_id, requests);
-
-        } else if (ngx_zltunnel_dial_told_fresh(channel, connection_id)
-                   != NGX_OK)
-        {
-            ngx_zltunnel_channel_close(channel);
-        }
-
-        return;
-    }
-
-    if (ngx_zltunnel_channel_list(channel, token, &name) == NGX_OK) {
-        ngx_zltunnel_channel_idle_handler(c->read);
-    }
-}
 
 
 /* an idle channel that the registry has counted already; NGX_ERROR: it had to
@@ -185,7 +79,9 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
     ngx_zltunnel_heartbeat_start(&channel->beat, channel->registry);
     ngx_add_timer(&channel->timer, ngx_zltunnel_heartbeat_left(&channel->beat));
 
-    ngx_zltunnel_dial_turn_next(peer);
+    if (peer->turns) {
+        peer->turns(peer);
+    }
 
     return NGX_OK;
 }
@@ -371,38 +267,6 @@ ngx_zltunnel_channel_remove(ngx_zltunnel_channel_t *channel)
 
 
 void
-ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
-    ngx_zltunnel_dial_t *dial)
-{
-    ngx_connection_t  *c;
-
-    c = channel->end.connection;
-
-    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_ASKED);
-
-    channel->dial = dial;
-
-#if (NGX_DEBUG)
-    if (channel->registry->debug_delay && !channel->fresh) {
-        channel->delayed = 1;
-        ngx_add_timer(c->read, channel->registry->debug_delay);
-    }
-#endif
-
-    ngx_zltunnel_framed_start(&channel->end, &channel->frames);
-
-    c->read->handler = ngx_zltunnel_channel_asked_handler;
-    c->write->handler = ngx_zltunnel_channel_write_handler;
-
-    /* what came with it, or while it was between two handlers */
-
-    if (channel->have > channel->used || c->read->ready) {
-        ngx_post_event(c->read, &ngx_posted_events);
-    }
-}
-
-
-void
 ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
 {
     ngx_zltunnel_channel_unlist(channel);
@@ -451,40 +315,6 @@ ngx_zltunnel_channel_evict(ngx_zltunnel_registry_t *registry)
     }
 
     return NGX_DECLINED;
-}
-
-
-void
-ngx_zltunnel_channel_drop(ngx_zltunnel_registry_t *registry,
-    u_char *tunnel_id, uint64_t epoch)
-{
-    ngx_queue_t             *q, *next;
-    ngx_zltunnel_peer_t     *peer;
-    ngx_zltunnel_link_t      guard;
-    ngx_zltunnel_channel_t  *channel;
-
-    peer = ngx_zltunnel_peer_find(registry, tunnel_id);
-    if (peer == NULL) {
-        return;
-    }
-
-    ngx_zltunnel_peer_link(peer, &guard);
-
-    ngx_zltunnel_shared_drop(peer, epoch);
-
-    for (q = ngx_queue_head(&peer->idle);
-         q != ngx_queue_sentinel(&peer->idle);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-        channel = ngx_queue_data(q, ngx_zltunnel_channel_t, queue);
-
-        if (channel->epoch < epoch) {
-            ngx_zltunnel_channel_close(channel);
-        }
-    }
-
-    ngx_zltunnel_peer_unlink(&guard);
 }
 
 
@@ -632,80 +462,6 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
 
 
 static void
-ngx_zltunnel_channel_asked_handler(ngx_event_t *ev)
-{
-    ngx_int_t                rc;
-    zlt_msg_t                m;
-    ngx_connection_t        *c;
-    ngx_zltunnel_budget_t    budget;
-    ngx_zltunnel_channel_t  *channel;
-
-    c = ev->data;
-    channel = c->data;
-
-    if (c->close) {
-        ngx_zltunnel_dial_connect_dead(channel->dial, channel, 1);
-        return;
-    }
-
-#if (NGX_DEBUG)
-
-    /* so that a test can have the repeat answered before the first */
-
-    if (channel->delayed) {
-
-        if (!ev->timedout) {
-            return;
-        }
-
-        ev->timedout = 0;
-        channel->delayed = 0;
-    }
-
-#endif
-
-    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
-
-    for ( ;; ) {
-        rc = ngx_zltunnel_channel_io_read(channel, &m, &budget);
-
-        if (rc == NGX_AGAIN) {
-            return;
-        }
-
-        if (rc != NGX_OK) {
-            ngx_zltunnel_dial_connect_dead(channel->dial, channel, 1);
-            return;
-        }
-
-        switch (m.type) {
-
-        case ZLT_HEARTBEAT:
-        case ZLT_HEARTBEAT_ACK:
-            /* sent before the agent had read Connect */
-            break;
-
-        case ZLT_CONNECT_ACK:
-        case ZLT_CONNECT_FAIL:
-            ngx_zltunnel_dial_connect_answer(channel->dial, channel, &m);
-            return;
-
-        case ZLT_RETIRE:
-            ngx_zltunnel_dial_connect_dead(channel->dial, channel, 0);
-            return;
-
-        default:
-            ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                          "unexpected %s instead of ConnectAck",
-                          zlt_msg_name(m.type));
-            ngx_zltunnel_dial_connect_dead(channel->dial, channel, 1);
-            return;
-        }
-    }
-}
-
-
-static void
 ngx_zltunnel_channel_write_handler(ngx_event_t *ev)
 {
     ngx_connection_t        *c;
@@ -714,12 +470,7 @@ ngx_zltunnel_channel_write_handler(ngx_event_t *ev)
     c = ev->data;
     channel = c->data;
 
-    if (ngx_zltunnel_end_flush(&channel->end) != NGX_OK) {
-        /* an error is found by reading */
-        return;
-    }
+    /* an error is found by reading */
 
-    if (channel->dial) {
-        ngx_zltunnel_dial_connect_writable(channel->dial, channel);
-    }
+    (void) ngx_zltunnel_end_flush(&channel->end);
 }

@@ -16,14 +16,18 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_bridge.h"
 #include "ngx_zltunnel_channel_answer.h"
+#include "ngx_zltunnel_channel_drop.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_channel_place.h"
+#include "ngx_zltunnel_channel_start.h"
 #include "ngx_zltunnel_channel_state.h"
 #include "ngx_zltunnel_connect.h"
 #include "ngx_zltunnel_datagrams.h"
 #include "ngx_zltunnel_datagrams_out.h"
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_dial_connect.h"
+#include "ngx_zltunnel_dial_search.h"
+#include "ngx_zltunnel_dial_start.h"
 #include "ngx_zltunnel_dial_told.h"
 #include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_lane.h"
@@ -79,15 +83,6 @@ struct ngx_zltunnel_channel_s {
 };
 
 
-/*
- * Takes c over as ngx_zltunnel_control_start() does.  ws: a WebSocket has been
- * accepted on it, and data, which is changed, is within it.  answer is the
- * 101, not sent yet, from ngx_alloc() and no longer the caller's; or its data
- * is NULL, if it has been sent.
- */
-void ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
-    ngx_connection_t *c, u_char *tunnel_id, u_char *connection_id,
-    ngx_uint_t ws, u_char *data, size_t len, ngx_str_t *answer);
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_create(
     ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
     ngx_zltunnel_kind_e kind);
@@ -100,9 +95,6 @@ ngx_zltunnel_channel_t *ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_take(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
     ngx_zltunnel_channel_for_e what);
-/* reads the answer for that dial from now on */
-void ngx_zltunnel_channel_ask(ngx_zltunnel_channel_t *channel,
-    ngx_zltunnel_dial_t *dial);
 /* an idle channel that the registry has counted already; NGX_ERROR: it had to
    be closed */
 ngx_int_t ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel,
@@ -111,8 +103,6 @@ void ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel);
 /* closes the oldest idle one of this worker, of that registry or, if it is NULL,
    of any; NGX_DECLINED: there is none */
 ngx_int_t ngx_zltunnel_channel_evict(ngx_zltunnel_registry_t *registry);
-void ngx_zltunnel_channel_drop(ngx_zltunnel_registry_t *registry,
-    u_char *tunnel_id, uint64_t epoch);
 void ngx_zltunnel_channel_exit(void);
 
 

@@ -14,7 +14,6 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_channel.h"
-#include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_transport.h"
 
 
@@ -67,6 +66,7 @@ static void
 ngx_zltunnel_channel_answer_handler(ngx_event_t *ev)
 {
     ngx_queue_t             *q;
+    ngx_connection_t        *c;
     ngx_zltunnel_channel_t  *channel;
 
     while (!ngx_queue_empty(&ngx_zltunnel_channel_answers)) {
@@ -77,14 +77,14 @@ ngx_zltunnel_channel_answer_handler(ngx_event_t *ev)
             continue;
         }
 
-        if (channel->dial) {
-            ngx_zltunnel_channel_answer_drop(channel);
-            ngx_zltunnel_dial_connect_dead(channel->dial, channel,
-                                           channel->fresh);
+        ngx_zltunnel_channel_answer_drop(channel);
 
-        } else {
-            ngx_zltunnel_channel_close(channel);
-        }
+        /* whoever has it closes it, as when the worker exits */
+
+        c = channel->end.connection;
+
+        c->close = 1;
+        c->read->handler(c->read);
     }
 }
 

@@ -76,7 +76,7 @@ struct ngx_zltunnel_dial_s {
     ngx_zltunnel_link_t          link;
     ngx_zltunnel_share_t        *share;      /* in which it is counted */
     ngx_queue_t                  turn;       /* peer->waiting, if QUEUED */
-    ngx_zltunnel_channel_t      *found;      /* idle here, when it was admitted */
+    ngx_zltunnel_channel_t      *found;      /* idle here, when admitted */
     ngx_zltunnel_channel_t      *asked[2];   /* the first, and the repeat */
     size_t                       sent[2];    /* of buf, on each */
     ngx_connection_t            *held;       /* in place of its channel's */
@@ -101,15 +101,6 @@ struct ngx_zltunnel_dial_s {
 };
 
 
-/* whether a service takes one more connection */
-
-typedef struct {
-    ngx_zltunnel_dial_e          rc;
-    const char                  *limit;      /* that is reached, or NULL */
-    u_char                       token[32];  /* of the tunnel: SHA-256 */
-} ngx_zltunnel_admission_t;
-
-
 #define ngx_zltunnel_dial_of(l)                                               \
     ((ngx_zltunnel_dial_t *) ((u_char *) (l)                                  \
                               - offsetof(ngx_zltunnel_dial_t, link)))
@@ -131,43 +122,12 @@ typedef struct {
     ngx_zltunnel_slot((dial)->registry->sh, (dial)->registry->slot)
 
 
-/*
- * Dials a service: by the port that the client came to, by name (token: the
- * name of the token that must have it, or NULL), or by its id.  handler is
- * called once, perhaps before this returns; on NGX_ZLTUNNEL_DIAL_OK
- * dial->channel is the caller's.  Whatever came of it,
- * ngx_zltunnel_dial_done() must follow.
- */
-void ngx_zltunnel_dial_port(ngx_zltunnel_dial_t *dial, in_port_t port);
-void ngx_zltunnel_dial_name(ngx_zltunnel_dial_t *dial, ngx_str_t *name,
-    ngx_str_t *token);
-/* likewise by the name of a host, in the form of zlt_host_name() */
-void ngx_zltunnel_dial_host(ngx_zltunnel_dial_t *dial, ngx_str_t *host,
-    ngx_str_t *token);
-/* by its ids; with dial->datagrams it is not counted as a connection, and there
-   is no Connect on the channel */
-void ngx_zltunnel_dial_service(ngx_zltunnel_dial_t *dial, u_char *tunnel_id,
-    u_char *service_id);
-/*
- * The same in two steps, for who finds the service by itself: admit under the
- * lock (service may be NULL: there is none), start without it.  Between them
- * the dial is counted as a connection, so the second must follow.
- */
-void ngx_zltunnel_dial_admit(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_sh_service_t *service, ngx_zltunnel_admission_t *admission);
-void ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_admission_t *admission);
+/* gives it an id, by which ngx_zltunnel_dial_find() knows it until its end */
+void ngx_zltunnel_dial_add(ngx_zltunnel_dial_t *dial);
 /* cancels it if it runs, frees what it has, counts the connection out */
 void ngx_zltunnel_dial_done(ngx_zltunnel_dial_t *dial);
 const char *ngx_zltunnel_dial_error(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
-/* an idle channel of this worker, or a lane, taken for it; or NULL */
-ngx_zltunnel_channel_t *ngx_zltunnel_dial_local(ngx_zltunnel_dial_t *dial);
-/* looks for a channel; fresh: that the agent is to open */
-void ngx_zltunnel_dial_next(ngx_zltunnel_dial_t *dial,
-    ngx_uint_t fresh);
-/* waits for one that the agent opens, and asks for it again after a while */
-void ngx_zltunnel_dial_insist(ngx_zltunnel_dial_t *dial);
 /* the tunnel is cut; it marks the link of a dial */
 void ngx_zltunnel_dial_cut(ngx_zltunnel_link_t *link);
 /* it is not counted among those without a channel any more */

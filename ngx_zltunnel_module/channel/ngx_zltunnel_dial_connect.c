@@ -13,8 +13,10 @@
 #include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_channel_answer.h"
+#include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_dial_search.h"
 #include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_release.h"
@@ -28,7 +30,16 @@
 #define NGX_ZLTUNNEL_DIAL_CONNECT  1024   /* bytes of Connect at most */
 
 
+static void ngx_zltunnel_dial_connect_ask(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_channel_t *channel);
 static void ngx_zltunnel_dial_connect_uncork(ngx_event_t *ev);
+static void ngx_zltunnel_dial_connect_write(ngx_event_t *ev);
+static void ngx_zltunnel_dial_connect_read(ngx_event_t *ev);
+static void ngx_zltunnel_dial_connect_closed(ngx_zltunnel_channel_t *channel);
+static void ngx_zltunnel_dial_connect_answer(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_channel_t *channel, zlt_msg_t *m);
+static void ngx_zltunnel_dial_connect_dead(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_channel_t *channel, ngx_uint_t acted);
 static ngx_int_t ngx_zltunnel_dial_connect_send(ngx_zltunnel_dial_t *dial,
     ngx_uint_t i);
 static void ngx_zltunnel_dial_connect_failed(ngx_zltunnel_dial_t *dial,
@@ -82,7 +93,7 @@ ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
     dial->asked[i] = channel;
     dial->sent[i] = 0;
 
-    ngx_zltunnel_channel_ask(channel, dial);
+    ngx_zltunnel_dial_connect_ask(dial, channel);
 
     if (!channel->fresh) {
         dial->due |= 1 << i;
@@ -103,6 +114,40 @@ ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
     if (!dial->silent) {
         ngx_add_timer(&dial->timer, ngx_min(NGX_ZLTUNNEL_REPEAT_AFTER,
                                             ngx_zltunnel_dial_left(dial)));
+    }
+}
+
+
+/* reads the answer for the dial from now on */
+
+static void
+ngx_zltunnel_dial_connect_ask(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_channel_t *channel)
+{
+    ngx_connection_t  *c;
+
+    c = channel->end.connection;
+
+    ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_ASKED);
+
+    channel->dial = dial;
+
+#if (NGX_DEBUG)
+    if (channel->registry->debug_delay && !channel->fresh) {
+        channel->delayed = 1;
+        ngx_add_timer(c->read, channel->registry->debug_delay);
+    }
+#endif
+
+    ngx_zltunnel_framed_start(&channel->end, &channel->frames);
+
+    c->read->handler = ngx_zltunnel_dial_connect_read;
+    c->write->handler = ngx_zltunnel_dial_connect_write;
+
+    /* what came with it, or while it was between two handlers */
+
+    if (channel->have > channel->used || c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
     }
 }
 
@@ -270,11 +315,22 @@ ngx_zltunnel_dial_connect_put(ngx_zltunnel_dial_t *dial, size_t n)
 }
 
 
-void
-ngx_zltunnel_dial_connect_writable(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_channel_t *channel)
+static void
+ngx_zltunnel_dial_connect_write(ngx_event_t *ev)
 {
-    ngx_uint_t  i;
+    ngx_uint_t               i;
+    ngx_connection_t        *c;
+    ngx_zltunnel_dial_t     *dial;
+    ngx_zltunnel_channel_t  *channel;
+
+    c = ev->data;
+    channel = c->data;
+    dial = channel->dial;
+
+    if (ngx_zltunnel_end_flush(&channel->end) != NGX_OK) {
+        /* an error is found by reading */
+        return;
+    }
 
     i = (dial->asked[0] == channel) ? 0 : 1;
 
@@ -284,7 +340,97 @@ ngx_zltunnel_dial_connect_writable(ngx_zltunnel_dial_t *dial,
 }
 
 
-void
+static void
+ngx_zltunnel_dial_connect_read(ngx_event_t *ev)
+{
+    ngx_int_t                rc;
+    zlt_msg_t                m;
+    ngx_connection_t        *c;
+    ngx_zltunnel_budget_t    budget;
+    ngx_zltunnel_channel_t  *channel;
+
+    c = ev->data;
+    channel = c->data;
+
+    if (c->close) {
+        ngx_zltunnel_dial_connect_closed(channel);
+        return;
+    }
+
+#if (NGX_DEBUG)
+
+    /* so that a test can have the repeat answered before the first */
+
+    if (channel->delayed) {
+
+        if (!ev->timedout) {
+            return;
+        }
+
+        ev->timedout = 0;
+        channel->delayed = 0;
+    }
+
+#endif
+
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
+
+    for ( ;; ) {
+        rc = ngx_zltunnel_channel_io_read(channel, &m, &budget);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+
+        if (rc != NGX_OK) {
+            ngx_zltunnel_dial_connect_dead(channel->dial, channel, 1);
+            return;
+        }
+
+        switch (m.type) {
+
+        case ZLT_HEARTBEAT:
+        case ZLT_HEARTBEAT_ACK:
+            /* sent before the agent had read Connect */
+            break;
+
+        case ZLT_CONNECT_ACK:
+        case ZLT_CONNECT_FAIL:
+            ngx_zltunnel_dial_connect_answer(channel->dial, channel, &m);
+            return;
+
+        case ZLT_RETIRE:
+            ngx_zltunnel_dial_connect_dead(channel->dial, channel, 0);
+            return;
+
+        default:
+            ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                          "unexpected %s instead of ConnectAck",
+                          zlt_msg_name(m.type));
+            ngx_zltunnel_dial_connect_dead(channel->dial, channel, 1);
+            return;
+        }
+    }
+}
+
+
+/* by the worker that exits, or as its 101 could not be sent */
+
+static void
+ngx_zltunnel_dial_connect_closed(ngx_zltunnel_channel_t *channel)
+{
+    ngx_uint_t            i;
+    ngx_zltunnel_dial_t  *dial;
+
+    dial = channel->dial;
+    i = (dial->asked[0] == channel) ? 0 : 1;
+
+    ngx_zltunnel_dial_connect_dead(dial, channel,
+                                   channel->fresh || !(dial->due & (1 << i)));
+}
+
+
+static void
 ngx_zltunnel_dial_connect_answer(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, zlt_msg_t *m)
 {
@@ -326,7 +472,7 @@ ngx_zltunnel_dial_connect_answer(ngx_zltunnel_dial_t *dial,
             && dial->state == NGX_ZLTUNNEL_DIAL_ASKED)
         {
             ngx_zltunnel_dial_state(dial, NGX_ZLTUNNEL_DIAL_WAITING);
-            ngx_zltunnel_dial_insist(dial);
+            ngx_zltunnel_dial_search_insist(dial);
         }
 
         return;
@@ -382,7 +528,9 @@ ngx_zltunnel_dial_connect_refused(ngx_zltunnel_dial_t *dial,
 }
 
 
-void
+/* acted: the agent may have read Connect on it, and acted on it */
+
+static void
 ngx_zltunnel_dial_connect_dead(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, ngx_uint_t acted)
 {
@@ -420,5 +568,5 @@ ngx_zltunnel_dial_connect_dead(ngx_zltunnel_dial_t *dial,
         ngx_zltunnel_dial_worker(dial)->repeated++;
     }
 
-    ngx_zltunnel_dial_next(dial, dial->repeats > 1);
+    ngx_zltunnel_dial_search(dial, dial->repeats > 1);
 }

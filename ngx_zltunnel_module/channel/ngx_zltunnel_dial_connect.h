@@ -17,14 +17,6 @@ size_t ngx_zltunnel_dial_connect_room(ngx_zltunnel_dial_t *dial, u_char **to);
 void ngx_zltunnel_dial_connect_put(ngx_zltunnel_dial_t *dial, size_t n);
 void ngx_zltunnel_dial_connect_refused(ngx_zltunnel_dial_t *dial,
     const u_char *reason, size_t len);
-/* what comes from a channel that was asked */
-void ngx_zltunnel_dial_connect_answer(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_channel_t *channel, zlt_msg_t *m);
-/* acted: the agent may have read Connect on it, and acted on it */
-void ngx_zltunnel_dial_connect_dead(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_channel_t *channel, ngx_uint_t acted);
-void ngx_zltunnel_dial_connect_writable(ngx_zltunnel_dial_t *dial,
-    ngx_zltunnel_channel_t *channel);
 /* a channel was found, in that way: asks on it */
 void ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, ngx_uint_t way);

@@ -15,6 +15,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_dial_search.h"
 #include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"
@@ -196,7 +197,7 @@ ngx_zltunnel_dial_told_none(ngx_zltunnel_registry_t *registry,
     if (dial->state == NGX_ZLTUNNEL_DIAL_TAKING
         || dial->state == NGX_ZLTUNNEL_DIAL_WAITING)
     {
-        ngx_zltunnel_dial_next(dial, 0);
+        ngx_zltunnel_dial_search(dial, 0);
     }
 }
 
@@ -307,7 +308,7 @@ ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer, u_char *service_id)
             /* an agent that remembers it says "duplicate", and a fresh
                channel is on its way */
 
-            ngx_zltunnel_dial_next(dial,
+            ngx_zltunnel_dial_search(dial,
                                 dial->entry == NGX_ZLTUNNEL_DIAL_ANNOUNCED);
         }
     }

@@ -26,6 +26,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_dial_search.h"
 #include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
@@ -70,6 +71,7 @@ ngx_zltunnel_dial_turn_take(ngx_zltunnel_dial_t *dial)
     }
 
     peer = dial->link.peer;
+    peer->turns = ngx_zltunnel_dial_turn_next;
 
     if (peer->nasking >= ngx_zltunnel_dial_turn_most()) {
         return NGX_AGAIN;
@@ -89,7 +91,7 @@ ngx_zltunnel_dial_turn_take(ngx_zltunnel_dial_t *dial)
     if (ngx_zltunnel_dial_turn_first(dial)) {
         dial->asking = 2;
 
-        if (peer->nfirst == 0 && !ngx_zltunnel_dial_turn_waited(peer)) {
+        if (peer->nfirst == 0 && ngx_queue_empty(&peer->waiting)) {
             peer->first = ngx_current_msec;
             peer->ngot = 0;
         }
@@ -197,17 +199,10 @@ ngx_zltunnel_dial_turn_left(ngx_zltunnel_dial_t *dial)
 }
 
 
-ngx_uint_t
-ngx_zltunnel_dial_turn_waited(ngx_zltunnel_peer_t *peer)
-{
-    return !ngx_queue_empty(&peer->waiting);
-}
-
-
 void
 ngx_zltunnel_dial_turn_next(ngx_zltunnel_peer_t *peer)
 {
-    if (peer->due || !ngx_zltunnel_dial_turn_waited(peer)) {
+    if (peer->due || ngx_queue_empty(&peer->waiting)) {
         return;
     }
 
@@ -267,7 +262,7 @@ ngx_zltunnel_dial_turn_peer(ngx_zltunnel_peer_t *peer)
             ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_LOCAL);
 
         } else {
-            ngx_zltunnel_dial_next(dial,
+            ngx_zltunnel_dial_search(dial,
                                    ngx_zltunnel_dial_turn_fresh(dial));
         }
     }
@@ -298,7 +293,7 @@ ngx_zltunnel_dial_turn_head(ngx_zltunnel_peer_t *peer,
         if (!ngx_zltunnel_dial_turn_fresh(dial)
             && (peer->nidle || peer->shared))
         {
-            *channel = ngx_zltunnel_dial_local(dial);
+            *channel = ngx_zltunnel_dial_search_local(dial);
         }
 
         if (*channel) {

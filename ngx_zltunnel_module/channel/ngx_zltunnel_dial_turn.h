@@ -21,8 +21,6 @@ void ngx_zltunnel_dial_turn_over(ngx_zltunnel_dial_t *dial,
 /* ms, that a dial whose timeout is over may wait on for its turn: not 0 as long
    as others get channels */
 ngx_msec_t ngx_zltunnel_dial_turn_left(ngx_zltunnel_dial_t *dial);
-/* 1 if dials of this tunnel wait here for their turn */
-ngx_uint_t ngx_zltunnel_dial_turn_waited(ngx_zltunnel_peer_t *peer);
 /* those that wait have their turn, or the idle channels that have come, soon */
 void ngx_zltunnel_dial_turn_next(ngx_zltunnel_peer_t *peer);
 

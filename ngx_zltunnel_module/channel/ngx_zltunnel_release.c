@@ -20,7 +20,6 @@
 #include "ngx_zltunnel_channel_answer.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_dial.h"
-#include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
@@ -330,7 +329,7 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel,
     /* one that somebody waits for will not be idle for long */
 
     peer = ngx_zltunnel_peer_find(registry, channel->tunnel_id);
-    waited = peer && ngx_zltunnel_dial_turn_waited(peer);
+    waited = peer && !ngx_queue_empty(&peer->waiting);
 
     ngx_zltunnel_zone_lock(registry);
 

@@ -25,7 +25,6 @@
 #include "ngx_zltunnel_shared.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_channel_answer.h"
-#include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"
@@ -192,7 +191,9 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
         ngx_post_event(c->read, &ngx_posted_events);
     }
 
-    ngx_zltunnel_dial_turn_next(peer);
+    if (peer->turns) {
+        peer->turns(peer);
+    }
 
     return shared;
 }

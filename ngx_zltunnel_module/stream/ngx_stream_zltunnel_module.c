@@ -303,7 +303,7 @@ ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
     ngx_stream_zltunnel_started(ctx);
 
     if (zcf->ports) {
-        ngx_zltunnel_dial_port(&ctx->dial, ngx_stream_zltunnel_module_port(c));
+        ngx_zltunnel_dial_start_port(&ctx->dial, ngx_stream_zltunnel_module_port(c));
 
     } else {
 
@@ -320,10 +320,10 @@ ngx_stream_zltunnel_start_handler(ngx_event_t *ev)
                 return;
             }
 
-            ngx_zltunnel_dial_host(&ctx->dial, &name, &zcf->token);
+            ngx_zltunnel_dial_start_host(&ctx->dial, &name, &zcf->token);
 
         } else {
-            ngx_zltunnel_dial_name(&ctx->dial, &name, &zcf->token);
+            ngx_zltunnel_dial_start_name(&ctx->dial, &name, &zcf->token);
         }
     }
 

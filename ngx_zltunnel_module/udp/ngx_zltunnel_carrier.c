@@ -251,7 +251,7 @@ ngx_zltunnel_carrier_try(ngx_zltunnel_carrier_t *carrier,
 
     carrier->dialling = 1;
 
-    ngx_zltunnel_dial_service(dial, carrier->tunnel_id, carrier->id);
+    ngx_zltunnel_dial_start_service(dial, carrier->tunnel_id, carrier->id);
 }
 
 

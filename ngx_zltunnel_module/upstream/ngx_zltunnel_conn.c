@@ -180,7 +180,7 @@ ngx_zltunnel_conn_dial(ngx_zltunnel_conn_t *conn)
 
     ngx_zltunnel_conn_state(conn, NGX_ZLTUNNEL_CONN_STARTS);
 
-    ngx_zltunnel_dial_service(&conn->dial, conn->up->tunnel_id,
+    ngx_zltunnel_dial_start_service(&conn->dial, conn->up->tunnel_id,
                               conn->up->service_id);
 
     if (conn->state == NGX_ZLTUNNEL_CONN_STARTS) {

@@ -410,7 +410,7 @@ ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
     visit->ask.token = NULL;
 
     if (service) {
-        ngx_zltunnel_dial_admit(&visit->dial, service, &admission);
+        ngx_zltunnel_dial_start_admit(&visit->dial, service, &admission);
     }
 
     ngx_zltunnel_zone_unlock(registry);

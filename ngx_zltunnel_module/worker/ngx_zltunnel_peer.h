@@ -40,6 +40,9 @@ struct ngx_zltunnel_peer_s {
     ngx_uint_t                   ngot;        /* .. that have got a channel */
     ngx_msec_t                   first;       /* .. since they began to */
     ngx_queue_t                  turn;        /* of peers, while due */
+    void                       (*turns)(ngx_zltunnel_peer_t *peer);
+                                              /* of those that wait, now that a
+                                                 channel is there; or NULL */
     ngx_uint_t                   due;         /* some that wait need not */
     ngx_queue_t                  links;       /* relays, bridges, dials: cut
                                                  when the token goes */
