@@ -67,7 +67,15 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
     ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_IDLE);
 
     channel->peer = peer;
-    ngx_queue_insert_head(&peer->idle, &channel->queue);
+
+    if (channel->end.kind == NGX_ZLTUNNEL_BRIDGE) {
+        /* what passes costs another worker as much: those of this one first */
+        ngx_queue_insert_tail(&peer->idle, &channel->queue);
+
+    } else {
+        ngx_queue_insert_head(&peer->idle, &channel->queue);
+    }
+
     peer->nidle++;
     peer->registry->nidle++;
 
@@ -440,6 +448,16 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
         return;
 
     case NGX_ZLTUNNEL_HEARTBEAT_ASK:
+
+        if (channel->end.kind == NGX_ZLTUNNEL_BRIDGE) {
+
+            /* nobody has needed it here for a while, and the agent takes it for
+               one that the other worker has */
+
+            ngx_zltunnel_channel_close(channel);
+            return;
+        }
+
         tp = ngx_timeofday();
 
         ngx_memzero(&m, sizeof(zlt_msg_t));

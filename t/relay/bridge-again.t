@@ -1,8 +1,9 @@
 #!/usr/bin/perl
 
 # Protects: a channel under TLS that another worker holds is like any other to
-# the worker of the client: idle there after a connection, asked there whether it
-# lives, used again, and lent to nginx's upstream code, with no new bridge.
+# the worker of the client: idle there after a connection, used again, and lent
+# to nginx's upstream code, with no new bridge.  Where it is not needed for a
+# while it is given up.
 #
 # The worker of the clients sleeps while the agent opens its channel, and the
 # one with the channel while a client comes.
@@ -18,7 +19,7 @@ use ZLTunnel;
 use ZLTunnel::Wire qw(register);
 
 my $t = ZLTunnel->new(workers => 2, range => 2, allow => [ qr/signal 9/ ],
-                      zltunnel => 'heartbeat_interval 1s;');
+                      zltunnel => 'heartbeat_interval 5s;');
 my $token = $t->token('alice');
 my $front = $t->free_port;
 $t->write_conf(http => <<"EOT");
@@ -66,11 +67,24 @@ $ch->rst;
 is_idle();
 is_deeply(ways(), { bridged => 1, local => 3 }, 'over the same');
 
-my $beat = $ch->next(20, heartbeats => 1) // { type => 'none' };
-is($beat->{type}, 'Heartbeat', 'while it is idle it is asked for a heartbeat');
-$ch->send(ZLTunnel::Wire::msg('HeartbeatAck', $beat->{payload}));
+# nobody needs it
+
+is($ch->ending(20), 'eof', 'given up');
+ok(wait_for(sub { idle() == 0 }), 'and not idle any more');
+$ch->close;
 
 # its worker dies
+
+$ch = channel();
+$c = client($port);
+$c->send('hello');
+served($ch, 'hello', 'answer');
+$c->take(6);
+$c->shut;
+$ch->ends;
+$ch->eof;
+$c->ending;
+is_idle();
 
 kill CONT => $other;
 kill KILL => $holder;
@@ -143,6 +157,8 @@ sub ways {
 # Of the agent, in the one worker that is awake.
 
 sub channel {
+    halt($other);
+
     my $ch = ZLTunnel::Wire->channel($t, @{ $agent->{ok} }{qw(tunnel_id
         data_key)}, undef, port => $tls->{port});
     ok(wait_for(sub { idle() == 1 }), 'an idle channel');
@@ -150,21 +166,25 @@ sub channel {
 }
 
 
-# That has come to the worker without the channel.
+# That has come to one worker, or to the one without the channel.
 
 sub client {
-    my ($to) = @_;
+    my ($to, $worker) = @_;
 
-    halt($holder);
-    kill CONT => $other;
+    $worker //= $other;
+    my ($asleep) = grep { $_ != $worker } $holder, $other;
+
+    halt($asleep);
+    kill CONT => $worker;
 
     my $c = ZLTunnel::Wire::Socket->new($to);
-    ok(wait_for(sub { has_connection($other, $to, $c->{s}->sockport) }),
-       'a client of the other worker');
+    ok(wait_for(sub { has_connection($worker, $to, $c->{s}->sockport) }),
+       'a client of that worker');
 
-    kill CONT => $holder;
+    kill CONT => $asleep;
     return $c;
 }
+
 
 sub served {
     my ($ch, $bytes, $answer) = @_;
