@@ -49,8 +49,6 @@ static void ngx_zltunnel_on_given(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
 static void ngx_zltunnel_on_none(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
-static void ngx_zltunnel_on_end(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
 static void ngx_zltunnel_on_connect(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
 static void ngx_zltunnel_on_fail(ngx_zltunnel_registry_t *registry,
@@ -72,22 +70,21 @@ static ngx_zltunnel_conf_t *ngx_zltunnel_conf(ngx_cycle_t *cycle);
 
 /* what each message of another worker leads to */
 
-static const ngx_zltunnel_ipc_handler_t
+static const ngx_zltunnel_ipc_pt
                            ngx_zltunnel_messages[NGX_ZLTUNNEL_IPC_TYPES] = {
-    [NGX_ZLTUNNEL_IPC_PORT]    = { ngx_zltunnel_on_port, NULL },
-    [NGX_ZLTUNNEL_IPC_TAKE]    = { ngx_zltunnel_on_take, NULL },
-    [NGX_ZLTUNNEL_IPC_CHANNEL] = { ngx_zltunnel_on_given, NULL },
-    [NGX_ZLTUNNEL_IPC_BRIDGE]  = { ngx_zltunnel_on_given, NULL },
-    [NGX_ZLTUNNEL_IPC_NONE]    = { ngx_zltunnel_on_none, NULL },
-    [NGX_ZLTUNNEL_IPC_END]     = { ngx_zltunnel_on_end, ngx_zltunnel_bridge_told },
-    [NGX_ZLTUNNEL_IPC_CONNECT] = { ngx_zltunnel_on_connect, NULL },
-    [NGX_ZLTUNNEL_IPC_FAIL]    = { ngx_zltunnel_on_fail, NULL },
-    [NGX_ZLTUNNEL_IPC_UP]      = { ngx_zltunnel_on_up, NULL },
-    [NGX_ZLTUNNEL_IPC_PROBE]   = { ngx_zltunnel_on_probe, NULL },
-    [NGX_ZLTUNNEL_IPC_CLOSE]   = { ngx_zltunnel_on_close, NULL },
-    [NGX_ZLTUNNEL_IPC_DROP]    = { ngx_zltunnel_on_drop, NULL },
-    [NGX_ZLTUNNEL_IPC_LOST]    = { ngx_zltunnel_on_lost, NULL },
-    [NGX_ZLTUNNEL_IPC_ACCESS]  = { ngx_zltunnel_on_access, NULL }
+    [NGX_ZLTUNNEL_IPC_PORT]    = ngx_zltunnel_on_port,
+    [NGX_ZLTUNNEL_IPC_TAKE]    = ngx_zltunnel_on_take,
+    [NGX_ZLTUNNEL_IPC_CHANNEL] = ngx_zltunnel_on_given,
+    [NGX_ZLTUNNEL_IPC_BRIDGE]  = ngx_zltunnel_on_given,
+    [NGX_ZLTUNNEL_IPC_NONE]    = ngx_zltunnel_on_none,
+    [NGX_ZLTUNNEL_IPC_CONNECT] = ngx_zltunnel_on_connect,
+    [NGX_ZLTUNNEL_IPC_FAIL]    = ngx_zltunnel_on_fail,
+    [NGX_ZLTUNNEL_IPC_UP]      = ngx_zltunnel_on_up,
+    [NGX_ZLTUNNEL_IPC_PROBE]   = ngx_zltunnel_on_probe,
+    [NGX_ZLTUNNEL_IPC_CLOSE]   = ngx_zltunnel_on_close,
+    [NGX_ZLTUNNEL_IPC_DROP]    = ngx_zltunnel_on_drop,
+    [NGX_ZLTUNNEL_IPC_LOST]    = ngx_zltunnel_on_lost,
+    [NGX_ZLTUNNEL_IPC_ACCESS]  = ngx_zltunnel_on_access
 };
 
 
@@ -527,14 +524,6 @@ ngx_zltunnel_on_none(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
     ngx_zltunnel_dial_told_none(registry, msg);
-}
-
-
-static void
-ngx_zltunnel_on_end(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
-{
-    (void) ngx_zltunnel_bridge_told(msg);
 }
 
 

@@ -10,7 +10,11 @@
  * is above that, and nothing of it stays here.  The state of a
  * TLS session cannot move, so such a channel stays, and what is passed on is
  * one end of a socketpair; this worker relays between the other end and the
- * channel, frames and raw bytes alike, and the dial finds no difference.
+ * channel, whatever is said there.  To the worker that has got it that end is a
+ * channel like any other, for one connection after another, which may move on.
+ *
+ * Either worker may be killed, which looks like an end.  But every connection
+ * ends by a message, and what ends without one is reset.
  */
 
 
@@ -23,6 +27,10 @@
 #include "ngx_zltunnel_release.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
+
+
+/* ms for one end, when the other one has come */
+#define NGX_ZLTUNNEL_BRIDGE_LINGER  60000
 
 
 typedef struct {
@@ -42,14 +50,6 @@ static void ngx_zltunnel_bridge_none(ngx_zltunnel_channel_t *channel,
 static void ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_bridge_done(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_relay_end_e how);
-static ngx_int_t ngx_zltunnel_bridge_tell(ngx_zltunnel_end_t *end,
-    ngx_uint_t reset);
-
-
-const ngx_zltunnel_end_bridge_ops_t  ngx_zltunnel_bridge_ops = {
-    ngx_zltunnel_bridge_tell,
-    ngx_zltunnel_ipc_poll
-};
 
 
 void
@@ -71,9 +71,8 @@ ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
                                                : NGX_ZLTUNNEL_FOR_BYTES)
               : NULL;
 
-    if (channel && channel->end.kind != NGX_ZLTUNNEL_PLAIN
-        && (channel->end.kind == NGX_ZLTUNNEL_BRIDGE
-            || ngx_zltunnel_room_scarce()))
+    if (channel && channel->end.kind == NGX_ZLTUNNEL_TLS
+        && ngx_zltunnel_room_scarce())
     {
         /* for the bridge: the channel is of more use here, unless a part of
            a message has been read from it, which would be lost */
@@ -122,11 +121,11 @@ ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
         return;
     }
 
-    if (channel->end.kind == NGX_ZLTUNNEL_PLAIN) {
-        ngx_zltunnel_channel_move(channel, slot, &msg);
+    if (channel->end.kind == NGX_ZLTUNNEL_TLS) {
+        ngx_zltunnel_bridge_start(channel, slot, &msg, requests);
 
     } else {
-        ngx_zltunnel_bridge_start(channel, slot, &msg, requests);
+        ngx_zltunnel_channel_move(channel, slot, &msg);
     }
 }
 
@@ -150,7 +149,8 @@ ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
         return;
     }
 
-    msg->type = NGX_ZLTUNNEL_IPC_CHANNEL;
+    msg->type = (channel->end.kind == NGX_ZLTUNNEL_BRIDGE)
+                ? NGX_ZLTUNNEL_IPC_BRIDGE : NGX_ZLTUNNEL_IPC_CHANNEL;
     msg->state = ngx_zltunnel_end_state(&channel->end, data);
 
     ngx_memcpy(data + msg->state, channel->frame + channel->used,
@@ -199,12 +199,6 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     ngx_zltunnel_end_init(&bridge->end, c, NGX_ZLTUNNEL_BRIDGE);
 
-    ngx_zltunnel_util_random(bridge->end.bridge_id, ZLT_ID_SIZE);
-    ngx_zltunnel_end_bridge(&bridge->end, &ngx_zltunnel_bridge_ops, registry,
-                            bridge->end.bridge_id, slot,
-                            ngx_zltunnel_worker_slot_pid(registry->sh, slot));
-
-    ngx_memcpy(msg->bridge_id, bridge->end.bridge_id, ZLT_ID_SIZE);
     msg->type = NGX_ZLTUNNEL_IPC_BRIDGE;
 
     if (ngx_zltunnel_ipc_send(registry, slot, msg,
@@ -226,14 +220,10 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 
     bridge->relay.side[0] = &bridge->end;
     bridge->relay.side[1] = &channel->end;
+    bridge->relay.half_timeout = NGX_ZLTUNNEL_BRIDGE_LINGER;
     bridge->relay.dead = requests ? registry->heartbeat_timeout : 0;
     bridge->relay.handler = ngx_zltunnel_bridge_done;
     bridge->relay.data = bridge;
-
-    if (registry->slot != NGX_ZLTUNNEL_NO_SLOT) {
-        bridge->relay.spliced =
-                    &ngx_zltunnel_slot(registry->sh, registry->slot)->spliced;
-    }
 
     ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_BRIDGED);
 
@@ -291,42 +281,4 @@ ngx_zltunnel_bridge_done(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_channel_close(bridge->channel);
 
     ngx_free(bridge);
-}
-
-
-static ngx_int_t
-ngx_zltunnel_bridge_tell(ngx_zltunnel_end_t *end, ngx_uint_t reset)
-{
-    ngx_zltunnel_ipc_t  msg;
-
-    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
-
-    msg.type = NGX_ZLTUNNEL_IPC_END;
-    msg.code = reset;
-    ngx_memcpy(msg.bridge_id, end->bridge_id, ZLT_ID_SIZE);
-
-    return ngx_zltunnel_ipc_send(end->registry, end->bridge_slot, &msg, NULL,
-                                 (ngx_socket_t) -1);
-}
-
-
-ngx_int_t
-ngx_zltunnel_bridge_told(ngx_zltunnel_ipc_t *msg)
-{
-    ngx_zltunnel_end_t  *end;
-
-    end = ngx_zltunnel_end_bridge_find(msg->bridge_id);
-
-    if (end == NULL) {
-        return NGX_DECLINED;
-    }
-
-    if (msg->code) {
-        end->broken = 1;
-
-    } else {
-        end->ended = 1;
-    }
-
-    return NGX_OK;
 }

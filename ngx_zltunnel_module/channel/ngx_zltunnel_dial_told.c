@@ -26,8 +26,6 @@
 #include "zlt_msg.h"
 
 
-static void ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_ipc_t *msg);
 static void ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer,
     u_char *service_id);
 static ngx_uint_t ngx_zltunnel_dial_waits(ngx_zltunnel_dial_t *dial,
@@ -67,7 +65,6 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
 
     if (dial == NULL) {
         /* its client has gone */
-        ngx_zltunnel_dial_declined(registry, msg);
         (void) ngx_close_socket(fd);
         return;
     }
@@ -76,7 +73,6 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
 
     c = ngx_zltunnel_connection_create(fd, ngx_cycle->log);
     if (c == NULL) {
-        ngx_zltunnel_dial_declined(registry, msg);
         ngx_zltunnel_dial_told_none(registry, msg);
         return;
     }
@@ -92,16 +88,12 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
 
     channel = ngx_zltunnel_channel_create(registry, c, kind);
     if (channel == NULL) {
-        ngx_zltunnel_dial_declined(registry, msg);
         ngx_zltunnel_connection_close(c);
         ngx_zltunnel_dial_told_none(registry, msg);
         return;
     }
 
     if (kind == NGX_ZLTUNNEL_BRIDGE) {
-        ngx_zltunnel_end_bridge(&channel->end, &ngx_zltunnel_bridge_ops,
-                                registry, msg->bridge_id, msg->slot,
-                                msg->from);
         channel->requests = dial->requests;
     }
 
@@ -146,28 +138,6 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
     }
 
     ngx_zltunnel_dial_connect(dial, channel, way);
-}
-
-
-/* a bridge that is not taken up is not one that this worker has dropped */
-
-static void
-ngx_zltunnel_dial_declined(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_ipc_t *msg)
-{
-    ngx_zltunnel_ipc_t  end;
-
-    if (msg->type != NGX_ZLTUNNEL_IPC_BRIDGE) {
-        return;
-    }
-
-    ngx_memzero(&end, sizeof(ngx_zltunnel_ipc_t));
-
-    end.type = NGX_ZLTUNNEL_IPC_END;
-    end.code = 1;
-    ngx_memcpy(end.bridge_id, msg->bridge_id, ZLT_ID_SIZE);
-
-    (void) ngx_zltunnel_ipc_send(registry, msg->slot, &end, NULL, -1);
 }
 
 

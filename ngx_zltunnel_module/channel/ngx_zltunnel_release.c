@@ -158,13 +158,6 @@ ngx_zltunnel_channel_finish_last(ngx_zltunnel_channel_t *channel)
 
     if (end->kind == NGX_ZLTUNNEL_PLAIN) {
         ngx_zltunnel_end_linger(end->connection, 0);
-
-    } else if (end->kind == NGX_ZLTUNNEL_BRIDGE) {
-
-        /* so that the other worker lets it pass */
-
-        end->frames = NULL;
-        (void) ngx_zltunnel_end_shutdown(end);
     }
 }
 

@@ -36,7 +36,6 @@ struct zlt_ipc_s {
     uint8_t          tunnel_id[ZLT_ID_SIZE];
     uint8_t          service_id[ZLT_ID_SIZE];
     uint8_t          connection_id[ZLT_ID_SIZE];
-    uint8_t          bridge_id[ZLT_ID_SIZE];
     uint16_t         port;
     uint16_t         text_len;
     uint16_t         data_len;         /* unparsed bytes behind it */

@@ -37,13 +37,6 @@ ngx_zltunnel_worker_slot_alive(ngx_zltunnel_sh_worker_t *worker)
 }
 
 
-ngx_pid_t
-ngx_zltunnel_worker_slot_pid(ngx_zltunnel_sh_t *sh, ngx_uint_t slot)
-{
-    return (slot < sh->nslots) ? ngx_zltunnel_slot(sh, slot)->pid : 0;
-}
-
-
 ngx_int_t
 ngx_zltunnel_worker_slot_take(ngx_zltunnel_registry_t *registry,
     ngx_uint_t generation)

@@ -16,9 +16,6 @@
    there is no memory for more of them, or no worker can have another */
 ngx_int_t ngx_zltunnel_worker_slot_take(ngx_zltunnel_registry_t *registry,
     ngx_uint_t generation);
-/* 0 if the slot is free, or none */
-ngx_pid_t ngx_zltunnel_worker_slot_pid(ngx_zltunnel_sh_t *sh,
-    ngx_uint_t slot);
 ngx_uint_t ngx_zltunnel_worker_slot_alive(ngx_zltunnel_sh_worker_t *worker);
 
 

@@ -11,9 +11,9 @@
  *            an end                           a reset
  *   plain    FIN                              RST, any error
  *   TLS      close_notify                     RST, or FIN without it
- *   bridge   FIN, and END from the worker     FIN alone: that worker is dead
  *   pair     FIN, or closed                   closed with bytes unread
  *   framed   Eof                              Reset, or any end without one
+ *   bridge   (framed)                         (framed)
  *   lane     (framed)                         LaneEnd, or one of the channel
  *
  * Plain or under TLS (ngx_zltunnel_tls.c), there may be a WebSocket within
@@ -33,9 +33,6 @@
 #include <poll.h>                /* after ngx_config.h: it needs _GNU_SOURCE */
 
 
-#define NGX_ZLTUNNEL_BRIDGE_WAIT   1000    /* ms from EOF to the END of it */
-#define NGX_ZLTUNNEL_BRIDGE_CHECK  10
-
 #define NGX_ZLTUNNEL_NOTSENT       65536   /* bytes */
 
 #define NGX_ZLTUNNEL_UNACKED_TIME  60000   /* ms without an ACK */
@@ -45,15 +42,6 @@
 static ngx_uint_t ngx_zltunnel_end_tcp(ngx_connection_t *c);
 static void ngx_zltunnel_end_option(ngx_connection_t *c, int level, int name,
     int value, const char *text);
-static ngx_int_t ngx_zltunnel_end_tell(ngx_zltunnel_end_t *end,
-    ngx_uint_t reset);
-static void ngx_zltunnel_end_bridge_insert(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
-static void ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end);
-
-
-static ngx_rbtree_t       ngx_zltunnel_bridges;
-static ngx_rbtree_node_t  ngx_zltunnel_bridges_sentinel;
 
 
 void
@@ -358,69 +346,6 @@ ngx_zltunnel_end_amid(ngx_zltunnel_end_t *end)
 
 
 ngx_int_t
-ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end)
-{
-    ngx_event_t  *rev;
-
-    /* under TLS, and of messages, recv() has told one from the other */
-
-    if (end->kind != NGX_ZLTUNNEL_BRIDGE || end->ended
-        || !ngx_zltunnel_end_raw_in(end))
-    {
-        return NGX_OK;
-    }
-
-    end->bridge->poll();
-
-    if (end->ended) {
-        return NGX_OK;
-    }
-
-    if (end->broken) {
-        ngx_log_error(NGX_LOG_INFO, end->connection->log, 0,
-                      "connection was reset beyond worker process %P",
-                      end->bridge_pid);
-        return NGX_ERROR;
-    }
-
-    /* closed altogether, although we have not yet said that we are done */
-
-    if (ngx_zltunnel_end_test(end) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    /*
-     * END was sent before FIN, but may have had to queue: a socket between
-     * workers takes few messages.  EOF stays readable meanwhile.
-     */
-
-    if (!end->waits) {
-        end->waits = 1;
-        end->waits_since = ngx_current_msec;
-    }
-
-    rev = end->connection->read;
-
-    if (ngx_current_msec - end->waits_since >= NGX_ZLTUNNEL_BRIDGE_WAIT
-        || (kill(end->bridge_pid, 0) == -1 && ngx_errno == NGX_ESRCH))
-    {
-        ngx_log_error(NGX_LOG_ERR, end->connection->log, 0,
-                      "worker process %P has dropped a connection",
-                      end->bridge_pid);
-        return NGX_ERROR;
-    }
-
-    rev->ready = 0;
-
-    if (!rev->timer_set) {
-        ngx_add_timer(rev, NGX_ZLTUNNEL_BRIDGE_CHECK);
-    }
-
-    return NGX_AGAIN;
-}
-
-
-ngx_int_t
 ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
 {
     ngx_connection_t  *c;
@@ -441,29 +366,12 @@ ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end)
     }
 #endif
 
-    if (end->kind == NGX_ZLTUNNEL_BRIDGE
-        && ngx_zltunnel_end_tell(end, 0) != NGX_OK)
-    {
-        ngx_log_error(NGX_LOG_ERR, c->log, 0,
-                      "no way to worker process %P", end->bridge_pid);
-        return NGX_ERROR;
-    }
-
     if (ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == -1) {
         return ngx_connection_error(c, ngx_socket_errno,
                                     ngx_shutdown_socket_n " failed");
     }
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_zltunnel_end_tell(ngx_zltunnel_end_t *end, ngx_uint_t reset)
-{
-    end->told = 1;
-
-    return end->bridge->tell(end, reset);
 }
 
 
@@ -483,8 +391,11 @@ ngx_zltunnel_end_test(ngx_zltunnel_end_t *end)
 
     c = end->connection;
 
-    if (end->kind == NGX_ZLTUNNEL_LANE) {
-        /* it tells by an event */
+    if (end->kind == NGX_ZLTUNNEL_LANE || end->kind == NGX_ZLTUNNEL_BRIDGE) {
+
+        /* a lane tells by an event; the other worker may have closed, and what
+           it has sent before be whole */
+
         return NGX_OK;
     }
 
@@ -578,17 +489,6 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
 
 #endif
 
-    if (end->kind == NGX_ZLTUNNEL_BRIDGE) {
-
-        /* the other worker need not wait for an END */
-
-        if (end->bridged) {
-            (void) ngx_zltunnel_end_tell(end, 1);
-        }
-
-        return;
-    }
-
     if (end->kind == NGX_ZLTUNNEL_PAIR) {
 
         /* whoever made the pair tells the other end in its own way */
@@ -596,7 +496,7 @@ ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end)
         return;
     }
 
-    if (end->kind == NGX_ZLTUNNEL_LANE) {
+    if (end->kind == NGX_ZLTUNNEL_LANE || end->kind == NGX_ZLTUNNEL_BRIDGE) {
         /* so does the close */
         return;
     }
@@ -633,15 +533,6 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
         return;
     }
 
-    if (end->bridged && !end->told && !end->broken) {
-
-        /* not for lack of this process: the other worker need not find out */
-
-        (void) ngx_zltunnel_end_tell(end, 1);
-    }
-
-    ngx_zltunnel_end_bridge_remove(end);
-
     c = end->connection;
 
     if (end->ws && c) {
@@ -659,122 +550,3 @@ ngx_zltunnel_end_close(ngx_zltunnel_end_t *end)
         ngx_zltunnel_connection_close(c);
     }
 }
-
-
-/* bridges */
-
-void
-ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
-    const ngx_zltunnel_end_bridge_ops_t *ops,
-    ngx_zltunnel_registry_t *registry, u_char id[ZLT_ID_SIZE],
-    ngx_uint_t slot, ngx_pid_t pid)
-{
-    if (ngx_zltunnel_bridges.root == NULL) {
-        ngx_rbtree_init(&ngx_zltunnel_bridges, &ngx_zltunnel_bridges_sentinel,
-                        ngx_zltunnel_end_bridge_insert);
-    }
-
-    ngx_zltunnel_end_bridge_remove(end);
-
-    end->bridge = ops;
-    end->registry = registry;
-    end->bridge_slot = slot;
-    end->bridge_pid = pid;
-
-    /* the caller may have made the id in its place */
-
-    ngx_memmove(end->bridge_id, id, ZLT_ID_SIZE);
-    ngx_memcpy(&end->node.key, id, sizeof(ngx_rbtree_key_t));
-
-    ngx_rbtree_insert(&ngx_zltunnel_bridges, &end->node);
-    end->bridged = 1;
-}
-
-
-ngx_zltunnel_end_t *
-ngx_zltunnel_end_bridge_find(u_char id[ZLT_ID_SIZE])
-{
-    ngx_int_t            rc;
-    ngx_rbtree_key_t     key;
-    ngx_rbtree_node_t   *node;
-    ngx_zltunnel_end_t  *end;
-
-    node = ngx_zltunnel_bridges.root;
-
-    if (node == NULL) {
-        return NULL;
-    }
-
-    ngx_memcpy(&key, id, sizeof(ngx_rbtree_key_t));
-
-    while (node != &ngx_zltunnel_bridges_sentinel) {
-
-        if (key != node->key) {
-            node = (key < node->key) ? node->left : node->right;
-            continue;
-        }
-
-        end = ngx_rbtree_data(node, ngx_zltunnel_end_t, node);
-
-        rc = ngx_memcmp(id, end->bridge_id, ZLT_ID_SIZE);
-
-        if (rc == 0) {
-            return end;
-        }
-
-        node = (rc < 0) ? node->left : node->right;
-    }
-
-    return NULL;
-}
-
-
-static void
-ngx_zltunnel_end_bridge_insert(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel)
-{
-    ngx_uint_t            less;
-    ngx_rbtree_node_t   **p;
-    ngx_zltunnel_end_t   *end, *other;
-
-    end = ngx_rbtree_data(node, ngx_zltunnel_end_t, node);
-
-    for ( ;; ) {
-
-        if (node->key != temp->key) {
-            less = (node->key < temp->key);
-
-        } else {
-            other = ngx_rbtree_data(temp, ngx_zltunnel_end_t, node);
-            less = (ngx_memcmp(end->bridge_id, other->bridge_id, ZLT_ID_SIZE)
-                    < 0);
-        }
-
-        p = less ? &temp->left : &temp->right;
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    *p = node;
-    node->parent = temp;
-    node->left = sentinel;
-    node->right = sentinel;
-    ngx_rbt_red(node);
-}
-
-
-static void
-ngx_zltunnel_end_bridge_remove(ngx_zltunnel_end_t *end)
-{
-    if (end->bridged) {
-        ngx_rbtree_delete(&ngx_zltunnel_bridges, &end->node);
-        end->bridged = 0;
-    }
-}
-
-
-/* connections of our own */

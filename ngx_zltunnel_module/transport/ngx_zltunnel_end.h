@@ -39,40 +39,12 @@ typedef struct {
 } ngx_zltunnel_end_ops_t;
 
 
-/* how a bridge speaks to the worker opposite */
-
-typedef struct {
-    /* EOF follows, or a reset: NGX_ERROR: there is no way to that worker */
-    ngx_int_t                  (*tell)(ngx_zltunnel_end_t *end,
-                                       ngx_uint_t reset);
-    /* reads what it has said, if it has */
-    void                       (*poll)(void);
-} ngx_zltunnel_end_bridge_ops_t;
-
-
 struct ngx_zltunnel_end_s {
     ngx_connection_t            *connection;
     ngx_zltunnel_kind_e          kind;
     ngx_zltunnel_ws_t           *ws;          /* within a WebSocket; or NULL */
     ngx_zltunnel_lane_t         *lane;        /* or NULL */
     const ngx_zltunnel_end_ops_t  *ops;       /* of a lane, or NULL */
-
-    /*
-     * A dead worker looks like a clean EOF over a socketpair, so EOF there
-     * counts only after a message between the workers has said so.
-     */
-    const ngx_zltunnel_end_bridge_ops_t  *bridge;
-    ngx_rbtree_node_t            node;        /* bridges, by id */
-    u_char                       bridge_id[ZLT_ID_SIZE];
-    ngx_zltunnel_registry_t     *registry;
-    ngx_uint_t                   bridge_slot; /* of the worker opposite */
-    ngx_pid_t                    bridge_pid;
-    unsigned                     bridged:1;   /* node is in the tree */
-    unsigned                     ended:1;     /* that message has come */
-    unsigned                     broken:1;    /* or one of a reset */
-    unsigned                     told:1;      /* either was sent */
-    unsigned                     waits:1;     /* EOF came, it has not yet */
-    ngx_msec_t                   waits_since;
 
     unsigned                     eof:1;       /* read */
     unsigned                     shut:1;      /* EOF has been passed on */
@@ -170,9 +142,6 @@ ngx_int_t ngx_zltunnel_end_restore(ngx_zltunnel_end_t *end, u_char *state,
     size_t len);
 /* 1: what has come is not all that was read, or the middle of a message */
 ngx_uint_t ngx_zltunnel_end_amid(ngx_zltunnel_end_t *end);
-/* What an EOF that was just read means: NGX_OK it is one, NGX_ERROR it is a
-   reset, NGX_AGAIN not known yet: the read handler is called again. */
-ngx_int_t ngx_zltunnel_end_eof(ngx_zltunnel_end_t *end);
 /* NGX_ERROR if the connection was reset, found without reading from it. */
 ngx_int_t ngx_zltunnel_end_test(ngx_zltunnel_end_t *end);
 /* NGX_OK: nothing is unacknowledged; NGX_AGAIN: something is, the peer lives;
@@ -181,7 +150,7 @@ ngx_int_t ngx_zltunnel_end_test(ngx_zltunnel_end_t *end);
 ngx_int_t ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end, ngx_msec_t dead);
 /* the same of a connection of TCP */
 ngx_int_t ngx_zltunnel_end_acked(ngx_connection_t *c, ngx_msec_t dead);
-/* Passes EOF on, after every byte: FIN, close_notify, or end message and FIN.
+/* Passes EOF on, after every byte: FIN, close_notify, or Eof.
    NGX_OK, NGX_AGAIN (call again when writable), NGX_ERROR. */
 ngx_int_t ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end);
 /* Whether the end of this process is a reset: SO_LINGER 0, which is to be on
@@ -190,15 +159,8 @@ void ngx_zltunnel_end_linger(ngx_connection_t *c, ngx_uint_t reset);
 /* Makes the close that follows a reset: SO_LINGER 0, no close_notify. */
 void ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end);
 /* Closes a channel's or bridge's connection and its pool, without blocking
-   and without sending more than is sent; forgets the bridge. */
+   and without sending more than is sent. */
 void ngx_zltunnel_end_close(ngx_zltunnel_end_t *end);
-/* Makes the end known by its bridge's id; slot and pid are of the worker
-   opposite, and ops tell it of the end. */
-void ngx_zltunnel_end_bridge(ngx_zltunnel_end_t *end,
-    const ngx_zltunnel_end_bridge_ops_t *ops,
-    ngx_zltunnel_registry_t *registry, u_char id[ZLT_ID_SIZE],
-    ngx_uint_t slot, ngx_pid_t pid);
-ngx_zltunnel_end_t *ngx_zltunnel_end_bridge_find(u_char id[ZLT_ID_SIZE]);
 ngx_int_t ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end);
 
 

@@ -278,10 +278,6 @@ ngx_zltunnel_relay_handler(ngx_event_t *ev)
     ngx_zltunnel_relay_sent(relay, 0);
     ngx_zltunnel_relay_sent(relay, 1);
 
-    /* the timer is ngx_zltunnel_end_eof()'s; to come here is all it is for */
-
-    ev->timedout = 0;
-
     if (!ev->write && end->eof && !end->shut && end->frames) {
 
         /* nothing more is read for the flow, but there may be something */
@@ -425,25 +421,20 @@ ngx_zltunnel_relay_flow(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
             return ngx_zltunnel_relay_shutdown(relay, i);
         }
 
-        if (from->waits) {
-            n = 0;
-
-        } else {
-            if (!ngx_zltunnel_end_readable(from)) {
-                return NGX_OK;
-            }
-
-            if (!wev->ready) {
-                return ngx_zltunnel_relay_blocked(relay, i);
-            }
-
-            if (moved >= NGX_ZLTUNNEL_RELAY_TURN) {
-                return NGX_BUSY;
-            }
-
-            n = f->pipe_size ? ngx_zltunnel_relay_splice(relay, i)
-                             : ngx_zltunnel_relay_copy(relay, i);
+        if (!ngx_zltunnel_end_readable(from)) {
+            return NGX_OK;
         }
+
+        if (!wev->ready) {
+            return ngx_zltunnel_relay_blocked(relay, i);
+        }
+
+        if (moved >= NGX_ZLTUNNEL_RELAY_TURN) {
+            return NGX_BUSY;
+        }
+
+        n = f->pipe_size ? ngx_zltunnel_relay_splice(relay, i)
+                         : ngx_zltunnel_relay_copy(relay, i);
 
         if (n > 0) {
             moved += n;
@@ -769,29 +760,18 @@ ngx_zltunnel_relay_drain(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 static ngx_int_t
 ngx_zltunnel_relay_eof(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 {
-    ngx_int_t            rc;
     ngx_zltunnel_end_t  *end;
 
     end = relay->side[i];
+    end->eof = 1;
 
-    rc = ngx_zltunnel_end_eof(end);
-
-    if (rc == NGX_ERROR) {
+    if (end->frames && !end->shut
+        && ngx_zltunnel_framed_behind(end) != NGX_OK)
+    {
         return ngx_zltunnel_relay_failed(relay, i);
     }
 
-    if (rc == NGX_OK) {
-        end->eof = 1;
-        end->waits = 0;
-
-        if (end->frames && !end->shut
-            && ngx_zltunnel_framed_behind(end) != NGX_OK)
-        {
-            return ngx_zltunnel_relay_failed(relay, i);
-        }
-    }
-
-    return rc;
+    return NGX_OK;
 }
 
 
@@ -968,11 +948,15 @@ ngx_zltunnel_relay_arm(ngx_zltunnel_relay_t *relay)
 }
 
 
+/* an end counts, too, that waits behind bytes which the far side does not take */
+
 static ngx_msec_t
 ngx_zltunnel_relay_limit(ngx_zltunnel_relay_t *relay)
 {
     if (relay->half_timeout
-        && (relay->side[0]->shut || relay->side[1]->shut)
+        && (relay->side[0]->shut || relay->side[1]->shut
+            || relay->side[0]->connection->read->pending_eof
+            || relay->side[1]->connection->read->pending_eof)
         && (relay->timeout == 0 || relay->half_timeout < relay->timeout))
     {
         return relay->half_timeout;
@@ -1134,10 +1118,6 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
         rev->handler = ngx_zltunnel_relay_empty_handler;
         wev->handler = ngx_zltunnel_relay_empty_handler;
 
-        if (rev->timer_set) {
-            ngx_del_timer(rev);
-        }
-
         if (rev->posted) {
             ngx_delete_posted_event(rev);
         }
@@ -1163,9 +1143,7 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
         if (how != NGX_ZLTUNNEL_RELAY_DONE) {
             ngx_zltunnel_end_abort(relay->side[i]);
 
-        } else if (i == 0 ? relay->side[i]->kind != NGX_ZLTUNNEL_BRIDGE
-                          : relay->side[i]->kind == NGX_ZLTUNNEL_PLAIN)
-        {
+        } else if (i == 0 || relay->side[i]->kind == NGX_ZLTUNNEL_PLAIN) {
             ngx_zltunnel_end_linger(relay->side[i]->connection, 0);
         }
     }

@@ -17,9 +17,8 @@
  *
  * What a message leads to is the business of handlers that the module hands
  * in, one for each type.  Messages are queued as they are read and acted on
- * from a posted event, because ngx_zltunnel_ipc_poll() may be called from deep
- * within a handler.  Only HELLO, and END, whose handler touches nothing else,
- * count at once.
+ * from a posted event, since who sends one may have to read before.  Only HELLO
+ * counts at once.
  */
 
 
@@ -72,6 +71,7 @@ static void ngx_zltunnel_ipc_put_back(ngx_zltunnel_ipc_t *msg, u_char *data,
     ngx_socket_t fd);
 static void ngx_zltunnel_ipc_go_on(ngx_event_t *ev);
 static void ngx_zltunnel_ipc_read_handler(ngx_event_t *ev);
+static void ngx_zltunnel_ipc_poll(void);
 static ngx_int_t ngx_zltunnel_ipc_read(ngx_zltunnel_ipc_t *msg, u_char *data,
     ngx_socket_t *fd);
 static void ngx_zltunnel_ipc_process(ngx_event_t *ev);
@@ -93,7 +93,7 @@ typedef struct {
 } ngx_zltunnel_ipc_young_t;
 
 
-static const ngx_zltunnel_ipc_handler_t  *ngx_zltunnel_ipc_handlers;
+static const ngx_zltunnel_ipc_pt  *ngx_zltunnel_ipc_handlers;
 static void                   (*ngx_zltunnel_ipc_exiting)(void);
 
 static ngx_zltunnel_ipc_set_t  *ngx_zltunnel_ipc_sets;
@@ -278,7 +278,7 @@ ngx_zltunnel_ipc_in_use(ngx_cycle_t *cycle, ngx_uint_t generation)
 
 ngx_int_t
 ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle,
-    const ngx_zltunnel_ipc_handler_t *handlers, void (*exiting)(void))
+    const ngx_zltunnel_ipc_pt *handlers, void (*exiting)(void))
 {
     ngx_uint_t               i, k;
     ngx_connection_t        *c;
@@ -719,7 +719,7 @@ ngx_zltunnel_ipc_read_handler(ngx_event_t *ev)
 }
 
 
-void
+static void
 ngx_zltunnel_ipc_poll(void)
 {
     ngx_socket_t        fd;
@@ -764,12 +764,6 @@ ngx_zltunnel_ipc_poll(void)
                 (void) ngx_close_socket(fd);
             }
 
-            continue;
-        }
-
-        if (ngx_zltunnel_ipc_handlers[msg.type].at_once
-            && ngx_zltunnel_ipc_handlers[msg.type].at_once(&msg) == NGX_OK)
-        {
             continue;
         }
 
@@ -963,7 +957,7 @@ ngx_zltunnel_ipc_handle(ngx_zltunnel_registry_t *registry,
 
     fd = (ngx_socket_t) -1;
 
-    ngx_zltunnel_ipc_handlers[msg->type].handler(registry, msg, data, &fd);
+    ngx_zltunnel_ipc_handlers[msg->type](registry, msg, data, &fd);
 }
 
 
@@ -982,7 +976,7 @@ ngx_zltunnel_ipc_dispatch(ngx_zltunnel_registry_t *registry,
                    "zltunnel message %uD from %P, fd:%d",
                    msg->type, msg->from, item->fd);
 
-    handler = ngx_zltunnel_ipc_handlers[msg->type].handler;
+    handler = ngx_zltunnel_ipc_handlers[msg->type];
 
     if (handler) {
         handler(registry, msg, item->data, &item->fd);

@@ -27,7 +27,6 @@ typedef enum {
     NGX_ZLTUNNEL_IPC_CHANNEL,       /* here it is: moved, with its fd */
     NGX_ZLTUNNEL_IPC_BRIDGE,        /* here it is: a socketpair to it */
     NGX_ZLTUNNEL_IPC_NONE,          /* there is none */
-    NGX_ZLTUNNEL_IPC_END,           /* EOF over a bridge; code 1: a reset */
     NGX_ZLTUNNEL_IPC_CONNECT,       /* send Connect on your control channel */
     NGX_ZLTUNNEL_IPC_FAIL,          /* ConnectFail came on it */
     NGX_ZLTUNNEL_IPC_ACK,           /* ConnectAck came on it */
@@ -47,14 +46,6 @@ typedef void (*ngx_zltunnel_ipc_pt)(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
 
 
-typedef struct {
-    ngx_zltunnel_ipc_pt          handler;
-    /* tried while the message is read, from within any handler; or NULL.
-       NGX_DECLINED: it comes behind others, in its turn */
-    ngx_int_t                  (*at_once)(ngx_zltunnel_ipc_t *msg);
-} ngx_zltunnel_ipc_handler_t;
-
-
 extern ngx_uint_t  ngx_zltunnel_ipc_generation;
 
 
@@ -65,7 +56,7 @@ ngx_int_t ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle);
 /* handlers: one for each type of message; exiting: the worker has begun to exit
    gracefully */
 ngx_int_t ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle,
-    const ngx_zltunnel_ipc_handler_t *handlers, void (*exiting)(void));
+    const ngx_zltunnel_ipc_pt *handlers, void (*exiting)(void));
 /* tells the workers of older generations how to reach this one */
 void ngx_zltunnel_ipc_hello(ngx_zltunnel_registry_t *registry);
 /* closes the ways to generations of which no worker is left */
@@ -82,8 +73,6 @@ void ngx_zltunnel_ipc_broadcast(ngx_zltunnel_registry_t *registry,
 /* acts on it here and now, as if it had come from another worker */
 void ngx_zltunnel_ipc_handle(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data);
-/* reads what is there now: an EOF over a bridge asks for it */
-void ngx_zltunnel_ipc_poll(void);
 
 
 #endif /* _NGX_ZLTUNNEL_IPC_H_INCLUDED_ */

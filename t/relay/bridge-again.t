@@ -1,9 +1,9 @@
 #!/usr/bin/perl
 
 # Protects: a channel under TLS that another worker holds is like any other to
-# the worker of the client: idle there after a connection, used again, and lent
-# to nginx's upstream code, with no new bridge.  Where it is not needed for a
-# while it is given up.
+# the worker of the client: idle there after a connection, used again, given to
+# a worker that needs one, and lent to nginx's upstream code, with no new
+# bridge.  Where it is not needed for a while it is given up.
 #
 # The worker of the clients sleeps while the agent opens its channel, and the
 # one with the channel while a client comes.
@@ -16,6 +16,7 @@ use lib "$FindBin::Bin/../lib";
 
 use Test::More;
 use ZLTunnel;
+use ZLTunnel::Proc qw(sockets);
 use ZLTunnel::Wire qw(register);
 
 my $t = ZLTunnel->new(workers => 2, range => 2, allow => [ qr/signal 9/ ],
@@ -66,6 +67,24 @@ is($ch->ends, 'reset', 'a client that is reset');
 $ch->rst;
 is_idle();
 is_deeply(ways(), { bridged => 1, local => 3 }, 'over the same');
+
+# it goes on, here to where it came from
+
+my $bridges = bridges();
+
+for my $worker ($holder, $other) {
+    my $c = client($port, $worker);
+    $c->send('hello');
+    served($ch, 'hello', 'answer');
+    $c->shut;
+    is($ch->ends, 'eof', 'the end of the client');
+    $ch->eof;
+    is($c->ending, 'eof', 'and that of the service');
+    is_idle();
+}
+
+is_deeply(ways(), { bridged => 3, local => 3 }, 'given on');
+is(bridges(), $bridges, 'over the same bridge');
 
 # nobody needs it
 
@@ -185,6 +204,16 @@ sub client {
     return $c;
 }
 
+
+# Sockets of the two workers to each other, or within one.
+
+sub bridges {
+    my %unix = map { (split)[6] => 1 } grep { / 0001 03 / }
+               split /\n/, slurp('/proc/net/unix');
+
+    return scalar grep { /(\d+)/ && $unix{$1} }
+           map { keys %{ sockets($_) } } $holder, $other;
+}
 
 sub served {
     my ($ch, $bytes, $answer) = @_;
