@@ -153,8 +153,6 @@ zlt_channel_open_undo(zlt_channel_t *ch)
 {
     zlt_channel_open_shut(ch);
 
-    zlt_channel_state(ch, ZLT_CHANNEL_OPENING);
-
     zlt_list_remove(&ch->relay.task.link);
 }
 
@@ -381,6 +379,8 @@ zlt_channel_open_shut(zlt_channel_t *ch)
     ch->upgrade = NULL;
 
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_CHANNEL]);
+
+    zlt_channel_state(ch, ZLT_CHANNEL_OPENING);
 }
 
 
