@@ -18,6 +18,7 @@
 #include "ngx_zltunnel_access_end.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
@@ -551,7 +552,7 @@ ngx_zltunnel_access_reply(ngx_zltunnel_control_t *control,
         }
     }
 
-    ngx_zltunnel_control_write(control, &m);
+    ngx_zltunnel_control_io_write(control, &m);
 }
 
 

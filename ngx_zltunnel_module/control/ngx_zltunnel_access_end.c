@@ -17,6 +17,7 @@
 #include "ngx_zltunnel_access_end.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
@@ -205,7 +206,7 @@ ngx_zltunnel_access_tell(ngx_zltunnel_control_t *control,
     m.ext = ZLT_X_CODE;
     m.code = end->code;
 
-    ngx_zltunnel_control_write(control, &m);
+    ngx_zltunnel_control_io_write(control, &m);
 }
 
 

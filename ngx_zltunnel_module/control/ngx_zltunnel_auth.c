@@ -20,6 +20,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_control_place.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
@@ -499,7 +500,7 @@ ngx_zltunnel_auth_probed(ngx_zltunnel_control_t *control)
         return;
     }
 
-    ngx_zltunnel_control_resume(control);
+    ngx_zltunnel_control_io_resume(control);
 }
 
 
@@ -622,7 +623,7 @@ ngx_zltunnel_auth_ok(ngx_zltunnel_control_t *control,
         m.name.len = session->token->name.len;
     }
 
-    ngx_zltunnel_control_write(control, &m);
+    ngx_zltunnel_control_io_write(control, &m);
 }
 
 
@@ -647,6 +648,6 @@ ngx_zltunnel_auth_refuse(ngx_zltunnel_control_t *control, ngx_uint_t code,
         m.code = code;
     }
 
-    ngx_zltunnel_control_write(control, &m);
+    ngx_zltunnel_control_io_write(control, &m);
     ngx_zltunnel_control_end(control, ZLT_WS_POLICY, reason);
 }

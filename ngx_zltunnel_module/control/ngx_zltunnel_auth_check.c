@@ -14,6 +14,7 @@
 #include "ngx_zltunnel_auth_check.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_registry.h"
 
 #include "zlt_msg.h"
@@ -74,6 +75,6 @@ ngx_zltunnel_auth_check(ngx_zltunnel_control_t *control,
                   "token of agent \"%V\" was checked from %V", &token->name,
                   &control->end.connection->addr_text);
 
-    ngx_zltunnel_control_write(control, &m);
+    ngx_zltunnel_control_io_write(control, &m);
     ngx_zltunnel_control_end(control, ZLT_WS_NORMAL, "checked");
 }

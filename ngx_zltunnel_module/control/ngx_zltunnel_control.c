@@ -5,14 +5,8 @@
 
 /*
  * Control channels: a WebSocket on a connection that http has handed over.
- * What the messages mean is in ngx_zltunnel_control_message.c.
- *
- * Input is read into one buffer of the worker and parsed there; only a
- * message that comes in pieces is collected, and what an event has no budget
- * for is held until the next turn.  Output is queued and written
- * when a handler is done, so that the answers to many requests go out
- * together; an agent that does not read ends its tunnel once the queue is
- * longer than NGX_ZLTUNNEL_CONTROL_OUT.
+ * What comes and goes there is in ngx_zltunnel_control_io.c, what the messages
+ * mean in ngx_zltunnel_control_message.c.
  *
  * A control channel may end in the middle of handling its input.  It is then
  * marked dead, and freed where the handler returns.
@@ -23,6 +17,7 @@
 #include "ngx_zltunnel_control.h"
 #include "ngx_zltunnel_auth.h"
 #include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_control_message.h"
 #include "ngx_zltunnel_control_place.h"
 #include "ngx_zltunnel_transport.h"
@@ -32,11 +27,8 @@
 #include "zlt_ws.h"
 
 
-#define NGX_ZLTUNNEL_CONTROL_READ    16384
-#define NGX_ZLTUNNEL_CONTROL_OUT     262144    /* bytes */
-#define NGX_ZLTUNNEL_CONTROL_FULL    131072    /* .. and no Connect more */
-#define NGX_ZLTUNNEL_CONTROL_EARLY   (2 * ZLT_MAX_MESSAGE_SIZE)
-                                               /* bytes before Auth, at most */
+#define NGX_ZLTUNNEL_CONTROL_FULL    131072    /* bytes, and no Connect
+                                                  more */
 #define NGX_ZLTUNNEL_CONTROL_BURST   256       /* requests at a time, beside
                                                   three for each service, and
                                                   access session */
@@ -49,23 +41,6 @@
 static void ngx_zltunnel_control_read_handler(ngx_event_t *ev);
 static void ngx_zltunnel_control_write_handler(ngx_event_t *ev);
 static void ngx_zltunnel_control_timer_handler(ngx_event_t *ev);
-static void ngx_zltunnel_control_read(ngx_zltunnel_control_t *control);
-static void ngx_zltunnel_control_take(ngx_zltunnel_control_t *control,
-    u_char *data, size_t len);
-static void ngx_zltunnel_control_input(ngx_zltunnel_control_t *control,
-    u_char *data, size_t len);
-static void ngx_zltunnel_control_chunk(ngx_zltunnel_control_t *control);
-static void ngx_zltunnel_control_forget(ngx_zltunnel_control_t *control);
-static void ngx_zltunnel_control_decode(ngx_zltunnel_control_t *control,
-    u_char *data, size_t len);
-static void ngx_zltunnel_control_frame(ngx_zltunnel_control_t *control);
-static void ngx_zltunnel_control_hold(ngx_zltunnel_control_t *control,
-    u_char *data, size_t len);
-static void ngx_zltunnel_control_put(ngx_zltunnel_control_t *control,
-    unsigned opcode, u_char *data, size_t len);
-static void ngx_zltunnel_control_flush(ngx_zltunnel_control_t *control);
-static void ngx_zltunnel_control_discard(ngx_zltunnel_control_t *control);
-static void ngx_zltunnel_control_close(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_free(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_heartbeat(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_quit(ngx_zltunnel_control_t *control);
@@ -150,9 +125,9 @@ ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
     ngx_add_timer(&control->timer, NGX_ZLTUNNEL_AUTH_TIMEOUT);
 
     ngx_zltunnel_control_enter(control);
-    ngx_zltunnel_control_hold(control, data, len);
+    ngx_zltunnel_control_io_hold(control, data, len);
     ngx_explicit_memzero(data, len);
-    ngx_zltunnel_control_read(control);
+    ngx_zltunnel_control_io_read(control);
     ngx_zltunnel_control_leave(control);
 }
 
@@ -172,7 +147,7 @@ ngx_zltunnel_control_read_handler(ngx_event_t *ev)
     }
 
     ngx_zltunnel_control_enter(control);
-    ngx_zltunnel_control_read(control);
+    ngx_zltunnel_control_io_read(control);
     ngx_zltunnel_control_leave(control);
 }
 
@@ -187,322 +162,6 @@ ngx_zltunnel_control_write_handler(ngx_event_t *ev)
     control = c->data;
 
     ngx_zltunnel_control_enter(control);
-    ngx_zltunnel_control_leave(control);
-}
-
-
-static void
-ngx_zltunnel_control_read(ngx_zltunnel_control_t *control)
-{
-    ssize_t            n;
-    ngx_str_t          held;
-    ngx_connection_t  *c;
-
-    static u_char  buf[NGX_ZLTUNNEL_CONTROL_READ];
-
-    c = control->end.connection;
-
-    ngx_memzero(&control->budget, sizeof(ngx_zltunnel_budget_t));
-
-    while (!control->dead && !control->failed) {
-
-        if (control->state == NGX_ZLTUNNEL_CONTROL_PROBING) {
-
-            /* its requests wait in the socket until the Auth is answered */
-
-            break;
-        }
-
-        if (control->state == NGX_ZLTUNNEL_CONTROL_CLOSING) {
-            ngx_zltunnel_control_discard(control);
-            return;
-        }
-
-        if (ngx_zltunnel_budget_spent(&control->budget)) {
-            ngx_zltunnel_budget_post(c->read);
-            break;
-        }
-
-        if (control->held.len) {
-            held = control->held;
-            ngx_str_null(&control->held);
-
-            ngx_zltunnel_control_take(control, held.data, held.len);
-            ngx_free(held.data);
-            continue;
-        }
-
-        n = ngx_zltunnel_end_read(&control->end, buf, sizeof(buf));
-
-        if (n == NGX_AGAIN) {
-            break;
-        }
-
-        if (n <= 0) {
-            ngx_zltunnel_control_close(control);
-            return;
-        }
-
-        ngx_zltunnel_control_take(control, buf, n);
-
-        control->budget.bytes += n;
-    }
-
-    if (!control->dead && ngx_handle_read_event(c->read, 0) != NGX_OK) {
-        ngx_zltunnel_control_close(control);
-    }
-}
-
-
-/* Nobody may say much before Auth, and what was said is forgotten: it may be
-   the token. */
-
-static void
-ngx_zltunnel_control_take(ngx_zltunnel_control_t *control, u_char *data,
-    size_t len)
-{
-    if (control->state != NGX_ZLTUNNEL_CONTROL_AUTH) {
-        ngx_zltunnel_control_input(control, data, len);
-        return;
-    }
-
-    control->early += len;
-
-    if (control->early > NGX_ZLTUNNEL_CONTROL_EARLY) {
-        ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                      "agent sent too much before Auth");
-        ngx_zltunnel_control_end(control, ZLT_WS_POLICY,
-                                 "too much before Auth");
-        return;
-    }
-
-    ngx_zltunnel_control_input(control, data, len);
-
-    ngx_explicit_memzero(data, len);
-}
-
-
-static void
-ngx_zltunnel_control_input(ngx_zltunnel_control_t *control, u_char *data,
-    size_t len)
-{
-    u_char          *pos, *end;
-    zlt_ws_event_t   event;
-
-    pos = data;
-    end = data + len;
-
-    for ( ;; ) {
-
-        if (control->dead
-            || control->state == NGX_ZLTUNNEL_CONTROL_CLOSING)
-        {
-            return;
-        }
-
-        if (control->state == NGX_ZLTUNNEL_CONTROL_PROBING) {
-            ngx_zltunnel_control_hold(control, pos, end - pos);
-            return;
-        }
-
-        if (control->failed) {
-            return;
-        }
-
-        if (ngx_zltunnel_budget_spent(&control->budget)) {
-            ngx_zltunnel_control_hold(control, pos, end - pos);
-            return;
-        }
-
-        event = zlt_ws_parse(&control->parser, &pos, end);
-
-        if (event == ZLT_WS_AGAIN) {
-            return;
-        }
-
-        control->budget.messages++;
-
-        switch (event) {
-
-        case ZLT_WS_DATA:
-            ngx_zltunnel_control_chunk(control);
-            break;
-
-        case ZLT_WS_CONTROL:
-            ngx_zltunnel_control_frame(control);
-            break;
-
-        default: /* ZLT_WS_ERROR */
-            ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                          "websocket error: %s", control->parser.error);
-            ngx_zltunnel_control_end(control, control->parser.close_code,
-                                     control->parser.error);
-            return;
-        }
-    }
-}
-
-
-static void
-ngx_zltunnel_control_chunk(ngx_zltunnel_control_t *control)
-{
-    u_char           *p;
-    size_t            size, len, have;
-    zlt_ws_parser_t  *parser;
-
-    parser = &control->parser;
-
-    if (control->in_len == 0 && parser->message_end) {
-
-        /* whole, as nearly all are */
-
-        ngx_zltunnel_control_decode(control, parser->chunk,
-                                    parser->chunk_len);
-        return;
-    }
-
-    len = control->in_len + parser->chunk_len;
-
-    if (len > control->in_size) {
-        size = ngx_max(len, 2 * control->in_size);
-
-        p = ngx_alloc(size, control->end.connection->log);
-        if (p == NULL) {
-            ngx_zltunnel_control_close(control);
-            return;
-        }
-
-        have = control->in_len;
-
-        if (control->in) {
-            ngx_memcpy(p, control->in, have);
-        }
-
-        ngx_zltunnel_control_forget(control);
-
-        control->in = p;
-        control->in_len = have;
-        control->in_size = size;
-    }
-
-    ngx_memcpy(control->in + control->in_len, parser->chunk,
-               parser->chunk_len);
-    control->in_len = len;
-
-    if (!parser->message_end) {
-        return;
-    }
-
-    ngx_zltunnel_control_decode(control, control->in, len);
-    ngx_zltunnel_control_forget(control);
-}
-
-
-/* the message that came in pieces: it may have been an Auth */
-
-static void
-ngx_zltunnel_control_forget(ngx_zltunnel_control_t *control)
-{
-    if (control->in) {
-        ngx_explicit_memzero(control->in, control->in_size);
-        ngx_free(control->in);
-    }
-
-    control->in = NULL;
-    control->in_len = 0;
-    control->in_size = 0;
-}
-
-
-static void
-ngx_zltunnel_control_decode(ngx_zltunnel_control_t *control, u_char *data,
-    size_t len)
-{
-    int        rc;
-    size_t     used;
-    zlt_msg_t  m;
-
-    rc = zlt_msg_decode(&m, data, len, ZLT_MAX_PAYLOAD, &used);
-
-    if (rc == ZLT_AGAIN) {
-        rc = ZLT_ERR_SHORT;
-    }
-
-    if (rc != ZLT_OK) {
-        ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                      "bad message on a control channel: %s",
-                      zlt_msg_strerror(rc));
-
-        ngx_zltunnel_control_end(control, rc == ZLT_ERR_SIZE
-                                          ? ZLT_WS_TOO_BIG : ZLT_WS_PROTOCOL,
-                                 zlt_msg_strerror(rc));
-        return;
-    }
-
-    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, control->end.connection->log, 0,
-                   "zltunnel control: %s", zlt_msg_name(m.type));
-
-    if (control->state == NGX_ZLTUNNEL_CONTROL_AUTH) {
-        ngx_zltunnel_auth_message(control, &m, data, used);
-        return;
-    }
-
-    ngx_zltunnel_control_message(control, &m);
-}
-
-
-static void
-ngx_zltunnel_control_frame(ngx_zltunnel_control_t *control)
-{
-    switch (control->parser.opcode) {
-
-    case ZLT_WS_OP_PING:
-        ngx_zltunnel_control_put(control, ZLT_WS_OP_PONG,
-                                 control->parser.control,
-                                 control->parser.control_len);
-
-        if (control->peer) {
-            ngx_zltunnel_control_message_heard(control);
-        }
-
-        break;
-
-    case ZLT_WS_OP_CLOSE:
-        ngx_zltunnel_control_end(control, ZLT_WS_NORMAL, "");
-        break;
-
-    default: /* Pong */
-        break;
-    }
-}
-
-
-/* what was read behind an Auth that waits, or beyond the event's budget */
-
-static void
-ngx_zltunnel_control_hold(ngx_zltunnel_control_t *control, u_char *data,
-    size_t len)
-{
-    if (len == 0) {
-        return;
-    }
-
-    control->held.data = ngx_alloc(len, control->end.connection->log);
-    if (control->held.data == NULL) {
-        ngx_zltunnel_control_close(control);
-        return;
-    }
-
-    ngx_memcpy(control->held.data, data, len);
-    control->held.len = len;
-}
-
-
-void
-ngx_zltunnel_control_resume(ngx_zltunnel_control_t *control)
-{
-    ngx_zltunnel_control_enter(control);
-    ngx_zltunnel_control_read(control);
     ngx_zltunnel_control_leave(control);
 }
 
@@ -551,125 +210,6 @@ ngx_zltunnel_control_charge(ngx_zltunnel_control_t *control)
 
 
 void
-ngx_zltunnel_control_write(ngx_zltunnel_control_t *control, zlt_msg_t *m)
-{
-    size_t  len;
-
-    static u_char  buf[ZLT_MAX_MESSAGE_SIZE];
-
-    len = zlt_msg_encode(m, buf, sizeof(buf));
-
-    if (len == 0) {
-        ngx_log_error(NGX_LOG_ALERT, control->end.connection->log, 0,
-                      "%s could not be encoded", zlt_msg_name(m->type));
-        return;
-    }
-
-    ngx_zltunnel_control_put(control, ZLT_WS_OP_BINARY, buf, len);
-}
-
-
-static void
-ngx_zltunnel_control_put(ngx_zltunnel_control_t *control, unsigned opcode,
-    u_char *data, size_t len)
-{
-    u_char  *p;
-    size_t   need, size;
-
-    if (control->failed || control->dead
-        || control->state == NGX_ZLTUNNEL_CONTROL_CLOSING)
-    {
-        return;
-    }
-
-    need = control->out_len + ZLT_WS_MAX_HEADER + len;
-
-    if (need - control->out_pos > NGX_ZLTUNNEL_CONTROL_OUT) {
-        ngx_log_error(NGX_LOG_ERR, control->end.connection->log, 0,
-                      "agent does not read its control channel");
-        control->failed = 1;
-        return;
-    }
-
-    if (need > control->out_size) {
-        size = ngx_max(need, 1024);
-
-        p = ngx_alloc(size, control->end.connection->log);
-        if (p == NULL) {
-            control->failed = 1;
-            return;
-        }
-
-        if (control->out) {
-            control->out_len -= control->out_pos;
-            ngx_memcpy(p, control->out + control->out_pos, control->out_len);
-            control->out_pos = 0;
-            ngx_free(control->out);
-        }
-
-        control->out = p;
-        control->out_size = size;
-    }
-
-    p = control->out + control->out_len;
-    p += zlt_ws_header(p, opcode, len, NULL);
-    p = ngx_cpymem(p, data, len);
-    control->out_len = p - control->out;
-}
-
-
-static void
-ngx_zltunnel_control_flush(ngx_zltunnel_control_t *control)
-{
-    ssize_t            n;
-    ngx_connection_t  *c;
-
-    c = control->end.connection;
-
-    while (control->out_pos < control->out_len && !control->failed) {
-
-        n = c->send(c, control->out + control->out_pos,
-                    control->out_len - control->out_pos);
-
-        if (n == NGX_AGAIN) {
-
-            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-                control->failed = 1;
-            }
-
-            return;
-        }
-
-        if (n == NGX_ERROR) {
-            control->failed = 1;
-            return;
-        }
-
-        control->out_pos += n;
-    }
-
-    if (control->out) {
-
-        /* an idle tunnel holds no buffer */
-
-        ngx_free(control->out);
-        control->out = NULL;
-    }
-
-    control->out_pos = 0;
-    control->out_len = 0;
-    control->out_size = 0;
-
-    if (control->state == NGX_ZLTUNNEL_CONTROL_CLOSING && !control->end.shut) {
-
-        if (ngx_zltunnel_end_shutdown(&control->end) == NGX_ERROR) {
-            control->failed = 1;
-        }
-    }
-}
-
-
-void
 ngx_zltunnel_control_end(ngx_zltunnel_control_t *control, uint16_t code,
     const char *reason)
 {
@@ -681,7 +221,7 @@ ngx_zltunnel_control_end(ngx_zltunnel_control_t *control, uint16_t code,
     }
 
     len = zlt_ws_close_payload(buf, code, reason);
-    ngx_zltunnel_control_put(control, ZLT_WS_OP_CLOSE, buf, len);
+    ngx_zltunnel_control_io_put(control, ZLT_WS_OP_CLOSE, buf, len);
 
     ngx_zltunnel_control_message_down(control);
 
@@ -690,44 +230,6 @@ ngx_zltunnel_control_end(ngx_zltunnel_control_t *control, uint16_t code,
 
     ngx_zltunnel_control_enter(control);
     ngx_zltunnel_control_leave(control);
-}
-
-
-/* a close with unread input would make a reset of it, and lose what was sent */
-
-static void
-ngx_zltunnel_control_discard(ngx_zltunnel_control_t *control)
-{
-    ssize_t            n;
-    ngx_connection_t  *c;
-
-    static u_char  buf[4096];
-
-    c = control->end.connection;
-
-    while (!ngx_zltunnel_budget_spent(&control->budget)) {
-        n = ngx_zltunnel_end_read(&control->end, buf, sizeof(buf));
-
-        if (n == NGX_AGAIN) {
-
-            if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
-                ngx_zltunnel_control_close(control);
-            }
-
-            return;
-        }
-
-        if (n <= 0) {
-            ngx_zltunnel_control_close(control);
-            return;
-        }
-
-        control->budget.bytes += n;
-    }
-
-    /* the timer ends it */
-
-    ngx_zltunnel_budget_post(c->read);
 }
 
 
@@ -748,7 +250,7 @@ ngx_zltunnel_control_leave(ngx_zltunnel_control_t *control)
     }
 
     if (!control->dead) {
-        ngx_zltunnel_control_flush(control);
+        ngx_zltunnel_control_io_flush(control);
     }
 
     if (control->dead || control->failed) {
@@ -757,7 +259,7 @@ ngx_zltunnel_control_leave(ngx_zltunnel_control_t *control)
 }
 
 
-static void
+void
 ngx_zltunnel_control_close(ngx_zltunnel_control_t *control)
 {
     control->dead = 1;
@@ -791,20 +293,11 @@ ngx_zltunnel_control_free(ngx_zltunnel_control_t *control)
 
     ngx_zltunnel_end_close(&control->end);
 
-    ngx_zltunnel_control_forget(control);
-
-    if (control->out) {
-        ngx_free(control->out);
-    }
+    ngx_zltunnel_control_io_free(control);
 
     if (control->auth.data) {
         ngx_explicit_memzero(control->auth.data, control->auth.len);
         ngx_free(control->auth.data);
-    }
-
-    if (control->held.data) {
-        ngx_explicit_memzero(control->held.data, control->held.len);
-        ngx_free(control->held.data);
     }
 
     ngx_free(control);
@@ -878,7 +371,7 @@ ngx_zltunnel_control_heartbeat(ngx_zltunnel_control_t *control)
         m.type = ZLT_HEARTBEAT;
         m.timestamp = (uint64_t) tp->sec * 1000 + tp->msec;
 
-        ngx_zltunnel_control_write(control, &m);
+        ngx_zltunnel_control_io_write(control, &m);
         control->beaten = now;
     }
 
@@ -946,7 +439,7 @@ ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
     }
 
     ngx_zltunnel_control_enter(control);
-    ngx_zltunnel_control_write(control, &m);
+    ngx_zltunnel_control_io_write(control, &m);
     ngx_zltunnel_control_leave(control);
 
     return NGX_OK;
@@ -1035,7 +528,7 @@ ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control, ngx_uint_t action,
         m.retry_after = later + ngx_random() % later;
     }
 
-    ngx_zltunnel_control_write(control, &m);
+    ngx_zltunnel_control_io_write(control, &m);
 
     if (action == ZLT_D_RECONNECT && control->extended) {
         ngx_zltunnel_control_enter(control);

@@ -89,6 +89,8 @@ void ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
    another address could be closed */
 ngx_uint_t ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry,
     struct sockaddr *sa);
+/* its connection has ended, or is to: freed when the handlers that run return */
+void ngx_zltunnel_control_close(ngx_zltunnel_control_t *control);
 /* closes one that has not sent Auth, as if it had never come */
 void ngx_zltunnel_control_drop(ngx_zltunnel_control_t *control);
 /* data: the target, if the message says that there is one */
@@ -112,16 +114,12 @@ void ngx_zltunnel_control_stop(ngx_zltunnel_control_t *control,
  */
 void ngx_zltunnel_control_enter(ngx_zltunnel_control_t *control);
 void ngx_zltunnel_control_leave(ngx_zltunnel_control_t *control);
-/* queues a message, to be written when the handler returns */
-void ngx_zltunnel_control_write(ngx_zltunnel_control_t *control, zlt_msg_t *m);
 /* sends Close, then closes once the agent has, or in a few seconds */
 void ngx_zltunnel_control_end(ngx_zltunnel_control_t *control, uint16_t code,
     const char *reason);
 /* One more request: NGX_ERROR if there were too many of late.  It is not to be
    answered then; the tunnel ends. */
 ngx_int_t ngx_zltunnel_control_charge(ngx_zltunnel_control_t *control);
-/* goes on reading after a probe */
-void ngx_zltunnel_control_resume(ngx_zltunnel_control_t *control);
 
 
 #endif /* _NGX_ZLTUNNEL_CONTROL_H_INCLUDED_ */

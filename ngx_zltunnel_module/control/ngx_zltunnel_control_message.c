@@ -14,6 +14,7 @@
 #include "ngx_zltunnel_access_control.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_register.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
@@ -133,7 +134,7 @@ ngx_zltunnel_control_message_heartbeat(ngx_zltunnel_control_t *control,
     ack.type = ZLT_HEARTBEAT_ACK;
     ack.timestamp = m->timestamp;
 
-    ngx_zltunnel_control_write(control, &ack);
+    ngx_zltunnel_control_io_write(control, &ack);
 }
 
 

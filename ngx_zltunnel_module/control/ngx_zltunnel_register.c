@@ -12,6 +12,7 @@
 #include "ngx_zltunnel_register.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_register_host.h"
 #include "ngx_zltunnel_register_room.h"
 #include "ngx_zltunnel_registry.h"
@@ -130,7 +131,7 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
             fail.code = code;
         }
 
-        ngx_zltunnel_control_write(control, &fail);
+        ngx_zltunnel_control_io_write(control, &fail);
         return;
     }
 
@@ -496,7 +497,7 @@ ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control, u_char *id,
         }
     }
 
-    ngx_zltunnel_control_write(control, &m);
+    ngx_zltunnel_control_io_write(control, &m);
 }
 
 

@@ -13,6 +13,7 @@
 #include "ngx_zltunnel_withdraw.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
 
@@ -171,5 +172,5 @@ ngx_zltunnel_withdraw_tell(ngx_zltunnel_control_t *control, u_char *id)
     m.reason.data = reason;
     m.reason.len = sizeof(reason) - 1;
 
-    ngx_zltunnel_control_write(control, &m);
+    ngx_zltunnel_control_io_write(control, &m);
 }
