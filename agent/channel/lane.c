@@ -22,9 +22,6 @@
 #include "zlt_lanes.h"
 
 
-#define ZLT_LANE_SMALL   4096          /* bytes of a message, at most */
-
-
 static ssize_t zlt_lane_read(zlt_conn_t *c, void *buf, size_t size);
 static ssize_t zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size);
 static int zlt_lane_failed(const zlt_conn_t *c);
@@ -57,10 +54,10 @@ zlt_lane_create(zlt_shared_t *shared, uint32_t number, zlt_conn_t *conn)
     lane->number = number;
     lane->shared = shared;
     lane->conn = conn;
-    lane->credit = ZLT_WINDOW_FIRST;
     lane->task.handler = zlt_lane_turn;
 
-    zlt_window_start(&lane->window, zlt_shared_windows(shared));
+    zlt_lanebox_start(&lane->box, &zlt_conn_memory,
+                      zlt_shared_windows(shared));
 
     zlt_list_init(&lane->task.link);
     zlt_list_init(&lane->turn);
@@ -107,33 +104,30 @@ zlt_lane_turn(zlt_task_t *task)
 static ssize_t
 zlt_lane_read(zlt_conn_t *c, void *buf, size_t size)
 {
+    ssize_t      n;
     zlt_lane_t  *lane;
 
     lane = c->lane;
 
-    size = zlt_inbox_take(&lane->in, &zlt_conn_memory, buf, size);
+    n = zlt_lanebox_take(&lane->box, buf, size, (uint32_t) zlt_io_now(),
+                         zlt_shared_rtt(lane->shared));
 
-    if (size == 0) {
-
-        if (lane->ended || lane->broken) {
-            errno = ECONNRESET;
-            return ZLT_CONN_ERROR;
-        }
-
-        c->io.ready &= ~(unsigned) ZLT_IO_READ;
-        return ZLT_CONN_AGAIN;
+    if (n < 0) {
+        errno = ECONNRESET;
+        return ZLT_CONN_ERROR;
     }
 
-    zlt_window_read(&lane->window, size, (uint32_t) zlt_io_now(),
-                    zlt_shared_rtt(lane->shared));
-
-    if (lane->in.len == 0 && !lane->ended && !lane->broken) {
+    if (!zlt_lanebox_readable(&lane->box)) {
         c->io.ready &= ~(unsigned) ZLT_IO_READ;
+    }
+
+    if (n == 0) {
+        return ZLT_CONN_AGAIN;
     }
 
     zlt_lane_give_credit(lane);
 
-    return (ssize_t) size;
+    return n;
 }
 
 
@@ -143,9 +137,9 @@ zlt_lane_give_credit(zlt_lane_t *lane)
     uint8_t   *p;
     uint32_t   credit;
 
-    credit = zlt_window_due(&lane->window);
+    credit = zlt_lanebox_due(&lane->box);
 
-    if (credit == 0 || lane->ended) {
+    if (credit == 0) {
         return;
     }
 
@@ -157,40 +151,33 @@ zlt_lane_give_credit(zlt_lane_t *lane)
     }
 
     zlt_lanes_credit(p, lane->number, credit);
-    zlt_window_given(&lane->window, credit);
+    zlt_window_given(&lane->box.window, credit);
 }
 
 
 static ssize_t
 zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
 {
-    size_t       room;
+    size_t       fit;
     uint8_t     *p;
     zlt_lane_t  *lane;
 
     lane = c->lane;
 
-    if (lane->ended || lane->broken) {
+    if (zlt_lanebox_over(&lane->box)) {
         errno = EPIPE;
         return ZLT_CONN_ERROR;
     }
 
-    if (size > ZLT_LANE_MAX) {
-        size = ZLT_LANE_MAX;
-    }
-
-    if (size > lane->credit) {
-        size = lane->credit;
-    }
+    size = zlt_lanebox_may(&lane->box, size);
 
     if (size) {
-        room = zlt_shared_left(lane->shared, size > ZLT_LANE_SMALL);
-        room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
-
-        if (size > room) {
+        fit = zlt_lanebox_fit(size, zlt_shared_left(lane->shared,
+                                                    size > ZLT_LANE_SMALL));
+        if (size > fit) {
             /* no credit will tell */
             zlt_shared_wait(lane->shared, lane);
-            size = room;
+            size = fit;
         }
     }
 
@@ -204,7 +191,7 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
     zlt_lanes_header(p, lane->number, size);
     memcpy(p + ZLT_LANE_HEADER, buf, size);
 
-    lane->credit -= (uint32_t) size;
+    zlt_lanebox_sent(&lane->box, size);
 
     return (ssize_t) size;
 }
@@ -213,22 +200,17 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
 int
 zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len)
 {
-    if (lane->ended || lane->broken) {
-        return 0;
-    }
+    switch (zlt_lanebox_came(&lane->box, data, len)) {
 
-    if (zlt_window_came(&lane->window, len) == -1) {
+    case -1:
         return -1;
-    }
 
-    if (zlt_inbox_put(&lane->in, &zlt_conn_memory, data, len) == -1) {
-        lane->broken = 1;
-        zlt_inbox_drop(&lane->in, &zlt_conn_memory);
-        zlt_lane_wake(lane, ZLT_IO_READ|ZLT_IO_WRITE);
+    case 0:
         return 0;
     }
 
-    zlt_lane_wake(lane, ZLT_IO_READ);
+    zlt_lane_wake(lane, lane->box.broken ? ZLT_IO_READ|ZLT_IO_WRITE
+                                         : ZLT_IO_READ);
 
     return 0;
 }
@@ -237,7 +219,7 @@ zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len)
 int
 zlt_lane_credit(zlt_lane_t *lane, uint32_t credit)
 {
-    if (zlt_window_add(&lane->credit, credit) == -1) {
+    if (zlt_lanebox_credit(&lane->box, credit) == -1) {
         return -1;
     }
 
@@ -259,7 +241,7 @@ zlt_lane_writable(zlt_lane_t *lane)
 void
 zlt_lane_ended(zlt_lane_t *lane)
 {
-    lane->ended = 1;
+    lane->box.ended = 1;
     zlt_lane_wake(lane, ZLT_IO_READ|ZLT_IO_WRITE);
 }
 
@@ -275,7 +257,7 @@ zlt_lane_moved(zlt_conn_t *c)
 static int
 zlt_lane_failed(const zlt_conn_t *c)
 {
-    return c->lane->ended || c->lane->broken;
+    return zlt_lanebox_over(&c->lane->box);
 }
 
 
@@ -296,16 +278,15 @@ zlt_lane_close(zlt_conn_t *c)
     c->lane = NULL;
     c->io.ready = 0;
 
-    if (!lane->ended && !lane->over) {
+    if (!lane->box.ended && !lane->over) {
         zlt_shared_end_lane(lane->shared, lane->number);
     }
 
     zlt_list_remove(&lane->task.link);
     zlt_list_remove(&lane->turn);
 
-    zlt_window_end(&lane->window);
+    zlt_lanebox_end(&lane->box);
     zlt_shared_remove(lane->shared, lane);
 
-    zlt_inbox_drop(&lane->in, &zlt_conn_memory);
     free(lane);
 }

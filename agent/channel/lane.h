@@ -13,9 +13,8 @@
 #include "conn.h"
 #include "task.h"
 #include "types.h"
-#include "zlt_inbox.h"
+#include "zlt_lanebox.h"
 #include "zlt_list.h"
-#include "zlt_window.h"
 
 
 struct zlt_lane_s {
@@ -26,14 +25,9 @@ struct zlt_lane_s {
     zlt_task_t       task;         /* calls the connection's handler */
     zlt_list_t       turn;         /* shared->waiting */
 
-    zlt_inbox_t      in;           /* received */
-    zlt_window_t     window;       /* of what comes */
-    uint32_t         credit;       /* bytes that may be sent */
+    zlt_lanebox_t    box;
 
     unsigned         moved:1;      /* left by the server */
-    unsigned         ended:1;      /* by the server, or with the channel */
-    unsigned         broken:1;     /* by us: the server is told when it is
-                                      closed */
     unsigned         over:1;       /* in both directions: nothing is to be
                                       said */
 };

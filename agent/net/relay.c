@@ -45,6 +45,7 @@
 #include "framed.h"
 #include "relay.h"
 #include "scratch.h"
+#include "zlt_bulk.h"
 
 
 #define ZLT_RELAY_BUDGET     (1024 * 1024)     /* bytes a turn, a flow */
@@ -489,10 +490,9 @@ zlt_relay_copy(zlt_relay_t *r, unsigned i, size_t *moved)
 
     rc = zlt_relay_pass(r, i, (size_t) n);
 
-    if (n < ZLT_BULK_READ) {
-        f->full = 0;
-
-    } else if (++f->full >= ZLT_BULK_RUN && rc == ZLT_RELAY_MORE) {
+    if (zlt_bulk_read(&f->full, (size_t) n) >= ZLT_BULK_RUN
+        && rc == ZLT_RELAY_MORE)
+    {
         return zlt_relay_bulky(r, i);
     }
 

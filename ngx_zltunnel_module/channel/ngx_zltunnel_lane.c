@@ -23,11 +23,6 @@
 #include "zlt_lanes.h"
 
 
-#define NGX_ZLTUNNEL_LANE_SMALL   4096     /* bytes of a message, at most */
-#define NGX_ZLTUNNEL_LANE_LASTS   32       /* round trips of bulk, after which
-                                              a lane is left */
-
-
 static ssize_t ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 static ssize_t ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf,
@@ -36,8 +31,6 @@ static void ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end);
 static void ngx_zltunnel_lane_wake(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane);
-static void ngx_zltunnel_lane_count(ngx_zltunnel_lane_t *lane, size_t size,
-    ngx_uint_t sends);
 static void ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane);
 
 
@@ -108,9 +101,9 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     channel->end.lane = lane;
     channel->end.ops = &ngx_zltunnel_lane_ops;
 
-    zlt_window_start(&lane->window, &shared->share);
+    zlt_lanebox_start(&lane->box, &ngx_zltunnel_buffer_memory,
+                      &shared->share);
 
-    lane->credit = ZLT_WINDOW_FIRST;
     lane->channel = channel;
     lane->shared = shared;
     shared->nlanes++;
@@ -122,39 +115,34 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
 static ssize_t
 ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
+    ssize_t               n;
     ngx_event_t          *rev;
     ngx_zltunnel_lane_t  *lane;
 
     lane = end->lane;
     rev = end->connection->read;
 
-    size = zlt_inbox_take(&lane->in, &ngx_zltunnel_buffer_memory, buf, size);
+    n = zlt_lanebox_take(&lane->box, buf, size, (uint32_t) ngx_current_msec,
+                         (uint32_t) ngx_zltunnel_shared_rtt(lane->shared));
+    if (n == 0) {
+        rev->ready = 0;
+        return NGX_AGAIN;
+    }
 
-    if (size == 0) {
-
-        if (!lane->ended && !lane->broken) {
-            rev->ready = 0;
-            return NGX_AGAIN;
-        }
-
+    if (n < 0) {
         rev->error = 1;
 
         return ngx_connection_error(end->connection, NGX_ECONNRESET,
                                     "connection was reset beyond the lane");
     }
 
-    zlt_window_read(&lane->window, size, (uint32_t) ngx_current_msec,
-                    (uint32_t) ngx_zltunnel_shared_rtt(lane->shared));
+    zlt_bulk_went(&lane->bulk, n, 0, (uint32_t) ngx_current_msec);
 
-    ngx_zltunnel_lane_count(lane, size, 0);
-
-    if (lane->in.len == 0) {
-        rev->ready = lane->ended || lane->broken;
-    }
+    rev->ready = zlt_lanebox_readable(&lane->box);
 
     ngx_zltunnel_lane_give_credit(lane);
 
-    return size;
+    return n;
 }
 
 
@@ -164,9 +152,9 @@ ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane)
     u_char    *p;
     uint32_t   credit;
 
-    credit = zlt_window_due(&lane->window);
+    credit = zlt_lanebox_due(&lane->box);
 
-    if (credit == 0 || lane->ended) {
+    if (credit == 0) {
         return;
     }
 
@@ -178,7 +166,7 @@ ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane)
     }
 
     zlt_lanes_credit(p, lane->node.key, credit);
-    zlt_window_given(&lane->window, credit);
+    zlt_window_given(&lane->box.window, credit);
 }
 
 
@@ -197,7 +185,7 @@ ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane)
 static ssize_t
 ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
-    size_t                  room;
+    size_t                  fit;
     u_char                 *p;
     ngx_zltunnel_lane_t    *lane;
     ngx_zltunnel_shared_t  *shared;
@@ -205,24 +193,22 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     lane = end->lane;
     shared = lane->shared;
 
-    if (lane->ended || lane->broken || shared->channel == NULL) {
+    if (zlt_lanebox_over(&lane->box) || shared->channel == NULL) {
         end->connection->write->error = 1;
         return NGX_ERROR;
     }
 
-    size = ngx_min(size, ZLT_LANE_MAX);
-    size = ngx_min(size, lane->credit);
+    size = zlt_lanebox_may(&lane->box, size);
 
     if (size) {
-        room = ngx_zltunnel_shared_left(shared,
-                                        size > NGX_ZLTUNNEL_LANE_SMALL);
-        room = room > ZLT_LANE_HEADER ? room - ZLT_LANE_HEADER : 0;
-
-        if (size > room) {
+        fit = zlt_lanebox_fit(size,
+                              ngx_zltunnel_shared_left(shared,
+                                                       size > ZLT_LANE_SMALL));
+        if (size > fit) {
             /* no credit will tell */
             ngx_zltunnel_lane_wait(lane);
 
-            size = room;
+            size = fit;
             end->connection->write->ready = 0;
         }
     }
@@ -246,9 +232,8 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     zlt_lanes_header(p, lane->node.key, size);
     ngx_memcpy(p + ZLT_LANE_HEADER, buf, size);
 
-    lane->credit -= size;
-
-    ngx_zltunnel_lane_count(lane, size, 1);
+    zlt_lanebox_sent(&lane->box, size);
+    zlt_bulk_went(&lane->bulk, size, 1, (uint32_t) ngx_current_msec);
 
     end->connection->sent += size;
 
@@ -256,49 +241,11 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 }
 
 
-static void
-ngx_zltunnel_lane_count(ngx_zltunnel_lane_t *lane, size_t size,
-    ngx_uint_t sends)
-{
-    if (lane->sends != sends) {
-        lane->sends = sends;
-        lane->turns++;
-
-    } else if (lane->used) {
-        lane->lasted += ngx_current_msec - lane->used;
-    }
-
-    lane->used = ngx_current_msec;
-    lane->bytes += size;
-}
-
-
-/*
- * A connection on a channel of its own begins with the small window of TCP, so
- * that one of bulk has to last before leaving a lane pays.
- */
-
 ngx_uint_t
 ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane)
 {
-    ngx_uint_t  bulky;
-
-    if (lane->bytes < ZLT_LANE_LOT) {
-        return 0;
-    }
-
-    bulky = lane->bytes / (lane->turns + 1) >= ZLT_BULK_READ;
-
-    lane->bytes = 0;
-    lane->turns = 0;
-
-    if (!bulky) {
-        lane->lasted = 0;
-        return 0;
-    }
-
-    return lane->lasted >= NGX_ZLTUNNEL_LANE_LASTS
-                           * ngx_zltunnel_shared_least_rtt(lane->shared);
+    return zlt_bulk_lasts(&lane->bulk,
+                  (uint32_t) ngx_zltunnel_shared_least_rtt(lane->shared));
 }
 
 
@@ -316,16 +263,12 @@ ngx_int_t
 ngx_zltunnel_lane_deliver(ngx_zltunnel_lane_t *lane, const u_char *data,
     size_t len)
 {
-    if (lane->ended || lane->broken) {
-        return NGX_OK;
-    }
+    switch (zlt_lanebox_came(&lane->box, data, len)) {
 
-    if (zlt_window_came(&lane->window, len) != 0) {
+    case -1:
         return NGX_ERROR;
-    }
 
-    if (zlt_inbox_put(&lane->in, &ngx_zltunnel_buffer_memory, data, len) != 0) {
-        ngx_zltunnel_lane_break(lane);
+    case 0:
         return NGX_OK;
     }
 
@@ -348,7 +291,7 @@ ngx_zltunnel_lane_wake(ngx_zltunnel_lane_t *lane)
 ngx_int_t
 ngx_zltunnel_lane_credit(ngx_zltunnel_lane_t *lane, uint32_t credit)
 {
-    if (zlt_window_add(&lane->credit, credit) != 0) {
+    if (zlt_lanebox_credit(&lane->box, credit) != 0) {
         return NGX_ERROR;
     }
 
@@ -389,7 +332,7 @@ ngx_zltunnel_lane_silent(ngx_zltunnel_channel_t *channel)
 void
 ngx_zltunnel_lane_ended(ngx_zltunnel_lane_t *lane)
 {
-    lane->ended = 1;
+    lane->box.ended = 1;
     ngx_zltunnel_lane_wake(lane);
 }
 
@@ -397,8 +340,7 @@ ngx_zltunnel_lane_ended(ngx_zltunnel_lane_t *lane)
 void
 ngx_zltunnel_lane_break(ngx_zltunnel_lane_t *lane)
 {
-    lane->broken = 1;
-    zlt_inbox_drop(&lane->in, &ngx_zltunnel_buffer_memory);
+    zlt_lanebox_break(&lane->box);
     ngx_zltunnel_lane_wake(lane);
 }
 
@@ -418,8 +360,6 @@ ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
     end->lane = NULL;
     end->connection = NULL;
 
-    zlt_window_end(&lane->window);
-
     if (number) {
         ngx_rbtree_delete(&shared->lanes, &lane->node);
     }
@@ -428,7 +368,7 @@ ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
         ngx_queue_remove(&lane->turn);
     }
 
-    if (number && !lane->ended && !lane->over) {
+    if (number && !lane->box.ended && !lane->over) {
         p = ngx_zltunnel_shared_room(shared, ZLT_LANE_HEADER);
 
         if (p) {
@@ -452,7 +392,7 @@ ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
         ngx_delete_posted_event(&lane->write);
     }
 
-    zlt_inbox_drop(&lane->in, &ngx_zltunnel_buffer_memory);
+    zlt_lanebox_end(&lane->box);
 
     ngx_free(lane);
 

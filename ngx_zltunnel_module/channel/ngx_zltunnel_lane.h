@@ -21,8 +21,8 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_shared.h"
 
-#include "zlt_inbox.h"
-#include "zlt_window.h"
+#include "zlt_bulk.h"
+#include "zlt_lanebox.h"
 
 
 struct ngx_zltunnel_lane_s {
@@ -35,22 +35,11 @@ struct ngx_zltunnel_lane_s {
     ngx_event_t                  write;
     ngx_log_t                    log;
 
-    zlt_inbox_t                  in;          /* received */
-    zlt_window_t                 window;      /* of what comes */
-    uint32_t                     credit;      /* bytes that may be sent */
-
-    size_t                       bytes;       /* since it was looked at last */
-    ngx_uint_t                   turns;       /* changes of direction, .. */
-    ngx_msec_t                   used;        /* when bytes went last */
-    ngx_msec_t                   lasted;      /* ms, that bulk was under way */
-    unsigned                     sends:1;     /* the last one */
+    zlt_lanebox_t                box;
+    zlt_bulk_t                   bulk;
 
     ngx_queue_t                  turn;        /* shared->waiting */
     unsigned                     waits:1;
-    unsigned                     ended:1;     /* by the agent, or with the
-                                                 channel */
-    unsigned                     broken:1;    /* by us: the agent is told when
-                                                 it is closed */
     unsigned                     over:1;      /* both directions have ended:
                                                  nothing is to be said */
 };

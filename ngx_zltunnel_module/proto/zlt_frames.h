@@ -23,11 +23,6 @@
 
 #define ZLT_FRAMES_ROOM      40      /* bytes in front of what is sent */
 
-/* what is bulk: a direction is not worth messages any more when so many reads
-   in a row have brought so much */
-#define ZLT_BULK_READ        16384   /* bytes */
-#define ZLT_BULK_RUN         3       /* .. then Raw, and splice() */
-
 
 typedef enum {
     ZLT_FRAMES_OPEN = 0,

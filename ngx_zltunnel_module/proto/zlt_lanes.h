@@ -22,10 +22,7 @@
                                                         LaneEnd */
 #define ZLT_LANE_CREDIT_SIZE (ZLT_HEADER_SIZE + 8)
 #define ZLT_LANE_MAX         32768      /* bytes in one Lane */
-#define ZLT_LANE_LOT         65536      /* bytes, both ways, after which it is
-                                           looked at whether they were bulk:
-                                           ZLT_BULK_READ and more without a
-                                           change of direction */
+#define ZLT_LANE_SMALL       4096       /* .. that may go before bulk */
 
 
 /* what is read; all zero at the start */

@@ -44,6 +44,7 @@
 #include "ngx_zltunnel_tls.h"
 #include "ngx_zltunnel_ws.h"
 
+#include "zlt_bulk.h"
 #include "zlt_frames.h"
 
 
@@ -522,11 +523,8 @@ ngx_zltunnel_relay_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         f->last = ngx_cpymem(f->pos, pos, last - pos);
     }
 
-    if (n < ZLT_BULK_READ) {
-        f->full_reads = 0;
-
-    } else if (++f->full_reads >= ZLT_BULK_RUN
-               && ngx_zltunnel_relay_bulky(relay, i) != NGX_OK)
+    if (zlt_bulk_read(&f->full_reads, n) >= ZLT_BULK_RUN
+        && ngx_zltunnel_relay_bulky(relay, i) != NGX_OK)
     {
         return NGX_ERROR;
     }

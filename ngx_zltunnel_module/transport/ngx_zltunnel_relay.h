@@ -33,7 +33,7 @@ typedef struct {
     int                          pipe[2];     /* -1: none */
     size_t                       pipe_size;
     size_t                       piped;
-    ngx_uint_t                   full_reads;
+    uint8_t                      full_reads;
     off_t                        bytes;       /* moved in all */
 } ngx_zltunnel_flow_t;
 
