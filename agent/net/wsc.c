@@ -202,30 +202,10 @@ zlt_wsc_send(zlt_conn_t *c, const uint8_t *data, size_t len)
 static int
 zlt_wsc_keep(zlt_conn_t *c, const uint8_t *data, size_t len)
 {
-    size_t      kept;
-    zlt_buf_t  *buf, *out;
-
-    out = c->ws->out;
-    kept = out ? out->last - out->pos : 0;
-
-    buf = malloc(sizeof(zlt_buf_t) + kept + len);
-
-    if (buf == NULL) {
+    if (zlt_unsent_put(&c->ws->out, &zlt_conn_memory, data, len) == -1) {
         errno = ENOMEM;
         return -1;
     }
-
-    if (kept) {
-        memcpy(buf->data, out->data + out->pos, kept);
-    }
-
-    memcpy(buf->data + kept, data, len);
-
-    buf->pos = 0;
-    buf->last = (uint32_t) (kept + len);
-
-    free(out);
-    c->ws->out = buf;
 
     return 0;
 }
@@ -234,9 +214,8 @@ zlt_wsc_keep(zlt_conn_t *c, const uint8_t *data, size_t len)
 int
 zlt_wsc_flush(zlt_conn_t *c)
 {
-    int         rc;
-    ssize_t     n;
-    zlt_buf_t  *out;
+    int      rc;
+    ssize_t  n;
 
     rc = zlt_tls_io_flush(c);
 
@@ -245,20 +224,15 @@ zlt_wsc_flush(zlt_conn_t *c)
     }
 
     while (c->ws->out) {
-        out = c->ws->out;
-
-        n = zlt_conn_write_under(c, out->data + out->pos,
-                                 out->last - out->pos);
+        n = zlt_conn_write_under(c, zlt_unsent_next(c->ws->out),
+                                 zlt_unsent_left(c->ws->out));
         if (n < 0) {
             return (int) n;
         }
 
-        out->pos += (uint32_t) n;
+        zlt_unsent_sent(&c->ws->out, &zlt_conn_memory, (size_t) n);
 
-        if (out->pos == out->last) {
-            free(out);
-            c->ws->out = NULL;
-
+        if (c->ws->out == NULL) {
             zlt_wsc_pong(c);
         }
     }
@@ -290,7 +264,7 @@ zlt_wsc_close(zlt_conn_t *c)
 void
 zlt_wsc_free(zlt_conn_t *c)
 {
-    free(c->ws->out);
+    zlt_unsent_drop(&c->ws->out, &zlt_conn_memory);
     free(c->ws);
     c->ws = NULL;
 }

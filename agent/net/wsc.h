@@ -20,7 +20,7 @@
 struct zlt_wsc_s {
     zlt_ws_stream_t  stream;
     const char      *label;        /* of the link, for the log */
-    zlt_buf_t       *out;          /* not sent yet, or NULL */
+    zlt_unsent_t    *out;          /* or NULL */
 };
 
 

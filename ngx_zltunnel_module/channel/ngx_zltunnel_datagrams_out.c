@@ -22,13 +22,13 @@
 
 #include "zlt_dgram.h"
 #include "zlt_msg.h"
+#include "zlt_stage.h"
 
 
 #define NGX_ZLTUNNEL_DATAGRAMS_BATCH    65536
 #define NGX_ZLTUNNEL_DATAGRAMS_STAGE    (NGX_ZLTUNNEL_DATAGRAMS_BATCH         \
                                          + 2 * ZLT_MAX_MESSAGE_SIZE)
 #define NGX_ZLTUNNEL_DATAGRAMS_MOST     (512 * 1024)
-#define NGX_ZLTUNNEL_DATAGRAMS_RECORD   16384   /* of TLS */
 
 
 static u_char *ngx_zltunnel_datagrams_out_more(ngx_zltunnel_datagrams_t *d,
@@ -287,7 +287,7 @@ ngx_zltunnel_datagrams_out_send(ngx_zltunnel_datagrams_t *d, u_char *data,
         /* a retry must offer OpenSSL the same bytes: a record of them */
 
         if (end->kind == NGX_ZLTUNNEL_TLS) {
-            size = ngx_min(size, NGX_ZLTUNNEL_DATAGRAMS_RECORD);
+            size = ngx_min(size, ZLT_STAGE_RECORD);
         }
 
         n = ngx_zltunnel_end_send(end, data + sent, size);

@@ -22,21 +22,19 @@
 #include "ngx_zltunnel_end.h"
 #include "ngx_zltunnel_tls.h"
 
+#include "zlt_stage.h"
 #include "zlt_ws_stream.h"
 
 
 struct ngx_zltunnel_ws_s {
     zlt_ws_stream_t              stream;
     ngx_uint_t                   mute;        /* says nothing any more */
-    u_char                      *out;         /* not sent yet, or NULL */
-    size_t                       out_pos;
-    size_t                       out_len;
+    zlt_unsent_t                *out;         /* to be sent, or NULL */
 };
 
 
 #define NGX_ZLTUNNEL_WS_STAGE     (64 * 1024 + 4096)
 #define NGX_ZLTUNNEL_WS_MERGE     4096     /* of "out", sent with the next */
-#define NGX_ZLTUNNEL_WS_RECORD    16384    /* of TLS */
 
 
 static size_t ngx_zltunnel_ws_decode(ngx_zltunnel_end_t *end, u_char *data,
@@ -105,9 +103,7 @@ ngx_zltunnel_ws_free(ngx_zltunnel_end_t *end)
         return;
     }
 
-    if (end->ws->out) {
-        ngx_free(end->ws->out);
-    }
+    zlt_unsent_drop(&end->ws->out, &ngx_zltunnel_buffer_memory);
 
     ngx_free(end->ws);
     end->ws = NULL;
@@ -245,7 +241,7 @@ ngx_zltunnel_ws_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     len = 0;
 
     if (ws->out) {
-        len = ws->out_len - ws->out_pos;
+        len = zlt_unsent_left(ws->out);
 
         if (len > NGX_ZLTUNNEL_WS_MERGE || !end->connection->write->ready) {
             rc = ngx_zltunnel_ws_flush(end);
@@ -257,10 +253,9 @@ ngx_zltunnel_ws_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
             len = 0;
 
         } else {
-            ngx_memcpy(stage, ws->out + ws->out_pos, len);
+            ngx_memcpy(stage, zlt_unsent_next(ws->out), len);
 
-            ngx_free(ws->out);
-            ws->out = NULL;
+            zlt_unsent_drop(&ws->out, &ngx_zltunnel_buffer_memory);
         }
     }
 
@@ -388,7 +383,7 @@ ngx_zltunnel_ws_write(ngx_zltunnel_end_t *end, u_char *data, size_t len)
         /* a retry must offer OpenSSL the same bytes: a record of them */
 
         if (end->kind == NGX_ZLTUNNEL_TLS) {
-            size = ngx_min(size, NGX_ZLTUNNEL_WS_RECORD);
+            size = ngx_min(size, ZLT_STAGE_RECORD);
         }
 
         n = ngx_zltunnel_end_write(end, data, size);
@@ -414,30 +409,8 @@ ngx_zltunnel_ws_write(ngx_zltunnel_end_t *end, u_char *data, size_t len)
 static ngx_int_t
 ngx_zltunnel_ws_put(ngx_zltunnel_end_t *end, u_char *data, size_t len)
 {
-    u_char             *p;
-    size_t              have;
-    ngx_zltunnel_ws_t  *ws;
-
-    ws = end->ws;
-    have = ws->out ? ws->out_len - ws->out_pos : 0;
-
-    p = ngx_alloc(have + len, end->connection->log);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ws->out) {
-        ngx_memcpy(p, ws->out + ws->out_pos, have);
-        ngx_free(ws->out);
-    }
-
-    ngx_memcpy(p + have, data, len);
-
-    ws->out = p;
-    ws->out_pos = 0;
-    ws->out_len = have + len;
-
-    return NGX_OK;
+    return zlt_unsent_put(&end->ws->out, &ngx_zltunnel_buffer_memory, data, len)
+           == 0 ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -458,13 +431,13 @@ ngx_zltunnel_ws_flush(ngx_zltunnel_end_t *end)
             return NGX_AGAIN;
         }
 
-        size = ws->out_len - ws->out_pos;
+        size = zlt_unsent_left(ws->out);
 
         if (end->kind == NGX_ZLTUNNEL_TLS) {
-            size = ngx_min(size, NGX_ZLTUNNEL_WS_RECORD);
+            size = ngx_min(size, ZLT_STAGE_RECORD);
         }
 
-        n = ngx_zltunnel_end_write(end, ws->out + ws->out_pos, size);
+        n = ngx_zltunnel_end_write(end, zlt_unsent_next(ws->out), size);
 
         if (n == NGX_AGAIN) {
             return NGX_AGAIN;
@@ -474,12 +447,9 @@ ngx_zltunnel_ws_flush(ngx_zltunnel_end_t *end)
             return NGX_ERROR;
         }
 
-        ws->out_pos += n;
+        zlt_unsent_sent(&ws->out, &ngx_zltunnel_buffer_memory, n);
 
-        if (ws->out_pos == ws->out_len) {
-            ngx_free(ws->out);
-            ws->out = NULL;
-
+        if (ws->out == NULL) {
             ngx_zltunnel_ws_pong(end);
         }
     }

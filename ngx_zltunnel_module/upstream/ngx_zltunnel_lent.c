@@ -21,9 +21,10 @@
 #include "ngx_zltunnel_transport.h"
 
 #include "zlt_frames.h"
+#include "zlt_stage.h"
 
 
-#define NGX_ZLTUNNEL_LENT_RECORD   (16384 - ZLT_HEADER_SIZE)   /* of TLS */
+#define NGX_ZLTUNNEL_LENT_RECORD   (ZLT_STAGE_RECORD - ZLT_HEADER_SIZE)
 
 
 static ssize_t ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf,
