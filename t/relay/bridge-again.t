@@ -148,7 +148,22 @@ $now->{$_} -= $before->{$_} // 0 for keys %$now;
 delete @$now{ grep { !$now->{$_} } keys %$now };
 is_deeply($now, { bridged => 1, local => 2 }, 'over one bridge');
 
+# one that ends while it is lent leaves nothing of its bridge behind
+
+for my $n (1 .. 3) {
+    my $c = client($front);
+    $c->send("GET /$n HTTP/1.0\r\n\r\n");
+    served($ch, "GET /$n HTTP/1.0\r\n", '');
+    $ch->reset;
+    $c->ending;
+    like($c->{in}, qr/^HTTP\/1\.\d 502/, 'the channel ends: 502');
+
+    halt($other);
+    $ch = channel();
+}
+
 kill CONT => $other;
+is_deeply([ sort $t->workers ], [ sort $holder, $other ], 'the workers live');
 $_->close for $ch, $agent;
 $t->finish;
 
