@@ -20,7 +20,6 @@
 #include "framed.h"
 #include "lane.h"
 #include "move.h"
-#include "tls_io.h"
 
 
 static zlt_channel_t *zlt_move_find(zlt_channel_t *ch, const uint8_t *id);
@@ -181,25 +180,10 @@ zlt_move_switch(zlt_channel_t *ch)
     moving->moving = NULL;
     ch->moving = NULL;
 
-    if (zlt_io_move(&c->io, &to->io, handler) == -1) {
+    if (zlt_conn_move(c, to, handler) == -1) {
         zlt_channel_abort(moving);
         zlt_channel_abort(ch);
         return;
-    }
-
-    c->ssl = to->ssl;
-    c->ws = to->ws;
-    c->out = to->out;
-    c->read_wants = to->read_wants;
-    c->write_wants = to->write_wants;
-    c->shut = 0;
-
-    to->ssl = NULL;
-    to->ws = NULL;
-    to->out = NULL;
-
-    if (c->ssl) {
-        zlt_tls_io_moved(c);
     }
 
     zlt_framed_start(c, &ch->framed);
@@ -207,10 +191,6 @@ zlt_move_switch(zlt_channel_t *ch)
     if (ended != ZLT_FRAMES_MOVED) {
         ch->framed.frames.out.end = ended;
     }
-
-    /* what has come already raises no event */
-
-    c->more = 1;
 
     ch->worker = moving->worker;
     ch->workers = moving->workers;

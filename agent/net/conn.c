@@ -430,6 +430,36 @@ zlt_conn_reset(zlt_conn_t *c)
 }
 
 
+int
+zlt_conn_move(zlt_conn_t *c, zlt_conn_t *from, zlt_io_pt handler)
+{
+    if (zlt_io_move(&c->io, &from->io, handler) == -1) {
+        return -1;
+    }
+
+    c->ssl = from->ssl;
+    c->ws = from->ws;
+    c->out = from->out;
+    c->read_wants = from->read_wants;
+    c->write_wants = from->write_wants;
+    c->shut = 0;
+
+    from->ssl = NULL;
+    from->ws = NULL;
+    from->out = NULL;
+
+    if (c->ssl) {
+        zlt_tls_io_moved(c);
+    }
+
+    /* what has come already raises no event */
+
+    c->more = 1;
+
+    return 0;
+}
+
+
 void
 zlt_conn_keepalive(zlt_conn_t *c)
 {

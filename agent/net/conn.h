@@ -169,6 +169,10 @@ int zlt_conn_shutdown(zlt_conn_t *c);
 void zlt_conn_close(zlt_conn_t *c);
 void zlt_conn_reset(zlt_conn_t *c);
 
+/* What is beneath a connection becomes that of another one, which is closed.
+   0, or -1, and nothing has changed. */
+int zlt_conn_move(zlt_conn_t *c, zlt_conn_t *from, zlt_io_pt handler);
+
 /* keepalive: 60 s idle, every 10 s, 5 times; for a lane and a UNIX socket it
    does nothing */
 void zlt_conn_keepalive(zlt_conn_t *c);
