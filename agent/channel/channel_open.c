@@ -380,7 +380,11 @@ zlt_channel_open_shut(zlt_channel_t *ch)
 
     zlt_conn_close(&ch->relay.side[ZLT_RELAY_CHANNEL]);
 
-    zlt_channel_state(ch, ZLT_CHANNEL_OPENING);
+    /* a service that is there already waits for the next one */
+
+    if (ch->state != ZLT_CHANNEL_SERVED) {
+        zlt_channel_state(ch, ZLT_CHANNEL_OPENING);
+    }
 }
 
 
