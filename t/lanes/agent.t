@@ -120,7 +120,7 @@ sub gets {
 
     my $ok = $server->wait(sub {
         return length(came($ch)->{in}{$lane} // '') >= length $bytes;
-    }, 5);
+    }, 20);
 
     my $in = delete came($ch)->{in}{$lane};
     is(unpack('H*', $in // ''), unpack('H*', $bytes), $name);
@@ -129,13 +129,13 @@ sub gets {
 sub ended {
     my ($ch, $lane, $name) = @_;
 
-    ok($server->wait(sub { came($ch)->{end}{$lane} || $ch->{gone} }, 5)
+    ok($server->wait(sub { came($ch)->{end}{$lane} || $ch->{gone} }, 20)
        && !$ch->{gone} && came($ch)->{end}{$lane} == 1, $name);
 }
 
 sub gone {
     my ($ch, $name) = @_;
-    ok($server->wait(sub { $ch->{gone} }, 5), $name);
+    ok($server->wait(sub { $ch->{gone} }, 20), $name);
 }
 
 
