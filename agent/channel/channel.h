@@ -157,7 +157,7 @@ void zlt_channel_connect_fresh(zlt_owner_t *o, uint32_t serial,
     const zlt_pool_param_t *param, const zlt_msg_t *m);
 
 /* Bytes of the connection that came behind Connect, or ConnectAck, for its
-   relay; they may be changed.  0 or -1. */
+   relay; they may be changed.  0 or -1, and errno. */
 int zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data,
     size_t len);
 

@@ -235,10 +235,11 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     if (zlt_dup_seen(ch->id)) {
         zlt_channel_end_fail(ch, ZLT_E_DUPLICATE, "duplicate");
 
-    } else if (zlt_channel_dial_prepare(ch, m) == -1
-               || zlt_channel_connect_early(ch, early, len) == -1)
-    {
+    } else if (zlt_channel_dial_prepare(ch, m) == -1) {
         zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
+
+    } else if (zlt_channel_connect_early(ch, early, len) == -1) {
+        zlt_channel_connect_spoilt(ch);
 
     } else {
         zlt_channel_dial(ch, m->service_id);
@@ -268,6 +269,18 @@ zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
     ch->relay.bytes[ZLT_RELAY_CHANNEL] += (uint64_t) n;
 
     return zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, data, (size_t) n);
+}
+
+
+void
+zlt_channel_connect_spoilt(zlt_channel_t *ch)
+{
+    if (errno == EPROTO) {
+        zlt_channel_lost(ch, "what came behind Connect is no message");
+        return;
+    }
+
+    zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
 }
 
 

@@ -25,5 +25,9 @@ void zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p,
 void zlt_channel_connect_datagrams(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
 
+/* zlt_channel_connect_early() has failed, errno says why: what is no message
+   ends the channel, and for want of memory its connection is refused. */
+void zlt_channel_connect_spoilt(zlt_channel_t *ch);
+
 
 #endif /* ZLT_CHANNEL_CONNECT_H_INCLUDED */

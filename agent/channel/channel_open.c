@@ -497,7 +497,7 @@ zlt_channel_open_joins(zlt_channel_t *ch, const uint8_t *data, size_t len)
     zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
 
     if (zlt_channel_connect_early(ch, data, len) == -1) {
-        zlt_channel_end_fail(ch, ZLT_E_BUSY, "out of memory");
+        zlt_channel_connect_spoilt(ch);
 
     } else if (served) {
         zlt_channel_dial_join(ch);

@@ -301,6 +301,7 @@ sub server {
     for my $name (sort keys %inside) {
         $ch->say(lane(++$n, $inside{$name}));
         ended($ch, $n, "$name in a lane ends it");
+        is(unpack('H*', came($ch)->{in}{$n} // ''), '', '.. without an answer');
     }
 
     # a second Connect of the same id
