@@ -44,6 +44,11 @@
 #include "zlt_hex.h"
 
 
+#define ZLT_CHANNEL_LOOK     5         /* s, whether what was sent has gone */
+#define ZLT_CHANNEL_DEAD     60000     /* ms, as a relay's */
+
+
+static void zlt_channel_part(zlt_channel_t *ch);
 static void zlt_channel_freed(zlt_task_t *task);
 static void zlt_channel_turn(zlt_task_t *task);
 
@@ -219,7 +224,10 @@ zlt_channel_expired(zlt_timer_t *timer)
     r = zlt_list_data(timer, zlt_relay_t, timer);
     ch = zlt_list_data(r, zlt_channel_t, relay);
 
-    if (ch->state == ZLT_CHANNEL_ENDING || ch->state == ZLT_CHANNEL_CLOSING) {
+    if (ch->state == ZLT_CHANNEL_ENDING) {
+        zlt_channel_part(ch);
+
+    } else if (ch->state == ZLT_CHANNEL_CLOSING) {
         zlt_conn_reset(&r->side[ZLT_RELAY_CHANNEL]);
         zlt_channel_free(ch);
 
@@ -229,13 +237,43 @@ zlt_channel_expired(zlt_timer_t *timer)
 }
 
 
+/*
+ * The server does not say that it is done with the channel.  The last bytes of
+ * a connection may be on their way to it, or lie there, since its client reads
+ * slowly: a reset would overtake them, and the kernel gives up a connection
+ * that was closed and whose peer's window is.
+ */
+
+static void
+zlt_channel_part(zlt_channel_t *ch)
+{
+    zlt_conn_t  *c;
+
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    if (c->lane) {
+        zlt_conn_reset(c);
+
+    } else if (zlt_conn_unacked(c) && !zlt_conn_dead(c, ZLT_CHANNEL_DEAD)) {
+        zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_LOOK,
+                        zlt_channel_expired);
+        return;
+    }
+
+    zlt_conn_close(c);
+    zlt_channel_free(ch);
+}
+
+
 void
 zlt_channel_late(zlt_channel_t *ch)
 {
     switch (ch->state) {
 
     case ZLT_CHANNEL_IDLE:
-        zlt_channel_lost(ch, "no heartbeat came");
+        zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "no heartbeat came on "
+                     "an idle data channel");
+        zlt_channel_part(ch);
         break;
 
     case ZLT_CHANNEL_SHARED:

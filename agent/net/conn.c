@@ -27,6 +27,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "addr.h"
@@ -509,6 +510,15 @@ zlt_conn_rtt(const zlt_conn_t *c)
     }
 
     return ti.tcpi_rtt / 1000 + 1;
+}
+
+
+int
+zlt_conn_unacked(const zlt_conn_t *c)
+{
+    int  n;
+
+    return c->io.fd != -1 && ioctl(c->io.fd, TIOCOUTQ, &n) == 0 && n > 0;
 }
 
 

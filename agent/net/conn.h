@@ -184,6 +184,9 @@ void zlt_conn_prompt(zlt_conn_t *c);
 /* The round trip of the connection beneath, ms, at least 1. */
 uint32_t zlt_conn_rtt(const zlt_conn_t *c);
 
+/* 1 if the peer has not acknowledged all that was sent. */
+int zlt_conn_unacked(const zlt_conn_t *c);
+
 /*
  * 1 if what was sent has not been acknowledged for so many milliseconds,
  * though it was sent more than once.  A peer that answers and merely has no
