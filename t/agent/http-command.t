@@ -357,7 +357,12 @@ sub qr {
         vec(my $rin = '', fileno $master, 1) = 1;
         sysread($master, $text, 65536, length $text)
             if select($rin, undef, undef, 0.1);
-        return 12 < (() = $text =~ /\n/g);
+
+        # a line is two rows of squares, and the URL is above them
+
+        my ($first) = $text =~ /\n\e\[[\d;]*m([^\e]*)\e/ or return 0;
+        my $squares = length $first =~ s/[\x80-\xbf]//gr;
+        return int(($squares + 1) / 2) < (() = $text =~ /\n/g);
     }), 'a terminal');
 
     my ($url, @code) = split /\r?\n/, $text;
