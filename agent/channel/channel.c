@@ -241,7 +241,8 @@ zlt_channel_expired(zlt_timer_t *timer)
  * The server does not say that it is done with the channel.  The last bytes of
  * a connection may be on their way to it, or lie there, since its client reads
  * slowly: a reset would overtake them, and the kernel gives up a connection
- * that was closed and whose peer's window is.
+ * that was closed and whose peer's window is.  An agent that ends leaves it to
+ * the kernel.
  */
 
 static void
@@ -254,7 +255,9 @@ zlt_channel_part(zlt_channel_t *ch)
     if (c->lane) {
         zlt_conn_reset(c);
 
-    } else if (zlt_conn_unacked(c) && !zlt_conn_dead(c, ZLT_CHANNEL_DEAD)) {
+    } else if (!ch->owner->stopping && zlt_conn_unacked(c)
+               && !zlt_conn_dead(c, ZLT_CHANNEL_DEAD))
+    {
         zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_LOOK,
                         zlt_channel_expired);
         return;
