@@ -682,7 +682,9 @@ sub end {
 sub check_descriptors {
     my ($self) = @_;
 
-    ok(wait_for(sub { !$self->worker_sockets }, 30),
+    # an idle bridge may last for 30 s, and what it cannot say for 10 s more
+
+    ok(wait_for(sub { !$self->worker_sockets }, 60),
        'no socket is left open in a worker') or diag($self->worker_sockets);
 
     for my $pid ($self->workers) {
