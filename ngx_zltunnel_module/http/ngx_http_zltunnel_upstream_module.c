@@ -112,22 +112,6 @@ static ngx_http_variable_t  ngx_http_zltunnel_variables[] = {
 };
 
 
-/* what stands for the service among the servers, with an address that nobody
-   ever connects to */
-
-static u_char  ngx_http_zltunnel_mark[] = "zltunnel_service";
-
-static struct sockaddr_un  ngx_http_zltunnel_sockaddr = {
-    AF_UNIX, { 0 }
-};
-
-static ngx_addr_t  ngx_http_zltunnel_addr = {
-    (struct sockaddr *) &ngx_http_zltunnel_sockaddr,
-    sizeof(sa_family_t),
-    { sizeof(ngx_http_zltunnel_mark) - 1, ngx_http_zltunnel_mark }
-};
-
-
 static ngx_int_t
 ngx_http_zltunnel_init_upstream(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us)
@@ -180,7 +164,7 @@ ngx_http_zltunnel_init_backup(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
 
     for (i = 0; i < us->servers->nelts; i++) {
 
-        if (server[i].name.data == ngx_http_zltunnel_mark) {
+        if (server[i].name.data == ngx_zltunnel_choice_addr.name.data) {
             continue;
         }
 
@@ -395,12 +379,11 @@ ngx_http_zltunnel_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_memzero(server, sizeof(ngx_http_upstream_server_t));
 
-    server->addrs = &ngx_http_zltunnel_addr;
+    server->addrs = &ngx_zltunnel_choice_addr;
     server->naddrs = 1;
     server->weight = 1;
 
-    server->name.data = ngx_http_zltunnel_mark;
-    server->name.len = sizeof(ngx_http_zltunnel_mark) - 1;
+    server->name = ngx_zltunnel_choice_addr.name;
 
     uscf->peer.init_upstream = ngx_http_zltunnel_init_upstream;
 

@@ -14,6 +14,17 @@
 #include "ngx_zltunnel_choice.h"
 
 
+static struct sockaddr_un  ngx_zltunnel_choice_sockaddr = {
+    AF_UNIX, { 0 }
+};
+
+ngx_addr_t  ngx_zltunnel_choice_addr = {
+    (struct sockaddr *) &ngx_zltunnel_choice_sockaddr,
+    sizeof(sa_family_t),
+    ngx_string("zltunnel_service")
+};
+
+
 void
 ngx_zltunnel_choice_backup(ngx_zltunnel_upstream_t *up,
     ngx_peer_connection_t *pc)

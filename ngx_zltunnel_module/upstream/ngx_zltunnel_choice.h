@@ -19,6 +19,11 @@
 #include "ngx_zltunnel_balance.h"
 
 
+/* what stands for a service among an upstream's servers, with an address that
+   nobody ever connects to; that server is told by the data of this name */
+extern ngx_addr_t  ngx_zltunnel_choice_addr;
+
+
 /* what round robin has made of pc, for the servers marked "backup" */
 void ngx_zltunnel_choice_backup(ngx_zltunnel_upstream_t *up,
     ngx_peer_connection_t *pc);
