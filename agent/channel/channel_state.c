@@ -31,8 +31,7 @@ static const struct {
                 | ZLT_CHANNEL_TO(SHARED) | ZLT_CHANNEL_TO(MOVING)
                 | ZLT_CHANNEL_TO(ENDING) },
     [ZLT_CHANNEL_TAKEN] = {
-        "taken", ZLT_CHANNEL_TO(RELAY) | ZLT_CHANNEL_TO(CLOSING)
-                 | ZLT_CHANNEL_TO(ENDING) },
+        "taken", ZLT_CHANNEL_TO(RELAY) | ZLT_CHANNEL_TO(CLOSING) },
     [ZLT_CHANNEL_RELAY] = {
         "relay", ZLT_CHANNEL_TO(CLOSING) | ZLT_CHANNEL_TO(OPENING) },
     [ZLT_CHANNEL_CLOSING] = { "closing", ZLT_CHANNEL_TO(IDLE) },
