@@ -11,44 +11,9 @@
 
 
 #include "tap.h"
+#include "counted.h"
 
 #include "zlt_inbox.h"
-
-
-static unsigned  blocks;       /* that are allocated */
-static unsigned  left;         /* that may be */
-
-
-static void *
-take_memory(size_t size)
-{
-    if (left == 0) {
-        return NULL;
-    }
-
-    left--;
-    blocks++;
-
-    return malloc(size);
-}
-
-
-static void
-give_memory(void *p)
-{
-    blocks--;
-    free(p);
-}
-
-
-static const zlt_memory_t  memory = { take_memory, give_memory };
-
-
-static uint8_t
-byte_at(size_t i)
-{
-    return (uint8_t) (i * 7 + i / 251);
-}
 
 
 static void
