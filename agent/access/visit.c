@@ -25,6 +25,7 @@
 
 #include "access_stdio.h"
 #include "conf.h"
+#include "flow.h"
 #include "framed.h"
 #include "log.h"
 #include "often.h"
@@ -397,7 +398,7 @@ zlt_visit_frames(zlt_visit_t *v, const uint8_t *p, size_t len)
 
     if (rc == ZLT_AGAIN) {
 
-        if (zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
+        if (zlt_flow_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
             zlt_visit_drop(v);
             return 0;
         }

@@ -36,6 +36,8 @@
 #include "channel_open.h"
 #include "conf.h"
 #include "dup.h"
+#include "flow.h"
+#include "framed.h"
 #include "log.h"
 #include "race.h"
 #include "service.h"
@@ -327,7 +329,7 @@ zlt_channel_fill(zlt_channel_t *ch, size_t *len)
         c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
         n = zlt_conn_readable(c)
-            ? zlt_conn_pull(c, zlt_scratch + kept, ZLT_SCRATCH_SIZE - kept)
+            ? zlt_framed_pull(c, zlt_scratch + kept, ZLT_SCRATCH_SIZE - kept)
             : ZLT_CONN_AGAIN;
 
         if (n <= 0) {
@@ -418,8 +420,8 @@ zlt_channel_write(zlt_channel_t *ch, const uint8_t *data, size_t len)
         return 0;
     }
 
-    return zlt_relay_put(&ch->relay, ZLT_RELAY_SERVICE, data + n,
-                         len - (size_t) n);
+    return zlt_flow_put(&ch->relay, ZLT_RELAY_SERVICE, data + n,
+                        len - (size_t) n);
 }
 
 

@@ -17,6 +17,7 @@
 #include "channel_end.h"
 #include "channel_open.h"
 #include "dup.h"
+#include "flow.h"
 #include "framed.h"
 #include "log.h"
 #include "move.h"
@@ -155,7 +156,7 @@ zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
         rc = zlt_msg_decode(&m, p, len, ZLT_MAX_CHANNEL_FRAME, &used);
 
         if (rc == ZLT_AGAIN) {
-            if (zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
+            if (zlt_flow_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
                 zlt_channel_lost(ch, "out of memory");
             }
 
@@ -205,7 +206,7 @@ zlt_channel_connect_frames(zlt_channel_t *ch, const uint8_t *p, size_t len)
 
         if (!more && len) {
 
-            if (zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
+            if (zlt_flow_put(&ch->relay, ZLT_RELAY_CHANNEL, p, len) == -1) {
                 zlt_channel_lost(ch, "out of memory");
                 return;
             }
@@ -268,7 +269,7 @@ zlt_channel_connect_early(zlt_channel_t *ch, const uint8_t *data, size_t len)
 
     ch->relay.bytes[ZLT_RELAY_CHANNEL] += (uint64_t) n;
 
-    return zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, data, (size_t) n);
+    return zlt_flow_put(&ch->relay, ZLT_RELAY_CHANNEL, data, (size_t) n);
 }
 
 

@@ -18,6 +18,7 @@
 #include "channel_end.h"
 #include "channel_fail.h"
 #include "channel_open.h"
+#include "flow.h"
 #include "log.h"
 #include "pp.h"
 #include "race.h"
@@ -126,11 +127,11 @@ zlt_channel_dial_header(zlt_channel_t *ch, const zlt_service_t *s,
     early = ch->relay.flow[ZLT_RELAY_CHANNEL].buf;
     ch->relay.flow[ZLT_RELAY_CHANNEL].buf = NULL;
 
-    rc = zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL, header, n);
+    rc = zlt_flow_put(&ch->relay, ZLT_RELAY_CHANNEL, header, n);
 
     if (rc == 0 && early) {
-        rc = zlt_relay_put(&ch->relay, ZLT_RELAY_CHANNEL,
-                           early->data + early->pos, early->last - early->pos);
+        rc = zlt_flow_put(&ch->relay, ZLT_RELAY_CHANNEL,
+                          early->data + early->pos, early->last - early->pos);
     }
 
     free(early);
@@ -592,7 +593,7 @@ zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how)
 
     /* the relay has left the channel open, to be used again */
 
-    if (ch->relay.side[ZLT_RELAY_CHANNEL].framed) {
+    if (zlt_conn_is_open(&ch->relay.side[ZLT_RELAY_CHANNEL])) {
         zlt_channel_end_connection(ch);
         return;
     }

@@ -125,7 +125,9 @@ zlt_channel_end_closing(zlt_io_t *io)
     if (zlt_frames_over(&ch->framed.frames)) {
         zlt_channel_end_reuse(ch);
 
-    } else if (n == ZLT_CONN_ERROR || zlt_conn_raw_in(c)) {
+    } else if (n == ZLT_CONN_ERROR
+               || ch->framed.frames.in.end == ZLT_FRAMES_RAW)
+    {
         zlt_relay_abort(&ch->relay);
         zlt_channel_free(ch);
     }
@@ -239,7 +241,7 @@ zlt_channel_end_fail_told(zlt_channel_t *ch, unsigned code,
     m.code = (uint8_t) code;
 
     n = zlt_msg_encode(&m, buf, sizeof(buf));
-    sent = n ? zlt_conn_push(&ch->relay.side[ZLT_RELAY_CHANNEL], buf, n)
+    sent = n ? zlt_framed_push(&ch->relay.side[ZLT_RELAY_CHANNEL], buf, n)
              : ZLT_CONN_ERROR;
 
     /* nothing was under way, so it is taken, or the channel is dead */

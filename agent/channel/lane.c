@@ -24,20 +24,24 @@
 
 static ssize_t zlt_lane_read(zlt_conn_t *c, void *buf, size_t size);
 static ssize_t zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size);
+static int zlt_lane_end(zlt_conn_t *c, int closes);
 static int zlt_lane_failed(const zlt_conn_t *c);
 static void zlt_lane_close(zlt_conn_t *c);
-static void zlt_lane_moved(zlt_conn_t *c);
+static void zlt_lane_leave(zlt_conn_t *c);
 static void zlt_lane_wake(zlt_lane_t *lane, unsigned ready);
 static void zlt_lane_turn(zlt_task_t *task);
 static void zlt_lane_give_credit(zlt_lane_t *lane);
 
 
-static const zlt_conn_ops_t  zlt_lane_ops = {
-    zlt_lane_read,
-    zlt_lane_write,
-    zlt_lane_failed,
-    zlt_lane_close,
-    zlt_lane_moved
+static const zlt_conn_ops_t  zlt_lane = {
+    .read = zlt_lane_read,
+    .write = zlt_lane_write,
+    .flush = zlt_conn_none,
+    .pending = zlt_conn_none,
+    .end = zlt_lane_end,
+    .failed = zlt_lane_failed,
+    .close = zlt_lane_close,
+    .leave = zlt_lane_leave
 };
 
 
@@ -62,7 +66,7 @@ zlt_lane_create(zlt_shared_t *shared, uint32_t number, zlt_conn_t *conn)
     zlt_list_init(&lane->task.link);
     zlt_list_init(&lane->turn);
 
-    conn->ops = &zlt_lane_ops;
+    conn->ops = &zlt_lane;
     conn->lane = lane;
     conn->io.ready = ZLT_IO_WRITE;
 
@@ -247,10 +251,22 @@ zlt_lane_ended(zlt_lane_t *lane)
 
 
 static void
-zlt_lane_moved(zlt_conn_t *c)
+zlt_lane_leave(zlt_conn_t *c)
 {
     c->lane->moved = 1;
     zlt_io_post(&c->lane->task);
+}
+
+
+/* It has none of its own: ends are messages above it. */
+
+static int
+zlt_lane_end(zlt_conn_t *c, int closes)
+{
+    (void) c;
+    (void) closes;
+
+    return ZLT_CONN_ERROR;
 }
 
 
@@ -274,7 +290,6 @@ zlt_lane_close(zlt_conn_t *c)
     zlt_lane_t  *lane;
 
     lane = c->lane;
-    c->ops = NULL;
     c->lane = NULL;
     c->io.ready = 0;
 

@@ -32,17 +32,28 @@
 
 #include "addr.h"
 #include "conn.h"
-#include "framed.h"
-#include "tls_io.h"
-#include "wsc.h"
 
 
 #define ZLT_CONN_NOTSENT  65536        /* bytes, zlt_conn_prompt() */
 
 
-static int zlt_conn_socket(int family);
 static void zlt_conn_quickack(int fd, int on);
+static ssize_t zlt_conn_socket_read(zlt_conn_t *c, void *buf, size_t size);
+static int zlt_conn_socket_end(zlt_conn_t *c, int closes);
+static void zlt_conn_socket_close(zlt_conn_t *c);
+static int zlt_conn_socket_bare(const zlt_conn_t *c, unsigned direction);
 
+
+const zlt_conn_ops_t  zlt_conn_socket = {
+    .read = zlt_conn_socket_read,
+    .write = zlt_conn_send,
+    .flush = zlt_conn_none,
+    .pending = zlt_conn_none,
+    .end = zlt_conn_socket_end,
+    .failed = zlt_conn_socket_failed,
+    .close = zlt_conn_socket_close,
+    .bare = zlt_conn_socket_bare
+};
 
 const zlt_memory_t  zlt_conn_memory = { malloc, free };
 
@@ -53,11 +64,11 @@ zlt_conn_init(zlt_conn_t *c)
     c->io.fd = -1;
     c->io.ready = 0;
     c->io.handler = NULL;
+    c->ops = &zlt_conn_socket;
     c->ssl = NULL;
     c->out = NULL;
     c->framed = NULL;
     c->ws = NULL;
-    c->ops = NULL;
     c->lane = NULL;
     c->read_wants = ZLT_IO_READ;
     c->write_wants = ZLT_IO_WRITE;
@@ -73,7 +84,7 @@ zlt_conn_connect(zlt_conn_t *c, const struct sockaddr *sa, socklen_t socklen,
 {
     int  fd, err, on;
 
-    fd = zlt_conn_socket(sa->sa_family);
+    fd = socket(sa->sa_family, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
 
     if (fd == -1) {
         return -1;
@@ -114,13 +125,6 @@ failed:
     errno = err;
 
     return -1;
-}
-
-
-static int
-zlt_conn_socket(int family)
-{
-    return socket(family, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0);
 }
 
 
@@ -172,83 +176,25 @@ zlt_conn_connected(zlt_conn_t *c)
 ssize_t
 zlt_conn_read(zlt_conn_t *c, void *buf, size_t size)
 {
-    if (!zlt_conn_readable(c)) {
-        return ZLT_CONN_AGAIN;
-    }
-
-    return zlt_conn_raw_in(c) ? zlt_conn_pull(c, buf, size)
-                              : zlt_framed_read(c, buf, size);
-}
-
-
-ssize_t
-zlt_conn_pull(zlt_conn_t *c, void *buf, size_t size)
-{
-    return c->ws ? zlt_wsc_read(c, buf, size)
-                 : zlt_conn_read_under(c, buf, size);
+    return zlt_conn_readable(c) ? c->ops->read(c, buf, size) : ZLT_CONN_AGAIN;
 }
 
 
 ssize_t
 zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size)
 {
-    if (!zlt_conn_writable(c)) {
-        return ZLT_CONN_AGAIN;
-    }
-
-    return zlt_conn_raw_out(c) ? zlt_conn_push(c, buf, size)
-                               : zlt_framed_write(c, buf, size);
+    return zlt_conn_writable(c) ? c->ops->write(c, buf, size) : ZLT_CONN_AGAIN;
 }
 
 
-ssize_t
-zlt_conn_push(zlt_conn_t *c, const void *buf, size_t size)
+static ssize_t
+zlt_conn_socket_read(zlt_conn_t *c, void *buf, size_t size)
 {
-    return c->ws ? zlt_wsc_write(c, buf, size)
-                 : zlt_conn_write_under(c, buf, size);
-}
+    /* an event tells of all that there is */
 
+    c->more = 0;
 
-ssize_t
-zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size)
-{
-    if (c->ops) {
-        return c->ops->read(c, buf, size);
-    }
-
-    return c->ssl ? zlt_tls_io_read(c, buf, size)
-                  : zlt_conn_recv(c, buf, size);
-}
-
-
-ssize_t
-zlt_conn_write_under(zlt_conn_t *c, const void *buf, size_t size)
-{
-    if (c->ops) {
-        return c->ops->write(c, buf, size);
-    }
-
-    return c->ssl ? zlt_tls_io_write(c, buf, size)
-                  : zlt_conn_send(c, buf, size);
-}
-
-
-int
-zlt_conn_flush_pending(zlt_conn_t *c)
-{
-    int  rc;
-
-    rc = c->ws ? zlt_wsc_flush(c) : zlt_tls_io_flush(c);
-
-    return (rc == 0 && c->framed) ? zlt_framed_flush(c) : rc;
-}
-
-
-int
-zlt_conn_pending(const zlt_conn_t *c)
-{
-    return c->out || (c->ws && c->ws->out)
-           || (c->framed && zlt_frames_pending(&c->framed->frames.out));
+    return zlt_conn_recv(c, buf, size);
 }
 
 
@@ -324,14 +270,19 @@ zlt_conn_send(zlt_conn_t *c, const void *buf, size_t size)
 
 
 int
-zlt_conn_failed(zlt_conn_t *c)
+zlt_conn_none(zlt_conn_t *c)
+{
+    (void) c;
+
+    return 0;
+}
+
+
+int
+zlt_conn_socket_failed(const zlt_conn_t *c)
 {
     int        err;
     socklen_t  len;
-
-    if (c->ops) {
-        return c->ops->failed(c);
-    }
 
     if (c->io.fd == -1 || !(c->io.ready & ZLT_IO_HUP)) {
         return 0;
@@ -350,31 +301,12 @@ zlt_conn_failed(zlt_conn_t *c)
 }
 
 
-int
-zlt_conn_shutdown(zlt_conn_t *c)
+static int
+zlt_conn_socket_end(zlt_conn_t *c, int closes)
 {
-    int  rc;
+    /* close(2) sends the FIN, too */
 
-    if (c->ws && zlt_conn_raw_out(c)) {
-        return zlt_wsc_close(c);
-    }
-
-    if (c->shut) {
-        return 0;
-    }
-
-    if (!zlt_conn_raw_out(c)) {
-        return zlt_framed_end(c, ZLT_FRAMES_EOF);
-    }
-
-    if (c->ssl) {
-        rc = zlt_tls_io_shutdown(c);
-
-        if (rc != 0) {
-            return rc;
-        }
-
-    } else if (shutdown(c->io.fd, SHUT_WR) == -1) {
+    if (!c->shut && !closes && shutdown(c->io.fd, SHUT_WR) == -1) {
         return ZLT_CONN_ERROR;
     }
 
@@ -384,29 +316,28 @@ zlt_conn_shutdown(zlt_conn_t *c)
 }
 
 
+static void
+zlt_conn_socket_close(zlt_conn_t *c)
+{
+    (void) c;
+}
+
+
+static int
+zlt_conn_socket_bare(const zlt_conn_t *c, unsigned direction)
+{
+    (void) c;
+    (void) direction;
+
+    return 1;
+}
+
+
 void
 zlt_conn_close(zlt_conn_t *c)
 {
-    if (c->framed) {
-        zlt_framed_stop(c);
-    }
-
-    if (c->ops) {
-        c->ops->close(c);
-    }
-
-    if (c->ws) {
-
-        if (!c->shut) {
-            (void) zlt_wsc_close(c);
-        }
-
-        zlt_wsc_free(c);
-    }
-
-    if (c->ssl) {
-        zlt_tls_io_free(c);
-    }
+    c->ops->close(c);
+    c->ops = &zlt_conn_socket;
 
     zlt_io_close(&c->io);
 }
@@ -438,6 +369,7 @@ zlt_conn_move(zlt_conn_t *c, zlt_conn_t *from, zlt_io_pt handler)
         return -1;
     }
 
+    c->ops = from->ops;
     c->ssl = from->ssl;
     c->ws = from->ws;
     c->out = from->out;
@@ -445,12 +377,13 @@ zlt_conn_move(zlt_conn_t *c, zlt_conn_t *from, zlt_io_pt handler)
     c->write_wants = from->write_wants;
     c->shut = 0;
 
+    from->ops = &zlt_conn_socket;
     from->ssl = NULL;
     from->ws = NULL;
     from->out = NULL;
 
-    if (c->ssl) {
-        zlt_tls_io_moved(c);
+    if (c->ops->moved) {
+        c->ops->moved(c);
     }
 
     /* what has come already raises no event */

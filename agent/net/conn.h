@@ -4,8 +4,9 @@
  */
 
 /*
- * A stream connection, plain or under TLS, within a WebSocket or not: the same
- * five verbs for all.
+ * A stream connection.  What carries its bytes is a stack of layers, and only
+ * their files know which: a socket or a lane at the bottom, TLS and a WebSocket
+ * above a socket, messages above all.  Each is a table of operations.
  */
 
 
@@ -26,6 +27,61 @@
 #define ZLT_CONN_ERROR  -2
 
 
+/* how a connection is over, for "stays" */
+
+typedef enum {
+    ZLT_CONN_ENDED = 0,            /* both directions have */
+    ZLT_CONN_RESET,                /* by its peer */
+    ZLT_CONN_RESETS                /* it is to be, by us */
+} zlt_conn_over_e;
+
+
+/* What a layer does.  They are called by the names below, zlt_conn_read() and
+   so on, and by the layer above; NULL where that is said. */
+
+typedef struct {
+    ssize_t  (*read)(zlt_conn_t *c, void *buf, size_t size);
+    ssize_t  (*write)(zlt_conn_t *c, const void *buf, size_t size);
+
+    /* The last bytes and an end in one; NULL: that cannot be. */
+    ssize_t  (*write_last)(zlt_conn_t *c, uint8_t *buf, size_t size);
+
+    int      (*flush)(zlt_conn_t *c);
+    int      (*pending)(zlt_conn_t *c);
+
+    /* "closes": if all is well, the connection is closed next. */
+    int      (*end)(zlt_conn_t *c, int closes);
+
+    int      (*failed)(const zlt_conn_t *c);
+
+    /* Undoes the layer, and those beneath; the descriptor is the caller's. */
+    void     (*close)(zlt_conn_t *c);
+
+    /* 1 if the bytes that are read (ZLT_IO_READ), or written, are those on the
+       descriptor, for splice(2); NULL: never, and Raw is an error. */
+    int      (*bare)(const zlt_conn_t *c, unsigned direction);
+
+    /* Has what is written be those from here on: 1, 0 (it cannot), or
+       ZLT_CONN_ERROR.  NULL: it cannot. */
+    int      (*make_bare)(zlt_conn_t *c);
+
+    /* Reads behind the peer's end, while our direction goes on: -1 if the
+       connection was reset.  NULL: there can be nothing. */
+    int      (*behind)(zlt_conn_t *c);
+
+    /* 1 if what carries the connection stays, for the next one; NULL: no. */
+    int      (*stays)(zlt_conn_t *c, zlt_conn_over_e how);
+
+    /* What there was of another connection is c's now; NULL: cannot be moved,
+       or has nothing to do for it. */
+    void     (*moved)(zlt_conn_t *c);
+
+    /* The server has left the lane, and we may, between two messages; NULL:
+       not a lane. */
+    void     (*leave)(zlt_conn_t *c);
+} zlt_conn_ops_t;
+
+
 /* bytes that could not be written yet; freed when they are */
 
 typedef struct {
@@ -41,35 +97,22 @@ typedef struct {
 typedef struct {
     zlt_frames_t     frames;
     zlt_buf_t       *rest;         /* came behind the end, or NULL */
+    const zlt_conn_ops_t  *under;
 } zlt_framed_t;
 
 typedef struct zlt_wsc_s  zlt_wsc_t;
 
 
-/* what is beneath a connection that has no descriptor: a lane */
-
-typedef struct {
-    ssize_t  (*read)(zlt_conn_t *c, void *buf, size_t size);
-    ssize_t  (*write)(zlt_conn_t *c, const void *buf, size_t size);
-    int      (*failed)(const zlt_conn_t *c);
-
-    /* The server is told, unless it knows that the lane is over. */
-    void     (*close)(zlt_conn_t *c);
-
-    /* The server has left the lane, and we may, between two messages. */
-    void     (*moved)(zlt_conn_t *c);
-} zlt_conn_ops_t;
-
-
 struct zlt_conn_s {
     zlt_io_t         io;           /* first: handlers get its address */
-    SSL             *ssl;          /* NULL: plain */
+    const zlt_conn_ops_t  *ops;    /* the layer on top; never NULL */
+
+    /* of the layers, each for its own file */
+    SSL             *ssl;
     zlt_unsent_t    *out;          /* TLS: records, or NULL */
-    zlt_framed_t    *framed;       /* NULL: raw */
-    zlt_wsc_t       *ws;           /* within a WebSocket; or NULL */
-    zlt_lane_t      *lane;         /* of a shared channel, and no descriptor;
-                                      or NULL */
-    const zlt_conn_ops_t  *ops;    /* .. and its */
+    zlt_framed_t    *framed;
+    zlt_wsc_t       *ws;
+    zlt_lane_t      *lane;
 
     /* TLS may have to write in order to read, and the reverse */
     uint8_t          read_wants;   /* ZLT_IO_READ or ZLT_IO_WRITE */
@@ -82,6 +125,9 @@ struct zlt_conn_s {
     uint8_t          speaks;       /* ACKs wait for the first bytes */
 };
 
+
+/* the bottom of all that have a descriptor */
+extern const zlt_conn_ops_t  zlt_conn_socket;
 
 /* malloc() and free(), for proto/ */
 extern const zlt_memory_t  zlt_conn_memory;
@@ -123,33 +169,21 @@ ssize_t zlt_conn_read(zlt_conn_t *c, void *buf, size_t size);
 ssize_t zlt_conn_write(zlt_conn_t *c, const void *buf, size_t size);
 
 /*
- * Under TLS, or within a WebSocket, what was written may be kept here, as
- * records or frames, until there is room, and so are messages on a framed
- * one: to be called when the connection is writable, before anything else is
- * written.  0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR.
+ * What was written may be kept by a layer until there is room: to be called
+ * when the connection is writable, before anything else is written.  0,
+ * ZLT_CONN_AGAIN or ZLT_CONN_ERROR.
  */
-#define zlt_conn_flush(c)                                                     \
-    (zlt_conn_pending(c) ? zlt_conn_flush_pending(c) : 0)
-int zlt_conn_flush_pending(zlt_conn_t *c);
+#define zlt_conn_flush(c)    (c)->ops->flush(c)
 
 /* 1 if something is kept */
-int zlt_conn_pending(const zlt_conn_t *c);
+#define zlt_conn_pending(c)  (c)->ops->pending(c)
 
-/* 1 if the bytes on the socket are those that are read and written */
-#define zlt_conn_raw(c)                                                       \
-    ((c)->ssl == NULL && (c)->ws == NULL && (c)->lane == NULL)
-
-/* zlt_conn_read() and write beneath a WebSocket. */
-ssize_t zlt_conn_read_under(zlt_conn_t *c, void *buf, size_t size);
-ssize_t zlt_conn_write_under(zlt_conn_t *c, const void *buf, size_t size);
-
-/* Reading and writing beneath the messages. */
-ssize_t zlt_conn_pull(zlt_conn_t *c, void *buf, size_t size);
-ssize_t zlt_conn_push(zlt_conn_t *c, const void *buf, size_t size);
-
-/* The same on the socket itself, beneath TLS. */
+/* For the layers: a read or write on the socket itself, whether that was reset,
+   and 0 for those that keep nothing. */
 ssize_t zlt_conn_recv(zlt_conn_t *c, void *buf, size_t size);
 ssize_t zlt_conn_send(zlt_conn_t *c, const void *buf, size_t size);
+int zlt_conn_socket_failed(const zlt_conn_t *c);
+int zlt_conn_none(zlt_conn_t *c);
 
 /* 1 if a read, or a write, has a chance to do something */
 #define zlt_conn_readable(c)                                                  \
@@ -158,11 +192,19 @@ ssize_t zlt_conn_send(zlt_conn_t *c, const void *buf, size_t size);
 
 /* 1 if it was reset, found without reading from it; the error is the caller's
    then. */
-int zlt_conn_failed(zlt_conn_t *c);
+#define zlt_conn_failed(c)   (c)->ops->failed(c)
 
-/* Ends our direction, after all that was written: FIN, close_notify or Eof.
-   0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR. */
-int zlt_conn_shutdown(zlt_conn_t *c);
+/* Ends our direction, after all that was written: FIN, close_notify, Close or
+   Eof.  0, ZLT_CONN_AGAIN or ZLT_CONN_ERROR. */
+#define zlt_conn_shutdown(c)  (c)->ops->end(c, 0)
+
+/* 1 until it is closed */
+#define zlt_conn_is_open(c)                                                   \
+    ((c)->io.fd != -1 || (c)->ops != &zlt_conn_socket)
+
+/* 1 if splice(2) may go on from it (ZLT_IO_READ), or to it */
+#define zlt_conn_bare(c, direction)                                           \
+    ((c)->ops->bare && (c)->ops->bare(c, direction))
 
 /* Closes; both may be called on what is closed already.  "reset" makes the
    peer see a reset, whatever has been sent or not. */
@@ -193,13 +235,6 @@ int zlt_conn_unacked(const zlt_conn_t *c);
  * room is alive.
  */
 int zlt_conn_dead(zlt_conn_t *c, unsigned ms);
-
-
-/* 1 if the bytes that are read, or written, are no messages */
-#define zlt_conn_raw_in(c)                                                    \
-    ((c)->framed == NULL || (c)->framed->frames.in.end == ZLT_FRAMES_RAW)
-#define zlt_conn_raw_out(c)                                                   \
-    ((c)->framed == NULL || (c)->framed->frames.out.end == ZLT_FRAMES_RAW)
 
 
 #endif /* ZLT_CONN_H_INCLUDED */

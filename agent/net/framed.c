@@ -21,7 +21,37 @@
 #define ZLT_FRAMED_REST  64            /* bytes behind the server's end */
 
 
+static ssize_t zlt_framed_read(zlt_conn_t *c, void *buf, size_t size);
+static ssize_t zlt_framed_write(zlt_conn_t *c, const void *buf, size_t size);
+static ssize_t zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf,
+    size_t size);
+static int zlt_framed_flush(zlt_conn_t *c);
+static int zlt_framed_pending(zlt_conn_t *c);
+static int zlt_framed_end(zlt_conn_t *c, int closes);
+static int zlt_framed_failed(const zlt_conn_t *c);
+static void zlt_framed_close(zlt_conn_t *c);
+static int zlt_framed_bare(const zlt_conn_t *c, unsigned direction);
+static int zlt_framed_make_bare(zlt_conn_t *c);
+static int zlt_framed_behind(zlt_conn_t *c);
+static int zlt_framed_stays(zlt_conn_t *c, zlt_conn_over_e how);
+static int zlt_framed_mark(zlt_conn_t *c, zlt_frames_end_e end);
 static int zlt_framed_keep(zlt_framed_t *f, const uint8_t *data, size_t len);
+
+
+static const zlt_conn_ops_t  zlt_framed = {
+    .read = zlt_framed_read,
+    .write = zlt_framed_write,
+    .write_last = zlt_framed_write_last,
+    .flush = zlt_framed_flush,
+    .pending = zlt_framed_pending,
+    .end = zlt_framed_end,
+    .failed = zlt_framed_failed,
+    .close = zlt_framed_close,
+    .bare = zlt_framed_bare,
+    .make_bare = zlt_framed_make_bare,
+    .behind = zlt_framed_behind,
+    .stays = zlt_framed_stays
+};
 
 
 void
@@ -29,7 +59,10 @@ zlt_framed_start(zlt_conn_t *c, zlt_framed_t *f)
 {
     memset(f, 0, sizeof(zlt_framed_t));
 
+    f->under = c->ops;
+
     c->framed = f;
+    c->ops = &zlt_framed;
 }
 
 
@@ -37,25 +70,55 @@ void
 zlt_framed_stop(zlt_conn_t *c)
 {
     free(c->framed->rest);
-
     c->framed->rest = NULL;
+
+    c->ops = c->framed->under;
     c->framed = NULL;
 
     /* what is beneath alone knows what it holds */
 
-    c->more = (c->ssl || c->ws);
+    c->more = 1;
+}
+
+
+static void
+zlt_framed_close(zlt_conn_t *c)
+{
+    zlt_framed_stop(c);
+
+    c->ops->close(c);
 }
 
 
 ssize_t
-zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size)
+zlt_framed_pull(zlt_conn_t *c, void *buf, size_t size)
 {
-    ssize_t           n;
-    zlt_frames_in_t  *in;
+    return (c->framed ? c->framed->under : c->ops)->read(c, buf, size);
+}
+
+
+ssize_t
+zlt_framed_push(zlt_conn_t *c, const void *buf, size_t size)
+{
+    return (c->framed ? c->framed->under : c->ops)->write(c, buf, size);
+}
+
+
+static ssize_t
+zlt_framed_read(zlt_conn_t *c, void *buf, size_t size)
+{
+    ssize_t                n;
+    zlt_frames_in_t       *in;
+    const zlt_conn_ops_t  *under;
 
     in = &c->framed->frames.in;
+    under = c->framed->under;
 
     for ( ;; ) {
+
+        if (in->end == ZLT_FRAMES_RAW) {
+            return under->read(c, buf, size);
+        }
 
         if (in->end == ZLT_FRAMES_EOF) {
             return 0;
@@ -68,16 +131,16 @@ zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size)
 
         if (in->end == ZLT_FRAMES_MOVED) {
 
-            if (c->ops == NULL) {
+            if (under->leave == NULL) {
                 errno = EPROTO;
                 return ZLT_CONN_ERROR;
             }
 
-            /* what was told by moved() comes back with another channel, unless
+            /* what was told by leave() comes back with another channel, unless
                the lane is ended before that; bytes there are none any more */
 
             c->more = 0;
-            n = c->ops->read(c, buf, size);
+            n = under->read(c, buf, size);
 
             if (n > 0) {
                 errno = EPROTO;
@@ -87,12 +150,7 @@ zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size)
             return n;
         }
 
-        n = zlt_conn_pull(c, buf, size);
-
-        if (in->end == ZLT_FRAMES_RAW) {
-            /* turned so with the last message, behind which was nothing */
-            return n;
-        }
+        n = under->read(c, buf, size);
 
         if (n == 0) {
             errno = ECONNRESET;
@@ -115,15 +173,17 @@ zlt_framed_read(zlt_conn_t *c, uint8_t *buf, size_t size)
 ssize_t
 zlt_framed_take(zlt_conn_t *c, uint8_t *buf, size_t len)
 {
-    size_t            rest;
-    ssize_t           n;
-    zlt_frames_in_t  *in;
+    size_t                 rest;
+    ssize_t                n;
+    zlt_frames_in_t       *in;
+    const zlt_conn_ops_t  *under;
 
     in = &c->framed->frames.in;
+    under = c->framed->under;
 
     n = zlt_frames_decode(in, buf, len, &rest);
 
-    if (in->end == ZLT_FRAMES_RAW && c->ws) {
+    if (in->end == ZLT_FRAMES_RAW && under->bare == NULL) {
         /* no splice() could follow */
         n = ZLT_ERR_TYPE;
     }
@@ -142,8 +202,8 @@ zlt_framed_take(zlt_conn_t *c, uint8_t *buf, size_t len)
         /* no event tells of it again */
         c->more = 1;
 
-    } else if (in->end == ZLT_FRAMES_MOVED && c->ops) {
-        c->ops->moved(c);
+    } else if (in->end == ZLT_FRAMES_MOVED && under->leave) {
+        under->leave(c);
     }
 
     return n;
@@ -175,7 +235,10 @@ zlt_framed_keep(zlt_framed_t *f, const uint8_t *data, size_t len)
 }
 
 
-int
+/* What is of the next connection is kept, and what is beneath it has an
+   answer.  Without an end marker of ours, the end of the channel is a reset. */
+
+static int
 zlt_framed_behind(zlt_conn_t *c)
 {
     ssize_t        n;
@@ -184,6 +247,10 @@ zlt_framed_behind(zlt_conn_t *c)
 
     f = c->framed;
 
+    if (f->frames.in.end == ZLT_FRAMES_RAW) {
+        return 0;
+    }
+
     while (zlt_conn_readable(c)
            && (f->rest == NULL || f->rest->last < ZLT_FRAMED_REST))
     {
@@ -191,7 +258,7 @@ zlt_framed_behind(zlt_conn_t *c)
 
         c->more = 0;
 
-        n = zlt_conn_pull(c, buf, sizeof(buf));
+        n = f->under->read(c, buf, sizeof(buf));
 
         if (n == ZLT_CONN_AGAIN) {
             return 0;
@@ -210,34 +277,40 @@ zlt_framed_behind(zlt_conn_t *c)
 }
 
 
-ssize_t
-zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size)
+static ssize_t
+zlt_framed_write(zlt_conn_t *c, const void *buf, size_t size)
 {
-    size_t             len;
-    uint8_t           *p;
-    ssize_t            n;
-    zlt_frames_out_t  *out;
+    size_t                 len;
+    uint8_t               *p;
+    ssize_t                n;
+    zlt_frames_out_t      *out;
+    const zlt_conn_ops_t  *under;
 
     out = &c->framed->frames.out;
+    under = c->framed->under;
+
+    if (out->end == ZLT_FRAMES_RAW) {
+        return under->write(c, buf, size);
+    }
 
     if (out->end == ZLT_FRAMES_MOVED) {
         /* the next goes on another channel */
-        c->ops->moved(c);
+        under->leave(c);
         return ZLT_CONN_AGAIN;
     }
 
-    if (c->ops && c->framed->frames.in.end == ZLT_FRAMES_MOVED
+    if (c->framed->frames.in.end == ZLT_FRAMES_MOVED && under->leave
         && zlt_frames_whole(out))
     {
         /* nor does one begin that would keep us on the lane */
-        c->ops->moved(c);
+        under->leave(c);
         return ZLT_CONN_AGAIN;
     }
 
     len = zlt_frames_data(out, size);
     p = zlt_frames_prefix(out, (uint8_t *) buf);
 
-    n = zlt_conn_push(c, p, (size_t) (buf - p) + len);
+    n = under->write(c, p, (size_t) ((const uint8_t *) buf - p) + len);
 
     if (n < 0) {
         return n;
@@ -245,15 +318,17 @@ zlt_framed_write(zlt_conn_t *c, const uint8_t *buf, size_t size)
 
     len = zlt_frames_sent(out, (size_t) n);
 
-    if (c->ops && c->framed->frames.in.end == ZLT_FRAMES_MOVED) {
-        c->ops->moved(c);
+    if (c->framed->frames.in.end == ZLT_FRAMES_MOVED && under->leave) {
+        under->leave(c);
     }
 
     return len ? (ssize_t) len : ZLT_CONN_AGAIN;
 }
 
 
-ssize_t
+/* There is room for Eof behind the bytes, too. */
+
+static ssize_t
 zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size)
 {
     size_t             len, all;
@@ -273,6 +348,10 @@ zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size)
         return ZLT_CONN_AGAIN;
     }
 
+    if (out->end == ZLT_FRAMES_RAW) {
+        return zlt_framed_write(c, buf, size);
+    }
+
     len = zlt_frames_data(out, size);
 
     if (len < size || out->left > len) {
@@ -284,7 +363,7 @@ zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size)
 
     all = (size_t) (buf - p) + size;
 
-    n = zlt_conn_push(c, p, all + ZLT_HEADER_SIZE);
+    n = zlt_framed_push(c, p, all + ZLT_HEADER_SIZE);
 
     if (n < 0) {
         return n;
@@ -309,11 +388,18 @@ zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size)
 }
 
 
-int
+static int
 zlt_framed_flush(zlt_conn_t *c)
 {
+    int                rc;
     ssize_t            n;
     zlt_frames_out_t  *out;
+
+    rc = c->framed->under->flush(c);
+
+    if (rc != 0) {
+        return rc;
+    }
 
     out = &c->framed->frames.out;
 
@@ -325,7 +411,7 @@ zlt_framed_flush(zlt_conn_t *c)
             return ZLT_CONN_AGAIN;
         }
 
-        n = zlt_conn_push(c, out->head + out->pos, zlt_frames_pending(out));
+        n = zlt_framed_push(c, out->head + out->pos, zlt_frames_pending(out));
 
         if (n < 0) {
             return (int) n;
@@ -338,8 +424,32 @@ zlt_framed_flush(zlt_conn_t *c)
 }
 
 
-int
-zlt_framed_end(zlt_conn_t *c, zlt_frames_end_e end)
+static int
+zlt_framed_pending(zlt_conn_t *c)
+{
+    zlt_framed_t  *f;
+
+    f = c->framed;
+
+    return zlt_frames_pending(&f->frames.out) || f->under->pending(c);
+}
+
+
+static int
+zlt_framed_end(zlt_conn_t *c, int closes)
+{
+    if (c->framed->frames.out.end == ZLT_FRAMES_RAW) {
+        return c->framed->under->end(c, closes);
+    }
+
+    return c->shut ? 0 : zlt_framed_mark(c, ZLT_FRAMES_EOF);
+}
+
+
+/* Eof, Reset or Raw: ZLT_CONN_AGAIN, and zlt_framed_flush() sends it. */
+
+static int
+zlt_framed_mark(zlt_conn_t *c, zlt_frames_end_e end)
 {
     zlt_frames_out_t  *out;
 
@@ -353,5 +463,89 @@ zlt_framed_end(zlt_conn_t *c, zlt_frames_end_e end)
         zlt_frames_end(out, end);
     }
 
-    return zlt_conn_flush(c);
+    return zlt_framed_flush(c);
+}
+
+
+static int
+zlt_framed_failed(const zlt_conn_t *c)
+{
+    return c->framed->under->failed(c);
+}
+
+
+static int
+zlt_framed_bare(const zlt_conn_t *c, unsigned direction)
+{
+    unsigned              end;
+    const zlt_framed_t  *f;
+
+    f = c->framed;
+    end = direction == ZLT_IO_READ ? f->frames.in.end : f->frames.out.end;
+
+    return end == ZLT_FRAMES_RAW && f->under->bare
+           && f->under->bare(c, direction);
+}
+
+
+/* The far end decides of the other direction. */
+
+static int
+zlt_framed_make_bare(zlt_conn_t *c)
+{
+    const zlt_conn_ops_t  *under;
+
+    under = c->framed->under;
+
+    if (under->bare == NULL || !under->bare(c, ZLT_IO_WRITE)) {
+        return 0;
+    }
+
+    return zlt_framed_mark(c, ZLT_FRAMES_RAW) == ZLT_CONN_ERROR
+           ? ZLT_CONN_ERROR : 1;
+}
+
+
+/*
+ * If an end marker has gone, or can go now.  Whatever else the server has sent
+ * for this connection is the caller's to read.
+ */
+
+static int
+zlt_framed_stays(zlt_conn_t *c, zlt_conn_over_e how)
+{
+    zlt_frames_t  *frames;
+
+    frames = &c->framed->frames;
+
+    if (frames->in.end == ZLT_FRAMES_RAW || frames->out.end == ZLT_FRAMES_RAW)
+    {
+        return 0;
+    }
+
+    switch (how) {
+
+    case ZLT_CONN_ENDED:
+        return 1;
+
+    case ZLT_CONN_RESET:
+        if (frames->in.end != ZLT_FRAMES_RESET) {
+            return 0;
+        }
+
+        break;
+
+    case ZLT_CONN_RESETS:
+
+        /* there is no message for a reset after an end */
+
+        if (frames->out.end != ZLT_FRAMES_OPEN) {
+            return 0;
+        }
+
+        break;
+    }
+
+    return zlt_frames_whole(&frames->out)
+           && zlt_framed_mark(c, ZLT_FRAMES_RESET) != ZLT_CONN_ERROR;
 }

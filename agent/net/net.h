@@ -15,6 +15,7 @@
 
 #include "addr.h"          /* addresses */
 #include "conn.h"          /* a connection, whatever it is made of */
+#include "flow.h"          /* one direction of a relay */
 #include "framed.h"        /* .. whose bytes are messages */
 #include "http.h"          /* the requests, and their answers */
 #include "http_hint.h"     /* .. what one that is wrong may mean */

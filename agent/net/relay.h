@@ -58,13 +58,13 @@ struct zlt_relay_s {
     unsigned         begins:1; /* .. is the first */
     zlt_timer_t      timer;
     zlt_list_t       link;     /* of all that are open */
-    uint32_t         active;   /* seconds, when bytes moved last */
+    uint64_t         active;   /* ms, when bytes moved last */
     uint64_t         bytes[2]; /* that side[i] has sent */
     unsigned         kept:1;   /* keepalive is on */
     uint8_t          silent[2];    /* looks in a row that found side[i] so */
 
     zlt_relay_pt     handler;  /* called once; both sides are closed by then,
-                                  but for a framed channel that goes on */
+                                  but for a channel that stays */
 };
 
 
@@ -72,11 +72,6 @@ struct zlt_relay_s {
 void zlt_relay_setup(uv_loop_t *loop);
 
 void zlt_relay_init(zlt_relay_t *r);
-
-/* Appends bytes that go first into flow[from]; copied.  0, or -1 if there is
-   no memory. */
-int zlt_relay_put(zlt_relay_t *r, unsigned from, const void *data,
-    size_t len);
 
 /* Keeps what was put from that side, or what a framed far side has to send
    first, until there is more to go with it, but not for longer than a

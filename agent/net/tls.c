@@ -401,6 +401,7 @@ zlt_tls_start(zlt_tls_t *tls, zlt_conn_t *c)
     SSL_set_connect_state(ssl);
 
     c->ssl = ssl;
+    c->ops = &zlt_tls_io;
     c->more = 1;
 
     return 0;

@@ -21,18 +21,38 @@
 #include <string.h>
 #include <openssl/err.h>
 
-#include "conn.h"
 #include "tls.h"
 #include "tls_io.h"
 #include "zlt_stage.h"
 
 
+static ssize_t zlt_tls_io_read(zlt_conn_t *c, void *buf, size_t size);
+static ssize_t zlt_tls_io_write(zlt_conn_t *c, const void *buf, size_t size);
+static int zlt_tls_io_flush(zlt_conn_t *c);
+static int zlt_tls_io_pending(zlt_conn_t *c);
+static int zlt_tls_io_end(zlt_conn_t *c, int closes);
+static void zlt_tls_io_close(zlt_conn_t *c);
+static int zlt_tls_io_bare(const zlt_conn_t *c, unsigned direction);
+static void zlt_tls_io_moved(zlt_conn_t *c);
 static int zlt_tls_io_seal(void *c, const void *buf, size_t size);
 static int zlt_tls_io_send(zlt_conn_t *c);
 static int zlt_tls_io_result(zlt_conn_t *c, int rc, uint8_t *wants);
 static int zlt_tls_io_bio_read(BIO *bio, char *buf, int size);
 static int zlt_tls_io_bio_write(BIO *bio, const char *buf, int size);
 static long zlt_tls_io_bio_ctrl(BIO *bio, int cmd, long num, void *ptr);
+
+
+const zlt_conn_ops_t  zlt_tls_io = {
+    .read = zlt_tls_io_read,
+    .write = zlt_tls_io_write,
+    .flush = zlt_tls_io_flush,
+    .pending = zlt_tls_io_pending,
+    .end = zlt_tls_io_end,
+    .failed = zlt_conn_socket_failed,
+    .close = zlt_tls_io_close,
+    .bare = zlt_tls_io_bare,
+    .moved = zlt_tls_io_moved
+};
 
 
 static BIO_METHOD  *zlt_tls_io_method;
@@ -77,7 +97,7 @@ zlt_tls_io_result(zlt_conn_t *c, int rc, uint8_t *wants)
 }
 
 
-ssize_t
+static ssize_t
 zlt_tls_io_read(zlt_conn_t *c, void *buf, size_t size)
 {
     int     n;
@@ -110,7 +130,7 @@ zlt_tls_io_read(zlt_conn_t *c, void *buf, size_t size)
 }
 
 
-ssize_t
+static ssize_t
 zlt_tls_io_write(zlt_conn_t *c, const void *buf, size_t size)
 {
     int     n;
@@ -170,7 +190,7 @@ zlt_tls_io_send(zlt_conn_t *c)
 }
 
 
-int
+static int
 zlt_tls_io_flush(zlt_conn_t *c)
 {
     ssize_t  n;
@@ -189,10 +209,23 @@ zlt_tls_io_flush(zlt_conn_t *c)
 }
 
 
-int
-zlt_tls_io_shutdown(zlt_conn_t *c)
+static int
+zlt_tls_io_pending(zlt_conn_t *c)
+{
+    return c->out != NULL;
+}
+
+
+static int
+zlt_tls_io_end(zlt_conn_t *c, int closes)
 {
     int  rc;
+
+    (void) closes;
+
+    if (c->shut) {
+        return 0;
+    }
 
     rc = zlt_tls_io_flush(c);
 
@@ -208,6 +241,7 @@ zlt_tls_io_shutdown(zlt_conn_t *c)
     rc = SSL_shutdown(c->ssl);
 
     if (rc >= 0) {
+        c->shut = 1;
         return 0;
     }
 
@@ -217,8 +251,8 @@ zlt_tls_io_shutdown(zlt_conn_t *c)
 }
 
 
-void
-zlt_tls_io_free(zlt_conn_t *c)
+static void
+zlt_tls_io_close(zlt_conn_t *c)
 {
     /* a connection that ends without close_notify need not spoil its
        session, which others may resume */
@@ -233,6 +267,18 @@ zlt_tls_io_free(zlt_conn_t *c)
     c->ssl = NULL;
     c->read_wants = ZLT_IO_READ;
     c->write_wants = ZLT_IO_WRITE;
+}
+
+
+/* Though a server behind something that ends TLS may send Raw. */
+
+static int
+zlt_tls_io_bare(const zlt_conn_t *c, unsigned direction)
+{
+    (void) c;
+    (void) direction;
+
+    return 0;
 }
 
 
@@ -264,7 +310,7 @@ zlt_tls_io_bio(zlt_conn_t *c)
 }
 
 
-void
+static void
 zlt_tls_io_moved(zlt_conn_t *c)
 {
     BIO_set_data(SSL_get_rbio(c->ssl), c);

@@ -20,19 +20,46 @@
 
 #include "log.h"
 #include "often.h"
-#include "tls_io.h"
 #include "wsc.h"
+#include "zlt_ws_stream.h"
 
 
 #define ZLT_WSC_STAGE   (65536 + ZLT_WS_STREAM_HEAD)
 #define ZLT_WSC_RANDOM  4096           /* bytes, for a thousand masks */
 
 
+struct zlt_wsc_s {
+    zlt_ws_stream_t  stream;
+    const char      *label;        /* of the link, for the log */
+    zlt_unsent_t    *out;          /* or NULL */
+    const zlt_conn_ops_t  *under;
+};
+
+
+static ssize_t zlt_wsc_read(zlt_conn_t *c, void *buf, size_t size);
+static ssize_t zlt_wsc_write(zlt_conn_t *c, const void *buf, size_t size);
+static int zlt_wsc_flush(zlt_conn_t *c);
+static int zlt_wsc_pending(zlt_conn_t *c);
+static int zlt_wsc_end(zlt_conn_t *c, int closes);
+static void zlt_wsc_close(zlt_conn_t *c);
+static void zlt_wsc_moved(zlt_conn_t *c);
 static void zlt_wsc_random(uint8_t mask[4]);
 static size_t zlt_wsc_decode(zlt_conn_t *c, uint8_t *data, size_t len);
 static void zlt_wsc_pong(zlt_conn_t *c);
 static int zlt_wsc_send(zlt_conn_t *c, const uint8_t *data, size_t len);
 static int zlt_wsc_keep(zlt_conn_t *c, const uint8_t *data, size_t len);
+
+
+static const zlt_conn_ops_t  zlt_wsc = {
+    .read = zlt_wsc_read,
+    .write = zlt_wsc_write,
+    .flush = zlt_wsc_flush,
+    .pending = zlt_wsc_pending,
+    .end = zlt_wsc_end,
+    .failed = zlt_conn_socket_failed,
+    .close = zlt_wsc_close,
+    .moved = zlt_wsc_moved
+};
 
 
 static uint8_t  zlt_wsc_stage[ZLT_WSC_STAGE];
@@ -47,6 +74,9 @@ zlt_wsc_start(zlt_conn_t *c, const char *label, uint8_t *data, size_t *len)
     }
 
     c->ws->label = label;
+    c->ws->under = c->ops;
+
+    c->ops = &zlt_wsc;
 
     zlt_ws_stream_init(&c->ws->stream, zlt_wsc_random);
 
@@ -82,7 +112,7 @@ zlt_wsc_random(uint8_t mask[4])
 }
 
 
-ssize_t
+static ssize_t
 zlt_wsc_read(zlt_conn_t *c, void *buf, size_t size)
 {
     ssize_t           n;
@@ -103,7 +133,7 @@ zlt_wsc_read(zlt_conn_t *c, void *buf, size_t size)
             return ZLT_CONN_ERROR;
         }
 
-        n = zlt_conn_read_under(c, buf, size);
+        n = c->ws->under->read(c, buf, size);
 
         if (n <= 0) {
             return n;
@@ -153,7 +183,7 @@ zlt_wsc_pong(zlt_conn_t *c)
 }
 
 
-ssize_t
+static ssize_t
 zlt_wsc_write(zlt_conn_t *c, const void *buf, size_t size)
 {
     int     rc;
@@ -181,7 +211,7 @@ zlt_wsc_send(zlt_conn_t *c, const uint8_t *data, size_t len)
     ssize_t  n;
 
     while (len) {
-        n = zlt_conn_write_under(c, data, len);
+        n = c->ws->under->write(c, data, len);
 
         if (n == ZLT_CONN_AGAIN) {
             return zlt_wsc_keep(c, data, len);
@@ -211,21 +241,21 @@ zlt_wsc_keep(zlt_conn_t *c, const uint8_t *data, size_t len)
 }
 
 
-int
+static int
 zlt_wsc_flush(zlt_conn_t *c)
 {
     int      rc;
     ssize_t  n;
 
-    rc = zlt_tls_io_flush(c);
+    rc = c->ws->under->flush(c);
 
     if (rc != 0) {
         return rc;
     }
 
     while (c->ws->out) {
-        n = zlt_conn_write_under(c, zlt_unsent_next(c->ws->out),
-                                 zlt_unsent_left(c->ws->out));
+        n = c->ws->under->write(c, zlt_unsent_next(c->ws->out),
+                                zlt_unsent_left(c->ws->out));
         if (n < 0) {
             return (int) n;
         }
@@ -241,11 +271,22 @@ zlt_wsc_flush(zlt_conn_t *c)
 }
 
 
-int
-zlt_wsc_close(zlt_conn_t *c)
+static int
+zlt_wsc_pending(zlt_conn_t *c)
+{
+    return c->ws->out || c->ws->under->pending(c);
+}
+
+
+/* Close, behind all that was written. */
+
+static int
+zlt_wsc_end(zlt_conn_t *c, int closes)
 {
     size_t   n;
     uint8_t  buf[ZLT_WS_STREAM_CLOSE];
+
+    (void) closes;
 
     if (!c->shut) {
         c->shut = 1;
@@ -261,10 +302,29 @@ zlt_wsc_close(zlt_conn_t *c)
 }
 
 
-void
-zlt_wsc_free(zlt_conn_t *c)
+static void
+zlt_wsc_close(zlt_conn_t *c)
 {
+    const zlt_conn_ops_t  *under;
+
+    if (!c->shut) {
+        (void) zlt_wsc_end(c, 1);
+    }
+
+    under = c->ws->under;
+
     zlt_unsent_drop(&c->ws->out, &zlt_conn_memory);
     free(c->ws);
     c->ws = NULL;
+
+    under->close(c);
+}
+
+
+static void
+zlt_wsc_moved(zlt_conn_t *c)
+{
+    if (c->ws->under->moved) {
+        c->ws->under->moved(c);
+    }
 }

@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "flow.h"
 #include "log.h"
 #include "often.h"
 #include "udp.h"
@@ -491,8 +492,8 @@ zlt_udp_finish(zlt_udp_t *u)
     ch->udp = NULL;
 
     if (u->out_pos < u->out_len
-        && zlt_relay_put(&ch->relay, ZLT_RELAY_SERVICE, u->out + u->out_pos,
-                         u->out_len - u->out_pos)
+        && zlt_flow_put(&ch->relay, ZLT_RELAY_SERVICE, u->out + u->out_pos,
+                        u->out_len - u->out_pos)
            == -1)
     {
         zlt_udp_free(u);
