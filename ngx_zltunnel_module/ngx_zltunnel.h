@@ -70,6 +70,7 @@ typedef struct ngx_zltunnel_sh_host_s     ngx_zltunnel_sh_host_t;
 typedef struct ngx_zltunnel_sh_access_s   ngx_zltunnel_sh_access_t;
 typedef struct ngx_zltunnel_sh_counter_s  ngx_zltunnel_sh_counter_t;
 typedef struct ngx_zltunnel_end_s         ngx_zltunnel_end_t;
+typedef struct ngx_zltunnel_end_ops_s     ngx_zltunnel_end_ops_t;
 typedef struct ngx_zltunnel_visit_s       ngx_zltunnel_visit_t;
 typedef struct ngx_zltunnel_udp_s         ngx_zltunnel_udp_t;
 typedef struct ngx_zltunnel_carrier_s     ngx_zltunnel_carrier_t;

@@ -71,7 +71,7 @@ ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
                                                : NGX_ZLTUNNEL_FOR_BYTES)
               : NULL;
 
-    if (channel && channel->end.kind == NGX_ZLTUNNEL_TLS
+    if (channel && !channel->end.ops->moves
         && ngx_zltunnel_room_scarce())
     {
         /* for the bridge: the channel is of more use here, unless a part of
@@ -121,11 +121,11 @@ ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
         return;
     }
 
-    if (channel->end.kind == NGX_ZLTUNNEL_TLS) {
-        ngx_zltunnel_bridge_start(channel, slot, &msg, requests);
+    if (channel->end.ops->moves) {
+        ngx_zltunnel_channel_move(channel, slot, &msg);
 
     } else {
-        ngx_zltunnel_channel_move(channel, slot, &msg);
+        ngx_zltunnel_bridge_start(channel, slot, &msg, requests);
     }
 }
 
@@ -149,8 +149,8 @@ ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
         return;
     }
 
-    msg->type = (channel->end.kind == NGX_ZLTUNNEL_BRIDGE)
-                ? NGX_ZLTUNNEL_IPC_BRIDGE : NGX_ZLTUNNEL_IPC_CHANNEL;
+    msg->type = channel->end.ops->bridged ? NGX_ZLTUNNEL_IPC_BRIDGE
+                                          : NGX_ZLTUNNEL_IPC_CHANNEL;
     msg->state = ngx_zltunnel_end_state(&channel->end, data);
 
     ngx_memcpy(data + msg->state, channel->frame + channel->used,
@@ -197,7 +197,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
         goto failed;
     }
 
-    ngx_zltunnel_end_init(&bridge->end, c, NGX_ZLTUNNEL_BRIDGE);
+    ngx_zltunnel_end_init(&bridge->end, c, &ngx_zltunnel_socket_bridge_ops);
 
     msg->type = NGX_ZLTUNNEL_IPC_BRIDGE;
 

@@ -68,7 +68,7 @@ ngx_zltunnel_channel_list(ngx_zltunnel_channel_t *channel, u_char *token,
 
     channel->peer = peer;
 
-    if (channel->end.kind == NGX_ZLTUNNEL_BRIDGE) {
+    if (channel->end.ops->bridged) {
         /* what passes costs another worker as much: those of this one first */
         ngx_queue_insert_tail(&peer->idle, &channel->queue);
 
@@ -117,7 +117,7 @@ ngx_zltunnel_channel_idle_out(ngx_zltunnel_registry_t *registry,
 
 ngx_zltunnel_channel_t *
 ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
-    ngx_connection_t *c, ngx_zltunnel_kind_e kind)
+    ngx_connection_t *c, const ngx_zltunnel_end_ops_t *ops)
 {
     ngx_zltunnel_channel_t  *channel;
 
@@ -131,7 +131,7 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_channels_ready = 1;
     }
 
-    ngx_zltunnel_end_init(&channel->end, c, kind);
+    ngx_zltunnel_end_init(&channel->end, c, ops);
 
     channel->registry = registry;
     channel->frame = channel->small;
@@ -146,7 +146,7 @@ ngx_zltunnel_channel_create(ngx_zltunnel_registry_t *registry,
 
     /* of the worker's connections a lane has none */
 
-    if (kind != NGX_ZLTUNNEL_LANE) {
+    if (!channel->end.ops->shared) {
         registry->nchannels++;
     }
 
@@ -213,7 +213,7 @@ ngx_zltunnel_channel_newest(ngx_zltunnel_peer_t *peer,
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, queue);
 
         if (channel->have == channel->used
-            && (channel->end.kind != NGX_ZLTUNNEL_BRIDGE
+            && (!channel->end.ops->bridged
                 || ngx_zltunnel_channel_bridge_for(channel, what)))
         {
             return channel;
@@ -284,7 +284,7 @@ ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
 
     ngx_queue_remove(&channel->all);
 
-    if (channel->end.kind != NGX_ZLTUNNEL_LANE) {
+    if (!channel->end.ops->shared) {
         channel->registry->nchannels--;
     }
 
@@ -449,7 +449,7 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
 
     case NGX_ZLTUNNEL_HEARTBEAT_ASK:
 
-        if (channel->end.kind == NGX_ZLTUNNEL_BRIDGE) {
+        if (channel->end.ops->bridged) {
 
             /* nobody has needed it here for a while, and the agent takes it for
                one that the other worker has */

@@ -83,9 +83,10 @@ struct ngx_zltunnel_channel_s {
 };
 
 
+/* "ops": of its end, as ngx_zltunnel_end_init() wants it */
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_create(
     ngx_zltunnel_registry_t *registry, ngx_connection_t *c,
-    ngx_zltunnel_kind_e kind);
+    const ngx_zltunnel_end_ops_t *ops);
 /* the most recent idle channel of the peer that is good for this, no longer
    idle; or NULL */
 ngx_zltunnel_channel_t *ngx_zltunnel_channel_pop(ngx_zltunnel_peer_t *peer,

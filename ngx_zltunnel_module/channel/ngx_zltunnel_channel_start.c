@@ -64,9 +64,7 @@ ngx_zltunnel_channel_start(ngx_zltunnel_registry_t *registry,
 
     /* nchannels was raised with its place, and is lowered by the close */
 
-    channel = ngx_zltunnel_channel_create(registry, c,
-                                          c->ssl ? NGX_ZLTUNNEL_TLS
-                                                 : NGX_ZLTUNNEL_PLAIN);
+    channel = ngx_zltunnel_channel_create(registry, c, NULL);
     if (channel == NULL) {
         if (answer->data) {
             ngx_free(answer->data);

@@ -64,7 +64,11 @@ ngx_zltunnel_datagrams_start(ngx_zltunnel_datagrams_t *d,
     c->read->handler = ngx_zltunnel_datagrams_read_handler;
     c->write->handler = ngx_zltunnel_datagrams_out_handler;
 
-    ngx_zltunnel_end_datagrams(end);
+    ngx_zltunnel_socket_keepalive(end->connection, 0);
+
+    /* what the kernel has taken can no longer be dropped */
+
+    ngx_zltunnel_socket_prompt(end->connection);
 
     /* what was there before is not told again */
 

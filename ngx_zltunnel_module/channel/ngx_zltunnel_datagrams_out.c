@@ -22,7 +22,6 @@
 
 #include "zlt_dgram.h"
 #include "zlt_msg.h"
-#include "zlt_stage.h"
 
 
 #define NGX_ZLTUNNEL_DATAGRAMS_BATCH    65536
@@ -282,13 +281,7 @@ ngx_zltunnel_datagrams_out_send(ngx_zltunnel_datagrams_t *d, u_char *data,
     }
 
     while (sent < len && c->write->ready) {
-        size = len - sent;
-
-        /* a retry must offer OpenSSL the same bytes: a record of them */
-
-        if (end->kind == NGX_ZLTUNNEL_TLS) {
-            size = ngx_min(size, ZLT_STAGE_RECORD);
-        }
+        size = ngx_min(len - sent, end->ops->most);
 
         n = ngx_zltunnel_end_send(end, data + sent, size);
 

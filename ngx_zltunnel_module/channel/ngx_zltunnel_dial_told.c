@@ -54,12 +54,12 @@ void
 ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, ngx_socket_t fd, u_char *data)
 {
-    size_t                   len;
-    ngx_uint_t               way;
-    ngx_connection_t        *c;
-    ngx_zltunnel_kind_e      kind;
-    ngx_zltunnel_dial_t     *dial;
-    ngx_zltunnel_channel_t  *channel, *lane;
+    size_t                         len;
+    ngx_uint_t                     way;
+    ngx_connection_t              *c;
+    ngx_zltunnel_dial_t           *dial;
+    ngx_zltunnel_channel_t        *channel, *lane;
+    const ngx_zltunnel_end_ops_t  *ops;
 
     dial = ngx_zltunnel_dial_find(msg->connection_id);
 
@@ -78,22 +78,22 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
     }
 
     if (msg->type == NGX_ZLTUNNEL_IPC_BRIDGE) {
-        kind = NGX_ZLTUNNEL_BRIDGE;
+        ops = &ngx_zltunnel_socket_bridge_ops;
         way = NGX_ZLTUNNEL_BRIDGED;
 
     } else {
-        kind = NGX_ZLTUNNEL_PLAIN;
+        ops = &ngx_zltunnel_socket_ops;
         way = NGX_ZLTUNNEL_MOVED;
     }
 
-    channel = ngx_zltunnel_channel_create(registry, c, kind);
+    channel = ngx_zltunnel_channel_create(registry, c, ops);
     if (channel == NULL) {
         ngx_zltunnel_connection_close(c);
         ngx_zltunnel_dial_told_none(registry, msg);
         return;
     }
 
-    if (kind == NGX_ZLTUNNEL_BRIDGE) {
+    if (ops->bridged) {
         channel->requests = dial->requests;
     }
 

@@ -35,9 +35,11 @@ static void ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane);
 
 
 static const ngx_zltunnel_end_ops_t  ngx_zltunnel_lane_ops = {
-    ngx_zltunnel_lane_recv,
-    ngx_zltunnel_lane_send,
-    ngx_zltunnel_lane_close
+    .recv = ngx_zltunnel_lane_recv,
+    .send = ngx_zltunnel_lane_send,
+    .close = ngx_zltunnel_lane_close,
+    .most = NGX_ZLTUNNEL_END_ALL,
+    .shared = 1
 };
 
 
@@ -79,7 +81,7 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     lane->write.ready = 1;
 
     channel = ngx_zltunnel_channel_create(peer->registry, c,
-                                          NGX_ZLTUNNEL_LANE);
+                                          &ngx_zltunnel_lane_ops);
     if (channel == NULL) {
         ngx_free(lane);
         return NULL;
@@ -99,7 +101,6 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     channel->epoch = shared->channel->epoch;
     ngx_memcpy(channel->tunnel_id, peer->id, ZLT_ID_SIZE);
     channel->end.lane = lane;
-    channel->end.ops = &ngx_zltunnel_lane_ops;
 
     zlt_lanebox_start(&lane->box, &ngx_zltunnel_buffer_memory,
                       &shared->share);

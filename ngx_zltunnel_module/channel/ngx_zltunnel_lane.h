@@ -7,8 +7,8 @@
  * Lanes: connections of nginx's http upstreams that share a data channel,
  * docs/protocol.md, "Lanes".
  *
- * A lane is the inside of a ngx_zltunnel_channel_t whose end is of the kind
- * NGX_ZLTUNNEL_LANE: to a dial, and to what is lent, it is a framed channel
+ * A lane is the inside of a ngx_zltunnel_channel_t whose end has the table of
+ * ngx_zltunnel_lane.c: to a dial, and to what is lent, it is a framed channel
  * like any other.  It has a connection of its own, with events but without a
  * descriptor, and lasts for one connection to a service.
  */

@@ -97,7 +97,7 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
     }
 
     if (ngx_zltunnel_end_raw_in(end) || ngx_zltunnel_end_raw_out(end)
-        || (ngx_exiting && end->kind != NGX_ZLTUNNEL_LANE))
+        || (ngx_exiting && !end->ops->shared))
     {
         if (!reset) {
             ngx_zltunnel_channel_finish_last(channel);
@@ -115,8 +115,8 @@ ngx_zltunnel_channel_finish(ngx_zltunnel_channel_t *channel, ngx_uint_t reset)
         /* nothing is held on a channel that has something to send already, nor
            where the next connection is not to go */
 
-        if (frames->in.end != ZLT_FRAMES_OPEN && end->records == NULL
-            && end->kind != NGX_ZLTUNNEL_LANE)
+        if (frames->in.end != ZLT_FRAMES_OPEN && !ngx_zltunnel_end_kept(end)
+            && !end->ops->shared)
         {
             return ngx_zltunnel_channel_hold_end(channel, reset);
         }
@@ -156,8 +156,8 @@ ngx_zltunnel_channel_finish_last(ngx_zltunnel_channel_t *channel)
         (void) ngx_zltunnel_framed_end(end, ZLT_FRAMES_EOF);
     }
 
-    if (end->kind == NGX_ZLTUNNEL_PLAIN) {
-        ngx_zltunnel_end_linger(end->connection, 0);
+    if (end->ops->raw) {
+        ngx_zltunnel_socket_linger(end->connection, 0);
     }
 }
 
@@ -300,7 +300,7 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel,
     end = &channel->end;
     c = end->connection;
 
-    if (end->kind == NGX_ZLTUNNEL_LANE) {
+    if (end->ops->shared) {
         ngx_zltunnel_lane_over(channel);
         return;
     }

@@ -184,8 +184,8 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
         ngx_zltunnel_channel_answer_drop(channel);
     }
 
-    ngx_zltunnel_end_keepalive(c, 0);
-    ngx_zltunnel_end_prompt(c);
+    ngx_zltunnel_socket_keepalive(c, 0);
+    ngx_zltunnel_socket_prompt(c);
 
     if (c->read->ready) {
         ngx_post_event(c->read, &ngx_posted_events);
@@ -207,7 +207,7 @@ ngx_zltunnel_shared_rtt(ngx_zltunnel_shared_t *shared)
             || ngx_current_msec - shared->rtt_since
                >= NGX_ZLTUNNEL_SHARED_RTT))
     {
-        shared->rtt = ngx_zltunnel_end_rtt(&shared->channel->end);
+        shared->rtt = ngx_zltunnel_socket_rtt(shared->channel->end.connection);
         shared->rtt_since = ngx_current_msec;
 
         if (shared->least == 0 || shared->least > shared->rtt) {

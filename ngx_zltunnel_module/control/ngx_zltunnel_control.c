@@ -82,8 +82,7 @@ ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    ngx_zltunnel_end_init(&control->end, c, c->ssl ? NGX_ZLTUNNEL_TLS
-                                                   : NGX_ZLTUNNEL_PLAIN);
+    ngx_zltunnel_end_init(&control->end, c, NULL);
 
     control->registry = registry;
     control->host.data = (u_char *) control + sizeof(ngx_zltunnel_control_t);

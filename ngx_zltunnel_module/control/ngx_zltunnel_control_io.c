@@ -86,7 +86,7 @@ ngx_zltunnel_control_io_read(ngx_zltunnel_control_t *control)
             continue;
         }
 
-        n = ngx_zltunnel_end_read(&control->end, buf, sizeof(buf));
+        n = ngx_zltunnel_end_recv(&control->end, buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
             break;
@@ -374,7 +374,7 @@ ngx_zltunnel_control_io_discard(ngx_zltunnel_control_t *control)
     c = control->end.connection;
 
     while (!ngx_zltunnel_budget_spent(&control->budget)) {
-        n = ngx_zltunnel_end_read(&control->end, buf, sizeof(buf));
+        n = ngx_zltunnel_end_recv(&control->end, buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
 

@@ -223,8 +223,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     dial->client_addr.len = ngx_sock_ntop(c->sockaddr, c->socklen, ctx->addr,
                                           NGX_SOCKADDR_STRLEN, 1);
 
-    ngx_zltunnel_end_init(&ctx->end, c, c->ssl ? NGX_ZLTUNNEL_TLS
-                                               : NGX_ZLTUNNEL_PLAIN);
+    ngx_zltunnel_end_init(&ctx->end, c, NULL);
 
     connect = &ctx->connect;
 
@@ -259,7 +258,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
 
     /* until the relay has ended well, any end is a reset */
 
-    ngx_zltunnel_end_linger(c, 1);
+    ngx_zltunnel_socket_linger(c, 1);
 
     /* a client that gives up while the dial waits is noticed at once */
 

@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* One end of a relay, and its peculiarities. */
+/* One end of a relay, and the table of what is beneath its messages. */
 
 
 #ifndef _NGX_ZLTUNNEL_END_H_INCLUDED_
@@ -19,32 +19,65 @@
 #define NGX_ZLTUNNEL_REST_SIZE        64       /* behind an end marker */
 
 
-typedef enum {
-    NGX_ZLTUNNEL_PLAIN = 0,
-    NGX_ZLTUNNEL_TLS,
-    NGX_ZLTUNNEL_BRIDGE,     /* a socketpair to the worker with the channel */
-    NGX_ZLTUNNEL_PAIR,       /* a socketpair to an upstream connection here */
-    NGX_ZLTUNNEL_LANE        /* of a shared channel */
-} ngx_zltunnel_kind_e;
+/*
+ * What carries the bytes of an end, beneath its messages.  There is one table
+ * for each kind, and nobody asks which: what differs is here.
+ */
 
-
-/* what carries the bytes of an end that is no socket: a lane */
-
-typedef struct {
+struct ngx_zltunnel_end_ops_s {
+    /* as c->recv() and c->send(); what was offered and not taken must be
+       offered again */
     ssize_t                    (*recv)(ngx_zltunnel_end_t *end, u_char *buf,
                                        size_t size);
     ssize_t                    (*send)(ngx_zltunnel_end_t *end, u_char *buf,
                                        size_t size);
+    /* passes EOF on: NGX_OK, NGX_AGAIN, NGX_ERROR.  NULL: framed alone */
+    ngx_int_t                  (*shutdown)(ngx_zltunnel_end_t *end);
+
+    /* NULL: there is nothing to do, or never any */
+
+    /* at first, and when a relay begins */
+    void                       (*init)(ngx_zltunnel_end_t *end);
+    /* sends what was taken and had no room; whether there is any */
+    ngx_int_t                  (*flush)(ngx_zltunnel_end_t *end);
+    ngx_uint_t                 (*kept)(ngx_zltunnel_end_t *end);
+    /* what has come is not all that was read */
+    ngx_uint_t                 (*amid)(ngx_zltunnel_end_t *end);
+    /* ngx_zltunnel_end_state() */
+    size_t                     (*state)(ngx_zltunnel_end_t *end, u_char *buf);
+    /* makes a reset of the close that follows */
+    void                       (*abort)(ngx_zltunnel_end_t *end);
+    /* frees what it has; without a connection, says nothing */
     void                       (*close)(ngx_zltunnel_end_t *end);
-} ngx_zltunnel_end_ops_t;
+
+    /* of a WebSocket: what that is within */
+    const ngx_zltunnel_end_ops_t  *under;
+
+    /* bytes to be offered at once: OpenSSL wants the same ones again */
+    size_t                       most;
+
+    /* the descriptor's bytes are the end's: splice() moves them, and a close
+       ends them as a FIN does.  There is TLS behind a bridge, so not there. */
+    ngx_uint_t                   raw;
+    /* the peer may be dead and nobody know: kept alive, and watched */
+    ngx_uint_t                   network;
+    /* another worker can have the descriptor */
+    ngx_uint_t                   moves;
+    /* leads to the worker that has the channel */
+    ngx_uint_t                   bridged;
+    /* one of many on a channel, without a descriptor */
+    ngx_uint_t                   shared;
+};
+
+
+#define NGX_ZLTUNNEL_END_ALL  NGX_MAX_SIZE_T_VALUE       /* most */
 
 
 struct ngx_zltunnel_end_s {
     ngx_connection_t            *connection;
-    ngx_zltunnel_kind_e          kind;
+    const ngx_zltunnel_end_ops_t  *ops;
     ngx_zltunnel_ws_t           *ws;          /* within a WebSocket; or NULL */
     ngx_zltunnel_lane_t         *lane;        /* or NULL */
-    const ngx_zltunnel_end_ops_t  *ops;       /* of a lane, or NULL */
 
     unsigned                     eof:1;       /* read */
     unsigned                     shut:1;      /* EOF has been passed on */
@@ -76,16 +109,9 @@ struct ngx_zltunnel_end_s {
          && (e)->frames->in.end != ZLT_FRAMES_RAW))
 
 
-/* the bytes on the descriptor can be those of the relay: splice() may be used.
-   There is TLS behind a bridge, so its bytes are messages to the end. */
-#define ngx_zltunnel_end_raw(end)                                             \
-    (((end)->kind == NGX_ZLTUNNEL_PLAIN || (end)->kind == NGX_ZLTUNNEL_PAIR)  \
-     && (end)->ws == NULL)
-
-
 /* bytes were taken beneath the messages, and wait to be sent */
 #define ngx_zltunnel_end_kept(end)                                            \
-    ((end)->records || ((end)->ws && ngx_zltunnel_ws_pending(end)))
+    ((end)->ops->kept && (end)->ops->kept(end))
 
 
 /* there is something that waits to be sent, though it was taken */
@@ -94,24 +120,24 @@ struct ngx_zltunnel_end_s {
      || ((end)->frames && zlt_frames_pending(&(end)->frames->out)))
 
 
+/* read and write beneath the messages of a framed end */
+
+#define ngx_zltunnel_end_pull(end, buf, size)                                 \
+    (end)->ops->recv(end, buf, size)
+
+
+#define ngx_zltunnel_end_push(end, buf, size)                                 \
+    (end)->ops->send(end, buf, size)
+
+
 /* the most that ngx_zltunnel_end_state() makes, bytes */
 #define NGX_ZLTUNNEL_END_STATE        NGX_ZLTUNNEL_WS_STATE
 
 
-/* Sets an end's socket up for relaying: TCP_NODELAY; for TLS, a FIN without
-   close_notify becomes an error and writes may be retried from elsewhere. */
+/* "ops" NULL: of a connection that nginx has accepted, plain or under TLS.
+   Sets its socket up: TCP_NODELAY. */
 void ngx_zltunnel_end_init(ngx_zltunnel_end_t *end, ngx_connection_t *c,
-    ngx_zltunnel_kind_e kind);
-/* keepalive 60/10/5 s; or so that a dead peer is found in "dead"
-   ms; not TCP_USER_TIMEOUT, see there */
-void ngx_zltunnel_end_keepalive(ngx_connection_t *c, ngx_msec_t dead);
-/* the kernel holds little of what it cannot send yet, behind which all waits
-   that comes later */
-void ngx_zltunnel_end_prompt(ngx_connection_t *c);
-/* the round trip of the connection beneath, ms, at least 1 */
-ngx_msec_t ngx_zltunnel_end_rtt(ngx_zltunnel_end_t *end);
-/* the same for channels of datagrams, of which the kernel is to hold few */
-void ngx_zltunnel_end_datagrams(ngx_zltunnel_end_t *end);
+    const ngx_zltunnel_end_ops_t *ops);
 /*
  * Read and write as c->recv() and c->send() do; for TLS they fill the buffer
  * and log no louder than the connection is to.  Within a WebSocket, or of many
@@ -124,16 +150,7 @@ ssize_t ngx_zltunnel_end_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 ssize_t ngx_zltunnel_end_send(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
-/* the same beneath the messages of a framed end */
-ssize_t ngx_zltunnel_end_pull(ngx_zltunnel_end_t *end, u_char *buf,
-    size_t size);
-ssize_t ngx_zltunnel_end_push(ngx_zltunnel_end_t *end, u_char *buf,
-    size_t size);
-/* .. and beneath the WebSocket */
-ssize_t ngx_zltunnel_end_read(ngx_zltunnel_end_t *end, u_char *buf,
-    size_t size);
-ssize_t ngx_zltunnel_end_write(ngx_zltunnel_end_t *end, u_char *buf,
-    size_t size);
+ngx_int_t ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end);
 /* What another worker has to know, beside the descriptor, of an end without
    messages of which nothing is pending: at buf, and its length, 0 if there is
    nothing.  What restores it may be without memory: NGX_ERROR. */
@@ -148,20 +165,14 @@ ngx_int_t ngx_zltunnel_end_test(ngx_zltunnel_end_t *end);
    NGX_ERROR: it has not answered for 60 s, or "dead" ms, and three
    attempts. */
 ngx_int_t ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end, ngx_msec_t dead);
-/* the same of a connection of TCP */
-ngx_int_t ngx_zltunnel_end_acked(ngx_connection_t *c, ngx_msec_t dead);
 /* Passes EOF on, after every byte: FIN, close_notify, or Eof.
    NGX_OK, NGX_AGAIN (call again when writable), NGX_ERROR. */
 ngx_int_t ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end);
-/* Whether the end of this process is a reset: SO_LINGER 0, which is to be on
-   as long as bytes may follow, and off before a clean close. */
-void ngx_zltunnel_end_linger(ngx_connection_t *c, ngx_uint_t reset);
 /* Makes the close that follows a reset: SO_LINGER 0, no close_notify. */
 void ngx_zltunnel_end_abort(ngx_zltunnel_end_t *end);
 /* Closes a channel's or bridge's connection and its pool, without blocking
    and without sending more than is sent. */
 void ngx_zltunnel_end_close(ngx_zltunnel_end_t *end);
-ngx_int_t ngx_zltunnel_end_flush(ngx_zltunnel_end_t *end);
 
 
 #endif /* _NGX_ZLTUNNEL_END_H_INCLUDED_ */

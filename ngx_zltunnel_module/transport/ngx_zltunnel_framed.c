@@ -130,7 +130,7 @@ ngx_zltunnel_framed_take(ngx_zltunnel_end_t *end, u_char *buf, size_t len)
 
     n = zlt_frames_decode(in, buf, len, &rest);
 
-    if (in->end == ZLT_FRAMES_RAW && end->ws) {
+    if (in->end == ZLT_FRAMES_RAW && end->ops->under) {
         /* no splice() could follow */
         n = ZLT_ERR_TYPE;
     }
@@ -183,9 +183,7 @@ ngx_zltunnel_framed_behind(ngx_zltunnel_end_t *end)
 
     c = end->connection;
 
-    if (end->frames->in.end != ZLT_FRAMES_EOF
-        || end->kind == NGX_ZLTUNNEL_LANE || end->kind == NGX_ZLTUNNEL_BRIDGE)
-    {
+    if (end->frames->in.end != ZLT_FRAMES_EOF || !end->ops->network) {
         return NGX_OK;
     }
 

@@ -40,9 +40,8 @@
 #include "ngx_zltunnel_buffer.h"
 #include "ngx_zltunnel_end.h"
 #include "ngx_zltunnel_framed.h"
+#include "ngx_zltunnel_socket.h"
 #include "ngx_zltunnel_splice.h"
-#include "ngx_zltunnel_tls.h"
-#include "ngx_zltunnel_ws.h"
 
 #include "zlt_bulk.h"
 #include "zlt_frames.h"
@@ -188,10 +187,10 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
          * client's are set up for that before; the others can tell.
          */
 
-        if (i == 1 && relay->side[i]->kind == NGX_ZLTUNNEL_PLAIN
+        if (i == 1 && relay->side[i]->ops->raw
             && ngx_zltunnel_end_raw_out(relay->side[i]))
         {
-            ngx_zltunnel_end_linger(c, 1);
+            ngx_zltunnel_socket_linger(c, 1);
         }
 
         /* what has been seen of an end already raises no event again */
@@ -201,16 +200,9 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
             c->read->available = -1;
         }
 
-#if (NGX_SSL)
-        if (relay->side[i]->kind == NGX_ZLTUNNEL_TLS) {
-            c->ssl->saved_read_handler = NULL;
-            c->ssl->saved_write_handler = NULL;
-
-            if (SSL_has_pending(c->ssl->connection)) {
-                c->read->ready = 1;
-            }
+        if (relay->side[i]->ops->init) {
+            relay->side[i]->ops->init(relay->side[i]);
         }
-#endif
     }
 
     for (i = 0; i < 2; i++) {
@@ -544,7 +536,7 @@ ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     f = &relay->flow[i];
     to = relay->side[1 - i];
 
-    if (!ngx_zltunnel_splice_possible(relay->side[0], relay->side[1])
+    if (!relay->side[0]->ops->raw || !relay->side[1]->ops->raw
         || f->pos != f->last || !ngx_zltunnel_end_raw_in(relay->side[i]))
     {
         return NGX_OK;
@@ -558,9 +550,7 @@ ngx_zltunnel_relay_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
             return ngx_zltunnel_relay_failed(relay, 1 - i);
         }
 
-        if (to->kind == NGX_ZLTUNNEL_PLAIN) {
-            ngx_zltunnel_end_linger(to->connection, 1);
-        }
+        ngx_zltunnel_socket_linger(to->connection, 1);
     }
 
     (void) ngx_zltunnel_splice_pipe_get(f->pipe, &f->pipe_size, relay->log);
@@ -784,8 +774,7 @@ ngx_zltunnel_relay_shutdown(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     to = relay->side[1 - i];
 
     if (relay->side[i]->shut
-        && (ngx_zltunnel_end_raw_out(to) ? to->kind == NGX_ZLTUNNEL_PLAIN
-                                         : i == 0))
+        && (ngx_zltunnel_end_raw_out(to) ? to->ops->raw : i == 0))
     {
         /* the last to end: the close, or release, that follows at once says
            so */
@@ -1024,9 +1013,7 @@ ngx_zltunnel_relay_keep(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     c = relay->side[i]->connection;
 
-    if (relay->side[i]->kind != NGX_ZLTUNNEL_PLAIN
-        && relay->side[i]->kind != NGX_ZLTUNNEL_TLS)
-    {
+    if (!relay->side[i]->ops->network) {
         return;
     }
 
@@ -1034,7 +1021,7 @@ ngx_zltunnel_relay_keep(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         return;
     }
 
-    ngx_zltunnel_end_keepalive(c, i == 1 ? relay->dead : 0);
+    ngx_zltunnel_socket_keepalive(c, i == 1 ? relay->dead : 0);
 }
 
 
@@ -1134,15 +1121,11 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
             continue;
         }
 
-#if (NGX_SSL)
-        ngx_zltunnel_tls_drop(relay->side[i]);
-#endif
-
         if (how != NGX_ZLTUNNEL_RELAY_DONE) {
             ngx_zltunnel_end_abort(relay->side[i]);
 
-        } else if (i == 0 || relay->side[i]->kind == NGX_ZLTUNNEL_PLAIN) {
-            ngx_zltunnel_end_linger(relay->side[i]->connection, 0);
+        } else if (i == 0 || relay->side[i]->ops->raw) {
+            ngx_zltunnel_socket_linger(relay->side[i]->connection, 0);
         }
     }
 

@@ -4,7 +4,7 @@
  */
 
 /*
- * When a relay splices, and the pipes that it borrows for that.  They are of
+ * The pipes that a relay borrows when it splices.  They are of
  * one worker, and a few are kept for the next relay; an idle connection holds
  * none.
  *
@@ -16,7 +16,6 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_splice.h"
-#include "ngx_zltunnel_end.h"
 
 
 #define NGX_ZLTUNNEL_PIPE_SIZE      (256 * 1024)
@@ -37,20 +36,6 @@ static ngx_uint_t              ngx_zltunnel_npipes;      /* kept */
 static ngx_uint_t              ngx_zltunnel_pipes_open;  /* in all */
 static ngx_uint_t              ngx_zltunnel_pipes_none;
 static ngx_msec_t              ngx_zltunnel_pipes_none_since;
-
-
-/* splice() moves what is on the descriptors, so nothing may be above them */
-
-ngx_uint_t
-ngx_zltunnel_splice_possible(ngx_zltunnel_end_t *one,
-    ngx_zltunnel_end_t *other)
-{
-    /* beyond a bridge there is TLS, or a WebSocket, through which no Raw goes */
-
-    return ngx_zltunnel_end_raw(one) && ngx_zltunnel_end_raw(other)
-           && one->kind != NGX_ZLTUNNEL_BRIDGE
-           && other->kind != NGX_ZLTUNNEL_BRIDGE;
-}
 
 
 ngx_int_t

@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* When a relay splices, and the pipes that it borrows for that. */
+/* The pipes that a relay borrows when it splices. */
 
 
 #ifndef _NGX_ZLTUNNEL_SPLICE_H_INCLUDED_
@@ -19,9 +19,6 @@ ngx_int_t ngx_zltunnel_splice_pipe_get(int fd[2], size_t *size,
 /* Takes the pipe back; one with residue is closed. */
 void ngx_zltunnel_splice_pipe_put(int fd[2], size_t size, size_t residue);
 void ngx_zltunnel_splice_cleanup(void);
-/* whether bytes may go from one to the other by splice() */
-ngx_uint_t ngx_zltunnel_splice_possible(ngx_zltunnel_end_t *one,
-    ngx_zltunnel_end_t *other);
 
 
 #endif /* _NGX_ZLTUNNEL_SPLICE_H_INCLUDED_ */

@@ -23,6 +23,7 @@
 #include "ngx_zltunnel_tls.h"
 #include "ngx_zltunnel_buffer.h"
 #include "ngx_zltunnel_end.h"
+#include "ngx_zltunnel_socket.h"
 
 #include "zlt_stage.h"
 
@@ -30,6 +31,11 @@
 #if (NGX_SSL)
 
 
+static void ngx_zltunnel_tls_init(ngx_zltunnel_end_t *end);
+static ssize_t ngx_zltunnel_tls_recv(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+static ssize_t ngx_zltunnel_tls_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
 static int ngx_zltunnel_tls_write(void *c, const void *buf, size_t size);
 static ssize_t ngx_zltunnel_tls_send_error(ngx_connection_t *c, int n);
 static ngx_uint_t ngx_zltunnel_tls_bulk(ngx_connection_t *c, size_t size);
@@ -38,27 +44,88 @@ static ssize_t ngx_zltunnel_tls_send_many(ngx_zltunnel_end_t *end, u_char *buf,
 static ngx_int_t ngx_zltunnel_tls_send_stage(ngx_zltunnel_end_t *end);
 static ssize_t ngx_zltunnel_tls_send_socket(ngx_connection_t *c, u_char *buf,
     size_t size);
+static ngx_int_t ngx_zltunnel_tls_flush(ngx_zltunnel_end_t *end);
+static ngx_uint_t ngx_zltunnel_tls_kept(ngx_zltunnel_end_t *end);
+static ngx_uint_t ngx_zltunnel_tls_amid(ngx_zltunnel_end_t *end);
+static void ngx_zltunnel_tls_abort(ngx_zltunnel_end_t *end);
+static void ngx_zltunnel_tls_drop(ngx_zltunnel_end_t *end);
 static BIO *ngx_zltunnel_tls_bio(void);
 static void ngx_zltunnel_tls_write_to(ngx_connection_t *c, BIO *bio);
 static int ngx_zltunnel_tls_bio_write(BIO *bio, const char *buf, int size);
 static long ngx_zltunnel_tls_bio_ctrl(BIO *bio, int cmd, long num, void *ptr);
+static ngx_int_t ngx_zltunnel_tls_shutdown(ngx_zltunnel_end_t *end);
 static ngx_int_t ngx_zltunnel_tls_error(ngx_connection_t *c, int sslerr,
     ngx_err_t err, char *text);
+
+
+const ngx_zltunnel_end_ops_t  ngx_zltunnel_tls_ops = {
+    .recv = ngx_zltunnel_tls_recv,
+    .send = ngx_zltunnel_tls_send,
+    .shutdown = ngx_zltunnel_tls_shutdown,
+    .init = ngx_zltunnel_tls_init,
+    .flush = ngx_zltunnel_tls_flush,
+    .kept = ngx_zltunnel_tls_kept,
+    .amid = ngx_zltunnel_tls_amid,
+    .abort = ngx_zltunnel_tls_abort,
+    .close = ngx_zltunnel_tls_drop,
+    .most = ZLT_STAGE_RECORD,
+    .network = 1
+};
 
 
 static BIO          *ngx_zltunnel_tls_stage_bio;
 static zlt_stage_t   ngx_zltunnel_tls_stage;
 
 
-ssize_t
-ngx_zltunnel_tls_recv(ngx_connection_t *c, u_char *buf, size_t size)
-{
-    int           n, sslerr;
-    size_t        bytes;
-    ngx_err_t     err;
-    ngx_event_t  *rev;
+/*
+ * A FIN without close_notify is an error, and writes may be retried from
+ * elsewhere.  What nginx has read or wanted to write raises no event again.
+ */
 
+static void
+ngx_zltunnel_tls_init(ngx_zltunnel_end_t *end)
+{
+    SSL               *ssl;
+    ngx_connection_t  *c;
+
+    c = end->connection;
+    ssl = c->ssl->connection;
+
+#ifdef SSL_OP_IGNORE_UNEXPECTED_EOF
+    SSL_clear_options(ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
+#endif
+
+    SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE
+                      |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+
+    c->ssl->saved_read_handler = NULL;
+    c->ssl->saved_write_handler = NULL;
+
+    if (SSL_has_pending(ssl)) {
+        c->read->ready = 1;
+    }
+}
+
+
+static ssize_t
+ngx_zltunnel_tls_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
+{
+    int                n, sslerr;
+    size_t             bytes;
+    ngx_err_t          err;
+    ngx_event_t       *rev;
+    ngx_connection_t  *c;
+
+    c = end->connection;
     rev = c->read;
+
+    if (end->records && c->write->ready) {
+
+        /* an answer that TLS gives while it reads would find no room, for
+           which no event comes; an error is found by whoever writes */
+
+        (void) ngx_zltunnel_tls_flush(end);
+    }
 
 #ifdef SSL_READ_EARLY_DATA_SUCCESS
     if (c->ssl->in_early) {
@@ -133,7 +200,7 @@ ngx_zltunnel_tls_recv(ngx_connection_t *c, u_char *buf, size_t size)
 }
 
 
-ssize_t
+static ssize_t
 ngx_zltunnel_tls_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
     int                n;
@@ -302,7 +369,7 @@ ngx_zltunnel_tls_send_stage(ngx_zltunnel_end_t *end)
 }
 
 
-ngx_int_t
+static ngx_int_t
 ngx_zltunnel_tls_flush(ngx_zltunnel_end_t *end)
 {
     ssize_t            n;
@@ -332,7 +399,41 @@ ngx_zltunnel_tls_flush(ngx_zltunnel_end_t *end)
 }
 
 
-void
+static ngx_uint_t
+ngx_zltunnel_tls_kept(ngx_zltunnel_end_t *end)
+{
+    return end->records != NULL;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_tls_amid(ngx_zltunnel_end_t *end)
+{
+    return SSL_has_pending(end->connection->ssl->connection);
+}
+
+
+/* nothing is sent any more; ngx_ssl_shutdown() is silent, whoever calls it */
+
+static void
+ngx_zltunnel_tls_abort(ngx_zltunnel_end_t *end)
+{
+    ngx_connection_t  *c;
+
+    c = end->connection;
+
+    ngx_zltunnel_tls_drop(end);
+
+    if (c->ssl) {
+        c->ssl->no_wait_shutdown = 1;
+        c->ssl->no_send_shutdown = 1;
+    }
+
+    ngx_zltunnel_socket_linger(c, 1);
+}
+
+
+static void
 ngx_zltunnel_tls_drop(ngx_zltunnel_end_t *end)
 {
     zlt_unsent_drop(&end->records, &ngx_zltunnel_buffer_memory);
@@ -424,7 +525,7 @@ ngx_zltunnel_tls_bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
 }
 
 
-ngx_int_t
+static ngx_int_t
 ngx_zltunnel_tls_shutdown(ngx_zltunnel_end_t *end)
 {
     int                n, sslerr;

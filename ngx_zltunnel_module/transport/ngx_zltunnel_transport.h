@@ -17,6 +17,7 @@
 #include "ngx_zltunnel_end.h"
 #include "ngx_zltunnel_framed.h"
 #include "ngx_zltunnel_relay.h"
+#include "ngx_zltunnel_socket.h"
 #include "ngx_zltunnel_splice.h"
 #include "ngx_zltunnel_tls.h"
 #include "ngx_zltunnel_ws.h"

@@ -20,6 +20,7 @@
 #include "ngx_zltunnel_budget.h"
 #include "ngx_zltunnel_buffer.h"
 #include "ngx_zltunnel_end.h"
+#include "ngx_zltunnel_socket.h"
 #include "ngx_zltunnel_tls.h"
 
 #include "zlt_stage.h"
@@ -37,6 +38,14 @@ struct ngx_zltunnel_ws_s {
 #define NGX_ZLTUNNEL_WS_MERGE     4096     /* of "out", sent with the next */
 
 
+#if (NGX_SSL)
+static void ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end);
+#endif
+static size_t ngx_zltunnel_ws_state(ngx_zltunnel_end_t *end, u_char *buf);
+static ssize_t ngx_zltunnel_ws_recv(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
+static ssize_t ngx_zltunnel_ws_send(ngx_zltunnel_end_t *end, u_char *buf,
+    size_t size);
 static size_t ngx_zltunnel_ws_decode(ngx_zltunnel_end_t *end, u_char *data,
     size_t len);
 static void ngx_zltunnel_ws_told(ngx_zltunnel_end_t *end);
@@ -50,6 +59,50 @@ static ngx_int_t ngx_zltunnel_ws_write(ngx_zltunnel_end_t *end, u_char *data,
     size_t len);
 static ngx_int_t ngx_zltunnel_ws_put(ngx_zltunnel_end_t *end, u_char *data,
     size_t len);
+static ngx_int_t ngx_zltunnel_ws_flush(ngx_zltunnel_end_t *end);
+static ngx_int_t ngx_zltunnel_ws_shutdown(ngx_zltunnel_end_t *end);
+static ngx_uint_t ngx_zltunnel_ws_kept(ngx_zltunnel_end_t *end);
+static ngx_uint_t ngx_zltunnel_ws_amid(ngx_zltunnel_end_t *end);
+static void ngx_zltunnel_ws_abort(ngx_zltunnel_end_t *end);
+static void ngx_zltunnel_ws_close(ngx_zltunnel_end_t *end);
+
+
+static const ngx_zltunnel_end_ops_t  ngx_zltunnel_ws_ops = {
+    .recv = ngx_zltunnel_ws_recv,
+    .send = ngx_zltunnel_ws_send,
+    .shutdown = ngx_zltunnel_ws_shutdown,
+    .flush = ngx_zltunnel_ws_flush,
+    .kept = ngx_zltunnel_ws_kept,
+    .amid = ngx_zltunnel_ws_amid,
+    .state = ngx_zltunnel_ws_state,
+    .abort = ngx_zltunnel_ws_abort,
+    .close = ngx_zltunnel_ws_close,
+    .under = &ngx_zltunnel_socket_ops,
+    .most = NGX_ZLTUNNEL_END_ALL,
+    .network = 1,
+    .moves = 1
+};
+
+
+#if (NGX_SSL)
+
+static const ngx_zltunnel_end_ops_t  ngx_zltunnel_ws_tls_ops = {
+    .recv = ngx_zltunnel_ws_recv,
+    .send = ngx_zltunnel_ws_send,
+    .shutdown = ngx_zltunnel_ws_shutdown,
+    .init = ngx_zltunnel_ws_init,
+    .flush = ngx_zltunnel_ws_flush,
+    .kept = ngx_zltunnel_ws_kept,
+    .amid = ngx_zltunnel_ws_amid,
+    .state = ngx_zltunnel_ws_state,
+    .abort = ngx_zltunnel_ws_abort,
+    .close = ngx_zltunnel_ws_close,
+    .under = &ngx_zltunnel_tls_ops,
+    .most = ZLT_STAGE_RECORD,
+    .network = 1
+};
+
+#endif
 
 
 ngx_int_t
@@ -62,13 +115,32 @@ ngx_zltunnel_ws_start(ngx_zltunnel_end_t *end, u_char *data, size_t *len)
 
     zlt_ws_stream_init(&end->ws->stream, NULL);
 
+    end->ops = &ngx_zltunnel_ws_ops;
+
+#if (NGX_SSL)
+    if (end->connection->ssl) {
+        end->ops = &ngx_zltunnel_ws_tls_ops;
+    }
+#endif
+
     *len = ngx_zltunnel_ws_decode(end, data, *len);
 
     return NGX_OK;
 }
 
 
-size_t
+#if (NGX_SSL)
+
+static void
+ngx_zltunnel_ws_init(ngx_zltunnel_end_t *end)
+{
+    end->ops->under->init(end);
+}
+
+#endif
+
+
+static size_t
 ngx_zltunnel_ws_state(ngx_zltunnel_end_t *end, u_char *buf)
 {
     ngx_memcpy(buf, &end->ws->stream, sizeof(zlt_ws_stream_t));
@@ -96,21 +168,7 @@ ngx_zltunnel_ws_restore(ngx_zltunnel_end_t *end, u_char *state)
 }
 
 
-void
-ngx_zltunnel_ws_free(ngx_zltunnel_end_t *end)
-{
-    if (end->ws == NULL) {
-        return;
-    }
-
-    zlt_unsent_drop(&end->ws->out, &ngx_zltunnel_buffer_memory);
-
-    ngx_free(end->ws);
-    end->ws = NULL;
-}
-
-
-ssize_t
+static ssize_t
 ngx_zltunnel_ws_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
     ssize_t                 n;
@@ -129,7 +187,7 @@ ngx_zltunnel_ws_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
             return ngx_zltunnel_ws_done(end);
         }
 
-        n = ngx_zltunnel_end_read(end, buf, size);
+        n = end->ops->under->recv(end, buf, size);
 
         if (n <= 0) {
             return n;
@@ -228,7 +286,7 @@ ngx_zltunnel_ws_pong(ngx_zltunnel_end_t *end)
 }
 
 
-ssize_t
+static ssize_t
 ngx_zltunnel_ws_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
     size_t              len, used;
@@ -259,7 +317,7 @@ ngx_zltunnel_ws_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
         }
     }
 
-    if (len == 0 && end->kind == NGX_ZLTUNNEL_PLAIN) {
+    if (len == 0 && end->ops->under->raw) {
         return ngx_zltunnel_ws_data(end, buf, size);
     }
 
@@ -371,22 +429,15 @@ ngx_zltunnel_ws_writev(ngx_connection_t *c, struct iovec *iov, ngx_uint_t n)
 static ngx_int_t
 ngx_zltunnel_ws_write(ngx_zltunnel_end_t *end, u_char *data, size_t len)
 {
-    size_t             size;
-    ssize_t            n;
-    ngx_connection_t  *c;
+    ssize_t                        n;
+    ngx_connection_t              *c;
+    const ngx_zltunnel_end_ops_t  *under;
 
     c = end->connection;
+    under = end->ops->under;
 
     while (len && c->write->ready) {
-        size = len;
-
-        /* a retry must offer OpenSSL the same bytes: a record of them */
-
-        if (end->kind == NGX_ZLTUNNEL_TLS) {
-            size = ngx_min(size, ZLT_STAGE_RECORD);
-        }
-
-        n = ngx_zltunnel_end_write(end, data, size);
+        n = under->send(end, data, ngx_min(len, under->most));
 
         if (n == NGX_AGAIN) {
             break;
@@ -414,16 +465,26 @@ ngx_zltunnel_ws_put(ngx_zltunnel_end_t *end, u_char *data, size_t len)
 }
 
 
-ngx_int_t
+static ngx_int_t
 ngx_zltunnel_ws_flush(ngx_zltunnel_end_t *end)
 {
-    size_t              size;
-    ssize_t             n;
-    ngx_connection_t   *c;
-    ngx_zltunnel_ws_t  *ws;
+    ssize_t                        n;
+    ngx_int_t                      rc;
+    ngx_connection_t              *c;
+    ngx_zltunnel_ws_t             *ws;
+    const ngx_zltunnel_end_ops_t  *under;
 
     ws = end->ws;
     c = end->connection;
+    under = end->ops->under;
+
+    if (under->flush) {
+        rc = under->flush(end);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
 
     while (ws->out) {
 
@@ -431,13 +492,8 @@ ngx_zltunnel_ws_flush(ngx_zltunnel_end_t *end)
             return NGX_AGAIN;
         }
 
-        size = zlt_unsent_left(ws->out);
-
-        if (end->kind == NGX_ZLTUNNEL_TLS) {
-            size = ngx_min(size, ZLT_STAGE_RECORD);
-        }
-
-        n = ngx_zltunnel_end_write(end, zlt_unsent_next(ws->out), size);
+        n = under->send(end, zlt_unsent_next(ws->out),
+                        ngx_min(zlt_unsent_left(ws->out), under->most));
 
         if (n == NGX_AGAIN) {
             return NGX_AGAIN;
@@ -458,8 +514,13 @@ ngx_zltunnel_ws_flush(ngx_zltunnel_end_t *end)
 }
 
 
-ngx_int_t
-ngx_zltunnel_ws_close(ngx_zltunnel_end_t *end)
+/*
+ * Says Close, once, behind all that was taken, unless the end was aborted.
+ * NGX_ERROR also if a message is half sent.
+ */
+
+static ngx_int_t
+ngx_zltunnel_ws_shutdown(ngx_zltunnel_end_t *end)
 {
     size_t  n;
     u_char  buf[ZLT_WS_STREAM_CLOSE];
@@ -480,22 +541,53 @@ ngx_zltunnel_ws_close(ngx_zltunnel_end_t *end)
 }
 
 
-void
+static ngx_uint_t
+ngx_zltunnel_ws_kept(ngx_zltunnel_end_t *end)
+{
+    const ngx_zltunnel_end_ops_t  *under;
+
+    under = end->ops->under;
+
+    return end->ws->out || (under->kept && under->kept(end));
+}
+
+
+/* a frame has come in part, or what is beneath has more */
+
+static ngx_uint_t
+ngx_zltunnel_ws_amid(ngx_zltunnel_end_t *end)
+{
+    const ngx_zltunnel_end_ops_t  *under;
+
+    under = end->ops->under;
+
+    return zlt_ws_stream_amid(&end->ws->stream)
+           || (under->amid && under->amid(end));
+}
+
+
+static void
 ngx_zltunnel_ws_abort(ngx_zltunnel_end_t *end)
 {
     end->ws->mute = 1;
+
+    end->ops->under->abort(end);
 }
 
 
-ngx_uint_t
-ngx_zltunnel_ws_pending(ngx_zltunnel_end_t *end)
+static void
+ngx_zltunnel_ws_close(ngx_zltunnel_end_t *end)
 {
-    return end->ws->out != NULL;
-}
+    if (end->connection) {
+        (void) ngx_zltunnel_ws_shutdown(end);
+    }
 
+    zlt_unsent_drop(&end->ws->out, &ngx_zltunnel_buffer_memory);
 
-ngx_uint_t
-ngx_zltunnel_ws_amid(ngx_zltunnel_end_t *end)
-{
-    return zlt_ws_stream_amid(&end->ws->stream);
+    ngx_free(end->ws);
+    end->ws = NULL;
+
+    if (end->ops->under->close) {
+        end->ops->under->close(end);
+    }
 }

@@ -63,11 +63,11 @@ ngx_zltunnel_conn_check_watch(ngx_zltunnel_conn_t *conn)
     young = ngx_min(NGX_ZLTUNNEL_CONN_YOUNG, dead / 3);
 
     if (!conn->kept && ngx_current_msec - conn->since >= young) {
-        ngx_zltunnel_end_keepalive(c, dead);
+        ngx_zltunnel_socket_keepalive(c, dead);
         conn->kept = 1;
     }
 
-    if (c->idle || ngx_zltunnel_end_acked(c, dead) == NGX_OK) {
+    if (c->idle || ngx_zltunnel_socket_acked(c, dead) == NGX_OK) {
         conn->unacked = 0;
         return;
     }
@@ -77,7 +77,7 @@ ngx_zltunnel_conn_check_watch(ngx_zltunnel_conn_t *conn)
     }
 
     if (ngx_current_msec - conn->unacked >= dead
-        && ngx_zltunnel_end_acked(c, dead) == NGX_ERROR)
+        && ngx_zltunnel_socket_acked(c, dead) == NGX_ERROR)
     {
         (void) ngx_connection_error(c, NGX_ETIMEDOUT,
                                     "agent does not acknowledge");

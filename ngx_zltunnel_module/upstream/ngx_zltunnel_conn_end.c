@@ -40,7 +40,7 @@ ngx_zltunnel_conn_end_settle(ngx_zltunnel_conn_t *conn, ngx_uint_t keep)
         return;
     }
 
-    if ((conn->lent == NULL || conn->lent->end.kind == NGX_ZLTUNNEL_BRIDGE)
+    if ((conn->lent == NULL || conn->lent->end.ops->bridged)
         && conn->dial.lanes && conn->dial.link.peer
         && ngx_zltunnel_shared_get(conn->dial.link.peer, NULL))
     {

@@ -61,7 +61,7 @@ ngx_zltunnel_lend_attach(ngx_zltunnel_conn_t *conn,
     conn->lent = channel;
     conn->own = own;
 
-    if (channel->end.kind != NGX_ZLTUNNEL_LANE) {
+    if (!channel->end.ops->shared) {
         ngx_zltunnel_placeholder_spare(c);
         c->fd = own->fd;
     }
@@ -94,7 +94,7 @@ ngx_zltunnel_lend_attach(ngx_zltunnel_conn_t *conn,
         ngx_post_event(c->read, &ngx_posted_events);
     }
 
-    ngx_zltunnel_conn_state(conn, channel->end.kind == NGX_ZLTUNNEL_LANE
+    ngx_zltunnel_conn_state(conn, channel->end.ops->shared
                                   ? NGX_ZLTUNNEL_CONN_LANE
                                   : NGX_ZLTUNNEL_CONN_LENT);
 }
@@ -258,7 +258,7 @@ ngx_zltunnel_lend_return(ngx_zltunnel_conn_t *conn, ngx_uint_t reset)
         }
     }
 
-    if (channel->end.kind == NGX_ZLTUNNEL_LANE) {
+    if (channel->end.ops->shared) {
         ngx_zltunnel_placeholder_spare(c);
     }
 
@@ -299,7 +299,7 @@ ngx_zltunnel_lend_close(ngx_zltunnel_conn_t *conn)
 
     ngx_zltunnel_move_cancel(conn);
 
-    if (channel->end.kind == NGX_ZLTUNNEL_LANE) {
+    if (channel->end.ops->shared) {
         ngx_zltunnel_channel_close(channel);
         return;
     }

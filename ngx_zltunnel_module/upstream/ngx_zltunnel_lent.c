@@ -51,7 +51,7 @@ ngx_zltunnel_lent_functions(ngx_connection_t *c, ngx_zltunnel_end_t *end)
     c->recv_chain = ngx_zltunnel_conn_end_recv_chain;
     c->send_chain = ngx_zltunnel_lent_send_chain;
 
-    if (!ngx_zltunnel_end_raw(end)) {
+    if (!end->ops->raw) {
         c->send_chain = ngx_zltunnel_lent_copy_chain;
     }
 }

@@ -86,7 +86,7 @@ ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
 
     ngx_add_timer(c->read, NGX_ZLTUNNEL_MOVE_TIME
                            + NGX_ZLTUNNEL_MOVE_TRIPS
-                             * ngx_zltunnel_end_rtt(&channel->end));
+                             * ngx_zltunnel_socket_rtt(channel->end.connection));
 
     if (c->read->ready) {
         ngx_post_event(c->read, &ngx_posted_events);

@@ -61,7 +61,7 @@ ngx_zltunnel_pair_start(ngx_zltunnel_conn_t *conn)
         goto failed;
     }
 
-    ngx_zltunnel_end_init(&pair->end, c, NGX_ZLTUNNEL_PAIR);
+    ngx_zltunnel_end_init(&pair->end, c, &ngx_zltunnel_socket_pair_ops);
 
     pair->conn = conn;
     conn->pair = pair;

@@ -256,8 +256,7 @@ ngx_zltunnel_visit_create(ngx_zltunnel_registry_t *registry,
     ngx_memcpy(visit->access_id, req->access_id, ZLT_ID_SIZE);
     ngx_memcpy(visit->tunnel_id, req->tunnel_id, ZLT_ID_SIZE);
 
-    ngx_zltunnel_end_init(&visit->end, c, c->ssl ? NGX_ZLTUNNEL_TLS
-                                                 : NGX_ZLTUNNEL_PLAIN);
+    ngx_zltunnel_end_init(&visit->end, c, NULL);
 
     visit->ask.local = req->local;
 
@@ -377,7 +376,7 @@ ngx_zltunnel_visit_answer(ngx_zltunnel_visit_t *visit, ngx_str_t *answer)
 
     /* the first bytes on the connection, so they fit, or it is dead */
 
-    n = ngx_zltunnel_end_write(&visit->end, answer->data, answer->len);
+    n = ngx_zltunnel_end_push(&visit->end, answer->data, answer->len);
 
     ngx_free(answer->data);
 
