@@ -142,6 +142,7 @@ typedef enum {
     NGX_ZLTUNNEL_DIAL_LIMIT,        /* max_connections, max_pending, .. */
     NGX_ZLTUNNEL_DIAL_REFUSED,      /* ConnectFail */
     NGX_ZLTUNNEL_DIAL_TIMEOUT,
+    NGX_ZLTUNNEL_DIAL_SHUTDOWN,     /* no channel is left, and none can come */
     NGX_ZLTUNNEL_DIAL_INCAPABLE,    /* the agent carries nothing of the kind */
     NGX_ZLTUNNEL_DIAL_ERROR
 } ngx_zltunnel_dial_e;

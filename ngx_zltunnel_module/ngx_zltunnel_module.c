@@ -376,9 +376,7 @@ ngx_zltunnel_exiting(void)
 
     for (i = 0; i < conf->registries.nelts; i++) {
 
-        if (registry[i]->slot != NGX_ZLTUNNEL_NO_SLOT) {
-            ngx_zltunnel_slot(registry[i]->sh, registry[i]->slot)->exiting = 1;
-        }
+        ngx_zltunnel_stay_begin(registry[i]);
     }
 
     /* before these, since the clients' sockets are closed */
@@ -422,6 +420,9 @@ ngx_zltunnel_tick(ngx_event_t *ev)
         }
 
         ngx_zltunnel_listener_tick(registry);
+
+    } else {
+        ngx_zltunnel_stay_look(registry);
     }
 
     ngx_zltunnel_udp_check(registry);
@@ -457,18 +458,6 @@ ngx_zltunnel_tick_accesses(ngx_zltunnel_registry_t *registry)
 
     ngx_zltunnel_visit_check_all(registry);
 }
-
-
-/* the agent's certificate is still one that its token is bound to */
-
-
-/* under the lock: its control channel is in a worker that stays */
-
-
-/*
- * NGX_OK: its tunnel has been taken over with another token of its name, which
- * is the peer's from now on; what began with the former one goes on.
- */
 
 
 /* it was found broken, by this worker, and emptied: all are told */

@@ -288,6 +288,9 @@ ngx_zltunnel_dial_error(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
     case NGX_ZLTUNNEL_DIAL_TIMEOUT:
         return "the service was not reached in time";
 
+    case NGX_ZLTUNNEL_DIAL_SHUTDOWN:
+        return "this worker shuts down, and has no channel to the agent left";
+
     case NGX_ZLTUNNEL_DIAL_INCAPABLE:
         return "its agent is one of version 1, which carries nothing";
 

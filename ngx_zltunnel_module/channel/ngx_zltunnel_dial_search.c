@@ -31,6 +31,7 @@
 
 #define NGX_ZLTUNNEL_DIAL_TAKES      2    /* tries at other workers */
 #define NGX_ZLTUNNEL_DIAL_TAKE_TIME  250  /* ms for each */
+#define NGX_ZLTUNNEL_DIAL_LATE       5000 /* ms for a fresh one, at exit */
 
 
 static void ngx_zltunnel_dial_nowhere(ngx_zltunnel_dial_t *dial,
@@ -39,6 +40,7 @@ static void ngx_zltunnel_dial_take(ngx_zltunnel_dial_t *dial, ngx_uint_t slot);
 static ngx_int_t ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial);
 static ngx_zltunnel_dial_e ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial,
     ngx_uint_t fresh, ngx_uint_t *slot, ngx_zltunnel_dial_state_e *state);
+static ngx_zltunnel_dial_e ngx_zltunnel_dial_last(ngx_zltunnel_dial_t *dial);
 static ngx_int_t ngx_zltunnel_dial_pending(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_uint_t live);
 static ngx_uint_t ngx_zltunnel_dial_holder(ngx_zltunnel_dial_t *dial,
@@ -147,6 +149,15 @@ ngx_zltunnel_dial_nowhere(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
                                   "max_pending");
     }
 
+    if (rc == NGX_ZLTUNNEL_DIAL_SHUTDOWN
+        && ngx_zltunnel_log_paced(dial->log, "services not reached"))
+    {
+        ngx_log_error(NGX_LOG_ERR, dial->log, 0, "service \"%V\" of agent "
+                      "\"%V\" was not reached: this worker shuts down, and "
+                      "has no channel to the agent left", &dial->service,
+                      &dial->tunnel);
+    }
+
     ngx_zltunnel_dial_finish(dial, rc);
 }
 
@@ -241,7 +252,7 @@ static ngx_zltunnel_dial_e
 ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh,
     ngx_uint_t *slot, ngx_zltunnel_dial_state_e *state)
 {
-    ngx_uint_t                  live;
+    ngx_uint_t                  live, last;
     ngx_zltunnel_sh_t          *sh;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
@@ -259,14 +270,19 @@ ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh,
     }
 
     live = (tunnel->state == NGX_ZLTUNNEL_LIVE && !service->stale);
+    last = ngx_zltunnel_stay_last(dial->registry);
 
-    if (live && !fresh) {
+    if (last || (live && !fresh)) {
         *slot = ngx_zltunnel_dial_holder(dial, tunnel);
 
         if (*slot != NGX_ZLTUNNEL_NO_SLOT) {
             *state = NGX_ZLTUNNEL_DIAL_TAKING;
             return NGX_ZLTUNNEL_DIAL_OK;
         }
+    }
+
+    if (last) {
+        return ngx_zltunnel_dial_last(dial);
     }
 
     if (live && ngx_zltunnel_dial_turn_take(dial) != NGX_OK) {
@@ -291,6 +307,25 @@ ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh,
     }
 
     return NGX_ZLTUNNEL_DIAL_OK;
+}
+
+
+/*
+ * No fresh one can come, but what an agent has begun before this worker exits:
+ * for that the dial waits a while.
+ */
+
+static ngx_zltunnel_dial_e
+ngx_zltunnel_dial_last(ngx_zltunnel_dial_t *dial)
+{
+    if (dial->entry == NGX_ZLTUNNEL_DIAL_ANNOUNCED
+        && ngx_current_msec - dial->since < NGX_ZLTUNNEL_DIAL_LATE)
+    {
+        ngx_zltunnel_dial_search_insist(dial);
+        return NGX_ZLTUNNEL_DIAL_OK;
+    }
+
+    return NGX_ZLTUNNEL_DIAL_SHUTDOWN;
 }
 
 

@@ -225,7 +225,8 @@ ngx_zltunnel_dial_told_check(ngx_zltunnel_registry_t *registry)
     ngx_zltunnel_peer_t  *peer;
 
     if (!ngx_zltunnel_dial_running()
-        || ngx_zltunnel_gate_expecting(registry))
+        || (ngx_zltunnel_gate_expecting(registry)
+            && !ngx_zltunnel_stay_last(registry)))
     {
         return;
     }

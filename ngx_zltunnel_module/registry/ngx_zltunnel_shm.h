@@ -51,6 +51,7 @@ typedef struct {
     ngx_uint_t                   generation;
     ngx_uint_t                   worker;
     ngx_uint_t                   exiting;
+    ngx_uint_t                   clients;     /* exiting: 1 if it has any */
     ngx_uint_t                   nidle;       /* idle channels there */
     uint64_t                     acquired[NGX_ZLTUNNEL_WAYS];
     uint64_t                     repeated;    /* Connects sent again */

@@ -105,7 +105,9 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     dial->log = pc->log;
     dial->local = up->local;
     dial->requests = up->requests;
-    dial->lanes = up->direct && up->conf->lanes;
+    dial->lanes = up->direct
+                  && (up->conf->lanes
+                      || ngx_zltunnel_stay_last(dial->registry));
     dial->corked = early;
 
     if (up->early || up->failed) {

@@ -17,6 +17,7 @@
 #include "ngx_zltunnel_peer.h"
 #include "ngx_zltunnel_room.h"
 #include "ngx_zltunnel_share.h"
+#include "ngx_zltunnel_stay.h"
 
 
 #endif /* _NGX_ZLTUNNEL_WORKER_H_INCLUDED_ */
