@@ -15,8 +15,8 @@
  *   bridge   (framed)                         (framed)
  *   lane     (framed)                         LaneEnd, or one of the channel
  *
- * Plain, pair and bridge are in ngx_zltunnel_socket.c, TLS in ngx_zltunnel_tls.c,
- * a lane in ngx_zltunnel_lane.c.  Plain or under TLS, there may be a WebSocket
+ * Plain, pair and bridge are in ngx_zltunnel_socket.c, TLS is in
+ * ngx_zltunnel_tls.c, a lane in ngx_zltunnel_lane.c.  Plain or under TLS, there may be a WebSocket
  * within (ngx_zltunnel_ws.c), for the bytes of framed ends alone.
  */
 

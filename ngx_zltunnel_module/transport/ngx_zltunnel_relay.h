@@ -9,6 +9,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_flow.h"
 
 
 typedef enum {
@@ -22,20 +23,6 @@ typedef enum {
 
 typedef void (*ngx_zltunnel_relay_pt)(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_relay_end_e how);
-
-
-typedef struct {
-    /* bytes read from the near side and not yet written to the far one:
-       a buffer that is borrowed only while there are any, or a pipe */
-    u_char                      *buffer;
-    u_char                      *pos;
-    u_char                      *last;
-    int                          pipe[2];     /* -1: none */
-    size_t                       pipe_size;
-    size_t                       piped;
-    uint8_t                      full_reads;
-    off_t                        bytes;       /* moved in all */
-} ngx_zltunnel_flow_t;
 
 
 struct ngx_zltunnel_relay_s {
@@ -67,6 +54,13 @@ struct ngx_zltunnel_relay_s {
     ngx_uint_t                   unacked[2];  /* watch of side[i] */
     ngx_msec_t                   unacked_since[2];
 };
+
+
+/* NGX_ERROR, because of side[i] */
+#define ngx_zltunnel_relay_failed(relay, i)                                   \
+    ((relay)->how = (i) ? NGX_ZLTUNNEL_RELAY_CHANNEL                          \
+                        : NGX_ZLTUNNEL_RELAY_CLIENT,                          \
+     NGX_ERROR)
 
 
 /*
