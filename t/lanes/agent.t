@@ -284,6 +284,18 @@ sub server {
     gets($ch, 14, msg('ConnectAck', $id[14]) . data('x'),
          'another one goes on');
 
+    # LaneEnd behind an end, while the service says nothing
+
+    $ch->say(lane(15, connect_msg('hold', $id[15]) . data('x') . msg('Eof')));
+    gets($ch, 15, msg('ConnectAck', $id[15]), 'one that has ended');
+    ok($server->wait(sub { $t->events($service{hold}, 'eof') }, 20),
+       '.. for the service, too');
+    $resets = $t->events($service{hold}, 'reset');
+    $ch->say(lane_end(15));
+    ok($server->wait(sub { $t->events($service{hold}, 'reset') > $resets },
+                     20),
+       'LaneEnd behind the end resets it');
+
     # what is no Connect
 
     my %inside = (
