@@ -60,7 +60,7 @@ static uint32_t  zlt_control_serials;
 
 
 zlt_control_t *
-zlt_control_start(zlt_link_t *l)
+zlt_control_start(zlt_link_t *l, const zlt_control_ops_t *ops)
 {
     char                  text[ZLT_URL_TEXT];
     zlt_control_t        *c;
@@ -73,6 +73,7 @@ zlt_control_start(zlt_link_t *l)
     }
 
     c->link = l;
+    c->ops = ops;
     c->serial = ++zlt_control_serials;
     c->first = l->attempted ? 0 : 1;
     c->pos = c->in;
@@ -340,7 +341,7 @@ zlt_control_end(zlt_control_t *c, zlt_down_e how, uint32_t retry_after)
 
     zlt_control_abort(c);
 
-    zlt_link_control_down(l, c, how, retry_after, healthy);
+    c->ops->down(l, c, how, retry_after, healthy);
 }
 
 

@@ -27,8 +27,22 @@ typedef enum {
 } zlt_down_e;
 
 
+/* what a control channel tells the link */
+
+typedef struct {
+    void  (*up)(zlt_link_t *l, zlt_control_t *c);
+
+    /* All services have been answered. */
+    void  (*registered)(zlt_link_t *l);
+
+    /* retry_after in ms, 0: not told; healthy: ms that it was up */
+    void  (*down)(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
+        uint32_t retry_after, uint64_t healthy);
+} zlt_control_ops_t;
+
+
 /* NULL: no memory */
-zlt_control_t *zlt_control_start(zlt_link_t *l);
+zlt_control_t *zlt_control_start(zlt_link_t *l, const zlt_control_ops_t *ops);
 
 /* Says goodbye and waits a little for the server to close. */
 void zlt_control_close(zlt_control_t *c, const char *reason);

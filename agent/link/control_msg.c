@@ -166,7 +166,7 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
 
     zlt_control_heartbeat_start(c, m);
 
-    zlt_link_control_up(l, c);
+    c->ops->up(l, c);
 }
 
 
@@ -275,8 +275,8 @@ zlt_control_msg_disconnect(zlt_control_t *c, const zlt_msg_t *m)
 
         zlt_log_link(l->owner.label, ZLT_LOG_INFO,
                      "the server asks to connect anew: %s", text);
-        zlt_link_control_down(l, c, ZLT_DOWN_RECONNECT, retry,
-                              zlt_io_now() - c->up_since);
+        c->ops->down(l, c, ZLT_DOWN_RECONNECT, retry,
+                     zlt_io_now() - c->up_since);
         return;
     }
 

@@ -24,6 +24,7 @@
 #include "control_register.h"
 #include "control_ws.h"
 #include "link.h"
+#include "link_show.h"
 #include "log.h"
 #include "often.h"
 #include "service.h"
@@ -132,7 +133,7 @@ zlt_control_register_more(zlt_control_t *c, zlt_range_t *range)
         range->again = 0;
         range->refused[0] = '\0';
 
-        zlt_link_control_announce(c->link, range);
+        zlt_link_show(c->link, range);
     }
 }
 
@@ -526,7 +527,7 @@ zlt_control_register_done(zlt_control_t *c)
         return;
     }
 
-    zlt_link_control_registered(c->link);
+    c->ops->registered(c->link);
 
     /* the first time for the latency alone */
 

@@ -25,6 +25,7 @@
 struct zlt_control_s {
     zlt_conn_t         conn;
     zlt_link_t        *link;
+    const zlt_control_ops_t  *ops;     /* the link's */
     zlt_list_t         node;           /* link->kept */
     zlt_task_t         task;
     zlt_upgrade_t     *upgrade;        /* until the 101; NULL afterwards */

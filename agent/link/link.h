@@ -11,6 +11,7 @@
  *   link_control     its control channels, one after the other
  *   backoff          when the next one is tried, and where
  *   link_state       what it is, and what it has carried
+ *   link_show        where its services are
  *   control*         one control channel, from dialling to its end
  *   probe            the way to a server, tried without a tunnel
  *

@@ -20,7 +20,6 @@
 #include "link.h"
 #include "link_control.h"
 #include "log.h"
-#include "qr.h"
 #include "random.h"
 #include "service.h"
 #include "text.h"
@@ -33,6 +32,9 @@
 
 
 static void zlt_link_control_connect(zlt_link_t *l);
+static void zlt_link_control_up(zlt_link_t *l, zlt_control_t *c);
+static void zlt_link_control_down(zlt_link_t *l, zlt_control_t *c,
+    zlt_down_e how, uint32_t retry_after, uint64_t healthy);
 static void zlt_link_control_token(zlt_link_t *l);
 static void zlt_link_control_reconnect(uv_timer_t *timer);
 static void zlt_link_control_schedule(zlt_link_t *l, uint32_t delay);
@@ -40,8 +42,13 @@ static void zlt_link_control_services_down(zlt_link_t *l);
 static void zlt_link_control_hello(const zlt_link_t *l);
 static void zlt_link_control_forget(zlt_link_t *l);
 static void zlt_link_control_bound(zlt_link_t *l);
-static void zlt_link_control_show(zlt_link_t *l, const zlt_range_t *r,
-    const char *protocol);
+
+
+static const zlt_control_ops_t  zlt_link_control_ops = {
+    zlt_link_control_up,
+    zlt_link_control_registered,
+    zlt_link_control_down
+};
 
 
 static void
@@ -54,7 +61,7 @@ zlt_link_control_connect(zlt_link_t *l)
     zlt_link_control_token(l);
 
     l->next_at = 0;
-    l->control = zlt_control_start(l);
+    l->control = zlt_control_start(l, &zlt_link_control_ops);
     l->attempted = 1;
 
     if (l->control == NULL) {
@@ -274,7 +281,7 @@ zlt_link_control_hello(const zlt_link_t *l)
 }
 
 
-void
+static void
 zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
 {
     char                     id[2 * ZLT_ID_SIZE], text[ZLT_ADDR_TEXT];
@@ -412,7 +419,7 @@ zlt_link_control_registered(zlt_link_t *l)
 }
 
 
-void
+static void
 zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
     uint32_t retry_after, uint64_t healthy)
 {
@@ -514,95 +521,5 @@ zlt_link_control_bound(zlt_link_t *l)
 
     if (n > ZLT_LINK_KEPT) {
         zlt_control_abort(zlt_control_of_node(l->kept.next));
-    }
-}
-
-
-void
-zlt_link_control_announce(zlt_link_t *l, zlt_range_t *r)
-{
-    char         public_addr[ZLT_SERVICE_PUBLIC];
-    unsigned     no_port;
-    const char  *protocol;
-
-    protocol = r->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp";
-
-    zlt_range_public(r, public_addr);
-
-    no_port = (strcmp(public_addr, ZLT_SERVICE_NO_PORT) == 0);
-
-    if (no_port && r->conf.hosts[0]) {
-        (void) strcpy(public_addr, r->urls ? "" : ZLT_SERVICE_NO_URL);
-    }
-
-    zlt_log_link(l->owner.label, ZLT_LOG_DEBUG, "the service \"%s\" is "
-                 "registered: %s", r->conf.name,
-                 public_addr[0] ? public_addr : r->urls);
-
-    /* once, and again when it has moved */
-
-    if (r->told && strcmp(r->shown, public_addr) == 0
-        && strcmp(r->urls_shown ? r->urls_shown : "", r->urls ? r->urls : "")
-           == 0)
-    {
-        return;
-    }
-
-    r->told = 1;
-
-    (void) strcpy(r->shown, public_addr);
-
-    free(r->urls_shown);
-    r->urls_shown = r->urls ? strdup(r->urls) : NULL;
-
-    zlt_link_control_show(l, r, protocol);
-
-    if (r->conf.hosts[0] && r->urls == NULL) {
-        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the server does not tell "
-                     "where the service \"%s\" is", r->conf.name);
-    }
-
-    if (no_port
-        && !(zlt_option_host_flags(&r->conf) & (ZLT_R_PRIVATE|ZLT_R_OPEN)))
-    {
-        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the service \"%s\" has no "
-                     "port: the server has no %s port to assign; only its "
-                     "nginx reaches it", r->conf.name, protocol);
-    }
-}
-
-
-/* A line for each place where it is; of "http" the URL alone. */
-
-static void
-zlt_link_control_show(zlt_link_t *l, const zlt_range_t *r,
-    const char *protocol)
-{
-    int          len;
-    char         text[ZLT_URLS_LEN + 1];
-    uint32_t     sole;
-    const char  *p, *url;
-
-    sole = l->owner.conf->sole;
-
-    if (r->shown[0] && !sole) {
-        zlt_log_print("%s  %s  %s  ->  %s\n", r->conf.name, protocol,
-                      r->conf.local, r->shown);
-    }
-
-    for (p = r->urls; (len = zlt_urls_next(&p, &url)) != 0; /* void */ ) {
-
-        if (!sole) {
-            zlt_log_print("%s  %s  %s  ->  %.*s\n", r->conf.name, protocol,
-                          r->conf.local, len, url);
-            continue;
-        }
-
-        zlt_log_print("%.*s\n", len, url);
-
-        if (sole == ZLT_CONF_QR) {
-            (void) snprintf(text, sizeof(text), "%.*s", len, url);
-            zlt_qr_print(text);
-        }
     }
 }

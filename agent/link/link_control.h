@@ -32,16 +32,4 @@ void zlt_link_control_move(zlt_link_t *l);
 void zlt_link_control_registered(zlt_link_t *l);
 
 
-/* told by the control channel */
-
-void zlt_link_control_up(zlt_link_t *l, zlt_control_t *c);
-
-/* retry_after in ms, 0: not told; healthy: ms that it was up */
-void zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
-    uint32_t retry_after, uint64_t healthy);
-
-/* All services of a range are registered. */
-void zlt_link_control_announce(zlt_link_t *l, zlt_range_t *r);
-
-
 #endif /* ZLT_LINK_CONTROL_H_INCLUDED */
