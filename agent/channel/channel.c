@@ -30,10 +30,7 @@
 #include <string.h>
 
 #include "channel.h"
-#include "channel_connect.h"
 #include "channel_end.h"
-#include "channel_fail.h"
-#include "channel_open.h"
 #include "conf.h"
 #include "dup.h"
 #include "flow.h"
@@ -41,7 +38,6 @@
 #include "log.h"
 #include "race.h"
 #include "service.h"
-#include "shared.h"
 #include "upgrade.h"
 #include "zlt_hex.h"
 
@@ -50,7 +46,6 @@
 #define ZLT_CHANNEL_DEAD     60000     /* ms, as a relay's */
 
 
-static void zlt_channel_part(zlt_channel_t *ch);
 static void zlt_channel_freed(zlt_task_t *task);
 static void zlt_channel_turn(zlt_task_t *task);
 
@@ -91,18 +86,11 @@ zlt_channel_free(zlt_channel_t *ch)
 
     zlt_relay_cleanup(&ch->relay);
 
-    (void) zlt_pool_leave(ch);
-
     ch->use->freed(ch);
 
     if (ch->udp) {
         ch->owner->ops->datagrams_free(ch->udp);
         ch->udp = NULL;
-    }
-
-    if (ch->shared) {
-        zlt_shared_free(ch->shared);
-        ch->shared = NULL;
     }
 
     if (ch->moving) {
@@ -146,32 +134,6 @@ zlt_channel_freed(zlt_task_t *task)
     r = zlt_list_data(task, zlt_relay_t, task);
 
     free(zlt_list_data(r, zlt_channel_t, relay));
-}
-
-
-zlt_channel_t *
-zlt_channel_lane(zlt_channel_t *of)
-{
-    zlt_io_t       *io;
-    zlt_channel_t  *ch;
-
-    ch = zlt_io_room(1) ? zlt_channel_create(of->owner, &zlt_channel_use_idle,
-                                              NULL) : NULL;
-
-    if (ch) {
-        memcpy(ch->tunnel_id, of->tunnel_id, ZLT_ID_SIZE);
-
-        zlt_channel_state(ch, ZLT_CHANNEL_IDLE);
-
-        io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
-        io->handler = zlt_channel_connect_idle;
-        io->data = ch;
-
-        zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
-                        zlt_channel_expired);
-    }
-
-    return ch;
 }
 
 
@@ -247,7 +209,7 @@ zlt_channel_expired(zlt_timer_t *timer)
  * the kernel.
  */
 
-static void
+void
 zlt_channel_part(zlt_channel_t *ch)
 {
     zlt_conn_t  *c;
@@ -267,46 +229,6 @@ zlt_channel_part(zlt_channel_t *ch)
 
     zlt_conn_close(c);
     zlt_channel_free(ch);
-}
-
-
-void
-zlt_channel_late(zlt_channel_t *ch)
-{
-    switch (ch->state) {
-
-    case ZLT_CHANNEL_IDLE:
-        zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "no heartbeat came on "
-                     "an idle data channel");
-        zlt_channel_part(ch);
-        break;
-
-    case ZLT_CHANNEL_SHARED:
-        zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a shared data channel "
-                     "is lost: no heartbeat came");
-        zlt_channel_abort(ch);
-        break;
-
-    case ZLT_CHANNEL_TAKEN:
-        zlt_channel_fail_late(ch);
-        break;
-
-    case ZLT_CHANNEL_OPENING:
-        zlt_channel_open_late(ch, "the server did not answer in time");
-        break;
-
-    default:
-        /* the server's time is another one */
-        break;
-    }
-}
-
-
-void
-zlt_channel_count(zlt_channel_t *ch)
-{
-    ch->owner->bytes[0] += ch->relay.bytes[0];
-    ch->owner->bytes[1] += ch->relay.bytes[1];
 }
 
 

@@ -98,10 +98,6 @@ void zlt_channel_tick(void);
 zlt_channel_t *zlt_channel_create(zlt_owner_t *o,
     const zlt_channel_use_t *use, void *user);
 
-/* A lane of that channel, idle; its connection has nothing beneath it yet.
-   NULL without descriptors or memory. */
-zlt_channel_t *zlt_channel_lane(zlt_channel_t *of);
-
 /* Both sides must be closed. */
 void zlt_channel_free(zlt_channel_t *ch);
 
@@ -121,9 +117,8 @@ int zlt_channel_is_joined(const zlt_channel_t *ch);
 void zlt_channel_expired(zlt_timer_t *timer);
 unsigned zlt_channel_timeout(zlt_channel_t *ch);
 
-/* of the server's channels, whatever they are for: expired and freed */
-void zlt_channel_late(zlt_channel_t *ch);
-void zlt_channel_count(zlt_channel_t *ch);
+/* Closes it, once what was sent has arrived, or cannot. */
+void zlt_channel_part(zlt_channel_t *ch);
 
 /*
  * Reads behind what an earlier, incomplete read has left.  The bytes are at

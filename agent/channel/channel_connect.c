@@ -33,6 +33,9 @@ static void zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     const uint8_t *early, size_t len);
 static void zlt_channel_connect_share(zlt_channel_t *ch, const uint8_t *p,
     size_t len);
+static int zlt_channel_connect_lanes(zlt_channel_t *ch, const uint8_t *p,
+    size_t len);
+static zlt_channel_t *zlt_channel_connect_lane(zlt_channel_t *of);
 static void zlt_channel_connect_become(zlt_channel_t *ch,
     zlt_channel_state_e state, zlt_channel_start_pt start, const uint8_t *p,
     size_t len, const char *failed);
@@ -303,9 +306,47 @@ zlt_channel_connect_datagrams(zlt_channel_t *ch, const uint8_t *p, size_t len)
 static void
 zlt_channel_connect_share(zlt_channel_t *ch, const uint8_t *p, size_t len)
 {
-    zlt_channel_connect_become(ch, ZLT_CHANNEL_SHARED, zlt_shared_start, p,
-                               len, "a data channel could not be shared: out "
-                               "of memory");
+    zlt_channel_connect_become(ch, ZLT_CHANNEL_SHARED,
+                               zlt_channel_connect_lanes, p, len, "a data "
+                               "channel could not be shared: out of memory");
+}
+
+
+static int
+zlt_channel_connect_lanes(zlt_channel_t *ch, const uint8_t *p, size_t len)
+{
+    static const zlt_shared_ops_t  ops = {
+        zlt_channel_connect_lane,
+        zlt_move_leave_lane
+    };
+
+    return zlt_shared_start(ch, &ops, p, len);
+}
+
+
+static zlt_channel_t *
+zlt_channel_connect_lane(zlt_channel_t *of)
+{
+    zlt_io_t       *io;
+    zlt_channel_t  *ch;
+
+    ch = zlt_io_room(1) ? zlt_channel_create(of->owner, &zlt_channel_use_idle,
+                                             NULL) : NULL;
+
+    if (ch) {
+        memcpy(ch->tunnel_id, of->tunnel_id, ZLT_ID_SIZE);
+
+        zlt_channel_state(ch, ZLT_CHANNEL_IDLE);
+
+        io = &ch->relay.side[ZLT_RELAY_CHANNEL].io;
+        io->handler = zlt_channel_connect_idle;
+        io->data = ch;
+
+        zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
+                        zlt_channel_expired);
+    }
+
+    return ch;
 }
 
 

@@ -24,6 +24,7 @@
 #include "framed.h"
 #include "log.h"
 #include "often.h"
+#include "shared.h"
 #include "upgrade.h"
 #include "wsc.h"
 
@@ -38,7 +39,6 @@ static void zlt_channel_open_done(void *data, const zlt_upgrade_end_t *end);
 static void zlt_channel_open_opened(zlt_channel_t *ch,
     const zlt_upgrade_end_t *end);
 static unsigned zlt_channel_open_doubt(const zlt_upgrade_end_t *end);
-static unsigned zlt_channel_open_doubtful(const zlt_http_answer_t *answer);
 static const zlt_pool_param_t *zlt_channel_open_param(zlt_channel_t *ch);
 static void zlt_channel_open_unreachable(zlt_channel_t *ch, int err);
 static void zlt_channel_open_shut(zlt_channel_t *ch);
@@ -54,6 +54,9 @@ static void zlt_channel_open_joins(zlt_channel_t *ch, const uint8_t *data,
 static void zlt_channel_open_fresh_failed(zlt_channel_t *ch,
     const zlt_http_answer_t *answer, const char *why);
 static void zlt_channel_open_given_up(zlt_channel_t *ch, const char *why);
+static void zlt_channel_open_expired(zlt_channel_t *ch);
+static void zlt_channel_open_late(zlt_channel_t *ch, const char *why);
+static void zlt_channel_open_freed(zlt_channel_t *ch);
 
 
 static const zlt_upgrade_ops_t  zlt_channel_open_ops = {
@@ -68,8 +71,8 @@ const zlt_channel_use_t  zlt_channel_use_idle = {
     zlt_channel_open_ask,
     zlt_channel_open_idles,
     zlt_channel_open_idle_failed,
-    zlt_channel_late,
-    zlt_channel_count
+    zlt_channel_open_expired,
+    zlt_channel_open_freed
 };
 
 
@@ -77,8 +80,8 @@ const zlt_channel_use_t  zlt_channel_use_fresh = {
     zlt_channel_open_ask,
     zlt_channel_open_joins,
     zlt_channel_open_fresh_failed,
-    zlt_channel_late,
-    zlt_channel_count
+    zlt_channel_open_expired,
+    zlt_channel_open_freed
 };
 
 
@@ -86,8 +89,8 @@ const zlt_channel_use_t  zlt_channel_use_datagrams = {
     zlt_channel_open_ask,
     zlt_channel_connect_datagrams,
     zlt_channel_open_fresh_failed,
-    zlt_channel_late,
-    zlt_channel_count
+    zlt_channel_open_expired,
+    zlt_channel_open_freed
 };
 
 
@@ -280,41 +283,10 @@ zlt_channel_open_doubt(const zlt_upgrade_end_t *end)
         return ZLT_TRANSPORT_PROOF;
 
     case ZLT_UPGRADE_REFUSED:
-        return zlt_channel_open_doubtful(&end->answer);
+        return zlt_transport_doubt(&end->answer);
 
     default:
         return 0;
-    }
-}
-
-
-/*
- * Whose answer it is.  Our server's says which worker gave it, but for servers
- * of before that, and if it does not see the request for what it is, something
- * on the way has changed it.
- */
-
-static unsigned
-zlt_channel_open_doubtful(const zlt_http_answer_t *answer)
-{
-    switch (answer->status) {
-
-    case 400:
-    case 426:
-        return ZLT_TRANSPORT_PROOF;
-
-    case 403:
-    case 410:
-    case 421:
-    case 429:
-    case 500:
-    case 502:
-    case 503:
-    case 504:
-        return answer->workers ? 0 : ZLT_TRANSPORT_HINT;
-
-    default:
-        return answer->workers ? 0 : ZLT_TRANSPORT_PROOF;
     }
 }
 
@@ -409,22 +381,6 @@ zlt_channel_open_again(zlt_task_t *task)
     } else if (zlt_channel_open_start(ch, &param->way) == -1) {
         zlt_channel_open_unreachable(ch, errno);
     }
-}
-
-
-void
-zlt_channel_open_late(zlt_channel_t *ch, const char *why)
-{
-    if (ch->state == ZLT_CHANNEL_OPENING && ch->service) {
-        zlt_channel_fail_late(ch);
-        return;
-    }
-
-    /* no time is left to try again */
-
-    ch->tries = ZLT_CHANNEL_TRIES - 1;
-
-    ch->use->failed(ch, NULL, why);
 }
 
 
@@ -549,4 +505,69 @@ zlt_channel_open_given_up(zlt_channel_t *ch, const char *why)
     zlt_dup_forget(ch->id);
 
     zlt_channel_abort(ch);
+}
+
+
+/* of the server's channels, whatever they are for */
+
+static void
+zlt_channel_open_expired(zlt_channel_t *ch)
+{
+    switch (ch->state) {
+
+    case ZLT_CHANNEL_IDLE:
+        zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "no heartbeat came on "
+                     "an idle data channel");
+        zlt_channel_part(ch);
+        break;
+
+    case ZLT_CHANNEL_SHARED:
+        zlt_log_link(ch->owner->label, ZLT_LOG_DEBUG, "a shared data channel "
+                     "is lost: no heartbeat came");
+        zlt_channel_abort(ch);
+        break;
+
+    case ZLT_CHANNEL_TAKEN:
+        zlt_channel_fail_late(ch);
+        break;
+
+    case ZLT_CHANNEL_OPENING:
+        zlt_channel_open_late(ch, "the server did not answer in time");
+        break;
+
+    default:
+        /* the server's time is another one */
+        break;
+    }
+}
+
+
+static void
+zlt_channel_open_late(zlt_channel_t *ch, const char *why)
+{
+    if (ch->state == ZLT_CHANNEL_OPENING && ch->service) {
+        zlt_channel_fail_late(ch);
+        return;
+    }
+
+    /* no time is left to try again */
+
+    ch->tries = ZLT_CHANNEL_TRIES - 1;
+
+    ch->use->failed(ch, NULL, why);
+}
+
+
+static void
+zlt_channel_open_freed(zlt_channel_t *ch)
+{
+    (void) zlt_pool_leave(ch);
+
+    if (ch->shared) {
+        zlt_shared_free(ch->shared);
+        ch->shared = NULL;
+    }
+
+    ch->owner->bytes[0] += ch->relay.bytes[0];
+    ch->owner->bytes[1] += ch->relay.bytes[1];
 }

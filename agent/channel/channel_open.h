@@ -16,9 +16,6 @@
 /* Dials the server, or its proxy: 0 or -1. */
 int zlt_channel_open_start(zlt_channel_t *ch, const zlt_way_t *way);
 
-/* The time is over, why says for what. */
-void zlt_channel_open_late(zlt_channel_t *ch, const char *why);
-
 /* For the pool; to answer a Connect of the control channel; and that of a
    service for datagrams. */
 extern const zlt_channel_use_t  zlt_channel_use_idle;

@@ -16,9 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel.h"
 #include "lane.h"
-#include "move.h"
-#include "shared.h"
 #include "zlt_lanes.h"
 
 
@@ -46,7 +45,8 @@ static const zlt_conn_ops_t  zlt_lane = {
 
 
 zlt_lane_t *
-zlt_lane_create(zlt_shared_t *shared, uint32_t number, zlt_conn_t *conn)
+zlt_lane_create(zlt_shared_t *shared, const zlt_shared_ops_t *ops,
+    uint32_t number, zlt_conn_t *conn)
 {
     zlt_lane_t  *lane;
 
@@ -57,6 +57,7 @@ zlt_lane_create(zlt_shared_t *shared, uint32_t number, zlt_conn_t *conn)
 
     lane->number = number;
     lane->shared = shared;
+    lane->ops = ops;
     lane->conn = conn;
     lane->task.handler = zlt_lane_turn;
 
@@ -97,7 +98,7 @@ zlt_lane_turn(zlt_task_t *task)
     if (lane->moved) {
         r = zlt_list_data(lane->conn, zlt_relay_t, side[ZLT_RELAY_CHANNEL]);
 
-        zlt_move_leave_lane(zlt_list_data(r, zlt_channel_t, relay));
+        lane->ops->leave(zlt_list_data(r, zlt_channel_t, relay));
         return;
     }
 

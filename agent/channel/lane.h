@@ -11,6 +11,7 @@
 
 
 #include "conn.h"
+#include "shared.h"
 #include "task.h"
 #include "types.h"
 #include "zlt_lanebox.h"
@@ -21,6 +22,7 @@ struct zlt_lane_s {
     zlt_lane_t      *next;         /* of the same bucket */
     uint32_t         number;
     zlt_shared_t    *shared;
+    const zlt_shared_ops_t  *ops;
     zlt_conn_t      *conn;
     zlt_task_t       task;         /* calls the connection's handler */
     zlt_list_t       turn;         /* shared->waiting */
@@ -34,8 +36,8 @@ struct zlt_lane_s {
 
 
 /* conn becomes the lane's; NULL without memory */
-zlt_lane_t *zlt_lane_create(zlt_shared_t *shared, uint32_t number,
-    zlt_conn_t *conn);
+zlt_lane_t *zlt_lane_create(zlt_shared_t *shared, const zlt_shared_ops_t *ops,
+    uint32_t number, zlt_conn_t *conn);
 
 /* What has come for it: 0, or -1 if it is more than was allowed. */
 int zlt_lane_deliver(zlt_lane_t *lane, const uint8_t *data, size_t len);

@@ -48,6 +48,7 @@
 
 struct zlt_shared_s {
     zlt_channel_t   *channel;          /* NULL: it has ended */
+    const zlt_shared_ops_t  *ops;
     zlt_task_t       task;
 
     zlt_lane_t     **lanes;            /* by number, in buckets */
@@ -94,7 +95,8 @@ static zlt_window_share_t  zlt_shared_all_windows = {
 
 
 int
-zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
+zlt_shared_start(zlt_channel_t *ch, const zlt_shared_ops_t *ops,
+    const uint8_t *data, size_t len)
 {
     zlt_flow_t    *f;
     zlt_shared_t  *sh;
@@ -112,6 +114,7 @@ zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len)
 
     sh->nbuckets = ZLT_SHARED_BUCKETS;
     sh->channel = ch;
+    sh->ops = ops;
     sh->share.most = ZLT_WINDOW_CHANNEL;
     sh->share.of = &zlt_shared_all_windows;
     sh->task.handler = zlt_shared_turn;
@@ -546,11 +549,11 @@ zlt_shared_open(zlt_shared_t *sh, uint32_t number)
     ch = NULL;
 
     if (!sh->retired && sh->nlanes < ZLT_SHARED_LANES) {
-        ch = zlt_channel_lane(sh->channel);
+        ch = sh->ops->open(sh->channel);
     }
 
     if (ch) {
-        lane = zlt_lane_create(sh, number,
+        lane = zlt_lane_create(sh, sh->ops, number,
                                &ch->relay.side[ZLT_RELAY_CHANNEL]);
         if (lane) {
             return lane;

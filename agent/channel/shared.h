@@ -18,9 +18,22 @@
 #include "zlt_window.h"
 
 
+/* what it tells of its lanes */
+
+typedef struct {
+    /* An idle channel to be one, with nothing beneath it yet; NULL: there is no
+       memory, or no descriptor. */
+    zlt_channel_t  *(*open)(zlt_channel_t *of);
+
+    /* The server has left the lane of that channel, and we may. */
+    void            (*leave)(zlt_channel_t *ch);
+} zlt_shared_ops_t;
+
+
 /* Makes a channel with lanes of it; data is what has come already.  0, or -1
    without memory.  The channel owns it from then on. */
-int zlt_shared_start(zlt_channel_t *ch, const uint8_t *data, size_t len);
+int zlt_shared_start(zlt_channel_t *ch, const zlt_shared_ops_t *ops,
+    const uint8_t *data, size_t len);
 void zlt_shared_free(zlt_shared_t *sh);
 
 /* Takes no more lanes; the server closes it with the last one. */

@@ -136,3 +136,28 @@ zlt_transport_failed(zlt_transport_t *t, int websocket, unsigned doubt,
     zlt_log_link(t->label, ZLT_LOG_DEBUG, "data channels are tried %s "
                  "WebSocket: %s", t->websocket ? "over" : "without", why);
 }
+
+
+unsigned
+zlt_transport_doubt(const zlt_http_answer_t *answer)
+{
+    switch (answer->status) {
+
+    case 400:
+    case 426:
+        return ZLT_TRANSPORT_PROOF;
+
+    case 403:
+    case 410:
+    case 421:
+    case 429:
+    case 500:
+    case 502:
+    case 503:
+    case 504:
+        return answer->workers ? 0 : ZLT_TRANSPORT_HINT;
+
+    default:
+        return answer->workers ? 0 : ZLT_TRANSPORT_PROOF;
+    }
+}
