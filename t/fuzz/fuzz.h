@@ -52,7 +52,27 @@ fuzz_copy(const uint8_t *data, size_t size)
 }
 
 
-/* The same as a string: up to the first NUL. */
+/* Bytes of which each is by one more than the one before, modulo 256. */
+
+static inline const uint8_t *
+fuzz_counting(size_t n, uint32_t from)
+{
+    size_t          i;
+    static uint8_t  bytes[256 + 256 * 1024];
+
+    if (bytes[1] == 0) {
+        for (i = 0; i < sizeof(bytes); i++) {
+            bytes[i] = (uint8_t) i;
+        }
+    }
+
+    must(n <= sizeof(bytes) - 256);
+
+    return bytes + (from & 255);
+}
+
+
+/* A copy as a string: up to the first NUL. */
 
 static inline char *
 fuzz_text(const uint8_t *data, size_t size)

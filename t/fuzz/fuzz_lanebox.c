@@ -90,7 +90,7 @@ static void
 lanebox_come(lanebox_t *l, size_t n, int liar)
 {
     int       rc, over;
-    size_t    i, open;
+    size_t    open;
     uint8_t  *data;
 
     open = l->receives.window.open;
@@ -104,11 +104,7 @@ lanebox_come(lanebox_t *l, size_t n, int liar)
         return;
     }
 
-    data = fuzz_copy(NULL, n);
-
-    for (i = 0; i < n; i++) {
-        data[i] = (uint8_t) (l->came + i);
-    }
+    data = fuzz_copy(fuzz_counting(n, l->came), n);
 
     rc = zlt_lanebox_came(&l->receives, data, n);
     free(data);
@@ -141,7 +137,7 @@ lanebox_come(lanebox_t *l, size_t n, int liar)
 static void
 lanebox_read(lanebox_t *l, size_t size, uint32_t now, uint32_t rtt)
 {
-    size_t    i, have;
+    size_t    have;
     ssize_t   n;
     uint8_t  *buf;
     uint32_t  credit;
@@ -157,9 +153,7 @@ lanebox_read(lanebox_t *l, size_t size, uint32_t now, uint32_t rtt)
     } else {
         must(n == (ssize_t) (size < have ? size : have));
 
-        for (i = 0; i < (size_t) n; i++) {
-            must(buf[i] == (uint8_t) (l->read + i));
-        }
+        must(memcmp(buf, fuzz_counting((size_t) n, l->read), (size_t) n) == 0);
 
         l->read += (uint32_t) n;
         zlt_bulk_went(&l->bulk, (size_t) n, 0, now);
