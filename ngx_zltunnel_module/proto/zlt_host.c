@@ -56,27 +56,26 @@ size_t
 zlt_host_full(uint8_t *dst, const uint8_t *p, size_t len,
     const uint8_t *domain, size_t domain_len)
 {
+    size_t   n;
     uint8_t  text[ZLT_MAX_HOST];
 
-    if (len && p[len - 1] == '.') {
-        len--;
-    }
+    n = (len && p[len - 1] == '.') ? len - 1 : len;
 
-    if (len == 0 || domain_len == 0 || p[0] == '*' || memchr(p, '.', len)) {
+    if (n == 0 || domain_len == 0 || p[0] == '*' || memchr(p, '.', n)) {
         return zlt_host_name(dst, p, len);
     }
 
-    if (len + 1 + domain_len > ZLT_MAX_HOST) {
+    if (n + 1 + domain_len > ZLT_MAX_HOST) {
         return 0;
     }
 
     /* as a whole, since digits alone are an address only at the end */
 
-    memcpy(text, p, len);
-    text[len] = '.';
-    memcpy(text + len + 1, domain, domain_len);
+    memcpy(text, p, n);
+    text[n] = '.';
+    memcpy(text + n + 1, domain, domain_len);
 
-    return zlt_host_name(dst, text, len + 1 + domain_len);
+    return zlt_host_name(dst, text, n + 1 + domain_len);
 }
 
 

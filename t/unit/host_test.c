@@ -265,6 +265,9 @@ short_names(void)
     check(becomes(full, "a_b", 3, NULL));
     check(becomes(full, "", 0, NULL));
     check(becomes(full, ".", 1, NULL));
+    check(becomes(full, "..", 2, NULL));
+    check(becomes(full, "blog..", 6, NULL));
+    check(becomes(full, "blog.example.org..", 18, NULL));
     check(becomes(full, "3000", 4, "3000.t.example.com"));
     check(becomes(full, "10.0.0.1", 8, NULL));
 
@@ -275,6 +278,7 @@ short_names(void)
     check(becomes(full, "3000", 4, NULL));
     check(becomes(zlt_host_short, "3000", 4, "3000"));
     check(becomes(zlt_host_short, "Blog.", 5, "blog"));
+    check(becomes(zlt_host_short, "Blog..", 6, NULL));
     check(becomes(zlt_host_short, "*.x", 3, "*.x"));
     check(becomes(zlt_host_short, "*", 1, NULL));
     check(becomes(zlt_host_short, "10.0.0.1", 8, NULL));
