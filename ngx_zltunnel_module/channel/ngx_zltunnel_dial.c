@@ -154,7 +154,10 @@ ngx_zltunnel_dial_stop(ngx_zltunnel_dial_t *dial)
         if (channel) {
             dial->asked[i] = NULL;
             channel->dial = NULL;
-            ngx_zltunnel_end_abort(&channel->end);
+
+            /* an end is enough for the agent, and a reset would take from it
+               what it has not read yet of the connection before */
+
             ngx_zltunnel_channel_close(channel);
         }
     }

@@ -338,7 +338,10 @@ ngx_zltunnel_move_cancel(ngx_zltunnel_conn_t *conn)
 
     conn->moving = NULL;
 
-    ngx_zltunnel_end_abort(&channel->end);
+    if (conn->state != NGX_ZLTUNNEL_CONN_ASKS) {
+        ngx_zltunnel_end_abort(&channel->end);
+    }
+
     ngx_zltunnel_channel_close(channel);
 
     switch (conn->state) {

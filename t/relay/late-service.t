@@ -1,0 +1,124 @@
+#!/usr/bin/perl
+
+# Protects: a service that has ended its own side and reads late what it was
+# sent.  For nginx the connection is over when it has sent all; the agent still
+# has what the service does not take.  Neither the channel's heartbeats, nor the
+# next client, nor the end of the channel may cost the service a byte.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use Socket qw(PF_INET SOCK_STREAM SOL_SOCKET SO_RCVBUF INADDR_LOOPBACK
+              pack_sockaddr_in sockaddr_in);
+use Test::More;
+use Time::HiRes qw(sleep);
+use ZLTunnel;
+use ZLTunnel::Wire;
+
+my $SIZE = 4_000_000;         # more than one kernel takes, less than all
+my $PIECE = 8000;             # no bulk, which would turn raw
+
+subtest 'one worker' => sub { late(1, qw(ws wss websocket)) };
+subtest '3 workers' => sub { late(3, qw(ws wss)) };
+
+done_testing();
+
+
+sub late {
+    my ($workers, @ways) = @_;
+
+    my $t = ZLTunnel->new(range => 4, workers => $workers,
+        zltunnel => 'heartbeat_interval 1s; heartbeat_timeout 3s;');
+    my %token = map { $_ => $t->token($_) } @ways;
+    $t->start;
+
+    my %late = map { $_ => upload($t, $_, $token{$_}) } @ways;
+
+    # longer than two heartbeats, and than the time to answer them
+
+    sleep 6;
+
+    for my $way (@ways) {
+        is($late{$way}->ending(60), 'eof', "$way: the late one has an end, "
+           . 'and no reset');
+        is(length $late{$way}{in}, $SIZE, "$way: behind every byte");
+    }
+
+    $t->finish;
+}
+
+
+# What the service has of one that took nothing, while others were served.
+
+sub upload {
+    my ($t, $way, $token) = @_;
+
+    my $tls = $way eq 'wss';
+    my $listen = service();
+    my $agent = $t->agent(
+        token => $token, tls => $tls,
+        conf => "[agent]\nserver = " . $t->url($tls ? 'wss' : 'ws') . "\n"
+                . "token_file = %%token_file%%\n"
+                . ($way eq 'websocket' ? "transport = websocket\n" : '')
+                . ($tls ? 'ca_file = ' . $t->certs . "/ca.pem\n" : '')
+                . "[service $way]\nlocal = "
+                . (sockaddr_in(getsockname $listen))[0] . "\n");
+
+    my $port = $agent->port($way);
+    my $client = ZLTunnel::Wire::Socket->new($port);
+    my $late = taken($listen);
+
+    $late->shut;
+    is($client->ending(20), 'eof', "$way: the service has ended its side");
+
+    for (1 .. $SIZE / $PIECE) {
+        $client->send('x' x $PIECE);
+        sleep 0.0005;
+    }
+
+    $client->shut;
+    $client->close;
+
+    ok(wait_for(sub { !$t->service_status($way)->{active} }, 20),
+       "$way: nginx has sent all, and the connection is over");
+
+    # which may take its channel, and find that nobody answers there
+
+    for my $n (1 .. 3) {
+        my $next = ZLTunnel::Wire::Socket->new($port);
+        $next->send("hello $n");
+        my $s = taken($listen);
+        is($s && $s->take(7, 10), "hello $n",
+           "$way: client $n is served meanwhile");
+        $_->close for grep { $_ } $s, $next;
+    }
+
+    return $late;
+}
+
+
+# Where the agent connects to, with a kernel that takes little.
+
+sub service {
+    socket(my $s, PF_INET, SOCK_STREAM, 0) or die "socket: $!";
+    setsockopt($s, SOL_SOCKET, SO_RCVBUF, 8192) or die "SO_RCVBUF: $!";
+    bind($s, pack_sockaddr_in(0, INADDR_LOOPBACK)) or die "bind: $!";
+    listen($s, 16) or die "listen: $!";
+
+    return $s;
+}
+
+
+sub taken {
+    my ($listen) = @_;
+
+    vec(my $rin = '', fileno $listen, 1) = 1;
+    select($rin, undef, undef, 20 * slowdown()) or return;
+    accept(my $s, $listen) or die "accept: $!";
+
+    return bless { s => IO::Handle->new_from_fd($s, '+<'), in => '' },
+        'ZLTunnel::Wire::Socket';
+}
