@@ -162,7 +162,7 @@ ngx_zltunnel_init_zone(ngx_shm_zone_t *zone, void *data)
     registry = zone->data;
 
     if (!ngx_test_config
-        && ngx_zltunnel_ipc_prepare(registry->workers, zone->shm.log)
+        && ngx_zltunnel_way_prepare(registry->workers, zone->shm.log)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -185,7 +185,7 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    if (ngx_zltunnel_ipc_init_module(cycle) != NGX_OK) {
+    if (ngx_zltunnel_way_init_module(cycle) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -197,7 +197,7 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
             registry[i]->sh->expecting = ngx_zltunnel_succeeds(cycle);
         }
 
-        registry[i]->sh->generation = ngx_zltunnel_ipc_generation;
+        registry[i]->sh->generation = ngx_zltunnel_way_generation;
     }
 
     ngx_zltunnel_listener_init_module(cycle);
@@ -312,7 +312,7 @@ ngx_zltunnel_registry_join(ngx_zltunnel_registry_t *registry)
     ngx_int_t  rc;
 
     ngx_zltunnel_zone_lock(registry);
-    rc = ngx_zltunnel_worker_slot_take(registry, ngx_zltunnel_ipc_generation);
+    rc = ngx_zltunnel_worker_slot_take(registry, ngx_zltunnel_way_generation);
     ngx_zltunnel_zone_unlock(registry);
 
     if (rc == NGX_OK) {

@@ -53,10 +53,10 @@ ngx_zltunnel_dial_add(ngx_zltunnel_dial_t *dial)
     /* the asking generation and worker, and 80 random bits */
 
     ngx_zltunnel_util_random(dial->id, ZLT_ID_SIZE);
-    dial->id[0] = (u_char) (ngx_zltunnel_ipc_generation >> 24);
-    dial->id[1] = (u_char) (ngx_zltunnel_ipc_generation >> 16);
-    dial->id[2] = (u_char) (ngx_zltunnel_ipc_generation >> 8);
-    dial->id[3] = (u_char) ngx_zltunnel_ipc_generation;
+    dial->id[0] = (u_char) (ngx_zltunnel_way_generation >> 24);
+    dial->id[1] = (u_char) (ngx_zltunnel_way_generation >> 16);
+    dial->id[2] = (u_char) (ngx_zltunnel_way_generation >> 8);
+    dial->id[3] = (u_char) ngx_zltunnel_way_generation;
     dial->id[4] = (u_char) (ngx_worker >> 8);
     dial->id[5] = (u_char) ngx_worker;
 

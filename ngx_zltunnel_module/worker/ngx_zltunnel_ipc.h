@@ -46,13 +46,6 @@ typedef void (*ngx_zltunnel_ipc_pt)(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
 
 
-extern ngx_uint_t  ngx_zltunnel_ipc_generation;
-
-
-/* in the master, while a configuration with so many workers may still be
-   refused; NGX_ERROR, logged: refuse it */
-ngx_int_t ngx_zltunnel_ipc_prepare(ngx_uint_t workers, ngx_log_t *log);
-ngx_int_t ngx_zltunnel_ipc_init_module(ngx_cycle_t *cycle);
 /* handlers: one for each type of message; exiting: the worker has begun to exit
    gracefully */
 ngx_int_t ngx_zltunnel_ipc_init_process(ngx_cycle_t *cycle,

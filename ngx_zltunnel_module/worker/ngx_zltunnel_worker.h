@@ -18,6 +18,7 @@
 #include "ngx_zltunnel_room.h"
 #include "ngx_zltunnel_share.h"
 #include "ngx_zltunnel_stay.h"
+#include "ngx_zltunnel_way.h"
 
 
 #endif /* _NGX_ZLTUNNEL_WORKER_H_INCLUDED_ */
