@@ -185,7 +185,9 @@ sub compare {
         return;
     }
 
-    cmp_ok($tunnel, '<', $chain * $most + 0.1,
+    # the chain has no sanitized agent
+
+    cmp_ok($tunnel, '<', $chain * $most + 0.1 * ($ENV{ZLT_SLOW} || 1),
            sprintf '%s: %.3f s, chain %.3f', $name, $tunnel, $chain);
 }
 
