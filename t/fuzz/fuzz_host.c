@@ -90,8 +90,15 @@ try_name(const uint8_t *data, size_t size)
         }
 
     } else {
-        must(zlt_host_full(again, copy, size, domain, sizeof(domain) - 1)
-             == 0);
+        m = zlt_host_full(again, copy, size, domain, sizeof(domain) - 1);
+
+        /* digits alone are an address, and short for a name */
+
+        for (n = 0; n < m && again[n] >= '0' && again[n] <= '9'; n++) {
+            /* void */
+        }
+
+        must(m == 0 || (n && m == n + sizeof(domain) && again[n] == '.'));
     }
 
     n = zlt_host_authority(dst, copy, size);
