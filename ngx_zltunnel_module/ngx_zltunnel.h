@@ -128,7 +128,8 @@ struct ngx_zltunnel_registry_s {
     ngx_rbtree_node_t            peers_sentinel;
     ngx_queue_t                  shares;      /* ngx_zltunnel_share_t */
     ngx_uint_t                   nchannels;   /* idle and busy, here */
-    ngx_uint_t                   nidle;       /* the idle ones, here */
+    ngx_uint_t                   nidle;       /* connections that idle ones
+                                                 have, here */
     ngx_uint_t                   nvisits;     /* .. of visitors */
     ngx_uint_t                   unauthenticated;
     ngx_uint_t                   gated;       /* see ngx_zltunnel_gate.c */

@@ -13,6 +13,11 @@
  * channel, whatever is said there.  To the worker that has got it that end is a
  * channel like any other, for one connection after another, which may move on.
  *
+ * What passes tells this worker whether a connection is under way (zlt_track.h).
+ * If none is when the other end is closed, because nobody has needed it there for
+ * a while, the channel is idle here again, and asked at once whether its agent
+ * lives.  Till then it may give way to a client, as any idle channel.
+ *
  * Either worker may be killed, which looks like an end.  But every connection
  * ends by a message, and what ends without one is reset.
  */
@@ -28,17 +33,26 @@
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
+#include "zlt_track.h"
 
-/* ms for one end, when the other one has come */
+
+/* ms for the other worker's end, when the agent's has come */
 #define NGX_ZLTUNNEL_BRIDGE_LINGER  60000
 
+/* connections of an idle one: its own, and the channel's */
+#define NGX_ZLTUNNEL_BRIDGE_IDLE    2
 
-typedef struct {
+
+struct ngx_zltunnel_bridge_s {
     ngx_zltunnel_end_t           end;        /* towards the other worker */
     ngx_zltunnel_channel_t      *channel;
     ngx_zltunnel_relay_t         relay;
     ngx_zltunnel_link_t          link;
-} ngx_zltunnel_bridge_t;
+    zlt_track_t                  track;      /* of what passes */
+    unsigned                     idle:1;     /* counted as such */
+    unsigned                     back:1;     /* the channel is this worker's
+                                                again */
+};
 
 
 static void ngx_zltunnel_channel_move(ngx_zltunnel_channel_t *channel,
@@ -47,6 +61,10 @@ static void ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, ngx_zltunnel_ipc_t *msg, ngx_uint_t requests);
 static void ngx_zltunnel_bridge_none(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
+static ngx_int_t ngx_zltunnel_bridge_look(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t from, u_char *data, size_t len);
+static void ngx_zltunnel_bridge_count(ngx_zltunnel_bridge_t *bridge,
+    ngx_uint_t idle);
 static void ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_bridge_done(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_relay_end_e how);
@@ -210,6 +228,17 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     }
 
     bridge->channel = channel;
+    channel->bridge = bridge;
+
+    /* what was read before the bridge was there */
+
+    if (channel->fresh) {
+        zlt_track_begin(&bridge->track);
+    }
+
+    zlt_track_bytes(&bridge->track, ZLT_TRACK_AGENT,
+                    channel->frame + channel->used, msg->data_len);
+
     bridge->link.cut = ngx_zltunnel_bridge_cut;
 
     peer = ngx_zltunnel_peer_find(registry, msg->tunnel_id);
@@ -222,6 +251,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     bridge->relay.side[1] = &channel->end;
     bridge->relay.half_timeout = NGX_ZLTUNNEL_BRIDGE_LINGER;
     bridge->relay.dead = requests ? registry->heartbeat_timeout : 0;
+    bridge->relay.look = ngx_zltunnel_bridge_look;
     bridge->relay.handler = ngx_zltunnel_bridge_done;
     bridge->relay.data = bridge;
 
@@ -256,6 +286,87 @@ ngx_zltunnel_bridge_none(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
 }
 
 
+static ngx_int_t
+ngx_zltunnel_bridge_look(ngx_zltunnel_relay_t *relay, ngx_uint_t from,
+    u_char *data, size_t len)
+{
+    ngx_zltunnel_bridge_t  *bridge;
+
+    bridge = relay->data;
+
+    if (len) {
+        zlt_track_bytes(&bridge->track, from == 0 ? ZLT_TRACK_SERVER
+                                                  : ZLT_TRACK_AGENT,
+                        data, len);
+
+        ngx_zltunnel_bridge_count(bridge, zlt_track_idle(&bridge->track));
+
+        return NGX_OK;
+    }
+
+    if (from == 1) {
+
+        /* the other worker reads on, to the end */
+
+        ngx_zltunnel_bridge_count(bridge, 0);
+
+        return NGX_OK;
+    }
+
+    if (zlt_track_busy(&bridge->track)) {
+        return NGX_ERROR;
+    }
+
+    /* whole messages have gone to the other worker, which was done with them */
+
+    bridge->back = zlt_track_idle(&bridge->track)
+                   && !bridge->channel->end.eof
+                   && relay->flow[1].pos == relay->flow[1].last;
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_zltunnel_bridge_count(ngx_zltunnel_bridge_t *bridge, ngx_uint_t idle)
+{
+    ngx_zltunnel_registry_t  *registry;
+
+    if (bridge->idle == idle) {
+        return;
+    }
+
+    registry = bridge->channel->registry;
+
+    if (idle) {
+        registry->nidle += NGX_ZLTUNNEL_BRIDGE_IDLE;
+
+    } else {
+        registry->nidle -= NGX_ZLTUNNEL_BRIDGE_IDLE;
+    }
+
+    bridge->idle = idle;
+
+    /* nor does a worker that exits wait for one */
+
+    bridge->relay.event.cancelable = idle;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_bridge_idle(ngx_zltunnel_bridge_t *bridge)
+{
+    return bridge->idle;
+}
+
+
+void
+ngx_zltunnel_bridge_close(ngx_zltunnel_bridge_t *bridge)
+{
+    ngx_zltunnel_relay_abort(&bridge->relay);
+}
+
+
 static void
 ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link)
 {
@@ -264,7 +375,7 @@ ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link)
     bridge = (ngx_zltunnel_bridge_t *)
                  ((u_char *) link - offsetof(ngx_zltunnel_bridge_t, link));
 
-    ngx_zltunnel_relay_abort(&bridge->relay);
+    ngx_zltunnel_bridge_close(bridge);
 }
 
 
@@ -272,13 +383,27 @@ static void
 ngx_zltunnel_bridge_done(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_relay_end_e how)
 {
-    ngx_zltunnel_bridge_t  *bridge;
+    ngx_uint_t               back;
+    ngx_zltunnel_bridge_t   *bridge;
+    ngx_zltunnel_channel_t  *channel;
 
     bridge = relay->data;
+    channel = bridge->channel;
+    back = bridge->back;
 
+    ngx_zltunnel_bridge_count(bridge, 0);
     ngx_zltunnel_peer_unlink(&bridge->link);
     ngx_zltunnel_end_close(&bridge->end);
-    ngx_zltunnel_channel_close(bridge->channel);
 
     ngx_free(bridge);
+    channel->bridge = NULL;
+
+    if (!back) {
+        ngx_zltunnel_channel_close(channel);
+        return;
+    }
+
+    channel->beat.unheard = 1;
+
+    ngx_zltunnel_release_idle(channel, NULL);
 }

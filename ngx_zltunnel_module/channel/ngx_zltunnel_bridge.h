@@ -12,6 +12,11 @@
 #include "ngx_zltunnel_transport.h"
 
 
+/* of a channel under TLS that another worker uses */
+
+typedef struct ngx_zltunnel_bridge_s  ngx_zltunnel_bridge_t;
+
+
 /* answers a TAKE */
 void ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg);
@@ -21,5 +26,9 @@ void ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
 void ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, u_char *connection_id, u_char *tunnel_id,
     ngx_uint_t requests);
+/* 1: no connection is under way there, and the channel may be closed */
+ngx_uint_t ngx_zltunnel_bridge_idle(ngx_zltunnel_bridge_t *bridge);
+/* with its channel */
+void ngx_zltunnel_bridge_close(ngx_zltunnel_bridge_t *bridge);
 
 #endif /* _NGX_ZLTUNNEL_BRIDGE_H_INCLUDED_ */

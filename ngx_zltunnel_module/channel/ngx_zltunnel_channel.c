@@ -314,9 +314,16 @@ ngx_zltunnel_channel_evict(ngx_zltunnel_registry_t *registry)
     {
         channel = ngx_queue_data(q, ngx_zltunnel_channel_t, all);
 
-        if (channel->peer
-            && (registry == NULL || channel->registry == registry))
-        {
+        if (registry && channel->registry != registry) {
+            continue;
+        }
+
+        if (channel->bridge && ngx_zltunnel_bridge_idle(channel->bridge)) {
+            ngx_zltunnel_bridge_close(channel->bridge);
+            return NGX_OK;
+        }
+
+        if (channel->peer) {
             ngx_zltunnel_channel_close(channel);
             return NGX_OK;
         }
@@ -346,6 +353,11 @@ ngx_zltunnel_channel_exit(void)
 
             ngx_queue_remove(q);
             ngx_queue_init(q);
+            continue;
+        }
+
+        if (channel->bridge) {
+            ngx_zltunnel_bridge_close(channel->bridge);
             continue;
         }
 
@@ -451,8 +463,8 @@ ngx_zltunnel_channel_timer_handler(ngx_event_t *ev)
 
         if (channel->end.ops->bridged) {
 
-            /* nobody has needed it here for a while, and the agent takes it for
-               one that the other worker has */
+            /* nobody has needed it here for a while: it is the other worker's
+               again, as the agent has it */
 
             ngx_zltunnel_channel_close(channel);
             return;

@@ -57,6 +57,7 @@ struct ngx_zltunnel_channel_s {
     ngx_zltunnel_registry_t     *registry;
     ngx_zltunnel_peer_t         *peer;       /* while idle */
     ngx_zltunnel_dial_t         *dial;       /* while asked */
+    ngx_zltunnel_bridge_t       *bridge;     /* while bridged */
     u_char                       tunnel_id[ZLT_ID_SIZE];
     uint64_t                     epoch;      /* the tunnel's when it came */
     ngx_event_t                  timer;      /* heartbeats; draining */

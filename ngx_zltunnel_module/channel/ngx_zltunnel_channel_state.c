@@ -21,7 +21,7 @@
  *           +---> DRAINING --> IDLE
  *
  * From ASKED and USED, too, it is idle at once if both ends of the connection
- * have come.  What is not in the table is a fault of ours: the channel is closed
+ * have come, and from BRIDGED when the other worker does not need it.  What is not in the table is a fault of ours: the channel is closed
  * by its handler then, as when the worker exits, and who waits for it goes on
  * with another, or is reset.
  */
@@ -73,7 +73,7 @@ static const ngx_zltunnel_channel_step_t  ngx_zltunnel_channel_steps[] = {
       "carrying lanes" },
 
     { "bridged",
-      NGX_ZLTUNNEL_CHANNEL_TO(CLOSED),
+      NGX_ZLTUNNEL_CHANNEL_TO(IDLE)|NGX_ZLTUNNEL_CHANNEL_TO(CLOSED),
       "bridging data channel" },
 
     { "closed", 0, NULL }

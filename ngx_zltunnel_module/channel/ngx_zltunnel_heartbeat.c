@@ -133,7 +133,7 @@ ngx_zltunnel_heartbeat_left(ngx_zltunnel_heartbeat_t *beat)
 
     left = (ngx_msec_int_t) (beat->next - ngx_current_msec);
 
-    if (beat->quiet && !beat->asked) {
+    if ((beat->quiet || beat->unheard) && !beat->asked) {
         left = ngx_min(left, (ngx_msec_int_t) beat->quiet);
     }
 

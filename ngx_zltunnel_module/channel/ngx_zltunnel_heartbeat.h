@@ -29,7 +29,8 @@ typedef struct {
                                                 unheard; 0: none */
     unsigned                     asked:1;    /* for a sign of life */
     unsigned                     unheard:1;  /* nothing came since something
-                                                was sent: one is due */
+                                                was sent, or for long: one
+                                                is due */
 } ngx_zltunnel_heartbeat_t;
 
 

@@ -188,6 +188,7 @@ ngx_zltunnel_flow_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 {
     u_char               *pos, *last;
     ssize_t               n;
+    ngx_int_t             rc;
     ngx_zltunnel_flow_t  *f;
 
     f = &relay->flow[i];
@@ -197,6 +198,19 @@ ngx_zltunnel_flow_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     if (n == NGX_ERROR) {
         return ngx_zltunnel_relay_failed(relay, i);
+    }
+
+    if (n >= 0 && relay->look) {
+        rc = relay->look(relay, i, pos, n);
+
+        if (rc == NGX_DONE) {
+            relay->how = NGX_ZLTUNNEL_RELAY_DONE;
+            return NGX_ERROR;
+        }
+
+        if (rc == NGX_ERROR) {
+            return ngx_zltunnel_relay_failed(relay, i);
+        }
     }
 
     if (n <= 0) {

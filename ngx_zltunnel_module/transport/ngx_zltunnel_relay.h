@@ -25,6 +25,12 @@ typedef void (*ngx_zltunnel_relay_pt)(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_relay_end_e how);
 
 
+/* Bytes that were read from side[from], or its end: 0.  NGX_DONE: the relay has
+   ended well, and NGX_ERROR: by a failure of that side. */
+typedef ngx_int_t (*ngx_zltunnel_relay_look_pt)(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t from, u_char *data, size_t len);
+
+
 struct ngx_zltunnel_relay_s {
     ngx_zltunnel_end_t          *side[2];     /* 0 client, 1 channel */
     ngx_zltunnel_flow_t          flow[2];     /* [i]: from side[i] */
@@ -35,6 +41,7 @@ struct ngx_zltunnel_relay_s {
                                                    nothing; 0: in a minute */
 
     ngx_zltunnel_relay_pt        handler;     /* called once, at the end */
+    ngx_zltunnel_relay_look_pt   look;        /* at what is read; or NULL */
     void                        *data;
 
     /* optional counters, written as bytes move: [i] from side[i] */

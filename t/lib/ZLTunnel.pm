@@ -42,11 +42,11 @@ use Test::More;
 use ZLTunnel::Agent;
 use ZLTunnel::Local;
 use ZLTunnel::Proc qw(slowdown wait_for slurp run run_ok fds sockets
-                      has_connection children_of);
+                      has_connection children_of halt);
 
 our @EXPORT = qw(slowdown wait_for slurp run run_ok fds has_connection
-                 children_of long_run sizes need_nofile write_file http_get http_request
-                 connect_to refuses sha256_hex);
+                 children_of halt long_run sizes need_nofile write_file
+                 http_get http_request connect_to refuses sha256_hex);
 
 our @ISA = 'ZLTunnel::Local';
 
@@ -553,6 +553,20 @@ sub worker_sockets {
 }
 
 
+# Sockets of workers to each other, or within one: bridges, and what is there
+# always.
+
+sub worker_pairs {
+    my ($self) = @_;
+
+    my %unix = map { (split)[6] => 1 } grep { / 0001 03 / }
+               split /\n/, slurp('/proc/net/unix');
+
+    return scalar grep { /(\d+)/ && $unix{$1} }
+           map { keys %{ sockets($_) } } $self->workers;
+}
+
+
 # The decoded zltunnel_status, or undef.
 
 sub status {
@@ -682,9 +696,7 @@ sub end {
 sub check_descriptors {
     my ($self) = @_;
 
-    # an idle bridge may last for 30 s, and what it cannot say for 10 s more
-
-    ok(wait_for(sub { !$self->worker_sockets }, 60),
+    ok(wait_for(sub { !$self->worker_sockets }, 30),
        'no socket is left open in a worker') or diag($self->worker_sockets);
 
     for my $pid ($self->workers) {

@@ -3,7 +3,7 @@
 # Protects: a channel under TLS that another worker holds is like any other to
 # the worker of the client: idle there after a connection, used again, given to
 # a worker that needs one, and lent to nginx's upstream code, with no new
-# bridge.  Where it is not needed for a while it is given up.
+# bridge.  Where it is not needed for a while it is given back.
 #
 # The worker of the clients sleeps while the agent opens its channel, and the
 # one with the channel while a client comes.
@@ -16,8 +16,7 @@ use lib "$FindBin::Bin/../lib";
 
 use Test::More;
 use ZLTunnel;
-use ZLTunnel::Proc qw(sockets);
-use ZLTunnel::Wire qw(register);
+use ZLTunnel::Wire qw(msg register);
 
 my $t = ZLTunnel->new(workers => 2, range => 2, allow => [ qr/signal 9/ ],
                       zltunnel => 'heartbeat_interval 5s;');
@@ -70,7 +69,7 @@ is_deeply(ways(), { bridged => 1, local => 3 }, 'over the same');
 
 # it goes on, here to where it came from
 
-my $bridges = bridges();
+my $bridges = $t->worker_pairs;
 
 for my $worker ($holder, $other) {
     my $c = client($port, $worker);
@@ -84,12 +83,39 @@ for my $worker ($holder, $other) {
 }
 
 is_deeply(ways(), { bridged => 3, local => 3 }, 'given on');
-is(bridges(), $bridges, 'over the same bridge');
+is($t->worker_pairs, $bridges, 'over the same bridge');
 
-# nobody needs it
+# nobody needs it: it is idle where it came from, and asked there
 
-is($ch->ending(20), 'eof', 'given up');
-ok(wait_for(sub { idle() == 0 }), 'and not idle any more');
+ok(wait_for(sub { $t->worker_pairs == $bridges - 2 }), 'the bridge is given up');
+is_idle();
+
+my $m = $ch->next(20, heartbeats => 1);
+is($m->{type}, 'Heartbeat', 'the channel is asked whether it lives');
+$ch->send_msg(msg('HeartbeatAck', $m->{payload}));
+
+$c = client($port, $holder);
+$c->send('hello');
+served($ch, 'hello', 'answer');
+$c->shut;
+is($ch->ends, 'eof', 'the end of the client');
+$ch->eof;
+is($c->ending, 'eof', 'and that of the service');
+is_idle();
+is_deeply(ways(), { bridged => 3, local => 4 }, 'there it is local');
+
+# back there it may be dead
+
+$c = client($port);
+$c->send('hello');
+served($ch, 'hello', 'answer');
+$c->shut;
+$ch->ends;
+$ch->eof;
+is_idle();
+is($ch->next(20, heartbeats => 1)->{type}, 'Heartbeat', 'it is asked');
+is($ch->ending(20), 'eof', 'and does not answer');
+ok(wait_for(sub { idle() == 0 }), 'so it is not idle any more');
 $ch->close;
 
 # its worker dies
@@ -168,16 +194,6 @@ $_->close for $ch, $agent;
 $t->finish;
 
 
-# One that is asleep in epoll_wait() still may be woken for a connection, until
-# it has really stopped.
-
-sub halt {
-    my ($pid) = @_;
-
-    kill STOP => $pid;
-    wait_for(sub { slurp("/proc/$pid/stat") =~ /\) T / }) or die 'not stopped';
-}
-
 sub idle { (($t->status->{tunnels} || [])->[0] || {})->{idle_channels} // 0 }
 
 sub is_idle { ok(wait_for(sub { idle() == 1 }), 'idle again') }
@@ -205,30 +221,9 @@ sub channel {
 sub client {
     my ($to, $worker) = @_;
 
-    $worker //= $other;
-    my ($asleep) = grep { $_ != $worker } $holder, $other;
-
-    halt($asleep);
-    kill CONT => $worker;
-
-    my $c = ZLTunnel::Wire::Socket->new($to);
-    ok(wait_for(sub { has_connection($worker, $to, $c->{s}->sockport) }),
-       'a client of that worker');
-
-    kill CONT => $asleep;
-    return $c;
+    return $t->clients_of($worker // $other, $to);
 }
 
-
-# Sockets of the two workers to each other, or within one.
-
-sub bridges {
-    my %unix = map { (split)[6] => 1 } grep { / 0001 03 / }
-               split /\n/, slurp('/proc/net/unix');
-
-    return scalar grep { /(\d+)/ && $unix{$1} }
-           map { keys %{ sockets($_) } } $holder, $other;
-}
 
 sub served {
     my ($ch, $bytes, $answer) = @_;

@@ -12,7 +12,7 @@ use Digest::SHA ();
 use Fcntl ':flock';
 use File::Path ();
 
-use ZLTunnel::Proc qw(wait_for slurp run run_ok);
+use ZLTunnel::Proc qw(wait_for slurp run run_ok has_connection halt);
 
 my $root = Cwd::abs_path(__FILE__ =~ s{/[^/]*$}{/../../..}r);
 my $objs = "$root/objs/t";
@@ -35,6 +35,30 @@ sub nettool {
     }
 
     return $tool;
+}
+
+
+# Clients that have come to this worker, one at each port.  The others sleep, and
+# are awake again after that.
+
+sub clients_of {
+    my ($self, $worker, @to) = @_;
+
+    my @c;
+    my @others = grep { $_ != $worker } $self->workers;
+
+    halt($_) for @others;
+    kill CONT => $worker;
+
+    for my $to (@to) {
+        my $c = ZLTunnel::Wire::Socket->new($to);
+        push @c, $c;
+        wait_for(sub { has_connection($worker, $to, $c->{s}->sockport) })
+            or die "no client of worker $worker";
+    }
+
+    kill CONT => @others;
+    return wantarray ? @c : $c[0];
 }
 
 

@@ -11,7 +11,7 @@ use POSIX ();
 use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(slowdown wait_for slurp run run_ok fds sockets has_connection
-                    children_of);
+                    children_of halt);
 
 my %alive;                    # pid => name
 my $owner = $$;
@@ -308,6 +308,17 @@ sub has_connection {
                   split /\n/, slurp('/proc/net/tcp');
 
     return $inode && sockets($pid)->{"socket:[$inode]"};
+}
+
+
+# Stops a process.  One that is asleep in epoll_wait() still may be woken for a
+# connection, until it has really stopped.
+
+sub halt {
+    my ($pid) = @_;
+
+    CORE::kill('STOP', $pid);
+    wait_for(sub { slurp("/proc/$pid/stat") =~ /\) T / }) or die 'not stopped';
 }
 
 
