@@ -271,7 +271,8 @@ zlt_visit_again(zlt_channel_t *ch, const zlt_http_answer_t *answer,
             return 1;
         }
 
-    } else if (answer == NULL && ++ch->tries < ZLT_VISIT_TRIES
+    } else if ((answer == NULL || answer->workers == 0)
+               && ++ch->tries < ZLT_VISIT_TRIES
                && zlt_access_runs(v->access))
     {
         zlt_channel_open_anew(ch, why);

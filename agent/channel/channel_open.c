@@ -224,7 +224,7 @@ zlt_channel_open_done(void *data, const zlt_upgrade_end_t *end)
 
     doubt = zlt_channel_open_doubt(end);
 
-    if (doubt && !(ch->user && end->step == ZLT_UPGRADE_REFUSED)) {
+    if (doubt) {
         zlt_transport_failed(&ch->owner->transport, ch->websocket, doubt,
                              end->late ? "no answer came" : end->error,
                              zlt_io_now());

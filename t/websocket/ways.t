@@ -25,6 +25,7 @@ my $FELL_BACK = qr/data channels go over WebSocket: something on the way/;
 my $t = ZLTunnel->new(workers => 2, range => 14, udp => 1);
 my $token = $t->token('alice');
 $t->{path_token} = $t->token('path');
+my $visit = $t->token('visitor', 'access=e,u access_ttl=8h');
 $t->start;
 
 my $echo = $t->service('echo');
@@ -33,6 +34,7 @@ subtest 'behind nginx' => \&nginx;
 subtest 'behind HAProxy' => \&haproxy;
 subtest 'answers' => \&answers;
 subtest 'answers of the server' => \&server;
+subtest 'visitors' => \&visitors;
 subtest 'chosen' => \&chosen;
 
 $t->finish;
@@ -224,6 +226,71 @@ sub server {
     $t->write_conf(zltunnel => '');
     $t->{nginx}->kill('HUP');
     ok(wait_for(sub { $t->status->{generation} == 3 }), 'reload');
+}
+
+
+# One that reaches services of others, and has no channel but those of its
+# clients: so these are to find out.
+
+sub visitors {
+    my %others = ('passed on as no upgrade' => '',
+                  map { $_ => "if (\$other) { return $_; }" } 400, 426, 502);
+    my $udp = $t->free_port;
+
+    $t->spawn('udp-echo', $t->nettool, 'udp-echo', $udp);
+
+    my $serving = $t->agent(token => $token, services =>
+        [ "e:$echo->{port}/private", "u:$udp/udp/private" ]);
+
+    for my $what (sort keys %others) {
+        my $f = front($others{$what});
+
+        for my $protocol (qw(tcp udp)) {
+            my $agent = $t->agent(token => $visit, wait => 0, conf =>
+                "[agent]\nserver = $f->{url}\ntoken_file = %%token_file%%\n"
+                . "max_idle = 0\n[access $protocol]\nservice = "
+                . ($protocol eq 'udp' ? "u\nprotocol = udp\n" : "e\n"));
+
+            my $port = $agent->granted($protocol) or diag $agent->log;
+            is($protocol eq 'udp' ? asks_udp($port) : asks($port), 'hello',
+               "$what, $protocol: is carried");
+            like($agent->log, $FELL_BACK, 'over WebSocket');
+
+            is($agent->stop, 0, 'the agent ends with 0');
+        }
+
+        $f->{proc}->stop;
+    }
+
+    $serving->stop;
+}
+
+
+sub asks {
+    my $c = ZLTunnel::Wire::Socket->new($_[0]);
+
+    $c->send('hello');
+    my $answer = $c->take(5, 20);
+    $c->close;
+
+    return $answer;
+}
+
+
+# Some datagrams are lost, as on any path.
+
+sub asks_udp {
+    my $s = IO::Socket::INET->new(Proto => 'udp', PeerAddr => '127.0.0.1',
+                                  PeerPort => $_[0]);
+    my $answer;
+
+    wait_for(sub {
+        $s->send('hello');
+        vec(my $rin = '', fileno $s, 1) = 1;
+        return select($rin, undef, undef, 0.5) && $s->recv($answer, 100);
+    }, 20);
+
+    return $answer;
 }
 
 
