@@ -18,6 +18,7 @@
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_shared.h"
+#include "ngx_zltunnel_shared_out.h"
 #include "ngx_zltunnel_transport.h"
 
 #include "zlt_lanes.h"
@@ -159,7 +160,7 @@ ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane)
         return;
     }
 
-    p = ngx_zltunnel_shared_room(lane->shared, ZLT_LANE_CREDIT_SIZE);
+    p = ngx_zltunnel_shared_out_room(lane->shared, ZLT_LANE_CREDIT_SIZE);
 
     if (p == NULL) {
         ngx_zltunnel_lane_wait(lane);
@@ -202,9 +203,8 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     size = zlt_lanebox_may(&lane->box, size);
 
     if (size) {
-        fit = zlt_lanebox_fit(size,
-                              ngx_zltunnel_shared_left(shared,
-                                                       size > ZLT_LANE_SMALL));
+        fit = zlt_lanebox_fit(size, ngx_zltunnel_shared_out_left(shared,
+                                        size > ZLT_LANE_SMALL));
         if (size > fit) {
             /* no credit will tell */
             ngx_zltunnel_lane_wait(lane);
@@ -219,7 +219,7 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
         return NGX_AGAIN;
     }
 
-    p = ngx_zltunnel_shared_room(shared, ZLT_LANE_HEADER + size);
+    p = ngx_zltunnel_shared_out_room(shared, ZLT_LANE_HEADER + size);
 
     if (p == NULL) {
         end->connection->write->error = 1;
@@ -370,7 +370,7 @@ ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end)
     }
 
     if (number && !lane->box.ended && !lane->over) {
-        p = ngx_zltunnel_shared_room(shared, ZLT_LANE_HEADER);
+        p = ngx_zltunnel_shared_out_room(shared, ZLT_LANE_HEADER);
 
         if (p) {
             zlt_lanes_end(p, number);

@@ -7,13 +7,9 @@
  * A data channel with lanes.
  *
  * What counts is how many messages a system call moves.  All that is written
- * to lanes in one turn of the event loop is sent at its end, in one piece; all
- * that has come is read at once and given out, and handlers are called when
- * that is done.
- *
- * Reading never waits: each lane has a window, and keeps what is not read.
- * Writing does: what cannot be sent stays in one buffer, and lanes that find
- * no room in it are called in their turn.
+ * to lanes in one turn of the event loop is sent at its end, in one piece,
+ * ngx_zltunnel_shared_out.c; all that has come is read at once and given out,
+ * ngx_zltunnel_shared_in.c, and handlers are called when that is done.
  *
  * The first connection that may have a lane makes a shared channel of an idle
  * one; it stays so.  It takes no more lanes when the agent retires it, or when
@@ -28,17 +24,15 @@
 #include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_shared_in.h"
+#include "ngx_zltunnel_shared_out.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
-#include "zlt_lanes.h"
 #include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_SHARED_READ     65536     /* bytes of one read */
-#define NGX_ZLTUNNEL_SHARED_RESERVE  4096      /* of the buffer, for what is
-                                                  not Lane */
-#define NGX_ZLTUNNEL_SHARED_SMALL    24576     /* .. for small messages */
 #define NGX_ZLTUNNEL_SHARED_LEAST    20480     /* room, for a new lane's first
                                                   bytes */
 #define NGX_ZLTUNNEL_SHARED_RTT      500       /* ms, for which a round trip is
@@ -49,20 +43,12 @@
 static ngx_zltunnel_shared_t *ngx_zltunnel_shared_create(
     ngx_zltunnel_peer_t *peer, ngx_zltunnel_channel_t *channel);
 static void ngx_zltunnel_shared_retire(ngx_zltunnel_shared_t *shared);
-static ngx_zltunnel_lane_t *ngx_zltunnel_shared_find(
-    ngx_zltunnel_shared_t *shared, uint32_t number);
 static void ngx_zltunnel_shared_read_handler(ngx_event_t *ev);
-static ngx_int_t ngx_zltunnel_shared_take(ngx_zltunnel_shared_t *shared,
-    const u_char *data, size_t len, ngx_zltunnel_budget_t *budget);
-static ngx_int_t ngx_zltunnel_shared_message(ngx_zltunnel_shared_t *shared,
-    zlt_lanes_msg_t *m);
 static void ngx_zltunnel_shared_write_handler(ngx_event_t *ev);
 static void ngx_zltunnel_shared_flush_handler(ngx_event_t *ev);
 static void ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared);
 static void ngx_zltunnel_shared_watch(ngx_zltunnel_shared_t *shared);
 static void ngx_zltunnel_shared_timer_handler(ngx_event_t *ev);
-static ngx_int_t ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared,
-    uint8_t type, uint64_t timestamp);
 static void ngx_zltunnel_shared_cut(ngx_zltunnel_link_t *link);
 static void ngx_zltunnel_shared_end(ngx_zltunnel_shared_t *shared);
 
@@ -91,7 +77,7 @@ ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
 
     if (channel || shared->silent
         || (ngx_zltunnel_shared_waited(shared) && peer->nidle)
-        || ngx_zltunnel_shared_left(shared, 0) < NGX_ZLTUNNEL_SHARED_LEAST)
+        || ngx_zltunnel_shared_out_left(shared, 0) < NGX_ZLTUNNEL_SHARED_LEAST)
     {
         return NULL;
     }
@@ -172,7 +158,7 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
 
     if (channel->answer.len) {
 
-        p = ngx_zltunnel_shared_room(shared, channel->answer.len);
+        p = ngx_zltunnel_shared_out_room(shared, channel->answer.len);
 
         if (p == NULL) {
             ngx_zltunnel_shared_failed(shared);
@@ -309,9 +295,14 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
                           ngx_zltunnel_heartbeat_left(&shared->beat));
         }
 
-        if (ngx_zltunnel_shared_take(shared, buf, n, &budget) != NGX_OK) {
+        switch (ngx_zltunnel_shared_in_take(shared, buf, n, &budget)) {
+
+        case NGX_ERROR:
             ngx_zltunnel_shared_failed(shared);
             return;
+
+        case NGX_DONE:
+            ngx_zltunnel_shared_retire(shared);
         }
 
     } while (ev->ready && !ngx_zltunnel_budget_spent(&budget));
@@ -328,188 +319,6 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
     if (shared->retired && shared->nlanes == 0) {
         ngx_zltunnel_shared_end(shared);
     }
-}
-
-
-static ngx_int_t
-ngx_zltunnel_shared_take(ngx_zltunnel_shared_t *shared, const u_char *data,
-    size_t len, ngx_zltunnel_budget_t *budget)
-{
-    int              rc;
-    size_t           used;
-    zlt_lanes_msg_t  m;
-
-    budget->bytes += len;
-
-    for ( ;; ) {
-        rc = zlt_lanes_decode(&shared->in, &m, data, len, &used);
-
-        if (rc == ZLT_AGAIN) {
-            return NGX_OK;
-        }
-
-        if (rc != ZLT_OK) {
-            ngx_log_error(NGX_LOG_INFO, shared->channel->end.connection->log,
-                          0, "bad message on a shared data channel: %s",
-                          zlt_msg_strerror(rc));
-            return NGX_ERROR;
-        }
-
-        budget->messages++;
-
-        if (ngx_zltunnel_shared_message(shared, &m) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        data += used;
-        len -= used;
-    }
-}
-
-
-/* Calls no handler, but posts events. */
-
-static ngx_int_t
-ngx_zltunnel_shared_message(ngx_zltunnel_shared_t *shared, zlt_lanes_msg_t *m)
-{
-    ngx_zltunnel_lane_t  *lane;
-
-    switch (m->type) {
-
-    case ZLT_HEARTBEAT:
-        return ngx_zltunnel_shared_heartbeat(shared, ZLT_HEARTBEAT_ACK,
-                                             m->timestamp);
-
-    case ZLT_HEARTBEAT_ACK:
-        /* whatever comes is a sign of life */
-        return NGX_OK;
-
-    case ZLT_RETIRE:
-        ngx_zltunnel_shared_retire(shared);
-        return NGX_OK;
-    }
-
-    if (m->lane > shared->number) {
-        ngx_log_error(NGX_LOG_INFO, shared->channel->end.connection->log, 0,
-                      "message for a lane that was never opened");
-        return NGX_ERROR;
-    }
-
-    lane = ngx_zltunnel_shared_find(shared, m->lane);
-
-    if (lane == NULL) {
-        /* it has gone here, and the agent does not know yet */
-        return NGX_OK;
-    }
-
-    switch (m->type) {
-
-    case ZLT_LANE:
-        if (ngx_zltunnel_lane_deliver(lane, m->data, m->len) == NGX_OK) {
-            return NGX_OK;
-        }
-
-        break;
-
-    case ZLT_LANE_CREDIT:
-        if (ngx_zltunnel_lane_credit(lane, m->credit) == NGX_OK) {
-            return NGX_OK;
-        }
-
-        break;
-
-    default: /* ZLT_LANE_END */
-        ngx_zltunnel_lane_ended(lane);
-        return NGX_OK;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, shared->channel->end.connection->log, 0,
-                  "the window of a lane was exceeded");
-
-    return NGX_ERROR;
-}
-
-
-static ngx_zltunnel_lane_t *
-ngx_zltunnel_shared_find(ngx_zltunnel_shared_t *shared, uint32_t number)
-{
-    ngx_rbtree_node_t  *node;
-
-    node = shared->lanes.root;
-
-    while (node != &shared->sentinel) {
-
-        if (number == node->key) {
-            return (ngx_zltunnel_lane_t *) node;
-        }
-
-        node = (number < node->key) ? node->left : node->right;
-    }
-
-    return NULL;
-}
-
-
-size_t
-ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared, ngx_uint_t large)
-{
-    size_t  used;
-
-    used = shared->last - shared->pos + NGX_ZLTUNNEL_SHARED_RESERVE;
-
-    if (large) {
-
-        if (ngx_zltunnel_shared_waited(shared)) {
-            return 0;
-        }
-
-        used += NGX_ZLTUNNEL_SHARED_SMALL;
-    }
-
-    return used < NGX_ZLTUNNEL_BUFFER_SIZE ? NGX_ZLTUNNEL_BUFFER_SIZE - used
-                                           : 0;
-}
-
-
-u_char *
-ngx_zltunnel_shared_room(ngx_zltunnel_shared_t *shared, size_t size)
-{
-    u_char  *p;
-
-    if (shared->channel == NULL) {
-        return NULL;
-    }
-
-    if (shared->out == NULL) {
-        shared->out = ngx_zltunnel_buffer_get(ngx_cycle->log);
-
-        if (shared->out == NULL) {
-            return NULL;
-        }
-
-        shared->pos = 0;
-        shared->last = 0;
-    }
-
-    if (size > NGX_ZLTUNNEL_BUFFER_SIZE - shared->last) {
-
-        shared->last -= shared->pos;
-
-        ngx_memmove(shared->out, shared->out + shared->pos, shared->last);
-
-        shared->pos = 0;
-
-        if (size > NGX_ZLTUNNEL_BUFFER_SIZE - shared->last) {
-            return NULL;
-        }
-    }
-
-    p = shared->out + shared->last;
-    shared->last += size;
-
-    ngx_post_event(&shared->flush, &ngx_posted_events);
-
-    return p;
 }
 
 
@@ -539,45 +348,10 @@ ngx_zltunnel_shared_flush_handler(ngx_event_t *ev)
 static void
 ngx_zltunnel_shared_flush(ngx_zltunnel_shared_t *shared)
 {
-    ssize_t               n;
     ngx_queue_t          *q, *last;
-    ngx_connection_t     *c;
     ngx_zltunnel_lane_t  *lane;
 
-    c = shared->channel->end.connection;
-
-    if (ngx_zltunnel_end_flush(&shared->channel->end) == NGX_ERROR) {
-        ngx_zltunnel_shared_failed(shared);
-        return;
-    }
-
-    while (shared->pos < shared->last && c->write->ready) {
-
-        n = ngx_zltunnel_end_push(&shared->channel->end,
-                                  shared->out + shared->pos,
-                                  shared->last - shared->pos);
-
-        if (n == NGX_AGAIN) {
-            break;
-        }
-
-        if (n == NGX_ERROR) {
-            ngx_zltunnel_shared_failed(shared);
-            return;
-        }
-
-        shared->pos += n;
-        shared->beat.unheard = 1;
-    }
-
-    if (shared->out && shared->pos == shared->last) {
-        ngx_zltunnel_buffer_put(shared->out);
-        shared->out = NULL;
-        shared->pos = 0;
-        shared->last = 0;
-    }
-
-    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+    if (ngx_zltunnel_shared_out_flush(shared) != NGX_OK) {
         ngx_zltunnel_shared_failed(shared);
         return;
     }
@@ -660,7 +434,7 @@ ngx_zltunnel_shared_timer_handler(ngx_event_t *ev)
         return;
 
     case NGX_ZLTUNNEL_HEARTBEAT_ASK:
-        if (ngx_zltunnel_shared_heartbeat(shared, ZLT_HEARTBEAT, 0)
+        if (ngx_zltunnel_shared_out_heartbeat(shared, ZLT_HEARTBEAT, 0)
             != NGX_OK)
         {
             ngx_zltunnel_shared_failed(shared);
@@ -674,26 +448,6 @@ ngx_zltunnel_shared_timer_handler(ngx_event_t *ev)
     }
 
     ngx_add_timer(ev, ngx_zltunnel_heartbeat_left(&shared->beat));
-}
-
-
-/* NGX_ERROR: there is no room */
-
-static ngx_int_t
-ngx_zltunnel_shared_heartbeat(ngx_zltunnel_shared_t *shared, uint8_t type,
-    uint64_t timestamp)
-{
-    u_char  *p;
-
-    p = ngx_zltunnel_shared_room(shared, NGX_ZLTUNNEL_HEARTBEAT_SIZE);
-
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    (void) ngx_zltunnel_heartbeat_write(p, type, timestamp);
-
-    return NGX_OK;
 }
 
 

@@ -62,13 +62,6 @@ void ngx_zltunnel_shared_exit(void);
    the channel is still the caller's. */
 ngx_zltunnel_shared_t *ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_channel_t *channel);
-/* Room for a message behind what is to be sent, so many bytes: where it goes,
-   or NULL if there is none now.  It is sent at the end of this turn. */
-u_char *ngx_zltunnel_shared_room(ngx_zltunnel_shared_t *shared, size_t size);
-/* How many there is room for now.  Large messages leave some to small ones,
-   which wait behind what is there, and have their turn. */
-size_t ngx_zltunnel_shared_left(ngx_zltunnel_shared_t *shared,
-    ngx_uint_t large);
 /* something has not been answered: takes no lanes until something comes */
 void ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared);
 /* its round trip, ms, and the shortest so far */
