@@ -7,7 +7,8 @@
  * Access sessions: services of other agents, at an address of this machine,
  * for a time.
  *
- *   access.c         the sessions, from their request to their end
+ *   access.c         a session, from its request to its end
+ *   access_all.c     all of a link
  *   access_expiry.c  their time
  *   access_listen.c  where local clients connect
  *   access_stdio.c   a connection at stdin and stdout
@@ -34,6 +35,7 @@
 
 
 #define ZLT_ACCESS_LOCAL   128
+#define ZLT_ACCESS_REFUSED UINT64_MAX  /* again_at: for the next channel */
 #define ZLT_ACCESS_LATELY  2000        /* ms; resets that belong to an end */
 
 
@@ -105,6 +107,14 @@ struct zlt_access_s {
     unsigned             failed:1;     /* ended otherwise than by its time */
 };
 
+
+/* One that is to be asked for; NULL with a text in error. */
+zlt_access_t *zlt_access_create(zlt_owner_t *o,
+    const zlt_access_conf_t *conf, char *error);
+void zlt_access_free(zlt_access_t *x);
+
+/* Asks, if it is time to, and there is whom to ask. */
+void zlt_access_try(zlt_access_t *x, uint64_t now);
 
 /* Stops one: 0, or -1 if it has ended already. */
 int zlt_access_stop(zlt_access_t *x, const char *why);

@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* What becomes of all access sessions of a link: access.c. */
+/* What becomes of all access sessions of a link. */
 
 
 #ifndef ZLT_ACCESS_ALL_H_INCLUDED
@@ -15,19 +15,19 @@
 
 /* Those of its configuration: 0, or -1 with a text in error
    (ZLT_CONF_ERROR_SIZE). */
-int zlt_access_create_all(zlt_owner_t *o, char *error);
-void zlt_access_reload(zlt_owner_t *o, const zlt_conf_t *conf);
-void zlt_access_done(zlt_owner_t *o);
+int zlt_access_all_create(zlt_owner_t *o, char *error);
+void zlt_access_all_reload(zlt_owner_t *o, const zlt_conf_t *conf);
+void zlt_access_all_done(zlt_owner_t *o);
 
 /* To be called each second. */
-void zlt_access_tick(zlt_owner_t *o);
+void zlt_access_all_tick(zlt_owner_t *o);
 
 /* The agent ends; one that only visits cuts what runs. */
-void zlt_access_stop_all(zlt_owner_t *o);
+void zlt_access_all_stop(zlt_owner_t *o);
 
 /* The control channel is there, or there no more. */
-void zlt_access_up(zlt_owner_t *o);
-void zlt_access_down(zlt_owner_t *o);
+void zlt_access_all_up(zlt_owner_t *o);
+void zlt_access_all_down(zlt_owner_t *o);
 
 
 #endif /* ZLT_ACCESS_ALL_H_INCLUDED */

@@ -313,7 +313,7 @@ zlt_link_start(zlt_link_t *l)
 
     /* those that have ended with the last stop */
 
-    zlt_access_reload(&l->owner, l->owner.conf);
+    zlt_access_all_reload(&l->owner, l->owner.conf);
 
     zlt_link_state_reason(l, "");
     zlt_link_state_set(l, ZLT_LINK_PENDING);
@@ -340,7 +340,7 @@ zlt_link_stop(zlt_link_t *l, int unregister, uint32_t timeout,
     (void) uv_timer_stop(&l->reconnect);
     (void) uv_timer_stop(&l->refill);
 
-    zlt_access_stop_all(&l->owner);
+    zlt_access_all_stop(&l->owner);
 
     if (l->owner.pool) {
         zlt_pool_abandon(l->owner.pool, 1);
@@ -414,7 +414,7 @@ zlt_link_abort(zlt_link_t *l)
 
     l->owner.stopping = 1;
 
-    zlt_access_done(&l->owner);
+    zlt_access_all_done(&l->owner);
 
     /* one may take another one along */
 
@@ -448,7 +448,7 @@ zlt_link_destroy(zlt_link_t *l)
 
     zlt_list_remove(&l->node);
 
-    zlt_access_done(&l->owner);
+    zlt_access_all_done(&l->owner);
 
     zlt_list_each(link, &l->owner.services) {
         zlt_udp_service_log(&l->owner,
@@ -491,7 +491,7 @@ zlt_link_tick(zlt_link_t *l, uint64_t now)
     zlt_control_t  *kept;
 
     zlt_udp_service_tick(&l->owner);
-    zlt_access_tick(&l->owner);
+    zlt_access_all_tick(&l->owner);
 
     if (l->owner.pool) {
         zlt_pool_tick(l->owner.pool);

@@ -240,7 +240,7 @@ zlt_link_control_services_down(zlt_link_t *l)
         zlt_list_data(link, zlt_range_t, link)->state = ZLT_SERVICE_DOWN;
     }
 
-    zlt_access_down(&l->owner);
+    zlt_access_all_down(&l->owner);
 }
 
 
@@ -357,7 +357,7 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
         }
     }
 
-    zlt_access_up(&l->owner);
+    zlt_access_all_up(&l->owner);
 
     if (!zlt_control_is_up(c)) {
         return;

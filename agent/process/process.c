@@ -190,7 +190,7 @@ zlt_process_links(zlt_process_t *p)
 
         zlt_list_append(&p->links, &l->node);
 
-        if (zlt_access_create_all(&l->owner, error) == -1) {
+        if (zlt_access_all_create(&l->owner, error) == -1) {
             zlt_log_complain("%s", error);
             return 1;
         }

@@ -322,7 +322,7 @@ zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf, zlt_reload_link_t *r)
     }
 
     zlt_reload_services(l, conf);
-    zlt_access_reload(&l->owner, conf);
+    zlt_access_all_reload(&l->owner, conf);
 
     /* in its place, since what is being dialled points into it */
 
