@@ -85,6 +85,18 @@ zlt_text_append(zlt_text_t *t, const char *data, size_t len)
 }
 
 
+void
+zlt_text_json_null(zlt_text_t *t, const char *string)
+{
+    if (*string) {
+        zlt_text_json(t, string);
+
+    } else {
+        zlt_text_append(t, "null", 4);
+    }
+}
+
+
 /* What is beyond ASCII must be UTF-8 to be passed on. */
 
 void

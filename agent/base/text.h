@@ -32,6 +32,9 @@ void zlt_text_append(zlt_text_t *t, const char *data, size_t len);
 /* As a JSON string, quotes and all. */
 void zlt_text_json(zlt_text_t *t, const char *string);
 
+/* .. an empty one as null */
+void zlt_text_json_null(zlt_text_t *t, const char *string);
+
 void zlt_text_free(zlt_text_t *t);
 
 

@@ -58,11 +58,8 @@ static void zlt_channel_dial_done(zlt_relay_t *r, zlt_relay_end_e how);
 int
 zlt_channel_dial_prepare(zlt_channel_t *ch, const zlt_msg_t *m)
 {
-    if (zlt_channel_dial_pp(ch, m) == -1) {
-        return -1;
-    }
-
-    return zlt_channel_dial_target(ch, m);
+    return zlt_channel_dial_pp(ch, m) == -1 ? -1
+                                            : zlt_channel_dial_target(ch, m);
 }
 
 

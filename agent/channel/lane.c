@@ -18,6 +18,7 @@
 
 #include "channel.h"
 #include "lane.h"
+#include "shared_out.h"
 #include "zlt_lanes.h"
 
 
@@ -148,10 +149,10 @@ zlt_lane_give_credit(zlt_lane_t *lane)
         return;
     }
 
-    p = zlt_shared_room(lane->shared, ZLT_LANE_CREDIT_SIZE);
+    p = zlt_shared_out_room(lane->shared, ZLT_LANE_CREDIT_SIZE);
 
     if (p == NULL) {
-        zlt_shared_wait(lane->shared, lane);
+        zlt_shared_out_wait(lane->shared, lane);
         return;
     }
 
@@ -177,16 +178,16 @@ zlt_lane_write(zlt_conn_t *c, const void *buf, size_t size)
     size = zlt_lanebox_may(&lane->box, size);
 
     if (size) {
-        fit = zlt_lanebox_fit(size, zlt_shared_left(lane->shared,
-                                                    size > ZLT_LANE_SMALL));
+        fit = zlt_lanebox_fit(size, zlt_shared_out_left(lane->shared,
+                                                        size > ZLT_LANE_SMALL));
         if (size > fit) {
             /* no credit will tell */
-            zlt_shared_wait(lane->shared, lane);
+            zlt_shared_out_wait(lane->shared, lane);
             size = fit;
         }
     }
 
-    p = size ? zlt_shared_room(lane->shared, ZLT_LANE_HEADER + size) : NULL;
+    p = size ? zlt_shared_out_room(lane->shared, ZLT_LANE_HEADER + size) : NULL;
 
     if (p == NULL) {
         c->io.ready &= ~(unsigned) ZLT_IO_WRITE;
@@ -295,7 +296,7 @@ zlt_lane_close(zlt_conn_t *c)
     c->io.ready = 0;
 
     if (!lane->box.ended && !lane->over) {
-        zlt_shared_end_lane(lane->shared, lane->number);
+        zlt_shared_out_end_lane(lane->shared, lane->number);
     }
 
     zlt_list_remove(&lane->task.link);

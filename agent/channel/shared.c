@@ -29,13 +29,11 @@
 #include "channel.h"
 #include "lane.h"
 #include "log.h"
-#include "shared.h"
+#include "shared_out.h"
+#include "shared_state.h"
 #include "zlt_lanes.h"
 
 
-#define ZLT_SHARED_OUT      65536
-#define ZLT_SHARED_RESERVE  4096       /* of it, for what is not Lane */
-#define ZLT_SHARED_SMALL    24576      /* .. for small messages */
 #define ZLT_SHARED_SILENCE  60         /* s; the server heartbeats every 25 */
 #define ZLT_SHARED_BUCKETS  16
 #define ZLT_SHARED_LANES    16384      /* at the same time */
@@ -46,33 +44,6 @@
                                           its bytes */
 
 
-struct zlt_shared_s {
-    zlt_channel_t   *channel;          /* NULL: it has ended */
-    const zlt_shared_ops_t  *ops;
-    zlt_task_t       task;
-
-    zlt_lane_t     **lanes;            /* by number, in buckets */
-    uint32_t         nbuckets;
-    uint32_t         nlanes;
-    uint32_t         number;           /* the highest one that came */
-
-    zlt_lanes_in_t   in;
-    zlt_window_share_t  share;         /* of the lanes' windows */
-    uint32_t         rtt;              /* ms, 0: not known */
-    uint64_t         rtt_since;
-    zlt_buf_t       *rest;             /* not decoded yet, or NULL */
-
-    uint8_t         *out;              /* NULL: nothing is to be sent */
-    size_t           pos;
-    size_t           last;
-    zlt_list_t       waiting;          /* lanes, for room in it */
-
-    unsigned         again:1;          /* there may be more to read */
-    unsigned         retired:1;        /* takes no lanes */
-    unsigned         broken:1;
-};
-
-
 static void zlt_shared_event(zlt_io_t *io);
 static void zlt_shared_turn(zlt_task_t *task);
 static void zlt_shared_read(zlt_shared_t *sh);
@@ -80,13 +51,9 @@ static int zlt_shared_read_rest(zlt_shared_t *sh);
 static int zlt_shared_take(zlt_shared_t *sh, const uint8_t *data, size_t len);
 static int zlt_shared_keep(zlt_shared_t *sh, const uint8_t *data, size_t len);
 static int zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m);
-static int zlt_shared_put(zlt_shared_t *sh, const uint8_t *data, size_t len);
-static int zlt_shared_say(zlt_shared_t *sh, unsigned type, uint64_t timestamp);
 static zlt_lane_t *zlt_shared_find(const zlt_shared_t *sh, uint32_t number);
 static zlt_lane_t *zlt_shared_open(zlt_shared_t *sh, uint32_t number);
-static void zlt_shared_flush(zlt_shared_t *sh);
 static void zlt_shared_freed(zlt_task_t *task);
-static void zlt_shared_broken(zlt_shared_t *sh);
 
 
 static zlt_window_share_t  zlt_shared_all_windows = {
@@ -136,8 +103,8 @@ zlt_shared_start(zlt_channel_t *ch, const zlt_shared_ops_t *ops,
     f = &ch->relay.flow[ZLT_RELAY_SERVICE];
 
     if (f->buf) {
-        if (zlt_shared_put(sh, f->buf->data + f->buf->pos,
-                           f->buf->last - f->buf->pos)
+        if (zlt_shared_out_put(sh, f->buf->data + f->buf->pos,
+                               f->buf->last - f->buf->pos)
             == -1)
         {
             return -1;
@@ -198,8 +165,8 @@ zlt_shared_retire(zlt_channel_t *ch)
 
     sh->retired = 1;
 
-    if (zlt_shared_say(sh, ZLT_RETIRE, 0) == -1) {
-        zlt_shared_broken(sh);
+    if (zlt_shared_out_say(sh, ZLT_RETIRE, 0) == -1) {
+        zlt_shared_out_broken(sh);
     }
 }
 
@@ -247,18 +214,6 @@ zlt_shared_freed(zlt_task_t *task)
 }
 
 
-/* It fails when the loop comes to it. */
-
-static void
-zlt_shared_broken(zlt_shared_t *sh)
-{
-    if (sh->channel) {
-        sh->broken = 1;
-        zlt_io_post(&sh->task);
-    }
-}
-
-
 static void
 zlt_shared_event(zlt_io_t *io)
 {
@@ -292,7 +247,7 @@ zlt_shared_turn(zlt_task_t *task)
     }
 
     if (!sh->broken) {
-        zlt_shared_flush(sh);
+        zlt_shared_out_flush(sh);
     }
 
     if (sh->broken) {
@@ -324,7 +279,7 @@ zlt_shared_read(zlt_shared_t *sh)
     zlt_scratch_return();
 
     if (n == 0 || n == ZLT_CONN_ERROR) {
-        zlt_shared_broken(sh);
+        zlt_shared_out_broken(sh);
     }
 }
 
@@ -423,7 +378,7 @@ zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m)
         zlt_timer_start(&sh->channel->relay.timer, ZLT_SHARED_SILENCE,
                         zlt_channel_expired);
 
-        return zlt_shared_say(sh, ZLT_HEARTBEAT_ACK, m->timestamp) == 0
+        return zlt_shared_out_say(sh, ZLT_HEARTBEAT_ACK, m->timestamp) == 0
                ? ZLT_SHARED_COSTLY : -1;
 
     case ZLT_HEARTBEAT_ACK:
@@ -462,60 +417,6 @@ zlt_shared_message(zlt_shared_t *sh, const zlt_lanes_msg_t *m)
     default: /* ZLT_LANE_END */
         zlt_lane_ended(lane);
         return 0;
-    }
-}
-
-
-static int
-zlt_shared_say(zlt_shared_t *sh, unsigned type, uint64_t timestamp)
-{
-    size_t     n;
-    uint8_t    buf[ZLT_CHANNEL_SMALL];
-    zlt_msg_t  m;
-
-    memset(&m, 0, sizeof(zlt_msg_t));
-    m.type = (uint8_t) type;
-    m.timestamp = timestamp;
-
-    n = zlt_msg_encode(&m, buf, sizeof(buf));
-
-    return zlt_shared_put(sh, buf, n);
-}
-
-
-/* 0, or -1 if there is no room. */
-
-static int
-zlt_shared_put(zlt_shared_t *sh, const uint8_t *data, size_t len)
-{
-    uint8_t  *p;
-
-    p = zlt_shared_room(sh, len);
-
-    if (p == NULL) {
-        return -1;
-    }
-
-    memcpy(p, data, len);
-
-    return 0;
-}
-
-
-/* The server must not go on as if nothing were. */
-
-void
-zlt_shared_end_lane(zlt_shared_t *sh, uint32_t number)
-{
-    uint8_t  *p;
-
-    p = zlt_shared_room(sh, ZLT_LANE_HEADER);
-
-    if (p) {
-        zlt_lanes_end(p, number);
-
-    } else {
-        zlt_shared_broken(sh);
     }
 }
 
@@ -562,7 +463,7 @@ zlt_shared_open(zlt_shared_t *sh, uint32_t number)
         zlt_channel_free(ch);
     }
 
-    zlt_shared_end_lane(sh, number);
+    zlt_shared_out_end_lane(sh, number);
 
     return NULL;
 }
@@ -621,132 +522,5 @@ zlt_shared_remove(zlt_shared_t *sh, zlt_lane_t *lane)
     if (sh->nlanes == 0 && sh->channel == NULL) {
         sh->task.handler = zlt_shared_freed;
         zlt_io_later(&sh->task);
-    }
-}
-
-
-size_t
-zlt_shared_left(const zlt_shared_t *sh, int large)
-{
-    size_t  used;
-
-    used = sh->last - sh->pos + ZLT_SHARED_RESERVE;
-
-    if (large) {
-
-        if (sh->out && !zlt_list_empty(&sh->waiting)) {
-            return 0;
-        }
-
-        used += ZLT_SHARED_SMALL;
-    }
-
-    return used < ZLT_SHARED_OUT ? ZLT_SHARED_OUT - used : 0;
-}
-
-
-uint8_t *
-zlt_shared_room(zlt_shared_t *sh, size_t size)
-{
-    uint8_t  *p;
-
-    if (sh->channel == NULL) {
-        return NULL;
-    }
-
-    if (sh->out == NULL) {
-        sh->out = malloc(ZLT_SHARED_OUT);
-
-        if (sh->out == NULL) {
-            return NULL;
-        }
-
-        sh->pos = 0;
-        sh->last = 0;
-    }
-
-    if (size > ZLT_SHARED_OUT - sh->last) {
-
-        sh->last -= sh->pos;
-
-        memmove(sh->out, sh->out + sh->pos, sh->last);
-
-        sh->pos = 0;
-
-        if (size > ZLT_SHARED_OUT - sh->last) {
-            return NULL;
-        }
-    }
-
-    p = sh->out + sh->last;
-    sh->last += size;
-
-    if (zlt_list_empty(&sh->task.link)) {
-        zlt_io_post(&sh->task);
-    }
-
-    return p;
-}
-
-
-void
-zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane)
-{
-    if (zlt_list_empty(&lane->turn)) {
-        zlt_list_append(&sh->waiting, &lane->turn);
-    }
-}
-
-
-static void
-zlt_shared_flush(zlt_shared_t *sh)
-{
-    int          rc;
-    ssize_t      n;
-    zlt_conn_t  *c;
-    zlt_list_t  *link, *last;
-
-    c = &sh->channel->relay.side[ZLT_RELAY_CHANNEL];
-
-    rc = zlt_conn_flush(c);
-
-    while (rc == 0 && sh->pos < sh->last) {
-
-        n = zlt_conn_write(c, sh->out + sh->pos, sh->last - sh->pos);
-
-        if (n < 0) {
-            rc = (int) n;
-
-        } else {
-            sh->pos += (size_t) n;
-        }
-    }
-
-    if (rc == ZLT_CONN_ERROR) {
-        sh->broken = 1;
-        return;
-    }
-
-    if (sh->pos < sh->last) {
-        return;
-    }
-
-    free(sh->out);
-    sh->out = NULL;
-    sh->pos = 0;
-    sh->last = 0;
-
-    /* one that gives credit may find no room again, and waits anew */
-
-    last = sh->waiting.prev;
-
-    while (!zlt_list_empty(&sh->waiting)) {
-        link = sh->waiting.next;
-        zlt_list_remove(link);
-        zlt_lane_writable(zlt_list_data(link, zlt_lane_t, turn));
-
-        if (link == last) {
-            break;
-        }
     }
 }

@@ -45,25 +45,11 @@ void zlt_shared_retire(zlt_channel_t *ch);
 void zlt_shared_add(zlt_shared_t *sh, zlt_lane_t *lane);
 void zlt_shared_remove(zlt_shared_t *sh, zlt_lane_t *lane);
 
-/* Room behind what is to be sent, which is at the end of the turn: where it
-   goes, or NULL if there is none now. */
-uint8_t *zlt_shared_room(zlt_shared_t *sh, size_t size);
-
-/* How many there is room for now.  Large messages leave some to small ones,
-   which wait behind what is there, and have their turn. */
-size_t zlt_shared_left(const zlt_shared_t *sh, int large);
-
 /* What their windows share. */
 zlt_window_share_t *zlt_shared_windows(zlt_shared_t *sh);
 
 /* The channel's round trip, ms. */
 uint32_t zlt_shared_rtt(zlt_shared_t *sh);
-
-/* The lane waits for room: zlt_lane_writable() will be called. */
-void zlt_shared_wait(zlt_shared_t *sh, zlt_lane_t *lane);
-
-/* Says LaneEnd; the channel is broken if that cannot be said. */
-void zlt_shared_end_lane(zlt_shared_t *sh, uint32_t number);
 
 
 #endif /* ZLT_SHARED_H_INCLUDED */

@@ -192,25 +192,13 @@ zlt_ctl_access_json_one(zlt_text_t *t, const zlt_access_t *x)
     zlt_text_json(t, x->conf.service);
     zlt_text_printf(t, ",\"protocol\":\"%s\",\"target\":",
                     x->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp");
-
-    if (x->conf.target[0]) {
-        zlt_text_json(t, x->conf.target);
-
-    } else {
-        zlt_text_printf(t, "null");
-    }
-
+    zlt_text_json_null(t, x->conf.target);
     zlt_text_printf(t, ",\"link\":");
     zlt_text_json(t, x->owner->conf->name);
     zlt_text_printf(t, ",\"state\":\"%s\",\"id\":",
                     zlt_ctl_access_states[x->state]);
 
-    if (x->has_id) {
-        zlt_text_json(t, zlt_ctl_access_id(id, x));
-
-    } else {
-        zlt_text_printf(t, "null");
-    }
+    zlt_text_json_null(t, x->has_id ? zlt_ctl_access_id(id, x) : "");
 
     if (x->created) {
         zlt_text_printf(t, ",\"created\":\"%s\"",

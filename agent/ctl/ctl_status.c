@@ -47,7 +47,6 @@ static int zlt_ctl_status_is(const zlt_range_t *r, const char *name);
 static void zlt_ctl_status_failure(zlt_text_t *t, const zlt_service_t *s);
 static const char *zlt_ctl_status_transport(const zlt_link_t *l);
 static void zlt_ctl_status_json(zlt_text_t *t, const zlt_ctl_status_t *st);
-static void zlt_ctl_status_json_string(zlt_text_t *t, const char *string);
 static void zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     const char *service);
 static void zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
@@ -410,7 +409,7 @@ zlt_ctl_status_json(zlt_text_t *t, const zlt_ctl_status_t *st)
     zlt_text_printf(t, "{\"version\":\"" ZLT_AGENT_VERSION "\",\"pid\":%ld,"
                     "\"started\":\"%s\",\"node\":", (long) getpid(),
                     zlt_clock_utc(when, st->process->started));
-    zlt_ctl_status_json_string(t, st->process->config->node);
+    zlt_text_json_null(t, st->process->config->node);
 
     zlt_text_printf(t, ",\n\"tunnels\":[");
     comma = "\n";
@@ -424,20 +423,6 @@ zlt_ctl_status_json(zlt_text_t *t, const zlt_ctl_status_t *st)
     zlt_text_printf(t, "],\n\"expected\":[");
     zlt_ctl_status_json_expected(t, st);
     zlt_text_printf(t, "]}\n");
-}
-
-
-/* An empty one is null. */
-
-static void
-zlt_ctl_status_json_string(zlt_text_t *t, const char *string)
-{
-    if (*string) {
-        zlt_text_json(t, string);
-
-    } else {
-        zlt_text_printf(t, "null");
-    }
 }
 
 
@@ -457,10 +442,10 @@ zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     zlt_text_printf(t, "{\"name\":");
     zlt_text_json(t, l->owner.conf->name);
     zlt_text_printf(t, ",\"to\":");
-    zlt_ctl_status_json_string(t, l->owner.conf->to);
+    zlt_text_json_null(t, l->owner.conf->to);
     zlt_text_printf(t, ",\"state\":\"%s\",\"reason\":",
                     zlt_link_state_name(l->state));
-    zlt_ctl_status_json_string(t, l->reason);
+    zlt_text_json_null(t, l->reason);
 
     zlt_text_printf(t, ",\"since\":\"%s\",\"seconds\":%llu",
                     zlt_clock_utc(when, l->since),
@@ -495,7 +480,7 @@ zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
 
     zlt_text_printf(t, "],\"transport\":\"%s\",\"proxy\":",
                     zlt_ctl_status_transport(l));
-    zlt_ctl_status_json_string(t, l->owner.conf->via.kind
+    zlt_text_json_null(t, l->owner.conf->via.kind
                                   ? l->owner.conf->via.name : "");
 
     zlt_text_printf(t, ",\n \"connections\":{\"open\":%u,\"total\":%llu},"
@@ -547,11 +532,11 @@ zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
 
         up = r->state == ZLT_SERVICE_UP && zlt_link_state_carries(l);
 
-        zlt_ctl_status_json_string(t, up ? r->shown : "");
+        zlt_text_json_null(t, up ? r->shown : "");
         zlt_text_printf(t, ",\"urls\":[");
         zlt_ctl_status_json_urls(t, up ? r->urls_shown : NULL);
         zlt_text_printf(t, "],\"reason\":");
-        zlt_ctl_status_json_string(t, r->state == ZLT_SERVICE_REFUSED
+        zlt_text_json_null(t, r->state == ZLT_SERVICE_REFUSED
                                       ? r->refused : "");
 
         s = zlt_range_failed(r);

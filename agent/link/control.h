@@ -93,9 +93,6 @@ void zlt_control_heartbeat_probe(zlt_control_t *c, unsigned timeout);
 /* All services of a range, or none; what comes of it is in range->state. */
 void zlt_control_register(zlt_control_t *c, zlt_range_t *range);
 
-/* 1 if it was refused, and is to be tried again now, in ms */
-int zlt_control_register_due(const zlt_range_t *range, uint64_t now);
-
 /* Unregisters one. */
 void zlt_control_register_end(zlt_control_t *c, zlt_service_t *service);
 

@@ -49,10 +49,6 @@ static void zlt_control_register_take_back(zlt_control_t *c,
     const uint8_t *id);
 static zlt_service_t *zlt_control_register_answered(zlt_control_t *c,
     int *gone);
-static void zlt_control_register_public(zlt_control_t *c, const zlt_msg_t *m,
-    zlt_service_t *service);
-static void zlt_control_register_urls(zlt_control_t *c, const zlt_msg_t *m,
-    zlt_range_t *range);
 static void zlt_control_register_done(zlt_control_t *c);
 
 
@@ -86,15 +82,6 @@ zlt_control_register(zlt_control_t *c, zlt_range_t *range)
     range->twice = 0;
 
     zlt_control_register_more(c, range);
-}
-
-
-int
-zlt_control_register_due(const zlt_range_t *range, uint64_t now)
-{
-    return range->state == ZLT_SERVICE_REFUSED && range->again
-           && now >= range->again_at
-           && range->counts[ZLT_SERVICE_PENDING] == 0;
 }
 
 
@@ -393,72 +380,12 @@ zlt_control_register_ok(zlt_control_t *c, const zlt_msg_t *m)
 
         service->port = (m->ext & ZLT_X_PORT) ? m->port : 0;
 
-        zlt_control_register_public(c, m, service);
-        zlt_control_register_urls(c, m, range);
+        zlt_link_show_take(c->link, m, service, c->features & ZLT_F_CHANNELS);
         zlt_control_register_more(c, range);
     }
 
     zlt_service_release(service);
     zlt_control_register_done(c);
-}
-
-
-/* Where clients find it. */
-
-static void
-zlt_control_register_public(zlt_control_t *c, const zlt_msg_t *m,
-    zlt_service_t *service)
-{
-    char              text[ZLT_LOG_TEXT_SIZE], *public_addr;
-    const char       *host;
-    const zlt_url_t  *url;
-
-    public_addr = service->range->public_addr;
-
-    if (!(c->features & ZLT_F_CHANNELS)) {
-        (void) strcpy(public_addr, "unknown");
-
-    } else if (m->ext & ZLT_X_PUBLIC) {
-        (void) snprintf(public_addr, ZLT_SERVICE_PUBLIC, "%.270s",
-                        zlt_log_text(text, m->public_addr));
-
-    } else if (service->port) {
-        url = &c->link->owner.conf->url;
-        host = url->is_unix ? url->authority : url->host;
-
-        (void) snprintf(public_addr, ZLT_SERVICE_PUBLIC,
-                        strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
-                        (unsigned) service->port);
-
-    } else {
-        (void) strcpy(public_addr, ZLT_SERVICE_NO_PORT);
-    }
-}
-
-
-/* .. by its hosts. */
-
-static void
-zlt_control_register_urls(zlt_control_t *c, const zlt_msg_t *m,
-    zlt_range_t *range)
-{
-    char       text[ZLT_LOG_TEXT_SIZE];
-    zlt_str_t  bad;
-
-    free(range->urls);
-    range->urls = NULL;
-
-    if (range->conf.hosts[0] == '\0' || !(m->ext & ZLT_X_URLS)) {
-        return;
-    }
-
-    range->urls = zlt_urls_take(m->urls, &bad);
-
-    if (bad.data) {
-        zlt_often_warn(c->link->owner.label, range->conf.name, "the server "
-                       "tells of the service \"%s\" what is no URL: %s",
-                       range->conf.name, zlt_log_text(text, bad));
-    }
 }
 
 

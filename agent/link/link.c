@@ -557,7 +557,10 @@ zlt_link_register(zlt_link_t *l, uint64_t now)
 
         range = zlt_list_data(link, zlt_range_t, link);
 
-        if (zlt_control_register_due(range, now)) {
+        if (range->state == ZLT_SERVICE_REFUSED && range->again
+            && now >= range->again_at
+            && range->counts[ZLT_SERVICE_PENDING] == 0)
+        {
             zlt_control_register(l->control, range);
         }
     }

@@ -3,7 +3,8 @@
  * Copyright (C) zltunnel authors
  */
 
-/* Where the services of a link are, for who started the agent. */
+/* Where the services of a link are: what the server tells of that, and what is
+   printed. */
 
 
 #include <stdio.h>
@@ -14,12 +15,81 @@
 #include "link.h"
 #include "link_show.h"
 #include "log.h"
+#include "often.h"
 #include "qr.h"
 #include "service.h"
 
 
+static void zlt_link_show_public(const zlt_link_t *l, const zlt_msg_t *m,
+    zlt_service_t *service, int told);
+static void zlt_link_show_urls(const zlt_link_t *l, const zlt_msg_t *m,
+    zlt_range_t *range);
 static void zlt_link_show_each(zlt_link_t *l, const zlt_range_t *r,
     const char *protocol);
+
+
+void
+zlt_link_show_take(const zlt_link_t *l, const zlt_msg_t *m,
+    zlt_service_t *service, int told)
+{
+    zlt_link_show_public(l, m, service, told);
+    zlt_link_show_urls(l, m, service->range);
+}
+
+
+static void
+zlt_link_show_public(const zlt_link_t *l, const zlt_msg_t *m,
+    zlt_service_t *service, int told)
+{
+    char              text[ZLT_LOG_TEXT_SIZE], *public_addr;
+    const char       *host;
+    const zlt_url_t  *url;
+
+    public_addr = service->range->public_addr;
+
+    if (!told) {
+        (void) strcpy(public_addr, "unknown");
+
+    } else if (m->ext & ZLT_X_PUBLIC) {
+        (void) snprintf(public_addr, ZLT_SERVICE_PUBLIC, "%.270s",
+                        zlt_log_text(text, m->public_addr));
+
+    } else if (service->port) {
+        url = &l->owner.conf->url;
+        host = url->is_unix ? url->authority : url->host;
+
+        (void) snprintf(public_addr, ZLT_SERVICE_PUBLIC,
+                        strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+                        (unsigned) service->port);
+
+    } else {
+        (void) strcpy(public_addr, ZLT_SERVICE_NO_PORT);
+    }
+}
+
+
+static void
+zlt_link_show_urls(const zlt_link_t *l, const zlt_msg_t *m,
+    zlt_range_t *range)
+{
+    char       text[ZLT_LOG_TEXT_SIZE];
+    zlt_str_t  bad;
+
+    free(range->urls);
+    range->urls = NULL;
+
+    if (range->conf.hosts[0] == '\0' || !(m->ext & ZLT_X_URLS)) {
+        return;
+    }
+
+    range->urls = zlt_urls_take(m->urls, &bad);
+
+    if (bad.data) {
+        zlt_often_warn(l->owner.label, range->conf.name, "the server "
+                       "tells of the service \"%s\" what is no URL: %s",
+                       range->conf.name, zlt_log_text(text, bad));
+    }
+}
 
 
 void

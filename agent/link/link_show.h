@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* Where the services of a link are, for who started the agent. */
+/* Where the services of a link are. */
 
 
 #ifndef ZLT_LINK_SHOW_H_INCLUDED
@@ -11,7 +11,12 @@
 
 
 #include "types.h"
+#include "zlt_msg.h"
 
+
+/* What RegisterOk says; told: it says so at all. */
+void zlt_link_show_take(const zlt_link_t *l, const zlt_msg_t *m,
+    zlt_service_t *service, int told);
 
 /* All services of a range are registered: a line for each, unless it has been
    shown, and has not moved. */

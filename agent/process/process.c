@@ -15,6 +15,7 @@
 
 #include "access_all.h"
 #include "channel.h"
+#include "clock.h"
 #include "config.h"
 #include "exit.h"
 #include "link.h"
@@ -37,7 +38,6 @@ static int zlt_process_init(zlt_process_t *p);
 static int zlt_process_links(zlt_process_t *p);
 static void zlt_process_hello(zlt_process_t *p);
 static void zlt_process_tick(uv_timer_t *timer);
-static void zlt_process_woken(zlt_process_t *p);
 static int64_t zlt_process_suspended(void);
 static void zlt_process_signal(uv_signal_t *handle, int signum);
 static void zlt_process_refused(zlt_process_t *p);
@@ -346,7 +346,10 @@ zlt_process_tick(uv_timer_t *timer)
     if (suspended - p->suspended > ZLT_PROCESS_JUMP && !p->stopping) {
         zlt_log_info("the machine has slept for %lld s",
                      (long long) (suspended - p->suspended) / 1000);
-        zlt_process_woken(p);
+
+        zlt_list_each(link, &p->links) {
+            zlt_link_control_woken(zlt_list_data(link, zlt_link_t, node));
+        }
     }
 
     p->suspended = suspended;
@@ -357,30 +360,10 @@ zlt_process_tick(uv_timer_t *timer)
 }
 
 
-static void
-zlt_process_woken(zlt_process_t *p)
-{
-    zlt_list_t  *link;
-
-    zlt_list_each(link, &p->links) {
-        zlt_link_control_woken(zlt_list_data(link, zlt_link_t, node));
-    }
-}
-
-
 static int64_t
 zlt_process_suspended(void)
 {
-    struct timespec  boot, mono;
-
-    if (clock_gettime(CLOCK_BOOTTIME, &boot) == -1
-        || clock_gettime(CLOCK_MONOTONIC, &mono) == -1)
-    {
-        return 0;
-    }
-
-    return (int64_t) (boot.tv_sec - mono.tv_sec) * 1000
-           + (boot.tv_nsec - mono.tv_nsec) / 1000000;
+    return (int64_t) (zlt_clock_boot() - uv_hrtime() / 1000000);
 }
 
 
