@@ -15,10 +15,6 @@
 #include "zlt_utf8.h"
 
 
-#define NGX_ZLTUNNEL_JSON_BUFFER  16384
-
-
-static u_char *ngx_zltunnel_json_need(ngx_zltunnel_json_t *j, size_t len);
 static void ngx_zltunnel_json_name(ngx_zltunnel_json_t *j, const char *name);
 static void ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j, const char *name,
     ngx_uint_t array);
@@ -31,44 +27,7 @@ ngx_zltunnel_json_init(ngx_zltunnel_json_t *j, ngx_pool_t *pool)
 {
     ngx_memzero(j, sizeof(ngx_zltunnel_json_t));
 
-    j->pool = pool;
-    j->last = &j->out;
-}
-
-
-/* room for len bytes, at most a buffer, which the caller then advances over;
-   NULL: there is no memory */
-
-static u_char *
-ngx_zltunnel_json_need(ngx_zltunnel_json_t *j, size_t len)
-{
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
-
-    if (j->error) {
-        return NULL;
-    }
-
-    if (j->buf && (size_t) (j->buf->end - j->buf->last) >= len) {
-        return j->buf->last;
-    }
-
-    b = ngx_create_temp_buf(j->pool, NGX_ZLTUNNEL_JSON_BUFFER);
-    cl = ngx_alloc_chain_link(j->pool);
-
-    if (b == NULL || cl == NULL) {
-        j->error = 1;
-        return NULL;
-    }
-
-    cl->buf = b;
-    cl->next = NULL;
-
-    *j->last = cl;
-    j->last = &cl->next;
-    j->buf = b;
-
-    return b->last;
+    ngx_zltunnel_text_init(&j->text, pool);
 }
 
 
@@ -85,8 +44,8 @@ ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j, const char *name,
 {
     u_char  *p;
 
-    p = ngx_zltunnel_json_need(j, sizeof(",\n\"\": ") + 64
-                                  + 2 * NGX_ZLTUNNEL_JSON_DEPTH);
+    p = ngx_zltunnel_text_need(&j->text, sizeof(",\n\"\": ") + 64
+                                   + 2 * NGX_ZLTUNNEL_JSON_DEPTH);
     if (p == NULL) {
         return;
     }
@@ -106,7 +65,7 @@ ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j, const char *name,
         p = ngx_sprintf(p, "\"%s\": ", name);
     }
 
-    j->buf->last = p;
+    j->text.buf->last = p;
     j->comma = 1;
 }
 
@@ -130,11 +89,11 @@ ngx_zltunnel_json_open(ngx_zltunnel_json_t *j, const char *name,
 
     ngx_zltunnel_json_begin(j, name, (bracket == '[' && name) ? 1 : 0);
 
-    p = ngx_zltunnel_json_need(j, 1);
+    p = ngx_zltunnel_text_need(&j->text, 1);
 
     if (p) {
         *p = bracket;
-        j->buf->last = p + 1;
+        j->text.buf->last = p + 1;
     }
 
     j->depth++;
@@ -154,7 +113,7 @@ ngx_zltunnel_json_close(ngx_zltunnel_json_t *j, u_char bracket)
 {
     u_char  *p;
 
-    p = ngx_zltunnel_json_need(j, 2 + 2 * NGX_ZLTUNNEL_JSON_DEPTH);
+    p = ngx_zltunnel_text_need(&j->text, 2 + 2 * NGX_ZLTUNNEL_JSON_DEPTH);
     if (p == NULL) {
         return;
     }
@@ -175,7 +134,7 @@ ngx_zltunnel_json_close(ngx_zltunnel_json_t *j, u_char bracket)
 
     *p++ = bracket;
 
-    j->buf->last = p;
+    j->text.buf->last = p;
     j->comma = 1;
 }
 
@@ -187,10 +146,10 @@ ngx_zltunnel_json_number(ngx_zltunnel_json_t *j, const char *name, uint64_t n)
 
     ngx_zltunnel_json_name(j, name);
 
-    p = ngx_zltunnel_json_need(j, NGX_INT64_LEN);
+    p = ngx_zltunnel_text_need(&j->text, NGX_INT64_LEN);
 
     if (p) {
-        j->buf->last = ngx_sprintf(p, "%uL", n);
+        j->text.buf->last = ngx_sprintf(p, "%uL", n);
     }
 }
 
@@ -203,10 +162,10 @@ ngx_zltunnel_json_bool(ngx_zltunnel_json_t *j, const char *name,
 
     ngx_zltunnel_json_name(j, name);
 
-    p = ngx_zltunnel_json_need(j, sizeof("false"));
+    p = ngx_zltunnel_text_need(&j->text, sizeof("false"));
 
     if (p) {
-        j->buf->last = ngx_sprintf(p, yes ? "true" : "false");
+        j->text.buf->last = ngx_sprintf(p, yes ? "true" : "false");
     }
 }
 
@@ -218,10 +177,10 @@ ngx_zltunnel_json_null(ngx_zltunnel_json_t *j, const char *name)
 
     ngx_zltunnel_json_name(j, name);
 
-    p = ngx_zltunnel_json_need(j, sizeof("null"));
+    p = ngx_zltunnel_text_need(&j->text, sizeof("null"));
 
     if (p) {
-        j->buf->last = ngx_cpymem(p, "null", 4);
+        j->text.buf->last = ngx_cpymem(p, "null", 4);
     }
 }
 
@@ -236,17 +195,17 @@ ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
 
     ngx_zltunnel_json_name(j, name);
 
-    p = ngx_zltunnel_json_need(j, 1);
+    p = ngx_zltunnel_text_need(&j->text, 1);
     if (p == NULL) {
         return;
     }
 
     *p = '"';
-    j->buf->last = p + 1;
+    j->text.buf->last = p + 1;
 
     while (len) {
 
-        p = ngx_zltunnel_json_need(j, sizeof("\\u0000\\u0000"));
+        p = ngx_zltunnel_text_need(&j->text, sizeof("\\u0000\\u0000"));
         if (p == NULL) {
             return;
         }
@@ -269,17 +228,17 @@ ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
             p = ngx_cpymem(p, data, n);
         }
 
-        j->buf->last = p;
+        j->text.buf->last = p;
 
         data += n;
         len -= n;
     }
 
-    p = ngx_zltunnel_json_need(j, 1);
+    p = ngx_zltunnel_text_need(&j->text, 1);
 
     if (p) {
         *p = '"';
-        j->buf->last = p + 1;
+        j->text.buf->last = p + 1;
     }
 }
 
@@ -305,7 +264,7 @@ ngx_zltunnel_json_hex(ngx_zltunnel_json_t *j, const char *name, u_char *data,
 
     ngx_zltunnel_json_name(j, name);
 
-    p = ngx_zltunnel_json_need(j, 2 * len + 2);
+    p = ngx_zltunnel_text_need(&j->text, 2 * len + 2);
     if (p == NULL) {
         return;
     }
@@ -314,31 +273,21 @@ ngx_zltunnel_json_hex(ngx_zltunnel_json_t *j, const char *name, u_char *data,
     p = ngx_hex_dump(p, data, len);
     *p++ = '"';
 
-    j->buf->last = p;
+    j->text.buf->last = p;
 }
 
 
 ngx_int_t
 ngx_zltunnel_json_end(ngx_zltunnel_json_t *j, ngx_chain_t **out, off_t *size)
 {
-    u_char       *p;
-    ngx_chain_t  *cl;
+    u_char  *p;
 
-    p = ngx_zltunnel_json_need(j, 1);
-    if (p == NULL) {
-        return NGX_ERROR;
+    p = ngx_zltunnel_text_need(&j->text, 1);
+
+    if (p) {
+        *p = LF;
+        j->text.buf->last = p + 1;
     }
 
-    *p = LF;
-    j->buf->last = p + 1;
-
-    *size = 0;
-
-    for (cl = j->out; cl; cl = cl->next) {
-        *size += cl->buf->last - cl->buf->pos;
-    }
-
-    *out = j->out;
-
-    return NGX_OK;
+    return ngx_zltunnel_text_end(&j->text, out, size);
 }

@@ -5,7 +5,7 @@
 
 /*
  * JSON into a chain of buffers.  Commas are set by themselves; an error of
- * memory is kept until the end, so that callers need not look in between.
+ * memory is told at the end, callers need not look in between.
  */
 
 
@@ -15,6 +15,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include "ngx_zltunnel_text.h"
 
 
 /* what may be open at a time */
@@ -22,14 +23,10 @@
 
 
 struct ngx_zltunnel_json_s {
-    ngx_pool_t                  *pool;
-    ngx_chain_t                 *out;
-    ngx_chain_t                **last;
-    ngx_buf_t                   *buf;
+    ngx_zltunnel_text_t          text;
     ngx_uint_t                   depth;       /* of what is open */
     ngx_uint_t                   arrays;      /* a bit for each that is one */
     unsigned                     comma:1;     /* before the next value */
-    unsigned                     error:1;
 };
 
 

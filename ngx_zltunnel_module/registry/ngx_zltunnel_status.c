@@ -38,6 +38,7 @@ ngx_zltunnel_status(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
     }
 
     st->registry = registry;
+    st->pool = pool;
     j = &st->json;
 
     ngx_zltunnel_json_init(j, pool);

@@ -36,7 +36,7 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
     registry = st->registry;
-    pool = st->json.pool;
+    pool = st->pool;
     sh = registry->sh;
 
     /* some more than there are: they come while we allocate */
@@ -161,11 +161,11 @@ ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st, u_char *id)
         }
 
         st->room = n + 16;
-        st->services = ngx_palloc(st->json.pool, st->room
+        st->services = ngx_palloc(st->pool, st->room
                                   * sizeof(ngx_zltunnel_status_service_t));
 
         st->hosts_room = hosts + 16;
-        st->hosts = ngx_palloc(st->json.pool, st->hosts_room
+        st->hosts = ngx_palloc(st->pool, st->hosts_room
                                   * sizeof(ngx_zltunnel_status_host_t));
 
         if (st->services == NULL || st->hosts == NULL) {

@@ -50,6 +50,7 @@ typedef struct {
 
 typedef struct {
     ngx_zltunnel_registry_t     *registry;
+    ngx_pool_t                  *pool;
     ngx_zltunnel_json_t          json;
 
     ngx_uint_t                   generation;
