@@ -23,7 +23,8 @@ check='perl curl openssl ca-certificates procps iproute2 openssh-server
        openssh-client redis-server redis-tools iperf3 dnsmasq-base
        bind9-dnsutils wrk python3-grpcio postgresql tinyproxy-bin squid
        microsocks dante-server haproxy jq nftables ufw fail2ban mandoc zsh
-       fish lintian mmdebstrap systemd rpm'
+       fish lintian mmdebstrap systemd rpm
+       prometheus'
 
 [ $# -gt 0 ] || set -- build demo check
 

@@ -65,6 +65,9 @@ struct ngx_zltunnel_tokens_s {
     ngx_uint_t                   many;        /* there is more than one name */
     ngx_uint_t                   nbad;        /* lines that were left out */
     ngx_zltunnel_token_error_t   bad;         /* .. the first of them */
+    time_t                       written;     /* the file in force */
+    ngx_uint_t                   stuck;       /* the last one could not be
+                                                 taken over */
     time_t                       mtime;
     long                         mtime_nsec;
     off_t                        size;

@@ -184,6 +184,8 @@ ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
 
 failed:
 
+    set->stuck = 1;
+
     if (!ngx_zltunnel_tokens_silent(set, &e)) {
         ngx_zltunnel_tokens_complain(registry, NGX_LOG_ERR, &e, log);
     }
@@ -346,6 +348,7 @@ ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t live,
     ngx_free(data);
 
     if (rc == NGX_OK) {
+        set->written = set->mtime;
         return set;
     }
 

@@ -12,12 +12,14 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_zltunnel_access.h"
+#include "ngx_zltunnel_registry.h"
 
 
 typedef struct {
     ngx_zltunnel_registry_t     *registry;
     ngx_http_handler_pt          handler;     /* what is done with it */
+    ngx_zltunnel_metrics_e       metrics;     /* of zltunnel_status */
+    ngx_uint_t                   prometheus;  /* is its format */
 } ngx_http_zltunnel_loc_conf_t;
 
 
@@ -78,7 +80,10 @@ ngx_int_t ngx_http_zltunnel_detach(ngx_http_request_t *r,
 
 /* ngx_http_zltunnel_status.c */
 
-/* the content handler of zltunnel_status */
+/* the arguments of zltunnel_status */
+char *ngx_http_zltunnel_status_conf(ngx_conf_t *cf,
+    ngx_http_zltunnel_loc_conf_t *zlcf, ngx_zltunnel_registry_t **registry);
+/* its content handler */
 ngx_int_t ngx_http_zltunnel_status_handler(ngx_http_request_t *r);
 
 

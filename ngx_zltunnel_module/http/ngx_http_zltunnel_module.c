@@ -38,7 +38,7 @@ static ngx_command_t  ngx_http_zltunnel_commands[] = {
       NULL },
 
     { ngx_string("zltunnel_status"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
       ngx_http_zltunnel_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -121,6 +121,8 @@ ngx_http_zltunnel_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (clcf->noname && clcf->handler == NULL && prev->handler) {
         conf->registry = prev->registry;
         conf->handler = prev->handler;
+        conf->metrics = prev->metrics;
+        conf->prometheus = prev->prometheus;
         clcf->handler = prev->handler;
     }
 
@@ -159,31 +161,13 @@ ngx_http_zltunnel_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_zltunnel_loc_conf_t *zlcf = conf;
 
-    ngx_str_t                *value, name;
+    char                     *rv;
     ngx_zltunnel_registry_t  *registry;
 
-    if (cf->args->nelts == 1) {
-        ngx_str_null(&name);
-        registry = ngx_zltunnel_conf_registry(cf, &name);
+    rv = ngx_http_zltunnel_status_conf(cf, zlcf, &registry);
 
-    } else {
-        value = cf->args->elts;
-
-        switch (ngx_zltunnel_conf_registry_arg(cf, &value[1], &registry)) {
-
-        case NGX_OK:
-            break;
-
-        case NGX_DECLINED:
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" of "
-                               "\"zltunnel_status\": it must be "
-                               "\"registry=NAME\"", &value[1]);
-            return NGX_CONF_ERROR;
-
-        default:
-            return NGX_CONF_ERROR;
-        }
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
     return ngx_http_zltunnel_handle(cf, zlcf, registry,

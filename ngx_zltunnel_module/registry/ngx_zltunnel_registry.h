@@ -14,6 +14,7 @@
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_counter.h"
 #include "ngx_zltunnel_host.h"
+#include "ngx_zltunnel_metrics.h"
 #include "ngx_zltunnel_notice.h"
 #include "ngx_zltunnel_overlap.h"
 #include "ngx_zltunnel_pending.h"

@@ -9,6 +9,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_status.h"
 #include "ngx_zltunnel_status_copy.h"
+#include "ngx_zltunnel_status_sum.h"
 #include "ngx_zltunnel_access_status.h"
 
 
@@ -139,9 +140,7 @@ static void
 ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st)
 {
     size_t                    size;
-    ngx_uint_t                i, ports;
     ngx_zltunnel_json_t      *j;
-    ngx_zltunnel_listener_t  *l;
     ngx_zltunnel_registry_t  *registry;
 
     j = &st->json;
@@ -169,20 +168,9 @@ ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st)
                              registry->max_channel_share);
     ngx_zltunnel_json_close(j, '}');
 
-    /* a port may have sockets of several addresses, side by side */
-
-    ports = 0;
-    l = registry->listeners.elts;
-
-    for (i = 0; i < registry->listeners.nelts; i++) {
-
-        if (i == 0 || l[i].port != l[i - 1].port || l[i].udp != l[i - 1].udp) {
-            ports++;
-        }
-    }
-
     ngx_zltunnel_json_open(j, "ports", '{');
-    ngx_zltunnel_json_number(j, "configured", ports);
+    ngx_zltunnel_json_number(j, "configured",
+                             ngx_zltunnel_status_sum_ports(registry));
     ngx_zltunnel_json_number(j, "open", st->open);
     ngx_zltunnel_json_close(j, '}');
 }
@@ -191,56 +179,28 @@ ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st)
 static void
 ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
 {
-    uint64_t                   acquired[NGX_ZLTUNNEL_WAYS];
-    uint64_t                   repeated, reused, left, spliced;
-    ngx_uint_t                 i, way;
+    ngx_uint_t                 way;
     ngx_zltunnel_json_t       *j;
-    ngx_zltunnel_sh_worker_t  *worker;
-
-    static const char  *ways[NGX_ZLTUNNEL_WAYS] = {
-        "local", "moved", "bridged", "fresh", "lane"
-    };
+    ngx_zltunnel_sh_worker_t   sum;
 
     j = &st->json;
 
-    ngx_memzero(acquired, sizeof(acquired));
-    repeated = 0;
-    reused = 0;
-    left = 0;
-    spliced = 0;
-
-    /* the last one is the sum of those that are gone */
-
-    for (i = 0; i <= st->nworkers; i++) {
-
-        worker = &st->workers[i];
-
-        if (worker->pid == 0 && i < st->nworkers) {
-            continue;
-        }
-
-        for (way = 0; way < NGX_ZLTUNNEL_WAYS; way++) {
-            acquired[way] += worker->acquired[way];
-        }
-
-        repeated += worker->repeated;
-        reused += worker->reused;
-        left += worker->left;
-        spliced += worker->spliced;
-    }
+    ngx_zltunnel_status_sum(st, &sum);
 
     ngx_zltunnel_json_open(j, "acquired", '{');
 
     for (way = 0; way < NGX_ZLTUNNEL_WAYS; way++) {
-        ngx_zltunnel_json_number(j, ways[way], acquired[way]);
+        ngx_zltunnel_json_number(j,
+                           (char *) ngx_zltunnel_status_sum_ways[way].data,
+                           sum.acquired[way]);
     }
 
     ngx_zltunnel_json_close(j, '}');
 
-    ngx_zltunnel_json_number(j, "repeated", repeated);
-    ngx_zltunnel_json_number(j, "reused", reused);
-    ngx_zltunnel_json_number(j, "left_lane", left);
-    ngx_zltunnel_json_number(j, "spliced", spliced);
+    ngx_zltunnel_json_number(j, "repeated", sum.repeated);
+    ngx_zltunnel_json_number(j, "reused", sum.reused);
+    ngx_zltunnel_json_number(j, "left_lane", sum.left);
+    ngx_zltunnel_json_number(j, "spliced", sum.spliced);
 }
 
 
@@ -342,11 +302,6 @@ ngx_zltunnel_status_service(ngx_zltunnel_status_t *st,
     ngx_zltunnel_json_t         *j;
     ngx_zltunnel_status_host_t  *host;
 
-    static const char  *drops[NGX_ZLTUNNEL_DROPS] = {
-        "queue", "age", "limit", "channel", "session", "send", "malformed",
-        "kernel"
-    };
-
     j = &st->json;
 
     ngx_zltunnel_json_open(j, NULL, '{');
@@ -392,7 +347,9 @@ ngx_zltunnel_status_service(ngx_zltunnel_status_t *st,
         ngx_zltunnel_json_open(j, "dropped", '{');
 
         for (i = 0; i < NGX_ZLTUNNEL_DROPS; i++) {
-            ngx_zltunnel_json_number(j, drops[i], service->dropped[i]);
+            ngx_zltunnel_json_number(j,
+                             (char *) ngx_zltunnel_status_sum_drops[i].data,
+                             service->dropped[i]);
         }
 
         ngx_zltunnel_json_close(j, '}');

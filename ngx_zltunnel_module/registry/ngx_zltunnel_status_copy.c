@@ -55,6 +55,7 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
     ngx_zltunnel_zone_lock_read(registry);
 
     st->generation = sh->generation;
+    st->resets = sh->resets;
     st->free = registry->shpool->pfree * ngx_pagesize;
     st->open = ngx_zltunnel_status_copy_ports(sh);
 

@@ -57,6 +57,7 @@ typedef struct {
     ngx_zltunnel_sh_worker_t    *workers;     /* the last one: those gone */
     ngx_uint_t                   nworkers;    /* .. its index */
     size_t                       free;        /* bytes of the zone */
+    ngx_uint_t                   resets;      /* times it was emptied */
     ngx_uint_t                   open;        /* ports */
 
     ngx_zltunnel_status_id_t    *ids;

@@ -1,0 +1,484 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* What a registry holds, for Prometheus. */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_metrics.h"
+#include "ngx_zltunnel_metrics_sum.h"
+#include "ngx_zltunnel_metrics_text.h"
+#include "ngx_zltunnel_status_copy.h"
+#include "ngx_zltunnel_status_sum.h"
+
+
+#define ngx_zltunnel_metrics_one(m, labels, value)                            \
+    ngx_zltunnel_metrics_text_sample(m, "", labels,                                \
+                                sizeof(labels) / sizeof(labels[0]), value)
+
+
+typedef struct {
+    ngx_zltunnel_metrics_text_t   text;
+    ngx_zltunnel_status_t        *st;
+    ngx_zltunnel_metrics_sum_t  **sums;
+    ngx_uint_t                    nsums;
+    ngx_uint_t                    first[NGX_ZLTUNNEL_METRICS_KINDS + 1];
+} ngx_zltunnel_metrics_t;
+
+
+/* a figure of a sum: family, and where the value is */
+
+typedef struct {
+    const char                   *name;
+    const char                   *type;
+    const char                   *help;
+    size_t                        offset;
+} ngx_zltunnel_metrics_figure_t;
+
+
+static void ngx_zltunnel_metrics_registry(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_workers(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_channels(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_tunnels(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_services(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_pairs(ngx_zltunnel_metrics_t *m,
+    const char *name, const char *help, ngx_zltunnel_metrics_kind_e kind,
+    size_t offset);
+static void ngx_zltunnel_metrics_drops(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_first(ngx_zltunnel_metrics_t *m);
+
+
+/* of the tunnels of a token */
+
+static const ngx_zltunnel_metrics_figure_t  ngx_zltunnel_metrics_of_tunnels[] =
+{
+    { "dials_pending", "gauge",
+      "Connections that wait for the agent.",
+      offsetof(ngx_zltunnel_metrics_sum_t, pending) },
+
+    { "channels_idle", "gauge",
+      "Data channels that wait for a connection.",
+      offsetof(ngx_zltunnel_metrics_sum_t, idle) },
+
+    { "access_sessions", "gauge",
+      "Access sessions of visitors.",
+      offsetof(ngx_zltunnel_metrics_sum_t, accesses) },
+
+    { "access_connections", "gauge",
+      "Connections of access sessions that are open.",
+      offsetof(ngx_zltunnel_metrics_sum_t, visits) }
+};
+
+
+/* what a number with a label is of */
+
+static const ngx_str_t  ngx_zltunnel_metrics_protocol[] = {
+    ngx_null_string, ngx_string("tcp"), ngx_string("udp")
+};
+
+static const ngx_str_t  ngx_zltunnel_metrics_direction[] = {
+    ngx_string("in"), ngx_string("out")
+};
+
+
+ngx_int_t
+ngx_zltunnel_metrics(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
+    ngx_zltunnel_metrics_e by, ngx_chain_t **out, off_t *size)
+{
+    ngx_zltunnel_metrics_t  *m;
+
+    m = ngx_pcalloc(pool, sizeof(ngx_zltunnel_metrics_t));
+    if (m == NULL) {
+        return NGX_ERROR;
+    }
+
+    m->st = ngx_pcalloc(pool, sizeof(ngx_zltunnel_status_t));
+    if (m->st == NULL) {
+        return NGX_ERROR;
+    }
+
+    m->st->registry = registry;
+    m->st->pool = pool;
+
+    ngx_zltunnel_text_init(&m->text.text, pool);
+
+    if (ngx_zltunnel_status_copy(m->st) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    m->sums = ngx_zltunnel_metrics_sums(m->st, by, &m->nsums);
+    if (m->sums == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_metrics_first(m);
+
+    ngx_zltunnel_metrics_registry(m);
+    ngx_zltunnel_metrics_workers(m);
+    ngx_zltunnel_metrics_channels(m);
+    ngx_zltunnel_metrics_tunnels(m);
+    ngx_zltunnel_metrics_services(m);
+
+    return ngx_zltunnel_text_end(&m->text.text, out, size);
+}
+
+
+/* where the sums of each kind begin */
+
+static void
+ngx_zltunnel_metrics_first(ngx_zltunnel_metrics_t *m)
+{
+    ngx_uint_t  i, kind;
+
+    i = 0;
+
+    for (kind = 0; kind <= NGX_ZLTUNNEL_METRICS_KINDS; kind++) {
+
+        while (i < m->nsums && m->sums[i]->kind < kind) {
+            i++;
+        }
+
+        m->first[kind] = i;
+    }
+}
+
+
+static void
+ngx_zltunnel_metrics_registry(ngx_zltunnel_metrics_t *m)
+{
+    size_t                         size;
+    ngx_uint_t                     ports;
+    ngx_zltunnel_status_t         *st;
+    ngx_zltunnel_tokens_t         *tokens;
+    ngx_zltunnel_registry_t       *registry;
+    ngx_zltunnel_metrics_text_t   *text;
+    ngx_zltunnel_metrics_label_t   info[2], state[1];
+
+    text = &m->text;
+    st = m->st;
+    registry = st->registry;
+    tokens = registry->tokens;
+
+    info[0].name = "version";
+    ngx_str_set(&info[0].value, NGX_ZLTUNNEL_VERSION);
+    info[1].name = "registry";
+    info[1].value = registry->name;
+
+    ngx_zltunnel_metrics_text_family(text, "info", "gauge",
+                                "The module and its registry; always 1.");
+    ngx_zltunnel_metrics_one(text, info, 1);
+
+    ngx_zltunnel_metrics_text_family(text, "registry_resets_total", "counter",
+                                "Times that the registry was emptied, since a "
+                                "worker died within a change.");
+    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, st->resets);
+
+    size = registry->shm_zone->shm.size;
+    state[0].name = "state";
+
+    ngx_zltunnel_metrics_text_family(text, "zone_bytes", "gauge",
+                                "Shared memory of the registry.");
+    ngx_str_set(&state[0].value, "used");
+    ngx_zltunnel_metrics_one(text, state, size - st->free);
+    ngx_str_set(&state[0].value, "free");
+    ngx_zltunnel_metrics_one(text, state, st->free);
+
+    ports = ngx_zltunnel_status_sum_ports(registry);
+
+    ngx_zltunnel_metrics_text_family(text, "ports", "gauge",
+                                "Ports of zltunnel_ports, tcp and udp.");
+    ngx_str_set(&state[0].value, "open");
+    ngx_zltunnel_metrics_one(text, state, st->open);
+    ngx_str_set(&state[0].value, "free");
+    ngx_zltunnel_metrics_one(text, state,
+                             ports > st->open ? ports - st->open : 0);
+
+    if (tokens == NULL) {
+        return;
+    }
+
+    ngx_zltunnel_metrics_text_family(text, "tokens", "gauge",
+                                "Lines of the token file that are in force.");
+    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, tokens->tokens.nelts);
+
+    ngx_zltunnel_metrics_text_family(text, "token_file_bad_lines", "gauge",
+                                "Lines of the token file that are left out.");
+    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, tokens->nbad);
+
+    ngx_zltunnel_metrics_text_family(text, "token_file_ok", "gauge",
+                                "1 if the last reading of the token file took "
+                                "it over whole.");
+    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0,
+                                tokens->nbad == 0 && !tokens->stuck);
+
+    ngx_zltunnel_metrics_text_family(text, "token_file_modified_seconds", "gauge",
+                                "When the file in force was written, in "
+                                "seconds since 1970.");
+    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, tokens->written);
+}
+
+
+/* several of a number may be there: of the generations before, too */
+
+static void
+ngx_zltunnel_metrics_workers(ngx_zltunnel_metrics_t *m)
+{
+    u_char                         number[NGX_INT_T_LEN];
+    ngx_uint_t                     i, j, n, idle, exiting;
+    ngx_zltunnel_status_t         *st;
+    ngx_zltunnel_sh_worker_t      *worker;
+    ngx_zltunnel_metrics_label_t   label[1];
+
+    st = m->st;
+    exiting = 0;
+
+    label[0].name = "worker";
+    label[0].value.data = number;
+
+    ngx_zltunnel_metrics_text_family(&m->text, "worker_channels_idle", "gauge",
+                                "Data channels that wait for a connection, by "
+                                "worker.");
+
+    for (i = 0; i < st->nworkers; i++) {
+
+        if (st->workers[i].pid == 0) {
+            continue;
+        }
+
+        exiting += st->workers[i].exiting ? 1 : 0;
+        n = st->workers[i].worker;
+
+        for (j = 0; j < i; j++) {
+
+            if (st->workers[j].pid && st->workers[j].worker == n) {
+                break;
+            }
+        }
+
+        if (j < i) {
+            continue;
+        }
+
+        idle = 0;
+
+        for (j = i; j < st->nworkers; j++) {
+            worker = &st->workers[j];
+
+            if (worker->pid && worker->worker == n) {
+                idle += worker->nidle;
+            }
+        }
+
+        label[0].value.len = ngx_sprintf(number, "%ui", n) - number;
+        ngx_zltunnel_metrics_one(&m->text, label, idle);
+    }
+
+    ngx_zltunnel_metrics_text_family(&m->text, "workers_exiting", "gauge",
+                                "Workers of former configurations that still "
+                                "have connections.");
+    ngx_zltunnel_metrics_text_sample(&m->text, "", NULL, 0, exiting);
+}
+
+
+static void
+ngx_zltunnel_metrics_channels(ngx_zltunnel_metrics_t *m)
+{
+    ngx_uint_t                     way;
+    ngx_zltunnel_sh_worker_t       sum;
+    ngx_zltunnel_metrics_text_t   *text;
+    ngx_zltunnel_metrics_label_t   label[1];
+
+    text = &m->text;
+
+    ngx_zltunnel_status_sum(m->st, &sum);
+
+    label[0].name = "way";
+
+    ngx_zltunnel_metrics_text_family(text, "channels_acquired_total", "counter",
+                                "Connections that got a data channel, by the "
+                                "way in which they did.");
+
+    for (way = 0; way < NGX_ZLTUNNEL_WAYS; way++) {
+        label[0].value = ngx_zltunnel_status_sum_ways[way];
+        ngx_zltunnel_metrics_one(text, label, sum.acquired[way]);
+    }
+
+    ngx_zltunnel_metrics_text_family(text, "connects_repeated_total", "counter",
+                                "Connects that were sent again.");
+    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, sum.repeated);
+
+    ngx_zltunnel_metrics_text_family(text, "channels_reused_total", "counter",
+                                "Data channels that were idle again behind a "
+                                "connection.");
+    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, sum.reused);
+
+    ngx_zltunnel_metrics_text_family(text, "lanes_left_total", "counter",
+                                "Connections that left their lane for a channel "
+                                "of their own.");
+    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, sum.left);
+
+    ngx_zltunnel_metrics_text_family(text, "spliced_bytes_total", "counter",
+                                "Bytes that splice() moved.");
+    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, sum.spliced);
+}
+
+
+static void
+ngx_zltunnel_metrics_tunnels(ngx_zltunnel_metrics_t *m)
+{
+    ngx_uint_t                            i, f;
+    ngx_zltunnel_metrics_sum_t           *sum;
+    ngx_zltunnel_metrics_label_t          label[2];
+    const ngx_zltunnel_metrics_figure_t  *figure;
+
+    label[0].name = "token";
+    label[1].name = "state";
+
+    ngx_zltunnel_metrics_text_family(&m->text, "tunnels", "gauge",
+                                "Tunnels; those disconnected wait for their "
+                                "agent to come back.");
+
+    for (i = 0; i < m->first[NGX_ZLTUNNEL_METRICS_TCP]; i++) {
+        sum = m->sums[i];
+        label[0].value = sum->token;
+
+        ngx_str_set(&label[1].value, "connected");
+        ngx_zltunnel_metrics_one(&m->text, label, sum->n - sum->away);
+        ngx_str_set(&label[1].value, "disconnected");
+        ngx_zltunnel_metrics_one(&m->text, label, sum->away);
+    }
+
+    for (f = 0; f < sizeof(ngx_zltunnel_metrics_of_tunnels)
+                    / sizeof(ngx_zltunnel_metrics_of_tunnels[0]); f++)
+    {
+        figure = &ngx_zltunnel_metrics_of_tunnels[f];
+
+        ngx_zltunnel_metrics_text_family(&m->text, figure->name, figure->type,
+                                    figure->help);
+
+        for (i = 0; i < m->first[NGX_ZLTUNNEL_METRICS_TCP]; i++) {
+            sum = m->sums[i];
+            label[0].value = sum->token;
+
+            ngx_zltunnel_metrics_text_sample(&m->text, "", label, 1,
+                         *(ngx_uint_t *) ((u_char *) sum + figure->offset));
+        }
+    }
+}
+
+
+static void
+ngx_zltunnel_metrics_services(ngx_zltunnel_metrics_t *m)
+{
+    ngx_uint_t                     i, f;
+    ngx_zltunnel_metrics_sum_t    *sum;
+    ngx_zltunnel_metrics_label_t   label[3];
+
+    static const char  *names[] = {
+        "services", "connections", "connections_total"
+    };
+
+    static const char  *help[] = {
+        "Services that agents have registered.",
+        "Connections of clients, and UDP sessions, that are open.",
+        "Connections of clients, and UDP sessions, in all."
+    };
+
+    label[0].name = "token";
+    label[1].name = "service";
+    label[2].name = "protocol";
+
+    for (f = 0; f < 3; f++) {
+        ngx_zltunnel_metrics_text_family(&m->text, names[f],
+                                    f == 2 ? "counter" : "gauge", help[f]);
+
+        for (i = m->first[NGX_ZLTUNNEL_METRICS_TCP]; i < m->nsums; i++) {
+            sum = m->sums[i];
+
+            label[0].value = sum->token;
+            label[1].value = sum->service;
+            label[2].value = ngx_zltunnel_metrics_protocol[sum->kind];
+
+            ngx_zltunnel_metrics_one(&m->text, label,
+                                     f == 0 ? sum->n
+                                     : f == 1 ? sum->active : sum->total);
+        }
+    }
+
+    ngx_zltunnel_metrics_pairs(m, "bytes_total",
+                               "Bytes from clients (in) and to them (out).",
+                               NGX_ZLTUNNEL_METRICS_TCP,
+                               offsetof(ngx_zltunnel_metrics_sum_t, bytes));
+
+    ngx_zltunnel_metrics_pairs(m, "datagrams_total",
+                               "Datagrams from clients (in) and to them (out).",
+                               NGX_ZLTUNNEL_METRICS_UDP,
+                               offsetof(ngx_zltunnel_metrics_sum_t, datagrams));
+
+    ngx_zltunnel_metrics_drops(m);
+}
+
+
+/* of that kind and those behind it, in both directions */
+
+static void
+ngx_zltunnel_metrics_pairs(ngx_zltunnel_metrics_t *m, const char *name,
+    const char *help, ngx_zltunnel_metrics_kind_e kind, size_t offset)
+{
+    uint64_t                      *value;
+    ngx_uint_t                     i, d;
+    ngx_zltunnel_metrics_sum_t    *sum;
+    ngx_zltunnel_metrics_label_t   label[4];
+
+    label[0].name = "token";
+    label[1].name = "service";
+    label[2].name = "protocol";
+    label[3].name = "direction";
+
+    ngx_zltunnel_metrics_text_family(&m->text, name, "counter", help);
+
+    for (i = m->first[kind]; i < m->nsums; i++) {
+        sum = m->sums[i];
+        value = (uint64_t *) ((u_char *) sum + offset);
+
+        label[0].value = sum->token;
+        label[1].value = sum->service;
+        label[2].value = ngx_zltunnel_metrics_protocol[sum->kind];
+
+        for (d = 0; d < 2; d++) {
+            label[3].value = ngx_zltunnel_metrics_direction[d];
+            ngx_zltunnel_metrics_one(&m->text, label, value[d]);
+        }
+    }
+}
+
+
+static void
+ngx_zltunnel_metrics_drops(ngx_zltunnel_metrics_t *m)
+{
+    ngx_uint_t                     i, cause;
+    ngx_zltunnel_metrics_sum_t    *sum;
+    ngx_zltunnel_metrics_label_t   label[3];
+
+    label[0].name = "token";
+    label[1].name = "service";
+    label[2].name = "cause";
+
+    ngx_zltunnel_metrics_text_family(&m->text, "datagrams_dropped_total", "counter",
+                                "Datagrams that were dropped, by cause; "
+                                "\"kernel\" before nginx got them.");
+
+    for (i = m->first[NGX_ZLTUNNEL_METRICS_UDP]; i < m->nsums; i++) {
+        sum = m->sums[i];
+
+        label[0].value = sum->token;
+        label[1].value = sum->service;
+
+        for (cause = 0; cause < NGX_ZLTUNNEL_DROPS; cause++) {
+            label[2].value = ngx_zltunnel_status_sum_drops[cause];
+            ngx_zltunnel_metrics_one(&m->text, label, sum->dropped[cause]);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * Sums by token, or by token and service.
+ *
+ * A tunnel at a time is copied and added to a list, in which a token or service
+ * may stand several times: several agents may have one token.  The list is
+ * sorted then, and what stands beside its like is joined.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_metrics_sum.h"
+
+
+static ngx_int_t ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st,
+    ngx_list_t *list, ngx_zltunnel_metrics_e by);
+static ngx_int_t ngx_zltunnel_metrics_sum_service(ngx_zltunnel_status_t *st,
+    ngx_list_t *list, ngx_zltunnel_metrics_e by, ngx_str_t *token,
+    ngx_zltunnel_status_service_t *service);
+static ngx_zltunnel_metrics_sum_t *ngx_zltunnel_metrics_sum_push(
+    ngx_list_t *list, ngx_zltunnel_metrics_kind_e kind, ngx_str_t *token);
+static ngx_uint_t ngx_zltunnel_metrics_sum_join(
+    ngx_zltunnel_metrics_sum_t **sums, ngx_uint_t n);
+static void ngx_zltunnel_metrics_sum_add(ngx_zltunnel_metrics_sum_t *to,
+    ngx_zltunnel_metrics_sum_t *sum);
+static int ngx_zltunnel_metrics_sum_cmp(const void *one, const void *two);
+static int ngx_zltunnel_metrics_sum_cmp_str(const ngx_str_t *one,
+    const ngx_str_t *two);
+
+
+ngx_zltunnel_metrics_sum_t **
+ngx_zltunnel_metrics_sums(ngx_zltunnel_status_t *st, ngx_zltunnel_metrics_e by,
+    ngx_uint_t *n)
+{
+    ngx_int_t                     rc;
+    ngx_list_t                    list;
+    ngx_uint_t                    i, j, count;
+    ngx_list_part_t              *part;
+    ngx_zltunnel_metrics_sum_t   *sum, **sums;
+
+    if (ngx_list_init(&list, st->pool, 16, sizeof(ngx_zltunnel_metrics_sum_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    for (i = 0; i < st->nids; i++) {
+
+        rc = ngx_zltunnel_status_copy_tunnel(st, st->ids[i].id);
+
+        if (rc == NGX_OK) {
+            rc = ngx_zltunnel_metrics_sum_tunnel(st, &list, by);
+
+            /* keys are not to lie about in the memory of requests */
+
+            ngx_explicit_memzero(&st->tunnel,
+                                 sizeof(ngx_zltunnel_sh_tunnel_t));
+        }
+
+        if (rc == NGX_ERROR) {
+            return NULL;
+        }
+    }
+
+    count = 0;
+
+    for (part = &list.part; part; part = part->next) {
+        count += part->nelts;
+    }
+
+    sums = ngx_palloc(st->pool, (count + 1) * sizeof(*sums));
+    if (sums == NULL) {
+        return NULL;
+    }
+
+    j = 0;
+
+    for (part = &list.part; part; part = part->next) {
+        sum = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            sums[j++] = &sum[i];
+        }
+    }
+
+    ngx_qsort(sums, count, sizeof(*sums), ngx_zltunnel_metrics_sum_cmp);
+
+    *n = ngx_zltunnel_metrics_sum_join(sums, count);
+
+    return sums;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st, ngx_list_t *list,
+    ngx_zltunnel_metrics_e by)
+{
+    ngx_str_t                    token;
+    ngx_uint_t                   i;
+    ngx_zltunnel_sh_tunnel_t    *tunnel;
+    ngx_zltunnel_metrics_sum_t  *sum;
+
+    tunnel = &st->tunnel;
+
+    ngx_str_null(&token);
+
+    if (by != NGX_ZLTUNNEL_METRICS_TOTAL) {
+        token.len = tunnel->name_len;
+        token.data = ngx_pnalloc(st->pool, token.len + 1);
+        if (token.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(token.data, tunnel->name, token.len);
+    }
+
+    sum = ngx_zltunnel_metrics_sum_push(list, NGX_ZLTUNNEL_METRICS_TUNNELS,
+                                        &token);
+    if (sum == NULL) {
+        return NGX_ERROR;
+    }
+
+    sum->n = 1;
+    sum->away = (tunnel->state != NGX_ZLTUNNEL_LIVE);
+    sum->pending = tunnel->npending;
+    sum->idle = tunnel->nidle;
+    sum->accesses = tunnel->naccesses;
+    sum->visits = tunnel->visits;
+
+    for (i = 0; i < st->nservices; i++) {
+
+        if (ngx_zltunnel_metrics_sum_service(st, list, by, &token,
+                                             &st->services[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_metrics_sum_service(ngx_zltunnel_status_t *st, ngx_list_t *list,
+    ngx_zltunnel_metrics_e by, ngx_str_t *token,
+    ngx_zltunnel_status_service_t *service)
+{
+    ngx_zltunnel_metrics_sum_t  *sum;
+
+    sum = ngx_zltunnel_metrics_sum_push(list,
+                                        service->udp
+                                            ? NGX_ZLTUNNEL_METRICS_UDP
+                                            : NGX_ZLTUNNEL_METRICS_TCP,
+                                        token);
+    if (sum == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (by == NGX_ZLTUNNEL_METRICS_SERVICE) {
+        sum->service.len = service->name_len;
+        sum->service.data = ngx_pnalloc(st->pool, service->name_len + 1);
+        if (sum->service.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(sum->service.data, service->name, service->name_len);
+    }
+
+    sum->n = 1;
+    sum->active = service->active;
+    sum->total = service->total;
+    ngx_memcpy(sum->bytes, service->bytes, sizeof(sum->bytes));
+    ngx_memcpy(sum->datagrams, service->datagrams, sizeof(sum->datagrams));
+    ngx_memcpy(sum->dropped, service->dropped, sizeof(sum->dropped));
+
+    return NGX_OK;
+}
+
+
+static ngx_zltunnel_metrics_sum_t *
+ngx_zltunnel_metrics_sum_push(ngx_list_t *list,
+    ngx_zltunnel_metrics_kind_e kind, ngx_str_t *token)
+{
+    ngx_zltunnel_metrics_sum_t  *sum;
+
+    sum = ngx_list_push(list);
+
+    if (sum) {
+        ngx_memzero(sum, sizeof(ngx_zltunnel_metrics_sum_t));
+        sum->kind = kind;
+        sum->token = *token;
+    }
+
+    return sum;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_metrics_sum_join(ngx_zltunnel_metrics_sum_t **sums, ngx_uint_t n)
+{
+    ngx_uint_t  i, last;
+
+    if (n == 0) {
+        return 0;
+    }
+
+    last = 0;
+
+    for (i = 1; i < n; i++) {
+
+        if (ngx_zltunnel_metrics_sum_cmp(&sums[last], &sums[i]) == 0) {
+            ngx_zltunnel_metrics_sum_add(sums[last], sums[i]);
+
+        } else {
+            sums[++last] = sums[i];
+        }
+    }
+
+    return last + 1;
+}
+
+
+static void
+ngx_zltunnel_metrics_sum_add(ngx_zltunnel_metrics_sum_t *to,
+    ngx_zltunnel_metrics_sum_t *sum)
+{
+    ngx_uint_t  i;
+
+    to->n += sum->n;
+    to->away += sum->away;
+    to->pending += sum->pending;
+    to->idle += sum->idle;
+    to->accesses += sum->accesses;
+    to->visits += sum->visits;
+    to->active += sum->active;
+    to->total += sum->total;
+
+    for (i = 0; i < 2; i++) {
+        to->bytes[i] += sum->bytes[i];
+        to->datagrams[i] += sum->datagrams[i];
+    }
+
+    for (i = 0; i < NGX_ZLTUNNEL_DROPS; i++) {
+        to->dropped[i] += sum->dropped[i];
+    }
+}
+
+
+static int
+ngx_zltunnel_metrics_sum_cmp(const void *one, const void *two)
+{
+    int                          rc;
+    ngx_zltunnel_metrics_sum_t  *a, *b;
+
+    a = *(ngx_zltunnel_metrics_sum_t **) one;
+    b = *(ngx_zltunnel_metrics_sum_t **) two;
+
+    if (a->kind != b->kind) {
+        return a->kind < b->kind ? -1 : 1;
+    }
+
+    rc = ngx_zltunnel_metrics_sum_cmp_str(&a->token, &b->token);
+
+    return rc ? rc : ngx_zltunnel_metrics_sum_cmp_str(&a->service,
+                                                      &b->service);
+}
+
+
+static int
+ngx_zltunnel_metrics_sum_cmp_str(const ngx_str_t *one, const ngx_str_t *two)
+{
+    int  rc;
+
+    rc = ngx_memcmp(one->data, two->data, ngx_min(one->len, two->len));
+
+    return rc ? rc : (one->len > two->len) - (one->len < two->len);
+}

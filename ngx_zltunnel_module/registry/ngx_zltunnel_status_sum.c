@@ -1,0 +1,75 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* What JSON and metrics show alike: sums, and the names of figures. */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_status_sum.h"
+
+
+const ngx_str_t  ngx_zltunnel_status_sum_drops[NGX_ZLTUNNEL_DROPS] = {
+    ngx_string("queue"), ngx_string("age"), ngx_string("limit"),
+    ngx_string("channel"), ngx_string("session"), ngx_string("send"),
+    ngx_string("malformed"), ngx_string("kernel")
+};
+
+const ngx_str_t  ngx_zltunnel_status_sum_ways[NGX_ZLTUNNEL_WAYS] = {
+    ngx_string("local"), ngx_string("moved"), ngx_string("bridged"),
+    ngx_string("fresh"), ngx_string("lane")
+};
+
+
+void
+ngx_zltunnel_status_sum(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_sh_worker_t *sum)
+{
+    ngx_uint_t                 i, way;
+    ngx_zltunnel_sh_worker_t  *worker;
+
+    ngx_memzero(sum, sizeof(ngx_zltunnel_sh_worker_t));
+
+    /* the last one is the sum of those that are gone */
+
+    for (i = 0; i <= st->nworkers; i++) {
+
+        worker = &st->workers[i];
+
+        if (worker->pid == 0 && i < st->nworkers) {
+            continue;
+        }
+
+        for (way = 0; way < NGX_ZLTUNNEL_WAYS; way++) {
+            sum->acquired[way] += worker->acquired[way];
+        }
+
+        sum->repeated += worker->repeated;
+        sum->reused += worker->reused;
+        sum->left += worker->left;
+        sum->spliced += worker->spliced;
+    }
+}
+
+
+ngx_uint_t
+ngx_zltunnel_status_sum_ports(ngx_zltunnel_registry_t *registry)
+{
+    ngx_uint_t                i, ports;
+    ngx_zltunnel_listener_t  *l;
+
+    /* a port may have sockets of several addresses, side by side */
+
+    ports = 0;
+    l = registry->listeners.elts;
+
+    for (i = 0; i < registry->listeners.nelts; i++) {
+
+        if (i == 0 || l[i].port != l[i - 1].port || l[i].udp != l[i - 1].udp) {
+            ports++;
+        }
+    }
+
+    return ports;
+}

@@ -1,0 +1,28 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#ifndef _NGX_ZLTUNNEL_STATUS_SUM_H_INCLUDED_
+#define _NGX_ZLTUNNEL_STATUS_SUM_H_INCLUDED_
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_status_copy.h"
+
+
+/* the causes for which datagrams are dropped, and the ways to a channel; each
+   has a 0 behind it */
+extern const ngx_str_t  ngx_zltunnel_status_sum_drops[NGX_ZLTUNNEL_DROPS];
+extern const ngx_str_t  ngx_zltunnel_status_sum_ways[NGX_ZLTUNNEL_WAYS];
+
+
+/* the figures of all workers, of those gone, too */
+void ngx_zltunnel_status_sum(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_sh_worker_t *sum);
+/* ports that the configuration has: one of several addresses is one */
+ngx_uint_t ngx_zltunnel_status_sum_ports(ngx_zltunnel_registry_t *registry);
+
+
+#endif /* _NGX_ZLTUNNEL_STATUS_SUM_H_INCLUDED_ */
