@@ -145,7 +145,8 @@ typedef enum {
     NGX_ZLTUNNEL_DIAL_TIMEOUT,
     NGX_ZLTUNNEL_DIAL_SHUTDOWN,     /* no channel is left, and none can come */
     NGX_ZLTUNNEL_DIAL_INCAPABLE,    /* the agent carries nothing of the kind */
-    NGX_ZLTUNNEL_DIAL_ERROR
+    NGX_ZLTUNNEL_DIAL_ERROR,
+    NGX_ZLTUNNEL_RESULTS            /* how many there are */
 } ngx_zltunnel_dial_e;
 
 

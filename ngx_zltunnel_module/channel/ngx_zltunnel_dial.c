@@ -171,6 +171,8 @@ ngx_zltunnel_dial_finish(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
 
     dial->connect_time = ngx_current_msec - dial->started;
 
+    ngx_zltunnel_figure_dial(dial->registry, rc, dial->connect_time);
+
     if (rc == NGX_ZLTUNNEL_DIAL_REFUSED || rc == NGX_ZLTUNNEL_DIAL_TIMEOUT) {
         ngx_zltunnel_dial_note(dial, rc);
     }

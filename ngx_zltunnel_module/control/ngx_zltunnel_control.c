@@ -372,6 +372,7 @@ ngx_zltunnel_control_heartbeat(ngx_zltunnel_control_t *control)
 
         ngx_zltunnel_control_io_write(control, &m);
         control->beaten = now;
+        control->beating = 1;
     }
 
     next = registry->heartbeat_interval - (now - control->beaten);

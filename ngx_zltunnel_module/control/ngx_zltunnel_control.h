@@ -69,6 +69,7 @@ struct ngx_zltunnel_control_s {
     ngx_str_t                      auth;      /* the message, allocated */
     ngx_msec_t                     heard;     /* of the holder, before */
 
+    unsigned                       beating:1; /* .. and not answered */
     unsigned                       extended:1;
     unsigned                       leaving:1; /* Disconnect was sent */
     unsigned                       failed:1;  /* nothing more can be sent */

@@ -48,6 +48,13 @@ ngx_zltunnel_control_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     case ZLT_HEARTBEAT_ACK:
         control->acked = ngx_current_msec;
+
+        if (control->beating) {
+            control->beating = 0;
+            ngx_zltunnel_figure_heartbeat(control->registry,
+                                          control->acked - control->beaten);
+        }
+
         return;
 
     case ZLT_CONNECT_FAIL:

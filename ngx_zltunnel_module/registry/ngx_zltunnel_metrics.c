@@ -8,6 +8,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_metrics.h"
+#include "ngx_zltunnel_figure.h"
 #include "ngx_zltunnel_metrics_sum.h"
 #include "ngx_zltunnel_metrics_text.h"
 #include "ngx_zltunnel_status_copy.h"
@@ -41,6 +42,9 @@ typedef struct {
 static void ngx_zltunnel_metrics_registry(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_workers(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_channels(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_times(ngx_zltunnel_metrics_t *m,
+    const char *name, const char *help, ngx_zltunnel_sh_times_t *times);
 static void ngx_zltunnel_metrics_tunnels(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_services(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_pairs(ngx_zltunnel_metrics_t *m,
@@ -118,6 +122,7 @@ ngx_zltunnel_metrics(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
     ngx_zltunnel_metrics_registry(m);
     ngx_zltunnel_metrics_workers(m);
     ngx_zltunnel_metrics_channels(m);
+    ngx_zltunnel_metrics_dials(m);
     ngx_zltunnel_metrics_tunnels(m);
     ngx_zltunnel_metrics_services(m);
 
@@ -173,7 +178,7 @@ ngx_zltunnel_metrics_registry(ngx_zltunnel_metrics_t *m)
     ngx_zltunnel_metrics_text_family(text, "registry_resets_total", "counter",
                                 "Times that the registry was emptied, since a "
                                 "worker died within a change.");
-    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, st->resets);
+    ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, st->resets - 1);
 
     size = registry->shm_zone->shm.size;
     state[0].name = "state";
@@ -322,6 +327,79 @@ ngx_zltunnel_metrics_channels(ngx_zltunnel_metrics_t *m)
     ngx_zltunnel_metrics_text_family(text, "spliced_bytes_total", "counter",
                                 "Bytes that splice() moved.");
     ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, sum.spliced);
+}
+
+
+static void
+ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m)
+{
+    ngx_uint_t                     rc;
+    ngx_zltunnel_sh_figures_t     *figures;
+    ngx_zltunnel_metrics_label_t   label[1];
+
+    static const ngx_str_t  results[NGX_ZLTUNNEL_RESULTS] = {
+        ngx_string("ok"), ngx_string("no_service"), ngx_string("limit"),
+        ngx_string("refused"), ngx_string("timeout"), ngx_string("shutdown"),
+        ngx_string("incapable"), ngx_string("error")
+    };
+
+    figures = &m->st->figures;
+    label[0].name = "result";
+
+    ngx_zltunnel_metrics_text_family(&m->text, "dials_total", "counter",
+                                     "Connections that asked for a data "
+                                     "channel, by what came of it.");
+
+    for (rc = 0; rc < NGX_ZLTUNNEL_RESULTS; rc++) {
+        label[0].value = results[rc];
+        ngx_zltunnel_metrics_one(&m->text, label, figures->dials[rc]);
+    }
+
+    ngx_zltunnel_metrics_times(m, "connect_seconds",
+                               "Time until the agent had connected to the "
+                               "service.", &figures->connects);
+
+    ngx_zltunnel_metrics_times(m, "heartbeat_seconds",
+                               "Round trips of heartbeats on control channels.",
+                               &figures->heartbeats);
+}
+
+
+static void
+ngx_zltunnel_metrics_times(ngx_zltunnel_metrics_t *m, const char *name,
+    const char *help, ngx_zltunnel_sh_times_t *times)
+{
+    u_char                         limit[NGX_INT_T_LEN];
+    uint64_t                       n;
+    ngx_uint_t                     i;
+    ngx_msec_t                     ms;
+    ngx_zltunnel_metrics_label_t   label[1];
+
+    label[0].name = "le";
+
+    ngx_zltunnel_metrics_text_family(&m->text, name, "histogram", help);
+
+    n = 0;
+
+    for (i = 0; i < NGX_ZLTUNNEL_BUCKETS; i++) {
+        n += times->bucket[i];
+
+        if (i < NGX_ZLTUNNEL_BUCKETS - 1) {
+            ms = ngx_zltunnel_figure_limits[i];
+
+            label[0].value.data = limit;
+            label[0].value.len = ngx_sprintf(limit, "%M.%03M", ms / 1000,
+                                             ms % 1000)
+                                 - limit;
+        } else {
+            ngx_str_set(&label[0].value, "+Inf");
+        }
+
+        ngx_zltunnel_metrics_text_sample(&m->text, "_bucket", label, 1, n);
+    }
+
+    ngx_zltunnel_metrics_text_seconds(&m->text, "_sum", times->sum);
+    ngx_zltunnel_metrics_text_sample(&m->text, "_count", NULL, 0, n);
 }
 
 

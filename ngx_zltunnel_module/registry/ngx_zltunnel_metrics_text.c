@@ -51,12 +51,11 @@ ngx_zltunnel_metrics_text_sample(ngx_zltunnel_metrics_text_t *m,
 
 void
 ngx_zltunnel_metrics_text_seconds(ngx_zltunnel_metrics_text_t *m,
-    const char *suffix, ngx_zltunnel_metrics_label_t *labels, ngx_uint_t n,
-    uint64_t value)
+    const char *suffix, uint64_t value)
 {
     u_char  *p;
 
-    ngx_zltunnel_metrics_text_name(m, suffix, labels, n);
+    ngx_zltunnel_metrics_text_name(m, suffix, NULL, 0);
 
     p = ngx_zltunnel_text_need(&m->text, NGX_INT64_LEN + 8);
 

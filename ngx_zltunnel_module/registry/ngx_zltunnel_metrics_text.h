@@ -38,10 +38,9 @@ void ngx_zltunnel_metrics_text_family(ngx_zltunnel_metrics_text_t *m,
 void ngx_zltunnel_metrics_text_sample(ngx_zltunnel_metrics_text_t *m,
     const char *suffix, ngx_zltunnel_metrics_label_t *labels, ngx_uint_t n,
     uint64_t value);
-/* the same with a value in ms, as seconds */
+/* without labels, a value in ms, as seconds */
 void ngx_zltunnel_metrics_text_seconds(ngx_zltunnel_metrics_text_t *m,
-    const char *suffix, ngx_zltunnel_metrics_label_t *labels, ngx_uint_t n,
-    uint64_t value);
+    const char *suffix, uint64_t value);
 
 
 #endif /* _NGX_ZLTUNNEL_METRICS_TEXT_H_INCLUDED_ */

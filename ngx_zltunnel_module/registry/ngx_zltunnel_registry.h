@@ -13,6 +13,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_figure.h"
 #include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_metrics.h"
 #include "ngx_zltunnel_notice.h"

@@ -46,6 +46,26 @@
 #define NGX_ZLTUNNEL_WAYS          5
 
 
+/* times in ms: bucket[i] counts those up to ngx_zltunnel_figure_limits[i] and
+   above the one before, the last bucket all others */
+
+#define NGX_ZLTUNNEL_BUCKETS       15
+
+typedef struct {
+    uint64_t                     bucket[NGX_ZLTUNNEL_BUCKETS];
+    uint64_t                     sum;
+} ngx_zltunnel_sh_times_t;
+
+
+/* of one worker, which alone writes it */
+
+typedef struct {
+    uint64_t                     dials[NGX_ZLTUNNEL_RESULTS];
+    ngx_zltunnel_sh_times_t      connects;    /* of dials that succeeded */
+    ngx_zltunnel_sh_times_t      heartbeats;  /* round trips */
+} ngx_zltunnel_sh_figures_t;
+
+
 typedef struct {
     ngx_pid_t                    pid;         /* 0: the slot is free */
     ngx_uint_t                   generation;
@@ -58,6 +78,7 @@ typedef struct {
     uint64_t                     reused;      /* channels idle again */
     uint64_t                     left;        /* connections, their lane */
     uint64_t                     spliced;     /* bytes */
+    ngx_zltunnel_sh_figures_t   *figures;     /* NULL: the zone is full */
 } ngx_zltunnel_sh_worker_t;
 
 

@@ -14,6 +14,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_status_copy.h"
+#include "ngx_zltunnel_figure.h"
 #include "ngx_zltunnel_tunnel.h"
 #include "ngx_zltunnel_zone.h"
 
@@ -63,9 +64,11 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
 
     for (i = 0; i < st->nworkers; i++) {
         st->workers[i] = *ngx_zltunnel_slot(sh, i);
+        ngx_zltunnel_figure_add(&st->figures, st->workers[i].figures);
     }
 
     st->workers[i] = sh->gone;
+    ngx_zltunnel_figure_add(&st->figures, sh->gone.figures);
 
     for (q = ngx_queue_head(&sh->list);
          q != ngx_queue_sentinel(&sh->list) && st->nids < n;

@@ -56,6 +56,7 @@ typedef struct {
     ngx_uint_t                   generation;
     ngx_zltunnel_sh_worker_t    *workers;     /* the last one: those gone */
     ngx_uint_t                   nworkers;    /* .. its index */
+    ngx_zltunnel_sh_figures_t    figures;     /* of all workers */
     size_t                       free;        /* bytes of the zone */
     ngx_uint_t                   resets;      /* times it was emptied */
     ngx_uint_t                   open;        /* ports */

@@ -15,6 +15,7 @@
 #include "ngx_zltunnel_worker_death.h"
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_figure.h"
 #include "ngx_zltunnel_pending.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_tunnel.h"
@@ -102,6 +103,12 @@ ngx_zltunnel_worker_death(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
     sh->gone.reused += w->reused;
     sh->gone.left += w->left;
     sh->gone.spliced += w->spliced;
+
+    ngx_zltunnel_figure_add(sh->gone.figures, w->figures);
+
+    if (w->figures) {
+        ngx_zltunnel_zone_free(registry, w->figures);
+    }
 
     ngx_memzero(w, sizeof(ngx_zltunnel_sh_worker_t));
 }

@@ -27,6 +27,8 @@
 
 static ngx_int_t ngx_zltunnel_worker_slot_add(
     ngx_zltunnel_registry_t *registry);
+static ngx_zltunnel_sh_figures_t *ngx_zltunnel_worker_slot_figures(
+    ngx_zltunnel_registry_t *registry);
 
 
 ngx_uint_t
@@ -73,7 +75,12 @@ ngx_zltunnel_worker_slot_take(ngx_zltunnel_registry_t *registry,
 
     w->generation = generation;
     w->worker = ngx_worker;
+    w->figures = ngx_zltunnel_worker_slot_figures(registry);
     w->pid = ngx_pid;
+
+    if (sh->gone.figures == NULL) {
+        sh->gone.figures = ngx_zltunnel_worker_slot_figures(registry);
+    }
 
     registry->slot = i;
 
@@ -115,4 +122,21 @@ ngx_zltunnel_worker_slot_add(ngx_zltunnel_registry_t *registry)
     sh->nslots += NGX_ZLTUNNEL_SLOTS;
 
     return NGX_OK;
+}
+
+
+/* NULL: the zone is full, and nothing is counted */
+
+static ngx_zltunnel_sh_figures_t *
+ngx_zltunnel_worker_slot_figures(ngx_zltunnel_registry_t *registry)
+{
+    ngx_zltunnel_sh_figures_t  *figures;
+
+    figures = ngx_zltunnel_zone_alloc(registry,
+                                      sizeof(ngx_zltunnel_sh_figures_t));
+    if (figures) {
+        ngx_memzero(figures, sizeof(ngx_zltunnel_sh_figures_t));
+    }
+
+    return figures;
 }

@@ -68,6 +68,14 @@ subtest 'by token' => sub {
     is($m{'zltunnel_tokens'}, 2, 'tokens');
     is($m{'zltunnel_token_file_ok'}, 1, 'their file is in order');
     ok(!(grep { /service=/ } keys %m), 'no name of a service');
+
+    is($m{'zltunnel_dials_total{result="ok"}'}, 2, 'dials: one, and one of UDP');
+    is($m{'zltunnel_connect_seconds_count'}, 2, 'the times of both');
+    is($m{'zltunnel_connect_seconds_bucket{le="+Inf"}'}, 2, '.. in the last');
+    cmp_ok($m{'zltunnel_connect_seconds_bucket{le="30.000"}'}, '==', 2,
+           '.. and in time');
+    cmp_ok($m{zltunnel_heartbeat_seconds_count}, '>', 0, 'heartbeats');
+    is($m{zltunnel_registry_resets_total}, 0, 'the registry is whole');
     is($m{'zltunnel_zone_bytes{state="used"}'}
        + $m{'zltunnel_zone_bytes{state="free"}'},
        $t->status->{zone}{size}, 'the zone');
@@ -80,6 +88,16 @@ subtest 'by service' => sub {
        'one service of two agents is one');
     is($m{'zltunnel_services{token="b.b",service="a-b_c.d",protocol="tcp"}'},
        1, 'a name with all that a name may have');
+};
+
+subtest 'the manual' => sub {
+    my $manual = slurp("$ZLTunnel::ROOT/docs/operations.md");
+    my @families = http_get($t->{http_port}, '/service')->{body}
+                   =~ /^# TYPE (\w+)/mg;
+
+    cmp_ok(scalar @families, '>', 20, 'families');
+    is_deeply([ grep { index($manual, "`$_`") < 0 } @families ], [],
+              'has each of them');
 };
 
 subtest 'in all' => sub {

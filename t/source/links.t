@@ -40,6 +40,11 @@ my %command = map { $_ => 1 } 'help', 'version', ($help // '') =~ /^  (\w+)/mg;
 # what a document defines itself: names for Prometheus
 my %metric = map { $_ => 1 } map { /kind\("(\w+)"/g } values %text;
 
+# .. and those of zltunnel_status, whose text is what it says of each
+$metric{"zltunnel_$_"} = 1
+    for slurp("$root/ngx_zltunnel_module/registry/ngx_zltunnel_metrics.c")
+        =~ /"([a-z_]+)"/g;
+
 my %option = map { $_ => 1 } known_options();
 my %key = %{ known_keys() };
 my %target = map { $_ => 1 } slurp("$root/Makefile") =~ /^([a-z][\w-]*):/mg;
