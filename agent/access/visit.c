@@ -334,7 +334,7 @@ zlt_visit_opened(zlt_channel_t *ch, const uint8_t *data, size_t len)
 
     zlt_conn_keepalive(&c[ZLT_RELAY_CHANNEL]);
 
-    zlt_framed_start(&c[ZLT_RELAY_CHANNEL], &ch->framed);
+    zlt_framed_start(&c[ZLT_RELAY_CHANNEL], &ch->framed, NULL);
 
     zlt_timer_start(&ch->relay.timer,
                     (ch->owner->conf->connect_timeout + 999) / 1000

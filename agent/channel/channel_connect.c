@@ -234,7 +234,8 @@ zlt_channel_connect_taken(zlt_channel_t *ch, const zlt_msg_t *m,
     zlt_channel_state(ch, ZLT_CHANNEL_TAKEN);
     ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_dial_wait;
 
-    zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
+    zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed,
+                     zlt_pool_retires);
 
     if (zlt_dup_seen(ch->id)) {
         zlt_channel_end_fail(ch, ZLT_E_DUPLICATE, "duplicate");

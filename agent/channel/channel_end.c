@@ -173,9 +173,13 @@ zlt_channel_end_reuse(zlt_channel_t *ch)
     zlt_timer_start(&ch->relay.timer, ZLT_CHANNEL_SILENCE,
                     zlt_channel_expired);
 
-    if (o->pool == NULL || o->stopping
-        || !zlt_pool_wants(o->pool, ch->tunnel_id))
-    {
+    if (ch->framed.retired) {
+        free(rest);
+        zlt_channel_end(ch);
+        return;
+    }
+
+    if (zlt_pool_retires(&ch->framed)) {
         free(rest);
         zlt_channel_end_retire(ch);
         return;

@@ -450,7 +450,8 @@ zlt_channel_open_joins(zlt_channel_t *ch, const uint8_t *data, size_t len)
     zlt_channel_state(ch, ZLT_CHANNEL_TAKEN);
 
     ch->relay.side[ZLT_RELAY_CHANNEL].io.handler = zlt_channel_dial_wait;
-    zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed);
+    zlt_framed_start(&ch->relay.side[ZLT_RELAY_CHANNEL], &ch->framed,
+                     zlt_pool_retires);
 
     if (zlt_channel_connect_early(ch, data, len) == -1) {
         zlt_channel_connect_spoilt(ch);

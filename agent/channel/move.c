@@ -186,7 +186,7 @@ zlt_move_switch(zlt_channel_t *ch)
         return;
     }
 
-    zlt_framed_start(c, &ch->framed);
+    zlt_framed_start(c, &ch->framed, zlt_pool_retires);
 
     if (ended != ZLT_FRAMES_MOVED) {
         ch->framed.frames.out.end = ended;

@@ -309,10 +309,20 @@ zlt_pool_return(zlt_pool_t *p, zlt_channel_t *ch)
 
 
 int
-zlt_pool_wants(const zlt_pool_t *p, const uint8_t *tunnel_id)
+zlt_pool_retires(const zlt_framed_t *f)
 {
-    return p->most && !p->abandoned && !p->suspended
-           && zlt_pool_is(p, tunnel_id);
+    zlt_pool_t     *p;
+    zlt_channel_t  *ch;
+
+    ch = zlt_list_data(f, zlt_channel_t, framed);
+    p = ch->owner->pool;
+
+    if (ch->relay.side[ZLT_RELAY_CHANNEL].lane) {
+        return 0;
+    }
+
+    return p == NULL || ch->owner->stopping || p->most == 0 || p->abandoned
+           || p->suspended || !zlt_pool_is(p, ch->tunnel_id);
 }
 
 

@@ -13,6 +13,7 @@
 #include "reach.h"
 #include "types.h"
 #include "zlt_msg.h"
+#include "net.h"
 
 
 /* what data channels are opened with */
@@ -63,8 +64,9 @@ void zlt_pool_return(zlt_pool_t *p, zlt_channel_t *ch);
    which lives to the end of this turn; NULL if it has left before. */
 zlt_pool_t *zlt_pool_leave(zlt_channel_t *ch);
 
-/* 1 if it takes back a channel of that tunnel */
-int zlt_pool_wants(const zlt_pool_t *p, const uint8_t *tunnel_id);
+/* 1 if a channel with such a connection is not to be idle after that; a lane is
+   not asked */
+int zlt_pool_retires(const zlt_framed_t *f);
 void zlt_pool_failed(zlt_pool_t *p, const char *why);
 void zlt_pool_astray(zlt_pool_t *p);
 

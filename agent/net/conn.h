@@ -94,11 +94,17 @@ typedef struct {
 
 /* a connection whose bytes come and go as messages, on a channel that stays */
 
-typedef struct {
+typedef struct zlt_framed_s  zlt_framed_t;
+
+struct zlt_framed_s {
     zlt_frames_t     frames;
     zlt_buf_t       *rest;         /* came behind the end, or NULL */
     const zlt_conn_ops_t  *under;
-} zlt_framed_t;
+
+    /* 1: no other connection is to come, which goes with our end; or NULL */
+    int            (*retires)(const zlt_framed_t *f);
+    unsigned         retired:1;    /* it has */
+};
 
 typedef struct zlt_wsc_s  zlt_wsc_t;
 

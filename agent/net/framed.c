@@ -35,6 +35,7 @@ static int zlt_framed_make_bare(zlt_conn_t *c);
 static int zlt_framed_behind(zlt_conn_t *c);
 static int zlt_framed_stays(zlt_conn_t *c, zlt_conn_over_e how);
 static int zlt_framed_mark(zlt_conn_t *c, zlt_frames_end_e end);
+static int zlt_framed_retires(const zlt_framed_t *f);
 static int zlt_framed_keep(zlt_framed_t *f, const uint8_t *data, size_t len);
 
 
@@ -55,11 +56,13 @@ static const zlt_conn_ops_t  zlt_framed = {
 
 
 void
-zlt_framed_start(zlt_conn_t *c, zlt_framed_t *f)
+zlt_framed_start(zlt_conn_t *c, zlt_framed_t *f,
+    int (*retires)(const zlt_framed_t *f))
 {
     memset(f, 0, sizeof(zlt_framed_t));
 
     f->under = c->ops;
+    f->retires = retires;
 
     c->framed = f;
     c->ops = &zlt_framed;
@@ -326,23 +329,26 @@ zlt_framed_write(zlt_conn_t *c, const void *buf, size_t size)
 }
 
 
-/* There is room for Eof behind the bytes, too. */
+/* There is room for Eof behind the bytes, too, and for Retire. */
 
 static ssize_t
 zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size)
 {
-    size_t             len, all;
+    size_t             len, all, last;
     uint8_t           *p;
     ssize_t            n;
+    zlt_framed_t      *f;
     zlt_frames_out_t  *out;
 
-    static const uint8_t  eof[ZLT_HEADER_SIZE] = { ZLT_EOF, 0, 0, 0, 0 };
+    static const uint8_t  end[] = { ZLT_EOF, 0, 0, 0, 0,
+                                    ZLT_RETIRE, 0, 0, 0, 0 };
 
     if (!zlt_conn_writable(c)) {
         return ZLT_CONN_AGAIN;
     }
 
-    out = &c->framed->frames.out;
+    f = c->framed;
+    out = &f->frames.out;
 
     if (out->end == ZLT_FRAMES_MOVED) {
         return ZLT_CONN_AGAIN;
@@ -358,12 +364,14 @@ zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size)
         return zlt_framed_write(c, buf, size);
     }
 
+    last = zlt_framed_retires(f) ? sizeof(end) : ZLT_HEADER_SIZE;
+
     p = zlt_frames_prefix(out, buf);
-    memcpy(buf + size, eof, ZLT_HEADER_SIZE);
+    memcpy(buf + size, end, last);
 
     all = (size_t) (buf - p) + size;
 
-    n = zlt_framed_push(c, p, all + ZLT_HEADER_SIZE);
+    n = zlt_framed_push(c, p, all + last);
 
     if (n < 0) {
         return n;
@@ -381,8 +389,9 @@ zlt_framed_write_last(zlt_conn_t *c, uint8_t *buf, size_t size)
 
     n -= (ssize_t) all;
 
-    zlt_frames_put(out, eof + n, ZLT_HEADER_SIZE - (size_t) n);
+    zlt_frames_put(out, end + n, last - (size_t) n);
     out->end = ZLT_FRAMES_EOF;
+    f->retired = (last == sizeof(end));
 
     return (ssize_t) size;
 }
@@ -451,9 +460,13 @@ zlt_framed_end(zlt_conn_t *c, int closes)
 static int
 zlt_framed_mark(zlt_conn_t *c, zlt_frames_end_e end)
 {
+    zlt_framed_t      *f;
     zlt_frames_out_t  *out;
 
-    out = &c->framed->frames.out;
+    static const uint8_t  retire[ZLT_HEADER_SIZE] = { ZLT_RETIRE, 0, 0, 0, 0 };
+
+    f = c->framed;
+    out = &f->frames.out;
 
     if (out->end == ZLT_FRAMES_MOVED) {
         return ZLT_CONN_AGAIN;
@@ -461,9 +474,21 @@ zlt_framed_mark(zlt_conn_t *c, zlt_frames_end_e end)
 
     if (out->end == ZLT_FRAMES_OPEN) {
         zlt_frames_end(out, end);
+
+        if (end != ZLT_FRAMES_RAW && zlt_framed_retires(f)) {
+            zlt_frames_put(out, retire, ZLT_HEADER_SIZE);
+            f->retired = 1;
+        }
     }
 
     return zlt_framed_flush(c);
+}
+
+
+static int
+zlt_framed_retires(const zlt_framed_t *f)
+{
+    return f->retires && f->retires(f);
 }
 
 

@@ -11,8 +11,10 @@
 #include "conn.h"
 
 
-/* Bytes are messages from here on, until zlt_framed_stop(), a close, or Raw. */
-void zlt_framed_start(zlt_conn_t *c, zlt_framed_t *f);
+/* Bytes are messages from here on, until zlt_framed_stop(), a close, or Raw.
+   retires: see there; may be NULL. */
+void zlt_framed_start(zlt_conn_t *c, zlt_framed_t *f,
+    int (*retires)(const zlt_framed_t *f));
 void zlt_framed_stop(zlt_conn_t *c);
 
 /* zlt_conn_read() and zlt_conn_write() beneath the messages. */

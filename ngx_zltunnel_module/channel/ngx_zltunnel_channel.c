@@ -278,6 +278,13 @@ void
 ngx_zltunnel_channel_close(ngx_zltunnel_channel_t *channel)
 {
     ngx_zltunnel_channel_unlist(channel);
+
+    /* our end of the last connection, if that was to go with the next one */
+
+    if (channel->end.connection) {
+        (void) ngx_zltunnel_channel_answer_flush(channel);
+    }
+
     ngx_zltunnel_channel_answer_drop(channel);
 
     ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_CLOSED);

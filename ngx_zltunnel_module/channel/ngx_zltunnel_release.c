@@ -26,6 +26,7 @@
 #include "ngx_zltunnel_worker.h"
 
 #include "zlt_frames.h"
+#include "zlt_msg.h"
 
 
 #define NGX_ZLTUNNEL_CHANNEL_DRAIN      5000    /* ms, until it is idle again */
@@ -289,7 +290,7 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel,
 {
     u_char                      token[32], text[NGX_ZLTUNNEL_TOKEN_NAME];
     ngx_str_t                   name;
-    ngx_uint_t                  wanted, used, waited;
+    ngx_uint_t                  wanted, used, waited, retired;
     ngx_connection_t           *c;
     ngx_zltunnel_end_t         *end;
     ngx_zltunnel_peer_t        *peer;
@@ -306,6 +307,10 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel,
     }
 
     used = (end->frames != NULL);
+
+    /* the agent has said so with its end */
+
+    retired = (end->nrest && end->rest[0] == ZLT_RETIRE);
 
     channel->fresh = 0;
     channel->have = 0;
@@ -334,6 +339,7 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel,
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, channel->tunnel_id);
 
     if (tunnel && tunnel->epoch == channel->epoch && !ngx_exiting
+        && !retired
         && registry->slot != NGX_ZLTUNNEL_NO_SLOT
         && (waited
             || ngx_zltunnel_tunnel_nidle(registry->sh, tunnel)

@@ -78,9 +78,13 @@ zlt_track_message(zlt_track_t *t, unsigned from)
         t->way[from].open = 0;
         break;
 
+    case ZLT_RETIRE:
+        t->retired = 1;
+        break;
+
     default:
 
-        /* Raw, Retire, or it has become a channel of another kind */
+        /* Raw, or it has become a channel of another kind */
 
         t->lost = 1;
         break;
@@ -107,5 +111,5 @@ zlt_track_idle(const zlt_track_t *t)
         }
     }
 
-    return !t->lost && !zlt_track_busy(t);
+    return !t->retired && !t->lost && !zlt_track_busy(t);
 }

@@ -33,7 +33,8 @@ typedef struct {
         uint8_t      header[ZLT_HEADER_SIZE];
     } way[2];
 
-    uint8_t          lost;         /* will not be idle again */
+    uint8_t          retired;      /* will not be idle again .. */
+    uint8_t          lost;         /* .. nor is there more to be seen */
 } zlt_track_t;
 
 

@@ -55,6 +55,8 @@ static const passing_t  passing[] = {
     { "half a header", { "<31 00 00" }, 0, 0 },
     { "half a message", { "<31 00000008 00" }, 0, 0 },
     { "Retire", { "<53 00000000" }, 0, 0 },
+    { "Retire behind an end",
+      { CONNECT, ACK, "<56 00000000 53 00000000", ">56 00000000" }, 0, 0 },
     { "Raw", { CONNECT, ACK, "<54 00000000 31", ">56 00000000" }, 0, 1 },
     { "DatagramOpen", { ">50 00000000" }, 0, 0 },
     { "Lane", { ">60 00000000" }, 0, 0 }
