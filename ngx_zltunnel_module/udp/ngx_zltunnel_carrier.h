@@ -70,13 +70,6 @@ void ngx_zltunnel_carrier_lose(ngx_zltunnel_carrier_t *carrier, uint32_t n);
 /* looks for a channel, unless that is under way or has just failed */
 void ngx_zltunnel_carrier_dial(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp);
-/* gives the session its number on the channel; 0: there is none for it */
-void ngx_zltunnel_carrier_number(ngx_zltunnel_carrier_t *carrier,
-    ngx_zltunnel_udp_t *udp);
-void ngx_zltunnel_carrier_unnumber(ngx_zltunnel_carrier_t *carrier,
-    ngx_zltunnel_udp_t *udp);
-ngx_zltunnel_udp_t *ngx_zltunnel_carrier_session(
-    ngx_zltunnel_carrier_t *carrier, uint32_t number);
 /* the channel has ended, or must */
 void ngx_zltunnel_carrier_lost(ngx_zltunnel_carrier_t *carrier);
 /* ends what belongs to services that are gone */

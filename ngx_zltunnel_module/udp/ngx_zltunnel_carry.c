@@ -18,6 +18,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_reply.h"
+#include "ngx_zltunnel_udp_number.h"
 #include "ngx_zltunnel_udp_session.h"
 
 #include "zlt_dgram.h"
@@ -107,7 +108,7 @@ ngx_zltunnel_carry_datagram(ngx_zltunnel_carrier_t *carrier,
     if (udp->number == 0) {
         end = p + size;
 
-        ngx_zltunnel_carrier_number(carrier, udp);
+        ngx_zltunnel_udp_number_give(carrier, udp);
 
         p = udp->number ? zlt_dgram_open(p, end, udp->number, carrier->id,
                                          (char *) udp->client_addr.data,
@@ -163,7 +164,7 @@ ngx_zltunnel_carry_reply(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
 {
     ngx_zltunnel_udp_t  *udp;
 
-    udp = ngx_zltunnel_carrier_session(d->data, f->session);
+    udp = ngx_zltunnel_udp_number_find(d->data, f->session);
 
     if (udp && !udp->ending) {
         ngx_zltunnel_reply(udp, f->data.data, f->data.len);
@@ -188,7 +189,7 @@ ngx_zltunnel_carry_closed(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
 {
     ngx_zltunnel_udp_t  *udp;
 
-    udp = ngx_zltunnel_carrier_session(d->data, f->session);
+    udp = ngx_zltunnel_udp_number_find(d->data, f->session);
 
     if (udp) {
         udp->cause = f->cause;
@@ -215,7 +216,7 @@ ngx_zltunnel_carry_malformed(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
 {
     ngx_zltunnel_udp_t  *udp;
 
-    udp = f->has_session ? ngx_zltunnel_carrier_session(d->data, f->session)
+    udp = f->has_session ? ngx_zltunnel_udp_number_find(d->data, f->session)
                          : NULL;
 
     ngx_zltunnel_carrier_drop(d->data, udp, NGX_ZLTUNNEL_DROP_MALFORMED);

@@ -66,9 +66,6 @@ static void ngx_zltunnel_udp_keep(ngx_listening_t *ls,
     uint64_t hash, ngx_uint_t i, ngx_sockaddr_t *local);
 static void ngx_zltunnel_udp_newcomers(ngx_event_t *ev);
 static void ngx_zltunnel_udp_admit(ngx_zltunnel_newcomer_t *newcomer);
-static void ngx_zltunnel_udp_control(ngx_listening_t *ls,
-    ngx_zltunnel_udp_socket_t *sock, struct msghdr *msg,
-    ngx_sockaddr_t *local);
 static ngx_uint_t ngx_zltunnel_udp_refuse(ngx_listening_t *ls,
     ngx_zltunnel_udp_socket_t *sock);
 static void ngx_zltunnel_udp_accept(ngx_zltunnel_newcomer_t *newcomer);
@@ -375,6 +372,7 @@ static void
 ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
     ngx_zltunnel_udp_socket_t *sock, ngx_uint_t i)
 {
+    uint32_t                    drops;
     uint64_t                    hash;
     ngx_sockaddr_t              local;
     struct msghdr              *msg;
@@ -387,7 +385,17 @@ ngx_zltunnel_udp_datagram(ngx_listening_t *ls,
         return;
     }
 
-    ngx_zltunnel_udp_control(ls, sock, msg, &local);
+    drops = sock->drops;
+
+    ngx_zltunnel_udp_socket_told(ls, msg, &local, &drops);
+
+    /* unless it was queued before the baseline was taken */
+
+    if ((int32_t) (drops - sock->drops) > 0) {
+        sock->lost += drops - sock->drops;
+        sock->drops = drops;
+    }
+
     ngx_zltunnel_client_key(&key, ls, msg->msg_name, &local.sockaddr);
 
     hash = ngx_zltunnel_client_hash(&key);
@@ -468,59 +476,6 @@ ngx_zltunnel_udp_keep(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock,
     {
         ngx_zltunnel_newcomer_remove(newcomer);
         ngx_zltunnel_newcomer_free(newcomer);
-    }
-}
-
-
-/* the address that a datagram was sent to, and how many were dropped before */
-
-static void
-ngx_zltunnel_udp_control(ngx_listening_t *ls, ngx_zltunnel_udp_socket_t *sock,
-    struct msghdr *msg, ngx_sockaddr_t *local)
-{
-    uint32_t             drops;
-    struct cmsghdr      *cmsg;
-    struct in_pktinfo    pkt;
-#if (NGX_HAVE_INET6)
-    struct in6_pktinfo   pkt6;
-#endif
-
-    ngx_memcpy(local, ls->sockaddr, ls->socklen);
-
-    for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
-
-        if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SO_RXQ_OVFL) {
-            ngx_memcpy(&drops, CMSG_DATA(cmsg), sizeof(uint32_t));
-
-            /* of one that was queued before the baseline was taken */
-
-            if ((int32_t) (drops - sock->drops) > 0) {
-                sock->lost += drops - sock->drops;
-                sock->drops = drops;
-            }
-        }
-
-        if (!ls->wildcard) {
-            continue;
-        }
-
-        if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO
-            && local->sockaddr.sa_family == AF_INET)
-        {
-            ngx_memcpy(&pkt, CMSG_DATA(cmsg), sizeof(struct in_pktinfo));
-            local->sockaddr_in.sin_addr = pkt.ipi_addr;
-        }
-
-#if (NGX_HAVE_INET6)
-
-        if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO
-            && local->sockaddr.sa_family == AF_INET6)
-        {
-            ngx_memcpy(&pkt6, CMSG_DATA(cmsg), sizeof(struct in6_pktinfo));
-            local->sockaddr_in6.sin6_addr = pkt6.ipi6_addr;
-        }
-
-#endif
     }
 }
 

@@ -10,6 +10,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_udp_number.h"
 #include "ngx_zltunnel_udp_session.h"
 #include "ngx_zltunnel_carrier.h"
 #include "ngx_zltunnel_carry.h"
@@ -458,7 +459,7 @@ ngx_zltunnel_udp_session_close(ngx_zltunnel_udp_t *udp)
                                                     ZLT_DGRAM_ENDED);
         }
 
-        ngx_zltunnel_carrier_unnumber(carrier, udp);
+        ngx_zltunnel_udp_number_take(carrier, udp);
     }
 
     ngx_queue_remove(&udp->queue);

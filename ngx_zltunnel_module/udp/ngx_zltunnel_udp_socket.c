@@ -142,3 +142,46 @@ ngx_zltunnel_udp_socket_drops(ngx_socket_t fd)
 
     return mem[SK_MEMINFO_DROPS];
 }
+
+
+void
+ngx_zltunnel_udp_socket_told(ngx_listening_t *ls, struct msghdr *msg,
+    ngx_sockaddr_t *local, uint32_t *drops)
+{
+    struct cmsghdr      *cmsg;
+    struct in_pktinfo    pkt;
+#if (NGX_HAVE_INET6)
+    struct in6_pktinfo   pkt6;
+#endif
+
+    ngx_memcpy(local, ls->sockaddr, ls->socklen);
+
+    for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+
+        if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SO_RXQ_OVFL) {
+            ngx_memcpy(drops, CMSG_DATA(cmsg), sizeof(uint32_t));
+        }
+
+        if (!ls->wildcard) {
+            continue;
+        }
+
+        if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO
+            && local->sockaddr.sa_family == AF_INET)
+        {
+            ngx_memcpy(&pkt, CMSG_DATA(cmsg), sizeof(struct in_pktinfo));
+            local->sockaddr_in.sin_addr = pkt.ipi_addr;
+        }
+
+#if (NGX_HAVE_INET6)
+
+        if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO
+            && local->sockaddr.sa_family == AF_INET6)
+        {
+            ngx_memcpy(&pkt6, CMSG_DATA(cmsg), sizeof(struct in6_pktinfo));
+            local->sockaddr_in6.sin6_addr = pkt6.ipi6_addr;
+        }
+
+#endif
+    }
+}
