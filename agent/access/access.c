@@ -156,7 +156,7 @@ zlt_access_try(zlt_access_t *x, uint64_t now)
         return;
     }
 
-    if (!x->bound && zlt_access_listen_bind(x, error) == -1) {
+    if (x->door == ZLT_ACCESS_SHUT && zlt_access_listen_bind(x, error) == -1) {
         zlt_log_link(x->owner->label, ZLT_LOG_ERROR, "%s", error);
         x->again_at = now + ZLT_ACCESS_AGAIN;
         return;

@@ -48,6 +48,16 @@ typedef enum {
 } zlt_access_state_e;
 
 
+/* where local clients come in; access_listen.c alone changes it */
+
+typedef enum {
+    ZLT_ACCESS_SHUT = 0,
+    ZLT_ACCESS_BOUND,          /* the address is ours, nobody can connect yet */
+    ZLT_ACCESS_LISTENS,
+    ZLT_ACCESS_PAUSED          /* accepts none: no descriptors */
+} zlt_access_door_e;
+
+
 /* what the server has to say on access */
 
 typedef enum {
@@ -78,6 +88,7 @@ struct zlt_access_s {
     zlt_owner_t         *owner;
     zlt_access_conf_t    conf;
     zlt_access_state_e   state;
+    zlt_access_door_e    door;
 
     uint8_t              id[ZLT_ID_SIZE];
     uint64_t             created;      /* Unix time, s; 0: never granted */
@@ -100,9 +111,6 @@ struct zlt_access_s {
 
     unsigned             served:1;     /* by somebody, when it was granted */
     unsigned             has_id:1;
-    unsigned             bound:1;
-    unsigned             listening:1;
-    unsigned             paused:1;     /* accepts none: no descriptors */
     unsigned             announced:1;
     unsigned             failed:1;     /* ended otherwise than by its time */
 };

@@ -58,7 +58,7 @@ zlt_access_all_up(zlt_owner_t *o)
 
         if (x->state == ZLT_ACCESS_WAITS) {
 
-            if (x->bound) {
+            if (x->door != ZLT_ACCESS_SHUT) {
                 x->again_at = 0;
             }
 

@@ -64,7 +64,7 @@ zlt_access_listen_bind(zlt_access_t *x, char *error)
 
     if (x->owner->conf->visitor == ZLT_CONF_STDIO) {
         (void) strcpy(x->local, "stdin and stdout");
-        x->bound = 1;
+        x->door = ZLT_ACCESS_BOUND;
         return 0;
     }
 
@@ -106,7 +106,7 @@ zlt_access_listen_bind(zlt_access_t *x, char *error)
     }
 
     x->fd = fd;
-    x->bound = 1;
+    x->door = ZLT_ACCESS_BOUND;
 
     zlt_access_listen_warn(x, &addr);
 
@@ -163,7 +163,8 @@ zlt_access_listen_ours(const zlt_access_t *x)
     {
         y = zlt_list_data(link, zlt_access_t, link);
 
-        if (y != x && y->bound && x->conf.port && y->conf.port == x->conf.port
+        if (y != x && y->door != ZLT_ACCESS_SHUT
+            && x->conf.port && y->conf.port == x->conf.port
             && y->conf.protocol == x->conf.protocol
             && y->conf.is_unix == x->conf.is_unix
             && strcmp(y->conf.host, x->conf.host) == 0)
@@ -351,13 +352,13 @@ zlt_access_listen(zlt_access_t *x, char *error)
 {
     int  fd;
 
-    if (x->listening) {
+    if (x->door >= ZLT_ACCESS_LISTENS) {
         return 0;
     }
 
     fd = x->fd;
     x->fd = -1;
-    x->listening = 1;
+    x->door = ZLT_ACCESS_LISTENS;
 
     if (x->owner->conf->visitor == ZLT_CONF_STDIO) {
 
@@ -393,7 +394,7 @@ zlt_access_listen(zlt_access_t *x, char *error)
 void
 zlt_access_listen_stop(zlt_access_t *x)
 {
-    if (!x->bound) {
+    if (x->door == ZLT_ACCESS_SHUT) {
         return;
     }
 
@@ -413,9 +414,7 @@ zlt_access_listen_stop(zlt_access_t *x)
         (void) unlink(x->conf.host);
     }
 
-    x->bound = 0;
-    x->listening = 0;
-    x->paused = 0;
+    x->door = ZLT_ACCESS_SHUT;
 }
 
 
@@ -440,7 +439,7 @@ zlt_access_listen_accept(zlt_access_t *x)
     char         text[ZLT_ADDR_TEXT];
     zlt_addr_t   addr;
 
-    for (n = 0; !x->paused && x->listener.fd != -1; n++) {
+    for (n = 0; x->door != ZLT_ACCESS_PAUSED && x->listener.fd != -1; n++) {
 
         if (n == ZLT_ACCESS_ACCEPTS) {
             zlt_io_post(&x->task);
@@ -500,7 +499,7 @@ zlt_access_listen_accept_one(int fd, zlt_addr_t *addr)
 static void
 zlt_access_listen_pause(zlt_access_t *x, const char *why)
 {
-    x->paused = 1;
+    x->door = ZLT_ACCESS_PAUSED;
 
     zlt_often_warn(x->owner->label, x->conf.name, "access to \"%s\" accepts no "
                    "connections for now: %s", x->conf.name, why);
@@ -510,8 +509,8 @@ zlt_access_listen_pause(zlt_access_t *x, const char *why)
 void
 zlt_access_listen_resume(zlt_access_t *x)
 {
-    if (x->paused && zlt_io_room(2)) {
-        x->paused = 0;
+    if (x->door == ZLT_ACCESS_PAUSED && zlt_io_room(2)) {
+        x->door = ZLT_ACCESS_LISTENS;
         zlt_io_post(&x->task);
     }
 }

@@ -481,7 +481,7 @@ zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     zlt_text_printf(t, "],\"transport\":\"%s\",\"proxy\":",
                     zlt_ctl_status_transport(l));
     zlt_text_json_null(t, l->owner.conf->via.kind
-                                  ? l->owner.conf->via.name : "");
+                          ? l->owner.conf->via.name : "");
 
     zlt_text_printf(t, ",\n \"connections\":{\"open\":%u,\"total\":%llu},"
                     "\"bytes\":{\"in\":%llu,\"out\":%llu},\"latency\":",
@@ -537,7 +537,7 @@ zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
         zlt_ctl_status_json_urls(t, up ? r->urls_shown : NULL);
         zlt_text_printf(t, "],\"reason\":");
         zlt_text_json_null(t, r->state == ZLT_SERVICE_REFUSED
-                                      ? r->refused : "");
+                              ? r->refused : "");
 
         s = zlt_range_failed(r);
 

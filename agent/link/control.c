@@ -278,7 +278,7 @@ zlt_control_event(zlt_io_t *io)
         }
 
         if (n <= 0) {
-            if (c->closing) {
+            if (c->state == ZLT_CONTROL_CLOSING) {
                 zlt_control_end(c, ZLT_DOWN_CLOSED, 0);
 
             } else {
@@ -308,10 +308,10 @@ zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
     (void) vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
 
-    if (c->closing || c->link->owner.stopping) {
+    if (c->state == ZLT_CONTROL_CLOSING || c->link->owner.stopping) {
         zlt_log_link(c->link->owner.label, ZLT_LOG_DEBUG, "%s", text);
 
-    } else if (c->kept) {
+    } else if (c->place != ZLT_CONTROL_CURRENT) {
         zlt_log_link(c->link->owner.label, ZLT_LOG_INFO, "the earlier control "
                      "channel has ended: %s", text);
 
@@ -322,7 +322,9 @@ zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
         zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "%s", text);
     }
 
-    if (c == c->link->control && !c->closing && !c->link->owner.stopping) {
+    if (c == c->link->control && c->state != ZLT_CONTROL_CLOSING
+        && !c->link->owner.stopping)
+    {
         zlt_link_state_reason(c->link, text);
     }
 
@@ -337,7 +339,7 @@ zlt_control_end(zlt_control_t *c, zlt_down_e how, uint32_t retry_after)
     zlt_link_t  *l;
 
     l = c->link;
-    healthy = c->up ? zlt_io_now() - c->up_since : 0;
+    healthy = c->up_since ? zlt_io_now() - c->up_since : 0;
 
     zlt_control_abort(c);
 
@@ -348,11 +350,11 @@ zlt_control_end(zlt_control_t *c, zlt_down_e how, uint32_t retry_after)
 void
 zlt_control_abort(zlt_control_t *c)
 {
-    if (c->freed) {
+    if (c->state == ZLT_CONTROL_GONE) {
         return;
     }
 
-    c->freed = 1;
+    zlt_control_state(c, ZLT_CONTROL_GONE);
 
     zlt_upgrade_cancel(c->upgrade);
     c->upgrade = NULL;
@@ -401,11 +403,11 @@ zlt_control_close(zlt_control_t *c, const char *reason)
     size_t   n;
     uint8_t  payload[ZLT_WS_MAX_CONTROL];
 
-    if (c->closing) {
+    if (c->state >= ZLT_CONTROL_CLOSING) {
         return;
     }
 
-    c->closing = 1;
+    zlt_control_state(c, ZLT_CONTROL_CLOSING);
 
     if (c->conn.io.fd == -1 || c->upgrade) {
         zlt_control_end(c, ZLT_DOWN_CLOSED, 0);
@@ -429,7 +431,7 @@ zlt_control_tick(zlt_control_t *c)
 
     if (c->deadline && now >= c->deadline) {
 
-        if (c->closing) {
+        if (c->state == ZLT_CONTROL_CLOSING) {
             zlt_control_end(c, ZLT_DOWN_CLOSED, 0);
             return;
         }
@@ -439,16 +441,33 @@ zlt_control_tick(zlt_control_t *c)
         return;
     }
 
-    if (c->up && !c->closing) {
+    if (c->state == ZLT_CONTROL_UP) {
         zlt_control_heartbeat_tick(c, now);
     }
+}
+
+
+void
+zlt_control_state(zlt_control_t *c, zlt_control_state_e state)
+{
+    if (state <= c->state) {
+        zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "bad transition of "
+                     "a control channel, from %u to %u", (unsigned) c->state,
+                     (unsigned) state);
+#ifdef __SANITIZE_ADDRESS__
+        abort();
+#endif
+        return;
+    }
+
+    c->state = state;
 }
 
 
 int
 zlt_control_is_up(const zlt_control_t *c)
 {
-    return c->up && !c->closing && !c->freed;
+    return c->state == ZLT_CONTROL_UP;
 }
 
 
@@ -462,8 +481,7 @@ zlt_control_registers(const zlt_control_t *c)
 void
 zlt_control_keep_aside(zlt_control_t *c, zlt_list_t *kept, int former)
 {
-    c->kept = 1;
-    c->former = former ? 1 : 0;
+    c->place = former ? ZLT_CONTROL_FORMER : ZLT_CONTROL_KEPT;
     zlt_control_forget(c);
     zlt_list_append(kept, &c->node);
 }

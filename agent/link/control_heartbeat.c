@@ -92,7 +92,7 @@ zlt_control_heartbeat_probe(zlt_control_t *c, unsigned timeout)
     zlt_msg_t        m;
     struct timespec  ts;
 
-    if (!c->up || c->closing) {
+    if (c->state != ZLT_CONTROL_UP) {
         return;
     }
 

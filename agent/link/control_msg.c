@@ -43,14 +43,14 @@ zlt_control_msg(zlt_control_t *c, const uint8_t *data, size_t len)
         return;
     }
 
-    if (c->closing) {
+    if (c->state == ZLT_CONTROL_CLOSING) {
         return;
     }
 
     switch (m.type) {
 
     case ZLT_AUTH_OK:
-        if (!c->up) {
+        if (c->state == ZLT_CONTROL_OPENING) {
             zlt_control_msg_auth_ok(c, &m);
         }
 
@@ -73,17 +73,17 @@ zlt_control_msg(zlt_control_t *c, const uint8_t *data, size_t len)
         return;
     }
 
-    if (c->up && m.type == ZLT_CONNECT) {
+    if (c->state == ZLT_CONTROL_UP && m.type == ZLT_CONNECT) {
         zlt_control_msg_connect(c, &m);
         return;
     }
 
-    if (c->kept) {
+    if (c->place != ZLT_CONTROL_CURRENT) {
         /* services are the business of the control channel that follows */
         return;
     }
 
-    if (c->up) {
+    if (c->state == ZLT_CONTROL_UP) {
         switch (m.type) {
 
         case ZLT_REGISTER_OK:
@@ -125,7 +125,7 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
 
     l = c->link;
 
-    c->up = 1;
+    zlt_control_state(c, ZLT_CONTROL_UP);
     c->up_since = zlt_io_now();
     c->deadline = 0;
 
@@ -219,7 +219,7 @@ zlt_control_msg_connect(zlt_control_t *c, const zlt_msg_t *m)
         return;
     }
 
-    if (c->link->owner.pool && !c->kept) {
+    if (c->link->owner.pool && c->place == ZLT_CONTROL_CURRENT) {
         zlt_pool_demand(c->link->owner.pool);
     }
 
@@ -269,7 +269,7 @@ zlt_control_msg_disconnect(zlt_control_t *c, const zlt_msg_t *m)
 
     case ZLT_D_RECONNECT:
 
-        if (c->kept || !c->up) {
+        if (c->place != ZLT_CONTROL_CURRENT || c->state != ZLT_CONTROL_UP) {
             return;
         }
 

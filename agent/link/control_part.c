@@ -27,7 +27,7 @@ zlt_control_part(zlt_control_t *c, const zlt_control_t *follows,
     zlt_list_t     *link, *next;
     zlt_channel_t  *ch;
 
-    if (!c->former || c->part_at || !zlt_control_is_up(c)
+    if (c->place != ZLT_CONTROL_FORMER || c->part_at || !zlt_control_is_up(c)
         || memcmp(c->param.tunnel_id, follows->param.tunnel_id, ZLT_ID_SIZE)
            == 0)
     {

@@ -22,6 +22,23 @@
 #define ZLT_CONTROL_IN  ZLT_UPGRADE_IN
 
 
+typedef enum {
+    ZLT_CONTROL_OPENING = 0,   /* up to AuthOk */
+    ZLT_CONTROL_UP,
+    ZLT_CONTROL_CLOSING,       /* by us: the server's end is waited for */
+    ZLT_CONTROL_GONE           /* freed, at the end of this turn */
+} zlt_control_state_e;
+
+
+/* what it is to the link */
+
+typedef enum {
+    ZLT_CONTROL_CURRENT = 0,
+    ZLT_CONTROL_KEPT,          /* until the server closes it */
+    ZLT_CONTROL_FORMER         /* .. for another token has come */
+} zlt_control_place_e;
+
+
 struct zlt_control_s {
     zlt_conn_t         conn;
     zlt_link_t        *link;
@@ -64,16 +81,17 @@ struct zlt_control_s {
     uint64_t           asked;          /* an answer is due; 0: none is */
     uint64_t           part_at;        /* its tunnel ends; 0: it does not */
 
+    zlt_control_state_e  state;
+    zlt_control_place_e  place;
     unsigned           first:1;        /* since the link was started */
-    unsigned           up:1;
-    unsigned           closing:1;
-    unsigned           kept:1;
-    unsigned           former:1;       /* .. for another token has come */
-    unsigned           freed:1;
 
     uint8_t            in[ZLT_CONTROL_IN];     /* our own: what a message
                                                   leads to may read, too */
 };
+
+/* The only place where the state changes: never back.  What cannot be is
+   logged, and not done. */
+void zlt_control_state(zlt_control_t *c, zlt_control_state_e state);
 
 
 #endif /* ZLT_CONTROL_STATE_H_INCLUDED */

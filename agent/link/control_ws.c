@@ -109,7 +109,7 @@ zlt_control_ws_control(zlt_control_t *c)
             reason.len = c->ws.control_len - 2;
         }
 
-        if (!c->closing) {
+        if (c->state != ZLT_CONTROL_CLOSING) {
             /* the answer, as far as it goes at once */
             n = (code == ZLT_WS_NO_CODE)
                 ? 0 : zlt_ws_close_payload(payload, (uint16_t) code, NULL);
@@ -118,7 +118,8 @@ zlt_control_ws_control(zlt_control_t *c)
         }
 
         if (c->conn.io.fd != -1) {
-            zlt_control_fail(c, c->closing ? ZLT_DOWN_CLOSED : ZLT_DOWN_LOST,
+            zlt_control_fail(c, c->state == ZLT_CONTROL_CLOSING
+                                ? ZLT_DOWN_CLOSED : ZLT_DOWN_LOST,
                              0, "the server closed the control channel: "
                              "%u %s", code, zlt_log_text(text, reason));
         }

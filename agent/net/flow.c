@@ -79,7 +79,7 @@ zlt_flow_move(zlt_relay_t *r, unsigned i)
 
     f = &r->flow[i];
 
-    if (f->shut || f->dead) {
+    if (f->end == ZLT_FLOW_SHUT || f->dead) {
 
         /* an answer to a Ping may not have gone; an error is found by reading */
 
@@ -88,7 +88,7 @@ zlt_flow_move(zlt_relay_t *r, unsigned i)
         return ZLT_FLOW_WAIT;
     }
 
-    if (f->held) {
+    if (f->way == ZLT_FLOW_HELD) {
         rc = zlt_flow_behind(r, i);
 
         if (rc != ZLT_FLOW_MORE) {
@@ -104,7 +104,7 @@ zlt_flow_move(zlt_relay_t *r, unsigned i)
             return rc;
         }
 
-        if (f->eof) {
+        if (f->end == ZLT_FLOW_EOF) {
             return zlt_flow_end(r, i);
         }
 
@@ -122,7 +122,7 @@ zlt_flow_move(zlt_relay_t *r, unsigned i)
 
         moved = 0;
 
-        if (f->bulk) {
+        if (f->way == ZLT_FLOW_BULK) {
             rc = zlt_flow_splice_in(r, i, &moved);
 
         } else {
@@ -166,7 +166,7 @@ zlt_flow_behind(zlt_relay_t *r, unsigned i)
         return ZLT_FLOW_WAIT;
     }
 
-    f->held = 0;
+    f->way = ZLT_FLOW_COPIED;
 
     if (n == 0) {
         /* is read again once the rest has gone */
@@ -259,7 +259,7 @@ zlt_flow_copy(zlt_relay_t *r, unsigned i, size_t *moved)
     }
 
     if (n == 0) {
-        f->eof = 1;
+        f->end = ZLT_FLOW_EOF;
         return ZLT_FLOW_MORE;
     }
 
@@ -304,7 +304,7 @@ zlt_flow_pass(zlt_relay_t *r, unsigned i, size_t len)
         }
 
         if (n == 0) {
-            r->flow[i].eof = 1;
+            r->flow[i].end = ZLT_FLOW_EOF;
 
             n = to->ops->write_last(to, zlt_scratch, len);
 
@@ -356,7 +356,7 @@ zlt_flow_bulky(zlt_relay_t *r, unsigned i)
 
     f->full = 0;
     f->small = 0;
-    f->bulk = 1;
+    f->way = ZLT_FLOW_BULK;
 
     return ZLT_FLOW_MORE;
 }
@@ -404,7 +404,7 @@ zlt_flow_end(zlt_relay_t *r, unsigned i)
         return ZLT_FLOW_IN;
     }
 
-    rc = to->ops->end(to, r->flow[!i].shut);
+    rc = to->ops->end(to, r->flow[!i].end == ZLT_FLOW_SHUT);
 
     if (rc == ZLT_CONN_AGAIN) {
         return ZLT_FLOW_WAIT;
@@ -414,7 +414,7 @@ zlt_flow_end(zlt_relay_t *r, unsigned i)
         return ZLT_FLOW_OUT;
     }
 
-    r->flow[i].shut = 1;
+    r->flow[i].end = ZLT_FLOW_SHUT;
 
     return ZLT_FLOW_WAIT;
 }

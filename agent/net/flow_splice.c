@@ -41,7 +41,7 @@ zlt_flow_splice_in(zlt_relay_t *r, unsigned i, size_t *moved)
     f->pipe = zlt_pipe_get();
 
     if (f->pipe == NULL) {
-        f->bulk = 0;
+        f->way = ZLT_FLOW_COPIED;
         return ZLT_FLOW_MORE;
     }
 
@@ -58,7 +58,7 @@ zlt_flow_splice_in(zlt_relay_t *r, unsigned i, size_t *moved)
             f->small = 0;
 
         } else if (++f->small == ZLT_FLOW_SPLICE_SMALL_RUN) {
-            f->bulk = 0;
+            f->way = ZLT_FLOW_COPIED;
         }
 
         return ZLT_FLOW_MORE;
@@ -70,7 +70,7 @@ zlt_flow_splice_in(zlt_relay_t *r, unsigned i, size_t *moved)
     f->pipe = NULL;
 
     if (n == 0) {
-        f->eof = 1;
+        f->end = ZLT_FLOW_EOF;
         return ZLT_FLOW_MORE;
     }
 
@@ -81,7 +81,7 @@ zlt_flow_splice_in(zlt_relay_t *r, unsigned i, size_t *moved)
 
     if (errno == EINVAL || errno == ENOSYS) {
         /* not with this kind of socket: copy */
-        f->bulk = 0;
+        f->way = ZLT_FLOW_COPIED;
         return ZLT_FLOW_MORE;
     }
 

@@ -35,8 +35,10 @@
 static void zlt_relay_release(uv_timer_t *timer);
 static void zlt_relay_event(zlt_io_t *io);
 static void zlt_relay_turn(zlt_task_t *task);
+static void zlt_relay_let_go(zlt_flow_t *f);
 static void zlt_relay_run(zlt_relay_t *r);
 static int zlt_relay_flows(zlt_relay_t *r, zlt_relay_end_e *how);
+static unsigned zlt_relay_shut(const zlt_relay_t *r);
 static int zlt_relay_ended(zlt_relay_t *r, unsigned i, zlt_relay_end_e *how);
 static int zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc,
     zlt_relay_end_e *how);
@@ -84,7 +86,7 @@ zlt_relay_init(zlt_relay_t *r)
 void
 zlt_relay_hold(zlt_relay_t *r, unsigned from)
 {
-    r->flow[from].held = 1;
+    r->flow[from].way = ZLT_FLOW_HELD;
 }
 
 
@@ -141,11 +143,12 @@ zlt_relay_turn(zlt_task_t *task)
     r = zlt_list_data(task, zlt_relay_t, task);
 
     if (!r->begins) {
-        r->flow[0].held = 0;
-        r->flow[1].held = 0;
+        zlt_relay_let_go(&r->flow[0]);
+        zlt_relay_let_go(&r->flow[1]);
 
-    } else if (r->flow[0].held || r->flow[1].held) {
-
+    } else if (r->flow[0].way == ZLT_FLOW_HELD
+               || r->flow[1].way == ZLT_FLOW_HELD)
+    {
         if (!uv_is_active((uv_handle_t *) &zlt_relay_timer)) {
             (void) uv_timer_start(&zlt_relay_timer, zlt_relay_release, 1, 0);
         }
@@ -156,6 +159,15 @@ zlt_relay_turn(zlt_task_t *task)
     r->begins = 0;
 
     zlt_relay_run(r);
+}
+
+
+static void
+zlt_relay_let_go(zlt_flow_t *f)
+{
+    if (f->way == ZLT_FLOW_HELD) {
+        f->way = ZLT_FLOW_COPIED;
+    }
 }
 
 
@@ -182,10 +194,10 @@ zlt_relay_run(zlt_relay_t *r)
 static int
 zlt_relay_flows(zlt_relay_t *r, zlt_relay_end_e *how)
 {
-    int       rc, half;
-    unsigned  i;
+    int       rc;
+    unsigned  i, shut;
 
-    half = r->flow[0].shut || r->flow[1].shut;
+    shut = zlt_relay_shut(r);
 
     for (i = 0; i < 2; i++) {
         rc = zlt_flow_move(r, i);
@@ -194,13 +206,13 @@ zlt_relay_flows(zlt_relay_t *r, zlt_relay_end_e *how)
             return 1;
         }
 
-        if (r->flow[i].eof && zlt_relay_ended(r, i, how)) {
+        if (r->flow[i].end != ZLT_FLOW_OPEN && zlt_relay_ended(r, i, how)) {
             return 1;
         }
 
         /* a reset does not wait for what cannot be passed on before it */
 
-        if (!r->flow[i].eof && !zlt_conn_writable(&r->side[!i])
+        if (r->flow[i].end == ZLT_FLOW_OPEN && !zlt_conn_writable(&r->side[!i])
             && zlt_conn_failed(&r->side[i])
             && zlt_relay_failed(r, i, ZLT_FLOW_IN, how))
         {
@@ -208,13 +220,23 @@ zlt_relay_flows(zlt_relay_t *r, zlt_relay_end_e *how)
         }
     }
 
-    if (!half && (r->flow[0].shut || r->flow[1].shut)) {
+    if (shut == 0 && zlt_relay_shut(r)) {
         zlt_timer_start(&r->timer, ZLT_RELAY_HALF, zlt_relay_expired);
     }
 
     *how = ZLT_RELAY_DONE;
 
-    return r->flow[0].shut && r->flow[1].shut;
+    return zlt_relay_shut(r) == 2;
+}
+
+
+/* how many directions have ended */
+
+static unsigned
+zlt_relay_shut(const zlt_relay_t *r)
+{
+    return (r->flow[0].end == ZLT_FLOW_SHUT)
+           + (r->flow[1].end == ZLT_FLOW_SHUT);
 }
 
 
@@ -230,7 +252,9 @@ zlt_relay_ended(zlt_relay_t *r, unsigned i, zlt_relay_end_e *how)
 
     c = &r->side[i];
 
-    if (r->flow[!i].shut || c->ops->behind == NULL || c->ops->behind(c) == 0) {
+    if (r->flow[!i].end == ZLT_FLOW_SHUT || c->ops->behind == NULL
+        || c->ops->behind(c) == 0)
+    {
         return 0;
     }
 
@@ -252,7 +276,7 @@ zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc, zlt_relay_end_e *how)
         return zlt_relay_reset(i, how);
     }
 
-    if (r->flow[!i].eof) {
+    if (r->flow[!i].end != ZLT_FLOW_OPEN) {
         return zlt_relay_reset(!i, how);
     }
 

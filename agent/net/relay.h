@@ -34,6 +34,24 @@ typedef enum {
 typedef void (*zlt_relay_pt)(zlt_relay_t *r, zlt_relay_end_e how);
 
 
+/* how its bytes go */
+
+typedef enum {
+    ZLT_FLOW_COPIED = 0,
+    ZLT_FLOW_HELD,             /* buf waits for what comes behind it */
+    ZLT_FLOW_BULK              /* worth a pipe */
+} zlt_flow_way_e;
+
+
+/* how far its end has come */
+
+typedef enum {
+    ZLT_FLOW_OPEN = 0,
+    ZLT_FLOW_EOF,              /* it has been read */
+    ZLT_FLOW_SHUT              /* .. and passed on */
+} zlt_flow_end_e;
+
+
 /* one direction: flow[i] goes from side[i] to side[!i] */
 
 typedef struct {
@@ -42,11 +60,9 @@ typedef struct {
 
     uint8_t          full;     /* full reads in a row */
     uint8_t          small;    /* small splices in a row */
-    unsigned         bulk:1;   /* worth a pipe */
-    unsigned         eof:1;    /* has been read */
-    unsigned         shut:1;   /* has been passed on */
+    uint8_t          way;      /* zlt_flow_way_e */
+    uint8_t          end;      /* zlt_flow_end_e */
     unsigned         dead:1;   /* the far side takes no more */
-    unsigned         held:1;   /* buf waits for what comes behind it */
 } zlt_flow_t;
 
 
