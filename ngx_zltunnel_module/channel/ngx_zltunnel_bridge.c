@@ -313,11 +313,9 @@ ngx_zltunnel_bridge_look(ngx_zltunnel_relay_t *relay, ngx_uint_t from,
         return NGX_OK;
     }
 
-    if (zlt_track_busy(&bridge->track)) {
-        return NGX_ERROR;
-    }
-
-    /* whole messages have gone to the other worker, which was done with them */
+    /* amid a connection the agent finds an end without an end marker, behind what
+       it has yet to read; else whole messages have gone to the other worker, which
+       was done with them */
 
     bridge->back = zlt_track_idle(&bridge->track)
                    && !bridge->channel->end.eof
