@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "channel.h"
+#include "lane.h"
 #include "log.h"
 
 
@@ -46,7 +47,7 @@ static const struct {
 void
 zlt_channel_state(zlt_channel_t *ch, zlt_channel_state_e state)
 {
-    int  fd;
+    zlt_conn_t  *c;
 
     if ((zlt_channel_states[ch->state].next & (1u << state))
         || (state == ZLT_CHANNEL_GONE && ch->state != ZLT_CHANNEL_GONE))
@@ -64,9 +65,15 @@ zlt_channel_state(zlt_channel_t *ch, zlt_channel_state_e state)
     abort();
 #endif
 
-    fd = ch->relay.side[ZLT_RELAY_CHANNEL].io.fd;
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
 
-    if (fd != -1) {
-        (void) shutdown(fd, SHUT_RDWR);
+    if (c->lane) {
+
+        /* the channel beneath is that of others, too */
+
+        zlt_lane_fail(c->lane);
+
+    } else if (c->io.fd != -1) {
+        (void) shutdown(c->io.fd, SHUT_RDWR);
     }
 }

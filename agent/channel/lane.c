@@ -252,6 +252,14 @@ zlt_lane_ended(zlt_lane_t *lane)
 }
 
 
+void
+zlt_lane_fail(zlt_lane_t *lane)
+{
+    lane->box.broken = 1;
+    zlt_lane_wake(lane, ZLT_IO_READ|ZLT_IO_WRITE);
+}
+
+
 static void
 zlt_lane_leave(zlt_conn_t *c)
 {

@@ -49,6 +49,9 @@ int zlt_lane_credit(zlt_lane_t *lane, uint32_t credit);
 void zlt_lane_writable(zlt_lane_t *lane);
 void zlt_lane_ended(zlt_lane_t *lane);
 
+/* Its connection is reset, and the server told so, when its handler is called. */
+void zlt_lane_fail(zlt_lane_t *lane);
+
 /* Nothing is to be said to the server when it is closed. */
 void zlt_lane_over(zlt_conn_t *c);
 
