@@ -26,6 +26,9 @@
 #include "zlt_msg.h"
 
 
+static ngx_zltunnel_channel_t *ngx_zltunnel_dial_given(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_ipc_t *msg,
+    ngx_socket_t fd, u_char *data);
 static void ngx_zltunnel_dial_retry(ngx_zltunnel_peer_t *peer,
     u_char *service_id);
 static ngx_uint_t ngx_zltunnel_dial_waits(ngx_zltunnel_dial_t *dial,
@@ -54,69 +57,53 @@ void
 ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, ngx_socket_t fd, u_char *data)
 {
-    size_t                         len;
-    ngx_uint_t                     way;
-    ngx_connection_t              *c;
-    ngx_zltunnel_dial_t           *dial;
-    ngx_zltunnel_channel_t        *channel, *lane;
-    const ngx_zltunnel_end_ops_t  *ops;
+    ngx_uint_t               way;
+    ngx_zltunnel_dial_t     *dial;
+    ngx_zltunnel_channel_t  *channel, *lane;
 
     dial = ngx_zltunnel_dial_find(msg->connection_id);
 
-    if (dial == NULL) {
-        /* its client has gone */
+    if (dial) {
+        ngx_zltunnel_room_release(&dial->held);
+
+    } else if (msg->code || msg->type == NGX_ZLTUNNEL_IPC_BRIDGE
+               || ngx_zltunnel_room_scarce())
+    {
+        /* its client has gone: a fresh one has a connection, and one that is
+           idle beyond a bridge goes back by that */
+
         (void) ngx_close_socket(fd);
         return;
     }
 
-    ngx_zltunnel_room_release(&dial->held);
+    channel = ngx_zltunnel_dial_given(registry, msg, fd, data);
 
-    c = ngx_zltunnel_connection_create(fd, ngx_cycle->log);
-    if (c == NULL) {
-        ngx_zltunnel_dial_told_none(registry, msg);
-        return;
-    }
-
-    if (msg->type == NGX_ZLTUNNEL_IPC_BRIDGE) {
-        ops = &ngx_zltunnel_socket_bridge_ops;
-        way = NGX_ZLTUNNEL_BRIDGED;
-
-    } else {
-        ops = &ngx_zltunnel_socket_ops;
-        way = NGX_ZLTUNNEL_MOVED;
-    }
-
-    channel = ngx_zltunnel_channel_create(registry, c, ops);
     if (channel == NULL) {
-        ngx_zltunnel_connection_close(c);
         ngx_zltunnel_dial_told_none(registry, msg);
         return;
     }
 
-    if (ops->bridged) {
-        channel->requests = dial->requests;
-    }
+    if (dial == NULL) {
 
-    channel->epoch = msg->epoch;
-    ngx_memcpy(channel->tunnel_id, msg->tunnel_id, ZLT_ID_SIZE);
+        /* it would be idle where it was */
 
-    if (msg->code) {
-        channel->fresh = 1;
-        way = NGX_ZLTUNNEL_FRESH;
-    }
+        if (channel->have) {
+            ngx_zltunnel_channel_close(channel);
 
-    len = msg->data_len - msg->state;
+        } else {
+            ngx_zltunnel_release_idle(channel, NULL);
+        }
 
-    if (ngx_zltunnel_end_restore(&channel->end, data, msg->state) != NGX_OK
-        || ngx_zltunnel_channel_io_unread(channel, data + msg->state, len)
-           != NGX_OK)
-    {
-        ngx_zltunnel_channel_close(channel);
-        ngx_zltunnel_dial_told_none(registry, msg);
         return;
     }
 
-    if (dial->lanes && way == NGX_ZLTUNNEL_MOVED && len == 0) {
+    channel->requests = channel->end.ops->bridged && dial->requests;
+
+    way = channel->fresh ? NGX_ZLTUNNEL_FRESH
+          : channel->end.ops->bridged ? NGX_ZLTUNNEL_BRIDGED
+                                      : NGX_ZLTUNNEL_MOVED;
+
+    if (dial->lanes && way == NGX_ZLTUNNEL_MOVED && channel->have == 0) {
         /* .. as if it had been here from the start */
 
         lane = ngx_zltunnel_lane_open(dial->link.peer, channel);
@@ -138,6 +125,46 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
     }
 
     ngx_zltunnel_dial_connect(dial, channel, way);
+}
+
+
+/* the channel that has come, or NULL: it could not be had */
+
+static ngx_zltunnel_channel_t *
+ngx_zltunnel_dial_given(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, ngx_socket_t fd, u_char *data)
+{
+    ngx_connection_t        *c;
+    ngx_zltunnel_channel_t  *channel;
+
+    c = ngx_zltunnel_connection_create(fd, ngx_cycle->log);
+    if (c == NULL) {
+        return NULL;
+    }
+
+    channel = ngx_zltunnel_channel_create(registry, c,
+                                          msg->type == NGX_ZLTUNNEL_IPC_BRIDGE
+                                          ? &ngx_zltunnel_socket_bridge_ops
+                                          : &ngx_zltunnel_socket_ops);
+    if (channel == NULL) {
+        ngx_zltunnel_connection_close(c);
+        return NULL;
+    }
+
+    channel->fresh = msg->code ? 1 : 0;
+    channel->epoch = msg->epoch;
+    ngx_memcpy(channel->tunnel_id, msg->tunnel_id, ZLT_ID_SIZE);
+
+    if (ngx_zltunnel_end_restore(&channel->end, data, msg->state) != NGX_OK
+        || ngx_zltunnel_channel_io_unread(channel, data + msg->state,
+                                          msg->data_len - msg->state)
+           != NGX_OK)
+    {
+        ngx_zltunnel_channel_close(channel);
+        return NULL;
+    }
+
+    return channel;
 }
 
 
