@@ -407,10 +407,20 @@ sub datagrams {
             ok(defined $ok && $ok eq $data, "a datagram of $size bytes");
         }
 
-        my ($rc, $out) = run({ timeout => 120 }, $t->nettool, 'udp', $port,
-                             'clients=20', 'count=50', 'size=16-8000',
-                             'window=2', 'quiet=3000');
-        my %r = ($out =~ /(\w+) (\d+(?:\.\d+)?)/g);
+        my ($rc, $out, %r);
+
+        # those that wait for 100 ms are dropped: a sanitized agent may have to
+        # wait for the processor that long
+
+        for (1 .. ($ENV{ZLT_SLOW} ? 3 : 1)) {
+            ($rc, $out) = run({ timeout => 120 }, $t->nettool, 'udp', $port,
+                              'clients=20', 'count=50', 'size=16-8000',
+                              'window=2', 'quiet=3000');
+            %r = ($out =~ /(\w+) (\d+(?:\.\d+)?)/g);
+            last if $rc || grep { $_ } 1000 == $r{received},
+                                       @r{qw(again foreign corrupt)};
+        }
+
         is($rc, 0, '20 clients') or diag($out);
         is($r{received}, 1000, 'all of their datagrams come back');
         is("@r{qw(again foreign corrupt)}", '0 0 0',
