@@ -112,7 +112,11 @@ EOT
            'few were opened for them: ' . opened($t))
         if $workers == 1 || $scheme eq 'ws';
 
+    my $before;
+
     for my $where (qw(lent lanes)) {
+        $before = $t->status->{acquired};
+
         my @r = map {
             my ($at, $len) = ($_ * 7, $_ % 50 ? 40 : 1_500_000);
 
@@ -127,9 +131,16 @@ EOT
         is(scalar @wrong, 0, "$where: $requests requests, 20 at a time");
     }
 
+    # how many do depends on how many are kept alive when one comes
+
     $status = $t->status;
-    cmp_ok($status->{acquired}{lane}, '>', 10,
-           "requests have lanes: $status->{acquired}{lane}");
+    my %by = map { $_ => $status->{acquired}{$_} - $before->{$_} }
+             keys %$before;
+    my $lanes = delete $by{lane};
+    my $others = 0;
+    $others += $_ for values %by;
+
+    cmp_ok($lanes, '>', $others, "requests have lanes: $lanes, and $others not");
     is($status->{spliced}, 0, 'nothing is spliced');
 
     is($agent->stop, 0, 'the agent ends with 0');
