@@ -283,7 +283,8 @@ zlt_channel_open_doubt(const zlt_upgrade_end_t *end)
         return ZLT_TRANSPORT_PROOF;
 
     case ZLT_UPGRADE_REFUSED:
-        return zlt_transport_doubt(&end->answer);
+        return zlt_transport_doubt(end->answer.status,
+                                   end->answer.workers != 0);
 
     default:
         return 0;

@@ -10,10 +10,10 @@
 #define ZLT_POOL_H_INCLUDED
 
 
+#include "conn.h"
 #include "reach.h"
 #include "types.h"
 #include "zlt_msg.h"
-#include "net.h"
 
 
 /* what data channels are opened with */

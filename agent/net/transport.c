@@ -139,9 +139,9 @@ zlt_transport_failed(zlt_transport_t *t, int websocket, unsigned doubt,
 
 
 unsigned
-zlt_transport_doubt(const zlt_http_answer_t *answer)
+zlt_transport_doubt(unsigned status, int ours)
 {
-    switch (answer->status) {
+    switch (status) {
 
     case 400:
     case 426:
@@ -155,9 +155,9 @@ zlt_transport_doubt(const zlt_http_answer_t *answer)
     case 502:
     case 503:
     case 504:
-        return answer->workers ? 0 : ZLT_TRANSPORT_HINT;
+        return ours ? 0 : ZLT_TRANSPORT_HINT;
 
     default:
-        return answer->workers ? 0 : ZLT_TRANSPORT_PROOF;
+        return ours ? 0 : ZLT_TRANSPORT_PROOF;
     }
 }

@@ -16,8 +16,6 @@
 
 #include <stdint.h>
 
-#include "http.h"
-
 
 typedef enum {
     ZLT_TRANSPORT_AUTO = 0,
@@ -62,12 +60,10 @@ void zlt_transport_opened(zlt_transport_t *t, int websocket, uint64_t now);
 void zlt_transport_failed(zlt_transport_t *t, int websocket, unsigned doubt,
     const char *why, uint64_t now);
 
-/*
- * Whose answer it is, 0 or what it says.  Our server's says which worker gave
- * it, but for servers of before that, and if it does not see the request for
- * what it is, something on the way has changed it.
- */
-unsigned zlt_transport_doubt(const zlt_http_answer_t *answer);
+/* What an answer says, or 0.  Our server's, "ours", says which worker gave it,
+   but for servers of before that; and if it does not see the request for what it
+   is, something on the way has changed it. */
+unsigned zlt_transport_doubt(unsigned status, int ours);
 
 
 #endif /* ZLT_TRANSPORT_H_INCLUDED */
