@@ -5,7 +5,8 @@
 
 /*
  * JSON that people can read, too: what is in the outermost object, and each
- * element of an array, begins a line; smaller objects stand in one.
+ * element of an array, begins a line; smaller objects stand in one.  Compact,
+ * for programs, it has no space at all.
  */
 
 
@@ -15,9 +16,12 @@
 #include "zlt_utf8.h"
 
 
-static void ngx_zltunnel_json_name(ngx_zltunnel_json_t *j, const char *name);
-static void ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j, const char *name,
-    ngx_uint_t array);
+static ngx_int_t ngx_zltunnel_json_name(ngx_zltunnel_json_t *j,
+    const char *name);
+static ngx_int_t ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j,
+    const char *name, ngx_uint_t array);
+static ngx_uint_t ngx_zltunnel_json_left_out(ngx_zltunnel_json_t *j,
+    const char *name);
 static u_char *ngx_zltunnel_json_line(u_char *p, ngx_uint_t depth);
 static u_char *ngx_zltunnel_json_escape(u_char *p, uint32_t cp);
 
@@ -31,30 +35,48 @@ ngx_zltunnel_json_init(ngx_zltunnel_json_t *j, ngx_pool_t *pool)
 }
 
 
-static void
-ngx_zltunnel_json_name(ngx_zltunnel_json_t *j, const char *name)
+void
+ngx_zltunnel_json_only(ngx_zltunnel_json_t *j, ngx_str_t *fields,
+    ngx_uint_t depth)
 {
-    ngx_zltunnel_json_begin(j, name, 0);
+    j->fields = *fields;
+    j->level = depth;
 }
 
 
-static void
+static ngx_int_t
+ngx_zltunnel_json_name(ngx_zltunnel_json_t *j, const char *name)
+{
+    return ngx_zltunnel_json_begin(j, name, 0);
+}
+
+
+/* NGX_DECLINED: what begins here is left out, or there is no memory */
+
+static ngx_int_t
 ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j, const char *name,
     ngx_uint_t array)
 {
     u_char  *p;
 
+    if (ngx_zltunnel_json_left_out(j, name)) {
+        return NGX_DECLINED;
+    }
+
     p = ngx_zltunnel_text_need(&j->text, sizeof(",\n\"\": ") + 64
                                    + 2 * NGX_ZLTUNNEL_JSON_DEPTH);
     if (p == NULL) {
-        return;
+        return NGX_DECLINED;
     }
 
     if (j->comma) {
         *p++ = ',';
     }
 
-    if (j->depth == 1 || array || (j->arrays >> j->depth & 1)) {
+    if (j->compact) {
+        /* void */
+
+    } else if (j->depth == 1 || array || (j->arrays >> j->depth & 1)) {
         p = ngx_zltunnel_json_line(p, j->depth);
 
     } else if (j->depth) {
@@ -62,11 +84,46 @@ ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j, const char *name,
     }
 
     if (name) {
-        p = ngx_sprintf(p, "\"%s\": ", name);
+        p = ngx_sprintf(p, j->compact ? "\"%s\":" : "\"%s\": ", name);
     }
 
     j->text.buf->last = p;
     j->comma = 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_json_left_out(ngx_zltunnel_json_t *j, const char *name)
+{
+    u_char  *p, *last, *end;
+    size_t   len;
+
+    if (j->skip) {
+        return 1;
+    }
+
+    if (name == NULL || j->level == 0 || j->depth != j->level) {
+        return 0;
+    }
+
+    len = ngx_strlen(name);
+    end = j->fields.data + j->fields.len;
+
+    for (p = j->fields.data; p < end; p = last + 1) {
+
+        last = ngx_strlchr(p, end, ',');
+        if (last == NULL) {
+            last = end;
+        }
+
+        if ((size_t) (last - p) == len && ngx_memcmp(p, name, len) == 0) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -87,7 +144,12 @@ ngx_zltunnel_json_open(ngx_zltunnel_json_t *j, const char *name,
 {
     u_char  *p;
 
-    ngx_zltunnel_json_begin(j, name, (bracket == '[' && name) ? 1 : 0);
+    if (ngx_zltunnel_json_begin(j, name, (bracket == '[' && name) ? 1 : 0)
+        != NGX_OK)
+    {
+        j->skip++;
+        return;
+    }
 
     p = ngx_zltunnel_text_need(&j->text, 1);
 
@@ -113,6 +175,11 @@ ngx_zltunnel_json_close(ngx_zltunnel_json_t *j, u_char bracket)
 {
     u_char  *p;
 
+    if (j->skip) {
+        j->skip--;
+        return;
+    }
+
     p = ngx_zltunnel_text_need(&j->text, 2 + 2 * NGX_ZLTUNNEL_JSON_DEPTH);
     if (p == NULL) {
         return;
@@ -122,7 +189,7 @@ ngx_zltunnel_json_close(ngx_zltunnel_json_t *j, u_char bracket)
 
     /* nothing is in it: [] and {} */
 
-    if (j->comma) {
+    if (j->comma && !j->compact) {
 
         if (bracket == ']' || j->depth == 0) {
             p = ngx_zltunnel_json_line(p, j->depth);
@@ -144,7 +211,9 @@ ngx_zltunnel_json_number(ngx_zltunnel_json_t *j, const char *name, uint64_t n)
 {
     u_char  *p;
 
-    ngx_zltunnel_json_name(j, name);
+    if (ngx_zltunnel_json_name(j, name) != NGX_OK) {
+        return;
+    }
 
     p = ngx_zltunnel_text_need(&j->text, NGX_INT64_LEN);
 
@@ -160,7 +229,9 @@ ngx_zltunnel_json_bool(ngx_zltunnel_json_t *j, const char *name,
 {
     u_char  *p;
 
-    ngx_zltunnel_json_name(j, name);
+    if (ngx_zltunnel_json_name(j, name) != NGX_OK) {
+        return;
+    }
 
     p = ngx_zltunnel_text_need(&j->text, sizeof("false"));
 
@@ -175,7 +246,9 @@ ngx_zltunnel_json_null(ngx_zltunnel_json_t *j, const char *name)
 {
     u_char  *p;
 
-    ngx_zltunnel_json_name(j, name);
+    if (ngx_zltunnel_json_name(j, name) != NGX_OK) {
+        return;
+    }
 
     p = ngx_zltunnel_text_need(&j->text, sizeof("null"));
 
@@ -193,7 +266,9 @@ ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
     size_t     n;
     uint32_t   cp;
 
-    ngx_zltunnel_json_name(j, name);
+    if (ngx_zltunnel_json_name(j, name) != NGX_OK) {
+        return;
+    }
 
     p = ngx_zltunnel_text_need(&j->text, 1);
     if (p == NULL) {
@@ -262,7 +337,9 @@ ngx_zltunnel_json_hex(ngx_zltunnel_json_t *j, const char *name, u_char *data,
 {
     u_char  *p;
 
-    ngx_zltunnel_json_name(j, name);
+    if (ngx_zltunnel_json_name(j, name) != NGX_OK) {
+        return;
+    }
 
     p = ngx_zltunnel_text_need(&j->text, 2 * len + 2);
     if (p == NULL) {
@@ -274,6 +351,34 @@ ngx_zltunnel_json_hex(ngx_zltunnel_json_t *j, const char *name, u_char *data,
     *p++ = '"';
 
     j->text.buf->last = p;
+}
+
+
+void
+ngx_zltunnel_json_time(ngx_zltunnel_json_t *j, const char *name, time_t when)
+{
+    u_char    *p;
+    ngx_tm_t   tm;
+
+    if (when == 0) {
+        ngx_zltunnel_json_null(j, name);
+        return;
+    }
+
+    if (ngx_zltunnel_json_name(j, name) != NGX_OK) {
+        return;
+    }
+
+    p = ngx_zltunnel_text_need(&j->text, NGX_INT64_LEN
+                                         + sizeof("-12-31T23:59:59Z"));
+
+    if (p) {
+        ngx_gmtime(when, &tm);
+        j->text.buf->last = ngx_sprintf(p, "\"%4d-%02d-%02dT%02d:%02d:%02dZ\"",
+                                        tm.ngx_tm_year, tm.ngx_tm_mon,
+                                        tm.ngx_tm_mday, tm.ngx_tm_hour,
+                                        tm.ngx_tm_min, tm.ngx_tm_sec);
+    }
 }
 
 

@@ -26,11 +26,19 @@ struct ngx_zltunnel_json_s {
     ngx_zltunnel_text_t          text;
     ngx_uint_t                   depth;       /* of what is open */
     ngx_uint_t                   arrays;      /* a bit for each that is one */
+    ngx_str_t                    fields;      /* all else is left out .. */
+    ngx_uint_t                   level;       /* .. at this depth; 0: nothing */
+    ngx_uint_t                   skip;        /* open, of what is left out */
     unsigned                     comma:1;     /* before the next value */
+    unsigned                     compact:1;   /* set by the caller */
 };
 
 
 void ngx_zltunnel_json_init(ngx_zltunnel_json_t *j, ngx_pool_t *pool);
+/* Of what has a name at that depth only those are written that are in fields,
+   names separated by commas, which must last as long. */
+void ngx_zltunnel_json_only(ngx_zltunnel_json_t *j, ngx_str_t *fields,
+    ngx_uint_t depth);
 
 /* '{' or '['; name is NULL within an array and at the top */
 void ngx_zltunnel_json_open(ngx_zltunnel_json_t *j, const char *name,
@@ -48,6 +56,9 @@ void ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
     u_char *data, size_t len);
 void ngx_zltunnel_json_hex(ngx_zltunnel_json_t *j, const char *name,
     u_char *data, size_t len);
+/* Unix time, in UTC by ISO 8601; 0: null */
+void ngx_zltunnel_json_time(ngx_zltunnel_json_t *j, const char *name,
+    time_t when);
 
 /* the whole of it, ended by a line feed */
 ngx_int_t ngx_zltunnel_json_end(ngx_zltunnel_json_t *j, ngx_chain_t **out,

@@ -309,6 +309,8 @@ ngx_zltunnel_auth_place_own(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_memcpy(tunnel->address, addr->data, tunnel->address_len);
 
     tunnel->since = ngx_time();
+    tunnel->left = 0;
+    tunnel->rtt = 0;
     tunnel->extended = control->extended;
     tunnel->features = control->features;
 }

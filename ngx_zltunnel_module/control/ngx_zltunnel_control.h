@@ -61,6 +61,8 @@ struct ngx_zltunnel_control_s {
     ngx_event_t                    timer;
     ngx_msec_t                     acked;     /* last HeartbeatAck */
     ngx_msec_t                     beaten;    /* last Heartbeat sent */
+    ngx_msec_t                     rtt;       /* of the last that was answered,
+                                                 and 1; 0: none was */
 
     ngx_str_t                      held;      /* read, and not parsed yet */
 

@@ -25,6 +25,8 @@
 #include <openssl/sha.h>
 
 
+static void ngx_zltunnel_control_message_acked(
+    ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_message_request(
     ngx_zltunnel_control_t *control, zlt_msg_t *m);
 static void ngx_zltunnel_control_message_heartbeat(
@@ -38,6 +40,10 @@ static void ngx_zltunnel_control_message_answered(
 void
 ngx_zltunnel_control_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 {
+    if (m->type == ZLT_HEARTBEAT_ACK) {
+        ngx_zltunnel_control_message_acked(control);
+    }
+
     ngx_zltunnel_control_message_heard(control);
 
     switch (m->type) {
@@ -47,14 +53,6 @@ ngx_zltunnel_control_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         return;
 
     case ZLT_HEARTBEAT_ACK:
-        control->acked = ngx_current_msec;
-
-        if (control->beating) {
-            control->beating = 0;
-            ngx_zltunnel_figure_heartbeat(control->registry,
-                                          control->acked - control->beaten);
-        }
-
         return;
 
     case ZLT_CONNECT_FAIL:
@@ -70,6 +68,20 @@ ngx_zltunnel_control_message(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     if (ngx_zltunnel_control_charge(control) == NGX_OK) {
         ngx_zltunnel_control_message_request(control, m);
+    }
+}
+
+
+static void
+ngx_zltunnel_control_message_acked(ngx_zltunnel_control_t *control)
+{
+    control->acked = ngx_current_msec;
+
+    if (control->beating) {
+        control->beating = 0;
+        control->rtt = control->acked - control->beaten + 1;
+
+        ngx_zltunnel_figure_heartbeat(control->registry, control->rtt - 1);
     }
 }
 
@@ -124,6 +136,7 @@ ngx_zltunnel_control_message_heard(ngx_zltunnel_control_t *control)
 
     if (tunnel && tunnel->epoch == control->epoch) {
         tunnel->heard = ngx_current_msec;
+        tunnel->rtt = control->rtt;
     }
 
     ngx_zltunnel_zone_unlock(control->registry);

@@ -20,6 +20,7 @@ typedef struct {
     ngx_http_handler_pt          handler;     /* what is done with it */
     ngx_zltunnel_metrics_e       metrics;     /* of zltunnel_status */
     ngx_uint_t                   prometheus;  /* is its format */
+    ngx_uint_t                   write;       /* of zltunnel_api */
 } ngx_http_zltunnel_loc_conf_t;
 
 
@@ -85,6 +86,15 @@ char *ngx_http_zltunnel_status_conf(ngx_conf_t *cf,
     ngx_http_zltunnel_loc_conf_t *zlcf, ngx_zltunnel_registry_t **registry);
 /* its content handler */
 ngx_int_t ngx_http_zltunnel_status_handler(ngx_http_request_t *r);
+
+
+/* ngx_http_zltunnel_api.c */
+
+/* the arguments of zltunnel_api */
+char *ngx_http_zltunnel_api_conf(ngx_conf_t *cf,
+    ngx_http_zltunnel_loc_conf_t *zlcf, ngx_zltunnel_registry_t **registry);
+/* its content handler */
+ngx_int_t ngx_http_zltunnel_api_handler(ngx_http_request_t *r);
 
 
 #endif /* _NGX_HTTP_ZLTUNNEL_H_INCLUDED_ */

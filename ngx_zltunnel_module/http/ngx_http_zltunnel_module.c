@@ -4,7 +4,8 @@
  */
 
 /*
- * The http part: zltunnel, where agents connect, and zltunnel_status.
+ * The http part: zltunnel, where agents connect, zltunnel_status, and
+ * zltunnel_api.
  */
 
 
@@ -23,6 +24,8 @@ static char *ngx_http_zltunnel(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_zltunnel_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_zltunnel_api(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_http_zltunnel_handle(ngx_conf_t *cf,
     ngx_http_zltunnel_loc_conf_t *zlcf, ngx_zltunnel_registry_t *registry,
     ngx_http_handler_pt handler);
@@ -40,6 +43,13 @@ static ngx_command_t  ngx_http_zltunnel_commands[] = {
     { ngx_string("zltunnel_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
       ngx_http_zltunnel_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("zltunnel_api"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
+      ngx_http_zltunnel_api,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -123,6 +133,7 @@ ngx_http_zltunnel_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->handler = prev->handler;
         conf->metrics = prev->metrics;
         conf->prometheus = prev->prometheus;
+        conf->write = prev->write;
         clcf->handler = prev->handler;
     }
 
@@ -176,6 +187,25 @@ ngx_http_zltunnel_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
+ngx_http_zltunnel_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_zltunnel_loc_conf_t *zlcf = conf;
+
+    char                     *rv;
+    ngx_zltunnel_registry_t  *registry;
+
+    rv = ngx_http_zltunnel_api_conf(cf, zlcf, &registry);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    return ngx_http_zltunnel_handle(cf, zlcf, registry,
+                                    ngx_http_zltunnel_api_handler);
+}
+
+
+static char *
 ngx_http_zltunnel_handle(ngx_conf_t *cf, ngx_http_zltunnel_loc_conf_t *zlcf,
     ngx_zltunnel_registry_t *registry, ngx_http_handler_pt handler)
 {
@@ -188,7 +218,8 @@ ngx_http_zltunnel_handle(ngx_conf_t *cf, ngx_http_zltunnel_loc_conf_t *zlcf,
     if (zlcf->handler) {
         return (zlcf->handler == handler)
                ? "is duplicate"
-               : "cannot be where \"zltunnel\" or \"zltunnel_status\" is";
+               : "cannot be where \"zltunnel\", \"zltunnel_status\" or "
+                 "\"zltunnel_api\" is";
     }
 
     zlcf->registry = registry;

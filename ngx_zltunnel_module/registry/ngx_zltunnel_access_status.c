@@ -32,15 +32,43 @@ typedef struct {
 } ngx_zltunnel_access_copy_t;
 
 
+typedef void (*ngx_zltunnel_access_write_pt)(ngx_zltunnel_json_t *j,
+    u_char *tunnel_id, ngx_str_t *visitor, ngx_zltunnel_access_copy_t *copy);
+
+
+static ngx_int_t ngx_zltunnel_access_each(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_json_t *j, u_char *tunnel_id,
+    ngx_zltunnel_access_write_pt write);
 static ngx_uint_t ngx_zltunnel_access_copy(ngx_zltunnel_sh_tunnel_t *tunnel,
     ngx_zltunnel_access_copy_t *copies, ngx_uint_t n);
 static void ngx_zltunnel_access_write(ngx_zltunnel_json_t *j,
+    u_char *tunnel_id, ngx_str_t *visitor, ngx_zltunnel_access_copy_t *copy);
+static void ngx_zltunnel_access_write_api(ngx_zltunnel_json_t *j,
     u_char *tunnel_id, ngx_str_t *visitor, ngx_zltunnel_access_copy_t *copy);
 
 
 ngx_int_t
 ngx_zltunnel_access_status(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_json_t *j, u_char *tunnel_id)
+{
+    return ngx_zltunnel_access_each(registry, j, tunnel_id,
+                                    ngx_zltunnel_access_write);
+}
+
+
+ngx_int_t
+ngx_zltunnel_access_status_api(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_json_t *j, u_char *tunnel_id)
+{
+    return ngx_zltunnel_access_each(registry, j, tunnel_id,
+                                    ngx_zltunnel_access_write_api);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_access_each(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_json_t *j, u_char *tunnel_id,
+    ngx_zltunnel_access_write_pt write)
 {
     u_char                       text[NGX_ZLTUNNEL_TOKEN_NAME];
     ngx_str_t                    visitor;
@@ -93,7 +121,7 @@ ngx_zltunnel_access_status(ngx_zltunnel_registry_t *registry,
     }
 
     for (i = 0; i < n; i++) {
-        ngx_zltunnel_access_write(j, tunnel_id, &visitor, &copies[i]);
+        write(j, tunnel_id, &visitor, &copies[i]);
     }
 
     if (copies) {
@@ -195,5 +223,45 @@ ngx_zltunnel_access_write(ngx_zltunnel_json_t *j, u_char *tunnel_id,
         ngx_zltunnel_json_close(j, '}');
     }
 
+    ngx_zltunnel_json_close(j, '}');
+}
+
+
+/* the same for the API */
+
+static void
+ngx_zltunnel_access_write_api(ngx_zltunnel_json_t *j, u_char *tunnel_id,
+    ngx_str_t *visitor, ngx_zltunnel_access_copy_t *copy)
+{
+    time_t                      expires;
+    ngx_zltunnel_access_sum_t  *sum;
+
+    sum = &copy->sum;
+    expires = copy->left ? ngx_time() + (time_t) copy->left : 0;
+
+    ngx_zltunnel_json_open(j, NULL, '{');
+    ngx_zltunnel_json_hex(j, "id", copy->id, ZLT_ID_SIZE);
+    ngx_zltunnel_json_hex(j, "tunnel", tunnel_id, ZLT_ID_SIZE);
+    ngx_zltunnel_json_string(j, "token", visitor->data, visitor->len);
+    ngx_zltunnel_json_string(j, "service", copy->name, copy->name_len);
+    ngx_zltunnel_json_string(j, "protocol",
+                             (u_char *) (copy->udp ? "udp" : "tcp"), 3);
+
+    if (copy->target_len) {
+        ngx_zltunnel_json_string(j, "target", copy->target, copy->target_len);
+
+    } else {
+        ngx_zltunnel_json_null(j, "target");
+    }
+
+    ngx_zltunnel_json_time(j, "created", copy->created);
+    ngx_zltunnel_json_time(j, "expires", copy->over ? ngx_time() : expires);
+    ngx_zltunnel_json_bool(j, "over", copy->over);
+    ngx_zltunnel_json_number(j, "active", sum->active);
+    ngx_zltunnel_json_number(j, "total", sum->total);
+    ngx_zltunnel_json_number(j, "bytes_in", sum->bytes[0]);
+    ngx_zltunnel_json_number(j, "bytes_out", sum->bytes[1]);
+    ngx_zltunnel_json_number(j, "datagrams_in", sum->datagrams[0]);
+    ngx_zltunnel_json_number(j, "datagrams_out", sum->datagrams[1]);
     ngx_zltunnel_json_close(j, '}');
 }

@@ -28,8 +28,6 @@ static ngx_uint_t ngx_zltunnel_metrics_sum_join(
 static void ngx_zltunnel_metrics_sum_add(ngx_zltunnel_metrics_sum_t *to,
     ngx_zltunnel_metrics_sum_t *sum);
 static int ngx_zltunnel_metrics_sum_cmp(const void *one, const void *two);
-static int ngx_zltunnel_metrics_sum_cmp_str(const ngx_str_t *one,
-    const ngx_str_t *two);
 
 
 ngx_zltunnel_metrics_sum_t **
@@ -264,15 +262,14 @@ ngx_zltunnel_metrics_sum_cmp(const void *one, const void *two)
         return a->kind < b->kind ? -1 : 1;
     }
 
-    rc = ngx_zltunnel_metrics_sum_cmp_str(&a->token, &b->token);
+    rc = ngx_zltunnel_metrics_sum_order(&a->token, &b->token);
 
-    return rc ? rc : ngx_zltunnel_metrics_sum_cmp_str(&a->service,
-                                                      &b->service);
+    return rc ? rc : ngx_zltunnel_metrics_sum_order(&a->service, &b->service);
 }
 
 
-static int
-ngx_zltunnel_metrics_sum_cmp_str(const ngx_str_t *one, const ngx_str_t *two)
+int
+ngx_zltunnel_metrics_sum_order(const ngx_str_t *one, const ngx_str_t *two)
 {
     int  rc;
 

@@ -50,6 +50,8 @@ typedef struct {
  */
 ngx_zltunnel_metrics_sum_t **ngx_zltunnel_metrics_sums(
     ngx_zltunnel_status_t *st, ngx_zltunnel_metrics_e by, ngx_uint_t *n);
+/* the order of names: less than, equal to, or greater than 0, as memcmp() */
+int ngx_zltunnel_metrics_sum_order(const ngx_str_t *one, const ngx_str_t *two);
 
 
 #endif /* _NGX_ZLTUNNEL_METRICS_SUM_H_INCLUDED_ */

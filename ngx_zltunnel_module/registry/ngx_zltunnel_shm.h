@@ -8,7 +8,7 @@
  *
  * Everything here is read and written under the slab pool's own mutex, which
  * nginx unlocks when a worker dies inside it; the exceptions are a counter's
- * byte counts, which only its worker writes, and a tunnel's "heard".  A
+ * byte counts, which only its worker writes, and a tunnel's "heard", "rtt".  A
  * change is bracketed by "dirty": who finds it set after taking the lock
  * knows that a worker died within a change, and empties the registry, upon
  * which agents register again.  One that died while it only read leaves
@@ -160,7 +160,11 @@ struct ngx_zltunnel_sh_tunnel_s {
     ngx_uint_t                   slot;        /* of the control's owner */
     uint64_t                     epoch;       /* raised at every takeover */
     time_t                       since;       /* of the control channel */
+    time_t                       left;        /* when it went; 0: it is
+                                                 there */
     ngx_msec_t                   heard;       /* last time, of the agent */
+    ngx_msec_t                   rtt;         /* of the last heartbeat, and 1;
+                                                 0: there was none */
     ngx_msec_t                   expires;     /* GRACE: end of it */
     ngx_msec_t                   stale;       /* end of the time to register
                                                  again, 0: none are stale */

@@ -18,8 +18,6 @@ static void ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_workers(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st);
-static time_t ngx_zltunnel_status_time(ngx_msec_t msec);
-static const char *ngx_zltunnel_status_cause(ngx_uint_t code);
 static void ngx_zltunnel_status_service(ngx_zltunnel_status_t *st,
     ngx_zltunnel_status_service_t *service);
 
@@ -232,7 +230,7 @@ ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st)
                              tunnel->address_len);
     ngx_zltunnel_json_number(j, "connected_since", tunnel->since);
     ngx_zltunnel_json_number(j, "last_activity",
-                             ngx_zltunnel_status_time(tunnel->heard));
+                             ngx_zltunnel_status_sum_time(tunnel->heard));
     ngx_zltunnel_json_number(j, "features", tunnel->features);
     ngx_zltunnel_json_number(j, "idle_channels", tunnel->nidle);
     ngx_zltunnel_json_number(j, "pending", tunnel->npending);
@@ -249,47 +247,6 @@ ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st)
     /* keys are not to lie about in the memory of requests */
 
     ngx_explicit_memzero(tunnel, sizeof(ngx_zltunnel_sh_tunnel_t));
-}
-
-
-/* Unix time of what another worker may have noted a moment ago */
-
-static time_t
-ngx_zltunnel_status_time(ngx_msec_t msec)
-{
-    ngx_msec_int_t  age;
-
-    age = (ngx_msec_int_t) (ngx_current_msec - msec);
-
-    return ngx_time() - (age > 0 ? age / 1000 : 0);
-}
-
-
-/* what the agent said, when it could not reach the service */
-
-static const char *
-ngx_zltunnel_status_cause(ngx_uint_t code)
-{
-    switch (code) {
-
-    case 0:
-        return "timeout";
-
-    case ZLT_E_REFUSED:
-        return "refused";
-
-    case ZLT_E_UNREACHABLE:
-        return "unreachable";
-
-    case ZLT_E_BUSY:
-        return "busy";
-
-    case ZLT_E_FORBIDDEN:
-        return "forbidden";
-
-    default:
-        return "failed";
-    }
 }
 
 
@@ -331,7 +288,7 @@ ngx_zltunnel_status_service(ngx_zltunnel_status_t *st,
         ngx_zltunnel_json_open(j, "last_failure", '{');
         ngx_zltunnel_json_number(j, "time",
                                  (uint64_t) service->unreached);
-        cause = ngx_zltunnel_status_cause(service->cause);
+        cause = ngx_zltunnel_status_sum_cause(service->cause);
         ngx_zltunnel_json_string(j, "cause", (u_char *) cause,
                                  ngx_strlen(cause));
         ngx_zltunnel_json_close(j, '}');

@@ -217,6 +217,7 @@ ngx_zltunnel_status_copy_service(ngx_zltunnel_status_service_t *copy,
     copy->port = service->port;
     copy->local_port = service->local_port;
     copy->udp = service->udp;
+    copy->stale = service->stale;
     copy->unreached = service->unreached;
     copy->cause = service->cause;
     copy->name_len = service->name_len;

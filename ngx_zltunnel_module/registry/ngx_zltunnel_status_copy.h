@@ -28,6 +28,7 @@ typedef struct {
     in_port_t                    port;
     in_port_t                    local_port;
     uint8_t                      udp;
+    uint8_t                      stale;
     uint8_t                      name_len;
     u_char                       name[ZLT_MAX_NAME];
     ngx_uint_t                   active;

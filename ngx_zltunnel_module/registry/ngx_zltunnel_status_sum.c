@@ -9,6 +9,8 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_status_sum.h"
 
+#include "zlt_msg.h"
+
 
 const ngx_str_t  ngx_zltunnel_status_sum_drops[NGX_ZLTUNNEL_DROPS] = {
     ngx_string("queue"), ngx_string("age"), ngx_string("limit"),
@@ -72,4 +74,41 @@ ngx_zltunnel_status_sum_ports(ngx_zltunnel_registry_t *registry)
     }
 
     return ports;
+}
+
+
+time_t
+ngx_zltunnel_status_sum_time(ngx_msec_t msec)
+{
+    ngx_msec_int_t  age;
+
+    age = (ngx_msec_int_t) (ngx_current_msec - msec);
+
+    return ngx_time() - (age > 0 ? age / 1000 : 0);
+}
+
+
+const char *
+ngx_zltunnel_status_sum_cause(ngx_uint_t code)
+{
+    switch (code) {
+
+    case 0:
+        return "timeout";
+
+    case ZLT_E_REFUSED:
+        return "refused";
+
+    case ZLT_E_UNREACHABLE:
+        return "unreachable";
+
+    case ZLT_E_BUSY:
+        return "busy";
+
+    case ZLT_E_FORBIDDEN:
+        return "forbidden";
+
+    default:
+        return "failed";
+    }
 }

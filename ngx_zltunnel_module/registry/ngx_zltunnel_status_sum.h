@@ -23,6 +23,10 @@ void ngx_zltunnel_status_sum(ngx_zltunnel_status_t *st,
     ngx_zltunnel_sh_worker_t *sum);
 /* ports that the configuration has: one of several addresses is one */
 ngx_uint_t ngx_zltunnel_status_sum_ports(ngx_zltunnel_registry_t *registry);
+/* Unix time of what another worker may have noted a moment ago */
+time_t ngx_zltunnel_status_sum_time(ngx_msec_t msec);
+/* what the agent said, when it could not reach the service: of ZLT_E_*, 0 */
+const char *ngx_zltunnel_status_sum_cause(ngx_uint_t code);
 
 
 #endif /* _NGX_ZLTUNNEL_STATUS_SUM_H_INCLUDED_ */

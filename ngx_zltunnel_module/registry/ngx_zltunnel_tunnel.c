@@ -202,6 +202,7 @@ ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel)
 {
     tunnel->state = NGX_ZLTUNNEL_GRACE;
+    tunnel->left = ngx_time();
     tunnel->slot = NGX_ZLTUNNEL_NO_SLOT;
     tunnel->expires = ngx_zltunnel_tunnel_grace(registry, tunnel);
     tunnel->stale = 0;
