@@ -32,6 +32,7 @@ my %p = map { $_ => $t->free_port } qw(front near service);
 my $limit = 40;
 
 $t->write_conf(http => <<"EOT");
+client_header_timeout 5s;        # of what was just being opened
 upstream web { zltunnel_service web lanes=off; }
 server {
     listen $near:$p{near} ssl;
@@ -79,7 +80,8 @@ my $service = $wan->start('service', $^X, '-e', <<'EOT', $p{service});
 EOT
 
 my ($holder, $other) = $t->workers;
-my $before = $t->worker_pairs;
+my $left = $t->worker_pairs;
+my @more;
 
 halt($other);
 
@@ -94,39 +96,73 @@ my $agent = $t->agent(program => $program, token => $token, tls => 1,
 my $port = $agent->port('web');
 ok(wait_for(sub { idle() >= 4 }), 'all channels are in one worker');
 
-# clients of the other one come while that worker sleeps: they have its channels
-# before the agent can open others, which may be anywhere
+my $up = bridged($p{front}, sub {
+    my ($c) = @_;
 
-my ($up, $down, $c) = $t->clients_of($other, @p{qw(front front)}, $port);
+    my $more = () = $service->output =~ /^more/mg;
+    $c->send("POST / HTTP/1.0\r\nContent-Length: 10000000\r\n\r\n"
+             . 'x' x 200_000);
+    return wait_for(sub {
+        return $more < (() = $service->output =~ /^more/mg);
+    });
+});
 
-$up->send("POST / HTTP/1.0\r\nContent-Length: 10000000\r\n\r\n" . 'x' x 200_000);
-$down->send("GET / HTTP/1.0\r\n\r\n");
-$c->send("HEAD / HTTP/1.0\r\n\r\n");
+my $down = bridged($p{front}, sub {
+    my ($c) = @_;
 
-ok(wait_for(sub { $service->output =~ /more/ }), 'an upload');
-ok(wait_for(sub { $down->fill(0.1); $down->{in} =~ /\r\n\r\nx/ }), 'a download');
-ok($c->take(19), 'one that is over');
+    $c->send("GET / HTTP/1.0\r\n\r\n");
+    return wait_for(sub { $c->fill(0.1); $c->{in} =~ /\r\n\r\nx/ });
+});
+
+my $c = bridged($port, sub {
+    my ($c) = @_;
+
+    $c->send("HEAD / HTTP/1.0\r\n\r\n");
+    return $c->take(19, 30);
+});
+
 $c->shut;
-$c->ending;
-ok(wait_for(sub { $t->worker_pairs == $before + 6 }), 'a bridge each')
-    or diag($t->worker_pairs - $before);
+is($c->ending(30), 'eof', 'one that is over');
 
 $wan->forget;
 my $start = time;
 $up->send('x' x 65536);
 
 isnt($up->ending($limit), 'open', 'the upload is over');
-like($up->{in}, qr/^HTTP\/1\.\d 50[24]/, 'its client is told');
 isnt($down->ending($limit), 'open', 'the download is over');
-ok(wait_for(sub { $t->worker_pairs == $before }), 'none is left, idle or not')
-    or diag($t->worker_pairs - $before);
+ok(wait_for(sub { $t->worker_pairs <= $left }), 'none is left, idle or not')
+    or diag($t->worker_pairs - $left);
 cmp_ok(time - $start, '<', $limit, 'in time');
 
 # its ends are where nothing comes from; it would wait for them
 
 $agent->{proc}->stop('KILL');
-$_->close for $up, $down;
+$_->close for $up, $down, @more;
 $t->finish;
 
 
 sub idle { (($t->status->{tunnels} || [])->[0] || {})->{idle_channels} // 0 }
+
+
+# One of the worker without the channels that the agent has opened first.  It
+# opens others where chance says, and a busy machine may be late to give one: so
+# there may have to be more clients.
+
+sub bridged {
+    my ($to, $begin) = @_;
+
+    for my $try (1 .. 30) {
+        my $n = $t->worker_pairs;
+        my $c = $t->clients_of($other, $to);
+
+        $begin->($c) or die 'not served';
+
+        return $c if $t->worker_pairs == $n + 2;
+
+        # its own channel is not given back
+
+        push @more, $c;
+    }
+
+    die 'none by way of the other worker';
+}
