@@ -15,6 +15,7 @@
 
 #include "clock.h"         /* clocks that nobody sets */
 #include "exit.h"          /* exit codes */
+#include "figure.h"        /* times, counted for the metrics */
 #include "io.h"            /* descriptors that are ready, the loop */
 #include "log.h"
 #include "often.h"         /* lines of the log that come often */

@@ -59,6 +59,7 @@ typedef struct zlt_link_ops_s      zlt_link_ops_t;
 typedef struct zlt_control_s       zlt_control_t;
 typedef struct zlt_process_s       zlt_process_t;
 typedef struct zlt_ctl_s           zlt_ctl_t;
+typedef struct zlt_ctl_http_s      zlt_ctl_http_t;
 
 
 #define zlt_printf_like(fmt, args)  __attribute__((format(printf, fmt, args)))

@@ -85,8 +85,10 @@ struct zlt_channel_s {
     uint8_t          astray;           /* .. the binary with the tunnel */
     unsigned         early:1;          /* bytes went to the service at once */
     unsigned         unread:1;         /* what is kept was not looked at */
+    uint64_t         dialled;          /* us, when its service was */
     uint32_t         discarded;        /* bytes, after our end */
     unsigned         websocket:1;      /* opened within one */
+    unsigned         late:1;           /* the service did not answer */
 };
 
 

@@ -249,6 +249,8 @@ zlt_channel_dial(zlt_channel_t *ch, const uint8_t *service_id)
     }
 
     ch->service = s;
+    ch->dialled = uv_hrtime() / 1000;
+    ch->late = 0;
     ch->waiter.handler = zlt_channel_dial_resolved;
 
     zlt_timer_start(&ch->relay.timer, zlt_channel_timeout(ch),
@@ -525,6 +527,10 @@ zlt_channel_dial_connecting(zlt_io_t *io)
 static void
 zlt_channel_dial_served(zlt_channel_t *ch)
 {
+    zlt_service_count(ch->service, ZLT_SERVICE_OK);
+    zlt_figure_count(&ch->owner->connects,
+                     uv_hrtime() / 1000 - ch->dialled);
+
     if (ch->state == ZLT_CHANNEL_OPENING) {
         zlt_channel_state(ch, ZLT_CHANNEL_SERVED);
 

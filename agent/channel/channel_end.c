@@ -32,6 +32,8 @@
 #define ZLT_CHANNEL_WASTE    (1024 * 1024)     /* bytes, before it is idle */
 
 
+static zlt_service_result_e zlt_channel_end_result(const zlt_channel_t *ch,
+    unsigned code);
 static void zlt_channel_end_leave(zlt_channel_t *ch, zlt_io_pt handler);
 static void zlt_channel_end_closing(zlt_io_t *io);
 static void zlt_channel_end_reuse(zlt_channel_t *ch);
@@ -221,6 +223,7 @@ zlt_channel_end_fail_told(zlt_channel_t *ch, unsigned code,
 
         if (ch->service) {
             zlt_service_failed(ch->service, told);
+            zlt_service_count(ch->service, zlt_channel_end_result(ch, code));
         }
     }
 
@@ -261,6 +264,26 @@ zlt_channel_end_fail_told(zlt_channel_t *ch, unsigned code,
     ch->framed.frames.out.end = ZLT_FRAMES_RESET;
 
     zlt_channel_end_connection(ch);
+}
+
+
+static zlt_service_result_e
+zlt_channel_end_result(const zlt_channel_t *ch, unsigned code)
+{
+    switch (code) {
+
+    case ZLT_E_REFUSED:
+        return ZLT_SERVICE_REFUSES;
+
+    case ZLT_E_BUSY:
+        return ZLT_SERVICE_LIMIT;
+
+    case ZLT_E_FORBIDDEN:
+        return ZLT_SERVICE_FORBIDDEN;
+
+    default:
+        return ch->late ? ZLT_SERVICE_NO_ANSWER : ZLT_SERVICE_UNREACHABLE;
+    }
 }
 
 

@@ -30,6 +30,8 @@ zlt_channel_fail(zlt_channel_t *ch, int err)
 {
     char  told[ZLT_RACE_TEXT], text[ZLT_ADDR_TEXT];
 
+    ch->late = (err == ETIMEDOUT);
+
     if (ch->race) {
         (void) zlt_race_why(ch->race, told);
         ch->race = NULL;
@@ -51,6 +53,7 @@ zlt_channel_fail_late(zlt_channel_t *ch)
     unsigned  s;
 
     s = zlt_channel_timeout(ch);
+    ch->late = 1;
 
     if (ch->service && !zlt_list_empty(&ch->waiter.link)) {
         (void) snprintf(told, sizeof(told), "the name \"%.255s\" could not "

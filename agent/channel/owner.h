@@ -15,6 +15,7 @@
 
 #include <uv.h>
 
+#include "figure.h"
 #include "pool.h"
 #include "transport.h"
 #include "types.h"
@@ -81,6 +82,7 @@ struct zlt_owner_s {
     uint64_t                 bytes[2];     /* of those that have ended; as in
                                               zlt_relay_t */
     uint64_t                 udp_unknown;  /* datagrams of no session */
+    zlt_figure_t             connects;     /* until a service was reached */
 };
 
 

@@ -60,6 +60,7 @@ struct zlt_conf_s {
     uint32_t             mode;             /* zlt_conf_mode_e */
 
     char                *control;          /* of the process; NULL: default */
+    char                *metrics;          /* .. as well; NULL: nowhere */
     char                *token_file;       /* NULL: ZLTUNNEL_TOKEN */
     char                *ca_file;          /* NULL: the system's */
 

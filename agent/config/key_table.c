@@ -37,6 +37,10 @@
 
 static int zlt_key_table_server(const zlt_key_t *k, void *base,
     const char *value, char *error);
+static int zlt_key_table_metrics(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_string(const zlt_key_t *k, void *base,
+    const char *value, char *error);
 static int zlt_key_table_name(const zlt_key_t *k, void *base,
     const char *value, char *error);
 static int zlt_key_table_local(const zlt_key_t *k, void *base,
@@ -189,6 +193,13 @@ const zlt_key_t  zlt_key_table[] = {
       .without = "agent.sock in a place of the system's or the user's",
       .help = "the control socket, or none",
       .reload = ZLT_KEY_RESTART },
+
+    { .name = "metrics", .sections = ZLT_KEY_AGENT, ZLT_KEY_BOTH,
+      .form = ZLT_KEY_STRING, zlt_key_at(zlt_conf_t, metrics),
+      .set = zlt_key_table_metrics, .arg = "[ADDRESS:]PORT|unix:/PATH",
+      .help = "where Prometheus reads the agent's figures; a port alone is of "
+              "127.0.0.1",
+      .reload = ZLT_KEY_AT_ONCE },
 
     /* [service NAME], and some of them elsewhere */
 
@@ -392,6 +403,50 @@ zlt_key_table_server(const zlt_key_t *k, void *base, const char *value,
     (void) k;
 
     return zlt_conf_server_add(base, value, error);
+}
+
+
+static int
+zlt_key_table_metrics(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    const char         *why;
+    zlt_access_conf_t   a;
+
+    zlt_option_access_init(&a);
+
+    if (zlt_option_access_local(value, &a, &why) == -1) {
+        return zlt_key_table_bad(k, value, why, error);
+    }
+
+    if (!a.is_unix && a.port == 0) {
+        return zlt_key_table_bad(k, value, "the local port is 0", error);
+    }
+
+    return zlt_key_table_string(k, base, value, error);
+}
+
+
+/* A copy of what has been checked. */
+
+static int
+zlt_key_table_string(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    char  *copy, **string;
+
+    copy = strdup(value);
+
+    if (copy == NULL) {
+        (void) strcpy(error, "out of memory");
+        return -1;
+    }
+
+    string = (char **) (void *) ((char *) base + k->offset);
+    free(*string);
+    *string = copy;
+
+    return 0;
 }
 
 

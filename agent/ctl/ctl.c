@@ -23,6 +23,7 @@
 #include "config.h"
 #include "ctl.h"
 #include "ctl_command.h"
+#include "ctl_http.h"
 #include "ctl_socket.h"
 #include "log.h"
 #include "often.h"
@@ -79,6 +80,8 @@ struct zlt_ctl_s {
 
 
 static int zlt_ctl_start(zlt_process_t *p);
+static int zlt_ctl_reload(zlt_process_t *p, const zlt_conf_t *conf,
+    char *error);
 static void zlt_ctl_stop(zlt_process_t *p);
 static void zlt_ctl_tick(zlt_process_t *p);
 static int zlt_ctl_open(zlt_process_t *p, const char *path, char *error);
@@ -100,6 +103,7 @@ static void zlt_ctl_freed(zlt_task_t *task);
 
 const zlt_process_ctl_t  zlt_ctl_process = {
     zlt_ctl_start,
+    zlt_ctl_reload,
     zlt_ctl_stop,
     zlt_ctl_tick
 };
@@ -110,6 +114,11 @@ zlt_ctl_start(zlt_process_t *p)
 {
     char         path[ZLT_CTL_PATH_SIZE], error[ZLT_CONF_ERROR_SIZE];
     const char  *asked;
+
+    if (zlt_ctl_http_open(p, &p->config->agent, error) == -1) {
+        zlt_log_complain("%s", error);
+        return 1;
+    }
 
     asked = p->config->agent.control;
 
@@ -138,13 +147,22 @@ zlt_ctl_start(zlt_process_t *p)
 }
 
 
+/* The control socket stays where it is. */
+
+static int
+zlt_ctl_reload(zlt_process_t *p, const zlt_conf_t *conf, char *error)
+{
+    return zlt_ctl_http_open(p, conf, error);
+}
+
+
 static int
 zlt_ctl_open(zlt_process_t *p, const char *path, char *error)
 {
     int         fd, lock;
     zlt_ctl_t  *c;
 
-    fd = zlt_ctl_socket_listen(path, &lock, error);
+    fd = zlt_ctl_socket_listen(path, 0600, &lock, error);
 
     if (fd == -1) {
         return -1;
@@ -180,6 +198,8 @@ zlt_ctl_stop(zlt_process_t *p)
     zlt_ctl_t       *c;
     zlt_list_t      *link, *next;
     zlt_ctl_peer_t  *r;
+
+    zlt_ctl_http_stop(p);
 
     c = p->ctl;
 
@@ -225,6 +245,8 @@ zlt_ctl_tick(zlt_process_t *p)
     if (p->ctl && p->ctl->again) {
         zlt_ctl_accept(&p->ctl->io);
     }
+
+    zlt_ctl_http_tick(p);
 }
 
 

@@ -78,7 +78,7 @@ zlt_ctl_socket_path(char *path, int serve)
 
 
 int
-zlt_ctl_socket_listen(const char *path, int *lock, char *error)
+zlt_ctl_socket_listen(const char *path, mode_t mode, int *lock, char *error)
 {
     int                 fd, rc;
     mode_t              mask;
@@ -114,9 +114,9 @@ zlt_ctl_socket_listen(const char *path, int *lock, char *error)
         goto failed_errno;
     }
 
-    /* nobody else may connect, from the first moment on */
+    /* who may not connect may not from the first moment on */
 
-    mask = umask(0177);
+    mask = umask(0777 & ~mode);
     rc = bind(fd, (struct sockaddr *) &un, sizeof(struct sockaddr_un));
     (void) umask(mask);
 

@@ -32,6 +32,7 @@
 #include "link_state.h"
 #include "owner.h"
 #include "probe.h"
+#include "service.h"
 #include "stamp.h"
 #include "token.h"
 #include "zlt_list.h"
@@ -107,7 +108,9 @@ struct zlt_link_s {
     uint64_t         since_ms;
     uint64_t         next_at;          /* ms, of the next attempt; 0: none */
     char             reason[ZLT_LINK_REASON];      /* of the last failure */
-    uint64_t         udp_sessions;     /* of services that are gone */
+    zlt_udp_count_t  udp_gone;         /* of services that are gone */
+    uint64_t         ups;              /* control channels that were up */
+    zlt_figure_t     heartbeats;
     uint64_t         moved;            /* bytes, the last second */
     uint64_t         active;           /* ms, when bytes moved; 0: never */
     uint32_t         rtt;              /* us, the last heartbeat's; 0: none */

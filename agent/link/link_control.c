@@ -303,6 +303,8 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
 
     l->bare = 0;
 
+    l->ups++;
+
     zlt_link_control_hello(l);
 
     /* before anything is registered that the former one has */

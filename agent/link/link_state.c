@@ -65,6 +65,8 @@ zlt_link_state_latency(zlt_link_t *l, uint64_t us)
         us = 0x7fffffff;
     }
 
+    zlt_figure_count(&l->heartbeats, us);
+
     l->rtt = (uint32_t) us;
 
     l->srtt = l->srtt ? (uint32_t) (((uint64_t) l->srtt * 7 + us) / 8)
@@ -81,9 +83,10 @@ zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t)
 
     t->open = 0;
     t->sessions = 0;
-    t->total = l->owner.connections + l->udp_sessions;
+    t->total = l->owner.connections;
     t->bytes_in = l->owner.bytes[ZLT_RELAY_CHANNEL];
     t->bytes_out = l->owner.bytes[ZLT_RELAY_SERVICE];
+    t->udp = l->udp_gone;
 
     zlt_list_each(link, &l->owner.channels) {
         ch = zlt_list_data(link, zlt_channel_t, all);
@@ -98,19 +101,37 @@ zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t)
 
         t->open += s->nsessions;
         t->sessions += s->nsessions;
-        t->total += s->udp.sessions;
-        t->bytes_in += s->udp.bytes_in;
-        t->bytes_out += s->udp.bytes_out;
+
+        zlt_link_state_udp(&t->udp, &s->udp);
     }
+
+    t->total += t->udp.sessions;
+    t->bytes_in += t->udp.bytes_in;
+    t->bytes_out += t->udp.bytes_out;
+}
+
+
+void
+zlt_link_state_udp(zlt_udp_count_t *to, const zlt_udp_count_t *c)
+{
+    to->sessions += c->sessions;
+    to->refused += c->refused;
+    to->in += c->in;
+    to->bytes_in += c->bytes_in;
+    to->out += c->out;
+    to->bytes_out += c->bytes_out;
+    to->full_in += c->full_in;
+    to->full_out += c->full_out;
+    to->late_in += c->late_in;
+    to->late_out += c->late_out;
+    to->failed += c->failed;
 }
 
 
 void
 zlt_link_state_fold(zlt_link_t *l, const zlt_service_t *s)
 {
-    l->udp_sessions += s->udp.sessions;
-    l->owner.bytes[ZLT_RELAY_CHANNEL] += s->udp.bytes_in;
-    l->owner.bytes[ZLT_RELAY_SERVICE] += s->udp.bytes_out;
+    zlt_link_state_udp(&l->udp_gone, &s->udp);
 }
 
 

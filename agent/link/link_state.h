@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
+#include "service.h"
 #include "types.h"
 
 
@@ -32,6 +33,7 @@ typedef struct {
     uint64_t         total;
     uint64_t         bytes_in;         /* to the services */
     uint64_t         bytes_out;
+    zlt_udp_count_t  udp;              /* .. of which this is a part */
 } zlt_link_totals_t;
 
 
@@ -48,7 +50,10 @@ void zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t);
 /* 0 if its server is one of protocol version 1, which carries nothing. */
 int zlt_link_state_carries(const zlt_link_t *l);
 
-/* A service goes; its counts stay. */
+/* Adds what was counted. */
+void zlt_link_state_udp(zlt_udp_count_t *to, const zlt_udp_count_t *c);
+
+/* A service goes; its counts of datagrams stay. */
 void zlt_link_state_fold(zlt_link_t *l, const zlt_service_t *s);
 
 

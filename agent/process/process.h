@@ -34,6 +34,7 @@ struct zlt_process_s {
     const zlt_conf_t  *with;           /* options and environment */
     const zlt_process_ctl_t  *ctl_ops;
     zlt_ctl_t       *ctl;              /* NULL: no control socket */
+    zlt_ctl_http_t  *metrics;          /* NULL: they are nowhere */
 
     zlt_list_t       links;            /* in the configuration's order */
     zlt_list_t       ending;           /* that are removed, until they are

@@ -13,12 +13,16 @@
 #include "types.h"
 
 
-/* what is asked of the process from outside: the control socket */
+/* what is asked of the process from outside: the control socket, metrics */
 
 typedef struct {
 
     /* 0, or the exit code */
     int   (*start)(zlt_process_t *p);
+
+    /* takes *conf over: 0, or -1 with a text in error (ZLT_CONF_ERROR_SIZE
+       bytes), and nothing has changed */
+    int   (*reload)(zlt_process_t *p, const zlt_conf_t *conf, char *error);
     void  (*stop)(zlt_process_t *p);
 
     /* each second */

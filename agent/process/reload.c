@@ -181,6 +181,12 @@ zlt_reload_prepare(zlt_process_t *p, zlt_config_t *config,
         config->links[i] = NULL;
     }
 
+    /* the last, since nothing undoes it */
+
+    if (p->ctl_ops->reload(p, &config->agent, error) == -1) {
+        goto failed;
+    }
+
     return 0;
 
 failed:

@@ -361,3 +361,11 @@ zlt_service_served(zlt_service_t *s)
     s = s->open ? s->open : s;
     s->failure[0] = '\0';
 }
+
+
+void
+zlt_service_count(zlt_service_t *s, zlt_service_result_e result)
+{
+    s = s->open ? s->open : s;
+    s->connects[result]++;
+}

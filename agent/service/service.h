@@ -28,6 +28,19 @@
 #define ZLT_SERVICE_FAILURE  200
 
 
+/* what came of a connection to it */
+
+typedef enum {
+    ZLT_SERVICE_OK = 0,
+    ZLT_SERVICE_NO_ANSWER,
+    ZLT_SERVICE_REFUSES,
+    ZLT_SERVICE_UNREACHABLE,
+    ZLT_SERVICE_LIMIT,         /* of descriptors, memory, its backlog */
+    ZLT_SERVICE_FORBIDDEN,     /* a target that is not allowed */
+    ZLT_SERVICE_RESULTS
+} zlt_service_result_e;
+
+
 /* of a UDP service; "in" is to the service, "out" to the server */
 
 typedef struct {
@@ -60,6 +73,7 @@ struct zlt_service_s {
     /* why it was not reached the last time; "": it was */
     char                 failure[ZLT_SERVICE_FAILURE];
     uint64_t             failed_at;    /* ms */
+    uint64_t             connects[ZLT_SERVICE_RESULTS];
 
     /* of this registration and of earlier ones: a channel that was opened
        before a reconnect may still bring a Connect with an older id */
@@ -117,6 +131,9 @@ int zlt_service_resolve(zlt_service_t *s, zlt_waiter_t *waiter);
 /* A connection to it, or to a target of it, could not be made; or was. */
 void zlt_service_failed(zlt_service_t *s, const char *why);
 void zlt_service_served(zlt_service_t *s);
+
+/* .. one that was asked for by a client, for the metrics */
+void zlt_service_count(zlt_service_t *s, zlt_service_result_e result);
 
 /* That one of its addresses is right: the first to be tried, for a while. */
 void zlt_service_worked(zlt_service_t *s, const zlt_addr_t *addr);

@@ -41,6 +41,7 @@ $server->watch($closer, sub { $closed++; close($closer->accept) });
 my $udp = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1');
 
 my $socket = "$t->{dir}/the.sock";
+my $free = $t->free_port;
 
 my %plain = (
     agent => { control => $socket,
@@ -83,6 +84,7 @@ my @cases = (
     [ 'agent', 'server', $url, "$url?again", sub { auths() } ],
     [ 'agent', 'mode', undef, 'all', sub { said(qr/agent at \S+ connected/) } ],
     [ 'agent', 'control', $socket, 'other.sock', sub { said(qr/"control"/) } ],
+    [ 'agent', 'metrics', undef, $free, sub { !refuses($free) } ],
     [ 'agent', 'token_file', '%%token_file%%', $other,
       sub { $server->{auth}{token} ne $token } ],
     [ 'agent', 'ca_file', undef, 'ca.pem', sub { auths() } ],

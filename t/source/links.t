@@ -45,6 +45,10 @@ $metric{"zltunnel_$_"} = 1
     for slurp("$root/ngx_zltunnel_module/registry/ngx_zltunnel_metrics.c")
         =~ /"([a-z_]+)"/g;
 
+# .. and of the agent
+$metric{"zltunnel_agent_$_"} = 1
+    for slurp("$root/agent/ctl/ctl_metrics.c") =~ /"([a-z_]+)"/g;
+
 my %option = map { $_ => 1 } known_options();
 my %key = %{ known_keys() };
 my %target = map { $_ => 1 } slurp("$root/Makefile") =~ /^([a-z][\w-]*):/mg;
