@@ -65,6 +65,8 @@ static void ngx_zltunnel_on_lost(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
 static void ngx_zltunnel_on_access(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
+static void ngx_zltunnel_on_kick(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd);
 static ngx_zltunnel_conf_t *ngx_zltunnel_conf(ngx_cycle_t *cycle);
 
 
@@ -84,7 +86,8 @@ static const ngx_zltunnel_ipc_pt
     [NGX_ZLTUNNEL_IPC_CLOSE]   = ngx_zltunnel_on_close,
     [NGX_ZLTUNNEL_IPC_DROP]    = ngx_zltunnel_on_drop,
     [NGX_ZLTUNNEL_IPC_LOST]    = ngx_zltunnel_on_lost,
-    [NGX_ZLTUNNEL_IPC_ACCESS]  = ngx_zltunnel_on_access
+    [NGX_ZLTUNNEL_IPC_ACCESS]  = ngx_zltunnel_on_access,
+    [NGX_ZLTUNNEL_IPC_KICK]    = ngx_zltunnel_on_kick
 };
 
 
@@ -589,5 +592,18 @@ static void
 ngx_zltunnel_on_access(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
 {
-    ngx_zltunnel_visit_check_all(registry);
+    if (msg->code) {
+        ngx_zltunnel_tick_accesses(registry);
+
+    } else {
+        ngx_zltunnel_visit_check_all(registry);
+    }
+}
+
+
+static void
+ngx_zltunnel_on_kick(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg, u_char *data, ngx_socket_t *fd)
+{
+    ngx_zltunnel_kick_told(registry, msg);
 }

@@ -197,7 +197,7 @@ ngx_zltunnel_dial_start_admit(ngx_zltunnel_dial_t *dial,
 {
     admission->limit = NULL;
 
-    if (service == NULL) {
+    if (service == NULL || service->tunnel->draining) {
         admission->rc = NGX_ZLTUNNEL_DIAL_NO_SERVICE;
         return;
     }

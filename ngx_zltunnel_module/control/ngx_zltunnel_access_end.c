@@ -34,6 +34,7 @@ typedef struct {
     u_char                       name[ZLT_MAX_NAME];
     ngx_str_t                    service;      /* in name */
     ngx_uint_t                   code;
+    ngx_uint_t                   ended;        /* by the administrator */
     ngx_zltunnel_access_sum_t    sum;
 } ngx_zltunnel_access_end_t;
 
@@ -139,7 +140,13 @@ ngx_zltunnel_access_end(ngx_zltunnel_registry_t *registry,
 
     told = access->told;
 
-    if (ngx_zltunnel_access_over(access, now)) {
+    end->ended = access->ended;
+
+    if (access->ended) {
+        remove = 1;
+        end->code = ZLT_E_FORBIDDEN;
+
+    } else if (ngx_zltunnel_access_over(access, now)) {
         remove = (now >= access->deadline + access->grace);
         end->code = ZLT_E_EXPIRED;
 
@@ -186,13 +193,18 @@ ngx_zltunnel_access_tell(ngx_zltunnel_control_t *control,
              ? "The access session has expired"
              : "The token does not allow the access any more";
 
+    if (end->ended) {
+        reason = "ended by the administrator";
+    }
+
     ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
                   "access session %s of agent \"%V\" to service \"%V\" "
                   "ended, %s: %uL connection%s, %uL bytes in, %uL out, "
                   "%ui open",
                   ngx_zltunnel_access_hex(end->id), &control->peer->name,
                   &end->service,
-                  (end->code == ZLT_E_EXPIRED) ? "expired"
+                  end->ended ? "by the administrator"
+                  : (end->code == ZLT_E_EXPIRED) ? "expired"
                                                : "no longer allowed",
                   end->sum.total, end->sum.total == 1 ? "" : "s",
                   end->sum.bytes[0], end->sum.bytes[1], end->sum.active);
@@ -207,6 +219,46 @@ ngx_zltunnel_access_tell(ngx_zltunnel_control_t *control,
     m.code = end->code;
 
     ngx_zltunnel_control_io_write(control, &m);
+}
+
+
+ngx_int_t
+ngx_zltunnel_access_end_now(ngx_zltunnel_registry_t *registry, u_char *id)
+{
+    ngx_uint_t                 found;
+    ngx_zltunnel_ipc_t         msg;
+    ngx_zltunnel_sh_access_t  *access;
+
+    ngx_zltunnel_zone_lock(registry);
+
+    access = ngx_zltunnel_access_find(registry->sh, id);
+    found = (access != NULL);
+
+    if (access && access->tunnel->state == NGX_ZLTUNNEL_LIVE) {
+
+        /* the worker of the visitor's control channel does the rest */
+
+        access->ended = 1;
+
+    } else if (access) {
+        ngx_zltunnel_access_remove(registry, access);
+    }
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    if (!found) {
+        return NGX_DECLINED;
+    }
+
+    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
+
+    msg.type = NGX_ZLTUNNEL_IPC_ACCESS;
+    msg.code = 1;
+
+    ngx_zltunnel_ipc_broadcast(registry, &msg);
+    ngx_zltunnel_ipc_handle(registry, &msg, NULL);
+
+    return NGX_OK;
 }
 
 

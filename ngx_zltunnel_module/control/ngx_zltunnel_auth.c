@@ -43,6 +43,8 @@ static void ngx_zltunnel_auth_ok(ngx_zltunnel_control_t *control,
     ngx_zltunnel_auth_t *session);
 static void ngx_zltunnel_auth_refuse(ngx_zltunnel_control_t *control,
     ngx_uint_t code, const char *reason);
+static void ngx_zltunnel_auth_put_off(ngx_zltunnel_control_t *control,
+    ngx_uint_t code, const char *reason, ngx_msec_t retry);
 
 
 void
@@ -119,7 +121,8 @@ ngx_zltunnel_auth_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         control->state = NGX_ZLTUNNEL_CONTROL_PROBING;
 
     } else {
-        ngx_zltunnel_auth_refuse(control, session.code, session.reason);
+        ngx_zltunnel_auth_put_off(control, session.code, session.reason,
+                                  session.retry);
     }
 
     ngx_explicit_memzero(&session, sizeof(ngx_zltunnel_auth_t));
@@ -325,6 +328,16 @@ static void
 ngx_zltunnel_auth_refuse(ngx_zltunnel_control_t *control, ngx_uint_t code,
     const char *reason)
 {
+    ngx_zltunnel_auth_put_off(control, code, reason, 0);
+}
+
+
+/* the same for retry milliseconds; 0: the agent knows by itself */
+
+static void
+ngx_zltunnel_auth_put_off(ngx_zltunnel_control_t *control, ngx_uint_t code,
+    const char *reason, ngx_msec_t retry)
+{
     zlt_msg_t  m;
 
     ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
@@ -340,6 +353,11 @@ ngx_zltunnel_auth_refuse(ngx_zltunnel_control_t *control, ngx_uint_t code,
     if (code && control->extended) {
         m.ext = ZLT_X_CODE;
         m.code = code;
+    }
+
+    if (retry && control->extended) {
+        m.ext |= ZLT_X_RETRY;
+        m.retry_after = retry;
     }
 
     ngx_zltunnel_control_io_write(control, &m);

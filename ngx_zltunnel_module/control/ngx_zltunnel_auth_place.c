@@ -29,6 +29,8 @@
 #define NGX_ZLTUNNEL_HEARD_LATELY  5000    /* ms */
 
 
+static ngx_uint_t ngx_zltunnel_auth_place_kept(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_auth_t *session);
 static void ngx_zltunnel_auth_place_in_use(ngx_zltunnel_control_t *control,
     ngx_zltunnel_auth_t *session);
 static ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_auth_place_resumed(
@@ -64,6 +66,10 @@ ngx_zltunnel_auth_place_find(ngx_zltunnel_control_t *control, zlt_msg_t *m,
         session->resume = 1;
         ngx_zltunnel_auth_place_take(control, m, session, tunnel);
         return NGX_OK;
+    }
+
+    if (ngx_zltunnel_auth_place_kept(sh, session)) {
+        return NGX_DECLINED;
     }
 
     live = 0;
@@ -125,6 +131,30 @@ ngx_zltunnel_auth_place_find(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     }
 
     return NGX_DECLINED;
+}
+
+
+/* What is there goes on: only one that is new is kept out. */
+
+static ngx_uint_t
+ngx_zltunnel_auth_place_kept(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_auth_t *session)
+{
+    time_t  until;
+
+    until = ngx_zltunnel_kept_until(sh, &session->token->name);
+
+    if (until == 0) {
+        return 0;
+    }
+
+    ngx_zltunnel_kept_text(until, session->text);
+
+    session->code = ZLT_E_BUSY;
+    session->reason = session->text;
+    session->retry = ngx_zltunnel_kept_retry(until);
+
+    return 1;
 }
 
 

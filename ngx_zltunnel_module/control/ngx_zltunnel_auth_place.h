@@ -25,6 +25,7 @@ typedef struct {
     u_char                     resume_key[ZLT_KEY_SIZE];
     ngx_uint_t                 code;       /* of AuthFail */
     const char                *reason;
+    ngx_msec_t                 retry;      /* .. when to ask again, or 0 */
     char                       text[NGX_ZLTUNNEL_IN_USE];  /* .. if it says
                                                               more */
 } ngx_zltunnel_auth_t;

@@ -10,6 +10,8 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_access_end.h"
+#include "ngx_zltunnel_drain.h"
+#include "ngx_zltunnel_kick.h"
 #include "ngx_zltunnel_revoke.h"
 #include "ngx_zltunnel_transport.h"
 

@@ -246,9 +246,21 @@ ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
 
     ngx_zltunnel_zone_unlock(registry);
 
-    if (peer->control) {
-        ngx_zltunnel_control_stop(peer->control, ZLT_D_STOP, 0,
-                                  "The token was revoked or has expired");
+    ngx_zltunnel_revoke_end(registry, id, ZLT_D_STOP, 0,
+                            "The token was revoked or has expired");
+}
+
+
+void
+ngx_zltunnel_revoke_end(ngx_zltunnel_registry_t *registry, u_char *id,
+    ngx_uint_t action, ngx_msec_t later, const char *reason)
+{
+    ngx_zltunnel_peer_t  *peer;
+
+    peer = ngx_zltunnel_peer_find(registry, id);
+
+    if (peer && peer->control) {
+        ngx_zltunnel_control_stop(peer->control, action, later, reason);
     }
 
     ngx_zltunnel_channel_drop(registry, id, (uint64_t) -1);

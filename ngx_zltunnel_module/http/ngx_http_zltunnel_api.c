@@ -5,31 +5,25 @@
 
 /*
  * zltunnel_api: what is behind the location's name is "VERSION/LIST", or
- * "VERSION/LIST/ID".  GET answers what the registry has of it.
+ * "VERSION/LIST/ID".  GET answers what the registry has of it; what changes it
+ * is in ngx_http_zltunnel_api_write.c.
  */
 
 
 #include "ngx_http_zltunnel_api.h"
+#include "ngx_http_zltunnel_api_guard.h"
 #include "ngx_zltunnel_config.h"
 
 #include "zlt_hex.h"
 
 
 #define NGX_HTTP_ZLTUNNEL_API_VERSION  "1"
-#define NGX_HTTP_ZLTUNNEL_API_PARTS    4
-
-
-/* the path behind the location's name */
-
-typedef struct {
-    ngx_str_t                    part[NGX_HTTP_ZLTUNNEL_API_PARTS];
-    ngx_uint_t                   n;
-    u_char                       id[ZLT_ID_SIZE];  /* of part[2] */
-} ngx_http_zltunnel_api_path_t;
 
 
 static ngx_int_t ngx_http_zltunnel_api_path(ngx_http_request_t *r,
     ngx_http_zltunnel_api_path_t *path);
+static ngx_int_t ngx_http_zltunnel_api_method(ngx_http_request_t *r,
+    ngx_http_zltunnel_api_path_t *path, ngx_uint_t write);
 static ngx_int_t ngx_http_zltunnel_api_versions(ngx_http_request_t *r);
 static ngx_int_t ngx_http_zltunnel_api_get(ngx_http_request_t *r,
     ngx_http_zltunnel_api_path_t *path);
@@ -98,6 +92,10 @@ ngx_http_zltunnel_api_conf(ngx_conf_t *cf, ngx_http_zltunnel_loc_conf_t *zlcf,
         clcf->auto_redirect = 1;
     }
 
+    if (zlcf->write && ngx_http_zltunnel_api_guard_add(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     if (*registry == NULL) {
         ngx_str_null(&name);
         *registry = ngx_zltunnel_conf_registry(cf, &name);
@@ -145,15 +143,57 @@ ngx_http_zltunnel_api_handler(ngx_http_request_t *r)
                                            NGX_HTTP_ZLTUNNEL_API_VERSION);
     }
 
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return ngx_http_zltunnel_api_not_allowed(r, "GET, HEAD",
-                                                 "MethodNotAllowed",
-                                                 "the method must be GET or "
-                                                 "HEAD");
+    return ngx_http_zltunnel_api_method(r, &path, zlcf->write);
+}
+
+
+static ngx_int_t
+ngx_http_zltunnel_api_method(ngx_http_request_t *r,
+    ngx_http_zltunnel_api_path_t *path, ngx_uint_t write)
+{
+    ngx_uint_t   reads, writes;
+    const char  *allow;
+
+    /* of what has an id only tunnels can be read */
+
+    reads = (path->n < 3
+             || (path->n == 3
+                 && ngx_strncmp(path->part[1].data, "tunnels/", 8) == 0));
+    writes = ngx_http_zltunnel_api_writes(path);
+
+    if (!reads && !writes) {
+        return ngx_http_zltunnel_api_error(r, NGX_HTTP_NOT_FOUND,
+                                           "PathNotFound",
+                                           "there is nothing of that name");
     }
 
-    return path.n ? ngx_http_zltunnel_api_get(r, &path)
-                  : ngx_http_zltunnel_api_versions(r);
+    if (reads && (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return path->n ? ngx_http_zltunnel_api_get(r, path)
+                       : ngx_http_zltunnel_api_versions(r);
+    }
+
+    if (write && (r->method & writes)) {
+        return ngx_http_zltunnel_api_write(r, path);
+    }
+
+    if (r->method & writes) {
+        return ngx_http_zltunnel_api_not_allowed(r, reads ? "GET, HEAD" : "",
+                                                 "MethodDisabled",
+                                                 "nothing can be changed: it "
+                                                 "is \"zltunnel_api\" without "
+                                                 "\"write=on\"");
+    }
+
+    allow = reads ? "GET, HEAD" : "";
+
+    if (write && writes) {
+        allow = reads ? "GET, HEAD, DELETE"
+                      : (writes == NGX_HTTP_POST) ? "POST" : "DELETE";
+    }
+
+    return ngx_http_zltunnel_api_not_allowed(r, allow, "MethodNotAllowed",
+                                             "\"Allow\" says which methods "
+                                             "there are");
 }
 
 
@@ -277,15 +317,6 @@ ngx_http_zltunnel_api_get(ngx_http_request_t *r,
     api.name = path->part[1];
     api.write = zlcf->write;
     api.pretty = ngx_http_zltunnel_api_pretty(r);
-
-    if (path->n > 3
-        || (path->n == 3 && ngx_strncmp(api.name.data, "tunnels/", 8) != 0))
-    {
-        return ngx_http_zltunnel_api_error(r, NGX_HTTP_NOT_FOUND,
-                                           "PathNotFound",
-                                           "there is nothing of that name to "
-                                           "GET");
-    }
 
     if (path->n == 3) {
         api.id = path->id;

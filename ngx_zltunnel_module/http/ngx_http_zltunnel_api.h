@@ -3,7 +3,7 @@
  * Copyright (C) zltunnel authors
  */
 
-/* The API's answers, for ngx_http_zltunnel_api.c. */
+/* What the files of the API have of one another. */
 
 
 #ifndef _NGX_HTTP_ZLTUNNEL_API_H_INCLUDED_
@@ -13,6 +13,32 @@
 #include "ngx_http_zltunnel.h"
 
 
+#define NGX_HTTP_ZLTUNNEL_API_PARTS  4
+
+
+/* the path behind the location's name */
+
+typedef struct {
+    ngx_str_t                    part[NGX_HTTP_ZLTUNNEL_API_PARTS];
+    ngx_uint_t                   n;
+    u_char                       id[ZLT_ID_SIZE];  /* of part[2] */
+} ngx_http_zltunnel_api_path_t;
+
+
+/* ngx_http_zltunnel_api_write.c */
+
+/* the method that changes what is there: NGX_HTTP_DELETE, _POST, or 0 */
+ngx_uint_t ngx_http_zltunnel_api_writes(ngx_http_zltunnel_api_path_t *path);
+/* does so, and answers */
+ngx_int_t ngx_http_zltunnel_api_write(ngx_http_request_t *r,
+    ngx_http_zltunnel_api_path_t *path);
+
+
+/* ngx_http_zltunnel_api_answer.c */
+
+/* the value of a header of the request, or NULL */
+ngx_str_t *ngx_http_zltunnel_api_header(ngx_http_request_t *r,
+    const char *name);
 /* whether JSON is to be laid out for people: ?pretty, or Accept prefers
    text/html */
 ngx_uint_t ngx_http_zltunnel_api_pretty(ngx_http_request_t *r);

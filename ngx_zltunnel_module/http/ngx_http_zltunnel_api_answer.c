@@ -12,7 +12,6 @@
 
 static ngx_int_t ngx_http_zltunnel_api_answer(ngx_http_request_t *r,
     ngx_uint_t status, ngx_chain_t *out, off_t size);
-static ngx_str_t *ngx_http_zltunnel_api_accept(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_zltunnel_api_quality(ngx_str_t *accept,
     const char *type, const char *family);
 static ngx_uint_t ngx_http_zltunnel_api_q(u_char *p, u_char *last);
@@ -48,7 +47,7 @@ ngx_http_zltunnel_api_pretty(ngx_http_request_t *r)
         }
     }
 
-    accept = ngx_http_zltunnel_api_accept(r);
+    accept = ngx_http_zltunnel_api_header(r, "Accept");
 
     return accept
            && ngx_http_zltunnel_api_quality(accept, "text/html", "text/*")
@@ -57,20 +56,23 @@ ngx_http_zltunnel_api_pretty(ngx_http_request_t *r)
 }
 
 
-static ngx_str_t *
-ngx_http_zltunnel_api_accept(ngx_http_request_t *r)
+ngx_str_t *
+ngx_http_zltunnel_api_header(ngx_http_request_t *r, const char *name)
 {
+    size_t            len;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
+
+    len = ngx_strlen(name);
 
     for (part = &r->headers_in.headers.part; part; part = part->next) {
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
 
-            if (h[i].key.len == 6
-                && ngx_strncasecmp(h[i].key.data, (u_char *) "Accept", 6) == 0)
+            if (h[i].key.len == len
+                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
             {
                 return &h[i].value;
             }

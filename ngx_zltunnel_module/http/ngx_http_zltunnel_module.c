@@ -10,6 +10,7 @@
 
 
 #include "ngx_http_zltunnel.h"
+#include "ngx_http_zltunnel_api_guard.h"
 #include "ngx_http_zltunnel_forward.h"
 #include "ngx_http_zltunnel_url.h"
 #include "ngx_zltunnel_module.h"
@@ -97,6 +98,8 @@ ngx_http_zltunnel_postconfiguration(ngx_conf_t *cf)
     conf = (ngx_zltunnel_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
                                                 ngx_zltunnel_module);
     conf->url = ngx_http_zltunnel_url;
+
+    ngx_http_zltunnel_api_guard_check(cf);
 
     return NGX_OK;
 }

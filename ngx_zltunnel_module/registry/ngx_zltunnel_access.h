@@ -32,6 +32,7 @@ struct ngx_zltunnel_sh_access_s {
     uint8_t                      udp;
     uint8_t                      stale;       /* not resumed yet */
     uint8_t                      told;        /* its end, to the visitor */
+    uint8_t                      ended;       /* by the administrator */
 
     ngx_queue_t                  counters;    /* ngx_zltunnel_sh_counter_t */
     uint64_t                     total;       /* folded in from dead workers */

@@ -13,7 +13,9 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_api_token.h"
 #include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_kept.h"
 #include "ngx_zltunnel_metrics_sum.h"
+#include "ngx_zltunnel_zone.h"
 
 
 /* the sums of a kind that have not been passed yet: both they and the tokens
@@ -31,6 +33,8 @@ static int ngx_zltunnel_api_token_cmp(const void *one, const void *two);
 static ngx_uint_t ngx_zltunnel_api_token_write(ngx_zltunnel_status_t *st,
     ngx_zltunnel_token_t **tokens, ngx_uint_t n,
     ngx_zltunnel_api_token_sums_t *kinds);
+static time_t ngx_zltunnel_api_token_kept(ngx_zltunnel_registry_t *registry,
+    ngx_str_t *name);
 static void ngx_zltunnel_api_token_use(ngx_zltunnel_status_t *st,
     ngx_str_t *name, ngx_zltunnel_api_token_sums_t *kinds);
 static ngx_zltunnel_metrics_sum_t *ngx_zltunnel_api_token_sum(
@@ -144,12 +148,28 @@ ngx_zltunnel_api_token_write(ngx_zltunnel_status_t *st,
     ngx_zltunnel_json_number(j, "lines", i);
     ngx_zltunnel_json_time(j, "expires", ever ? 0 : expires);
     ngx_zltunnel_json_number(j, "sessions", sessions);
+    ngx_zltunnel_json_time(j, "kept_out",
+                           ngx_zltunnel_api_token_kept(st->registry, name));
 
     ngx_zltunnel_api_token_use(st, name, kinds);
 
     ngx_zltunnel_json_close(j, '}');
 
     return i;
+}
+
+
+static time_t
+ngx_zltunnel_api_token_kept(ngx_zltunnel_registry_t *registry,
+    ngx_str_t *name)
+{
+    time_t  until;
+
+    ngx_zltunnel_zone_lock_read(registry);
+    until = ngx_zltunnel_kept_until(registry->sh, name);
+    ngx_zltunnel_zone_unlock(registry);
+
+    return until;
 }
 
 

@@ -302,8 +302,11 @@ ngx_zltunnel_api_tunnel_leads(ngx_zltunnel_status_t *st,
 static const char *
 ngx_zltunnel_api_tunnel_state(ngx_zltunnel_status_t *st)
 {
-    return (st->tunnel.state == NGX_ZLTUNNEL_LIVE) ? "connected"
-                                                   : "disconnected";
+    if (st->tunnel.state != NGX_ZLTUNNEL_LIVE) {
+        return "disconnected";
+    }
+
+    return st->tunnel.draining ? "draining" : "connected";
 }
 
 

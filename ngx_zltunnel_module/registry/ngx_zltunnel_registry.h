@@ -16,6 +16,7 @@
 #include "ngx_zltunnel_counter.h"
 #include "ngx_zltunnel_figure.h"
 #include "ngx_zltunnel_host.h"
+#include "ngx_zltunnel_kept.h"
 #include "ngx_zltunnel_metrics.h"
 #include "ngx_zltunnel_notice.h"
 #include "ngx_zltunnel_overlap.h"

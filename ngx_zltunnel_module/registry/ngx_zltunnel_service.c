@@ -169,6 +169,10 @@ ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
 {
     ngx_uint_t  rank, best_rank;
 
+    if (service->tunnel->draining) {
+        return 0;
+    }
+
     if (best == NULL) {
         return 1;
     }

@@ -28,7 +28,8 @@ void ngx_zltunnel_service_move(ngx_zltunnel_sh_service_t *service,
    NULL */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_service_by_name(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_uint_t udp, ngx_str_t *token);
-/* whether it is its turn before that of the best one so far, or NULL */
+/* whether it is its turn before that of the best one so far, or NULL; never of
+   a tunnel that is drained */
 ngx_uint_t ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
     ngx_zltunnel_sh_service_t *best);
 /* of the services with that name and of that token the first, or the one

@@ -102,6 +102,17 @@ typedef struct {
 } ngx_zltunnel_sh_hosts_t;
 
 
+/* whose agents are kept out: free if that is over */
+
+#define NGX_ZLTUNNEL_KEPT           64
+
+typedef struct {
+    time_t                       until;
+    uint8_t                      len;
+    u_char                       name[NGX_ZLTUNNEL_TOKEN_NAME];
+} ngx_zltunnel_sh_kept_t;
+
+
 struct ngx_zltunnel_sh_s {
     ngx_uint_t                   generation;  /* raised by init_module */
     ngx_uint_t                   dirty;
@@ -131,6 +142,7 @@ struct ngx_zltunnel_sh_s {
                                                  no service */
     uint64_t                     changes;     /* of whose a UDP port is */
     ngx_uint_t                   unclosed;    /* one does that was freed */
+    ngx_zltunnel_sh_kept_t      *kept;        /* NGX_ZLTUNNEL_KEPT, or NULL */
 };
 
 
@@ -154,6 +166,7 @@ struct ngx_zltunnel_sh_tunnel_s {
     uint8_t                      agent_len;
     uint8_t                      address_len;
     uint8_t                      extended;    /* 0: an agent of version 1 */
+    uint8_t                      draining;    /* nobody new comes to it */
     uint32_t                     features;
 
     ngx_zltunnel_state_e         state;

@@ -194,7 +194,7 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
 
     *limit = NULL;
 
-    if (service == NULL) {
+    if (service == NULL || service->tunnel->draining) {
         return NGX_ZLTUNNEL_DIAL_NO_SERVICE;
     }
 

@@ -249,6 +249,7 @@ ngx_zltunnel_balance_class(ngx_zltunnel_upstream_t *up,
     ngx_uint_t   i;
 
     if (!(service->tunnel->features & ZLT_F_CHANNELS)
+        || service->tunnel->draining
         || ((service->flags & ZLT_R_INTERNAL) && !up->local))
     {
         return NGX_ZLTUNNEL_UNUSABLE;

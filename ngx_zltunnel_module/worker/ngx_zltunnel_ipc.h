@@ -35,7 +35,9 @@ typedef enum {
     NGX_ZLTUNNEL_IPC_CLOSE,         /* your control channel was taken over */
     NGX_ZLTUNNEL_IPC_DROP,          /* drop idle channels of older epochs */
     NGX_ZLTUNNEL_IPC_LOST,          /* the registry had to be emptied */
-    NGX_ZLTUNNEL_IPC_ACCESS,        /* access sessions have ended */
+    NGX_ZLTUNNEL_IPC_ACCESS,        /* access sessions have ended; code 1: are
+                                       to end */
+    NGX_ZLTUNNEL_IPC_KICK,          /* the administrator has ended a tunnel */
     NGX_ZLTUNNEL_IPC_TYPES
 } ngx_zltunnel_ipc_e;
 

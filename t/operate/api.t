@@ -193,7 +193,7 @@ subtest 'errors' => sub {
     for ([ '/api/1/nosuch', 404, 'PathNotFound' ],
          [ '/api/1/tunnels/x', 404, 'PathNotFound' ],
          [ "/api/1/services/$none", 404, 'PathNotFound' ],
-         [ "/api/1/tunnels/$none/drain", 404, 'PathNotFound' ],
+         [ "/api/1/tunnels/$none/nosuch", 404, 'PathNotFound' ],
          [ "/api/1/tunnels/$none/a/b", 404, 'PathNotFound' ],
          [ '/api/2/', 404, 'UnknownVersion' ],
          [ "/api/1/tunnels/$none", 404, 'TunnelNotFound' ])

@@ -1,0 +1,45 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* The administrator has a tunnel drained. */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_drain.h"
+#include "ngx_zltunnel_registry.h"
+
+
+ngx_int_t
+ngx_zltunnel_drain(ngx_zltunnel_registry_t *registry, u_char *id,
+    ngx_uint_t on)
+{
+    u_char                     data[NGX_ZLTUNNEL_TOKEN_NAME];
+    ngx_str_t                  name;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    ngx_zltunnel_zone_lock_read(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
+
+    if (tunnel) {
+        tunnel->draining = on;
+
+        name.data = data;
+        name.len = tunnel->name_len;
+        ngx_memcpy(data, tunnel->name, name.len);
+    }
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    if (tunnel == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "a tunnel of agent \"%V\" %s by the administrator", &name,
+                  on ? "is drained" : "is in use again");
+
+    return NGX_OK;
+}

@@ -1,0 +1,98 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/*
+ * The administrator ends a tunnel: it is taken out of the registry, and each
+ * worker is told to cut what it holds of it, as if its token had gone.
+ */
+
+
+#include "ngx_zltunnel.h"
+#include "ngx_zltunnel_kick.h"
+#include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_revoke.h"
+#include "ngx_zltunnel_worker.h"
+
+#include "zlt_msg.h"
+
+
+#define NGX_ZLTUNNEL_KICK_SOON  2000        /* ms, to connect again */
+
+
+ngx_int_t
+ngx_zltunnel_kick(ngx_zltunnel_registry_t *registry, u_char *id, time_t until)
+{
+    char                       text[NGX_ZLTUNNEL_KEPT_TEXT];
+    u_char                     data[NGX_ZLTUNNEL_TOKEN_NAME];
+    ngx_str_t                  name;
+    ngx_zltunnel_ipc_t         msg;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    ngx_zltunnel_zone_lock(registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
+
+    if (tunnel == NULL) {
+        ngx_zltunnel_zone_unlock(registry);
+        return NGX_DECLINED;
+    }
+
+    name.data = data;
+    name.len = tunnel->name_len;
+    ngx_memcpy(data, tunnel->name, name.len);
+
+    if (until && ngx_zltunnel_kept_add(registry, &name, until) != NGX_OK) {
+        ngx_zltunnel_zone_unlock(registry);
+        return NGX_BUSY;
+    }
+
+    ngx_zltunnel_tunnel_remove(registry, tunnel);
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    text[0] = '\0';
+
+    if (until) {
+        ngx_zltunnel_kept_text(until, text);
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "a tunnel of agent \"%V\" was ended by the administrator%s%s",
+                  &name, until ? ", " : "", text);
+
+    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
+
+    msg.type = NGX_ZLTUNNEL_IPC_KICK;
+    msg.epoch = until;
+    ngx_memcpy(msg.tunnel_id, id, ZLT_ID_SIZE);
+
+    ngx_zltunnel_ipc_broadcast(registry, &msg);
+    ngx_zltunnel_ipc_handle(registry, &msg, NULL);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_zltunnel_kick_told(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_ipc_t *msg)
+{
+    char         text[NGX_ZLTUNNEL_KEPT_TEXT];
+    ngx_msec_t   later;
+    const char  *reason;
+
+    later = NGX_ZLTUNNEL_KICK_SOON;
+    reason = "ended by the administrator";
+
+    if (msg->epoch) {
+        later = ngx_zltunnel_kept_retry(msg->epoch);
+        ngx_zltunnel_kept_text(msg->epoch, text);
+        reason = text;
+    }
+
+    ngx_zltunnel_revoke_end(registry, msg->tunnel_id, ZLT_D_LATER, later,
+                            reason);
+}

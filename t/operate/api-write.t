@@ -1,0 +1,312 @@
+#!/usr/bin/perl
+
+# Protects: what zltunnel_api changes.  Without write=on nothing; with it a
+# tunnel is ended in all workers and no other is touched, its agents are kept
+# out for a while, across a reload, and told so; a tunnel is drained and used
+# again; an access session ends.  nginx -t warns where anybody could do so.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use JSON::PP ();
+use Test::More;
+use Time::HiRes ();
+use ZLTunnel;
+use ZLTunnel::Access;
+use ZLTunnel::Proc;
+
+my $each = 24;                 # connections of each tunnel
+
+my $t = ZLTunnel->new(
+    workers => 4, range => 12,
+    zltunnel => 'heartbeat_interval 1s;',
+    location => 'location /api/ { zltunnel_api; }
+        location /ctl/ { zltunnel_api write=on; allow 127.0.0.1; deny all; }');
+
+my $alice = $t->token('alice');
+my $bob = $t->token('bob');
+my $carol = $t->token('carol', 'sessions=2');
+my $dan = $t->token('dan', 'access=both');
+$t->start;
+
+my $echo = $t->service('echo');
+my $kicked = $t->agent(token => $alice, services => [ "web:$echo->{port}" ]);
+my $spared = $t->agent(token => $bob, services => [ "shop:$echo->{port}" ]);
+
+
+subtest 'write=off' => sub {
+    my $id = tunnel('alice')->{id};
+
+    for ([ 'DELETE', "tunnels/$id", 'GET, HEAD' ],
+         [ 'POST', "tunnels/$id/drain", '' ],
+         [ 'DELETE', "access/$id", '' ])
+    {
+        my ($method, $path, $allow) = @$_;
+        my $r = request($method, "/api/1/$path");
+
+        is($r->{status}, 405, "$method $path");
+        is(code($r), 'MethodDisabled', '.. is off');
+        is(($r->{head} =~ /^Allow: ?([^\r\n]*)/m)[0], $allow, '.. and allowed');
+    }
+
+    is(tunnel('alice')->{id}, $id, 'the tunnel is there');
+    ok(api('/ctl/1/')->{write}, 'write=on is told');
+};
+
+subtest 'a tunnel is ended' => sub {
+    my $id = tunnel('alice')->{id};
+    my @gone = map { connect_to($kicked->port('web')) } 1 .. $each;
+    my @there = map { connect_to($spared->port('shop')) } 1 .. $each;
+
+    is(scalar(grep { echo_of($_) } @gone), $each, 'its connections');
+    is(scalar(grep { echo_of($_) } @there), $each, '.. and those of another');
+
+    my $since = Time::HiRes::time();
+    my $r = request('DELETE', "/ctl/1/tunnels/$id");
+    is($r->{status}, 204, 'ended');
+
+    is(scalar(grep { ended($_) } @gone), $each, 'its connections are reset');
+    note sprintf 'in %.3f s', Time::HiRes::time() - $since;
+
+    is(scalar(grep { echo_of($_) } @there), $each, 'those of another go on');
+
+    ok($kicked->logged(qr/ended by the administrator/), 'its agent knows why');
+    ok(wait_for(sub {
+           my $tunnel = tunnel('alice');
+           return ($tunnel->{state} // '') eq 'connected'
+                  && $tunnel->{id} ne $id && $tunnel->{services};
+       }), 'and comes again, as another tunnel');
+    ok(wait_for(sub {
+           my $c = connect_to($kicked->port('web')) or return 0;
+           return echo_of($c);
+       }), '.. that works');
+
+    is(code(request('DELETE', "/ctl/1/tunnels/$id")), 'TunnelNotFound',
+       'only once');
+};
+
+subtest 'kept out' => sub {
+    my $id = tunnel('alice')->{id};
+
+    for (qw(0 x -1 9999d), '') {
+        my $r = request('DELETE', "/ctl/1/tunnels/$id?for=$_");
+        is("$r->{status} " . code($r), '400 ParameterInvalid', "for=$_");
+    }
+
+    is(tunnel('alice')->{id}, $id, 'nothing was done');
+
+    is(request('DELETE', "/ctl/1/tunnels/$id?for=10m")->{status}, 204,
+       'for=10m');
+    ok($kicked->logged(qr/kept out by the administrator until 20\d\d-/),
+       'its agent knows until when');
+
+    my $until = token('alice')->{kept_out};
+    like($until, qr/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'so does the API');
+    is(token('bob')->{kept_out}, undef, 'others are not');
+
+    my $again = $t->agent(token => $alice, wait => 0,
+                          services => [ "web:$echo->{port}" ]);
+    ok($again->logged(qr/refuses the tunnel: kept out by the administrator/),
+       'one that starts is refused, and goes on');
+
+    my %before = map { $_ => 1 } $t->workers;
+    kill HUP => $t->{nginx}->pid;
+    ok(wait_for(sub {
+           my @now = $t->workers;
+           return @now == 4 && !grep { $before{$_} } @now;
+       }), 'a reload');
+
+    is(token('alice')->{kept_out}, $until, 'still kept out');
+
+    my $third = $t->agent(token => $alice, wait => 0,
+                          services => [ "web:$echo->{port}" ]);
+    ok($third->logged(qr/refuses the tunnel: kept out by the administrator/),
+       'it is refused by new workers');
+    is_deeply(tunnel('alice'), {}, 'none of its tunnels');
+    ok(wait_for(sub { (tunnel('bob')->{state} // '') eq 'connected' }),
+       'the other agent is there');
+
+    $_->stop for $again, $third, $kicked;
+};
+
+subtest 'for a while' => sub {
+    my $agent = $t->agent(token => $carol, services => [ "c:$echo->{port}" ]);
+    my $id = tunnel('carol')->{id};
+
+    is(request('DELETE', "/ctl/1/tunnels/$id?for=2s")->{status}, 204,
+       'for=2s');
+    ok(wait_for(sub { (tunnel('carol')->{state} // '') eq 'connected'
+                      && tunnel('carol')->{id} ne $id }), 'it is back');
+    is(token('carol')->{kept_out}, undef, 'and kept out no longer');
+    $agent->stop;
+};
+
+subtest 'drained' => sub {
+    my $id = tunnel('bob')->{id};
+    my $port = $spared->port('shop');
+    my $c;
+
+    ok(wait_for(sub { $c = connect_to($port) and echo_of($c) }), 'a connection');
+
+    is(request('POST', "/ctl/1/tunnels/$id/drain")->{status}, 204, 'drained');
+    is(tunnel('bob')->{state}, 'draining', 'so it says');
+    ok(echo_of($c), 'the connection goes on');
+    ok(ended(connect_to($port)), 'there are no new ones');
+
+    is(request('POST', "/ctl/1/tunnels/$id/resume")->{status}, 204, 'resumed');
+    is(tunnel('bob')->{state}, 'connected', 'so it says');
+    ok(echo_of(connect_to($port)), 'there are new ones');
+    ok(echo_of($c), 'the old one goes on');
+};
+
+subtest 'balanced' => sub {
+    my $pass = $t->free_port;
+    my @agents = map { $t->agent(token => $carol,
+                                 services => [ "both:$echo->{port}" ]) } 1, 2;
+    my @ids = map { $_->{id} } grep { $_->{token} eq 'carol' && $_->{services} }
+              @{ api('/ctl/1/tunnels')->{tunnels} };
+    is(scalar @ids, 2, 'two tunnels');
+
+    my $v = visitor($t, $dan);
+    my $access = opened($v, 'both', ttl => 60);
+
+    is(request('POST', "/ctl/1/tunnels/$ids[0]/drain")->{status}, 204,
+       'one is drained');
+
+    my $before = total($ids[1]);
+    my @v = map { connected($v, $access) } 1 .. 4;
+
+    is(scalar(grep { $_ } @v), 4, 'connections');
+    is(total($ids[0]), 0, '.. none of them there');
+    is(total($ids[1]) - $before, 4, '.. all at the other');
+
+    my $r = request('DELETE', '/ctl/1/access/' . unpack 'H*', $access);
+    is($r->{status}, 204, 'the access session is ended');
+
+    my $m = $v->expect('AccessClose');
+    is($m->{reason}, 'ended by the administrator', 'the visitor is told');
+    ok(gone($v, $access), 'it takes no connection any more');
+    is(scalar(grep { defined $_->take(1) } @v), 0, 'those it had are closed');
+
+    $r = request('DELETE', '/ctl/1/access/' . unpack 'H*', $access);
+    is("$r->{status} " . code($r), '404 AccessNotFound', 'only once');
+    $v->close;
+};
+
+subtest 'what is refused' => sub {
+    my $id = tunnel('bob')->{id};
+    my $none = '0' x 32;
+
+    for ([ 'DELETE', "tunnels/$none", 404, 'TunnelNotFound' ],
+         [ 'POST', "tunnels/$none/resume", 404, 'TunnelNotFound' ],
+         [ 'POST', "tunnels/$id/stop", 404, 'PathNotFound' ],
+         [ 'DELETE', "services/$id", 404, 'PathNotFound' ],
+         [ 'PUT', "tunnels/$id", 405, 'MethodNotAllowed',
+           'GET, HEAD, DELETE' ],
+         [ 'GET', "tunnels/$id/drain", 405, 'MethodNotAllowed', 'POST' ],
+         [ 'DELETE', 'tunnels', 405, 'MethodNotAllowed', 'GET, HEAD' ],
+         [ 'GET', "access/$id", 405, 'MethodNotAllowed', 'DELETE' ])
+    {
+        my ($method, $path, $status, $code, $allow) = @$_;
+        my $r = request($method, "/ctl/1/$path");
+
+        is("$r->{status} " . code($r), "$status $code", "$method $path");
+        is(($r->{head} =~ /^Allow: ([^\r\n]*)/m)[0], $allow, '.. allowed');
+    }
+
+    for my $site (qw(cross-site same-site)) {
+        my $r = request('DELETE', "/ctl/1/tunnels/$id",
+                        "Sec-Fetch-Site: $site\r\n");
+        is("$r->{status} " . code($r), '403 CrossSite', $site);
+    }
+
+    is(tunnel('bob')->{id}, $id, 'nothing was done');
+};
+
+subtest 'a warning' => sub {
+    my $warns = qr/\[warn\] .*"zltunnel_api" with "write=on" is in a location that/;
+
+    for ([ 'location /w { zltunnel_api write=on; }', 1 ],
+         [ 'location /w { zltunnel_api; }', 0 ],
+         [ 'location /w { zltunnel_api write=on; deny all; }', 0 ],
+         [ 'location /w { allow ::1; zltunnel_api write=on; }', 0 ],
+         [ 'location /w { zltunnel_api write=on; satisfy any;
+                          auth_basic x; auth_basic_user_file u; }', 0 ],
+         [ 'location /w { zltunnel_api write=on; auth_basic off; }', 1 ],
+         [ 'location /w { zltunnel_api write=on; auth_request /a; }', 0 ],
+         [ 'location /w { zltunnel_api write=on; internal; }', 0 ],
+         [ 'location /w { zltunnel_api write=on;
+                          limit_except GET { deny all; } }', 0 ],
+         [ 'allow 127.0.0.1; deny all; location /w { zltunnel_api write=on; }',
+           0 ])
+    {
+        my ($conf, $expected) = @$_;
+        my ($rc, $out) = $t->test_conf(location => $conf);
+
+        is($rc, 0, $conf) or diag $out;
+        is($out =~ $warns ? 1 : 0, $expected,
+           $expected ? '.. warns' : '.. does not warn');
+    }
+
+    $t->write_conf;
+};
+
+$t->finish;
+
+
+sub request {
+    my ($method, $path, $headers) = @_;
+
+    return http_request($t->{http_port}, "$method $path HTTP/1.1\r\n"
+        . "Host: localhost\r\n" . ($headers // '')
+        . "Connection: close\r\n\r\n");
+}
+
+sub api { JSON::PP::decode_json(request('GET', @_)->{body}) }
+sub code { JSON::PP::decode_json($_[0]{body})->{error}{code} }
+
+sub tunnel {
+    my ($token) = @_;
+    return (grep { $_->{token} eq $token }
+            @{ api('/ctl/1/tunnels')->{tunnels} })[0] // {};
+}
+
+sub total {
+    my ($id) = @_;
+    return api("/ctl/1/tunnels/$id")->{total};
+}
+
+sub token {
+    my ($name) = @_;
+    return (grep { $_->{name} eq $name }
+            @{ api('/ctl/1/tokens')->{tokens} })[0];
+}
+
+sub echo_of {
+    my ($c) = @_;
+
+    return 0 unless $c && syswrite $c, 'ping';
+
+    vec(my $in = '', fileno $c, 1) = 1;
+    return 0 unless select $in, undef, undef, 10 * slowdown();
+
+    my $got = '';
+    sysread $c, $got, 4;
+    return $got eq 'ping';
+}
+
+# whether it is reset, or at its end, or never was
+
+sub ended {
+    my ($c) = @_;
+
+    return 1 unless $c;
+
+    vec(my $in = '', fileno $c, 1) = 1;
+    return 0 unless select $in, undef, undef, 10 * slowdown();
+
+    return !sysread $c, my $got, 4;
+}
