@@ -19,9 +19,13 @@ use ZLTunnel::Wire qw(ext register ws_frame);
 my $SERVICES = 600;                   # Withdraw of each: 75 bytes
 my $STEP = 64;                        # pings, and so pongs of 127 bytes
 
+# a deaf agent does not answer heartbeats, and is not to be cut off for that
+
 my $t = ZLTunnel->new(range => 4, zone => '8m',
                       zltunnel => 'max_services 1000;
-                                   reconnect_grace 120s;');
+                                   reconnect_grace 120s;
+                                   heartbeat_interval 1h;
+                                   heartbeat_timeout 2h;');
 my $narrow = $t->free_port;
 
 # little of what is written fits in the kernel
