@@ -231,12 +231,12 @@ ngx_zltunnel_dial_start_enter(ngx_zltunnel_dial_t *dial,
         return NGX_ZLTUNNEL_DIAL_LIMIT;
     }
 
-    if (!dial->datagrams
-        && ngx_zltunnel_counter_active(service)
-           >= dial->registry->max_connections)
-    {
-        *limit = "max_connections";
-        return NGX_ZLTUNNEL_DIAL_LIMIT;
+    if (!dial->datagrams) {
+        *limit = ngx_zltunnel_quota_service(dial->registry, service);
+
+        if (*limit) {
+            return NGX_ZLTUNNEL_DIAL_LIMIT;
+        }
     }
 
     p = ngx_pnalloc(dial->pool, service->name_len + tunnel->name_len);

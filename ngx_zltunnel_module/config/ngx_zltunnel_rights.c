@@ -206,6 +206,16 @@ ngx_zltunnel_rights_text(ngx_zltunnel_token_t *token, u_char *p, u_char *last)
         p = ngx_slprintf(p, last, " max_services=%ui", token->max_services);
     }
 
+    if (token->max_connections) {
+        p = ngx_slprintf(p, last, " max_connections=%ui",
+                         token->max_connections);
+    }
+
+    if (token->max_udp_sessions) {
+        p = ngx_slprintf(p, last, " max_udp_sessions=%ui",
+                         token->max_udp_sessions);
+    }
+
     if (token->expires) {
         ngx_gmtime(token->expires, &tm);
         p = ngx_slprintf(p, last, " expires=%4d-%02d-%02dT%02d:%02d:%02dZ",

@@ -358,7 +358,8 @@ ngx_zltunnel_token_parameter(ngx_zltunnel_token_reader_t *r,
 
     return ngx_zltunnel_token_fail(r, "unknown parameter behind the name: "
                      "allowed are services=, ports=, protocols=, "
-                     "hosts=, max_hosts=, max_services=, sessions=, "
+                     "hosts=, max_hosts=, max_services=, "
+                     "max_connections=, max_udp_sessions=, sessions=, "
                      "expires=, access=, access_ttl=, max_access=, cert=");
 }
 

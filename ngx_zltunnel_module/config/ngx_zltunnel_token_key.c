@@ -81,6 +81,14 @@ static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
       offsetof(ngx_zltunnel_token_t, max_services),
       "a number from 1 to 65535" },
 
+    { ngx_string("max_connections"), ngx_zltunnel_token_key_number,
+      offsetof(ngx_zltunnel_token_t, max_connections),
+      "a number from 1 to 65535" },
+
+    { ngx_string("max_udp_sessions"), ngx_zltunnel_token_key_number,
+      offsetof(ngx_zltunnel_token_t, max_udp_sessions),
+      "a number from 1 to 65535" },
+
     { ngx_string("sessions"), ngx_zltunnel_token_key_number,
       offsetof(ngx_zltunnel_token_t, sessions),
       "a number from 1 to 65535" },

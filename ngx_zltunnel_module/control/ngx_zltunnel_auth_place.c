@@ -325,6 +325,7 @@ ngx_zltunnel_auth_place_own(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_memcpy(session->resume_key, tunnel->resume_key, ZLT_KEY_SIZE);
 
     ngx_memcpy(tunnel->token, control->token, 32);
+    ngx_zltunnel_quota_note(tunnel, session->token);
 
     tunnel->name_len = ngx_min(session->token->name.len,
                                NGX_ZLTUNNEL_TOKEN_NAME);

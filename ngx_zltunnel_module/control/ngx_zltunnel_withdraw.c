@@ -115,7 +115,7 @@ ngx_zltunnel_withdraw_allowed(ngx_zltunnel_registry_t *registry,
 }
 
 
-/* takes out a batch of services that the token does not allow any more */
+/* notes its limits, and takes out a batch of services that the token does not allow any more */
 
 static ngx_uint_t
 ngx_zltunnel_withdraw_forbidden(ngx_zltunnel_control_t *control,
@@ -137,6 +137,8 @@ ngx_zltunnel_withdraw_forbidden(ngx_zltunnel_control_t *control,
         ngx_zltunnel_zone_unlock(control->registry);
         return 0;
     }
+
+    ngx_zltunnel_quota_note(tunnel, token);
 
     for (q = ngx_queue_head(&tunnel->services);
          q != ngx_queue_sentinel(&tunnel->services)

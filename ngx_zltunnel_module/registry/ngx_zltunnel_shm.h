@@ -168,6 +168,8 @@ struct ngx_zltunnel_sh_tunnel_s {
     uint8_t                      extended;    /* 0: an agent of version 1 */
     uint8_t                      draining;    /* nobody new comes to it */
     uint32_t                     features;
+    uint16_t                     max_connections;   /* of all tunnels of the */
+    uint16_t                     max_udp_sessions;  /* token; 0: no limit */
 
     ngx_zltunnel_state_e         state;
     ngx_uint_t                   slot;        /* of the control's owner */

@@ -213,14 +213,13 @@ ngx_zltunnel_udp_admit(ngx_zltunnel_udp_t *udp,
         }
     }
 
-    if (ngx_zltunnel_counter_active(service)
-        >= udp->registry->max_udp_sessions)
-    {
+    *limit = ngx_zltunnel_quota_service(udp->registry, service);
+
+    if (*limit) {
         carrier->isfull = 1;
         carrier->full = ngx_current_msec;
         ngx_zltunnel_carrier_drop(carrier, NULL, NGX_ZLTUNNEL_DROP_LIMIT);
 
-        *limit = "max_udp_sessions";
         return NGX_ZLTUNNEL_DIAL_LIMIT;
     }
 

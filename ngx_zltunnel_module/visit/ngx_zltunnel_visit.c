@@ -132,10 +132,7 @@ ngx_zltunnel_visit_look(ngx_zltunnel_registry_t *registry,
 
         *limit = "worker_connections";
 
-    } else if (tunnel->visits >= registry->max_connections) {
-        *limit = "max_connections";
-
-    } else {
+    } else if ((*limit = ngx_zltunnel_quota_visit(registry, tunnel)) == NULL) {
         ngx_zltunnel_access_sum(access, &sum);
 
         if (access->udp && sum.active >= NGX_ZLTUNNEL_VISIT_CHANNELS) {

@@ -344,12 +344,14 @@ static ngx_uint_t
 ngx_zltunnel_visit_admit(ngx_zltunnel_visit_t *visit)
 {
     ngx_uint_t                  cause;
+    const char                 *limit;
     ngx_zltunnel_registry_t    *registry;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_counter_t  *counter;
     ngx_zltunnel_sh_service_t  *service;
 
     registry = visit->registry;
+    limit = NULL;
     cause = 0;
 
     ngx_zltunnel_zone_lock(registry);
@@ -362,9 +364,7 @@ ngx_zltunnel_visit_admit(ngx_zltunnel_visit_t *visit)
     if (service == NULL) {
         cause = ZLT_E_UNREACHABLE;
 
-    } else if (ngx_zltunnel_counter_active(service)
-               >= registry->max_udp_sessions)
-    {
+    } else if ((limit = ngx_zltunnel_quota_service(registry, service))) {
         cause = ZLT_E_LIMIT;
 
     } else {
@@ -384,7 +384,7 @@ ngx_zltunnel_visit_admit(ngx_zltunnel_visit_t *visit)
     if (cause == ZLT_E_LIMIT) {
         ngx_zltunnel_log_complain(visit->end.connection->log,
                                   "visitor's session refused: limit of %s",
-                                  "max_udp_sessions");
+                                  limit);
     }
 
     return cause;
