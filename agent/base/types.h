@@ -37,6 +37,7 @@ typedef struct zlt_service_conf_s  zlt_service_conf_t;
 typedef struct zlt_access_conf_s   zlt_access_conf_t;
 typedef struct zlt_service_s       zlt_service_t;
 typedef struct zlt_range_s         zlt_range_t;
+typedef struct zlt_check_s         zlt_check_t;
 
 /* channel/, udp/ */
 typedef struct zlt_owner_s         zlt_owner_t;

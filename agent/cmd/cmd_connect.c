@@ -29,6 +29,11 @@ static int zlt_cmd_connect_configure(zlt_conf_t *conf,
 static int zlt_cmd_connect_service(zlt_conf_t *conf, const char *from,
     const char *value);
 static int zlt_cmd_connect_host(zlt_conf_t *conf, const char *value);
+static int zlt_cmd_connect_checks(int c);
+static int zlt_cmd_connect_check(zlt_conf_t *conf, int c, const char *value);
+static int zlt_cmd_connect_again(zlt_conf_t *conf, const zlt_service_conf_t *s,
+    const char *option, const char *value);
+static int zlt_cmd_connect_fits(const zlt_conf_t *conf);
 
 
 static const zlt_cmd_option_t  zlt_connect_options[] = {
@@ -42,6 +47,17 @@ static const zlt_cmd_option_t  zlt_connect_options[] = {
       "or TLS; may be given several times.  What has no dot is below the "
       "server's domain, auto is one that the server makes up.  There is no "
       "port then, unless one is asked for" },
+    { "check", 'C', "tcp|http:/PATH",
+      "of the --service before it, as all below: it is checked, by a "
+      "connection, or by a request for that path" },
+    { "check-interval", 'I', "T", "the time between two checks (default: 10s)" },
+    { "check-timeout", 'T', "T",
+      "the time in which a check is answered, or has failed (default: 5s)" },
+    { "check-fails", 'F', "N",
+      "checks in a row that fail, by which it is down (default: 3)" },
+    { "on-fail", 'O', "keep|refuse",
+      "its port stays open while it is down, or refuses connections (default: "
+      "keep)" },
     { "token", 't', "", NULL },
     { "help", 'h', NULL, NULL },
     { "version", 'V', NULL, NULL },
@@ -115,14 +131,35 @@ zlt_cmd_connect_options(zlt_conf_t *conf, zlt_conf_t *options, int argc,
 
         rc = (c == 's') ? zlt_cmd_connect_service(conf, "--service", optarg)
              : (c == 'H') ? zlt_cmd_connect_host(conf, optarg)
-                          : zlt_cmd_page_key(options, c, optarg);
+             : zlt_cmd_connect_checks(c) ? zlt_cmd_connect_check(conf, c, optarg)
+                                  : zlt_cmd_page_key(options, c, optarg);
 
         if (rc == -1) {
             return -1;
         }
     }
 
-    return zlt_cmd_rest(argc, argv);
+    return zlt_cmd_connect_fits(conf) == -1 ? -1 : zlt_cmd_rest(argc, argv);
+}
+
+
+/* "--on-fail" may stand before "--check". */
+
+static int
+zlt_cmd_connect_fits(const zlt_conf_t *conf)
+{
+    unsigned     i;
+    const char  *why;
+
+    for (i = 0; i < conf->nservices; i++) {
+        if (zlt_option_check_fits(&conf->services[i], &why) == -1) {
+            zlt_log_complain("--service \"%s\": %s", conf->services[i].name,
+                             why);
+            return -1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -224,7 +261,6 @@ zlt_cmd_connect_service(zlt_conf_t *conf, const char *from, const char *value)
 static int
 zlt_cmd_connect_host(zlt_conf_t *conf, const char *value)
 {
-    char                 error[ZLT_CONF_ERROR_SIZE];
     const char          *why;
     zlt_service_conf_t   service;
 
@@ -241,16 +277,76 @@ zlt_cmd_connect_host(zlt_conf_t *conf, const char *value)
         return -1;
     }
 
-    if (zlt_option_service_check(&service, &why) == -1) {
-        zlt_log_complain("--host \"%s\" of \"%s\": %s", value, service.name,
+    return zlt_cmd_connect_again(conf, &service, "host", value);
+}
+
+
+/* What is a key of a service in the file. */
+
+static int
+zlt_cmd_connect_checks(int c)
+{
+    return c == 'C' || c == 'I' || c == 'T' || c == 'F' || c == 'O';
+}
+
+
+static int
+zlt_cmd_connect_check(zlt_conf_t *conf, int c, const char *value)
+{
+    size_t                   i;
+    char                     error[ZLT_CONF_ERROR_SIZE], key[32];
+    zlt_service_conf_t       service;
+    const zlt_cmd_option_t  *o;
+
+    for (o = zlt_connect_options; o->c != c; o++) {
+        /* void */
+    }
+
+    if (conf->nservices == 0) {
+        zlt_log_complain("--%s \"%s\" stands behind the --service that it is "
+                         "for", o->name, value);
+        return -1;
+    }
+
+    for (i = 0; o->name[i] && i < sizeof(key) - 1; i++) {
+        key[i] = (char) (o->name[i] == '-' ? '_' : o->name[i]);
+    }
+
+    key[i] = '\0';
+
+    service = conf->services[conf->nservices - 1];
+
+    if (zlt_key_set(zlt_key_find(ZLT_KEY_SERVICE, key), &service, value,
+                    error)
+        == -1)
+    {
+        zlt_log_complain("--%s: %s", o->name, error);
+        return -1;
+    }
+
+    conf->services[conf->nservices - 1] = service;
+
+    return 0;
+}
+
+
+static int
+zlt_cmd_connect_again(zlt_conf_t *conf, const zlt_service_conf_t *s,
+    const char *option, const char *value)
+{
+    char         error[ZLT_CONF_ERROR_SIZE];
+    const char  *why;
+
+    if (zlt_option_service_check(s, &why) == -1) {
+        zlt_log_complain("--%s \"%s\" of \"%s\": %s", option, value, s->name,
                          why);
         return -1;
     }
 
     conf->nservices--;
 
-    if (zlt_conf_add_service(conf, &service, error) == -1) {
-        zlt_log_complain("--host \"%s\": %s", value, error);
+    if (zlt_conf_add_service(conf, s, error) == -1) {
+        zlt_log_complain("--%s \"%s\": %s", option, value, error);
         return -1;
     }
 

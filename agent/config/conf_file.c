@@ -404,6 +404,7 @@ zlt_conf_file_service_begin(zlt_conf_file_t *f, const char *name)
     const char  *why;
 
     memset(&f->service, 0, sizeof(zlt_service_conf_t));
+    zlt_key_defaults(ZLT_KEY_OF_SERVICE, &f->service);
 
     if (zlt_option_service_name(name, &f->service, &why) == -1) {
         return zlt_conf_file_fail(f, f->at, "%s", why);

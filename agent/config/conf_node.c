@@ -147,6 +147,7 @@ zlt_conf_node_tunnel_begin(zlt_conf_file_t *f, const char *name)
     c = f->config;
 
     memset(&f->service, 0, sizeof(zlt_service_conf_t));
+    zlt_key_defaults(ZLT_KEY_OF_SERVICE, &f->service);
     f->service.flags = ZLT_R_INTERNAL;
 
     if (zlt_option_service_name(name, &f->service, &why) == -1) {

@@ -19,6 +19,7 @@
 #include "allow.h"
 #include "conf.h"
 #include "option_access.h"
+#include "option_check.h"
 #include "option_host.h"
 #include "option_range.h"
 #include "option_service.h"

@@ -51,6 +51,8 @@ static int zlt_key_table_remote_same(const void *a, const void *b);
 static int zlt_key_table_range_same(const void *a, const void *b);
 static int zlt_key_table_allow_access(const zlt_key_t *k, void *base,
     const char *value, char *error);
+static int zlt_key_table_check(const zlt_key_t *k, void *base,
+    const char *value, char *error);
 static int zlt_key_table_host(const zlt_key_t *k, void *base,
     const char *value, char *error);
 static int zlt_key_table_hosts(const zlt_key_t *k, void *base,
@@ -271,6 +273,46 @@ const zlt_key_t  zlt_key_table[] = {
       .help = "connections to the service begin with the header of the PROXY "
               "protocol",
       .reload = ZLT_KEY_NEXT },
+
+    { .name = "check", .sections = ZLT_KEY_SERVICE|ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_TEXT,
+      zlt_key_at(zlt_service_conf_t, check), .set = zlt_key_table_check,
+      .arg = "tcp|http:/PATH",
+      .without = "the service is not checked",
+      .help = "the service is checked, by a connection, or by a request for "
+              "that path; one that is down gets no connections where another "
+              "agent has it, too",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    { .name = "check_interval", .sections = ZLT_KEY_SERVICE|ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_TIME,
+      zlt_key_at(zlt_service_conf_t, check_interval),
+      .least = 100, .most = 86400000, .arg = "T", .fallback = "10s",
+      .help = "the time between two checks",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    { .name = "check_timeout", .sections = ZLT_KEY_SERVICE|ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_TIME,
+      zlt_key_at(zlt_service_conf_t, check_timeout),
+      .least = 100, .most = 600000, .arg = "T", .fallback = "5s",
+      .help = "the time in which a check is answered, or has failed",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    { .name = "check_fails", .sections = ZLT_KEY_SERVICE|ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_NUMBER,
+      zlt_key_at(zlt_service_conf_t, check_fails),
+      .least = 1, .most = 1000, .arg = "N", .fallback = "3",
+      .help = "so many checks in a row that fail make the service down; one "
+              "that does not makes it up again",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    { .name = "on_fail", .sections = ZLT_KEY_SERVICE|ZLT_KEY_TUNNEL,
+      .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_CHOICE,
+      zlt_key_at(zlt_service_conf_t, on_fail), .choices = "keep|refuse",
+      .arg = "WHAT", .fallback = "keep",
+      .help = "the port of a service that is down stays open, or refuses "
+              "connections until it is up again",
+      .reload = ZLT_KEY_AT_ONCE },
 
     { .name = "allow_access", .sections = ZLT_KEY_SERVICE|ZLT_KEY_OPEN,
       .of = ZLT_KEY_OF_SERVICE, .form = ZLT_KEY_TEXT,
@@ -526,6 +568,17 @@ zlt_key_table_allow_access(const zlt_key_t *k, void *base, const char *value,
     const char  *why;
 
     return zlt_option_service_allow(value, base, &why) == 0
+           ? 0 : zlt_key_table_bad(k, value, why, error);
+}
+
+
+static int
+zlt_key_table_check(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    const char  *why;
+
+    return zlt_option_check(value, base, &why) == 0
            ? 0 : zlt_key_table_bad(k, value, why, error);
 }
 

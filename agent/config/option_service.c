@@ -13,6 +13,8 @@
 #include <strings.h>
 #include <sys/un.h>
 
+#include "key.h"
+#include "option_check.h"
 #include "option_host.h"
 #include "option_range.h"
 #include "option_service.h"
@@ -74,6 +76,7 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
     size_t   len;
 
     memset(s, 0, sizeof(zlt_service_conf_t));
+    zlt_key_defaults(ZLT_KEY_OF_SERVICE, s);
 
     copy = strdup(text);
     if (copy == NULL) {
@@ -405,7 +408,9 @@ zlt_option_service_check(const zlt_service_conf_t *s, const char **error)
         return -1;
     }
 
-    if (zlt_option_host_check(s, error) == -1) {
+    if (zlt_option_check_fits(s, error) == -1
+        || zlt_option_host_check(s, error) == -1)
+    {
         return -1;
     }
 

@@ -19,8 +19,17 @@
 #define ZLT_OPTION_HOST_MAX   255
 #define ZLT_OPTION_LOCAL_MAX  (ZLT_OPTION_HOST_MAX + 16)
 #define ZLT_OPTION_ALLOW_MAX  199
+#define ZLT_OPTION_CHECK_MAX  (5 + 255)            /* "http:", a path */
 #define ZLT_OPTION_HOSTS      64       /* of a service */
 #define ZLT_OPTION_HOSTS_MAX  1023     /* bytes, with commas between them */
+
+
+/* what becomes of the port of a service that is down */
+
+typedef enum {
+    ZLT_ON_FAIL_KEEP = 0,
+    ZLT_ON_FAIL_REFUSE             /* it is closed */
+} zlt_on_fail_e;
 
 
 /* a service, as it is configured */
@@ -42,6 +51,12 @@ struct zlt_service_conf_s {
     unsigned     bare:1;                          /* a port alone: 127.0.0.1,
                                                      and for TCP ::1 then */
     unsigned     any_port:1;                      /* asked for, as 0 */
+    uint8_t      on_fail;                         /* zlt_on_fail_e */
+    uint32_t     check_interval;                  /* ms */
+    uint32_t     check_timeout;
+    uint32_t     check_fails;                     /* in a row */
+    char         check[ZLT_OPTION_CHECK_MAX + 1]; /* option_check.c; "": is
+                                                     not checked */
     char         allow_access[ZLT_OPTION_ALLOW_MAX + 1];  /* token names */
     char         hosts[ZLT_OPTION_HOSTS_MAX + 1];   /* option_host.c */
 };

@@ -44,6 +44,8 @@ static void zlt_ctl_status_detail(zlt_text_t *t, const zlt_link_t *l);
 static void zlt_ctl_status_services(zlt_text_t *t, const zlt_link_t *l,
     const char *name);
 static int zlt_ctl_status_is(const zlt_range_t *r, const char *name);
+static void zlt_ctl_status_down(zlt_text_t *t, const zlt_range_t *r,
+    const zlt_service_t *s);
 static void zlt_ctl_status_failure(zlt_text_t *t, const zlt_service_t *s);
 static const char *zlt_ctl_status_transport(const zlt_link_t *l);
 static void zlt_ctl_status_json(zlt_text_t *t, const zlt_ctl_status_t *st);
@@ -51,6 +53,7 @@ static void zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     const char *service);
 static void zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
     const char *name);
+static void zlt_ctl_status_json_check(zlt_text_t *t, const zlt_range_t *r);
 static void zlt_ctl_status_json_urls(zlt_text_t *t, const char *urls);
 static void zlt_ctl_status_json_expected(zlt_text_t *t,
     const zlt_ctl_status_t *st);
@@ -318,6 +321,13 @@ zlt_ctl_status_services(zlt_text_t *t, const zlt_link_t *l, const char *name)
         zlt_text_printf(t, "  %s", r->state == ZLT_SERVICE_REFUSED
                                    ? r->refused : zlt_ctl_status_range(r));
 
+        s = zlt_range_unhealthy(r);
+
+        if (s) {
+            zlt_text_printf(t, "; ");
+            zlt_ctl_status_down(t, r, s);
+        }
+
         s = zlt_range_failed(r);
 
         if (s) {
@@ -356,11 +366,12 @@ zlt_ctl_status_troubles(zlt_text_t *t, const zlt_link_t *l)
 {
     zlt_list_t           *link;
     const zlt_range_t    *r;
-    const zlt_service_t  *s;
+    const zlt_service_t  *s, *down;
 
     zlt_list_each(link, &l->owner.ranges) {
         r = zlt_list_data(link, zlt_range_t, link);
         s = zlt_range_failed(r);
+        down = zlt_range_unhealthy(r);
 
         if (r->state == ZLT_SERVICE_REFUSED
             && l->state == ZLT_LINK_CONNECTED)
@@ -368,12 +379,36 @@ zlt_ctl_status_troubles(zlt_text_t *t, const zlt_link_t *l)
             zlt_text_printf(t, "    the service \"%s\" is refused: %s\n",
                             r->conf.name, r->refused);
 
+        } else if (down) {
+            zlt_text_printf(t, "    the service \"%s\": ", r->conf.name);
+            zlt_ctl_status_down(t, r, down);
+            zlt_text_printf(t, "\n");
+
         } else if (s) {
             zlt_text_printf(t, "    the service \"%s\": ", s->conf.name);
             zlt_ctl_status_failure(t, s);
             zlt_text_printf(t, "\n");
         }
     }
+}
+
+
+/* By its check; of a range, with the name of the one that is. */
+
+static void
+zlt_ctl_status_down(zlt_text_t *t, const zlt_range_t *r,
+    const zlt_service_t *s)
+{
+    char  time[ZLT_TEXT_UNIT];
+
+    if (r->conf.ports) {
+        zlt_text_printf(t, "%s ", s->conf.name);
+    }
+
+    zlt_text_printf(t, "the check fails for %s: %s",
+                    zlt_text_time(time,
+                                  (zlt_io_now() - s->health.since_ms) / 1000),
+                    s->health.why);
 }
 
 
@@ -546,14 +581,52 @@ zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
                             (unsigned long long)
                             (zlt_io_now() - s->failed_at) / 1000);
             zlt_text_json(t, s->failure);
-            zlt_text_printf(t, "}}");
+            zlt_text_printf(t, "}");
 
         } else {
-            zlt_text_printf(t, ",\"failure\":null}");
+            zlt_text_printf(t, ",\"failure\":null");
         }
+
+        zlt_ctl_status_json_check(t, r);
+        zlt_text_printf(t, "}");
 
         comma = ",";
     }
+}
+
+
+/* Of a range, that of the one that is down, or of any. */
+
+static void
+zlt_ctl_status_json_check(zlt_text_t *t, const zlt_range_t *r)
+{
+    char                  when[ZLT_CLOCK_UTC];
+    const zlt_health_t   *h;
+    const zlt_service_t  *s;
+
+    if (r->conf.check[0] == '\0') {
+        zlt_text_printf(t, ",\"check\":null");
+        return;
+    }
+
+    s = zlt_range_unhealthy(r);
+    h = &(s ? s : zlt_range_first(r))->health;
+
+    zlt_text_printf(t, ",\"check\":{\"type\":");
+    zlt_text_json(t, r->conf.check);
+    zlt_text_printf(t, ",\"state\":\"%s\",\"since\":",
+                    h->down ? "down" : h->known ? "up" : "unknown");
+
+    if (h->since) {
+        zlt_text_printf(t, "\"%s\"", zlt_clock_utc(when, h->since));
+
+    } else {
+        zlt_text_printf(t, "null");
+    }
+
+    zlt_text_printf(t, ",\"error\":");
+    zlt_text_json_null(t, h->why);
+    zlt_text_printf(t, "}");
 }
 
 

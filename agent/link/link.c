@@ -314,6 +314,7 @@ zlt_link_start(zlt_link_t *l)
     /* those that have ended with the last stop */
 
     zlt_access_all_reload(&l->owner, l->owner.conf);
+    zlt_link_health_start(l);
 
     zlt_link_state_reason(l, "");
     zlt_link_state_set(l, ZLT_LINK_PENDING);
@@ -341,6 +342,7 @@ zlt_link_stop(zlt_link_t *l, int unregister, uint32_t timeout,
     (void) uv_timer_stop(&l->refill);
 
     zlt_access_all_stop(&l->owner);
+    zlt_link_health_stop(l);
 
     if (l->owner.pool) {
         zlt_pool_abandon(l->owner.pool, 1);

@@ -12,6 +12,7 @@
  *   backoff          when the next one is tried, and where
  *   link_state       what it is, and what it has carried
  *   link_show        where its services are
+ *   link_health      which of them are down, by their checks
  *   control*         one control channel, from dialling to its end
  *   probe            the way to a server, tried without a tunnel
  *
@@ -29,6 +30,7 @@
 #include "control.h"
 #include "control_access.h"
 #include "link_control.h"
+#include "link_health.h"
 #include "link_state.h"
 #include "owner.h"
 #include "probe.h"

@@ -328,6 +328,7 @@ zlt_reload_link(zlt_link_t *l, zlt_conf_t *conf, zlt_reload_link_t *r)
     }
 
     zlt_reload_services(l, conf);
+    zlt_link_health_start(l);
     zlt_access_all_reload(&l->owner, conf);
 
     /* in its place, since what is being dialled points into it */
@@ -455,6 +456,10 @@ zlt_reload_lead(zlt_link_t *l, zlt_range_t *r, const zlt_service_conf_t *c)
 
         zlt_option_range_service(c, (unsigned) i, &one);
 
+        if (!zlt_option_check_same(&one, &s->conf)) {
+            zlt_check_stop(s);
+        }
+
         if (strcmp(one.local, s->conf.local) == 0
             && one.bare == s->conf.bare)
         {
@@ -484,6 +489,13 @@ zlt_reload_lead_tell(const zlt_link_t *l, const zlt_range_t *r,
                      "protocol v%u now"
                      : "the service \"%s\" gets no header of the PROXY "
                      "protocol now", c->name, (unsigned) c->proxy_protocol);
+    }
+
+    if (c->on_fail != r->conf.on_fail) {
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the port of the service "
+                     "\"%s\" %s while it is down", c->name,
+                     c->on_fail ? "refuses connections now"
+                                : "stays open now");
     }
 
     if (strcmp(c->local, r->conf.local) != 0 || c->bare != r->conf.bare) {

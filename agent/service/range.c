@@ -174,6 +174,28 @@ zlt_range_failed(const zlt_range_t *r)
 }
 
 
+zlt_service_t *
+zlt_range_unhealthy(const zlt_range_t *r)
+{
+    zlt_list_t     *link;
+    zlt_service_t  *s, *first;
+
+    first = NULL;
+
+    zlt_list_each(link, &r->services) {
+        s = zlt_list_data(link, zlt_service_t, peer);
+
+        if (s->health.down
+            && (first == NULL || s->health.since_ms < first->health.since_ms))
+        {
+            first = s;
+        }
+    }
+
+    return first;
+}
+
+
 int
 zlt_range_is_up(const zlt_range_t *r)
 {

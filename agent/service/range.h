@@ -88,6 +88,10 @@ zlt_service_t *zlt_range_first(const zlt_range_t *r);
    they were. */
 zlt_service_t *zlt_range_failed(const zlt_range_t *r);
 
+/* The one that is down, by its check, and is so for the longest; NULL: none
+   is. */
+zlt_service_t *zlt_range_unhealthy(const zlt_range_t *r);
+
 /* 1 if all of them are registered */
 int zlt_range_is_up(const zlt_range_t *r);
 

@@ -113,6 +113,7 @@ zlt_service_move(zlt_service_t *s, const zlt_service_conf_t *conf)
 void
 zlt_service_remove(zlt_service_t *s)
 {
+    zlt_check_stop(s);
     zlt_range_leave(s);
     zlt_list_remove(&s->link);
     zlt_service_release(s);

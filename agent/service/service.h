@@ -10,10 +10,12 @@
 #define ZLT_SERVICE_H_INCLUDED
 
 
+#include <time.h>
 #include <uv.h>
 
 #include "addr.h"
 #include "allow.h"
+#include "check.h"
 #include "option_service.h"
 #include "range.h"
 #include "types.h"
@@ -26,6 +28,7 @@
 #define ZLT_SERVICE_NO_PORT  "(no port)"
 #define ZLT_SERVICE_NO_URL   "(no URL)"
 #define ZLT_SERVICE_FAILURE  200
+#define ZLT_HEALTH_TEXT      400
 
 
 /* what came of a connection to it */
@@ -59,6 +62,19 @@ typedef struct {
 } zlt_udp_count_t;
 
 
+/* what checks have found */
+
+typedef struct {
+    unsigned             down:1;
+    unsigned             known:1;      /* one has ended */
+    time_t               since;        /* of "down", or of up again */
+    uint64_t             since_ms;
+    uint64_t             was;          /* ms, what it was before */
+    char                 why[ZLT_HEALTH_TEXT];     /* the last has failed: the
+                                                      address and the error */
+} zlt_health_t;
+
+
 struct zlt_service_s {
     zlt_list_t           link;
     unsigned             refs;
@@ -74,6 +90,9 @@ struct zlt_service_s {
     char                 failure[ZLT_SERVICE_FAILURE];
     uint64_t             failed_at;    /* ms */
     uint64_t             connects[ZLT_SERVICE_RESULTS];
+
+    zlt_check_t         *check;        /* NULL: is not checked */
+    zlt_health_t         health;
 
     /* of this registration and of earlier ones: a channel that was opened
        before a reconnect may still bring a Connect with an older id */

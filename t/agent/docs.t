@@ -199,7 +199,9 @@ sub refused {
 
 sub options {
     my ($rc, $help) = run($ZLTunnel::AGENT, 'connect', '--help');
-    my @help = grep { !/^(?:help|version|service|host)$/ } $help =~ /--([\w-]+)/g;
+    my %of_service = map { tr/_/-/r => 1 } documented('service NAME');
+    my @help = grep { !/^(?:help|version|service)$/ && !$of_service{$_} }
+               $help =~ /--([\w-]+)/g;
     my %seen;
     @help = grep { !$seen{$_}++ } @help;
 

@@ -201,6 +201,19 @@ sub of_service {
           sub { registered($name)->{protocol} }, @o ],
         [ $section, 'remote_port', 4000, 4001,
           sub { registered($name)->{remote_port} == 4001 }, @o ],
+        [ $section, 'check', undef, 'tcp',
+          sub { (checked($name)->{type} // '') eq 'tcp'
+                && checked($name)->{state} ne 'unknown' }, @o ],
+        [ $section, 'check_interval', '1h', '100ms',
+          sub { @held > 2 }, @o, of_check($section) ],
+        [ $section, 'check_timeout', '10m', '100ms',
+          sub { (checked($name)->{error} // '') =~ /within 100 ms/ }, @o,
+          of_check($section) ],
+        [ $section, 'check_fails', 1000, 1,
+          sub { checked($name)->{state} eq 'down' }, @o,
+          of_check($section, check_timeout => '100ms') ],
+        [ $section, 'on_fail', undef, 'refuse',
+          sub { said(qr/refuses? connections/) }, @o, of_check($section) ],
         [ $section, 'proxy_protocol', undef, 'v1',
           sub { header() =~ /^PROXY TCP4 192\.0\.2\.7 / }, @o,
           after => sub { connection($name) } ],
@@ -211,6 +224,15 @@ sub of_service {
           sub { header() =~ /^hello/ }, @o,
           after => sub { connection($name) } ],
     );
+}
+
+
+# A check that is not answered.
+
+sub of_check {
+    my ($section, @keys) = @_;
+
+    return (with => { $section => { check => 'http:/', @keys } });
 }
 
 
@@ -325,6 +347,15 @@ sub changed {
 sub said { substr($agent->log, $mark) =~ $_[0] }
 sub auths { $server->{auths} > $was{auths} }
 sub link_of { $agent->link(@_) }
+
+sub checked {
+    my ($name) = @_;
+
+    my ($s) = grep { $_->{name} eq $name }
+              map { @{ $_->{services} } } @{ $agent->status->{tunnels} };
+    return $s->{check} || {};
+}
+
 sub registered { $server->{services}{ $_[0] } || {} }
 
 sub flags {

@@ -1,0 +1,89 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+/* What checks have found, for the log and for the server. */
+
+
+#include "link.h"
+#include "link_health.h"
+#include "log.h"
+#include "service.h"
+#include "text.h"
+
+
+static void zlt_link_health_changed(zlt_service_t *s, void *data);
+
+
+void
+zlt_link_health_start(zlt_link_t *l)
+{
+    zlt_list_t     *link;
+    zlt_service_t  *s;
+
+    if (l->owner.stopping) {
+        return;
+    }
+
+    zlt_list_each(link, &l->owner.services) {
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        if (s->check) {
+            continue;
+        }
+
+        if (s->conf.check[0] == '\0') {
+
+            if (s->health.down) {
+                s->health.down = 0;
+                zlt_link_health_changed(s, l);
+            }
+
+            s->health.known = 0;
+            continue;
+        }
+
+        if (zlt_check_start(s, l->owner.loop, zlt_link_health_changed, l)
+            == -1)
+        {
+            zlt_log_link(l->owner.label, ZLT_LOG_ERROR, "the service \"%s\" "
+                         "is not checked: out of memory", s->conf.name);
+        }
+    }
+}
+
+
+void
+zlt_link_health_stop(zlt_link_t *l)
+{
+    zlt_list_t  *link;
+
+    zlt_list_each(link, &l->owner.services) {
+        zlt_check_stop(zlt_list_data(link, zlt_service_t, link));
+    }
+}
+
+
+static void
+zlt_link_health_changed(zlt_service_t *s, void *data)
+{
+    char         time[ZLT_TEXT_UNIT];
+    zlt_link_t  *l;
+
+    l = data;
+
+    if (s->health.down) {
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the service \"%s\" is "
+                     "down: %s", s->conf.name, s->health.why);
+
+    } else if (s->conf.check[0]) {
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is up "
+                     "again, after %s", s->conf.name,
+                     zlt_text_time(time, s->health.was / 1000));
+
+    } else {
+        zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is "
+                     "checked no more, and counts as up", s->conf.name);
+    }
+}
