@@ -235,7 +235,7 @@ zlt_control_auth(zlt_control_t *c)
 
     m.ext = ZLT_X_FEATURES|ZLT_X_AGENT;
     m.features = ZLT_F_CHANNELS|ZLT_F_HEARTBEATS|ZLT_F_DATAGRAMS
-                 |ZLT_F_ACCESS|ZLT_F_HOSTS;
+                 |ZLT_F_ACCESS|ZLT_F_HOSTS|ZLT_F_HEALTH;
 
     m.agent.data = (const uint8_t *) agent;
     m.agent.len = sizeof(agent) - 1;

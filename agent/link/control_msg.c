@@ -134,7 +134,7 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
     if (m->ext & ZLT_X_FEATURES) {
         c->features = m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
                                      |ZLT_F_DATAGRAMS|ZLT_F_ACCESS
-                                     |ZLT_F_HOSTS);
+                                     |ZLT_F_HOSTS|ZLT_F_HEALTH);
     }
 
     if (m->ext & ZLT_X_DATA_KEY) {

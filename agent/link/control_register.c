@@ -21,6 +21,7 @@
 
 #include "channel.h"
 #include "config.h"
+#include "control_health.h"
 #include "control_register.h"
 #include "control_ws.h"
 #include "link.h"
@@ -170,6 +171,10 @@ zlt_control_register_ask(zlt_control_t *c, zlt_service_t *service)
             if (m.preferred_port) {
                 m.ext |= ZLT_X_PREFERRED;
             }
+        }
+
+        if (zlt_control_health_put(c, service, &m)) {
+            m.ext |= ZLT_X_HEALTH;
         }
     }
 
@@ -377,6 +382,7 @@ zlt_control_register_ok(zlt_control_t *c, const zlt_msg_t *m)
     } else {
         zlt_range_set(service, ZLT_SERVICE_UP);
         zlt_service_add_id(service, m->service_id);
+        zlt_link_health_tell(c->link, service);
 
         service->port = (m->ext & ZLT_X_PORT) ? m->port : 0;
 

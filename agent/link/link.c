@@ -516,6 +516,7 @@ zlt_link_tick(zlt_link_t *l, uint64_t now)
 
     zlt_link_totals_tick(l, now);
     zlt_link_register(l, now);
+    zlt_link_health_tick(l);
 
     if (l->owner.stopping && !l->stopped && now >= l->stop_at) {
         zlt_log_link(l->owner.label, ZLT_LOG_WARN,

@@ -99,6 +99,8 @@ struct zlt_link_s {
     unsigned         bare;             /* servers in a row that carry nothing,
                                           while there are others */
     unsigned         none_up:1;        /* "no service is registered" */
+    unsigned         health_due:1;     /* .. is to be told of services */
+    unsigned         health_told;      /* of late */
 
     unsigned         stopped:1;        /* has done what owner.stopping is for */
     unsigned         removed:1;        /* .. to be freed then */

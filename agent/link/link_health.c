@@ -6,11 +6,18 @@
 /* What checks have found, for the log and for the server. */
 
 
+#include "control_health.h"
 #include "link.h"
 #include "link_health.h"
 #include "log.h"
 #include "service.h"
 #include "text.h"
+
+
+/* A server counts what it is asked for, and ends a tunnel that asks for more
+   than one thing a second in the long run. */
+
+#define ZLT_LINK_HEALTH_BURST  64
 
 
 static void zlt_link_health_changed(zlt_service_t *s, void *data);
@@ -30,6 +37,7 @@ zlt_link_health_start(zlt_link_t *l)
         s = zlt_list_data(link, zlt_service_t, link);
 
         if (s->check) {
+            zlt_link_health_tell(l, s);
             continue;
         }
 
@@ -85,5 +93,48 @@ zlt_link_health_changed(zlt_service_t *s, void *data)
     } else {
         zlt_log_link(l->owner.label, ZLT_LOG_INFO, "the service \"%s\" is "
                      "checked no more, and counts as up", s->conf.name);
+    }
+
+    zlt_link_health_tell(l, s);
+}
+
+
+void
+zlt_link_health_tell(zlt_link_t *l, zlt_service_t *s)
+{
+    if (l->control == NULL || !zlt_control_is_up(l->control)
+        || !zlt_control_health_due(l->control, s))
+    {
+        return;
+    }
+
+    if (l->health_told == ZLT_LINK_HEALTH_BURST) {
+        l->health_due = 1;
+        return;
+    }
+
+    l->health_told++;
+
+    zlt_control_health_send(l->control, s);
+}
+
+
+void
+zlt_link_health_tick(zlt_link_t *l)
+{
+    zlt_list_t  *link;
+
+    if (l->health_told) {
+        l->health_told--;
+    }
+
+    if (!l->health_due) {
+        return;
+    }
+
+    l->health_due = 0;
+
+    zlt_list_each(link, &l->owner.services) {
+        zlt_link_health_tell(l, zlt_list_data(link, zlt_service_t, link));
     }
 }

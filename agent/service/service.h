@@ -70,6 +70,7 @@ typedef struct {
     time_t               since;        /* of "down", or of up again */
     uint64_t             since_ms;
     uint64_t             was;          /* ms, what it was before */
+    uint8_t              told;         /* to the server: ZLT_H_* */
     char                 why[ZLT_HEALTH_TEXT];     /* the last has failed: the
                                                       address and the error */
 } zlt_health_t;

@@ -26,6 +26,9 @@
 
 static void ngx_zltunnel_dial_start_named(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_admission_t *admission);
+static ngx_zltunnel_dial_e ngx_zltunnel_dial_start_ill(
+    ngx_zltunnel_dial_t *dial, ngx_zltunnel_sh_service_t *service,
+    ngx_str_t *ill);
 static ngx_zltunnel_dial_e ngx_zltunnel_dial_start_enter(
     ngx_zltunnel_dial_t *dial, ngx_zltunnel_sh_service_t *service,
     u_char *token, const char **limit);
@@ -149,6 +152,14 @@ ngx_zltunnel_dial_start(ngx_zltunnel_dial_t *dial,
                                       admission->limit);
         }
 
+        if (admission->rc == NGX_ZLTUNNEL_DIAL_REFUSED
+            && ngx_zltunnel_log_paced(dial->log, "services not connected to"))
+        {
+            ngx_log_error(NGX_LOG_ERR, dial->log, 0, "service \"%V\" of agent "
+                          "\"%V\" is down, its check fails: %V",
+                          &dial->service, &dial->tunnel, &admission->ill);
+        }
+
         ngx_zltunnel_dial_finish(dial, admission->rc);
         return;
     }
@@ -205,6 +216,13 @@ ngx_zltunnel_dial_start_admit(ngx_zltunnel_dial_t *dial,
     admission->rc = ngx_zltunnel_dial_start_enter(dial, service, admission->token,
                                             &admission->limit);
 
+    if (admission->rc == NGX_ZLTUNNEL_DIAL_OK
+        && ngx_zltunnel_health_down(service))
+    {
+        admission->rc = ngx_zltunnel_dial_start_ill(dial, service,
+                                                    &admission->ill);
+    }
+
     /* the lock is taken once, for most connections */
 
     if (admission->rc == NGX_ZLTUNNEL_DIAL_OK && !dial->lanes) {
@@ -212,6 +230,30 @@ ngx_zltunnel_dial_start_admit(ngx_zltunnel_dial_t *dial,
                                                 service->tunnel,
                                                 ngx_zltunnel_dial_for(dial));
     }
+}
+
+
+/* The agent is not asked: it has just found out. */
+
+static ngx_zltunnel_dial_e
+ngx_zltunnel_dial_start_ill(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_sh_service_t *service, ngx_str_t *ill)
+{
+    dial->code = ZLT_E_REFUSED;
+
+    ngx_str_set(ill, "it does not say why");
+
+    if (service->ill) {
+        ill->data = ngx_pnalloc(dial->pool, service->ill_len);
+        if (ill->data == NULL) {
+            return NGX_ZLTUNNEL_DIAL_ERROR;
+        }
+
+        ill->len = service->ill_len;
+        ngx_memcpy(ill->data, service->ill, ill->len);
+    }
+
+    return NGX_ZLTUNNEL_DIAL_REFUSED;
 }
 
 

@@ -18,6 +18,7 @@ typedef struct {
     ngx_zltunnel_dial_e          rc;
     const char                  *limit;      /* that is reached, or NULL */
     u_char                       token[32];  /* of the tunnel: SHA-256 */
+    ngx_str_t                    ill;        /* REFUSED: why it is down */
 } ngx_zltunnel_admission_t;
 
 

@@ -317,7 +317,7 @@ ngx_zltunnel_auth_place_own(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     control->features = control->extended
                         ? m->features & (ZLT_F_CHANNELS|ZLT_F_HEARTBEATS
                                          |ZLT_F_DATAGRAMS|ZLT_F_ACCESS
-                                         |ZLT_F_HOSTS) : 0;
+                                         |ZLT_F_HOSTS|ZLT_F_HEALTH) : 0;
     control->epoch = tunnel->epoch;
     ngx_memcpy(control->tunnel_id, tunnel->id, ZLT_ID_SIZE);
 

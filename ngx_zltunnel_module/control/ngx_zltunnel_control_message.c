@@ -15,6 +15,7 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
 #include "ngx_zltunnel_control_io.h"
+#include "ngx_zltunnel_health_control.h"
 #include "ngx_zltunnel_register.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
@@ -28,6 +29,8 @@
 static void ngx_zltunnel_control_message_acked(
     ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_message_request(
+    ngx_zltunnel_control_t *control, zlt_msg_t *m);
+static void ngx_zltunnel_control_message_ignored(
     ngx_zltunnel_control_t *control, zlt_msg_t *m);
 static void ngx_zltunnel_control_message_heartbeat(
     ngx_zltunnel_control_t *control, zlt_msg_t *m);
@@ -100,26 +103,45 @@ ngx_zltunnel_control_message_request(ngx_zltunnel_control_t *control,
         ngx_zltunnel_register_remove(control, (u_char *) m->service_id);
         break;
 
+    case ZLT_HEALTH:
+        if (control->features & ZLT_F_HEALTH) {
+            ngx_zltunnel_health_control(control, m);
+
+        } else {
+            ngx_zltunnel_control_message_ignored(control, m);
+        }
+
+        break;
+
     case ZLT_ACCESS_OPEN:
     case ZLT_ACCESS_RENEW:
     case ZLT_ACCESS_CLOSE:
         if (control->features & ZLT_F_ACCESS) {
             ngx_zltunnel_access_control(control, m);
-            break;
-        }
 
-        /* fall through */
-
-    default:
-        if (ngx_zltunnel_log_paced(control->end.connection->log,
-                                   "messages that are ignored"))
-        {
-            ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                          "agent \"%V\" sent %s, ignored",
-                          &control->peer->name, zlt_msg_name(m->type));
+        } else {
+            ngx_zltunnel_control_message_ignored(control, m);
         }
 
         break;
+
+    default:
+        ngx_zltunnel_control_message_ignored(control, m);
+        break;
+    }
+}
+
+
+static void
+ngx_zltunnel_control_message_ignored(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m)
+{
+    if (ngx_zltunnel_log_paced(control->end.connection->log,
+                               "messages that are ignored"))
+    {
+        ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
+                      "agent \"%V\" sent %s, ignored",
+                      &control->peer->name, zlt_msg_name(m->type));
     }
 }
 

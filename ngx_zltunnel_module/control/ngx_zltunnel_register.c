@@ -13,6 +13,7 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
 #include "ngx_zltunnel_control_io.h"
+#include "ngx_zltunnel_health_control.h"
 #include "ngx_zltunnel_register_host.h"
 #include "ngx_zltunnel_register_room.h"
 #include "ngx_zltunnel_registry.h"
@@ -105,6 +106,8 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
             again = (ngx_memcmp(id, service->id, ZLT_ID_SIZE) != 0);
             ngx_memcpy(id, service->id, ZLT_ID_SIZE);
             port = service->port;
+
+            ngx_zltunnel_health_control_register(control, service, m);
         }
 
         ngx_zltunnel_zone_unlock(control->registry);

@@ -92,6 +92,10 @@ static const zlt_ext_t  zlt_exts[] = {
     { ZLT_REGISTER, 0x04, ZLT_X_HOSTS,
       { zlt_field(TEXT, hosts) } },
 
+    { ZLT_REGISTER, 0x05, ZLT_X_HEALTH,
+      { zlt_field(U8, health),
+        zlt_field(TEXT, reason) } },
+
     { ZLT_REGISTER_OK, 0x01, ZLT_X_PORT,
       { zlt_field(U16, port) } },
 

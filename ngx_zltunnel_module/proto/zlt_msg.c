@@ -131,6 +131,11 @@ static const zlt_layout_t  zlt_layouts[] = {
 
     { ZLT_ACCESS_CLOSE, "AccessClose",
       { zlt_field(ID, access_id),
+        zlt_field(STR16, reason) } },
+
+    { ZLT_HEALTH, "Health",
+      { zlt_field(ID, service_id),
+        zlt_field(U8, health),
         zlt_field(STR16, reason) } }
 };
 

@@ -51,6 +51,7 @@ typedef enum {
     ZLT_ACCESS_FAIL     = 0x5b,
     ZLT_ACCESS_RENEW    = 0x5c,
     ZLT_ACCESS_CLOSE    = 0x5d,
+    ZLT_HEALTH          = 0x5e,
     ZLT_LANE            = 0x60,
     ZLT_LANE_CREDIT     = 0x61,
     ZLT_LANE_END        = 0x62,
@@ -68,6 +69,13 @@ typedef enum {
 #define ZLT_F_DATAGRAMS        0x04     /* datagram channels */
 #define ZLT_F_ACCESS           0x08     /* private services and access */
 #define ZLT_F_HOSTS            0x80     /* services have names of hosts */
+
+#define ZLT_F_HEALTH           0x100    /* services are down, and up again */
+
+/* health of a service, Register and Health */
+#define ZLT_H_UP               0
+#define ZLT_H_DOWN             1
+#define ZLT_H_REFUSE           2        /* .. and its port is closed */
 
 /* flags of Register */
 #define ZLT_R_PRIVATE          0x01     /* no port */
@@ -122,6 +130,7 @@ typedef enum {
 #define ZLT_X_RIGHTS           0x80000  /* AuthOk */
 #define ZLT_X_HOSTS            0x100000 /* Register */
 #define ZLT_X_URLS             0x200000 /* RegisterOk */
+#define ZLT_X_HEALTH           0x400000 /* Register */
 
 
 /*
@@ -135,6 +144,7 @@ struct zlt_msg_s {
     uint16_t        local_port;    /* Register */
     uint16_t        remote_port;   /* Register */
     uint8_t         cause;         /* DatagramClose */
+    uint8_t         health;        /* Health; with its bit Register: ZLT_H_* */
     uint32_t        session;       /* Datagram* */
     uint32_t        ttl;           /* AccessOpen, -Ok, -Renew: seconds */
     uint32_t        grace;         /* AccessOpen: seconds */
@@ -144,14 +154,14 @@ struct zlt_msg_s {
     zlt_str_t       name;          /* Register, AccessOpen; with its bit
                                       AuthOk: the token's */
     zlt_str_t       reason;        /* *Fail, Disconnect, Withdraw,
-                                      AccessClose */
+                                      AccessClose, and as health */
     zlt_str_t       client_addr;   /* Connect, DatagramOpen */
     zlt_str_t       data;          /* Datagram, Data */
 
     const uint8_t  *client_id;     /* Auth */
     const uint8_t  *tunnel_id;     /* AuthOk */
     const uint8_t  *service_id;    /* RegisterOk, Connect, Unregister,
-                                      DatagramOpen, Withdraw */
+                                      DatagramOpen, Withdraw, Health */
     const uint8_t  *connection_id; /* Connect, ConnectAck, ConnectFail */
     const uint8_t  *access_id;     /* AccessOk, -Renew, -Close; with its
                                       bit AccessOpen, AccessFail */

@@ -23,8 +23,6 @@ static void ngx_zltunnel_api_tunnel_dropped(ngx_zltunnel_status_t *st,
 static void ngx_zltunnel_api_tunnel_leads(ngx_zltunnel_status_t *st,
     ngx_zltunnel_status_service_t *service);
 static const char *ngx_zltunnel_api_tunnel_state(ngx_zltunnel_status_t *st);
-static const char *ngx_zltunnel_api_tunnel_up(ngx_zltunnel_status_t *st,
-    ngx_zltunnel_status_service_t *service);
 static void ngx_zltunnel_api_tunnel_text(ngx_zltunnel_json_t *j,
     const char *name, const char *text);
 
@@ -166,7 +164,7 @@ ngx_zltunnel_api_tunnel_service(ngx_zltunnel_status_t *st,
     ngx_zltunnel_json_close(j, ']');
 
     ngx_zltunnel_api_tunnel_text(j, "state",
-                                 ngx_zltunnel_api_tunnel_up(st, service));
+                                 ngx_zltunnel_status_copy_state(st, service));
 
     ngx_zltunnel_json_number(j, "active", service->active);
     ngx_zltunnel_json_number(j, "total", service->total);
@@ -186,6 +184,16 @@ ngx_zltunnel_api_tunnel_service(ngx_zltunnel_status_t *st,
 
     } else {
         ngx_zltunnel_json_null(j, "last_failure");
+    }
+
+    if (service->down) {
+        ngx_zltunnel_json_open(j, "check", '{');
+        ngx_zltunnel_json_time(j, "since", service->ill_since);
+        ngx_zltunnel_json_string(j, "error", service->ill, service->ill_len);
+        ngx_zltunnel_json_close(j, '}');
+
+    } else {
+        ngx_zltunnel_json_null(j, "check");
     }
 
     ngx_zltunnel_json_close(j, '}');
@@ -295,7 +303,7 @@ ngx_zltunnel_api_tunnel_leads(ngx_zltunnel_status_t *st,
     ngx_zltunnel_json_hex(j, "tunnel", st->tunnel.id, ZLT_ID_SIZE);
     ngx_zltunnel_json_string(j, "token", st->tunnel.name, st->tunnel.name_len);
     ngx_zltunnel_api_tunnel_text(j, "state",
-                                 ngx_zltunnel_api_tunnel_up(st, service));
+                                 ngx_zltunnel_status_copy_state(st, service));
 }
 
 
@@ -307,18 +315,6 @@ ngx_zltunnel_api_tunnel_state(ngx_zltunnel_status_t *st)
     }
 
     return st->tunnel.draining ? "draining" : "connected";
-}
-
-
-static const char *
-ngx_zltunnel_api_tunnel_up(ngx_zltunnel_status_t *st,
-    ngx_zltunnel_status_service_t *service)
-{
-    if (st->tunnel.state != NGX_ZLTUNNEL_LIVE) {
-        return "down";
-    }
-
-    return service->stale ? "stale" : "up";
 }
 
 

@@ -95,7 +95,18 @@ ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port, ngx_uint_t udp)
 
     p = ngx_zltunnel_port_lookup(sh, port, udp);
 
-    return p && p->service == NULL;
+    return p && (p->service == NULL || p->service->shut);
+}
+
+
+ngx_uint_t
+ngx_zltunnel_port_open(ngx_zltunnel_sh_t *sh, in_port_t port, ngx_uint_t udp)
+{
+    ngx_zltunnel_sh_port_t  *p;
+
+    p = ngx_zltunnel_port_lookup(sh, port, udp);
+
+    return p && p->service && !p->service->shut;
 }
 
 

@@ -13,7 +13,10 @@
 
 ngx_zltunnel_sh_service_t *ngx_zltunnel_port_service(ngx_zltunnel_sh_t *sh,
     in_port_t port, ngx_uint_t udp);
-/* it had one, and has none now */
+/* it has one that is not down with its port closed */
+ngx_uint_t ngx_zltunnel_port_open(ngx_zltunnel_sh_t *sh, in_port_t port,
+    ngx_uint_t udp);
+/* it had one, and has none now, or one that is */
 ngx_uint_t ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port,
     ngx_uint_t udp);
 /* frees the entries of ports that have rested */

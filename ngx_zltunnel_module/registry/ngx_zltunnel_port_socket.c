@@ -349,7 +349,7 @@ ngx_zltunnel_port_socket_reconcile(ngx_zltunnel_registry_t *registry,
 
     for (i = 0; i < registry->listeners.nelts; i++) {
 
-        if (ngx_zltunnel_port_service(registry->sh, l[i].port, l[i].udp)
+        if (ngx_zltunnel_port_open(registry->sh, l[i].port, l[i].udp)
             || (freed && !ngx_zltunnel_port_freed(registry->sh, l[i].port,
                                                   l[i].udp)))
         {

@@ -15,6 +15,7 @@
 #include "ngx_zltunnel_api.h"
 #include "ngx_zltunnel_counter.h"
 #include "ngx_zltunnel_figure.h"
+#include "ngx_zltunnel_health.h"
 #include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_kept.h"
 #include "ngx_zltunnel_metrics.h"

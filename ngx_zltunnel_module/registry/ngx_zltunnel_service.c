@@ -12,6 +12,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_health.h"
 #include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_port.h"
 #include "ngx_zltunnel_shm.h"
@@ -188,13 +189,20 @@ ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
 }
 
 
-/* who can carry is worth waiting for */
+/* who can carry is worth waiting for, and who is away may come back */
 
 static ngx_uint_t
 ngx_zltunnel_service_rank(ngx_zltunnel_sh_service_t *service)
 {
-    return (ngx_zltunnel_service_carries(service) ? 2 : 0)
-           + (ngx_zltunnel_service_waits(service) ? 0 : 1);
+    ngx_uint_t  rank;
+
+    rank = ngx_zltunnel_service_carries(service) ? 3 : 0;
+
+    if (ngx_zltunnel_health_down(service)) {
+        return rank;
+    }
+
+    return rank + (ngx_zltunnel_service_waits(service) ? 1 : 2);
 }
 
 
@@ -400,6 +408,7 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
     sh = registry->sh;
 
     ngx_zltunnel_port_free(registry, service);
+    ngx_zltunnel_health_free(registry, service);
     ngx_zltunnel_host_leave(registry, service);
     ngx_zltunnel_counter_orphan(registry, &service->counters);
 

@@ -208,6 +208,12 @@ struct ngx_zltunnel_sh_service_s {
     uint8_t                      udp;
     uint8_t                      flags;       /* ZLT_R_* */
     uint8_t                      stale;       /* not registered again yet */
+    uint8_t                      health;      /* ZLT_H_*, by its agent's check */
+    uint8_t                      shut;        /* .. so its port is closed */
+    uint8_t                      ill_len;     /* the address that was tried,
+                                                 and the error, while it is */
+    u_char                      *ill;         /* down; NULL: no room */
+    time_t                       ill_since;
     uint16_t                     allow_len;   /* names of tokens, separated */
     u_char                      *allow;       /* by commas; NULL: any */
     ngx_queue_t                  hosts;       /* ngx_zltunnel_sh_hosted_t */

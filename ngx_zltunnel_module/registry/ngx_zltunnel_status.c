@@ -18,6 +18,8 @@ static void ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_workers(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st);
+static void ngx_zltunnel_status_check(ngx_zltunnel_json_t *j,
+    ngx_zltunnel_status_service_t *service);
 static void ngx_zltunnel_status_service(ngx_zltunnel_status_t *st,
     ngx_zltunnel_status_service_t *service);
 
@@ -250,12 +252,30 @@ ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st)
 }
 
 
+/* which fails, as its agent says */
+
+static void
+ngx_zltunnel_status_check(ngx_zltunnel_json_t *j,
+    ngx_zltunnel_status_service_t *service)
+{
+    if (!service->down) {
+        ngx_zltunnel_json_null(j, "check");
+        return;
+    }
+
+    ngx_zltunnel_json_open(j, "check", '{');
+    ngx_zltunnel_json_number(j, "since", (uint64_t) service->ill_since);
+    ngx_zltunnel_json_string(j, "error", service->ill, service->ill_len);
+    ngx_zltunnel_json_close(j, '}');
+}
+
+
 static void
 ngx_zltunnel_status_service(ngx_zltunnel_status_t *st,
     ngx_zltunnel_status_service_t *service)
 {
     ngx_uint_t                   i;
-    const char                  *cause;
+    const char                  *cause, *state;
     ngx_zltunnel_json_t         *j;
     ngx_zltunnel_status_host_t  *host;
 
@@ -267,6 +287,10 @@ ngx_zltunnel_status_service(ngx_zltunnel_status_t *st,
     ngx_zltunnel_json_string(j, "name", service->name, service->name_len);
     ngx_zltunnel_json_string(j, "protocol",
                              (u_char *) (service->udp ? "udp" : "tcp"), 3);
+    state = ngx_zltunnel_status_copy_state(st, service);
+    ngx_zltunnel_json_string(j, "state", (u_char *) state, ngx_strlen(state));
+    ngx_zltunnel_status_check(j, service);
+
     ngx_zltunnel_json_number(j, "port", service->port);
     ngx_zltunnel_json_number(j, "local_port", service->local_port);
 

@@ -87,8 +87,9 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
 static ngx_uint_t
 ngx_zltunnel_status_copy_ports(ngx_zltunnel_sh_t *sh)
 {
-    ngx_uint_t          n;
-    ngx_rbtree_node_t  *node;
+    ngx_uint_t                  n;
+    ngx_rbtree_node_t          *node;
+    ngx_zltunnel_sh_service_t  *service;
 
     n = 0;
 
@@ -100,7 +101,9 @@ ngx_zltunnel_status_copy_ports(ngx_zltunnel_sh_t *sh)
          node;
          node = ngx_rbtree_next(&sh->ports, node))
     {
-        if (((ngx_zltunnel_sh_port_t *) node)->service) {
+        service = ((ngx_zltunnel_sh_port_t *) node)->service;
+
+        if (service && !service->shut) {
             n++;
         }
     }
@@ -220,6 +223,17 @@ ngx_zltunnel_status_copy_service(ngx_zltunnel_status_service_t *copy,
     copy->stale = service->stale;
     copy->unreached = service->unreached;
     copy->cause = service->cause;
+    copy->down = (service->health != ZLT_H_UP);
+    copy->ill_since = service->ill_since;
+    copy->ill_len = service->ill_len;
+
+    if (service->ill) {
+        ngx_memcpy(copy->ill, service->ill, service->ill_len);
+
+    } else {
+        copy->ill_len = 0;
+    }
+
     copy->name_len = service->name_len;
     ngx_memcpy(copy->name, service->name, service->name_len);
 
@@ -248,4 +262,20 @@ ngx_zltunnel_status_copy_service(ngx_zltunnel_status_service_t *copy,
             copy->dropped[i] += counter->dropped[i];
         }
     }
+}
+
+
+const char *
+ngx_zltunnel_status_copy_state(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_status_service_t *service)
+{
+    if (st->tunnel.state != NGX_ZLTUNNEL_LIVE) {
+        return "down";
+    }
+
+    if (service->stale) {
+        return "stale";
+    }
+
+    return service->down ? "down" : "up";
 }

@@ -38,6 +38,10 @@ typedef struct {
     uint64_t                     dropped[NGX_ZLTUNNEL_DROPS];
     time_t                       unreached;
     uint8_t                      cause;
+    uint8_t                      down;        /* by its agent's check */
+    time_t                       ill_since;
+    uint8_t                      ill_len;
+    u_char                       ill[255];
     ngx_uint_t                   hosts;       /* the first of its names */
     ngx_uint_t                   nhosts;
 } ngx_zltunnel_status_service_t;
@@ -80,6 +84,10 @@ ngx_int_t ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st);
 /* the next tunnel, in place of the last; NGX_DECLINED: it is gone */
 ngx_int_t ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st,
     u_char *id);
+
+/* "up", "down" or "stale": a service of st->tunnel */
+const char *ngx_zltunnel_status_copy_state(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_status_service_t *service);
 
 
 #endif /* _NGX_ZLTUNNEL_STATUS_COPY_H_INCLUDED_ */

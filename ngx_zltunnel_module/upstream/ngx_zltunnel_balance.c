@@ -9,7 +9,9 @@
  * All agents that have registered the name are candidates, in three classes:
  * ready; set aside, after failures; and away, whose control channel is gone
  * but may come back.  A better class is exhausted before a worse one is
- * looked at, and with backup servers only the first counts.
+ * looked at, and with backup servers only the first counts.  Those whose agent
+ * has found the service down are candidates where there are no others, for
+ * the sake of what is told: they fail at once.
  *
  * Failures and running requests are in the registry, so that all workers, and
  * all upstreams with the same service, know of them.
@@ -27,6 +29,7 @@
 
 typedef enum {
     NGX_ZLTUNNEL_UNUSABLE = 0,
+    NGX_ZLTUNNEL_DOWN,
     NGX_ZLTUNNEL_AWAY,
     NGX_ZLTUNNEL_ASIDE,
     NGX_ZLTUNNEL_READY
@@ -186,7 +189,7 @@ ngx_zltunnel_balance_next(ngx_zltunnel_upstream_t *up,
 static ngx_zltunnel_sh_service_t *
 ngx_zltunnel_balance_choose(ngx_zltunnel_upstream_t *up)
 {
-    ngx_uint_t                  n, candidates;
+    ngx_uint_t                  n, candidates, down;
     ngx_zltunnel_class_e        class, best_class;
     ngx_zltunnel_sh_service_t  *service, *best;
 
@@ -194,6 +197,7 @@ ngx_zltunnel_balance_choose(ngx_zltunnel_upstream_t *up)
     best_class = NGX_ZLTUNNEL_UNUSABLE;
     n = 0;
     candidates = 0;
+    down = 0;
 
     for (service = ngx_zltunnel_balance_first(up);
          service;
@@ -205,7 +209,12 @@ ngx_zltunnel_balance_choose(ngx_zltunnel_upstream_t *up)
             continue;
         }
 
-        candidates++;
+        if (class == NGX_ZLTUNNEL_DOWN) {
+            down++;
+
+        } else {
+            candidates++;
+        }
 
         if (up->conf->backup && class != NGX_ZLTUNNEL_READY) {
             continue;
@@ -230,7 +239,8 @@ ngx_zltunnel_balance_choose(ngx_zltunnel_upstream_t *up)
     }
 
     if (up->candidates == 0) {
-        up->candidates = candidates;
+        up->candidates = candidates ? candidates : down;
+        up->down = (candidates == 0);
     }
 
     if (n > 1 && up->conf->balance == NGX_ZLTUNNEL_RANDOM) {
@@ -270,6 +280,14 @@ ngx_zltunnel_balance_class(ngx_zltunnel_upstream_t *up,
 
     if (service->tunnel->state != NGX_ZLTUNNEL_LIVE || service->stale) {
         return NGX_ZLTUNNEL_AWAY;
+    }
+
+    if (ngx_zltunnel_health_down(service)) {
+
+        /* after an attempt at another one, its failure is what counts */
+
+        return up->tried && !up->down ? NGX_ZLTUNNEL_UNUSABLE
+                                      : NGX_ZLTUNNEL_DOWN;
     }
 
     if (up->conf->max_fails
@@ -416,6 +434,11 @@ ngx_zltunnel_balance_take(ngx_zltunnel_upstream_t *up,
     p = ngx_cpymem(p, tunnel->id, ZLT_ID_SIZE);
     p = ngx_cpymem(p, service->id, ZLT_ID_SIZE);
 
+    if (up->down) {
+        /* nor is any to a service that is down */
+        *p++ = 'd';
+    }
+
     up->socklen = p - (u_char *) &up->sockaddr;
 
     service->used = ngx_zltunnel_turn(up->conf->registry->sh);
@@ -476,7 +499,7 @@ ngx_zltunnel_balance_failed(ngx_zltunnel_upstream_t *up)
     ngx_uint_t                  fails;
     ngx_zltunnel_sh_service_t  *service;
 
-    if (up->conf->max_fails == 0
+    if (up->conf->max_fails == 0 || up->down
         || (up->candidates < 2 && !up->conf->backup))
     {
         /* the only one is tried again, as nginx does */

@@ -86,6 +86,8 @@ typedef struct {
     unsigned                     waits:1;     /* .. and its agent is away */
     unsigned                     told:1;      /* that there is none */
     unsigned                     suspect:1;   /* it has failed before */
+    unsigned                     down:1;      /* .. its agent says so: as do
+                                                 those of all that are left */
     unsigned                     again:1;     /* set by the caller: the next
                                                  may be the same one */
 } ngx_zltunnel_upstream_t;

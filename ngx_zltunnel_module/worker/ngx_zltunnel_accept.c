@@ -85,8 +85,7 @@ ngx_zltunnel_accept_port(ngx_event_t *ev)
     if (listener) {
         ngx_zltunnel_zone_lock_read(listener->registry);
 
-        if (ngx_zltunnel_port_service(listener->registry->sh,
-                                      listener->port, 0)
+        if (ngx_zltunnel_port_open(listener->registry->sh, listener->port, 0)
             && ngx_zltunnel_port_socket_listen(ls) == NGX_OK)
         {
             open = 1;

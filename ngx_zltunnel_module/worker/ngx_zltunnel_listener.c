@@ -101,14 +101,14 @@ ngx_zltunnel_listener_init(ngx_cycle_t *cycle,
         return;
     }
 
-    if (ngx_zltunnel_port_service(listener->registry->sh, listener->port,
-                                  listener->udp))
+    if (ngx_zltunnel_port_open(listener->registry->sh, listener->port,
+                               listener->udp))
     {
         return;
     }
 
     /*
-     * No service has it.  Core has called listen() if the socket is new or
+     * No service has it, or one that is down.  Core has called listen() if the socket is new or
      * its backlog has changed; a socket that it has left alone, inherited
      * from a binary that still serves, is in the state that it should be.
      */

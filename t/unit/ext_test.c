@@ -145,13 +145,16 @@ static const ext_vector_t  vectors[] = {
                .ext = ZLT_X_ACTION|ZLT_X_RETRY, .action = ZLT_D_RECONNECT,
                .retry_after = 1000 } },
 
-    { .head = "10 00000026 03 'web' 00 1f90 0000",
+    { .head = "10 0000002e 03 'web' 00 1f90 0000",
       .tags = { { "01 0001 04", ZLT_X_FLAGS, 0 },
                 { "02 0002 0001", ZLT_X_PREFERRED, 0 },
                 { "03 0006 'ab,c-d'", ZLT_X_ALLOW, 1 },
-                { "04 0008 'auto,a.b'", ZLT_X_HOSTS, 1 } },
+                { "04 0008 'auto,a.b'", ZLT_X_HOSTS, 1 },
+                { "05 0005 01 'gone'", ZLT_X_HEALTH, 1 } },
       .msg = { .type = ZLT_REGISTER, .name = S("web"), .local_port = 8080,
-               .ext = ZLT_X_FLAGS|ZLT_X_PREFERRED|ZLT_X_ALLOW|ZLT_X_HOSTS,
+               .ext = ZLT_X_FLAGS|ZLT_X_PREFERRED|ZLT_X_ALLOW|ZLT_X_HOSTS
+                      |ZLT_X_HEALTH,
+               .health = ZLT_H_DOWN, .reason = S("gone"),
                .flags = ZLT_R_OPEN, .preferred_port = 1,
                .allow = S("ab,c-d"), .hosts = S("auto,a.b") } },
 
@@ -297,6 +300,12 @@ with(const ext_vector_t *v, uint32_t bits)
 
     if (!(bits & ZLT_X_ALLOW)) { memset(&m.allow, 0, sizeof(zlt_str_t)); }
     if (!(bits & ZLT_X_HOSTS)) { memset(&m.hosts, 0, sizeof(zlt_str_t)); }
+
+    if (!(bits & ZLT_X_HEALTH) && m.type == ZLT_REGISTER) {
+        m.health = 0;
+        memset(&m.reason, 0, sizeof(zlt_str_t));
+    }
+
     if (!(bits & ZLT_X_URLS)) { memset(&m.urls, 0, sizeof(zlt_str_t)); }
     if (!(bits & ZLT_X_TARGET)) { memset(&m.target, 0, sizeof(zlt_str_t)); }
 
@@ -534,8 +543,8 @@ test_all_unknown_tags(void)
 
         switch (v->msg.type) {
         case ZLT_AUTH_OK:        least = 8; break;
-        case ZLT_AUTH:
-        case ZLT_REGISTER:       least = 5; break;
+        case ZLT_REGISTER:       least = 6; break;
+        case ZLT_AUTH:           least = 5; break;
         case ZLT_REGISTER_OK:    least = 4; break;
         case ZLT_REGISTER_FAIL:
         case ZLT_DATAGRAM_OPEN:
@@ -855,7 +864,7 @@ test_encode_only_what_belongs(void)
         len = whole(&vectors[i]);
 
         m = vectors[i].msg;
-        m.ext |= 0xffc00000;
+        m.ext |= 0xff800000;
 
         if (m.type == ZLT_AUTH_FAIL || m.type == ZLT_DISCONNECT) {
             m.ext |= ZLT_X_PORT|ZLT_X_PUBLIC|ZLT_X_FEATURES|ZLT_X_DATA_KEY;

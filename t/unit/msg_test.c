@@ -155,6 +155,13 @@ static const proto_vector_t  vectors[] = {
       .msg = { .type = ZLT_WITHDRAW, .service_id = id2,
                .reason = S("withdrawn") } },
 
+    { .bytes = "5e 0000001a" ID2 "02 0007 'refused'",
+      .msg = { .type = ZLT_HEALTH, .service_id = id2, .health = ZLT_H_REFUSE,
+               .reason = S("refused") } },
+
+    { .bytes = "5e 00000013" ID2 "00 0000",
+      .msg = { .type = ZLT_HEALTH, .service_id = id2 } },
+
     { .bytes = "59 0000000d 03 'web' 00 00000e10 0000003c",
       .msg = { .type = ZLT_ACCESS_OPEN, .name = S("web"), .ttl = 3600,
                .grace = 60 } },
@@ -740,8 +747,8 @@ test_texts(void)
         { 0x50, "DatagramOpen" }, { 0x51, "Datagram" },
         { 0x52, "DatagramClose" }, { 0x53, "Retire" }, { 0x54, "Raw" },
         { 0x55, "Data" }, { 0x56, "Eof" }, { 0x57, "Reset" },
-        { 0x58, "Withdraw" },
-        { 0x00, "unknown" }, { 0x5e, "unknown" }, { 0x101, "unknown" }
+        { 0x58, "Withdraw" }, { 0x5e, "Health" },
+        { 0x00, "unknown" }, { 0x5f, "unknown" }, { 0x101, "unknown" }
     };
 
     for (type = 0; type < sizeof(names) / sizeof(names[0]); type++) {

@@ -122,6 +122,7 @@ msg_differs(const zlt_msg_t *a, const zlt_msg_t *b)
     differs_num(local_port);
     differs_num(remote_port);
     differs_num(cause);
+    differs_num(health);
     differs_num(session);
     differs_num(ttl);
     differs_num(grace);
