@@ -33,6 +33,7 @@
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
 
+#include "zlt_msg.h"
 #include "zlt_track.h"
 
 
@@ -355,6 +356,33 @@ ngx_uint_t
 ngx_zltunnel_bridge_idle(ngx_zltunnel_bridge_t *bridge)
 {
     return bridge->idle;
+}
+
+
+/*
+ * The other worker may use it in this moment: Retire says that what it has sent
+ * and will not get an answer to was not read by the agent.
+ */
+
+void
+ngx_zltunnel_bridge_retire(ngx_zltunnel_bridge_t *bridge)
+{
+    size_t             len;
+    u_char             buf[ZLT_HEADER_SIZE];
+    zlt_msg_t          m;
+    ngx_connection_t  *c;
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+    m.type = ZLT_RETIRE;
+
+    len = zlt_msg_encode(&m, buf, sizeof(buf));
+    c = bridge->end.connection;
+
+    if (bridge->relay.flow[1].pos == bridge->relay.flow[1].last) {
+        (void) c->send(c, buf, len);
+    }
+
+    ngx_zltunnel_bridge_close(bridge);
 }
 
 

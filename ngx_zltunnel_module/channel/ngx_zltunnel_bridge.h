@@ -28,6 +28,9 @@ void ngx_zltunnel_bridge_send(ngx_zltunnel_channel_t *channel,
     ngx_uint_t requests);
 /* 1: no connection is under way there, and the channel may be closed */
 ngx_uint_t ngx_zltunnel_bridge_idle(ngx_zltunnel_bridge_t *bridge);
+/* with its channel; an idle one, to make room: a dial of the other worker that
+   has just taken it asks on another */
+void ngx_zltunnel_bridge_retire(ngx_zltunnel_bridge_t *bridge);
 /* with its channel */
 void ngx_zltunnel_bridge_close(ngx_zltunnel_bridge_t *bridge);
 

@@ -326,7 +326,7 @@ ngx_zltunnel_channel_evict(ngx_zltunnel_registry_t *registry)
         }
 
         if (channel->bridge && ngx_zltunnel_bridge_idle(channel->bridge)) {
-            ngx_zltunnel_bridge_close(channel->bridge);
+            ngx_zltunnel_bridge_retire(channel->bridge);
             return NGX_OK;
         }
 

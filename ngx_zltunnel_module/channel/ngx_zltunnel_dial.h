@@ -85,6 +85,7 @@ struct ngx_zltunnel_dial_s {
     ngx_msec_t                   started;
     ngx_msec_t                   since;      /* when its timeout began */
     ngx_uint_t                   repeats;
+    ngx_uint_t                   unread;     /* .. that no agent had read */
     ngx_uint_t                   taken;      /* tries at other workers */
     ngx_uint_t                   unanswered; /* Connects on control channels */
 

@@ -27,6 +27,7 @@
 
 
 #define NGX_ZLTUNNEL_DIAL_REPEATS  3
+#define NGX_ZLTUNNEL_DIAL_UNREAD   64     /* tries of idle channels, gone */
 #define NGX_ZLTUNNEL_DIAL_CONNECT  1024   /* bytes of Connect at most */
 
 
@@ -550,7 +551,9 @@ ngx_zltunnel_dial_connect_dead(ngx_zltunnel_dial_t *dial,
         return;
     }
 
-    if (dial->repeats++ == NGX_ZLTUNNEL_DIAL_REPEATS) {
+    if (acted ? dial->repeats++ == NGX_ZLTUNNEL_DIAL_REPEATS
+              : dial->unread++ == NGX_ZLTUNNEL_DIAL_UNREAD)
+    {
 
         if (ngx_zltunnel_log_paced(dial->log,
                                    "data channels without an answer"))
