@@ -12,8 +12,10 @@
 
 #include "cmd.h"
 #include "cmd_page.h"
+#include "cmd_ready.h"
 #include "ctl_client.h"
 #include "log.h"
+#include "parse.h"
 
 
 typedef struct {
@@ -50,6 +52,16 @@ static const zlt_cmd_option_t  zlt_cmd_ctl_json[] = {
     ZLT_CMD_CTL_COMMON
 };
 
+static const zlt_cmd_option_t  zlt_cmd_ctl_status[] = {
+    { "json", 'j', NULL, "for machines" },
+    { "ready", 'r', NULL,
+      "exits with 0 if the tunnels are connected and the services registered "
+      "and not down, or that one; with 1 if not, and says what is not" },
+    { "wait", 'w', "T", "of --ready: so long at most, until it is" },
+    { "ttl", 'T', "T", NULL },
+    ZLT_CMD_CTL_COMMON
+};
+
 static const zlt_cmd_option_t  zlt_cmd_ctl_ttl[] = {
     { "json", 'j', NULL, NULL },
     { "ttl", 'T', "T", "how long from now" },
@@ -59,11 +71,12 @@ static const zlt_cmd_option_t  zlt_cmd_ctl_ttl[] = {
 
 static const zlt_cmd_ctl_usage_t  zlt_cmd_ctl_usages[] = {
     { "status", 0, 1, 1, 0,
-      { "status [NAME] [--json] [--control PATH]",
+      { "status [NAME] [--json|--ready [--wait T]] [--control PATH]",
         "The state of the running agent's tunnels.\n",
-        zlt_cmd_ctl_json, 0, NULL,
+        zlt_cmd_ctl_status, 0, NULL,
         "  zltunnel-agent status\n"
-        "  zltunnel-agent status agent --json\n" } },
+        "  zltunnel-agent status agent --json\n"
+        "  zltunnel-agent status web --ready --wait 30s\n" } },
 
     { "start", 1, 1, 0, 0,
       { "start NAME [--control PATH]",
@@ -125,7 +138,8 @@ zlt_cmd_ctl(int argc, char **argv)
 static int
 zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
 {
-    int             c, rc, code, json;
+    int             c, rc, code, json, ready;
+    uint32_t        wait;
     unsigned        n;
     zlt_text_t      text;
     const char     *path, *ttl, *words[ZLT_CTL_WORDS];
@@ -134,6 +148,8 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
     path = NULL;
     ttl = NULL;
     json = 0;
+    ready = 0;
+    wait = 0;
 
     if (zlt_cmd_options(argc, argv, &u->page, options) == -1) {
         return ZLT_EXIT_USAGE;
@@ -149,6 +165,16 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
 
         if (c == 's') {
             path = optarg;
+
+        } else if (c == 'r') {
+            ready = 1;
+
+        } else if (c == 'w') {
+            if (zlt_parse_time(optarg, &wait) == -1 || wait == 0) {
+                zlt_log_complain("--wait \"%s\" is not a time like 30s or 2m",
+                                 optarg);
+                return ZLT_EXIT_USAGE;
+            }
 
         } else if (c == 'T' && u->ttl
                    && optarg[0] && !strpbrk(optarg, " \t\r\n"))
@@ -181,11 +207,17 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
         return ZLT_EXIT_USAGE;
     }
 
+    if ((json && ready) || (wait && !ready)) {
+        zlt_log_complain(wait && !ready ? "--wait needs --ready"
+                         : "--ready prints nothing that --json could be of");
+        return ZLT_EXIT_USAGE;
+    }
+
     n = 0;
     words[n++] = u->name;
 
     if (u->json) {
-        words[n++] = json ? "json" : "text";
+        words[n++] = json ? "json" : ready ? "ready" : "text";
     }
 
     while (optind < argc) {
@@ -200,6 +232,10 @@ zlt_cmd_ctl_run(int argc, char **argv, const zlt_cmd_ctl_usage_t *u)
 
     if (ttl) {
         words[n++] = ttl;
+    }
+
+    if (ready) {
+        return zlt_cmd_ready(path, words, n, wait);
     }
 
     memset(&text, 0, sizeof(zlt_text_t));

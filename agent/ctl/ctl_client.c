@@ -25,7 +25,7 @@
 #define ZLT_CLIENT_ANSWER   (64 * 1024 * 1024)
 
 
-static int zlt_ctl_client_connect(const char *path, char *name);
+static int zlt_ctl_client_connect(const char *path, char *name, char *error);
 static int zlt_ctl_client_send(int fd, const char *const *words, unsigned n);
 static int zlt_ctl_client_receive(int fd, zlt_text_t *text);
 
@@ -34,12 +34,29 @@ int
 zlt_ctl_client_call(const char *path, const char *const *words, unsigned n,
     zlt_text_t *text)
 {
+    int   rc;
+    char  error[ZLT_CTL_ERROR];
+
+    rc = zlt_ctl_client_try(path, words, n, text, error);
+
+    if (rc != ZLT_EXIT_OK) {
+        zlt_log_complain("%s", error);
+    }
+
+    return rc;
+}
+
+
+int
+zlt_ctl_client_try(const char *path, const char *const *words, unsigned n,
+    zlt_text_t *text, char *error)
+{
     int      fd, ok;
     char     name[ZLT_CTL_PATH_SIZE];
     char    *end;
     size_t   len, head;
 
-    fd = zlt_ctl_client_connect(path, name);
+    fd = zlt_ctl_client_connect(path, name, error);
 
     if (fd == -1) {
         return ZLT_EXIT_FAILED;
@@ -48,9 +65,8 @@ zlt_ctl_client_call(const char *path, const char *const *words, unsigned n,
     if (zlt_ctl_client_send(fd, words, n) == -1
         || zlt_ctl_client_receive(fd, text) == -1)
     {
-        zlt_log_complain("%s: %s", name, errno == EAGAIN
-                                         ? "the agent does not answer"
-                                         : strerror(errno));
+        (void) snprintf(error, ZLT_CTL_ERROR, "%s: %s", name, errno == EAGAIN
+                        ? "the agent does not answer" : strerror(errno));
         (void) close(fd);
         return ZLT_EXIT_FAILED;
     }
@@ -65,7 +81,7 @@ zlt_ctl_client_call(const char *path, const char *const *words, unsigned n,
     if (end == NULL
         || (!ok && (text->len < 5 || memcmp(text->data, "FAIL ", 5) != 0)))
     {
-        zlt_log_complain("%s: the answer is not an agent's", name);
+        (void) snprintf(error, ZLT_CTL_ERROR, "%s: the answer is not an agent's", name);
         return ZLT_EXIT_FAILED;
     }
 
@@ -73,12 +89,12 @@ zlt_ctl_client_call(const char *path, const char *const *words, unsigned n,
     head = (size_t) (end + 1 - text->data);
 
     if (text->len - head != len) {
-        zlt_log_complain("%s: the answer is not complete", name);
+        (void) snprintf(error, ZLT_CTL_ERROR, "%s: the answer is not complete", name);
         return ZLT_EXIT_FAILED;
     }
 
     if (!ok) {
-        zlt_log_complain("%.*s", (int) len, text->data + head);
+        (void) snprintf(error, ZLT_CTL_ERROR, "%.*s", (int) len, text->data + head);
         return ZLT_EXIT_FAILED;
     }
 
@@ -92,7 +108,7 @@ zlt_ctl_client_call(const char *path, const char *const *words, unsigned n,
 /* name has ZLT_CTL_PATH_SIZE bytes, for what is said. */
 
 static int
-zlt_ctl_client_connect(const char *path, char *name)
+zlt_ctl_client_connect(const char *path, char *name, char *error)
 {
     int                 fd;
     struct timeval      tv;
@@ -100,14 +116,15 @@ zlt_ctl_client_connect(const char *path, char *name)
 
     if (path == NULL) {
         if (zlt_ctl_socket_path(name, 0) == -1) {
-            zlt_log_complain("where is the agent's control socket?  "
-                             "XDG_RUNTIME_DIR is not set; see --control");
+            (void) snprintf(error, ZLT_CTL_ERROR, "where is the agent's "
+                            "control socket?  XDG_RUNTIME_DIR is not set; see "
+                            "--control");
             return -1;
         }
 
     } else if (strlen(path) >= ZLT_CTL_PATH_SIZE) {
-        zlt_log_complain("the path of a socket has at most %d bytes",
-                         ZLT_CTL_PATH_SIZE - 1);
+        (void) snprintf(error, ZLT_CTL_ERROR, "the path of a socket has at "
+                        "most %d bytes", ZLT_CTL_PATH_SIZE - 1);
         return -1;
 
     } else {
@@ -121,7 +138,7 @@ zlt_ctl_client_connect(const char *path, char *name)
     fd = socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0);
 
     if (fd == -1) {
-        zlt_log_complain("%s", strerror(errno));
+        (void) snprintf(error, ZLT_CTL_ERROR, "%s", strerror(errno));
         return -1;
     }
 
@@ -134,7 +151,8 @@ zlt_ctl_client_connect(const char *path, char *name)
     if (connect(fd, (struct sockaddr *) &un, sizeof(struct sockaddr_un))
         == -1)
     {
-        zlt_log_complain("no agent answers at %s: %s", name, strerror(errno));
+        (void) snprintf(error, ZLT_CTL_ERROR, "no agent answers at %s: %s",
+                        name, strerror(errno));
         (void) close(fd);
         return -1;
     }

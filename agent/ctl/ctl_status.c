@@ -48,6 +48,9 @@ static void zlt_ctl_status_down(zlt_text_t *t, const zlt_range_t *r,
     const zlt_service_t *s);
 static void zlt_ctl_status_failure(zlt_text_t *t, const zlt_service_t *s);
 static const char *zlt_ctl_status_transport(const zlt_link_t *l);
+static void zlt_ctl_status_ready(zlt_text_t *t, const zlt_ctl_status_t *st);
+static void zlt_ctl_status_ready_services(zlt_text_t *t, const zlt_link_t *l,
+    const char *name);
 static void zlt_ctl_status_json(zlt_text_t *t, const zlt_ctl_status_t *st);
 static void zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     const char *service);
@@ -90,8 +93,11 @@ zlt_ctl_status(zlt_ctl_request_t *r)
     } else if (strcmp(r->words[1], "text") == 0) {
         zlt_ctl_status_table(&r->text, &st);
 
+    } else if (strcmp(r->words[1], "ready") == 0) {
+        zlt_ctl_status_ready(&r->text, &st);
+
     } else {
-        zlt_ctl_fail(r, "a status is \"text\" or \"json\"");
+        zlt_ctl_fail(r, "a status is \"text\", \"json\" or \"ready\"");
         return;
     }
 
@@ -431,6 +437,63 @@ zlt_ctl_status_range(const zlt_range_t *r)
     };
 
     return names[r->state];
+}
+
+
+/* Of what is asked for, what is not ready; nothing if all is. */
+
+static void
+zlt_ctl_status_ready(zlt_text_t *t, const zlt_ctl_status_t *st)
+{
+    zlt_link_t  *l;
+
+    l = zlt_ctl_status_next(st, NULL);
+
+    if (l == NULL) {
+        zlt_text_printf(t, "there is no tunnel that begins here\n");
+    }
+
+    for ( /* void */ ; l; l = zlt_ctl_status_next(st, l)) {
+
+        if (l->state == ZLT_LINK_CONNECTED) {
+            zlt_ctl_status_ready_services(t, l, st->service);
+            continue;
+        }
+
+        zlt_text_printf(t, "the tunnel \"%s\" is %s%s%s\n",
+                        l->owner.conf->name, zlt_link_state_name(l->state),
+                        l->reason[0] ? ": " : "", l->reason);
+    }
+}
+
+
+static void
+zlt_ctl_status_ready_services(zlt_text_t *t, const zlt_link_t *l,
+    const char *name)
+{
+    zlt_list_t           *link;
+    const zlt_range_t    *r;
+    const zlt_service_t  *down;
+
+    zlt_list_each(link, &l->owner.ranges) {
+        r = zlt_list_data(link, zlt_range_t, link);
+        down = zlt_range_unhealthy(r);
+
+        if (!zlt_ctl_status_is(r, name)) {
+            continue;
+        }
+
+        if (r->state != ZLT_SERVICE_UP) {
+            zlt_text_printf(t, "the service \"%s\" is not registered: %s\n",
+                            r->conf.name, r->state == ZLT_SERVICE_REFUSED
+                            ? r->refused : zlt_ctl_status_range(r));
+
+        } else if (down) {
+            zlt_text_printf(t, "the service \"%s\" is down: ", r->conf.name);
+            zlt_ctl_status_down(t, r, down);
+            zlt_text_printf(t, "\n");
+        }
+    }
 }
 
 
