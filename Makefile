@@ -425,7 +425,7 @@ COMPLETE_fish = $(PREFIX)/share/fish/vendor_completions.d/zltunnel-agent.fish
 # where the links of each to the others lead, here as there
 
 DOCS =         README.md CHANGES LICENSE CONTRIBUTING.md bench/README.md \
-               packaging/README.md docs/convert.py \
+               packaging/README.md docs/convert.py docs/api.yaml \
                $(wildcard docs/*.md docs/*/*.md)
 UNITS_SYSTEMD = $(wildcard agent/*.service)
 EXAMPLES =     $(wildcard agent/*.example)

@@ -222,6 +222,10 @@ ngx_zltunnel_control_end(ngx_zltunnel_control_t *control, uint16_t code,
     len = zlt_ws_close_payload(buf, code, reason);
     ngx_zltunnel_control_io_put(control, ZLT_WS_OP_CLOSE, buf, len);
 
+    if (code != ZLT_WS_GOING_AWAY && *reason) {
+        control->why = reason;
+    }
+
     ngx_zltunnel_control_message_down(control);
 
     control->state = NGX_ZLTUNNEL_CONTROL_CLOSING;
@@ -280,6 +284,10 @@ ngx_zltunnel_control_drop(ngx_zltunnel_control_t *control)
 static void
 ngx_zltunnel_control_free(ngx_zltunnel_control_t *control)
 {
+    if (control->why == NULL && !ngx_exiting) {
+        control->why = "the connection was lost";
+    }
+
     ngx_zltunnel_control_message_down(control);
 
     ngx_zltunnel_control_place_leave(control);
@@ -359,6 +367,7 @@ ngx_zltunnel_control_heartbeat(ngx_zltunnel_control_t *control)
         ngx_log_error(NGX_LOG_ERR, control->end.connection->log,
                       NGX_ETIMEDOUT, "agent \"%V\" does not answer heartbeats",
                       &control->peer->name);
+        control->why = "the agent does not answer heartbeats";
         ngx_zltunnel_control_close(control);
         return;
     }

@@ -37,6 +37,7 @@ struct ngx_zltunnel_control_s {
     ngx_zltunnel_peer_t           *peer;      /* from AuthOk on */
     ngx_zltunnel_control_state_e   state;
     ngx_str_t                      host;      /* what the agent called us */
+    const char                    *why;       /* it is to end, or NULL */
 
     u_char                         tunnel_id[ZLT_ID_SIZE];
     uint64_t                       epoch;

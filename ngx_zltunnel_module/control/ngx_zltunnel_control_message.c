@@ -278,6 +278,10 @@ ngx_zltunnel_control_message_down(ngx_zltunnel_control_t *control)
     {
         ngx_zltunnel_tunnel_down(control->registry, tunnel);
         down = 1;
+
+        if (control->why) {
+            ngx_zltunnel_tunnel_error(tunnel, control->why);
+        }
     }
 
     ngx_zltunnel_zone_unlock(control->registry);

@@ -11,16 +11,23 @@
 #include "ngx_zltunnel_registry.h"
 
 
+static ngx_int_t ngx_zltunnel_drain_let_in(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_past_t *past);
+
+
 ngx_int_t
 ngx_zltunnel_drain(ngx_zltunnel_registry_t *registry, u_char *id,
     ngx_uint_t on)
 {
     u_char                     data[NGX_ZLTUNNEL_TOKEN_NAME];
+    ngx_int_t                  rc;
     ngx_str_t                  name;
+    ngx_zltunnel_sh_past_t    *past;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
     ngx_zltunnel_zone_lock_read(registry);
 
+    rc = NGX_DECLINED;
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
 
     if (tunnel) {
@@ -29,12 +36,16 @@ ngx_zltunnel_drain(ngx_zltunnel_registry_t *registry, u_char *id,
         name.data = data;
         name.len = tunnel->name_len;
         ngx_memcpy(data, tunnel->name, name.len);
+
+    } else {
+        past = on ? NULL : ngx_zltunnel_past_find(registry->sh, id);
+        rc = past ? ngx_zltunnel_drain_let_in(registry, past) : NGX_DECLINED;
     }
 
     ngx_zltunnel_zone_unlock(registry);
 
     if (tunnel == NULL) {
-        return NGX_DECLINED;
+        return rc;
     }
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
@@ -42,4 +53,19 @@ ngx_zltunnel_drain(ngx_zltunnel_registry_t *registry, u_char *id,
                   on ? "is drained" : "is in use again");
 
     return NGX_OK;
+}
+
+
+/* its agents need not be kept out any longer */
+
+static ngx_int_t
+ngx_zltunnel_drain_let_in(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_past_t *past)
+{
+    ngx_str_t  name;
+
+    name.data = past->name;
+    name.len = past->name_len;
+
+    return ngx_zltunnel_kept_remove(registry->sh, &name);
 }

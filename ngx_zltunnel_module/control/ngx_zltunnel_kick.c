@@ -22,6 +22,10 @@
 #define NGX_ZLTUNNEL_KICK_SOON  2000        /* ms, to connect again */
 
 
+static void ngx_zltunnel_kick_text(time_t until,
+    char text[NGX_ZLTUNNEL_KEPT_TEXT]);
+
+
 ngx_int_t
 ngx_zltunnel_kick(ngx_zltunnel_registry_t *registry, u_char *id, time_t until)
 {
@@ -29,39 +33,44 @@ ngx_zltunnel_kick(ngx_zltunnel_registry_t *registry, u_char *id, time_t until)
     u_char                     data[NGX_ZLTUNNEL_TOKEN_NAME];
     ngx_str_t                  name;
     ngx_zltunnel_ipc_t         msg;
+    ngx_zltunnel_sh_past_t    *past;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
     ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
 
-    if (tunnel == NULL) {
+    past = tunnel ? NULL : ngx_zltunnel_past_find(registry->sh, id);
+
+    if (tunnel == NULL && (past == NULL || until == 0)) {
         ngx_zltunnel_zone_unlock(registry);
         return NGX_DECLINED;
     }
 
     name.data = data;
-    name.len = tunnel->name_len;
-    ngx_memcpy(data, tunnel->name, name.len);
+    name.len = past ? past->name_len : tunnel->name_len;
+    ngx_memcpy(data, past ? past->name : tunnel->name, name.len);
 
     if (until && ngx_zltunnel_kept_add(registry, &name, until) != NGX_OK) {
         ngx_zltunnel_zone_unlock(registry);
         return NGX_BUSY;
     }
 
-    ngx_zltunnel_tunnel_remove(registry, tunnel);
+    ngx_zltunnel_kick_text(until, text);
+
+    if (tunnel) {
+        ngx_zltunnel_tunnel_error(tunnel, text);
+        ngx_zltunnel_tunnel_remove(registry, tunnel);
+    }
 
     ngx_zltunnel_zone_unlock(registry);
 
-    text[0] = '\0';
-
-    if (until) {
-        ngx_zltunnel_kept_text(until, text);
-    }
-
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "a tunnel of agent \"%V\" was ended by the administrator%s%s",
-                  &name, until ? ", " : "", text);
+                  "agent \"%V\": %s", &name, text);
+
+    if (past) {
+        return NGX_OK;
+    }
 
     ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
@@ -80,19 +89,29 @@ void
 ngx_zltunnel_kick_told(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg)
 {
-    char         text[NGX_ZLTUNNEL_KEPT_TEXT];
-    ngx_msec_t   later;
-    const char  *reason;
+    char        text[NGX_ZLTUNNEL_KEPT_TEXT];
+    ngx_msec_t  later;
 
-    later = NGX_ZLTUNNEL_KICK_SOON;
-    reason = "ended by the administrator";
+    ngx_zltunnel_kick_text(msg->epoch, text);
 
-    if (msg->epoch) {
-        later = ngx_zltunnel_kept_retry(msg->epoch);
-        ngx_zltunnel_kept_text(msg->epoch, text);
-        reason = text;
-    }
+    later = msg->epoch ? ngx_zltunnel_kept_retry(msg->epoch)
+                       : NGX_ZLTUNNEL_KICK_SOON;
 
     ngx_zltunnel_revoke_end(registry, msg->tunnel_id, ZLT_D_LATER, later,
-                            reason);
+                            text);
+}
+
+
+/* what the agent is told, and the log */
+
+static void
+ngx_zltunnel_kick_text(time_t until, char text[NGX_ZLTUNNEL_KEPT_TEXT])
+{
+    if (until) {
+        ngx_zltunnel_kept_text(until, text);
+
+    } else {
+        (void) ngx_snprintf((u_char *) text, NGX_ZLTUNNEL_KEPT_TEXT,
+                            "ended by the administrator%Z");
+    }
 }

@@ -50,6 +50,8 @@ static ngx_uint_t ngx_zltunnel_register_names(
     ngx_zltunnel_sh_service_t *service, ngx_zltunnel_token_t *token,
     const char **reason);
 static const char *ngx_zltunnel_register_full(const char *fmt, ngx_uint_t n);
+static void ngx_zltunnel_register_note(ngx_zltunnel_control_t *control,
+    ngx_str_t *name, const char *reason);
 static void ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control,
     u_char *id, in_port_t port);
 static void ngx_zltunnel_register_urls(ngx_zltunnel_registry_t *registry,
@@ -122,6 +124,8 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
                           "service \"%V\" of agent \"%V\" refused: %s",
                           &name, &control->peer->name, reason);
         }
+
+        ngx_zltunnel_register_note(control, &name, reason);
 
         ngx_memzero(&fail, sizeof(zlt_msg_t));
 
@@ -465,6 +469,29 @@ ngx_zltunnel_register_again(ngx_zltunnel_registry_t *registry,
     service->flags = (m->ext & ZLT_X_FLAGS) ? m->flags : 0;
 
     return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_register_note(ngx_zltunnel_control_t *control, ngx_str_t *name,
+    const char *reason)
+{
+    u_char                    *p, text[NGX_ZLTUNNEL_ERROR_TEXT + 1];
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    p = ngx_snprintf(text, NGX_ZLTUNNEL_ERROR_TEXT,
+                     "service \"%V\" refused: %s", name, reason);
+    *p = '\0';
+
+    ngx_zltunnel_zone_lock_read(control->registry);
+
+    tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
+                                      control->tunnel_id);
+    if (tunnel) {
+        ngx_zltunnel_tunnel_error(tunnel, (char *) text);
+    }
+
+    ngx_zltunnel_zone_unlock(control->registry);
 }
 
 

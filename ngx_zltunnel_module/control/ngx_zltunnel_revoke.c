@@ -25,7 +25,8 @@
 #include "zlt_msg.h"
 
 
-#define NGX_ZLTUNNEL_REVOKE_SOON  200       /* ms, to connect again */
+#define NGX_ZLTUNNEL_REVOKE_SOON    200     /* ms, to connect again */
+#define NGX_ZLTUNNEL_REVOKE_REASON  "The token was revoked or has expired"
 
 
 static ngx_uint_t ngx_zltunnel_revoke_moved(ngx_zltunnel_registry_t *registry,
@@ -60,6 +61,7 @@ ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
         token = ngx_zltunnel_token_find(registry, tunnel->token);
 
         if (token == NULL || ngx_zltunnel_token_expired(token)) {
+            ngx_zltunnel_tunnel_error(tunnel, NGX_ZLTUNNEL_REVOKE_REASON);
             ngx_zltunnel_tunnel_remove(registry, tunnel);
             continue;
         }
@@ -241,13 +243,14 @@ ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
 
     if (tunnel && ngx_memcmp(tunnel->token, peer->token, 32) == 0) {
+        ngx_zltunnel_tunnel_error(tunnel, NGX_ZLTUNNEL_REVOKE_REASON);
         ngx_zltunnel_tunnel_remove(registry, tunnel);
     }
 
     ngx_zltunnel_zone_unlock(registry);
 
     ngx_zltunnel_revoke_end(registry, id, ZLT_D_STOP, 0,
-                            "The token was revoked or has expired");
+                            NGX_ZLTUNNEL_REVOKE_REASON);
 }
 
 

@@ -17,6 +17,7 @@
 #include "ngx_zltunnel_access_status.h"
 #include "ngx_zltunnel_api_token.h"
 #include "ngx_zltunnel_api_tunnel.h"
+#include "ngx_zltunnel_past.h"
 #include "ngx_zltunnel_status_copy.h"
 #include "ngx_zltunnel_status_sum.h"
 
@@ -43,6 +44,8 @@ static ngx_zltunnel_api_list_t *ngx_zltunnel_api_list(ngx_str_t *name);
 static ngx_int_t ngx_zltunnel_api_one(ngx_zltunnel_status_t *st, u_char *id);
 static ngx_int_t ngx_zltunnel_api_each(ngx_zltunnel_status_t *st,
     void (*write)(ngx_zltunnel_status_t *st));
+static ngx_int_t ngx_zltunnel_api_tunnels(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_api_t *api);
 static ngx_int_t ngx_zltunnel_api_root(ngx_zltunnel_status_t *st,
     ngx_zltunnel_api_t *api);
 static ngx_int_t ngx_zltunnel_api_access(ngx_zltunnel_status_t *st,
@@ -58,7 +61,7 @@ static ngx_int_t ngx_zltunnel_api_zone(ngx_zltunnel_status_t *st,
 static ngx_zltunnel_api_list_t  ngx_zltunnel_api_lists[] = {
 
     { ngx_string(""), ngx_zltunnel_api_root, NULL, 1 },
-    { ngx_string("tunnels"), NULL, ngx_zltunnel_api_tunnel, 0 },
+    { ngx_string("tunnels"), ngx_zltunnel_api_tunnels, NULL, 0 },
     { ngx_string("services"), NULL, ngx_zltunnel_api_tunnel_services, 0 },
     { ngx_string("hosts"), NULL, ngx_zltunnel_api_tunnel_hosts, 0 },
     { ngx_string("ports"), NULL, ngx_zltunnel_api_tunnel_ports, 0 },
@@ -164,7 +167,9 @@ ngx_zltunnel_api_list(ngx_str_t *name)
 static ngx_int_t
 ngx_zltunnel_api_one(ngx_zltunnel_status_t *st, u_char *id)
 {
-    ngx_int_t  rc;
+    ngx_int_t                rc;
+    ngx_uint_t               i, n;
+    ngx_zltunnel_sh_past_t  *past;
 
     rc = ngx_zltunnel_status_copy_tunnel(st, id);
 
@@ -173,7 +178,49 @@ ngx_zltunnel_api_one(ngx_zltunnel_status_t *st, u_char *id)
         ngx_explicit_memzero(&st->tunnel, sizeof(ngx_zltunnel_sh_tunnel_t));
     }
 
-    return rc;
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    past = ngx_zltunnel_past_copy(st->registry, st->pool, &n);
+    if (past == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (ngx_memcmp(past[i].id, id, ZLT_ID_SIZE) == 0) {
+            ngx_zltunnel_api_tunnel_past(st, &past[i], 1);
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/* those there are, and those that have gone of late */
+
+static ngx_int_t
+ngx_zltunnel_api_tunnels(ngx_zltunnel_status_t *st, ngx_zltunnel_api_t *api)
+{
+    ngx_uint_t               i, n;
+    ngx_zltunnel_sh_past_t  *past;
+
+    if (ngx_zltunnel_api_each(st, ngx_zltunnel_api_tunnel) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    past = ngx_zltunnel_past_copy(st->registry, st->pool, &n);
+    if (past == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        ngx_zltunnel_api_tunnel_past(st, &past[i], 0);
+    }
+
+    return NGX_OK;
 }
 
 

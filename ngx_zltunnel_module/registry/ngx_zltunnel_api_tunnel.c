@@ -49,6 +49,48 @@ ngx_zltunnel_api_tunnel_whole(ngx_zltunnel_status_t *st)
 }
 
 
+void
+ngx_zltunnel_api_tunnel_past(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_sh_past_t *past, ngx_uint_t whole)
+{
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    st->past = past;
+    st->nservices = 0;
+
+    tunnel = &st->tunnel;
+
+    ngx_memzero(tunnel, sizeof(ngx_zltunnel_sh_tunnel_t));
+
+    ngx_memcpy(tunnel->id, past->id, ZLT_ID_SIZE);
+
+    tunnel->name_len = past->name_len;
+    ngx_memcpy(tunnel->name, past->name, past->name_len);
+
+    tunnel->agent_len = past->agent_len;
+    ngx_memcpy(tunnel->agent, past->agent, past->agent_len);
+
+    tunnel->address_len = past->address_len;
+    ngx_memcpy(tunnel->address, past->address, past->address_len);
+
+    tunnel->error_len = past->error_len;
+    ngx_memcpy(tunnel->error, past->error, past->error_len);
+
+    tunnel->failed = past->failed;
+    tunnel->since = past->since;
+    tunnel->left = past->left;
+
+    if (whole) {
+        ngx_zltunnel_api_tunnel_whole(st);
+
+    } else {
+        ngx_zltunnel_api_tunnel(st);
+    }
+
+    st->past = NULL;
+}
+
+
 static void
 ngx_zltunnel_api_tunnel_open(ngx_zltunnel_status_t *st)
 {
@@ -68,9 +110,20 @@ ngx_zltunnel_api_tunnel_open(ngx_zltunnel_status_t *st)
                              tunnel->address_len);
     ngx_zltunnel_json_time(j, "connected", tunnel->since);
     ngx_zltunnel_json_time(j, "last_seen",
-                           ngx_zltunnel_status_sum_time(tunnel->heard));
+                           st->past ? st->past->heard
+                                    : ngx_zltunnel_status_sum_time(
+                                                           tunnel->heard));
     ngx_zltunnel_json_time(j, "disconnected", tunnel->left);
-    ngx_zltunnel_json_null(j, "last_error");
+
+    if (tunnel->failed) {
+        ngx_zltunnel_json_open(j, "last_error", '{');
+        ngx_zltunnel_json_time(j, "time", tunnel->failed);
+        ngx_zltunnel_json_string(j, "text", tunnel->error, tunnel->error_len);
+        ngx_zltunnel_json_close(j, '}');
+
+    } else {
+        ngx_zltunnel_json_null(j, "last_error");
+    }
 }
 
 
@@ -119,6 +172,12 @@ ngx_zltunnel_api_tunnel_sums(ngx_zltunnel_status_t *st)
         total += service->total;
         in += service->bytes[0];
         out += service->bytes[1];
+    }
+
+    if (st->past) {
+        total = st->past->total;
+        in = st->past->bytes[0];
+        out = st->past->bytes[1];
     }
 
     j = &st->json;
@@ -310,6 +369,10 @@ ngx_zltunnel_api_tunnel_leads(ngx_zltunnel_status_t *st,
 static const char *
 ngx_zltunnel_api_tunnel_state(ngx_zltunnel_status_t *st)
 {
+    if (st->past) {
+        return st->past->kept ? "kept_out" : "gone";
+    }
+
     if (st->tunnel.state != NGX_ZLTUNNEL_LIVE) {
         return "disconnected";
     }

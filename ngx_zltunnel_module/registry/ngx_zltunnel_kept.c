@@ -97,6 +97,22 @@ ngx_zltunnel_kept_add(ngx_zltunnel_registry_t *registry, ngx_str_t *name,
 }
 
 
+ngx_int_t
+ngx_zltunnel_kept_remove(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
+{
+    ngx_zltunnel_sh_kept_t  *kept;
+
+    kept = ngx_zltunnel_kept_find(sh, name);
+    if (kept == NULL) {
+        return NGX_DECLINED;
+    }
+
+    kept->until = 0;
+
+    return NGX_OK;
+}
+
+
 void
 ngx_zltunnel_kept_text(time_t until, char text[NGX_ZLTUNNEL_KEPT_TEXT])
 {

@@ -21,6 +21,8 @@ time_t ngx_zltunnel_kept_until(ngx_zltunnel_sh_t *sh, ngx_str_t *name);
 /* under the lock; NGX_ERROR: there is no room for one more name */
 ngx_int_t ngx_zltunnel_kept_add(ngx_zltunnel_registry_t *registry,
     ngx_str_t *name, time_t until);
+/* under the lock; NGX_DECLINED: they were not */
+ngx_int_t ngx_zltunnel_kept_remove(ngx_zltunnel_sh_t *sh, ngx_str_t *name);
 /* what an agent is told, ended by a 0 */
 void ngx_zltunnel_kept_text(time_t until, char text[NGX_ZLTUNNEL_KEPT_TEXT]);
 /* milliseconds after which it may ask again: it may be let in earlier */

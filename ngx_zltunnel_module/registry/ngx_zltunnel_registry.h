@@ -21,6 +21,7 @@
 #include "ngx_zltunnel_metrics.h"
 #include "ngx_zltunnel_notice.h"
 #include "ngx_zltunnel_overlap.h"
+#include "ngx_zltunnel_past.h"
 #include "ngx_zltunnel_pending.h"
 #include "ngx_zltunnel_port.h"
 #include "ngx_zltunnel_port_socket.h"

@@ -30,6 +30,7 @@
 #define NGX_ZLTUNNEL_MAX_SLOTS     NGX_MAX_PROCESSES
 #define NGX_ZLTUNNEL_TABLES        (NGX_ZLTUNNEL_MAX_SLOTS / NGX_ZLTUNNEL_SLOTS)
 #define NGX_ZLTUNNEL_AGENT_NAME    64     /* of an agent's name, version */
+#define NGX_ZLTUNNEL_ERROR_TEXT    96     /* of a tunnel's last error */
 #define NGX_ZLTUNNEL_NO_SLOT       ((ngx_uint_t) -1)
 #define NGX_ZLTUNNEL_PORT_REST     600000 /* ms before a freed port goes to
                                              another token by itself */
@@ -113,6 +114,29 @@ typedef struct {
 } ngx_zltunnel_sh_kept_t;
 
 
+/* a tunnel that has gone */
+
+typedef struct {
+    u_char                       id[ZLT_ID_SIZE];
+    u_char                       name[NGX_ZLTUNNEL_TOKEN_NAME];
+    u_char                       agent[NGX_ZLTUNNEL_AGENT_NAME];
+    u_char                       address[NGX_SOCKADDR_STRLEN];
+    u_char                       error[NGX_ZLTUNNEL_ERROR_TEXT];
+    uint8_t                      name_len;
+    uint8_t                      agent_len;
+    uint8_t                      address_len;
+    uint8_t                      error_len;
+    uint8_t                      kept;        /* of a copy: its agents are
+                                                 kept out */
+    time_t                       since;
+    time_t                       heard;
+    time_t                       left;
+    time_t                       failed;      /* last error; 0: none */
+    uint64_t                     total;
+    uint64_t                     bytes[2];
+} ngx_zltunnel_sh_past_t;
+
+
 struct ngx_zltunnel_sh_s {
     ngx_uint_t                   generation;  /* raised by init_module */
     ngx_uint_t                   dirty;
@@ -143,6 +167,9 @@ struct ngx_zltunnel_sh_s {
     uint64_t                     changes;     /* of whose a UDP port is */
     ngx_uint_t                   unclosed;    /* one does that was freed */
     ngx_zltunnel_sh_kept_t      *kept;        /* NGX_ZLTUNNEL_KEPT, or NULL */
+    ngx_zltunnel_sh_past_t      *past;        /* a ring, or NULL */
+    ngx_uint_t                   past_size;
+    ngx_uint_t                   npast;       /* that went, in all */
 };
 
 
@@ -175,6 +202,9 @@ struct ngx_zltunnel_sh_tunnel_s {
     ngx_uint_t                   slot;        /* of the control's owner */
     uint64_t                     epoch;       /* raised at every takeover */
     time_t                       since;       /* of the control channel */
+    time_t                       failed;      /* the last error; 0: none */
+    uint8_t                      error_len;
+    u_char                       error[NGX_ZLTUNNEL_ERROR_TEXT];
     time_t                       left;        /* when it went; 0: it is
                                                  there */
     ngx_msec_t                   heard;       /* last time, of the agent */

@@ -70,6 +70,7 @@ typedef struct {
     ngx_uint_t                   nids;
 
     ngx_zltunnel_sh_tunnel_t     tunnel;      /* one at a time */
+    ngx_zltunnel_sh_past_t      *past;        /* of the API: it has gone */
     ngx_zltunnel_status_service_t  *services;
     ngx_uint_t                   nservices;
     ngx_uint_t                   room;        /* in services */

@@ -12,6 +12,7 @@
 #include "ngx_zltunnel_tunnel.h"
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_past.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_zone.h"
@@ -126,6 +127,8 @@ ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
 
     sh = registry->sh;
 
+    ngx_zltunnel_past_add(registry, tunnel);
+
     while (!ngx_queue_empty(&tunnel->services)) {
         q = ngx_queue_head(&tunnel->services);
         service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
@@ -206,6 +209,17 @@ ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
     tunnel->slot = NGX_ZLTUNNEL_NO_SLOT;
     tunnel->expires = ngx_zltunnel_tunnel_grace(registry, tunnel);
     tunnel->stale = 0;
+}
+
+
+void
+ngx_zltunnel_tunnel_error(ngx_zltunnel_sh_tunnel_t *tunnel, const char *text)
+{
+    tunnel->failed = ngx_time();
+    tunnel->error_len = ngx_zltunnel_log_printable(tunnel->error,
+                                                   NGX_ZLTUNNEL_ERROR_TEXT,
+                                                   (u_char *) text,
+                                                   ngx_strlen(text));
 }
 
 

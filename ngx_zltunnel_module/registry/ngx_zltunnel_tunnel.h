@@ -39,6 +39,9 @@ ngx_msec_t ngx_zltunnel_tunnel_grace(ngx_zltunnel_registry_t *registry,
 /* the control channel is gone */
 void ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
+/* what went wrong with it last */
+void ngx_zltunnel_tunnel_error(ngx_zltunnel_sh_tunnel_t *tunnel,
+    const char *text);
 /* an idle channel of it came to this worker, or left: n is 1 or -1 */
 void ngx_zltunnel_tunnel_idle(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_int_t n);

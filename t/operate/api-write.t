@@ -18,6 +18,7 @@ use ZLTunnel;
 use ZLTunnel::Access;
 use ZLTunnel::Proc;
 
+my $past = qr/^(?:gone|kept_out)$/;
 my $each = 24;                 # connections of each tunnel
 
 my $t = ZLTunnel->new(
@@ -125,11 +126,37 @@ subtest 'kept out' => sub {
                           services => [ "web:$echo->{port}" ]);
     ok($third->logged(qr/refuses the tunnel: kept out by the administrator/),
        'it is refused by new workers');
-    is_deeply(tunnel('alice'), {}, 'none of its tunnels');
+
+    my ($gone) = past('alice');
+    is("$gone->{id} $gone->{state}", "$id kept_out", 'its tunnel is shown');
+    like($gone->{last_error}{text}, qr/^kept out by the administrator until /,
+         '.. with the reason');
+    like($gone->{$_}, qr/^20\d\d-/, ".. $_")
+        for qw(connected last_seen disconnected);
+    is($gone->{address}, '127.0.0.1', '.. and the address');
+    is(api("/ctl/1/tunnels/$id")->{state}, 'kept_out', 'alone, too');
+    is_deeply(tunnel('alice'), {}, 'there is no other');
     ok(wait_for(sub { (tunnel('bob')->{state} // '') eq 'connected' }),
        'the other agent is there');
 
-    $_->stop for $again, $third, $kicked;
+    $_->stop for $again, $third;
+
+    is(request('POST', "/ctl/1/tunnels/$id/resume")->{status}, 204,
+       'they are let in again');
+    is(token('alice')->{kept_out}, undef, 'kept out no longer');
+    is((past('alice'))[0]{state}, 'gone', 'the tunnel has gone');
+    is(request('POST', "/ctl/1/tunnels/$id/resume")->{status}, 404,
+       'only once');
+
+    my $fourth = $t->agent(token => $alice, services => [ "web:$echo->{port}" ]);
+    my $now = tunnel('alice');
+    ok($now->{id} && $now->{id} ne $id, 'one comes');
+    $_->stop for $fourth, $kicked;
+
+    is(request('DELETE', "/ctl/1/tunnels/$id")->{status}, 404,
+       'one that has gone cannot be ended');
+    is(request('DELETE', "/ctl/1/tunnels/$id?for=1s")->{status}, 204,
+       '.. but kept out');
 };
 
 subtest 'for a while' => sub {
@@ -166,7 +193,7 @@ subtest 'balanced' => sub {
     my $pass = $t->free_port;
     my @agents = map { $t->agent(token => $carol,
                                  services => [ "both:$echo->{port}" ]) } 1, 2;
-    my @ids = map { $_->{id} } grep { $_->{token} eq 'carol' && $_->{services} }
+    my @ids = map { $_->{id} } grep { $_->{state} eq 'connected' && $_->{token} eq 'carol' }
               @{ api('/ctl/1/tunnels')->{tunnels} };
     is(scalar @ids, 2, 'two tunnels');
 
@@ -194,6 +221,25 @@ subtest 'balanced' => sub {
     $r = request('DELETE', '/ctl/1/access/' . unpack 'H*', $access);
     is("$r->{status} " . code($r), '404 AccessNotFound', 'only once');
     $v->close;
+};
+
+subtest 'errors of a tunnel' => sub {
+    my $id = tunnel('bob')->{id};
+
+    is(tunnel('bob')->{last_error}, undef, 'there was none');
+
+    kill KILL => $spared->pid;
+
+    ok(wait_for(sub { tunnel('bob')->{state} eq 'disconnected' }),
+       'its agent is killed');
+    is(tunnel('bob')->{last_error}{text}, 'the connection was lost',
+       'so it says');
+
+    $spared = $t->agent(token => $bob, services => [ "shop:$echo->{port}" ]);
+    is(tunnel('bob')->{id}, $id, 'another takes the tunnel');
+    is(tunnel('bob')->{disconnected}, undef, 'it is there');
+    is(tunnel('bob')->{last_error}{text}, 'the connection was lost',
+       'the error is its last');
 };
 
 subtest 'what is refused' => sub {
@@ -270,8 +316,16 @@ sub code { JSON::PP::decode_json($_[0]{body})->{error}{code} }
 
 sub tunnel {
     my ($token) = @_;
-    return (grep { $_->{token} eq $token }
+    return (grep { $_->{token} eq $token && $_->{state} !~ $past }
             @{ api('/ctl/1/tunnels')->{tunnels} })[0] // {};
+}
+
+# those that have gone, the latest first
+
+sub past {
+    my ($token) = @_;
+    return grep { $_->{token} eq $token && $_->{state} =~ $past }
+           @{ api('/ctl/1/tunnels')->{tunnels} };
 }
 
 sub total {

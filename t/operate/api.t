@@ -29,6 +29,7 @@ my $carol = $t->token('carol');
 $t->start;
 
 my $time = qr/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
+my $spec;                      # docs/api.yaml
 my $id = qr/^[0-9a-f]{32}$/;
 my $echo = $t->service('greet');
 my $udp = $t->free_port;
@@ -223,6 +224,41 @@ subtest 'errors' => sub {
     is(request('DELETE', '/only/1/zone')->{status}, 403, '.. it limits');
 };
 
+subtest 'docs/api.yaml' => sub {
+    my ($rc, $out) = run('python3', '-c', <<'EOT', "$ZLTunnel::ROOT/docs/api.yaml");
+import json, sys, yaml
+print(json.dumps(yaml.safe_load(open(sys.argv[1]))))
+EOT
+    plan(skip_all => 'python3-yaml is not there') if $rc;
+
+    $spec = JSON::PP::decode_json($out);
+    my %paths = %{ $spec->{paths} };
+    my @lists = @{ api('/api/1/')->{endpoints} };
+
+    is_deeply([ sort grep { !/\{/ } keys %paths ],
+              [ sort '/', '/1/', map { "/1/$_" } @lists ], 'all lists');
+
+    for my $path ((grep { !/\{/ } sort keys %paths), '/1/tunnels/{id}') {
+        my $schema = $paths{$path}{get}{responses}{200}{content}
+                     {'application/json'}{schema};
+        my $real = $path =~ s/\{id\}/tunnel('alice')->{id}/er;
+
+        is_deeply([ differs(api("/api$real"), $schema, '') ], [],
+                  "$path is as it says");
+    }
+
+    is_deeply([ differs(JSON::PP::decode_json(get('/api/1/x')->{body}),
+                        { '$ref' => '#/components/schemas/Error' }, '') ],
+              [], 'an error, too');
+
+    is_deeply([ differs({ no => 1, port => 'y', service_id => 'x' },
+                        { '$ref' => '#/components/schemas/Port' }, '') ],
+              [ '.no is not in it', '.port is no integer',
+                '.service_id has another form', (map { ".$_ is missing" }
+                qw(protocol service state token tunnel)) ],
+              'what differs would be found');
+};
+
 subtest 'when an agent has gone' => sub {
     $visitor->close;
 
@@ -270,6 +306,51 @@ sub body {
 }
 
 sub api { JSON::PP::decode_json(body(@_)) }
+
+# What of some JSON is not as its schema says.  All that is in the schema has to
+# be there, but the drops of TCP.
+
+sub differs {
+    my ($value, $schema, $at) = @_;
+
+    if (my $ref = $schema->{'$ref'}) {
+        $schema = $spec->{components}{schemas}{ $ref =~ s{.*/}{}r };
+    }
+
+    return $schema->{nullable} ? () : "$at is null" if !defined $value;
+
+    my $type = $schema->{type};
+
+    if ($type eq 'array') {
+        return "$at is no array" if ref $value ne 'ARRAY';
+        return map { differs($_, $schema->{items}, "$at\[]") } @$value;
+    }
+
+    if ($type eq 'object') {
+        return "$at is no object" if ref $value ne 'HASH';
+
+        my %p = %{ $schema->{properties} };
+        return ((map { $p{$_} ? differs($value->{$_}, $p{$_}, "$at.$_")
+                              : "$at.$_ is not in it" } sort keys %$value),
+                (map { "$at.$_ is missing" }
+                 grep { !exists $value->{$_} } sort keys %p)
+                    x ($at !~ /dropped$/));
+    }
+
+    return "$at is no boolean"
+        if $type eq 'boolean' && !JSON::PP::is_bool($value);
+    return "$at is no integer" if $type eq 'integer' && $value !~ /^\d+$/;
+
+    my $form = $schema->{pattern}
+               // (($schema->{format} // '') eq 'date-time' ? $time : qr/^/);
+    return "$at has another form" if $value !~ $form;
+
+    return "$at is another word"
+        if $schema->{enum} && !grep { $_ eq $value } @{ $schema->{enum} };
+
+    return ();
+}
+
 
 sub tunnel {
     my ($token) = @_;
