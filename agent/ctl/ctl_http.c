@@ -107,6 +107,7 @@ static void zlt_ctl_http_freed(zlt_task_t *task);
 int
 zlt_ctl_http_open(zlt_process_t *p, const zlt_conf_t *conf, char *error)
 {
+    const char      *local;
     char             text[ZLT_ADDR_TEXT];
     zlt_addr_t       addr;
     const char      *why;
@@ -142,9 +143,10 @@ zlt_ctl_http_open(zlt_process_t *p, const zlt_conf_t *conf, char *error)
     if (h) {
         (void) zlt_addr_text(text, &h->addr);
 
-        zlt_log_info(zlt_ctl_http_unix(&h->addr)
-                     ? "the metrics are at %s"
-                     : "the metrics are at http://%s" ZLT_CTL_HTTP_PATH, text);
+        local = zlt_ctl_http_unix(&h->addr);
+
+        zlt_log_info("the metrics are at %s%s%s", local ? "" : "http://",
+                     text, local ? "" : ZLT_CTL_HTTP_PATH);
     }
 
     return 0;

@@ -161,7 +161,7 @@ ngx_http_zltunnel_get_peer(ngx_peer_connection_t *pc, void *data)
     }
 
     if (rc == NGX_DONE) {
-        zp->conn = ngx_zltunnel_conn_of(pc->connection);
+        zp->conn = ngx_zltunnel_conn_pool_find(pc->connection);
         return NGX_DONE;
     }
 

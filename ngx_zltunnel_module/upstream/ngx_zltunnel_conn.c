@@ -32,6 +32,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn_check.h"
 #include "ngx_zltunnel_conn_end.h"
+#include "ngx_zltunnel_conn_pool.h"
 #include "ngx_zltunnel_early.h"
 #include "ngx_zltunnel_lend.h"
 #include "ngx_zltunnel_pair.h"
@@ -42,7 +43,6 @@
 #include "ngx_zltunnel_worker.h"
 
 
-static void ngx_zltunnel_conn_cleanup(void *data);
 static void ngx_zltunnel_conn_dialled(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
 static ngx_int_t ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn);
@@ -55,7 +55,6 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
 {
     ngx_uint_t            early;
     ngx_connection_t     *c;
-    ngx_pool_cleanup_t   *cln;
     ngx_zltunnel_conn_t  *conn;
     ngx_zltunnel_dial_t  *dial;
 
@@ -81,15 +80,10 @@ ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
         c->pool = pool;
     }
 
-    cln = ngx_pool_cleanup_add(pool, sizeof(ngx_zltunnel_conn_t));
-    if (cln == NULL) {
+    conn = ngx_zltunnel_conn_pool_add(pool, ngx_zltunnel_conn_release);
+    if (conn == NULL) {
         goto failed;
     }
-
-    conn = cln->data;
-    ngx_memzero(conn, sizeof(ngx_zltunnel_conn_t));
-
-    cln->handler = ngx_zltunnel_conn_cleanup;
 
     conn->connection = c;
     conn->up = up;
@@ -190,29 +184,6 @@ ngx_zltunnel_conn_dial(ngx_zltunnel_conn_t *conn)
     }
 
     return conn->state == NGX_ZLTUNNEL_CONN_REFUSED ? NGX_DECLINED : NGX_OK;
-}
-
-
-ngx_zltunnel_conn_t *
-ngx_zltunnel_conn_of(ngx_connection_t *c)
-{
-    ngx_pool_cleanup_t  *cln;
-
-    for (cln = c->pool ? c->pool->cleanup : NULL; cln; cln = cln->next) {
-
-        if (cln->handler == ngx_zltunnel_conn_cleanup) {
-            return cln->data;
-        }
-    }
-
-    return NULL;
-}
-
-
-static void
-ngx_zltunnel_conn_cleanup(void *data)
-{
-    ngx_zltunnel_conn_release(data);
 }
 
 

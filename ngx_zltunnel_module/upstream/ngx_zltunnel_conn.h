@@ -18,6 +18,9 @@
 #include "ngx_zltunnel_conn_state.h"
 
 
+typedef void (*ngx_zltunnel_conn_pt)(ngx_zltunnel_conn_t *conn);
+
+
 /*
  * The connection to a service that nginx's upstream code holds, with what of
  * it is ours: it lasts as long as that connection, beyond a request if it is
@@ -26,6 +29,7 @@
 
 struct ngx_zltunnel_conn_s {
     ngx_zltunnel_dial_t          dial;
+    ngx_zltunnel_conn_pt         release;     /* when its pool is destroyed */
     ngx_zltunnel_conn_state_e    state;
     ngx_connection_t            *connection;  /* NULL: closed */
     ngx_zltunnel_upstream_t     *up;          /* until it is bound */
@@ -60,8 +64,6 @@ struct ngx_zltunnel_conn_s {
 ngx_int_t ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     ngx_peer_connection_t *pc, ngx_connection_t *client, ngx_pool_t *pool,
     ngx_zltunnel_conn_t **conn);
-/* the state of a connection with a pool of its own, or NULL */
-ngx_zltunnel_conn_t *ngx_zltunnel_conn_of(ngx_connection_t *c);
 /* may be called again; the connection is closed by its owner, soon */
 void ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn);
 /* adds to what the status shows of the service */

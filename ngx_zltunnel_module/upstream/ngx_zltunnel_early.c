@@ -26,6 +26,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn.h"
 #include "ngx_zltunnel_conn_end.h"
+#include "ngx_zltunnel_conn_pool.h"
 
 
 static ssize_t ngx_zltunnel_early_recv(ngx_connection_t *c, u_char *buf,
@@ -114,7 +115,7 @@ ngx_zltunnel_early_send(ngx_connection_t *c, u_char *buf, size_t size)
     u_char               *p;
     ngx_zltunnel_conn_t  *conn;
 
-    conn = ngx_zltunnel_conn_of(c);
+    conn = ngx_zltunnel_conn_pool_find(c);
 
     room = ngx_zltunnel_dial_connect_room(&conn->dial, &p);
 
@@ -143,7 +144,7 @@ ngx_zltunnel_early_send_chain(ngx_connection_t *c, ngx_chain_t *in,
     ngx_chain_t          *cl;
     ngx_zltunnel_conn_t  *conn;
 
-    conn = ngx_zltunnel_conn_of(c);
+    conn = ngx_zltunnel_conn_pool_find(c);
 
     room = ngx_zltunnel_dial_connect_room(&conn->dial, &p);
     put = 0;

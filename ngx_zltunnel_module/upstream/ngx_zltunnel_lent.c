@@ -17,6 +17,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn.h"
 #include "ngx_zltunnel_conn_end.h"
+#include "ngx_zltunnel_conn_pool.h"
 #include "ngx_zltunnel_move.h"
 #include "ngx_zltunnel_transport.h"
 
@@ -65,7 +66,7 @@ ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf, size_t size)
     ngx_zltunnel_conn_t     *conn;
     ngx_zltunnel_channel_t  *channel;
 
-    conn = ngx_zltunnel_conn_of(c);
+    conn = ngx_zltunnel_conn_pool_find(c);
     channel = conn->lent;
     rev = c->read;
 
@@ -164,7 +165,7 @@ ngx_zltunnel_lent_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     ngx_chain_t              cl, *rest;
     zlt_frames_out_t        *out;
 
-    out = &ngx_zltunnel_conn_of(c)->lent->frames.out;
+    out = &ngx_zltunnel_conn_pool_find(c)->lent->frames.out;
 
     for ( ;; ) {
         before = ngx_zltunnel_lent_size(in);
@@ -234,7 +235,7 @@ ngx_zltunnel_lent_copy_chain(ngx_connection_t *c, ngx_chain_t *in,
 
     static u_char  buf[ZLT_FRAMES_ROOM + NGX_ZLTUNNEL_LENT_RECORD];
 
-    conn = ngx_zltunnel_conn_of(c);
+    conn = ngx_zltunnel_conn_pool_find(c);
     end = &conn->lent->end;
 
     if (c->buffered) {

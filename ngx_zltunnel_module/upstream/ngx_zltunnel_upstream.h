@@ -14,6 +14,7 @@
 #include "ngx_zltunnel_balance.h"
 #include "ngx_zltunnel_choice.h"
 #include "ngx_zltunnel_conn.h"
+#include "ngx_zltunnel_conn_pool.h"
 #include "ngx_zltunnel_conn_check.h"
 #include "ngx_zltunnel_conn_end.h"
 #include "ngx_zltunnel_lend.h"

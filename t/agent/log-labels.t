@@ -30,7 +30,7 @@ my $process = qr/^(?:stopped|stopping\ |%u\ connection|the\ machine\ has\ slept
                  |the\ control\ socket:|another\ "
                  |zltunnel-agent\ \S+:\ no\ tunnel
                  |the\ certificate\ in\ |\S+\ can\ be\ read\ by
-                 |no\ random\ numbers|no\ QR\ code)/x;
+                 |no\ random\ numbers|no\ QR\ code|the\ metrics\ are\ at)/x;
 
 subtest 'the source' => \&source;
 subtest 'two links' => \&two;
