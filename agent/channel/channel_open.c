@@ -177,6 +177,8 @@ zlt_channel_open_start(zlt_channel_t *ch, const zlt_way_t *way)
     param.url = &ch->owner->conf->url;
     param.via = &ch->owner->conf->via;
     param.tls = &ch->owner->tls;
+    param.header = &ch->owner->conf->header;
+    param.header_file = &ch->owner->conf->header_file;
     param.way = way;
 
     /* a visitor's client has a time of its own, for all attempts */

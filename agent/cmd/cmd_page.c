@@ -232,7 +232,7 @@ zlt_cmd_page_env(const zlt_cmd_page_t *page, zlt_conf_t *conf)
 
 
 /* One that is empty says nothing; of a key that may be repeated the values
-   have blanks between them. */
+   have blanks between them, or are a line each. */
 
 static int
 zlt_cmd_page_env_key(zlt_conf_t *conf, const zlt_key_t *k)
@@ -240,6 +240,7 @@ zlt_cmd_page_env_key(zlt_conf_t *conf, const zlt_key_t *k)
     int          rc;
     char         name[ZLT_KEY_ENV_SIZE], error[ZLT_CONF_ERROR_SIZE];
     char        *copy, *value, *rest;
+    const char  *between;
     const char  *env;
 
     env = getenv(zlt_key_env(k, name));
@@ -261,8 +262,10 @@ zlt_cmd_page_env_key(zlt_conf_t *conf, const zlt_key_t *k)
         rc = zlt_conf_set(conf, k, copy, error);
 
     } else {
-        for (value = strtok_r(copy, " \t\n", &rest); value && rc == 0;
-             value = strtok_r(NULL, " \t\n", &rest))
+        between = k->many == ZLT_KEY_WORDS ? " \t\n" : "\n";
+
+        for (value = strtok_r(copy, between, &rest); value && rc == 0;
+             value = strtok_r(NULL, between, &rest))
         {
             rc = zlt_conf_set(conf, k, value, error);
         }

@@ -68,6 +68,8 @@ struct zlt_conf_s {
     char                *key;              /* NULL: in cert */
     char                *proxy;            /* NULL: the environment's */
     char                *proxy_file;
+    char                *header;           /* as they are sent; NULL: none */
+    char                *header_file;
 
     uint32_t             reconnect_interval;       /* ms */
     uint32_t             max_reconnect_interval;

@@ -307,7 +307,7 @@ zlt_conf_file_key(zlt_conf_file_t *f, const char *name, const char *value,
         return zlt_conf_file_unknown(f, name);
     }
 
-    if (more && !k->many) {
+    if (more && k->many != ZLT_KEY_WORDS) {
         return zlt_conf_file_fail(f, f->at, "a line that begins with a blank "
                                   "continues the one before, but \"%s\" has "
                                   "one value in one line", name);

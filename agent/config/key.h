@@ -31,6 +31,12 @@
 #define ZLT_KEY_NODE       0x20
 #define ZLT_KEY_NODES      0x40
 
+/* "many": how its values stand in a variable of the environment, and whether a
+   line of the file can be continued with more of them */
+
+#define ZLT_KEY_WORDS      1               /* with blanks between them; yes */
+#define ZLT_KEY_LINES      2               /* a line each; no */
+
 /* commands that have it for an option, a bit each */
 
 #define ZLT_KEY_CONNECT    0x01
@@ -86,7 +92,7 @@ struct zlt_key_s {
     const char         *name;
     uint8_t             sections;
     uint8_t             commands;
-    uint8_t             many;              /* may be repeated */
+    uint8_t             many;              /* may be repeated: ZLT_KEY_WORDS, .. */
     uint8_t             of;                /* zlt_key_of_e */
     uint8_t             form;              /* zlt_key_form_e */
     uint8_t             reload;            /* zlt_key_reload_e */

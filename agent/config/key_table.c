@@ -19,6 +19,7 @@
 #include "conf.h"
 #include "conf_node.h"
 #include "config.h"
+#include "headers.h"
 #include "key.h"
 #include "zlt_name.h"
 
@@ -38,6 +39,8 @@
 static int zlt_key_table_server(const zlt_key_t *k, void *base,
     const char *value, char *error);
 static int zlt_key_table_metrics(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_header(const zlt_key_t *k, void *base,
     const char *value, char *error);
 static int zlt_key_table_string(const zlt_key_t *k, void *base,
     const char *value, char *error);
@@ -129,6 +132,18 @@ const zlt_key_t  zlt_key_table[] = {
       zlt_key_at(zlt_conf_t, proxy_file), .arg = "FILE",
       .help = "holds the proxy's URL, if there is a password in it",
       .reload = ZLT_KEY_WAY },
+
+    { .name = "header", ZLT_KEY_LINK, ZLT_KEY_ALL, .many = ZLT_KEY_LINES,
+      .form = ZLT_KEY_STRING, zlt_key_at(zlt_conf_t, header),
+      .set = zlt_key_table_header, .arg = "NAME: VALUE",
+      .help = "a header of all handshakes, for what is on the way; may be "
+              "repeated",
+      .reload = ZLT_KEY_NEXT },
+
+    { .name = "header_file", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_PATH,
+      zlt_key_at(zlt_conf_t, header_file), .arg = "FILE",
+      .help = "holds more of them, a line each, and is read at each connect",
+      .reload = ZLT_KEY_NEXT },
 
     { .name = "transport", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_CHOICE,
       zlt_key_at(zlt_conf_t, transport), .choices = "auto|raw|websocket",
@@ -466,6 +481,41 @@ zlt_key_table_metrics(const zlt_key_t *k, void *base, const char *value,
     }
 
     return zlt_key_table_string(k, base, value, error);
+}
+
+
+static int
+zlt_key_table_header(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    char        **string;
+    zlt_text_t    t;
+
+    string = (char **) (void *) ((char *) base + k->offset);
+
+    memset(&t, 0, sizeof(zlt_text_t));
+
+    if (*string) {
+        zlt_text_append(&t, *string, strlen(*string));
+    }
+
+    if (zlt_headers_add(&t, value, strlen(value), error) == -1) {
+        zlt_text_free(&t);
+        return -1;
+    }
+
+    zlt_text_append(&t, "", 1);
+
+    if (t.failed) {
+        (void) strcpy(error, "out of memory");
+        zlt_text_free(&t);
+        return -1;
+    }
+
+    free(*string);
+    *string = t.data;
+
+    return 0;
 }
 
 

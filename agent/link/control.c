@@ -92,6 +92,8 @@ zlt_control_start(zlt_link_t *l, const zlt_control_ops_t *ops)
     param.url = &conf->url;
     param.via = &conf->via;
     param.tls = &l->owner.tls;
+    param.header = &conf->header;
+    param.header_file = &conf->header_file;
     param.way = NULL;
     param.reach = (conf->connect_timeout + 999) / 1000;
     param.answer = ZLT_CONTROL_AUTH_TIMEOUT;

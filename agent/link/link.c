@@ -23,6 +23,7 @@
 #include "conf.h"
 #include "control_msg.h"
 #include "control_part.h"
+#include "headers.h"
 #include "link.h"
 #include "log.h"
 #include "proxy_choose.h"
@@ -233,7 +234,9 @@ zlt_link_owner_param(const zlt_owner_t *o, uint32_t serial)
 int
 zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
 {
+    int              rc;
     char             label[ZLT_OWNER_LABEL];
+    zlt_text_t       headers;
     zlt_tls_param_t  param;
 
     *tls = NULL;
@@ -243,6 +246,17 @@ zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
         == -1)
     {
         return -1;
+    }
+
+    memset(&headers, 0, sizeof(zlt_text_t));
+
+    if (conf->header_file) {
+        rc = zlt_headers_file(&headers, conf->header_file, 1, error);
+        zlt_text_free(&headers);
+
+        if (rc == -1) {
+            return -1;
+        }
     }
 
     if (conf->url.tls) {

@@ -121,6 +121,8 @@ zlt_probe_step(zlt_probe_t *p)
     param.url = &p->conf->url;
     param.via = &p->conf->via;
     param.tls = &p->tls;
+    param.header = &p->conf->header;
+    param.header_file = &p->conf->header_file;
     param.way = NULL;
     param.reach = seconds;
     param.answer = 2 * seconds;

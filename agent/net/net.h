@@ -17,6 +17,7 @@
 #include "conn.h"          /* a connection, whatever it is made of */
 #include "flow.h"          /* one direction of a relay */
 #include "framed.h"        /* .. whose bytes are messages */
+#include "headers.h"       /* .. what the user adds to them */
 #include "http.h"          /* the requests, and their answers */
 #include "http_hint.h"     /* .. what one that is wrong may mean */
 #include "race.h"          /* .. the first of several addresses that answers */

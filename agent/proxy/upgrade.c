@@ -17,8 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <openssl/crypto.h>
 
 #include "conn.h"
+#include "headers.h"
 #include "http_hint.h"
 #include "timer.h"
 #include "tls.h"
@@ -47,6 +49,8 @@ static void zlt_upgrade_reached(zlt_reach_t *reach, const char *error);
 static void zlt_upgrade_event(zlt_io_t *io);
 static void zlt_upgrade_handshake(zlt_upgrade_t *u);
 static void zlt_upgrade_request(zlt_upgrade_t *u);
+static int zlt_upgrade_headers(const zlt_upgrade_t *u, zlt_text_t *t,
+    const char *request, size_t len, char *error);
 static int zlt_upgrade_flush(zlt_upgrade_t *u);
 static void zlt_upgrade_answer(zlt_upgrade_t *u);
 static void zlt_upgrade_judge(zlt_upgrade_t *u, ssize_t header);
@@ -218,22 +222,86 @@ zlt_upgrade_handshake(zlt_upgrade_t *u)
 static void
 zlt_upgrade_request(zlt_upgrade_t *u)
 {
-    char    buf[ZLT_HTTP_REQUEST_SIZE];
-    size_t  n;
+    int         rc;
+    char        buf[ZLT_HTTP_REQUEST_SIZE], error[ZLT_HEADERS_ERROR];
+    size_t      n;
+    zlt_text_t  t;
 
     u->end.step = ZLT_UPGRADE_REQUEST;
 
     n = u->ops->request(u->data, buf, &u->want);
 
-    if (n == 0 || zlt_upgrade_keep(&u->out, buf, n) == -1) {
+    if (n == 0) {
         zlt_upgrade_finish(u, ZLT_UPGRADE_REQUEST,
                          "the request could not be made");
+        return;
+    }
+
+    memset(&t, 0, sizeof(zlt_text_t));
+
+    rc = zlt_upgrade_headers(u, &t, buf, n, error);
+
+    if (rc == 0 && zlt_upgrade_keep(&u->out, t.data, t.len) == -1) {
+        (void) strcpy(error, "out of memory");
+        rc = -1;
+    }
+
+    if (t.data) {
+        OPENSSL_cleanse(t.data, t.len);
+    }
+
+    zlt_text_free(&t);
+
+    if (rc == -1) {
+        zlt_upgrade_finish(u, ZLT_UPGRADE_REQUEST, error);
         return;
     }
 
     u->end.step = ZLT_UPGRADE_ANSWER;
 
     zlt_upgrade_event(&u->param.conn->io);
+}
+
+
+/* The request with what the user adds, before the empty line at its end: 0, or
+   -1 with a text in error (ZLT_HEADERS_ERROR bytes). */
+
+static int
+zlt_upgrade_headers(const zlt_upgrade_t *u, zlt_text_t *t, const char *request,
+    size_t len, char *error)
+{
+    zlt_text_t   more;
+    const char  *header, *file;
+
+    header = *u->param.header;
+    file = *u->param.header_file;
+
+    memset(&more, 0, sizeof(zlt_text_t));
+
+    if (file && zlt_headers_file(&more, file, 0, error) == -1) {
+        return -1;
+    }
+
+    zlt_text_append(t, request, len - 2);
+
+    if (header) {
+        zlt_text_append(t, header, strlen(header));
+    }
+
+    if (more.len) {
+        zlt_text_append(t, more.data, more.len);
+        OPENSSL_cleanse(more.data, more.len);
+    }
+
+    zlt_text_append(t, "\r\n", 2);
+    zlt_text_free(&more);
+
+    if (t->failed) {
+        (void) strcpy(error, "out of memory");
+        return -1;
+    }
+
+    return 0;
 }
 
 

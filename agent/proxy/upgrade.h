@@ -43,6 +43,9 @@ typedef struct {
                                           NULL there: plain */
     const zlt_way_t   *way;            /* as an earlier one has found it; NULL:
                                           it is looked for */
+    char *const       *header;         /* what the request bears besides, and */
+    char *const       *header_file;    /* .. a file of such, as there is by
+                                          then; NULL there: nothing */
     unsigned           reach;          /* s, to reach the server */
     unsigned           answer;         /* s, from there to the answer; 0: there
                                           is no other limit than "reach" is for

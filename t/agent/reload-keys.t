@@ -23,6 +23,7 @@ my $t = ZLTunnel->new;
 my $token = $t->token('alice');
 my $other = "$t->{dir}/other.token";
 write_file($other, $t->token('bob') . "\n", 0600);
+write_file("$t->{dir}/headers", "X-F: g\n", 0600);
 write_file("$t->{dir}/proxy", "http://127.0.0.1:9\n", 0600);
 
 my $server = ZLTunnel::Server->new($t, features => 0x8f);
@@ -84,6 +85,10 @@ my @cases = (
     [ 'agent', 'server', $url, "$url?again", sub { auths() } ],
     [ 'agent', 'mode', undef, 'all', sub { said(qr/agent at \S+ connected/) } ],
     [ 'agent', 'control', $socket, 'other.sock', sub { said(qr/"control"/) } ],
+    [ 'agent', 'header', undef, 'X-A: b', sub { headed('x-a', 'b') },
+      after => sub { ($server->conns('idle'))[0]->drop } ],
+    [ 'agent', 'header_file', undef, 'headers', sub { headed('x-f', 'g') },
+      after => sub { ($server->conns('idle'))[0]->drop } ],
     [ 'agent', 'metrics', undef, $free, sub { !refuses($free) } ],
     [ 'agent', 'token_file', '%%token_file%%', $other,
       sub { $server->{auth}{token} ne $token } ],
@@ -346,6 +351,11 @@ sub changed {
 
 sub said { substr($agent->log, $mark) =~ $_[0] }
 sub auths { $server->{auths} > $was{auths} }
+sub headed {
+    my ($name, $value) = @_;
+    return grep { ($_->{head}{$name} // '') eq $value }
+           $server->conns('idle');
+}
 sub link_of { $agent->link(@_) }
 
 sub checked {
