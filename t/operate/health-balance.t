@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
 # Protects: a service that its agent has found down gets no connection where
-# another agent has it up: from an upstream, a pass and by a host; across
+# another agent has it up: from an upstream of http or stream, or a pass; across
 # reloads of the agent and of nginx, while it flaps, under load.  Where all are
 # down a client is answered at once, and the log says which, where, and why.
 # With on_fail = refuse its port is closed while it is down, and is the same
@@ -31,8 +31,12 @@ my $t = ZLTunnel->new(
 my $token = $t->token('alice', 'sessions=4 ports=' . $t->{base} . '-'
                                . ($t->{base} + 7));
 my $hand = $t->token('hand');
+my ($pass, $stream) = map { $t->free_port } 1 .. 2;
 my %web = map { $_ => { port => $t->free_port, name => $_ } } qw(one two);
 
+$t->write_conf(stream => "upstream s { zltunnel_service web token=alice; }
+    server { listen 127.0.0.1:$stream; proxy_pass s; }
+    server { listen 127.0.0.1:$pass; zltunnel_pass web token=alice; }");
 $t->start;
 web($_, 200) for keys %web;
 
@@ -104,12 +108,12 @@ sub in_state {
 
 
 sub bodies {
-    my ($n) = @_;
+    my ($n, $port) = @_;
 
     my %seen;
 
     for (1 .. $n) {
-        my $r = get($t->{http_port}, '/web/x');
+        my $r = get($port // $t->{http_port}, '/web/x');
         $seen{ $r->{status} == 200 ? $r->{body} : $r->{status} }++;
     }
 
@@ -118,7 +122,8 @@ sub bodies {
 
 
 sub one_down {
-    is(bodies(8), 'one two', 'both are asked');
+    is(bodies(8, $_), 'one two', 'both are asked')
+        for $t->{http_port}, $pass, $stream;
 
     for my $way ([ 'says so', sub { web('one', 503) } ],
                  [ 'is killed', sub { $web{one}{proc}->stop('KILL') } ])
@@ -132,6 +137,8 @@ sub one_down {
              "one $what: the status tells where and why");
         cmp_ok(abs($s->{check}{since} - time), '<', 60, '.. and since when');
         is(bodies(8), 'two', "one $what: only the other one is asked");
+        is(bodies(4, $pass), 'two', '.. by a pass');
+        is(bodies(4, $stream), 'two', '.. by an upstream of stream');
 
         web('one', 200);
         ok(in_state(qw(up up)), "one $what: up again");
