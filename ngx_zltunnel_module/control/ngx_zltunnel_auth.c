@@ -237,9 +237,10 @@ ngx_zltunnel_auth_open(ngx_zltunnel_control_t *control,
     }
 
     ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
-                  "agent \"%V\" %s from %V", &peer->name,
+                  "agent \"%V\" %s from %V, tunnel %s", &peer->name,
                   session->taken ? "is back" : "connected",
-                  &control->end.connection->addr_text);
+                  &control->end.connection->addr_text,
+                  ngx_zltunnel_access_hex(control->tunnel_id));
 
     ngx_zltunnel_auth_ok(control, session);
 

@@ -288,7 +288,8 @@ ngx_zltunnel_control_message_down(ngx_zltunnel_control_t *control)
 
     if (down) {
         ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
-                      "agent \"%V\" disconnected", &peer->name);
+                      "agent \"%V\" disconnected, tunnel %s", &peer->name,
+                      ngx_zltunnel_access_hex(control->tunnel_id));
     }
 
     ngx_zltunnel_peer_release(peer);

@@ -236,7 +236,8 @@ ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "token of agent \"%V\" was removed or has expired, "
-                  "its tunnel ends", &peer->name);
+                  "its tunnel %s ends", &peer->name,
+                  ngx_zltunnel_access_hex(id));
 
     ngx_zltunnel_zone_lock(registry);
 
