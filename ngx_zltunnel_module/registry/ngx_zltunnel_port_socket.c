@@ -233,7 +233,15 @@ ngx_zltunnel_port_socket_shut(ngx_listening_t *ls)
         return;
     }
 
-    (void) shutdown(ls->fd, SHUT_RD);
+    /*
+     * On one that does not listen it would last: clients that are accepted
+     * when it listens again would have sent an end, and nothing before.
+     */
+
+    if (ngx_zltunnel_port_socket_listens(ls)) {
+        (void) shutdown(ls->fd, SHUT_RD);
+    }
+
     (void) ngx_zltunnel_port_socket_reuseaddr(ls, 0);
 }
 

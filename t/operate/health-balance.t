@@ -255,9 +255,8 @@ sub the_port {
     my %old = map { $_ => 1 } $t->workers;
     $t->{nginx}->kill('HUP');
     ok(wait_for(sub {
-        my @w = $t->workers;
-        return @w && !grep { $old{$_} } @w;
-    }, 30), 'nginx reloads');
+        return grep { !$old{$_} } $t->workers;
+    }, 30), 'nginx reloads, and former workers may be there yet');
     ok(in_state(qw(down up)), 'and the agents are back');
     ok(refuses($was), 'it still does');
 
@@ -274,7 +273,18 @@ sub the_port {
         ok(wait_for(sub { refuses($was) }), 'the port is closed');
     }
 
+    # one that is closed twice is no worse for the next service that has it
+
     web('one', 503);
+    ok(wait_for(sub { refuses($was) }), 'closed');
+    my $plain = conf($w) =~ s/^check.*\n//mgr;
+    $w->{agent}->write_conf("${plain}allow_access = bob\n");
+    is(($w->{agent}->ask('reload'))[0], 0, 'another service at the port');
+    ok(wait_for(sub { !refuses($was) }), 'it is open');
+    is(get($was, '/x')->{body}, 'one', 'and serves');
+    $w->{agent}->write_conf(conf($w, "on_fail = refuse\n"));
+    is(($w->{agent}->ask('reload'))[0], 0, 'the former one again');
+
     ok(wait_for(sub { refuses($was) }), 'closed');
     $w->{agent}->write_conf(conf($w));
     is(($w->{agent}->ask('reload'))[0], 0, 'on_fail = keep again');
