@@ -9,6 +9,7 @@
  */
 
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "out.h"
 #include "zlt_utf8.h"
@@ -33,6 +35,10 @@ static void zlt_log_write(const char *label, zlt_log_level_e level,
     const char *fmt, va_list ap);
 static size_t zlt_log_begin(char *line, const char *label,
     zlt_log_level_e level);
+static size_t zlt_log_json(char *line, const char *label,
+    zlt_log_level_e level, const char *text);
+static size_t zlt_log_json_string(char *line, size_t len, const char *name,
+    const char *text, size_t n);
 static void zlt_log_owed(zlt_out_e out, const char *what);
 static int zlt_log_ends(const char *text, const char *reason);
 
@@ -49,6 +55,7 @@ static const zlt_log_name_t  zlt_log_names[] = {
 
 static zlt_log_level_e  zlt_log_level = ZLT_LOG_INFO;
 static int              zlt_log_journal;
+static int              zlt_log_is_json;
 static int              zlt_log_no_memory;     /* .. was complained of */
 static uint64_t         zlt_log_dropped[2];    /* lines, by zlt_out_e */
 
@@ -91,6 +98,13 @@ zlt_log_set_level(zlt_log_level_e level)
 }
 
 
+void
+zlt_log_set_json(int json)
+{
+    zlt_log_is_json = json;
+}
+
+
 int
 zlt_log_enabled(zlt_log_level_e level)
 {
@@ -103,7 +117,7 @@ zlt_log_write(const char *label, zlt_log_level_e level, const char *fmt,
     va_list ap)
 {
     int     n, err;
-    char    line[ZLT_OUT_LINE];
+    char    line[ZLT_OUT_LINE], text[ZLT_OUT_LINE];
     size_t  len;
 
     if (level > zlt_log_level) {
@@ -114,15 +128,21 @@ zlt_log_write(const char *label, zlt_log_level_e level, const char *fmt,
 
     zlt_log_tick();
 
-    len = zlt_log_begin(line, label, level);
-    n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
+    if (zlt_log_is_json) {
+        (void) vsnprintf(text, sizeof(text), fmt, ap);
+        len = zlt_log_json(line, label, level, text);
 
-    if (n > 0) {
-        len += (size_t) n;
-    }
+    } else {
+        len = zlt_log_begin(line, label, level);
+        n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
 
-    if (len > sizeof(line) - 2) {
-        len = sizeof(line) - 2;
+        if (n > 0) {
+            len += (size_t) n;
+        }
+
+        if (len > sizeof(line) - 2) {
+            len = sizeof(line) - 2;
+        }
     }
 
     line[len++] = '\n';
@@ -134,6 +154,88 @@ zlt_log_write(const char *label, zlt_log_level_e level, const char *fmt,
         += (zlt_out_write(ZLT_OUT_STDERR, line, len) == -1);
 
     errno = err;
+}
+
+
+/* All of the line but its end; its length. */
+
+static size_t
+zlt_log_json(char *line, const char *label, zlt_log_level_e level,
+    const char *text)
+{
+    char    when[ZLT_CLOCK_UTC], name[16], *p;
+    size_t  len;
+
+    (void) snprintf(name, sizeof(name), "%s", zlt_log_names[level].shown);
+
+    for (p = name; *p; p++) {
+        *p = (char) tolower((unsigned char) *p);
+    }
+
+    len = 0;
+
+    if (zlt_log_journal) {
+        len = (size_t) snprintf(line, ZLT_OUT_LINE, "<%d>",
+                                zlt_log_names[level].priority);
+    }
+
+    len += (size_t) snprintf(line + len, ZLT_OUT_LINE - len,
+                             "{\"time\":\"%s\",\"level\":\"%s\"",
+                             zlt_clock_utc(when, time(NULL)), name);
+
+    if (*label) {
+        /* without ": " */
+        len = zlt_log_json_string(line, len, "link", label,
+                                  strlen(label) - 2);
+    }
+
+    len = zlt_log_json_string(line, len, "message", text, strlen(text));
+
+    line[len++] = '}';
+
+    return len;
+}
+
+
+/* What has no room is cut, the object is whole. */
+
+static size_t
+zlt_log_json_string(char *line, size_t len, const char *name,
+    const char *text, size_t n)
+{
+    size_t  i;
+
+    len += (size_t) sprintf(line + len, ",\"%s\":\"", name);
+
+    for (i = 0; i < n && len < ZLT_OUT_LINE - 16; i++) {
+
+        if ((unsigned char) text[i] < 0x20) {
+            len += (size_t) sprintf(line + len, "\\u%04x",
+                                    (unsigned) (unsigned char) text[i]);
+            continue;
+        }
+
+        if (text[i] == '"' || text[i] == '\\') {
+            line[len++] = '\\';
+        }
+
+        line[len++] = text[i];
+    }
+
+    if (i < n || n == ZLT_OUT_LINE - 1) {
+
+        /* a character may have lost its end */
+
+        while ((line[len - 1] & 0xc0) == 0x80) {
+            len--;
+        }
+
+        len -= ((line[len - 1] & 0xc0) == 0xc0);
+    }
+
+    line[len++] = '"';
+
+    return len;
 }
 
 
@@ -175,18 +277,26 @@ zlt_log_tick(void)
 static void
 zlt_log_owed(zlt_out_e out, const char *what)
 {
-    char    line[ZLT_OUT_LINE];
+    char    line[ZLT_OUT_LINE], text[128];
     size_t  len;
 
     if (zlt_log_dropped[out] == 0) {
         return;
     }
 
-    len = zlt_log_begin(line, "", ZLT_LOG_WARN);
-    len += (size_t) snprintf(line + len, sizeof(line) - len, "%llu line%s %s "
-                             "dropped, since nobody took them\n",
-                             (unsigned long long) zlt_log_dropped[out],
-                             zlt_log_dropped[out] == 1 ? "" : "s", what);
+    (void) snprintf(text, sizeof(text), "%llu line%s %s dropped, since nobody "
+                    "took them", (unsigned long long) zlt_log_dropped[out],
+                    zlt_log_dropped[out] == 1 ? "" : "s", what);
+
+    if (zlt_log_is_json) {
+        len = zlt_log_json(line, "", ZLT_LOG_WARN, text);
+
+    } else {
+        len = zlt_log_begin(line, "", ZLT_LOG_WARN);
+        len += (size_t) snprintf(line + len, sizeof(line) - len, "%s", text);
+    }
+
+    line[len++] = '\n';
 
     if (zlt_out_write(ZLT_OUT_STDERR, line, len) == 0) {
         zlt_log_dropped[out] = 0;

@@ -31,6 +31,9 @@ typedef enum {
 
 void zlt_log_init(void);
 void zlt_log_set_level(zlt_log_level_e level);
+
+/* 1: a JSON object a line */
+void zlt_log_set_json(int json);
 int zlt_log_enabled(zlt_log_level_e level);
 
 /* errno is the same afterwards */

@@ -157,6 +157,12 @@ const zlt_key_t  zlt_key_table[] = {
       .help = "how much is logged",
       .reload = ZLT_KEY_AT_ONCE },
 
+    { .name = "log_format", .sections = ZLT_KEY_AGENT, ZLT_KEY_ALL,
+      .form = ZLT_KEY_CHOICE, zlt_key_at(zlt_conf_t, log_format),
+      .choices = "text|json", .arg = "FORMAT", .fallback = "text",
+      .help = "how a line of the log looks",
+      .reload = ZLT_KEY_AT_ONCE },
+
     { .name = "reconnect_interval", ZLT_KEY_LINK, ZLT_KEY_ALL,
       .form = ZLT_KEY_TIME, zlt_key_at(zlt_conf_t, reconnect_interval),
       .least = 100, .most = 3600000, .arg = "T", .fallback = "5s",

@@ -237,6 +237,7 @@ zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
     const zlt_key_t  *k;
 
     zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
+    zlt_log_set_json((int) config->agent.log_format);
 
     k = zlt_key_change(ZLT_KEY_OF_LINK, ZLT_KEY_RESTART, &p->config->agent,
                        &config->agent);

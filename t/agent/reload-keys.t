@@ -89,6 +89,7 @@ my @cases = (
       after => sub { ($server->conns('idle'))[0]->drop } ],
     [ 'agent', 'header_file', undef, 'headers', sub { headed('x-f', 'g') },
       after => sub { ($server->conns('idle'))[0]->drop } ],
+    [ 'agent', 'log_format', undef, 'json', sub { said(qr/^\{"time"/m) } ],
     [ 'agent', 'metrics', undef, $free, sub { !refuses($free) } ],
     [ 'agent', 'token_file', '%%token_file%%', $other,
       sub { $server->{auth}{token} ne $token } ],
