@@ -551,22 +551,3 @@ ngx_zltunnel_host_sweep(ngx_zltunnel_registry_t *registry)
         }
     }
 }
-
-
-void
-ngx_zltunnel_host_reset(ngx_zltunnel_sh_t *sh)
-{
-    ngx_uint_t  i, added;
-
-    /* whoever has seen it compares it with what comes */
-
-    added = sh->hosts.added;
-
-    ngx_memzero(&sh->hosts, sizeof(ngx_zltunnel_sh_hosts_t));
-
-    for (i = 0; i < NGX_ZLTUNNEL_HOST_RESTS; i++) {
-        ngx_queue_init(&sh->hosts.resting[i]);
-    }
-
-    sh->hosts.added = added;
-}

@@ -65,8 +65,6 @@ ngx_uint_t ngx_zltunnel_host_awaited(ngx_zltunnel_registry_t *registry,
     ngx_str_t *name);
 /* every second: frees those that were kept long enough */
 void ngx_zltunnel_host_sweep(ngx_zltunnel_registry_t *registry);
-/* the table is lost, with all else in the zone */
-void ngx_zltunnel_host_reset(ngx_zltunnel_sh_t *sh);
 
 
 #endif /* _NGX_ZLTUNNEL_HOST_H_INCLUDED_ */

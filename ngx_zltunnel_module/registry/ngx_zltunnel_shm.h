@@ -23,6 +23,8 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_shm_service.h"
+#include "ngx_zltunnel_shm_worker.h"
 
 
 #define NGX_ZLTUNNEL_V1_GRACE         70000    /* ms, agents of version 1 */
@@ -35,52 +37,6 @@
 #define NGX_ZLTUNNEL_PORT_REST     600000 /* ms before a freed port goes to
                                              another token by itself */
 #define NGX_ZLTUNNEL_STALE_TIME    10000  /* ms to register again in */
-
-
-/* the ways in which a dial got its channel */
-
-#define NGX_ZLTUNNEL_LOCAL         0
-#define NGX_ZLTUNNEL_MOVED         1
-#define NGX_ZLTUNNEL_BRIDGED       2
-#define NGX_ZLTUNNEL_FRESH         3
-#define NGX_ZLTUNNEL_LANED         4
-#define NGX_ZLTUNNEL_WAYS          5
-
-
-/* times in ms: bucket[i] counts those up to ngx_zltunnel_figure_limits[i] and
-   above the one before, the last bucket all others */
-
-#define NGX_ZLTUNNEL_BUCKETS       15
-
-typedef struct {
-    uint64_t                     bucket[NGX_ZLTUNNEL_BUCKETS];
-    uint64_t                     sum;
-} ngx_zltunnel_sh_times_t;
-
-
-/* of one worker, which alone writes it */
-
-typedef struct {
-    uint64_t                     dials[NGX_ZLTUNNEL_RESULTS];
-    ngx_zltunnel_sh_times_t      connects;    /* of dials that succeeded */
-    ngx_zltunnel_sh_times_t      heartbeats;  /* round trips */
-} ngx_zltunnel_sh_figures_t;
-
-
-typedef struct {
-    ngx_pid_t                    pid;         /* 0: the slot is free */
-    ngx_uint_t                   generation;
-    ngx_uint_t                   worker;
-    ngx_uint_t                   exiting;
-    ngx_uint_t                   clients;     /* exiting: 1 if it has any */
-    ngx_uint_t                   nidle;       /* idle channels there */
-    uint64_t                     acquired[NGX_ZLTUNNEL_WAYS];
-    uint64_t                     repeated;    /* Connects sent again */
-    uint64_t                     reused;      /* channels idle again */
-    uint64_t                     left;        /* connections, their lane */
-    uint64_t                     spliced;     /* bytes */
-    ngx_zltunnel_sh_figures_t   *figures;     /* NULL: the zone is full */
-} ngx_zltunnel_sh_worker_t;
 
 
 /* names of hosts: a hash table that grows by a bucket at a time, see
@@ -225,117 +181,6 @@ struct ngx_zltunnel_sh_tunnel_s {
     ngx_uint_t                   nidle;
     uint16_t                    *idle;        /* of each slot */
 };
-
-
-struct ngx_zltunnel_sh_service_s {
-    ngx_rbtree_node_t            node;        /* in sh->names */
-    ngx_queue_t                  queue;       /* in tunnel->services */
-    ngx_zltunnel_sh_tunnel_t    *tunnel;
-    u_char                       id[ZLT_ID_SIZE];
-    in_port_t                    port;        /* host order; 0: none */
-    in_port_t                    local_port;
-    in_port_t                    remote_port; /* asked for */
-    uint8_t                      udp;
-    uint8_t                      flags;       /* ZLT_R_* */
-    uint8_t                      stale;       /* not registered again yet */
-    uint8_t                      health;      /* ZLT_H_*, by its agent's check */
-    uint8_t                      shut;        /* .. so its port is closed */
-    uint8_t                      ill_len;     /* the address that was tried,
-                                                 and the error, while it is */
-    u_char                      *ill;         /* down; NULL: no room */
-    time_t                       ill_since;
-    uint16_t                     allow_len;   /* names of tokens, separated */
-    u_char                      *allow;       /* by commas; NULL: any */
-    ngx_queue_t                  hosts;       /* ngx_zltunnel_sh_hosted_t */
-    ngx_uint_t                   nhosts;
-    uint64_t                     used;        /* for round robin */
-    ngx_uint_t                   fails;       /* as an upstream, of late */
-    ngx_msec_t                   failed;      /* .. the last time */
-    time_t                       unreached;   /* the last time that it was not
-                                                 reached, or 0 */
-    uint8_t                      cause;       /* .. ZLT_E_*, 0xff: not said;
-                                                 0: not in time */
-
-    ngx_queue_t                  counters;    /* ngx_zltunnel_sh_counter_t */
-    uint64_t                     total;       /* folded in from dead workers */
-    uint64_t                     bytes[2];    /* 0 from clients, 1 to them */
-    uint64_t                     datagrams[2];
-    uint64_t                     dropped[NGX_ZLTUNNEL_DROPS];
-
-    uint8_t                      name_len;
-    u_char                       name[1];     /* allocated to fit */
-};
-
-
-struct ngx_zltunnel_sh_host_s {
-    ngx_zltunnel_sh_host_t      *next;        /* in its bucket */
-    uint64_t                     hash;
-    ngx_queue_t                  services;    /* ngx_zltunnel_sh_hosted_t */
-    ngx_queue_t                  rest;        /* in resting, if it is empty */
-    uint64_t                     tenant;      /* hash of the token's name */
-    ngx_msec_t                   freed;       /* resting, since */
-    uint8_t                      len;
-    u_char                       name[1];     /* allocated to fit */
-};
-
-
-/* one service has one name */
-
-typedef struct {
-    ngx_queue_t                  queue;       /* host->services */
-    ngx_queue_t                  list;        /* service->hosts */
-    ngx_zltunnel_sh_host_t      *host;
-    ngx_zltunnel_sh_service_t   *service;
-    uint8_t                      automatic;   /* "auto" was asked for */
-} ngx_zltunnel_sh_hosted_t;
-
-
-/* of one worker and one service or access session, written by that worker
-   alone; what it counts for is gone if both are NULL */
-
-struct ngx_zltunnel_sh_counter_s {
-    ngx_queue_t                  queue;       /* service's, or orphans */
-    ngx_zltunnel_sh_service_t   *service;
-    ngx_zltunnel_sh_access_t    *access;
-    ngx_uint_t                   slot;
-    ngx_pid_t                    pid;
-    ngx_uint_t                   active;      /* connections */
-    ngx_uint_t                   busy;        /* requests to balance */
-    uint64_t                     total;
-    uint64_t                     bytes[2];
-    uint64_t                     datagrams[2];
-    uint64_t                     dropped[NGX_ZLTUNNEL_DROPS];
-};
-
-
-/* a port that is or was used; others have no entry */
-
-typedef struct {
-    ngx_rbtree_node_t            node;        /* port | udp << 16 */
-    ngx_zltunnel_sh_service_t   *service;     /* NULL: free */
-    in_port_t                    port;
-    uint8_t                      udp;
-    uint64_t                     tenant;      /* hash of the token's name */
-    uint64_t                     user;        /* .. and of the service */
-    ngx_msec_t                   freed;
-} ngx_zltunnel_sh_port_t;
-
-
-/* a Connect sent on a control channel: a fresh channel will answer it */
-
-typedef struct {
-    ngx_rbtree_node_t            node;        /* by connection id */
-    u_char                       id[ZLT_ID_SIZE];
-    u_char                       tunnel_id[ZLT_ID_SIZE];
-    ngx_uint_t                   slot;        /* who waits */
-    ngx_pid_t                    pid;
-    ngx_msec_t                   expires;
-    ngx_uint_t                   answered;    /* a channel is being opened */
-    ngx_uint_t                   refused;     /* .. that was, for want of room */
-    ngx_uint_t                   datagrams;   /* for UDP sessions */
-    ngx_uint_t                   requests;    /* for answers that somebody waits
-                                                 for */
-} ngx_zltunnel_sh_pending_t;
 
 
 #define ngx_zltunnel_turn(sh)      (++(sh)->turn)

@@ -15,11 +15,11 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_zone.h"
-#include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_notice.h"
 #include "ngx_zltunnel_shm.h"
 
 
+static void ngx_zltunnel_zone_hosts(ngx_zltunnel_sh_hosts_t *hosts);
 static ngx_int_t ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry);
 
 
@@ -75,7 +75,7 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     ngx_rbtree_init(&sh->ports, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_rbtree_init(&sh->pendings, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_rbtree_init(&sh->accesses, &sh->sentinel, ngx_rbtree_insert_value);
-    ngx_zltunnel_host_reset(sh);
+    ngx_zltunnel_zone_hosts(&sh->hosts);
     ngx_queue_init(&sh->list);
     ngx_queue_init(&sh->orphans);
     sh->changes++;
@@ -83,6 +83,25 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     sh->ntunnels = 0;
 
     return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_zone_hosts(ngx_zltunnel_sh_hosts_t *hosts)
+{
+    ngx_uint_t  i, added;
+
+    /* whoever has seen it compares it with what comes */
+
+    added = hosts->added;
+
+    ngx_memzero(hosts, sizeof(ngx_zltunnel_sh_hosts_t));
+
+    for (i = 0; i < NGX_ZLTUNNEL_HOST_RESTS; i++) {
+        ngx_queue_init(&hosts->resting[i]);
+    }
+
+    hosts->added = added;
 }
 
 
