@@ -53,7 +53,7 @@ ngx_zltunnel_api_token_list(ngx_zltunnel_status_t *st)
         return NGX_OK;
     }
 
-    sums = ngx_zltunnel_metrics_sums(st, NGX_ZLTUNNEL_METRICS_TOKEN, &nsums);
+    sums = ngx_zltunnel_metrics_sum_all(st, NGX_ZLTUNNEL_METRICS_TOKEN, &nsums);
     n = ngx_zltunnel_api_token_sort(st, &tokens);
 
     if (sums == NULL || tokens == NULL) {

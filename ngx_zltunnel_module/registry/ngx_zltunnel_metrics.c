@@ -112,7 +112,7 @@ ngx_zltunnel_metrics(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
-    m->sums = ngx_zltunnel_metrics_sums(m->st, by, &m->nsums);
+    m->sums = ngx_zltunnel_metrics_sum_all(m->st, by, &m->nsums);
     if (m->sums == NULL) {
         return NGX_ERROR;
     }

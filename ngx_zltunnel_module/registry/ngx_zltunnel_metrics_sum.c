@@ -31,7 +31,7 @@ static int ngx_zltunnel_metrics_sum_cmp(const void *one, const void *two);
 
 
 ngx_zltunnel_metrics_sum_t **
-ngx_zltunnel_metrics_sums(ngx_zltunnel_status_t *st, ngx_zltunnel_metrics_e by,
+ngx_zltunnel_metrics_sum_all(ngx_zltunnel_status_t *st, ngx_zltunnel_metrics_e by,
     ngx_uint_t *n)
 {
     ngx_int_t                     rc;

@@ -48,7 +48,7 @@ typedef struct {
  * All sums of a registry, in the pool: n pointers, in the order of kind, token,
  * service.  st was filled by ngx_zltunnel_status_copy().  NULL: no memory.
  */
-ngx_zltunnel_metrics_sum_t **ngx_zltunnel_metrics_sums(
+ngx_zltunnel_metrics_sum_t **ngx_zltunnel_metrics_sum_all(
     ngx_zltunnel_status_t *st, ngx_zltunnel_metrics_e by, ngx_uint_t *n);
 /* the order of names: less than, equal to, or greater than 0, as memcmp() */
 int ngx_zltunnel_metrics_sum_order(const ngx_str_t *one, const ngx_str_t *two);
