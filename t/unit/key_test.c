@@ -82,6 +82,7 @@ defaults(void)
     zlt_conf_init(&set);
     zlt_option_access_init(&access);
     memset(&service, 0, sizeof(service));
+    zlt_key_defaults(ZLT_KEY_OF_SERVICE, &service);
     memset(&tunnel, 0, sizeof(tunnel));
 
     for (k = zlt_key_table; k->name; k++) {
@@ -117,6 +118,8 @@ defaults(void)
 
     check(conf.connect_timeout == 10000 && conf.max_udp_sessions == 4096
           && conf.max_idle == ZLT_CONF_UNSET);
+    check(service.check_interval == 10000 && service.check_timeout == 5000
+          && service.check_fails == 3 && service.check[0] == '\0');
 
     zlt_conf_free(&conf);
     zlt_conf_free(&set);
