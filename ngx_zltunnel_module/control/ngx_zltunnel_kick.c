@@ -63,6 +63,10 @@ ngx_zltunnel_kick(ngx_zltunnel_registry_t *registry, u_char *id, time_t until)
         ngx_zltunnel_tunnel_remove(registry, tunnel);
     }
 
+    if (until) {
+        ngx_zltunnel_past_keep(registry->sh, id);
+    }
+
     ngx_zltunnel_zone_unlock(registry);
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,

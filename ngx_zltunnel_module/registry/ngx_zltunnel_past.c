@@ -5,7 +5,8 @@
 
 /*
  * Tunnels that have gone, for who asks why.  They are a ring, of a size that
- * depends on that of the zone; a new one takes the place of the oldest.
+ * depends on that of the zone; a new one takes the place of the oldest.  One by
+ * which an agent is kept out stays as long, since it is let in by it.
  */
 
 
@@ -20,6 +21,9 @@
 #define NGX_ZLTUNNEL_PAST_TIME   3600         /* s */
 
 
+static ngx_zltunnel_sh_past_t *ngx_zltunnel_past_place(ngx_zltunnel_sh_t *sh);
+static ngx_uint_t ngx_zltunnel_past_keeps(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_sh_past_t *past);
 static void ngx_zltunnel_past_sum(ngx_zltunnel_sh_past_t *past,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_zltunnel_sh_past_t *ngx_zltunnel_past_of(ngx_zltunnel_sh_t *sh,
@@ -51,7 +55,7 @@ ngx_zltunnel_past_add(ngx_zltunnel_registry_t *registry,
         sh->past_size = n;
     }
 
-    past = &sh->past[sh->npast++ % sh->past_size];
+    past = ngx_zltunnel_past_place(sh);
 
     ngx_memzero(past, sizeof(ngx_zltunnel_sh_past_t));
 
@@ -77,6 +81,40 @@ ngx_zltunnel_past_add(ngx_zltunnel_registry_t *registry,
     past->left = tunnel->left ? tunnel->left : ngx_time();
 
     ngx_zltunnel_past_sum(past, tunnel);
+}
+
+
+/* The oldest, but none by which somebody is kept out, unless all are. */
+
+static ngx_zltunnel_sh_past_t *
+ngx_zltunnel_past_place(ngx_zltunnel_sh_t *sh)
+{
+    ngx_uint_t               i;
+    ngx_zltunnel_sh_past_t  *past;
+
+    i = 0;
+
+    do {
+        past = &sh->past[sh->npast++ % sh->past_size];
+    } while (ngx_zltunnel_past_keeps(sh, past) && i++ < sh->past_size);
+
+    return past;
+}
+
+
+static ngx_uint_t
+ngx_zltunnel_past_keeps(ngx_zltunnel_sh_t *sh, ngx_zltunnel_sh_past_t *past)
+{
+    ngx_str_t  name;
+
+    if (!past->kept) {
+        return 0;
+    }
+
+    name.data = past->name;
+    name.len = past->name_len;
+
+    return ngx_zltunnel_kept_until(sh, &name) != 0;
 }
 
 
@@ -125,7 +163,8 @@ ngx_zltunnel_past_of(ngx_zltunnel_sh_t *sh, ngx_uint_t i)
 
     past = &sh->past[(sh->npast - 1 - i) % sh->past_size];
 
-    return (past->left + NGX_ZLTUNNEL_PAST_TIME > ngx_time()) ? past : NULL;
+    return (past->left + NGX_ZLTUNNEL_PAST_TIME > ngx_time()
+            || ngx_zltunnel_past_keeps(sh, past)) ? past : NULL;
 }
 
 
@@ -144,6 +183,19 @@ ngx_zltunnel_past_find(ngx_zltunnel_sh_t *sh, u_char *id)
     }
 
     return NULL;
+}
+
+
+void
+ngx_zltunnel_past_keep(ngx_zltunnel_sh_t *sh, u_char *id)
+{
+    ngx_zltunnel_sh_past_t  *past;
+
+    past = ngx_zltunnel_past_find(sh, id);
+
+    if (past) {
+        past->kept = 1;
+    }
 }
 
 

@@ -20,6 +20,9 @@ void ngx_zltunnel_past_add(ngx_zltunnel_registry_t *registry,
 /* under the lock: one that went in the last hour, or NULL */
 ngx_zltunnel_sh_past_t *ngx_zltunnel_past_find(ngx_zltunnel_sh_t *sh,
     u_char *id);
+/* under the lock: agents with its token's name are kept out now, and it is there
+   until they are not */
+void ngx_zltunnel_past_keep(ngx_zltunnel_sh_t *sh, u_char *id);
 /* A copy of those that went in the last hour, the latest first, *n of them;
    "kept" says of each whether agents with its token's name are kept out.
    NULL: not enough memory. */

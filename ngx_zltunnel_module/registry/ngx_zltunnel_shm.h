@@ -82,8 +82,8 @@ typedef struct {
     uint8_t                      agent_len;
     uint8_t                      address_len;
     uint8_t                      error_len;
-    uint8_t                      kept;        /* of a copy: its agents are
-                                                 kept out */
+    uint8_t                      kept;        /* its agents were kept out by
+                                                 it; of a copy: they are now */
     time_t                       since;
     time_t                       heard;
     time_t                       left;

@@ -17,9 +17,11 @@ use Time::HiRes ();
 use ZLTunnel;
 use ZLTunnel::Access;
 use ZLTunnel::Proc;
+use ZLTunnel::Wire;
 
 my $past = qr/^(?:gone|kept_out)$/;
 my $each = 24;                 # connections of each tunnel
+my $many = 100;                # tunnels, more than the zone has room for later
 
 my $t = ZLTunnel->new(
     workers => 4, range => 12,
@@ -31,6 +33,7 @@ my $alice = $t->token('alice');
 my $bob = $t->token('bob');
 my $carol = $t->token('carol', 'sessions=2');
 my $dan = $t->token('dan', 'access=both');
+my $eve = $t->token('eve', 'sessions=200');
 $t->start;
 
 my $echo = $t->service('echo');
@@ -169,6 +172,26 @@ subtest 'for a while' => sub {
                       && tunnel('carol')->{id} ne $id }), 'it is back');
     is(token('carol')->{kept_out}, undef, 'and kept out no longer');
     $agent->stop;
+};
+
+subtest 'kept out, and many others go' => sub {
+    my $x = ZLTunnel::Wire->agent($t, $carol);
+    my $id = unpack 'H*', $x->{ok}{tunnel_id};
+
+    is(request('DELETE', "/ctl/1/tunnels/$id?for=10m")->{status}, 204,
+       'kept out');
+
+    my @many = map { ZLTunnel::Wire->agent($t, $eve) } 1 .. $many;
+    my @ids = map { unpack 'H*', $_->{ok}{tunnel_id} } @many;
+    is(scalar(grep {
+           request('DELETE', "/ctl/1/tunnels/$_")->{status} == 204
+       } @ids), $many, 'more than are known afterwards');
+    ok(!(grep { $_->{id} eq $ids[0] } past('eve')), 'the first is not');
+
+    is(((past('carol'))[0] // {})->{state}, 'kept_out', 'who is kept out is');
+    is(request('POST', "/ctl/1/tunnels/$id/resume")->{status}, 204,
+       'and can be let in');
+    ok(ZLTunnel::Wire->agent($t, $carol), 'comes');
 };
 
 subtest 'drained' => sub {
