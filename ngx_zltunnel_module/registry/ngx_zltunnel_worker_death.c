@@ -35,6 +35,7 @@ ngx_zltunnel_worker_death(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
     ngx_zltunnel_sh_t          *sh;
     ngx_zltunnel_sh_access_t   *access;
     ngx_zltunnel_sh_worker_t   *w;
+    ngx_zltunnel_sh_figures_t  *figures;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
     ngx_zltunnel_sh_pending_t  *pending;
@@ -104,10 +105,17 @@ ngx_zltunnel_worker_death(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
     sh->gone.left += w->left;
     sh->gone.spliced += w->spliced;
 
-    ngx_zltunnel_figure_add(sh->gone.figures, w->figures);
+    /* who dies here leaves a registry that is emptied, and the slot: the memory
+       is lost then, but is not freed twice */
 
-    if (w->figures) {
-        ngx_zltunnel_zone_free(registry, w->figures);
+    figures = w->figures;
+    w->figures = NULL;
+    ngx_memory_barrier();
+
+    ngx_zltunnel_figure_add(sh->gone.figures, figures);
+
+    if (figures) {
+        ngx_zltunnel_zone_free(registry, figures);
     }
 
     ngx_memzero(w, sizeof(ngx_zltunnel_sh_worker_t));
