@@ -22,6 +22,8 @@ static ngx_int_t ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j,
     const char *name, ngx_uint_t array);
 static ngx_uint_t ngx_zltunnel_json_left_out(ngx_zltunnel_json_t *j,
     const char *name);
+static ngx_uint_t ngx_zltunnel_json_foreign(ngx_zltunnel_json_t *j,
+    const char *name);
 static u_char *ngx_zltunnel_json_line(u_char *p, ngx_uint_t depth);
 static u_char *ngx_zltunnel_json_escape(u_char *p, uint32_t cp);
 
@@ -97,8 +99,7 @@ ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j, const char *name,
 static ngx_uint_t
 ngx_zltunnel_json_left_out(ngx_zltunnel_json_t *j, const char *name)
 {
-    u_char  *p, *last, *end;
-    size_t   len;
+    ngx_uint_t  i, out;
 
     if (j->skip) {
         return 1;
@@ -107,6 +108,35 @@ ngx_zltunnel_json_left_out(ngx_zltunnel_json_t *j, const char *name)
     if (name == NULL || j->level == 0 || j->depth != j->level) {
         return 0;
     }
+
+    for (i = 0; i < j->nnames; i++) {
+
+        if (j->names[i] == name) {
+            return j->left_out >> i & 1;
+        }
+    }
+
+    /* fields may be long, and there may be many elements */
+
+    out = ngx_zltunnel_json_foreign(j, name);
+
+    if (i < NGX_ZLTUNNEL_JSON_NAMES) {
+        j->names[i] = name;
+        j->left_out |= (uint32_t) out << i;
+        j->nnames++;
+    }
+
+    return out;
+}
+
+
+/* 1: it is not in fields */
+
+static ngx_uint_t
+ngx_zltunnel_json_foreign(ngx_zltunnel_json_t *j, const char *name)
+{
+    u_char  *p, *last, *end;
+    size_t   len;
 
     len = ngx_strlen(name);
     end = j->fields.data + j->fields.len;

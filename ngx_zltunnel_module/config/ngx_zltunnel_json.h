@@ -21,6 +21,9 @@
 /* what may be open at a time */
 #define NGX_ZLTUNNEL_JSON_DEPTH  16
 
+/* names of which it is remembered whether they are in fields */
+#define NGX_ZLTUNNEL_JSON_NAMES  32
+
 
 struct ngx_zltunnel_json_s {
     ngx_zltunnel_text_t          text;
@@ -28,6 +31,9 @@ struct ngx_zltunnel_json_s {
     ngx_uint_t                   arrays;      /* a bit for each that is one */
     ngx_str_t                    fields;      /* all else is left out .. */
     ngx_uint_t                   level;       /* .. at this depth; 0: nothing */
+    const char                  *names[NGX_ZLTUNNEL_JSON_NAMES];
+    ngx_uint_t                   nnames;
+    uint32_t                     left_out;    /* a bit for each of them */
     ngx_uint_t                   skip;        /* open, of what is left out */
     unsigned                     comma:1;     /* before the next value */
     unsigned                     compact:1;   /* set by the caller */
@@ -36,7 +42,8 @@ struct ngx_zltunnel_json_s {
 
 void ngx_zltunnel_json_init(ngx_zltunnel_json_t *j, ngx_pool_t *pool);
 /* Of what has a name at that depth only those are written that are in fields,
-   names separated by commas, which must last as long. */
+   names separated by commas, which must last as long.  A name that is given
+   below is a constant then: where it is it says the same each time. */
 void ngx_zltunnel_json_only(ngx_zltunnel_json_t *j, ngx_str_t *fields,
     ngx_uint_t depth);
 

@@ -13,12 +13,14 @@ use lib "$FindBin::Bin/../lib";
 
 use JSON::PP ();
 use Test::More;
+use Time::HiRes qw(time);
 use ZLTunnel;
 use ZLTunnel::Access;
 use ZLTunnel::UDP;
+use ZLTunnel::Wire qw(ext register);
 
 my $t = ZLTunnel->new(
-    workers => 2, range => 8, udp => 1,
+    workers => 2, range => 8, udp => 1, zltunnel => 'max_services 1000;',
     location => 'location /api/ { zltunnel_api; }
         location /only { zltunnel_api;
                          limit_except GET { deny all; } }');
@@ -285,6 +287,37 @@ subtest 'in the configuration' => sub {
 };
 
 close $c;
+# Which fields are asked for is looked up once, not for each of many services.
+
+subtest 'many services, a long list of fields' => sub {
+    my $n = 500;
+    my $x = ZLTunnel::Wire->agent($t, $carol);
+
+    for my $i (1 .. $n) {
+        $x->send_msg(register("s$i", ext => ext(1 => "\1")));
+        $x->expect('RegisterOk') or die 'no service';
+    }
+
+    # the shortest of some times is the same on a busy machine
+
+    my ($all, $none) = map {
+        my ($query, @took) = ($_);
+
+        for (1 .. 20) {
+            my $since = time;
+            get("/api/1/services$query");
+            push @took, time - $since;
+        }
+
+        cmp_ok(scalar(@{ api("/api/1/services$query")->{services} }), '>=', $n,
+               'all of them');
+        (sort { $a <=> $b } @took)[0];
+    } '', '?fields=' . ',' x 7900;
+
+    cmp_ok($none, '<', 5 * $all, 'is looked up in no time');
+    $x->close;
+};
+
 $t->finish;
 
 
