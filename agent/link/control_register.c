@@ -382,7 +382,7 @@ zlt_control_register_ok(zlt_control_t *c, const zlt_msg_t *m)
     } else {
         zlt_range_set(service, ZLT_SERVICE_UP);
         zlt_service_add_id(service, m->service_id);
-        zlt_link_health_tell(c->link, service);
+        c->link->health_due = 1;
 
         service->port = (m->ext & ZLT_X_PORT) ? m->port : 0;
 

@@ -20,6 +20,7 @@
 #define ZLT_LINK_HEALTH_BURST  64
 
 
+static void zlt_link_health_tell(zlt_link_t *l, zlt_service_t *s);
 static void zlt_link_health_changed(zlt_service_t *s, void *data);
 
 
@@ -99,7 +100,7 @@ zlt_link_health_changed(zlt_service_t *s, void *data)
 }
 
 
-void
+static void
 zlt_link_health_tell(zlt_link_t *l, zlt_service_t *s)
 {
     if (l->control == NULL || !zlt_control_is_up(l->control)

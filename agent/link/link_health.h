@@ -17,11 +17,8 @@
    any more is up. */
 void zlt_link_health_start(zlt_link_t *l);
 
-/* The server is to know of it, if it knows otherwise: at once, or when there
-   have been too many. */
-void zlt_link_health_tell(zlt_link_t *l, zlt_service_t *s);
-
-/* To be called each second. */
+/* To be called each second: the server is to know of what it knows otherwise, of
+   so many in a second. */
 void zlt_link_health_tick(zlt_link_t *l);
 
 /* The link stops. */

@@ -41,6 +41,7 @@
 static void ngx_zltunnel_control_read_handler(ngx_event_t *ev);
 static void ngx_zltunnel_control_write_handler(ngx_event_t *ev);
 static void ngx_zltunnel_control_timer_handler(ngx_event_t *ev);
+static void ngx_zltunnel_control_drop(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_free(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_heartbeat(ngx_zltunnel_control_t *control);
 static void ngx_zltunnel_control_quit(ngx_zltunnel_control_t *control);
@@ -53,9 +54,18 @@ ngx_uint_t
 ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry,
     struct sockaddr *sa)
 {
-    if (registry->unauthenticated < registry->max_unauthenticated
-        || ngx_zltunnel_control_place_yield(registry, sa))
-    {
+    ngx_zltunnel_control_t  *control;
+
+    if (registry->unauthenticated < registry->max_unauthenticated) {
+        return 1;
+    }
+
+    control = ngx_zltunnel_control_place_yield(registry, sa);
+
+    if (control) {
+        ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
+                      "agent did not send Auth, and its place is wanted");
+        ngx_zltunnel_control_drop(control);
         return 1;
     }
 
@@ -273,7 +283,9 @@ ngx_zltunnel_control_close(ngx_zltunnel_control_t *control)
 }
 
 
-void
+/* closes one that has not sent Auth, as if it had never come */
+
+static void
 ngx_zltunnel_control_drop(ngx_zltunnel_control_t *control)
 {
     ngx_zltunnel_control_place_leave(control);

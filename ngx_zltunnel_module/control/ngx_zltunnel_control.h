@@ -97,8 +97,6 @@ ngx_uint_t ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry,
     struct sockaddr *sa);
 /* its connection has ended, or is to: freed when the handlers that run return */
 void ngx_zltunnel_control_close(ngx_zltunnel_control_t *control);
-/* closes one that has not sent Auth, as if it had never come */
-void ngx_zltunnel_control_drop(ngx_zltunnel_control_t *control);
 /* data: the target, if the message says that there is one */
 ngx_int_t ngx_zltunnel_control_connect(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_ipc_t *msg, u_char *data);

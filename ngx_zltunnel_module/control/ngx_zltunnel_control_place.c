@@ -48,13 +48,12 @@ static ngx_rbtree_t       ngx_zltunnel_control_places;
 static ngx_rbtree_node_t  ngx_zltunnel_control_places_sentinel;
 
 
-ngx_uint_t
+ngx_zltunnel_control_t *
 ngx_zltunnel_control_place_yield(ngx_zltunnel_registry_t *registry,
     struct sockaddr *sa)
 {
     u_char                         addr[NGX_ZLTUNNEL_PLACE_ADDR];
     ngx_queue_t                   *q;
-    ngx_zltunnel_control_t        *control;
     ngx_zltunnel_control_place_t  *most, *own;
 
     ngx_zltunnel_control_place_addr(sa, addr);
@@ -63,18 +62,12 @@ ngx_zltunnel_control_place_yield(ngx_zltunnel_registry_t *registry,
     most = ngx_zltunnel_control_place_most(registry);
 
     if (most == NULL || most->n <= (own ? own->n : 0) + 1) {
-        return 0;
+        return NULL;
     }
 
     q = ngx_queue_head(&most->controls);
-    control = ngx_queue_data(q, ngx_zltunnel_control_t, place_queue);
 
-    ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                  "agent did not send Auth, and its place is wanted");
-
-    ngx_zltunnel_control_drop(control);
-
-    return 1;
+    return ngx_queue_data(q, ngx_zltunnel_control_t, place_queue);
 }
 
 

@@ -11,10 +11,10 @@
 #include "ngx_zltunnel.h"
 
 
-/* 1: a control channel from sa may come in, though all places are taken: one of
-   another address, that had more of them, was closed for it */
-ngx_uint_t ngx_zltunnel_control_place_yield(ngx_zltunnel_registry_t *registry,
-    struct sockaddr *sa);
+/* All places are taken: the control channel that is to be dropped for one from sa,
+   of another address, that has more of them.  NULL: there is none. */
+ngx_zltunnel_control_t *ngx_zltunnel_control_place_yield(
+    ngx_zltunnel_registry_t *registry, struct sockaddr *sa);
 /* the control channel has not sent Auth yet, and counts as one of these;
    NGX_ERROR: there is no memory */
 ngx_int_t ngx_zltunnel_control_place_enter(ngx_zltunnel_control_t *control);
