@@ -426,6 +426,7 @@ COMPLETE_fish = $(PREFIX)/share/fish/vendor_completions.d/zltunnel-agent.fish
 
 DOCS =         README.md CHANGES LICENSE CONTRIBUTING.md bench/README.md \
                packaging/README.md docs/convert.py docs/api.yaml \
+               docs/grafana.json docs/alerts.yaml \
                $(wildcard docs/*.md docs/*/*.md)
 UNITS_SYSTEMD = $(wildcard agent/*.service)
 EXAMPLES =     $(wildcard agent/*.example)

@@ -95,6 +95,7 @@ typedef struct {
 
 struct ngx_zltunnel_sh_s {
     ngx_uint_t                   generation;  /* raised by init_module */
+    ngx_uint_t                   manned;      /* the last that had a worker */
     ngx_uint_t                   dirty;
     ngx_msec_t                   started;     /* ngx_current_msec */
     ngx_uint_t                   expecting;   /* there was another one before,

@@ -74,6 +74,7 @@ ngx_zltunnel_worker_slot_take(ngx_zltunnel_registry_t *registry,
     ngx_memzero(w, sizeof(ngx_zltunnel_sh_worker_t));
 
     w->generation = generation;
+    sh->manned = ngx_max(sh->manned, generation);
     w->worker = ngx_worker;
     w->figures = ngx_zltunnel_worker_slot_figures(registry);
     w->pid = ngx_pid;

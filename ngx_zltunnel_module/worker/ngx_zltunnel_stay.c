@@ -75,9 +75,9 @@ ngx_zltunnel_stay_last(ngx_zltunnel_registry_t *registry)
 
     sh = registry->sh;
 
-    if (ngx_zltunnel_slot(sh, registry->slot)->generation != sh->generation) {
+    if (sh->manned != sh->generation) {
 
-        /* those of a reload may not have their slots yet */
+        /* those of a reload do not have their slots yet */
 
         return 0;
     }

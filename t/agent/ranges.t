@@ -209,7 +209,8 @@ sub shown {
     is_deeply(of($agent, 'game'), { name => 'game', protocol => 'udp',
                                     local => $l, state => 'up', public => $r,
                                     urls => [],
-                                    reason => undef, failure => undef },
+                                    reason => undef, failure => undef,
+                                    check => undef },
               'and one by --json');
 
     for my $name ('game', 'game-' . ($first + 3)) {

@@ -144,7 +144,7 @@ END
 nginx -e /tmp/ca/error.log -c /tmp/ca/nginx.conf
 named -c named.conf -g > named.log 2>&1 &
 echo \$! > pids
-PEBBLE_VA_NOSLEEP=1 pebble -config pebble.json -dnsserver $second:53 > pebble.log 2>&1 &
+PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0 pebble -config pebble.json -dnsserver $second:53 > pebble.log 2>&1 &
 echo \$! >> pids
 EOT
     $doc->shell('server', "ip route replace 192.0.2.53 via $second;"
