@@ -242,6 +242,9 @@ zlt_cmd_connect_service(zlt_conf_t *conf, const char *from, const char *value)
     const char          *why;
     zlt_service_conf_t   service;
 
+    memset(&service, 0, sizeof(zlt_service_conf_t));
+    zlt_key_defaults(ZLT_KEY_OF_SERVICE, &service);
+
     if (zlt_option_service(value, &service, &why) == -1) {
         zlt_log_complain("%s \"%s\": %s", from, value, why);
         return -1;

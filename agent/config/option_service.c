@@ -13,7 +13,6 @@
 #include <strings.h>
 #include <sys/un.h>
 
-#include "key.h"
 #include "option_check.h"
 #include "option_host.h"
 #include "option_range.h"
@@ -74,9 +73,6 @@ zlt_option_service(const char *text, zlt_service_conf_t *s,
     char     name[ZLT_MAX_NAME + 2];
     char    *copy, *local, *colon, *last;
     size_t   len;
-
-    memset(s, 0, sizeof(zlt_service_conf_t));
-    zlt_key_defaults(ZLT_KEY_OF_SERVICE, s);
 
     copy = strdup(text);
     if (copy == NULL) {

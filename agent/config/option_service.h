@@ -66,7 +66,7 @@ struct zlt_service_conf_s {
 
 /* NAME:[HOST:]PORT[:REMOTE_PORT][/udp][/private][/internal][/proxy-v1],
    where PORT may be FIRST-LAST; NAME:unix:/PATH[:REMOTE_PORT], and a port
-   alone, which is the name, too */
+   alone, which is the name, too.  s has its defaults already. */
 int zlt_option_service(const char *text, zlt_service_conf_t *s,
     const char **error);
 

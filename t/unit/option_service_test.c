@@ -49,6 +49,7 @@ services(void)
     for (i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
         tap_note("%s", list[i].text);
         error = "";
+        memset(&s, 0, sizeof(s));
 
         if (!check(zlt_option_service(list[i].text, &s, &error) == 0)) {
             fprintf(stderr, "# %s\n", error);
@@ -81,6 +82,7 @@ no_services(void)
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         tap_note("%s", bad[i]);
         error = NULL;
+        memset(&s, 0, sizeof(s));
         check(zlt_option_service(bad[i], &s, &error) == -1 && error);
     }
 }
