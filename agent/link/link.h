@@ -101,6 +101,7 @@ struct zlt_link_s {
     unsigned         none_up:1;        /* "no service is registered" */
     unsigned         health_due:1;     /* .. is to be told of services */
     unsigned         health_told;      /* of late */
+    uint64_t         health_turn;      /* of the last that waits */
 
     unsigned         stopped:1;        /* has done what owner.stopping is for */
     unsigned         removed:1;        /* .. to be freed then */

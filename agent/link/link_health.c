@@ -22,6 +22,7 @@
 
 static void zlt_link_health_tell(zlt_link_t *l, zlt_service_t *s);
 static void zlt_link_health_changed(zlt_service_t *s, void *data);
+static zlt_service_t *zlt_link_health_next(const zlt_link_t *l);
 
 
 void
@@ -109,8 +110,16 @@ zlt_link_health_tell(zlt_link_t *l, zlt_service_t *s)
         return;
     }
 
-    if (l->health_told == ZLT_LINK_HEALTH_BURST) {
+    /* who comes while others wait is behind them: one that flaps is not to be
+       all that is told of */
+
+    if (l->health_due || l->health_told == ZLT_LINK_HEALTH_BURST) {
         l->health_due = 1;
+
+        if (s->health.turn == 0) {
+            s->health.turn = ++l->health_turn;
+        }
+
         return;
     }
 
@@ -123,19 +132,48 @@ zlt_link_health_tell(zlt_link_t *l, zlt_service_t *s)
 void
 zlt_link_health_tick(zlt_link_t *l)
 {
-    zlt_list_t  *link;
+    zlt_service_t  *s;
 
     if (l->health_told) {
         l->health_told--;
     }
 
-    if (!l->health_due) {
-        return;
-    }
+    while (l->health_due && l->health_told < ZLT_LINK_HEALTH_BURST) {
+        s = zlt_link_health_next(l);
+        l->health_due = 0;
 
-    l->health_due = 0;
+        if (s == NULL) {
+            return;
+        }
+
+        s->health.turn = 0;
+
+        zlt_link_health_tell(l, s);
+
+        l->health_due = 1;
+    }
+}
+
+
+/* Who has waited for the longest time; NULL: nobody waits. */
+
+static zlt_service_t *
+zlt_link_health_next(const zlt_link_t *l)
+{
+    zlt_list_t     *link;
+    zlt_service_t  *s, *next;
+
+    next = NULL;
 
     zlt_list_each(link, &l->owner.services) {
-        zlt_link_health_tell(l, zlt_list_data(link, zlt_service_t, link));
+        s = zlt_list_data(link, zlt_service_t, link);
+
+        if (s->health.turn
+            && (next == NULL || s->health.turn < next->health.turn))
+        {
+            next = s;
+        }
     }
+
+    return next;
 }

@@ -71,6 +71,8 @@ typedef struct {
     uint64_t             since_ms;
     uint64_t             was;          /* ms, what it was before */
     uint8_t              told;         /* to the server: ZLT_H_* */
+    uint64_t             turn;         /* .. who has the least is told of
+                                          next; 0: does not wait */
     char                 why[ZLT_HEALTH_TEXT];     /* the last has failed: the
                                                       address and the error */
 } zlt_health_t;

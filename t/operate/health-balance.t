@@ -14,10 +14,12 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
+use IO::Socket::INET;
 use Test::More;
 use Time::HiRes qw(time sleep);
 use ZLTunnel;
 use ZLTunnel::App;
+use ZLTunnel::Proc;
 use ZLTunnel::Server;
 use ZLTunnel::Wire qw(msg ext register str16);
 
@@ -47,6 +49,7 @@ ok(wait_for(sub { grep({ $_ eq 'up' } states()) == 2 }), 'two agents are there')
 subtest 'one is down' => \&one_down;
 subtest 'reloads' => \&reloads;
 subtest 'under load' => \&under_load;
+subtest 'many that flap' => \&many_flap;
 subtest 'all are down' => \&all_down;
 subtest 'the port' => \&the_port;
 subtest 'a server that does not know' => \&old_server;
@@ -215,6 +218,50 @@ sub under_load {
     }
 
     unlike($t->log, qr/asks for too much/, 'that is not too much');
+}
+
+
+# They change more often than the server may be told of: it learns of another
+# all the same, and does not take that for too much.
+
+sub many_flap {
+    my $at = $t->free_port;
+    my $listen = IO::Socket::INET->new(LocalAddr => "127.0.0.1:$at",
+                                       Listen => 128, ReuseAddr => 1);
+    my $flaps = ZLTunnel::Proc->start(name => 'flaps', code => sub {
+        while (my $c = $listen->accept) {
+            sysread $c, my $in, 4096;
+            syswrite $c, 'HTTP/1.1 ' . (int(time * 5) & 1 ? 200 : 500)
+                         . " X\r\nContent-Length: 0\r\n\r\n";
+            close $c;
+        }
+    });
+    push @{ $t->{procs} }, $flaps;
+
+    my $every = "check = http:/healthz\ncheck_interval = 100ms\n"
+                . "check_fails = 1\ncheck_timeout = 5s\nprivate = yes\n";
+    my $agent = $t->agent(token => $t->token('eve'), wait => 0, conf =>
+        "[agent]\nserver = " . $t->url('ws') . "\ntoken_file = "
+        . "%%token_file%%\n"
+        . join('', map { "[service flaps$_]\nlocal = $at\n$every" } 1 .. 6)
+        . "[service steady]\nlocal = $web{one}{port}\n$every");
+
+    my $state = sub { ($t->service_status('steady') || {})->{state} // '' };
+    ok(wait_for(sub { $state->() eq 'up' }), 'an agent is there');
+    ok(wait_for(sub {
+        return 150 < (() = $agent->log =~ /the service "flaps/g);
+    }, 60), 'it has had much to tell');
+
+    for my $s ([ down => 503 ], [ up => 200 ]) {
+        web('one', $s->[1]);
+        ok(wait_for(sub { $state->() eq $s->[0] }, 30), "another is $s->[0]");
+    }
+
+    unlike($t->log, qr/asks for too much/, 'that is not too much');
+    $agent->stop;
+    $flaps->stop('KILL');
+    close $listen;
+    ok(in_state(qw(up up)), 'all others are up');
 }
 
 
