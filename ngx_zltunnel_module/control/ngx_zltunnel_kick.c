@@ -98,7 +98,9 @@ ngx_zltunnel_kick_told(ngx_zltunnel_registry_t *registry,
 
     ngx_zltunnel_kick_text(msg->epoch, text);
 
-    later = msg->epoch ? ngx_zltunnel_kept_retry(msg->epoch)
+    /* up to twice of it, since not all of them are to come at the same moment */
+
+    later = msg->epoch ? ngx_zltunnel_kept_retry(msg->epoch) / 2
                        : NGX_ZLTUNNEL_KICK_SOON;
 
     ngx_zltunnel_revoke_end(registry, msg->tunnel_id, ZLT_D_LATER, later,

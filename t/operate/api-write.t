@@ -106,6 +106,9 @@ subtest 'kept out' => sub {
        'for=10m');
     ok($kicked->logged(qr/kept out by the administrator until 20\d\d-/),
        'its agent knows until when');
+    ok($kicked->logged(qr/kept out.*\n.*connecting again in/), 'it asks again');
+    my @in = $kicked->log =~ /connecting again in ([\d.]+) s/g;
+    cmp_ok($in[-1], '<=', 30, '.. within 30 s, as it is said');
 
     my $until = token('alice')->{kept_out};
     like($until, qr/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'so does the API');
