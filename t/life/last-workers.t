@@ -86,7 +86,7 @@ subtest 'a binary upgrade' => sub {
     $t->follow($new);
 };
 
-# of three workers two have no client, and may have the channel
+# of three workers two have no client, and one at least has the channels
 
 subtest 'another zone' => sub {
     my @old = $t->workers;
@@ -103,7 +103,9 @@ subtest 'another zone' => sub {
     }, 30), 'and have left the old ones');
 
     select undef, undef, undef, 2.5;
-    is(grep({ kill 0, $_ } @old), 3, 'which stay for the client of one');
+    # one without channels need not
+
+    cmp_ok(grep({ kill 0, $_ } @old), '>', 1, 'which stay for the client of one');
     go_on(%waiting);
 
     ok(wait_for(sub { !grep { kill 0, $_ } @old }, 30), 'and then end');
