@@ -76,14 +76,17 @@ zlt_flow_move(zlt_relay_t *r, unsigned i)
     int          rc;
     size_t       moved, total;
     zlt_flow_t  *f;
+    zlt_conn_t  *from, *to;
 
     f = &r->flow[i];
+    from = &r->side[i];
+    to = &r->side[!i];
 
     if (f->end == ZLT_FLOW_SHUT || f->dead) {
 
         /* an answer to a Ping may not have gone; an error is found by reading */
 
-        (void) zlt_conn_flush(&r->side[!i]);
+        (void) zlt_conn_flush(to);
 
         return ZLT_FLOW_WAIT;
     }
@@ -98,19 +101,25 @@ zlt_flow_move(zlt_relay_t *r, unsigned i)
 
     for (total = 0; /* void */ ; total += moved) {
 
-        rc = zlt_flow_flush(r, i);
+        rc = zlt_conn_flush(to);
 
-        if (rc != ZLT_FLOW_MORE) {
-            return rc;
+        if (rc != 0) {
+            return rc == ZLT_CONN_AGAIN ? ZLT_FLOW_WAIT : ZLT_FLOW_OUT;
+        }
+
+        if (f->buf || f->pipe) {
+            rc = zlt_flow_flush(r, i);
+
+            if (rc != ZLT_FLOW_MORE) {
+                return rc;
+            }
         }
 
         if (f->end == ZLT_FLOW_EOF) {
             return zlt_flow_end(r, i);
         }
 
-        if (!zlt_conn_readable(&r->side[i])
-            || !zlt_conn_writable(&r->side[!i]))
-        {
+        if (!zlt_conn_readable(from) || !zlt_conn_writable(to)) {
             break;
         }
 
@@ -174,7 +183,11 @@ zlt_flow_behind(zlt_relay_t *r, unsigned i)
     }
 
     if (n < 0) {
-        (void) zlt_flow_flush(r, i);
+
+        if (zlt_conn_flush(&r->side[!i]) == 0) {
+            (void) zlt_flow_flush(r, i);
+        }
+
         return ZLT_FLOW_IN;
     }
 
@@ -191,7 +204,8 @@ zlt_flow_behind(zlt_relay_t *r, unsigned i)
 }
 
 
-/* Writes what is kept: ZLT_FLOW_MORE if nothing is any more. */
+/* Writes what the flow keeps, behind what the connection does: ZLT_FLOW_MORE if
+   nothing is kept any more. */
 
 static int
 zlt_flow_flush(zlt_relay_t *r, unsigned i)
@@ -201,12 +215,6 @@ zlt_flow_flush(zlt_relay_t *r, unsigned i)
     zlt_flow_t  *f;
 
     f = &r->flow[i];
-
-    n = zlt_conn_flush(&r->side[!i]);
-
-    if (n != 0) {
-        return n == ZLT_CONN_AGAIN ? ZLT_FLOW_WAIT : ZLT_FLOW_OUT;
-    }
 
     while (f->buf) {
         buf = f->buf;
