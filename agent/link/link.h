@@ -100,6 +100,7 @@ struct zlt_link_s {
                                           while there are others */
     unsigned         none_up:1;        /* "no service is registered" */
     unsigned         health_due:1;     /* .. is to be told of services */
+    unsigned         health_queued:1;  /* some of them wait for their turn */
     unsigned         health_told;      /* of late */
     uint64_t         health_turn;      /* of the last that waits */
 

@@ -113,8 +113,8 @@ zlt_link_health_tell(zlt_link_t *l, zlt_service_t *s)
     /* who comes while others wait is behind them: one that flaps is not to be
        all that is told of */
 
-    if (l->health_due || l->health_told == ZLT_LINK_HEALTH_BURST) {
-        l->health_due = 1;
+    if (l->health_queued || l->health_told == ZLT_LINK_HEALTH_BURST) {
+        l->health_queued = 1;
 
         if (s->health.turn == 0) {
             s->health.turn = ++l->health_turn;
@@ -132,15 +132,24 @@ zlt_link_health_tell(zlt_link_t *l, zlt_service_t *s)
 void
 zlt_link_health_tick(zlt_link_t *l)
 {
+    zlt_list_t     *link;
     zlt_service_t  *s;
 
     if (l->health_told) {
         l->health_told--;
     }
 
-    while (l->health_due && l->health_told < ZLT_LINK_HEALTH_BURST) {
-        s = zlt_link_health_next(l);
+    if (l->health_due) {
         l->health_due = 0;
+
+        zlt_list_each(link, &l->owner.services) {
+            zlt_link_health_tell(l, zlt_list_data(link, zlt_service_t, link));
+        }
+    }
+
+    while (l->health_queued && l->health_told < ZLT_LINK_HEALTH_BURST) {
+        s = zlt_link_health_next(l);
+        l->health_queued = 0;
 
         if (s == NULL) {
             return;
@@ -150,7 +159,7 @@ zlt_link_health_tick(zlt_link_t *l)
 
         zlt_link_health_tell(l, s);
 
-        l->health_due = 1;
+        l->health_queued = 1;
     }
 }
 
