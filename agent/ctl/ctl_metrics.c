@@ -101,14 +101,6 @@ static void zlt_ctl_metrics_sample(zlt_ctl_metrics_t *m, const char *link,
 static const char *zlt_ctl_metrics_escape(char *buf, const char *name);
 
 
-static const char *const  zlt_ctl_metrics_states[] = {
-    "pending", "connecting", "connected", "disconnected", "failed"
-};
-
-static const char *const  zlt_ctl_metrics_served[] = {
-    "down", "pending", "up", "refused"
-};
-
 static const char *const  zlt_ctl_metrics_directions[] = { "in", "out" };
 
 static const char *const  zlt_ctl_metrics_kinds[] = {
@@ -134,7 +126,7 @@ zlt_ctl_metrics(const zlt_process_t *p, zlt_text_t *t)
     zlt_ctl_metrics_process(&m);
 
     zlt_ctl_metrics_each(&m, "links", "gauge", "Tunnels that begin here.",
-                         "state", zlt_ctl_metrics_states,
+                         "state", zlt_link_state_names,
                          ZLT_CTL_METRICS_STATES,
                          offsetof(zlt_ctl_metrics_sum_t, states));
     zlt_ctl_metrics_since(&m);
@@ -142,7 +134,7 @@ zlt_ctl_metrics(const zlt_process_t *p, zlt_text_t *t)
                         "Control channels that followed another one.",
                         offsetof(zlt_ctl_metrics_sum_t, reconnects));
     zlt_ctl_metrics_each(&m, "services", "gauge", "Services, a range as one.",
-                         "state", zlt_ctl_metrics_served,
+                         "state", zlt_range_states,
                          ZLT_CTL_METRICS_SERVED,
                          offsetof(zlt_ctl_metrics_sum_t, services));
     zlt_ctl_metrics_one(&m, "connections", "gauge",

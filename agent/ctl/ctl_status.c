@@ -60,7 +60,6 @@ static void zlt_ctl_status_json_check(zlt_text_t *t, const zlt_range_t *r);
 static void zlt_ctl_status_json_urls(zlt_text_t *t, const char *urls);
 static void zlt_ctl_status_json_expected(zlt_text_t *t,
     const zlt_ctl_status_t *st);
-static const char *zlt_ctl_status_range(const zlt_range_t *r);
 
 
 void
@@ -245,7 +244,7 @@ zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l, const int *width)
 
     zlt_text_printf(t, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s  %s\n",
                     width[0], l->owner.conf->name,
-                    zlt_link_state_name(l->state),
+                    zlt_link_state_names[l->state],
                     width[1], l->owner.conf->server,
                     zlt_text_time(since, (now - l->since_ms) / 1000),
                     l->active
@@ -325,7 +324,7 @@ zlt_ctl_status_services(zlt_text_t *t, const zlt_link_t *l, const char *name)
                         r->conf.local);
         zlt_ctl_status_places(t, r);
         zlt_text_printf(t, "  %s", r->state == ZLT_SERVICE_REFUSED
-                                   ? r->refused : zlt_ctl_status_range(r));
+                                   ? r->refused : zlt_range_states[r->state]);
 
         s = zlt_range_unhealthy(r);
 
@@ -429,17 +428,6 @@ zlt_ctl_status_failure(zlt_text_t *t, const zlt_service_t *s)
 }
 
 
-static const char *
-zlt_ctl_status_range(const zlt_range_t *r)
-{
-    static const char *const  names[] = {
-        "down", "pending", "up", "refused"
-    };
-
-    return names[r->state];
-}
-
-
 /* Of what is asked for, what is not ready; nothing if all is. */
 
 static void
@@ -461,7 +449,7 @@ zlt_ctl_status_ready(zlt_text_t *t, const zlt_ctl_status_t *st)
         }
 
         zlt_text_printf(t, "the tunnel \"%s\" is %s%s%s\n",
-                        l->owner.conf->name, zlt_link_state_name(l->state),
+                        l->owner.conf->name, zlt_link_state_names[l->state],
                         l->reason[0] ? ": " : "", l->reason);
     }
 }
@@ -486,7 +474,7 @@ zlt_ctl_status_ready_services(zlt_text_t *t, const zlt_link_t *l,
         if (r->state != ZLT_SERVICE_UP) {
             zlt_text_printf(t, "the service \"%s\" is not registered: %s\n",
                             r->conf.name, r->state == ZLT_SERVICE_REFUSED
-                            ? r->refused : zlt_ctl_status_range(r));
+                            ? r->refused : zlt_range_states[r->state]);
 
         } else if (down) {
             zlt_text_printf(t, "the service \"%s\" is down: ", r->conf.name);
@@ -542,7 +530,7 @@ zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     zlt_text_printf(t, ",\"to\":");
     zlt_text_json_null(t, l->owner.conf->to);
     zlt_text_printf(t, ",\"state\":\"%s\",\"reason\":",
-                    zlt_link_state_name(l->state));
+                    zlt_link_state_names[l->state]);
     zlt_text_json_null(t, l->reason);
 
     zlt_text_printf(t, ",\"since\":\"%s\",\"seconds\":%llu",
@@ -626,7 +614,7 @@ zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
                         r->conf.protocol == ZLT_PROTO_UDP ? "udp" : "tcp");
         zlt_text_json(t, r->conf.local);
         zlt_text_printf(t, ",\"state\":\"%s\",\"public\":",
-                        zlt_ctl_status_range(r));
+                        zlt_range_states[r->state]);
 
         up = r->state == ZLT_SERVICE_UP && zlt_link_state_carries(l);
 

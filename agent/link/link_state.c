@@ -15,15 +15,9 @@
 #include "service.h"
 
 
-const char *
-zlt_link_state_name(zlt_link_state_e state)
-{
-    static const char *const  names[] = {
-        "pending", "connecting", "connected", "disconnected", "failed"
-    };
-
-    return names[state];
-}
+const char *const  zlt_link_state_names[] = {
+    "pending", "connecting", "connected", "disconnected", "failed"
+};
 
 
 void

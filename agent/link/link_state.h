@@ -38,7 +38,7 @@ typedef struct {
 
 
 void zlt_link_state_set(zlt_link_t *l, zlt_link_state_e state);
-const char *zlt_link_state_name(zlt_link_state_e state);
+extern const char *const  zlt_link_state_names[];
 
 /* What the next state will be explained by; "" once it is connected. */
 void zlt_link_state_reason(zlt_link_t *l, const char *reason);

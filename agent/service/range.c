@@ -14,6 +14,11 @@
 #include "service.h"
 
 
+const char *const  zlt_range_states[] = {
+    "down", "pending", "up", "refused"
+};
+
+
 zlt_range_t *
 zlt_range_create(zlt_list_t *ranges, zlt_list_t *services,
     const zlt_service_conf_t *conf)

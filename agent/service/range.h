@@ -32,6 +32,10 @@ typedef enum {
 } zlt_service_state_e;
 
 
+/* what they are called, by their number */
+extern const char *const  zlt_range_states[];
+
+
 struct zlt_range_s {
     zlt_list_t           link;
     zlt_service_conf_t   conf;         /* as the entry has it */
