@@ -41,6 +41,9 @@ static ngx_int_t ngx_zltunnel_access_each(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_access_write_pt write);
 static ngx_uint_t ngx_zltunnel_access_copy(ngx_zltunnel_sh_tunnel_t *tunnel,
     ngx_zltunnel_access_copy_t *copies, ngx_uint_t n);
+static void ngx_zltunnel_access_write_head(ngx_zltunnel_json_t *j,
+    u_char *tunnel_id, const char *key, ngx_str_t *visitor,
+    ngx_zltunnel_access_copy_t *copy);
 static void ngx_zltunnel_access_write(ngx_zltunnel_json_t *j,
     u_char *tunnel_id, ngx_str_t *visitor, ngx_zltunnel_access_copy_t *copy);
 static void ngx_zltunnel_access_write_api(ngx_zltunnel_json_t *j,
@@ -174,18 +177,16 @@ ngx_zltunnel_access_copy(ngx_zltunnel_sh_tunnel_t *tunnel,
 }
 
 
+/* opens it: what status and API have alike, but that a token is a name here */
+
 static void
-ngx_zltunnel_access_write(ngx_zltunnel_json_t *j, u_char *tunnel_id,
-    ngx_str_t *visitor, ngx_zltunnel_access_copy_t *copy)
+ngx_zltunnel_access_write_head(ngx_zltunnel_json_t *j, u_char *tunnel_id,
+    const char *key, ngx_str_t *visitor, ngx_zltunnel_access_copy_t *copy)
 {
-    ngx_zltunnel_access_sum_t  *sum;
-
-    sum = &copy->sum;
-
     ngx_zltunnel_json_open(j, NULL, '{');
     ngx_zltunnel_json_hex(j, "id", copy->id, ZLT_ID_SIZE);
     ngx_zltunnel_json_hex(j, "tunnel", tunnel_id, ZLT_ID_SIZE);
-    ngx_zltunnel_json_string(j, "name", visitor->data, visitor->len);
+    ngx_zltunnel_json_string(j, key, visitor->data, visitor->len);
     ngx_zltunnel_json_string(j, "service", copy->name, copy->name_len);
     ngx_zltunnel_json_string(j, "protocol",
                              (u_char *) (copy->udp ? "udp" : "tcp"), 3);
@@ -196,6 +197,18 @@ ngx_zltunnel_access_write(ngx_zltunnel_json_t *j, u_char *tunnel_id,
     } else {
         ngx_zltunnel_json_null(j, "target");
     }
+}
+
+
+static void
+ngx_zltunnel_access_write(ngx_zltunnel_json_t *j, u_char *tunnel_id,
+    ngx_str_t *visitor, ngx_zltunnel_access_copy_t *copy)
+{
+    ngx_zltunnel_access_sum_t  *sum;
+
+    sum = &copy->sum;
+
+    ngx_zltunnel_access_write_head(j, tunnel_id, "name", visitor, copy);
 
     ngx_zltunnel_json_number(j, "created", copy->created);
 
@@ -239,20 +252,7 @@ ngx_zltunnel_access_write_api(ngx_zltunnel_json_t *j, u_char *tunnel_id,
     sum = &copy->sum;
     expires = copy->left ? ngx_time() + (time_t) copy->left : 0;
 
-    ngx_zltunnel_json_open(j, NULL, '{');
-    ngx_zltunnel_json_hex(j, "id", copy->id, ZLT_ID_SIZE);
-    ngx_zltunnel_json_hex(j, "tunnel", tunnel_id, ZLT_ID_SIZE);
-    ngx_zltunnel_json_string(j, "token", visitor->data, visitor->len);
-    ngx_zltunnel_json_string(j, "service", copy->name, copy->name_len);
-    ngx_zltunnel_json_string(j, "protocol",
-                             (u_char *) (copy->udp ? "udp" : "tcp"), 3);
-
-    if (copy->target_len) {
-        ngx_zltunnel_json_string(j, "target", copy->target, copy->target_len);
-
-    } else {
-        ngx_zltunnel_json_null(j, "target");
-    }
+    ngx_zltunnel_access_write_head(j, tunnel_id, "token", visitor, copy);
 
     ngx_zltunnel_json_time(j, "created", copy->created);
     ngx_zltunnel_json_time(j, "expires", copy->over ? ngx_time() : expires);
