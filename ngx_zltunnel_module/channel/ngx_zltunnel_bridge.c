@@ -93,15 +93,9 @@ ngx_zltunnel_bridge_give(ngx_zltunnel_registry_t *registry,
     if (channel && !channel->end.ops->moves
         && ngx_zltunnel_room_scarce())
     {
-        /* for the bridge: the channel is of more use here, unless a part of
-           a message has been read from it, which would be lost */
+        /* for the bridge: the channel is of more use here */
 
-        if (channel->have > channel->used) {
-            ngx_zltunnel_channel_close(channel);
-
-        } else {
-            ngx_zltunnel_release_idle(channel, NULL);
-        }
+        ngx_zltunnel_release_idle(channel, NULL);
 
         channel = NULL;
     }
