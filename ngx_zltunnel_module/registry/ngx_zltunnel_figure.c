@@ -84,6 +84,23 @@ ngx_zltunnel_figure_time(ngx_zltunnel_sh_times_t *times, ngx_msec_t msec)
 
 
 void
+ngx_zltunnel_figure_add_worker(ngx_zltunnel_sh_worker_t *to,
+    ngx_zltunnel_sh_worker_t *from)
+{
+    ngx_uint_t  way;
+
+    for (way = 0; way < NGX_ZLTUNNEL_WAYS; way++) {
+        to->acquired[way] += from->acquired[way];
+    }
+
+    to->repeated += from->repeated;
+    to->reused += from->reused;
+    to->left += from->left;
+    to->spliced += from->spliced;
+}
+
+
+void
 ngx_zltunnel_figure_add(ngx_zltunnel_sh_figures_t *to,
     ngx_zltunnel_sh_figures_t *from)
 {

@@ -22,6 +22,9 @@ void ngx_zltunnel_figure_dial(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_dial_e rc, ngx_msec_t msec);
 void ngx_zltunnel_figure_heartbeat(ngx_zltunnel_registry_t *registry,
     ngx_msec_t msec);
+/* what a worker has counted in its slot, but for its figures */
+void ngx_zltunnel_figure_add_worker(ngx_zltunnel_sh_worker_t *to,
+    ngx_zltunnel_sh_worker_t *from);
 /* under the lock; NULL: nothing was counted */
 void ngx_zltunnel_figure_add(ngx_zltunnel_sh_figures_t *to,
     ngx_zltunnel_sh_figures_t *from);

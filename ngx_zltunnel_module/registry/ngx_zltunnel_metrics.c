@@ -29,11 +29,10 @@ typedef struct {
 } ngx_zltunnel_metrics_t;
 
 
-/* a figure of a sum: family, and where the value is */
+/* a gauge of a sum: family, and where the value is */
 
 typedef struct {
     const char                   *name;
-    const char                   *type;
     const char                   *help;
     size_t                        offset;
 } ngx_zltunnel_metrics_figure_t;
@@ -58,19 +57,19 @@ static void ngx_zltunnel_metrics_first(ngx_zltunnel_metrics_t *m);
 
 static const ngx_zltunnel_metrics_figure_t  ngx_zltunnel_metrics_of_tunnels[] =
 {
-    { "dials_pending", "gauge",
+    { "dials_pending",
       "Connections that wait for the agent.",
       offsetof(ngx_zltunnel_metrics_sum_t, pending) },
 
-    { "channels_idle", "gauge",
+    { "channels_idle",
       "Data channels that wait for a connection.",
       offsetof(ngx_zltunnel_metrics_sum_t, idle) },
 
-    { "access_sessions", "gauge",
+    { "access_sessions",
       "Access sessions of visitors.",
       offsetof(ngx_zltunnel_metrics_sum_t, accesses) },
 
-    { "access_connections", "gauge",
+    { "access_connections",
       "Connections of access sessions that are open.",
       offsetof(ngx_zltunnel_metrics_sum_t, visits) }
 };
@@ -433,7 +432,7 @@ ngx_zltunnel_metrics_tunnels(ngx_zltunnel_metrics_t *m)
     {
         figure = &ngx_zltunnel_metrics_of_tunnels[f];
 
-        ngx_zltunnel_metrics_text_family(&m->text, figure->name, figure->type,
+        ngx_zltunnel_metrics_text_family(&m->text, figure->name, "gauge",
                                     figure->help);
 
         for (i = 0; i < m->first[NGX_ZLTUNNEL_METRICS_TCP]; i++) {

@@ -8,6 +8,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_status_sum.h"
+#include "ngx_zltunnel_figure.h"
 
 #include "zlt_msg.h"
 
@@ -28,7 +29,7 @@ void
 ngx_zltunnel_status_sum(ngx_zltunnel_status_t *st,
     ngx_zltunnel_sh_worker_t *sum)
 {
-    ngx_uint_t                 i, way;
+    ngx_uint_t                 i;
     ngx_zltunnel_sh_worker_t  *worker;
 
     ngx_memzero(sum, sizeof(ngx_zltunnel_sh_worker_t));
@@ -43,14 +44,7 @@ ngx_zltunnel_status_sum(ngx_zltunnel_status_t *st,
             continue;
         }
 
-        for (way = 0; way < NGX_ZLTUNNEL_WAYS; way++) {
-            sum->acquired[way] += worker->acquired[way];
-        }
-
-        sum->repeated += worker->repeated;
-        sum->reused += worker->reused;
-        sum->left += worker->left;
-        sum->spliced += worker->spliced;
+        ngx_zltunnel_figure_add_worker(sum, worker);
     }
 }
 

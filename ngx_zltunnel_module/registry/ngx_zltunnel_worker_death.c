@@ -29,7 +29,6 @@ static void ngx_zltunnel_worker_death_counters(
 void
 ngx_zltunnel_worker_death(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
 {
-    ngx_uint_t                  i;
     ngx_queue_t                *q, *sq;
     ngx_rbtree_node_t          *node;
     ngx_zltunnel_sh_t          *sh;
@@ -96,14 +95,7 @@ ngx_zltunnel_worker_death(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
         }
     }
 
-    for (i = 0; i < NGX_ZLTUNNEL_WAYS; i++) {
-        sh->gone.acquired[i] += w->acquired[i];
-    }
-
-    sh->gone.repeated += w->repeated;
-    sh->gone.reused += w->reused;
-    sh->gone.left += w->left;
-    sh->gone.spliced += w->spliced;
+    ngx_zltunnel_figure_add_worker(&sh->gone, w);
 
     /* who dies here leaves a registry that is emptied, and the slot: the memory
        is lost then, but is not freed twice */
