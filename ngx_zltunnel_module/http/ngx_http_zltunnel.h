@@ -56,6 +56,10 @@ ngx_int_t ngx_http_zltunnel_handshake_handler(ngx_http_request_t *r);
    Zltunnel-Worker, by which agents know that it is one */
 ngx_int_t ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
     const char *line, const char *text);
+/* a whole body, of which the last buffer has no flags set; no-store.  type stays.
+   Returns what a content handler does. */
+ngx_int_t ngx_http_zltunnel_answer_body(ngx_http_request_t *r,
+    ngx_uint_t status, const char *type, ngx_chain_t *out, off_t size);
 /* 101, with its headers: sent, or for a data channel in the request's output
    chain.  NGX_ERROR, or a status: it is not. */
 ngx_int_t ngx_http_zltunnel_answer_switch(ngx_http_request_t *r,

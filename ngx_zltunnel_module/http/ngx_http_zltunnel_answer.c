@@ -79,6 +79,40 @@ ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
 
 
 ngx_int_t
+ngx_http_zltunnel_answer_body(ngx_http_request_t *r, ngx_uint_t status,
+    const char *type, ngx_chain_t *out, off_t size)
+{
+    ngx_int_t     rc;
+    ngx_chain_t  *cl;
+
+    if (ngx_http_zltunnel_answer_header(r, "Cache-Control", "no-store")
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    for (cl = out; cl->next; cl = cl->next) { /* void */ }
+
+    cl->buf->last_buf = (r == r->main);
+    cl->buf->last_in_chain = 1;
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = size;
+    r->headers_out.content_type.data = (u_char *) type;
+    r->headers_out.content_type.len = ngx_strlen(type);
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    return ngx_http_output_filter(r, out);
+}
+
+
+ngx_int_t
 ngx_http_zltunnel_answer_switch(ngx_http_request_t *r,
     ngx_http_zltunnel_upgrade_t *upgrade)
 {

@@ -212,33 +212,12 @@ static ngx_int_t
 ngx_http_zltunnel_api_answer(ngx_http_request_t *r, ngx_uint_t status,
     ngx_chain_t *out, off_t size)
 {
-    ngx_int_t     rc;
-    ngx_chain_t  *cl;
-
-    if (ngx_http_zltunnel_answer_header(r, "Cache-Control", "no-store")
-        != NGX_OK
-        || ngx_http_zltunnel_answer_header(r, "X-Content-Type-Options",
-                                           "nosniff")
-           != NGX_OK)
+    if (ngx_http_zltunnel_answer_header(r, "X-Content-Type-Options", "nosniff")
+        != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    for (cl = out; cl->next; cl = cl->next) { /* void */ }
-
-    cl->buf->last_buf = (r == r->main);
-    cl->buf->last_in_chain = 1;
-
-    r->headers_out.status = status;
-    r->headers_out.content_length_n = size;
-    ngx_str_set(&r->headers_out.content_type, "application/json");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    return ngx_http_output_filter(r, out);
+    return ngx_http_zltunnel_answer_body(r, status, "application/json", out,
+                                         size);
 }

@@ -142,7 +142,7 @@ ngx_http_zltunnel_status_handler(ngx_http_request_t *r)
     off_t                          size;
     ngx_int_t                      rc;
     ngx_uint_t                     prometheus;
-    ngx_chain_t                   *out, *cl;
+    ngx_chain_t                   *out;
     ngx_http_zltunnel_loc_conf_t  *zlcf;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
@@ -180,35 +180,11 @@ ngx_http_zltunnel_status_handler(ngx_http_request_t *r)
                     : ngx_zltunnel_status(zlcf->registry, r->pool, &out,
                                           &size);
 
-    if (rc != NGX_OK
-        || ngx_http_zltunnel_answer_header(r, "Cache-Control", "no-store")
-           != NGX_OK)
-    {
+    if (rc != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    for (cl = out; cl->next; cl = cl->next) { /* void */ }
-
-    cl->buf->last_buf = (r == r->main);
-    cl->buf->last_in_chain = 1;
-
-    r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = size;
-
-    if (prometheus) {
-        ngx_str_set(&r->headers_out.content_type,
-                    "text/plain; version=0.0.4; charset=utf-8");
-    } else {
-        ngx_str_set(&r->headers_out.content_type, "application/json");
-    }
-
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    return ngx_http_output_filter(r, out);
+    return ngx_http_zltunnel_answer_body(r, NGX_HTTP_OK, prometheus
+                                ? "text/plain; version=0.0.4; charset=utf-8"
+                                : "application/json", out, size);
 }
