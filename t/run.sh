@@ -43,8 +43,26 @@ for test in $tests; do
     beside="$beside $test"
 done
 
+# What the tests complain of passes by, and is told again at the end.
+
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+mkfifo "$dir/stderr"
+
+run()
+{
+    tee -a "$dir/said" < "$dir/stderr" >&2 &
+    ${PROVE:-prove} "$@" 2> "$dir/stderr" || status=1
+    wait $!
+}
+
 status=0
-[ -z "$beside" ] || ${PROVE:-prove} -j"$jobs" $beside || status=1
-[ -z "$alone" ] || ${PROVE:-prove} $alone || status=1
+[ -z "$beside" ] || run -j"$jobs" $beside
+[ -z "$alone" ] || run $alone
+
+if [ $status != 0 ] && [ -s "$dir/said" ]; then
+    echo 'What the tests said:'
+    cat "$dir/said"
+fi
 
 exit $status
