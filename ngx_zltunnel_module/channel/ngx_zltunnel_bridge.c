@@ -43,6 +43,8 @@
 /* connections of an idle one: its own, and the channel's */
 #define NGX_ZLTUNNEL_BRIDGE_IDLE    2
 
+#define NGX_ZLTUNNEL_BRIDGE_PEEK    16384       /* bytes */
+
 
 struct ngx_zltunnel_bridge_s {
     ngx_zltunnel_end_t           end;        /* towards the other worker */
@@ -53,6 +55,8 @@ struct ngx_zltunnel_bridge_s {
     unsigned                     idle:1;     /* counted as such */
     unsigned                     back:1;     /* the channel is this worker's
                                                 again */
+    unsigned                     whole:1;    /* what waits there to be read is,
+                                                and nothing more comes */
 };
 
 
@@ -64,6 +68,7 @@ static void ngx_zltunnel_bridge_none(ngx_zltunnel_channel_t *channel,
     ngx_uint_t slot, ngx_zltunnel_ipc_t *msg);
 static ngx_int_t ngx_zltunnel_bridge_look(ngx_zltunnel_relay_t *relay,
     ngx_uint_t from, u_char *data, size_t len);
+static ngx_int_t ngx_zltunnel_bridge_closed(ngx_zltunnel_relay_t *relay);
 static void ngx_zltunnel_bridge_count(ngx_zltunnel_bridge_t *bridge,
     ngx_uint_t idle);
 static void ngx_zltunnel_bridge_cut(ngx_zltunnel_link_t *link);
@@ -247,6 +252,7 @@ ngx_zltunnel_bridge_start(ngx_zltunnel_channel_t *channel, ngx_uint_t slot,
     bridge->relay.half_timeout = NGX_ZLTUNNEL_BRIDGE_LINGER;
     bridge->relay.dead = requests ? registry->heartbeat_timeout : 0;
     bridge->relay.look = ngx_zltunnel_bridge_look;
+    bridge->relay.closed = ngx_zltunnel_bridge_closed;
     bridge->relay.handler = ngx_zltunnel_bridge_done;
     bridge->relay.data = bridge;
 
@@ -317,6 +323,60 @@ ngx_zltunnel_bridge_look(ngx_zltunnel_relay_t *relay, ngx_uint_t from,
                    && relay->flow[1].pos == relay->flow[1].last;
 
     return NGX_DONE;
+}
+
+
+/*
+ * The other worker is gone from the bridge, and the agent takes nothing.  A
+ * socketpair has no reset, but what waits in it says how it ends.
+ */
+
+static ngx_int_t
+ngx_zltunnel_bridge_closed(ngx_zltunnel_relay_t *relay)
+{
+    int                     fd, offset;
+    ssize_t                 n;
+    zlt_track_t             track;
+    ngx_zltunnel_bridge_t  *bridge;
+
+    static u_char  buf[NGX_ZLTUNNEL_BRIDGE_PEEK];
+
+    bridge = relay->data;
+
+    if (bridge->whole) {
+        return NGX_OK;
+    }
+
+    track = bridge->track;
+    fd = bridge->end.connection->fd;
+
+    /* each peek goes on where the last one has ended: socket(7), SO_PEEK_OFF */
+
+    offset = 0;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(int)) == -1) {
+        return NGX_OK;
+    }
+
+    do {
+        n = recv(fd, buf, sizeof(buf), MSG_PEEK|MSG_DONTWAIT);
+
+        if (n > 0) {
+            zlt_track_bytes(&track, ZLT_TRACK_SERVER, buf, n);
+        }
+
+    } while (n > 0 || (n == -1 && ngx_socket_errno == NGX_EINTR));
+
+    offset = -1;
+    (void) setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(int));
+
+    if (n != 0 || !zlt_track_whole(&track, ZLT_TRACK_SERVER)) {
+        return NGX_ERROR;
+    }
+
+    bridge->whole = 1;
+
+    return NGX_OK;
 }
 
 

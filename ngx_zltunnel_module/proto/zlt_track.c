@@ -15,8 +15,12 @@ static void zlt_track_message(zlt_track_t *t, unsigned from);
 void
 zlt_track_begin(zlt_track_t *t)
 {
-    t->way[ZLT_TRACK_SERVER].open = 1;
-    t->way[ZLT_TRACK_AGENT].open = 1;
+    unsigned  i;
+
+    for (i = 0; i < 2; i++) {
+        t->way[i].open = 1;
+        t->way[i].reset = 0;
+    }
 }
 
 
@@ -76,6 +80,7 @@ zlt_track_message(zlt_track_t *t, unsigned from)
     case ZLT_EOF:
     case ZLT_RESET:
         t->way[from].open = 0;
+        t->way[from].reset = (t->way[from].header[0] == ZLT_RESET);
         break;
 
     case ZLT_RETIRE:
@@ -112,4 +117,13 @@ zlt_track_idle(const zlt_track_t *t)
     }
 
     return !t->retired && !t->lost && !zlt_track_busy(t);
+}
+
+
+int
+zlt_track_whole(const zlt_track_t *t, unsigned from)
+{
+    return t->lost
+           || (!t->way[from].open && !t->way[from].reset
+               && !t->way[from].left && !t->way[from].have);
 }

@@ -30,6 +30,7 @@ typedef struct {
         uint32_t     left;         /* bytes of the present payload */
         uint8_t      have;         /* of the next header */
         uint8_t      open;         /* the connection has not ended there */
+        uint8_t      reset;        /* it ended by a Reset */
         uint8_t      header[ZLT_HEADER_SIZE];
     } way[2];
 
@@ -50,6 +51,9 @@ int zlt_track_busy(const zlt_track_t *t);
 
 /* 1: none is, nor is a message half there, and there may be others */
 int zlt_track_idle(const zlt_track_t *t);
+
+/* 0: if nothing more comes from there, the connection is cut off, or reset */
+int zlt_track_whole(const zlt_track_t *t, unsigned from);
 
 
 #endif /* ZLT_TRACK_H_INCLUDED */

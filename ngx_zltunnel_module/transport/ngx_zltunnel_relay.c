@@ -31,6 +31,8 @@ static void ngx_zltunnel_relay_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_event_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_empty_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay);
+static ngx_int_t ngx_zltunnel_relay_waiting(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t i);
 static void ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_relay_end_e how);
 
@@ -208,10 +210,8 @@ ngx_zltunnel_relay_handler(ngx_event_t *ev)
             return;
         }
 
-    } else if (!ev->write && ev->pending_eof
-               && (end->eof || ngx_zltunnel_flow_residue(&relay->flow[i])
-                   || !relay->side[1 - i]->connection->write->ready))
-    {
+    } else if (!ev->write && ev->pending_eof && end->eof) {
+
         /* nothing is read, which would tell */
 
         if (ngx_zltunnel_end_test(end) != NGX_OK) {
@@ -283,11 +283,46 @@ ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay)
         return;
     }
 
+    for (i = 0; i < 2; i++) {
+
+        if (ngx_zltunnel_relay_waiting(relay, i) != NGX_OK) {
+            ngx_zltunnel_relay_finish(relay, relay->how);
+            return;
+        }
+    }
+
     if (more) {
         ngx_post_event(&relay->event, &ngx_posted_next_events);
     }
 
     ngx_zltunnel_relay_time_arm(relay);
+}
+
+
+/*
+ * Bytes of a side that has ended wait for the other one, and are not read, which
+ * would tell of a reset.
+ */
+
+static ngx_int_t
+ngx_zltunnel_relay_waiting(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
+{
+    ngx_int_t            rc;
+    ngx_zltunnel_end_t  *end;
+
+    end = relay->side[i];
+
+    if (!end->connection->read->pending_eof || end->eof
+        || (!ngx_zltunnel_flow_residue(&relay->flow[i])
+            && relay->side[1 - i]->connection->write->ready))
+    {
+        return NGX_OK;
+    }
+
+    rc = (i == 0 && relay->closed) ? relay->closed(relay)
+                                   : ngx_zltunnel_end_test(end);
+
+    return (rc == NGX_OK) ? NGX_OK : ngx_zltunnel_relay_failed(relay, i);
 }
 
 

@@ -31,6 +31,11 @@ typedef ngx_int_t (*ngx_zltunnel_relay_look_pt)(ngx_zltunnel_relay_t *relay,
     ngx_uint_t from, u_char *data, size_t len);
 
 
+/* The peer of side[0] has closed, and what it sent before waits.  NGX_ERROR: that
+   is cut off, or ends by a reset, and nobody need wait for it. */
+typedef ngx_int_t (*ngx_zltunnel_relay_closed_pt)(ngx_zltunnel_relay_t *relay);
+
+
 struct ngx_zltunnel_relay_s {
     ngx_zltunnel_end_t          *side[2];     /* 0 client, 1 channel */
     ngx_zltunnel_flow_t          flow[2];     /* [i]: from side[i] */
@@ -42,6 +47,7 @@ struct ngx_zltunnel_relay_s {
 
     ngx_zltunnel_relay_pt        handler;     /* called once, at the end */
     ngx_zltunnel_relay_look_pt   look;        /* at what is read; or NULL */
+    ngx_zltunnel_relay_closed_pt closed;      /* or NULL: the socket tells */
     void                        *data;
 
     /* optional counters, written as bytes move: [i] from side[i] */

@@ -90,7 +90,7 @@ sub relay {
     # .. nor does it wait for a service that takes nothing
 
     $c = ZLTunnel::Wire::Socket->new($port{hold});
-    fill($c);
+    $c->send_to_full;
     $c->reset;
     ok(wait_for(sub { $t->events($s{hold}, 'reset') == 1 }, 15),
        'a service that does not read sees it, too');
@@ -161,22 +161,6 @@ sub relay {
 
     $t->{allow} = [ qr/exited on signal 9/ ] if $scheme eq 'wss';
     $t->finish;
-}
-
-
-# Sends until nothing has been taken for a while.
-
-sub fill {
-    my ($c) = @_;
-
-    my $bytes = 'z' x 65536;
-    $c->{s}->blocking(0);
-
-    while (1) {
-        vec(my $win = '', fileno $c->{s}, 1) = 1;
-        select(undef, $win, undef, 1) > 0 or last;
-        syswrite $c->{s}, $bytes;
-    }
 }
 
 

@@ -7,7 +7,7 @@
  * Protects: whether a channel that one worker passes on for another is idle,
  * wherever what passes is cut.  It is when both directions of each connection
  * have ended, between two messages; not any more when it has become something
- * else, or is retired.
+ * else, or is retired.  And whether what the server sent would be cut off.
  */
 
 
@@ -23,6 +23,7 @@ typedef struct {
     const char  *bytes[8];
     int          idle;
     int          busy;
+    int          whole;             /* of the server */
 } passing_t;
 
 
@@ -33,33 +34,36 @@ typedef struct {
 
 static const passing_t  passing[] = {
 
-    { "nothing", { NULL }, 1, 0 },
+    { "nothing", { NULL }, 1, 0, 1 },
     { "Heartbeat", { ">30 00000008 0000000000000001",
-                     "<31 00000008 0000000000000001" }, 1, 0 },
-    { "Connect", { CONNECT }, 0, 1 },
-    { "ConnectAck", { CONNECT, ACK }, 0, 1 },
-    { "bytes", { CONNECT, ACK, "<55 00000003 56 57 57", ">55 00000000" }, 0, 1 },
-    { "the client's end", { CONNECT, ">56 00000000", ACK }, 0, 1 },
-    { "the service's end", { CONNECT, ACK, "<56 00000000" }, 0, 1 },
-    { "both", { CONNECT, ">56 00000000", ACK, "<56 00000000" }, 1, 0 },
+                     "<31 00000008 0000000000000001" }, 1, 0, 1 },
+    { "Connect", { CONNECT }, 0, 1, 0 },
+    { "ConnectAck", { CONNECT, ACK }, 0, 1, 0 },
+    { "bytes", { CONNECT, ACK, "<55 00000003 56 57 57", ">55 00000000" },
+      0, 1, 0 },
+    { "the client's end", { CONNECT, ">56 00000000", ACK }, 0, 1, 1 },
+    { "the service's end", { CONNECT, ACK, "<56 00000000" }, 0, 1, 0 },
+    { "both", { CONNECT, ">56 00000000", ACK, "<56 00000000" }, 1, 0, 1 },
     { "bytes that look like an end",
-      { CONNECT, ACK, "<55 00000005 56 00000000", ">56 00000000" }, 0, 1 },
-    { "Reset", { CONNECT, ACK, "<57 00000000", ">57 00000000" }, 1, 0 },
+      { CONNECT, ACK, "<55 00000005 56 00000000", ">56 00000000" }, 0, 1, 1 },
+    { "Reset", { CONNECT, ACK, "<57 00000000", ">57 00000000" }, 1, 0, 0 },
     { "ConnectFail", { CONNECT, "<22 00000012" ID "00 00",
-                       ">57 00000000" }, 1, 0 },
-    { "ConnectFail alone", { CONNECT, "<22 00000012" ID "00 00" }, 0, 1 },
+                       ">57 00000000" }, 1, 0, 0 },
+    { "ConnectFail alone", { CONNECT, "<22 00000012" ID "00 00" }, 0, 1, 0 },
     { "again", { CONNECT, ">56 00000000", ACK, "<56 00000000", CONNECT,
-                 ACK }, 0, 1 },
+                 ACK }, 0, 1, 0 },
     { "over again", { CONNECT, ">56 00000000", ACK, "<56 00000000", CONNECT,
-                      ACK, "<57 00000000", ">57 00000000" }, 1, 0 },
-    { "half a header", { "<31 00 00" }, 0, 0 },
-    { "half a message", { "<31 00000008 00" }, 0, 0 },
-    { "Retire", { "<53 00000000" }, 0, 0 },
+                      ACK, "<57 00000000", ">57 00000000" }, 1, 0, 0 },
+    { "half a header of the server", { ">31 00 00" }, 0, 0, 0 },
+    { "bytes in part", { ">55 00000003 56" }, 0, 0, 0 },
+    { "half a header", { "<31 00 00" }, 0, 0, 1 },
+    { "half a message", { "<31 00000008 00" }, 0, 0, 1 },
+    { "Retire", { "<53 00000000" }, 0, 0, 1 },
     { "Retire behind an end",
-      { CONNECT, ACK, "<56 00000000 53 00000000", ">56 00000000" }, 0, 0 },
-    { "Raw", { CONNECT, ACK, "<54 00000000 31", ">56 00000000" }, 0, 1 },
-    { "DatagramOpen", { ">50 00000000" }, 0, 0 },
-    { "Lane", { ">60 00000000" }, 0, 0 }
+      { CONNECT, ACK, "<56 00000000 53 00000000", ">56 00000000" }, 0, 0, 1 },
+    { "Raw", { CONNECT, ACK, "<54 00000000 31", ">56 00000000" }, 0, 1, 1 },
+    { "DatagramOpen", { ">50 00000000" }, 0, 0, 1 },
+    { "Lane", { ">60 00000000" }, 0, 0, 1 }
 };
 
 
@@ -94,6 +98,7 @@ test_passing(void)
 
             check(zlt_track_idle(&t) == passing[i].idle);
             check(zlt_track_busy(&t) == passing[i].busy);
+            check(zlt_track_whole(&t, ZLT_TRACK_SERVER) == passing[i].whole);
         }
     }
 }

@@ -289,6 +289,22 @@ sub fill {
 }
 
 
+# Sends until nothing has been taken for a second.
+
+sub send_to_full {
+    my ($self) = @_;
+
+    my $bytes = 'z' x 65536;
+    $self->{s}->blocking(0);
+
+    while (1) {
+        vec(my $win = '', fileno $self->{s}, 1) = 1;
+        select(undef, $win, undef, 1) > 0 or last;
+        syswrite $self->{s}, $bytes;
+    }
+}
+
+
 # Exactly n bytes, or undef.
 
 sub take {
