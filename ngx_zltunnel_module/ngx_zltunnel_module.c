@@ -261,6 +261,7 @@ ngx_zltunnel_init_process(ngx_cycle_t *cycle)
     }
 
     ngx_zltunnel_notice_init(cycle, &ngx_zltunnel_notices);
+    ngx_zltunnel_event_init(cycle);
 
     registry = conf->registries.elts;
 
@@ -348,6 +349,7 @@ ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
     ngx_zltunnel_shared_exit();
     ngx_zltunnel_channel_exit();
     ngx_zltunnel_notice_flush();
+    ngx_zltunnel_event_tell(cycle->log);
     ngx_zltunnel_ipc_exit();
     ngx_zltunnel_relay_cleanup();
     ngx_zltunnel_udp_cleanup();

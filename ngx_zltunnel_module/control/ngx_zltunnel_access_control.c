@@ -18,6 +18,7 @@
 #include "ngx_zltunnel_access_end.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_event.h"
 #include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_worker.h"
@@ -68,8 +69,8 @@ static void ngx_zltunnel_access_served(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_access_answer_t *answer);
 static void ngx_zltunnel_access_reply(ngx_zltunnel_control_t *control,
     ngx_zltunnel_access_answer_t *answer, ngx_uint_t renewal);
-static void ngx_zltunnel_access_log(ngx_zltunnel_control_t *control,
-    ngx_zltunnel_access_answer_t *answer, const char *what);
+static void ngx_zltunnel_access_event(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_access_answer_t *answer, ngx_zltunnel_event_e type);
 
 
 void
@@ -118,21 +119,11 @@ ngx_zltunnel_access_open(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     answer.ask.name.len = ngx_zltunnel_log_printable(name, sizeof(name),
                                                      m->name.data, m->name.len);
 
-    if (answer.code) {
-
-        if (ngx_zltunnel_log_paced(control->end.connection->log,
-                                   "access sessions that are refused"))
-        {
-            ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
-                          "agent \"%V\" was refused access to service "
-                          "\"%V\": %s", &control->peer->name,
-                          &answer.ask.name, answer.reason);
-        }
-
-    } else {
-        ngx_zltunnel_access_log(control, &answer,
-                                answer.resumed ? "resumed" : "opened");
-    }
+    ngx_zltunnel_access_event(control, &answer,
+                              answer.code ? NGX_ZLTUNNEL_EVENT_ACCESS_REFUSED
+                              : answer.resumed
+                                ? NGX_ZLTUNNEL_EVENT_ACCESS_RESUMED
+                                : NGX_ZLTUNNEL_EVENT_OPENED);
 
     ngx_zltunnel_access_reply(control, &answer, 0);
 }
@@ -392,20 +383,9 @@ ngx_zltunnel_access_renew(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     ngx_zltunnel_access_renew_locked(control, m, &answer);
     ngx_zltunnel_zone_unlock(control->registry);
 
-    if (answer.code) {
-
-        if (ngx_zltunnel_log_paced(control->end.connection->log,
-                                   "renewals that are refused"))
-        {
-            ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
-                          "agent \"%V\" was refused to renew access session "
-                          "%s: %s", &control->peer->name,
-                          ngx_zltunnel_access_hex(answer.id), answer.reason);
-        }
-
-    } else {
-        ngx_zltunnel_access_log(control, &answer, "renewed");
-    }
+    ngx_zltunnel_access_event(control, &answer,
+                              answer.code ? NGX_ZLTUNNEL_EVENT_RENEWAL_REFUSED
+                                          : NGX_ZLTUNNEL_EVENT_RENEWED);
 
     ngx_zltunnel_access_reply(control, &answer, 1);
 }
@@ -471,19 +451,21 @@ ngx_zltunnel_access_renew_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 static void
 ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 {
-    u_char                      id[ZLT_ID_SIZE];
-    ngx_zltunnel_sh_access_t   *access;
-    ngx_zltunnel_access_sum_t   sum;
-
-    ngx_memcpy(id, m->access_id, ZLT_ID_SIZE);
+    ngx_zltunnel_event_t      *event;
+    ngx_zltunnel_sh_access_t  *access;
 
     ngx_zltunnel_zone_lock(control->registry);
 
-    access = ngx_zltunnel_access_own(control, id);
+    access = ngx_zltunnel_access_own(control, m->access_id);
 
     if (access) {
-        ngx_zltunnel_access_sum(access, &sum);
-        ngx_zltunnel_access_remove(control->registry, access);
+        event = ngx_zltunnel_event_new(control->registry,
+                                       NGX_ZLTUNNEL_EVENT_STOPPED);
+        ngx_zltunnel_event_access(event, access);
+        ngx_zltunnel_event_reason(event, 0, "stopped by the visitor");
+
+        access->told = 1;
+        ngx_zltunnel_access_remove(control->registry, access, 0, NULL);
     }
 
     ngx_zltunnel_zone_unlock(control->registry);
@@ -492,12 +474,7 @@ ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         return;
     }
 
-    ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
-                  "agent \"%V\" stopped access session %s: "
-                  "%uL connection%s, %uL bytes in, %uL out, %ui to be cut",
-                  &control->peer->name, ngx_zltunnel_access_hex(id),
-                  sum.total, sum.total == 1 ? "" : "s", sum.bytes[0],
-                  sum.bytes[1], sum.active);
+    ngx_zltunnel_event_tell(control->end.connection->log);
 
     ngx_zltunnel_access_end_notify(control->registry);
 }
@@ -557,44 +534,37 @@ ngx_zltunnel_access_reply(ngx_zltunnel_control_t *control,
 
 
 static void
-ngx_zltunnel_access_log(ngx_zltunnel_control_t *control,
-    ngx_zltunnel_access_answer_t *answer, const char *what)
+ngx_zltunnel_access_event(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_access_answer_t *answer, ngx_zltunnel_event_e type)
 {
-    u_char      *p;
-    ngx_tm_t     tm;
-    ngx_str_t    by;
-    u_char       until[sizeof("without an end")
-                       + sizeof("until 0000-00-00T00:00:00Z")];
+    ngx_zltunnel_event_t       *event;
+    ngx_zltunnel_access_ask_t  *ask;
 
-    if (answer->ttl) {
-        ngx_gmtime(ngx_time() + answer->ttl, &tm);
+    event = ngx_zltunnel_control_event(control, type);
 
-        p = ngx_sprintf(until, "until %4d-%02d-%02dT%02d:%02d:%02dZ",
-                        tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
-                        tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec);
+    if (event) {
+        ask = &answer->ask;
 
-    } else {
-        p = ngx_cpymem(until, "without an end", sizeof("without an end") - 1);
+        event->udp = ask->udp;
+
+        ngx_zltunnel_event_text(event, &event->service, ask->name.data,
+                                ask->name.len);
+        ngx_zltunnel_event_text(event, &event->target, ask->target.data,
+                                ask->target.len);
+        ngx_zltunnel_event_text(event, &event->by, answer->by, answer->by_len);
+
+        if (type != NGX_ZLTUNNEL_EVENT_ACCESS_REFUSED) {
+            event->access = 1;
+            ngx_memcpy(event->access_id, answer->id, ZLT_ID_SIZE);
+        }
+
+        if (answer->code) {
+            ngx_zltunnel_event_reason(event, answer->code, answer->reason);
+
+        } else if (answer->ttl) {
+            event->until = ngx_time() + answer->ttl;
+        }
     }
 
-    *p = '\0';
-
-    if (answer->by_len) {
-        by.data = answer->by;
-        by.len = answer->by_len;
-
-    } else {
-        ngx_str_set(&by, "");
-    }
-
-    ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
-                  "agent \"%V\" %s access to %s service \"%V\"%s%V%s %s, "
-                  "session %s%s%V%s",
-                  &control->peer->name, what,
-                  answer->ask.udp ? "udp" : "tcp", &answer->ask.name,
-                  answer->ask.target.len ? " at \"" : "",
-                  &answer->ask.target, answer->ask.target.len ? "\"" : "",
-                  until, ngx_zltunnel_access_hex(answer->id),
-                  by.len ? ", served by agent \"" : ", not served yet", &by,
-                  by.len ? "\"" : "");
+    ngx_zltunnel_event_tell(control->end.connection->log);
 }

@@ -31,11 +31,8 @@
 
 typedef struct {
     u_char                       id[ZLT_ID_SIZE];
-    u_char                       name[ZLT_MAX_NAME];
-    ngx_str_t                    service;      /* in name */
     ngx_uint_t                   code;
     ngx_uint_t                   ended;        /* by the administrator */
-    ngx_zltunnel_access_sum_t    sum;
 } ngx_zltunnel_access_end_t;
 
 
@@ -44,7 +41,7 @@ static ngx_uint_t ngx_zltunnel_access_ended(ngx_zltunnel_control_t *control,
 static ngx_uint_t ngx_zltunnel_access_end(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_access_t *access, ngx_zltunnel_token_t *token,
     uint64_t now, ngx_zltunnel_access_end_t *end);
-static void ngx_zltunnel_access_tell(ngx_zltunnel_control_t *control,
+static void ngx_zltunnel_access_end_tell(ngx_zltunnel_control_t *control,
     ngx_zltunnel_access_end_t *end);
 
 
@@ -70,8 +67,10 @@ ngx_zltunnel_access_end_check(ngx_zltunnel_control_t *control)
     do {
         n = ngx_zltunnel_access_ended(control, ends);
 
+        ngx_zltunnel_event_tell(control->end.connection->log);
+
         for (i = 0; i < n; i++) {
-            ngx_zltunnel_access_tell(control, &ends[i]);
+            ngx_zltunnel_access_end_tell(control, &ends[i]);
         }
 
         total += n;
@@ -136,7 +135,8 @@ ngx_zltunnel_access_end(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_access_t *access, ngx_zltunnel_token_t *token,
     uint64_t now, ngx_zltunnel_access_end_t *end)
 {
-    ngx_uint_t  told, remove;
+    ngx_uint_t                 told, remove;
+    ngx_zltunnel_access_sum_t  sum;
 
     told = access->told;
 
@@ -165,17 +165,15 @@ ngx_zltunnel_access_end(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_zone_change(registry);
 
     ngx_memcpy(end->id, access->id, ZLT_ID_SIZE);
-    ngx_zltunnel_access_sum(access, &end->sum);
+    ngx_zltunnel_access_sum(access, &sum);
 
-    end->service.data = end->name;
-    end->service.len = access->name_len;
-    ngx_memcpy(end->name, access->name, access->name_len);
+    ngx_zltunnel_access_tell(registry, access, end->code,
+                             end->ended ? "by the administrator"
+                             : (end->code == ZLT_E_EXPIRED) ? "expired"
+                                                    : "no longer allowed");
 
-    if (remove || end->sum.active == 0) {
-        ngx_zltunnel_access_remove(registry, access);
-
-    } else {
-        access->told = 1;
+    if (remove || sum.active == 0) {
+        ngx_zltunnel_access_remove(registry, access, 0, NULL);
     }
 
     return !told;
@@ -183,7 +181,7 @@ ngx_zltunnel_access_end(ngx_zltunnel_registry_t *registry,
 
 
 static void
-ngx_zltunnel_access_tell(ngx_zltunnel_control_t *control,
+ngx_zltunnel_access_end_tell(ngx_zltunnel_control_t *control,
     ngx_zltunnel_access_end_t *end)
 {
     zlt_msg_t    m;
@@ -196,18 +194,6 @@ ngx_zltunnel_access_tell(ngx_zltunnel_control_t *control,
     if (end->ended) {
         reason = "ended by the administrator";
     }
-
-    ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
-                  "access session %s of agent \"%V\" to service \"%V\" "
-                  "ended, %s: %uL connection%s, %uL bytes in, %uL out, "
-                  "%ui open",
-                  ngx_zltunnel_access_hex(end->id), &control->peer->name,
-                  &end->service,
-                  end->ended ? "by the administrator"
-                  : (end->code == ZLT_E_EXPIRED) ? "expired"
-                                               : "no longer allowed",
-                  end->sum.total, end->sum.total == 1 ? "" : "s",
-                  end->sum.bytes[0], end->sum.bytes[1], end->sum.active);
 
     ngx_memzero(&m, sizeof(zlt_msg_t));
 
@@ -241,7 +227,8 @@ ngx_zltunnel_access_end_now(ngx_zltunnel_registry_t *registry, u_char *id)
         access->ended = 1;
 
     } else if (access) {
-        ngx_zltunnel_access_remove(registry, access);
+        ngx_zltunnel_access_remove(registry, access, ZLT_E_FORBIDDEN,
+                                   "by the administrator");
     }
 
     ngx_zltunnel_zone_unlock(registry);
@@ -313,7 +300,8 @@ ngx_zltunnel_access_end_away(ngx_zltunnel_registry_t *registry)
             if (token == NULL
                 || !ngx_zltunnel_access_allowed(access, token, now))
             {
-                ngx_zltunnel_access_remove(registry, access);
+                ngx_zltunnel_access_remove(registry, access, ZLT_E_FORBIDDEN,
+                                           "no longer allowed");
             }
         }
     }

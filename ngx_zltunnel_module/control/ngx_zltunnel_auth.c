@@ -17,6 +17,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_event.h"
 #include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_control_place.h"
 #include "ngx_zltunnel_registry.h"
@@ -236,11 +237,7 @@ ngx_zltunnel_auth_open(ngx_zltunnel_control_t *control,
         ngx_zltunnel_control_end(old, ZLT_WS_NORMAL, "taken over");
     }
 
-    ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
-                  "agent \"%V\" %s from %V, tunnel %s", &peer->name,
-                  session->taken ? "is back" : "connected",
-                  &control->end.connection->addr_text,
-                  ngx_zltunnel_access_hex(control->tunnel_id));
+    ngx_zltunnel_event_tell(control->end.connection->log);
 
     ngx_zltunnel_auth_ok(control, session);
 
@@ -341,9 +338,7 @@ ngx_zltunnel_auth_put_off(ngx_zltunnel_control_t *control, ngx_uint_t code,
 {
     zlt_msg_t  m;
 
-    ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
-                  "agent from %V refused: %s",
-                  &control->end.connection->addr_text, reason);
+    ngx_zltunnel_control_event_refused(control, code, reason);
 
     ngx_memzero(&m, sizeof(zlt_msg_t));
 

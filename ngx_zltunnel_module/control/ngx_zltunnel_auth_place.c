@@ -211,6 +211,7 @@ ngx_zltunnel_auth_place_create(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_zltunnel_auth_t *session)
 {
     u_char                     random[ZLT_ID_SIZE + 2 * ZLT_KEY_SIZE];
+    ngx_zltunnel_event_t      *event;
     ngx_zltunnel_registry_t   *registry;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
@@ -241,6 +242,9 @@ ngx_zltunnel_auth_place_create(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
     ngx_zltunnel_auth_place_own(control, m, session, tunnel);
 
+    event = ngx_zltunnel_event_new(registry, NGX_ZLTUNNEL_EVENT_CONNECTED);
+    ngx_zltunnel_event_tunnel(event, tunnel);
+
     return NGX_OK;
 }
 
@@ -251,10 +255,22 @@ ngx_zltunnel_auth_place_take(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 {
     ngx_msec_t                  stale, expires;
     ngx_queue_t                *q;
+    ngx_zltunnel_event_t       *event;
     ngx_zltunnel_sh_access_t   *access;
     ngx_zltunnel_sh_service_t  *service;
 
     session->taken = 1;
+
+    event = ngx_zltunnel_event_new(control->registry,
+                          (tunnel->state == NGX_ZLTUNNEL_GRACE)
+                          ? NGX_ZLTUNNEL_EVENT_BACK
+                          : session->resume ? NGX_ZLTUNNEL_EVENT_MOVED
+                                            : NGX_ZLTUNNEL_EVENT_TAKEN_OVER);
+    if (event) {
+        ngx_zltunnel_event_text(event, &event->former, tunnel->address,
+                                tunnel->address_len);
+    }
+
     session->slot = (tunnel->state == NGX_ZLTUNNEL_LIVE)
                     ? tunnel->slot : NGX_ZLTUNNEL_NO_SLOT;
 
@@ -305,6 +321,7 @@ ngx_zltunnel_auth_place_take(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     }
 
     ngx_zltunnel_auth_place_own(control, m, session, tunnel);
+    ngx_zltunnel_event_tunnel(event, tunnel);
 }
 
 

@@ -250,7 +250,6 @@ ngx_zltunnel_control_message_answered(ngx_zltunnel_control_t *control,
 void
 ngx_zltunnel_control_message_down(ngx_zltunnel_control_t *control)
 {
-    ngx_uint_t                 down;
     ngx_zltunnel_peer_t       *peer;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
@@ -266,8 +265,6 @@ ngx_zltunnel_control_message_down(ngx_zltunnel_control_t *control)
         peer->control = NULL;
     }
 
-    down = 0;
-
     ngx_zltunnel_zone_lock(control->registry);
 
     tunnel = ngx_zltunnel_tunnel_find(control->registry->sh,
@@ -276,21 +273,12 @@ ngx_zltunnel_control_message_down(ngx_zltunnel_control_t *control)
     if (tunnel && tunnel->epoch == control->epoch
         && tunnel->state == NGX_ZLTUNNEL_LIVE)
     {
-        ngx_zltunnel_tunnel_down(control->registry, tunnel);
-        down = 1;
-
-        if (control->why) {
-            ngx_zltunnel_tunnel_error(tunnel, control->why);
-        }
+        ngx_zltunnel_tunnel_down(control->registry, tunnel, control->why);
     }
 
     ngx_zltunnel_zone_unlock(control->registry);
 
-    if (down) {
-        ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
-                      "agent \"%V\" disconnected, tunnel %s", &peer->name,
-                      ngx_zltunnel_access_hex(control->tunnel_id));
-    }
+    ngx_zltunnel_event_tell(control->end.connection->log);
 
     ngx_zltunnel_peer_release(peer);
 }

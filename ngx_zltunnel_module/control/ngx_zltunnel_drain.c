@@ -19,9 +19,8 @@ ngx_int_t
 ngx_zltunnel_drain(ngx_zltunnel_registry_t *registry, u_char *id,
     ngx_uint_t on)
 {
-    u_char                     data[NGX_ZLTUNNEL_TOKEN_NAME];
     ngx_int_t                  rc;
-    ngx_str_t                  name;
+    ngx_zltunnel_event_t      *event;
     ngx_zltunnel_sh_past_t    *past;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
@@ -32,10 +31,12 @@ ngx_zltunnel_drain(ngx_zltunnel_registry_t *registry, u_char *id,
 
     if (tunnel) {
         tunnel->draining = on;
+        rc = NGX_OK;
 
-        name.data = data;
-        name.len = tunnel->name_len;
-        ngx_memcpy(data, tunnel->name, name.len);
+        event = ngx_zltunnel_event_new(registry,
+                                       on ? NGX_ZLTUNNEL_EVENT_DRAINED
+                                          : NGX_ZLTUNNEL_EVENT_RESUMED);
+        ngx_zltunnel_event_tunnel(event, tunnel);
 
     } else {
         past = on ? NULL : ngx_zltunnel_past_find(registry->sh, id);
@@ -44,15 +45,7 @@ ngx_zltunnel_drain(ngx_zltunnel_registry_t *registry, u_char *id,
 
     ngx_zltunnel_zone_unlock(registry);
 
-    if (tunnel == NULL) {
-        return rc;
-    }
-
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "a tunnel of agent \"%V\" %s by the administrator", &name,
-                  on ? "is drained" : "is in use again");
-
-    return NGX_OK;
+    return rc;
 }
 
 

@@ -33,6 +33,7 @@ ngx_zltunnel_kick(ngx_zltunnel_registry_t *registry, u_char *id, time_t until)
     u_char                     data[NGX_ZLTUNNEL_TOKEN_NAME];
     ngx_str_t                  name;
     ngx_zltunnel_ipc_t         msg;
+    ngx_zltunnel_event_t      *event;
     ngx_zltunnel_sh_past_t    *past;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
@@ -59,8 +60,12 @@ ngx_zltunnel_kick(ngx_zltunnel_registry_t *registry, u_char *id, time_t until)
     ngx_zltunnel_kick_text(until, text);
 
     if (tunnel) {
-        ngx_zltunnel_tunnel_error(tunnel, text);
-        ngx_zltunnel_tunnel_remove(registry, tunnel);
+        ngx_zltunnel_tunnel_remove(registry, tunnel, NGX_ZLTUNNEL_EVENT_KICKED,
+                                   text);
+    } else {
+        event = ngx_zltunnel_event_new(registry, NGX_ZLTUNNEL_EVENT_KICKED);
+        ngx_zltunnel_event_past(event, past);
+        ngx_zltunnel_event_reason(event, 0, text);
     }
 
     if (until) {
@@ -68,9 +73,6 @@ ngx_zltunnel_kick(ngx_zltunnel_registry_t *registry, u_char *id, time_t until)
     }
 
     ngx_zltunnel_zone_unlock(registry);
-
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "agent \"%V\": %s", &name, text);
 
     if (past) {
         return NGX_OK;

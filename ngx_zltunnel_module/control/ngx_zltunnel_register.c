@@ -12,6 +12,7 @@
 #include "ngx_zltunnel_register.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
+#include "ngx_zltunnel_control_event.h"
 #include "ngx_zltunnel_control_io.h"
 #include "ngx_zltunnel_health_control.h"
 #include "ngx_zltunnel_register_host.h"
@@ -51,7 +52,7 @@ static ngx_uint_t ngx_zltunnel_register_names(
     const char **reason);
 static const char *ngx_zltunnel_register_full(const char *fmt, ngx_uint_t n);
 static void ngx_zltunnel_register_note(ngx_zltunnel_control_t *control,
-    ngx_str_t *name, const char *reason);
+    zlt_msg_t *m, ngx_str_t *name, ngx_uint_t code, const char *reason);
 static void ngx_zltunnel_register_ok(ngx_zltunnel_control_t *control,
     u_char *id, in_port_t port);
 static void ngx_zltunnel_register_urls(ngx_zltunnel_registry_t *registry,
@@ -74,6 +75,7 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     u_char                      text[NGX_ZLTUNNEL_TEXT_MAX];
     zlt_msg_t                   fail;
     ngx_zltunnel_ipc_t          msg;
+    ngx_zltunnel_event_t       *event;
     ngx_zltunnel_token_t       *token;
     ngx_zltunnel_sh_service_t  *service;
 
@@ -110,6 +112,11 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
             port = service->port;
 
             ngx_zltunnel_health_control_register(control, service, m);
+
+            event = ngx_zltunnel_event_new(control->registry,
+                                           again ? NGX_ZLTUNNEL_EVENT_AGAIN
+                                             : NGX_ZLTUNNEL_EVENT_REGISTERED);
+            ngx_zltunnel_event_service(event, service);
         }
 
         ngx_zltunnel_zone_unlock(control->registry);
@@ -117,15 +124,7 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     if (service == NULL) {
 
-        if (ngx_zltunnel_log_paced(control->end.connection->log,
-                                   "services that are refused"))
-        {
-            ngx_log_error(NGX_LOG_WARN, control->end.connection->log, 0,
-                          "service \"%V\" of agent \"%V\" refused: %s",
-                          &name, &control->peer->name, reason);
-        }
-
-        ngx_zltunnel_register_note(control, &name, reason);
+        ngx_zltunnel_register_note(control, m, &name, code, reason);
 
         ngx_memzero(&fail, sizeof(zlt_msg_t));
 
@@ -142,15 +141,7 @@ ngx_zltunnel_register(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         return;
     }
 
-    if (ngx_zltunnel_log_paced(control->end.connection->log,
-                               "services that are registered"))
-    {
-        ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                      "service \"%V\" of agent \"%V\" %s, port %ui",
-                      &name, &control->peer->name,
-                      again ? "registered again" : "registered",
-                      (ngx_uint_t) port);
-    }
+    ngx_zltunnel_event_tell(control->end.connection->log);
 
     ngx_zltunnel_register_ok(control, id, port);
 
@@ -405,7 +396,8 @@ ngx_zltunnel_register_named(ngx_zltunnel_registry_t *registry,
 
             /* nobody else can mean it */
 
-            ngx_zltunnel_service_remove(registry, service);
+            ngx_zltunnel_service_withdraw(registry, service,
+                                          "registered in another way");
         }
     }
 
@@ -473,10 +465,11 @@ ngx_zltunnel_register_again(ngx_zltunnel_registry_t *registry,
 
 
 static void
-ngx_zltunnel_register_note(ngx_zltunnel_control_t *control, ngx_str_t *name,
-    const char *reason)
+ngx_zltunnel_register_note(ngx_zltunnel_control_t *control, zlt_msg_t *m,
+    ngx_str_t *name, ngx_uint_t code, const char *reason)
 {
     u_char                    *p, text[NGX_ZLTUNNEL_ERROR_TEXT + 1];
+    ngx_zltunnel_event_t      *event;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
     p = ngx_snprintf(text, NGX_ZLTUNNEL_ERROR_TEXT,
@@ -492,6 +485,18 @@ ngx_zltunnel_register_note(ngx_zltunnel_control_t *control, ngx_str_t *name,
     }
 
     ngx_zltunnel_zone_unlock(control->registry);
+
+    event = ngx_zltunnel_control_event(control,
+                                       NGX_ZLTUNNEL_EVENT_SERVICE_REFUSED);
+    if (event) {
+        event->udp = (m->protocol == ZLT_PROTO_UDP);
+        event->port = (in_port_t) m->remote_port;
+
+        ngx_zltunnel_event_text(event, &event->service, name->data, name->len);
+        ngx_zltunnel_event_reason(event, code, reason);
+    }
+
+    ngx_zltunnel_event_tell(control->end.connection->log);
 }
 
 
@@ -577,18 +582,22 @@ ngx_zltunnel_register_remove(ngx_zltunnel_control_t *control, u_char *id)
         service = ngx_zltunnel_service_by_id(tunnel, id);
 
         if (service) {
-            ngx_zltunnel_service_remove(control->registry, service);
+            ngx_zltunnel_service_withdraw(control->registry, service,
+                                          "unregistered");
             found = 1;
         }
     }
 
     ngx_zltunnel_zone_unlock(control->registry);
 
-    if (ngx_zltunnel_log_paced(control->end.connection->log,
-                               "services that are unregistered"))
+    ngx_zltunnel_event_tell(control->end.connection->log);
+
+    if (!found
+        && ngx_zltunnel_log_paced(control->end.connection->log,
+                                  "services that are unknown"))
     {
         ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                      "agent \"%V\" unregistered %s service",
-                      &control->peer->name, found ? "a" : "an unknown");
+                      "agent \"%V\" unregistered an unknown service",
+                      &control->peer->name);
     }
 }

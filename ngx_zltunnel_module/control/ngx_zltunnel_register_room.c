@@ -27,7 +27,8 @@ ngx_zltunnel_register_room_evict(ngx_zltunnel_registry_t *registry,
         service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
 
         if (service->stale && service != but) {
-            ngx_zltunnel_service_remove(registry, service);
+            ngx_zltunnel_service_withdraw(registry, service,
+                                          "another service has its place");
             return 1;
         }
     }

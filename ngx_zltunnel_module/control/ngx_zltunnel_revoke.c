@@ -61,8 +61,9 @@ ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
         token = ngx_zltunnel_token_find(registry, tunnel->token);
 
         if (token == NULL || ngx_zltunnel_token_expired(token)) {
-            ngx_zltunnel_tunnel_error(tunnel, NGX_ZLTUNNEL_REVOKE_REASON);
-            ngx_zltunnel_tunnel_remove(registry, tunnel);
+            ngx_zltunnel_tunnel_remove(registry, tunnel,
+                                       NGX_ZLTUNNEL_EVENT_REVOKED,
+                                       NGX_ZLTUNNEL_REVOKE_REASON);
             continue;
         }
 
@@ -74,7 +75,8 @@ ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
             service = ngx_queue_data(sq, ngx_zltunnel_sh_service_t, queue);
 
             if (!ngx_zltunnel_withdraw_allowed(registry, service, token)) {
-                ngx_zltunnel_service_remove(registry, service);
+                ngx_zltunnel_service_withdraw(registry, service,
+                                              NGX_ZLTUNNEL_WITHDRAW_REASON);
             }
         }
     }
@@ -234,18 +236,14 @@ ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
     registry = peer->registry;
     ngx_memcpy(id, peer->id, ZLT_ID_SIZE);
 
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "token of agent \"%V\" was removed or has expired, "
-                  "its tunnel %s ends", &peer->name,
-                  ngx_zltunnel_access_hex(id));
-
     ngx_zltunnel_zone_lock(registry);
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
 
     if (tunnel && ngx_memcmp(tunnel->token, peer->token, 32) == 0) {
-        ngx_zltunnel_tunnel_error(tunnel, NGX_ZLTUNNEL_REVOKE_REASON);
-        ngx_zltunnel_tunnel_remove(registry, tunnel);
+        ngx_zltunnel_tunnel_remove(registry, tunnel,
+                                   NGX_ZLTUNNEL_EVENT_REVOKED,
+                                   NGX_ZLTUNNEL_REVOKE_REASON);
     }
 
     ngx_zltunnel_zone_unlock(registry);

@@ -22,10 +22,6 @@
 
 #define NGX_ZLTUNNEL_WITHDRAW_BATCH  32    /* services, under one lock */
 
-#define NGX_ZLTUNNEL_WITHDRAW_REASON                                          \
-    "The token does not allow the service any more"
-
-
 static ngx_uint_t ngx_zltunnel_withdraw_forbidden(
     ngx_zltunnel_control_t *control, ngx_zltunnel_token_t *token,
     u_char (*ids)[ZLT_ID_SIZE]);
@@ -67,8 +63,10 @@ ngx_zltunnel_withdraw_rights(ngx_zltunnel_control_t *control)
     if (total) {
         ngx_log_error(NGX_LOG_NOTICE, control->end.connection->log, 0,
                       "agent \"%V\" loses %ui service%s that its token does "
-                      "not allow any more", &control->peer->name, total,
-                      total == 1 ? "" : "s");
+                      "not allow any more (tunnel %s, from %V)",
+                      &control->peer->name, total, total == 1 ? "" : "s",
+                      ngx_zltunnel_access_hex(control->tunnel_id),
+                      &control->end.connection->addr_text);
     }
 
     if (total && !control->extended) {
@@ -150,7 +148,8 @@ ngx_zltunnel_withdraw_forbidden(ngx_zltunnel_control_t *control,
 
         if (!ngx_zltunnel_withdraw_allowed(control->registry, service, token)) {
             ngx_memcpy(ids[n++], service->id, ZLT_ID_SIZE);
-            ngx_zltunnel_service_remove(control->registry, service);
+            ngx_zltunnel_service_withdraw(control->registry, service,
+                                          NGX_ZLTUNNEL_WITHDRAW_REASON);
         }
     }
 

@@ -11,6 +11,10 @@
 #include "ngx_zltunnel.h"
 
 
+#define NGX_ZLTUNNEL_WITHDRAW_REASON                                          \
+    "The token does not allow the service any more"
+
+
 /* the token set has changed: rights are checked anew; the control channel may
    be gone after it */
 void ngx_zltunnel_withdraw_rights(ngx_zltunnel_control_t *control);

@@ -30,6 +30,7 @@
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_event.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_zone.h"
@@ -142,10 +143,31 @@ ngx_zltunnel_access_move(ngx_zltunnel_sh_access_t *access,
 
 
 void
+ngx_zltunnel_access_tell(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_access_t *access, ngx_uint_t code, const char *reason)
+{
+    ngx_zltunnel_event_t  *event;
+
+    if (access->told) {
+        return;
+    }
+
+    access->told = 1;
+
+    event = ngx_zltunnel_event_new(registry, NGX_ZLTUNNEL_EVENT_CLOSED);
+
+    ngx_zltunnel_event_access(event, access);
+    ngx_zltunnel_event_reason(event, code, reason);
+}
+
+
+void
 ngx_zltunnel_access_remove(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_access_t *access)
+    ngx_zltunnel_sh_access_t *access, ngx_uint_t code, const char *reason)
 {
     ngx_zltunnel_access_sum_t  sum;
+
+    ngx_zltunnel_access_tell(registry, access, code, reason);
 
     ngx_zltunnel_access_sum(access, &sum);
 
@@ -171,7 +193,8 @@ ngx_zltunnel_access_remove_all(ngx_zltunnel_registry_t *registry,
         q = ngx_queue_head(&tunnel->accesses);
 
         ngx_zltunnel_access_remove(registry,
-                       ngx_queue_data(q, ngx_zltunnel_sh_access_t, queue));
+                       ngx_queue_data(q, ngx_zltunnel_sh_access_t, queue),
+                       ZLT_E_UNREACHABLE, "the tunnel is gone");
     }
 }
 
@@ -194,7 +217,8 @@ ngx_zltunnel_access_stale(ngx_zltunnel_registry_t *registry,
         access = ngx_queue_data(q, ngx_zltunnel_sh_access_t, queue);
 
         if (access->stale) {
-            ngx_zltunnel_access_remove(registry, access);
+            ngx_zltunnel_access_remove(registry, access, 0,
+                                       "not resumed in time");
             found = 1;
         }
     }
@@ -226,7 +250,8 @@ ngx_zltunnel_access_sweep(ngx_zltunnel_registry_t *registry,
 
         if (access->deadline && now >= access->deadline + access->grace) {
             ngx_zltunnel_zone_change(registry);
-            ngx_zltunnel_access_remove(registry, access);
+            ngx_zltunnel_access_remove(registry, access, ZLT_E_EXPIRED,
+                                       "expired");
         }
     }
 }

@@ -90,8 +90,11 @@ ngx_uint_t ngx_zltunnel_access_waits(ngx_zltunnel_sh_access_t *access);
 /* to another tunnel of its token's name, with its visits */
 void ngx_zltunnel_access_move(ngx_zltunnel_sh_access_t *access,
     ngx_zltunnel_sh_tunnel_t *tunnel);
+/* its end is told, with the reason, unless it was before */
 void ngx_zltunnel_access_remove(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_access_t *access);
+    ngx_zltunnel_sh_access_t *access, ngx_uint_t code, const char *reason);
+void ngx_zltunnel_access_tell(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_access_t *access, ngx_uint_t code, const char *reason);
 void ngx_zltunnel_access_remove_all(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 /* those that were not resumed in time; 1 if there was one */

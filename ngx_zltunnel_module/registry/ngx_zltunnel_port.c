@@ -149,7 +149,8 @@ ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,
 
         /* ours from before the takeover, under another name */
 
-        ngx_zltunnel_service_remove(registry, p->service);
+        ngx_zltunnel_service_withdraw(registry, p->service,
+                                      "another service has its port");
 
     } else if (p && !ngx_zltunnel_port_rested(p)
                && p->tenant != ngx_zltunnel_name_hash(tunnel->name,

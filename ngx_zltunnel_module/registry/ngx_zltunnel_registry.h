@@ -14,6 +14,7 @@
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_api.h"
 #include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_event.h"
 #include "ngx_zltunnel_figure.h"
 #include "ngx_zltunnel_health.h"
 #include "ngx_zltunnel_host.h"

@@ -12,6 +12,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_event.h"
 #include "ngx_zltunnel_health.h"
 #include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_port.h"
@@ -396,6 +397,21 @@ ngx_zltunnel_service_unlist(ngx_zltunnel_registry_t *registry,
 
     service->allow = NULL;
     service->allow_len = 0;
+}
+
+
+void
+ngx_zltunnel_service_withdraw(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, const char *reason)
+{
+    ngx_zltunnel_event_t  *event;
+
+    event = ngx_zltunnel_event_new(registry, NGX_ZLTUNNEL_EVENT_SERVICE_GONE);
+
+    ngx_zltunnel_event_service(event, service);
+    ngx_zltunnel_event_reason(event, 0, reason);
+
+    ngx_zltunnel_service_remove(registry, service);
 }
 
 

@@ -56,6 +56,9 @@ ngx_zltunnel_sh_service_t *ngx_zltunnel_service_add(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
     zlt_msg_t *m, ngx_zltunnel_token_t *token, u_char *id,
     ngx_uint_t *code, const char **reason);
+/* .. while its tunnel stays, which is told, with the reason */
+void ngx_zltunnel_service_withdraw(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, const char *reason);
 void ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service);
 

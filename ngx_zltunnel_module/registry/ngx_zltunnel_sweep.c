@@ -13,6 +13,7 @@
 #include "ngx_zltunnel_sweep.h"
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_event.h"
 #include "ngx_zltunnel_overlap.h"
 #include "ngx_zltunnel_pending.h"
 #include "ngx_zltunnel_host.h"
@@ -173,7 +174,8 @@ ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
         && ngx_zltunnel_due(tunnel->expires, now))
     {
         ngx_zltunnel_zone_change(registry);
-        ngx_zltunnel_tunnel_remove(registry, tunnel);
+        ngx_zltunnel_tunnel_remove(registry, tunnel, NGX_ZLTUNNEL_EVENT_GONE,
+                                   NULL);
         return;
     }
 
@@ -200,7 +202,8 @@ ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
         service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
 
         if (service->stale) {
-            ngx_zltunnel_service_remove(registry, service);
+            ngx_zltunnel_service_withdraw(registry, service,
+                                          "not registered again in time");
         }
     }
 }

@@ -12,6 +12,7 @@
 #include "ngx_zltunnel_tunnel.h"
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_event.h"
 #include "ngx_zltunnel_past.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_shm.h"
@@ -118,14 +119,25 @@ ngx_zltunnel_tunnel_create(ngx_zltunnel_registry_t *registry, u_char *random)
 
 void
 ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel)
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_event_e type,
+    const char *reason)
 {
     ngx_uint_t                  i;
     ngx_queue_t                *q;
     ngx_zltunnel_sh_t          *sh;
+    ngx_zltunnel_event_t       *event;
     ngx_zltunnel_sh_service_t  *service;
 
     sh = registry->sh;
+
+    event = ngx_zltunnel_event_new(registry, type);
+
+    ngx_zltunnel_event_tunnel(event, tunnel);
+    ngx_zltunnel_event_reason(event, 0, reason);
+
+    if (reason) {
+        ngx_zltunnel_tunnel_error(tunnel, reason);
+    }
 
     ngx_zltunnel_past_add(registry, tunnel);
 
@@ -202,13 +214,24 @@ ngx_zltunnel_tunnel_grace(ngx_zltunnel_registry_t *registry,
 
 void
 ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel)
+    ngx_zltunnel_sh_tunnel_t *tunnel, const char *reason)
 {
+    ngx_zltunnel_event_t  *event;
+
     tunnel->state = NGX_ZLTUNNEL_GRACE;
     tunnel->left = ngx_time();
     tunnel->slot = NGX_ZLTUNNEL_NO_SLOT;
     tunnel->expires = ngx_zltunnel_tunnel_grace(registry, tunnel);
     tunnel->stale = 0;
+
+    event = ngx_zltunnel_event_new(registry, NGX_ZLTUNNEL_EVENT_DISCONNECTED);
+
+    ngx_zltunnel_event_tunnel(event, tunnel);
+    ngx_zltunnel_event_reason(event, 0, reason);
+
+    if (reason) {
+        ngx_zltunnel_tunnel_error(tunnel, reason);
+    }
 }
 
 

@@ -9,6 +9,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_event.h"
 
 
 ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh,
@@ -27,18 +28,20 @@ u_char *ngx_zltunnel_tunnel_addresses(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
 /* with new id and keys, state LIVE and owned by this worker; NULL: zone full */
 ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_create(
     ngx_zltunnel_registry_t *registry, u_char *random);
-/* with its services and their ports */
+/* with its services and their ports; type is the event by which it ends, reason
+   its last error, or NULL */
 void ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel);
+    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_event_e type,
+    const char *reason);
 /* room for so many slots in all tunnels; NGX_ERROR: zone full */
 ngx_int_t ngx_zltunnel_tunnel_widen(ngx_zltunnel_registry_t *registry,
     ngx_uint_t nslots);
 /* until when it would wait for its agent, if that went away now */
 ngx_msec_t ngx_zltunnel_tunnel_grace(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
-/* the control channel is gone */
+/* the control channel is gone, which is told; reason: its last error, or NULL */
 void ngx_zltunnel_tunnel_down(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel);
+    ngx_zltunnel_sh_tunnel_t *tunnel, const char *reason);
 /* what went wrong with it last */
 void ngx_zltunnel_tunnel_error(ngx_zltunnel_sh_tunnel_t *tunnel,
     const char *text);

@@ -54,7 +54,8 @@ ngx_zltunnel_worker_death(ngx_zltunnel_registry_t *registry, ngx_uint_t slot)
         tunnel->idle[slot] = 0;
 
         if (tunnel->state == NGX_ZLTUNNEL_LIVE && tunnel->slot == slot) {
-            ngx_zltunnel_tunnel_down(registry, tunnel);
+            ngx_zltunnel_tunnel_down(registry, tunnel,
+                                     "a worker of the server died");
         }
 
         for (sq = ngx_queue_head(&tunnel->services);
