@@ -91,6 +91,7 @@ struct ngx_zltunnel_registry_s {
     ngx_shm_zone_t              *shm_zone;
     size_t                       zone_size;
     ngx_str_t                    token_file;
+    ngx_uint_t                   asks;        /* there is a zltunnel_auth */
     ngx_msec_t                   heartbeat_interval;
     ngx_msec_t                   heartbeat_timeout;
     ngx_msec_t                   connect_timeout;
@@ -124,6 +125,11 @@ struct ngx_zltunnel_registry_s {
     ngx_slab_pool_t             *shpool;
     ngx_uint_t                   slot;        /* in the zone */
     ngx_zltunnel_tokens_t       *tokens;
+    ngx_rbtree_t                 granted;     /* ngx_zltunnel_granted_t, by
+                                                 hash */
+    ngx_rbtree_node_t            granted_sentinel;
+    uint64_t                     grants_seen;    /* changes of the zone's */
+    ngx_uint_t                   grants_changed; /* not acted on yet */
     ngx_rbtree_t                 peers;       /* by tunnel id */
     ngx_rbtree_node_t            peers_sentinel;
     ngx_queue_t                  shares;      /* ngx_zltunnel_share_t */

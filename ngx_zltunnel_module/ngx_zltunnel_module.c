@@ -402,6 +402,7 @@ ngx_zltunnel_tick(ngx_event_t *ev)
     registry = ev->data;
 
     changed = ngx_zltunnel_token_file_follow(registry, ev->log);
+    changed |= ngx_zltunnel_grant_follow(registry);
 
     if (registry->slot == NGX_ZLTUNNEL_NO_SLOT && !ngx_exiting
         && ngx_zltunnel_registry_join(registry) == NGX_OK)
@@ -434,6 +435,7 @@ ngx_zltunnel_tick(ngx_event_t *ev)
 
     ngx_zltunnel_revoke_peers(registry, changed);
     ngx_zltunnel_tick_accesses(registry);
+    ngx_zltunnel_ask_again(registry);
     ngx_zltunnel_dial_told_check(registry);
     ngx_zltunnel_ipc_tidy();
     ngx_zltunnel_conn_check();

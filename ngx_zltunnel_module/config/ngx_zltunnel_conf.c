@@ -139,10 +139,10 @@ ngx_zltunnel_conf_registry_check(ngx_cycle_t *cycle,
         return NGX_ERROR;
     }
 
-    if (registry->token_file.len == 0) {
+    if (registry->token_file.len == 0 && !registry->asks) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                       "no \"token_file\" in zltunnel \"%V\", it is "
-                      "required, in %s:%ui",
+                      "required where no \"zltunnel_auth\" is, in %s:%ui",
                       &registry->name, registry->file, registry->line);
         return NGX_ERROR;
     }
@@ -164,6 +164,13 @@ ngx_zltunnel_conf_reference_check(ngx_cycle_t *cycle,
     ngx_str_t             *first;
     ngx_uint_t             i, n;
     ngx_zltunnel_token_t  *token;
+
+    if (registry->asks) {
+
+        /* what it will let in is not known */
+
+        return;
+    }
 
     token = registry->tokens->tokens.elts;
 

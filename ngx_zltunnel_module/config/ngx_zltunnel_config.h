@@ -15,6 +15,7 @@
 #include "ngx_zltunnel_cert.h"
 #include "ngx_zltunnel_conf.h"
 #include "ngx_zltunnel_domain.h"
+#include "ngx_zltunnel_granted.h"
 #include "ngx_zltunnel_json.h"
 #include "ngx_zltunnel_log.h"
 #include "ngx_zltunnel_rights.h"

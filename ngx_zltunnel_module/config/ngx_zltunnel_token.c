@@ -20,6 +20,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_token.h"
+#include "ngx_zltunnel_granted.h"
 #include "ngx_zltunnel_token_key.h"
 
 #include "zlt_hex.h"
@@ -411,6 +412,24 @@ ngx_zltunnel_token_fail(ngx_zltunnel_token_reader_t *r, const char *fmt, ...)
 
 ngx_zltunnel_token_t *
 ngx_zltunnel_token_find(ngx_zltunnel_registry_t *registry, u_char hash[32])
+{
+    ngx_zltunnel_token_t    *token;
+    ngx_zltunnel_granted_t  *granted;
+
+    token = ngx_zltunnel_token_line_of(registry, hash);
+
+    if (token) {
+        return token;
+    }
+
+    granted = ngx_zltunnel_granted_find(registry, hash);
+
+    return (granted && granted->set) ? granted->set->tokens.elts : NULL;
+}
+
+
+ngx_zltunnel_token_t *
+ngx_zltunnel_token_line_of(ngx_zltunnel_registry_t *registry, u_char hash[32])
 {
     ngx_uint_t             i;
     ngx_zltunnel_token_t  *token, *found;

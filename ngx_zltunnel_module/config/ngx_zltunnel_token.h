@@ -80,9 +80,12 @@ struct ngx_zltunnel_tokens_s {
 };
 
 
-/* the line with this hash, compared with every line in constant time; an
-   expired one too: the caller asks ngx_zltunnel_token_expired() */
+/* the token with this hash, of the file or let in by zltunnel_auth; an expired
+   one too: the caller asks ngx_zltunnel_token_expired() */
 ngx_zltunnel_token_t *ngx_zltunnel_token_find(
+    ngx_zltunnel_registry_t *registry, u_char hash[32]);
+/* .. its line of the file only, compared with every line in constant time */
+ngx_zltunnel_token_t *ngx_zltunnel_token_line_of(
     ngx_zltunnel_registry_t *registry, u_char hash[32]);
 ngx_uint_t ngx_zltunnel_token_expired(ngx_zltunnel_token_t *token);
 /*

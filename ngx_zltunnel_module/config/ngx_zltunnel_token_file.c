@@ -29,6 +29,8 @@
 #define NGX_ZLTUNNEL_COMPLAIN_TIME   60       /* s */
 
 
+static ngx_int_t ngx_zltunnel_tokens_none(ngx_zltunnel_registry_t *registry,
+    ngx_conf_t *cf);
 static ngx_zltunnel_tokens_t *ngx_zltunnel_tokens_load(ngx_str_t *name,
     ngx_uint_t live, ngx_zltunnel_token_error_t *e, ngx_log_t *log);
 static u_char *ngx_zltunnel_tokens_contents(ngx_str_t *name,
@@ -62,6 +64,10 @@ ngx_zltunnel_token_file_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
     ngx_zltunnel_tokens_t       *set;
     ngx_zltunnel_token_error_t   e;
 
+    if (registry->token_file.len == 0) {
+        return ngx_zltunnel_tokens_none(registry, cf);
+    }
+
     if (cf
         && ngx_zltunnel_readable_check(cf, &registry->token_file) != NGX_OK)
     {
@@ -90,7 +96,7 @@ ngx_zltunnel_token_file_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
 
         set->pool->log = &cf->cycle->new_log;
 
-        if (set->tokens.nelts == 0) {
+        if (set->tokens.nelts == 0 && !registry->asks) {
             ngx_log_error(NGX_LOG_WARN, log, 0,
                           "no token in %V, no agent can connect to zltunnel "
                           "\"%V\"", &registry->token_file, &registry->name);
@@ -101,9 +107,32 @@ ngx_zltunnel_token_file_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
         ngx_destroy_pool(registry->tokens->pool);
     }
 
+    /* zltunnel_auth may let in others */
+
+    set->many |= registry->asks;
+
     registry->tokens = set;
 
     return NGX_OK;
+}
+
+
+/* there is no file, zltunnel_auth alone decides */
+
+static ngx_int_t
+ngx_zltunnel_tokens_none(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf)
+{
+    registry->tokens = ngx_pcalloc(cf->pool, sizeof(ngx_zltunnel_tokens_t));
+
+    if (registry->tokens == NULL) {
+        return NGX_ERROR;
+    }
+
+    registry->tokens->pool = cf->pool;
+    registry->tokens->many = 1;
+
+    return ngx_array_init(&registry->tokens->tokens, cf->pool, 1,
+                          sizeof(ngx_zltunnel_token_t));
 }
 
 
@@ -127,6 +156,10 @@ ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
     ngx_file_info_t              fi;
     ngx_zltunnel_tokens_t       *set, *former;
     ngx_zltunnel_token_error_t   e;
+
+    if (registry->token_file.len == 0) {
+        return 0;
+    }
 
     set = registry->tokens;
 
@@ -174,6 +207,8 @@ ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
     }
 
     complained = former->complained;
+
+    set->many |= registry->asks;
 
     registry->tokens = set;
     ngx_destroy_pool(former->pool);

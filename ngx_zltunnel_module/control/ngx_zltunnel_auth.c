@@ -31,7 +31,16 @@
 
 #define NGX_ZLTUNNEL_PROBE_TIME    3000    /* ms */
 
+#define NGX_ZLTUNNEL_ASK_QUEUE     10000   /* ms, beside the time to answer */
+#define NGX_ZLTUNNEL_ASK_RETRY     2000    /* ms, twice at the most */
 
+
+static ngx_int_t ngx_zltunnel_auth_ask(ngx_zltunnel_control_t *control,
+    zlt_msg_t *m, u_char *data, size_t len);
+static void ngx_zltunnel_auth_again(ngx_zltunnel_control_t *control);
+static ngx_int_t ngx_zltunnel_auth_keep(ngx_zltunnel_control_t *control,
+    u_char *data, size_t len);
+static void ngx_zltunnel_auth_forget(ngx_str_t *auth);
 static void ngx_zltunnel_auth_enter(ngx_zltunnel_control_t *control,
     zlt_msg_t *m);
 static void ngx_zltunnel_auth_probe(ngx_zltunnel_control_t *control,
@@ -61,11 +70,139 @@ ngx_zltunnel_auth_message(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 
     SHA256(m->token.data, m->token.len, control->token);
 
+    if (control->asks
+        && !ngx_zltunnel_token_line_of(control->registry, control->token)
+        && ngx_zltunnel_auth_ask(control, m, data, len) != NGX_OK)
+    {
+        return;
+    }
+
     ngx_zltunnel_auth_enter(control, m);
 
     if (control->state == NGX_ZLTUNNEL_CONTROL_PROBING) {
         ngx_zltunnel_auth_probe(control, data, len);
     }
+}
+
+
+/* NGX_OK: the token is known to be let in */
+
+static ngx_int_t
+ngx_zltunnel_auth_ask(ngx_zltunnel_control_t *control, zlt_msg_t *m,
+    u_char *data, size_t len)
+{
+    ngx_int_t  rc;
+    ngx_str_t  token, agent;
+
+    token.data = (u_char *) m->token.data;
+    token.len = m->token.len;
+    agent.data = (u_char *) m->agent.data;
+    agent.len = m->agent.len;
+
+    rc = ngx_zltunnel_ask_keep(control, &token, &agent);
+
+    if (rc == NGX_DECLINED) {
+        ngx_zltunnel_auth_refuse(control, ZLT_E_BAD_TOKEN, "Invalid token");
+        return NGX_DECLINED;
+    }
+
+    if (rc != NGX_OK || ngx_zltunnel_auth_keep(control, data, len) != NGX_OK) {
+        control->failed = 1;
+        return NGX_ERROR;
+    }
+
+    if (ngx_zltunnel_ask_known(control)) {
+        ngx_zltunnel_auth_forget(&control->auth);
+        return NGX_OK;
+    }
+
+    control->state = NGX_ZLTUNNEL_CONTROL_ASKING;
+
+    ngx_add_timer(&control->timer, control->asks->timeout
+                                   + NGX_ZLTUNNEL_ASK_QUEUE);
+
+    ngx_zltunnel_ask_begin(control);
+
+    return NGX_AGAIN;
+}
+
+
+void
+ngx_zltunnel_auth_asked(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_ask_verdict_e verdict, const char *reason)
+{
+    ngx_zltunnel_control_enter(control);
+
+    if (verdict == NGX_ZLTUNNEL_ASK_REFUSED) {
+        ngx_zltunnel_auth_refuse(control, ZLT_E_FORBIDDEN,
+                                 reason ? reason : "The token is not let in");
+
+    } else if (verdict == NGX_ZLTUNNEL_ASK_FAILED
+               && !ngx_zltunnel_ask_holds(control))
+    {
+        ngx_zltunnel_auth_put_off(control, ZLT_E_BUSY,
+                                  "The token cannot be verified at the moment",
+                                  NGX_ZLTUNNEL_ASK_RETRY
+                                  + ngx_random() % NGX_ZLTUNNEL_ASK_RETRY);
+    } else {
+        ngx_zltunnel_auth_again(control);
+        ngx_zltunnel_control_io_resume(control);
+    }
+
+    ngx_zltunnel_control_leave(control);
+}
+
+
+/* enters with the Auth that has waited */
+
+static void
+ngx_zltunnel_auth_again(ngx_zltunnel_control_t *control)
+{
+    size_t     used;
+    ngx_str_t  auth;
+    zlt_msg_t  m;
+
+    auth = control->auth;
+    ngx_str_null(&control->auth);
+
+    if (zlt_msg_decode(&m, auth.data, auth.len, ZLT_MAX_PAYLOAD, &used)
+        == ZLT_OK)
+    {
+        ngx_zltunnel_auth_enter(control, &m);
+    }
+
+    if (control->state == NGX_ZLTUNNEL_CONTROL_PROBING
+        && !control->probed)
+    {
+        ngx_zltunnel_auth_probe(control, auth.data, auth.len);
+    }
+
+    ngx_zltunnel_auth_forget(&auth);
+}
+
+
+static ngx_int_t
+ngx_zltunnel_auth_keep(ngx_zltunnel_control_t *control, u_char *data,
+    size_t len)
+{
+    control->auth.data = ngx_alloc(len, control->end.connection->log);
+    if (control->auth.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(control->auth.data, data, len);
+    control->auth.len = len;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_auth_forget(ngx_str_t *auth)
+{
+    ngx_explicit_memzero(auth->data, auth->len);
+    ngx_free(auth->data);
+    ngx_str_null(auth);
 }
 
 
@@ -78,8 +215,11 @@ ngx_zltunnel_auth_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 
     ngx_memzero(&session, sizeof(ngx_zltunnel_auth_t));
 
-    session.token = ngx_zltunnel_token_find(control->registry,
-                                            control->token);
+    session.token = control->secret.len
+                    ? ngx_zltunnel_token_find(control->registry,
+                                              control->token)
+                    : ngx_zltunnel_token_line_of(control->registry,
+                                                 control->token);
 
     if (session.token == NULL) {
         ngx_zltunnel_auth_refuse(control, ZLT_E_BAD_TOKEN,
@@ -138,14 +278,12 @@ ngx_zltunnel_auth_probe(ngx_zltunnel_control_t *control, u_char *data,
     ngx_zltunnel_ipc_t         msg;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
-    control->auth.data = ngx_alloc(len, control->end.connection->log);
-    if (control->auth.data == NULL) {
+    if (ngx_zltunnel_auth_keep(control, data, len) != NGX_OK) {
         control->failed = 1;
         return;
     }
 
-    ngx_memcpy(control->auth.data, data, len);
-    control->auth.len = len;
+    control->probed = 1;
 
     slot = NGX_ZLTUNNEL_NO_SLOT;
 
@@ -173,21 +311,7 @@ ngx_zltunnel_auth_probe(ngx_zltunnel_control_t *control, u_char *data,
 void
 ngx_zltunnel_auth_probed(ngx_zltunnel_control_t *control)
 {
-    size_t     used;
-    ngx_str_t  auth;
-    zlt_msg_t  m;
-
-    auth = control->auth;
-    ngx_str_null(&control->auth);
-
-    if (zlt_msg_decode(&m, auth.data, auth.len, ZLT_MAX_PAYLOAD, &used)
-        == ZLT_OK)
-    {
-        ngx_zltunnel_auth_enter(control, &m);
-    }
-
-    ngx_explicit_memzero(auth.data, auth.len);
-    ngx_free(auth.data);
+    ngx_zltunnel_auth_again(control);
 
     if (control->state == NGX_ZLTUNNEL_CONTROL_PROBING) {
 
@@ -247,6 +371,10 @@ ngx_zltunnel_auth_open(ngx_zltunnel_control_t *control,
     control->beaten = ngx_current_msec
                       - control->registry->heartbeat_interval;
     ngx_add_timer(&control->timer, 1);
+
+    if (control->asks) {
+        ngx_zltunnel_ask_opened(control);
+    }
 }
 
 

@@ -78,7 +78,8 @@ ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry,
 
 void
 ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
-    ngx_connection_t *c, ngx_str_t *host, u_char *data, size_t len)
+    ngx_connection_t *c, ngx_str_t *host, ngx_zltunnel_ask_conf_t *asks,
+    u_char *data, size_t len)
 {
     ngx_zltunnel_control_t  *control;
 
@@ -95,6 +96,7 @@ ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_end_init(&control->end, c, NULL);
 
     control->registry = registry;
+    control->asks = asks;
     control->host.data = (u_char *) control + sizeof(ngx_zltunnel_control_t);
     control->host.len = host->len;
     ngx_memcpy(control->host.data, host->data, host->len);
@@ -303,6 +305,7 @@ ngx_zltunnel_control_free(ngx_zltunnel_control_t *control)
     ngx_zltunnel_control_message_down(control);
 
     ngx_zltunnel_control_place_leave(control);
+    ngx_zltunnel_ask_leave(control);
 
     if (control->timer.timer_set) {
         ngx_del_timer(&control->timer);
@@ -317,6 +320,11 @@ ngx_zltunnel_control_free(ngx_zltunnel_control_t *control)
     if (control->auth.data) {
         ngx_explicit_memzero(control->auth.data, control->auth.len);
         ngx_free(control->auth.data);
+    }
+
+    if (control->secret.data) {
+        ngx_explicit_memzero(control->secret.data, control->secret.len);
+        ngx_free(control->secret.data);
     }
 
     ngx_free(control);
@@ -340,6 +348,11 @@ ngx_zltunnel_control_timer_handler(ngx_event_t *ev)
         ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
                       "agent did not send Auth");
         ngx_zltunnel_control_end(control, ZLT_WS_POLICY, "no Auth in time");
+        break;
+
+    case NGX_ZLTUNNEL_CONTROL_ASKING:
+        ngx_zltunnel_ask_leave(control);
+        ngx_zltunnel_auth_asked(control, NGX_ZLTUNNEL_ASK_FAILED, NULL);
         break;
 
     case NGX_ZLTUNNEL_CONTROL_PROBING:

@@ -10,6 +10,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_access_end.h"
+#include "ngx_zltunnel_ask.h"
 #include "ngx_zltunnel_drain.h"
 #include "ngx_zltunnel_kick.h"
 #include "ngx_zltunnel_revoke.h"
@@ -23,11 +24,19 @@
 
 typedef enum {
     NGX_ZLTUNNEL_CONTROL_AUTH = 0,     /* waits for Auth */
+    NGX_ZLTUNNEL_CONTROL_ASKING,       /* is the token let in? */
     NGX_ZLTUNNEL_CONTROL_PROBING,      /* is the tunnel's holder alive? */
     NGX_ZLTUNNEL_CONTROL_OPEN,
     NGX_ZLTUNNEL_CONTROL_REPLACED,     /* taken over; the worker exits */
     NGX_ZLTUNNEL_CONTROL_CLOSING       /* what was sent is being read */
 } ngx_zltunnel_control_state_e;
+
+
+/* its Auth waits for something else to answer */
+
+#define ngx_zltunnel_control_waits(control)                                   \
+    ((control)->state == NGX_ZLTUNNEL_CONTROL_ASKING                          \
+     || (control)->state == NGX_ZLTUNNEL_CONTROL_PROBING)
 
 
 struct ngx_zltunnel_control_s {
@@ -69,13 +78,23 @@ struct ngx_zltunnel_control_s {
 
     ngx_str_t                      held;      /* read, and not parsed yet */
 
-    /* an Auth that waits for the probe */
+    /* zltunnel_auth */
+    ngx_zltunnel_ask_conf_t       *asks;      /* NULL: is not where it came in */
+    ngx_zltunnel_ask_t            *ask;       /* it waits for */
+    ngx_queue_t                    ask_queue;
+    ngx_msec_t                     ask_at;    /* .. again */
+    ngx_str_t                      secret;    /* its token, allocated; empty: it
+                                                 is in the token file */
+    ngx_str_t                      agent;     /* .. and its name, behind it */
+
+    /* an Auth that waits */
     u_char                         token[32];
     ngx_str_t                      auth;      /* the message, allocated */
     ngx_msec_t                     heard;     /* of the holder, before */
 
     unsigned                       beating:1; /* .. and not answered */
     unsigned                       extended:1;
+    unsigned                       probed:1;  /* the holder, by this one */
     unsigned                       leaving:1; /* Disconnect was sent */
     unsigned                       failed:1;  /* nothing more can be sent */
     ngx_uint_t                     busy;      /* handlers that run */
@@ -87,10 +106,12 @@ struct ngx_zltunnel_control_s {
  * Takes over a connection on which a WebSocket has just been accepted: c is
  * detached from http, its handlers and data are ours from here on, its pool
  * lives as long as it does.  data: bytes that came behind the request.  host:
- * what the agent called us (copied).  May close c before it returns.
+ * what the agent called us (copied).  asks: zltunnel_auth, or NULL.  May close c
+ * before it returns.
  */
 void ngx_zltunnel_control_start(ngx_zltunnel_registry_t *registry,
-    ngx_connection_t *c, ngx_str_t *host, u_char *data, size_t len);
+    ngx_connection_t *c, ngx_str_t *host, ngx_zltunnel_ask_conf_t *asks,
+    u_char *data, size_t len);
 /* 1 if the limit of channels that have not sent Auth is not reached, or one of
    another address could be closed */
 ngx_uint_t ngx_zltunnel_control_allowed(ngx_zltunnel_registry_t *registry,

@@ -60,7 +60,7 @@ ngx_zltunnel_control_io_read(ngx_zltunnel_control_t *control)
 
     while (!control->dead && !control->failed) {
 
-        if (control->state == NGX_ZLTUNNEL_CONTROL_PROBING) {
+        if (ngx_zltunnel_control_waits(control)) {
 
             /* its requests wait in the socket until the Auth is answered */
 
@@ -163,7 +163,7 @@ ngx_zltunnel_control_io_input(ngx_zltunnel_control_t *control, u_char *data,
             return;
         }
 
-        if (control->state == NGX_ZLTUNNEL_CONTROL_PROBING) {
+        if (ngx_zltunnel_control_waits(control)) {
             ngx_zltunnel_control_io_hold(control, pos, end - pos);
             return;
         }

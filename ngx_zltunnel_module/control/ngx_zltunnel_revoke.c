@@ -26,7 +26,9 @@
 
 
 #define NGX_ZLTUNNEL_REVOKE_SOON    200     /* ms, to connect again */
+#define NGX_ZLTUNNEL_REVOKE_LATER   2000    /* ms, who may be let in again */
 #define NGX_ZLTUNNEL_REVOKE_REASON  "The token was revoked or has expired"
+#define NGX_ZLTUNNEL_REVOKE_LAPSED  "The token cannot be verified any more"
 
 
 static ngx_uint_t ngx_zltunnel_revoke_moved(ngx_zltunnel_registry_t *registry,
@@ -230,11 +232,18 @@ static void
 ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
 {
     u_char                     id[ZLT_ID_SIZE];
+    ngx_uint_t                 lapsed;
+    const char                *reason;
+    ngx_zltunnel_granted_t    *granted;
     ngx_zltunnel_registry_t   *registry;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
     registry = peer->registry;
     ngx_memcpy(id, peer->id, ZLT_ID_SIZE);
+
+    granted = ngx_zltunnel_granted_find(registry, peer->token);
+    lapsed = granted && granted->lapsed;
+    reason = lapsed ? NGX_ZLTUNNEL_REVOKE_LAPSED : NGX_ZLTUNNEL_REVOKE_REASON;
 
     ngx_zltunnel_zone_lock(registry);
 
@@ -242,14 +251,13 @@ ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
 
     if (tunnel && ngx_memcmp(tunnel->token, peer->token, 32) == 0) {
         ngx_zltunnel_tunnel_remove(registry, tunnel,
-                                   NGX_ZLTUNNEL_EVENT_REVOKED,
-                                   NGX_ZLTUNNEL_REVOKE_REASON);
+                                   NGX_ZLTUNNEL_EVENT_REVOKED, reason);
     }
 
     ngx_zltunnel_zone_unlock(registry);
 
-    ngx_zltunnel_revoke_end(registry, id, ZLT_D_STOP, 0,
-                            NGX_ZLTUNNEL_REVOKE_REASON);
+    ngx_zltunnel_revoke_end(registry, id, lapsed ? ZLT_D_LATER : ZLT_D_STOP,
+                            lapsed ? NGX_ZLTUNNEL_REVOKE_LATER : 0, reason);
 }
 
 

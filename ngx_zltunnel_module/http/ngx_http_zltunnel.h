@@ -12,6 +12,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_zltunnel_control.h"
 #include "ngx_zltunnel_registry.h"
 
 
@@ -21,6 +22,8 @@ typedef struct {
     ngx_zltunnel_metrics_e       metrics;     /* of zltunnel_status */
     ngx_uint_t                   prometheus;  /* is its format */
     ngx_uint_t                   write;       /* of zltunnel_api */
+    ngx_zltunnel_ask_conf_t     *asks;        /* zltunnel_auth, or NULL */
+    ngx_msec_t                   interval;    /* zltunnel_auth_interval */
 } ngx_http_zltunnel_loc_conf_t;
 
 
@@ -28,6 +31,7 @@ typedef struct {
 
 typedef struct {
     ngx_zltunnel_registry_t     *registry;
+    ngx_zltunnel_ask_conf_t     *asks;
     u_char                       tunnel_id[ZLT_ID_SIZE];
     u_char                       key[ZLT_KEY_SIZE];
     u_char                       connection_id[ZLT_ID_SIZE];

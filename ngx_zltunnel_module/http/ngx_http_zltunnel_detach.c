@@ -36,6 +36,7 @@ typedef struct {
     ngx_http_request_t          *request;
     ngx_connection_t            *connection;
     ngx_zltunnel_registry_t     *registry;
+    ngx_zltunnel_ask_conf_t     *asks;
     ngx_event_t                  event;       /* the next step */
     u_char                       tunnel_id[ZLT_ID_SIZE];
     u_char                       connection_id[ZLT_ID_SIZE];
@@ -91,6 +92,7 @@ ngx_http_zltunnel_detach(ngx_http_request_t *r,
     d->request = r;
     d->connection = r->connection;
     d->registry = upgrade->registry;
+    d->asks = upgrade->asks;
     d->channel = upgrade->channel;
     d->ws = upgrade->ws;
     d->fresh = upgrade->fresh;
@@ -508,8 +510,8 @@ ngx_http_zltunnel_detach_done(ngx_http_zltunnel_detach_t *d)
         return;
     }
 
-    ngx_zltunnel_control_start(d->registry, c, &d->host, d->data.data,
-                               d->data.len);
+    ngx_zltunnel_control_start(d->registry, c, &d->host, d->asks,
+                               d->data.data, d->data.len);
 }
 
 

@@ -62,6 +62,7 @@ ngx_http_zltunnel_handshake_handler(ngx_http_request_t *r)
     ngx_memzero(&upgrade, sizeof(ngx_http_zltunnel_upgrade_t));
 
     upgrade.registry = zlcf->registry;
+    upgrade.asks = zlcf->asks;
 
     if (ngx_http_zltunnel_header_has(r, "upgrade", "zltunnel")) {
         upgrade.channel = 1;

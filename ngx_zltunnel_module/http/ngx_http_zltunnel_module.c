@@ -11,7 +11,9 @@
 
 #include "ngx_http_zltunnel.h"
 #include "ngx_http_zltunnel_api_guard.h"
+#include "ngx_http_zltunnel_auth.h"
 #include "ngx_http_zltunnel_forward.h"
+#include "ngx_http_zltunnel_subrequest.h"
 #include "ngx_http_zltunnel_url.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_config.h"
@@ -21,6 +23,7 @@ static ngx_int_t ngx_http_zltunnel_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_zltunnel_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_zltunnel_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static void ngx_http_zltunnel_exit_process(ngx_cycle_t *cycle);
 static char *ngx_http_zltunnel(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_zltunnel_status(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -37,6 +40,20 @@ static ngx_command_t  ngx_http_zltunnel_commands[] = {
     { ngx_string("zltunnel"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_zltunnel,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("zltunnel_auth"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_zltunnel_auth,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("zltunnel_auth_interval"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_zltunnel_auth_interval,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -84,7 +101,7 @@ ngx_module_t  ngx_http_zltunnel_module = {
     NULL,                                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
+    ngx_http_zltunnel_exit_process,        /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -137,10 +154,18 @@ ngx_http_zltunnel_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->metrics = prev->metrics;
         conf->prometheus = prev->prometheus;
         conf->write = prev->write;
+        conf->asks = prev->asks;
         clcf->handler = prev->handler;
     }
 
-    return NGX_CONF_OK;
+    return ngx_http_zltunnel_auth_check(cf, conf);
+}
+
+
+static void
+ngx_http_zltunnel_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_zltunnel_subrequest_exit();
 }
 
 

@@ -199,7 +199,7 @@ ngx_zltunnel_metrics_registry(ngx_zltunnel_metrics_t *m)
     ngx_zltunnel_metrics_one(text, state,
                              ports > st->open ? ports - st->open : 0);
 
-    if (tokens == NULL) {
+    if (tokens == NULL || registry->token_file.len == 0) {
         return;
     }
 

@@ -16,6 +16,7 @@
 #include "ngx_zltunnel_counter.h"
 #include "ngx_zltunnel_event.h"
 #include "ngx_zltunnel_figure.h"
+#include "ngx_zltunnel_grant.h"
 #include "ngx_zltunnel_health.h"
 #include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_kept.h"

@@ -70,6 +70,23 @@ typedef struct {
 } ngx_zltunnel_sh_kept_t;
 
 
+/* a token that zltunnel_auth has let in, or not any more */
+
+typedef struct {
+    ngx_rbtree_node_t            node;
+    ngx_queue_t                  queue;       /* grants_new */
+    ngx_queue_t                  turn;        /* grants_turn */
+    u_char                       hash[32];    /* SHA-256 of it */
+    uint64_t                     change;      /* its last one */
+    time_t                       fresh;       /* see ngx_zltunnel_granted.h */
+    time_t                       until;
+    uint8_t                      over;
+    uint8_t                      lapsed;
+    uint16_t                     len;
+    u_char                      *text;        /* "NAME key=value ..." */
+} ngx_zltunnel_sh_grant_t;
+
+
 /* a tunnel that has gone */
 
 typedef struct {
@@ -114,6 +131,10 @@ struct ngx_zltunnel_sh_s {
     ngx_rbtree_t                 accesses;    /* access sessions, by id */
     ngx_rbtree_node_t            sentinel;
 
+    ngx_rbtree_t                 grants;      /* by hash of the token */
+    ngx_queue_t                  grants_new;  /* .. the last changed last */
+    ngx_queue_t                  grants_turn; /* .. as they are looked at */
+    uint64_t                     grants_changes;
     ngx_queue_t                  list;        /* of all tunnels */
     ngx_queue_t                  orphans;     /* counters without service */
     ngx_uint_t                   ntunnels;

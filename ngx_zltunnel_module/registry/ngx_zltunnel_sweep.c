@@ -16,6 +16,7 @@
 #include "ngx_zltunnel_event.h"
 #include "ngx_zltunnel_overlap.h"
 #include "ngx_zltunnel_pending.h"
+#include "ngx_zltunnel_grant.h"
 #include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_port.h"
 #include "ngx_zltunnel_port_socket.h"
@@ -103,6 +104,7 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
 
     ngx_zltunnel_port_sweep(registry);
     ngx_zltunnel_host_sweep(registry);
+    ngx_zltunnel_grant_sweep(registry);
 
     if (ngx_zltunnel_overlap) {
 

@@ -390,6 +390,8 @@ ngx_zltunnel_visit_dial(ngx_zltunnel_visit_t *visit)
 
     registry = visit->registry;
 
+    ngx_zltunnel_grant_sync(registry);
+
     visit->ask.token = ngx_zltunnel_token_find(registry,
                                                visit->link.peer->token);
 

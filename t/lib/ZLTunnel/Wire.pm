@@ -827,7 +827,8 @@ sub next {
 
 package ZLTunnel::Wire;
 
-# control(t, headers => "...", port => N, host => to, from => address): the answer to the upgrade is in
+# control(t, path => "/...", headers => "...", port => N, host => to,
+# from => address): the answer to the upgrade is in
 # {answer}; undef where there was none.
 
 sub control {
@@ -838,7 +839,8 @@ sub control {
         $o{from} ? (LocalAddr => $o{from}) : ()) // return undef;
     my $key = encode_base64(new_id(), '');
 
-    $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
+    $self->upgrade('GET ' . ($o{path} // '/tunnel/v1')
+        . " HTTP/1.1\r\nHost: localhost\r\n"
         . "Upgrade: websocket\r\nConnection: Upgrade\r\n"
         . "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: $key\r\n"
         . ($o{headers} // '') . "\r\n") // return undef;
@@ -905,7 +907,8 @@ sub channel {
                : ($o{class} // 'ZLTunnel::Wire::Channel')
                  ->new($o{port} // $t->{http_port}) // return undef;
 
-    $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
+    $self->upgrade('GET ' . ($o{path} // '/tunnel/v1')
+        . " HTTP/1.1\r\nHost: localhost\r\n"
         . "Connection: Upgrade\r\nUpgrade: zltunnel\r\n"
         . 'Zltunnel-Tunnel: ' . unpack('H*', $tunnel) . "\r\n"
         . 'Zltunnel-Key: ' . unpack('H*', $key) . "\r\n"
@@ -972,7 +975,8 @@ sub framed {
 
     $self->{key} = encode_base64(new_id(), '');
 
-    $self->upgrade("GET /tunnel/v1 HTTP/1.1\r\nHost: localhost\r\n"
+    $self->upgrade('GET ' . ($o{path} // '/tunnel/v1')
+        . " HTTP/1.1\r\nHost: localhost\r\n"
         . ($o{ws_headers} // "Connection: Upgrade\r\nUpgrade: websocket\r\n"
            . "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: $self->{key}\r\n"
            . "Sec-WebSocket-Protocol: zltunnel-data\r\n")
