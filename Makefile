@@ -411,6 +411,7 @@ $(OBJS)/bench/load: $(wildcard bench/*.c bench/*.h)
 
 STRIP =        strip
 BINDIR =       $(PREFIX)/bin
+DATADIR =      $(PREFIX)/share/zltunnel
 DOCDIR =       $(PREFIX)/share/doc/zltunnel
 UNITDIR =      $(PREFIX)/lib/systemd/system
 SYSUSERSDIR =  $(PREFIX)/lib/sysusers.d
@@ -426,11 +427,12 @@ COMPLETE_fish = $(PREFIX)/share/fish/vendor_completions.d/zltunnel-agent.fish
 
 DOCS =         README.md CHANGES LICENSE CONTRIBUTING.md bench/README.md \
                packaging/README.md docs/convert.py docs/api.yaml \
-               docs/grafana.json docs/alerts.yaml \
+               docs/grafana.json docs/alerts.yaml docs/dashboard.png \
                $(wildcard docs/*.md docs/*/*.md)
 UNITS_SYSTEMD = $(wildcard agent/*.service)
 EXAMPLES =     $(wildcard agent/*.example)
 INCLUDES =     $(wildcard ngx_zltunnel_module/*.conf)
+PAGES =        $(wildcard ngx_zltunnel_module/*.html)
 
 # nginx says where its modules are, and what "include" looks for.
 
@@ -465,10 +467,15 @@ install-module: $(MODULE) need-nginx-dirs
 	$(call say,INST,$(DESTDIR)$(CONF_DIR))
 	$(Q)install -d $(DESTDIR)$(CONF_DIR)
 	$(Q)install -m 644 $(INCLUDES) $(DESTDIR)$(CONF_DIR)/
+	$(call say,INST,$(DESTDIR)$(DATADIR))
+	$(Q)install -d $(DESTDIR)$(DATADIR)
+	$(Q)install -m 644 $(PAGES) $(DESTDIR)$(DATADIR)/
 
 uninstall-module: need-nginx-dirs
 	rm -f $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE)) \
-	    $(addprefix $(DESTDIR)$(CONF_DIR)/,$(notdir $(INCLUDES)))
+	    $(addprefix $(DESTDIR)$(CONF_DIR)/,$(notdir $(INCLUDES))) \
+	    $(addprefix $(DESTDIR)$(DATADIR)/,$(notdir $(PAGES)))
+	-@rmdir $(DESTDIR)$(DATADIR) 2> /dev/null || true
 
 MAN_AGENT =    $(filter %.1 %.5,$(MAN))
 MAN_MODULE =   $(filter-out $(MAN_AGENT),$(MAN))

@@ -17,6 +17,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends libnginx-mod-st
 COPY --from=build /ngx_zltunnel_module.so /usr/lib/nginx/modules/ngx_zltunnel_module.so
 COPY --from=build /src/ngx_zltunnel_module/zltunnel_error.conf /etc/nginx/zltunnel_error.conf
 COPY --from=build /src/ngx_zltunnel_module/zltunnel_proxy.conf /etc/nginx/zltunnel_proxy.conf
+COPY --from=build /src/ngx_zltunnel_module/dashboard.html /usr/share/zltunnel/dashboard.html
 RUN echo 'load_module modules/ngx_zltunnel_module.so;' > /etc/nginx/modules-enabled/70-mod-zltunnel.conf
 RUN rm -f /etc/nginx/sites-enabled/default
 STOPSIGNAL SIGQUIT

@@ -66,6 +66,7 @@ sub contents {
         ./usr/share/nginx/modules-available/mod-zltunnel.conf
         ./etc/nginx/zltunnel_error.conf
         ./etc/nginx/zltunnel_proxy.conf
+        ./usr/share/zltunnel/dashboard.html
         ./usr/share/man/man8/zltunnel.8.gz
         ./usr/share/doc/libnginx-mod-zltunnel/docs/directives.md) ],
     $agent => [ qw(

@@ -44,6 +44,7 @@ my %there = map { $_ => 1 } @files;
 
 for my $file (qw(/m/ngx_zltunnel_module.so /opt/zlt/bin/zltunnel-agent
                  /c/zltunnel_proxy.conf /c/zltunnel_error.conf
+                 /opt/zlt/share/zltunnel/dashboard.html
                  /opt/zlt/lib/systemd/system/zltunnel-agent.service
                  /opt/zlt/lib/sysusers.d/zltunnel-agent.conf
                  /opt/zlt/share/man/man1/zltunnel-agent.1

@@ -386,6 +386,7 @@ sub auth {
 
     my $ext = '';
     $ext .= ZLTunnel::Wire::ext(1, pack 'N', $o{features}) if $o{features};
+    $ext .= ZLTunnel::Wire::ext(2, $o{agent}) if defined $o{agent};
     $ext .= ZLTunnel::Wire::ext(3, $o{resume_key}) if $o{resume_key};
 
     return $self->send_msg(ZLTunnel::Wire::msg('Auth',
