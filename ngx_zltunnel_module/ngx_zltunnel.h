@@ -119,6 +119,8 @@ struct ngx_zltunnel_registry_s {
                                                  sorted by udp, port */
     ngx_array_t                  passes;      /* the same of zltunnel_pass */
     ngx_array_t                  references;  /* ngx_zltunnel_reference_t */
+    void                        *notify;      /* of http: who is told of events,
+                                                 or NULL */
 
     /* of this worker */
     ngx_zltunnel_sh_t           *sh;

@@ -16,6 +16,9 @@
 #include "ngx_zltunnel_registry.h"
 
 
+typedef struct ngx_http_zltunnel_notify_s  ngx_http_zltunnel_notify_t;
+
+
 typedef struct {
     ngx_zltunnel_registry_t     *registry;
     ngx_http_handler_pt          handler;     /* what is done with it */
@@ -24,6 +27,7 @@ typedef struct {
     ngx_uint_t                   write;       /* of zltunnel_api */
     ngx_zltunnel_ask_conf_t     *asks;        /* zltunnel_auth, or NULL */
     ngx_msec_t                   interval;    /* zltunnel_auth_interval */
+    ngx_http_zltunnel_notify_t  *notify;      /* NULL: nobody */
 } ngx_http_zltunnel_loc_conf_t;
 
 

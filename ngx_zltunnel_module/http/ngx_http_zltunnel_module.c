@@ -13,6 +13,7 @@
 #include "ngx_http_zltunnel_api_guard.h"
 #include "ngx_http_zltunnel_auth.h"
 #include "ngx_http_zltunnel_forward.h"
+#include "ngx_http_zltunnel_notify.h"
 #include "ngx_http_zltunnel_subrequest.h"
 #include "ngx_http_zltunnel_url.h"
 #include "ngx_zltunnel_module.h"
@@ -58,6 +59,13 @@ static ngx_command_t  ngx_http_zltunnel_commands[] = {
       0,
       NULL },
 
+    { ngx_string("zltunnel_notify"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_zltunnel_notify,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("zltunnel_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
       ngx_http_zltunnel_status,
@@ -98,7 +106,7 @@ ngx_module_t  ngx_http_zltunnel_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_http_zltunnel_notify_init_process, /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_zltunnel_exit_process,        /* exit process */
@@ -158,6 +166,10 @@ ngx_http_zltunnel_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->handler = prev->handler;
     }
 
+    if (ngx_http_zltunnel_notify_check(cf, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     return ngx_http_zltunnel_auth_check(cf, conf);
 }
 
@@ -166,6 +178,7 @@ static void
 ngx_http_zltunnel_exit_process(ngx_cycle_t *cycle)
 {
     ngx_http_zltunnel_subrequest_exit();
+    ngx_http_zltunnel_notify_exit(cycle);
 }
 
 

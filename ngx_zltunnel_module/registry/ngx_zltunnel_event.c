@@ -23,9 +23,10 @@ static void ngx_zltunnel_event_hosts(ngx_zltunnel_event_t *event,
     ngx_zltunnel_sh_service_t *service);
 
 
-static ngx_queue_t       ngx_zltunnel_event_noted;
-static ngx_event_t       ngx_zltunnel_event_event;
-static ngx_connection_t  ngx_zltunnel_event_dummy;
+static ngx_queue_t            ngx_zltunnel_event_noted;
+static ngx_zltunnel_event_pt  ngx_zltunnel_event_listener;
+static ngx_event_t            ngx_zltunnel_event_event;
+static ngx_connection_t       ngx_zltunnel_event_dummy;
 
 
 void
@@ -38,6 +39,13 @@ ngx_zltunnel_event_init(ngx_cycle_t *cycle)
     ngx_zltunnel_event_event.handler = ngx_zltunnel_event_handler;
     ngx_zltunnel_event_event.data = &ngx_zltunnel_event_dummy;
     ngx_zltunnel_event_event.log = cycle->log;
+}
+
+
+void
+ngx_zltunnel_event_listen(ngx_zltunnel_event_pt handler)
+{
+    ngx_zltunnel_event_listener = handler;
 }
 
 
@@ -66,6 +74,10 @@ ngx_zltunnel_event_new(ngx_zltunnel_registry_t *registry,
     event->registry = registry;
     event->sec = tp->sec;
     event->msec = tp->msec;
+
+    if (ngx_zltunnel_event_log_name(event)->len) {
+        event->sequence = ngx_atomic_fetch_add(&registry->sh->events, 1) + 1;
+    }
 
     ngx_queue_insert_tail(&ngx_zltunnel_event_noted, &event->queue);
 
@@ -256,6 +268,10 @@ ngx_zltunnel_event_tell(ngx_log_t *log)
         event = ngx_queue_data(q, ngx_zltunnel_event_t, queue);
 
         ngx_zltunnel_event_log(event, log);
+
+        if (ngx_zltunnel_event_listener && event->sequence) {
+            ngx_zltunnel_event_listener(event);
+        }
 
         ngx_free(event);
     }

@@ -21,6 +21,7 @@
 
 
 #define NGX_ZLTUNNEL_EVENT_ROOM  4096         /* bytes, of all its texts */
+#define NGX_ZLTUNNEL_EVENT_TEXT  1536         /* .. of its line */
 
 
 typedef enum {
@@ -59,6 +60,8 @@ typedef struct {
     ngx_zltunnel_registry_t     *registry;
     time_t                       sec;
     ngx_uint_t                   msec;
+    uint64_t                     sequence;    /* in the registry, of all
+                                                 workers */
 
     u_char                       tunnel_id[ZLT_ID_SIZE];
     u_char                       service_id[ZLT_ID_SIZE];
@@ -90,8 +93,14 @@ typedef struct {
 } ngx_zltunnel_event_t;
 
 
+typedef void (*ngx_zltunnel_event_pt)(ngx_zltunnel_event_t *event);
+
+
 /* until then nothing is told: the master has nobody to tell */
 void ngx_zltunnel_event_init(ngx_cycle_t *cycle);
+/* who else is told of each event, behind the log, but for those that only the log
+   is told of; the event lasts until it returns */
+void ngx_zltunnel_event_listen(ngx_zltunnel_event_pt handler);
 /*
  * Something has happened: it is told at the end of this turn of the loop, or
  * when somebody calls ngx_zltunnel_event_tell(), with what has been said of it
@@ -116,13 +125,27 @@ void ngx_zltunnel_event_service(ngx_zltunnel_event_t *event,
     ngx_zltunnel_sh_service_t *service);
 void ngx_zltunnel_event_access(ngx_zltunnel_event_t *event,
     ngx_zltunnel_sh_access_t *access);
-/* without the lock: tells the log what has happened, in order */
+/* without the lock: tells the log, and who listens, what has happened, in
+   order */
 void ngx_zltunnel_event_tell(ngx_log_t *log);
 
 
 /* ngx_zltunnel_event_log.c */
 
 void ngx_zltunnel_event_log(ngx_zltunnel_event_t *event, ngx_log_t *log);
+/* of its type; empty: nobody but the log is told */
+const ngx_str_t *ngx_zltunnel_event_log_name(ngx_zltunnel_event_t *event);
+/* its line, cut to size bytes; returns the length */
+size_t ngx_zltunnel_event_log_text(ngx_zltunnel_event_t *event, u_char *text,
+    size_t size);
+
+
+/* ngx_zltunnel_event_json.c */
+
+/* the event as JSON, in memory of ngx_alloc(); id: of ZLT_ID_SIZE bytes, by
+   which it is known if it comes twice */
+ngx_int_t ngx_zltunnel_event_json(ngx_zltunnel_event_t *event, u_char *id,
+    ngx_str_t *text);
 
 
 #endif /* _NGX_ZLTUNNEL_EVENT_H_INCLUDED_ */

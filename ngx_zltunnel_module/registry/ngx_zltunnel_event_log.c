@@ -4,10 +4,10 @@
  */
 
 /*
- * The line that the log has of an event.  What an operator wants to know is at
- * "notice", what was refused at "warn"; services come in numbers, so what is
- * right of them is at "info", and not more than some lines a minute are written
- * of what one agent can bring about as often as it likes.
+ * The line that an event has in the log, and what else is fixed for its type.
+ * What an operator wants to know is at "notice", what was refused at "warn".
+ * Services come in numbers, so what is right of them is at "info".  Of what one
+ * agent can bring about as often as it likes there are some lines a minute.
  */
 
 
@@ -16,270 +16,392 @@
 #include "ngx_zltunnel_event.h"
 
 
-static void ngx_zltunnel_event_log_refused(ngx_zltunnel_event_t *event,
-    ngx_log_t *log);
-static void ngx_zltunnel_event_log_service(ngx_zltunnel_event_t *event,
-    ngx_log_t *log);
-static void ngx_zltunnel_event_log_opened(ngx_zltunnel_event_t *event,
-    ngx_log_t *log);
-static void ngx_zltunnel_event_log_closed(ngx_zltunnel_event_t *event,
-    ngx_log_t *log);
-static void ngx_zltunnel_event_log_access_refused(ngx_zltunnel_event_t *event,
-    ngx_log_t *log);
+typedef u_char *(*ngx_zltunnel_event_text_pt)(ngx_zltunnel_event_t *event,
+    u_char *p, u_char *last);
+
+
+typedef struct {
+    ngx_str_t                    name;        /* empty: told to the log only */
+    ngx_uint_t                   level;
+    const char                  *paced;       /* NULL: each is logged */
+    ngx_zltunnel_event_text_pt   text;
+} ngx_zltunnel_event_kind_t;
+
+
+static u_char *ngx_zltunnel_event_text_agent(ngx_zltunnel_event_t *event,
+    u_char *p, u_char *last);
+static u_char *ngx_zltunnel_event_text_refused(ngx_zltunnel_event_t *event,
+    u_char *p, u_char *last);
+static u_char *ngx_zltunnel_event_text_left(ngx_zltunnel_event_t *event,
+    u_char *p, u_char *last);
+static u_char *ngx_zltunnel_event_text_api(ngx_zltunnel_event_t *event,
+    u_char *p, u_char *last);
+static u_char *ngx_zltunnel_event_text_registered(
+    ngx_zltunnel_event_t *event, u_char *p, u_char *last);
+static u_char *ngx_zltunnel_event_text_service(ngx_zltunnel_event_t *event,
+    u_char *p, u_char *last);
+static u_char *ngx_zltunnel_event_text_opened(ngx_zltunnel_event_t *event,
+    u_char *p, u_char *last);
+static u_char *ngx_zltunnel_event_text_not_opened(
+    ngx_zltunnel_event_t *event, u_char *p, u_char *last);
+static u_char *ngx_zltunnel_event_text_closed(ngx_zltunnel_event_t *event,
+    u_char *p, u_char *last);
+static u_char *ngx_zltunnel_event_text_of(ngx_zltunnel_event_t *event,
+    u_char *p, u_char *last);
+static void ngx_zltunnel_event_hex(u_char *text, u_char *id);
+
+
+static const ngx_zltunnel_event_kind_t
+                           ngx_zltunnel_event_kinds[NGX_ZLTUNNEL_EVENTS] = {
+
+    [NGX_ZLTUNNEL_EVENT_CONNECTED] = {
+        ngx_string("agent.connected"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_agent },
+
+    [NGX_ZLTUNNEL_EVENT_BACK] = {
+        ngx_string("agent.back"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_agent },
+
+    [NGX_ZLTUNNEL_EVENT_MOVED] = {
+        ngx_null_string, NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_agent },
+
+    [NGX_ZLTUNNEL_EVENT_TAKEN_OVER] = {
+        ngx_string("agent.taken_over"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_agent },
+
+    [NGX_ZLTUNNEL_EVENT_REFUSED] = {
+        ngx_string("agent.refused"), NGX_LOG_WARN, NULL,
+        ngx_zltunnel_event_text_refused },
+
+    [NGX_ZLTUNNEL_EVENT_DISCONNECTED] = {
+        ngx_string("agent.disconnected"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_left },
+
+    [NGX_ZLTUNNEL_EVENT_GONE] = {
+        ngx_string("agent.gone"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_left },
+
+    [NGX_ZLTUNNEL_EVENT_REVOKED] = {
+        ngx_string("agent.revoked"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_left },
+
+    [NGX_ZLTUNNEL_EVENT_KICKED] = {
+        ngx_string("agent.kicked"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_api },
+
+    [NGX_ZLTUNNEL_EVENT_DRAINED] = {
+        ngx_string("agent.drained"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_api },
+
+    [NGX_ZLTUNNEL_EVENT_RESUMED] = {
+        ngx_string("agent.resumed"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_api },
+
+    [NGX_ZLTUNNEL_EVENT_REGISTERED] = {
+        ngx_string("service.registered"), NGX_LOG_INFO,
+        "services that are registered", ngx_zltunnel_event_text_registered },
+
+    [NGX_ZLTUNNEL_EVENT_AGAIN] = {
+        ngx_null_string, NGX_LOG_INFO,
+        "services that are registered", ngx_zltunnel_event_text_registered },
+
+    [NGX_ZLTUNNEL_EVENT_SERVICE_REFUSED] = {
+        ngx_string("service.refused"), NGX_LOG_WARN,
+        "services that are refused", ngx_zltunnel_event_text_service },
+
+    [NGX_ZLTUNNEL_EVENT_SERVICE_GONE] = {
+        ngx_string("service.gone"), NGX_LOG_INFO,
+        "services that are gone", ngx_zltunnel_event_text_service },
+
+    [NGX_ZLTUNNEL_EVENT_OPENED] = {
+        ngx_string("access.opened"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_opened },
+
+    [NGX_ZLTUNNEL_EVENT_ACCESS_RESUMED] = {
+        ngx_null_string, NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_opened },
+
+    [NGX_ZLTUNNEL_EVENT_RENEWED] = {
+        ngx_string("access.renewed"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_opened },
+
+    [NGX_ZLTUNNEL_EVENT_ACCESS_REFUSED] = {
+        ngx_string("access.refused"), NGX_LOG_WARN,
+        "access sessions that are refused",
+        ngx_zltunnel_event_text_not_opened },
+
+    [NGX_ZLTUNNEL_EVENT_RENEWAL_REFUSED] = {
+        ngx_string("access.refused"), NGX_LOG_WARN,
+        "renewals that are refused", ngx_zltunnel_event_text_not_opened },
+
+    [NGX_ZLTUNNEL_EVENT_STOPPED] = {
+        ngx_string("access.closed"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_closed },
+
+    [NGX_ZLTUNNEL_EVENT_CLOSED] = {
+        ngx_string("access.closed"), NGX_LOG_NOTICE, NULL,
+        ngx_zltunnel_event_text_closed }
+};
+
+
+const ngx_str_t *
+ngx_zltunnel_event_log_name(ngx_zltunnel_event_t *event)
+{
+    return &ngx_zltunnel_event_kinds[event->type].name;
+}
+
+
+size_t
+ngx_zltunnel_event_log_text(ngx_zltunnel_event_t *event, u_char *text,
+    size_t size)
+{
+    return ngx_zltunnel_event_kinds[event->type].text(event, text, text + size)
+           - text;
+}
 
 
 void
 ngx_zltunnel_event_log(ngx_zltunnel_event_t *event, ngx_log_t *log)
 {
-    u_char     *tunnel;
-    ngx_str_t  *token, *address;
+    u_char                            text[NGX_ZLTUNNEL_EVENT_TEXT];
+    size_t                            len;
+    const ngx_zltunnel_event_kind_t  *kind;
 
-    token = &event->token;
-    address = &event->address;
-    tunnel = ngx_zltunnel_access_hex(event->tunnel_id);
+    kind = &ngx_zltunnel_event_kinds[event->type];
 
-    switch (event->type) {
-
-    case NGX_ZLTUNNEL_EVENT_CONNECTED:
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "agent \"%V\" connected from %V, tunnel %s", token,
-                      address, tunnel);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_BACK:
-    case NGX_ZLTUNNEL_EVENT_MOVED:
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "agent \"%V\" is back from %V, tunnel %s", token,
-                      address, tunnel);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_TAKEN_OVER:
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "agent \"%V\" is back from %V, tunnel %s, taken over "
-                      "from %V", token, address, tunnel, &event->former);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_REFUSED:
-        ngx_zltunnel_event_log_refused(event, log);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_DISCONNECTED:
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "agent \"%V\" disconnected, tunnel %s, from %V%s%V",
-                      token, tunnel, address, event->reason.len ? ": " : "",
-                      &event->reason);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_GONE:
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "agent \"%V\" has not come back in time, its tunnel %s "
-                      "from %V is gone", token, tunnel, address);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_REVOKED:
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "token of agent \"%V\" was removed or has expired, "
-                      "its tunnel %s from %V ends", token, tunnel, address);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_KICKED:
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "agent \"%V\": %V (tunnel %s, from %V)", token,
-                      &event->reason, tunnel, address);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_DRAINED:
-    case NGX_ZLTUNNEL_EVENT_RESUMED:
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "a tunnel of agent \"%V\" %s by the administrator "
-                      "(tunnel %s, from %V)", token,
-                      event->type == NGX_ZLTUNNEL_EVENT_DRAINED
-                      ? "is drained" : "is in use again", tunnel, address);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_REGISTERED:
-    case NGX_ZLTUNNEL_EVENT_AGAIN:
-    case NGX_ZLTUNNEL_EVENT_SERVICE_REFUSED:
-    case NGX_ZLTUNNEL_EVENT_SERVICE_GONE:
-        ngx_zltunnel_event_log_service(event, log);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_OPENED:
-    case NGX_ZLTUNNEL_EVENT_ACCESS_RESUMED:
-    case NGX_ZLTUNNEL_EVENT_RENEWED:
-        ngx_zltunnel_event_log_opened(event, log);
-        break;
-
-    case NGX_ZLTUNNEL_EVENT_ACCESS_REFUSED:
-    case NGX_ZLTUNNEL_EVENT_RENEWAL_REFUSED:
-        ngx_zltunnel_event_log_access_refused(event, log);
-        break;
-
-    default: /* STOPPED, CLOSED */
-        ngx_zltunnel_event_log_closed(event, log);
-        break;
+    if (log->log_level < kind->level
+        || (kind->paced && !ngx_zltunnel_log_paced(log, kind->paced)))
+    {
+        return;
     }
+
+    len = ngx_zltunnel_event_log_text(event, text, sizeof(text));
+
+    ngx_log_error(kind->level, log, 0, "%*s", len, text);
+}
+
+
+static u_char *
+ngx_zltunnel_event_text_agent(ngx_zltunnel_event_t *event, u_char *p,
+    u_char *last)
+{
+    u_char  tunnel[2 * ZLT_ID_SIZE + 1];
+
+    ngx_zltunnel_event_hex(tunnel, event->tunnel_id);
+
+    p = ngx_slprintf(p, last, "agent \"%V\" %s from %V, tunnel %s",
+                     &event->token,
+                     event->type == NGX_ZLTUNNEL_EVENT_CONNECTED
+                     ? "connected" : "is back",
+                     &event->address, tunnel);
+
+    if (event->type == NGX_ZLTUNNEL_EVENT_TAKEN_OVER) {
+        p = ngx_slprintf(p, last, ", taken over from %V", &event->former);
+    }
+
+    return p;
 }
 
 
 /* one whose token is none has no name; filters look for how the line begins */
 
-static void
-ngx_zltunnel_event_log_refused(ngx_zltunnel_event_t *event, ngx_log_t *log)
+static u_char *
+ngx_zltunnel_event_text_refused(ngx_zltunnel_event_t *event, u_char *p,
+    u_char *last)
 {
     ngx_str_t  *token;
 
     token = &event->token;
 
-    ngx_log_error(NGX_LOG_WARN, log, 0, "agent from %V refused: %V%s%V%s",
-                  &event->address, &event->reason,
-                  token->len ? " (agent \"" : "", token,
-                  token->len ? "\")" : "");
+    return ngx_slprintf(p, last, "agent from %V refused: %V%s%V%s",
+                        &event->address, &event->reason,
+                        token->len ? " (agent \"" : "", token,
+                        token->len ? "\")" : "");
 }
 
 
-static void
-ngx_zltunnel_event_log_service(ngx_zltunnel_event_t *event, ngx_log_t *log)
+static u_char *
+ngx_zltunnel_event_text_left(ngx_zltunnel_event_t *event, u_char *p,
+    u_char *last)
 {
-    u_char      *tunnel;
-    ngx_str_t   *name, *token, *address;
+    u_char  tunnel[2 * ZLT_ID_SIZE + 1];
 
-    name = &event->service;
-    token = &event->token;
-    address = &event->address;
-    tunnel = ngx_zltunnel_access_hex(event->tunnel_id);
+    ngx_zltunnel_event_hex(tunnel, event->tunnel_id);
 
-    if (event->type == NGX_ZLTUNNEL_EVENT_SERVICE_REFUSED) {
+    switch (event->type) {
 
-        if (ngx_zltunnel_log_paced(log, "services that are refused")) {
-            ngx_log_error(NGX_LOG_WARN, log, 0,
-                          "service \"%V\" of agent \"%V\" refused: %V "
-                          "(tunnel %s, from %V)", name, token, &event->reason,
-                          tunnel, address);
-        }
+    case NGX_ZLTUNNEL_EVENT_GONE:
+        return ngx_slprintf(p, last, "agent \"%V\" has not come back in time, "
+                            "its tunnel %s from %V is gone", &event->token,
+                            tunnel, &event->address);
 
-        return;
-    }
+    case NGX_ZLTUNNEL_EVENT_REVOKED:
+        return ngx_slprintf(p, last, "token of agent \"%V\" was removed or has "
+                            "expired, its tunnel %s from %V ends",
+                            &event->token, tunnel, &event->address);
 
-    if (event->type == NGX_ZLTUNNEL_EVENT_SERVICE_GONE) {
-
-        if (ngx_zltunnel_log_paced(log, "services that are gone")) {
-            ngx_log_error(NGX_LOG_INFO, log, 0,
-                          "service \"%V\" of agent \"%V\" is gone: %V "
-                          "(tunnel %s, from %V)", name, token, &event->reason,
-                          tunnel, address);
-        }
-
-        return;
-    }
-
-    if (ngx_zltunnel_log_paced(log, "services that are registered")) {
-        ngx_log_error(NGX_LOG_INFO, log, 0,
-                      "service \"%V\" of agent \"%V\" %s, port %ui "
-                      "(tunnel %s, from %V)", name, token,
-                      event->type == NGX_ZLTUNNEL_EVENT_AGAIN
-                      ? "registered again" : "registered",
-                      (ngx_uint_t) event->port, tunnel, address);
+    default: /* DISCONNECTED */
+        return ngx_slprintf(p, last, "agent \"%V\" disconnected, tunnel %s, "
+                            "from %V%s%V", &event->token, tunnel,
+                            &event->address, event->reason.len ? ": " : "",
+                            &event->reason);
     }
 }
 
 
-static void
-ngx_zltunnel_event_log_opened(ngx_zltunnel_event_t *event, ngx_log_t *log)
+static u_char *
+ngx_zltunnel_event_text_api(ngx_zltunnel_event_t *event, u_char *p,
+    u_char *last)
 {
-    u_char      *p, id[2 * ZLT_ID_SIZE + 1];
+    if (event->type == NGX_ZLTUNNEL_EVENT_KICKED) {
+        p = ngx_slprintf(p, last, "agent \"%V\": %V", &event->token,
+                         &event->reason);
+    } else {
+        p = ngx_slprintf(p, last, "a tunnel of agent \"%V\" %s by the "
+                         "administrator", &event->token,
+                         event->type == NGX_ZLTUNNEL_EVENT_DRAINED
+                         ? "is drained" : "is in use again");
+    }
+
+    return ngx_zltunnel_event_text_of(event, p, last);
+}
+
+
+static u_char *
+ngx_zltunnel_event_text_registered(ngx_zltunnel_event_t *event, u_char *p,
+    u_char *last)
+{
+    p = ngx_slprintf(p, last, "service \"%V\" of agent \"%V\" %s, port %ui",
+                     &event->service, &event->token,
+                     event->type == NGX_ZLTUNNEL_EVENT_AGAIN
+                     ? "registered again" : "registered",
+                     (ngx_uint_t) event->port);
+
+    return ngx_zltunnel_event_text_of(event, p, last);
+}
+
+
+static u_char *
+ngx_zltunnel_event_text_service(ngx_zltunnel_event_t *event, u_char *p,
+    u_char *last)
+{
+    p = ngx_slprintf(p, last, "service \"%V\" of agent \"%V\" %s: %V",
+                     &event->service, &event->token,
+                     event->type == NGX_ZLTUNNEL_EVENT_SERVICE_REFUSED
+                     ? "refused" : "is gone", &event->reason);
+
+    return ngx_zltunnel_event_text_of(event, p, last);
+}
+
+
+static u_char *
+ngx_zltunnel_event_text_opened(ngx_zltunnel_event_t *event, u_char *p,
+    u_char *last)
+{
+    u_char       id[2 * ZLT_ID_SIZE + 1];
     ngx_tm_t     tm;
     const char  *what;
-    u_char       until[sizeof("without an end")
-                       + sizeof("until 0000-00-00T00:00:00Z")];
 
     what = (event->type == NGX_ZLTUNNEL_EVENT_OPENED) ? "opened"
            : (event->type == NGX_ZLTUNNEL_EVENT_RENEWED) ? "renewed"
                                                          : "resumed";
 
+    ngx_zltunnel_event_hex(id, event->access_id);
+
+    p = ngx_slprintf(p, last, "agent \"%V\" %s access to %s service \"%V\"",
+                     &event->token, what, event->udp ? "udp" : "tcp",
+                     &event->service);
+
+    if (event->target.len) {
+        p = ngx_slprintf(p, last, " at \"%V\"", &event->target);
+    }
+
     if (event->until) {
         ngx_gmtime(event->until, &tm);
 
-        p = ngx_sprintf(until, "until %4d-%02d-%02dT%02d:%02d:%02dZ",
-                        tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
-                        tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec);
+        p = ngx_slprintf(p, last, " until %4d-%02d-%02dT%02d:%02d:%02dZ",
+                         tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
+                         tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec);
 
     } else {
-        p = ngx_cpymem(until, "without an end", sizeof("without an end") - 1);
+        p = ngx_slprintf(p, last, " without an end");
     }
 
-    *p = '\0';
-    *ngx_hex_dump(id, event->access_id, ZLT_ID_SIZE) = '\0';
+    p = ngx_slprintf(p, last, ", session %s%s%V%s", id,
+                     event->by.len ? ", served by agent \""
+                                   : ", not served yet",
+                     &event->by, event->by.len ? "\"" : "");
 
-    ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                  "agent \"%V\" %s access to %s service \"%V\"%s%V%s %s, "
-                  "session %s%s%V%s (tunnel %s, from %V)",
-                  &event->token, what, event->udp ? "udp" : "tcp",
-                  &event->service, event->target.len ? " at \"" : "",
-                  &event->target, event->target.len ? "\"" : "", until, id,
-                  event->by.len ? ", served by agent \"" : ", not served yet",
-                  &event->by, event->by.len ? "\"" : "",
-                  ngx_zltunnel_access_hex(event->tunnel_id), &event->address);
+    return ngx_zltunnel_event_text_of(event, p, last);
 }
 
 
-static void
-ngx_zltunnel_event_log_access_refused(ngx_zltunnel_event_t *event,
-    ngx_log_t *log)
-{
-    u_char  id[2 * ZLT_ID_SIZE + 1], *tunnel;
-
-    tunnel = ngx_zltunnel_access_hex(event->tunnel_id);
-
-    if (event->type == NGX_ZLTUNNEL_EVENT_RENEWAL_REFUSED) {
-
-        if (ngx_zltunnel_log_paced(log, "renewals that are refused")) {
-            *ngx_hex_dump(id, event->access_id, ZLT_ID_SIZE) = '\0';
-
-            ngx_log_error(NGX_LOG_WARN, log, 0,
-                          "agent \"%V\" was refused to renew access session "
-                          "%s: %V (tunnel %s, from %V)", &event->token, id,
-                          &event->reason, tunnel, &event->address);
-        }
-
-        return;
-    }
-
-    if (ngx_zltunnel_log_paced(log, "access sessions that are refused")) {
-        ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "agent \"%V\" was refused access to service \"%V\": %V "
-                      "(tunnel %s, from %V)", &event->token, &event->service,
-                      &event->reason, tunnel, &event->address);
-    }
-}
-
-
-static void
-ngx_zltunnel_event_log_closed(ngx_zltunnel_event_t *event, ngx_log_t *log)
+static u_char *
+ngx_zltunnel_event_text_not_opened(ngx_zltunnel_event_t *event, u_char *p,
+    u_char *last)
 {
     u_char  id[2 * ZLT_ID_SIZE + 1];
 
-    *ngx_hex_dump(id, event->access_id, ZLT_ID_SIZE) = '\0';
+    if (event->type == NGX_ZLTUNNEL_EVENT_RENEWAL_REFUSED) {
+        ngx_zltunnel_event_hex(id, event->access_id);
 
-    if (event->type == NGX_ZLTUNNEL_EVENT_STOPPED) {
-        ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                      "agent \"%V\" stopped access session %s: "
-                      "%uL connection%s, %uL bytes in, %uL out, %ui to be "
-                      "cut (tunnel %s, from %V)", &event->token, id,
-                      event->sum.total, event->sum.total == 1 ? "" : "s",
-                      event->sum.bytes[0], event->sum.bytes[1],
-                      event->sum.active,
-                      ngx_zltunnel_access_hex(event->tunnel_id),
-                      &event->address);
-        return;
+        p = ngx_slprintf(p, last, "agent \"%V\" was refused to renew access "
+                         "session %s: %V", &event->token, id, &event->reason);
+    } else {
+        p = ngx_slprintf(p, last, "agent \"%V\" was refused access to service "
+                         "\"%V\": %V", &event->token, &event->service,
+                         &event->reason);
     }
 
-    ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                  "access session %s of agent \"%V\" to service \"%V\" "
-                  "ended, %V: %uL connection%s, %uL bytes in, %uL out, "
-                  "%ui open (tunnel %s, from %V)",
-                  id, &event->token, &event->service, &event->reason,
-                  event->sum.total, event->sum.total == 1 ? "" : "s",
-                  event->sum.bytes[0], event->sum.bytes[1], event->sum.active,
-                  ngx_zltunnel_access_hex(event->tunnel_id), &event->address);
+    return ngx_zltunnel_event_text_of(event, p, last);
+}
+
+
+static u_char *
+ngx_zltunnel_event_text_closed(ngx_zltunnel_event_t *event, u_char *p,
+    u_char *last)
+{
+    u_char                      id[2 * ZLT_ID_SIZE + 1];
+    ngx_zltunnel_access_sum_t  *sum;
+
+    ngx_zltunnel_event_hex(id, event->access_id);
+    sum = &event->sum;
+
+    if (event->type == NGX_ZLTUNNEL_EVENT_STOPPED) {
+        p = ngx_slprintf(p, last, "agent \"%V\" stopped access session %s: ",
+                         &event->token, id);
+    } else {
+        p = ngx_slprintf(p, last, "access session %s of agent \"%V\" to "
+                         "service \"%V\" ended, %V: ", id, &event->token,
+                         &event->service, &event->reason);
+    }
+
+    p = ngx_slprintf(p, last, "%uL connection%s, %uL bytes in, %uL out, %ui %s",
+                     sum->total, sum->total == 1 ? "" : "s", sum->bytes[0],
+                     sum->bytes[1], sum->active,
+                     event->type == NGX_ZLTUNNEL_EVENT_STOPPED ? "to be cut"
+                                                               : "open");
+
+    return ngx_zltunnel_event_text_of(event, p, last);
+}
+
+
+static u_char *
+ngx_zltunnel_event_text_of(ngx_zltunnel_event_t *event, u_char *p,
+    u_char *last)
+{
+    u_char  tunnel[2 * ZLT_ID_SIZE + 1];
+
+    ngx_zltunnel_event_hex(tunnel, event->tunnel_id);
+
+    return ngx_slprintf(p, last, " (tunnel %s, from %V)", tunnel,
+                        &event->address);
+}
+
+
+static void
+ngx_zltunnel_event_hex(u_char *text, u_char *id)
+{
+    *ngx_hex_dump(text, id, ZLT_ID_SIZE) = '\0';
 }

@@ -22,6 +22,9 @@ void ngx_zltunnel_figure_dial(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_dial_e rc, ngx_msec_t msec);
 void ngx_zltunnel_figure_heartbeat(ngx_zltunnel_registry_t *registry,
     ngx_msec_t msec);
+/* .. and what became of n events, NGX_ZLTUNNEL_SENT and so on */
+void ngx_zltunnel_figure_notified(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t result, ngx_uint_t n);
 /* what a worker has counted in its slot, but for its figures */
 void ngx_zltunnel_figure_add_worker(ngx_zltunnel_sh_worker_t *to,
     ngx_zltunnel_sh_worker_t *from);

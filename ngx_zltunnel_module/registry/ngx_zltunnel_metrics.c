@@ -42,6 +42,7 @@ static void ngx_zltunnel_metrics_registry(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_workers(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_channels(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_notified(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_times(ngx_zltunnel_metrics_t *m,
     const char *name, const char *help, ngx_zltunnel_sh_times_t *times);
 static void ngx_zltunnel_metrics_tunnels(ngx_zltunnel_metrics_t *m);
@@ -354,6 +355,8 @@ ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m)
         ngx_zltunnel_metrics_one(&m->text, label, figures->dials[rc]);
     }
 
+    ngx_zltunnel_metrics_notified(m);
+
     ngx_zltunnel_metrics_times(m, "connect_seconds",
                                "Time until the agent had connected to the "
                                "service.", &figures->connects);
@@ -361,6 +364,25 @@ ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m)
     ngx_zltunnel_metrics_times(m, "heartbeat_seconds",
                                "Round trips of heartbeats on control channels.",
                                &figures->heartbeats);
+}
+
+
+static void
+ngx_zltunnel_metrics_notified(ngx_zltunnel_metrics_t *m)
+{
+    ngx_uint_t                     i;
+    ngx_zltunnel_metrics_label_t   label[1];
+
+    label[0].name = "result";
+
+    ngx_zltunnel_metrics_text_family(&m->text, "notifications_total", "counter",
+                                     "Events for zltunnel_notify, by what "
+                                     "became of them.");
+
+    for (i = 0; i < NGX_ZLTUNNEL_NOTIFIED; i++) {
+        label[0].value = ngx_zltunnel_status_sum_notified[i];
+        ngx_zltunnel_metrics_one(&m->text, label, m->st->figures.notified[i]);
+    }
 }
 
 

@@ -148,6 +148,7 @@ struct ngx_zltunnel_sh_s {
     ngx_zltunnel_sh_past_t      *past;        /* a ring, or NULL */
     ngx_uint_t                   past_size;
     ngx_uint_t                   npast;       /* that went, in all */
+    ngx_atomic_t                 events;      /* that were told, in all */
 };
 
 

@@ -23,6 +23,14 @@
 #define NGX_ZLTUNNEL_WAYS          5
 
 
+/* what became of an event that somebody was to be notified of */
+
+#define NGX_ZLTUNNEL_SENT          0
+#define NGX_ZLTUNNEL_FAILED        1
+#define NGX_ZLTUNNEL_DROPPED       2
+#define NGX_ZLTUNNEL_NOTIFIED      3
+
+
 /* times in ms: bucket[i] counts those up to ngx_zltunnel_figure_limits[i] and
    above the one before, the last bucket all others */
 
@@ -40,6 +48,7 @@ typedef struct {
     uint64_t                     dials[NGX_ZLTUNNEL_RESULTS];
     ngx_zltunnel_sh_times_t      connects;    /* of dials that succeeded */
     ngx_zltunnel_sh_times_t      heartbeats;  /* round trips */
+    uint64_t                     notified[NGX_ZLTUNNEL_NOTIFIED];
 } ngx_zltunnel_sh_figures_t;
 
 

@@ -179,7 +179,7 @@ ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st)
 static void
 ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
 {
-    ngx_uint_t                 way;
+    ngx_uint_t                 i, way;
     ngx_zltunnel_json_t       *j;
     ngx_zltunnel_sh_worker_t   sum;
 
@@ -201,6 +201,16 @@ ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st)
     ngx_zltunnel_json_number(j, "reused", sum.reused);
     ngx_zltunnel_json_number(j, "left_lane", sum.left);
     ngx_zltunnel_json_number(j, "spliced", sum.spliced);
+
+    ngx_zltunnel_json_open(j, "notifications", '{');
+
+    for (i = 0; i < NGX_ZLTUNNEL_NOTIFIED; i++) {
+        ngx_zltunnel_json_number(j,
+                        (char *) ngx_zltunnel_status_sum_notified[i].data,
+                        st->figures.notified[i]);
+    }
+
+    ngx_zltunnel_json_close(j, '}');
 }
 
 

@@ -24,6 +24,10 @@ const ngx_str_t  ngx_zltunnel_status_sum_ways[NGX_ZLTUNNEL_WAYS] = {
     ngx_string("fresh"), ngx_string("lane")
 };
 
+const ngx_str_t  ngx_zltunnel_status_sum_notified[NGX_ZLTUNNEL_NOTIFIED] = {
+    ngx_string("sent"), ngx_string("failed"), ngx_string("dropped")
+};
+
 
 void
 ngx_zltunnel_status_sum(ngx_zltunnel_status_t *st,

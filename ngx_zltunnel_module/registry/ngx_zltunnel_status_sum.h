@@ -12,10 +12,12 @@
 #include "ngx_zltunnel_status_copy.h"
 
 
-/* the causes for which datagrams are dropped, and the ways to a channel; each
-   has a 0 behind it */
+/* the causes for which datagrams are dropped, the ways to a channel, and what
+   becomes of notifications; each has a 0 behind it */
 extern const ngx_str_t  ngx_zltunnel_status_sum_drops[NGX_ZLTUNNEL_DROPS];
 extern const ngx_str_t  ngx_zltunnel_status_sum_ways[NGX_ZLTUNNEL_WAYS];
+extern const ngx_str_t  ngx_zltunnel_status_sum_notified[
+                                                     NGX_ZLTUNNEL_NOTIFIED];
 
 
 /* the figures of all workers, of those gone, too */
