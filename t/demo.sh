@@ -86,9 +86,11 @@ sed -n '2s/$/ hosts=*.demo.localhost/p' "$dir/new" > "$dir/tokens"
 rm "$dir/new"
 
 
-# what "make install" puts beside nginx.conf
+# what "make install" puts beside nginx.conf, and what a browser shows
 
 cp ngx_zltunnel_module/*.conf "$dir/"
+mkdir "$dir/www"
+cp ngx_zltunnel_module/*.html "$dir/www/"
 
 
 stream=$("$nginx" -V 2>&1 | tr ' ' '\n' | sed -n 's/^--modules-path=//p')
@@ -130,6 +132,17 @@ http {
 
         location = /tunnel/v1     { zltunnel; }
         location = /tunnel/status { zltunnel_status; }
+
+        # what a browser shows of it; in real life with a password
+
+        location /dashboard/ {
+            alias $dir/www/;
+            index dashboard.html;
+            allow 127.0.0.1;
+            deny  all;
+
+            location /dashboard/api/ { zltunnel_api write=on; }
+        }
     }
 
     # the hosts that agents bring; in real life with TLS, and a wildcard in DNS
@@ -211,7 +224,8 @@ cat << EOT
 
 In a browser: $url
 What one sees where nobody answers: http://nobody.demo.localhost:$hosts/
-What nginx knows about it: curl http://127.0.0.1:$tunnel/tunnel/status
+What nginx knows about it: http://127.0.0.1:$tunnel/dashboard/
+    or curl http://127.0.0.1:$tunnel/tunnel/status
 Its configuration: $dir/nginx.conf
 
 Ctrl-C ends the demo.

@@ -50,6 +50,13 @@ ok(wait_for(sub {
     return $page && $page->{status} == 404;
 }, 30), 'a host of nobody');
 like($page->{body}, qr/<h1>There is nothing at this address/, '.. has a page');
+
+my ($tunnel) = slurp("$dir/out") =~ m{http://127\.0\.0\.1:(\d+)/dashboard/};
+
+like(http_get($tunnel // 0, '/dashboard/')->{body}, qr/<title>zltunnel</,
+     'the page for browsers');
+like(http_get($tunnel // 0, '/dashboard/api/1/services')->{body},
+     qr/"name":"web"/, '.. and what it asks for');
 like(slurp("$dir/out"), qr/ports 30020-30029/, 'at ports that nobody has');
 
 is($demo->stop('INT'), 0, 'Ctrl-C ends it');

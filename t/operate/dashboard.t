@@ -182,15 +182,14 @@ subtest 'by the keyboard' => sub {
     ok(wait_for(sub { tunnel('alice')->{state} eq 'draining' }), 'drained');
     ok(shows('draining'), '.. and shown');
 
-    $b->key('ArrowUp');        # there is no other row
-    $b->js(q(document.querySelector('tbody .acts button').focus()));
-    is(focused(), 'Resume…', 'resume');
+    ok($b->until(q(document.activeElement.textContent === 'Resume…')),
+       'the focus is where it was');
     press();
     ok(wait_for(sub { tunnel('alice')->{state} eq 'connected' }), 'resumed');
 
-    ok($b->until(q(document.querySelector('tbody .acts button').textContent
-                   === 'Drain…')), 'it is shown');
-    $b->js(q([...document.querySelectorAll('tbody .acts button')].pop().focus()));
+    ok($b->until(q(document.activeElement.textContent === 'Drain…')),
+       'it is shown');
+    $b->key('Tab');
     is(focused(), 'Kick…', 'kick');
     $b->key('Enter');
     $b->js(q(document.querySelector('#for').focus()));
@@ -206,7 +205,11 @@ subtest 'by the keyboard' => sub {
     ok(shows('The tunnel of alice has ended.'), '.. it says');
     is(api("tunnels/$id")->{state}, 'kept_out', '.. and kept out');
     is(sysread($c, my $in, 1) // 'reset', 'reset', 'its connection is cut');
-    ok(gone_row(), 'it is there no more');
+    ok($b->until(q(!document.querySelector('tbody tr'))),
+       'it is there no more');
+    is($b->js('document.activeElement.id'), 'filter', 'the focus is not lost');
+    $b->key('Escape');
+    ok($b->until(q(document.querySelector('tbody tr'))), '.. others are');
 
     $b->js(q(location.hash = '#gone'));
     ok(shows('kept out'), 'but here');
@@ -385,8 +388,6 @@ sub tile {
 }
 
 sub focused { $b->js('document.activeElement.textContent') }
-
-sub gone_row { $b->until(q(!document.querySelector('tbody tr'))) }
 
 # the button that has the focus, and then that of the dialog
 
