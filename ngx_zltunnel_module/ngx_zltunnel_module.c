@@ -363,6 +363,8 @@ ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
         if (registry[i]->tick.timer_set) {
             ngx_del_timer(&registry[i]->tick);
         }
+
+        ngx_zltunnel_granted_tidy(registry[i], 1);
     }
 }
 

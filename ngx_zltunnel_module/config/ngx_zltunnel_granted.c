@@ -223,7 +223,7 @@ ngx_zltunnel_granted_end(ngx_zltunnel_registry_t *registry, u_char hash[32],
 
 
 void
-ngx_zltunnel_granted_tidy(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_granted_tidy(ngx_zltunnel_registry_t *registry, ngx_uint_t all)
 {
     ngx_rbtree_node_t       *node, *next;
     ngx_zltunnel_granted_t  *granted;
@@ -242,7 +242,9 @@ ngx_zltunnel_granted_tidy(ngx_zltunnel_registry_t *registry)
         next = ngx_rbtree_next(&registry->granted, node);
         granted = (ngx_zltunnel_granted_t *) node;
 
-        if (granted->until + NGX_ZLTUNNEL_GRANTED_KEEP > ngx_time()) {
+        if (!all
+            && granted->until + NGX_ZLTUNNEL_GRANTED_KEEP > ngx_time())
+        {
             continue;
         }
 

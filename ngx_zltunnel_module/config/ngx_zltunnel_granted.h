@@ -45,8 +45,9 @@ ngx_int_t ngx_zltunnel_granted_set(ngx_zltunnel_registry_t *registry,
    was not. */
 ngx_int_t ngx_zltunnel_granted_end(ngx_zltunnel_registry_t *registry,
     u_char hash[32], ngx_uint_t lapsed);
-/* forgets those that are over for long; to be called now and then */
-void ngx_zltunnel_granted_tidy(ngx_zltunnel_registry_t *registry);
+/* forgets those that are over for long, to be called now and then; or all */
+void ngx_zltunnel_granted_tidy(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t all);
 
 
 #endif /* _NGX_ZLTUNNEL_GRANTED_H_INCLUDED_ */

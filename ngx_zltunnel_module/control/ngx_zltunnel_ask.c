@@ -472,6 +472,11 @@ ngx_zltunnel_ask_live(ngx_zltunnel_control_t *control,
     if (verdict == NGX_ZLTUNNEL_ASK_FAILED) {
 
         if (!ngx_zltunnel_ask_holds(control)) {
+            ngx_log_error(NGX_LOG_ERR, control->end.connection->log, 0,
+                          "token of agent \"%V\" cannot be verified any more, "
+                          "since zltunnel_auth \"%V\" did not say for longer "
+                          "than \"stale\"", &control->peer->name,
+                          &control->asks->uri);
             ngx_zltunnel_ask_end(control->registry, control->token, 1);
         }
 

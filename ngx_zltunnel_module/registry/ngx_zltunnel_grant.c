@@ -315,7 +315,7 @@ ngx_zltunnel_grant_follow(ngx_zltunnel_registry_t *registry)
     ngx_uint_t  changed;
 
     ngx_zltunnel_grant_sync(registry);
-    ngx_zltunnel_granted_tidy(registry);
+    ngx_zltunnel_granted_tidy(registry, 0);
 
     changed = registry->grants_changed;
     registry->grants_changed = 0;

@@ -4,7 +4,8 @@
 #
 #     auth.pl PORT DIR
 #
-# What it answers is in DIR/answers, read for each request, a line a token:
+# What it answers is in DIR/answers: a number, another one whenever it is replaced,
+# and a line a token:
 #
 #     TOKEN STATUS DELAY [Header: value|Header: value ...]
 #
@@ -29,7 +30,8 @@ open my $log, '>>', "$dir/asked" or die $!;
 $log->autoflush;
 
 my $select = IO::Select->new($listen, \*STDIN);
-my (%in, @due);
+my (%in, @due, %answers);
+my $known = '';
 
 while (1) {
     my $wait = @due ? $due[0][0] - time : 10;
@@ -63,19 +65,30 @@ while (1) {
 }
 
 
-sub asked {
-    my ($s, $request) = @_;
+# They are read again when there is another file, by its number.
 
-    my ($token) = $request =~ /^Authorization: Bearer (.*)\r$/m;
-    my %answers;
-
+sub answers {
     open my $fh, '<', "$dir/answers" or die $!;
+    my $number = <$fh>;
+    return if $known eq $number;
+
+    $known = $number;
+    %answers = ();
 
     while (<$fh>) {
         chomp;
         my ($for, $status, $delay, $headers) = split ' ', $_, 4;
         $answers{$for} = [ $status, $delay, $headers // '' ];
     }
+}
+
+
+sub asked {
+    my ($s, $request) = @_;
+
+    my ($token) = $request =~ /^Authorization: Bearer (.*)\r$/m;
+
+    answers();
 
     my ($status, $delay, $headers) =
         @{ $answers{$token // ''} || $answers{'*'} };

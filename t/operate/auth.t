@@ -21,10 +21,10 @@ use ZLTunnel::Wire;
 
 my $many = sizes('agents that come back at once', 10000, 300);
 
-need_nofile(4 * $many + 1000) if long_run();
+need_nofile($many + 9000) if long_run();
 
 my $t = ZLTunnel->new(
-    workers => 2, range => 12, zone => '64m', connections => 3 * $many + 4096,
+    workers => 2, range => 12, zone => '64m', connections => $many + 8192,
     zltunnel => "max_tunnels 20000; max_unauthenticated $many;
                  heartbeat_interval 1s; heartbeat_timeout 30s;");
 
@@ -60,6 +60,7 @@ EOT
 
 my $alice = $t->token('alice');
 my %answers = ('*' => '401 0');
+my $turn = 0;
 answers();
 my $backend = backend();
 $t->start;
@@ -79,7 +80,7 @@ sub backend {
 sub answers {
     %answers = (%answers, @_);
     write_file("$dir/answers.new",
-               join '', map { "$_ $answers{$_}\n" } keys %answers);
+               join '', $turn++ . "\n", map { "$_ $answers{$_}\n" } keys %answers);
     rename "$dir/answers.new", "$dir/answers";
 }
 
@@ -250,6 +251,8 @@ subtest 'the backend is down' => sub {
 
     ok(wait_for(sub { $other->log =~ /cannot be verified any more/ }),
        'stale=0: the tunnel ends');
+    like($t->log, qr/agent "goes" cannot be verified any more, since/,
+         '.. the log says why');
     ok($other->{proc}->running, '.. its agent goes on');
     ok(greeted($port), 'stale=1h: it stays');
     is(told('/stale', $token)->{type}, 'AuthOk', '.. and may come again');
