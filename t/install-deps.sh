@@ -21,7 +21,8 @@ fuzz='clang libclang-rt-dev'
 lint='clang clang-tidy cppcheck shellcheck libperl-critic-perl'
 check='perl curl openssl ca-certificates procps iproute2 openssh-server
        openssh-client redis-server redis-tools iperf3 dnsmasq-base
-       bind9-dnsutils wrk python3-grpcio python3-yaml postgresql tinyproxy-bin
+       bind9-dnsutils wrk python3-grpcio python3-yaml postgresql
+       python3-psycopg2 python3-jwt python3-cryptography tinyproxy-bin
        squid microsocks dante-server haproxy jq nftables ufw fail2ban mandoc zsh
        fish lintian mmdebstrap systemd rpm
        prometheus'

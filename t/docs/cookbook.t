@@ -32,6 +32,8 @@ my %more = (
     'A certificate for each host, by nginx' => [ \&authority_for_nginx,
                                                  \&no_resolver ],
     'Visitors have to log in' => [ \&provider, \&logged_in ],
+    'Tokens of a database'    => [ \&database, \&no_database ],
+    'Tokens that are JWTs'    => [ undef, \&forged ],
     'fail2ban'                => [ \&auth_log ],
     'From frp, from rathole'  => [ \&converter ],
     'Prometheus and Grafana'  => [ undef, sub { cron(); queries() } ],
@@ -50,6 +52,17 @@ my %missing = (
         return lacking(qw(pebble named dnsmasq));
     },
 );
+
+for my $needs ([ 'Tokens of a database', 'psycopg2' ],
+               [ 'Tokens that are JWTs', 'jwt' ])
+{
+    my ($title, $module) = @$needs;
+
+    $missing{$title} = sub {
+        return (run('/usr/bin/python3', '-c', "import $module"))[0]
+               && "there is no python3-$module";
+    };
+}
 
 # all build on the first section, and on nothing that another has left
 
@@ -217,6 +230,62 @@ sub logged_in {
                                  . ' "https://wiki.tunnel.example.com/?a=b&c=d"');
     is($out, "the wiki at home\nhttps://wiki.tunnel.example.com/?a=b&c=d",
        'a visitor logs in, and is there');
+}
+
+
+# PostgreSQL as Debian starts it, with nothing in it
+
+sub database {
+    my ($bin) = glob '/usr/lib/postgresql/*/bin';
+
+    $doc->shell('server', <<"EOT");
+install -d -o postgres -g postgres /run/postgresql /tmp/pg
+cd /tmp/pg
+runuser -u postgres -- $bin/initdb -D data -A peer --no-sync > log
+runuser -u postgres -- $bin/pg_ctl -D data -w -l data.log \\
+    -o "-F -c listen_addresses= -c unix_socket_directories=/run/postgresql" \\
+    start > log 2>&1
+EOT
+}
+
+
+# .. and an agent that is refused by it tells why; without it, nobody comes in
+
+sub no_database {
+    my ($bin) = glob '/usr/lib/postgresql/*/bin';
+
+    ok(wait_for(sub {
+        ($doc->shell('home', 'systemctl restart zltunnel-agent;'
+                     . ' sleep 1; cat /var/log/zltunnel-agent.log'))[1]
+            =~ /the bill is not paid/
+    }), 'the reason is told at home');
+
+    $doc->shell('server', "cd /tmp/pg; runuser -u postgres -- $bin/pg_ctl"
+                          . ' -D data -m immediate stop');
+
+    is(($doc->shell('server', 'curl -s -o /dev/null -w "%{http_code}"'
+                    . ' http://127.0.0.1:8070/'))[1], 503,
+       'without its database the program cannot say');
+}
+
+
+# .. whoever signs one himself does not come in
+
+sub forged {
+    my ($rc, $out) = $doc->shell('server', <<'EOT');
+openssl genpkey -quiet -algorithm RSA -out other.key
+python3 -c "
+import jwt, time
+for key, alg, more in ((open('other.key').read(), 'RS256', 60),
+                       ('secret', 'HS256', 60), (None, 'none', 60),
+                       (open('issuer.key').read(), 'RS256', -60)):
+    print(jwt.encode({'sub': 'ci', 'aud': 'tunnels', 'rights': 'services=web',
+                      'exp': int(time.time()) + more}, key, algorithm=alg))" |
+while read -r token; do
+    curl -s -o /dev/null -w '%{http_code} ' -H "Authorization: Bearer $token"         http://127.0.0.1:8071/
+done
+EOT
+    is($out, '401 401 401 401 ', 'forged, of other algorithms, and too old');
 }
 
 
