@@ -45,7 +45,8 @@
 #define NGX_ZLTUNNEL_DROP_SEND     5      /* not taken by the client's side */
 #define NGX_ZLTUNNEL_DROP_MALFORMED  6    /* a frame of the agent */
 #define NGX_ZLTUNNEL_DROP_KERNEL   7      /* the socket's buffer was full */
-#define NGX_ZLTUNNEL_DROPS         8
+#define NGX_ZLTUNNEL_DROP_RATE     8      /* above the token's rate */
+#define NGX_ZLTUNNEL_DROPS         9
 
 
 typedef struct ngx_zltunnel_registry_s    ngx_zltunnel_registry_t;
@@ -69,6 +70,7 @@ typedef struct ngx_zltunnel_sh_service_s  ngx_zltunnel_sh_service_t;
 typedef struct ngx_zltunnel_sh_host_s     ngx_zltunnel_sh_host_t;
 typedef struct ngx_zltunnel_sh_access_s   ngx_zltunnel_sh_access_t;
 typedef struct ngx_zltunnel_sh_counter_s  ngx_zltunnel_sh_counter_t;
+typedef struct ngx_zltunnel_sh_rate_s     ngx_zltunnel_sh_rate_t;
 typedef struct ngx_zltunnel_end_s         ngx_zltunnel_end_t;
 typedef struct ngx_zltunnel_end_ops_s     ngx_zltunnel_end_ops_t;
 typedef struct ngx_zltunnel_visit_s       ngx_zltunnel_visit_t;

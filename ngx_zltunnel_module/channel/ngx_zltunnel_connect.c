@@ -156,6 +156,7 @@ ngx_zltunnel_connect_dialled(ngx_zltunnel_dial_t *dial, ngx_zltunnel_dial_e rc)
 ngx_int_t
 ngx_zltunnel_connect_relay(ngx_zltunnel_connect_t *connect)
 {
+    size_t                    early;
     ngx_zltunnel_dial_t      *dial;
     ngx_zltunnel_relay_t     *relay;
     ngx_zltunnel_channel_t   *channel;
@@ -177,7 +178,8 @@ ngx_zltunnel_connect_relay(ngx_zltunnel_connect_t *connect)
 
     /* early bytes that could not be sent yet, and an answer to them */
 
-    connect->early = dial->last - dial->sent[0];
+    early = dial->sent[0];
+    connect->early = dial->last - early;
 
     if (ngx_zltunnel_relay_put(relay, 0, dial->buf + dial->sent[0],
                                connect->early)
@@ -197,7 +199,13 @@ ngx_zltunnel_connect_relay(ngx_zltunnel_connect_t *connect)
     if (dial->link.peer) {
         connect->link.cut = ngx_zltunnel_connect_cut;
         ngx_zltunnel_peer_link(dial->link.peer, &connect->link);
+
+        relay->flow[0].pace[0] = ngx_zltunnel_peer_pace(dial->link.peer, NULL);
+        relay->flow[1].pace[0] = relay->flow[0].pace[0];
     }
+
+    ngx_zltunnel_flow_spend(relay, 0, early);
+    ngx_zltunnel_flow_spend(relay, 1, 0);
 
     connect->end->connection->log->action = connect->action;
 

@@ -32,6 +32,7 @@ struct ngx_zltunnel_token_s {
     ngx_uint_t                   max_services;   /* 0: the block's */
     ngx_uint_t                   max_connections;   /* of all its tunnels */
     ngx_uint_t                   max_udp_sessions;  /* together; 0: no limit */
+    uint64_t                     rate;           /* bytes a second, likewise */
     ngx_uint_t                   sessions;       /* default 1 */
     time_t                       expires;        /* 0: never */
     ngx_array_t                 *access;         /* ngx_zltunnel_token_

@@ -19,6 +19,8 @@
 
 
 #define NGX_ZLTUNNEL_TOKEN_KEY_TIME_MAX  315360000    /* s, ten years */
+#define NGX_ZLTUNNEL_TOKEN_KEY_RATE_MIN  1024         /* bytes a second */
+#define NGX_ZLTUNNEL_TOKEN_KEY_RATE_MAX  ((off_t) 1 << 40)
 
 
 static ngx_uint_t ngx_zltunnel_token_key_item(ngx_str_t *list,
@@ -41,6 +43,9 @@ static ngx_int_t ngx_zltunnel_token_key_protocols(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
 static ngx_int_t ngx_zltunnel_token_key_number(ngx_pool_t *pool,
+    ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
+    ngx_str_t *value);
+static ngx_int_t ngx_zltunnel_token_key_rate(ngx_pool_t *pool,
     ngx_zltunnel_token_t *token, ngx_zltunnel_token_key_t *key,
     ngx_str_t *value);
 static ngx_int_t ngx_zltunnel_token_key_date(ngx_pool_t *pool,
@@ -88,6 +93,10 @@ static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
     { ngx_string("max_udp_sessions"), ngx_zltunnel_token_key_number,
       offsetof(ngx_zltunnel_token_t, max_udp_sessions),
       "a number from 1 to 65535" },
+
+    { ngx_string("rate"), ngx_zltunnel_token_key_rate,
+      0,
+      "bytes a second from 1k to 1024g, as in 10m" },
 
     { ngx_string("sessions"), ngx_zltunnel_token_key_number,
       offsetof(ngx_zltunnel_token_t, sessions),
@@ -399,6 +408,26 @@ ngx_zltunnel_token_key_number(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
     }
 
     *(ngx_uint_t *) ((char *) token + key->offset) = n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_token_key_rate(ngx_pool_t *pool, ngx_zltunnel_token_t *token,
+    ngx_zltunnel_token_key_t *key, ngx_str_t *value)
+{
+    off_t  n;
+
+    n = ngx_parse_offset(value);
+
+    if (n < NGX_ZLTUNNEL_TOKEN_KEY_RATE_MIN
+        || n > NGX_ZLTUNNEL_TOKEN_KEY_RATE_MAX)
+    {
+        return NGX_ERROR;
+    }
+
+    token->rate = n;
 
     return NGX_OK;
 }

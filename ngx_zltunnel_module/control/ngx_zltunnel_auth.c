@@ -340,7 +340,7 @@ ngx_zltunnel_auth_open(ngx_zltunnel_control_t *control,
         return;
     }
 
-    peer->expires = session->token->expires;
+    ngx_zltunnel_peer_token(peer, session->token);
 
     old = peer->control;
 

@@ -106,7 +106,7 @@ ngx_zltunnel_revoke_peers(ngx_zltunnel_registry_t *registry,
         if (changed) {
             token = ngx_zltunnel_token_find(registry, peer->token);
             gone = (token == NULL || !ngx_zltunnel_revoke_bound(peer, token));
-            peer->expires = token ? token->expires : 0;
+            ngx_zltunnel_peer_token(peer, token);
 
         } else {
             gone = 0;
@@ -222,7 +222,7 @@ ngx_zltunnel_revoke_rotated(ngx_zltunnel_peer_t *peer)
     }
 
     ngx_memcpy(peer->token, hash, 32);
-    peer->expires = token->expires;
+    ngx_zltunnel_peer_token(peer, token);
 
     return NGX_OK;
 }

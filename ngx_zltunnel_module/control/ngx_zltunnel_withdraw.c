@@ -42,7 +42,7 @@ ngx_zltunnel_withdraw_rights(ngx_zltunnel_control_t *control)
         return;
     }
 
-    control->peer->expires = token->expires;
+    ngx_zltunnel_peer_token(control->peer, token);
     total = 0;
 
     ngx_zltunnel_control_enter(control);

@@ -125,7 +125,8 @@ ngx_zltunnel_api_token_write(ngx_zltunnel_status_t *st,
 {
     time_t                expires;
     ngx_str_t            *name;
-    ngx_uint_t            i, sessions, ever;
+    uint64_t              rate;
+    ngx_uint_t            i, sessions, ever, fast;
     ngx_zltunnel_json_t  *j;
 
     j = &st->json;
@@ -133,12 +134,16 @@ ngx_zltunnel_api_token_write(ngx_zltunnel_status_t *st,
     expires = 0;
     sessions = 0;
     ever = 0;
+    rate = 0;
+    fast = 0;
 
     for (i = 0;
          i < n && ngx_zltunnel_metrics_sum_order(&tokens[i]->name, name) == 0;
          i++)
     {
         sessions = ngx_max(sessions, tokens[i]->sessions);
+        rate = ngx_max(rate, tokens[i]->rate);
+        fast |= (tokens[i]->rate == 0);
         expires = ngx_max(expires, tokens[i]->expires);
         ever |= (tokens[i]->expires == 0);
     }
@@ -148,6 +153,14 @@ ngx_zltunnel_api_token_write(ngx_zltunnel_status_t *st,
     ngx_zltunnel_json_number(j, "lines", i);
     ngx_zltunnel_json_time(j, "expires", ever ? 0 : expires);
     ngx_zltunnel_json_number(j, "sessions", sessions);
+
+    if (fast) {
+        ngx_zltunnel_json_null(j, "rate");
+
+    } else {
+        ngx_zltunnel_json_number(j, "rate", rate);
+    }
+
     ngx_zltunnel_json_time(j, "kept_out",
                            ngx_zltunnel_api_token_kept(st->registry, name));
 

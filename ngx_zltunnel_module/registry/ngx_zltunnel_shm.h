@@ -8,7 +8,8 @@
  *
  * Everything here is read and written under the slab pool's own mutex, which
  * nginx unlocks when a worker dies inside it; the exceptions are a counter's
- * byte counts, which only its worker writes, and a tunnel's "heard", "rtt".  A
+ * byte counts, which only its worker writes, a tunnel's "heard", "rtt", and the
+ * clock of a rate.  A
  * change is bracketed by "dirty": who finds it set after taking the lock
  * knows that a worker died within a change, and empties the registry, upon
  * which agents register again.  One that died while it only read leaves
@@ -110,6 +111,16 @@ typedef struct {
 } ngx_zltunnel_sh_past_t;
 
 
+/* the clock of a token's rate; its memory is used for another, never freed */
+
+struct ngx_zltunnel_sh_rate_s {
+    ngx_rbtree_node_t            node;        /* in sh->rates */
+    ngx_queue_t                  queue;       /* sh->rate_list */
+    uint64_t                     hash;        /* of the token's name */
+    uint64_t                     clock;       /* moved without the lock */
+};
+
+
 struct ngx_zltunnel_sh_s {
     ngx_uint_t                   generation;  /* raised by init_module */
     ngx_uint_t                   manned;      /* the last that had a worker */
@@ -129,6 +140,7 @@ struct ngx_zltunnel_sh_s {
     ngx_zltunnel_sh_hosts_t      hosts;
     ngx_rbtree_t                 pendings;    /* by connection id */
     ngx_rbtree_t                 accesses;    /* access sessions, by id */
+    ngx_rbtree_t                 rates;       /* by hash of the token's name */
     ngx_rbtree_node_t            sentinel;
 
     ngx_rbtree_t                 grants;      /* by hash of the token */
@@ -137,6 +149,7 @@ struct ngx_zltunnel_sh_s {
     uint64_t                     grants_changes;
     ngx_queue_t                  list;        /* of all tunnels */
     ngx_queue_t                  orphans;     /* counters without service */
+    ngx_queue_t                  rate_list;   /* to look for unused ones */
     ngx_uint_t                   ntunnels;
     uint64_t                     turn;        /* of services by name */
     ngx_uint_t                   resets;      /* times it was emptied */

@@ -16,7 +16,7 @@
 const ngx_str_t  ngx_zltunnel_status_sum_drops[NGX_ZLTUNNEL_DROPS] = {
     ngx_string("queue"), ngx_string("age"), ngx_string("limit"),
     ngx_string("channel"), ngx_string("session"), ngx_string("send"),
-    ngx_string("malformed"), ngx_string("kernel")
+    ngx_string("malformed"), ngx_string("kernel"), ngx_string("rate")
 };
 
 const ngx_str_t  ngx_zltunnel_status_sum_ways[NGX_ZLTUNNEL_WAYS] = {

@@ -78,9 +78,11 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     ngx_rbtree_init(&sh->grants, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_queue_init(&sh->grants_new);
     ngx_queue_init(&sh->grants_turn);
+    ngx_rbtree_init(&sh->rates, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_zltunnel_zone_hosts(&sh->hosts);
     ngx_queue_init(&sh->list);
     ngx_queue_init(&sh->orphans);
+    ngx_queue_init(&sh->rate_list);
     sh->changes++;
     sh->resets++;
     sh->ntunnels = 0;

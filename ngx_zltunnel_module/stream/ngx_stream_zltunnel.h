@@ -26,6 +26,8 @@ typedef struct {
     ngx_msec_t                   udp_timeout;
     ngx_msec_t                   half_timeout;
     ngx_int_t                    responses;  /* to a datagram; -1: any */
+    ngx_stream_complex_value_t  *rate[2];    /* bytes a second: 0 from the
+                                                client, 1 to it */
     ngx_stream_conf_ctx_t       *ctx;        /* of stream, above servers */
 } ngx_stream_zltunnel_srv_conf_t;
 

@@ -36,6 +36,7 @@ typedef struct {
     ngx_zltunnel_dial_t          dial;
     ngx_zltunnel_end_t           end;
     ngx_zltunnel_connect_t       connect;
+    ngx_zltunnel_pace_t          pace[2];    /* [0] from the client */
     ngx_event_t                  start;
     ngx_msec_t                   until;      /* it waits for an agent */
     u_char                       addr[NGX_SOCKADDR_STRLEN];
@@ -43,6 +44,8 @@ typedef struct {
 
 
 static void ngx_stream_zltunnel_handler(ngx_stream_session_t *s);
+static void ngx_stream_zltunnel_rates(ngx_stream_zltunnel_ctx_t *ctx,
+    ngx_stream_zltunnel_srv_conf_t *zcf);
 static void ngx_stream_zltunnel_start_handler(ngx_event_t *ev);
 static ngx_uint_t ngx_stream_zltunnel_awaits(ngx_stream_zltunnel_ctx_t *ctx,
     ngx_zltunnel_registry_t *registry, ngx_str_t *name);
@@ -106,6 +109,20 @@ static ngx_command_t  ngx_stream_zltunnel_commands[] = {
       ngx_conf_set_num_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_zltunnel_srv_conf_t, responses),
+      NULL },
+
+    { ngx_string("zltunnel_upload_rate"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_stream_set_complex_value_size_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_zltunnel_srv_conf_t, rate[0]),
+      NULL },
+
+    { ngx_string("zltunnel_download_rate"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_stream_set_complex_value_size_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_zltunnel_srv_conf_t, rate[1]),
       NULL },
 
       ngx_null_command
@@ -232,6 +249,7 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     connect->action = "relaying tunnelled connection";
     connect->relay.timeout = zcf->timeout;
     connect->relay.half_timeout = zcf->half_timeout;
+    ngx_stream_zltunnel_rates(ctx, zcf);
     connect->handler = ngx_stream_zltunnel_connected;
     connect->data = ctx;
 
@@ -280,6 +298,25 @@ ngx_stream_zltunnel_handler(ngx_stream_session_t *s)
     /* a worker that exits gracefully waits for timers only */
 
     ngx_add_timer(&ctx->start, 1);
+}
+
+
+/* as long as it lasts, as with the proxy of nginx */
+
+static void
+ngx_stream_zltunnel_rates(ngx_stream_zltunnel_ctx_t *ctx,
+    ngx_stream_zltunnel_srv_conf_t *zcf)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < 2; i++) {
+
+        if (zcf->rate[i]) {
+            ctx->pace[i].rate = ngx_stream_complex_value_size(ctx->session,
+                                                              zcf->rate[i], 0);
+            ctx->connect.relay.flow[i].pace[1] = &ctx->pace[i];
+        }
+    }
 }
 
 
@@ -689,6 +726,8 @@ ngx_stream_zltunnel_create_srv_conf(ngx_conf_t *cf)
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->half_timeout = NGX_CONF_UNSET_MSEC;
     conf->responses = NGX_CONF_UNSET;
+    conf->rate[0] = NGX_CONF_UNSET_PTR;
+    conf->rate[1] = NGX_CONF_UNSET_PTR;
 
     return conf;
 }
@@ -732,6 +771,8 @@ ngx_stream_zltunnel_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 0);
     ngx_conf_merge_value(conf->responses, prev->responses, -1);
+    ngx_conf_merge_ptr_value(conf->rate[0], prev->rate[0], NULL);
+    ngx_conf_merge_ptr_value(conf->rate[1], prev->rate[1], NULL);
     ngx_conf_merge_msec_value(conf->half_timeout, prev->half_timeout,
                               3600000);
 

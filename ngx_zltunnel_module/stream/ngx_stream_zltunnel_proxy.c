@@ -39,6 +39,8 @@ static ngx_stream_zltunnel_proxy_instead_t  ngx_stream_zltunnel_proxy_all[] = {
     { "proxy_timeout", "use \"zltunnel_timeout\"" },
     { "proxy_half_close", "use \"zltunnel_half_timeout\"" },
     { "proxy_responses", "use \"zltunnel_responses\"" },
+    { "proxy_download_rate", "use \"zltunnel_download_rate\"" },
+    { "proxy_upload_rate", "use \"zltunnel_upload_rate\"" },
     { "proxy_connect_timeout",
       "use \"connect_timeout\" of the \"zltunnel\" block" },
     { "proxy_protocol", "use \"proxy_protocol\" of the service, in the "

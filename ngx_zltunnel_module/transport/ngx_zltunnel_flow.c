@@ -22,6 +22,10 @@
  * no input, and this must not be mistaken with edge-triggered events.  After a
  * second without bytes the flow returns to copying and gives the pipe back.
  *
+ * Where there is a limit of the rate (ngx_zltunnel_pace.c), a flow asks before
+ * each read how much it may move.  One that may not waits for its time, by the
+ * relay's timer, and is not read meanwhile.
+ *
  * Write events are asked for when a write has blocked for the first time;
  * many connections never need one.
  */
@@ -45,14 +49,16 @@
 #define NGX_ZLTUNNEL_FLOW_READ     ZLT_MAX_PAYLOAD  /* fits one message */
 
 
+static ngx_int_t ngx_zltunnel_flow_turn(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t i);
 static ngx_int_t ngx_zltunnel_flow_pending(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static ssize_t ngx_zltunnel_flow_copy(ngx_zltunnel_relay_t *relay,
-    ngx_uint_t i);
+    ngx_uint_t i, size_t most);
 static ngx_int_t ngx_zltunnel_flow_bulky(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static ssize_t ngx_zltunnel_flow_splice(ngx_zltunnel_relay_t *relay,
-    ngx_uint_t i);
+    ngx_uint_t i, size_t most);
 static ngx_int_t ngx_zltunnel_flow_flush(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static ngx_int_t ngx_zltunnel_flow_write(ngx_zltunnel_relay_t *relay,
@@ -75,8 +81,28 @@ static u_char  ngx_zltunnel_flow_buffer[NGX_ZLTUNNEL_BUFFER_SIZE];
 ngx_int_t
 ngx_zltunnel_flow_run(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 {
+    ngx_int_t             rc;
+    ngx_zltunnel_flow_t  *f;
+
+    rc = ngx_zltunnel_flow_turn(relay, i);
+
+    f = &relay->flow[i];
+
+    if (f->portion.left
+        && (!f->portion.waits || !ngx_zltunnel_paced(f->pace)))
+    {
+        ngx_zltunnel_pace_back(f->pace, &f->portion);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_flow_turn(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
+{
     ssize_t               n;
-    size_t                moved;
+    size_t                moved, most;
     ngx_int_t             rc;
     ngx_event_t          *wev;
     ngx_zltunnel_end_t   *from, *to;
@@ -131,11 +157,35 @@ ngx_zltunnel_flow_run(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
             return NGX_BUSY;
         }
 
-        n = f->pipe_size ? ngx_zltunnel_flow_splice(relay, i)
-                         : ngx_zltunnel_flow_copy(relay, i);
+        if (ngx_zltunnel_paced(f->pace)) {
+            most = ngx_zltunnel_pace_ask(f->pace, &f->portion);
+
+            if (most == 0) {
+                relay->active = ngx_current_msec;
+                return NGX_OK;
+            }
+
+        } else {
+            most = NGX_ZLTUNNEL_FLOW_TURN;
+        }
+
+        n = f->pipe_size ? ngx_zltunnel_flow_splice(relay, i, most)
+                         : ngx_zltunnel_flow_copy(relay, i, most);
 
         if (n > 0) {
             moved += n;
+
+            if (f->portion.left >= (size_t) n) {
+                ngx_zltunnel_pace_used(&f->portion, n);
+
+                if (f->portion.left == 0) {
+
+                    /* others may be due, too, and now it is their turn */
+
+                    return NGX_BUSY;
+                }
+            }
+
             continue;
         }
 
@@ -184,7 +234,7 @@ ngx_zltunnel_flow_pending(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
  */
 
 static ssize_t
-ngx_zltunnel_flow_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
+ngx_zltunnel_flow_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t most)
 {
     u_char               *pos, *last;
     ssize_t               n;
@@ -194,7 +244,9 @@ ngx_zltunnel_flow_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     f = &relay->flow[i];
     pos = ngx_zltunnel_flow_buffer + ZLT_FRAMES_ROOM;
 
-    n = ngx_zltunnel_end_recv(relay->side[i], pos, NGX_ZLTUNNEL_FLOW_READ);
+    most = ngx_min(most, NGX_ZLTUNNEL_FLOW_READ);
+
+    n = ngx_zltunnel_end_recv(relay->side[i], pos, most);
 
     if (n == NGX_ERROR) {
         return ngx_zltunnel_relay_failed(relay, i);
@@ -232,6 +284,13 @@ ngx_zltunnel_flow_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
         f->pos = f->buffer + ZLT_FRAMES_ROOM;
         f->last = ngx_cpymem(f->pos, pos, last - pos);
+    }
+
+    if ((size_t) n == most && most < ZLT_BULK_READ) {
+
+        /* more was there, perhaps, and was not to be read */
+
+        return n;
     }
 
     if (zlt_bulk_read(&f->full_reads, n) >= ZLT_BULK_RUN
@@ -279,7 +338,8 @@ ngx_zltunnel_flow_bulky(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
 
 static ssize_t
-ngx_zltunnel_flow_splice(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
+ngx_zltunnel_flow_splice(ngx_zltunnel_relay_t *relay, ngx_uint_t i,
+    size_t most)
 {
     ssize_t               n;
     ngx_err_t             err;
@@ -289,7 +349,7 @@ ngx_zltunnel_flow_splice(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
     f = &relay->flow[i];
     c = relay->side[i]->connection;
 
-    n = splice(c->fd, NULL, f->pipe[1], NULL, f->pipe_size,
+    n = splice(c->fd, NULL, f->pipe[1], NULL, ngx_min(f->pipe_size, most),
                SPLICE_F_MOVE|SPLICE_F_NONBLOCK);
 
     err = ngx_errno;
@@ -550,6 +610,19 @@ ngx_zltunnel_flow_moved(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t n)
     }
 
     ngx_zltunnel_relay_time_sent(relay, 1 - i);
+}
+
+
+void
+ngx_zltunnel_flow_spend(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t n)
+{
+    ngx_zltunnel_flow_t  *f;
+
+    f = &relay->flow[i];
+
+    if (ngx_zltunnel_paced(f->pace)) {
+        ngx_zltunnel_pace_spend(f->pace, n + (f->last - f->pos));
+    }
 }
 
 

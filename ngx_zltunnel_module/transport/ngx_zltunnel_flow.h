@@ -11,6 +11,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_pace.h"
 
 
 #define NGX_ZLTUNNEL_FLOW_IDLE     1000           /* ms, then no pipe */
@@ -27,6 +28,8 @@ typedef struct {
     size_t                       piped;
     uint8_t                      full_reads;
     off_t                        bytes;       /* moved in all */
+    ngx_zltunnel_pace_t         *pace[NGX_ZLTUNNEL_PACES];  /* or NULL */
+    ngx_zltunnel_portion_t       portion;
 } ngx_zltunnel_flow_t;
 
 
@@ -41,6 +44,9 @@ typedef struct {
    when to go on; NGX_BUSY: the turn is over; NGX_ERROR: the relay is,
    relay->how says why. */
 ngx_int_t ngx_zltunnel_flow_run(ngx_zltunnel_relay_t *relay, ngx_uint_t i);
+/* bytes that were read before it began count, too */
+void ngx_zltunnel_flow_spend(ngx_zltunnel_relay_t *relay, ngx_uint_t i,
+    size_t n);
 /* gives pipes back that have not been needed for NGX_ZLTUNNEL_FLOW_IDLE */
 void ngx_zltunnel_flow_rest(ngx_zltunnel_relay_t *relay);
 /* .. and whatever it holds */

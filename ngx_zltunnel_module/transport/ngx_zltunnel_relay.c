@@ -300,8 +300,8 @@ ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay)
 
 
 /*
- * Bytes of a side that has ended wait for the other one, and are not read, which
- * would tell of a reset.
+ * Bytes of a side that has ended wait for the other one, or for their time, and
+ * are not read, which would tell of a reset.
  */
 
 static ngx_int_t
@@ -314,6 +314,7 @@ ngx_zltunnel_relay_waiting(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     if (!end->connection->read->pending_eof || end->eof
         || (!ngx_zltunnel_flow_residue(&relay->flow[i])
+            && !relay->flow[i].portion.waits
             && relay->side[1 - i]->connection->write->ready))
     {
         return NGX_OK;
@@ -349,6 +350,7 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
     }
 
     for (i = 0; i < 2; i++) {
+        ngx_zltunnel_pace_back(relay->flow[i].pace, &relay->flow[i].portion);
         ngx_zltunnel_flow_release(&relay->flow[i]);
 
         if (relay->log == NULL) {

@@ -55,10 +55,11 @@ ngx_zltunnel_relay_time_sent(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 void
 ngx_zltunnel_relay_time_arm(ngx_zltunnel_relay_t *relay)
 {
-    ngx_uint_t      i;
+    ngx_uint_t      i, exact;
     ngx_msec_t      due, limit;
     ngx_msec_int_t  diff;
 
+    exact = 0;
     limit = ngx_zltunnel_relay_time_limit(relay);
 
     due = limit ? relay->active + limit
@@ -94,10 +95,29 @@ ngx_zltunnel_relay_time_arm(ngx_zltunnel_relay_t *relay)
         }
     }
 
+    for (i = 0; i < 2; i++) {
+
+        if (relay->flow[i].portion.waits) {
+            limit = relay->flow[i].portion.due;
+
+            if ((ngx_msec_int_t) (limit - due) < 0) {
+                due = limit;
+                exact = 1;
+            }
+        }
+    }
+
     if (relay->event.timer_set
         && (ngx_msec_int_t) (relay->event.timer.key - due) <= 0)
     {
         return;
+    }
+
+    if (exact && relay->event.timer_set) {
+
+        /* core does not move a timer by less than 300 ms */
+
+        ngx_del_timer(&relay->event);
     }
 
     diff = (ngx_msec_int_t) (due - ngx_current_msec);
@@ -106,11 +126,16 @@ ngx_zltunnel_relay_time_arm(ngx_zltunnel_relay_t *relay)
 }
 
 
-/* an end counts, too, that waits behind bytes which the far side leaves */
+/* an end counts, too, that waits behind bytes which the far side leaves; 0: we
+   are who lets it wait, or there is none */
 
 static ngx_msec_t
 ngx_zltunnel_relay_time_limit(ngx_zltunnel_relay_t *relay)
 {
+    if (relay->flow[0].portion.waits || relay->flow[1].portion.waits) {
+        return 0;
+    }
+
     if (relay->half_timeout
         && (relay->side[0]->shut || relay->side[1]->shut
             || relay->side[0]->connection->read->pending_eof

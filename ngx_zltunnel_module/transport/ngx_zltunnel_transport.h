@@ -16,6 +16,7 @@
 #include "ngx_zltunnel_connection.h"
 #include "ngx_zltunnel_end.h"
 #include "ngx_zltunnel_framed.h"
+#include "ngx_zltunnel_pace.h"
 #include "ngx_zltunnel_relay.h"
 #include "ngx_zltunnel_socket.h"
 #include "ngx_zltunnel_splice.h"

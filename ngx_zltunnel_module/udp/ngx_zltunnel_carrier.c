@@ -184,6 +184,27 @@ ngx_zltunnel_carrier_drop(ngx_zltunnel_carrier_t *carrier,
 }
 
 
+ngx_uint_t
+ngx_zltunnel_carrier_paced(ngx_zltunnel_carrier_t *carrier,
+    ngx_zltunnel_udp_t *udp, ngx_uint_t side, size_t len)
+{
+    ngx_zltunnel_pace_t  *by[NGX_ZLTUNNEL_PACES];
+
+    by[0] = ngx_zltunnel_peer_pace(carrier->link.peer, NULL);
+    by[1] = NULL;
+
+    if (!ngx_zltunnel_paced(by)
+        || ngx_zltunnel_pace_datagram(by, &carrier->portion[side], len))
+    {
+        return 1;
+    }
+
+    ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_RATE);
+
+    return 0;
+}
+
+
 void
 ngx_zltunnel_carrier_lose(ngx_zltunnel_carrier_t *carrier, uint32_t n)
 {

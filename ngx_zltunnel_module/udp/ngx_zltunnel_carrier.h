@@ -43,6 +43,7 @@ struct ngx_zltunnel_carrier_s {
     ngx_msec_t                   full;       /* at max_udp_sessions, since */
 
     zlt_queue_t                  queue;      /* datagrams that wait */
+    ngx_zltunnel_portion_t       portion[2];   /* 0 from clients, 1 to them */
 
     ngx_event_t                  tick;       /* 1 s, cancelable */
     ngx_msec_t                   unused;     /* without sessions since */
@@ -65,6 +66,10 @@ ngx_uint_t ngx_zltunnel_carrier_crowds(ngx_zltunnel_carrier_t *carrier);
 /* counts a datagram; udp may be NULL; cause is NGX_ZLTUNNEL_DROP_* */
 void ngx_zltunnel_carrier_drop(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_t *udp, ngx_uint_t cause);
+/* 0: it is above the rate of the token, and was counted as dropped.  side: 0 from
+   clients, 1 to them */
+ngx_uint_t ngx_zltunnel_carrier_paced(ngx_zltunnel_carrier_t *carrier,
+    ngx_zltunnel_udp_t *udp, ngx_uint_t side, size_t len);
 /* so many the kernel has dropped */
 void ngx_zltunnel_carrier_lose(ngx_zltunnel_carrier_t *carrier, uint32_t n);
 /* looks for a channel, unless that is under way or has just failed */

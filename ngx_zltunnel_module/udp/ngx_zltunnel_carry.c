@@ -166,11 +166,11 @@ ngx_zltunnel_carry_reply(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
 
     udp = ngx_zltunnel_udp_number_find(d->data, f->session);
 
-    if (udp && !udp->ending) {
-        ngx_zltunnel_reply(udp, f->data.data, f->data.len);
-
-    } else {
+    if (udp == NULL || udp->ending) {
         ngx_zltunnel_carrier_drop(d->data, NULL, NGX_ZLTUNNEL_DROP_SESSION);
+
+    } else if (ngx_zltunnel_carrier_paced(d->data, udp, 1, f->data.len)) {
+        ngx_zltunnel_reply(udp, f->data.data, f->data.len);
     }
 
     return NGX_OK;

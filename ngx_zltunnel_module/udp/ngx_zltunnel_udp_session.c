@@ -275,6 +275,12 @@ ngx_zltunnel_udp_session_send(ngx_zltunnel_udp_t *udp, u_char *data,
     }
 
     udp->active = ngx_current_msec;
+
+    if (!ngx_zltunnel_carrier_paced(carrier, udp, 0, len)) {
+        ngx_zltunnel_udp_served(udp);
+        return;
+    }
+
     udp->datagrams[0]++;
 
     carrier->counter->datagrams[0]++;

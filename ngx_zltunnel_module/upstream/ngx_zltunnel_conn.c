@@ -32,6 +32,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn_check.h"
 #include "ngx_zltunnel_conn_end.h"
+#include "ngx_zltunnel_conn_pace.h"
 #include "ngx_zltunnel_conn_pool.h"
 #include "ngx_zltunnel_early.h"
 #include "ngx_zltunnel_lend.h"
@@ -196,6 +197,7 @@ ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn)
 
     ngx_zltunnel_room_release(&conn->held);
     ngx_zltunnel_search_end(conn);
+    ngx_zltunnel_conn_pace_end(conn);
 
     if (ngx_zltunnel_conn_bound(conn)) {
         ngx_queue_remove(&conn->queue);

@@ -16,6 +16,7 @@
 #include "ngx_zltunnel_balance.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn_state.h"
+#include "ngx_zltunnel_transport.h"
 
 
 typedef void (*ngx_zltunnel_conn_pt)(ngx_zltunnel_conn_t *conn);
@@ -39,11 +40,15 @@ struct ngx_zltunnel_conn_s {
     ngx_connection_t            *held;        /* for the relay, until then */
     ngx_zltunnel_channel_t      *moving;      /* the one to take its place */
     ngx_queue_t                  queue;       /* of this worker, if bound */
+    ngx_send_chain_pt            send_chain;  /* while it is lent */
+    ngx_zltunnel_portion_t       portion[2];  /* see conn_pace */
+    ngx_event_t                  turn;        /* when one that waits may go on */
     ngx_event_t                  later;       /* see ngx_zltunnel_search.c */
     ngx_msec_t                   until;
     ngx_uint_t                   seen;        /* hosts.added, at the last look */
     ngx_zltunnel_dial_e          rc;          /* of the dial, if it failed */
     unsigned                     kept:1;      /* by TCP's keepalive */
+    unsigned                     settles:1;   /* it is looked at what is left */
     ngx_msec_t                   dead;        /* its channel is, that says
                                                  nothing; 0: in a minute */
     ngx_msec_t                   since;       /* bound */

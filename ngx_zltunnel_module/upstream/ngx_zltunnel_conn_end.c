@@ -10,6 +10,7 @@
 #include "ngx_zltunnel_conn_end.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn.h"
+#include "ngx_zltunnel_conn_pace.h"
 #include "ngx_zltunnel_move.h"
 #include "ngx_zltunnel_pair.h"
 #include "ngx_zltunnel_transport.h"
@@ -36,6 +37,8 @@ ngx_zltunnel_conn_end_settle(ngx_zltunnel_conn_t *conn, ngx_uint_t keep)
 
     c = conn->connection;
 
+    ngx_zltunnel_conn_pace_end(conn);
+
     if (!keep && !ngx_zltunnel_conn_on_lane(conn)) {
         return;
     }
@@ -60,13 +63,18 @@ static ngx_uint_t
 ngx_zltunnel_conn_end_left(ngx_zltunnel_conn_t *conn)
 {
     u_char             buf[1];
+    ssize_t            n;
     ngx_connection_t  *c;
 
     c = conn->connection;
 
     /* may put another channel into the place of a lane */
 
-    if (c->recv(c, buf, sizeof(buf)) != NGX_AGAIN || c->read->ready) {
+    conn->settles = 1;
+    n = c->recv(c, buf, sizeof(buf));
+    conn->settles = 0;
+
+    if (n != NGX_AGAIN || c->read->ready) {
         return 1;
     }
 

@@ -21,6 +21,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn.h"
 #include "ngx_zltunnel_conn_end.h"
+#include "ngx_zltunnel_conn_pace.h"
 #include "ngx_zltunnel_placeholder.h"
 #include "ngx_zltunnel_lent.h"
 #include "ngx_zltunnel_move.h"
@@ -44,6 +45,10 @@ ngx_zltunnel_lend(ngx_zltunnel_conn_t *conn)
 
     channel = conn->dial.channel;
     conn->dial.channel = NULL;
+
+    if (ngx_zltunnel_conn_paced(conn)) {
+        ngx_zltunnel_conn_pace_spend(conn, conn->dial.sent[0]);
+    }
 
     ngx_zltunnel_lend_attach(conn, channel);
 }

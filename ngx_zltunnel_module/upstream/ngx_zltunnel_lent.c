@@ -6,6 +6,9 @@
 /*
  * What is read and written on a channel that is lent.
  *
+ * Of a service whose token has a rate no more is read and written at a time than
+ * that allows.
+ *
  * What is sent gets the header of its message as a buffer of its own in front
  * of the chain, or is copied behind it for TLS.  Only bytes in memory come
  * here: the connection has no sendfile.
@@ -17,6 +20,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn.h"
 #include "ngx_zltunnel_conn_end.h"
+#include "ngx_zltunnel_conn_pace.h"
 #include "ngx_zltunnel_conn_pool.h"
 #include "ngx_zltunnel_move.h"
 #include "ngx_zltunnel_transport.h"
@@ -30,10 +34,14 @@
 
 static ssize_t ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
+static ssize_t ngx_zltunnel_lent_read(ngx_connection_t *c,
+    ngx_zltunnel_conn_t *conn, u_char *buf, size_t size);
 static ssize_t ngx_zltunnel_lent_rest(ngx_zltunnel_channel_t *channel,
     u_char *buf, size_t size);
 static ssize_t ngx_zltunnel_lent_send(ngx_connection_t *c, u_char *buf,
     size_t size);
+static ngx_chain_t *ngx_zltunnel_lent_chain(ngx_connection_t *c,
+    ngx_chain_t *in, off_t limit);
 static ngx_chain_t *ngx_zltunnel_lent_send_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
 static ngx_chain_t *ngx_zltunnel_lent_copy_chain(ngx_connection_t *c,
@@ -50,23 +58,50 @@ ngx_zltunnel_lent_functions(ngx_connection_t *c, ngx_zltunnel_end_t *end)
     c->recv = ngx_zltunnel_lent_recv;
     c->send = ngx_zltunnel_lent_send;
     c->recv_chain = ngx_zltunnel_conn_end_recv_chain;
-    c->send_chain = ngx_zltunnel_lent_send_chain;
+    c->send_chain = ngx_zltunnel_lent_chain;
 
-    if (!end->ops->raw) {
-        c->send_chain = ngx_zltunnel_lent_copy_chain;
-    }
+    ngx_zltunnel_conn_pool_find(c)->send_chain =
+                                  end->ops->raw ? ngx_zltunnel_lent_send_chain
+                                                : ngx_zltunnel_lent_copy_chain;
 }
 
 
 static ssize_t
 ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
-    ssize_t                  n;
-    ngx_event_t             *rev;
-    ngx_zltunnel_conn_t     *conn;
-    ngx_zltunnel_channel_t  *channel;
+    size_t                most;
+    ssize_t               n;
+    ngx_zltunnel_conn_t  *conn;
 
     conn = ngx_zltunnel_conn_pool_find(c);
+
+    if (!ngx_zltunnel_conn_paced(conn)) {
+        return ngx_zltunnel_lent_read(c, conn, buf, size);
+    }
+
+    most = ngx_zltunnel_conn_pace_ask(conn, NGX_ZLTUNNEL_CONN_RECEIVES);
+
+    if (most == 0) {
+        return NGX_AGAIN;
+    }
+
+    n = ngx_zltunnel_lent_read(c, conn, buf, ngx_min(size, most));
+
+    ngx_zltunnel_conn_pace_used(conn, NGX_ZLTUNNEL_CONN_RECEIVES,
+                                ngx_max(n, 0), n > 0 && c->read->ready);
+
+    return n;
+}
+
+
+static ssize_t
+ngx_zltunnel_lent_read(ngx_connection_t *c, ngx_zltunnel_conn_t *conn,
+    u_char *buf, size_t size)
+{
+    ssize_t                  n;
+    ngx_event_t             *rev;
+    ngx_zltunnel_channel_t  *channel;
+
     channel = conn->lent;
     rev = c->read;
 
@@ -79,7 +114,7 @@ ngx_zltunnel_lent_recv(ngx_connection_t *c, u_char *buf, size_t size)
     if (n == NGX_AGAIN && channel->frames.in.end == ZLT_FRAMES_MOVED) {
 
         if (ngx_zltunnel_move_finish(conn) == NGX_OK) {
-            return ngx_zltunnel_lent_recv(c, buf, size);
+            return ngx_zltunnel_lent_read(c, conn, buf, size);
         }
 
         n = NGX_ERROR;
@@ -153,6 +188,46 @@ ngx_zltunnel_lent_send(ngx_connection_t *c, u_char *buf, size_t size)
     }
 
     return b.pos == buf ? NGX_AGAIN : b.pos - buf;
+}
+
+
+static ngx_chain_t *
+ngx_zltunnel_lent_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
+{
+    off_t                 sent, most;
+    ngx_uint_t            more;
+    ngx_zltunnel_conn_t  *conn;
+
+    conn = ngx_zltunnel_conn_pool_find(c);
+
+    if (!ngx_zltunnel_conn_paced(conn) || ngx_zltunnel_lent_size(in) == 0) {
+        return conn->send_chain(c, in, limit);
+    }
+
+    do {
+        most = ngx_zltunnel_conn_pace_ask(conn, NGX_ZLTUNNEL_CONN_SENDS);
+
+        if (most == 0) {
+            return in;
+        }
+
+        sent = c->sent;
+
+        in = conn->send_chain(c, in, limit ? ngx_min(limit, most) : most);
+
+        sent = c->sent - sent;
+        more = (in && in != NGX_CHAIN_ERROR && c->write->ready
+                && sent != limit);
+
+        ngx_zltunnel_conn_pace_used(conn, NGX_ZLTUNNEL_CONN_SENDS, sent, more);
+
+        if (limit) {
+            limit -= sent;
+        }
+
+    } while (more);
+
+    return in;
 }
 
 

@@ -51,6 +51,7 @@ struct ngx_zltunnel_visit_s {
     ngx_rbtree_node_t            sentinel;
     ngx_uint_t                   nsessions;
     uint32_t                     number;      /* the last one */
+    ngx_zltunnel_portion_t       portion[2];    /* [i] from side[i] */
 
     unsigned                     carrying:1;
     unsigned                     failing:1;   /* ConnectFail was sent */

@@ -115,9 +115,18 @@ ngx_zltunnel_visit_read_handler(ngx_event_t *ev)
 static ngx_int_t
 ngx_zltunnel_visit_answered(ngx_zltunnel_connect_t *connect)
 {
-    u_char     buf[64];
-    size_t     len;
-    zlt_msg_t  m;
+    u_char                 buf[64];
+    size_t                 len;
+    zlt_msg_t              m;
+    ngx_zltunnel_pace_t   *pace;
+    ngx_zltunnel_visit_t  *visit;
+
+    visit = connect->data;
+
+    pace = ngx_zltunnel_peer_pace(visit->link.peer, visit->dial.link.peer);
+
+    connect->relay.flow[0].pace[1] = pace;
+    connect->relay.flow[1].pace[1] = pace;
 
     ngx_memzero(&m, sizeof(zlt_msg_t));
 

@@ -52,6 +52,8 @@ static void ngx_zltunnel_visit_lost(ngx_zltunnel_datagrams_t *d,
     ngx_uint_t silent);
 static ngx_int_t ngx_zltunnel_visit_datagram(ngx_zltunnel_datagrams_t *d,
     zlt_dgram_t *f);
+static ngx_uint_t ngx_zltunnel_visit_paced(ngx_zltunnel_visit_t *visit,
+    ngx_uint_t i, size_t len);
 static ngx_int_t ngx_zltunnel_visit_open(ngx_zltunnel_datagrams_t *d,
     zlt_dgram_t *f);
 static ngx_uint_t ngx_zltunnel_visit_admit(ngx_zltunnel_visit_t *visit);
@@ -253,6 +255,12 @@ ngx_zltunnel_visit_datagram(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
     }
 
     to = ngx_zltunnel_visit_other(visit, d);
+    i = ngx_zltunnel_visit_side(visit, d);
+
+    if (!ngx_zltunnel_visit_paced(visit, i, f->data.len)) {
+        ngx_zltunnel_visit_drop(visit, NGX_ZLTUNNEL_DROP_RATE);
+        return NGX_OK;
+    }
 
     p = ngx_zltunnel_datagrams_out_room(to, ZLT_DGRAM_HEADER + f->data.len);
     if (p == NULL) {
@@ -264,14 +272,30 @@ ngx_zltunnel_visit_datagram(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
 
     ngx_zltunnel_datagrams_out_commit(to, p);
 
-    i = ngx_zltunnel_visit_side(visit, d);
-
     visit->served->bytes[i] += f->data.len;
     visit->served->datagrams[i]++;
     visit->counter->bytes[i] += f->data.len;
     visit->counter->datagrams[i]++;
 
     return NGX_OK;
+}
+
+
+/* 0: above the rate of either token */
+
+static ngx_uint_t
+ngx_zltunnel_visit_paced(ngx_zltunnel_visit_t *visit, ngx_uint_t i, size_t len)
+{
+    ngx_zltunnel_peer_t  *peer;
+    ngx_zltunnel_pace_t  *by[NGX_ZLTUNNEL_PACES];
+
+    peer = visit->dial.link.peer;
+
+    by[0] = ngx_zltunnel_peer_pace(peer, NULL);
+    by[1] = ngx_zltunnel_peer_pace(visit->link.peer, peer);
+
+    return !ngx_zltunnel_paced(by)
+           || ngx_zltunnel_pace_datagram(by, &visit->portion[i], len);
 }
 
 

@@ -16,6 +16,9 @@
 #include "ngx_zltunnel_share.h"
 
 
+static uint64_t *ngx_zltunnel_peer_clock(ngx_zltunnel_pace_t *pace);
+
+
 ngx_zltunnel_peer_t *
 ngx_zltunnel_peer_find(ngx_zltunnel_registry_t *registry, u_char *tunnel_id)
 {
@@ -53,8 +56,7 @@ ngx_zltunnel_peer_t *
 ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry, u_char *tunnel_id,
     u_char *token, ngx_str_t *name)
 {
-    ngx_zltunnel_peer_t   *peer;
-    ngx_zltunnel_token_t  *t;
+    ngx_zltunnel_peer_t  *peer;
 
     peer = ngx_zltunnel_peer_find(registry, tunnel_id);
 
@@ -62,7 +64,12 @@ ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry, u_char *tunnel_id,
 
         /* a takeover may have come with a newer token of the same name */
 
-        ngx_memcpy(peer->token, token, 32);
+        if (ngx_memcmp(peer->token, token, 32) != 0) {
+            ngx_memcpy(peer->token, token, 32);
+            ngx_zltunnel_peer_token(peer,
+                                    ngx_zltunnel_token_find(registry, token));
+        }
+
         return peer;
     }
 
@@ -79,8 +86,10 @@ ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry, u_char *tunnel_id,
     peer->name.len = name->len;
     ngx_memcpy(peer->name.data, name->data, name->len);
 
-    t = ngx_zltunnel_token_find(registry, token);
-    peer->expires = t ? t->expires : 0;
+    peer->pace.find = ngx_zltunnel_peer_clock;
+    peer->pace.parts = registry->workers;
+
+    ngx_zltunnel_peer_token(peer, ngx_zltunnel_token_find(registry, token));
 
     peer->share = ngx_zltunnel_share_get(registry, name);
     peer->registry = registry;
@@ -92,6 +101,42 @@ ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry, u_char *tunnel_id,
     ngx_rbtree_insert(&registry->peers, &peer->node);
 
     return peer;
+}
+
+
+void
+ngx_zltunnel_peer_token(ngx_zltunnel_peer_t *peer, ngx_zltunnel_token_t *token)
+{
+    peer->expires = token ? token->expires : 0;
+    peer->pace.rate = token ? token->rate : 0;
+}
+
+
+ngx_zltunnel_pace_t *
+ngx_zltunnel_peer_pace(ngx_zltunnel_peer_t *peer, ngx_zltunnel_peer_t *beside)
+{
+    if (peer == NULL
+        || (beside && beside->registry == peer->registry
+            && beside->name.len == peer->name.len
+            && ngx_memcmp(beside->name.data, peer->name.data, peer->name.len)
+               == 0))
+    {
+        return NULL;
+    }
+
+    return &peer->pace;
+}
+
+
+static uint64_t *
+ngx_zltunnel_peer_clock(ngx_zltunnel_pace_t *pace)
+{
+    ngx_zltunnel_peer_t  *peer;
+
+    peer = (ngx_zltunnel_peer_t *)
+               ((u_char *) pace - offsetof(ngx_zltunnel_peer_t, pace));
+
+    return ngx_zltunnel_rate_clock(peer->registry, &peer->name, &peer->rate);
 }
 
 

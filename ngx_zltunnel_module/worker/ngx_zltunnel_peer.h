@@ -11,6 +11,8 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_registry.h"
+#include "ngx_zltunnel_transport.h"
 
 
 struct ngx_zltunnel_link_s {
@@ -26,6 +28,8 @@ struct ngx_zltunnel_peer_s {
     u_char                       token[32];   /* SHA-256 */
     ngx_str_t                    name;        /* the token's */
     time_t                       expires;     /* the token; 0: never */
+    ngx_zltunnel_pace_t          pace;        /* .. its rate */
+    ngx_zltunnel_rate_t          rate;        /* .. and clock */
     ngx_zltunnel_share_t        *share;       /* of its token, or NULL */
     ngx_zltunnel_registry_t     *registry;
     ngx_zltunnel_control_t      *control;     /* NULL: elsewhere */
@@ -57,6 +61,12 @@ ngx_zltunnel_peer_t *ngx_zltunnel_peer_next(ngx_zltunnel_registry_t *registry,
     ngx_rbtree_key_t *after);
 ngx_zltunnel_peer_t *ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry,
     u_char *tunnel_id, u_char *token, ngx_str_t *name);
+/* what its token says now; NULL: it is gone */
+void ngx_zltunnel_peer_token(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_token_t *token);
+/* how fast bytes of it may move; NULL: peer is, or "beside" has the same */
+ngx_zltunnel_pace_t *ngx_zltunnel_peer_pace(ngx_zltunnel_peer_t *peer,
+    ngx_zltunnel_peer_t *beside);
 /* frees it if nothing is left in it */
 void ngx_zltunnel_peer_release(ngx_zltunnel_peer_t *peer);
 void ngx_zltunnel_peer_link(ngx_zltunnel_peer_t *peer,

@@ -103,9 +103,9 @@ my @rows = (
           { stream => "server { $listen zltunnel_pass web; $name $value; }" },
           1, "emerg: \"$name\" has no effect in a server with "
              . "\"zltunnel_pass\", use $instead, in PLACE" ]
-     } [ 'proxy_download_rate', '1m',
-         '"proxy_pass" with an upstream that has "zltunnel_service"' ],
-       [ 'proxy_upload_rate', '1m',
+     } [ 'proxy_download_rate', '1m', '"zltunnel_download_rate"' ],
+       [ 'proxy_upload_rate', '$rate', '"zltunnel_upload_rate"' ],
+       [ 'proxy_buffer_size', '8k',
          '"proxy_pass" with an upstream that has "zltunnel_service"' ],
        [ 'proxy_timeout', '1h', '"zltunnel_timeout"' ],
        [ 'proxy_responses', '1', '"zltunnel_responses"' ],

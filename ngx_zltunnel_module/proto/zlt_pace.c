@@ -1,0 +1,82 @@
+
+/*
+ * Copyright (C) zltunnel authors
+ */
+
+
+#include "zlt_pace.h"
+
+
+#define ZLT_PACE_SECOND   1000000000ULL     /* ns */
+#define ZLT_PACE_PART     256               /* of a second, in a portion */
+
+
+static uint64_t zlt_pace_cost(uint64_t rate, size_t n);
+
+
+uint64_t
+zlt_pace_reserve(uint64_t *clock, uint64_t rate, size_t n, uint64_t now)
+{
+    uint64_t  old, at, next;
+
+    old = __atomic_load_n(clock, __ATOMIC_RELAXED);
+
+    do {
+        at = old;
+
+        if (at + ZLT_PACE_BURST < now) {
+            at = now - ZLT_PACE_BURST;
+        }
+
+        if (at > now + ZLT_PACE_AHEAD) {
+            at = now + ZLT_PACE_AHEAD;
+        }
+
+        next = at + zlt_pace_cost(rate, n);
+
+    } while (!__atomic_compare_exchange_n(clock, &old, next, 0,
+                                          __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+
+    return at;
+}
+
+
+void
+zlt_pace_give_back(uint64_t *clock, uint64_t rate, size_t n)
+{
+    (void) __atomic_fetch_sub(clock, zlt_pace_cost(rate, n),
+                              __ATOMIC_RELAXED);
+}
+
+
+size_t
+zlt_pace_portion(const uint64_t *clock, uint64_t rate, uint64_t now)
+{
+    size_t    least;
+    uint64_t  at, n;
+
+    at = __atomic_load_n(clock, __ATOMIC_RELAXED);
+
+    least = (at > now + ZLT_PACE_BURST) ? ZLT_PACE_CROWDED : ZLT_PACE_LEAST;
+    n = rate / ZLT_PACE_PART;
+
+    if (n < least) {
+        n = least;
+    }
+
+    if (n > rate) {
+        n = rate;
+    }
+
+    return n < ZLT_PACE_MOST ? n : ZLT_PACE_MOST;
+}
+
+
+/* ns; n is at most 2^32 */
+
+static uint64_t
+zlt_pace_cost(uint64_t rate, size_t n)
+{
+    return n * ZLT_PACE_SECOND / rate;
+}
