@@ -16,6 +16,9 @@
 #include "zlt_utf8.h"
 
 
+#define NGX_ZLTUNNEL_JSON_PLAIN  256      /* bytes that are copied at once */
+
+
 static ngx_int_t ngx_zltunnel_json_name(ngx_zltunnel_json_t *j,
     const char *name);
 static ngx_int_t ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j,
@@ -25,6 +28,7 @@ static ngx_uint_t ngx_zltunnel_json_left_out(ngx_zltunnel_json_t *j,
 static ngx_uint_t ngx_zltunnel_json_foreign(ngx_zltunnel_json_t *j,
     const char *name);
 static u_char *ngx_zltunnel_json_line(u_char *p, ngx_uint_t depth);
+static size_t ngx_zltunnel_json_plain(u_char *data, size_t len);
 static u_char *ngx_zltunnel_json_escape(u_char *p, uint32_t cp);
 
 
@@ -86,7 +90,14 @@ ngx_zltunnel_json_begin(ngx_zltunnel_json_t *j, const char *name,
     }
 
     if (name) {
-        p = ngx_sprintf(p, j->compact ? "\"%s\":" : "\"%s\": ", name);
+        *p++ = '"';
+        p = ngx_cpymem(p, name, ngx_strlen(name));
+        *p++ = '"';
+        *p++ = ':';
+
+        if (!j->compact) {
+            *p++ = ' ';
+        }
     }
 
     j->text.buf->last = p;
@@ -310,9 +321,21 @@ ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
 
     while (len) {
 
-        p = ngx_zltunnel_text_need(&j->text, sizeof("\\u0000\\u0000"));
+        n = ngx_zltunnel_json_plain(data, len);
+        p = ngx_zltunnel_text_need(&j->text,
+                                   n + sizeof("\\u0000\\u0000"));
         if (p == NULL) {
             return;
+        }
+
+        p = ngx_cpymem(p, data, n);
+        j->text.buf->last = p;
+
+        data += n;
+        len -= n;
+
+        if (len == 0) {
+            break;
         }
 
         n = zlt_utf8_next(data, len, &cp);
@@ -345,6 +368,28 @@ ngx_zltunnel_json_string(ngx_zltunnel_json_t *j, const char *name,
         *p = '"';
         j->text.buf->last = p + 1;
     }
+}
+
+
+/* how many bytes stand for themselves; not more than a buffer has room for */
+
+static size_t
+ngx_zltunnel_json_plain(u_char *data, size_t len)
+{
+    size_t  n;
+
+    len = ngx_min(len, NGX_ZLTUNNEL_JSON_PLAIN);
+
+    for (n = 0; n < len; n++) {
+
+        if (data[n] < ' ' || data[n] > '~' || data[n] == '"'
+            || data[n] == '\\')
+        {
+            break;
+        }
+    }
+
+    return n;
 }
 
 

@@ -31,6 +31,16 @@
 #define NGX_ZLTUNNEL_REVOKE_LAPSED  "The token cannot be verified any more"
 
 
+/* of a tunnel whose agent is away */
+
+typedef struct {
+    u_char  id[ZLT_ID_SIZE];
+    u_char  token[32];
+} ngx_zltunnel_revoke_t;
+
+
+static void ngx_zltunnel_revoke_away_one(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_revoke_t *away);
 static ngx_uint_t ngx_zltunnel_revoke_moved(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_int_t ngx_zltunnel_revoke_rotated(ngx_zltunnel_peer_t *peer);
@@ -39,47 +49,93 @@ static ngx_uint_t ngx_zltunnel_revoke_bound(ngx_zltunnel_peer_t *peer,
 static void ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer);
 
 
+/* to find a token takes long, and the lock is not kept meanwhile */
+
 void
 ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
 {
-    ngx_queue_t                *q, *sq, *next, *snext;
+    ngx_uint_t                 i, n, room;
+    ngx_rbtree_key_t           key;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+    ngx_zltunnel_revoke_t     *away;
+
+    room = registry->sh->ntunnels + 16;
+
+    away = ngx_alloc(room * sizeof(ngx_zltunnel_revoke_t), ngx_cycle->log);
+    if (away == NULL) {
+        return;
+    }
+
+    n = 0;
+
+    ngx_zltunnel_zone_lock_read(registry);
+
+    for (tunnel = ngx_zltunnel_tunnel_after(registry->sh, NULL);
+         tunnel && n < room;
+         tunnel = ngx_zltunnel_tunnel_after(registry->sh, &key))
+    {
+        key = tunnel->node.key;
+
+        if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
+            ngx_memcpy(away[n].id, tunnel->id, ZLT_ID_SIZE);
+            ngx_memcpy(away[n++].token, tunnel->token, 32);
+        }
+    }
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    for (i = 0; i < n; i++) {
+        ngx_zltunnel_revoke_away_one(registry, &away[i]);
+    }
+
+    ngx_explicit_memzero(away, n * sizeof(ngx_zltunnel_revoke_t));
+    ngx_free(away);
+}
+
+
+static void
+ngx_zltunnel_revoke_away_one(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_revoke_t *away)
+{
+    ngx_queue_t                *q, *next;
     ngx_zltunnel_token_t       *token;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
 
+    token = ngx_zltunnel_token_find(registry, away->token);
+
     ngx_zltunnel_zone_lock(registry);
 
-    for (q = ngx_queue_head(&registry->sh->list);
-         q != ngx_queue_sentinel(&registry->sh->list);
+    tunnel = ngx_zltunnel_tunnel_find(registry->sh, away->id);
+
+    if (tunnel == NULL || tunnel->state != NGX_ZLTUNNEL_GRACE
+        || ngx_memcmp(tunnel->token, away->token, 32) != 0)
+    {
+        /* its agent is back, with the rights that it has now */
+        ngx_zltunnel_zone_unlock(registry);
+        return;
+    }
+
+    if (token == NULL || ngx_zltunnel_token_expired(token)) {
+        ngx_zltunnel_tunnel_remove(registry, tunnel,
+                                   NGX_ZLTUNNEL_EVENT_REVOKED,
+                                   NGX_ZLTUNNEL_REVOKE_REASON);
+        ngx_zltunnel_zone_unlock(registry);
+        return;
+    }
+
+    ngx_zltunnel_quota_note(tunnel, token);
+
+    for (q = ngx_queue_head(&tunnel->services);
+         q != ngx_queue_sentinel(&tunnel->services);
          q = next)
     {
         next = ngx_queue_next(q);
-        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
 
-        if (tunnel->state != NGX_ZLTUNNEL_GRACE) {
-            continue;
-        }
-
-        token = ngx_zltunnel_token_find(registry, tunnel->token);
-
-        if (token == NULL || ngx_zltunnel_token_expired(token)) {
-            ngx_zltunnel_tunnel_remove(registry, tunnel,
-                                       NGX_ZLTUNNEL_EVENT_REVOKED,
-                                       NGX_ZLTUNNEL_REVOKE_REASON);
-            continue;
-        }
-
-        for (sq = ngx_queue_head(&tunnel->services);
-             sq != ngx_queue_sentinel(&tunnel->services);
-             sq = snext)
-        {
-            snext = ngx_queue_next(sq);
-            service = ngx_queue_data(sq, ngx_zltunnel_sh_service_t, queue);
-
-            if (!ngx_zltunnel_withdraw_allowed(registry, service, token)) {
-                ngx_zltunnel_service_withdraw(registry, service,
-                                              NGX_ZLTUNNEL_WITHDRAW_REASON);
-            }
+        if (!ngx_zltunnel_withdraw_allowed(registry, service, token)) {
+            ngx_zltunnel_service_withdraw(registry, service,
+                                          NGX_ZLTUNNEL_WITHDRAW_REASON);
         }
     }
 

@@ -27,6 +27,11 @@
 static ngx_zltunnel_sh_counter_t  ngx_zltunnel_counter_spare;
 
 
+static void ngx_zltunnel_counter_add(ngx_zltunnel_sh_counter_t *counter,
+    ngx_int_t n);
+static void ngx_zltunnel_counter_leave(ngx_zltunnel_sh_counter_t *counter);
+
+
 void
 ngx_zltunnel_counter_orphan(ngx_zltunnel_registry_t *registry,
     ngx_queue_t *counters)
@@ -47,6 +52,8 @@ ngx_zltunnel_counter_orphan(ngx_zltunnel_registry_t *registry,
 
         /* relays of its worker still count in it */
 
+        ngx_zltunnel_counter_leave(counter);
+
         counter->service = NULL;
         counter->access = NULL;
         ngx_queue_insert_tail(&registry->sh->orphans, &counter->queue);
@@ -63,10 +70,38 @@ ngx_zltunnel_counter_get(ngx_zltunnel_registry_t *registry,
     counter = ngx_zltunnel_counter_find(registry, service);
 
     if (counter) {
-        counter->active++;
+        ngx_zltunnel_counter_add(counter, 1);
     }
 
     return counter;
+}
+
+
+/* the tunnel has a sum of them, for the limits of its token */
+
+static void
+ngx_zltunnel_counter_add(ngx_zltunnel_sh_counter_t *counter, ngx_int_t n)
+{
+    counter->active += n;
+
+    if (counter->service) {
+        counter->service->tunnel->active[counter->service->udp] += n;
+    }
+}
+
+
+/* of which its connections are no part any more */
+
+static void
+ngx_zltunnel_counter_leave(ngx_zltunnel_sh_counter_t *counter)
+{
+    ngx_zltunnel_sh_service_t  *service;
+
+    service = counter->service;
+
+    if (service) {
+        service->tunnel->active[service->udp] -= counter->active;
+    }
 }
 
 
@@ -78,7 +113,7 @@ ngx_zltunnel_counter_more(ngx_zltunnel_registry_t *registry,
         return ngx_zltunnel_counter_get(registry, service);
     }
 
-    counter->active++;
+    ngx_zltunnel_counter_add(counter, 1);
 
     return counter;
 }
@@ -137,7 +172,7 @@ void
 ngx_zltunnel_counter_put(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_counter_t *counter)
 {
-    counter->active--;
+    ngx_zltunnel_counter_add(counter, -1);
 
     ngx_zltunnel_counter_check(registry, counter);
 }
@@ -165,6 +200,8 @@ ngx_zltunnel_counter_fold(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t  *service;
 
     service = counter->service;
+
+    ngx_zltunnel_counter_leave(counter);
 
     if (counter->access) {
         ngx_zltunnel_access_fold(counter->access, counter);

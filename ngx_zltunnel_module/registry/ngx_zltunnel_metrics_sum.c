@@ -18,8 +18,9 @@
 
 static ngx_int_t ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st,
     ngx_list_t *list, ngx_zltunnel_metrics_e by);
-static ngx_int_t ngx_zltunnel_metrics_sum_service(ngx_zltunnel_status_t *st,
-    ngx_list_t *list, ngx_zltunnel_metrics_e by, ngx_str_t *token,
+static ngx_int_t ngx_zltunnel_metrics_sum_name(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_metrics_sum_t *sum, ngx_zltunnel_status_service_t *service);
+static void ngx_zltunnel_metrics_sum_service(ngx_zltunnel_metrics_sum_t *sum,
     ngx_zltunnel_status_service_t *service);
 static ngx_zltunnel_metrics_sum_t *ngx_zltunnel_metrics_sum_push(
     ngx_list_t *list, ngx_zltunnel_metrics_kind_e kind, ngx_str_t *token);
@@ -97,10 +98,12 @@ static ngx_int_t
 ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st, ngx_list_t *list,
     ngx_zltunnel_metrics_e by)
 {
-    ngx_str_t                    token;
-    ngx_uint_t                   i;
-    ngx_zltunnel_sh_tunnel_t    *tunnel;
-    ngx_zltunnel_metrics_sum_t  *sum;
+    ngx_str_t                       token;
+    ngx_uint_t                      i;
+    ngx_zltunnel_sh_tunnel_t       *tunnel;
+    ngx_zltunnel_metrics_sum_t     *sum, *sums[NGX_ZLTUNNEL_METRICS_KINDS];
+    ngx_zltunnel_metrics_kind_e     kind;
+    ngx_zltunnel_status_service_t  *service;
 
     tunnel = &st->tunnel;
 
@@ -129,14 +132,31 @@ ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st, ngx_list_t *list,
     sum->accesses = tunnel->naccesses;
     sum->visits = tunnel->visits;
 
-    for (i = 0; i < st->nservices; i++) {
+    ngx_memzero(sums, sizeof(sums));
 
-        if (ngx_zltunnel_metrics_sum_service(st, list, by, &token,
-                                             &st->services[i])
-            != NGX_OK)
+    for (i = 0; i < st->nservices; i++) {
+        service = &st->services[i];
+        kind = service->udp ? NGX_ZLTUNNEL_METRICS_UDP
+                            : NGX_ZLTUNNEL_METRICS_TCP;
+
+        /* those of a tunnel are one, where their names are not asked for */
+
+        if (sums[kind] == NULL || by == NGX_ZLTUNNEL_METRICS_SERVICE) {
+            sums[kind] = ngx_zltunnel_metrics_sum_push(list, kind, &token);
+
+            if (sums[kind] == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        if (by == NGX_ZLTUNNEL_METRICS_SERVICE
+            && ngx_zltunnel_metrics_sum_name(st, sums[kind], service)
+               != NGX_OK)
         {
             return NGX_ERROR;
         }
+
+        ngx_zltunnel_metrics_sum_service(sums[kind], service);
     }
 
     return NGX_OK;
@@ -144,39 +164,40 @@ ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st, ngx_list_t *list,
 
 
 static ngx_int_t
-ngx_zltunnel_metrics_sum_service(ngx_zltunnel_status_t *st, ngx_list_t *list,
-    ngx_zltunnel_metrics_e by, ngx_str_t *token,
-    ngx_zltunnel_status_service_t *service)
+ngx_zltunnel_metrics_sum_name(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_metrics_sum_t *sum, ngx_zltunnel_status_service_t *service)
 {
-    ngx_zltunnel_metrics_sum_t  *sum;
+    sum->service.len = service->name_len;
+    sum->service.data = ngx_pnalloc(st->pool, service->name_len + 1);
 
-    sum = ngx_zltunnel_metrics_sum_push(list,
-                                        service->udp
-                                            ? NGX_ZLTUNNEL_METRICS_UDP
-                                            : NGX_ZLTUNNEL_METRICS_TCP,
-                                        token);
-    if (sum == NULL) {
+    if (sum->service.data == NULL) {
         return NGX_ERROR;
     }
 
-    if (by == NGX_ZLTUNNEL_METRICS_SERVICE) {
-        sum->service.len = service->name_len;
-        sum->service.data = ngx_pnalloc(st->pool, service->name_len + 1);
-        if (sum->service.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memcpy(sum->service.data, service->name, service->name_len);
-    }
-
-    sum->n = 1;
-    sum->active = service->active;
-    sum->total = service->total;
-    ngx_memcpy(sum->bytes, service->bytes, sizeof(sum->bytes));
-    ngx_memcpy(sum->datagrams, service->datagrams, sizeof(sum->datagrams));
-    ngx_memcpy(sum->dropped, service->dropped, sizeof(sum->dropped));
+    ngx_memcpy(sum->service.data, service->name, service->name_len);
 
     return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_metrics_sum_service(ngx_zltunnel_metrics_sum_t *sum,
+    ngx_zltunnel_status_service_t *service)
+{
+    ngx_uint_t  i;
+
+    sum->n++;
+    sum->active += service->active;
+    sum->total += service->total;
+
+    for (i = 0; i < 2; i++) {
+        sum->bytes[i] += service->bytes[i];
+        sum->datagrams[i] += service->datagrams[i];
+    }
+
+    for (i = 0; i < NGX_ZLTUNNEL_DROPS; i++) {
+        sum->dropped[i] += service->dropped[i];
+    }
 }
 
 

@@ -79,7 +79,9 @@ ngx_zltunnel_metrics_text_name(ngx_zltunnel_metrics_text_t *m, const char *suffi
         return;
     }
 
-    m->text.buf->last = ngx_sprintf(p, "zltunnel_%s%s", m->family, suffix);
+    p = ngx_cpymem(p, "zltunnel_", sizeof("zltunnel_") - 1);
+    p = ngx_cpymem(p, m->family, ngx_strlen(m->family));
+    m->text.buf->last = ngx_cpymem(p, suffix, ngx_strlen(suffix));
 
     before = '{';
 
@@ -112,7 +114,12 @@ ngx_zltunnel_metrics_text_label(ngx_zltunnel_metrics_text_t *m,
                                + label->value.len + 8);
     if (p) {
         *p++ = before;
-        m->text.buf->last = ngx_sprintf(p, "%s=\"%V\"", label->name,
-                                        &label->value);
+        p = ngx_cpymem(p, label->name, ngx_strlen(label->name));
+        *p++ = '=';
+        *p++ = '"';
+        p = ngx_cpymem(p, label->value.data, label->value.len);
+        *p++ = '"';
+
+        m->text.buf->last = p;
     }
 }

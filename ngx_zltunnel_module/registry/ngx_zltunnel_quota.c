@@ -8,9 +8,8 @@
  * block, and of all tunnels of a token, by its line.
  *
  * A line of the token file costs a comparison with all of them to find, so what
- * it says is noted in the tunnel.  What is open is added up when it is asked
- * for, of a token with such a limit only: nothing has to be kept right when a
- * worker dies.
+ * it says is noted in the tunnel.  There is what its services have open, too:
+ * counters keep that right, also when a worker dies.
  */
 
 
@@ -87,32 +86,12 @@ static ngx_uint_t
 ngx_zltunnel_quota_active(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_uint_t udp)
 {
-    ngx_str_t                   name;
-    ngx_uint_t                  active;
-    ngx_queue_t                *q;
-    ngx_zltunnel_sh_tunnel_t   *other;
-    ngx_zltunnel_sh_service_t  *service;
-
-    active = 0;
+    ngx_str_t  name;
 
     name.data = tunnel->name;
     name.len = tunnel->name_len;
 
-    for (other = ngx_zltunnel_tunnel_next(registry->sh, &name, NULL);
-         other;
-         other = ngx_zltunnel_tunnel_next(registry->sh, &name, other))
-    {
-        for (q = ngx_queue_head(&other->services);
-             q != ngx_queue_sentinel(&other->services);
-             q = ngx_queue_next(q))
-        {
-            service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
-
-            if (service->udp == udp) {
-                active += ngx_zltunnel_counter_active(service);
-            }
-        }
-    }
-
-    return active;
+    return ngx_zltunnel_tunnel_sum(registry->sh, &name,
+                               offsetof(ngx_zltunnel_sh_tunnel_t, active)
+                               + udp * sizeof(ngx_uint_t));
 }

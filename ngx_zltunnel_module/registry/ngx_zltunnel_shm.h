@@ -208,6 +208,8 @@ struct ngx_zltunnel_sh_tunnel_s {
 
     ngx_queue_t                  services;
     ngx_uint_t                   nservices;
+    ngx_uint_t                   active[2];   /* connections of theirs; UDP
+                                                 sessions */
     ngx_uint_t                   lists;       /* bytes that their allow takes */
     ngx_uint_t                   nhosts;      /* names that they have */
     ngx_queue_t                  accesses;    /* sessions of a visitor */

@@ -5,7 +5,8 @@
 
 /*
  * The sweep, once a second in one worker: what has expired goes, and what the
- * dead have left.  All of it runs under the lock.
+ * dead have left.  All of it runs under the lock, which others get in between
+ * where that takes long.
  */
 
 
@@ -31,13 +32,21 @@
 /* the zone is short of memory if no more than such a part of it is free */
 #define NGX_ZLTUNNEL_SWEEP_SHORT  8
 
+/* what it costs to remove a service, compared to a look at it */
+#define NGX_ZLTUNNEL_SWEEP_REMOVAL  8
+
 #define ngx_zltunnel_due(when, now)                                           \
     ((ngx_msec_int_t) ((now) - (when)) >= 0)
 
 
-static void ngx_zltunnel_sweep_counters(ngx_zltunnel_registry_t *registry);
-static void ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_msec_t now);
+static void ngx_zltunnel_sweep_tunnels(ngx_zltunnel_registry_t *registry,
+    ngx_msec_t now);
+static void ngx_zltunnel_sweep_counters(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
+static ngx_uint_t ngx_zltunnel_sweep_due(ngx_zltunnel_sh_tunnel_t *tunnel,
+    ngx_msec_t now);
+static void ngx_zltunnel_sweep_expire(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
 
 
 void
@@ -45,7 +54,6 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
 {
     ngx_uint_t                  i;
     ngx_msec_t                  now;
-    ngx_queue_t                *q, *next;
     ngx_rbtree_node_t          *node;
     ngx_zltunnel_sh_t          *sh;
     ngx_zltunnel_sh_worker_t   *w;
@@ -68,23 +76,7 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
         }
     }
 
-    for (q = ngx_queue_head(&sh->list);
-         q != ngx_queue_sentinel(&sh->list);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-
-        ngx_zltunnel_tunnel_expire(registry,
-                       ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue),
-                       now);
-    }
-
-    if (registry->shpool->pfree
-        < registry->shm_zone->shm.size / ngx_pagesize
-          / NGX_ZLTUNNEL_SWEEP_SHORT)
-    {
-        ngx_zltunnel_sweep_counters(registry);
-    }
+    ngx_zltunnel_sweep_tunnels(registry, now);
 
     if (sh->pendings.root != &sh->sentinel) {
 
@@ -122,75 +114,105 @@ ngx_zltunnel_sweep(ngx_zltunnel_registry_t *registry)
 }
 
 
+static void
+ngx_zltunnel_sweep_tunnels(ngx_zltunnel_registry_t *registry, ngx_msec_t now)
+{
+    ngx_uint_t                 work, tight;
+    ngx_rbtree_key_t           key;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    work = 0;
+
+    tight = registry->shpool->pfree
+            < registry->shm_zone->shm.size / ngx_pagesize
+              / NGX_ZLTUNNEL_SWEEP_SHORT;
+
+    for (tunnel = ngx_zltunnel_tunnel_after(registry->sh, NULL);
+         tunnel;
+         tunnel = ngx_zltunnel_tunnel_after(registry->sh, &key))
+    {
+        key = tunnel->node.key;
+        work++;
+
+        if (tight) {
+            work += tunnel->nservices + tunnel->naccesses;
+            ngx_zltunnel_sweep_counters(registry, tunnel);
+        }
+
+        if (ngx_zltunnel_sweep_due(tunnel, now)) {
+            work += NGX_ZLTUNNEL_SWEEP_REMOVAL * (1 + tunnel->nservices);
+            ngx_zltunnel_sweep_expire(registry, tunnel);
+
+        } else if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
+            work += tunnel->naccesses;
+            ngx_zltunnel_access_sweep(registry, tunnel);
+        }
+
+        (void) ngx_zltunnel_zone_unlock_briefly(registry, &work);
+    }
+}
+
+
 /*
  * The zone is short of memory: where many workers serve many services, most of
  * it are counters of those that have no connection now.
  */
 
 static void
-ngx_zltunnel_sweep_counters(ngx_zltunnel_registry_t *registry)
+ngx_zltunnel_sweep_counters(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
 {
-    ngx_queue_t                *q, *sq;
-    ngx_zltunnel_sh_t          *sh;
+    ngx_queue_t                *q;
     ngx_zltunnel_sh_access_t   *access;
-    ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
-
-    sh = registry->sh;
 
     ngx_zltunnel_zone_change(registry);
 
-    for (q = ngx_queue_head(&sh->list);
-         q != ngx_queue_sentinel(&sh->list);
+    for (q = ngx_queue_head(&tunnel->services);
+         q != ngx_queue_sentinel(&tunnel->services);
          q = ngx_queue_next(q))
     {
-        tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
+        service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
+        ngx_zltunnel_counter_fold_idle(registry, &service->counters);
+    }
 
-        for (sq = ngx_queue_head(&tunnel->services);
-             sq != ngx_queue_sentinel(&tunnel->services);
-             sq = ngx_queue_next(sq))
-        {
-            service = ngx_queue_data(sq, ngx_zltunnel_sh_service_t, queue);
-            ngx_zltunnel_counter_fold_idle(registry, &service->counters);
-        }
-
-        for (sq = ngx_queue_head(&tunnel->accesses);
-             sq != ngx_queue_sentinel(&tunnel->accesses);
-             sq = ngx_queue_next(sq))
-        {
-            access = ngx_queue_data(sq, ngx_zltunnel_sh_access_t, queue);
-            ngx_zltunnel_counter_fold_idle(registry, &access->counters);
-        }
+    for (q = ngx_queue_head(&tunnel->accesses);
+         q != ngx_queue_sentinel(&tunnel->accesses);
+         q = ngx_queue_next(q))
+    {
+        access = ngx_queue_data(q, ngx_zltunnel_sh_access_t, queue);
+        ngx_zltunnel_counter_fold_idle(registry, &access->counters);
     }
 }
 
 
+/* its grace is over, or its time to register everything again */
+
+static ngx_uint_t
+ngx_zltunnel_sweep_due(ngx_zltunnel_sh_tunnel_t *tunnel, ngx_msec_t now)
+{
+    if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
+        return ngx_zltunnel_due(tunnel->expires, now);
+    }
+
+    return tunnel->stale && ngx_zltunnel_due(tunnel->stale, now);
+}
+
+
 static void
-ngx_zltunnel_tunnel_expire(ngx_zltunnel_registry_t *registry,
-    ngx_zltunnel_sh_tunnel_t *tunnel, ngx_msec_t now)
+ngx_zltunnel_sweep_expire(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
 {
     ngx_queue_t                *q, *next;
     ngx_zltunnel_sh_service_t  *service;
 
-    if (tunnel->state == NGX_ZLTUNNEL_GRACE
-        && ngx_zltunnel_due(tunnel->expires, now))
-    {
-        ngx_zltunnel_zone_change(registry);
+    ngx_zltunnel_zone_change(registry);
+
+    if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
         ngx_zltunnel_tunnel_remove(registry, tunnel, NGX_ZLTUNNEL_EVENT_GONE,
                                    NULL);
         return;
     }
-
-    if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
-        ngx_zltunnel_access_sweep(registry, tunnel);
-        return;
-    }
-
-    if (tunnel->stale == 0 || !ngx_zltunnel_due(tunnel->stale, now)) {
-        return;
-    }
-
-    ngx_zltunnel_zone_change(registry);
 
     tunnel->stale = 0;
 

@@ -53,6 +53,29 @@ ngx_zltunnel_tunnel_next(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
 }
 
 
+ngx_zltunnel_sh_tunnel_t *
+ngx_zltunnel_tunnel_after(ngx_zltunnel_sh_t *sh, ngx_rbtree_key_t *after)
+{
+    ngx_rbtree_node_t  *node, *found;
+
+    found = NULL;
+    node = sh->tunnels.root;
+
+    while (node != &sh->sentinel) {
+
+        if (after && node->key <= *after) {
+            node = node->right;
+            continue;
+        }
+
+        found = node;
+        node = node->left;
+    }
+
+    return (ngx_zltunnel_sh_tunnel_t *) found;
+}
+
+
 ngx_uint_t
 ngx_zltunnel_tunnel_sum(ngx_zltunnel_sh_t *sh, ngx_str_t *name, size_t offset)
 {

@@ -18,6 +18,10 @@ ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh,
    NULL at first */
 ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_next(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_zltunnel_sh_tunnel_t *prev);
+/* all tunnels, one after the other, of which any may come and go meanwhile:
+   after is the key of the last one's node, NULL at first */
+ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_after(ngx_zltunnel_sh_t *sh,
+    ngx_rbtree_key_t *after);
 /* the sum of a counter of theirs, an ngx_uint_t at that offset */
 ngx_uint_t ngx_zltunnel_tunnel_sum(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
     size_t offset);

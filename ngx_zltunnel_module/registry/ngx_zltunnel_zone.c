@@ -19,8 +19,19 @@
 #include "ngx_zltunnel_shm.h"
 
 
+#define NGX_ZLTUNNEL_ZONE_WORK    1500      /* less than half a ms of it */
+#define NGX_ZLTUNNEL_ZONE_MOMENT  50        /* us */
+
+
 static void ngx_zltunnel_zone_hosts(ngx_zltunnel_sh_hosts_t *hosts);
 static ngx_int_t ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry);
+#if (NGX_DEBUG)
+static ngx_uint_t ngx_zltunnel_debug_time(void);
+static void ngx_zltunnel_debug_stop(ngx_zltunnel_registry_t *registry);
+
+
+static ngx_uint_t  ngx_zltunnel_debug_taken;
+#endif
 
 
 ngx_int_t
@@ -126,6 +137,10 @@ ngx_zltunnel_zone_lock_read(ngx_zltunnel_registry_t *registry)
 
     ngx_shmtx_lock(&registry->shpool->mutex);
 
+#if (NGX_DEBUG)
+    ngx_zltunnel_debug_taken = ngx_zltunnel_debug_time();
+#endif
+
     sh = registry->sh;
 
     if (sh->dirty) {
@@ -168,6 +183,26 @@ ngx_zltunnel_zone_change(ngx_zltunnel_registry_t *registry)
 #if (NGX_DEBUG)
 
 /*
+ * For "error_log FILE debug_mutex": microseconds of this process alone, as who
+ * has to wait for a processor does not do more under the lock.  0: not asked for.
+ */
+
+static ngx_uint_t
+ngx_zltunnel_debug_time(void)
+{
+    struct timespec  ts;
+
+    if (!(ngx_cycle->log->log_level & NGX_LOG_DEBUG_MUTEX)
+        || clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts) != 0)
+    {
+        return 0;
+    }
+
+    return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+
+/*
  * So that a test can kill a worker that holds the lock: stops at the first
  * opportunity after there was a file of that name, with ".read" or ".change"
  * behind it.
@@ -197,6 +232,10 @@ void
 ngx_zltunnel_zone_unlock(ngx_zltunnel_registry_t *registry)
 {
 #if (NGX_DEBUG)
+    ngx_uint_t  held;
+
+    held = ngx_zltunnel_debug_time() - ngx_zltunnel_debug_taken;
+
     ngx_zltunnel_debug_stop(registry);
 #endif
 
@@ -204,6 +243,32 @@ ngx_zltunnel_zone_unlock(ngx_zltunnel_registry_t *registry)
     registry->sh->dirty = 0;
 
     ngx_shmtx_unlock(&registry->shpool->mutex);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_MUTEX, ngx_cycle->log, 0,
+                   "zltunnel: the lock was held for %ui us, by %p", held,
+                   __builtin_return_address(0));
+}
+
+
+ngx_uint_t
+ngx_zltunnel_zone_unlock_briefly(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t *work)
+{
+    if (*work < NGX_ZLTUNNEL_ZONE_WORK) {
+        return 0;
+    }
+
+    *work = 0;
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    /* who waits is woken by this, and needs a moment to take it */
+
+    (void) usleep(NGX_ZLTUNNEL_ZONE_MOMENT);
+
+    ngx_zltunnel_zone_lock_read(registry);
+
+    return 1;
 }
 
 

@@ -31,6 +31,14 @@ void ngx_zltunnel_zone_lock(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_zone_lock_read(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_zone_change(ngx_zltunnel_registry_t *registry);
 void ngx_zltunnel_zone_unlock(ngx_zltunnel_registry_t *registry);
+/*
+ * For those who go through all that there is: when work is much, others get the
+ * lock for a moment, and it is 0 again.  One of work is an entry that was looked
+ * at.  1: whatever the caller has seen may have gone, and
+ * ngx_zltunnel_zone_change() is due again.
+ */
+ngx_uint_t ngx_zltunnel_zone_unlock_briefly(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t *work);
 /* milliseconds since a time that is in the zone: another worker's, whose clock
    may have been read later than ours, so that it is not over yet */
 ngx_msec_t ngx_zltunnel_zone_since(ngx_msec_t at);

@@ -710,6 +710,9 @@ sub check_logs {
     my ($self) = @_;
 
     my (@bad, @secrets);
+    my $secret = join '|', map { $_, sha256_hex($_) } @{ $self->{secrets} };
+
+    $secret = qr/$secret/ if length $secret;
 
     for my $file (glob "$self->{dir}/logs/*") {
         for my $line (split /\n/, slurp($file)) {
@@ -718,9 +721,7 @@ sub check_logs {
                 if $line =~ $BAD_LOG
                    && !grep { $line =~ $_ } @{ $self->{allow} };
 
-            push @secrets, "$file: $line"
-                if grep { index($line, $_) >= 0 }
-                   map { $_, sha256_hex($_) } @{ $self->{secrets} };
+            push @secrets, "$file: $line" if $secret && $line =~ $secret;
         }
     }
 

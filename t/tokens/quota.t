@@ -2,7 +2,8 @@
 
 # Protects: max_connections= and max_udp_sessions= of a token.  They count over
 # all of its tunnels, services and workers, leave other tokens alone, and hold
-# as the token file says at the time; what is open stays.
+# as the token file says at the time, also while the agent is away; what is open
+# stays.
 
 use strict;
 use warnings;
@@ -14,11 +15,13 @@ use Test::More;
 use ZLTunnel;
 use ZLTunnel::Proc;
 use ZLTunnel::UDP;
+use ZLTunnel::Wire qw(register);
 
-my $t = ZLTunnel->new(workers => 2, range => 10, udp => 1);
+my $t = ZLTunnel->new(workers => 2, range => 10, udp => 1,
+                      zltunnel => 'connect_timeout 60s; reconnect_grace 60s;');
 my $alice = $t->token('alice',
                       'sessions=2 max_connections=3 max_udp_sessions=2');
-my $bob = $t->token('bob');
+my $bob = $t->token('bob', 'sessions=2');
 $t->start;
 
 my $greet = $t->service('greet');
@@ -107,6 +110,35 @@ subtest 'UDP sessions' => sub {
     is($c[0]->recv(5), 'again', 'the others go on');
 };
 
+subtest 'the agent is away' => sub {
+    rights('sessions=2 max_connections=1 max_udp_sessions=2');
+
+    my $away = ZLTunnel::Wire->agent($t, $bob, features => 1);
+    $away->send_msg(register('late'));
+    $away->expect('RegisterOk');
+    $away->close;
+
+    ok(wait_for(sub { grep { $_->{name} eq 'bob'
+                             && $_->{state} eq 'disconnected' }
+                      @{ $t->status->{tunnels} } }), 'an agent is away');
+
+    my $port = $t->service_status('late')->{port};
+    my @held = map { connect_to($port) } 1, 2;
+    ok(wait_for(sub { $t->service_status('late')->{active} == 2 }),
+       'connections wait for it');
+
+    my $from = length $t->log;
+    $t->{tokens}[1]{rights} = 'sessions=2 max_connections=2';
+    $t->write_tokens;
+    ok(wait_for(sub { my @read = substr($t->log, $from) =~ /has changed/g;
+                      @read == 2 }), 'its token gets a limit');
+    ok(wait_for(sub {
+           my $c = connect_to($port);
+           return substr($t->log, $from)
+                  =~ /client refused: limit of max_connections= of the token/;
+       }), 'which holds at once');
+};
+
 subtest 'what may stand there' => sub {
     for my $bad ('max_connections=0', 'max_connections=many',
                  'max_udp_sessions=65536')
@@ -121,7 +153,7 @@ subtest 'what may stand there' => sub {
         like($out, qr/$key.*a number from 1 to 65535/, '.. the text says what');
     }
 
-    $t->{tokens}[1]{rights} = '';
+    $t->{tokens}[1]{rights} = 'sessions=2';
     $t->write_tokens;
 };
 
