@@ -322,6 +322,15 @@ subtest 'a script that is not its own' => sub {
        '.. as the browser says') or diag explain $b->{said};
 };
 
+subtest 'in a frame' => sub {
+    write_file("$t->{dir}/pages/frame.html",
+               '<iframe src="dashboard.html" id="f"></iframe>', 0644);
+
+    $b->open($at =~ s/dashboard\.html/frame.html/r);
+    ok($b->until(q(!document.querySelector('#f').contentDocument)),
+       'it is not shown, as the header says');
+};
+
 subtest 'write=off, another location' => sub {
     $b->open("$at?api=/api/");
     ok(shows('alice'), 'it is found');
@@ -410,8 +419,10 @@ sub find {
 
 sub narrow {
     my ($what) = @_;
-    cmp_ok($b->js('document.documentElement.scrollWidth'), '<=', 320,
-           "$what: as wide as a phone");
+    cmp_ok($b->js(q(Math.max(document.documentElement.scrollWidth,
+               ...[...document.querySelectorAll('main *, #tiles *, nav *')]
+               .map(e => Math.floor(e.getBoundingClientRect().right))))),
+           '<=', 320, "$what: as wide as a phone");
 }
 
 sub api {
