@@ -280,13 +280,23 @@ ngx_http_zltunnel_notify_handler(ngx_event_t *ev)
 static ngx_uint_t
 ngx_http_zltunnel_notify_late(void)
 {
+    ngx_msec_t        time;
+    ngx_core_conf_t  *ccf;
+
     if (!ngx_exiting) {
         return 0;
     }
 
     if (ngx_http_zltunnel_notify_deadline == 0) {
-        ngx_http_zltunnel_notify_deadline = ngx_current_msec
-                                            + NGX_HTTP_ZLTUNNEL_NOTIFY_EXIT;
+        ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                               ngx_core_module);
+        time = NGX_HTTP_ZLTUNNEL_NOTIFY_EXIT;
+
+        if (ccf->shutdown_timeout) {
+            time = ngx_min(time, ccf->shutdown_timeout);
+        }
+
+        ngx_http_zltunnel_notify_deadline = ngx_current_msec + time;
     }
 
     return (ngx_msec_int_t) (ngx_current_msec

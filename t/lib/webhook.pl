@@ -3,7 +3,8 @@
 # A web server that is told of events.  Each request is a line of what it
 # prints: what "Zltunnel-Event" and "Zltunnel-Event-Id" say, the content type,
 # and the body.  It answers as the file says that the second argument names:
-# "STATUS MILLISECONDS", with which the answer waits; status 0: not at all.
+# "STATUS MILLISECONDS [STATUS]", with which the answer waits; status 0: not at
+# all; the second one is for events that have come before.
 # Arguments: port, file.
 
 use strict;
@@ -24,7 +25,7 @@ $| = 1;
 print "ready\n";
 
 my $select = IO::Select->new($listen);
-my (%in, @later);
+my (%in, %seen, @later);
 
 while (1) {
     my $wait = @later ? $later[0][0] - time : undef;
@@ -59,7 +60,10 @@ while (1) {
                                    Content-Type)), $body =~ s/\n\z//r), "\n";
 
             open my $fh, '<', $file or die "$file: $!";
-            my ($status, $ms) = split ' ', <$fh>;
+            my ($status, $ms, $again) = <$fh> =~ /(\d+)/g;
+
+            my ($id) = $head =~ /^Zltunnel-Event-Id: (\w+)/mi;
+            $status = $again if $seen{ $id // '' }++ && defined $again;
 
             push @later, [ time + $ms / 1000, $s, $status ] if $status;
             @later = sort { $a->[0] <=> $b->[0] } @later;
