@@ -68,6 +68,32 @@ ngx_zltunnel_granted_find(ngx_zltunnel_registry_t *registry, u_char hash[32])
 }
 
 
+ngx_zltunnel_granted_t *
+ngx_zltunnel_granted_next(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_granted_t *granted)
+{
+    ngx_rbtree_node_t  *node;
+
+    if (granted) {
+        node = ngx_rbtree_next(&registry->granted, &granted->node);
+
+    } else if (registry->granted.root
+               && registry->granted.root != &registry->granted_sentinel)
+    {
+        node = ngx_rbtree_min(registry->granted.root,
+                              &registry->granted_sentinel);
+    } else {
+        return NULL;
+    }
+
+    while (node && ((ngx_zltunnel_granted_t *) node)->set == NULL) {
+        node = ngx_rbtree_next(&registry->granted, node);
+    }
+
+    return (ngx_zltunnel_granted_t *) node;
+}
+
+
 static ngx_zltunnel_granted_t *
 ngx_zltunnel_granted_get(ngx_zltunnel_registry_t *registry, u_char *hash)
 {

@@ -35,6 +35,9 @@ typedef struct {
 /* NULL: it was never let in */
 ngx_zltunnel_granted_t *ngx_zltunnel_granted_find(
     ngx_zltunnel_registry_t *registry, u_char hash[32]);
+/* the one behind granted, or the first one, that is let in; NULL: none is */
+ngx_zltunnel_granted_t *ngx_zltunnel_granted_next(
+    ngx_zltunnel_registry_t *registry, ngx_zltunnel_granted_t *granted);
 /* Its rights from now on, "NAME key=value ...".  NGX_OK; NGX_DECLINED: they are
    the same as before; NGX_ERROR: they are wrong, or there is no memory, *e says
    so, and nothing has changed. */

@@ -326,6 +326,8 @@ ngx_zltunnel_ask_answered(ngx_zltunnel_ask_t *ask,
 
     verdict = ngx_zltunnel_ask_judge(ask, answer);
 
+    ngx_zltunnel_figure_asked(ask->registry, verdict);
+
     while (!ngx_queue_empty(&ask->waiters)) {
         q = ngx_queue_head(&ask->waiters);
         control = ngx_queue_data(q, ngx_zltunnel_control_t, ask_queue);

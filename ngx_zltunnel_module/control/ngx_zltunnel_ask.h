@@ -14,6 +14,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_registry.h"
 
 
 typedef struct ngx_zltunnel_ask_s       ngx_zltunnel_ask_t;
@@ -21,9 +22,9 @@ typedef struct ngx_zltunnel_ask_conf_s  ngx_zltunnel_ask_conf_t;
 
 
 typedef enum {
-    NGX_ZLTUNNEL_ASK_ALLOWED = 0,
-    NGX_ZLTUNNEL_ASK_REFUSED,
-    NGX_ZLTUNNEL_ASK_FAILED            /* nobody could say */
+    NGX_ZLTUNNEL_ASK_ALLOWED = NGX_ZLTUNNEL_ALLOWED,
+    NGX_ZLTUNNEL_ASK_REFUSED = NGX_ZLTUNNEL_REFUSED,
+    NGX_ZLTUNNEL_ASK_FAILED = NGX_ZLTUNNEL_UNSAID
 } ngx_zltunnel_ask_verdict_e;
 
 

@@ -13,6 +13,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_api_token.h"
 #include "ngx_zltunnel_config.h"
+#include "ngx_zltunnel_grant.h"
 #include "ngx_zltunnel_kept.h"
 #include "ngx_zltunnel_metrics_sum.h"
 #include "ngx_zltunnel_zone.h"
@@ -53,6 +54,8 @@ ngx_zltunnel_api_token_list(ngx_zltunnel_status_t *st)
         return NGX_OK;
     }
 
+    ngx_zltunnel_grant_sync(st->registry);
+
     sums = ngx_zltunnel_metrics_sum_all(st, NGX_ZLTUNNEL_METRICS_TOKEN, &nsums);
     n = ngx_zltunnel_api_token_sort(st, &tokens);
 
@@ -82,11 +85,19 @@ static ngx_uint_t
 ngx_zltunnel_api_token_sort(ngx_zltunnel_status_t *st,
     ngx_zltunnel_token_t ***sorted)
 {
-    ngx_uint_t              i, n;
-    ngx_zltunnel_token_t   *token, **tokens;
+    ngx_uint_t               i, n;
+    ngx_zltunnel_token_t    *token, **tokens;
+    ngx_zltunnel_granted_t  *granted;
 
     token = st->registry->tokens->tokens.elts;
     n = st->registry->tokens->tokens.nelts;
+
+    for (granted = ngx_zltunnel_granted_next(st->registry, NULL);
+         granted;
+         granted = ngx_zltunnel_granted_next(st->registry, granted))
+    {
+        n++;
+    }
 
     tokens = ngx_palloc(st->pool, (n + 1) * sizeof(ngx_zltunnel_token_t *));
     *sorted = tokens;
@@ -95,8 +106,15 @@ ngx_zltunnel_api_token_sort(ngx_zltunnel_status_t *st,
         return 0;
     }
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < st->registry->tokens->tokens.nelts; i++) {
         tokens[i] = &token[i];
+    }
+
+    for (granted = ngx_zltunnel_granted_next(st->registry, NULL);
+         granted;
+         granted = ngx_zltunnel_granted_next(st->registry, granted))
+    {
+        tokens[i++] = granted->set->tokens.elts;
     }
 
     ngx_qsort(tokens, n, sizeof(ngx_zltunnel_token_t *),

@@ -69,6 +69,19 @@ ngx_zltunnel_figure_notified(ngx_zltunnel_registry_t *registry,
 }
 
 
+void
+ngx_zltunnel_figure_asked(ngx_zltunnel_registry_t *registry, ngx_uint_t result)
+{
+    ngx_zltunnel_sh_figures_t  *figures;
+
+    figures = ngx_zltunnel_figure_own(registry);
+
+    if (figures) {
+        figures->asked[result]++;
+    }
+}
+
+
 static ngx_zltunnel_sh_figures_t *
 ngx_zltunnel_figure_own(ngx_zltunnel_registry_t *registry)
 {

@@ -25,6 +25,9 @@ void ngx_zltunnel_figure_heartbeat(ngx_zltunnel_registry_t *registry,
 /* .. and what became of n events, NGX_ZLTUNNEL_SENT and so on */
 void ngx_zltunnel_figure_notified(ngx_zltunnel_registry_t *registry,
     ngx_uint_t result, ngx_uint_t n);
+/* .. and what zltunnel_auth said, NGX_ZLTUNNEL_ALLOWED and so on */
+void ngx_zltunnel_figure_asked(ngx_zltunnel_registry_t *registry,
+    ngx_uint_t result);
 /* what a worker has counted in its slot, but for its figures */
 void ngx_zltunnel_figure_add_worker(ngx_zltunnel_sh_worker_t *to,
     ngx_zltunnel_sh_worker_t *from);

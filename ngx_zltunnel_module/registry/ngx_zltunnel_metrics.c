@@ -43,6 +43,7 @@ static void ngx_zltunnel_metrics_workers(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_channels(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_notified(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_asked(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_times(ngx_zltunnel_metrics_t *m,
     const char *name, const char *help, ngx_zltunnel_sh_times_t *times);
 static void ngx_zltunnel_metrics_tunnels(ngx_zltunnel_metrics_t *m);
@@ -356,6 +357,7 @@ ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m)
     }
 
     ngx_zltunnel_metrics_notified(m);
+    ngx_zltunnel_metrics_asked(m);
 
     ngx_zltunnel_metrics_times(m, "connect_seconds",
                                "Time until the agent had connected to the "
@@ -382,6 +384,29 @@ ngx_zltunnel_metrics_notified(ngx_zltunnel_metrics_t *m)
     for (i = 0; i < NGX_ZLTUNNEL_NOTIFIED; i++) {
         label[0].value = ngx_zltunnel_status_sum_notified[i];
         ngx_zltunnel_metrics_one(&m->text, label, m->st->figures.notified[i]);
+    }
+}
+
+
+static void
+ngx_zltunnel_metrics_asked(ngx_zltunnel_metrics_t *m)
+{
+    ngx_uint_t                     i;
+    ngx_zltunnel_metrics_label_t   label[1];
+
+    static const ngx_str_t  results[NGX_ZLTUNNEL_ASKED] = {
+        ngx_string("allowed"), ngx_string("refused"), ngx_string("failed")
+    };
+
+    label[0].name = "result";
+
+    ngx_zltunnel_metrics_text_family(&m->text, "auth_requests_total", "counter",
+                                     "Requests of zltunnel_auth, by what was "
+                                     "answered.");
+
+    for (i = 0; i < NGX_ZLTUNNEL_ASKED; i++) {
+        label[0].value = results[i];
+        ngx_zltunnel_metrics_one(&m->text, label, m->st->figures.asked[i]);
     }
 }
 

@@ -31,6 +31,14 @@
 #define NGX_ZLTUNNEL_NOTIFIED      3
 
 
+/* what zltunnel_auth said of a token */
+
+#define NGX_ZLTUNNEL_ALLOWED       0
+#define NGX_ZLTUNNEL_REFUSED       1
+#define NGX_ZLTUNNEL_UNSAID        2      /* nobody could say */
+#define NGX_ZLTUNNEL_ASKED         3
+
+
 /* times in ms: bucket[i] counts those up to ngx_zltunnel_figure_limits[i] and
    above the one before, the last bucket all others */
 
@@ -49,6 +57,7 @@ typedef struct {
     ngx_zltunnel_sh_times_t      connects;    /* of dials that succeeded */
     ngx_zltunnel_sh_times_t      heartbeats;  /* round trips */
     uint64_t                     notified[NGX_ZLTUNNEL_NOTIFIED];
+    uint64_t                     asked[NGX_ZLTUNNEL_ASKED];
 } ngx_zltunnel_sh_figures_t;
 
 

@@ -12,10 +12,11 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
-use IO::Select;
+use JSON::PP ();
 use Test::More;
 use Time::HiRes ();
 use ZLTunnel;
+use ZLTunnel::Access;
 use ZLTunnel::Proc;
 use ZLTunnel::Wire;
 
@@ -56,6 +57,8 @@ $t->write_conf(location => <<"EOT");
     }
     location = /all { return 200; }
     location = /none { return 403; }
+    location = /stub { stub_status; }
+    location /api/ { zltunnel_api; allow 127.0.0.1; deny all; }
 EOT
 
 my $alice = $t->token('alice');
@@ -212,6 +215,22 @@ subtest 'an answer is kept for its max-age' => sub {
 };
 
 
+subtest 'what the operator sees' => sub {
+    my $list = JSON::PP::decode_json(http_get($t->{http_port},
+                                              '/api/1/tokens')->{body});
+    my %tokens = map { $_->{name} => $_ } @{ $list->{tokens} };
+
+    is($tokens{kept}{sessions}, 9, 'the API has the token');
+    ok($tokens{alice}, '.. and those of the file');
+
+    my $metrics = http_get($t->{http_port},
+                           '/tunnel/status?format=prometheus')->{body};
+    my %n = $metrics
+            =~ /^zltunnel_auth_requests_total\{result="(\w+)"\} (\d+)/mg;
+    cmp_ok($n{$_}, '>', 0, "questions: $_") for qw(allowed refused failed);
+};
+
+
 subtest 'rights of a live tunnel' => sub {
     my $token = granted('live services=web,api max_connections=2');
     my $agent = agent('/strict', $token,
@@ -231,11 +250,44 @@ subtest 'rights of a live tunnel' => sub {
     ok(wait_for(sub { my @more = map { greeted($port) } 1 .. 4;
                       4 == grep { $_ } @more }), 'a limit that is lifted');
 
-    answers($token => '403 0');
+    # an answer that would be kept for long, for whoever comes
+
+    answers($token => '200 0 Zltunnel-Token: live services=web'
+                      . '|Cache-Control: max-age=600');
+    my $asked = asked($token);
+    ok(wait_for(sub { asked($token) > $asked + 1 }), 'asked again all the time');
+    is(told('/strict', $token)->{code}, 3, 'nobody else comes');
+
+    answers($token => '403 0 Cache-Control: max-age=600');
+    $asked = asked($token);
     ok(wait_for(sub { $agent->log =~ /The token was revoked/ }),
        'a token that is revoked');
+    cmp_ok(asked($token), '<=', $asked + 2, '.. by the next answer');
     ok(wait_for(sub { refuses($port) }), '.. ends its tunnel');
     is(scalar readline($c[0]) // '', '', '.. and its connections');
+};
+
+
+subtest 'a visitor' => sub {
+    my $token = granted('guest access=shop');
+    my $shop = agent('/slow', granted('shop services=shop'),
+                     services => [ "shop:$echo->{port}/private" ]);
+    $shop->registered(1);
+
+    my $c = visitor($t, $token, path => '/strict');
+    my $id = opened($c, 'shop');
+
+    for (1 .. 8) {
+        my $v = connected($c, $id);
+        ok($v, 'a connection, in either worker');
+        $v->reset if $v;
+    }
+
+    answers($token => '200 0 Zltunnel-Token: guest access=other');
+    ok(wait_for(sub { gone($c, $id) }), 'the right is taken back');
+
+    $c->reset;
+    $shop->stop;
 };
 
 
@@ -295,6 +347,10 @@ subtest 'all come back at once' => sub {
         Time::HiRes::time() - $from, 1000 * $longest;
 
     is($opened, $many, 'all are let in');
+    my ($r, $w) = http_get($t->{http_port}, '/stub')->{body}
+                  =~ /Reading: (\d+) Writing: (\d+)/;
+    is("$r $w", '0 1', 'what nginx counts of requests adds up');
+
     cmp_ok($longest, '<', 0.5 * slowdown(), 'no worker was blocked');
 
     my ($most) = sort { $b <=> $a } slurp("$dir/asked") =~ /^(\d+) /mg;
