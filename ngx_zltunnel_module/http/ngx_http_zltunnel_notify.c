@@ -287,6 +287,10 @@ ngx_http_zltunnel_notify_late(void)
         return 0;
     }
 
+    if (ngx_http_zltunnel_subrequest_over()) {
+        return 1;
+    }
+
     if (ngx_http_zltunnel_notify_deadline == 0) {
         ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
                                                ngx_core_module);

@@ -54,6 +54,9 @@ static ngx_int_t ngx_http_zltunnel_subrequest_ask(
     ngx_http_zltunnel_question_t *question);
 static ngx_int_t ngx_http_zltunnel_subrequest_copy(ngx_pool_t *pool,
     ngx_str_t *dst, ngx_str_t *src);
+static ngx_http_zltunnel_subrequest_t *ngx_http_zltunnel_subrequest_of(
+    ngx_connection_t *c);
+static void ngx_http_zltunnel_subrequest_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_zltunnel_subrequest_done(ngx_http_request_t *sr,
     void *data, ngx_int_t rc);
 static void ngx_http_zltunnel_subrequest_woken(ngx_http_request_t *r);
@@ -69,6 +72,7 @@ static u_char *ngx_http_zltunnel_subrequest_log(ngx_log_t *log, u_char *buf,
 
 
 static ngx_queue_t  ngx_http_zltunnel_subrequests;
+static ngx_uint_t   ngx_http_zltunnel_subrequests_over;
 
 
 ngx_http_zltunnel_subrequest_t *
@@ -79,6 +83,10 @@ ngx_http_zltunnel_subrequest_start(ngx_http_zltunnel_question_t *question)
 
     if (ngx_http_zltunnel_subrequests.next == NULL) {
         ngx_queue_init(&ngx_http_zltunnel_subrequests);
+    }
+
+    if (ngx_http_zltunnel_subrequests_over) {
+        return NULL;
     }
 
     c = ngx_http_zltunnel_subrequest_connection(question);
@@ -158,6 +166,7 @@ ngx_http_zltunnel_subrequest_connection(ngx_http_zltunnel_question_t *question)
     pool->log = log;
 
     c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+    c->start_time = ngx_current_msec;
     log->connection = c->number;
     log->action = NULL;
 
@@ -168,8 +177,8 @@ ngx_http_zltunnel_subrequest_connection(ngx_http_zltunnel_question_t *question)
 
     c->read->log = log;
     c->write->log = log;
-    c->read->handler = ngx_http_empty_handler;
-    c->write->handler = ngx_http_empty_handler;
+    c->read->handler = ngx_http_zltunnel_subrequest_handler;
+    c->write->handler = ngx_http_zltunnel_subrequest_handler;
 
     /* for ngx_http_finalize_connection(): the client will send no more */
 
@@ -457,6 +466,58 @@ ngx_http_zltunnel_subrequest_copy(ngx_pool_t *pool, ngx_str_t *dst,
 }
 
 
+static ngx_http_zltunnel_subrequest_t *
+ngx_http_zltunnel_subrequest_of(ngx_connection_t *c)
+{
+    ngx_http_log_ctx_t  *ctx;
+
+    ctx = c->log->data;
+
+    return (ngx_http_zltunnel_subrequest_t *)
+               ((u_char *) ctx - offsetof(ngx_http_zltunnel_subrequest_t,
+                                          log_ctx));
+}
+
+
+/*
+ * As nginx's for a client's connection, which is for http alone to use.
+ * limit_req delays by a timer of it, and by worker_shutdown_timeout nginx
+ * closes it.
+ */
+
+static void
+ngx_http_zltunnel_subrequest_handler(ngx_event_t *ev)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    c = ev->data;
+    r = c->data;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (c->close) {
+        ngx_http_zltunnel_subrequests_over = 1;
+        ngx_http_zltunnel_subrequest_end(ngx_http_zltunnel_subrequest_of(c));
+        return;
+    }
+
+    if (ev->delayed && ev->timedout) {
+        ev->delayed = 0;
+        ev->timedout = 0;
+    }
+
+    if (ev->write) {
+        r->write_event_handler(r);
+
+    } else {
+        r->read_event_handler(r);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
 /* more than once, perhaps: a status may still become a response */
 
 static ngx_int_t
@@ -475,13 +536,9 @@ static void
 ngx_http_zltunnel_subrequest_woken(ngx_http_request_t *r)
 {
     ngx_uint_t                       status;
-    ngx_http_log_ctx_t              *ctx;
     ngx_http_zltunnel_subrequest_t  *sub;
 
-    ctx = r->connection->log->data;
-    sub = (ngx_http_zltunnel_subrequest_t *)
-              ((u_char *) ctx - offsetof(ngx_http_zltunnel_subrequest_t,
-                                         log_ctx));
+    sub = ngx_http_zltunnel_subrequest_of(r->connection);
 
     if (!sub->done || !sub->asked->done) {
         return;
@@ -611,6 +668,13 @@ ngx_http_zltunnel_subrequest_header(ngx_list_t *headers, const char *name,
     }
 
     return NGX_DECLINED;
+}
+
+
+ngx_uint_t
+ngx_http_zltunnel_subrequest_over(void)
+{
+    return ngx_http_zltunnel_subrequests_over;
 }
 
 

@@ -60,6 +60,9 @@ void ngx_http_zltunnel_subrequest_cancel(ngx_http_zltunnel_subrequest_t *sub);
 /* the first value of a header, in lower case here; NGX_DECLINED: none */
 ngx_int_t ngx_http_zltunnel_subrequest_header(ngx_list_t *headers,
     const char *name, ngx_str_t *value);
+/* 1: worker_shutdown_timeout is over, those that ran have ended, and no other
+   can be begun */
+ngx_uint_t ngx_http_zltunnel_subrequest_over(void);
 /* the worker exits: all that run are cancelled */
 void ngx_http_zltunnel_subrequest_exit(void);
 
