@@ -83,6 +83,8 @@ static void zlt_ctl_metrics_sum(zlt_ctl_metrics_sum_t *sum,
 static zlt_ctl_metrics_kind_e zlt_ctl_metrics_kind(const zlt_channel_t *ch);
 static void zlt_ctl_metrics_process(zlt_ctl_metrics_t *m);
 static void zlt_ctl_metrics_since(zlt_ctl_metrics_t *m);
+static void zlt_ctl_metrics_checks(zlt_ctl_metrics_t *m);
+static void zlt_ctl_metrics_check(zlt_ctl_metrics_t *m, unsigned changed);
 static void zlt_ctl_metrics_udp(zlt_ctl_metrics_t *m);
 static void zlt_ctl_metrics_results(zlt_ctl_metrics_t *m);
 static void zlt_ctl_metrics_service(zlt_ctl_metrics_t *m, const char *link,
@@ -137,6 +139,7 @@ zlt_ctl_metrics(const zlt_process_t *p, zlt_text_t *t)
                          "state", zlt_range_states,
                          ZLT_CTL_METRICS_SERVED,
                          offsetof(zlt_ctl_metrics_sum_t, services));
+    zlt_ctl_metrics_checks(&m);
     zlt_ctl_metrics_one(&m, "connections", "gauge",
                         "TCP connections that are open.",
                         offsetof(zlt_ctl_metrics_sum_t, open));
@@ -310,6 +313,56 @@ zlt_ctl_metrics_since(zlt_ctl_metrics_t *m)
         if (m->sums[i].since) {
             zlt_ctl_metrics_sample(m, m->sums[i].name, NULL, NULL,
                                    (uint64_t) m->sums[i].since);
+        }
+    }
+}
+
+
+static void
+zlt_ctl_metrics_checks(zlt_ctl_metrics_t *m)
+{
+    zlt_ctl_metrics_family(m, "service_up", "gauge",
+                           "Whether the check of a service finds it up.");
+    zlt_ctl_metrics_check(m, 0);
+
+    zlt_ctl_metrics_family(m, "service_changed_seconds", "gauge",
+                           "The last time that its check found it up or down, "
+                           "in seconds since 1970.");
+    zlt_ctl_metrics_check(m, 1);
+}
+
+
+/* Those that have a check, when it has said something; of a range the one that
+   is down.  All links of a name check the same. */
+
+static void
+zlt_ctl_metrics_check(zlt_ctl_metrics_t *m, unsigned changed)
+{
+    char                  name[ZLT_CTL_METRICS_LINK],
+                          service[ZLT_CTL_METRICS_LINK];
+    unsigned              i;
+    const zlt_list_t     *link;
+    const zlt_range_t    *r;
+    const zlt_health_t   *h;
+    const zlt_service_t  *s;
+
+    for (i = 0; i < m->nsums; i++) {
+
+        zlt_list_each(link, &m->sums[i].link->owner.ranges) {
+            r = zlt_list_data(link, zlt_range_t, link);
+            s = zlt_range_unhealthy(r);
+            h = &(s ? s : zlt_range_first(r))->health;
+
+            if (r->conf.check[0] == '\0' || (!h->known && !h->down)) {
+                continue;
+            }
+
+            zlt_text_printf(m->text, "zltunnel_agent_%s{link=\"%s\","
+                            "service=\"%s\"} %llu\n", m->family,
+                            zlt_ctl_metrics_escape(name, m->sums[i].name),
+                            zlt_ctl_metrics_escape(service, r->conf.name),
+                            changed ? (unsigned long long) h->since
+                                    : (unsigned long long) !h->down);
         }
     }
 }

@@ -113,6 +113,24 @@ ngx_zltunnel_kept_remove(ngx_zltunnel_sh_t *sh, ngx_str_t *name)
 }
 
 
+ngx_uint_t
+ngx_zltunnel_kept_copy(ngx_zltunnel_sh_t *sh, ngx_zltunnel_sh_kept_t *copy)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; sh->kept && i < NGX_ZLTUNNEL_KEPT; i++) {
+
+        if (sh->kept[i].until > ngx_time()) {
+            copy[n++] = sh->kept[i];
+        }
+    }
+
+    return n;
+}
+
+
 void
 ngx_zltunnel_kept_text(time_t until, char text[NGX_ZLTUNNEL_KEPT_TEXT])
 {

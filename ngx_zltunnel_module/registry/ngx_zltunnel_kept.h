@@ -11,6 +11,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_shm.h"
 
 
 #define NGX_ZLTUNNEL_KEPT_TEXT  80            /* bytes, of what they are told */
@@ -23,6 +24,10 @@ ngx_int_t ngx_zltunnel_kept_add(ngx_zltunnel_registry_t *registry,
     ngx_str_t *name, time_t until);
 /* under the lock; NGX_DECLINED: they were not */
 ngx_int_t ngx_zltunnel_kept_remove(ngx_zltunnel_sh_t *sh, ngx_str_t *name);
+/* under the lock: a copy of those that are, at most NGX_ZLTUNNEL_KEPT; how many
+   they are */
+ngx_uint_t ngx_zltunnel_kept_copy(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_sh_kept_t *copy);
 /* what an agent is told, ended by a 0 */
 void ngx_zltunnel_kept_text(time_t until, char text[NGX_ZLTUNNEL_KEPT_TEXT]);
 /* milliseconds after which it may ask again: it may be let in earlier */

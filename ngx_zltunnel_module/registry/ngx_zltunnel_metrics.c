@@ -462,14 +462,20 @@ ngx_zltunnel_metrics_tunnels(ngx_zltunnel_metrics_t *m)
 
     ngx_zltunnel_metrics_text_family(&m->text, "tunnels", "gauge",
                                 "Tunnels; those disconnected wait for their "
-                                "agent to come back.");
+                                "agent to come back, those kept out are ended "
+                                "by the administrator.");
 
     for (i = 0; i < m->first[NGX_ZLTUNNEL_METRICS_TCP]; i++) {
         sum = m->sums[i];
         label[0].value = sum->token;
 
         ngx_str_set(&label[1].value, "connected");
-        ngx_zltunnel_metrics_one(&m->text, label, sum->n - sum->away);
+        ngx_zltunnel_metrics_one(&m->text, label,
+                                 sum->n - sum->away - sum->draining);
+        ngx_str_set(&label[1].value, "draining");
+        ngx_zltunnel_metrics_one(&m->text, label, sum->draining);
+        ngx_str_set(&label[1].value, "kept_out");
+        ngx_zltunnel_metrics_one(&m->text, label, sum->kept);
         ngx_str_set(&label[1].value, "disconnected");
         ngx_zltunnel_metrics_one(&m->text, label, sum->away);
     }
@@ -501,22 +507,28 @@ ngx_zltunnel_metrics_services(ngx_zltunnel_metrics_t *m)
     ngx_zltunnel_metrics_label_t   label[3];
 
     static const char  *names[] = {
-        "services", "connections", "connections_total"
+        "services", "services_up", "services_changed_seconds", "connections",
+        "connections_total"
     };
 
     static const char  *help[] = {
         "Services that agents have registered.",
+        "Services whose agent is connected, and has not found them down.",
+        "The last time that a check found a service up or down, since 1970; "
+        "0: never.",
         "Connections of clients, and UDP sessions, that are open.",
         "Connections of clients, and UDP sessions, in all."
     };
+
+    uint64_t  value[5];
 
     label[0].name = "token";
     label[1].name = "service";
     label[2].name = "protocol";
 
-    for (f = 0; f < 3; f++) {
+    for (f = 0; f < 5; f++) {
         ngx_zltunnel_metrics_text_family(&m->text, names[f],
-                                    f == 2 ? "counter" : "gauge", help[f]);
+                                    f == 4 ? "counter" : "gauge", help[f]);
 
         for (i = m->first[NGX_ZLTUNNEL_METRICS_TCP]; i < m->nsums; i++) {
             sum = m->sums[i];
@@ -525,9 +537,13 @@ ngx_zltunnel_metrics_services(ngx_zltunnel_metrics_t *m)
             label[1].value = sum->service;
             label[2].value = ngx_zltunnel_metrics_protocol[sum->kind];
 
-            ngx_zltunnel_metrics_one(&m->text, label,
-                                     f == 0 ? sum->n
-                                     : f == 1 ? sum->active : sum->total);
+            value[0] = sum->n;
+            value[1] = sum->up;
+            value[2] = sum->changed;
+            value[3] = sum->active;
+            value[4] = sum->total;
+
+            ngx_zltunnel_metrics_one(&m->text, label, value[f]);
         }
     }
 

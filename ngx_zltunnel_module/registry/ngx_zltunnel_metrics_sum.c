@@ -14,14 +14,19 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_metrics_sum.h"
+#include "ngx_zltunnel_past.h"
 
 
 static ngx_int_t ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st,
     ngx_list_t *list, ngx_zltunnel_metrics_e by);
+static ngx_int_t ngx_zltunnel_metrics_sum_kept(ngx_zltunnel_status_t *st,
+    ngx_list_t *list, ngx_zltunnel_metrics_e by);
+static ngx_int_t ngx_zltunnel_metrics_sum_token(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_metrics_e by, u_char *name, size_t len, ngx_str_t *token);
 static ngx_int_t ngx_zltunnel_metrics_sum_name(ngx_zltunnel_status_t *st,
     ngx_zltunnel_metrics_sum_t *sum, ngx_zltunnel_status_service_t *service);
-static void ngx_zltunnel_metrics_sum_service(ngx_zltunnel_metrics_sum_t *sum,
-    ngx_zltunnel_status_service_t *service);
+static void ngx_zltunnel_metrics_sum_service(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_metrics_sum_t *sum, ngx_zltunnel_status_service_t *service);
 static ngx_zltunnel_metrics_sum_t *ngx_zltunnel_metrics_sum_push(
     ngx_list_t *list, ngx_zltunnel_metrics_kind_e kind, ngx_str_t *token);
 static ngx_uint_t ngx_zltunnel_metrics_sum_join(
@@ -63,6 +68,10 @@ ngx_zltunnel_metrics_sum_all(ngx_zltunnel_status_t *st, ngx_zltunnel_metrics_e b
         if (rc == NGX_ERROR) {
             return NULL;
         }
+    }
+
+    if (ngx_zltunnel_metrics_sum_kept(st, &list, by) != NGX_OK) {
+        return NULL;
     }
 
     count = 0;
@@ -107,16 +116,11 @@ ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st, ngx_list_t *list,
 
     tunnel = &st->tunnel;
 
-    ngx_str_null(&token);
-
-    if (by != NGX_ZLTUNNEL_METRICS_TOTAL) {
-        token.len = tunnel->name_len;
-        token.data = ngx_pnalloc(st->pool, token.len + 1);
-        if (token.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memcpy(token.data, tunnel->name, token.len);
+    if (ngx_zltunnel_metrics_sum_token(st, by, tunnel->name, tunnel->name_len,
+                                       &token)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     sum = ngx_zltunnel_metrics_sum_push(list, NGX_ZLTUNNEL_METRICS_TUNNELS,
@@ -127,6 +131,7 @@ ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st, ngx_list_t *list,
 
     sum->n = 1;
     sum->away = (tunnel->state != NGX_ZLTUNNEL_LIVE);
+    sum->draining = (!sum->away && tunnel->draining);
     sum->pending = tunnel->npending;
     sum->idle = tunnel->nidle;
     sum->accesses = tunnel->naccesses;
@@ -156,8 +161,72 @@ ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st, ngx_list_t *list,
             return NGX_ERROR;
         }
 
-        ngx_zltunnel_metrics_sum_service(sums[kind], service);
+        ngx_zltunnel_metrics_sum_service(st, sums[kind], service);
     }
+
+    return NGX_OK;
+}
+
+
+/* tunnels that the administrator has ended, and whose agents wait */
+
+static ngx_int_t
+ngx_zltunnel_metrics_sum_kept(ngx_zltunnel_status_t *st, ngx_list_t *list,
+    ngx_zltunnel_metrics_e by)
+{
+    ngx_str_t                    token;
+    ngx_uint_t                   i, n;
+    ngx_zltunnel_sh_past_t      *past;
+    ngx_zltunnel_metrics_sum_t  *sum;
+
+    past = ngx_zltunnel_past_copy(st->registry, st->pool, &n);
+    if (past == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (!past[i].kept) {
+            continue;
+        }
+
+        if (ngx_zltunnel_metrics_sum_token(st, by, past[i].name,
+                                           past[i].name_len, &token)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        sum = ngx_zltunnel_metrics_sum_push(list, NGX_ZLTUNNEL_METRICS_TUNNELS,
+                                            &token);
+        if (sum == NULL) {
+            return NGX_ERROR;
+        }
+
+        sum->kept = 1;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_zltunnel_metrics_sum_token(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_metrics_e by, u_char *name, size_t len, ngx_str_t *token)
+{
+    ngx_str_null(token);
+
+    if (by == NGX_ZLTUNNEL_METRICS_TOTAL) {
+        return NGX_OK;
+    }
+
+    token->data = ngx_pnalloc(st->pool, len + 1);
+    if (token->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    token->len = len;
+    ngx_memcpy(token->data, name, len);
 
     return NGX_OK;
 }
@@ -181,12 +250,14 @@ ngx_zltunnel_metrics_sum_name(ngx_zltunnel_status_t *st,
 
 
 static void
-ngx_zltunnel_metrics_sum_service(ngx_zltunnel_metrics_sum_t *sum,
-    ngx_zltunnel_status_service_t *service)
+ngx_zltunnel_metrics_sum_service(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_metrics_sum_t *sum, ngx_zltunnel_status_service_t *service)
 {
     ngx_uint_t  i;
 
     sum->n++;
+    sum->up += ngx_zltunnel_status_copy_up(st, service);
+    sum->changed = ngx_max(sum->changed, (ngx_uint_t) service->ill_since);
     sum->active += service->active;
     sum->total += service->total;
 
@@ -252,6 +323,10 @@ ngx_zltunnel_metrics_sum_add(ngx_zltunnel_metrics_sum_t *to,
 
     to->n += sum->n;
     to->away += sum->away;
+    to->draining += sum->draining;
+    to->kept += sum->kept;
+    to->up += sum->up;
+    to->changed = ngx_max(to->changed, sum->changed);
     to->pending += sum->pending;
     to->idle += sum->idle;
     to->accesses += sum->accesses;

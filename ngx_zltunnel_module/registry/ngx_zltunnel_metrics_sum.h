@@ -32,6 +32,11 @@ typedef struct {
 
     ngx_uint_t                   n;           /* services, or tunnels .. */
     ngx_uint_t                   away;        /* .. without an agent */
+    ngx_uint_t                   draining;    /* .. that take nobody new */
+    ngx_uint_t                   kept;        /* those gone that are kept out */
+    ngx_uint_t                   up;          /* services */
+    ngx_uint_t                   changed;     /* the last time that one went
+                                                 up or down; 0: never */
     ngx_uint_t                   pending;
     ngx_uint_t                   idle;
     ngx_uint_t                   accesses;

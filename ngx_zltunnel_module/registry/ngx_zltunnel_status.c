@@ -11,6 +11,8 @@
 #include "ngx_zltunnel_status_copy.h"
 #include "ngx_zltunnel_status_sum.h"
 #include "ngx_zltunnel_access_status.h"
+#include "ngx_zltunnel_kept.h"
+#include "ngx_zltunnel_zone.h"
 
 
 static void ngx_zltunnel_status_head(ngx_zltunnel_status_t *st);
@@ -18,6 +20,7 @@ static void ngx_zltunnel_status_limits(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_workers(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_totals(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st);
+static ngx_int_t ngx_zltunnel_status_kept(ngx_zltunnel_status_t *st);
 static void ngx_zltunnel_status_check(ngx_zltunnel_json_t *j,
     ngx_zltunnel_status_service_t *service);
 static void ngx_zltunnel_status_service(ngx_zltunnel_status_t *st,
@@ -71,6 +74,10 @@ ngx_zltunnel_status(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
     }
 
     ngx_zltunnel_json_close(j, ']');
+
+    if (ngx_zltunnel_status_kept(st) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     ngx_zltunnel_json_open(j, "access", '[');
 
@@ -237,6 +244,7 @@ ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st)
     ngx_zltunnel_json_hex(j, "id", tunnel->id, ZLT_ID_SIZE);
     ngx_zltunnel_json_string(j, "name", tunnel->name, tunnel->name_len);
     ngx_zltunnel_json_string(j, "state", state.data, state.len);
+    ngx_zltunnel_json_bool(j, "draining", tunnel->draining);
     ngx_zltunnel_json_string(j, "agent", tunnel->agent, tunnel->agent_len);
     ngx_zltunnel_json_string(j, "address", tunnel->address,
                              tunnel->address_len);
@@ -259,6 +267,42 @@ ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st)
     /* keys are not to lie about in the memory of requests */
 
     ngx_explicit_memzero(tunnel, sizeof(ngx_zltunnel_sh_tunnel_t));
+}
+
+
+/* the tokens whose agents are kept out */
+
+static ngx_int_t
+ngx_zltunnel_status_kept(ngx_zltunnel_status_t *st)
+{
+    ngx_uint_t               i, n;
+    ngx_zltunnel_json_t     *j;
+    ngx_zltunnel_sh_kept_t  *kept;
+
+    kept = ngx_palloc(st->pool, NGX_ZLTUNNEL_KEPT
+                                * sizeof(ngx_zltunnel_sh_kept_t));
+    if (kept == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_zone_lock_read(st->registry);
+    n = ngx_zltunnel_kept_copy(st->registry->sh, kept);
+    ngx_zltunnel_zone_unlock(st->registry);
+
+    j = &st->json;
+
+    ngx_zltunnel_json_open(j, "kept_out", '[');
+
+    for (i = 0; i < n; i++) {
+        ngx_zltunnel_json_open(j, NULL, '{');
+        ngx_zltunnel_json_string(j, "name", kept[i].name, kept[i].len);
+        ngx_zltunnel_json_number(j, "until", (uint64_t) kept[i].until);
+        ngx_zltunnel_json_close(j, '}');
+    }
+
+    ngx_zltunnel_json_close(j, ']');
+
+    return NGX_OK;
 }
 
 

@@ -265,6 +265,15 @@ ngx_zltunnel_status_copy_service(ngx_zltunnel_status_service_t *copy,
 }
 
 
+ngx_uint_t
+ngx_zltunnel_status_copy_up(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_status_service_t *service)
+{
+    return st->tunnel.state == NGX_ZLTUNNEL_LIVE && !service->stale
+           && !service->down;
+}
+
+
 const char *
 ngx_zltunnel_status_copy_state(ngx_zltunnel_status_t *st,
     ngx_zltunnel_status_service_t *service)

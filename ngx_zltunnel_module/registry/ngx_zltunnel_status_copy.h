@@ -86,6 +86,9 @@ ngx_int_t ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st);
 ngx_int_t ngx_zltunnel_status_copy_tunnel(ngx_zltunnel_status_t *st,
     u_char *id);
 
+/* whether a service of st->tunnel takes connections */
+ngx_uint_t ngx_zltunnel_status_copy_up(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_status_service_t *service);
 /* "up", "down" or "stale": a service of st->tunnel */
 const char *ngx_zltunnel_status_copy_state(ngx_zltunnel_status_t *st,
     ngx_zltunnel_status_service_t *service);

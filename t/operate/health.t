@@ -20,10 +20,11 @@ my $t = ZLTunnel->new;
 my $echo = $t->service('echo');
 my $health = "$t->{dir}/health";
 my $port = $t->free_port;
+my $metrics = $t->free_port;
 my $web;
 
 my $head = "[agent]\nserver = " . $t->url('ws') . "\ntoken_file = "
-           . "%%token_file%%\n";
+           . "%%token_file%%\nmetrics = $metrics\n";
 my $quick = "check_interval = 100ms\ncheck_fails = 2\n";
 
 $t->start;
@@ -47,6 +48,7 @@ EOT
 ok($agent->registered(3), 'the agent is there');
 
 subtest 'up and down' => \&states;
+subtest 'metrics' => \&metrics;
 subtest 'reload' => \&reload;
 subtest 'what is wrong' => \&wrong;
 subtest 'the command line' => \&command_line;
@@ -67,6 +69,33 @@ sub web {
     $web = $t->spawn('web', $^X, "$ZLTunnel::ROOT/t/lib/health.pl", $port,
                      'web', $health);
     wait_for(sub { $web->output =~ /^ready/m }) or die 'no web server';
+}
+
+
+sub metrics {
+    for ([ 503, 'down', 0 ], [ 204, 'up', 1 ]) {
+        my ($status, $state, $value) = @$_;
+
+        web($status);
+        my $c = in_state('web', $state);
+        ok($c, $state);
+
+        my $m = http_get($metrics, '/metrics')->{body};
+        my $l = 'link="agent",service';
+
+        like($m, qr/^zltunnel_agent_service_up\{$l="web"\} $value$/m,
+             '.. in the metrics');
+        ok($m =~ /^zltunnel_agent_service_changed_seconds\{$l="web"\} (\d+)$/m
+           && abs(time - $1) < 600, '.. since when');
+        like($m, qr/^zltunnel_agent_service_up\{$l="echo"\} 1$/m,
+             '.. and another');
+        unlike($m, qr/service_\w+\{$l="plain"\}/, '.. one without a check');
+
+        write_file("$t->{dir}/metrics", $m);
+        my ($rc, $out) = run('sh', '-c',
+                             "promtool check metrics < $t->{dir}/metrics");
+        is("$rc $out", '0 ', 'promtool');
+    }
 }
 
 

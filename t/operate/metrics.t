@@ -14,14 +14,15 @@ use Test::More;
 use ZLTunnel;
 use ZLTunnel::Proc;
 use ZLTunnel::UDP;
-use ZLTunnel::Wire qw(register);
+use ZLTunnel::Wire qw(register msg);
 
 my $t = ZLTunnel->new(
     workers => 2, range => 8, udp => 1,
     location => 'location = /metrics { zltunnel_status format=prometheus; }
         location = /total { zltunnel_status format=prometheus metrics=total; }
         location = /service { zltunnel_status metrics=service
-                                              format=prometheus; }');
+                                              format=prometheus; }
+        location /ctl/ { zltunnel_api write=on; allow 127.0.0.1; deny all; }');
 
 my ($alice, $bob) = ($t->token('alice', 'sessions=2'), $t->token('b.b'));
 $t->start;
@@ -34,9 +35,9 @@ $t->agent(token => $alice, services => [ "web:$echo->{port}",
                                          "dns:$udp/udp" ]);
 $t->agent(token => $alice, services => [ "web:$echo->{port}" ]);
 
-my $odd = ZLTunnel::Wire->agent($t, $bob, features => 1);
+my $odd = ZLTunnel::Wire->agent($t, $bob, features => 0x101);
 $odd->send_msg(register('a-b_c.d'));
-$odd->expect('RegisterOk');
+my $service = $odd->expect('RegisterOk')->{service_id};
 
 my $port = $t->service_status('web')->{port};
 my $c = connect_to($port);
@@ -138,9 +139,58 @@ subtest 'the token file' => sub {
     ok(wait_for(sub { file_ok() eq '1' }), 'there again');
 };
 
+subtest 'what is not up' => sub {
+    my $l = 'token="b.b",service="a-b_c.d",protocol="tcp"';
+    my $id = unpack 'H*', $odd->{ok}{tunnel_id};
+    my %m = metrics('/service');
+
+    is($m{"zltunnel_services_up{$l}"}, 1, 'a service is up');
+    is($m{"zltunnel_services_changed_seconds{$l}"}, 0, '.. since ever');
+
+    $odd->send_msg(msg('Health', $service . pack 'C n/a', 1, 'it is ill'));
+    ok(wait_for(sub { %m = metrics('/service', 1);
+                      !$m{"zltunnel_services_up{$l}"} }), 'it is down');
+    cmp_ok(abs(time - $m{"zltunnel_services_changed_seconds{$l}"}), '<', 600,
+           '.. since when');
+    is($m{"zltunnel_services{$l}"}, 1, '.. and is there');
+
+    act("POST /ctl/1/tunnels/$id/drain");
+    is(states(), 'draining 1', 'drained');
+    ok((grep { $_->{draining} } @{ $t->status->{tunnels} }) == 1,
+       '.. in the status');
+
+    act("POST /ctl/1/tunnels/$id/resume");
+    is(states(), 'connected 1', 'used again');
+
+    act("DELETE /ctl/1/tunnels/$id?for=10m");
+    is(states(), 'kept_out 1', 'kept out');
+
+    my @kept = @{ $t->status->{kept_out} };
+    is("@{[ map { $_->{name} } @kept ]}", 'b.b', '.. in the status');
+    cmp_ok($kept[0]{until}, '>', time, '.. until when');
+};
+
 close $c;
 $odd->close;
 $t->finish;
+
+
+sub act {
+    my ($line) = @_;
+
+    is(http_request($t->{http_port}, "$line HTTP/1.1\r\nHost: localhost\r\n"
+                    . "Connection: close\r\n\r\n")->{status}, 204, $line);
+}
+
+
+# The states of the tunnels of one token, and how many are in it.
+
+sub states {
+    my %m = metrics('/metrics');
+
+    return join ', ', map { /"b\.b",state="(\w+)"/ && $m{$_} ? "$1 $m{$_}" : () }
+                      sort keys %m;
+}
 
 
 sub file_ok {
