@@ -31,7 +31,7 @@
 
 #define NGX_ZLTUNNEL_PROBE_TIME    3000    /* ms */
 
-#define NGX_ZLTUNNEL_ASK_QUEUE     10000   /* ms, beside the time to answer */
+#define NGX_ZLTUNNEL_ASK_QUEUE     5000    /* ms, beside the time to answer */
 #define NGX_ZLTUNNEL_ASK_RETRY     2000    /* ms, twice at the most */
 
 

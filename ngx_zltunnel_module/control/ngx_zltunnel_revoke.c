@@ -46,6 +46,10 @@ static ngx_uint_t ngx_zltunnel_revoke_moved(ngx_zltunnel_registry_t *registry,
 static ngx_int_t ngx_zltunnel_revoke_rotated(ngx_zltunnel_peer_t *peer);
 static ngx_uint_t ngx_zltunnel_revoke_bound(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_token_t *token);
+static ngx_uint_t ngx_zltunnel_revoke_lapsed(ngx_zltunnel_registry_t *registry,
+    u_char *hash);
+static const char *ngx_zltunnel_revoke_reason(
+    ngx_zltunnel_registry_t *registry, u_char *hash);
 static void ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer);
 
 
@@ -119,7 +123,8 @@ ngx_zltunnel_revoke_away_one(ngx_zltunnel_registry_t *registry,
     if (token == NULL || ngx_zltunnel_token_expired(token)) {
         ngx_zltunnel_tunnel_remove(registry, tunnel,
                                    NGX_ZLTUNNEL_EVENT_REVOKED,
-                                   NGX_ZLTUNNEL_REVOKE_REASON);
+                                   ngx_zltunnel_revoke_reason(registry,
+                                                              away->token));
         ngx_zltunnel_zone_unlock(registry);
         return;
     }
@@ -284,22 +289,41 @@ ngx_zltunnel_revoke_rotated(ngx_zltunnel_peer_t *peer)
 }
 
 
+/* zltunnel_auth has let it in, and could not say any more: it may come again */
+
+static ngx_uint_t
+ngx_zltunnel_revoke_lapsed(ngx_zltunnel_registry_t *registry, u_char *hash)
+{
+    ngx_zltunnel_granted_t  *granted;
+
+    granted = ngx_zltunnel_granted_find(registry, hash);
+
+    return granted && granted->lapsed;
+}
+
+
+static const char *
+ngx_zltunnel_revoke_reason(ngx_zltunnel_registry_t *registry, u_char *hash)
+{
+    return ngx_zltunnel_revoke_lapsed(registry, hash)
+           ? NGX_ZLTUNNEL_REVOKE_LAPSED : NGX_ZLTUNNEL_REVOKE_REASON;
+}
+
+
 static void
 ngx_zltunnel_revoke_peer(ngx_zltunnel_peer_t *peer)
 {
     u_char                     id[ZLT_ID_SIZE];
     ngx_uint_t                 lapsed;
     const char                *reason;
-    ngx_zltunnel_granted_t    *granted;
     ngx_zltunnel_registry_t   *registry;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
     registry = peer->registry;
     ngx_memcpy(id, peer->id, ZLT_ID_SIZE);
 
-    granted = ngx_zltunnel_granted_find(registry, peer->token);
-    lapsed = granted && granted->lapsed;
-    reason = lapsed ? NGX_ZLTUNNEL_REVOKE_LAPSED : NGX_ZLTUNNEL_REVOKE_REASON;
+    lapsed = ngx_zltunnel_revoke_lapsed(registry, peer->token);
+    reason = ngx_zltunnel_revoke_reason(registry, peer->token);
 
     ngx_zltunnel_zone_lock(registry);
 

@@ -237,9 +237,10 @@ ngx_zltunnel_event_text_left(ngx_zltunnel_event_t *event, u_char *p,
                             tunnel, &event->address);
 
     case NGX_ZLTUNNEL_EVENT_REVOKED:
-        return ngx_slprintf(p, last, "token of agent \"%V\" was removed or has "
-                            "expired, its tunnel %s from %V ends",
-                            &event->token, tunnel, &event->address);
+        return ngx_slprintf(p, last, "token of agent \"%V\" does not hold any "
+                            "more, its tunnel %s from %V ends: %V",
+                            &event->token, tunnel, &event->address,
+                            &event->reason);
 
     default: /* DISCONNECTED */
         return ngx_slprintf(p, last, "agent \"%V\" disconnected, tunnel %s, "

@@ -105,7 +105,7 @@ ok(wait_for(sub { !grep { $_->{state} ne 'connected' }
                   grep { $_->{name} eq 'alice' } @{ $t->status->{tunnels} } }),
    'alice is there');
 $t->revoke('alice');
-said(notice => qr/agent "alice" was removed or has expired, its tunnel $id $from ends/,
+said(notice => qr/agent "alice" does not hold any more, its tunnel $id $from ends: The token was revoked or has expired/,
      'revoked');
 
 $other->stop;
