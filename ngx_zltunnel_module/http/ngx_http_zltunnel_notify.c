@@ -135,6 +135,8 @@ char *
 ngx_http_zltunnel_notify_check(ngx_conf_t *cf,
     ngx_http_zltunnel_loc_conf_t *zlcf)
 {
+    ngx_str_t                   *name;
+    ngx_http_core_loc_conf_t    *clcf;
     ngx_http_zltunnel_notify_t  *notify, *other;
 
     notify = zlcf->notify;
@@ -147,6 +149,19 @@ ngx_http_zltunnel_notify_check(ngx_conf_t *cf,
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"zltunnel_notify\" belongs into the location that has "
                       "\"zltunnel\" in %s:%ui", notify->file, notify->line);
+        return NGX_CONF_ERROR;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    name = &clcf->name;
+
+    if (name->len == notify->uri.len
+        && ngx_strncmp(name->data, notify->uri.data, name->len) == 0)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"zltunnel_notify\" has \"%V\", where agents connect: "
+                      "it must be another location, in %s:%ui", name,
+                      notify->file, notify->line);
         return NGX_CONF_ERROR;
     }
 

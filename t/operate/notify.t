@@ -474,6 +474,9 @@ sub configurations {
     $error->('location = /a { zltunnel_notify /n; }',
              qr/"zltunnel_notify" belongs into the location that has "zltunnel" in \S+:\d+/,
              'elsewhere');
+    $error->('location = /a { zltunnel; zltunnel_notify /a; }',
+             qr/"zltunnel_notify" has "\/a", where agents connect: it must be another location, in \S+:\d+/,
+             'to itself');
     $error->('location = /a { zltunnel; zltunnel_notify /n; }
               location = /b { zltunnel; zltunnel_notify /n; }',
              qr/"zltunnel_notify" of registry "default" is in \S+:\d+ and again in \S+:\d+/,
