@@ -16,7 +16,6 @@
 #include "ngx_zltunnel_balance.h"
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn_state.h"
-#include "ngx_zltunnel_transport.h"
 
 
 typedef void (*ngx_zltunnel_conn_pt)(ngx_zltunnel_conn_t *conn);
@@ -41,8 +40,8 @@ struct ngx_zltunnel_conn_s {
     ngx_zltunnel_channel_t      *moving;      /* the one to take its place */
     ngx_queue_t                  queue;       /* of this worker, if bound */
     ngx_send_chain_pt            send_chain;  /* while it is lent */
-    ngx_zltunnel_portion_t       portion[2];  /* see conn_pace */
-    ngx_event_t                  turn;        /* when one that waits may go on */
+    void                        *pace;        /* of conn_pace, once its token has
+                                                 a rate */
     ngx_event_t                  later;       /* see ngx_zltunnel_search.c */
     ngx_msec_t                   until;
     ngx_uint_t                   seen;        /* hosts.added, at the last look */

@@ -8,7 +8,8 @@
  *
  * nginx's upstream code reads and writes a channel that it was lent by functions
  * of ours.  When its bytes have to wait they say that the connection is not
- * ready, and a timer posts its event when it is.
+ * ready, and a timer posts its event when it is.  What that takes is allocated
+ * when there is a rate: connections without one stay small.
  */
 
 
@@ -19,9 +20,20 @@
 #include "ngx_zltunnel_worker.h"
 
 
+#define NGX_ZLTUNNEL_CONN_PACE_MOST  65536   /* bytes, if there is no memory */
+
+
+typedef struct {
+    ngx_zltunnel_portion_t       portion[2];  /* of each way */
+    ngx_event_t                  turn;        /* when one that waits may go on */
+} ngx_zltunnel_conn_pace_t;
+
+
+static ngx_zltunnel_conn_pace_t *ngx_zltunnel_conn_pace_get(
+    ngx_zltunnel_conn_t *conn);
 static void ngx_zltunnel_conn_pace_by(ngx_zltunnel_conn_t *conn,
     ngx_zltunnel_pace_t **by);
-static void ngx_zltunnel_conn_pace_wait(ngx_zltunnel_conn_t *conn,
+static void ngx_zltunnel_conn_pace_wait(ngx_zltunnel_conn_pace_t *pace,
     ngx_msec_t due);
 static void ngx_zltunnel_conn_pace_handler(ngx_event_t *ev);
 static ngx_event_t *ngx_zltunnel_conn_pace_event(ngx_zltunnel_conn_t *conn,
@@ -33,12 +45,19 @@ static void ngx_zltunnel_conn_pace_ready(ngx_zltunnel_conn_t *conn,
 size_t
 ngx_zltunnel_conn_pace_ask(ngx_zltunnel_conn_t *conn, ngx_uint_t way)
 {
-    size_t                 n;
-    ngx_uint_t             waited;
-    ngx_zltunnel_pace_t   *by[NGX_ZLTUNNEL_PACES];
-    ngx_zltunnel_portion_t  *portion;
+    size_t                     n;
+    ngx_uint_t                 waited;
+    ngx_zltunnel_pace_t       *by[NGX_ZLTUNNEL_PACES];
+    ngx_zltunnel_portion_t    *portion;
+    ngx_zltunnel_conn_pace_t  *pace;
 
-    portion = &conn->portion[way];
+    pace = ngx_zltunnel_conn_pace_get(conn);
+
+    if (pace == NULL) {
+        return NGX_ZLTUNNEL_CONN_PACE_MOST;
+    }
+
+    portion = &pace->portion[way];
     waited = portion->waits;
 
     ngx_zltunnel_conn_pace_by(conn, by);
@@ -47,7 +66,7 @@ ngx_zltunnel_conn_pace_ask(ngx_zltunnel_conn_t *conn, ngx_uint_t way)
 
     if (n == 0) {
         ngx_zltunnel_conn_pace_event(conn, way)->ready = 0;
-        ngx_zltunnel_conn_pace_wait(conn, portion->due);
+        ngx_zltunnel_conn_pace_wait(pace, portion->due);
 
     } else if (waited) {
 
@@ -57,6 +76,30 @@ ngx_zltunnel_conn_pace_ask(ngx_zltunnel_conn_t *conn, ngx_uint_t way)
     }
 
     return n;
+}
+
+
+static ngx_zltunnel_conn_pace_t *
+ngx_zltunnel_conn_pace_get(ngx_zltunnel_conn_t *conn)
+{
+    ngx_zltunnel_conn_pace_t  *pace;
+
+    pace = conn->pace;
+
+    if (pace == NULL) {
+        pace = ngx_pcalloc(conn->dial.pool, sizeof(ngx_zltunnel_conn_pace_t));
+        if (pace == NULL) {
+            return NULL;
+        }
+
+        pace->turn.handler = ngx_zltunnel_conn_pace_handler;
+        pace->turn.data = conn;
+        pace->turn.log = ngx_cycle->log;
+
+        conn->pace = pace;
+    }
+
+    return pace;
 }
 
 
@@ -94,11 +137,11 @@ ngx_zltunnel_conn_pace_by(ngx_zltunnel_conn_t *conn, ngx_zltunnel_pace_t **by)
 
 
 static void
-ngx_zltunnel_conn_pace_wait(ngx_zltunnel_conn_t *conn, ngx_msec_t due)
+ngx_zltunnel_conn_pace_wait(ngx_zltunnel_conn_pace_t *pace, ngx_msec_t due)
 {
     ngx_event_t  *ev;
 
-    ev = &conn->turn;
+    ev = &pace->turn;
 
     if (ev->timer_set) {
 
@@ -111,10 +154,6 @@ ngx_zltunnel_conn_pace_wait(ngx_zltunnel_conn_t *conn, ngx_msec_t due)
         ngx_del_timer(ev);
     }
 
-    ev->handler = ngx_zltunnel_conn_pace_handler;
-    ev->data = conn;
-    ev->log = ngx_cycle->log;
-
     ngx_add_timer(ev, ngx_max((ngx_msec_int_t) (due - ngx_current_msec), 1));
 }
 
@@ -122,21 +161,23 @@ ngx_zltunnel_conn_pace_wait(ngx_zltunnel_conn_t *conn, ngx_msec_t due)
 static void
 ngx_zltunnel_conn_pace_handler(ngx_event_t *ev)
 {
-    ngx_uint_t             way;
-    ngx_zltunnel_conn_t   *conn;
-    ngx_zltunnel_portion_t  *portion;
+    ngx_uint_t                 way;
+    ngx_zltunnel_conn_t       *conn;
+    ngx_zltunnel_portion_t    *portion;
+    ngx_zltunnel_conn_pace_t  *pace;
 
     conn = ev->data;
+    pace = conn->pace;
 
     for (way = 0; way < 2; way++) {
-        portion = &conn->portion[way];
+        portion = &pace->portion[way];
 
         if (!portion->waits) {
             continue;
         }
 
         if ((ngx_msec_int_t) (portion->due - ngx_current_msec) > 0) {
-            ngx_zltunnel_conn_pace_wait(conn, portion->due);
+            ngx_zltunnel_conn_pace_wait(pace, portion->due);
             continue;
         }
 
@@ -151,13 +192,20 @@ void
 ngx_zltunnel_conn_pace_used(ngx_zltunnel_conn_t *conn, ngx_uint_t way,
     size_t n, ngx_uint_t more)
 {
-    ngx_zltunnel_pace_t  *by[NGX_ZLTUNNEL_PACES];
+    ngx_zltunnel_pace_t       *by[NGX_ZLTUNNEL_PACES];
+    ngx_zltunnel_conn_pace_t  *pace;
 
-    ngx_zltunnel_pace_used(&conn->portion[way], n);
+    pace = conn->pace;
+
+    if (pace == NULL) {
+        return;
+    }
+
+    ngx_zltunnel_pace_used(&pace->portion[way], n);
 
     if (!more) {
         ngx_zltunnel_conn_pace_by(conn, by);
-        ngx_zltunnel_pace_back(by, &conn->portion[way]);
+        ngx_zltunnel_pace_back(by, &pace->portion[way]);
     }
 }
 
@@ -175,21 +223,28 @@ ngx_zltunnel_conn_pace_spend(ngx_zltunnel_conn_t *conn, size_t n)
 void
 ngx_zltunnel_conn_pace_end(ngx_zltunnel_conn_t *conn)
 {
-    ngx_uint_t            way;
-    ngx_zltunnel_pace_t  *by[NGX_ZLTUNNEL_PACES];
+    ngx_uint_t                 way;
+    ngx_zltunnel_pace_t       *by[NGX_ZLTUNNEL_PACES];
+    ngx_zltunnel_conn_pace_t  *pace;
+
+    pace = conn->pace;
+
+    if (pace == NULL) {
+        return;
+    }
 
     ngx_zltunnel_conn_pace_by(conn, by);
 
     for (way = 0; way < 2; way++) {
 
-        if (conn->portion[way].waits) {
+        if (pace->portion[way].waits) {
             ngx_zltunnel_conn_pace_event(conn, way)->ready = 1;
         }
 
-        ngx_zltunnel_pace_back(by, &conn->portion[way]);
+        ngx_zltunnel_pace_back(by, &pace->portion[way]);
     }
 
-    if (conn->turn.timer_set) {
-        ngx_del_timer(&conn->turn);
+    if (pace->turn.timer_set) {
+        ngx_del_timer(&pace->turn);
     }
 }

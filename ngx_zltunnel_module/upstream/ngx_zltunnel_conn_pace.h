@@ -18,7 +18,7 @@
      && !(conn)->settles)
 
 
-/* of portion[]: what is sent to the service, what is received */
+/* ways: what is sent to the service, what is received */
 
 #define NGX_ZLTUNNEL_CONN_SENDS     0
 #define NGX_ZLTUNNEL_CONN_RECEIVES  1
