@@ -117,7 +117,7 @@ ngx_zltunnel_rate_add(ngx_zltunnel_registry_t *registry, uint64_t hash)
     }
 
     rate->hash = hash;
-    rate->clock = 0;
+    rate->clock = (uint64_t) ngx_current_msec * 1000000;    /* in use */
     rate->node.key = (ngx_rbtree_key_t) hash;
 
     ngx_rbtree_insert(&sh->rates, &rate->node);
