@@ -21,6 +21,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "log_syslog.h"
 #include "out.h"
 #include "zlt_utf8.h"
 
@@ -98,6 +99,27 @@ zlt_log_set_level(zlt_log_level_e level)
 }
 
 
+int
+zlt_log_is_where(const char *where)
+{
+    return strcmp(where, "stderr") == 0 || strcmp(where, "syslog") == 0
+           || (strncmp(where, "syslog:", 7) == 0
+               && zlt_log_syslog_path(where + 7));
+}
+
+
+void
+zlt_log_set_where(const char *where)
+{
+    if (where == NULL || strncmp(where, "syslog", 6) != 0) {
+        zlt_log_syslog_set(NULL);
+
+    } else {
+        zlt_log_syslog_set(where[6] == ':' ? where + 7 : ZLT_LOG_SYSLOG_PATH);
+    }
+}
+
+
 void
 zlt_log_set_json(int json)
 {
@@ -118,7 +140,7 @@ zlt_log_write(const char *label, zlt_log_level_e level, const char *fmt,
 {
     int     n, err;
     char    line[ZLT_OUT_LINE], text[ZLT_OUT_LINE];
-    size_t  len;
+    size_t  len, head;
 
     if (level > zlt_log_level) {
         return;
@@ -131,9 +153,11 @@ zlt_log_write(const char *label, zlt_log_level_e level, const char *fmt,
     if (zlt_log_is_json) {
         (void) vsnprintf(text, sizeof(text), fmt, ap);
         len = zlt_log_json(line, label, level, text);
+        head = strcspn(line, "{");
 
     } else {
         len = zlt_log_begin(line, label, level);
+        head = len - strlen(label);
         n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
 
         if (n > 0) {
@@ -143,6 +167,17 @@ zlt_log_write(const char *label, zlt_log_level_e level, const char *fmt,
         if (len > sizeof(line) - 2) {
             len = sizeof(line) - 2;
         }
+    }
+
+    /* which has a priority and a time of its own */
+
+    if (zlt_log_syslog_is()
+        && zlt_log_syslog_write(zlt_log_names[level].priority, line + head,
+                                len - head)
+           == 0)
+    {
+        errno = err;
+        return;
     }
 
     line[len++] = '\n';

@@ -32,6 +32,12 @@ typedef enum {
 void zlt_log_init(void);
 void zlt_log_set_level(zlt_log_level_e level);
 
+/* where: NULL or "stderr"; "syslog"; "syslog:/PATH" of a socket.  What syslog
+   does not take goes to stderr. */
+void zlt_log_set_where(const char *where);
+/* whether that is one of them */
+int zlt_log_is_where(const char *where);
+
 /* 1: a JSON object a line */
 void zlt_log_set_json(int json);
 int zlt_log_enabled(zlt_log_level_e level);

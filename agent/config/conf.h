@@ -84,6 +84,7 @@ struct zlt_conf_s {
     uint32_t             insecure;
     uint32_t             log_level;        /* zlt_log_level_e */
     uint32_t             log_format;       /* 1: JSON */
+    char                *log;              /* where; NULL: stderr */
     uint32_t             transport;        /* zlt_transport_e */
 
     zlt_service_conf_t  *services;

@@ -21,6 +21,7 @@
 #include "config.h"
 #include "headers.h"
 #include "key.h"
+#include "log.h"
 #include "zlt_name.h"
 
 
@@ -39,6 +40,8 @@
 static int zlt_key_table_server(const zlt_key_t *k, void *base,
     const char *value, char *error);
 static int zlt_key_table_metrics(const zlt_key_t *k, void *base,
+    const char *value, char *error);
+static int zlt_key_table_log(const zlt_key_t *k, void *base,
     const char *value, char *error);
 static int zlt_key_table_header(const zlt_key_t *k, void *base,
     const char *value, char *error);
@@ -161,6 +164,13 @@ const zlt_key_t  zlt_key_table[] = {
       .form = ZLT_KEY_CHOICE, zlt_key_at(zlt_conf_t, log_format),
       .choices = "text|json", .arg = "FORMAT", .fallback = "text",
       .help = "how a line of the log looks",
+      .reload = ZLT_KEY_AT_ONCE },
+
+    { .name = "log", .sections = ZLT_KEY_AGENT, ZLT_KEY_ALL,
+      .form = ZLT_KEY_STRING, zlt_key_at(zlt_conf_t, log),
+      .set = zlt_key_table_log, .arg = "stderr|syslog[:/PATH]",
+      .without = "stderr",
+      .help = "where the log goes; PATH is another socket than /dev/log",
       .reload = ZLT_KEY_AT_ONCE },
 
     { .name = "reconnect_interval", ZLT_KEY_LINK, ZLT_KEY_ALL,
@@ -484,6 +494,19 @@ zlt_key_table_metrics(const zlt_key_t *k, void *base, const char *value,
 
     if (!a.is_unix && a.port == 0) {
         return zlt_key_table_bad(k, value, "the local port is 0", error);
+    }
+
+    return zlt_key_table_string(k, base, value, error);
+}
+
+
+static int
+zlt_key_table_log(const zlt_key_t *k, void *base, const char *value,
+    char *error)
+{
+    if (!zlt_log_is_where(value)) {
+        return zlt_key_table_bad(k, value, "it must be stderr, syslog, or "
+                                 "syslog:/PATH", error);
     }
 
     return zlt_key_table_string(k, base, value, error);

@@ -82,6 +82,7 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
 
     zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
     zlt_log_set_json((int) config->agent.log_format);
+    zlt_log_set_where(config->agent.log);
 
     if (zlt_process_init(p) == -1) {
         zlt_log_complain("the event loop cannot be made: %s", strerror(errno));

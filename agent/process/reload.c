@@ -238,6 +238,7 @@ zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
 
     zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
     zlt_log_set_json((int) config->agent.log_format);
+    zlt_log_set_where(config->agent.log);
 
     k = zlt_key_change(ZLT_KEY_OF_LINK, ZLT_KEY_RESTART, &p->config->agent,
                        &config->agent);

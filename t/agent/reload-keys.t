@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/../lib";
 
 use Digest::MD5 qw(md5);
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Known;
@@ -43,6 +44,9 @@ my $udp = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1');
 
 my $socket = "$t->{dir}/the.sock";
 my $free = $t->free_port;
+my $syslog = "$t->{dir}/syslog.sock";
+my $daemon = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $syslog)
+    or die "$syslog: $!";
 
 my %plain = (
     agent => { control => $socket,
@@ -90,6 +94,7 @@ my @cases = (
     [ 'agent', 'header_file', undef, 'headers', sub { headed('x-f', 'g') },
       after => sub { ($server->conns('idle'))[0]->drop } ],
     [ 'agent', 'log_format', undef, 'json', sub { said(qr/^\{"time"/m) } ],
+    [ 'agent', 'log', undef, "syslog:$syslog", sub { logged_there() } ],
     [ 'agent', 'metrics', undef, $free, sub { !refuses($free) } ],
     [ 'agent', 'token_file', '%%token_file%%', $other,
       sub { $server->{auth}{token} ne $token } ],
@@ -349,6 +354,12 @@ sub changed {
 
 
 # What can be seen
+
+sub logged_there {
+    $daemon->blocking(0);
+    my $line;
+    return defined recv($daemon, $line, 8192, 0) && $line =~ /^<30>/;
+}
 
 sub said { substr($agent->log, $mark) =~ $_[0] }
 sub auths { $server->{auths} > $was{auths} }
