@@ -68,7 +68,8 @@ ngx_zltunnel_log_paced(ngx_log_t *log, const char *what)
 
 void
 ngx_zltunnel_log_missing(ngx_log_t *log, ngx_uint_t level,
-    ngx_zltunnel_registry_t *registry, ngx_str_t *service, ngx_str_t *token)
+    ngx_zltunnel_registry_t *registry, ngx_str_t *service, ngx_str_t *token,
+    ngx_uint_t drained)
 {
     u_char  name[NGX_ZLTUNNEL_TEXT_MAX];
     size_t  len;
@@ -83,6 +84,14 @@ ngx_zltunnel_log_missing(ngx_log_t *log, ngx_uint_t level,
 
     len = ngx_zltunnel_log_printable(name, sizeof(name), service->data,
                                      service->len);
+
+    if (drained) {
+        ngx_log_error(level, log, 0,
+                      "service \"%*s\" of registry \"%V\" takes nobody: the "
+                      "administrator has drained its tunnel",
+                      len, name, &registry->name);
+        return;
+    }
 
     ngx_log_error(level, log, 0,
                   "no agent%s%V%s has registered service \"%*s\" in registry "

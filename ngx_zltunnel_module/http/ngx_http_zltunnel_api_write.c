@@ -95,12 +95,38 @@ ngx_http_zltunnel_api_write(ngx_http_request_t *r,
 static ngx_uint_t
 ngx_http_zltunnel_api_foreign(ngx_http_request_t *r)
 {
-    ngx_str_t  *site;
+    size_t      len;
+    u_char     *p, *last;
+    ngx_str_t  *site, *origin, *host;
 
     site = ngx_http_zltunnel_api_header(r, "Sec-Fetch-Site");
 
-    return site && (ngx_http_zltunnel_api_is(site, "cross-site")
-                    || ngx_http_zltunnel_api_is(site, "same-site"));
+    if (site && (ngx_http_zltunnel_api_is(site, "cross-site")
+                 || ngx_http_zltunnel_api_is(site, "same-site")))
+    {
+        return 1;
+    }
+
+    /* "scheme://host:port", or "null" */
+
+    origin = ngx_http_zltunnel_api_header(r, "Origin");
+
+    if (origin == NULL) {
+        return 0;
+    }
+
+    last = origin->data + origin->len;
+    p = ngx_strlchr(origin->data, last, '/');
+
+    if (p == NULL || last - p < 2 || r->headers_in.host == NULL) {
+        return 1;
+    }
+
+    p += 2;
+    len = last - p;
+    host = &r->headers_in.host->value;
+
+    return host->len != len || ngx_strncasecmp(host->data, p, len) != 0;
 }
 
 

@@ -46,6 +46,8 @@ static ngx_int_t ngx_zltunnel_api_each(ngx_zltunnel_status_t *st,
     void (*write)(ngx_zltunnel_status_t *st));
 static ngx_int_t ngx_zltunnel_api_tunnels(ngx_zltunnel_status_t *st,
     ngx_zltunnel_api_t *api);
+static ngx_uint_t ngx_zltunnel_api_written(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_sh_past_t *past);
 static ngx_int_t ngx_zltunnel_api_root(ngx_zltunnel_status_t *st,
     ngx_zltunnel_api_t *api);
 static ngx_int_t ngx_zltunnel_api_access(ngx_zltunnel_status_t *st,
@@ -217,10 +219,36 @@ ngx_zltunnel_api_tunnels(ngx_zltunnel_status_t *st, ngx_zltunnel_api_t *api)
     }
 
     for (i = 0; i < n; i++) {
-        ngx_zltunnel_api_tunnel_past(st, &past[i], 0);
+
+        if (!ngx_zltunnel_api_written(st, &past[i])) {
+            ngx_zltunnel_api_tunnel_past(st, &past[i], 0);
+        }
     }
 
     return NGX_OK;
+}
+
+
+/* it was there a moment ago, when it was its turn: ids are of those */
+
+static ngx_uint_t
+ngx_zltunnel_api_written(ngx_zltunnel_status_t *st,
+    ngx_zltunnel_sh_past_t *past)
+{
+    ngx_uint_t  i;
+
+    if (past->left + 2 < ngx_time()) {
+        return 0;
+    }
+
+    for (i = 0; i < st->nids; i++) {
+
+        if (ngx_memcmp(st->ids[i].id, past->id, ZLT_ID_SIZE) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -241,6 +269,9 @@ ngx_zltunnel_api_each(ngx_zltunnel_status_t *st,
 
         if (rc == NGX_OK) {
             write(st);
+
+        } else {
+            ngx_memzero(st->ids[i].id, ZLT_ID_SIZE);
         }
     }
 

@@ -436,3 +436,29 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
 
     ngx_zltunnel_zone_free(registry, service);
 }
+
+
+ngx_uint_t
+ngx_zltunnel_service_drained(ngx_zltunnel_registry_t *registry,
+    ngx_str_t *name, ngx_str_t *token)
+{
+    ngx_uint_t                  udp, drained;
+    ngx_zltunnel_sh_service_t  *service;
+
+    drained = 0;
+
+    ngx_zltunnel_zone_lock_read(registry);
+
+    for (udp = 0; udp < 2; udp++) {
+        service = ngx_zltunnel_service_named(registry->sh, name, udp, token,
+                                             NULL);
+
+        if (service && service->tunnel->draining) {
+            drained = 1;
+        }
+    }
+
+    ngx_zltunnel_zone_unlock(registry);
+
+    return drained;
+}

@@ -61,6 +61,10 @@ void ngx_zltunnel_service_withdraw(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service, const char *reason);
 void ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service);
+/* whether an agent has that service, and takes nobody new; token may be empty;
+   takes the lock */
+ngx_uint_t ngx_zltunnel_service_drained(ngx_zltunnel_registry_t *registry,
+    ngx_str_t *name, ngx_str_t *token);
 
 
 #endif /* _NGX_ZLTUNNEL_SERVICE_H_INCLUDED_ */

@@ -551,7 +551,9 @@ ngx_stream_zltunnel_module_missing(ngx_stream_session_t *s,
         }
 
         ngx_zltunnel_log_missing(s->connection->log, NGX_LOG_NOTICE,
-                                 zcf->registry, &name, &zcf->token);
+                                 zcf->registry, &name, &zcf->token,
+                                 ngx_zltunnel_service_drained(zcf->registry,
+                                                      &name, &zcf->token));
     }
 }
 

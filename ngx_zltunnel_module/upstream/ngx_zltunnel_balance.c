@@ -128,7 +128,10 @@ ngx_zltunnel_balance_tell(ngx_zltunnel_upstream_t *up)
     ngx_zltunnel_log_missing(up->log, up->conf->backup ? NGX_LOG_NOTICE
                                                        : NGX_LOG_ERR,
                              up->conf->registry, &up->conf->service,
-                             &up->conf->token);
+                             &up->conf->token,
+                             ngx_zltunnel_service_drained(up->conf->registry,
+                                                      &up->conf->service,
+                                                      &up->conf->token));
 }
 
 

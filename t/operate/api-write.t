@@ -197,6 +197,20 @@ subtest 'kept out, and many others go' => sub {
     ok(ZLTunnel::Wire->agent($t, $carol), 'comes');
 };
 
+subtest 'a page of another origin' => sub {
+    my $id = tunnel('bob')->{id};
+
+    for (qw(http://evil.example https://localhost.evil.example null
+            http://localhost:1))
+    {
+        my $r = request('POST', "/ctl/1/tunnels/$id/resume", "Origin: $_\r\n");
+        is("$r->{status} " . code($r), '403 CrossSite', $_);
+    }
+
+    is(request('POST', "/ctl/1/tunnels/$id/resume",
+               "Origin: http://localhost\r\n")->{status}, 204, 'one of its own');
+};
+
 subtest 'drained' => sub {
     my $id = tunnel('bob')->{id};
     my $port = $spared->port('shop');
