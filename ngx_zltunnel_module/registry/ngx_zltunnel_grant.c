@@ -23,6 +23,8 @@
 #include "ngx_zltunnel_tunnel.h"
 #include "ngx_zltunnel_zone.h"
 
+#include "zlt_name.h"
+
 
 #define NGX_ZLTUNNEL_GRANT_BATCH  32       /* copied, under one lock */
 #define NGX_ZLTUNNEL_GRANT_SWEEP  64       /* looked at in a second */
@@ -287,14 +289,22 @@ ngx_zltunnel_grant_sweep(ngx_zltunnel_registry_t *registry)
 static ngx_uint_t
 ngx_zltunnel_grant_used(ngx_zltunnel_sh_t *sh, ngx_zltunnel_sh_grant_t *grant)
 {
-    u_char                    *p;
+    u_char                    *p, *last;
     ngx_str_t                  name;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
-    p = ngx_strlchr(grant->text, grant->text + grant->len, ' ');
+    p = grant->text;
+    last = p + grant->len;
 
-    name.data = grant->text;
-    name.len = p ? (size_t) (p - grant->text) : grant->len;
+    while (p < last && (*p == ' ' || *p == '\t')) {
+        p++;
+    }
+
+    for (name.data = p; p < last && zlt_name_valid(p, 1); p++) {
+        /* void */
+    }
+
+    name.len = p - name.data;
 
     for (tunnel = ngx_zltunnel_tunnel_next(sh, &name, NULL);
          tunnel;

@@ -294,6 +294,18 @@ subtest 'a visitor' => sub {
 };
 
 
+# Its grant is over from one answer to the next, but for who uses it.
+
+subtest 'a name behind which there is a tab' => sub {
+    my $token = granted("apart\tservices=web");
+    my ($m, $c) = told('/strict', $token, keep => 1);
+
+    is($m->{type}, 'AuthOk', 'let in');
+    ok(wait_for(sub { asked($token) > 6 }), '.. and stays');
+    $c->reset;
+};
+
+
 subtest 'the backend is down' => sub {
     my $token = granted('stays sessions=2');
     my $strict = granted('goes');
