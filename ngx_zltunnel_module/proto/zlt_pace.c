@@ -45,8 +45,20 @@ zlt_pace_reserve(uint64_t *clock, uint64_t rate, size_t n, uint64_t now)
 void
 zlt_pace_give_back(uint64_t *clock, uint64_t rate, size_t n)
 {
-    (void) __atomic_fetch_sub(clock, zlt_pace_cost(rate, n),
-                              __ATOMIC_RELAXED);
+    uint64_t  old, next, cost;
+
+    /* it may be another clock than the one it was reserved with, and the rate
+       another: it must not become one that is far ahead */
+
+    old = __atomic_load_n(clock, __ATOMIC_RELAXED);
+    cost = zlt_pace_cost(rate, n);
+
+    do {
+        next = (old > cost) ? old - cost : 0;
+
+    } while (!__atomic_compare_exchange_n(clock, &old, next, 0,
+                                          __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
 }
 
 

@@ -88,8 +88,11 @@ ngx_zltunnel_flow_run(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     f = &relay->flow[i];
 
+    /* its time may have come when the far side takes nothing */
+
     if (f->portion.left
-        && (!f->portion.waits || !ngx_zltunnel_paced(f->pace)))
+        && (!ngx_zltunnel_pace_waits(&f->portion)
+            || !ngx_zltunnel_paced(f->pace)))
     {
         ngx_zltunnel_pace_back(f->pace, &f->portion);
     }

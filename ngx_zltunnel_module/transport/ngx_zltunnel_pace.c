@@ -26,7 +26,6 @@
 #define ngx_zltunnel_pace_now()  ((uint64_t) ngx_current_msec * 1000000)
 
 
-static ngx_uint_t ngx_zltunnel_pace_due(ngx_zltunnel_portion_t *portion);
 static void ngx_zltunnel_pace_reserve(ngx_zltunnel_pace_t **by,
     ngx_zltunnel_portion_t *portion, size_t n);
 static uint64_t *ngx_zltunnel_pace_clock(ngx_zltunnel_pace_t *pace,
@@ -41,12 +40,12 @@ ngx_zltunnel_pace_ask(ngx_zltunnel_pace_t **by, ngx_zltunnel_portion_t *portion)
         ngx_zltunnel_pace_reserve(by, portion, ngx_zltunnel_pace_size(by));
     }
 
-    return ngx_zltunnel_pace_due(portion) ? portion->left : 0;
+    return ngx_zltunnel_pace_waits(portion) ? 0 : portion->left;
 }
 
 
-static ngx_uint_t
-ngx_zltunnel_pace_due(ngx_zltunnel_portion_t *portion)
+ngx_uint_t
+ngx_zltunnel_pace_waits(ngx_zltunnel_portion_t *portion)
 {
     if (portion->waits
         && (ngx_msec_int_t) (portion->due - ngx_current_msec) <= 0)
@@ -54,7 +53,7 @@ ngx_zltunnel_pace_due(ngx_zltunnel_portion_t *portion)
         portion->waits = 0;
     }
 
-    return !portion->waits;
+    return portion->waits;
 }
 
 
@@ -176,7 +175,7 @@ ngx_zltunnel_pace_datagram(ngx_zltunnel_pace_t **by,
 {
     size_t  size;
 
-    if (!ngx_zltunnel_pace_due(portion)) {
+    if (ngx_zltunnel_pace_waits(portion)) {
         return 0;
     }
 

@@ -40,7 +40,7 @@ struct ngx_zltunnel_pace_s {
 typedef struct {
     size_t                       left;        /* bytes */
     ngx_msec_t                   due;         /* .. may go then, if it waits */
-    unsigned                     waits:1;
+    ngx_uint_t                   waits;       /* a flag */
 } ngx_zltunnel_portion_t;
 
 
@@ -54,6 +54,8 @@ typedef struct {
 /* How many bytes may move now.  0: portion->due says when to ask again. */
 size_t ngx_zltunnel_pace_ask(ngx_zltunnel_pace_t **by,
     ngx_zltunnel_portion_t *portion);
+/* whether that time has not come yet */
+ngx_uint_t ngx_zltunnel_pace_waits(ngx_zltunnel_portion_t *portion);
 /* so many of those did; portion->left are left */
 #define ngx_zltunnel_pace_used(portion, n)  ((portion)->left -= (n))
 /* what is left will not move, or not soon */

@@ -29,6 +29,9 @@
 #define ngx_zltunnel_relay_time_look(r)                                       \
     (((r)->dead ? (r)->dead : NGX_ZLTUNNEL_RELAY_DEAD) / 2)
 
+#define ngx_zltunnel_relay_time_waits(r)                                      \
+    ((r)->flow[0].portion.waits | (r)->flow[1].portion.waits)
+
 
 static ngx_msec_t ngx_zltunnel_relay_time_limit(ngx_zltunnel_relay_t *relay);
 static void ngx_zltunnel_relay_time_keep(ngx_zltunnel_relay_t *relay,
@@ -95,7 +98,7 @@ ngx_zltunnel_relay_time_arm(ngx_zltunnel_relay_t *relay)
         }
     }
 
-    for (i = 0; i < 2; i++) {
+    for (i = 0; ngx_zltunnel_relay_time_waits(relay) && i < 2; i++) {
 
         if (relay->flow[i].portion.waits) {
             limit = relay->flow[i].portion.due;
@@ -132,7 +135,7 @@ ngx_zltunnel_relay_time_arm(ngx_zltunnel_relay_t *relay)
 static ngx_msec_t
 ngx_zltunnel_relay_time_limit(ngx_zltunnel_relay_t *relay)
 {
-    if (relay->flow[0].portion.waits || relay->flow[1].portion.waits) {
+    if (ngx_zltunnel_relay_time_waits(relay)) {
         return 0;
     }
 

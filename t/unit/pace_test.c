@@ -175,6 +175,18 @@ test_back(void)
     zlt_pace_give_back(&clock, RATE, 10000);
     at = zlt_pace_reserve(&clock, RATE, 1, now);
     check(at >= now + MS && at < now + MS + MS / 100);
+
+    /* of a clock that is new, as after the registry was emptied, or at a rate
+       that is lower now: nobody waits for that */
+
+    clock = 0;
+    zlt_pace_give_back(&clock, RATE, 20000);
+    at = zlt_pace_reserve(&clock, RATE, 1, now);
+    check(at <= now);
+
+    zlt_pace_give_back(&clock, 1024, ZLT_PACE_MOST);
+    at = zlt_pace_reserve(&clock, 1024, 1, now);
+    check(at <= now);
 }
 
 
