@@ -23,8 +23,6 @@
 #include "ngx_zltunnel_tunnel.h"
 #include "ngx_zltunnel_zone.h"
 
-#include "zlt_name.h"
-
 
 #define NGX_ZLTUNNEL_GRANT_BATCH  32       /* copied, under one lock */
 #define NGX_ZLTUNNEL_GRANT_SWEEP  64       /* looked at in a second */
@@ -300,8 +298,11 @@ ngx_zltunnel_grant_used(ngx_zltunnel_sh_t *sh, ngx_zltunnel_sh_grant_t *grant)
         p++;
     }
 
-    for (name.data = p; p < last && zlt_name_valid(p, 1); p++) {
-        /* void */
+    for (name.data = p; p < last; p++) {
+
+        if (*p == ' ' || *p == '\t' || *p == CR || *p == '#') {
+            break;
+        }
     }
 
     name.len = p - name.data;
