@@ -21,7 +21,6 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_ask.h"
-#include "ngx_zltunnel_auth.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_control.h"
 #include "ngx_zltunnel_registry.h"
@@ -149,9 +148,12 @@ ngx_zltunnel_ask_holds(ngx_zltunnel_control_t *control)
 
 
 void
-ngx_zltunnel_ask_begin(ngx_zltunnel_control_t *control)
+ngx_zltunnel_ask_begin(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_asked_pt asked)
 {
     ngx_zltunnel_ask_t  *ask;
+
+    control->verdict = asked;
 
     if (ngx_zltunnel_asks_waiting.next == NULL) {
         ngx_queue_init(&ngx_zltunnel_asks_waiting);
@@ -335,8 +337,8 @@ ngx_zltunnel_ask_answered(ngx_zltunnel_ask_t *ask,
         ngx_queue_remove(q);
         control->ask = NULL;
 
-        if (control->state == NGX_ZLTUNNEL_CONTROL_ASKING) {
-            ngx_zltunnel_auth_asked(control, verdict, reason);
+        if (control->verdict) {
+            control->verdict(control, verdict, reason);
 
         } else {
             ngx_zltunnel_ask_live(control, verdict);
@@ -530,7 +532,7 @@ ngx_zltunnel_ask_again(ngx_zltunnel_registry_t *registry)
             continue;
         }
 
-        ngx_zltunnel_ask_begin(control);
+        ngx_zltunnel_ask_begin(control, NULL);
     }
 
     if (ngx_zltunnel_asks_waiting.next) {

@@ -28,6 +28,11 @@ typedef enum {
 } ngx_zltunnel_ask_verdict_e;
 
 
+/* what came of it; reason: of a refusal, or NULL */
+typedef void (*ngx_zltunnel_asked_pt)(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_ask_verdict_e verdict, const char *reason);
+
+
 /* what is asked; there while it is begun only */
 
 typedef struct {
@@ -69,8 +74,9 @@ ngx_int_t ngx_zltunnel_ask_keep(ngx_zltunnel_control_t *control,
     ngx_str_t *token, ngx_str_t *agent);
 /* 1: it is known already that the token is let in, nobody need be asked */
 ngx_uint_t ngx_zltunnel_ask_known(ngx_zltunnel_control_t *control);
-/* asks: ngx_zltunnel_auth_asked() is called with what came, at once perhaps */
-void ngx_zltunnel_ask_begin(ngx_zltunnel_control_t *control);
+/* asks, and calls "asked", at once perhaps; NULL: for a live tunnel */
+void ngx_zltunnel_ask_begin(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_asked_pt asked);
 /* it does not wait any more, or ends; does nothing if it did not */
 void ngx_zltunnel_ask_leave(ngx_zltunnel_control_t *control);
 void ngx_zltunnel_ask_answered(ngx_zltunnel_ask_t *ask,

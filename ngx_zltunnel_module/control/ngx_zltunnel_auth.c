@@ -121,7 +121,7 @@ ngx_zltunnel_auth_ask(ngx_zltunnel_control_t *control, zlt_msg_t *m,
     ngx_add_timer(&control->timer, control->asks->timeout
                                    + NGX_ZLTUNNEL_ASK_QUEUE);
 
-    ngx_zltunnel_ask_begin(control);
+    ngx_zltunnel_ask_begin(control, ngx_zltunnel_auth_asked);
 
     return NGX_AGAIN;
 }

@@ -81,6 +81,7 @@ struct ngx_zltunnel_control_s {
     /* zltunnel_auth */
     ngx_zltunnel_ask_conf_t       *asks;      /* NULL: is not where it came in */
     ngx_zltunnel_ask_t            *ask;       /* it waits for */
+    ngx_zltunnel_asked_pt          verdict;   /* .. gets it; or NULL */
     ngx_queue_t                    ask_queue;
     ngx_msec_t                     ask_at;    /* .. again */
     ngx_str_t                      secret;    /* its token, allocated; empty: it
