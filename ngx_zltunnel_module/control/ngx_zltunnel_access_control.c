@@ -451,8 +451,9 @@ ngx_zltunnel_access_renew_locked(ngx_zltunnel_control_t *control, zlt_msg_t *m,
 static void
 ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 {
-    ngx_zltunnel_event_t      *event;
-    ngx_zltunnel_sh_access_t  *access;
+    ngx_zltunnel_event_t       *event;
+    ngx_zltunnel_sh_access_t   *access;
+    ngx_zltunnel_access_sum_t   sum;
 
     ngx_zltunnel_zone_lock(control->registry);
 
@@ -461,7 +462,8 @@ ngx_zltunnel_access_stop(ngx_zltunnel_control_t *control, zlt_msg_t *m)
     if (access) {
         event = ngx_zltunnel_event_new(control->registry,
                                        NGX_ZLTUNNEL_EVENT_STOPPED);
-        ngx_zltunnel_event_access(event, access);
+        ngx_zltunnel_access_sum(access, &sum);
+        ngx_zltunnel_event_access(event, access, &sum);
         ngx_zltunnel_event_reason(event, 0, "stopped by the visitor");
 
         access->told = 1;

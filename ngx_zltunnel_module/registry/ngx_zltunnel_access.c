@@ -146,7 +146,8 @@ void
 ngx_zltunnel_access_tell(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_access_t *access, ngx_uint_t code, const char *reason)
 {
-    ngx_zltunnel_event_t  *event;
+    ngx_zltunnel_event_t       *event;
+    ngx_zltunnel_access_sum_t   sum;
 
     if (access->told) {
         return;
@@ -154,9 +155,11 @@ ngx_zltunnel_access_tell(ngx_zltunnel_registry_t *registry,
 
     access->told = 1;
 
+    ngx_zltunnel_access_sum(access, &sum);
+
     event = ngx_zltunnel_event_new(registry, NGX_ZLTUNNEL_EVENT_CLOSED);
 
-    ngx_zltunnel_event_access(event, access);
+    ngx_zltunnel_event_access(event, access, &sum);
     ngx_zltunnel_event_reason(event, code, reason);
 }
 

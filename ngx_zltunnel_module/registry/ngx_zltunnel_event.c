@@ -221,7 +221,7 @@ ngx_zltunnel_event_hosts(ngx_zltunnel_event_t *event,
 
 void
 ngx_zltunnel_event_access(ngx_zltunnel_event_t *event,
-    ngx_zltunnel_sh_access_t *access)
+    ngx_zltunnel_sh_access_t *access, ngx_zltunnel_access_sum_t *sum)
 {
     if (event == NULL) {
         return;
@@ -240,7 +240,7 @@ ngx_zltunnel_event_access(ngx_zltunnel_event_t *event,
                             ngx_zltunnel_access_target(access),
                             access->target_len);
 
-    ngx_zltunnel_access_sum(access, &event->sum);
+    event->sum = *sum;
 }
 
 

@@ -124,7 +124,7 @@ void ngx_zltunnel_event_past(ngx_zltunnel_event_t *event,
 void ngx_zltunnel_event_service(ngx_zltunnel_event_t *event,
     ngx_zltunnel_sh_service_t *service);
 void ngx_zltunnel_event_access(ngx_zltunnel_event_t *event,
-    ngx_zltunnel_sh_access_t *access);
+    ngx_zltunnel_sh_access_t *access, ngx_zltunnel_access_sum_t *sum);
 /* without the lock: tells the log, and who listens, what has happened, in
    order */
 void ngx_zltunnel_event_tell(ngx_log_t *log);
