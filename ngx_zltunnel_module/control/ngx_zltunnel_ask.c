@@ -410,8 +410,15 @@ ngx_zltunnel_ask_allow(ngx_zltunnel_ask_t *ask,
     until = ngx_max(fresh, now + (time_t) (ask->conf->interval / 1000))
             + ask->conf->stale;
 
-    rc = ngx_zltunnel_granted_set(ask->registry, ask->hash, &text, fresh,
-                                  until, &e);
+    if (answer->wrong) {
+        rc = NGX_ERROR;
+        ngx_cpystrn(e.text, (u_char *) answer->wrong,
+                    NGX_ZLTUNNEL_TOKEN_ERROR);
+    } else {
+        rc = ngx_zltunnel_granted_set(ask->registry, ask->hash, &text, fresh,
+                                      until, &e);
+    }
+
     if (rc == NGX_ERROR) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "zltunnel_auth \"%V\" lets in a token, but its "

@@ -46,6 +46,7 @@ typedef struct {
 typedef struct {
     ngx_uint_t                   status;     /* of http; 504: none in time */
     ngx_str_t                    rights;     /* "NAME key=value ...", or empty */
+    const char                  *wrong;      /* what is, with them; or NULL */
     ngx_str_t                    reason;     /* of a refusal, or empty */
     time_t                       max_age;    /* s; 0: asked every time */
 } ngx_zltunnel_ask_answer_t;

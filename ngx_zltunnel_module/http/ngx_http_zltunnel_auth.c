@@ -288,13 +288,26 @@ ngx_http_zltunnel_auth_answer(void *data, ngx_uint_t status,
 
     answer.status = status;
 
-    (void) ngx_http_zltunnel_subrequest_header(headers, "zltunnel-token",
-                                               &answer.rights);
+    switch (ngx_http_zltunnel_subrequest_header(headers, "zltunnel-token",
+                                                &answer.rights))
+    {
+    case NGX_OK:
+        answer.wrong = answer.rights.len ? NULL : "it is empty";
+        break;
+
+    case NGX_BUSY:
+        answer.wrong = "there is more than one";
+        break;
+
+    default: /* NGX_DECLINED */
+        break;
+    }
+
     (void) ngx_http_zltunnel_subrequest_header(headers, "zltunnel-reason",
                                                &answer.reason);
 
     if (ngx_http_zltunnel_subrequest_header(headers, "cache-control", &value)
-        == NGX_OK)
+        != NGX_DECLINED)
     {
         answer.max_age = ngx_http_zltunnel_auth_max_age(&value);
     }

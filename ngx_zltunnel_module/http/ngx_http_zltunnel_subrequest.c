@@ -642,17 +642,16 @@ ngx_http_zltunnel_subrequest_header(ngx_list_t *headers, const char *name,
     ngx_str_t *value)
 {
     size_t            len;
+    ngx_int_t         rc;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
-    if (headers == NULL) {
-        return NGX_DECLINED;
-    }
-
+    rc = NGX_DECLINED;
+    part = headers ? &headers->part : NULL;
     len = ngx_strlen(name);
 
-    for (part = &headers->part; part; part = part->next) {
+    for ( /* void */ ; part; part = part->next) {
 
         h = part->elts;
 
@@ -661,13 +660,17 @@ ngx_http_zltunnel_subrequest_header(ngx_list_t *headers, const char *name,
             if (h[i].hash && h[i].key.len == len
                 && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
             {
+                if (rc == NGX_OK) {
+                    return NGX_BUSY;
+                }
+
                 *value = h[i].value;
-                return NGX_OK;
+                rc = NGX_OK;
             }
         }
     }
 
-    return NGX_DECLINED;
+    return rc;
 }
 
 

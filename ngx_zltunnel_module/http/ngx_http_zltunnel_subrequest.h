@@ -57,7 +57,8 @@ ngx_http_zltunnel_subrequest_t *ngx_http_zltunnel_subrequest_start(
 /* Ends it, and the handler is not called.  Not from within a handler of its
    own. */
 void ngx_http_zltunnel_subrequest_cancel(ngx_http_zltunnel_subrequest_t *sub);
-/* the first value of a header, in lower case here; NGX_DECLINED: none */
+/* the first value of a header, in lower case here; NGX_DECLINED: none, NGX_BUSY:
+   there are others */
 ngx_int_t ngx_http_zltunnel_subrequest_header(ngx_list_t *headers,
     const char *name, ngx_str_t *value);
 /* 1: worker_shutdown_timeout is over, those that ran have ended, and no other

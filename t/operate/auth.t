@@ -175,9 +175,12 @@ subtest 'who cannot be verified comes again' => sub {
     my $none = granted('no/name services=web');
     my $slow = granted('slow', delay => 3);
 
-    answers(broken => '500 0', garbage => 'garbage 0', moved => '302 0');
+    answers(broken => '500 0', garbage => 'garbage 0', moved => '302 0',
+            two => '200 0 Zltunnel-Token: a services=web|Zltunnel-Token: b',
+            empty => '200 0 Zltunnel-Token: ');
 
-    for ([ broken => '500' ], [ garbage => 'garbage' ], [ moved => '302' ],
+    for ([ two => 'two of them' ], [ empty => 'an empty one' ],
+         [ broken => '500' ], [ garbage => 'garbage' ], [ moved => '302' ],
          [ $many => 'an unknown word' ], [ $none => 'a bad name' ],
          [ $slow => 'too slow' ])
     {
@@ -194,6 +197,8 @@ subtest 'who cannot be verified comes again' => sub {
 
     like($t->log, qr/its Zltunnel-Token is wrong: unknown parameter/,
          'the log says what is wrong');
+    like($t->log, qr/is wrong: \Q$_\E/, ".. that $_")
+        for 'there is more than one', 'it is empty';
     unlike($t->log, qr/unheard/, '.. and no value');
 
     my $agent = agent('/strict', 'broken', wait => 0);
