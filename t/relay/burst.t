@@ -42,7 +42,7 @@ subtest 'a turn that comes late' => \&late;
 subtest 'few connections, ws, all accepted at once' =>
     \&few, 'ws', 1, 600, 250, events => 'multi_accept on;';
 subtest 'few connections, wss' => \&few, 'wss', 1, 600, 250;
-subtest 'few connections, wss, 4 workers' => \&few, 'wss', 4, 2_000, 400;
+subtest 'few connections, wss, 4 workers' => \&few, 'wss', 4, 2_000, 600;
 subtest 'a small share' => \&share;
 subtest 'few connections, upstreams' => \&few_upstreams;
 
@@ -293,7 +293,7 @@ sub late {
 
 
 # Many more clients than the workers have connections for: n that end at once,
-# and some that stay.
+# and some that stay.  Each takes two of the 256 of a worker, at least.
 
 sub few {
     my ($scheme, $workers, $n, $stay, %o) = @_;
