@@ -32,8 +32,8 @@ GetOptions(\%opt, 'quick', 'instructions', 'rows=s', 'setups=s', 'pairs=i', 'wor
            'seconds=f', 'most=f')
     or exit 2;
 
-@ARGV == 1 && -x "$ARGV[0]/objs/zltunnel-agent"
-    or die "Which tree is the base?  It has to be built.\n";
+die "Which tree is the base?  It has to be built.\n"
+    if @ARGV != 1 || !-x "$ARGV[0]/objs/zltunnel-agent";
 
 my %tree = (base => Cwd::abs_path($ARGV[0]),
             here => Cwd::abs_path("$FindBin::Bin/.."));

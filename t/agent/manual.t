@@ -113,7 +113,8 @@ COMP_CWORD=$#
 _zltunnel_agent
 printf '%s\n' "${COMPREPLY[@]}"
 EOT
-        return sort grep { $_ ne '' } split /\n/, $out;
+        my @sorted = sort grep { $_ ne '' } split /\n/, $out;
+        return @sorted;
     });
 
     # as readline cuts it at "="
@@ -132,7 +133,8 @@ sub fish {
         my $line = join ' ', 'zltunnel-agent', @_;
         my ($rc, $out) = run({ env => { HOME => $dir } }, 'fish', '-N', '-c',
                              "source $dir/fish; complete -C '$line'");
-        return sort map { (split /\t/)[0] } split /\n/, $out;
+        my @sorted = sort map { (split /\t/)[0] } split /\n/, $out;
+        return @sorted;
     });
 }
 

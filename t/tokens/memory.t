@@ -6,7 +6,7 @@
 
 use strict;
 use warnings;
-no warnings 'portable';            # addresses of 64 bits
+no warnings 'portable';  ## no critic (ProhibitNoWarnings): of 64 bits
 
 use FindBin;
 use lib "$FindBin::Bin/../lib";

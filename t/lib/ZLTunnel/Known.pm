@@ -114,12 +114,14 @@ sub known_suffixes {
             function('zlt_option_service_pp') =~ /strcmp\(text, "(\w+)"\)/g;
     }
 
-    return sort @suffixes;
+    @suffixes = sort @suffixes;
+    return @suffixes;
 }
 
 
 sub known_requests {
-    return sort(table('zlt_ctl_commands') =~ /^    \{ "(\w+)"/mg);
+    my @sorted = sort(table('zlt_ctl_commands') =~ /^    \{ "(\w+)"/mg);
+    return @sorted;
 }
 
 
