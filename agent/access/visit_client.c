@@ -128,7 +128,7 @@ zlt_visit_client_create(zlt_visit_udp_t *v, const struct sockaddr *sa,
     }
 
     if (v->nclients >= v->access->owner->conf->max_udp_sessions) {
-        v->count.refused++;
+        v->access->owner->visits.refused++;
         zlt_visit_complain(v->access, "there are too many clients");
         return NULL;
     }
@@ -146,7 +146,7 @@ zlt_visit_client_create(zlt_visit_udp_t *v, const struct sockaddr *sa,
     c->peer.to = &c->addr.addr.sa;
     c->peer.tolen = len;
     c->peer.users = &v->clients;
-    c->peer.count = &v->count;
+    c->peer.count = &v->access->owner->visits;
     c->peer.bytes_in = &v->access->bytes[1];
     c->peer.bytes_out = &v->access->bytes[0];
     c->peer.ready = 1;

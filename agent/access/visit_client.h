@@ -35,7 +35,6 @@ struct zlt_visit_udp_s {
 
     zlt_queue_t          pending;      /* until the channel is open */
     uint64_t             again_at;     /* ms */
-    zlt_udp_count_t      count;        /* "in": to clients */
 
     unsigned             deaf:1;
 };

@@ -71,6 +71,7 @@ zlt_visit_udp_create(zlt_access_t *x, int fd)
     zlt_list_init(&v->task.link);
 
     v->task.handler = zlt_visit_udp_turn;
+    v->socket.dropped = &x->owner->visits.kernel;
 
     if (zlt_udp_socket_bind(&v->socket, fd, zlt_visit_udp_event) == -1) {
         free(v);

@@ -17,6 +17,7 @@
 
 #include "figure.h"
 #include "pool.h"
+#include "service.h"
 #include "transport.h"
 #include "types.h"
 #include "zlt_list.h"
@@ -82,6 +83,7 @@ struct zlt_owner_s {
     uint64_t                 bytes[2];     /* of those that have ended; as in
                                               zlt_relay_t */
     uint64_t                 udp_unknown;  /* datagrams of no session */
+    zlt_udp_count_t          visits;       /* of access; "in" is to clients */
     zlt_figure_t             connects;     /* until a service was reached */
 };
 

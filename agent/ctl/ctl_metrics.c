@@ -61,7 +61,8 @@ typedef struct {
     uint64_t          connections;
     uint64_t          bytes[2];        /* in, out */
     uint64_t          unknown;
-    zlt_udp_count_t   udp;
+    zlt_udp_count_t   udp;             /* of services */
+    zlt_udp_count_t   all;             /* .. and of access */
     uint64_t          channels[ZLT_CTL_METRICS_KINDS];
     zlt_figure_t      connects;
     zlt_figure_t      heartbeats;
@@ -249,6 +250,7 @@ zlt_ctl_metrics_sum(zlt_ctl_metrics_sum_t *sum, const zlt_link_t *l)
     sum->bytes[1] += totals.bytes_out;
 
     zlt_link_state_udp(&sum->udp, &totals.udp);
+    zlt_link_state_udp(&sum->all, &totals.all);
     zlt_figure_add(&sum->connects, &l->owner.connects);
     zlt_figure_add(&sum->heartbeats, &l->heartbeats);
 }
@@ -391,12 +393,13 @@ zlt_ctl_metrics_udp(zlt_ctl_metrics_t *m)
 
     for (i = 0; i < m->nsums; i++) {
         sum = &m->sums[i];
-        c = &sum->udp;
+        c = &sum->all;
         zlt_ctl_metrics_sample(m, sum->name, "cause", "queue",
                                c->full_in + c->full_out);
         zlt_ctl_metrics_sample(m, sum->name, "cause", "age",
                                c->late_in + c->late_out);
         zlt_ctl_metrics_sample(m, sum->name, "cause", "send", c->failed);
+        zlt_ctl_metrics_sample(m, sum->name, "cause", "kernel", c->kernel);
         zlt_ctl_metrics_sample(m, sum->name, "cause", "session",
                                sum->unknown);
     }
@@ -407,7 +410,7 @@ zlt_ctl_metrics_udp(zlt_ctl_metrics_t *m)
 
     for (i = 0; i < m->nsums; i++) {
         zlt_ctl_metrics_sample(m, m->sums[i].name, NULL, NULL,
-                               m->sums[i].udp.refused);
+                               m->sums[i].all.refused);
     }
 }
 

@@ -54,6 +54,8 @@ static void zlt_ctl_status_ready_services(zlt_text_t *t, const zlt_link_t *l,
 static void zlt_ctl_status_json(zlt_text_t *t, const zlt_ctl_status_t *st);
 static void zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     const char *service);
+static void zlt_ctl_status_json_dropped(zlt_text_t *t, const zlt_link_t *l,
+    const zlt_udp_count_t *c);
 static void zlt_ctl_status_json_services(zlt_text_t *t, const zlt_link_t *l,
     const char *name);
 static void zlt_ctl_status_json_check(zlt_text_t *t, const zlt_range_t *r);
@@ -570,10 +572,13 @@ zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
                           ? l->owner.conf->via.name : "");
 
     zlt_text_printf(t, ",\n \"connections\":{\"open\":%u,\"total\":%llu},"
-                    "\"bytes\":{\"in\":%llu,\"out\":%llu},\"latency\":",
+                    "\"bytes\":{\"in\":%llu,\"out\":%llu},",
                     totals.open, (unsigned long long) totals.total,
                     (unsigned long long) totals.bytes_in,
                     (unsigned long long) totals.bytes_out);
+
+    zlt_ctl_status_json_dropped(t, l, &totals.all);
+    zlt_text_printf(t, ",\"latency\":");
 
     if (l->srtt && l->state == ZLT_LINK_CONNECTED) {
         zlt_text_printf(t, "{\"last\":%.3f,\"smoothed\":%.3f}",
@@ -586,6 +591,22 @@ zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     zlt_text_printf(t, ",\n \"services\":[");
     zlt_ctl_status_json_services(t, l, service);
     zlt_text_printf(t, "]}");
+}
+
+
+/* Datagrams, as in the metrics. */
+
+static void
+zlt_ctl_status_json_dropped(zlt_text_t *t, const zlt_link_t *l,
+    const zlt_udp_count_t *c)
+{
+    zlt_text_printf(t, "\"dropped\":{\"queue\":%llu,\"age\":%llu,"
+                    "\"send\":%llu,\"kernel\":%llu,\"session\":%llu}",
+                    (unsigned long long) (c->full_in + c->full_out),
+                    (unsigned long long) (c->late_in + c->late_out),
+                    (unsigned long long) c->failed,
+                    (unsigned long long) c->kernel,
+                    (unsigned long long) l->owner.udp_unknown);
 }
 
 

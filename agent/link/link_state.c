@@ -99,6 +99,9 @@ zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t)
         zlt_link_state_udp(&t->udp, &s->udp);
     }
 
+    t->all = t->udp;
+    zlt_link_state_udp(&t->all, &l->owner.visits);
+
     t->total += t->udp.sessions;
     t->bytes_in += t->udp.bytes_in;
     t->bytes_out += t->udp.bytes_out;
@@ -119,6 +122,7 @@ zlt_link_state_udp(zlt_udp_count_t *to, const zlt_udp_count_t *c)
     to->late_in += c->late_in;
     to->late_out += c->late_out;
     to->failed += c->failed;
+    to->kernel += c->kernel;
 }
 
 

@@ -34,6 +34,7 @@ typedef struct {
     uint64_t         bytes_in;         /* to the services */
     uint64_t         bytes_out;
     zlt_udp_count_t  udp;              /* .. of which this is a part */
+    zlt_udp_count_t  all;              /* with the sessions of access */
 } zlt_link_totals_t;
 
 

@@ -58,6 +58,7 @@ typedef struct {
     uint64_t             late_in;      /* dropped: too old */
     uint64_t             late_out;
     uint64_t             failed;       /* dropped: the socket, memory */
+    uint64_t             kernel;       /* dropped: no room in the socket */
     uint64_t             reported;     /* drops, in the log */
 } zlt_udp_count_t;
 

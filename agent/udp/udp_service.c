@@ -74,7 +74,8 @@ zlt_udp_service_report(const zlt_owner_t *o, zlt_service_t *service)
     zlt_udp_count_t  *c;
 
     c = &service->udp;
-    dropped = c->full_in + c->late_in + c->full_out + c->late_out + c->failed;
+    dropped = c->full_in + c->late_in + c->full_out + c->late_out + c->failed
+              + c->kernel;
 
     if (dropped == c->reported) {
         return;
@@ -106,7 +107,7 @@ zlt_udp_service_log(const zlt_owner_t *o, const zlt_service_t *service)
                  "open, %llu in all, %llu refused; to the service %llu "
                  "datagrams, %llu bytes, dropped %llu full, %llu late; to the "
                  "server %llu datagrams, %llu bytes, dropped %llu full, %llu "
-                 "late; %llu failed", service->conf.name, service->nsessions,
+                 "late; %llu failed, %llu without room", service->conf.name, service->nsessions,
                  service->nsessions == 1 ? "" : "s",
                  (unsigned long long) c->sessions,
                  (unsigned long long) c->refused, (unsigned long long) c->in,
@@ -116,7 +117,8 @@ zlt_udp_service_log(const zlt_owner_t *o, const zlt_service_t *service)
                  (unsigned long long) c->bytes_out,
                  (unsigned long long) c->full_out,
                  (unsigned long long) c->late_out,
-                 (unsigned long long) c->failed);
+                 (unsigned long long) c->failed,
+                 (unsigned long long) c->kernel);
 }
 
 

@@ -183,6 +183,7 @@ zlt_udp_session_create(zlt_udp_t *u, uint32_t number, zlt_service_t *service)
     }
 
     s->socket.io.fd = -1;
+    s->socket.dropped = &service->udp.kernel;
     u->active = zlt_udp_now;
 
     s->service = service;

@@ -53,7 +53,8 @@
 
 typedef union {
     struct cmsghdr   header;
-    uint8_t          space[CMSG_SPACE(sizeof(int))];
+    uint8_t          space[CMSG_SPACE(sizeof(int))
+                           + CMSG_SPACE(sizeof(uint32_t))];
 } zlt_udp_control_t;
 
 
@@ -74,10 +75,8 @@ static unsigned zlt_udp_socket_message(zlt_udp_socket_t *u, struct msghdr *m,
     zlt_udp_control_t *control, struct iovec *iov, unsigned n);
 static int zlt_udp_socket_no_segments(zlt_udp_socket_t *u,
     const struct msghdr *m);
-static void zlt_udp_socket_received(zlt_udp_message_t *message,
-    struct mmsghdr *received);
-
-
+static void zlt_udp_socket_received(zlt_udp_socket_t *u,
+    zlt_udp_message_t *message, struct mmsghdr *received);
 static int zlt_udp_socket_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler);
 
 
@@ -136,6 +135,7 @@ zlt_udp_socket_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
     int  size;
 
     u->waiting = 0;
+    u->told = 0;
 
     if (zlt_io_add_datagram(&u->io, fd, handler) == -1) {
         return -1;
@@ -150,6 +150,7 @@ zlt_udp_socket_add(zlt_udp_socket_t *u, int fd, zlt_io_pt handler)
 
     size = 1;
     (void) setsockopt(fd, SOL_UDP, UDP_GRO, &size, sizeof(int));
+    (void) setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &size, sizeof(int));
 
     u->segment = ZLT_UDP_MESSAGE / 2;
 
@@ -225,7 +226,7 @@ zlt_udp_socket_receive(zlt_udp_socket_t *u, zlt_udp_message_t *messages)
 
     for (i = 0; i < n; i++) {
         messages[i].data = zlt_udp_slots[i];
-        zlt_udp_socket_received(&messages[i], &received[i]);
+        zlt_udp_socket_received(u, &messages[i], &received[i]);
 
         received[i].msg_hdr.msg_controllen = sizeof(zlt_udp_control_t);
         received[i].msg_hdr.msg_namelen = sizeof(zlt_sockaddr_t);
@@ -256,24 +257,39 @@ zlt_udp_socket_receiver_init(zlt_udp_receiver_t *r)
 }
 
 
+/* The kernel tells of those that it dropped with the next that it takes. */
+
 static void
-zlt_udp_socket_received(zlt_udp_message_t *message, struct mmsghdr *received)
+zlt_udp_socket_received(zlt_udp_socket_t *u, zlt_udp_message_t *message,
+    struct mmsghdr *received)
 {
     int              size;
+    uint32_t         drops;
+    struct msghdr   *m;
     struct cmsghdr  *c;
+
+    m = &received->msg_hdr;
 
     message->len = received->msg_len;
     message->segment = 0;
-    message->from = received->msg_hdr.msg_name;
-    message->fromlen = received->msg_hdr.msg_namelen;
+    message->from = m->msg_name;
+    message->fromlen = m->msg_namelen;
 
-    c = CMSG_FIRSTHDR(&received->msg_hdr);
+    for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
 
-    if (c && c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
-        memcpy(&size, CMSG_DATA(c), sizeof(int));
+        if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+            memcpy(&size, CMSG_DATA(c), sizeof(int));
 
-        if (size > 0) {
-            message->segment = (size_t) size;
+            if (size > 0) {
+                message->segment = (size_t) size;
+            }
+        }
+
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
+            memcpy(&drops, CMSG_DATA(c), sizeof(uint32_t));
+
+            *u->dropped += (uint32_t) (drops - u->told);
+            u->told = drops;
         }
     }
 }

@@ -29,6 +29,9 @@ typedef struct {
     zlt_io_t         io;               /* first: handlers get its address */
     uint16_t         segment;          /* a datagram up to this size may be
                                           sent as a part of a larger message */
+    uint32_t         told;             /* drops, by the kernel, of the socket */
+    uint64_t        *dropped;          /* these are added to; set before it is
+                                          connected or bound */
     unsigned         waiting:1;        /* for room */
 } zlt_udp_socket_t;
 

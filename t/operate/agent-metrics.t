@@ -101,7 +101,7 @@ sub figures {
     cmp_ok($m{"zltunnel_agent_datagrams_total{$l,direction=\"in\"}"}, '>', 0,
            'datagrams');
     is($m{"zltunnel_agent_datagrams_dropped_total{$l,cause=\"$_\"}"}, 0,
-       "none dropped: $_") for qw(queue age send session);
+       "none dropped: $_") for qw(queue age send kernel session);
     is($m{"zltunnel_agent_connects_total{$l,service=\"web\",result=\"ok\"}"},
        1, 'connects');
     is($m{"zltunnel_agent_connects_total{$l,service=\"gone\","
