@@ -121,26 +121,27 @@ ngx_http_zltunnel_api_handler(ngx_http_request_t *r)
     zlcf = ngx_http_get_module_loc_conf(r, ngx_http_zltunnel_module);
 
     if (zlcf->registry->sh == NULL) {
-        return ngx_http_zltunnel_api_error(r, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                           "NoRegistry",
-                                           "this worker has no registry");
+        return ngx_http_zltunnel_api_answer_error(r,
+                                                 NGX_HTTP_SERVICE_UNAVAILABLE,
+                                                 "NoRegistry",
+                                                 "this worker has no registry");
     }
 
     rc = ngx_http_zltunnel_api_path(r, &path);
 
     if (rc == NGX_DECLINED) {
-        return ngx_http_zltunnel_api_error(r, NGX_HTTP_NOT_FOUND,
-                                           "PathNotFound",
-                                           "there is nothing of that name; "
-                                           "GET " NGX_HTTP_ZLTUNNEL_API_VERSION
-                                           "/ tells what there is");
+        return ngx_http_zltunnel_api_answer_error(r, NGX_HTTP_NOT_FOUND,
+                                            "PathNotFound",
+                                            "there is nothing of that name; "
+                                            "GET " NGX_HTTP_ZLTUNNEL_API_VERSION
+                                            "/ tells what there is");
     }
 
     if (rc == NGX_ABORT) {
-        return ngx_http_zltunnel_api_error(r, NGX_HTTP_NOT_FOUND,
-                                           "UnknownVersion",
-                                           "the version of the API must be "
-                                           NGX_HTTP_ZLTUNNEL_API_VERSION);
+        return ngx_http_zltunnel_api_answer_error(r, NGX_HTTP_NOT_FOUND,
+                                               "UnknownVersion",
+                                               "the version of the API must be "
+                                               NGX_HTTP_ZLTUNNEL_API_VERSION);
     }
 
     return ngx_http_zltunnel_api_method(r, &path, zlcf->write);
@@ -159,12 +160,12 @@ ngx_http_zltunnel_api_method(ngx_http_request_t *r,
     reads = (path->n < 3
              || (path->n == 3
                  && ngx_strncmp(path->part[1].data, "tunnels/", 8) == 0));
-    writes = ngx_http_zltunnel_api_writes(path);
+    writes = ngx_http_zltunnel_api_write_method(path);
 
     if (!reads && !writes) {
-        return ngx_http_zltunnel_api_error(r, NGX_HTTP_NOT_FOUND,
-                                           "PathNotFound",
-                                           "there is nothing of that name");
+        return ngx_http_zltunnel_api_answer_error(r, NGX_HTTP_NOT_FOUND,
+                                               "PathNotFound",
+                                               "there is nothing of that name");
     }
 
     if (reads && (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
@@ -173,15 +174,16 @@ ngx_http_zltunnel_api_method(ngx_http_request_t *r,
     }
 
     if (write && (r->method & writes)) {
-        return ngx_http_zltunnel_api_write(r, path);
+        return ngx_http_zltunnel_api_write_do(r, path);
     }
 
     if (r->method & writes) {
-        return ngx_http_zltunnel_api_not_allowed(r, reads ? "GET, HEAD" : "",
-                                                 "MethodDisabled",
-                                                 "nothing can be changed: it "
-                                                 "is \"zltunnel_api\" without "
-                                                 "\"write=on\"");
+        return ngx_http_zltunnel_api_answer_not_allowed(r,
+                                                  reads ? "GET, HEAD" : "",
+                                                  "MethodDisabled",
+                                                  "nothing can be changed: it "
+                                                  "is \"zltunnel_api\" without "
+                                                  "\"write=on\"");
     }
 
     allow = reads ? "GET, HEAD" : "";
@@ -191,9 +193,10 @@ ngx_http_zltunnel_api_method(ngx_http_request_t *r,
                       : (writes == NGX_HTTP_POST) ? "POST" : "DELETE";
     }
 
-    return ngx_http_zltunnel_api_not_allowed(r, allow, "MethodNotAllowed",
-                                             "\"Allow\" says which methods "
-                                             "there are");
+    return ngx_http_zltunnel_api_answer_not_allowed(r,
+                                                 allow, "MethodNotAllowed",
+                                                 "\"Allow\" says which methods "
+                                                 "there are");
 }
 
 
@@ -282,7 +285,7 @@ ngx_http_zltunnel_api_versions(ngx_http_request_t *r)
 
     ngx_zltunnel_json_init(&j, r->pool);
 
-    j.compact = !ngx_http_zltunnel_api_pretty(r);
+    j.compact = !ngx_http_zltunnel_api_answer_pretty(r);
 
     ngx_zltunnel_json_open(&j, NULL, '[');
     ngx_zltunnel_json_number(&j, NULL,
@@ -294,7 +297,7 @@ ngx_http_zltunnel_api_versions(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_zltunnel_api_send(r, out, size);
+    return ngx_http_zltunnel_api_answer_ok(r, out, size);
 }
 
 
@@ -316,7 +319,7 @@ ngx_http_zltunnel_api_get(ngx_http_request_t *r,
     api.pool = r->pool;
     api.name = path->part[1];
     api.write = zlcf->write;
-    api.pretty = ngx_http_zltunnel_api_pretty(r);
+    api.pretty = ngx_http_zltunnel_api_answer_pretty(r);
 
     if (path->n == 3) {
         api.id = path->id;
@@ -329,16 +332,16 @@ ngx_http_zltunnel_api_get(ngx_http_request_t *r,
     rc = ngx_zltunnel_api(&api, &out, &size);
 
     if (rc == NGX_DECLINED) {
-        return ngx_http_zltunnel_api_error(r, NGX_HTTP_NOT_FOUND,
-                                           "TunnelNotFound",
-                                           "there is no tunnel with that id");
+        return ngx_http_zltunnel_api_answer_error(r, NGX_HTTP_NOT_FOUND,
+                                             "TunnelNotFound",
+                                             "there is no tunnel with that id");
     }
 
     if (rc != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_zltunnel_api_send(r, out, size);
+    return ngx_http_zltunnel_api_answer_ok(r, out, size);
 }
 
 

@@ -10,15 +10,15 @@
 #include "ngx_zltunnel_config.h"
 
 
-static ngx_int_t ngx_http_zltunnel_api_answer(ngx_http_request_t *r,
+static ngx_int_t ngx_http_zltunnel_api_answer_json(ngx_http_request_t *r,
     ngx_uint_t status, ngx_chain_t *out, off_t size);
-static ngx_uint_t ngx_http_zltunnel_api_quality(ngx_str_t *accept,
+static ngx_uint_t ngx_http_zltunnel_api_answer_quality(ngx_str_t *accept,
     const char *type, const char *family);
-static ngx_uint_t ngx_http_zltunnel_api_q(u_char *p, u_char *last);
+static ngx_uint_t ngx_http_zltunnel_api_answer_q(u_char *p, u_char *last);
 
 
 ngx_uint_t
-ngx_http_zltunnel_api_pretty(ngx_http_request_t *r)
+ngx_http_zltunnel_api_answer_pretty(ngx_http_request_t *r)
 {
     u_char     *p, *last;
     ngx_str_t  *accept, value;
@@ -47,17 +47,18 @@ ngx_http_zltunnel_api_pretty(ngx_http_request_t *r)
         }
     }
 
-    accept = ngx_http_zltunnel_api_header(r, "Accept");
+    accept = ngx_http_zltunnel_api_answer_header(r, "Accept");
 
     return accept
-           && ngx_http_zltunnel_api_quality(accept, "text/html", "text/*")
-              > ngx_http_zltunnel_api_quality(accept, "application/json",
-                                              "application/*");
+           && ngx_http_zltunnel_api_answer_quality(accept, "text/html",
+                                                   "text/*")
+              > ngx_http_zltunnel_api_answer_quality(accept, "application/json",
+                                                     "application/*");
 }
 
 
 ngx_str_t *
-ngx_http_zltunnel_api_header(ngx_http_request_t *r, const char *name)
+ngx_http_zltunnel_api_answer_header(ngx_http_request_t *r, const char *name)
 {
     size_t            len;
     ngx_uint_t        i;
@@ -86,7 +87,7 @@ ngx_http_zltunnel_api_header(ngx_http_request_t *r, const char *name)
 /* in thousandths, of the range that fits best: RFC 9110, section 12.5.1 */
 
 static ngx_uint_t
-ngx_http_zltunnel_api_quality(ngx_str_t *accept, const char *type,
+ngx_http_zltunnel_api_answer_quality(ngx_str_t *accept, const char *type,
     const char *family)
 {
     u_char      *p, *end, *last;
@@ -133,7 +134,7 @@ ngx_http_zltunnel_api_quality(ngx_str_t *accept, const char *type,
 
         if (rank > best) {
             best = rank;
-            q = ngx_http_zltunnel_api_q(p + len, end);
+            q = ngx_http_zltunnel_api_answer_q(p + len, end);
         }
     }
 
@@ -142,7 +143,7 @@ ngx_http_zltunnel_api_quality(ngx_str_t *accept, const char *type,
 
 
 static ngx_uint_t
-ngx_http_zltunnel_api_q(u_char *p, u_char *last)
+ngx_http_zltunnel_api_answer_q(u_char *p, u_char *last)
 {
     ngx_int_t  q;
 
@@ -161,15 +162,15 @@ ngx_http_zltunnel_api_q(u_char *p, u_char *last)
 
 
 ngx_int_t
-ngx_http_zltunnel_api_send(ngx_http_request_t *r, ngx_chain_t *out,
+ngx_http_zltunnel_api_answer_ok(ngx_http_request_t *r, ngx_chain_t *out,
     off_t size)
 {
-    return ngx_http_zltunnel_api_answer(r, NGX_HTTP_OK, out, size);
+    return ngx_http_zltunnel_api_answer_json(r, NGX_HTTP_OK, out, size);
 }
 
 
 ngx_int_t
-ngx_http_zltunnel_api_error(ngx_http_request_t *r, ngx_uint_t status,
+ngx_http_zltunnel_api_answer_error(ngx_http_request_t *r, ngx_uint_t status,
     const char *code, const char *text)
 {
     off_t                 size;
@@ -178,7 +179,7 @@ ngx_http_zltunnel_api_error(ngx_http_request_t *r, ngx_uint_t status,
 
     ngx_zltunnel_json_init(&j, r->pool);
 
-    j.compact = !ngx_http_zltunnel_api_pretty(r);
+    j.compact = !ngx_http_zltunnel_api_answer_pretty(r);
 
     ngx_zltunnel_json_open(&j, NULL, '{');
     ngx_zltunnel_json_open(&j, "error", '{');
@@ -192,24 +193,25 @@ ngx_http_zltunnel_api_error(ngx_http_request_t *r, ngx_uint_t status,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_zltunnel_api_answer(r, status, out, size);
+    return ngx_http_zltunnel_api_answer_json(r, status, out, size);
 }
 
 
 ngx_int_t
-ngx_http_zltunnel_api_not_allowed(ngx_http_request_t *r, const char *allow,
-    const char *code, const char *text)
+ngx_http_zltunnel_api_answer_not_allowed(ngx_http_request_t *r,
+    const char *allow, const char *code, const char *text)
 {
     if (ngx_http_zltunnel_answer_header(r, "Allow", allow) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_zltunnel_api_error(r, NGX_HTTP_NOT_ALLOWED, code, text);
+    return ngx_http_zltunnel_api_answer_error(r, NGX_HTTP_NOT_ALLOWED, code,
+                                              text);
 }
 
 
 static ngx_int_t
-ngx_http_zltunnel_api_answer(ngx_http_request_t *r, ngx_uint_t status,
+ngx_http_zltunnel_api_answer_json(ngx_http_request_t *r, ngx_uint_t status,
     ngx_chain_t *out, off_t size)
 {
     if (ngx_http_zltunnel_answer_header(r, "X-Content-Type-Options", "nosniff")

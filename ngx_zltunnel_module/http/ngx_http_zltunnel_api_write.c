@@ -14,16 +14,17 @@
 #define NGX_HTTP_ZLTUNNEL_API_FOR  (366 * 24 * 3600)
 
 
-static ngx_uint_t ngx_http_zltunnel_api_is(ngx_str_t *part, const char *name);
-static ngx_uint_t ngx_http_zltunnel_api_foreign(ngx_http_request_t *r);
-static ngx_int_t ngx_http_zltunnel_api_kick(ngx_http_request_t *r,
+static ngx_uint_t ngx_http_zltunnel_api_write_is(ngx_str_t *part,
+    const char *name);
+static ngx_uint_t ngx_http_zltunnel_api_write_foreign(ngx_http_request_t *r);
+static ngx_int_t ngx_http_zltunnel_api_write_kick(ngx_http_request_t *r,
     ngx_zltunnel_registry_t *registry, u_char *id);
-static ngx_int_t ngx_http_zltunnel_api_done(ngx_http_request_t *r,
+static ngx_int_t ngx_http_zltunnel_api_write_done(ngx_http_request_t *r,
     ngx_int_t rc, const char *code, const char *text);
 
 
 ngx_uint_t
-ngx_http_zltunnel_api_writes(ngx_http_zltunnel_api_path_t *path)
+ngx_http_zltunnel_api_write_method(ngx_http_zltunnel_api_path_t *path)
 {
     ngx_uint_t  tunnel;
 
@@ -31,21 +32,23 @@ ngx_http_zltunnel_api_writes(ngx_http_zltunnel_api_path_t *path)
         return 0;
     }
 
-    tunnel = ngx_http_zltunnel_api_is(&path->part[1], "tunnels");
+    tunnel = ngx_http_zltunnel_api_write_is(&path->part[1], "tunnels");
 
     if (path->n == 3) {
-        return (tunnel || ngx_http_zltunnel_api_is(&path->part[1], "access"))
+        return (tunnel
+                || ngx_http_zltunnel_api_write_is(&path->part[1], "access"))
                ? NGX_HTTP_DELETE : 0;
     }
 
-    return (tunnel && (ngx_http_zltunnel_api_is(&path->part[3], "drain")
-                       || ngx_http_zltunnel_api_is(&path->part[3], "resume")))
+    return (tunnel && (ngx_http_zltunnel_api_write_is(&path->part[3], "drain")
+                       || ngx_http_zltunnel_api_write_is(&path->part[3],
+                                                         "resume")))
            ? NGX_HTTP_POST : 0;
 }
 
 
 static ngx_uint_t
-ngx_http_zltunnel_api_is(ngx_str_t *part, const char *name)
+ngx_http_zltunnel_api_write_is(ngx_str_t *part, const char *name)
 {
     return part->len == ngx_strlen(name)
            && ngx_memcmp(part->data, name, part->len) == 0;
@@ -53,63 +56,64 @@ ngx_http_zltunnel_api_is(ngx_str_t *part, const char *name)
 
 
 ngx_int_t
-ngx_http_zltunnel_api_write(ngx_http_request_t *r,
+ngx_http_zltunnel_api_write_do(ngx_http_request_t *r,
     ngx_http_zltunnel_api_path_t *path)
 {
     ngx_int_t                      rc;
+    ngx_uint_t                     drain;
     ngx_zltunnel_registry_t       *registry;
     ngx_http_zltunnel_loc_conf_t  *zlcf;
 
-    if (ngx_http_zltunnel_api_foreign(r)) {
-        return ngx_http_zltunnel_api_error(r, NGX_HTTP_FORBIDDEN,
-                                           "CrossSite",
-                                           "a page of another site must not "
-                                           "change anything");
+    if (ngx_http_zltunnel_api_write_foreign(r)) {
+        return ngx_http_zltunnel_api_answer_error(r, NGX_HTTP_FORBIDDEN,
+                                              "CrossSite",
+                                              "a page of another site must not "
+                                              "change anything");
     }
 
     zlcf = ngx_http_get_module_loc_conf(r, ngx_http_zltunnel_module);
     registry = zlcf->registry;
 
     if (path->n == 4) {
-        rc = ngx_zltunnel_drain(registry, path->id,
-                           ngx_http_zltunnel_api_is(&path->part[3], "drain"));
+        drain = ngx_http_zltunnel_api_write_is(&path->part[3], "drain");
+        rc = ngx_zltunnel_drain(registry, path->id, drain);
 
-        return ngx_http_zltunnel_api_done(r, rc, "TunnelNotFound",
-                                          "there is no tunnel with that id");
+        return ngx_http_zltunnel_api_write_done(r, rc, "TunnelNotFound",
+                                             "there is no tunnel with that id");
     }
 
-    if (ngx_http_zltunnel_api_is(&path->part[1], "tunnels")) {
-        return ngx_http_zltunnel_api_kick(r, registry, path->id);
+    if (ngx_http_zltunnel_api_write_is(&path->part[1], "tunnels")) {
+        return ngx_http_zltunnel_api_write_kick(r, registry, path->id);
     }
 
     rc = ngx_zltunnel_access_end_now(registry, path->id);
 
-    return ngx_http_zltunnel_api_done(r, rc, "AccessNotFound",
-                                      "there is no access session with that "
-                                      "id");
+    return ngx_http_zltunnel_api_write_done(r, rc, "AccessNotFound",
+                                         "there is no access session with that "
+                                         "id");
 }
 
 
 /* a browser tells whose page has sent it, and may have the password */
 
 static ngx_uint_t
-ngx_http_zltunnel_api_foreign(ngx_http_request_t *r)
+ngx_http_zltunnel_api_write_foreign(ngx_http_request_t *r)
 {
     size_t      len;
     u_char     *p, *last;
     ngx_str_t  *site, *origin, *host;
 
-    site = ngx_http_zltunnel_api_header(r, "Sec-Fetch-Site");
+    site = ngx_http_zltunnel_api_answer_header(r, "Sec-Fetch-Site");
 
-    if (site && (ngx_http_zltunnel_api_is(site, "cross-site")
-                 || ngx_http_zltunnel_api_is(site, "same-site")))
+    if (site && (ngx_http_zltunnel_api_write_is(site, "cross-site")
+                 || ngx_http_zltunnel_api_write_is(site, "same-site")))
     {
         return 1;
     }
 
     /* "scheme://host:port", or "null" */
 
-    origin = ngx_http_zltunnel_api_header(r, "Origin");
+    origin = ngx_http_zltunnel_api_answer_header(r, "Origin");
 
     if (origin == NULL) {
         return 0;
@@ -131,7 +135,7 @@ ngx_http_zltunnel_api_foreign(ngx_http_request_t *r)
 
 
 static ngx_int_t
-ngx_http_zltunnel_api_kick(ngx_http_request_t *r,
+ngx_http_zltunnel_api_write_kick(ngx_http_request_t *r,
     ngx_zltunnel_registry_t *registry, u_char *id)
 {
     time_t      until;
@@ -145,10 +149,10 @@ ngx_http_zltunnel_api_kick(ngx_http_request_t *r,
         rc = value.len ? ngx_parse_time(&value, 1) : NGX_ERROR;
 
         if (rc <= 0 || rc > NGX_HTTP_ZLTUNNEL_API_FOR) {
-            return ngx_http_zltunnel_api_error(r, NGX_HTTP_BAD_REQUEST,
-                                               "ParameterInvalid",
-                                               "for= must be a time, from 1s "
-                                               "to 366d, as 10m");
+            return ngx_http_zltunnel_api_answer_error(r, NGX_HTTP_BAD_REQUEST,
+                                                 "ParameterInvalid",
+                                                 "for= must be a time, from 1s "
+                                                 "to 366d, as 10m");
         }
 
         until = ngx_time() + rc;
@@ -157,26 +161,27 @@ ngx_http_zltunnel_api_kick(ngx_http_request_t *r,
     rc = ngx_zltunnel_kick(registry, id, until);
 
     if (rc == NGX_BUSY) {
-        return ngx_http_zltunnel_api_error(r, NGX_HTTP_CONFLICT,
-                                           "TooManyKeptOut",
-                                           "the agents of too many tokens are "
-                                           "kept out already; remove the "
-                                           "token's line");
+        return ngx_http_zltunnel_api_answer_error(r, NGX_HTTP_CONFLICT,
+                                            "TooManyKeptOut",
+                                            "the agents of too many tokens are "
+                                            "kept out already; remove the "
+                                            "token's line");
     }
 
-    return ngx_http_zltunnel_api_done(r, rc, "TunnelNotFound",
-                                      "there is no tunnel with that id");
+    return ngx_http_zltunnel_api_write_done(r, rc, "TunnelNotFound",
+                                            "there is no tunnel with that id");
 }
 
 
 /* 204, unless it was not there */
 
 static ngx_int_t
-ngx_http_zltunnel_api_done(ngx_http_request_t *r, ngx_int_t rc,
+ngx_http_zltunnel_api_write_done(ngx_http_request_t *r, ngx_int_t rc,
     const char *code, const char *text)
 {
     if (rc != NGX_OK) {
-        return ngx_http_zltunnel_api_error(r, NGX_HTTP_NOT_FOUND, code, text);
+        return ngx_http_zltunnel_api_answer_error(r, NGX_HTTP_NOT_FOUND, code,
+                                                  text);
     }
 
     if (ngx_http_zltunnel_answer_header(r, "Cache-Control", "no-store")
