@@ -29,6 +29,10 @@ my $t = ZLTunnel->new(
     location => 'location /api/ { zltunnel_api; }
         location /ctl/ { zltunnel_api write=on; allow 127.0.0.1; deny all; }');
 
+my $pass = $t->free_port;
+$t->write_conf(stream => "server { listen 127.0.0.1:$pass;
+                                   zltunnel_pass shop token=bob; }");
+
 my $alice = $t->token('alice');
 my $bob = $t->token('bob');
 my $carol = $t->token('carol', 'sessions=2');
@@ -186,9 +190,13 @@ subtest 'kept out, and many others go' => sub {
 
     my @many = map { ZLTunnel::Wire->agent($t, $eve) } 1 .. $many;
     my @ids = map { unpack 'H*', $_->{ok}{tunnel_id} } @many;
+    my ($asked, $twice) = (0, 0);
     is(scalar(grep {
-           request('DELETE', "/ctl/1/tunnels/$_")->{status} == 204
+           my $status = request('DELETE', "/ctl/1/tunnels/$_")->{status};
+           $twice += twice() if !(++$asked % 10);
+           $status == 204;
        } @ids), $many, 'more than are known afterwards');
+    is($twice, 0, '.. each was there once');
     ok(!(grep { $_->{id} eq $ids[0] } past('eve')), 'the first is not');
 
     is(((past('carol'))[0] // {})->{state}, 'kept_out', 'who is kept out is');
@@ -223,6 +231,16 @@ subtest 'drained' => sub {
     ok(echo_of($c), 'the connection goes on');
     ok(ended(connect_to($port)), 'there are no new ones');
 
+    my $from = length $t->log;
+    my $drained = qr/service[ ]"shop"[ ]of[ ][^\n]*[ ]takes[ ]nobody:[ ]the[ ]
+                     administrator[ ]has[ ]drained/x;
+
+    ok(ended(connect_to($pass)), '.. nor by zltunnel_pass');
+    ok(wait_for(sub { substr($t->log, $from) =~ $drained }),
+       '.. the log has why');
+    unlike(substr($t->log, $from), qr/no agent.* has registered service/,
+           '.. and not that nobody has the service');
+
     is(request('POST', "/ctl/1/tunnels/$id/resume")->{status}, 204, 'resumed');
     is(tunnel('bob')->{state}, 'connected', 'so it says');
     ok(echo_of(connect_to($port)), 'there are new ones');
@@ -230,7 +248,6 @@ subtest 'drained' => sub {
 };
 
 subtest 'balanced' => sub {
-    my $pass = $t->free_port;
     my @agents = map { $t->agent(token => $carol,
                                  services => [ "both:$echo->{port}" ]) } 1, 2;
     my @ids = map { $_->{id} } grep { $_->{state} eq 'connected' && $_->{token} eq 'carol' }
@@ -277,6 +294,8 @@ subtest 'errors of a tunnel' => sub {
 
     $spared = $t->agent(token => $bob, services => [ "shop:$echo->{port}" ]);
     is(tunnel('bob')->{id}, $id, 'another takes the tunnel');
+    is(scalar(grep { $_->{id} eq $id } @{ api('/ctl/1/tunnels')->{tunnels} }),
+       1, '.. which is there once');
     is(tunnel('bob')->{disconnected}, undef, 'it is there');
     is(tunnel('bob')->{last_error}{text}, 'the connection was lost',
        'the error is its last');
@@ -366,6 +385,14 @@ sub past {
     my ($token) = @_;
     return grep { $_->{token} eq $token && $_->{state} =~ $past }
            @{ api('/ctl/1/tunnels')->{tunnels} };
+}
+
+# how many tunnels are in the list again
+
+sub twice {
+    my %n;
+    $n{ $_->{id} }++ for @{ api('/ctl/1/tunnels')->{tunnels} };
+    return scalar grep { $_ > 1 } values %n;
 }
 
 sub total {
