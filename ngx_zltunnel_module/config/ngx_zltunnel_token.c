@@ -360,7 +360,7 @@ ngx_zltunnel_token_parameter(ngx_zltunnel_token_reader_t *r,
     return ngx_zltunnel_token_fail(r, "unknown parameter behind the name: "
                      "allowed are services=, ports=, protocols=, "
                      "hosts=, max_hosts=, max_services=, "
-                     "max_connections=, max_udp_sessions=, sessions=, "
+                     "max_connections=, max_udp_sessions=, rate=, sessions=, "
                      "expires=, access=, access_ttl=, max_access=, cert=");
 }
 

@@ -154,6 +154,17 @@ subtest 'what may stand there' => sub {
         like($out, qr/$key.*a number from 1 to 65535/, '.. the text says what');
     }
 
+    $t->{tokens}[1]{rights} = 'max_connection=3';
+    $t->write_tokens;
+
+    my ($rc, $out) = $t->test_conf;
+    my ($table) = slurp("$FindBin::Bin/../../docs/directives.md")
+                  =~ /^\| parameter \| meaning \|.*?\n(\|.*?)\n\n/ms;
+
+    like($out, qr/unknown parameter/, 'a name that is misspelt');
+    like($out, qr/\b\Q$_\E=/, ".. $_= is among those that there are")
+        for $table =~ /^\| `(\w+)=/mg;
+
     $t->{tokens}[1]{rights} = 'sessions=2';
     $t->write_tokens;
 };
