@@ -71,7 +71,10 @@ ngx_zltunnel_taken_check(ngx_cycle_t *cycle,
 }
 
 
-/* this nginx has its sockets already, or -t is run beside one that has */
+/*
+ * This nginx has its sockets already, or -t is run beside one that has, or it is
+ * nginx -s, which opens none.
+ */
 
 static ngx_uint_t
 ngx_zltunnel_taken_running(ngx_cycle_t *cycle)
@@ -81,6 +84,10 @@ ngx_zltunnel_taken_running(ngx_cycle_t *cycle)
     ngx_int_t         pid;
     ngx_file_t        file;
     ngx_core_conf_t  *ccf;
+
+    if (ngx_process == NGX_PROCESS_SIGNALLER) {
+        return 1;
+    }
 
     if (!ngx_test_config) {
         return !ngx_is_init_cycle(cycle->old_cycle)

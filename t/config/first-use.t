@@ -307,6 +307,12 @@ sub taken {
             . '; net.ipv4.ip_local_reserved_ports keeps a range from outgoing '
             . 'connections (98: Address already in use)');
 
+    my ($rc, $out) = ZLTunnel::Proc::run(
+        $ZLTunnel::NGINX, '-s', 'reopen', '-p', $dir, '-c', "$dir/nginx.conf",
+        '-e', "$dir/test.log");
+    like($out, qr/nginx\.pid/, 'a signal is for a process that is missing');
+    unlike($out, qr/another program/, 'a signal is sent: nothing starts');
+
     write_file("$dir/nginx.pid", "$$\n");
     row_now('a port that may be that of the nginx which runs', 0, undef);
     unlink "$dir/nginx.pid";
