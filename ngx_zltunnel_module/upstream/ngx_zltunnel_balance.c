@@ -64,8 +64,8 @@ ngx_zltunnel_balance(ngx_zltunnel_upstream_t *up)
 {
     u_char                     *id;
     ngx_int_t                   rc;
-    ngx_uint_t                  missing;
-    ngx_zltunnel_sh_service_t  *service;
+    ngx_uint_t                  missing, drained;
+    ngx_zltunnel_sh_service_t  *service, *first;
 
     if (up->chosen) {
         ngx_zltunnel_balance_done(up);
@@ -98,13 +98,16 @@ ngx_zltunnel_balance(ngx_zltunnel_upstream_t *up)
     rc = service ? ngx_zltunnel_balance_take(up, service) : NGX_BUSY;
 
     up->cursor = NULL;
-    missing = (service == NULL && ngx_zltunnel_balance_next(up, NULL) == NULL);
+    first = service ? service : ngx_zltunnel_balance_next(up, NULL);
+    missing = (first == NULL);
+    drained = (service == NULL && first && first->tunnel->draining
+               && !up->conf->host);
     up->absent = missing ? ngx_zltunnel_balance_absent(up)
                          : NGX_ZLTUNNEL_THERE;
 
     ngx_zltunnel_zone_unlock(up->conf->registry);
 
-    if (missing && up->candidates == 0 && !up->told) {
+    if ((missing || drained) && up->candidates == 0 && !up->told) {
         up->told = 1;
         ngx_zltunnel_balance_tell(up);
     }

@@ -26,7 +26,9 @@ my $many = 100;                # tunnels, more than the zone has room for later
 my $t = ZLTunnel->new(
     workers => 4, range => 12,
     zltunnel => 'heartbeat_interval 1s;',
-    location => 'location /api/ { zltunnel_api; }
+    http => 'upstream shop { zltunnel_service shop token=bob; }',
+    location => 'location /shop { proxy_pass http://shop; }
+        location /api/ { zltunnel_api; }
         location /ctl/ { zltunnel_api write=on; allow 127.0.0.1; deny all; }');
 
 my $pass = $t->free_port;
@@ -237,6 +239,9 @@ subtest 'drained' => sub {
 
     ok(ended(connect_to($pass)), '.. nor by zltunnel_pass');
     ok(wait_for(sub { substr($t->log, $from) =~ $drained }),
+       '.. the log has why');
+    is(request('GET', '/shop')->{status}, 502, '.. nor by an upstream');
+    ok(wait_for(sub { 2 <= (() = substr($t->log, $from) =~ /$drained/g) }),
        '.. the log has why');
     unlike(substr($t->log, $from), qr/no agent.* has registered service/,
            '.. and not that nobody has the service');
