@@ -15,7 +15,8 @@
 #include "ngx_zltunnel_zone.h"
 
 
-#define NGX_ZLTUNNEL_KEPT_RETRY  30           /* s */
+/* s; an agent waits for up to a quarter longer, so that it asks within 30 */
+#define NGX_ZLTUNNEL_KEPT_RETRY  24
 
 
 static ngx_zltunnel_sh_kept_t *ngx_zltunnel_kept_find(ngx_zltunnel_sh_t *sh,
