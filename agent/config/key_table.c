@@ -483,13 +483,16 @@ static int
 zlt_key_table_metrics(const zlt_key_t *k, void *base, const char *value,
     char *error)
 {
+    char                must[192];
     const char         *why;
     zlt_access_conf_t   a;
 
     zlt_option_access_init(&a);
 
     if (zlt_option_access_local(value, &a, &why) == -1) {
-        return zlt_key_table_bad(k, value, why, error);
+        (void) snprintf(must, sizeof(must), "%s; it must be %s, as 9114", why,
+                        k->arg);
+        return zlt_key_table_bad(k, value, must, error);
     }
 
     if (!a.is_unix && a.port == 0) {

@@ -261,7 +261,10 @@ sub addresses {
         like($out, $_->[1], '.. with the reason');
     }
 
-    my ($rc, $out) = started($port);
+    my ($rc, $out) = started('localhost');
+    like($out, qr/it must be \[ADDRESS:\]PORT\|unix:/, '.. and the remedy');
+
+    ($rc, $out) = started($port);
     is($rc, 1, 'in use: exit 1');
     like($out, qr/metrics cannot be at 127\.0\.0\.1:$port: Address already/,
          '.. with the reason');
