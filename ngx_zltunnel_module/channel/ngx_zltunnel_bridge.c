@@ -37,8 +37,8 @@
 #include "zlt_track.h"
 
 
-/* ms for the other worker's end, when the agent's has come */
-#define NGX_ZLTUNNEL_BRIDGE_LINGER  60000
+/* ms without a byte, when one end has come: as long as a client may pause */
+#define NGX_ZLTUNNEL_BRIDGE_LINGER  3600000
 
 /* connections of an idle one: its own, and the channel's */
 #define NGX_ZLTUNNEL_BRIDGE_IDLE    2
