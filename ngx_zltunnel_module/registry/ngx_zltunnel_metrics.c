@@ -42,8 +42,9 @@ static void ngx_zltunnel_metrics_registry(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_workers(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_channels(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m);
-static void ngx_zltunnel_metrics_notified(ngx_zltunnel_metrics_t *m);
-static void ngx_zltunnel_metrics_asked(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_counts(ngx_zltunnel_metrics_t *m,
+    const char *name, const char *by, const char *help,
+    const ngx_str_t *values, uint64_t *counts, ngx_uint_t n);
 static void ngx_zltunnel_metrics_times(ngx_zltunnel_metrics_t *m,
     const char *name, const char *help, ngx_zltunnel_sh_times_t *times);
 static void ngx_zltunnel_metrics_tunnels(ngx_zltunnel_metrics_t *m);
@@ -291,25 +292,18 @@ ngx_zltunnel_metrics_workers(ngx_zltunnel_metrics_t *m)
 static void
 ngx_zltunnel_metrics_channels(ngx_zltunnel_metrics_t *m)
 {
-    ngx_uint_t                     way;
-    ngx_zltunnel_sh_worker_t       sum;
-    ngx_zltunnel_metrics_text_t   *text;
-    ngx_zltunnel_metrics_label_t   label[1];
+    ngx_zltunnel_sh_worker_t      sum;
+    ngx_zltunnel_metrics_text_t  *text;
 
     text = &m->text;
 
     ngx_zltunnel_status_sum(m->st, &sum);
 
-    label[0].name = "way";
-
-    ngx_zltunnel_metrics_text_family(text, "channels_acquired_total", "counter",
+    ngx_zltunnel_metrics_counts(m, "channels_acquired_total", "way",
                                 "Connections that got a data channel, by the "
-                                "way in which they did.");
-
-    for (way = 0; way < NGX_ZLTUNNEL_WAYS; way++) {
-        label[0].value = ngx_zltunnel_status_sum_ways[way];
-        ngx_zltunnel_metrics_one(text, label, sum.acquired[way]);
-    }
+                                "way in which they did.",
+                                ngx_zltunnel_status_sum_ways, sum.acquired,
+                                NGX_ZLTUNNEL_WAYS);
 
     ngx_zltunnel_metrics_text_family(text, "connects_repeated_total", "counter",
                                 "Connects that were sent again.");
@@ -334,9 +328,7 @@ ngx_zltunnel_metrics_channels(ngx_zltunnel_metrics_t *m)
 static void
 ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m)
 {
-    ngx_uint_t                     rc;
-    ngx_zltunnel_sh_figures_t     *figures;
-    ngx_zltunnel_metrics_label_t   label[1];
+    ngx_zltunnel_sh_figures_t  *figures;
 
     static const ngx_str_t  results[NGX_ZLTUNNEL_RESULTS] = {
         ngx_string("ok"), ngx_string("no_service"), ngx_string("limit"),
@@ -344,20 +336,27 @@ ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m)
         ngx_string("incapable"), ngx_string("error")
     };
 
+    static const ngx_str_t  asked[NGX_ZLTUNNEL_ASKED] = {
+        ngx_string("allowed"), ngx_string("refused"), ngx_string("failed")
+    };
+
     figures = &m->st->figures;
-    label[0].name = "result";
 
-    ngx_zltunnel_metrics_text_family(&m->text, "dials_total", "counter",
-                                     "Connections that asked for a data "
-                                     "channel, by what came of it.");
+    ngx_zltunnel_metrics_counts(m, "dials_total", "result",
+                                "Connections that asked for a data "
+                                "channel, by what came of it.",
+                                results, figures->dials, NGX_ZLTUNNEL_RESULTS);
 
-    for (rc = 0; rc < NGX_ZLTUNNEL_RESULTS; rc++) {
-        label[0].value = results[rc];
-        ngx_zltunnel_metrics_one(&m->text, label, figures->dials[rc]);
-    }
+    ngx_zltunnel_metrics_counts(m, "notifications_total", "result",
+                                "Events for zltunnel_notify, by what "
+                                "became of them.",
+                                ngx_zltunnel_status_sum_notified,
+                                figures->notified, NGX_ZLTUNNEL_NOTIFIED);
 
-    ngx_zltunnel_metrics_notified(m);
-    ngx_zltunnel_metrics_asked(m);
+    ngx_zltunnel_metrics_counts(m, "auth_requests_total", "result",
+                                "Requests of zltunnel_auth, by what was "
+                                "answered.",
+                                asked, figures->asked, NGX_ZLTUNNEL_ASKED);
 
     ngx_zltunnel_metrics_times(m, "connect_seconds",
                                "Time until the agent had connected to the "
@@ -369,44 +368,23 @@ ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m)
 }
 
 
-static void
-ngx_zltunnel_metrics_notified(ngx_zltunnel_metrics_t *m)
-{
-    ngx_uint_t                     i;
-    ngx_zltunnel_metrics_label_t   label[1];
-
-    label[0].name = "result";
-
-    ngx_zltunnel_metrics_text_family(&m->text, "notifications_total", "counter",
-                                     "Events for zltunnel_notify, by what "
-                                     "became of them.");
-
-    for (i = 0; i < NGX_ZLTUNNEL_NOTIFIED; i++) {
-        label[0].value = ngx_zltunnel_status_sum_notified[i];
-        ngx_zltunnel_metrics_one(&m->text, label, m->st->figures.notified[i]);
-    }
-}
-
+/* a counter for each value of one label */
 
 static void
-ngx_zltunnel_metrics_asked(ngx_zltunnel_metrics_t *m)
+ngx_zltunnel_metrics_counts(ngx_zltunnel_metrics_t *m, const char *name,
+    const char *by, const char *help, const ngx_str_t *values,
+    uint64_t *counts, ngx_uint_t n)
 {
-    ngx_uint_t                     i;
-    ngx_zltunnel_metrics_label_t   label[1];
+    ngx_uint_t                    i;
+    ngx_zltunnel_metrics_label_t  label[1];
 
-    static const ngx_str_t  results[NGX_ZLTUNNEL_ASKED] = {
-        ngx_string("allowed"), ngx_string("refused"), ngx_string("failed")
-    };
+    label[0].name = by;
 
-    label[0].name = "result";
+    ngx_zltunnel_metrics_text_family(&m->text, name, "counter", help);
 
-    ngx_zltunnel_metrics_text_family(&m->text, "auth_requests_total", "counter",
-                                     "Requests of zltunnel_auth, by what was "
-                                     "answered.");
-
-    for (i = 0; i < NGX_ZLTUNNEL_ASKED; i++) {
-        label[0].value = results[i];
-        ngx_zltunnel_metrics_one(&m->text, label, m->st->figures.asked[i]);
+    for (i = 0; i < n; i++) {
+        label[0].value = values[i];
+        ngx_zltunnel_metrics_one(&m->text, label, counts[i]);
     }
 }
 
