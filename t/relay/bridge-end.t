@@ -27,13 +27,13 @@ my ($holder, $other) = $t->workers;
 
 # the control channel goes to one, and there are no idle ones
 
-kill STOP => $other;
+halt($other);
 my $agent = $t->agent(token => $token, tls => 1,
                       services => ["s:$source->{port}"],
                       args => [ '--max-idle', 0 ]);
 my $port = $agent->port('s');
 
-kill STOP => $holder;
+halt($holder);
 kill CONT => $other;
 
 my ($c, @more);
@@ -48,7 +48,7 @@ for my $try (1 .. 20) {
 
 $_->reset for grep { $_ != $c } @more;
 
-kill STOP => $other;
+halt($other);
 kill CONT => $holder;
 
 # others' connections see to it that the one that is awake is woken

@@ -243,11 +243,11 @@ sub bridged {
     my ($t, $token, $huge, $holder, $other) = @_;
 
     for my $try (1 .. 5) {
-        kill STOP => $other;
+        halt($other);
         my $agent = $t->agent(token => $token, tls => 1,
                               services => ["huge:$huge->{port}"]);
         my $ready = wait_for(sub { idle($t, $holder) });
-        kill STOP => $holder;
+        halt($holder);
         kill CONT => $other;
 
         my $c = $ready && accepted($other, $agent->port('huge'));

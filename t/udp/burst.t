@@ -66,8 +66,7 @@ sub asleep {
 
     my ($worker) = $t->workers;
 
-    kill STOP => $worker;
-    wait_for(sub { slurp("/proc/$worker/stat") =~ /\) T / });
+    halt($worker);
     $do->();
     kill CONT => $worker;
 }

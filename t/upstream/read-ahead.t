@@ -49,7 +49,7 @@ for my $where ([ 'a port', $port ], [ 'an upstream', $front ]) {
     my $m = $channel->next;
     like($channel->bytes(10), qr/^GET/, "$name: Connect, and the client's bytes");
 
-    kill STOP => $worker;
+    halt($worker);
 
     $channel->ack($m);
     my $one = waiting(1);

@@ -311,12 +311,15 @@ sub has_connection {
 }
 
 
-# Stops a process.  One that is asleep in epoll_wait() still may be woken for a
-# connection, until it has really stopped.
+# Stops a process that has done what it was woken for: one that has accepted a
+# connection may not have looked at it yet.  One that is asleep in epoll_wait()
+# still may be woken for a connection, until it has really stopped.
 
 sub halt {
     my ($pid) = @_;
 
+    wait_for(sub { slurp("/proc/$pid/stat") =~ /\) [ST] / })
+        or die 'not asleep';
     CORE::kill('STOP', $pid);
     wait_for(sub { slurp("/proc/$pid/stat") =~ /\) T / }) or die 'not stopped';
 }
