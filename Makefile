@@ -9,6 +9,8 @@
 #                        another tree of this, BASE=dir
 #   make install         DESTDIR=, PREFIX=/usr/local, MODULES_DIR=, CONF_DIR=;
 #                        STRIP= keeps what a debugger wants; and make uninstall
+#   make CLUSTER=1       with the module for "cluster" as well, which needs
+#                        libhiredis-dev; and make install CLUSTER=1
 #   make agent install-agent    without nginx; and make uninstall-agent
 #   make man completions        man pages and shells' completion, in objs/
 #   make deb             Debian's packages, in objs/deb; make rpm, in objs/rpm
@@ -64,6 +66,8 @@ endif
 
 OBJS =         objs
 MODULE =       $(OBJS)/ngx_zltunnel_module.so
+CLUSTER_MODULE = $(OBJS)/ngx_zltunnel_cluster_module.so
+MODULES =      $(MODULE) $(if $(CLUSTER),$(CLUSTER_MODULE))
 TREE =         $(OBJS)/nginx-src
 
 SANE_AGENT =   $(OBJS)/sanitize/zltunnel-agent
@@ -118,7 +122,7 @@ endif
         uninstall uninstall-module uninstall-agent uninstall-doc \
         sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
         lint lint-baseline layers figures traces man completions clean deps \
-        need-agent need-nginx-dirs FORCE
+        need-agent need-hiredis need-nginx-dirs FORCE
 
 .DELETE_ON_ERROR:
 
@@ -126,7 +130,7 @@ endif
 
 all: module agent
 
-module: $(MODULE)
+module: $(MODULES)
 
 agent: $(AGENT)
 
@@ -140,11 +144,27 @@ $(TREE)/objs/Makefile: config auto/nginx auto/harden $(OBJS)/nginx.id $(OBJS)/mo
 	$(call say,CONF,$(TREE))
 	$(Q)auto/nginx $(TREE) $(NGINX)
 
-$(MODULE): $(TREE)/objs/Makefile FORCE
-	@+cd $(TREE) && { $(MAKE) -q -f objs/Makefile modules 2> /dev/null \
-	    || $(MODULE_MAKE) -f objs/Makefile modules; }
+define module
+	@+cd $(TREE) && { $(MAKE) -q -f objs/Makefile objs/$(@F) 2> /dev/null \
+	    || $(MODULE_MAKE) -f objs/Makefile objs/$(@F); }
 	@cmp -s $(TREE)/objs/$(@F) $@ \
 	    || { cp $(TREE)/objs/$(@F) $@.new && mv $@.new $@; }
+endef
+
+$(MODULE): $(TREE)/objs/Makefile FORCE
+	$(module)
+
+# it finds the other one's functions where nginx has loaded both
+
+$(CLUSTER_MODULE): $(MODULE) need-hiredis FORCE
+	$(module)
+
+need-hiredis:
+	@printf '#include <hiredis/hiredis.h>\n' \
+	    | $(CC) $(MODULE_CFLAGS) -E - > /dev/null 2>&1 || { \
+	    echo 'The module for "cluster" needs hiredis.  On Debian:' >&2; \
+	    echo '    apt-get install libhiredis-dev' >&2; \
+	    exit 1; }
 
 # A file of what else a target depends on, renewed only when that changes.
 
@@ -365,9 +385,13 @@ demo:
 	$(MAKE) all
 	@t/demo.sh
 
+# with what "cluster" needs, where that is there
+
+TEST_CLUSTER = $(if $(wildcard /usr/include/hiredis/hiredis.h),CLUSTER=1)
+
 check:
 	t/install-deps.sh
-	$(MAKE) $(JOBS) all units
+	$(MAKE) $(JOBS) $(TEST_CLUSTER) all units
 	ZLT_LONG=$${ZLT_LONG:-0} PROVE="$(PROVE)" t/run.sh $(UNITS) t
 
 check-long:
@@ -383,7 +407,8 @@ TEST_FILES =   $(filter-out t/unit t/unit/ t/unit/%.c $(OBJS)/unit/%,$(T))
 test:
 	@test -n "$(T)" || { echo 'make test T="t/relay t/udp/agent.t"' >&2; \
 	    exit 2; }
-	@$(MAKE) --no-print-directory $(JOBS) $(TEST_UNITS) $(if $(TEST_FILES),all)
+	@$(MAKE) --no-print-directory $(JOBS) $(TEST_CLUSTER) $(TEST_UNITS) \
+	    $(if $(TEST_FILES),all)
 	@ZLT_LONG=$${ZLT_LONG:-0} PROVE="$(PROVE)" \
 	    t/run.sh $(sort $(TEST_UNITS)) $(TEST_FILES)
 
@@ -462,8 +487,9 @@ install: install-module install-agent install-doc
 
 uninstall: uninstall-module uninstall-agent uninstall-doc
 
-install-module: $(MODULE) need-nginx-dirs
+install-module: $(MODULES) need-nginx-dirs
 	$(call install,644,$(MODULE),$(MODULES_DIR)/$(notdir $(MODULE)))
+	$(if $(CLUSTER),$(call install,644,$(CLUSTER_MODULE),$(MODULES_DIR)/$(notdir $(CLUSTER_MODULE))))
 	$(call say,INST,$(DESTDIR)$(CONF_DIR))
 	$(Q)install -d $(DESTDIR)$(CONF_DIR)
 	$(Q)install -m 644 $(INCLUDES) $(DESTDIR)$(CONF_DIR)/
@@ -473,6 +499,7 @@ install-module: $(MODULE) need-nginx-dirs
 
 uninstall-module: need-nginx-dirs
 	rm -f $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE)) \
+	    $(DESTDIR)$(MODULES_DIR)/$(notdir $(CLUSTER_MODULE)) \
 	    $(addprefix $(DESTDIR)$(CONF_DIR)/,$(notdir $(INCLUDES))) \
 	    $(addprefix $(DESTDIR)$(DATADIR)/,$(notdir $(PAGES)))
 	-@rmdir $(DESTDIR)$(DATADIR) 2> /dev/null || true

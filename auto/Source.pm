@@ -22,7 +22,7 @@ my %programs = (
         top     => 'ngx_zltunnel_module',
         prefix  => 'ngx_zltunnel_',
         floors  => [ 'ngx_zltunnel_module',
-                     'http stream',
+                     'http stream cluster',
                      'upstream udp visit control',
                      'channel', 'worker', 'registry transport', 'config',
                      'proto' ],

@@ -50,6 +50,7 @@
 
 
 typedef struct ngx_zltunnel_registry_s    ngx_zltunnel_registry_t;
+typedef struct ngx_zltunnel_cluster_conf_s  ngx_zltunnel_cluster_conf_t;
 typedef struct ngx_zltunnel_token_s       ngx_zltunnel_token_t;
 typedef struct ngx_zltunnel_tokens_s      ngx_zltunnel_tokens_t;
 typedef struct ngx_zltunnel_listener_s    ngx_zltunnel_listener_t;
@@ -111,6 +112,7 @@ struct ngx_zltunnel_registry_s {
     ngx_uint_t                   max_connections;
     ngx_uint_t                   max_udp_sessions;
     ngx_uint_t                   max_channel_share;  /* percent */
+    ngx_zltunnel_cluster_conf_t *cluster;     /* NULL: this server is alone */
     ngx_uint_t                   workers;     /* of this configuration */
 #if (NGX_DEBUG)
     ngx_msec_t                   debug_delay;  /* before an answer is read */

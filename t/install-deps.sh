@@ -19,7 +19,7 @@ deb='debhelper dpkg-dev fakeroot'
 rpm=rpm
 fuzz='clang libclang-rt-dev'
 lint='clang clang-tidy cppcheck shellcheck libperl-critic-perl'
-check='perl curl openssl ca-certificates procps iproute2 openssh-server
+check='libhiredis-dev perl curl openssl ca-certificates procps iproute2 openssh-server
        openssh-client redis-server redis-tools iperf3 dnsmasq-base
        bind9-dnsutils wrk python3-grpcio python3-yaml postgresql
        python3-psycopg2 python3-jwt python3-cryptography tinyproxy-bin

@@ -10,6 +10,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_block.h"
+#include "ngx_zltunnel_cluster_conf.h"
 #include "ngx_zltunnel_conf.h"
 #include "ngx_zltunnel_domain.h"
 #include "ngx_zltunnel_module.h"
@@ -160,6 +161,34 @@ ngx_command_t  ngx_zltunnel_block_commands[] = {
       0,
       0,
       NULL },
+
+    { ngx_string("cluster"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_1MORE,
+      ngx_zltunnel_cluster_conf,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("cluster_certificate"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_zltunnel_cluster_conf_file,
+      0,
+      0,
+      (void *) offsetof(ngx_zltunnel_cluster_conf_t, certificate) },
+
+    { ngx_string("cluster_certificate_key"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_zltunnel_cluster_conf_file,
+      0,
+      0,
+      (void *) offsetof(ngx_zltunnel_cluster_conf_t, certificate_key) },
+
+    { ngx_string("cluster_trusted_certificate"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_zltunnel_cluster_conf_file,
+      0,
+      0,
+      (void *) offsetof(ngx_zltunnel_cluster_conf_t, trusted_certificate) },
 
     ngx_zltunnel_range_command(heartbeat_interval),
     ngx_zltunnel_range_command(heartbeat_timeout),

@@ -14,6 +14,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_block.h"
+#include "ngx_zltunnel_cluster_conf.h"
 #include "ngx_zltunnel_conf.h"
 #include "ngx_zltunnel_descriptors.h"
 #include "ngx_zltunnel_limits.h"
@@ -139,7 +140,16 @@ ngx_zltunnel_conf_registry_check(ngx_cycle_t *cycle,
         return NGX_ERROR;
     }
 
-    if (registry->token_file.len == 0 && !registry->asks) {
+    if (registry->cluster
+        && ngx_zltunnel_cluster_conf_check(cycle, registry) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (registry->token_file.len == 0 && !registry->asks
+        && (registry->cluster == NULL
+            || registry->cluster->token_key.len == 0))
+    {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                       "no \"token_file\" in zltunnel \"%V\", it is "
                       "required where no \"zltunnel_auth\" is, in %s:%ui",

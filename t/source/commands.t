@@ -88,6 +88,7 @@ my %never = (
     'perl t/relay/exact.t'        => 'what prove does with each test',
     'ZLT_SOAK=3600 *'             => 'an hour of t/life/soak.t',
     't/with-nginx.sh DIR'         => 'all tests, with an nginx to be fetched',
+    'make CLUSTER=1'              => 'what "make check" does where hiredis is',
     'make NGINX_SRC=dir'          => 'an nginx to be fetched',
     'make V=1'                    => 'compiles all of it',
     'make CFLAGS=*'               => 'the same, in place of what is tested',
