@@ -455,6 +455,26 @@ zlt_conn_unacked(const zlt_conn_t *c)
 }
 
 
+size_t
+zlt_conn_outq(const zlt_conn_t *c)
+{
+    int        n, domain;
+    socklen_t  len;
+
+    len = sizeof(int);
+
+    if (c->io.fd == -1
+        || getsockopt(c->io.fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == -1
+        || domain == AF_UNIX
+        || ioctl(c->io.fd, TIOCOUTQ, &n) == -1)
+    {
+        return 0;
+    }
+
+    return (size_t) n;
+}
+
+
 int
 zlt_conn_dead(zlt_conn_t *c, unsigned ms)
 {

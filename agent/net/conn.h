@@ -235,6 +235,10 @@ uint32_t zlt_conn_rtt(const zlt_conn_t *c);
 /* 1 if the peer has not acknowledged all that was sent. */
 int zlt_conn_unacked(const zlt_conn_t *c);
 
+/* The bytes that it has not, which a reset would lose; 0 for a lane and a UNIX
+   socket. */
+size_t zlt_conn_outq(const zlt_conn_t *c);
+
 /*
  * 1 if what was sent has not been acknowledged for so many milliseconds,
  * though it was sent more than once.  A peer that answers and merely has no

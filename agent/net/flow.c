@@ -119,6 +119,10 @@ zlt_flow_move(zlt_relay_t *r, unsigned i)
             return zlt_flow_end(r, i);
         }
 
+        if (f->end == ZLT_FLOW_CUT) {
+            return ZLT_FLOW_WAIT;
+        }
+
         if (!zlt_conn_readable(from) || !zlt_conn_writable(to)) {
             break;
         }
@@ -183,11 +187,6 @@ zlt_flow_behind(zlt_relay_t *r, unsigned i)
     }
 
     if (n < 0) {
-
-        if (zlt_conn_flush(&r->side[!i]) == 0) {
-            (void) zlt_flow_flush(r, i);
-        }
-
         return ZLT_FLOW_IN;
     }
 
@@ -293,22 +292,23 @@ zlt_flow_copy(zlt_relay_t *r, unsigned i, size_t *moved)
 static int
 zlt_flow_pass(zlt_relay_t *r, unsigned i, size_t len)
 {
+    int          rc;
     ssize_t      n;
     zlt_conn_t  *to;
 
     to = &r->side[!i];
 
-    /* of a side that takes no more zlt_flow_end() knows what the end is */
+    /* of a side that was reset zlt_flow_end() knows what the end is */
 
     if (len < ZLT_BULK_READ && (r->side[i].io.ready & ZLT_IO_HUP)
-        && !r->flow[!i].dead && to->ops->write_last)
+        && !r->flow[i].broken && to->ops->write_last)
     {
         n = zlt_conn_read(&r->side[i], zlt_scratch + len,
                           ZLT_FLOW_READ - len);
 
         if (n == ZLT_CONN_ERROR) {
-            (void) zlt_flow_write(r, i, zlt_scratch, len);
-            return ZLT_FLOW_IN;
+            rc = zlt_flow_write(r, i, zlt_scratch, len);
+            return rc == ZLT_FLOW_MORE ? ZLT_FLOW_IN : rc;
         }
 
         if (n == 0) {
@@ -408,7 +408,7 @@ zlt_flow_end(zlt_relay_t *r, unsigned i)
 
     to = &r->side[!i];
 
-    if (r->flow[!i].dead) {
+    if (r->flow[i].broken) {
         return ZLT_FLOW_IN;
     }
 

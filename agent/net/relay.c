@@ -11,14 +11,21 @@
  * either side runs both flows: the readiness bits of the connections tell
  * without a system call what has a chance.
  *
- * An end passes in its own direction only, after every byte before it.  A
- * reset, of either side, resets both.  If a side takes no more bytes (its
- * peer was reset), what it had sent before is still passed on; its end then
- * counts as a reset, because the kernel reports the error only once and
- * shows a plain end of file afterwards.
+ * An end passes in its own direction only, after every byte before it.
+ *
+ * A reset, of either side, resets both, but behind what that side had sent: its
+ * peer's kernel has acknowledged this, and the other peer would have it, had
+ * the two spoken without us.  So a side that was reset is lost first.  Nothing
+ * is written to it any more; it is read to its end, which counts as a reset
+ * unless its peer had ended before (EPIPE), because the kernel reports the
+ * error only once and shows a plain end of file afterwards.  What was read
+ * must have gone, and been acknowledged where a reset would overtake it.  A
+ * peer that takes nothing for some seconds would not have got more without us,
+ * and sees the reset then.
  */
 
 
+#include <errno.h>
 #include <string.h>
 
 #include "flow.h"
@@ -30,6 +37,9 @@
 #define ZLT_RELAY_AGAIN      60                /* s, until it is looked again */
 #define ZLT_RELAY_DEAD       60                /* s, unacknowledged */
 #define ZLT_RELAY_SWEEP      15                /* s, between looks at that */
+#define ZLT_RELAY_STALLED    5000              /* ms, then a reset passes */
+#define ZLT_RELAY_LOOK       20                /* ms, whether it may */
+#define ZLT_RELAY_SLOW       10                /* .. of the slow ones so many */
 
 
 static void zlt_relay_release(uv_timer_t *timer);
@@ -39,9 +49,14 @@ static void zlt_relay_let_go(zlt_flow_t *f);
 static void zlt_relay_run(zlt_relay_t *r);
 static int zlt_relay_flows(zlt_relay_t *r, zlt_relay_end_e *how);
 static unsigned zlt_relay_shut(const zlt_relay_t *r);
-static int zlt_relay_ended(zlt_relay_t *r, unsigned i, zlt_relay_end_e *how);
+static void zlt_relay_test(zlt_relay_t *r, unsigned i);
 static int zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc,
     zlt_relay_end_e *how);
+static void zlt_relay_lose(zlt_relay_t *r, unsigned side);
+static int zlt_relay_passed(zlt_relay_t *r, zlt_relay_end_e *how);
+static int zlt_relay_says_reset(const zlt_relay_t *r);
+static int zlt_relay_stalls(zlt_relay_t *r, size_t outq);
+static void zlt_relay_look(uv_timer_t *timer);
 static int zlt_relay_reset(unsigned side, zlt_relay_end_e *how);
 static void zlt_relay_finish(zlt_relay_t *r, zlt_relay_end_e how);
 static int zlt_relay_stays(zlt_relay_t *r, zlt_relay_end_e how);
@@ -51,13 +66,17 @@ static int zlt_relay_dead(zlt_relay_t *r, unsigned i);
 
 static zlt_list_t  zlt_relay_open = { &zlt_relay_open, &zlt_relay_open };
 static zlt_list_t  zlt_relay_held = { &zlt_relay_held, &zlt_relay_held };
+static zlt_list_t  zlt_relay_leaving = { &zlt_relay_leaving,
+                                         &zlt_relay_leaving };
 static uv_timer_t  zlt_relay_timer;        /* releases what is held */
+static uv_timer_t  zlt_relay_leaver;       /* looks at those that are leaving */
 
 
 void
 zlt_relay_setup(uv_loop_t *loop)
 {
     (void) uv_timer_init(loop, &zlt_relay_timer);
+    (void) uv_timer_init(loop, &zlt_relay_leaver);
 }
 
 
@@ -71,12 +90,15 @@ zlt_relay_init(zlt_relay_t *r)
 
     zlt_list_init(&r->task.link);
     zlt_list_init(&r->link);
+    zlt_list_init(&r->leaves);
     zlt_timer_init(&r->timer);
 
     r->begins = 0;
     r->bytes[0] = 0;
     r->bytes[1] = 0;
     r->kept = 0;
+    r->closes = 0;
+    r->lost = 0;
     r->silent[0] = 0;
     r->silent[1] = 0;
     r->handler = NULL;
@@ -206,17 +228,8 @@ zlt_relay_flows(zlt_relay_t *r, zlt_relay_end_e *how)
             return 1;
         }
 
-        if (r->flow[i].end != ZLT_FLOW_OPEN && zlt_relay_ended(r, i, how)) {
-            return 1;
-        }
-
-        /* a reset does not wait for what cannot be passed on before it */
-
-        if (r->flow[i].end == ZLT_FLOW_OPEN && !zlt_conn_writable(&r->side[!i])
-            && zlt_conn_failed(&r->side[i])
-            && zlt_relay_failed(r, i, ZLT_FLOW_IN, how))
-        {
-            return 1;
+        if (!r->lost) {
+            zlt_relay_test(r, i);
         }
     }
 
@@ -224,9 +237,12 @@ zlt_relay_flows(zlt_relay_t *r, zlt_relay_end_e *how)
         zlt_timer_start(&r->timer, ZLT_RELAY_HALF, zlt_relay_expired);
     }
 
-    *how = ZLT_RELAY_DONE;
+    if (zlt_relay_shut(r) == 2) {
+        *how = ZLT_RELAY_DONE;
+        return 1;
+    }
 
-    return zlt_relay_shut(r) == 2;
+    return r->lost && zlt_relay_passed(r, how);
 }
 
 
@@ -240,25 +256,33 @@ zlt_relay_shut(const zlt_relay_t *r)
 }
 
 
-/*
- * Behind the end of the bytes there may come what wants an answer, or a reset.
- * 1 if the relay is over.
- */
+/* A reset that neither reading nor writing has told of. */
 
-static int
-zlt_relay_ended(zlt_relay_t *r, unsigned i, zlt_relay_end_e *how)
+static void
+zlt_relay_test(zlt_relay_t *r, unsigned i)
 {
     zlt_conn_t  *c;
 
     c = &r->side[i];
 
-    if (r->flow[!i].end == ZLT_FLOW_SHUT || c->ops->behind == NULL
-        || c->ops->behind(c) == 0)
-    {
-        return 0;
+    if (r->flow[i].end == ZLT_FLOW_OPEN) {
+
+        /* it waits for what is read before it, which may be for a long time */
+
+        if (!zlt_conn_writable(&r->side[!i]) && zlt_conn_failed(c)) {
+            zlt_relay_lose(r, i);
+        }
+
+        return;
     }
 
-    return zlt_relay_reset(i, how);
+    /* behind the end of the bytes there may come what wants an answer, too */
+
+    if (r->flow[!i].end != ZLT_FLOW_SHUT && c->ops->behind
+        && c->ops->behind(c) != 0)
+    {
+        zlt_relay_lose(r, i);
+    }
 }
 
 
@@ -267,28 +291,152 @@ zlt_relay_ended(zlt_relay_t *r, unsigned i, zlt_relay_end_e *how)
 static int
 zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc, zlt_relay_end_e *how)
 {
+    unsigned  side;
+
     if (rc == ZLT_FLOW_MEM) {
         *how = ZLT_RELAY_NO_MEMORY;
         return 1;
     }
 
+    side = (rc == ZLT_FLOW_IN) ? i : !i;
+
+    if (r->lost && r->gone != side) {
+
+        /* nobody is left */
+
+        return zlt_relay_reset(r->gone, how);
+    }
+
+    if (!r->lost) {
+        zlt_relay_lose(r, side);
+    }
+
     if (rc == ZLT_FLOW_IN) {
-        return zlt_relay_reset(i, how);
+        r->flow[i].end = ZLT_FLOW_CUT;
     }
-
-    if (r->flow[!i].end != ZLT_FLOW_OPEN) {
-        return zlt_relay_reset(!i, how);
-    }
-
-    /* the side that takes no more may have sent something before */
-
-    r->flow[i].dead = 1;
-    zlt_flow_drop(r, i);
-
-    r->side[!i].io.ready |= ZLT_IO_HUP|ZLT_IO_READ;
-    zlt_io_post(&r->task);
 
     return 0;
+}
+
+
+/* errno is what its connection failed with */
+
+static void
+zlt_relay_lose(zlt_relay_t *r, unsigned side)
+{
+    zlt_flow_t  *f;
+
+    f = &r->flow[side];
+
+    if (f->end == ZLT_FLOW_OPEN && errno != EPIPE) {
+        f->broken = 1;
+    }
+
+    r->lost = 1;
+    r->gone = side;
+    r->outq = zlt_conn_outq(&r->side[!side]);
+    r->stalled = zlt_conn_writable(&r->side[!side]) ? zlt_io_now() : r->active;
+
+    r->flow[!side].dead = 1;
+    zlt_flow_drop(r, !side);
+
+    r->side[side].io.ready |= ZLT_IO_HUP|ZLT_IO_READ;
+    zlt_io_post(&r->task);
+
+    zlt_list_append(&zlt_relay_leaving, &r->leaves);
+
+    if (!uv_is_active((uv_handle_t *) &zlt_relay_leaver)) {
+        (void) uv_timer_start(&zlt_relay_leaver, zlt_relay_look,
+                              ZLT_RELAY_LOOK, ZLT_RELAY_LOOK);
+    }
+}
+
+
+static void
+zlt_relay_look(uv_timer_t *timer)
+{
+    uint64_t      now;
+    zlt_list_t   *link;
+    zlt_relay_t  *r;
+
+    static unsigned  looks;
+
+    if (zlt_list_empty(&zlt_relay_leaving)) {
+        (void) uv_timer_stop(timer);
+        return;
+    }
+
+    now = zlt_io_now();
+    looks++;
+
+    zlt_list_each(link, &zlt_relay_leaving) {
+        r = zlt_list_data(link, zlt_relay_t, leaves);
+
+        if (looks % ZLT_RELAY_SLOW == 0
+            || now - r->stalled < ZLT_RELAY_LOOK * ZLT_RELAY_SLOW)
+        {
+            zlt_io_post(&r->task);
+        }
+    }
+}
+
+
+/* Returns 1 if the reset of the side that was lost is due at the other one. */
+
+static int
+zlt_relay_passed(zlt_relay_t *r, zlt_relay_end_e *how)
+{
+    size_t        outq;
+    zlt_conn_t   *to;
+    zlt_flow_t   *f;
+
+    f = &r->flow[r->gone];
+    to = &r->side[!r->gone];
+
+    outq = zlt_conn_outq(to);
+
+    if ((f->end != ZLT_FLOW_SHUT && f->end != ZLT_FLOW_CUT)
+        || f->buf || f->pipe || zlt_conn_pending(to)
+        || (outq && !zlt_relay_says_reset(r)))
+    {
+        if (!zlt_conn_failed(to) && !zlt_relay_stalls(r, outq)) {
+            return 0;
+        }
+    }
+
+    return zlt_relay_reset(r->gone, how);
+}
+
+
+/* 1: to the server, by a message, which is behind all that was sent */
+
+static int
+zlt_relay_says_reset(const zlt_relay_t *r)
+{
+    const zlt_framed_t  *f;
+
+    f = r->side[ZLT_RELAY_CHANNEL].framed;
+
+    return r->gone == ZLT_RELAY_SERVICE && !r->closes && f
+           && f->frames.out.end == ZLT_FRAMES_OPEN
+           && f->frames.in.end != ZLT_FRAMES_RAW;
+}
+
+
+static int
+zlt_relay_stalls(zlt_relay_t *r, size_t outq)
+{
+    uint64_t  now;
+
+    now = zlt_io_now();
+
+    if (outq != r->outq) {
+        r->outq = outq;
+        r->stalled = now;
+    }
+
+    return now - r->stalled >= ZLT_RELAY_STALLED
+           && now - r->active >= ZLT_RELAY_STALLED;
 }
 
 
@@ -331,7 +479,7 @@ zlt_relay_stays(zlt_relay_t *r, zlt_relay_end_e how)
 
     c = &r->side[ZLT_RELAY_CHANNEL];
 
-    if (c->ops->stays == NULL) {
+    if (r->closes || c->ops->stays == NULL) {
         return 0;
     }
 
@@ -371,6 +519,7 @@ zlt_relay_cleanup(zlt_relay_t *r)
     zlt_timer_stop(&r->timer);
     zlt_list_remove(&r->task.link);
     zlt_list_remove(&r->link);
+    zlt_list_remove(&r->leaves);
 }
 
 
@@ -383,6 +532,7 @@ zlt_relay_reuse(zlt_relay_t *r)
     memset(r->flow, 0, sizeof(r->flow));
 
     r->kept = 0;
+    r->lost = 0;
     r->silent[0] = 0;
     r->silent[1] = 0;
     r->handler = NULL;

@@ -48,7 +48,8 @@ typedef enum {
 typedef enum {
     ZLT_FLOW_OPEN = 0,
     ZLT_FLOW_EOF,              /* it has been read */
-    ZLT_FLOW_SHUT              /* .. and passed on */
+    ZLT_FLOW_SHUT,             /* .. and passed on */
+    ZLT_FLOW_CUT               /* a reset has been read instead */
 } zlt_flow_end_e;
 
 
@@ -63,6 +64,7 @@ typedef struct {
     uint8_t          way;      /* zlt_flow_way_e */
     uint8_t          end;      /* zlt_flow_end_e */
     unsigned         dead:1;   /* the far side takes no more */
+    unsigned         broken:1; /* the near side was reset: an end is none */
 } zlt_flow_t;
 
 
@@ -77,6 +79,13 @@ struct zlt_relay_s {
     uint64_t         active;   /* ms, when bytes moved last */
     uint64_t         bytes[2]; /* that side[i] has sent */
     unsigned         kept:1;   /* keepalive is on */
+    unsigned         closes:1; /* the channel is for this connection alone */
+    unsigned         lost:1;   /* side[gone] was reset: what it had sent before
+                                  is on its way */
+    unsigned         gone:1;
+    zlt_list_t       leaves;   /* of all that have lost a side */
+    uint64_t         stalled;  /* ms, when the other side took something last */
+    size_t           outq;     /* .. of which it has not acknowledged this */
     uint8_t          silent[2];    /* looks in a row that found side[i] so */
 
     zlt_relay_pt     handler;  /* called once; both sides are closed by then,

@@ -195,6 +195,8 @@ ngx_zltunnel_end_test(ngx_zltunnel_end_t *end)
         return NGX_OK;
     }
 
+    end->broken = 1;
+
     return ngx_connection_error(c, err ? err : NGX_ECONNRESET,
                                 "connection was reset");
 }
@@ -205,6 +207,13 @@ ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end, ngx_msec_t dead)
 {
     return end->ops->network ? ngx_zltunnel_socket_acked(end->connection, dead)
                              : NGX_OK;
+}
+
+
+size_t
+ngx_zltunnel_end_outq(ngx_zltunnel_end_t *end)
+{
+    return end->ops->network ? ngx_zltunnel_socket_outq(end->connection) : 0;
 }
 
 

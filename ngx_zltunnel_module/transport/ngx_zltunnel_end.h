@@ -81,6 +81,8 @@ struct ngx_zltunnel_end_s {
 
     unsigned                     eof:1;       /* read */
     unsigned                     shut:1;      /* EOF has been passed on */
+    unsigned                     broken:1;    /* reset: an end that is read
+                                                 now is none */
 
     zlt_unsent_t                *records;     /* of TLS; or NULL */
 
@@ -165,6 +167,9 @@ ngx_int_t ngx_zltunnel_end_test(ngx_zltunnel_end_t *end);
    NGX_ERROR: it has not answered for 60 s, or "dead" ms, and three
    attempts. */
 ngx_int_t ngx_zltunnel_end_alive(ngx_zltunnel_end_t *end, ngx_msec_t dead);
+/* Bytes that the peer has not acknowledged, and that a reset would lose; 0 where
+   none can be lost so. */
+size_t ngx_zltunnel_end_outq(ngx_zltunnel_end_t *end);
 /* Passes EOF on, after every byte: FIN, close_notify, or Eof.
    NGX_OK, NGX_AGAIN (call again when writable), NGX_ERROR. */
 ngx_int_t ngx_zltunnel_end_shutdown(ngx_zltunnel_end_t *end);

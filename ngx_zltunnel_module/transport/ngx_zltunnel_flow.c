@@ -59,6 +59,8 @@ static ngx_int_t ngx_zltunnel_flow_bulky(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static ssize_t ngx_zltunnel_flow_splice(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i, size_t most);
+static ngx_int_t ngx_zltunnel_flow_lost(ngx_zltunnel_relay_t *relay,
+    ngx_uint_t i);
 static ngx_int_t ngx_zltunnel_flow_flush(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static ngx_int_t ngx_zltunnel_flow_write(ngx_zltunnel_relay_t *relay,
@@ -146,6 +148,10 @@ ngx_zltunnel_flow_turn(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
         if (from->eof) {
             return ngx_zltunnel_flow_shutdown(relay, i);
+        }
+
+        if (f->cut) {
+            return NGX_OK;
         }
 
         if (!ngx_zltunnel_end_readable(from)) {
@@ -252,7 +258,11 @@ ngx_zltunnel_flow_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t most)
     n = ngx_zltunnel_end_recv(relay->side[i], pos, most);
 
     if (n == NGX_ERROR) {
-        return ngx_zltunnel_relay_failed(relay, i);
+        return ngx_zltunnel_flow_lost(relay, i);
+    }
+
+    if (n == 0 && relay->side[i]->broken) {
+        return ngx_zltunnel_flow_lost(relay, i);
     }
 
     if (n >= 0 && relay->look) {
@@ -374,7 +384,8 @@ ngx_zltunnel_flow_splice(ngx_zltunnel_relay_t *relay, ngx_uint_t i,
     if (n == 0) {
         c->read->ready = 0;
         c->read->eof = 1;
-        return 0;
+
+        return relay->side[i]->broken ? ngx_zltunnel_flow_lost(relay, i) : 0;
     }
 
     switch (err) {
@@ -395,8 +406,19 @@ ngx_zltunnel_flow_splice(ngx_zltunnel_relay_t *relay, ngx_uint_t i,
         c->read->ready = 0;
         c->read->error = 1;
         (void) ngx_connection_error(c, err, "splice() from socket failed");
-        return ngx_zltunnel_relay_failed(relay, i);
+        return ngx_zltunnel_flow_lost(relay, i);
     }
+}
+
+
+/* side[i] has no more, and no end */
+
+static ngx_int_t
+ngx_zltunnel_flow_lost(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
+{
+    relay->flow[i].cut = 1;
+
+    return ngx_zltunnel_relay_failed(relay, i);
 }
 
 
@@ -518,6 +540,7 @@ ngx_zltunnel_flow_drain(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
         }
 
         c->write->error = 1;
+        ngx_zltunnel_socket_broken(relay->side[1 - i], n ? err : 0);
         (void) ngx_connection_error(c, n ? err : 0,
                                     "splice() to socket failed");
         return ngx_zltunnel_relay_failed(relay, 1 - i);

@@ -27,6 +27,8 @@ typedef struct {
     size_t                       pipe_size;
     size_t                       piped;
     uint8_t                      full_reads;
+    unsigned                     cut:1;       /* a reset has been read, behind
+                                                 all that there was */
     off_t                        bytes;       /* moved in all */
     ngx_zltunnel_pace_t         *pace[NGX_ZLTUNNEL_PACES];  /* or NULL */
     ngx_zltunnel_portion_t       portion;

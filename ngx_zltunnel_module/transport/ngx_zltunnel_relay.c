@@ -11,6 +11,14 @@
  * ngx_zltunnel_flow.c.  A flow moves so many bytes in one turn, then lets other
  * connections have theirs: relay->event is posted for the next one.  The same
  * event is the timer, ngx_zltunnel_relay_time.c.
+ *
+ * A reset passes behind what its side had sent: the kernel here has acknowledged
+ * this, and the other peer would have it, had the two spoken without us.  So a
+ * side that was reset is lost first.  Nothing is written to it any more; it is
+ * read to its end, which is one only if it had ended before the reset; and what
+ * was read must have gone, and been acknowledged where a reset would overtake it.
+ * A peer that takes nothing for some seconds would not have got more without us,
+ * and sees the reset then.
  */
 
 
@@ -31,6 +39,10 @@ static void ngx_zltunnel_relay_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_event_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_empty_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay);
+static ngx_int_t ngx_zltunnel_relay_lose(ngx_zltunnel_relay_t *relay);
+static ngx_uint_t ngx_zltunnel_relay_passed(ngx_zltunnel_relay_t *relay);
+static ngx_uint_t ngx_zltunnel_relay_says_reset(
+    ngx_zltunnel_relay_t *relay);
 static ngx_int_t ngx_zltunnel_relay_waiting(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static void ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
@@ -200,14 +212,17 @@ ngx_zltunnel_relay_handler(ngx_event_t *ev)
     ngx_zltunnel_relay_time_sent(relay, 0);
     ngx_zltunnel_relay_time_sent(relay, 1);
 
-    if (!ev->write && end->eof && !end->shut && end->frames) {
+    if (relay->lost) {
+
+        /* it is known why there is an event */
+
+    } else if (!ev->write && end->eof && !end->shut && end->frames) {
 
         /* nothing more is read for the flow, but there may be something */
 
         if (ngx_zltunnel_framed_behind(end) != NGX_OK) {
             (void) ngx_zltunnel_relay_failed(relay, i);
-            ngx_zltunnel_relay_finish(relay, relay->how);
-            return;
+            (void) ngx_zltunnel_relay_lose(relay);
         }
 
     } else if (!ev->write && ev->pending_eof && end->eof) {
@@ -216,8 +231,7 @@ ngx_zltunnel_relay_handler(ngx_event_t *ev)
 
         if (ngx_zltunnel_end_test(end) != NGX_OK) {
             (void) ngx_zltunnel_relay_failed(relay, i);
-            ngx_zltunnel_relay_finish(relay, relay->how);
-            return;
+            (void) ngx_zltunnel_relay_lose(relay);
         }
     }
 
@@ -266,14 +280,19 @@ ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay)
     more = 0;
 
     for (i = 0; i < 2; i++) {
+
+        if (relay->lost && i != relay->gone) {
+            continue;
+        }
+
         rc = ngx_zltunnel_flow_run(relay, i);
 
-        if (rc == NGX_ERROR) {
+        if (rc == NGX_ERROR && ngx_zltunnel_relay_lose(relay) != NGX_OK) {
             ngx_zltunnel_relay_finish(relay, relay->how);
             return;
         }
 
-        if (rc == NGX_BUSY) {
+        if (rc == NGX_BUSY || (rc == NGX_ERROR && !relay->flow[i].cut)) {
             more = 1;
         }
     }
@@ -283,12 +302,17 @@ ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay)
         return;
     }
 
-    for (i = 0; i < 2; i++) {
+    for (i = 0; !relay->lost && i < 2; i++) {
 
         if (ngx_zltunnel_relay_waiting(relay, i) != NGX_OK) {
-            ngx_zltunnel_relay_finish(relay, relay->how);
-            return;
+            (void) ngx_zltunnel_relay_lose(relay);
+            more = 1;
         }
+    }
+
+    if (relay->lost && ngx_zltunnel_relay_passed(relay)) {
+        ngx_zltunnel_relay_finish(relay, relay->how);
+        return;
     }
 
     if (more) {
@@ -296,6 +320,97 @@ ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay)
     }
 
     ngx_zltunnel_relay_time_arm(relay);
+}
+
+
+/* NGX_OK: the side that has failed is lost; NGX_ERROR: it was not that, or both
+   are, and relay->how says which was the first */
+
+static ngx_int_t
+ngx_zltunnel_relay_lose(ngx_zltunnel_relay_t *relay)
+{
+    ngx_uint_t            gone;
+    ngx_event_t          *rev;
+    ngx_zltunnel_flow_t  *f;
+
+    if (relay->how != NGX_ZLTUNNEL_RELAY_CLIENT
+        && relay->how != NGX_ZLTUNNEL_RELAY_CHANNEL)
+    {
+        return NGX_ERROR;
+    }
+
+    gone = (relay->how == NGX_ZLTUNNEL_RELAY_CHANNEL);
+
+    if (relay->lost) {
+
+        if (relay->gone == gone) {
+            return NGX_OK;
+        }
+
+        (void) ngx_zltunnel_relay_failed(relay, relay->gone);
+
+        return NGX_ERROR;
+    }
+
+    relay->lost = 1;
+    relay->gone = gone;
+
+    f = &relay->flow[1 - gone];
+
+    ngx_zltunnel_pace_back(f->pace, &f->portion);
+    ngx_zltunnel_flow_release(f);
+
+    /* whoever found it may not have read */
+
+    rev = relay->side[gone]->connection->read;
+
+    if (!relay->flow[gone].cut && !rev->error) {
+        rev->ready = 1;
+        rev->available = -1;
+    }
+
+    ngx_zltunnel_relay_time_lost(relay);
+
+    return NGX_OK;
+}
+
+
+/* 1: the reset of the side that was lost is due at the other one */
+
+static ngx_uint_t
+ngx_zltunnel_relay_passed(ngx_zltunnel_relay_t *relay)
+{
+    size_t                outq;
+    ngx_zltunnel_end_t   *to;
+    ngx_zltunnel_flow_t  *f;
+
+    f = &relay->flow[relay->gone];
+    to = relay->side[1 - relay->gone];
+
+    outq = ngx_zltunnel_end_outq(to);
+
+    if ((to->shut || f->cut)
+        && !ngx_zltunnel_flow_residue(f) && !ngx_zltunnel_end_pending(to)
+        && (outq == 0 || ngx_zltunnel_relay_says_reset(relay)))
+    {
+        return 1;
+    }
+
+    return ngx_zltunnel_relay_time_stalls(relay, outq);
+}
+
+
+/* 1: to a channel, by a message, which is behind all that was sent */
+
+static ngx_uint_t
+ngx_zltunnel_relay_says_reset(ngx_zltunnel_relay_t *relay)
+{
+    zlt_frames_t  *frames;
+
+    frames = relay->side[1]->frames;
+
+    return relay->gone == 0 && frames && frames->out.end == ZLT_FRAMES_OPEN
+           && frames->in.end != ZLT_FRAMES_RAW && !ngx_exiting;
 }
 
 

@@ -64,6 +64,13 @@ struct ngx_zltunnel_relay_s {
     ngx_zltunnel_relay_end_e     how;         /* of what has failed */
     unsigned                     kept:1;      /* keepalive is on */
     unsigned                     finished:1;
+    unsigned                     lost:1;      /* side[gone] was reset: what it
+                                                 had sent is on its way */
+    unsigned                     gone:1;
+    ngx_msec_t                   stalled;     /* when the other side took, or
+                                                 acknowledged, something last */
+    ngx_msec_t                   again;       /* ms, until .. is looked at */
+    size_t                       outq;        /* .. what it has not */
     ngx_uint_t                   unacked[2];  /* watch of side[i] */
     ngx_msec_t                   unacked_since[2];
 };

@@ -24,6 +24,10 @@
 #define NGX_ZLTUNNEL_RELAY_DEAD    60000          /* ms, see unacked */
 #define NGX_ZLTUNNEL_RELAY_LONG    3600000        /* ms, without a timeout */
 
+#define NGX_ZLTUNNEL_RELAY_STALLED 5000           /* ms, then a reset passes */
+#define NGX_ZLTUNNEL_RELAY_FIRST   5              /* ms, until it is looked .. */
+#define NGX_ZLTUNNEL_RELAY_LAST    200            /* .. whether it may */
+
 
 /* ms, between two looks */
 #define ngx_zltunnel_relay_time_look(r)                                       \
@@ -110,6 +114,15 @@ ngx_zltunnel_relay_time_arm(ngx_zltunnel_relay_t *relay)
         }
     }
 
+    if (relay->lost) {
+        limit = ngx_current_msec + relay->again;
+
+        if ((ngx_msec_int_t) (limit - due) < 0) {
+            due = limit;
+            exact = 1;
+        }
+    }
+
     if (relay->event.timer_set
         && (ngx_msec_int_t) (relay->event.timer.key - due) <= 0)
     {
@@ -126,6 +139,35 @@ ngx_zltunnel_relay_time_arm(ngx_zltunnel_relay_t *relay)
     diff = (ngx_msec_int_t) (due - ngx_current_msec);
 
     ngx_add_timer(&relay->event, (ngx_msec_t) ngx_max(diff, 1));
+}
+
+
+void
+ngx_zltunnel_relay_time_lost(ngx_zltunnel_relay_t *relay)
+{
+    ngx_zltunnel_end_t  *to;
+
+    to = relay->side[1 - relay->gone];
+
+    relay->again = NGX_ZLTUNNEL_RELAY_FIRST;
+    relay->outq = ngx_zltunnel_end_outq(to);
+    relay->stalled = to->connection->write->ready ? ngx_current_msec
+                                                  : relay->active;
+}
+
+
+ngx_uint_t
+ngx_zltunnel_relay_time_stalls(ngx_zltunnel_relay_t *relay, size_t outq)
+{
+    if (relay->outq != outq) {
+        relay->outq = outq;
+        relay->stalled = ngx_current_msec;
+    }
+
+    relay->again = ngx_min(relay->again * 2, NGX_ZLTUNNEL_RELAY_LAST);
+
+    return ngx_current_msec - relay->stalled >= NGX_ZLTUNNEL_RELAY_STALLED
+           && ngx_current_msec - relay->active >= NGX_ZLTUNNEL_RELAY_STALLED;
 }
 
 

@@ -74,7 +74,26 @@ ngx_zltunnel_socket_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 static ssize_t
 ngx_zltunnel_socket_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
 {
-    return ngx_send(end->connection, buf, size);
+    ssize_t  n;
+
+    n = ngx_send(end->connection, buf, size);
+
+    if (n == NGX_ERROR) {
+        ngx_zltunnel_socket_broken(end, ngx_socket_errno);
+    }
+
+    return n;
+}
+
+
+/* The kernel tells of a reset once, and by EPIPE if the peer had ended before. */
+
+void
+ngx_zltunnel_socket_broken(ngx_zltunnel_end_t *end, ngx_err_t err)
+{
+    if (err != NGX_EPIPE) {
+        end->broken = 1;
+    }
 }
 
 
@@ -234,6 +253,16 @@ ngx_zltunnel_socket_acked(ngx_connection_t *c, ngx_msec_t dead)
     }
 
     return NGX_AGAIN;
+}
+
+
+size_t
+ngx_zltunnel_socket_outq(ngx_connection_t *c)
+{
+    int  n;
+
+    return (!ngx_zltunnel_socket_tcp(c) || ioctl(c->fd, TIOCOUTQ, &n) == -1)
+           ? 0 : (size_t) n;
 }
 
 

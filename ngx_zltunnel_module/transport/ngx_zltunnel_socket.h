@@ -33,6 +33,11 @@ void ngx_zltunnel_socket_prompt(ngx_connection_t *c);
 ngx_msec_t ngx_zltunnel_socket_rtt(ngx_connection_t *c);
 /* as ngx_zltunnel_end_alive() */
 ngx_int_t ngx_zltunnel_socket_acked(ngx_connection_t *c, ngx_msec_t dead);
+/* a write has failed so: whether an end that is read now is none */
+void ngx_zltunnel_socket_broken(ngx_zltunnel_end_t *end, ngx_err_t err);
+/* bytes that are not acknowledged, and that a reset would lose; 0 for a UNIX
+   socket */
+size_t ngx_zltunnel_socket_outq(ngx_connection_t *c);
 /* Whether the end of this process is a reset: SO_LINGER 0, which is to be on
    as long as bytes may follow, and off before a clean close. */
 void ngx_zltunnel_socket_linger(ngx_connection_t *c, ngx_uint_t reset);

@@ -11,6 +11,7 @@
 #include "ngx_zltunnel_channel.h"
 #include "ngx_zltunnel_conn.h"
 #include "ngx_zltunnel_conn_pace.h"
+#include "ngx_zltunnel_conn_pool.h"
 #include "ngx_zltunnel_move.h"
 #include "ngx_zltunnel_pair.h"
 #include "ngx_zltunnel_transport.h"
@@ -160,6 +161,21 @@ ngx_zltunnel_conn_end_reset(ngx_zltunnel_conn_t *conn)
 static ssize_t
 ngx_zltunnel_conn_end_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
+    ssize_t               n;
+    ngx_zltunnel_conn_t  *conn;
+
+    conn = ngx_zltunnel_conn_pool_find(c);
+
+    /* of a pair: what had passed the relay before */
+
+    if (conn == NULL || conn->lent == NULL) {
+        n = ngx_recv(c, buf, size);
+
+        if (n > 0) {
+            return n;
+        }
+    }
+
     ngx_log_error(NGX_LOG_ERR, c->log, NGX_ECONNRESET,
                   "tunnelled connection was reset");
 
