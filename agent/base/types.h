@@ -59,6 +59,7 @@ typedef struct zlt_link_s          zlt_link_t;
 typedef struct zlt_link_ops_s      zlt_link_ops_t;
 typedef struct zlt_control_s       zlt_control_t;
 typedef struct zlt_process_s       zlt_process_t;
+typedef struct zlt_spread_s        zlt_spread_t;
 typedef struct zlt_ctl_s           zlt_ctl_t;
 typedef struct zlt_ctl_http_s      zlt_ctl_http_t;
 

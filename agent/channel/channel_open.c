@@ -180,6 +180,7 @@ zlt_channel_open_start(zlt_channel_t *ch, const zlt_way_t *way)
     param.header = &ch->owner->conf->header;
     param.header_file = &ch->owner->conf->header_file;
     param.way = way;
+    param.only = NULL;
 
     /* a visitor's client has a time of its own, for all attempts */
 

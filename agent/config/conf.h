@@ -22,6 +22,7 @@
 #define ZLT_CONF_MAX_SERVICES  1024
 #define ZLT_CONF_MAX_ACCESS    1024
 #define ZLT_CONF_MAX_SERVERS   8
+#define ZLT_CONF_MAX_NODES     16
 #define ZLT_CONF_NODE_MAX      63
 
 #define ZLT_CONF_AGENT         "agent"     /* the link that [agent] makes */
@@ -58,6 +59,7 @@ struct zlt_conf_s {
     unsigned             nservers;
     unsigned             current;          /* whose url it is below */
     uint32_t             mode;             /* zlt_conf_mode_e */
+    uint32_t             nodes;            /* links of that mode, at most */
 
     char                *control;          /* of the process; NULL: default */
     char                *metrics;          /* .. as well; NULL: nowhere */

@@ -13,7 +13,6 @@
 
 
 static int zlt_config_add(zlt_config_t *config, const zlt_conf_t *conf);
-static int zlt_config_append(zlt_config_t *config, zlt_conf_t *conf);
 
 
 void
@@ -100,7 +99,7 @@ zlt_config_add(zlt_config_t *config, const zlt_conf_t *conf)
             }
         }
 
-        if (zlt_config_append(config, copy) == -1) {
+        if (zlt_config_insert(config, config->nlinks, copy) == -1) {
             zlt_conf_destroy(copy);
             return -1;
         }
@@ -110,8 +109,8 @@ zlt_config_add(zlt_config_t *config, const zlt_conf_t *conf)
 }
 
 
-static int
-zlt_config_append(zlt_config_t *config, zlt_conf_t *conf)
+int
+zlt_config_insert(zlt_config_t *config, unsigned i, zlt_conf_t *conf)
 {
     zlt_conf_t  **links;
 
@@ -122,7 +121,11 @@ zlt_config_append(zlt_config_t *config, zlt_conf_t *conf)
         return -1;
     }
 
-    links[config->nlinks++] = conf;
+    memmove(&links[i + 1], &links[i],
+            (config->nlinks - i) * sizeof(zlt_conf_t *));
+
+    links[i] = conf;
+    config->nlinks++;
     config->links = links;
 
     return 0;

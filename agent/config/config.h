@@ -86,6 +86,10 @@ int zlt_conf_file_read(zlt_config_t *config, const char *file,
  */
 int zlt_config_links(zlt_config_t *config);
 
+/* Makes a link the one of that number, and takes *conf over: 0, or -1 without
+   memory, and conf is the caller's. */
+int zlt_config_insert(zlt_config_t *config, unsigned i, zlt_conf_t *conf);
+
 /* 1 if this tunnel begins here, or ends here */
 int zlt_config_begins(const zlt_config_t *config, const zlt_tunnel_conf_t *t);
 int zlt_config_expects(const zlt_config_t *config,

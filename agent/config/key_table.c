@@ -97,6 +97,12 @@ const zlt_key_t  zlt_key_table[] = {
       .help = "with several servers: at one at a time, or at all",
       .reload = ZLT_KEY_WAY },
 
+    { .name = "nodes", ZLT_KEY_LINK, ZLT_KEY_BOTH, .form = ZLT_KEY_NUMBER,
+      zlt_key_at(zlt_conf_t, nodes), .least = 1, .most = ZLT_CONF_MAX_NODES,
+      .arg = "N", .fallback = "16",
+      .help = "with mode = all, at so many addresses and nodes at the most",
+      .reload = ZLT_KEY_AT_ONCE },
+
     { .name = "token_file", ZLT_KEY_LINK, ZLT_KEY_ALL, .form = ZLT_KEY_PATH,
       zlt_key_at(zlt_conf_t, token_file), .arg = "FILE",
       .without = "the variable ZLTUNNEL_TOKEN",

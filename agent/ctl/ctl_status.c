@@ -171,25 +171,33 @@ zlt_ctl_status_expected(const zlt_ctl_status_t *st,
 static void
 zlt_ctl_status_table(zlt_text_t *t, const zlt_ctl_status_t *st)
 {
-    int                       width[2];
+    int                       width[3];
+    char                      place[ZLT_LINK_PLACE_TEXT];
     zlt_link_t               *l;
     const zlt_tunnel_conf_t  *e;
 
     width[0] = 4;
     width[1] = 6;
+    width[2] = 0;
 
     for (l = NULL; (l = zlt_ctl_status_next(st, l)) != NULL; ) {
         zlt_ctl_status_widen(&width[0], l->owner.conf->name);
         zlt_ctl_status_widen(&width[1], l->owner.conf->server);
+        zlt_ctl_status_widen(&width[2], zlt_link_place_text(l, place));
+    }
+
+    if (width[2]) {
+        /* there are servers with several links */
+        width[2] = width[2] < 4 ? 6 : width[2] + 2;
     }
 
     for (e = NULL; (e = zlt_ctl_status_expected(st, e)) != NULL; ) {
         zlt_ctl_status_widen(&width[0], e->conf.name);
     }
 
-    zlt_text_printf(t, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s"
+    zlt_text_printf(t, "%-*s  %-12s  %-*s  %-*s%-8s  %-8s  %9s  %7s  %7s"
                     "  %s\n", width[0], "NAME", "STATE", width[1], "SERVER",
-                    "SINCE", "ACTIVE", "OPEN/ALL", "IN", "OUT", "LATENCY");
+                    width[2], width[2] ? "NODE" : "", "SINCE", "ACTIVE", "OPEN/ALL", "IN", "OUT", "LATENCY");
 
     for (l = NULL; (l = zlt_ctl_status_next(st, l)) != NULL; ) {
         zlt_ctl_status_row(t, l, width);
@@ -227,7 +235,7 @@ zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l, const int *width)
 {
     char               since[ZLT_TEXT_UNIT], active[ZLT_TEXT_UNIT],
                        in[ZLT_TEXT_UNIT], out[ZLT_TEXT_UNIT], count[48],
-                       latency[ZLT_TEXT_UNIT];
+                       latency[ZLT_TEXT_UNIT], place[ZLT_LINK_PLACE_TEXT];
     uint64_t           now;
     zlt_link_totals_t  totals;
 
@@ -244,10 +252,11 @@ zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l, const int *width)
                         l->srtt % 1000 / 100);
     }
 
-    zlt_text_printf(t, "%-*s  %-12s  %-*s  %-8s  %-8s  %9s  %7s  %7s  %s\n",
-                    width[0], l->owner.conf->name,
+    zlt_text_printf(t, "%-*s  %-12s  %-*s  %-*s%-8s  %-8s  %9s  %7s  %7s"
+                    "  %s\n", width[0], l->owner.conf->name,
                     zlt_link_state_names[l->state],
                     width[1], l->owner.conf->server,
+                    width[2], zlt_link_place_text(l, place),
                     zlt_text_time(since, (now - l->since_ms) / 1000),
                     l->active
                     ? zlt_text_time(active, (now - l->active) / 1000) : "-",
@@ -520,7 +529,7 @@ static void
 zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     const char *service)
 {
-    char               when[ZLT_CLOCK_UTC];
+    char               when[ZLT_CLOCK_UTC], addr[ZLT_ADDR_TEXT];
     unsigned           i;
     uint64_t           now;
     zlt_link_totals_t  totals;
@@ -557,6 +566,8 @@ zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
 
     zlt_text_printf(t, ",\n \"server\":");
     zlt_text_json(t, l->owner.conf->server);
+    zlt_text_printf(t, ",\"address\":");
+    zlt_text_json_null(t, zlt_link_place_address(l, addr));
     zlt_text_printf(t, ",\"servers\":[");
 
     for (i = 0; i < l->owner.conf->nservers; i++) {

@@ -17,7 +17,8 @@
  * reached.  Otherwise each of the others is tried, in their order, within
  * 200 ms after the failure of the one before, and the wait comes after the
  * round.  A server that is back waits for the next failure: to move a tunnel
- * costs its clients more than the place where it is.
+ * costs its clients more than the place where it is.  So it is with addresses
+ * of one server that no other link has.
  */
 
 
@@ -118,14 +119,16 @@ zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
 }
 
 
-/* 1 if there is a server that was not tried yet in this round. */
+/* 1 if there is a server, or an address of it, that was not tried yet in this round. */
 
 static int
 zlt_backoff_next_server(zlt_link_t *l, zlt_down_e how, uint64_t healthy)
 {
-    if (l->owner.conf->nservers < 2
-        || (how != ZLT_DOWN_LOST && how != ZLT_DOWN_REFUSED))
-    {
+    unsigned  n;
+
+    n = l->owner.conf->nservers;
+
+    if (how != ZLT_DOWN_LOST && (how != ZLT_DOWN_REFUSED || n < 2)) {
         return 0;
     }
 
@@ -138,10 +141,14 @@ zlt_backoff_next_server(zlt_link_t *l, zlt_down_e how, uint64_t healthy)
         }
     }
 
-    zlt_backoff_switch(l, (l->owner.conf->current + 1)
-                          % l->owner.conf->nservers);
+    if (n > 1) {
+        zlt_backoff_switch(l, (l->owner.conf->current + 1) % n);
 
-    if (++l->tried < l->owner.conf->nservers) {
+    } else {
+        n = l->ops->elsewhere(l);
+    }
+
+    if (++l->tried < n) {
         return 1;
     }
 

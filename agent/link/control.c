@@ -34,7 +34,7 @@
 
 
 static void zlt_control_found(void *data, const char *host,
-    const zlt_addrs_t *addrs);
+    zlt_addrs_t *addrs);
 static void zlt_control_tell(const zlt_control_t *c, const char *fmt, ...)
     zlt_printf_like(2, 3);
 static size_t zlt_control_request(void *data, char *buf,
@@ -95,6 +95,7 @@ zlt_control_start(zlt_link_t *l, const zlt_control_ops_t *ops)
     param.header = &conf->header;
     param.header_file = &conf->header_file;
     param.way = NULL;
+    param.only = l->pin.len ? &l->pin : NULL;
     param.reach = (conf->connect_timeout + 999) / 1000;
     param.answer = ZLT_CONTROL_AUTH_TIMEOUT;
 
@@ -106,7 +107,8 @@ zlt_control_start(zlt_link_t *l, const zlt_control_ops_t *ops)
     }
 
     zlt_control_tell(c, "connecting to %s%s%s",
-                     zlt_url_place(text, &conf->url),
+                     l->pin.len ? zlt_addr_text(text, &l->pin)
+                                : zlt_url_place(text, &conf->url),
                      conf->via.kind ? " through " : "",
                      conf->via.kind ? conf->via.name : "");
 
@@ -115,11 +117,18 @@ zlt_control_start(zlt_link_t *l, const zlt_control_ops_t *ops)
 
 
 static void
-zlt_control_found(void *data, const char *host, const zlt_addrs_t *addrs)
+zlt_control_found(void *data, const char *host, zlt_addrs_t *addrs)
 {
-    char  text[ZLT_ADDRS_TEXT];
+    char         text[ZLT_ADDRS_TEXT];
+    zlt_link_t  *l;
 
     zlt_control_tell(data, "%s is %s", host, zlt_addr_list(text, addrs));
+
+    l = ((zlt_control_t *) data)->link;
+
+    if (l->owner.conf->via.kind == ZLT_PROXY_NONE) {
+        l->ops->found(l, addrs);
+    }
 }
 
 
@@ -310,7 +319,9 @@ zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
     (void) vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
 
-    if (c->state == ZLT_CONTROL_CLOSING || c->link->owner.stopping) {
+    if (c->state == ZLT_CONTROL_CLOSING || c->link->owner.stopping
+        || c->link->hidden)
+    {
         zlt_log_link(c->link->owner.label, ZLT_LOG_DEBUG, "%s", text);
 
     } else if (c->place != ZLT_CONTROL_CURRENT) {

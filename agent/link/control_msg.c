@@ -166,7 +166,12 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
 
     zlt_control_heartbeat_start(c, m);
 
-    c->ops->up(l, c);
+    if (l->ops->settle(l)) {
+        c->ops->up(l, c);
+
+    } else {
+        zlt_control_close(c, "not wanted");
+    }
 }
 
 

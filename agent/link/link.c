@@ -41,7 +41,6 @@ static void zlt_link_owner_connect_fail(zlt_owner_t *o, uint32_t serial,
 static const zlt_pool_param_t *zlt_link_owner_param(const zlt_owner_t *o,
     uint32_t serial);
 static void zlt_link_ranges_remove(zlt_link_t *l);
-static void zlt_link_label(char *label, const zlt_conf_t *conf);
 static void zlt_link_ended(zlt_link_t *l);
 static void zlt_link_totals_tick(zlt_link_t *l, uint64_t now);
 static void zlt_link_register(zlt_link_t *l, uint64_t now);
@@ -80,6 +79,7 @@ zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
     l->owner.loop = loop;
 
     zlt_list_init(&l->node);
+    zlt_list_init(&l->mate);
     zlt_list_init(&l->owner.services);
     zlt_list_init(&l->owner.ranges);
     zlt_list_init(&l->owner.accesses);
@@ -102,7 +102,7 @@ zlt_link_create(const zlt_link_ops_t *ops, zlt_process_t *process,
         }
     }
 
-    zlt_link_label(l->owner.label, conf);
+    zlt_link_place_label(l->owner.label, conf, NULL);
     zlt_transport_init(&l->owner.transport, zlt_conf_transport(conf),
                        l->owner.label);
 
@@ -138,24 +138,6 @@ zlt_link_token(zlt_link_t *l, const zlt_token_t *token)
 {
     l->token = *token;
     zlt_stamp_take(&l->token_stamp, l->owner.conf->token_file);
-}
-
-
-/* Whose log lines they are, where there may be several. */
-
-static void
-zlt_link_label(char *label, const zlt_conf_t *conf)
-{
-    label[0] = '\0';
-
-    if (strcmp(conf->name, ZLT_CONF_AGENT) != 0) {
-        (void) snprintf(label, ZLT_OWNER_LABEL, "%s: ", conf->name);
-    }
-
-    if (conf->mode == ZLT_CONF_ALL) {
-        (void) snprintf(label, ZLT_OWNER_LABEL, "%.49s at %.150s: ",
-                        conf->name, conf->url.authority);
-    }
 }
 
 
@@ -260,7 +242,7 @@ zlt_link_way(zlt_conf_t *conf, zlt_tls_t **tls, char *error)
     }
 
     if (conf->url.tls) {
-        zlt_link_label(label, conf);
+        zlt_link_place_label(label, conf, NULL);
 
         param.label = label;
         param.host = conf->url.host;

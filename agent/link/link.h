@@ -12,6 +12,7 @@
  *   backoff          when the next one is tried, and where
  *   link_state       what it is, and what it has carried
  *   link_show        where its services are
+ *   link_place       at which address of its server it is, and its label
  *   link_health      which of them are down, by their checks
  *   control*         one control channel, from dialling to its end
  *   probe            the way to a server, tried without a tunnel
@@ -27,10 +28,12 @@
 
 #include <time.h>
 
+#include "addr.h"
 #include "control.h"
 #include "control_access.h"
 #include "link_control.h"
 #include "link_health.h"
+#include "link_place.h"
 #include "link_state.h"
 #include "owner.h"
 #include "probe.h"
@@ -59,6 +62,23 @@ struct zlt_link_ops_s {
 
     /* All its servers have refused the token, and none had taken it. */
     void  (*refused)(zlt_process_t *p);
+
+    /* With "mode = all" a link may be one of several of its server. */
+
+    /* The addresses of the server's name: but one are taken out, if the link
+       has its place there. */
+    void  (*found)(zlt_link_t *l, zlt_addrs_t *addrs);
+
+    /* It has a tunnel, of which nothing is known yet: 1 if that is wanted. */
+    int   (*settle)(zlt_link_t *l);
+
+    /* It is about to be tried again, after an end of that kind: 1 if it is not
+       wanted any more, and has been taken away. */
+    int   (*down)(zlt_link_t *l, zlt_down_e how);
+
+    /* It was not reached: puts it at another address, and returns how many
+       there are for it; 0, and nothing has changed, if there is no other. */
+    unsigned  (*elsewhere)(zlt_link_t *l);
 };
 
 
@@ -71,6 +91,13 @@ struct zlt_link_s {
     uv_timer_t       reconnect;
     uv_timer_t       refill;           /* of the pool, after a failure */
     unsigned         open_handles;     /* of these two */
+
+    /* one of several at its server */
+    zlt_spread_t    *spread;           /* NULL: it is not */
+    zlt_list_t       mate;             /* of the others */
+    zlt_addr_t       pin;              /* the only one that it goes to; len 0:
+                                          any of the server's */
+    unsigned         hidden:1;         /* may turn out to be none */
 
     zlt_token_t      token;
     char             token_name[ZLT_LINK_NAME];    /* at the server, "": it

@@ -459,6 +459,10 @@ zlt_link_control_down(zlt_link_t *l, zlt_control_t *c, zlt_down_e how,
         return;
     }
 
+    if (l->ops->down(l, how)) {
+        return;
+    }
+
     if (how == ZLT_DOWN_REFUSED && l->owner.conf->visitor) {
         /* somebody waits for it */
         l->ops->finish(l->process, l->good ? ZLT_EXIT_FAILED : ZLT_EXIT_USAGE);

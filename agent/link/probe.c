@@ -30,8 +30,7 @@
 
 
 static void zlt_probe_step(zlt_probe_t *p);
-static void zlt_probe_found(void *data, const char *host,
-    const zlt_addrs_t *addrs);
+static void zlt_probe_found(void *data, const char *host, zlt_addrs_t *addrs);
 static void zlt_probe_passed(void *data, zlt_upgrade_step_e step,
     const zlt_way_t *way);
 static size_t zlt_probe_request(void *data, char *buf, zlt_http_want_t *want);
@@ -124,6 +123,7 @@ zlt_probe_step(zlt_probe_t *p)
     param.header = &p->conf->header;
     param.header_file = &p->conf->header_file;
     param.way = NULL;
+    param.only = NULL;
     param.reach = seconds;
     param.answer = 2 * seconds;
 
@@ -149,7 +149,7 @@ zlt_probe_step(zlt_probe_t *p)
 
 
 static void
-zlt_probe_found(void *data, const char *host, const zlt_addrs_t *addrs)
+zlt_probe_found(void *data, const char *host, zlt_addrs_t *addrs)
 {
     char          text[ZLT_ADDRS_TEXT];
     zlt_probe_t  *p;

@@ -123,6 +123,35 @@ zlt_addr_same_host(const zlt_addr_t *a, const zlt_addr_t *b)
 
 
 int
+zlt_addr_same(const zlt_addr_t *a, const zlt_addr_t *b)
+{
+    /* the port is at the same place in both families */
+
+    return zlt_addr_same_host(a, b)
+           && a->addr.in.sin_port == b->addr.in.sin_port;
+}
+
+
+int
+zlt_addr_has_route(const zlt_addr_t *addr)
+{
+    int  fd, rc;
+
+    fd = socket(addr->addr.sa.sa_family, SOCK_DGRAM|SOCK_CLOEXEC, 0);
+
+    if (fd == -1) {
+        return 0;
+    }
+
+    rc = connect(fd, &addr->addr.sa, addr->len);
+
+    (void) close(fd);
+
+    return rc == 0;
+}
+
+
+int
 zlt_addr_self(int fd, const struct sockaddr *to)
 {
     socklen_t                   len;

@@ -17,7 +17,7 @@
 #include "types.h"
 
 
-#define ZLT_ADDRS_MAX   8
+#define ZLT_ADDRS_MAX   16
 #define ZLT_ADDR_TEXT   128
 #define ZLT_ADDRS_TEXT  400
 
@@ -52,8 +52,13 @@ void zlt_addr_loopback(zlt_addrs_t *a, uint16_t port, int six_first);
 /* the same for a UNIX socket, whose path must fit */
 void zlt_addr_unix(zlt_addrs_t *a, const char *path);
 
-/* 1 if both are the same host's, whatever their ports are */
+/* 1 if both are the same host's, whatever their ports are; or the same, ports
+   and all */
 int zlt_addr_same_host(const zlt_addr_t *a, const zlt_addr_t *b);
+int zlt_addr_same(const zlt_addr_t *a, const zlt_addr_t *b);
+
+/* 1 if this machine knows a route there; nothing is sent */
+int zlt_addr_has_route(const zlt_addr_t *addr);
 
 /*
  * 1 if the socket has been connected to itself.  The kernel chooses its port,

@@ -24,6 +24,7 @@
 #include "often.h"
 #include "process.h"
 #include "resolve.h"
+#include "spread.h"
 #include "tls.h"
 #include "udp.h"
 #include "version.h"
@@ -54,7 +55,11 @@ const zlt_link_ops_t  zlt_process_link_ops = {
     zlt_process_notify,
     zlt_process_link_gone,
     zlt_process_end,
-    zlt_process_refused
+    zlt_process_refused,
+    zlt_spread_found,
+    zlt_spread_settle,
+    zlt_spread_down,
+    zlt_spread_elsewhere
 };
 
 
@@ -79,6 +84,7 @@ zlt_process_run(zlt_config_t *config, const char *conf_file,
 
     zlt_list_init(&p->links);
     zlt_list_init(&p->ending);
+    zlt_list_init(&p->spreads);
 
     zlt_log_set_level((zlt_log_level_e) config->agent.log_level);
     zlt_log_set_json((int) config->agent.log_format);
@@ -191,6 +197,7 @@ zlt_process_links(zlt_process_t *p)
         p->config->links[i] = NULL;
 
         zlt_list_append(&p->links, &l->node);
+        zlt_spread_join(p, l);
 
         if (zlt_access_all_create(&l->owner, error) == -1) {
             zlt_log_complain("%s", error);
@@ -337,6 +344,8 @@ zlt_process_tick(uv_timer_t *timer)
         zlt_link_tick(zlt_list_data(link, zlt_link_t, node), now);
     }
 
+    zlt_spread_tick(p, now);
+
     zlt_list_each_safe(link, next, &p->ending) {
         zlt_link_tick(zlt_list_data(link, zlt_link_t, node), now);
     }
@@ -448,7 +457,7 @@ zlt_process_refused(zlt_process_t *p)
     zlt_list_t        *link;
     const zlt_link_t  *l;
 
-    if (p->conf_file) {
+    if (p->conf_file || zlt_spread_more(p)) {
         return;
     }
 
@@ -493,12 +502,33 @@ zlt_process_stop(zlt_process_t *p)
 
     p->ctl_ops->stop(p);
 
+    zlt_spread_done(p);
+
     zlt_list_each_safe(link, next, &p->links) {
         zlt_link_stop(zlt_list_data(link, zlt_link_t, node), 0,
                       p->config->agent.shutdown_timeout, "the agent ends");
     }
 
     zlt_process_link_gone(p, NULL);
+}
+
+
+void
+zlt_process_remove(zlt_process_t *p, zlt_link_t *l, const char *why)
+{
+    zlt_spread_leave(l);
+
+    zlt_list_remove(&l->node);
+    zlt_list_append(&p->ending, &l->node);
+
+    l->removed = 1;
+
+    if (l->stopped) {
+        zlt_process_link_gone(p, l);
+
+    } else {
+        zlt_link_stop(l, 1, p->config->agent.shutdown_timeout, why);
+    }
 }
 
 
@@ -547,6 +577,8 @@ zlt_process_done(zlt_process_t *p)
     p->stopping = 1;
 
     p->ctl_ops->stop(p);
+
+    zlt_spread_done(p);
 
     zlt_list_each_safe(link, next, &p->ending) {
         zlt_list_append(&p->links, link);

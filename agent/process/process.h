@@ -40,6 +40,9 @@ struct zlt_process_s {
     zlt_list_t       ending;           /* that are removed, until they are
                                           done with what runs */
 
+    zlt_list_t       spreads;          /* of links, over the addresses of their
+                                          server */
+
     unsigned         stopping:1;
     unsigned         stopped:1;
     int              code;             /* of the exit */
@@ -64,6 +67,9 @@ extern const zlt_link_ops_t  zlt_process_link_ops;
 
 /* A link has become connected, or is so no more. */
 void zlt_process_notify(zlt_process_t *p);
+
+/* A link goes, when what runs has ended. */
+void zlt_process_remove(zlt_process_t *p, zlt_link_t *l, const char *why);
 
 /* A link has finished what ran. */
 void zlt_process_link_gone(zlt_process_t *p, zlt_link_t *l);

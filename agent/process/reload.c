@@ -28,6 +28,7 @@
 #include "process.h"
 #include "reload.h"
 #include "service.h"
+#include "spread.h"
 #include "tls.h"
 #include "udp_service.h"
 #include "via.h"
@@ -45,8 +46,8 @@ typedef struct {
 
 static int zlt_reload_prepare(zlt_process_t *p, zlt_config_t *config,
     zlt_reload_link_t *links, char *error);
-static zlt_link_t *zlt_reload_find(zlt_process_t *p,
-    const zlt_conf_t *conf);
+static zlt_link_t *zlt_reload_find(zlt_process_t *p, const zlt_conf_t *conf,
+    const zlt_reload_link_t *links, unsigned n);
 static void zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
     zlt_reload_link_t *links);
 static void zlt_reload_gone(zlt_process_t *p, zlt_config_t *config);
@@ -92,6 +93,11 @@ zlt_reload(zlt_process_t *p, char *error)
         goto failed;
     }
 
+    if (zlt_spread_reload(p, config) == -1) {
+        (void) strcpy(error, "out of memory");
+        goto failed;
+    }
+
     links = calloc(config->nlinks + 1, sizeof(zlt_reload_link_t));
 
     if (links == NULL) {
@@ -114,6 +120,8 @@ zlt_reload(zlt_process_t *p, char *error)
     zlt_config_free(p->config);
     *p->config = *config;
     free(config);
+
+    zlt_spread_reloaded(p);
 
     zlt_log_info("the configuration was read again");
     zlt_process_notify(p);
@@ -149,7 +157,7 @@ zlt_reload_prepare(zlt_process_t *p, zlt_config_t *config,
         r = &links[i];
         conf = config->links[i];
 
-        r->link = zlt_reload_find(p, conf);
+        r->link = zlt_reload_find(p, conf, links, i);
 
         if (r->link) {
             r->stays = zlt_reload_stays(r->link->owner.conf, conf);
@@ -208,16 +216,22 @@ failed:
 }
 
 
+/* One that is none of the first n. */
+
 static zlt_link_t *
-zlt_reload_find(zlt_process_t *p, const zlt_conf_t *conf)
+zlt_reload_find(zlt_process_t *p, const zlt_conf_t *conf,
+    const zlt_reload_link_t *links, unsigned n)
 {
+    unsigned     i;
     zlt_list_t  *link;
     zlt_link_t  *l;
 
     zlt_list_each(link, &p->links) {
         l = zlt_list_data(link, zlt_link_t, node);
 
-        if (zlt_config_same(l->owner.conf, conf)) {
+        for (i = 0; i < n && links[i].link != l; i++) { /* void */ }
+
+        if (i == n && zlt_config_same(l->owner.conf, conf)) {
             return l;
         }
     }
@@ -265,6 +279,7 @@ zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
         }
 
         zlt_log_info("the tunnel \"%s\" is new", l->owner.conf->name);
+        zlt_spread_join(p, l);
         zlt_link_warn(l, 0);
         zlt_link_start(l);
     }
@@ -295,18 +310,7 @@ zlt_reload_gone(zlt_process_t *p, zlt_config_t *config)
 
         zlt_log_info("the tunnel \"%s\" is removed", l->owner.conf->name);
 
-        zlt_list_remove(&l->node);
-        zlt_list_append(&p->ending, &l->node);
-
-        l->removed = 1;
-
-        if (l->stopped) {
-            zlt_process_link_gone(p, l);
-
-        } else {
-            zlt_link_stop(l, 1, p->config->agent.shutdown_timeout,
-                          "the tunnel is removed");
-        }
+        zlt_process_remove(p, l, "the tunnel is removed");
     }
 }
 

@@ -91,7 +91,11 @@ zlt_reach_dial(zlt_reach_t *r)
     host = zlt_reach_host(r);
     addrs.n = 0;
 
-    if (*host == '/') {
+    if (r->only && r->via->kind == ZLT_PROXY_NONE) {
+        addrs.addrs[0] = *r->only;
+        addrs.n = 1;
+
+    } else if (*host == '/') {
         zlt_addr_unix(&addrs, host);
     }
 
@@ -131,6 +135,7 @@ zlt_reach_resolved(void *data, const char *why, const zlt_addrs_t *addrs)
     int           rc, target;
     char          text[ZLT_REACH_ERROR_SIZE / 2], error[ZLT_REACH_ERROR_SIZE];
     const char   *host;
+    zlt_addrs_t   some;
     zlt_reach_t  *r;
 
     r = data;
@@ -148,13 +153,14 @@ zlt_reach_resolved(void *data, const char *why, const zlt_addrs_t *addrs)
         return;
     }
 
-    r->found(r, host, addrs);
+    some = *addrs;
+    r->found(r, host, &some);
 
     if (target) {
-        rc = zlt_reach_keep(r, addrs) == 0 ? zlt_reach_dial(r) : -1;
+        rc = zlt_reach_keep(r, &some) == 0 ? zlt_reach_dial(r) : -1;
 
     } else {
-        rc = zlt_reach_race(r, addrs);
+        rc = zlt_reach_race(r, &some);
     }
 
     if (rc == -1) {
@@ -199,7 +205,9 @@ zlt_reach_raced(void *data, zlt_conn_t *c, const zlt_addr_t *addr, int err)
     r->race = NULL;
     r->way.addr = *addr;
 
-    zlt_resolve_worked(zlt_reach_host(r), addr);
+    if (r->only == NULL) {
+        zlt_resolve_worked(zlt_reach_host(r), addr);
+    }
 
     if (zlt_race_take(r->conn, c, zlt_reach_event) == -1) {
         r->handler(r, strerror(errno));

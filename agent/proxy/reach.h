@@ -43,6 +43,8 @@ struct zlt_reach_s {
     zlt_conn_t        *conn;           /* that is to lead to the server */
     const zlt_url_t   *url;
     const zlt_proxy_t *via;
+    const zlt_addr_t  *only;           /* of the server; NULL: any that its
+                                          name has */
     unsigned           limit;          /* s, for the texts */
     zlt_way_t          way;
 
@@ -57,9 +59,9 @@ struct zlt_reach_s {
        from within zlt_reach_start() */
     void  (*handler)(zlt_reach_t *r, const char *error);
 
-    /* where the name of the server, or of the proxy, leads to */
-    void  (*found)(zlt_reach_t *r, const char *host,
-                   const zlt_addrs_t *addrs);
+    /* where the name of the server, or of the proxy, leads to; some of them may
+       be taken out */
+    void  (*found)(zlt_reach_t *r, const char *host, zlt_addrs_t *addrs);
 };
 
 

@@ -44,7 +44,7 @@ struct zlt_upgrade_s {
 
 
 static void zlt_upgrade_found(zlt_reach_t *reach, const char *host,
-    const zlt_addrs_t *addrs);
+    zlt_addrs_t *addrs);
 static void zlt_upgrade_reached(zlt_reach_t *reach, const char *error);
 static void zlt_upgrade_event(zlt_io_t *io);
 static void zlt_upgrade_handshake(zlt_upgrade_t *u);
@@ -83,6 +83,7 @@ zlt_upgrade_start(const zlt_upgrade_param_t *param,
     u->reach.conn = param->conn;
     u->reach.url = param->url;
     u->reach.via = param->via;
+    u->reach.only = param->only;
     u->reach.limit = param->reach;
     u->reach.handler = zlt_upgrade_reached;
     u->reach.found = zlt_upgrade_found;
@@ -123,7 +124,7 @@ zlt_upgrade_presume(zlt_upgrade_t *u)
 
 static void
 zlt_upgrade_found(zlt_reach_t *reach, const char *host,
-    const zlt_addrs_t *addrs)
+    zlt_addrs_t *addrs)
 {
     zlt_upgrade_t  *u;
 

@@ -46,6 +46,9 @@ typedef struct {
     char *const       *header;         /* what the request bears besides, and */
     char *const       *header_file;    /* .. a file of such, as there is by
                                           then; NULL there: nothing */
+    const zlt_addr_t  *only;           /* without a way and a proxy, the one
+                                          address where it is looked for; NULL:
+                                          all of its name */
     unsigned           reach;          /* s, to reach the server */
     unsigned           answer;         /* s, from there to the answer; 0: there
                                           is no other limit than "reach" is for
@@ -77,8 +80,9 @@ typedef struct {
 
     /* What follows may be NULL. */
 
-    /* where the name of the server, or of the proxy, leads to */
-    void    (*found)(void *data, const char *host, const zlt_addrs_t *addrs);
+    /* where the name of the server, or of the proxy, leads to; some of them may
+       be taken out, but not all */
+    void    (*found)(void *data, const char *host, zlt_addrs_t *addrs);
 
     /* REACH or TLS is behind it. */
     void    (*passed)(void *data, zlt_upgrade_step_e step,

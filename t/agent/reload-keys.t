@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/../lib";
 
 use Digest::MD5 qw(md5);
 use IO::Socket::INET;
+use IO::Socket::IP;
 use IO::Socket::UNIX;
 use Test::More;
 use ZLTunnel;
@@ -39,6 +40,12 @@ my $closed = 0;
 
 $server->watch($hold, sub { push @held, scalar $hold->accept });
 $server->watch($closer, sub { $closed++; close($closer->accept) });
+
+# the same port by the other address of localhost, which says nothing either
+
+my $six = IO::Socket::IP->new(LocalAddr => '::1', Listen => 8,
+                              LocalPort => $server->{port})
+    or die "[::1]:$server->{port}: $!";
 
 my $udp = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1');
 
@@ -88,6 +95,10 @@ my ($mark, %was, $ch);
 my @cases = (
     [ 'agent', 'server', $url, "$url?again", sub { auths() } ],
     [ 'agent', 'mode', undef, 'all', sub { said(qr/agent at \S+ connected/) } ],
+    [ 'agent', 'nodes', undef, 1, sub { said(qr/nodes = 1 allows no link/) },
+      settle => sub { @{ $agent::it->status->{tunnels} } == 2 },
+      with => { agent => { mode => 'all', server =>
+                           "ws://localhost:$server->{port}/tunnel/v1" } } ],
     [ 'agent', 'control', $socket, 'other.sock', sub { said(qr/"control"/) } ],
     [ 'agent', 'header', undef, 'X-A: b', sub { headed('x-a', 'b') },
       after => sub { ($server->conns('idle'))[0]->drop } ],

@@ -310,7 +310,7 @@ sub write_conf {
     $v{last} = $v{base} + $v{range} - 1;
     $v{$_} //= '' for qw(main events zltunnel http location after ports
                         stream);
-    $v{listen} = $v{range} > 1 ? "127.0.0.1:$v{base}-$v{last}"
+    $v{listen} //= $v{range} > 1 ? "127.0.0.1:$v{base}-$v{last}"
                                : "127.0.0.1:$v{base}";
     $v{ports} = "listen $v{listen} udp rcvbuf=4m;\n$v{ports}" if $v{udp};
 

@@ -6,7 +6,8 @@ package ZLTunnel::Names;
 #
 #     my $names = ZLTunnel::Names->new($t);       # skips where not allowed
 #     $names->hosts('web.test' => '::1', 'web.test' => '127.0.0.1');
-#     $names->answers('db.test' => '127.0.0.1', 'gone.test' => 'none');
+#     $names->answers('db.test' => '127.0.0.1', 'gone.test' => 'none',
+#                     'many.test' => '127.0.0.2,127.0.0.3,::1');
 #     my $agent = $t->agent(..., program => $names->program);
 #
 # The name server does not answer for names that it was not told of.
@@ -128,15 +129,18 @@ sub serving {
 
         my %answers = map { split } split /\n/, slurp("$self->{dir}/answers");
         my $answer = $answers{$name} // next;
-        my $found = $answer ne 'none' && $type == 1;
+        my $family = $type == 28 ? Socket::AF_INET6() : Socket::AF_INET();
+        my @found = $answer eq 'none' || $type != 1 && $type != 28 ? ()
+                    : grep { defined }
+                      map { Socket::inet_pton($family, $_) }
+                      split /,/, $answer;
 
         $socket->send(
             pack('n n n n n n', $id, $answer eq 'none' ? 0x8183 : 0x8180, 1,
-                 $found ? 1 : 0, 0, 0)
+                 scalar @found, 0, 0)
             . $question
-            . ($found ? pack('n n n N n/a', 0xc00c, 1, 1, 1,
-                             Socket::inet_aton($answer))
-                      : ''), 0, $from);
+            . join('', map { pack('n n n N n/a', 0xc00c, $type, 1, 1, $_) }
+                       @found), 0, $from);
     }
 }
 
