@@ -74,6 +74,7 @@ struct ngx_zltunnel_tokens_s {
     time_t                       mtime;
     long                         mtime_nsec;
     off_t                        size;
+    dev_t                        dev;         /* numbers its files itself */
     ngx_file_uniq_t              uniq;
     ngx_msec_t                   changed;     /* first seen different */
     time_t                       complained;  /* when this was logged: */

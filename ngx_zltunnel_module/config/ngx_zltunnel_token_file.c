@@ -508,6 +508,7 @@ ngx_zltunnel_tokens_stamp(ngx_zltunnel_tokens_t *set, ngx_file_info_t *fi)
     set->mtime = ngx_file_mtime(fi);
     set->mtime_nsec = fi->st_mtim.tv_nsec;
     set->size = ngx_file_size(fi);
+    set->dev = fi->st_dev;
     set->uniq = ngx_file_uniq(fi);
 }
 
@@ -518,5 +519,6 @@ ngx_zltunnel_tokens_changed(ngx_zltunnel_tokens_t *set, ngx_file_info_t *fi)
     return set->mtime != ngx_file_mtime(fi)
            || set->mtime_nsec != fi->st_mtim.tv_nsec
            || set->size != ngx_file_size(fi)
+           || set->dev != fi->st_dev
            || set->uniq != ngx_file_uniq(fi);
 }
