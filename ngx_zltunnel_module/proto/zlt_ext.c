@@ -51,6 +51,9 @@ static const zlt_ext_t  zlt_exts[] = {
     { ZLT_AUTH, 0x04, ZLT_X_CHECK,
       { zlt_field(U8, check) } },
 
+    { ZLT_AUTH, 0x05, ZLT_X_HELD,
+      { zlt_field(BYTES, held) } },
+
     { ZLT_AUTH_OK, 0x01, ZLT_X_FEATURES,
       { zlt_field(U32, features) } },
 
@@ -73,6 +76,12 @@ static const zlt_ext_t  zlt_exts[] = {
 
     { ZLT_AUTH_OK, 0x07, ZLT_X_RIGHTS,
       { zlt_field(TEXT, rights) } },
+
+    { ZLT_AUTH_OK, 0x08, ZLT_X_NODE,
+      { zlt_field(ID, node) } },
+
+    { ZLT_AUTH_OK, 0x09, ZLT_X_NODES,
+      { zlt_field(U16, nodes) } },
 
     { ZLT_AUTH_FAIL, 0x01, ZLT_X_CODE,
       { zlt_field(U8, code) } },

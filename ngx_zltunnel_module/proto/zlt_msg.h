@@ -131,6 +131,9 @@ typedef enum {
 #define ZLT_X_HOSTS            0x100000 /* Register */
 #define ZLT_X_URLS             0x200000 /* RegisterOk */
 #define ZLT_X_HEALTH           0x400000 /* Register */
+#define ZLT_X_HELD             0x800000 /* Auth */
+#define ZLT_X_NODE             0x1000000 /* AuthOk */
+#define ZLT_X_NODES            0x2000000 /* AuthOk */
 
 
 /*
@@ -172,6 +175,9 @@ struct zlt_msg_s {
     zlt_str_t       agent;
     uint8_t         check;         /* Auth: 1, what may I?  No tunnel */
     zlt_str_t       rights;        /* AuthOk: the answer, for people */
+    zlt_str_t       held;          /* Auth: ids of nodes, ZLT_ID_SIZE each */
+    const uint8_t  *node;          /* AuthOk: who the server is */
+    uint16_t        nodes;         /* AuthOk: how many there are */
     const uint8_t  *resume_key;
     const uint8_t  *data_key;
     uint32_t        heartbeat_interval;     /* milliseconds */

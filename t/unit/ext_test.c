@@ -200,7 +200,24 @@ static const ext_vector_t  vectors[] = {
                 { "04 0001 01", ZLT_X_CHECK, 0 } },
       .msg = { .type = ZLT_AUTH, .token = S("tok"), .client_id = id1,
                .ext = ZLT_X_FEATURES|ZLT_X_CHECK, .features = 1,
-               .check = 1 } }
+               .check = 1 } },
+
+    { .head = "01 00000043 0003 'tok'" ID1,
+      .tags = { { "01 0004 00000001", ZLT_X_FEATURES, 0 },
+                { "04 0001 01", ZLT_X_CHECK, 0 },
+                { "05 0020" KEY1, ZLT_X_HELD, 1 } },
+      .msg = { .type = ZLT_AUTH, .token = S("tok"), .client_id = id1,
+               .ext = ZLT_X_FEATURES|ZLT_X_CHECK|ZLT_X_HELD,
+               .features = ZLT_F_CHANNELS, .check = 1,
+               .held = { key1, 32 } } },
+
+    { .head = "02 0000002f" ID1,
+      .tags = { { "01 0004 00000001", ZLT_X_FEATURES, 0 },
+                { "08 0010" ID1, ZLT_X_NODE, 0 },
+                { "09 0002 0003", ZLT_X_NODES, 0 } },
+      .msg = { .type = ZLT_AUTH_OK, .tunnel_id = id1,
+               .ext = ZLT_X_FEATURES|ZLT_X_NODE|ZLT_X_NODES,
+               .features = ZLT_F_CHANNELS, .node = id1, .nodes = 3 } }
 };
 
 #define NVECTORS  (sizeof(vectors) / sizeof(vectors[0]))
@@ -311,6 +328,9 @@ with(const ext_vector_t *v, uint32_t bits)
 
     if (!(bits & ZLT_X_CHECK)) { m.check = 0; }
     if (!(bits & ZLT_X_RIGHTS)) { memset(&m.rights, 0, sizeof(zlt_str_t)); }
+    if (!(bits & ZLT_X_HELD)) { memset(&m.held, 0, sizeof(zlt_str_t)); }
+    if (!(bits & ZLT_X_NODE)) { m.node = NULL; }
+    if (!(bits & ZLT_X_NODES)) { m.nodes = 0; }
 
     if (!(bits & ZLT_X_SERVED_BY)) {
         memset(&m.served_by, 0, sizeof(zlt_str_t));
@@ -496,7 +516,7 @@ test_unknown_tags(void)
     size_t                    i, j, k, at, len;
     const ext_vector_t       *v;
     static const char *const  unknown[] = {
-        "00 0000", "08 0001 00", "fe 0003 010203", "ff 0007 'unknown'",
+        "00 0000", "18 0001 00", "fe 0003 010203", "ff 0007 'unknown'",
         ("7f 0020" KEY1)
     };
 
@@ -542,9 +562,9 @@ test_all_unknown_tags(void)
         v = &vectors[i];
 
         switch (v->msg.type) {
-        case ZLT_AUTH_OK:        least = 8; break;
+        case ZLT_AUTH_OK:        least = 10; break;
         case ZLT_REGISTER:       least = 6; break;
-        case ZLT_AUTH:           least = 5; break;
+        case ZLT_AUTH:           least = 6; break;
         case ZLT_REGISTER_OK:    least = 4; break;
         case ZLT_REGISTER_FAIL:
         case ZLT_DATAGRAM_OPEN:
@@ -797,7 +817,7 @@ test_utf8(void)
     expect(v, vector_read(buf, len, "02 0001 ff"), VOID);
     expect(v, vector_read(buf, len, "02 0003 e282 20"), VOID);
     expect(v, vector_read(buf, len, "02 0002 c3a9 03 0020" KEY1 "ff"), VOID);
-    expect(v, vector_read(buf, len, "05 0001 ff"), ZLT_X_FEATURES);
+    expect(v, vector_read(buf, len, "06 0001 ff"), ZLT_X_FEATURES);
 
     v = &vectors[7];
 
@@ -864,7 +884,7 @@ test_encode_only_what_belongs(void)
         len = whole(&vectors[i]);
 
         m = vectors[i].msg;
-        m.ext |= 0xff800000;
+        m.ext |= 0xfc000000;
 
         if (m.type == ZLT_AUTH_FAIL || m.type == ZLT_DISCONNECT) {
             m.ext |= ZLT_X_PORT|ZLT_X_PUBLIC|ZLT_X_FEATURES|ZLT_X_DATA_KEY;

@@ -143,6 +143,11 @@ msg_differs(const zlt_msg_t *a, const zlt_msg_t *b)
     differs_num(ext);
     differs_num(features);
     differs_str(agent);
+    differs_num(check);
+    differs_str(rights);
+    differs_str(held);
+    differs_mem(node, ZLT_ID_SIZE);
+    differs_num(nodes);
     differs_mem(resume_key, ZLT_KEY_SIZE);
     differs_mem(data_key, ZLT_KEY_SIZE);
     differs_num(heartbeat_interval);

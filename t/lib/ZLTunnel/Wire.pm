@@ -191,6 +191,8 @@ sub parse {
         @$m{qw(data_key resume_key)} = @$e{2, 3};
         $m->{heartbeat} = [ unpack 'N N', $e->{4} ] if defined $e->{4};
         $m->{idle} = [ unpack 'n n', $e->{5} ] if defined $e->{5};
+        $m->{node} = $e->{8};
+        $m->{nodes} = unpack 'n', $e->{9} if defined $e->{9};
     }
 
     if ($m->{type} eq 'RegisterOk') {
@@ -388,6 +390,8 @@ sub auth {
     $ext .= ZLTunnel::Wire::ext(1, pack 'N', $o{features}) if $o{features};
     $ext .= ZLTunnel::Wire::ext(2, $o{agent}) if defined $o{agent};
     $ext .= ZLTunnel::Wire::ext(3, $o{resume_key}) if $o{resume_key};
+    $ext .= ZLTunnel::Wire::ext(4, "\1") if $o{check};
+    $ext .= ZLTunnel::Wire::ext(5, join '', @{ $o{held} }) if $o{held};
 
     return $self->send_msg(ZLTunnel::Wire::msg('Auth',
         ZLTunnel::Wire::str16($token)
