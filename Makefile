@@ -219,7 +219,7 @@ define link
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(1) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) \
-		`$(PKG_CONFIG) --libs $(or $(2),$(AGENT_LIBS))` $(LIBS)
+		`$(PKG_CONFIG) --libs $(or $(2),$(AGENT_LIBS))` -lresolv $(LIBS)
 endef
 
 define archive

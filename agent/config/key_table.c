@@ -86,9 +86,9 @@ const zlt_key_t  zlt_key_table[] = {
 
     { .name = "server", ZLT_KEY_LINK, ZLT_KEY_ALL, .many = 1,
       .form = ZLT_KEY_TEXT, .set = zlt_key_table_server, .arg = "URL",
-      .help = "wss://HOST[:PORT][/PATH], or ws://, or ws+unix:/SOCKET[:/PATH]; "
-              "the path is " ZLT_URL_DEFAULT_PATH " if there is none.  More "
-              "than once: stand-bys",
+      .help = "wss://HOST[:PORT][/PATH], or ws://, or srv+wss://NAME[/PATH], or "
+              "ws+unix:/SOCKET[:/PATH]; the path is " ZLT_URL_DEFAULT_PATH
+              " if there is none.  More than once: stand-bys",
       .reload = ZLT_KEY_WAY },
 
     { .name = "mode", ZLT_KEY_LINK, ZLT_KEY_BOTH, .form = ZLT_KEY_CHOICE,

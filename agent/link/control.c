@@ -119,10 +119,10 @@ zlt_control_start(zlt_link_t *l, const zlt_control_ops_t *ops)
 static void
 zlt_control_found(void *data, const char *host, zlt_addrs_t *addrs)
 {
-    char         text[ZLT_ADDRS_TEXT];
+    char         text[ZLT_WHERE_TEXT];
     zlt_link_t  *l;
 
-    zlt_control_tell(data, "%s is %s", host, zlt_addr_list(text, addrs));
+    zlt_control_tell(data, "%s", zlt_where_text(text, host, addrs));
 
     l = ((zlt_control_t *) data)->link;
 

@@ -282,7 +282,8 @@ zlt_link_warn(const zlt_link_t *l, int typed)
         {
             zlt_log_link(l->owner.label, ZLT_LOG_WARN, "ws:// is not "
                          "encrypted: anyone on the way to %s can read the "
-                         "token and all traffic; use wss://", url->host);
+                         "token and all traffic; use %swss://", url->host,
+                         url->record[0] ? "srv+" : "");
         }
     }
 

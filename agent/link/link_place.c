@@ -77,7 +77,8 @@ zlt_link_place_text(const zlt_link_t *l, char *text)
     text[0] = '\0';
 
     if (l->pin.len) {
-        (void) zlt_addr_host(text, &l->pin);
+        (void) (l->owner.conf->url.record[0] ? zlt_addr_text(text, &l->pin)
+                                             : zlt_addr_host(text, &l->pin));
     }
 
     return text;

@@ -151,15 +151,15 @@ zlt_probe_step(zlt_probe_t *p)
 static void
 zlt_probe_found(void *data, const char *host, zlt_addrs_t *addrs)
 {
-    char          text[ZLT_ADDRS_TEXT];
+    char          text[ZLT_WHERE_TEXT];
     zlt_probe_t  *p;
 
     p = data;
 
     if (!p->named) {
         p->named = 1;
-        zlt_probe_tell(p, "name", ZLT_PROBE_OK, "%s is %s", host,
-                       zlt_addr_list(text, addrs));
+        zlt_probe_tell(p, "name", ZLT_PROBE_OK, "%s",
+                       zlt_where_text(text, host, addrs));
     }
 }
 

@@ -14,6 +14,8 @@
 
 
 static int zlt_addr_is_here(const zlt_addr_t *addr);
+static const char *zlt_addr_all(char *buf, const zlt_addrs_t *addrs,
+    const char *(*text)(char *buf, const zlt_addr_t *addr));
 
 
 int
@@ -203,6 +205,15 @@ zlt_addr_prefer(zlt_addrs_t *a, const zlt_addr_t *first)
 }
 
 
+uint16_t
+zlt_addr_port(const zlt_addr_t *addr)
+{
+    /* it is at the same place in both families */
+
+    return ntohs(addr->addr.in.sin_port);
+}
+
+
 const char *
 zlt_addr_host(char *buf, const zlt_addr_t *addr)
 {
@@ -260,7 +271,22 @@ zlt_addr_text(char *buf, const zlt_addr_t *addr)
 const char *
 zlt_addr_list(char *buf, const zlt_addrs_t *addrs)
 {
-    char      host[ZLT_ADDR_TEXT];
+    return zlt_addr_all(buf, addrs, zlt_addr_host);
+}
+
+
+const char *
+zlt_addr_places(char *buf, const zlt_addrs_t *addrs)
+{
+    return zlt_addr_all(buf, addrs, zlt_addr_text);
+}
+
+
+static const char *
+zlt_addr_all(char *buf, const zlt_addrs_t *addrs,
+    const char *(*text)(char *buf, const zlt_addr_t *addr))
+{
+    char      one[ZLT_ADDR_TEXT];
     size_t    len;
     unsigned  i;
 
@@ -270,7 +296,7 @@ zlt_addr_list(char *buf, const zlt_addrs_t *addrs)
     for (i = 0; i < addrs->n && len < ZLT_ADDRS_TEXT; i++) {
         len += (size_t) snprintf(buf + len, ZLT_ADDRS_TEXT - len, "%s%s",
                                  i ? ", " : "",
-                                 zlt_addr_host(host, &addrs->addrs[i]));
+                                 text(one, &addrs->addrs[i]));
     }
 
     return buf;

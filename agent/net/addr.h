@@ -33,6 +33,7 @@ typedef union {
 struct zlt_addr_s {
     zlt_sockaddr_t   addr;
     socklen_t        len;
+    uint16_t         priority;         /* as in SRV: the least comes first */
 };
 
 
@@ -70,6 +71,8 @@ int zlt_addr_self(int fd, const struct sockaddr *to);
 /* Puts that address first, if it is one of them. */
 void zlt_addr_prefer(zlt_addrs_t *a, const zlt_addr_t *first);
 
+uint16_t zlt_addr_port(const zlt_addr_t *addr);
+
 /* "127.0.0.1", "::1"; buf as below */
 const char *zlt_addr_host(char *buf, const zlt_addr_t *addr);
 
@@ -77,8 +80,10 @@ const char *zlt_addr_host(char *buf, const zlt_addr_t *addr);
    returns it */
 const char *zlt_addr_text(char *buf, const zlt_addr_t *addr);
 
-/* "127.0.0.1, ::1"; buf has ZLT_ADDRS_TEXT bytes; returns it */
+/* "127.0.0.1, ::1", or with their ports, as above; buf has ZLT_ADDRS_TEXT bytes;
+   returns it */
 const char *zlt_addr_list(char *buf, const zlt_addrs_t *addrs);
+const char *zlt_addr_places(char *buf, const zlt_addrs_t *addrs);
 
 
 #endif /* ZLT_ADDR_H_INCLUDED */

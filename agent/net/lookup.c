@@ -15,6 +15,8 @@
  *
  * A thread hands its job back by a list, and wakes the loop.
  *
+ * SRV records are no part of that, and asked from the name servers (srv.c).
+ *
  * "localhost" needs no thread: it is both addresses of the loopback interface,
  * of which a hosts file may know but one (RFC 6761).
  *
@@ -51,13 +53,14 @@ struct zlt_lookup_job_s {
     zlt_lookup_e       kind;
     int                error;
     struct addrinfo   *res;
+    zlt_srv_t         *srv;            /* or that */
     char               host[];
 };
 
 
 static int zlt_lookup_room(zlt_lookup_e kind);
 static int zlt_lookup_begin(zlt_lookup_t *l);
-static int zlt_lookup_is_local(const char *host);
+static int zlt_lookup_is_local(const zlt_lookup_job_t *job);
 static int zlt_lookup_thread_start(zlt_lookup_job_t *job);
 static void *zlt_lookup_thread(void *data);
 static void zlt_lookup_finished(zlt_lookup_job_t *job);
@@ -69,7 +72,7 @@ static void zlt_lookup_collect(zlt_addrs_t *a, struct addrinfo *res);
 
 /* threads of a kind, at most; 0: as many as there are names */
 
-static const unsigned  zlt_lookup_most[ZLT_LOOKUP_KINDS] = { 0, 64, 16 };
+static const unsigned  zlt_lookup_most[ZLT_LOOKUP_KINDS] = { 0, 64, 16, 0 };
 
 static unsigned         zlt_lookup_threads[ZLT_LOOKUP_KINDS];
 static zlt_list_t       zlt_lookup_queues[ZLT_LOOKUP_KINDS];
@@ -200,7 +203,7 @@ zlt_lookup_begin(zlt_lookup_t *l)
 
     zlt_lookup_threads[job->kind]++;
 
-    if (zlt_lookup_is_local(job->host)) {
+    if (zlt_lookup_is_local(job)) {
         zlt_lookup_finished(job);
 
     } else if (zlt_lookup_thread_start(job) == -1) {
@@ -213,9 +216,10 @@ zlt_lookup_begin(zlt_lookup_t *l)
 
 
 static int
-zlt_lookup_is_local(const char *host)
+zlt_lookup_is_local(const zlt_lookup_job_t *job)
 {
-    return strcasecmp(host, "localhost") == 0;
+    return job->kind != ZLT_LOOKUP_SRV
+           && strcasecmp(job->host, "localhost") == 0;
 }
 
 
@@ -257,6 +261,15 @@ zlt_lookup_thread(void *data)
     zlt_lookup_job_t  *job;
 
     job = data;
+
+    if (job->kind == ZLT_LOOKUP_SRV) {
+        job->srv = calloc(1, sizeof(zlt_srv_t));
+        job->error = job->srv ? zlt_srv_ask(job->srv, job->host) : EAI_MEMORY;
+
+        zlt_lookup_finished(job);
+
+        return NULL;
+    }
 
     memset(&hints, 0, sizeof(struct addrinfo));
     hints.ai_family = AF_UNSPEC;
@@ -328,14 +341,16 @@ static void
 zlt_lookup_over(zlt_lookup_job_t *job)
 {
     int            error;
+    zlt_srv_t     *srv;
     zlt_addrs_t    addrs;
     zlt_lookup_e   kind;
     zlt_lookup_t  *l;
 
     addrs.n = 0;
     error = job->error;
+    srv = job->srv;
 
-    if (zlt_lookup_is_local(job->host)) {
+    if (zlt_lookup_is_local(job)) {
         zlt_addr_loopback(&addrs, 0, 1);
     }
 
@@ -344,7 +359,7 @@ zlt_lookup_over(zlt_lookup_job_t *job)
         freeaddrinfo(job->res);
     }
 
-    if (error == 0 && addrs.n == 0) {
+    if (error == 0 && addrs.n == 0 && srv == NULL) {
         error = EAI_NONAME;
     }
 
@@ -357,7 +372,10 @@ zlt_lookup_over(zlt_lookup_job_t *job)
 
     if (l) {
         l->job = NULL;
-        l->handler(l, error, &addrs);
+        l->handler(l, error, &addrs, srv);
+
+    } else {
+        free(srv);
     }
 
     zlt_lookup_queued(kind);
@@ -380,7 +398,7 @@ zlt_lookup_queued(zlt_lookup_e kind)
 
         if (zlt_lookup_begin(l) == -1) {
             addrs.n = 0;
-            l->handler(l, EAI_MEMORY, &addrs);
+            l->handler(l, EAI_MEMORY, &addrs, NULL);
         }
     }
 }
@@ -438,6 +456,7 @@ zlt_lookup_collect(zlt_addrs_t *a, struct addrinfo *res)
         if (ai && ai->ai_addrlen <= sizeof(zlt_sockaddr_t)) {
             memcpy(&a->addrs[a->n].addr, ai->ai_addr, ai->ai_addrlen);
             a->addrs[a->n].len = ai->ai_addrlen;
+            a->addrs[a->n].priority = 0;
             a->n++;
         }
 
@@ -452,6 +471,7 @@ zlt_lookup_collect(zlt_addrs_t *a, struct addrinfo *res)
         {
             memcpy(&a->addrs[a->n].addr, ai->ai_addr, ai->ai_addrlen);
             a->addrs[a->n].len = ai->ai_addrlen;
+            a->addrs[a->n].priority = 0;
             a->n++;
         }
 

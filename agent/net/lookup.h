@@ -3,7 +3,8 @@
  * Copyright (C) zltunnel authors
  */
 
-/* One question to the system's resolver, in a thread of its own. */
+/* One question to the system's resolver, or to name servers, in a thread of its
+   own. */
 
 
 #ifndef ZLT_LOOKUP_H_INCLUDED
@@ -11,6 +12,7 @@
 
 
 #include "addr.h"
+#include "srv.h"
 #include "zlt_list.h"
 
 
@@ -20,6 +22,7 @@ typedef enum {
     ZLT_LOOKUP_SERVER = 0,     /* a server's, or a proxy's */
     ZLT_LOOKUP_SERVICE,
     ZLT_LOOKUP_TARGET,         /* chosen by a visitor */
+    ZLT_LOOKUP_SRV,            /* a server's, and its SRV records are wanted */
 
     ZLT_LOOKUP_KINDS
 } zlt_lookup_e;
@@ -28,9 +31,10 @@ typedef enum {
 typedef struct zlt_lookup_s      zlt_lookup_t;
 typedef struct zlt_lookup_job_s  zlt_lookup_job_t;
 
-/* error is 0, or an EAI_*; addrs, whose ports are 0, is valid during the call */
+/* error is 0, or an EAI_*; addrs, whose ports are 0, is valid during the call.
+   For SRV records there is srv, unless there is no memory: to be freed. */
 typedef void (*zlt_lookup_pt)(zlt_lookup_t *l, int error,
-    const zlt_addrs_t *addrs);
+    const zlt_addrs_t *addrs, zlt_srv_t *srv);
 
 
 struct zlt_lookup_s {

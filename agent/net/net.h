@@ -29,6 +29,7 @@
 #include "tls_told.h"      /* .. and what that is */
 #include "transport.h"     /* raw, or within a WebSocket */
 #include "url.h"
+#include "where.h"         /* .. and the addresses that it leads to */
 #include "wsc.h"           /* .. within a WebSocket */
 
 

@@ -22,6 +22,8 @@
 
 
 #define ZLT_RACE_STAGGER  250          /* ms */
+#define ZLT_RACE_LESSER   1000         /* .. before what is only for when those
+                                          before it are dead (RFC 2782) */
 
 
 typedef struct {
@@ -51,6 +53,7 @@ struct zlt_race_s {
 
 
 static int zlt_race_adopt(zlt_race_t *r, zlt_conn_t *first);
+static uint64_t zlt_race_stagger(const zlt_race_t *r);
 static void zlt_race_staggered(uv_timer_t *timer);
 static void zlt_race_next(zlt_race_t *r);
 static void zlt_race_event(zlt_io_t *io);
@@ -96,9 +99,23 @@ zlt_race_start(uv_loop_t *loop, const zlt_addrs_t *addrs, zlt_conn_t *first,
     r->stagger.data = r;
 
     (void) uv_timer_start(&r->stagger, zlt_race_staggered,
-                          first ? ZLT_RACE_STAGGER : 0, 0);
+                          first ? zlt_race_stagger(r) : 0, 0);
 
     return r;
+}
+
+
+/* ms until the next one begins, if the last does not fail before */
+
+static uint64_t
+zlt_race_stagger(const zlt_race_t *r)
+{
+    const zlt_addr_t  *next;
+
+    next = &r->addrs.addrs[r->next];
+
+    return r->next < r->addrs.n && next->priority != next[-1].priority
+           ? ZLT_RACE_LESSER : ZLT_RACE_STAGGER;
 }
 
 
@@ -167,7 +184,7 @@ zlt_race_next(zlt_race_t *r)
 
             if (r->next < r->addrs.n) {
                 (void) uv_timer_start(&r->stagger, zlt_race_staggered,
-                                      ZLT_RACE_STAGGER, 0);
+                                      zlt_race_stagger(r), 0);
             }
 
             return;

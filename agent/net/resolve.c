@@ -12,6 +12,9 @@
  * more than that, since what the last lookup gave is used meanwhile.  Only an
  * answer that there is no such name makes it forgotten.
  *
+ * What a record's TTL says is the name server's to heed: one that keeps answers
+ * gives the same until then.
+ *
  * An address that was connected is put first for a while, so that of a name
  * with a dead one not every connection begins with that.
  */
@@ -46,15 +49,19 @@ typedef struct {
     zlt_list_t         waiters;
     zlt_lookup_t       lookup;
     char               host[ZLT_RESOLVE_HOST];
+    unsigned           is_srv:1;       /* its SRV records are meant */
 
     zlt_addrs_t        addrs;          /* n is 0: none are known */
+    zlt_srv_t         *srv;            /* or these; NULL: none are known */
     uint64_t           got;            /* ms, when that was */
     const char        *why;            /* of the last lookup; NULL: it gave
                                           them */
+    zlt_srv_t         *failed;         /* .. has the text, or NULL */
     uint64_t           until;          /* ms, it holds so long */
     unsigned           slow:1;         /* it gave nothing, or late */
 
     zlt_addr_t         first;          /* len 0: none */
+    zlt_srv_host_t     first_host;     /* .. or that */
     uint64_t           first_until;
 } zlt_resolve_name_t;
 
@@ -65,15 +72,23 @@ struct zlt_resolve_s {
     unsigned             turn;         /* in which it came */
     uint16_t             port;
     zlt_resolve_pt       handler;
+    zlt_resolve_srv_pt   srv;          /* or that */
     void                *data;
 };
 
 
-static zlt_resolve_name_t *zlt_resolve_find(const char *host);
-static zlt_resolve_name_t *zlt_resolve_create(const char *host);
+static zlt_resolve_t *zlt_resolve_ask(zlt_lookup_e kind, const char *host,
+    void *data);
+static zlt_resolve_name_t *zlt_resolve_find(const char *host, unsigned is_srv);
+static zlt_resolve_name_t *zlt_resolve_create(const char *host,
+    unsigned is_srv);
 static int zlt_resolve_evict(void);
+static void zlt_resolve_free(zlt_resolve_name_t *n);
 static void zlt_resolve_looked_up(zlt_lookup_t *lookup, int error,
-    const zlt_addrs_t *addrs);
+    const zlt_addrs_t *addrs, zlt_srv_t *srv);
+static void zlt_resolve_known(zlt_resolve_name_t *n, const zlt_addrs_t *addrs,
+    zlt_srv_t *srv);
+static int zlt_resolve_knows(const zlt_resolve_name_t *n);
 static void zlt_resolve_turn(zlt_task_t *task);
 static void zlt_resolve_timer(uv_timer_t *timer);
 static void zlt_resolve_answer(void);
@@ -115,7 +130,7 @@ zlt_resolve_done(void)
         n = zlt_list_data(link, zlt_resolve_name_t, link);
 
         zlt_lookup_cancel(&n->lookup);
-        free(n);
+        zlt_resolve_free(n);
     }
 
     zlt_list_init(&zlt_resolve_names);
@@ -133,13 +148,44 @@ zlt_resolve_t *
 zlt_resolve_start(zlt_lookup_e kind, const char *host, uint16_t port,
     zlt_resolve_pt handler, void *data)
 {
+    zlt_resolve_t  *r;
+
+    r = zlt_resolve_ask(kind, host, data);
+
+    if (r) {
+        r->port = port;
+        r->handler = handler;
+    }
+
+    return r;
+}
+
+
+zlt_resolve_t *
+zlt_resolve_srv(const char *name, zlt_resolve_srv_pt handler, void *data)
+{
+    zlt_resolve_t  *r;
+
+    r = zlt_resolve_ask(ZLT_LOOKUP_SRV, name, data);
+
+    if (r) {
+        r->srv = handler;
+    }
+
+    return r;
+}
+
+
+static zlt_resolve_t *
+zlt_resolve_ask(zlt_lookup_e kind, const char *host, void *data)
+{
     zlt_resolve_t       *r;
     zlt_resolve_name_t  *n;
 
-    n = zlt_resolve_find(host);
+    n = zlt_resolve_find(host, kind == ZLT_LOOKUP_SRV);
 
     if (n == NULL) {
-        n = zlt_resolve_create(host);
+        n = zlt_resolve_create(host, kind == ZLT_LOOKUP_SRV);
     }
 
     r = n ? calloc(1, sizeof(zlt_resolve_t)) : NULL;
@@ -150,8 +196,6 @@ zlt_resolve_start(zlt_lookup_e kind, const char *host, uint16_t port,
 
     r->name = n;
     r->turn = zlt_resolve_turns;
-    r->port = port;
-    r->handler = handler;
     r->data = data;
 
     zlt_list_append(&n->waiters, &r->link);
@@ -185,7 +229,7 @@ zlt_resolve_cancel(zlt_resolve_t *r)
 
 
 static zlt_resolve_name_t *
-zlt_resolve_find(const char *host)
+zlt_resolve_find(const char *host, unsigned is_srv)
 {
     zlt_list_t          *link;
     zlt_resolve_name_t  *n;
@@ -193,7 +237,7 @@ zlt_resolve_find(const char *host)
     zlt_list_each(link, &zlt_resolve_names) {
         n = zlt_list_data(link, zlt_resolve_name_t, link);
 
-        if (strcmp(n->host, host) == 0) {
+        if (n->is_srv == is_srv && strcmp(n->host, host) == 0) {
             zlt_list_remove(&n->link);
             zlt_list_append(&zlt_resolve_names, &n->link);
             return n;
@@ -205,7 +249,7 @@ zlt_resolve_find(const char *host)
 
 
 static zlt_resolve_name_t *
-zlt_resolve_create(const char *host)
+zlt_resolve_create(const char *host, unsigned is_srv)
 {
     zlt_resolve_name_t  *n;
 
@@ -223,6 +267,7 @@ zlt_resolve_create(const char *host)
     }
 
     (void) strcpy(n->host, host);
+    n->is_srv = is_srv;
     zlt_list_init(&n->waiters);
     zlt_lookup_prepare(&n->lookup, zlt_resolve_looked_up);
     zlt_list_append(&zlt_resolve_names, &n->link);
@@ -246,7 +291,7 @@ zlt_resolve_evict(void)
         if (zlt_list_empty(&n->waiters) && !zlt_lookup_runs(&n->lookup)) {
             zlt_list_remove(&n->link);
             zlt_resolve_count--;
-            free(n);
+            zlt_resolve_free(n);
             return 0;
         }
     }
@@ -256,8 +301,17 @@ zlt_resolve_evict(void)
 
 
 static void
+zlt_resolve_free(zlt_resolve_name_t *n)
+{
+    free(n->srv);
+    free(n->failed);
+    free(n);
+}
+
+
+static void
 zlt_resolve_looked_up(zlt_lookup_t *lookup, int error,
-    const zlt_addrs_t *addrs)
+    const zlt_addrs_t *addrs, zlt_srv_t *srv)
 {
     uint64_t             now;
     zlt_resolve_name_t  *n;
@@ -269,20 +323,42 @@ zlt_resolve_looked_up(zlt_lookup_t *lookup, int error,
     n->why = NULL;
     n->slow = now - lookup->begun > zlt_resolve_patience(n);
 
+    free(n->failed);
+    n->failed = NULL;
+
     if (error == 0) {
-        n->addrs = *addrs;
+        zlt_resolve_known(n, addrs, srv);
         n->got = now;
 
     } else {
         n->slow = 1;
-        n->why = zlt_lookup_error(error);
+        n->failed = srv;
+        n->why = srv ? srv->why : zlt_lookup_error(error);
 
         if (error == EAI_NONAME || now - n->got > ZLT_RESOLVE_STALE) {
-            n->addrs.n = 0;
+            zlt_resolve_known(n, addrs, NULL);
         }
     }
 
     zlt_resolve_answer();
+}
+
+
+static void
+zlt_resolve_known(zlt_resolve_name_t *n, const zlt_addrs_t *addrs,
+    zlt_srv_t *srv)
+{
+    n->addrs = *addrs;
+
+    free(n->srv);
+    n->srv = srv;
+}
+
+
+static int
+zlt_resolve_knows(const zlt_resolve_name_t *n)
+{
+    return n->addrs.n || n->srv;
 }
 
 
@@ -377,7 +453,7 @@ zlt_resolve_wait(const zlt_resolve_name_t *n, uint64_t now)
         return 0;
     }
 
-    if (n->addrs.n == 0) {
+    if (!zlt_resolve_knows(n)) {
         return UINT64_MAX;
     }
 
@@ -395,8 +471,8 @@ zlt_resolve_wait(const zlt_resolve_name_t *n, uint64_t now)
 static uint64_t
 zlt_resolve_patience(const zlt_resolve_name_t *n)
 {
-    return n->lookup.kind == ZLT_LOOKUP_SERVER ? ZLT_RESOLVE_SERVER_SOON
-                                               : ZLT_RESOLVE_SOON;
+    return n->is_srv || n->lookup.kind == ZLT_LOOKUP_SERVER
+           ? ZLT_RESOLVE_SERVER_SOON : ZLT_RESOLVE_SOON;
 }
 
 
@@ -407,6 +483,7 @@ zlt_resolve_tell(zlt_resolve_t *r, uint64_t now)
     zlt_addr_t          *addr;
     zlt_addrs_t          addrs;
     zlt_resolve_pt       handler;
+    zlt_resolve_srv_pt   srv;
     zlt_resolve_name_t  *n;
     void                *data;
 
@@ -430,12 +507,18 @@ zlt_resolve_tell(zlt_resolve_t *r, uint64_t now)
     }
 
     handler = r->handler;
+    srv = r->srv;
     data = r->data;
 
     zlt_list_remove(&r->link);
     free(r);
 
-    handler(data, addrs.n ? NULL : n->why, &addrs);
+    if (srv) {
+        srv(data, n->srv ? NULL : n->why, n->srv);
+
+    } else {
+        handler(data, addrs.n ? NULL : n->why, &addrs);
+    }
 }
 
 
@@ -446,7 +529,7 @@ zlt_resolve_worked(const char *host, const zlt_addr_t *addr)
     zlt_resolve_name_t  *n;
 
     now = zlt_io_now();
-    n = zlt_resolve_find(host);
+    n = zlt_resolve_find(host, 0);
 
     /* not for ever: what is found dead once may be better */
 
@@ -454,4 +537,29 @@ zlt_resolve_worked(const char *host, const zlt_addr_t *addr)
         n->first = *addr;
         n->first_until = now + ZLT_RESOLVE_FIRST;
     }
+}
+
+
+void
+zlt_resolve_srv_prefer(const char *name, const zlt_srv_host_t *host)
+{
+    zlt_resolve_name_t  *n;
+
+    n = zlt_resolve_find(name, 1);
+
+    if (n) {
+        n->first_host = *host;
+        n->first_until = zlt_io_now() + ZLT_RESOLVE_FIRST;
+    }
+}
+
+
+const zlt_srv_host_t *
+zlt_resolve_srv_preferred(const char *name)
+{
+    zlt_resolve_name_t  *n;
+
+    n = zlt_resolve_find(name, 1);
+
+    return n && zlt_io_now() < n->first_until ? &n->first_host : NULL;
 }

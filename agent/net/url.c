@@ -19,6 +19,8 @@
 
 static int zlt_url_unix(zlt_url_t *url, const char *text,
     const char **error);
+static int zlt_url_srv(zlt_url_t *url, const char *text, const char **error);
+static int zlt_url_srv_host(zlt_url_t *url, const char **error);
 static int zlt_url_path(zlt_url_t *url, const char *path, const char **error);
 static int zlt_url_chars(const char *text);
 
@@ -52,11 +54,19 @@ zlt_url_parse(zlt_url_t *url, const char *text, const char **error)
     } else if (strncasecmp(text, "ws+unix:", 8) == 0) {
         return zlt_url_unix(url, text + 8, error);
 
+    } else if (strncasecmp(text, "srv+wss://", 10) == 0) {
+        url->tls = 1;
+        return zlt_url_srv(url, text + 10, error);
+
+    } else if (strncasecmp(text, "srv+ws://", 9) == 0) {
+        return zlt_url_srv(url, text + 9, error);
+
     } else {
         *error = strstr(text, "://")
-                 ? "must begin with wss://, ws:// or ws+unix:"
-                 : "must begin with wss://, ws:// or ws+unix:, as in "
-                   "wss://tunnel.example.com";
+                 ? "must begin with wss://, ws://, srv+wss://, srv+ws:// or "
+                   "ws+unix:"
+                 : "must begin with wss://, ws://, srv+wss://, srv+ws:// or "
+                   "ws+unix:, as in wss://tunnel.example.com";
         return -1;
     }
 
@@ -124,6 +134,79 @@ zlt_url_unix(zlt_url_t *url, const char *text, const char **error)
     (void) strcpy(url->authority, "localhost");
 
     return zlt_url_path(url, colon, error);
+}
+
+
+/* The port is in the record, and so are the names of machines. */
+
+static int
+zlt_url_srv(zlt_url_t *url, const char *text, const char **error)
+{
+    size_t            len;
+    const char       *end;
+    struct in6_addr   addr;            /* of either family */
+
+    end = text + strcspn(text, "/?");
+    len = (size_t) (end - text);
+
+    if (memchr(text, '@', len)) {
+        *error = "must not contain a user name";
+        return -1;
+    }
+
+    while (len && text[len - 1] == '.') {
+        len--;
+    }
+
+    if (len == 0 || len > ZLT_URL_HOST_MAX) {
+        *error = "has no name, or too long a one";
+        return -1;
+    }
+
+    memcpy(url->record, text, len);
+    url->record[len] = '\0';
+
+    if (*text == '[' || inet_pton(AF_INET, url->record, &addr) == 1
+        || inet_pton(AF_INET6, url->record, &addr) == 1)
+    {
+        *error = "has an address, and an SRV record is of a name: without "
+                 "\"srv+\" it is that of a server";
+        return -1;
+    }
+
+    if (strchr(url->record, ':')) {
+        *error = "has a port, and that is in the SRV record: it is "
+                 "srv+wss://NAME[/PATH], as in srv+wss://tunnel.example.com";
+        return -1;
+    }
+
+    return zlt_url_srv_host(url, error) == 0 ? zlt_url_path(url, end, error)
+                                             : -1;
+}
+
+
+/* Of "_service._tcp.name" the certificate's is "name" (RFC 6125). */
+
+static int
+zlt_url_srv_host(zlt_url_t *url, const char **error)
+{
+    const char  *p;
+
+    for (p = url->record; *p == '_'; /* void */ ) {
+        p += strcspn(p, ".");
+        p += (*p == '.');
+    }
+
+    if (*p == '\0') {
+        *error = "has no name behind that of the service: "
+                 "_zltunnel._tcp.tunnel.example.com";
+        return -1;
+    }
+
+    (void) strcpy(url->host, p);
+    (void) strcpy(url->authority, p);
+
+    return 0;
 }
 
 
@@ -222,8 +305,9 @@ zlt_url_text(char *buf, const zlt_url_t *url)
         (void) snprintf(buf, ZLT_URL_TEXT, "ws+unix:%s", url->host);
 
     } else {
-        (void) snprintf(buf, ZLT_URL_TEXT, "%s://%s",
-                        url->tls ? "wss" : "ws", url->authority);
+        (void) snprintf(buf, ZLT_URL_TEXT, "%s%s://%s",
+                        url->record[0] ? "srv+" : "", url->tls ? "wss" : "ws",
+                        url->record[0] ? url->record : url->authority);
     }
 
     return buf;
@@ -235,6 +319,9 @@ zlt_url_place(char *buf, const zlt_url_t *url)
 {
     if (url->is_unix) {
         (void) snprintf(buf, ZLT_URL_TEXT, "unix:%s", url->host);
+
+    } else if (url->record[0]) {
+        (void) snprintf(buf, ZLT_URL_TEXT, "SRV of %s", url->record);
 
     } else {
         (void) snprintf(buf, ZLT_URL_TEXT,

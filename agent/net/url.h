@@ -3,7 +3,8 @@
  * Copyright (C) zltunnel authors
  */
 
-/* ws://host[:port][/path], wss:// and ws+unix:/socket[:/path] */
+/* ws://host[:port][/path], wss://, srv+wss://name[/path], srv+ws://, and
+   ws+unix:/socket[:/path] */
 
 
 #ifndef ZLT_URL_H_INCLUDED
@@ -24,6 +25,9 @@
 struct zlt_url_s {
     char         host[ZLT_URL_HOST_MAX + 1];      /* no brackets; the path of
                                                      a UNIX socket */
+    char         record[ZLT_URL_HOST_MAX + 1];    /* as it is written, whose SRV
+                                                     says where the host is;
+                                                     "": the URL does */
     char         path[ZLT_URL_PATH_MAX + 1];      /* with the query */
     char         authority[ZLT_URL_HOST_MAX + 16];/* for the Host header */
     uint16_t     port;
@@ -47,7 +51,7 @@ int zlt_url_host(const char *text, const char *end, char *host,
    returns it. */
 const char *zlt_url_text(char *buf, const zlt_url_t *url);
 
-/* "host:port", "[address]:port" or "unix:/path"; as above */
+/* "host:port", "[address]:port", "SRV of name" or "unix:/path"; as above */
 const char *zlt_url_place(char *buf, const zlt_url_t *url);
 
 /* 1 for "localhost", 127/8 and ::1 */

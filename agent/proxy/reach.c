@@ -6,7 +6,8 @@
 /*
  * Reaching the server: by the addresses of its name, or by those of the proxy,
  * which leads on.  A proxy of the kind socks5:// is asked for addresses, which
- * are resolved here, one after the other until it gets to one.
+ * are resolved here, one after the other until it gets to one.  Others are asked
+ * for names, of which there are several if the server's SRV records say so.
  *
  * What was found once is a way, and whoever knows it goes it at once.
  */
@@ -23,17 +24,26 @@
 #include "via.h"
 
 
+static int zlt_reach_targets(zlt_reach_t *r);
+static void zlt_reach_targets_hosts(void *data, const char *why,
+    const char *asked, const zlt_srv_t *hosts);
+static void zlt_reach_targets_addrs(void *data, const char *why,
+    const char *asked, const zlt_addrs_t *addrs);
+static void zlt_reach_targets_known(zlt_reach_t *r);
+static int zlt_reach_keep(zlt_reach_t *r, const zlt_addrs_t *addrs);
 static int zlt_reach_dial(zlt_reach_t *r);
 static int zlt_reach_race(zlt_reach_t *r, const zlt_addrs_t *addrs);
-static int zlt_reach_resolve(zlt_reach_t *r, zlt_reach_step_e step,
-    const char *host, uint16_t port);
-static void zlt_reach_resolved(void *data, const char *why,
+static void zlt_reach_named(void *data, const char *why, const char *asked,
     const zlt_addrs_t *addrs);
-static int zlt_reach_keep(zlt_reach_t *r, const zlt_addrs_t *addrs);
+static void zlt_reach_proxy_named(void *data, const char *why,
+    const zlt_addrs_t *addrs);
+static void zlt_reach_nameless(zlt_reach_t *r, const char *why);
 static void zlt_reach_raced(void *data, zlt_conn_t *c, const zlt_addr_t *addr,
     int err);
 static void zlt_reach_connected(zlt_reach_t *r);
 static void zlt_reach_talking(zlt_reach_t *r);
+static void zlt_reach_prefer(zlt_reach_t *r, const zlt_srv_host_t *target);
+static const char *zlt_reach_looked_for(const zlt_reach_t *r);
 static const char *zlt_reach_hop(const zlt_reach_t *r, const char *why,
     char *error);
 
@@ -46,21 +56,128 @@ static const char *zlt_reach_hop(const zlt_reach_t *r, const char *why,
 int
 zlt_reach_start(zlt_reach_t *r)
 {
-    zlt_addrs_t  addrs;
-
-    if (r->via->kind == ZLT_PROXY_SOCKS5) {
-
-        if (zlt_addr_numeric(&addrs, r->url->host, r->url->port) == -1) {
-            return zlt_reach_resolve(r, ZLT_REACH_TARGET, r->url->host,
-                                     r->url->port);
-        }
-
-        if (zlt_reach_keep(r, &addrs) == -1) {
-            return -1;
-        }
+    if (r->via->kind == ZLT_PROXY_SOCKS5
+        || (r->via->kind && r->url->record[0]))
+    {
+        return zlt_reach_targets(r);
     }
 
     return zlt_reach_dial(r);
+}
+
+
+/* What the proxy is to be asked for. */
+
+static int
+zlt_reach_targets(zlt_reach_t *r)
+{
+    zlt_addrs_t  addrs;
+
+    r->step = ZLT_REACH_TARGET;
+
+    if (r->via->kind != ZLT_PROXY_SOCKS5) {
+        r->where = zlt_where_hosts(r->url, zlt_reach_targets_hosts, r);
+
+    } else if (zlt_addr_numeric(&addrs, r->url->host, r->url->port) == -1) {
+        r->where = zlt_where_start(r->url, zlt_reach_targets_addrs, r);
+
+    } else {
+        return zlt_reach_keep(r, &addrs) == 0 ? zlt_reach_dial(r) : -1;
+    }
+
+    return r->where ? 0 : -1;
+}
+
+
+static void
+zlt_reach_targets_hosts(void *data, const char *why, const char *asked,
+    const zlt_srv_t *hosts)
+{
+    zlt_reach_t  *r;
+
+    (void) asked;
+
+    r = data;
+    r->where = NULL;
+
+    if (why) {
+        zlt_reach_nameless(r, why);
+        return;
+    }
+
+    r->targets = malloc(sizeof(zlt_srv_t));
+
+    if (r->targets) {
+        *r->targets = *hosts;
+    }
+
+    zlt_reach_targets_known(r);
+}
+
+
+static void
+zlt_reach_targets_addrs(void *data, const char *why, const char *asked,
+    const zlt_addrs_t *addrs)
+{
+    zlt_addrs_t   some;
+    zlt_reach_t  *r;
+
+    r = data;
+    r->where = NULL;
+
+    if (why) {
+        zlt_reach_nameless(r, why);
+        return;
+    }
+
+    some = *addrs;
+    r->found(r, asked, &some);
+
+    (void) zlt_reach_keep(r, &some);
+
+    zlt_reach_targets_known(r);
+}
+
+
+static void
+zlt_reach_targets_known(zlt_reach_t *r)
+{
+    const zlt_srv_host_t  *first;
+
+    if (r->targets && r->url->record[0]) {
+        first = zlt_resolve_srv_preferred(r->url->record);
+
+        if (first) {
+            zlt_srv_begin(r->targets, first);
+        }
+    }
+
+    if (r->targets == NULL || zlt_reach_dial(r) == -1) {
+        r->handler(r, "out of memory");
+    }
+}
+
+
+static int
+zlt_reach_keep(zlt_reach_t *r, const zlt_addrs_t *addrs)
+{
+    unsigned         i;
+    zlt_srv_host_t  *to;
+
+    r->targets = calloc(1, sizeof(zlt_srv_t));
+
+    if (r->targets == NULL) {
+        return -1;
+    }
+
+    for (i = 0; i < addrs->n; i++) {
+        to = &r->targets->hosts[r->targets->n++];
+
+        (void) zlt_addr_host(to->host, &addrs->addrs[i]);
+        to->port = zlt_addr_port(&addrs->addrs[i]);
+    }
+
+    return 0;
 }
 
 
@@ -103,7 +220,17 @@ zlt_reach_dial(zlt_reach_t *r)
         return zlt_reach_race(r, &addrs);
     }
 
-    return zlt_reach_resolve(r, ZLT_REACH_NAME, host, zlt_reach_port(r));
+    r->step = ZLT_REACH_NAME;
+
+    if (r->via->kind == ZLT_PROXY_NONE) {
+        r->where = zlt_where_start(r->url, zlt_reach_named, r);
+        return r->where ? 0 : -1;
+    }
+
+    r->resolve = zlt_resolve_start(ZLT_LOOKUP_SERVER, host, r->via->port,
+                                   zlt_reach_proxy_named, r);
+
+    return r->resolve ? 0 : -1;
 }
 
 
@@ -117,70 +244,66 @@ zlt_reach_race(zlt_reach_t *r, const zlt_addrs_t *addrs)
 }
 
 
-static int
-zlt_reach_resolve(zlt_reach_t *r, zlt_reach_step_e step, const char *host,
-    uint16_t port)
-{
-    r->step = step;
-    r->resolve = zlt_resolve_start(ZLT_LOOKUP_SERVER, host, port,
-                                   zlt_reach_resolved, r);
-
-    return r->resolve ? 0 : -1;
-}
-
-
 static void
-zlt_reach_resolved(void *data, const char *why, const zlt_addrs_t *addrs)
+zlt_reach_named(void *data, const char *why, const char *asked,
+    const zlt_addrs_t *addrs)
 {
-    int           rc, target;
-    char          text[ZLT_REACH_ERROR_SIZE / 2], error[ZLT_REACH_ERROR_SIZE];
-    const char   *host;
     zlt_addrs_t   some;
     zlt_reach_t  *r;
 
     r = data;
-    r->resolve = NULL;
-    target = (r->step == ZLT_REACH_TARGET);
-    host = target ? r->url->host : zlt_reach_host(r);
+    r->where = NULL;
 
     if (why) {
-        (void) snprintf(text, sizeof(text),
-                        "the name \"%.150s\" cannot be resolved: %s%s", host,
-                        why, target ? " (a proxy of the kind socks5h:// "
-                                      "resolves it itself)" : "");
-
-        r->handler(r, target ? text : zlt_reach_hop(r, text, error));
+        zlt_reach_nameless(r, why);
         return;
     }
 
     some = *addrs;
-    r->found(r, host, &some);
+    r->found(r, asked, &some);
 
-    if (target) {
-        rc = zlt_reach_keep(r, &some) == 0 ? zlt_reach_dial(r) : -1;
-
-    } else {
-        rc = zlt_reach_race(r, &some);
-    }
-
-    if (rc == -1) {
+    if (zlt_reach_race(r, &some) == -1) {
         r->handler(r, "out of memory");
     }
 }
 
 
-static int
-zlt_reach_keep(zlt_reach_t *r, const zlt_addrs_t *addrs)
+static void
+zlt_reach_proxy_named(void *data, const char *why, const zlt_addrs_t *addrs)
 {
-    r->targets = malloc(sizeof(zlt_addrs_t));
+    zlt_reach_t  *r;
 
-    if (r->targets == NULL) {
-        return -1;
-    }
+    r = data;
+    r->resolve = NULL;
 
-    *r->targets = *addrs;
+    zlt_reach_named(r, why, r->via->host, addrs);
+}
 
-    return 0;
+
+static void
+zlt_reach_nameless(zlt_reach_t *r, const char *why)
+{
+    char  text[ZLT_REACH_ERROR_SIZE - 128], error[ZLT_REACH_ERROR_SIZE];
+
+    (void) snprintf(text, sizeof(text),
+                    "the name \"%.150s\" cannot be resolved: %s%s",
+                    zlt_reach_looked_for(r), why,
+                    r->step == ZLT_REACH_TARGET && !r->url->record[0]
+                    ? " (a proxy of the kind socks5h:// resolves it itself)"
+                    : "");
+
+    r->handler(r, r->step == ZLT_REACH_TARGET ? text
+                                              : zlt_reach_hop(r, text, error));
+}
+
+
+/* The name whose addresses are wanted. */
+
+static const char *
+zlt_reach_looked_for(const zlt_reach_t *r)
+{
+    return r->step == ZLT_REACH_NAME && r->via->kind ? r->via->host
+           : r->url->record[0] ? r->url->record : r->url->host;
 }
 
 
@@ -205,7 +328,7 @@ zlt_reach_raced(void *data, zlt_conn_t *c, const zlt_addr_t *addr, int err)
     r->race = NULL;
     r->way.addr = *addr;
 
-    if (r->only == NULL) {
+    if (r->only == NULL && (r->via->kind || !r->url->record[0])) {
         zlt_resolve_worked(zlt_reach_host(r), addr);
     }
 
@@ -225,8 +348,7 @@ zlt_reach_raced(void *data, zlt_conn_t *c, const zlt_addr_t *addr, int err)
 static void
 zlt_reach_connected(zlt_reach_t *r)
 {
-    char         host[ZLT_ADDR_TEXT];
-    const char  *name;
+    zlt_srv_host_t  *to;
 
     if (r->via->kind == ZLT_PROXY_NONE) {
         r->handler(r, NULL);
@@ -234,13 +356,13 @@ zlt_reach_connected(zlt_reach_t *r)
     }
 
     if (r->targets && r->next < r->targets->n) {
-        r->way.target = r->targets->addrs[r->next++];
+        r->way.target = r->targets->hosts[r->next++];
     }
 
-    name = r->way.target.len ? zlt_addr_host(host, &r->way.target)
-                             : r->url->host;
+    to = &r->way.target;
 
-    r->talk = zlt_talk_create(r->via, name, r->url->port);
+    r->talk = zlt_talk_create(r->via, to->host[0] ? to->host : r->url->host,
+                              to->host[0] ? to->port : r->url->port);
 
     if (r->talk == NULL) {
         r->handler(r, "out of memory");
@@ -314,11 +436,27 @@ zlt_reach_talking(zlt_reach_t *r)
         return;
     }
 
-    if (rc == 0 && r->targets) {
-        zlt_resolve_worked(r->url->host, &r->way.target);
+    if (rc == 0 && r->targets && !r->url->record[0]) {
+        zlt_reach_prefer(r, &r->way.target);
     }
 
     r->handler(r, rc == 0 ? NULL : error);
+}
+
+
+/* Of what the proxy may be asked for, that comes first for a while. */
+
+static void
+zlt_reach_prefer(zlt_reach_t *r, const zlt_srv_host_t *target)
+{
+    zlt_addrs_t  addrs;
+
+    if (r->url->record[0]) {
+        zlt_resolve_srv_prefer(r->url->record, target);
+
+    } else if (zlt_addr_numeric(&addrs, target->host, target->port) == 0) {
+        zlt_resolve_worked(r->url->host, &addrs.addrs[0]);
+    }
 }
 
 
@@ -333,9 +471,7 @@ zlt_reach_late(zlt_reach_t *r, char *error)
     case ZLT_REACH_NAME:
         (void) snprintf(text, sizeof(text), "the name \"%.150s\" could not be "
                         "resolved within %u s: does its name server answer?",
-                        r->step == ZLT_REACH_TARGET ? r->url->host
-                                                    : zlt_reach_host(r),
-                        r->limit);
+                        zlt_reach_looked_for(r), r->limit);
         break;
 
     case ZLT_REACH_CONNECT:
@@ -356,7 +492,7 @@ zlt_reach_late(zlt_reach_t *r, char *error)
         /* it may be that address; the next one has its turn then */
 
         if (r->targets && r->next < r->targets->n) {
-            zlt_resolve_worked(r->url->host, &r->targets->addrs[r->next]);
+            zlt_reach_prefer(r, &r->targets->hosts[r->next]);
         }
 
         return;
@@ -392,6 +528,7 @@ void
 zlt_reach_cancel(zlt_reach_t *r)
 {
     zlt_resolve_cancel(r->resolve);
+    zlt_where_cancel(r->where);
     zlt_race_cancel(r->race);
     zlt_talk_free(r->talk);
     free(r->targets);

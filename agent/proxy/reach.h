@@ -15,6 +15,7 @@
 #include "addr.h"
 #include "race.h"
 #include "resolve.h"
+#include "where.h"
 #include "types.h"
 
 
@@ -25,8 +26,8 @@
 
 typedef struct {
     zlt_addr_t       addr;             /* of the server, or of the proxy */
-    zlt_addr_t       target;           /* what the proxy was asked for; len 0:
-                                          the server by its name */
+    zlt_srv_host_t   target;           /* what the proxy was asked for; "": the
+                                          server by its name */
 } zlt_way_t;
 
 
@@ -49,9 +50,10 @@ struct zlt_reach_s {
     zlt_way_t          way;
 
     zlt_reach_step_e   step;
-    zlt_addrs_t       *targets;        /* NULL: there is no choice */
+    zlt_srv_t         *targets;        /* NULL: there is no choice */
     unsigned           next;           /* of them */
-    zlt_resolve_t     *resolve;
+    zlt_resolve_t     *resolve;        /* the proxy's name */
+    zlt_where_t       *where;          /* .. the server's */
     zlt_race_t        *race;
     zlt_talk_t        *talk;
 

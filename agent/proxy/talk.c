@@ -275,6 +275,7 @@ zlt_talk_http_answer(zlt_talk_t *t, char *error)
     case 502:
     case 503:
     case 504:
+        t->unreachable = 1;            /* another name of it may do */
         what = "does not get there";
         break;
 

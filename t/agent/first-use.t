@@ -73,9 +73,9 @@ my @rows = (
     { what => 'https', agent => 'server = https://t.example.com/x', rc => 0,
       says => 'FILE: OK, 1 service for https://t.example.com/x' },
     { what => 'http', agent => 'server = http://t.example.com/',
-      says => 'FILE:2: "server" must begin with wss://, ws:// or ws+unix:' },
+      says => 'FILE:2: "server" must begin with wss://, ws://, srv+wss://, srv+ws:// or ws+unix:' },
     { what => 'no scheme', agent => 'server = t.example.com',
-      says => 'FILE:2: "server" must begin with wss://, ws:// or ws+unix:, '
+      says => 'FILE:2: "server" must begin with wss://, ws://, srv+wss://, srv+ws:// or ws+unix:, '
               . 'as in wss://tunnel.example.com' },
     { what => 'no path', agent => 'server = wss://t.example.com', rc => 0,
       says => 'FILE: OK, 1 service for wss://t.example.com' },

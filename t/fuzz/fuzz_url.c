@@ -44,13 +44,19 @@ url_server(const char *text)
     must(zlt_url_text(log, &a) == log && strlen(log) < sizeof(log));
     (void) zlt_url_loopback(a.host);
 
-    (void) snprintf(again, sizeof(again), a.is_unix ? "ws+unix:%s:%s"
-                                          : a.tls ? "wss://%s%s" : "ws://%s%s",
-                    a.is_unix ? a.host : a.authority, a.path);
+    must(strlen(a.record) <= ZLT_URL_HOST_MAX);
+    must(!a.record[0] || strstr(a.record, a.host));
+
+    (void) snprintf(again, sizeof(again), "%s%s%s%s%s",
+                    a.record[0] ? "srv+" : "",
+                    a.is_unix ? "ws+unix:" : a.tls ? "wss://" : "ws://",
+                    a.is_unix ? a.host : a.record[0] ? a.record : a.authority,
+                    a.is_unix ? ":" : "", a.path);
 
     must(zlt_url_parse(&b, again, &error) == 0);
     must(strcmp(a.host, b.host) == 0 && strcmp(a.path, b.path) == 0);
     must(a.port == b.port && a.tls == b.tls && a.is_unix == b.is_unix);
+    must(strcmp(a.record, b.record) == 0);
 }
 
 

@@ -32,7 +32,7 @@ done_testing();
 
 sub urls {
     my @wrong = (
-        [ 'http://localhost/', qr/must begin with wss:\/\/, ws:\/\/ or/ ],
+        [ 'http://localhost/', qr/must begin with wss:\/\/, ws:\/\/, srv/ ],
         [ 'ws+unix:nginx.sock', qr/needs the path of a socket/ ],
         [ 'ws+unix://run/nginx.sock', qr/needs the path of a socket/ ],
         [ 'ws+unix:/', qr/needs the path of a socket/ ],

@@ -69,6 +69,16 @@ sub user_part {
 }
 
 
+# A program whose names are those of a ZLTunnel::Names, given as "names".
+
+sub named {
+    my ($program, %o) = @_;
+
+    return $program if !$o{names};
+    return ('env', "WITH_NAMES=$program", $o{names}->program);
+}
+
+
 sub tinyproxy {
     my ($t, %o) = @_;
 
@@ -86,7 +96,7 @@ $auth
 EOT
 
     my $p = launch($t, 'tinyproxy', $port, cmd => [
-        $program, '-d', '-c', "$t->{dir}/tinyproxy-$port.conf" ]);
+        named($program, %o), '-d', '-c', "$t->{dir}/tinyproxy-$port.conf" ]);
 
     $p->{url} = 'http://' . user_part(%o) . "127.0.0.1:$port";
     return $p;
@@ -139,7 +149,7 @@ sub microsocks {
     my $port = $t->free_port;
 
     my $p = launch($t, 'microsocks', $port, cmd => [
-        $program, '-i', '127.0.0.1', '-p', $port,
+        named($program, %o), '-i', '127.0.0.1', '-p', $port,
         defined $o{user} ? ('-u', $o{user}, '-P', $o{password}) : () ]);
 
     $p->{url} = ($o{scheme} // 'socks5h') . '://' . user_part(%o)

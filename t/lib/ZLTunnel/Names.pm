@@ -10,7 +10,11 @@ package ZLTunnel::Names;
 #                     'many.test' => '127.0.0.2,127.0.0.3,::1');
 #     my $agent = $t->agent(..., program => $names->program);
 #
-# The name server does not answer for names that it was not told of.
+# The name server does not answer for names that it was not told of.  For other
+# records than addresses there is dnsmasq, with lines of its configuration, which
+# may be called again:
+#
+#     $names->dnsmasq('host-record=web.test,127.0.0.1', 'local=/test/');
 
 use strict;
 use warnings;
@@ -90,6 +94,31 @@ sub answers {
     ZLTunnel::write_file("$file.new",
                          join '', map { "$_ $answers{$_}\n" } keys %answers);
     rename "$file.new", $file;
+}
+
+
+# Starts dnsmasq instead, or anew with other lines.
+
+sub dnsmasq {
+    my ($self, @lines) = @_;
+
+    $self->{dnsmasq}->stop if $self->{dnsmasq};
+
+    ZLTunnel::write_file("$self->{dir}/dnsmasq.conf",
+                         join '', map { "$_\n" } @lines);
+
+    $self->{dnsmasq} = ZLTunnel::Proc->start(
+        name => 'dnsmasq', out => "$self->{dir}/dnsmasq.log",
+        cmd => [ qw(dnsmasq --keep-in-foreground --log-facility=- --log-queries
+                    --user=root --port=53 --bind-interfaces
+                    --listen-address=127.0.0.1 --no-resolv --no-hosts
+                    --pid-file=), "--conf-file=$self->{dir}/dnsmasq.conf" ]);
+    push @{ $self->{t}{procs} }, $self->{dnsmasq};
+
+    wait_for(sub { ZLTunnel::connect_to(53)
+                   || !$self->{dnsmasq}->running }, 20)
+        && $self->{dnsmasq}->running
+        or die 'no dnsmasq: ' . slurp("$self->{dir}/dnsmasq.log");
 }
 
 
