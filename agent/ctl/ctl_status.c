@@ -529,7 +529,8 @@ static void
 zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     const char *service)
 {
-    char               when[ZLT_CLOCK_UTC], addr[ZLT_ADDR_TEXT];
+    char               when[ZLT_CLOCK_UTC], addr[ZLT_ADDR_TEXT],
+                       node[ZLT_LINK_PLACE_NODE];
     unsigned           i;
     uint64_t           now;
     zlt_link_totals_t  totals;
@@ -568,6 +569,8 @@ zlt_ctl_status_json_link(zlt_text_t *t, const zlt_link_t *l,
     zlt_text_json(t, l->owner.conf->server);
     zlt_text_printf(t, ",\"address\":");
     zlt_text_json_null(t, zlt_link_place_address(l, addr));
+    zlt_text_printf(t, ",\"node\":");
+    zlt_text_json_null(t, zlt_link_place_node(l, node));
     zlt_text_printf(t, ",\"servers\":[");
 
     for (i = 0; i < l->owner.conf->nservers; i++) {

@@ -39,6 +39,9 @@
 #define ZLT_BACKOFF_IN_USE       5000    /* ms */
 #define ZLT_BACKOFF_LEAST        2000    /* ms, whatever the server says, but
                                             after a channel that was sound */
+#define ZLT_BACKOFF_DOUBLES      3       /* at once, .. */
+#define ZLT_BACKOFF_DOUBLE       800     /* .. ms between them, about */
+#define ZLT_BACKOFF_SEEK         30000   /* ms, +-20 %, for the others */
 #define ZLT_BACKOFF_MOVES        32      /* at once, and one more each .. */
 #define ZLT_BACKOFF_MOVE         2000    /* .. ms */
 
@@ -96,6 +99,17 @@ zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
     case ZLT_DOWN_IN_USE:
         return retry_after ? zlt_backoff_told(retry_after, healthy)
                            : ZLT_BACKOFF_IN_USE;
+
+    case ZLT_DOWN_DOUBLE:
+
+        /* a balancer, which leads elsewhere the next time, or never */
+
+        if (l->doubles++ < ZLT_BACKOFF_DOUBLES) {
+            return ZLT_BACKOFF_QUICK + zlt_random_below(ZLT_BACKOFF_DOUBLE);
+        }
+
+        return ZLT_BACKOFF_SEEK - ZLT_BACKOFF_SEEK / 5
+               + zlt_random_below(ZLT_BACKOFF_SEEK * 2 / 5);
 
     case ZLT_DOWN_CLOSED:
         return 0;

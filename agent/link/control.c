@@ -219,7 +219,7 @@ zlt_control_upgraded(void *data, const zlt_upgrade_end_t *end)
 static void
 zlt_control_auth(zlt_control_t *c)
 {
-    uint8_t      client_id[ZLT_ID_SIZE];
+    uint8_t      client_id[ZLT_ID_SIZE], held[ZLT_LINK_HELD * ZLT_ID_SIZE];
     zlt_msg_t    m;
     zlt_link_t  *l;
 
@@ -250,6 +250,13 @@ zlt_control_auth(zlt_control_t *c)
 
     m.agent.data = (const uint8_t *) agent;
     m.agent.len = sizeof(agent) - 1;
+
+    m.held.data = held;
+    m.held.len = l->ops->held(l, held) * ZLT_ID_SIZE;
+
+    if (m.held.len) {
+        m.ext |= ZLT_X_HELD;
+    }
 
     if (l->resumable) {
         m.ext |= ZLT_X_RESUME_KEY;
@@ -332,7 +339,9 @@ zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
         zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "%s", text);
 
     } else {
-        zlt_log_link(c->link->owner.label, ZLT_LOG_WARN, "%s", text);
+        zlt_log_link(c->link->owner.label, how == ZLT_DOWN_DOUBLE
+                                           ? ZLT_LOG_INFO : ZLT_LOG_WARN,
+                     "%s", text);
     }
 
     if (c == c->link->control && c->state != ZLT_CONTROL_CLOSING

@@ -23,7 +23,8 @@ typedef enum {
     ZLT_DOWN_REFUSED,          /* bad token and the like: slowly */
     ZLT_DOWN_IN_USE,           /* every 5 s */
     ZLT_DOWN_RECONNECT,        /* at once, keeping this one */
-    ZLT_DOWN_CLOSED            /* by us */
+    ZLT_DOWN_CLOSED,           /* by us */
+    ZLT_DOWN_DOUBLE            /* another link has that node */
 } zlt_down_e;
 
 

@@ -22,6 +22,7 @@
 
 
 static void zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m);
+static int zlt_control_msg_node(zlt_link_t *l, const zlt_msg_t *m);
 static void zlt_control_msg_auth_fail(zlt_control_t *c, const zlt_msg_t *m);
 static void zlt_control_msg_connect(zlt_control_t *c, const zlt_msg_t *m);
 static void zlt_control_msg_disconnect(zlt_control_t *c, const zlt_msg_t *m);
@@ -120,10 +121,17 @@ zlt_control_msg(zlt_control_t *c, const uint8_t *data, size_t len)
 static void
 zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
 {
-    char         text[ZLT_LOG_TEXT_SIZE];
+    char         text[ZLT_LOG_TEXT_SIZE], node[ZLT_LINK_PLACE_NODE];
     zlt_link_t  *l;
 
     l = c->link;
+
+    if (zlt_control_msg_node(l, m)) {
+        zlt_control_fail(c, ZLT_DOWN_DOUBLE, 0, "the server is the node %s, "
+                         "where another link is",
+                         zlt_link_place_node(l, node));
+        return;
+    }
 
     zlt_control_state(c, ZLT_CONTROL_UP);
     c->up_since = zlt_io_now();
@@ -172,6 +180,27 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
     } else {
         zlt_control_close(c, "not wanted");
     }
+}
+
+
+/* Who the server is: 1 if it is one where another link is, and has made no
+   tunnel. */
+
+static int
+zlt_control_msg_node(zlt_link_t *l, const zlt_msg_t *m)
+{
+    static const uint8_t  none[ZLT_ID_SIZE];
+
+    l->has_node = (m->ext & ZLT_X_NODE) != 0;
+    l->nodes = (m->ext & ZLT_X_NODES) ? m->nodes : 0;
+
+    if (!l->has_node) {
+        return 0;
+    }
+
+    memcpy(l->node_id, m->node, ZLT_ID_SIZE);
+
+    return l->spread && memcmp(m->tunnel_id, none, ZLT_ID_SIZE) == 0;
 }
 
 

@@ -138,7 +138,7 @@ zlt_control_ws_send(zlt_control_t *c, const zlt_msg_t *m)
     /* a token, a name or a reason may be long; all else is short */
 
     size = ZLT_HEADER_SIZE + 256 + m->token.len + m->name.len
-           + m->reason.len + m->agent.len;
+           + m->reason.len + m->agent.len + m->held.len;
 
     buf = small;
 

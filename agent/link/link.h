@@ -45,6 +45,7 @@
 
 #define ZLT_LINK_REASON  300
 #define ZLT_LINK_NAME    256
+#define ZLT_LINK_HELD    16
 
 
 /* what a link tells the process */
@@ -68,6 +69,10 @@ struct zlt_link_ops_s {
     /* The addresses of the server's name: but one are taken out, if the link
        has its place there. */
     void  (*found)(zlt_link_t *l, zlt_addrs_t *addrs);
+
+    /* Writes the nodes where the others are, ZLT_ID_SIZE bytes each, no more
+       than ZLT_LINK_HELD; how many. */
+    unsigned  (*held)(const zlt_link_t *l, uint8_t *ids);
 
     /* It has a tunnel, of which nothing is known yet: 1 if that is wanted. */
     int   (*settle)(zlt_link_t *l);
@@ -98,6 +103,10 @@ struct zlt_link_s {
     zlt_addr_t       pin;              /* the only one that it goes to; len 0:
                                           any of the server's */
     unsigned         hidden:1;         /* may turn out to be none */
+    unsigned         has_node:1;       /* its server says who it is: */
+    uint8_t          node_id[ZLT_ID_SIZE];
+    unsigned         nodes;            /* .. how many there are; 0: not told */
+    unsigned         doubles;          /* it has met with, in a row */
 
     zlt_token_t      token;
     char             token_name[ZLT_LINK_NAME];    /* at the server, "": it

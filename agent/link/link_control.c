@@ -293,6 +293,7 @@ zlt_link_control_up(zlt_link_t *l, zlt_control_t *c)
 
     l->refused = 0;
     l->good = 1;
+    l->doubles = 0;
 
     if (param == NULL && ++l->bare < l->owner.conf->nservers) {
         zlt_control_fail(c, ZLT_DOWN_LOST, 0, "the server %s is one of "

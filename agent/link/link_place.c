@@ -13,6 +13,7 @@
 #include "link.h"
 #include "link_place.h"
 #include "owner.h"
+#include "zlt_hex.h"
 
 
 void
@@ -74,6 +75,9 @@ zlt_link_place_name(zlt_link_t *l, int many)
 const char *
 zlt_link_place_text(const zlt_link_t *l, char *text)
 {
+    char    node[ZLT_LINK_PLACE_NODE];
+    size_t  len;
+
     text[0] = '\0';
 
     if (l->pin.len) {
@@ -81,7 +85,28 @@ zlt_link_place_text(const zlt_link_t *l, char *text)
                                              : zlt_addr_host(text, &l->pin));
     }
 
+    if (l->has_node && l->nodes > 1) {
+        len = strlen(text);
+
+        (void) snprintf(text + len, ZLT_LINK_PLACE_TEXT - len, "%s%.8s",
+                        len ? " " : "", zlt_link_place_node(l, node));
+    }
+
     return text;
+}
+
+
+const char *
+zlt_link_place_node(const zlt_link_t *l, char *buf)
+{
+    buf[0] = '\0';
+
+    if (l->has_node) {
+        zlt_hex_encode(buf, l->node_id, ZLT_ID_SIZE);
+        buf[2 * ZLT_ID_SIZE] = '\0';
+    }
+
+    return buf;
 }
 
 

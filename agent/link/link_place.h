@@ -12,9 +12,11 @@
 
 #include "addr.h"
 #include "types.h"
+#include "zlt_types.h"
 
 
 #define ZLT_LINK_PLACE_TEXT  (ZLT_ADDR_TEXT + 32)
+#define ZLT_LINK_PLACE_NODE  (2 * ZLT_ID_SIZE + 1)
 
 
 /* It goes to that address only. */
@@ -35,8 +37,13 @@ void zlt_link_place_name(zlt_link_t *l, int many);
    ZLT_ADDR_TEXT bytes; returns it */
 const char *zlt_link_place_address(const zlt_link_t *l, char *buf);
 
-/* "192.0.2.7", "" if it is anywhere; text has ZLT_LINK_PLACE_TEXT bytes;
-   returns it */
+/* The id of its node, in hex, "": it has told none; buf has
+   ZLT_LINK_PLACE_NODE bytes; returns it */
+const char *zlt_link_place_node(const zlt_link_t *l, char *buf);
+
+/* "192.0.2.7", with the beginning of the node's id where there are several
+   nodes, "192.0.2.7 3f2a91c0", "" if nothing tells it from another link; text
+   has ZLT_LINK_PLACE_TEXT bytes; returns it */
 const char *zlt_link_place_text(const zlt_link_t *l, char *text);
 
 

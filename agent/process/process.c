@@ -25,6 +25,7 @@
 #include "process.h"
 #include "resolve.h"
 #include "spread.h"
+#include "spread_link.h"
 #include "tls.h"
 #include "udp.h"
 #include "version.h"
@@ -56,10 +57,11 @@ const zlt_link_ops_t  zlt_process_link_ops = {
     zlt_process_link_gone,
     zlt_process_end,
     zlt_process_refused,
-    zlt_spread_found,
-    zlt_spread_settle,
-    zlt_spread_down,
-    zlt_spread_elsewhere
+    zlt_spread_link_found,
+    zlt_spread_link_held,
+    zlt_spread_link_settle,
+    zlt_spread_link_down,
+    zlt_spread_link_elsewhere
 };
 
 

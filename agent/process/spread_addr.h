@@ -14,6 +14,7 @@
 
 #include "addr.h"
 #include "types.h"
+#include "zlt_types.h"
 
 
 typedef struct {
@@ -21,6 +22,8 @@ typedef struct {
     uint32_t         rank;             /* the least is used first */
     unsigned         missed;           /* answers in a row without it */
     uint64_t         again_at;         /* ms, not to be tried before */
+    unsigned         has_node:1;       /* that was met with, and was double */
+    uint8_t          node_id[ZLT_ID_SIZE];
 } zlt_spread_addr_t;
 
 

@@ -33,6 +33,8 @@ my %NAME = reverse %TYPE;
 # $server->{grant} it grants access to whatever is asked for, and with
 # $server->{busy} refuses it for a while.  $server->{meet} gets each request's
 # head before it is answered, and may return an answer in place of an upgrade.
+# With $server->{deal} it is a balancer: that gets each Auth, and returns the id
+# of the node that the control channel has led to, and how many there are.
 
 sub new {
     my ($class, $t, %o) = @_;
@@ -360,10 +362,28 @@ sub answer {
         $server->{auth} = $m;
         $server->{features} = unpack 'N', $m->{ext}{1};
 
-        $self->tell(msg('AuthOk', $server->{tunnel} . ext(
+        my ($tunnel, @nodes) = ($server->{tunnel});
+
+        if ($server->{deal}) {
+            my ($node, $n) = $server->{deal}->($m);
+
+            @nodes = (8 => $node, defined $n ? (9 => pack 'n', $n) : ());
+            $self->{node} = $node;
+
+            if (grep { $_ eq $node } unpack '(a16)*', $m->{ext}{5} // '') {
+                $self->{double} = 1;
+                $self->tell(msg('AuthOk', "\0" x 16 . ext(@nodes)));
+                $self->say("\x88\x02\x03\xe8");
+                return;
+            }
+
+            $tunnel ^= $node;
+        }
+
+        $self->tell(msg('AuthOk', $tunnel . ext(
             1 => pack('N', $server->{granted}), 2 => $server->{key},
             3 => 'R' x 32, 4 => pack('N N', $server->{interval}, 40000),
-            5 => pack('n n', 2, 16))));
+            5 => pack('n n', 2, 16), @nodes)));
 
     } elsif ($m->{type} eq 'Register' && $server->{refuse}{ $m->{name} }) {
         my $code = $server->{code}{ $m->{name} };

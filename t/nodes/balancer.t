@@ -1,0 +1,183 @@
+#!/usr/bin/perl
+
+# Protects: an agent with "mode = all" whose server is several nodes behind one
+# address.  It dials until it is at each of them, once, tells each server where
+# it is already, drops doubles without a word to people, and goes on looking
+# where it has lost one; those that it has are never disturbed by that.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use Test::More;
+use ZLTunnel;
+use ZLTunnel::Server;
+
+my ($A, $B, $C) = map { $_ x 16 } qw(a b c);
+
+my $t = ZLTunnel->new;
+my $token = $t->token('alice');
+my ($server, $agent);
+my @auths;                      # [ node, ids that were told ]
+my @deal;                       # what the balancer deals out, the last for ever
+my $n;                          # nodes that there are
+
+subtest 'each node once' => \&each_once;
+subtest 'a node is lost, and comes back' => \&lost;
+subtest 'a node is gone for good' => \&gone;
+subtest 'no more than "nodes"' => \&bounded;
+subtest 'servers that do not tell how many they are' => \&untold;
+
+$t->finish;
+
+
+sub start {
+    my (@args) = @_;
+
+    @auths = ();
+    $server = ZLTunnel::Server->new($t, features => 0x8f);
+    $server->{deal} = sub {
+        my ($m) = @_;
+        my $node = @deal > 1 ? shift @deal : $deal[0];
+
+        push @auths, [ $node, join ' ', sort map { substr $_, 0, 1 }
+                                        unpack '(a16)*', $m->{ext}{5} // '' ];
+        return ($node, $n);
+    };
+
+    $agent = $t->agent(token => $token, wait => 0, server => $server->url,
+                       services => ['web:8080'],
+                       args => [ '--mode', 'all', '--reconnect-interval',
+                                 '200ms', '--max-reconnect-interval', '300ms',
+                                 @args ]);
+}
+
+
+sub end {
+    $agent->{proc}->kill('TERM');
+    $server->wait(sub { !$agent->{proc}->running }, 30);
+    is($agent->stop, 0, 'the agent ends');
+    $server->close_all;
+}
+
+
+sub links { @{ ($agent->status || { tunnels => [] })->{tunnels} } }
+
+
+# The nodes at which there is a link that is connected.
+
+sub at {
+    return join ' ', sort map { substr pack('H*', $_->{node} // ''), 0, 1 }
+                          grep { $_->{state} eq 'connected' } links();
+}
+
+
+sub are_at {
+    my ($nodes, $what) = @_;
+
+    my $at = '';
+    ok($server->wait(sub { ($at = at()) eq $nodes }, 20), $what)
+        or diag("at '$at'\n", $agent->log);
+}
+
+
+# The control channel that has led to a node.
+
+sub channel {
+    my ($node) = @_;
+
+    my ($c) = grep { ($_->{node} // '') eq $node && !$_->{double} }
+                   values %{ $server->{conns} };
+    return $c;
+}
+
+
+# How often a tunnel was made at a node.
+
+sub tunnels {
+    my ($node) = @_;
+
+    my $id = substr $node, 0, 1;
+    return scalar grep { $_->[0] eq $node && $_->[1] !~ /$id/ } @auths;
+}
+
+
+sub each_once {
+    @deal = ($A, $A, $B, $A, $B, $C);
+    $n = 3;
+    start();
+
+    are_at('a b c', 'there is a link at each node');
+    is(scalar links(), 3, 'and no other');
+    is_deeply(\@auths, [ [ $A, '' ], [ $A, 'a' ], [ $B, 'a' ], [ $A, 'a b' ],
+                         [ $B, 'a b' ], [ $C, 'a b' ] ],
+              'each dial tells where the others are');
+    unlike($agent->log, qr/ (?:WARN|ERROR) /, 'doubles are no news');
+
+    for my $l (links()) {
+        my $id = substr $l->{node}, 0, 8;
+        like($agent->log, qr/agent at [^ ]+ \($id\): connected/,
+             "the log says which one $id is");
+    }
+}
+
+
+sub lost {
+    @deal = ($A, $C, $B);
+    @auths = ();
+
+    my %before = map { $_->{node} => $_->{since} } links();
+    channel($B)->drop;
+
+    ok($server->wait(sub { @auths }, 20), 'the link is tried again');
+    are_at('a b c', 'it finds its node again');
+    is_deeply(\@auths, [ [ $A, 'a c' ], [ $C, 'a c' ], [ $B, 'a c' ] ],
+              'and tells where the others are');
+
+    for my $l (links()) {
+        next if $l->{node} eq unpack 'H*', $B;
+        is($l->{since}, $before{ $l->{node} }, 'another has stayed where it is');
+    }
+}
+
+
+sub gone {
+    @deal = ($A, $C);
+    @auths = ();
+    $n = 2;
+
+    channel($B)->drop;
+    ok($server->wait(sub { links() == 2 }, 20),
+       'where there are no more nodes than links, a link that is lost ends');
+    are_at('a c', 'the others are where they were');
+    is(tunnels($B), 0, 'no tunnel was made');
+    end();
+}
+
+
+sub bounded {
+    @deal = ($A, $B, $C);
+    $n = 3;
+    start('--nodes', 2);
+
+    are_at('a b', 'there are two');
+    $server->pass(1.5);
+    is(scalar @auths, 2, 'and no third one is looked for');
+    end();
+}
+
+
+# Nothing says that there is more than one.
+
+sub untold {
+    @deal = ($A, $B);
+    $n = undef;
+    start();
+
+    are_at('a', 'there is one');
+    $server->pass(1);
+    is(scalar @auths, 1, 'and nothing is tried out');
+    end();
+}
