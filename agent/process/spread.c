@@ -55,8 +55,8 @@ static void zlt_spread_freed(uv_handle_t *handle);
 static void zlt_spread_timer(uv_timer_t *timer);
 static void zlt_spread_run(zlt_spread_t *sp);
 static void zlt_spread_resolve(zlt_spread_t *sp, uint64_t now);
-static void zlt_spread_resolved(void *data, const char *why, const zlt_addrs_t
-    *addrs);
+static void zlt_spread_resolved(void *data, const char *why, const char *asked,
+    const zlt_addrs_t *addrs);
 static void zlt_spread_end_gone(zlt_spread_t *sp);
 static void zlt_spread_end_surplus(zlt_spread_t *sp);
 static int zlt_spread_other_is_up(const zlt_spread_t *sp, const zlt_link_t *l);
@@ -136,8 +136,8 @@ zlt_spread_free(zlt_spread_t *sp)
     l = sp->dial;
 
     zlt_list_remove(&sp->node);
-    zlt_resolve_cancel(sp->resolve);
-    sp->resolve = NULL;
+    zlt_where_cancel(sp->where);
+    sp->where = NULL;
     sp->dial = NULL;
 
     if (l) {
@@ -242,25 +242,27 @@ zlt_spread_resolve(zlt_spread_t *sp, uint64_t now)
 {
     const zlt_url_t  *url;
 
-    if (sp->addrs.n == 0 || sp->resolve || now < sp->resolve_at) {
+    if (sp->addrs.n == 0 || sp->where || now < sp->resolve_at) {
         return;
     }
 
     url = &zlt_spread_first(sp)->owner.conf->url;
 
     sp->resolve_at = now + ZLT_SPREAD_RESOLVE;
-    sp->resolve = zlt_resolve_start(ZLT_LOOKUP_SERVER, url->host, url->port,
-                                    zlt_spread_resolved, sp);
+    sp->where = zlt_where_start(url, zlt_spread_resolved, sp);
 }
 
 
 static void
-zlt_spread_resolved(void *data, const char *why, const zlt_addrs_t *addrs)
+zlt_spread_resolved(void *data, const char *why, const char *asked,
+    const zlt_addrs_t *addrs)
 {
     zlt_spread_t  *sp;
 
+    (void) asked;
+
     sp = data;
-    sp->resolve = NULL;
+    sp->where = NULL;
 
     if (why) {
         sp->resolve_at = zlt_io_now() + ZLT_SPREAD_FRESH;

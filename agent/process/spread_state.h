@@ -12,9 +12,9 @@
 
 #include <uv.h>
 
-#include "resolve.h"
 #include "spread_addr.h"
 #include "types.h"
+#include "where.h"
 #include "zlt_list.h"
 
 
@@ -31,7 +31,7 @@ struct zlt_spread_s {
     uint64_t             dialed_at;    /* ms */
     zlt_spread_addrs_t   addrs;        /* of the name; none: they are not
                                           known, or there is no name */
-    zlt_resolve_t       *resolve;
+    zlt_where_t         *where;
     uint64_t             resolved_at;  /* ms */
     uint64_t             resolve_at;   /* ms */
     uv_timer_t           timer;
