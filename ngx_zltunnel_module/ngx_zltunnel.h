@@ -106,6 +106,12 @@ struct ngx_zltunnel_registry_s {
                                                  empty: there is none */
     ngx_str_t                    public_url;  /* of hosts, with a star in place of
                                                  the name; empty: as http says */
+    ngx_uint_t                   nodes;       /* behind one name; 0: not told */
+    u_char                       node_id[ZLT_ID_SIZE];      /* if it is given */
+    u_char                       node_former[ZLT_ID_SIZE];  /* before a reload
+                                                 that has changed it */
+    unsigned                     node_given:1;
+    unsigned                     node_changed:1;
     ngx_uint_t                   max_unauthenticated;
     ngx_uint_t                   max_idle_channels;
     ngx_uint_t                   max_pending;

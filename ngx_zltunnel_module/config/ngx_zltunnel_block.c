@@ -14,6 +14,7 @@
 #include "ngx_zltunnel_conf.h"
 #include "ngx_zltunnel_domain.h"
 #include "ngx_zltunnel_module.h"
+#include "ngx_zltunnel_node_conf.h"
 
 
 /* no directive of a core module has this context: those of the block only */
@@ -55,6 +56,10 @@ static ngx_zltunnel_range_t  ngx_zltunnel_heartbeat_interval = {
 static ngx_zltunnel_range_t  ngx_zltunnel_heartbeat_timeout = {
     ngx_zltunnel_block_msec, 101, 86400000, 40000,
     "a time above \"heartbeat_interval\", up to 1d"
+};
+
+static ngx_zltunnel_range_t  ngx_zltunnel_nodes = {
+    ngx_zltunnel_block_number, 1, 1000, 0, "a number from 1 to 1000"
 };
 
 static ngx_zltunnel_range_t  ngx_zltunnel_max_tunnels = {
@@ -161,6 +166,15 @@ ngx_command_t  ngx_zltunnel_block_commands[] = {
       0,
       0,
       NULL },
+
+    { ngx_string("node_id"),
+      NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_zltunnel_node_conf,
+      0,
+      0,
+      NULL },
+
+    ngx_zltunnel_range_command(nodes),
 
     { ngx_string("cluster"),
       NGX_ZLTUNNEL_CONF|NGX_DIRECT_CONF|NGX_CONF_1MORE,

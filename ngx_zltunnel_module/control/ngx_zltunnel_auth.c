@@ -246,7 +246,10 @@ ngx_zltunnel_auth_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         return;
     }
 
-    if (control->extended && (m->ext & ZLT_X_CHECK)) {
+    if (control->extended
+        && ((m->ext & ZLT_X_CHECK)
+            || ngx_zltunnel_auth_check_held(control, m)))
+    {
         ngx_zltunnel_auth_check(control, session.token);
         return;
     }
@@ -444,6 +447,8 @@ ngx_zltunnel_auth_ok(ngx_zltunnel_control_t *control,
         m.idle_most = registry->max_idle_channels;
         m.name.data = session->token->name.data;
         m.name.len = session->token->name.len;
+
+        ngx_zltunnel_auth_check_node(control, &m);
     }
 
     ngx_zltunnel_control_io_write(control, &m);

@@ -6,7 +6,8 @@
 /*
  * An Auth that only asks: what the token may, and who has it.  No tunnel is
  * made, and none is taken over; whoever runs an agent can try its way to the
- * server beside it.
+ * server beside it.  An agent that is at this node already, and has dialled for
+ * another one, is answered so as well.
  */
 
 
@@ -22,6 +23,7 @@
 
 
 #define NGX_ZLTUNNEL_AUTH_RIGHTS  1024     /* bytes */
+#define NGX_ZLTUNNEL_AUTH_HELD    16       /* nodes */
 
 
 void
@@ -71,10 +73,51 @@ ngx_zltunnel_auth_check(ngx_zltunnel_control_t *control,
     m.rights.data = text;
     m.rights.len = p - text;
 
+    ngx_zltunnel_auth_check_node(control, &m);
+
     ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
                   "token of agent \"%V\" was checked from %V", &token->name,
                   &control->end.connection->addr_text);
 
     ngx_zltunnel_control_io_write(control, &m);
     ngx_zltunnel_control_end(control, ZLT_WS_NORMAL, "checked");
+}
+
+
+void
+ngx_zltunnel_auth_check_node(ngx_zltunnel_control_t *control, zlt_msg_t *m)
+{
+    m->ext |= ZLT_X_NODE;
+    m->node = ngx_zltunnel_node_id(control->registry);
+
+    if (control->registry->nodes) {
+        m->ext |= ZLT_X_NODES;
+        m->nodes = (uint16_t) control->registry->nodes;
+    }
+}
+
+
+ngx_uint_t
+ngx_zltunnel_auth_check_held(ngx_zltunnel_control_t *control, zlt_msg_t *m)
+{
+    size_t   i;
+    u_char  *id;
+
+    if (!(m->ext & ZLT_X_HELD)
+        || m->held.len % ZLT_ID_SIZE
+        || m->held.len > NGX_ZLTUNNEL_AUTH_HELD * ZLT_ID_SIZE)
+    {
+        return 0;
+    }
+
+    id = ngx_zltunnel_node_id(control->registry);
+
+    for (i = 0; i < m->held.len; i += ZLT_ID_SIZE) {
+
+        if (ngx_memcmp(m->held.data + i, id, ZLT_ID_SIZE) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }

@@ -64,6 +64,9 @@ ngx_int_t ngx_http_zltunnel_handshake_handler(ngx_http_request_t *r);
    Zltunnel-Worker, by which agents know that it is one */
 ngx_int_t ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
     const char *line, const char *text);
+/* 421, with the id of this node: the agent is to ask again */
+ngx_int_t ngx_http_zltunnel_answer_astray(ngx_http_request_t *r,
+    ngx_zltunnel_registry_t *registry, const char *text);
 /* a whole body, of which the last buffer has no flags set; no-store.  type stays.
    Returns what a content handler does. */
 ngx_int_t ngx_http_zltunnel_answer_body(ngx_http_request_t *r,

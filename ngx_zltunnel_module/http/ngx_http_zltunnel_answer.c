@@ -13,6 +13,12 @@
 
 #include "ngx_http_zltunnel.h"
 #include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_registry.h"
+
+#include "zlt_hex.h"
+
+
+#define NGX_HTTP_ZLTUNNEL_MISDIRECTED  421
 
 
 static ngx_int_t ngx_http_zltunnel_answer_worker(ngx_http_request_t *r);
@@ -75,6 +81,33 @@ ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
     }
 
     return ngx_http_output_filter(r, &out);
+}
+
+
+ngx_int_t
+ngx_http_zltunnel_answer_astray(ngx_http_request_t *r,
+    ngx_zltunnel_registry_t *registry, const char *text)
+{
+    u_char  *id;
+
+    id = ngx_pcalloc(r->pool, 2 * ZLT_ID_SIZE + 1);
+
+    if (id == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    zlt_hex_encode((char *) id, ngx_zltunnel_node_id(registry), ZLT_ID_SIZE);
+
+    if (ngx_http_zltunnel_answer_header(r, "Zltunnel-Node", (char *) id)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* core has no text for it */
+
+    return ngx_http_zltunnel_answer(r, NGX_HTTP_ZLTUNNEL_MISDIRECTED,
+                                    "421 Misdirected Request", text);
 }
 
 

@@ -188,10 +188,8 @@ ngx_http_zltunnel_reserve(ngx_http_request_t *r,
 
     case NGX_HTTP_ZLTUNNEL_MISDIRECTED:
 
-        /* core has no text for it */
-
-        return ngx_http_zltunnel_answer(r, rc, "421 Misdirected Request",
-                                 "no such tunnel or key here, ask again");
+        return ngx_http_zltunnel_answer_astray(r, d->registry,
+                                     "no such tunnel or key here, ask again");
 
     case NGX_HTTP_ZLTUNNEL_GONE:
         return ngx_http_zltunnel_answer(r, rc, NULL,

@@ -17,6 +17,7 @@
 #include "ngx_zltunnel_access_status.h"
 #include "ngx_zltunnel_api_token.h"
 #include "ngx_zltunnel_api_tunnel.h"
+#include "ngx_zltunnel_node.h"
 #include "ngx_zltunnel_past.h"
 #include "ngx_zltunnel_status_copy.h"
 #include "ngx_zltunnel_status_sum.h"
@@ -298,6 +299,8 @@ ngx_zltunnel_api_root(ngx_zltunnel_status_t *st, ngx_zltunnel_api_t *api)
                              st->registry->name.len);
     ngx_zltunnel_json_string(j, "node", ngx_cycle->hostname.data,
                              ngx_cycle->hostname.len);
+    ngx_zltunnel_json_hex(j, "node_id", ngx_zltunnel_node_id(st->registry),
+                          ZLT_ID_SIZE);
     ngx_zltunnel_json_number(j, "generation", st->generation);
 
     ngx_zltunnel_json_open(j, "endpoints", '[');

@@ -21,6 +21,7 @@
 #include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_kept.h"
 #include "ngx_zltunnel_metrics.h"
+#include "ngx_zltunnel_node.h"
 #include "ngx_zltunnel_notice.h"
 #include "ngx_zltunnel_overlap.h"
 #include "ngx_zltunnel_past.h"

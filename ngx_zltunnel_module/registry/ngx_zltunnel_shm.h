@@ -122,6 +122,8 @@ struct ngx_zltunnel_sh_rate_s {
 
 
 struct ngx_zltunnel_sh_s {
+    u_char                       node[ZLT_ID_SIZE];   /* who this server is,
+                                                 where nobody says it */
     ngx_uint_t                   generation;  /* raised by init_module */
     ngx_uint_t                   manned;      /* the last that had a worker */
     ngx_uint_t                   dirty;

@@ -12,6 +12,7 @@
 #include "ngx_zltunnel_status_sum.h"
 #include "ngx_zltunnel_access_status.h"
 #include "ngx_zltunnel_kept.h"
+#include "ngx_zltunnel_node.h"
 #include "ngx_zltunnel_zone.h"
 
 
@@ -106,6 +107,8 @@ ngx_zltunnel_status_head(ngx_zltunnel_status_t *st)
                              sizeof(NGX_ZLTUNNEL_VERSION) - 1);
     ngx_zltunnel_json_string(j, "registry", st->registry->name.data,
                              st->registry->name.len);
+    ngx_zltunnel_json_hex(j, "node_id", ngx_zltunnel_node_id(st->registry),
+                          ZLT_ID_SIZE);
     ngx_zltunnel_json_number(j, "generation", st->generation);
 }
 

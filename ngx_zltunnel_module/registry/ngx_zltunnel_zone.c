@@ -15,6 +15,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_zone.h"
+#include "ngx_zltunnel_node.h"
 #include "ngx_zltunnel_notice.h"
 #include "ngx_zltunnel_shm.h"
 
@@ -53,7 +54,8 @@ ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data)
          */
 
         registry->sh = oregistry->sh;
-        return NGX_OK;
+
+        return ngx_zltunnel_node_init(registry, oregistry);
     }
 
     /* a full zone is reported by those who meet it, once a minute */
@@ -67,6 +69,10 @@ ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data)
 
     registry->shpool->data = registry->sh;
     registry->sh->started = ngx_current_msec;
+
+    if (ngx_zltunnel_node_init(registry, NULL) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     return ngx_zltunnel_sh_reset(registry);
 }

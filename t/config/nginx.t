@@ -63,6 +63,15 @@ my @bad = (
     (map { [ "$_ twice", zltunnel => "$_ 100; $_ 100;",
              qr/"$_" directive is duplicate/ ] }
      qw(max_tunnels max_services max_pending)),
+    (map { [ "node_id $_", zltunnel => qq{node_id "$_";},
+             qr/"\Q$_\E" of "node_id": it must be 32 hexadecimal digits, or a/ ] }
+     '', 'a b', "n\xc3\xb6", 'x' x 64,
+     '00112233-4455-6677-8899_aabbccddeeff' . 'x' x 30),
+    [ 'node_id twice', zltunnel => 'node_id a; node_id b;',
+      qr/"node_id" directive is duplicate/ ],
+    (map { [ "nodes $_", zltunnel => "nodes $_;",
+             qr/"$_" of "nodes": it must be a number from 1 to 1000/ ] }
+     0, 1001, 'two'),
     [ 'cluster without its module', zltunnel => 'cluster redis://127.0.0.1;',
       qr/"cluster".*load_module.*libnginx-mod-zltunnel-cluster.*CLUSTER=1/ ],
     (map { [ "cluster $$_[0]", zltunnel => "cluster $$_[0];", $$_[1] ] }
