@@ -484,7 +484,6 @@ zlt_visit_join(zlt_visit_t *v, const uint8_t *data, size_t len)
         return;
     }
 
-    v->channel->relay.closes = 1;
     zlt_relay_start(&v->channel->relay, zlt_visit_done);
 }
 
@@ -533,6 +532,7 @@ zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how)
 {
     uint64_t        now;
     zlt_visit_t    *v;
+    zlt_conn_t     *c;
     zlt_access_t   *x;
     zlt_channel_t  *ch;
 
@@ -564,6 +564,17 @@ zlt_visit_done(zlt_relay_t *r, zlt_relay_end_e how)
 
         x->reset_at = now;
         x->nreset++;
+    }
+
+    /* the relay leaves one open that might be used again */
+
+    c = &ch->relay.side[ZLT_RELAY_CHANNEL];
+
+    if (v->whole) {
+        zlt_conn_close(c);
+
+    } else {
+        zlt_conn_reset(c);
     }
 
     zlt_channel_free(ch);

@@ -408,7 +408,9 @@ zlt_flow_end(zlt_relay_t *r, unsigned i)
 
     to = &r->side[!i];
 
-    if (r->flow[i].broken) {
+    /* a message that says so, or TLS, is an end whatever came behind it */
+
+    if (r->flow[i].broken && zlt_conn_bare(&r->side[i], ZLT_IO_READ)) {
         return ZLT_FLOW_IN;
     }
 

@@ -19,7 +19,8 @@
  * is written to it any more; it is read to its end, which counts as a reset
  * unless its peer had ended before (EPIPE), because the kernel reports the
  * error only once and shows a plain end of file afterwards.  What was read
- * must have gone, and been acknowledged where a reset would overtake it.  A
+ * must have gone, and been acknowledged: a reset would overtake it, and so
+ * would the end of a channel that is not idle in time behind a message.  A
  * peer that takes nothing for some seconds would not have got more without us,
  * and sees the reset then.
  */
@@ -54,7 +55,6 @@ static int zlt_relay_failed(zlt_relay_t *r, unsigned i, int rc,
     zlt_relay_end_e *how);
 static void zlt_relay_lose(zlt_relay_t *r, unsigned side);
 static int zlt_relay_passed(zlt_relay_t *r, zlt_relay_end_e *how);
-static int zlt_relay_says_reset(const zlt_relay_t *r);
 static int zlt_relay_stalls(zlt_relay_t *r, size_t outq);
 static void zlt_relay_look(uv_timer_t *timer);
 static int zlt_relay_reset(unsigned side, zlt_relay_end_e *how);
@@ -97,7 +97,6 @@ zlt_relay_init(zlt_relay_t *r)
     r->bytes[0] = 0;
     r->bytes[1] = 0;
     r->kept = 0;
-    r->closes = 0;
     r->lost = 0;
     r->silent[0] = 0;
     r->silent[1] = 0;
@@ -396,8 +395,7 @@ zlt_relay_passed(zlt_relay_t *r, zlt_relay_end_e *how)
     outq = zlt_conn_outq(to);
 
     if ((f->end != ZLT_FLOW_SHUT && f->end != ZLT_FLOW_CUT)
-        || f->buf || f->pipe || zlt_conn_pending(to)
-        || (outq && !zlt_relay_says_reset(r)))
+        || f->buf || f->pipe || zlt_conn_pending(to) || outq)
     {
         if (!zlt_conn_failed(to) && !zlt_relay_stalls(r, outq)) {
             return 0;
@@ -405,21 +403,6 @@ zlt_relay_passed(zlt_relay_t *r, zlt_relay_end_e *how)
     }
 
     return zlt_relay_reset(r->gone, how);
-}
-
-
-/* 1: to the server, by a message, which is behind all that was sent */
-
-static int
-zlt_relay_says_reset(const zlt_relay_t *r)
-{
-    const zlt_framed_t  *f;
-
-    f = r->side[ZLT_RELAY_CHANNEL].framed;
-
-    return r->gone == ZLT_RELAY_SERVICE && !r->closes && f
-           && f->frames.out.end == ZLT_FRAMES_OPEN
-           && f->frames.in.end != ZLT_FRAMES_RAW;
 }
 
 
@@ -479,7 +462,7 @@ zlt_relay_stays(zlt_relay_t *r, zlt_relay_end_e how)
 
     c = &r->side[ZLT_RELAY_CHANNEL];
 
-    if (r->closes || c->ops->stays == NULL) {
+    if (c->ops->stays == NULL) {
         return 0;
     }
 

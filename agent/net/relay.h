@@ -79,7 +79,6 @@ struct zlt_relay_s {
     uint64_t         active;   /* ms, when bytes moved last */
     uint64_t         bytes[2]; /* that side[i] has sent */
     unsigned         kept:1;   /* keepalive is on */
-    unsigned         closes:1; /* the channel is for this connection alone */
     unsigned         lost:1;   /* side[gone] was reset: what it had sent before
                                   is on its way */
     unsigned         gone:1;

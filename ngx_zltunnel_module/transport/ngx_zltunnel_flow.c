@@ -261,7 +261,11 @@ ngx_zltunnel_flow_copy(ngx_zltunnel_relay_t *relay, ngx_uint_t i, size_t most)
         return ngx_zltunnel_flow_lost(relay, i);
     }
 
-    if (n == 0 && relay->side[i]->broken) {
+    if (n == 0 && relay->side[i]->broken && relay->side[i]->ops->raw
+        && ngx_zltunnel_end_raw_in(relay->side[i]))
+    {
+        /* else a message has said so, or TLS, whatever came behind it */
+
         return ngx_zltunnel_flow_lost(relay, i);
     }
 

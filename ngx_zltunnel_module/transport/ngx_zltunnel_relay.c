@@ -16,8 +16,9 @@
  * this, and the other peer would have it, had the two spoken without us.  So a
  * side that was reset is lost first.  Nothing is written to it any more; it is
  * read to its end, which is one only if it had ended before the reset; and what
- * was read must have gone, and been acknowledged where a reset would overtake it.
- * A peer that takes nothing for some seconds would not have got more without us,
+ * was read must have gone, and been acknowledged: a reset would overtake it, and
+ * so would the end of a channel that is not idle in time behind a message.  A
+ * peer that takes nothing for some seconds would not have got more without us,
  * and sees the reset then.
  */
 
@@ -41,8 +42,6 @@ static void ngx_zltunnel_relay_empty_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay);
 static ngx_int_t ngx_zltunnel_relay_lose(ngx_zltunnel_relay_t *relay);
 static ngx_uint_t ngx_zltunnel_relay_passed(ngx_zltunnel_relay_t *relay);
-static ngx_uint_t ngx_zltunnel_relay_says_reset(
-    ngx_zltunnel_relay_t *relay);
 static ngx_int_t ngx_zltunnel_relay_waiting(ngx_zltunnel_relay_t *relay,
     ngx_uint_t i);
 static void ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
@@ -391,26 +390,12 @@ ngx_zltunnel_relay_passed(ngx_zltunnel_relay_t *relay)
 
     if ((to->shut || f->cut)
         && !ngx_zltunnel_flow_residue(f) && !ngx_zltunnel_end_pending(to)
-        && (outq == 0 || ngx_zltunnel_relay_says_reset(relay)))
+        && outq == 0)
     {
         return 1;
     }
 
     return ngx_zltunnel_relay_time_stalls(relay, outq);
-}
-
-
-/* 1: to a channel, by a message, which is behind all that was sent */
-
-static ngx_uint_t
-ngx_zltunnel_relay_says_reset(ngx_zltunnel_relay_t *relay)
-{
-    zlt_frames_t  *frames;
-
-    frames = relay->side[1]->frames;
-
-    return relay->gone == 0 && frames && frames->out.end == ZLT_FRAMES_OPEN
-           && frames->in.end != ZLT_FRAMES_RAW && !ngx_exiting;
 }
 
 

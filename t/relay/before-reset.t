@@ -6,6 +6,9 @@
 # reset it has an end.  Plain TCP does so, and is asked here first; then whatever
 # the way through the tunnel is, from the service and from the client.
 #
+# Long: a reader for which a channel that is done waits longer than it would
+# to be idle again.
+#
 # The reset itself does not wait for a peer that takes nothing: exact.t does that.
 
 use strict;
@@ -25,7 +28,10 @@ use ZLTunnel::Wire;
 
 use constant TIOCOUTQ => 0x5411;
 
-my $SIZE = 3_000_000;         # more than the kernels on the way take at once
+# more than the kernels on the way take at once
+
+my $SIZE = sizes('bytes of each', 20_000_000, 3_000_000);
+my $PAUSE = sizes('ms between two reads', 12, 2) / 1000;
 my @CASES = map { my $from = $_; map { [ $from, $_ ] } qw(ended open) }
             qw(service client);
 
@@ -229,7 +235,7 @@ sub reader {
 
     while ($n = sysread $s, my $in, 16384) {
         $got += $n;
-        sleep 0.002;
+        sleep $PAUSE;
     }
 
     return "$got " . (defined $n ? 'eof' : 'reset');
