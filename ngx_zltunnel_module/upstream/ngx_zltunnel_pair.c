@@ -19,8 +19,9 @@
 #include "ngx_zltunnel_worker.h"
 
 
-/* ms for the agent's end, when the upstream code has closed its own */
-#define NGX_ZLTUNNEL_PAIR_LINGER   60000
+/* ms without a byte, when the upstream code has closed its end: as long as a
+   service may pause */
+#define NGX_ZLTUNNEL_PAIR_LINGER   3600000
 
 
 typedef struct {
@@ -114,7 +115,7 @@ ngx_zltunnel_pair_left(ngx_zltunnel_conn_t *conn)
 }
 
 
-/* it delivers what it has, passes EOF on, and does not wait long */
+/* it delivers what it has, however long that takes, and passes EOF on */
 
 void
 ngx_zltunnel_pair_leave(ngx_zltunnel_conn_t *conn)

@@ -4,6 +4,9 @@
 # sent.  For nginx the connection is over when it has sent all; the agent still
 # has what the service does not take.  Neither the channel's heartbeats, nor the
 # next client, nor the end of the channel may cost the service a byte.
+#
+# Long: a service that pauses for more than a minute, behind a stream upstream
+# whose client has gone.
 
 use strict;
 use warnings;
@@ -27,7 +30,47 @@ subtest 'one worker' => sub { late(1, qw(ws wss websocket)) };
 
 subtest '4 workers' => sub { late(4, qw(ws wss wss-2 wss-3 wss-4)) };
 
+my $pause = sizes('seconds of a pause', 70, 0);
+subtest 'a stream upstream' => sub { upstream($pause) } if $pause;
+
 done_testing();
+
+
+# The client goes when nginx has taken all of its upload.
+
+sub upstream {
+    my ($pause) = @_;
+
+    my $t = ZLTunnel->new(range => 2);
+    my $up = $t->free_port;
+
+    $t->write_conf(stream => <<"EOT");
+upstream up { zltunnel_service s; }
+server { listen 127.0.0.1:$up; proxy_pass up; }
+EOT
+
+    my $token = $t->token('alice');
+    $t->start;
+
+    my $listen = service();
+    my $agent = $t->agent(token => $token, services =>
+        [ 's:' . (sockaddr_in(getsockname $listen))[0] ]);
+
+    my $client = ZLTunnel::Wire::Socket->new($up);
+    my $late = taken($listen);
+
+    $client->send('x' x $SIZE);
+    $client->close;
+    ok(wait_for(sub { $t->log =~ /client disconnected/ }, 20),
+       'nginx is done with the client');
+
+    sleep $pause;
+
+    is($late->ending(60), 'eof', 'the service has an end, and no reset');
+    is(length $late->{in}, $SIZE, 'behind every byte');
+    $late->close;
+    $t->finish;
+}
 
 
 sub late {
