@@ -38,6 +38,8 @@
 static void zlt_control_register_more(zlt_control_t *c, zlt_range_t *range);
 static void zlt_control_register_ask(zlt_control_t *c,
     zlt_service_t *service);
+static uint16_t zlt_control_register_port(const zlt_link_t *l,
+    const zlt_service_t *service);
 static int zlt_control_register_queue(zlt_control_t *c,
     zlt_service_t *service);
 static const char *zlt_control_register_barred(zlt_control_t *c,
@@ -163,11 +165,9 @@ zlt_control_register_ask(zlt_control_t *c, zlt_service_t *service)
             m.hosts.len = strlen(conf->hosts);
         }
 
-        /* the port that it had last, so that it keeps it if it can */
-
         if (conf->remote_port == 0 && !(m.flags & ZLT_R_PRIVATE)) {
-            m.preferred_port = service->port ? service->port
-                                             : conf->preferred_port;
+            m.preferred_port = zlt_control_register_port(c->link, service);
+
             if (m.preferred_port) {
                 m.ext |= ZLT_X_PREFERRED;
             }
@@ -179,6 +179,20 @@ zlt_control_register_ask(zlt_control_t *c, zlt_service_t *service)
     }
 
     zlt_control_ws_send(c, &m);
+}
+
+
+/* The one that it had last, so that it keeps it if it can; or that it has
+   elsewhere, so that it has the same everywhere. */
+
+static uint16_t
+zlt_control_register_port(const zlt_link_t *l, const zlt_service_t *service)
+{
+    uint16_t  port;
+
+    port = service->port ? service->port : l->ops->port(l, service);
+
+    return port ? port : service->conf.preferred_port;
 }
 
 

@@ -74,6 +74,9 @@ struct zlt_link_ops_s {
        than ZLT_LINK_HELD; how many. */
     unsigned  (*held)(const zlt_link_t *l, uint8_t *ids);
 
+    /* The port that a service like this has at another server; 0: none. */
+    uint16_t  (*port)(const zlt_link_t *l, const zlt_service_t *service);
+
     /* It has a tunnel, of which nothing is known yet: 1 if that is wanted. */
     int   (*settle)(zlt_link_t *l);
 

@@ -42,6 +42,7 @@ static void zlt_process_hello(zlt_process_t *p);
 static void zlt_process_tick(uv_timer_t *timer);
 static int64_t zlt_process_suspended(void);
 static void zlt_process_signal(uv_signal_t *handle, int signum);
+static void zlt_process_changed(zlt_process_t *p);
 static void zlt_process_refused(zlt_process_t *p);
 static void zlt_process_end(zlt_process_t *p, int code);
 static void zlt_process_waits(zlt_process_t *p, int signum);
@@ -53,12 +54,13 @@ static void zlt_process_handle_closed(uv_handle_t *handle, void *arg);
 
 
 const zlt_link_ops_t  zlt_process_link_ops = {
-    zlt_process_notify,
+    zlt_process_changed,
     zlt_process_link_gone,
     zlt_process_end,
     zlt_process_refused,
     zlt_spread_link_found,
     zlt_spread_link_held,
+    zlt_spread_link_port,
     zlt_spread_link_settle,
     zlt_spread_link_down,
     zlt_spread_link_elsewhere
@@ -265,7 +267,10 @@ zlt_process_hello(zlt_process_t *p)
                      l->owner.conf->nservers > 1 ? ", others in reserve" : "");
 
         zlt_link_warn(l, p->conf_file == NULL);
-        zlt_link_start(l);
+
+        if (!zlt_spread_waits(l)) {
+            zlt_link_start(l);
+        }
     }
 
     zlt_notify("READY=1");
@@ -289,6 +294,14 @@ zlt_process_find(zlt_process_t *p, const char *name, const zlt_link_t *after)
     }
 
     return NULL;
+}
+
+
+static void
+zlt_process_changed(zlt_process_t *p)
+{
+    zlt_process_notify(p);
+    zlt_spread_changed(p);
 }
 
 

@@ -281,7 +281,10 @@ zlt_reload_apply(zlt_process_t *p, zlt_config_t *config,
         zlt_log_info("the tunnel \"%s\" is new", l->owner.conf->name);
         zlt_spread_join(p, l);
         zlt_link_warn(l, 0);
-        zlt_link_start(l);
+
+        if (!zlt_spread_waits(l)) {
+            zlt_link_start(l);
+        }
     }
 }
 

@@ -54,6 +54,8 @@ static void zlt_spread_free(zlt_spread_t *sp);
 static void zlt_spread_freed(uv_handle_t *handle);
 static void zlt_spread_timer(uv_timer_t *timer);
 static void zlt_spread_run(zlt_spread_t *sp);
+static int zlt_spread_turn(zlt_spread_t *sp, uint64_t now);
+static int zlt_spread_begun(zlt_spread_t *sp, uint64_t now);
 static void zlt_spread_resolve(zlt_spread_t *sp, uint64_t now);
 static void zlt_spread_resolved(void *data, const char *why, const char *asked,
     const zlt_addrs_t *addrs);
@@ -81,6 +83,9 @@ zlt_spread_join(zlt_process_t *p, zlt_link_t *l)
 
     l->spread = sp;
     zlt_list_append(&sp->links, &l->mate);
+
+    sp->made_at = zlt_io_now();
+    sp->waits = (zlt_process_find(p, l->owner.conf->name, NULL) != l);
 }
 
 
@@ -101,6 +106,24 @@ zlt_spread_create(zlt_process_t *p)
     }
 
     return sp;
+}
+
+
+int
+zlt_spread_waits(const zlt_link_t *l)
+{
+    return l->spread && l->spread->waits;
+}
+
+
+void
+zlt_spread_changed(zlt_process_t *p)
+{
+    zlt_list_t  *link;
+
+    zlt_list_each(link, &p->spreads) {
+        zlt_spread_soon(zlt_list_data(link, zlt_spread_t, node), 0);
+    }
 }
 
 
@@ -217,7 +240,12 @@ zlt_spread_run(zlt_spread_t *sp)
     now = zlt_io_now();
 
     if (zlt_spread_stopped(sp)) {
+        sp->waits = 0;
         zlt_spread_dial_drop(sp);
+        return;
+    }
+
+    if (sp->waits && !zlt_spread_turn(sp, now)) {
         return;
     }
 
@@ -231,9 +259,61 @@ zlt_spread_run(zlt_spread_t *sp)
         zlt_spread_dial_show(sp);
     }
 
-    if (sp->dial == NULL && sp->begun) {
+    if (sp->dial == NULL && zlt_spread_begun(sp, now)) {
         zlt_spread_dial_next(sp, now);
     }
+}
+
+
+/* 1 if its first link may begin, or has begun. */
+
+static int
+zlt_spread_turn(zlt_spread_t *sp, uint64_t now)
+{
+    zlt_list_t    *link;
+    zlt_spread_t  *other;
+
+    for (link = sp->node.prev; link != &sp->process->spreads;
+         link = link->prev)
+    {
+        other = zlt_list_data(link, zlt_spread_t, node);
+
+        if (strcmp(zlt_spread_first(other)->owner.conf->name,
+                   zlt_spread_first(sp)->owner.conf->name)
+            == 0
+            && !zlt_spread_begun(other, now))
+        {
+            return 0;
+        }
+    }
+
+    sp->waits = 0;
+    sp->made_at = now;
+    zlt_link_start(zlt_spread_first(sp));
+
+    return 1;
+}
+
+
+/* 1 if it is known what the first link has met with, its ports too; or if that
+   takes long. */
+
+static int
+zlt_spread_begun(zlt_spread_t *sp, uint64_t now)
+{
+    const zlt_link_t  *first;
+
+    first = zlt_spread_first(sp);
+
+    if (!sp->waits
+        && (first->state == ZLT_LINK_CONNECTED
+            || first->state == ZLT_LINK_FAILED
+            || now - sp->made_at >= ZLT_SPREAD_PATIENCE))
+    {
+        sp->begun = 1;
+    }
+
+    return sp->begun;
 }
 
 

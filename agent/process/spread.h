@@ -28,6 +28,13 @@
    mode is "all", others of its server may follow. */
 void zlt_spread_join(zlt_process_t *p, zlt_link_t *l);
 
+/* 1 if it is started once the links of earlier servers of the tunnel have
+   been: what these were given is asked for there. */
+int zlt_spread_waits(const zlt_link_t *l);
+
+/* A link has become connected, or is so no more. */
+void zlt_spread_changed(zlt_process_t *p);
+
 /* A link goes, whatever for. */
 void zlt_spread_leave(zlt_link_t *l);
 

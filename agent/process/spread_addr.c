@@ -117,6 +117,14 @@ zlt_spread_addr_find(zlt_spread_addrs_t *s, const zlt_addr_t *addr)
 
 
 void
+zlt_spread_addr_node(zlt_spread_addr_t *a, const uint8_t *id)
+{
+    a->has_node = 1;
+    memcpy(a->node_id, id, ZLT_ID_SIZE);
+}
+
+
+void
 zlt_spread_addr_drop(zlt_spread_addrs_t *s, zlt_spread_addr_t *a)
 {
     *a = s->all[--s->n];

@@ -22,7 +22,7 @@ typedef struct {
     uint32_t         rank;             /* the least is used first */
     unsigned         missed;           /* answers in a row without it */
     uint64_t         again_at;         /* ms, not to be tried before */
-    unsigned         has_node:1;       /* that was met with, and was double */
+    unsigned         has_node:1;       /* that was met with, the last time */
     uint8_t          node_id[ZLT_ID_SIZE];
 } zlt_spread_addr_t;
 
@@ -44,6 +44,9 @@ int zlt_spread_addr_gone(const zlt_spread_addrs_t *s, const zlt_addr_t *addr);
 /* NULL: it is not known */
 zlt_spread_addr_t *zlt_spread_addr_find(zlt_spread_addrs_t *s,
     const zlt_addr_t *addr);
+
+/* It leads to that node. */
+void zlt_spread_addr_node(zlt_spread_addr_t *a, const uint8_t *id);
 
 /* Forgets it. */
 void zlt_spread_addr_drop(zlt_spread_addrs_t *s, zlt_spread_addr_t *a);

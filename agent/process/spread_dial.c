@@ -43,7 +43,7 @@ zlt_spread_dial_next(zlt_spread_t *sp, uint64_t now)
 {
     zlt_spread_addr_t  *a;
 
-    if (zlt_spread_view_full(sp)) {
+    if (zlt_spread_view_full(sp) || now < sp->pause_until) {
         return;
     }
 
@@ -121,8 +121,7 @@ failed:
 
     /* files may be in the making */
 
-    sp->begun = 0;
-    sp->seek_at = 0;
+    sp->pause_until = zlt_io_now() + ZLT_SPREAD_AGAIN;
 }
 
 
@@ -205,8 +204,7 @@ zlt_spread_dial_down(zlt_spread_t *sp, zlt_down_e how)
         sp->told = l->nodes;
 
         if (a) {
-            a->has_node = 1;
-            memcpy(a->node_id, l->node_id, ZLT_ID_SIZE);
+            zlt_spread_addr_node(a, l->node_id);
         }
 
     } else if (!sp->seeks && how != ZLT_DOWN_IN_USE && how != ZLT_DOWN_CLOSED

@@ -43,15 +43,46 @@ zlt_spread_link_held(const zlt_link_t *l, uint8_t *ids)
 }
 
 
+uint16_t
+zlt_spread_link_port(const zlt_link_t *l, const zlt_service_t *service)
+{
+    zlt_list_t           *link;
+    const zlt_link_t     *other;
+    const zlt_service_t  *s;
+
+    if (l->owner.conf->mode != ZLT_CONF_ALL) {
+        return 0;
+    }
+
+    for (other = zlt_process_find(l->process, l->owner.conf->name, NULL);
+         other;
+         other = zlt_process_find(l->process, l->owner.conf->name, other))
+    {
+        zlt_list_each(link, &other->owner.services) {
+            s = zlt_list_data(link, zlt_service_t, link);
+
+            if (s->port && s->conf.protocol == service->conf.protocol
+                && strcmp(s->conf.name, service->conf.name) == 0)
+            {
+                return s->port;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
 /* Two may have been on their way to a node at the same time: the second one is
    told so when it comes back, by the server.  */
 
 int
 zlt_spread_link_settle(zlt_link_t *l)
 {
-    zlt_list_t        *link;
-    zlt_spread_t      *sp;
-    const zlt_link_t  *other;
+    zlt_list_t         *link;
+    zlt_spread_t       *sp;
+    const zlt_link_t   *other;
+    zlt_spread_addr_t  *a;
 
     sp = l->spread;
 
@@ -78,8 +109,12 @@ zlt_spread_link_settle(zlt_link_t *l)
         sp->tries = 0;
     }
 
-    sp->begun = 1;
     sp->told = l->nodes;
+    a = zlt_spread_addr_find(&sp->addrs, &l->pin);
+
+    if (a && l->has_node) {
+        zlt_spread_addr_node(a, l->node_id);
+    }
 
     zlt_spread_view_names(sp);
     zlt_spread_dial_soon(sp);

@@ -29,6 +29,8 @@ struct zlt_spread_s {
     zlt_link_t          *dial;         /* one more, that may turn out to be
                                           none; NULL: there is none */
     uint64_t             dialed_at;    /* ms */
+    uint64_t             made_at;      /* ms */
+    uint64_t             pause_until;  /* ms, no dials */
     zlt_spread_addrs_t   addrs;        /* of the name; none: they are not
                                           known, or there is no name */
     zlt_where_t         *where;
@@ -41,6 +43,7 @@ struct zlt_spread_s {
     uint64_t             seek_at;      /* ms, the next one */
     unsigned             turn;         /* whose address it goes to */
     unsigned             seeks:1;      /* the dial is one of these */
+    unsigned             waits:1;      /* for earlier servers of the tunnel */
     unsigned             begun:1;      /* what the first has met with is
                                           known */
 };

@@ -15,8 +15,8 @@
 #include "spread_view.h"
 
 
-static int zlt_spread_view_double(const zlt_spread_t *sp, const
-    zlt_spread_addr_t *a);
+static int zlt_spread_view_double(const zlt_spread_t *sp,
+    const zlt_spread_addr_t *a, const zlt_link_t *but);
 
 
 /* The first that no link has but *l; NULL: none. */
@@ -35,7 +35,7 @@ zlt_spread_view_free(zlt_spread_t *sp, const zlt_link_t *l, uint64_t now)
         if (a->again_at <= now && (best == NULL || a->rank < best->rank)
             && !zlt_spread_addr_gone(&sp->addrs, &a->addr)
             && !zlt_spread_view_taken(sp, &a->addr, l)
-            && !zlt_spread_view_double(sp, a))
+            && !zlt_spread_view_double(sp, a, l))
         {
             best = a;
         }
@@ -48,7 +48,8 @@ zlt_spread_view_free(zlt_spread_t *sp, const zlt_link_t *l, uint64_t now)
 /* Leads it to a node where a link is? */
 
 static int
-zlt_spread_view_double(const zlt_spread_t *sp, const zlt_spread_addr_t *a)
+zlt_spread_view_double(const zlt_spread_t *sp, const zlt_spread_addr_t *a,
+    const zlt_link_t *but)
 {
     zlt_list_t        *link;
     const zlt_link_t  *l;
@@ -56,7 +57,7 @@ zlt_spread_view_double(const zlt_spread_t *sp, const zlt_spread_addr_t *a)
     zlt_list_each(link, &sp->links) {
         l = zlt_spread_mate(link);
 
-        if (a->has_node && l->has_node
+        if (l != but && a->has_node && l->has_node
             && memcmp(a->node_id, l->node_id, ZLT_ID_SIZE) == 0)
         {
             return 1;

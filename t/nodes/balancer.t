@@ -21,6 +21,7 @@ my $t = ZLTunnel->new;
 my $token = $t->token('alice');
 my ($server, $agent);
 my @auths;                      # [ node, ids that were told ]
+my @ports;                      # that were asked for
 my @deal;                       # what the balancer deals out, the last for ever
 my $n;                          # nodes that there are
 
@@ -37,6 +38,7 @@ sub start {
     my (@args) = @_;
 
     @auths = ();
+    @ports = ();
     $server = ZLTunnel::Server->new($t, features => 0x8f);
     $server->{deal} = sub {
         my ($m) = @_;
@@ -45,6 +47,12 @@ sub start {
         push @auths, [ $node, join ' ', sort map { substr $_, 0, 1 }
                                         unpack '(a16)*', $m->{ext}{5} // '' ];
         return ($node, $n);
+    };
+
+    $server->{hear} = sub {
+        my ($m) = @_;
+        push @ports, $m->{ext}{2} ? unpack 'n', $m->{ext}{2} : 0
+            if $m->{type} eq 'Register';
     };
 
     $agent = $t->agent(token => $token, wait => 0, server => $server->url,
@@ -114,6 +122,8 @@ sub each_once {
     is_deeply(\@auths, [ [ $A, '' ], [ $A, 'a' ], [ $B, 'a' ], [ $A, 'a b' ],
                          [ $B, 'a b' ], [ $C, 'a b' ] ],
               'each dial tells where the others are');
+    is_deeply(\@ports, [ 0, 30000, 30000 ],
+              'the port that the first has given is asked for at the others');
     unlike($agent->log, qr/ (?:WARN|ERROR) /, 'doubles are no news');
 
     for my $l (links()) {

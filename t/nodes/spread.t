@@ -33,7 +33,7 @@ subtest 'a node dies, and is back' => \&death;
 subtest 'addresses that come and go' => \&changes;
 subtest 'no more than "nodes"' => \&bounded;
 
-done_testing();
+$t[0]->finish(@t[1 .. 3]);
 
 
 sub nodes {
