@@ -43,6 +43,8 @@ sub nginx {
     $n++;
     $block =~ s/(ssl_certificate +)[^;]+/$1$certs\/server.pem/g;
     $block =~ s/(ssl_certificate_key +)[^;]+/$1$certs\/server.key/g;
+    $block =~ s/(ssl_(?:client|trusted)_certificate +)[^;]+/$1$certs\/ca.pem/g;
+    $block =~ s/(listen +)10\.0\.0\./${1}127.0.0./g;
     $block =~ s/(proxy_cache_path +)\S+/$1$t->{dir}\/temp\/cache/g;
     $block =~ s/(token_file +)[^;]+/$1$t->{dir}\/tokens/g;
     $block =~ s/^load_module .*\n//mg;
