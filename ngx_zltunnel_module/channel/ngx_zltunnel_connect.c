@@ -36,6 +36,8 @@
 static void ngx_zltunnel_connect_dialled(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_dial_e rc);
 static void ngx_zltunnel_connect_cut(ngx_zltunnel_link_t *link);
+static void ngx_zltunnel_connect_paced(ngx_zltunnel_link_t *link,
+    uint64_t old);
 static void ngx_zltunnel_connect_relayed(ngx_zltunnel_relay_t *relay,
     ngx_zltunnel_relay_end_e how);
 
@@ -198,6 +200,7 @@ ngx_zltunnel_connect_relay(ngx_zltunnel_connect_t *connect)
 
     if (dial->link.peer) {
         connect->link.cut = ngx_zltunnel_connect_cut;
+        connect->link.paced = ngx_zltunnel_connect_paced;
         ngx_zltunnel_peer_link(dial->link.peer, &connect->link);
 
         relay->flow[0].pace[0] = ngx_zltunnel_peer_pace(dial->link.peer, NULL);
@@ -246,6 +249,18 @@ ngx_zltunnel_connect_cut(ngx_zltunnel_link_t *link)
                   ((u_char *) link - offsetof(ngx_zltunnel_connect_t, link));
 
     ngx_zltunnel_relay_abort(&connect->relay);
+}
+
+
+static void
+ngx_zltunnel_connect_paced(ngx_zltunnel_link_t *link, uint64_t old)
+{
+    ngx_zltunnel_connect_t  *connect;
+
+    connect = (ngx_zltunnel_connect_t *)
+                  ((u_char *) link - offsetof(ngx_zltunnel_connect_t, link));
+
+    ngx_zltunnel_relay_pace(&connect->relay, old, link->peer->pace.rate);
 }
 
 

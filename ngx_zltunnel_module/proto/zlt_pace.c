@@ -62,6 +62,42 @@ zlt_pace_give_back(uint64_t *clock, uint64_t rate, size_t n)
 }
 
 
+uint64_t
+zlt_pace_rescale(uint64_t at, uint64_t old, uint64_t rate, uint64_t now)
+{
+    double  ahead;
+
+    if (at <= now || old == 0) {
+        return at;
+    }
+
+    if (rate == 0) {
+        return now;
+    }
+
+    ahead = (double) (at - now) * (double) old / (double) rate;
+
+    return now + (ahead < (double) ZLT_PACE_AHEAD ? (uint64_t) ahead
+                                                  : ZLT_PACE_AHEAD);
+}
+
+
+void
+zlt_pace_change(uint64_t *clock, uint64_t old, uint64_t rate, uint64_t now)
+{
+    uint64_t  at, next;
+
+    at = __atomic_load_n(clock, __ATOMIC_RELAXED);
+
+    do {
+        next = zlt_pace_rescale(at, old, rate, now);
+
+    } while (!__atomic_compare_exchange_n(clock, &at, next, 0,
+                                          __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+}
+
+
 size_t
 zlt_pace_portion(const uint64_t *clock, uint64_t rate, uint64_t now)
 {

@@ -40,6 +40,15 @@ uint64_t zlt_pace_reserve(uint64_t *clock, uint64_t rate, size_t n,
 /* n of the bytes that were reserved do not go. */
 void zlt_pace_give_back(uint64_t *clock, uint64_t rate, size_t n);
 
+/* What is ahead of now at the old rate is so many bytes: when they will have gone
+   at the new one.  0: no limit. */
+uint64_t zlt_pace_rescale(uint64_t at, uint64_t old, uint64_t rate,
+    uint64_t now);
+
+/* The same for a clock. */
+void zlt_pace_change(uint64_t *clock, uint64_t old, uint64_t rate,
+    uint64_t now);
+
 /* How many bytes to reserve at a time: some milliseconds of the rate, and
    enough to be bulk, unless others have to wait for that; a second of it at
    most. */

@@ -19,6 +19,8 @@
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_zone.h"
 
+#include "zlt_pace.h"
+
 
 #define NGX_ZLTUNNEL_RATE_UNUSED  600000    /* ms, then another may have it */
 #define NGX_ZLTUNNEL_RATE_LOOKS   2         /* at clocks, for each new one */
@@ -74,6 +76,32 @@ ngx_zltunnel_rate_clock(ngx_zltunnel_registry_t *registry, ngx_str_t *name,
 }
 
 
+/* the first worker that reads of it moves the clock, for all */
+
+void
+ngx_zltunnel_rate_change(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_rate_t *known, uint64_t old, uint64_t rate)
+{
+    uint64_t                 last;
+    ngx_zltunnel_sh_rate_t  *found;
+
+    found = known->rate;
+
+    if (found == NULL || found->hash != known->hash
+        || known->resets != registry->sh->resets)
+    {
+        return;
+    }
+
+    last = __atomic_exchange_n(&found->rate, rate, __ATOMIC_RELAXED);
+
+    if (last != rate) {
+        zlt_pace_change(&found->clock, old, rate,
+                        (uint64_t) ngx_current_msec * 1000000);
+    }
+}
+
+
 static ngx_zltunnel_sh_rate_t *
 ngx_zltunnel_rate_find(ngx_zltunnel_sh_t *sh, uint64_t hash)
 {
@@ -117,6 +145,7 @@ ngx_zltunnel_rate_add(ngx_zltunnel_registry_t *registry, uint64_t hash)
     }
 
     rate->hash = hash;
+    rate->rate = 0;
     rate->clock = (uint64_t) ngx_current_msec * 1000000;    /* in use */
     rate->node.key = (ngx_rbtree_key_t) hash;
 

@@ -26,5 +26,10 @@ typedef struct {
 uint64_t *ngx_zltunnel_rate_clock(ngx_zltunnel_registry_t *registry,
     ngx_str_t *name, ngx_zltunnel_rate_t *known);
 
+/* The rate is another now, and whoever waits by the clock that was found here
+   would wait for the old one. */
+void ngx_zltunnel_rate_change(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_rate_t *known, uint64_t old, uint64_t rate);
+
 
 #endif /* _NGX_ZLTUNNEL_RATE_H_INCLUDED_ */

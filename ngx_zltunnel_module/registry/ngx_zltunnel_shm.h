@@ -118,6 +118,8 @@ struct ngx_zltunnel_sh_rate_s {
     ngx_queue_t                  queue;       /* sh->rate_list */
     uint64_t                     hash;        /* of the token's name */
     uint64_t                     clock;       /* moved without the lock */
+    uint64_t                     rate;        /* .. to which it was changed
+                                                 last; 0: never */
 };
 
 

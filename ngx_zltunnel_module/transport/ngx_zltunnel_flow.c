@@ -88,14 +88,15 @@ ngx_zltunnel_flow_run(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
 
     rc = ngx_zltunnel_flow_turn(relay, i);
 
+    if (!relay->paced) {
+        return rc;
+    }
+
     f = &relay->flow[i];
 
     /* its time may have come when the far side takes nothing */
 
-    if (f->portion.left
-        && (!ngx_zltunnel_pace_waits(&f->portion)
-            || !ngx_zltunnel_paced(f->pace)))
-    {
+    if (f->portion.left && !ngx_zltunnel_pace_waits(&f->portion)) {
         ngx_zltunnel_pace_back(f->pace, &f->portion);
     }
 
@@ -166,7 +167,7 @@ ngx_zltunnel_flow_turn(ngx_zltunnel_relay_t *relay, ngx_uint_t i)
             return NGX_BUSY;
         }
 
-        if (ngx_zltunnel_paced(f->pace)) {
+        if (relay->paced && ngx_zltunnel_paced(f->pace)) {
             most = ngx_zltunnel_pace_ask(f->pace, &f->portion);
 
             if (most == 0) {

@@ -170,6 +170,27 @@ ngx_zltunnel_pace_spend(ngx_zltunnel_pace_t **by, size_t n)
 
 
 ngx_uint_t
+ngx_zltunnel_pace_rescale(ngx_zltunnel_portion_t *portion, uint64_t old,
+    uint64_t rate)
+{
+    uint64_t  now, due;
+
+    if (!ngx_zltunnel_pace_waits(portion)) {
+        return 0;
+    }
+
+    now = ngx_zltunnel_pace_now();
+    due = now + (uint64_t) (portion->due - ngx_current_msec) * 1000000;
+
+    due = zlt_pace_rescale(due, old, rate, now);
+
+    portion->due = ngx_current_msec + (due - now + 999999) / 1000000;
+
+    return 1;
+}
+
+
+ngx_uint_t
 ngx_zltunnel_pace_datagram(ngx_zltunnel_pace_t **by,
     ngx_zltunnel_portion_t *portion, size_t n)
 {

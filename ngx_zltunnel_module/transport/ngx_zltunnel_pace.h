@@ -63,6 +63,10 @@ void ngx_zltunnel_pace_back(ngx_zltunnel_pace_t **by,
     ngx_zltunnel_portion_t *portion);
 /* so many bytes have moved that nobody asked for */
 void ngx_zltunnel_pace_spend(ngx_zltunnel_pace_t **by, size_t n);
+/* One of its rates is another now: its time comes earlier, or later.  0: it does
+   not wait. */
+ngx_uint_t ngx_zltunnel_pace_rescale(ngx_zltunnel_portion_t *portion,
+    uint64_t old, uint64_t rate);
 /* a datagram may pass; 0: it is to be dropped */
 ngx_uint_t ngx_zltunnel_pace_datagram(ngx_zltunnel_pace_t **by,
     ngx_zltunnel_portion_t *portion, size_t n);

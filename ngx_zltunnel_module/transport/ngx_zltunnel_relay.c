@@ -40,6 +40,7 @@ static void ngx_zltunnel_relay_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_event_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_empty_handler(ngx_event_t *ev);
 static void ngx_zltunnel_relay_run(ngx_zltunnel_relay_t *relay);
+static void ngx_zltunnel_relay_paced(ngx_zltunnel_relay_t *relay);
 static ngx_int_t ngx_zltunnel_relay_lose(ngx_zltunnel_relay_t *relay);
 static ngx_uint_t ngx_zltunnel_relay_passed(ngx_zltunnel_relay_t *relay);
 static ngx_int_t ngx_zltunnel_relay_waiting(ngx_zltunnel_relay_t *relay,
@@ -91,6 +92,8 @@ ngx_zltunnel_relay_start(ngx_zltunnel_relay_t *relay)
     relay->log = c->log;
     relay->active = ngx_current_msec;
     relay->started = ngx_current_msec;
+
+    ngx_zltunnel_relay_paced(relay);
 
     relay->event.handler = ngx_zltunnel_relay_event_handler;
     relay->event.data = c;
@@ -169,6 +172,50 @@ ngx_zltunnel_relay_left(ngx_zltunnel_relay_t *relay, ngx_uint_t from)
     return ngx_zltunnel_flow_residue(&relay->flow[from])
            || ngx_zltunnel_end_readable(relay->side[from])
            || ngx_zltunnel_end_amid(relay->side[from]);
+}
+
+
+/* whoever waits for the old one looks again when it is due by the new one */
+
+void
+ngx_zltunnel_relay_pace(ngx_zltunnel_relay_t *relay, uint64_t old,
+    uint64_t rate)
+{
+    ngx_uint_t            i, waits;
+    ngx_zltunnel_flow_t  *f;
+
+    if (relay->log == NULL || relay->finished) {
+
+        /* not yet, or not any more */
+
+        return;
+    }
+
+    waits = 0;
+
+    for (i = 0; i < 2; i++) {
+        f = &relay->flow[i];
+
+        waits |= ngx_zltunnel_pace_rescale(&f->portion, old, rate);
+
+        if (!ngx_zltunnel_paced(f->pace)) {
+            ngx_zltunnel_pace_back(f->pace, &f->portion);
+        }
+    }
+
+    ngx_zltunnel_relay_paced(relay);
+
+    if (waits) {
+        ngx_post_event(&relay->event, &ngx_posted_next_events);
+    }
+}
+
+
+static void
+ngx_zltunnel_relay_paced(ngx_zltunnel_relay_t *relay)
+{
+    relay->paced = ngx_zltunnel_paced(relay->flow[0].pace)
+                   || ngx_zltunnel_paced(relay->flow[1].pace);
 }
 
 

@@ -64,6 +64,7 @@ struct ngx_zltunnel_relay_s {
     ngx_zltunnel_relay_end_e     how;         /* of what has failed */
     unsigned                     kept:1;      /* keepalive is on */
     unsigned                     finished:1;
+    unsigned                     paced:1;     /* a flow has a rate now */
     unsigned                     lost:1;      /* side[gone] was reset: what it
                                                  had sent is on its way */
     unsigned                     gone:1;
@@ -101,6 +102,9 @@ ngx_int_t ngx_zltunnel_relay_put(ngx_zltunnel_relay_t *relay,
 /* 1: bytes have come from that side that the other one has not got */
 ngx_uint_t ngx_zltunnel_relay_left(ngx_zltunnel_relay_t *relay,
     ngx_uint_t from);
+/* a rate of its flows was "old", and is another now */
+void ngx_zltunnel_relay_pace(ngx_zltunnel_relay_t *relay, uint64_t old,
+    uint64_t rate);
 /* ends it: handler is called with ABORTED before this returns */
 void ngx_zltunnel_relay_abort(ngx_zltunnel_relay_t *relay);
 /* frees pooled buffers and pipes, at exit of the process */

@@ -34,7 +34,8 @@
     (((r)->dead ? (r)->dead : NGX_ZLTUNNEL_RELAY_DEAD) / 2)
 
 #define ngx_zltunnel_relay_time_waits(r)                                      \
-    ((r)->flow[0].portion.waits | (r)->flow[1].portion.waits)
+    ((r)->paced                                                               \
+     && ((r)->flow[0].portion.waits | (r)->flow[1].portion.waits))
 
 
 static ngx_msec_t ngx_zltunnel_relay_time_limit(ngx_zltunnel_relay_t *relay);

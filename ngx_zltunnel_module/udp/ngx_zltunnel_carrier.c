@@ -43,6 +43,7 @@ static ngx_int_t ngx_zltunnel_carrier_move(ngx_zltunnel_carrier_t *carrier,
     u_char *tunnel_id, u_char *token);
 static void ngx_zltunnel_carrier_tick(ngx_event_t *ev);
 static void ngx_zltunnel_carrier_cut(ngx_zltunnel_link_t *link);
+static void ngx_zltunnel_carrier_pace(ngx_zltunnel_link_t *link, uint64_t old);
 static void ngx_zltunnel_carrier_end(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_udp_end_e how);
 static void ngx_zltunnel_carriers_handler(ngx_event_t *ev);
@@ -91,6 +92,7 @@ ngx_zltunnel_carrier_create(ngx_zltunnel_registry_t *registry,
     }
 
     carrier->link.cut = ngx_zltunnel_carrier_cut;
+    carrier->link.paced = ngx_zltunnel_carrier_pace;
     ngx_zltunnel_peer_link(peer, &carrier->link);
 
     ngx_memcpy(carrier->id, service->id, ZLT_ID_SIZE);
@@ -202,6 +204,22 @@ ngx_zltunnel_carrier_paced(ngx_zltunnel_carrier_t *carrier,
     ngx_zltunnel_carrier_drop(carrier, udp, NGX_ZLTUNNEL_DROP_RATE);
 
     return 0;
+}
+
+
+static void
+ngx_zltunnel_carrier_pace(ngx_zltunnel_link_t *link, uint64_t old)
+{
+    ngx_uint_t               i;
+    ngx_zltunnel_carrier_t  *carrier;
+
+    carrier = (ngx_zltunnel_carrier_t *)
+                  ((u_char *) link - offsetof(ngx_zltunnel_carrier_t, link));
+
+    for (i = 0; i < 2; i++) {
+        (void) ngx_zltunnel_pace_rescale(&carrier->portion[i], old,
+                                         link->peer->pace.rate);
+    }
 }
 
 

@@ -327,6 +327,7 @@ ngx_zltunnel_conn_bind(ngx_zltunnel_conn_t *conn)
 
     conn->up = NULL;
     conn->dial.link.cut = ngx_zltunnel_conn_end_cut;
+    conn->dial.link.paced = ngx_zltunnel_conn_pace_change;
 
     /* the connection may outlast the request */
 

@@ -221,6 +221,27 @@ ngx_zltunnel_conn_pace_spend(ngx_zltunnel_conn_t *conn, size_t n)
 
 
 void
+ngx_zltunnel_conn_pace_change(ngx_zltunnel_link_t *link, uint64_t old)
+{
+    ngx_uint_t                 way;
+    ngx_zltunnel_conn_t       *conn;
+    ngx_zltunnel_portion_t    *portion;
+    ngx_zltunnel_conn_pace_t  *pace;
+
+    conn = (ngx_zltunnel_conn_t *) ngx_zltunnel_dial_of(link);
+    pace = conn->pace;
+
+    for (way = 0; pace && way < 2; way++) {
+        portion = &pace->portion[way];
+
+        if (ngx_zltunnel_pace_rescale(portion, old, link->peer->pace.rate)) {
+            ngx_zltunnel_conn_pace_wait(pace, portion->due);
+        }
+    }
+}
+
+
+void
 ngx_zltunnel_conn_pace_end(ngx_zltunnel_conn_t *conn)
 {
     ngx_uint_t                 way;

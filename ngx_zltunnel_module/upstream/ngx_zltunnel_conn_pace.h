@@ -32,6 +32,8 @@ void ngx_zltunnel_conn_pace_used(ngx_zltunnel_conn_t *conn, ngx_uint_t way,
     size_t n, ngx_uint_t more);
 /* so many went that nobody had asked for */
 void ngx_zltunnel_conn_pace_spend(ngx_zltunnel_conn_t *conn, size_t n);
+/* of a connection that is linked: the rate is another now */
+void ngx_zltunnel_conn_pace_change(ngx_zltunnel_link_t *link, uint64_t old);
 /* it waits for nothing any more */
 void ngx_zltunnel_conn_pace_end(ngx_zltunnel_conn_t *conn);
 

@@ -51,6 +51,8 @@ static ngx_int_t ngx_zltunnel_visit_join(ngx_zltunnel_visit_t *visit);
 static ngx_int_t ngx_zltunnel_visit_answer(ngx_zltunnel_visit_t *visit,
     ngx_str_t *answer);
 static void ngx_zltunnel_visit_empty_handler(ngx_event_t *ev);
+static void ngx_zltunnel_visit_link_paced(ngx_zltunnel_link_t *link,
+    uint64_t old);
 static void ngx_zltunnel_visit_link_cut(ngx_zltunnel_link_t *link);
 static ngx_uint_t ngx_zltunnel_visit_over(ngx_zltunnel_visit_t *visit);
 
@@ -356,6 +358,7 @@ ngx_zltunnel_visit_join(ngx_zltunnel_visit_t *visit)
     }
 
     visit->link.cut = ngx_zltunnel_visit_link_cut;
+    visit->link.paced = ngx_zltunnel_visit_link_paced;
     ngx_zltunnel_peer_link(peer, &visit->link);
 
     return NGX_OK;
@@ -446,6 +449,19 @@ ngx_zltunnel_visit_link_cut(ngx_zltunnel_link_t *link)
     ngx_zltunnel_visit_cut((ngx_zltunnel_visit_t *)
                                ((u_char *) link
                                 - offsetof(ngx_zltunnel_visit_t, link)));
+}
+
+
+static void
+ngx_zltunnel_visit_link_paced(ngx_zltunnel_link_t *link, uint64_t old)
+{
+    ngx_zltunnel_visit_t  *visit;
+
+    visit = (ngx_zltunnel_visit_t *)
+                ((u_char *) link - offsetof(ngx_zltunnel_visit_t, link));
+
+    ngx_zltunnel_relay_pace(&visit->connect.relay, old, link->peer->pace.rate);
+    ngx_zltunnel_visit_udp_pace(visit, old, link->peer->pace.rate);
 }
 
 

@@ -52,6 +52,8 @@ static void ngx_zltunnel_visit_lost(ngx_zltunnel_datagrams_t *d,
     ngx_uint_t silent);
 static ngx_int_t ngx_zltunnel_visit_datagram(ngx_zltunnel_datagrams_t *d,
     zlt_dgram_t *f);
+static void ngx_zltunnel_visit_served_paced(ngx_zltunnel_link_t *link,
+    uint64_t old);
 static ngx_uint_t ngx_zltunnel_visit_paced(ngx_zltunnel_visit_t *visit,
     ngx_uint_t i, size_t len);
 static ngx_int_t ngx_zltunnel_visit_open(ngx_zltunnel_datagrams_t *d,
@@ -148,6 +150,7 @@ ngx_zltunnel_visit_carry_dialled(ngx_zltunnel_dial_t *dial,
 
     visit->carrying = 1;
     dial->link.cut = ngx_zltunnel_visit_served_cut;
+    dial->link.paced = ngx_zltunnel_visit_served_paced;
 
     ngx_zltunnel_datagrams_start(&visit->side[0], &ngx_zltunnel_visit_visitor,
                                  visit, visit->registry, &visit->end);
@@ -278,6 +281,23 @@ ngx_zltunnel_visit_datagram(ngx_zltunnel_datagrams_t *d, zlt_dgram_t *f)
     visit->counter->datagrams[i]++;
 
     return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_visit_served_paced(ngx_zltunnel_link_t *link, uint64_t old)
+{
+    ngx_zltunnel_visit_udp_pace(ngx_zltunnel_dial_of(link)->data, old,
+                                link->peer->pace.rate);
+}
+
+
+void
+ngx_zltunnel_visit_udp_pace(ngx_zltunnel_visit_t *visit, uint64_t old,
+    uint64_t rate)
+{
+    (void) ngx_zltunnel_pace_rescale(&visit->portion[0], old, rate);
+    (void) ngx_zltunnel_pace_rescale(&visit->portion[1], old, rate);
 }
 
 

@@ -14,6 +14,9 @@
 /* data: frames that came behind the request */
 void ngx_zltunnel_visit_udp_start(ngx_zltunnel_visit_t *visit, u_char *data,
     size_t len);
+/* one of its rates was "old", and is another now */
+void ngx_zltunnel_visit_udp_pace(ngx_zltunnel_visit_t *visit, uint64_t old,
+    uint64_t rate);
 /* frees what it has */
 void ngx_zltunnel_visit_udp_done(ngx_zltunnel_visit_t *visit);
 

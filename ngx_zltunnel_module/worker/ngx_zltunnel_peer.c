@@ -15,6 +15,8 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_share.h"
 
+#include "zlt_pace.h"
+
 
 static uint64_t *ngx_zltunnel_peer_clock(ngx_zltunnel_pace_t *pace);
 
@@ -89,13 +91,13 @@ ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry, u_char *tunnel_id,
     peer->pace.find = ngx_zltunnel_peer_clock;
     peer->pace.parts = registry->workers;
 
-    ngx_zltunnel_peer_token(peer, ngx_zltunnel_token_find(registry, token));
-
     peer->share = ngx_zltunnel_share_get(registry, name);
     peer->registry = registry;
     ngx_queue_init(&peer->idle);
     ngx_queue_init(&peer->waiting);
     ngx_queue_init(&peer->links);
+
+    ngx_zltunnel_peer_token(peer, ngx_zltunnel_token_find(registry, token));
 
     peer->node.key = ngx_zltunnel_id_key(peer->id);
     ngx_rbtree_insert(&registry->peers, &peer->node);
@@ -107,8 +109,35 @@ ngx_zltunnel_peer_get(ngx_zltunnel_registry_t *registry, u_char *tunnel_id,
 void
 ngx_zltunnel_peer_token(ngx_zltunnel_peer_t *peer, ngx_zltunnel_token_t *token)
 {
+    uint64_t              old, rate;
+    ngx_queue_t          *q;
+    ngx_zltunnel_link_t  *link;
+
     peer->expires = token ? token->expires : 0;
-    peer->pace.rate = token ? token->rate : 0;
+
+    old = peer->pace.rate;
+    rate = token ? token->rate : 0;
+
+    if (rate == old) {
+        return;
+    }
+
+    peer->pace.rate = rate;
+
+    ngx_zltunnel_rate_change(peer->registry, &peer->rate, old, rate);
+    zlt_pace_change(&peer->pace.clock, old, rate,
+                    (uint64_t) ngx_current_msec * 1000000);
+
+    for (q = ngx_queue_head(&peer->links);
+         q != ngx_queue_sentinel(&peer->links);
+         q = ngx_queue_next(q))
+    {
+        link = ngx_queue_data(q, ngx_zltunnel_link_t, queue);
+
+        if (link->paced) {
+            link->paced(link, old);
+        }
+    }
 }
 
 
@@ -190,6 +219,7 @@ ngx_zltunnel_peer_cut(ngx_zltunnel_peer_t *peer)
     /* cutting one removes it; the guard keeps the peer meanwhile */
 
     guard.peer = NULL;
+    guard.paced = NULL;
     ngx_zltunnel_peer_link(peer, &guard);
 
     for ( ;; ) {

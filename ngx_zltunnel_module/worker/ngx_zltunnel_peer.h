@@ -19,6 +19,11 @@ struct ngx_zltunnel_link_s {
     ngx_queue_t                  queue;       /* peer->links */
     ngx_zltunnel_peer_t         *peer;
     void                       (*cut)(ngx_zltunnel_link_t *link);
+
+    /* the rate of the peer was "old", bytes a second, and is another now; it
+       stays linked.  NULL: nothing of it waits for its time. */
+    void                       (*paced)(ngx_zltunnel_link_t *link,
+                                        uint64_t old);
 };
 
 

@@ -333,6 +333,31 @@ holds(4 * M, 'zltunnel_upload_rate', sub {
         }) or die 'the workers did not read it';
     };
 
+    # what waits for its time at one that is slow does not at one that is not
+
+    $rate->('rate=1k');
+
+    my @slow = map { connect_to($port{bob}) or die } 1 .. 40;
+    my %got = map { $_ => 0 } @slow;
+    my $took = sub {
+        my $s = IO::Select->new(@slow);
+
+        for my $c ($s->can_read(0.1)) {
+            $got{$c} += sysread $c, my $buf, 65536;
+        }
+        return sum(values %got);
+    };
+
+    ok(wait_for(sub { $took->() > 2048 }), 'a slow one');
+    $took->() for 1 .. 10;
+    %got = map { $_ => 0 } @slow;
+    $rate->('rate=100m');
+
+    ok(wait_for(sub { $took->(); 40 == grep { $_ > 10_000 } values %got }, 5),
+       'a new rate wakes who waits for the old one')
+        or diag(join ' ', sort { $a <=> $b } values %got);
+    close $_ for @slow;
+
     $rate->('');
     ok(wait_for(sub { $read->(0.3) > 0.9 }), 'none holds for what runs');
 

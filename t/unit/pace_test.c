@@ -235,6 +235,41 @@ thread(void *data)
 
 
 static void
+test_change(void)
+{
+    uint64_t  clock;
+
+    /* ten seconds at the old rate are one at ten times that, and back */
+
+    clock = 110 * SECOND;
+    zlt_pace_change(&clock, 1000, 10000, 100 * SECOND);
+    check(clock == 101 * SECOND);
+
+    zlt_pace_change(&clock, 10000, 1000, 100 * SECOND);
+    check(clock == 110 * SECOND);
+
+    /* but for no longer than anybody waits; and no limit is no wait */
+
+    zlt_pace_change(&clock, 1000, 1, 100 * SECOND);
+    check(clock == 100 * SECOND + ZLT_PACE_AHEAD);
+
+    zlt_pace_change(&clock, 1, 0, 100 * SECOND);
+    check(clock == 100 * SECOND);
+
+    /* the largest rates, and a clock that is behind, or had none */
+
+    clock = 160 * SECOND;
+    zlt_pace_change(&clock, 1ULL << 40, 1ULL << 40, 100 * SECOND);
+    check(clock == 160 * SECOND);
+
+    clock = 99 * SECOND;
+    zlt_pace_change(&clock, 1000, 1, 100 * SECOND);
+    check(clock == 99 * SECOND);
+    check(zlt_pace_rescale(101 * SECOND, 0, 1, 100 * SECOND) == 101 * SECOND);
+}
+
+
+static void
 test_threads(void)
 {
     unsigned   i;
@@ -261,6 +296,7 @@ main(void)
     tap_run(test_pause, "after a pause there is a burst, and no more");
     tap_run(test_debt, "nobody waits for ever");
     tap_run(test_back, "what is given back is not lost");
+    tap_run(test_change, "a rate that is another is another for who waits");
     tap_run(test_portion, "how much is asked for at a time");
     tap_run(test_threads, "threads that ask at the same time");
 
