@@ -31,6 +31,8 @@ static void *ngx_zltunnel_create(ngx_cycle_t *cycle);
 static ngx_int_t ngx_zltunnel_init_zone(ngx_shm_zone_t *zone, void *data);
 static ngx_int_t ngx_zltunnel_init_module(ngx_cycle_t *cycle);
 static ngx_uint_t ngx_zltunnel_succeeds(ngx_cycle_t *cycle);
+static ngx_zltunnel_registry_t *ngx_zltunnel_former(ngx_cycle_t *cycle,
+    ngx_zltunnel_registry_t *registry);
 static ngx_int_t ngx_zltunnel_init_process(ngx_cycle_t *cycle);
 static void ngx_zltunnel_exit_process(ngx_cycle_t *cycle);
 static void ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
@@ -180,7 +182,7 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
 {
     ngx_uint_t                 i;
     ngx_zltunnel_conf_t       *conf;
-    ngx_zltunnel_registry_t  **registry;
+    ngx_zltunnel_registry_t  **registry, *former;
 
     conf = ngx_zltunnel_conf(cycle);
 
@@ -201,6 +203,12 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
         }
 
         registry[i]->sh->generation = ngx_zltunnel_way_generation;
+
+        former = ngx_zltunnel_former(cycle, registry[i]);
+
+        if (former) {
+            ngx_zltunnel_node_succeed(registry[i], former);
+        }
     }
 
     ngx_zltunnel_listener_init_module(cycle);
@@ -232,6 +240,44 @@ ngx_zltunnel_succeeds(ngx_cycle_t *cycle)
     }
 
     return 0;
+}
+
+
+/* the registry of that name in the configuration before, or NULL */
+
+static ngx_zltunnel_registry_t *
+ngx_zltunnel_former(ngx_cycle_t *cycle, ngx_zltunnel_registry_t *registry)
+{
+    ngx_uint_t                 i;
+    ngx_zltunnel_conf_t       *conf;
+    ngx_zltunnel_registry_t  **former;
+
+    if (ngx_is_init_cycle(cycle->old_cycle)) {
+        return NULL;
+    }
+
+    /* the module may not have been loaded */
+
+    conf = ngx_zltunnel_conf(cycle->old_cycle);
+
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    former = conf->registries.elts;
+
+    for (i = 0; i < conf->registries.nelts; i++) {
+
+        if (former[i]->name.len == registry->name.len
+            && ngx_memcmp(former[i]->name.data, registry->name.data,
+                          registry->name.len)
+               == 0)
+        {
+            return former[i];
+        }
+    }
+
+    return NULL;
 }
 
 

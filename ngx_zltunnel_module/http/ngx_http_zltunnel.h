@@ -40,12 +40,15 @@ typedef struct {
     u_char                       key[ZLT_KEY_SIZE];
     u_char                       connection_id[ZLT_ID_SIZE];
     u_char                       access_id[ZLT_ID_SIZE];
+    u_char                       node[ZLT_ID_SIZE];   /* whom it is for */
     ngx_str_t                    client;      /* of a visitor, as it says */
     ngx_str_t                    accept;      /* of the WebSocket */
     unsigned                     channel:1;   /* a data channel */
     unsigned                     ws:1;        /* .. within a WebSocket */
     unsigned                     fresh:1;     /* .. with a connection id */
     unsigned                     access:1;    /* .. of a visitor */
+    unsigned                     former:1;    /* .. for who this server was
+                                                 before a reload */
 } ngx_http_zltunnel_upgrade_t;
 
 
@@ -64,9 +67,11 @@ ngx_int_t ngx_http_zltunnel_handshake_handler(ngx_http_request_t *r);
    Zltunnel-Worker, by which agents know that it is one */
 ngx_int_t ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
     const char *line, const char *text);
-/* 421, with the id of this node: the agent is to ask again */
+/* 421, with the id of this node: the agent is to ask again.  node: the one that
+   the channel is for, of which the log tells; NULL: any, but another binary
+   serves beside this one. */
 ngx_int_t ngx_http_zltunnel_answer_astray(ngx_http_request_t *r,
-    ngx_zltunnel_registry_t *registry, const char *text);
+    ngx_zltunnel_registry_t *registry, u_char *node);
 /* a whole body, of which the last buffer has no flags set; no-store.  type stays.
    Returns what a content handler does. */
 ngx_int_t ngx_http_zltunnel_answer_body(ngx_http_request_t *r,

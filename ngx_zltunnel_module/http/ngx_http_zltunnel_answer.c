@@ -21,6 +21,8 @@
 #define NGX_HTTP_ZLTUNNEL_MISDIRECTED  421
 
 
+static void ngx_http_zltunnel_answer_complain(ngx_http_request_t *r,
+    ngx_zltunnel_registry_t *registry, u_char *node, const char *id);
 static ngx_int_t ngx_http_zltunnel_answer_worker(ngx_http_request_t *r);
 
 
@@ -86,28 +88,62 @@ ngx_http_zltunnel_answer(ngx_http_request_t *r, ngx_uint_t status,
 
 ngx_int_t
 ngx_http_zltunnel_answer_astray(ngx_http_request_t *r,
-    ngx_zltunnel_registry_t *registry, const char *text)
+    ngx_zltunnel_registry_t *registry, u_char *node)
 {
-    u_char  *id;
+    char  *id;
 
     id = ngx_pcalloc(r->pool, 2 * ZLT_ID_SIZE + 1);
-
     if (id == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    zlt_hex_encode((char *) id, ngx_zltunnel_node_id(registry), ZLT_ID_SIZE);
+    zlt_hex_encode(id, ngx_zltunnel_node_id(registry), ZLT_ID_SIZE);
 
-    if (ngx_http_zltunnel_answer_header(r, "Zltunnel-Node", (char *) id)
-        != NGX_OK)
-    {
+    if (ngx_http_zltunnel_answer_header(r, "Zltunnel-Node", id) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (node) {
+        ngx_http_zltunnel_answer_complain(r, registry, node, id);
     }
 
     /* core has no text for it */
 
     return ngx_http_zltunnel_answer(r, NGX_HTTP_ZLTUNNEL_MISDIRECTED,
-                                    "421 Misdirected Request", text);
+                                    "421 Misdirected Request",
+                                    node ? "this is another node, ask again"
+                                    : "no such tunnel or key here, ask again");
+}
+
+
+/* in an upgrade the other binary is another node, too */
+
+static void
+ngx_http_zltunnel_answer_complain(ngx_http_request_t *r,
+    ngx_zltunnel_registry_t *registry, u_char *node, const char *id)
+{
+    char        meant[2 * ZLT_ID_SIZE];
+    ngx_uint_t  n;
+
+    if (ngx_zltunnel_overlap_look()) {
+        return;
+    }
+
+    n = ngx_zltunnel_node_astray(registry);
+
+    if (n == 0) {
+        return;
+    }
+
+    zlt_hex_encode(meant, node, ZLT_ID_SIZE);
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "data channel of the agent at %V is for node %*s, and this "
+                  "is node %s: what balances the servers should send all "
+                  "connections of an agent's address to the same one, as nginx "
+                  "does with \"hash $remote_addr\" and HAProxy with \"balance "
+                  "source\"; this is number %ui of such",
+                  &r->connection->addr_text, sizeof(meant), meant, id, n);
 }
 
 

@@ -40,6 +40,7 @@ typedef struct {
     ngx_event_t                  event;       /* the next step */
     u_char                       tunnel_id[ZLT_ID_SIZE];
     u_char                       connection_id[ZLT_ID_SIZE];
+    u_char                       node[ZLT_ID_SIZE];
 
     ngx_str_t                    host;        /* copies in the connection's */
     ngx_str_t                    addr_text;   /* pool */
@@ -54,6 +55,7 @@ typedef struct {
     unsigned                     ws:1;
     unsigned                     fresh:1;
     unsigned                     visit:1;
+    unsigned                     former:1;
     unsigned                     reserved:1;
     unsigned                     flushed:1;
 } ngx_http_zltunnel_detach_t;
@@ -96,8 +98,10 @@ ngx_http_zltunnel_detach(ngx_http_request_t *r,
     d->channel = upgrade->channel;
     d->ws = upgrade->ws;
     d->fresh = upgrade->fresh;
+    d->former = upgrade->former;
     ngx_memcpy(d->tunnel_id, upgrade->tunnel_id, ZLT_ID_SIZE);
     ngx_memcpy(d->connection_id, upgrade->connection_id, ZLT_ID_SIZE);
+    ngx_memcpy(d->node, upgrade->node, ZLT_ID_SIZE);
 
     d->visit = upgrade->access;
     ngx_memcpy(d->access.tunnel_id, upgrade->tunnel_id, ZLT_ID_SIZE);
@@ -184,12 +188,19 @@ ngx_http_zltunnel_reserve(ngx_http_request_t *r,
         return NGX_DECLINED;
 
     case NGX_HTTP_FORBIDDEN:
+
+        if (d->former) {
+
+            /* it may be another server that has this id now */
+
+            return ngx_http_zltunnel_answer_astray(r, d->registry, d->node);
+        }
+
         return ngx_http_zltunnel_answer(r, rc, NULL, "no such tunnel or key");
 
     case NGX_HTTP_ZLTUNNEL_MISDIRECTED:
 
-        return ngx_http_zltunnel_answer_astray(r, d->registry,
-                                     "no such tunnel or key here, ask again");
+        return ngx_http_zltunnel_answer_astray(r, d->registry, NULL);
 
     case NGX_HTTP_ZLTUNNEL_GONE:
         return ngx_http_zltunnel_answer(r, rc, NULL,

@@ -14,7 +14,6 @@
 #include <ngx_sha1.h>
 
 #include "ngx_http_zltunnel.h"
-#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_registry.h"
 
 #include "zlt_hex.h"
@@ -32,8 +31,6 @@ static ngx_int_t ngx_http_zltunnel_websocket_key(ngx_http_request_t *r,
     ngx_str_t *key, ngx_str_t *accept);
 static ngx_int_t ngx_http_zltunnel_channel(ngx_http_request_t *r,
     ngx_http_zltunnel_upgrade_t *upgrade);
-static ngx_int_t ngx_http_zltunnel_astray(ngx_http_request_t *r,
-    ngx_zltunnel_registry_t *registry, const u_char *node);
 static ngx_int_t ngx_http_zltunnel_upgrade_required(ngx_http_request_t *r,
     const char *text);
 
@@ -255,18 +252,26 @@ static ngx_int_t
 ngx_http_zltunnel_channel(ngx_http_request_t *r,
     ngx_http_zltunnel_upgrade_t *upgrade)
 {
-    u_char     node[ZLT_ID_SIZE];
     ngx_int_t  rc;
 
-    rc = ngx_http_zltunnel_header_hex(r, "zltunnel-node", node, ZLT_ID_SIZE);
+    rc = ngx_http_zltunnel_header_hex(r, "zltunnel-node", upgrade->node,
+                                      ZLT_ID_SIZE);
 
     if (rc == NGX_ERROR) {
         return ngx_http_zltunnel_answer(r, NGX_HTTP_BAD_REQUEST, NULL,
                           "Zltunnel-Node must be 32 hexadecimal digits");
     }
 
-    if (rc == NGX_OK && !ngx_zltunnel_node_is(upgrade->registry, node)) {
-        return ngx_http_zltunnel_astray(r, upgrade->registry, node);
+    if (rc == NGX_OK
+        && !ngx_zltunnel_node_is(upgrade->registry, upgrade->node))
+    {
+        upgrade->former = ngx_zltunnel_node_was(upgrade->registry,
+                                                upgrade->node);
+
+        if (!upgrade->former) {
+            return ngx_http_zltunnel_answer_astray(r, upgrade->registry,
+                                                   upgrade->node);
+        }
     }
 
     if (ngx_http_zltunnel_header_hex(r, "zltunnel-tunnel", upgrade->tunnel_id,
@@ -313,41 +318,6 @@ ngx_http_zltunnel_channel(ngx_http_request_t *r,
     (void) ngx_http_zltunnel_header(r, "zltunnel-client", &upgrade->client);
 
     return NGX_DECLINED;
-}
-
-
-/* a channel for another node; in an upgrade the other binary is one */
-
-static ngx_int_t
-ngx_http_zltunnel_astray(ngx_http_request_t *r,
-    ngx_zltunnel_registry_t *registry, const u_char *node)
-{
-    u_char     meant[2 * ZLT_ID_SIZE], own[2 * ZLT_ID_SIZE];
-    ngx_str_t  meant_text, own_text;
-
-    if (!ngx_zltunnel_overlap_look()
-        && ngx_zltunnel_log_paced(r->connection->log,
-                                  "data channels for other nodes"))
-    {
-        zlt_hex_encode((char *) meant, node, ZLT_ID_SIZE);
-        zlt_hex_encode((char *) own, ngx_zltunnel_node_id(registry),
-                       ZLT_ID_SIZE);
-
-        meant_text.data = meant;
-        meant_text.len = sizeof(meant);
-        own_text.data = own;
-        own_text.len = sizeof(own);
-
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "data channel is for node %V, and this is node %V: what "
-                      "balances the servers should send all connections of an "
-                      "agent's address to the same one, as nginx does with "
-                      "\"hash $remote_addr\" and HAProxy with \"balance "
-                      "source\"", &meant_text, &own_text);
-    }
-
-    return ngx_http_zltunnel_answer_astray(r, registry,
-                                           "this is another node, ask again");
 }
 
 

@@ -11,8 +11,11 @@
 #include "ngx_zltunnel_figure.h"
 #include "ngx_zltunnel_metrics_sum.h"
 #include "ngx_zltunnel_metrics_text.h"
+#include "ngx_zltunnel_node.h"
 #include "ngx_zltunnel_status_copy.h"
 #include "ngx_zltunnel_status_sum.h"
+
+#include "zlt_hex.h"
 
 
 #define ngx_zltunnel_metrics_one(m, labels, value)                            \
@@ -39,6 +42,7 @@ typedef struct {
 
 
 static void ngx_zltunnel_metrics_registry(ngx_zltunnel_metrics_t *m);
+static void ngx_zltunnel_metrics_node(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_workers(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_channels(ngx_zltunnel_metrics_t *m);
 static void ngx_zltunnel_metrics_dials(ngx_zltunnel_metrics_t *m);
@@ -122,6 +126,7 @@ ngx_zltunnel_metrics(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
     ngx_zltunnel_metrics_first(m);
 
     ngx_zltunnel_metrics_registry(m);
+    ngx_zltunnel_metrics_node(m);
     ngx_zltunnel_metrics_workers(m);
     ngx_zltunnel_metrics_channels(m);
     ngx_zltunnel_metrics_dials(m);
@@ -224,6 +229,31 @@ ngx_zltunnel_metrics_registry(ngx_zltunnel_metrics_t *m)
                                 "When the file in force was written, in "
                                 "seconds since 1970.");
     ngx_zltunnel_metrics_text_sample(text, "", NULL, 0, tokens->written);
+}
+
+
+static void
+ngx_zltunnel_metrics_node(ngx_zltunnel_metrics_t *m)
+{
+    u_char                        id[2 * ZLT_ID_SIZE];
+    ngx_zltunnel_metrics_label_t  label[1];
+
+    zlt_hex_encode((char *) id, ngx_zltunnel_node_id(m->st->registry),
+                   ZLT_ID_SIZE);
+
+    label[0].name = "node_id";
+    label[0].value.data = id;
+    label[0].value.len = sizeof(id);
+
+    ngx_zltunnel_metrics_text_family(&m->text, "node_info", "gauge",
+                                "Who this server is among those behind one "
+                                "name; always 1.");
+    ngx_zltunnel_metrics_one(&m->text, label, 1);
+
+    ngx_zltunnel_metrics_text_family(&m->text, "channels_astray_total",
+                                "counter",
+                                "Data channels that were for another node.");
+    ngx_zltunnel_metrics_text_sample(&m->text, "", NULL, 0, m->st->astray);
 }
 
 

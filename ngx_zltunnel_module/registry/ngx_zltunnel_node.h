@@ -18,14 +18,22 @@
 
 /* ZLT_ID_SIZE bytes */
 u_char *ngx_zltunnel_node_id(ngx_zltunnel_registry_t *registry);
-/* 1 if that is this server, or was so before the configuration was loaded
-   again */
+/* 1 if that is this server */
 ngx_uint_t ngx_zltunnel_node_is(ngx_zltunnel_registry_t *registry,
     const u_char *id);
-/* Takes over what is known from the configuration before, which may be NULL.
-   NGX_ERROR: no id can be drawn. */
-ngx_int_t ngx_zltunnel_node_init(ngx_zltunnel_registry_t *registry,
+/* 1 if that was this server before the configuration was loaded again: agents
+   that have not come anew since know it so */
+ngx_uint_t ngx_zltunnel_node_was(ngx_zltunnel_registry_t *registry,
+    const u_char *id);
+/* draws an id for a zone that is made; NGX_ERROR: it cannot */
+ngx_int_t ngx_zltunnel_node_init(ngx_zltunnel_registry_t *registry);
+/* takes over what the registry of the configuration before knows */
+void ngx_zltunnel_node_succeed(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_registry_t *former);
+/* Counts a channel that was for another node.  Returns how many there have been
+   if that is to be logged: at most once a minute in all workers, and not for a
+   few; otherwise 0. */
+ngx_uint_t ngx_zltunnel_node_astray(ngx_zltunnel_registry_t *registry);
 
 
 #endif /* _NGX_ZLTUNNEL_NODE_H_INCLUDED_ */

@@ -123,9 +123,20 @@ struct ngx_zltunnel_sh_rate_s {
 };
 
 
+/* channels that were for other nodes */
+
+typedef struct {
+    uint64_t                     total;
+    ngx_uint_t                   lately;      /* of them, from .. on */
+    time_t                       since;
+    time_t                       said;        /* in the log; 0: never */
+} ngx_zltunnel_sh_astray_t;
+
+
 struct ngx_zltunnel_sh_s {
     u_char                       node[ZLT_ID_SIZE];   /* who this server is,
                                                  where nobody says it */
+    ngx_zltunnel_sh_astray_t     astray;
     ngx_uint_t                   generation;  /* raised by init_module */
     ngx_uint_t                   manned;      /* the last that had a worker */
     ngx_uint_t                   dirty;

@@ -57,6 +57,7 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
 
     st->generation = sh->generation;
     st->resets = sh->resets;
+    st->astray = sh->astray.total;
     st->free = registry->shpool->pfree * ngx_pagesize;
     st->open = ngx_zltunnel_status_copy_ports(sh);
 

@@ -64,6 +64,7 @@ typedef struct {
     ngx_zltunnel_sh_figures_t    figures;     /* of all workers */
     size_t                       free;        /* bytes of the zone */
     ngx_uint_t                   resets;      /* times it was emptied */
+    uint64_t                     astray;      /* channels for other nodes */
     ngx_uint_t                   open;        /* ports */
 
     ngx_zltunnel_status_id_t    *ids;

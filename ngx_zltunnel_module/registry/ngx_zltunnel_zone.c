@@ -54,8 +54,7 @@ ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data)
          */
 
         registry->sh = oregistry->sh;
-
-        return ngx_zltunnel_node_init(registry, oregistry);
+        return NGX_OK;
     }
 
     /* a full zone is reported by those who meet it, once a minute */
@@ -70,7 +69,7 @@ ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data)
     registry->shpool->data = registry->sh;
     registry->sh->started = ngx_current_msec;
 
-    if (ngx_zltunnel_node_init(registry, NULL) != NGX_OK) {
+    if (ngx_zltunnel_node_init(registry) != NGX_OK) {
         return NGX_ERROR;
     }
 

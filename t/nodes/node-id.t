@@ -2,8 +2,10 @@
 
 # Protects: agents can tell servers apart that are behind one name.  AuthOk says
 # who the server is, over a reload too; who is there already is told so, and
-# takes no session; a data channel that meets another server is sent back with
-# that one's id, and the log says what the balancer should do.
+# takes no session, also where zltunnel_auth lets in; a channel that meets another
+# server, a visitor's too, is sent back with that one's id before anything else
+# of it is looked at, and the log of both workers says once what the balancer
+# should do.
 
 use strict;
 use warnings;
@@ -19,9 +21,17 @@ use ZLTunnel::Wire;
 my $UUID = '00112233-4455-6677-8899-aabbccddeeff';
 my $OTHER = "\xf0" x 16;
 
-my $t = ZLTunnel->new(workers => 2, range => 4,
-                      zltunnel => 'nodes 3;',
-                      allow => [ qr/data channel is for node/ ]);
+my $t = ZLTunnel->new(
+    workers => 2, range => 4, zltunnel => 'nodes 3;',
+    location => <<'EOT',
+        location = /asked { zltunnel; zltunnel_auth /granted; }
+        location = /granted {
+            internal;
+            add_header Zltunnel-Token "bob sessions=1";
+            return 200;
+        }
+EOT
+    allow => [ qr/data channel of the agent at/ ]);
 my $token = $t->token('alice');
 $t->start;
 
@@ -55,8 +65,28 @@ subtest 'who is there already' => sub {
     is(ask(held => [ $id . 'x' ])->{code}, 3, 'half an id is none');
     is(ask(held => [ ($OTHER) x 16, $id ])->{code}, 3, 'nor are seventeen');
 
+    is(ask(held => [ $id ], features => 0)->{code}, undef,
+       'an agent of version 1 cannot say it');
+
     my $m = ask(check => 1);
     is($m->{node}, $id, 'a question is told the id, too');
+
+    $agent->close;
+};
+
+subtest 'who is let in by zltunnel_auth' => sub {
+    my %at = (path => '/asked', token => 'y' x 43);
+
+    my $agent = ZLTunnel::Wire->agent($t, $at{token}, %at);
+    my $id = $agent->{ok}{node};
+
+    is($id, (who())[0], 'is told the id');
+    is(ask(%at)->{code}, 3, 'has one session');
+
+    my $again = ask(%at, held => [ $id ]);
+    is($again->{tunnel_id}, "\0" x 16, 'and no other where it is')
+        or diag explain $again;
+    is($again->{node}, $id, 'but the id');
 
     $agent->close;
 };
@@ -65,6 +95,9 @@ subtest 'data channels' => sub {
     my $agent = ZLTunnel::Wire->agent($t, $token);
     my %ok = %{ $agent->{ok} };
     my $own = unpack 'H*', $ok{node};
+    my $other = unpack 'H*', $OTHER;
+    my $astray = metric('channels_astray_total');
+    my $n = 0;
 
     for my $kind (qw(channel framed)) {
         my $to = sub {
@@ -77,25 +110,46 @@ subtest 'data channels' => sub {
         is($to->("zltunnel-node: \U$own")->{answer}{status}, 101,
            'in capitals, too');
 
-        my $c = $to->('Zltunnel-Node: ' . unpack 'H*', $OTHER);
-        is($c->{answer}{status}, 421, 'for another one');
-        like($c->{answer}{head}, qr/^Zltunnel-Node: $own\r$/m,
-             'who it has met');
-        like($c->{answer}{head}, qr/^Zltunnel-Worker: /m, 'in its own words');
+        for my $more ('', 'Zltunnel-Access: ' . '0' x 32 . "\r\n",
+                      'Zltunnel-Connection: ' . '0' x 32 . "\r\n",
+                      "Zltunnel-Access: garbage\r\n") {
+            my $c = $to->("${more}Zltunnel-Node: $other");
+            is($c->{answer}{status}, 421, "for another one, $more") and $n++;
+            like($c->{answer}{head}, qr/^Zltunnel-Node: $own\r?$/m,
+                 'who it has met');
+            like($c->{answer}{head}, qr/^Zltunnel-Worker: /m,
+                 'in its own words');
+        }
 
         is($to->($_)->{answer}{status}, 400, "malformed: $_")
             for 'Zltunnel-Node: ', "Zltunnel-Node: ${own}0",
+                'Zltunnel-Node: ' . 'g' x 32,
                 "Zltunnel-Node: $own\r\nZltunnel-Node: $own";
     }
 
     my $stranger = ZLTunnel::Wire->channel($t, "\1" x 16, "\2" x 32, undef,
                                            headers => "Zltunnel-Node: $own\r\n");
     is($stranger->{answer}{status}, 403, 'the key counts as ever');
+    unlike($stranger->{answer}{head}, qr/^Zltunnel-Node/m,
+           'a 403 does not say who it is');
 
-    my @said = $t->log =~ /data channel is for node \Q@{[
-                   unpack 'H*', $OTHER ]}\E, and this is node $own: .*hash/g;
-    ok(@said >= 1 && @said <= 3, 'the log says so, now and then');
+    my @said = $t->log =~ /
+        agent\ at\ 127\.0\.0\.1\ is\ for\ node\ $other,\ and\ this\ is\ node
+        \ $own:\ .*hash.*;\ this\ is\ number\ (\d+)\ of\ such/gx;
+    is_deeply(\@said, [ 3 ], 'the log says so once, of the third');
+    is(metric('channels_astray_total') - $astray, $n, 'and metrics count all');
+    is(metric(qr/node_info\{node_id="$own"\}/), 1, '.. and have the id');
+
     $agent->close;
+};
+
+subtest 'another zone, and the same id' => sub {
+    my $id = (who())[0];
+
+    $t->{zone} = '16m';
+    reload('nodes 3;');
+    is($t->status->{zone}{size}, 16 * 1048576, 'of that size');
+    is((who())[0], $id, 'the id has stayed');
 };
 
 subtest 'a given one' => sub {
@@ -105,18 +159,29 @@ subtest 'a given one' => sub {
 
     reload("node_id $UUID;");
 
-    my $c = ZLTunnel::Wire->channel(
-        $t, @ok{qw(tunnel_id data_key)}, undef,
-        headers => 'Zltunnel-Node: ' . unpack('H*', $before) . "\r\n");
-    isnt($c->{answer}{status}, 421, 'the former id is good after a reload');
+    my $to = sub {
+        ZLTunnel::Wire->channel(
+            $t, $ok{tunnel_id}, $_[0], undef,
+            headers => 'Zltunnel-Node: ' . unpack('H*', $before) . "\r\n")
+        ->{answer}{status}
+    };
+
+    is($to->($ok{data_key}), 101, 'the former id is good after a reload');
+    is($to->("\2" x 32), 421, 'not for who is not known: it may be another\'s');
     $agent->close;
 
     my ($id, $count) = who();
     is(unpack('H*', $id), $UUID =~ s/-//gr, 'a UUID');
     is($count, undef, 'how many there are is not told');
 
+    reload("node_id $UUID; max_tunnels 7;");
+    is($to->("\2" x 32), 421, 'so it is after another reload');
+
     reload('node_id node-1.example;');
     is((who())[0], substr(sha256('node-1.example'), 0, 16), 'a name');
+
+    reload('');
+    is((who())[0], $before, 'without a name the id that was drawn');
 };
 
 $t->finish;
@@ -125,8 +190,8 @@ $t->finish;
 sub ask {
     my (%o) = @_;
 
-    my $c = ZLTunnel::Wire->control($t);
-    $c->auth($o{bad} ? 'x' x 43 : $token, features => 7, %o);
+    my $c = ZLTunnel::Wire->control($t, path => $o{path});
+    $c->auth($o{token} // ($o{bad} ? 'x' x 43 : $token), features => 7, %o);
     my $m = $c->next;
     $c->close;
 
@@ -151,4 +216,16 @@ sub reload {
         my @now = $t->workers;
         return @now == 2 && !grep { $old{$_} } @now;
     }), 'reloaded');
+}
+
+
+# The value of a metric; its name may be a pattern.
+
+sub metric {
+    my ($name) = @_;
+
+    my $text = http_get($t->{http_port},
+                        '/tunnel/status?format=prometheus')->{body};
+
+    return $text =~ /^zltunnel_$name (\S+)$/m ? $1 : undef;
 }

@@ -80,7 +80,8 @@ subtest 'no tunnel' => sub {
     $b->open($at =~ s/dashboard\.html//r);
     ok(shows('There are no tunnels.'), 'so it says');
     is(tile('Tunnels'), '0', '.. the figure');
-    like(text('header'), qr/default on \S+, version/, 'where it is');
+    like(text('header'), qr/default on \S+ \(node [0-9a-f]{8}\), version/,
+         'where it is');
 };
 
 my $agent = $t->agent(token => $alice, services => [ "web:$echo->{port}" ]);
