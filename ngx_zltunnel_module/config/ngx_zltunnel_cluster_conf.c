@@ -103,7 +103,7 @@ ngx_zltunnel_cluster_conf_of(ngx_conf_t *cf, ngx_zltunnel_registry_t *registry)
 
     if (cluster == NULL
         || ngx_array_init(&cluster->engines, cf->pool, 1,
-                          sizeof(ngx_zltunnel_engine_t))
+                          sizeof(ngx_zltunnel_engine_addr_t))
            != NGX_OK)
     {
         return NULL;
@@ -249,8 +249,8 @@ static char *
 ngx_zltunnel_cluster_conf_engine(ngx_conf_t *cf,
     ngx_zltunnel_cluster_conf_t *cluster, u_char *data, size_t len)
 {
-    ngx_url_t               u;
-    ngx_zltunnel_engine_t  *engine;
+    ngx_url_t                    u;
+    ngx_zltunnel_engine_addr_t  *engine;
 
     ngx_memzero(&u, sizeof(ngx_url_t));
 

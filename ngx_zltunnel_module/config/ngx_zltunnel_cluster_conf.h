@@ -26,11 +26,11 @@ typedef struct {
     ngx_str_t                    host;
     ngx_addr_t                  *addrs;       /* all that the host has */
     ngx_uint_t                   naddrs;
-} ngx_zltunnel_engine_t;
+} ngx_zltunnel_engine_addr_t;
 
 
 struct ngx_zltunnel_cluster_conf_s {
-    ngx_array_t                  engines;     /* ngx_zltunnel_engine_t; none:
+    ngx_array_t                  engines;     /* ngx_zltunnel_engine_addr_t; none:
                                                  there is no "cluster" */
     ngx_uint_t                   db;
     ngx_uint_t                   tls;         /* of the engine */

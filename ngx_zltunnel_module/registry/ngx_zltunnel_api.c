@@ -14,6 +14,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_api.h"
+#include "ngx_zltunnel_cluster_status.h"
 #include "ngx_zltunnel_access_status.h"
 #include "ngx_zltunnel_api_token.h"
 #include "ngx_zltunnel_api_tunnel.h"
@@ -312,6 +313,7 @@ ngx_zltunnel_api_root(ngx_zltunnel_status_t *st, ngx_zltunnel_api_t *api)
 
     ngx_zltunnel_json_close(j, ']');
 
+    ngx_zltunnel_cluster_status(st->registry, j, 1);
     ngx_zltunnel_json_bool(j, "write", api->write);
     ngx_zltunnel_json_time(j, "time", ngx_time());
 

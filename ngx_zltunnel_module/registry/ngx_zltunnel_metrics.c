@@ -8,6 +8,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_metrics.h"
+#include "ngx_zltunnel_cluster_status.h"
 #include "ngx_zltunnel_figure.h"
 #include "ngx_zltunnel_metrics_sum.h"
 #include "ngx_zltunnel_metrics_text.h"
@@ -127,6 +128,7 @@ ngx_zltunnel_metrics(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
 
     ngx_zltunnel_metrics_registry(m);
     ngx_zltunnel_metrics_node(m);
+    ngx_zltunnel_cluster_status_metrics(registry, &m->text);
     ngx_zltunnel_metrics_workers(m);
     ngx_zltunnel_metrics_channels(m);
     ngx_zltunnel_metrics_dials(m);

@@ -24,6 +24,7 @@
 
 
 #include "ngx_zltunnel.h"
+#include "ngx_zltunnel_shm_cluster.h"
 #include "ngx_zltunnel_shm_service.h"
 #include "ngx_zltunnel_shm_worker.h"
 
@@ -177,6 +178,7 @@ struct ngx_zltunnel_sh_s {
     ngx_uint_t                   past_size;
     ngx_uint_t                   npast;       /* that went, in all */
     ngx_atomic_t                 events;      /* that were told, in all */
+    ngx_zltunnel_sh_cluster_t    cluster;
 };
 
 

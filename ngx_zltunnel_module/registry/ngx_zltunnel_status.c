@@ -8,6 +8,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_status.h"
+#include "ngx_zltunnel_cluster_status.h"
 #include "ngx_zltunnel_status_copy.h"
 #include "ngx_zltunnel_status_sum.h"
 #include "ngx_zltunnel_access_status.h"
@@ -57,6 +58,7 @@ ngx_zltunnel_status(ngx_zltunnel_registry_t *registry, ngx_pool_t *pool,
     ngx_zltunnel_status_head(st);
     ngx_zltunnel_status_workers(st);
     ngx_zltunnel_status_limits(st);
+    ngx_zltunnel_cluster_status(registry, &st->json, 0);
     ngx_zltunnel_status_totals(st);
 
     ngx_zltunnel_json_open(j, "tunnels", '[');

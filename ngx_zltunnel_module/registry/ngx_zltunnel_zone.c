@@ -103,6 +103,10 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     sh->resets++;
     sh->ntunnels = 0;
 
+    /* its text is asked for again */
+
+    sh->cluster.tokens = NULL;
+
     return NGX_OK;
 }
 

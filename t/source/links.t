@@ -42,7 +42,8 @@ my %metric = map { $_ => 1 } map { /kind\("(\w+)"/g } values %text;
 
 # .. and those of zltunnel_status, whose text is what it says of each
 $metric{"zltunnel_$_"} = 1
-    for slurp("$root/ngx_zltunnel_module/registry/ngx_zltunnel_metrics.c")
+    for join('', map { slurp("$root/ngx_zltunnel_module/registry/ngx_zltunnel_$_.c") }
+                     qw(metrics cluster_status))
         =~ /"([a-z_]+)"/g;
 
 # .. and of the agent
