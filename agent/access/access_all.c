@@ -203,6 +203,43 @@ zlt_access_all_reload(zlt_owner_t *o, const zlt_conf_t *conf)
 }
 
 
+void
+zlt_access_all_move(zlt_owner_t *from, zlt_owner_t *to)
+{
+    uint64_t       now;
+    zlt_list_t    *link, *next;
+    zlt_access_t  *x;
+
+    now = zlt_io_now();
+
+    zlt_list_each_safe(link, next, &from->accesses) {
+        x = zlt_list_data(link, zlt_access_t, link);
+
+        from->access_ops->forget(x);
+        zlt_visit_leave(x);
+
+        zlt_list_remove(&x->link);
+        zlt_list_append(&to->accesses, &x->link);
+        x->owner = to;
+
+        if (x->udp) {
+            zlt_visit_udp_leave(x->udp);
+        }
+
+        if (x->state == ZLT_ACCESS_ASKED || x->state == ZLT_ACCESS_RUNS) {
+            x->state = ZLT_ACCESS_WAITS;
+        }
+
+        x->has_id = 0;
+        x->again_at = 0;
+
+        if (x->state == ZLT_ACCESS_WAITS) {
+            zlt_access_try(x, now);
+        }
+    }
+}
+
+
 static int
 zlt_access_all_same(const zlt_access_conf_t *a, const zlt_access_conf_t *b)
 {

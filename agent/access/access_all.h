@@ -19,6 +19,9 @@ int zlt_access_all_create(zlt_owner_t *o, char *error);
 void zlt_access_all_reload(zlt_owner_t *o, const zlt_conf_t *conf);
 void zlt_access_all_done(zlt_owner_t *o);
 
+/* They are another link's from now on, and asked for at its server. */
+void zlt_access_all_move(zlt_owner_t *from, zlt_owner_t *to);
+
 /* To be called each second. */
 void zlt_access_all_tick(zlt_owner_t *o);
 

@@ -232,6 +232,26 @@ zlt_visit_cut(zlt_access_t *x)
 }
 
 
+void
+zlt_visit_leave(zlt_access_t *x)
+{
+    zlt_io_t     *io;
+    zlt_list_t   *link, *next;
+    zlt_visit_t  *v;
+
+    zlt_list_each_safe(link, next, &x->visits) {
+        v = zlt_list_data(link, zlt_visit_t, link);
+        io = &v->channel->relay.side[ZLT_RELAY_CHANNEL].io;
+
+        if (v->channel->state == ZLT_CHANNEL_OPENING
+            || io->handler == zlt_visit_event)
+        {
+            zlt_channel_abort(v->channel);
+        }
+    }
+}
+
+
 size_t
 zlt_visit_ask(zlt_visit_t *v, const zlt_pool_param_t *param, char *buf,
     zlt_http_want_t *want)

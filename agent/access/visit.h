@@ -37,6 +37,9 @@ void zlt_visit_go(zlt_access_t *x);
 /* Resets all of them; their number. */
 unsigned zlt_visit_cut(zlt_access_t *x);
 
+/* The session is another link's: resets those that have no answer yet. */
+void zlt_visit_leave(zlt_access_t *x);
+
 /* With a channel that is not on its way yet; NULL without memory.  udp: that
    it is for, or NULL. */
 zlt_visit_t *zlt_visit_create(zlt_access_t *x, const char *client,

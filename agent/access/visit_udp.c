@@ -91,6 +91,24 @@ zlt_visit_udp_deaf(zlt_visit_udp_t *v)
 }
 
 
+void
+zlt_visit_udp_leave(zlt_visit_udp_t *v)
+{
+    zlt_list_t  *link;
+
+    if (v->visit) {
+        zlt_channel_abort(v->visit->channel);
+    }
+
+    v->socket.dropped = &v->access->owner->visits.kernel;
+
+    zlt_list_each(link, &v->clients) {
+        zlt_list_data(link, zlt_udp_peer_t, used)->count
+            = &v->access->owner->visits;
+    }
+}
+
+
 unsigned
 zlt_visit_udp_count(const zlt_visit_udp_t *v)
 {

@@ -39,6 +39,7 @@
 #include "log.h"
 #include "process.h"
 #include "spread.h"
+#include "spread_access.h"
 #include "spread_dial.h"
 #include "spread_state.h"
 #include "spread_view.h"
@@ -85,6 +86,7 @@ zlt_spread_join(zlt_process_t *p, zlt_link_t *l)
     zlt_list_append(&sp->links, &l->mate);
 
     sp->made_at = zlt_io_now();
+    sp->access_at = sp->made_at;
     sp->waits = (zlt_process_find(p, l->owner.conf->name, NULL) != l);
 }
 
@@ -250,6 +252,7 @@ zlt_spread_run(zlt_spread_t *sp)
     }
 
     zlt_spread_resolve(sp, now);
+    zlt_spread_access_tick(sp, now);
     zlt_spread_end_gone(sp);
     zlt_spread_end_surplus(sp);
 
@@ -403,6 +406,7 @@ zlt_spread_end_gone(zlt_spread_t *sp)
                      "any more: the link there ends",
                      zlt_link_place_text(l, text), l->owner.conf->url.host);
 
+        zlt_spread_access_leave(l);
         zlt_process_remove(sp->process, l, "its address is gone");
     }
 
@@ -445,6 +449,7 @@ zlt_spread_end_surplus(zlt_spread_t *sp)
         zlt_log_link(last->owner.label, ZLT_LOG_INFO, "nodes = %u allows no "
                      "link here any more", last->owner.conf->nodes);
 
+        zlt_spread_access_leave(last);
         zlt_process_remove(sp->process, last, "\"nodes\" allows no more");
     }
 }
@@ -494,7 +499,7 @@ zlt_spread_more(const zlt_process_t *p)
 int
 zlt_spread_reload(zlt_process_t *p, zlt_config_t *config)
 {
-    unsigned       i;
+    unsigned       i, first;
     zlt_list_t    *link, *inner;
     zlt_link_t    *l;
     zlt_conf_t    *conf;
@@ -517,6 +522,8 @@ zlt_spread_reload(zlt_process_t *p, zlt_config_t *config)
             continue;
         }
 
+        first = i;
+
         zlt_list_each(inner, &sp->links) {
             l = zlt_spread_mate(inner);
 
@@ -524,7 +531,7 @@ zlt_spread_reload(zlt_process_t *p, zlt_config_t *config)
                 continue;
             }
 
-            conf = zlt_conf_copy(config->links[i]);
+            conf = zlt_conf_copy(config->links[first]);
 
             if (conf == NULL) {
                 return -1;
@@ -537,6 +544,8 @@ zlt_spread_reload(zlt_process_t *p, zlt_config_t *config)
                 return -1;
             }
         }
+
+        zlt_spread_access_reload(sp, config, first, i - first + 1);
     }
 
     return 0;

@@ -11,6 +11,7 @@
  *   spread_addr      these addresses
  *   spread_dial      one link more
  *   spread_link      what the links ask
+ *   spread_access    which of them has the access sessions
  *   spread_view      what there is
  */
 

@@ -12,6 +12,7 @@
 #include "link.h"
 #include "log.h"
 #include "process.h"
+#include "spread_access.h"
 #include "spread_dial.h"
 #include "spread_link.h"
 #include "spread_state.h"
@@ -162,6 +163,7 @@ zlt_spread_link_down(zlt_link_t *l, zlt_down_e how)
 
     zlt_log_link(l->owner.label, ZLT_LOG_INFO, "there is a link for each node: "
                  "this one ends");
+    zlt_spread_access_leave(l);
     zlt_process_remove(sp->process, l, "another link has its node");
 
     return 1;

@@ -30,6 +30,8 @@ struct zlt_spread_s {
                                           none; NULL: there is none */
     uint64_t             dialed_at;    /* ms */
     uint64_t             made_at;      /* ms */
+    uint64_t             access_at;    /* ms, when the link was connected last
+                                          that has the access sessions */
     uint64_t             pause_until;  /* ms, no dials */
     zlt_spread_addrs_t   addrs;        /* of the name; none: they are not
                                           known, or there is no name */

@@ -14,6 +14,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Server;
+use ZLTunnel::Wire;
 
 my ($A, $B, $C) = map { $_ x 16 } qw(a b c);
 
@@ -29,6 +30,7 @@ subtest 'each node once' => \&each_once;
 subtest 'a node is lost, and comes back' => \&lost;
 subtest 'a node is gone for good' => \&gone;
 subtest 'no more than "nodes"' => \&bounded;
+subtest 'access sessions' => \&access;
 subtest 'servers that do not tell how many they are' => \&untold;
 
 $t->finish;
@@ -36,6 +38,7 @@ $t->finish;
 
 sub start {
     my (@args) = @_;
+    my $conf = @args && $args[0] =~ /^\[/ ? shift @args : undef;
 
     @auths = ();
     @ports = ();
@@ -55,11 +58,17 @@ sub start {
             if $m->{type} eq 'Register';
     };
 
-    $agent = $t->agent(token => $token, wait => 0, server => $server->url,
-                       services => ['web:8080'],
-                       args => [ '--mode', 'all', '--reconnect-interval',
-                                 '200ms', '--max-reconnect-interval', '300ms',
-                                 @args ]);
+    $agent = $t->agent(
+        token => $token, wait => 0, server => $server->url,
+        services => ['web:8080'],
+        defined $conf ? (conf => <<"EOT") : (),
+[agent]
+server = ${\ $server->url }
+token_file = %%token_file%%
+$conf
+EOT
+        args => [ '--mode', 'all', '--reconnect-interval', '200ms',
+                  '--max-reconnect-interval', '300ms', @args ]);
 }
 
 
@@ -176,6 +185,51 @@ sub bounded {
     $server->pass(1.5);
     is(scalar @auths, 2, 'and no third one is looked for');
     end();
+}
+
+
+# There is one address of this machine, and so one link that has it.
+
+sub access {
+    my $port = $t->free_port;
+
+    @deal = ($A, $B);
+    $n = 2;
+    start("[access v]\nservice = v\nlocal = 127.0.0.1:$port",
+          '--shutdown-timeout', '1s');
+    $server->{grant} = 1;
+
+    are_at('a b', 'there is a link at each node');
+    is($server->{sessions}{v}, 1, 'one of them has the session');
+    is(visited($port), $A, 'which is the first');
+
+    @deal = ($B);
+    channel($A)->drop;
+
+    ok($server->wait(sub { $server->{sessions}{v} == 2 }, 20),
+       'when it is lost for longer the other one opens the session');
+    is(visited($port), $B, 'and has its connections');
+    is($agent->log =~ /(access .* cannot be .*)/ ? $1 : '', '',
+       'the address has not changed hands');
+    end();
+}
+
+
+# Connects there: the node to which the connection goes.
+
+sub visited {
+    my ($port) = @_;
+
+    $_->drop for $server->conns('visit');
+
+    my $c = ZLTunnel::Wire::Socket->new($port) or return "no: $!";
+    my $ch;
+
+    $server->wait(sub { ($ch) = $server->conns('visit'); $ch }, 20);
+    my $tunnel = pack 'H*', $ch ? $ch->{head}{'zltunnel-tunnel'} : '';
+    $c->close;
+
+    return $tunnel ^ $server->{tunnel};
 }
 
 
