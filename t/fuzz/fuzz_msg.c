@@ -60,12 +60,15 @@ msg_all_inside(const zlt_msg_t *m, const uint8_t *p, size_t size)
     msg_inside(m->urls.data, m->urls.len, p, size);
     msg_inside(m->target.data, m->target.len, p, size);
     msg_inside(m->served_by.data, m->served_by.len, p, size);
+    msg_inside(m->rights.data, m->rights.len, p, size);
+    msg_inside(m->held.data, m->held.len, p, size);
 
     msg_inside(m->client_id, m->client_id ? ZLT_ID_SIZE : 0, p, size);
     msg_inside(m->tunnel_id, m->tunnel_id ? ZLT_ID_SIZE : 0, p, size);
     msg_inside(m->service_id, m->service_id ? ZLT_ID_SIZE : 0, p, size);
     msg_inside(m->connection_id, m->connection_id ? ZLT_ID_SIZE : 0, p, size);
     msg_inside(m->access_id, m->access_id ? ZLT_ID_SIZE : 0, p, size);
+    msg_inside(m->node, m->node ? ZLT_ID_SIZE : 0, p, size);
     msg_inside(m->resume_key, m->resume_key ? ZLT_KEY_SIZE : 0, p, size);
     msg_inside(m->data_key, m->data_key ? ZLT_KEY_SIZE : 0, p, size);
 }
@@ -205,8 +208,8 @@ msg_from_fields(const uint8_t *data, size_t size)
     zlt_msg_t     m, d;
     msg_source_t  s;
 
-    static const uint8_t  ids[5][ZLT_ID_SIZE] = {
-        "a", "b", "c", "d", "g"
+    static const uint8_t  ids[6][ZLT_ID_SIZE] = {
+        "a", "b", "c", "d", "g", "h"
     };
     static const uint8_t  keys[2][ZLT_KEY_SIZE] = { "e", "f" };
 
@@ -250,11 +253,20 @@ msg_from_fields(const uint8_t *data, size_t size)
     msg_take_str(&s, &m.hosts, 65535);
     msg_take_str(&s, &m.urls, 65535);
 
+    /* behind the others, so that inputs which were kept mean what they did */
+
+    m.ext |= (uint32_t) msg_take(&s, 1) << 24;
+    m.check = (uint8_t) msg_take(&s, 1);
+    m.nodes = (uint16_t) msg_take(&s, 2);
+    msg_take_str(&s, &m.held, 65535);
+    msg_take_str(&s, &m.rights, 65535);
+
     m.client_id = ids[0];
     m.tunnel_id = ids[1];
     m.service_id = ids[2];
     m.connection_id = ids[3];
     m.access_id = ids[4];
+    m.node = ids[5];
     m.resume_key = keys[0];
     m.data_key = keys[1];
 
