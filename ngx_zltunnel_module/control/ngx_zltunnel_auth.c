@@ -209,8 +209,9 @@ ngx_zltunnel_auth_forget(ngx_str_t *auth)
 static void
 ngx_zltunnel_auth_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
 {
-    ngx_int_t                rc;
-    const char              *reason;
+    ngx_int_t             rc;
+    ngx_uint_t            held;
+    const char           *reason;
     ngx_zltunnel_auth_t   session;
 
     ngx_memzero(&session, sizeof(ngx_zltunnel_auth_t));
@@ -246,11 +247,10 @@ ngx_zltunnel_auth_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
         return;
     }
 
-    if (control->extended
-        && ((m->ext & ZLT_X_CHECK)
-            || ngx_zltunnel_auth_check_held(control, m)))
-    {
-        ngx_zltunnel_auth_check(control, session.token);
+    held = control->extended && ngx_zltunnel_auth_check_held(control, m);
+
+    if (held || (control->extended && (m->ext & ZLT_X_CHECK))) {
+        ngx_zltunnel_auth_check(control, session.token, held);
         return;
     }
 

@@ -28,7 +28,7 @@
 
 void
 ngx_zltunnel_auth_check(ngx_zltunnel_control_t *control,
-    ngx_zltunnel_token_t *token)
+    ngx_zltunnel_token_t *token, ngx_uint_t held)
 {
     u_char                     text[NGX_ZLTUNNEL_AUTH_RIGHTS], *p, *last;
     zlt_msg_t                  m;
@@ -76,8 +76,9 @@ ngx_zltunnel_auth_check(ngx_zltunnel_control_t *control,
     ngx_zltunnel_auth_check_node(control, &m);
 
     ngx_log_error(NGX_LOG_INFO, control->end.connection->log, 0,
-                  "token of agent \"%V\" was checked from %V", &token->name,
-                  &control->end.connection->addr_text);
+                  "token of agent \"%V\" was checked from %V%s", &token->name,
+                  &control->end.connection->addr_text,
+                  held ? ", which is at this node already" : "");
 
     ngx_zltunnel_control_io_write(control, &m);
     ngx_zltunnel_control_end(control, ZLT_WS_NORMAL, "checked");

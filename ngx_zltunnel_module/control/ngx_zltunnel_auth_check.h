@@ -13,9 +13,10 @@
 #include "zlt_msg.h"
 
 
-/* Answers it, and ends the control channel. */
+/* Answers it, and ends the control channel.  held: the agent is here already,
+   for the log. */
 void ngx_zltunnel_auth_check(ngx_zltunnel_control_t *control,
-    ngx_zltunnel_token_t *token);
+    ngx_zltunnel_token_t *token, ngx_uint_t held);
 /* Puts into an AuthOk who this server is. */
 void ngx_zltunnel_auth_check_node(ngx_zltunnel_control_t *control,
     zlt_msg_t *m);

@@ -42,6 +42,7 @@ subtest 'a random one' => sub {
     is($count, 3, 'and how many there are');
     is_deeply([ who() ], [ $id, 3 ], 'it is the same for another agent');
     is(unpack('H*', $id), $t->status->{node_id}, 'and in the status');
+    is_deeply([ who(tls => 1) ], [ $id, 3 ], 'and under TLS');
 
     reload('nodes 3;');
     is((who())[0], $id, 'a reload keeps it');
@@ -57,6 +58,8 @@ subtest 'who is there already' => sub {
     is($again->{node}, $id, 'but the id');
     is($again->{nodes}, 3, 'and how many there are');
     is(@{ $t->status->{tunnels} }, 1, 'no session was taken');
+    like($t->log, qr/"alice" was checked from 127\.0\.0\.1, which is at this /,
+         'the log tells it from a question');
 
     is(ask(held => [ $OTHER ])->{code}, 3,
        'who is elsewhere is asked for a session');
@@ -126,6 +129,10 @@ subtest 'data channels' => sub {
                 'Zltunnel-Node: ' . 'g' x 32,
                 "Zltunnel-Node: $own\r\nZltunnel-Node: $own";
     }
+
+    is(ZLTunnel::Wire->channel($t, @ok{qw(tunnel_id data_key)}, undef, tls => 1,
+                               headers => "Zltunnel-Node: $other\r\n")
+       ->{answer}{status}, 421, 'under TLS') and $n++;
 
     my $stranger = ZLTunnel::Wire->channel($t, "\1" x 16, "\2" x 32, undef,
                                            headers => "Zltunnel-Node: $own\r\n");
@@ -200,7 +207,7 @@ sub ask {
 
 
 sub who {
-    my $agent = ZLTunnel::Wire->agent($t, $token);
+    my $agent = ZLTunnel::Wire->agent($t, $token, @_);
     $agent->close;
 
     return @{ $agent->{ok} }{qw(node nodes)};

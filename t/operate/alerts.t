@@ -59,7 +59,7 @@ promtool('test', 'rules', 'test.yaml');
 
 my @alerts = $rules =~ /- alert: (\w+)/g;
 my $tested = slurp("$dir/test.yaml");
-is(scalar @alerts, 5, 'five alerts');
+is(scalar @alerts, 6, 'six alerts');
 like($tested, qr/alertname: $_\n\s+exp_alerts:/, "$_ is fired") for @alerts;
 
 asked('alerts.yaml', $rules);

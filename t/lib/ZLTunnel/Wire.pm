@@ -833,15 +833,16 @@ sub next {
 package ZLTunnel::Wire;
 
 # control(t, path => "/...", headers => "...", port => N, host => to,
-# from => address): the answer to the upgrade is in
+# from => address, tls => 1): the answer to the upgrade is in
 # {answer}; undef where there was none.
 
 sub control {
     my ($class, $t, %o) = @_;
 
-    my $self = ZLTunnel::Wire::Control->new($o{port} // $t->{http_port},
-        $o{host} ? (PeerHost => $o{host}) : (),
-        $o{from} ? (LocalAddr => $o{from}) : ()) // return undef;
+    my $self = $o{tls} ? under_tls($t, 'ZLTunnel::Wire::Control')
+        : ZLTunnel::Wire::Control->new($o{port} // $t->{http_port},
+              $o{host} ? (PeerHost => $o{host}) : (),
+              $o{from} ? (LocalAddr => $o{from}) : ()) // return undef;
     my $key = encode_base64(new_id(), '');
 
     $self->upgrade('GET ' . ($o{path} // '/tunnel/v1')
@@ -928,7 +929,7 @@ sub channel {
 # By way of a process that speaks TLS: each piece that is sent is a record.
 
 sub under_tls {
-    my ($t) = @_;
+    my ($t, $class) = @_;
 
     socketpair(my $near, my $far, Socket::AF_UNIX(), Socket::SOCK_STREAM(),
                Socket::PF_UNSPEC()) or die "socketpair: $!";
@@ -945,7 +946,8 @@ sub under_tls {
             or POSIX::_exit(1);
     }
 
-    return bless { s => $near, in => '' }, 'ZLTunnel::Wire::Channel';
+    return bless { s => $near, in => '' },
+                 $class // 'ZLTunnel::Wire::Channel';
 }
 
 
