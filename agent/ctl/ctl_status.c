@@ -35,6 +35,7 @@ static zlt_link_t *zlt_ctl_status_next(const zlt_ctl_status_t *st,
 static const zlt_tunnel_conf_t *zlt_ctl_status_expected(
     const zlt_ctl_status_t *st, const zlt_tunnel_conf_t *after);
 static void zlt_ctl_status_table(zlt_text_t *t, const zlt_ctl_status_t *st);
+static void zlt_ctl_status_nodes(int *width, const zlt_ctl_status_t *st);
 static void zlt_ctl_status_widen(int *width, const char *text);
 static void zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l,
     const int *width);
@@ -172,7 +173,6 @@ static void
 zlt_ctl_status_table(zlt_text_t *t, const zlt_ctl_status_t *st)
 {
     int                       width[3];
-    char                      place[ZLT_LINK_PLACE_TEXT];
     zlt_link_t               *l;
     const zlt_tunnel_conf_t  *e;
 
@@ -183,13 +183,9 @@ zlt_ctl_status_table(zlt_text_t *t, const zlt_ctl_status_t *st)
     for (l = NULL; (l = zlt_ctl_status_next(st, l)) != NULL; ) {
         zlt_ctl_status_widen(&width[0], l->owner.conf->name);
         zlt_ctl_status_widen(&width[1], l->owner.conf->server);
-        zlt_ctl_status_widen(&width[2], zlt_link_place_text(l, place));
     }
 
-    if (width[2]) {
-        /* there are servers with several links */
-        width[2] = width[2] < 4 ? 6 : width[2] + 2;
-    }
+    zlt_ctl_status_nodes(&width[2], st);
 
     for (e = NULL; (e = zlt_ctl_status_expected(st, e)) != NULL; ) {
         zlt_ctl_status_widen(&width[0], e->conf.name);
@@ -217,6 +213,28 @@ zlt_ctl_status_table(zlt_text_t *t, const zlt_ctl_status_t *st)
         zlt_text_printf(t, "%-*s  %-12s  from %s\n", width[0], e->conf.name,
                         "expected", e->from);
     }
+}
+
+
+/* Which of several a link is, is of interest where a server has several. */
+
+static void
+zlt_ctl_status_nodes(int *width, const zlt_ctl_status_t *st)
+{
+    int                several;
+    char               place[ZLT_LINK_PLACE_TEXT];
+    const zlt_link_t  *l, *before;
+
+    *width = 4;
+    several = 0;
+    before = NULL;
+
+    for (l = NULL; (l = zlt_ctl_status_next(st, l)) != NULL; before = l) {
+        zlt_ctl_status_widen(width, zlt_link_place_text(l, place));
+        several |= (before && l->spread && before->spread == l->spread);
+    }
+
+    *width = several ? *width + 2 : 0;
 }
 
 
@@ -252,11 +270,13 @@ zlt_ctl_status_row(zlt_text_t *t, const zlt_link_t *l, const int *width)
                         l->srtt % 1000 / 100);
     }
 
+    (void) zlt_link_place_text(l, place);
+
     zlt_text_printf(t, "%-*s  %-12s  %-*s  %-*s%-8s  %-8s  %9s  %7s  %7s"
                     "  %s\n", width[0], l->owner.conf->name,
                     zlt_link_state_names[l->state],
                     width[1], l->owner.conf->server,
-                    width[2], zlt_link_place_text(l, place),
+                    width[2], width[2] ? place : "",
                     zlt_text_time(since, (now - l->since_ms) / 1000),
                     l->active
                     ? zlt_text_time(active, (now - l->active) / 1000) : "-",
@@ -444,6 +464,7 @@ zlt_ctl_status_failure(zlt_text_t *t, const zlt_service_t *s)
 static void
 zlt_ctl_status_ready(zlt_text_t *t, const zlt_ctl_status_t *st)
 {
+    char         place[ZLT_LINK_PLACE_TEXT];
     zlt_link_t  *l;
 
     l = zlt_ctl_status_next(st, NULL);
@@ -459,8 +480,11 @@ zlt_ctl_status_ready(zlt_text_t *t, const zlt_ctl_status_t *st)
             continue;
         }
 
-        zlt_text_printf(t, "the tunnel \"%s\" is %s%s%s\n",
-                        l->owner.conf->name, zlt_link_state_names[l->state],
+        (void) zlt_link_place_text(l, place);
+
+        zlt_text_printf(t, "the tunnel \"%s\"%s%s is %s%s%s\n",
+                        l->owner.conf->name, place[0] ? " at " : "", place,
+                        zlt_link_state_names[l->state],
                         l->reason[0] ? ": " : "", l->reason);
     }
 }

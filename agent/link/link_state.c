@@ -133,6 +133,41 @@ zlt_link_state_fold(zlt_link_t *l, const zlt_service_t *s)
 }
 
 
+void
+zlt_link_state_inherit(zlt_link_t *to, const zlt_link_t *from)
+{
+    unsigned             i;
+    zlt_list_t          *link;
+    zlt_range_t         *r;
+    zlt_service_t       *s, *same;
+    zlt_link_totals_t    t;
+
+    zlt_link_state_totals(from, &t);
+
+    to->owner.connections += from->owner.connections;
+    to->owner.bytes[ZLT_RELAY_CHANNEL] += t.bytes_in - t.udp.bytes_in;
+    to->owner.bytes[ZLT_RELAY_SERVICE] += t.bytes_out - t.udp.bytes_out;
+    to->owner.udp_unknown += from->owner.udp_unknown;
+    to->ups += from->ups ? from->ups - 1 : 0;
+
+    zlt_link_state_udp(&to->udp_gone, &t.udp);
+    zlt_link_state_udp(&to->owner.visits, &from->owner.visits);
+    zlt_figure_add(&to->owner.connects, &from->owner.connects);
+    zlt_figure_add(&to->heartbeats, &from->heartbeats);
+
+    zlt_list_each(link, &from->owner.services) {
+        s = zlt_list_data(link, zlt_service_t, link);
+        r = s->range ? zlt_range_find(&to->owner.ranges, s->range->conf.name)
+                     : NULL;
+        same = r ? zlt_range_first(r) : NULL;
+
+        for (i = 0; same && i < ZLT_SERVICE_RESULTS; i++) {
+            same->connects[i] += s->connects[i];
+        }
+    }
+}
+
+
 int
 zlt_link_state_carries(const zlt_link_t *l)
 {

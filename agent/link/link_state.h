@@ -48,6 +48,9 @@ void zlt_link_state_reason(zlt_link_t *l, const char *reason);
 void zlt_link_state_latency(zlt_link_t *l, uint64_t us);
 void zlt_link_state_totals(const zlt_link_t *l, zlt_link_totals_t *t);
 
+/* What a link has carried that goes counts with another one of its name. */
+void zlt_link_state_inherit(zlt_link_t *to, const zlt_link_t *from);
+
 /* 0 if its server is one of protocol version 1, which carries nothing. */
 int zlt_link_state_carries(const zlt_link_t *l);
 

@@ -376,6 +376,8 @@ zlt_process_tick(uv_timer_t *timer)
         zlt_list_each(link, &p->links) {
             zlt_link_control_woken(zlt_list_data(link, zlt_link_t, node));
         }
+
+        zlt_spread_woken(p);
     }
 
     p->suspended = suspended;

@@ -130,6 +130,17 @@ zlt_spread_changed(zlt_process_t *p)
 
 
 void
+zlt_spread_woken(zlt_process_t *p)
+{
+    zlt_list_t  *link;
+
+    zlt_list_each(link, &p->spreads) {
+        zlt_spread_resolve_soon(zlt_list_data(link, zlt_spread_t, node));
+    }
+}
+
+
+void
 zlt_spread_leave(zlt_link_t *l)
 {
     zlt_spread_t  *sp;
@@ -149,6 +160,13 @@ zlt_spread_leave(zlt_link_t *l)
 
     if (zlt_list_empty(&sp->links)) {
         zlt_spread_free(sp);
+        return;
+    }
+
+    /* figures only grow */
+
+    if (!l->hidden) {
+        zlt_link_state_inherit(zlt_spread_first(sp), l);
     }
 }
 

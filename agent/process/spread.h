@@ -36,6 +36,9 @@ int zlt_spread_waits(const zlt_link_t *l);
 /* A link has become connected, or is so no more. */
 void zlt_spread_changed(zlt_process_t *p);
 
+/* The machine has slept, and may be elsewhere now. */
+void zlt_spread_woken(zlt_process_t *p);
+
 /* A link goes, whatever for. */
 void zlt_spread_leave(zlt_link_t *l);
 

@@ -31,7 +31,9 @@ nodes();
 subtest 'a link at each address' => \&each_address;
 subtest 'a node dies, and is back' => \&death;
 subtest 'addresses that come and go' => \&changes;
+subtest 'reload, stop and start' => \&commands;
 subtest 'no more than "nodes"' => \&bounded;
+subtest 'a token that all refuse' => \&refused;
 
 $t[0]->finish(@t[1 .. 3]);
 
@@ -222,6 +224,64 @@ sub changes {
               'the others have not been disturbed');
 
     $c->close;
+}
+
+
+sub services {
+    return join ' ', sort map { join ',', map { $_->{name} }
+                                          @{ $_->{services} } }
+                          values %{ up() };
+}
+
+
+sub commands {
+    my $up = are_up('all are up', 5, 3, 4, 5);
+    my $total = total();
+
+    ok($total > 2, "$total connections were made");
+
+    $agent->write_conf(conf() . "[service f]\nlocal = 127.0.0.1:1\n");
+    is(($agent->ask('reload'))[0], 0, 'a service more');
+    ok(wait_for(sub { services() eq 'e,f e,f e,f' }, 20), 'at each node')
+        or diag(services());
+    is_deeply([ map { $_->{since} } @{ up() }{3 .. 5} ],
+              [ map { $_->{since} } @{$up}{3 .. 5} ], 'no link has moved');
+
+    is(($agent->ask('stop', 'agent'))[0], 0, 'stop');
+    is(keys %{ up() }, 0, 'no link is left');
+    my ($rc, $out) = $agent->ask('status', '--ready');
+    like($out, qr/the tunnel "agent" at 127\.0\.0\.$_ is disconnected/m,
+         "127.0.0.$_ is not ready") for 3 .. 5;
+    sleep 1.2;
+    is(keys %{ up() }, 0, 'nor is one tried');
+
+    is(($agent->ask('start', 'agent'))[0], 0, 'start');
+    are_up('all are there again', 20, 3, 4, 5);
+    is(total(), $total, 'figures count on');
+}
+
+
+# All connections, also of links that have gone.
+
+sub total {
+    my $n = 0;
+
+    $n += $_->{connections}{total} for @{ $agent->status->{tunnels} };
+    return $n;
+}
+
+
+# Who has typed it learns that it will not do, but not before all have said so.
+
+sub refused {
+    my $other = $t[0]->agent(
+        wait => 0, token => ZLTunnel::random_token(), services => ['e:9'],
+        server => "ws://nodes.test:$PORT", args => ['--mode', 'all'],
+        program => $names->program);
+
+    is($other->{proc}->wait(20), 2, 'the exit code');
+    like($other->log, qr/\(127\.0\.0\.$_\): the server refuses the token/,
+         "127.0.0.$_ has refused the token") for 3 .. 5;
 }
 
 
