@@ -33,6 +33,7 @@ my $t = ZLTunnel->new(
 EOT
     allow => [ qr/data channel of the agent at/ ]);
 my $token = $t->token('alice');
+my $carol = $t->token('carol');
 $t->start;
 
 subtest 'a random one' => sub {
@@ -159,6 +160,42 @@ subtest 'another zone, and the same id' => sub {
     is((who())[0], $id, 'the id has stayed');
 };
 
+subtest 'another id, with an agent that works' => sub {
+    my $echo = $t->service('echo');
+    my $astray = metric('channels_astray_total');
+    my $agent = $t->agent(token => $carol, services => [ "e:$echo->{port}" ],
+                          args => [ '--mode', 'all', '--max-idle', 0 ]);
+    my $port = $t->service_status('e')->{port};
+    my @long = map { connect_to($port) } 1 .. 4;
+    my $echoes = sub {
+        my ($c) = @_;
+        return $c && syswrite($c, "x\n") && sysread($c, my $got, 2) == 2;
+    };
+
+    $echoes->($_) or fail('a connection') for @long;
+
+    # each of them wants a channel of its own, at any moment of the reload
+
+    reload("node_id $_;", sub {
+        $echoes->(connect_to($port)) or fail('a new connection');
+    }) for 'first', 'second';
+
+    ok(wait_for(sub {
+        my $m = $agent->link('carol') // $agent->link('agent') or return;
+        return $m->{state} eq 'connected';
+    }), 'the agent has come again');
+
+    is((grep { $echoes->($_) } @long), 4, 'what ran goes on');
+    ok($echoes->(connect_to($port)), 'new connections are served');
+    is(metric('channels_astray_total'), $astray, 'no channel came astray');
+    unlike($agent->log, qr/ (WARN|ERROR) .*(?:node|421|channel)/,
+           'the agent has nothing to say');
+
+    close $_ for @long;
+    $agent->stop;
+    reload('nodes 3;');
+};
+
 subtest 'a given one' => sub {
     my $before = (who())[0];
     my $agent = ZLTunnel::Wire->agent($t, $token);
@@ -214,12 +251,17 @@ sub who {
 }
 
 
+# With what is done meanwhile, again and again.
+
 sub reload {
-    $t->write_conf(zltunnel => $_[0]);
+    my ($block, $meanwhile) = @_;
+
+    $t->write_conf(zltunnel => $block);
 
     my %old = map { $_ => 1 } $t->workers;
     kill HUP => $t->{nginx}->pid;
     ok(wait_for(sub {
+        $meanwhile->() if $meanwhile;
         my @now = $t->workers;
         return @now == 2 && !grep { $old{$_} } @now;
     }), 'reloaded');
