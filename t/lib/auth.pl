@@ -16,53 +16,20 @@
 use strict;
 use warnings;
 
-use IO::Select;
-use IO::Socket::INET;
-use Time::HiRes qw(time);
+use FindBin;
+use lib $FindBin::Bin;
+
+use ZLTunnel::Web;
 
 my ($port, $dir) = @ARGV;
-
-my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
-    LocalPort => $port, Listen => 1024, ReuseAddr => 1) or die "listen: $!";
-$listen->blocking(0);
 
 open my $log, '>>', "$dir/asked" or die $!;
 $log->autoflush;
 
-my $select = IO::Select->new($listen, \*STDIN);
-my (%in, @due, %answers);
+my %answers;
 my $known = '';
 
-while (1) {
-    my $wait = @due ? $due[0][0] - time : 10;
-
-    for my $s ($select->can_read($wait < 0 ? 0 : $wait)) {
-
-        if ($s == \*STDIN) {
-            exit if !sysread $s, my $data, 1;
-
-        } elsif ($s == $listen) {
-            while (my $c = $listen->accept) {
-                $select->add($c);
-                $in{$c} = '';
-            }
-
-        } elsif (!sysread $s, $in{$s}, 65536, length $in{$s}) {
-            $select->remove($s);
-            delete $in{$s};
-
-        } elsif ($in{$s} =~ /\r\n\r\n/) {
-            $select->remove($s);
-            asked($s, delete $in{$s});
-        }
-    }
-
-    while (@due && $due[0][0] <= time) {
-        my (undef, $s, $answer) = @{ shift @due };
-        syswrite $s, $answer;
-        close $s;
-    }
-}
+web($port, \&asked, close => 1, stdin => 1);
 
 
 # They are read again when there is another file, by its number.
@@ -84,24 +51,20 @@ sub answers {
 
 
 sub asked {
-    my ($s, $request) = @_;
+    my ($q) = @_;
 
-    my ($token) = $request =~ /^Authorization: Bearer (.*)\r$/m;
+    my ($token) = $q->{head} =~ /^Authorization: Bearer ([^\r\n]*)/m;
 
     answers();
 
     my ($status, $delay, $headers) =
         @{ $answers{$token // ''} || $answers{'*'} };
 
-    $headers =~ s/\|/\r\n/g;
-    $headers .= "\r\n" if length $headers;
-
-    @due = sort { $a->[0] <=> $b->[0] } @due,
-           [ time + $delay, $s, $status eq 'garbage' ? "what?\r\n"
-             : "HTTP/1.1 $status Status\r\n$headers"
-               . "Content-Length: 3\r\nConnection: close\r\n\r\nno\n" ];
-
-    print $log scalar(@due), ' ', $token // '-', ' ',
+    print $log $q->{due} + 1, ' ', $token // '-', ' ',
                join('|', grep { /^(?:Zltunnel|X-Real)/ }
-                         split /\r\n/, $request), "\n";
+                         split /\r\n/, $q->{head}), "\n";
+
+    return ($status eq 'garbage' ? "what?\r\n"
+            : answer($status, "no\n", 'Connection: close',
+                     split /\|/, $headers), $delay);
 }
