@@ -282,7 +282,7 @@ for key, alg, more in ((open('other.key').read(), 'RS256', 60),
     print(jwt.encode({'sub': 'ci', 'aud': 'tunnels', 'rights': 'services=web',
                       'exp': int(time.time()) + more}, key, algorithm=alg))" |
 while read -r token; do
-    curl -s -o /dev/null -w '%{http_code} ' -H "Authorization: Bearer $token"         http://127.0.0.1:8071/
+    curl -s -o /dev/null -w '%{http_code} ' -H "Authorization: Bearer $token"         http://127.0.0.1:8072/
 done
 EOT
     is($out, '401 401 401 401 ', 'forged, of other algorithms, and too old');
