@@ -88,15 +88,15 @@ static ngx_zltunnel_token_key_t  ngx_zltunnel_token_keys[] = {
 
     { ngx_string("max_connections"), ngx_zltunnel_token_key_number,
       offsetof(ngx_zltunnel_token_t, max_connections),
-      "a number from 1 to 65535" },
+      "a number from 1 to 65535; for no limit leave it out" },
 
     { ngx_string("max_udp_sessions"), ngx_zltunnel_token_key_number,
       offsetof(ngx_zltunnel_token_t, max_udp_sessions),
-      "a number from 1 to 65535" },
+      "a number from 1 to 65535; for no limit leave it out" },
 
     { ngx_string("rate"), ngx_zltunnel_token_key_rate,
       0,
-      "bytes a second from 1k to 1024g, as in 10m" },
+      "bytes a second from 1k to 1024g, as in 10m; for no limit leave it out" },
 
     { ngx_string("sessions"), ngx_zltunnel_token_key_number,
       offsetof(ngx_zltunnel_token_t, sessions),
