@@ -59,13 +59,7 @@ ngx_http_zltunnel_auth(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (value[1].len == 0 || value[1].data[0] != '/'
-        || ngx_strlchr(value[1].data, value[1].data + value[1].len, '?'))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid URI \"%V\" of \"zltunnel_auth\": it must "
-                           "be that of a location of this server, as in "
-                           "\"/auth\", without arguments", &value[1]);
+    if (ngx_http_zltunnel_subrequest_uri(cf, &value[1]) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

@@ -97,20 +97,7 @@ ngx_http_zltunnel_notify(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (value[1].len == 0 || value[1].data[0] != '/') {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"zltunnel_notify\" has \"%V\", which is no URI of "
-                           "a location: it must begin with \"/\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_strlchr(value[1].data, value[1].data + value[1].len, '?')
-        || ngx_strlchr(value[1].data, value[1].data + value[1].len, '$'))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"zltunnel_notify\" has \"%V\": arguments and "
-                           "variables belong into the \"proxy_pass\" of that "
-                           "location", &value[1]);
+    if (ngx_http_zltunnel_subrequest_uri(cf, &value[1]) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

@@ -75,6 +75,35 @@ static ngx_queue_t  ngx_http_zltunnel_subrequests;
 static ngx_uint_t   ngx_http_zltunnel_subrequests_over;
 
 
+ngx_int_t
+ngx_http_zltunnel_subrequest_uri(ngx_conf_t *cf, ngx_str_t *uri)
+{
+    u_char     *last;
+    ngx_str_t  *name;
+
+    name = cf->args->elts;
+    last = uri->data + uri->len;
+
+    if (uri->len == 0 || uri->data[0] != '/') {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" has \"%V\", which is no URI of a location: "
+                           "it must begin with \"/\"", name, uri);
+        return NGX_ERROR;
+    }
+
+    if (ngx_strlchr(uri->data, last, '?') || ngx_strlchr(uri->data, last, '$'))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" has \"%V\": arguments and variables belong "
+                           "into the \"proxy_pass\" of that location", name,
+                           uri);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
 ngx_http_zltunnel_subrequest_t *
 ngx_http_zltunnel_subrequest_start(ngx_http_zltunnel_question_t *question)
 {

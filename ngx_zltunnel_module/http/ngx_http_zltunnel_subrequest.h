@@ -46,6 +46,9 @@ typedef struct {
 } ngx_http_zltunnel_question_t;
 
 
+/* Whether a directive's argument is the URI of a location; NGX_ERROR: it is not,
+   and nginx -t says why. */
+ngx_int_t ngx_http_zltunnel_subrequest_uri(ngx_conf_t *cf, ngx_str_t *uri);
 /*
  * Begins an internal request to a location of that server, outside of any
  * client's request; it is answered by whatever the location has.  It takes a

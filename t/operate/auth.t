@@ -389,8 +389,10 @@ subtest 'all come back at once' => sub {
 subtest 'what nginx -t says' => sub {
     for ([ 'zltunnel_auth /a;', qr/must be in the location where "zltunnel" is/ ],
          [ 'zltunnel; zltunnel_auth /a; zltunnel_auth /b;', qr/is duplicate/ ],
-         [ 'zltunnel; zltunnel_auth auth;', qr/invalid URI "auth"/ ],
-         [ 'zltunnel; zltunnel_auth /a?b;', qr/invalid URI/ ],
+         [ 'zltunnel; zltunnel_auth auth;', 
+           qr/"zltunnel_auth" has "auth", which is no URI of a location/ ],
+         [ 'zltunnel; zltunnel_auth /a?b;', 
+           qr/"zltunnel_auth" has "\/a\?b": arguments and variables belong/ ],
          [ 'zltunnel; zltunnel_auth /a stale=x;', qr/from 0 to 7d/ ],
          [ 'zltunnel; zltunnel_auth /a timeout=0;', qr/from 1ms to 1m/ ],
          [ 'zltunnel; zltunnel_auth /a max=1;', qr/allowed are stale= and/ ],
