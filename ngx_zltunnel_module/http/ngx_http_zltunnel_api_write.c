@@ -13,10 +13,15 @@
 /* the longest that an agent is kept out, seconds */
 #define NGX_HTTP_ZLTUNNEL_API_FOR  (366 * 24 * 3600)
 
+/* bytes of an argument's name that an error tells */
+#define NGX_HTTP_ZLTUNNEL_API_ARG  64
+
 
 static ngx_uint_t ngx_http_zltunnel_api_write_is(ngx_str_t *part,
     const char *name);
 static ngx_uint_t ngx_http_zltunnel_api_write_foreign(ngx_http_request_t *r);
+static ngx_int_t ngx_http_zltunnel_api_write_args(ngx_http_request_t *r,
+    ngx_http_zltunnel_api_path_t *path);
 static ngx_int_t ngx_http_zltunnel_api_write_kick(ngx_http_request_t *r,
     ngx_zltunnel_registry_t *registry, u_char *id);
 static ngx_int_t ngx_http_zltunnel_api_write_done(ngx_http_request_t *r,
@@ -71,6 +76,12 @@ ngx_http_zltunnel_api_write_do(ngx_http_request_t *r,
                                               "change anything");
     }
 
+    rc = ngx_http_zltunnel_api_write_args(r, path);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
     zlcf = ngx_http_get_module_loc_conf(r, ngx_http_zltunnel_module);
     registry = zlcf->registry;
 
@@ -91,6 +102,62 @@ ngx_http_zltunnel_api_write_do(ngx_http_request_t *r,
     return ngx_http_zltunnel_api_write_done(r, rc, "AccessNotFound",
                                          "there is no access session with that "
                                          "id");
+}
+
+
+/* One that is misspelt would do something else than what was meant.
+   NGX_DECLINED: there is none, or what came of the answer that says so. */
+
+static ngx_int_t
+ngx_http_zltunnel_api_write_args(ngx_http_request_t *r,
+    ngx_http_zltunnel_api_path_t *path)
+{
+    u_char      *p, *last, *next, *end;
+    ngx_str_t    name;
+    ngx_uint_t   kicks;
+    u_char       text[NGX_HTTP_ZLTUNNEL_API_ARG + 128];
+
+    kicks = (path->n == 3
+             && ngx_http_zltunnel_api_write_is(&path->part[1], "tunnels"));
+
+    p = r->args.data;
+    last = p + r->args.len;
+
+    for ( /* void */ ; p && p < last; p = next) {
+
+        end = ngx_strlchr(p, last, '&');
+        next = end ? end + 1 : last;
+        end = end ? end : last;
+
+        name.data = p;
+        name.len = end - p;
+
+        p = ngx_strlchr(p, end, '=');
+
+        if (p) {
+            name.len = p - name.data;
+        }
+
+        if (name.len == 0
+            || ngx_http_zltunnel_api_write_is(&name, "pretty")
+            || (kicks && p && ngx_http_zltunnel_api_write_is(&name, "for")))
+        {
+            continue;
+        }
+
+        name.len = ngx_min(name.len, NGX_HTTP_ZLTUNNEL_API_ARG);
+
+        (void) ngx_snprintf(text, sizeof(text), "there is no argument \"%V\" "
+                            "here%s%Z", &name,
+                            kicks ? "; how long agents are to be kept out says "
+                                    "for=, as in for=10m" : "");
+
+        return ngx_http_zltunnel_api_answer_error(r, NGX_HTTP_BAD_REQUEST,
+                                                  "ParameterInvalid",
+                                                  (char *) text);
+    }
+
+    return NGX_DECLINED;
 }
 
 

@@ -106,7 +106,21 @@ subtest 'kept out' => sub {
         is("$r->{status} " . code($r), '400 ParameterInvalid', "for=$_");
     }
 
+    for ([ "tunnels/$id?fro=10m", 'DELETE', 'fro' ],
+         [ "tunnels/$id?pretty&for", 'DELETE', 'for' ],
+         [ "tunnels/$id/drain?for=10m", 'POST', 'for' ],
+         [ 'access/' . '0' x 32 . '?for=1', 'DELETE', 'for' ])
+    {
+        my ($path, $method, $name) = @$_;
+        my $r = request($method, "/ctl/1/$path");
+        is("$r->{status} " . code($r), '400 ParameterInvalid',
+           "$method $path");
+        like($r->{body}, qr/there is no argument \\"$name\\"/,
+             '.. which the error names');
+    }
+
     is(tunnel('alice')->{id}, $id, 'nothing was done');
+    is(tunnel('alice')->{state}, 'connected', '.. at all');
 
     is(request('DELETE', "/ctl/1/tunnels/$id?for=10m")->{status}, 204,
        'for=10m');
