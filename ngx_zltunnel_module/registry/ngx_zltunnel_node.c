@@ -51,8 +51,14 @@ ngx_zltunnel_node_was(ngx_zltunnel_registry_t *registry, const u_char *id)
 ngx_int_t
 ngx_zltunnel_node_init(ngx_zltunnel_registry_t *registry)
 {
-    return RAND_bytes(registry->sh->node, ZLT_ID_SIZE) == 1 ? NGX_OK
-                                                            : NGX_ERROR;
+    if (RAND_bytes(registry->sh->node, ZLT_ID_SIZE) != 1) {
+        ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, 0,
+                      "RAND_bytes() failed for the id of zltunnel \"%V\"",
+                      &registry->name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 
