@@ -34,7 +34,6 @@
 
 #define ZLT_VISIT_EARLY   16384        /* bytes before ConnectAck */
 #define ZLT_VISIT_TRIES   4            /* at once, to reach the server */
-#define ZLT_VISIT_ASTRAY  100          /* .. and the binary with the tunnel */
 #define ZLT_VISIT_MARGIN  5            /* s, beyond the time that the server
                                           takes to find the service */
 
@@ -256,13 +255,15 @@ size_t
 zlt_visit_ask(zlt_visit_t *v, const zlt_pool_param_t *param, char *buf,
     zlt_http_want_t *want)
 {
-    zlt_channel_t  *ch;
+    zlt_channel_t      *ch;
+    zlt_http_tunnel_t   tunnel;
 
     ch = v->channel;
 
-    return zlt_http_access(buf, &ch->owner->conf->url, param->tunnel_id,
-                           param->key, v->access->id, v->client,
-                           ch->websocket, want);
+    zlt_pool_tunnel(param, &tunnel);
+
+    return zlt_http_access(buf, &ch->owner->conf->url, &tunnel, v->access->id,
+                           v->client, ch->websocket, want);
 }
 
 
@@ -282,18 +283,13 @@ zlt_visit_again(zlt_channel_t *ch, const zlt_http_answer_t *answer,
 
     v = ch->user;
 
-    if (answer && answer->status == 421) {
+    if (zlt_channel_open_astray(ch, answer, why)) {
+        return 1;
+    }
 
-        /* another binary serves beside the one that has the tunnel */
-
-        if (++ch->astray < ZLT_VISIT_ASTRAY) {
-            zlt_channel_open_anew(ch, why);
-            return 1;
-        }
-
-    } else if ((answer == NULL || answer->workers == 0)
-               && ++ch->tries < ZLT_VISIT_TRIES
-               && zlt_access_runs(v->access))
+    if ((answer == NULL || answer->workers == 0)
+        && ++ch->tries < ZLT_VISIT_TRIES
+        && zlt_access_runs(v->access))
     {
         zlt_channel_open_anew(ch, why);
         return 1;

@@ -82,7 +82,9 @@ struct zlt_channel_s {
     uint16_t         workers;
     zlt_channel_state_e  state;
     uint8_t          tries;            /* to reach the server, failed */
-    uint8_t          astray;           /* .. the binary with the tunnel */
+    uint8_t          astray;           /* .. the node with the tunnel */
+    uint8_t          strange;          /* .. of them, in a row, other nodes */
+    uint64_t         astray_since;     /* ms */
     unsigned         early:1;          /* bytes went to the service at once */
     unsigned         unread:1;         /* what is kept was not looked at */
     uint64_t         dialled;          /* us, when its service was */
@@ -172,6 +174,17 @@ void zlt_channel_open_undo(zlt_channel_t *ch);
 
 /* Closes the way to the server, and tries again at once. */
 void zlt_channel_open_anew(zlt_channel_t *ch, const char *why);
+
+/* 1 if it has met another node than that of its tunnel, and is tried again. */
+int zlt_channel_open_astray(zlt_channel_t *ch,
+    const zlt_http_answer_t *answer, const char *why);
+
+
+/* channel_astray.c */
+
+/* To be called each second: 1 if all that were opened, for a while, have come to
+   one and the same other node. */
+int zlt_channel_astray_tick(zlt_owner_t *o);
 
 
 /* channel_dial.c */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel_astray.h"
 #include "channel_connect.h"
 #include "channel_dial.h"
 #include "channel_end.h"
@@ -30,7 +31,6 @@
 
 
 #define ZLT_CHANNEL_TRIES    4         /* of a fresh one to reach the server */
-#define ZLT_CHANNEL_ASTRAY   100       /* .. and the binary with its tunnel */
 
 
 static size_t zlt_channel_open_request(void *data, char *buf,
@@ -254,6 +254,7 @@ zlt_channel_open_opened(zlt_channel_t *ch, const zlt_upgrade_end_t *end)
     ch->relay.side[ZLT_RELAY_CHANNEL].io.data = ch;
 
     zlt_transport_opened(&ch->owner->transport, ch->websocket, zlt_io_now());
+    zlt_channel_astray_home(ch);
 
     ch->worker = (uint16_t) (end->answer.worker % ZLT_CHANNEL_WORKERS);
     ch->workers = (uint16_t) (end->answer.workers > ZLT_CHANNEL_WORKERS
@@ -348,6 +349,22 @@ zlt_channel_open_anew(zlt_channel_t *ch, const char *why)
 }
 
 
+int
+zlt_channel_open_astray(zlt_channel_t *ch, const zlt_http_answer_t *answer,
+    const char *why)
+{
+    if (!zlt_channel_astray(answer)
+        || !zlt_channel_astray_again(ch, zlt_channel_open_param(ch), answer))
+    {
+        return 0;
+    }
+
+    zlt_channel_open_anew(ch, why);
+
+    return 1;
+}
+
+
 static void
 zlt_channel_open_shut(zlt_channel_t *ch)
 {
@@ -394,9 +411,12 @@ static size_t
 zlt_channel_open_ask(zlt_channel_t *ch, const zlt_pool_param_t *param,
     char *buf, zlt_http_want_t *want)
 {
-    return zlt_http_channel(buf, &ch->owner->conf->url, param->tunnel_id,
-                            param->key, ch->pool ? NULL : ch->id,
-                            ch->websocket, want);
+    zlt_http_tunnel_t  tunnel;
+
+    zlt_pool_tunnel(param, &tunnel);
+
+    return zlt_http_channel(buf, &ch->owner->conf->url, &tunnel,
+                            ch->pool ? NULL : ch->id, ch->websocket, want);
 }
 
 
@@ -431,11 +451,13 @@ static void
 zlt_channel_open_idle_failed(zlt_channel_t *ch,
     const zlt_http_answer_t *answer, const char *why)
 {
-    if (answer && answer->status == 421) {
-        zlt_pool_astray(ch->pool);
-
-    } else {
+    if (!zlt_channel_astray(answer)) {
         zlt_pool_failed(ch->pool, why);
+
+    } else if (zlt_pool_astray(ch->pool)
+               && zlt_channel_open_astray(ch, answer, why))
+    {
+        return;
     }
 
     zlt_channel_abort(ch);
@@ -468,8 +490,8 @@ zlt_channel_open_joins(zlt_channel_t *ch, const uint8_t *data, size_t len)
 
 /*
  * A client waits for it, so it is tried again at once: at a reload, the worker
- * that it met may have exited.  Or another binary is about to take the server
- * over, or was (421); chance decides which of them a connection meets.
+ * that it met may have exited.  Or it met another node, or another binary that
+ * is about to take the server over, or was (421).
  */
 
 static void
@@ -485,9 +507,11 @@ zlt_channel_open_fresh_failed(zlt_channel_t *ch,
         return;
     }
 
-    if ((answer && answer->status == 421 && ++ch->astray < ZLT_CHANNEL_ASTRAY)
-        || ++ch->tries < ZLT_CHANNEL_TRIES)
-    {
+    if (zlt_channel_open_astray(ch, answer, why)) {
+        return;
+    }
+
+    if (++ch->tries < ZLT_CHANNEL_TRIES) {
         zlt_channel_open_anew(ch, why);
         return;
     }

@@ -53,6 +53,18 @@ typedef struct {
 } zlt_owner_ops_t;
 
 
+/* channels that met another node than that of the tunnel */
+
+typedef struct {
+    unsigned                 n;            /* of all in a row, the same one: */
+    uint8_t                  node[ZLT_ID_SIZE];
+    uint64_t                 since;        /* ms */
+    uint64_t                 seen;         /* ms, of one: in a row; 0: not */
+    uint8_t                  other[ZLT_ID_SIZE];   /* .. which node */
+    uint64_t                 told;         /* ms, of that; 0: never */
+} zlt_astray_t;
+
+
 #define ZLT_OWNER_LABEL  (ZLT_MAX_NAME + 8)
 
 
@@ -84,6 +96,7 @@ struct zlt_owner_s {
                                               zlt_relay_t */
     uint64_t                 udp_unknown;  /* datagrams of no session */
     zlt_udp_count_t          visits;       /* of access; "in" is to clients */
+    zlt_astray_t             astray;
     zlt_figure_t             connects;     /* until a service was reached */
 };
 

@@ -30,6 +30,7 @@
 #define ZLT_POOL_OPENING   32          /* at once */
 #define ZLT_POOL_MAX_HOLD  30000       /* ms, after failures */
 #define ZLT_POOL_COMPLAIN  3           /* failures in a row that are told */
+#define ZLT_POOL_ASTRAY    64          /* 421s in a row, until there is a wait */
 
 
 struct zlt_pool_s {
@@ -51,7 +52,7 @@ struct zlt_pool_s {
 
     uint64_t           hold;           /* ms: open none before */
     unsigned           failures;       /* in a row, at distinct times */
-    unsigned           astray;         /* the same, for 421 */
+    unsigned           astray;         /* in a row: 421 */
     zlt_task_t         task;
     unsigned           suspended:1;
     unsigned           abandoned:1;
@@ -143,6 +144,15 @@ const zlt_pool_param_t *
 zlt_pool_get_param(const zlt_pool_t *p)
 {
     return &p->param;
+}
+
+
+void
+zlt_pool_tunnel(const zlt_pool_param_t *param, zlt_http_tunnel_t *tunnel)
+{
+    tunnel->id = param->tunnel_id;
+    tunnel->key = param->key;
+    tunnel->node = param->has_node ? param->node : NULL;
 }
 
 
@@ -432,29 +442,42 @@ zlt_pool_failed(zlt_pool_t *p, const char *why)
 }
 
 
-/* Met the one of two binaries that has not got the tunnel: chance, no fault. */
+/* It met another node, or the one of two binaries that has not got the tunnel:
+   chance, no fault, as long as that is not for ever. */
 
-void
+int
 zlt_pool_astray(zlt_pool_t *p)
 {
     uint32_t  delay;
     uint64_t  now;
 
-    now = zlt_io_now();
-
-    if (p->abandoned || now < p->hold) {
-        return;
+    if (p->abandoned || p->suspended) {
+        return 0;
     }
 
-    if (p->astray < 5) {
+    if (p->astray < ZLT_POOL_ASTRAY) {
+        p->astray++;
+        return 1;
+    }
+
+    now = zlt_io_now();
+
+    if (now < p->hold) {
+        /* opened together with the one before */
+        return 0;
+    }
+
+    if (p->astray < ZLT_POOL_ASTRAY + 8) {
         p->astray++;
     }
 
-    delay = 10 + zlt_random_below(20u << p->astray);
+    delay = 10 + zlt_random_below(20u << (p->astray - ZLT_POOL_ASTRAY));
 
     p->hold = now + delay;
 
     p->owner->ops->refill(p->owner, delay);
+
+    return 0;
 }
 
 

@@ -11,6 +11,7 @@
 
 
 #include "conn.h"
+#include "http.h"
 #include "reach.h"
 #include "types.h"
 #include "zlt_msg.h"
@@ -21,6 +22,8 @@
 struct zlt_pool_param_s {
     uint8_t          tunnel_id[ZLT_ID_SIZE];
     uint8_t          key[ZLT_KEY_SIZE];
+    uint8_t          node[ZLT_ID_SIZE];    /* of the server, if it says so */
+    unsigned         has_node:1;
     zlt_way_t        way;
     uint16_t         least;            /* idle channels */
     uint16_t         most;
@@ -34,6 +37,9 @@ zlt_pool_t *zlt_pool_create(zlt_owner_t *o, const zlt_pool_param_t *param);
 int zlt_pool_is(const zlt_pool_t *p, const uint8_t *tunnel_id);
 void zlt_pool_update(zlt_pool_t *p, const zlt_pool_param_t *param);
 const zlt_pool_param_t *zlt_pool_get_param(const zlt_pool_t *p);
+
+/* What requests say of it. */
+void zlt_pool_tunnel(const zlt_pool_param_t *param, zlt_http_tunnel_t *tunnel);
 
 /* The bounds of the configuration have changed. */
 void zlt_pool_reload(zlt_pool_t *p);
@@ -68,7 +74,10 @@ zlt_pool_t *zlt_pool_leave(zlt_channel_t *ch);
    not asked */
 int zlt_pool_retires(const zlt_framed_t *f);
 void zlt_pool_failed(zlt_pool_t *p, const char *why);
-void zlt_pool_astray(zlt_pool_t *p);
+
+/* One that is on its way has met another node: 1 if it may be tried again at
+   once. */
+int zlt_pool_astray(zlt_pool_t *p);
 
 
 #endif /* ZLT_POOL_H_INCLUDED */

@@ -164,6 +164,12 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
                         zlt_log_text(text, m->name));
     }
 
+    c->param.has_node = (m->ext & ZLT_X_NODE) != 0;
+
+    if (c->param.has_node) {
+        memcpy(c->param.node, m->node, ZLT_ID_SIZE);
+    }
+
     c->param.least = 1;
     c->param.most = 16;
 

@@ -496,6 +496,13 @@ zlt_link_tick(zlt_link_t *l, uint64_t now)
         zlt_pool_tick(l->owner.pool);
     }
 
+    if (zlt_channel_astray_tick(&l->owner) && l->control
+        && zlt_control_is_up(l->control))
+    {
+        zlt_control_fail(l->control, ZLT_DOWN_LOST, 0, "all data channels come "
+                         "to another node than the tunnel: it follows them");
+    }
+
     if (l->control) {
         zlt_control_tick(l->control);
     }

@@ -196,10 +196,15 @@ zlt_probe_passed(void *data, zlt_upgrade_step_e step, const zlt_way_t *way)
 static size_t
 zlt_probe_request(void *data, char *buf, zlt_http_want_t *want)
 {
-    uint8_t       id[ZLT_ID_SIZE], key[ZLT_KEY_SIZE];
-    zlt_probe_t  *p;
+    uint8_t            id[ZLT_ID_SIZE], key[ZLT_KEY_SIZE];
+    zlt_probe_t       *p;
+    zlt_http_tunnel_t  tunnel;
 
     p = data;
+
+    tunnel.id = id;
+    tunnel.key = key;
+    tunnel.node = NULL;
 
     if (RAND_bytes(id, sizeof(id)) != 1 || RAND_bytes(key, sizeof(key)) != 1) {
         return 0;
@@ -212,7 +217,7 @@ zlt_probe_request(void *data, char *buf, zlt_http_want_t *want)
 
     case ZLT_PROBE_RAW:
     case ZLT_PROBE_WEBSOCKET:
-        return zlt_http_channel(buf, &p->conf->url, id, key, NULL,
+        return zlt_http_channel(buf, &p->conf->url, &tunnel, NULL,
                                 p->step == ZLT_PROBE_WEBSOCKET, want);
 
     default:

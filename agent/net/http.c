@@ -35,9 +35,8 @@
 static int zlt_http_websocket(char key[ZLT_HTTP_KEY_SIZE],
     zlt_http_want_t *want);
 static size_t zlt_http_data(char *buf, const zlt_url_t *url,
-    const uint8_t *tunnel_id, const uint8_t *key, const char *what,
-    const uint8_t *id, const char *client, int websocket,
-    zlt_http_want_t *want);
+    const zlt_http_tunnel_t *tunnel, const char *what, const uint8_t *id,
+    const char *client, int websocket, zlt_http_want_t *want);
 static int zlt_http_status(zlt_http_answer_t *a, const char *line,
     size_t len);
 static int zlt_http_header(zlt_http_answer_t *a, const char *line,
@@ -117,35 +116,36 @@ zlt_http_plain(char *buf, const zlt_url_t *url, zlt_http_want_t *want)
 
 
 size_t
-zlt_http_channel(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
-    const uint8_t *key, const uint8_t *connection_id, int websocket,
-    zlt_http_want_t *want)
+zlt_http_channel(char *buf, const zlt_url_t *url,
+    const zlt_http_tunnel_t *tunnel, const uint8_t *connection_id,
+    int websocket, zlt_http_want_t *want)
 {
-    return zlt_http_data(buf, url, tunnel_id, key, "Connection",
-                         connection_id, NULL, websocket, want);
+    return zlt_http_data(buf, url, tunnel, "Connection", connection_id, NULL,
+                         websocket, want);
 }
 
 
 size_t
-zlt_http_access(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
-    const uint8_t *key, const uint8_t *access_id, const char *client,
-    int websocket, zlt_http_want_t *want)
+zlt_http_access(char *buf, const zlt_url_t *url,
+    const zlt_http_tunnel_t *tunnel, const uint8_t *access_id,
+    const char *client, int websocket, zlt_http_want_t *want)
 {
-    return zlt_http_data(buf, url, tunnel_id, key, "Access", access_id,
-                         client, websocket, want);
+    return zlt_http_data(buf, url, tunnel, "Access", access_id, client,
+                         websocket, want);
 }
 
 
 /* id: what the channel is for, or NULL; client: or NULL */
 
 static size_t
-zlt_http_data(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
-    const uint8_t *key, const char *what, const uint8_t *id,
+zlt_http_data(char *buf, const zlt_url_t *url,
+    const zlt_http_tunnel_t *tunnel, const char *what, const uint8_t *id,
     const char *client, int websocket, zlt_http_want_t *want)
 {
     int   n;
-    char  tunnel[2 * ZLT_ID_SIZE], secret[2 * ZLT_KEY_SIZE],
-          purpose[2 * ZLT_ID_SIZE], upgrade[256], ws_key[ZLT_HTTP_KEY_SIZE];
+    char  tunnel_id[2 * ZLT_ID_SIZE], secret[2 * ZLT_KEY_SIZE],
+          purpose[2 * ZLT_ID_SIZE], node[2 * ZLT_ID_SIZE], upgrade[256],
+          ws_key[ZLT_HTTP_KEY_SIZE];
 
     want->protocol = websocket ? ZLT_HTTP_WANT_WEBSOCKET
                                : ZLT_HTTP_WANT_ZLTUNNEL;
@@ -162,8 +162,12 @@ zlt_http_data(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
         return 0;
     }
 
-    zlt_hex_encode(tunnel, tunnel_id, ZLT_ID_SIZE);
-    zlt_hex_encode(secret, key, ZLT_KEY_SIZE);
+    zlt_hex_encode(tunnel_id, tunnel->id, ZLT_ID_SIZE);
+    zlt_hex_encode(secret, tunnel->key, ZLT_KEY_SIZE);
+
+    if (tunnel->node) {
+        zlt_hex_encode(node, tunnel->node, ZLT_ID_SIZE);
+    }
 
     if (id) {
         zlt_hex_encode(purpose, id, ZLT_ID_SIZE);
@@ -176,11 +180,16 @@ zlt_http_data(char *buf, const zlt_url_t *url, const uint8_t *tunnel_id,
                  "%s"
                  "Zltunnel-Tunnel: %.*s\r\n"
                  "Zltunnel-Key: %.*s\r\n"
+                 "%s%.*s%s"
                  "%s%s%s%.*s%s"
                  "%s%s%s"
                  "\r\n",
                  url->path, url->authority, upgrade,
-                 (int) sizeof(tunnel), tunnel, (int) sizeof(secret), secret,
+                 (int) sizeof(tunnel_id), tunnel_id,
+                 (int) sizeof(secret), secret,
+                 tunnel->node ? "Zltunnel-Node: " : "",
+                 tunnel->node ? (int) sizeof(node) : 0, node,
+                 tunnel->node ? "\r\n" : "",
                  id ? "Zltunnel-" : "", id ? what : "", id ? ": " : "",
                  id ? (int) sizeof(purpose) : 0, purpose, id ? "\r\n" : "",
                  client ? "Zltunnel-Client: " : "", client ? client : "",
@@ -355,6 +364,12 @@ zlt_http_header(zlt_http_answer_t *a, const char *line, size_t len)
             a->worker = worker;
             a->workers = workers;
         }
+
+    } else if (name == 13 && strncasecmp(line, "Zltunnel-Node", name) == 0) {
+        a->has_node = (n >= 2 * ZLT_ID_SIZE
+                       && zlt_hex_decode(a->node, value, ZLT_ID_SIZE) == 0);
+        a->beside = (n > 2 * ZLT_ID_SIZE
+                     && strcmp(value + 2 * ZLT_ID_SIZE, "; upgrade") == 0);
 
     } else if (name == 4 && strncasecmp(line, "Date", name) == 0) {
         a->date = zlt_http_date(value);

@@ -36,6 +36,10 @@ struct zlt_http_answer_s {
     unsigned         zltunnel:1;         /* Upgrade: zltunnel */
     unsigned         upgrade:1;          /* Connection: upgrade */
     unsigned         data:1;             /* Sec-WebSocket-Protocol: .. */
+    unsigned         has_node:1;         /* it says which one it is */
+    unsigned         beside:1;           /* .. or another binary that serves
+                                            there, too */
+    uint8_t          node[ZLT_ID_SIZE];
     char             accept[ZLT_HTTP_ACCEPT_SIZE];
 };
 
@@ -56,6 +60,15 @@ typedef struct {
 } zlt_http_want_t;
 
 
+/* the tunnel that a data channel is for */
+
+typedef struct {
+    const uint8_t   *id;
+    const uint8_t   *key;
+    const uint8_t   *node;               /* where it is; NULL: not known */
+} zlt_http_tunnel_t;
+
+
 /* They write into buf of ZLT_HTTP_REQUEST_SIZE bytes, and into want what has
    to be answered; they return the size, or 0 if it does not fit. */
 
@@ -65,12 +78,12 @@ size_t zlt_http_plain(char *buf, const zlt_url_t *url, zlt_http_want_t *want);
 
 /* connection_id: NULL for an idle channel */
 size_t zlt_http_channel(char *buf, const zlt_url_t *url,
-    const uint8_t *tunnel_id, const uint8_t *key,
-    const uint8_t *connection_id, int websocket, zlt_http_want_t *want);
+    const zlt_http_tunnel_t *tunnel, const uint8_t *connection_id,
+    int websocket, zlt_http_want_t *want);
 
 /* For a client of an access session; client is only told, in the log. */
 size_t zlt_http_access(char *buf, const zlt_url_t *url,
-    const uint8_t *tunnel_id, const uint8_t *key, const uint8_t *access_id,
+    const zlt_http_tunnel_t *tunnel, const uint8_t *access_id,
     const char *client, int websocket, zlt_http_want_t *want);
 
 /* 1 if the answer is the 101 that the request has asked for */

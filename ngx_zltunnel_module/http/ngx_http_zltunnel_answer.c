@@ -20,6 +20,9 @@
 
 #define NGX_HTTP_ZLTUNNEL_MISDIRECTED  421
 
+/* behind the id: the other one may be the binary that serves beside this one */
+#define NGX_HTTP_ZLTUNNEL_BESIDE       "; upgrade"
+
 
 static void ngx_http_zltunnel_answer_complain(ngx_http_request_t *r,
     ngx_zltunnel_registry_t *registry, u_char *node, const char *id);
@@ -92,12 +95,19 @@ ngx_http_zltunnel_answer_astray(ngx_http_request_t *r,
 {
     char  *id;
 
-    id = ngx_pcalloc(r->pool, 2 * ZLT_ID_SIZE + 1);
+    id = ngx_pcalloc(r->pool, 2 * ZLT_ID_SIZE
+                              + sizeof(NGX_HTTP_ZLTUNNEL_BESIDE));
+
     if (id == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     zlt_hex_encode(id, ngx_zltunnel_node_id(registry), ZLT_ID_SIZE);
+
+    if (ngx_zltunnel_overlap_look()) {
+        ngx_memcpy(id + 2 * ZLT_ID_SIZE, NGX_HTTP_ZLTUNNEL_BESIDE,
+                   sizeof(NGX_HTTP_ZLTUNNEL_BESIDE));
+    }
 
     if (ngx_http_zltunnel_answer_header(r, "Zltunnel-Node", id) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -106,6 +106,9 @@ sub there {
        'and ends when they have ended');
     $t->follow($new);
 
+    unlike($_->log, qr/come to another node/, 'which is no other node')
+        for @{ $t->{agents} };
+
     # what has no service is shut when there is one binary again
 
     my $free = $t->{base} + $t->{range} - 1;

@@ -55,6 +55,17 @@ test_answers(void)
     check(a.worker == 2 && a.workers == 4);
     check(strcmp(a.reason, "Switching Protocols") == 0);
 
+    check(a.has_node == 0);
+
+    check(PARSE("HTTP/1.1 421 M\r\nZltunnel-Node: "
+                "000102030405060708090a0b0c0d0e0F\r\n\r\n") > 0);
+    check(a.has_node && !a.beside && a.node[1] == 1 && a.node[15] == 15);
+    check(PARSE("HTTP/1.1 421 M\r\nZltunnel-Node: "
+                "000102030405060708090a0b0c0d0e0f; upgrade\r\n\r\n") > 0);
+    check(a.has_node && a.beside);
+    check(PARSE("HTTP/1.1 421 M\r\nZltunnel-Node: 0001\r\n\r\n") > 0);
+    check(a.has_node == 0 && a.beside == 0);
+
     check(PARSE("HTTP/1.1 101 S\r\nConnection: upgrades, up, grade\r\n\r\n")
           > 0);
     check(a.upgrade == 0);
