@@ -55,8 +55,9 @@ sub nginx {
         $in{main} = $block;
 
     } else {
-        %in = (%in, main => "events { }\nzltunnel { token_file"
-                            . " $t->{dir}/tokens; }\n");
+        %in = (%in, main => "events { }\n");
+        $in{main} .= "zltunnel { token_file $t->{dir}/tokens; }\n"
+            if $block !~ /^zltunnel /m;
         $in{ place($_, $block) } .= "$_\n" for statements($block);
     }
 
