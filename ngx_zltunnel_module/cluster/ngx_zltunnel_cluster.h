@@ -61,6 +61,21 @@ typedef struct {
 } ngx_zltunnel_gather_t;
 
 
+/* ports and hosts of this node's services */
+
+typedef struct {
+    ngx_rbtree_t                 leases;
+    ngx_rbtree_node_t            sentinel;
+    ngx_queue_t                  list;
+    ngx_uint_t                   n;
+    ngx_uint_t                   turn;        /* of looking through all */
+    ngx_uint_t                   events;      /* of the registry, seen */
+    ngx_msec_t                   looked;
+    ngx_msec_t                   renewed;
+    unsigned                     again:1;     /* some may have gone */
+} ngx_zltunnel_leases_t;
+
+
 struct ngx_zltunnel_cluster_s {
     ngx_zltunnel_registry_t     *registry;
     ngx_zltunnel_cluster_conf_t *conf;
@@ -82,6 +97,7 @@ struct ngx_zltunnel_cluster_s {
     ngx_zltunnel_engine_t        engine;
     ngx_zltunnel_publish_t       publish;
     ngx_zltunnel_gather_t        gather;
+    ngx_zltunnel_leases_t        lease;
 };
 
 

@@ -20,6 +20,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_cluster.h"
 #include "ngx_zltunnel_gather.h"
+#include "ngx_zltunnel_lease.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_publish.h"
 
@@ -147,6 +148,7 @@ ngx_zltunnel_cluster_create(ngx_zltunnel_registry_t *registry,
 
     ngx_zltunnel_publish_init(cluster);
     ngx_zltunnel_gather_init(cluster);
+    ngx_zltunnel_lease_init(cluster);
 
     cluster->tick.handler = ngx_zltunnel_cluster_tick;
     cluster->tick.data = cluster;
@@ -221,6 +223,7 @@ ngx_zltunnel_cluster_tick(ngx_event_t *ev)
 
         if (cluster->ready) {
             ngx_zltunnel_publish_tick(cluster);
+            ngx_zltunnel_lease_tick(cluster);
         }
 
         ngx_zltunnel_gather_tick(cluster);
@@ -355,6 +358,7 @@ ngx_zltunnel_cluster_leave(ngx_zltunnel_cluster_t *cluster)
     cluster->publish.loaded = 0;
     ngx_zltunnel_publish_forget(cluster);
     ngx_zltunnel_gather_end(cluster);
+    ngx_zltunnel_lease_end(cluster);
 }
 
 
@@ -366,6 +370,7 @@ ngx_zltunnel_cluster_ready(void *data)
     cluster->ready = 1;
 
     ngx_zltunnel_publish_ready(cluster);
+    ngx_zltunnel_lease_ready(cluster);
 
     if (ngx_zltunnel_cluster_shares(cluster)) {
         ngx_zltunnel_gather_ready(cluster);
@@ -403,4 +408,5 @@ ngx_zltunnel_cluster_emptied(ngx_zltunnel_cluster_t *cluster)
     cluster->gather.emptied = ngx_current_msec | 1;
 
     ngx_zltunnel_publish_forget(cluster);
+    ngx_zltunnel_lease_ready(cluster);
 }

@@ -158,6 +158,10 @@ ngx_zltunnel_revoke_peers(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_token_t      *token;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
 
+    /* services that have to go do so in the same way */
+
+    changed |= (registry->sh->lost != 0);
+
     for (peer = ngx_zltunnel_peer_next(registry, NULL);
          peer;
          peer = ngx_zltunnel_peer_next(registry, &key))

@@ -22,19 +22,31 @@
 
 #define NGX_ZLTUNNEL_WITHDRAW_BATCH  32    /* services, under one lock */
 
+
+typedef struct {
+    u_char                       id[ZLT_ID_SIZE];
+    const char                  *reason;
+    ngx_uint_t                   moves;       /* to another port */
+} ngx_zltunnel_withdraw_t;
+
+
 static ngx_uint_t ngx_zltunnel_withdraw_forbidden(
     ngx_zltunnel_control_t *control, ngx_zltunnel_token_t *token,
-    u_char (*ids)[ZLT_ID_SIZE]);
+    ngx_zltunnel_withdraw_t *gone);
 static void ngx_zltunnel_withdraw_tell(ngx_zltunnel_control_t *control,
-    u_char *id);
+    ngx_zltunnel_withdraw_t *gone);
+
+
+static const char  ngx_zltunnel_withdraw_reason[] =
+                                                NGX_ZLTUNNEL_WITHDRAW_REASON;
 
 
 void
 ngx_zltunnel_withdraw_rights(ngx_zltunnel_control_t *control)
 {
-    ngx_uint_t             i, n, total;
-    ngx_zltunnel_token_t  *token;
-    u_char                 ids[NGX_ZLTUNNEL_WITHDRAW_BATCH][ZLT_ID_SIZE];
+    ngx_uint_t                i, n, total, moves;
+    ngx_zltunnel_token_t     *token;
+    ngx_zltunnel_withdraw_t   gone[NGX_ZLTUNNEL_WITHDRAW_BATCH];
 
     token = ngx_zltunnel_token_find(control->registry, control->token);
 
@@ -44,19 +56,29 @@ ngx_zltunnel_withdraw_rights(ngx_zltunnel_control_t *control)
 
     ngx_zltunnel_peer_token(control->peer, token);
     total = 0;
+    moves = 0;
 
     ngx_zltunnel_control_enter(control);
 
     /* all that is forbidden goes, whether or not the agent can be told */
 
     do {
-        n = ngx_zltunnel_withdraw_forbidden(control, token, ids);
+        n = ngx_zltunnel_withdraw_forbidden(control, token, gone);
 
-        for (i = 0; i < n && control->extended; i++) {
-            ngx_zltunnel_withdraw_tell(control, ids[i]);
+        for (i = 0; i < n; i++) {
+
+            if (gone[i].moves) {
+                moves = 1;
+
+            } else if (control->extended) {
+                ngx_zltunnel_withdraw_tell(control, &gone[i]);
+
+            } else if (gone[i].reason != ngx_zltunnel_withdraw_reason) {
+                moves = 1;
+            }
+
+            total += (gone[i].reason == ngx_zltunnel_withdraw_reason);
         }
-
-        total += n;
 
     } while (n == NGX_ZLTUNNEL_WITHDRAW_BATCH);
 
@@ -75,6 +97,14 @@ ngx_zltunnel_withdraw_rights(ngx_zltunnel_control_t *control)
 
         ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT, 0,
                                   NGX_ZLTUNNEL_WITHDRAW_REASON);
+
+    } else if (moves) {
+
+        /* there is no message for another port: it registers again, and the
+           server finds one */
+
+        ngx_zltunnel_control_stop(control, ZLT_D_RECONNECT, 0,
+                                  NGX_ZLTUNNEL_LOST_PORT);
     }
 
     ngx_zltunnel_control_leave(control);
@@ -117,9 +147,10 @@ ngx_zltunnel_withdraw_allowed(ngx_zltunnel_registry_t *registry,
 
 static ngx_uint_t
 ngx_zltunnel_withdraw_forbidden(ngx_zltunnel_control_t *control,
-    ngx_zltunnel_token_t *token, u_char (*ids)[ZLT_ID_SIZE])
+    ngx_zltunnel_token_t *token, ngx_zltunnel_withdraw_t *gone)
 {
     ngx_uint_t                  n;
+    const char                 *why;
     ngx_queue_t                *q, *next;
     ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service;
@@ -146,10 +177,20 @@ ngx_zltunnel_withdraw_forbidden(ngx_zltunnel_control_t *control,
         next = ngx_queue_next(q);
         service = ngx_queue_data(q, ngx_zltunnel_sh_service_t, queue);
 
-        if (!ngx_zltunnel_withdraw_allowed(control->registry, service, token)) {
-            ngx_memcpy(ids[n++], service->id, ZLT_ID_SIZE);
-            ngx_zltunnel_service_withdraw(control->registry, service,
-                                          NGX_ZLTUNNEL_WITHDRAW_REASON);
+        why = ngx_zltunnel_lost_why(service);
+
+        if (why == NULL
+            && !ngx_zltunnel_withdraw_allowed(control->registry, service,
+                                              token))
+        {
+            why = ngx_zltunnel_withdraw_reason;
+        }
+
+        if (why) {
+            ngx_memcpy(gone[n].id, service->id, ZLT_ID_SIZE);
+            gone[n].reason = why;
+            gone[n++].moves = ngx_zltunnel_lost_moves(service);
+            ngx_zltunnel_service_withdraw(control->registry, service, why);
         }
     }
 
@@ -160,18 +201,17 @@ ngx_zltunnel_withdraw_forbidden(ngx_zltunnel_control_t *control,
 
 
 static void
-ngx_zltunnel_withdraw_tell(ngx_zltunnel_control_t *control, u_char *id)
+ngx_zltunnel_withdraw_tell(ngx_zltunnel_control_t *control,
+    ngx_zltunnel_withdraw_t *gone)
 {
     zlt_msg_t  m;
-
-    static u_char  reason[] = NGX_ZLTUNNEL_WITHDRAW_REASON;
 
     ngx_memzero(&m, sizeof(zlt_msg_t));
 
     m.type = ZLT_WITHDRAW;
-    m.service_id = id;
-    m.reason.data = reason;
-    m.reason.len = sizeof(reason) - 1;
+    m.service_id = gone->id;
+    m.reason.data = (u_char *) gone->reason;
+    m.reason.len = ngx_strlen(gone->reason);
 
     ngx_zltunnel_control_io_write(control, &m);
 }

@@ -15,8 +15,8 @@
     "The token does not allow the service any more"
 
 
-/* the token set has changed: rights are checked anew; the control channel may
-   be gone after it */
+/* the token set has changed, or another node's services have displaced some here:
+   rights are checked anew; the control channel may be gone after it */
 void ngx_zltunnel_withdraw_rights(ngx_zltunnel_control_t *control);
 /* under the lock: the token still allows it, by name, protocol, port and hosts */
 ngx_uint_t ngx_zltunnel_withdraw_allowed(ngx_zltunnel_registry_t *registry,

@@ -406,6 +406,30 @@ ngx_zltunnel_host_create(ngx_zltunnel_registry_t *registry, ngx_str_t *name,
 
 
 void
+ngx_zltunnel_host_lose(ngx_zltunnel_sh_service_t *service, ngx_str_t *name,
+    ngx_str_t *token)
+{
+    ngx_queue_t               *q;
+    ngx_zltunnel_sh_host_t    *host;
+    ngx_zltunnel_sh_hosted_t  *hosted;
+
+    for (q = ngx_queue_head(&service->hosts);
+         q != ngx_queue_sentinel(&service->hosts);
+         q = ngx_queue_next(q))
+    {
+        hosted = ngx_queue_data(q, ngx_zltunnel_sh_hosted_t, list);
+        host = hosted->host;
+
+        if (host->len == name->len
+            && ngx_memcmp(host->name, name->data, name->len) == 0)
+        {
+            host->tenant = ngx_zltunnel_host_tenant(token);
+        }
+    }
+}
+
+
+void
 ngx_zltunnel_host_leave(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service)
 {

@@ -54,6 +54,9 @@ ngx_zltunnel_host_e ngx_zltunnel_host_claim(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service, ngx_str_t *token,
     ngx_zltunnel_host_name_t *names, ngx_uint_t n, ngx_uint_t max,
     ngx_str_t *failed);
+/* a name of its is that token's, at another node: so it is kept for that one */
+void ngx_zltunnel_host_lose(ngx_zltunnel_sh_service_t *service,
+    ngx_str_t *name, ngx_str_t *token);
 /* the service goes: its names are kept for its tenant for a while */
 void ngx_zltunnel_host_leave(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service);

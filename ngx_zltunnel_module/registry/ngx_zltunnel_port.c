@@ -88,6 +88,22 @@ ngx_zltunnel_port_free(ngx_zltunnel_registry_t *registry,
 }
 
 
+void
+ngx_zltunnel_port_lose(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, ngx_str_t *token)
+{
+    ngx_zltunnel_sh_port_t  *port;
+
+    port = ngx_zltunnel_port_lookup(registry->sh, service->port,
+                                    service->udp);
+
+    if (port && port->service == service) {
+        port->tenant = ngx_zltunnel_name_hash(token->data, token->len);
+        port->user = 0;
+    }
+}
+
+
 ngx_uint_t
 ngx_zltunnel_port_freed(ngx_zltunnel_sh_t *sh, in_port_t port, ngx_uint_t udp)
 {

@@ -28,6 +28,9 @@ ngx_int_t ngx_zltunnel_port_choose(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_token_t *token,
     ngx_zltunnel_sh_service_t *service, in_port_t preferred,
     ngx_uint_t *code, const char **reason);
+/* its port is that token's, at another node: so it rests for that one */
+void ngx_zltunnel_port_lose(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service, ngx_str_t *token);
 /* the service goes: its port rests, and is closed */
 void ngx_zltunnel_port_free(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service);

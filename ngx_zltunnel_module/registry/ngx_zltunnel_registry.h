@@ -20,6 +20,7 @@
 #include "ngx_zltunnel_health.h"
 #include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_kept.h"
+#include "ngx_zltunnel_lost.h"
 #include "ngx_zltunnel_metrics.h"
 #include "ngx_zltunnel_node.h"
 #include "ngx_zltunnel_notice.h"

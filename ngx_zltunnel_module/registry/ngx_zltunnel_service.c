@@ -423,6 +423,10 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
 
     sh = registry->sh;
 
+    if (service->lost && sh->lost) {
+        sh->lost--;
+    }
+
     ngx_zltunnel_port_free(registry, service);
     ngx_zltunnel_health_free(registry, service);
     ngx_zltunnel_host_leave(registry, service);

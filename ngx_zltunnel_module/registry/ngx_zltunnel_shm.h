@@ -178,6 +178,8 @@ struct ngx_zltunnel_sh_s {
     ngx_uint_t                   past_size;
     ngx_uint_t                   npast;       /* that went, in all */
     ngx_atomic_t                 events;      /* that were told, in all */
+    ngx_uint_t                   lost;        /* services that are to go, in
+                                                 tunnels that are live */
     ngx_zltunnel_sh_cluster_t    cluster;
 };
 

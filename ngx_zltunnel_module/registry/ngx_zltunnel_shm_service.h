@@ -23,6 +23,7 @@ struct ngx_zltunnel_sh_service_s {
     in_port_t                    remote_port; /* asked for */
     uint8_t                      udp;
     uint8_t                      flags;       /* ZLT_R_* */
+    uint8_t                      lost;        /* see ngx_zltunnel_lost.c */
     uint8_t                      stale;       /* not registered again yet */
     uint8_t                      health;      /* ZLT_H_*, by its agent's check */
     uint8_t                      shut;        /* .. so its port is closed */

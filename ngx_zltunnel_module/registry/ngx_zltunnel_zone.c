@@ -102,6 +102,7 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     sh->changes++;
     sh->resets++;
     sh->ntunnels = 0;
+    sh->lost = 0;
 
     /* its text is asked for again */
 
