@@ -39,9 +39,10 @@
 #define ZLT_BACKOFF_IN_USE       5000    /* ms */
 #define ZLT_BACKOFF_LEAST        2000    /* ms, whatever the server says, but
                                             after a channel that was sound */
-#define ZLT_BACKOFF_DOUBLES      3       /* at once, .. */
-#define ZLT_BACKOFF_DOUBLE       800     /* .. ms between them, about */
-#define ZLT_BACKOFF_SEEK         30000   /* ms, +-20 %, for the others */
+#define ZLT_BACKOFF_SEEKS        3       /* dials at once, .. */
+#define ZLT_BACKOFF_SEEK         800     /* .. ms between them, at most; then
+                                            ever more, up to */
+#define ZLT_BACKOFF_SEEK_MOST    36000
 #define ZLT_BACKOFF_MOVES        32      /* at once, and one more each .. */
 #define ZLT_BACKOFF_MOVE         2000    /* .. ms */
 
@@ -104,12 +105,7 @@ zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
 
         /* a balancer, which leads elsewhere the next time, or never */
 
-        if (l->doubles++ < ZLT_BACKOFF_DOUBLES) {
-            return ZLT_BACKOFF_QUICK + zlt_random_below(ZLT_BACKOFF_DOUBLE);
-        }
-
-        return ZLT_BACKOFF_SEEK - ZLT_BACKOFF_SEEK / 5
-               + zlt_random_below(ZLT_BACKOFF_SEEK * 2 / 5);
+        return zlt_backoff_seek(l->doubles++);
 
     case ZLT_DOWN_CLOSED:
         return 0;
@@ -130,6 +126,30 @@ zlt_backoff_delay(zlt_link_t *l, zlt_down_e how, uint32_t retry_after,
 
         return delay;
     }
+}
+
+
+/* A node that starts is found soon after, and one that is gone costs the others
+   little. */
+
+uint32_t
+zlt_backoff_seek(unsigned tries)
+{
+    uint32_t  most;
+
+    most = ZLT_BACKOFF_SEEK;
+
+    for ( /* void */ ; tries >= ZLT_BACKOFF_SEEKS
+                       && most < ZLT_BACKOFF_SEEK_MOST; tries--)
+    {
+        most += most / 2;
+    }
+
+    if (most > ZLT_BACKOFF_SEEK_MOST) {
+        most = ZLT_BACKOFF_SEEK_MOST;
+    }
+
+    return most - most / 3 + zlt_random_below(most / 3 + 1);
 }
 
 

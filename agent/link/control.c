@@ -339,8 +339,9 @@ zlt_control_fail(zlt_control_t *c, zlt_down_e how, uint32_t retry_after,
         zlt_log_link(c->link->owner.label, ZLT_LOG_ERROR, "%s", text);
 
     } else {
-        zlt_log_link(c->link->owner.label, how == ZLT_DOWN_DOUBLE
-                                           ? ZLT_LOG_INFO : ZLT_LOG_WARN,
+        zlt_log_link(c->link->owner.label, how != ZLT_DOWN_DOUBLE
+                                           ? ZLT_LOG_WARN : c->link->doubles
+                                           ? ZLT_LOG_DEBUG : ZLT_LOG_INFO,
                      "%s", text);
     }
 

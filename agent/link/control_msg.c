@@ -19,6 +19,7 @@
 #include "log.h"
 #include "often.h"
 #include "tls.h"
+#include "zlt_hex.h"
 
 
 static void zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m);
@@ -127,9 +128,9 @@ zlt_control_msg_auth_ok(zlt_control_t *c, const zlt_msg_t *m)
     l = c->link;
 
     if (zlt_control_msg_node(l, m)) {
-        zlt_control_fail(c, ZLT_DOWN_DOUBLE, 0, "the server is the node %s, "
-                         "where another link is",
-                         zlt_link_place_node(l, node));
+        zlt_hex_encode(node, m->node, ZLT_ID_SIZE);
+        zlt_control_fail(c, ZLT_DOWN_DOUBLE, 0, "the server is the node %.32s, "
+                         "where another link is", node);
         return;
     }
 
@@ -197,16 +198,22 @@ zlt_control_msg_node(zlt_link_t *l, const zlt_msg_t *m)
 {
     static const uint8_t  none[ZLT_ID_SIZE];
 
-    l->has_node = (m->ext & ZLT_X_NODE) != 0;
     l->nodes = (m->ext & ZLT_X_NODES) ? m->nodes : 0;
 
-    if (!l->has_node) {
-        return 0;
+    if ((m->ext & ZLT_X_NODE) && l->spread
+        && memcmp(m->tunnel_id, none, ZLT_ID_SIZE) == 0)
+    {
+        memcpy(l->met, m->node, ZLT_ID_SIZE);
+        return 1;
     }
 
-    memcpy(l->node_id, m->node, ZLT_ID_SIZE);
+    l->has_node = (m->ext & ZLT_X_NODE) ? 1 : 0;
 
-    return l->spread && memcmp(m->tunnel_id, none, ZLT_ID_SIZE) == 0;
+    if (l->has_node) {
+        memcpy(l->node_id, m->node, ZLT_ID_SIZE);
+    }
+
+    return 0;
 }
 
 

@@ -29,6 +29,7 @@
 #include <time.h>
 
 #include "addr.h"
+#include "backoff.h"
 #include "control.h"
 #include "control_access.h"
 #include "link_control.h"
@@ -108,6 +109,8 @@ struct zlt_link_s {
     unsigned         hidden:1;         /* may turn out to be none */
     unsigned         has_node:1;       /* its server says who it is: */
     uint8_t          node_id[ZLT_ID_SIZE];
+    uint8_t          met[ZLT_ID_SIZE]; /* the node that was met with last, if
+                                          that was a double */
     unsigned         nodes;            /* .. how many there are; 0: not told */
     unsigned         doubles;          /* it has met with, in a row */
 

@@ -27,9 +27,6 @@
 #include "tls.h"
 
 
-#define ZLT_SPREAD_TRIES     3         /* for each node that is missing, .. */
-#define ZLT_SPREAD_QUICK     300       /* .. this and up to twice as many ms
-                                          between them */
 #define ZLT_SPREAD_AGAIN     30000     /* ms, +-20 %, what came to nothing */
 
 
@@ -53,7 +50,10 @@ zlt_spread_dial_next(zlt_spread_t *sp, uint64_t now)
     if (a) {
         zlt_spread_dial_start(sp, &a->addr);
 
-    } else if (sp->told > zlt_spread_view_count(sp) && now >= sp->seek_at) {
+    } else if (sp->told > zlt_spread_view_count(sp) && now < sp->seek_at) {
+        zlt_spread_soon(sp, (uint32_t) (sp->seek_at - now));
+
+    } else if (sp->told > zlt_spread_view_count(sp)) {
 
         /* behind one of the addresses, whichever */
 
@@ -204,7 +204,7 @@ zlt_spread_dial_down(zlt_spread_t *sp, zlt_down_e how)
         sp->told = l->nodes;
 
         if (a) {
-            zlt_spread_addr_node(a, l->node_id);
+            zlt_spread_addr_node(a, l->met);
         }
 
     } else if (!sp->seeks && how != ZLT_DOWN_IN_USE && how != ZLT_DOWN_CLOSED
@@ -235,8 +235,8 @@ zlt_spread_dial_down(zlt_spread_t *sp, zlt_down_e how)
 }
 
 
-/* The next dial: a few for each node that is missing with little time between
-   them, and then one once in a while. */
+/* Addresses are tried at once; how long it is to a dial for nodes that are
+   missing depends on how many there were for each. */
 
 void
 zlt_spread_dial_soon(zlt_spread_t *sp)
@@ -244,20 +244,15 @@ zlt_spread_dial_soon(zlt_spread_t *sp)
     uint32_t  delay;
     unsigned  count;
 
+    delay = 0;
     count = zlt_spread_view_count(sp);
 
-    if (sp->told > count && sp->tries >= ZLT_SPREAD_TRIES * (sp->told - count))
-    {
-        sp->seek_at = zlt_io_now() + zlt_spread_dial_later();
-        zlt_spread_soon(sp, 0);
-        return;
+    if (sp->tries && sp->told > count) {
+        delay = zlt_backoff_seek((sp->tries - 1) / (sp->told - count));
     }
 
-    delay = sp->tries ? ZLT_SPREAD_QUICK + zlt_random_below(ZLT_SPREAD_QUICK)
-                      : 0;
-
     sp->seek_at = zlt_io_now() + delay;
-    zlt_spread_soon(sp, delay);
+    zlt_spread_soon(sp, 0);
 }
 
 

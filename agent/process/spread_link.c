@@ -157,7 +157,7 @@ zlt_spread_link_down(zlt_link_t *l, zlt_down_e how)
 
     sp->told = l->nodes;
 
-    if (zlt_spread_view_holders(sp) < sp->told) {
+    if (zlt_spread_view_holders(sp) - zlt_spread_view_holds(l) < sp->told) {
         return 0;
     }
 

@@ -14,7 +14,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Server;
-use ZLTunnel::Wire;
+use ZLTunnel::Wire qw(msg str16 ext);
 
 my ($A, $B, $C) = map { $_ x 16 } qw(a b c);
 
@@ -28,6 +28,7 @@ my $n;                          # nodes that there are
 
 subtest 'each node once' => \&each_once;
 subtest 'a node is lost, and comes back' => \&lost;
+subtest 'a node reloads' => \&reloads;
 subtest 'a node is gone for good' => \&gone;
 subtest 'no more than "nodes"' => \&bounded;
 subtest 'access sessions' => \&access;
@@ -159,6 +160,25 @@ sub lost {
         next if $l->{node} eq unpack 'H*', $B;
         is($l->{since}, $before{ $l->{node} }, 'another has stayed where it is');
     }
+}
+
+
+# Its former workers serve on while the link looks for the new ones.
+
+sub reloads {
+    my $c = channel($B);
+
+    @deal = ($A, $C, $B);
+    @auths = ();
+
+    $c->tell(msg('Disconnect', str16('reloading') . ext(1 => "\1")));
+
+    ok($server->wait(sub { @auths == 3 }, 20), 'it meets the others first');
+    are_at('a b c', 'it finds its node again');
+    is($auths[2][1], 'a c', 'as the same link');
+    unlike($agent->log, qr/this one ends/, 'which has not ended meanwhile');
+    $c->drop;
+    are_at('a b c', 'nor with the former workers');
 }
 
 
