@@ -34,6 +34,7 @@
 
 
 #define ZLT_CHANNEL_ASTRAY_TRIES  200      /* of one channel, in a row */
+#define ZLT_CHANNEL_ASTRAY_LEFT   8        /* .. if the link is there by now */
 #define ZLT_CHANNEL_ASTRAY_TELLS  3        /* .. after which it is told */
 #define ZLT_CHANNEL_ASTRAY_WAITS  2000     /* ms, until then */
 #define ZLT_CHANNEL_ASTRAY_AGAIN  3600000  /* ms, until it is told again */
@@ -44,6 +45,8 @@
 #define ZLT_CHANNEL_ASTRAY_LASTS  3000
 
 
+static unsigned zlt_channel_astray_most(const zlt_owner_t *o,
+    const zlt_pool_param_t *param, const zlt_http_answer_t *answer);
 static void zlt_channel_astray_count(zlt_astray_t *a, const uint8_t *node,
     uint64_t now);
 static void zlt_channel_astray_tell(const zlt_owner_t *o);
@@ -90,7 +93,7 @@ zlt_channel_astray_again(zlt_channel_t *ch, const zlt_pool_param_t *param,
         }
     }
 
-    if (ch->astray == ZLT_CHANNEL_ASTRAY_TRIES
+    if (ch->astray >= zlt_channel_astray_most(o, param, answer)
         || now - ch->astray_since > o->conf->connect_timeout)
     {
         return 0;
@@ -99,6 +102,25 @@ zlt_channel_astray_again(zlt_channel_t *ch, const zlt_pool_param_t *param,
     ch->astray++;
 
     return 1;
+}
+
+
+/* How many tries there are.  What an earlier tunnel of the link still wants may
+   be out of reach: at a reload of nginx with another zone, new workers alone
+   accept. */
+
+static unsigned
+zlt_channel_astray_most(const zlt_owner_t *o, const zlt_pool_param_t *param,
+    const zlt_http_answer_t *answer)
+{
+    if (param && answer->has_node && o->has_param && o->param.has_node
+        && memcmp(o->param.node, answer->node, ZLT_ID_SIZE) == 0
+        && memcmp(o->param.tunnel_id, param->tunnel_id, ZLT_ID_SIZE) != 0)
+    {
+        return ZLT_CHANNEL_ASTRAY_LEFT;
+    }
+
+    return ZLT_CHANNEL_ASTRAY_TRIES;
 }
 
 

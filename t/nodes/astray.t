@@ -21,7 +21,7 @@ use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
 use ZLTunnel::Server;
-use ZLTunnel::Wire qw(msg str16);
+use ZLTunnel::Wire qw(msg str16 ext);
 
 my ($OWN, $OTHER, $THIRD) = map { $_ x 16 } "\xaa", "\xbb", "\xcc";
 my $WARNS = qr/ WARN data channels come to another node than the tunnel: at ws:\/\/\S+ \(127\.0\.0\.1:\d+\) 3 in a row met the node (?:bb){16}, and the tunnel is at (?:aa){16}; .*"hash \$remote_addr"/;
@@ -39,6 +39,7 @@ subtest 'within a WebSocket' => sub { by_chance('websocket') };
 subtest 'visitors' => \&visitors;
 subtest 'an upgrade' => \&upgrade;
 subtest 'another status of that number' => \&foreign;
+subtest 'a node that was left' => \&left;
 subtest 'for ever' => \&forever;
 
 $t->finish;
@@ -220,6 +221,48 @@ sub foreign {
         $agent->log =~ /no data channel can be opened: .*421/
     }, 20), 'what is not of the server is a failure') or diag($agent->log);
     cmp_ok(scalar @{ $server->{asked} }, '<', 20, 'as others are');
+
+    end($server, $agent);
+}
+
+
+# At a reload with another zone, what an earlier tunnel wants meets new workers
+# alone: they are the node where the link is by then.
+
+sub left {
+    my ($server, $agent) = scene();
+    my $meet = $server->{meet};
+    my @tries;
+
+    $server->{deal} = sub { return $server->{auths} > 1 ? $OTHER : $OWN };
+    $server->{meet} = sub {
+        my ($head) = @_;
+
+        $head =~ /^Zltunnel-Connection:/m or return $meet->($head);
+        push @tries, $head;
+
+        return @tries == 1 ? '' : answer($OTHER);
+    };
+
+    ok($server->wait(sub { $server->{services}{echo} }, 20), 'registered');
+    my $former = $server->control;
+    $former->tell(msg('Connect', md5('echo') . 'l' x 16
+                                 . str16('192.0.2.1:5')));
+    ok($server->wait(sub { @tries }, 20), 'a channel is on its way');
+
+    my ($asks) = grep { $_->{head}{'zltunnel-connection'} }
+                 values %{ $server->{conns} };
+
+    delete $server->{services}{echo};
+    $former->tell(msg('Disconnect', str16('a reload') . ext(1 => "\1")));
+    ok($server->wait(sub { $server->{services}{echo} }, 20),
+       'the link goes elsewhere');
+
+    $asks->say(answer($OTHER));
+    ok($server->wait(sub {
+        $agent->log =~ /a data channel could not be opened: .*421/
+    }, 20), 'the channel is given up');
+    cmp_ok(scalar @tries, '<', 20, 'after a few tries');
 
     end($server, $agent);
 }
