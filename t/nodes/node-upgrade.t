@@ -19,7 +19,7 @@ my $t = ZLTunnel->new(workers => 1, range => 4, daemon => 'on');
 my $token = $t->token('alice');
 $t->start;
 
-my ($drawn, %met) = (who($t));
+my ($drawn, $told, %met) = (who($t), 0);
 
 subtest 'two binaries' => sub {
     my $agent = ZLTunnel::Wire->agent($t, $token);
@@ -36,6 +36,7 @@ subtest 'two binaries' => sub {
         my ($node) = $answer->{head} =~ /^Zltunnel-Node: (\w+); upgrade\r?$/m;
 
         $met{ $answer->{status} }{ $node // '' }++;
+        $told++ if $answer->{head} =~ /^Zltunnel-Node: \w{32}; upgrade\r?$/m;
         $c->close;
 
         # enough for the warning, were it one
@@ -47,6 +48,7 @@ subtest 'two binaries' => sub {
     is_deeply([ sort keys %met ], [ 101, 421 ], 'and nothing else');
     is(keys %{ $met{421} }, 1, 'the new one says who it is');
     isnt($node, unpack('H*', $drawn), 'which is somebody else');
+    is($told, $met{421}{$node}, 'and that it is beside another binary');
 
     $agent->close;
     kill QUIT => $old;
