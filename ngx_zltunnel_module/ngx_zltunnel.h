@@ -108,10 +108,7 @@ struct ngx_zltunnel_registry_s {
                                                  the name; empty: as http says */
     ngx_uint_t                   nodes;       /* behind one name; 0: not told */
     u_char                       node_id[ZLT_ID_SIZE];      /* if it is given */
-    u_char                       node_former[ZLT_ID_SIZE];  /* before a reload
-                                                 that has changed it */
     unsigned                     node_given:1;
-    unsigned                     node_changed:1;
     ngx_uint_t                   max_unauthenticated;
     ngx_uint_t                   max_idle_channels;
     ngx_uint_t                   max_pending;

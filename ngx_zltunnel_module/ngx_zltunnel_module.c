@@ -182,7 +182,7 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
 {
     ngx_uint_t                 i;
     ngx_zltunnel_conf_t       *conf;
-    ngx_zltunnel_registry_t  **registry, *former;
+    ngx_zltunnel_registry_t  **registry;
 
     conf = ngx_zltunnel_conf(cycle);
 
@@ -204,11 +204,8 @@ ngx_zltunnel_init_module(ngx_cycle_t *cycle)
 
         registry[i]->sh->generation = ngx_zltunnel_way_generation;
 
-        former = ngx_zltunnel_former(cycle, registry[i]);
-
-        if (former) {
-            ngx_zltunnel_node_succeed(registry[i], former);
-        }
+        ngx_zltunnel_node_succeed(registry[i],
+                                  ngx_zltunnel_former(cycle, registry[i]));
     }
 
     ngx_zltunnel_listener_init_module(cycle);

@@ -47,8 +47,8 @@ typedef struct {
     unsigned                     ws:1;        /* .. within a WebSocket */
     unsigned                     fresh:1;     /* .. with a connection id */
     unsigned                     access:1;    /* .. of a visitor */
-    unsigned                     former:1;    /* .. for who this server was
-                                                 before a reload */
+    unsigned                     former:1;    /* .. for who this server is in
+                                                 another configuration */
 } ngx_http_zltunnel_upgrade_t;
 
 

@@ -6,8 +6,12 @@
 /*
  * Who this server is.  The id that is drawn lives as long as the master, also
  * where a reload makes another zone, so that an agent that comes again knows
- * where it is; an id that is configured counts from the reload on that brought
- * it.
+ * where it is; an id that is configured is that of the workers of its
+ * configuration.
+ *
+ * The zone remembers the last ids.  While a reload goes on, and several may
+ * follow each other, agents have one of before, and workers that have not heard
+ * of their end yet meet agents that have the next one.
  */
 
 
@@ -29,7 +33,8 @@
 u_char *
 ngx_zltunnel_node_id(ngx_zltunnel_registry_t *registry)
 {
-    return registry->node_given ? registry->node_id : registry->sh->node;
+    return registry->node_given ? registry->node_id
+                                : registry->sh->node.drawn;
 }
 
 
@@ -43,15 +48,26 @@ ngx_zltunnel_node_is(ngx_zltunnel_registry_t *registry, const u_char *id)
 ngx_uint_t
 ngx_zltunnel_node_was(ngx_zltunnel_registry_t *registry, const u_char *id)
 {
-    return registry->node_changed
-           && ngx_memcmp(registry->node_former, id, ZLT_ID_SIZE) == 0;
+    ngx_uint_t               i;
+    ngx_zltunnel_sh_node_t  *node;
+
+    node = &registry->sh->node;
+
+    for (i = 0; i < ngx_min(node->n, NGX_ZLTUNNEL_NODE_IDS); i++) {
+
+        if (ngx_memcmp(node->ids[i], id, ZLT_ID_SIZE) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
 ngx_int_t
 ngx_zltunnel_node_init(ngx_zltunnel_registry_t *registry)
 {
-    if (RAND_bytes(registry->sh->node, ZLT_ID_SIZE) != 1) {
+    if (RAND_bytes(registry->sh->node.drawn, ZLT_ID_SIZE) != 1) {
         ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, 0,
                       "RAND_bytes() failed for the id of zltunnel \"%V\"",
                       &registry->name);
@@ -66,30 +82,34 @@ void
 ngx_zltunnel_node_succeed(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_registry_t *former)
 {
-    u_char  *id;
+    u_char                  *id;
+    ngx_zltunnel_sh_node_t  *node;
 
-    if (registry->sh != former->sh) {
-        ngx_memcpy(registry->sh->node, former->sh->node, ZLT_ID_SIZE);
+    node = &registry->sh->node;
+
+    if (former && former->sh != registry->sh) {
+        *node = former->sh->node;
     }
 
-    id = ngx_zltunnel_node_id(former);
+    id = ngx_zltunnel_node_id(registry);
 
-    if (!ngx_zltunnel_node_is(registry, id)) {
-        registry->node_changed = 1;
-        ngx_memcpy(registry->node_former, id, ZLT_ID_SIZE);
-
-    } else if (former->node_changed) {
-        registry->node_changed = 1;
-        ngx_memcpy(registry->node_former, former->node_former, ZLT_ID_SIZE);
+    if (ngx_zltunnel_node_was(registry, id)) {
+        return;
     }
+
+    /* who reads meanwhile does not find it yet */
+
+    ngx_memcpy(node->ids[node->n % NGX_ZLTUNNEL_NODE_IDS], id, ZLT_ID_SIZE);
+    ngx_memory_barrier();
+    node->n++;
 }
 
 
 ngx_uint_t
 ngx_zltunnel_node_astray(ngx_zltunnel_registry_t *registry)
 {
-    time_t                    now;
-    ngx_uint_t                n;
+    time_t                     now;
+    ngx_uint_t                 n;
     ngx_zltunnel_sh_astray_t  *astray;
 
     n = 0;

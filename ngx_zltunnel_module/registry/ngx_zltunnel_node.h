@@ -21,13 +21,14 @@ u_char *ngx_zltunnel_node_id(ngx_zltunnel_registry_t *registry);
 /* 1 if that is this server */
 ngx_uint_t ngx_zltunnel_node_is(ngx_zltunnel_registry_t *registry,
     const u_char *id);
-/* 1 if that was this server before the configuration was loaded again: agents
-   that have not come anew since know it so */
+/* 1 if that was this server in a configuration of late, or is so in the next one,
+   to which this worker does not belong */
 ngx_uint_t ngx_zltunnel_node_was(ngx_zltunnel_registry_t *registry,
     const u_char *id);
 /* draws an id for a zone that is made; NGX_ERROR: it cannot */
 ngx_int_t ngx_zltunnel_node_init(ngx_zltunnel_registry_t *registry);
-/* takes over what the registry of the configuration before knows */
+/* Before there are workers: the id is known from now on, and what the registry
+   of the configuration before, which may be NULL, knows of former ones. */
 void ngx_zltunnel_node_succeed(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_registry_t *former);
 /* Counts a channel that was for another node.  Returns how many there have been

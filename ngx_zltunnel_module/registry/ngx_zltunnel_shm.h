@@ -124,6 +124,17 @@ struct ngx_zltunnel_sh_rate_s {
 };
 
 
+/* who this server is among several, and was in former configurations */
+
+#define NGX_ZLTUNNEL_NODE_IDS       8
+
+typedef struct {
+    u_char                       drawn[ZLT_ID_SIZE];  /* where nobody says it */
+    u_char                       ids[NGX_ZLTUNNEL_NODE_IDS][ZLT_ID_SIZE];
+    ngx_uint_t                   n;           /* of those, ever */
+} ngx_zltunnel_sh_node_t;
+
+
 /* channels that were for other nodes */
 
 typedef struct {
@@ -135,8 +146,7 @@ typedef struct {
 
 
 struct ngx_zltunnel_sh_s {
-    u_char                       node[ZLT_ID_SIZE];   /* who this server is,
-                                                 where nobody says it */
+    ngx_zltunnel_sh_node_t       node;
     ngx_zltunnel_sh_astray_t     astray;
     ngx_uint_t                   generation;  /* raised by init_module */
     ngx_uint_t                   manned;      /* the last that had a worker */

@@ -221,7 +221,17 @@ subtest 'a given one' => sub {
     reload("node_id $UUID; max_tunnels 7;");
     is($to->("\2" x 32), 421, 'so it is after another reload');
 
+    # an agent need not have come between two of them
+
+    my $late = ZLTunnel::Wire->agent($t, $token);
+    reload('node_id node-0;');
+
     reload('node_id node-1.example;');
+    is(ZLTunnel::Wire->channel(
+           $t, @{ $late->{ok} }{qw(tunnel_id data_key)}, undef,
+           headers => 'Zltunnel-Node: ' . ($UUID =~ s/-//gr) . "\r\n")
+       ->{answer}{status}, 101, 'the id before the former one is good');
+    $late->close;
     is((who())[0], substr(sha256('node-1.example'), 0, 16), 'a name');
 
     reload('');
