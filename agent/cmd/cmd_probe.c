@@ -19,6 +19,8 @@
 
 
 static unsigned zlt_cmd_probe_link(uv_loop_t *loop, zlt_conf_t *conf);
+static unsigned zlt_cmd_probe_each(uv_loop_t *loop, zlt_conf_t *conf,
+    zlt_tls_t *tls, const zlt_token_t *token);
 static void zlt_cmd_probe_tell(const char *step, zlt_probe_result_e result,
     const char *text);
 
@@ -84,12 +86,53 @@ zlt_cmd_probe_link(uv_loop_t *loop, zlt_conf_t *conf)
             zlt_cmd_probe_tell("TLS", ZLT_PROBE_FAILED, error);
             failed++;
 
+        } else if (conf->mode == ZLT_CONF_ALL
+                   && !zlt_url_loopback(conf->url.host))
+        {
+            failed += zlt_cmd_probe_each(loop, conf, tls, &token);
+
         } else {
-            failed += zlt_probe(loop, conf, tls, &token, zlt_cmd_probe_tell);
+            failed += zlt_probe(loop, conf, tls, &token, NULL,
+                                zlt_cmd_probe_tell);
         }
 
         zlt_tls_destroy(tls);
         zlt_token_wipe(&token);
+    }
+
+    return failed;
+}
+
+
+/* At each address, as there is a link to each. */
+
+static unsigned
+zlt_cmd_probe_each(uv_loop_t *loop, zlt_conf_t *conf, zlt_tls_t *tls,
+    const zlt_token_t *token)
+{
+    char         text[ZLT_ADDR_TEXT];
+    unsigned     i, failed;
+    zlt_addrs_t  at, all;
+
+    at.n = 0;
+
+    failed = zlt_probe(loop, conf, tls, token, &at, zlt_cmd_probe_tell);
+    all = at;
+
+    for (i = 1; i < all.n; i++) {
+        at.addrs[0] = all.addrs[i];
+        at.n = 1;
+
+        (void) printf("%s at %s:\n", conf->server,
+                      zlt_addr_text(text, &at.addrs[0]));
+
+        if (zlt_addr_has_route(&at.addrs[0])) {
+            failed += zlt_probe(loop, conf, tls, token, &at,
+                                zlt_cmd_probe_tell);
+        } else {
+            zlt_cmd_probe_tell("address", ZLT_PROBE_NO, "this machine has no "
+                               "route there: it is left out");
+        }
     }
 
     return failed;

@@ -56,7 +56,7 @@ static const char *const  zlt_probe_names[] = {
 
 unsigned
 zlt_probe(uv_loop_t *loop, zlt_conf_t *conf, zlt_tls_t *tls,
-    const zlt_token_t *token, zlt_probe_pt tell)
+    const zlt_token_t *token, zlt_addrs_t *at, zlt_probe_pt tell)
 {
     unsigned      failed;
     zlt_probe_t  *p;
@@ -72,6 +72,7 @@ zlt_probe(uv_loop_t *loop, zlt_conf_t *conf, zlt_tls_t *tls,
     p->conf = conf;
     p->tls = tls;
     p->token = token;
+    p->at = at;
     p->tell = tell;
 
     zlt_timer_init(&p->late);
@@ -123,7 +124,7 @@ zlt_probe_step(zlt_probe_t *p)
     param.header = &p->conf->header;
     param.header_file = &p->conf->header_file;
     param.way = NULL;
-    param.only = NULL;
+    param.only = p->at && p->at->n ? &p->at->addrs[0] : NULL;
     param.reach = seconds;
     param.answer = 2 * seconds;
 
@@ -152,6 +153,8 @@ static void
 zlt_probe_found(void *data, const char *host, zlt_addrs_t *addrs)
 {
     char          text[ZLT_WHERE_TEXT];
+    unsigned      i;
+    zlt_addr_t    first;
     zlt_probe_t  *p;
 
     p = data;
@@ -160,6 +163,18 @@ zlt_probe_found(void *data, const char *host, zlt_addrs_t *addrs)
         p->named = 1;
         zlt_probe_tell(p, "name", ZLT_PROBE_OK, "%s",
                        zlt_where_text(text, host, addrs));
+    }
+
+    if (p->at && p->conf->via.kind == ZLT_PROXY_NONE) {
+
+        for (i = 1; i < addrs->n && !zlt_addr_has_route(&addrs->addrs[0]); i++) {
+            first = addrs->addrs[i];
+            addrs->addrs[i] = addrs->addrs[0];
+            addrs->addrs[0] = first;
+        }
+
+        *p->at = *addrs;
+        addrs->n = 1;
     }
 }
 

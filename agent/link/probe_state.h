@@ -36,6 +36,7 @@ typedef struct {
     zlt_conf_t         *conf;
     zlt_tls_t          *tls;
     const zlt_token_t  *token;
+    zlt_addrs_t        *at;            /* NULL: wherever it is reached */
     zlt_probe_pt        tell;
 
     zlt_probe_step_e    step;

@@ -9,6 +9,7 @@
  */
 
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <openssl/crypto.h>
@@ -18,6 +19,7 @@
 #include "probe_rights.h"
 #include "probe_token.h"
 #include "version.h"
+#include "zlt_hex.h"
 
 
 static int zlt_probe_token_frame(zlt_probe_t *p, unsigned opcode,
@@ -25,6 +27,7 @@ static int zlt_probe_token_frame(zlt_probe_t *p, unsigned opcode,
 static void zlt_probe_token_chunk(zlt_probe_t *p);
 static void zlt_probe_token_control(zlt_probe_t *p);
 static void zlt_probe_token_message(zlt_probe_t *p);
+static void zlt_probe_token_node(zlt_probe_t *p, const zlt_msg_t *m);
 static void zlt_probe_token_services(zlt_probe_t *p, zlt_str_t rights);
 
 
@@ -195,6 +198,7 @@ zlt_probe_token_message(zlt_probe_t *p)
                          "than 3 s ago)" : "");
 
     } else if (m.type == ZLT_AUTH_OK && (m.ext & ZLT_X_RIGHTS)) {
+        zlt_probe_token_node(p, &m);
         zlt_probe_said(p, ZLT_PROBE_OK, "\"%s\": %s",
                        zlt_log_text(text, m.name),
                        zlt_log_text(rights, m.rights));
@@ -204,6 +208,28 @@ zlt_probe_token_message(zlt_probe_t *p)
         zlt_probe_said(p, ZLT_PROBE_OK, "it is right; the server, an older "
                        "one, does not tell what it may");
     }
+}
+
+
+/* Who it is matters where there may be several. */
+
+static void
+zlt_probe_token_node(zlt_probe_t *p, const zlt_msg_t *m)
+{
+    char  id[2 * ZLT_ID_SIZE + 1], of[32];
+
+    if (p->at == NULL || !(m->ext & ZLT_X_NODE)) {
+        return;
+    }
+
+    zlt_hex_encode(id, m->node, ZLT_ID_SIZE);
+    of[0] = '\0';
+
+    if (m->ext & ZLT_X_NODES) {
+        (void) snprintf(of, sizeof(of), ", one of %u", (unsigned) m->nodes);
+    }
+
+    zlt_probe_tell(p, "node", ZLT_PROBE_OK, "%.32s%s", id, of);
 }
 
 

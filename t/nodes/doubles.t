@@ -14,6 +14,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Names;
+use ZLTunnel::Proc qw(run);
 
 my $why = ZLTunnel::Names::missing();
 plan(skip_all => $why) if $why;
@@ -31,6 +32,7 @@ $names->answers('nodes.test' => '127.0.0.2,127.0.0.3,127.0.0.4');
 $names->serve;
 
 subtest 'a link for each node' => \&each_node;
+subtest 'check' => \&checked;
 subtest 'its other address' => \&other_address;
 subtest 'localhost' => \&localhost;
 
@@ -113,6 +115,24 @@ sub each_node {
     like($urls[0], qr{^https?://\w+\.t\.example}, 'a name is made up');
     is($urls[1] =~ s/:\d+$//r, $urls[0] =~ s/:\d+$//r,
        'which is the same at the other one');
+}
+
+
+# "check --connect" goes to each address, and tells whose it is.
+
+sub checked {
+    my ($rc, $out) = run($names->program, 'check', '--connect', '-c',
+                         $agent->{conf});
+
+    is($rc, 0, 'check --connect') or diag($out);
+    is(scalar(() = $out =~ /^ws:\S+ at 127\.0\.0\.[234]:$PORT:$/mg), 2,
+       'it tells of each further address');
+
+    my @nodes = $out =~ /^    node +OK +([0-9a-f]{32})$/mg;
+    my %nodes = map { $_ => 1 } @nodes;
+    is(scalar @nodes, 3, 'of three addresses');
+    is_deeply([ sort keys %nodes ], [ sort map { $_->{node} } links() ],
+              'which are those of two nodes');
 }
 
 
