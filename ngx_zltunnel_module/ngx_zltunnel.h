@@ -134,6 +134,7 @@ struct ngx_zltunnel_registry_s {
     ngx_slab_pool_t             *shpool;
     ngx_uint_t                   slot;        /* in the zone */
     ngx_zltunnel_tokens_t       *tokens;
+    uint64_t                     tokens_seen; /* change of the zone's text */
     ngx_rbtree_t                 granted;     /* ngx_zltunnel_granted_t, by
                                                  hash */
     ngx_rbtree_node_t            granted_sentinel;

@@ -336,6 +336,8 @@ ngx_zltunnel_registry_start(ngx_zltunnel_registry_t *registry,
                     ngx_rbtree_insert_value);
     ngx_queue_init(&registry->shares);
 
+    (void) ngx_zltunnel_token_text_follow(registry, cycle->log);
+
     if (ngx_zltunnel_registry_join(registry) != NGX_OK) {
         ngx_log_error(NGX_LOG_CRIT, cycle->log, 0,
                       "zltunnel registry \"%V\" has no slot for one more "
@@ -447,6 +449,7 @@ ngx_zltunnel_tick(ngx_event_t *ev)
     registry = ev->data;
 
     changed = ngx_zltunnel_token_file_follow(registry, ev->log);
+    changed |= ngx_zltunnel_token_text_follow(registry, ev->log);
     changed |= ngx_zltunnel_grant_follow(registry);
 
     if (registry->slot == NGX_ZLTUNNEL_NO_SLOT && !ngx_exiting

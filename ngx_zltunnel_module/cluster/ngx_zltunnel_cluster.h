@@ -98,6 +98,8 @@ struct ngx_zltunnel_cluster_s {
     ngx_zltunnel_publish_t       publish;
     ngx_zltunnel_gather_t        gather;
     ngx_zltunnel_leases_t        lease;
+    ngx_msec_t                   tokens_looked;
+    u_char                       tokens_sum[40];
 };
 
 

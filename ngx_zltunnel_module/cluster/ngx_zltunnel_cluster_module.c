@@ -23,6 +23,7 @@
 #include "ngx_zltunnel_lease.h"
 #include "ngx_zltunnel_module.h"
 #include "ngx_zltunnel_publish.h"
+#include "ngx_zltunnel_tokens.h"
 
 #include "zlt_hex.h"
 
@@ -224,6 +225,7 @@ ngx_zltunnel_cluster_tick(ngx_event_t *ev)
         if (cluster->ready) {
             ngx_zltunnel_publish_tick(cluster);
             ngx_zltunnel_lease_tick(cluster);
+            ngx_zltunnel_tokens_tick(cluster);
         }
 
         ngx_zltunnel_gather_tick(cluster);

@@ -175,8 +175,9 @@ ngx_zltunnel_conf_reference_check(ngx_cycle_t *cycle,
     ngx_uint_t             i, n;
     ngx_zltunnel_token_t  *token;
 
-    if (registry->asks) {
-
+    if (registry->asks
+        || (registry->cluster && registry->cluster->token_key.len))
+    {
         /* what it will let in is not known */
 
         return;

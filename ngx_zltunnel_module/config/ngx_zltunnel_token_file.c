@@ -19,6 +19,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_token_file.h"
+#include "ngx_zltunnel_cluster_conf.h"
 #include "ngx_zltunnel_readable.h"
 #include "ngx_zltunnel_token.h"
 
@@ -31,6 +32,9 @@
 
 static ngx_int_t ngx_zltunnel_tokens_none(ngx_zltunnel_registry_t *registry,
     ngx_conf_t *cf);
+static ngx_zltunnel_tokens_t *ngx_zltunnel_tokens_create(
+    ngx_zltunnel_token_error_t *e, ngx_log_t *log);
+static ngx_str_t *ngx_zltunnel_tokens_name(ngx_zltunnel_registry_t *registry);
 static ngx_zltunnel_tokens_t *ngx_zltunnel_tokens_load(ngx_str_t *name,
     ngx_uint_t live, ngx_zltunnel_token_error_t *e, ngx_log_t *log);
 static u_char *ngx_zltunnel_tokens_contents(ngx_str_t *name,
@@ -148,6 +152,57 @@ ngx_zltunnel_tokens_cleanup(void *data)
 }
 
 
+ngx_int_t
+ngx_zltunnel_token_file_text(ngx_zltunnel_registry_t *registry, u_char *data,
+    size_t len, ngx_log_t *log)
+{
+    time_t                       complained;
+    ngx_zltunnel_tokens_t       *set, *former;
+    ngx_zltunnel_token_error_t   e;
+
+    /* nobody writes in it any more */
+
+    if (len && data[len - 1] != '\n') {
+        data[len++] = '\n';
+    }
+
+    former = registry->tokens;
+
+    set = ngx_zltunnel_tokens_create(&e, log);
+
+    if (set == NULL
+        || ngx_zltunnel_token_parse(set, data, len, 1, &e) != NGX_OK)
+    {
+        if (set) {
+            ngx_destroy_pool(set->pool);
+        }
+
+        if (!ngx_zltunnel_tokens_silent(former, &e)) {
+            ngx_zltunnel_tokens_complain(registry, NGX_LOG_ERR, &e, log);
+        }
+
+        return NGX_ERROR;
+    }
+
+    complained = former->complained;
+
+    set->many = 1;
+    set->written = ngx_time();
+
+    registry->tokens = set;
+
+    /* that of the configuration is in the cycle's pool */
+
+    if (former->pool != ngx_cycle->pool) {
+        ngx_destroy_pool(former->pool);
+    }
+
+    ngx_zltunnel_tokens_followed(registry, complained, log);
+
+    return NGX_OK;
+}
+
+
 ngx_uint_t
 ngx_zltunnel_token_file_follow(ngx_zltunnel_registry_t *registry,
     ngx_log_t *log)
@@ -229,6 +284,16 @@ failed:
 }
 
 
+/* where they are from, for messages */
+
+static ngx_str_t *
+ngx_zltunnel_tokens_name(ngx_zltunnel_registry_t *registry)
+{
+    return registry->token_file.len ? &registry->token_file
+                                    : &registry->cluster->token_key;
+}
+
+
 /* complained: of what was there before; who was told of that is told now */
 
 static void
@@ -245,7 +310,7 @@ ngx_zltunnel_tokens_followed(ngx_zltunnel_registry_t *registry,
 
     ngx_log_error(level, log, 0,
                   "zltunnel \"%V\": %V %s, it holds %ui token%s now",
-                  &registry->name, &registry->token_file,
+                  &registry->name, ngx_zltunnel_tokens_name(registry),
                   mended ? "is in order again" : "has changed",
                   n, n == 1 ? "" : "s");
 
@@ -269,7 +334,8 @@ ngx_zltunnel_tokens_left_out(ngx_zltunnel_registry_t *registry, ngx_log_t *log)
     ngx_log_error(NGX_LOG_ERR, log, 0,
                   "zltunnel \"%V\": %s in %V:%ui; the token of that line is "
                   "not in force, %ui line%s left out", &registry->name,
-                  set->bad.text, &registry->token_file, set->bad.line,
+                  set->bad.text, ngx_zltunnel_tokens_name(registry),
+                  set->bad.line,
                   set->nbad, set->nbad == 1 ? " is" : "s are");
 }
 
@@ -333,24 +399,22 @@ ngx_zltunnel_tokens_complain(ngx_zltunnel_registry_t *registry,
     if (e->line) {
         ngx_log_error(level, log, e->err,
                       "zltunnel \"%V\": %s in %V:%ui%s",
-                      &registry->name, e->text, &registry->token_file,
+                      &registry->name, e->text,
+                      ngx_zltunnel_tokens_name(registry),
                       e->line, kept);
         return;
     }
 
     ngx_log_error(level, log, e->err,
                   "zltunnel \"%V\": token file \"%V\": %s%s",
-                  &registry->name, &registry->token_file, e->text, kept);
+                  &registry->name, ngx_zltunnel_tokens_name(registry), e->text,
+                  kept);
 }
 
 
 static ngx_zltunnel_tokens_t *
-ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t live,
-    ngx_zltunnel_token_error_t *e, ngx_log_t *log)
+ngx_zltunnel_tokens_create(ngx_zltunnel_token_error_t *e, ngx_log_t *log)
 {
-    u_char                 *data;
-    size_t                  len;
-    ngx_int_t               rc;
     ngx_pool_t             *pool;
     ngx_zltunnel_tokens_t  *set;
 
@@ -367,10 +431,29 @@ ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t live,
         || ngx_array_init(&set->tokens, pool, 16, sizeof(ngx_zltunnel_token_t))
            != NGX_OK)
     {
-        goto failed;
+        ngx_destroy_pool(pool);
+        return NULL;
     }
 
     set->pool = pool;
+
+    return set;
+}
+
+
+static ngx_zltunnel_tokens_t *
+ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t live,
+    ngx_zltunnel_token_error_t *e, ngx_log_t *log)
+{
+    u_char                 *data;
+    size_t                  len;
+    ngx_int_t               rc;
+    ngx_zltunnel_tokens_t  *set;
+
+    set = ngx_zltunnel_tokens_create(e, log);
+    if (set == NULL) {
+        return NULL;
+    }
 
     data = ngx_zltunnel_tokens_contents(name, live, set, &len, e, log);
     if (data == NULL) {
@@ -389,7 +472,7 @@ ngx_zltunnel_tokens_load(ngx_str_t *name, ngx_uint_t live,
 
 failed:
 
-    ngx_destroy_pool(pool);
+    ngx_destroy_pool(set->pool);
 
     return NULL;
 }

@@ -222,6 +222,16 @@ ngx_zltunnel_auth_enter(ngx_zltunnel_control_t *control, zlt_msg_t *m)
                     : ngx_zltunnel_token_line_of(control->registry,
                                                  control->token);
 
+    if (session.token == NULL
+        && ngx_zltunnel_token_text_awaited(control->registry))
+    {
+        ngx_zltunnel_auth_put_off(control, ZLT_E_BUSY,
+                                  "The token cannot be verified at the moment",
+                                  NGX_ZLTUNNEL_ASK_RETRY
+                                  + ngx_random() % NGX_ZLTUNNEL_ASK_RETRY);
+        return;
+    }
+
     if (session.token == NULL) {
         ngx_zltunnel_auth_refuse(control, ZLT_E_BAD_TOKEN,
                                  "Invalid token");

@@ -35,6 +35,7 @@
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_status.h"
 #include "ngx_zltunnel_sweep.h"
+#include "ngx_zltunnel_token_text.h"
 #include "ngx_zltunnel_tunnel.h"
 #include "ngx_zltunnel_worker_slot.h"
 #include "ngx_zltunnel_zone.h"

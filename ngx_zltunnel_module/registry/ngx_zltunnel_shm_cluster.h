@@ -65,6 +65,8 @@ typedef struct {
     u_char                      *tokens;      /* the text of token_key=, or
                                                  NULL; under the lock */
     size_t                       tokens_len;
+    uint64_t                     tokens_key;  /* hash of its name */
+    u_char                       tokens_sum[40];   /* SHA-1 of it, as text */
     uint64_t                     tokens_change;   /* raised with each text */
 } ngx_zltunnel_sh_cluster_t;
 
