@@ -311,7 +311,7 @@ zlt_cmd_connect_check(zlt_conf_t *conf, int c, const char *value)
         return -1;
     }
 
-    for (i = 0; o->name[i] && i < sizeof(key) - 1; i++) {
+    for (i = 0; i < sizeof(key) - 1 && o->name[i]; i++) {
         key[i] = (char) (o->name[i] == '-' ? '_' : o->name[i]);
     }
 

@@ -21,9 +21,9 @@
 #define ZLT_FLOW_MEM    -3
 
 
-/* Appends bytes that go first into flow[i]; copied.  0, or -1 if there is no
+/* Appends bytes that go first into flow[from]; copied.  0, or -1 if there is no
    memory. */
-int zlt_flow_put(zlt_relay_t *r, unsigned i, const void *data, size_t len);
+int zlt_flow_put(zlt_relay_t *r, unsigned from, const void *data, size_t len);
 
 /* As far as it goes, its end with it; ZLT_FLOW_WAIT or an error. */
 int zlt_flow_move(zlt_relay_t *r, unsigned i);

@@ -193,7 +193,6 @@ zlt_headers_read(const char *file, int checks, char *buf, size_t *len,
     struct stat  st;
 
     *len = 0;
-    n = 0;
     fd = open(file, O_RDONLY|O_CLOEXEC|O_NOCTTY|O_NONBLOCK);
 
     if (fd == -1 || fstat(fd, &st) == -1) {

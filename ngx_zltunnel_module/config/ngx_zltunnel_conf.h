@@ -87,7 +87,7 @@ ngx_zltunnel_reference_t *ngx_zltunnel_conf_reference(ngx_conf_t *cf,
     ngx_zltunnel_registry_t *registry, ngx_str_t *service, ngx_str_t *token,
     const char *directive);
 void *ngx_zltunnel_conf_create(ngx_cycle_t *cycle);
-char *ngx_zltunnel_conf_init(ngx_cycle_t *cycle, void *conf);
+char *ngx_zltunnel_conf_init(ngx_cycle_t *cycle, void *data);
 
 
 #endif /* _NGX_ZLTUNNEL_CONF_H_INCLUDED_ */

@@ -26,7 +26,6 @@ ngx_zltunnel_drain(ngx_zltunnel_registry_t *registry, u_char *id,
 
     ngx_zltunnel_zone_lock_read(registry);
 
-    rc = NGX_DECLINED;
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
 
     if (tunnel) {

@@ -67,7 +67,7 @@ struct ngx_zltunnel_conn_s {
  */
 ngx_int_t ngx_zltunnel_conn_connect(ngx_zltunnel_upstream_t *up,
     ngx_peer_connection_t *pc, ngx_connection_t *client, ngx_pool_t *pool,
-    ngx_zltunnel_conn_t **conn);
+    ngx_zltunnel_conn_t **result);
 /* may be called again; the connection is closed by its owner, soon */
 void ngx_zltunnel_conn_release(ngx_zltunnel_conn_t *conn);
 /* adds to what the status shows of the service */
