@@ -42,17 +42,14 @@ sub source {
 }
 
 
-# For clients; the agent has the nodes' addresses.  A range of ports is two lines,
-# and a node that is dead is not asked.
+# The agent first as well: what meets another node is asked for again.  Then it has
+# the nodes' addresses.  A range of ports is two lines, and a node that is dead is
+# not asked.
 
 sub in_turn {
     $f->haproxy('HAProxy, in front', sub {
         $_[0] =~ s/balance source\n.*/balance roundrobin/ or die 'no balance';
     });
-    $f->{names}->hosts(map { ($ZLTunnel::Front::NAME => $_) } @{ $f->{ip} });
-    $f->agent("wss://$ZLTunnel::Front::NAME:$f->{port}{443}/tunnel/v1");
-    $f->is_at('in turn', 0, 1, 2);
-
     my $port = $f->{front}{port};
     my $served = sub {
         my $c = ZLTunnel::Wire::Socket->new($port) or return 0;
@@ -62,6 +59,14 @@ sub in_turn {
         return $ok;
     };
 
+    $f->agent($url);
+    $f->is_at('the agent in turn', 0, 1, 2);
+    is(scalar(grep { $served->() } 1 .. 12), 12, 'twelve of twelve');
+    is($f->{agent}->stop, 0, 'the agent ends');
+
+    $f->{names}->hosts(map { ($ZLTunnel::Front::NAME => $_) } @{ $f->{ip} });
+    $f->agent("wss://$ZLTunnel::Front::NAME:$f->{port}{443}/tunnel/v1");
+    $f->is_at('clients in turn', 0, 1, 2);
     is(scalar(grep { $served->() } 1 .. 12), 12, 'the port in front: twelve of twelve');
 
     $f->{fleet}->crash(2);

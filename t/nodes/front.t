@@ -54,6 +54,7 @@ sub in_turn {
     $f->is_at('in turn', 0, 1, 2);
     $f->at_each('in turn');
     $f->in_front('in turn');
+    burst('in turn');
     is($f->{agent}->stop, 0, 'the agent ends');
 }
 

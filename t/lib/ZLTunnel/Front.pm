@@ -209,9 +209,15 @@ sub is_at {
        "$what: the agent is at @nodes")
         or diag('at ' . join(' ', $self->nodes), "\n", $self->{agent}->log);
 
-    my @links = grep { $_->{state} eq 'connected' }
-                @{ ($self->{agent}->status || {})->{tunnels} || [] };
-    is(scalar @links, scalar @nodes, "$what: a link at each, and no other");
+    # which the servers know before the agent does
+
+    my $links = sub {
+        scalar grep { $_->{state} eq 'connected' }
+               @{ ($self->{agent}->status || {})->{tunnels} || [] };
+    };
+
+    wait_for(sub { $links->() == @nodes });
+    is($links->(), scalar @nodes, "$what: a link at each, and no other");
 }
 
 
