@@ -75,7 +75,7 @@ zlt_spread_link_port(const zlt_link_t *l, const zlt_service_t *service)
 
 
 /* Two may have been on their way to a node at the same time: the second one is
-   told so when it comes back, by the server.  */
+   told so when it comes back, by the server. */
 
 int
 zlt_spread_link_settle(zlt_link_t *l)
