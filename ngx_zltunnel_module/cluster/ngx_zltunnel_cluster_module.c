@@ -32,6 +32,7 @@
 #define NGX_ZLTUNNEL_CLUSTER_HELD  2000       /* .. without a word of it */
 
 
+static ngx_int_t ngx_zltunnel_cluster_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_zltunnel_cluster_init_process(ngx_cycle_t *cycle);
 static void ngx_zltunnel_cluster_exit_process(ngx_cycle_t *cycle);
 static ngx_zltunnel_cluster_t *ngx_zltunnel_cluster_create(
@@ -59,7 +60,7 @@ ngx_module_t  ngx_zltunnel_cluster_module = {
     NULL,                                  /* module directives */
     NGX_CORE_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_zltunnel_cluster_init_module,      /* init module */
     ngx_zltunnel_cluster_init_process,     /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -71,6 +72,23 @@ ngx_module_t  ngx_zltunnel_cluster_module = {
 
 static ngx_zltunnel_cluster_t  **ngx_zltunnel_clusters;
 static ngx_uint_t                ngx_zltunnel_nclusters;
+
+
+/* nginx knows that a module fits it, not that two of them fit each other */
+
+static ngx_int_t
+ngx_zltunnel_cluster_init_module(ngx_cycle_t *cycle)
+{
+    if (ngx_zltunnel_cluster_status_layout() == NGX_ZLTUNNEL_CLUSTER_LAYOUT) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                  NGX_ZLTUNNEL_CLUSTER_MODULE " and ngx_zltunnel_module are of "
+                  "different builds: install both of the same one");
+
+    return NGX_ERROR;
+}
 
 
 static ngx_int_t

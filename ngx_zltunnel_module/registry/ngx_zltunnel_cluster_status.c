@@ -45,6 +45,13 @@ static const ngx_zltunnel_cluster_figure_t  ngx_zltunnel_cluster_figures[] = {
     (*(ngx_uint_t *) ((u_char *) (state) + (figure)->offset))
 
 
+size_t
+ngx_zltunnel_cluster_status_layout(void)
+{
+    return NGX_ZLTUNNEL_CLUSTER_LAYOUT;
+}
+
+
 void
 ngx_zltunnel_cluster_status(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_json_t *j, ngx_uint_t api)

@@ -13,6 +13,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_access.h"
 #include "ngx_zltunnel_api.h"
+#include "ngx_zltunnel_cluster_status.h"
 #include "ngx_zltunnel_counter.h"
 #include "ngx_zltunnel_event.h"
 #include "ngx_zltunnel_figure.h"
