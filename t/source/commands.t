@@ -89,6 +89,7 @@ my %never = (
     'ZLT_SOAK=3600 *'             => 'an hour of t/life/soak.t',
     't/with-nginx.sh DIR'         => 'all tests, with an nginx to be fetched',
     'make CLUSTER=1'              => 'what "make check" does where hiredis is',
+    'make CLUSTER=1 install'      => 'make install, with one more file',
     'make NGINX_SRC=dir'          => 'an nginx to be fetched',
     'make V=1'                    => 'compiles all of it',
     'make CFLAGS=*'               => 'the same, in place of what is tested',
