@@ -41,6 +41,14 @@ ngx_zltunnel_kick(ngx_zltunnel_registry_t *registry, u_char *id, time_t until)
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, id);
 
+    if (tunnel && tunnel->remote) {
+
+        /* it is ended where its agent is */
+
+        ngx_zltunnel_zone_unlock(registry);
+        return NGX_DECLINED;
+    }
+
     past = tunnel ? NULL : ngx_zltunnel_past_find(registry->sh, id);
 
     if (tunnel == NULL && (past == NULL || until == 0)) {

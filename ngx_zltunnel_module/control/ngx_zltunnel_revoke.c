@@ -63,7 +63,7 @@ ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
     ngx_zltunnel_sh_tunnel_t  *tunnel;
     ngx_zltunnel_revoke_t     *away;
 
-    room = registry->sh->ntunnels + 16;
+    room = registry->sh->ntunnels + registry->sh->nremote + 16;
 
     away = ngx_alloc(room * sizeof(ngx_zltunnel_revoke_t), ngx_cycle->log);
     if (away == NULL) {
@@ -80,7 +80,7 @@ ngx_zltunnel_revoke_away(ngx_zltunnel_registry_t *registry)
     {
         key = tunnel->node.key;
 
-        if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
+        if (tunnel->state == NGX_ZLTUNNEL_GRACE || tunnel->remote) {
             ngx_memcpy(away[n].id, tunnel->id, ZLT_ID_SIZE);
             ngx_memcpy(away[n++].token, tunnel->token, 32);
         }
@@ -112,7 +112,8 @@ ngx_zltunnel_revoke_away_one(ngx_zltunnel_registry_t *registry,
 
     tunnel = ngx_zltunnel_tunnel_find(registry->sh, away->id);
 
-    if (tunnel == NULL || tunnel->state != NGX_ZLTUNNEL_GRACE
+    if (tunnel == NULL
+        || (tunnel->state != NGX_ZLTUNNEL_GRACE && tunnel->remote == NULL)
         || ngx_memcmp(tunnel->token, away->token, 32) != 0)
     {
         /* its agent is back, with the rights that it has now */

@@ -347,6 +347,12 @@ ngx_zltunnel_access_suits(ngx_zltunnel_sh_service_t *service,
 
     open = service->flags & ZLT_R_OPEN;
 
+    /* whom one of another node allows is known there alone */
+
+    if (service->tunnel->remote) {
+        return 0;
+    }
+
     /* an open one serves both protocols; of others each has its own name */
 
     if ((!open && service->udp != ask->udp)

@@ -405,7 +405,7 @@ ngx_zltunnel_api_zone(ngx_zltunnel_status_t *st, ngx_zltunnel_api_t *api)
     ngx_zltunnel_json_number(j, "used", size - st->free);
     ngx_zltunnel_json_number(j, "free", st->free);
     ngx_zltunnel_json_number(j, "resets", st->resets);
-    ngx_zltunnel_json_number(j, "tunnels", st->nids);
+    ngx_zltunnel_json_number(j, "tunnels", st->nids - st->nremote);
     ngx_zltunnel_json_number(j, "max_tunnels", st->registry->max_tunnels);
 
     ngx_zltunnel_json_open(j, "ports", '{');

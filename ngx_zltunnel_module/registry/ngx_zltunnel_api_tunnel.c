@@ -105,6 +105,12 @@ ngx_zltunnel_api_tunnel_open(ngx_zltunnel_status_t *st)
     ngx_zltunnel_json_hex(j, "id", tunnel->id, ZLT_ID_SIZE);
     ngx_zltunnel_json_string(j, "token", tunnel->name, tunnel->name_len);
     ngx_zltunnel_api_tunnel_text(j, "state", ngx_zltunnel_api_tunnel_state(st));
+
+    if (tunnel->remote) {
+        ngx_zltunnel_json_hex(j, "remote_node", tunnel->remote_id,
+                              ZLT_ID_SIZE);
+    }
+
     ngx_zltunnel_json_string(j, "agent", tunnel->agent, tunnel->agent_len);
     ngx_zltunnel_json_string(j, "address", tunnel->address,
                              tunnel->address_len);

@@ -129,7 +129,7 @@ ngx_zltunnel_metrics_sum_tunnel(ngx_zltunnel_status_t *st, ngx_list_t *list,
         return NGX_ERROR;
     }
 
-    sum->n = 1;
+    sum->n = (tunnel->remote == NULL);
     sum->away = (tunnel->state != NGX_ZLTUNNEL_LIVE);
     sum->draining = (!sum->away && tunnel->draining);
     sum->pending = tunnel->npending;

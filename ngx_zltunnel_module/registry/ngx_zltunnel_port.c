@@ -48,6 +48,8 @@ static ngx_int_t ngx_zltunnel_port_take(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t *code, const char **reason);
 static ngx_zltunnel_sh_port_t *ngx_zltunnel_port_lookup(ngx_zltunnel_sh_t *sh,
     in_port_t port, ngx_uint_t udp);
+static ngx_uint_t ngx_zltunnel_port_borrowed(ngx_zltunnel_sh_port_t *port,
+    ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_uint_t ngx_zltunnel_port_rested(ngx_zltunnel_sh_port_t *port);
 
 
@@ -74,6 +76,11 @@ ngx_zltunnel_port_free(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_port_t  *port;
 
     if (service->port == 0) {
+
+        if (service->tunnel->remote && service->remote_port) {
+            service->tunnel->nwanting--;
+        }
+
         return;
     }
 
@@ -101,6 +108,54 @@ ngx_zltunnel_port_lose(ngx_zltunnel_registry_t *registry,
         port->tenant = ngx_zltunnel_name_hash(token->data, token->len);
         port->user = 0;
     }
+}
+
+
+void
+ngx_zltunnel_port_borrow(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service)
+{
+    ngx_uint_t                 code;
+    const char                *reason;
+    ngx_zltunnel_sh_port_t    *p;
+    ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    tunnel = service->tunnel;
+
+    p = ngx_zltunnel_port_lookup(registry->sh, service->remote_port,
+                                 service->udp);
+
+    if (ngx_zltunnel_port_socket_find(registry, service->remote_port,
+                                      service->udp)
+        == NULL
+        || (p && p->service)
+        || (p && !ngx_zltunnel_port_rested(p)
+            && p->tenant != ngx_zltunnel_name_hash(tunnel->name,
+                                                   tunnel->name_len)))
+    {
+        return;
+    }
+
+    if (ngx_zltunnel_port_take(registry, tunnel, service, service->remote_port,
+                               &code, &reason)
+        == NGX_OK)
+    {
+        tunnel->nwanting--;
+    }
+}
+
+
+/* Whether a service of another node has it only while none of its token that is
+   here does. */
+
+static ngx_uint_t
+ngx_zltunnel_port_borrowed(ngx_zltunnel_sh_port_t *port,
+    ngx_zltunnel_sh_tunnel_t *tunnel)
+{
+    return port->service && port->service->tunnel->remote
+           && tunnel->remote == NULL
+           && port->tenant == ngx_zltunnel_name_hash(tunnel->name,
+                                                     tunnel->name_len);
 }
 
 
@@ -155,7 +210,7 @@ ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,
 
     p = ngx_zltunnel_port_lookup(registry->sh, port, service->udp);
 
-    if (p && p->service) {
+    if (p && p->service && !ngx_zltunnel_port_borrowed(p, tunnel)) {
 
         if (p->service->tunnel != tunnel || !p->service->stale) {
             *code = ZLT_E_PORT_TAKEN;
@@ -168,7 +223,7 @@ ngx_zltunnel_port_asked(ngx_zltunnel_registry_t *registry,
         ngx_zltunnel_service_withdraw(registry, p->service,
                                       "another service has its port");
 
-    } else if (p && !ngx_zltunnel_port_rested(p)
+    } else if (p && p->service == NULL && !ngx_zltunnel_port_rested(p)
                && p->tenant != ngx_zltunnel_name_hash(tunnel->name,
                                                       tunnel->name_len))
     {
@@ -318,7 +373,10 @@ ngx_zltunnel_port_assign(ngx_zltunnel_registry_t *registry,
 
         p = ngx_zltunnel_port_lookup(registry->sh, port, service->udp);
 
-        if (p && p->service) {
+        if (p && p->service
+            && (!ngx_zltunnel_port_borrowed(p, tunnel)
+                || (p->user != user && port != preferred)))
+        {
             continue;
         }
 
@@ -443,6 +501,12 @@ ngx_zltunnel_port_take(ngx_zltunnel_registry_t *registry,
         p->udp = service->udp;
         p->node.key = port | (ngx_rbtree_key_t) service->udp << 16;
         ngx_rbtree_insert(&registry->sh->ports, &p->node);
+    }
+
+    if (p->service) {
+        p->service->port = 0;
+        p->service->tunnel->nwanting++;
+        p->service = NULL;
     }
 
     if (service->udp && p->tenant

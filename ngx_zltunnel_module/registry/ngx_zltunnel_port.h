@@ -31,6 +31,10 @@ ngx_int_t ngx_zltunnel_port_choose(ngx_zltunnel_registry_t *registry,
 /* its port is that token's, at another node: so it rests for that one */
 void ngx_zltunnel_port_lose(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service, ngx_str_t *token);
+/* a service of another node has the port that it has there, if nobody else does
+   and this server offers it; one of its token that is here has it back */
+void ngx_zltunnel_port_borrow(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service);
 /* the service goes: its port rests, and is closed */
 void ngx_zltunnel_port_free(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service);

@@ -17,6 +17,7 @@
 #include "ngx_zltunnel_quota.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_counter.h"
+#include "ngx_zltunnel_remote.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_tunnel.h"
 
@@ -93,5 +94,6 @@ ngx_zltunnel_quota_active(ngx_zltunnel_registry_t *registry,
 
     return ngx_zltunnel_tunnel_sum(registry->sh, &name,
                                offsetof(ngx_zltunnel_sh_tunnel_t, active)
-                               + udp * sizeof(ngx_uint_t));
+                               + udp * sizeof(ngx_uint_t))
+           + ngx_zltunnel_remote_active(registry->sh, &name, udp);
 }

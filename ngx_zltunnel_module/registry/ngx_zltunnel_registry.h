@@ -32,6 +32,7 @@
 #include "ngx_zltunnel_port_socket.h"
 #include "ngx_zltunnel_quota.h"
 #include "ngx_zltunnel_rate.h"
+#include "ngx_zltunnel_remote.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_status.h"

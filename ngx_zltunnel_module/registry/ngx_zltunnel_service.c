@@ -16,6 +16,7 @@
 #include "ngx_zltunnel_health.h"
 #include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_port.h"
+#include "ngx_zltunnel_remote.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_zone.h"
 
@@ -190,20 +191,27 @@ ngx_zltunnel_service_before(ngx_zltunnel_sh_service_t *service,
 }
 
 
-/* who can carry is worth waiting for, and who is away may come back */
+/*
+ * Who can carry is worth waiting for, and who is away may come back.  An agent
+ * that is here goes before another node, which costs a hop more.
+ */
 
 static ngx_uint_t
 ngx_zltunnel_service_rank(ngx_zltunnel_sh_service_t *service)
 {
     ngx_uint_t  rank;
 
-    rank = ngx_zltunnel_service_carries(service) ? 3 : 0;
+    rank = ngx_zltunnel_service_carries(service) ? 5 : 0;
 
     if (ngx_zltunnel_health_down(service)) {
         return rank;
     }
 
-    return rank + (ngx_zltunnel_service_waits(service) ? 1 : 2);
+    if (service->tunnel->remote) {
+        return rank + (ngx_zltunnel_remote_failing(service->tunnel) ? 2 : 3);
+    }
+
+    return rank + (ngx_zltunnel_service_waits(service) ? 1 : 4);
 }
 
 
@@ -317,15 +325,79 @@ ngx_zltunnel_service_add(ngx_zltunnel_registry_t *registry,
         return NULL;
     }
 
+    ngx_zltunnel_service_insert(registry, service);
+
+    return service;
+}
+
+
+void
+ngx_zltunnel_service_insert(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service)
+{
     service->node.key = (ngx_rbtree_key_t)
                             ngx_zltunnel_name_hash(service->name,
                                                    service->name_len);
     ngx_rbtree_insert(&registry->sh->names, &service->node);
 
-    ngx_queue_insert_tail(&tunnel->services, &service->queue);
-    tunnel->nservices++;
+    service->by_id.key = ngx_zltunnel_id_key(service->id);
+    ngx_rbtree_insert(&registry->sh->ids, &service->by_id);
 
-    return service;
+    ngx_queue_insert_tail(&service->tunnel->services, &service->queue);
+    service->tunnel->nservices++;
+}
+
+
+ngx_zltunnel_sh_service_t *
+ngx_zltunnel_service_after(ngx_zltunnel_sh_t *sh, ngx_rbtree_key_t key,
+    ngx_zltunnel_sh_service_t *prev)
+{
+    ngx_rbtree_node_t  *node, *found;
+
+    if (prev) {
+        found = ngx_rbtree_next(&sh->ids, &prev->by_id);
+
+    } else {
+        found = NULL;
+        node = sh->ids.root;
+
+        while (node != &sh->sentinel) {
+
+            if (node->key < key) {
+                node = node->right;
+                continue;
+            }
+
+            found = node;
+            node = node->left;
+        }
+    }
+
+    return found ? ngx_rbtree_data(found, ngx_zltunnel_sh_service_t, by_id)
+                 : NULL;
+}
+
+
+ngx_zltunnel_sh_service_t *
+ngx_zltunnel_service_own(ngx_zltunnel_sh_t *sh, const u_char *id)
+{
+    ngx_rbtree_key_t            key;
+    ngx_zltunnel_sh_service_t  *service;
+
+    key = ngx_zltunnel_id_key((u_char *) id);
+
+    for (service = ngx_zltunnel_service_after(sh, key, NULL);
+         service && service->by_id.key == key;
+         service = ngx_zltunnel_service_after(sh, key, service))
+    {
+        if (service->tunnel->remote == NULL
+            && ngx_memcmp(service->id, id, ZLT_ID_SIZE) == 0)
+        {
+            return service;
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -406,10 +478,16 @@ ngx_zltunnel_service_withdraw(ngx_zltunnel_registry_t *registry,
 {
     ngx_zltunnel_event_t  *event;
 
-    event = ngx_zltunnel_event_new(registry, NGX_ZLTUNNEL_EVENT_SERVICE_GONE);
+    if (service->tunnel->remote == NULL) {
+        event = ngx_zltunnel_event_new(registry,
+                                       NGX_ZLTUNNEL_EVENT_SERVICE_GONE);
 
-    ngx_zltunnel_event_service(event, service);
-    ngx_zltunnel_event_reason(event, 0, reason);
+        ngx_zltunnel_event_service(event, service);
+        ngx_zltunnel_event_reason(event, 0, reason);
+
+    } else {
+        registry->sh->remote_lost++;
+    }
 
     ngx_zltunnel_service_remove(registry, service);
 }
@@ -433,6 +511,7 @@ ngx_zltunnel_service_remove(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_counter_orphan(registry, &service->counters);
 
     ngx_rbtree_delete(&sh->names, &service->node);
+    ngx_rbtree_delete(&sh->ids, &service->by_id);
     ngx_queue_remove(&service->queue);
     service->tunnel->nservices--;
 

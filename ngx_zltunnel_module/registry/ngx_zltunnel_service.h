@@ -56,6 +56,15 @@ ngx_zltunnel_sh_service_t *ngx_zltunnel_service_add(
     ngx_zltunnel_registry_t *registry, ngx_zltunnel_sh_tunnel_t *tunnel,
     zlt_msg_t *m, ngx_zltunnel_token_t *token, u_char *id,
     ngx_uint_t *code, const char **reason);
+/* .. into the tables, once all of it is there but its port and hosts */
+void ngx_zltunnel_service_insert(ngx_zltunnel_registry_t *registry,
+    ngx_zltunnel_sh_service_t *service);
+/* of all, by id: the one behind prev, or the first that is not below key */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_after(ngx_zltunnel_sh_t *sh,
+    ngx_rbtree_key_t key, ngx_zltunnel_sh_service_t *prev);
+/* that of an agent here with the id */
+ngx_zltunnel_sh_service_t *ngx_zltunnel_service_own(ngx_zltunnel_sh_t *sh,
+    const u_char *id);
 /* .. while its tunnel stays, which is told, with the reason */
 void ngx_zltunnel_service_withdraw(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service, const char *reason);

@@ -112,6 +112,19 @@ typedef struct {
 } ngx_zltunnel_sh_past_t;
 
 
+/* another node, whose services are reached through it */
+
+typedef struct {
+    ngx_queue_t                  queue;       /* sh->nodes */
+    u_char                       id[ZLT_ID_SIZE];
+    socklen_t                    socklen;
+    ngx_sockaddr_t               sockaddr;
+    uint8_t                      failing;     /* it was not reached, or has
+                                                 refused: */
+    ngx_msec_t                   failed;      /* .. the last time */
+} ngx_zltunnel_sh_remote_t;
+
+
 /* the clock of a token's rate; its memory is used for another, never freed */
 
 struct ngx_zltunnel_sh_rate_s {
@@ -162,6 +175,7 @@ struct ngx_zltunnel_sh_s {
 
     ngx_rbtree_t                 tunnels;     /* by id */
     ngx_rbtree_t                 names;       /* services, by name */
+    ngx_rbtree_t                 ids;         /* services, by id */
     ngx_rbtree_t                 ports;
     ngx_zltunnel_sh_hosts_t      hosts;
     ngx_rbtree_t                 pendings;    /* by connection id */
@@ -176,7 +190,11 @@ struct ngx_zltunnel_sh_s {
     ngx_queue_t                  list;        /* of all tunnels */
     ngx_queue_t                  orphans;     /* counters without service */
     ngx_queue_t                  rate_list;   /* to look for unused ones */
-    ngx_uint_t                   ntunnels;
+    ngx_queue_t                  nodes;       /* other ones */
+    ngx_uint_t                   ntunnels;    /* of agents here */
+    ngx_uint_t                   nremote;     /* .. and of other nodes */
+    ngx_uint_t                   remote_lost; /* raised when services of those
+                                                 went that nobody has ended */
     uint64_t                     turn;        /* of services by name */
     ngx_uint_t                   resets;      /* times it was emptied */
     ngx_uint_t                   unsettled;   /* a port may listen that has
@@ -215,6 +233,11 @@ struct ngx_zltunnel_sh_tunnel_s {
     uint8_t                      address_len;
     uint8_t                      extended;    /* 0: an agent of version 1 */
     uint8_t                      draining;    /* nobody new comes to it */
+    ngx_zltunnel_sh_remote_t    *remote;      /* where its agents are, which is
+                                                 not here; or NULL */
+    u_char                       remote_id[ZLT_ID_SIZE];    /* .. of it */
+    ngx_uint_t                   nwanting;    /* .. services that wait for their
+                                                 port */
     uint32_t                     features;
     uint16_t                     max_connections;   /* of all tunnels of the */
     uint16_t                     max_udp_sessions;  /* token; 0: no limit */

@@ -15,6 +15,7 @@
 
 struct ngx_zltunnel_sh_service_s {
     ngx_rbtree_node_t            node;        /* in sh->names */
+    ngx_rbtree_node_t            by_id;       /* in sh->ids */
     ngx_queue_t                  queue;       /* in tunnel->services */
     ngx_zltunnel_sh_tunnel_t    *tunnel;
     u_char                       id[ZLT_ID_SIZE];

@@ -249,6 +249,12 @@ ngx_zltunnel_status_tunnel(ngx_zltunnel_status_t *st)
     ngx_zltunnel_json_hex(j, "id", tunnel->id, ZLT_ID_SIZE);
     ngx_zltunnel_json_string(j, "name", tunnel->name, tunnel->name_len);
     ngx_zltunnel_json_string(j, "state", state.data, state.len);
+
+    if (tunnel->remote) {
+        ngx_zltunnel_json_hex(j, "remote_node", tunnel->remote_id,
+                              ZLT_ID_SIZE);
+    }
+
     ngx_zltunnel_json_bool(j, "draining", tunnel->draining);
     ngx_zltunnel_json_string(j, "agent", tunnel->agent, tunnel->agent_len);
     ngx_zltunnel_json_string(j, "address", tunnel->address,

@@ -46,7 +46,7 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
     st->workers = ngx_palloc(pool,
                              (room + 1) * sizeof(ngx_zltunnel_sh_worker_t));
 
-    n = sh->ntunnels + 16;
+    n = sh->ntunnels + sh->nremote + 16;
     st->ids = ngx_palloc(pool, n * sizeof(ngx_zltunnel_status_id_t));
 
     if (st->workers == NULL || st->ids == NULL) {
@@ -77,6 +77,7 @@ ngx_zltunnel_status_copy(ngx_zltunnel_status_t *st)
     {
         tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
         ngx_memcpy(st->ids[st->nids++].id, tunnel->id, ZLT_ID_SIZE);
+        st->nremote += (tunnel->remote != NULL);
     }
 
     ngx_zltunnel_zone_unlock(registry);

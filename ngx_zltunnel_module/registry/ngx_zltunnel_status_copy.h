@@ -69,6 +69,7 @@ typedef struct {
 
     ngx_zltunnel_status_id_t    *ids;
     ngx_uint_t                   nids;
+    ngx_uint_t                   nremote;     /* of these, of other nodes */
 
     ngx_zltunnel_sh_tunnel_t     tunnel;      /* one at a time */
     ngx_zltunnel_sh_past_t      *past;        /* of the API: it has gone */

@@ -21,6 +21,7 @@
 #include "ngx_zltunnel_host.h"
 #include "ngx_zltunnel_port.h"
 #include "ngx_zltunnel_port_socket.h"
+#include "ngx_zltunnel_remote.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_tunnel.h"
@@ -146,6 +147,10 @@ ngx_zltunnel_sweep_tunnels(ngx_zltunnel_registry_t *registry, ngx_msec_t now)
         } else if (tunnel->state == NGX_ZLTUNNEL_GRACE) {
             work += tunnel->naccesses;
             ngx_zltunnel_access_sweep(registry, tunnel);
+
+        } else if (tunnel->nwanting) {
+            work += tunnel->nservices;
+            ngx_zltunnel_remote_sweep(registry, tunnel);
         }
 
         (void) ngx_zltunnel_zone_unlock_briefly(registry, &work);

@@ -44,7 +44,7 @@ ngx_zltunnel_tunnel_next(ngx_zltunnel_sh_t *sh, ngx_str_t *name,
     {
         tunnel = ngx_queue_data(q, ngx_zltunnel_sh_tunnel_t, queue);
 
-        if (ngx_zltunnel_tunnel_of(tunnel, name)) {
+        if (tunnel->remote == NULL && ngx_zltunnel_tunnel_of(tunnel, name)) {
             return tunnel;
         }
     }
@@ -153,16 +153,26 @@ ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
 
     sh = registry->sh;
 
-    event = ngx_zltunnel_event_new(registry, type);
+    if (tunnel->remote == NULL) {
+        event = ngx_zltunnel_event_new(registry, type);
 
-    ngx_zltunnel_event_tunnel(event, tunnel);
-    ngx_zltunnel_event_reason(event, 0, reason);
+        ngx_zltunnel_event_tunnel(event, tunnel);
+        ngx_zltunnel_event_reason(event, 0, reason);
 
-    if (reason) {
-        ngx_zltunnel_tunnel_error(tunnel, reason);
+        if (reason) {
+            ngx_zltunnel_tunnel_error(tunnel, reason);
+        }
+
+        ngx_zltunnel_past_add(registry, tunnel);
+        sh->ntunnels--;
+
+    } else {
+
+        /* what comes and goes at another node is told there */
+
+        sh->nremote--;
+        sh->remote_lost++;
     }
-
-    ngx_zltunnel_past_add(registry, tunnel);
 
     while (!ngx_queue_empty(&tunnel->services)) {
         q = ngx_queue_head(&tunnel->services);
@@ -180,7 +190,6 @@ ngx_zltunnel_tunnel_remove(ngx_zltunnel_registry_t *registry,
 
     ngx_rbtree_delete(&sh->tunnels, &tunnel->node);
     ngx_queue_remove(&tunnel->queue);
-    sh->ntunnels--;
 
     ngx_zltunnel_zone_free(registry, tunnel->idle);
     ngx_zltunnel_zone_free(registry, tunnel);

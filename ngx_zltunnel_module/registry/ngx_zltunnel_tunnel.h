@@ -14,7 +14,7 @@
 
 ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_find(ngx_zltunnel_sh_t *sh,
     u_char *id);
-/* the tunnels of a token's name, one after the other: prev is the last one,
+/* the tunnels of a token's name that are of agents here, one after the other: prev is the last one,
    NULL at first */
 ngx_zltunnel_sh_tunnel_t *ngx_zltunnel_tunnel_next(ngx_zltunnel_sh_t *sh,
     ngx_str_t *name, ngx_zltunnel_sh_tunnel_t *prev);

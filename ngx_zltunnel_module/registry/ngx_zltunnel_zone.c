@@ -88,6 +88,7 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
 
     ngx_rbtree_init(&sh->tunnels, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_rbtree_init(&sh->names, &sh->sentinel, ngx_rbtree_insert_value);
+    ngx_rbtree_init(&sh->ids, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_rbtree_init(&sh->ports, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_rbtree_init(&sh->pendings, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_rbtree_init(&sh->accesses, &sh->sentinel, ngx_rbtree_insert_value);
@@ -97,12 +98,15 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
     ngx_rbtree_init(&sh->rates, &sh->sentinel, ngx_rbtree_insert_value);
     ngx_zltunnel_zone_hosts(&sh->hosts);
     ngx_queue_init(&sh->list);
+    ngx_queue_init(&sh->nodes);
     ngx_queue_init(&sh->orphans);
     ngx_queue_init(&sh->rate_list);
     sh->changes++;
     sh->resets++;
     sh->ntunnels = 0;
     sh->lost = 0;
+    sh->nremote = 0;
+    sh->remote_lost++;
 
     /* its text is asked for again */
 

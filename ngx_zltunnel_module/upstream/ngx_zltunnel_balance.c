@@ -32,6 +32,7 @@ typedef enum {
     NGX_ZLTUNNEL_DOWN,
     NGX_ZLTUNNEL_AWAY,
     NGX_ZLTUNNEL_ASIDE,
+    NGX_ZLTUNNEL_ELSEWHERE,
     NGX_ZLTUNNEL_READY
 } ngx_zltunnel_class_e;
 
@@ -222,7 +223,7 @@ ngx_zltunnel_balance_choose(ngx_zltunnel_upstream_t *up)
             candidates++;
         }
 
-        if (up->conf->backup && class != NGX_ZLTUNNEL_READY) {
+        if (up->conf->backup && class < NGX_ZLTUNNEL_ELSEWHERE) {
             continue;
         }
 
@@ -301,6 +302,11 @@ ngx_zltunnel_balance_class(ngx_zltunnel_upstream_t *up,
         && ngx_zltunnel_zone_since(service->failed) < up->conf->fail_timeout)
     {
         return NGX_ZLTUNNEL_ASIDE;
+    }
+
+    if (service->tunnel->remote) {
+        return ngx_zltunnel_remote_failing(service->tunnel)
+               ? NGX_ZLTUNNEL_ASIDE : NGX_ZLTUNNEL_ELSEWHERE;
     }
 
     return NGX_ZLTUNNEL_READY;
