@@ -390,6 +390,8 @@ ngx_zltunnel_exit_process(ngx_cycle_t *cycle)
 
     ngx_zltunnel_udp_exit();
     ngx_zltunnel_visit_exit(1);
+    ngx_zltunnel_forward_exit(1);
+    ngx_zltunnel_reach_exit();
     ngx_zltunnel_control_exit();
     ngx_zltunnel_shared_exit();
     ngx_zltunnel_channel_exit();
@@ -435,6 +437,7 @@ ngx_zltunnel_exiting(void)
 
     ngx_zltunnel_udp_exit();
     ngx_zltunnel_visit_exit(0);
+    ngx_zltunnel_forward_exit(0);
 
     ngx_zltunnel_control_quit_all();
 }

@@ -31,6 +31,7 @@
 #include "ngx_zltunnel_dial_told.h"
 #include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_reach.h"
 #include "ngx_zltunnel_release.h"
 #include "ngx_zltunnel_shared.h"
 #include "ngx_zltunnel_transport.h"

@@ -98,6 +98,10 @@ struct ngx_zltunnel_dial_s {
                                                 with the worker's first lane */
     unsigned                     lost:1;     /* a channel ended on which the
                                                 agent may have acted */
+    unsigned                     remote:1;   /* the agent is at another node */
+    unsigned                     reaching:1; /* .. to which a channel is on its
+                                                way */
+    unsigned                     nodes:3;    /* .. not the first one */
     unsigned                     channels:1; /* not an agent of version 1 */
 };
 

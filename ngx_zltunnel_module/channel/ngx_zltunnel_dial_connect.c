@@ -16,6 +16,7 @@
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial.h"
+#include "ngx_zltunnel_dial_elsewhere.h"
 #include "ngx_zltunnel_dial_search.h"
 #include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_registry.h"
@@ -486,6 +487,13 @@ ngx_zltunnel_dial_connect_answer(ngx_zltunnel_dial_t *dial,
 
     ngx_zltunnel_dial_connect_failed(dial, i);
 
+    if (dial->remote && dial->code == ZLT_E_UNREACHABLE
+        && ngx_zltunnel_dial_elsewhere(dial) == NGX_OK)
+    {
+        /* it is not at that node any more */
+        return;
+    }
+
     ngx_zltunnel_dial_connect_refused(dial, reason, len);
 }
 
@@ -551,8 +559,11 @@ ngx_zltunnel_dial_connect_dead(ngx_zltunnel_dial_t *dial,
         return;
     }
 
-    if (acted ? dial->repeats++ == NGX_ZLTUNNEL_DIAL_REPEATS
-              : dial->unread++ == NGX_ZLTUNNEL_DIAL_UNREAD)
+    /* another worker of the node would not know that it has been connected */
+
+    if ((dial->remote && acted && dial->last)
+        || (acted ? dial->repeats++ == NGX_ZLTUNNEL_DIAL_REPEATS
+              : dial->unread++ == NGX_ZLTUNNEL_DIAL_UNREAD))
     {
 
         if (ngx_zltunnel_log_paced(dial->log,

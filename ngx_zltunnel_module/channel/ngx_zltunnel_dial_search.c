@@ -22,6 +22,7 @@
 #include "ngx_zltunnel_dial_connect.h"
 #include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_lane.h"
+#include "ngx_zltunnel_reach.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
@@ -109,6 +110,11 @@ ngx_zltunnel_dial_search(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
         }
 
         ngx_zltunnel_dial_nowhere(dial, rc);
+        return;
+    }
+
+    if (dial->remote && state == NGX_ZLTUNNEL_DIAL_WAITING) {
+        ngx_zltunnel_reach(dial);
         return;
     }
 
@@ -269,8 +275,10 @@ ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh,
         return NGX_ZLTUNNEL_DIAL_NO_SERVICE;
     }
 
+    dial->remote = (tunnel->remote != NULL);
+
     live = (tunnel->state == NGX_ZLTUNNEL_LIVE && !service->stale);
-    last = ngx_zltunnel_stay_last(dial->registry);
+    last = tunnel->remote == NULL && ngx_zltunnel_stay_last(dial->registry);
 
     if (last || (live && !fresh)) {
         *slot = ngx_zltunnel_dial_holder(dial, tunnel);
@@ -287,6 +295,13 @@ ngx_zltunnel_dial_where(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh,
 
     if (live && ngx_zltunnel_dial_turn_take(dial) != NGX_OK) {
         *state = NGX_ZLTUNNEL_DIAL_QUEUED;
+        return NGX_ZLTUNNEL_DIAL_OK;
+    }
+
+    if (dial->remote) {
+
+        /* this worker opens the channel, and nobody else hears of it */
+
         return NGX_ZLTUNNEL_DIAL_OK;
     }
 
@@ -534,7 +549,11 @@ ngx_zltunnel_dial_search_timer(ngx_event_t *ev)
         return;
     }
 
-    if (dial->silent || dial->state != NGX_ZLTUNNEL_DIAL_ASKED) {
+    /* what another node has been told, another of its workers knows nothing of */
+
+    if (dial->silent || dial->remote
+        || dial->state != NGX_ZLTUNNEL_DIAL_ASKED)
+    {
         return;
     }
 

@@ -49,6 +49,9 @@ struct ngx_zltunnel_cluster_conf_s {
     ngx_str_t                    certificate;
     ngx_str_t                    certificate_key;
     ngx_str_t                    trusted_certificate;
+#if (NGX_SSL)
+    ngx_ssl_t                   *ssl;         /* of these; NULL: there are none */
+#endif
 
     u_char                      *file;
     ngx_uint_t                   line;

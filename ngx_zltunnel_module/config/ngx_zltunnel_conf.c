@@ -14,6 +14,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_block.h"
+#include "ngx_zltunnel_cluster_cert.h"
 #include "ngx_zltunnel_cluster_conf.h"
 #include "ngx_zltunnel_conf.h"
 #include "ngx_zltunnel_descriptors.h"
@@ -141,7 +142,8 @@ ngx_zltunnel_conf_registry_check(ngx_cycle_t *cycle,
     }
 
     if (registry->cluster
-        && ngx_zltunnel_cluster_conf_check(cycle, registry) != NGX_OK)
+        && (ngx_zltunnel_cluster_conf_check(cycle, registry) != NGX_OK
+            || ngx_zltunnel_cluster_cert_init(cycle, registry) != NGX_OK))
     {
         return NGX_ERROR;
     }

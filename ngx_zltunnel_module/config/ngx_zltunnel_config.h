@@ -13,6 +13,7 @@
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_block.h"
 #include "ngx_zltunnel_cert.h"
+#include "ngx_zltunnel_cluster_cert.h"
 #include "ngx_zltunnel_cluster_conf.h"
 #include "ngx_zltunnel_conf.h"
 #include "ngx_zltunnel_domain.h"

@@ -49,6 +49,8 @@ typedef struct {
     unsigned                     access:1;    /* .. of a visitor */
     unsigned                     former:1;    /* .. for who this server is in
                                                  another configuration */
+    unsigned                     peer:1;      /* .. of another node, whose id
+                                                 is in place of the tunnel's */
 } ngx_http_zltunnel_upgrade_t;
 
 

@@ -55,6 +55,7 @@ typedef struct {
     unsigned                     ws:1;
     unsigned                     fresh:1;
     unsigned                     visit:1;
+    unsigned                     peer:1;
     unsigned                     former:1;
     unsigned                     reserved:1;
     unsigned                     flushed:1;
@@ -103,6 +104,7 @@ ngx_http_zltunnel_detach(ngx_http_request_t *r,
     ngx_memcpy(d->connection_id, upgrade->connection_id, ZLT_ID_SIZE);
     ngx_memcpy(d->node, upgrade->node, ZLT_ID_SIZE);
 
+    d->peer = upgrade->peer;
     d->visit = upgrade->access;
     ngx_memcpy(d->access.tunnel_id, upgrade->tunnel_id, ZLT_ID_SIZE);
     ngx_memcpy(d->access.access_id, upgrade->access_id, ZLT_ID_SIZE);
@@ -170,7 +172,11 @@ ngx_http_zltunnel_reserve(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    if (d->visit) {
+    if (d->peer) {
+        rc = ngx_zltunnel_forward_check(d->registry, &d->held,
+                                        r->connection->log);
+
+    } else if (d->visit) {
         rc = ngx_zltunnel_visit_check(d->registry, &d->access, key,
                                       &d->held, r->connection->log);
 
@@ -244,6 +250,11 @@ ngx_http_zltunnel_cleanup(void *data)
     }
 
     ngx_zltunnel_room_release(&d->held);
+
+    if (d->peer) {
+        ngx_zltunnel_forward_cancel(d->registry);
+        return;
+    }
 
     if (d->visit) {
         ngx_zltunnel_visit_cancel(d->registry, &d->access);
@@ -505,6 +516,12 @@ ngx_http_zltunnel_detach_done(ngx_http_zltunnel_detach_t *d)
     c->write->handler = ngx_http_empty_handler;
 
     ngx_zltunnel_room_release(&d->held);
+
+    if (d->peer) {
+        ngx_zltunnel_forward_start(d->registry, c, d->tunnel_id, d->data.data,
+                                   d->data.len, &d->answer);
+        return;
+    }
 
     if (d->visit) {
         ngx_zltunnel_visit_start(d->registry, c, &d->access, d->data.data,

@@ -14,6 +14,7 @@
 #include <ngx_sha1.h>
 
 #include "ngx_http_zltunnel.h"
+#include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_registry.h"
 
 #include "zlt_hex.h"
@@ -31,6 +32,8 @@ static ngx_int_t ngx_http_zltunnel_websocket_key(ngx_http_request_t *r,
     ngx_str_t *key, ngx_str_t *accept);
 static ngx_int_t ngx_http_zltunnel_channel(ngx_http_request_t *r,
     ngx_http_zltunnel_upgrade_t *upgrade);
+static ngx_int_t ngx_http_zltunnel_peer(ngx_http_request_t *r,
+    ngx_http_zltunnel_upgrade_t *upgrade, ngx_int_t rc);
 static ngx_int_t ngx_http_zltunnel_upgrade_required(ngx_http_request_t *r,
     const char *text);
 
@@ -274,6 +277,13 @@ ngx_http_zltunnel_channel(ngx_http_request_t *r,
         }
     }
 
+    rc = ngx_http_zltunnel_header_hex(r, "zltunnel-peer", upgrade->tunnel_id,
+                                      ZLT_ID_SIZE);
+
+    if (rc != NGX_DECLINED) {
+        return ngx_http_zltunnel_peer(r, upgrade, rc);
+    }
+
     if (ngx_http_zltunnel_header_hex(r, "zltunnel-tunnel", upgrade->tunnel_id,
                                      ZLT_ID_SIZE)
         != NGX_OK)
@@ -316,6 +326,40 @@ ngx_http_zltunnel_channel(ngx_http_request_t *r,
     }
 
     (void) ngx_http_zltunnel_header(r, "zltunnel-client", &upgrade->client);
+
+    return NGX_DECLINED;
+}
+
+
+/* another node's channel, if its certificate says so: who has none is told what
+   one without a key is */
+
+static ngx_int_t
+ngx_http_zltunnel_peer(ngx_http_request_t *r,
+    ngx_http_zltunnel_upgrade_t *upgrade, ngx_int_t rc)
+{
+    if (!ngx_zltunnel_cluster_cert_known(upgrade->registry, r->connection)) {
+
+        if (ngx_zltunnel_log_paced(r->connection->log,
+                                   "channels of nodes that are refused"))
+        {
+            ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                          "channel of another node refused: its certificate is "
+                          "not of \"cluster_trusted_certificate\", or "
+                          "\"ssl_verify_client\" does not ask for one here");
+        }
+
+        return ngx_http_zltunnel_answer(r, NGX_HTTP_FORBIDDEN, NULL,
+                                        "no such tunnel or key");
+    }
+
+    if (rc != NGX_OK || upgrade->ws) {
+        return ngx_http_zltunnel_answer(r, NGX_HTTP_BAD_REQUEST, NULL,
+                          "Zltunnel-Peer must be 32 hexadecimal digits, and "
+                          "the upgrade to zltunnel");
+    }
+
+    upgrade->peer = 1;
 
     return NGX_DECLINED;
 }

@@ -21,6 +21,7 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_forward.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_transport.h"
 #include "ngx_zltunnel_worker.h"
