@@ -926,10 +926,11 @@ sub channel {
 }
 
 
-# By way of a process that speaks TLS: each piece that is sent is a record.
+# By way of a process that speaks TLS: each piece that is sent is a record.  args
+# are that one's, as in -cert => file.
 
 sub under_tls {
-    my ($t, $class) = @_;
+    my ($t, $class, @args) = @_;
 
     socketpair(my $near, my $far, Socket::AF_UNIX(), Socket::SOCK_STREAM(),
                Socket::PF_UNSPEC()) or die "socketpair: $!";
@@ -942,7 +943,7 @@ sub under_tls {
         open STDERR, '>', "$t->{dir}/logs/s_client";
         CORE::close($near);
         exec { 'openssl' } 'openssl', 's_client', '-quiet', '-connect',
-             "127.0.0.1:$t->{tls_port}"
+             "127.0.0.1:$t->{tls_port}", @args
             or POSIX::_exit(1);
     }
 
