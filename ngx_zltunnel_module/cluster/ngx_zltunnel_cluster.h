@@ -56,6 +56,7 @@ typedef struct {
     ngx_zltunnel_node_t         *node;        /* who is asked for now */
     ngx_uint_t                   turn;        /* of reading */
     ngx_msec_t                   begun;       /* reading all, the last time */
+    ngx_uint_t                   lost;        /* by the registry, as seen */
     ngx_msec_t                   emptied;     /* the engine was; 0: never */
     unsigned                     known:1;     /* what the zone has is */
 } ngx_zltunnel_gather_t;

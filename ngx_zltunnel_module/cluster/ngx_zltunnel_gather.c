@@ -65,6 +65,7 @@ typedef struct {
 
 static void ngx_zltunnel_gather_zone(ngx_zltunnel_cluster_t *cluster);
 static void ngx_zltunnel_gather_all(ngx_zltunnel_cluster_t *cluster);
+static void ngx_zltunnel_gather_again(ngx_zltunnel_cluster_t *cluster);
 static void ngx_zltunnel_gather_on_nodes(void *data, redisReply *reply,
     ngx_uint_t n);
 static void ngx_zltunnel_gather_ask(ngx_zltunnel_cluster_t *cluster,
@@ -204,11 +205,52 @@ ngx_zltunnel_gather_all(ngx_zltunnel_cluster_t *cluster)
 
     cluster->gather.begun = ngx_current_msec;
 
+    if (cluster->gather.lost != ngx_zltunnel_remote_lost(cluster->registry)) {
+        cluster->gather.lost = ngx_zltunnel_remote_lost(cluster->registry);
+        ngx_zltunnel_gather_again(cluster);
+    }
+
     ngx_str_set(&args[0], "SMEMBERS");
     args[1] = cluster->nodes;
 
     ngx_zltunnel_engine_command(&cluster->engine,
                                 ngx_zltunnel_gather_on_nodes, 0, args, 2);
+}
+
+
+/* The registry has lost some of what it was given: it gets all of it anew. */
+
+static void
+ngx_zltunnel_gather_again(ngx_zltunnel_cluster_t *cluster)
+{
+    ngx_rbtree_node_t            *p, *q;
+    ngx_zltunnel_node_t          *node;
+    ngx_zltunnel_node_service_t  *service;
+
+    if (cluster->gather.nodes.root == &cluster->gather.sentinel) {
+        return;
+    }
+
+    for (p = ngx_rbtree_min(cluster->gather.nodes.root,
+                            &cluster->gather.sentinel);
+         p;
+         p = ngx_rbtree_next(&cluster->gather.nodes, p))
+    {
+        node = (ngx_zltunnel_node_t *) p;
+        node->addr_len = 0;
+
+        if (node->services.root == &node->sentinel) {
+            continue;
+        }
+
+        for (q = ngx_rbtree_min(node->services.root, &node->sentinel);
+             q;
+             q = ngx_rbtree_next(&node->services, q))
+        {
+            service = (ngx_zltunnel_node_service_t *) q;
+            service->hash = 0;
+        }
+    }
 }
 
 
