@@ -74,6 +74,7 @@ typedef struct {
 static ngx_int_t ngx_zltunnel_forward_answer(ngx_zltunnel_forward_t *forward,
     ngx_str_t *answer);
 static void ngx_zltunnel_forward_idle(ngx_zltunnel_forward_t *forward);
+static void ngx_zltunnel_forward_retire(ngx_zltunnel_forward_t *forward);
 static void ngx_zltunnel_forward_idle_handler(ngx_event_t *ev);
 static void ngx_zltunnel_forward_empty_handler(ngx_event_t *ev);
 static void ngx_zltunnel_forward_write_handler(ngx_event_t *ev);
@@ -269,7 +270,36 @@ ngx_zltunnel_forward_idle(ngx_zltunnel_forward_t *forward)
 
     if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
         ngx_zltunnel_forward_abort(forward);
+        return;
     }
+
+    if (ngx_exiting) {
+        ngx_zltunnel_forward_retire(forward);
+    }
+}
+
+
+/* The node has it for idle, and may have sent Connect by now: it learns that
+   nobody has acted on that. */
+
+static void
+ngx_zltunnel_forward_retire(ngx_zltunnel_forward_t *forward)
+{
+    zlt_msg_t  m;
+
+    ngx_memzero(&m, sizeof(zlt_msg_t));
+
+    m.type = ZLT_RETIRE;
+
+    if (ngx_zltunnel_forward_write(forward, &m) != NGX_OK) {
+        ngx_zltunnel_forward_abort(forward);
+        return;
+    }
+
+    forward->state = NGX_ZLTUNNEL_FORWARD_RETIRED;
+    forward->timer.cancelable = 0;
+
+    ngx_add_timer(&forward->timer, NGX_ZLTUNNEL_FORWARD_DRAIN);
 }
 
 
@@ -639,11 +669,6 @@ ngx_zltunnel_forward_over(ngx_zltunnel_forward_t *forward)
     ngx_destroy_pool(forward->pool);
     forward->pool = NULL;
 
-    if (ngx_exiting) {
-        ngx_zltunnel_forward_close(forward);
-        return;
-    }
-
     end->frames = NULL;
     end->eof = 0;
     end->shut = 0;
@@ -973,7 +998,6 @@ ngx_zltunnel_forward_close(ngx_zltunnel_forward_t *forward)
 void
 ngx_zltunnel_forward_exit(ngx_uint_t all)
 {
-    zlt_msg_t                m;
     ngx_queue_t             *q, *next;
     ngx_zltunnel_forward_t  *forward;
 
@@ -994,20 +1018,7 @@ ngx_zltunnel_forward_exit(ngx_uint_t all)
         }
 
         if (forward->state == NGX_ZLTUNNEL_FORWARD_IDLE) {
-
-            /* a Connect may cross with it, which nobody has acted on then */
-
-            ngx_memzero(&m, sizeof(zlt_msg_t));
-            m.type = ZLT_RETIRE;
-
-            if (ngx_zltunnel_forward_write(forward, &m) != NGX_OK) {
-                ngx_zltunnel_forward_abort(forward);
-                continue;
-            }
-
-            forward->state = NGX_ZLTUNNEL_FORWARD_RETIRED;
-            forward->timer.cancelable = 0;
-            ngx_add_timer(&forward->timer, NGX_ZLTUNNEL_FORWARD_DRAIN);
+            ngx_zltunnel_forward_retire(forward);
         }
     }
 }

@@ -382,6 +382,11 @@ sub reload {
     is($busy->bytes(7), 'through', 'the other one goes on');
     $busy->eof;
     is($busy->ends, 'eof', 'to its end');
+
+    # a Connect may cross with it, as it would on any channel that is idle
+    $busy->send(announce($id{web}) . msg('Data', 'lost?'));
+    is(($busy->next(20) // { type => $busy->{end} // 'none' })->{type},
+       'Retire', '.. with which it is told to go, and that nobody has acted');
     $busy->close;
 
     ok(wait_for(sub { my %w = map { $_ => 1 } $t->workers;
