@@ -50,10 +50,10 @@ zlt_spread_dial_next(zlt_spread_t *sp, uint64_t now)
     if (a) {
         zlt_spread_dial_start(sp, &a->addr);
 
-    } else if (sp->told > zlt_spread_view_count(sp) && now < sp->seek_at) {
+    } else if (zlt_spread_view_missing(sp) && now < sp->seek_at) {
         zlt_spread_soon(sp, (uint32_t) (sp->seek_at - now));
 
-    } else if (sp->told > zlt_spread_view_count(sp)) {
+    } else if (zlt_spread_view_missing(sp)) {
 
         /* behind one of the addresses, whichever */
 
@@ -242,13 +242,13 @@ void
 zlt_spread_dial_soon(zlt_spread_t *sp)
 {
     uint32_t  delay;
-    unsigned  count;
+    unsigned  missing;
 
     delay = 0;
-    count = zlt_spread_view_count(sp);
+    missing = zlt_spread_view_missing(sp);
 
-    if (sp->tries && sp->told > count) {
-        delay = zlt_backoff_seek((sp->tries - 1) / (sp->told - count));
+    if (sp->tries && missing) {
+        delay = zlt_backoff_seek((sp->tries - 1) / missing);
     }
 
     sp->seek_at = zlt_io_now() + delay;

@@ -19,6 +19,10 @@
 #include "spread_view.h"
 
 
+static const zlt_link_t *zlt_spread_link_at(const zlt_link_t *l,
+    const uint8_t *node);
+
+
 unsigned
 zlt_spread_link_held(const zlt_link_t *l, uint8_t *ids)
 {
@@ -74,15 +78,35 @@ zlt_spread_link_port(const zlt_link_t *l, const zlt_service_t *service)
 }
 
 
+/* The link that has the node already; NULL: none. */
+
+static const zlt_link_t *
+zlt_spread_link_at(const zlt_link_t *l, const uint8_t *node)
+{
+    zlt_list_t        *link;
+    const zlt_link_t  *other;
+
+    zlt_list_each(link, &l->spread->links) {
+        other = zlt_spread_mate(link);
+
+        if (other != l && zlt_spread_view_holds(other)
+            && memcmp(other->node_id, node, ZLT_ID_SIZE) == 0)
+        {
+            return other;
+        }
+    }
+
+    return NULL;
+}
+
+
 /* Two may have been on their way to a node at the same time: the second one is
    told so when it comes back, by the server. */
 
 int
 zlt_spread_link_settle(zlt_link_t *l)
 {
-    zlt_list_t         *link;
     zlt_spread_t       *sp;
-    const zlt_link_t   *other;
     zlt_spread_addr_t  *a;
 
     sp = l->spread;
@@ -91,14 +115,8 @@ zlt_spread_link_settle(zlt_link_t *l)
         return 1;
     }
 
-    zlt_list_each(link, &sp->links) {
-        other = zlt_spread_mate(link);
-
-        if (other != l && l->has_node && zlt_spread_view_holds(other)
-            && memcmp(other->node_id, l->node_id, ZLT_ID_SIZE) == 0)
-        {
-            return 0;
-        }
+    if (l->has_node && zlt_spread_link_at(l, l->node_id)) {
+        return 0;
     }
 
     if (l == sp->dial) {
@@ -153,11 +171,14 @@ zlt_spread_link_down(zlt_link_t *l, zlt_down_e how)
         return 0;
     }
 
-    /* it may have been at a node that is no more; else it goes on looking */
+    /* it may have been at a node that is no more; else it goes on looking, as
+       it does where a server says so of a link that there is not */
 
     sp->told = l->nodes;
 
-    if (zlt_spread_view_holders(sp) - zlt_spread_view_holds(l) < sp->told) {
+    if (zlt_spread_view_holders(sp) - zlt_spread_view_holds(l) < sp->told
+        || zlt_spread_link_at(l, l->met) == NULL)
+    {
         return 0;
     }
 

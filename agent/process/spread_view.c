@@ -175,6 +175,27 @@ zlt_spread_view_total(const zlt_spread_t *sp)
 }
 
 
+/* Nodes without a link; a server may tell of more than there may be links. */
+
+unsigned
+zlt_spread_view_missing(const zlt_spread_t *sp)
+{
+    unsigned  count, total, nodes, room;
+
+    count = zlt_spread_view_count(sp);
+    total = zlt_spread_view_total(sp);
+    nodes = zlt_spread_first(sp)->owner.conf->nodes;
+
+    if (sp->told <= count || total >= nodes) {
+        return 0;
+    }
+
+    room = nodes - total;
+
+    return sp->told - count < room ? sp->told - count : room;
+}
+
+
 int
 zlt_spread_view_gone(const zlt_spread_t *sp, const zlt_link_t *l)
 {

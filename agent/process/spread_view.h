@@ -40,6 +40,9 @@ unsigned zlt_spread_view_holders(const zlt_spread_t *sp);
 unsigned zlt_spread_view_count(const zlt_spread_t *sp);
 unsigned zlt_spread_view_total(const zlt_spread_t *sp);
 
+/* Nodes without a link, as far as there may be one. */
+unsigned zlt_spread_view_missing(const zlt_spread_t *sp);
+
 /* Labels say what there is to choose from. */
 void zlt_spread_view_names(zlt_spread_t *sp);
 
