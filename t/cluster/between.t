@@ -164,6 +164,9 @@ sub node {
     my @open = map { connect_to($port) } 1 .. 2;
     all_of(0, 'open', @open);
 
+    # the one in place of that killed before may not be there yet
+    ok(wait_for(sub { $B->workers == 2 }), 'both workers are there');
+
     my @workers = $B->workers;
     $B->{nginx}->kill('KILL');
     kill 'KILL', @workers;
