@@ -42,6 +42,7 @@
 
 #include "io.h"
 #include "lookup.h"
+#include "random.h"
 
 
 #define ZLT_LOOKUP_STACK  (1024 * 1024)
@@ -67,7 +68,10 @@ static void zlt_lookup_finished(zlt_lookup_job_t *job);
 static void zlt_lookup_event(zlt_io_t *io);
 static void zlt_lookup_over(zlt_lookup_job_t *job);
 static void zlt_lookup_queued(zlt_lookup_e kind);
-static void zlt_lookup_collect(zlt_addrs_t *a, struct addrinfo *res);
+static unsigned zlt_lookup_family(const struct addrinfo *ai, int family,
+    int is, int many, const struct addrinfo **list);
+static uint32_t zlt_lookup_rank(const struct addrinfo *ai);
+static void zlt_lookup_add(zlt_addrs_t *a, const struct addrinfo *ai);
 
 
 /* threads of a kind, at most; 0: as many as there are names */
@@ -434,51 +438,122 @@ zlt_lookup_error(int error)
 /*
  * The families in turn, beginning with that of the first address, so that
  * one that leads nowhere delays us by one attempt only (RFC 8305).
+ *
+ * Name servers answer in another order each time.  Of more addresses than are
+ * kept it is the same ones nevertheless, as long as this process lives: links
+ * are spread over them, and what is missing from two answers is gone.
  */
 
-static void
-zlt_lookup_collect(zlt_addrs_t *a, struct addrinfo *res)
+void
+zlt_lookup_collect(zlt_addrs_t *a, const struct addrinfo *res)
 {
-    int               family;
-    struct addrinfo  *ai, *next[2];
+    int                     family, many;
+    unsigned                i, n, m;
+    const struct addrinfo  *ai, *own[ZLT_ADDRS_MAX], *other[ZLT_ADDRS_MAX];
 
     family = res->ai_family;
+    n = 0;
 
-    next[0] = res;
-    next[1] = res;
+    for (ai = res; ai; ai = ai->ai_next) {
+        n++;
+    }
 
-    while (a->n < ZLT_ADDRS_MAX) {
+    many = (n > ZLT_ADDRS_MAX);
 
-        for (ai = next[0]; ai && ai->ai_family != family; ai = ai->ai_next) {
-            /* void */
+    n = zlt_lookup_family(res, family, 1, many, own);
+    m = zlt_lookup_family(res, family, 0, many, other);
+
+    for (i = 0; i < n || i < m; i++) {
+
+        if (i < n) {
+            zlt_lookup_add(a, own[i]);
         }
 
-        if (ai && ai->ai_addrlen <= sizeof(zlt_sockaddr_t)) {
-            memcpy(&a->addrs[a->n].addr, ai->ai_addr, ai->ai_addrlen);
-            a->addrs[a->n].len = ai->ai_addrlen;
-            a->addrs[a->n].priority = 0;
-            a->n++;
+        if (i < m) {
+            zlt_lookup_add(a, other[i]);
         }
+    }
+}
 
-        next[0] = ai ? ai->ai_next : NULL;
 
-        for (ai = next[1]; ai && ai->ai_family == family; ai = ai->ai_next) {
-            /* void */
-        }
+/* Those of the family, or those of others; of many the ones of the least rank,
+   by their ranks. */
 
-        if (ai && a->n < ZLT_ADDRS_MAX
-            && ai->ai_addrlen <= sizeof(zlt_sockaddr_t))
+static unsigned
+zlt_lookup_family(const struct addrinfo *ai, int family, int is, int many,
+    const struct addrinfo **list)
+{
+    uint32_t  rank, ranks[ZLT_ADDRS_MAX];
+    unsigned  i, n;
+
+    n = 0;
+
+    for ( /* void */ ; ai; ai = ai->ai_next) {
+
+        if ((ai->ai_family == family) != is
+            || ai->ai_addrlen > sizeof(zlt_sockaddr_t))
         {
-            memcpy(&a->addrs[a->n].addr, ai->ai_addr, ai->ai_addrlen);
-            a->addrs[a->n].len = ai->ai_addrlen;
-            a->addrs[a->n].priority = 0;
-            a->n++;
+            continue;
         }
 
-        next[1] = ai ? ai->ai_next : NULL;
+        rank = many ? zlt_lookup_rank(ai) : 0;
 
-        if (next[0] == NULL && next[1] == NULL) {
-            break;
+        if (n < ZLT_ADDRS_MAX) {
+            n++;
+
+        } else if (rank >= ranks[n - 1]) {
+            continue;
         }
+
+        for (i = n - 1; i && ranks[i - 1] > rank; i--) {
+            list[i] = list[i - 1];
+            ranks[i] = ranks[i - 1];
+        }
+
+        list[i] = ai;
+        ranks[i] = rank;
+    }
+
+    return n;
+}
+
+
+/* Another one in each process, so that agents are spread (FNV-1a, mixed). */
+
+static uint32_t
+zlt_lookup_rank(const struct addrinfo *ai)
+{
+    size_t          i;
+    uint32_t        rank;
+    const uint8_t  *p;
+
+    static uint32_t  seed;
+
+    if (seed == 0) {
+        seed = 1 + zlt_random_below(UINT32_MAX - 1);
+    }
+
+    p = (const uint8_t *) ai->ai_addr;
+    rank = seed;
+
+    for (i = 0; i < ai->ai_addrlen; i++) {
+        rank = (rank ^ p[i]) * 16777619;
+    }
+
+    rank = (rank ^ rank >> 16) * 0x85ebca6b;
+    rank = (rank ^ rank >> 13) * 0xc2b2ae35;
+
+    return rank ^ rank >> 16;
+}
+
+
+static void
+zlt_lookup_add(zlt_addrs_t *a, const struct addrinfo *ai)
+{
+    if (a->n < ZLT_ADDRS_MAX) {
+        memcpy(&a->addrs[a->n].addr, ai->ai_addr, ai->ai_addrlen);
+        a->addrs[a->n].len = ai->ai_addrlen;
+        a->addrs[a->n].priority = 0;
+        a->n++;
     }
 }

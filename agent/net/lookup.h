@@ -72,5 +72,9 @@ void zlt_lookup_cancel(zlt_lookup_t *l);
 /* a static text */
 const char *zlt_lookup_error(int error);
 
+/* Of what getaddrinfo() has found, at least one, so many as there is room for;
+   *a has none yet. */
+void zlt_lookup_collect(zlt_addrs_t *a, const struct addrinfo *res);
+
 
 #endif /* ZLT_LOOKUP_H_INCLUDED */
