@@ -271,7 +271,7 @@ ngx_zltunnel_cluster_hold(ngx_zltunnel_cluster_t *cluster)
     ngx_zltunnel_sh_cluster_t  *state;
 
     sh = cluster->registry->sh;
-    state = &sh->cluster;
+    state = sh->cluster;
     now = ngx_current_msec;
     held = 0;
 

@@ -497,7 +497,7 @@ ngx_zltunnel_engine_on_subscribed(void *data, redisReply *reply, ngx_uint_t n)
         return;
     }
 
-    state = &engine->registry->sh->cluster;
+    state = engine->registry->sh->cluster;
     told = state->told;
     was = 0;
 
@@ -565,7 +565,7 @@ ngx_zltunnel_engine_on_pong(void *data, redisReply *reply, ngx_uint_t n)
     ngx_zltunnel_engine_t *engine = data;
 
     if (!ngx_zltunnel_engine_error(engine, reply)) {
-        engine->registry->sh->cluster.contact = ngx_current_msec | 1;
+        engine->registry->sh->cluster->contact = ngx_current_msec | 1;
     }
 }
 
@@ -729,7 +729,7 @@ ngx_zltunnel_engine_away(ngx_zltunnel_engine_t *engine,
     up = engine->up;
     engine->up = 0;
 
-    state = &engine->registry->sh->cluster;
+    state = engine->registry->sh->cluster;
 
     if (state->connected) {
         state->connected = 0;
@@ -769,7 +769,7 @@ ngx_zltunnel_engine_note(ngx_zltunnel_engine_t *engine, const char *text)
 {
     ngx_zltunnel_sh_cluster_t  *state;
 
-    state = &engine->registry->sh->cluster;
+    state = engine->registry->sh->cluster;
 
     state->errors++;
     state->failed = ngx_time();
@@ -785,7 +785,7 @@ ngx_zltunnel_engine_complains(ngx_zltunnel_engine_t *engine,
 {
     time_t  *told;
 
-    told = &engine->registry->sh->cluster.told[kind];
+    told = &engine->registry->sh->cluster->told[kind];
 
     if (*told && ngx_time() - *told < NGX_ZLTUNNEL_ENGINE_TELL
         && ngx_time() >= *told)

@@ -693,7 +693,7 @@ ngx_zltunnel_gather_heard(ngx_zltunnel_cluster_t *cluster, ngx_str_t *text)
         return;
     }
 
-    cluster->registry->sh->cluster.heard++;
+    cluster->registry->sh->cluster->heard++;
 
     node = ngx_zltunnel_gather_node(cluster, of, 0);
 
@@ -890,7 +890,7 @@ ngx_zltunnel_gather_tick(ngx_zltunnel_cluster_t *cluster)
     ngx_zltunnel_sh_cluster_t  *state;
 
     gather = &cluster->gather;
-    state = &cluster->registry->sh->cluster;
+    state = cluster->registry->sh->cluster;
     now = ngx_current_msec;
 
     if (cluster->ready

@@ -158,7 +158,7 @@ ngx_zltunnel_lease_tick(ngx_zltunnel_cluster_t *cluster)
         ngx_zltunnel_lease_claim(cluster, 1);
     }
 
-    cluster->registry->sh->cluster.leases = cluster->lease.n;
+    cluster->registry->sh->cluster->leases = cluster->lease.n;
 }
 
 
@@ -530,7 +530,7 @@ ngx_zltunnel_lease_lost(ngx_zltunnel_cluster_t *cluster, ngx_str_t *key,
     ngx_zltunnel_zone_unlock(registry);
 
     if (there) {
-        registry->sh->cluster.lost++;
+        registry->sh->cluster->lost++;
 
         len = ngx_zltunnel_log_printable(shown, sizeof(shown), holder->data,
                                          holder->len);

@@ -400,7 +400,7 @@ ngx_zltunnel_publish_look(ngx_zltunnel_cluster_t *cluster)
         ngx_zltunnel_publish_send(cluster, batch);
     }
 
-    registry->sh->cluster.published = publish->n;
+    registry->sh->cluster->published = publish->n;
 
     ngx_free(batch);
 }
@@ -557,7 +557,7 @@ ngx_zltunnel_publish_send(ngx_zltunnel_cluster_t *cluster,
                                 1);
 
     cluster->publish.published = ngx_current_msec | 1;
-    cluster->registry->sh->cluster.sent += batch->n;
+    cluster->registry->sh->cluster->sent += batch->n;
 }
 
 
@@ -658,7 +658,7 @@ void
 ngx_zltunnel_publish_heard(ngx_zltunnel_cluster_t *cluster)
 {
     if (cluster->publish.published) {
-        cluster->registry->sh->cluster.lag =
+        cluster->registry->sh->cluster->lag =
                                 ngx_current_msec - cluster->publish.published;
         cluster->publish.published = 0;
     }

@@ -68,7 +68,7 @@ ngx_zltunnel_cluster_status(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    state = registry->sh->cluster;
+    state = *registry->sh->cluster;
 
     ngx_zltunnel_json_open(j, "cluster", '{');
     ngx_zltunnel_json_bool(j, "connected", state.connected);
@@ -123,7 +123,7 @@ ngx_zltunnel_cluster_status_metrics(ngx_zltunnel_registry_t *registry,
         return;
     }
 
-    state = &registry->sh->cluster;
+    state = registry->sh->cluster;
 
     ngx_zltunnel_metrics_text_family(text, "cluster_connected", "gauge",
                                      "1 if the engine of the directory is "

@@ -158,6 +158,8 @@ typedef struct {
 } ngx_zltunnel_sh_astray_t;
 
 
+/* no more than a page */
+
 struct ngx_zltunnel_sh_s {
     ngx_zltunnel_sh_node_t       node;
     ngx_zltunnel_sh_astray_t     astray;
@@ -208,7 +210,7 @@ struct ngx_zltunnel_sh_s {
     ngx_atomic_t                 events;      /* that were told, in all */
     ngx_uint_t                   lost;        /* services that are to go, in
                                                  tunnels that are live */
-    ngx_zltunnel_sh_cluster_t    cluster;
+    ngx_zltunnel_sh_cluster_t   *cluster;     /* NULL: there was none yet */
 };
 
 

@@ -24,7 +24,7 @@ ngx_zltunnel_token_text_put(ngx_zltunnel_registry_t *registry, u_char *data,
     u_char                     *text;
     ngx_zltunnel_sh_cluster_t  *state;
 
-    state = &registry->sh->cluster;
+    state = registry->sh->cluster;
 
     ngx_zltunnel_zone_lock(registry);
 
@@ -56,7 +56,7 @@ ngx_zltunnel_token_text_is(ngx_zltunnel_registry_t *registry, u_char *sum)
 {
     ngx_zltunnel_sh_cluster_t  *state;
 
-    state = &registry->sh->cluster;
+    state = registry->sh->cluster;
 
     return state->tokens
            && state->tokens_key == ngx_zltunnel_token_text_key(registry)
@@ -79,7 +79,7 @@ ngx_zltunnel_token_text_follow(ngx_zltunnel_registry_t *registry,
         return 0;
     }
 
-    state = &registry->sh->cluster;
+    state = registry->sh->cluster;
 
     if (state->tokens_change == registry->tokens_seen) {
         return 0;

@@ -25,6 +25,7 @@
 
 
 static void ngx_zltunnel_zone_hosts(ngx_zltunnel_sh_hosts_t *hosts);
+static ngx_int_t ngx_zltunnel_zone_cluster(ngx_zltunnel_registry_t *registry);
 static ngx_int_t ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry);
 #if (NGX_DEBUG)
 static ngx_uint_t ngx_zltunnel_debug_time(void);
@@ -50,11 +51,12 @@ ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data)
 
         /*
          * A reload: old workers still use it, and so they will if the
-         * reload fails later.  Nothing is changed here.
+         * reload fails later.  Nothing that they know is changed here.
          */
 
         registry->sh = oregistry->sh;
-        return NGX_OK;
+
+        return ngx_zltunnel_zone_cluster(registry);
     }
 
     /* a full zone is reported by those who meet it, once a minute */
@@ -69,11 +71,31 @@ ngx_zltunnel_zone_init(ngx_shm_zone_t *zone, void *data)
     registry->shpool->data = registry->sh;
     registry->sh->started = ngx_current_msec;
 
-    if (ngx_zltunnel_node_init(registry) != NGX_OK) {
+    if (ngx_zltunnel_node_init(registry) != NGX_OK
+        || ngx_zltunnel_zone_cluster(registry) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     return ngx_zltunnel_sh_reset(registry);
+}
+
+
+/* what is known of the engine, once there is one */
+
+static ngx_int_t
+ngx_zltunnel_zone_cluster(ngx_zltunnel_registry_t *registry)
+{
+    if (registry->cluster && registry->sh->cluster == NULL) {
+        registry->sh->cluster = ngx_slab_calloc(registry->shpool,
+                                            sizeof(ngx_zltunnel_sh_cluster_t));
+
+        if (registry->sh->cluster == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -110,7 +132,9 @@ ngx_zltunnel_sh_reset(ngx_zltunnel_registry_t *registry)
 
     /* its text is asked for again */
 
-    sh->cluster.tokens = NULL;
+    if (sh->cluster) {
+        sh->cluster->tokens = NULL;
+    }
 
     return NGX_OK;
 }
