@@ -57,7 +57,12 @@ sub other {
     $engine->tell([ 'HSET', "zlt:node:$ghost", node => '127.0.0.9:1', 'cd' x 16,
                     'tcp ghost token=alice' ],
                   [ 'EXPIRE', "zlt:node:$ghost", 1000 ],
-                  [ 'SADD', 'zlt:nodes', $ghost ]);
+                  [ 'SADD', 'zlt:nodes', $ghost ],
+                  [ 'PUBLISH', 'zlt:changes',
+                    "$ghost\n+" . 'cd' x 16 . " tcp ghost token=alice\n" ]);
+
+    # figures are as old as a quarter of a second
+    sleep 0.6;
     ok(wait_for(sub { at()->{services} == 1 }), 'another node is known');
 }
 
