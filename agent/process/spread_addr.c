@@ -54,7 +54,7 @@ zlt_spread_addr_take(zlt_spread_addrs_t *s, const zlt_addrs_t *addrs)
 
         a = zlt_spread_addr_find(s, &addrs->addrs[i]);
 
-        if (a == NULL && s->n < ZLT_ADDRS_MAX) {
+        if (a == NULL && s->n < ZLT_SPREAD_ADDRS) {
             a = &s->all[s->n++];
             memset(a, 0, sizeof(zlt_spread_addr_t));
             a->addr = addrs->addrs[i];

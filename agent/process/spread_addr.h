@@ -27,8 +27,12 @@ typedef struct {
 } zlt_spread_addr_t;
 
 
+/* those of an answer beside those that links still have */
+#define ZLT_SPREAD_ADDRS  (3 * ZLT_ADDRS_MAX)
+
+
 typedef struct {
-    zlt_spread_addr_t  all[ZLT_ADDRS_MAX];
+    zlt_spread_addr_t  all[ZLT_SPREAD_ADDRS];
     unsigned           n;
 } zlt_spread_addrs_t;
 

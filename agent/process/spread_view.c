@@ -96,12 +96,24 @@ zlt_spread_view_complete(const zlt_spread_t *sp)
 }
 
 
-/* .. that there may be no more links */
+/* .. that there may be no more links; those whose address is gone do not count,
+   but are bounded as well */
 
 int
 zlt_spread_view_full(const zlt_spread_t *sp)
 {
-    return zlt_spread_view_total(sp) >= zlt_spread_first(sp)->owner.conf->nodes;
+    unsigned     n;
+    zlt_list_t  *link;
+
+    n = 0;
+
+    zlt_list_each(link, &sp->links) {
+        n++;
+    }
+
+    return n >= 2 * ZLT_ADDRS_MAX
+           || zlt_spread_view_total(sp)
+              >= zlt_spread_first(sp)->owner.conf->nodes;
 }
 
 

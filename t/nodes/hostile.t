@@ -3,7 +3,8 @@
 # Protects: an agent with "mode = all" from a server that says of nodes what cannot
 # be.  One that says that another link is at it, where there is none, does not take
 # the last link; and one that says that there are ever so many nodes is not dialled
-# twice a second for hours.
+# twice a second for hours.  Where all of many addresses change at once the links
+# follow, and with a node of another name at each dial there are no more of them.
 
 use strict;
 use warnings;
@@ -14,6 +15,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use Time::HiRes qw(time);
 use ZLTunnel;
+use ZLTunnel::Names;
 use ZLTunnel::Server;
 use ZLTunnel::Wire qw(msg ext);
 
@@ -23,6 +25,7 @@ my $t = ZLTunnel->new;
 
 subtest 'another link, which there is not' => \&double;
 subtest 'more nodes than there can be' => \&many;
+subtest 'all addresses change' => \&renumbered;
 
 $t->finish;
 
@@ -30,9 +33,15 @@ $t->finish;
 sub agent {
     my ($server, @more) = @_;
 
-    return $t->agent(token => 'x' x 43, wait => 0, conf => <<"EOT");
+    my $names = ref $more[0] ? shift @more : undef;
+    my $url = $server->url;
+    $url =~ s/127\.0\.0\.1/nodes.test/ if $names;
+
+    return $t->agent(token => 'x' x 43, wait => 0,
+                     $names ? (program => $names->program) : (),
+                     conf => <<"EOT");
 [agent]
-server = @{[ $server->url ]}
+server = $url
 mode = all
 token_file = %%token_file%%
 log_level = debug
@@ -94,6 +103,52 @@ sub many {
 
     ok($server->wait(sub { @at > 1 && $at[-1] - $at[-2] > 1.3 }, 20),
        'between two dials there is ever more time');
+
+    end($server, $agent);
+}
+
+
+sub renumbered {
+    my $why = ZLTunnel::Names::missing();
+    plan(skip_all => $why) if $why;
+
+    my $names = ZLTunnel::Names->new($t);
+    my $known = sub {
+        $names->answers('nodes.test' => join ',', map { "127.0.0.$_" } @_);
+    };
+
+    $known->(11 .. 26);
+    $names->serve;
+
+    my $server = ZLTunnel::Server->new($t, address => '0.0.0.0');
+    my ($id, $most) = (0, 0);
+    my %at;
+
+    $server->{deal} = sub {
+        my ($m, $conn) = @_;
+
+        my $n = () = $server->conns('control');
+        $most = $n if $n > $most;
+        $at{ $conn->{s}->sockhost } = 1;
+
+        return (pack('N4', ++$id, 1, 2, 3), 65535);
+    };
+
+    my $agent = agent($server, $names);
+
+    ok($server->wait(sub { keys %at == 16 }, 20), 'a link at each address');
+
+    # they are gone with the second answer without them
+
+    $known->(31 .. 46);
+    kill HUP => $agent->pid;
+
+    ok($server->wait(sub { 16 == grep { exists $at{"127.0.0.$_"} } 31 .. 46 },
+                     40),
+       'and at each of those that follow');
+    ok($server->wait(sub { 16 == $server->conns('control') }, 20),
+       'those before end');
+    cmp_ok($most, '<=', 33, 'there were no more of them');
 
     end($server, $agent);
 }

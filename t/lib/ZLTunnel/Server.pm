@@ -27,7 +27,7 @@ use ZLTunnel::Wire qw(msg str16 ext %TYPE parse);
 my %NAME = reverse %TYPE;
 
 
-# Options: port; rcvbuf, of the connections it accepts; features, which it
+# Options: address; port; rcvbuf, of the connections it accepts; features, which it
 # grants; interval (ms), of the agent's heartbeats.  $server->{hold}{Auth} = 1
 # keeps messages of a type unanswered, until $server->release('Auth').  With
 # $server->{grant} it grants access to whatever is asked for, and with
@@ -40,7 +40,8 @@ sub new {
     my ($class, $t, %o) = @_;
 
     my $port = $o{port} // $t->free_port;
-    my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 64,
+    my $listen = IO::Socket::INET->new(LocalAddr => $o{address} // '127.0.0.1',
+                                       Listen => 64,
                                        LocalPort => $port, ReuseAddr => 1)
         or die "listen: $!";
 
@@ -365,7 +366,7 @@ sub answer {
         my ($tunnel, @nodes) = ($server->{tunnel});
 
         if ($server->{deal}) {
-            my ($node, $n) = $server->{deal}->($m);
+            my ($node, $n) = $server->{deal}->($m, $self);
 
             @nodes = (8 => $node, defined $n ? (9 => pack 'n', $n) : ());
             $self->{node} = $node;
