@@ -201,7 +201,8 @@ EOT
             reader($access) while 1;
         });
 
-    my $begun = wait_for(sub { slurp($file) > 100_000 }, 20);
+    my $begun = wait_for(sub { slurp($file) > 100_000 }, 20)
+                && wait_for(sub { good($limit * 2) < $limit * 2 }, 20);
 
     my $worst = 0;
     my $from = slurp($file);
