@@ -255,7 +255,7 @@ sub requests {
         cmd => [ $ZLTunnel::AGENT, 'connect', '--server', 'ws://127.0.0.1:1/',
                  '--token-file', "$dir/token", '--service', 'x:1', '--control',
                  "$dir/sock" ]);
-    ok(wait_for(sub { -S "$dir/sock" }), 'an agent');
+    ok(wait_for(sub { IO::Socket::UNIX->new(Peer => "$dir/sock") }), 'an agent');
 
     for my $request (sort keys %have) {
         my $line = $have{$request} =~ s/^ +//r;

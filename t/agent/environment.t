@@ -12,6 +12,7 @@ use lib "$FindBin::Bin/../lib";
 
 use File::Temp ();
 use JSON::PP ();
+use IO::Socket::UNIX;
 use Test::More;
 use ZLTunnel;
 use ZLTunnel::Known;
@@ -93,15 +94,18 @@ sub agent {
     local %ENV = (%ENV, %$env);
     my $agent = ZLTunnel::Proc->start(name => 'agent', out => "$dir/log",
                                       cmd => [ $ZLTunnel::AGENT, @command ]);
-    ok(wait_for(sub { -S "$dir/sock" }), "$command[0]: its control socket");
+    ok(wait_for(sub { IO::Socket::UNIX->new(Peer => "$dir/sock") }),
+       "$command[0]: its control socket");
     return $agent;
 }
 
 sub link_of {
     my ($rc, $out) = with({ ZLTUNNEL_CONTROL => "$dir/sock" }, 'status',
                           'agent', '--json');
-    return ref eq 'HASH' ? $_->{tunnels}[0] : {}
-        for eval { JSON::PP::decode_json($out) };
+    my $status = eval { JSON::PP::decode_json($out) };
+
+    diag("status: $rc, $out") if !$status;
+    return $status ? $status->{tunnels}[0] : { server => '', services => [] };
 }
 
 my $agent = agent(\%all, 'connect');
