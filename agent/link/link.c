@@ -287,6 +287,12 @@ zlt_link_warn(const zlt_link_t *l, int typed)
         }
     }
 
+    if (conf->mode != ZLT_CONF_ALL && zlt_conf_is_set(conf, "nodes")) {
+        zlt_log_link(l->owner.label, ZLT_LOG_WARN, "nodes = %u has no effect "
+                     "without mode = all: one server is used at a time",
+                     conf->nodes);
+    }
+
     if (typed && conf->proxy && conf->via.password[0]) {
         zlt_log_link(l->owner.label, ZLT_LOG_WARN, "the proxy's password is "
                      "on the command line, where every user of this machine "

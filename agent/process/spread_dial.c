@@ -28,10 +28,12 @@
 
 
 #define ZLT_SPREAD_AGAIN     30000     /* ms, +-20 %, what came to nothing */
+#define ZLT_SPREAD_TRIES     6         /* for each missing node, without one */
 
 
 static void zlt_spread_dial_start(zlt_spread_t *sp, const zlt_addr_t *addr);
 static zlt_conf_t *zlt_spread_dial_conf(const zlt_link_t *l);
+static void zlt_spread_dial_wonder(zlt_spread_t *sp, unsigned missing);
 static uint32_t zlt_spread_dial_later(void);
 
 
@@ -251,8 +253,39 @@ zlt_spread_dial_soon(zlt_spread_t *sp)
         delay = zlt_backoff_seek((sp->tries - 1) / missing);
     }
 
+    zlt_spread_dial_wonder(sp, missing);
+
     sp->seek_at = zlt_io_now() + delay;
     zlt_spread_soon(sp, 0);
+}
+
+
+/* Says once, until they are found, that nodes are missing. */
+
+static void
+zlt_spread_dial_wonder(zlt_spread_t *sp, unsigned missing)
+{
+    unsigned  count;
+
+    if (missing == 0) {
+        sp->wondered = 0;
+        return;
+    }
+
+    if (sp->wondered || sp->tries < ZLT_SPREAD_TRIES * missing) {
+        return;
+    }
+
+    sp->wondered = 1;
+    count = zlt_spread_view_count(sp);
+
+    zlt_log_link(zlt_spread_first(sp)->owner.label, ZLT_LOG_WARN, "the server "
+                 "says that there are %u nodes, and %u %s found behind %s: is "
+                 "one down, or not in the DNS, or has it the node_id of "
+                 "another?  What balances them may also send all of this "
+                 "agent's connections to the same one", sp->told, count,
+                 count == 1 ? "is" : "are",
+                 zlt_spread_first(sp)->owner.conf->url.host);
 }
 
 

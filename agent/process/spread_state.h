@@ -45,6 +45,7 @@ struct zlt_spread_s {
     uint64_t             seek_at;      /* ms, the next one */
     unsigned             turn;         /* whose address it goes to */
     unsigned             seeks:1;      /* the dial is one of these */
+    unsigned             wondered:1;   /* it was said that nodes are missing */
     unsigned             waits:1;      /* for earlier servers of the tunnel */
     unsigned             begun:1;      /* what the first has met with is
                                           known */

@@ -109,6 +109,9 @@ ngx_zltunnel_api_tunnel_open(ngx_zltunnel_status_t *st)
     if (tunnel->remote) {
         ngx_zltunnel_json_hex(j, "remote_node", tunnel->remote_id,
                               ZLT_ID_SIZE);
+
+    } else {
+        ngx_zltunnel_json_null(j, "remote_node");
     }
 
     ngx_zltunnel_json_string(j, "agent", tunnel->agent, tunnel->agent_len);

@@ -31,6 +31,7 @@ subtest 'a node is lost, and comes back' => \&lost;
 subtest 'a node reloads' => \&reloads;
 subtest 'a node is gone for good' => \&gone;
 subtest 'no more than "nodes"' => \&bounded;
+subtest 'a node is not found' => \&missing;
 subtest 'access sessions' => \&access;
 subtest 'servers that do not tell how many they are' => \&untold;
 
@@ -204,6 +205,19 @@ sub bounded {
     are_at('a b', 'there are two');
     $server->pass(1.5);
     is(scalar @auths, 2, 'and no third one is looked for');
+    end();
+}
+
+
+# Somebody has to know of a node that is never found.
+
+sub missing {
+    @deal = ($A);
+    $n = 2;
+    start();
+
+    ok($server->wait(sub { $agent->log =~ /WARN .*2 nodes, and 1 is found/ }, 60),
+       'it is told');
     end();
 }
 
