@@ -115,10 +115,10 @@ struct ngx_zltunnel_cluster_s {
 
 /* prefix, text, and what follows, if that is not NULL; into buf, of
    NGX_ZLTUNNEL_CLUSTER_KEY bytes */
-void ngx_zltunnel_cluster_key(ngx_zltunnel_cluster_t *cluster, u_char *buf,
-    ngx_str_t *key, const char *text, u_char *more, size_t len);
+void ngx_zltunnel_cluster_module_key(ngx_zltunnel_cluster_t *cluster,
+    u_char *buf, ngx_str_t *key, const char *text, u_char *more, size_t len);
 /* the engine has lost what it had: it is all told again */
-void ngx_zltunnel_cluster_emptied(ngx_zltunnel_cluster_t *cluster);
+void ngx_zltunnel_cluster_module_emptied(ngx_zltunnel_cluster_t *cluster);
 
 
 #endif /* _NGX_ZLTUNNEL_CLUSTER_H_INCLUDED_ */

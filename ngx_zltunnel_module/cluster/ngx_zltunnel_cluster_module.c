@@ -151,12 +151,14 @@ ngx_zltunnel_cluster_create(ngx_zltunnel_registry_t *registry,
     ngx_memcpy(cluster->id, ngx_zltunnel_node_id(registry), ZLT_ID_SIZE);
     zlt_hex_encode((char *) cluster->hex, cluster->id, ZLT_ID_SIZE);
 
-    ngx_zltunnel_cluster_key(cluster, cluster->channel_text,
-                             &cluster->engine.channel, "changes", NULL, 0);
-    ngx_zltunnel_cluster_key(cluster, cluster->nodes_text, &cluster->nodes,
-                             "nodes", NULL, 0);
-    ngx_zltunnel_cluster_key(cluster, cluster->key_text, &cluster->key,
-                             "node:", cluster->hex, NGX_ZLTUNNEL_CLUSTER_HEX);
+    ngx_zltunnel_cluster_module_key(cluster, cluster->channel_text,
+                                    &cluster->engine.channel, "changes", NULL,
+                                    0);
+    ngx_zltunnel_cluster_module_key(cluster, cluster->nodes_text,
+                                    &cluster->nodes, "nodes", NULL, 0);
+    ngx_zltunnel_cluster_module_key(cluster, cluster->key_text, &cluster->key,
+                                    "node:", cluster->hex,
+                                    NGX_ZLTUNNEL_CLUSTER_HEX);
 
     cluster->engine.registry = registry;
     cluster->engine.log = cycle->log;
@@ -181,7 +183,7 @@ ngx_zltunnel_cluster_create(ngx_zltunnel_registry_t *registry,
 
 
 void
-ngx_zltunnel_cluster_key(ngx_zltunnel_cluster_t *cluster, u_char *buf,
+ngx_zltunnel_cluster_module_key(ngx_zltunnel_cluster_t *cluster, u_char *buf,
     ngx_str_t *key, const char *text, u_char *more, size_t len)
 {
     u_char  *p;
@@ -418,7 +420,7 @@ ngx_zltunnel_cluster_heard(void *data, ngx_str_t *text)
 
 
 void
-ngx_zltunnel_cluster_emptied(ngx_zltunnel_cluster_t *cluster)
+ngx_zltunnel_cluster_module_emptied(ngx_zltunnel_cluster_t *cluster)
 {
     ngx_log_error(NGX_LOG_WARN, cluster->log, 0,
                   "zltunnel \"%V\": the engine of \"cluster\" has lost what "

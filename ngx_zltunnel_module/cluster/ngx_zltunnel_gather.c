@@ -360,8 +360,8 @@ ngx_zltunnel_gather_next(ngx_zltunnel_cluster_t *cluster)
     zlt_hex_encode((char *) hex, node->id, ZLT_ID_SIZE);
 
     ngx_str_set(&args[0], "HGET");
-    ngx_zltunnel_cluster_key(cluster, key, &args[1], "node:", hex,
-                             NGX_ZLTUNNEL_CLUSTER_HEX);
+    ngx_zltunnel_cluster_module_key(cluster, key, &args[1], "node:", hex,
+                                    NGX_ZLTUNNEL_CLUSTER_HEX);
     ngx_str_set(&args[2], "node");
 
     ngx_zltunnel_engine_command(&cluster->engine,
@@ -400,8 +400,8 @@ ngx_zltunnel_gather_scan(ngx_zltunnel_cluster_t *cluster, ngx_str_t *cursor)
     zlt_hex_encode((char *) hex, cluster->gather.node->id, ZLT_ID_SIZE);
 
     ngx_str_set(&args[0], "HSCAN");
-    ngx_zltunnel_cluster_key(cluster, key, &args[1], "node:", hex,
-                             NGX_ZLTUNNEL_CLUSTER_HEX);
+    ngx_zltunnel_cluster_module_key(cluster, key, &args[1], "node:", hex,
+                                    NGX_ZLTUNNEL_CLUSTER_HEX);
     args[2] = *cursor;
     ngx_str_set(&args[3], "COUNT");
     ngx_str_set(&args[4], NGX_ZLTUNNEL_GATHER_SCAN);
@@ -538,8 +538,8 @@ ngx_zltunnel_gather_life(ngx_zltunnel_cluster_t *cluster)
     zlt_hex_encode((char *) hex, cluster->gather.node->id, ZLT_ID_SIZE);
 
     ngx_str_set(&args[0], "PTTL");
-    ngx_zltunnel_cluster_key(cluster, key, &args[1], "node:", hex,
-                             NGX_ZLTUNNEL_CLUSTER_HEX);
+    ngx_zltunnel_cluster_module_key(cluster, key, &args[1], "node:", hex,
+                                    NGX_ZLTUNNEL_CLUSTER_HEX);
 
     ngx_zltunnel_engine_command(&cluster->engine,
                                 ngx_zltunnel_gather_on_life, 0, args, 2);
@@ -559,7 +559,7 @@ ngx_zltunnel_gather_on_self(void *data, redisReply *reply, ngx_uint_t n)
         && reply->type == REDIS_REPLY_INTEGER && reply->integer == 0
         && cluster->publish.loaded)
     {
-        ngx_zltunnel_cluster_emptied(cluster);
+        ngx_zltunnel_cluster_module_emptied(cluster);
     }
 }
 

@@ -270,7 +270,7 @@ ngx_zltunnel_publish_on_refresh(void *data, redisReply *reply, ngx_uint_t n)
     if (n == 0 && reply->type == REDIS_REPLY_INTEGER && reply->integer == 0
         && cluster->publish.loaded)
     {
-        ngx_zltunnel_cluster_emptied(cluster);
+        ngx_zltunnel_cluster_module_emptied(cluster);
     }
 }
 
