@@ -31,7 +31,9 @@
 
 
 static ngx_int_t ngx_zltunnel_tokens_none(ngx_zltunnel_registry_t *registry,
-    ngx_conf_t *cf);
+    ngx_conf_t *cf, ngx_log_t *log);
+static ngx_int_t ngx_zltunnel_tokens_keep(ngx_zltunnel_registry_t *registry,
+    ngx_conf_t *cf, ngx_zltunnel_tokens_t *set);
 static ngx_zltunnel_tokens_t *ngx_zltunnel_tokens_create(
     ngx_zltunnel_token_error_t *e, ngx_log_t *log);
 static ngx_str_t *ngx_zltunnel_tokens_name(ngx_zltunnel_registry_t *registry);
@@ -64,12 +66,11 @@ ngx_int_t
 ngx_zltunnel_token_file_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
     ngx_log_t *log)
 {
-    ngx_pool_cleanup_t          *cln;
     ngx_zltunnel_tokens_t       *set;
     ngx_zltunnel_token_error_t   e;
 
     if (registry->token_file.len == 0) {
-        return ngx_zltunnel_tokens_none(registry, cf);
+        return ngx_zltunnel_tokens_none(registry, cf, log);
     }
 
     if (cf
@@ -87,18 +88,9 @@ ngx_zltunnel_token_file_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
     }
 
     if (cf) {
-        cln = ngx_pool_cleanup_add(cf->pool, 0);
-        if (cln == NULL) {
-            ngx_destroy_pool(set->pool);
+        if (ngx_zltunnel_tokens_keep(registry, cf, set) != NGX_OK) {
             return NGX_ERROR;
         }
-
-        cln->handler = ngx_zltunnel_tokens_cleanup;
-        cln->data = registry;
-
-        /* the log of the configuration's reading does not last */
-
-        set->pool->log = &cf->cycle->new_log;
 
         if (set->tokens.nelts == 0 && !registry->asks) {
             ngx_log_error(NGX_LOG_WARN, log, 0,
@@ -124,19 +116,49 @@ ngx_zltunnel_token_file_read(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
 /* there is no file, zltunnel_auth alone decides */
 
 static ngx_int_t
-ngx_zltunnel_tokens_none(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf)
+ngx_zltunnel_tokens_none(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
+    ngx_log_t *log)
 {
-    registry->tokens = ngx_pcalloc(cf->pool, sizeof(ngx_zltunnel_tokens_t));
+    ngx_zltunnel_tokens_t       *set;
+    ngx_zltunnel_token_error_t   e;
 
-    if (registry->tokens == NULL) {
+    set = ngx_zltunnel_tokens_create(&e, log);
+
+    if (set == NULL || ngx_zltunnel_tokens_keep(registry, cf, set) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    registry->tokens->pool = cf->pool;
-    registry->tokens->many = 1;
+    set->many = 1;
 
-    return ngx_array_init(&registry->tokens->tokens, cf->pool, 1,
-                          sizeof(ngx_zltunnel_token_t));
+    registry->tokens = set;
+
+    return NGX_OK;
+}
+
+
+/* the set, and those that come in its place, go with the configuration */
+
+static ngx_int_t
+ngx_zltunnel_tokens_keep(ngx_zltunnel_registry_t *registry, ngx_conf_t *cf,
+    ngx_zltunnel_tokens_t *set)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+
+    if (cln == NULL) {
+        ngx_destroy_pool(set->pool);
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_zltunnel_tokens_cleanup;
+    cln->data = registry;
+
+    /* the log of the configuration's reading does not last */
+
+    set->pool->log = &cf->cycle->new_log;
+
+    return NGX_OK;
 }
 
 
@@ -190,12 +212,7 @@ ngx_zltunnel_token_file_text(ngx_zltunnel_registry_t *registry, u_char *data,
     set->written = ngx_time();
 
     registry->tokens = set;
-
-    /* that of the configuration is in the cycle's pool */
-
-    if (former->pool != ngx_cycle->pool) {
-        ngx_destroy_pool(former->pool);
-    }
+    ngx_destroy_pool(former->pool);
 
     ngx_zltunnel_tokens_followed(registry, complained, log);
 
