@@ -63,6 +63,16 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
 
     dial = ngx_zltunnel_dial_find(msg->connection_id);
 
+    if (dial && dial->remote
+        && (!ngx_zltunnel_dial_searches(dial)
+            || ngx_memcmp(dial->tunnel_id, msg->tunnel_id, ZLT_ID_SIZE) != 0))
+    {
+        /* too late: it has a channel of its own, or goes to another node, and
+           nothing there sees that two Connects are one connection */
+
+        dial = NULL;
+    }
+
     if (dial) {
         ngx_zltunnel_room_release(&dial->held);
 

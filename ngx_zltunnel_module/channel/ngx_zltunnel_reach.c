@@ -192,6 +192,11 @@ ngx_zltunnel_reach_connect(ngx_zltunnel_reach_t *reach)
     if ((rc != NGX_OK && rc != NGX_AGAIN)
         || ngx_zltunnel_reach_prepare(reach) != NGX_OK)
     {
+        /* no event of it may come before the timer */
+
+        ngx_zltunnel_connection_close(c);
+
+        reach->connection = NULL;
         reach->wrong = "no connection could be made";
         return NGX_ERROR;
     }
@@ -512,7 +517,10 @@ ngx_zltunnel_reach_done(ngx_zltunnel_reach_t *reach, u_char *rest)
         return;
     }
 
-    if (dial && ngx_zltunnel_dial_runs(dial)) {
+    /* it may have got one from another worker meanwhile, and Connect on both
+       would be two connections: nothing at the node sees that they are one */
+
+    if (dial && ngx_zltunnel_dial_searches(dial)) {
         ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_FRESH);
         return;
     }
