@@ -5,7 +5,7 @@
 #     t/with-nginx.sh DIR [TEST...]
 #
 # DIR is nginx's source tree, a release or a checkout of its repository, and
-# is left as it is.  nginx, the module and the agent are built in
+# is left as it is.  nginx, the modules and the agent are built in
 # objs/nginx-VERSION; all tests run, or those given.  HTTP/3 is built in where
 # nginx has it; its test wants aioquic, for Python 3, and skips without:
 #
@@ -76,8 +76,11 @@ fi
 
 cd "$root"
 
+cluster=
+[ ! -e /usr/include/hiredis/hiredis.h ] || cluster=CLUSTER=1
+
 make --no-print-directory NGINX="$build/sbin/nginx" NGINX_SRC="$src" \
-     OBJS="$build/zltunnel" all > "$build/module.log" 2>&1 \
+     OBJS="$build/zltunnel" $cluster all > "$build/module.log" 2>&1 \
     || { tail -20 "$build/module.log" >&2; exit 1; }
 
 export TEST_NGINX_BINARY="$build/sbin/nginx"

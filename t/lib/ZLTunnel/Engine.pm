@@ -25,7 +25,13 @@ sub program {
 }
 
 
-sub module { "$ZLTunnel::ROOT/objs/ngx_zltunnel_cluster_module.so" }
+# It is beside the other one, of the same build.
+
+sub module {
+    return $ENV{TEST_ZLT_MODULE} =~ s{[^/]+$}{ngx_zltunnel_cluster_module.so}r
+        if $ENV{TEST_ZLT_MODULE};
+    return "$ZLTunnel::ROOT/objs/ngx_zltunnel_cluster_module.so";
+}
 
 
 # Why there can be none, or ''.
