@@ -188,6 +188,11 @@ ngx_zltunnel_connect_relay(ngx_zltunnel_connect_t *connect)
         != NGX_OK
         || ngx_zltunnel_channel_io_rest(channel, relay) != NGX_OK)
     {
+        /* it has not begun, and so nobody ends it */
+
+        ngx_zltunnel_flow_release(&relay->flow[0]);
+        ngx_zltunnel_flow_release(&relay->flow[1]);
+
         ngx_zltunnel_connect_close(dial);
         return NGX_ERROR;
     }

@@ -881,6 +881,11 @@ ngx_zltunnel_forward_join(ngx_zltunnel_forward_t *forward,
                                   channel->have - channel->used)
            != NGX_OK)
     {
+        /* it has not begun, and so nobody ends it */
+
+        ngx_zltunnel_flow_release(&relay->flow[0]);
+        ngx_zltunnel_flow_release(&relay->flow[1]);
+
         return NGX_ERROR;
     }
 
