@@ -133,7 +133,7 @@ $block
 EOT
 
     $self->started('nginx in front', $ZLTunnel::NGINX, '-p', $dir, '-c',
-                   "$dir/nginx.conf");
+                   "$dir/nginx.conf", '-e', "$dir/error.log");
 }
 
 
