@@ -122,7 +122,7 @@ endif
         uninstall uninstall-module uninstall-agent uninstall-doc \
         sanitize sanitize-check fuzz fuzzers fuzz-corpus coverage \
         lint lint-baseline layers figures traces man completions clean deps \
-        need-agent need-hiredis need-nginx-dirs FORCE
+        need-agent need-hiredis need-nginx-dirs deb-built FORCE
 
 .DELETE_ON_ERROR:
 
@@ -558,7 +558,9 @@ uninstall-doc: man
 DEB =          $(OBJS)/deb
 DEB_TREE =     $(DEB)/zltunnel
 
-deb: $(if $(BUILT),all)
+DEB_CLUSTER =  $(if $(CLUSTER),CLUSTER=$(CLUSTER),$(TEST_CLUSTER))
+
+deb: $(if $(BUILT),deb-built)
 	@t/install-deps.sh deb
 	@rm -rf $(DEB)
 	@mkdir -p $(DEB_TREE)
@@ -567,11 +569,15 @@ deb: $(if $(BUILT),all)
 	    $(TREE) %/unit %/fuzz %/sanitize,$(wildcard $(OBJS)/*)) $(DEB_TREE)/objs/)
 	$(call say,DEB,$(DEB))
 	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS $(if $(BUILT),ZLT_BUILT=1 \
+	        $(if $(DEB_CLUSTER),,DEB_BUILD_PROFILES=pkg.zltunnel.nocluster) \
 	        DEB_BUILD_OPTIONS='noautodbgsym nocheck') \
 	    dpkg-buildpackage -b -us -uc $(if $(BUILT),-d) > ../build.log 2>&1 \
 	    || { tail -30 ../build.log >&2; exit 1; }
 	@rm -rf $(DEB_TREE)
 	@ls $(DEB)/*.deb
+
+deb-built:
+	@$(MAKE) --no-print-directory $(DEB_CLUSTER) all
 
 # Where packages are Debian's, rpm knows of none that it would need.
 

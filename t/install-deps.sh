@@ -15,7 +15,7 @@ build='gcc libc6-dev make pkg-config nginx nginx-dev libnginx-mod-stream
        libssl-dev libuv1-dev zlib1g-dev libqrencode-dev'
 demo='curl openssl procps'
 bench=wrk
-deb='debhelper dpkg-dev fakeroot'
+deb='debhelper dpkg-dev fakeroot libhiredis-dev'
 rpm=rpm
 fuzz='clang libclang-rt-dev'
 lint='clang clang-tidy cppcheck shellcheck libperl-critic-perl'

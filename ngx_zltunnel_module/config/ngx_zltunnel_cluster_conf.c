@@ -610,8 +610,10 @@ ngx_zltunnel_cluster_conf_check(ngx_cycle_t *cycle,
                   "\"cluster\" needs the module " NGX_ZLTUNNEL_CLUSTER_MODULE
                   ", which is not loaded: write \"load_module modules/"
                   NGX_ZLTUNNEL_CLUSTER_MODULE ".so;\" behind that of "
-                  "ngx_zltunnel_module.so; \"make CLUSTER=1\" builds it, and "
-                  "\"make install CLUSTER=1\" installs it, in %s:%ui",
+                  "ngx_zltunnel_module.so; it is in Debian's package "
+                  "libnginx-mod-zltunnel-cluster, or \"make CLUSTER=1\" "
+                  "builds it, and \"make install CLUSTER=1\" installs it, "
+                  "in %s:%ui",
                   cluster->file, cluster->line);
 
     return NGX_ERROR;

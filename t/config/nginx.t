@@ -73,7 +73,8 @@ my @bad = (
              qr/"$_" of "nodes": it must be a number from 1 to 1000/ ] }
      0, 1001, 'two'),
     [ 'cluster without its module', zltunnel => 'cluster redis://127.0.0.1;',
-      qr/"cluster".*load_module.*make CLUSTER=1.*install CLUSTER=1/ ],
+      qr/"cluster".*load_module.*libnginx-mod-zltunnel-cluster.*
+         make\ CLUSTER=1.*install\ CLUSTER=1/x ],
     (map { [ "cluster $$_[0]", zltunnel => "cluster $$_[0];", $$_[1] ] }
      [ 'http://127.0.0.1', qr{"http://127.0.0.1".*redis://HOST:PORT} ],
      [ 'redis://', qr/no host.*HOST:PORT/ ],

@@ -18,6 +18,8 @@ use ZLTunnel;
 use ZLTunnel::Links;
 use ZLTunnel::Root;
 
+my $CLUSTER_CONF = '71-mod-zltunnel-cluster.conf';
+
 plan(skip_all => 'another build is tested')
     if grep { defined $ENV{$_} } qw(TEST_ZLT_AGENT TEST_ZLT_MODULE
                                     TEST_NGINX_BINARY);
@@ -36,6 +38,12 @@ my %debs = ZLTunnel::Root::packages($dir, long_run() ? () : 'BUILT=1');
 is(tree(), $before, 'make deb leaves no trace in the tree');
 
 my ($module, $agent) = @debs{qw(libnginx-mod-zltunnel zltunnel-agent)};
+
+# which needs hiredis
+
+my $cluster = $debs{'libnginx-mod-zltunnel-cluster'};
+is(!!$cluster, !!-e '/usr/include/hiredis/hiredis.h',
+   'a package for "cluster" where there is hiredis');
 
 subtest 'what is in them' => \&contents;
 subtest 'lintian' => \&lintian;
@@ -106,6 +114,27 @@ sub contents {
        'what nginx includes may be changed');
     unlike(qx(dpkg-deb -f $agent Depends), qr/nginx/,
            'the agent needs no nginx');
+    cluster_contents() if $cluster;
+}
+
+
+sub cluster_contents {
+    my %there = map { (split)[5] => 1 } qx(dpkg-deb -c $cluster) =~ /(.+)/g;
+
+    is_deeply([ grep { m{\.(so|conf)$} } sort keys %there ],
+              [ './usr/lib/nginx/modules/ngx_zltunnel_cluster_module.so',
+                './usr/share/nginx/modules-available/mod-zltunnel-cluster.conf' ],
+              'the module for "cluster"');
+
+    my ($version) = qx(dpkg-deb -f $module Version) =~ /(.+)/;
+    my $depends = qx(dpkg-deb -f $cluster Depends);
+
+    like($depends, qr/libnginx-mod-zltunnel \(= \Q$version\E\)/,
+         '.. beside the other one of the same version');
+    like($depends, qr/libhiredis/, '.. and hiredis');
+    like($depends, qr/\bnginx-abi-\S+/, '.. for one nginx');
+    unlike(qx(dpkg-deb -f $module Depends), qr/hiredis/,
+           'the other one needs no hiredis');
 }
 
 
@@ -114,7 +143,8 @@ sub lintian {
         if system 'command -v lintian > /dev/null';
 
     my ($rc, $out) = run({ timeout => 300 }, 'lintian', '--fail-on',
-                         'error,warning', '--allow-root', $module, $agent);
+                         'error,warning', '--allow-root', $module, $agent,
+                         $cluster // ());
     is($rc, 0, 'no complaint') or diag $out;
 }
 
@@ -128,7 +158,8 @@ sub later {
     my $new = "$dir/" . ($file =~ s{.*/}{}r) =~ s/_/_later_/r;
 
     run_ok('sh', '-c', "dpkg-deb -R $file $tree"
-           . " && sed -i 's/^Version: .*/&+later/' $tree/DEBIAN/control"
+           . " && sed -i 's/^Version: .*/&+later/;"
+           . " s/mod-zltunnel (= [^)]*/&+later/' $tree/DEBIAN/control"
            . " && dpkg-deb -Zgzip -z1 -b $tree $new && rm -rf $tree");
 
     return $new;
@@ -154,7 +185,8 @@ sub machine {
     $root = ZLTunnel::Root->new(
         dir => $dir, lower => long_run()
             ? ZLTunnel::Root::debian("$dir/lower", 'nginx libnginx-mod-stream'
-                                     . ' libuv1 ca-certificates'
+                                     . ' libuv1 libhiredis0.14'
+                                     . ' ca-certificates'
                                      . ' systemd-standalone-sysusers')
             : '/');
 
@@ -163,7 +195,13 @@ sub machine {
     $root->copy(later($module), '/root/module-later.deb');
     $root->copy(later($agent), '/root/agent-later.deb');
 
+    if ($cluster) {
+        $root->copy($cluster, '/root/cluster.deb');
+        $root->copy(later($cluster), '/root/cluster-later.deb');
+    }
+
     subtest 'installed' => \&installed;
+    subtest 'with "cluster"' => \&clustered if $cluster;
     subtest 'in use' => \&in_use;
     subtest 'upgraded under traffic' => \&upgraded;
     subtest 'removed and purged' => \&removed;
@@ -187,6 +225,30 @@ sub installed {
          'the agent does not run before it has a server');
     isnt(($root->run('systemctl is-enabled zltunnel-agent'))[0], 0,
          '.. and is not enabled');
+}
+
+
+# The directive, by what is installed: without its package, and with it.
+
+sub clustered {
+    $root->write('/etc/nginx/cluster.conf', <<'EOT');
+include /etc/nginx/modules-enabled/*.conf;
+events {}
+zltunnel { cluster redis://127.0.0.1 token_key=zlt:tokens; }
+EOT
+
+    my ($rc, $out) = $root->run('nginx -t -c /etc/nginx/cluster.conf');
+    isnt($rc, 0, '"cluster" without its package is an error');
+    like($out, qr/libnginx-mod-zltunnel-cluster/, '.. that names the package');
+
+    ok_run(long_run() ? 'apt-get install -y ./cluster.deb'
+                      : 'dpkg -i cluster.deb', 'installed');
+    is(readlink $root->path("/etc/nginx/modules-enabled/$CLUSTER_CONF"),
+       '/usr/share/nginx/modules-available/mod-zltunnel-cluster.conf',
+       'its module is enabled, behind the other one');
+    ok_run('nginx -t -c /etc/nginx/cluster.conf', 'nginx takes "cluster"');
+    ok(-e $root->path('/usr/share/doc/libnginx-mod-zltunnel/docs/cluster.md'),
+       '.. of which the documents of the other one tell');
 }
 
 
@@ -331,11 +393,15 @@ sub upgraded {
     my $client = traffic(1);
     my $former = nginx_pid();
 
-    ok_run('dpkg -i module-later.deb', 'the module is upgraded');
+    ok_run('dpkg -i module-later.deb' . ($cluster ? ' cluster-later.deb' : ''),
+           'the module is upgraded');
     ok(goes_on(1), 'the connection goes on');
     isnt(nginx_pid(), $former, 'a new nginx is there');
-    like(ok_run('cat /proc/' . nginx_pid() . '/maps'),
-         qr/ngx_zltunnel_module\.so$/m, '.. with the new module');
+
+    my $maps = ok_run('cat /proc/' . nginx_pid() . '/maps');
+    like($maps, qr/ngx_zltunnel_module\.so$/m, '.. with the new module');
+    like($maps, qr/ngx_zltunnel_cluster_module\.so$/m, '.. and that for "cluster"')
+        if $cluster;
 
     one_connection(2);
     enough(1, $client);
@@ -375,6 +441,15 @@ sub removed {
     isnt(($root->run('grep -l zltunnel-agent /proc/[0-9]*/comm'))[0], 0,
          '.. and runs no longer');
     ok(-e $root->path('/etc/zltunnel/agent.conf'), '.. its file stays');
+
+    if ($cluster) {
+        isnt(($root->run('dpkg -r libnginx-mod-zltunnel'))[0], 0,
+             'the module for "cluster" needs the other one');
+        ok_run('dpkg -P libnginx-mod-zltunnel-cluster', 'it is purged');
+        ok(!-l $root->path("/etc/nginx/modules-enabled/$CLUSTER_CONF"),
+           '.. and not enabled');
+        ok_run('nginx -t', '.. and nginx does without it');
+    }
 
     ok_run('dpkg -r libnginx-mod-zltunnel', 'the module is removed');
     ok(!-l $root->path('/etc/nginx/modules-enabled/70-mod-zltunnel.conf'),
