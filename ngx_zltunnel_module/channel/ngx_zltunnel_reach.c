@@ -32,6 +32,8 @@
 
 #define NGX_ZLTUNNEL_REACH_PARTS  3        /* of connect_timeout, for one node */
 #define NGX_ZLTUNNEL_REACH_LEAST  300      /* ms */
+#define NGX_ZLTUNNEL_REACH_AGAIN  10       /* times */
+#define NGX_ZLTUNNEL_REACH_PAUSE  10       /* ms, and more each time */
 
 
 typedef struct {
@@ -42,6 +44,8 @@ typedef struct {
     u_char                       node[ZLT_ID_SIZE];
     uint64_t                     epoch;
     ngx_event_t                  timer;
+    ngx_event_t                  again;
+    ngx_uint_t                   tries;
     ngx_connection_t            *connection;
     ngx_sockaddr_t               sockaddr;
     socklen_t                    socklen;
@@ -59,6 +63,9 @@ static ngx_int_t ngx_zltunnel_reach_connect(ngx_zltunnel_reach_t *reach);
 static ngx_int_t ngx_zltunnel_reach_prepare(ngx_zltunnel_reach_t *reach);
 static void ngx_zltunnel_reach_request(ngx_zltunnel_reach_t *reach);
 static void ngx_zltunnel_reach_timer(ngx_event_t *ev);
+static void ngx_zltunnel_reach_again(ngx_zltunnel_reach_t *reach,
+    const char *wrong);
+static void ngx_zltunnel_reach_again_handler(ngx_event_t *ev);
 static void ngx_zltunnel_reach_connected(ngx_event_t *ev);
 static void ngx_zltunnel_reach_handshaked(ngx_connection_t *c);
 static void ngx_zltunnel_reach_write(ngx_event_t *ev);
@@ -105,6 +112,10 @@ ngx_zltunnel_reach(ngx_zltunnel_dial_t *dial)
     reach->timer.handler = ngx_zltunnel_reach_timer;
     reach->timer.data = reach;
     reach->timer.log = ngx_cycle->log;
+
+    reach->again.handler = ngx_zltunnel_reach_again_handler;
+    reach->again.data = reach;
+    reach->again.log = ngx_cycle->log;
 
     dial->reaching = 1;
 
@@ -299,6 +310,39 @@ ngx_zltunnel_reach_timer(ngx_event_t *ev)
 }
 
 
+/* The node's worker that has the connection begins or exits, or has no room: a
+   moment later it is another one. */
+
+static void
+ngx_zltunnel_reach_again(ngx_zltunnel_reach_t *reach, const char *wrong)
+{
+    if (reach->tries++ == NGX_ZLTUNNEL_REACH_AGAIN) {
+        ngx_zltunnel_reach_fail(reach, wrong);
+        return;
+    }
+
+    ngx_zltunnel_connection_close(reach->connection);
+
+    reach->connection = NULL;
+    reach->have = 0;
+
+    ngx_add_timer(&reach->again, reach->tries * NGX_ZLTUNNEL_REACH_PAUSE);
+}
+
+
+static void
+ngx_zltunnel_reach_again_handler(ngx_event_t *ev)
+{
+    ngx_zltunnel_reach_t  *reach;
+
+    reach = ev->data;
+
+    if (ngx_zltunnel_reach_connect(reach) != NGX_OK) {
+        ngx_zltunnel_reach_fail(reach, reach->wrong);
+    }
+}
+
+
 static void
 ngx_zltunnel_reach_connected(ngx_event_t *ev)
 {
@@ -428,6 +472,11 @@ ngx_zltunnel_reach_read(ngx_event_t *ev)
             break;
         }
 
+        if (n <= 0 && reach->have == 0) {
+            ngx_zltunnel_reach_again(reach, "it has closed the connection");
+            return;
+        }
+
         if (n <= 0) {
             ngx_zltunnel_reach_fail(reach, "it has closed the connection");
             return;
@@ -435,6 +484,11 @@ ngx_zltunnel_reach_read(ngx_event_t *ev)
 
         reach->have += n;
         reach->answer[reach->have] = '\0';
+
+        if (ngx_strncmp(reach->answer, "HTTP/1.1 503", 12) == 0) {
+            ngx_zltunnel_reach_again(reach, "it has no room");
+            return;
+        }
 
         if (ngx_strncmp(reach->answer, switching,
                         ngx_min(reach->have, sizeof(switching) - 1))
@@ -448,8 +502,6 @@ ngx_zltunnel_reach_read(ngx_event_t *ev)
                             "\"cluster_trusted_certificate\" did not sign "
                             "this one's \"cluster_certificate\", or its "
                             "server{} has no \"ssl_verify_client\""
-                          : ngx_strncmp(reach->answer, "HTTP/1.1 503", 12) == 0
-                          ? "it has no room"
                           : "it does not answer as a node");
             return;
         }
@@ -604,6 +656,10 @@ ngx_zltunnel_reach_free(ngx_zltunnel_reach_t *reach)
 {
     if (reach->timer.timer_set) {
         ngx_del_timer(&reach->timer);
+    }
+
+    if (reach->again.timer_set) {
+        ngx_del_timer(&reach->again);
     }
 
     if (reach->connection) {

@@ -178,6 +178,10 @@ sub node {
     isnt(at_once(), 'all', 'nobody is there');
 
     $B->start;
-    ok(wait_for(sub { at_once() eq 'all' }, 60), 'back: it is reached again');
+
+    # until A has heard that the services of before are none any more
+
+    ok(wait_for(sub { 10 == grep { at_once() eq 'all' } 1 .. 10 }, 60),
+       'back: it is reached again');
     all_of(10, '.. each time');
 }
