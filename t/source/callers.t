@@ -29,7 +29,13 @@ my %exported = map { $_ => 1 }
                $out =~ /^[0-9a-f]+ T ((?:zlt|ngx_\w*zltunnel)_\w+)$/mg;
 my %used;
 
-for my $file (map { my $p = $_; map { $p->path($_) } $p->files } @programs) {
+# the module for "cluster" calls others, and is built where hiredis is
+
+my @cluster = glob "$root/ngx_zltunnel_module/cluster/*.[ch]";
+
+for my $file (@cluster,
+              map { my $p = $_; map { $p->path($_) } $p->files } @programs)
+{
     my $text = slurp($file);
 
     $text =~ s{/\*.*?\*/}{}gs;
