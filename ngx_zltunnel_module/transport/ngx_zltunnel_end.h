@@ -88,6 +88,7 @@ struct ngx_zltunnel_end_s {
 
     zlt_frames_t                *frames;      /* of a framed channel, or NULL */
     unsigned                     lent:1;      /* connection is not its own */
+    unsigned                     exact:1;     /* read not behind its end */
     size_t                       nrest;       /* read behind its end */
     u_char                       rest[NGX_ZLTUNNEL_REST_SIZE];
 };

@@ -23,6 +23,7 @@
 #include "zlt_msg.h"
 
 
+static size_t ngx_zltunnel_framed_exact(zlt_frames_in_t *in, size_t size);
 static ngx_int_t ngx_zltunnel_framed_rest(ngx_zltunnel_end_t *end,
     u_char *data, size_t len);
 
@@ -77,7 +78,9 @@ ngx_zltunnel_framed_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
             return NGX_AGAIN;
         }
 
-        n = ngx_zltunnel_end_pull(end, buf, size);
+        n = ngx_zltunnel_end_pull(end, buf,
+                                  end->exact
+                                  ? ngx_zltunnel_framed_exact(in, size) : size);
 
         if (in->end == ZLT_FRAMES_RAW) {
             /* turned so with the last message, behind which was nothing */
@@ -116,6 +119,23 @@ ngx_zltunnel_framed_recv(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
             return NGX_AGAIN;
         }
     }
+}
+
+
+/*
+ * Who asks for connections sends the next Connect right behind its end, and what
+ * the client has sent: any number of bytes, which are left to be read later.  So
+ * what is read goes to the end of a header.
+ */
+
+static size_t
+ngx_zltunnel_framed_exact(zlt_frames_in_t *in, size_t size)
+{
+    size_t  n;
+
+    n = (size_t) in->left + ZLT_HEADER_SIZE - in->have;
+
+    return ngx_min(n, size);
 }
 
 

@@ -196,6 +196,7 @@ ngx_zltunnel_forward_start(ngx_zltunnel_registry_t *registry,
     ngx_memcpy(forward->node, node, ZLT_ID_SIZE);
 
     ngx_zltunnel_end_init(&forward->end, c, NULL);
+    forward->end.exact = 1;
 
     forward->timer.handler = ngx_zltunnel_forward_timer;
     forward->timer.data = forward;

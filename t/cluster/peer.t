@@ -261,6 +261,22 @@ sub ends {
     is(sysread($s, $in, 10), 0, 'and the end');
     ok(idle($c), 'both ended: idle');
 
+    # its end, and at once the next connection with more than is kept beside one
+    join_to($c, 'mine', msg('Data', 'q'));
+    $s = $listen->accept;
+    shutdown $s, 1;
+    is($c->ends, 'eof', "the service's end again");
+    my $text = 'next' x 5000;
+    $c->send(msg('Eof') . announce($id{mine}) . msg('Data', $text));
+    is(($c->next // {})->{type}, 'ConnectAck', 'joined with what is behind it')
+        or return;
+    $s = $listen->accept;
+    is(read($s, $in, 20000) && $in, $text, 'and so are its bytes');
+    shutdown $s, 1;
+    is($c->ends, 'eof', 'to the end');
+    $c->eof;
+    ok(idle($c), 'idle');
+
     # reset by the service
     join_to($c, 'mine', msg('Data', 'q'));
     $s = $listen->accept;
