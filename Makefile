@@ -422,7 +422,7 @@ endif
 
 bench:
 	t/install-deps.sh build bench
-	$(MAKE) all $(OBJS)/bench/load
+	$(MAKE) $(TEST_CLUSTER) all $(OBJS)/bench/load
 	@$(if $(BASE),bench/compare.pl $(BASE),bench/bench.pl) $(BENCH)
 
 $(OBJS)/bench/load: $(wildcard bench/*.c bench/*.h)

@@ -149,12 +149,13 @@ my $checked = 0;                       # targets
 
 # of another kind, in programs of their own
 
-my @others = @rows ? grep { /^(?:size|wan)$/ } @rows : qw(size wan);
-@rows = grep { !/^(?:size|wan)$/ } @rows;
+my @others = @rows ? grep { /^(?:remote|size|wan)$/ } @rows
+                   : qw(remote size wan);
+@rows = grep { !/^(?:remote|size|wan)$/ } @rows;
 
 for my $row (@rows) {
     $rows{$row} or die "no row $row; there are: "
-                       . join(' ', sort(keys %rows), 'size', 'wan') . "\n";
+                       . join(' ', sort(keys %rows), 'remote', 'size', 'wan') . "\n";
 }
 
 if (!@rows && !$opt{rows}) {
@@ -372,6 +373,8 @@ eval {
 
 my $status = 0;
 
+remote() if grep { $_ eq 'remote' } @others;
+
 if (grep { $_ eq 'size' } @others) {
     system "$FindBin::Bin/size.pl";
     exit 2 if $?;
@@ -388,7 +391,18 @@ print "\nAll targets met.\n" if $checked;
 exit $status;
 
 
-# Its tables, and its exit status.
+# Their tables, and their exit status.
+
+sub remote {
+    my @quick = $opt{quick} ? '--quick' : ();
+
+    system "$FindBin::Bin/remote.pl", @quick, "--workers=$opt{workers}",
+           "--runs=$opt{runs}";
+
+    exit 2 if $? & 0xff || $? >> 8 > 1;
+    $status ||= $? >> 8;
+}
+
 
 sub long_path {
     my @quick = $opt{quick} ? '--quick' : ();

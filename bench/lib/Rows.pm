@@ -16,7 +16,8 @@ use Time::HiRes qw(sleep);
 our @EXPORT_OK = qw(bulk latency connections burst http by_name memory
                     idle_tunnels datagrams udp_latency);
 
-our %opt = (seconds => 1.5, connections => 2000, tunnels => 20);
+our %opt = (seconds => 1.5, connections => 2000, tunnels => 20,
+            clients => 32);
 our $LOAD = 'objs/bench/load';
 our $RUN = '';                     # what a load is run by
 
@@ -203,7 +204,7 @@ sub burst {
 }
 
 
-# wrk at an http front, with 32 clients that keep their connections.
+# wrk at an http front, with clients that keep their connections.
 
 sub http {
     my ($path, $running) = @_;
@@ -213,7 +214,7 @@ sub http {
     my $seconds = max(1, int($opt{seconds} + 0.5));
     my $cpu = cpu($running);
 
-    my $out = `$RUN wrk --latency -H 'Host: web.example' -t 1 -c 32 -d ${seconds}s http://127.0.0.1:$running->{front}$path 2>&1`;
+    my $out = `$RUN wrk --latency -H 'Host: web.example' -t 1 -c $opt{clients} -d ${seconds}s http://127.0.0.1:$running->{front}$path 2>&1`;
     die "wrk: $out" if $? || $out =~ /Non-2xx|Socket errors/;
 
     my ($n) = $out =~ /^\s*(\d+) requests in/m or die "wrk: $out";

@@ -27,8 +27,8 @@ use POSIX ();
 use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(setups service http_service workdir stop slurp family
-                    leaders far_side add_agent tunnel frp rathole chisel
-                    on_path);
+                    leaders far_side add_agent tunnel nodes no_nodes frp rathole
+                    chisel on_path);
 
 my $owner = $$;
 my %running;                       # pid => 1, leaders of process groups
@@ -212,6 +212,9 @@ sub load_modules {
 }
 
 
+sub cluster_module { "$OBJS/ngx_zltunnel_cluster_module.so" }
+
+
 sub nginx {
     my ($name, $workers, $text, %o) = @_;
 
@@ -219,7 +222,7 @@ sub nginx {
     mkdir $dir or die "$dir: $!\n";
     mkdir "$dir/temp";
 
-    my $load = load_modules($o{module});
+    my $load = load_modules($o{module}) . ($o{load} // '');
     my $level = $ENV{BENCH_LOG} || 'warn';
     my $user = $> == 0 && getpwnam('www-data') ? "user www-data;\n" : '';
     chown((getpwnam 'www-data')[2, 3], "$dir/temp") if $user;
@@ -403,7 +406,8 @@ EOT
 }
 
 
-# One nginx with the module and an agent; ports: for how many agents.
+# One nginx with the module and an agent; ports: for how many agents.  A node has a
+# token in common with others, and text for each block; with "agentless" no agent.
 
 sub tunnel {
     my ($tls, $workers, $service, %o) = @_;
@@ -411,9 +415,8 @@ sub tunnel {
     my $ports = $o{ports} // 1;
     my ($http, $front, $base) = (free_port(), free_port(),
                                  free_range($ports));
-    my ($secret, $line) =
-        split /\n/, `$AGENT token --name bench 2> /dev/null`;
-    die "zltunnel-agent token has failed\n" if !$line;
+    my ($secret, $line) = @{ $o{token} || token() };
+    my $node = $o{node} || {};
 
     my $range = $ports > 1 ? "$base-" . ($base + $ports - 1) : $base;
     my $cert = $tls ? certificate() : '';
@@ -424,6 +427,7 @@ sub tunnel {
     my ($near, $dir) = nginx($tls ? 'wss' : 'ws', $workers, <<EOT,
 zltunnel {
     token_file tokens;
+    @{[ $node->{zltunnel} // '' ]}
 }
 
 http {
@@ -434,6 +438,7 @@ $web
         location = /tunnel/v1 { zltunnel; }
         location = /tunnel/status { zltunnel_status; }
     }
+    @{[ $node->{http} // '' ]}
 }
 
 stream {
@@ -444,7 +449,8 @@ stream {
     }
 }
 EOT
-        port => $http, module => 1, tokens => "$line sessions=1000 hosts=web.example\n");
+        port => $http, module => 1, load => $node->{load},
+        tokens => "$line sessions=1000 hosts=web.example\n");
 
     my $self = { near => $near, agents => [], http => $http, dir => $dir,
                  service => $service, tls => $tls, front => $front,
@@ -453,9 +459,116 @@ EOT
     spew("$dir/token", "$secret\n");
     chmod 0600, "$dir/token";
 
-    add_agent($self);
+    add_agent($self) if !$o{agentless};
 
     return $self;
+}
+
+
+sub token {
+    my ($secret, $line) =
+        split /\n/, `$AGENT token --name bench 2> /dev/null`;
+    die "zltunnel-agent token has failed\n" if !$line;
+
+    return [ $secret, $line ];
+}
+
+
+# Two nodes that have a directory in common, the agent at the second one; what is
+# to be stopped of the engine is in "engine".
+
+sub nodes {
+    my ($tls, $workers, $service) = @_;
+
+    my $token = token();
+    my ($engine, $url) = engine();
+    my $there = tunnel($tls, $workers, $service, token => $token,
+                       node => node($url));
+    my $here = tunnel($tls, $workers, $service, token => $token,
+                      node => node($url), agentless => 1);
+
+    $here->{agents} = [ leaders($there) ];
+    wait_service($here);
+
+    return { here => $here, there => $there, engine => $engine };
+}
+
+
+# Why there can be none, or ''.
+
+sub no_nodes {
+    return 'no redis-server and no valkey-server' if !engine_program();
+    return 'make CLUSTER=1 has not been done, or hiredis is missing'
+        if !-e cluster_module();
+    return '';
+}
+
+
+sub engine_program {
+    my ($found) = grep { -x } map { my $p = $_; map { "$_/$p" }
+                                    split /:/, "$ENV{PATH}:/usr/sbin" }
+                              qw(redis-server valkey-server);
+    return $found;
+}
+
+
+sub engine {
+    my $port = free_port();
+    my $dir = workdir();
+    my $pid = spawn("$dir/engine", engine_program(), '--port', $port, '--bind',
+                    '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir',
+                    $dir);
+    wait_port($port, 'the engine');
+
+    return ($pid, "redis://127.0.0.1:$port/0");
+}
+
+
+# By whatever the agents come, nodes know each other by their certificates.
+
+sub node {
+    my ($url) = @_;
+
+    my $cert = certificate();
+    my $port = free_port();
+    my $dir = workdir();
+    my $so = Cwd::abs_path(cluster_module());
+
+    return { load => "load_module $so;\n", zltunnel => <<ZLTUNNEL, http => <<HTTP };
+    cluster $url node=127.0.0.1:$port refresh=1s;
+    cluster_certificate $dir/cert.pem;
+    cluster_certificate_key $dir/key.pem;
+    cluster_trusted_certificate $dir/cert.pem;
+ZLTUNNEL
+    server {
+        listen 127.0.0.1:$port ssl;
+        $cert
+        ssl_verify_client optional_no_ca;
+        location = /tunnel/v1 { zltunnel; }
+    }
+HTTP
+}
+
+
+# Until the front has the service of the other node.
+
+sub wait_service {
+    my ($running) = @_;
+
+    for (1 .. 600) {
+        my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                      PeerPort => $running->{front});
+        if ($s) {
+            print $s "GET / HTTP/1.0\r\n\r\n";
+            my $answer = <$s>;
+            return if ($answer // '') =~ / 200 /;
+        }
+
+        sleep 0.05;
+    }
+
+    die "a node does not have the other one's service:\n"
+        . slurp("$running->{dir}/error.log");
 }
 
 
