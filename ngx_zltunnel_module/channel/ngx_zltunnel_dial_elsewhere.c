@@ -36,7 +36,6 @@ ngx_int_t
 ngx_zltunnel_dial_elsewhere(ngx_zltunnel_dial_t *dial)
 {
     u_char                      id[ZLT_ID_SIZE], token[32];
-    ngx_zltunnel_peer_t        *peer;
     ngx_zltunnel_registry_t    *registry;
     ngx_zltunnel_sh_service_t  *service;
 
@@ -70,23 +69,12 @@ ngx_zltunnel_dial_elsewhere(ngx_zltunnel_dial_t *dial)
 
     ngx_zltunnel_zone_unlock(registry);
 
-    if (service == NULL) {
+    if (service == NULL
+        || ngx_zltunnel_dial_search_move(dial, id, token) != NGX_OK)
+    {
         return NGX_DECLINED;
     }
 
-    peer = ngx_zltunnel_peer_get(registry, id, token, &dial->tunnel);
-    if (peer == NULL) {
-        return NGX_DECLINED;
-    }
-
-    ngx_zltunnel_dial_unpend(dial);
-    ngx_zltunnel_dial_turn_over(dial, 0);
-    ngx_zltunnel_peer_unlink(&dial->link);
-    ngx_zltunnel_peer_link(peer, &dial->link);
-
-    ngx_memcpy(dial->tunnel_id, id, ZLT_ID_SIZE);
-    dial->unanswered = 0;
-    dial->taken = 0;
     dial->reaching = 0;
     dial->nodes++;
 

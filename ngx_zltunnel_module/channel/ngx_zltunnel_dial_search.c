@@ -198,7 +198,6 @@ static ngx_int_t
 ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial)
 {
     u_char                      id[ZLT_ID_SIZE], token[32];
-    ngx_zltunnel_peer_t        *peer;
     ngx_zltunnel_registry_t    *registry;
     ngx_zltunnel_sh_service_t  *service;
 
@@ -224,16 +223,21 @@ ngx_zltunnel_dial_follow(ngx_zltunnel_dial_t *dial)
 
     ngx_zltunnel_zone_unlock(registry);
 
-    if (service == NULL) {
-        return NGX_DECLINED;
-    }
+    return service ? ngx_zltunnel_dial_search_move(dial, id, token)
+                   : NGX_DECLINED;
+}
 
-    peer = ngx_zltunnel_peer_get(registry, id, token, &dial->tunnel);
+
+ngx_int_t
+ngx_zltunnel_dial_search_move(ngx_zltunnel_dial_t *dial, u_char *id,
+    u_char *token)
+{
+    ngx_zltunnel_peer_t  *peer;
+
+    peer = ngx_zltunnel_peer_get(dial->registry, id, token, &dial->tunnel);
     if (peer == NULL) {
         return NGX_ERROR;
     }
-
-    /* what was asked of the former tunnel will not be answered */
 
     ngx_zltunnel_dial_unpend(dial);
     ngx_zltunnel_dial_turn_over(dial, 0);

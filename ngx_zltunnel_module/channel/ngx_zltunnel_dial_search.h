@@ -23,6 +23,10 @@ ngx_zltunnel_channel_t *ngx_zltunnel_dial_search_local(
 /* looks for a channel; fresh: that the agent is to open */
 void ngx_zltunnel_dial_search(ngx_zltunnel_dial_t *dial,
     ngx_uint_t fresh);
+/* the dial is one of that tunnel now: what was asked of the former one will not
+   be answered.  NGX_ERROR: no memory */
+ngx_int_t ngx_zltunnel_dial_search_move(ngx_zltunnel_dial_t *dial, u_char *id,
+    u_char *token);
 /* waits for one that the agent opens, and asks for it again after a while */
 void ngx_zltunnel_dial_search_insist(ngx_zltunnel_dial_t *dial);
 /* of dial->timer */
