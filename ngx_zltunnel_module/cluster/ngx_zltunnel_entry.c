@@ -20,7 +20,6 @@ static ngx_int_t ngx_zltunnel_entry_word(ngx_str_t *word,
 static ngx_int_t ngx_zltunnel_entry_number(ngx_str_t *value, ngx_uint_t max,
     ngx_uint_t *n);
 static ngx_int_t ngx_zltunnel_entry_hosts(ngx_str_t *hosts);
-static ngx_uint_t ngx_zltunnel_entry_next(ngx_str_t *line, ngx_str_t *word);
 
 
 u_char *
@@ -84,7 +83,7 @@ ngx_zltunnel_entry_read(ngx_str_t *line,
     rest = *line;
 
     if (rest.len > NGX_ZLTUNNEL_ENTRY_SIZE
-        || !ngx_zltunnel_entry_next(&rest, &word) || word.len != 3)
+        || !ngx_zltunnel_entry_part(&rest, ' ', &word) || word.len != 3)
     {
         return NGX_ERROR;
     }
@@ -99,13 +98,13 @@ ngx_zltunnel_entry_read(ngx_str_t *line,
         return NGX_ERROR;
     }
 
-    if (!ngx_zltunnel_entry_next(&rest, &service->name)
+    if (!ngx_zltunnel_entry_part(&rest, ' ', &service->name)
         || !zlt_name_valid(service->name.data, service->name.len))
     {
         return NGX_ERROR;
     }
 
-    while (ngx_zltunnel_entry_next(&rest, &word)) {
+    while (ngx_zltunnel_entry_part(&rest, ' ', &word)) {
 
         if (ngx_zltunnel_entry_word(&word, service) != NGX_OK) {
             return NGX_ERROR;
@@ -216,23 +215,23 @@ ngx_zltunnel_entry_hosts(ngx_str_t *hosts)
 }
 
 
-static ngx_uint_t
-ngx_zltunnel_entry_next(ngx_str_t *line, ngx_str_t *word)
+ngx_uint_t
+ngx_zltunnel_entry_part(ngx_str_t *text, u_char at, ngx_str_t *part)
 {
-    u_char  *space, *last;
+    u_char  *end, *last;
 
-    if (line->len == 0) {
+    if (text->len == 0) {
         return 0;
     }
 
-    last = line->data + line->len;
-    space = ngx_strlchr(line->data, last, ' ');
+    last = text->data + text->len;
+    end = ngx_strlchr(text->data, last, at);
 
-    word->data = line->data;
-    word->len = (space ? space : last) - line->data;
+    part->data = text->data;
+    part->len = (end ? end : last) - text->data;
 
-    line->data = space ? space + 1 : last;
-    line->len = last - line->data;
+    text->data = end ? end + 1 : last;
+    text->len = last - text->data;
 
     return 1;
 }

@@ -19,7 +19,6 @@
 
 
 #include "ngx_zltunnel.h"
-#include "ngx_zltunnel_gather_door.h"
 #include "ngx_zltunnel_registry.h"
 
 
@@ -34,6 +33,9 @@ u_char *ngx_zltunnel_entry_write(u_char *p,
 /* what the texts of *service lead to is within the line; NGX_ERROR: it is none */
 ngx_int_t ngx_zltunnel_entry_read(ngx_str_t *line,
     ngx_zltunnel_remote_service_t *service);
+/* takes what is before the next "at", or the rest, off the text; 0: it was empty */
+ngx_uint_t ngx_zltunnel_entry_part(ngx_str_t *text, u_char at,
+    ngx_str_t *part);
 /* two numbers that tell one line from another, as one */
 uint64_t ngx_zltunnel_entry_hash(u_char *data, size_t len);
 /* of 32 hexadecimal digits; NGX_ERROR: it is something else */

@@ -82,8 +82,6 @@ static void ngx_zltunnel_gather_field(ngx_zltunnel_cluster_t *cluster,
 static void ngx_zltunnel_gather_address(ngx_zltunnel_cluster_t *cluster,
     ngx_zltunnel_node_t *node, ngx_str_t *value);
 static void ngx_zltunnel_gather_life(ngx_zltunnel_cluster_t *cluster);
-static void ngx_zltunnel_gather_on_self(void *data, redisReply *reply,
-    ngx_uint_t n);
 static void ngx_zltunnel_gather_on_life(void *data, redisReply *reply,
     ngx_uint_t n);
 static void ngx_zltunnel_gather_missing(ngx_zltunnel_cluster_t *cluster,
@@ -107,7 +105,6 @@ static ngx_zltunnel_node_service_t *ngx_zltunnel_gather_add(
     ngx_zltunnel_cluster_t *cluster, ngx_zltunnel_node_t *node, u_char *id);
 static void ngx_zltunnel_gather_remove(ngx_zltunnel_cluster_t *cluster,
     ngx_zltunnel_node_t *node, ngx_zltunnel_node_service_t *service);
-static ngx_uint_t ngx_zltunnel_gather_line(ngx_str_t *text, ngx_str_t *line);
 
 
 void
@@ -533,7 +530,7 @@ ngx_zltunnel_gather_life(ngx_zltunnel_cluster_t *cluster)
     args[1] = cluster->key;
 
     ngx_zltunnel_engine_command(&cluster->engine,
-                                ngx_zltunnel_gather_on_self, 0, args, 2);
+                                ngx_zltunnel_publish_on_refresh, 0, args, 2);
 
     zlt_hex_encode((char *) hex, cluster->gather.node->id, ZLT_ID_SIZE);
 
@@ -543,24 +540,6 @@ ngx_zltunnel_gather_life(ngx_zltunnel_cluster_t *cluster)
 
     ngx_zltunnel_engine_command(&cluster->engine,
                                 ngx_zltunnel_gather_on_life, 0, args, 2);
-}
-
-
-static void
-ngx_zltunnel_gather_on_self(void *data, redisReply *reply, ngx_uint_t n)
-{
-    ngx_zltunnel_engine_t   *engine;
-    ngx_zltunnel_cluster_t  *cluster;
-
-    engine = data;
-    cluster = engine->data;
-
-    if (!ngx_zltunnel_engine_error(engine, reply)
-        && reply->type == REDIS_REPLY_INTEGER && reply->integer == 0
-        && cluster->publish.loaded)
-    {
-        ngx_zltunnel_cluster_module_emptied(cluster);
-    }
 }
 
 
@@ -678,7 +657,7 @@ ngx_zltunnel_gather_heard(ngx_zltunnel_cluster_t *cluster, ngx_str_t *text)
 
     rest = *text;
 
-    if (!ngx_zltunnel_gather_line(&rest, &line)
+    if (!ngx_zltunnel_entry_part(&rest, '\n', &line)
         || ngx_zltunnel_entry_id(&line, of) != NGX_OK)
     {
         return;
@@ -710,7 +689,7 @@ ngx_zltunnel_gather_heard(ngx_zltunnel_cluster_t *cluster, ngx_str_t *text)
         return;
     }
 
-    while (ngx_zltunnel_gather_line(&rest, &line)) {
+    while (ngx_zltunnel_entry_part(&rest, '\n', &line)) {
 
         if (line.len == 1 && line.data[0] == '!') {
             ngx_zltunnel_gather_node_end(cluster, node, "has stopped");
@@ -739,28 +718,6 @@ ngx_zltunnel_gather_heard(ngx_zltunnel_cluster_t *cluster, ngx_str_t *text)
             ngx_zltunnel_gather_service(cluster, node, id, &line);
         }
     }
-}
-
-
-static ngx_uint_t
-ngx_zltunnel_gather_line(ngx_str_t *text, ngx_str_t *line)
-{
-    u_char  *end, *last;
-
-    if (text->len == 0) {
-        return 0;
-    }
-
-    last = text->data + text->len;
-    end = ngx_strlchr(text->data, last, '\n');
-
-    line->data = text->data;
-    line->len = (end ? end : last) - text->data;
-
-    text->data = end ? end + 1 : last;
-    text->len = last - text->data;
-
-    return 1;
 }
 
 

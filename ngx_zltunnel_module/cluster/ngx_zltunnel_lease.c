@@ -19,7 +19,6 @@
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_lease.h"
-#include "ngx_zltunnel_gather_door.h"
 
 #include "zlt_msg.h"
 

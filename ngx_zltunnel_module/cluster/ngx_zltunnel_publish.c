@@ -62,8 +62,6 @@ static void ngx_zltunnel_publish_on_scan(void *data, redisReply *reply,
     ngx_uint_t n);
 static void ngx_zltunnel_publish_self(ngx_zltunnel_cluster_t *cluster);
 static void ngx_zltunnel_publish_refresh(ngx_zltunnel_cluster_t *cluster);
-static void ngx_zltunnel_publish_on_refresh(void *data, redisReply *reply,
-    ngx_uint_t n);
 static void ngx_zltunnel_publish_look(ngx_zltunnel_cluster_t *cluster);
 static void ngx_zltunnel_publish_tunnel(ngx_zltunnel_cluster_t *cluster,
     ngx_zltunnel_sh_tunnel_t *tunnel, ngx_zltunnel_publish_batch_t *batch);
@@ -254,7 +252,7 @@ ngx_zltunnel_publish_refresh(ngx_zltunnel_cluster_t *cluster)
 }
 
 
-static void
+void
 ngx_zltunnel_publish_on_refresh(void *data, redisReply *reply, ngx_uint_t n)
 {
     ngx_zltunnel_engine_t   *engine;

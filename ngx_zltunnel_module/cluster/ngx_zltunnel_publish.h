@@ -19,6 +19,10 @@ void ngx_zltunnel_publish_init(ngx_zltunnel_cluster_t *cluster);
 void ngx_zltunnel_publish_ready(ngx_zltunnel_cluster_t *cluster);
 /* four times a second: tells of what has changed, and that this node lives */
 void ngx_zltunnel_publish_tick(ngx_zltunnel_cluster_t *cluster);
+/* The engine has answered whether it has this node (n is 0), as an integer: if
+   not, it has lost what it had. */
+void ngx_zltunnel_publish_on_refresh(void *data, redisReply *reply,
+    ngx_uint_t n);
 /* a message of our own came back */
 void ngx_zltunnel_publish_heard(ngx_zltunnel_cluster_t *cluster);
 /* nothing of it is in the engine any more */
