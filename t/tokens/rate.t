@@ -5,7 +5,7 @@
 # token has its own, and a new rate holds for what runs.  zltunnel_download_rate
 # and zltunnel_upload_rate: so many of each connection.  splice() goes on.
 #
-# That there is not less depends on the machine: it is tried up to three times.
+# That there is not less depends on the machine: it is tried up to ten times.
 
 use strict;
 use warnings;
@@ -20,7 +20,8 @@ use Time::HiRes qw(time sleep);
 use ZLTunnel;
 use ZLTunnel::App;
 
-use constant { M => 1 << 20, BURST => 0.15, PORTION => 256 << 10 };
+use constant { M => 1 << 20, BURST => 0.15, PORTION => 256 << 10,
+               TRIES => 10 };
 
 my $t = ZLTunnel->new(workers => 4, range => 20, udp => 1,
                       zltunnel => 'max_connections 500;');
@@ -195,14 +196,13 @@ sub flooded {
 }
 
 
-# Tries until there is not less than the rate, three times; and never may there be
-# more.
+# Tries until there is not less than the rate; and never may there be more.
 
 sub holds {
     my ($rate, $what, $try) = @_;
     my ($r, $part);
 
-    for (1 .. 3) {
+    for (1 .. TRIES) {
         $r = $try->();
         my $most = $rate * $r->{elapsed} * 1.01 + BURST * $rate + PORTION;
 
@@ -269,7 +269,7 @@ holds(10 * M, 'datagrams of four workers', sub {
                 10 => [ 2, 'for each' ], 11 => [ 3, 'by a variable' ]);
     my (@part, $r);
 
-    for (1 .. 3) {
+    for (1 .. TRIES) {
         $r = clients(2, ($port{src}) x 8, $port{bob}, $down, $down, $var,
                      $port{free});
         @part = map { $r->{bytes}[$_] / M / $rate{$_}[0] / $r->{seconds} }
@@ -333,7 +333,8 @@ holds(4 * M, 'zltunnel_upload_rate', sub {
         }) or die 'the workers did not read it';
     };
 
-    # what waits for its time at one that is slow does not at one that is not
+    # what waits for its time at one that is slow does not at one that is not:
+    # there it may be a minute
 
     $rate->('rate=1k');
 
@@ -348,12 +349,12 @@ holds(4 * M, 'zltunnel_upload_rate', sub {
         return sum(values %got);
     };
 
-    ok(wait_for(sub { $took->() > 2048 }), 'a slow one');
+    ok(wait_for(sub { $took->() > 2048 }, 90), 'a slow one');
     $took->() for 1 .. 10;
     %got = map { $_ => 0 } @slow;
     $rate->('rate=100m');
 
-    ok(wait_for(sub { $took->(); 40 == grep { $_ > 10_000 } values %got }, 5),
+    ok(wait_for(sub { $took->(); 40 == grep { $_ > 10_000 } values %got }, 20),
        'a new rate wakes who waits for the old one')
         or diag(join ' ', sort { $a <=> $b } values %got);
     close $_ for @slow;
