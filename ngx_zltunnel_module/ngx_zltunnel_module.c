@@ -438,6 +438,7 @@ ngx_zltunnel_exiting(void)
     ngx_zltunnel_udp_exit();
     ngx_zltunnel_visit_exit(0);
     ngx_zltunnel_forward_exit(0);
+    ngx_zltunnel_shared_quit();
 
     ngx_zltunnel_control_quit_all();
 }

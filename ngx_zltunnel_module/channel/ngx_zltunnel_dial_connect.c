@@ -19,6 +19,7 @@
 #include "ngx_zltunnel_dial_elsewhere.h"
 #include "ngx_zltunnel_dial_search.h"
 #include "ngx_zltunnel_dial_turn.h"
+#include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_release.h"
 #include "ngx_zltunnel_transport.h"
@@ -117,6 +118,36 @@ ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
         ngx_add_timer(&dial->timer, ngx_min(NGX_ZLTUNNEL_REPEAT_AFTER,
                                             ngx_zltunnel_dial_left(dial)));
     }
+}
+
+
+void
+ngx_zltunnel_dial_connect_by(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_channel_t *channel, ngx_uint_t way)
+{
+    ngx_zltunnel_channel_t  *lane;
+
+    if (!dial->lanes || channel->have) {
+        ngx_zltunnel_dial_connect(dial, channel, way);
+        return;
+    }
+
+    /* as if it had been here from the start */
+
+    lane = ngx_zltunnel_lane_open(dial->link.peer, channel);
+
+    if (lane == NULL && dial->link.peer->shared) {
+
+        /* another dial, as early as this, was first */
+
+        lane = ngx_zltunnel_lane_open(dial->link.peer, NULL);
+
+        if (lane) {
+            ngx_zltunnel_release_idle(channel, NULL);
+        }
+    }
+
+    ngx_zltunnel_dial_connect(dial, lane ? lane : channel, way);
 }
 
 

@@ -20,6 +20,10 @@ void ngx_zltunnel_dial_connect_refused(ngx_zltunnel_dial_t *dial,
 /* a channel was found, in that way: asks on it */
 void ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, ngx_uint_t way);
+/* the same with one that is idle and has just come here: by a lane of it, if that
+   will do */
+void ngx_zltunnel_dial_connect_by(ngx_zltunnel_dial_t *dial,
+    ngx_zltunnel_channel_t *channel, ngx_uint_t way);
 
 
 #endif /* _NGX_ZLTUNNEL_DIAL_CONNECT_H_INCLUDED_ */

@@ -17,7 +17,6 @@
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_dial_search.h"
 #include "ngx_zltunnel_dial_connect.h"
-#include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_registry.h"
 #include "ngx_zltunnel_release.h"
 #include "ngx_zltunnel_transport.h"
@@ -59,7 +58,7 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
 {
     ngx_uint_t               way;
     ngx_zltunnel_dial_t     *dial;
-    ngx_zltunnel_channel_t  *channel, *lane;
+    ngx_zltunnel_channel_t  *channel;
 
     dial = ngx_zltunnel_dial_find(msg->connection_id);
 
@@ -113,25 +112,9 @@ ngx_zltunnel_dial_told_given(ngx_zltunnel_registry_t *registry,
           : channel->end.ops->bridged ? NGX_ZLTUNNEL_BRIDGED
                                       : NGX_ZLTUNNEL_MOVED;
 
-    if (dial->lanes && way == NGX_ZLTUNNEL_MOVED && channel->have == 0) {
-        /* .. as if it had been here from the start */
-
-        lane = ngx_zltunnel_lane_open(dial->link.peer, channel);
-
-        if (lane == NULL && dial->link.peer->shared) {
-
-            /* another dial, as early as this, was first */
-
-            lane = ngx_zltunnel_lane_open(dial->link.peer, NULL);
-
-            if (lane) {
-                ngx_zltunnel_release_idle(channel, NULL);
-            }
-        }
-
-        if (lane) {
-            channel = lane;
-        }
+    if (way == NGX_ZLTUNNEL_MOVED) {
+        ngx_zltunnel_dial_connect_by(dial, channel, way);
+        return;
     }
 
     ngx_zltunnel_dial_connect(dial, channel, way);

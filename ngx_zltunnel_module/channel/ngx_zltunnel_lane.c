@@ -24,6 +24,9 @@
 #include "zlt_lanes.h"
 
 
+static ngx_zltunnel_lane_t *ngx_zltunnel_lane_create(void);
+static void ngx_zltunnel_lane_join(ngx_zltunnel_lane_t *lane,
+    ngx_zltunnel_shared_t *shared, ngx_zltunnel_end_t *end);
 static ssize_t ngx_zltunnel_lane_recv(ngx_zltunnel_end_t *end, u_char *buf,
     size_t size);
 static ssize_t ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf,
@@ -32,7 +35,8 @@ static void ngx_zltunnel_lane_close(ngx_zltunnel_end_t *end);
 static void ngx_zltunnel_lane_wake(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_give_credit(ngx_zltunnel_lane_t *lane);
 static void ngx_zltunnel_lane_wait(ngx_zltunnel_lane_t *lane);
-static void ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane);
+static void ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane,
+    uint32_t number);
 
 
 static const ngx_zltunnel_end_ops_t  ngx_zltunnel_lane_ops = {
@@ -48,10 +52,66 @@ ngx_zltunnel_channel_t *
 ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_channel_t *of)
 {
-    ngx_connection_t        *c;
     ngx_zltunnel_lane_t     *lane;
     ngx_zltunnel_shared_t   *shared;
     ngx_zltunnel_channel_t  *channel;
+
+    lane = ngx_zltunnel_lane_create();
+    if (lane == NULL) {
+        return NULL;
+    }
+
+    channel = ngx_zltunnel_channel_create(peer->registry, &lane->connection,
+                                          &ngx_zltunnel_lane_ops);
+    if (channel == NULL) {
+        ngx_free(lane);
+        return NULL;
+    }
+
+    /* last: "of" is no longer the caller's then */
+
+    shared = ngx_zltunnel_shared_get(peer, of);
+
+    if (shared == NULL) {
+        ngx_queue_remove(&channel->all);
+        ngx_free(channel);
+        ngx_free(lane);
+        return NULL;
+    }
+
+    channel->epoch = shared->channel->epoch;
+    ngx_memcpy(channel->tunnel_id, peer->id, ZLT_ID_SIZE);
+
+    ngx_zltunnel_lane_join(lane, shared, &channel->end);
+
+    return channel;
+}
+
+
+ngx_int_t
+ngx_zltunnel_lane_accept(ngx_zltunnel_shared_t *shared, uint32_t number,
+    ngx_zltunnel_end_t *end)
+{
+    ngx_zltunnel_lane_t  *lane;
+
+    lane = ngx_zltunnel_lane_create();
+    if (lane == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_end_init(end, &lane->connection, &ngx_zltunnel_lane_ops);
+    ngx_zltunnel_lane_join(lane, shared, end);
+    ngx_zltunnel_lane_number(lane, number);
+
+    return NGX_OK;
+}
+
+
+static ngx_zltunnel_lane_t *
+ngx_zltunnel_lane_create(void)
+{
+    ngx_connection_t     *c;
+    ngx_zltunnel_lane_t  *lane;
 
     lane = ngx_calloc(sizeof(ngx_zltunnel_lane_t), ngx_cycle->log);
     if (lane == NULL) {
@@ -81,36 +141,21 @@ ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     lane->write.active = 1;
     lane->write.ready = 1;
 
-    channel = ngx_zltunnel_channel_create(peer->registry, c,
-                                          &ngx_zltunnel_lane_ops);
-    if (channel == NULL) {
-        ngx_free(lane);
-        return NULL;
-    }
+    return lane;
+}
 
-    /* last: "of" is no longer the caller's then */
 
-    shared = ngx_zltunnel_shared_get(peer, of);
-
-    if (shared == NULL) {
-        ngx_queue_remove(&channel->all);
-        ngx_free(channel);
-        ngx_free(lane);
-        return NULL;
-    }
-
-    channel->epoch = shared->channel->epoch;
-    ngx_memcpy(channel->tunnel_id, peer->id, ZLT_ID_SIZE);
-    channel->end.lane = lane;
+static void
+ngx_zltunnel_lane_join(ngx_zltunnel_lane_t *lane,
+    ngx_zltunnel_shared_t *shared, ngx_zltunnel_end_t *end)
+{
+    end->lane = lane;
 
     zlt_lanebox_start(&lane->box, &ngx_zltunnel_buffer_memory,
                       &shared->share);
 
-    lane->channel = channel;
     lane->shared = shared;
     shared->nlanes++;
-
-    return channel;
 }
 
 
@@ -227,7 +272,8 @@ ngx_zltunnel_lane_send(ngx_zltunnel_end_t *end, u_char *buf, size_t size)
     }
 
     if (lane->node.key == 0) {
-        ngx_zltunnel_lane_number(lane);
+        /* they rise in the order in which the agent sees them first */
+        ngx_zltunnel_lane_number(lane, ++shared->number);
     }
 
     zlt_lanes_header(p, lane->node.key, size);
@@ -250,12 +296,10 @@ ngx_zltunnel_lane_bulky(ngx_zltunnel_lane_t *lane)
 }
 
 
-/* Numbers rise in the order in which the agent sees them first. */
-
 static void
-ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane)
+ngx_zltunnel_lane_number(ngx_zltunnel_lane_t *lane, uint32_t number)
 {
-    lane->node.key = ++lane->shared->number;
+    lane->node.key = number;
     ngx_rbtree_insert(&lane->shared->lanes, &lane->node);
 }
 
@@ -313,11 +357,9 @@ ngx_zltunnel_lane_writable(ngx_zltunnel_lane_t *lane)
 
 
 void
-ngx_zltunnel_lane_over(ngx_zltunnel_channel_t *channel)
+ngx_zltunnel_lane_over(ngx_zltunnel_end_t *end)
 {
-    channel->end.lane->over = 1;
-
-    ngx_zltunnel_channel_close(channel);
+    end->lane->over = 1;
 }
 
 

@@ -28,7 +28,6 @@
 struct ngx_zltunnel_lane_s {
     ngx_rbtree_node_t            node;        /* key: the number, 0: none */
     ngx_zltunnel_shared_t       *shared;
-    ngx_zltunnel_channel_t      *channel;
 
     ngx_connection_t             connection;
     ngx_event_t                  read;
@@ -49,8 +48,13 @@ struct ngx_zltunnel_lane_s {
    so and shall be idle; or NULL. */
 ngx_zltunnel_channel_t *ngx_zltunnel_lane_open(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_channel_t *of);
-/* the connection has ended in both directions, and so the lane */
-void ngx_zltunnel_lane_over(ngx_zltunnel_channel_t *channel);
+/* For who plays the agent: the end is the one that the other side has opened by
+   that number.  NGX_ERROR: there is no memory. */
+ngx_int_t ngx_zltunnel_lane_accept(ngx_zltunnel_shared_t *shared,
+    uint32_t number, ngx_zltunnel_end_t *end);
+/* the connection has ended in both directions, and so the lane: its close says
+   nothing */
+void ngx_zltunnel_lane_over(ngx_zltunnel_end_t *end);
 /* no answer came on it: if it is a lane, no others are opened beside it until
    something comes */
 void ngx_zltunnel_lane_silent(ngx_zltunnel_channel_t *channel);

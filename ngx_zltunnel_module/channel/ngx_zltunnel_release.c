@@ -302,7 +302,8 @@ ngx_zltunnel_release_idle(ngx_zltunnel_channel_t *channel,
     c = end->connection;
 
     if (end->ops->shared) {
-        ngx_zltunnel_lane_over(channel);
+        ngx_zltunnel_lane_over(end);
+        ngx_zltunnel_channel_close(channel);
         return;
     }
 

@@ -42,7 +42,10 @@
 
 static ngx_zltunnel_shared_t *ngx_zltunnel_shared_create(
     ngx_zltunnel_peer_t *peer, ngx_zltunnel_channel_t *channel);
+static ngx_int_t ngx_zltunnel_shared_start(ngx_zltunnel_shared_t *shared,
+    ngx_zltunnel_channel_t *channel);
 static void ngx_zltunnel_shared_retire(ngx_zltunnel_shared_t *shared);
+static ngx_uint_t ngx_zltunnel_shared_last(ngx_zltunnel_shared_t *shared);
 static void ngx_zltunnel_shared_read_handler(ngx_event_t *ev);
 static void ngx_zltunnel_shared_write_handler(ngx_event_t *ev);
 static void ngx_zltunnel_shared_flush_handler(ngx_event_t *ev);
@@ -95,14 +98,9 @@ static ngx_zltunnel_shared_t *
 ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_channel_t *channel)
 {
-    u_char                 *p;
-    ngx_connection_t       *c;
-    ngx_zltunnel_shared_t  *shared;
-
-    if (!ngx_zltunnel_shareds_ready) {
-        ngx_queue_init(&ngx_zltunnel_shareds);
-        ngx_zltunnel_shareds_ready = 1;
-    }
+    ngx_connection_t        *c;
+    ngx_zltunnel_shared_t   *shared;
+    ngx_zltunnel_channel_t  *popped;
 
     shared = ngx_calloc(sizeof(ngx_zltunnel_shared_t), ngx_cycle->log);
     if (shared == NULL) {
@@ -113,22 +111,102 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
 
     ngx_zltunnel_peer_link(peer, &shared->link);
 
-    if (channel == NULL) {
-        channel = ngx_zltunnel_channel_pop(peer, NGX_ZLTUNNEL_FOR_LANES);
-    }
+    popped = NULL;
 
     if (channel == NULL) {
+        popped = ngx_zltunnel_channel_pop(peer, NGX_ZLTUNNEL_FOR_LANES);
+        channel = popped;
+    }
+
+    if (channel == NULL
+        || ngx_zltunnel_shared_start(shared, channel) != NGX_OK)
+    {
+        if (popped) {
+            ngx_zltunnel_channel_close(popped);
+        }
+
         ngx_zltunnel_peer_unlink(&shared->link);
         ngx_free(shared);
         return NULL;
     }
 
+    shared->link.cut = ngx_zltunnel_shared_cut;
+
+    peer->shared = shared;
+
     c = channel->end.connection;
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    if (peer->turns) {
+        peer->turns(peer);
+    }
+
+    return shared;
+}
+
+
+ngx_zltunnel_shared_t *
+ngx_zltunnel_shared_accept(ngx_zltunnel_channel_t *channel,
+    const ngx_zltunnel_shared_ops_t *ops, const u_char *data, size_t len)
+{
+    ngx_zltunnel_budget_t   budget;
+    ngx_zltunnel_shared_t  *shared;
+
+    shared = ngx_calloc(sizeof(ngx_zltunnel_shared_t), ngx_cycle->log);
+    if (shared == NULL) {
+        ngx_zltunnel_channel_close(channel);
+        return NULL;
+    }
+
+    shared->ops = ops;
+
+    if (ngx_zltunnel_shared_start(shared, channel) != NGX_OK) {
+        ngx_free(shared);
+        ngx_zltunnel_channel_close(channel);
+        return NULL;
+    }
+
+    ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
+
+    if (ngx_zltunnel_shared_in_take(shared, data, len, &budget) != NGX_OK) {
+        ngx_zltunnel_shared_failed(shared);
+        return NULL;
+    }
+
+    ngx_post_event(channel->end.connection->read, &ngx_posted_events);
+
+    return shared;
+}
+
+
+/* NGX_ERROR: there is no memory, and all is as it was */
+
+static ngx_int_t
+ngx_zltunnel_shared_start(ngx_zltunnel_shared_t *shared,
+    ngx_zltunnel_channel_t *channel)
+{
+    ngx_connection_t  *c;
+
+    if (!ngx_zltunnel_shareds_ready) {
+        ngx_queue_init(&ngx_zltunnel_shareds);
+        ngx_zltunnel_shareds_ready = 1;
+    }
+
+    c = channel->end.connection;
+
+    if (channel->answer.len) {
+        shared->out = ngx_zltunnel_buffer_get(ngx_cycle->log);
+        if (shared->out == NULL) {
+            return NGX_ERROR;
+        }
+    }
 
     ngx_zltunnel_channel_state(channel, NGX_ZLTUNNEL_CHANNEL_SHARED);
 
     shared->channel = channel;
-    shared->link.cut = ngx_zltunnel_shared_cut;
     shared->share.most = ZLT_WINDOW_CHANNEL;
     shared->share.of = &ngx_zltunnel_shared_windows;
 
@@ -152,20 +230,11 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
     c->read->handler = ngx_zltunnel_shared_read_handler;
     c->write->handler = ngx_zltunnel_shared_write_handler;
 
-    peer->shared = shared;
-
     /* the 101, or the end marker of the last connection */
 
     if (channel->answer.len) {
-
-        p = ngx_zltunnel_shared_out_room(shared, channel->answer.len);
-
-        if (p == NULL) {
-            ngx_zltunnel_shared_failed(shared);
-            return NULL;
-        }
-
-        ngx_memcpy(p, channel->answer.data, channel->answer.len);
+        ngx_memcpy(ngx_zltunnel_shared_out_room(shared, channel->answer.len),
+                   channel->answer.data, channel->answer.len);
 
         ngx_zltunnel_channel_answer_drop(channel);
     }
@@ -173,15 +242,7 @@ ngx_zltunnel_shared_create(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_socket_keepalive(c, 0);
     ngx_zltunnel_socket_prompt(c);
 
-    if (c->read->ready) {
-        ngx_post_event(c->read, &ngx_posted_events);
-    }
-
-    if (peer->turns) {
-        peer->turns(peer);
-    }
-
-    return shared;
+    return NGX_OK;
 }
 
 
@@ -236,9 +297,55 @@ ngx_zltunnel_shared_drop(ngx_zltunnel_peer_t *peer, uint64_t epoch)
 static void
 ngx_zltunnel_shared_retire(ngx_zltunnel_shared_t *shared)
 {
-    if (!shared->retired) {
-        shared->retired = 1;
+    if (!shared->retired && shared->ops == NULL) {
         shared->link.peer->shared = NULL;
+    }
+
+    shared->retired = 1;
+}
+
+
+/* 1: it is ours to close: one may have been opened before the other side knows
+   that there are to be none */
+
+static ngx_uint_t
+ngx_zltunnel_shared_last(ngx_zltunnel_shared_t *shared)
+{
+    return shared->retired && shared->nlanes == 0 && shared->ops == NULL;
+}
+
+
+void
+ngx_zltunnel_shared_quit(void)
+{
+    ngx_queue_t            *q, *next;
+    ngx_zltunnel_shared_t  *shared;
+
+    if (!ngx_zltunnel_shareds_ready) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_zltunnel_shareds);
+         q != ngx_queue_sentinel(&ngx_zltunnel_shareds);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        shared = ngx_queue_data(q, ngx_zltunnel_shared_t, queue);
+
+        if (shared->ops == NULL || shared->retired) {
+            continue;
+        }
+
+        if (ngx_zltunnel_shared_out_retire(shared) != NGX_OK) {
+            ngx_zltunnel_shared_failed(shared);
+            continue;
+        }
+
+        ngx_zltunnel_shared_retire(shared);
+
+        /* the worker waits until the other side has closed it */
+
+        shared->timer.cancelable = 0;
     }
 }
 
@@ -253,7 +360,7 @@ ngx_zltunnel_shared_release(ngx_zltunnel_shared_t *shared)
     if (shared->channel == NULL) {
         ngx_free(shared);
 
-    } else if (shared->retired) {
+    } else if (ngx_zltunnel_shared_last(shared)) {
         ngx_zltunnel_shared_end(shared);
     }
 }
@@ -271,6 +378,11 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
 
     c = ev->data;
     shared = c->data;
+
+    if (c->close) {
+        ngx_zltunnel_shared_failed(shared);
+        return;
+    }
 
     ngx_memzero(&budget, sizeof(ngx_zltunnel_budget_t));
 
@@ -316,7 +428,7 @@ ngx_zltunnel_shared_read_handler(ngx_event_t *ev)
         return;
     }
 
-    if (shared->retired && shared->nlanes == 0) {
+    if (ngx_zltunnel_shared_last(shared)) {
         ngx_zltunnel_shared_end(shared);
     }
 }
@@ -493,6 +605,10 @@ static void
 ngx_zltunnel_shared_end(ngx_zltunnel_shared_t *shared)
 {
     ngx_zltunnel_shared_retire(shared);
+
+    if (shared->ops) {
+        shared->ops->closed(shared);
+    }
 
     ngx_zltunnel_peer_unlink(&shared->link);
     ngx_queue_remove(&shared->queue);

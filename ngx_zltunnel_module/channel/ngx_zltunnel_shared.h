@@ -16,11 +16,28 @@
 #include "zlt_window.h"
 
 
-/* a channel with lanes, one at most of each tunnel in a worker */
+typedef struct ngx_zltunnel_shared_s  ngx_zltunnel_shared_t;
+
+
+/* Who plays the agent on a shared channel: lanes are opened by the other side. */
 
 typedef struct {
+    /* The first bytes of one have come: ngx_zltunnel_lane_accept(); else the
+       other side learns that nobody acts on it.  Calls no handler. */
+    ngx_int_t                  (*open)(ngx_zltunnel_shared_t *shared,
+                                       uint32_t number);
+    /* the channel is about to be closed; lanes that are left have ended */
+    void                       (*closed)(ngx_zltunnel_shared_t *shared);
+} ngx_zltunnel_shared_ops_t;
+
+
+/* A channel with lanes: one at most of each tunnel in a worker, or of another
+   node, which has any number. */
+
+struct ngx_zltunnel_shared_s {
     ngx_zltunnel_channel_t      *channel;     /* NULL: it has ended */
     ngx_zltunnel_link_t          link;        /* cut with the token */
+    const ngx_zltunnel_shared_ops_t  *ops;    /* NULL: we open the lanes */
     ngx_queue_t                  queue;       /* all of this worker */
 
     ngx_rbtree_t                 lanes;       /* by number */
@@ -47,7 +64,7 @@ typedef struct {
 
     unsigned                     silent:1;    /* a dial was not answered */
     unsigned                     retired:1;   /* no more lanes */
-} ngx_zltunnel_shared_t;
+};
 
 
 /* lanes wait for room */
@@ -62,6 +79,13 @@ void ngx_zltunnel_shared_exit(void);
    the channel is still the caller's. */
 ngx_zltunnel_shared_t *ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
     ngx_zltunnel_channel_t *channel);
+/* The other side has made this channel a shared one, and that has come on it.
+   NULL: the channel is closed. */
+ngx_zltunnel_shared_t *ngx_zltunnel_shared_accept(
+    ngx_zltunnel_channel_t *channel, const ngx_zltunnel_shared_ops_t *ops,
+    const u_char *data, size_t len);
+/* the worker begins to exit: the other sides are to open no more lanes */
+void ngx_zltunnel_shared_quit(void);
 /* something has not been answered: takes no lanes until something comes */
 void ngx_zltunnel_shared_silent(ngx_zltunnel_shared_t *shared);
 /* its round trip, ms, and the shortest so far */

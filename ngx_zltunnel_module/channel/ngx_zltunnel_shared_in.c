@@ -20,7 +20,12 @@
 #include "zlt_msg.h"
 
 
+#define NGX_ZLTUNNEL_SHARED_LANES    16384     /* that the other side has open */
+
+
 static ngx_int_t ngx_zltunnel_shared_in_message(ngx_zltunnel_shared_t *shared,
+    zlt_lanes_msg_t *m);
+static ngx_int_t ngx_zltunnel_shared_in_open(ngx_zltunnel_shared_t *shared,
     zlt_lanes_msg_t *m);
 static ngx_zltunnel_lane_t *ngx_zltunnel_shared_in_find(
     ngx_zltunnel_shared_t *shared, uint32_t number);
@@ -88,12 +93,12 @@ ngx_zltunnel_shared_in_message(ngx_zltunnel_shared_t *shared,
         return NGX_OK;
 
     case ZLT_RETIRE:
-        return NGX_DONE;
+        return shared->ops ? NGX_ERROR : NGX_DONE;
     }
 
-    if (m->lane > shared->number) {
-        ngx_log_error(NGX_LOG_INFO, shared->channel->end.connection->log, 0,
-                      "message for a lane that was never opened");
+    if (m->lane > shared->number
+        && ngx_zltunnel_shared_in_open(shared, m) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -129,6 +134,34 @@ ngx_zltunnel_shared_in_message(ngx_zltunnel_shared_t *shared,
                   "the window of a lane was exceeded");
 
     return NGX_ERROR;
+}
+
+
+/* NGX_OK: it is there, or was declined */
+
+static ngx_int_t
+ngx_zltunnel_shared_in_open(ngx_zltunnel_shared_t *shared, zlt_lanes_msg_t *m)
+{
+    if (shared->ops == NULL) {
+        ngx_log_error(NGX_LOG_INFO, shared->channel->end.connection->log, 0,
+                      "message for a lane that was never opened");
+        return NGX_ERROR;
+    }
+
+    shared->number = m->lane;
+
+    if (m->type != ZLT_LANE) {
+        /* ended before it began */
+        return NGX_OK;
+    }
+
+    if (shared->retired || shared->nlanes >= NGX_ZLTUNNEL_SHARED_LANES
+        || shared->ops->open(shared, m->lane) != NGX_OK)
+    {
+        return ngx_zltunnel_shared_out_decline(shared, m->lane);
+    }
+
+    return NGX_OK;
 }
 
 

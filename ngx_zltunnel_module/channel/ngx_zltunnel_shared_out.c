@@ -15,10 +15,17 @@
 #include "ngx_zltunnel_heartbeat.h"
 #include "ngx_zltunnel_transport.h"
 
+#include "zlt_lanes.h"
+#include "zlt_msg.h"
+#include "zlt_wire.h"
+
 
 #define NGX_ZLTUNNEL_SHARED_OUT_RESERVE  4096  /* of the buffer, for what is
                                                   not Lane */
 #define NGX_ZLTUNNEL_SHARED_OUT_SMALL    24576 /* .. for small messages */
+
+
+static void ngx_zltunnel_shared_out_no_more(u_char *p);
 
 
 size_t
@@ -140,4 +147,56 @@ ngx_zltunnel_shared_out_heartbeat(ngx_zltunnel_shared_t *shared, uint8_t type,
     (void) ngx_zltunnel_heartbeat_write(p, type, timestamp);
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_zltunnel_shared_out_retire(ngx_zltunnel_shared_t *shared)
+{
+    u_char  *p;
+
+    p = ngx_zltunnel_shared_out_room(shared, ZLT_HEADER_SIZE);
+
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_zltunnel_shared_out_no_more(p);
+
+    return NGX_OK;
+}
+
+
+/* Retire on the lane, as it would be on a channel of its own, and its end */
+
+ngx_int_t
+ngx_zltunnel_shared_out_decline(ngx_zltunnel_shared_t *shared,
+    uint32_t number)
+{
+    u_char  *p;
+
+    p = ngx_zltunnel_shared_out_room(shared, ZLT_LANE_HEADER + ZLT_HEADER_SIZE
+                                             + ZLT_LANE_HEADER);
+
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    zlt_lanes_header(p, number, ZLT_HEADER_SIZE);
+    p += ZLT_LANE_HEADER;
+
+    ngx_zltunnel_shared_out_no_more(p);
+    p += ZLT_HEADER_SIZE;
+
+    zlt_lanes_end(p, number);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_zltunnel_shared_out_no_more(u_char *p)
+{
+    *p++ = ZLT_RETIRE;
+    zlt_put32(p, 0);
 }

@@ -24,6 +24,11 @@ ngx_int_t ngx_zltunnel_shared_out_flush(ngx_zltunnel_shared_t *shared);
 /* asks for a sign of life, or answers; NGX_ERROR: there is no room */
 ngx_int_t ngx_zltunnel_shared_out_heartbeat(ngx_zltunnel_shared_t *shared,
     uint8_t type, uint64_t timestamp);
+/* no more lanes are to be opened; NGX_ERROR: there is no room */
+ngx_int_t ngx_zltunnel_shared_out_retire(ngx_zltunnel_shared_t *shared);
+/* nobody acts on that lane, which the other side has opened; likewise */
+ngx_int_t ngx_zltunnel_shared_out_decline(ngx_zltunnel_shared_t *shared,
+    uint32_t number);
 
 
 #endif /* _NGX_ZLTUNNEL_SHARED_OUT_H_INCLUDED_ */

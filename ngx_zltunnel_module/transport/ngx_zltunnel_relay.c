@@ -536,7 +536,9 @@ ngx_zltunnel_relay_finish(ngx_zltunnel_relay_t *relay,
         if (how != NGX_ZLTUNNEL_RELAY_DONE) {
             ngx_zltunnel_end_abort(relay->side[i]);
 
-        } else if (i == 0 || relay->side[i]->ops->raw) {
+        } else if ((i == 0 && !relay->side[i]->ops->shared)
+                   || relay->side[i]->ops->raw)
+        {
             ngx_zltunnel_socket_linger(relay->side[i]->connection, 0);
         }
     }

@@ -50,9 +50,11 @@ ngx_zltunnel_move_start(ngx_zltunnel_conn_t *conn)
     peer = conn->dial.link.peer;
 
     /* the agent has gone on with another shared channel, or is another one
-       meanwhile, or about to end: it would not know of this connection */
+       meanwhile, or about to end: it would not know of this connection; nor
+       would another worker of a node */
 
     if (conn->state != NGX_ZLTUNNEL_CONN_LANE || peer == NULL || ngx_exiting
+        || conn->dial.remote
         || peer->shared != conn->lent->end.lane->shared
         || frames->in.end != ZLT_FRAMES_OPEN
         || frames->out.end != ZLT_FRAMES_OPEN)
@@ -287,7 +289,8 @@ ngx_zltunnel_move_finish(ngx_zltunnel_conn_t *conn)
         return NGX_ERROR;
     }
 
-    ngx_zltunnel_lane_over(conn->lent);
+    ngx_zltunnel_lane_over(&conn->lent->end);
+    ngx_zltunnel_channel_close(conn->lent);
 
     conn->moving = NULL;
 
