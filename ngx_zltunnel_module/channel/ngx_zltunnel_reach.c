@@ -573,7 +573,7 @@ ngx_zltunnel_reach_done(ngx_zltunnel_reach_t *reach, u_char *rest)
        would be two connections: nothing at the node sees that they are one */
 
     if (dial && ngx_zltunnel_dial_searches(dial)) {
-        ngx_zltunnel_dial_connect(dial, channel, NGX_ZLTUNNEL_FRESH);
+        ngx_zltunnel_dial_connect_by(dial, channel, NGX_ZLTUNNEL_FRESH);
         return;
     }
 
