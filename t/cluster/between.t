@@ -123,12 +123,12 @@ sub reloads {
             my $end = time + 20;
             my %said;
 
-            # while the old workers go, and some more
+            # until the old workers are told to go
 
             while (time < $end) {
                 $said{ at_once(100) }++;
                 my %now = map { $_ => 1 } $t->workers;
-                last if grep({ !$now{$_} } @old) == @old || ($said{all} // 0) > 60;
+                last if grep({ !$now{$_} } @old) == @old;
             }
 
             is(join(' ', sort keys %said), 'all', "$name is reloaded, $n")

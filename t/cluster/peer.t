@@ -344,7 +344,7 @@ sub datagrams {
 sub hostile {
     for my $bytes (msg('Register', 'x'), msg(0xee, 'x'), "\x20\xff\xff\xff\xff",
                    msg('Connect', 'short'), msg('ConnectAck', new_id()),
-                   msg('Data', 'x'), msg('Eof'), msg('Lane', "\0\0\0\1x"),
+                   msg('Data', 'x'), msg('Eof'), msg('Lane', "\0\0\0\0x"),
                    msg('Auth', ''), "GET / HTTP/1.1\r\n\r\n")
     {
         my $c = peer();
