@@ -48,6 +48,8 @@ static ngx_int_t ngx_zltunnel_port_take(ngx_zltunnel_registry_t *registry,
     in_port_t port, ngx_uint_t *code, const char **reason);
 static ngx_zltunnel_sh_port_t *ngx_zltunnel_port_lookup(ngx_zltunnel_sh_t *sh,
     in_port_t port, ngx_uint_t udp);
+static ngx_zltunnel_sh_service_t *ngx_zltunnel_port_elsewhere(
+    ngx_zltunnel_sh_t *sh, ngx_zltunnel_sh_service_t *service);
 static ngx_uint_t ngx_zltunnel_port_borrowed(ngx_zltunnel_sh_port_t *port,
     ngx_zltunnel_sh_tunnel_t *tunnel);
 static ngx_uint_t ngx_zltunnel_port_rested(ngx_zltunnel_sh_port_t *port);
@@ -73,7 +75,8 @@ void
 ngx_zltunnel_port_free(ngx_zltunnel_registry_t *registry,
     ngx_zltunnel_sh_service_t *service)
 {
-    ngx_zltunnel_sh_port_t  *port;
+    ngx_zltunnel_sh_port_t     *port;
+    ngx_zltunnel_sh_service_t  *heir;
 
     if (service->port == 0) {
 
@@ -87,11 +90,70 @@ ngx_zltunnel_port_free(ngx_zltunnel_registry_t *registry,
     port = ngx_zltunnel_port_lookup(registry->sh, service->port,
                                     service->udp);
 
-    if (port && port->service == service) {
-        port->service = NULL;
-        port->freed = ngx_current_msec;
-        ngx_zltunnel_port_socket_close(registry, service->port, service->udp);
+    if (port == NULL || port->service != service) {
+        return;
     }
+
+    heir = NULL;
+
+    if (!service->shut
+        && port->tenant == ngx_zltunnel_name_hash(service->tunnel->name,
+                                                  service->tunnel->name_len))
+    {
+        heir = ngx_zltunnel_port_elsewhere(registry->sh, service);
+    }
+
+    if (heir) {
+
+        /* clients do not notice */
+
+        port->service = heir;
+        heir->port = port->port;
+        heir->tunnel->nwanting--;
+        return;
+    }
+
+    port->service = NULL;
+    port->freed = ngx_current_msec;
+    ngx_zltunnel_port_socket_close(registry, service->port, service->udp);
+}
+
+
+/* the same of another node, which has that port there and would borrow it */
+
+static ngx_zltunnel_sh_service_t *
+ngx_zltunnel_port_elsewhere(ngx_zltunnel_sh_t *sh,
+    ngx_zltunnel_sh_service_t *service)
+{
+    ngx_str_t                   name, token;
+    ngx_zltunnel_sh_service_t  *other, *best;
+
+    if (sh->nremote == 0) {
+        return NULL;
+    }
+
+    name.data = service->name;
+    name.len = service->name_len;
+    token.data = service->tunnel->name;
+    token.len = service->tunnel->name_len;
+
+    best = NULL;
+
+    for (other = ngx_zltunnel_service_named(sh, &name, service->udp, &token,
+                                            NULL);
+         other;
+         other = ngx_zltunnel_service_named(sh, &name, service->udp, &token,
+                                            other))
+    {
+        if (other->tunnel->remote && other->tunnel != service->tunnel
+            && other->port == 0 && other->remote_port == service->port
+            && !other->shut && ngx_zltunnel_service_before(other, best))
+        {
+            best = other;
+        }
+    }
+
+    return best;
 }
 
 
@@ -601,9 +663,24 @@ ngx_zltunnel_sh_service_t *
 ngx_zltunnel_port_service(ngx_zltunnel_sh_t *sh, in_port_t port,
     ngx_uint_t udp)
 {
-    ngx_zltunnel_sh_port_t  *p;
+    ngx_zltunnel_sh_port_t     *p;
+    ngx_zltunnel_sh_service_t  *other;
 
     p = ngx_zltunnel_port_lookup(sh, port, udp);
 
-    return p ? p->service : NULL;
+    if (p == NULL || p->service == NULL) {
+        return NULL;
+    }
+
+    if (p->service->tunnel->remote == NULL
+        && ngx_zltunnel_service_waits(p->service))
+    {
+        other = ngx_zltunnel_port_elsewhere(sh, p->service);
+
+        if (other && ngx_zltunnel_service_before(other, p->service)) {
+            return other;
+        }
+    }
+
+    return p->service;
 }
