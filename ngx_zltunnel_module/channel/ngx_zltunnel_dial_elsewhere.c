@@ -7,8 +7,10 @@
  * A dial goes from one node to another that has the same service.
  *
  * Which one that is, is chosen as for a client that comes now; nodes that were
- * not reached of late are left out.  A channel with datagrams is for one service
- * alone, and so who wants it looks for another by itself.
+ * not reached of late are left out.  So a dial leaves this node, too, which waits
+ * for an agent that is away, if another node has one with the same port.  A channel
+ * with datagrams is for one service alone, and so who wants it looks for another by
+ * itself.
  */
 
 
@@ -89,11 +91,25 @@ ngx_zltunnel_dial_elsewhere(ngx_zltunnel_dial_t *dial)
 static ngx_zltunnel_sh_service_t *
 ngx_zltunnel_dial_elsewhere_service(ngx_zltunnel_dial_t *dial)
 {
+    in_port_t                   port;
     ngx_zltunnel_sh_t          *sh;
+    ngx_zltunnel_sh_tunnel_t   *tunnel;
     ngx_zltunnel_sh_service_t  *service, *best;
 
     sh = dial->registry->sh;
     best = NULL;
+    port = 0;
+
+    if (!dial->remote) {
+        tunnel = ngx_zltunnel_tunnel_find(sh, dial->tunnel_id);
+        service = tunnel ? ngx_zltunnel_service_by_id(tunnel, dial->service_id)
+                         : NULL;
+        if (service == NULL) {
+            return NULL;
+        }
+
+        port = service->port;
+    }
 
     for (service = ngx_zltunnel_service_named(sh, &dial->service, 0,
                                               &dial->tunnel, NULL);
@@ -106,6 +122,12 @@ ngx_zltunnel_dial_elsewhere_service(ngx_zltunnel_dial_t *dial)
             || (service->tunnel->remote
                 && ngx_zltunnel_remote_failing(service->tunnel))
             || ngx_zltunnel_health_down(service))
+        {
+            continue;
+        }
+
+        if (!dial->remote && (service->tunnel->remote == NULL
+                              || service->remote_port != port))
         {
             continue;
         }

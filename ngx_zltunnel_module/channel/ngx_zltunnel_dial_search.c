@@ -9,8 +9,9 @@
  * the control channel's worker sends Connect.
  *
  * While the tunnel's agent is away, or has not registered the service again
- * yet, the dial waits; ngx_zltunnel_dial_told_up() sends it on its way.  The
- * service may have moved by then, to another tunnel of its token.
+ * yet, the dial goes to another node that has it, or waits;
+ * ngx_zltunnel_dial_told_up() sends it on its way.  The service may have moved by
+ * then, to another tunnel of its token.
  */
 
 
@@ -20,6 +21,7 @@
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial.h"
 #include "ngx_zltunnel_dial_connect.h"
+#include "ngx_zltunnel_dial_elsewhere.h"
 #include "ngx_zltunnel_dial_turn.h"
 #include "ngx_zltunnel_lane.h"
 #include "ngx_zltunnel_reach.h"
@@ -121,9 +123,16 @@ ngx_zltunnel_dial_search(ngx_zltunnel_dial_t *dial, ngx_uint_t fresh)
     if (slot == NGX_ZLTUNNEL_NO_SLOT) {
 
         /*
-         * The agent is away, and ngx_zltunnel_dial_told_up() will tell; or
-         * there are others before, or no memory for one more that waits.
+         * The agent is away, and ngx_zltunnel_dial_told_up() will tell, if no
+         * other node has one; or there are others before, or no memory for one
+         * more that waits.
          */
+
+        if (state == NGX_ZLTUNNEL_DIAL_WAITING && !dial->asked[0]
+            && !dial->asked[1])
+        {
+            (void) ngx_zltunnel_dial_elsewhere(dial);
+        }
 
         return;
     }
