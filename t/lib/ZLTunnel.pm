@@ -115,6 +115,8 @@ sub write_file {
 sub connect_to {
     my ($port, %o) = @_;
 
+    ($o{PeerAddr}, $port) = ($1, $2) if $port =~ /^(.+):(\d+)$/;
+
     # without Timeout, with which a reset that comes at once would look like
     # a refusal
     return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
@@ -174,7 +176,8 @@ sub http_get {
 
 # Options: workers, master ("off"), daemon ("on"), zone (its size), range
 # (number of assigned ports), udp (1: the same ports for UDP, too), connections
-# (worker_connections), and more configuration, as text: main, events, zltunnel,
+# (worker_connections), machine (a ZLTunnel::Nodes on which nginx runs, at its
+# address), and more configuration, as text: main, events, zltunnel,
 # http, location (in the server of the tunnel), after (http), ports (in the
 # server of the assigned ports), stream; allow => [qr/.../] for what may be in
 # the log though it looks bad.
@@ -190,6 +193,7 @@ sub new {
     my $self = bless {
         workers => 1, master => 'on', daemon => 'off', zone => '2m',
         range => 8, connections => 4096,
+        address => $o{machine} ? $o{machine}{ip} : '127.0.0.1',
         allow => [], dir => $dir, agents => [], services => [], procs => [],
         paths => [], tokens => [], secrets => [], owner => $$, %o
     }, $class;
@@ -310,8 +314,8 @@ sub write_conf {
     $v{last} = $v{base} + $v{range} - 1;
     $v{$_} //= '' for qw(main events zltunnel http location after ports
                         stream);
-    $v{listen} //= $v{range} > 1 ? "127.0.0.1:$v{base}-$v{last}"
-                               : "127.0.0.1:$v{base}";
+    $v{listen} //= "$v{address}:$v{base}"
+                   . ($v{range} > 1 ? "-$v{last}" : '');
     $v{ports} = "listen $v{listen} udp rcvbuf=4m;\n$v{ports}" if $v{udp};
 
     my $text = $o{conf} // <<'EOT';
@@ -344,8 +348,8 @@ http {
     %%http%%
 
     server {
-        listen 127.0.0.1:%%http_port%%;
-        listen 127.0.0.1:%%tls_port%% ssl;
+        listen %%address%%:%%http_port%%;
+        listen %%address%%:%%tls_port%% ssl;
         server_name localhost;
         ssl_certificate %%certs%%/server.pem;
         ssl_certificate_key %%certs%%/server.key;
@@ -459,10 +463,13 @@ sub revoke {
 sub start {
     my ($self) = @_;
 
+    my @cmd = ($NGINX, '-p', "$self->{dir}", '-c', "$self->{dir}/nginx.conf",
+               '-e', "$self->{dir}/logs/error.log");
+
+    @cmd = $self->{machine}->inside(@cmd) if $self->{machine};
+
     $self->{nginx} = ZLTunnel::Proc->start(
-        name => 'nginx', err => "$self->{dir}/logs/stderr",
-        cmd => [ $NGINX, '-p', "$self->{dir}", '-c', "$self->{dir}/nginx.conf",
-                 '-e', "$self->{dir}/logs/error.log" ]);
+        name => 'nginx', err => "$self->{dir}/logs/stderr", cmd => \@cmd);
 
     if ($self->{daemon} eq 'on') {
         $self->{nginx}->wait(30);
@@ -476,7 +483,7 @@ sub start {
 
     my $ready = wait_for(sub {
         return 'exited' unless $self->{nginx}->running;
-        return connect_to($self->{http_port})
+        return connect_to("$self->{address}:$self->{http_port}")
                && $self->workers == $self->{workers} && 'ready';
     }, 30);
 
@@ -572,7 +579,8 @@ sub worker_pairs {
 sub status {
     my ($self, $path) = @_;
 
-    my $r = http_get($self->{http_port}, $path // '/tunnel/status');
+    my $r = http_get("$self->{address}:$self->{http_port}",
+                     $path // '/tunnel/status');
     return undef unless $r && $r->{status} == 200;
 
     return JSON::PP::decode_json($r->{body});

@@ -44,12 +44,16 @@ sub missing {
 }
 
 
-# Options are those of the server, without dashes.
+# Options: machine, a ZLTunnel::Nodes on which it runs; all others are those of the
+# server, without dashes.
 
 sub start {
     my ($class, $t, %o) = @_;
 
-    my $self = bless { t => $t, port => $t->free_port, options => \%o },
+    my $machine = delete $o{machine};
+    my $self = bless { t => $t, port => $t->free_port, options => \%o,
+                       machine => $machine,
+                       address => $machine ? $machine->{ip} : '127.0.0.1' },
                      $class;
     $self->again;
 
@@ -60,13 +64,17 @@ sub start {
 sub again {
     my ($self, %o) = @_;
 
-    my %options = (port => $self->{port}, bind => '127.0.0.1', save => '',
-                   appendonly => 'no', dir => $self->{t}{dir},
+    my %options = (port => $self->{port}, bind => $self->{address}, save => '',
+                   appendonly => 'no', 'protected-mode' => 'no', dir => $self->{t}{dir},
                    %{ $self->{options} }, %o);
+
+    my @cmd = (program(), map { ("--$_", $options{$_}) } sort keys %options);
+
+    @cmd = $self->{machine}->inside(@cmd) if $self->{machine};
 
     $self->{proc} = ZLTunnel::Proc->start(
         name => 'the engine', out => "$self->{t}{dir}/logs/engine",
-        cmd => [ program(), map { ("--$_", $options{$_}) } sort keys %options ]);
+        cmd => \@cmd);
 
     push @{ $self->{t}{procs} }, $self->{proc};
 
@@ -75,7 +83,7 @@ sub again {
 }
 
 
-sub url { "redis://127.0.0.1:$_[0]{port}/0" }
+sub url { "redis://$_[0]{address}:$_[0]{port}/0" }
 
 sub kill { my ($self, $sig) = @_; $self->{proc}->kill($sig) }
 
@@ -88,6 +96,7 @@ sub stop {
 
 
 # What a server of the tests needs to have a directory: options of its new().
+# Options: url, more (parameters of "cluster"), address (of the node).
 
 sub node {
     my ($self, %o) = @_;
@@ -97,10 +106,11 @@ sub node {
     my $certs = $t->certs;
     my $port = $t->free_port;
     my $more = $o{more} // 'refresh=1s';
+    my $address = $o{address} // '127.0.0.1';
 
     return (main => 'load_module ' . module() . ';',
             node_port => $port,
-            zltunnel => "cluster $url node=127.0.0.1:$port $more;
+            zltunnel => "cluster $url node=$address:$port $more;
                          cluster_certificate $certs/server.pem;
                          cluster_certificate_key $certs/server.key;
                          cluster_trusted_certificate $certs/server.pem;");
@@ -112,7 +122,7 @@ sub node {
 sub connection {
     my ($self) = @_;
 
-    return IO::Socket::INET->new(PeerAddr => '127.0.0.1', Timeout => 10,
+    return IO::Socket::INET->new(PeerAddr => $self->{address}, Timeout => 10,
                                  PeerPort => $self->{port})
            || die "the engine is not there: $@\n";
 }

@@ -9,6 +9,10 @@ package ZLTunnel::Nodes;
 #     $nodes[0]->spawn('nginx', 'nginx', ...);   # a ZLTunnel::Proc
 #     $nodes[0]{ip}
 #
+#     $nodes[0]->cut($nodes[1]);                 # nothing passes any more
+#     $nodes[0]->mend($nodes[1]);
+#     $nodes[0]->cable("down");                # .. to or from anybody
+#
 # furnish() makes of one a machine on which a document can be done as it says:
 # with /etc, /run and the like of its own, nginx and the agent as packages have
 # them, host names, and certificates that it trusts.
@@ -44,18 +48,68 @@ sub create {
         my $node = $class->keeper($name) or return;
         my $n = push @nodes, $node;
 
-        $node->{hub} = $hub;
-        $node->{ip} = "10.77.0.$n";
-
-        $hub->all([ qw(ip link add), "v$n", qw(type veth peer name eth0 netns),
-                    $node->{proc}->pid ],
-                  [ qw(ip link set), "v$n", qw(master br0 up) ]) or return;
-        $node->all([ qw(ip link set lo up) ],
-                   [ qw(ip addr add), "$node->{ip}/24", qw(dev eth0) ],
-                   [ qw(ip link set eth0 up) ]) or return;
+        $node->plug($hub, $n) or return;
     }
 
     return @nodes;
+}
+
+
+sub plug {
+    my ($self, $hub, $n) = @_;
+
+    $self->{hub} = $hub;
+    $self->{ip} = "10.77.0.$n";
+    $self->{port} = "v$n";
+
+    return $hub->all([ qw(ip link add), "v$n", qw(type veth peer name eth0 netns),
+                       $self->{proc}->pid ],
+                     [ qw(ip link set), "v$n", qw(master br0 up) ])
+           && $self->all([ qw(ip link set lo up) ],
+                         [ qw(ip addr add), "$self->{ip}/24", qw(dev eth0) ],
+                         [ qw(ip link set eth0 up) ]);
+}
+
+
+# The test itself, on the same Ethernet, as the machine with that number.
+
+sub self {
+    my ($class, $hub, $n) = @_;
+
+    my $self = bless { name => 'test', hub => $hub,
+                       proc => bless({ pid => $$ }, 'ZLTunnel::Proc') }, $class;
+
+    return $self->plug($hub, $n) && $self;
+}
+
+
+# Nobody is told: what one sends the other goes to a machine that is not there.
+
+sub cut {
+    my ($self, $other) = @_;
+
+    my $nobody = '02:00:00:00:77:01';
+
+    return $self->all([ qw(ip neigh replace), $other->{ip}, 'lladdr', $nobody,
+                        qw(dev eth0 nud permanent) ])
+           && $other->all([ qw(ip neigh replace), $self->{ip}, 'lladdr', $nobody,
+                            qw(dev eth0 nud permanent) ]);
+}
+
+
+sub mend {
+    my ($self, $other) = @_;
+
+    return $self->all([ qw(ip neigh del), $other->{ip}, qw(dev eth0) ])
+           && $other->all([ qw(ip neigh del), $self->{ip}, qw(dev eth0) ]);
+}
+
+
+# Its cable: "down", as if it had lost its power, or "up".
+
+sub cable {
+    my ($self, $how) = @_;
+    return $self->{hub}->all([ qw(ip link set), $self->{port}, $how ]);
 }
 
 
