@@ -590,6 +590,22 @@ ngx_zltunnel_dial_connect_dead(ngx_zltunnel_dial_t *dial,
         return;
     }
 
+    if (dial->remote && !acted) {
+
+        /*
+         * Its worker exits; or, if that is not the first time, the node waits for
+         * its agent, or another binary of it has that: another node may be better,
+         * and a channel of before is not.
+         */
+
+        if (dial->unread++ && ngx_zltunnel_dial_elsewhere(dial) == NGX_OK) {
+            return;
+        }
+
+        ngx_zltunnel_dial_search(dial, dial->unread > 1);
+        return;
+    }
+
     /* another worker of the node would not know that it has been connected */
 
     if ((dial->remote && acted && dial->last)

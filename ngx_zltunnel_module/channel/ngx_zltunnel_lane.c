@@ -364,6 +364,19 @@ ngx_zltunnel_lane_over(ngx_zltunnel_end_t *end)
 
 
 void
+ngx_zltunnel_lane_decline(ngx_zltunnel_end_t *end)
+{
+    ngx_zltunnel_lane_t  *lane;
+
+    lane = end->lane;
+
+    if (ngx_zltunnel_shared_decline(lane->shared, lane->node.key) == NGX_OK) {
+        lane->over = 1;
+    }
+}
+
+
+void
 ngx_zltunnel_lane_silent(ngx_zltunnel_channel_t *channel)
 {
     if (channel && channel->end.lane) {

@@ -55,6 +55,9 @@ ngx_int_t ngx_zltunnel_lane_accept(ngx_zltunnel_shared_t *shared,
 /* the connection has ended in both directions, and so the lane: its close says
    nothing */
 void ngx_zltunnel_lane_over(ngx_zltunnel_end_t *end);
+/* .. since nobody has acted on its connection, which the other side says elsewhere;
+   it opens no other lane beside it */
+void ngx_zltunnel_lane_decline(ngx_zltunnel_end_t *end);
 /* no answer came on it: if it is a lane, no others are opened beside it until
    something comes */
 void ngx_zltunnel_lane_silent(ngx_zltunnel_channel_t *channel);

@@ -65,6 +65,9 @@ static void ngx_zltunnel_reach_request(ngx_zltunnel_reach_t *reach);
 static void ngx_zltunnel_reach_timer(ngx_event_t *ev);
 static void ngx_zltunnel_reach_again(ngx_zltunnel_reach_t *reach,
     const char *wrong);
+static void ngx_zltunnel_reach_beside(ngx_zltunnel_reach_t *reach);
+static void ngx_zltunnel_reach_pause(ngx_zltunnel_reach_t *reach,
+    ngx_uint_t n);
 static void ngx_zltunnel_reach_again_handler(ngx_event_t *ev);
 static void ngx_zltunnel_reach_connected(ngx_event_t *ev);
 static void ngx_zltunnel_reach_handshaked(ngx_connection_t *c);
@@ -127,9 +130,13 @@ ngx_zltunnel_reach(ngx_zltunnel_dial_t *dial)
                       / NGX_ZLTUNNEL_REACH_PARTS,
                       NGX_ZLTUNNEL_REACH_LEAST);
 
-    if (ngx_zltunnel_reach_look(reach) != NGX_OK
-        || ngx_zltunnel_reach_connect(reach) != NGX_OK)
-    {
+    if (ngx_zltunnel_reach_look(reach) != NGX_OK) {
+        timeout = 1;
+
+    } else if (dial->unread > 1) {
+        ngx_zltunnel_reach_pause(reach, dial->unread);
+
+    } else if (ngx_zltunnel_reach_connect(reach) != NGX_OK) {
         timeout = 1;
     }
 
@@ -321,12 +328,50 @@ ngx_zltunnel_reach_again(ngx_zltunnel_reach_t *reach, const char *wrong)
         return;
     }
 
-    ngx_zltunnel_connection_close(reach->connection);
+    ngx_zltunnel_reach_pause(reach, reach->tries);
+}
 
-    reach->connection = NULL;
+
+/* Two binaries of the node accept there, of which the other one is meant.  Once
+   that is exiting, whoever still has it for the node learns of the new one. */
+
+static void
+ngx_zltunnel_reach_beside(ngx_zltunnel_reach_t *reach)
+{
+    ngx_zltunnel_dial_t  *dial;
+
+    reach->tries++;
+
+    dial = ngx_zltunnel_reach_dial(reach);
+
+    if (dial && reach->tries > 1 && ngx_zltunnel_dial_searches(dial)
+        && !dial->asked[0] && !dial->asked[1]
+        && ngx_zltunnel_dial_elsewhere(dial) == NGX_OK)
+    {
+        ngx_zltunnel_reach_free(reach);
+        return;
+    }
+
+    if (dial) {
+        dial->reaching = 1;
+    }
+
+    ngx_zltunnel_reach_pause(reach, reach->tries);
+}
+
+
+static void
+ngx_zltunnel_reach_pause(ngx_zltunnel_reach_t *reach, ngx_uint_t n)
+{
+    if (reach->connection) {
+        ngx_zltunnel_connection_close(reach->connection);
+        reach->connection = NULL;
+    }
+
     reach->have = 0;
 
-    ngx_add_timer(&reach->again, reach->tries * NGX_ZLTUNNEL_REACH_PAUSE);
+    ngx_add_timer(&reach->again, ngx_min(n, NGX_ZLTUNNEL_REACH_AGAIN)
+                                 * NGX_ZLTUNNEL_REACH_PAUSE);
 }
 
 
@@ -490,14 +535,30 @@ ngx_zltunnel_reach_read(ngx_event_t *ev)
             return;
         }
 
+        end = (u_char *) ngx_strstr(reach->answer, CRLF CRLF);
+
+        if (ngx_strncmp(reach->answer, "HTTP/1.1 421", 12) == 0) {
+
+            if (end == NULL && reach->have < sizeof(reach->answer) - 1) {
+                continue;
+            }
+
+            if (ngx_strstr(reach->answer, "; upgrade" CRLF)) {
+                ngx_zltunnel_reach_beside(reach);
+
+            } else {
+                ngx_zltunnel_reach_fail(reach, "it is another node now");
+            }
+
+            return;
+        }
+
         if (ngx_strncmp(reach->answer, switching,
                         ngx_min(reach->have, sizeof(switching) - 1))
             != 0)
         {
             ngx_zltunnel_reach_fail(reach,
-                          ngx_strncmp(reach->answer, "HTTP/1.1 421", 12) == 0
-                          ? "it is another node now"
-                          : ngx_strncmp(reach->answer, "HTTP/1.1 403", 12) == 0
+                          ngx_strncmp(reach->answer, "HTTP/1.1 403", 12) == 0
                           ? "it does not know this node: its "
                             "\"cluster_trusted_certificate\" did not sign "
                             "this one's \"cluster_certificate\", or its "
@@ -505,8 +566,6 @@ ngx_zltunnel_reach_read(ngx_event_t *ev)
                           : "it does not answer as a node");
             return;
         }
-
-        end = (u_char *) ngx_strstr(reach->answer, CRLF CRLF);
 
         if (end) {
             ngx_zltunnel_reach_done(reach, end + 4);

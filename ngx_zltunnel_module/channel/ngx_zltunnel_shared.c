@@ -315,6 +315,21 @@ ngx_zltunnel_shared_last(ngx_zltunnel_shared_t *shared)
 }
 
 
+ngx_int_t
+ngx_zltunnel_shared_decline(ngx_zltunnel_shared_t *shared, uint32_t number)
+{
+    if (ngx_zltunnel_shared_out_decline(shared, number) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (!shared->retired && ngx_zltunnel_shared_out_retire(shared) == NGX_OK) {
+        ngx_zltunnel_shared_retire(shared);
+    }
+
+    return NGX_OK;
+}
+
+
 void
 ngx_zltunnel_shared_quit(void)
 {

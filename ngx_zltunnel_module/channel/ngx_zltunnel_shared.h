@@ -84,6 +84,10 @@ ngx_zltunnel_shared_t *ngx_zltunnel_shared_get(ngx_zltunnel_peer_t *peer,
 ngx_zltunnel_shared_t *ngx_zltunnel_shared_accept(
     ngx_zltunnel_channel_t *channel, const ngx_zltunnel_shared_ops_t *ops,
     const u_char *data, size_t len);
+/* Nobody acts on that lane, which the other side has opened, and it is to open no
+   more; NGX_ERROR: there is no room to say so. */
+ngx_int_t ngx_zltunnel_shared_decline(ngx_zltunnel_shared_t *shared,
+    uint32_t number);
 /* the worker begins to exit: the other sides are to open no more lanes */
 void ngx_zltunnel_shared_quit(void);
 /* something has not been answered: takes no lanes until something comes */

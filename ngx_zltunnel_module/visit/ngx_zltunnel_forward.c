@@ -47,6 +47,7 @@ typedef struct {
     u_char                       node[ZLT_ID_SIZE];
     ngx_zltunnel_forward_state_e state;
     ngx_event_t                  timer;         /* idle, or retired */
+    unsigned                     elsewhere:1;   /* its last Connect is said there */
 
     ngx_zltunnel_forward_connect_t  connect;
     ngx_zltunnel_forward_udp_t   udp;
@@ -68,7 +69,8 @@ static ngx_int_t ngx_zltunnel_forward_write(ngx_zltunnel_forward_t *forward,
     zlt_msg_t *m);
 static ngx_int_t ngx_zltunnel_forward_connects(
     ngx_zltunnel_forward_t *forward, zlt_msg_t *m, size_t used);
-static void ngx_zltunnel_forward_connected(void *data, ngx_uint_t over);
+static void ngx_zltunnel_forward_connected(void *data,
+    ngx_zltunnel_forward_e how);
 static ngx_int_t ngx_zltunnel_forward_datagrams(
     ngx_zltunnel_forward_t *forward, zlt_msg_t *m);
 static ngx_int_t ngx_zltunnel_forward_share(
@@ -246,7 +248,7 @@ ngx_zltunnel_forward_idle(ngx_zltunnel_forward_t *forward)
         return;
     }
 
-    if (ngx_exiting) {
+    if (ngx_exiting || forward->elsewhere) {
         ngx_zltunnel_forward_retire(forward);
     }
 }
@@ -462,7 +464,7 @@ ngx_zltunnel_forward_connects(ngx_zltunnel_forward_t *forward, zlt_msg_t *m,
 /* it is idle again, with what has come behind the end of the connection */
 
 static void
-ngx_zltunnel_forward_connected(void *data, ngx_uint_t over)
+ngx_zltunnel_forward_connected(void *data, ngx_zltunnel_forward_e how)
 {
     ngx_zltunnel_end_t      *end;
     ngx_zltunnel_forward_t  *forward;
@@ -470,7 +472,7 @@ ngx_zltunnel_forward_connected(void *data, ngx_uint_t over)
     forward = data;
     end = &forward->end;
 
-    if (!over) {
+    if (how == NGX_ZLTUNNEL_FORWARD_FAILED) {
         ngx_zltunnel_forward_close(forward);
         return;
     }
@@ -478,6 +480,8 @@ ngx_zltunnel_forward_connected(void *data, ngx_uint_t over)
     ngx_memcpy(forward->buffer, end->rest, end->nrest);
     forward->have = end->nrest;
     end->nrest = 0;
+
+    forward->elsewhere = (how == NGX_ZLTUNNEL_FORWARD_ELSEWHERE);
 
     ngx_zltunnel_forward_idle(forward);
 }

@@ -10,6 +10,8 @@
  *       |          and the client's first bytes are kept, as a port does
  *       +--------> ConnectFail: what the node sends until it knows is read and
  *       |          discarded, up to its end marker
+ *       +--------> Retire, while agents are expected or another binary serves
+ *       |          the same address: the node says it elsewhere, or again
  *     ConnectAck
  *       |
  *     relay        messages, up to the end markers
@@ -40,7 +42,7 @@ static void ngx_zltunnel_forward_connect_drain(ngx_event_t *ev);
 static void ngx_zltunnel_forward_connect_timer(ngx_event_t *ev);
 static void ngx_zltunnel_forward_connect_write(ngx_event_t *ev);
 static void ngx_zltunnel_forward_connect_done(
-    ngx_zltunnel_forward_connect_t *fc, ngx_uint_t over);
+    ngx_zltunnel_forward_connect_t *fc, ngx_zltunnel_forward_e how);
 
 
 ngx_int_t
@@ -171,13 +173,22 @@ ngx_zltunnel_forward_connect_handler(ngx_zltunnel_connect_t *connect,
 
     fc = connect->data;
 
+    if (rc == NGX_ZLTUNNEL_DIAL_NO_SERVICE
+        && ngx_zltunnel_gate_expecting(fc->registry))
+    {
+        ngx_zltunnel_forward_connect_done(fc, NGX_ZLTUNNEL_FORWARD_ELSEWHERE);
+        return;
+    }
+
     if (rc != NGX_ZLTUNNEL_DIAL_OK) {
         ngx_zltunnel_forward_connect_refuse(fc, rc);
         return;
     }
 
     ngx_zltunnel_forward_connect_done(fc, how == NGX_ZLTUNNEL_RELAY_DONE
-                                          && zlt_frames_over(&fc->frames));
+                                          && zlt_frames_over(&fc->frames)
+                                          ? NGX_ZLTUNNEL_FORWARD_OVER
+                                          : NGX_ZLTUNNEL_FORWARD_FAILED);
 }
 
 
@@ -311,7 +322,7 @@ ngx_zltunnel_forward_connect_drain(ngx_event_t *ev)
         return;
     }
 
-    ngx_zltunnel_forward_connect_done(fc, 1);
+    ngx_zltunnel_forward_connect_done(fc, NGX_ZLTUNNEL_FORWARD_OVER);
 }
 
 
@@ -338,13 +349,13 @@ ngx_zltunnel_forward_connect_abort(ngx_zltunnel_forward_connect_t *fc)
     }
 
     ngx_zltunnel_end_abort(fc->end);
-    ngx_zltunnel_forward_connect_done(fc, 0);
+    ngx_zltunnel_forward_connect_done(fc, NGX_ZLTUNNEL_FORWARD_FAILED);
 }
 
 
 static void
 ngx_zltunnel_forward_connect_done(ngx_zltunnel_forward_connect_t *fc,
-    ngx_uint_t over)
+    ngx_zltunnel_forward_e how)
 {
     ngx_zltunnel_end_t  *end;
 
@@ -362,5 +373,5 @@ ngx_zltunnel_forward_connect_done(ngx_zltunnel_forward_connect_t *fc,
     end->eof = 0;
     end->shut = 0;
 
-    fc->handler(fc->data, over);
+    fc->handler(fc->data, how);
 }

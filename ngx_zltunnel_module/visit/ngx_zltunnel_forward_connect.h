@@ -18,16 +18,27 @@
 #include "zlt_msg.h"
 
 
+typedef enum {
+    /* both of its end markers have gone, and what is read behind the node's is in
+       end->rest */
+    NGX_ZLTUNNEL_FORWARD_OVER = 0,
+    /* end is to be closed */
+    NGX_ZLTUNNEL_FORWARD_FAILED,
+    /* .. once the node knows that nobody has acted on its Connect: its service may
+       come soon, or be at another binary of this server */
+    NGX_ZLTUNNEL_FORWARD_ELSEWHERE
+} ngx_zltunnel_forward_e;
+
+
 typedef struct {
     /* set by the caller, who has zeroed the rest */
     ngx_zltunnel_registry_t     *registry;
     ngx_zltunnel_end_t          *end;        /* the node's */
     void                        *data;
 
-    /* Called once for each connection.  "over": both of its end markers have
-       gone, and what is read behind the node's is in end->rest; else end is to
-       be closed. */
-    void                       (*handler)(void *data, ngx_uint_t over);
+    /* called once for each connection */
+    void                       (*handler)(void *data,
+                                          ngx_zltunnel_forward_e how);
 
     /* state */
     unsigned                     runs:1;

@@ -42,7 +42,8 @@ static ngx_int_t ngx_zltunnel_forward_lanes_open(
 static void ngx_zltunnel_forward_lanes_closed(ngx_zltunnel_shared_t *shared);
 static void ngx_zltunnel_forward_lanes_read(ngx_event_t *ev);
 static void ngx_zltunnel_forward_lanes_empty(ngx_event_t *ev);
-static void ngx_zltunnel_forward_lanes_over(void *data, ngx_uint_t over);
+static void ngx_zltunnel_forward_lanes_over(void *data,
+    ngx_zltunnel_forward_e how);
 static void ngx_zltunnel_forward_lanes_timer(ngx_event_t *ev);
 
 
@@ -158,7 +159,7 @@ ngx_zltunnel_forward_lanes_read(ngx_event_t *ev)
         }
 
         if (n <= 0) {
-            ngx_zltunnel_forward_lanes_over(fl, 0);
+            ngx_zltunnel_forward_lanes_over(fl, NGX_ZLTUNNEL_FORWARD_FAILED);
             return;
         }
 
@@ -172,7 +173,7 @@ ngx_zltunnel_forward_lanes_read(ngx_event_t *ev)
     if (rc != ZLT_OK || m.type != ZLT_CONNECT) {
         ngx_log_error(NGX_LOG_INFO, c->log, 0, "a lane of another node does "
                       "not begin with Connect");
-        ngx_zltunnel_forward_lanes_over(fl, 0);
+        ngx_zltunnel_forward_lanes_over(fl, NGX_ZLTUNNEL_FORWARD_FAILED);
         return;
     }
 
@@ -185,7 +186,7 @@ ngx_zltunnel_forward_lanes_read(ngx_event_t *ev)
     if (ngx_zltunnel_forward_connect(&fl->connect, &m, fl->buffer + used, len)
         != NGX_OK)
     {
-        ngx_zltunnel_forward_lanes_over(fl, 0);
+        ngx_zltunnel_forward_lanes_over(fl, NGX_ZLTUNNEL_FORWARD_FAILED);
     }
 }
 
@@ -199,7 +200,7 @@ ngx_zltunnel_forward_lanes_empty(ngx_event_t *ev)
 
 
 static void
-ngx_zltunnel_forward_lanes_over(void *data, ngx_uint_t over)
+ngx_zltunnel_forward_lanes_over(void *data, ngx_zltunnel_forward_e how)
 {
     ngx_zltunnel_forward_lane_t  *fl;
 
@@ -211,7 +212,10 @@ ngx_zltunnel_forward_lanes_over(void *data, ngx_uint_t over)
 
     ngx_queue_remove(&fl->queue);
 
-    if (over) {
+    if (how == NGX_ZLTUNNEL_FORWARD_ELSEWHERE) {
+        ngx_zltunnel_lane_decline(&fl->end);
+
+    } else if (how == NGX_ZLTUNNEL_FORWARD_OVER) {
         ngx_zltunnel_lane_over(&fl->end);
     }
 
@@ -230,7 +234,7 @@ ngx_zltunnel_forward_lanes_timer(ngx_event_t *ev)
     ngx_log_error(NGX_LOG_INFO, ev->log, 0,
                   "a lane of another node did not begin in time");
 
-    ngx_zltunnel_forward_lanes_over(fl, 0);
+    ngx_zltunnel_forward_lanes_over(fl, NGX_ZLTUNNEL_FORWARD_FAILED);
 }
 
 
@@ -252,7 +256,7 @@ ngx_zltunnel_forward_lanes_exit(void)
             ngx_zltunnel_forward_connect_abort(&fl->connect);
 
         } else {
-            ngx_zltunnel_forward_lanes_over(fl, 0);
+            ngx_zltunnel_forward_lanes_over(fl, NGX_ZLTUNNEL_FORWARD_FAILED);
         }
     }
 }
