@@ -85,8 +85,24 @@ sub start_agent {
 }
 
 
+# The load alone, on ports of the test's own.  Options: ports => [], and long,
+# interval, short, pause.
+
+sub load_on {
+    my ($class, $t, %o) = @_;
+
+    my $self = bless { t => $t, long => 40, interval => 200, short => 4,
+                       pause => 20, expected => 0, %o }, $class;
+    $self->start_load;
+
+    return $self;
+}
+
+
 sub ports {
     my ($self, @names) = @_;
+
+    return @{ $self->{ports} } if $self->{ports};
 
     @names = @{ $self->{names} } unless @names;
     return map { ($self->{port}{$_}, $self->{pass}{$_}) } @names;
