@@ -17,7 +17,9 @@
  *
  *     that many connections of one exchange each, AT_ONCE of them at a time.
  *
- * Prints "ok N failed N seconds S" at the end, and why the first few failed.
+ * Prints "answered N p50 MS p99 MS", of the time from connect() to the end of the
+ * first exchange, and "ok N failed N seconds S" at the end, and why the first few
+ * failed.
  * Clients come from 127.0.1.1 to 127.0.1.50, so that closed connections that
  * linger in TIME_WAIT do not use up the local ports.
  */
@@ -73,6 +75,8 @@ static int      nt_finished;   /* in this round, failed ones too */
 static int      nt_ok;
 static int      nt_failed;
 static double   nt_progress;
+static double  *nt_took;       /* ms, to the first answer of each */
+static int      nt_answers;
 
 
 static void
@@ -258,6 +262,10 @@ nt_receive(nt_client_t *c)
 
         if (c->to_receive == 0) {
 
+            if (nt_round == 0) {
+                nt_took[nt_answers++] = (nt_now() - c->started) * 1000;
+            }
+
             if (nt_is_held) {
                 c->state = NT_WAIT;
                 nt_finished++;
@@ -345,11 +353,34 @@ nt_load_init(char **argv, int n)
     nt_progress = nt_now();
 
     clients = calloc(n, sizeof(nt_client_t));
-    if (clients == NULL) {
+    nt_took = calloc(atoi(argv[2]) + 1, sizeof(double));
+
+    if (clients == NULL || nt_took == NULL) {
         nt_die("calloc()");
     }
 
     return clients;
+}
+
+
+static int
+nt_longer(const void *a, const void *b)
+{
+    double  d;
+
+    d = *(const double *) a - *(const double *) b;
+
+    return (d > 0) - (d < 0);
+}
+
+
+static void
+nt_answered(void)
+{
+    qsort(nt_took, nt_answers, sizeof(double), nt_longer);
+
+    printf("answered %d p50 %.1f p99 %.1f\n", nt_answers,
+           nt_took[nt_answers / 2], nt_took[nt_answers * 99 / 100]);
 }
 
 
@@ -426,6 +457,7 @@ nt_held(int argc, char **argv)
     }
 
     printf("opened in %.2f s\n", nt_now() - started);
+    nt_answered();
 
     nt_hold(clients, n);
 
@@ -482,6 +514,8 @@ nt_short(int argc, char **argv)
             }
         }
     }
+
+    nt_answered();
 
     return nt_report(started);
 }
