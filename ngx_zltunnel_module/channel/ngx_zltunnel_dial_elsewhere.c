@@ -6,8 +6,8 @@
 /*
  * A dial goes from one node to another that has the same service.
  *
- * Which one that is, is chosen as for a client that comes now; nodes that were
- * not reached of late are left out.  So a dial leaves this node, too, which waits
+ * Which one that is, is chosen as for a client that comes now: nodes that were
+ * not reached of late come last.  So a dial leaves this node, too, which waits
  * for an agent that is away, if another node has one with the same port.  A channel
  * with datagrams is for one service alone, and so who wants it looks for another by
  * itself.
@@ -119,8 +119,6 @@ ngx_zltunnel_dial_elsewhere_service(ngx_zltunnel_dial_t *dial)
     {
         if (ngx_memcmp(service->tunnel->id, dial->tunnel_id, ZLT_ID_SIZE) == 0
             || ((service->flags & ZLT_R_INTERNAL) && !dial->local)
-            || (service->tunnel->remote
-                && ngx_zltunnel_remote_failing(service->tunnel))
             || ngx_zltunnel_health_down(service))
         {
             continue;

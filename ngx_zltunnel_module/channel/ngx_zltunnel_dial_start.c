@@ -299,6 +299,7 @@ ngx_zltunnel_dial_start_enter(ngx_zltunnel_dial_t *dial,
     ngx_memcpy(token, tunnel->token, 32);
 
     dial->channels = (tunnel->features & ZLT_F_CHANNELS) ? 1 : 0;
+    dial->remote = (tunnel->remote != NULL);
 
     if (dial->datagrams) {
         /* its sessions are counted */
