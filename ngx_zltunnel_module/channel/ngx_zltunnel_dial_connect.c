@@ -568,6 +568,32 @@ ngx_zltunnel_dial_connect_refused(ngx_zltunnel_dial_t *dial,
 }
 
 
+void
+ngx_zltunnel_dial_connect_leave(ngx_zltunnel_dial_t *dial)
+{
+    ngx_uint_t               i;
+    ngx_zltunnel_channel_t  *channel;
+
+    if (dial->state != NGX_ZLTUNNEL_DIAL_ASKED) {
+        return;
+    }
+
+    for (i = 0; i < 2; i++) {
+        channel = dial->asked[i];
+
+        if (channel) {
+            dial->asked[i] = NULL;
+            channel->dial = NULL;
+            ngx_zltunnel_channel_close(channel);
+        }
+    }
+
+    dial->silent = 0;
+
+    ngx_zltunnel_dial_state(dial, NGX_ZLTUNNEL_DIAL_WAITING);
+}
+
+
 /* acted: the agent may have read Connect on it, and acted on it */
 
 static void

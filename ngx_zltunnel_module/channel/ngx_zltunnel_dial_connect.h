@@ -17,6 +17,8 @@ size_t ngx_zltunnel_dial_connect_room(ngx_zltunnel_dial_t *dial, u_char **to);
 void ngx_zltunnel_dial_connect_put(ngx_zltunnel_dial_t *dial, size_t n);
 void ngx_zltunnel_dial_connect_refused(ngx_zltunnel_dial_t *dial,
     const u_char *reason, size_t len);
+/* gives up those that were asked, on which nothing was sent but Connect */
+void ngx_zltunnel_dial_connect_leave(ngx_zltunnel_dial_t *dial);
 /* a channel was found, in that way: asks on it */
 void ngx_zltunnel_dial_connect(ngx_zltunnel_dial_t *dial,
     ngx_zltunnel_channel_t *channel, ngx_uint_t way);

@@ -562,11 +562,19 @@ ngx_zltunnel_dial_search_timer(ngx_event_t *ev)
         return;
     }
 
-    /* what another node has been told, another of its workers knows nothing of */
+    if (dial->silent || dial->state != NGX_ZLTUNNEL_DIAL_ASKED) {
+        return;
+    }
 
-    if (dial->silent || dial->remote
-        || dial->state != NGX_ZLTUNNEL_DIAL_ASKED)
-    {
+    if (dial->remote) {
+
+        /* What another node has been told, another of its workers knows nothing
+           of.  But is it there? */
+
+        dial->silent = 1;
+        ngx_zltunnel_lane_silent(dial->asked[0]);
+
+        ngx_zltunnel_reach(dial);
         return;
     }
 

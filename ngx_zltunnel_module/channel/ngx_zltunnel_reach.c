@@ -10,12 +10,15 @@
  * The dial that wants it may have ended when the channel is there: it is idle
  * then, for the next one.  A node that is not reached in time, or refuses, is
  * left alone for a while where there is another one, and so the dial goes there.
+ * For a dial that has had no answer on a channel of before it is only to find out
+ * whether the node is there; if not, all such channels go.
  */
 
 
 #include "ngx_zltunnel.h"
 #include "ngx_zltunnel_reach.h"
 #include "ngx_zltunnel_channel.h"
+#include "ngx_zltunnel_channel_drop.h"
 #include "ngx_zltunnel_channel_io.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_dial_connect.h"
@@ -662,7 +665,17 @@ ngx_zltunnel_reach_fail(ngx_zltunnel_reach_t *reach, const char *wrong)
 
     ngx_zltunnel_reach_free(reach);
 
-    if (dial && ngx_zltunnel_dial_searches(dial)
+    if (dial == NULL) {
+        return;
+    }
+
+    /* it has had no answer, and told the node nothing of its client yet */
+
+    if (dial->silent && dial->last == 0) {
+        ngx_zltunnel_dial_connect_leave(dial);
+    }
+
+    if (ngx_zltunnel_dial_searches(dial)
         && !dial->asked[0] && !dial->asked[1]
         && ngx_zltunnel_dial_elsewhere(dial) != NGX_OK)
     {
@@ -674,18 +687,37 @@ ngx_zltunnel_reach_fail(ngx_zltunnel_reach_t *reach, const char *wrong)
 static void
 ngx_zltunnel_reach_mark(ngx_zltunnel_reach_t *reach, ngx_uint_t reached)
 {
+    ngx_zltunnel_ipc_t         msg;
     ngx_zltunnel_sh_tunnel_t  *tunnel;
+
+    ngx_memzero(&msg, sizeof(ngx_zltunnel_ipc_t));
 
     ngx_zltunnel_zone_lock(reach->registry);
 
     tunnel = ngx_zltunnel_tunnel_find(reach->registry->sh, reach->tunnel_id);
 
     if (tunnel && tunnel->remote) {
+
+        if (!reached && !ngx_zltunnel_remote_failing(tunnel)) {
+            msg.epoch = ++tunnel->epoch;
+        }
+
         ngx_zltunnel_remote_reached(tunnel, reached);
         tunnel->heard = reached ? ngx_current_msec : tunnel->heard;
     }
 
     ngx_zltunnel_zone_unlock(reach->registry);
+
+    if (msg.epoch) {
+
+        /* channels of before are as dead, and who takes one finds out late */
+
+        msg.type = NGX_ZLTUNNEL_IPC_DROP;
+        ngx_memcpy(msg.tunnel_id, reach->tunnel_id, ZLT_ID_SIZE);
+
+        ngx_zltunnel_ipc_broadcast(reach->registry, &msg);
+        ngx_zltunnel_channel_drop(reach->registry, reach->tunnel_id, msg.epoch);
+    }
 }
 
 

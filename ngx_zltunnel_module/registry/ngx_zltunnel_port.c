@@ -13,6 +13,7 @@
 #include "ngx_zltunnel_port.h"
 #include "ngx_zltunnel_config.h"
 #include "ngx_zltunnel_port_socket.h"
+#include "ngx_zltunnel_remote.h"
 #include "ngx_zltunnel_service.h"
 #include "ngx_zltunnel_shm.h"
 #include "ngx_zltunnel_zone.h"
@@ -672,8 +673,9 @@ ngx_zltunnel_port_service(ngx_zltunnel_sh_t *sh, in_port_t port,
         return NULL;
     }
 
-    if (p->service->tunnel->remote == NULL
-        && ngx_zltunnel_service_waits(p->service))
+    if (p->service->tunnel->remote
+        ? ngx_zltunnel_remote_failing(p->service->tunnel)
+        : ngx_zltunnel_service_waits(p->service))
     {
         other = ngx_zltunnel_port_elsewhere(sh, p->service);
 

@@ -11,8 +11,8 @@
 #include "ngx_zltunnel.h"
 
 
-/* whose it is; while that waits for its agent the same of another node, if there is
-   one with the same port; or NULL */
+/* whose it is; while that waits for its agent, or its node is not reached, the same of
+   another node, if there is one with the same port; or NULL */
 ngx_zltunnel_sh_service_t *ngx_zltunnel_port_service(ngx_zltunnel_sh_t *sh,
     in_port_t port, ngx_uint_t udp);
 /* it has one that is not down with its port closed */

@@ -238,7 +238,7 @@ sub waits {
     my ($p, %most) = @_;
 
     $p->end;
-    note $_ for $p->text;
+    note $_ for $p->text, map { my $n = $_; map { "$n: $_" } @{ $p->{$n}{failed} } } sort keys %{ $p->{to} };
 
     for my $name (sort keys %most) {
         my $r = $p->{ $name =~ s/!//r };
